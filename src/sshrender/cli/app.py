@@ -1,0 +1,38 @@
+"""The command tree."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+import sshrender
+from sshrender.cli import config, render
+
+app = typer.Typer(
+    name="sshrender",
+    help="Render one large PDF on all your idle machines, over nothing but ssh.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+
+
+def _version(value: bool) -> None:
+    if value:
+        typer.echo(f"sshrender {sshrender.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _main(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    pass
+
+
+app.command("render", no_args_is_help=True)(render.render)
+app.add_typer(config.app, name="config")

@@ -1,0 +1,89 @@
+"""``sshrender config show | path | validate | schema``."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from sshrender.cli import options
+
+app = typer.Typer(help="Settings and inventory: show, find, check.", no_args_is_help=True)
+
+Files = Annotated[
+    list[Path] | None,
+    typer.Argument(metavar="[FILE]...", help="Inventories or settings. [default: all in use]"),
+]
+
+
+@app.command()
+def show(config: options.Config = None, json_: options.Json = False) -> None:
+    """Show every setting and the place that its value came from."""
+    from sshrender.config.settings import resolve
+
+    resolved = resolve({}, config)
+    values = resolved.settings.model_dump(mode="json")
+    if json_:
+        rows = {key: {"value": values[key], "origin": resolved.origins[key]} for key in values}
+        typer.echo(json.dumps(rows, indent=1))
+        return
+    width = max(map(len, values))
+    for key, value in values.items():
+        shown = json.dumps(value) if value is not None else "-"
+        typer.echo(f"{key:{width}} = {shown:24} # {resolved.origins[key]}")
+
+
+@app.command()
+def path() -> None:
+    """Show where configuration is looked for, and what is there."""
+    from sshrender.config.locate import places
+
+    for name in ("sshrender.toml", "hosts.toml"):
+        for place in places(name):
+            typer.echo(f"{place.absolute()}" + ("" if place.is_file() else "  (not there)"))
+
+
+@app.command()
+def validate(files: Files = None, config: options.Config = None) -> None:
+    """Check files; without FILE, all that a run here would read."""
+    from sshrender.config import inventory
+    from sshrender.config.locate import find_inventory
+    from sshrender.config.settings import resolve
+
+    resolved = resolve({}, config)
+    found = [find_inventory(resolved.settings.hosts)] if not files else []
+    for file in [*(files or []), *(file for file in found if file is not None)]:
+        if _is_settings(file):
+            resolve({}, file, {})
+            typer.echo(f"{file}: settings, well formed")
+            continue
+        loaded = inventory.load(file)
+        count = len(inventory.expand(loaded))
+        typer.echo(f"{file}: inventory of {count} host{'s' * (count != 1)}, well formed")
+    if not files:
+        typer.echo("settings are well formed")
+
+
+@app.command()
+def schema(
+    which: Annotated[str, typer.Argument(metavar="[hosts|settings]")] = "hosts",
+) -> None:
+    """Print the JSON Schema of an inventory or of the settings."""
+    from sshrender.config.inventory import Inventory
+    from sshrender.config.settings import Settings
+    from sshrender.errors import ExitCode, UserError
+
+    models: dict[str, Any] = {"hosts": Inventory, "settings": Settings}
+    if which not in models:
+        raise UserError(ExitCode.USAGE, f"there is no schema {which!r}", "sshrender config schema hosts")
+    typer.echo(json.dumps(models[which].model_json_schema(), indent=1))
+
+
+def _is_settings(file: Path) -> bool:
+    """An inventory has hosts as tables; in settings ``hosts`` is a file name."""
+    from sshrender.config.problems import read_toml
+
+    table = read_toml(file)
+    return "defaults" not in table and not isinstance(table.get("hosts", ""), list)

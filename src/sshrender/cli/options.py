@@ -1,0 +1,150 @@
+"""Options that several commands share. Their values are None unless the user typed them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from sshrender.config.names import variable
+
+
+def _option(*names: str, key: str, help_: str, metavar: str | None = None, **extra: Any) -> Any:
+    return typer.Option(*names, envvar=variable(key), help=help_, metavar=metavar, **extra)
+
+
+Hosts = Annotated[Path | None, _option("--hosts", key="hosts", help_="Inventory.", metavar="FILE")]
+On = Annotated[str | None, _option("--on", key="on", help_="Only these hosts of it.", metavar="NODESET")]
+San = Annotated[
+    Path | None,
+    _option("--san", key="san", help_="The shared folder as this machine sees it.", metavar="DIR"),
+]
+Output = Annotated[
+    Path | None,
+    _option(
+        "--output",
+        "-o",
+        key="output",
+        help_="Where to deliver. [default: <stem>-pages/]",
+        metavar="DIR",
+    ),
+]
+Dpi = Annotated[
+    str | None, _option("--dpi", "-r", key="dpi", help_="Resolution. [default: 150]", metavar="N")
+]
+Device = Annotated[
+    str | None,
+    _option(
+        "--device",
+        key="device",
+        help_="Any Ghostscript raster device. [default: png16m]",
+        metavar="NAME",
+    ),
+]
+Pages = Annotated[
+    str | None,
+    _option("--pages", key="pages", help_="1-10,15,20-, odd, even; ^3 leaves out.", metavar="LIST"),
+]
+PasswordFile = Annotated[
+    Path | None,
+    _option(
+        "--password-file",
+        key="password_file",
+        help_="Its first line opens the PDF.",
+        metavar="FILE",
+    ),
+]
+Split = Annotated[
+    str | None,
+    _option(
+        "--split",
+        key="split",
+        help_="Cut the PDF into parts of N pages. [default: none]",
+        metavar="none|auto|N",
+    ),
+]
+PageTimeout = Annotated[
+    str | None,
+    _option(
+        "--page-timeout",
+        key="page_timeout",
+        help_="A page may take so long. [default: 10m]",
+        metavar="TIME",
+    ),
+]
+PageMemory = Annotated[
+    str | None,
+    _option(
+        "--page-memory",
+        key="page_memory",
+        help_="A renderer may be so large. [default: 2G]",
+        metavar="SIZE",
+    ),
+]
+Retries = Annotated[
+    str | None,
+    _option(
+        "--retries",
+        key="retries",
+        help_="Hosts that a page may fail on. [default: 3]",
+        metavar="N",
+    ),
+]
+Wait = Annotated[
+    str | None,
+    _option(
+        "--wait",
+        key="wait",
+        help_="How long to wait for an idle host. [default: 15s]",
+        metavar="TIME",
+    ),
+]
+Deadline = Annotated[
+    str | None,
+    _option("--deadline", key="deadline", help_="End the run after so long.", metavar="TIME"),
+]
+Strict = Annotated[bool, _option("--strict", key="strict", help_="A suspect page counts as failed.")]
+Progress = Annotated[
+    str | None,
+    _option(
+        "--progress",
+        key="progress",
+        help_="How progress is shown. [default: auto]",
+        metavar="auto|tui|board|plain|jsonl|none",
+    ),
+]
+Quiet = Annotated[bool, _option("--quiet", "-q", key="quiet", help_="Say nothing when all is well.")]
+Verbose = Annotated[int, _option("--verbose", "-v", key="verbose", help_="Say more.", count=True)]
+Json = Annotated[
+    bool,
+    typer.Option("--json", envvar="SSHRENDER_JSON", help="Print the summary as one JSON object."),
+]
+Color = Annotated[
+    str | None,
+    _option("--color", key="color", help_="Use colour.", metavar="auto|always|never"),
+]
+LogFile = Annotated[
+    Path | None,
+    _option("--log-file", key="log_file", help_="Where a traceback goes.", metavar="FILE"),
+]
+SshConfig = Annotated[
+    Path | None,
+    _option("--ssh-config", key="ssh_config", help_="Instead of ~/.ssh/config.", metavar="FILE"),
+]
+Config = Annotated[
+    Path | None,
+    typer.Option("--config", envvar="SSHRENDER_CONFIG", help="Settings.", metavar="FILE"),
+]
+
+
+def typed(context: typer.Context) -> dict[str, Any]:
+    """The options that the user typed, by their setting's name."""
+    from sshrender.config.settings import Settings
+
+    return {
+        key: context.params[key]
+        for key in Settings.model_fields
+        if key in context.params
+        and getattr(context.get_parameter_source(key), "name", "") == "COMMANDLINE"
+    }

@@ -1,0 +1,89 @@
+"""``sshrender render``: see the whole job through, in the foreground, and deliver."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from sshrender.cli import options
+from sshrender.errors import ExitCode, UserError, most_severe
+
+
+def render(
+    context: typer.Context,
+    pdf: Annotated[list[Path], typer.Argument(metavar="PDF...", help="What to render.")],
+    hosts: options.Hosts = None,
+    on: options.On = None,
+    san: options.San = None,
+    output: options.Output = None,
+    dpi: options.Dpi = None,
+    device: options.Device = None,
+    pages: options.Pages = None,
+    password_file: options.PasswordFile = None,
+    split: options.Split = None,
+    page_timeout: options.PageTimeout = None,
+    page_memory: options.PageMemory = None,
+    retries: options.Retries = None,
+    wait: options.Wait = None,
+    deadline: options.Deadline = None,
+    strict: options.Strict = False,
+    progress: options.Progress = None,
+    quiet: options.Quiet = False,
+    verbose: options.Verbose = 0,
+    json_: options.Json = False,
+    color: options.Color = None,
+    log_file: options.LogFile = None,
+    ssh_config: options.SshConfig = None,
+    config: options.Config = None,
+) -> None:
+    """See the whole job through, in the foreground, and deliver.
+
+    Running it again resumes, or returns at once when all is there.
+    """
+    from sshrender.cli.session import Session
+
+    session = Session.start(options.typed(context), config, wants_json=json_)
+    codes: list[int] = []
+    summaries: list[dict[str, Any]] = []
+    for source in pdf:
+        code, summary = session.render(source, is_only=len(pdf) == 1)
+        codes.append(code)
+        summaries.append(summary)
+        if code > 128:
+            break
+    if json_:
+        print(json.dumps(_combined(summaries), indent=1))
+    sys.stdout.flush()
+    raise typer.Exit(_worst(codes))
+
+
+def _worst(codes: list[int]) -> int:
+    """A signal ends everything; otherwise the most severe."""
+    if codes[-1] > 128:
+        return codes[-1]
+    return most_severe([ExitCode(code) for code in codes])
+
+
+def _combined(summaries: list[dict[str, Any]]) -> dict[str, Any]:
+    """One document's summary, or one object that holds them all."""
+    if len(summaries) == 1:
+        return summaries[0]
+    states = {summary["state"] for summary in summaries}
+    state = states.pop() if len(states) == 1 else "partial"
+    return {"schema": 1, "state": state, "jobs": summaries}
+
+
+def check_pdfs(sources: list[Path]) -> None:
+    """Two documents of one name would be delivered into one folder. Raises UserError."""
+    stems = [source.stem for source in sources]
+    for stem in stems:
+        if stems.count(stem) > 1:
+            raise UserError(
+                ExitCode.USAGE,
+                f"two documents are called {stem} and would share a folder",
+                "render them one after the other, each with its own -o DIR",
+            )

@@ -1,0 +1,183 @@
+"""One invocation of ``render``: settings, hosts and streams, and the jobs that run with them."""
+
+from __future__ import annotations
+
+import sys
+import time
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from sshrender.config import inventory as inv
+from sshrender.config.locate import find_inventory, state_folder
+from sshrender.config.problems import invalid
+from sshrender.config.settings import Settings, resolve
+from sshrender.coordinator.plan import HostSetup, Limits
+from sshrender.core.policy import HostPlan, Policy
+from sshrender.document.facts import read_password
+from sshrender.errors import ExitCode, UserError
+from sshrender.transports.protocol import Transport
+from sshrender.views.report import Reporter
+
+HERE = "localhost"
+"""The name of this machine where no inventory names any."""
+
+
+@dataclass(slots=True)
+class Session:
+    """What all documents of one command line share."""
+
+    settings: Settings
+    san: Path
+    hosts: list[HostSetup]
+    reporter: Reporter
+    began: float = field(default_factory=time.monotonic)
+
+    @classmethod
+    def start(cls, typed: dict[str, Any], config: Path | None, *, wants_json: bool) -> Session:
+        """Raises UserError before anything is touched."""
+        settings = resolve(typed, config).settings
+        reporter = Reporter(
+            sys.stderr,
+            progress=settings.progress,
+            quiet=settings.quiet,
+            verbose=settings.verbose,
+            color=settings.color,
+            is_json=wants_json,
+        )
+        file = find_inventory(settings.hosts)
+        if file is None:
+            if settings.on is not None:
+                raise invalid([f"--on {settings.on}: there is no inventory to select from"])
+            san = settings.san or _own_san()
+            return cls(settings, san, [_this_machine(san)], reporter)
+        inventory = inv.load(file)
+        san = settings.san or _san_of(inventory, file)
+        hosts = [
+            _host_setup(host, inventory, san, settings)
+            for host in inv.select(inv.expand(inventory), settings.on)
+        ]
+        return cls(settings, san, hosts, reporter)
+
+    def render(self, source: Path, *, is_only: bool) -> tuple[int, dict[str, Any]]:
+        """One document, from start to summary: (exit code, summary)."""
+        try:
+            return self._render(source, is_only)
+        except UserError as error:
+            self.reporter.error(error)
+            return error.code, self.reporter.failure(source, error)
+
+    def _render(self, source: Path, is_only: bool) -> tuple[int, dict[str, Any]]:
+        from sshrender.coordinator.inspection import Inspection
+        from sshrender.coordinator.opening import Wanted, open_job
+        from sshrender.coordinator.run import see_through
+
+        settings = self.settings
+        password = read_password(settings.password_file) if settings.password_file else None
+        limits = Limits(settings.page_timeout, settings.page_memory)
+        wanted = Wanted(
+            source=source,
+            san=self.san,
+            output=_output(settings.output, source, is_only),
+            device=settings.device,
+            dpi=settings.dpi,
+            pages=settings.pages,
+            split=settings.split,
+            password=password,
+            limits=limits,
+            policy=self._policy(),
+            strict=settings.strict,
+        )
+        plan = open_job(wanted, Inspection(self.hosts, password, limits))
+        with self.reporter.showing(plan.spec.name) as view:
+            outcome = see_through(plan, self.hosts, view)
+        summary = outcome.as_json()
+        self.reporter.summary(summary, outcome.code)
+        return outcome.code, summary
+
+    def _policy(self) -> Policy:
+        settings = self.settings
+        deadline = None if settings.deadline is None else self.began + settings.deadline
+        return replace(
+            Policy(),
+            retries=settings.retries,
+            wait=settings.wait,
+            deadline=deadline,
+            page_timeout=settings.page_timeout,
+        )
+
+
+def _output(named: Path | None, source: Path, is_only: bool) -> Path:
+    """``-o DIR`` itself for one document, a folder in it for each of several."""
+    own = f"{source.stem}-pages"
+    if named is None:
+        return Path(own).absolute()
+    return named.absolute() if is_only else named.absolute() / own
+
+
+def _own_san() -> Path:
+    """Without an inventory jobs live in this user's own folder, which is made if need be."""
+    folder = state_folder()
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(
+            ExitCode.STORAGE, f"{folder}: {error.strerror}", "name another folder with --san DIR"
+        ) from None
+    return folder
+
+
+def _san_of(inventory: inv.Inventory, file: Path) -> Path:
+    if inventory.san is None:
+        raise UserError(
+            ExitCode.USAGE,
+            f"{file}: san.path is missing: the hosts and this machine share no folder",
+            'add to it: [san] and path = "/san/sshrender", or give --san DIR',
+        )
+    return inventory.san.path
+
+
+def _this_machine(san: Path) -> HostSetup:
+    from sshrender.transports.local import LocalTransport
+
+    return HostSetup(HostPlan(HERE, ignores_load=True), LocalTransport(), str(san.absolute()))
+
+
+def _host_setup(host: inv.Host, inventory: inv.Inventory, san: Path, settings: Settings) -> HostSetup:
+    return HostSetup(
+        plan=HostPlan(host.name, host.slots, host.idle_below, host.busy_above),
+        transport=_transport(host, settings),
+        san=_seen_san(host, inventory, san),
+        python=host.python,
+        ghostscript=host.ghostscript,
+        connect_timeout=host.connect_timeout,
+    )
+
+
+def _seen_san(host: inv.Host, inventory: inv.Inventory, san: Path) -> str:
+    """Where a host sees the SAN: as it says, as the inventory says, as this machine does."""
+    if isinstance(host.san, str):
+        return host.san
+    return str(inventory.san.path if inventory.san is not None else san.absolute())
+
+
+def _transport(host: inv.Host, settings: Settings) -> Transport:
+    from sshrender.transports.sshconfig import Overrides
+    from sshrender.transports.unusable import UnusableTransport
+
+    if host.san is False:
+        return UnusableTransport("it has no SAN (san = false), and pages travel only over the SAN")
+    from sshrender.transports.ssh import SshTransport
+
+    return SshTransport(
+        host.name,
+        Overrides(
+            address=host.address,
+            port=host.port,
+            user=host.user,
+            identity_file=host.identity_file,
+            known_hosts=host.known_hosts,
+            host_key=host.host_key,
+            config_file=str(settings.ssh_config) if settings.ssh_config else None,
+        ),
+    )

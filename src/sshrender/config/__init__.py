@@ -1,0 +1,1 @@
+"""Inventory and settings: TOML, checked whole, and where each value came from."""

@@ -1,0 +1,185 @@
+"""The inventory: which hosts there are, how to reach them, and when they count as idle."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from sshrender.config.problems import describe, invalid, read_toml
+from sshrender.config.units import Duration
+
+
+class _Table(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class San(_Table):
+    """The shared folder."""
+
+    path: Annotated[Path, Field(description="the shared folder as this machine sees it")]
+
+
+class HostSettings(_Table):
+    """What may stand in ``[defaults]`` and in each ``[[hosts]]``."""
+
+    user: str | None = Field(None, min_length=1, description="log in as")
+    port: int | None = Field(None, ge=1, le=65535)
+    identity_file: str | None = Field(None, min_length=1, description="private key to log in with")
+    known_hosts: str | None = Field(None, min_length=1, description="file of known host keys")
+    host_key: Literal["strict", "accept-new"] | None = Field(
+        None, description="unknown host keys: refuse, or take down; changed ones are refused"
+    )
+    slots: int | None = Field(None, ge=1, le=1024, description="renderers at once; default: cores")
+    idle_below: float | None = Field(
+        None, ge=0, description="used while others' runnable threads per core are below"
+    )
+    busy_above: float | None = Field(None, ge=0, description="left again when they are above")
+    san: str | Literal[False] | None = Field(
+        None, description="where the host sees the SAN; false: it has none"
+    )
+    python: str | None = Field(None, min_length=1, pattern=r"^[\w./+-]+$")
+    ghostscript: str | None = Field(None, min_length=1)
+    connect_timeout: Duration | None = Field(None, gt=0)
+
+
+class HostEntry(HostSettings):
+    """One ``[[hosts]]``: a host, or a node set of hosts that are alike."""
+
+    name: str = Field(min_length=1, description="host name or node set, as in node[01-16]")
+    address: str | None = Field(None, min_length=1, description="where to connect to")
+
+
+class Inventory(_Table):
+    """The whole file."""
+
+    san: San | None = None
+    defaults: HostSettings = HostSettings()
+    hosts: list[HostEntry] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _thresholds_are_ordered(self) -> Inventory:
+        for entry in self.hosts:
+            low = _or(entry.idle_below, self.defaults.idle_below, IDLE_BELOW)
+            high = _or(entry.busy_above, self.defaults.busy_above, BUSY_ABOVE)
+            if low > high:
+                raise ValueError(f"idle_below ({low}) is above busy_above ({high}) for {entry.name}")
+        return self
+
+
+IDLE_BELOW, BUSY_ABOVE = 0.5, 0.8
+
+
+class Host(_Table):
+    """One host, everything settled."""
+
+    name: str
+    address: str | None
+    user: str | None
+    port: int | None
+    identity_file: str | None
+    known_hosts: str | None
+    host_key: str | None
+    slots: int | None
+    idle_below: float
+    busy_above: float
+    san: str | Literal[False] | None
+    python: str
+    ghostscript: str
+    connect_timeout: float
+
+
+def load(path: Path) -> Inventory:
+    """Read and check an inventory. Raises UserError with every mistake in it."""
+    table = read_toml(path)
+    try:
+        inventory = Inventory.model_validate(table)
+    except ValidationError as error:
+        raise invalid(describe(path, error, Inventory)) from None
+    problems = [f"{path}: {problem}" for problem in _name_problems(inventory)]
+    if problems:
+        raise invalid(problems)
+    return inventory
+
+
+def expand(inventory: Inventory) -> list[Host]:
+    """Every host of the inventory, node sets taken apart, defaults filled in."""
+    defaults = inventory.defaults
+    return [_host(name, entry, defaults) for entry in inventory.hosts for name in node_names(entry.name)]
+
+
+def select(hosts: list[Host], node_set: str | None) -> list[Host]:
+    """Only the hosts that ``--on`` names, in the inventory's order. Raises UserError."""
+    if node_set is None:
+        return hosts
+    try:
+        wanted = node_names(node_set)
+    except ValueError as error:
+        raise invalid([f"--on {node_set}: {error}"]) from None
+    known = {host.name for host in hosts}
+    unknown = [name for name in wanted if name not in known]
+    if unknown:
+        raise invalid([f"--on: {', '.join(unknown)}: not in the inventory"])
+    return [host for host in hosts if host.name in set(wanted)]
+
+
+def node_names(node_set: str) -> list[str]:
+    """The names in ``node[01-16],big``. Raises ValueError."""
+    from ClusterShell.NodeSet import NodeSet, NodeSetException
+    from ClusterShell.RangeSet import RangeSetException
+
+    if not any(character in node_set for character in "[],@*"):
+        return [node_set]
+    if "@" in node_set or "*" in node_set:
+        raise ValueError("a node set here is a list of names such as node[01-16],big")
+    try:
+        return [str(name) for name in NodeSet(node_set)]
+    except (NodeSetException, RangeSetException) as error:
+        raise ValueError(f"not a node set: {error}") from None
+
+
+def _name_problems(inventory: Inventory) -> list[str]:
+    problems = []
+    seen: set[str] = set()
+    for number, entry in enumerate(inventory.hosts, 1):
+        try:
+            names = node_names(entry.name)
+        except ValueError as error:
+            problems.append(f"hosts[{number}].name: {error}")
+            continue
+        for name in names:
+            if name.startswith("-") or any(c.isspace() or not c.isprintable() for c in name):
+                problems.append(f"hosts[{number}].name: {name!r} is no host name")
+            if name in seen:
+                problems.append(f"hosts[{number}].name: {name} is there twice")
+            seen.add(name)
+        if entry.address is not None and len(names) > 1:
+            problems.append(f"hosts[{number}].address: one address cannot serve {len(names)} hosts")
+    return problems
+
+
+def _host(name: str, entry: HostEntry, defaults: HostSettings) -> Host:
+    def pick(key: str, otherwise: Any = None) -> Any:
+        return _or(getattr(entry, key), getattr(defaults, key), otherwise)
+
+    return Host(
+        name=name,
+        address=entry.address,
+        user=pick("user"),
+        port=pick("port"),
+        identity_file=pick("identity_file"),
+        known_hosts=pick("known_hosts"),
+        host_key=pick("host_key"),
+        slots=pick("slots"),
+        idle_below=pick("idle_below", IDLE_BELOW),
+        busy_above=pick("busy_above", BUSY_ABOVE),
+        san=pick("san"),
+        python=pick("python", "python3"),
+        ghostscript=pick("ghostscript", "gs"),
+        connect_timeout=pick("connect_timeout", 10.0),
+    )
+
+
+def _or(*values: Any) -> Any:
+    return next((value for value in values if value is not None), None)

@@ -1,0 +1,97 @@
+"""Every mistake in a configuration file at once: file, key, what is wrong, the nearest known key."""
+
+from __future__ import annotations
+
+import difflib
+import tomllib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from sshrender.errors import ExitCode, UserError
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """The file as a table. Raises UserError."""
+    try:
+        with path.open("rb") as file:
+            return tomllib.load(file)
+    except FileNotFoundError:
+        raise UserError(
+            ExitCode.USAGE, f"{path}: no such file", "check the name, or leave the option out"
+        ) from None
+    except OSError as error:
+        raise UserError(ExitCode.USAGE, f"{path}: {error.strerror}", f"ls -l {path}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UserError(
+            ExitCode.USAGE, f"{path}: not TOML: {error}", f"sshrender config validate {path}"
+        ) from None
+
+
+def describe(path: Path, error: ValidationError, model: type[BaseModel]) -> list[str]:
+    """One line for each mistake that pydantic found."""
+    return [_line(path, dict(problem), model) for problem in error.errors()]
+
+
+def invalid(lines: Iterable[str]) -> UserError:
+    """All mistakes as one error."""
+    return UserError(
+        ExitCode.USAGE, "\n".join(lines), "sshrender config schema lists every key and its type"
+    )
+
+
+def _line(path: Path, problem: Mapping[str, Any], model: type[BaseModel]) -> str:
+    location = [part for part in problem["loc"] if not _is_internal(part)]
+    key = _dotted(location)
+    if problem["type"] == "extra_forbidden":
+        near = _nearest(str(location[-1]), _known_keys(model, location[:-1]))
+        return f"{path}: unknown key {key}" + (f" (did you mean {near}?)" if near else "")
+    if problem["type"] == "missing":
+        return f"{path}: {key} is missing"
+    message = str(problem["msg"]).removeprefix("Value error, ")
+    return f"{path}: {key}: {message[:1].lower()}{message[1:]}"
+
+
+def _is_internal(part: object) -> bool:
+    """Pydantic names the branch of a union in a location; users never wrote it."""
+    return isinstance(part, str) and (part.startswith(("literal[", "function-")) or part in _BRANCHES)
+
+
+_BRANCHES = frozenset({"str", "int", "float", "bool"})
+
+
+def _dotted(location: Iterable[object]) -> str:
+    text = ""
+    for part in location:
+        text += f"[{part + 1}]" if isinstance(part, int) else f".{part}" if text else str(part)
+    return text or "the file"
+
+
+def _known_keys(model: type[BaseModel], location: Iterable[object]) -> list[str]:
+    """The keys of the table at a location."""
+    for part in location:
+        if isinstance(part, int):
+            continue
+        field = model.model_fields.get(str(part))
+        inner = _model_in(field.annotation) if field is not None else None
+        if inner is None:
+            return []
+        model = inner
+    return list(model.model_fields)
+
+
+def _model_in(annotation: Any) -> type[BaseModel] | None:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    for argument in getattr(annotation, "__args__", ()):
+        found = _model_in(argument)
+        if found is not None:
+            return found
+    return None
+
+
+def _nearest(key: str, known: list[str]) -> str | None:
+    found = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
+    return found[0] if found else None

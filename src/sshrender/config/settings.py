@@ -1,0 +1,173 @@
+"""The settings: what options, variables and files may say, and which of them said it.
+
+Order, first wins: option, ``SSHRENDER_…`` variable, ``--config`` file, ``./sshrender.toml``, the
+user's, the site's, the default.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from sshrender.config.locate import places
+from sshrender.config.names import option, variable
+from sshrender.config.problems import describe, invalid, read_toml
+from sshrender.config.units import Duration, Size
+
+Progress = Literal["auto", "tui", "board", "plain", "jsonl", "none"]
+
+
+class Settings(BaseModel):
+    """Every setting, its type and its default."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    hosts: Path | None = Field(None, description="inventory")
+    on: str | None = Field(None, description="only these hosts of it (node set)")
+    san: Path | None = Field(None, description="the shared folder as this machine sees it")
+    output: Path | None = Field(None, description="where to deliver")
+    dpi: float = Field(150, gt=0, le=14400, description="resolution")
+    device: str = Field("png16m", description="Ghostscript raster device")
+    pages: str | None = Field(None, description="page list")
+    password_file: Path | None = Field(None, description="file whose first line opens the PDF")
+    split: str = Field("none", description="none, auto, or pages a part")
+    page_timeout: Duration = Field(600, gt=0, description="a page may take so long")
+    page_memory: Size = Field(2 << 30, ge=64 << 20, description="a renderer may be so large")
+    retries: int = Field(3, ge=1, le=100, description="hosts that a page may fail on")
+    wait: Duration = Field(15, description="how long to wait for an idle host")
+    deadline: Duration | None = Field(None, description="end the run after so long")
+    strict: bool = Field(False, description="a suspect page counts as failed")
+    progress: Progress = Field("auto", description="how progress is shown")
+    quiet: bool = Field(False, description="say nothing when all is well")
+    verbose: int = Field(0, ge=0, description="say more")
+    color: Literal["auto", "always", "never"] = Field("auto", description="use colour")
+    log_file: Path | None = Field(None, description="where a traceback goes")
+    ssh_config: Path | None = Field(None, description="instead of ~/.ssh/config")
+
+    @field_validator("device")
+    @classmethod
+    def _device_is_known(cls, name: str) -> str:
+        from sshrender.renderers.devices import DEVICES, nearest
+
+        if name not in DEVICES:
+            near = nearest(name)
+            hint = f" (did you mean {' or '.join(near)}?)" if near else ""
+            raise ValueError(f"{name} is no raster device that writes one file a page{hint}")
+        return name
+
+    @field_validator("split", mode="before")
+    @classmethod
+    def _split_is_known(cls, value: Any) -> str:
+        text = str(value)
+        if text in ("none", "auto") or (text.isdecimal() and 0 < int(text) < 10**7):
+            return text
+        raise ValueError("none, auto, or a number of pages")
+
+    @field_validator("pages")
+    @classmethod
+    def _pages_are_a_list(cls, text: str | None) -> str | None:
+        from sshrender.document import pagelist
+        from sshrender.errors import UserError
+
+        if text is not None:
+            try:
+                pagelist.check(text)
+            except UserError as error:
+                raise ValueError(error.what) from None
+        return text
+
+
+@dataclass(frozen=True, slots=True)
+class Resolved:
+    """The settings and, for each, where its value came from."""
+
+    settings: Settings
+    origins: Mapping[str, str]
+
+
+def resolve(
+    options: Mapping[str, Any],
+    config: Path | None = None,
+    environ: Mapping[str, str] = os.environ,
+) -> Resolved:
+    """Lay the sources over each other. Raises UserError with every mistake in any of them.
+
+    ``options`` are those that the user typed; keys as in Settings.
+    """
+    layers = [_checked(dict(options), "option")]
+    layers.append(_checked(_from_environment(environ), "variable"))
+    files = [config] if config is not None else []
+    files += [place for place in places("sshrender.toml", environ) if place.is_file()]
+    problems = [problem for layer in layers for problem in layer.problems]
+    for file in files:
+        layer = _from_file(file)
+        layers.append(layer)
+        problems += layer.problems
+    if problems:
+        raise invalid(problems)
+    return _merge(layers)
+
+
+@dataclass(frozen=True, slots=True)
+class _Layer:
+    origin: str
+    values: dict[str, Any]
+    problems: list[str]
+
+
+def _from_environment(environ: Mapping[str, str]) -> dict[str, Any]:
+    found = {}
+    for key in Settings.model_fields:
+        value = environ.get(variable(key))
+        if value:
+            found[key] = value
+    return found
+
+
+def _from_file(path: Path) -> _Layer:
+    table = read_toml(path)
+    try:
+        Settings.model_validate(table)
+    except ValidationError as error:
+        return _Layer(str(path), {}, describe(path, error, Settings))
+    return _Layer(str(path), table, [])
+
+
+def _checked(values: dict[str, Any], kind: str) -> _Layer:
+    """A layer of options or variables; its mistakes are named as the user typed them."""
+    values = {key: value for key, value in values.items() if value is not None}
+    problems = []
+    try:
+        Settings.model_validate(values)
+    except ValidationError as error:
+        for problem in error.errors():
+            key = str(problem["loc"][0])
+            name = option(key) if kind == "option" else variable(key)
+            message = str(problem["msg"]).removeprefix("Value error, ")
+            problems.append(f"{name} {values.get(key)}: {message[:1].lower()}{message[1:]}")
+    return _Layer(kind, values, problems)
+
+
+def _merge(layers: list[_Layer]) -> Resolved:
+    values: dict[str, Any] = {}
+    origins: dict[str, str] = {}
+    for layer in layers:
+        for key, value in layer.values.items():
+            if key not in values:
+                values[key] = value
+                origins[key] = _origin(layer.origin, key)
+    settings = Settings.model_validate(values)
+    for key in Settings.model_fields:
+        origins.setdefault(key, "default")
+    return Resolved(settings, origins)
+
+
+def _origin(kind: str, key: str) -> str:
+    if kind == "option":
+        return option(key)
+    return variable(key) if kind == "variable" else kind

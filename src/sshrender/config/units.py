@@ -1,0 +1,40 @@
+"""Times and sizes as people write them: ``90``, ``10m``, ``1h30m``; ``512M``, ``2G``."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated
+
+from pydantic import BeforeValidator
+
+_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+_TIME = re.compile(r"(?:\d+(?:\.\d+)?[smhd])+")
+_TERM = re.compile(r"(\d+(?:\.\d+)?)([smhd])")
+_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGT]?)(?:i?B)?", re.IGNORECASE)
+_POWERS = {"": 0, "K": 1, "M": 2, "G": 3, "T": 4}
+
+
+def parse_duration(value: object) -> float:
+    """Seconds. A bare number is seconds. Raises ValueError."""
+    text = str(value).strip().lower()
+    try:
+        seconds = float(text)
+    except ValueError:
+        if _TIME.fullmatch(text) is None:
+            raise ValueError("a time is written as 90, 45s, 10m or 1h30m") from None
+        seconds = sum(float(number) * _SECONDS[unit] for number, unit in _TERM.findall(text))
+    if not 0 <= seconds < 1e9:
+        raise ValueError("a time must be at least 0 and less than 30 years")
+    return seconds
+
+
+def parse_size(value: object) -> int:
+    """Bytes; K, M, G and T are powers of 1024. Raises ValueError."""
+    match = _SIZE.fullmatch(str(value).strip())
+    if match is None:
+        raise ValueError("a size is written as 512M or 2G")
+    return int(float(match[1]) * 1024 ** _POWERS[match[2].upper()])
+
+
+Duration = Annotated[float, BeforeValidator(parse_duration)]
+Size = Annotated[int, BeforeValidator(parse_size)]

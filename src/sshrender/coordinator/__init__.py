@@ -1,0 +1,1 @@
+"""The one loop: events in, commands carried out, journal written, views told."""

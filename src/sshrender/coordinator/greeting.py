@@ -1,0 +1,60 @@
+"""From a runner's greeting to a verdict: has this host all that a page needs?"""
+
+from __future__ import annotations
+
+from sshrender.core import events as ev
+from sshrender.renderers import ghostscript
+from sshrender.transports.messages import Hello
+from sshrender.transports.payload import MINIMUM_PYTHON
+from sshrender.transports.protocol import Refusal
+
+
+def judge(host: str, hello: Hello, san: str) -> ev.HostGreeted | ev.HostRefused:
+    """The checks in the order of their causes: Python, Ghostscript, the shared folder."""
+    for refusal, reason in (
+        _python(hello.python),
+        _ghostscript(hello.ghostscript),
+        _san(hello, san),
+    ):
+        if reason:
+            return ev.HostRefused(host, refusal.value, reason)
+    return ev.HostGreeted(
+        host,
+        cores=max(hello.cores, 1),
+        others=hello.others,
+        ours=hello.ours,
+        memory=hello.memory,
+        ghostscript=hello.ghostscript or "",
+    )
+
+
+def _python(version: str) -> tuple[Refusal, str]:
+    try:
+        parts = tuple(int(part) for part in version.split(".")[:2])
+    except ValueError:
+        return Refusal.PROTOCOL, f"it claims to run Python {version[:20]!r}"
+    wanted = ".".join(map(str, MINIMUM_PYTHON))
+    if parts < MINIMUM_PYTHON:
+        return Refusal.NO_PYTHON, f"Python {version} is too old ({wanted} or later)"
+    return Refusal.NO_PYTHON, ""
+
+
+def _ghostscript(version: str | None) -> tuple[Refusal, str]:
+    if version is None:
+        return Refusal.NO_GHOSTSCRIPT, "Ghostscript is not installed (apt install ghostscript)"
+    parsed = ghostscript.parse_version(version)
+    if parsed is None:
+        return Refusal.NO_GHOSTSCRIPT, f"its Ghostscript says it is {version[:40]!r}"
+    if not ghostscript.is_supported(parsed):
+        wanted = ".".join(map(str, ghostscript.MINIMUM_VERSION))
+        return Refusal.NO_GHOSTSCRIPT, f"Ghostscript {version} is too old ({wanted} or later)"
+    return Refusal.NO_GHOSTSCRIPT, ""
+
+
+def _san(hello: Hello, san: str) -> tuple[Refusal, str]:
+    if hello.san is None or not hello.san.seen:
+        why = hello.san.reason if hello.san is not None else ""
+        return Refusal.SAN, f"does not see the SAN at {san}" + (f": {why}" if why else "")
+    if not hello.san.writable:
+        return Refusal.SAN, f"cannot write to the SAN at {san}: {hello.san.reason}"
+    return Refusal.SAN, ""

@@ -1,0 +1,162 @@
+"""One host's connection: a thread that connects and listens, and one that writes and pings.
+
+What it hears goes into the coordinator's queue; nothing here blocks the loop, however wedged the
+host is. Once closed it says nothing more.
+"""
+
+from __future__ import annotations
+
+import queue
+import random
+import secrets
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from sshrender.coordinator.plan import HostSetup
+from sshrender.transports.framing import Reader, encode
+from sshrender.transports.messages import Message, ProtocolError
+from sshrender.transports.protocol import ConnectFailed, Link, LinkClosed, Refusal, RunnerSpec
+
+PING = 1.0
+SILENCE = 8.0
+"""Seconds without a word after which either end takes the other for gone."""
+
+HANDSHAKES = 8
+"""At once: sshd's MaxStartups begins to drop at 10 (sshd_config(5)), at a jump host too."""
+
+JITTER = 0.05
+WRITE_TIMEOUT = 10.0
+
+_handshakes = threading.BoundedSemaphore(HANDSHAKES)
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """A message came over this link."""
+
+    link: HostLink
+    message: Message
+
+
+@dataclass(frozen=True, slots=True)
+class LinkFailed:
+    """The link could not be made, broke, or spoke another language. ``refusal`` says which."""
+
+    link: HostLink
+    refusal: Refusal
+    reason: str
+
+
+class HostLink:
+    """A conversation with one host's runner."""
+
+    def __init__(
+        self,
+        setup: HostSetup,
+        label: str,
+        post: Callable[[Heard | LinkFailed], None],
+        delay: float = 0.0,
+    ) -> None:
+        self.setup = setup
+        self.host = setup.plan.name
+        self._post = post
+        self._delay = delay
+        self._marker = secrets.token_hex(6)
+        self._label = label
+        self._outbox: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
+        self._link: Link | None = None
+        self._lock = threading.Lock()
+        self._is_closed = False
+        self._reader = Reader(self._marker)
+        self._thread = threading.Thread(target=self._run, name=f"host {self.host}", daemon=True)
+
+    def start(self) -> None:
+        """Begin to connect."""
+        self._thread.start()
+
+    def send(self, op: str, **fields: Any) -> None:
+        """Queue a request."""
+        self._outbox.put(encode(op, **fields))
+
+    def close(self) -> None:
+        """End the connection; returns at once."""
+        with self._lock:
+            self._is_closed = True
+            link = self._link
+        self._outbox.put(None)
+        if link is not None:
+            threading.Thread(target=link.close, daemon=True, name=f"close {self.host}").start()
+
+    def join(self, timeout: float) -> None:
+        """Wait for the listening thread to end."""
+        self._thread.join(timeout)
+
+    def _run(self) -> None:
+        """The thread. Whatever goes wrong in it becomes a message."""
+        try:
+            self._converse()
+        except ConnectFailed as failed:
+            self._fail(failed.refusal, failed.reason)
+        except LinkClosed as closed:
+            refusal = Refusal.NO_PYTHON if closed.has_no_program else Refusal.UNREACHABLE
+            self._fail(refusal, self._with_noise(closed.reason))
+        except ProtocolError as error:
+            self._fail(Refusal.PROTOCOL, self._with_noise(f"it does not speak our protocol: {error}"))
+        except Exception as error:  # noqa: BLE001 - a worker thread turns a crash into an event
+            self._fail(Refusal.PROTOCOL, f"{type(error).__name__}: {error}")
+
+    def _converse(self) -> None:
+        link = self._connect()
+        if link is None:
+            return
+        threading.Thread(target=self._write, args=(link,), daemon=True).start()
+        while True:
+            for message in self._reader.feed(link.read(PING)):
+                if self._has_ended():
+                    return
+                self._post(Heard(self, message))
+
+    def _connect(self) -> Link | None:
+        time.sleep(self._delay + random.uniform(0, JITTER))
+        spec = RunnerSpec(self.setup.python, self._label, self._marker, SILENCE)
+        with _handshakes:
+            if self._has_ended():
+                return None
+            link = self.setup.transport.connect(spec, self.setup.connect_timeout)
+        with self._lock:
+            self._link = link
+        if self._has_ended():  # close() came while we connected and found nothing to close
+            link.close()
+            return None
+        return link
+
+    def _has_ended(self) -> bool:
+        with self._lock:
+            return self._is_closed
+
+    def _write(self, link: Link) -> None:
+        while True:
+            try:
+                data = self._outbox.get(timeout=PING)
+            except queue.Empty:
+                data = encode("ping")
+            if data is None or self._has_ended():
+                return
+            try:
+                link.write(data, WRITE_TIMEOUT)
+            except LinkClosed as closed:
+                self._fail(Refusal.UNREACHABLE, self._with_noise(closed.reason))
+                return
+
+    def _fail(self, refusal: Refusal, reason: str) -> None:
+        with self._lock:
+            was_closed, self._is_closed = self._is_closed, True
+        if not was_closed:
+            self._post(LinkFailed(self, refusal, reason))
+
+    def _with_noise(self, reason: str) -> str:
+        """What the host printed last often says why (a missing python3, a profile that fails)."""
+        return f"{reason}: {self._reader.noise[-1]}" if self._reader.noise else reason

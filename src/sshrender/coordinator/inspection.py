@@ -1,0 +1,77 @@
+"""Ask a Ghostscript what it finds in a document that pypdf cannot read.
+
+Any host will do; they are asked one after the other until one answers, this machine first if it
+has a Ghostscript. A rare errand, so it has a connection of its own.
+"""
+
+from __future__ import annotations
+
+import secrets
+import shutil
+import time
+from collections.abc import Iterable
+from pathlib import Path
+
+from sshrender.coordinator.plan import HostSetup, Limits
+from sshrender.errors import ExitCode, UserError
+from sshrender.transports.framing import Reader, encode
+from sshrender.transports.local import LocalTransport
+from sshrender.transports.messages import Inspected, ProtocolError
+from sshrender.transports.protocol import ConnectFailed, LinkClosed, RunnerSpec, Transport
+
+
+class Inspection:
+    """An Inspector (coordinator/opening.py) over these hosts."""
+
+    def __init__(self, hosts: Iterable[HostSetup], password: str | None, limits: Limits) -> None:
+        self._hosts = list(hosts)
+        self._password = password
+        self._limits = limits
+
+    def __call__(self, san: Path, file: str) -> int:
+        """The number of pages, 0 when Ghostscript finds none. Raises UserError: nobody can tell."""
+        reasons = []
+        for name, transport, folder, setup in self._candidates(san):
+            try:
+                return self._ask(transport, folder, file, setup)
+            except (ConnectFailed, LinkClosed, ProtocolError, TimeoutError) as error:
+                reasons.append(f"{name}: {error}")
+        raise UserError(
+            ExitCode.NO_HOST,
+            "the document is damaged and no host's Ghostscript could be asked what is left of it"
+            + "".join(f"; {reason}" for reason in reasons),
+            "install ghostscript here, or check the hosts of the inventory",
+        )
+
+    def _candidates(self, san: Path) -> Iterable[tuple[str, Transport, str, HostSetup | None]]:
+        if shutil.which("gs") is not None:
+            yield "this machine", LocalTransport(), str(san), None
+        for setup in self._hosts:
+            yield setup.plan.name, setup.transport, setup.san, setup
+
+    def _ask(self, transport: Transport, folder: str, file: str, setup: HostSetup | None) -> int:
+        spec = RunnerSpec(setup.python if setup else "python3", "inspection", secrets.token_hex(6), 30.0)
+        link = transport.connect(spec, setup.connect_timeout if setup else 10.0)
+        try:
+            program = setup.ghostscript if setup else "gs"
+            requests = encode("hello", folder=folder, nonce_file="-", nonce="-", ghostscript=program)
+            requests += encode(
+                "inspect",
+                device="nullpage",
+                dpi="72",
+                file=file,
+                password=self._password,
+                page_timeout=self._limits.page_timeout,
+                page_memory=self._limits.page_memory,
+            )
+            link.write(requests, 10.0)
+            reader = Reader(spec.marker)
+            deadline = time.monotonic() + self._limits.page_timeout
+            while time.monotonic() < deadline:
+                for message in reader.feed(link.read(1.0)):
+                    if isinstance(message, Inspected):
+                        return message.pages
+                link.write(encode("ping"), 10.0)
+            raise TimeoutError("no answer in time")
+        finally:
+            link.close()

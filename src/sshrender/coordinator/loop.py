@@ -1,0 +1,439 @@
+"""The coordinator: one loop that feeds the scheduler and carries out what it says.
+
+The loop itself does no I/O that can block: hosts have their links, pages their prover, the journal
+its scribe, the lease its keeper. They all post into one queue.
+"""
+
+from __future__ import annotations
+
+import queue
+import secrets
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from sshrender.coordinator import prover as pv
+from sshrender.coordinator.greeting import judge
+from sshrender.coordinator.hostlink import Heard, HostLink, LinkFailed
+from sshrender.coordinator.keeper import LeaseGone, LeaseKeeper
+from sshrender.coordinator.outcome import Outcome
+from sshrender.coordinator.parts import PartsFailed, PartSplitter
+from sshrender.coordinator.plan import HostSetup, JobPlan
+from sshrender.coordinator.probe import StorageProbe
+from sshrender.coordinator.scribe import Scribe
+from sshrender.coordinator.signals import SignalCaught
+from sshrender.core import commands as do
+from sshrender.core import events as ev
+from sshrender.core import snapshot
+from sshrender.core.scheduler import Scheduler
+from sshrender.core.states import FailureKind, PageState
+from sshrender.document.splitting import place
+from sshrender.job import journal
+from sshrender.job.folder import WORK
+from sshrender.job.history import PageRecord
+from sshrender.job.journal import JournalWriter
+from sshrender.job.lease import Lease
+from sshrender.job.proof.prove import Expected
+from sshrender.transports import messages as msg
+from sshrender.transports.protocol import Refusal
+from sshrender.views.protocol import View
+
+TICK = 0.25
+CLOSING = 2.0
+"""Seconds that pages being proved, and the journal, get when a run ends."""
+
+STAGGER = 0.01
+"""Seconds between two hosts' handshakes."""
+
+
+class Coordinator:
+    """One run of one job over some hosts."""
+
+    def __init__(
+        self,
+        plan: JobPlan,
+        hosts: Sequence[HostSetup],
+        lease: Lease,
+        inbox: queue.SimpleQueue[Any],
+        view: View,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._plan = plan
+        self._setups = {setup.plan.name: setup for setup in hosts}
+        self._lease = lease
+        self._inbox = inbox
+        self._view = view
+        self._clock = clock
+        self._nonce = secrets.token_hex(8)
+        self._links: dict[str, HostLink] = {}
+        self._reports: dict[str, msg.Rendered] = {}
+        self._scheduler = Scheduler(
+            plan.policy,
+            [setup.plan for setup in hosts],
+            plan.pages,
+            epoch=lease.epoch,
+            ready=plan.spec.settings.split == 0,
+            recovered=[
+                ev.Recovered(record.page, record.is_suspect, record.said, record.host)
+                for record in plan.history.pages.values()
+            ],
+            now=clock(),
+        )
+        self._prover = pv.Prover(inbox.put)
+        self._keeper = LeaseKeeper(lease, inbox.put)
+        self._probe = StorageProbe(plan, inbox.put)
+        self._scribe = Scribe(
+            JournalWriter(plan.folder.journal), lambda why: inbox.put(ev.StorageFailed(why))
+        )
+        self._outcome: Outcome | None = None
+        self._signal: int | None = None
+        self._began = clock()
+        self._handlers: dict[type, Callable[[Any], list[ev.Event]]] = {
+            Heard: self._on_heard,
+            LinkFailed: self._on_link_failed,
+            pv.Proved: self._on_proved,
+            pv.Disproved: self._on_disproved,
+            pv.StorageTrouble: self._on_storage_trouble,
+            ev.StorageFailed: self._on_storage_failed,
+            ev.StorageRecovered: self._on_storage_recovered,
+            ev.PagesReady: lambda event: [event],
+            PartsFailed: self._on_parts_failed,
+            SignalCaught: self._on_signal,
+            LeaseGone: self._on_lease_gone,
+        }
+        self._actions: dict[type, Callable[[Any], None]] = {
+            do.ConnectHost: self._connect,
+            do.PrepareHost: self._prepare,
+            do.RenderPage: self._render,
+            do.RevokeAttempt: lambda c: self._send(c.host, "revoke", attempt=c.attempt),
+            do.KillAttempt: lambda c: self._send(c.host, "kill", attempt=c.attempt),
+            do.ProvePage: self._prove,
+            do.CloseHost: self._close_host,
+            do.FinishHost: lambda c: self._send(c.host, "finish"),
+            do.ProbeStorage: lambda c: self._probe.look(),
+            do.SettlePage: self._settle,
+            do.ReportHost: lambda c: self._journal("host_state", **asdict(c)),
+            do.EndJob: self._end,
+        }
+        self._message_events: dict[type, Callable[[str, Any], list[ev.Event]]] = {
+            msg.Hello: self._greet,
+            msg.Beat: lambda host, m: [ev.LoadSampled(host, m.others, m.ours)],
+            msg.Started: lambda host, m: [ev.PageStarted(host, m.attempt)],
+            msg.Rendered: self._report,
+            msg.Failed: self._fail,
+            msg.Revoked: lambda host, m: [ev.AttemptRevoked(host, m.attempt)],
+            msg.Suspected: lambda host, m: [ev.PageSuspected(host, m.attempt, m.page, m.said)],
+            msg.Noted: self._note,
+            msg.Trouble: lambda host, m: [ev.HostLost(host, m.reason)],
+            msg.Bye: lambda host, m: [ev.HostFinished(host)],
+            msg.Inspected: lambda host, m: [],
+        }
+
+    def run(self) -> Outcome:
+        """See the job through; returns when it has ended, for whatever reason."""
+        self._keeper.start()
+        self._write_nonce()
+        self._journal("run_started", epoch=self._lease.epoch, pages=len(self._plan.pages))
+        self._start_splitting()
+        self._carry_out(self._scheduler.start(self._clock()))
+        while self._outcome is None:
+            events = self._next_events()
+            self._carry_out(self._scheduler.handle(*events, now=self._clock()))
+            self._view.snapshot(snapshot.take(self._scheduler), self._clock())
+        return self._outcome
+
+    def status_line(self) -> str:
+        """How the run stands, in one line."""
+        shot = snapshot.take(self._scheduler)
+        working = sum(host.running > 0 for host in shot.hosts)
+        return (
+            f"{self._plan.spec.name}: {shot.settled}/{shot.total} pages"
+            f" ({shot.suspect} suspect, {shot.failed} failed),"
+            f" {working} of {len(shot.hosts)} hosts at work,"
+            f" {self._clock() - self._began:.0f} s"
+        )
+
+    def _next_events(self) -> list[ev.Event]:
+        """Everything that has come in, waiting at most a tick for the first."""
+        events: list[ev.Event] = []
+        try:
+            item = self._inbox.get(timeout=TICK)
+            while True:
+                events += self._handlers[type(item)](item)
+                item = self._inbox.get_nowait()
+        except queue.Empty:
+            events.append(ev.Ticked())
+        return events
+
+    def _carry_out(self, commands: list[do.Command]) -> None:
+        for command in commands:
+            self._actions[type(command)](command)
+
+    def _journal(self, kind: str, /, **fields: Any) -> None:
+        entry = journal.entry(kind, time.time(), **fields)
+        self._scribe.write(entry)
+        self._view.entry(entry)
+
+    # What came in
+
+    def _on_heard(self, heard: Heard) -> list[ev.Event]:
+        if self._links.get(heard.link.host) is not heard.link:
+            return []
+        return self._message_events[type(heard.message)](heard.link.host, heard.message)
+
+    def _on_link_failed(self, failed: LinkFailed) -> list[ev.Event]:
+        host = failed.link.host
+        if self._links.get(host) is not failed.link:
+            return []
+        if failed.refusal is Refusal.UNREACHABLE:
+            return [ev.HostLost(host, failed.reason)]
+        return [ev.HostRefused(host, failed.refusal.value, failed.reason)]
+
+    def _greet(self, host: str, hello: msg.Hello) -> list[ev.Event]:
+        event = judge(host, hello, self._setups[host].san)
+        if isinstance(event, ev.HostGreeted):
+            self._journal(
+                "host_greeted",
+                host=host,
+                cores=hello.cores,
+                memory=hello.memory,
+                ghostscript=hello.ghostscript,
+                python=hello.python,
+                boot_id=hello.boot_id,
+                others=hello.others,
+            )
+        return [event]
+
+    def _report(self, host: str, report: msg.Rendered) -> list[ev.Event]:
+        self._reports[report.attempt] = report
+        return [ev.PageRendered(host, report.attempt, report.seconds, report.said)]
+
+    def _fail(self, host: str, failed: msg.Failed) -> list[ev.Event]:
+        try:
+            kind = FailureKind(failed.kind)
+        except ValueError:
+            kind = FailureKind.CRASHED
+        return self._attempt_failed(host, failed.attempt, kind, failed.reason)
+
+    def _attempt_failed(self, host: str, attempt: str, kind: FailureKind, reason: str) -> list[ev.Event]:
+        known = self._scheduler.attempts.get(attempt)
+        if known is not None and known.host == host:
+            self._journal(
+                "attempt_failed",
+                page=known.page,
+                host=host,
+                attempt=attempt,
+                kind=kind.value,
+                reason=reason,
+            )
+        return [ev.AttemptFailed(host, attempt, kind, reason)]
+
+    def _note(self, host: str, noted: msg.Noted) -> list[ev.Event]:
+        if not self._plan.history.notes:
+            self._plan.history.notes = list(noted.said)
+            self._journal("document_noted", host=host, said=list(noted.said))
+        return []
+
+    def _on_proved(self, result: pv.Proved) -> list[ev.Event]:
+        task, picture = result.task, result.picture
+        report = self._reports.pop(task.attempt)
+        said = report.said + ((result.doubt,) if result.doubt else ())
+        page = self._scheduler.book[task.page]
+        record = PageRecord(
+            page=task.page,
+            file=task.final.name,
+            bytes=picture.bytes,
+            sha256=picture.sha256,
+            width=picture.width,
+            height=picture.height,
+            host=task.host,
+            ghostscript=self._scheduler.hosts[task.host].ghostscript,
+            seconds=report.seconds,
+            attempts=page.attempts,
+            said=said,
+        )
+        self._plan.history.pages[task.page] = record
+        self._journal("page_delivered", attempt=task.attempt, cpu=report.cpu, **asdict(record))
+        events: list[ev.Event] = [ev.PageDelivered(task.host, task.attempt)]
+        if result.doubt:
+            events.insert(0, ev.PageSuspected(task.host, task.attempt, task.page, (result.doubt,)))
+        return events
+
+    def _on_disproved(self, result: pv.Disproved) -> list[ev.Event]:
+        task = result.task
+        self._reports.pop(task.attempt, None)
+        kind = FailureKind.HOST if result.is_absent else FailureKind.BAD_OUTPUT
+        return self._attempt_failed(task.host, task.attempt, kind, result.reason)
+
+    def _on_storage_trouble(self, result: pv.StorageTrouble) -> list[ev.Event]:
+        task = result.task
+        return self._attempt_failed(task.host, task.attempt, FailureKind.STORAGE, result.reason)
+
+    def _on_storage_failed(self, event: ev.StorageFailed) -> list[ev.Event]:
+        if not self._scheduler.paused:
+            self._journal("storage_failed", reason=event.reason)
+        return [event]
+
+    def _on_storage_recovered(self, event: ev.StorageRecovered) -> list[ev.Event]:
+        if self._scheduler.paused:
+            self._journal("storage_recovered")
+        return [event]
+
+    def _on_parts_failed(self, failed: PartsFailed) -> list[ev.Event]:
+        self._journal("split_failed", reason=failed.reason)
+        return [ev.StopRequested(f"the document cannot be split: {failed.reason}")]
+
+    def _on_signal(self, caught: SignalCaught) -> list[ev.Event]:
+        self._signal = caught.number
+        return [ev.StopRequested(f"signal {caught.number}")]
+
+    def _on_lease_gone(self, gone: LeaseGone) -> list[ev.Event]:
+        return [ev.StopRequested(LeaseGone.REASON)]
+
+    # What is to be done
+
+    def _connect(self, command: do.ConnectHost) -> None:
+        self._close_host(do.CloseHost(command.host))
+        setup = self._setups[command.host]
+        link = HostLink(setup, self._plan.spec.name, self._inbox.put, STAGGER * len(self._links))
+        self._links[command.host] = link
+        link.send(
+            "hello",
+            folder=f"{setup.san.rstrip('/')}/{self._plan.folder.name}",
+            nonce_file=self._nonce_path().name,
+            nonce=self._nonce,
+            ghostscript=setup.ghostscript,
+        )
+        link.start()
+
+    def _prepare(self, command: do.PrepareHost) -> None:
+        limits, settings = self._plan.limits, self._plan.spec.settings
+        self._send(
+            command.host,
+            "prepare",
+            slots=command.slots,
+            device=settings.device,
+            dpi=f"{settings.dpi:g}",
+            file=place(self._plan.pages[0], settings.split).file,
+            options=list(settings.options),
+            numbered=self._plan.device.is_numbered,
+            password=self._plan.password,
+            tag=self._plan.spec.name,
+            page_timeout=limits.page_timeout,
+            page_memory=limits.page_memory,
+            recycle_pages=limits.recycle_pages,
+            recycle_memory=limits.recycle_memory,
+        )
+
+    def _render(self, command: do.RenderPage) -> None:
+        where = place(command.page, self._plan.spec.settings.split)
+        self._journal("page_sent", page=command.page, host=command.host, attempt=command.attempt)
+        self._send(
+            command.host,
+            "render",
+            attempt=command.attempt,
+            page=command.page,
+            file=where.file,
+            index=where.index,
+            output=self._work_name(command.page, command.attempt),
+        )
+
+    def _work_name(self, page: int, attempt: str) -> str:
+        """Unguessable, so that nobody who may write to ``work/`` can lay a trap there."""
+        epoch, _, number = attempt.partition(".")
+        return f"{WORK}/p{page:06d}.e{epoch}.a{number}.{self._nonce}"
+
+    def _prove(self, command: do.ProvePage) -> None:
+        report = self._reports[command.attempt]
+        name = self._plan.page_file(command.page)
+        box = self._plan.boxes.get(command.page)
+        expected = Expected(
+            device=self._plan.device,
+            dpi=self._plan.spec.settings.dpi,
+            box=box or report.page_size,
+            bytes=report.bytes,
+            sha256=report.sha256,
+        )
+        self._prover.submit(
+            pv.Proving(
+                host=command.host,
+                page=command.page,
+                attempt=command.attempt,
+                work=self._plan.folder.path / self._work_name(command.page, command.attempt),
+                final=self._plan.folder.pages / name,
+                target=self._plan.output / name,
+                expected=expected,
+                second_box=report.page_size if box else None,
+            )
+        )
+
+    def _settle(self, command: do.SettlePage) -> None:
+        page = self._scheduler.book[command.page]
+        if command.state is PageState.FAILED:
+            last = page.failures[-1]
+            self._journal(
+                "page_failed",
+                page=page.number,
+                kind=last.kind.value,
+                reason=last.reason,
+                attempts=page.attempts,
+                hosts=[failure.host for failure in page.failures],
+            )
+        elif command.state is PageState.SUSPECT:
+            record = self._plan.history.pages[page.number]
+            new = [line for line in page.said if line not in record.said]
+            record.said = page.said
+            if new:
+                self._journal("page_suspected", page=page.number, said=new)
+
+    def _send(self, host: str, op: str, **fields: Any) -> None:
+        link = self._links.get(host)
+        if link is not None:
+            link.send(op, **fields)
+
+    def _close_host(self, command: do.CloseHost) -> None:
+        link = self._links.pop(command.host, None)
+        if link is not None:
+            link.close()
+
+    def _start_splitting(self) -> None:
+        if self._plan.spec.settings.split and not self._scheduler.book.is_settled():
+            PartSplitter(self._plan, self._inbox.put).start()
+
+    # The end
+
+    def _end(self, command: do.EndJob) -> None:
+        """Leave nothing running, keep what was proved, and say how it went."""
+        for host in list(self._links):
+            self._close_host(do.CloseHost(host))
+        self._keep_last_pages()
+        self._prover.stop()
+        self._outcome = Outcome.of(
+            self._plan,
+            self._scheduler,
+            command,
+            signal=self._signal,
+            seconds=self._clock() - self._began,
+        )
+        self._journal("run_ended", state=self._outcome.state, reason=command.reason)
+        self._scribe.close(CLOSING)
+        self._keeper.stop()
+        self._nonce_path().unlink(missing_ok=True)
+
+    def _keep_last_pages(self) -> None:
+        """Pages that were being proved when the run ended are kept if they are proved now."""
+        if not self._prover.drain(CLOSING):
+            return
+        while not self._inbox.empty():
+            item = self._inbox.get()
+            if isinstance(item, pv.Proved):
+                self._on_proved(item)
+
+    def _nonce_path(self) -> Any:
+        return self._plan.folder.path / f".nonce-{self._nonce}"
+
+    def _write_nonce(self) -> None:
+        path = self._nonce_path()
+        path.write_text(self._nonce + "\n", encoding="ascii")
+        path.chmod(0o444)

@@ -1,0 +1,238 @@
+"""From a PDF and settings to an opened job: found again on the SAN, or made there."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import secrets
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from sshrender.coordinator.plan import JobPlan, Limits
+from sshrender.core.policy import Policy
+from sshrender.document import facts, pagelist, splitting, staging
+from sshrender.document.boxes import Boxes
+from sshrender.errors import ExitCode, UserError
+from sshrender.job import history, publish
+from sshrender.job.folder import JobFolder
+from sshrender.job.history import History, PageRecord
+from sshrender.job.journal import JournalWriter, entry, read_journal, timestamp
+from sshrender.job.proof.errors import ProofFailed
+from sshrender.job.proof.prove import Expected, prove
+from sshrender.job.spec import Document, JobSpec, Settings, job_name, load_spec, safe_stem
+
+STALE_STAGING = 86400.0
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What the user asked for, of one document."""
+
+    source: Path
+    san: Path
+    output: Path
+    device: str = "png16m"
+    dpi: float = 150.0
+    pages: str | None = None
+    split: str = "none"
+    password: str | None = None
+    options: tuple[str, ...] = ()
+    limits: Limits = field(default_factory=Limits)
+    policy: Policy = field(default_factory=Policy)
+    strict: bool = False
+
+
+Inspector = Callable[[Path, str], int]
+"""Asks a Ghostscript how many pages a staged document has: (SAN folder, file in it) -> pages."""
+
+
+def open_job(wanted: Wanted, inspect: Inspector) -> JobPlan:
+    """The job on the SAN, made if it is not there. Nobody's lease is needed for that.
+
+    Raises UserError.
+    """
+    if wanted.pages is not None:
+        pagelist.check(wanted.pages)
+    seen = facts.look(wanted.source, wanted.password)
+    _require_san(wanted.san)
+    try:
+        return _open(wanted, seen, inspect)
+    except OSError as error:
+        raise storage_error(error, wanted.san) from None
+
+
+def storage_error(error: OSError, san: Path) -> UserError:
+    """An OSError on the SAN, as the user meets it."""
+    where = error.filename or san
+    hints = {
+        errno.ENOSPC: f"df -h {san} shows the space; the job resumes when there is some",
+        errno.EDQUOT: f"quota and df -h {san} show the space; the job resumes when there is some",
+        errno.EROFS: f"mount | grep {san} shows how it is mounted",
+        errno.EACCES: f"ls -ld {san}; this user must be able to write there",
+        errno.EPERM: f"ls -ld {san}; this user must be able to write there",
+    }
+    hint = hints.get(error.errno or 0, f"ls -ld {san}; is the SAN mounted?")
+    return UserError(ExitCode.STORAGE, f"{where}: {error.strerror}", hint)
+
+
+def _require_san(san: Path) -> None:
+    if not san.is_dir():
+        raise UserError(
+            ExitCode.STORAGE,
+            f"the SAN folder {san} is not there",
+            f"mount the SAN, or name its folder with --san DIR (mkdir {san} if it is new)",
+        )
+
+
+def _open(wanted: Wanted, seen: facts.Facts, inspect: Inspector) -> JobPlan:
+    stem = wanted.source.stem
+    staging.clear_stale(wanted.san, STALE_STAGING, time.time())
+    staged: Path | None = None
+    if any(wanted.san.glob(f"{_glob_safe(stem)}-????????/job.json")):
+        sha256 = staging.digest(wanted.source)  # likely here already: no need for another copy
+    else:
+        staged, sha256 = staging.stage(wanted.source, wanted.san)
+    try:
+        total = seen.pages
+        if total is None:
+            if staged is None:
+                staged, sha256 = staging.stage(wanted.source, wanted.san)
+            total = inspect(wanted.san, staged.name)
+            if total == 0:
+                raise facts.beyond_repair(wanted.source)
+        spec = _spec(wanted, seen, sha256, total)
+        folder = JobFolder(wanted.san / spec.name)
+        spec = _settle_in(folder, spec, staged, wanted.source)
+    finally:
+        if staged is not None:
+            staged.unlink(missing_ok=True)
+    return _plan(wanted, seen, spec, folder)
+
+
+def _glob_safe(stem: str) -> str:
+    return safe_stem(stem)  # holds none of the characters that glob knows
+
+
+def _spec(wanted: Wanted, seen: facts.Facts, sha256: str, total: int) -> JobSpec:
+    selected = pagelist.parse(wanted.pages, total) if wanted.pages else range(1, total + 1)
+    settings = Settings(
+        device=wanted.device,
+        dpi=wanted.dpi,
+        pages=pagelist.canonical(selected),
+        split=splitting.part_size(wanted.split, seen.bytes, total) if seen.reader else 0,
+        options=wanted.options,
+    )
+    return JobSpec(
+        name=job_name(wanted.source.stem, sha256, settings),
+        created=timestamp(time.time()),
+        document=Document(
+            name=wanted.source.name.encode("utf-8", "replace").decode(),
+            bytes=seen.bytes,
+            sha256=sha256,
+            pages=total,
+            needs_password=seen.needs_password,
+        ),
+        settings=settings,
+    )
+
+
+def _settle_in(folder: JobFolder, spec: JobSpec, staged: Path | None, source: Path) -> JobSpec:
+    """Give the job its folder and document; ``job.json`` comes last and makes it a job."""
+    found = load_spec(folder)
+    if found is not None and folder.source.exists():
+        return found
+    folder.path.mkdir(exist_ok=True)
+    folder.create()
+    if staged is None:
+        staged, _ = staging.stage(source, folder.path.parent)
+    staged.rename(folder.source)
+    if found is None:
+        spec.save(folder)
+    return spec
+
+
+def _plan(wanted: Wanted, seen: facts.Facts, spec: JobSpec, folder: JobFolder) -> JobPlan:
+    total = spec.document.pages
+    return JobPlan(
+        spec=spec,
+        folder=folder,
+        output=wanted.output,
+        pages=pagelist.parse(spec.settings.pages, total),
+        boxes=Boxes(seen.reader, total),
+        history=History(),
+        password=wanted.password,
+        limits=wanted.limits,
+        policy=wanted.policy,
+        strict=wanted.strict,
+    )
+
+
+def require_output(output: Path) -> None:
+    """Make the output folder and see that it can be written. Raises UserError."""
+    probe = output / f".sshrender-{secrets.token_hex(4)}"
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise UserError(
+            ExitCode.STORAGE,
+            f"cannot write to the output folder {output}: {error.strerror}",
+            "name another folder with -o DIR",
+        ) from None
+
+
+def recall(plan: JobPlan) -> None:
+    """What earlier runs achieved, into ``plan.history``; deliver it again. Needs the lease.
+
+    A page in ``pages/`` that the journal does not know was published just before a crash: it is
+    proved again and adopted. Attempts in ``work/`` are dead or fenced off, and are removed.
+    Raises OSError.
+    """
+    remembered = history.fold(read_journal(plan.folder.journal))
+    present = history.sizes(plan.folder.pages)
+    history.keep_present(remembered, present)
+    wanted = set(plan.pages)
+    remembered.pages = {n: record for n, record in remembered.pages.items() if n in wanted}
+    _adopt(plan, remembered, present)
+    plan.history = remembered
+    for left in plan.folder.work.iterdir():
+        with contextlib.suppress(OSError):
+            left.unlink()
+    for record in remembered.pages.values():
+        publish.deliver(plan.folder.pages / record.file, plan.output / record.file)
+
+
+def _adopt(plan: JobPlan, remembered: History, present: dict[str, int]) -> None:
+    adopted = []
+    for page in plan.pages:
+        name = plan.page_file(page)
+        if page in remembered.pages or name not in present:
+            continue
+        expected = Expected(plan.device, plan.spec.settings.dpi, plan.boxes.get(page))
+        try:
+            picture = prove(plan.folder.pages / name, expected)
+        except ProofFailed:
+            (plan.folder.pages / name).unlink()
+            continue
+        record = PageRecord(page, name, picture.bytes, picture.sha256, picture.width, picture.height)
+        remembered.pages[page] = record
+        adopted.append(record)
+    if adopted:
+        _journal_adopted(plan, adopted)
+
+
+def _journal_adopted(plan: JobPlan, records: list[PageRecord]) -> None:
+    from dataclasses import asdict
+
+    writer = JournalWriter(plan.folder.journal)
+    try:
+        writer.append(
+            entry("page_delivered", time.time(), attempt="", cpu=0.0, **asdict(record))
+            for record in records
+        )
+        writer.sync()
+    finally:
+        writer.close()

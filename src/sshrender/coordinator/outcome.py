@@ -1,0 +1,177 @@
+"""How a run went: the summary of CONTRACT's JSON and the exit code."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from sshrender.coordinator.keeper import LeaseGone
+from sshrender.coordinator.plan import JobPlan
+from sshrender.core import commands as do
+from sshrender.core import snapshot
+from sshrender.core.records import Host, Page
+from sshrender.core.scheduler import Scheduler
+from sshrender.core.states import HostState, JobEnd, PageState
+from sshrender.errors import ExitCode
+from sshrender.transports.protocol import Refusal
+
+_REFUSED_BY = {
+    Refusal.AUTHENTICATION.value: ExitCode.AUTHENTICATION,
+    Refusal.HOST_KEY.value: ExitCode.AUTHENTICATION,
+    Refusal.NO_PYTHON.value: ExitCode.RENDERER,
+    Refusal.NO_GHOSTSCRIPT.value: ExitCode.RENDERER,
+    Refusal.SAN.value: ExitCode.STORAGE,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class FailedPage:
+    """A page that was given up, and why."""
+
+    page: int
+    kind: str
+    reason: str
+    attempts: int
+    hosts: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class HostSummary:
+    """What became of a host."""
+
+    name: str
+    state: str
+    reason: str
+    pages: int
+    failures: int
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """The end of a run. ``code`` is an ExitCode or 128 + signal."""
+
+    job: str
+    state: str
+    code: int
+    reason: str
+    job_dir: str
+    output: str
+    pages: dict[str, int]
+    suspect_pages: dict[int, tuple[str, ...]]
+    failed_pages: tuple[FailedPage, ...]
+    notes: tuple[str, ...]
+    seconds: float
+    hosts: tuple[HostSummary, ...]
+
+    @classmethod
+    def of(
+        cls,
+        plan: JobPlan,
+        scheduler: Scheduler,
+        command: do.EndJob,
+        signal: int | None,
+        seconds: float,
+    ) -> Outcome:
+        """The outcome of a scheduler that has ended."""
+        shot = snapshot.take(scheduler)
+        pages = scheduler.book.pages.values()
+        suspect = {p.number: p.said for p in pages if p.state is PageState.SUSPECT}
+        failed = [_failed(p) for p in pages if p.state is PageState.FAILED]
+        if plan.strict:
+            failed += [_too_suspect(p) for p in pages if p.state is PageState.SUSPECT]
+            shot = replace(shot, suspect=0, failed=len(failed))
+        return cls(
+            job=plan.spec.name,
+            state=_state(shot, command.end),
+            code=_code(scheduler, shot, command, signal),
+            reason=command.reason,
+            job_dir=str(plan.folder.path),
+            output=str(plan.output),
+            pages={
+                "total": shot.total,
+                "done": shot.done,
+                "suspect": shot.suspect,
+                "failed": shot.failed,
+                "missing": shot.missing,
+            },
+            suspect_pages=suspect,
+            failed_pages=tuple(sorted(failed, key=lambda page: page.page)),
+            notes=tuple(plan.history.notes),
+            seconds=seconds,
+            hosts=tuple(_host(host) for host in scheduler.hosts.values()),
+        )
+
+    def as_json(self) -> dict[str, Any]:
+        """The object that ``--json`` prints."""
+        return {
+            "schema": 1,
+            "job": self.job,
+            "state": self.state,
+            "job_dir": self.job_dir,
+            "output": self.output,
+            "pages": self.pages,
+            "failed_pages": [asdict(page) for page in self.failed_pages],
+            "suspect_pages": [
+                {"page": page, "said": list(said)} for page, said in self.suspect_pages.items()
+            ],
+            "notes": list(self.notes),
+            "seconds": round(self.seconds, 3),
+            "hosts": [asdict(host) for host in self.hosts],
+            "exit_code": self.code,
+            "reason": self.reason,
+        }
+
+
+def _state(shot: snapshot.Snapshot, end: JobEnd) -> str:
+    if end is JobEnd.COMPLETE:
+        if shot.failed == shot.total:
+            return "failed"
+        return "partial" if shot.failed else "done"
+    return "partial" if shot.settled > shot.failed else "failed"
+
+
+def _code(
+    scheduler: Scheduler,
+    shot: snapshot.Snapshot,
+    command: do.EndJob,
+    signal: int | None,
+) -> int:
+    match command.end:
+        case JobEnd.COMPLETE:
+            return ExitCode.PARTIAL if shot.failed else ExitCode.OK
+        case JobEnd.NO_HOST:
+            return _no_host_code(list(scheduler.hosts.values()))
+        case JobEnd.STORAGE:
+            return ExitCode.STORAGE
+        case JobEnd.DEADLINE:
+            return ExitCode.DEADLINE
+        case JobEnd.STOPPED:
+            if signal is not None:
+                return 128 + signal
+            return ExitCode.LEASE if command.reason == LeaseGone.REASON else ExitCode.DOCUMENT
+
+
+def _no_host_code(hosts: list[Host]) -> ExitCode:
+    """What every host was refused for, where they agree; NO_HOST where they do not."""
+    codes = {
+        _REFUSED_BY.get(host.refusal, ExitCode.NO_HOST)
+        if host.state is HostState.REFUSED
+        else ExitCode.NO_HOST
+        for host in hosts
+    }
+    return codes.pop() if len(codes) == 1 else ExitCode.NO_HOST
+
+
+def _failed(page: Page) -> FailedPage:
+    last = page.failures[-1]
+    hosts = tuple(dict.fromkeys(failure.host for failure in page.failures))
+    return FailedPage(page.number, last.kind.value, last.reason, page.attempts, hosts)
+
+
+def _too_suspect(page: Page) -> FailedPage:
+    """Delivered, but with --strict a suspect page counts as failed."""
+    return FailedPage(page.number, "suspect", page.said[-1], page.attempts, (page.host,))
+
+
+def _host(host: Host) -> HostSummary:
+    return HostSummary(host.name, host.state.value, host.reason, host.pages_done, host.failures)

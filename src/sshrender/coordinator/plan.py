@@ -1,0 +1,66 @@
+"""What a run of a job is made of: plain data that the command line puts together."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from sshrender.core.policy import HostPlan, Policy
+from sshrender.document.boxes import Boxes
+from sshrender.job.folder import JobFolder
+from sshrender.job.history import History
+from sshrender.job.publish import page_name
+from sshrender.job.spec import JobSpec
+from sshrender.renderers.devices import DEVICES, Device
+from sshrender.transports.protocol import Transport
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a renderer may take. Memory in bytes, time in seconds."""
+
+    page_timeout: float = 600.0
+    page_memory: int = 2 << 30
+    recycle_pages: int = 500
+
+    @property
+    def recycle_memory(self) -> int:
+        """A warm renderer larger than this is replaced between two pages."""
+        return max(self.page_memory // 4, 64 << 20)
+
+
+@dataclass(frozen=True, slots=True)
+class HostSetup:
+    """How to reach a host and where it finds things. ``san`` is where it sees the shared folder."""
+
+    plan: HostPlan
+    transport: Transport
+    san: str
+    python: str = "python3"
+    ghostscript: str = "gs"
+    connect_timeout: float = 10.0
+
+
+@dataclass(slots=True)
+class JobPlan:
+    """One job, opened: what to render, what is there already, where it goes."""
+
+    spec: JobSpec
+    folder: JobFolder
+    output: Path
+    pages: list[int]
+    boxes: Boxes
+    history: History
+    password: str | None = None
+    limits: Limits = field(default_factory=Limits)
+    policy: Policy = field(default_factory=Policy)
+    strict: bool = False
+
+    @property
+    def device(self) -> Device:
+        """The raster device."""
+        return DEVICES[self.spec.settings.device]
+
+    def page_file(self, page: int) -> str:
+        """A page's final name."""
+        return page_name(page, self.spec.document.pages, self.device.extension)

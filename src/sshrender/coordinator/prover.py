@@ -1,0 +1,154 @@
+"""Threads that prove, publish and deliver pages: the only ones that touch the SAN for a page.
+
+The loop never does, so that a storage that hangs cannot hang the loop with it.
+"""
+
+from __future__ import annotations
+
+import errno
+import queue
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from sshrender.job import publish
+from sshrender.job.proof.errors import ProofFailed
+from sshrender.job.proof.prove import Expected, Picture, prove
+
+THREADS = 2
+VISIBLE_WITHIN = 70.0
+"""Seconds until a file that a host reported must be seen here: NFS caches attributes for up to 60
+(acregmax, acdirmax in nfs(5))."""
+
+RETRY = 0.05
+SLOWEST_RETRY = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Proving:
+    """One page's way from ``work/`` to the user."""
+
+    host: str
+    page: int
+    attempt: str
+    work: Path
+    final: Path
+    target: Path
+    expected: Expected
+    second_box: tuple[float, float] | None = None
+    """Ghostscript's own word on the page's size, where the document says something else."""
+    since: float = field(default_factory=time.monotonic)
+    pause: float = RETRY
+
+
+@dataclass(frozen=True, slots=True)
+class Proved:
+    """It is delivered. ``doubt`` is set when only Ghostscript's own page size fits."""
+
+    task: Proving
+    picture: Picture
+    doubt: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Disproved:
+    """It is not a picture of the page, or it never came."""
+
+    task: Proving
+    reason: str
+    is_absent: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class StorageTrouble:
+    """The SAN or the output failed; the page waits."""
+
+    task: Proving
+    reason: str
+
+
+Result = Proved | Disproved | StorageTrouble
+
+
+class Prover:
+    """A small pool."""
+
+    def __init__(self, post: Callable[[Result], None]) -> None:
+        self._post = post
+        self._queue: queue.SimpleQueue[Proving | None] = queue.SimpleQueue()
+        self._open = 0
+        self._lock = threading.Condition()
+        for number in range(THREADS):
+            threading.Thread(target=self._work, daemon=True, name=f"prover {number}").start()
+
+    def submit(self, task: Proving) -> None:
+        """Answered by a Result."""
+        with self._lock:
+            self._open += 1
+        self._queue.put(task)
+
+    def drain(self, timeout: float) -> bool:
+        """Wait until everything submitted was answered; False when it was not in time."""
+        with self._lock:
+            return self._lock.wait_for(lambda: self._open == 0, timeout)
+
+    def stop(self) -> None:
+        """Let the threads end."""
+        for _ in range(THREADS):
+            self._queue.put(None)
+
+    def _work(self) -> None:
+        while (task := self._queue.get()) is not None:
+            try:
+                result = self._try(task)
+            except Exception as error:  # noqa: BLE001 - a worker thread turns a crash into an event
+                result = Disproved(task, f"{type(error).__name__}: {error}")
+            if result is not None:
+                self._post(result)
+                with self._lock:
+                    self._open -= 1
+                    self._lock.notify_all()
+
+    def _try(self, task: Proving) -> Result | None:
+        """None: not visible yet, and queued again."""
+        try:
+            return prove_and_deliver(task)
+        except FileNotFoundError:
+            if time.monotonic() - task.since > VISIBLE_WITHIN:
+                return Disproved(task, "its file never appeared on the SAN", is_absent=True)
+        except ProofFailed as failed:
+            return Disproved(task, str(failed))
+        except OSError as error:
+            return StorageTrouble(task, f"{error.strerror}: {error.filename or task.final}")
+        again = replace(task, pause=min(2 * task.pause, SLOWEST_RETRY))
+        timer = threading.Timer(task.pause, self._queue.put, (again,))
+        timer.daemon = True
+        timer.start()
+        return None
+
+
+def prove_and_deliver(task: Proving) -> Proved:
+    """Raises FileNotFoundError, ProofFailed or OSError. May be called again after any of them."""
+    path = task.work
+    try:
+        picture, doubt = _prove(path, task)
+        publish.publish(path, task.final)
+    except FileNotFoundError:
+        # A retry after a storage failure may find the page published already.
+        picture, doubt = _prove(task.final, task)
+    try:
+        publish.deliver(task.final, task.target)
+    except FileNotFoundError:
+        raise OSError(errno.ENOTDIR, "the output folder is gone", str(task.target)) from None
+    return Proved(task, picture, doubt)
+
+
+def _prove(path: Path, task: Proving) -> tuple[Picture, str]:
+    try:
+        return prove(path, task.expected), ""
+    except ProofFailed as failed:
+        if task.second_box is None:
+            raise
+        return prove(path, replace(task.expected, box=task.second_box)), str(failed)

@@ -1,0 +1,65 @@
+"""One job from its lease to its manifest."""
+
+from __future__ import annotations
+
+import queue
+import time
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+from sshrender.coordinator.loop import Coordinator
+from sshrender.coordinator.opening import recall, require_output, storage_error
+from sshrender.coordinator.outcome import Outcome
+from sshrender.coordinator.plan import HostSetup, JobPlan
+from sshrender.coordinator.signals import caught
+from sshrender.errors import ExitCode, UserError
+from sshrender.job import lease, manifest
+from sshrender.job.journal import timestamp
+from sshrender.views.protocol import View
+
+
+def see_through(plan: JobPlan, hosts: Sequence[HostSetup], view: View) -> Outcome:
+    """Take the lease, render what is missing, deliver, account for it. Raises UserError."""
+    require_output(plan.output)
+    san = plan.folder.path.parent
+    try:
+        held = lease.take(plan.folder.lease)
+    except lease.LeaseHeld as other:
+        raise UserError(
+            ExitCode.LEASE,
+            f"job {plan.spec.name} is being seen through by {other.claim.host} (pid {other.claim.pid})",
+            "wait for it, or end that process; then run the same command again",
+        ) from None
+    except OSError as error:
+        raise storage_error(error, san) from None
+    try:
+        recall(plan)
+        outcome = _run(plan, hosts, held, view)
+        _account(plan, outcome)
+    except OSError as error:
+        raise storage_error(error, san) from None
+    finally:
+        held.release()
+    return outcome
+
+
+def _run(plan: JobPlan, hosts: Sequence[HostSetup], held: lease.Lease, view: View) -> Outcome:
+    inbox: queue.SimpleQueue[Any] = queue.SimpleQueue()
+    coordinator = Coordinator(plan, hosts, held, inbox, view)
+    with caught(inbox.put, lambda: view.say(coordinator.status_line())):
+        return coordinator.run()
+
+
+def _account(plan: JobPlan, outcome: Outcome) -> None:
+    if outcome.pages["missing"]:
+        return
+    failed = [asdict(page) for page in outcome.failed_pages if page.kind != "suspect"]
+    manifest.save(
+        plan.folder,
+        plan.spec,
+        plan.history.pages.values(),
+        failed,
+        plan.history.notes,
+        timestamp(time.time()),
+    )

@@ -1,0 +1,53 @@
+"""The numbers that scheduling turns on. Times in seconds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """How patient, how strict and how greedy the scheduler is."""
+
+    retries: int = 3
+    """Page failures after which a page is given up, each on another host where there is one."""
+    wait: float = 15.0
+    """How long to wait for an idle host before the first page."""
+    lost_wait: float = 120.0
+    """How long to wait in the middle of a job when every host is lost or refused."""
+    deadline: float | None = None
+    """On the scheduler's clock; None: no deadline."""
+    page_timeout: float = 600.0
+    overdue_grace: float = 30.0
+    """What a host gets on top of the page timeout before it is called off from here."""
+    queue_depth: int = 1
+    """Pages queued on a host for each slot, to hide the round trip."""
+    silence: float = 8.0
+    """A host that has not been heard for so long is lost."""
+    quarantine_after: int = 3
+    """Different pages that must fail in a row on a host."""
+    quarantine_first: float = 60.0
+    quarantine_longest: float = 900.0
+    reconnect_first: float = 3.0
+    reconnect_longest: float = 60.0
+    yield_grace: float = 2.0
+    """What a running page gets to finish when the host's owner is back."""
+    storage_probe: float = 2.0
+    storage_wait: float = 300.0
+    """How long the storage may be away before the run ends, resumable."""
+    storage_strikes: int = 3
+    """Storage failures of one host, while the storage is well seen from here, that refuse it."""
+    finish_wait: float = 3.0
+    """How long a host gets at the end to report what it found out late."""
+
+
+@dataclass(frozen=True, slots=True)
+class HostPlan:
+    """What is known of a host before it is reached. ``slots`` None: as many as it has cores."""
+
+    name: str
+    slots: int | None = None
+    idle_below: float = 0.5
+    busy_above: float = 0.8
+    ignores_load: bool = False
+    """The machine that the user sits at renders whatever else it does."""

@@ -1,0 +1,98 @@
+"""What the scheduler remembers of hosts, pages and attempts."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+
+from sshrender.core.policy import HostPlan
+from sshrender.core.states import FailureKind, HostState, PageState
+
+
+@dataclass(slots=True)
+class Attempt:
+    """One try at one page on one host."""
+
+    name: str
+    page: int
+    host: str
+    sent_at: float
+    started_at: float | None = None
+    rendered_at: float | None = None
+    seconds: float = 0.0
+    is_revoking: bool = False
+    is_killed: bool = False
+    said: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A line of a page's story."""
+
+    host: str
+    kind: FailureKind
+    reason: str
+
+
+@dataclass(slots=True)
+class Page:
+    """One page of the job."""
+
+    number: int
+    state: PageState = PageState.WAITING
+    failures: list[Failure] = field(default_factory=list)
+    losses: int = 0
+    attempts: int = 0
+    host: str = ""
+    said: tuple[str, ...] = ()
+
+    def failed_on(self, host: str) -> bool:
+        """Whether this page was charged with a failure on that host."""
+        return any(failure.host == host for failure in self.failures)
+
+
+@dataclass(slots=True)
+class Host:
+    """One host of the inventory, as this job knows it."""
+
+    plan: HostPlan
+    state: HostState = HostState.CONNECTING
+    reason: str = ""
+    refusal: str = ""
+    is_connected: bool = False
+    is_prepared: bool = False
+    is_finishing: bool = False
+    slots: int = 0
+    cores: int = 1
+    others: float = 0.0
+    ours: float = 0.0
+    heard_at: float = 0.0
+    in_flight: dict[str, Attempt] = field(default_factory=dict)
+    streak: set[int] = field(default_factory=set)
+    storage_strikes: int = 0
+    quarantines: int = 0
+    losses: int = 0
+    retry_at: float | None = None
+    yielding_since: float | None = None
+    pages_done: int = 0
+    failures: int = 0
+    recent: deque[float] = field(default_factory=lambda: deque(maxlen=101))
+    ghostscript: str = ""
+
+    @property
+    def name(self) -> str:
+        """The name in the inventory."""
+        return self.plan.name
+
+    @property
+    def others_per_core(self) -> float:
+        """Other people's active threads per core."""
+        return self.others / max(self.cores, 1)
+
+    def room(self, depth: int) -> int:
+        """How many more attempts it takes, its slots and a queue of ``depth`` a slot filled up."""
+        return self.slots * (1 + depth) - len(self.in_flight)
+
+    def free_slots(self) -> int:
+        """Slots that have nothing at all to do."""
+        return max(0, self.slots - len(self.in_flight))

@@ -1,0 +1,534 @@
+"""Which page goes where, and what becomes of failures. ``handle(*events, now) -> list[Command]``.
+
+The rules:
+
+- Only idle hosts get pages. A host is idle while other people's threads per core stay below
+  ``idle_below``, and stops being so above ``busy_above``; in between it stays what it is.
+- A host holds as many attempts as it has slots, and ``queue_depth`` more for each slot.
+- A failure is charged to the page, the host, the storage or nobody (states.CHARGED). A page that
+  was charged ``retries`` times has failed; until then it goes to hosts where it has not failed, and
+  to others only when nothing else is left to do.
+- A host on which different pages fail in a row is quarantined, unless it is the last one.
+- When the storage fails, nothing is sent and nothing is charged until it is back.
+- Whatever a host holds when it is lost, quarantined or needed by its owner goes back to the queue.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from sshrender.core import commands as do
+from sshrender.core import events as ev
+from sshrender.core.pagebook import PageBook
+from sshrender.core.policy import HostPlan, Policy
+from sshrender.core.records import Attempt, Failure, Host, Page
+from sshrender.core.states import (
+    CHARGED,
+    SETTLED,
+    Charge,
+    FailureKind,
+    HostState,
+    JobEnd,
+    PageState,
+)
+
+_CONNECTED = frozenset({HostState.IDLE, HostState.BUSY})
+_DELIVERED = frozenset({PageState.DONE, PageState.SUSPECT})
+
+
+class Scheduler:
+    """One run of one job."""
+
+    def __init__(
+        self,
+        policy: Policy,
+        hosts: Iterable[HostPlan],
+        pages: Iterable[int],
+        *,
+        epoch: int = 1,
+        ready: bool = True,
+        recovered: Iterable[ev.Recovered] = (),
+        now: float = 0.0,
+    ) -> None:
+        self.policy = policy
+        self.hosts = {plan.name: Host(plan, heard_at=now) for plan in hosts}
+        self.book = PageBook(pages, ready)
+        self.attempts: dict[str, Attempt] = {}
+        self.end: JobEnd | None = None
+        self.paused: str = ""
+        self.delivered_here = 0
+        self._epoch = epoch
+        self._count = 0
+        self._now = now
+        self._commands: list[do.Command] = []
+        self._paused_at = now
+        self._probe_at: float | None = None
+        self._doubted: set[str] = set()
+        self._stalled: list[Attempt] = []
+        self._nobody_since: float | None = None
+        self._finish_by: float | None = None
+        self._handlers: dict[type, Callable[[Any], None]] = {
+            ev.HostGreeted: self._on_greeted,
+            ev.HostRefused: self._on_refused,
+            ev.HostLost: self._on_lost,
+            ev.LoadSampled: self._on_load,
+            ev.PagesReady: self._on_ready,
+            ev.PageStarted: self._on_started,
+            ev.PageRendered: self._on_rendered,
+            ev.AttemptFailed: self._on_failed,
+            ev.AttemptRevoked: self._on_revoked,
+            ev.PageDelivered: self._on_delivered,
+            ev.PageSuspected: self._on_suspected,
+            ev.StorageFailed: self._on_storage_failed,
+            ev.StorageRecovered: self._on_storage_recovered,
+            ev.StopRequested: self._on_stop,
+            ev.HostFinished: self._on_finished,
+            ev.Ticked: lambda event: None,
+        }
+        for page in recovered:
+            self._recover(page)
+
+    def start(self, now: float) -> list[do.Command]:
+        """The first commands of a run."""
+        self._now = now
+        self._commands = []
+        if not self.book.is_settled():
+            for host in self.hosts.values():
+                self._do(do.ConnectHost(host.name))
+        self._advance()
+        return self._commands
+
+    def handle(self, *events: ev.Event, now: float) -> list[do.Command]:
+        """Take in what happened; answer what to do. ``now`` is in seconds and never goes back."""
+        self._now = max(now, self._now)
+        self._commands = []
+        if self.end is not None:
+            return []
+        for event in events:
+            self._handlers[type(event)](event)
+        self._advance()
+        return self._commands
+
+    def _do(self, command: do.Command) -> None:
+        self._commands.append(command)
+
+    # Hosts
+
+    def _on_greeted(self, event: ev.HostGreeted) -> None:
+        host = self.hosts[event.host]
+        host.is_connected, host.is_prepared, host.heard_at = True, False, self._now
+        host.cores, host.others, host.ours = event.cores, event.others, event.ours
+        host.slots = host.plan.slots or event.cores
+        host.ghostscript = event.ghostscript
+        host.retry_at = None
+        host.storage_strikes = 0
+        if host.plan.ignores_load or host.others_per_core < host.plan.idle_below:
+            self._become_idle(host)
+        else:
+            self._set_state(host, HostState.BUSY, self._busy_reason(host))
+
+    def _on_refused(self, event: ev.HostRefused) -> None:
+        host = self.hosts[event.host]
+        host.refusal = event.refusal
+        self._disconnect(host, HostState.REFUSED, event.reason)
+
+    def _on_lost(self, event: ev.HostLost) -> None:
+        self._lose(self.hosts[event.host], event.reason)
+
+    def _on_load(self, event: ev.LoadSampled) -> None:
+        host = self.hosts[event.host]
+        host.heard_at = self._now
+        host.others, host.ours = event.others, event.ours
+        if host.plan.ignores_load:
+            return
+        if host.state is HostState.IDLE and host.others_per_core > host.plan.busy_above:
+            self._yield(host)
+        elif host.state is HostState.BUSY:
+            if host.others_per_core < host.plan.idle_below:
+                self._become_idle(host)
+            else:
+                host.reason = self._busy_reason(host)
+
+    def _on_finished(self, event: ev.HostFinished) -> None:
+        host = self.hosts[event.host]
+        host.is_connected = False
+        self._do(do.CloseHost(host.name))
+
+    def _become_idle(self, host: Host) -> None:
+        self._set_state(host, HostState.IDLE, "")
+        host.yielding_since = None
+        if not host.is_prepared:
+            host.is_prepared = True
+            self._do(do.PrepareHost(host.name, host.slots))
+
+    def _yield(self, host: Host) -> None:
+        """The owner is back: nothing new goes there, what is queued comes back, the rest soon."""
+        self._set_state(host, HostState.BUSY, self._busy_reason(host))
+        host.yielding_since = self._now
+        for attempt in host.in_flight.values():
+            self._revoke(attempt)
+
+    def _busy_reason(self, host: Host) -> str:
+        return (
+            f"other people's load is {host.others_per_core:.2f} per core"
+            f" (used below {host.plan.idle_below:g})"
+        )
+
+    def _lose(self, host: Host, reason: str) -> None:
+        host.losses += 1
+        pause = min(
+            self.policy.reconnect_first * 2 ** min(host.losses - 1, 16),
+            self.policy.reconnect_longest,
+        )
+        self._disconnect(host, HostState.LOST, reason, self._now + pause)
+
+    def _quarantine(self, host: Host) -> None:
+        host.quarantines += 1
+        pause = min(
+            self.policy.quarantine_first * 2 ** min(host.quarantines - 1, 16),
+            self.policy.quarantine_longest,
+        )
+        reason = f"{len(host.streak)} different pages failed on it in a row"
+        host.streak.clear()
+        self._disconnect(host, HostState.QUARANTINED, reason, self._now + pause)
+
+    def _disconnect(
+        self, host: Host, state: HostState, reason: str, retry_at: float | None = None
+    ) -> None:
+        """Leave the host; whatever it holds goes back to the queue."""
+        self._do(do.CloseHost(host.name))
+        host.is_connected = host.is_prepared = False
+        host.retry_at = retry_at
+        host.yielding_since = None
+        held, host.in_flight = list(host.in_flight.values()), {}
+        for attempt in held:
+            self._lose_attempt(attempt, reason)
+        self._set_state(host, state, reason)
+
+    def _lose_attempt(self, attempt: Attempt, reason: str) -> None:
+        """The host took the attempt along. One that was being drawn may be the cause of it."""
+        page = self._forget(attempt)
+        if attempt.started_at is not None:
+            page.losses += 1
+            if page.losses >= 2 * self.policy.retries:
+                page.failures.append(Failure(attempt.host, FailureKind.HOST, reason))
+                self._settle(page, PageState.FAILED)
+                return
+        self.book.move(page, PageState.WAITING)
+
+    def _set_state(self, host: Host, state: HostState, reason: str) -> None:
+        if (host.state, host.reason) != (state, reason):
+            host.state, host.reason = state, reason
+            self._do(do.ReportHost(host.name, state.value, reason))
+
+    # Pages and attempts
+
+    def _recover(self, recovered: ev.Recovered) -> None:
+        page = self.book[recovered.page]
+        page.said, page.host = recovered.said, recovered.host
+        self.book.move(page, PageState.SUSPECT if recovered.suspect else PageState.DONE)
+
+    def _on_ready(self, event: ev.PagesReady) -> None:
+        for number in event.pages:
+            page = self.book[number]
+            if page.state is PageState.UNREADY:
+                self.book.move(page, PageState.WAITING)
+
+    def _attempt(self, event: Any) -> Attempt | None:
+        """The attempt that an event speaks of; None when it is no longer this host's to speak of."""
+        attempt = self.attempts.get(event.attempt)
+        return attempt if attempt is not None and attempt.host == event.host else None
+
+    def _on_started(self, event: ev.PageStarted) -> None:
+        attempt = self._attempt(event)
+        if attempt is not None:
+            attempt.started_at = self._now
+
+    def _on_rendered(self, event: ev.PageRendered) -> None:
+        attempt = self._attempt(event)
+        if attempt is None or attempt.rendered_at is not None:
+            return
+        attempt.rendered_at, attempt.seconds, attempt.said = self._now, event.seconds, event.said
+        self.hosts[attempt.host].in_flight.pop(attempt.name, None)
+        self.book.move(self.book[attempt.page], PageState.PROVING)
+        self._do(do.ProvePage(attempt.host, attempt.page, attempt.name))
+
+    def _on_delivered(self, event: ev.PageDelivered) -> None:
+        attempt = self._attempt(event)
+        if attempt is None:
+            return
+        page = self._forget(attempt)
+        host = self.hosts[attempt.host]
+        host.pages_done += 1
+        host.streak.clear()
+        host.losses = 0
+        host.recent.append(attempt.seconds)
+        page.host, page.said = attempt.host, page.said + attempt.said
+        self.delivered_here += 1
+        self._settle(page, PageState.SUSPECT if page.said else PageState.DONE)
+
+    def _on_suspected(self, event: ev.PageSuspected) -> None:
+        attempt = self._attempt(event)
+        if attempt is not None:  # still being proved
+            attempt.said += event.said
+            return
+        page = self.book.pages.get(event.page)
+        if page is not None and page.host == event.host and page.state in _DELIVERED:
+            page.said += event.said
+            self._settle(page, PageState.SUSPECT)
+
+    def _on_revoked(self, event: ev.AttemptRevoked) -> None:
+        attempt = self._attempt(event)
+        if attempt is not None:
+            self.book.move(self._forget(attempt), PageState.WAITING)
+
+    def _on_failed(self, event: ev.AttemptFailed) -> None:
+        attempt = self._attempt(event)
+        if attempt is None:
+            return
+        charge = CHARGED[event.kind]
+        if charge is Charge.STORAGE:
+            self._doubt_storage(attempt)
+            return
+        page = self._forget(attempt)
+        if charge is Charge.PAGE:
+            self._charge(page, attempt, event)
+        else:
+            self.book.move(page, PageState.WAITING)
+
+    def _charge(self, page: Page, attempt: Attempt, event: ev.AttemptFailed) -> None:
+        page.failures.append(Failure(event.host, event.kind, event.reason))
+        host = self.hosts[event.host]
+        host.failures += 1
+        host.streak.add(page.number)
+        if len(page.failures) >= self.policy.retries:
+            self._settle(page, PageState.FAILED)
+        else:
+            self.book.move(page, PageState.WAITING)
+        if len(host.streak) >= self.policy.quarantine_after and self._has_other_idle(host):
+            self._quarantine(host)
+
+    def _has_other_idle(self, host: Host) -> bool:
+        return any(other.state is HostState.IDLE for other in self.hosts.values() if other is not host)
+
+    def _settle(self, page: Page, state: PageState) -> None:
+        self.book.move(page, state)
+        self._do(do.SettlePage(page.number, state))
+
+    def _forget(self, attempt: Attempt) -> Page:
+        """The attempt is over; answers its page."""
+        self.attempts.pop(attempt.name, None)
+        self.hosts[attempt.host].in_flight.pop(attempt.name, None)
+        return self.book[attempt.page]
+
+    def _revoke(self, attempt: Attempt) -> None:
+        if attempt.started_at is None and not attempt.is_revoking:
+            attempt.is_revoking = True
+            self._do(do.RevokeAttempt(attempt.host, attempt.name))
+
+    def _kill(self, attempt: Attempt) -> None:
+        if not attempt.is_killed:
+            attempt.is_killed = True
+            self._do(do.KillAttempt(attempt.host, attempt.name))
+
+    # Storage
+
+    def _doubt_storage(self, attempt: Attempt) -> None:
+        """Somebody could not write. Nothing is sent until we have looked from here."""
+        if attempt.rendered_at is None:
+            self._doubted.add(attempt.host)
+            self.book.move(self._forget(attempt), PageState.WAITING)
+        else:
+            self._stalled.append(attempt)
+        if self._probe_at is None and not self.paused:
+            self._probe_at = self._now
+
+    def _on_storage_failed(self, event: ev.StorageFailed) -> None:
+        if not self.paused:
+            self._paused_at = self._now
+        self.paused = event.reason
+        self._doubted.clear()
+        self._probe_at = self._now + self.policy.storage_probe
+
+    def _on_storage_recovered(self, event: ev.StorageRecovered) -> None:
+        self.paused, self._probe_at = "", None
+        stalled, self._stalled = self._stalled, []
+        for attempt in stalled:
+            self._do(do.ProvePage(attempt.host, attempt.page, attempt.name))
+        doubted, self._doubted = self._doubted, set()
+        for name in doubted:
+            self._strike(self.hosts[name])
+
+    def _strike(self, host: Host) -> None:
+        """The storage is well here, so it is this host that cannot write to it."""
+        host.storage_strikes += 1
+        if host.storage_strikes >= self.policy.storage_strikes and host.state in _CONNECTED:
+            host.refusal = "san"
+            self._disconnect(host, HostState.REFUSED, "cannot write to the shared folder")
+
+    # Time
+
+    def _on_stop(self, event: ev.StopRequested) -> None:
+        self._end(JobEnd.STOPPED, event.reason)
+
+    def _advance(self) -> None:
+        """Everything that follows from the new state and from the time."""
+        if self.end is None and self.book.is_settled():
+            self._finish()
+        if self.end is not None:
+            return
+        if self.policy.deadline is not None and self._now >= self.policy.deadline:
+            self._end(JobEnd.DEADLINE, "the deadline passed")
+            return
+        for host in self.hosts.values():
+            self._watch(host)
+        self._watch_storage()
+        if self.end is None and self._finish_by is None:
+            self._release_quarantine()
+            self._assign()
+            self._steal()
+            self._give_up_waiting()
+
+    def _watch(self, host: Host) -> None:
+        if host.is_connected and self._now - host.heard_at > self.policy.silence:
+            self._lose(host, f"not heard for {self.policy.silence:g} s")
+        elif host.retry_at is not None and self._now >= host.retry_at and self._finish_by is None:
+            host.retry_at = None
+            self._do(do.ConnectHost(host.name))
+        grace = self.policy.yield_grace
+        if host.yielding_since is not None and self._now - host.yielding_since >= grace:
+            for attempt in host.in_flight.values():
+                self._kill(attempt)
+        for attempt in list(host.in_flight.values()):
+            self._watch_attempt(host, attempt)
+
+    def _watch_attempt(self, host: Host, attempt: Attempt) -> None:
+        """The runner keeps the page timeout; this is for a runner that does not."""
+        if attempt.started_at is None or attempt.name not in host.in_flight:
+            return
+        late = self._now - attempt.started_at - self.policy.page_timeout
+        if late > 2 * self.policy.overdue_grace:
+            self._lose(host, f"does not end page {attempt.page}")
+        elif late > self.policy.overdue_grace:
+            self._kill(attempt)
+
+    def _watch_storage(self) -> None:
+        if self.paused and self._now - self._paused_at > self.policy.storage_wait:
+            self._end(JobEnd.STORAGE, self.paused)
+        elif self._probe_at is not None and self._now >= self._probe_at:
+            self._probe_at = self._now + self.policy.storage_probe
+            self._do(do.ProbeStorage())
+
+    def _release_quarantine(self) -> None:
+        """When nobody else is left, the host that has served longest of its quarantine is let out."""
+        active = {HostState.IDLE, HostState.BUSY, HostState.CONNECTING}
+        if any(host.state in active for host in self.hosts.values()):
+            return
+        held = [host for host in self.hosts.values() if host.state is HostState.QUARANTINED]
+        if held and all(host.retry_at is not None for host in held):
+            first = min(held, key=lambda host: host.retry_at or 0.0)
+            first.retry_at = None
+            self._do(do.ConnectHost(first.name))
+
+    # Handing out
+
+    def _assign(self) -> None:
+        if self.paused or self._probe_at is not None or not self.book.has_waiting():
+            return
+        depth = self.policy.queue_depth
+        takers = [h for h in self.hosts.values() if h.state is HostState.IDLE and h.room(depth) > 0]
+        while takers:
+            takers.sort(key=lambda host: len(host.in_flight) / max(host.slots, 1))
+            host = takers[0]
+            page = self._next_page(host)
+            if page is None:
+                takers.remove(host)
+                continue
+            self._send(page, host)
+            if host.room(depth) <= 0:
+                takers.remove(host)
+
+    def _next_page(self, host: Host) -> Page | None:
+        for page in self.book.troubled():
+            if self._may_try(page, host):
+                return page
+        return self.book.take_fresh()
+
+    def _may_try(self, page: Page, host: Host) -> bool:
+        if not page.failed_on(host.name):
+            return True
+        if self.book.has_fresh():
+            return False
+        return not any(
+            other.state in (HostState.IDLE, HostState.CONNECTING) and not page.failed_on(other.name)
+            for other in self.hosts.values()
+        )
+
+    def _send(self, page: Page, host: Host) -> None:
+        self._count += 1
+        attempt = Attempt(f"{self._epoch}.{self._count}", page.number, host.name, self._now)
+        self.attempts[attempt.name] = attempt
+        host.in_flight[attempt.name] = attempt
+        page.attempts += 1
+        self.book.move(page, PageState.SENT)
+        self._do(do.RenderPage(host.name, page.number, attempt.name))
+
+    def _steal(self) -> None:
+        """At the tail: what is queued behind a running page goes to a slot that has nothing."""
+        if self.book.has_waiting() or self.paused:
+            return
+        idle = [host for host in self.hosts.values() if host.state is HostState.IDLE]
+        free = sum(host.free_slots() for host in idle)
+        free -= sum(attempt.is_revoking for attempt in self.attempts.values())
+        for host in sorted(idle, key=lambda host: host.slots - len(host.in_flight)):
+            waiting = [a for a in host.in_flight.values() if a.started_at is None]
+            surplus = min(len(host.in_flight) - host.slots, free, len(waiting))
+            for attempt in reversed(waiting[-surplus:] if surplus > 0 else []):
+                if not attempt.is_revoking:
+                    self._revoke(attempt)
+                    free -= 1
+
+    # The end
+
+    def _give_up_waiting(self) -> None:
+        """End the run when nobody is usable and nobody will be soon enough."""
+        states = [host.state for host in self.hosts.values()]
+        if HostState.IDLE in states or HostState.CONNECTING in states:
+            self._nobody_since = None
+            return
+        if all(state is HostState.REFUSED for state in states):
+            self._end(JobEnd.NO_HOST, "every host was refused")
+            return
+        if self._nobody_since is None:
+            self._nobody_since = self._now
+        if self.delivered_here and HostState.BUSY in states:
+            return
+        wait = self.policy.wait
+        if self.delivered_here:
+            wait = max(wait, self.policy.lost_wait)
+        if self._now - self._nobody_since >= wait:
+            self._end(JobEnd.NO_HOST, "no host was usable in time")
+
+    def _finish(self) -> None:
+        """All pages are settled: let the hosts say what they found out late."""
+        if self._finish_by is None:
+            self._finish_by = self._now + self.policy.finish_wait
+            for host in self.hosts.values():
+                if host.is_connected and host.is_prepared and not self.paused:
+                    host.is_finishing = True
+                    self._do(do.FinishHost(host.name))
+        waiting = any(host.is_finishing and host.is_connected for host in self.hosts.values())
+        if not waiting or self._now >= self._finish_by:
+            self._end(JobEnd.COMPLETE, "")
+
+    def _end(self, end: JobEnd, reason: str) -> None:
+        self.end = end
+        for host in self.hosts.values():
+            if host.is_connected or host.state is HostState.CONNECTING:
+                self._do(do.CloseHost(host.name))
+        self._do(do.EndJob(end, reason))
+
+    def settled(self) -> int:
+        """How many pages have reached an end."""
+        return sum(self.book.counts[state] for state in SETTLED)

@@ -1,0 +1,82 @@
+"""The scheduler's state at a moment, as views show it: plain data, nothing that changes later."""
+
+from __future__ import annotations
+
+import statistics
+from dataclasses import dataclass
+
+from sshrender.core.records import Host
+from sshrender.core.scheduler import Scheduler
+from sshrender.core.states import PageState
+
+
+@dataclass(frozen=True, slots=True)
+class HostView:
+    """One host's row. Loads are threads per core; ``median`` is seconds a page."""
+
+    name: str
+    state: str
+    reason: str
+    slots: int
+    running: int
+    others: float
+    ours: float
+    pages: int
+    failures: int
+    median: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """The whole run."""
+
+    total: int
+    done: int
+    suspect: int
+    failed: int
+    waiting: int
+    running: int
+    delivered_here: int
+    paused: str
+    hosts: tuple[HostView, ...]
+
+    @property
+    def settled(self) -> int:
+        """Pages that have reached an end."""
+        return self.done + self.suspect + self.failed
+
+    @property
+    def missing(self) -> int:
+        """Pages that have not."""
+        return self.total - self.settled
+
+
+def take(scheduler: Scheduler) -> Snapshot:
+    """A picture of the scheduler as it is now."""
+    counts = scheduler.book.counts
+    return Snapshot(
+        total=len(scheduler.book.pages),
+        done=counts[PageState.DONE],
+        suspect=counts[PageState.SUSPECT],
+        failed=counts[PageState.FAILED],
+        waiting=counts[PageState.WAITING] + counts[PageState.UNREADY],
+        running=counts[PageState.SENT] + counts[PageState.PROVING],
+        delivered_here=scheduler.delivered_here,
+        paused=scheduler.paused,
+        hosts=tuple(_view(host) for host in scheduler.hosts.values()),
+    )
+
+
+def _view(host: Host) -> HostView:
+    return HostView(
+        name=host.name,
+        state=host.state.value,
+        reason=host.reason,
+        slots=host.slots,
+        running=sum(attempt.started_at is not None for attempt in host.in_flight.values()),
+        others=host.others_per_core,
+        ours=host.ours / max(host.cores, 1),
+        pages=host.pages_done,
+        failures=host.failures,
+        median=statistics.median(host.recent) if host.recent else None,
+    )

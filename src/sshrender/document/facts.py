@@ -1,0 +1,123 @@
+"""What there is to know of a PDF before a page is rendered, without flattening its page tree.
+
+Counting pages by walking the tree costs seconds on large documents; ``/Root /Pages /Count`` is
+there at once. A document that pypdf cannot make sense of is not refused here: ``pages`` is then None
+and Ghostscript, which repairs more, is asked (coordinator/inspection.py).
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sshrender.errors import ExitCode, UserError
+
+if TYPE_CHECKING:
+    from pypdf import PdfReader
+
+HEADER_WITHIN = 1024
+"""Bytes at the start within which ``%PDF-`` must stand (PDF 1.7, implementation note 13)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """``pages`` None: pypdf could not tell. ``reader`` is kept for boxes and splitting."""
+
+    path: Path
+    bytes: int
+    pages: int | None
+    needs_password: bool
+    reader: Any = None
+
+
+def look(path: Path, password: str | None) -> Facts:
+    """Raises UserError when the file cannot be read, is no PDF, or the password is missing or wrong."""
+    size = _check_file(path)
+    logging.getLogger("pypdf").setLevel(logging.CRITICAL)
+    reader = _open(path)
+    if reader is None:
+        return Facts(path, size, None, False)
+    needs_password = _unlock(reader, path, password)
+    pages = _count(reader)
+    return Facts(path, size, pages, needs_password, reader if pages else None)
+
+
+def _check_file(path: Path) -> int:
+    try:
+        with path.open("rb") as file:
+            head = file.read(HEADER_WITHIN)
+            size = path.stat().st_size
+    except FileNotFoundError:
+        raise _error(f"{path}: no such file", "check the name; ls -l shows what is there") from None
+    except OSError as error:
+        raise _error(f"{path}: {error.strerror}", f"ls -ld {path}") from None
+    if size == 0:
+        raise _error(f"{path}: the file is empty", "copy it again from where it came from")
+    if b"%PDF-" not in head:
+        raise _error(f"{path}: not a PDF", f"file {path} tells what it is")
+    return size
+
+
+def _open(path: Path) -> PdfReader | None:
+    from pypdf import PdfReader
+
+    try:
+        return PdfReader(path)
+    except Exception:  # pypdf raises anything at all on a broken file; Ghostscript has the last word
+        return None
+
+
+def _unlock(reader: PdfReader, path: Path, password: str | None) -> bool:
+    """Whether a user password is needed; the reader can read when this returns."""
+    if not reader.is_encrypted:
+        return False
+    if _decrypts(reader, ""):
+        return False
+    if password is None:
+        raise _error(
+            f"{path}: protected by a password",
+            "write the password to a file that only you can read, and add --password-file FILE",
+        )
+    if not _decrypts(reader, password):
+        raise _error(f"{path}: wrong password", "check the first line of the --password-file")
+    return True
+
+
+def _decrypts(reader: PdfReader, password: str) -> bool:
+    try:
+        return bool(reader.decrypt(password))
+    except Exception:  # noqa: BLE001 - an encryption that pypdf does not know; a wrong guess all the same
+        return False
+
+
+def _count(reader: PdfReader) -> int | None:
+    try:
+        root: Any = reader.trailer["/Root"]
+        count = int(root["/Pages"]["/Count"])
+    except Exception:  # noqa: BLE001 - as in _open
+        return None
+    return count if 0 < count < 10_000_000 else None
+
+
+def _error(what: str, hint: str) -> UserError:
+    return UserError(ExitCode.DOCUMENT, what, hint)
+
+
+def beyond_repair(path: Path) -> UserError:
+    """Neither pypdf nor Ghostscript finds a page."""
+    return _error(
+        f"{path}: damaged beyond repair: no page can be found in it",
+        "copy it again from where it came from; qpdf --check tells what is wrong with it",
+    )
+
+
+def read_password(path: Path) -> str:
+    """The first line of a file, without its end. Raises UserError."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        what = getattr(error, "strerror", None) or "not UTF-8 text"
+        raise UserError(ExitCode.USAGE, f"password file {path}: {what}", f"ls -l {path}") from None
+    return text.split("\n", 1)[0].rstrip("\r")

@@ -1,0 +1,63 @@
+"""The exit codes and the errors that a user can meet."""
+
+from __future__ import annotations
+
+import enum
+
+
+class ExitCode(enum.IntEnum):
+    """What the shell is told; never renumbered. A signal N ends with 128 + N."""
+
+    OK = 0
+    """Every requested page delivered and proved."""
+    BUG = 1
+    """A defect of sshrender; the traceback is in the log."""
+    USAGE = 2
+    """A flag, the page list, the configuration or the inventory."""
+    PARTIAL = 3
+    """Some pages failed after all retries; the rest is delivered."""
+    NO_HOST = 4
+    """No usable host."""
+    DOCUMENT = 5
+    """The PDF: missing, not a PDF, beyond repair, wrong or no password."""
+    STORAGE = 6
+    """SAN or output folder missing, not shared, full or not writable."""
+    RENDERER = 7
+    """Ghostscript or Python missing or too old on every host."""
+    AUTHENTICATION = 8
+    """Authentication or host key refused by every host."""
+    LEASE = 9
+    """Another coordinator holds this job."""
+    DEADLINE = 10
+    """The deadline passed."""
+
+
+SEVERITY = (
+    ExitCode.OK,
+    ExitCode.PARTIAL,
+    ExitCode.DEADLINE,
+    ExitCode.LEASE,
+    ExitCode.NO_HOST,
+    ExitCode.AUTHENTICATION,
+    ExitCode.RENDERER,
+    ExitCode.STORAGE,
+    ExitCode.DOCUMENT,
+    ExitCode.USAGE,
+    ExitCode.BUG,
+)
+"""From mild to severe: of several outcomes in one run the most severe is the exit code."""
+
+
+def most_severe(codes: list[ExitCode]) -> ExitCode:
+    """The exit code of a run with these outcomes; OK when there are none."""
+    return max(codes, key=SEVERITY.index, default=ExitCode.OK)
+
+
+class UserError(Exception):
+    """Something the user can mend: what is wrong, what to type next, and the exit code."""
+
+    def __init__(self, code: ExitCode, what: str, hint: str) -> None:
+        super().__init__(what)
+        self.code = code
+        self.what = what
+        self.hint = hint

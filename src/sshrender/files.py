@@ -1,0 +1,38 @@
+"""Files that are there whole or not at all, and as readable as the folder that they lie in."""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+
+
+def file_mode(folder: Path) -> int:
+    """The mode of a file that is as readable as the folder it lies in."""
+    return 0o600 | (stat.S_IMODE(folder.stat().st_mode) & 0o044)
+
+
+def write_whole(path: Path, data: bytes) -> None:
+    """Write a file so that it is there whole or not at all, after a power loss too."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fchmod(file.fileno(), file_mode(path.parent))
+            os.fsync(file.fileno())
+        temporary.rename(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    sync_folder(path.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make the folder's entries durable (fsync(2) of a file does not)."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

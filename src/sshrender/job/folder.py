@@ -1,0 +1,92 @@
+"""The folder of one job: which file is where, and who may write it."""
+
+from __future__ import annotations
+
+import contextlib
+import stat
+from dataclasses import dataclass
+from pathlib import Path
+
+from sshrender.document.splitting import PARTS, SOURCE
+
+WORK = "work"
+
+
+@dataclass(frozen=True)
+class JobFolder:
+    """``<san>/<stem>-<digest>``; every name in it is one of ours."""
+
+    path: Path
+
+    @property
+    def name(self) -> str:
+        """The job's name."""
+        return self.path.name
+
+    @property
+    def spec(self) -> Path:
+        """What to render; its presence makes the folder a job."""
+        return self.path / "job.json"
+
+    @property
+    def source(self) -> Path:
+        """The document."""
+        return self.path / SOURCE
+
+    @property
+    def parts(self) -> Path:
+        """Its parts, where it was split."""
+        return self.path / PARTS
+
+    @property
+    def journal(self) -> Path:
+        """Every event of every run."""
+        return self.path / "journal.jsonl"
+
+    @property
+    def lease(self) -> Path:
+        """Who coordinates."""
+        return self.path / "lease"
+
+    @property
+    def requests(self) -> Path:
+        """What other machines ask of the coordinator."""
+        return self.path / "requests"
+
+    @property
+    def work(self) -> Path:
+        """Attempts in progress: the one folder that hosts write to."""
+        return self.path / WORK
+
+    @property
+    def pages(self) -> Path:
+        """Proved pages."""
+        return self.path / "pages"
+
+    @property
+    def manifest(self) -> Path:
+        """The account of every page, at the end."""
+        return self.path / "manifest.json"
+
+    def create(self) -> None:
+        """Make what is missing. The job is as open as the folder that it lies in.
+
+        Hosts may log in as another user than the coordinator's. ``work/`` is therefore writable for
+        whoever the SAN's folder lets in, sticky like ``/tmp`` so that none can touch another's files.
+        """
+        openness = stat.S_IMODE(self.path.parent.stat().st_mode) & 0o077
+        readable = 0o700 | (openness & 0o055)
+        for folder in (self.path, self.pages, self.parts, self.requests):
+            _make(folder, readable)
+        writable = 0o007 if readable & 0o005 else 0
+        writable |= 0o070 if readable & 0o050 else 0
+        _make(self.work, 0o1700 | writable if writable else 0o700)
+
+
+def _make(folder: Path, mode: int) -> None:
+    """Make a folder of exactly this mode; one that exists and is not ours keeps its own."""
+    with contextlib.suppress(FileExistsError):
+        folder.mkdir()
+    if stat.S_IMODE(folder.stat().st_mode) != mode:
+        with contextlib.suppress(PermissionError):
+            folder.chmod(mode)

@@ -1,0 +1,92 @@
+"""What earlier runs of a job achieved: a fold of its journal, held against the pages that are there."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(slots=True)
+class PageRecord:
+    """One published page, as the manifest lists it. Seconds of rendering, dimensions in pixels."""
+
+    page: int
+    file: str
+    bytes: int
+    sha256: str
+    width: int
+    height: int
+    host: str = ""
+    ghostscript: str = ""
+    seconds: float = 0.0
+    attempts: int = 1
+    said: tuple[str, ...] = ()
+
+    @property
+    def is_suspect(self) -> bool:
+        """Whether Ghostscript complained about it."""
+        return bool(self.said)
+
+
+@dataclass(slots=True)
+class History:
+    """``pages``: what was delivered, by page; ``notes``: what Ghostscript says of the document."""
+
+    pages: dict[int, PageRecord] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+
+
+def fold(entries: Iterable[dict[str, Any]]) -> History:
+    """Replay a journal. Entries of a wrong shape are passed over, as damaged lines are."""
+    history = History()
+    for entry in entries:
+        try:
+            _apply(history, entry)
+        except (KeyError, TypeError, ValueError):
+            continue
+    return history
+
+
+def _apply(history: History, entry: dict[str, Any]) -> None:
+    kind = entry["type"]
+    if kind == "page_delivered":
+        record = PageRecord(
+            page=int(entry["page"]),
+            file=str(entry["file"]),
+            bytes=int(entry["bytes"]),
+            sha256=str(entry["sha256"]),
+            width=int(entry["width"]),
+            height=int(entry["height"]),
+            host=str(entry["host"]),
+            ghostscript=str(entry["ghostscript"]),
+            seconds=float(entry["seconds"]),
+            attempts=int(entry["attempts"]),
+            said=tuple(map(str, entry["said"])),
+        )
+        history.pages[record.page] = record
+    elif kind == "page_suspected":
+        history.pages[int(entry["page"])].said += tuple(map(str, entry["said"]))
+    elif kind == "document_noted":
+        history.notes = list(map(str, entry["said"]))
+
+
+def sizes(folder: Path) -> dict[str, int]:
+    """The files of a folder and their sizes, in one pass (never ask a shared folder name by name)."""
+    with os.scandir(folder) as entries:
+        return {
+            entry.name: entry.stat(follow_symlinks=False).st_size
+            for entry in entries
+            if entry.is_file(follow_symlinks=False)
+        }
+
+
+def keep_present(history: History, present: dict[str, int]) -> None:
+    """Forget pages whose file is gone or has another size than when it was proved."""
+    history.pages = {
+        number: record
+        for number, record in history.pages.items()
+        if present.get(record.file) == record.bytes
+    }

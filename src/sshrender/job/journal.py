@@ -1,0 +1,78 @@
+"""``journal.jsonl``: every event of every run, appended. The truth that everything else folds.
+
+A line is whole or it does not count: the last one may be torn by a crash, and one in the middle may
+be damaged; both are skipped and counted.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from sshrender.files import file_mode
+
+SCHEMA = 1
+
+
+def timestamp(seconds: float) -> str:
+    """Wall-clock seconds as ``2026-01-31T12:00:00.123Z``."""
+    moment = datetime.fromtimestamp(seconds, UTC)
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+class JournalWriter:
+    """Appends lines. One thread at a time; ``sync`` makes them durable."""
+
+    def __init__(self, path: Path) -> None:
+        flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW
+        self._descriptor = os.open(path, flags, file_mode(path.parent))
+        self._is_torn = False
+        self._mend_torn_line()
+
+    def _mend_torn_line(self) -> None:
+        """End a line that a crash cut off, so that the next one stands alone."""
+        size = os.fstat(self._descriptor).st_size
+        if size and os.pread(self._descriptor, 1, size - 1) != b"\n":
+            os.write(self._descriptor, b"\n")
+
+    def append(self, entries: Iterable[dict[str, Any]]) -> None:
+        """Write entries in one go. Raises OSError; the same entries may then be appended again."""
+        data = b"".join(json.dumps(entry).encode() + b"\n" for entry in entries)
+        view = memoryview(b"\n" + data if self._is_torn else data)
+        self._is_torn = True
+        while view:
+            view = view[os.write(self._descriptor, view) :]
+        self._is_torn = False
+
+    def sync(self) -> None:
+        """Flush to the storage. Raises OSError."""
+        os.fdatasync(self._descriptor)
+
+    def close(self) -> None:
+        """Close the file."""
+        os.close(self._descriptor)
+
+
+def entry(type_: str, at: float, /, **fields: Any) -> dict[str, Any]:
+    """One journal entry of a moment in wall-clock seconds."""
+    return {"schema": SCHEMA, "time": timestamp(at), "type": type_, **fields}
+
+
+def read_journal(path: Path) -> Iterator[dict[str, Any]]:
+    """Every whole entry of a known schema, in order; nothing when there is no journal."""
+    try:
+        file = path.open("rb")
+    except FileNotFoundError:
+        return
+    with file:
+        for line in file:
+            try:
+                fields = json.loads(line)
+            except ValueError:
+                continue
+            if isinstance(fields, dict) and fields.get("schema") == SCHEMA and "type" in fields:
+                yield fields

@@ -1,0 +1,87 @@
+"""From ``work/`` to ``pages/`` to the user's folder: by rename and by link, whole or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import shutil
+import uuid
+from pathlib import Path
+
+_CANNOT_LINK = frozenset(
+    (errno.EXDEV, errno.EPERM, errno.EACCES, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EMLINK)
+)
+"""Another file system, or one without links, or a file of another user (protected_hardlinks)."""
+
+
+def page_name(page: int, total: int, extension: str) -> str:
+    """``page-0001.png``: at least four digits, and as many as the document's last page has."""
+    return f"page-{page:0{max(4, len(str(total)))}d}.{extension}"
+
+
+def publish(attempt: Path, final: Path) -> None:
+    """Give a proved file its final name. Raises OSError when it has not got it.
+
+    On NFS a rename may have worked though it reported an error (the answer was lost and the retry
+    found nothing to rename), so after an error one looks again.
+    """
+    try:
+        attempt.rename(final)
+    except OSError:
+        if attempt.exists() or not final.exists():
+            raise
+
+
+def deliver(final: Path, target: Path) -> None:
+    """Make ``target`` the page: a second name for it, or a copy. Raises OSError.
+
+    A target that is this page already is left alone, so delivering twice costs two stat calls.
+    """
+    try:
+        os.link(final, target)
+        return
+    except FileExistsError:
+        if _is_same(final, target):
+            return
+    except OSError as error:
+        if error.errno not in _CANNOT_LINK:
+            raise
+        if _is_same(final, target):
+            return
+    _replace(final, target)
+
+
+def _is_same(final: Path, target: Path) -> bool:
+    """The same file, or a copy made by ``_copy``, which keeps size and time of modification."""
+    try:
+        there, here = target.lstat(), final.stat()
+    except FileNotFoundError:
+        return False
+    if (there.st_dev, there.st_ino) == (here.st_dev, here.st_ino):
+        return True
+    return (there.st_size, there.st_mtime_ns) == (here.st_size, here.st_mtime_ns)
+
+
+def _replace(final: Path, target: Path) -> None:
+    temporary = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}")
+    try:
+        try:
+            os.link(final, temporary)
+        except OSError as error:
+            if error.errno not in _CANNOT_LINK:
+                raise
+            _copy(final, temporary)
+        temporary.rename(target)
+    finally:
+        with contextlib.suppress(FileNotFoundError):
+            temporary.unlink()
+
+
+def _copy(final: Path, temporary: Path) -> None:
+    with final.open("rb") as original, temporary.open("xb") as copy:
+        shutil.copyfileobj(original, copy, 1 << 20)
+        copy.flush()
+        os.fsync(copy.fileno())
+        status = os.fstat(original.fileno())
+        os.utime(copy.fileno(), ns=(status.st_atime_ns, status.st_mtime_ns))

@@ -1,0 +1,64 @@
+"""Ghostscript's raster devices that write one file a page: extension and format of each.
+
+Devices that write several files a page (tiffsep, tiffsep1), that print, that show a window or that
+write a document (pdfwrite, pdfimage) have no place here. ``is_numbered``: the device refuses a
+second page in one process unless its file name holds ``%d`` (devices.htm, PSD).
+"""
+
+from __future__ import annotations
+
+import difflib
+from typing import Dict, List, NamedTuple
+
+
+class Device(NamedTuple):
+    """One raster device. ``format`` names the proof.
+
+    ``bits`` is the raw formats' bits a pixel; ``shrink`` is by how much the device itself scales the
+    page down (psdcmykog, measured: 206 x 292 where the others make 413 x 585).
+    """
+
+    name: str
+    extension: str
+    format: str
+    is_numbered: bool = False
+    bits: int = 0
+    shrink: int = 1
+
+
+def _family(extension: str, format_: str, names: str, is_numbered: bool = False) -> List[Device]:
+    return [Device(name, extension, format_, is_numbered) for name in names.split()]
+
+
+_ALL = [
+    *_family("png", "png", "png16m png16malpha png256 png16 png48 pngalpha pnggray pngmono pngmonod"),
+    *_family("jpg", "jpeg", "jpeg jpeggray jpegcmyk"),
+    *_family(
+        "tif",
+        "tiff",
+        "tiffgray tiff12nc tiff24nc tiff32nc tiff48nc tiff64nc tiffcrle tiffg3 tiffg32d tiffg4"
+        " tifflzw tiffpack tiffscaled tiffscaled4 tiffscaled8 tiffscaled24 tiffscaled32",
+    ),
+    *_family("bmp", "bmp", "bmpmono bmpgray bmp16 bmp256 bmp16m bmp32b"),
+    *_family("pbm", "pnm", "pbm pbmraw"),
+    *_family("pgm", "pnm", "pgm pgmraw"),
+    *_family("ppm", "pnm", "ppm ppmraw"),
+    *_family("pnm", "pnm", "pgnm pgnmraw pnm pnmraw"),
+    *_family("ppm", "pnm", "pkm pkmraw"),
+    *_family("pam", "pnm", "pam pamcmyk4 pamcmyk32"),
+    *_family("pcx", "pcx", "pcxmono pcxgray pcx16 pcx256 pcx24b pcxcmyk"),
+    *_family("psd", "psd", "psdrgb psdrgb16 psdcmyk psdcmyk16", is_numbered=True),
+    Device("psdcmykog", "psd", "psd", is_numbered=True, shrink=2),
+    *_family("xcf", "xcf", "xcf xcfcmyk"),
+    *_family("miff", "miff", "miff24"),
+    Device("bit", "raw", "raw", bits=1),
+    Device("bitrgb", "raw", "raw", bits=4),
+    Device("bitcmyk", "raw", "raw", bits=4),
+]
+
+DEVICES: Dict[str, Device] = {device.name: device for device in _ALL}
+
+
+def nearest(name: str) -> List[str]:
+    """Known devices whose names resemble ``name``."""
+    return difflib.get_close_matches(name.lower(), DEVICES, n=3, cutoff=0.5)

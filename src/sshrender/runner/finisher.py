@@ -1,0 +1,116 @@
+"""What becomes of a drawn page: made safe on disk, measured, hashed, reported.
+
+Runs in a thread of its own beside each slot, so that Ghostscript draws the next page meanwhile.
+
+Standard library only, Python 3.7 and later.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import queue
+import shutil
+import threading
+from typing import Any, Dict, List, NamedTuple, Optional, Tuple
+
+from sshrender.renderers import said
+from sshrender.runner import storage, wire
+from sshrender.runner.queue import Task
+
+LOW_SPACE = 8 * 1024 * 1024
+"""Below this many bytes free the folder is tried: Ghostscript does not say that a disk is full."""
+
+
+class Drawn(NamedTuple):
+    """A page that Ghostscript has answered for; ``written`` is the file's name as it made it."""
+
+    task: Task
+    written: str
+    page_size: Optional[Tuple[float, float]]
+    seconds: float
+    cpu: float
+    lines: List[str]
+
+
+class Finisher(threading.Thread):
+    """Takes drawn pages from a queue and posts ``rendered`` or ``failed`` for each."""
+
+    def __init__(self, post: wire.Wire, folder: str) -> None:
+        super().__init__(daemon=True, name="finisher")
+        self._wire = post
+        self._folder = folder
+        self._queue: "queue.Queue[Optional[Drawn]]" = queue.Queue()
+
+    def submit(self, drawn: Drawn) -> None:
+        """Hand over a page; answered on the wire."""
+        self._queue.put(drawn)
+
+    def finish(self) -> None:
+        """Report what is left, then end."""
+        self._queue.put(None)
+        self.join()
+
+    def run(self) -> None:
+        """The thread."""
+        while True:
+            drawn = self._queue.get()
+            if drawn is None:
+                return
+            self._report(drawn)
+
+    def _report(self, drawn: Drawn) -> None:
+        complaints = said.complaints(drawn.lines)
+        common: Dict[str, Any] = {
+            "attempt": drawn.task.attempt,
+            "page": drawn.task.page,
+            "seconds": round(drawn.seconds, 4),
+            "cpu": round(drawn.cpu, 2),
+            "said": complaints,
+        }
+        try:
+            if said.was_not_drawn(drawn.lines):
+                raise FileNotFoundError
+            size, digest = self._secure(drawn)
+        except OSError as error:
+            kind, reason = self._blame(error, complaints)
+            self._wire.post("failed", kind=kind, reason=reason, **common)
+            return
+        self._wire.post("rendered", bytes=size, sha256=digest, page_size=drawn.page_size, **common)
+
+    def _secure(self, drawn: Drawn) -> Tuple[int, str]:
+        """Flush the page to the storage and read it once: (bytes, sha256)."""
+        path = os.path.join(self._folder, drawn.task.output)
+        if drawn.written != drawn.task.output:
+            os.rename(os.path.join(self._folder, drawn.written), path)
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
+        with os.fdopen(descriptor, "rb") as file:
+            os.fsync(descriptor)
+            size = os.fstat(descriptor).st_size
+            if size == 0:
+                raise FileNotFoundError
+            digest = hashlib.sha256()
+            for block in iter(lambda: file.read(1 << 20), b""):
+                digest.update(block)
+        if shutil.disk_usage(self._folder).free < LOW_SPACE:
+            self._try_storage()
+        return size, digest.hexdigest()
+
+    def _try_storage(self) -> None:
+        reason = storage.try_write(os.path.join(self._folder, "work"), "space")
+        if reason is not None:
+            raise StorageUnusable(reason)
+
+    def _blame(self, error: OSError, complaints: List[str]) -> Tuple[str, str]:
+        if error.errno in storage.STORAGE_ERRORS or isinstance(error, StorageUnusable):
+            return wire.STORAGE, str(error.strerror or error)
+        try:
+            self._try_storage()
+        except StorageUnusable as unusable:
+            return wire.STORAGE, str(unusable)
+        said_last = ": " + complaints[-1] if complaints else ""
+        return wire.NO_OUTPUT, "Ghostscript drew no page" + said_last
+
+
+class StorageUnusable(OSError):
+    """The shared folder cannot be written from here."""

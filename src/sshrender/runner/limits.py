@@ -1,0 +1,39 @@
+"""How a renderer is started so that it disturbs nobody and cannot outlive its runner.
+
+Uses nice(1) and ionice(1), setpriv(1) and prlimit(1) (coreutils and util-linux, both essential on
+Debian); a tool that a host lacks is left out.
+
+Standard library only, Python 3.7 and later.
+"""
+
+from __future__ import annotations
+
+import shutil
+from typing import Callable, Dict, List, Optional
+
+ADDRESS_SPACE_MARGIN = 512 * 1024 * 1024
+"""Added to the memory limit for what is mapped but not resident; the resident limit is watched."""
+
+
+def wrap(
+    command: List[str], memory: int, which: Callable[[str], Optional[str]] = shutil.which
+) -> List[str]:
+    """``command`` at the lowest priority, bounded to ``memory`` bytes, dying with its parent."""
+    wrappers = [
+        ["nice", "-n", "19"],
+        ["ionice", "-c", "3"],
+        ["setpriv", "--pdeathsig", "KILL"],
+        ["prlimit", "--core=0", "--as=%d" % (memory + ADDRESS_SPACE_MARGIN), "--"],
+    ]
+    words: List[str] = []
+    for wrapper in wrappers:
+        if which(wrapper[0]) is not None:
+            words += wrapper
+    return words + command
+
+
+def environment(base: Dict[str, str]) -> Dict[str, str]:
+    """The runner's environment without what would change a picture from host to host."""
+    kept = {name: value for name, value in base.items() if not name.startswith("GS_")}
+    kept["LC_ALL"] = "C"
+    return kept

@@ -1,0 +1,165 @@
+"""Other people's load on this host: what decides whether pages may be rendered here.
+
+Two measures, and the higher one counts:
+
+- The kernel's load average, taken apart. ``/proc/loadavg`` decays with a time constant of 60 s and
+  is updated every 5 s (kernel/sched/loadavg.c), so two readings give the number of active threads
+  in between: ``n = (L2 - L1*e) / (1 - e)`` with ``e = exp(-dt/60)``. It forgets our own last job at
+  once, where the plain figure remembers it for minutes.
+- The threads that are runnable or blocked now, from ``/proc/*/task/*/stat``: seen within a second,
+  and true for a container or a name space, where the load average is the whole machine's.
+
+Ours are the processes whose command line names sshrender: every runner and every Ghostscript of
+any job on this host, so that two jobs never take each other for the owner.
+
+Standard library only, Python 3.7 and later.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import time
+from typing import Callable, Dict, List, Optional, Tuple
+
+MARK = b"sshrender"
+MARK_UPPER = b"SSHRENDER"
+LOADAVG_CONSTANT = 60.0
+LOADAVG_STEP = 5.0
+SCAN_CONSTANT = 5.0
+"""Seconds over which the thread counts are smoothed: quick to yield, deaf to a passing cron job."""
+
+SCAN_BUDGET = 0.01
+"""The share of one core that looking at /proc may cost on a host with many threads."""
+
+
+def read_loadavg() -> float:
+    """The one-minute load average (getloadavg(3) reads the same file, but asks no name space)."""
+    with open("/proc/loadavg", encoding="ascii") as file:
+        return float(file.read().split()[0])
+
+
+def scan() -> Tuple[int, int]:
+    """The threads that are running, runnable or blocked now: (other people's, ours)."""
+    others = ours = 0
+    myself = str(os.getpid())
+    for pid in os.listdir("/proc"):
+        if not pid.isdigit() or pid == myself:  # whoever looks is running, always
+            continue
+        active = _active_threads(pid)
+        if active and _is_ours(pid):
+            ours += active
+        else:
+            others += active
+    return others, ours
+
+
+def _active_threads(pid: str) -> int:
+    fields = _stat("/proc/%s/stat" % pid)
+    if len(fields) < 18:
+        return 0
+    if fields[17] == b"1":
+        return int(fields[0] in (b"R", b"D"))
+    try:
+        threads = os.listdir("/proc/%s/task" % pid)
+    except OSError:
+        return 0
+    states = [_stat("/proc/%s/task/%s/stat" % (pid, thread))[:1] for thread in threads]
+    return sum(state in ([b"R"], [b"D"]) for state in states)
+
+
+def _stat(path: str) -> List[bytes]:
+    """The fields of a stat file after the command's name (proc(5)); empty when the thread is gone."""
+    try:
+        with open(path, "rb") as file:
+            return file.read().rpartition(b")")[2].split()
+    except OSError:
+        return []
+
+
+def _is_ours(pid: str) -> bool:
+    try:
+        with open("/proc/%s/cmdline" % pid, "rb") as file:
+            line = file.read(65536)
+    except OSError:
+        return False
+    return MARK in line or MARK_UPPER in line
+
+
+class LoadMeter:
+    """Smooths both measures; ``sample`` is called about once a second."""
+
+    def __init__(
+        self,
+        clock: Callable[[], float] = time.monotonic,
+        loadavg: Callable[[], float] = read_loadavg,
+        scanner: Callable[[], Tuple[int, int]] = scan,
+    ) -> None:
+        self._clock = clock
+        self._loadavg = loadavg
+        self._scanner = scanner
+        self._scanned_at: Optional[float] = None
+        self._scan_pause = 0.0
+        self._others = 0.0
+        self._ours = 0.0
+        self._window: List[int] = []
+        self._last_average: Optional[Tuple[float, float]] = None
+        self._kernel_others = 0.0
+
+    def greet(self, samples: int = 3, pause: float = 0.015) -> Dict[str, float]:
+        """A first verdict within a tenth of a second: the mean of a few scans."""
+        counts = []
+        for _ in range(samples):
+            counts.append(self._scanner())
+            time.sleep(pause)
+        self._others = sum(others for others, _ in counts) / samples
+        self._ours = sum(ours for _, ours in counts) / samples
+        self._scanned_at = self._clock()
+        average = self._loadavg()
+        self._last_average = (self._scanned_at, average)
+        self._kernel_others = max(0.0, average - self._ours)
+        return self.reading()
+
+    def sample(self) -> Dict[str, float]:
+        """Look again; answers ``reading()``."""
+        now = self._clock()
+        if self._scanned_at is None or now - self._scanned_at >= self._scan_pause:
+            self._scan(now)
+        self._take_apart(now)
+        return self.reading()
+
+    def reading(self) -> Dict[str, float]:
+        """``others`` and ``ours`` in threads, smoothed."""
+        others = max(self._others, self._kernel_others)
+        return {"others": round(others, 3), "ours": round(self._ours, 3)}
+
+    def _scan(self, now: float) -> None:
+        others, ours = self._scanner()
+        cost = self._clock() - now
+        self._scan_pause = min(30.0, cost / SCAN_BUDGET) if cost > 0.01 else 0.0
+        elapsed = now - self._scanned_at if self._scanned_at is not None else math.inf
+        keep = math.exp(-elapsed / SCAN_CONSTANT)
+        self._others = self._others * keep + others * (1 - keep)
+        self._ours = self._ours * keep + ours * (1 - keep)
+        self._window.append(ours)
+        self._scanned_at = now
+
+    def _take_apart(self, now: float) -> None:
+        average = self._loadavg()
+        if self._last_average is None:
+            self._last_average = (now, average)
+            return
+        then, before = self._last_average
+        if now - then < LOADAVG_STEP:
+            return
+        keep = math.exp(-(now - then) / LOADAVG_CONSTANT)
+        active = (average - before * keep) / (1 - keep)
+        ours = sum(self._window) / len(self._window) if self._window else 0.0
+        fresh = max(0.0, active - ours)
+        self._kernel_others = fresh if fresh < self._kernel_others else _mean(self._kernel_others, fresh)
+        self._window = []
+        self._last_average = (now, average)
+
+
+def _mean(first: float, second: float) -> float:
+    return (first + second) / 2

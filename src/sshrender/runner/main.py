@@ -1,0 +1,196 @@
+"""The runner's main thread: reads requests, beats, and makes sure that nothing outlives it.
+
+It ends, and takes its whole process group along, when its input ends (the wire broke, the
+coordinator died) or when the coordinator has been silent too long (a cable is out and the wire is
+half open).
+
+Standard library only, Python 3.7 and later.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import sys
+import threading
+import time
+from typing import Any, Callable, Dict, List, NoReturn, Optional
+
+from sshrender.renderers import ghostscript
+from sshrender.runner import facts, limits, load, slot, storage, wire
+from sshrender.runner.queue import Task, TaskQueue
+from sshrender.runner.session import Session, SessionEnded
+
+BEAT = 1.0
+MEGABYTE = 1024 * 1024
+
+
+def die() -> NoReturn:
+    """Kill this process group: every renderer, and ourselves."""
+    os.killpg(0, signal.SIGKILL)
+    os._exit(1)  # only reached where the group is not ours to kill
+
+
+class Runner:
+    """Carries out requests until told to finish."""
+
+    def __init__(self, post: wire.Wire, silence: float) -> None:
+        self._wire = post
+        self._silence = silence
+        self._tasks = TaskQueue()
+        self._slots: List[slot.Slot] = []
+        self._environ = limits.environment(dict(os.environ))
+        self._meter = load.LoadMeter()
+        self._folder = "."
+        self._ghostscript = "gs"
+        self._operations: Dict[str, Callable[[Dict[str, Any]], None]] = {
+            "hello": self._hello,
+            "prepare": self._prepare,
+            "render": self._render,
+            "revoke": self._revoke,
+            "kill": self._kill,
+            "inspect": self._inspect,
+            "ping": lambda request: None,
+            "finish": self._finish,
+        }
+
+    def serve(self, descriptor: int) -> NoReturn:
+        """Read requests until the input ends, then die."""
+        pending = b""
+        heard = time.monotonic()
+        while True:
+            ready, _, _ = select.select([descriptor], [], [], 1.0)
+            if ready:
+                data = os.read(descriptor, 65536)
+                if not data:
+                    die()
+                heard = time.monotonic()
+                lines = (pending + data).split(b"\n")
+                pending = lines.pop()
+                for line in lines:
+                    self._obey(line)
+            elif time.monotonic() - heard > self._silence:
+                die()
+
+    def _obey(self, line: bytes) -> None:
+        if not line.strip():
+            return
+        try:
+            request = wire.parse(line)
+            self._operations[request["op"]](request)
+        except (KeyError, ValueError, TypeError) as error:
+            self._wire.post("trouble", reason="bad request: %s: %s" % (type(error).__name__, error))
+
+    def _hello(self, request: Dict[str, Any]) -> None:
+        self._ghostscript = request.get("ghostscript") or "gs"
+        answer = facts.gather(self._ghostscript)
+        answer["san"] = None
+        if request.get("folder") is not None:
+            self._folder = request["folder"]
+            answer["san"] = storage.look(self._folder, request["nonce_file"], request["nonce"])
+        reading = self._meter.greet()
+        self._wire.post("hello", **dict(answer, **reading))
+        threading.Thread(target=self._beat, daemon=True, name="beat").start()
+
+    def _beat(self) -> None:
+        while True:
+            time.sleep(BEAT)
+            load_now: Dict[str, Any] = dict(self._meter.sample())
+            self._wire.post("beat", free_memory=facts.memory("MemAvailable"), **load_now)
+
+    def _setup(self, request: Dict[str, Any]) -> ghostscript.Setup:
+        return ghostscript.Setup(
+            program=self._ghostscript,
+            device=request["device"],
+            dpi=request["dpi"],
+            document=request["file"],
+            folder="work",
+            options=tuple(request.get("options", ())),
+            tag=request.get("tag", ""),
+        )
+
+    def _prepare(self, request: Dict[str, Any]) -> None:
+        os.umask(storage.umask_for(self._folder))
+        plan = slot.Plan(
+            setup=self._setup(request),
+            folder=self._folder,
+            numbered=bool(request.get("numbered")),
+            password=request.get("password"),
+            page_timeout=float(request["page_timeout"]),
+            page_memory=int(request["page_memory"]),
+            recycle_pages=int(request["recycle_pages"]),
+            recycle_memory=int(request["recycle_memory"]),
+        )
+        for _ in range(int(request["slots"])):
+            self._slots.append(slot.Slot(plan, self._tasks, self._wire, self._environ))
+            self._slots[-1].start()
+
+    def _render(self, request: Dict[str, Any]) -> None:
+        self._tasks.put(
+            Task(
+                attempt=str(request["attempt"]),
+                page=int(request["page"]),
+                file=str(request["file"]),
+                number=int(request["index"]),
+                output=str(request["output"]),
+            )
+        )
+
+    def _revoke(self, request: Dict[str, Any]) -> None:
+        if self._tasks.revoke(request["attempt"]):
+            self._wire.post("revoked", attempt=request["attempt"])
+
+    def _kill(self, request: Dict[str, Any]) -> None:
+        attempt = request["attempt"]
+        if self._tasks.revoke(attempt):
+            self._wire.post("revoked", attempt=attempt)
+            return
+        for each in self._slots:
+            each.kill(attempt)
+
+    def _inspect(self, request: Dict[str, Any]) -> None:
+        threading.Thread(target=self._inspect_now, args=(request,), daemon=True).start()
+
+    def _inspect_now(self, request: Dict[str, Any]) -> None:
+        token = "sshrender-" + os.urandom(8).hex()
+        timeout = float(request["page_timeout"])
+        session = Session(
+            self._setup(request),
+            self._folder,
+            token,
+            int(request["page_memory"]),
+            self._environ,
+            request.get("password"),
+        )
+        try:
+            pages, lines = slot.inspect(session, timeout)
+        except SessionEnded as end:
+            pages, lines = "0", [end.reason] + end.lines
+        session.close()
+        self._wire.post("inspected", pages=int(pages) if pages.isdigit() else 0, said=lines)
+
+    def _finish(self, request: Dict[str, Any]) -> None:
+        self._tasks.finish()
+        threading.Thread(target=self._say_bye, daemon=True).start()
+
+    def _say_bye(self) -> None:
+        for each in self._slots:
+            each.join()
+        self._wire.post("bye")
+
+
+def main(marker: str, silence: float) -> NoReturn:
+    """Run until the input ends. ``marker`` starts every line of ours; ``silence`` is in seconds."""
+    for number in (signal.SIGHUP, signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: die())
+    Runner(wire.Wire(1, marker), silence).serve(0)
+
+
+def start(marker: str, silence: Optional[float] = None) -> NoReturn:
+    """The payload's entry point; prints to the wire's noise what no thread could report."""
+    try:
+        main(marker, 8.0 if silence is None else silence)
+    except Exception as error:  # noqa: BLE001 - the last line of defence of a process far away
+        sys.stderr.write("sshrender runner: %s: %s\n" % (type(error).__name__, error))
+        die()

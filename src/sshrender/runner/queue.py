@@ -1,0 +1,61 @@
+"""The pages that this host holds but has not begun: shared by its slots, first come first drawn.
+
+Standard library only, Python 3.7 and later.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from typing import Deque, NamedTuple, Optional
+
+
+class Task(NamedTuple):
+    """One attempt at one page. ``number`` is the page's number in ``file``."""
+
+    attempt: str
+    page: int
+    file: str
+    number: int
+    output: str
+
+
+class TaskQueue:
+    """A queue that can be revoked from and that ends."""
+
+    def __init__(self) -> None:
+        self._tasks: Deque[Task] = deque()
+        self._changed = threading.Condition()
+        self._finishing = False
+
+    def put(self, task: Task) -> None:
+        """Add a task at the end."""
+        with self._changed:
+            self._tasks.append(task)
+            self._changed.notify()
+
+    def take(self, timeout: float) -> Optional[Task]:
+        """The next task; None when none came within ``timeout`` or the queue has ended."""
+        with self._changed:
+            if not self._tasks and not self._finishing:
+                self._changed.wait(timeout)
+            return self._tasks.popleft() if self._tasks else None
+
+    def revoke(self, attempt: str) -> bool:
+        """Take back a task that no slot has begun; False when one has."""
+        with self._changed:
+            kept = deque(task for task in self._tasks if task.attempt != attempt)
+            found = len(kept) < len(self._tasks)
+            self._tasks = kept
+            return found
+
+    def finish(self) -> None:
+        """No more tasks will come: ``take`` no longer waits."""
+        with self._changed:
+            self._finishing = True
+            self._changed.notify_all()
+
+    def has_ended(self) -> bool:
+        """Whether everything was taken and nothing more will come."""
+        with self._changed:
+            return self._finishing and not self._tasks

@@ -1,0 +1,196 @@
+"""One warm Ghostscript: started once, asked for page after page, watched while it works.
+
+A session belongs to one slot's thread; only ``kill`` may be called from another.
+
+Standard library only, Python 3.7 and later.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import subprocess
+import time
+from typing import Callable, Dict, List, NamedTuple, Optional
+
+from sshrender.renderers import ghostscript, said
+from sshrender.runner import limits, wire
+
+GLANCE = 0.25
+"""Seconds between two looks at a working renderer's memory."""
+
+_PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
+_CLOCK_TICKS = os.sysconf("SC_CLK_TCK")
+
+
+class SessionEnded(Exception):
+    """The renderer is gone: why (a kind of wire.py), in words, and what it said last."""
+
+    def __init__(self, kind: str, reason: str, lines: List[str]) -> None:
+        super().__init__(reason)
+        self.kind = kind
+        self.reason = reason
+        self.lines = lines
+
+
+class Answer(NamedTuple):
+    """``value`` came behind the token; ``lines`` are what Ghostscript said before it."""
+
+    value: str
+    lines: List[str]
+
+
+class Session:
+    """A Ghostscript process with its document open."""
+
+    def __init__(
+        self,
+        setup: ghostscript.Setup,
+        job_folder: str,
+        token: str,
+        memory: int,
+        environ: Dict[str, str],
+        password: Optional[str] = None,
+    ) -> None:
+        self.setup = setup
+        self.pages_drawn = 0
+        self._token = token
+        self._memory = memory
+        self._password = password
+        self._pending = b""
+        self._lines: List[str] = []
+        self._killed_as: Optional[str] = None
+        self._process = subprocess.Popen(
+            limits.wrap(ghostscript.command(setup), memory),
+            cwd=job_folder,
+            env=environ,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+        )
+        os.set_blocking(self._output, False)
+
+    @property
+    def _output(self) -> int:
+        assert self._process.stdout is not None
+        return self._process.stdout.fileno()
+
+    def open(self, timeout: float) -> Answer:
+        """Open the document; the answer's value is its number of pages."""
+        lines = ghostscript.open_lines(self.setup.document, self._password, self._token)
+        return self._ask(lines, timeout)
+
+    def close_document(self, timeout: float) -> Answer:
+        """Close the document: Ghostscript sums up what it met since ``open``."""
+        return self._ask(ghostscript.close_lines(self._token), timeout)
+
+    def aim(self, output: str, timeout: float) -> Answer:
+        """Send the next page to ``output``; the value is the number of pages shown so far."""
+        return self._ask(ghostscript.aim_lines(output, self._token), timeout)
+
+    def draw(self, number: int, timeout: float) -> Answer:
+        """Draw a page and close its file; the value is the page's size in points."""
+        self.pages_drawn += 1
+        return self._ask(ghostscript.page_lines(number, self._token), timeout)
+
+    def kill(self, kind: str = wire.KILLED) -> None:
+        """End the renderer now; whoever waits for an answer gets SessionEnded of this kind."""
+        self._killed_as = self._killed_as or kind
+        self._process.kill()
+
+    def close(self) -> None:
+        """End the renderer and wait until it is gone."""
+        self.kill()
+        self._process.wait()
+        for pipe in (self._process.stdin, self._process.stdout):
+            if pipe is not None:
+                try:
+                    pipe.close()
+                except BrokenPipeError:
+                    continue  # closing flushes what a dead renderer never read
+
+    def resident(self) -> int:
+        """Bytes of memory in use (proc(5), statm); 0 when the process is gone."""
+        fields = _proc(self._process.pid, "statm").split()
+        return int(fields[1]) * _PAGE_BYTES if len(fields) > 1 else 0
+
+    def cpu_seconds(self) -> float:
+        """User and system time so far (proc(5), stat, fields 14 and 15); 0 when it is gone."""
+        fields = _proc(self._process.pid, "stat").rpartition(b")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / _CLOCK_TICKS if len(fields) > 12 else 0.0
+
+    def _ask(self, lines: List[str], timeout: float) -> Answer:
+        self._lines = []
+        self._tell(lines)
+        deadline = time.monotonic() + timeout
+        while True:
+            value = self._next_answer()
+            if value is not None:
+                return Answer(value, self._lines)
+            self._check(deadline)
+            ready, _, _ = select.select([self._output], [], [], GLANCE)
+            if ready:
+                self._read()
+
+    def _tell(self, lines: List[str]) -> None:
+        assert self._process.stdin is not None
+        try:
+            self._process.stdin.write(("\n".join(lines) + "\n").encode("ascii"))
+            self._process.stdin.flush()
+        except BrokenPipeError:
+            raise self._ended() from None
+
+    def _check(self, deadline: float) -> None:
+        if time.monotonic() > deadline:
+            self.kill(wire.TIMEOUT)
+        elif self.resident() > self._memory:
+            self.kill(wire.MEMORY)
+
+    def _read(self) -> None:
+        data = os.read(self._output, 65536)
+        if not data:
+            raise self._ended()
+        self._pending += data
+
+    def _next_answer(self) -> Optional[str]:
+        """Take whole lines from what was read; the value behind our token, or None."""
+        mark = self._token.encode("ascii") + b" "
+        while b"\n" in self._pending:
+            line, _, self._pending = self._pending.partition(b"\n")
+            if line.startswith(mark):
+                return line[len(mark) :].decode("ascii", "replace").strip()
+            self._keep(line)
+        if len(self._pending) > 65536:
+            self._keep(self._pending)
+            self._pending = b""
+        return None
+
+    def _keep(self, line: bytes) -> None:
+        if len(self._lines) < said.MAX_LINES and line.strip():
+            self._lines.append(line[: said.MAX_LINE].decode("utf-8", "replace").rstrip())
+
+    def _ended(self) -> SessionEnded:
+        status = self._process.wait()
+        self._keep(self._pending)
+        kind = self._killed_as or wire.CRASHED
+        return SessionEnded(kind, _REASONS[kind](status), self._lines)
+
+
+_REASONS: Dict[str, Callable[[int], str]] = {
+    wire.TIMEOUT: lambda status: "took longer than the page timeout",
+    wire.MEMORY: lambda status: "used more memory than a page may",
+    wire.KILLED: lambda status: "was called off",
+    wire.CRASHED: lambda status: (
+        "Ghostscript died of signal %d" % -status
+        if status < 0
+        else "Ghostscript ended by itself with exit code %d" % status
+    ),
+}
+
+
+def _proc(pid: int, name: str) -> bytes:
+    try:
+        with open("/proc/%d/%s" % (pid, name), "rb") as file:
+            return file.read()
+    except OSError:
+        return b""

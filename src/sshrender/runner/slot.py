@@ -1,0 +1,256 @@
+"""One slot of a host: a thread that draws page after page with a warm Ghostscript.
+
+Attributing what Ghostscript says. Some complaints are printed only when the document is closed and
+name no page. So the document is closed and opened again after a *window* of pages (1, 2, 4, … pages
+while all is well), which costs a few milliseconds. When a window's summary has complaints that the
+document does not earn by being opened alone, and the window held one page, they are that page's;
+when it held more, its pages are drawn again, one by one, to find whose they are, and the next
+window is a single page. The pictures were reported long before: a page is delivered first and
+called suspect later.
+
+Standard library only, Python 3.7 and later.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from typing import Any, Dict, List, NamedTuple, Optional, Tuple
+
+from sshrender.renderers import ghostscript, said
+from sshrender.runner import wire
+from sshrender.runner.finisher import Drawn, Finisher
+from sshrender.runner.queue import Task, TaskQueue
+from sshrender.runner.session import Session, SessionEnded
+
+IDLE_PAUSE = 0.2
+LARGEST_WINDOW = 32
+PATIENCE_CLEAN, PATIENCE_DIRTY = 10.0, 2.0
+"""A window stays open until drawing has taken this many times what opening the document takes."""
+
+
+class Plan(NamedTuple):
+    """What a slot draws with, as the coordinator asked for it."""
+
+    setup: ghostscript.Setup
+    folder: str
+    numbered: bool
+    password: Optional[str]
+    page_timeout: float
+    page_memory: int
+    recycle_pages: int
+    recycle_memory: int
+
+
+class Slot(threading.Thread):
+    """Takes tasks from the host's queue until that ends."""
+
+    def __init__(self, plan: Plan, tasks: TaskQueue, post: wire.Wire, environ: Dict[str, str]) -> None:
+        super().__init__(daemon=True, name="slot")
+        self._plan = plan
+        self._tasks = tasks
+        self._wire = post
+        self._environ = environ
+        self._finisher = Finisher(post, plan.folder)
+        self._lock = threading.Lock()
+        self._session: Optional[Session] = None
+        self._attempt: Optional[str] = None
+        self._window: List[Task] = []
+        self._window_size = 1
+        self._window_seconds = 0.0
+        self._open_seconds = 0.0
+        self._is_dirty = False
+        self._baseline: Dict[str, List[str]] = {}
+
+    def run(self) -> None:
+        """The thread. Whatever goes wrong in it is this host's failure and is said, not lost."""
+        self._finisher.start()
+        try:
+            while not self._tasks.has_ended():
+                task = self._tasks.take(IDLE_PAUSE)
+                if task is not None:
+                    self._draw(task)
+                elif self._window:
+                    self._close_window()
+            self._close_window()
+        except Exception as error:  # noqa: BLE001 - a worker thread turns a crash into an event
+            self._wire.post("trouble", reason="%s: %s" % (type(error).__name__, error))
+        finally:
+            self._drop_session()
+            self._finisher.finish()
+
+    def kill(self, attempt: Optional[str] = None) -> bool:
+        """Call off the attempt that is being drawn (None: whatever is); False when it is not."""
+        with self._lock:
+            if attempt is not None and attempt != self._attempt:
+                return False
+            if self._session is not None:
+                self._session.kill()
+            return True
+
+    def _draw(self, task: Task) -> None:
+        with self._lock:
+            self._attempt = task.attempt
+        self._wire.post("started", can_wait=True, attempt=task.attempt, page=task.page)
+        began = time.monotonic()
+        try:
+            drawn = self._draw_once(task, task.output, began)
+        except SessionEnded as end:
+            self._fail(task, end, time.monotonic() - began)
+            return
+        finally:
+            with self._lock:
+                self._attempt = None
+        self._finisher.submit(drawn)
+        self._window.append(task)
+        self._window_seconds += drawn.seconds
+        self._close_window_when_due()
+
+    def _draw_once(self, task: Task, output: str, began: float) -> Drawn:
+        session = self._session_for(task.file)
+        cpu = session.cpu_seconds()
+        aimed = session.aim(output + (".%d" if self._plan.numbered else ""), self._plan.page_timeout)
+        written = "%s.%d" % (output, int(aimed.value) + 1) if self._plan.numbered else output
+        answer = session.draw(task.number, self._plan.page_timeout)
+        return Drawn(
+            task=task,
+            written=written,
+            page_size=ghostscript.parse_page_size(answer.value),
+            seconds=time.monotonic() - began,
+            cpu=session.cpu_seconds() - cpu,
+            lines=aimed.lines + answer.lines,
+        )
+
+    def _fail(self, task: Task, end: SessionEnded, seconds: float) -> None:
+        self._drop_session()
+        complaints = said.complaints(end.lines)
+        reason = end.reason + (": " + complaints[-1] if complaints else "")
+        self._wire.post(
+            "failed",
+            attempt=task.attempt,
+            page=task.page,
+            kind=end.kind,
+            reason=reason,
+            seconds=round(seconds, 4),
+            cpu=0.0,
+            said=complaints,
+        )
+
+    def _session_for(self, file: str) -> Session:
+        if self._session is not None and self._session.setup.document != file:
+            self._close_window()
+            self._drop_session()
+        if self._session is None:
+            self._start_session(file)
+        assert self._session is not None
+        return self._session
+
+    def _start_session(self, file: str) -> None:
+        plan = self._plan
+        session = Session(
+            plan.setup._replace(document=file),
+            plan.folder,
+            "sshrender-" + os.urandom(8).hex(),
+            plan.page_memory,
+            self._environ,
+            plan.password,
+        )
+        with self._lock:
+            self._session = session
+        self._open()
+
+    def _open(self) -> None:
+        assert self._session is not None
+        began = time.monotonic()
+        self._session.open(self._plan.page_timeout)
+        self._open_seconds = time.monotonic() - began
+        self._window_seconds = 0.0
+
+    def _drop_session(self) -> None:
+        with self._lock:
+            session, self._session = self._session, None
+        self._window = []
+        if session is not None:
+            session.close()
+
+    def _close_window_when_due(self) -> None:
+        patience = PATIENCE_DIRTY if self._is_dirty else PATIENCE_CLEAN
+        if len(self._window) < self._window_size:
+            return
+        if (
+            self._window_seconds >= patience * self._open_seconds
+            or len(self._window) >= 4 * LARGEST_WINDOW
+        ):
+            self._close_window()
+
+    def _close_window(self) -> None:
+        """Close the document, find whose its complaints are, open it again."""
+        session, window = self._session, self._window
+        self._window = []
+        if session is None or not window:
+            return
+        try:
+            complaints = self._summary(session)
+            self._open()
+            self._is_dirty = bool(complaints)
+            if complaints:
+                self._attribute(session, window, complaints)
+        except SessionEnded:
+            self._drop_session()
+            return
+        self._window_size = 1 if self._is_dirty else min(2 * self._window_size, LARGEST_WINDOW)
+        if self._is_worn(session):
+            self._drop_session()
+
+    def _summary(self, session: Session) -> List[str]:
+        return said.complaints(session.close_document(self._plan.page_timeout).lines)
+
+    def _attribute(self, session: Session, window: List[Task], complaints: List[str]) -> None:
+        new = self._beyond_baseline(session, complaints)
+        self._is_dirty = bool(new)
+        if not new:
+            return
+        if len(window) == 1:
+            self._suspect(window[0], new)
+            return
+        for task in window:
+            lines = self._beyond_baseline(session, self._draw_again(session, task))
+            if lines:
+                self._suspect(task, lines)
+
+    def _beyond_baseline(self, session: Session, complaints: List[str]) -> List[str]:
+        """What is left when the complaints of merely opening the document are taken away."""
+        file = session.setup.document
+        if file not in self._baseline:
+            self._baseline[file] = self._summary(session)
+            self._open()
+            if self._baseline[file]:
+                self._wire.post("noted", said=self._baseline[file])
+        return [line for line in complaints if line not in self._baseline[file]]
+
+    def _draw_again(self, session: Session, task: Task) -> List[str]:
+        scratch = task.output + ".again"
+        drawn = self._draw_once(task._replace(output=scratch), scratch, time.monotonic())
+        path = os.path.join(self._plan.folder, drawn.written)
+        if os.path.exists(path):
+            os.unlink(path)
+        complaints = self._summary(session)
+        self._open()
+        return complaints
+
+    def _suspect(self, task: Task, lines: List[str]) -> None:
+        self._wire.post("suspected", attempt=task.attempt, page=task.page, said=lines)
+
+    def _is_worn(self, session: Session) -> bool:
+        return (
+            session.pages_drawn >= self._plan.recycle_pages
+            or session.resident() > self._plan.recycle_memory
+        )
+
+
+def inspect(session: Session, timeout: float) -> Tuple[Any, List[str]]:
+    """Open a document and say how many pages Ghostscript finds in it, and what it says of it."""
+    opened = session.open(timeout)
+    closing = session.close_document(timeout)
+    return opened.value, said.complaints(opened.lines + closing.lines)

@@ -1,0 +1,61 @@
+"""The shared folder as this host sees it: is it the right one, and can it be written.
+
+Standard library only, Python 3.7 and later.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from typing import Any, Dict, Optional
+
+STORAGE_ERRORS = frozenset(
+    (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.ESTALE, errno.ENOTCONN, errno.ENXIO)
+)
+"""Errors that blame the storage rather than the page; ENOTCONN is what a dead FUSE mount answers."""
+
+_PROBE = b"\0" * 65536
+
+
+def look(folder: str, nonce_file: str, nonce: str) -> Dict[str, Any]:
+    """Whether ``folder`` is the job's folder (it holds the nonce) and its ``work/`` can be written.
+
+    Answers ``{"seen": bool, "writable": bool, "reason": str}``.
+    """
+    try:
+        with open(os.path.join(folder, nonce_file), encoding="ascii") as file:
+            found = file.read(256).strip()
+    except (OSError, ValueError) as error:
+        return {"seen": False, "writable": False, "reason": _why(error)}
+    if found != nonce:
+        return {"seen": False, "writable": False, "reason": "another folder of the same name"}
+    reason = try_write(os.path.join(folder, "work"), nonce)
+    return {"seen": True, "writable": reason is None, "reason": reason or ""}
+
+
+def try_write(folder: str, name: str) -> Optional[str]:
+    """Write and remove a small file in ``folder``; None when it worked, else why it did not."""
+    path = os.path.join(folder, "probe-%s-%d" % (name, os.getpid()))
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+    except OSError as error:
+        return _why(error)
+    try:
+        os.write(descriptor, _PROBE)
+        os.fsync(descriptor)
+    except OSError as error:
+        return _why(error)
+    finally:
+        os.close(descriptor)
+        os.unlink(path)
+    return None
+
+
+def umask_for(folder: str) -> int:
+    """A umask under which files are as readable as the folder they lie in."""
+    mode = os.stat(folder).st_mode
+    return 0o022 if mode & 0o004 else 0o027 if mode & 0o040 else 0o077
+
+
+def _why(error: BaseException) -> str:
+    return getattr(error, "strerror", None) or str(error)

@@ -1,0 +1,71 @@
+"""The runner's side of the wire: JSON lines behind a marker, and one lock so that lines stay whole.
+
+A login shell may print a banner and a library may print a warning on the same stream, so each line
+of ours starts with a marker that the coordinator chose for this connection; anything else is noise.
+
+Requests (coordinator to runner, field ``op``): hello, prepare, render, revoke, kill, inspect, ping,
+finish. Answers (runner to coordinator, field ``type``): hello, beat, started, rendered, failed,
+revoked, suspected, noted, inspected, trouble, bye. The fields of each are those of
+``transports/messages.py``, which is the other end.
+
+Standard library only, Python 3.7 and later.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+from typing import Any, Dict, List, Optional
+
+TIMEOUT, MEMORY, CRASHED, NO_OUTPUT = "timeout", "memory", "crashed", "no_output"
+STORAGE, KILLED, HOST = "storage", "killed", "host"
+"""The kinds of failure that a runner reports: the first four are the page's, the last two are not."""
+
+
+class Wire:
+    """Writes whole lines to one file descriptor, from any thread.
+
+    ``post`` may be told that a message can wait: it then travels with the next one, or after
+    LINGER seconds at the latest, because every line costs the coordinator a wake-up.
+    """
+
+    LINGER = 0.1
+
+    def __init__(self, descriptor: int, marker: str) -> None:
+        self._descriptor = descriptor
+        self._marker = marker
+        self._lock = threading.Lock()
+        self._waiting: List[bytes] = []
+        self._timer: Optional[threading.Timer] = None
+
+    def post(self, type_: str, can_wait: bool = False, **fields: Any) -> None:
+        """Send one message; with ``can_wait`` it may be held back for LINGER seconds."""
+        fields["type"] = type_
+        line = ("@%s %s\n" % (self._marker, json.dumps(fields))).encode("utf-8", "surrogateescape")
+        with self._lock:
+            self._waiting.append(line)
+            if not can_wait:
+                self._flush()
+            elif self._timer is None:
+                self._timer = threading.Timer(self.LINGER, self._linger_is_over)
+                self._timer.daemon = True
+                self._timer.start()
+
+    def _linger_is_over(self) -> None:
+        with self._lock:
+            self._timer = None
+            self._flush()
+
+    def _flush(self) -> None:
+        data, self._waiting = b"".join(self._waiting), []
+        while data:
+            data = data[os.write(self._descriptor, data) :]
+
+
+def parse(line: bytes) -> Dict[str, Any]:
+    """One request; ValueError when it is not a JSON object."""
+    value = json.loads(line.decode("utf-8"))
+    if not isinstance(value, dict):
+        raise ValueError("not an object")
+    return value

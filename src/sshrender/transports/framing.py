@@ -1,0 +1,60 @@
+"""From bytes to messages: finds our lines among whatever else a login shell prints."""
+
+from __future__ import annotations
+
+import json
+from collections import deque
+from typing import Any
+
+from sshrender.transports.messages import MAX_LINE, Message, ProtocolError, decode
+
+MAX_NOISE = 64 << 20
+"""Bytes that are not ours before a host is given up: a banner is kilobytes, this is a flood."""
+
+KEPT_NOISE = 12
+
+
+class Reader:
+    """Feed it bytes, take messages. ``noise`` holds the last lines that were not ours."""
+
+    def __init__(self, marker: str) -> None:
+        self._mark = f"@{marker} ".encode("ascii")
+        self._pending = bytearray()
+        self._noise_bytes = 0
+        self.noise: deque[str] = deque(maxlen=KEPT_NOISE)
+
+    def feed(self, data: bytes) -> list[Message]:
+        """The messages completed by ``data``. Raises ProtocolError."""
+        self._pending += data
+        if b"\n" not in data:
+            self._bound()
+            return []
+        *lines, rest = bytes(self._pending).split(b"\n")
+        self._pending = bytearray(rest)
+        self._bound()
+        messages = []
+        for line in lines:
+            # A prompt or a banner without a newline may stand before our mark on the same line.
+            before, mark, ours = line.partition(self._mark)
+            if before:
+                self._note(before)
+            if mark:
+                messages.append(decode(ours))
+        return messages
+
+    def _bound(self) -> None:
+        if len(self._pending) > MAX_LINE:
+            raise ProtocolError(f"a line of more than {MAX_LINE} bytes")
+
+    def _note(self, line: bytes) -> None:
+        self._noise_bytes += len(line)
+        if self._noise_bytes > MAX_NOISE:
+            raise ProtocolError("it prints without end")
+        text = line[:300].decode("utf-8", "replace").strip()
+        if text:
+            self.noise.append(text)
+
+
+def encode(op: str, **fields: Any) -> bytes:
+    """One request line."""
+    return json.dumps({"op": op, **fields}).encode("utf-8") + b"\n"

@@ -1,0 +1,86 @@
+"""The local pipe: the same runner, the same protocol, on this machine and without ssh."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import subprocess
+import sys
+import time
+
+from sshrender.transports import payload
+from sshrender.transports.protocol import ConnectFailed, Link, LinkClosed, Refusal, RunnerSpec
+
+
+class LocalTransport:
+    """Starts a runner as a child in a session of its own: the terminal's Ctrl-C is not for it."""
+
+    def connect(self, spec: RunnerSpec, timeout: float) -> Link:
+        """Start the runner; ``timeout`` bounds the sending of its payload."""
+        python = sys.executable if spec.python == "python3" else spec.python
+        try:
+            process = subprocess.Popen(
+                payload.argv(python, spec.label),
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        except OSError as error:
+            raise ConnectFailed(Refusal.NO_PYTHON, f"cannot start {python}: {error}") from None
+        link = LocalLink(process)
+        try:
+            link.write(payload.build(spec.marker, spec.silence), timeout)
+        except LinkClosed as closed:
+            link.close()
+            raise ConnectFailed(Refusal.NO_PYTHON, closed.reason) from None
+        return link
+
+
+class LocalLink:
+    """The runner's two pipes."""
+
+    def __init__(self, process: subprocess.Popen[bytes]) -> None:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        self._process = process
+        self._input = process.stdin.fileno()
+        self._output = process.stdout.fileno()
+        os.set_blocking(self._input, False)
+        os.set_blocking(self._output, False)
+
+    def read(self, timeout: float) -> bytes:
+        """See Link.read."""
+        try:
+            ready, _, _ = select.select([self._output], [], [], timeout)
+            if not ready:
+                return b""
+            data = os.read(self._output, 1 << 16)
+        except (OSError, ValueError) as error:
+            raise LinkClosed(f"the runner's pipe broke: {error}") from None
+        if not data:
+            raise LinkClosed("the runner ended")
+        return data
+
+    def write(self, data: bytes, timeout: float) -> None:
+        """See Link.write."""
+        deadline = time.monotonic() + timeout
+        view = memoryview(data)
+        try:
+            while view:
+                _, ready, _ = select.select([], [self._input], [], deadline - time.monotonic())
+                if not ready:
+                    raise LinkClosed("the runner does not read its input")
+                view = view[os.write(self._input, view) :]
+        except (OSError, ValueError) as error:
+            raise LinkClosed(f"the runner's pipe broke: {error}") from None
+
+    def close(self) -> None:
+        """See Link.close. A runner whose input ended kills its process group itself."""
+        for pipe in (self._process.stdin, self._process.stdout):
+            if pipe is not None:
+                with contextlib.suppress(OSError):
+                    pipe.close()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(0.5)

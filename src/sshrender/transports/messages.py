@@ -1,0 +1,252 @@
+"""What a runner says, checked: a host is believed about nothing that has not the right shape.
+
+Each class is one ``type`` on the wire (``runner/wire.py`` names them all). Unknown fields are
+ignored, so that an older coordinator understands a newer runner's lines; a missing or wrong one is
+a ProtocolError.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+MAX_LINE = 1 << 20
+"""Bytes in one line. A page's report is bounded by renderers/said.py to a few tens of KiB."""
+
+
+class ProtocolError(Exception):
+    """The host's runner said something that is not in the protocol."""
+
+
+@dataclass(frozen=True, slots=True)
+class SanView:
+    """How the host sees the job's folder."""
+
+    seen: bool
+    writable: bool
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Hello:
+    """The greeting: what the host is. Memory in bytes; ``others`` and ``ours`` in threads."""
+
+    hostname: str
+    cores: int
+    memory: int
+    free_memory: int
+    python: str
+    ghostscript: str | None
+    boot_id: str
+    temporary_free: int
+    san: SanView | None
+    others: float
+    ours: float
+
+
+@dataclass(frozen=True, slots=True)
+class Beat:
+    """A heartbeat: the load that is others' and ours, in threads."""
+
+    others: float
+    ours: float
+    free_memory: int
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """A slot began to draw this attempt."""
+
+    attempt: str
+
+
+@dataclass(frozen=True, slots=True)
+class Rendered:
+    """A page's file is safe in ``work/``: its size, digest, page size in points, and what was said."""
+
+    attempt: str
+    bytes: int
+    sha256: str
+    page_size: tuple[float, float] | None
+    seconds: float
+    cpu: float
+    said: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """An attempt came to nothing; ``kind`` is one of runner/wire.py's."""
+
+    attempt: str
+    kind: str
+    reason: str
+    seconds: float
+    said: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Revoked:
+    """An attempt that no slot had begun was handed back."""
+
+    attempt: str
+
+
+@dataclass(frozen=True, slots=True)
+class Suspected:
+    """Ghostscript complained about a page that was reported before."""
+
+    attempt: str
+    page: int
+    said: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Noted:
+    """Ghostscript complains about the document when it merely opens it."""
+
+    said: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Inspected:
+    """How many pages Ghostscript finds in the document."""
+
+    pages: int
+    said: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """The runner met something that it does not understand."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Bye:
+    """Everything asked for was reported; the runner only waits for its input to end."""
+
+
+Message = (
+    Hello | Beat | Started | Rendered | Failed | Revoked | Suspected | Noted | Inspected | Trouble | Bye
+)
+
+
+def decode(line: bytes) -> Message:
+    """One line without its marker. Raises ProtocolError."""
+    try:
+        fields = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        raise ProtocolError(f"not JSON: {error}") from None
+    if not isinstance(fields, dict):
+        raise ProtocolError("not a JSON object")
+    decoder = _DECODERS.get(_text(fields, "type"))
+    if decoder is None:
+        raise ProtocolError(f"unknown message {_text(fields, 'type')!r:.60}")
+    return decoder(fields)
+
+
+Fields = dict[str, Any]
+
+
+def _text(fields: Fields, name: str, default: str | None = None) -> str:
+    value = fields.get(name, default)
+    if not isinstance(value, str):
+        raise ProtocolError(f"{name} is not a text")
+    return value
+
+
+def _number(fields: Fields, name: str, default: float | None = None) -> float:
+    value = fields.get(name, default)
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise ProtocolError(f"{name} is not a number")
+    if not math.isfinite(value) or value < 0 or value > 1e18:
+        raise ProtocolError(f"{name} is out of range")
+    return float(value)
+
+
+def _whole(fields: Fields, name: str, default: int | None = None) -> int:
+    return int(_number(fields, name, default))
+
+
+def _texts(fields: Fields, name: str) -> tuple[str, ...]:
+    value = fields.get(name, [])
+    if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+        raise ProtocolError(f"{name} is not a list of texts")
+    return tuple(value)
+
+
+def _page_size(fields: Fields) -> tuple[float, float] | None:
+    value = fields.get("page_size")
+    if value is None:
+        return None
+    if not isinstance(value, list) or len(value) != 2:
+        raise ProtocolError("page_size is not a pair")
+    pair = {"width": value[0], "height": value[1]}
+    return _number(pair, "width"), _number(pair, "height")
+
+
+def _hello(fields: Fields) -> Hello:
+    san = fields.get("san")
+    ghostscript = fields.get("ghostscript")
+    return Hello(
+        hostname=_text(fields, "hostname", ""),
+        cores=_whole(fields, "cores", 1),
+        memory=_whole(fields, "memory", 0),
+        free_memory=_whole(fields, "free_memory", 0),
+        python=_text(fields, "python"),
+        ghostscript=None if ghostscript is None else _text(fields, "ghostscript"),
+        boot_id=_text(fields, "boot_id", ""),
+        temporary_free=_whole(fields, "temporary_free", 0),
+        san=_san(san) if isinstance(san, dict) else None,
+        others=_number(fields, "others", 0.0),
+        ours=_number(fields, "ours", 0.0),
+    )
+
+
+def _san(fields: Fields) -> SanView:
+    return SanView(
+        seen=fields.get("seen") is True,
+        writable=fields.get("writable") is True,
+        reason=_text(fields, "reason", ""),
+    )
+
+
+def _rendered(fields: Fields) -> Rendered:
+    return Rendered(
+        attempt=_text(fields, "attempt"),
+        bytes=_whole(fields, "bytes"),
+        sha256=_text(fields, "sha256"),
+        page_size=_page_size(fields),
+        seconds=_number(fields, "seconds"),
+        cpu=_number(fields, "cpu"),
+        said=_texts(fields, "said"),
+    )
+
+
+def _failed(fields: Fields) -> Failed:
+    return Failed(
+        attempt=_text(fields, "attempt"),
+        kind=_text(fields, "kind"),
+        reason=_text(fields, "reason"),
+        seconds=_number(fields, "seconds", 0.0),
+        said=_texts(fields, "said"),
+    )
+
+
+_DECODERS: dict[str, Callable[[Fields], Message]] = {
+    "hello": _hello,
+    "beat": lambda f: Beat(_number(f, "others"), _number(f, "ours"), _whole(f, "free_memory", 0)),
+    "started": lambda f: Started(_text(f, "attempt")),
+    "rendered": _rendered,
+    "failed": _failed,
+    "revoked": lambda f: Revoked(_text(f, "attempt")),
+    "suspected": lambda f: Suspected(_text(f, "attempt"), _whole(f, "page"), _texts(f, "said")),
+    "noted": lambda f: Noted(_texts(f, "said")),
+    "inspected": lambda f: Inspected(_whole(f, "pages"), _texts(f, "said")),
+    "trouble": lambda f: Trouble(_text(f, "reason")),
+    "bye": lambda f: Bye(),
+}

@@ -1,0 +1,85 @@
+"""The runner as one piece of text: what is sent to a host, and the command that takes it.
+
+The command is short, and quoted so that sh, bash, dash, zsh, fish and tcsh read the same words. It
+reads a loader up to a NUL byte, and the loader reads exactly the rest, so that nothing is read ahead
+of what belongs to the runner.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import re
+import zlib
+from importlib import resources
+
+MINIMUM_PYTHON = (3, 7)
+_PACKAGES = ("sshrender.renderers", "sshrender.runner")
+_NOT_SENT = frozenset({"devices"})
+"""Modules of those packages that only the coordinator needs."""
+
+_COMMAND = """exec {python} -ISuc 'import os;exec(b"".join(iter(lambda:os.read(0,1),b"\\0")))' {words}"""
+
+_LOADER = """
+import os, sys
+if sys.version_info < {minimum!r}:
+    version = ".".join(map(str, sys.version_info[:3]))
+    os.write(1, ('@{marker} {{"type": "hello", "python": "' + version + '"}}\\n').encode("ascii"))
+    sys.exit(0)
+import importlib.machinery, json, zlib
+data = b""
+while len(data) < {size}:
+    block = os.read(0, {size} - len(data))
+    if not block:
+        sys.exit(0)
+    data += block
+SOURCES = json.loads(zlib.decompress(data).decode("utf-8"))
+class Importer:
+    @staticmethod
+    def find_spec(name, path=None, target=None):
+        if name in SOURCES:
+            return importlib.machinery.ModuleSpec(name, Importer, is_package=SOURCES[name][0])
+    @staticmethod
+    def create_module(spec):
+        return None
+    @staticmethod
+    def exec_module(module):
+        name = module.__name__
+        exec(compile(SOURCES[name][1], "<" + name + ">", "exec"), module.__dict__)
+sys.meta_path.insert(0, Importer)
+from sshrender.runner.main import start
+start({marker!r}, {silence!r})
+"""
+
+
+def command(python: str, label: str) -> str:
+    """The remote command line. ``label`` shows in the host's process list and is made harmless."""
+    safe = re.sub(r"[^A-Za-z0-9._-]", "_", label)
+    return _COMMAND.format(python=python, words=f"sshrender-runner {safe}")
+
+
+def argv(python: str, label: str) -> list[str]:
+    """The same as an argument list, for a runner without a shell."""
+    program = 'import os;exec(b"".join(iter(lambda:os.read(0,1),b"\\0")))'
+    return [python, "-ISuc", program, "sshrender-runner", label]
+
+
+def build(marker: str, silence: float) -> bytes:
+    """What is written to the command's standard input before the first request."""
+    body = _body()
+    loader = _LOADER.format(minimum=MINIMUM_PYTHON, marker=marker, size=len(body), silence=silence)
+    return loader.encode("ascii") + b"\0" + body
+
+
+@functools.cache
+def _body() -> bytes:
+    sources: dict[str, tuple[bool, str]] = {"sshrender": (True, "")}
+    for package in _PACKAGES:
+        for item in resources.files(package).iterdir():
+            stem, _, suffix = item.name.rpartition(".")
+            if suffix != "py" or stem in _NOT_SENT:
+                continue
+            is_package = stem == "__init__"
+            name = package if is_package else f"{package}.{stem}"
+            sources[name] = (is_package, item.read_text(encoding="utf-8"))
+    return zlib.compress(json.dumps(sources).encode("utf-8"), 6)

@@ -1,0 +1,96 @@
+"""What every way of reaching a runner has in common.
+
+``Transport.connect`` blocks until a runner listens or raises ``ConnectFailed``; the ``Link`` that it
+returns is a stream of bytes in both directions. ``tests/lab/test_conformance.py`` holds every
+transport to the same promises.
+"""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+from typing import Protocol
+
+
+class Refusal(enum.Enum):
+    """Why a host cannot be used: decides whether it is tried again, and the exit code."""
+
+    UNREACHABLE = "unreachable"
+    """No route, no answer, connection refused or broken: may come back."""
+    AUTHENTICATION = "authentication"
+    """The host knows none of our keys."""
+    HOST_KEY = "host key"
+    """The host's key is unknown, or not the one on record."""
+    NO_PYTHON = "python"
+    """No python3, or one older than 3.7."""
+    NO_GHOSTSCRIPT = "ghostscript"
+    """No Ghostscript, or one that is too old."""
+    SAN = "san"
+    """The host does not see the job's folder, or cannot write to it."""
+    PROTOCOL = "protocol"
+    """The host answers, but not as a runner does."""
+    CONFIGURATION = "configuration"
+    """What the inventory or ssh_config says of this host cannot be carried out."""
+
+
+class ConnectFailed(Exception):
+    """The runner could not be started: of which kind, and in words that an administrator can use."""
+
+    def __init__(self, refusal: Refusal, reason: str) -> None:
+        super().__init__(reason)
+        self.refusal = refusal
+        self.reason = reason
+
+
+class LinkClosed(Exception):
+    """The other end is gone; ``reason`` is what is known of why.
+
+    ``status`` is the command's exit status where it has one.
+    """
+
+    def __init__(self, reason: str, status: int | None = None) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.status = status
+
+    @property
+    def has_no_program(self) -> bool:
+        """Whether a shell said that the command cannot be run (POSIX: 126 and 127)."""
+        return self.status in (126, 127)
+
+
+@dataclass(frozen=True, slots=True)
+class RunnerSpec:
+    """What is started at the other end.
+
+    ``silence`` is how long (seconds) the runner waits for us before it kills everything it started.
+    """
+
+    python: str
+    label: str
+    marker: str
+    silence: float
+
+
+class Link(Protocol):
+    """A running runner's input and output, as bytes."""
+
+    def read(self, timeout: float) -> bytes:
+        """What has come, b"" after ``timeout`` seconds without anything. Raises LinkClosed."""
+        ...
+
+    def write(self, data: bytes, timeout: float) -> None:
+        """Send all of ``data`` within ``timeout`` seconds. Raises LinkClosed."""
+        ...
+
+    def close(self) -> None:
+        """End the connection; the runner sees end of file and dies. Never blocks, never raises."""
+        ...
+
+
+class Transport(Protocol):
+    """Reaches one host."""
+
+    def connect(self, spec: RunnerSpec, timeout: float) -> Link:
+        """Start the runner within ``timeout`` seconds. Raises ConnectFailed."""
+        ...

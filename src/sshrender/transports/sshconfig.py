@@ -1,0 +1,191 @@
+"""What ssh_config says of a host, asked of ssh itself: ``ssh -G`` honours Include, Match and all.
+
+paramiko's own parser ignores Include, so it is never used.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from sshrender.transports.protocol import ConnectFailed, Refusal
+
+STRICT, ACCEPT_NEW = "strict", "accept-new"
+
+_DEFAULT_IDENTITIES = ("id_ed25519", "id_ecdsa", "id_rsa")
+_TIMEOUT = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Overrides:
+    """What the inventory says itself; None: what ssh_config says."""
+
+    address: str | None = None
+    port: int | None = None
+    user: str | None = None
+    identity_file: str | None = None
+    known_hosts: str | None = None
+    host_key: str | None = None
+    config_file: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SshSettings:
+    """How to reach one host. Paths are expanded; ``proxy_command`` has its tokens replaced."""
+
+    name: str
+    hostname: str
+    port: int = 22
+    user: str | None = None
+    identity_files: tuple[str, ...] = ()
+    uses_agent: bool = True
+    agent_socket: str | None = None
+    known_hosts: tuple[str, ...] = ()
+    alias: str | None = None
+    host_key: str = STRICT
+    proxy_jump: str | None = None
+    proxy_command: str | None = None
+    config_file: str | None = None
+
+    @property
+    def known_name(self) -> str:
+        """The name under which known_hosts has this host (sshd(8), SSH_KNOWN_HOSTS FILE FORMAT)."""
+        if self.alias is not None:
+            return self.alias
+        return self.hostname if self.port == 22 else f"[{self.hostname}]:{self.port}"
+
+
+def resolve(name: str, overrides: Overrides | None = None) -> SshSettings:
+    """Ask ``ssh -G`` about a host. Raises ConnectFailed when the configuration is broken."""
+    overrides = overrides or Overrides()
+    settings = parse(name, _ask_ssh(name, overrides))
+    return _apply(replace(settings, config_file=overrides.config_file), overrides)
+
+
+def _ask_ssh(name: str, overrides: Overrides) -> str:
+    command = ["ssh", "-G"]
+    if overrides.config_file is not None:
+        command += ["-F", str(Path(overrides.config_file).expanduser())]
+    if overrides.user is not None:
+        command += ["-l", overrides.user]
+    if overrides.port is not None:
+        command += ["-p", str(overrides.port)]
+    try:
+        answer = subprocess.run(
+            [*command, "--", name],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=_TIMEOUT,
+            check=False,
+        )
+    except FileNotFoundError:
+        return ""  # without OpenSSH's client there is no ssh_config to honour
+    except subprocess.TimeoutExpired:
+        raise ConnectFailed(Refusal.CONFIGURATION, f"ssh -G {name} does not end") from None
+    if answer.returncode != 0:
+        said = answer.stderr.strip().splitlines() or ["it failed"]
+        raise ConnectFailed(Refusal.CONFIGURATION, f"ssh -G {name}: {said[-1]}")
+    return answer.stdout
+
+
+def parse(name: str, text: str) -> SshSettings:
+    """The settings in ``ssh -G``'s output; its keywords are lower case, one setting a line."""
+    values: dict[str, list[str]] = {}
+    for line in text.splitlines():
+        key, _, value = line.partition(" ")
+        values.setdefault(key.lower(), []).append(value)
+    hostname = _first(values, "hostname") or name
+    port = int(_first(values, "port") or 22)
+    user = _first(values, "user")
+    agent = _first(values, "identityagent")
+    return SshSettings(
+        name=name,
+        hostname=hostname,
+        port=port,
+        user=user,
+        identity_files=_identities(values.get("identityfile")),
+        uses_agent=agent != "none",
+        agent_socket=agent if agent and os.sep in agent else None,
+        known_hosts=_known_hosts(values),
+        alias=_first(values, "hostkeyalias"),
+        host_key=_host_key(_first(values, "stricthostkeychecking")),
+        proxy_jump=_unless_none(_first(values, "proxyjump")),
+        proxy_command=_expand(
+            _unless_none(_first(values, "proxycommand")),
+            {"%": "%", "h": hostname, "p": str(port), "r": user or "", "n": name},
+        ),
+    )
+
+
+def _first(values: Mapping[str, list[str]], key: str) -> str | None:
+    found = values.get(key)
+    return found[0] if found and found[0] else None
+
+
+def _unless_none(value: str | None) -> str | None:
+    return None if value is None or value.lower() == "none" else value
+
+
+def _identities(listed: list[str] | None) -> tuple[str, ...]:
+    paths = listed or [f"~/.ssh/{name}" for name in _DEFAULT_IDENTITIES]
+    return _existing(paths)
+
+
+def _existing(paths: Iterable[str]) -> tuple[str, ...]:
+    expanded = (str(Path(path.strip('"')).expanduser()) for path in paths)
+    return tuple(path for path in expanded if Path(path).is_file())
+
+
+def _known_hosts(values: Mapping[str, list[str]]) -> tuple[str, ...]:
+    user = _first(values, "userknownhostsfile") or "~/.ssh/known_hosts ~/.ssh/known_hosts2"
+    shared = _first(values, "globalknownhostsfile") or "/etc/ssh/ssh_known_hosts"
+    files = f"{user} {shared}".split()
+    return tuple(str(Path(file).expanduser()) for file in files if file != "none")
+
+
+def _host_key(checking: str | None) -> str:
+    """``ask`` cannot be asked here and is strict; ``no`` still refuses a changed key."""
+    return ACCEPT_NEW if checking in ("accept-new", "no", "off", "false") else STRICT
+
+
+def _expand(command: str | None, tokens: Mapping[str, str]) -> str | None:
+    if command is None:
+        return None
+    parts = command.split("%")
+    text = parts[0]
+    rest = iter(parts[1:])
+    for part in rest:
+        if part == "":  # "%%"
+            text += "%" + next(rest, "")
+        else:
+            text += tokens.get(part[0], "%" + part[0]) + part[1:]
+    return text
+
+
+def _apply(settings: SshSettings, overrides: Overrides) -> SshSettings:
+    changes: dict[str, object] = {}
+    if overrides.address is not None:
+        changes["hostname"] = overrides.address
+    if overrides.port is not None:
+        changes["port"] = overrides.port
+    if overrides.user is not None:
+        changes["user"] = overrides.user
+    if overrides.identity_file is not None:
+        changes["identity_files"] = _identity_file(settings.name, overrides.identity_file)
+        changes["uses_agent"] = False
+    if overrides.known_hosts is not None:
+        changes["known_hosts"] = (str(Path(overrides.known_hosts).expanduser()),)
+    if overrides.host_key is not None:
+        changes["host_key"] = overrides.host_key
+    return replace(settings, **changes)  # type: ignore[arg-type]
+
+
+def _identity_file(name: str, file: str) -> tuple[str, ...]:
+    found = _existing([file])
+    if not found:
+        raise ConnectFailed(Refusal.CONFIGURATION, f"the identity file {file} of {name} is not there")
+    return found

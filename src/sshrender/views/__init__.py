@@ -1,0 +1,1 @@
+"""What people and programs see of a run: folds of journal entries and snapshots. Never the engine."""

@@ -1,0 +1,93 @@
+"""Everything that a command says on stderr: progress, errors with their hint, the summary."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, TextIO
+
+from sshrender.errors import UserError
+from sshrender.views.choose import choose
+from sshrender.views.protocol import View
+from sshrender.views.summary import lines
+from sshrender.views.text import clean
+
+
+class Reporter:
+    """Speaks on one stream, in the way that the user chose."""
+
+    def __init__(
+        self,
+        stream: TextIO,
+        *,
+        progress: str = "auto",
+        quiet: bool = False,
+        verbose: int = 0,
+        color: str = "auto",
+        is_json: bool = False,
+    ) -> None:
+        self._stream = stream
+        self._progress = progress
+        self._quiet = quiet
+        self._verbose = verbose
+        self._color = color
+        self._is_json = is_json
+
+    @contextlib.contextmanager
+    def showing(self, job: str) -> Iterator[View]:
+        """A view of a run; the terminal is as it was when this ends."""
+        view = choose(
+            self._progress,
+            self._stream,
+            job,
+            quiet=self._quiet,
+            verbose=self._verbose,
+            color=self._color,
+        )
+        try:
+            yield view
+        finally:
+            view.close()
+
+    def summary(self, summary: Mapping[str, Any], code: int) -> None:
+        """How it went; nothing with --quiet when all is well, nothing in words with jsonl."""
+        if self._progress == "jsonl":
+            self._json_line({"schema": 1, "type": "summary", **summary})
+        elif code or not self._quiet:
+            for line in lines(summary):
+                print(line, file=self._stream)
+
+    def error(self, error: UserError) -> None:
+        """What is wrong and what to type next."""
+        if self._progress == "jsonl":
+            self._json_line({"schema": 1, "type": "error", **_error_fields(error)})
+            return
+        for line in error.what.splitlines():
+            print(f"sshrender: error: {clean(line, 1000)}", file=self._stream)
+        print(f"hint: {clean(error.hint, 1000)}", file=self._stream)
+
+    def failure(self, source: Path, error: UserError) -> dict[str, Any]:
+        """The summary of a document whose job never began."""
+        return {
+            "schema": 1,
+            "job": None,
+            "document": str(source).encode("utf-8", "replace").decode(),
+            "state": "failed",
+            "job_dir": None,
+            "output": None,
+            "pages": {"total": 0, "done": 0, "suspect": 0, "failed": 0, "missing": 0},
+            "failed_pages": [],
+            "seconds": 0.0,
+            "hosts": [],
+            "exit_code": int(error.code),
+            "error": _error_fields(error),
+        }
+
+    def _json_line(self, fields: Mapping[str, Any]) -> None:
+        print(json.dumps(fields), file=self._stream, flush=True)
+
+
+def _error_fields(error: UserError) -> dict[str, Any]:
+    return {"code": int(error.code), "what": error.what, "hint": error.hint}

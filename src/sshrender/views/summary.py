@@ -1,0 +1,51 @@
+"""The end of a run in words: pages, what failed and why, and what became of each host."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from sshrender.views.text import clean, count, duration
+
+MAX_LISTED = 20
+
+
+def lines(summary: Mapping[str, Any]) -> Iterator[str]:
+    """The lines for a summary as ``--json`` prints it."""
+    yield _headline(summary)
+    for page in summary["failed_pages"][:MAX_LISTED]:
+        hosts = ", ".join(page["hosts"])
+        yield (
+            f"  page {page['page']} failed ({page['kind']}): {clean(page['reason'])}"
+            f" [{count(page['attempts'], 'attempt')} on {hosts}]"
+        )
+    yield from _more(summary["failed_pages"], "failed page")
+    for page in summary["suspect_pages"][:MAX_LISTED]:
+        yield f"  page {page['page']} suspect: {clean(page['said'][0])}"
+    yield from _more(summary["suspect_pages"], "suspect page")
+    for note in summary["notes"]:
+        yield f"  the document: {clean(note)}"
+    for host in summary["hosts"]:
+        if host["state"] != "idle" or host["failures"]:
+            yield _host(host)
+
+
+def _headline(summary: Mapping[str, Any]) -> str:
+    pages = summary["pages"]
+    delivered = pages["done"] + pages["suspect"]
+    words = [f"{delivered} of {count(pages['total'], 'page')} in {summary['output']}"]
+    words += [f"{pages[key]} {key}" for key in ("suspect", "failed", "missing") if pages[key]]
+    used = sum(host["pages"] > 0 for host in summary["hosts"])
+    words.append(f"{duration(summary['seconds'])} on {count(used, 'host')}")
+    return f"{summary['job']}: {summary['state']}, " + ", ".join(words)
+
+
+def _host(host: Mapping[str, Any]) -> str:
+    reason = f": {clean(host['reason'])}" if host["reason"] else ""
+    failures = f" ({count(host['failures'], 'failure')})" if host["failures"] else ""
+    return f"  host {clean(host['name'])} {host['state']}{failures}{reason}"
+
+
+def _more(items: list[Any], noun: str) -> Iterator[str]:
+    if len(items) > MAX_LISTED:
+        yield f"  and {count(len(items) - MAX_LISTED, 'more ' + noun)}"

@@ -1,0 +1,47 @@
+"""Fixtures for tests in the lab; load with ``-p tests.lab.plugin`` or ``pytest_plugins``."""
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.lab.farm import Farm
+from tests.lab.requirements import require_lab
+
+FarmFactory = Callable[..., Farm]
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Make the mark known wherever the plugin is loaded."""
+    config.addinivalue_line("markers", "lab: needs root: hosts in name spaces, each with an sshd")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what uses a farm, so that ``-m 'not lab'`` cannot miss one."""
+    for item in items:
+        if "farm_factory" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.lab)
+
+
+@pytest.fixture
+def farm_factory(tmp_path: Path) -> Iterator[FarmFactory]:
+    """Return a maker of farms, with the arguments of :class:`Farm` but the directory."""
+    require_lab()
+    with ExitStack() as farms:
+        made = 0
+
+        def make(hosts: int = 2, **options: Any) -> Farm:
+            nonlocal made
+            made += 1
+            return farms.enter_context(Farm(tmp_path / f"farm{made}", hosts, **options))
+
+        yield make
+
+
+@pytest.fixture
+def farm(farm_factory: FarmFactory) -> Farm:
+    """Return a running farm of two hosts."""
+    return farm_factory(2)

@@ -1,0 +1,75 @@
+"""What a machine must offer for the lab, and what tests do where it does not."""
+
+import functools
+import os
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from tests.lab.namespaces import TOOL_PATH, tool
+
+PROGRAMS = {
+    "sshd": "openssh-server",
+    "ssh": "openssh-client",
+    "ssh-keygen": "openssh-client",
+    "ip": "iproute2",
+    "iptables": "iptables",
+    "gs": "ghostscript",
+    "unshare": "util-linux",
+    "nsenter": "util-linux",
+    "setpriv": "util-linux",
+    "mount": "mount",
+    "pivot_root": "util-linux",
+    "bash": "bash",
+}
+OWN_FILE_SYSTEM = "{} is a file system of its own, which an overlay of / does not show"
+
+
+@functools.cache
+def missing() -> list[str]:
+    """Name everything the lab lacks on this machine; an empty list when it can run."""
+    if os.geteuid() != 0:
+        return ["root"]
+    absent = [
+        f"{program} (package {package})"
+        for program, package in PROGRAMS.items()
+        if shutil.which(program, path=TOOL_PATH) is None
+    ]
+    root = Path("/").stat().st_dev
+    absent += [
+        OWN_FILE_SYSTEM.format(folder)
+        for folder in ("/usr", "/etc")
+        if Path(folder).stat().st_dev != root
+    ]
+    return absent or _probe()
+
+
+def _probe() -> list[str]:
+    """Do once, in small, what a farm does: only that tells what a container forbids."""
+    script = Path(__file__).with_name("probe.sh").read_text()
+    world = ["--net", "--mount", "--pid", "--ipc", "--uts", "--fork", "--kill-child"]
+    with tempfile.TemporaryDirectory(prefix="lab-probe-") as scratch:
+        done = subprocess.run(
+            [tool("unshare"), *world, "--mount-proc", "bash", "-c", script, "probe", scratch],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            env={"PATH": TOOL_PATH},
+        )
+    if done.returncode != 0 and not done.stdout:
+        return [f"permission to make name spaces ({done.stderr.strip()})"]
+    return done.stdout.splitlines()
+
+
+def require_lab() -> None:
+    """Skip the test where the lab cannot run; under CI fail, as nothing may be skipped there."""
+    absent = missing()
+    if not absent:
+        return
+    reason = "the lab needs: " + ", ".join(absent)
+    if os.environ.get("CI"):
+        pytest.fail(reason, pytrace=False)
+    pytest.skip(reason)
