@@ -210,9 +210,10 @@ def test_power_loss_says_nothing_to_anyone(farm: Farm) -> None:
     session = farm.popen(["ssh", "-F", str(farm.ssh_config), "node1", "sleep 65"],
                          stderr=subprocess.DEVNULL)  # fmt: skip
     assert until(lambda: host.processes("sleep"))
+    time.sleep(0.3)  # no packet is on its way; one sent again would be answered with a reset
     host.power_loss()
     host.start()
-    time.sleep(0.3)
+    time.sleep(0.5)
     assert session.poll() is None  # it was not told, not even by what the former boot left over
     assert output(farm, "node1", "hostname") == "node1"
 

@@ -96,7 +96,7 @@ Wait = Annotated[
     _option(
         "--wait",
         key="wait",
-        help_="How long to wait for an idle host. [default: 15s]",
+        help_="How long to wait for an idle host. [default: 30s]",
         metavar="TIME",
     ),
 ]

@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+import queue
 import sys
 import time
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sshrender.config import inventory as inv
 from sshrender.config.locate import find_inventory, state_folder
 from sshrender.config.problems import invalid
 from sshrender.config.settings import Settings, resolve
-from sshrender.coordinator.plan import HostSetup, Limits
+from sshrender.coordinator.early import Links
+from sshrender.coordinator.plan import HostSetup, Limits, Wanted
 from sshrender.core.policy import HostPlan, Policy
 from sshrender.document.facts import read_password
 from sshrender.errors import ExitCode, UserError
+from sshrender.job.spec import safe_stem
 from sshrender.transports.protocol import Transport
 from sshrender.views.report import Reporter
+
+if TYPE_CHECKING:
+    from sshrender.coordinator.outcome import Outcome
 
 HERE = "localhost"
 """The name of this machine where no inventory names any."""
@@ -68,10 +74,6 @@ class Session:
             return error.code, self.reporter.failure(source, error)
 
     def _render(self, source: Path, is_only: bool) -> tuple[int, dict[str, Any]]:
-        from sshrender.coordinator.inspection import Inspection
-        from sshrender.coordinator.opening import Wanted, open_job
-        from sshrender.coordinator.run import see_through
-
         settings = self.settings
         password = read_password(settings.password_file) if settings.password_file else None
         limits = Limits(settings.page_timeout, settings.page_memory)
@@ -88,12 +90,26 @@ class Session:
             policy=self._policy(),
             strict=settings.strict,
         )
-        plan = open_job(wanted, Inspection(self.hosts, password, limits))
-        with self.reporter.showing(plan.spec.name) as view:
-            outcome = see_through(plan, self.hosts, view)
+        inbox: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        links = Links(self.hosts, source.stem, inbox)
+        if not _looks_done(self.san, source):
+            links.begin(self.hosts)
+        try:
+            outcome = self._see_through(wanted, links, inbox)
+        finally:
+            links.close()
         summary = outcome.as_json()
         self.reporter.summary(summary, outcome.code)
         return outcome.code, summary
+
+    def _see_through(self, wanted: Wanted, links: Links, inbox: queue.SimpleQueue[Any]) -> Outcome:
+        from sshrender.coordinator.inspection import Inspection
+        from sshrender.coordinator.opening import open_job
+        from sshrender.coordinator.run import see_through
+
+        plan = open_job(wanted, Inspection(self.hosts, wanted.password, wanted.limits))
+        with self.reporter.showing(plan.spec.name) as view:
+            return see_through(plan, self.hosts, view, links, inbox)
 
     def _policy(self) -> Policy:
         settings = self.settings
@@ -105,6 +121,11 @@ class Session:
             deadline=deadline,
             page_timeout=settings.page_timeout,
         )
+
+
+def _looks_done(san: Path, source: Path) -> bool:
+    """Whether an earlier run finished a job of such a document: then no host may be needed."""
+    return any(san.glob(f"{safe_stem(source.stem)}-????????/manifest.json"))
 
 
 def _output(named: Path | None, source: Path, is_only: bool) -> Path:

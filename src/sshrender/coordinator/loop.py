@@ -14,6 +14,7 @@ from dataclasses import asdict
 from typing import Any
 
 from sshrender.coordinator import prover as pv
+from sshrender.coordinator.early import Links
 from sshrender.coordinator.greeting import judge
 from sshrender.coordinator.hostlink import Heard, HostLink, LinkFailed
 from sshrender.coordinator.keeper import LeaseGone, LeaseKeeper
@@ -43,9 +44,6 @@ TICK = 0.25
 CLOSING = 2.0
 """Seconds that pages being proved, and the journal, get when a run ends."""
 
-STAGGER = 0.01
-"""Seconds between two hosts' handshakes."""
-
 
 class Coordinator:
     """One run of one job over some hosts."""
@@ -55,6 +53,7 @@ class Coordinator:
         plan: JobPlan,
         hosts: Sequence[HostSetup],
         lease: Lease,
+        links: Links,
         inbox: queue.SimpleQueue[Any],
         view: View,
         clock: Callable[[], float] = time.monotonic,
@@ -62,6 +61,7 @@ class Coordinator:
         self._plan = plan
         self._setups = {setup.plan.name: setup for setup in hosts}
         self._lease = lease
+        self._sources = links
         self._inbox = inbox
         self._view = view
         self._clock = clock
@@ -104,7 +104,6 @@ class Coordinator:
         }
         self._actions: dict[type, Callable[[Any], None]] = {
             do.ConnectHost: self._connect,
-            do.PrepareHost: self._prepare,
             do.RenderPage: self._render,
             do.RevokeAttempt: lambda c: self._send(c.host, "revoke", attempt=c.attempt),
             do.KillAttempt: lambda c: self._send(c.host, "kill", attempt=c.attempt),
@@ -254,7 +253,7 @@ class Coordinator:
             said=said,
         )
         self._plan.history.pages[task.page] = record
-        self._journal("page_delivered", attempt=task.attempt, cpu=report.cpu, **asdict(record))
+        self._journal("page_delivered", attempt=task.attempt, cpu=report.cpu, **record.as_fields())
         events: list[ev.Event] = [ev.PageDelivered(task.host, task.attempt)]
         if result.doubt:
             events.insert(0, ev.PageSuspected(task.host, task.attempt, task.page, (result.doubt,)))
@@ -294,9 +293,10 @@ class Coordinator:
     # What is to be done
 
     def _connect(self, command: do.ConnectHost) -> None:
+        """Greet, and prepare in the same breath: an idle host warms up while it answers."""
         self._close_host(do.CloseHost(command.host))
         setup = self._setups[command.host]
-        link = HostLink(setup, self._plan.spec.name, self._inbox.put, STAGGER * len(self._links))
+        link = self._sources.take(setup)
         self._links[command.host] = link
         link.send(
             "hello",
@@ -304,27 +304,26 @@ class Coordinator:
             nonce_file=self._nonce_path().name,
             nonce=self._nonce,
             ghostscript=setup.ghostscript,
+            idle_below=None if setup.plan.ignores_load else setup.plan.idle_below,
         )
-        link.start()
+        link.send("prepare", **self._preparation(setup))
 
-    def _prepare(self, command: do.PrepareHost) -> None:
+    def _preparation(self, setup: HostSetup) -> dict[str, Any]:
+        """What a host's slots draw with. ``slots`` None: as many as it has cores."""
         limits, settings = self._plan.limits, self._plan.spec.settings
-        self._send(
-            command.host,
-            "prepare",
-            slots=command.slots,
-            device=settings.device,
-            dpi=f"{settings.dpi:g}",
-            file=place(self._plan.pages[0], settings.split).file,
-            options=list(settings.options),
-            numbered=self._plan.device.is_numbered,
-            password=self._plan.password,
-            tag=self._plan.spec.name,
-            page_timeout=limits.page_timeout,
-            page_memory=limits.page_memory,
-            recycle_pages=limits.recycle_pages,
-            recycle_memory=limits.recycle_memory,
-        )
+        return {
+            "slots": setup.plan.slots,
+            "device": settings.device,
+            "dpi": f"{settings.dpi:g}",
+            "file": place(self._plan.pages[0], settings.split).file,
+            "options": list(settings.options),
+            "password": self._plan.password,
+            "tag": self._plan.spec.name,
+            "page_timeout": limits.page_timeout,
+            "page_memory": limits.page_memory,
+            "recycle_pages": limits.recycle_pages,
+            "recycle_memory": limits.recycle_memory,
+        }
 
     def _render(self, command: do.RenderPage) -> None:
         where = place(command.page, self._plan.spec.settings.split)

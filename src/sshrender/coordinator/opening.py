@@ -7,11 +7,9 @@ import errno
 import secrets
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path
 
-from sshrender.coordinator.plan import JobPlan, Limits
-from sshrender.core.policy import Policy
+from sshrender.coordinator.plan import JobPlan, Wanted
 from sshrender.document import facts, pagelist, splitting, staging
 from sshrender.document.boxes import Boxes
 from sshrender.errors import ExitCode, UserError
@@ -24,24 +22,6 @@ from sshrender.job.proof.prove import Expected, prove
 from sshrender.job.spec import Document, JobSpec, Settings, job_name, load_spec, safe_stem
 
 STALE_STAGING = 86400.0
-
-
-@dataclass(frozen=True, slots=True)
-class Wanted:
-    """What the user asked for, of one document."""
-
-    source: Path
-    san: Path
-    output: Path
-    device: str = "png16m"
-    dpi: float = 150.0
-    pages: str | None = None
-    split: str = "none"
-    password: str | None = None
-    options: tuple[str, ...] = ()
-    limits: Limits = field(default_factory=Limits)
-    policy: Policy = field(default_factory=Policy)
-    strict: bool = False
 
 
 Inspector = Callable[[Path, str], int]
@@ -225,12 +205,10 @@ def _adopt(plan: JobPlan, remembered: History, present: dict[str, int]) -> None:
 
 
 def _journal_adopted(plan: JobPlan, records: list[PageRecord]) -> None:
-    from dataclasses import asdict
-
     writer = JournalWriter(plan.folder.journal)
     try:
         writer.append(
-            entry("page_delivered", time.time(), attempt="", cpu=0.0, **asdict(record))
+            entry("page_delivered", time.time(), attempt="", cpu=0.0, **record.as_fields())
             for record in records
         )
         writer.sync()

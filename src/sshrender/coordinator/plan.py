@@ -41,6 +41,24 @@ class HostSetup:
     connect_timeout: float = 10.0
 
 
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What the user asked for, of one document."""
+
+    source: Path
+    san: Path
+    output: Path
+    device: str = "png16m"
+    dpi: float = 150.0
+    pages: str | None = None
+    split: str = "none"
+    password: str | None = None
+    options: tuple[str, ...] = ()
+    limits: Limits = field(default_factory=Limits)
+    policy: Policy = field(default_factory=Policy)
+    strict: bool = False
+
+
 @dataclass(slots=True)
 class JobPlan:
     """One job, opened: what to render, what is there already, where it goes."""

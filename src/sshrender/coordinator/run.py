@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
+from sshrender.coordinator.early import Links
 from sshrender.coordinator.loop import Coordinator
 from sshrender.coordinator.opening import recall, require_output, storage_error
 from sshrender.coordinator.outcome import Outcome
@@ -19,8 +20,17 @@ from sshrender.job.journal import timestamp
 from sshrender.views.protocol import View
 
 
-def see_through(plan: JobPlan, hosts: Sequence[HostSetup], view: View) -> Outcome:
-    """Take the lease, render what is missing, deliver, account for it. Raises UserError."""
+def see_through(
+    plan: JobPlan,
+    hosts: Sequence[HostSetup],
+    view: View,
+    links: Links,
+    inbox: queue.SimpleQueue[Any],
+) -> Outcome:
+    """Take the lease, render what is missing, deliver, account for it. Raises UserError.
+
+    ``inbox`` is where ``links`` post what they hear.
+    """
     require_output(plan.output)
     san = plan.folder.path.parent
     try:
@@ -35,20 +45,15 @@ def see_through(plan: JobPlan, hosts: Sequence[HostSetup], view: View) -> Outcom
         raise storage_error(error, san) from None
     try:
         recall(plan)
-        outcome = _run(plan, hosts, held, view)
+        coordinator = Coordinator(plan, hosts, held, links, inbox, view)
+        with caught(inbox.put, lambda: view.say(coordinator.status_line())):
+            outcome = coordinator.run()
         _account(plan, outcome)
     except OSError as error:
         raise storage_error(error, san) from None
     finally:
         held.release()
     return outcome
-
-
-def _run(plan: JobPlan, hosts: Sequence[HostSetup], held: lease.Lease, view: View) -> Outcome:
-    inbox: queue.SimpleQueue[Any] = queue.SimpleQueue()
-    coordinator = Coordinator(plan, hosts, held, inbox, view)
-    with caught(inbox.put, lambda: view.say(coordinator.status_line())):
-        return coordinator.run()
 
 
 def _account(plan: JobPlan, outcome: Outcome) -> None:

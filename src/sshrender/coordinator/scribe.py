@@ -22,6 +22,7 @@ class Scribe:
     def __init__(self, writer: JournalWriter, trouble: Callable[[str], None]) -> None:
         self._writer = writer
         self._trouble = trouble
+        self._is_closing = False
         self._queue: queue.SimpleQueue[dict[str, Any] | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="journal", daemon=True)
         self._thread.start()
@@ -32,6 +33,7 @@ class Scribe:
 
     def close(self, timeout: float) -> bool:
         """Write and sync what is queued; False when the storage did not take it in time."""
+        self._is_closing = True
         self._queue.put(None)
         self._thread.join(timeout)
         return not self._thread.is_alive()
@@ -40,7 +42,8 @@ class Scribe:
         is_open = True
         while is_open:
             batch = [self._queue.get()]
-            time.sleep(GATHER)
+            if not self._is_closing:
+                time.sleep(GATHER)
             while not self._queue.empty():
                 batch.append(self._queue.get())
             is_open = None not in batch

@@ -15,14 +15,6 @@ class ConnectHost:
 
 
 @dataclass(frozen=True, slots=True)
-class PrepareHost:
-    """Start this many warm renderers there."""
-
-    host: str
-    slots: int
-
-
-@dataclass(frozen=True, slots=True)
 class RenderPage:
     """Send this attempt to the host."""
 
@@ -102,7 +94,6 @@ class EndJob:
 
 Command = (
     ConnectHost
-    | PrepareHost
     | RenderPage
     | RevokeAttempt
     | KillAttempt

@@ -11,7 +11,7 @@ class Policy:
 
     retries: int = 3
     """Page failures after which a page is given up, each on another host where there is one."""
-    wait: float = 15.0
+    wait: float = 30.0
     """How long to wait for an idle host before the first page."""
     lost_wait: float = 120.0
     """How long to wait in the middle of a job when every host is lost or refused."""

@@ -60,7 +60,6 @@ class Host:
     reason: str = ""
     refusal: str = ""
     is_connected: bool = False
-    is_prepared: bool = False
     is_finishing: bool = False
     slots: int = 0
     cores: int = 1

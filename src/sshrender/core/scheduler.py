@@ -117,7 +117,7 @@ class Scheduler:
 
     def _on_greeted(self, event: ev.HostGreeted) -> None:
         host = self.hosts[event.host]
-        host.is_connected, host.is_prepared, host.heard_at = True, False, self._now
+        host.is_connected, host.heard_at = True, self._now
         host.cores, host.others, host.ours = event.cores, event.others, event.ours
         host.slots = host.plan.slots or event.cores
         host.ghostscript = event.ghostscript
@@ -158,9 +158,6 @@ class Scheduler:
     def _become_idle(self, host: Host) -> None:
         self._set_state(host, HostState.IDLE, "")
         host.yielding_since = None
-        if not host.is_prepared:
-            host.is_prepared = True
-            self._do(do.PrepareHost(host.name, host.slots))
 
     def _yield(self, host: Host) -> None:
         """The owner is back: nothing new goes there, what is queued comes back, the rest soon."""
@@ -198,7 +195,7 @@ class Scheduler:
     ) -> None:
         """Leave the host; whatever it holds goes back to the queue."""
         self._do(do.CloseHost(host.name))
-        host.is_connected = host.is_prepared = False
+        host.is_connected = False
         host.retry_at = retry_at
         host.yielding_since = None
         held, host.in_flight = list(host.in_flight.values()), {}
@@ -515,7 +512,7 @@ class Scheduler:
         if self._finish_by is None:
             self._finish_by = self._now + self.policy.finish_wait
             for host in self.hosts.values():
-                if host.is_connected and host.is_prepared and not self.paused:
+                if host.is_connected and not self.paused:
                     host.is_finishing = True
                     self._do(do.FinishHost(host.name))
         waiting = any(host.is_finishing and host.is_connected for host in self.hosts.values())

@@ -65,7 +65,7 @@ def _open(path: Path) -> PdfReader | None:
 
     try:
         return PdfReader(path)
-    except Exception:  # pypdf raises anything at all on a broken file; Ghostscript has the last word
+    except Exception:  # noqa: BLE001 - pypdf raises anything; Ghostscript has the last word
         return None
 
 

@@ -25,6 +25,10 @@ class PageRecord:
     attempts: int = 1
     said: tuple[str, ...] = ()
 
+    def as_fields(self) -> dict[str, Any]:
+        """Its fields by name (dataclasses.asdict copies deeply, which a large job pays for)."""
+        return {name: getattr(self, name) for name in self.__slots__}
+
     @property
     def is_suspect(self) -> bool:
         """Whether Ghostscript complained about it."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict
 from typing import Any
 
 from sshrender.files import write_whole
@@ -24,18 +23,18 @@ def save(
     """Write the manifest. Raises OSError."""
     pages = [_line(record) for record in records]
     pages += [{**page, "state": "failed"} for page in failed]
-    fields = {
+    lines = ",\n  ".join(json.dumps(page) for page in sorted(pages, key=lambda page: int(page["page"])))
+    head = {
         "schema": 1,
         "job": spec.name,
         "document": spec.document.model_dump(mode="json"),
         "settings": spec.settings.model_dump(mode="json"),
         "finished": finished,
         "notes": list(notes),
-        "pages": sorted(pages, key=lambda page: int(page["page"])),
     }
-    write_whole(folder.manifest, (json.dumps(fields, indent=1) + "\n").encode())
+    text = json.dumps(head, indent=1).removesuffix("\n}") + f',\n "pages": [\n  {lines}\n ]\n}}\n'
+    write_whole(folder.manifest, text.encode())
 
 
 def _line(record: PageRecord) -> dict[str, Any]:
-    fields = asdict(record)
-    return {**fields, "said": list(record.said), "state": "suspect" if record.said else "done"}
+    return {**record.as_fields(), "state": "suspect" if record.said else "done"}

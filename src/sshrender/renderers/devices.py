@@ -1,8 +1,7 @@
 """Ghostscript's raster devices that write one file a page: extension and format of each.
 
 Devices that write several files a page (tiffsep, tiffsep1), that print, that show a window or that
-write a document (pdfwrite, pdfimage) have no place here. ``is_numbered``: the device refuses a
-second page in one process unless its file name holds ``%d`` (devices.htm, PSD).
+write a document (pdfwrite, pdfimage) have no place here.
 """
 
 from __future__ import annotations
@@ -21,13 +20,12 @@ class Device(NamedTuple):
     name: str
     extension: str
     format: str
-    is_numbered: bool = False
     bits: int = 0
     shrink: int = 1
 
 
-def _family(extension: str, format_: str, names: str, is_numbered: bool = False) -> List[Device]:
-    return [Device(name, extension, format_, is_numbered) for name in names.split()]
+def _family(extension: str, format_: str, names: str) -> List[Device]:
+    return [Device(name, extension, format_) for name in names.split()]
 
 
 _ALL = [
@@ -47,8 +45,8 @@ _ALL = [
     *_family("ppm", "pnm", "pkm pkmraw"),
     *_family("pam", "pnm", "pam pamcmyk4 pamcmyk32"),
     *_family("pcx", "pcx", "pcxmono pcxgray pcx16 pcx256 pcx24b pcxcmyk"),
-    *_family("psd", "psd", "psdrgb psdrgb16 psdcmyk psdcmyk16", is_numbered=True),
-    Device("psdcmykog", "psd", "psd", is_numbered=True, shrink=2),
+    *_family("psd", "psd", "psdrgb psdrgb16 psdcmyk psdcmyk16"),
+    Device("psdcmykog", "psd", "psd", shrink=2),
     *_family("xcf", "xcf", "xcf xcfcmyk"),
     *_family("miff", "miff", "miff24"),
     Device("bit", "raw", "raw", bits=1),

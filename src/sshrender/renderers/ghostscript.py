@@ -15,8 +15,6 @@ from typing import List, NamedTuple, Optional, Tuple
 MINIMUM_VERSION = (10, 0)
 """The oldest Ghostscript accepted: the first whose C PDF interpreter was measured (Debian 12)."""
 
-NOWHERE = "/dev/null"
-
 _VERSION = re.compile(r"(\d+)\.(\d+)(?:\.(\d+))?")
 _NUMBER = r"[-+0-9.eE]+"
 _PAGE_SIZE = re.compile(r"\[\s*(" + _NUMBER + r")\s+(" + _NUMBER + r")\s*\]")
@@ -25,7 +23,10 @@ _PAGE_SIZE = re.compile(r"\[\s*(" + _NUMBER + r")\s+(" + _NUMBER + r")\s*\]")
 class Setup(NamedTuple):
     """What one Ghostscript process is started for.
 
-    ``options`` are further Ghostscript switches; ``tag`` names the job in the host's process list.
+    ``output`` is the name of every page's file and holds ``%d``, which the device replaces by the
+    number of pages that it has shown, this one included; only with it is each file closed when its
+    page ends, and PSD devices insist on it. ``options`` are further Ghostscript switches; ``tag``
+    names the job in the host's process list.
     """
 
     program: str
@@ -33,6 +34,7 @@ class Setup(NamedTuple):
     dpi: str
     document: str
     folder: str
+    output: str
     options: Tuple[str, ...]
     tag: str
 
@@ -50,7 +52,7 @@ def command(setup: Setup) -> List[str]:
         *setup.options,
         "--permit-file-read=" + setup.document,
         "--permit-file-write=" + setup.folder + "/",
-        "-sOutputFile=" + NOWHERE,
+        "-sOutputFile=" + setup.folder + "/" + setup.output,
     ]
 
 
@@ -60,8 +62,16 @@ def literal(text: str) -> str:
 
 
 def open_lines(document: str, password: Optional[str], token: str) -> List[str]:
-    """Open the document; answered by ``token`` and its number of pages."""
-    lines = []
+    """Open the document; answered by ``token`` and its number of pages.
+
+    EndPage is where a page's own size can be read: before the page it is the last one's, after it
+    the default's. It is called too when the device is left (reason 2), which is no page (PLRM 6.2.6),
+    and answers what PostScript's own default does.
+    """
+    lines = [
+        "<< /EndPage { exch pop 2 ne dup",
+        "  { userdict /SSHRENDERsize currentpagedevice /PageSize get put } if } >> setpagedevice",
+    ]
     if password is not None:
         lines.append("/PDFPassword " + literal(password) + " def")
     lines += [
@@ -71,33 +81,17 @@ def open_lines(document: str, password: Optional[str], token: str) -> List[str]:
     return lines
 
 
-def aim_lines(output: str, token: str) -> List[str]:
-    """Send the next page to ``output``; answered by ``token`` and the pages that the device has shown.
-
-    A ``%d`` in ``output`` becomes that number plus one (the device counts its own pages). EndPage is
-    where the page's own size can be read: before the page it is the last one's, after it the
-    default's. It is called with a reason too when the device is left (2), which is no page (PLRM
-    6.2.6), and answers what PostScript's own default does.
-    """
-    return [
-        "clear userdict /SSHRENDERsize null put << /OutputFile " + literal(output),
-        "/EndPage { exch pop 2 ne dup",
-        "  { userdict /SSHRENDERsize currentpagedevice /PageSize get put } if }",
-        ">> setpagedevice",
-        _say(token) + " currentpagedevice /PageCount get == flush",
-    ]
-
-
 def page_lines(number: int, token: str) -> List[str]:
-    """Draw page ``number``, close its file; answered by ``token`` and the page's size in points.
+    """Draw page ``number``; answered by ``token``, the pages shown before it, and its size in points.
 
-    Setting another OutputFile is what closes the page's file. ``stopped`` proves nothing (it is false
-    even for a page that does not exist), so its answer is thrown away.
+    ``stopped`` proves nothing (it is false even for a page that does not exist), so its answer is
+    thrown away.
     """
     return [
+        "clear userdict /SSHRENDERsize null put",
+        "userdict /SSHRENDERcount currentpagedevice /PageCount get put",
         "{ %d %d dopdfpages } stopped clear" % (number, number),
-        "<< /OutputFile (" + NOWHERE + ") >> setpagedevice",
-        _say(token) + " userdict /SSHRENDERsize get == flush",
+        _say(token) + " SSHRENDERcount =only ( ) print SSHRENDERsize == flush",
     ]
 
 
@@ -110,15 +104,20 @@ def _say(token: str) -> str:
     return "(\\n" + token + " ) print"
 
 
-def parse_page_size(answer: str) -> Optional[Tuple[float, float]]:
-    """``[595.0 842.0]`` as (width, height) in points; None when it is anything else."""
-    match = _PAGE_SIZE.fullmatch(answer.strip())
+class PageAnswer(NamedTuple):
+    """What page_lines is answered with. ``size`` is None when no page came out."""
+
+    shown: int
+    size: Optional[Tuple[float, float]]
+
+
+def parse_page_answer(value: str) -> PageAnswer:
+    """``12 [595.0 842.0]``. Raises ValueError when it is anything else."""
+    shown, _, size = value.partition(" ")
+    match = _PAGE_SIZE.fullmatch(size.strip())
     if match is None:
-        return None
-    try:
-        return float(match.group(1)), float(match.group(2))
-    except ValueError:
-        return None
+        return PageAnswer(int(shown), None)
+    return PageAnswer(int(shown), (float(match.group(1)), float(match.group(2))))
 
 
 def parse_version(text: str) -> Optional[Tuple[int, ...]]:

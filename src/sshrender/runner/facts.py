@@ -6,21 +6,21 @@ Standard library only, Python 3.7 and later.
 from __future__ import annotations
 
 import os
-import platform
-import shutil
 import subprocess
-import tempfile
+import sys
 from typing import Any, Dict, Optional
+
+from sshrender.runner import storage
 
 
 def gather(ghostscript: str) -> Dict[str, Any]:
     """Cores, memory in bytes, versions, boot id and name of this host."""
     return {
-        "hostname": platform.node(),
+        "hostname": os.uname().nodename,
         "cores": os.cpu_count() or 1,
         "memory": memory("MemTotal"),
         "free_memory": memory("MemAvailable"),
-        "python": platform.python_version(),
+        "python": ".".join(map(str, sys.version_info[:3])),
         "ghostscript": ghostscript_version(ghostscript),
         "boot_id": read("/proc/sys/kernel/random/boot_id").strip(),
         "temporary_free": temporary_free(),
@@ -39,12 +39,9 @@ def memory(field: str) -> int:
 
 def ghostscript_version(program: str) -> Optional[str]:
     """What ``gs --version`` prints; None when there is no such program or it does not answer."""
-    path = shutil.which(program)
-    if path is None:
-        return None
     try:
         answer = subprocess.run(
-            [path, "--version"],
+            [program, "--version"],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
@@ -58,7 +55,7 @@ def ghostscript_version(program: str) -> Optional[str]:
 def temporary_free() -> int:
     """Bytes free where Ghostscript keeps its temporary files; 0 when that folder is unusable."""
     try:
-        return shutil.disk_usage(tempfile.gettempdir()).free
+        return storage.free_bytes(os.environ.get("TMPDIR") or "/tmp")
     except OSError:
         return 0
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import os
 import queue
-import shutil
 import threading
 from typing import Any, Dict, List, NamedTuple, Optional, Tuple
 
@@ -81,8 +80,7 @@ class Finisher(threading.Thread):
     def _secure(self, drawn: Drawn) -> Tuple[int, str]:
         """Flush the page to the storage and read it once: (bytes, sha256)."""
         path = os.path.join(self._folder, drawn.task.output)
-        if drawn.written != drawn.task.output:
-            os.rename(os.path.join(self._folder, drawn.written), path)
+        os.rename(os.path.join(self._folder, drawn.written), path)
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
         with os.fdopen(descriptor, "rb") as file:
             os.fsync(descriptor)
@@ -92,7 +90,7 @@ class Finisher(threading.Thread):
             digest = hashlib.sha256()
             for block in iter(lambda: file.read(1 << 20), b""):
                 digest.update(block)
-        if shutil.disk_usage(self._folder).free < LOW_SPACE:
+        if storage.free_bytes(self._folder) < LOW_SPACE:
             self._try_storage()
         return size, digest.hexdigest()
 

@@ -106,7 +106,7 @@ class LoadMeter:
         self._last_average: Optional[Tuple[float, float]] = None
         self._kernel_others = 0.0
 
-    def greet(self, samples: int = 3, pause: float = 0.015) -> Dict[str, float]:
+    def greet(self, samples: int = 3, pause: float = 0.01) -> Dict[str, float]:
         """A first verdict within a tenth of a second: the mean of a few scans."""
         counts = []
         for _ in range(samples):

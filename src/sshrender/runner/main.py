@@ -43,6 +43,7 @@ class Runner:
         self._environ = limits.environment(dict(os.environ))
         self._meter = load.LoadMeter()
         self._folder = "."
+        self._is_idle = False
         self._ghostscript = "gs"
         self._operations: Dict[str, Callable[[Dict[str, Any]], None]] = {
             "hello": self._hello,
@@ -84,14 +85,21 @@ class Runner:
 
     def _hello(self, request: Dict[str, Any]) -> None:
         self._ghostscript = request.get("ghostscript") or "gs"
-        answer = facts.gather(self._ghostscript)
-        answer["san"] = None
+        answer: Dict[str, Any] = {"san": None}
         if request.get("folder") is not None:
             self._folder = request["folder"]
             answer["san"] = storage.look(self._folder, request["nonce_file"], request["nonce"])
-        reading = self._meter.greet()
-        self._wire.post("hello", **dict(answer, **reading))
-        threading.Thread(target=self._beat, daemon=True, name="beat").start()
+        answer.update(self._meter.greet())
+        cores = os.cpu_count() or 1
+        idle_below = request.get("idle_below")
+        self._is_idle = idle_below is None or answer["others"] < float(idle_below) * cores
+        threading.Thread(target=self._greet, args=(answer,), daemon=True).start()
+
+    def _greet(self, answer: Dict[str, Any]) -> None:
+        """In a thread: asking for versions takes longer than starting the renderers meanwhile."""
+        answer.update(facts.gather(self._ghostscript))
+        self._wire.post("hello", **answer)
+        self._beat()
 
     def _beat(self) -> None:
         while True:
@@ -106,23 +114,26 @@ class Runner:
             dpi=request["dpi"],
             document=request["file"],
             folder="work",
+            output="",
             options=tuple(request.get("options", ())),
             tag=request.get("tag", ""),
         )
 
     def _prepare(self, request: Dict[str, Any]) -> None:
+        if not storage.is_reachable(self._folder):
+            return  # the greeting says why, and no page will come
         os.umask(storage.umask_for(self._folder))
         plan = slot.Plan(
             setup=self._setup(request),
             folder=self._folder,
-            numbered=bool(request.get("numbered")),
             password=request.get("password"),
             page_timeout=float(request["page_timeout"]),
             page_memory=int(request["page_memory"]),
             recycle_pages=int(request["recycle_pages"]),
             recycle_memory=int(request["recycle_memory"]),
+            is_eager=self._is_idle,
         )
-        for _ in range(int(request["slots"])):
+        for _ in range(int(request["slots"] or os.cpu_count() or 1)):
             self._slots.append(slot.Slot(plan, self._tasks, self._wire, self._environ))
             self._slots[-1].start()
 
@@ -156,7 +167,7 @@ class Runner:
         token = "sshrender-" + os.urandom(8).hex()
         timeout = float(request["page_timeout"])
         session = Session(
-            self._setup(request),
+            self._setup(request)._replace(output="%d"),
             self._folder,
             token,
             int(request["page_memory"]),

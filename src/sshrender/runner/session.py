@@ -84,12 +84,8 @@ class Session:
         """Close the document: Ghostscript sums up what it met since ``open``."""
         return self._ask(ghostscript.close_lines(self._token), timeout)
 
-    def aim(self, output: str, timeout: float) -> Answer:
-        """Send the next page to ``output``; the value is the number of pages shown so far."""
-        return self._ask(ghostscript.aim_lines(output, self._token), timeout)
-
     def draw(self, number: int, timeout: float) -> Answer:
-        """Draw a page and close its file; the value is the page's size in points."""
+        """Draw a page into its file; the value is for ghostscript.parse_page_answer."""
         self.pages_drawn += 1
         return self._ask(ghostscript.page_lines(number, self._token), timeout)
 

@@ -31,16 +31,19 @@ PATIENCE_CLEAN, PATIENCE_DIRTY = 10.0, 2.0
 
 
 class Plan(NamedTuple):
-    """What a slot draws with, as the coordinator asked for it."""
+    """What a slot draws with, as the coordinator asked for it.
+
+    ``is_eager``: start a renderer before the first page comes, because the host is idle.
+    """
 
     setup: ghostscript.Setup
     folder: str
-    numbered: bool
     password: Optional[str]
     page_timeout: float
     page_memory: int
     recycle_pages: int
     recycle_memory: int
+    is_eager: bool
 
 
 class Slot(threading.Thread):
@@ -67,6 +70,8 @@ class Slot(threading.Thread):
         """The thread. Whatever goes wrong in it is this host's failure and is said, not lost."""
         self._finisher.start()
         try:
+            if self._plan.is_eager:
+                self._start_session(self._plan.setup.document)
             while not self._tasks.has_ended():
                 task = self._tasks.take(IDLE_PAUSE)
                 if task is not None:
@@ -74,6 +79,8 @@ class Slot(threading.Thread):
                 elif self._window:
                     self._close_window()
             self._close_window()
+        except SessionEnded as end:
+            self._wire.post("trouble", reason="no renderer: %s" % end.reason)
         except Exception as error:  # noqa: BLE001 - a worker thread turns a crash into an event
             self._wire.post("trouble", reason="%s: %s" % (type(error).__name__, error))
         finally:
@@ -95,7 +102,7 @@ class Slot(threading.Thread):
         self._wire.post("started", can_wait=True, attempt=task.attempt, page=task.page)
         began = time.monotonic()
         try:
-            drawn = self._draw_once(task, task.output, began)
+            drawn = self._draw_once(task, began)
         except SessionEnded as end:
             self._fail(task, end, time.monotonic() - began)
             return
@@ -107,19 +114,18 @@ class Slot(threading.Thread):
         self._window_seconds += drawn.seconds
         self._close_window_when_due()
 
-    def _draw_once(self, task: Task, output: str, began: float) -> Drawn:
+    def _draw_once(self, task: Task, began: float) -> Drawn:
         session = self._session_for(task.file)
         cpu = session.cpu_seconds()
-        aimed = session.aim(output + (".%d" if self._plan.numbered else ""), self._plan.page_timeout)
-        written = "%s.%d" % (output, int(aimed.value) + 1) if self._plan.numbered else output
         answer = session.draw(task.number, self._plan.page_timeout)
+        shown, size = ghostscript.parse_page_answer(answer.value)
         return Drawn(
             task=task,
-            written=written,
-            page_size=ghostscript.parse_page_size(answer.value),
+            written="%s/%s" % (session.setup.folder, session.setup.output % (shown + 1)),
+            page_size=size,
             seconds=time.monotonic() - began,
             cpu=session.cpu_seconds() - cpu,
-            lines=aimed.lines + answer.lines,
+            lines=answer.lines,
         )
 
     def _fail(self, task: Task, end: SessionEnded, seconds: float) -> None:
@@ -149,7 +155,7 @@ class Slot(threading.Thread):
     def _start_session(self, file: str) -> None:
         plan = self._plan
         session = Session(
-            plan.setup._replace(document=file),
+            plan.setup._replace(document=file, output="s%s.%%d" % os.urandom(8).hex()),
             plan.folder,
             "sshrender-" + os.urandom(8).hex(),
             plan.page_memory,
@@ -230,8 +236,7 @@ class Slot(threading.Thread):
         return [line for line in complaints if line not in self._baseline[file]]
 
     def _draw_again(self, session: Session, task: Task) -> List[str]:
-        scratch = task.output + ".again"
-        drawn = self._draw_once(task._replace(output=scratch), scratch, time.monotonic())
+        drawn = self._draw_once(task, time.monotonic())
         path = os.path.join(self._plan.folder, drawn.written)
         if os.path.exists(path):
             os.unlink(path)

@@ -51,6 +51,17 @@ def try_write(folder: str, name: str) -> Optional[str]:
     return None
 
 
+def free_bytes(folder: str) -> int:
+    """Bytes that an ordinary user may still write there (statvfs(3))."""
+    status = os.statvfs(folder)
+    return status.f_bavail * status.f_frsize
+
+
+def is_reachable(folder: str) -> bool:
+    """Whether the folder can be entered."""
+    return os.access(folder, os.R_OK | os.X_OK)
+
+
 def umask_for(folder: str) -> int:
     """A umask under which files are as readable as the folder they lie in."""
     mode = os.stat(folder).st_mode

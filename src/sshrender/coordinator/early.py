@@ -1,0 +1,51 @@
+"""Connections begun before the job is open: hosts can use the time that reading a document takes.
+
+Nothing is asked of a host yet; its runner starts and waits for the greeting.
+"""
+
+from __future__ import annotations
+
+import queue
+from collections.abc import Sequence
+from typing import Any
+
+from sshrender.coordinator.hostlink import HostLink
+from sshrender.coordinator.plan import HostSetup
+
+STAGGER = 0.01
+"""Seconds between two hosts' handshakes."""
+
+
+class Links:
+    """The links of a run to be: started now, or when they are asked for."""
+
+    def __init__(self, hosts: Sequence[HostSetup], label: str, inbox: queue.SimpleQueue[Any]) -> None:
+        self._label = label
+        self._inbox = inbox
+        self._order = {setup.plan.name: number for number, setup in enumerate(hosts)}
+        self._early: dict[str, HostLink] = {}
+
+    def begin(self, hosts: Sequence[HostSetup]) -> None:
+        """Start to connect to every host."""
+        for setup in hosts:
+            link = self._make(setup)
+            self._early[setup.plan.name] = link
+            link.start()
+
+    def take(self, setup: HostSetup) -> HostLink:
+        """A started link to this host: the early one, the first time."""
+        link = self._early.pop(setup.plan.name, None)
+        if link is None:
+            link = self._make(setup)
+            link.start()
+        return link
+
+    def close(self) -> None:
+        """End the links that nobody took."""
+        for link in self._early.values():
+            link.close()
+        self._early.clear()
+
+    def _make(self, setup: HostSetup) -> HostLink:
+        delay = STAGGER * self._order[setup.plan.name]
+        return HostLink(setup, self._label, self._inbox.put, delay)
