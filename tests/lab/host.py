@@ -30,6 +30,7 @@ SSHD_OPTIONS = {
     "UseDNS": "no",
     "PasswordAuthentication": "no",
     "KbdInteractiveAuthentication": "no",
+    "KexAlgorithms": "curve25519-sha256,curve25519-sha256@libssh.org",  # the fastest to begin
     "MaxStartups": "100",
     "Subsystem": "sftp internal-sftp",
 }

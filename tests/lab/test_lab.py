@@ -197,9 +197,8 @@ def test_a_crashed_host_boots_with_its_disk_and_a_new_boot_id(farm: Farm) -> Non
         host.exec("true")
     assert ssh(farm, "node1", "true").returncode == 255
     host.start()
-    after, *files = output(
-        farm, "node1", "cat /proc/sys/kernel/random/boot_id; ls ~ /tmp"
-    ).splitlines()
+    shown = output(farm, "node1", "cat /proc/sys/kernel/random/boot_id; ls ~ /tmp")
+    after, *files = shown.splitlines()
     assert after != before
     assert "kept" in files
     assert "lost" not in files

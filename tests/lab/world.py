@@ -112,10 +112,8 @@ class World:
     ) -> subprocess.CompletedProcess[str]:
         """Run a program of the machine in the world to its end."""
         stdin = subprocess.DEVNULL if data is None else subprocess.PIPE
-        pipe = subprocess.PIPE
-        program = self.popen(
-            argv, env=env, cwd=cwd, user=user, stdin=stdin, stdout=pipe, stderr=pipe
-        )
+        streams = {"stdin": stdin, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+        program = self.popen(argv, env=env, cwd=cwd, user=user, **streams)
         out, err = finish(program, data, timeout)
         return subprocess.CompletedProcess(list(argv), program.returncode, out, err)
 

@@ -1,0 +1,64 @@
+"""What all tests share."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+
+pytest_plugins = ["tests.lab.plugin"]
+
+# A property is about answers, not about time: test machines are noisy.
+settings.register_profile("here", deadline=None)
+settings.load_profile("here")
+
+PROGRAM = [sys.executable, "-m", "sshrender"]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _ghostscript_is_there() -> None:
+    """Nothing here means anything without a real Ghostscript, so its absence is no skip."""
+    if shutil.which("gs") is None:
+        pytest.exit("install ghostscript first: apt install ghostscript", returncode=2)
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A user's home without any configuration; tests run in it."""
+    folder = tmp_path / "home"
+    folder.mkdir()
+    for name in [name for name in os.environ if name.startswith(("SSHRENDER_", "XDG_"))]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("HOME", str(folder))
+    monkeypatch.chdir(folder)
+    return folder
+
+
+Run = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture
+def sshrender(home: Path) -> Run:
+    """Run the program as a user does: a process of its own, both streams apart."""
+
+    def run(
+        *words: object, env: Mapping[str, str] | None = None, timeout: float = 120
+    ) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [*PROGRAM, *map(str, words)],
+            cwd=home,
+            env={**os.environ, **(env or {})},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=False,
+        )
+
+    return run

@@ -1,0 +1,418 @@
+"""The scheduler as a machine: whatever hosts do, every page is settled, once, by the rules.
+
+A simulated farm carries out the commands and answers with events in an order that hypothesis picks:
+hosts that are busy, lost, refused, slow, that fail pages, lose them, hand them back.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from sshrender.core import commands as do
+from sshrender.core import events as ev
+from sshrender.core import snapshot
+from sshrender.core.policy import HostPlan, Policy
+from sshrender.core.scheduler import Scheduler
+from sshrender.core.states import FailureKind, HostState, JobEnd, PageState
+
+PAGE_FAILURES = [FailureKind.TIMEOUT, FailureKind.CRASHED, FailureKind.NO_OUTPUT, FailureKind.MEMORY]
+
+
+class Farm:
+    """Hosts as the scheduler meets them."""
+
+    def __init__(self, scheduler: Scheduler, rng: random.Random, bad_pages: set[int]) -> None:
+        self.scheduler = scheduler
+        self.rng = rng
+        self.bad_pages = bad_pages
+        self.now = 0.0
+        self.connected: set[str] = set()
+        self.held: dict[str, list[str]] = {name: [] for name in scheduler.hosts}
+        self.pages: dict[str, int] = {}
+        self.proving: list[do.ProvePage] = []
+        self.connecting: set[str] = set()
+        self.finishing: set[str] = set()
+        self.delivered: Counter[int] = Counter()
+        self.ended: do.EndJob | None = None
+        self.unlucky = 0.2
+
+    def obey(self, commands: list[do.Command]) -> None:
+        for command in commands:
+            match command:
+                case do.ConnectHost(host):
+                    self.connecting.add(host)
+                case do.CloseHost(host):
+                    self.connected.discard(host)
+                    self.connecting.discard(host)
+                    self.held[host].clear()
+                case do.RenderPage(host, page, attempt):
+                    self.render(host, page, attempt)
+                case do.ProvePage():
+                    self.proving.append(command)
+                case do.FinishHost(host):
+                    self.finishing.add(host)
+                case do.EndJob():
+                    assert self.ended is None
+                    self.ended = command
+
+    def render(self, host: str, page: int, attempt: str) -> None:
+        plan = self.scheduler.hosts[host].plan
+        assert host in self.connected, "a page was sent to a host that is not there"
+        assert self.scheduler.hosts[host].state is HostState.IDLE, "a page was sent to a busy host"
+        assert attempt not in self.pages, "an attempt's name was used twice"
+        self.held[host].append(attempt)
+        self.pages[attempt] = page
+        slots = plan.slots or 1
+        assert len(self.held[host]) <= slots * (1 + self.scheduler.policy.queue_depth)
+
+    def step(self) -> None:
+        """Something happens somewhere."""
+        self.now += self.rng.choice([0.01, 0.1, 0.5, 1.0, 3.0])
+        events = self.beats() + [self.rng.choice(self.possible())()]
+        self.obey(self.scheduler.handle(*events, now=self.now))
+
+    def beats(self) -> list[ev.Event]:
+        loads = [0.1, 0.1, 0.1, 0.7, 5.0] if self.unlucky else [0.1]
+        return [ev.LoadSampled(host, self.rng.choice(loads), 1.0) for host in sorted(self.connected)]
+
+    def possible(self) -> list:  # type: ignore[type-arg]
+        actions = [lambda: ev.Ticked()]
+        actions += [lambda h=h: self.greet(h) for h in sorted(self.connecting)]
+        for host in sorted(self.connected):
+            if self.held[host]:
+                actions += [lambda h=host: self.finish_page(h)] * 4
+            if self.rng.random() < self.unlucky / 4:
+                actions.append(lambda h=host: self.lose(h))
+        actions += [lambda p=p: self.prove(p) for p in self.proving] * 2
+        actions += [lambda h=h: ev.HostFinished(h) for h in sorted(self.finishing & self.connected)]
+        return actions
+
+    def greet(self, host: str) -> ev.Event:
+        self.connecting.discard(host)
+        if self.rng.random() < self.unlucky:
+            return ev.HostLost(host, "no answer")
+        self.connected.add(host)
+        return ev.HostGreeted(host, 1, self.rng.choice([0.1, 0.1, 2.0]) if self.unlucky else 0.1, 0.0)
+
+    def lose(self, host: str) -> ev.Event:
+        self.connected.discard(host)
+        return ev.HostLost(host, "cable")
+
+    def finish_page(self, host: str) -> ev.Event:
+        attempt = self.held[host].pop(0)
+        page = self.pages[attempt]
+        if page in self.bad_pages:
+            return ev.AttemptFailed(host, attempt, self.rng.choice(PAGE_FAILURES), "bad page")
+        luck = self.rng.random()
+        if luck < self.unlucky / 4:
+            return ev.AttemptRevoked(host, attempt)
+        if luck < self.unlucky / 2:
+            return ev.AttemptFailed(host, attempt, FailureKind.KILLED, "called off")
+        return ev.PageRendered(host, attempt, 0.05)
+
+    def prove(self, command: do.ProvePage) -> ev.Event:
+        self.proving.remove(command)
+        self.delivered[command.page] += 1
+        return ev.PageDelivered(command.host, command.attempt)
+
+    def run(self, steps: int = 20_000) -> None:
+        self.obey(self.scheduler.start(self.now))
+        for step in range(steps):
+            if self.ended is not None:
+                return
+            if step > steps // 2:
+                self.unlucky = 0.0  # misfortune ends some day; then so must the job
+            self.step()
+        pytest.fail(f"no end after {steps} steps: {snapshot.take(self.scheduler)}")
+
+
+def _policy(retries: int) -> Policy:
+    return Policy(retries=retries, wait=1e6, lost_wait=1e6, quarantine_first=5, silence=60)
+
+
+@settings(deadline=None, max_examples=150, suppress_health_check=[HealthCheck.too_slow])
+@given(
+    seed=st.integers(0, 2**32),
+    pages=st.integers(1, 25),
+    slots=st.lists(st.integers(1, 3), min_size=1, max_size=4),
+    bad=st.sets(st.integers(1, 25), max_size=3),
+    retries=st.integers(1, 4),
+)
+def test_every_page_is_settled_once_whatever_hosts_do(
+    seed: int, pages: int, slots: list[int], bad: set[int], retries: int
+) -> None:
+    plans = [HostPlan(f"h{n}", count) for n, count in enumerate(slots)]
+    scheduler = Scheduler(_policy(retries), plans, range(1, pages + 1))
+    farm = Farm(scheduler, random.Random(seed), bad)
+    farm.run()
+    assert farm.ended is not None
+    assert farm.ended.end is JobEnd.COMPLETE
+    for number in range(1, pages + 1):
+        page = scheduler.book[number]
+        if number in bad:
+            assert page.state is PageState.FAILED
+            assert page.failures
+            charged = [f for f in page.failures if f.kind is not FailureKind.HOST]
+            assert len(charged) <= retries
+        elif page.state is PageState.FAILED:
+            assert page.losses >= 2 * retries, "a good page may only fail with the hosts it was on"
+        else:
+            assert page.state is PageState.DONE
+            assert farm.delivered[number] == 1
+
+
+@settings(deadline=None, max_examples=50)
+@given(seed=st.integers(0, 2**32), pages=st.integers(1, 12))
+def test_the_same_events_lead_to_the_same_commands(seed: int, pages: int) -> None:
+    def run() -> list[do.Command]:
+        log: list[do.Command] = []
+        plans = [HostPlan("a", 2), HostPlan("b", 1)]
+        scheduler = Scheduler(_policy(3), plans, range(1, pages + 1))
+        farm = Farm(scheduler, random.Random(seed), {2})
+        original = farm.obey
+        farm.obey = lambda commands: (log.extend(commands), original(commands))[1]  # type: ignore[method-assign]
+        farm.run()
+        return log
+
+    assert run() == run()
+
+
+class Script:
+    """A scheduler told a story line by line."""
+
+    def __init__(self, plans: list[HostPlan], pages: int, policy: Policy | None = None) -> None:
+        self.scheduler = Scheduler(policy or Policy(), plans, range(1, pages + 1))
+        self.now = 0.0
+        self.log: list[do.Command] = list(self.scheduler.start(0.0))
+
+    def tell(self, *events: ev.Event, after: float = 0.0) -> list[do.Command]:
+        self.now += after
+        commands = self.scheduler.handle(*events, now=self.now)
+        self.log += commands
+        return commands
+
+    def greet(self, host: str, others: float = 0.0) -> list[do.Command]:
+        return self.tell(ev.HostGreeted(host, 1, others, 0.0))
+
+    def beat_until(self, seconds: float, hosts: list[str], others: float = 0.0) -> list[do.Command]:
+        commands = []
+        for _ in range(int(seconds)):
+            beats = [ev.LoadSampled(host, others, 0.0) for host in hosts]
+            commands += self.tell(*beats, after=1.0)
+        return commands
+
+    def sent(self, host: str) -> list[do.RenderPage]:
+        return [c for c in self.log if isinstance(c, do.RenderPage) and c.host == host]
+
+    def end(self) -> do.EndJob | None:
+        return next((c for c in self.log if isinstance(c, do.EndJob)), None)
+
+
+def test_a_busy_host_gets_nothing_until_it_is_idle() -> None:
+    story = Script([HostPlan("a", 1)], 3)
+    story.greet("a", others=0.6)
+    assert story.sent("a") == []
+    story.tell(ev.LoadSampled("a", 0.55, 0), after=1)
+    assert story.sent("a") == []
+    story.tell(ev.LoadSampled("a", 0.4, 0), after=1)
+    assert len(story.sent("a")) == 2
+
+
+def test_hysteresis_keeps_a_host_between_the_thresholds() -> None:
+    story = Script([HostPlan("a", 1)], 9)
+    story.greet("a")
+    story.tell(ev.LoadSampled("a", 0.7, 0), after=1)
+    assert story.scheduler.hosts["a"].state is HostState.IDLE
+    story.tell(ev.LoadSampled("a", 0.9, 0), after=1)
+    assert story.scheduler.hosts["a"].state is HostState.BUSY
+    story.tell(ev.LoadSampled("a", 0.7, 0), after=1)
+    assert story.scheduler.hosts["a"].state is HostState.BUSY
+
+
+def test_a_returning_owner_gets_his_host_back_within_seconds() -> None:
+    story = Script([HostPlan("a", 1)], 3)
+    story.greet("a")
+    first, second = story.sent("a")
+    story.tell(ev.PageStarted("a", first.attempt))
+    commands = story.tell(ev.LoadSampled("a", 4.0, 1), after=1)
+    assert do.RevokeAttempt("a", second.attempt) in commands
+    story.tell(ev.AttemptRevoked("a", second.attempt))
+    commands = story.beat_until(3, ["a"], others=4.0)
+    assert do.KillAttempt("a", first.attempt) in commands
+    story.tell(ev.AttemptFailed("a", first.attempt, FailureKind.KILLED, "called off"))
+    assert story.scheduler.book[1].state is PageState.WAITING
+    assert story.scheduler.book[1].failures == []
+
+
+def test_a_page_is_retried_where_it_has_not_failed() -> None:
+    story = Script([HostPlan("a", 1), HostPlan("b", 1), HostPlan("c", 1)], 1)
+    for host in "abc":
+        story.greet(host)
+    tried = []
+    for _ in range(3):
+        (attempt,) = story.scheduler.attempts.values()
+        tried.append(attempt.host)
+        story.tell(ev.AttemptFailed(attempt.host, attempt.name, FailureKind.CRASHED, "boom"))
+    assert sorted(tried) == ["a", "b", "c"]
+    assert story.scheduler.book[1].state is PageState.FAILED
+
+
+def test_a_host_that_fails_page_after_page_is_quarantined_and_comes_back() -> None:
+    story = Script([HostPlan("bad", 1), HostPlan("good", 1)], 30)
+    story.greet("good")
+    story.greet("bad")
+    while story.scheduler.hosts["bad"].state is HostState.IDLE:
+        attempt = next(iter(story.scheduler.hosts["bad"].in_flight.values()))
+        story.tell(ev.AttemptFailed("bad", attempt.name, FailureKind.CRASHED, "boom"))
+    assert story.scheduler.hosts["bad"].state is HostState.QUARANTINED
+    assert len({c.page for c in story.sent("bad")}) >= 3
+    reconnects = [c for c in story.beat_until(61, ["good"]) if c == do.ConnectHost("bad")]
+    assert reconnects == [do.ConnectHost("bad")]
+
+
+def test_the_last_host_is_never_quarantined() -> None:
+    story = Script([HostPlan("only", 1)], 6, Policy(retries=1))
+    story.greet("only")
+    while story.end() is None:
+        attempts = list(story.scheduler.hosts["only"].in_flight.values())
+        if attempts:
+            story.tell(ev.AttemptFailed("only", attempts[0].name, FailureKind.CRASHED, "boom"))
+        else:
+            story.tell(ev.HostFinished("only"))
+    assert story.scheduler.settled() == 6
+
+
+def test_a_storage_failure_charges_nobody_and_pauses_everything() -> None:
+    story = Script([HostPlan("a", 1), HostPlan("b", 1)], 10)
+    story.greet("a")
+    story.greet("b")
+    sent = len(story.sent("a") + story.sent("b"))
+    first = story.sent("a")[0]
+    commands = story.tell(ev.AttemptFailed("a", first.attempt, FailureKind.STORAGE, "disk full"))
+    assert do.ProbeStorage() in commands
+    story.tell(ev.StorageFailed("disk full"))
+    story.beat_until(30, ["a", "b"])
+    assert len(story.sent("a") + story.sent("b")) == sent
+    story.tell(ev.StorageRecovered())
+    assert len(story.sent("a") + story.sent("b")) > sent
+    assert all(page.failures == [] for page in story.scheduler.book.pages.values())
+    assert story.end() is None
+
+
+def test_a_storage_that_stays_away_ends_the_run() -> None:
+    story = Script([HostPlan("a", 1)], 3, Policy(storage_wait=60))
+    story.greet("a")
+    story.tell(ev.StorageFailed("gone"))
+    story.beat_until(70, ["a"])
+    end = story.end()
+    assert end is not None
+    assert end.end is JobEnd.STORAGE
+
+
+def test_a_host_that_alone_cannot_write_is_refused() -> None:
+    story = Script([HostPlan("a", 1), HostPlan("b", 1)], 30)
+    story.greet("a")
+    story.greet("b")
+    while story.scheduler.hosts["a"].state is HostState.IDLE:
+        attempt = next(iter(story.scheduler.hosts["a"].in_flight.values()))
+        story.tell(ev.AttemptFailed("a", attempt.name, FailureKind.STORAGE, "read-only"))
+        story.tell(ev.StorageRecovered())
+    assert story.scheduler.hosts["a"].state is HostState.REFUSED
+    assert story.scheduler.hosts["b"].state is HostState.IDLE
+
+
+def test_a_silent_host_is_lost_and_its_pages_go_elsewhere() -> None:
+    story = Script([HostPlan("a", 1), HostPlan("b", 1)], 4)
+    story.greet("a")
+    story.greet("b")
+    taken = {command.page for command in story.sent("a")}
+    for command in story.sent("b"):
+        story.tell(ev.PageRendered("b", command.attempt, 0.1), ev.PageDelivered("b", command.attempt))
+    story.beat_until(9, ["b"])
+    assert story.scheduler.hosts["a"].state is HostState.LOST
+    assert taken <= {command.page for command in story.sent("b")}
+
+
+def test_what_a_lost_host_still_says_is_not_believed() -> None:
+    story = Script([HostPlan("a", 1), HostPlan("b", 1)], 1)
+    story.greet("a")
+    first = story.sent("a")[0]
+    story.tell(ev.HostLost("a", "cable"))
+    story.greet("b")
+    story.tell(ev.PageRendered("a", first.attempt, 0.1))
+    assert not [c for c in story.log if isinstance(c, do.ProvePage)]
+
+
+def test_nobody_idle_in_time_ends_the_run() -> None:
+    story = Script([HostPlan("a", 1), HostPlan("b", 1)], 3, Policy(wait=20))
+    story.greet("a", others=3.0)
+    story.tell(ev.HostRefused("b", "authentication", "no key"))
+    story.beat_until(19, ["a"], others=3.0)
+    assert story.end() is None
+    story.beat_until(3, ["a"], others=3.0)
+    end = story.end()
+    assert end is not None
+    assert end.end is JobEnd.NO_HOST
+
+
+def test_all_hosts_refused_ends_the_run_at_once() -> None:
+    story = Script([HostPlan("a", 1), HostPlan("b", 1)], 3)
+    story.tell(ev.HostRefused("a", "authentication", "no key"))
+    story.tell(ev.HostRefused("b", "host key", "changed"))
+    end = story.end()
+    assert end is not None
+    assert end.end is JobEnd.NO_HOST
+
+
+def test_the_deadline_ends_the_run() -> None:
+    story = Script([HostPlan("a", 1)], 3, Policy(deadline=10))
+    story.greet("a")
+    story.beat_until(11, ["a"])
+    end = story.end()
+    assert end is not None
+    assert end.end is JobEnd.DEADLINE
+
+
+def test_queued_pages_move_to_a_slot_that_has_nothing() -> None:
+    story = Script([HostPlan("slow", 1), HostPlan("fast", 1)], 2)
+    story.greet("slow")
+    first, second = story.sent("slow")
+    story.tell(ev.PageStarted("slow", first.attempt))
+    commands = story.greet("fast")
+    assert do.RevokeAttempt("slow", second.attempt) in commands
+    story.tell(ev.AttemptRevoked("slow", second.attempt))
+    assert [c.page for c in story.sent("fast")] == [second.page]
+
+
+def test_a_late_complaint_makes_a_delivered_page_suspect() -> None:
+    story = Script([HostPlan("a", 1)], 1)
+    story.greet("a")
+    attempt = story.sent("a")[0].attempt
+    story.tell(ev.PageRendered("a", attempt, 0.1), ev.PageDelivered("a", attempt))
+    story.tell(ev.PageSuspected("a", attempt, 1, ("bad operator",)))
+    story.tell(ev.HostFinished("a"))
+    assert story.scheduler.book[1].state is PageState.SUSPECT
+    end = story.end()
+    assert end is not None
+    assert end.end is JobEnd.COMPLETE
+
+
+def test_recovered_pages_are_not_rendered_again() -> None:
+    scheduler = Scheduler(
+        Policy(), [HostPlan("a", 1)], range(1, 4), recovered=[ev.Recovered(1), ev.Recovered(2, suspect=True)]
+    )
+    scheduler.start(0)
+    commands = scheduler.handle(ev.HostGreeted("a", 1, 0, 0), now=1)
+    assert [c.page for c in commands if isinstance(c, do.RenderPage)] == [3]
+
+
+def test_a_job_that_is_all_there_asks_nobody() -> None:
+    scheduler = Scheduler(Policy(), [HostPlan("a", 1)], [1], recovered=[ev.Recovered(1)])
+    commands = scheduler.start(0)
+    assert not [c for c in commands if isinstance(c, do.ConnectHost)]
+    assert scheduler.end is JobEnd.COMPLETE

@@ -1,0 +1,228 @@
+"""The job's folder: journal, lease, publishing, history. Nothing is lost and nothing is half there."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import stat
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sshrender.job import lease, publish
+from sshrender.job.folder import JobFolder
+from sshrender.job.history import PageRecord, fold, keep_present
+from sshrender.job.journal import JournalWriter, entry, read_journal
+from sshrender.job.spec import Settings, job_name, safe_stem
+
+
+def _delivered(page: int) -> dict[str, object]:
+    record = PageRecord(page, f"page-{page:04d}.png", 10, "ab", 1, 2, "h", "10.0", 0.5, 1, ())
+    return entry("page_delivered", 0.0, **record.as_fields())
+
+
+@given(st.lists(st.integers(1, 30), unique=True, max_size=12), st.integers(0, 4000), st.binary(max_size=20))
+def test_a_torn_or_damaged_journal_loses_only_the_damaged_lines(
+    tmp_path_factory: pytest.TempPathFactory, pages: list[int], cut: int, damage: bytes
+) -> None:
+    path = tmp_path_factory.mktemp("j") / "journal.jsonl"
+    writer = JournalWriter(path)
+    writer.append(_delivered(page) for page in pages)
+    writer.close()
+    data = path.read_bytes()
+    at = min(cut, len(data))
+    path.write_bytes(data[:at] + damage)
+    writer = JournalWriter(path)
+    writer.append([_delivered(99)])
+    writer.close()
+    found = fold(read_journal(path)).pages
+    whole = data[:at].count(b"\n")
+    assert set(pages[:whole]) <= set(found)
+    assert set(found) <= {*pages, 99}
+    assert 99 in found
+
+
+def test_a_journal_that_could_not_be_written_is_written_again(tmp_path: Path) -> None:
+    writer = JournalWriter(tmp_path / "journal.jsonl")
+    real = os.write
+
+    def half(descriptor: int, data: object) -> int:
+        real(descriptor, bytes(memoryview(data))[:7])  # type: ignore[call-overload]
+        raise OSError(28, "No space left on device")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "write", half)
+        with pytest.raises(OSError, match="No space"):
+            writer.append([_delivered(1)])
+    writer.append([_delivered(1)])
+    writer.close()
+    assert set(fold(read_journal(tmp_path / "journal.jsonl")).pages) == {1}
+
+
+def test_suspicion_and_notes_are_folded(tmp_path: Path) -> None:
+    path = tmp_path / "journal.jsonl"
+    writer = JournalWriter(path)
+    writer.append([
+        _delivered(1),
+        entry("page_suspected", 0.0, page=1, said=["bad operator"]),
+        entry("document_noted", 0.0, said=["incorrect xref size"]),
+        entry("page_delivered", 0.0, page="nonsense"),
+        {"schema": 99, "type": "page_delivered"},
+    ])
+    writer.close()
+    history = fold(read_journal(path))
+    assert history.pages[1].is_suspect
+    assert history.notes == ["incorrect xref size"]
+    keep_present(history, {"page-0001.png": 9})
+    assert history.pages == {}
+
+
+def test_a_lease_is_held_by_one(tmp_path: Path) -> None:
+    path = tmp_path / "lease"
+    held = lease.take(path)
+    moved = iter(range(1000))
+
+    def pause(seconds: float) -> None:
+        held.beat()
+
+    with pytest.raises(lease.LeaseHeld):
+        lease.take(path, clock=lambda: next(moved), pause=pause)
+    held.release()
+    again = lease.take(path)
+    assert again.epoch == held.epoch + 1
+
+
+def _take_and_die(path: Path) -> None:
+    lease.take(path)
+    os._exit(9)
+
+
+def test_the_lease_of_a_dead_process_of_this_machine_is_free_at_once(tmp_path: Path) -> None:
+    path = tmp_path / "lease"
+    process = multiprocessing.get_context("fork").Process(target=_take_and_die, args=(path,))
+    process.start()
+    process.join()
+
+    def no_pause(seconds: float) -> None:
+        raise AssertionError("waited for the dead")
+
+    assert lease.take(path, pause=no_pause).epoch == 2
+
+
+def test_a_lease_from_elsewhere_that_stands_still_is_taken_over_and_its_holder_notices(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "lease"
+    first = lease.take(path)
+    claim = json.loads(path.read_text())
+    path.write_text(json.dumps({**claim, "boot": "another machine"}))
+    moments = iter(range(1000))
+    second = lease.take(path, clock=lambda: next(moments), pause=lambda seconds: None)
+    assert second.epoch == 2
+    with pytest.raises(lease.LeaseLost):
+        first.beat()
+    first.release()
+    second.beat()
+
+
+def test_an_observer_that_died_while_taking_over_does_not_block_the_job(tmp_path: Path) -> None:
+    path = tmp_path / "lease"
+    lease.take(path)
+    claim = json.loads(path.read_text())
+    path.write_text(json.dumps({**claim, "boot": "elsewhere"}))
+    guard = {**claim, "boot": "elsewhere too", "token": "dead"}
+    path.with_name(f".lease.{claim['token']}.{claim['counter']}").write_text(json.dumps(guard))
+    moments = iter(range(1000))
+    taken = lease.take(path, clock=lambda: next(moments), pause=lambda seconds: None)
+    assert taken.epoch == 2
+
+
+@pytest.mark.parametrize("text", ["", "{}", "not json", '{"counter": "x"}', "[1]"])
+def test_a_damaged_lease_is_no_lease(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "lease"
+    path.write_text(text)
+    lease.take(path).beat()
+
+
+def test_a_rename_that_worked_though_it_reported_an_error_is_no_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    attempt, final = tmp_path / "attempt", tmp_path / "final"
+    attempt.write_text("x")
+    real = Path.rename
+
+    def lying(self: Path, target: Path) -> Path:
+        real(self, target)
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(Path, "rename", lying)
+    publish.publish(attempt, final)
+    assert final.read_text() == "x"
+
+
+def test_delivery_links_and_replaces_what_is_not_the_page(tmp_path: Path) -> None:
+    final, target = tmp_path / "final", tmp_path / "out"
+    final.write_text("page")
+    target.write_text("something else")
+    publish.deliver(final, target)
+    assert target.read_text() == "page"
+    assert target.stat().st_ino == final.stat().st_ino
+    publish.deliver(final, target)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["final", "out"]
+
+
+def test_delivery_across_file_systems_copies_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    final, target = tmp_path / "final", tmp_path / "out"
+    final.write_text("page")
+
+    def cross_device(source: object, link: object) -> None:
+        if Path(str(link)).exists():
+            raise FileExistsError
+        raise OSError(18, "Invalid cross-device link")
+
+    monkeypatch.setattr(os, "link", cross_device)
+    publish.deliver(final, target)
+    inode = target.stat().st_ino
+    assert target.read_text() == "page"
+    publish.deliver(final, target)
+    assert target.stat().st_ino == inode
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["final", "out"]
+
+
+@pytest.mark.parametrize(
+    ("san_mode", "job_mode", "work_mode"),
+    [(0o777, 0o755, 0o1777), (0o1777, 0o755, 0o1777), (0o775, 0o755, 0o1777), (0o770, 0o750, 0o1770), (0o700, 0o700, 0o700)],
+)
+def test_a_job_is_as_open_as_its_san(tmp_path: Path, san_mode: int, job_mode: int, work_mode: int) -> None:
+    san = tmp_path / "san"
+    san.mkdir()
+    san.chmod(san_mode)
+    folder = JobFolder(san / "job")
+    folder.create()
+    assert stat.S_IMODE(folder.path.stat().st_mode) == job_mode
+    assert stat.S_IMODE(folder.work.stat().st_mode) == work_mode
+
+
+@given(st.text(max_size=200))
+def test_any_document_name_makes_a_harmless_job_name(stem: str) -> None:
+    name = job_name(stem, "0" * 64, Settings(device="png16m", dpi=150, pages="1"))
+    assert len(name.encode()) <= 255
+    assert "/" not in name
+    assert not name.startswith((".", "-"))
+    assert safe_stem(stem).isprintable()
+
+
+def test_a_job_is_named_by_document_and_settings() -> None:
+    settings = Settings(device="png16m", dpi=150, pages="1-10")
+    name = job_name("big", "a" * 64, settings)
+    assert name == job_name("big", "a" * 64, settings)
+    assert name != job_name("big", "b" * 64, settings)
+    assert name != job_name("big", "a" * 64, Settings(device="png16m", dpi=151, pages="1-10"))
+
+
+@pytest.mark.parametrize(("page", "total", "name"), [(7, 9, "page-0007.png"), (12, 10440, "page-00012.png")])
+def test_page_names(page: int, total: int, name: str) -> None:
+    assert publish.page_name(page, total, "png") == name

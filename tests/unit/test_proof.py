@@ -1,0 +1,91 @@
+"""Proofs: every device's real output passes, anything cut, damaged or of another size does not."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from sshrender.job.proof.errors import ProofFailed
+from sshrender.job.proof.prove import Expected, prove, prove_bytes
+from sshrender.renderers.devices import DEVICES
+from tests import pdfs
+
+BOX = (203.0, 101.0)
+DPI = 50
+
+
+@pytest.fixture(scope="module")
+def document(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    page = pdfs.text_page(1, *BOX)
+    return pdfs.write(tmp_path_factory.mktemp("proof") / "one.pdf", [page])
+
+
+def _draw(document: Path, device: str, folder: Path) -> Path:
+    out = folder / f"{device}-%d"
+    subprocess.run(
+        ["gs", "-q", "-dSAFER", "-dBATCH", "-dNOPAUSE", f"-sDEVICE={device}", f"-r{DPI}"]
+        + [f"-sOutputFile={out}", str(document)],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        check=True,
+    )
+    return folder / f"{device}-1"
+
+
+@pytest.mark.parametrize("name", DEVICES)
+def test_what_a_device_writes_is_proved_and_a_piece_of_it_is_not(
+    document: Path, tmp_path: Path, name: str
+) -> None:
+    path = _draw(document, name, tmp_path)
+    expected = Expected(DEVICES[name], DPI, BOX)
+    picture = prove(path, expected)
+    shrink = DEVICES[name].shrink
+    assert abs(picture.width - BOX[0] * DPI / 72 / shrink) <= 1
+    assert abs(picture.height - BOX[1] * DPI / 72 / shrink) <= 1
+    data = path.read_bytes()
+    for keep in (1, 10, len(data) // 3, len(data) // 2, len(data) * 9 // 10):
+        with pytest.raises(ProofFailed):
+            prove_bytes(data[:keep], expected)
+    with pytest.raises(ProofFailed):
+        prove_bytes(data, Expected(DEVICES[name], DPI, (BOX[0] + 10, BOX[1])))
+    with pytest.raises(ProofFailed):
+        prove_bytes(data, Expected(DEVICES[name], DPI, (BOX[0], BOX[1] * 2)))
+
+
+def test_another_digest_or_size_than_reported_is_refused(document: Path, tmp_path: Path) -> None:
+    path = _draw(document, "png16m", tmp_path)
+    device = DEVICES["png16m"]
+    size = path.stat().st_size
+    with pytest.raises(ProofFailed, match="size"):
+        prove(path, Expected(device, DPI, BOX, size + 1, None))
+    with pytest.raises(ProofFailed, match="content"):
+        prove(path, Expected(device, DPI, BOX, size, "0" * 64))
+
+
+def test_a_flipped_byte_in_a_png_is_found_without_a_digest(document: Path, tmp_path: Path) -> None:
+    data = bytearray(_draw(document, "png16m", tmp_path).read_bytes())
+    data[len(data) // 2] ^= 0x10
+    with pytest.raises(ProofFailed):
+        prove_bytes(bytes(data), Expected(DEVICES["png16m"], DPI, BOX))
+
+
+def test_a_link_in_place_of_a_page_is_not_followed(document: Path, tmp_path: Path) -> None:
+    path = _draw(document, "png16m", tmp_path)
+    (tmp_path / "link").symlink_to(path)
+    with pytest.raises(OSError, match="symbolic links"):
+        prove(tmp_path / "link", Expected(DEVICES["png16m"], DPI, BOX))
+
+
+def test_a_tiff_of_two_pages_is_no_page(tmp_path: Path) -> None:
+    document = pdfs.write(tmp_path / "two.pdf", pdfs.numbered(2))
+    out = tmp_path / "both.tif"
+    subprocess.run(
+        ["gs", "-q", "-dSAFER", "-dBATCH", "-dNOPAUSE", "-sDEVICE=tiffg4", f"-r{DPI}"]
+        + [f"-sOutputFile={out}", str(document)],
+        capture_output=True,
+        check=True,
+    )
+    with pytest.raises(ProofFailed, match="more than one page"):
+        prove(out, Expected(DEVICES["tiffg4"], DPI, (200, 100)))

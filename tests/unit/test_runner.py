@@ -1,0 +1,229 @@
+"""The runner's parts: what Ghostscript said is whose, what load is whose, and what runs on a host."""
+
+from __future__ import annotations
+
+import ast
+import re
+import subprocess
+import sys
+import zlib
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sshrender.renderers import ghostscript, said
+from sshrender.runner import limits
+from sshrender.runner.load import LoadMeter
+from sshrender.runner.queue import Task, TaskQueue
+from sshrender.transports import payload
+
+SOURCE = Path(payload.__file__).parents[1]
+ON_HOSTS = [*SOURCE.glob("runner/*.py"), *SOURCE.glob("renderers/*.py")]
+
+
+@pytest.mark.parametrize("path", ON_HOSTS, ids=lambda path: path.name)
+def test_what_runs_on_hosts_is_python_3_7(path: Path) -> None:
+    ast.parse(path.read_text(), feature_version=(3, 7))
+
+
+def test_what_runs_on_hosts_uses_only_what_python_3_7_has() -> None:
+    answer = subprocess.run(
+        [str(Path(sys.executable).with_name("vermin")), "--no-tips", "--violations", "-t=3.7-"]
+        + [str(path) for path in ON_HOSTS],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert answer.returncode == 0, answer.stdout
+
+
+def test_what_runs_on_hosts_imports_the_standard_library_alone() -> None:
+    for path in ON_HOSTS:
+        for node in ast.walk(ast.parse(path.read_text())):
+            names = []
+            if isinstance(node, ast.ImportFrom):
+                names = [node.module or ""]
+            elif isinstance(node, ast.Import):
+                names = [alias.name for alias in node.names]
+            for name in names:
+                top = name.split(".")[0]
+                is_ours = name.startswith(("sshrender.runner", "sshrender.renderers"))
+                assert is_ours or top in sys.stdlib_module_names, f"{path.name} imports {name}"
+
+
+def test_the_payload_holds_the_runner_and_little_else() -> None:
+    body = payload._body()
+    assert len(body) < 30_000
+    sources = zlib.decompress(body).decode()
+    assert "sshrender.runner.main" in sources
+    assert "class Device" not in sources
+
+
+@pytest.mark.parametrize("shell", ["sh", "bash", "dash", "fish", "tcsh"])
+def test_every_login_shell_reads_the_same_command(shell: str, tmp_path: Path) -> None:
+    """The command starts a Python that runs what it is fed, whatever shell the account has."""
+    command = payload.command(sys.executable, "job with 'quotes' $(and) %d")
+    try:
+        answer = subprocess.run(
+            [shell, "-c", command],
+            input=b'import os, sys\nos.write(1, repr(sys.argv).encode())\n\0rest',
+            capture_output=True,
+            check=False,
+            cwd=tmp_path,
+        )
+    except FileNotFoundError:
+        pytest.skip(f"{shell} is not installed here")
+    assert answer.stdout == b"['-c', 'sshrender-runner', 'job_with__quotes____and___d']", answer.stderr
+
+
+@given(st.text(max_size=40))
+def test_no_text_ends_a_postscript_string_early(text: str) -> None:
+    literal = ghostscript.literal(text)
+    assert re.fullmatch(r"<[0-9a-f]*>", literal)
+    assert bytes.fromhex(literal[1:-1]).decode("utf-8", "surrogatepass") == text
+
+
+@pytest.mark.parametrize(
+    ("value", "shown", "size"),
+    [
+        ("12 [595.0 842.0]", 12, (595.0, 842.0)),
+        ("0 null", 0, None),
+        ("3 [1e3 20]", 3, (1000.0, 20.0)),
+        ("3 [1 2 3]", 3, None),
+    ],
+)
+def test_the_answer_to_a_page(value: str, shown: int, size: tuple[float, float] | None) -> None:
+    assert ghostscript.parse_page_answer(value) == (shown, size)
+
+
+@pytest.mark.parametrize(
+    ("text", "is_supported"),
+    [("10.00.0", True), ("10.05.1", True), ("9.53.3", False), ("9.56.1", False), ("11.0", True)],
+)
+def test_which_ghostscripts_are_accepted(text: str, is_supported: bool) -> None:
+    version = ghostscript.parse_version(text)
+    assert version is not None
+    assert ghostscript.is_supported(version) is is_supported
+
+
+def test_chatter_and_boilerplate_are_no_complaints() -> None:
+    lines = [
+        "Page 7",
+        "Processing pages 1 through 14.",
+        "Loading font Helvetica (or substitute) from /usr/share/x",
+        "The following errors were encountered at least once while processing this file:",
+        "\tcircular reference to indirect object",
+        "   **** This file had errors that were repaired or ignored.",
+        "   **** The file was produced by: ",
+        "   **** >>>> Scribus PDF Library 1.5.5 <<<<",
+        "   **** Error: page not found.",
+    ]
+    assert said.complaints(lines) == [
+        "circular reference to indirect object",
+        "**** Error: page not found.",
+    ]
+    assert said.was_not_drawn(lines)
+    assert not said.was_not_drawn(lines[:-1])
+
+
+class Clock:
+    """Time that moves when it is told to."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def _meter(clock: Clock, loadavg: list[float], scan: list[tuple[int, int]]) -> LoadMeter:
+    return LoadMeter(clock, lambda: loadavg[0], lambda: scan[0])
+
+
+def test_a_load_average_that_is_history_is_no_load() -> None:
+    """Our own job of a minute ago: the average decays as the kernel lets it, nobody is active."""
+    clock, average, scan = Clock(), [4.0], [(0, 0)]
+    meter = _meter(clock, average, scan)
+    meter.greet(samples=1, pause=0)
+    assert meter.reading()["others"] >= 3.9
+    for _ in range(12):
+        clock.now += 1.0
+        average[0] = 4.0 * 0.92004 ** ((clock.now - 1000) / 5)
+        meter.sample()
+    assert meter.reading()["others"] < 0.3
+
+
+def test_a_load_average_that_stays_is_a_load() -> None:
+    clock, average, scan = Clock(), [7.5], [(0, 0)]
+    meter = _meter(clock, average, scan)
+    meter.greet(samples=1, pause=0)
+    for _ in range(30):
+        clock.now += 1.0
+        assert meter.sample()["others"] > 7.0
+
+
+def test_our_own_load_is_discounted() -> None:
+    """Two renderers of ours for minutes: the average rises to two, and is ours."""
+    clock, average, scan = Clock(), [0.0], [(0, 2)]
+    meter = _meter(clock, average, scan)
+    meter.greet(samples=1, pause=0)
+    for second in range(1, 120):
+        clock.now += 1.0
+        if second % 5 == 0:
+            average[0] = average[0] * 0.92004 + 2 * (1 - 0.92004)
+        reading = meter.sample()
+        assert reading["others"] < 0.4
+    assert reading["ours"] > 1.9
+
+
+def test_other_peoples_threads_are_seen_within_seconds() -> None:
+    clock, average, scan = Clock(), [0.0], [(0, 0)]
+    meter = _meter(clock, average, scan)
+    meter.greet(samples=1, pause=0)
+    scan[0] = (4, 1)
+    for _ in range(4):
+        clock.now += 1.0
+        meter.sample()
+    assert meter.reading()["others"] > 2.0
+
+
+def test_looking_at_a_crowded_host_costs_little() -> None:
+    clock = Clock()
+
+    def slow_scan() -> tuple[int, int]:
+        clock.now += 0.2
+        return 0, 0
+
+    calls = []
+    meter = LoadMeter(clock, lambda: 0.0, lambda: (calls.append(1), slow_scan())[1])
+    began = clock.now
+    for _ in range(100):
+        clock.now += 1.0
+        meter.sample()
+    assert len(calls) * 0.2 < (clock.now - began) * 0.02
+
+
+def test_a_renderer_is_started_meekly_with_the_tools_that_are_there() -> None:
+    everything = limits.wrap(["gs"], 1 << 30, which=lambda name: "/usr/bin/" + name)
+    assert everything[:3] == ["nice", "-n", "19"]
+    assert "--pdeathsig" in everything
+    assert everything[-1] == "gs"
+    assert limits.wrap(["gs"], 1 << 30, which=lambda name: None) == ["gs"]
+    assert "GS_OPTIONS" not in limits.environment({"GS_OPTIONS": "-r1", "PATH": "x"})
+
+
+def test_only_a_task_that_waits_can_be_revoked() -> None:
+    tasks = TaskQueue()
+    for name in "ab":
+        tasks.put(Task(name, 1, "source.pdf", 1, "work/x"))
+    assert tasks.revoke("b")
+    assert not tasks.revoke("b")
+    first = tasks.take(0)
+    assert first is not None
+    assert first.attempt == "a"
+    assert not tasks.revoke("a")
+    assert tasks.take(0) is None
+    tasks.finish()
+    assert tasks.has_ended()
