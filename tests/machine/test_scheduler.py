@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import random
 from collections import Counter
+from collections.abc import Callable
+from functools import partial
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -80,16 +82,16 @@ class Farm:
         loads = [0.1, 0.1, 0.1, 0.7, 5.0] if self.unlucky else [0.1]
         return [ev.LoadSampled(host, self.rng.choice(loads), 1.0) for host in sorted(self.connected)]
 
-    def possible(self) -> list:  # type: ignore[type-arg]
-        actions = [lambda: ev.Ticked()]
-        actions += [lambda h=h: self.greet(h) for h in sorted(self.connecting)]
+    def possible(self) -> list[Callable[[], ev.Event]]:
+        actions: list[Callable[[], ev.Event]] = [ev.Ticked]
+        actions += [partial(self.greet, h) for h in sorted(self.connecting)]
         for host in sorted(self.connected):
             if self.held[host]:
-                actions += [lambda h=host: self.finish_page(h)] * 4
+                actions += [partial(self.finish_page, host)] * 4
             if self.rng.random() < self.unlucky / 4:
-                actions.append(lambda h=host: self.lose(h))
-        actions += [lambda p=p: self.prove(p) for p in self.proving] * 2
-        actions += [lambda h=h: ev.HostFinished(h) for h in sorted(self.finishing & self.connected)]
+                actions.append(partial(self.lose, host))
+        actions += [partial(self.prove, p) for p in self.proving] * 2
+        actions += [partial(ev.HostFinished, h) for h in sorted(self.finishing & self.connected)]
         return actions
 
     def greet(self, host: str) -> ev.Event:
@@ -404,7 +406,10 @@ def test_a_late_complaint_makes_a_delivered_page_suspect() -> None:
 
 def test_recovered_pages_are_not_rendered_again() -> None:
     scheduler = Scheduler(
-        Policy(), [HostPlan("a", 1)], range(1, 4), recovered=[ev.Recovered(1), ev.Recovered(2, suspect=True)]
+        Policy(),
+        [HostPlan("a", 1)],
+        range(1, 4),
+        recovered=[ev.Recovered(1), ev.Recovered(2, suspect=True)],
     )
     scheduler.start(0)
     commands = scheduler.handle(ev.HostGreeted("a", 1, 0, 0), now=1)

@@ -152,7 +152,8 @@ def test_mistakes_of_every_layer_are_reported_together(
 
 
 @pytest.mark.parametrize(
-    ("text", "seconds"), [("90", 90), ("45s", 45), ("10m", 600), ("1h30m", 5400), ("0.5s", 0.5), ("2d", 172800)]
+    ("text", "seconds"),
+    [("90", 90), ("45s", 45), ("10m", 600), ("1h30m", 5400), ("0.5s", 0.5), ("2d", 172800)],
 )
 def test_times(text: str, seconds: float) -> None:
     assert parse_duration(text) == seconds
@@ -164,6 +165,8 @@ def test_no_times(text: str) -> None:
         parse_duration(text)
 
 
-@pytest.mark.parametrize(("text", "size"), [("512M", 512 << 20), ("2G", 2 << 30), ("2GiB", 2 << 30), ("100", 100)])
+@pytest.mark.parametrize(
+    ("text", "size"), [("512M", 512 << 20), ("2G", 2 << 30), ("2GiB", 2 << 30), ("100", 100)]
+)
 def test_sizes(text: str, size: int) -> None:
     assert parse_size(text) == size

@@ -24,7 +24,9 @@ def _delivered(page: int) -> dict[str, object]:
     return entry("page_delivered", 0.0, **record.as_fields())
 
 
-@given(st.lists(st.integers(1, 30), unique=True, max_size=12), st.integers(0, 4000), st.binary(max_size=20))
+@given(
+    st.lists(st.integers(1, 30), unique=True, max_size=12), st.integers(0, 4000), st.binary(max_size=20)
+)
 def test_a_torn_or_damaged_journal_loses_only_the_damaged_lines(
     tmp_path_factory: pytest.TempPathFactory, pages: list[int], cut: int, damage: bytes
 ) -> None:
@@ -49,8 +51,8 @@ def test_a_journal_that_could_not_be_written_is_written_again(tmp_path: Path) ->
     writer = JournalWriter(tmp_path / "journal.jsonl")
     real = os.write
 
-    def half(descriptor: int, data: object) -> int:
-        real(descriptor, bytes(memoryview(data))[:7])  # type: ignore[call-overload]
+    def half(descriptor: int, data: memoryview) -> int:
+        real(descriptor, data[:7])
         raise OSError(28, "No space left on device")
 
     with pytest.MonkeyPatch.context() as patch:
@@ -65,13 +67,15 @@ def test_a_journal_that_could_not_be_written_is_written_again(tmp_path: Path) ->
 def test_suspicion_and_notes_are_folded(tmp_path: Path) -> None:
     path = tmp_path / "journal.jsonl"
     writer = JournalWriter(path)
-    writer.append([
-        _delivered(1),
-        entry("page_suspected", 0.0, page=1, said=["bad operator"]),
-        entry("document_noted", 0.0, said=["incorrect xref size"]),
-        entry("page_delivered", 0.0, page="nonsense"),
-        {"schema": 99, "type": "page_delivered"},
-    ])
+    writer.append(
+        [
+            _delivered(1),
+            entry("page_suspected", 0.0, page=1, said=["bad operator"]),
+            entry("document_noted", 0.0, said=["incorrect xref size"]),
+            entry("page_delivered", 0.0, page="nonsense"),
+            {"schema": 99, "type": "page_delivered"},
+        ]
+    )
     writer.close()
     history = fold(read_journal(path))
     assert history.pages[1].is_suspect
@@ -174,7 +178,9 @@ def test_delivery_links_and_replaces_what_is_not_the_page(tmp_path: Path) -> Non
     assert sorted(path.name for path in tmp_path.iterdir()) == ["final", "out"]
 
 
-def test_delivery_across_file_systems_copies_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_delivery_across_file_systems_copies_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     final, target = tmp_path / "final", tmp_path / "out"
     final.write_text("page")
 
@@ -194,9 +200,17 @@ def test_delivery_across_file_systems_copies_once(tmp_path: Path, monkeypatch: p
 
 @pytest.mark.parametrize(
     ("san_mode", "job_mode", "work_mode"),
-    [(0o777, 0o755, 0o1777), (0o1777, 0o755, 0o1777), (0o775, 0o755, 0o1777), (0o770, 0o750, 0o1770), (0o700, 0o700, 0o700)],
+    [
+        (0o777, 0o755, 0o1777),
+        (0o1777, 0o755, 0o1777),
+        (0o775, 0o755, 0o1777),
+        (0o770, 0o750, 0o1770),
+        (0o700, 0o700, 0o700),
+    ],
 )
-def test_a_job_is_as_open_as_its_san(tmp_path: Path, san_mode: int, job_mode: int, work_mode: int) -> None:
+def test_a_job_is_as_open_as_its_san(
+    tmp_path: Path, san_mode: int, job_mode: int, work_mode: int
+) -> None:
     san = tmp_path / "san"
     san.mkdir()
     san.chmod(san_mode)
@@ -223,6 +237,8 @@ def test_a_job_is_named_by_document_and_settings() -> None:
     assert name != job_name("big", "a" * 64, Settings(device="png16m", dpi=151, pages="1-10"))
 
 
-@pytest.mark.parametrize(("page", "total", "name"), [(7, 9, "page-0007.png"), (12, 10440, "page-00012.png")])
+@pytest.mark.parametrize(
+    ("page", "total", "name"), [(7, 9, "page-0007.png"), (12, 10440, "page-00012.png")]
+)
 def test_page_names(page: int, total: int, name: str) -> None:
     assert publish.page_name(page, total, "png") == name

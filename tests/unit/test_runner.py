@@ -68,7 +68,7 @@ def test_every_login_shell_reads_the_same_command(shell: str, tmp_path: Path) ->
     try:
         answer = subprocess.run(
             [shell, "-c", command],
-            input=b'import os, sys\nos.write(1, repr(sys.argv).encode())\n\0rest',
+            input=b"import os, sys\nos.write(1, repr(sys.argv).encode())\n\0rest",
             capture_output=True,
             check=False,
             cwd=tmp_path,

@@ -19,8 +19,12 @@ JSON = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
     max_leaves=8,
 )
-TYPES = st.sampled_from(["hello", "beat", "started", "rendered", "failed", "revoked", "suspected", "noted"])
-FIELDS = st.sampled_from(["attempt", "bytes", "sha256", "page_size", "seconds", "said", "kind", "reason"])
+TYPES = st.sampled_from(
+    ["hello", "beat", "started", "rendered", "failed", "revoked", "suspected", "noted"]
+)
+FIELDS = st.sampled_from(
+    ["attempt", "bytes", "sha256", "page_size", "seconds", "said", "kind", "reason"]
+)
 
 
 @given(st.binary(max_size=200))

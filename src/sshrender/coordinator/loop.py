@@ -363,7 +363,7 @@ class Coordinator:
                 final=self._plan.folder.pages / name,
                 target=self._plan.output / name,
                 expected=expected,
-                second_box=report.page_size if box else None,
+                second_box=None if self._plan.boxes.are_sound() else report.page_size,
             )
         )
 

@@ -140,7 +140,7 @@ def _plan(wanted: Wanted, seen: facts.Facts, spec: JobSpec, folder: JobFolder) -
         folder=folder,
         output=wanted.output,
         pages=pagelist.parse(spec.settings.pages, total),
-        boxes=Boxes(seen.reader, total),
+        boxes=Boxes(seen.reader, seen.heard),
         history=History(),
         password=wanted.password,
         limits=wanted.limits,

@@ -38,7 +38,7 @@ class Proving:
     target: Path
     expected: Expected
     second_box: tuple[float, float] | None = None
-    """Ghostscript's own word on the page's size, where the document says something else."""
+    """Ghostscript's own word on the page's size, where the document is damaged and may mislead us."""
     since: float = field(default_factory=time.monotonic)
     pause: float = RETRY
 

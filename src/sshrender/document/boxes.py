@@ -10,6 +10,8 @@ import threading
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+from sshrender.document.complaints import Complaints
+
 if TYPE_CHECKING:
     from pypdf import PdfReader
 
@@ -21,9 +23,9 @@ MAX_DEPTH = 64
 class Boxes:
     """The sizes that are known so far, by page number."""
 
-    def __init__(self, reader: PdfReader | None, total: int) -> None:
+    def __init__(self, reader: PdfReader | None, heard: Complaints | None = None) -> None:
         self._reader = reader
-        self._total = total
+        self._heard = heard
         self._known: dict[int, Box | None] = {}
         self._lock = threading.Lock()
         self._walk = self._pages()
@@ -38,10 +40,9 @@ class Boxes:
                 self._known[len(self._known) + 1] = box[0]
             return self._known[page]
 
-    def is_sound(self) -> bool:
-        """Whether the whole tree was walked and holds as many pages as its /Count says."""
-        with self._lock:
-            return len(self._known) == self._total
+    def are_sound(self) -> bool:
+        """Whether pypdf read all this without a complaint: Ghostscript must then agree with it."""
+        return self._heard is not None and self._heard.count == 0
 
     def _pages(self) -> Iterator[tuple[Box | None]]:
         if self._reader is None:

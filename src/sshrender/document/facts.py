@@ -7,11 +7,12 @@ and Ghostscript, which repairs more, is asked (coordinator/inspection.py).
 
 from __future__ import annotations
 
-import logging
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sshrender.document import complaints
+from sshrender.document.complaints import Complaints
 from sshrender.errors import ExitCode, UserError
 
 if TYPE_CHECKING:
@@ -23,25 +24,27 @@ HEADER_WITHIN = 1024
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """``pages`` None: pypdf could not tell. ``reader`` is kept for boxes and splitting."""
+    """``pages`` None: pypdf could not tell. ``reader`` is kept for the boxes, and ``heard`` goes on
+    counting what pypdf complains of while they are read."""
 
     path: Path
     bytes: int
     pages: int | None
     needs_password: bool
     reader: Any = None
+    heard: Complaints | None = None
 
 
 def look(path: Path, password: str | None) -> Facts:
     """Raises UserError when the file cannot be read, is no PDF, or the password is missing or wrong."""
     size = _check_file(path)
-    logging.getLogger("pypdf").setLevel(logging.CRITICAL)
+    heard = complaints.listen()
     reader = _open(path)
     if reader is None:
         return Facts(path, size, None, False)
     needs_password = _unlock(reader, path, password)
     pages = _count(reader)
-    return Facts(path, size, pages, needs_password, reader if pages else None)
+    return Facts(path, size, pages, needs_password, reader if pages else None, heard)
 
 
 def _check_file(path: Path) -> int:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from sshrender.document import complaints
 from sshrender.files import write_whole
 
 if TYPE_CHECKING:
@@ -63,6 +64,7 @@ def split(
     """
     from pypdf import PdfReader
 
+    complaints.listen()
     reader = PdfReader(source)
     secret = password if reader.is_encrypted and not reader.decrypt("") else None
     if secret is not None:

@@ -201,6 +201,7 @@ def main(marker: str, silence: float) -> NoReturn:
 def start(marker: str, silence: Optional[float] = None) -> NoReturn:
     """The payload's entry point; prints to the wire's noise what no thread could report."""
     try:
+        signal.alarm(0)  # set by the command that read the payload
         main(marker, 8.0 if silence is None else silence)
     except Exception as error:  # noqa: BLE001 - the last line of defence of a process far away
         sys.stderr.write("sshrender runner: %s: %s\n" % (type(error).__name__, error))

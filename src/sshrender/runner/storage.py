@@ -34,8 +34,11 @@ def look(folder: str, nonce_file: str, nonce: str) -> Dict[str, Any]:
 
 
 def try_write(folder: str, name: str) -> Optional[str]:
-    """Write and remove a small file in ``folder``; None when it worked, else why it did not."""
-    path = os.path.join(folder, "probe-%s-%d" % (name, os.getpid()))
+    """Write and remove a small file in ``folder``; None when it worked, else why it did not.
+
+    Its name begins with ``name`` and is not another slot's that tries at the same moment.
+    """
+    path = os.path.join(folder, "probe-%s-%s" % (name, os.urandom(6).hex()))
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
     except OSError as error:

@@ -1,8 +1,8 @@
 """The runner as one piece of text: what is sent to a host, and the command that takes it.
 
 The command is short, and quoted so that sh, bash, dash, zsh, fish and tcsh read the same words. It
-reads a loader up to a NUL byte, and the loader reads exactly the rest, so that nothing is read ahead
-of what belongs to the runner.
+reads a loader up to a NUL byte (or the end of its input), and the loader reads exactly the rest, so
+that nothing is read ahead of what belongs to the runner. An alarm ends it should nothing come at all.
 """
 
 from __future__ import annotations
@@ -18,7 +18,14 @@ _PACKAGES = ("sshrender.renderers", "sshrender.runner")
 _NOT_SENT = frozenset({"devices"})
 """Modules of those packages that only the coordinator needs."""
 
-_COMMAND = """exec {python} -ISuc 'import os;exec(b"".join(iter(lambda:os.read(0,1),b"\\0")))' {words}"""
+PATIENCE = 60
+"""Seconds within which the whole payload must have come; the runner's own clock takes over then."""
+
+_PROGRAM = (
+    f"import os,signal;signal.alarm({PATIENCE});"
+    'exec(b"".join(iter(lambda:os.read(0,1)or b"\\0",b"\\0")))'
+)
+_COMMAND = "exec {python} -ISuc '" + _PROGRAM + "' {words}"
 
 _LOADER = """
 import os, sys
@@ -60,8 +67,7 @@ def command(python: str, label: str) -> str:
 
 def argv(python: str, label: str) -> list[str]:
     """The same as an argument list, for a runner without a shell."""
-    program = 'import os;exec(b"".join(iter(lambda:os.read(0,1),b"\\0")))'
-    return [python, "-ISuc", program, "sshrender-runner", label]
+    return [python, "-ISuc", _PROGRAM, "sshrender-runner", label]
 
 
 def build(marker: str, silence: float) -> bytes:

@@ -1,0 +1,1 @@
+"""How fast sshrender is beside plain Ghostscript and GNU parallel; see README.md."""

@@ -1,0 +1,127 @@
+"""What a run found, as a table to read and as one object for a program."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from benchmarks.rounds import Result
+
+HEADINGS = ("way", "wall s", "x plain", "coordinator CPU s", "CPU ms/page", "first page s")
+NOTES = """\
+Every figure is the least of its way's rounds: other work on a machine only ever adds.
+Coordinator CPU is user + system time of all processes at the desk, ssh clients included.
+Plain Ghostscript has no coordinator: all of its CPU time is rendering."""
+
+
+def findings(results: dict[str, Result], facts: dict[str, Any]) -> dict[str, Any]:
+    """Everything that the table says, and every single run besides."""
+    plain, own = results.get("plain"), results.get("sshrender")
+    reference = plain.digests[0] if plain else None
+    return {
+        "schema": 1,
+        "facts": facts,
+        "ways": [_way(result, plain, reference, facts["pages"]) for result in results.values()],
+        "sshrender_against": {
+            other.way: round(own.wall_seconds / other.wall_seconds, 3)
+            for other in results.values()
+            if own and other is not own
+        },
+    }
+
+
+def _way(
+    result: Result, plain: Result | None, reference: dict[int, str] | None, pages: int
+) -> dict[str, Any]:
+    first = result.first_page_seconds
+    return {
+        "way": result.way,
+        "wall_seconds": round(result.wall_seconds, 3),
+        "ratio_to_plain": round(result.wall_seconds / plain.wall_seconds, 3) if plain else None,
+        "cpu_seconds": round(result.cpu_seconds, 3),
+        "cpu_ms_per_page": round(1000 * result.cpu_seconds / pages, 2),
+        "is_cpu_rendering": result is plain,
+        "first_page_seconds": None if first is None else round(first, 3),
+        "identical_pages": None if reference is None else result.identical(reference),
+        "runs": [
+            {"wall_seconds": round(usage.wall_seconds, 3), "cpu_seconds": round(usage.cpu_seconds, 3)}
+            for usage in result.usages
+        ],
+    }
+
+
+def is_sound(found: dict[str, Any]) -> bool:
+    """Whether every way that was compared delivered exactly Ghostscript's pages."""
+    counts = {way["identical_pages"] for way in found["ways"]}
+    return counts <= {None, found["facts"]["pages"]}
+
+
+def text(found: dict[str, Any]) -> str:
+    """The table, and below it what it means."""
+    rows = [HEADINGS, *(_row(way) for way in found["ways"])]
+    parts = [_table(rows), _verdicts(found), NOTES, _machine(found["facts"])]
+    return "\n\n".join(part for part in parts if part)
+
+
+def _row(way: dict[str, Any]) -> tuple[str, ...]:
+    rendering = way["is_cpu_rendering"]
+    return (
+        way["way"],
+        f"{way['wall_seconds']:.2f}",
+        _number(way["ratio_to_plain"], ".2f"),
+        _number(None if rendering else way["cpu_seconds"], ".2f"),
+        _number(None if rendering else way["cpu_ms_per_page"], ".1f"),
+        _number(way["first_page_seconds"], ".2f"),
+    )
+
+
+def _number(value: float | None, form: str) -> str:
+    return "-" if value is None else format(value, form)
+
+
+def _table(rows: Sequence[Sequence[str]]) -> str:
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    rule = ["-" * width for width in widths]
+    return "\n".join(_line(row, widths) for row in (rows[0], rule, *rows[1:]))
+
+
+def _line(row: Sequence[str], widths: Sequence[int]) -> str:
+    """Names stand left, numbers right."""
+    name = row[0].ljust(widths[0])
+    numbers = (cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))
+    return "  ".join([name, *numbers])
+
+
+def _verdicts(found: dict[str, Any]) -> str:
+    return "\n".join([*_ratios(found["sshrender_against"]), _identity(found), *_plain_cpu(found)])
+
+
+def _ratios(against: dict[str, float]) -> Iterable[str]:
+    """Below 1, sshrender is the faster one."""
+    if against:
+        listed = ", ".join(f"{ratio:.2f} x {way}" for way, ratio in against.items())
+        yield f"sshrender's wall time: {listed} (below 1: sshrender is faster)"
+
+
+def _identity(found: dict[str, Any]) -> str:
+    pages = found["facts"]["pages"]
+    compared = [way for way in found["ways"] if way["identical_pages"] is not None]
+    others = [way for way in compared if way["way"] != "plain"]
+    if not others:
+        return "Pages were not compared: that takes plain and another way."
+    counts = ", ".join(f"{way['way']} {way['identical_pages']}/{pages}" for way in others)
+    verdict = "yes" if is_sound(found) else "NO"
+    return f"Byte-identical to plain Ghostscript: {verdict} ({counts} pages)"
+
+
+def _plain_cpu(found: dict[str, Any]) -> Iterable[str]:
+    """What the rendering itself costs puts the coordinator's share into proportion."""
+    for way in found["ways"]:
+        if way["is_cpu_rendering"]:
+            cost = f"{way['cpu_seconds']:.2f} s, {way['cpu_ms_per_page']:.1f} ms a page"
+            yield f"CPU time of the rendering itself (plain): {cost}"
+
+
+def _machine(facts: dict[str, Any]) -> str:
+    pairs = ((name.replace("_", " "), value) for name, value in facts.items())
+    return "\n".join(f"{name}: {value}" for name, value in pairs)

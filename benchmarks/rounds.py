@@ -1,0 +1,80 @@
+"""Round after round, every way in turn: so a noisy minute does not fall on one way alone."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from collections.abc import Collection
+from dataclasses import dataclass, field
+
+from benchmarks.measure import Usage, measure
+from benchmarks.ways import DOCUMENT, WAYS, Setting, delivered, first_page_sent
+
+SLOW = "parallel-page"  # one connection a page: several times as long as all the others together
+
+
+@dataclass
+class Result:
+    """All runs of one way. A page is identical when it was so in every run."""
+
+    way: str
+    usages: list[Usage] = field(default_factory=list)
+    first_pages: list[float] = field(default_factory=list)
+    digests: list[dict[int, str]] = field(default_factory=list)
+
+    @property
+    def wall_seconds(self) -> float:
+        """The best run's time: what a machine's other work adds, it never takes away."""
+        return min(usage.wall_seconds for usage in self.usages)
+
+    @property
+    def cpu_seconds(self) -> float:
+        """The least processor time."""
+        return min(usage.cpu_seconds for usage in self.usages)
+
+    @property
+    def first_page_seconds(self) -> float | None:
+        """The shortest time until the first page was sent; None where nobody noted it."""
+        return min(self.first_pages, default=None)
+
+    def identical(self, reference: dict[int, str]) -> int:
+        """How many pages are, byte for byte, those of the reference."""
+        return sum(
+            all(pages.get(number) == digest for pages in self.digests)
+            for number, digest in reference.items()
+        )
+
+
+def run_rounds(
+    setting: Setting, ways: Collection[str], rounds: int, *, all_rounds: bool
+) -> dict[str, Result]:
+    """Run the ways, in the order of the table, as often as asked for. Raises BenchmarkError."""
+    results = {way: Result(way) for way in WAYS if way in ways}
+    for number in range(1, rounds + 1):
+        for way, result in results.items():
+            if way == SLOW and number > 1 and not all_rounds:
+                continue
+            _run(setting, result)
+            _tell(f"round {number} of {rounds}: {way} {result.usages[-1].wall_seconds:.2f} s")
+    return results
+
+
+def _run(setting: Setting, result: Result) -> None:
+    """One run, on a SAN that holds nothing but the document."""
+    farm = setting.farm
+    folder = farm.san / result.way
+    folder.mkdir()
+    folder.chmod(0o777)  # the hosts log in as somebody else
+    argv = WAYS[result.way](setting, result.way)
+    usage = measure(farm.popen, argv, farm.root / f"{result.way}.log")
+    result.usages.append(usage)
+    if result.way == "sshrender":
+        result.first_pages.append(first_page_sent(farm.san) - usage.started)
+    result.digests.append(delivered(folder))
+    for left in farm.san.iterdir():
+        if left.name != DOCUMENT:  # sshrender's job, too: it would be resumed, not run again
+            shutil.rmtree(left) if left.is_dir() else left.unlink()
+
+
+def _tell(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
