@@ -15,14 +15,14 @@ from typing import Any
 
 from pypdf import PdfReader
 from pypdf.errors import PyPdfError
+from tests.lab import Farm
+from tests.lab.requirements import missing
 
 from benchmarks import report
 from benchmarks.measure import BenchmarkError
 from benchmarks.rounds import SLOW, run_rounds
 from benchmarks.ways import DOCUMENT, WAYS, Setting
 from sshrender import __version__
-from tests.lab import Farm
-from tests.lab.requirements import missing
 
 DEBIAN_REFERENCE = Path("/usr/share/debian-reference/debian-reference.en.pdf")
 FOREIGN = ("SSHRENDER_", "PARALLEL")  # settings of the caller that would change what is measured
@@ -108,7 +108,7 @@ def _facts(arguments: argparse.Namespace, pages: int, cores: int) -> dict[str, A
     document: Path = arguments.document
     return {
         "cores": cores,
-        "hosts": f"{arguments.hosts}, one slot each",
+        "hosts": arguments.hosts,
         "rounds": arguments.rounds,
         "load_average_before": f"{os.getloadavg()[0]:.2f}",
         "sshrender": __version__,

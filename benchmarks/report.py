@@ -59,8 +59,7 @@ def is_sound(found: dict[str, Any]) -> bool:
 def text(found: dict[str, Any]) -> str:
     """The table, and below it what it means."""
     rows = [HEADINGS, *(_row(way) for way in found["ways"])]
-    parts = [_table(rows), _verdicts(found), NOTES, _machine(found["facts"])]
-    return "\n\n".join(part for part in parts if part)
+    return "\n\n".join([_table(rows), _verdicts(found), _notes(found), _machine(found["facts"])])
 
 
 def _row(way: dict[str, Any]) -> tuple[str, ...]:
@@ -120,6 +119,20 @@ def _plain_cpu(found: dict[str, Any]) -> Iterable[str]:
         if way["is_cpu_rendering"]:
             cost = f"{way['cpu_seconds']:.2f} s, {way['cpu_ms_per_page']:.1f} ms a page"
             yield f"CPU time of the rendering itself (plain): {cost}"
+
+
+def _notes(found: dict[str, Any]) -> str:
+    """How to read the table, and what is uneven in it."""
+    lines = [NOTES]
+    lines += [f"{way['way']} ran in fewer rounds than the others." for way in _rarer(found)]
+    cores, hosts = found["facts"]["cores"], found["facts"]["hosts"]
+    if cores != hosts and any(way["is_cpu_rendering"] for way in found["ways"]):
+        lines.append(f"Plain used {cores} cores, the other ways {hosts} hosts of one slot: see --hosts.")
+    return "\n".join(lines)
+
+
+def _rarer(found: dict[str, Any]) -> list[dict[str, Any]]:
+    return [way for way in found["ways"] if len(way["runs"]) < found["facts"]["rounds"]]
 
 
 def _machine(facts: dict[str, Any]) -> str:

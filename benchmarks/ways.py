@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
+from tests.lab import Farm
+
 from benchmarks.measure import BenchmarkError
 from sshrender.job.journal import read_journal
-from tests.lab import Farm
 
 CHUNK = 20
 DOCUMENT = "document.pdf"

@@ -56,7 +56,7 @@ class Host:
     """One host of the inventory, as this job knows it."""
 
     plan: HostPlan
-    state: HostState = HostState.CONNECTING
+    state: HostState = HostState.UNKNOWN
     reason: str = ""
     refusal: str = ""
     is_connected: bool = False

@@ -60,7 +60,7 @@ class Scheduler:
         self.delivered_here = 0
         self._epoch = epoch
         self._count = 0
-        self._now = now
+        self._now = self._began = now
         self._commands: list[do.Command] = []
         self._paused_at = now
         self._probe_at: float | None = None
@@ -95,6 +95,7 @@ class Scheduler:
         self._commands = []
         if not self.book.is_settled():
             for host in self.hosts.values():
+                host.state = HostState.CONNECTING
                 self._do(do.ConnectHost(host.name))
         self._advance()
         return self._commands
@@ -524,6 +525,11 @@ class Scheduler:
         for host in self.hosts.values():
             if host.is_connected or host.state is HostState.CONNECTING:
                 self._do(do.CloseHost(host.name))
+            if host.state is HostState.CONNECTING:
+                seconds = self._now - self._began
+                self._set_state(
+                    host, HostState.LOST, f"no answer in the {seconds:.1f} s that the run took"
+                )
         self._do(do.EndJob(end, reason))
 
     def settled(self) -> int:

@@ -30,6 +30,8 @@ SETTLED = frozenset({PageState.DONE, PageState.SUSPECT, PageState.FAILED})
 class HostState(enum.Enum):
     """What a host is to this job."""
 
+    UNKNOWN = "unknown"
+    """Never asked: everything was there already."""
     CONNECTING = "connecting"
     """Being reached; no verdict yet."""
     IDLE = "idle"

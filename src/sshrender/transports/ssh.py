@@ -239,6 +239,10 @@ def _gateway(settings: SshSettings, timeout: float) -> Any:
     return settings.proxy_command
 
 
+STATUS_WITHIN = 0.5
+"""Seconds that an exit status is waited for behind the end of a channel."""
+
+
 class SshLink:
     """One channel with a runner at its other end."""
 
@@ -277,7 +281,7 @@ class SshLink:
                     raise LinkClosed("the host does not read what it is sent") from None
                 continue
             except (OSError, EOFError, paramiko.SSHException) as error:
-                raise LinkClosed(f"the connection broke: {error}") from None
+                raise self._closed(str(error)) from None
             if sent == 0:
                 raise self._closed()
             view = view[sent:]
@@ -289,8 +293,12 @@ class SshLink:
         except Exception:  # noqa: BLE001 - closing a broken connection may raise anything, and matters to nobody
             return
 
-    def _closed(self) -> LinkClosed:
-        status = self._channel.recv_exit_status() if self._channel.exit_status_ready() else None
-        if status is None or status < 0:
-            return LinkClosed("the connection was closed")
+    def _closed(self, why: str = "") -> LinkClosed:
+        """The end of the channel, with the command's exit status, which may come a moment later."""
+        end = time.monotonic() + STATUS_WITHIN
+        while not self._channel.exit_status_ready() and time.monotonic() < end:
+            time.sleep(0.01)
+        status = self._channel.recv_exit_status() if self._channel.exit_status_ready() else -1
+        if status < 0:
+            return LinkClosed("the connection broke" + (f": {why}" if why else ""))
         return LinkClosed(f"the runner ended with exit code {status}", status)

@@ -26,6 +26,7 @@ _LOOKS = {
     "idle": ("●", "green"),
     "busy": ("◐", "yellow"),
     "connecting": ("…", "cyan"),
+    "unknown": ("·", "white"),
     "quarantined": ("▲", "magenta"),
     "lost": ("○", "red"),
     "refused": ("✕", "red"),

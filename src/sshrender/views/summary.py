@@ -26,7 +26,7 @@ def lines(summary: Mapping[str, Any]) -> Iterator[str]:
     for note in summary["notes"]:
         yield f"  the document: {clean(note)}"
     for host in summary["hosts"]:
-        if host["state"] != "idle" or host["failures"]:
+        if host["state"] not in ("idle", "unknown") or host["failures"]:
             yield _host(host)
 
 

@@ -1,0 +1,202 @@
+"""What every transport promises (transports/protocol.py), held against each of them for real."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.lab.farm import Farm
+from tests.lab.plugin import FarmFactory
+
+WAYS = ["local", "ssh"]
+
+PROBE = r"""
+import json, secrets, sys, time
+from sshrender.transports.framing import Reader, encode
+from sshrender.transports.messages import Hello
+from sshrender.transports.protocol import ConnectFailed, LinkClosed, RunnerSpec
+
+way, story, options = sys.argv[1], sys.argv[2], json.loads(sys.argv[3])
+if way == "local":
+    from sshrender.transports.local import LocalTransport
+    transport = LocalTransport()
+else:
+    from sshrender.transports.ssh import SshTransport
+    from sshrender.transports.sshconfig import Overrides
+    transport = SshTransport("node1", Overrides(config_file=options["ssh_config"]))
+spec = RunnerSpec(options.get("python", "python3"), "conformance", secrets.token_hex(4), 3.0)
+reader = Reader(spec.marker)
+
+def hear(link, seconds):
+    end, heard = time.monotonic() + seconds, []
+    while time.monotonic() < end:
+        heard += reader.feed(link.read(0.2))
+        if any(isinstance(message, Hello) for message in heard):
+            return heard
+    return heard
+
+def tell(**fields):
+    print(json.dumps(fields))
+    sys.exit(0)
+
+try:
+    link = transport.connect(spec, 10.0)
+except ConnectFailed as failed:
+    tell(failed=failed.refusal.value, reason=failed.reason)
+link.write(encode("hello"), 5.0)
+if story == "greet":
+    try:
+        heard = hear(link, 10)
+    except LinkClosed as closed:
+        tell(failed="python" if closed.has_no_program else "unreachable", reason=closed.reason)
+    hello = [m for m in heard if isinstance(m, Hello)][0]
+    link.close(); link.close()
+    tell(cores=hello.cores, ghostscript=hello.ghostscript, boot_id=hello.boot_id)
+if story == "flood":
+    link.write(b"".join(encode("ping", padding="x" * 900) for _ in range(4000)), 20.0)
+    tell(heard=bool(hear(link, 10)))
+if story == "hang-up":
+    hear(link, 10)
+    link.close()
+    try:
+        for _ in range(50):
+            link.read(0.1)
+    except LinkClosed as closed:
+        tell(closed=closed.reason)
+    tell(closed=None)
+if story == "silence":
+    hear(link, 10)
+    try:
+        for _ in range(100):
+            reader.feed(link.read(0.2))
+    except LinkClosed as closed:
+        tell(closed=closed.reason)
+    tell(closed=None)
+if story == "stay":
+    hear(link, 10)
+    print("ready", flush=True)
+    while True:
+        link.write(encode("ping"), 5.0)
+        time.sleep(0.5)
+"""
+
+
+@pytest.fixture
+def desk(farm_factory: FarmFactory) -> Iterator[Farm]:
+    yield farm_factory(1)
+
+
+def _probe(desk: Farm, way: str, story: str, **options: Any) -> dict[str, Any]:
+    options = {"ssh_config": str(desk.ssh_config), **options}
+    answer = desk.run([sys.executable, "-c", PROBE, way, story, json.dumps(options)], timeout=60)
+    assert answer.returncode == 0, answer.stderr
+    found: dict[str, Any] = json.loads(answer.stdout)
+    return found
+
+
+def _runners(desk: Farm) -> int:
+    """Runners alive anywhere: every process of the hosts is one of the world's."""
+    listed = desk.run(["ps", "-eo", "args"]).stdout.splitlines()
+    return sum("-ISuc" in line and "sshrender-runner conformance" in line for line in listed)
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_runner_greets_with_what_the_host_is(desk: Farm, way: str) -> None:
+    hello = _probe(desk, way, "greet")
+    assert hello["ghostscript"].startswith("10.")
+    assert hello["cores"] >= 1
+    assert len(hello["boot_id"]) == 36
+    assert _runners(desk) == 0
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_flood_of_requests_arrives_whole(desk: Farm, way: str) -> None:
+    assert _probe(desk, way, "flood") == {"heard": True}
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_closed_link_says_so_and_leaves_nothing(desk: Farm, way: str) -> None:
+    assert _probe(desk, way, "hang-up")["closed"]
+    assert _runners(desk) == 0
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_runner_that_hears_nothing_ends_itself(desk: Farm, way: str) -> None:
+    assert _probe(desk, way, "silence")["closed"]
+    assert _runners(desk) == 0
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_no_python_is_a_verdict(desk: Farm, way: str) -> None:
+    found = _probe(desk, way, "greet", python="/no/such/python")
+    assert found.get("failed") == "python"
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_coordinator_killed_leaves_nothing(desk: Farm, way: str) -> None:
+    options = json.dumps({"ssh_config": str(desk.ssh_config)})
+    process = desk.popen([sys.executable, "-c", PROBE, way, "stay", options], stdout=subprocess.PIPE)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "ready\n"
+    assert _runners(desk) == 1
+    os.kill(process.pid, 9)
+    process.wait()
+    for _ in range(50):
+        if _runners(desk) == 0:
+            break
+        desk.run(["sleep", "0.1"])
+    assert _runners(desk) == 0
+
+
+def test_an_unknown_host_key_is_refused_and_accept_new_takes_it_down(desk: Farm, tmp_path: Path) -> None:
+    known = tmp_path / "known"
+    config = tmp_path / "config"
+    config.write_text(desk.ssh_config.read_text().replace(str(desk.known_hosts), str(known)))
+    found = _probe(desk, "ssh", "greet", ssh_config=str(config))
+    assert found["failed"] == "host key"
+    assert "is not known" in found["reason"]
+    text = config.read_text().replace("StrictHostKeyChecking yes", "StrictHostKeyChecking accept-new")
+    config.write_text(text)
+    assert _probe(desk, "ssh", "greet", ssh_config=str(config))["cores"]
+    assert desk["node1"].address in known.read_text()
+    desk["node1"].new_host_key()
+    found = _probe(desk, "ssh", "greet", ssh_config=str(config))
+    assert found["failed"] == "host key"
+    assert "changed" in found["reason"]
+
+
+def test_a_key_that_the_host_does_not_know_is_an_authentication_verdict(
+    desk: Farm, tmp_path: Path
+) -> None:
+    subprocess.run(["ssh-keygen", "-qt", "ed25519", "-N", "", "-f", str(tmp_path / "k")], check=True)
+    config = tmp_path / "config"
+    config.write_text(desk.ssh_config.read_text().replace(str(desk.identity), str(tmp_path / "k")))
+    found = _probe(desk, "ssh", "greet", ssh_config=str(config))
+    assert found["failed"] == "authentication"
+
+
+@pytest.mark.parametrize("fault", ["crash", "cut"])
+def test_a_host_that_is_not_there_is_unreachable(desk: Farm, fault: str) -> None:
+    getattr(desk["node1"], fault)()
+    assert _probe(desk, "ssh", "greet")["failed"] == "unreachable"
+
+
+def test_a_noisy_profile_and_one_session_are_no_obstacle(desk: Farm) -> None:
+    desk["node1"].install("/home/artist/.bashrc", "echo welcome to this fine machine; echo beware >&2\n")
+    desk["node1"].sshd_config(MaxSessions="1", MaxStartups="2", PrintMotd="yes")
+    assert _probe(desk, "ssh", "greet")["cores"]
+
+
+def test_a_jump_host_is_gone_through(farm_factory: FarmFactory, tmp_path: Path) -> None:
+    farm = farm_factory(2)
+    farm["node2"].sshd_config(PermitOpen=f"{farm['node1'].address}:22", MaxSessions="1")
+    config = tmp_path / "config"
+    config.write_text("Host node1\n  ProxyJump node2\n" + farm.ssh_config.read_text())
+    assert _probe(farm, "ssh", "greet", ssh_config=str(config))["cores"]

@@ -1,0 +1,341 @@
+"""``render`` over real sshd: what it must show when hosts, cables and the coordinator misbehave."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests import pdfs
+from tests.lab.farm import Farm
+from tests.lab.plugin import FarmFactory
+
+PROGRAM = [sys.executable, "-m", "sshrender", "render"]
+FULL = (600.0, 800.0)
+
+
+@pytest.fixture
+def big(tmp_path: Path) -> Path:
+    """Eighty pages that take some seconds on two slots."""
+    return pdfs.write(tmp_path / "big.pdf", pdfs.numbered(80, *FULL))
+
+
+def _render(
+    farm: Farm, document: Path, *words: str, **inventory: Any
+) -> tuple[int, dict[str, Any], str]:
+    hosts = farm.write_inventory(**inventory)
+    output = farm.root / "out"
+    command = [*PROGRAM, str(document), "--hosts", str(hosts), "-o", str(output), "--json", *words]
+    answer = farm.run(command, timeout=120)
+    assert "Traceback" not in answer.stderr
+    return answer.returncode, json.loads(answer.stdout or "{}"), answer.stderr
+
+
+def _start(farm: Farm, document: Path, *words: str, **inventory: Any) -> subprocess.Popen[str]:
+    hosts = farm.write_inventory(**inventory)
+    command = [
+        *PROGRAM,
+        str(document),
+        "--hosts",
+        str(hosts),
+        "-o",
+        str(farm.root / "out"),
+        "--json",
+        *words,
+    ]
+    process: subprocess.Popen[str] = farm.popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    return process
+
+
+def _await_pages(farm: Farm, count: int) -> None:
+    end = time.monotonic() + 60
+    while len(list((farm.root / "out").glob("page-*"))) < count:
+        assert time.monotonic() < end, f"no {count} pages"
+        time.sleep(0.02)
+
+
+def _finish(process: subprocess.Popen[str]) -> tuple[int, dict[str, Any], str]:
+    stdout, stderr = process.communicate(timeout=120)
+    return process.returncode, json.loads(stdout or "{}"), stderr
+
+
+def _delivered(farm: Farm) -> list[str]:
+    return sorted(path.name for path in (farm.root / "out").iterdir())
+
+
+def _renderers(farm: Farm) -> dict[str, list[int]]:
+    return {
+        host.name: host.processes("gs") for host in farm.hosts if host.is_on() and host.processes("gs")
+    }
+
+
+def _no_renderers_within(farm: Farm, seconds: float) -> None:
+    end = time.monotonic() + seconds
+    while _renderers(farm):
+        assert time.monotonic() < end, _renderers(farm)
+        time.sleep(0.1)
+
+
+def _journal(summary: dict[str, Any], farm: Farm) -> list[dict[str, Any]]:
+    path = farm.san / summary["job"] / "journal.jsonl"
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def _each_page_once(summary: dict[str, Any], farm: Farm) -> None:
+    pages = [e["page"] for e in _journal(summary, farm) if e["type"] == "page_delivered"]
+    assert sorted(pages) == sorted(set(pages))
+
+
+def _names(count: int) -> list[str]:
+    return [f"page-{number:04d}.png" for number in range(1, count + 1)]
+
+
+def test_two_hosts_share_the_pages_and_draw_what_ghostscript_draws(farm: Farm, big: Path) -> None:
+    code, summary, stderr = _render(farm, big)
+    assert code == 0, stderr
+    assert summary["pages"]["done"] == 80
+    assert all(host["pages"] > 10 for host in summary["hosts"])
+    plain = farm.root / "plain"
+    plain.mkdir()
+    subprocess.run(
+        ["gs", "-q", "-dSAFER", "-dBATCH", "-dNOPAUSE", "-sDEVICE=png16m", "-r150"]
+        + [f"-sOutputFile={plain}/page-%04d.png", str(big)],
+        check=True,
+    )
+    for name in _names(80):
+        assert (farm.root / "out" / name).read_bytes() == (plain / name).read_bytes(), name
+    assert list((farm.san / summary["job"] / "work").iterdir()) == []
+    _no_renderers_within(farm, 3)
+
+
+def test_of_four_hosts_the_good_one_does_it_and_the_others_are_explained(
+    farm_factory: FarmFactory, tmp_path: Path
+) -> None:
+    farm = farm_factory(4)
+    document = pdfs.write(tmp_path / "ten.pdf", pdfs.numbered(10))
+    farm["node1"].load(7.5)
+    farm["node2"].cut()
+    farm["node3"].new_host_key()
+    code, summary, stderr = _render(farm, document)
+    assert code == 0, stderr
+    hosts = {host["name"]: host for host in summary["hosts"]}
+    assert hosts["node4"]["pages"] == 10
+    assert hosts["node1"]["state"] == "busy"
+    assert "load" in hosts["node1"]["reason"]
+    assert hosts["node3"]["state"] == "refused"
+    assert "host key has changed" in hosts["node3"]["reason"]
+    assert hosts["node2"]["state"] == "lost"
+    assert "no answer" in hosts["node2"]["reason"]
+    assert "node2 lost" in stderr
+    assert "node3 refused" in stderr
+    assert "node1 busy" in stderr
+
+
+def test_an_unreachable_host_is_lost_in_words(farm_factory: FarmFactory, big: Path) -> None:
+    farm = farm_factory(2)
+    farm["node2"].crash()
+    code, summary, _ = _render(farm, big)
+    assert code == 0
+    (lost,) = [host for host in summary["hosts"] if host["name"] == "node2"]
+    assert lost["state"] == "lost"
+    assert "node2" in lost["name"]
+    assert lost["reason"]
+
+
+def test_a_killed_host_loses_nothing(farm: Farm, big: Path) -> None:
+    process = _start(farm, big)
+    _await_pages(farm, 10)
+    farm["node1"].crash()
+    code, summary, stderr = _finish(process)
+    assert code == 0, stderr
+    assert _delivered(farm) == _names(80)
+    _each_page_once(summary, farm)
+
+
+def test_a_cut_cable_loses_nothing_and_leaves_nothing_running(farm: Farm, big: Path) -> None:
+    process = _start(farm, big)
+    _await_pages(farm, 10)
+    farm["node1"].cut()
+    time.sleep(10)
+    assert farm["node1"].processes("gs") == []
+    code, summary, stderr = _finish(process)
+    assert code == 0, stderr
+    assert _delivered(farm) == _names(80)
+    _each_page_once(summary, farm)
+    states = [e for e in _journal(summary, farm) if e["type"] == "host_state" and e["host"] == "node1"]
+    assert states[-1]["state"] == "lost"
+
+
+def test_a_cable_put_back_brings_the_host_back(farm: Farm, tmp_path: Path) -> None:
+    document = pdfs.write(tmp_path / "long.pdf", pdfs.numbered(500, *FULL))
+    process = _start(farm, document)
+    _await_pages(farm, 10)
+    farm["node1"].cut()
+    time.sleep(9)
+    farm["node1"].heal()
+    code, summary, stderr = _finish(process)
+    assert code == 0, stderr
+    greeted = [
+        e for e in _journal(summary, farm) if e["type"] == "host_greeted" and e["host"] == "node1"
+    ]
+    assert len(greeted) == 2
+    _each_page_once(summary, farm)
+
+
+def test_a_killed_coordinator_loses_nothing(farm: Farm, big: Path) -> None:
+    process = _start(farm, big)
+    _await_pages(farm, 20)
+    process.kill()
+    process.wait()
+    _no_renderers_within(farm, 10)
+    before = set(_delivered(farm))
+    assert before <= set(_names(80))
+    code, summary, stderr = _render(farm, big)
+    assert code == 0, stderr
+    assert _delivered(farm) == _names(80)
+    assert sum(host["pages"] for host in summary["hosts"]) <= 80 - len(before)
+    _each_page_once(summary, farm)
+
+
+def test_a_page_that_hangs_fails_on_three_hosts_and_the_rest_is_delivered(
+    farm_factory: FarmFactory, tmp_path: Path
+) -> None:
+    farm = farm_factory(3)
+    pages = pdfs.numbered(12)
+    pages[4] = pdfs.endless_page()
+    document = pdfs.write(tmp_path / "hang.pdf", pages)
+    code, summary, stderr = _render(farm, document, "--page-timeout", "2s")
+    assert code == 3
+    (failed,) = summary["failed_pages"]
+    assert (failed["page"], failed["kind"]) == (5, "timeout")
+    assert sorted(failed["hosts"]) == ["node1", "node2", "node3"]
+    assert "page 5 failed (timeout)" in stderr
+    assert len(_delivered(farm)) == 11
+    _no_renderers_within(farm, 3)
+
+
+def test_a_host_without_the_san_is_refused_with_the_reason(farm: Farm, big: Path) -> None:
+    farm["node1"].san("gone")
+    code, summary, _ = _render(farm, big, "--pages", "1-5")
+    assert code == 0
+    (refused,) = [host for host in summary["hosts"] if host["name"] == "node1"]
+    assert refused["state"] == "refused"
+    assert "does not see the SAN" in refused["reason"]
+
+
+def test_no_host_that_sees_the_san(farm: Farm, big: Path) -> None:
+    for host in farm.hosts:
+        host.san("gone")
+    code, _, stderr = _render(farm, big)
+    assert code == 6
+    assert "does not see the SAN" in stderr
+
+
+def test_a_read_only_san_on_one_host(farm: Farm, big: Path) -> None:
+    farm["node1"].san("ro")
+    code, summary, _ = _render(farm, big, "--pages", "1-5")
+    assert code == 0
+    (refused,) = [host for host in summary["hosts"] if host["name"] == "node1"]
+    assert "cannot write to the SAN" in refused["reason"]
+
+
+@pytest.mark.parametrize(
+    ("fault", "code", "words"),
+    [
+        (lambda host: host.remove("/usr/bin/gs"), 7, "Ghostscript is not installed"),
+        (lambda host: host.remove("/usr/bin/python3"), 7, "127"),
+        (lambda host: host.new_host_key(), 8, "host key has changed"),
+        (lambda host: host.install("/usr/local/bin/gs", "#!/bin/sh\necho 9.27\n"), 7, "9.27 is too old"),
+        (lambda host: host.load(9.0), 4, "load"),
+        (lambda host: host.crash(), 4, "refused"),
+    ],
+)
+def test_what_is_wrong_with_every_host_is_the_exit_code(
+    farm: Farm,
+    big: Path,
+    fault,  # type: ignore[no-untyped-def]
+    code: int,
+    words: str,
+) -> None:
+    for host in farm.hosts:
+        fault(host)
+    found, summary, stderr = _render(farm, big, "--wait", "3s")
+    assert found == code, stderr
+    assert words in stderr
+    assert summary["pages"]["missing"] == 80
+
+
+def test_a_busy_host_is_left_alone_and_used_when_its_owner_leaves(farm: Farm, tmp_path: Path) -> None:
+    document = pdfs.write(tmp_path / "long.pdf", pdfs.numbered(600, *FULL))
+    process = _start(farm, document)
+    _await_pages(farm, 10)
+    farm["node1"].load(8.0)
+    time.sleep(9)
+    (job,) = farm.san.glob("long-*")
+    sent = [json.loads(line) for line in (job / "journal.jsonl").read_text().splitlines()]
+    last = max(n for n, e in enumerate(sent) if e["type"] == "page_sent" and e["host"] == "node1")
+    later = [e for e in sent[last:] if e["type"] == "page_delivered" and e["host"] == "node2"]
+    assert len(later) > 10, "node1 still gets pages although its owner is back"
+    farm["node1"].load(0.0)
+    code, summary, stderr = _finish(process)
+    assert code == 0, stderr
+    states = [
+        e["state"] for e in _journal(summary, farm) if e["type"] == "host_state" and e["host"] == "node1"
+    ]
+    assert states == ["idle", "busy", "idle"]
+    assert not summary["failed_pages"]
+    _each_page_once(summary, farm)
+
+
+def test_hosts_may_log_in_as_another_user_than_the_coordinator(farm: Farm, big: Path) -> None:
+    code, summary, stderr = _render(farm, big, "--pages", "1-3")
+    assert code == 0, stderr
+    owners = {path.stat().st_uid for path in (farm.san / summary["job"] / "pages").iterdir()}
+    assert owners == {5000}
+
+
+def test_a_password_never_reaches_the_san_or_a_command_line(farm: Farm, tmp_path: Path) -> None:
+    plain = pdfs.write(tmp_path / "plain.pdf", pdfs.numbered(40, *FULL))
+    locked = pdfs.protect(plain, tmp_path / "locked.pdf", "s3cretword")
+    (tmp_path / "password").write_text("s3cretword\n")
+    process = _start(farm, locked, "--password-file", str(tmp_path / "password"))
+    _await_pages(farm, 5)
+    listed = farm.run(["ps", "-eo", "args"]).stdout
+    code, summary, stderr = _finish(process)
+    assert code == 0, stderr
+    assert "s3cretword" not in listed + stderr
+    for path in (farm.san / summary["job"]).rglob("*"):
+        assert not path.is_file() or b"s3cretword" not in path.read_bytes()
+
+
+def test_a_full_san_pauses_the_job_and_loses_nothing(farm: Farm, big: Path) -> None:
+    """A SAN of three megabytes, filled by the first pages, then grown."""
+    san = farm.root / "small"
+    san.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=3m,mode=777", "small", str(san)]
+    assert farm.run(mount).returncode == 0
+    command = [
+        *PROGRAM,
+        str(big),
+        "--san",
+        str(san),
+        "-o",
+        str(san / "out"),
+        "--json",
+        "--device",
+        "ppmraw",
+    ]
+    process = farm.popen([*command, "-r", "72"], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    time.sleep(6)
+    assert process.poll() is None
+    assert farm.run(["mount", "-o", "remount,size=400m", str(san)]).returncode == 0
+    code, summary, stderr = _finish(process)
+    assert code == 0, stderr
+    assert "storage failed" in stderr
+    assert "storage is back" in stderr
+    assert summary["pages"] == {"total": 80, "done": 80, "suspect": 0, "failed": 0, "missing": 0}
