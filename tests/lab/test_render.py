@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import pytest
 
 from tests import pdfs
 from tests.lab.farm import Farm
+from tests.lab.host import Host
 from tests.lab.plugin import FarmFactory
 
 PROGRAM = [sys.executable, "-m", "sshrender", "render"]
@@ -258,7 +260,7 @@ def test_a_read_only_san_on_one_host(farm: Farm, big: Path) -> None:
 def test_what_is_wrong_with_every_host_is_the_exit_code(
     farm: Farm,
     big: Path,
-    fault,  # type: ignore[no-untyped-def]
+    fault: Callable[[Host], object],
     code: int,
     words: str,
 ) -> None:

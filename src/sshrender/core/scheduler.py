@@ -347,7 +347,8 @@ class Scheduler:
             self._paused_at = self._now
         self.paused = event.reason
         self._doubted.clear()
-        self._probe_at = self._now + self.policy.storage_probe
+        if self._probe_at is None:  # who reports the same again must not put the next look off
+            self._probe_at = self._now + self.policy.storage_probe
 
     def _on_storage_recovered(self, event: ev.StorageRecovered) -> None:
         self.paused, self._probe_at = "", None

@@ -189,14 +189,18 @@ def _clear_guards(path: Path) -> None:
 
 
 def _write_own(path: Path, claim: Claim) -> Path:
+    """A file of our own with the claim in it: nobody else knows our token. Leaves none on failure."""
     own = path.with_name(f".{path.name}-{claim.token}")
-    descriptor = os.open(
-        own, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, file_mode(path.parent)
-    )
-    with os.fdopen(descriptor, "w", encoding="ascii") as file:
-        file.write(json.dumps(asdict(claim)) + "\n")
-        file.flush()
-        os.fsync(file.fileno())
+    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW
+    descriptor = os.open(own, flags, file_mode(path.parent))
+    try:
+        with os.fdopen(descriptor, "w", encoding="ascii") as file:
+            file.write(json.dumps(asdict(claim)) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError:
+        own.unlink(missing_ok=True)
+        raise
     return own
 
 
