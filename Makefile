@@ -1,0 +1,60 @@
+# make try        installs what is needed and renders a real PDF on this machine
+# make test       installs what is needed and passes the tests
+# make benchmark  compares with plain Ghostscript and GNU parallel (root, about five minutes)
+
+SHELL := /bin/sh
+PYTHON ?= python3
+SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
+BIN := .venv/bin
+PDF ?= /usr/share/debian-reference/debian-reference.en.pdf
+
+TRY_PACKAGES := python3 python3-venv ghostscript debian-reference-en
+TEST_PACKAGES := $(TRY_PACKAGES) openssh-client openssh-server iproute2 iptables util-linux procps \
+	poppler-utils fish tcsh
+
+.PHONY: try test check lab benchmark lock clean packages-try packages-test
+
+try: packages-try .venv/run
+	$(BIN)/sshrender render $(PDF)
+
+test: packages-test .venv/dev check
+	$(BIN)/pytest -n auto
+
+check: .venv/dev
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+benchmark: packages-test .venv/dev
+	dpkg -s parallel >/dev/null 2>&1 || $(SUDO) apt-get install -y --no-install-recommends parallel
+	$(BIN)/python -m benchmarks.compare $(ARGS)
+
+# Debian's packages, installed only when one of them is missing.
+packages-try: PACKAGES = $(TRY_PACKAGES)
+packages-test: PACKAGES = $(TEST_PACKAGES)
+packages-try packages-test:
+	@dpkg -s $(PACKAGES) >/dev/null 2>&1 || { $(SUDO) apt-get update && \
+	  $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends $(PACKAGES); }
+
+.venv/run: pyproject.toml requirements.lock
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint requirements.lock --editable .
+	touch $@
+
+.venv/dev: pyproject.toml requirements.lock
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --disable-pip-version-check --requirement requirements.lock
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --editable .
+	touch $@ .venv/run
+
+# The newest versions that the ranges of pyproject.toml allow, pinned.
+lock:
+	rm -rf .venv-lock && $(PYTHON) -m venv .venv-lock
+	.venv-lock/bin/pip install --quiet --upgrade "pip>=25.1"
+	.venv-lock/bin/pip install --quiet --group dev --editable .
+	.venv-lock/bin/pip freeze --exclude-editable > requirements.lock
+	rm -rf .venv-lock
+
+clean:
+	rm -rf .venv .venv-lock .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist
