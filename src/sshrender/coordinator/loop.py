@@ -89,6 +89,7 @@ class Coordinator:
         self._outcome: Outcome | None = None
         self._signal: int | None = None
         self._began = clock()
+        self._shown_at = -TICK
         self._handlers: dict[type, Callable[[Any], list[ev.Event]]] = {
             Heard: self._on_heard,
             LinkFailed: self._on_link_failed,
@@ -139,8 +140,15 @@ class Coordinator:
         while self._outcome is None:
             events = self._next_events()
             self._carry_out(self._scheduler.handle(*events, now=self._clock()))
-            self._view.snapshot(snapshot.take(self._scheduler), self._clock())
+            self._show()
         return self._outcome
+
+    def _show(self) -> None:
+        """Pictures are costly on a large farm, so views get a few a second, however much happens."""
+        now = self._clock()
+        if now - self._shown_at >= TICK or self._outcome is not None:
+            self._shown_at = now
+            self._view.snapshot(snapshot.take(self._scheduler), now)
 
     def status_line(self) -> str:
         """How the run stands, in one line."""

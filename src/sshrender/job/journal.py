@@ -21,7 +21,7 @@ SCHEMA = 1
 def timestamp(seconds: float) -> str:
     """Wall-clock seconds as ``2026-01-31T12:00:00.123Z``."""
     moment = datetime.fromtimestamp(seconds, UTC)
-    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return moment.isoformat(timespec="milliseconds")[:-6] + "Z"
 
 
 class JournalWriter:

@@ -23,6 +23,7 @@ from sshrender.runner.queue import Task, TaskQueue
 from sshrender.runner.session import Session, SessionEnded
 
 BEAT = 1.0
+FLUSHES = 4
 MEGABYTE = 1024 * 1024
 
 
@@ -102,8 +103,11 @@ class Runner:
         self._beat()
 
     def _beat(self) -> None:
+        """Every beat says how the host is; in between, what could wait a little is sent."""
         while True:
-            time.sleep(BEAT)
+            for _ in range(FLUSHES):
+                time.sleep(BEAT / FLUSHES)
+                self._wire.flush()
             load_now: Dict[str, Any] = dict(self._meter.sample())
             self._wire.post("beat", free_memory=facts.memory("MemAvailable"), **load_now)
 

@@ -1,7 +1,7 @@
 """One slot of a host: a thread that draws page after page with a warm Ghostscript.
 
 Attributing what Ghostscript says. Some complaints are printed only when the document is closed and
-name no page. So the document is closed and opened again after a *window* of pages (1, 2, 4, … pages
+name no page. So the document is closed and opened again after a *window* of pages (1, 4, 16, 64 pages
 while all is well), which costs a few milliseconds. When a window's summary has complaints that the
 document does not earn by being opened alone, and the window held one page, they are that page's;
 when it held more, its pages are drawn again, one by one, to find whose they are, and the next
@@ -25,7 +25,8 @@ from sshrender.runner.queue import Task, TaskQueue
 from sshrender.runner.session import Session, SessionEnded
 
 IDLE_PAUSE = 0.2
-LARGEST_WINDOW = 32
+LARGEST_WINDOW = 64
+GROWTH = 4
 PATIENCE_CLEAN, PATIENCE_DIRTY = 10.0, 2.0
 """A window stays open until drawing has taken this many times what opening the document takes."""
 
@@ -205,7 +206,7 @@ class Slot(threading.Thread):
         except SessionEnded:
             self._drop_session()
             return
-        self._window_size = 1 if self._is_dirty else min(2 * self._window_size, LARGEST_WINDOW)
+        self._window_size = 1 if self._is_dirty else min(GROWTH * self._window_size, LARGEST_WINDOW)
         if self._is_worn(session):
             self._drop_session()
 

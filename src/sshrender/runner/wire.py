@@ -16,7 +16,7 @@ from __future__ import annotations
 import json
 import os
 import threading
-from typing import Any, Dict, List, Optional
+from typing import Any, Dict, List
 
 TIMEOUT, MEMORY, CRASHED, NO_OUTPUT = "timeout", "memory", "crashed", "no_output"
 STORAGE, KILLED, HOST = "storage", "killed", "host"
@@ -26,38 +26,31 @@ STORAGE, KILLED, HOST = "storage", "killed", "host"
 class Wire:
     """Writes whole lines to one file descriptor, from any thread.
 
-    ``post`` may be told that a message can wait: it then travels with the next one, or after
-    LINGER seconds at the latest, because every line costs the coordinator a wake-up.
+    A message that can wait travels with the next one, or when ``flush`` is called, because every
+    write costs the coordinator a wake-up.
     """
-
-    LINGER = 0.1
 
     def __init__(self, descriptor: int, marker: str) -> None:
         self._descriptor = descriptor
         self._marker = marker
         self._lock = threading.Lock()
         self._waiting: List[bytes] = []
-        self._timer: Optional[threading.Timer] = None
 
     def post(self, type_: str, can_wait: bool = False, **fields: Any) -> None:
-        """Send one message; with ``can_wait`` it may be held back for LINGER seconds."""
+        """Send one message; with ``can_wait`` it is held back for the next."""
         fields["type"] = type_
         line = ("@%s %s\n" % (self._marker, json.dumps(fields))).encode("utf-8", "surrogateescape")
         with self._lock:
             self._waiting.append(line)
             if not can_wait:
-                self._flush()
-            elif self._timer is None:
-                self._timer = threading.Timer(self.LINGER, self._linger_is_over)
-                self._timer.daemon = True
-                self._timer.start()
+                self._write()
 
-    def _linger_is_over(self) -> None:
+    def flush(self) -> None:
+        """Send what was held back."""
         with self._lock:
-            self._timer = None
-            self._flush()
+            self._write()
 
-    def _flush(self) -> None:
+    def _write(self) -> None:
         data, self._waiting = b"".join(self._waiting), []
         while data:
             data = data[os.write(self._descriptor, data) :]
