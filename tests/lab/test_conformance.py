@@ -50,7 +50,7 @@ try:
     link = transport.connect(spec, 10.0)
 except ConnectFailed as failed:
     tell(failed=failed.refusal.value, reason=failed.reason)
-link.write(encode("hello"), 5.0)
+link.write(encode("hello") + encode("prepare", folder="/nowhere", nonce_file="n", nonce="n"), 5.0)
 if story == "greet":
     try:
         heard = hear(link, 10)

@@ -70,7 +70,7 @@ class Farm:
         self.held[host].append(attempt)
         self.pages[attempt] = page
         slots = plan.slots or 1
-        assert len(self.held[host]) <= slots * (1 + self.scheduler.policy.queue_depth)
+        assert len(self.held[host]) <= slots * (1 + self.scheduler.policy.queue_longest)
 
     def step(self) -> None:
         """Something happens somewhere."""

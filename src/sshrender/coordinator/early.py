@@ -1,6 +1,6 @@
 """Connections begun before the job is open: hosts can use the time that reading a document takes.
 
-Nothing is asked of a host yet; its runner starts and waits for the greeting.
+A host is only asked to look at itself; it answers when it is told what it is wanted for.
 """
 
 from __future__ import annotations
@@ -48,4 +48,6 @@ class Links:
 
     def _make(self, setup: HostSetup) -> HostLink:
         delay = STAGGER * self._order[setup.plan.name]
-        return HostLink(setup, self._label, self._inbox.put, delay)
+        link = HostLink(setup, self._label, self._inbox.put, delay)
+        link.send("hello", ghostscript=setup.ghostscript)
+        return link

@@ -54,9 +54,10 @@ class Inspection:
         link = transport.connect(spec, setup.connect_timeout if setup else 10.0)
         try:
             program = setup.ghostscript if setup else "gs"
-            requests = encode("hello", folder=folder, nonce_file="-", nonce="-", ghostscript=program)
+            requests = encode("hello", ghostscript=program)
             requests += encode(
                 "inspect",
+                folder=folder,
                 device="nullpage",
                 dpi="72",
                 file=file,

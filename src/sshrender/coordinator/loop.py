@@ -136,6 +136,7 @@ class Coordinator:
         self._write_nonce()
         self._journal("run_started", epoch=self._lease.epoch, pages=len(self._plan.pages))
         self._start_splitting()
+        self._plan.boxes.read_ahead()
         self._carry_out(self._scheduler.start(self._clock()))
         while self._outcome is None:
             events = self._next_events()
@@ -301,25 +302,21 @@ class Coordinator:
     # What is to be done
 
     def _connect(self, command: do.ConnectHost) -> None:
-        """Greet, and prepare in the same breath: an idle host warms up while it answers."""
+        """Tell the host what it is wanted for: an idle one warms up while it answers."""
         self._close_host(do.CloseHost(command.host))
         setup = self._setups[command.host]
         link = self._sources.take(setup)
         self._links[command.host] = link
-        link.send(
-            "hello",
-            folder=f"{setup.san.rstrip('/')}/{self._plan.folder.name}",
-            nonce_file=self._nonce_path().name,
-            nonce=self._nonce,
-            ghostscript=setup.ghostscript,
-            idle_below=None if setup.plan.ignores_load else setup.plan.idle_below,
-        )
         link.send("prepare", **self._preparation(setup))
 
     def _preparation(self, setup: HostSetup) -> dict[str, Any]:
         """What a host's slots draw with. ``slots`` None: as many as it has cores."""
         limits, settings = self._plan.limits, self._plan.spec.settings
         return {
+            "folder": f"{setup.san.rstrip('/')}/{self._plan.folder.name}",
+            "nonce_file": self._nonce_path().name,
+            "nonce": self._nonce,
+            "idle_below": None if setup.plan.ignores_load else setup.plan.idle_below,
             "slots": setup.plan.slots,
             "device": settings.device,
             "dpi": f"{settings.dpi:g}",

@@ -20,8 +20,10 @@ class Policy:
     page_timeout: float = 600.0
     overdue_grace: float = 30.0
     """What a host gets on top of the page timeout before it is called off from here."""
-    queue_depth: int = 1
-    """Pages queued on a host for each slot, to hide the round trip."""
+    queue_seconds: float = 0.3
+    """Work queued on a host for each slot: hides the round trip, and lets hosts report in batches."""
+    queue_longest: int = 8
+    """Pages queued for each slot at most; at least, and until a host's pace is known, one."""
     silence: float = 8.0
     """A host that has not been heard for so long is lost."""
     quarantine_after: int = 3

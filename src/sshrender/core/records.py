@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from dataclasses import dataclass, field
 
-from sshrender.core.policy import HostPlan
+from sshrender.core.policy import HostPlan, Policy
 from sshrender.core.states import FailureKind, HostState, PageState
 
 
@@ -77,6 +78,8 @@ class Host:
     failures: int = 0
     recent: deque[float] = field(default_factory=lambda: deque(maxlen=101))
     ghostscript: str = ""
+    pace: float | None = None
+    """Seconds a page takes here, smoothed."""
 
     @property
     def name(self) -> str:
@@ -88,9 +91,17 @@ class Host:
         """Other people's active threads per core."""
         return self.others / max(self.cores, 1)
 
-    def room(self, depth: int) -> int:
-        """How many more attempts it takes, its slots and a queue of ``depth`` a slot filled up."""
+    def room(self, policy: Policy) -> int:
+        """How many more attempts it takes: its slots, and a short queue for each."""
+        depth = 1
+        if self.pace:
+            depth = min(max(1, math.ceil(policy.queue_seconds / self.pace)), policy.queue_longest)
         return self.slots * (1 + depth) - len(self.in_flight)
+
+    def note_pace(self, seconds: float) -> None:
+        """Take in how long a page took; the recent ones count most."""
+        self.recent.append(seconds)
+        self.pace = seconds if self.pace is None else self.pace + (seconds - self.pace) / 4
 
     def free_slots(self) -> int:
         """Slots that have nothing at all to do."""

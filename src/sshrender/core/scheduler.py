@@ -4,7 +4,7 @@ The rules:
 
 - Only idle hosts get pages. A host is idle while other people's threads per core stay below
   ``idle_below``, and stops being so above ``busy_above``; in between it stays what it is.
-- A host holds as many attempts as it has slots, and ``queue_depth`` more for each slot.
+- A host holds as many attempts as it has slots, and for each slot a queue of ``queue_seconds``.
 - A failure is charged to the page, the host, the storage or nobody (states.CHARGED). A page that
   was charged ``retries`` times has failed; until then it goes to hosts where it has not failed, and
   to others only when nothing else is left to do.
@@ -261,7 +261,7 @@ class Scheduler:
         host.pages_done += 1
         host.streak.clear()
         host.losses = 0
-        host.recent.append(attempt.seconds)
+        host.note_pace(attempt.seconds)
         page.host, page.said = attempt.host, page.said + attempt.said
         self.delivered_here += 1
         self._settle(page, PageState.SUSPECT if page.said else PageState.DONE)
@@ -435,8 +435,9 @@ class Scheduler:
     def _assign(self) -> None:
         if self.paused or self._probe_at is not None or not self.book.has_waiting():
             return
-        depth = self.policy.queue_depth
-        takers = [h for h in self.hosts.values() if h.state is HostState.IDLE and h.room(depth) > 0]
+        takers = [
+            h for h in self.hosts.values() if h.state is HostState.IDLE and h.room(self.policy) > 0
+        ]
         while takers:
             takers.sort(key=lambda host: len(host.in_flight) / max(host.slots, 1))
             host = takers[0]
@@ -445,7 +446,7 @@ class Scheduler:
                 takers.remove(host)
                 continue
             self._send(page, host)
-            if host.room(depth) <= 0:
+            if host.room(self.policy) <= 0:
                 takers.remove(host)
 
     def _next_page(self, host: Host) -> Page | None:

@@ -40,6 +40,15 @@ class Boxes:
                 self._known[len(self._known) + 1] = box[0]
             return self._known[page]
 
+    def read_ahead(self) -> None:
+        """Read them all, in a thread: the time until the first host answers is free."""
+        threading.Thread(target=self._read_all, daemon=True, name="boxes").start()
+
+    def _read_all(self) -> None:
+        page = 1
+        while self.get(page) is not None or page in self._known:
+            page += 1
+
     def are_sound(self) -> bool:
         """Whether pypdf read all this without a complaint: Ghostscript must then agree with it."""
         return self._heard is not None and self._heard.count == 0

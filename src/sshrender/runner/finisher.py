@@ -15,7 +15,7 @@ from typing import Any, Dict, List, NamedTuple, Optional, Tuple
 
 from sshrender.renderers import said
 from sshrender.runner import storage, wire
-from sshrender.runner.queue import Task
+from sshrender.runner.queue import Task, TaskQueue
 
 LOW_SPACE = 8 * 1024 * 1024
 """Below this many bytes free the folder is tried: Ghostscript does not say that a disk is full."""
@@ -35,8 +35,9 @@ class Drawn(NamedTuple):
 class Finisher(threading.Thread):
     """Takes drawn pages from a queue and posts ``rendered`` or ``failed`` for each."""
 
-    def __init__(self, post: wire.Wire, folder: str) -> None:
+    def __init__(self, post: wire.Wire, folder: str, tasks: TaskQueue) -> None:
         super().__init__(daemon=True, name="finisher")
+        self._tasks = tasks
         self._wire = post
         self._folder = folder
         self._queue: "queue.Queue[Optional[Drawn]]" = queue.Queue()
@@ -75,7 +76,15 @@ class Finisher(threading.Thread):
             kind, reason = self._blame(error, complaints)
             self._wire.post("failed", kind=kind, reason=reason, **common)
             return
-        self._wire.post("rendered", bytes=size, sha256=digest, page_size=drawn.page_size, **common)
+        self._wire.post(
+            "rendered",
+            # While there is work queued, a report can travel with the next ones.
+            can_wait=self._tasks.has_waiting(),
+            bytes=size,
+            sha256=digest,
+            page_size=drawn.page_size,
+            **common,
+        )
 
     def _secure(self, drawn: Drawn) -> Tuple[int, str]:
         """Flush the page to the storage and read it once: (bytes, sha256)."""

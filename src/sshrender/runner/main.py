@@ -23,7 +23,7 @@ from sshrender.runner.queue import Task, TaskQueue
 from sshrender.runner.session import Session, SessionEnded
 
 BEAT = 1.0
-FLUSHES = 4
+FLUSHES = 10
 MEGABYTE = 1024 * 1024
 
 
@@ -44,7 +44,8 @@ class Runner:
         self._environ = limits.environment(dict(os.environ))
         self._meter = load.LoadMeter()
         self._folder = "."
-        self._is_idle = False
+        self._found: Dict[str, Any] = {}
+        self._has_looked = threading.Event()
         self._ghostscript = "gs"
         self._operations: Dict[str, Callable[[Dict[str, Any]], None]] = {
             "hello": self._hello,
@@ -85,21 +86,27 @@ class Runner:
             self._wire.post("trouble", reason="bad request: %s: %s" % (type(error).__name__, error))
 
     def _hello(self, request: Dict[str, Any]) -> None:
+        """Look at this host; what is found is said when ``prepare`` tells what it is wanted for."""
         self._ghostscript = request.get("ghostscript") or "gs"
-        answer: Dict[str, Any] = {"san": None}
-        if request.get("folder") is not None:
-            self._folder = request["folder"]
-            answer["san"] = storage.look(self._folder, request["nonce_file"], request["nonce"])
-        answer.update(self._meter.greet())
-        cores = os.cpu_count() or 1
-        idle_below = request.get("idle_below")
-        self._is_idle = idle_below is None or answer["others"] < float(idle_below) * cores
-        threading.Thread(target=self._greet, args=(answer,), daemon=True).start()
+        threading.Thread(target=self._look_around, daemon=True).start()
 
-    def _greet(self, answer: Dict[str, Any]) -> None:
-        """In a thread: asking for versions takes longer than starting the renderers meanwhile."""
-        answer.update(facts.gather(self._ghostscript))
-        self._wire.post("hello", **answer)
+    def _look_around(self) -> None:
+        self._found.update(self._meter.greet())
+        self._found.update(facts.gather(self._ghostscript))
+        self._has_looked.set()
+
+    def _prepare(self, request: Dict[str, Any]) -> None:
+        """In a thread, because the shared folder may hang."""
+        self._folder = request["folder"]
+        threading.Thread(target=self._greet, args=(request,), daemon=True).start()
+
+    def _greet(self, request: Dict[str, Any]) -> None:
+        """Warm the slots up if the host is idle, and answer with what it is."""
+        san = storage.look(self._folder, request["nonce_file"], request["nonce"])
+        self._has_looked.wait()
+        if san["writable"]:
+            self._start_slots(request)
+        self._wire.post("hello", san=san, **self._found)
         self._beat()
 
     def _beat(self) -> None:
@@ -123,10 +130,11 @@ class Runner:
             tag=request.get("tag", ""),
         )
 
-    def _prepare(self, request: Dict[str, Any]) -> None:
-        if not storage.is_reachable(self._folder):
-            return  # the greeting says why, and no page will come
+    def _start_slots(self, request: Dict[str, Any]) -> None:
         os.umask(storage.umask_for(self._folder))
+        cores = os.cpu_count() or 1
+        idle_below = request.get("idle_below")
+        is_idle = idle_below is None or self._found["others"] < float(idle_below) * cores
         plan = slot.Plan(
             setup=self._setup(request),
             folder=self._folder,
@@ -135,9 +143,9 @@ class Runner:
             page_memory=int(request["page_memory"]),
             recycle_pages=int(request["recycle_pages"]),
             recycle_memory=int(request["recycle_memory"]),
-            is_eager=self._is_idle,
+            is_eager=is_idle,
         )
-        for _ in range(int(request["slots"] or os.cpu_count() or 1)):
+        for _ in range(int(request["slots"] or cores)):
             self._slots.append(slot.Slot(plan, self._tasks, self._wire, self._environ))
             self._slots[-1].start()
 
@@ -165,6 +173,7 @@ class Runner:
             each.kill(attempt)
 
     def _inspect(self, request: Dict[str, Any]) -> None:
+        self._folder = request["folder"]
         threading.Thread(target=self._inspect_now, args=(request,), daemon=True).start()
 
     def _inspect_now(self, request: Dict[str, Any]) -> None:

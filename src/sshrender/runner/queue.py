@@ -49,6 +49,10 @@ class TaskQueue:
             self._tasks = kept
             return found
 
+    def has_waiting(self) -> bool:
+        """Whether a slot would find something to do."""
+        return bool(self._tasks)
+
     def finish(self) -> None:
         """No more tasks will come: ``take`` no longer waits."""
         with self._changed:

@@ -56,7 +56,7 @@ class Slot(threading.Thread):
         self._tasks = tasks
         self._wire = post
         self._environ = environ
-        self._finisher = Finisher(post, plan.folder)
+        self._finisher = Finisher(post, plan.folder, tasks)
         self._lock = threading.Lock()
         self._session: Optional[Session] = None
         self._attempt: Optional[str] = None

@@ -60,11 +60,6 @@ def free_bytes(folder: str) -> int:
     return status.f_bavail * status.f_frsize
 
 
-def is_reachable(folder: str) -> bool:
-    """Whether the folder can be entered."""
-    return os.access(folder, os.R_OK | os.X_OK)
-
-
 def umask_for(folder: str) -> int:
     """A umask under which files are as readable as the folder they lie in."""
     mode = os.stat(folder).st_mode
