@@ -6,7 +6,6 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -89,8 +88,8 @@ if story == "stay":
 
 
 @pytest.fixture
-def desk(farm_factory: FarmFactory) -> Iterator[Farm]:
-    yield farm_factory(1)
+def desk(farm_factory: FarmFactory) -> Farm:
+    return farm_factory(1)
 
 
 def _probe(desk: Farm, way: str, story: str, **options: Any) -> dict[str, Any]:

@@ -41,6 +41,12 @@ class TaskQueue:
                 self._changed.wait(timeout)
             return self._tasks.popleft() if self._tasks else None
 
+    def take_of(self, file: str) -> Optional[Task]:
+        """The next task if there is one and it is a page of this file; never waits."""
+        with self._changed:
+            is_there = bool(self._tasks) and self._tasks[0].file == file
+            return self._tasks.popleft() if is_there else None
+
     def revoke(self, attempt: str) -> bool:
         """Take back a task that no slot has begun; False when one has."""
         with self._changed:

@@ -84,10 +84,14 @@ class Session:
         """Close the document: Ghostscript sums up what it met since ``open``."""
         return self._ask(ghostscript.close_lines(self._token), timeout)
 
-    def draw(self, number: int, timeout: float) -> Answer:
-        """Draw a page into its file; the value is for ghostscript.parse_page_answer."""
+    def tell(self, number: int) -> None:
+        """Ask for a page; it may be told while the one before is still being drawn."""
         self.pages_drawn += 1
-        return self._ask(ghostscript.page_lines(number, self._token), timeout)
+        self._tell(ghostscript.page_lines(number, self._token))
+
+    def answer(self, timeout: float) -> Answer:
+        """The page told first is drawn; the value is for ghostscript.parse_page_answer."""
+        return self._await(timeout)
 
     def kill(self, kind: str = wire.KILLED) -> None:
         """End the renderer now; whoever waits for an answer gets SessionEnded of this kind."""
@@ -116,8 +120,11 @@ class Session:
         return (int(fields[11]) + int(fields[12])) / _CLOCK_TICKS if len(fields) > 12 else 0.0
 
     def _ask(self, lines: List[str], timeout: float) -> Answer:
-        self._lines = []
         self._tell(lines)
+        return self._await(timeout)
+
+    def _await(self, timeout: float) -> Answer:
+        self._lines = []
         deadline = time.monotonic() + timeout
         while True:
             value = self._next_answer()

@@ -25,6 +25,9 @@ from sshrender.runner.queue import Task, TaskQueue
 from sshrender.runner.session import Session, SessionEnded
 
 IDLE_PAUSE = 0.2
+AHEAD_BELOW = 0.5
+"""Seconds a page: below this the next page is told before this one is drawn."""
+
 LARGEST_WINDOW = 64
 GROWTH = 4
 PATIENCE_CLEAN, PATIENCE_DIRTY = 10.0, 2.0
@@ -60,6 +63,10 @@ class Slot(threading.Thread):
         self._lock = threading.Lock()
         self._session: Optional[Session] = None
         self._attempt: Optional[str] = None
+        self._ahead: Optional[Task] = None
+        self._is_told = False
+        self._called_off: Optional[str] = None
+        self._pace = 0.0
         self._window: List[Task] = []
         self._window_size = 1
         self._window_seconds = 0.0
@@ -73,8 +80,8 @@ class Slot(threading.Thread):
         try:
             if self._plan.is_eager:
                 self._start_session(self._plan.setup.document)
-            while not self._tasks.has_ended():
-                task = self._tasks.take(IDLE_PAUSE)
+            while self._ahead is not None or not self._tasks.has_ended():
+                task = self._ahead or self._tasks.take(IDLE_PAUSE)
                 if task is not None:
                     self._draw(task)
                 elif self._window:
@@ -88,22 +95,24 @@ class Slot(threading.Thread):
             self._drop_session()
             self._finisher.finish()
 
-    def kill(self, attempt: Optional[str] = None) -> bool:
-        """Call off the attempt that is being drawn (None: whatever is); False when it is not."""
+    def kill(self, attempt: str) -> None:
+        """Call off an attempt that this slot draws or will draw next; others are not its business."""
         with self._lock:
-            if attempt is not None and attempt != self._attempt:
-                return False
-            if self._session is not None:
+            if self._ahead is not None and attempt == self._ahead.attempt:
+                self._called_off = attempt
+            elif attempt == self._attempt and self._session is not None:
                 self._session.kill()
-            return True
 
     def _draw(self, task: Task) -> None:
         with self._lock:
+            is_told, self._is_told, self._ahead = self._is_told, False, None
             self._attempt = task.attempt
         self._wire.post("started", can_wait=True, attempt=task.attempt, page=task.page)
         began = time.monotonic()
         try:
-            drawn = self._draw_once(task, began)
+            if task.attempt == self._called_off:
+                raise SessionEnded(wire.KILLED, "was called off", [])
+            drawn = self._draw_once(task, began, is_told)
         except SessionEnded as end:
             self._fail(task, end, time.monotonic() - began)
             return
@@ -111,14 +120,18 @@ class Slot(threading.Thread):
             with self._lock:
                 self._attempt = None
         self._finisher.submit(drawn)
+        self._pace = drawn.seconds
         self._window.append(task)
         self._window_seconds += drawn.seconds
         self._close_window_when_due()
 
-    def _draw_once(self, task: Task, began: float) -> Drawn:
+    def _draw_once(self, task: Task, began: float, is_told: bool = False) -> Drawn:
         session = self._session_for(task.file)
         cpu = session.cpu_seconds()
-        answer = session.draw(task.number, self._plan.page_timeout)
+        if not is_told:
+            session.tell(task.number)
+        self._tell_next(session)
+        answer = session.answer(self._plan.page_timeout)
         shown, size = ghostscript.parse_page_answer(answer.value)
         return Drawn(
             task=task,
@@ -128,6 +141,21 @@ class Slot(threading.Thread):
             cpu=session.cpu_seconds() - cpu,
             lines=answer.lines,
         )
+
+    def _tell_next(self, session: Session) -> None:
+        """Tell the renderer the page after this one, so that it never waits for us in between.
+
+        Not where pages are slow: what has been told cannot be given to an idle host any more. Nor
+        before the end of a window, where the document is closed.
+        """
+        is_last = len(self._window) + 1 >= self._window_size
+        if self._ahead is not None or is_last or not 0 < self._pace < AHEAD_BELOW:
+            return
+        task = self._tasks.take_of(session.setup.document)
+        if task is not None:
+            session.tell(task.number)
+            with self._lock:
+                self._ahead, self._is_told = task, True
 
     def _fail(self, task: Task, end: SessionEnded, seconds: float) -> None:
         self._drop_session()
@@ -177,6 +205,7 @@ class Slot(threading.Thread):
     def _drop_session(self) -> None:
         with self._lock:
             session, self._session = self._session, None
+            self._is_told = False
         self._window = []
         if session is not None:
             session.close()
@@ -237,8 +266,10 @@ class Slot(threading.Thread):
         return [line for line in complaints if line not in self._baseline[file]]
 
     def _draw_again(self, session: Session, task: Task) -> List[str]:
-        drawn = self._draw_once(task, time.monotonic())
-        path = os.path.join(self._plan.folder, drawn.written)
+        session.tell(task.number)
+        shown, _ = ghostscript.parse_page_answer(session.answer(self._plan.page_timeout).value)
+        written = "%s/%s" % (session.setup.folder, session.setup.output % (shown + 1))
+        path = os.path.join(self._plan.folder, written)
         if os.path.exists(path):
             os.unlink(path)
         complaints = self._summary(session)
