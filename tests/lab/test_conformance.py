@@ -49,7 +49,10 @@ try:
     link = transport.connect(spec, 10.0)
 except ConnectFailed as failed:
     tell(failed=failed.refusal.value, reason=failed.reason)
-link.write(encode("hello") + encode("prepare", folder="/nowhere", nonce_file="n", nonce="n"), 5.0)
+try:
+    link.write(encode("hello") + encode("prepare", folder="/nowhere", nonce_file="n", nonce="n"), 5.0)
+except LinkClosed as closed:
+    tell(failed="python" if closed.has_no_program else "unreachable", reason=closed.reason)
 if story == "greet":
     try:
         heard = hear(link, 10)
@@ -102,7 +105,7 @@ def _probe(desk: Farm, way: str, story: str, **options: Any) -> dict[str, Any]:
 
 def _runners(desk: Farm) -> int:
     """Runners alive anywhere: every process of the hosts is one of the world's."""
-    listed = desk.run(["ps", "-eo", "args"]).stdout.splitlines()
+    listed = desk.run(["ps", "-ww", "-eo", "args"]).stdout.splitlines()
     return sum("-ISuc" in line and "sshrender-runner conformance" in line for line in listed)
 
 

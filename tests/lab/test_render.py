@@ -307,7 +307,7 @@ def test_a_password_never_reaches_the_san_or_a_command_line(farm: Farm, tmp_path
     (tmp_path / "password").write_text("s3cretword\n")
     process = _start(farm, locked, "--password-file", str(tmp_path / "password"))
     _await_pages(farm, 5)
-    listed = farm.run(["ps", "-eo", "args"]).stdout
+    listed = farm.run(["ps", "-ww", "-eo", "args"]).stdout
     code, summary, stderr = _finish(process)
     assert code == 0, stderr
     assert "s3cretword" not in listed + stderr
