@@ -66,7 +66,7 @@ class HostLink:
         self._delay = delay
         self._marker = secrets.token_hex(6)
         self._label = label
-        self._outbox: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
+        self._outbox: queue.SimpleQueue[bytes] = queue.SimpleQueue()
         self._link: Link | None = None
         self._lock = threading.Lock()
         self._is_closed = False
@@ -86,7 +86,7 @@ class HostLink:
         with self._lock:
             self._is_closed = True
             link = self._link
-        self._outbox.put(None)
+        self._outbox.put(b"")
         if link is not None:
             threading.Thread(target=link.close, daemon=True, name=f"close {self.host}").start()
 
@@ -139,17 +139,24 @@ class HostLink:
 
     def _write(self, link: Link) -> None:
         while True:
-            try:
-                data = self._outbox.get(timeout=PING)
-            except queue.Empty:
-                data = encode("ping")
-            if data is None or self._has_ended():
+            data = self._outgoing()
+            if self._has_ended():
                 return
             try:
                 link.write(data, WRITE_TIMEOUT)
             except LinkClosed as closed:
                 self._fail(Refusal.UNREACHABLE, self._with_noise(closed.reason))
                 return
+
+    def _outgoing(self) -> bytes:
+        """All that is queued, in one piece; a ping when nothing is."""
+        try:
+            lines = [self._outbox.get(timeout=PING)]
+            while not self._outbox.empty():
+                lines.append(self._outbox.get())
+        except queue.Empty:
+            lines = [encode("ping")]
+        return b"".join(lines)
 
     def _fail(self, refusal: Refusal, reason: str) -> None:
         with self._lock:

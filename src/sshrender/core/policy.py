@@ -20,9 +20,9 @@ class Policy:
     page_timeout: float = 600.0
     overdue_grace: float = 30.0
     """What a host gets on top of the page timeout before it is called off from here."""
-    queue_seconds: float = 0.3
+    queue_seconds: float = 1.0
     """Work queued on a host for each slot: hides the round trip, and lets hosts report in batches."""
-    queue_longest: int = 8
+    queue_longest: int = 16
     """Pages queued for each slot at most; at least, and until a host's pace is known, one."""
     silence: float = 8.0
     """A host that has not been heard for so long is lost."""

