@@ -10,7 +10,6 @@ import queue
 import secrets
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
 from typing import Any
 
 from sshrender.coordinator import prover as pv
@@ -113,7 +112,7 @@ class Coordinator:
             do.FinishHost: lambda c: self._send(c.host, "finish"),
             do.ProbeStorage: lambda c: self._probe.look(),
             do.SettlePage: self._settle,
-            do.ReportHost: lambda c: self._journal("host_state", **asdict(c)),
+            do.ReportHost: lambda c: self._journal("host_state", **c._asdict()),
             do.EndJob: self._end,
         }
         self._message_events: dict[type, Callable[[str, Any], list[ev.Event]]] = {

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from sshrender.core.states import JobEnd, PageState
 
 
-@dataclass(frozen=True, slots=True)
-class ConnectHost:
+class ConnectHost(NamedTuple):
     """Reach the host and start its runner."""
 
     host: str
 
 
-@dataclass(frozen=True, slots=True)
-class RenderPage:
+class RenderPage(NamedTuple):
     """Send this attempt to the host."""
 
     host: str
@@ -23,24 +21,21 @@ class RenderPage:
     attempt: str
 
 
-@dataclass(frozen=True, slots=True)
-class RevokeAttempt:
+class RevokeAttempt(NamedTuple):
     """Ask for an attempt back if the host has not begun it."""
 
     host: str
     attempt: str
 
 
-@dataclass(frozen=True, slots=True)
-class KillAttempt:
+class KillAttempt(NamedTuple):
     """Have the host end this attempt now."""
 
     host: str
     attempt: str
 
 
-@dataclass(frozen=True, slots=True)
-class ProvePage:
+class ProvePage(NamedTuple):
     """Prove, publish and deliver what this attempt wrote."""
 
     host: str
@@ -48,35 +43,30 @@ class ProvePage:
     attempt: str
 
 
-@dataclass(frozen=True, slots=True)
-class CloseHost:
+class CloseHost(NamedTuple):
     """End the connection; the runner dies with all that it started."""
 
     host: str
 
 
-@dataclass(frozen=True, slots=True)
-class FinishHost:
+class FinishHost(NamedTuple):
     """No more pages: let the host report what is left, then HostFinished."""
 
     host: str
 
 
-@dataclass(frozen=True, slots=True)
-class ProbeStorage:
+class ProbeStorage(NamedTuple):
     """See whether the shared folder and the output can be written again."""
 
 
-@dataclass(frozen=True, slots=True)
-class SettlePage:
+class SettlePage(NamedTuple):
     """The page has reached an end: tell the journal and the views."""
 
     page: int
     state: PageState
 
 
-@dataclass(frozen=True, slots=True)
-class ReportHost:
+class ReportHost(NamedTuple):
     """The host's state changed: tell the journal and the views."""
 
     host: str
@@ -84,8 +74,7 @@ class ReportHost:
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class EndJob:
+class EndJob(NamedTuple):
     """The run is over."""
 
     end: JobEnd

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from sshrender.core.states import FailureKind
 
 
-@dataclass(frozen=True, slots=True)
-class HostGreeted:
+class HostGreeted(NamedTuple):
     """A runner listens on this host and the host has all that a page needs."""
 
     host: str
@@ -19,8 +18,7 @@ class HostGreeted:
     ghostscript: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class HostRefused:
+class HostRefused(NamedTuple):
     """This host cannot be used until somebody mends it. ``refusal`` is a word for its kind."""
 
     host: str
@@ -28,16 +26,14 @@ class HostRefused:
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class HostLost:
+class HostLost(NamedTuple):
     """The host cannot be reached, or its runner is gone, or it fell silent."""
 
     host: str
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class LoadSampled:
+class LoadSampled(NamedTuple):
     """A heartbeat."""
 
     host: str
@@ -45,23 +41,20 @@ class LoadSampled:
     ours: float
 
 
-@dataclass(frozen=True, slots=True)
-class PagesReady:
+class PagesReady(NamedTuple):
     """The document, or the part of it that holds these pages, can be read on the shared folder."""
 
     pages: tuple[int, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class PageStarted:
+class PageStarted(NamedTuple):
     """A slot began to draw this attempt."""
 
     host: str
     attempt: str
 
 
-@dataclass(frozen=True, slots=True)
-class PageRendered:
+class PageRendered(NamedTuple):
     """The attempt's file is safe in ``work/``."""
 
     host: str
@@ -70,8 +63,7 @@ class PageRendered:
     said: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class AttemptFailed:
+class AttemptFailed(NamedTuple):
     """The attempt came to nothing, on the host or when its file was proved."""
 
     host: str
@@ -80,24 +72,21 @@ class AttemptFailed:
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class AttemptRevoked:
+class AttemptRevoked(NamedTuple):
     """The host handed back an attempt that it had not begun."""
 
     host: str
     attempt: str
 
 
-@dataclass(frozen=True, slots=True)
-class PageDelivered:
+class PageDelivered(NamedTuple):
     """The attempt's file was proved, published and delivered."""
 
     host: str
     attempt: str
 
 
-@dataclass(frozen=True, slots=True)
-class PageSuspected:
+class PageSuspected(NamedTuple):
     """Ghostscript complained about a page that was rendered earlier."""
 
     host: str
@@ -106,34 +95,29 @@ class PageSuspected:
     said: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class StorageFailed:
+class StorageFailed(NamedTuple):
     """The shared folder or the output cannot be written, as seen from here."""
 
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class StorageRecovered:
+class StorageRecovered(NamedTuple):
     """It can be written again."""
 
 
-@dataclass(frozen=True, slots=True)
-class StopRequested:
+class StopRequested(NamedTuple):
     """A signal or a request: end now, leave the job resumable."""
 
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class HostFinished:
+class HostFinished(NamedTuple):
     """The host has reported everything and is no longer needed."""
 
     host: str
 
 
-@dataclass(frozen=True, slots=True)
-class Ticked:
+class Ticked(NamedTuple):
     """Time has passed."""
 
 
@@ -157,11 +141,10 @@ Event = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Recovered:
+class Recovered(NamedTuple):
     """A page that an earlier run of this job settled."""
 
     page: int
     suspect: bool = False
-    said: tuple[str, ...] = field(default=())
+    said: tuple[str, ...] = ()
     host: str = ""

@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import paramiko
-from filelock import FileLock
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,11 +81,14 @@ def fingerprint(blob: bytes) -> str:
 
 
 def remember(file: Path, name: str, key: paramiko.PKey) -> None:
-    """Append a new host's key, as ssh does with StrictHostKeyChecking accept-new."""
+    """Append a new host's key, as ssh does with StrictHostKeyChecking accept-new.
+
+    One write to a file opened for appending, so that hosts met at the same moment do not mix.
+    """
     file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     line = f"{name} {key.get_name()} {key.get_base64()}\n"
-    with FileLock(f"{file}.sshrender-lock"):
-        descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-        with os.fdopen(descriptor, "w", encoding="ascii") as known:
-            known.write(line)
-    Path(f"{file}.sshrender-lock").unlink(missing_ok=True)
+    descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    try:
+        os.write(descriptor, line.encode("ascii"))
+    finally:
+        os.close(descriptor)

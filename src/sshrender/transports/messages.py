@@ -10,8 +10,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 MAX_LINE = 1 << 20
 """Bytes in one line. A page's report is bounded by renderers/said.py to a few tens of KiB."""
@@ -21,8 +20,7 @@ class ProtocolError(Exception):
     """The host's runner said something that is not in the protocol."""
 
 
-@dataclass(frozen=True, slots=True)
-class SanView:
+class SanView(NamedTuple):
     """How the host sees the job's folder."""
 
     seen: bool
@@ -30,8 +28,7 @@ class SanView:
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class Hello:
+class Hello(NamedTuple):
     """The greeting: what the host is. Memory in bytes; ``others`` and ``ours`` in threads."""
 
     hostname: str
@@ -47,8 +44,7 @@ class Hello:
     ours: float
 
 
-@dataclass(frozen=True, slots=True)
-class Beat:
+class Beat(NamedTuple):
     """A heartbeat: the load that is others' and ours, in threads."""
 
     others: float
@@ -56,15 +52,13 @@ class Beat:
     free_memory: int
 
 
-@dataclass(frozen=True, slots=True)
-class Started:
+class Started(NamedTuple):
     """A slot began to draw this attempt."""
 
     attempt: str
 
 
-@dataclass(frozen=True, slots=True)
-class Rendered:
+class Rendered(NamedTuple):
     """A page's file is safe in ``work/``: its size, digest, page size in points, and what was said."""
 
     attempt: str
@@ -76,8 +70,7 @@ class Rendered:
     said: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Failed:
+class Failed(NamedTuple):
     """An attempt came to nothing; ``kind`` is one of runner/wire.py's."""
 
     attempt: str
@@ -87,15 +80,13 @@ class Failed:
     said: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Revoked:
+class Revoked(NamedTuple):
     """An attempt that no slot had begun was handed back."""
 
     attempt: str
 
 
-@dataclass(frozen=True, slots=True)
-class Suspected:
+class Suspected(NamedTuple):
     """Ghostscript complained about a page that was reported before."""
 
     attempt: str
@@ -103,30 +94,26 @@ class Suspected:
     said: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Noted:
+class Noted(NamedTuple):
     """Ghostscript complains about the document when it merely opens it."""
 
     said: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Inspected:
+class Inspected(NamedTuple):
     """How many pages Ghostscript finds in the document."""
 
     pages: int
     said: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Trouble:
+class Trouble(NamedTuple):
     """The runner met something that it does not understand."""
 
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class Bye:
+class Bye(NamedTuple):
     """Everything asked for was reported; the runner only waits for its input to end."""
 
 
