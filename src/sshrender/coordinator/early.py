@@ -9,11 +9,11 @@ import queue
 from collections.abc import Sequence
 from typing import Any
 
-from sshrender.coordinator.hostlink import HostLink
+from sshrender.coordinator.hostlink import HANDSHAKES, HostLink
 from sshrender.coordinator.plan import HostSetup
 
 STAGGER = 0.01
-"""Seconds between two hosts' handshakes."""
+"""Seconds between two hosts' handshakes, where there are more than may shake hands at once."""
 
 
 class Links:
@@ -47,7 +47,7 @@ class Links:
         self._early.clear()
 
     def _make(self, setup: HostSetup) -> HostLink:
-        delay = STAGGER * self._order[setup.plan.name]
+        delay = STAGGER * max(0, self._order[setup.plan.name] + 1 - HANDSHAKES)
         link = HostLink(setup, self._label, self._inbox.put, delay)
         link.send("hello", ghostscript=setup.ghostscript)
         return link

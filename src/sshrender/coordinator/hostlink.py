@@ -27,7 +27,6 @@ SILENCE = 8.0
 HANDSHAKES = 8
 """At once: sshd's MaxStartups begins to drop at 10 (sshd_config(5)), at a jump host too."""
 
-JITTER = 0.05
 WRITE_TIMEOUT = 10.0
 
 _handshakes = threading.BoundedSemaphore(HANDSHAKES)
@@ -120,7 +119,7 @@ class HostLink:
                 self._post(Heard(self, message))
 
     def _connect(self) -> Link | None:
-        time.sleep(self._delay + random.uniform(0, JITTER))
+        time.sleep(self._delay * random.uniform(0.5, 1.5))
         spec = RunnerSpec(self.setup.python, self._label, self._marker, SILENCE)
         with _handshakes:
             if self._has_ended():
