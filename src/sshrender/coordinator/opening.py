@@ -181,8 +181,10 @@ def recall(plan: JobPlan) -> None:
     for left in plan.folder.work.iterdir():
         with contextlib.suppress(OSError):
             left.unlink()
-    for record in remembered.pages.values():
-        publish.deliver(plan.folder.pages / record.file, plan.output / record.file)
+    files = [record.file for record in remembered.pages.values()]
+    copies = [name for name in files if publish.deliver(plan.folder.pages / name, plan.output / name)]
+    for name in copies:
+        publish.secure(plan.output / name)
 
 
 def _adopt(plan: JobPlan, remembered: History, present: dict[str, int]) -> None:

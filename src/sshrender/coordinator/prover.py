@@ -18,6 +18,9 @@ from sshrender.job.proof.errors import ProofFailed
 from sshrender.job.proof.prove import Expected, Picture, prove
 
 THREADS = 2
+BATCH = 16
+"""Pages proved before the first of them is reported: their copies are flushed together."""
+
 VISIBLE_WITHIN = 70.0
 """Seconds until a file that a host reported must be seen here: NFS caches attributes for up to 60
 (acregmax, acdirmax in nfs(5))."""
@@ -50,6 +53,7 @@ class Proved:
     task: Proving
     picture: Picture
     doubt: str = ""
+    is_copy: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,32 +105,59 @@ class Prover:
 
     def _work(self) -> None:
         while (task := self._queue.get()) is not None:
-            try:
-                result = self._try(task)
-            except Exception as error:  # noqa: BLE001 - a worker thread turns a crash into an event
-                result = Disproved(task, f"{type(error).__name__}: {error}")
-            if result is not None:
-                self._post(result)
-                with self._lock:
-                    self._open -= 1
-                    self._lock.notify_all()
+            results = [self._attempt(task)]
+            while len(results) < BATCH and not self._queue.empty():
+                if (task := self._queue.get()) is None:
+                    self._queue.put(None)
+                    break
+                results.append(self._attempt(task))
+            self._answer([_secured(result) for result in results if result is not None])
 
-    def _try(self, task: Proving) -> Result | None:
+    def _answer(self, results: list[Result]) -> None:
+        for result in results:
+            self._post(result)
+        with self._lock:
+            self._open -= len(results)
+            self._lock.notify_all()
+
+    def _attempt(self, task: Proving) -> Result | None:
         """None: not visible yet, and queued again."""
         try:
             return prove_and_deliver(task)
-        except FileNotFoundError:
-            if time.monotonic() - task.since > VISIBLE_WITHIN:
-                return Disproved(task, "its file never appeared on the SAN", is_absent=True)
-        except ProofFailed as failed:
-            return Disproved(task, str(failed))
-        except OSError as error:
-            return StorageTrouble(task, f"{error.strerror}: {error.filename or task.final}")
+        except Exception as error:  # noqa: BLE001 - a worker thread turns a crash into an event
+            return self._explain(task, error)
+
+    def _explain(self, task: Proving, error: Exception) -> Result | None:
+        if isinstance(error, FileNotFoundError):
+            return self._look_again(task)
+        if isinstance(error, ProofFailed):
+            return Disproved(task, str(error))
+        if isinstance(error, OSError):
+            return _trouble(task, error)
+        return Disproved(task, f"{type(error).__name__}: {error}")
+
+    def _look_again(self, task: Proving) -> Result | None:
+        if time.monotonic() - task.since > VISIBLE_WITHIN:
+            return Disproved(task, "its file never appeared on the SAN", is_absent=True)
         again = replace(task, pause=min(2 * task.pause, SLOWEST_RETRY))
         timer = threading.Timer(task.pause, self._queue.put, (again,))
         timer.daemon = True
         timer.start()
         return None
+
+
+def _secured(result: Result) -> Result:
+    """What was copied is flushed before anybody hears that it is delivered."""
+    if isinstance(result, Proved) and result.is_copy:
+        try:
+            publish.secure(result.task.target)
+        except OSError as error:
+            return _trouble(result.task, error)
+    return result
+
+
+def _trouble(task: Proving, error: OSError) -> StorageTrouble:
+    return StorageTrouble(task, f"{error.strerror}: {error.filename or task.final}")
 
 
 def prove_and_deliver(task: Proving) -> Proved:
@@ -139,10 +170,10 @@ def prove_and_deliver(task: Proving) -> Proved:
         # A retry after a storage failure may find the page published already.
         picture, doubt = _prove(task.final, task)
     try:
-        publish.deliver(task.final, task.target)
+        is_copy = publish.deliver(task.final, task.target)
     except FileNotFoundError:
         raise OSError(errno.ENOTDIR, "the output folder is gone", str(task.target)) from None
-    return Proved(task, picture, doubt)
+    return Proved(task, picture, doubt, is_copy)
 
 
 def _prove(path: Path, task: Proving) -> tuple[Picture, str]:

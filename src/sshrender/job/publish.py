@@ -33,23 +33,41 @@ def publish(attempt: Path, final: Path) -> None:
             raise
 
 
-def deliver(final: Path, target: Path) -> None:
+def deliver(final: Path, target: Path) -> bool:
     """Make ``target`` the page: a second name for it, or a copy. Raises OSError.
 
     A target that is this page already is left alone, so delivering twice costs two stat calls.
+    True when it was copied, and ``secure`` is still to be called.
     """
     try:
         os.link(final, target)
-        return
+        return False
     except FileExistsError:
         if _is_same(final, target):
-            return
+            return False
     except OSError as error:
         if error.errno not in _CANNOT_LINK:
             raise
         if _is_same(final, target):
-            return
-    _replace(final, target)
+            return False
+    return _replace(final, target)
+
+
+def secure(target: Path) -> None:
+    """Flush a copy to its storage. Raises OSError; there is no target then.
+
+    Apart from ``deliver`` because several flushed in a row cost little more than one: the first
+    commits the file system's journal for all of them (ext4, measured: a quarter of the time).
+    """
+    try:
+        descriptor = os.open(target, os.O_RDONLY | os.O_NOFOLLOW)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+    except OSError:
+        target.unlink(missing_ok=True)
+        raise
 
 
 def _is_same(final: Path, target: Path) -> bool:
@@ -63,16 +81,19 @@ def _is_same(final: Path, target: Path) -> bool:
     return (there.st_size, there.st_mtime_ns) == (here.st_size, here.st_mtime_ns)
 
 
-def _replace(final: Path, target: Path) -> None:
+def _replace(final: Path, target: Path) -> bool:
     temporary = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}")
+    is_copy = False
     try:
         try:
             os.link(final, temporary)
         except OSError as error:
             if error.errno not in _CANNOT_LINK:
                 raise
+            is_copy = True
             _copy(final, temporary)
         temporary.rename(target)
+        return is_copy
     finally:
         with contextlib.suppress(FileNotFoundError):
             temporary.unlink()
@@ -82,6 +103,5 @@ def _copy(final: Path, temporary: Path) -> None:
     with final.open("rb") as original, temporary.open("xb") as copy:
         shutil.copyfileobj(original, copy, 1 << 20)
         copy.flush()
-        os.fsync(copy.fileno())
         status = os.fstat(original.fileno())
         os.utime(copy.fileno(), ns=(status.st_atime_ns, status.st_mtime_ns))
