@@ -478,8 +478,8 @@ def test_config_commands(sshrender: Run, home: Path) -> None:
 def test_a_defect_is_an_exit_code_and_a_log(sshrender: Run, five: Path, tmp_path: Path) -> None:
     """A module of the program that breaks when it is imported stands for any defect."""
     broken = tmp_path / "broken"
-    (broken / "pypdf").mkdir(parents=True)
-    (broken / "pypdf" / "__init__.py").write_text("raise RuntimeError('a defect')\n")
+    (broken / "platformdirs").mkdir(parents=True)
+    (broken / "platformdirs" / "__init__.py").write_text("raise RuntimeError('a defect')\n")
     log = tmp_path / "trace.log"
     answer = sshrender("render", five, "--log-file", log, env={"PYTHONPATH": str(broken)})
     assert answer.returncode == 1

@@ -17,6 +17,7 @@ from sshrender.coordinator.early import Links
 from sshrender.coordinator.plan import HostSetup, Limits, Wanted
 from sshrender.core.policy import HostPlan, Policy
 from sshrender.document.facts import read_password
+from sshrender.document.reading import Reading
 from sshrender.errors import ExitCode, UserError
 from sshrender.job.spec import safe_stem
 from sshrender.transports.protocol import Transport
@@ -65,15 +66,17 @@ class Session:
         ]
         return cls(settings, san, hosts, reporter)
 
-    def render(self, source: Path, *, is_only: bool) -> tuple[int, dict[str, Any]]:
+    def render(self, source: Path, reading: Reading, *, is_only: bool) -> tuple[int, dict[str, Any]]:
         """One document, from start to summary: (exit code, summary)."""
         try:
-            return self._render(source, is_only)
+            return self._render(source, reading, is_only)
         except UserError as error:
             self.reporter.error(error)
             return error.code, self.reporter.failure(source, error)
+        finally:
+            reading.close()
 
-    def _render(self, source: Path, is_only: bool) -> tuple[int, dict[str, Any]]:
+    def _render(self, source: Path, reading: Reading, is_only: bool) -> tuple[int, dict[str, Any]]:
         settings = self.settings
         password = read_password(settings.password_file) if settings.password_file else None
         limits = Limits(settings.page_timeout, settings.page_memory)
@@ -95,19 +98,21 @@ class Session:
         if not _looks_done(self.san, source):
             links.begin(self.hosts)
         try:
-            outcome = self._see_through(wanted, links, inbox)
+            outcome = self._see_through(wanted, reading, links, inbox)
         finally:
             links.close()
         summary = outcome.as_json()
         self.reporter.summary(summary, outcome.code)
         return outcome.code, summary
 
-    def _see_through(self, wanted: Wanted, links: Links, inbox: queue.SimpleQueue[Any]) -> Outcome:
+    def _see_through(
+        self, wanted: Wanted, reading: Reading, links: Links, inbox: queue.SimpleQueue[Any]
+    ) -> Outcome:
         from sshrender.coordinator.inspection import Inspection
         from sshrender.coordinator.opening import open_job
         from sshrender.coordinator.run import see_through
 
-        plan = open_job(wanted, Inspection(self.hosts, wanted.password, wanted.limits))
+        plan = open_job(wanted, reading, Inspection(self.hosts, wanted.password, wanted.limits))
         with self.reporter.showing(plan.spec.name) as view:
             return see_through(plan, self.hosts, view, links, inbox)
 

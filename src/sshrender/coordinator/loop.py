@@ -79,7 +79,7 @@ class Coordinator:
             ],
             now=clock(),
         )
-        self._prover = pv.Prover(inbox.put)
+        self._prover = pv.Prover(plan.reading, inbox.put)
         self._keeper = LeaseKeeper(lease, inbox.put)
         self._probe = StorageProbe(plan, inbox.put)
         self._scribe = Scribe(
@@ -135,7 +135,6 @@ class Coordinator:
         self._write_nonce()
         self._journal("run_started", epoch=self._lease.epoch, pages=len(self._plan.pages))
         self._start_splitting()
-        self._plan.boxes.read_ahead()
         self._carry_out(self._scheduler.start(self._clock()))
         while self._outcome is None:
             events = self._next_events()
@@ -350,11 +349,10 @@ class Coordinator:
     def _prove(self, command: do.ProvePage) -> None:
         report = self._reports[command.attempt]
         name = self._plan.page_file(command.page)
-        box = self._plan.boxes.get(command.page)
         expected = Expected(
             device=self._plan.device,
             dpi=self._plan.spec.settings.dpi,
-            box=box or report.page_size,
+            box=report.page_size,
             bytes=report.bytes,
             sha256=report.sha256,
         )
@@ -367,7 +365,6 @@ class Coordinator:
                 final=self._plan.folder.pages / name,
                 target=self._plan.output / name,
                 expected=expected,
-                second_box=None if self._plan.boxes.are_sound() else report.page_size,
             )
         )
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from sshrender.coordinator.plan import JobPlan, Wanted
 from sshrender.document import facts, pagelist, splitting, staging
-from sshrender.document.boxes import Boxes
+from sshrender.document.reading import Reading
 from sshrender.errors import ExitCode, UserError
 from sshrender.job import history, publish
 from sshrender.job.folder import JobFolder
@@ -28,17 +28,18 @@ Inspector = Callable[[Path, str], int]
 """Asks a Ghostscript how many pages a staged document has: (SAN folder, file in it) -> pages."""
 
 
-def open_job(wanted: Wanted, inspect: Inspector) -> JobPlan:
+def open_job(wanted: Wanted, reading: Reading, inspect: Inspector) -> JobPlan:
     """The job on the SAN, made if it is not there. Nobody's lease is needed for that.
 
     Raises UserError.
     """
     if wanted.pages is not None:
         pagelist.check(wanted.pages)
-    seen = facts.look(wanted.source, wanted.password)
+    size = facts.check_file(wanted.source)
+    reading.begin(wanted.source, wanted.password)
     _require_san(wanted.san)
     try:
-        return _open(wanted, seen, inspect)
+        return _open(wanted, size, reading, inspect)
     except OSError as error:
         raise storage_error(error, wanted.san) from None
 
@@ -66,7 +67,7 @@ def _require_san(san: Path) -> None:
         )
 
 
-def _open(wanted: Wanted, seen: facts.Facts, inspect: Inspector) -> JobPlan:
+def _open(wanted: Wanted, size: int, reading: Reading, inspect: Inspector) -> JobPlan:
     stem = wanted.source.stem
     staging.clear_stale(wanted.san, STALE_STAGING, time.time())
     staged: Path | None = None
@@ -75,6 +76,7 @@ def _open(wanted: Wanted, seen: facts.Facts, inspect: Inspector) -> JobPlan:
     else:
         staged, sha256 = staging.stage(wanted.source, wanted.san)
     try:
+        seen = reading.facts()
         total = seen.pages
         if total is None:
             if staged is None:
@@ -82,26 +84,26 @@ def _open(wanted: Wanted, seen: facts.Facts, inspect: Inspector) -> JobPlan:
             total = inspect(wanted.san, staged.name)
             if total == 0:
                 raise facts.beyond_repair(wanted.source)
-        spec = _spec(wanted, seen, sha256, total)
+        spec = _spec(wanted, size, seen, sha256, total)
         folder = JobFolder(wanted.san / spec.name)
         spec = _settle_in(folder, spec, staged, wanted.source)
     finally:
         if staged is not None:
             staged.unlink(missing_ok=True)
-    return _plan(wanted, seen, spec, folder)
+    return _plan(wanted, reading, spec, folder)
 
 
 def _glob_safe(stem: str) -> str:
     return safe_stem(stem)  # holds none of the characters that glob knows
 
 
-def _spec(wanted: Wanted, seen: facts.Facts, sha256: str, total: int) -> JobSpec:
+def _spec(wanted: Wanted, size: int, seen: facts.Facts, sha256: str, total: int) -> JobSpec:
     selected = pagelist.parse(wanted.pages, total) if wanted.pages else range(1, total + 1)
     settings = Settings(
         device=wanted.device,
         dpi=wanted.dpi,
         pages=pagelist.canonical(selected),
-        split=splitting.part_size(wanted.split, seen.bytes, total) if seen.reader else 0,
+        split=splitting.part_size(wanted.split, size, total) if seen.pages else 0,
         options=wanted.options,
     )
     return JobSpec(
@@ -109,7 +111,7 @@ def _spec(wanted: Wanted, seen: facts.Facts, sha256: str, total: int) -> JobSpec
         created=timestamp(time.time()),
         document=Document(
             name=wanted.source.name.encode("utf-8", "replace").decode(),
-            bytes=seen.bytes,
+            bytes=size,
             sha256=sha256,
             pages=total,
             needs_password=seen.needs_password,
@@ -133,14 +135,14 @@ def _settle_in(folder: JobFolder, spec: JobSpec, staged: Path | None, source: Pa
     return spec
 
 
-def _plan(wanted: Wanted, seen: facts.Facts, spec: JobSpec, folder: JobFolder) -> JobPlan:
+def _plan(wanted: Wanted, reading: Reading, spec: JobSpec, folder: JobFolder) -> JobPlan:
     total = spec.document.pages
     return JobPlan(
         spec=spec,
         folder=folder,
         output=wanted.output,
         pages=pagelist.parse(spec.settings.pages, total),
-        boxes=Boxes(seen.reader, seen.heard),
+        reading=reading,
         history=History(),
         password=wanted.password,
         limits=wanted.limits,
@@ -193,7 +195,7 @@ def _adopt(plan: JobPlan, remembered: History, present: dict[str, int]) -> None:
         name = plan.page_file(page)
         if page in remembered.pages or name not in present:
             continue
-        expected = Expected(plan.device, plan.spec.settings.dpi, plan.boxes.get(page))
+        expected = Expected(plan.device, plan.spec.settings.dpi, plan.reading.box(page))
         try:
             picture = prove(plan.folder.pages / name, expected)
         except ProofFailed:

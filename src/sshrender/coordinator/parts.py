@@ -1,4 +1,4 @@
-"""Splits the document in a thread while the parts that are ready already render."""
+"""Has the document split, while the parts that are ready already render."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from sshrender.coordinator.plan import JobPlan
 from sshrender.core import events as ev
-from sshrender.document.splitting import split
+from sshrender.document.process import Worker, WorkerFailed
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,17 +27,25 @@ class PartSplitter(threading.Thread):
         self._post = post
 
     def run(self) -> None:
-        """The thread. Whatever pypdf raises becomes an event."""
+        """The thread."""
         plan = self._plan
         missing = [page for page in plan.pages if page not in plan.history.pages]
+        worker = Worker()
         try:
-            for pages in split(
-                plan.folder.source,
-                plan.password,
-                plan.folder.path,
-                plan.spec.settings.split,
-                missing,
-            ):
-                self._post(ev.PagesReady(pages))
-        except Exception as error:  # noqa: BLE001 - a worker thread turns a crash into an event
-            self._post(PartsFailed(f"{type(error).__name__}: {error}"))
+            worker.ask(
+                "split",
+                path=str(plan.folder.source),
+                password=plan.password,
+                folder=str(plan.folder.path),
+                per_part=plan.spec.settings.split,
+                pages=missing,
+            )
+            for answer in worker.answers():
+                if "error" in answer:
+                    self._post(PartsFailed(answer["error"][0]))
+                    return
+                self._post(ev.PagesReady(tuple(answer["ready"])))
+        except WorkerFailed as failed:
+            self._post(PartsFailed(str(failed)))
+        finally:
+            worker.stop()

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from sshrender.core.policy import HostPlan, Policy
-from sshrender.document.boxes import Boxes
+from sshrender.document.reading import Reading
 from sshrender.job.folder import JobFolder
 from sshrender.job.history import History
 from sshrender.job.publish import page_name
@@ -67,7 +67,7 @@ class JobPlan:
     folder: JobFolder
     output: Path
     pages: list[int]
-    boxes: Boxes
+    reading: Reading
     history: History
     password: str | None = None
     limits: Limits = field(default_factory=Limits)

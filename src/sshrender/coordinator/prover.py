@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Protocol
 
 from sshrender.job import publish
 from sshrender.job.proof.errors import ProofFailed
@@ -31,7 +32,7 @@ SLOWEST_RETRY = 2.0
 
 @dataclass(frozen=True, slots=True)
 class Proving:
-    """One page's way from ``work/`` to the user."""
+    """One page's way from ``work/`` to the user. ``expected.box`` is what Ghostscript says of it."""
 
     host: str
     page: int
@@ -40,8 +41,6 @@ class Proving:
     final: Path
     target: Path
     expected: Expected
-    second_box: tuple[float, float] | None = None
-    """Ghostscript's own word on the page's size, where the document is damaged and may mislead us."""
     since: float = field(default_factory=time.monotonic)
     pause: float = RETRY
 
@@ -76,10 +75,21 @@ class StorageTrouble:
 Result = Proved | Disproved | StorageTrouble
 
 
+class Sizes(Protocol):
+    """What the document says of its pages (document/reading.py)."""
+
+    def box(self, page: int) -> tuple[float, float] | None:
+        """Width and height in points; None when it does not say."""
+
+    def is_sound(self) -> bool:
+        """Whether the document could be read without repairing it."""
+
+
 class Prover:
     """A small pool."""
 
-    def __init__(self, post: Callable[[Result], None]) -> None:
+    def __init__(self, reading: Sizes, post: Callable[[Result], None]) -> None:
+        self._reading = reading
         self._post = post
         self._queue: queue.SimpleQueue[Proving | None] = queue.SimpleQueue()
         self._open = 0
@@ -123,7 +133,7 @@ class Prover:
     def _attempt(self, task: Proving) -> Result | None:
         """None: not visible yet, and queued again."""
         try:
-            return prove_and_deliver(task)
+            return prove_and_deliver(task, self._reading)
         except Exception as error:  # noqa: BLE001 - a worker thread turns a crash into an event
             return self._explain(task, error)
 
@@ -160,15 +170,15 @@ def _trouble(task: Proving, error: OSError) -> StorageTrouble:
     return StorageTrouble(task, f"{error.strerror}: {error.filename or task.final}")
 
 
-def prove_and_deliver(task: Proving) -> Proved:
+def prove_and_deliver(task: Proving, reading: Sizes) -> Proved:
     """Raises FileNotFoundError, ProofFailed or OSError. May be called again after any of them."""
     path = task.work
     try:
-        picture, doubt = _prove(path, task)
+        picture, doubt = _prove(path, task, reading)
         publish.publish(path, task.final)
     except FileNotFoundError:
         # A retry after a storage failure may find the page published already.
-        picture, doubt = _prove(task.final, task)
+        picture, doubt = _prove(task.final, task, reading)
     try:
         is_copy = publish.deliver(task.final, task.target)
     except FileNotFoundError:
@@ -176,10 +186,14 @@ def prove_and_deliver(task: Proving) -> Proved:
     return Proved(task, picture, doubt, is_copy)
 
 
-def _prove(path: Path, task: Proving) -> tuple[Picture, str]:
-    try:
+def _prove(path: Path, task: Proving, reading: Sizes) -> tuple[Picture, str]:
+    """What the document says of the page's size counts, unless it is damaged and may mislead us."""
+    box = reading.box(task.page)
+    if box is None:
         return prove(path, task.expected), ""
+    try:
+        return prove(path, replace(task.expected, box=box)), ""
     except ProofFailed as failed:
-        if task.second_box is None:
+        if reading.is_sound() or task.expected.box is None:
             raise
-        return prove(path, replace(task.expected, box=task.second_box)), str(failed)
+        return prove(path, task.expected), str(failed)

@@ -7,12 +7,9 @@ and Ghostscript, which repairs more, is asked (coordinator/inspection.py).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from sshrender.document import complaints
-from sshrender.document.complaints import Complaints
 from sshrender.errors import ExitCode, UserError
 
 if TYPE_CHECKING:
@@ -22,32 +19,15 @@ HEADER_WITHIN = 1024
 """Bytes at the start within which ``%PDF-`` must stand (PDF 1.7, implementation note 13)."""
 
 
-@dataclass(frozen=True, slots=True)
-class Facts:
-    """``pages`` None: pypdf could not tell. ``reader`` is kept for the boxes, and ``heard`` goes on
-    counting what pypdf complains of while they are read."""
+class Facts(NamedTuple):
+    """``pages`` None: pypdf could not tell. ``needs_password``: it does not open without one."""
 
-    path: Path
-    bytes: int
     pages: int | None
     needs_password: bool
-    reader: Any = None
-    heard: Complaints | None = None
 
 
-def look(path: Path, password: str | None) -> Facts:
-    """Raises UserError when the file cannot be read, is no PDF, or the password is missing or wrong."""
-    size = _check_file(path)
-    heard = complaints.listen()
-    reader = _open(path)
-    if reader is None:
-        return Facts(path, size, None, False)
-    needs_password = _unlock(reader, path, password)
-    pages = _count(reader)
-    return Facts(path, size, pages, needs_password, reader if pages else None, heard)
-
-
-def _check_file(path: Path) -> int:
+def check_file(path: Path) -> int:
+    """The size in bytes of what looks like a PDF. Raises UserError."""
     try:
         with path.open("rb") as file:
             head = file.read(HEADER_WITHIN)
@@ -63,11 +43,22 @@ def _check_file(path: Path) -> int:
     return size
 
 
+def look(path: Path, password: str | None) -> tuple[Facts, PdfReader | None]:
+    """The facts, and a reader when it can read. Raises UserError: the password is missing or wrong."""
+    reader = _open(path)
+    if reader is None:
+        return Facts(None, False), None
+    needs_password = _unlock(reader, path, password)
+    pages = _count(reader)
+    return Facts(pages, needs_password), reader if pages else None
+
+
 def _open(path: Path) -> PdfReader | None:
     from pypdf import PdfReader
 
     try:
-        return PdfReader(path)
+        # An open file: given a name, pypdf reads all of it into memory.
+        return PdfReader(path.open("rb"))
     except Exception:  # noqa: BLE001 - pypdf raises anything; Ghostscript has the last word
         return None
 

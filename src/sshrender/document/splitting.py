@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sshrender.document import complaints
 from sshrender.files import write_whole
 
 if TYPE_CHECKING:
@@ -64,8 +63,7 @@ def split(
     """
     from pypdf import PdfReader
 
-    complaints.listen()
-    reader = PdfReader(source)
+    reader = PdfReader(source.open("rb"))
     secret = password if reader.is_encrypted and not reader.decrypt("") else None
     if secret is not None:
         reader.decrypt(secret)

@@ -88,7 +88,8 @@ class Finisher(threading.Thread):
             "said": complaints,
         }
         try:
-            if said.was_not_drawn(drawn.lines):
+            # A page that never came out has no file, and the name is then the next page's.
+            if drawn.page_size is None or said.was_not_drawn(drawn.lines):
                 raise FileNotFoundError
             size, digest = self._secure(drawn)
         except OSError as error:

@@ -106,7 +106,7 @@ class Runner:
         """Warm the slots up if the host is idle, and answer with what it is."""
         san = storage.look(self._folder, request["nonce_file"], request["nonce"])
         self._has_looked.wait()
-        if san["writable"]:
+        if san["writable"] and self._found["ghostscript"] is not None:
             self._start_slots(request)
         self._wire.post("hello", san=san, **self._found)
         self._beat()

@@ -25,6 +25,9 @@ from sshrender.runner.queue import Task, TaskQueue
 from sshrender.runner.session import Session, SessionEnded
 
 IDLE_PAUSE = 0.2
+VISIBLE_WITHIN = 70.0
+"""Seconds: NFS caches that a name does not exist for up to 60 (acdirmax in nfs(5))."""
+
 AHEAD_BELOW = 0.5
 """Seconds a page: below this the next page is told before this one is drawn."""
 
@@ -78,7 +81,7 @@ class Slot(threading.Thread):
         """The thread. Whatever goes wrong in it is this host's failure and is said, not lost."""
         self._finisher.start()
         try:
-            if self._plan.is_eager:
+            if self._plan.is_eager and self._is_there(self._plan.setup.document):
                 self._start_session(self._plan.setup.document)
             while self._ahead is not None or not self._tasks.has_ended():
                 task = self._ahead or self._take()
@@ -102,6 +105,10 @@ class Slot(threading.Thread):
                 self._called_off = attempt
             elif attempt == self._attempt and self._session is not None:
                 self._session.kill()
+
+    def _is_there(self, document: str) -> bool:
+        """A document that is being split may have no parts yet."""
+        return os.path.exists(os.path.join(self._plan.folder, document))
 
     def _take(self) -> Optional[Task]:
         if not self._tasks.has_waiting():
@@ -128,7 +135,12 @@ class Slot(threading.Thread):
         self._pace = drawn.seconds
         self._window.append(task)
         self._window_seconds += drawn.seconds
-        self._close_window_when_due()
+        if drawn.page_size is None:
+            # Nothing came out. Perhaps the document could not be opened: the next try opens it anew.
+            self._close_window()
+            self._drop_session()
+        else:
+            self._close_window_when_due()
 
     def _draw_once(self, task: Task, began: float, is_told: bool = False) -> Drawn:
         session = self._session_for(task.file)
@@ -182,9 +194,18 @@ class Slot(threading.Thread):
             self._close_window()
             self._drop_session()
         if self._session is None:
+            self._await_document(file)
             self._start_session(file)
         assert self._session is not None
         return self._session
+
+    def _await_document(self, file: str) -> None:
+        """Raises FileNotFoundError: it is not here, though it was written before we were told of it."""
+        deadline = time.monotonic() + VISIBLE_WITHIN
+        while not self._is_there(file):
+            if time.monotonic() > deadline:
+                raise FileNotFoundError("%s does not appear in the job's folder" % file)
+            time.sleep(IDLE_PAUSE)
 
     def _start_session(self, file: str) -> None:
         plan = self._plan

@@ -1,0 +1,53 @@
+"""The coordinator's end of document/worker.py: started early, asked once, ended for sure."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+
+class WorkerFailed(Exception):
+    """The worker ended before it had said all: it crashed, or was stopped."""
+
+
+class Worker:
+    """A child process. Its interpreter and pypdf load while the caller still makes up the request."""
+
+    def __init__(self) -> None:
+        self._process = subprocess.Popen(
+            # -P: modules that lie in the current folder are not ours.
+            [sys.executable, "-P", "-m", "sshrender.document.worker"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            process_group=0,  # Ctrl-C is for the coordinator
+        )
+
+    def ask(self, op: str, **fields: Any) -> None:
+        """Send the request."""
+        assert self._process.stdin is not None
+        with contextlib.suppress(BrokenPipeError):  # it has died; ``answers`` says so
+            self._process.stdin.write(json.dumps({"op": op, **fields}).encode() + b"\n")
+            self._process.stdin.flush()
+
+    def answers(self) -> Iterator[dict[str, Any]]:
+        """Each answer as it comes, up to the end. Raises WorkerFailed."""
+        assert self._process.stdout is not None
+        for line in self._process.stdout:
+            try:
+                answer = json.loads(line)
+            except ValueError:
+                break  # torn: it died in the middle of a line
+            if "end" in answer:
+                return
+            yield answer
+        raise WorkerFailed(f"it ended with status {self._process.wait()}")
+
+    def stop(self) -> None:
+        """End it now. Any thread, any number of times."""
+        self._process.kill()
+        self._process.wait()

@@ -1,0 +1,93 @@
+"""One document being read: its facts first, then each page's size as it becomes known.
+
+Everything here waits for a bounded time only. A document that takes pypdf longer is treated as one
+that pypdf cannot read.
+"""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+from typing import Any
+
+from sshrender.document.boxes import Box
+from sshrender.document.facts import Facts
+from sshrender.document.process import Worker, WorkerFailed
+from sshrender.errors import ExitCode, UserError
+
+FACTS_WITHIN = 60.0
+BOXES_WITHIN = 10.0
+"""Seconds without news after which the process is stopped."""
+
+
+class Reading:
+    """What a worker finds out about one PDF."""
+
+    def __init__(self) -> None:
+        self._worker = Worker()
+        self._changed = threading.Condition()
+        self._facts: Facts | None = None
+        self._error: UserError | None = None
+        self._boxes: list[Box | None] = []
+        self._complaints = 0
+        self._has_ended = False
+
+    def begin(self, path: Path, password: str | None) -> None:
+        """Say which document it is."""
+        self._worker.ask("look", path=str(path.absolute()), password=password)
+        threading.Thread(target=self._listen, daemon=True, name="document").start()
+
+    def facts(self) -> Facts:
+        """The facts, once they are known. Raises UserError: the password is missing or wrong."""
+        with self._changed:
+            is_answered = self._changed.wait_for(self._is_answered, FACTS_WITHIN)
+        if not is_answered:
+            self._worker.stop()
+        if self._error is not None:
+            raise self._error
+        return self._facts or Facts(None, False)
+
+    def box(self, page: int) -> Box | None:
+        """The page's (width, height) in points; None when the document does not say. Any thread."""
+        with self._changed:
+            while len(self._boxes) < page and not self._has_ended:
+                known = len(self._boxes)
+                if not self._changed.wait(BOXES_WITHIN) and len(self._boxes) == known:
+                    self._worker.stop()
+                    self._has_ended = True
+            return self._boxes[page - 1] if page <= len(self._boxes) else None
+
+    def is_sound(self) -> bool:
+        """Whether pypdf read all this without a complaint: Ghostscript must then agree with it."""
+        with self._changed:
+            return self._facts is not None and self._facts.pages is not None and not self._complaints
+
+    def close(self) -> None:
+        """End the worker."""
+        self._worker.stop()
+
+    def _is_answered(self) -> bool:
+        return self._facts is not None or self._error is not None or self._has_ended
+
+    def _listen(self) -> None:
+        try:
+            for answer in self._worker.answers():
+                with self._changed:
+                    self._take_in(answer)
+                    self._changed.notify_all()
+        except WorkerFailed:
+            with self._changed:
+                self._complaints += 1  # what it said before it died proves nothing
+        finally:
+            with self._changed:
+                self._has_ended = True
+                self._changed.notify_all()
+
+    def _take_in(self, answer: dict[str, Any]) -> None:
+        self._complaints = answer["complaints"]
+        if "facts" in answer:
+            self._facts = Facts(*answer["facts"])
+        elif "error" in answer:
+            self._error = UserError(ExitCode.DOCUMENT, *answer["error"])
+        elif "boxes" in answer:
+            self._boxes += [None if box is None else (box[0], box[1]) for box in answer["boxes"]]

@@ -1,0 +1,89 @@
+"""The process that reads PDFs with pypdf: one request on its input, lines of JSON as its answer.
+
+A document may be hostile, or merely broken: whatever pypdf does to it, looping and eating memory
+included, happens here and not in the coordinator. It ends when its input ends.
+
+Requests (field ``op``): ``look`` at a document (``path``, ``password``) answers ``facts`` or
+``error``, then ``boxes`` for its pages in order; ``split`` it (``path``, ``password``, ``folder``,
+``per_part``, ``pages``) answers ``ready`` for each part. Each answer carries ``complaints``, how often
+pypdf has warned so far. The last one is ``end``; without it, the process died.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import resource
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+import pypdf  # noqa: F401 - imported while the request is still being made
+
+from sshrender.document import boxes, complaints, splitting
+from sshrender.document.facts import look
+from sshrender.errors import UserError
+
+MEMORY = 4 << 30
+"""Bytes of address space: far more than any sound document needs, as files are read piece by piece."""
+
+CHUNK = 64
+"""Boxes in one answer: the first pages render while the rest is read."""
+
+
+def main() -> None:
+    """Answer one request."""
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, resource.RLIM_INFINITY))
+    request = json.loads(sys.stdin.readline())
+    threading.Thread(target=_end_with_input, daemon=True).start()
+    answer = _Answers(complaints.listen())
+    {"look": _look, "split": _split}[request["op"]](request, answer)
+    answer(end=True)
+
+
+def _end_with_input() -> None:
+    sys.stdin.read()
+    os._exit(0)
+
+
+class _Answers:
+    def __init__(self, heard: complaints.Complaints) -> None:
+        self._heard = heard
+
+    def __call__(self, **fields: Any) -> None:
+        print(json.dumps({**fields, "complaints": self._heard.count}), flush=True)
+
+
+def _look(request: dict[str, Any], answer: _Answers) -> None:
+    try:
+        facts, reader = look(Path(request["path"]), request["password"])
+    except UserError as error:
+        answer(error=[error.what, error.hint])
+        return
+    answer(facts=facts)
+    if reader is None:
+        return
+    pages = boxes.walk(reader)
+    while chunk := list(itertools.islice(pages, CHUNK)):
+        answer(boxes=chunk)
+
+
+def _split(request: dict[str, Any], answer: _Answers) -> None:
+    parts = splitting.split(
+        Path(request["path"]),
+        request["password"],
+        Path(request["folder"]),
+        request["per_part"],
+        request["pages"],
+    )
+    try:
+        for pages in parts:
+            answer(ready=pages)
+    except Exception as error:  # noqa: BLE001 - pypdf raises anything; the coordinator says what to do
+        answer(error=[f"{type(error).__name__}: {error}", ""])
+
+
+if __name__ == "__main__":
+    main()
