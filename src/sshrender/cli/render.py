@@ -44,18 +44,14 @@ def render(
 
     Running it again resumes, or returns at once when all is there.
     """
-    from sshrender.document.reading import Reading
-
-    check_pdfs(pdf)
-    reading: Reading | None = Reading()  # loads beside what follows
     from sshrender.cli.session import Session
 
+    check_pdfs(pdf)
     session = Session.start(options.typed(context), config, wants_json=json_)
     codes: list[int] = []
     summaries: list[dict[str, Any]] = []
     for source in pdf:
-        code, summary = session.render(source, reading or Reading(), is_only=len(pdf) == 1)
-        reading = None
+        code, summary = session.render(source, is_only=len(pdf) == 1)
         codes.append(code)
         summaries.append(summary)
         if code > 128:

@@ -66,8 +66,9 @@ class Session:
         ]
         return cls(settings, san, hosts, reporter)
 
-    def render(self, source: Path, reading: Reading, *, is_only: bool) -> tuple[int, dict[str, Any]]:
+    def render(self, source: Path, *, is_only: bool) -> tuple[int, dict[str, Any]]:
         """One document, from start to summary: (exit code, summary)."""
+        reading = Reading()
         try:
             return self._render(source, reading, is_only)
         except UserError as error:

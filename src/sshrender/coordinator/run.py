@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import queue
 import time
 from collections.abc import Sequence
@@ -31,6 +32,8 @@ def see_through(
 
     ``inbox`` is where ``links`` post what they hear.
     """
+    gc.freeze()  # all that was loaded stays
+    gc.enable()
     require_output(plan.output)
     san = plan.folder.path.parent
     try:

@@ -14,18 +14,33 @@ class WorkerFailed(Exception):
     """The worker ended before it had said all: it crashed, or was stopped."""
 
 
+_spare: list[subprocess.Popen[bytes]] = []
+
+
+def warm() -> None:
+    """Start a process for the next Worker: its interpreter and pypdf load while we do other things.
+
+    One that nobody takes ends when this process does.
+    """
+    _spare.append(_start())
+
+
+def _start() -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        # -P: modules that lie in the current folder are not ours.
+        [sys.executable, "-P", "-m", "sshrender.document.worker"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        process_group=0,  # Ctrl-C is for the coordinator
+    )
+
+
 class Worker:
-    """A child process. Its interpreter and pypdf load while the caller still makes up the request."""
+    """A child process that answers one request."""
 
     def __init__(self) -> None:
-        self._process = subprocess.Popen(
-            # -P: modules that lie in the current folder are not ours.
-            [sys.executable, "-P", "-m", "sshrender.document.worker"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            process_group=0,  # Ctrl-C is for the coordinator
-        )
+        self._process = _spare.pop() if _spare else _start()
 
     def ask(self, op: str, **fields: Any) -> None:
         """Send the request."""
