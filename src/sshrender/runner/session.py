@@ -60,6 +60,7 @@ class Session:
         self._pending = b""
         self._lines: List[str] = []
         self._killed_as: Optional[str] = None
+        self._cpu_told = 0.0
         self._process = subprocess.Popen(
             limits.wrap(ghostscript.command(setup), memory),
             cwd=job_folder,
@@ -114,10 +115,13 @@ class Session:
         fields = _proc(self._process.pid, "statm").split()
         return int(fields[1]) * _PAGE_BYTES if len(fields) > 1 else 0
 
-    def cpu_seconds(self) -> float:
-        """User and system time so far (proc(5), stat, fields 14 and 15); 0 when it is gone."""
+    def cpu_since(self) -> float:
+        """Seconds of user and system time since this was last asked (proc(5), stat, 14 and 15)."""
         fields = _proc(self._process.pid, "stat").rpartition(b")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / _CLOCK_TICKS if len(fields) > 12 else 0.0
+        if len(fields) <= 12:
+            return 0.0
+        before, self._cpu_told = self._cpu_told, (int(fields[11]) + int(fields[12])) / _CLOCK_TICKS
+        return self._cpu_told - before
 
     def _ask(self, lines: List[str], timeout: float) -> Answer:
         self._tell(lines)
@@ -126,14 +130,18 @@ class Session:
     def _await(self, timeout: float) -> Answer:
         self._lines = []
         deadline = time.monotonic() + timeout
+        glance = time.monotonic() + GLANCE
         while True:
             value = self._next_answer()
             if value is not None:
                 return Answer(value, self._lines)
-            self._check(deadline)
             ready, _, _ = select.select([self._output], [], [], GLANCE)
             if ready:
                 self._read()
+            now = time.monotonic()
+            if now >= glance:
+                glance = now + GLANCE
+                self._check(deadline)
 
     def _tell(self, lines: List[str]) -> None:
         assert self._process.stdin is not None

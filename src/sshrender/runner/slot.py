@@ -144,7 +144,6 @@ class Slot(threading.Thread):
 
     def _draw_once(self, task: Task, began: float, is_told: bool = False) -> Drawn:
         session = self._session_for(task.file)
-        cpu = session.cpu_seconds()
         if not is_told:
             session.tell(task.number)
         self._tell_next(session)
@@ -155,7 +154,7 @@ class Slot(threading.Thread):
             written="%s/%s" % (session.setup.folder, session.setup.output % (shown + 1)),
             page_size=size,
             seconds=time.monotonic() - began,
-            cpu=session.cpu_seconds() - cpu,
+            cpu=session.cpu_since(),
             lines=answer.lines,
         )
 
