@@ -73,10 +73,16 @@ def _view(host: Host) -> HostView:
         state=host.state.value,
         reason=host.reason,
         slots=host.slots,
-        running=sum(attempt.started_at is not None for attempt in host.in_flight.values()),
+        running=_drawing(host),
         others=host.others_per_core,
         ours=host.ours / max(host.cores, 1),
         pages=host.pages_done,
         failures=host.failures,
         median=statistics.median(host.recent) if host.recent else None,
     )
+
+
+def _drawing(host: Host) -> int:
+    """Slots at work. More pages than that may have begun: a host reports several at a time."""
+    begun = sum(attempt.started_at is not None for attempt in host.in_flight.values())
+    return min(begun, host.slots)

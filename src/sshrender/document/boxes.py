@@ -22,8 +22,9 @@ def walk(reader: PdfReader) -> Iterator[Box | None]:
 
     Ends early where the page tree is broken, with whatever pypdf raises.
     """
-    root: Any = reader.trailer["/Root"]["/Pages"]  # type: ignore[index]
-    yield from _walk(root, {}, ())
+    catalog: Any = reader.trailer["/Root"]
+    above = getattr(catalog.raw_get("/Pages"), "idnum", 0)
+    yield from _walk(catalog["/Pages"], {}, (above,))
 
 
 def _walk(node: Any, inherited: dict[str, Any], above: tuple[int, ...]) -> Iterator[Box | None]:

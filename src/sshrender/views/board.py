@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TextIO
 
-from rich.console import Console, Group, RenderableType
+from rich.console import Console, Group, JustifyMethod, RenderableType
 from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
@@ -103,13 +103,19 @@ def _headline(snapshot: Snapshot, job: str) -> Text:
 
 
 def _progress(snapshot: Snapshot, width: int) -> RenderableType:
-    return ProgressBar(total=snapshot.total, completed=snapshot.settled, width=min(width, 100))
+    share = snapshot.settled / snapshot.total if snapshot.total else 1.0
+    line = Table.grid(padding=(0, 1, 0, 0))
+    line.add_row(
+        ProgressBar(total=snapshot.total, completed=snapshot.settled, width=min(width - 6, 100)),
+        f"{int(100 * share)} %",
+    )
+    return line
 
 
 def _pace(snapshot: Snapshot, rate: Rate, now: float) -> Text:
     speed = rate.per_second(now)
     left = rate.left(now, snapshot.missing)
-    words = [f"{count(snapshot.running, 'page')} under way"]
+    words = [f"{count(snapshot.running, 'page')} on hosts"]
     if speed is not None:
         words.append(f"{speed:.1f} pages/s" if speed >= 1 else f"{speed * 60:.1f} pages/min")
     if left is not None:
@@ -117,38 +123,50 @@ def _pace(snapshot: Snapshot, rate: Rate, now: float) -> Text:
     return Text(", ".join(words), no_wrap=True, overflow="ellipsis")
 
 
-def _hosts(snapshot: Snapshot, width: int, room: int) -> Table:
-    table = Table(box=None, padding=(0, 1, 0, 0), expand=False, show_edge=False)
-    table.add_column("host", no_wrap=True, max_width=24, overflow="ellipsis")
-    table.add_column("state", no_wrap=True)
-    table.add_column("slots", justify="right", no_wrap=True)
-    wide = width >= 70
-    if wide:
-        table.add_column("load", justify="right", no_wrap=True)
-    table.add_column("pages", justify="right", no_wrap=True)
-    if wide:
-        table.add_column("s/page", justify="right", no_wrap=True)
-    table.add_column("", no_wrap=True, overflow="ellipsis", ratio=1)
+_TITLES = ("host", "state", "slots", "load", "pages", "s/page", "")
+_NARROW = (0, 1, 2, 4, 6)
+"""The columns that are left where there is little room."""
+
+_WIDE = 70
+_NAME_MOST = 24
+_REASON_LEAST = 12
+
+
+def _hosts(snapshot: Snapshot, width: int, room: int) -> RenderableType:
+    """Every column as wide as what is in it; the reason gets what is left, and is cut there.
+
+    Rich, left to itself, would squeeze all columns to make room for one long reason.
+    """
     hosts = sorted(snapshot.hosts, key=lambda host: _ORDER.index(host.state))
-    for host in hosts[:room]:
-        table.add_row(*_row(host, wide))
+    kept = range(len(_TITLES)) if width >= _WIDE else _NARROW
+    rows = [[cell for n, cell in enumerate(_row(host)) if n in kept] for host in hosts[:room]]
+    titles = [_TITLES[n] for n in kept]
+    table = Table(box=None, padding=(0, 1, 0, 0), show_edge=False)
+    left = width
+    for column, title in enumerate(titles[:-1]):
+        wanted = max(len(title), *(cell.cell_len for cell in (row[column] for row in rows)))
+        wanted = min(wanted, _NAME_MOST) if column == 0 else wanted
+        justify: JustifyMethod = "left" if column < 2 else "right"
+        table.add_column(title, width=wanted, justify=justify, no_wrap=True, overflow="ellipsis")
+        left -= wanted + 1
+    if left >= _REASON_LEAST:
+        table.add_column(titles[-1], max_width=left - 1, no_wrap=True, overflow="ellipsis")
+    for row in rows:
+        table.add_row(*row[: len(table.columns)])
     if len(hosts) > room:
-        table.add_row(f"… and {len(hosts) - room} more")
+        return Group(table, Text(f"… and {len(hosts) - room} more"))
     return table
 
 
-def _row(host: HostView, wide: bool) -> list[Text | str]:
+def _row(host: HostView) -> list[Text]:
     symbol, colour = _LOOKS[host.state]
-    median = "" if host.median is None else f"{host.median:.2f}"
-    cells: list[Text | str] = [
-        clean(host.name),
+    is_met = bool(host.slots)
+    return [
+        Text(clean(host.name)),
         Text(f"{symbol} {host.state}", style=colour),
-        f"{host.running}/{host.slots}" if host.slots else "",
+        Text(f"{host.running}/{host.slots}" if is_met else ""),
+        Text(f"{host.others:.2f}" if is_met else ""),
+        Text(str(host.pages) if is_met else ""),
+        Text("" if host.median is None else f"{host.median:.2f}"),
+        Text(clean(host.reason), style="dim"),
     ]
-    if wide:
-        cells.append(f"{host.others:.2f}" if host.slots else "")
-    cells.append(str(host.pages) if host.slots else "")
-    if wide:
-        cells.append(median)
-    cells.append(Text(clean(host.reason), style="dim"))
-    return cells

@@ -70,15 +70,16 @@ def describe(entry: Entry, verbose: int = 0) -> str | None:
     kind = entry["type"]
     if kind == "host_state":
         reason = f": {clean(entry['reason'])}" if entry["reason"] else ""
-        return f"host {entry['host']} {entry['state']}{reason}"
+        return f"host {clean(entry['host'])} {entry['state']}{reason}"
     if kind == "attempt_failed":
         if entry["kind"] == "killed" and not verbose:
             return None
         return (
-            f"page {entry['page']} failed on {entry['host']} ({entry['kind']}): {clean(entry['reason'])}"
+            f"page {entry['page']} failed on {clean(entry['host'])} ({entry['kind']}):"
+            f" {clean(entry['reason'])}"
         )
     if kind == "page_failed":
-        hosts = ", ".join(dict.fromkeys(entry["hosts"]))
+        hosts = clean(", ".join(dict.fromkeys(entry["hosts"])))
         return f"page {entry['page']} given up after {entry['attempts']} attempts on {hosts}"
     if kind == "page_delivered" and entry["said"]:
         return f"page {entry['page']} suspect: {clean(entry['said'][0])}"
@@ -97,11 +98,11 @@ def _chatter(entry: Entry) -> str | None:
     kind = entry["type"]
     if kind == "host_greeted":
         return (
-            f"host {entry['host']}: {count(entry['cores'], 'core')},"
+            f"host {clean(entry['host'])}: {count(entry['cores'], 'core')},"
             f" Ghostscript {clean(entry['ghostscript'])}, Python {clean(entry['python'])}"
         )
     if kind == "page_sent":
-        return f"page {entry['page']} to {entry['host']} (attempt {entry['attempt']})"
+        return f"page {entry['page']} to {clean(entry['host'])} (attempt {entry['attempt']})"
     if kind == "page_delivered":
-        return f"page {entry['page']} delivered from {entry['host']} in {entry['seconds']:.2f} s"
+        return f"page {entry['page']} delivered from {clean(entry['host'])} in {entry['seconds']:.2f} s"
     return None

@@ -7,6 +7,9 @@ from collections import deque
 WINDOW = 30.0
 """Seconds looked back on: long enough to be calm, short enough to notice a host that left."""
 
+SHORTEST = 2.0
+"""Seconds below which nobody would believe the figure."""
+
 
 class Rate:
     """Feed it how many pages were delivered by when."""
@@ -23,9 +26,9 @@ class Rate:
 
     def per_second(self, now: float) -> float | None:
         """None until there is something to go by."""
-        if len(self._points) < 2:
+        then, before = self._points[0] if self._points else (now, 0)
+        if len(self._points) < 2 or now - then < SHORTEST:
             return None
-        then, before = self._points[0]
         return (self._points[-1][1] - before) / max(now - then, 0.001)
 
     def left(self, now: float, missing: int) -> float | None:

@@ -14,7 +14,7 @@ def lines(summary: Mapping[str, Any]) -> Iterator[str]:
     """The lines for a summary as ``--json`` prints it."""
     yield _headline(summary)
     for page in summary["failed_pages"][:MAX_LISTED]:
-        hosts = ", ".join(page["hosts"])
+        hosts = clean(", ".join(page["hosts"]))
         yield (
             f"  page {page['page']} failed ({page['kind']}): {clean(page['reason'])}"
             f" [{count(page['attempts'], 'attempt')} on {hosts}]"
@@ -33,7 +33,7 @@ def lines(summary: Mapping[str, Any]) -> Iterator[str]:
 def _headline(summary: Mapping[str, Any]) -> str:
     pages = summary["pages"]
     delivered = pages["done"] + pages["suspect"]
-    words = [f"{delivered} of {count(pages['total'], 'page')} in {summary['output']}"]
+    words = [f"{delivered} of {count(pages['total'], 'page')} in {clean(summary['output'])}"]
     words += [f"{pages[key]} {key}" for key in ("suspect", "failed", "missing") if pages[key]]
     used = sum(host["pages"] > 0 for host in summary["hosts"])
     words.append(f"{duration(summary['seconds'])} on {count(used, 'host')}")

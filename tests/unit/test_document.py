@@ -1,0 +1,184 @@
+"""Reading a document in a process of its own: right about sound ones, bounded about hostile ones."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pypdf import PdfReader, PdfWriter
+from pypdf.generic import ArrayObject, FloatObject, NameObject, NumberObject
+
+from sshrender.document import process, reading, splitting, staging
+from sshrender.document.facts import check_file
+from sshrender.document.reading import Reading
+from sshrender.errors import ExitCode, UserError
+from tests import pdfs
+
+
+def _read(path: Path, password: str | None = None) -> Reading:
+    found = Reading()
+    found.begin(path, password)
+    return found
+
+
+def test_pages_and_sizes_are_the_documents_own(tmp_path: Path) -> None:
+    path = pdfs.write(tmp_path / "a.pdf", pdfs.numbered(150))
+    found = _read(path)
+    assert found.facts() == (150, False)
+    box = PdfReader(path).pages[149].mediabox
+    assert found.box(150) == (float(box.width), float(box.height))
+    assert found.box(151) is None
+    assert found.is_sound()
+    found.close()
+
+
+def test_sizes_are_inherited_turned_and_scaled(tmp_path: Path) -> None:
+    writer = PdfWriter()
+    for _ in range(3):
+        writer.add_blank_page(100, 200)
+    pages: Any = writer.pages
+    pages[1][NameObject("/Rotate")] = NumberObject(270)
+    pages[2][NameObject("/UserUnit")] = FloatObject(2)
+    pages[0].pop("/MediaBox")
+    root: Any = writer.root_object["/Pages"]
+    root[NameObject("/MediaBox")] = ArrayObject([NumberObject(n) for n in (0, 0, 50, 60)])
+    writer.write(tmp_path / "a.pdf")
+    found = _read(tmp_path / "a.pdf")
+    assert [found.box(page) for page in (1, 2, 3)] == [(50, 60), (200, 100), (200, 400)]
+    found.close()
+
+
+def test_a_page_tree_that_loops_ends(tmp_path: Path) -> None:
+    writer = PdfWriter()
+    writer.add_blank_page(100, 100)
+    root: Any = writer.root_object["/Pages"]
+    root["/Kids"].append(writer.root_object.raw_get("/Pages"))
+    writer.write(tmp_path / "loop.pdf")
+    found = _read(tmp_path / "loop.pdf")
+    assert found.box(1) == (100, 100)
+    assert found.box(2) is None
+    found.close()
+
+
+def test_a_wrong_password_is_said_in_words(tmp_path: Path) -> None:
+    plain = pdfs.write(tmp_path / "plain.pdf", pdfs.numbered(1))
+    locked = pdfs.protect(plain, tmp_path / "locked.pdf", "secret")
+    for password, what in ((None, "protected by a password"), ("guess", "wrong password")):
+        with pytest.raises(UserError, match=what) as caught:
+            _read(locked, password).facts()
+        assert caught.value.code is ExitCode.DOCUMENT
+    assert _read(locked, "secret").facts() == (1, True)
+
+
+def test_a_reader_that_dies_leaves_the_document_to_ghostscript(tmp_path: Path) -> None:
+    path = pdfs.write(tmp_path / "a.pdf", pdfs.numbered(1))
+    found = Reading()
+    found.close()
+    found.begin(path, None)
+    assert found.facts() == (None, False)
+    assert found.box(1) is None
+    assert not found.is_sound()
+
+
+def test_a_reader_that_hangs_is_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = pdfs.write(tmp_path / "a.pdf", pdfs.numbered(1))
+    monkeypatch.setattr(reading, "FACTS_WITHIN", 0.3)
+    found = Reading()
+    os.kill(found._worker._process.pid, signal.SIGSTOP)
+    began = time.monotonic()
+    found.begin(path, None)
+    assert found.facts() == (None, False)
+    assert time.monotonic() - began < 5
+    assert found._worker._process.poll() is not None
+
+
+def test_a_reader_nobody_wants_any_more_ends() -> None:
+    worker = process.Worker()
+    assert worker._process.stdin is not None
+    worker._process.stdin.close()
+    assert worker._process.wait(10) is not None
+
+
+def test_parts_hold_each_page_once(tmp_path: Path) -> None:
+    source = pdfs.write(tmp_path / "source.pdf", pdfs.numbered(7))
+    (tmp_path / "parts").mkdir()
+    worker = process.Worker()
+    worker.ask(
+        "split", path=str(source), password=None, folder=str(tmp_path), per_part=3, pages=[1, 2, 6, 7]
+    )
+    assert [answer["ready"] for answer in worker.answers()] == [[1, 2], [6], [7]]
+    for page in (1, 2, 6, 7):
+        where = splitting.place(page, 3)
+        text = PdfReader(tmp_path / where.file).pages[where.index - 1].extract_text()
+        assert text == PdfReader(source).pages[page - 1].extract_text()
+
+
+def test_a_document_that_cannot_be_split_says_so(tmp_path: Path) -> None:
+    (tmp_path / "source.pdf").write_bytes(b"%PDF-1.4\nnothing")
+    worker = process.Worker()
+    worker.ask(
+        "split",
+        path=str(tmp_path / "source.pdf"),
+        password=None,
+        folder=str(tmp_path),
+        per_part=1,
+        pages=[1],
+    )
+    assert [set(answer) for answer in worker.answers()] == [{"error", "complaints"}]
+
+
+@pytest.mark.parametrize(
+    ("wanted", "size", "pages", "expected"),
+    [
+        ("none", 10**10, 10**4, 0),
+        ("20", 10**6, 100, 20),
+        ("100", 10**6, 100, 0),
+        ("auto", 10**6, 100, 0),
+        ("auto", 2 << 30, 20_000, 312),
+    ],
+)
+def test_part_sizes(wanted: str, size: int, pages: int, expected: int) -> None:
+    assert splitting.part_size(wanted, size, pages) == expected
+
+
+def test_a_staged_document_is_the_document(tmp_path: Path) -> None:
+    source, san = tmp_path / "a.pdf", tmp_path / "san"
+    san.mkdir()
+    source.write_bytes(os.urandom(3 << 20))
+    staged, sha256 = staging.stage(source, san)
+    assert staged.read_bytes() == source.read_bytes()
+    assert sha256 == staging.digest(source)
+
+
+def test_a_private_document_is_not_linked_into_a_shared_folder(tmp_path: Path) -> None:
+    source, san = tmp_path / "a.pdf", tmp_path / "san"
+    san.mkdir(mode=0o755)
+    source.write_bytes(b"%PDF-private")
+    source.chmod(0o600)
+    staged, _ = staging.stage(source, san)
+    assert staged.stat().st_ino != source.stat().st_ino
+    assert staged.stat().st_mode & 0o044 == 0o044
+
+
+def test_what_staging_left_long_ago_is_cleared(tmp_path: Path) -> None:
+    old, new = tmp_path / ".staging-old", tmp_path / ".staging-new"
+    old.touch()
+    new.touch()
+    os.utime(old, (0, 0))
+    staging.clear_stale(tmp_path, 3600.0, time.time())
+    assert sorted(tmp_path.iterdir()) == [new]
+
+
+@pytest.mark.parametrize(
+    ("content", "what"), [(b"", "is empty"), (b"hello", "not a PDF"), (None, "no such file")]
+)
+def test_what_is_no_pdf_is_told_apart(tmp_path: Path, content: bytes | None, what: str) -> None:
+    path = tmp_path / "a.pdf"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(UserError, match=what):
+        check_file(path)

@@ -1,0 +1,124 @@
+"""What a user sees: every host in its row, nothing wider than the terminal, nothing that acts on it."""
+
+from __future__ import annotations
+
+import io
+
+import pytest
+from rich.console import Console
+
+from sshrender.core.snapshot import HostView, Snapshot
+from sshrender.views import board, plain, summary
+from sshrender.views.rate import Rate
+from sshrender.views.text import clean, duration
+
+STATES = ("idle", "busy", "connecting", "unknown", "quarantined", "lost", "refused")
+EVIL = "gone\x1b[2J\x07\u202e\nnext"
+
+
+def _host(name: str, state: str, reason: str = "", slots: int = 2) -> HostView:
+    return HostView(name, state, reason, slots, 1, 0.25, 0.5, 12, 0, 0.07)
+
+
+def _snapshot(*hosts: HostView, total: int = 261, done: int = 100) -> Snapshot:
+    return Snapshot(total, done, 2, 1, 50, 4, done, "", hosts)
+
+
+def _shown(snapshot: Snapshot, width: int, height: int = 24, color: bool = False) -> str:
+    console = Console(file=io.StringIO(), width=width, height=height, force_terminal=color)
+    console.print(board.render(snapshot, "job-12345678", Rate(), 10.0, width, height))
+    assert isinstance(console.file, io.StringIO)
+    return console.file.getvalue()
+
+
+@pytest.mark.parametrize("width", [40, 50, 69, 70, 80, 160])
+def test_a_long_reason_costs_no_other_column_its_room(width: int) -> None:
+    hosts = [_host(f"node{n}", state, "because " * 40) for n, state in enumerate(STATES)]
+    shown = _shown(_snapshot(*hosts), width)
+    for line in shown.splitlines():
+        assert len(line) <= width
+    for host in hosts:
+        assert any(host.name in line and host.state in line for line in shown.splitlines())
+    assert "103 of 261 pages" in shown
+    assert "4 pages on hosts" in shown
+
+
+def test_states_differ_without_colour() -> None:
+    lines = _shown(_snapshot(*(_host("n", state) for state in STATES)), 80).splitlines()
+    symbols = [line.split()[1] for line in lines if line.startswith("n ")]
+    assert len(set(symbols)) == len(STATES)
+
+
+def test_more_hosts_than_lines_are_counted_and_the_interesting_come_first() -> None:
+    hosts = [_host(f"dead{n}", "lost") for n in range(60)] + [_host("worker", "idle")]
+    shown = _shown(_snapshot(*hosts), 80, height=24)
+    assert len(shown.splitlines()) <= 24
+    assert "worker" in shown
+    assert "more" in shown
+
+
+def test_what_a_host_says_cannot_act_on_the_terminal() -> None:
+    host = _host("node", "lost", EVIL)
+    for text in (
+        _shown(_snapshot(host), 80),
+        plain.describe({"type": "host_state", "host": EVIL, "state": "lost", "reason": EVIL}) or "",
+        plain.describe({"type": "page_suspected", "page": 1, "said": [EVIL]}) or "",
+    ):
+        assert not set(text) & set("\x1b\x07\u202e")
+    assert "\n" not in clean(EVIL)
+
+
+def test_markup_in_a_reason_is_only_text() -> None:
+    shown = _shown(_snapshot(_host("node", "lost", "[red]see[/red] [link=x]this[/link]")), 120)
+    assert "[red]see[/red]" in shown
+
+
+def test_the_rate_is_of_late_and_not_told_too_soon() -> None:
+    rate = Rate()
+    rate.note(0.0, 0)
+    rate.note(0.5, 10)
+    assert rate.per_second(1.0) is None
+    rate.note(4.0, 40)
+    assert rate.per_second(4.0) == pytest.approx(10.0)
+    assert rate.left(4.0, 100) == pytest.approx(10.0)
+    for second in range(5, 100):
+        rate.note(float(second), 40 + second)
+    assert rate.per_second(99.0) == pytest.approx(1.0, rel=0.1)
+
+
+def test_plain_lines_come_seldom_on_a_long_run() -> None:
+    stream = io.StringIO()
+    view = plain.PlainView(stream)
+    for second in range(600):
+        view.snapshot(_snapshot(_host("a", "idle"), total=10_000, done=second), float(second))
+    assert 5 <= len(stream.getvalue().splitlines()) <= 20
+
+
+def test_durations_read_well() -> None:
+    assert [duration(s) for s in (0.2, 59.4, 60, 200, 3900)] == ["0s", "59s", "1m00s", "3m20s", "1h05m"]
+
+
+def test_a_summary_lists_a_bounded_number_of_pages() -> None:
+    failed = [
+        {"page": n, "kind": "timeout", "reason": EVIL, "attempts": 3, "hosts": ["a", "b"]}
+        for n in range(1, 101)
+    ]
+    lines = list(
+        summary.lines(
+            {
+                "job": "j",
+                "state": "partial",
+                "output": "/out",
+                "seconds": 12.0,
+                "pages": {"total": 200, "done": 100, "suspect": 0, "failed": 100, "missing": 0},
+                "failed_pages": failed,
+                "suspect_pages": [],
+                "notes": [],
+                "hosts": [],
+            }
+        )
+    )
+    assert len(lines) < 30
+    assert "100 of 200 pages" in lines[0]
+    assert "80 more failed pages" in lines[-1]
+    assert not any("\x1b" in line for line in lines)
