@@ -425,10 +425,12 @@ class Coordinator:
         """Pages that were being proved when the run ended are kept if they are proved now."""
         if not self._prover.drain(CLOSING):
             return
+        events: list[ev.Event] = []
         while not self._inbox.empty():
             item = self._inbox.get()
             if isinstance(item, pv.Proved):
-                self._on_proved(item)
+                events += self._on_proved(item)
+        self._carry_out(self._scheduler.handle(*events, now=self._clock()))
 
     def _nonce_path(self) -> Any:
         return self._plan.folder.path / f".nonce-{self._nonce}"

@@ -34,6 +34,7 @@ from sshrender.core.states import (
 )
 
 _CONNECTED = frozenset({HostState.IDLE, HostState.BUSY})
+_COUNT_AFTER_THE_END = frozenset({ev.PageDelivered, ev.PageSuspected})
 _DELIVERED = frozenset({PageState.DONE, PageState.SUSPECT})
 
 
@@ -101,15 +102,18 @@ class Scheduler:
         return self._commands
 
     def handle(self, *events: ev.Event, now: float) -> list[do.Command]:
-        """Take in what happened; answer what to do. ``now`` is in seconds and never goes back."""
+        """Take in what happened; answer what to do. ``now`` is in seconds and never goes back.
+
+        EndJob is the last command. Afterwards, and behind the event that ended the run, only pages
+        that were being proved still count.
+        """
         self._now = max(now, self._now)
         self._commands = []
-        if self.end is not None:
-            return []
         for event in events:
-            self._handlers[type(event)](event)
+            if self.end is None or type(event) in _COUNT_AFTER_THE_END:
+                self._handlers[type(event)](event)
         self._advance()
-        return self._commands
+        return sorted(self._commands, key=lambda command: isinstance(command, do.EndJob))
 
     def _do(self, command: do.Command) -> None:
         self._commands.append(command)
