@@ -340,6 +340,18 @@ def test_a_silent_host_is_lost_and_its_pages_go_elsewhere() -> None:
     assert taken <= {command.page for command in story.sent("b")}
 
 
+def test_a_host_that_never_begins_its_pages_does_not_hold_the_job() -> None:
+    story = Script([HostPlan("a", 1), HostPlan("b", 1)], 4, Policy(stall=20, page_timeout=30))
+    story.greet("a")
+    story.greet("b")
+    taken = {command.page for command in story.sent("a")}
+    for command in story.sent("b"):
+        story.tell(ev.PageRendered("b", command.attempt, 0.1), ev.PageDelivered("b", command.attempt))
+    story.beat_until(32, ["a", "b"])
+    assert story.scheduler.hosts["a"].state is HostState.LOST
+    assert taken <= {command.page for command in story.sent("b")}
+
+
 def test_what_a_lost_host_still_says_is_not_believed() -> None:
     story = Script([HostPlan("a", 1), HostPlan("b", 1)], 1)
     story.greet("a")

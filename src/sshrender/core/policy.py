@@ -20,6 +20,9 @@ class Policy:
     page_timeout: float = 600.0
     overdue_grace: float = 30.0
     """What a host gets on top of the page timeout before it is called off from here."""
+    stall: float = 120.0
+    """A host that holds pages and draws none of them for so long, or for the page timeout where that
+    is longer, has lost them. It may be drawing earlier pages again to find whose a complaint is."""
     queue_seconds: float = 1.0
     """Work queued on a host for each slot: hides the round trip, and lets hosts report in batches."""
     queue_longest: int = 16

@@ -74,6 +74,7 @@ class Host:
     losses: int = 0
     retry_at: float | None = None
     yielding_since: float | None = None
+    stalled_since: float | None = None
     pages_done: int = 0
     failures: int = 0
     recent: deque[float] = field(default_factory=lambda: deque(maxlen=101))
@@ -102,6 +103,11 @@ class Host:
         """Take in how long a page took; the recent ones count most."""
         self.recent.append(seconds)
         self.pace = seconds if self.pace is None else self.pace + (seconds - self.pace) / 4
+
+    def is_stalled(self) -> bool:
+        """Whether it holds pages and draws none."""
+        held = self.in_flight.values()
+        return bool(held) and all(attempt.started_at is None for attempt in held)
 
     def free_slots(self) -> int:
         """Slots that have nothing at all to do."""

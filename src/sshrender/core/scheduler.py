@@ -202,7 +202,7 @@ class Scheduler:
         self._do(do.CloseHost(host.name))
         host.is_connected = False
         host.retry_at = retry_at
-        host.yielding_since = None
+        host.yielding_since = host.stalled_since = None
         held, host.in_flight = list(host.in_flight.values()), {}
         for attempt in held:
             self._lose_attempt(attempt, reason)
@@ -405,6 +405,7 @@ class Scheduler:
                 self._kill(attempt)
         for attempt in list(host.in_flight.values()):
             self._watch_attempt(host, attempt)
+        self._watch_stall(host)
 
     def _watch_attempt(self, host: Host, attempt: Attempt) -> None:
         """The runner keeps the page timeout; this is for a runner that does not."""
@@ -415,6 +416,15 @@ class Scheduler:
             self._lose(host, f"does not end page {attempt.page}")
         elif late > self.policy.overdue_grace:
             self._kill(attempt)
+
+    def _watch_stall(self, host: Host) -> None:
+        """A runner that beats but never begins what it was sent would hold the job for ever."""
+        if not host.is_stalled():
+            host.stalled_since = None
+        elif host.stalled_since is None:
+            host.stalled_since = self._now
+        elif self._now - host.stalled_since > max(self.policy.stall, self.policy.page_timeout):
+            self._lose(host, "does not begin the pages that it was sent")
 
     def _watch_storage(self) -> None:
         if self.paused and self._now - self._paused_at > self.policy.storage_wait:

@@ -169,9 +169,10 @@ class Slot(threading.Thread):
             return
         task = self._tasks.take_of(session.setup.document)
         if task is not None:
-            session.tell(task.number)
             with self._lock:
-                self._ahead, self._is_told = task, True
+                self._ahead = task  # a renderer that dies of the telling must not take it along
+            session.tell(task.number)
+            self._is_told = True
 
     def _fail(self, task: Task, end: SessionEnded, seconds: float) -> None:
         self._drop_session()
