@@ -12,6 +12,19 @@ def file_mode(folder: Path) -> int:
     return 0o600 | (stat.S_IMODE(folder.stat().st_mode) & 0o044)
 
 
+def rename(source: Path, target: Path) -> None:
+    """Give ``source`` the name ``target``. Raises OSError when it has not got it.
+
+    On NFS a rename may have worked though it reported an error (the answer was lost and the retry
+    found nothing to rename), so after an error one looks again.
+    """
+    try:
+        source.rename(target)
+    except OSError:
+        if os.path.lexists(source) or not os.path.lexists(target):
+            raise
+
+
 def write_whole(path: Path, data: bytes) -> None:
     """Write a file so that it is there whole or not at all, after a power loss too."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
@@ -22,7 +35,7 @@ def write_whole(path: Path, data: bytes) -> None:
             file.flush()
             os.fchmod(file.fileno(), file_mode(path.parent))
             os.fsync(file.fileno())
-        temporary.rename(path)
+        rename(temporary, path)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise

@@ -7,6 +7,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from tests.lab.badsan import BadSan
 from tests.lab.host import Host, new_key
 from tests.lab.inventory import table
 from tests.lab.namespaces import running
@@ -49,6 +50,7 @@ class Farm:
         self.ssh_config = self.root / "ssh_config"
         addresses = {f"node{i + 1}": f"{NETWORK}{FIRST_HOST + i}" for i in range(hosts)}
         self._make_files(addresses)
+        self._bad_sans: list[BadSan] = []
         self._world = World(self.root, self.san, self.root / "hosts", DESK_ADDRESS)
         self.hosts = [
             Host(self._world, number, address, self.root / name, self.san)
@@ -200,6 +202,17 @@ class Farm:
         target.write_text("\n".join(parts))
         return target
 
+    def bad_sans(self, *hosts: Host, desk: bool = False) -> list[BadSan]:
+        """Put SANs that can fail by name in the place of these hosts' and the desk's."""
+        made = [host.bad_san() for host in hosts]
+        if desk:
+            faults = self.root / "desk-faults"
+            made.append(BadSan(self._world.pid, str(self.san), self.san_inside, faults))
+        self._bad_sans += made
+        return made
+
     def close(self) -> None:
         """Remove all of the farm but the files in its root; may be called again."""
+        for san in self._bad_sans:
+            san.close()
         self._world.close()

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
+from tests.lab.badsan import BadSan
 from tests.lab.namespaces import (
     HOST_ENVIRONMENT,
     LabError,
@@ -190,6 +191,10 @@ class Host:
     def san(self, how: SanChange) -> None:
         """Make this host's SAN writable, read-only, gone (an empty folder) or back again."""
         self.exec("bash", "-c", SAN_CHANGES[how], check=True)
+
+    def bad_san(self) -> BadSan:
+        """Put a SAN that can fail by name in the place of this host's."""
+        return BadSan(self._init, "/run/filer/san", "/mnt/san", self._config / "faults")
 
     def install(self, path: str, text: str, mode: int = 0o755) -> None:
         """Put a file on this host's disk only, in place of one that is there already."""

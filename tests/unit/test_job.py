@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sshrender.files import rename
 from sshrender.job import lease, publish
 from sshrender.job.folder import JobFolder
 from sshrender.job.history import PageRecord, fold, keep_present
@@ -163,7 +164,7 @@ def test_a_rename_that_worked_though_it_reported_an_error_is_no_error(
         raise OSError(5, "Input/output error")
 
     monkeypatch.setattr(Path, "rename", lying)
-    publish.publish(attempt, final)
+    rename(attempt, final)
     assert final.read_text() == "x"
 
 

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import io
+import os
+import threading
 
 import pytest
 from rich.console import Console
 
 from sshrender.core.snapshot import HostView, Snapshot
+from sshrender.errors import ExitCode, UserError
 from sshrender.views import board, plain, summary
+from sshrender.views.detached import Detached
 from sshrender.views.rate import Rate
+from sshrender.views.report import Reporter
 from sshrender.views.text import clean, duration
 
 STATES = ("idle", "busy", "connecting", "unknown", "quarantined", "lost", "refused")
@@ -122,3 +127,38 @@ def test_a_summary_lists_a_bounded_number_of_pages() -> None:
     assert "100 of 200 pages" in lines[0]
     assert "80 more failed pages" in lines[-1]
     assert not any("\x1b" in line for line in lines)
+
+
+class _Stuck(io.StringIO):
+    """A terminal that was stopped with Ctrl-S: what is written to it does not return."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.go_on = threading.Event()
+
+    def write(self, text: str) -> int:
+        self.go_on.wait()
+        return super().write(text)
+
+
+def test_a_terminal_that_is_stopped_stops_nobody() -> None:
+    stream = _Stuck()
+    detached = Detached(stream)
+    for number in range(100):
+        print(f"line {number}", file=detached, flush=True)
+    assert stream.getvalue() == ""
+    stream.go_on.set()
+    detached.drain()
+    assert stream.getvalue().splitlines() == [f"line {number}" for number in range(100)]
+
+
+def test_a_reader_that_has_gone_is_no_error() -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    stream = os.fdopen(writing, "w")
+    reporter = Reporter(stream, progress="plain")
+    with reporter.showing("job") as view:
+        view.say("to nobody")
+    reporter.error(UserError(ExitCode.USAGE, "to nobody", "either"))
+    with pytest.raises(BrokenPipeError):
+        stream.close()

@@ -5,9 +5,10 @@ from __future__ import annotations
 import queue
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from sshrender.config import inventory as inv
 from sshrender.config.locate import find_inventory, state_folder
@@ -26,6 +27,7 @@ from sshrender.views.report import Reporter
 if TYPE_CHECKING:
     from sshrender.coordinator.outcome import Outcome
 
+T = TypeVar("T")
 HERE = "localhost"
 """The name of this machine where no inventory names any."""
 
@@ -96,7 +98,7 @@ class Session:
         )
         inbox: queue.SimpleQueue[Any] = queue.SimpleQueue()
         links = Links(self.hosts, source.stem, inbox)
-        if not _looks_done(self.san, source):
+        if not self._on_san(lambda: _looks_done(self.san, source)):
             links.begin(self.hosts)
         try:
             outcome = self._see_through(wanted, reading, links, inbox)
@@ -113,9 +115,20 @@ class Session:
         from sshrender.coordinator.opening import open_job
         from sshrender.coordinator.run import see_through
 
-        plan = open_job(wanted, reading, Inspection(self.hosts, wanted.password, wanted.limits))
+        inspection = Inspection(self.hosts, wanted.password, wanted.limits)
+        plan = self._on_san(lambda: open_job(wanted, reading, inspection))
         with self.reporter.showing(plan.spec.name) as view:
             return see_through(plan, self.hosts, view, links, inbox)
+
+    def _on_san(self, work: Callable[[], T]) -> T:
+        """Raises UserError."""
+        from sshrender.coordinator.opening import storage_error
+        from sshrender.coordinator.watched import watched
+
+        try:
+            return watched(self.san, work)
+        except OSError as error:
+            raise storage_error(error, self.san) from None
 
     def _policy(self) -> Policy:
         settings = self.settings

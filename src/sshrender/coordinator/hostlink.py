@@ -17,7 +17,7 @@ from typing import Any
 
 from sshrender.coordinator.plan import HostSetup
 from sshrender.transports.framing import Reader, encode
-from sshrender.transports.messages import Message, ProtocolError
+from sshrender.transports.messages import Hello, Message, ProtocolError
 from sshrender.transports.protocol import ConnectFailed, Link, LinkClosed, Refusal, RunnerSpec
 
 PING = 1.0
@@ -28,6 +28,9 @@ HANDSHAKES = 8
 """At once: sshd's MaxStartups begins to drop at 10 (sshd_config(5)), at a jump host too."""
 
 WRITE_TIMEOUT = 10.0
+
+GREETING = 45.0
+"""Seconds that a runner gets to greet: its gs may take 20 to say its version (runner/facts.py)."""
 
 _handshakes = threading.BoundedSemaphore(HANDSHAKES)
 
@@ -69,6 +72,7 @@ class HostLink:
         self._link: Link | None = None
         self._lock = threading.Lock()
         self._is_closed = False
+        self._prepared_at: float | None = None
         self._reader = Reader(self._marker)
         self._thread = threading.Thread(target=self._run, name=f"host {self.host}", daemon=True)
 
@@ -77,7 +81,9 @@ class HostLink:
         self._thread.start()
 
     def send(self, op: str, **fields: Any) -> None:
-        """Queue a request."""
+        """Queue a request. What it is told with ``prepare`` a runner answers with its greeting."""
+        if op == "prepare":
+            self._prepared_at = time.monotonic()
         self._outbox.put(encode(op, **fields))
 
     def close(self) -> None:
@@ -112,11 +118,21 @@ class HostLink:
         if link is None:
             return
         threading.Thread(target=self._write, args=(link,), daemon=True).start()
+        connected_at, has_greeted = time.monotonic(), False
         while True:
             for message in self._reader.feed(link.read(PING)):
                 if self._has_ended():
                     return
+                has_greeted = has_greeted or isinstance(message, Hello)
                 self._post(Heard(self, message))
+            if not has_greeted:
+                self._expect_greeting(connected_at)
+
+    def _expect_greeting(self, connected_at: float) -> None:
+        if self._prepared_at is None:
+            return  # it has not been told yet what it is wanted for
+        if time.monotonic() - max(self._prepared_at, connected_at) > GREETING:
+            raise LinkClosed(f"connected, but does not greet within {GREETING:g} s")
 
     def _connect(self) -> Link | None:
         time.sleep(self._delay * random.uniform(0.5, 1.5))

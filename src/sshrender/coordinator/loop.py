@@ -7,7 +7,6 @@ its scribe, the lease its keeper. They all post into one queue.
 from __future__ import annotations
 
 import queue
-import secrets
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -34,7 +33,9 @@ from sshrender.job.folder import WORK
 from sshrender.job.history import PageRecord
 from sshrender.job.journal import JournalWriter
 from sshrender.job.lease import Lease
+from sshrender.job.nonce import Nonce
 from sshrender.job.proof.prove import Expected
+from sshrender.runner.storage import Watch
 from sshrender.transports import messages as msg
 from sshrender.transports.protocol import Refusal
 from sshrender.views.protocol import View
@@ -52,6 +53,7 @@ class Coordinator:
         plan: JobPlan,
         hosts: Sequence[HostSetup],
         lease: Lease,
+        nonce: Nonce,
         links: Links,
         inbox: queue.SimpleQueue[Any],
         view: View,
@@ -64,7 +66,8 @@ class Coordinator:
         self._inbox = inbox
         self._view = view
         self._clock = clock
-        self._nonce = secrets.token_hex(8)
+        self._nonce = nonce
+        self._watches = [Watch(str(folder)) for folder in (plan.folder.work, plan.output)]
         self._links: dict[str, HostLink] = {}
         self._reports: dict[str, msg.Rendered] = {}
         self._scheduler = Scheduler(
@@ -132,7 +135,8 @@ class Coordinator:
     def run(self) -> Outcome:
         """See the job through; returns when it has ended, for whatever reason."""
         self._keeper.start()
-        self._write_nonce()
+        for watch in self._watches:
+            watch.start()
         self._journal("run_started", epoch=self._lease.epoch, pages=len(self._plan.pages))
         self._start_splitting()
         self._carry_out(self._scheduler.start(self._clock()))
@@ -170,7 +174,16 @@ class Coordinator:
                 item = self._inbox.get_nowait()
         except queue.Empty:
             events.append(ev.Ticked())
-        return events
+        return events + self._look_for_hangs()
+
+    def _look_for_hangs(self) -> list[ev.Event]:
+        """Who waits for a dead server reports nothing, so somebody has to notice."""
+        if self._scheduler.paused:
+            return []  # the probe looks now
+        hanging = [watch.folder for watch in self._watches if watch.is_hanging()]
+        return (
+            self._on_storage_failed(ev.StorageFailed(f"{hanging[0]} does not answer")) if hanging else []
+        )
 
     def _carry_out(self, commands: list[do.Command]) -> None:
         for command in commands:
@@ -312,8 +325,8 @@ class Coordinator:
         limits, settings = self._plan.limits, self._plan.spec.settings
         return {
             "folder": f"{setup.san.rstrip('/')}/{self._plan.folder.name}",
-            "nonce_file": self._nonce_path().name,
-            "nonce": self._nonce,
+            "nonce_file": self._nonce.path.name,
+            "nonce": self._nonce.word,
             "idle_below": None if setup.plan.ignores_load else setup.plan.idle_below,
             "slots": setup.plan.slots,
             "device": settings.device,
@@ -344,7 +357,7 @@ class Coordinator:
     def _work_name(self, page: int, attempt: str) -> str:
         """Unguessable, so that nobody who may write to ``work/`` can lay a trap there."""
         epoch, _, number = attempt.partition(".")
-        return f"{WORK}/p{page:06d}.e{epoch}.a{number}.{self._nonce}"
+        return f"{WORK}/p{page:06d}.e{epoch}.a{number}.{self._nonce.word}"
 
     def _prove(self, command: do.ProvePage) -> None:
         report = self._reports[command.attempt]
@@ -419,23 +432,15 @@ class Coordinator:
         self._journal("run_ended", state=self._outcome.state, reason=command.reason)
         self._scribe.close(CLOSING)
         self._keeper.stop()
-        self._nonce_path().unlink(missing_ok=True)
+        for watch in self._watches:
+            watch.stop()
 
     def _keep_last_pages(self) -> None:
         """Pages that were being proved when the run ended are kept if they are proved now."""
-        if not self._prover.drain(CLOSING):
-            return
+        self._prover.drain(CLOSING)
         events: list[ev.Event] = []
         while not self._inbox.empty():
             item = self._inbox.get()
             if isinstance(item, pv.Proved):
                 events += self._on_proved(item)
         self._carry_out(self._scheduler.handle(*events, now=self._clock()))
-
-    def _nonce_path(self) -> Any:
-        return self._plan.folder.path / f".nonce-{self._nonce}"
-
-    def _write_nonce(self) -> None:
-        path = self._nonce_path()
-        path.write_text(self._nonce + "\n", encoding="ascii")
-        path.chmod(0o444)

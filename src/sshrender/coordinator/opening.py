@@ -13,6 +13,7 @@ from sshrender.coordinator.plan import JobPlan, Wanted
 from sshrender.document import facts, pagelist, splitting, staging
 from sshrender.document.reading import Reading
 from sshrender.errors import ExitCode, UserError
+from sshrender.files import rename
 from sshrender.job import history, publish
 from sshrender.job.folder import JobFolder
 from sshrender.job.history import History, PageRecord
@@ -129,7 +130,7 @@ def _settle_in(folder: JobFolder, spec: JobSpec, staged: Path | None, source: Pa
     folder.create()
     if staged is None:
         staged, _ = staging.stage(source, folder.path.parent)
-    staged.rename(folder.source)
+    rename(staged, folder.source)
     if found is None:
         spec.save(folder)
     return spec

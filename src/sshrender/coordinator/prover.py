@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
 
+from sshrender.files import rename
 from sshrender.job import publish
 from sshrender.job.proof.errors import ProofFailed
 from sshrender.job.proof.prove import Expected, Picture, prove
@@ -175,7 +176,7 @@ def prove_and_deliver(task: Proving, reading: Sizes) -> Proved:
     path = task.work
     try:
         picture, doubt = _prove(path, task, reading)
-        publish.publish(path, task.final)
+        rename(path, task.final)
     except FileNotFoundError:
         # A retry after a storage failure may find the page published already.
         picture, doubt = _prove(task.final, task, reading)

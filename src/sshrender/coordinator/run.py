@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import queue
 import time
@@ -15,9 +16,11 @@ from sshrender.coordinator.opening import recall, require_output, storage_error
 from sshrender.coordinator.outcome import Outcome
 from sshrender.coordinator.plan import HostSetup, JobPlan
 from sshrender.coordinator.signals import caught
+from sshrender.coordinator.watched import watched
 from sshrender.errors import ExitCode, UserError
 from sshrender.job import lease, manifest
 from sshrender.job.journal import timestamp
+from sshrender.job.nonce import Nonce
 from sshrender.views.protocol import View
 
 
@@ -34,10 +37,36 @@ def see_through(
     """
     gc.freeze()  # all that was loaded stays
     gc.enable()
-    require_output(plan.output)
+    san = plan.folder.path.parent
+    watched(plan.output.parent, lambda: require_output(plan.output))
+    held = _take_lease(plan)
+    nonce: Nonce | None = None
+    try:
+        watched(san, lambda: recall(plan))
+        nonce = watched(san, lambda: Nonce.lay(plan.folder))
+        coordinator = Coordinator(plan, hosts, held, nonce, links, inbox, view)
+        with caught(inbox.put, lambda: view.say(coordinator.status_line())):
+            outcome = coordinator.run()
+        if outcome.code != ExitCode.STORAGE:
+            watched(san, lambda: _account(plan, outcome))
+    except OSError as error:
+        raise storage_error(error, san) from None
+    finally:
+        with contextlib.suppress(OSError):
+            watched(san, lambda: _leave(held, nonce))
+    return outcome
+
+
+def _leave(held: lease.Lease, nonce: Nonce | None) -> None:
+    if nonce is not None:
+        nonce.lift()
+    held.release()
+
+
+def _take_lease(plan: JobPlan) -> lease.Lease:
     san = plan.folder.path.parent
     try:
-        held = lease.take(plan.folder.lease)
+        return watched(san, lambda: lease.take(plan.folder.lease))
     except lease.LeaseHeld as other:
         raise UserError(
             ExitCode.LEASE,
@@ -46,17 +75,6 @@ def see_through(
         ) from None
     except OSError as error:
         raise storage_error(error, san) from None
-    try:
-        recall(plan)
-        coordinator = Coordinator(plan, hosts, held, links, inbox, view)
-        with caught(inbox.put, lambda: view.say(coordinator.status_line())):
-            outcome = coordinator.run()
-        _account(plan, outcome)
-    except OSError as error:
-        raise storage_error(error, san) from None
-    finally:
-        held.release()
-    return outcome
 
 
 def _account(plan: JobPlan, outcome: Outcome) -> None:

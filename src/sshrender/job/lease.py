@@ -19,7 +19,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from sshrender.files import file_mode
+from sshrender.files import file_mode, rename
 
 LEASE_SECONDS = 10.0
 BEAT_SECONDS = 2.0
@@ -177,7 +177,7 @@ def _take_over(path: Path, seen: Claim, claim: Claim) -> None:
         is_ours = own.stat().st_nlink == 2 and (found is None or found.token == seen.token)
         if not is_ours:
             raise LeaseHeld(_read(guard) or found or seen)
-        own.rename(path)
+        rename(own, path)
     finally:
         own.unlink(missing_ok=True)
     _clear_guards(path)
@@ -205,7 +205,7 @@ def _write_own(path: Path, claim: Claim) -> Path:
 
 
 def _replace(path: Path, claim: Claim) -> None:
-    _write_own(path, claim).rename(path)
+    rename(_write_own(path, claim), path)
 
 
 def _read(path: Path) -> Claim | None:

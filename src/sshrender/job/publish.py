@@ -9,6 +9,8 @@ import shutil
 import uuid
 from pathlib import Path
 
+from sshrender.files import rename
+
 _CANNOT_LINK = frozenset(
     (errno.EXDEV, errno.EPERM, errno.EACCES, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EMLINK)
 )
@@ -18,19 +20,6 @@ _CANNOT_LINK = frozenset(
 def page_name(page: int, total: int, extension: str) -> str:
     """``page-0001.png``: at least four digits, and as many as the document's last page has."""
     return f"page-{page:0{max(4, len(str(total)))}d}.{extension}"
-
-
-def publish(attempt: Path, final: Path) -> None:
-    """Give a proved file its final name. Raises OSError when it has not got it.
-
-    On NFS a rename may have worked though it reported an error (the answer was lost and the retry
-    found nothing to rename), so after an error one looks again.
-    """
-    try:
-        attempt.rename(final)
-    except OSError:
-        if attempt.exists() or not final.exists():
-            raise
 
 
 def deliver(final: Path, target: Path) -> bool:
@@ -92,7 +81,7 @@ def _replace(final: Path, target: Path) -> bool:
                 raise
             is_copy = True
             _copy(final, temporary)
-        temporary.rename(target)
+        rename(temporary, target)
         return is_copy
     finally:
         with contextlib.suppress(FileNotFoundError):

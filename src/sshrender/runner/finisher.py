@@ -108,7 +108,7 @@ class Finisher(threading.Thread):
     def _secure(self, drawn: Drawn) -> Tuple[int, str]:
         """Flush the page to the storage and read it once: (bytes, sha256)."""
         path = os.path.join(self._folder, drawn.task.output)
-        os.rename(os.path.join(self._folder, drawn.written), path)
+        storage.rename(os.path.join(self._folder, drawn.written), path)
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
         with os.fdopen(descriptor, "rb") as file:
             os.fsync(descriptor)

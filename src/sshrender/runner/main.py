@@ -49,6 +49,7 @@ class Runner:
         self._found: Dict[str, Any] = {}
         self._has_looked = threading.Event()
         self._ghostscript = "gs"
+        self._storage = storage.Watch(self._folder)
         self._operations: Dict[str, Callable[[Dict[str, Any]], None]] = {
             "hello": self._hello,
             "prepare": self._prepare,
@@ -98,9 +99,18 @@ class Runner:
         self._has_looked.set()
 
     def _prepare(self, request: Dict[str, Any]) -> None:
-        """In a thread, because the shared folder may hang."""
+        """In threads, because the shared folder may hang."""
         self._folder = request["folder"]
+        self._storage = storage.Watch(self._folder)
+        self._storage.start()
         threading.Thread(target=self._greet, args=(request,), daemon=True).start()
+        threading.Thread(target=self._watch_storage, daemon=True).start()
+
+    def _watch_storage(self) -> None:
+        """Whoever waits for a page from here must know that none will come."""
+        while not self._storage.is_hanging():
+            time.sleep(BEAT)
+        self._wire.post("trouble", reason="the shared folder does not answer")
 
     def _greet(self, request: Dict[str, Any]) -> None:
         """Warm the slots up if the host is idle, and answer with what it is."""

@@ -8,6 +8,7 @@ Standard library only, Python 3.7 and later.
 from __future__ import annotations
 
 import os
+import re
 import select
 import subprocess
 import time
@@ -18,6 +19,9 @@ from sshrender.runner import limits, wire
 
 GLANCE = 0.25
 """Seconds between two looks at a working renderer's memory."""
+
+GONE_WITHIN = 5.0
+"""Seconds that a killed renderer gets; the kernel keeps one that waits for storage (signal(7))."""
 
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 _CLOCK_TICKS = os.sysconf("SC_CLK_TCK")
@@ -55,6 +59,7 @@ class Session:
         self.setup = setup
         self.pages_drawn = 0
         self._token = token
+        self._answer = re.compile(b"^" + token.encode("ascii") + b" ([^\n]*)\n", re.MULTILINE)
         self._memory = memory
         self._password = password
         self._pending = b""
@@ -100,9 +105,12 @@ class Session:
         self._process.kill()
 
     def close(self) -> None:
-        """End the renderer and wait until it is gone."""
+        """End the renderer and wait until it is gone, which one that hangs in a dead SAN never is."""
         self.kill()
-        self._process.wait()
+        try:
+            self._process.wait(GONE_WITHIN)
+        except subprocess.TimeoutExpired:
+            return
         for pipe in (self._process.stdin, self._process.stdout):
             if pipe is not None:
                 try:
@@ -165,16 +173,23 @@ class Session:
 
     def _next_answer(self) -> Optional[str]:
         """Take whole lines from what was read; the value behind our token, or None."""
-        mark = self._token.encode("ascii") + b" "
-        while b"\n" in self._pending:
-            line, _, self._pending = self._pending.partition(b"\n")
-            if line.startswith(mark):
-                return line[len(mark) :].decode("ascii", "replace").strip()
-            self._keep(line)
+        match = self._answer.search(self._pending)
+        if match is not None:
+            self._keep_lines(self._pending[: match.start()])
+            self._pending = self._pending[match.end() :]
+            return match.group(1).decode("ascii", "replace").strip()
+        lines, _, self._pending = self._pending.rpartition(b"\n")
+        self._keep_lines(lines)
         if len(self._pending) > 65536:
             self._keep(self._pending)
             self._pending = b""
         return None
+
+    def _keep_lines(self, lines: bytes) -> None:
+        """A page may print gigabytes: once there are enough, the rest is not even looked at."""
+        if len(self._lines) < said.MAX_LINES:
+            for line in lines.split(b"\n"):
+                self._keep(line)
 
     def _keep(self, line: bytes) -> None:
         if len(self._lines) < said.MAX_LINES and line.strip():

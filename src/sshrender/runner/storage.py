@@ -5,14 +5,20 @@ Standard library only, Python 3.7 and later.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
+import threading
+import time
 from typing import Any, Dict, Optional
 
 STORAGE_ERRORS = frozenset(
     (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.ESTALE, errno.ENOTCONN, errno.ENXIO)
 )
 """Errors that blame the storage rather than the page; ENOTCONN is what a dead FUSE mount answers."""
+
+HANGS_AFTER = 10.0
+"""Seconds without an answer after which a shared folder counts as gone: NFS asks again for minutes."""
 
 _PROBE = b"\0" * 65536
 
@@ -52,6 +58,47 @@ def try_write(folder: str, name: str) -> Optional[str]:
         os.close(descriptor)
         os.unlink(path)
     return None
+
+
+class Watch(threading.Thread):
+    """Asks the shared folder for a sign of life every few seconds: a dead server lets every access hang.
+
+    It may hang in that itself, and then tells by its silence.
+    """
+
+    def __init__(self, folder: str, pause: float = 2.0) -> None:
+        super().__init__(daemon=True, name="storage")
+        self.folder = folder
+        self._pause = pause
+        self._asked_at: Optional[float] = None
+        self._stop = threading.Event()
+
+    def run(self) -> None:
+        """The thread."""
+        while not self._stop.is_set():
+            self._asked_at = time.monotonic()
+            with contextlib.suppress(OSError):  # an answer too: a page will show what it means
+                os.statvfs(self.folder)
+            self._asked_at = None
+            self._stop.wait(self._pause)
+
+    def stop(self) -> None:
+        """Ask no more; returns at once."""
+        self._stop.set()
+
+    def is_hanging(self) -> bool:
+        """Whether it has not answered for HANGS_AFTER."""
+        asked_at = self._asked_at
+        return asked_at is not None and time.monotonic() - asked_at > HANGS_AFTER
+
+
+def rename(source: str, target: str) -> None:
+    """Rename, and look again after an error: NFS may report one though it was done. Raises OSError."""
+    try:
+        os.rename(source, target)
+    except OSError:
+        if os.path.lexists(source) or not os.path.lexists(target):
+            raise
 
 
 def free_bytes(folder: str) -> int:

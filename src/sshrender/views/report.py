@@ -6,10 +6,11 @@ import contextlib
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, TextIO, cast
 
 from sshrender.errors import UserError
 from sshrender.views.choose import choose
+from sshrender.views.detached import Detached
 from sshrender.views.protocol import View
 from sshrender.views.summary import lines
 from sshrender.views.text import clean
@@ -38,9 +39,10 @@ class Reporter:
     @contextlib.contextmanager
     def showing(self, job: str) -> Iterator[View]:
         """A view of a run; the terminal is as it was when this ends."""
+        stream = Detached(self._stream)
         view = choose(
             self._progress,
-            self._stream,
+            cast("TextIO", stream),  # it has all that views use of one
             job,
             quiet=self._quiet,
             verbose=self._verbose,
@@ -50,6 +52,7 @@ class Reporter:
             yield view
         finally:
             view.close()
+            stream.drain()
 
     def summary(self, summary: Mapping[str, Any], code: int) -> None:
         """How it went; nothing with --quiet when all is well, nothing in words with jsonl."""
@@ -57,7 +60,7 @@ class Reporter:
             self._json_line({"schema": 1, "type": "summary", **summary})
         elif code or not self._quiet:
             for line in lines(summary):
-                print(line, file=self._stream)
+                self._print(line)
 
     def error(self, error: UserError) -> None:
         """What is wrong and what to type next."""
@@ -65,8 +68,8 @@ class Reporter:
             self._json_line({"schema": 1, "type": "error", **_error_fields(error)})
             return
         for line in error.what.splitlines():
-            print(f"sshrender: error: {clean(line, 1000)}", file=self._stream)
-        print(f"hint: {clean(error.hint, 1000)}", file=self._stream)
+            self._print(f"sshrender: error: {clean(line, 1000)}")
+        self._print(f"hint: {clean(error.hint, 1000)}")
 
     def failure(self, source: Path, error: UserError) -> dict[str, Any]:
         """The summary of a document whose job never began."""
@@ -86,7 +89,11 @@ class Reporter:
         }
 
     def _json_line(self, fields: Mapping[str, Any]) -> None:
-        print(json.dumps(fields), file=self._stream, flush=True)
+        self._print(json.dumps(fields))
+
+    def _print(self, line: str) -> None:
+        with contextlib.suppress(OSError):  # nobody listens any more; the exit code still tells
+            print(line, file=self._stream, flush=True)
 
 
 def _error_fields(error: UserError) -> dict[str, Any]:
