@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from tests.lab.badsan import BadSan
 from tests.lab.farm import Farm
 
 PROGRAM = [sys.executable, "-m", "sshrender", "render"]
@@ -23,17 +26,20 @@ TIDY = 12.0
 
 @dataclass
 class Morning:
-    """How a run ended. ``moved_on`` is the longest time without a page after the fault, in seconds."""
+    """How a run ended. ``moved_on``: seconds, the longest time without a page after the fault."""
 
     code: int
     summary: dict[str, Any]
     stderr: str
     moved_on: float = 0.0
-    journal: list[dict[str, Any]] = field(default_factory=list)
 
 
 class Night:
-    """A render that is started, disturbed, awaited and looked into."""
+    """A render that is started, disturbed, awaited and looked into.
+
+    Rows may change ``words``, ``env`` and ``wraps`` (the command line, last) before it starts.
+    ``sans``, ``rivals`` and ``marks`` are for what a row has to remember.
+    """
 
     def __init__(
         self,
@@ -41,56 +47,80 @@ class Night:
         document: Path,
         reference: Path,
         words: Sequence[str] = (),
-        inventory: dict[str, Any] | None = None,
-        env: dict[str, str | None] | None = None,
+        inventory: Mapping[str, Any] | None = None,
+        pages: int = 80,
     ) -> None:
         self.farm = farm
         self.out = farm.root / "out"
-        self._reference = reference
-        self._env = env
-        hosts = farm.write_inventory(**(inventory or {}))
-        self._command = [*PROGRAM, str(document), "--hosts", str(hosts), "-o", str(self.out)]
-        self._command += ["--json", *words]
+        self.shown = self.out  # where the output is seen from outside of the farm
+        self.words = list(words)
+        self.env: dict[str, str | None] = {}
+        self.wraps: Callable[[list[str]], list[str]] = lambda command: command
+        self._stdout, self._stderr = farm.root / "stdout", farm.root / "stderr"
         self.process: subprocess.Popen[str] | None = None
+        self.sans: list[BadSan] = []
+        self.rivals: list[subprocess.Popen[str]] = []
+        self.marks: dict[str, float] = {}
+        self._wanted = {path.name: path for path in sorted(reference.iterdir())[:pages]}
+        hosts = farm.write_inventory(**(inventory or {}))
+        self._command = [*PROGRAM, str(document), "--hosts", str(hosts), "-o", str(self.out), "--json"]
+
+    def spawn(self) -> subprocess.Popen[str]:
+        """The command, begun. It may say more than a pipe holds, so it writes to files."""
+        command = self.wraps([*self._command, *self.words])
+        with self._stdout.open("w") as stdout, self._stderr.open("w") as stderr:
+            return self.farm.popen(command, env=self.env, stdout=stdout, stderr=stderr)
 
     def start(self) -> None:
         """Begin; returns at once."""
-        pipe = subprocess.PIPE
-        self.process = self.farm.popen(self._command, env=self._env, stdout=pipe, stderr=pipe)
+        self.process = self.spawn()
 
     def await_pages(self, count: int) -> None:
         """Wait until so many pages are delivered."""
         assert self.process is not None
         end = time.monotonic() + PATIENCE
-        while len(list(self.out.glob("page-*"))) < count:
-            assert self.process.poll() is None, self.process.communicate()[1]
+        while len(self.delivered()) < count:
+            assert self.process.poll() is None, self._stderr.read_text()
             assert time.monotonic() < end, f"no {count} pages"
             time.sleep(0.02)
 
     def finish(self) -> Morning:
         """Wait until it has ended by itself."""
         assert self.process is not None
-        slowest, last, seen = 0.0, time.monotonic(), len(self.delivered())
         end = time.monotonic() + PATIENCE
         while self.process.poll() is None:
             assert time.monotonic() < end, "it does not end"
             time.sleep(0.05)
-            now = len(self.delivered())
-            if now != seen:
-                slowest, last, seen = max(slowest, time.monotonic() - last), time.monotonic(), now
-        stdout, stderr = self.process.communicate()
+        stdout, stderr = self._stdout.read_text(), self._stderr.read_text()
         assert "Traceback" not in stderr, stderr
-        summary = json.loads(stdout or "{}")
-        return Morning(self.process.returncode, summary, stderr, slowest, self.journal())
+        summary = json.loads(stdout) if stdout.startswith("{") else {}  # not what a terminal shows
+        return Morning(self.process.returncode, summary, stderr, self._longest_pause())
+
+    def _longest_pause(self) -> float:
+        """Seconds: the longest time without a page after the fault, or after the run began."""
+        entries = [each for each in self.journal() if each["type"] in ("run_started", "page_delivered")]
+        began = max(self.seconds_of(each) for each in entries if each["type"] == "run_started")
+        begin = max(began, self.marks.get("broken", 0.0))
+        times = sorted(moment for each in entries if (moment := self.seconds_of(each)) > begin)
+        return max((b - a for a, b in itertools.pairwise([begin, *times])), default=0.0)
 
     def again(self) -> Morning:
-        """The same command once more."""
+        """The same command once more, as it is."""
+        self.wraps = lambda command: command
         self.start()
         return self.finish()
 
     def delivered(self) -> list[str]:
         """Names in the output folder that are pages."""
-        return sorted(path.name for path in self.out.glob("page-*")) if self.out.is_dir() else []
+        return sorted(path.name for path in self.shown.glob("page-*")) if self.shown.is_dir() else []
+
+    def missing(self) -> int:
+        """How many pages are not there."""
+        return len(self._wanted) - len(self.delivered())
+
+    def is_complete(self) -> bool:
+        """Whether every page is there."""
+        return self.delivered() == sorted(self._wanted)
 
     def journal(self) -> list[dict[str, Any]]:
         """Every whole entry of the job's journal."""
@@ -103,22 +133,32 @@ class Night:
                     continue
         return entries
 
-    def check_pages(self, morning: Morning) -> None:
-        """What has a page's name is that page, whole; what is not there is accounted for."""
-        wanted = {path.name: path for path in self._reference.iterdir()}
+    @staticmethod
+    def seconds_of(entry: Mapping[str, Any]) -> float:
+        """When a journal entry was made, as time.time() counts."""
+        return datetime.fromisoformat(entry["time"]).timestamp()
+
+    def check_files(self) -> None:
+        """What has a page's name is that page, whole, and nothing else is there."""
         for name in self.delivered():
-            assert (self.out / name).read_bytes() == wanted[name].read_bytes(), f"{name} is another"
-        strays = [path.name for path in self.out.iterdir() if not path.name.startswith("page-")]
+            assert (self.shown / name).read_bytes() == self._wanted[name].read_bytes(), name
+        strays = [path.name for path in self.shown.iterdir() if not path.name.startswith("page-")]
         assert strays == []
+
+    def check_account(self, morning: Morning) -> None:
+        """Every page is delivered, or failed with its story, or missing; the summary says which."""
         pages = morning.summary["pages"]
         assert len(self.delivered()) == pages["done"] + pages["suspect"]
-        assert pages["done"] + pages["suspect"] + pages["failed"] + pages["missing"] == len(wanted)
+        assert pages["done"] + pages["suspect"] + pages["failed"] + pages["missing"] == len(self._wanted)
         assert all(page["reason"] for page in morning.summary["failed_pages"])
 
     def check_no_page_twice(self) -> None:
-        """No proved page was rendered for delivery a second time."""
-        pages = [entry["page"] for entry in self.journal() if entry["type"] == "page_delivered"]
-        assert len(pages) == len(set(pages))
+        """No page that was delivered was rendered again by a later run."""
+        first: dict[int, int] = {}
+        for entry in self.journal():
+            if entry["type"] == "page_delivered" and entry["attempt"]:
+                epoch = int(entry["attempt"].partition(".")[0])
+                assert first.setdefault(entry["page"], epoch) == epoch, entry
 
     def check_hosts_are_free(self) -> None:
         """No process of ours is left on any host that can be asked."""

@@ -316,6 +316,26 @@ def test_a_storage_that_stays_away_ends_the_run() -> None:
     assert end.end is JobEnd.STORAGE
 
 
+def test_a_storage_that_seems_well_and_takes_no_page_is_given_up_without_haste() -> None:
+    story = Script([HostPlan("a", 1)], 3, Policy(storage_wait=60))
+    story.greet("a")
+    first = story.sent("a")[0]
+    story.tell(ev.PageRendered("a", first.attempt, 0.1))
+    looks = 0
+    while story.end() is None:
+        story.tell(ev.AttemptFailed("a", first.attempt, FailureKind.STORAGE, "no room"))
+        while not any(isinstance(c, do.ProbeStorage) for c in story.log) and story.end() is None:
+            story.beat_until(1, ["a"])
+        story.log = [command for command in story.log if not isinstance(command, do.ProbeStorage)]
+        story.tell(ev.StorageRecovered())
+        looks += 1
+        assert story.now < 200
+    end = story.end()
+    assert end is not None
+    assert end.end is JobEnd.STORAGE
+    assert looks < 12
+
+
 def test_a_host_that_alone_cannot_write_is_refused() -> None:
     story = Script([HostPlan("a", 1), HostPlan("b", 1)], 30)
     story.greet("a")

@@ -70,6 +70,7 @@ class Coordinator:
         self._watches = [Watch(str(folder)) for folder in (plan.folder.work, plan.output)]
         self._links: dict[str, HostLink] = {}
         self._reports: dict[str, msg.Rendered] = {}
+        self._told: set[str] = set()
         self._scheduler = Scheduler(
             plan.policy,
             [setup.plan for setup in hosts],
@@ -286,7 +287,11 @@ class Coordinator:
         return self._attempt_failed(task.host, task.attempt, kind, result.reason)
 
     def _on_storage_trouble(self, result: pv.StorageTrouble) -> list[ev.Event]:
+        """It is tried again with each return of the storage, and told once."""
         task = result.task
+        if task.attempt in self._told:
+            return [ev.AttemptFailed(task.host, task.attempt, FailureKind.STORAGE, result.reason)]
+        self._told.add(task.attempt)
         return self._attempt_failed(task.host, task.attempt, FailureKind.STORAGE, result.reason)
 
     def _on_storage_failed(self, event: ev.StorageFailed) -> list[ev.Event]:

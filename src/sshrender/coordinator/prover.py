@@ -14,7 +14,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
 
-from sshrender.files import rename
 from sshrender.job import publish
 from sshrender.job.proof.errors import ProofFailed
 from sshrender.job.proof.prove import Expected, Picture, prove
@@ -173,13 +172,17 @@ def _trouble(task: Proving, error: OSError) -> StorageTrouble:
 
 def prove_and_deliver(task: Proving, reading: Sizes) -> Proved:
     """Raises FileNotFoundError, ProofFailed or OSError. May be called again after any of them."""
-    path = task.work
     try:
-        picture, doubt = _prove(path, task, reading)
-        rename(path, task.final)
+        picture, doubt = _prove(task.work, task, reading)
+        publish.publish(task.work, task.final)
     except FileNotFoundError:
         # A retry after a storage failure may find the page published already.
         picture, doubt = _prove(task.final, task, reading)
+    except publish.PageTaken:
+        # A coordinator that was taken for dead has published the page before: it counts if it is one.
+        task.work.unlink(missing_ok=True)
+        theirs = replace(task, expected=replace(task.expected, bytes=None, sha256=None))
+        picture, doubt = _prove(task.final, theirs, reading)
     try:
         is_copy = publish.deliver(task.final, task.target)
     except FileNotFoundError:

@@ -38,6 +38,8 @@ class Policy:
     yield_grace: float = 2.0
     """What a running page gets to finish when the host's owner is back."""
     storage_probe: float = 2.0
+    storage_probe_longest: float = 30.0
+    """Between two looks at a storage that seems well and yet takes no page."""
     storage_wait: float = 300.0
     """How long the storage may be away before the run ends, resumable."""
     storage_strikes: int = 3

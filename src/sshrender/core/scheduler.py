@@ -35,6 +35,9 @@ from sshrender.core.states import (
 
 _CONNECTED = frozenset({HostState.IDLE, HostState.BUSY})
 _COUNT_AFTER_THE_END = frozenset({ev.PageDelivered, ev.PageSuspected})
+_MANY = 5
+"""Times that a storage may seem well, without taking a page, before it is given up."""
+
 _DELIVERED = frozenset({PageState.DONE, PageState.SUSPECT})
 
 
@@ -66,6 +69,8 @@ class Scheduler:
         self._paused_at = now
         self._probe_at: float | None = None
         self._doubted: set[str] = set()
+        self._false_dawns = 0
+        self._doubted_since: float | None = None
         self._stalled: list[Attempt] = []
         self._nobody_since: float | None = None
         self._finish_by: float | None = None
@@ -268,6 +273,7 @@ class Scheduler:
         host.note_pace(attempt.seconds)
         page.host, page.said = attempt.host, page.said + attempt.said
         self.delivered_here += 1
+        self._false_dawns, self._doubted_since = 0, None
         self._settle(page, PageState.SUSPECT if page.said else PageState.DONE)
 
     def _on_suspected(self, event: ev.PageSuspected) -> None:
@@ -291,7 +297,7 @@ class Scheduler:
             return
         charge = CHARGED[event.kind]
         if charge is Charge.STORAGE:
-            self._doubt_storage(attempt)
+            self._doubt_storage(attempt, event.reason)
             return
         page = self._forget(attempt)
         if charge is Charge.PAGE:
@@ -336,15 +342,30 @@ class Scheduler:
 
     # Storage
 
-    def _doubt_storage(self, attempt: Attempt) -> None:
-        """Somebody could not write. Nothing is sent until we have looked from here."""
+    def _doubt_storage(self, attempt: Attempt, reason: str) -> None:
+        """Somebody could not write. Nothing is sent until we have looked from here.
+
+        A storage that is well whenever one looks, and yet takes no page (there is room for what the
+        look writes, not for a page), is looked at less and less often, and given up in the end.
+        """
         if attempt.rendered_at is None:
             self._doubted.add(attempt.host)
             self.book.move(self._forget(attempt), PageState.WAITING)
         else:
             self._stalled.append(attempt)
+        if self._doubted_since is None:
+            self._doubted_since = self._now
         if self._probe_at is None and not self.paused:
-            self._probe_at = self._now
+            self._probe_at = self._now + self._pause_before_look()
+        waited = self._now - self._doubted_since
+        if self._false_dawns >= _MANY and waited > self.policy.storage_wait:
+            self._end(JobEnd.STORAGE, reason)
+
+    def _pause_before_look(self) -> float:
+        if self._false_dawns == 0:
+            return 0.0
+        doublings = min(self._false_dawns - 1, 16)
+        return min(self.policy.storage_probe * 2.0**doublings, self.policy.storage_probe_longest)
 
     def _on_storage_failed(self, event: ev.StorageFailed) -> None:
         if not self.paused:
@@ -356,6 +377,7 @@ class Scheduler:
 
     def _on_storage_recovered(self, event: ev.StorageRecovered) -> None:
         self.paused, self._probe_at = "", None
+        self._false_dawns += 1
         stalled, self._stalled = self._stalled, []
         for attempt in stalled:
             self._do(do.ProvePage(attempt.host, attempt.page, attempt.name))

@@ -22,6 +22,30 @@ def page_name(page: int, total: int, extension: str) -> str:
     return f"page-{page:0{max(4, len(str(total)))}d}.{extension}"
 
 
+class PageTaken(Exception):
+    """The page is published already, by another attempt."""
+
+
+def publish(attempt: Path, final: Path) -> None:
+    """Give a proved file its final name. A published page is never overwritten.
+
+    Raises PageTaken, or OSError when it has not got the name.
+    """
+    try:
+        os.link(attempt, final)
+    except FileExistsError:
+        if not _is_one(attempt, final):
+            raise PageTaken from None
+    except OSError as error:
+        if error.errno not in _CANNOT_LINK:
+            raise
+        if os.path.lexists(final):
+            raise PageTaken from None
+        rename(attempt, final)
+        return
+    attempt.unlink(missing_ok=True)
+
+
 def deliver(final: Path, target: Path) -> bool:
     """Make ``target`` the page: a second name for it, or a copy. Raises OSError.
 
@@ -59,14 +83,20 @@ def secure(target: Path) -> None:
         raise
 
 
+def _is_one(one: Path, other: Path) -> bool:
+    """Whether these are two names of one file."""
+    first, second = one.lstat(), other.lstat()
+    return (first.st_dev, first.st_ino) == (second.st_dev, second.st_ino)
+
+
 def _is_same(final: Path, target: Path) -> bool:
     """The same file, or a copy made by ``_copy``, which keeps size and time of modification."""
     try:
+        if _is_one(final, target):
+            return True
         there, here = target.lstat(), final.stat()
     except FileNotFoundError:
         return False
-    if (there.st_dev, there.st_ino) == (here.st_dev, here.st_ino):
-        return True
     return (there.st_size, there.st_mtime_ns) == (here.st_size, here.st_mtime_ns)
 
 

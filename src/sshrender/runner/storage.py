@@ -44,19 +44,20 @@ def try_write(folder: str, name: str) -> Optional[str]:
 
     Its name begins with ``name`` and is not another slot's that tries at the same moment.
     """
-    path = os.path.join(folder, "probe-%s-%s" % (name, os.urandom(6).hex()))
+    path = os.path.join(folder, ".probe-%s-%s" % (name, os.urandom(6).hex()))
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
     except OSError as error:
         return _why(error)
     try:
-        os.write(descriptor, _PROBE)
+        write_all(descriptor, _PROBE)
         os.fsync(descriptor)
     except OSError as error:
         return _why(error)
     finally:
         os.close(descriptor)
-        os.unlink(path)
+        with contextlib.suppress(OSError):  # recall() removes what is left in work/
+            os.unlink(path)
     return None
 
 
@@ -90,6 +91,13 @@ class Watch(threading.Thread):
         """Whether it has not answered for HANGS_AFTER."""
         asked_at = self._asked_at
         return asked_at is not None and time.monotonic() - asked_at > HANGS_AFTER
+
+
+def write_all(descriptor: int, data: bytes) -> None:
+    """Write all of it: a storage with room for a part writes that and reports no error (write(2))."""
+    view = memoryview(data)
+    while view:
+        view = view[os.write(descriptor, view) :]
 
 
 def rename(source: str, target: str) -> None:

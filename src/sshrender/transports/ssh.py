@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import socket
 import threading
@@ -21,6 +22,11 @@ from sshrender.transports.protocol import (
     RunnerSpec,
 )
 from sshrender.transports.sshconfig import ACCEPT_NEW, Overrides, SshSettings
+
+# What goes wrong on a connection is a verdict on its host. paramiko's threads would print it as well,
+# with a traceback, to a stderr that is not theirs.
+logging.getLogger("paramiko").addHandler(logging.NullHandler())
+logging.getLogger("paramiko").propagate = False
 
 
 class HostKeyRefused(paramiko.SSHException):  # type: ignore[misc]  # paramiko has no types

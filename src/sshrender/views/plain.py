@@ -72,8 +72,8 @@ def describe(entry: Entry, verbose: int = 0) -> str | None:
         reason = f": {clean(entry['reason'])}" if entry["reason"] else ""
         return f"host {clean(entry['host'])} {entry['state']}{reason}"
     if kind == "attempt_failed":
-        if entry["kind"] == "killed" and not verbose:
-            return None
+        if entry["kind"] in ("killed", "storage") and not verbose:
+            return None  # nobody's fault, and the pause that follows is told
         return (
             f"page {entry['page']} failed on {clean(entry['host'])} ({entry['kind']}):"
             f" {clean(entry['reason'])}"

@@ -57,7 +57,7 @@ class Picture:
 
 def prove(path: Path, expected: Expected) -> Picture:
     """Raises ProofFailed, FileNotFoundError (not visible yet) or another OSError (the storage)."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)  # or a FIFO would hang us
     with os.fdopen(descriptor, "rb") as file:
         status = os.fstat(descriptor)
         require(stat.S_ISREG(status.st_mode), "not a regular file")

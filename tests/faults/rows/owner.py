@@ -1,0 +1,63 @@
+"""The people whose machines these are."""
+
+from __future__ import annotations
+
+import time
+
+from tests.faults.fault import MANY, Fault, delivered_by, node
+from tests.faults.night import Morning, Night
+
+WORK = "for i in 1 2 3; do nice -n 19 sh -c 'while :; do :; done' >/dev/null 2>&1 & echo $!; done"
+YIELDS_WITHIN = 8.0
+"""Seconds: a beat, the smoothing of the scans (runner/load.py), and the grace of a running page."""
+
+
+def _work(night: Night) -> None:
+    """Somebody starts three programs that compute, at the lowest priority: it is his machine."""
+    node(night).exec("bash", "-c", f"({WORK}) >/tmp/owner", check=True)
+    night.marks["came"] = time.time()
+    time.sleep(12)
+
+
+def _come_and_go(night: Night) -> None:
+    _work(night)
+    node(night).exec("bash", "-c", "kill -KILL $(cat /tmp/owner)", check=True)
+    night.marks["went"] = time.time()
+
+
+def _yielded(night: Night, morning: Morning) -> None:
+    busy = [e for e in night.journal() if e["type"] == "host_state" and e["state"] == "busy"]
+    assert busy
+    assert night.seconds_of(busy[0]) - night.marks["came"] < YIELDS_WITHIN
+    drawn = [e for e in night.journal() if e["type"] == "page_delivered" and e["host"] == "node1"]
+    came, went = night.marks["came"], night.marks.get("went", float("inf"))
+    late = [e for e in drawn if came + YIELDS_WITHIN < night.seconds_of(e) < went]
+    assert late == []
+
+
+def _came_back(night: Night, morning: Morning) -> None:
+    _yielded(night, morning)
+    drawn = [e for e in night.journal() if e["type"] == "page_delivered" and e["host"] == "node1"]
+    assert any(night.seconds_of(e) > night.marks["went"] for e in drawn)
+
+
+FAULTS = [
+    Fault(
+        "owner/returns and leaves again",
+        "seen within seconds: takes no more pages, hands back what waits, gets 2 s for what runs; "
+        "used again when it is idle",
+        breaks=_come_and_go,
+        after=10,
+        pages=MANY,
+        checks=_came_back,
+    ),
+    Fault(
+        "owner/returns and stays",
+        "the others do the rest",
+        breaks=lambda n: node(n).load(8.0),
+        after=10,
+        pages=MANY,
+        host_says="load",
+        checks=delivered_by("node2", 100),
+    ),
+]
