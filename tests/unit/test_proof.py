@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import socket
 import subprocess
 from pathlib import Path
 
 import pytest
 
+from sshrender.job.proof import buffer
 from sshrender.job.proof.errors import ProofFailed
 from sshrender.job.proof.prove import Expected, prove, prove_bytes
 from sshrender.renderers.devices import DEVICES
@@ -36,11 +39,13 @@ def _draw(document: Path, device: str, folder: Path) -> Path:
 
 @pytest.mark.parametrize("name", DEVICES)
 def test_what_a_device_writes_is_proved_and_a_piece_of_it_is_not(
-    document: Path, tmp_path: Path, name: str
+    document: Path, tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = _draw(document, name, tmp_path)
     expected = Expected(DEVICES[name], DPI, BOX)
     picture = prove(path, expected)
+    monkeypatch.setattr(buffer, "AT_ONCE", 0)
+    assert prove(path, expected) == picture  # piece by piece, as a large one
     shrink = DEVICES[name].shrink
     assert abs(picture.width - BOX[0] * DPI / 72 / shrink) <= 1
     assert abs(picture.height - BOX[1] * DPI / 72 / shrink) <= 1
@@ -71,11 +76,33 @@ def test_a_flipped_byte_in_a_png_is_found_without_a_digest(document: Path, tmp_p
         prove_bytes(bytes(data), Expected(DEVICES["png16m"], DPI, BOX))
 
 
-def test_a_link_in_place_of_a_page_is_not_followed(document: Path, tmp_path: Path) -> None:
-    path = _draw(document, "png16m", tmp_path)
-    (tmp_path / "link").symlink_to(path)
-    with pytest.raises(OSError, match="symbolic links"):
-        prove(tmp_path / "link", Expected(DEVICES["png16m"], DPI, BOX))
+@pytest.mark.timeout(10)
+@pytest.mark.parametrize("kind", ["link", "fifo", "socket", "folder"])
+def test_only_a_regular_file_is_a_page(document: Path, tmp_path: Path, kind: str) -> None:
+    """A storage failure would pause the whole job, so it is the page that fails."""
+    path = tmp_path / "trap"
+    if kind == "link":
+        path.symlink_to(_draw(document, "png16m", tmp_path))
+    elif kind == "fifo":
+        os.mkfifo(path)
+    elif kind == "socket":
+        with socket.socket(socket.AF_UNIX) as made:
+            made.bind(str(path))
+    else:
+        path.mkdir()
+    with pytest.raises(ProofFailed):
+        prove(path, Expected(DEVICES["png16m"], DPI, BOX))
+
+
+def test_a_file_that_shrinks_while_it_is_looked_at_is_no_page(tmp_path: Path) -> None:
+    path = tmp_path / "page"
+    path.write_bytes(b"x" * 100)
+    with path.open("rb") as file:
+        data = buffer.FileBytes(file.fileno(), 100)
+        assert data[90:] == b"x" * 10
+        os.truncate(path, 50)
+        with pytest.raises(ProofFailed):
+            data[40:60]
 
 
 def test_a_tiff_of_two_pages_is_no_page(tmp_path: Path) -> None:

@@ -163,7 +163,7 @@ def measure_miff(data: Buffer) -> Size:
     require(head.lower().startswith(b"id=imagemagick") and bool(colon), "not a MIFF")
     fields = {name.lower(): int(value) for name, value in _MIFF_FIELD.findall(head)}
     require({b"columns", b"rows"} <= fields.keys(), "the MIFF has no dimensions")
-    counts = bytes(data[len(head) + len(colon) + 3 :: 4])
+    counts = data[len(head) + len(colon) :][3::4]
     pixels = fields[b"columns"] * fields[b"rows"]
     require(sum(counts) + len(counts) >= pixels, "the MIFF is cut off")
     return fields[b"columns"], fields[b"rows"]

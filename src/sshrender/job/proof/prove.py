@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
-import mmap
 import os
 import stat
 from collections.abc import Callable
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sshrender.job.proof import jpeg, pixmaps, png, tiff
-from sshrender.job.proof.buffer import Buffer, Size
+from sshrender.job.proof.buffer import Buffer, Size, blocks, read
 from sshrender.job.proof.errors import ProofFailed, require
 from sshrender.renderers.devices import Device
 
@@ -57,20 +57,32 @@ class Picture:
 
 def prove(path: Path, expected: Expected) -> Picture:
     """Raises ProofFailed, FileNotFoundError (not visible yet) or another OSError (the storage)."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)  # or a FIFO would hang us
+    descriptor = _open(path)
     with os.fdopen(descriptor, "rb") as file:
         status = os.fstat(descriptor)
         require(stat.S_ISREG(status.st_mode), "not a regular file")
         require(status.st_size > 0, "an empty file")
         if expected.bytes is not None:
             require(status.st_size == expected.bytes, "another size than the host reported")
-        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-            return prove_bytes(data, expected)
+        return prove_bytes(read(file.fileno(), status.st_size), expected)
+
+
+def _open(path: Path) -> int:
+    """A host may have put anything there: a link is not followed, and a FIFO is not waited for."""
+    try:
+        return os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except OSError as error:
+        if error.errno in (errno.ELOOP, errno.ENXIO):  # a symbolic link, a socket
+            raise ProofFailed("not a regular file") from None
+        raise
 
 
 def prove_bytes(data: Buffer, expected: Expected) -> Picture:
-    """The same for bytes in memory or mapped."""
-    digest = hashlib.sha256(data).hexdigest()
+    """The same for bytes that were read."""
+    hasher = hashlib.sha256()
+    for block in blocks(data):
+        hasher.update(block)
+    digest = hasher.hexdigest()
     if expected.sha256 is not None:
         require(digest == expected.sha256, "another content than the host reported")
     width, height = _measure(data, expected)
