@@ -58,13 +58,15 @@ class Picture:
 def prove(path: Path, expected: Expected) -> Picture:
     """Raises ProofFailed, FileNotFoundError (not visible yet) or another OSError (the storage)."""
     descriptor = _open(path)
-    with os.fdopen(descriptor, "rb") as file:
+    try:
         status = os.fstat(descriptor)
         require(stat.S_ISREG(status.st_mode), "not a regular file")
         require(status.st_size > 0, "an empty file")
         if expected.bytes is not None:
             require(status.st_size == expected.bytes, "another size than the host reported")
-        return prove_bytes(read(file.fileno(), status.st_size), expected)
+        return prove_bytes(read(descriptor, status.st_size), expected)
+    finally:
+        os.close(descriptor)
 
 
 def _open(path: Path) -> int:
