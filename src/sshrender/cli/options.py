@@ -105,6 +105,15 @@ Deadline = Annotated[
     _option("--deadline", key="deadline", help_="End the run after so long.", metavar="TIME"),
 ]
 Strict = Annotated[bool, _option("--strict", key="strict", help_="A suspect page counts as failed.")]
+Sandbox = Annotated[
+    str | None,
+    _option(
+        "--sandbox",
+        key="sandbox",
+        help_="Keep renderers in bubblewrap. [default: none]",
+        metavar="none|bwrap",
+    ),
+]
 Progress = Annotated[
     str | None,
     _option(

@@ -31,6 +31,7 @@ def render(
     wait: options.Wait = None,
     deadline: options.Deadline = None,
     strict: options.Strict = False,
+    sandbox: options.Sandbox = None,
     progress: options.Progress = None,
     quiet: options.Quiet = False,
     verbose: options.Verbose = 0,

@@ -59,7 +59,7 @@ class Session:
             if settings.on is not None:
                 raise invalid([f"--on {settings.on}: there is no inventory to select from"])
             san = settings.san or _own_san()
-            return cls(settings, san, [_this_machine(san)], reporter)
+            return cls(settings, san, [_this_machine(san, settings)], reporter)
         inventory = inv.load(file)
         san = settings.san or _san_of(inventory, file)
         hosts = [
@@ -177,10 +177,15 @@ def _san_of(inventory: inv.Inventory, file: Path) -> Path:
     return inventory.san.path
 
 
-def _this_machine(san: Path) -> HostSetup:
+def _this_machine(san: Path, settings: Settings) -> HostSetup:
     from sshrender.transports.local import LocalTransport
 
-    return HostSetup(HostPlan(HERE, ignores_load=True), LocalTransport(), str(san.absolute()))
+    return HostSetup(
+        plan=HostPlan(HERE, ignores_load=True),
+        transport=LocalTransport(),
+        san=str(san.absolute()),
+        sandbox=settings.sandbox,
+    )
 
 
 def _host_setup(host: inv.Host, inventory: inv.Inventory, san: Path, settings: Settings) -> HostSetup:
@@ -190,6 +195,7 @@ def _host_setup(host: inv.Host, inventory: inv.Inventory, san: Path, settings: S
         san=_seen_san(host, inventory, san),
         python=host.python,
         ghostscript=host.ghostscript,
+        sandbox=host.sandbox or settings.sandbox,
         connect_timeout=host.connect_timeout,
     )
 

@@ -41,6 +41,9 @@ class HostSettings(_Table):
     )
     python: str | None = Field(None, min_length=1, pattern=r"^[\w./+-]+$")
     ghostscript: str | None = Field(None, min_length=1)
+    sandbox: Literal["none", "bwrap"] | None = Field(
+        None, description="bwrap: renderers see the document, their pages and the fonts, nothing else"
+    )
     connect_timeout: Duration | None = Field(None, gt=0)
 
 
@@ -87,6 +90,7 @@ class Host(_Table):
     san: str | Literal[False] | None
     python: str
     ghostscript: str
+    sandbox: str | None
     connect_timeout: float
 
 
@@ -177,6 +181,7 @@ def _host(name: str, entry: HostEntry, defaults: HostSettings) -> Host:
         san=pick("san"),
         python=pick("python", "python3"),
         ghostscript=pick("ghostscript", "gs"),
+        sandbox=pick("sandbox"),
         connect_timeout=pick("connect_timeout", 10.0),
     )
 

@@ -42,6 +42,7 @@ class Settings(BaseModel):
     wait: Duration = Field(30, description="how long to wait for an idle host")
     deadline: Duration | None = Field(None, description="end the run after so long")
     strict: bool = Field(False, description="a suspect page counts as failed")
+    sandbox: Literal["none", "bwrap"] = Field("none", description="what surrounds renderers")
     progress: Progress = Field("auto", description="how progress is shown")
     quiet: bool = Field(False, description="say nothing when all is well")
     verbose: int = Field(0, ge=0, description="say more")

@@ -10,10 +10,11 @@ from sshrender.transports.protocol import Refusal
 
 
 def judge(host: str, hello: Hello, san: str) -> ev.HostGreeted | ev.HostRefused:
-    """The checks in the order of their causes: Python, Ghostscript, the shared folder."""
+    """The checks in the order of their causes: Python, Ghostscript, sandbox, the shared folder."""
     for refusal, reason in (
         _python(hello.python),
         _ghostscript(hello.ghostscript),
+        (Refusal.NO_SANDBOX, hello.no_sandbox and f"the sandbox does not work: {hello.no_sandbox}"),
         _san(hello, san),
     ):
         if reason:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from sshrender.coordinator.plan import HostSetup, Limits
 from sshrender.errors import ExitCode, UserError
+from sshrender.runner.sandbox import BWRAP, NONE
 from sshrender.transports.framing import Reader, encode
 from sshrender.transports.local import LocalTransport
 from sshrender.transports.messages import Inspected, ProtocolError
@@ -27,6 +28,8 @@ class Inspection:
         self._hosts = list(hosts)
         self._password = password
         self._limits = limits
+        wishes = {setup.sandbox for setup in self._hosts}
+        self._own_sandbox = BWRAP if BWRAP in wishes else NONE
 
     def __call__(self, san: Path, file: str) -> int:
         """The number of pages, 0 when Ghostscript finds none. Raises UserError: nobody can tell."""
@@ -62,6 +65,7 @@ class Inspection:
                 dpi="72",
                 file=file,
                 password=self._password,
+                sandbox=setup.sandbox if setup else self._own_sandbox,
                 page_timeout=self._limits.page_timeout,
                 page_memory=self._limits.page_memory,
             )

@@ -340,6 +340,7 @@ class Coordinator:
             "options": list(settings.options),
             "password": self._plan.password,
             "tag": self._plan.spec.name,
+            "sandbox": setup.sandbox,
             "page_timeout": limits.page_timeout,
             "page_memory": limits.page_memory,
             "recycle_pages": limits.recycle_pages,

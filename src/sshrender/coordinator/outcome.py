@@ -20,6 +20,7 @@ _REFUSED_BY = {
     Refusal.HOST_KEY.value: ExitCode.AUTHENTICATION,
     Refusal.NO_PYTHON.value: ExitCode.RENDERER,
     Refusal.NO_GHOSTSCRIPT.value: ExitCode.RENDERER,
+    Refusal.NO_SANDBOX.value: ExitCode.RENDERER,
     Refusal.SAN.value: ExitCode.STORAGE,
 }
 

@@ -38,6 +38,7 @@ class HostSetup:
     san: str
     python: str = "python3"
     ghostscript: str = "gs"
+    sandbox: str = "none"
     connect_timeout: float = 10.0
 
 

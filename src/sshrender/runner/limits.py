@@ -14,6 +14,11 @@ from typing import Callable, Dict, List, Optional
 ADDRESS_SPACE_MARGIN = 512 * 1024 * 1024
 """Added to the memory limit for what is mapped but not resident; the resident limit is watched."""
 
+FILE_TO_MEMORY = 4
+"""A file may be so many times as large as a renderer: no page fills the shared folder by itself."""
+
+OPEN_FILES = 512
+
 
 def find(program: str) -> Optional[str]:
     """Where a program is (shutil.which costs a host more to import than all of this file)."""
@@ -30,7 +35,14 @@ def wrap(command: List[str], memory: int, which: Callable[[str], Optional[str]] 
         ["nice", "-n", "19"],
         ["ionice", "-c", "3"],
         ["setpriv", "--pdeathsig", "KILL"],
-        ["prlimit", "--core=0", "--as=%d" % (memory + ADDRESS_SPACE_MARGIN), "--"],
+        [
+            "prlimit",
+            "--core=0",
+            "--as=%d" % (memory + ADDRESS_SPACE_MARGIN),
+            "--fsize=%d" % (FILE_TO_MEMORY * memory),
+            "--nofile=%d" % OPEN_FILES,
+            "--",
+        ],
     ]
     words: List[str] = []
     for wrapper in wrappers:
@@ -41,6 +53,6 @@ def wrap(command: List[str], memory: int, which: Callable[[str], Optional[str]] 
 
 def environment(base: Dict[str, str]) -> Dict[str, str]:
     """The runner's environment without what would change a picture from host to host."""
-    kept = {name: value for name, value in base.items() if not name.startswith("GS_")}
+    kept = {name: value for name, value in base.items() if not name.startswith(("GS_", "LD_"))}
     kept["LC_ALL"] = "C"
     return kept

@@ -18,7 +18,7 @@ import time
 from typing import Any, Callable, Dict, List, NoReturn, Optional
 
 from sshrender.renderers import ghostscript
-from sshrender.runner import facts, limits, load, slot, storage, wire
+from sshrender.runner import facts, limits, load, sandbox, scratch, slot, storage, wire
 from sshrender.runner.queue import Task, TaskQueue
 from sshrender.runner.session import Session, SessionEnded
 
@@ -31,6 +31,7 @@ MEGABYTE = 1024 * 1024
 
 def die() -> NoReturn:
     """Kill this process group: every renderer, and ourselves."""
+    scratch.remove_all()
     os.killpg(0, signal.SIGKILL)
     os._exit(1)  # only reached where the group is not ours to kill
 
@@ -115,10 +116,13 @@ class Runner:
     def _greet(self, request: Dict[str, Any]) -> None:
         """Warm the slots up if the host is idle, and answer with what it is."""
         san = storage.look(self._folder, request["nonce_file"], request["nonce"])
+        scratch.clear_dead()
+        is_sandboxed = request.get("sandbox") == sandbox.BWRAP
+        walls = sandbox.check(self._ghostscript) if is_sandboxed else None
         self._has_looked.wait()
-        if san["writable"] and self._found["ghostscript"] is not None:
+        if san["writable"] and self._found["ghostscript"] is not None and walls is None:
             self._start_slots(request)
-        self._wire.post("hello", san=san, **self._found)
+        self._wire.post("hello", san=san, no_sandbox=walls or "", **self._found)
         self._beat()
 
     def _beat(self) -> None:
@@ -156,6 +160,7 @@ class Runner:
             recycle_pages=int(request["recycle_pages"]),
             recycle_memory=int(request["recycle_memory"]),
             is_eager=is_idle,
+            is_sandboxed=request.get("sandbox") == sandbox.BWRAP,
         )
         for _ in range(int(request["slots"] or cores)):
             self._slots.append(slot.Slot(plan, self._tasks, self._wire, self._environ))
@@ -198,6 +203,7 @@ class Runner:
             int(request["page_memory"]),
             self._environ,
             request.get("password"),
+            request.get("sandbox") == sandbox.BWRAP,
         )
         try:
             pages, lines = slot.inspect(session, timeout)

@@ -15,7 +15,7 @@ import time
 from typing import Callable, Dict, List, NamedTuple, Optional
 
 from sshrender.renderers import ghostscript, said
-from sshrender.runner import limits, wire
+from sshrender.runner import limits, sandbox, scratch, wire
 
 GLANCE = 0.25
 """Seconds between two looks at a working renderer's memory."""
@@ -55,6 +55,7 @@ class Session:
         memory: int,
         environ: Dict[str, str],
         password: Optional[str] = None,
+        is_sandboxed: bool = False,
     ) -> None:
         self.setup = setup
         self.pages_drawn = 0
@@ -66,10 +67,14 @@ class Session:
         self._lines: List[str] = []
         self._killed_as: Optional[str] = None
         self._cpu_told = 0.0
+        self._scratch = scratch.make()
+        command = ghostscript.command(setup)
+        if is_sandboxed:
+            command = sandbox.wrap(command, job_folder, setup.document, self._scratch)
         self._process = subprocess.Popen(
-            limits.wrap(ghostscript.command(setup), memory),
+            limits.wrap(command, memory),
             cwd=job_folder,
-            env=environ,
+            env=scratch.environment(environ, self._scratch),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -111,6 +116,7 @@ class Session:
             self._process.wait(GONE_WITHIN)
         except subprocess.TimeoutExpired:
             return
+        scratch.remove(self._scratch)
         for pipe in (self._process.stdin, self._process.stdout):
             if pipe is not None:
                 try:
@@ -120,16 +126,17 @@ class Session:
 
     def resident(self) -> int:
         """Bytes of memory in use (proc(5), statm); 0 when the process is gone."""
-        fields = _proc(self._process.pid, "statm").split()
-        return int(fields[1]) * _PAGE_BYTES if len(fields) > 1 else 0
+        fields = [_proc(pid, "statm").split() for pid in _tree(self._process.pid)]
+        return sum(int(each[1]) for each in fields if len(each) > 1) * _PAGE_BYTES
 
     def cpu_since(self) -> float:
         """Seconds of user and system time since this was last asked (proc(5), stat, 14 and 15)."""
-        fields = _proc(self._process.pid, "stat").rpartition(b")")[2].split()
-        if len(fields) <= 12:
-            return 0.0
-        before, self._cpu_told = self._cpu_told, (int(fields[11]) + int(fields[12])) / _CLOCK_TICKS
-        return self._cpu_told - before
+        ticks = 0
+        for pid in _tree(self._process.pid):
+            fields = _proc(pid, "stat").rpartition(b")")[2].split()
+            ticks += int(fields[11]) + int(fields[12]) if len(fields) > 12 else 0
+        before, self._cpu_told = self._cpu_told, ticks / _CLOCK_TICKS
+        return max(0.0, self._cpu_told - before)
 
     def _ask(self, lines: List[str], timeout: float) -> Answer:
         self._tell(lines)
@@ -212,6 +219,12 @@ _REASONS: Dict[str, Callable[[int], str]] = {
         else "Ghostscript ended by itself with exit code %d" % status
     ),
 }
+
+
+def _tree(pid: int) -> List[int]:
+    """A process and its descendants: a sandbox and a wrapper script stay around as parents."""
+    children = _proc(pid, "task/%d/children" % pid).split()
+    return [pid] + [each for child in children for each in _tree(int(child))]
 
 
 def _proc(pid: int, name: str) -> bytes:

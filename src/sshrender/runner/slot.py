@@ -51,6 +51,7 @@ class Plan(NamedTuple):
     recycle_pages: int
     recycle_memory: int
     is_eager: bool
+    is_sandboxed: bool = False
 
 
 class Slot(threading.Thread):
@@ -216,6 +217,7 @@ class Slot(threading.Thread):
             plan.page_memory,
             self._environ,
             plan.password,
+            plan.is_sandboxed,
         )
         with self._lock:
             self._session = session

@@ -29,7 +29,10 @@ class SanView(NamedTuple):
 
 
 class Hello(NamedTuple):
-    """The greeting: what the host is. Memory in bytes; ``others`` and ``ours`` in threads."""
+    """The greeting: what the host is. Memory in bytes; ``others`` and ``ours`` in threads.
+
+    ``no_sandbox``: why the sandbox that was asked for does not work there.
+    """
 
     hostname: str
     cores: int
@@ -40,6 +43,7 @@ class Hello(NamedTuple):
     boot_id: str
     temporary_free: int
     san: SanView | None
+    no_sandbox: str
     others: float
     ours: float
 
@@ -189,6 +193,7 @@ def _hello(fields: Fields) -> Hello:
         boot_id=_text(fields, "boot_id", ""),
         temporary_free=_whole(fields, "temporary_free", 0),
         san=_san(san) if isinstance(san, dict) else None,
+        no_sandbox=_text(fields, "no_sandbox", ""),
         others=_number(fields, "others", 0.0),
         ours=_number(fields, "ours", 0.0),
     )

@@ -25,6 +25,8 @@ class Refusal(enum.Enum):
     """No python3, or one older than 3.7."""
     NO_GHOSTSCRIPT = "ghostscript"
     """No Ghostscript, or one that is too old."""
+    NO_SANDBOX = "sandbox"
+    """The sandbox that is asked for does not work there."""
     SAN = "san"
     """The host does not see the job's folder, or cannot write to it."""
     PROTOCOL = "protocol"

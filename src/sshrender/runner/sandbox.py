@@ -1,0 +1,72 @@
+"""Ghostscript inside bubblewrap, for documents that nobody vouches for: ``sandbox = "bwrap"``.
+
+It then sees the system's programs and fonts, the document, ``work/`` and its own temporary files; no
+network, no other process, no home. bwrap(1) works for an ordinary user where user name spaces are
+allowed, which is Debian's default.
+
+Standard library only, Python 3.7 and later.
+"""
+
+from __future__ import annotations
+
+import subprocess
+from typing import List, Optional
+
+NONE, BWRAP = "none", "bwrap"
+
+_SYSTEM = (
+    "/bin",
+    "/lib",
+    "/lib32",
+    "/lib64",
+    "/opt",
+    "/etc/alternatives",
+    "/etc/fonts",
+    "/etc/ghostscript",
+    "/etc/ld.so.cache",
+    "/etc/papersize",
+    "/etc/paperspecs",
+    "/var/cache/fontconfig",
+    "/var/lib/ghostscript",
+)
+"""What Debian's ghostscript reads besides /usr; which of it exists depends on the release."""
+
+CHECK_WITHIN = 20.0
+
+
+def wrap(command: List[str], folder: str, document: str, scratch: Optional[str]) -> List[str]:
+    """``command`` in a sandbox around the job's ``folder``; ``scratch`` is for temporary files."""
+    words = _walls()
+    if scratch is not None:
+        words += ["--bind", scratch, scratch]
+    words += ["--ro-bind-try", folder + "/" + document, folder + "/" + document]
+    words += ["--bind-try", folder + "/work", folder + "/work", "--chdir", folder]
+    return words + ["--"] + command
+
+
+def check(program: str) -> Optional[str]:
+    """Why Ghostscript cannot run in a sandbox on this host; None when it can."""
+    try:
+        answer = subprocess.run(
+            _walls() + ["--", program, "--version"],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            timeout=CHECK_WITHIN,
+        )
+    except OSError:
+        return "bubblewrap is not installed (apt install bubblewrap)"
+    except subprocess.TimeoutExpired:
+        return "bwrap does not answer"
+    if answer.returncode == 0:
+        return None
+    lines = answer.stdout.decode("utf-8", "replace").strip().splitlines() or ["it fails"]
+    return "bwrap: %s" % lines[-1]
+
+
+def _walls() -> List[str]:
+    words = ["bwrap", "--unshare-all", "--die-with-parent", "--new-session", "--cap-drop", "ALL"]
+    words += ["--ro-bind", "/usr", "/usr", "--dev", "/dev", "--tmpfs", "/tmp"]
+    for path in _SYSTEM:
+        words += ["--ro-bind-try", path, path]
+    return words

@@ -1,0 +1,84 @@
+"""A renderer's temporary files: in a folder of its own, because a killed Ghostscript leaves them behind.
+
+Also the only folder besides ``work/`` that ``-dSAFER`` lets it write to: it permits everything below
+TMPDIR (measured, Ghostscript 10.00), which by default is all of /tmp.
+
+Standard library only, Python 3.7 and later.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Dict, Optional, Set
+
+PREFIX = "sshrender-"
+_open: Set[str] = set()
+
+
+def base() -> str:
+    """Where temporary files belong on this host."""
+    return os.environ.get("TMPDIR") or "/tmp"
+
+
+def make() -> Optional[str]:
+    """A new folder, for us alone; None where there is no room for one."""
+    path = os.path.join(base(), "%s%d-%s" % (PREFIX, os.getpid(), os.urandom(8).hex()))
+    try:
+        os.mkdir(path, 0o700)
+    except OSError:
+        return None
+    _open.add(path)
+    return path
+
+
+def environment(base_environment: Dict[str, str], path: Optional[str]) -> Dict[str, str]:
+    """A renderer's environment with its temporary files in ``path``."""
+    return dict(base_environment, TMPDIR=path) if path is not None else base_environment
+
+
+def remove(path: Optional[str]) -> None:
+    """Remove a folder and the files in it. Ghostscript makes no folders. Never raises."""
+    if path is None:
+        return
+    _open.discard(path)
+    try:
+        for name in os.listdir(path):
+            os.unlink(os.path.join(path, name))
+        os.rmdir(path)
+    except OSError:
+        return  # the next runner of this user tries again
+
+
+def remove_all() -> None:
+    """Remove what this runner made."""
+    for path in list(_open):
+        remove(path)
+
+
+def clear_dead() -> None:
+    """Remove what runners of this user left that were killed themselves. Never raises."""
+    try:
+        names = os.listdir(base())
+    except OSError:
+        return
+    for name in names:
+        pid = name[len(PREFIX) :].partition("-")[0]
+        path = os.path.join(base(), name)
+        if name.startswith(PREFIX) and pid.isdigit() and _is_ours(path) and not _is_runner(int(pid)):
+            remove(path)
+
+
+def _is_ours(path: str) -> bool:
+    try:
+        status = os.lstat(path)
+    except OSError:
+        return False
+    return status.st_uid == os.getuid() and status.st_mode & 0o170000 == 0o040000
+
+
+def _is_runner(pid: int) -> bool:
+    try:
+        with open("/proc/%d/cmdline" % pid, "rb") as file:
+            return b"sshrender" in file.read(4096)
+    except OSError:
+        return False
