@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import io
 import itertools
 import os
 import sys
@@ -24,6 +25,9 @@ def main() -> None:
     hanging SAN; they must not keep the interpreter from ending, nor does tidying it up serve anyone.
     """
     _hurry()
+    # Names of files need not be UTF-8: they go out as they came in.
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="surrogateescape")
     code = _run()
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(OSError):
@@ -94,6 +98,7 @@ def _progress() -> str:
 
 def _bug() -> int:
     from sshrender.errors import ExitCode
+    from sshrender.views.text import clean
 
     log = _log_file()
     try:
@@ -103,8 +108,9 @@ def _bug() -> int:
     except OSError:
         log = Path("(the log could not be written)")
     error = sys.exc_info()[1]
+    kind, where = type(error).__name__, clean(str(log), 4096)
     print(
-        f"sshrender: error: a defect in sshrender ({type(error).__name__}); the traceback is in {log}",
+        f"sshrender: error: a defect in sshrender ({kind}); the traceback is in {where}",
         file=sys.stderr,
     )
     print("hint: please report it with that file; the job itself can be resumed", file=sys.stderr)

@@ -56,6 +56,13 @@ LIES = {
     "another picture": (
         "for r in renders():\n    started(r); TOLD['dpi'] = '10'; say('rendered', **draw(r))"
     ),
+    "a link to another file": (
+        "size = os.stat('/etc/passwd').st_size\n"
+        "for r in renders():\n"
+        "    os.symlink('/etc/passwd', r['output']); say('rendered', **report(r, bytes=size))"
+    ),
+    "a pipe": "for r in renders(): os.mkfifo(r['output'], 0o666); say('rendered', **report(r))",
+    "a folder": "for r in renders(): os.mkdir(r['output']); say('rendered', **report(r))",
     "words that act on a terminal": (
         "for r in renders():\n"
         r"    evil = '\x1b[2J\x1b]0;x\x07[red]x[/] \u202e\ud800\n\r\x9b1A'" + "\n"

@@ -81,7 +81,7 @@ def test_suspicion_and_notes_are_folded(tmp_path: Path) -> None:
     history = fold(read_journal(path))
     assert history.pages[1].is_suspect
     assert history.notes == ["incorrect xref size"]
-    keep_present(history, {"page-0001.png": 9})
+    keep_present(history, {"page-0001.png": 9}, "page-{:04}.png".format)
     assert history.pages == {}
 
 

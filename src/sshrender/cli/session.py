@@ -58,10 +58,10 @@ class Session:
         if file is None:
             if settings.on is not None:
                 raise invalid([f"--on {settings.on}: there is no inventory to select from"])
-            san = settings.san or _own_san()
+            san = (settings.san or _own_san()).absolute()
             return cls(settings, san, [_this_machine(san, settings)], reporter)
         inventory = inv.load(file)
-        san = settings.san or _san_of(inventory, file)
+        san = (settings.san or _san_of(inventory, file)).absolute()
         hosts = [
             _host_setup(host, inventory, san, settings)
             for host in inv.select(inv.expand(inventory), settings.on)
@@ -183,7 +183,7 @@ def _this_machine(san: Path, settings: Settings) -> HostSetup:
     return HostSetup(
         plan=HostPlan(HERE, ignores_load=True),
         transport=LocalTransport(),
-        san=str(san.absolute()),
+        san=str(san),
         sandbox=settings.sandbox,
     )
 
@@ -204,7 +204,7 @@ def _seen_san(host: inv.Host, inventory: inv.Inventory, san: Path) -> str:
     """Where a host sees the SAN: as it says, as the inventory says, as this machine does."""
     if isinstance(host.san, str):
         return host.san
-    return str(inventory.san.path if inventory.san is not None else san.absolute())
+    return str(inventory.san.path if inventory.san is not None else san)
 
 
 def _transport(host: inv.Host, settings: Settings) -> Transport:

@@ -5,14 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from sshrender.config.problems import describe, invalid, read_toml
-from sshrender.config.units import Duration
+from sshrender.config.units import Duration, Word, no_nul
 
 
 class _Table(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
+    _no_nul = field_validator("*", mode="before")(no_nul)
 
 
 class San(_Table):
@@ -24,7 +25,7 @@ class San(_Table):
 class HostSettings(_Table):
     """What may stand in ``[defaults]`` and in each ``[[hosts]]``."""
 
-    user: str | None = Field(None, min_length=1, description="log in as")
+    user: Word | None = Field(None, min_length=1, description="log in as")
     port: int | None = Field(None, ge=1, le=65535)
     identity_file: str | None = Field(None, min_length=1, description="private key to log in with")
     known_hosts: str | None = Field(None, min_length=1, description="file of known host keys")
@@ -51,7 +52,7 @@ class HostEntry(HostSettings):
     """One ``[[hosts]]``: a host, or a node set of hosts that are alike."""
 
     name: str = Field(min_length=1, description="host name or node set, as in node[01-16]")
-    address: str | None = Field(None, min_length=1, description="where to connect to")
+    address: Word | None = Field(None, min_length=1, description="where to connect to")
 
 
 class Inventory(_Table):

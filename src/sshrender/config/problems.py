@@ -24,7 +24,7 @@ def read_toml(path: Path) -> dict[str, Any]:
         ) from None
     except OSError as error:
         raise UserError(ExitCode.USAGE, f"{path}: {error.strerror}", f"ls -l {path}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:  # TOML's, Unicode's, and numbers without end
         raise UserError(
             ExitCode.USAGE, f"{path}: not TOML: {error}", f"sshrender config validate {path}"
         ) from None

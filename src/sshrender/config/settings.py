@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from sshrender.config.locate import places
 from sshrender.config.names import option, variable
 from sshrender.config.problems import describe, invalid, read_toml
-from sshrender.config.units import Duration, Size
+from sshrender.config.units import Duration, Size, no_nul
 
 Progress = Literal["auto", "tui", "board", "plain", "jsonl", "none"]
 
@@ -26,6 +26,7 @@ class Settings(BaseModel):
     """Every setting, its type and its default."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+    _no_nul = field_validator("*", mode="before")(no_nul)
 
     hosts: Path | None = Field(None, description="inventory")
     on: str | None = Field(None, description="only these hosts of it (node set)")

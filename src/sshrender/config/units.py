@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import re
+from pathlib import PurePath
 from typing import Annotated
 
-from pydantic import BeforeValidator
+from pydantic import AfterValidator, BeforeValidator
 
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 _TIME = re.compile(r"(?:\d+(?:\.\d+)?[smhd])+")
 _TERM = re.compile(r"(\d+(?:\.\d+)?)([smhd])")
-_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGT]?)(?:i?B)?", re.IGNORECASE)
+_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGT]?)(?:i?B)?", re.IGNORECASE | re.ASCII)
 _POWERS = {"": 0, "K": 1, "M": 2, "G": 3, "T": 4}
 
 
@@ -33,8 +34,26 @@ def parse_size(value: object) -> int:
     match = _SIZE.fullmatch(str(value).strip())
     if match is None:
         raise ValueError("a size is written as 512M or 2G")
-    return int(float(match[1]) * 1024 ** _POWERS[match[2].upper()])
+    size = float(match[1]) * 1024.0 ** _POWERS[match[2].upper()]
+    if not size < 2**62:
+        raise ValueError("a size must be less than 4 million terabytes")
+    return int(size)
 
 
+def no_nul(value: object) -> object:
+    """No name of a file or of anything else holds one. Raises ValueError."""
+    if isinstance(value, str | PurePath) and "\0" in str(value):
+        raise ValueError("it holds a NUL byte")
+    return value
+
+
+def check_word(value: str) -> str:
+    """A name as ssh takes it: nothing that could end a line or a word. Raises ValueError."""
+    if value.startswith("-") or any(c.isspace() or not c.isprintable() for c in value):
+        raise ValueError("a name has no spaces, no control characters and no dash in front")
+    return value
+
+
+Word = Annotated[str, AfterValidator(check_word)]
 Duration = Annotated[float, BeforeValidator(parse_duration)]
 Size = Annotated[int, BeforeValidator(parse_size)]

@@ -29,6 +29,9 @@ HANDSHAKES = 8
 
 WRITE_TIMEOUT = 10.0
 
+UNHEARD = 500
+"""Messages of one host that may wait in the loop's queue."""
+
 GREETING = 45.0
 """Seconds that a runner gets to greet: its gs may take 20 to say its version (runner/facts.py)."""
 
@@ -69,6 +72,7 @@ class HostLink:
         self._marker = secrets.token_hex(6)
         self._label = label
         self._outbox: queue.SimpleQueue[bytes] = queue.SimpleQueue()
+        self._credit = threading.Semaphore(UNHEARD)
         self._link: Link | None = None
         self._lock = threading.Lock()
         self._is_closed = False
@@ -123,10 +127,24 @@ class HostLink:
             for message in self._reader.feed(link.read(PING)):
                 if self._has_ended():
                     return
-                has_greeted = has_greeted or isinstance(message, Hello)
-                self._post(Heard(self, message))
+                if isinstance(message, Hello):
+                    if has_greeted:
+                        raise ProtocolError("it greets a second time")
+                    has_greeted = True
+                self._hand_over(message)
             if not has_greeted:
                 self._expect_greeting(connected_at)
+
+    def _hand_over(self, message: Message) -> None:
+        """A host that talks faster than the loop listens has to wait for it."""
+        while not self._credit.acquire(timeout=PING):
+            if self._has_ended():
+                return
+        self._post(Heard(self, message))
+
+    def taken(self) -> None:
+        """A message of ours was taken from the queue."""
+        self._credit.release()
 
     def _expect_greeting(self, connected_at: float) -> None:
         if self._prepared_at is None:

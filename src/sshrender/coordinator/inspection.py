@@ -17,7 +17,7 @@ from sshrender.errors import ExitCode, UserError
 from sshrender.runner.sandbox import BWRAP, NONE
 from sshrender.transports.framing import Reader, encode
 from sshrender.transports.local import LocalTransport
-from sshrender.transports.messages import Inspected, ProtocolError
+from sshrender.transports.messages import Inspected, ProtocolError, Trouble
 from sshrender.transports.protocol import ConnectFailed, LinkClosed, RunnerSpec, Transport
 
 
@@ -76,6 +76,8 @@ class Inspection:
                 for message in reader.feed(link.read(1.0)):
                     if isinstance(message, Inspected):
                         return message.pages
+                    if isinstance(message, Trouble):
+                        raise LinkClosed(message.reason)
                 link.write(encode("ping"), 10.0)
             raise TimeoutError("no answer in time")
         finally:

@@ -40,7 +40,15 @@ from sshrender.transports import messages as msg
 from sshrender.transports.protocol import Refusal
 from sshrender.views.protocol import View
 
+_SAID_BY_RUNNERS = {
+    kind.value: kind for kind in FailureKind if kind not in (FailureKind.HOST, FailureKind.BAD_OUTPUT)
+}
+"""Kinds of failure that a host may report; of the others we are the judge."""
+
 TICK = 0.25
+MOST_AT_ONCE = 1000
+"""Items between two looks at what follows from them: no host can keep the scheduler from its work."""
+
 CLOSING = 2.0
 """Seconds that pages being proved, and the journal, get when a run ends."""
 
@@ -89,6 +97,7 @@ class Coordinator:
         self._scribe = Scribe(
             JournalWriter(plan.folder.journal), lambda why: inbox.put(ev.StorageFailed(why))
         )
+        self._split = plan.spec.settings.split
         self._outcome: Outcome | None = None
         self._signal: int | None = None
         self._began = clock()
@@ -170,9 +179,10 @@ class Coordinator:
         events: list[ev.Event] = []
         try:
             item = self._inbox.get(timeout=TICK)
-            while True:
+            for _ in range(MOST_AT_ONCE):
                 events += self._handlers[type(item)](item)
                 item = self._inbox.get_nowait()
+            events += self._handlers[type(item)](item)
         except queue.Empty:
             events.append(ev.Ticked())
         return events + self._look_for_hangs()
@@ -198,6 +208,7 @@ class Coordinator:
     # What came in
 
     def _on_heard(self, heard: Heard) -> list[ev.Event]:
+        heard.link.taken()
         if self._links.get(heard.link.host) is not heard.link:
             return []
         return self._message_events[type(heard.message)](heard.link.host, heard.message)
@@ -226,14 +237,13 @@ class Coordinator:
         return [event]
 
     def _report(self, host: str, report: msg.Rendered) -> list[ev.Event]:
-        self._reports[report.attempt] = report
+        attempt = self._scheduler.attempts.get(report.attempt)
+        if attempt is not None and attempt.host == host:
+            self._reports.setdefault(report.attempt, report)  # the first word counts
         return [ev.PageRendered(host, report.attempt, report.seconds, report.said)]
 
     def _fail(self, host: str, failed: msg.Failed) -> list[ev.Event]:
-        try:
-            kind = FailureKind(failed.kind)
-        except ValueError:
-            kind = FailureKind.CRASHED
+        kind = _SAID_BY_RUNNERS.get(failed.kind, FailureKind.CRASHED)
         return self._attempt_failed(host, failed.attempt, kind, failed.reason)
 
     def _attempt_failed(self, host: str, attempt: str, kind: FailureKind, reason: str) -> list[ev.Event]:
@@ -305,8 +315,10 @@ class Coordinator:
         return [event]
 
     def _on_parts_failed(self, failed: PartsFailed) -> list[ev.Event]:
+        """What has no part yet is rendered from the whole document."""
         self._journal("split_failed", reason=failed.reason)
-        return [ev.StopRequested(f"the document cannot be split: {failed.reason}")]
+        self._split = 0
+        return [ev.PagesReady(tuple(self._plan.pages))]
 
     def _on_signal(self, caught: SignalCaught) -> list[ev.Event]:
         self._signal = caught.number
@@ -336,7 +348,7 @@ class Coordinator:
             "slots": setup.plan.slots,
             "device": settings.device,
             "dpi": f"{settings.dpi:g}",
-            "file": place(self._plan.pages[0], settings.split).file,
+            "file": place(self._plan.pages[0], self._split).file,
             "options": list(settings.options),
             "password": self._plan.password,
             "tag": self._plan.spec.name,
@@ -348,7 +360,7 @@ class Coordinator:
         }
 
     def _render(self, command: do.RenderPage) -> None:
-        where = place(command.page, self._plan.spec.settings.split)
+        where = place(command.page, self._split)
         self._journal("page_sent", page=command.page, host=command.host, attempt=command.attempt)
         self._send(
             command.host,

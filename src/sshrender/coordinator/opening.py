@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import functools
 import secrets
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
+from sshrender.coordinator import pagecount
 from sshrender.coordinator.plan import JobPlan, Wanted
 from sshrender.document import facts, pagelist, splitting, staging
 from sshrender.document.reading import Reading
@@ -20,7 +23,7 @@ from sshrender.job.history import History, PageRecord
 from sshrender.job.journal import JournalWriter, entry, read_journal, timestamp
 from sshrender.job.proof.errors import ProofFailed
 from sshrender.job.proof.prove import Expected, prove
-from sshrender.job.spec import Document, JobSpec, Settings, job_name, load_spec, safe_stem
+from sshrender.job.spec import Document, JobSpec, Settings, damaged, job_name, load_spec, safe_stem
 
 STALE_STAGING = 86400.0
 
@@ -68,43 +71,77 @@ def _require_san(san: Path) -> None:
         )
 
 
+@dataclass(slots=True)
+class _Staged:
+    """The document on the SAN under a temporary name, once it is needed there."""
+
+    wanted: Wanted
+    path: Path | None
+    sha256: str
+
+    @classmethod
+    def begin(cls, wanted: Wanted) -> _Staged:
+        """A document that is likely there already is not copied again."""
+        if _earlier_jobs(wanted):
+            return cls(wanted, None, staging.digest(wanted.source))
+        return cls(wanted, *staging.stage(wanted.source, wanted.san))
+
+    def get(self) -> Path:
+        """Where it is. Raises OSError."""
+        if self.path is None:
+            self.path, self.sha256 = staging.stage(self.wanted.source, self.wanted.san)
+        return self.path
+
+    def clear(self) -> None:
+        """Remove it, unless it became a job's document."""
+        if self.path is not None:
+            self.path.unlink(missing_ok=True)
+
+
 def _open(wanted: Wanted, size: int, reading: Reading, inspect: Inspector) -> JobPlan:
-    stem = wanted.source.stem
     staging.clear_stale(wanted.san, STALE_STAGING, time.time())
-    staged: Path | None = None
-    if any(wanted.san.glob(f"{_glob_safe(stem)}-????????/job.json")):
-        sha256 = staging.digest(wanted.source)  # likely here already: no need for another copy
-    else:
-        staged, sha256 = staging.stage(wanted.source, wanted.san)
+    staged = _Staged.begin(wanted)
+    ask = functools.cache(lambda: inspect(wanted.san, staged.get().name))
     try:
-        seen = reading.facts()
-        total = seen.pages
-        if total is None:
-            if staged is None:
-                staged, sha256 = staging.stage(wanted.source, wanted.san)
-            total = inspect(wanted.san, staged.name)
-            if total == 0:
-                raise facts.beyond_repair(wanted.source)
-        spec = _spec(wanted, size, seen, sha256, total)
+        seen = pagecount.look(reading, ask, wanted.password is not None)
+        total = _known_count(wanted, staged.sha256) or pagecount.count(reading, seen, ask)
+        if total == 0:
+            raise facts.beyond_repair(wanted.source)
+        may_split = seen.pages == total and reading.is_sound()
+        spec = _spec(wanted, size, seen, staged.sha256, total, may_split)
         folder = JobFolder(wanted.san / spec.name)
-        spec = _settle_in(folder, spec, staged, wanted.source)
+        spec = _settle_in(folder, spec, staged)
     finally:
-        if staged is not None:
-            staged.unlink(missing_ok=True)
+        staged.clear()
     return _plan(wanted, reading, spec, folder)
 
 
-def _glob_safe(stem: str) -> str:
-    return safe_stem(stem)  # holds none of the characters that glob knows
+def _earlier_jobs(wanted: Wanted) -> list[Path]:
+    """Jobs of documents of this name. A safe stem holds none of the characters that glob knows."""
+    found = wanted.san.glob(f"{safe_stem(wanted.source.stem)}-????????/job.json")
+    return [path.parent for path in found]
 
 
-def _spec(wanted: Wanted, size: int, seen: facts.Facts, sha256: str, total: int) -> JobSpec:
+def _known_count(wanted: Wanted, sha256: str) -> int | None:
+    """The number of pages that an earlier job found in this very document."""
+    for folder in _earlier_jobs(wanted):
+        with contextlib.suppress(UserError):  # another job's damage is not ours
+            spec = load_spec(JobFolder(folder))
+            if spec is not None and spec.document.sha256 == sha256:
+                return spec.document.pages
+    return None
+
+
+def _spec(
+    wanted: Wanted, size: int, seen: facts.Facts, sha256: str, total: int, may_split: bool
+) -> JobSpec:
     selected = pagelist.parse(wanted.pages, total) if wanted.pages else range(1, total + 1)
     settings = Settings(
         device=wanted.device,
         dpi=wanted.dpi,
         pages=pagelist.canonical(selected),
-        split=splitting.part_size(wanted.split, size, total) if seen.pages else 0,
+        # pypdf's parts of a document that it had to repair may hold other pages than Ghostscript's.
+        split=splitting.part_size(wanted.split, size, total) if may_split else 0,
         options=wanted.options,
     )
     return JobSpec(
@@ -121,19 +158,23 @@ def _spec(wanted: Wanted, size: int, seen: facts.Facts, sha256: str, total: int)
     )
 
 
-def _settle_in(folder: JobFolder, spec: JobSpec, staged: Path | None, source: Path) -> JobSpec:
+def _settle_in(folder: JobFolder, spec: JobSpec, staged: _Staged) -> JobSpec:
     """Give the job its folder and document; ``job.json`` comes last and makes it a job."""
     found = load_spec(folder)
+    if found is not None and _identity(found) != _identity(spec):
+        raise damaged(folder.spec, "it describes another job than its name")
     if found is not None and folder.source.exists():
         return found
     folder.path.mkdir(exist_ok=True)
     folder.create()
-    if staged is None:
-        staged, _ = staging.stage(source, folder.path.parent)
-    rename(staged, folder.source)
+    rename(staged.get(), folder.source)
     if found is None:
         spec.save(folder)
     return spec
+
+
+def _identity(spec: JobSpec) -> tuple[str, int, Settings]:
+    return spec.document.sha256, spec.document.bytes, spec.settings
 
 
 def _plan(wanted: Wanted, reading: Reading, spec: JobSpec, folder: JobFolder) -> JobPlan:
@@ -176,14 +217,12 @@ def recall(plan: JobPlan) -> None:
     """
     remembered = history.fold(read_journal(plan.folder.journal))
     present = history.sizes(plan.folder.pages)
-    history.keep_present(remembered, present)
     wanted = set(plan.pages)
     remembered.pages = {n: record for n, record in remembered.pages.items() if n in wanted}
+    history.keep_present(remembered, present, plan.page_file)
     _adopt(plan, remembered, present)
     plan.history = remembered
-    for left in plan.folder.work.iterdir():
-        with contextlib.suppress(OSError):
-            left.unlink()
+    plan.folder.clear_work()
     files = [record.file for record in remembered.pages.values()]
     copies = [name for name in files if publish.deliver(plan.folder.pages / name, plan.output / name)]
     for name in copies:

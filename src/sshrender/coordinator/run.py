@@ -80,6 +80,7 @@ def _take_lease(plan: JobPlan) -> lease.Lease:
 def _account(plan: JobPlan, outcome: Outcome) -> None:
     if outcome.pages["missing"]:
         return
+    plan.folder.clear_work()
     failed = [asdict(page) for page in outcome.failed_pages if page.kind != "suspect"]
     manifest.save(
         plan.folder,

@@ -27,6 +27,10 @@ class Policy:
     """Work queued on a host for each slot: hides the round trip, and lets hosts report in batches."""
     queue_longest: int = 16
     """Pages queued for each slot at most; at least, and until a host's pace is known, one."""
+    probation: int = 8
+    """Pages on a host that has delivered none yet, where the inventory does not say its slots."""
+    unproved: int = 64
+    """Reported pages for each slot that need not be proved before the next are sent."""
     silence: float = 8.0
     """A host that has not been heard for so long is lost."""
     quarantine_after: int = 3

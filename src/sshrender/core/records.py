@@ -9,6 +9,9 @@ from dataclasses import dataclass, field
 from sshrender.core.policy import HostPlan, Policy
 from sshrender.core.states import FailureKind, HostState, PageState
 
+SHORTEST = 0.001
+"""Seconds that a page takes at least, whatever a host says."""
+
 
 @dataclass(slots=True)
 class Attempt:
@@ -68,6 +71,7 @@ class Host:
     ours: float = 0.0
     heard_at: float = 0.0
     in_flight: dict[str, Attempt] = field(default_factory=dict)
+    proving: int = 0
     streak: set[int] = field(default_factory=set)
     storage_strikes: int = 0
     quarantines: int = 0
@@ -93,14 +97,22 @@ class Host:
         return self.others / max(self.cores, 1)
 
     def room(self, policy: Policy) -> int:
-        """How many more attempts it takes: its slots, and a short queue for each."""
+        """How many more attempts it takes: its slots, and a short queue for each.
+
+        What it reported counts too once that is more than can be proved in a moment, and a host that
+        has delivered nothing yet gets little: its word for its cores and its pages is all there is.
+        """
         depth = 1
         if self.pace:
             depth = min(max(1, math.ceil(policy.queue_seconds / self.pace)), policy.queue_longest)
-        return self.slots * (1 + depth) - len(self.in_flight)
+        most = self.slots * (1 + depth)
+        if not self.pages_done and self.plan.slots is None:
+            most = min(most, policy.probation)
+        return most - len(self.in_flight) - max(0, self.proving - policy.unproved * self.slots)
 
     def note_pace(self, seconds: float) -> None:
         """Take in how long a page took; the recent ones count most."""
+        seconds = max(seconds, SHORTEST)
         self.recent.append(seconds)
         self.pace = seconds if self.pace is None else self.pace + (seconds - self.pace) / 4
 

@@ -38,6 +38,9 @@ _COUNT_AFTER_THE_END = frozenset({ev.PageDelivered, ev.PageSuspected})
 _MANY = 5
 """Times that a storage may seem well, without taking a page, before it is given up."""
 
+_MOST_SAID = 40
+"""Lines of what was said of a page that are kept (as in renderers/said.py)."""
+
 _DELIVERED = frozenset({PageState.DONE, PageState.SUSPECT})
 
 
@@ -162,8 +165,16 @@ class Scheduler:
 
     def _on_finished(self, event: ev.HostFinished) -> None:
         host = self.hosts[event.host]
+        if not host.is_finishing:
+            self._distrust(host, "says good-bye, though nobody asked it to")
+            return
         host.is_connected = False
         self._do(do.CloseHost(host.name))
+
+    def _distrust(self, host: Host, what: str) -> None:
+        """It does not keep to the protocol: broken or hostile, so longer and longer without it."""
+        if host.is_connected:
+            self._lose(host, f"does not keep to the protocol: {what}")
 
     def _become_idle(self, host: Host) -> None:
         self._set_state(host, HostState.IDLE, "")
@@ -257,7 +268,9 @@ class Scheduler:
         if attempt is None or attempt.rendered_at is not None:
             return
         attempt.rendered_at, attempt.seconds, attempt.said = self._now, event.seconds, event.said
-        self.hosts[attempt.host].in_flight.pop(attempt.name, None)
+        host = self.hosts[attempt.host]
+        host.in_flight.pop(attempt.name, None)
+        host.proving += 1
         self.book.move(self.book[attempt.page], PageState.PROVING)
         self._do(do.ProvePage(attempt.host, attempt.page, attempt.name))
 
@@ -279,21 +292,28 @@ class Scheduler:
     def _on_suspected(self, event: ev.PageSuspected) -> None:
         attempt = self._attempt(event)
         if attempt is not None:  # still being proved
-            attempt.said += event.said
+            attempt.said = (attempt.said + event.said)[:_MOST_SAID]
             return
         page = self.book.pages.get(event.page)
         if page is not None and page.host == event.host and page.state in _DELIVERED:
-            page.said += event.said
+            page.said = (page.said + event.said)[:_MOST_SAID]
             self._settle(page, PageState.SUSPECT)
 
     def _on_revoked(self, event: ev.AttemptRevoked) -> None:
         attempt = self._attempt(event)
-        if attempt is not None:
+        if attempt is None:
+            return
+        if attempt.is_revoking or attempt.is_killed:
             self.book.move(self._forget(attempt), PageState.WAITING)
+        else:
+            self._distrust(self.hosts[event.host], "hands back a page that nobody asked for")
 
     def _on_failed(self, event: ev.AttemptFailed) -> None:
         attempt = self._attempt(event)
         if attempt is None:
+            return
+        if event.kind is FailureKind.KILLED and not attempt.is_killed:
+            self._distrust(self.hosts[event.host], "calls off a page that nobody called off")
             return
         charge = CHARGED[event.kind]
         if charge is Charge.STORAGE:
@@ -304,16 +324,21 @@ class Scheduler:
             self._charge(page, attempt, event)
         else:
             self.book.move(page, PageState.WAITING)
+            if charge is Charge.HOST:
+                self._count_against(self.hosts[event.host], page)
 
     def _charge(self, page: Page, attempt: Attempt, event: ev.AttemptFailed) -> None:
         page.failures.append(Failure(event.host, event.kind, event.reason))
         host = self.hosts[event.host]
-        host.failures += 1
-        host.streak.add(page.number)
         if len(page.failures) >= self.policy.retries:
             self._settle(page, PageState.FAILED)
         else:
             self.book.move(page, PageState.WAITING)
+        self._count_against(host, page)
+
+    def _count_against(self, host: Host, page: Page) -> None:
+        host.failures += 1
+        host.streak.add(page.number)
         if len(host.streak) >= self.policy.quarantine_after and self._has_other_idle(host):
             self._quarantine(host)
 
@@ -326,7 +351,8 @@ class Scheduler:
 
     def _forget(self, attempt: Attempt) -> Page:
         """The attempt is over; answers its page."""
-        self.attempts.pop(attempt.name, None)
+        if self.attempts.pop(attempt.name, None) is not None and attempt.rendered_at is not None:
+            self.hosts[attempt.host].proving -= 1
         self.hosts[attempt.host].in_flight.pop(attempt.name, None)
         return self.book[attempt.page]
 

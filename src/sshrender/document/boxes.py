@@ -6,6 +6,7 @@ held to what Ghostscript says of it.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from pypdf import PdfReader
 
 Box = tuple[float, float]
+_logger = logging.getLogger("pypdf")  # where document/complaints.py listens
 _INHERITED = ("/MediaBox", "/Rotate")
 MAX_DEPTH = 64
 
@@ -35,7 +37,9 @@ def _walk(node: Any, inherited: dict[str, Any], above: tuple[int, ...]) -> Itera
         return
     for kid in node["/Kids"]:
         number = getattr(kid, "idnum", 0)
-        if number not in above and len(above) < MAX_DEPTH:
+        if number in above or len(above) >= MAX_DEPTH:
+            _logger.warning("a branch of the page tree leads nowhere")
+        else:
             yield from _walk(kid.get_object(), values, (*above, number))
 
 

@@ -7,6 +7,7 @@ that pypdf cannot read.
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -50,17 +51,28 @@ class Reading:
     def box(self, page: int) -> Box | None:
         """The page's (width, height) in points; None when the document does not say. Any thread."""
         with self._changed:
-            while len(self._boxes) < page and not self._has_ended:
-                known = len(self._boxes)
-                if not self._changed.wait(BOXES_WITHIN) and len(self._boxes) == known:
-                    self._worker.stop()
-                    self._has_ended = True
+            self._await(lambda: len(self._boxes) >= page)
             return self._boxes[page - 1] if page <= len(self._boxes) else None
 
     def is_sound(self) -> bool:
-        """Whether pypdf read all this without a complaint: Ghostscript must then agree with it."""
+        """Whether pypdf has read so far without a complaint: Ghostscript must then agree with it."""
         with self._changed:
             return self._facts is not None and self._facts.pages is not None and not self._complaints
+
+    def counts_right(self) -> bool:
+        """Whether the document has as many pages as it says, seen by reading all of it soundly."""
+        with self._changed:
+            self._await(lambda: self._has_ended)
+        return self.is_sound() and self._facts is not None and len(self._boxes) == self._facts.pages
+
+    def _await(self, is_met: Callable[[], bool]) -> None:
+        """Wait while the worker makes progress; one that makes none is stopped. Needs the lock."""
+        while not is_met() and not self._has_ended:
+            known = len(self._boxes)
+            if not self._changed.wait(BOXES_WITHIN) and len(self._boxes) == known:
+                self._worker.stop()
+                self._complaints += 1
+                self._has_ended = True
 
     def close(self) -> None:
         """End the worker."""

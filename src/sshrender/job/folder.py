@@ -82,6 +82,12 @@ class JobFolder:
         writable |= 0o070 if readable & 0o050 else 0
         _make(self.work, 0o1700 | writable if writable else 0o700)
 
+    def clear_work(self) -> None:
+        """Remove what attempts left that came to nothing, or came too late. Needs the lease."""
+        for left in self.work.iterdir():
+            with contextlib.suppress(OSError):
+                left.unlink()
+
 
 def _make(folder: Path, mode: int) -> None:
     """Make a folder of exactly this mode; one that exists and is not ours keeps its own."""

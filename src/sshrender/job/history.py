@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
+
+T = TypeVar("T")
 
 
 @dataclass(slots=True)
@@ -49,7 +51,7 @@ def fold(entries: Iterable[dict[str, Any]]) -> History:
     for entry in entries:
         try:
             _apply(history, entry)
-        except (KeyError, TypeError, ValueError):
+        except (KeyError, TypeError):
             continue
     return history
 
@@ -58,23 +60,41 @@ def _apply(history: History, entry: dict[str, Any]) -> None:
     kind = entry["type"]
     if kind == "page_delivered":
         record = PageRecord(
-            page=int(entry["page"]),
-            file=str(entry["file"]),
-            bytes=int(entry["bytes"]),
-            sha256=str(entry["sha256"]),
-            width=int(entry["width"]),
-            height=int(entry["height"]),
-            host=str(entry["host"]),
-            ghostscript=str(entry["ghostscript"]),
-            seconds=float(entry["seconds"]),
-            attempts=int(entry["attempts"]),
-            said=tuple(map(str, entry["said"])),
+            page=_of(int, entry["page"]),
+            file=_of(str, entry["file"]),
+            bytes=_of(int, entry["bytes"]),
+            sha256=_of(str, entry["sha256"]),
+            width=_of(int, entry["width"]),
+            height=_of(int, entry["height"]),
+            host=_of(str, entry["host"]),
+            ghostscript=_of(str, entry["ghostscript"]),
+            seconds=_seconds(entry["seconds"]),
+            attempts=_of(int, entry["attempts"]),
+            said=_texts(entry["said"]),
         )
         history.pages[record.page] = record
     elif kind == "page_suspected":
-        history.pages[int(entry["page"])].said += tuple(map(str, entry["said"]))
+        history.pages[_of(int, entry["page"])].said += _texts(entry["said"])
     elif kind == "document_noted":
-        history.notes = list(map(str, entry["said"]))
+        history.notes = list(_texts(entry["said"]))
+
+
+def _of(kind: type[T], value: Any) -> T:
+    """The value, if it is of exactly this type: True is no page. Raises TypeError."""
+    if type(value) is not kind:
+        raise TypeError
+    return value
+
+
+def _texts(value: Any) -> tuple[str, ...]:
+    return tuple(_of(str, item) for item in _of(list, value))
+
+
+def _seconds(value: Any) -> float:
+    """Raises TypeError for what is no time at all, infinities included."""
+    if type(value) not in (int, float) or not 0 <= value < 1e12:
+        raise TypeError
+    return float(value)
 
 
 def sizes(folder: Path) -> dict[str, int]:
@@ -87,10 +107,10 @@ def sizes(folder: Path) -> dict[str, int]:
         }
 
 
-def keep_present(history: History, present: dict[str, int]) -> None:
-    """Forget pages whose file is gone or has another size than when it was proved."""
+def keep_present(history: History, present: dict[str, int], file_of: Callable[[int], str]) -> None:
+    """Forget pages whose file is gone, another page's, or of another size than when it was proved."""
     history.pages = {
         number: record
         for number, record in history.pages.items()
-        if present.get(record.file) == record.bytes
+        if record.file == file_of(number) and present.get(record.file) == record.bytes
     }

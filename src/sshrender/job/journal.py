@@ -72,7 +72,7 @@ def read_journal(path: Path) -> Iterator[dict[str, Any]]:
         for line in file:
             try:
                 fields = json.loads(line)
-            except ValueError:
+            except (ValueError, RecursionError):
                 continue
             if isinstance(fields, dict) and fields.get("schema") == SCHEMA and "type" in fields:
                 yield fields

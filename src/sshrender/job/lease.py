@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import socket
 import time
 import uuid
@@ -211,12 +212,25 @@ def _replace(path: Path, claim: Claim) -> None:
 def _read(path: Path) -> Claim | None:
     """What the lease says; a damaged one counts as given back, with its epoch lost to 0."""
     try:
-        fields = json.loads(path.read_text(encoding="ascii"))
-        return Claim(**fields)
+        claim = Claim(**json.loads(path.read_text(encoding="ascii")))
     except FileNotFoundError:
         return None
-    except (ValueError, TypeError):
-        return Claim(0, 0, "unknown", 0, "", "", "damaged")
+    except (ValueError, TypeError, RecursionError):
+        return _DAMAGED
+    return claim if _is_sound(claim) else _DAMAGED
+
+
+_DAMAGED = Claim(0, 0, "unknown", 0, "", "", "damaged")
+_TOKEN = re.compile(r"[0-9a-f]{32}")
+
+
+def _is_sound(claim: Claim) -> bool:
+    """Whether it could have been written by us: parts of it go into names of files."""
+    numbers = (claim.counter, claim.epoch, claim.pid)
+    texts = (claim.host, claim.boot, claim.started, claim.token)
+    if not all(type(number) is int and 0 <= number < 1 << 62 for number in numbers):
+        return False
+    return all(type(text) is str for text in texts) and _TOKEN.fullmatch(claim.token) is not None
 
 
 def _boot() -> str:

@@ -7,18 +7,18 @@ import json
 import re
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
 from sshrender.errors import ExitCode, UserError
 from sshrender.files import write_whole
 from sshrender.job.folder import JobFolder
 
-MAX_STEM = 80
-"""Characters of a document's name in a job's name: file names end at 255 bytes."""
+MAX_STEM, MAX_STEM_BYTES = 80, 200
+"""Of a document's name in a job's name: file names end at 255 bytes, and have ours around them."""
 
 
 class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
 
 class Document(_Frozen):
@@ -66,7 +66,9 @@ def job_name(stem: str, sha256: str, settings: Settings) -> str:
 
 def safe_stem(stem: str) -> str:
     """A document's name as a folder's name: nothing a shell, a terminal or a path could trip over."""
-    return re.sub(r"[^\w.+-]+", "_", stem)[:MAX_STEM].strip("._-") or "document"
+    safe = re.sub(r"[^\w.+-]+", "_", stem)[:MAX_STEM]
+    short = safe.encode()[:MAX_STEM_BYTES].decode("utf-8", "ignore")
+    return short.strip("._-") or "document"
 
 
 def load_spec(folder: JobFolder) -> JobSpec | None:
@@ -74,15 +76,16 @@ def load_spec(folder: JobFolder) -> JobSpec | None:
     try:
         fields = json.loads(folder.spec.read_text(encoding="utf-8"))
         fields["schema_"] = fields.pop("schema")
-        return JobSpec.model_validate(fields)
+        return JobSpec.model_validate_json(json.dumps(fields))  # where a list is a tuple, strictly
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, ValidationError) as error:
-        raise _damaged(folder.spec, error) from None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise damaged(folder.spec, str(error)) from None
 
 
-def _damaged(path: Path, error: Exception) -> UserError:
-    first = str(error).splitlines()[0]
+def damaged(path: Path, why: str) -> UserError:
+    """``job.json`` is not what was written."""
+    first = (why.splitlines() or ["unreadable"])[0]
     return UserError(
         ExitCode.STORAGE,
         f"{path} is damaged: {first}",

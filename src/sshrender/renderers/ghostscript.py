@@ -15,7 +15,7 @@ from typing import List, NamedTuple, Optional, Tuple
 MINIMUM_VERSION = (10, 0)
 """The oldest Ghostscript accepted: the first whose C PDF interpreter was measured (Debian 12)."""
 
-_VERSION = re.compile(r"(\d+)\.(\d+)(?:\.(\d+))?")
+_VERSION = re.compile(r"(\d{1,6})\.(\d{1,6})(?:\.(\d{1,6}))?")
 _NUMBER = r"[-+0-9.eE]+"
 _PAGE_SIZE = re.compile(r"\[\s*(" + _NUMBER + r")\s+(" + _NUMBER + r")\s*\]")
 
@@ -95,6 +95,18 @@ def page_lines(number: int, token: str) -> List[str]:
         "userdict /SSHRENDERcount currentpagedevice /PageCount get put",
         "{ %d %d dopdfpages } stopped clear" % (number, number),
         _say(token) + " SSHRENDERcount =only ( ) print SSHRENDERsize == flush",
+    ]
+
+
+def seek_lines(number: int, token: str) -> List[str]:
+    """Look up every page before ``number``.
+
+    A page object that stands in the tree twice is found a second time only behind the pages before it
+    (measured, Ghostscript 10.00).
+    """
+    return [
+        "clear { 1 1 %d { pdfgetpage pop } for } stopped clear" % (number - 1),
+        _say(token) + " 0 == flush",
     ]
 
 

@@ -48,6 +48,11 @@ def complaints(lines: Iterable[str]) -> List[str]:
     return kept
 
 
+def was_not_found(lines: Iterable[str]) -> bool:
+    """Whether Ghostscript says that there is no such page."""
+    return any(_NOT_FOUND in line for line in lines)
+
+
 def was_not_drawn(lines: Iterable[str]) -> bool:
     """Whether Ghostscript itself says that there is no such page or that it was left out."""
     return any(_NEVER_DRAWN in line or _NOT_FOUND in line for line in lines)

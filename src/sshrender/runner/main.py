@@ -26,7 +26,8 @@ BEAT = 1.0
 FLUSHES = 3
 """In a beat."""
 
-MEGABYTE = 1024 * 1024
+SEEN_WITHIN = 10.0
+"""Seconds that a document to be inspected gets to appear: another host may see it sooner."""
 
 
 def die() -> NoReturn:
@@ -194,6 +195,10 @@ class Runner:
         threading.Thread(target=self._inspect_now, args=(request,), daemon=True).start()
 
     def _inspect_now(self, request: Dict[str, Any]) -> None:
+        document = os.path.join(self._folder, request["file"])
+        if not storage.appears(document, SEEN_WITHIN):
+            self._wire.post("trouble", reason="does not see the document %s" % document)
+            return
         token = "sshrender-" + os.urandom(8).hex()
         timeout = float(request["page_timeout"])
         session = Session(

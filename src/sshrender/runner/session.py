@@ -95,6 +95,10 @@ class Session:
         """Close the document: Ghostscript sums up what it met since ``open``."""
         return self._ask(ghostscript.close_lines(self._token), timeout)
 
+    def seek(self, number: int, timeout: float) -> Answer:
+        """Look up the pages before this one, which Ghostscript may need in order to find it."""
+        return self._ask(ghostscript.seek_lines(number, self._token), timeout)
+
     def tell(self, number: int) -> None:
         """Ask for a page; it may be told while the one before is still being drawn."""
         self.pages_drawn += 1

@@ -19,10 +19,10 @@ import time
 from typing import Any, Dict, List, NamedTuple, Optional, Tuple
 
 from sshrender.renderers import ghostscript, said
-from sshrender.runner import wire
+from sshrender.runner import storage, wire
 from sshrender.runner.finisher import Drawn, Finisher
 from sshrender.runner.queue import Task, TaskQueue
-from sshrender.runner.session import Session, SessionEnded
+from sshrender.runner.session import Answer, Session, SessionEnded
 
 IDLE_PAUSE = 0.2
 VISIBLE_WITHIN = 70.0
@@ -140,6 +140,7 @@ class Slot(threading.Thread):
             # Nothing came out. Perhaps the document could not be opened: the next try opens it anew.
             self._close_window()
             self._drop_session()
+            self._remove(drawn.written)
         else:
             self._close_window_when_due()
 
@@ -150,6 +151,9 @@ class Slot(threading.Thread):
         self._tell_next(session)
         answer = session.answer(self._plan.page_timeout)
         shown, size = ghostscript.parse_page_answer(answer.value)
+        if size is None and said.was_not_found(answer.lines):
+            session, answer = self._seek(task)
+            shown, size = ghostscript.parse_page_answer(answer.value)
         return Drawn(
             task=task,
             written="%s/%s" % (session.setup.folder, session.setup.output % (shown + 1)),
@@ -158,6 +162,17 @@ class Slot(threading.Thread):
             cpu=session.cpu_since(),
             lines=answer.lines,
         )
+
+    def _seek(self, task: Task) -> Tuple[Session, Answer]:
+        """Draw a page that was not found with a renderer that has seen all the pages before it.
+
+        A new one, because the old one may have been told the next page already.
+        """
+        self._drop_session()
+        session = self._session_for(task.file)
+        session.seek(task.number, self._plan.page_timeout)
+        session.tell(task.number)
+        return session, session.answer(self._plan.page_timeout)
 
     def _tell_next(self, session: Session) -> None:
         """Tell the renderer the page after this one, so that it never waits for us in between.
@@ -202,11 +217,8 @@ class Slot(threading.Thread):
 
     def _await_document(self, file: str) -> None:
         """Raises FileNotFoundError: it is not here, though it was written before we were told of it."""
-        deadline = time.monotonic() + VISIBLE_WITHIN
-        while not self._is_there(file):
-            if time.monotonic() > deadline:
-                raise FileNotFoundError("%s does not appear in the job's folder" % file)
-            time.sleep(IDLE_PAUSE)
+        if not storage.appears(os.path.join(self._plan.folder, file), VISIBLE_WITHIN):
+            raise FileNotFoundError("%s does not appear in the job's folder" % file)
 
     def _start_session(self, file: str) -> None:
         plan = self._plan
@@ -237,6 +249,12 @@ class Slot(threading.Thread):
         self._window = []
         if session is not None:
             session.close()
+
+    def _remove(self, written: str) -> None:
+        """What a renderer began for a page that never came out would stay behind; it is gone now."""
+        path = os.path.join(self._plan.folder, written)
+        if os.path.exists(path):
+            os.unlink(path)
 
     def _close_window_when_due(self) -> None:
         patience = PATIENCE_DIRTY if self._is_dirty else PATIENCE_CLEAN
@@ -296,10 +314,7 @@ class Slot(threading.Thread):
     def _draw_again(self, session: Session, task: Task) -> List[str]:
         session.tell(task.number)
         shown, _ = ghostscript.parse_page_answer(session.answer(self._plan.page_timeout).value)
-        written = "%s/%s" % (session.setup.folder, session.setup.output % (shown + 1))
-        path = os.path.join(self._plan.folder, written)
-        if os.path.exists(path):
-            os.unlink(path)
+        self._remove("%s/%s" % (session.setup.folder, session.setup.output % (shown + 1)))
         complaints = self._summary(session)
         self._open()
         return complaints

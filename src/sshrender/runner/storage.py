@@ -115,6 +115,16 @@ def free_bytes(folder: str) -> int:
     return status.f_bavail * status.f_frsize
 
 
+def appears(path: str, within: float) -> bool:
+    """Whether a file is there, or comes within so many seconds: NFS may show it late."""
+    deadline = time.monotonic() + within
+    while not os.path.exists(path):
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.2)
+    return True
+
+
 def umask_for(folder: str) -> int:
     """A umask under which files are as readable as the folder they lie in."""
     mode = os.stat(folder).st_mode

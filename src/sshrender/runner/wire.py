@@ -19,7 +19,7 @@ import threading
 from typing import Any, Dict, List
 
 TIMEOUT, MEMORY, CRASHED, NO_OUTPUT = "timeout", "memory", "crashed", "no_output"
-STORAGE, KILLED, HOST = "storage", "killed", "host"
+STORAGE, KILLED = "storage", "killed"
 """The kinds of failure that a runner reports: the first four are the page's, the last two are not."""
 
 

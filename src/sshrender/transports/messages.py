@@ -8,12 +8,18 @@ a ProtocolError.
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 MAX_LINE = 1 << 20
 """Bytes in one line. A page's report is bounded by renderers/said.py to a few tens of KiB."""
+
+MAX_TEXT, MAX_TEXTS = 1000, 40
+"""What is kept of what a host says in words: more than a runner says (renderers/said.py), not more
+than the journal can take from a host that will not stop."""
+
+MAX_CORES = 1024
+MAX_PAGES = 10_000_000
 
 
 class ProtocolError(Exception):
@@ -147,14 +153,14 @@ def _text(fields: Fields, name: str, default: str | None = None) -> str:
     value = fields.get(name, default)
     if not isinstance(value, str):
         raise ProtocolError(f"{name} is not a text")
-    return value
+    return value[:MAX_TEXT]
 
 
 def _number(fields: Fields, name: str, default: float | None = None) -> float:
     value = fields.get(name, default)
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise ProtocolError(f"{name} is not a number")
-    if not math.isfinite(value) or value < 0 or value > 1e18:
+    if not 0 <= value <= 1e18:  # false for NaN too
         raise ProtocolError(f"{name} is out of range")
     return float(value)
 
@@ -167,7 +173,7 @@ def _texts(fields: Fields, name: str) -> tuple[str, ...]:
     value = fields.get(name, [])
     if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
         raise ProtocolError(f"{name} is not a list of texts")
-    return tuple(value)
+    return tuple(item[:MAX_TEXT] for item in value[:MAX_TEXTS])
 
 
 def _page_size(fields: Fields) -> tuple[float, float] | None:
@@ -185,7 +191,7 @@ def _hello(fields: Fields) -> Hello:
     ghostscript = fields.get("ghostscript")
     return Hello(
         hostname=_text(fields, "hostname", ""),
-        cores=_whole(fields, "cores", 1),
+        cores=min(_whole(fields, "cores", 1), MAX_CORES),
         memory=_whole(fields, "memory", 0),
         free_memory=_whole(fields, "free_memory", 0),
         python=_text(fields, "python"),
@@ -238,7 +244,7 @@ _DECODERS: dict[str, Callable[[Fields], Message]] = {
     "revoked": lambda f: Revoked(_text(f, "attempt")),
     "suspected": lambda f: Suspected(_text(f, "attempt"), _whole(f, "page"), _texts(f, "said")),
     "noted": lambda f: Noted(_texts(f, "said")),
-    "inspected": lambda f: Inspected(_whole(f, "pages"), _texts(f, "said")),
+    "inspected": lambda f: Inspected(min(_whole(f, "pages"), MAX_PAGES), _texts(f, "said")),
     "trouble": lambda f: Trouble(_text(f, "reason")),
     "bye": lambda f: Bye(),
 }

@@ -157,7 +157,7 @@ def _enter_known_keys(
             continue
         try:
             key = paramiko.PKey.from_type_string(line.kind, line.blob)
-        except (paramiko.SSHException, ValueError):
+        except (paramiko.SSHException, paramiko.UnknownKeyType, ValueError):
             continue  # a kind of key that paramiko does not know cannot be met either
         client.get_host_keys().add(name, line.kind, key)
 

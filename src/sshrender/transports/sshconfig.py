@@ -61,8 +61,12 @@ class SshSettings:
 def resolve(name: str, overrides: Overrides | None = None) -> SshSettings:
     """Ask ``ssh -G`` about a host. Raises ConnectFailed when the configuration is broken."""
     overrides = overrides or Overrides()
-    settings = parse(name, _ask_ssh(name, overrides))
-    return _apply(replace(settings, config_file=overrides.config_file), overrides)
+    try:
+        settings = parse(name, _ask_ssh(name, overrides))
+        return _apply(replace(settings, config_file=overrides.config_file), overrides)
+    except (ValueError, RuntimeError) as error:
+        # What no host, file or number can be: a NUL, a port in words, ~ of an unknown user.
+        raise ConnectFailed(Refusal.CONFIGURATION, f"ssh_config of {name}: {error}") from None
 
 
 def _ask_ssh(name: str, overrides: Overrides) -> str:
@@ -78,7 +82,8 @@ def _ask_ssh(name: str, overrides: Overrides) -> str:
             [*command, "--", name],
             stdin=subprocess.DEVNULL,
             capture_output=True,
-            text=True,
+            encoding="utf-8",
+            errors="surrogateescape",
             timeout=_TIMEOUT,
             check=False,
         )
@@ -93,9 +98,12 @@ def _ask_ssh(name: str, overrides: Overrides) -> str:
 
 
 def parse(name: str, text: str) -> SshSettings:
-    """The settings in ``ssh -G``'s output; its keywords are lower case, one setting a line."""
+    """The settings in ``ssh -G``'s output; its keywords are lower case, one setting a line.
+
+    Raises ValueError or RuntimeError for what no port and no path can be.
+    """
     values: dict[str, list[str]] = {}
-    for line in text.splitlines():
+    for line in text.split("\n"):  # splitlines() would also split where a value holds U+0085
         key, _, value = line.partition(" ")
         values.setdefault(key.lower(), []).append(value)
     hostname = _first(values, "hostname") or name

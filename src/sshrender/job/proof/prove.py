@@ -76,6 +76,8 @@ def _open(path: Path) -> int:
     except OSError as error:
         if error.errno in (errno.ELOOP, errno.ENXIO):  # a symbolic link, a socket
             raise ProofFailed("not a regular file") from None
+        if error.errno in (errno.EACCES, errno.EPERM):
+            raise ProofFailed("it may not be read from here") from None
         raise
 
 
