@@ -1,5 +1,6 @@
 # make try        installs what is needed and renders a real PDF on this machine
 # make test       installs what is needed and passes the tests
+# make faults     breaks everything that can be broken, by name (root, about twenty minutes on two cores)
 # make benchmark  compares with plain Ghostscript and GNU parallel (root, about five minutes)
 
 SHELL := /bin/sh
@@ -12,13 +13,18 @@ TRY_PACKAGES := python3 python3-venv ghostscript debian-reference-en
 TEST_PACKAGES := $(TRY_PACKAGES) openssh-client openssh-server iproute2 iptables util-linux procps \
 	poppler-utils fish tcsh fuse3 faketime bubblewrap
 
-.PHONY: try test check lab benchmark lock clean packages-try packages-test
+.PHONY: try test faults check benchmark lock clean packages-try packages-test
 
 try: packages-try .venv/run
 	$(BIN)/sshrender render $(PDF)
 
 test: packages-test .venv/dev check
-	$(BIN)/pytest -n auto
+	$(BIN)/pytest -n auto -m "not matrix"
+
+# The whole fault matrix, and from it the table of docs/faults.md.
+faults: packages-test .venv/dev
+	$(BIN)/pytest -n auto tests/faults --junitxml=.faults.xml
+	$(BIN)/python -m tests.faults.table .faults.xml > docs/faults.md
 
 check: .venv/dev
 	$(BIN)/ruff check
@@ -57,4 +63,4 @@ lock:
 	rm -rf .venv-lock
 
 clean:
-	rm -rf .venv .venv-lock .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist
+	rm -rf .venv .venv-lock .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .faults.xml dist

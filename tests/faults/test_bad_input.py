@@ -17,7 +17,7 @@ import pytest
 
 from tests import pdfs
 from tests.conftest import Run
-from tests.faults import damage
+from tests.faults import hostile_documents, odd_documents, random_damage
 
 DPI = 36
 SECRET = "the-word-that-nobody-may-see"
@@ -28,6 +28,10 @@ SEEDS, SEEDS_A_TEST = 300, 10
 
 FAST = (
     "count-too-big",
+    "count-too-small",
+    "kids-twice-the-same",
+    "encrypt-without-sense",
+    "box-less-than-a-point",
     "count-zero",
     "count-huge",
     "count-a-name",
@@ -58,7 +62,7 @@ FAST = (
 LET_US_IN = ("escape-as-postscript-xobject", "escape-as-tint", "escape-behind-a-header")
 """Hostile ones that it renders."""
 
-ODD = damage.odd_documents()
+ODD = odd_documents.odd_documents()
 
 
 class Desk:
@@ -218,6 +222,14 @@ def test_an_odd_document_gives_what_plain_ghostscript_gives(desk: Desk, name: st
     _hold(desk, ODD[name])
 
 
+@pytest.mark.parametrize(
+    "name", ["kids-with-a-hole", "kids-lead-to-an-ancestor", "resources-in-a-circle"]
+)
+def test_an_odd_document_is_not_split_into_other_pages(desk: Desk, name: str) -> None:
+    """pypdf's parts of it would hold other pages than Ghostscript's, or none."""
+    _hold(desk, ODD[name], "--split", "2")
+
+
 @pytest.mark.matrix
 @pytest.mark.parametrize("first", range(0, SEEDS, SEEDS_A_TEST))
 def test_a_damaged_document_gives_what_plain_ghostscript_gives(
@@ -225,26 +237,26 @@ def test_a_damaged_document_gives_what_plain_ghostscript_gives(
 ) -> None:
     """The same for damages that nobody has thought of."""
     for seed in range(first, first + SEEDS_A_TEST):
-        name, data = damage.damaged(seed)
+        name, data = random_damage.damaged(seed)
         folder = tmp_path / f"seed-{seed}-{name}"
         folder.mkdir()
         _hold(Desk(folder, sshrender), data)
 
 
-HOSTILE = tuple(damage.hostile_documents("", ""))
+HOSTILE = tuple(hostile_documents.hostile_documents("", ""))
 
 
 @pytest.mark.parametrize("name", _rows(HOSTILE, LET_US_IN))
 def test_a_hostile_document_reaches_no_file(desk: Desk, name: str) -> None:
     """It reads nothing, writes nothing and runs nothing, and its pages are delivered all the same."""
-    _hold(desk, damage.hostile_documents(str(desk.secret), str(desk.target))[name])
+    _hold(desk, hostile_documents.hostile_documents(str(desk.secret), str(desk.target))[name])
     _check_untouched(desk)
 
 
 @pytest.mark.parametrize("header", [b"", b"%PDF-1.4\n"])
 def test_postscript_under_another_name_is_not_run(desk: Desk, header: bytes) -> None:
     """Even when it claims to be a PDF within the first bytes."""
-    desk.document.write_bytes(damage.postscript(str(desk.secret), str(desk.target), header))
+    desk.document.write_bytes(hostile_documents.postscript(str(desk.secret), str(desk.target), header))
     before = desk.listing()
     answer = desk.render()
     assert answer.code == 5
@@ -309,7 +321,7 @@ def _locked(folder: Path, user: str, algorithm: str) -> bytes:
 @pytest.mark.matrix
 def test_three_pages_of_a_hundred_thousand_do_not_cost_the_others(desk: Desk) -> None:
     """The first, the middle and the last, numbered as in the document."""
-    desk.document.write_bytes(damage.many_pages(100_000))
+    desk.document.write_bytes(odd_documents.many_pages(100_000))
     answer = desk.render("--pages", "1,50000,100000")
     assert answer.code == 0, answer.stderr
     assert sorted(answer.pages) == [1, 50_000, 100_000]
@@ -319,5 +331,5 @@ def test_three_pages_of_a_hundred_thousand_do_not_cost_the_others(desk: Desk) ->
 @pytest.mark.matrix
 def test_a_poster_among_small_pages(desk: Desk) -> None:
     """200 inches square, 52 million pixels."""
-    answer = _hold(desk, damage.poster())
+    answer = _hold(desk, odd_documents.poster())
     assert answer.code == 0

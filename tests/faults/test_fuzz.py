@@ -38,7 +38,7 @@ from tests.lab.inventory import table
 IN_A_FOLDER = settings(
     deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60
 )
-NUMBERS = st.integers(-(2**70), 2**70) | st.floats(allow_infinity=False)
+NUMBERS = st.integers(-(2**70), 2**70) | st.floats() | st.just(10**400)
 SCALARS = st.none() | st.booleans() | NUMBERS | st.text(max_size=12)
 JSON = st.recursive(
     SCALARS,
@@ -125,9 +125,8 @@ def test_settings_of_any_shape_are_taken_or_refused(
 def test_a_time_or_size_is_a_number_or_refused(text: str) -> None:
     with contextlib.suppress(ValueError):
         assert 0 <= parse_duration(text) < 1e9
-    if "\u212a" not in text:
-        with contextlib.suppress(ValueError):
-            assert parse_size(text) >= 0
+    with contextlib.suppress(ValueError):
+        assert parse_size(text) >= 0
 
 
 @given(st.text(max_size=30), st.integers(1, 500))
@@ -214,7 +213,7 @@ def test_a_flipped_bit_costs_one_entry_at_most(tmp_path: Path, at: int, bit: int
     assert len(set(whole) & set(range(1, 6))) >= 3
 
 
-CLAIM = {"counter": 1, "epoch": 1, "host": "h", "pid": 0, "boot": "b", "started": "s", "token": "t"}
+CLAIM = {"counter": 1, "epoch": 1, "host": "h", "pid": 0, "boot": "b", "started": "s", "token": "0" * 32}
 
 
 def _take(path: Path) -> lease.Lease:
@@ -254,7 +253,8 @@ def test_a_lease_with_odd_numbers_is_taken_over_and_its_epoch_counts(
     claim = {**CLAIM, "epoch": epoch, "pid": pid, "counter": counter, "boot": boot}
     path.write_text(json.dumps(claim))
     held = _take(path)
-    assert held.epoch == epoch + 1
+    is_sound = all(0 <= number < 1 << 62 for number in (epoch, pid, counter))
+    assert held.epoch == (epoch + 1 if is_sound else 1)
     held.beat()
 
 
@@ -348,16 +348,20 @@ SSH_KEYS = st.sampled_from(
     ["user", "hostname", "identityagent", "proxyjump", "proxycommand", "hostkeyalias", "Host"]
     + ["stricthostkeychecking", "userknownhostsfile", "globalknownhostsfile", "identityfile"]
 )
-SSH_VALUES = st.text(max_size=20).filter(lambda text: "~" not in text and "\0" not in text)
+SSH_VALUES = st.text(max_size=20).filter(lambda text: "\0" not in text)
 
 
 @given(
     st.lists(st.tuples(SSH_KEYS, SSH_VALUES), max_size=12), st.integers(1, 65535), st.text(max_size=20)
 )
 def test_whatever_ssh_prints_is_settings(lines: list[tuple[str, str]], port: int, rubbish: str) -> None:
-    rubbish = rubbish.replace("port", "").replace("~", "")
+    rubbish = rubbish.replace("port", "")
     text = "".join(f"{key} {value}\n" for key, value in lines)
-    found = sshconfig.parse("node1", f"port {port}\n{text}{rubbish}")
+    try:
+        found = sshconfig.parse("node1", f"port {port}\n{text}{rubbish}")
+    except RuntimeError:
+        assert "~" in text  # nobody's home; resolve() makes a refusal of it
+        return
     assert found.port == port
     assert found.host_key in (sshconfig.STRICT, sshconfig.ACCEPT_NEW)
     assert found.hostname

@@ -39,6 +39,11 @@ NONSENSE = {
     "a complaint of a megabyte": r"greet(); say('trouble', reason='\x1b[2J' + 'x' * 900_000)",
     "negative seconds": "for r in renders(): say('rendered', **report(r, seconds=-1))",
     "as many bytes as there are": "for r in renders(): say('rendered', **report(r, bytes=1e308))",
+    "a version of thousands of digits": "greet(ghostscript='9' * 5000 + '.0')",
+    "good-bye, unasked": "greet(); say('bye')",
+    "greetings without end": "greet()\nwhile True: hello()",
+    "pages handed back": "for r in renders(): say('revoked', attempt=r['attempt'])",
+    "pages called off": "for r in renders(): say('failed', **report(r), kind='killed', reason='no')",
     "not a number": "for r in renders(): say('rendered', **report(r, seconds=float('nan')))",
 }
 """What ends a conversation: who says it is refused or lost, and drew nothing."""
@@ -46,6 +51,7 @@ NONSENSE = {
 LIES = {
     "another digest": "for r in renders(): say('rendered', **{**draw(r), 'sha256': 'f' * 64})",
     "another size": "for r in renders(): say('rendered', **{**draw(r), 'bytes': 5})",
+    "it was the host": "for r in renders(): say('failed', **report(r), kind='host', reason='no')",
     "no storage": "for r in renders(): say('failed', **report(r), kind='storage', reason='no')",
     "half a picture": (
         "for r in renders():\n"
@@ -80,9 +86,15 @@ ODDITIES = {
         "        say('revoked', attempt=name); say('suspected', attempt=name, page=0, said=['x'])\n"
         "    started(r); say('rendered', **draw(r))"
     ),
-    "thousands of greetings": (
-        "greet()\nfor _ in range(2000): hello()\n"
-        "for r in asked('render'): started(r); say('rendered', **draw(r))"
+    "a page in no time": (
+        "for r in renders(): started(r); say('rendered', **{**draw(r), 'seconds': 5e-324})"
+    ),
+    "reports of everything": (
+        "def flood():\n"
+        "    for n in range(300):\n"
+        "        say('rendered', **report({'attempt': '9.%d' % n}, said=['x' * 100_000]))\n"
+        "    for n in range(300): say('suspected', attempt='9', page=n % 30, said=['x' * 100_000])\n"
+        "for r in renders(): started(r); say('rendered', **draw(r)); flood()"
     ),
     "a flood of beats": (
         "greet()\n"
@@ -102,7 +114,12 @@ ODDITIES = {
 """Said by hosts that draw what they are asked for: at worst in vain."""
 
 
-DEEDS = {**NONSENSE, **LIES, **ODDITIES}
+WAITED_FOR = {
+    "files that never come": "for r in renders(): say('rendered', **report(r))",
+}
+"""What NFS may do to honest hosts too: its pages come a minute late, from the others."""
+
+DEEDS = {**NONSENSE, **LIES, **ODDITIES, **WAITED_FOR}
 
 
 @dataclass

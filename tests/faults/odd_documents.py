@@ -1,4 +1,4 @@
-"""PDFs that are odd, hostile or damaged, each under a name; the random ones are told by a seed.
+"""PDFs that are odd, each under a name.
 
 Everything is small: pages of 100 by 60 points, content that is not compressed, so that a byte changed
 anywhere means something.
@@ -9,7 +9,7 @@ from __future__ import annotations
 import random
 import re
 import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 
 PAGES = 3
 FIRST_PAGE, FIRST_CONTENT = 4, 5
@@ -111,7 +111,7 @@ def _tree_cases() -> dict[str, bytes]:
     node = b"<< /Type /Pages /Parent 2 0 R /Kids [%s] /Count %d >>"
     counts = {"9": "too-big", "0": "zero", "-3": "negative", "/Three": "a-name"}
     counts |= {"3.7": "a-fraction", "null": "null", "99999999999": "huge", "[3]": "an-array"}
-    counts |= {"2 0 R": "the-node-itself"}
+    counts |= {"2 0 R": "the-node-itself", "1": "too-small", "1000000": "a-million"}
     cases = {
         f"count-{word}": changed(2, b"/Count 3", f"/Count {value}".encode())
         for value, word in counts.items()
@@ -124,6 +124,7 @@ def _tree_cases() -> dict[str, bytes]:
         "kids-with-a-hole": b"[4 0 R 99 0 R 8 0 R]",
         "kids-with-a-stream": b"[4 0 R 5 0 R 8 0 R]",
         "kids-with-the-catalog": b"[4 0 R 1 0 R 8 0 R]",
+        "kids-twice-the-same": b"[4 0 R 4 0 R 8 0 R]",
         "kids-empty": b"[]",
         "kids-a-name": b"/None",
         "kids-one-reference": b"4 0 R",
@@ -185,6 +186,8 @@ BOXES = {
     "box-crop-smaller": b"/MediaBox [0 0 100 60] /CropBox [10 10 50 50]",
     "box-crop-outside": b"/MediaBox [0 0 100 60] /CropBox [500 500 600 600]",
     "box-only-crop": b"/CropBox [0 0 100 60]",
+    "box-less-than-a-point": b"/MediaBox [0 0 0.1 0.1]",
+    "unit-tiny": b"/MediaBox [0 0 100 60] /UserUnit 0.001",
     "unit-two": b"/MediaBox [0 0 100 60] /UserUnit 2",
     "unit-zero": b"/MediaBox [0 0 100 60] /UserUnit 0",
     "unit-negative": b"/MediaBox [0 0 100 60] /UserUnit -2",
@@ -354,6 +357,8 @@ def _object_cases() -> dict[str, bytes]:
         "encrypt-null": "/Root 1 0 R /Encrypt null",
         "encrypt-nowhere": "/Root 1 0 R /Encrypt 99 0 R",
         "encrypt-unknown": "/Root 1 0 R /Encrypt << /Filter /Odd /V 9 /R 9 >>",
+        "encrypt-without-sense": "/Root 1 0 R 7 /Encrypt << /Filter /Standard /V 1 /R 2 /P -4"
+        " /O (short) /U (short) >>",
         "encrypt-rubbish": "/Root 1 0 R /ID [(a) (a)] /Encrypt << /Filter /Standard /V 1 /R 2 /P -4"
         " /O (short) /U (short) >>",
         "previous-itself": f"/Root 1 0 R /Prev {whole.rindex(TABLE)}",
@@ -511,208 +516,3 @@ def many_pages(count: int) -> bytes:
 def poster() -> bytes:
     """The second page is 200 inches square."""
     return changed(6, b"/MediaBox [0 0 100 60]", b"/MediaBox [0 0 14400 14400]")
-
-
-def hostile_documents(secret: str, target: str) -> dict[str, bytes]:
-    """Documents that try to read the file ``secret``, or to write or run something as ``target``."""
-    script = postscript_attack(secret, target)
-    use = "<< /XObject << /X 20 0 R >> /Font << /F1 3 0 R >> >>"
-    shown = b"BT /F1 9 Tf 5 5 Td (x) Tj ET "
-    function = (
-        f"<< /FunctionType 4 /Domain [0 1] /Range [0 1 0 1 0 1] /Length {len(script) + 2} >>\nstream\n"
-    )
-    tint = function.encode() + b"{" + script + b"}\nendstream"
-    launch = f"/OpenAction << /S /Launch /F (/bin/sh) /P (-c 'touch {target}') >> /Type".encode()
-    return {
-        "escape-as-postscript-xobject": with_resources(
-            use, shown + b"/X Do", o20=stream(script, "/Type /XObject /Subtype /PS")
-        ),
-        "escape-as-postscript-form": with_resources(
-            use, shown + b"/X Do", o20=stream(script, "/Subtype /Form /Subtype2 /PS /BBox [0 0 9 9]")
-        ),
-        "escape-as-level-one": with_resources(
-            use, shown + b"/X Do", o20=stream(b"", "/Subtype /PS /Level1 21 0 R"), o21=stream(script)
-        ),
-        "escape-in-the-content": drawing(shown + script),
-        "escape-as-tint": with_resources(
-            "<< /ColorSpace << /C [/Separation /Odd /DeviceRGB 20 0 R] >> >>",
-            b"/C cs 1 scn 0 0 50 50 re f",
-            o20=tint,
-        ),
-        "escape-as-transfer": with_resources(
-            "<< /ExtGState << /G << /TR 20 0 R /BG 20 0 R /HT /Default >> >> >>",
-            b"/G gs 0 0 50 50 re f",
-            o20=tint,
-        ),
-        "escape-as-font": with_resources(
-            "<< /Font << /F1 20 0 R >> >>",
-            shown,
-            o20=b"<< /Type /Font /Subtype /Type1 /BaseFont /Odd /FontDescriptor 21 0 R >>",
-            o21=b"<< /Type /FontDescriptor /FontName /Odd /FontFile 22 0 R >>",
-            o22=stream(b"%!PS-AdobeFont-1.0: Odd\n" + script, f"/Length1 {len(script) + 24} /Length2 0"),
-        ),
-        "escape-as-cmap": with_resources(
-            "<< /Font << /F1 20 0 R >> >>",
-            shown,
-            o20=b"<< /Type /Font /Subtype /Type0 /BaseFont /Odd /Encoding 21 0 R /ToUnicode 21 0 R"
-            b" /DescendantFonts [<< /Subtype /CIDFontType0 /BaseFont /Odd >>] >>",
-            o21=stream(b"/CIDInit /ProcSet findresource begin\n" + script, "/Type /CMap /CMapName /Odd"),
-        ),
-        "escape-by-font-name": with_resources(
-            "<< /Font << /F1 20 0 R >> >>",
-            shown,
-            o20=f"<< /Type /Font /Subtype /TrueType /BaseFont /{_as_name(secret)} >>".encode(),
-        ),
-        "escape-by-file-of-a-stream": drawing(b"", f"/F ({secret}) /FFilter /ASCIIHexDecode"),
-        "escape-by-reference": with_resources(
-            use,
-            shown + b"/X Do",
-            o20=stream(b"", f"/Subtype /Form /BBox [0 0 9 9] /Ref << /F ({secret}) /Page 0 >>"),
-        ),
-        "escape-by-launching": changed(1, b"/Type", launch),
-        "escape-behind-a-header": b"%PDF-1.4\n" + script + b"\nshowpage\n",
-        "escape-after-the-end": sound() + b"\n%!PS\n" + script,
-    }
-
-
-def postscript(secret: str, target: str, header: bytes = b"") -> bytes:
-    """A program in PostScript, whatever the file is called; ``header`` is its second line."""
-    return (
-        b"%!PS-Adobe-3.0\n"
-        + header
-        + postscript_attack(secret, target)
-        + b"\n0 0 50 50 rectfill showpage\n"
-    )
-
-
-def postscript_attack(secret: str, target: str) -> bytes:
-    """Each of the ways to a file or to a shell, none of which a failure of the last one stops."""
-    tries = [
-        f"({secret}) (r) file 200 string readstring pop =",
-        f"({target}) (w) file dup (taken) writestring closefile",
-        f"(%pipe%touch {target}) (w) file closefile",
-        f"({target}) (a) file closefile",
-        f"({secret}) run",
-        f"({secret}) deletefile",
-        f"({secret}) ({target}) renamefile",
-        f"<< /OutputFile ({target}) >> setpagedevice showpage",
-    ]
-    return "\n".join(f"{{ {attempt} }} stopped clear" for attempt in tries).encode()
-
-
-def _as_name(text: str) -> str:
-    return text.replace("/", "#2F").replace(" ", "#20")
-
-
-Damage = Callable[[random.Random, bytes], bytes]
-
-
-def flipped(rng: random.Random, data: bytes) -> bytes:
-    """Some bytes are others."""
-    out = bytearray(data)
-    for _ in range(rng.choice((1, 3, 10, 40))):
-        out[rng.randrange(len(out))] = rng.randrange(256)
-    return bytes(out)
-
-
-def cut(rng: random.Random, data: bytes) -> bytes:
-    """The end is missing."""
-    return data[: rng.randrange(20, len(data))]
-
-
-def holed(rng: random.Random, data: bytes) -> bytes:
-    """A piece is missing from the middle."""
-    at, size = _piece(rng, data)
-    return data[:at] + data[at + size :]
-
-
-def blanked(rng: random.Random, data: bytes) -> bytes:
-    """A piece was never written: zeros, or what an erased disk holds."""
-    at, size = _piece(rng, data)
-    return data[:at] + rng.choice((b"\0", b"\xff", b" ")) * size + data[at + size :]
-
-
-def doubled(rng: random.Random, data: bytes) -> bytes:
-    """A piece is there twice."""
-    at, size = _piece(rng, data)
-    return data[: at + size] + data[at:]
-
-
-def swapped(rng: random.Random, data: bytes) -> bytes:
-    """Two pieces have changed places."""
-    size = rng.randrange(1, len(data) // 4)
-    a = rng.randrange(len(data) // 2 - size)
-    b = rng.randrange(len(data) // 2, len(data) - size)
-    return data[:a] + data[b : b + size] + data[a + size : b] + data[a : a + size] + data[b + size :]
-
-
-def misnumbered(rng: random.Random, data: bytes) -> bytes:
-    """Some numbers are others."""
-    share = rng.choice((0.01, 0.03, 0.1))
-    values = (b"0", b"1", b"2", b"6", b"7", b"-1", b"17", b"300", b"65536", b"99999999", b"0.5", b"1e9")
-
-    def other(match: re.Match[bytes]) -> bytes:
-        return rng.choice(values) if rng.random() < share else match[0]
-
-    return re.sub(rb"\d+", other, data)
-
-
-def misnamed(rng: random.Random, data: bytes) -> bytes:
-    """A word of the format stands where another one stood."""
-    words = re.findall(rb"/\w+|endobj|obj|stream|endstream|xref|trailer|null|<<|>>|\[|\]|\d+ 0 R", data)
-    for _ in range(rng.choice((1, 1, 2, 5))):
-        old = rng.choice(words)
-        spots = [match.start() for match in re.finditer(re.escape(old), data)]
-        if spots:
-            at = rng.choice(spots)
-            data = data[:at] + rng.choice(words) + data[at + len(old) :]
-    return data
-
-
-def mangled(rng: random.Random, data: bytes) -> bytes:
-    """A transfer in text mode: line ends changed, or the eighth bit lost, from some place on."""
-    at = rng.randrange(len(data))
-    head, tail = data[:at], data[at:]
-    how = rng.randrange(4)
-    if how == 0:
-        return head + tail.replace(b"\n", b"\r\n")
-    if how == 1:
-        return head + tail.replace(b"\n", b"")
-    if how == 2:
-        return head + bytes(byte & 0x7F for byte in tail)
-    return head + tail.decode("latin-1").encode("utf-8")
-
-
-def buried(rng: random.Random, data: bytes) -> bytes:
-    """Something stands before it and after it."""
-    return rng.randbytes(rng.randrange(1, 900)) + data + rng.randbytes(rng.randrange(3000))
-
-
-def _piece(rng: random.Random, data: bytes) -> tuple[int, int]:
-    at = rng.randrange(9, len(data) - 1)
-    return at, min(rng.choice((1, 5, 20, 100, 400)), len(data) - at)
-
-
-DAMAGES: tuple[Damage, ...] = (
-    flipped,
-    cut,
-    holed,
-    blanked,
-    doubled,
-    swapped,
-    misnumbered,
-    misnamed,
-    mangled,
-    buried,
-)
-
-
-def damaged(seed: int) -> tuple[str, bytes]:
-    """A document that is damaged in the seed's way: what was done to it, and it."""
-    rng = random.Random(seed)
-    data, done = rng.choice((sound, packed))(), []
-    for _ in range(rng.choice((1, 1, 1, 2))):
-        damage = rng.choice(DAMAGES)
-        data = damage(rng, data)
-        done.append(damage.__name__)
-    return "-".join(done), data
