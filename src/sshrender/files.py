@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+import uuid
 from pathlib import Path
 
 
@@ -23,6 +24,17 @@ def rename(source: Path, target: Path) -> None:
     except OSError:
         if os.path.lexists(source) or not os.path.lexists(target):
             raise
+
+
+def user_in(folder: Path) -> int:
+    """Who we are in a folder: a file server may know root as nobody (exports(5), root_squash)."""
+    probe = folder / f".user-{uuid.uuid4().hex}"
+    descriptor = os.open(probe, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+    try:
+        return os.fstat(descriptor).st_uid
+    finally:
+        os.close(descriptor)
+        probe.unlink()
 
 
 def write_whole(path: Path, data: bytes) -> None:

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import platformdirs
 
+from sshrender.errors import ExitCode, UserError
+
 APP = "sshrender"
 
 
@@ -18,11 +20,34 @@ def places(name: str, environ: Mapping[str, str] = os.environ) -> list[Path]:
     return [Path(name), users / name, Path("/etc") / APP / name]
 
 
+def here_is_ours(place: Path) -> bool:
+    """Whether a file that nobody named may be trusted: what it says can run programs (ProxyCommand).
+
+    In the current folder it must be this user's or root's, as ssh asks of its own configuration.
+    """
+    return place.is_absolute() or place.stat().st_uid in (0, os.geteuid())
+
+
+def distrusted(place: Path, option: str) -> UserError:
+    """A file of somebody else in the current folder."""
+    return UserError(
+        ExitCode.USAGE,
+        f"{place.absolute()} belongs to another user and is not used unasked",
+        f"look into it; then name it: {option} {place}",
+    )
+
+
 def find_inventory(named: Path | None) -> Path | None:
-    """The inventory: as named, else the first that is there, else None (this machine alone)."""
+    """The inventory: as named, else the first that is there, else None (this machine alone).
+
+    Raises UserError.
+    """
     if named is not None:
         return named
-    return next((place for place in places("hosts.toml") if place.is_file()), None)
+    found = next((place for place in places("hosts.toml") if place.is_file()), None)
+    if found is not None and not here_is_ours(found):
+        raise distrusted(found, "--hosts")
+    return found
 
 
 def state_folder() -> Path:

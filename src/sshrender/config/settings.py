@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from sshrender.config.locate import places
+from sshrender.config.locate import distrusted, here_is_ours, places
 from sshrender.config.names import option, variable
 from sshrender.config.problems import describe, invalid, read_toml
 from sshrender.config.units import Duration, Size, no_nul
@@ -107,6 +107,8 @@ def resolve(
     files += [place for place in places("sshrender.toml", environ) if place.is_file()]
     problems = [problem for layer in layers for problem in layer.problems]
     for file in files:
+        if file != config and not here_is_ours(file):
+            raise distrusted(file, "--config")
         layer = _from_file(file)
         layers.append(layer)
         problems += layer.problems

@@ -16,7 +16,7 @@ from sshrender.coordinator.plan import JobPlan, Wanted
 from sshrender.document import facts, pagelist, splitting, staging
 from sshrender.document.reading import Reading
 from sshrender.errors import ExitCode, UserError
-from sshrender.files import rename
+from sshrender.files import rename, user_in
 from sshrender.job import history, publish
 from sshrender.job.folder import JobFolder
 from sshrender.job.history import History, PageRecord
@@ -76,15 +76,17 @@ class _Staged:
     """The document on the SAN under a temporary name, once it is needed there."""
 
     wanted: Wanted
+    user: int
     path: Path | None
     sha256: str
 
     @classmethod
     def begin(cls, wanted: Wanted) -> _Staged:
         """A document that is likely there already is not copied again."""
-        if _earlier_jobs(wanted):
-            return cls(wanted, None, staging.digest(wanted.source))
-        return cls(wanted, *staging.stage(wanted.source, wanted.san))
+        user = user_in(wanted.san)
+        if _earlier_jobs(wanted, user):
+            return cls(wanted, user, None, staging.digest(wanted.source))
+        return cls(wanted, user, *staging.stage(wanted.source, wanted.san))
 
     def get(self) -> Path:
         """Where it is. Raises OSError."""
@@ -104,7 +106,7 @@ def _open(wanted: Wanted, size: int, reading: Reading, inspect: Inspector) -> Jo
     ask = functools.cache(lambda: inspect(wanted.san, staged.get().name))
     try:
         seen = pagecount.look(reading, ask, wanted.password is not None)
-        total = _known_count(wanted, staged.sha256) or pagecount.count(reading, seen, ask)
+        total = _known_count(staged) or pagecount.count(reading, seen, ask)
         if total == 0:
             raise facts.beyond_repair(wanted.source)
         may_split = seen.pages == total and reading.is_sound()
@@ -116,18 +118,19 @@ def _open(wanted: Wanted, size: int, reading: Reading, inspect: Inspector) -> Jo
     return _plan(wanted, reading, spec, folder)
 
 
-def _earlier_jobs(wanted: Wanted) -> list[Path]:
-    """Jobs of documents of this name. A safe stem holds none of the characters that glob knows."""
+def _earlier_jobs(wanted: Wanted, user: int) -> list[JobFolder]:
+    """Our jobs of documents of this name. A safe stem holds none of the characters that glob knows."""
     found = wanted.san.glob(f"{safe_stem(wanted.source.stem)}-????????/job.json")
-    return [path.parent for path in found]
+    folders = [JobFolder(path.parent) for path in found]
+    return [folder for folder in folders if folder.belongs_to(user)]
 
 
-def _known_count(wanted: Wanted, sha256: str) -> int | None:
+def _known_count(staged: _Staged) -> int | None:
     """The number of pages that an earlier job found in this very document."""
-    for folder in _earlier_jobs(wanted):
+    for folder in _earlier_jobs(staged.wanted, staged.user):
         with contextlib.suppress(UserError):  # another job's damage is not ours
-            spec = load_spec(JobFolder(folder))
-            if spec is not None and spec.document.sha256 == sha256:
+            spec = load_spec(folder)
+            if spec is not None and spec.document.sha256 == staged.sha256:
                 return spec.document.pages
     return None
 
@@ -160,12 +163,19 @@ def _spec(
 
 def _settle_in(folder: JobFolder, spec: JobSpec, staged: _Staged) -> JobSpec:
     """Give the job its folder and document; ``job.json`` comes last and makes it a job."""
+    with contextlib.suppress(FileExistsError):
+        folder.path.mkdir(mode=0o700)
+    if not folder.belongs_to(staged.user):
+        raise UserError(
+            ExitCode.STORAGE,
+            f"the job's folder {folder.path} was made by another user",
+            f"ls -ld {folder.path}; ask its owner, or use another shared folder (--san DIR)",
+        )
     found = load_spec(folder)
     if found is not None and _identity(found) != _identity(spec):
         raise damaged(folder.spec, "it describes another job than its name")
     if found is not None and folder.source.exists():
         return found
-    folder.path.mkdir(exist_ok=True)
     folder.create()
     rename(staged.get(), folder.source)
     if found is None:

@@ -72,15 +72,23 @@ class JobFolder:
         """Make what is missing. The job is as open as the folder that it lies in.
 
         Hosts may log in as another user than the coordinator's. ``work/`` is therefore writable for
-        whoever the SAN's folder lets in, sticky like ``/tmp`` so that none can touch another's files.
+        whoever gets through the job's own folder, sticky like ``/tmp`` so that none can touch another's
+        files, and with all of the mode that makes the kernel refuse other users' links, FIFOs and files
+        in it (proc_sys_fs(5): protected_symlinks, protected_fifos, protected_regular).
         """
         openness = stat.S_IMODE(self.path.parent.stat().st_mode) & 0o077
         readable = 0o700 | (openness & 0o055)
         for folder in (self.path, self.pages, self.parts, self.requests):
             _make(folder, readable)
-        writable = 0o007 if readable & 0o005 else 0
-        writable |= 0o070 if readable & 0o050 else 0
-        _make(self.work, 0o1700 | writable if writable else 0o700)
+        _make(self.work, 0o1777 if readable & 0o055 else 0o700)
+
+    def belongs_to(self, user: int) -> bool:
+        """Whether this is a folder, and this user's: in a shared folder anybody may have made it."""
+        try:
+            status = self.path.lstat()
+        except FileNotFoundError:
+            return False
+        return stat.S_ISDIR(status.st_mode) and status.st_uid == user
 
     def clear_work(self) -> None:
         """Remove what attempts left that came to nothing, or came too late. Needs the lease."""
@@ -92,7 +100,7 @@ class JobFolder:
 def _make(folder: Path, mode: int) -> None:
     """Make a folder of exactly this mode; one that exists and is not ours keeps its own."""
     with contextlib.suppress(FileExistsError):
-        folder.mkdir()
+        folder.mkdir(mode=0o700)
     if stat.S_IMODE(folder.stat().st_mode) != mode:
         with contextlib.suppress(PermissionError):
             folder.chmod(mode)
