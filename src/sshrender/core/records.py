@@ -105,10 +105,11 @@ class Host:
         depth = 1
         if self.pace:
             depth = min(max(1, math.ceil(policy.queue_seconds / self.pace)), policy.queue_longest)
-        most = self.slots * (1 + depth)
-        if not self.pages_done and self.plan.slots is None:
-            most = min(most, policy.probation)
-        return most - len(self.in_flight) - max(0, self.proving - policy.unproved * self.slots)
+        most, unproved = self.slots * (1 + depth), policy.unproved * self.slots
+        if not self.pages_done:
+            unproved = policy.probation
+            most = min(most, policy.probation) if self.plan.slots is None else most
+        return most - len(self.in_flight) - max(0, self.proving - unproved)
 
     def note_pace(self, seconds: float) -> None:
         """Take in how long a page took; the recent ones count most."""

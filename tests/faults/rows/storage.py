@@ -90,6 +90,7 @@ FAULTS = [
         "refused: it does not hold the word that we wrote into the job's folder",
         breaks=_another_folder,
         after=10,
+        pages=MANY,
         host_says="SAN",
     ),
     Fault(
