@@ -32,12 +32,10 @@ from sshrender.core.states import (
     JobEnd,
     PageState,
 )
+from sshrender.core.storagewatch import StorageWatch
 
 _CONNECTED = frozenset({HostState.IDLE, HostState.BUSY})
 _COUNT_AFTER_THE_END = frozenset({ev.PageDelivered, ev.PageSuspected})
-_MANY = 5
-"""Times that a storage may seem well, without taking a page, before it is given up."""
-
 _MOST_SAID = 40
 """Lines of what was said of a page that are kept (as in renderers/said.py)."""
 
@@ -63,17 +61,12 @@ class Scheduler:
         self.book = PageBook(pages, ready)
         self.attempts: dict[str, Attempt] = {}
         self.end: JobEnd | None = None
-        self.paused: str = ""
+        self._storage = StorageWatch(policy)
         self.delivered_here = 0
         self._epoch = epoch
         self._count = 0
         self._now = self._began = now
         self._commands: list[do.Command] = []
-        self._paused_at = now
-        self._probe_at: float | None = None
-        self._doubted: set[str] = set()
-        self._false_dawns = 0
-        self._doubted_since: float | None = None
         self._stalled: list[Attempt] = []
         self._nobody_since: float | None = None
         self._finish_by: float | None = None
@@ -286,7 +279,7 @@ class Scheduler:
         host.note_pace(attempt.seconds)
         page.host, page.said = attempt.host, page.said + attempt.said
         self.delivered_here += 1
-        self._false_dawns, self._doubted_since = 0, None
+        self._storage.took_a_page()
         self._settle(page, PageState.SUSPECT if page.said else PageState.DONE)
 
     def _on_suspected(self, event: ev.PageSuspected) -> None:
@@ -368,46 +361,28 @@ class Scheduler:
 
     # Storage
 
-    def _doubt_storage(self, attempt: Attempt, reason: str) -> None:
-        """Somebody could not write. Nothing is sent until we have looked from here.
+    @property
+    def paused(self) -> str:
+        """Why nothing is sent: what is wrong with the storage; empty while all is well."""
+        return self._storage.paused
 
-        A storage that is well whenever one looks, and yet takes no page (there is room for what the
-        look writes, not for a page), is looked at less and less often, and given up in the end.
-        """
+    def _doubt_storage(self, attempt: Attempt, reason: str) -> None:
+        """Somebody could not write. Nothing is sent until we have looked from here."""
         if attempt.rendered_at is None:
-            self._doubted.add(attempt.host)
+            self._storage.doubt(self._now, reason, attempt.host)
             self.book.move(self._forget(attempt), PageState.WAITING)
         else:
+            self._storage.doubt(self._now, reason)
             self._stalled.append(attempt)
-        if self._doubted_since is None:
-            self._doubted_since = self._now
-        if self._probe_at is None and not self.paused:
-            self._probe_at = self._now + self._pause_before_look()
-        waited = self._now - self._doubted_since
-        if self._false_dawns >= _MANY and waited > self.policy.storage_wait:
-            self._end(JobEnd.STORAGE, reason)
-
-    def _pause_before_look(self) -> float:
-        if self._false_dawns == 0:
-            return 0.0
-        doublings = min(self._false_dawns - 1, 16)
-        return min(self.policy.storage_probe * 2.0**doublings, self.policy.storage_probe_longest)
 
     def _on_storage_failed(self, event: ev.StorageFailed) -> None:
-        if not self.paused:
-            self._paused_at = self._now
-        self.paused = event.reason
-        self._doubted.clear()
-        if self._probe_at is None:  # who reports the same again must not put the next look off
-            self._probe_at = self._now + self.policy.storage_probe
+        self._storage.failed(self._now, event.reason)
 
     def _on_storage_recovered(self, event: ev.StorageRecovered) -> None:
-        self.paused, self._probe_at = "", None
-        self._false_dawns += 1
+        doubted = self._storage.recovered()
         stalled, self._stalled = self._stalled, []
         for attempt in stalled:
             self._do(do.ProvePage(attempt.host, attempt.page, attempt.name))
-        doubted, self._doubted = self._doubted, set()
         for name in doubted:
             self._strike(self.hosts[name])
 
@@ -475,10 +450,10 @@ class Scheduler:
             self._lose(host, "does not begin the pages that it was sent")
 
     def _watch_storage(self) -> None:
-        if self.paused and self._now - self._paused_at > self.policy.storage_wait:
-            self._end(JobEnd.STORAGE, self.paused)
-        elif self._probe_at is not None and self._now >= self._probe_at:
-            self._probe_at = self._now + self.policy.storage_probe
+        given_up = self._storage.is_given_up(self._now)
+        if given_up:
+            self._end(JobEnd.STORAGE, given_up)
+        elif self._storage.is_look_due(self._now):
             self._do(do.ProbeStorage())
 
     def _release_quarantine(self) -> None:
@@ -495,7 +470,7 @@ class Scheduler:
     # Handing out
 
     def _assign(self) -> None:
-        if self.paused or self._probe_at is not None or not self.book.has_waiting():
+        if self._storage.holds_up() or not self.book.has_waiting():
             return
         takers = [
             h for h in self.hosts.values() if h.state is HostState.IDLE and h.room(self.policy) > 0
