@@ -341,3 +341,18 @@ def test_a_full_san_pauses_the_job_and_loses_nothing(farm: Farm, big: Path) -> N
     assert "storage failed" in stderr
     assert "storage is back" in stderr
     assert summary["pages"] == {"total": 80, "done": 80, "suspect": 0, "failed": 0, "missing": 0}
+
+
+def test_the_story_of_a_page_tells_why_it_moved(farm: Farm, big: Path) -> None:
+    """Lost with its host, it waited again, and another drew it."""
+    process = _start(farm, big)
+    _await_pages(farm, 10)
+    farm["node1"].crash()
+    assert _finish(process)[0] == 0
+    (journal,) = farm.san.glob("*/journal.jsonl")
+    entries = [json.loads(line) for line in journal.read_text().splitlines()]
+    page = next(entry["page"] for entry in entries if entry["type"] == "page_returned")
+    words = ["why", str(journal.parent), "--page", str(page), "--hosts", str(farm.root / "hosts.toml")]
+    told = farm.run([*PROGRAM[:-1], *words]).stdout
+    assert f"page {page} back from node1: the host was left" in told
+    assert f"page {page} delivered from node2" in told

@@ -205,7 +205,7 @@ def test_delivery_across_file_systems_copies_once(
         (0o777, 0o755, 0o1777),
         (0o1777, 0o755, 0o1777),
         (0o775, 0o755, 0o1777),
-        (0o770, 0o750, 0o1770),
+        (0o770, 0o750, 0o1777),
         (0o700, 0o700, 0o700),
     ],
 )

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from sshrender.cli.jobs import san_of
 from sshrender.config import inventory as inv
 from sshrender.config.locate import find_inventory, state_folder
 from sshrender.config.problems import invalid
@@ -61,7 +62,7 @@ class Session:
             san = (settings.san or _own_san()).absolute()
             return cls(settings, san, [_this_machine(san, settings)], reporter)
         inventory = inv.load(file)
-        san = (settings.san or _san_of(inventory, file)).absolute()
+        san = (settings.san or san_of(inventory, file)).absolute()
         hosts = [
             _host_setup(host, inventory, san, settings)
             for host in inv.select(inv.expand(inventory), settings.on)
@@ -165,16 +166,6 @@ def _own_san() -> Path:
             ExitCode.STORAGE, f"{folder}: {error.strerror}", "name another folder with --san DIR"
         ) from None
     return folder
-
-
-def _san_of(inventory: inv.Inventory, file: Path) -> Path:
-    if inventory.san is None:
-        raise UserError(
-            ExitCode.USAGE,
-            f"{file}: san.path is missing: the hosts and this machine share no folder",
-            'add to it: [san] and path = "/san/sshrender", or give --san DIR',
-        )
-    return inventory.san.path
 
 
 def _this_machine(san: Path, settings: Settings) -> HostSetup:

@@ -125,6 +125,7 @@ class Coordinator:
             do.FinishHost: lambda c: self._send(c.host, "finish"),
             do.ProbeStorage: lambda c: self._probe.look(),
             do.SettlePage: self._settle,
+            do.ReturnPage: lambda c: self._journal("page_returned", **c._asdict()),
             do.ReportHost: lambda c: self._journal("host_state", **c._asdict()),
             do.EndJob: self._end,
         }
@@ -147,7 +148,13 @@ class Coordinator:
         self._keeper.start()
         for watch in self._watches:
             watch.start()
-        self._journal("run_started", epoch=self._lease.epoch, pages=len(self._plan.pages))
+        self._journal(
+            "run_started",
+            epoch=self._lease.epoch,
+            pages=len(self._plan.pages),
+            output=str(self._plan.output).encode("utf-8", "replace").decode(),
+            coordinator=self._lease.holder,
+        )
         self._start_splitting()
         self._carry_out(self._scheduler.start(self._clock()))
         while self._outcome is None:

@@ -41,7 +41,7 @@ def open_job(wanted: Wanted, reading: Reading, inspect: Inspector) -> JobPlan:
         pagelist.check(wanted.pages)
     size = facts.check_file(wanted.source)
     reading.begin(wanted.source, wanted.password)
-    _require_san(wanted.san)
+    require_san(wanted.san)
     try:
         return _open(wanted, size, reading, inspect)
     except OSError as error:
@@ -62,7 +62,8 @@ def storage_error(error: OSError, san: Path) -> UserError:
     return UserError(ExitCode.STORAGE, f"{where}: {error.strerror}", hint)
 
 
-def _require_san(san: Path) -> None:
+def require_san(san: Path) -> None:
+    """Raises UserError where the shared folder is not there."""
     if not san.is_dir():
         raise UserError(
             ExitCode.STORAGE,

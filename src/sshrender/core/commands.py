@@ -21,6 +21,15 @@ class RenderPage(NamedTuple):
     attempt: str
 
 
+class ReturnPage(NamedTuple):
+    """Take down that the page waits again, though nothing was wrong with it: why."""
+
+    page: int
+    host: str
+    attempt: str
+    reason: str
+
+
 class RevokeAttempt(NamedTuple):
     """Ask for an attempt back if the host has not begun it."""
 
@@ -84,6 +93,7 @@ class EndJob(NamedTuple):
 Command = (
     ConnectHost
     | RenderPage
+    | ReturnPage
     | RevokeAttempt
     | KillAttempt
     | ProvePage

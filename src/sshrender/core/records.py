@@ -26,6 +26,8 @@ class Attempt:
     seconds: float = 0.0
     is_revoking: bool = False
     is_killed: bool = False
+    called_back: str = ""
+    """Why it was revoked or killed."""
     said: tuple[str, ...] = ()
 
 

@@ -178,7 +178,7 @@ class Scheduler:
         self._set_state(host, HostState.BUSY, self._busy_reason(host))
         host.yielding_since = self._now
         for attempt in host.in_flight.values():
-            self._revoke(attempt)
+            self._revoke(attempt, "the host's owner is back")
 
     def _busy_reason(self, host: Host) -> str:
         return (
@@ -226,7 +226,11 @@ class Scheduler:
                 page.failures.append(Failure(attempt.host, FailureKind.HOST, reason))
                 self._settle(page, PageState.FAILED)
                 return
+        self._wait_again(page, attempt, f"the host was left: {reason}")
+
+    def _wait_again(self, page: Page, attempt: Attempt, reason: str) -> None:
         self.book.move(page, PageState.WAITING)
+        self._do(do.ReturnPage(page.number, attempt.host, attempt.name, reason))
 
     def _set_state(self, host: Host, state: HostState, reason: str) -> None:
         if (host.state, host.reason) != (state, reason):
@@ -297,7 +301,7 @@ class Scheduler:
         if attempt is None:
             return
         if attempt.is_revoking or attempt.is_killed:
-            self.book.move(self._forget(attempt), PageState.WAITING)
+            self._wait_again(self._forget(attempt), attempt, attempt.called_back)
         else:
             self._distrust(self.hosts[event.host], "hands back a page that nobody asked for")
 
@@ -316,7 +320,7 @@ class Scheduler:
         if charge is Charge.PAGE:
             self._charge(page, attempt, event)
         else:
-            self.book.move(page, PageState.WAITING)
+            self._wait_again(page, attempt, attempt.called_back or event.reason)
             if charge is Charge.HOST:
                 self._count_against(self.hosts[event.host], page)
 
@@ -349,14 +353,14 @@ class Scheduler:
         self.hosts[attempt.host].in_flight.pop(attempt.name, None)
         return self.book[attempt.page]
 
-    def _revoke(self, attempt: Attempt) -> None:
+    def _revoke(self, attempt: Attempt, reason: str) -> None:
         if attempt.started_at is None and not attempt.is_revoking:
-            attempt.is_revoking = True
+            attempt.is_revoking, attempt.called_back = True, reason
             self._do(do.RevokeAttempt(attempt.host, attempt.name))
 
-    def _kill(self, attempt: Attempt) -> None:
+    def _kill(self, attempt: Attempt, reason: str) -> None:
         if not attempt.is_killed:
-            attempt.is_killed = True
+            attempt.is_killed, attempt.called_back = True, reason
             self._do(do.KillAttempt(attempt.host, attempt.name))
 
     # Storage
@@ -425,7 +429,7 @@ class Scheduler:
         grace = self.policy.yield_grace
         if host.yielding_since is not None and self._now - host.yielding_since >= grace:
             for attempt in host.in_flight.values():
-                self._kill(attempt)
+                self._kill(attempt, "the host's owner is back")
         for attempt in list(host.in_flight.values()):
             self._watch_attempt(host, attempt)
         self._watch_stall(host)
@@ -438,7 +442,7 @@ class Scheduler:
         if late > 2 * self.policy.overdue_grace:
             self._lose(host, f"does not end page {attempt.page}")
         elif late > self.policy.overdue_grace:
-            self._kill(attempt)
+            self._kill(attempt, "it was overdue")
 
     def _watch_stall(self, host: Host) -> None:
         """A runner that beats but never begins what it was sent would hold the job for ever."""
@@ -523,7 +527,7 @@ class Scheduler:
             surplus = min(len(host.in_flight) - host.slots, free, len(waiting))
             for attempt in reversed(waiting[-surplus:] if surplus > 0 else []):
                 if not attempt.is_revoking:
-                    self._revoke(attempt)
+                    self._revoke(attempt, "another host had nothing to do")
                     free -= 1
 
     # The end

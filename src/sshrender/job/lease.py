@@ -16,7 +16,7 @@ import re
 import socket
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -63,6 +63,11 @@ class Lease:
         """Raised at every take-over: part of every attempt's name."""
         return self._claim.epoch
 
+    @property
+    def holder(self) -> str:
+        """Who we are, in words."""
+        return f"{self._claim.host} (pid {self._claim.pid})"
+
     def beat(self) -> None:
         """Raise the counter. Raises LeaseLost or OSError."""
         found = _read(self._path)
@@ -104,6 +109,24 @@ def take(
         _clear_guards(path)
         _take_over(path, seen, claim)
     return Lease(path, claim)
+
+
+def holders(
+    paths: Sequence[Path], pause: Callable[[float], None] = time.sleep
+) -> dict[Path, Claim | None]:
+    """Who holds each of these leases now; None: nobody. Takes 1.5 beats where that must be watched.
+
+    Raises OSError.
+    """
+    first = {path: _read(path) for path in paths}
+    claims = {path: claim for path, claim in first.items() if claim is not None and not _is_over(claim)}
+    unsure = [path for path, claim in claims.items() if claim.boot != _boot()]
+    if unsure:
+        pause(1.5 * BEAT_SECONDS)
+    for path in unsure:
+        if _read(path) == first[path]:
+            del claims[path]
+    return {path: claims.get(path) for path in paths}
 
 
 def _is_dead_guard(

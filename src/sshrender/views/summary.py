@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from sshrender.views.text import clean, count, duration
@@ -13,21 +13,31 @@ MAX_LISTED = 20
 def lines(summary: Mapping[str, Any]) -> Iterator[str]:
     """The lines for a summary as ``--json`` prints it."""
     yield _headline(summary)
-    for page in summary["failed_pages"][:MAX_LISTED]:
-        hosts = clean(", ".join(page["hosts"]))
-        yield (
-            f"  page {page['page']} failed ({page['kind']}): {clean(page['reason'])}"
-            f" [{count(page['attempts'], 'attempt')} on {hosts}]"
-        )
-    yield from _more(summary["failed_pages"], "failed page")
-    for page in summary["suspect_pages"][:MAX_LISTED]:
-        yield f"  page {page['page']} suspect: {clean(page['said'][0])}"
-    yield from _more(summary["suspect_pages"], "suspect page")
+    yield from failed_pages(summary["failed_pages"])
+    yield from suspect_pages(summary["suspect_pages"])
     for note in summary["notes"]:
         yield f"  the document: {clean(note)}"
     for host in summary["hosts"]:
         if host["state"] not in ("idle", "unknown") or host["failures"]:
             yield _host(host)
+
+
+def failed_pages(pages: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """The first of them, each with its reason, and how many more there are."""
+    for page in pages[:MAX_LISTED]:
+        hosts = clean(", ".join(page["hosts"]))
+        yield (
+            f"  page {page['page']} failed ({page['kind']}): {clean(page['reason'])}"
+            f" [{count(page['attempts'], 'attempt')} on {hosts}]"
+        )
+    yield from _more(pages, "failed page")
+
+
+def suspect_pages(pages: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """The first of them, each with what was said, and how many more there are."""
+    for page in pages[:MAX_LISTED]:
+        yield f"  page {page['page']} suspect: {clean(page['said'][0])}"
+    yield from _more(pages, "suspect page")
 
 
 def _headline(summary: Mapping[str, Any]) -> str:
@@ -46,6 +56,6 @@ def _host(host: Mapping[str, Any]) -> str:
     return f"  host {clean(host['name'])} {host['state']}{failures}{reason}"
 
 
-def _more(items: list[Any], noun: str) -> Iterator[str]:
+def _more(items: Sequence[Any], noun: str) -> Iterator[str]:
     if len(items) > MAX_LISTED:
         yield f"  and {count(len(items) - MAX_LISTED, 'more ' + noun)}"

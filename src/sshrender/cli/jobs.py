@@ -1,0 +1,70 @@
+"""Jobs as a person names them: where they lie, and which one is meant."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from sshrender.config import inventory as inv
+from sshrender.config.locate import find_inventory, state_folder
+from sshrender.config.settings import Settings
+from sshrender.errors import ExitCode, UserError
+from sshrender.job.folder import JobFolder
+from sshrender.job.spec import JobSpec, load_spec
+
+
+def san_folder(settings: Settings) -> Path:
+    """Where jobs lie: ``--san``, the inventory's folder, or this user's own. Raises UserError."""
+    if settings.san is not None:
+        return settings.san.absolute()
+    file = find_inventory(settings.hosts)
+    return state_folder() if file is None else san_of(inv.load(file), file).absolute()
+
+
+def san_of(inventory: inv.Inventory, file: Path) -> Path:
+    """The shared folder that an inventory names. Raises UserError."""
+    if inventory.san is None:
+        raise UserError(
+            ExitCode.USAGE,
+            f"{file}: san.path is missing: the hosts and this machine share no folder",
+            'add to it: [san] and path = "/san/sshrender", or give --san DIR',
+        )
+    return inventory.san.path
+
+
+def all_jobs(san: Path) -> list[tuple[JobFolder, JobSpec]]:
+    """Every job in the folder, by name; what is damaged is left out. Raises OSError."""
+    found = []
+    for path in sorted(san.glob("*/job.json")):
+        folder = JobFolder(path.parent)
+        try:
+            spec = load_spec(folder)
+        except UserError:
+            continue  # render and status JOB say so where it is asked for by name
+        if spec is not None:
+            found.append((folder, spec))
+    return found
+
+
+def find_job(san: Path, named: str) -> tuple[JobFolder, JobSpec]:
+    """The job of this name, of a unique beginning of one, or in this folder. Raises UserError."""
+    if "/" in named:
+        return _at(Path(named))
+    names = sorted(path.parent.name for path in san.glob("*/job.json"))
+    fitting = [name for name in names if name == named] or [
+        name for name in names if name.startswith(named)
+    ]
+    if len(fitting) == 1:
+        return _at(san / fitting[0])
+    if not fitting:
+        what = f"there is no job {named} in {san}"
+        raise UserError(ExitCode.USAGE, what, "sshrender status lists them")
+    listed = ", ".join(fitting[:5]) + (", …" if len(fitting) > 5 else "")
+    raise UserError(ExitCode.USAGE, f"{named} may be any of {listed}", "give more of the name")
+
+
+def _at(path: Path) -> tuple[JobFolder, JobSpec]:
+    folder = JobFolder(path.absolute())
+    spec = load_spec(folder)
+    if spec is None:
+        raise UserError(ExitCode.USAGE, f"{path} is no job's folder", "sshrender status lists the jobs")
+    return folder, spec

@@ -1,0 +1,178 @@
+"""``sshrender status`` and ``sshrender why``: questions about jobs, answered from the SAN alone."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, TypeVar
+
+import typer
+
+from sshrender.cli import options
+
+if TYPE_CHECKING:
+    from sshrender.config.settings import Settings
+    from sshrender.job.report import JobReport
+
+T = TypeVar("T")
+
+Job = Annotated[
+    str, typer.Argument(metavar="JOB", help="A job's name, a unique beginning of one, or its folder.")
+]
+
+
+def status(
+    context: typer.Context,
+    job: Annotated[
+        str | None,
+        typer.Argument(metavar="[JOB]", help="A job's name, the beginning of one, or its folder."),
+    ] = None,
+    hosts: options.Hosts = None,
+    san: options.San = None,
+    json_: options.Json = False,
+    config: options.Config = None,
+) -> None:
+    """Show all jobs, a line each; or one, whole."""
+    from sshrender.views import jobs as view
+
+    settings = _settings(context, config)
+    if job is None:
+        found = _reports(settings)
+        if json_:
+            print(json.dumps({"schema": 1, "jobs": [each.as_json() for each in found]}, indent=1))
+        else:
+            _print(view.table([each.as_json() for each in found]))
+        return
+    report = _report(settings, job)
+    if json_:
+        print(json.dumps(report.as_json(), indent=1))
+    else:
+        _print(view.whole(report.as_json()))
+
+
+def why(
+    context: typer.Context,
+    job: Job,
+    page: Annotated[
+        int | None, typer.Option("--page", min=1, help="The story of this page.", metavar="N")
+    ] = None,
+    host: Annotated[
+        str | None, typer.Option("--host", help="The story of this host.", metavar="NAME")
+    ] = None,
+    hosts: options.Hosts = None,
+    san: options.San = None,
+    json_: options.Json = False,
+    config: options.Config = None,
+) -> None:
+    """Tell the story of a page or a host in a job: each event and its cause."""
+    from sshrender.errors import ExitCode, UserError
+    from sshrender.job.journal import read_journal
+    from sshrender.views import story
+
+    if (page is None) == (host is None):
+        raise UserError(
+            ExitCode.USAGE, "either --page N or --host NAME is needed", "sshrender why JOB --page 7"
+        )
+    settings = _settings(context, config)
+    report = _report(settings, job)
+    entries = list(read_journal(Path(report.folder) / "journal.jsonl"))
+    if page is not None:
+        told = story.of_page(entries, page)
+        end = _end_of_page(report, page)
+    else:
+        assert host is not None
+        told = story.of_host(entries, host)
+        end = _end_of_host(report, host, bool(told))
+    if json_:
+        print(json.dumps({"schema": 1, "job": report.name, "entries": story.as_json(told), "now": end}))
+    else:
+        _print([*story.lines(told), end])
+
+
+def _end_of_page(report: JobReport, page: int) -> str:
+    """What the story comes to. Raises UserError for a page that the job has not."""
+    from sshrender.document import pagelist
+    from sshrender.errors import ExitCode, UserError
+
+    settings, total = report.spec.settings, report.spec.document.pages
+    if page not in pagelist.parse(settings.pages, total):
+        raise UserError(
+            ExitCode.USAGE,
+            f"page {page} is no page of this job",
+            f"its pages are {settings.pages} of {total}",
+        )
+    if any(failed["page"] == page for failed in report.failed):
+        return f"page {page} has failed; run render again to have it tried anew"
+    if page in report.suspect:
+        return f"page {page} is delivered, and suspect"
+    if page in report.missing:
+        return f"page {page} is not delivered; the job is {report.state}"
+    return f"page {page} is delivered"
+
+
+def _end_of_host(report: JobReport, host: str, is_known: bool) -> str:
+    from sshrender.errors import ExitCode, UserError
+
+    shares = {share.name: share for share in report.hosts}
+    if host not in shares and not is_known:
+        names = ", ".join(sorted(shares)) or "none yet"
+        raise UserError(ExitCode.USAGE, f"{host} is no host of this job", f"its hosts are {names}")
+    share = shares[host]
+    reason = f" ({share.reason})" if share.reason else ""
+    return f"{host}: {share.state}{reason}, {share.pages} pages, {share.failures} failures"
+
+
+def _settings(context: typer.Context, config: Path | None) -> Settings:
+    from sshrender.config.settings import resolve
+
+    return resolve(options.typed(context), config).settings
+
+
+def _report(settings: Settings, named: str) -> JobReport:
+    from sshrender.cli.jobs import find_job, san_folder
+    from sshrender.job import lease, report
+
+    san = san_folder(settings)
+
+    def read() -> JobReport:
+        folder, spec = find_job(san, named)
+        return report.of(folder, spec, lease.holders([folder.lease])[folder.lease])
+
+    return _on(san, read)
+
+
+def _reports(settings: Settings) -> list[JobReport]:
+    from sshrender.cli.jobs import all_jobs, san_folder
+    from sshrender.job import lease, report
+
+    san = san_folder(settings)
+
+    def read() -> list[JobReport]:
+        jobs = all_jobs(san)
+        holders = lease.holders([folder.lease for folder, _ in jobs])
+        return [report.of(folder, spec, holders[folder.lease]) for folder, spec in jobs]
+
+    return _on(san, read)
+
+
+def _on(san: Path, work: Callable[[], T]) -> T:
+    """Raises UserError where the SAN fails or does not answer."""
+    from sshrender.config.locate import state_folder
+    from sshrender.coordinator.opening import require_san, storage_error
+    from sshrender.coordinator.watched import watched
+
+    def begin() -> T:
+        if san != state_folder():  # which is made with the first job
+            require_san(san)
+        return work()
+
+    try:
+        return watched(san, begin)
+    except OSError as error:
+        raise storage_error(error, san) from None
+
+
+def _print(lines: Iterable[str]) -> None:
+    for line in lines:
+        print(line)

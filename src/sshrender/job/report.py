@@ -1,0 +1,194 @@
+"""How a job stands: a fold of its journal, ``job.json`` and lease. Asks no host and no coordinator."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from sshrender.document import pagelist
+from sshrender.errors import UserError
+from sshrender.job import history
+from sshrender.job.folder import JobFolder
+from sshrender.job.journal import read_journal
+from sshrender.job.lease import Claim
+from sshrender.job.spec import JobSpec
+
+
+@dataclass(slots=True)
+class HostShare:
+    """What a host has done for the job in all its runs. ``state`` is its last one."""
+
+    name: str
+    pages: int = 0
+    failures: int = 0
+    seconds: float = 0.0
+    state: str = "unknown"
+    reason: str = ""
+
+
+@dataclass(slots=True)
+class JobReport:
+    """One job. ``state`` is one of CONTRACT's; times as in the journal, empty where there is none."""
+
+    name: str
+    folder: str
+    state: str
+    reason: str
+    pages: dict[str, int]
+    failed: list[dict[str, Any]]
+    suspect: dict[int, tuple[str, ...]]
+    missing: frozenset[int]
+    hosts: list[HostShare]
+    runs: int
+    created: str
+    updated: str
+    output: str
+    coordinator: str
+    notes: list[str]
+    spec: JobSpec
+
+    def as_json(self) -> dict[str, Any]:
+        """The object that ``status --json`` prints for a job: a summary of ``render``, and some more."""
+        return {
+            "schema": 1,
+            "job": self.name,
+            "state": self.state,
+            "reason": self.reason,
+            "job_dir": self.folder,
+            "output": self.output or None,
+            "pages": self.pages,
+            "failed_pages": self.failed,
+            "suspect_pages": [{"page": page, "said": list(said)} for page, said in self.suspect.items()],
+            "notes": self.notes,
+            "hosts": [
+                {
+                    "name": host.name,
+                    "state": host.state,
+                    "reason": host.reason,
+                    "pages": host.pages,
+                    "failures": host.failures,
+                    "seconds": round(host.seconds, 3),
+                }
+                for host in self.hosts
+            ],
+            "runs": self.runs,
+            "created": self.created,
+            "updated": self.updated,
+            "coordinator": self.coordinator or None,
+            "document": self.spec.document.model_dump(mode="json"),
+            "settings": self.spec.settings.model_dump(mode="json"),
+        }
+
+
+@dataclass(slots=True)
+class _Fold:
+    runs: int = 0
+    last_run: dict[str, Any] = field(default_factory=dict)
+    ended: dict[str, Any] = field(default_factory=dict)
+    updated: str = ""
+    failed: dict[int, dict[str, Any]] = field(default_factory=dict)
+    failures: Counter[str] = field(default_factory=Counter)
+    states: dict[str, tuple[str, str]] = field(default_factory=dict)
+
+    def take(self, entry: dict[str, Any]) -> None:
+        """One entry more. Raises KeyError or TypeError for one of another shape."""
+        kind = entry["type"]
+        self.updated = str(entry["time"])
+        if kind == "run_started":
+            self.runs, self.last_run, self.ended = self.runs + 1, entry, {}
+            self.failed.clear()
+        elif kind == "run_ended":
+            self.ended = entry
+        elif kind == "host_state":
+            self.states[str(entry["host"])] = str(entry["state"]), str(entry["reason"])
+        elif kind == "attempt_failed":
+            self.failures[str(entry["host"])] += 1
+        elif kind == "page_failed":
+            self.failed[int(entry["page"])] = entry
+
+
+def of(folder: JobFolder, spec: JobSpec, holder: Claim | None) -> JobReport:
+    """Read the job. ``holder`` is whoever coordinates it now. Raises OSError."""
+    entries = list(read_journal(folder.journal))
+    fold = _fold(entries)
+    past = history.fold(entries)
+    pages = _pages(spec)
+    done = {number: record for number, record in past.pages.items() if number in pages}
+    failed = [_failed(entry) for number, entry in sorted(fold.failed.items()) if number not in done]
+    suspect = {number: record.said for number, record in sorted(done.items()) if record.is_suspect}
+    counts = {
+        "total": len(pages),
+        "done": len(done) - len(suspect),
+        "suspect": len(suspect),
+        "failed": len(failed),
+        "missing": len(pages) - len(done) - len(failed),
+    }
+    state, reason = _state(counts, fold, holder)
+    return JobReport(
+        name=spec.name,
+        folder=str(folder.path),
+        state=state,
+        reason=reason,
+        pages=counts,
+        failed=failed,
+        suspect=suspect,
+        missing=pages - done.keys() - {entry["page"] for entry in failed},
+        hosts=_shares(done.values(), fold),
+        runs=fold.runs,
+        created=spec.created,
+        updated=fold.updated or spec.created,
+        output=str(fold.last_run.get("output", "")),
+        coordinator=f"{holder.host} (pid {holder.pid})" if holder is not None else "",
+        notes=past.notes,
+        spec=spec,
+    )
+
+
+def _fold(entries: Iterable[dict[str, Any]]) -> _Fold:
+    fold = _Fold()
+    for entry in entries:
+        try:
+            fold.take(entry)
+        except (KeyError, TypeError, ValueError):
+            continue  # damaged, as in history.fold
+    return fold
+
+
+def _pages(spec: JobSpec) -> frozenset[int]:
+    try:
+        return frozenset(pagelist.parse(spec.settings.pages, spec.document.pages))
+    except UserError:
+        return frozenset()
+
+
+def _failed(entry: dict[str, Any]) -> dict[str, Any]:
+    keys = ("page", "kind", "reason", "attempts", "hosts")
+    return {key: entry.get(key) for key in keys}
+
+
+def _state(counts: dict[str, int], fold: _Fold, holder: Claim | None) -> tuple[str, str]:
+    if holder is not None:
+        return "running", ""
+    if fold.runs == 0:
+        return "queued", ""
+    delivered = counts["done"] + counts["suspect"]
+    if delivered == counts["total"]:
+        return "done", ""
+    reason = str(fold.ended.get("reason", "")) if fold.ended else "its coordinator is gone"
+    return ("partial" if delivered else "failed"), reason
+
+
+def _shares(records: Iterable[history.PageRecord], fold: _Fold) -> list[HostShare]:
+    shares = {
+        name: HostShare(name, state=state, reason=why) for name, (state, why) in fold.states.items()
+    }
+    for record in records:
+        if record.host:
+            share = shares.setdefault(record.host, HostShare(record.host))
+            share.pages += 1
+            share.seconds += record.seconds
+    for name, count in fold.failures.items():
+        shares.setdefault(name, HostShare(name)).failures = count
+    return sorted(shares.values(), key=lambda share: (-share.pages, share.name))

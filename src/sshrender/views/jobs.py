@@ -1,0 +1,94 @@
+"""Jobs in words: all of them, a line each; or one, whole. From what ``status --json`` prints."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from sshrender.views import summary
+from sshrender.views.text import clean, count, duration
+
+Report = Mapping[str, Any]
+
+
+def table(reports: Sequence[Report]) -> Iterator[str]:
+    """A line each, the columns as wide as they need to be."""
+    if not reports:
+        yield "no jobs"
+        return
+    rows: list[tuple[str, ...]] = [("JOB", "STATE", "PAGES", "SUSPECT", "FAILED", "LAST EVENT")]
+    rows += [_row(report) for report in reports]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    for row in rows:
+        yield "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+
+
+def _row(report: Report) -> tuple[str, ...]:
+    pages = report["pages"]
+    delivered = pages["done"] + pages["suspect"]
+    return (
+        clean(report["job"]),
+        report["state"],
+        f"{delivered}/{pages['total']}",
+        str(pages["suspect"] or "-"),
+        str(pages["failed"] or "-"),
+        _moment(report["updated"]),
+    )
+
+
+def whole(report: Report) -> Iterator[str]:
+    """Everything there is to say of one job in a screenful."""
+    document, settings = report["document"], report["settings"]
+    yield f"{clean(report['job'])}: {_state(report)}"
+    yield (
+        f"  document  {clean(document['name'])}, {document['bytes']:,} bytes,"
+        f" {count(document['pages'], 'page')}"
+    )
+    yield f"  settings  {settings['device']} at {settings['dpi']:g} dpi, pages {settings['pages']}"
+    yield f"  folder    {clean(report['job_dir'], 4096)}"
+    if report["output"]:
+        yield f"  output    {clean(report['output'], 4096)}"
+    yield f"  begun     {_moment(report['created'])}, last event {_moment(report['updated'])}"
+    yield f"  pages     {_counts(report['pages'])}"
+    for host in report["hosts"]:
+        yield _host(host)
+    yield from summary.failed_pages(report["failed_pages"])
+    yield from summary.suspect_pages(report["suspect_pages"])
+    for note in report["notes"]:
+        yield f"  the document: {clean(note)}"
+    if report["state"] in ("partial", "failed"):
+        yield "hint: run the same render again to have the rest"
+
+
+def _state(report: Report) -> str:
+    words = str(report["state"])
+    if report["coordinator"]:
+        words += f" on {clean(report['coordinator'])}"
+    if report["reason"]:
+        words += f" ({clean(report['reason'])})"
+    return words + f", {count(report['runs'], 'run')}"
+
+
+def _counts(pages: Mapping[str, int]) -> str:
+    words = [f"{pages['done'] + pages['suspect']} of {pages['total']} delivered"]
+    words += [f"{pages[key]} {key}" for key in ("suspect", "failed", "missing") if pages[key]]
+    return ", ".join(words)
+
+
+def _host(host: Mapping[str, Any]) -> str:
+    words = [count(host["pages"], "page")]
+    if host["pages"]:
+        words.append(f"{host['seconds'] / host['pages']:.2f} s each, {duration(host['seconds'])} in all")
+    if host["failures"]:
+        words.append(count(host["failures"], "failure"))
+    reason = f": {clean(host['reason'])}" if host["reason"] else ""
+    return f"  host      {clean(host['name'])} {host['state']}{reason}; " + ", ".join(words)
+
+
+def _moment(text: str) -> str:
+    """A moment of the journal, where this machine is."""
+    try:
+        return datetime.fromisoformat(text).astimezone().strftime("%Y-%m-%d %H:%M:%S")
+    except ValueError:
+        return clean(text, 30)

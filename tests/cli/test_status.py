@@ -1,0 +1,157 @@
+"""``status`` and ``why``: how jobs stand, and why, told from the SAN alone."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from tests import pdfs
+from tests.conftest import PROGRAM, Run
+
+
+@pytest.fixture
+def san(home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A shared folder that every command here knows of."""
+    folder = home / "san"
+    folder.mkdir()
+    monkeypatch.setenv("SSHRENDER_SAN", str(folder))
+    return folder
+
+
+def _start(home: Path, document: Path) -> subprocess.Popen[bytes]:
+    """A render of a document with a page without end, once its other pages are there."""
+    process = subprocess.Popen([*PROGRAM, "render", str(document)], cwd=home, stderr=subprocess.DEVNULL)
+    output = home / f"{document.stem}-pages"
+    end = time.monotonic() + 60
+    while len(list(output.glob("page-*"))) < 2:
+        assert time.monotonic() < end
+        time.sleep(0.05)
+    return process
+
+
+@pytest.fixture
+def endless(home: Path) -> Path:
+    """Two pages, and one that no renderer ends."""
+    return pdfs.write(home / "endless.pdf", [*pdfs.numbered(2), pdfs.endless_page()])
+
+
+def test_no_job_is_no_error(sshrender: Run, san: Path) -> None:
+    answer = sshrender("status")
+    assert (answer.returncode, answer.stdout) == (0, "no jobs\n")
+    assert json.loads(sshrender("status", "--json").stdout) == {"schema": 1, "jobs": []}
+
+
+def test_a_job_that_is_done(sshrender: Run, san: Path, home: Path) -> None:
+    document = pdfs.write(home / "five.pdf", pdfs.numbered(5))
+    ran = json.loads(sshrender("render", document, "--pages", "2-4", "--json").stdout)
+    report = json.loads(sshrender("status", "five", "--json").stdout)
+    assert report["state"] == "done"
+    assert report["coordinator"] is None
+    for key in ("job", "job_dir", "output", "pages", "failed_pages", "suspect_pages"):
+        assert report[key] == ran[key]
+    shown = sshrender("status", "five").stdout
+    assert "3 of 3 delivered" in shown
+    assert "pages 2-4" in shown
+    assert f"{ran['job']}  done   3/3" in sshrender("status").stdout
+
+
+def test_a_job_that_runs_and_one_whose_coordinator_died(
+    sshrender: Run, san: Path, home: Path, endless: Path
+) -> None:
+    process = _start(home, endless)
+    try:
+        report = json.loads(sshrender("status", "endless", "--json").stdout)
+        assert report["state"] == "running"
+        assert f"pid {process.pid}" in report["coordinator"]
+        assert report["pages"]["missing"] == 1
+    finally:
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    report = json.loads(sshrender("status", "endless", "--json").stdout)
+    assert (report["state"], report["reason"]) == ("partial", "its coordinator is gone")
+    assert "run the same render again" in sshrender("status", "endless").stdout
+
+
+def test_a_page_that_failed_and_its_story(sshrender: Run, san: Path, endless: Path) -> None:
+    answer = sshrender("render", endless, "--page-timeout", "2s", "--retries", "2")
+    assert answer.returncode == 3
+    report = json.loads(sshrender("status", "endless", "--json").stdout)
+    assert report["state"] == "partial"
+    assert [page["page"] for page in report["failed_pages"]] == [3]
+    told = sshrender("why", "endless", "--page", "3").stdout
+    assert told.count("page 3 to localhost") == 2
+    assert told.count("failed on localhost (timeout)") == 2
+    assert "given up after 2 attempts" in told
+    assert told.splitlines()[-1].startswith("page 3 has failed")
+    entries = json.loads(sshrender("why", "endless", "--page", "3", "--json").stdout)["entries"]
+    assert [entry["type"] for entry in entries].count("attempt_failed") == 2
+    assert all(entry["words"] for entry in entries)
+    assert sshrender("why", "endless", "--page", "1").stdout.splitlines()[-1] == "page 1 is delivered"
+
+
+def test_the_story_of_a_host(sshrender: Run, san: Path, home: Path) -> None:
+    sshrender("render", pdfs.write(home / "five.pdf", pdfs.numbered(5)))
+    told = sshrender("why", "five", "--host", "localhost").stdout
+    assert "run 1 began by" in told
+    assert "the run ended, done" in told
+    assert told.splitlines()[-1] == "localhost: idle, 5 pages, 0 failures"
+
+
+def test_a_job_is_meant_by_name_beginning_or_folder(sshrender: Run, san: Path, home: Path) -> None:
+    document = pdfs.write(home / "five.pdf", pdfs.numbered(5))
+    for dpi in (36, 72):
+        assert sshrender("render", document, "-r", dpi).returncode == 0
+    names = sorted(path.name for path in san.iterdir())
+    for named in (names[0], names[0][:-1], san / names[0], os.path.relpath(san / names[0], home)):
+        assert json.loads(sshrender("status", named, "--json").stdout)["job"] == names[0]
+    both = sshrender("status", "five")
+    assert both.returncode == 2
+    assert names[0] in both.stderr
+    assert names[1] in both.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["status", "nothing"], "there is no job nothing"),
+        (["status", "./here"], "is no job's folder"),
+        (["why", "five"], "either --page N or --host NAME"),
+        (["why", "five", "--page", "9"], "page 9 is no page of this job"),
+        (["why", "five", "--host", "elsewhere"], "elsewhere is no host of this job"),
+    ],
+)
+def test_a_question_that_has_no_answer_says_what_to_ask(
+    sshrender: Run, san: Path, home: Path, words: list[str], said: str
+) -> None:
+    sshrender("render", pdfs.write(home / "five.pdf", pdfs.numbered(5)))
+    answer = sshrender(*words)
+    assert answer.returncode == 2
+    assert said in answer.stderr
+    assert "hint: " in answer.stderr
+
+
+def test_damaged_jobs_and_journals_hide_no_others(sshrender: Run, san: Path, home: Path) -> None:
+    sshrender("render", pdfs.write(home / "five.pdf", pdfs.numbered(5)))
+    (job,) = san.iterdir()
+    with (job / "journal.jsonl").open("ab") as journal:
+        journal.write(
+            b'{"schema": 1, "time": 7, "type": "host_state"}\n{"schema": 1, "type": "x"}\nrubbish'
+        )
+    (san / "odd-12345678").mkdir()
+    (san / "odd-12345678" / "job.json").write_text("{")
+    answer = sshrender("status")
+    assert answer.returncode == 0
+    assert "5/5" in answer.stdout
+    assert "5 of 5 delivered" in sshrender("status", "five").stdout
+
+
+def test_a_san_that_is_not_there_is_said(sshrender: Run, san: Path) -> None:
+    answer = sshrender("status", "--san", san / "gone")
+    assert answer.returncode == 6
+    assert "is not there" in answer.stderr
