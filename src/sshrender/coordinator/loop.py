@@ -37,7 +37,6 @@ from sshrender.job.nonce import Nonce
 from sshrender.job.proof.prove import Expected
 from sshrender.runner.storage import Watch
 from sshrender.transports import messages as msg
-from sshrender.transports.protocol import Refusal
 from sshrender.views.protocol import View
 
 _SAID_BY_RUNNERS = {
@@ -224,7 +223,7 @@ class Coordinator:
         host = failed.link.host
         if self._links.get(host) is not failed.link:
             return []
-        if failed.refusal is Refusal.UNREACHABLE:
+        if failed.refusal.may_come_back:
             return [ev.HostLost(host, failed.reason)]
         return [ev.HostRefused(host, failed.refusal.value, failed.reason)]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -153,13 +154,12 @@ def _code(
 
 
 def _no_host_code(hosts: list[Host]) -> ExitCode:
-    """What every host was refused for, where they agree; NO_HOST where they do not."""
-    codes = {
-        _REFUSED_BY.get(host.refusal, ExitCode.NO_HOST)
-        if host.state is HostState.REFUSED
-        else ExitCode.NO_HOST
-        for host in hosts
-    }
+    return no_host_code(host.refusal if host.state is HostState.REFUSED else "" for host in hosts)
+
+
+def no_host_code(refusals: Iterable[str]) -> ExitCode:
+    """What every host was refused for (a Refusal's value), where they agree; else NO_HOST."""
+    codes = {_REFUSED_BY.get(refusal, ExitCode.NO_HOST) for refusal in refusals}
     return codes.pop() if len(codes) == 1 else ExitCode.NO_HOST
 
 

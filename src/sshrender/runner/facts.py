@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 from typing import Any, Dict, Optional
 
 from sshrender.runner import storage
@@ -25,6 +26,7 @@ def gather(ghostscript: str) -> Dict[str, Any]:
         "boot_id": read("/proc/sys/kernel/random/boot_id").strip(),
         "temporary_free": temporary_free(),
         "pid": os.getpid(),
+        "clock": time.time(),
     }
 
 

@@ -121,7 +121,9 @@ class Runner:
         is_sandboxed = request.get("sandbox") == sandbox.BWRAP
         walls = sandbox.check(self._ghostscript) if is_sandboxed else None
         self._has_looked.wait()
-        if san["writable"] and self._found["ghostscript"] is not None and walls is None:
+        is_wanted = request["slots"] != 0  # nobody renders who is only asked how he is
+        is_able = san["writable"] and self._found["ghostscript"] is not None and walls is None
+        if is_wanted and is_able:
             self._start_slots(request)
         self._wire.post("hello", san=san, no_sandbox=walls or "", **self._found)
         self._beat()

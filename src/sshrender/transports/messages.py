@@ -37,7 +37,8 @@ class SanView(NamedTuple):
 class Hello(NamedTuple):
     """The greeting: what the host is. Memory in bytes; ``others`` and ``ours`` in threads.
 
-    ``no_sandbox``: why the sandbox that was asked for does not work there.
+    ``clock``: its seconds since 1970. ``no_sandbox``: why the sandbox that was asked for does not
+    work there.
     """
 
     hostname: str
@@ -52,6 +53,7 @@ class Hello(NamedTuple):
     no_sandbox: str
     others: float
     ours: float
+    clock: float | None
 
 
 class Beat(NamedTuple):
@@ -202,6 +204,7 @@ def _hello(fields: Fields) -> Hello:
         no_sandbox=_text(fields, "no_sandbox", ""),
         others=_number(fields, "others", 0.0),
         ours=_number(fields, "ours", 0.0),
+        clock=None if fields.get("clock") is None else _number(fields, "clock"),
     )
 
 

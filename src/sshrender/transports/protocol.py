@@ -17,6 +17,8 @@ class Refusal(enum.Enum):
 
     UNREACHABLE = "unreachable"
     """No route, no answer, connection refused or broken: may come back."""
+    NO_ADDRESS = "address"
+    """Nobody knows an address for its name: may come back, as name servers do."""
     AUTHENTICATION = "authentication"
     """The host knows none of our keys."""
     HOST_KEY = "host key"
@@ -33,6 +35,11 @@ class Refusal(enum.Enum):
     """The host answers, but not as a runner does."""
     CONFIGURATION = "configuration"
     """What the inventory or ssh_config says of this host cannot be carried out."""
+
+    @property
+    def may_come_back(self) -> bool:
+        """Whether it is worth trying again without anybody having mended something."""
+        return self in (Refusal.UNREACHABLE, Refusal.NO_ADDRESS)
 
 
 class ConnectFailed(Exception):

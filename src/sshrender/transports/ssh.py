@@ -170,6 +170,8 @@ def _connect_failed(
         return ConnectFailed(Refusal.HOST_KEY, _key_trouble(known, error))
     if isinstance(error, paramiko.AuthenticationException) or "No authentication" in str(error):
         return ConnectFailed(Refusal.AUTHENTICATION, _login_trouble(settings, error))
+    if isinstance(error, socket.gaierror):
+        return ConnectFailed(Refusal.NO_ADDRESS, f"no address is known for {settings.hostname}")
     if isinstance(error, OSError | paramiko.SSHException | EOFError):
         return ConnectFailed(Refusal.UNREACHABLE, _network_trouble(settings, error))
     return ConnectFailed(Refusal.PROTOCOL, f"{type(error).__name__}: {error}")
@@ -194,8 +196,6 @@ def _network_trouble(settings: SshSettings, error: Exception) -> str:
     where = f"{settings.hostname} port {settings.port}"
     if isinstance(error, TimeoutError):
         return f"no answer from {where}"
-    if isinstance(error, socket.gaierror):
-        return f"no address is known for {settings.hostname}"
     return f"{where}: {getattr(error, 'strerror', None) or error or 'connection closed'}"
 
 

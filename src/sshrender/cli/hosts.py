@@ -1,0 +1,116 @@
+"""``sshrender hosts``: what every host of the inventory is now, why, and what would mend it."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from sshrender.cli import options
+
+if TYPE_CHECKING:
+    from sshrender.cli.session import Session
+
+PAUSE = 5.0
+
+
+def hosts(
+    context: typer.Context,
+    hosts: options.Hosts = None,
+    on: options.On = None,
+    san: options.San = None,
+    sandbox: options.Sandbox = None,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Ask again every five seconds, until interrupted.")
+    ] = False,
+    verbose: options.Verbose = 0,
+    json_: options.Json = False,
+    ssh_config: options.SshConfig = None,
+    config: options.Config = None,
+) -> None:
+    """Ask every host whether it is usable: a line each, with the command that mends what is wrong.
+
+    The checks stand in the order of their causes: name, tcp, key, login, python, ghostscript, sandbox,
+    san, space, clock, load. With -v each of them is shown. The exit code is 0 when a host is usable.
+    """
+    from sshrender.cli.session import Session
+
+    session = Session.start(options.typed(context), config, wants_json=json_)
+    while True:
+        code = _once(session, is_json=json_, verbose=verbose, is_watched=watch)
+        if not watch:
+            raise typer.Exit(code)
+        time.sleep(PAUSE)
+
+
+def _once(session: Session, *, is_json: bool, verbose: int, is_watched: bool) -> int:
+    from sshrender.coordinator.outcome import no_host_code
+    from sshrender.views import hosttable
+
+    reports = list(_survey(session))
+    rows = [_as_json(report) for report in reports]
+    if is_json:
+        print(json.dumps({"schema": 1, "hosts": rows}), flush=True)
+    else:
+        if is_watched and sys.stdout.isatty():
+            sys.stdout.write("\x1b[H\x1b[2J")
+        mends = {report.name: _mend(session, report) for report in reports}
+        for line in hosttable.lines(rows, mends, verbose):
+            print(line)
+        sys.stdout.flush()
+    if any(report.state in ("idle", "busy") for report in reports):
+        return 0
+    return no_host_code(report.refusal if report.state == "refused" else "" for report in reports)
+
+
+def _survey(session: Session) -> Iterator[Any]:
+    """Reports in the inventory's order. Raises UserError where the SAN fails here."""
+    from sshrender.coordinator.opening import require_san, storage_error
+    from sshrender.coordinator.survey import survey
+    from sshrender.coordinator.watched import watched
+
+    def ask() -> list[Any]:
+        require_san(session.san)
+        return list(survey(session.hosts, session.san))
+
+    try:
+        found = {report.name: report for report in watched(session.san, ask)}
+    except OSError as error:
+        raise storage_error(error, session.san) from None
+    yield from (found[setup.plan.name] for setup in session.hosts)
+
+
+def _as_json(report: Any) -> dict[str, Any]:
+    from dataclasses import asdict
+
+    return asdict(report)
+
+
+def _mend(session: Session, report: Any) -> str:
+    """What to type against the first check that fails; empty where time will mend it."""
+    import shlex
+
+    failing = next((check for check in report.checks if check.ok is False), None)
+    if failing is None:
+        return ""
+    name = shlex.quote(report.name)
+    setup = next(setup for setup in session.hosts if setup.plan.name == report.name)
+    changed = "changed" in failing.says
+    commands = {
+        "name": f"getent hosts {name}; ssh -G {name}",
+        "tcp": f"ssh {name} true",
+        "key": f"ssh-keygen -R {name}; ssh {name} true" if changed else f"ssh {name} true",
+        "login": f"ssh-copy-id {name}",
+        "python": f"ssh {name} sudo apt-get install -y python3",
+        "ghostscript": f"ssh {name} sudo apt-get install -y ghostscript",
+        "sandbox": f"ssh {name} sudo apt-get install -y bubblewrap",
+        "san": f"ssh {name} ls -ld {shlex.quote(str(Path(setup.san)))}",
+        "space": f"ssh {name} df -h /tmp",
+        "clock": f"ssh {name} timedatectl",
+    }
+    return commands.get(failing.name, "")

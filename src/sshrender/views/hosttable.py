@@ -1,0 +1,59 @@
+"""Hosts in words: a line each, and beneath it what would mend it. From what ``hosts --json`` prints."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from sshrender.views.text import clean, count
+
+Report = Mapping[str, Any]
+
+_SIGNS = {True: "ok", False: "FAILS", None: "-"}
+
+
+def lines(reports: Sequence[Report], mends: Mapping[str, str], verbose: int = 0) -> Iterator[str]:
+    """The table, what would mend whom, and how many are usable."""
+    rows: list[tuple[str, ...]] = [("HOST", "STATE", "SLOTS", "LOAD", "GS", "PYTHON", "REASON")]
+    rows += [_row(report) for report in reports]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    table = [
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in rows
+    ]
+    yield table[0]
+    for report, line in zip(reports, table[1:], strict=True):
+        yield line
+        if mends.get(report["name"]):
+            yield f"    try: {mends[report['name']]}"
+        if verbose:
+            yield from _checks(report)
+    states = [report["state"] for report in reports]
+    words = [f"{states.count(state)} {state}" for state in ("idle", "busy", "lost", "refused")]
+    yield f"{count(len(reports), 'host')}: " + ", ".join(words)
+
+
+def _row(report: Report) -> tuple[str, ...]:
+    cores = report["cores"]
+    return (
+        clean(report["name"]),
+        report["state"],
+        str(report["slots"] or "-"),
+        f"{report['others'] / cores:.2f}" if cores else "-",
+        clean(report["ghostscript"], 20) or "-",
+        clean(report["python"], 20) or "-",
+        clean(report["reason"]) or _warning(report),
+    )
+
+
+def _warning(report: Report) -> str:
+    """What is not as it should be on a host that is usable all the same."""
+    return "; ".join(
+        f"{check['name']}: {clean(check['says'])}" for check in report["checks"] if check["ok"] is False
+    )
+
+
+def _checks(report: Report) -> Iterator[str]:
+    for check in report["checks"]:
+        says = f"  {clean(check['says'])}" if check["says"] else ""
+        yield f"    {check['name']:<12}{_SIGNS[check['ok']]:<6}{says}".rstrip()

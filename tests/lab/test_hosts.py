@@ -1,0 +1,119 @@
+"""``hosts``: every host with its verdict, the first thing that is wrong, and what mends it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.lab.farm import Farm
+from tests.lab.host import Host
+from tests.lab.plugin import FarmFactory
+
+PROGRAM = [sys.executable, "-m", "sshrender", "hosts"]
+
+
+def _ask(farm: Farm, *words: str, **inventory: Any) -> subprocess.CompletedProcess[str]:
+    hosts = farm.write_inventory(defaults={"connect_timeout": 3}, **inventory)
+    return farm.run([*PROGRAM, "--hosts", str(hosts), *words])
+
+
+def _reports(farm: Farm, *words: str, **inventory: Any) -> dict[str, dict[str, Any]]:
+    answer = _ask(farm, "--json", *words, **inventory)
+    return {host["name"]: host for host in json.loads(answer.stdout)["hosts"]}
+
+
+def _clock_back(host: Host) -> None:
+    (library,) = Path("/usr/lib").glob("*/faketime/libfaketime.so.1")
+    script = f'#!/bin/sh\nexport LD_PRELOAD={library} FAKETIME=-1h\nexec /usr/bin/python3 "$@"\n'
+    host.install("/usr/local/bin/python3", script)
+
+
+def _no_login(host: Host) -> None:
+    (host._config / "authorized_keys").write_text("")
+
+
+TROUBLES: dict[str, tuple[Callable[[Host], object], str, str, str]] = {
+    "tcp": (lambda host: host.crash(), "lost", "Connection refused", "ssh node1 true"),
+    "key": (lambda host: host.new_host_key(), "refused", "host key has changed", "ssh-keygen -R node1"),
+    "login": (_no_login, "refused", "none of our keys", "ssh-copy-id node1"),
+    "python": (lambda host: host.remove("/usr/bin/python3"), "refused", "127", "install -y python3"),
+    "ghostscript": (lambda h: h.remove("/usr/bin/gs"), "refused", "not installed", "-y ghostscript"),
+    "san": (lambda host: host.san("gone"), "refused", "does not see the SAN", "ls -ld /mnt/san"),
+    "load": (lambda host: host.load(9.0), "busy", "other people's load is 4.50 per core", ""),
+}
+
+
+@pytest.mark.parametrize("check", TROUBLES)
+def test_a_host_is_shown_with_the_first_thing_that_is_wrong_and_what_mends_it(
+    farm: Farm, check: str
+) -> None:
+    break_it, state, reason, mend = TROUBLES[check]
+    break_it(farm["node1"])
+    reports = _reports(farm)
+    assert reports["node2"]["state"] == "idle"
+    assert reports["node1"]["state"] == state
+    assert reason in reports["node1"]["reason"]
+    failing = [each for each in reports["node1"]["checks"] if each["ok"] is False]
+    assert [each["name"] for each in failing] == [check]
+    shown = _ask(farm).stdout
+    assert reason in shown
+    assert mend in shown
+
+
+def test_a_name_without_an_address_is_told_from_a_host_that_is_down(farm: Farm) -> None:
+    reports = _reports(farm, extra={"node1": {"address": "nowhere.invalid"}})
+    assert reports["node1"]["checks"][0] == {
+        "name": "name",
+        "ok": False,
+        "says": "no address is known for nowhere.invalid",
+    }
+
+
+def test_a_clock_that_is_off_is_a_warning_and_no_verdict(farm: Farm) -> None:
+    _clock_back(farm["node1"])
+    report = _reports(farm)["node1"]
+    assert report["state"] == "idle"
+    (clock,) = [check for check in report["checks"] if check["name"] == "clock"]
+    assert clock["ok"] is False
+    assert "clock: -3600 s beside ours" in _ask(farm).stdout.replace("-3601", "-3600")
+
+
+def test_the_sandbox_is_asked_for_where_it_is_wanted(farm: Farm) -> None:
+    farm["node1"].remove("/usr/bin/bwrap")
+    assert _reports(farm)["node1"]["state"] == "idle"
+    assert "bubblewrap" in _reports(farm, "--sandbox", "bwrap")["node1"]["reason"]
+
+
+@pytest.mark.parametrize(
+    ("break_it", "code"),
+    [
+        (lambda host: None, 0),
+        (lambda host: host.load(9.0), 0),
+        (lambda host: host.crash(), 4),
+        (lambda host: host.remove("/usr/bin/gs"), 7),
+        (lambda host: host.new_host_key(), 8),
+        (lambda host: host.san("gone"), 6),
+    ],
+    ids=["idle", "busy", "down", "ghostscript", "key", "san"],
+)
+def test_the_exit_code_is_that_of_a_render(
+    farm_factory: FarmFactory, break_it: Callable[[Host], object], code: int
+) -> None:
+    farm = farm_factory(1)
+    break_it(farm["node1"])
+    assert _ask(farm).returncode == code
+
+
+def test_asking_leaves_nothing_anywhere(farm: Farm) -> None:
+    assert _ask(farm, "-v").returncode == 0
+    assert list(farm.san.iterdir()) == []
+    for host in farm.hosts:
+        listed = host.exec("ps", "-ww", "-eo", "args").stdout
+        assert "sshrender" not in listed
+        assert host.exec("ls", "-A", "/tmp").stdout == ""
