@@ -26,6 +26,14 @@ def rename(source: Path, target: Path) -> None:
             raise
 
 
+def free_bytes(folder: Path) -> int:
+    """Bytes that an ordinary user may still write there, or where the folder will be (statvfs(3))."""
+    while not folder.exists() and folder != folder.parent:
+        folder = folder.parent
+    status = os.statvfs(folder)
+    return status.f_bavail * status.f_frsize
+
+
 def user_in(folder: Path) -> int:
     """Who we are in a folder: a file server may know root as nobody (exports(5), root_squash)."""
     probe = folder / f".user-{uuid.uuid4().hex}"

@@ -486,3 +486,27 @@ def test_a_defect_is_an_exit_code_and_a_log(sshrender: Run, five: Path, tmp_path
     assert str(log) in answer.stderr
     assert "Traceback" not in answer.stderr
     assert "RuntimeError: a defect" in log.read_text()
+
+
+def test_a_dry_run_tells_the_plan_and_does_nothing(sshrender: Run, five: Path, home: Path) -> None:
+    san = home / "san"
+    san.mkdir()
+    words = ("--pages", "2-4", "-r", "72", "--san", san, "--json")
+    answer = sshrender("render", five, *words, "--dry-run")
+    assert answer.returncode == 0
+    assert "3 pages (2-4), 0 of them delivered already" in answer.stderr
+    assert list(san.iterdir()) == []
+    assert not (home / "five-pages").exists()
+    plan = json.loads(answer.stdout)
+    assert plan["hosts"][0]["state"] == "idle"
+    assert plan["space"]["pages_at_most"] == 3 * 200 * 100 * 3
+    done = json.loads(sshrender("render", five, *words).stdout)
+    assert plan["job"] == done["job"]
+    again = json.loads(sshrender("render", five, *words, "--dry-run").stdout)
+    assert again["pages"] == {"total": 3, "delivered": 3}
+
+
+def test_a_dry_run_meets_the_errors_of_a_render(sshrender: Run, five: Path, home: Path) -> None:
+    assert sshrender("render", five, "--pages", "9", "--dry-run").returncode == 2
+    assert sshrender("render", home / "none.pdf", "--dry-run").returncode == 5
+    assert sshrender("render", five, "--san", home / "none", "--dry-run").returncode == 6

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,6 +14,7 @@ from sshrender.cli import options
 
 if TYPE_CHECKING:
     from sshrender.cli.session import Session
+    from sshrender.coordinator.survey import HostReport
 
 PAUSE = 5.0
 
@@ -49,49 +49,51 @@ def hosts(
 
 
 def _once(session: Session, *, is_json: bool, verbose: int, is_watched: bool) -> int:
-    from sshrender.coordinator.outcome import no_host_code
     from sshrender.views import hosttable
 
-    reports = list(_survey(session))
+    code, reports = ask(session)
     rows = [_as_json(report) for report in reports]
     if is_json:
         print(json.dumps({"schema": 1, "hosts": rows}), flush=True)
-    else:
-        if is_watched and sys.stdout.isatty():
-            sys.stdout.write("\x1b[H\x1b[2J")
-        mends = {report.name: _mend(session, report) for report in reports}
-        for line in hosttable.lines(rows, mends, verbose):
-            print(line)
-        sys.stdout.flush()
-    if any(report.state in ("idle", "busy") for report in reports):
-        return 0
-    return no_host_code(report.refusal if report.state == "refused" else "" for report in reports)
+        return code
+    if is_watched and sys.stdout.isatty():
+        sys.stdout.write("\x1b[H\x1b[2J")
+    mends = {report.name: _mend(session, report) for report in reports}
+    for line in hosttable.lines(rows, mends, verbose):
+        print(line)
+    sys.stdout.flush()
+    return code
 
 
-def _survey(session: Session) -> Iterator[Any]:
-    """Reports in the inventory's order. Raises UserError where the SAN fails here."""
+def ask(session: Session) -> tuple[int, list[HostReport]]:
+    """Every host, in the inventory's order: (exit code, reports). Raises UserError: the SAN failed."""
     from sshrender.coordinator.opening import require_san, storage_error
+    from sshrender.coordinator.outcome import no_host_code
     from sshrender.coordinator.survey import survey
     from sshrender.coordinator.watched import watched
 
-    def ask() -> list[Any]:
+    def work() -> list[HostReport]:
         require_san(session.san)
         return list(survey(session.hosts, session.san))
 
     try:
-        found = {report.name: report for report in watched(session.san, ask)}
+        found = {report.name: report for report in watched(session.san, work)}
     except OSError as error:
         raise storage_error(error, session.san) from None
-    yield from (found[setup.plan.name] for setup in session.hosts)
+    reports = [found[setup.plan.name] for setup in session.hosts]
+    if any(report.state in ("idle", "busy") for report in reports):
+        return 0, reports
+    refusals = (report.refusal if report.state == "refused" else "" for report in reports)
+    return no_host_code(refusals), reports
 
 
-def _as_json(report: Any) -> dict[str, Any]:
+def _as_json(report: HostReport) -> dict[str, Any]:
     from dataclasses import asdict
 
     return asdict(report)
 
 
-def _mend(session: Session, report: Any) -> str:
+def _mend(session: Session, report: HostReport) -> str:
     """What to type against the first check that fails; empty where time will mend it."""
     import shlex
 

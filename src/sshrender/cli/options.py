@@ -114,6 +114,9 @@ Sandbox = Annotated[
         metavar="none|bwrap",
     ),
 ]
+DryRun = Annotated[
+    bool, typer.Option("--dry-run", help="Show the plan, the hosts and the space needed; do nothing.")
+]
 Progress = Annotated[
     str | None,
     _option(

@@ -32,6 +32,7 @@ def render(
     deadline: options.Deadline = None,
     strict: options.Strict = False,
     sandbox: options.Sandbox = None,
+    dry_run: options.DryRun = False,
     progress: options.Progress = None,
     quiet: options.Quiet = False,
     verbose: options.Verbose = 0,
@@ -51,8 +52,9 @@ def render(
     session = Session.start(options.typed(context), config, wants_json=json_)
     codes: list[int] = []
     summaries: list[dict[str, Any]] = []
+    perform = session.rehearse if dry_run else session.render
     for source in pdf:
-        code, summary = session.render(source, is_only=len(pdf) == 1)
+        code, summary = perform(source, is_only=len(pdf) == 1)
         codes.append(code)
         summaries.append(summary)
         if code > 128:

@@ -81,10 +81,38 @@ class Session:
             reading.close()
 
     def _render(self, source: Path, reading: Reading, is_only: bool) -> tuple[int, dict[str, Any]]:
+        wanted = self._wanted(source, is_only)
+        inbox: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        links = Links(self.hosts, source.stem, inbox)
+        if not self._on_san(lambda: _looks_done(self.san, source)):
+            links.begin(self.hosts)
+        try:
+            outcome = self._see_through(wanted, reading, links, inbox)
+        finally:
+            links.close()
+        summary = outcome.as_json()
+        self.reporter.summary(summary, outcome.code)
+        return outcome.code, summary
+
+    def rehearse(self, source: Path, *, is_only: bool) -> tuple[int, dict[str, Any]]:
+        """What a render of this document would do: (exit code, plan). The plan is printed, too."""
+        from sshrender.cli import rehearse
+
+        reading = Reading()
+        try:
+            wanted = self._wanted(source, is_only)
+            return rehearse.show(self, wanted, reading, self._on_san)
+        except UserError as error:
+            self.reporter.error(error)
+            return error.code, self.reporter.failure(source, error)
+        finally:
+            reading.close()
+
+    def _wanted(self, source: Path, is_only: bool) -> Wanted:
         settings = self.settings
         password = read_password(settings.password_file) if settings.password_file else None
         limits = Limits(settings.page_timeout, settings.page_memory)
-        wanted = Wanted(
+        return Wanted(
             source=source,
             san=self.san,
             output=_output(settings.output, source, is_only),
@@ -97,17 +125,6 @@ class Session:
             policy=self._policy(),
             strict=settings.strict,
         )
-        inbox: queue.SimpleQueue[Any] = queue.SimpleQueue()
-        links = Links(self.hosts, source.stem, inbox)
-        if not self._on_san(lambda: _looks_done(self.san, source)):
-            links.begin(self.hosts)
-        try:
-            outcome = self._see_through(wanted, reading, links, inbox)
-        finally:
-            links.close()
-        summary = outcome.as_json()
-        self.reporter.summary(summary, outcome.code)
-        return outcome.code, summary
 
     def _see_through(
         self, wanted: Wanted, reading: Reading, links: Links, inbox: queue.SimpleQueue[Any]

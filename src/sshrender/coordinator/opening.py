@@ -111,7 +111,7 @@ def _open(wanted: Wanted, size: int, reading: Reading, inspect: Inspector) -> Jo
         if total == 0:
             raise facts.beyond_repair(wanted.source)
         may_split = seen.pages == total and reading.is_sound()
-        spec = _spec(wanted, size, seen, staged.sha256, total, may_split)
+        spec = describe(wanted, size, seen, staged.sha256, total, may_split)
         folder = JobFolder(wanted.san / spec.name)
         spec = _settle_in(folder, spec, staged)
     finally:
@@ -136,9 +136,10 @@ def _known_count(staged: _Staged) -> int | None:
     return None
 
 
-def _spec(
+def describe(
     wanted: Wanted, size: int, seen: facts.Facts, sha256: str, total: int, may_split: bool
 ) -> JobSpec:
+    """The job that these wishes and this document make. Raises UserError: the page list."""
     selected = pagelist.parse(wanted.pages, total) if wanted.pages else range(1, total + 1)
     settings = Settings(
         device=wanted.device,

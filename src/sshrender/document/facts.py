@@ -99,6 +99,14 @@ def _error(what: str, hint: str) -> UserError:
     return UserError(ExitCode.DOCUMENT, what, hint)
 
 
+def needs_ghostscript(path: Path) -> UserError:
+    """pypdf cannot tell its pages, and a rehearsal asks nobody else."""
+    return _error(
+        f"{path}: damaged: only Ghostscript may find what pages are left in it",
+        f"sshrender render {path} asks it",
+    )
+
+
 def beyond_repair(path: Path) -> UserError:
     """Neither pypdf nor Ghostscript finds a page."""
     return _error(

@@ -26,3 +26,13 @@ def duration(seconds: float) -> str:
 def count(number: int, noun: str) -> str:
     """``1 page``, ``2 pages``."""
     return f"{number} {noun}" + ("" if number == 1 else "s")
+
+
+def size(count_: int) -> str:
+    """``512 B``, ``1.3 MiB``."""
+    amount = float(count_)
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if amount < 1024:
+            return f"{amount:.0f} {unit}" if unit == "B" else f"{amount:.1f} {unit}"
+        amount /= 1024
+    return f"{amount:.1f} TiB"
