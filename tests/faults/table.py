@@ -45,7 +45,7 @@ lets hosts lie, flood and talk nonsense (`test_hostile_host.py`). `make test` ru
 
 
 def main(junit: str) -> None:
-    """Print the document. Raises KeyError where a row was not run, ValueError where one failed."""
+    """Print the document. Raises KeyError where a row was not run, or failed."""
     measured = _measured(Path(junit))
     lines = [_line(fault, measured[fault.name]) for fault in FAULTS]
     print(HEAD.rstrip() + "\n" + "\n".join(lines) + "\n" + TAIL, end="")
@@ -57,7 +57,7 @@ def _measured(junit: Path) -> dict[str, str]:
     for case in ET.parse(junit).iter("testcase"):
         name = case.get("name", "").partition("[")[2].removesuffix("]")
         if case.find("failure") is not None or case.find("error") is not None:
-            raise ValueError(f"{case.get('name')} failed")
+            continue
         for each in case.iter("property"):
             if each.get("name") == "moved_on":
                 found[name] = each.get("value", "")

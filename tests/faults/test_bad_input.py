@@ -194,21 +194,28 @@ def _check_account(answer: Answer) -> None:
 
 
 def _check_pictures(desk: Desk, answer: Answer, plain: list[bytes]) -> None:
-    """Plain Ghostscript's pictures, in its order; more only where it draws them when asked for them.
+    """Plain Ghostscript's pictures, in its order; others only as it draws them when asked for them alone.
 
     It numbers what it draws and not what the document counts, so a page that it leaves out moves the
-    later ones up: what is compared is the order. And it ends at a page that breaks it (a MediaBox of
-    three numbers), where sshrender goes on with the next one: those pages are compared one by one.
+    later ones up: what is compared is the order. It ends at a page that breaks it (a MediaBox of three
+    numbers), where sshrender goes on with the next one. And of some damaged documents it draws a page
+    otherwise when it has drawn those before it (seed 167), which here another host may have done.
     """
     ours = answer.pictures
     if ours == plain:
         return
-    assert len(ours) > len(plain), (len(ours), len(plain), answer.summary["failed_pages"], answer.stderr)
-    rest = iter(ours)
-    assert all(any(picture == mine for mine in rest) for picture in plain), "another picture"
+    assert len(ours) >= len(plain), (
+        len(ours),
+        len(plain),
+        answer.summary["failed_pages"],
+        answer.stderr,
+    )
+    rest = iter(plain)
+    assert all(any(picture == theirs for theirs in rest) for picture in ours if picture in plain)
     for number, picture in answer.pages.items():
-        alone = desk.plain(f"-dFirstPage={number}", f"-dLastPage={number}", into="alone")
-        assert alone == [picture], f"page {number} is not what Ghostscript draws"
+        if picture not in plain or len(ours) > len(plain):
+            alone = desk.plain(f"-dFirstPage={number}", f"-dLastPage={number}", into="alone")
+            assert alone == [picture], f"page {number} is not what Ghostscript draws"
 
 
 def _rows(names: Sequence[str], fast: Sequence[str]) -> list[object]:
