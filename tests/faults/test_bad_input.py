@@ -194,7 +194,7 @@ def _check_account(answer: Answer) -> None:
 
 
 def _check_pictures(desk: Desk, answer: Answer, plain: list[bytes]) -> None:
-    """Plain Ghostscript's pictures, in its order; others only as it draws them when asked for them alone.
+    """Plain Ghostscript's pictures, in its order; others only as it draws them alone.
 
     It numbers what it draws and not what the document counts, so a page that it leaves out moves the
     later ones up: what is compared is the order. It ends at a page that breaks it (a MediaBox of three
