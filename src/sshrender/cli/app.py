@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 import sshrender
-from sshrender.cli import config, hosts, render, status
+from sshrender.cli import config, hosts, init, render, status
 
 app = typer.Typer(
     name="sshrender",
@@ -35,6 +35,7 @@ def _main(
 
 
 app.command("render", no_args_is_help=True)(render.render)
+app.command("init")(init.init)
 app.command("hosts")(hosts.hosts)
 app.command("status")(status.status)
 app.command("why", no_args_is_help=True)(status.why)

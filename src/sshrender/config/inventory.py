@@ -97,7 +97,11 @@ class Host(_Table):
 
 def load(path: Path) -> Inventory:
     """Read and check an inventory. Raises UserError with every mistake in it."""
-    table = read_toml(path)
+    return check(read_toml(path), path)
+
+
+def check(table: dict[str, Any], path: Path) -> Inventory:
+    """The inventory in a table that stands, or will stand, in a file. Raises UserError."""
     try:
         inventory = Inventory.model_validate(table)
     except ValidationError as error:
