@@ -13,7 +13,6 @@ app = typer.Typer(
     name="sshrender",
     help="Render one large PDF on all your idle machines, over nothing but ssh.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from sshrender.cli import complete
 from sshrender.config.names import variable
 
 
@@ -15,7 +16,16 @@ def _option(*names: str, key: str, help_: str, metavar: str | None = None, **ext
 
 
 Hosts = Annotated[Path | None, _option("--hosts", key="hosts", help_="Inventory.", metavar="FILE")]
-On = Annotated[str | None, _option("--on", key="on", help_="Only these hosts of it.", metavar="NODESET")]
+On = Annotated[
+    str | None,
+    _option(
+        "--on",
+        key="on",
+        help_="Only these hosts of it.",
+        metavar="NODESET",
+        autocompletion=complete.hosts,
+    ),
+]
 San = Annotated[
     Path | None,
     _option("--san", key="san", help_="The shared folder as this machine sees it.", metavar="DIR"),
@@ -38,6 +48,7 @@ Device = Annotated[
     _option(
         "--device",
         key="device",
+        autocompletion=complete.devices,
         help_="Any Ghostscript raster device. [default: png16m]",
         metavar="NAME",
     ),
@@ -110,6 +121,7 @@ Sandbox = Annotated[
     _option(
         "--sandbox",
         key="sandbox",
+        autocompletion=complete.one_of("none", "bwrap"),
         help_="Keep renderers in bubblewrap. [default: none]",
         metavar="none|bwrap",
     ),
@@ -122,6 +134,7 @@ Progress = Annotated[
     _option(
         "--progress",
         key="progress",
+        autocompletion=complete.one_of("auto", "tui", "board", "plain", "jsonl", "none"),
         help_="How progress is shown. [default: auto]",
         metavar="auto|tui|board|plain|jsonl|none",
     ),
@@ -134,7 +147,13 @@ Json = Annotated[
 ]
 Color = Annotated[
     str | None,
-    _option("--color", key="color", help_="Use colour.", metavar="auto|always|never"),
+    _option(
+        "--color",
+        key="color",
+        help_="Use colour.",
+        metavar="auto|always|never",
+        autocompletion=complete.one_of("auto", "always", "never"),
+    ),
 ]
 LogFile = Annotated[
     Path | None,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
-from sshrender.cli import options
+from sshrender.cli import complete, options
 
 if TYPE_CHECKING:
     from sshrender.config.settings import Settings
@@ -18,7 +18,12 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 Job = Annotated[
-    str, typer.Argument(metavar="JOB", help="A job's name, a unique beginning of one, or its folder.")
+    str,
+    typer.Argument(
+        metavar="JOB",
+        help="A job's name, a unique beginning of one, or its folder.",
+        autocompletion=complete.jobs,
+    ),
 ]
 
 
@@ -26,7 +31,11 @@ def status(
     context: typer.Context,
     job: Annotated[
         str | None,
-        typer.Argument(metavar="[JOB]", help="A job's name, the beginning of one, or its folder."),
+        typer.Argument(
+            metavar="[JOB]",
+            help="A job's name, the beginning of one, or its folder.",
+            autocompletion=complete.jobs,
+        ),
     ] = None,
     hosts: options.Hosts = None,
     san: options.San = None,
@@ -58,7 +67,13 @@ def why(
         int | None, typer.Option("--page", min=1, help="The story of this page.", metavar="N")
     ] = None,
     host: Annotated[
-        str | None, typer.Option("--host", help="The story of this host.", metavar="NAME")
+        str | None,
+        typer.Option(
+            "--host",
+            help="The story of this host.",
+            metavar="NAME",
+            autocompletion=complete.hosts,
+        ),
     ] = None,
     hosts: options.Hosts = None,
     san: options.San = None,
