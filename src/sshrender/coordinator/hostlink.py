@@ -110,8 +110,7 @@ class HostLink:
         except ConnectFailed as failed:
             self._fail(failed.refusal, failed.reason)
         except LinkClosed as closed:
-            refusal = Refusal.NO_PYTHON if closed.has_no_program else Refusal.UNREACHABLE
-            self._fail(refusal, self._with_noise(closed.reason))
+            self._end_of(closed)
         except ProtocolError as error:
             self._fail(Refusal.PROTOCOL, self._with_noise(f"it does not speak our protocol: {error}"))
         except Exception as error:  # noqa: BLE001 - a worker thread turns a crash into an event
@@ -178,7 +177,7 @@ class HostLink:
             try:
                 link.write(data, WRITE_TIMEOUT)
             except LinkClosed as closed:
-                self._fail(Refusal.UNREACHABLE, self._with_noise(closed.reason))
+                self._end_of(closed)
                 return
 
     def _outgoing(self) -> bytes:
@@ -190,6 +189,11 @@ class HostLink:
         except queue.Empty:
             lines = [encode("ping")]
         return b"".join(lines)
+
+    def _end_of(self, closed: LinkClosed) -> None:
+        """Whoever notices first, reading or writing, says why."""
+        refusal = Refusal.NO_PYTHON if closed.has_no_program else Refusal.UNREACHABLE
+        self._fail(refusal, self._with_noise(closed.reason))
 
     def _fail(self, refusal: Refusal, reason: str) -> None:
         with self._lock:

@@ -121,7 +121,7 @@ class Runner:
         is_sandboxed = request.get("sandbox") == sandbox.BWRAP
         walls = sandbox.check(self._ghostscript) if is_sandboxed else None
         self._has_looked.wait()
-        is_wanted = request["slots"] != 0  # nobody renders who is only asked how he is
+        is_wanted = request.get("slots") != 0  # nobody renders who is only asked how he is
         is_able = san["writable"] and self._found["ghostscript"] is not None and walls is None
         if is_wanted and is_able:
             self._start_slots(request)
@@ -165,7 +165,7 @@ class Runner:
             is_eager=is_idle,
             is_sandboxed=request.get("sandbox") == sandbox.BWRAP,
         )
-        for _ in range(int(request["slots"] or cores)):
+        for _ in range(int(request.get("slots") or cores)):
             self._slots.append(slot.Slot(plan, self._tasks, self._wire, self._environ))
             self._slots[-1].start()
 
