@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 import sshrender
-from sshrender.cli import config, hosts, init, render, status
+from sshrender.cli import config, hosts, init, man, render, status
 
 app = typer.Typer(
     name="sshrender",
@@ -38,4 +38,5 @@ app.command("init")(init.init)
 app.command("hosts")(hosts.hosts)
 app.command("status")(status.status)
 app.command("why", no_args_is_help=True)(status.why)
+app.command("man")(man.man)
 app.add_typer(config.app, name="config")

@@ -1,0 +1,56 @@
+"""``sshrender man``: the manual that came with the package."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+import sshrender
+from sshrender.cli import complete
+from sshrender.errors import ExitCode, UserError
+
+PAGES = {
+    "sshrender": "sshrender.1",
+    "render": "sshrender-render.1",
+    "hosts": "sshrender-hosts.5",
+    "job": "sshrender-job.5",
+    "7": "sshrender.7",
+}
+
+
+def man(
+    page: Annotated[
+        str,
+        typer.Argument(
+            metavar="[PAGE]",
+            help=f"One of {', '.join(PAGES)}.",
+            autocompletion=complete.one_of(*PAGES),
+        ),
+    ] = "sshrender",
+) -> None:
+    """Show a page of the manual."""
+    if page not in PAGES:
+        raise UserError(ExitCode.USAGE, f"there is no page {page}", f"sshrender man {'|'.join(PAGES)}")
+    file = _file(PAGES[page])
+    if shutil.which("man") is None:
+        raise UserError(
+            ExitCode.USAGE, "there is no man(1) here", f"apt install man-db; the page is {file}"
+        )
+    environment = dict(os.environ) if sys.stdout.isatty() else {**os.environ, "MANPAGER": "cat"}
+    raise typer.Exit(subprocess.run(["man", str(file)], env=environment, check=False).returncode)
+
+
+def _file(name: str) -> Path:
+    """Where it was installed, or where it lies in a checkout. Raises UserError."""
+    section = f"man{name[-1]}"
+    checkout = Path(sshrender.__file__).parents[2] / "man" / name
+    for place in (Path(sys.prefix) / "share" / "man" / section / name, checkout):
+        if place.is_file():
+            return place
+    raise UserError(ExitCode.USAGE, f"the page {name} was not installed", "man sshrender may find it")

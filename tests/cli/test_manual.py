@@ -1,0 +1,97 @@
+"""The manual, held against the command tree, the settings, the exit codes and the journal."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+import typer.main
+
+from sshrender.cli import man
+from sshrender.cli.app import app
+from sshrender.config.inventory import HostEntry
+from sshrender.errors import ExitCode
+from tests.conftest import Run
+
+ROOT = Path(__file__).parents[2]
+PAGES = {path.name: path.read_text() for path in (ROOT / "man").iterdir()}
+TREE = typer.main.get_command(app)
+
+
+def _options(name: str) -> list[str]:
+    """The long options of a command."""
+    command = TREE.commands[name]  # type: ignore[attr-defined]  # a group has commands
+    found = [option for parameter in command.params for option in parameter.opts]
+    return [option for option in found if option.startswith("--")]
+
+
+def _tells(page: str, option: str) -> bool:
+    return re.search(rf"Fl Fl {re.escape(option[2:])}\b", PAGES[page]) is not None
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_a_page_is_sound_mdoc(name: str) -> None:
+    answer = subprocess.run(
+        ["mandoc", "-T", "lint", "-W", "style", str(ROOT / "man" / name)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    # Pages of other packages, and our own, need not be installed where tests run.
+    elsewhere = ("referenced manual not found", "mandoc.db")
+    found = answer.stdout.splitlines() + answer.stderr.splitlines()
+    assert [line for line in found if not any(word in line for word in elsewhere)] == []
+
+
+@pytest.mark.parametrize("name", sorted(TREE.commands))  # type: ignore[attr-defined]  # as above
+def test_every_command_and_option_is_told(name: str) -> None:
+    assert re.search(rf"^\.Cm {name}\b", PAGES["sshrender.1"], re.MULTILINE)
+    page = "sshrender-render.1" if name == "render" else "sshrender.1"
+    assert [option for option in _options(name) if not _tells(page, option)] == []
+
+
+def test_no_option_is_told_that_does_not_exist() -> None:
+    known = {option for name in TREE.commands for option in _options(name)}  # type: ignore[attr-defined]
+    known |= {"--version", "--help", "--install-completion", "--show-completion"}
+    for page, text in PAGES.items():
+        told = {f"--{option}" for option in re.findall(r"Fl Fl ([a-z-]+)", text)}
+        assert told <= known, page
+
+
+def test_every_key_of_the_inventory_is_told() -> None:
+    for key in HostEntry.model_fields:
+        assert f".It Ic {key}\n" in PAGES["sshrender-hosts.5"]
+
+
+def test_every_exit_code_is_told() -> None:
+    for code in ExitCode:
+        assert f".It {code.value}\n" in PAGES["sshrender.1"]
+
+
+def test_every_journal_entry_is_told() -> None:
+    source = "".join(path.read_text() for path in (ROOT / "src/sshrender/coordinator").glob("*.py"))
+    written = set(re.findall(r'(?:_journal|entry)\(\s*"(\w+)"', source))
+    assert len(written) > 10
+    for kind in written:
+        assert re.search(rf"^\.It Ic .*\b{kind}\b", PAGES["sshrender-job.5"], re.MULTILINE), kind
+
+
+@pytest.mark.parametrize("page", man.PAGES)
+def test_the_program_finds_its_manual(sshrender: Run, page: str) -> None:
+    answer = sshrender("man", page)
+    assert answer.returncode == 0, answer.stderr
+    assert "NAME" in re.sub(".\x08", "", answer.stdout)
+
+
+def test_a_page_that_is_not_there_is_said(sshrender: Run) -> None:
+    answer = sshrender("man", "woman")
+    assert answer.returncode == 2
+    assert "hint: sshrender man sshrender|render|hosts|job|7" in answer.stderr
+
+
+def test_manual_and_completions_are_in_the_package() -> None:
+    text = (ROOT / "pyproject.toml").read_text()
+    for path in [*(ROOT / "man").iterdir(), *(ROOT / "completions").iterdir()]:
+        assert f'"{path.relative_to(ROOT)}" = "share/' in text
