@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import time
@@ -356,3 +357,36 @@ def test_the_story_of_a_page_tells_why_it_moved(farm: Farm, big: Path) -> None:
     told = farm.run([*PROGRAM[:-1], *words]).stdout
     assert f"page {page} back from node1: the host was left" in told
     assert f"page {page} delivered from node2" in told
+
+
+def _from_cron(farm: Farm, document: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    """With the environment that cron(8) gives, and no terminal."""
+    hosts = farm.write_inventory(defaults={"connect_timeout": 2})
+    bare = {"HOME": str(farm.home), "LOGNAME": "root", "SHELL": "/bin/sh", "PATH": "/usr/bin:/bin"}
+    taken = {name: None for name in os.environ if name not in bare}
+    command = [*PROGRAM, str(document), "--hosts", str(hosts), "-o", str(farm.root / "out"), "--quiet"]
+    return farm.run([*command, *words], env={**taken, **bare})
+
+
+def test_cron_is_silent_when_all_is_well(farm: Farm, big: Path) -> None:
+    answer = _from_cron(farm, big)
+    assert (answer.returncode, answer.stdout, answer.stderr) == (0, "", "")
+    assert len(_delivered(farm)) == 80
+
+
+def test_cron_mails_ten_useful_lines_when_it_is_not(farm_factory: FarmFactory, tmp_path: Path) -> None:
+    """Many hosts that cannot be used, and many pages that cannot be drawn."""
+    farm = farm_factory(4)
+    for name in ("node2", "node3", "node4"):
+        farm[name].crash()
+    endless = [pdfs.endless_page()] * 6
+    document = pdfs.write(tmp_path / "bad.pdf", [*pdfs.numbered(2), *endless])
+    answer = _from_cron(farm, document, "--page-timeout", "1s", "--retries", "1")
+    assert answer.returncode == 3
+    lines = answer.stderr.splitlines()
+    assert len(lines) <= 10
+    assert "partial, 2 of 8 pages" in lines[0]
+    assert sum("failed (timeout)" in line for line in lines) == 3
+    assert "and 3 more failed pages" in answer.stderr
+    assert "and 1 more host that could not be used" in answer.stderr
+    assert lines[-1].startswith("hint: sshrender status bad-")

@@ -12,7 +12,7 @@ from sshrender.errors import UserError
 from sshrender.views.choose import choose
 from sshrender.views.detached import Detached
 from sshrender.views.protocol import View
-from sshrender.views.summary import lines
+from sshrender.views.summary import brief, lines
 from sshrender.views.text import clean
 
 
@@ -59,7 +59,7 @@ class Reporter:
         if self._progress == "jsonl":
             self._json_line({"schema": 1, "type": "summary", **summary})
         elif code or not self._quiet:
-            for line in lines(summary):
+            for line in brief(summary) if self._quiet else lines(summary):
                 self._print(line)
 
     def error(self, error: UserError) -> None:

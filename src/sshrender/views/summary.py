@@ -22,6 +22,22 @@ def lines(summary: Mapping[str, Any]) -> Iterator[str]:
             yield _host(host)
 
 
+def brief(summary: Mapping[str, Any]) -> Iterator[str]:
+    """At most ten lines, for a mail from cron: how it went, what failed, which hosts were no use."""
+    yield _headline(summary)
+    if summary.get("reason"):
+        yield f"  it ended because: {clean(summary['reason'])}"
+    yield from list(failed_pages(summary["failed_pages"]))[:3]
+    if len(summary["failed_pages"]) > 3:
+        yield f"  and {count(len(summary['failed_pages']) - 3, 'more failed page')}"
+    troubled = [host for host in summary["hosts"] if host["state"] not in ("idle", "unknown")]
+    yield from (_host(host) for host in troubled[:2])
+    if len(troubled) > 2:
+        yield f"  and {count(len(troubled) - 2, 'more host')} that could not be used"
+    if summary["job"]:
+        yield f"hint: sshrender status {clean(summary['job'])} tells more; the same render resumes it"
+
+
 def failed_pages(pages: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     """The first of them, each with its reason, and how many more there are."""
     for page in pages[:MAX_LISTED]:
