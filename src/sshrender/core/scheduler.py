@@ -20,7 +20,9 @@ from typing import Any
 
 from sshrender.core import commands as do
 from sshrender.core import events as ev
+from sshrender.core import placement
 from sshrender.core.pagebook import PageBook
+from sshrender.core.patience import Patience
 from sshrender.core.policy import HostPlan, Policy
 from sshrender.core.records import Attempt, Failure, Host, Page
 from sshrender.core.states import (
@@ -68,7 +70,7 @@ class Scheduler:
         self._now = self._began = now
         self._commands: list[do.Command] = []
         self._stalled: list[Attempt] = []
-        self._nobody_since: float | None = None
+        self._patience = Patience(policy)
         self._finish_by: float | None = None
         self._handlers: dict[type, Callable[[Any], None]] = {
             ev.HostGreeted: self._on_greeted,
@@ -476,35 +478,14 @@ class Scheduler:
     def _assign(self) -> None:
         if self._storage.holds_up() or not self.book.has_waiting():
             return
-        takers = [
-            h for h in self.hosts.values() if h.state is HostState.IDLE and h.room(self.policy) > 0
-        ]
+        takers = placement.takers(self.hosts.values(), self.policy)
         while takers:
-            takers.sort(key=lambda host: len(host.in_flight) / max(host.slots, 1))
-            host = takers[0]
-            page = self._next_page(host)
-            if page is None:
+            host = placement.emptiest(takers)
+            page = placement.page_for(host, self.book, self.hosts.values())
+            if page is not None:
+                self._send(page, host)
+            if page is None or host.room(self.policy) <= 0:
                 takers.remove(host)
-                continue
-            self._send(page, host)
-            if host.room(self.policy) <= 0:
-                takers.remove(host)
-
-    def _next_page(self, host: Host) -> Page | None:
-        for page in self.book.troubled():
-            if self._may_try(page, host):
-                return page
-        return self.book.take_fresh()
-
-    def _may_try(self, page: Page, host: Host) -> bool:
-        if not page.failed_on(host.name):
-            return True
-        if self.book.has_fresh():
-            return False
-        return not any(
-            other.state in (HostState.IDLE, HostState.CONNECTING) and not page.failed_on(other.name)
-            for other in self.hosts.values()
-        )
 
     def _send(self, page: Page, host: Host) -> None:
         self._count += 1
@@ -519,37 +500,16 @@ class Scheduler:
         """At the tail: what is queued behind a running page goes to a slot that has nothing."""
         if self.book.has_waiting() or self.paused:
             return
-        idle = [host for host in self.hosts.values() if host.state is HostState.IDLE]
-        free = sum(host.free_slots() for host in idle)
-        free -= sum(attempt.is_revoking for attempt in self.attempts.values())
-        for host in sorted(idle, key=lambda host: host.slots - len(host.in_flight)):
-            waiting = [a for a in host.in_flight.values() if a.started_at is None]
-            surplus = min(len(host.in_flight) - host.slots, free, len(waiting))
-            for attempt in reversed(waiting[-surplus:] if surplus > 0 else []):
-                if not attempt.is_revoking:
-                    self._revoke(attempt, "another host had nothing to do")
-                    free -= 1
+        for attempt in list(placement.to_call_back(self.hosts.values(), self.attempts.values())):
+            self._revoke(attempt, "another host had nothing to do")
 
     # The end
 
     def _give_up_waiting(self) -> None:
-        """End the run when nobody is usable and nobody will be soon enough."""
-        states = [host.state for host in self.hosts.values()]
-        if HostState.IDLE in states or HostState.CONNECTING in states:
-            self._nobody_since = None
-            return
-        if all(state is HostState.REFUSED for state in states):
-            self._end(JobEnd.NO_HOST, "every host was refused")
-            return
-        if self._nobody_since is None:
-            self._nobody_since = self._now
-        if self.delivered_here and HostState.BUSY in states:
-            return
-        wait = self.policy.wait
-        if self.delivered_here:
-            wait = max(wait, self.policy.lost_wait)
-        if self._now - self._nobody_since >= wait:
-            self._end(JobEnd.NO_HOST, "no host was usable in time")
+        hosts = self.hosts.values()
+        given_up = self._patience.is_over(hosts, self._now, has_delivered=self.delivered_here > 0)
+        if given_up:
+            self._end(JobEnd.NO_HOST, given_up)
 
     def _finish(self) -> None:
         """All pages are settled: let the hosts say what they found out late."""
