@@ -165,8 +165,11 @@ class BadFileSystem(mfusepy.Operations):  # type: ignore[misc]  # mfusepy's stub
 def _enter(pid: int) -> None:
     libc = ctypes.CDLL(None, use_errno=True)
     there = os.open(f"/proc/{pid}/ns/mnt", os.O_RDONLY)
+    root = os.open(f"/proc/{pid}/root", os.O_RDONLY | os.O_DIRECTORY)
     if libc.setns(there, CLONE_NEWNS) != 0:
         raise OSError(ctypes.get_errno(), "setns")
+    os.fchdir(root)  # the name space's own root is another where tests run in a chroot
+    os.chroot(".")
 
 
 def main(pid: str, folder: str, mount_point: str, faults: str) -> None:
