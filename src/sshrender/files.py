@@ -7,6 +7,8 @@ import stat
 import uuid
 from pathlib import Path
 
+from sshrender.runner import storage
+
 
 def file_mode(folder: Path) -> int:
     """The mode of a file that is as readable as the folder it lies in."""
@@ -14,24 +16,15 @@ def file_mode(folder: Path) -> int:
 
 
 def rename(source: Path, target: Path) -> None:
-    """Give ``source`` the name ``target``. Raises OSError when it has not got it.
-
-    On NFS a rename may have worked though it reported an error (the answer was lost and the retry
-    found nothing to rename), so after an error one looks again.
-    """
-    try:
-        source.rename(target)
-    except OSError:
-        if os.path.lexists(source) or not os.path.lexists(target):
-            raise
+    """See runner/storage.py, where hosts need it as well. Raises OSError."""
+    storage.rename(str(source), str(target))
 
 
 def free_bytes(folder: Path) -> int:
-    """Bytes that an ordinary user may still write there, or where the folder will be (statvfs(3))."""
+    """Bytes that an ordinary user may still write there, or where the folder will be. Raises OSError."""
     while not folder.exists() and folder != folder.parent:
         folder = folder.parent
-    status = os.statvfs(folder)
-    return status.f_bavail * status.f_frsize
+    return storage.free_bytes(str(folder))
 
 
 def user_in(folder: Path) -> int:

@@ -60,6 +60,12 @@ def write_in_place(path: Path, text: str) -> None:
         file.truncate()
 
 
+def faketime() -> Path:
+    """The library that tells another time (package faketime)."""
+    (library,) = Path("/usr/lib").glob("*/faketime/libfaketime.so.1")
+    return library
+
+
 def new_key(path: Path) -> "subprocess.Popen[bytes]":
     """Start making an ed25519 key pair."""
     command = [tool("ssh-keygen"), "-q", "-t", "ed25519", "-N", "", "-C", "lab", "-f", str(path)]
@@ -195,6 +201,11 @@ class Host:
     def bad_san(self) -> BadSan:
         """Put a SAN that can fail by name in the place of this host's."""
         return BadSan(self._init, "/run/filer/san", "/mnt/san", self._config / "faults")
+
+    def clock_an_hour_back(self) -> None:
+        """What Python says of the time on this host is an hour old."""
+        script = f'#!/bin/sh\nexport LD_PRELOAD={faketime()} FAKETIME=-1h\nexec /usr/bin/python3 "$@"\n'
+        self.install("/usr/local/bin/python3", script)
 
     def install(self, path: str, text: str, mode: int = 0o755) -> None:
         """Put a file on this host's disk only, in place of one that is there already."""

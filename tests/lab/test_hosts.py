@@ -6,7 +6,6 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -26,12 +25,6 @@ def _ask(farm: Farm, *words: str, **inventory: Any) -> subprocess.CompletedProce
 def _reports(farm: Farm, *words: str, **inventory: Any) -> dict[str, dict[str, Any]]:
     answer = _ask(farm, "--json", *words, **inventory)
     return {host["name"]: host for host in json.loads(answer.stdout)["hosts"]}
-
-
-def _clock_back(host: Host) -> None:
-    (library,) = Path("/usr/lib").glob("*/faketime/libfaketime.so.1")
-    script = f'#!/bin/sh\nexport LD_PRELOAD={library} FAKETIME=-1h\nexec /usr/bin/python3 "$@"\n'
-    host.install("/usr/local/bin/python3", script)
 
 
 def _no_login(host: Host) -> None:
@@ -76,7 +69,7 @@ def test_a_name_without_an_address_is_told_from_a_host_that_is_down(farm: Farm) 
 
 
 def test_a_clock_that_is_off_is_a_warning_and_no_verdict(farm: Farm) -> None:
-    _clock_back(farm["node1"])
+    farm["node1"].clock_an_hour_back()
     report = _reports(farm)["node1"]
     assert report["state"] == "idle"
     (clock,) = [check for check in report["checks"] if check["name"] == "clock"]

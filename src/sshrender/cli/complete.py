@@ -8,7 +8,7 @@ on the SAN.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 _HARMLESS = re.compile(r"[\w.+-]+")
 
@@ -36,8 +36,7 @@ def one_of(*values: str) -> Callable[[str], list[str]]:
     return lambda incomplete: _fitting(values, incomplete)
 
 
-def _fitting(names: object, incomplete: str) -> list[str]:
-    assert hasattr(names, "__iter__")
+def _fitting(names: Iterable[str], incomplete: str) -> list[str]:
     return [name for name in names if name.startswith(incomplete) and _HARMLESS.fullmatch(name)]
 
 

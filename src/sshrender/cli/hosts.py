@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import sys
 import time
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -52,7 +53,7 @@ def _once(session: Session, *, is_json: bool, verbose: int, is_watched: bool) ->
     from sshrender.views import hosttable
 
     code, reports = ask(session)
-    rows = [_as_json(report) for report in reports]
+    rows = [asdict(report) for report in reports]
     if is_json:
         print(json.dumps({"schema": 1, "hosts": rows}), flush=True)
         return code
@@ -67,30 +68,21 @@ def _once(session: Session, *, is_json: bool, verbose: int, is_watched: bool) ->
 
 def ask(session: Session) -> tuple[int, list[HostReport]]:
     """Every host, in the inventory's order: (exit code, reports). Raises UserError: the SAN failed."""
-    from sshrender.coordinator.opening import require_san, storage_error
+    from sshrender.cli.jobs import on_san
+    from sshrender.coordinator.opening import require_san
     from sshrender.coordinator.outcome import no_host_code
     from sshrender.coordinator.survey import survey
-    from sshrender.coordinator.watched import watched
 
     def work() -> list[HostReport]:
         require_san(session.san)
         return list(survey(session.hosts, session.san))
 
-    try:
-        found = {report.name: report for report in watched(session.san, work)}
-    except OSError as error:
-        raise storage_error(error, session.san) from None
+    found = {report.name: report for report in on_san(session.san, work)}
     reports = [found[setup.plan.name] for setup in session.hosts]
     if any(report.state in ("idle", "busy") for report in reports):
         return 0, reports
     refusals = (report.refusal if report.state == "refused" else "" for report in reports)
     return no_host_code(refusals), reports
-
-
-def _as_json(report: HostReport) -> dict[str, Any]:
-    from dataclasses import asdict
-
-    return asdict(report)
 
 
 def _mend(session: Session, report: HostReport) -> str:

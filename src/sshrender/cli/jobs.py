@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 from sshrender.config import inventory as inv
 from sshrender.config.locate import find_inventory, state_folder
@@ -10,6 +12,19 @@ from sshrender.config.settings import Settings
 from sshrender.errors import ExitCode, UserError
 from sshrender.job.folder import JobFolder
 from sshrender.job.spec import JobSpec, load_spec
+
+T = TypeVar("T")
+
+
+def on_san(san: Path, work: Callable[[], T]) -> T:
+    """Do ``work`` on the shared folder without hanging with it. Raises UserError where that fails."""
+    from sshrender.coordinator.opening import storage_error
+    from sshrender.coordinator.watched import watched
+
+    try:
+        return watched(san, work)
+    except OSError as error:
+        raise storage_error(error, san) from None
 
 
 def san_folder(settings: Settings) -> Path:

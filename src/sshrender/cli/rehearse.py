@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from sshrender.coordinator.plan import Wanted
@@ -19,14 +19,14 @@ def show(
     session: Session,
     wanted: Wanted,
     reading: Reading,
-    on_san: Callable[[Callable[[], Rehearsal]], Rehearsal],
 ) -> tuple[int, dict[str, Any]]:
     """Say on stderr what would happen: (exit code, what ``--json`` prints). Raises UserError."""
     from dataclasses import asdict
 
     from sshrender.cli.hosts import ask
+    from sshrender.cli.jobs import on_san
 
-    plan = on_san(lambda: rehearse(wanted, reading))
+    plan = on_san(session.san, lambda: rehearse(wanted, reading))
     code, reports = ask(session)
     if not session.settings.quiet:
         for line in _lines(plan, [report.state for report in reports]):

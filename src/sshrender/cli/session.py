@@ -5,12 +5,11 @@ from __future__ import annotations
 import queue
 import sys
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
-from sshrender.cli.jobs import san_of
+from sshrender.cli.jobs import on_san, san_of
 from sshrender.config import inventory as inv
 from sshrender.config.locate import find_inventory, state_folder
 from sshrender.config.problems import invalid
@@ -28,7 +27,6 @@ from sshrender.views.report import Reporter
 if TYPE_CHECKING:
     from sshrender.coordinator.outcome import Outcome
 
-T = TypeVar("T")
 HERE = "localhost"
 """The name of this machine where no inventory names any."""
 
@@ -84,7 +82,7 @@ class Session:
         wanted = self._wanted(source, is_only)
         inbox: queue.SimpleQueue[Any] = queue.SimpleQueue()
         links = Links(self.hosts, source.stem, inbox)
-        if not self._on_san(lambda: _looks_done(self.san, source)):
+        if not on_san(self.san, lambda: _looks_done(self.san, source)):
             links.begin(self.hosts)
         try:
             outcome = self._see_through(wanted, reading, links, inbox)
@@ -101,7 +99,7 @@ class Session:
         reading = Reading()
         try:
             wanted = self._wanted(source, is_only)
-            return rehearse.show(self, wanted, reading, self._on_san)
+            return rehearse.show(self, wanted, reading)
         except UserError as error:
             self.reporter.error(error)
             return error.code, self.reporter.failure(source, error)
@@ -134,19 +132,9 @@ class Session:
         from sshrender.coordinator.run import see_through
 
         inspection = Inspection(self.hosts, wanted.password, wanted.limits)
-        plan = self._on_san(lambda: open_job(wanted, reading, inspection))
+        plan = on_san(self.san, lambda: open_job(wanted, reading, inspection))
         with self.reporter.showing(plan.spec.name) as view:
             return see_through(plan, self.hosts, view, links, inbox)
-
-    def _on_san(self, work: Callable[[], T]) -> T:
-        """Raises UserError."""
-        from sshrender.coordinator.opening import storage_error
-        from sshrender.coordinator.watched import watched
-
-        try:
-            return watched(self.san, work)
-        except OSError as error:
-            raise storage_error(error, self.san) from None
 
     def _policy(self) -> Policy:
         settings = self.settings

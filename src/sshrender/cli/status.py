@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -13,9 +13,9 @@ from sshrender.cli import complete, options
 
 if TYPE_CHECKING:
     from sshrender.config.settings import Settings
+    from sshrender.job.folder import JobFolder
     from sshrender.job.report import JobReport
-
-T = TypeVar("T")
+    from sshrender.job.spec import JobSpec
 
 Job = Annotated[
     str,
@@ -53,7 +53,7 @@ def status(
         else:
             _print(view.table([each.as_json() for each in found]))
         return
-    report = _report(settings, job)
+    report, _ = _report(settings, job)
     if json_:
         print(json.dumps(report.as_json(), indent=1))
     else:
@@ -82,7 +82,6 @@ def why(
 ) -> None:
     """Tell the story of a page or a host in a job: each event and its cause."""
     from sshrender.errors import ExitCode, UserError
-    from sshrender.job.journal import read_journal
     from sshrender.views import story
 
     if (page is None) == (host is None):
@@ -90,8 +89,7 @@ def why(
             ExitCode.USAGE, "either --page N or --host NAME is needed", "sshrender why JOB --page 7"
         )
     settings = _settings(context, config)
-    report = _report(settings, job)
-    entries = list(read_journal(Path(report.folder) / "journal.jsonl"))
+    report, entries = _report(settings, job)
     if page is not None:
         told = story.of_page(entries, page)
         end = _end_of_page(report, page)
@@ -144,48 +142,44 @@ def _settings(context: typer.Context, config: Path | None) -> Settings:
     return resolve(options.typed(context), config).settings
 
 
-def _report(settings: Settings, named: str) -> JobReport:
+def _report(settings: Settings, named: str) -> tuple[JobReport, list[dict[str, Any]]]:
+    """One job, and its journal."""
     from sshrender.cli.jobs import find_job, san_folder
-    from sshrender.job import lease, report
 
     san = san_folder(settings)
-
-    def read() -> JobReport:
-        folder, spec = find_job(san, named)
-        return report.of(folder, spec, lease.holders([folder.lease])[folder.lease])
-
-    return _on(san, read)
+    ((report, entries),) = _look(san, lambda: [find_job(san, named)])
+    return report, entries
 
 
 def _reports(settings: Settings) -> list[JobReport]:
     from sshrender.cli.jobs import all_jobs, san_folder
-    from sshrender.job import lease, report
 
     san = san_folder(settings)
-
-    def read() -> list[JobReport]:
-        jobs = all_jobs(san)
-        holders = lease.holders([folder.lease for folder, _ in jobs])
-        return [report.of(folder, spec, holders[folder.lease]) for folder, spec in jobs]
-
-    return _on(san, read)
+    return [report for report, _ in _look(san, lambda: all_jobs(san))]
 
 
-def _on(san: Path, work: Callable[[], T]) -> T:
-    """Raises UserError where the SAN fails or does not answer."""
+def _look(
+    san: Path, find: Callable[[], list[tuple[JobFolder, JobSpec]]]
+) -> list[tuple[JobReport, list[dict[str, Any]]]]:
+    """Read these jobs, each journal once. Raises UserError where the SAN fails or does not answer."""
+    from sshrender.cli.jobs import on_san
     from sshrender.config.locate import state_folder
-    from sshrender.coordinator.opening import require_san, storage_error
-    from sshrender.coordinator.watched import watched
+    from sshrender.coordinator.opening import require_san
+    from sshrender.job import lease, report
+    from sshrender.job.journal import read_journal
 
-    def begin() -> T:
+    def work() -> list[tuple[JobReport, list[dict[str, Any]]]]:
         if san != state_folder():  # which is made with the first job
             require_san(san)
-        return work()
+        jobs = find()
+        holders = lease.holders([folder.lease for folder, _ in jobs])
+        found = []
+        for folder, spec in jobs:
+            entries = list(read_journal(folder.journal))
+            found.append((report.of(folder, spec, entries, holders[folder.lease]), entries))
+        return found
 
-    try:
-        return watched(san, begin)
-    except OSError as error:
-        raise storage_error(error, san) from None
+    return on_san(san, work)
 
 
 def _print(lines: Iterable[str]) -> None:

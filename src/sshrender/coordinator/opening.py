@@ -78,6 +78,7 @@ class _Staged:
 
     wanted: Wanted
     user: int
+    earlier: list[JobFolder]
     path: Path | None
     sha256: str
 
@@ -85,9 +86,10 @@ class _Staged:
     def begin(cls, wanted: Wanted) -> _Staged:
         """A document that is likely there already is not copied again."""
         user = user_in(wanted.san)
-        if _earlier_jobs(wanted, user):
-            return cls(wanted, user, None, staging.digest(wanted.source))
-        return cls(wanted, user, *staging.stage(wanted.source, wanted.san))
+        earlier = _earlier_jobs(wanted, user)
+        if earlier:
+            return cls(wanted, user, earlier, None, staging.digest(wanted.source))
+        return cls(wanted, user, earlier, *staging.stage(wanted.source, wanted.san))
 
     def get(self) -> Path:
         """Where it is. Raises OSError."""
@@ -128,7 +130,7 @@ def _earlier_jobs(wanted: Wanted, user: int) -> list[JobFolder]:
 
 def _known_count(staged: _Staged) -> int | None:
     """The number of pages that an earlier job found in this very document."""
-    for folder in _earlier_jobs(staged.wanted, staged.user):
+    for folder in staged.earlier:
         with contextlib.suppress(UserError):  # another job's damage is not ours
             spec = load_spec(folder)
             if spec is not None and spec.document.sha256 == staged.sha256:

@@ -17,14 +17,11 @@ from typing import Protocol
 from sshrender.job import publish
 from sshrender.job.proof.errors import ProofFailed
 from sshrender.job.proof.prove import Expected, Picture, prove
+from sshrender.runner.storage import VISIBLE_WITHIN
 
 THREADS = 2
 BATCH = 16
 """Pages proved before the first of them is reported: their copies are flushed together."""
-
-VISIBLE_WITHIN = 70.0
-"""Seconds until a file that a host reported must be seen here: NFS caches attributes for up to 60
-(acregmax, acdirmax in nfs(5))."""
 
 RETRY = 0.05
 SLOWEST_RETRY = 2.0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,7 +11,6 @@ from sshrender.document import pagelist
 from sshrender.errors import UserError
 from sshrender.job import history
 from sshrender.job.folder import JobFolder
-from sshrender.job.journal import read_journal
 from sshrender.job.lease import Claim
 from sshrender.job.spec import JobSpec
 
@@ -109,9 +108,10 @@ class _Fold:
             self.failed[int(entry["page"])] = entry
 
 
-def of(folder: JobFolder, spec: JobSpec, holder: Claim | None) -> JobReport:
-    """Read the job. ``holder`` is whoever coordinates it now. Raises OSError."""
-    entries = list(read_journal(folder.journal))
+def of(
+    folder: JobFolder, spec: JobSpec, entries: Sequence[dict[str, Any]], holder: Claim | None
+) -> JobReport:
+    """The report of a job with this journal. ``holder`` is whoever coordinates it now."""
     fold = _fold(entries)
     past = history.fold(entries)
     pages = _pages(spec)

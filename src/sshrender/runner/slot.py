@@ -25,9 +25,6 @@ from sshrender.runner.queue import Task, TaskQueue
 from sshrender.runner.session import Answer, Session, SessionEnded
 
 IDLE_PAUSE = 0.2
-VISIBLE_WITHIN = 70.0
-"""Seconds: NFS caches that a name does not exist for up to 60 (acdirmax in nfs(5))."""
-
 AHEAD_BELOW = 0.5
 """Seconds a page: below this the next page is told before this one is drawn."""
 
@@ -217,7 +214,7 @@ class Slot(threading.Thread):
 
     def _await_document(self, file: str) -> None:
         """Raises FileNotFoundError: it is not here, though it was written before we were told of it."""
-        if not storage.appears(os.path.join(self._plan.folder, file), VISIBLE_WITHIN):
+        if not storage.appears(os.path.join(self._plan.folder, file), storage.VISIBLE_WITHIN):
             raise FileNotFoundError("%s does not appear in the job's folder" % file)
 
     def _start_session(self, file: str) -> None:

@@ -20,6 +20,10 @@ STORAGE_ERRORS = frozenset(
 HANGS_AFTER = 10.0
 """Seconds without an answer after which a shared folder counts as gone: NFS asks again for minutes."""
 
+VISIBLE_WITHIN = 70.0
+"""Seconds until a file that somebody else wrote must be seen: NFS caches attributes, and that a name
+does not exist, for up to 60 (acregmax, acdirmax in nfs(5))."""
+
 _PROBE = b"\0" * 65536
 
 
@@ -101,7 +105,11 @@ def write_all(descriptor: int, data: bytes) -> None:
 
 
 def rename(source: str, target: str) -> None:
-    """Rename, and look again after an error: NFS may report one though it was done. Raises OSError."""
+    """Give ``source`` the name ``target``. Raises OSError when it has not got it.
+
+    On NFS a rename may have worked though it reported an error (the answer was lost and the retry
+    found nothing to rename), so after an error one looks again.
+    """
     try:
         os.rename(source, target)
     except OSError:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from tests.faults.fault import Fault, for_seconds, second, send
 from tests.faults.night import Morning, Night
+from tests.lab.host import faketime
 
 RESUMES = "nothing runs on within 8 s; the next run renders what is missing"
 STOPS = "stops everything on the hosts, keeps what was proved, exits 128+N; the next run resumes"
@@ -33,8 +34,7 @@ def _damage_journal(night: Night) -> None:
 
 
 def _clock_ahead(night: Night) -> None:
-    (library,) = Path("/usr/lib").glob("*/faketime/libfaketime.so.1")
-    night.env |= {"LD_PRELOAD": str(library), "FAKETIME": "+1h"}
+    night.env |= {"LD_PRELOAD": str(faketime()), "FAKETIME": "+1h"}
 
 
 def _in_a_terminal(night: Night) -> None:
