@@ -286,7 +286,7 @@ def test_the_last_host_is_never_quarantined() -> None:
             story.tell(ev.AttemptFailed("only", attempts[0].name, FailureKind.CRASHED, "boom"))
         else:
             story.tell(ev.HostFinished("only"))
-    assert story.scheduler.settled() == 6
+    assert snapshot.take(story.scheduler).settled == 6
 
 
 def test_a_storage_failure_charges_nobody_and_pauses_everything() -> None:

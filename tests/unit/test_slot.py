@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import json
 import os
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
 
 from sshrender.renderers import ghostscript
 from sshrender.runner import slot as slots
 from sshrender.runner.queue import Task, TaskQueue
 from sshrender.runner.session import Answer, Session, SessionEnded
+from sshrender.runner.thumbnails import CREDIT, SHARE, Budget
 from sshrender.runner.wire import CRASHED, Wire
 from tests import pdfs
 
@@ -25,12 +31,12 @@ class DiesOfTelling(Session):
     has_died = False
     is_drawing = False
 
-    def tell(self, number: int) -> None:
+    def tell(self, number: int, thumbnail_of: int | None = None) -> None:
         if self.is_drawing and not DiesOfTelling.has_died:
             DiesOfTelling.has_died = True
             raise SessionEnded(CRASHED, "the pipe broke", [])
         self.is_drawing = True
-        super().tell(number)
+        super().tell(number, thumbnail_of)
 
     def answer(self, timeout: float) -> Answer:
         answer = super().answer(timeout)
@@ -46,21 +52,40 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def _answers(folder: Path) -> dict[str, str]:
-    """Every task put before a slot, and the type of what it was answered with."""
-    reading, writing = os.pipe()
+class DiesOfThumbnails(Session):
+    """A renderer that ends in the middle of the third thumbnail that it is asked for."""
+
+    asked = 0
+
+    def tell(self, number: int, thumbnail_of: int | None = None) -> None:
+        super().tell(number, thumbnail_of)
+        if thumbnail_of is not None:
+            DiesOfThumbnails.asked += 1
+            if DiesOfThumbnails.asked == 3:
+                self._tell(["quit"])
+                self._due.append(True)
+
+
+def _said(folder: Path, thumbnails: str = "") -> list[dict[str, Any]]:
+    """What a slot says of all the tasks that are put before it."""
+    spoken = folder / "spoken"
+    writing = os.open(spoken, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     tasks = TaskQueue()
     for page in range(1, PAGES + 1):
         tasks.put(Task(f"1.{page}", page, "source.pdf", page, f"work/p{page}"))
     tasks.finish()
-    setup = ghostscript.Setup("gs", "png16m", "72", "source.pdf", "work", "", (), "test")
+    setup = ghostscript.Setup("gs", "png16m", "72", "source.pdf", "work", "", (), "test", thumbnails)
     plan = slots.Plan(setup, str(folder), None, 60.0, 2 << 30, 500, 1 << 30, False)
     wire = Wire(writing, "mark")
     slots.Slot(plan, tasks, wire, dict(os.environ)).run()
     wire.flush()
     os.close(writing)
-    with os.fdopen(reading, "rb") as file:
-        said: list[dict[str, Any]] = [json.loads(line.partition(b" ")[2]) for line in file]
+    with spoken.open("rb") as file:
+        return [json.loads(line.partition(b" ")[2]) for line in file]
+
+
+def _answers(said: list[dict[str, Any]]) -> dict[str, str]:
+    """Every task by its attempt, and the type of what it was answered with."""
     return {each["attempt"]: each["type"] for each in said if each["type"] in ("rendered", "failed")}
 
 
@@ -69,7 +94,55 @@ def test_a_renderer_that_dies_of_being_told_the_next_page_takes_no_page_along(
 ) -> None:
     monkeypatch.setattr(slots, "Session", DiesOfTelling)
     monkeypatch.setattr(slots, "PATIENCE_CLEAN", 0.0)  # windows end by count, however fast this is
-    answers = _answers(folder)
+    answers = _answers(_said(folder))
     assert DiesOfTelling.has_died
     assert set(answers) == {f"1.{page}" for page in range(1, PAGES + 1)}
     assert list(answers.values()).count("failed") == 1
+
+
+def test_every_page_has_a_thumbnail_of_a_bounded_size(folder: Path) -> None:
+    said = _said(folder, "jpeg")
+    thumbnails = {each["page"]: base64.b64decode(each["data"]) for each in said if "data" in each}
+    assert set(thumbnails) == set(range(1, PAGES + 1))
+    for data in thumbnails.values():
+        with Image.open(io.BytesIO(data)) as picture:
+            picture.load()
+            assert picture.size == (ghostscript.THUMBNAIL, ghostscript.THUMBNAIL // 2)
+    assert len(set(thumbnails.values())) > PAGES / 2  # they say their numbers
+
+
+def test_thumbnails_change_no_picture(folder: Path, tmp_path: Path) -> None:
+    """The second drawing of a page leaves no trace in the pages after it."""
+    pages = [*pdfs.numbered(3), pdfs.text_page(4, 700, 300), pdfs.bad_operator_page(), *pdfs.numbered(5)]
+    pages += [pdfs.PdfPage((0, 0, 300, 200), page.content, "/Rotate 90") for page in pdfs.numbered(3)]
+    pdfs.write(folder / "source.pdf", (pages * 3)[:PAGES])
+    pictures = []
+    for thumbnails in ("", "jpeg"):
+        assert set(_answers(_said(folder, thumbnails)).values()) <= {"rendered", "failed"}
+        pictures.append({path.name: path.read_bytes() for path in (folder / "work").iterdir()})
+    assert pictures[0] == pictures[1]
+
+
+def test_a_renderer_that_dies_of_a_thumbnail_costs_no_page(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(slots, "Session", DiesOfThumbnails)
+    answers = _answers(_said(folder, "jpeg"))
+    assert set(answers) == {f"1.{page}" for page in range(1, PAGES + 1)}
+    assert set(answers.values()) == {"rendered"}
+    assert DiesOfThumbnails.asked >= 3
+
+
+@given(st.lists(st.tuples(st.floats(0.01, 100), st.floats(0, 100)), max_size=200))
+def test_thumbnails_cost_at_most_their_share(pages: list[tuple[float, float]]) -> None:
+    """Whatever each would take: over by one thumbnail and the first credit at most."""
+    budget = Budget(True)
+    drawn = spent = dearest = 0.0
+    for seconds, thumbnail in pages:
+        budget.earn(seconds)
+        drawn += seconds
+        if budget.allows_another():
+            budget.spend(thumbnail)
+            spent += thumbnail
+            dearest = max(dearest, thumbnail)
+    assert spent <= SHARE * drawn + CREDIT + dearest + 1e-6

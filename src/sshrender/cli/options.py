@@ -116,6 +116,14 @@ Deadline = Annotated[
     _option("--deadline", key="deadline", help_="End the run after so long.", metavar="TIME"),
 ]
 Strict = Annotated[bool, _option("--strict", key="strict", help_="A suspect page counts as failed.")]
+Overview = Annotated[
+    bool,
+    _option(
+        "--overview/--no-overview",
+        key="overview",
+        help_="Draw thumbnails, and write an HTML sheet of all pages at the end.",
+    ),
+]
 Sandbox = Annotated[
     str | None,
     _option(

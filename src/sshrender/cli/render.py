@@ -31,6 +31,7 @@ def render(
     wait: options.Wait = None,
     deadline: options.Deadline = None,
     strict: options.Strict = False,
+    overview: options.Overview = True,
     sandbox: options.Sandbox = None,
     dry_run: options.DryRun = False,
     progress: options.Progress = None,

@@ -122,6 +122,7 @@ class Session:
             limits=limits,
             policy=self._policy(),
             strict=settings.strict,
+            has_overview=settings.overview,
         )
 
     def _see_through(

@@ -43,6 +43,7 @@ class Settings(BaseModel):
     wait: Duration = Field(30, description="how long to wait for an idle host")
     deadline: Duration | None = Field(None, description="end the run after so long")
     strict: bool = Field(False, description="a suspect page counts as failed")
+    overview: bool = Field(True, description="draw thumbnails, and write an HTML sheet at the end")
     sandbox: Literal["none", "bwrap"] = Field("none", description="what surrounds renderers")
     progress: Progress = Field("auto", description="how progress is shown")
     quiet: bool = Field(False, description="say nothing when all is well")

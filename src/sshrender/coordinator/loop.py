@@ -13,6 +13,7 @@ from typing import Any
 
 from sshrender.coordinator import prover as pv
 from sshrender.coordinator.early import Links
+from sshrender.coordinator.gallery import Gallery
 from sshrender.coordinator.greeting import judge
 from sshrender.coordinator.hostlink import Heard, HostLink, LinkFailed
 from sshrender.coordinator.keeper import LeaseGone, LeaseKeeper
@@ -35,6 +36,7 @@ from sshrender.job.journal import JournalWriter
 from sshrender.job.lease import Lease
 from sshrender.job.nonce import Nonce
 from sshrender.job.proof.prove import Expected
+from sshrender.renderers.devices import thumbnail_device
 from sshrender.runner.storage import Watch
 from sshrender.transports import messages as msg
 from sshrender.views.protocol import View
@@ -96,6 +98,7 @@ class Coordinator:
         self._scribe = Scribe(
             JournalWriter(plan.folder.journal), lambda why: inbox.put(ev.StorageFailed(why))
         )
+        self._gallery = Gallery(plan.folder)
         self._split = plan.spec.settings.split
         self._outcome: Outcome | None = None
         self._signal: int | None = None
@@ -136,6 +139,7 @@ class Coordinator:
             msg.Failed: self._fail,
             msg.Revoked: lambda host, m: [ev.AttemptRevoked(host, m.attempt)],
             msg.Suspected: lambda host, m: [ev.PageSuspected(host, m.attempt, m.page, m.said)],
+            msg.Pictured: self._hang,
             msg.Noted: self._note,
             msg.Trouble: lambda host, m: [ev.HostLost(host, m.reason)],
             msg.Bye: lambda host, m: [ev.HostFinished(host)],
@@ -271,6 +275,11 @@ class Coordinator:
             self._journal("document_noted", host=host, said=list(noted.said))
         return []
 
+    def _hang(self, host: str, pictured: msg.Pictured) -> list[ev.Event]:
+        if self._scheduler.is_drawn_by(pictured.page, host):
+            self._gallery.hang(self._plan.page_file(pictured.page), pictured.data)
+        return []
+
     def _on_proved(self, result: pv.Proved) -> list[ev.Event]:
         task, picture = result.task, result.picture
         report = self._reports.pop(task.attempt)
@@ -359,6 +368,7 @@ class Coordinator:
             "password": self._plan.password,
             "tag": self._plan.spec.name,
             "sandbox": setup.sandbox,
+            "thumbnails": thumbnail_device(settings.device) if self._plan.has_overview else "",
             "page_timeout": limits.page_timeout,
             "page_memory": limits.page_memory,
             "recycle_pages": limits.recycle_pages,
@@ -446,6 +456,7 @@ class Coordinator:
             self._close_host(do.CloseHost(host))
         self._keep_last_pages()
         self._prover.stop()
+        self._close_gallery()
         self._outcome = Outcome.of(
             self._plan,
             self._scheduler,
@@ -458,6 +469,11 @@ class Coordinator:
         self._keeper.stop()
         for watch in self._watches:
             watch.stop()
+
+    def _close_gallery(self) -> None:
+        self._gallery.close(CLOSING)
+        if self._gallery.lost:
+            self._journal("thumbnails_lost", count=self._gallery.lost, reason=self._gallery.reason)
 
     def _keep_last_pages(self) -> None:
         """Pages that were being proved when the run ended are kept if they are proved now."""

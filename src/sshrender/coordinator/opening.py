@@ -204,6 +204,7 @@ def _plan(wanted: Wanted, reading: Reading, spec: JobSpec, folder: JobFolder) ->
         limits=wanted.limits,
         policy=wanted.policy,
         strict=wanted.strict,
+        has_overview=wanted.has_overview,
     )
 
 

@@ -58,6 +58,7 @@ class Wanted:
     limits: Limits = field(default_factory=Limits)
     policy: Policy = field(default_factory=Policy)
     strict: bool = False
+    has_overview: bool = True
 
 
 @dataclass(slots=True)
@@ -74,6 +75,7 @@ class JobPlan:
     limits: Limits = field(default_factory=Limits)
     policy: Policy = field(default_factory=Policy)
     strict: bool = False
+    has_overview: bool = True
 
     @property
     def device(self) -> Device:

@@ -27,7 +27,6 @@ from sshrender.core.policy import HostPlan, Policy
 from sshrender.core.records import Attempt, Failure, Host, Page
 from sshrender.core.states import (
     CHARGED,
-    SETTLED,
     Charge,
     FailureKind,
     HostState,
@@ -42,6 +41,7 @@ _MOST_SAID = 40
 """Lines of what was said of a page that are kept (as in renderers/said.py)."""
 
 _DELIVERED = frozenset({PageState.DONE, PageState.SUSPECT})
+_DRAWN = _DELIVERED | {PageState.PROVING}
 
 
 class Scheduler:
@@ -270,6 +270,7 @@ class Scheduler:
         host = self.hosts[attempt.host]
         host.in_flight.pop(attempt.name, None)
         host.proving += 1
+        self.book[attempt.page].host = attempt.host
         self.book.move(self.book[attempt.page], PageState.PROVING)
         self._do(do.ProvePage(attempt.host, attempt.page, attempt.name))
 
@@ -535,6 +536,9 @@ class Scheduler:
                 )
         self._do(do.EndJob(end, reason))
 
-    def settled(self) -> int:
-        """How many pages have reached an end."""
-        return sum(self.book.counts[state] for state in SETTLED)
+    def is_drawn_by(self, number: int, host: str) -> bool:
+        """Whether the page was delivered from this host, is being proved for it, or is there now."""
+        page = self.book.pages.get(number)
+        if page is not None and page.host == host and page.state in _DRAWN:
+            return True
+        return any(attempt.page == number for attempt in self.hosts[host].in_flight.values())

@@ -64,6 +64,16 @@ class JobFolder:
         return self.path / "pages"
 
     @property
+    def thumbnails(self) -> Path:
+        """A small picture of each page that a host had time to draw twice."""
+        return self.path / "thumbs"
+
+    @property
+    def overview(self) -> Path:
+        """All pages on one sheet, for a browser."""
+        return self.path / "overview.html"
+
+    @property
     def manifest(self) -> Path:
         """The account of every page, at the end."""
         return self.path / "manifest.json"
@@ -78,7 +88,7 @@ class JobFolder:
         """
         openness = stat.S_IMODE(self.path.parent.stat().st_mode) & 0o077
         readable = 0o700 | (openness & 0o055)
-        for folder in (self.path, self.pages, self.parts, self.requests):
+        for folder in (self.path, self.pages, self.parts, self.requests, self.thumbnails):
             _make(folder, readable)
         _make(self.work, 0o1777 if readable & 0o055 else 0o700)
 

@@ -57,6 +57,15 @@ _ALL = [
 DEVICES: Dict[str, Device] = {device.name: device for device in _ALL}
 
 
+_GREY = ("gray", "mono", "pgm", "pgnm", "pbm", "tiffg3", "tiffg4", "tiffcrle", "tifflzw", "tiffpack")
+
+
+def thumbnail_device(name: str) -> str:
+    """The device whose thumbnails resemble what ``name`` draws: with colours or without."""
+    is_grey = any(word in name for word in _GREY) or name in ("bit", "tiffscaled", "tiffg32d")
+    return "jpeggray" if is_grey else "jpeg"
+
+
 def nearest(name: str) -> List[str]:
     """Known devices whose names resemble ``name``."""
     return difflib.get_close_matches(name.lower(), DEVICES, n=3, cutoff=0.5)

@@ -147,6 +147,7 @@ class Runner:
             output="",
             options=tuple(request.get("options", ())),
             tag=request.get("tag", ""),
+            thumbnails=request.get("thumbnails") or "",
         )
 
     def _start_slots(self, request: Dict[str, Any]) -> None:

@@ -36,6 +36,17 @@ def environment(base_environment: Dict[str, str], path: Optional[str]) -> Dict[s
     return dict(base_environment, TMPDIR=path) if path is not None else base_environment
 
 
+def take(path: str) -> bytes:
+    """What a file holds, which is then removed; nothing when there is none or it cannot be read."""
+    try:
+        with open(path, "rb") as file:
+            data = file.read()
+        os.unlink(path)
+    except OSError:
+        return b""
+    return data
+
+
 def remove(path: Optional[str]) -> None:
     """Remove a folder and the files in it. Ghostscript makes no folders. Never raises."""
     if path is None:

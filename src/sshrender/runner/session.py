@@ -12,7 +12,8 @@ import re
 import select
 import subprocess
 import time
-from typing import Callable, Dict, List, NamedTuple, Optional
+from collections import deque
+from typing import Callable, Deque, Dict, List, NamedTuple, Optional
 
 from sshrender.renderers import ghostscript, said
 from sshrender.runner import limits, sandbox, scratch, wire
@@ -22,6 +23,8 @@ GLANCE = 0.25
 
 GONE_WITHIN = 5.0
 """Seconds that a killed renderer gets; the kernel keeps one that waits for storage (signal(7))."""
+
+_THUMBNAILS = "thumbnail.%d"
 
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 _CLOCK_TICKS = os.sysconf("SC_CLK_TCK")
@@ -45,7 +48,11 @@ class Answer(NamedTuple):
 
 
 class Session:
-    """A Ghostscript process with its document open."""
+    """A Ghostscript process with its document open.
+
+    ``on_thumbnail`` is called with a page, its thumbnail (empty where there is none) and the CPU
+    seconds that it took, from within whatever waits for an answer.
+    """
 
     def __init__(
         self,
@@ -56,11 +63,14 @@ class Session:
         environ: Dict[str, str],
         password: Optional[str] = None,
         is_sandboxed: bool = False,
+        on_thumbnail: Optional[Callable[[int, bytes, float], None]] = None,
     ) -> None:
         self.setup = setup
         self.pages_drawn = 0
+        self._due: Deque[bool] = deque()
         self._token = token
-        self._answer = re.compile(b"^" + token.encode("ascii") + b" ([^\n]*)\n", re.MULTILINE)
+        self._answer = re.compile(b"^" + token.encode("ascii") + b"(~?) ([^\n]*)\n", re.MULTILINE)
+        self._on_thumbnail = on_thumbnail
         self._memory = memory
         self._password = password
         self._pending = b""
@@ -68,6 +78,7 @@ class Session:
         self._killed_as: Optional[str] = None
         self._cpu_told = 0.0
         self._scratch = scratch.make()
+        self._has_small_device = False
         command = ghostscript.command(setup)
         if is_sandboxed:
             command = sandbox.wrap(command, job_folder, setup.document, self._scratch)
@@ -89,7 +100,21 @@ class Session:
     def open(self, timeout: float) -> Answer:
         """Open the document; the answer's value is its number of pages."""
         lines = ghostscript.open_lines(self.setup.document, self._password, self._token)
+        if self.can_make_thumbnails and not self._has_small_device:
+            self._has_small_device = True
+            files = str(self._scratch) + "/" + _THUMBNAILS
+            lines = ghostscript.thumbnail_setup_lines(self.setup.thumbnails, files) + lines
         return self._ask(lines, timeout)
+
+    @property
+    def is_at_thumbnail(self) -> bool:
+        """Whether the next thing that the renderer owes us is a thumbnail."""
+        return bool(self._due) and self._due[0]
+
+    @property
+    def can_make_thumbnails(self) -> bool:
+        """Whether somebody wants them and there is room for them."""
+        return bool(self.setup.thumbnails) and self._scratch is not None
 
     def close_document(self, timeout: float) -> Answer:
         """Close the document: Ghostscript sums up what it met since ``open``."""
@@ -99,10 +124,18 @@ class Session:
         """Look up the pages before this one, which Ghostscript may need in order to find it."""
         return self._ask(ghostscript.seek_lines(number, self._token), timeout)
 
-    def tell(self, number: int) -> None:
-        """Ask for a page; it may be told while the one before is still being drawn."""
+    def tell(self, number: int, thumbnail_of: Optional[int] = None) -> None:
+        """Ask for a page; it may be told while the one before is still being drawn.
+
+        ``thumbnail_of``: ask for its thumbnail too, and what to call it.
+        """
         self.pages_drawn += 1
-        self._tell(ghostscript.page_lines(number, self._token))
+        lines = ghostscript.page_lines(number, self._token)
+        self._due.append(False)
+        if thumbnail_of is not None and self.can_make_thumbnails:
+            lines += ghostscript.thumbnail_lines(number, thumbnail_of, self._token)
+            self._due.append(True)
+        self._tell(lines)
 
     def answer(self, timeout: float) -> Answer:
         """The page told first is drawn; the value is for ghostscript.parse_page_answer."""
@@ -143,6 +176,7 @@ class Session:
         return max(0.0, self._cpu_told - before)
 
     def _ask(self, lines: List[str], timeout: float) -> Answer:
+        self._due.append(False)
         self._tell(lines)
         return self._await(timeout)
 
@@ -184,17 +218,31 @@ class Session:
 
     def _next_answer(self) -> Optional[str]:
         """Take whole lines from what was read; the value behind our token, or None."""
-        match = self._answer.search(self._pending)
-        if match is not None:
-            self._keep_lines(self._pending[: match.start()])
-            self._pending = self._pending[match.end() :]
-            return match.group(1).decode("ascii", "replace").strip()
+        while True:
+            match = self._answer.search(self._pending)
+            if match is None:
+                break
+            before, self._pending = self._pending[: match.start()], self._pending[match.end() :]
+            value = match.group(2).decode("ascii", "replace").strip()
+            self._due.popleft()
+            if not match.group(1):
+                self._keep_lines(before)
+                return value
+            self._lines = []  # what was said while the page was drawn again was said before
+            self._take_thumbnail(value)
         lines, _, self._pending = self._pending.rpartition(b"\n")
         self._keep_lines(lines)
         if len(self._pending) > 65536:
             self._keep(self._pending)
             self._pending = b""
         return None
+
+    def _take_thumbnail(self, value: str) -> None:
+        thumbnail = ghostscript.parse_thumbnail(value)
+        path = "%s/%s" % (self._scratch, _THUMBNAILS % (thumbnail.shown + 1))
+        data = scratch.take(path)
+        if self._on_thumbnail is not None:
+            self._on_thumbnail(thumbnail.page, data, thumbnail.seconds)
 
     def _keep_lines(self, lines: bytes) -> None:
         """A page may print gigabytes: once there are enough, the rest is not even looked at."""

@@ -13,13 +13,14 @@ Standard library only, Python 3.7 and later.
 
 from __future__ import annotations
 
+import base64
 import os
 import threading
 import time
 from typing import Any, Dict, List, NamedTuple, Optional, Tuple
 
 from sshrender.renderers import ghostscript, said
-from sshrender.runner import storage, wire
+from sshrender.runner import storage, thumbnails, wire
 from sshrender.runner.finisher import Drawn, Finisher
 from sshrender.runner.queue import Task, TaskQueue
 from sshrender.runner.session import Answer, Session, SessionEnded
@@ -73,6 +74,8 @@ class Slot(threading.Thread):
         self._window_seconds = 0.0
         self._open_seconds = 0.0
         self._is_dirty = False
+        self._budget = thumbnails.Budget(bool(plan.setup.thumbnails))
+        self._aside = 0.0
         self._baseline: Dict[str, List[str]] = {}
 
     def run(self) -> None:
@@ -142,23 +145,49 @@ class Slot(threading.Thread):
             self._close_window_when_due()
 
     def _draw_once(self, task: Task, began: float, is_told: bool = False) -> Drawn:
-        session = self._session_for(task.file)
-        if not is_told:
-            session.tell(task.number)
-        self._tell_next(session)
-        answer = session.answer(self._plan.page_timeout)
+        session, answer = self._ask_for(task, is_told)
         shown, size = ghostscript.parse_page_answer(answer.value)
         if size is None and said.was_not_found(answer.lines):
             session, answer = self._seek(task)
             shown, size = ghostscript.parse_page_answer(answer.value)
+        seconds = time.monotonic() - began
+        aside, self._aside = min(self._aside, seconds), 0.0
+        self._budget.earn(seconds - aside)
         return Drawn(
             task=task,
             written="%s/%s" % (session.setup.folder, session.setup.output % (shown + 1)),
             page_size=size,
-            seconds=time.monotonic() - began,
+            seconds=seconds - aside,
             cpu=session.cpu_since(),
             lines=answer.lines,
         )
+
+    def _ask_for(self, task: Task, is_told: bool) -> Tuple[Session, Answer]:
+        """Draw a page. A renderer that dies of the thumbnail before it is not this page's failure."""
+        session = self._session_for(task.file)
+        try:
+            if not is_told:
+                self._tell(session, task)
+            self._tell_next(session)
+            return session, session.answer(self._plan.page_timeout)
+        except SessionEnded as end:
+            if not session.is_at_thumbnail or end.kind == wire.KILLED:
+                raise
+        self._budget.give_up()
+        self._drop_session()
+        session = self._session_for(task.file)
+        self._tell(session, task)
+        return session, session.answer(self._plan.page_timeout)
+
+    def _tell(self, session: Session, task: Task) -> None:
+        session.tell(task.number, task.page if self._budget.allows_another() else None)
+
+    def _take_thumbnail(self, page: int, data: bytes, seconds: float) -> None:
+        self._budget.spend(seconds)
+        self._aside += seconds
+        if 0 < len(data) <= thumbnails.LARGEST:
+            text = base64.b64encode(data).decode("ascii")
+            self._wire.post("pictured", can_wait=True, page=page, data=text)
 
     def _seek(self, task: Task) -> Tuple[Session, Answer]:
         """Draw a page that was not found with a renderer that has seen all the pages before it.
@@ -184,7 +213,7 @@ class Slot(threading.Thread):
         if task is not None:
             with self._lock:
                 self._ahead = task  # a renderer that dies of the telling must not take it along
-            session.tell(task.number)
+            self._tell(session, task)
             self._is_told = True
 
     def _fail(self, task: Task, end: SessionEnded, seconds: float) -> None:
@@ -227,6 +256,7 @@ class Slot(threading.Thread):
             self._environ,
             plan.password,
             plan.is_sandboxed,
+            self._take_thumbnail,
         )
         with self._lock:
             self._session = session

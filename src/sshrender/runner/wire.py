@@ -5,7 +5,7 @@ of ours starts with a marker that the coordinator chose for this connection; any
 
 Requests (coordinator to runner, field ``op``): hello, prepare, render, revoke, kill, inspect, ping,
 finish. Answers (runner to coordinator, field ``type``): hello, beat, started, rendered, failed,
-revoked, suspected, noted, inspected, trouble, bye. The fields of each are those of
+revoked, suspected, pictured, noted, inspected, trouble, bye. The fields of each are those of
 ``transports/messages.py``, which is the other end.
 
 Standard library only, Python 3.7 and later.

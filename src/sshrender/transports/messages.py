@@ -7,6 +7,8 @@ a ProtocolError.
 
 from __future__ import annotations
 
+import base64
+import binascii
 import json
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -17,6 +19,9 @@ MAX_LINE = 1 << 20
 MAX_TEXT, MAX_TEXTS = 1000, 40
 """What is kept of what a host says in words: more than a runner says (renderers/said.py), not more
 than the journal can take from a host that will not stop."""
+
+MAX_THUMBNAIL = 128 * 1024
+"""Bytes; a runner sends less (runner/thumbnails.py)."""
 
 MAX_CORES = 1024
 MAX_PAGES = 10_000_000
@@ -106,6 +111,13 @@ class Suspected(NamedTuple):
     said: tuple[str, ...]
 
 
+class Pictured(NamedTuple):
+    """A thumbnail of a page that was reported before: a JPEG file, if the host is to be believed."""
+
+    page: int
+    data: bytes
+
+
 class Noted(NamedTuple):
     """Ghostscript complains about the document when it merely opens it."""
 
@@ -130,7 +142,18 @@ class Bye(NamedTuple):
 
 
 Message = (
-    Hello | Beat | Started | Rendered | Failed | Revoked | Suspected | Noted | Inspected | Trouble | Bye
+    Hello
+    | Beat
+    | Started
+    | Rendered
+    | Failed
+    | Revoked
+    | Suspected
+    | Pictured
+    | Noted
+    | Inspected
+    | Trouble
+    | Bye
 )
 
 
@@ -238,6 +261,16 @@ def _failed(fields: Fields) -> Failed:
     )
 
 
+def _pictured(fields: Fields) -> Pictured:
+    data = fields.get("data")
+    if not isinstance(data, str) or len(data) > 2 * MAX_THUMBNAIL:
+        raise ProtocolError("data is no thumbnail")
+    try:
+        return Pictured(_whole(fields, "page"), base64.b64decode(data, validate=True))
+    except (binascii.Error, ValueError):
+        raise ProtocolError("data is not base64") from None
+
+
 _DECODERS: dict[str, Callable[[Fields], Message]] = {
     "hello": _hello,
     "beat": lambda f: Beat(_number(f, "others"), _number(f, "ours"), _whole(f, "free_memory", 0)),
@@ -246,6 +279,7 @@ _DECODERS: dict[str, Callable[[Fields], Message]] = {
     "failed": _failed,
     "revoked": lambda f: Revoked(_text(f, "attempt")),
     "suspected": lambda f: Suspected(_text(f, "attempt"), _whole(f, "page"), _texts(f, "said")),
+    "pictured": _pictured,
     "noted": lambda f: Noted(_texts(f, "said")),
     "inspected": lambda f: Inspected(min(_whole(f, "pages"), MAX_PAGES), _texts(f, "said")),
     "trouble": lambda f: Trouble(_text(f, "reason")),
