@@ -190,7 +190,7 @@ def test_every_line_that_is_shown_is_one_harmless_line(said: str) -> None:
 @example("[red]x[/red] [link=x]y[/link] [/] [bold")
 def test_the_board_shows_names_as_they_are_and_nothing_acts_on_the_terminal(said: str) -> None:
     host = HostView(said, "lost", said, 2, 1, 0.25, 0.5, 12, 0, 0.07)
-    shot = Snapshot(10, 5, 0, 0, 5, 1, 5, said, (host,))
+    shot = Snapshot(10, 5, 0, 0, 5, 1, 5, said, "", (host,))
     stream = io.StringIO()
     Console(file=stream, width=200, height=24).print(board.render(shot, said, Rate(), 1.0, 200, 24))
     assert all(_is_harmless(line) for line in stream.getvalue().split("\n"))

@@ -26,7 +26,7 @@ def _host(name: str, state: str, reason: str = "", slots: int = 2) -> HostView:
 
 
 def _snapshot(*hosts: HostView, total: int = 261, done: int = 100) -> Snapshot:
-    return Snapshot(total, done, 2, 1, 50, 4, done, "", hosts)
+    return Snapshot(total, done, 2, 1, 50, 4, done, "", "", hosts)
 
 
 def _shown(snapshot: Snapshot, width: int, height: int = 24, color: bool = False) -> str:

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from sshrender.cli import options
 from sshrender.errors import ExitCode, UserError, most_severe
+
+if TYPE_CHECKING:
+    from sshrender.cli.session import Session
 
 
 def render(
@@ -51,11 +55,25 @@ def render(
 
     check_pdfs(pdf)
     session = Session.start(options.typed(context), config, wants_json=json_)
+    perform = session.rehearse if dry_run else session.render
+
+    def everything() -> int:
+        return _all(pdf, perform, json_)
+
+    if dry_run or not _has_dashboard(session):
+        raise typer.Exit(everything())
+    from sshrender.cli.attended import attend
+
+    session.reporter.hide_progress()
+    raise typer.Exit(attend(session, everything, ", ".join(source.name for source in pdf)))
+
+
+def _all(sources: list[Path], perform: Callable[..., tuple[int, dict[str, Any]]], json_: bool) -> int:
+    """One document after the other; the exit code."""
     codes: list[int] = []
     summaries: list[dict[str, Any]] = []
-    perform = session.rehearse if dry_run else session.render
-    for source in pdf:
-        code, summary = perform(source, is_only=len(pdf) == 1)
+    for source in sources:
+        code, summary = perform(source, is_only=len(sources) == 1)
         codes.append(code)
         summaries.append(summary)
         if code > 128:
@@ -63,7 +81,21 @@ def render(
     if json_:
         print(json.dumps(_combined(summaries), indent=1))
     sys.stdout.flush()
-    raise typer.Exit(_worst(codes))
+    return _worst(codes)
+
+
+def _has_dashboard(session: Session) -> bool:
+    """Where one was asked for, or nothing was, and a person sits at a terminal that can show it."""
+    from sshrender.cli.watch import why_no_dashboard
+
+    settings = session.settings
+    if settings.progress not in ("auto", "tui") or (settings.quiet and settings.progress == "auto"):
+        return False
+    why_not = why_no_dashboard()
+    is_attended = sys.stdout.isatty() or sys.stdin.isatty() or settings.progress == "tui"
+    if why_not and is_attended:
+        session.reporter.remark(f"no dashboard: {why_not}")
+    return not why_not
 
 
 def _worst(codes: list[int]) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import queue
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +21,7 @@ from sshrender.core.policy import HostPlan, Policy
 from sshrender.document.facts import read_password
 from sshrender.document.reading import Reading
 from sshrender.errors import ExitCode, UserError
+from sshrender.job.folder import JobFolder
 from sshrender.job.spec import safe_stem
 from sshrender.transports.protocol import Transport
 from sshrender.views.report import Reporter
@@ -39,7 +41,10 @@ class Session:
     san: Path
     hosts: list[HostSetup]
     reporter: Reporter
+    inventory: list[inv.Host] = field(default_factory=list)
     began: float = field(default_factory=time.monotonic)
+    on_job: Callable[[JobFolder], None] | None = None
+    """Told as soon as a document has a job."""
 
     @classmethod
     def start(cls, typed: dict[str, Any], config: Path | None, *, wants_json: bool) -> Session:
@@ -61,11 +66,9 @@ class Session:
             return cls(settings, san, [_this_machine(san, settings)], reporter)
         inventory = inv.load(file)
         san = (settings.san or san_of(inventory, file)).absolute()
-        hosts = [
-            _host_setup(host, inventory, san, settings)
-            for host in inv.select(inv.expand(inventory), settings.on)
-        ]
-        return cls(settings, san, hosts, reporter)
+        chosen = inv.select(inv.expand(inventory), settings.on)
+        hosts = [_host_setup(host, inventory, san, settings) for host in chosen]
+        return cls(settings, san, hosts, reporter, chosen)
 
     def render(self, source: Path, *, is_only: bool) -> tuple[int, dict[str, Any]]:
         """One document, from start to summary: (exit code, summary)."""
@@ -134,6 +137,8 @@ class Session:
 
         inspection = Inspection(self.hosts, wanted.password, wanted.limits)
         plan = on_san(self.san, lambda: open_job(wanted, reading, inspection))
+        if self.on_job is not None:
+            self.on_job(plan.folder)
         with self.reporter.showing(plan.spec.name) as view:
             return see_through(plan, self.hosts, view, links, inbox)
 

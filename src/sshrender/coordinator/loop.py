@@ -9,9 +9,11 @@ from __future__ import annotations
 import queue
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from typing import Any
 
 from sshrender.coordinator import prover as pv
+from sshrender.coordinator.clerk import Asked, Clerk, event_of
 from sshrender.coordinator.early import Links
 from sshrender.coordinator.gallery import Gallery
 from sshrender.coordinator.greeting import judge
@@ -21,6 +23,7 @@ from sshrender.coordinator.outcome import Outcome
 from sshrender.coordinator.parts import PartsFailed, PartSplitter
 from sshrender.coordinator.plan import HostSetup, JobPlan
 from sshrender.coordinator.probe import StorageProbe
+from sshrender.coordinator.samples import LoadSamples
 from sshrender.coordinator.scribe import Scribe
 from sshrender.coordinator.signals import SignalCaught
 from sshrender.core import commands as do
@@ -94,6 +97,8 @@ class Coordinator:
         )
         self._prover = pv.Prover(plan.reading, inbox.put)
         self._keeper = LeaseKeeper(lease, inbox.put)
+        self._clerk = Clerk(plan.folder, inbox.put)
+        self._samples = LoadSamples()
         self._probe = StorageProbe(plan, inbox.put)
         self._scribe = Scribe(
             JournalWriter(plan.folder.journal), lambda why: inbox.put(ev.StorageFailed(why))
@@ -115,6 +120,7 @@ class Coordinator:
             ev.PagesReady: lambda event: [event],
             PartsFailed: self._on_parts_failed,
             SignalCaught: self._on_signal,
+            Asked: self._on_asked,
             LeaseGone: self._on_lease_gone,
         }
         self._actions: dict[type, Callable[[Any], None]] = {
@@ -149,6 +155,7 @@ class Coordinator:
     def run(self) -> Outcome:
         """See the job through; returns when it has ended, for whatever reason."""
         self._keeper.start()
+        self._clerk.start()
         for watch in self._watches:
             watch.start()
         self._journal(
@@ -157,6 +164,7 @@ class Coordinator:
             pages=len(self._plan.pages),
             output=str(self._plan.output).encode("utf-8", "replace").decode(),
             coordinator=self._lease.holder,
+            hosts=list(self._setups),
         )
         self._start_splitting()
         self._carry_out(self._scheduler.start(self._clock()))
@@ -164,7 +172,14 @@ class Coordinator:
             events = self._next_events()
             self._carry_out(self._scheduler.handle(*events, now=self._clock()))
             self._show()
+            self._tell_loads()
         return self._outcome
+
+    def _tell_loads(self) -> None:
+        """Who watches the journal from elsewhere sees the hosts' loads, too."""
+        loads = self._samples.due(self._scheduler.hosts.values(), self._clock())
+        if loads and self._outcome is None:
+            self._journal("hosts_sampled", loads=loads)
 
     def _show(self) -> None:
         """Pictures are costly on a large farm, so views get a few a second, however much happens."""
@@ -238,6 +253,7 @@ class Coordinator:
                 "host_greeted",
                 host=host,
                 cores=hello.cores,
+                slots=self._setups[host].plan.slots or hello.cores,
                 memory=hello.memory,
                 ghostscript=hello.ghostscript,
                 python=hello.python,
@@ -338,6 +354,11 @@ class Coordinator:
     def _on_signal(self, caught: SignalCaught) -> list[ev.Event]:
         self._signal = caught.number
         return [ev.StopRequested(f"signal {caught.number}")]
+
+    def _on_asked(self, asked: Asked) -> list[ev.Event]:
+        request = asked.request
+        self._journal("requested", is_late=asked.is_late, **asdict(request))
+        return [] if asked.is_late else [event_of(request)]
 
     def _on_lease_gone(self, gone: LeaseGone) -> list[ev.Event]:
         return [ev.StopRequested(LeaseGone.REASON)]
@@ -467,6 +488,7 @@ class Coordinator:
         self._journal("run_ended", state=self._outcome.state, reason=command.reason)
         self._scribe.close(CLOSING)
         self._keeper.stop()
+        self._clerk.stop()
         for watch in self._watches:
             watch.stop()
 

@@ -129,6 +129,8 @@ def _state(shot: snapshot.Snapshot, end: JobEnd) -> str:
         if shot.failed == shot.total:
             return "failed"
         return "partial" if shot.failed else "done"
+    if end is JobEnd.CANCELLED:
+        return "cancelled"
     return "partial" if shot.settled > shot.failed else "failed"
 
 
@@ -145,6 +147,8 @@ def _code(
             return _no_host_code(list(scheduler.hosts.values()))
         case JobEnd.STORAGE:
             return ExitCode.STORAGE
+        case JobEnd.CANCELLED:
+            return ExitCode.PARTIAL
         case JobEnd.DEADLINE:
             return ExitCode.DEADLINE
         case JobEnd.STOPPED:

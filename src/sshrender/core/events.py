@@ -111,6 +111,46 @@ class StopRequested(NamedTuple):
     reason: str
 
 
+class CancelRequested(NamedTuple):
+    """A person calls the job off; it stays resumable all the same. ``by`` is who, in words."""
+
+    by: str
+
+
+class HoldRequested(NamedTuple):
+    """Hand out no more pages; what is being drawn is finished."""
+
+    by: str
+
+
+class ReleaseRequested(NamedTuple):
+    """Go on after a hold."""
+
+    by: str
+
+
+class DrainRequested(NamedTuple):
+    """Take the host out of use: what it holds goes elsewhere."""
+
+    host: str
+    by: str
+    note: str = ""
+
+
+class UndrainRequested(NamedTuple):
+    """The host may be used again."""
+
+    host: str
+    by: str
+
+
+class RetryRequested(NamedTuple):
+    """Try a page that has failed as if it never had."""
+
+    page: int
+    by: str
+
+
 class HostFinished(NamedTuple):
     """The host has reported everything and is no longer needed."""
 
@@ -136,6 +176,12 @@ Event = (
     | StorageFailed
     | StorageRecovered
     | StopRequested
+    | CancelRequested
+    | HoldRequested
+    | ReleaseRequested
+    | DrainRequested
+    | UndrainRequested
+    | RetryRequested
     | HostFinished
     | Ticked
 )

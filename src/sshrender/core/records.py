@@ -80,6 +80,9 @@ class Host:
     losses: int = 0
     retry_at: float | None = None
     yielding_since: float | None = None
+    yields_because: str = ""
+    drained: str = ""
+    """Why it is out of use by hand; empty when it is not."""
     stalled_since: float | None = None
     pages_done: int = 0
     failures: int = 0

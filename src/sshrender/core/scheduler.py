@@ -10,7 +10,9 @@ The rules:
   to others only when nothing else is left to do.
 - A host on which different pages fail in a row is quarantined, unless it is the last one.
 - When the storage fails, nothing is sent and nothing is charged until it is back.
-- Whatever a host holds when it is lost, quarantined or needed by its owner goes back to the queue.
+- Whatever a host holds when it is lost, quarantined, drained or needed by its owner goes back to the
+  queue.
+- A job that is held hands out nothing and gives nobody up; what is being drawn is finished.
 """
 
 from __future__ import annotations
@@ -65,6 +67,7 @@ class Scheduler:
         self.end: JobEnd | None = None
         self._storage = StorageWatch(policy)
         self.delivered_here = 0
+        self.held = ""
         self._epoch = epoch
         self._count = 0
         self._now = self._began = now
@@ -87,6 +90,12 @@ class Scheduler:
             ev.StorageFailed: self._on_storage_failed,
             ev.StorageRecovered: self._on_storage_recovered,
             ev.StopRequested: self._on_stop,
+            ev.CancelRequested: self._on_cancel,
+            ev.HoldRequested: self._on_hold,
+            ev.ReleaseRequested: self._on_release,
+            ev.DrainRequested: self._on_drain,
+            ev.UndrainRequested: self._on_undrain,
+            ev.RetryRequested: self._on_retry,
             ev.HostFinished: self._on_finished,
             ev.Ticked: lambda event: None,
         }
@@ -131,7 +140,13 @@ class Scheduler:
         host.ghostscript = event.ghostscript
         host.retry_at = None
         host.storage_strikes = 0
-        if host.plan.ignores_load or host.others_per_core < host.plan.idle_below:
+        self._judge(host)
+
+    def _judge(self, host: Host) -> None:
+        """What a connected host is."""
+        if host.drained:
+            self._set_state(host, HostState.DRAINED, host.drained)
+        elif host.plan.ignores_load or host.others_per_core < host.plan.idle_below:
             self._become_idle(host)
         else:
             self._set_state(host, HostState.BUSY, self._busy_reason(host))
@@ -178,9 +193,12 @@ class Scheduler:
     def _yield(self, host: Host) -> None:
         """The owner is back: nothing new goes there, what is queued comes back, the rest soon."""
         self._set_state(host, HostState.BUSY, self._busy_reason(host))
-        host.yielding_since = self._now
+        self._give_back(host, "the host's owner is back")
+
+    def _give_back(self, host: Host, reason: str) -> None:
+        host.yielding_since, host.yields_because = self._now, reason
         for attempt in host.in_flight.values():
-            self._revoke(attempt, "the host's owner is back")
+            self._revoke(attempt, reason)
 
     def _busy_reason(self, host: Host) -> str:
         return (
@@ -400,10 +418,48 @@ class Scheduler:
             host.refusal = "san"
             self._disconnect(host, HostState.REFUSED, "cannot write to the shared folder")
 
-    # Time
+    # What people ask for
 
     def _on_stop(self, event: ev.StopRequested) -> None:
         self._end(JobEnd.STOPPED, event.reason)
+
+    def _on_cancel(self, event: ev.CancelRequested) -> None:
+        self._end(JobEnd.CANCELLED, f"cancelled by {event.by}")
+
+    def _on_hold(self, event: ev.HoldRequested) -> None:
+        self.held = f"held by {event.by}"
+        for attempt in self.attempts.values():
+            self._revoke(attempt, "the job is held")
+
+    def _on_release(self, event: ev.ReleaseRequested) -> None:
+        self.held = ""
+
+    def _on_drain(self, event: ev.DrainRequested) -> None:
+        host = self.hosts.get(event.host)
+        if host is None:
+            return
+        host.drained = f"drained by {event.by}" + (f": {event.note}" if event.note else "")
+        if host.is_connected:
+            self._set_state(host, HostState.DRAINED, host.drained)
+            self._give_back(host, "its host is drained")
+
+    def _on_undrain(self, event: ev.UndrainRequested) -> None:
+        host = self.hosts.get(event.host)
+        if host is None or not host.drained:
+            return
+        host.drained = ""
+        host.yielding_since = None
+        if host.is_connected:
+            self._judge(host)
+
+    def _on_retry(self, event: ev.RetryRequested) -> None:
+        page = self.book.pages.get(event.page)
+        if page is not None and page.state is PageState.FAILED and self._finish_by is None:
+            page.failures.clear()
+            page.losses = 0
+            self.book.move(page, PageState.WAITING)
+
+    # Time
 
     def _advance(self) -> None:
         """Everything that follows from the new state and from the time."""
@@ -419,9 +475,10 @@ class Scheduler:
         self._watch_storage()
         if self.end is None and self._finish_by is None:
             self._release_quarantine()
-            self._assign()
-            self._steal()
-            self._give_up_waiting()
+            if not self.held:
+                self._assign()
+                self._steal()
+                self._give_up_waiting()
 
     def _watch(self, host: Host) -> None:
         if host.is_connected and self._now - host.heard_at > self.policy.silence:
@@ -432,7 +489,7 @@ class Scheduler:
         grace = self.policy.yield_grace
         if host.yielding_since is not None and self._now - host.yielding_since >= grace:
             for attempt in host.in_flight.values():
-                self._kill(attempt, "the host's owner is back")
+                self._kill(attempt, host.yields_because)
         for attempt in list(host.in_flight.values()):
             self._watch_attempt(host, attempt)
         self._watch_stall(host)

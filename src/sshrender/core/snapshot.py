@@ -38,6 +38,7 @@ class Snapshot:
     running: int
     delivered_here: int
     paused: str
+    held: str
     hosts: tuple[HostView, ...]
 
     @property
@@ -63,6 +64,7 @@ def take(scheduler: Scheduler) -> Snapshot:
         running=counts[PageState.SENT] + counts[PageState.PROVING],
         delivered_here=scheduler.delivered_here,
         paused=scheduler.paused,
+        held=scheduler.held,
         hosts=tuple(_view(host) for host in scheduler.hosts.values()),
     )
 

@@ -25,6 +25,15 @@ def warm() -> None:
     _spare.append(_start())
 
 
+def forget() -> None:
+    """Somebody else (a process that was forked off) has what was warmed up; our ends of it close."""
+    while _spare:
+        process = _spare.pop()
+        for pipe in (process.stdin, process.stdout):
+            if pipe is not None:
+                pipe.close()
+
+
 def _start() -> subprocess.Popen[bytes]:
     return subprocess.Popen(
         # -P: modules that lie in the current folder are not ours.

@@ -62,6 +62,36 @@ def entry(type_: str, at: float, /, **fields: Any) -> dict[str, Any]:
     return {"schema": SCHEMA, "time": timestamp(at), "type": type_, **fields}
 
 
+class JournalTail:
+    """Follows a journal that somebody else writes, perhaps on another machine."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._at = 0
+
+    def new(self) -> list[dict[str, Any]]:
+        """Every whole entry since the last call; nothing where there is no journal. Raises OSError."""
+        try:
+            with self._path.open("rb") as file:
+                file.seek(self._at)
+                data = file.read()
+        except FileNotFoundError:
+            return []
+        whole = data[: data.rfind(b"\n") + 1]
+        self._at += len(whole)
+        return [entry for line in whole.splitlines() if (entry := _parse(line)) is not None]
+
+
+def _parse(line: bytes) -> dict[str, Any] | None:
+    """A whole entry of a known schema, or None."""
+    try:
+        fields = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    is_entry = isinstance(fields, dict) and fields.get("schema") == SCHEMA and "type" in fields
+    return fields if is_entry else None
+
+
 def read_journal(path: Path) -> Iterator[dict[str, Any]]:
     """Every whole entry of a known schema, in order; nothing when there is no journal."""
     try:
@@ -70,9 +100,6 @@ def read_journal(path: Path) -> Iterator[dict[str, Any]]:
         return
     with file:
         for line in file:
-            try:
-                fields = json.loads(line)
-            except (ValueError, RecursionError):
-                continue
-            if isinstance(fields, dict) and fields.get("schema") == SCHEMA and "type" in fields:
-                yield fields
+            entry = _parse(line)
+            if entry is not None:
+                yield entry

@@ -129,6 +129,26 @@ def holders(
     return {path: claims.get(path) for path in paths}
 
 
+class Observer:
+    """Looks at a lease again and again, and believes it while its counter moves."""
+
+    def __init__(self, path: Path, clock: Callable[[], float] = time.monotonic) -> None:
+        self._path = path
+        self._clock = clock
+        self._seen: Claim | None = None
+        self._seen_at = 0.0
+
+    def holder(self) -> Claim | None:
+        """Who holds it, as far as one can tell by now; None: nobody. Raises OSError."""
+        claim = _read(self._path)
+        if claim is None or _is_over(claim):
+            return None
+        if claim != self._seen:
+            self._seen, self._seen_at = claim, self._clock()
+        is_here = claim.boot == _boot()  # then a living pid is all the proof that it takes
+        return claim if is_here or self._clock() - self._seen_at < LEASE_SECONDS else None
+
+
 def _is_dead_guard(
     path: Path,
     seen: Claim,

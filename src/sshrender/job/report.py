@@ -90,6 +90,15 @@ class _Fold:
     failed: dict[int, dict[str, Any]] = field(default_factory=dict)
     failures: Counter[str] = field(default_factory=Counter)
     states: dict[str, tuple[str, str]] = field(default_factory=dict)
+    held: str = ""
+
+    def _asked(self, entry: dict[str, Any]) -> None:
+        if entry["op"] == "hold":
+            self.held = f"held by {entry['by']}"
+        elif entry["op"] == "release":
+            self.held = ""
+        elif entry["op"] == "retry":
+            self.failed.pop(int(entry["page"]), None)
 
     def take(self, entry: dict[str, Any]) -> None:
         """One entry more. Raises KeyError or TypeError for one of another shape."""
@@ -98,8 +107,11 @@ class _Fold:
         if kind == "run_started":
             self.runs, self.last_run, self.ended = self.runs + 1, entry, {}
             self.failed.clear()
+            self.held = ""
         elif kind == "run_ended":
             self.ended = entry
+        elif kind == "requested" and not entry["is_late"]:
+            self._asked(entry)
         elif kind == "host_state":
             self.states[str(entry["host"])] = str(entry["state"]), str(entry["reason"])
         elif kind == "attempt_failed":
@@ -170,13 +182,15 @@ def _failed(entry: dict[str, Any]) -> dict[str, Any]:
 
 def _state(counts: dict[str, int], fold: _Fold, holder: Claim | None) -> tuple[str, str]:
     if holder is not None:
-        return "running", ""
+        return ("held", fold.held) if fold.held else ("running", "")
     if fold.runs == 0:
         return "queued", ""
     delivered = counts["done"] + counts["suspect"]
     if delivered == counts["total"]:
         return "done", ""
     reason = str(fold.ended.get("reason", "")) if fold.ended else "its coordinator is gone"
+    if fold.ended.get("state") == "cancelled":
+        return "cancelled", reason
     return ("partial" if delivered else "failed"), reason
 
 

@@ -8,10 +8,13 @@ from sshrender.views.protocol import View
 
 
 def choose(progress: str, stream: TextIO, job: str, *, quiet: bool, verbose: int, color: str) -> View:
-    """``auto`` is a board on a terminal and plain lines elsewhere; ``--quiet`` is silence."""
-    if progress == "auto":
+    """Where there is no dashboard: ``auto`` is a board on a terminal and plain lines elsewhere.
+
+    ``--quiet`` is silence.
+    """
+    if progress in ("auto", "tui"):
         progress = "none" if quiet else "board" if _is_terminal(stream) else "plain"
-    if progress in ("board", "tui"):
+    if progress == "board":
         from sshrender.views.board import BoardView
 
         return BoardView(stream, job, color, verbose)

@@ -54,6 +54,15 @@ class Reporter:
             view.close()
             stream.drain()
 
+    def hide_progress(self) -> None:
+        """Somebody else shows it."""
+        self._progress = "none"
+
+    def remark(self, line: str) -> None:
+        """A line that is no event."""
+        if self._progress != "jsonl":
+            self._print(line)
+
     def summary(self, summary: Mapping[str, Any], code: int) -> None:
         """How it went; nothing with --quiet when all is well, nothing in words with jsonl."""
         if self._progress == "jsonl":

@@ -52,6 +52,10 @@ def tell(entry: Entry) -> str | None:
     if kind == "run_ended":
         reason = f": {clean(entry['reason'])}" if entry["reason"] else ""
         return f"the run ended, {entry['state']}{reason}"
+    if kind == "requested":
+        return _request(entry)
+    if kind == "thumbnails_lost":
+        return f"{count(entry['count'], 'thumbnail')} lost: {clean(entry['reason'])}"
     if kind == "page_returned":
         return f"page {entry['page']} back from {clean(entry['host'])}: {clean(entry['reason'])}"
     if kind == "page_delivered" and entry["said"]:
@@ -65,10 +69,29 @@ def tell(entry: Entry) -> str | None:
     return describe(entry, _VERBOSE)
 
 
+def time_of_day(entry: Entry) -> str:
+    """``12:00:00`` where this machine is."""
+    return _when(entry)[1][:8]
+
+
 def _when(entry: Entry) -> tuple[str, str]:
     """Date and time of day where this machine is."""
     moment = datetime.fromisoformat(str(entry["time"])).astimezone()
     return moment.strftime("%Y-%m-%d"), moment.strftime("%H:%M:%S.%f")[:-3]
+
+
+def _request(entry: Entry) -> str:
+    what = {
+        "hold": "hold the job",
+        "release": "go on with the job",
+        "cancel": "cancel the job",
+        "drain": f"drain {clean(entry['host'])}",
+        "undrain": f"use {clean(entry['host'])} again",
+        "retry": f"try page {entry['page']} again",
+    }.get(entry["op"], clean(entry["op"]))
+    note = f": {clean(entry['note'])}" if entry["note"] else ""
+    late = ", too late for the run that it was meant for" if entry["is_late"] else ""
+    return f"{clean(entry['by'])} asks to {what}{note}{late}"
 
 
 def as_json(entries: Iterable[Entry]) -> list[dict[str, Any]]:

@@ -1,0 +1,112 @@
+"""``sshrender watch``: the dashboard, attached to a job that runs anywhere, or ran once."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from sshrender.cli import complete, options
+
+if TYPE_CHECKING:
+    from sshrender.cli.source import JobSource
+    from sshrender.config.inventory import Host
+
+LOOK = 0.5
+"""Seconds between two looks at the journal where there is no terminal."""
+
+
+def watch(
+    context: typer.Context,
+    job: Annotated[
+        str,
+        typer.Argument(
+            metavar="JOB",
+            help="A job's name, a unique beginning of one, or its folder.",
+            autocompletion=complete.jobs,
+        ),
+    ],
+    hosts: options.Hosts = None,
+    san: options.San = None,
+    verbose: options.Verbose = 0,
+    config: options.Config = None,
+) -> None:
+    """Watch a job that runs anywhere, and ask things of it. Leaving it does nothing to the job."""
+    from sshrender.cli.jobs import find_job, on_san, san_folder
+    from sshrender.cli.source import JobSource
+    from sshrender.config.settings import resolve
+
+    settings = resolve(options.typed(context), config).settings
+    folder = san_folder(settings)
+    source = on_san(folder, lambda: JobSource(*find_job(folder, job), inventory_hosts(settings.hosts)))
+    why_not = why_no_dashboard()
+    if why_not:
+        print(f"no dashboard: {why_not}", file=sys.stderr)
+        _follow(source, folder, verbose)
+        return
+    from sshrender.views.dashboard.app import Dashboard
+
+    Dashboard(_Watcher(source), source.facts.name).run()
+
+
+def why_no_dashboard() -> str:
+    """Why the streams cannot show one; empty when they can."""
+    for stream, name in ((sys.stdin, "standard input"), (sys.stderr, "standard error")):
+        if stream is None or not stream.isatty():
+            return f"{name} is not a terminal"
+    if os.environ.get("TERM", "dumb") in ("dumb", "unknown"):
+        return "the terminal is too simple (TERM)"
+    return ""
+
+
+def inventory_hosts(named: Path | None) -> list[Host]:
+    """The hosts of the inventory, if there is one that can be read: a job can be watched without."""
+    from sshrender.config import inventory as inv
+    from sshrender.config.locate import find_inventory
+    from sshrender.errors import UserError
+
+    try:
+        file = find_inventory(named)
+        return [] if file is None else inv.expand(inv.load(file))
+    except UserError:
+        return []
+
+
+class _Watcher:
+    """See views.dashboard.app.Owner."""
+
+    def __init__(self, source: JobSource) -> None:
+        self._source = source
+
+    def job(self) -> JobSource:
+        """Always the same."""
+        return self._source
+
+    def is_over(self) -> bool:
+        """The user decides."""
+        return False
+
+    def interrupt(self) -> str:
+        """The job is not ours to stop: Ctrl-C leaves, as q does."""
+        return ""
+
+
+def _follow(source: JobSource, san: Path, verbose: int) -> None:
+    """Plain lines until the job ends, or at once what there is when nobody coordinates it."""
+    from sshrender.cli.jobs import on_san
+    from sshrender.views.story import lines, tell
+
+    has_ended = False
+    while not has_ended:
+        holder = on_san(san, source.coordinator)
+        entries = on_san(san, source.entries)
+        shown = [entry for entry in entries if verbose or entry["type"] != "page_sent"]
+        for line in lines([entry for entry in shown if tell(entry)]):
+            print(line, flush=True)
+        has_ended = not holder
+        if not has_ended:
+            time.sleep(LOOK)

@@ -1,0 +1,78 @@
+"""``requests/``: what people ask of a job's coordinator, from any machine that has the SAN.
+
+A request is a file that appears whole. Whoever coordinates takes them in the order of their names,
+which begin with the asker's time: clocks that differ can only swap requests of different people.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+import uuid
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from sshrender.files import write_whole
+from sshrender.job.folder import JobFolder
+
+SCHEMA = 1
+OPERATIONS = ("hold", "release", "cancel", "drain", "undrain", "retry")
+LARGEST = 4096
+"""Bytes that a request may have."""
+
+_MOST_TEXT = 300
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """``op`` is one of OPERATIONS; ``by``: who asks; a host, a page or a note where the op has one."""
+
+    op: str
+    by: str
+    host: str = ""
+    page: int = 0
+    note: str = ""
+
+
+def ask(folder: JobFolder, request: Request) -> Path:
+    """Lay a request before the job's coordinator. Raises OSError."""
+    name = f"{time.time_ns():020d}-{uuid.uuid4().hex[:8]}.json"
+    path = folder.requests / name
+    write_whole(path, (json.dumps({"schema": SCHEMA, **asdict(request)}) + "\n").encode())
+    return path
+
+
+def take(folder: JobFolder) -> list[Request]:
+    """Every request that lies there, oldest first, and gone afterwards. Raises OSError.
+
+    What is no request is removed too: nobody else would.
+    """
+    found = []
+    for path in sorted(folder.requests.glob("*.json")):
+        request = _read(path)
+        path.unlink(missing_ok=True)
+        if request is not None:
+            found.append(request)
+    return found
+
+
+def _read(path: Path) -> Request | None:
+    with path.open("rb") as file:
+        data = file.read(LARGEST + 1)
+    try:
+        fields = json.loads(data) if len(data) <= LARGEST else None
+        return _checked(fields)
+    except (ValueError, TypeError, KeyError, RecursionError):
+        return None
+
+
+def _checked(fields: Any) -> Request | None:
+    """Raises KeyError or TypeError for one of another shape."""
+    if fields["schema"] != SCHEMA or fields["op"] not in OPERATIONS:
+        return None
+    texts = [fields["by"], fields["host"], fields["note"]]
+    if not all(isinstance(text, str) for text in texts) or type(fields["page"]) is not int:
+        return None
+    by, host, note = (text[:_MOST_TEXT] for text in texts)
+    return Request(fields["op"], by, host, fields["page"], note)

@@ -1,0 +1,228 @@
+"""A list of rows with a cursor: hosts, attempts, the log. Draws again only the rows that changed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+from rich.cells import cell_len, set_cell_size
+from rich.segment import Segment
+from rich.style import Style
+from textual.binding import Binding, BindingType
+from textual.events import Click, Resize
+from textual.geometry import Region, Size
+from textual.message import Message
+from textual.scroll_view import ScrollView
+from textual.strip import Strip
+
+_MEASURED = 100
+"""Rows that columns are made to fit: a list may have thousands."""
+
+_CURSOR = Style(reverse=True)
+_PLAIN = Style()
+_TITLE = Style(bold=True, underline=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """``least`` is the width of the list below which the column is left out."""
+
+    title: str
+    least: int = 0
+    is_right: bool = False
+    most: int = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """``key`` tells rows apart: the cursor stays on its row when others come and go."""
+
+    key: str
+    cells: tuple[str, ...]
+    styles: tuple[Style | None, ...] = ()
+
+
+def _fit(cell: str, width: int, *, is_right: bool) -> str:
+    """``cell`` in exactly so many columns, cut with an ellipsis where it is longer."""
+    length = cell_len(cell)
+    if length > width:
+        return set_cell_size(cell, width - 1) + "…"
+    pad = " " * (width - length)
+    return pad + cell if is_right else cell + pad
+
+
+class Listing(ScrollView, can_focus=True):
+    """The last column gets what room is left and is cut there."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("up", "move(-1)", "Up", show=False),
+        Binding("down", "move(1)", "Down", show=False),
+        Binding("pageup", "screenful(-1)", "Page up", show=False),
+        Binding("pagedown", "screenful(1)", "Page down", show=False),
+        Binding("home", "edge(0)", "First", show=False),
+        Binding("end", "edge(1)", "Last", show=False),
+    ]
+
+    class Moved(Message):
+        """The cursor is on another row."""
+
+        def __init__(self, listing: Listing, key: str) -> None:
+            super().__init__()
+            self.listing = listing
+            self.key = key
+
+        @property
+        def control(self) -> Listing:
+            """Which list."""
+            return self.listing
+
+    class Titled(Message):
+        """A column's title was clicked."""
+
+        def __init__(self, listing: Listing, column: int) -> None:
+            super().__init__()
+            self.listing = listing
+            self.column = column
+
+        @property
+        def control(self) -> Listing:
+            """Which list."""
+            return self.listing
+
+    def __init__(self, columns: Sequence[Column], *, follows: bool = False, id: str) -> None:  # noqa: A002
+        super().__init__(id=id)
+        self._columns = columns
+        self._rows: list[Row] = []
+        self._at = 0
+        self._follows = follows
+        self._widths: list[int] = []
+        self.sorted_by = ""
+
+    @property
+    def key(self) -> str | None:
+        """The key of the row under the cursor."""
+        return self._rows[self._at].key if self._rows else None
+
+    def show(self, rows: list[Row]) -> None:
+        """These rows, in this order."""
+        before, key = self._rows, self.key
+        was_last = self._at >= len(before) - 1
+        self._rows = rows
+        if self._follows and was_last:
+            self._at = max(0, len(rows) - 1)
+        else:
+            places = {row.key: at for at, row in enumerate(rows)}
+            self._at = places.get(key or "", min(self._at, max(0, len(rows) - 1)))
+        widths = self._measure()
+        if widths != self._widths or len(rows) != len(before):
+            self._widths = widths
+            self.virtual_size = Size(self.size.width, len(rows) + 1)
+            if self._follows and was_last:
+                self._keep_in_sight()
+            self.refresh()
+        else:
+            self._refresh_changed(before)
+        if self.key is not None and self.key != key:
+            self.post_message(self.Moved(self, self.key))
+
+    def _refresh_changed(self, before: list[Row]) -> None:
+        top, height = self.scroll_offset.y, self.size.height - 1
+        for y in range(min(height, len(self._rows) - top)):
+            if self._rows[top + y] != before[top + y]:
+                self.refresh(Region(0, y + 1, self.size.width, 1))
+
+    def _measure(self) -> list[int]:
+        """A width for each column; 0 leaves one out."""
+        room = self.size.width
+        widths = []
+        for number, column in enumerate(self._columns):
+            if column.least > self.size.width or room <= 0:
+                widths.append(0)
+            elif number == len(self._columns) - 1:
+                widths.append(room)
+            else:
+                cells = [cell_len(row.cells[number]) for row in self._rows[:_MEASURED]]
+                width = min(max(len(self._title(column)), *cells, 1), column.most, room)
+                widths.append(width)
+                room -= width + 1
+        return widths
+
+    def _title(self, column: Column) -> str:
+        return f"[{column.title}]" if column.title and column.title == self.sorted_by else column.title
+
+    def on_resize(self, event: Resize) -> None:
+        """More or less room: other columns."""
+        self._widths = self._measure()
+        self.virtual_size = Size(self.size.width, len(self._rows) + 1)
+        self._keep_in_sight()
+        self.refresh()
+
+    def render_line(self, y: int) -> Strip:
+        """The titles stay; the rows scroll beneath them."""
+        if y == 0:
+            return self._strip([self._title(column) for column in self._columns], (), _TITLE)
+        at = y - 1 + self.scroll_offset.y
+        if at >= len(self._rows):
+            return Strip.blank(self.size.width)
+        row = self._rows[at]
+        is_here = at == self._at and self.has_focus
+        return self._strip(row.cells, row.styles, _CURSOR if is_here else _PLAIN)
+
+    def _strip(self, cells: Sequence[str], styles: Sequence[Style | None], common: Style) -> Strip:
+        segments = []
+        for number, (cell, width) in enumerate(zip(cells, self._widths, strict=False)):
+            if not width:
+                continue
+            own = styles[number] if number < len(styles) else None
+            style = own + common if own is not None else common
+            words = _fit(cell, width, is_right=self._columns[number].is_right)
+            segments += [Segment(words, style), Segment(" ", common)]
+        return Strip(segments).adjust_cell_length(self.size.width)
+
+    def on_focus(self) -> None:
+        """The cursor appears."""
+        self.refresh()
+
+    def on_blur(self) -> None:
+        """The cursor goes."""
+        self.refresh()
+
+    def _keep_in_sight(self) -> None:
+        top, height = self.scroll_offset.y, self.size.height - 1
+        if self._at < top:
+            self.scroll_to(y=self._at, animate=False)
+        elif height > 0 and self._at >= top + height:
+            self.scroll_to(y=self._at - height + 1, animate=False)
+
+    def _put(self, at: int) -> None:
+        if self._rows:
+            self._at = max(0, min(at, len(self._rows) - 1))
+            self._keep_in_sight()
+            self.refresh()
+            self.post_message(self.Moved(self, self._rows[self._at].key))
+
+    def action_move(self, step: int) -> None:
+        """By rows."""
+        self._put(self._at + step)
+
+    def action_screenful(self, step: int) -> None:
+        """By as many rows as there is room for."""
+        self._put(self._at + step * max(1, self.size.height - 2))
+
+    def action_edge(self, last: int) -> None:
+        """To the first row or the last."""
+        self._put(len(self._rows) - 1 if last else 0)
+
+    def on_click(self, event: Click) -> None:
+        """To the row under the mouse, or sort by the title under it."""
+        if event.y > 0:
+            if event.y - 1 + self.scroll_offset.y < len(self._rows):
+                self._put(event.y - 1 + self.scroll_offset.y)
+            return
+        left = 0
+        for number, width in enumerate(self._widths):
+            if width and left <= event.x <= left + width:
+                self.post_message(self.Titled(self, number))
+                return
+            left += width + 1 if width else 0

@@ -1,0 +1,198 @@
+"""The map: a cell for each page in reading order, with a cursor to walk it.
+
+A few pages get cells with their numbers; many get one character each, in rows of tens that say where
+they begin. Only the lines whose pages have changed are drawn again.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Callable, Iterable, Sequence
+from typing import ClassVar
+
+from rich.segment import Segment
+from rich.style import Style
+from textual.binding import Binding, BindingType
+from textual.events import Click, Resize
+from textual.geometry import Region, Size
+from textual.message import Message
+from textual.scroll_view import ScrollView
+from textual.strip import Strip
+
+from sshrender.views.dashboard.looks import Looks
+
+GROUP = 10
+_CURSOR = Style(reverse=True, bold=True)
+_DIM = Style(dim=True)
+
+
+class PageMap(ScrollView, can_focus=True):
+    """``state_of`` answers a page's state by its number."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("left", "move(-1)", "Previous", show=False),
+        Binding("right", "move(1)", "Next", show=False),
+        Binding("up", "row(-1)", "Up", show=False),
+        Binding("down", "row(1)", "Down", show=False),
+        Binding("pageup", "screenful(-1)", "Page up", show=False),
+        Binding("pagedown", "screenful(1)", "Page down", show=False),
+        Binding("home", "edge(0)", "First", show=False),
+        Binding("end", "edge(1)", "Last", show=False),
+    ]
+
+    class Moved(Message):
+        """The cursor is on another page."""
+
+        def __init__(self, page: int) -> None:
+            super().__init__()
+            self.page = page
+
+    def __init__(self, looks: Looks, *, id: str) -> None:  # noqa: A002 - Textual's name for it
+        super().__init__(id=id)
+        self._looks = looks
+        self._pages: Sequence[int] = ()
+        self._state_of: Callable[[int], str] = lambda page: "waiting"
+        self._at = 0
+        self._columns = GROUP
+        self._cell = 1
+        self._label = 0
+
+    @property
+    def page(self) -> int | None:
+        """The page under the cursor."""
+        return self._pages[self._at] if self._pages else None
+
+    def show(self, pages: Sequence[int], state_of: Callable[[int], str]) -> None:
+        """Another job."""
+        self._pages, self._state_of, self._at = pages, state_of, 0
+        self._arrange()
+
+    def update_pages(self, changed: Iterable[int]) -> None:
+        """These pages' states have changed."""
+        rows = {self._index(page) // self._columns for page in changed}
+        top, height = self.scroll_offset.y, self.size.height
+        for row in rows:
+            if top <= row < top + height:
+                self.refresh(Region(0, row - top, self.size.width, 1))
+
+    def go_to(self, page: int) -> bool:
+        """Put the cursor on a page; False when the job has no such page."""
+        at = self._index(page)
+        if at >= len(self._pages) or self._pages[at] != page:
+            return False
+        self._put(at)
+        return True
+
+    def find(self, wanted: Callable[[int], bool], step: int) -> bool:
+        """Put the cursor on the next page (or the one before) that is wanted, round the end."""
+        count = len(self._pages)
+        for away in range(1, count + 1):
+            at = (self._at + step * away) % count
+            if wanted(self._pages[at]):
+                self._put(at)
+                return True
+        return False
+
+    # Layout
+
+    def on_resize(self, event: Resize) -> None:
+        """More or less room: other rows."""
+        self._arrange()
+
+    def _arrange(self) -> None:
+        width = max(1, self.size.width)
+        digits = len(str(self._pages[-1])) if self._pages else 1
+        numbered = digits + 2
+        rows = -(-len(self._pages) // max(1, width // numbered))
+        if self._pages and rows <= max(1, self.size.height):
+            self._cell, self._label = numbered, 0
+            self._columns = max(1, width // numbered)
+        else:
+            self._cell, self._label = 1, digits + 1
+            room = width - self._label
+            groups = max(1, (room + 1) // (GROUP + 1))
+            self._columns = groups * GROUP if room >= GROUP else max(1, room)
+        self.virtual_size = Size(width, -(-len(self._pages) // self._columns))
+        self._keep_in_sight()
+        self.refresh()
+
+    def _index(self, page: int) -> int:
+        return bisect_left(self._pages, page)
+
+    def _keep_in_sight(self) -> None:
+        row, top, height = self._at // self._columns, self.scroll_offset.y, self.size.height
+        if row < top:
+            self.scroll_to(y=row, animate=False)
+        elif height and row >= top + height:
+            self.scroll_to(y=row - height + 1, animate=False)
+
+    # Drawing
+
+    def render_line(self, y: int) -> Strip:
+        """One row of the map."""
+        row = y + self.scroll_offset.y
+        start = row * self._columns
+        pages = self._pages[start : start + self._columns]
+        if not pages:
+            return Strip.blank(self.size.width)
+        segments = [Segment(f"{pages[0]:>{self._label - 1}} ", _DIM)] if self._label else []
+        for place, page in enumerate(pages):
+            if self._cell == 1 and place and place % GROUP == 0:
+                segments.append(Segment(" "))
+            segments += self._cell_of(start + place, page)
+        return Strip(segments).adjust_cell_length(self.size.width)
+
+    def _cell_of(self, at: int, page: int) -> list[Segment]:
+        symbol, style = self._looks.page(self._state_of(page))
+        if at == self._at and self.has_focus:
+            style += _CURSOR
+        elif at == self._at:
+            style += Style(underline=True, bold=True)
+        if self._cell == 1:
+            return [Segment(symbol, style)]
+        return [Segment(f"{page:>{self._cell - 2}}{symbol}", style), Segment(" ")]
+
+    def on_focus(self) -> None:
+        """The cursor looks another way."""
+        self.refresh()
+
+    def on_blur(self) -> None:
+        """The cursor looks another way."""
+        self.refresh()
+
+    # Walking
+
+    def _put(self, at: int) -> None:
+        if not self._pages:
+            return
+        self._at = max(0, min(at, len(self._pages) - 1))
+        self._keep_in_sight()
+        self.refresh()
+        self.post_message(self.Moved(self._pages[self._at]))
+
+    def action_move(self, step: int) -> None:
+        """By pages."""
+        self._put(self._at + step)
+
+    def action_row(self, step: int) -> None:
+        """By rows."""
+        if 0 <= self._at + step * self._columns < len(self._pages):
+            self._put(self._at + step * self._columns)
+
+    def action_screenful(self, step: int) -> None:
+        """By as many rows as there is room for."""
+        self._put(self._at + step * self._columns * max(1, self.size.height - 1))
+
+    def action_edge(self, last: int) -> None:
+        """To the first page or the last."""
+        self._put(len(self._pages) - 1 if last else 0)
+
+    def on_click(self, event: Click) -> None:
+        """To the page under the mouse."""
+        column = event.x - self._label
+        if self._cell == 1:
+            column -= column // (GROUP + 1)
+        else:
+            column //= self._cell
+        if 0 <= column < self._columns:
+            self._put((event.y + self.scroll_offset.y) * self._columns + column)
