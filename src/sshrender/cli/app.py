@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 import sshrender
-from sshrender.cli import config, hosts, init, man, render, status, watch
+from sshrender.cli import config, hosts, init, man, overview, render, status, watch
 
 app = typer.Typer(
     name="sshrender",
@@ -38,6 +38,7 @@ app.command("init")(init.init)
 app.command("hosts")(hosts.hosts)
 app.command("status")(status.status)
 app.command("why", no_args_is_help=True)(status.why)
+app.command("overview", no_args_is_help=True)(overview.overview)
 app.command("watch", no_args_is_help=True)(watch.watch)
 app.command("man")(man.man)
 app.add_typer(config.app, name="config")

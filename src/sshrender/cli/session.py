@@ -28,6 +28,7 @@ from sshrender.views.report import Reporter
 
 if TYPE_CHECKING:
     from sshrender.coordinator.outcome import Outcome
+    from sshrender.coordinator.plan import JobPlan
 
 HERE = "localhost"
 """The name of this machine where no inventory names any."""
@@ -140,7 +141,19 @@ class Session:
         if self.on_job is not None:
             self.on_job(plan.folder)
         with self.reporter.showing(plan.spec.name) as view:
-            return see_through(plan, self.hosts, view, links, inbox)
+            outcome = see_through(plan, self.hosts, view, links, inbox)
+        if plan.has_overview and outcome.code != ExitCode.STORAGE:
+            self._write_overview(plan)
+        return outcome
+
+    def _write_overview(self, plan: JobPlan) -> None:
+        """An extra: that it cannot be written is said, and spoils nothing."""
+        from sshrender.coordinator import overview
+
+        try:
+            on_san(self.san, lambda: overview.write(plan.folder, plan.spec))
+        except UserError as error:
+            self.reporter.remark(f"no overview: {error.what}")
 
     def _policy(self) -> Policy:
         settings = self.settings

@@ -39,6 +39,7 @@ class JobReport:
     failed: list[dict[str, Any]]
     suspect: dict[int, tuple[str, ...]]
     missing: frozenset[int]
+    requested: frozenset[int]
     hosts: list[HostShare]
     runs: int
     created: str
@@ -146,6 +147,7 @@ def of(
         pages=counts,
         failed=failed,
         suspect=suspect,
+        requested=pages,
         missing=pages - done.keys() - {entry["page"] for entry in failed},
         hosts=_shares(done.values(), fold),
         runs=fold.runs,

@@ -5,10 +5,11 @@ Pure: entries in, rows out. Times are the journal's, in seconds since 1970 by th
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections import Counter, deque
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from itertools import islice
 from typing import Any
@@ -343,6 +344,22 @@ class JobFold:
             page = self.pages[entry["page"]]
             if page.state == FAILED:
                 self._move(page, WAITING)
+
+
+def packed(spans: Sequence[Span], slots: Mapping[str, int]) -> list[Span]:
+    """The spans as they may have been: hosts report several pages at a time, after the last of them.
+
+    From the end backwards, each page ends when it was reported or when its slot began the next one.
+    """
+    begun: dict[str, list[float]] = {}
+    found = []
+    for span in reversed(spans):
+        busy = begun.setdefault(span.host, [math.inf] * max(1, slots.get(span.host, 1)))
+        slot = max(range(len(busy)), key=busy.__getitem__)
+        end = min(span.end, busy[slot])
+        busy[slot] = end - (span.end - span.start)
+        found.append(replace(span, start=busy[slot], end=end))
+    return found[::-1]
 
 
 def moment(text: str) -> float:

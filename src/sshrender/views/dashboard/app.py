@@ -175,11 +175,12 @@ class Dashboard(App[None]):
         source = self._owner.job()
         if source is not None and source is not self._source:
             self._turn_to(source)
-        if self._source is not None and not self._is_reading:
+        if self._source is None or self._is_reading:
+            self._draw()
+        else:
             self._is_reading = True
             self._asked_at = time.monotonic()
             self.run_worker(self._read, thread=True, group="journal", exit_on_error=False)
-        self._draw()
         if self._owner.is_over():
             self.exit()
 
@@ -207,6 +208,7 @@ class Dashboard(App[None]):
     def _fail_to_read(self, reason: str) -> None:
         self._is_reading = False
         self._trouble = f"cannot read the job: {clean(reason)}"
+        self._draw()
 
     def _take(self, source: Source, entries: list[Entry], holder: str) -> None:
         self._is_reading = False
@@ -264,12 +266,7 @@ class Dashboard(App[None]):
                 tables.flights(self._fold, self._looks, self.now, filters["flights"])
             )
         if self._is_shown("log") and self._has_changed("log", (self._fold.logged, filters["log"])):
-            first = max(
-                0, len(self._fold.log) - (LOG_SHOWN if not filters["log"] else len(self._fold.log))
-            )
-            number = self._fold.logged - len(self._fold.log)
-            entries = islice(enumerate(self._fold.log, number), first, None)
-            self._listing("log").show(tables.log(entries, filters["log"]))
+            self._listing("log").show(self._log_rows(filters["log"]))
 
     def _log_rows(self, wanted: str) -> list[Row]:
         """The latest entries, or whichever of all hold a text. Each is put into words once."""
@@ -335,7 +332,7 @@ class Dashboard(App[None]):
     def _show(self, selector: str, words: Text) -> None:
         """Static would draw itself again even where nothing is new."""
         if self._has_changed(selector, words.markup):
-            self.query_one(selector, Static).update(words)
+            self.query_one(selector, Static).update(words, layout=selector == "#subject")
 
     def _has_changed(self, what: str, value: object) -> bool:
         if self._told.get(what) == value:

@@ -1,0 +1,44 @@
+"""``sshrender overview``: one HTML sheet of all pages of a job."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from sshrender.cli import complete, options
+
+
+def overview(
+    context: typer.Context,
+    job: Annotated[
+        str,
+        typer.Argument(
+            metavar="JOB",
+            help="A job's name, a unique beginning of one, or its folder.",
+            autocompletion=complete.jobs,
+        ),
+    ],
+    hosts: options.Hosts = None,
+    san: options.San = None,
+    json_: options.Json = False,
+    config: options.Config = None,
+) -> None:
+    """Write or refresh the HTML sheet of a job's pages; prints where it is."""
+    from sshrender.cli.jobs import find_job, on_san, san_folder
+    from sshrender.config.settings import resolve
+    from sshrender.coordinator.overview import write
+    from sshrender.job import lease
+
+    settings = resolve(options.typed(context), config).settings
+    place = san_folder(settings)
+
+    def work() -> Path:
+        folder, spec = find_job(place, job)
+        write(folder, spec, lease.holders([folder.lease])[folder.lease])
+        return folder.overview
+
+    written = on_san(place, work)
+    print(json.dumps({"schema": 1, "overview": str(written)}) if json_ else written)

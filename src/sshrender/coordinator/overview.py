@@ -1,0 +1,123 @@
+"""``overview.html``: how a job stands, page by page: a sheet that any browser opens from its folder."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from sshrender.files import write_whole
+from sshrender.job import history, report, thumbnails
+from sshrender.job.folder import JobFolder
+from sshrender.job.journal import read_journal
+from sshrender.job.lease import Claim
+from sshrender.job.report import JobReport
+from sshrender.job.spec import JobSpec
+from sshrender.renderers.devices import DEVICES
+from sshrender.renderers.ghostscript import THUMBNAIL
+from sshrender.views import overview
+from sshrender.views.fold import FAILED, SETTLED, JobFold, PageRow, packed
+from sshrender.views.story import tell, time_of_day
+
+_IN_BROWSERS = frozenset(("png", "jpeg", "bmp"))
+"""Formats (renderers/devices.py) that every browser shows."""
+
+
+def write(folder: JobFolder, spec: JobSpec, holder: Claim | None = None) -> None:
+    """Write or refresh a job's overview. Raises OSError."""
+    entries = list(read_journal(folder.journal))
+    text = overview.render(sheet(folder, spec, entries, holder))
+    write_whole(folder.overview, text.encode("utf-8", "replace"))
+
+
+def sheet(
+    folder: JobFolder, spec: JobSpec, entries: Sequence[dict[str, Any]], holder: Claim | None
+) -> dict[str, Any]:
+    """All that the overview shows; its shape is views/overview's to explain. Raises OSError."""
+    told = report.of(folder, spec, entries, holder)
+    fold = _fold(told, entries)
+    pages, small = history.sizes(folder.pages), _thumbnails(folder)
+    device = DEVICES.get(spec.settings.device)
+    return {
+        "schema": 1,
+        "job": told.name,
+        "state": told.state,
+        "reason": told.reason,
+        "document": spec.document.model_dump(mode="json"),
+        "settings": spec.settings.model_dump(mode="json"),
+        "output": told.output,
+        "created": told.created,
+        "updated": told.updated,
+        "seconds": round(fold.now - fold.first_began, 3) if fold.run else 0.0,
+        "runs": told.runs,
+        "notes": told.notes,
+        "counts": told.pages,
+        "viewable": device is not None and device.format in _IN_BROWSERS,
+        "pages": [_page(row, pages, small) for row in fold.pages.values()],
+        "hosts": list(_hosts(told, fold)),
+        "timeline": list(_timeline(fold)),
+    }
+
+
+def _fold(told: JobReport, entries: Sequence[dict[str, Any]]) -> JobFold:
+    asked = sorted(told.requested)
+    fold = JobFold(asked)
+    for entry in entries:
+        fold.take(entry)
+    return fold
+
+
+def _thumbnails(folder: JobFolder) -> dict[str, int]:
+    """Jobs of earlier versions have no such folder."""
+    return history.sizes(folder.thumbnails) if folder.thumbnails.is_dir() else {}
+
+
+def _page(row: PageRow, pages: dict[str, int], small: dict[str, int]) -> dict[str, Any]:
+    """One page. Its thumbnail's size follows from its own: reading thousands of them would take long."""
+    is_there = pages.get(row.file) == row.bytes if row.file else False
+    thumbnail = thumbnails.file_of(row.file) if row.file else ""
+    longest = max(row.width, row.height, 1)
+    size = [max(1, round(side * THUMBNAIL / longest)) for side in (row.width, row.height)]
+    state = row.state if row.state in SETTLED and (is_there or row.state == FAILED) else "missing"
+    return {
+        "page": row.number,
+        "state": state,
+        "file": f"pages/{row.file}" if is_there else None,
+        "thumb": f"thumbs/{thumbnail}" if is_there and small.get(thumbnail) else None,
+        "size": size if row.width else None,
+        "width": row.width,
+        "height": row.height,
+        "bytes": row.bytes,
+        "host": row.host,
+        "seconds": round(row.seconds, 3),
+        "attempts": row.attempts,
+        "said": list(row.said),
+        "reason": row.reason if state == FAILED else "",
+        "story": [f"{time_of_day(entry)}  {tell(entry)}" for entry in row.story],
+    }
+
+
+def _hosts(told: JobReport, fold: JobFold) -> Iterator[dict[str, Any]]:
+    for share in told.hosts:
+        row = fold.hosts.get(share.name)
+        yield {
+            "name": share.name,
+            "state": share.state,
+            "reason": share.reason,
+            "pages": share.pages,
+            "failures": share.failures,
+            "seconds": round(share.seconds, 3),
+            "median": None if row is None or row.median is None else round(row.median, 3),
+            "cores": row.cores if row is not None else 0,
+        }
+
+
+def _timeline(fold: JobFold) -> Iterator[dict[str, Any]]:
+    slots = {name: row.slots for name, row in fold.hosts.items()}
+    for span in packed(fold.spans, slots):
+        yield {
+            "host": span.host,
+            "page": span.page,
+            "from": round(max(0.0, span.start - fold.first_began), 3),
+            "to": round(max(0.0, span.end - fold.first_began), 3),
+            "ok": span.is_good,
+        }

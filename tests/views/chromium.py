@@ -1,0 +1,200 @@
+"""A headless Chromium, spoken to over its DevTools pipe: file descriptors 3 and 4, JSON, zero bytes.
+
+https://chromedevtools.github.io/devtools-protocol/ (--remote-debugging-pipe)
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import json
+import os
+import select
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+_FLAGS = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-dev-shm-usage",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--mute-audio",
+    "--hide-scrollbars",
+    "--remote-debugging-pipe",
+]
+PATIENCE = 60.0
+
+
+class Browser:
+    """One tab."""
+
+    def __init__(self, process: subprocess.Popen[bytes], to_it: int, from_it: int) -> None:
+        self._process = process
+        self._to_it = to_it
+        self._from_it = from_it
+        self._pending = b""
+        self._count = 0
+        self._session = ""
+        self.logged: list[str] = []
+        target = self.call("Target.createTarget", url="about:blank")["targetId"]
+        attached = self.call("Target.attachToTarget", targetId=target, flatten=True)
+        self._session = attached["sessionId"]
+        for domain in ("Page", "Runtime", "Log"):
+            self.call(f"{domain}.enable")
+
+    def call(self, method: str, **parameters: Any) -> Any:
+        """One command and its result. Raises AssertionError where the browser refuses it."""
+        self._count += 1
+        message = {"id": self._count, "method": method, "params": parameters}
+        if self._session:
+            message["sessionId"] = self._session
+        os.write(self._to_it, json.dumps(message).encode() + b"\0")
+        deadline = time.monotonic() + PATIENCE
+        while True:
+            answer = self._next(deadline)
+            if answer.get("id") == self._count:
+                assert "error" not in answer, f"{method}: {answer['error']}"
+                return answer["result"]
+            self._note(answer)
+
+    def _next(self, deadline: float) -> dict[str, Any]:
+        while b"\0" not in self._pending:
+            ready, _, _ = select.select([self._from_it], [], [], max(0.0, deadline - time.monotonic()))
+            assert ready, "Chromium does not answer"
+            data = os.read(self._from_it, 1 << 20)
+            assert data, "Chromium has ended"
+            self._pending += data
+        line, _, self._pending = self._pending.partition(b"\0")
+        found: dict[str, Any] = json.loads(line)
+        return found
+
+    def _note(self, event: dict[str, Any]) -> None:
+        """Errors on the page, from scripts or from the content security policy."""
+        if event.get("method") == "Log.entryAdded":
+            self.logged.append(event["params"]["entry"]["text"])
+        elif event.get("method") == "Runtime.exceptionThrown":
+            details = event["params"]["exceptionDetails"]
+            self.logged.append(details.get("exception", {}).get("description") or details["text"])
+
+    def open(self, path: Path, width: int = 1280, height: int = 900) -> None:
+        """Open a file and wait until its script says that all is built."""
+        self.resize(width, height)
+        self.call("Page.navigate", url=path.as_uri())
+        self.wait_for("document.documentElement.dataset.built === 'yes'")
+
+    def resize(self, width: int, height: int) -> None:
+        """The size of the window, in pixels."""
+        metrics = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}
+        self.call("Emulation.setDeviceMetricsOverride", **metrics)
+
+    def run(self, script: str) -> Any:
+        """The value of an expression on the page."""
+        answer = self.call("Runtime.evaluate", expression=script, returnByValue=True, awaitPromise=True)
+        assert "exceptionDetails" not in answer, answer
+        return answer["result"].get("value")
+
+    def wait_for(self, condition: str) -> None:
+        """Until an expression is true."""
+        deadline = time.monotonic() + PATIENCE
+        while not self.run(condition):
+            assert time.monotonic() < deadline, f"never: {condition}"
+            time.sleep(0.02)
+
+    def press(self, key: str, text: str = "") -> None:
+        """A key, by its name in KeyboardEvent.key."""
+        code = _CODES.get(key, ord(key.upper()) if len(key) == 1 else 0)
+        common = {"key": key, "windowsVirtualKeyCode": code}
+        text = text or {"Enter": "\r"}.get(key, key if len(key) == 1 else "")
+        down: dict[str, Any] = {"type": "keyDown", "text": text} if text else {"type": "rawKeyDown"}
+        self.call("Input.dispatchKeyEvent", **down, **common)
+        self.call("Input.dispatchKeyEvent", type="keyUp", **common)
+
+    def click(self, selector: str) -> None:
+        """Where the middle of an element is, with a real mouse event."""
+        self.run(f"document.querySelector({selector!r}).scrollIntoView({{block: 'center'}})")
+        box = self.run(
+            f"(() => {{ const b = document.querySelector({selector!r}).getBoundingClientRect();"
+            " return [b.x + b.width / 2, b.y + b.height / 2] })()"
+        )
+        for kind in ("mousePressed", "mouseReleased"):
+            self.call(
+                "Input.dispatchMouseEvent", type=kind, x=box[0], y=box[1], button="left", clickCount=1
+            )
+
+    def scheme(self, name: str) -> None:
+        """``light`` or ``dark``."""
+        features = [{"name": "prefers-color-scheme", "value": name}]
+        self.call("Emulation.setEmulatedMedia", features=features)
+
+    def screenshot(self) -> bytes:
+        """The window as a PNG file."""
+        return base64.b64decode(self.call("Page.captureScreenshot", format="png")["data"])
+
+    def print(self) -> bytes:
+        """The page as a PDF file, as it would be printed."""
+        return base64.b64decode(self.call("Page.printToPDF", printBackground=True)["data"])
+
+
+_CODES = {
+    "Enter": 13,
+    "Escape": 27,
+    "End": 35,
+    "Home": 36,
+    "ArrowLeft": 37,
+    "ArrowUp": 38,
+    "ArrowRight": 39,
+    "ArrowDown": 40,
+    "Tab": 9,
+}
+
+
+@contextlib.contextmanager
+def chromium() -> Iterator[Browser]:
+    """A browser that is gone afterwards, with all of its processes."""
+    program = shutil.which("chromium")
+    assert program, "install chromium first: apt install chromium"
+    to_read, to_it = os.pipe()
+    from_it, to_write = os.pipe()
+    with tempfile.TemporaryDirectory() as folder:
+        words = [program, *_FLAGS, f"--user-data-dir={folder}", "about:blank"]
+        # The shell puts the pipes where Chromium looks for them.
+        process = subprocess.Popen(
+            ["/bin/sh", "-c", f'exec "$@" 3<&{to_read} 4>&{to_write}', "sh", *words],
+            pass_fds=(to_read, to_write),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        os.close(to_read)
+        os.close(to_write)
+        try:
+            yield Browser(process, to_it, from_it)
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+            os.close(to_it)
+            os.close(from_it)
+            _settle(Path(folder))
+
+
+def _settle(folder: Path) -> None:
+    """Its helpers may still write for a moment after they were killed."""
+    for _ in range(50):
+        shutil.rmtree(folder, ignore_errors=True)
+        if not folder.exists():
+            break
+        time.sleep(0.05)
+    folder.mkdir(exist_ok=True)
