@@ -13,13 +13,14 @@ import select
 import shutil
 import signal
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-_FLAGS = [
+_FLAGS = (
     "--headless",
     "--no-sandbox",
     "--disable-gpu",
@@ -32,7 +33,16 @@ _FLAGS = [
     "--mute-audio",
     "--hide-scrollbars",
     "--remote-debugging-pipe",
-]
+)
+_LAUNCHER = """
+import fcntl, os, sys
+reading, writing = (fcntl.fcntl(int(word), fcntl.F_DUPFD, 10) for word in sys.argv[1:3])
+os.dup2(reading, 3)
+os.dup2(writing, 4)
+os.execv(sys.argv[3], sys.argv[3:])
+"""
+"""Puts the pipes where Chromium looks for them, whatever numbers they have here."""
+
 PATIENCE = 60.0
 
 
@@ -91,7 +101,7 @@ class Browser:
         """Open a file and wait until its script says that all is built."""
         self.resize(width, height)
         self.call("Page.navigate", url=path.as_uri())
-        self.wait_for("document.documentElement.dataset.built === 'yes'")
+        self.wait_for("document.documentElement?.dataset.built === 'yes'")
 
     def resize(self, width: int, height: int) -> None:
         """The size of the window, in pixels."""
@@ -168,9 +178,8 @@ def chromium() -> Iterator[Browser]:
     from_it, to_write = os.pipe()
     with tempfile.TemporaryDirectory() as folder:
         words = [program, *_FLAGS, f"--user-data-dir={folder}", "about:blank"]
-        # The shell puts the pipes where Chromium looks for them.
         process = subprocess.Popen(
-            ["/bin/sh", "-c", f'exec "$@" 3<&{to_read} 4>&{to_write}', "sh", *words],
+            [sys.executable, "-c", _LAUNCHER, str(to_read), str(to_write), *words],
             pass_fds=(to_read, to_write),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
