@@ -66,6 +66,8 @@ class Farm:
         plan = self.scheduler.hosts[host].plan
         assert host in self.connected, "a page was sent to a host that is not there"
         assert self.scheduler.hosts[host].state is HostState.IDLE, "a page was sent to a busy host"
+        assert not self.scheduler.hosts[host].drained, "a page was sent to a drained host"
+        assert not self.scheduler.held, "a page of a held job was sent"
         assert attempt not in self.pages, "an attempt's name was used twice"
         self.held[host].append(attempt)
         self.pages[attempt] = page
@@ -92,7 +94,21 @@ class Farm:
                 actions.append(partial(self.lose, host))
         actions += [partial(self.prove, p) for p in self.proving] * 2
         actions += [partial(ev.HostFinished, h) for h in sorted(self.finishing & self.connected)]
-        return actions
+        return actions + self.whims()
+
+    def whims(self) -> list[Callable[[], ev.Event]]:
+        """What people ask for; in the end they let the job go on."""
+        names = sorted(self.scheduler.hosts)
+        back: list[Callable[[], ev.Event]] = [partial(ev.ReleaseRequested, "somebody")]
+        back += [partial(ev.UndrainRequested, name, "somebody") for name in names]
+        if not self.unlucky:
+            return back
+        page = self.rng.choice(sorted(self.scheduler.book.pages))
+        asked: list[Callable[[], ev.Event]] = [partial(ev.RetryRequested, page, "somebody")]
+        if self.rng.random() < self.unlucky / 2:
+            asked.append(partial(ev.HoldRequested, "somebody"))
+            asked.append(partial(ev.DrainRequested, self.rng.choice(names), "somebody", "why not"))
+        return asked + [self.rng.choice(back)]
 
     def greet(self, host: str) -> ev.Event:
         self.connecting.discard(host)
@@ -453,3 +469,69 @@ def test_a_job_that_is_all_there_asks_nobody() -> None:
     commands = scheduler.start(0)
     assert not [c for c in commands if isinstance(c, do.ConnectHost)]
     assert scheduler.end is JobEnd.COMPLETE
+
+
+def test_a_held_job_sends_nothing_and_waits_until_it_is_released() -> None:
+    story = Script([HostPlan("a", 1)], 9, Policy(wait=20, lost_wait=20))
+    story.greet("a")
+    first, *queued = story.sent("a")
+    story.tell(ev.PageStarted("a", first.attempt))
+    story.tell(ev.HoldRequested("me"))
+    assert {c.attempt for c in story.log if isinstance(c, do.RevokeAttempt)} == {
+        c.attempt for c in queued
+    }
+    story.tell(*[ev.AttemptRevoked("a", command.attempt) for command in queued])
+    story.tell(ev.PageRendered("a", first.attempt, 0.1), ev.PageDelivered("a", first.attempt))
+    sent = len(story.sent("a"))
+    story.beat_until(100, ["a"])
+    assert len(story.sent("a")) == sent
+    assert story.end() is None
+    story.tell(ev.ReleaseRequested("me"))
+    assert len(story.sent("a")) > sent
+
+
+def test_a_drained_host_gives_its_pages_back_within_seconds_and_is_used_again_when_asked() -> None:
+    story = Script([HostPlan("a", 1), HostPlan("b", 1)], 30)
+    story.greet("a")
+    first = story.sent("a")[0]
+    story.tell(ev.PageStarted("a", first.attempt))
+    story.greet("b")
+    story.tell(ev.DrainRequested("a", "me", "a new disk"))
+    host = story.scheduler.hosts["a"]
+    assert host.state is HostState.DRAINED
+    assert host.reason == "drained by me: a new disk"
+    story.beat_until(2.5, ["a", "b"])
+    assert do.KillAttempt("a", first.attempt) in story.log
+    sent = len(story.sent("a"))
+    story.tell(ev.HostLost("a", "rebooted"))
+    story.beat_until(4, ["b"])
+    story.greet("a")
+    assert host.state is HostState.DRAINED
+    assert len(story.sent("a")) == sent
+    story.tell(ev.UndrainRequested("a", "me"))
+    assert host.state is HostState.IDLE
+    assert len(story.sent("a")) > sent
+
+
+def test_a_failed_page_may_be_tried_again_by_hand() -> None:
+    story = Script([HostPlan("a", 1)], 2, Policy(retries=1))
+    story.greet("a")
+    first, second = story.sent("a")
+    story.tell(ev.AttemptFailed("a", first.attempt, FailureKind.CRASHED, "bad luck"))
+    assert story.scheduler.book[first.page].state is PageState.FAILED
+    story.tell(ev.RetryRequested(first.page, "me"))
+    again = story.sent("a")[-1]
+    assert again.page == first.page
+    for command in (again, second):
+        story.tell(ev.PageRendered("a", command.attempt, 0.1), ev.PageDelivered("a", command.attempt))
+    assert story.scheduler.book.is_settled()
+    assert snapshot.take(story.scheduler).failed == 0
+
+
+def test_a_cancelled_job_ends_at_once() -> None:
+    story = Script([HostPlan("a", 1)], 9)
+    story.greet("a")
+    story.tell(ev.CancelRequested("me"))
+    end = story.end()
+    assert end is not None
+    assert (end.end, end.reason) == (JobEnd.CANCELLED, "cancelled by me")

@@ -29,7 +29,7 @@ LOG_LENGTH = 5000
 STRAGGLES = 4.0
 """A page straggles when it takes so many times what its kind takes, and at least STRAGGLES_FROM."""
 
-STRAGGLES_FROM = 5.0
+STRAGGLES_FROM = 3.0
 
 
 @dataclass(slots=True)
@@ -54,12 +54,13 @@ class PageRow:
 
 @dataclass(slots=True)
 class Flight:
-    """An attempt that a host holds. ``number`` of them were sent to it before."""
+    """An attempt that a host holds. ``begun``: when a slot was free for it, as far as one can tell."""
 
     attempt: str
     page: int
     host: str
     since: float
+    begun: float | None = None
 
 
 @dataclass(slots=True)
@@ -79,7 +80,12 @@ class HostRow:
     ghostscript: str = ""
     flights: dict[str, Flight] = field(default_factory=dict)
     recent: deque[float] = field(default_factory=lambda: deque(maxlen=101))
-    free_since: float = 0.0
+
+    def begin(self, now: float) -> None:
+        """The oldest attempts, as many as there are slots, are being drawn."""
+        for flight in islice(self.flights.values(), self.slots or None):
+            if flight.begun is None:
+                flight.begun = now
 
     @property
     def running(self) -> int:
@@ -182,9 +188,10 @@ class JobFold:
         found = []
         for host in self.hosts.values():
             own = host.median or usual
-            for flight in islice(host.flights.values(), host.slots or None):
-                age = max(0.0, now - max(flight.since, host.free_since))
-                found.append(Drawing(flight, age, _straggles(age, own)))
+            for flight in host.flights.values():
+                if flight.begun is not None:
+                    age = max(0.0, now - flight.begun)
+                    found.append(Drawing(flight, age, _straggles(age, own)))
         return sorted(found, key=lambda drawing: -drawing.age)
 
     def bars(self, count: int, now: float) -> list[float]:
@@ -218,7 +225,7 @@ class JobFold:
         """The attempt is no longer with its host."""
         host = self._host(entry["host"])
         flight = host.flights.pop(entry["attempt"], None)
-        host.free_since = self.now
+        host.begin(self.now)
         return flight
 
     # One method for each kind of entry
@@ -268,8 +275,7 @@ class JobFold:
         page.host = host.name
         page.attempts += 1
         host.flights[entry["attempt"]] = Flight(entry["attempt"], page.number, host.name, self.now)
-        if len(host.flights) == 1:
-            host.free_since = self.now
+        host.begin(self.now)
         self._move(page, SENT)
 
     def _page_returned(self, entry: Entry) -> None:
@@ -285,7 +291,8 @@ class JobFold:
         page.reason, page.kind = str(entry["reason"]), str(entry["kind"])
         page.story.append(entry)
         if flight is not None:
-            self.spans.append(Span(host.name, page.number, flight.since, self.now, is_good=False))
+            begun = flight.since if flight.begun is None else flight.begun
+            self.spans.append(Span(host.name, page.number, begun, self.now, is_good=False))
         if page.state == SENT:
             self._move(page, WAITING)
 

@@ -120,6 +120,7 @@ class Dashboard(App[None]):
         self._trouble = ""
         self._wanted = dict.fromkeys(_PANES, "")
         self._sort, self._is_reversed = "state", False
+        self._pane = "pages"
         self._subject: tuple[str, str] = ("page", "")
         self._pictured = ""
         self._told_log: deque[Row] = deque(maxlen=LOG_LENGTH)
@@ -157,12 +158,6 @@ class Dashboard(App[None]):
     @property
     def _map(self) -> PageMap:
         return self.query_one("#pages", PageMap)
-
-    @property
-    def _pane(self) -> str:
-        """The pane that keys go to."""
-        focused = self.focused
-        return focused.id if focused is not None and focused.id in _PANES else "pages"
 
     @property
     def now(self) -> float:
@@ -352,7 +347,10 @@ class Dashboard(App[None]):
 
     def on_descendant_focus(self) -> None:
         """Tab was typed, or the mouse used."""
-        pane = self._pane
+        pane = self.focused.id if self.focused is not None else None
+        if pane not in _PANES:
+            return  # what comes up over the panes has its own
+        self._pane = pane
         for each in _PANES:
             self.query_one(f"#{each}").set_class(each == pane, "-chosen")
         if pane == "pages":

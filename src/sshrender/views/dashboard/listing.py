@@ -119,7 +119,7 @@ class Listing(ScrollView, can_focus=True):
             self._widths = widths
             self.virtual_size = Size(self.size.width, len(rows) + 1)
             if self._follows and was_last:
-                self._keep_in_sight()
+                self.call_after_refresh(self._keep_in_sight)  # there is room for it only then
             self.refresh()
         else:
             self._refresh_changed(before)

@@ -1,0 +1,339 @@
+"""The dashboard: what a person sees at several sizes, and what his keys do."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import pytest
+from textual.binding import Binding
+from textual.pilot import Pilot
+
+from sshrender.views.dashboard.app import Dashboard
+from sshrender.views.dashboard.looks import Looks
+from sshrender.views.dashboard.pagemap import PageMap
+from tests.tui.journals import BEGAN, FakeJob, Journal, Watcher, eventful, straggling
+
+SNAPSHOTS = Path(__file__).parent / "snapshots"
+Scene = Callable[[Pilot[None], Dashboard], Awaitable[None]]
+
+
+@pytest.fixture(autouse=True)
+def _utc(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The log tells the time where the reader is."""
+    monkeypatch.setenv("TZ", "UTC")
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    time.tzset()
+
+
+def _play(
+    scene: Scene,
+    job: FakeJob | None = None,
+    *,
+    size: tuple[int, int] = (80, 24),
+    owner: Watcher | None = None,
+    looks: Looks | None = None,
+) -> Dashboard:
+    """Let a person sit before a dashboard of that size."""
+    owner = owner or Watcher(job or FakeJob(eventful(), 60))
+    app = Dashboard(owner, "big.pdf", looks=looks or Looks(), clock=lambda: BEGAN + 10.0)
+
+    async def sit() -> None:
+        async with app.run_test(size=size, notifications=True) as pilot:
+            await _settle(pilot)
+            await scene(pilot, app)
+
+    asyncio.run(sit())
+    return app
+
+
+async def _settle(pilot: Pilot[None]) -> None:
+    """Until what was read is drawn."""
+    for _ in range(4):
+        await pilot.app.workers.wait_for_complete()
+        await pilot.pause()
+
+
+def _text(app: Dashboard) -> str:
+    """What stands on the screen. Textual exports pictures of it, but no text."""
+    strips = app.screen._compositor.render_strips()
+    return "\n".join(strip.text.rstrip() for strip in strips) + "\n"
+
+
+def _compare(name: str, found: str) -> None:
+    """With UPDATE_SNAPSHOTS set, what is found is what is expected from now on."""
+    path = SNAPSHOTS / name
+    if os.environ.get("UPDATE_SNAPSHOTS"):
+        path.write_text(found, encoding="utf-8")
+    assert found == path.read_text(encoding="utf-8"), f"{name}: UPDATE_SNAPSHOTS=1 accepts it"
+
+
+@pytest.mark.parametrize("size", [(50, 24), (80, 24), (160, 50)])
+@pytest.mark.parametrize("pane", ["1", "2", "3", "4"])
+def test_looks_as_it_did(size: tuple[int, int], pane: str) -> None:
+    async def scene(pilot: Pilot[None], app: Dashboard) -> None:
+        await pilot.press(pane)
+        await _settle(pilot)
+        name = f"{size[0]}x{size[1]}-{pane}"
+        _compare(f"{name}.txt", _text(app))
+        if pane == "1":
+            _compare(f"{name}.svg", app.export_screenshot(title="sshrender"))
+
+    _play(scene, size=size)
+
+
+def test_every_state_has_a_sign_of_its_own() -> None:
+    """Without colours, too, and in ASCII."""
+    for looks in (Looks(), Looks(is_ascii=True)):
+        pages = ["waiting", "sent", "done", "suspect", "failed", "straggler"]
+        signs = [looks.page(state)[0] for state in pages]
+        assert len(set(signs)) == len(signs)
+        hosts = ["idle", "busy", "drained", "connecting", "quarantined", "lost", "refused"]
+        signs = [looks.host(state)[0] for state in hosts]
+        assert len(set(signs)) == len(signs)
+        assert not looks.is_ascii or all(sign.isascii() for sign in signs)
+
+
+def test_a_plain_terminal_gets_plain_signs() -> None:
+    async def scene(pilot: Pilot[None], app: Dashboard) -> None:
+        shown = app.query_one(PageMap).render_line(0).text
+        assert shown.isascii()
+        assert "#" in shown
+
+    _play(scene, looks=Looks(is_ascii=True))
+
+
+@pytest.mark.parametrize("pages", [10, 20_000])
+def test_the_map_is_useful_for_few_pages_and_for_many(pages: int) -> None:
+    async def scene(pilot: Pilot[None], app: Dashboard) -> None:
+        await pilot.press("end")
+        assert app.query_one(PageMap).page == pages
+        await pilot.press("slash", *"7", "enter")
+        await _settle(pilot)
+        assert app.query_one(PageMap).page == 7
+        assert "page 7" in _text(app)
+
+    _play(scene, FakeJob(Journal(pages, ["node1"]), pages))
+
+
+def test_the_cursor_walks_and_goes_from_trouble_to_trouble() -> None:
+    async def scene(pilot: Pilot[None], app: Dashboard) -> None:
+        where = app.query_one(PageMap)
+        await pilot.press("right", "right")
+        assert where.page == 3
+        await pilot.press("left")
+        assert where.page == 2
+        visited = []
+        for _ in range(4):
+            await pilot.press("n")
+            visited.append(where.page)
+        assert visited == [7, 12, 23, 7]  # suspect, failed, and one that takes much too long
+        await pilot.press("N")
+        assert where.page == 23
+        await pilot.press("3")
+        await _settle(pilot)
+        assert "takes much longer than usual" in _text(app)
+
+    _play(scene, FakeJob(straggling(), 60))
+
+
+def test_details_tell_what_happened_to_a_page_and_what_a_host_is() -> None:
+    async def scene(pilot: Pilot[None], app: Dashboard) -> None:
+        await pilot.press("n", "n")
+        await _settle(pilot)
+        assert "page 12" in _text(app)
+        assert "Ghostscript died of signal 9" in _text(app)
+        await pilot.press("2", "end")
+        await _settle(pilot)
+        assert "no python3 there" in _text(app)
+        assert "ssh artist@node4" in _text(app)
+
+    _play(scene)
+
+
+def test_hosts_are_sorted_and_filtered() -> None:
+    async def scene(pilot: Pilot[None], app: Dashboard) -> None:
+        listing = app._listing("hosts")
+        await pilot.press("2")
+        assert [row.key for row in listing._rows] == ["node1", "node3", "node2", "node4"]
+        await pilot.press("r")
+        assert listing._rows[0].key == "node4"
+        await pilot.press("r")
+        while listing.sorted_by != "pages":
+            await pilot.press("s")
+        assert listing._rows[0].key in ("node1", "node2")
+        await pilot.press("slash", *"lost", "enter")
+        assert [row.key for row in listing._rows] == ["node2"]
+        await pilot.press("escape")
+        assert len(listing._rows) == 4
+
+    _play(scene)
+
+
+def test_the_log_is_filtered_and_a_hosts_part_of_it_is_one_key_away() -> None:
+    async def scene(pilot: Pilot[None], app: Dashboard) -> None:
+        await pilot.press("4", "slash", *"died", "enter")
+        await _settle(pilot)
+        rows = [row.cells[1] for row in app._listing("log")._rows]
+        assert rows
+        assert all("died" in words for words in rows)
+        await pilot.press("2", "end", "enter")
+        await _settle(pilot)
+        assert app._pane == "log"
+        assert {"node4" in row.cells[1] for row in app._listing("log")._rows} == {True}
+
+    _play(scene)
+
+
+def test_requests_are_laid_before_the_coordinator() -> None:
+    job = FakeJob(eventful(), 60)
+
+    async def scene(pilot: Pilot[None], app: Dashboard) -> None:
+        typed = [["h"], ["2", "home", "d", *"disk", "enter"], ["u"], ["1", "n", "n", "t"]]
+        for keys in [*typed, ["x", "n"], ["x", "y"]]:
+            await pilot.press(*keys)
+            await _settle(pilot)
+
+    _play(scene, job)
+    assert job.asked == [
+        ("hold", {}),
+        ("drain", {"host": "node1", "note": "disk"}),
+        ("undrain", {"host": "node1"}),
+        ("retry", {"page": 12}),
+        ("cancel", {}),
+    ]
+
+
+def test_nobody_is_asked_where_nobody_coordinates() -> None:
+    job = FakeJob(eventful(), 60, coordinator="")
+
+    async def scene(pilot: Pilot[None], app: Dashboard) -> None:
+        await pilot.press("h")
+        await _settle(pilot)
+        assert "nobody to ask" in _text(app)
+
+    _play(scene, job)
+    assert job.asked == []
+
+
+def test_a_held_job_says_so_and_is_released_with_the_same_key() -> None:
+    told = eventful()
+    told.write("requested", op="hold", by="ann@desk", host="", page=0, note="", is_late=False)
+    job = FakeJob(told, 60)
+
+    async def scene(pilot: Pilot[None], app: Dashboard) -> None:
+        assert "held by ann@desk" in _text(app)
+        await pilot.press("h")
+        await _settle(pilot)
+
+    _play(scene, job)
+    assert job.asked == [("release", {})]
+
+
+def test_a_page_is_shown_large_and_left_again() -> None:
+    async def scene(pilot: Pilot[None], app: Dashboard) -> None:
+        await pilot.press("enter")
+        await _settle(pilot)
+        assert "page 1, 1240 × 1754 pixels, from node2" in _text(app)
+        await pilot.press("escape")
+        assert len(app.screen_stack) == 1
+
+    _play(scene)
+
+
+def test_help_names_every_key() -> None:
+    async def scene(pilot: Pilot[None], app: Dashboard) -> None:
+        await pilot.press("question_mark")
+        await pilot.pause()
+        shown = _text(app)
+        for binding in Dashboard.BINDINGS:
+            assert isinstance(binding, Binding)
+            key = {"slash": "/", "escape": "Esc", "ctrl+c": "Ctrl-C", "enter": "Enter"}
+            name = key.get(binding.key, binding.key)
+            assert name in shown or binding.key == "question_mark", name
+
+    _play(scene, size=(100, 50))
+
+
+def test_ctrl_c_is_for_whoever_started_the_dashboard_and_q_leaves() -> None:
+    owner = Watcher(FakeJob(eventful(), 60))
+
+    async def scene(pilot: Pilot[None], app: Dashboard) -> None:
+        await pilot.press("ctrl+c")
+        await pilot.pause()
+        assert owner.interrupts == 1
+        assert "stopping" in _text(app)
+        await pilot.press("q")
+
+    _play(scene, owner=owner)
+
+
+def test_before_the_job_is_open_it_says_what_it_waits_for() -> None:
+    async def scene(pilot: Pilot[None], app: Dashboard) -> None:
+        assert "opening big.pdf" in _text(app)
+        await pilot.press("n", "enter", "t", "2", "d", "4", "h")
+        await pilot.pause()
+
+    _play(scene, owner=Watcher(None))
+
+
+def test_a_shared_folder_that_fails_is_said_and_the_dashboard_stands() -> None:
+    job = FakeJob(eventful(), 60)
+
+    async def scene(pilot: Pilot[None], app: Dashboard) -> None:
+        job.trouble = OSError(116, "Stale file handle")
+        app._tick()
+        await _settle(pilot)
+        assert "cannot read the job: Stale file handle" in _text(app)
+        job.trouble = None
+        app._tick()
+        await _settle(pilot)
+        assert "Stale" not in _text(app)
+
+    _play(scene, job)
+
+
+def test_hostile_words_stay_words() -> None:
+    """Markup and escapes in what hosts say change nothing on the screen."""
+    told = Journal(3, ["[bold]node1", "\x1b[31mnode2"])
+    told.state("[bold]node1", "lost", "[/] [red]what\x1b]0;title\x07")
+    job = FakeJob(told, 3)
+
+    async def scene(pilot: Pilot[None], app: Dashboard) -> None:
+        for pane in ("2", "3", "4"):
+            await pilot.press(pane)
+            await _settle(pilot)
+            assert "\x1b" not in _text(app)
+        await pilot.press("2")
+        await _settle(pilot)
+        assert "[bold]node1" in _text(app)
+
+    _play(scene, job, size=(160, 50))
+
+
+def test_no_more_than_two_redraws_a_second_while_pages_come_in() -> None:
+    """Terminals at the other end of a slow link are the reason."""
+    told = Journal(500, ["node1"])
+    job = FakeJob(told, 500)
+    drawn: list[float] = []
+
+    async def scene(pilot: Pilot[None], app: Dashboard) -> None:
+        original = app._draw_headline
+
+        def counted() -> None:
+            drawn.append(time.monotonic())
+            original()
+
+        app._draw_headline = counted  # type: ignore[method-assign]
+        end = time.monotonic() + 3.0
+        page = 0
+        while time.monotonic() < end:
+            page += 1
+            told.deliver(page, "node1", told.send(page, "node1"))
+            await asyncio.sleep(0.02)
+
+    _play(scene, job)
+    assert 3 <= len(drawn) <= 8
