@@ -47,6 +47,8 @@ def _play(
             await scene(pilot, app)
 
     asyncio.run(sit())
+    if app._defects:
+        raise app._defects[0]
     return app
 
 

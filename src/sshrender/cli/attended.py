@@ -73,7 +73,7 @@ def _announce(pipe: int, folder: JobFolder) -> None:
 def _show(child: _Child, session: Session, title: str) -> None:
     from sshrender.views.dashboard.app import Dashboard
 
-    Dashboard(_Attendant(child, session), title).run()
+    Dashboard(_Attendant(child, session), title).watch_to_the_end()
 
 
 @dataclass(slots=True)

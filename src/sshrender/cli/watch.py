@@ -50,7 +50,7 @@ def watch(
         return
     from sshrender.views.dashboard.app import Dashboard
 
-    Dashboard(_Watcher(source), source.facts.name).run()
+    Dashboard(_Watcher(source), source.facts.name).watch_to_the_end()
 
 
 def why_no_dashboard() -> str:

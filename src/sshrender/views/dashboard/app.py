@@ -6,6 +6,7 @@ standing, and it says so.
 
 from __future__ import annotations
 
+import os
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
@@ -104,7 +105,7 @@ class Dashboard(App[None]):
         looks: Looks | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        super().__init__()
+        super().__init__(ansi_color=True)  # from the start: what NO_COLOR does is decided here
         self.theme = "ansi-dark"  # the terminal's own colours, light or dark, all sixteen of them
         self.animation_level = "none"
         self._owner = owner
@@ -126,6 +127,7 @@ class Dashboard(App[None]):
         self._told_log: deque[Row] = deque(maxlen=LOG_LENGTH)
         self._told_of = 0
         self._told: dict[str, object] = {}
+        self._defects: list[Exception] = []
 
     # What is where
 
@@ -558,6 +560,19 @@ class Dashboard(App[None]):
             self.notify(words, severity="warning", timeout=30)
         else:
             self.exit()
+
+    def _handle_exception(self, error: Exception) -> None:
+        """A defect of the dashboard is the program's to report, not a traceback on the terminal."""
+        self._defects.append(error)
+        self.exit(return_code=1)
+
+    def watch_to_the_end(self) -> None:
+        """Run until the user leaves or the job is over. Raises what went wrong inside."""
+        for name in ("COLUMNS", "LINES"):  # they would count for more than the terminal itself
+            os.environ.pop(name, None)
+        self.run()
+        if self._defects:
+            raise self._defects[0]
 
     def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
         """The palette: every command of ours by name, and Textual's own."""

@@ -155,7 +155,7 @@ class Listing(ScrollView, can_focus=True):
         """More or less room: other columns."""
         self._widths = self._measure()
         self.virtual_size = Size(self.size.width, len(self._rows) + 1)
-        self._keep_in_sight()
+        self.call_after_refresh(self._keep_in_sight)
         self.refresh()
 
     def render_line(self, y: int) -> Strip:
@@ -164,7 +164,7 @@ class Listing(ScrollView, can_focus=True):
             return self._strip([self._title(column) for column in self._columns], (), _TITLE)
         at = y - 1 + self.scroll_offset.y
         if at >= len(self._rows):
-            return Strip.blank(self.size.width)
+            return Strip.blank(self.size.width, _PLAIN)
         row = self._rows[at]
         is_here = at == self._at and self.has_focus
         return self._strip(row.cells, row.styles, _CURSOR if is_here else _PLAIN)
@@ -178,7 +178,7 @@ class Listing(ScrollView, can_focus=True):
             style = own + common if own is not None else common
             words = _fit(cell, width, is_right=self._columns[number].is_right)
             segments += [Segment(words, style), Segment(" ", common)]
-        return Strip(segments).adjust_cell_length(self.size.width)
+        return Strip(segments).adjust_cell_length(self.size.width, _PLAIN)
 
     def on_focus(self) -> None:
         """The cursor appears."""

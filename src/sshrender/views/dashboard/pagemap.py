@@ -24,6 +24,8 @@ from sshrender.views.dashboard.looks import Looks
 GROUP = 10
 _CURSOR = Style(reverse=True, bold=True)
 _DIM = Style(dim=True)
+_PLAIN = Style()
+"""Textual's filters need a style on every piece of a line."""
 
 
 class PageMap(ScrollView, can_focus=True):
@@ -100,7 +102,9 @@ class PageMap(ScrollView, can_focus=True):
         self._arrange()
 
     def _arrange(self) -> None:
-        width = max(1, self.size.width)
+        width = self.size.width
+        if not width:
+            return  # nobody has said yet how much room there is
         digits = len(str(self._pages[-1])) if self._pages else 1
         numbered = digits + 2
         rows = -(-len(self._pages) // max(1, width // numbered))
@@ -134,13 +138,13 @@ class PageMap(ScrollView, can_focus=True):
         start = row * self._columns
         pages = self._pages[start : start + self._columns]
         if not pages:
-            return Strip.blank(self.size.width)
+            return Strip.blank(self.size.width, _PLAIN)
         segments = [Segment(f"{pages[0]:>{self._label - 1}} ", _DIM)] if self._label else []
         for place, page in enumerate(pages):
             if self._cell == 1 and place and place % GROUP == 0:
-                segments.append(Segment(" "))
+                segments.append(Segment(" ", _PLAIN))
             segments += self._cell_of(start + place, page)
-        return Strip(segments).adjust_cell_length(self.size.width)
+        return Strip(segments).adjust_cell_length(self.size.width, _PLAIN)
 
     def _cell_of(self, at: int, page: int) -> list[Segment]:
         symbol, style = self._looks.page(self._state_of(page))
@@ -150,7 +154,7 @@ class PageMap(ScrollView, can_focus=True):
             style += Style(underline=True, bold=True)
         if self._cell == 1:
             return [Segment(symbol, style)]
-        return [Segment(f"{page:>{self._cell - 2}}{symbol}", style), Segment(" ")]
+        return [Segment(f"{page:>{self._cell - 2}}{symbol}", style), Segment(" ", _PLAIN)]
 
     def on_focus(self) -> None:
         """The cursor looks another way."""

@@ -1,0 +1,208 @@
+"""The dashboard in a real terminal, over real sshd: neither the job nor its watchers need the other."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests import pdfs
+from tests.lab.farm import Farm
+from tests.lab.plugin import FarmFactory
+from tests.lab.terminal import Terminal
+
+PROGRAM = [sys.executable, "-m", "sshrender"]
+PAGES = 160
+
+
+@pytest.fixture
+def big(tmp_path: Path) -> Path:
+    """Pages that keep two slots busy for some ten seconds."""
+    return pdfs.write(tmp_path / "big.pdf", pdfs.numbered(PAGES, 900, 1200))
+
+
+def _render(farm: Farm, document: Path, *words: str) -> list[str]:
+    hosts = str(farm.write_inventory())
+    return [*PROGRAM, "render", str(document), "--hosts", hosts, "-o", str(farm.root / "out"), *words]
+
+
+def _delivered(farm: Farm) -> int:
+    return len(list((farm.root / "out").glob("page-*.png")))
+
+
+def _journal(farm: Farm) -> list[dict[str, Any]]:
+    (path,) = farm.san.glob("big-*/journal.jsonl")
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def _await(condition: Callable[[], bool], what: str, seconds: float = 60) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, f"never: {what}"
+        time.sleep(0.1)
+
+
+def _has_ended(farm: Farm) -> bool:
+    return any(entry["type"] == "run_ended" for entry in _journal(farm))
+
+
+def test_render_at_a_terminal_shows_a_lost_host_and_ends_with_the_job(
+    farm_factory: FarmFactory, big: Path
+) -> None:
+    farm = farm_factory(3)
+    with Terminal(farm, _render(farm, big), width=160, height=50) as terminal:
+        terminal.wait_for("running", "node1", "■")
+        farm["node2"].crash()
+        terminal.wait_for("node2", "○ lost")
+        assert terminal.status() == 0
+        assert f"done, {PAGES} of {PAGES} pages" in terminal.text()
+    assert _delivered(farm) == PAGES
+    (overview,) = farm.san.glob("big-*/overview.html")
+    assert '"state":"done"' in overview.read_text()
+    assert len(list(overview.parent.glob("thumbs/page-*.jpg"))) > PAGES / 2
+
+
+@pytest.mark.parametrize("how", ["q", "the terminal is closed"])
+def test_the_job_goes_on_when_its_watcher_leaves(farm: Farm, big: Path, how: str) -> None:
+    with Terminal(farm, _render(farm, big)) as terminal:
+        terminal.wait_for("running", "■")
+        if how == "q":
+            terminal.press("q")
+            assert terminal.status() == 0
+            assert "sshrender watch big-" in terminal.text()
+        else:
+            terminal.close()
+    assert _delivered(farm) < PAGES
+    watch = [*PROGRAM, "watch", "big", "--hosts", str(farm.root / "hosts.toml")]
+    with Terminal(farm, watch) as terminal:
+        terminal.wait_for("running")
+        _await(lambda: _has_ended(farm), "the end of the job")
+        terminal.wait_for("done", "100 %")
+        terminal.press("q")
+        assert terminal.status() == 0
+    assert _delivered(farm) == PAGES
+
+
+def test_ctrl_c_stops_the_job_and_leaves_nothing_behind(farm: Farm, big: Path) -> None:
+    with Terminal(farm, _render(farm, big)) as terminal:
+        terminal.wait_for("running", "■")
+        terminal.press("C-c")
+        assert terminal.status() == 130
+        assert "partial" in terminal.text()
+    _await(lambda: not any(host.processes("gs") for host in farm.hosts), "the last renderer", 5)
+    before = _delivered(farm)
+    assert 0 < before < PAGES
+    answer = farm.run(_render(farm, big), timeout=120)
+    assert answer.returncode == 0, answer.stderr
+    assert _delivered(farm) == PAGES
+
+
+def test_ctrl_c_twice_stops_it_at_once(farm: Farm, big: Path) -> None:
+    with Terminal(farm, _render(farm, big)) as terminal:
+        terminal.wait_for("running", "■")
+        terminal.press("C-c")
+        terminal.press("C-c")
+        assert terminal.status(10) == 130
+    _await(lambda: not any(host.processes("gs") for host in farm.hosts), "the last renderer", 10)
+
+
+def test_requests_travel_over_the_san(farm: Farm, big: Path) -> None:
+    """Held, released, a host drained and given back, cancelled: all by another process than the job."""
+    job = farm.popen(_render(farm, big, "--quiet"))
+    _await(lambda: _delivered(farm) > 5, "the first pages")
+    watch = [*PROGRAM, "watch", "big", "--hosts", str(farm.root / "hosts.toml")]
+    with Terminal(farm, watch) as terminal:
+        terminal.wait_for("running", "■")
+        terminal.press("h")
+        terminal.wait_for("held by")
+        held = terminal.wait_for("0 on 0 hosts")
+        assert "held" in held
+        terminal.press("h")
+        terminal.wait_for("running")
+        terminal.press("2")
+        terminal.press("Home")
+        terminal.press("d")
+        terminal.wait_for("drain node1")
+        terminal.press("a new disk", "Enter")
+        terminal.wait_for("drained", "a new disk")
+        _await(lambda: not farm["node1"].processes("gs") or _is_idle(farm, "node1"), "an idle host", 5)
+        terminal.press("u")
+        terminal.wait_until(lambda text: "drained" not in text, "node1 back")
+        terminal.press("x")
+        terminal.wait_for("Cancel the job")
+        terminal.press("y")
+        terminal.wait_for("cancelled")
+    assert job.wait(30) == 3
+    asked = [entry["op"] for entry in _journal(farm) if entry["type"] == "requested"]
+    assert asked == ["hold", "release", "drain", "undrain", "cancel"]
+    status = farm.run([*PROGRAM, "status", "big", "--json", "--hosts", str(farm.root / "hosts.toml")])
+    assert json.loads(status.stdout)["state"] == "cancelled"
+
+
+def _is_idle(farm: Farm, host: str) -> bool:
+    """The last thing that became of each page sent there was that it came back or was delivered."""
+    held = set()
+    for entry in _journal(farm):
+        if entry.get("host") == host and entry["type"] == "page_sent":
+            held.add(entry["attempt"])
+        elif entry["type"] in ("page_returned", "page_delivered", "attempt_failed"):
+            held.discard(entry["attempt"])
+    return not held
+
+
+@pytest.mark.parametrize(
+    ("env", "size"),
+    [
+        ({"NO_COLOR": "1"}, (80, 24)),
+        ({"TERM": "screen", "COLORTERM": ""}, (50, 20)),
+        ({"TERM": "linux", "COLORTERM": ""}, (80, 24)),
+    ],
+    ids=["NO_COLOR", "screen with 8 colours", "the Linux console"],
+)
+def test_every_terminal_gets_a_dashboard_that_it_can_show(
+    farm: Farm, big: Path, env: dict[str, str], size: tuple[int, int]
+) -> None:
+    with Terminal(farm, _render(farm, big), width=size[0], height=size[1], env=env) as terminal:
+        done = "#" if env.get("TERM") == "linux" else "■"
+        text = terminal.wait_for("running", done)
+        if env.get("TERM") == "linux":
+            for char in text:  # what the fonts of the console have
+                assert char == "…" or ord(char) < 256 or char.encode("cp437")
+        colours = terminal.text(with_colours=True)
+        if "NO_COLOR" in env:
+            assert "\x1b[3" not in colours.replace("\x1b[39m", "").replace("\x1b[3m", "")
+        elif env.get("TERM") == "screen":
+            assert "\x1b[38;" not in colours
+        assert terminal.status() == 0
+
+
+def test_without_a_terminal_there_are_plain_lines_and_one_that_says_why(farm: Farm, big: Path) -> None:
+    answer = farm.run(_render(farm, big, "--progress", "tui", "--pages", "1-20"), timeout=120)
+    assert answer.returncode == 0
+    assert "no dashboard: standard input is not a terminal" in answer.stderr
+    assert "\x1b" not in answer.stderr
+    words = [*PROGRAM, "watch", "big", "--hosts", str(farm.root / "hosts.toml")]
+    answer = farm.run(words)
+    assert answer.returncode == 0
+    assert answer.stderr.count("\n") == 1
+    assert "the run ended, done" in answer.stdout
+
+
+def test_a_document_that_cannot_be_rendered_is_said_without_a_dashboard(farm: Farm) -> None:
+    with Terminal(farm, _render(farm, farm.root / "none.pdf")) as terminal:
+        assert terminal.status() == 5
+        assert "error:" in terminal.text()
+
+
+def test_json_of_an_attended_run_is_one_object_on_stdout(farm: Farm, big: Path) -> None:
+    out = farm.root / "summary.json"
+    command = [*_render(farm, big, "--json", "--pages", "1-60")]
+    shell = f"exec \"$@\" > '{out}'"
+    with Terminal(farm, ["sh", "-c", shell, "sh", *command]) as terminal:
+        assert terminal.status() == 0
+    assert json.loads(out.read_text())["state"] == "done"
