@@ -88,7 +88,7 @@ def test_the_program_finds_its_manual(sshrender: Run, page: str) -> None:
 def test_a_page_that_is_not_there_is_said(sshrender: Run) -> None:
     answer = sshrender("man", "woman")
     assert answer.returncode == 2
-    assert "hint: sshrender man sshrender|render|hosts|job|7" in answer.stderr
+    assert "hint: sshrender man sshrender|render|watch|hosts|job|7" in answer.stderr
 
 
 def test_manual_and_completions_are_in_the_package() -> None:

@@ -18,6 +18,7 @@ from sshrender.errors import ExitCode, UserError
 PAGES = {
     "sshrender": "sshrender.1",
     "render": "sshrender-render.1",
+    "watch": "sshrender-watch.1",
     "hosts": "sshrender-hosts.5",
     "job": "sshrender-job.5",
     "7": "sshrender.7",

@@ -114,11 +114,13 @@ def page_lines(number: int, token: str) -> List[str]:
 def thumbnail_setup_lines(device: str, output: str) -> List[str]:
     """Make a second, small device beside the one that draws the pages. Not answered.
 
+    A copy: what finddevice answers is the very device that draws, where that is of the same name.
+
     ``output`` is the name of the thumbnails' files and holds ``%d``, as in Setup.
     """
     return [
         "userdict /SSHRENDERlarge currentdevice put",
-        "{ userdict /SSHRENDERsmall /%s finddevice put" % device,
+        "{ userdict /SSHRENDERsmall /%s finddevice copydevice put" % device,
         "  mark /OutputFile %s /DownScaleFactor %d" % (literal(output), OVERSAMPLED),
         "  SSHRENDERsmall putdeviceprops pop } stopped clear",
     ]
