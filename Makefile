@@ -1,6 +1,7 @@
 # make try        installs what is needed and renders a real PDF on this machine
 # make test       installs what is needed and passes the tests
 # make faults     breaks everything that can be broken, by name (root, about twenty minutes on two cores)
+# make pictures   draws the pictures of README from a run in the lab (root, a minute)
 # make benchmark  compares with plain Ghostscript and GNU parallel (root, about five minutes)
 
 SHELL := /bin/sh
@@ -13,7 +14,7 @@ TRY_PACKAGES := python3 python3-venv ghostscript debian-reference-en
 TEST_PACKAGES := $(TRY_PACKAGES) openssh-client openssh-server iproute2 iptables util-linux procps \
 	poppler-utils fish tcsh zsh mandoc man-db fuse3 faketime bubblewrap tmux chromium fonts-dejavu-core
 
-.PHONY: try test faults check benchmark lock clean packages-try packages-test
+.PHONY: try test faults check benchmark pictures lock clean packages-try packages-test
 
 try: packages-try .venv/run
 	$(BIN)/sshrender render $(PDF)
@@ -35,6 +36,10 @@ check: .venv/dev
 benchmark: packages-test .venv/dev
 	dpkg -s parallel >/dev/null 2>&1 || $(SUDO) apt-get install -y --no-install-recommends parallel
 	$(BIN)/python -m benchmarks.compare $(ARGS)
+
+# The pictures of README, from a real run in the lab.
+pictures: packages-test .venv/dev
+	$(BIN)/python -m docs.pictures.make
 
 # Debian's packages, installed only when one of them is missing.
 packages-try: PACKAGES = $(TRY_PACKAGES)

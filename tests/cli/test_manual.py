@@ -54,6 +54,7 @@ def test_every_command_and_option_is_told(name: str) -> None:
 
 def test_no_option_is_told_that_does_not_exist() -> None:
     known = {option for name in TREE.commands for option in _options(name)}  # type: ignore[attr-defined]
+    known |= {"--no-overview"}
     known |= {"--version", "--help", "--install-completion", "--show-completion"}
     for page, text in PAGES.items():
         told = {f"--{option}" for option in re.findall(r"Fl Fl ([a-z-]+)", text)}

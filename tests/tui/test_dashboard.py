@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
+from textual.app import App
 from textual.binding import Binding
 from textual.pilot import Pilot
 
@@ -53,13 +54,18 @@ def _play(
 
 
 async def _settle(pilot: Pilot[None]) -> None:
-    """Until what was read is drawn."""
-    for _ in range(4):
+    """Until what was read is drawn, and nothing moves any more."""
+    before = ""
+    for _ in range(40):
         await pilot.app.workers.wait_for_complete()
-        await pilot.pause()
+        await pilot.pause(0.05)
+        text = _text(pilot.app)
+        if text == before:
+            break
+        before = text
 
 
-def _text(app: Dashboard) -> str:
+def _text(app: App[None]) -> str:
     """What stands on the screen. Textual exports pictures of it, but no text."""
     strips = app.screen._compositor.render_strips()
     return "\n".join(strip.text.rstrip() for strip in strips) + "\n"

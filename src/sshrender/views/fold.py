@@ -263,6 +263,7 @@ class JobFold:
         host = self._host(entry["host"])
         host.cores = int(entry["cores"])
         host.slots = int(entry.get("slots") or host.cores)
+        host.others = float(entry.get("others", 0.0)) / max(host.cores, 1)
         host.ghostscript = str(entry["ghostscript"])
 
     def _hosts_sampled(self, entry: Entry) -> None:

@@ -21,7 +21,7 @@ from textual.screen import Screen
 from textual.widget import Widget
 from textual.widgets import Footer, Static
 
-from sshrender.views.dashboard import details, headline, tables
+from sshrender.views.dashboard import details, graphics, headline, tables
 from sshrender.views.dashboard.listing import Listing, Row
 from sshrender.views.dashboard.looks import Looks, of_terminal
 from sshrender.views.dashboard.pagemap import PageMap
@@ -30,7 +30,6 @@ from sshrender.views.dashboard.screens import (
     HelpScreen,
     PictureScreen,
     Question,
-    picture,
 )
 from sshrender.views.dashboard.source import Source
 from sshrender.views.fold import DONE, FAILED, LOG_LENGTH, SUSPECT, JobFold
@@ -322,7 +321,7 @@ class Dashboard(App[None]):
 
     def _as_widget(self, data: bytes | None) -> Widget | None:
         try:
-            return picture(data, not self.no_color) if data else None
+            return graphics.picture(data) if data else None
         except (OSError, ValueError):
             return None  # a torn thumbnail is no thumbnail
 
@@ -467,7 +466,7 @@ class Dashboard(App[None]):
             self.notify(f"there is no picture of page {number} that can be shown here")
             return
         title = f"page {number}, {page.width} × {page.height} pixels, from {clean(page.host)}"
-        await self.push_screen(PictureScreen(title, data, not self.no_color))
+        await self.push_screen(PictureScreen(title, data))
 
     def action_help(self) -> None:
         """The keys and the signs."""
@@ -570,6 +569,7 @@ class Dashboard(App[None]):
         """Run until the user leaves or the job is over. Raises what went wrong inside."""
         for name in ("COLUMNS", "LINES"):  # they would count for more than the terminal itself
             os.environ.pop(name, None)
+        graphics.prepare()
         self.run()
         if self._defects:
             raise self._defects[0]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import ClassVar
 
 from rich.cells import cell_len, set_cell_size
@@ -18,6 +19,9 @@ from textual.strip import Strip
 
 _MEASURED = 100
 """Rows that columns are made to fit: a list may have thousands."""
+
+_AGAIN = 0.03
+"""Seconds until a layout that was asked for has probably happened."""
 
 _CURSOR = Style(reverse=True)
 _PLAIN = Style()
@@ -188,12 +192,16 @@ class Listing(ScrollView, can_focus=True):
         """The cursor goes."""
         self.refresh()
 
-    def _keep_in_sight(self) -> None:
+    def _keep_in_sight(self, tries: int = 10) -> None:
+        """Scrolling reaches no further than the last layout, so it may have to be tried again."""
         top, height = self.scroll_offset.y, self.size.height - 1
         if self._at < top:
             self.scroll_to(y=self._at, animate=False)
         elif height > 0 and self._at >= top + height:
-            self.scroll_to(y=self._at - height + 1, animate=False)
+            wanted = self._at - height + 1
+            self.scroll_to(y=wanted, animate=False, immediate=True)
+            if self.scroll_offset.y < wanted and tries:
+                self.set_timer(_AGAIN, partial(self._keep_in_sight, tries - 1))
 
     def _put(self, at: int) -> None:
         if self._rows:

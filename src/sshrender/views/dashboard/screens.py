@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import io
 from typing import ClassVar
 
-from PIL import Image
 from rich.text import Text
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical, VerticalScroll
 from textual.screen import ModalScreen
-from textual.widget import Widget
 from textual.widgets import Input, Static
 
-# Asks the terminal what it can show as it is imported, which cannot be done once Textual listens there.
-from textual_image.widget import Image as BestImage
-from textual_image.widget import UnicodeImage
+from sshrender.views.dashboard import graphics
 
 HELP = """\
 [b]Looking[/b]
@@ -116,28 +111,13 @@ class PictureScreen(ModalScreen[None]):
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,q,enter,space", "dismiss", "Close")]
 
-    def __init__(self, title: str, data: bytes, has_colours: bool) -> None:
+    def __init__(self, title: str, data: bytes) -> None:
         super().__init__()
         self._title = title
         self._data = data
-        self._has_colours = has_colours
 
     def compose(self) -> ComposeResult:
         """The picture under its title."""
         with Vertical(id="picture"):
             yield Static(Text(self._title))
-            yield picture(self._data, self._has_colours)
-
-
-def picture(data: bytes, has_colours: bool) -> Widget:
-    """An image widget: sixel or kitty graphics where the terminal has them, else half blocks.
-
-    Raises OSError or ValueError (Pillow's) when it is no picture.
-    """
-    with Image.open(io.BytesIO(data)) as image:
-        image.draft("RGB", (1600, 1600))
-        image.thumbnail((1600, 1600))
-        whole = image.convert("RGB")
-    kind = BestImage if has_colours else UnicodeImage
-    shown: Widget = kind(whole)
-    return shown
+            yield graphics.picture(self._data)

@@ -1,0 +1,92 @@
+"""The pictures of README, from a real run: four hosts with an sshd each, one of which is killed in it.
+
+    make pictures        (root, a minute; needs what the tests need)
+
+The dashboard is what tmux shows at three sizes, of `render` and of two `watch`; the overview is what
+Chromium shows of the finished job.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from rich.console import Console
+from rich.terminal_theme import TerminalTheme
+from rich.text import Text
+from tests.lab.farm import Farm
+from tests.lab.terminal import Terminal
+from tests.views.chromium import chromium
+
+HERE = Path(__file__).parent
+PDF = Path("/usr/share/debian-reference/debian-reference.en.pdf")
+PROGRAM = [sys.executable, "-m", "sshrender"]
+SOME_PAGES_LATER = 6.0
+SIZES = [(160, 50), (80, 24), (50, 24)]
+
+_DARK = [(24, 26, 28), (224, 108, 96), (126, 184, 108), (214, 176, 84)]
+_DARK += [(104, 156, 214), (190, 130, 200), (96, 184, 190), (200, 200, 196)]
+_BRIGHT = [(110, 114, 118), (240, 130, 118), (150, 208, 130), (236, 200, 110)]
+_BRIGHT += [(130, 180, 236), (214, 154, 224), (122, 208, 214), (240, 240, 236)]
+THEME = TerminalTheme((24, 26, 28), (222, 222, 218), _DARK, _BRIGHT)
+"""The sixteen colours of a terminal; which ones is for its owner to choose."""
+
+
+def main() -> None:
+    """Make all of them."""
+    with tempfile.TemporaryDirectory(prefix="farm-") as name, Farm(Path(name), 4, cpus=1) as farm:
+        shots = _run(farm)
+        for (width, height), shot in shots.items():
+            _draw(shot, width, HERE / f"dashboard-{width}x{height}.svg")
+        (overview,) = farm.san.glob("debian-reference*/overview.html")
+        _photograph(overview)
+
+
+def _run(farm: Farm) -> dict[tuple[int, int], str]:
+    """Render with three terminals on it; what they show once a host was killed, by size."""
+    hosts = str(farm.write_inventory())
+    command = [*PROGRAM, "render", str(PDF), "--hosts", hosts, "-o", str(farm.root / "out")]
+    farm["node4"].load(3.0)
+    shots = {}
+    with Terminal(farm, command, width=160, height=50) as first:
+        first.wait_for("running", "■")
+        watch = [*PROGRAM, "watch", "debian", "--hosts", hosts]
+        with Terminal(farm, watch) as second, Terminal(farm, watch, width=50) as third:
+            second.press("2")
+            third.wait_for("■")
+            farm["node2"].crash()
+            first.wait_for("lost")
+            first.press("Right", "Right", "Right")
+            second.wait_for("lost")
+            time.sleep(SOME_PAGES_LATER)
+            for size, terminal in zip(SIZES, (first, second, third), strict=True):
+                shots[size] = terminal.text(with_colours=True)
+        assert first.status(120) == 0
+    return shots
+
+
+def _draw(shot: str, width: int, path: Path) -> None:
+    """A terminal's text with its escapes, as SVG. No font is fetched from anywhere."""
+    console = Console(record=True, width=width, file=io.StringIO(), color_system="truecolor")
+    console.print(Text.from_ansi(shot.rstrip("\n")), no_wrap=True, crop=True)
+    svg = console.export_svg(title="sshrender", theme=THEME)
+    svg = re.sub(r"@font-face \{.*?\}\s*", "", svg, flags=re.DOTALL)
+    path.write_text(svg.replace("Fira Code", "DejaVu Sans Mono"), encoding="utf-8")
+
+
+def _photograph(overview: Path) -> None:
+    with chromium() as browser:
+        for scheme in ("light", "dark"):
+            browser.scheme(scheme)
+            browser.open(overview, 1200, 760)
+            browser.wait_for("[...document.images].slice(0, 16).every((image) => image.complete)")
+            time.sleep(0.5)
+            (HERE / f"overview-{scheme}.png").write_bytes(browser.screenshot())
+
+
+if __name__ == "__main__":
+    main()
