@@ -68,7 +68,7 @@ def _run(setting: Setting, result: Result) -> None:
     argv = WAYS[result.way](setting, result.way)
     usage = measure(farm.popen, argv, farm.root / f"{result.way}.log")
     result.usages.append(usage)
-    if result.way == "sshrender":
+    if result.way.startswith("sshrender"):
         result.first_pages.append(first_page_sent(farm.san) - usage.started)
     result.digests.append(_all_pages(setting, result.way))
     for left in farm.san.iterdir():

@@ -1,4 +1,4 @@
-"""The four ways to render a document: the command of each, and the pages that it leaves."""
+"""The ways to render a document: the command of each, and the pages that it leaves."""
 
 from __future__ import annotations
 
@@ -92,11 +92,17 @@ def _sshrender(setting: Setting, folder: str) -> list[str]:
     ]
 
 
+def _sshrender_bare(setting: Setting, folder: str) -> list[str]:
+    """Without thumbnails: what they cost is the difference."""
+    return [*_sshrender(setting, folder), "--no-overview"]
+
+
 WAYS: dict[str, Callable[[Setting, str], list[str]]] = {
     "plain": _plain,
     "parallel-page": _parallel_page,
     "parallel-chunk": _parallel_chunk,
     "sshrender": _sshrender,
+    "sshrender-bare": _sshrender_bare,
 }
 
 
