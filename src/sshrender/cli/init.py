@@ -58,7 +58,7 @@ def _folder(named: Path | None, may_ask: bool) -> Path:
     if not may_ask:
         raise UserError(ExitCode.USAGE, "the shared folder is not known", "add --san DIR")
     return Path(
-        str(typer.prompt("The folder that all of them mount", default="/san/sshrender"))
+        str(typer.prompt("The folder that all of them mount", default="/san/sshrender", err=True))
     ).absolute()
 
 

@@ -1,0 +1,247 @@
+"""The fold that dashboard and overview share: whatever a journal holds, its counts are right."""
+
+from __future__ import annotations
+
+import io
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from sshrender.coordinator.gallery import Gallery
+from sshrender.coordinator.samples import CHANGE, EVERY, LoadSamples
+from sshrender.core.policy import HostPlan
+from sshrender.core.records import Host
+from sshrender.job import journal, lease, thumbnails
+from sshrender.job.folder import JobFolder
+from sshrender.job.journal import JournalTail, JournalWriter
+from sshrender.job.proof.errors import ProofFailed
+from sshrender.views import fold
+from sshrender.views.dashboard import graphics
+from sshrender.views.fold import JobFold, Span, packed
+from tests.tui.journals import BEGAN, Journal, eventful
+
+NAMES = ["a", "b"]
+KINDS = [
+    "run_started",
+    "run_ended",
+    "host_state",
+    "host_greeted",
+    "hosts_sampled",
+    "page_sent",
+    "page_returned",
+    "attempt_failed",
+    "page_delivered",
+    "page_suspected",
+    "page_failed",
+    "storage_failed",
+    "storage_recovered",
+    "document_noted",
+    "requested",
+    "something_new",
+]
+anything = st.none() | st.booleans() | st.integers(-1, 9) | st.text(max_size=3) | st.floats()
+entries = st.fixed_dictionaries(
+    {"type": st.sampled_from(KINDS), "time": st.just("2026-11-23T20:00:00.000Z") | anything},
+    optional={
+        "page": st.integers(1, 5) | anything,
+        "host": st.sampled_from(NAMES) | anything,
+        "attempt": st.sampled_from(["1.1", "1.2", "1.3"]) | anything,
+        "state": st.sampled_from(["idle", "lost", "done"]) | anything,
+        "reason": anything,
+        "kind": anything,
+        "seconds": st.floats(0, 10) | anything,
+        "said": st.lists(st.text(max_size=3), max_size=2) | anything,
+        "loads": st.dictionaries(st.sampled_from(NAMES), st.tuples(st.floats(), st.floats())) | anything,
+        "file": anything,
+        "bytes": anything,
+        "width": anything,
+        "height": anything,
+        "attempts": anything,
+        "cores": anything,
+        "slots": anything,
+        "ghostscript": anything,
+        "op": st.sampled_from(["hold", "release", "retry"]) | anything,
+        "is_late": anything,
+        "by": anything,
+        "hosts": st.lists(st.sampled_from(NAMES)) | anything,
+    },
+)
+
+
+@given(st.lists(entries, max_size=40))
+def test_no_journal_however_damaged_breaks_the_fold(told: list[dict[str, Any]]) -> None:
+    job = JobFold(range(1, 6))
+    for entry in told:
+        job.take(entry)
+        states = Counter(page.state for page in job.pages.values())
+        assert states == +job.counts
+    assert job.settled + job.missing == 5
+    job.drawings(job.now + 1)
+    job.left(job.now + 1)
+    job.bars(20, job.now)
+
+
+def test_the_fold_knows_what_every_page_and_host_is() -> None:
+    job = JobFold(range(1, 61))
+    for entry in eventful().entries:
+        job.take(entry)
+    assert (job.counts["done"], job.counts["suspect"], job.counts["failed"]) == (37, 1, 1)
+    assert job.counts["sent"] == 3
+    assert {host.name: host.state for host in job.hosts.values()} == {
+        "node1": "idle",
+        "node2": "lost",
+        "node3": "busy",
+        "node4": "refused",
+    }
+    assert [drawing.flight.page for drawing in job.drawings(job.now)] == [41, 42]
+
+
+def test_a_new_run_forgets_what_the_last_one_left_undone() -> None:
+    told = eventful()
+    told.write(
+        "run_started", epoch=2, pages=60, output="/out", coordinator="attic (pid 9)", hosts=["node1"]
+    )
+    job = JobFold(range(1, 61))
+    for entry in told.entries:
+        job.take(entry)
+    assert job.counts["sent"] == job.counts["failed"] == 0
+    assert job.coordinator == "attic (pid 9)"
+    assert job.drawings(job.now) == []
+
+
+def test_nobody_is_told_how_long_a_held_job_will_take() -> None:
+    told = Journal(100, ["node1"])
+    for page in range(1, 30):
+        told.now += 0.5
+        told.deliver(page, "node1", told.send(page, "node1"))
+    job = JobFold(range(1, 101))
+    for entry in told.entries:
+        job.take(entry)
+    left = job.left(BEGAN + told.now)
+    assert left == pytest.approx(71 / 2, rel=0.1)
+    told.write("requested", op="hold", by="ann", host="", page=0, note="", is_late=False)
+    job.take(told.entries[-1])
+    assert job.left(BEGAN + told.now) is None
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from(NAMES), st.floats(0, 100), st.floats(0.01, 5)), max_size=60),
+    st.integers(1, 4),
+)
+def test_a_timeline_never_shows_more_pages_at_once_than_a_host_has_slots(
+    reports: list[tuple[str, float, float]], slots: int
+) -> None:
+    reports.sort(key=lambda report: report[1])
+    spans = [Span(host, 1, end - seconds, end, True) for host, end, seconds in reports]
+    shown = packed(spans, dict.fromkeys(NAMES, slots))
+    assert [span.host for span in shown] == [span.host for span in spans]
+    for span, before in zip(shown, spans, strict=True):
+        assert span.end <= before.end + 1e-6
+        assert span.end - span.start == pytest.approx(before.end - before.start)
+    for span in shown:
+        middle = (span.start + span.end) / 2
+        at_once = [s for s in shown if s.host == span.host and s.start < middle < s.end]
+        assert len(at_once) <= slots
+
+
+def test_a_journal_is_followed_line_by_whole_line(tmp_path: Path) -> None:
+    path = tmp_path / "journal.jsonl"
+    tail = JournalTail(path)
+    assert tail.new() == []
+    writer = JournalWriter(path)
+    first, second = (journal.entry("page_sent", BEGAN, page=page) for page in (1, 2))
+    writer.append([first])
+    assert tail.new() == [first]
+    with path.open("ab") as file:
+        file.write(b'{"schema": 1, "ty')
+        file.flush()
+        assert tail.new() == []
+        file.write(b'pe": "x"}\nnonsense\n')
+    assert [entry["type"] for entry in tail.new()] == ["x"]
+    writer.append([second])
+    assert tail.new() == [second]
+
+
+def test_a_lease_is_believed_while_its_counter_moves(tmp_path: Path) -> None:
+    path = tmp_path / "lease"
+    held = lease.take(path)
+    now = [0.0]
+    observer = lease.Observer(path, clock=lambda: now[0])
+    assert observer.holder() is not None
+    # A claim of another machine, whose pid nobody here can look at.
+    elsewhere = path.read_text().replace('"boot": "', '"boot": "elsewhere-')
+    path.write_text(elsewhere)
+    assert observer.holder() is not None
+    now[0] += lease.LEASE_SECONDS - 1
+    assert observer.holder() is not None
+    now[0] += 2
+    assert observer.holder() is None
+    path.write_text(elsewhere.replace('"counter": ', '"counter": 1'))
+    assert observer.holder() is not None
+    path.write_text("{}")
+    assert observer.holder() is None
+    held.release()
+
+
+def test_loads_are_told_when_they_move_and_not_too_often() -> None:
+    samples = LoadSamples()
+    host = Host(HostPlan("a"), cores=2)
+    host.others = 1.0
+    assert samples.due([host], 100.0) == {"a": (0.5, 0.0)}
+    host.others = 4.0
+    assert samples.due([host], 100.0 + EVERY / 2) == {}
+    assert samples.due([host], 100.0 + EVERY) == {"a": (2.0, 0.0)}
+    host.others += CHANGE
+    assert samples.due([host], 100.0 + 2 * EVERY) == {}
+
+
+def _jpeg(width: int = 158, height: int = 224) -> bytes:
+    data = io.BytesIO()
+    Image.new("RGB", (width, height)).save(data, "JPEG")
+    return data.getvalue()
+
+
+def test_a_thumbnail_is_kept_if_it_is_one(tmp_path: Path) -> None:
+    folder = JobFolder(tmp_path)
+    folder.create()
+    thumbnails.save(folder, "page-0007.png", _jpeg())
+    assert (folder.thumbnails / "page-0007.jpg").read_bytes() == _jpeg()
+    for bad in (b"", b"<script>", _jpeg()[:-2], _jpeg(4000, 10)):
+        with pytest.raises(ProofFailed):
+            thumbnails.save(folder, "page-0008.png", bad)
+    assert [path.name for path in folder.thumbnails.iterdir()] == ["page-0007.jpg"]
+
+
+def test_what_a_gallery_could_not_keep_is_counted(tmp_path: Path) -> None:
+    folder = JobFolder(tmp_path)
+    gallery = Gallery(folder)  # nobody has made its folder
+    gallery.hang("page-0001.png", _jpeg())
+    gallery.hang("page-0002.png", b"no picture")
+    gallery.close(10)
+    assert gallery.lost == 2
+    assert gallery.reason == "No such file or directory"
+
+
+@pytest.mark.parametrize(
+    ("answer", "kind"),
+    [
+        (b"\x1b[?62;4;6c", graphics.SIXEL),
+        (b"\x1b_Gi=31;OK\x1b\\\x1b[?62;c", graphics.KITTY),
+        (b"\x1b_Gi=31;OK\x1b\\\x1b[?62;4c", graphics.SIXEL),
+        (b"\x1b[?1;2c", graphics.CELLS),
+        (b"\x1b[?64;44c", graphics.CELLS),
+        (b"typed ahead", graphics.CELLS),
+        (b"", graphics.CELLS),
+    ],
+)
+def test_which_pictures_a_terminal_shows(answer: bytes, kind: str) -> None:
+    assert graphics._understand(answer) == kind
+
+
+def test_every_state_of_the_fold_is_settled_or_not() -> None:
+    assert {fold.DONE, fold.SUSPECT, fold.FAILED} == set(fold.SETTLED)
