@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from tests import pdfs
 from tests.conftest import PROGRAM
@@ -30,6 +31,8 @@ MEASURED = (
 )
 
 NONSENSE = {
+    "a thumbnail too large": "for r in renders(): say('pictured', page=r['index'], data='A' * 300_000)",
+    "a thumbnail that is none": "for r in renders(): say('pictured', page=r['index'], data='*' * 8)",
     "ends at once": "sys.exit(3)",
     "random bytes": r"raw(os.urandom(100_000)); greet(); raw(MARK + b'\xff\xfe{}\n')",
     "a gigabyte on one line": "for _ in range(1024): raw(b'x' * (1 << 20))",
@@ -105,6 +108,15 @@ ODDITIES = {
     "every report twice": (
         "for r in renders(): x = draw(r); started(r); started(r); [say('rendered', **x) for _ in '12']"
     ),
+    "thumbnails of everything": (
+        "import base64\n"
+        "junk = [b'<script>alert(1)</script>', b'', b'\\xff\\xd8' + b'x' * 90_000 + b'\\xff\\xd9']\n"
+        "def hang(page):\n"
+        "    for data in junk: say('pictured', page=page, data=base64.b64encode(data).decode())\n"
+        "for r in renders():\n"
+        "    for page in (0, 1, 7, 10 ** 9, r['index']): hang(page)\n"
+        "    started(r); say('rendered', **draw(r)); hang(r['index'])"
+    ),
     "reports that were called off": (
         "for r in renders():\n"
         "    say('rendered', **draw(r)); say('revoked', attempt=r['attempt']); started(r)\n"
@@ -164,6 +176,10 @@ def _check(farm: Farm, ended: Ended, reference: dict[str, bytes]) -> None:
     assert not set(ended.stderr) & set("\x1b\x07\x9b\r\u202e")
     assert max(map(len, ended.stderr.splitlines())) < 1000
     assert ended.summary["failed_pages"] == []
+    for path in farm.san.glob("*/thumbs/*"):
+        with Image.open(path) as picture:
+            picture.load()
+            assert max(picture.size) <= 512
 
 
 def _farm(farm_factory: FarmFactory, deeds: dict[str, str]) -> Farm:
