@@ -9,7 +9,7 @@ from types import TracebackType
 
 from tests.lab.farm import Farm
 
-PATIENCE = 40.0
+PATIENCE = 100.0
 STATUS = "[exit status "
 
 

@@ -143,7 +143,7 @@ class _Child:
 
 
 class _Attendant:
-    """See views.dashboard.app.Owner."""
+    """See views.dashboard.source.Owner."""
 
     def __init__(self, child: _Child, session: Session) -> None:
         self._child = child

@@ -15,6 +15,14 @@ def _option(*names: str, key: str, help_: str, metavar: str | None = None, **ext
     return typer.Option(*names, envvar=variable(key), help=help_, metavar=metavar, **extra)
 
 
+Job = Annotated[
+    str,
+    typer.Argument(
+        metavar="JOB",
+        help="A job's name, a unique beginning of one, or its folder.",
+        autocompletion=complete.jobs,
+    ),
+]
 Hosts = Annotated[Path | None, _option("--hosts", key="hosts", help_="Inventory.", metavar="FILE")]
 On = Annotated[
     str | None,

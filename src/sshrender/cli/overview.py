@@ -4,23 +4,15 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated
 
 import typer
 
-from sshrender.cli import complete, options
+from sshrender.cli import options
 
 
 def overview(
     context: typer.Context,
-    job: Annotated[
-        str,
-        typer.Argument(
-            metavar="JOB",
-            help="A job's name, a unique beginning of one, or its folder.",
-            autocompletion=complete.jobs,
-        ),
-    ],
+    job: options.Job,
     hosts: options.Hosts = None,
     san: options.San = None,
     json_: options.Json = False,

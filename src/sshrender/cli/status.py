@@ -17,15 +17,6 @@ if TYPE_CHECKING:
     from sshrender.job.report import JobReport
     from sshrender.job.spec import JobSpec
 
-Job = Annotated[
-    str,
-    typer.Argument(
-        metavar="JOB",
-        help="A job's name, a unique beginning of one, or its folder.",
-        autocompletion=complete.jobs,
-    ),
-]
-
 
 def status(
     context: typer.Context,
@@ -62,7 +53,7 @@ def status(
 
 def why(
     context: typer.Context,
-    job: Job,
+    job: options.Job,
     page: Annotated[
         int | None, typer.Option("--page", min=1, help="The story of this page.", metavar="N")
     ] = None,

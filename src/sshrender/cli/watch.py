@@ -6,11 +6,11 @@ import os
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import typer
 
-from sshrender.cli import complete, options
+from sshrender.cli import options
 
 if TYPE_CHECKING:
     from sshrender.cli.source import JobSource
@@ -22,14 +22,7 @@ LOOK = 0.5
 
 def watch(
     context: typer.Context,
-    job: Annotated[
-        str,
-        typer.Argument(
-            metavar="JOB",
-            help="A job's name, a unique beginning of one, or its folder.",
-            autocompletion=complete.jobs,
-        ),
-    ],
+    job: options.Job,
     hosts: options.Hosts = None,
     san: options.San = None,
     verbose: options.Verbose = 0,
@@ -77,7 +70,7 @@ def inventory_hosts(named: Path | None) -> list[Host]:
 
 
 class _Watcher:
-    """See views.dashboard.app.Owner."""
+    """See views.dashboard.source.Owner."""
 
     def __init__(self, source: JobSource) -> None:
         self._source = source

@@ -1,12 +1,42 @@
-"""From a runner's greeting to a verdict: has this host all that a page needs?"""
+"""What a runner is told when it is met, and its greeting: has this host all that a page needs?"""
 
 from __future__ import annotations
 
+from typing import Any
+
+from sshrender.coordinator.plan import HostSetup, JobPlan
 from sshrender.core import events as ev
+from sshrender.document.splitting import place
+from sshrender.job.nonce import Nonce
 from sshrender.renderers import ghostscript
+from sshrender.renderers.devices import thumbnail_device
 from sshrender.transports.messages import Hello
 from sshrender.transports.payload import MINIMUM_PYTHON
 from sshrender.transports.protocol import Refusal
+
+
+def preparation(plan: JobPlan, setup: HostSetup, nonce: Nonce, split: int) -> dict[str, Any]:
+    """What a host's slots draw with. ``slots`` None: as many as it has cores."""
+    limits, settings = plan.limits, plan.spec.settings
+    return {
+        "folder": f"{setup.san.rstrip('/')}/{plan.folder.name}",
+        "nonce_file": nonce.path.name,
+        "nonce": nonce.word,
+        "idle_below": None if setup.plan.ignores_load else setup.plan.idle_below,
+        "slots": setup.plan.slots,
+        "device": settings.device,
+        "dpi": f"{settings.dpi:g}",
+        "file": place(plan.pages[0], split).file,
+        "options": list(settings.options),
+        "password": plan.password,
+        "tag": plan.spec.name,
+        "sandbox": setup.sandbox,
+        "thumbnails": thumbnail_device(settings.device) if plan.has_overview else "",
+        "page_timeout": limits.page_timeout,
+        "page_memory": limits.page_memory,
+        "recycle_pages": limits.recycle_pages,
+        "recycle_memory": limits.recycle_memory,
+    }
 
 
 def judge(host: str, hello: Hello, san: str) -> ev.HostGreeted | ev.HostRefused:

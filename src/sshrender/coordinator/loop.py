@@ -16,7 +16,7 @@ from sshrender.coordinator import prover as pv
 from sshrender.coordinator.clerk import Asked, Clerk, event_of
 from sshrender.coordinator.early import Links
 from sshrender.coordinator.gallery import Gallery
-from sshrender.coordinator.greeting import judge
+from sshrender.coordinator.greeting import judge, preparation
 from sshrender.coordinator.hostlink import Heard, HostLink, LinkFailed
 from sshrender.coordinator.keeper import LeaseGone, LeaseKeeper
 from sshrender.coordinator.outcome import Outcome
@@ -39,7 +39,6 @@ from sshrender.job.journal import JournalWriter
 from sshrender.job.lease import Lease
 from sshrender.job.nonce import Nonce
 from sshrender.job.proof.prove import Expected
-from sshrender.renderers.devices import thumbnail_device
 from sshrender.runner.storage import Watch
 from sshrender.transports import messages as msg
 from sshrender.views.protocol import View
@@ -371,30 +370,7 @@ class Coordinator:
         setup = self._setups[command.host]
         link = self._sources.take(setup)
         self._links[command.host] = link
-        link.send("prepare", **self._preparation(setup))
-
-    def _preparation(self, setup: HostSetup) -> dict[str, Any]:
-        """What a host's slots draw with. ``slots`` None: as many as it has cores."""
-        limits, settings = self._plan.limits, self._plan.spec.settings
-        return {
-            "folder": f"{setup.san.rstrip('/')}/{self._plan.folder.name}",
-            "nonce_file": self._nonce.path.name,
-            "nonce": self._nonce.word,
-            "idle_below": None if setup.plan.ignores_load else setup.plan.idle_below,
-            "slots": setup.plan.slots,
-            "device": settings.device,
-            "dpi": f"{settings.dpi:g}",
-            "file": place(self._plan.pages[0], self._split).file,
-            "options": list(settings.options),
-            "password": self._plan.password,
-            "tag": self._plan.spec.name,
-            "sandbox": setup.sandbox,
-            "thumbnails": thumbnail_device(settings.device) if self._plan.has_overview else "",
-            "page_timeout": limits.page_timeout,
-            "page_memory": limits.page_memory,
-            "recycle_pages": limits.recycle_pages,
-            "recycle_memory": limits.recycle_memory,
-        }
+        link.send("prepare", **preparation(self._plan, setup, self._nonce, self._split))
 
     def _render(self, command: do.RenderPage) -> None:
         where = place(command.page, self._split)

@@ -11,10 +11,10 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable
 from itertools import islice
-from typing import ClassVar, Protocol
+from typing import ClassVar
 
 from rich.text import Text
-from textual.app import App, ComposeResult, SystemCommand
+from textual.app import ComposeResult, SystemCommand
 from textual.binding import Binding, BindingType
 from textual.containers import Container, Horizontal, VerticalScroll
 from textual.screen import Screen
@@ -22,16 +22,16 @@ from textual.widget import Widget
 from textual.widgets import Footer, Static
 
 from sshrender.views.dashboard import details, graphics, headline, tables
+from sshrender.views.dashboard.asking import Asking
 from sshrender.views.dashboard.listing import Listing, Row
 from sshrender.views.dashboard.looks import Looks, of_terminal
 from sshrender.views.dashboard.pagemap import PageMap
 from sshrender.views.dashboard.screens import (
-    Confirmation,
     HelpScreen,
     PictureScreen,
     Question,
 )
-from sshrender.views.dashboard.source import Source
+from sshrender.views.dashboard.source import Owner, Source
 from sshrender.views.fold import DONE, FAILED, LOG_LENGTH, SUSPECT, JobFold
 from sshrender.views.protocol import Entry
 from sshrender.views.text import clean
@@ -49,23 +49,7 @@ _ROOM_FOR_A_PICTURE = 50
 _PANES = ("pages", "hosts", "flights", "log")
 
 
-class Owner(Protocol):
-    """Whoever started the dashboard: it knows which job, and what to do with Ctrl-C."""
-
-    def job(self) -> Source | None:
-        """The job to show now; None while there is none yet. Must not block."""
-        ...
-
-    def is_over(self) -> bool:
-        """Whether there is nothing left to watch, and the dashboard should end."""
-        ...
-
-    def interrupt(self) -> str:
-        """Ctrl-C was typed. Answers what to tell the user; empty: the dashboard ends."""
-        ...
-
-
-class Dashboard(App[None]):
+class Dashboard(Asking):
     """Shows the job of its owner."""
 
     CSS_PATH = "dashboard.tcss"
@@ -152,13 +136,6 @@ class Dashboard(App[None]):
         self.action_pane("pages")
         self.set_interval(REDRAW, self._tick)
         self._tick()
-
-    def _listing(self, pane: str) -> Listing:
-        return self.query_one(f"#{pane}", Listing)
-
-    @property
-    def _map(self) -> PageMap:
-        return self.query_one("#pages", PageMap)
 
     @property
     def now(self) -> float:
@@ -475,76 +452,6 @@ class Dashboard(App[None]):
             symbol, style = self._looks.page(state)
             signs.append(f"{symbol} {state}  ", style)
         self.push_screen(HelpScreen(signs))
-
-    # Asking for things
-
-    def action_hold(self) -> None:
-        """Hold the job, or go on with it."""
-        self._ask("release" if self._fold.held else "hold")
-
-    def action_cancel_job(self) -> None:
-        """Call the job off, when that is meant."""
-
-        def answered(is_meant: bool | None) -> None:
-            if is_meant:
-                self._ask("cancel")
-
-        self.push_screen(Confirmation("Cancel the job? What is delivered stays."), answered)
-
-    def action_drain(self) -> None:
-        """Take the selected host out of use."""
-        host = self._selected_host()
-
-        def answered(note: str | None) -> None:
-            if note is not None:
-                self._ask("drain", host=host, note=note)
-
-        if host:
-            self.push_screen(Question(f"drain {clean(host)}: why?", "a note for others"), answered)
-
-    def action_undrain(self) -> None:
-        """Use the selected host again."""
-        host = self._selected_host()
-        if host:
-            self._ask("undrain", host=host)
-
-    def action_retry(self) -> None:
-        """Try the failed page under the cursor again."""
-        page = self._map.page
-        if page is None or self._state_of(page) != FAILED:
-            self.notify("the page under the cursor has not failed", severity="warning")
-        else:
-            self._ask("retry", page=page)
-
-    def action_ssh(self) -> None:
-        """How to get to the selected host."""
-        host = self._selected_host()
-        if host and self._source is not None:
-            command = self._source.ssh_command(host)
-            self.copy_to_clipboard(command)
-            self.notify(command)
-
-    def _selected_host(self) -> str:
-        host = self._listing("hosts").key if self._pane == "hosts" else None
-        if host is None:
-            self.notify("select a host first (2)", severity="warning")
-        return host or ""
-
-    def _ask(self, op: str, **fields: object) -> None:
-        if not self._coordinator:
-            self.notify("nobody coordinates this job now: there is nobody to ask", severity="warning")
-        elif self._source is not None:
-            self.run_worker(lambda: self._lay(op, fields), thread=True, group="ask", exit_on_error=False)
-
-    def _lay(self, op: str, fields: dict[str, object]) -> None:
-        """In a thread."""
-        assert self._source is not None
-        try:
-            self._source.ask(op, **fields)
-        except OSError as error:
-            self.call_from_thread(self.notify, f"cannot ask: {error.strerror}", severity="error")
-        else:
-            self.call_from_thread(self.notify, f"asked for: {op}")
 
     # Leaving
 

@@ -1,4 +1,4 @@
-"""Where the dashboard's job comes from: the one thing that it must be given."""
+"""Where the dashboard's job comes from, and who started it: all that it must be given."""
 
 from __future__ import annotations
 
@@ -45,4 +45,20 @@ class Source(Protocol):
 
     def ssh_command(self, host: str) -> str:
         """What to type in order to get to a host."""
+        ...
+
+
+class Owner(Protocol):
+    """Whoever started the dashboard: it knows which job, and what to do with Ctrl-C."""
+
+    def job(self) -> Source | None:
+        """The job to show now; None while there is none yet. Must not block."""
+        ...
+
+    def is_over(self) -> bool:
+        """Whether there is nothing left to watch, and the dashboard should end."""
+        ...
+
+    def interrupt(self) -> str:
+        """Ctrl-C was typed. Answers what to tell the user; empty: the dashboard ends."""
         ...
