@@ -121,18 +121,25 @@ class Browser:
             assert time.monotonic() < deadline, f"never: {condition}"
             time.sleep(0.02)
 
-    def press(self, key: str, text: str = "") -> None:
-        """A key, by its name in KeyboardEvent.key."""
+    def press(self, key: str, text: str = "", modifiers: int = 0) -> None:
+        """A key, by its name in KeyboardEvent.key; modifiers: Alt is 1, Control 2, Meta 4, Shift 8."""
         code = _CODES.get(key, ord(key.upper()) if len(key) == 1 else 0)
-        common = {"key": key, "windowsVirtualKeyCode": code}
+        common = {"key": key, "windowsVirtualKeyCode": code, "modifiers": modifiers}
         text = text or {"Enter": "\r"}.get(key, key if len(key) == 1 else "")
         down: dict[str, Any] = {"type": "keyDown", "text": text} if text else {"type": "rawKeyDown"}
         self.call("Input.dispatchKeyEvent", **down, **common)
         self.call("Input.dispatchKeyEvent", type="keyUp", **common)
 
+    def point(self, x: float, y: float) -> None:
+        """Move the mouse there."""
+        self.call("Input.dispatchMouseEvent", type="mouseMoved", x=x, y=y)
+
     def click(self, selector: str) -> None:
         """Where the middle of an element is, with a real mouse event."""
-        self.run(f"document.querySelector({selector!r}).scrollIntoView({{block: 'center'}})")
+        self.run(
+            f"document.querySelector({selector!r})"
+            ".scrollIntoView({block: 'center', behavior: 'instant'})"
+        )
         box = self.run(
             f"(() => {{ const b = document.querySelector({selector!r}).getBoundingClientRect();"
             " return [b.x + b.width / 2, b.y + b.height / 2] })()"
@@ -165,6 +172,8 @@ _CODES = {
     "ArrowUp": 38,
     "ArrowRight": 39,
     "ArrowDown": 40,
+    "PageUp": 33,
+    "PageDown": 34,
     "Tab": 9,
 }
 

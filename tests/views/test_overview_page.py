@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -28,6 +29,14 @@ def browser() -> Iterator[Browser]:
         yield found
         # The tests have sheets of more pages than they have pictures.
         assert [line for line in found.logged if "ERR_FILE_NOT_FOUND" not in line] == []
+
+
+@pytest.fixture(autouse=True)
+def _as_it_was(browser: Browser) -> Iterator[None]:
+    """No test leaves its medium or its scheme to the next one, not even one that fails."""
+    yield
+    browser.call("Emulation.setScriptExecutionDisabled", value=False)
+    browser.call("Emulation.setEmulatedMedia", media="", features=[])
 
 
 def _page(number: int, **changes: Any) -> dict[str, Any]:
@@ -167,17 +176,69 @@ def test_filters_by_state_host_number_and_words_and_keeps_them_in_the_address(
     assert browser.run(SHOWN) == 1
     assert browser.run("location.hash") == "#state=suspect"
     browser.click("#states [data-state='']")
-    for words, expected in (("10-19", 10), ("33", 1), ("NONSENSE", 1), ("no such thing", 0)):
-        browser.run(
-            f"(() => {{ const box = document.getElementById('find'); box.value = {words!r};"
-            " box.dispatchEvent(new Event('input')) })()"
-        )
+    for words, expected in (
+        ("10-19", 10),
+        ("33", 1),
+        ("38-", 3),
+        ("7, 12-13", 3),
+        ("NONSENSE", 1),
+        ("no such thing", 0),
+    ):
+        _find(browser, words)
         assert browser.run(SHOWN) == expected, words
     browser.call("Page.navigate", url="about:blank")
     browser.call("Page.navigate", url=path.as_uri() + "#host=node2")
     browser.wait_for("document.documentElement?.dataset.built === 'yes'")
     assert browser.run(SHOWN) == 14
     assert browser.run("document.getElementById('host').value") == "node2"
+
+
+def _find(browser: Browser, words: str) -> None:
+    browser.run(
+        f"(() => {{ const box = document.getElementById('find'); box.value = {words!r};"
+        " box.dispatchEvent(new Event('input')) })()"
+    )
+
+
+def test_a_filter_holds_for_pages_that_are_built_later(browser: Browser, tmp_path: Path) -> None:
+    path = _lay(tmp_path, _sheet([_page(number) for number in range(1, 3001)]))
+    browser.call("Page.navigate", url=path.as_uri() + "#find=2990-")
+    browser.wait_for("document.documentElement?.dataset.built === 'yes'")
+    assert browser.run(SHOWN) == 11
+    assert browser.run("document.querySelector('.page[tabindex=\"0\"]').getAttribute('aria-label')") == (
+        "page 2990, done, from node3"
+    )
+
+
+def test_links_within_the_sheet_leave_the_filters_alone(browser: Browser, tmp_path: Path) -> None:
+    browser.open(_lay(tmp_path, _sheet(_troubled())))
+    browser.click("#states [data-state=failed]")
+    browser.run("document.querySelector('.skip').focus()")
+    browser.press("Enter")
+    assert browser.run("document.activeElement.id") == "pages"
+    browser.click("#sections li:last-child a")
+    assert browser.run("document.activeElement.id") == "settings-title"
+    assert (browser.run(SHOWN), browser.run("location.hash")) == (1, "#state=failed")
+
+
+def test_an_address_that_makes_no_sense_shows_all_pages(browser: Browser, tmp_path: Path) -> None:
+    path = _lay(tmp_path, _sheet(_troubled()))
+    browser.call("Page.navigate", url=path.as_uri() + "#state=nonsense&host=nobody&x=%00%ff")
+    browser.wait_for("document.documentElement?.dataset.built === 'yes'")
+    assert browser.run(SHOWN) == 40
+
+
+def test_nothing_moves_while_one_scrolls(browser: Browser, tmp_path: Path) -> None:
+    """Whatever the pages' sizes: upright, across, unknown, or a strip."""
+    sizes = ([158, 224], [158, 224], [224, 158], None, [20, 224])
+    pages = [_page(number, size=sizes[number % 5]) for number in range(1, 301)]
+    browser.open(_lay(tmp_path, _sheet(pages)))
+    height = "document.documentElement.scrollHeight"
+    at_first = browser.run(height)
+    for part in (0.3, 0.6, 1.0):
+        browser.run(f"scrollTo({{top: {height} * {part}, behavior: 'instant'}})")
+        browser.run("new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
+        assert browser.run(height) == at_first
 
 
 def test_the_keyboard_alone_will_do(browser: Browser, tmp_path: Path) -> None:
@@ -215,6 +276,96 @@ def test_a_click_enlarges_and_a_page_that_is_not_there_tells_its_story(
     assert "20:00:01  late" in facts
     browser.click("#close")
     browser.wait_for("!document.getElementById('viewer').open")
+
+
+def test_leafing_ends_at_the_ends_and_leaves_the_browsers_own_keys_alone(
+    browser: Browser, tmp_path: Path
+) -> None:
+    browser.open(_lay(tmp_path, _sheet(_troubled())))
+    browser.click("#states [data-state=done]")
+    browser.click("#pages li:nth-child(2) .page")
+    is_off = "document.getElementById('{}').getAttribute('aria-disabled')"
+    for key, place in (("k", 1), ("PageUp", 1), ("PageDown", 2), ("ArrowRight", 3), ("Home", 1)):
+        browser.press(key)
+        assert browser.run("document.getElementById('place').textContent") == f"{place} / 37", key
+    assert browser.run(is_off.format("before")) == "true"
+    assert browser.run(is_off.format("after")) == "false"
+    browser.press("ArrowRight", modifiers=1)
+    assert browser.run(TITLE) == "✓ page 1, done"
+    for _ in range(6):
+        browser.press("j")
+    assert browser.run(TITLE) == "✓ page 8, done"
+
+
+def test_a_problem_opens_its_page_and_gets_the_focus_back(browser: Browser, tmp_path: Path) -> None:
+    pages = _troubled()
+    for page in pages[19:30]:
+        page.update(state="missing", file=None, thumb=None, size=None, host="")
+    browser.open(_lay(tmp_path, _sheet(pages)))
+    texts = browser.run("[...document.querySelectorAll('#problem-list li')].map((li) => li.innerText)")
+    assert len(texts) == 3
+    assert "pages 20–30 missing: not delivered" in texts[2]
+    browser.run("document.querySelector('#problem-list li:nth-child(2) button').focus()")
+    browser.press("Enter")
+    assert browser.run(TITLE) == "✕ page 12, failed"
+    browser.press("Escape")
+    browser.wait_for("document.activeElement.textContent.startsWith('page 12 failed')")
+
+
+def test_a_format_that_browsers_do_not_know_is_shown_small_with_a_link_to_the_file(
+    browser: Browser, tmp_path: Path
+) -> None:
+    pages = [_page(1, file="pages/a #1?.tiff"), _page(2, file="pages/2.tiff", thumb=None)]
+    browser.open(_lay(tmp_path, _sheet(pages, viewable=False)))
+    browser.click("#pages li:first-child .page")
+    browser.wait_for("document.querySelector('#picture img').naturalWidth === 158")
+    assert (
+        browser.run("document.querySelector('#facts a').getAttribute('href')")
+        == "pages/a%20%231%3F.tiff"
+    )
+    browser.press("j")
+    assert "cannot show" in browser.run("document.getElementById('picture').textContent")
+
+
+def test_the_timeline_tells_and_opens_pages_to_the_mouse_and_to_the_keyboard(
+    browser: Browser, tmp_path: Path
+) -> None:
+    browser.open(_lay(tmp_path, _sheet(_troubled())))
+    tip = "document.getElementById('time-tip').textContent"
+    browser.run("document.getElementById('time-box').focus()")
+    for key, expected in (
+        ("ArrowRight", "node1: page 3,"),
+        ("ArrowRight", "node1: page 6,"),
+        ("ArrowDown", "node2: page 7,"),
+        ("Home", "node2: page 1,"),
+        ("ArrowUp", "node1: page 3,"),
+        ("End", "node1: page 39,"),
+    ):
+        browser.press(key)
+        assert browser.run(tip).startswith(expected), key
+    browser.press("Enter")
+    assert browser.run(TITLE) == "✓ page 39, done"
+    browser.press("Escape")
+    for key in ("Home", "ArrowRight", "ArrowRight", "ArrowRight"):
+        browser.press(key)
+    assert "page 12, failed" in browser.run(tip)
+    browser.run("document.getElementById('time').scrollIntoView({block: 'center', behavior: 'instant'})")
+    x, y = browser.run(
+        "(() => { const mark = document.getElementById('time-mark'), b = mark.getBoundingClientRect();"
+        " return [b.x + b.width / 2, b.y + b.height / 2] })()"
+    )
+    browser.point(x, y + 36)
+    assert "page 12" not in browser.run(tip)
+    browser.point(x, y)
+    assert browser.run(tip).startswith("node1: page 12, failed")
+    browser.click("#time-mark")
+    assert browser.run(TITLE) == "✕ page 12, failed"
+
+
+def test_a_job_that_has_no_pages_yet_has_a_sheet(browser: Browser, tmp_path: Path) -> None:
+    browser.open(_lay(tmp_path, _sheet([], state="queued", seconds=0.0, hosts=[])))
+    assert browser.run("document.getElementById('found').textContent") == "0 pages"
+    assert browser.run("document.querySelector('h1').textContent") == "big-3fa9c1d2: queued"
 
 
 def test_light_and_dark_are_both_legible(browser: Browser, tmp_path: Path) -> None:
@@ -264,6 +415,35 @@ def test_what_others_said_never_runs(browser: Browser, tmp_path: Path) -> None:
     assert "<script>window.pwned" in browser.run("document.getElementById('facts').textContent")
 
 
+def test_a_script_that_got_into_the_file_would_not_run(browser: Browser, tmp_path: Path) -> None:
+    text = overview.render(_sheet([_page(1)]))
+    strange = "<script>window.pwned = 1</script><b id=b style='color: red' onclick='pwned = 1'>b</b>"
+    path = tmp_path / "overview.html"
+    path.write_text(text.replace("<header>", f"<header>{strange}"), encoding="utf-8")
+    browser.open(path)
+    browser.run("document.getElementById('b').click()")
+    assert browser.run("window.pwned") is None
+    refused = [line for line in browser.logged if "Content Security Policy" in line]
+    assert len(refused) >= 3
+    browser.logged[:] = [line for line in browser.logged if line not in refused]
+
+
+@pytest.mark.parametrize("mark", ["@DATA@", "@SCRIPT@", "@STYLE@", "@TITLE@"])
+def test_a_job_may_have_any_name(browser: Browser, tmp_path: Path, mark: str) -> None:
+    browser.open(_lay_text(tmp_path, _sheet([_page(1)], job=mark, notes=[mark])))
+    assert browser.run("document.title") == f"{mark}: partial"
+    assert browser.run("document.querySelector('h1').textContent") == f"{mark}: partial"
+
+
+def test_without_scripts_it_says_what_to_do(browser: Browser, tmp_path: Path) -> None:
+    path = _lay(tmp_path, _sheet(_troubled()))
+    browser.call("Emulation.setScriptExecutionDisabled", value=True)
+    browser.call("Page.navigate", url=path.as_uri())
+    browser.wait_for("document.querySelector('noscript')?.innerText?.includes('JavaScript')")
+    assert "sshrender status" in browser.run("document.body.innerText")
+    assert "Who rendered what" not in browser.run("document.body.innerText")
+
+
 def _lay_text(folder: Path, sheet: dict[str, Any]) -> Path:
     path = folder / "overview.html"
     path.write_text(overview.render(sheet), encoding="utf-8")
@@ -300,12 +480,44 @@ def test_a_screen_reader_finds_names_for_everything(browser: Browser, tmp_path: 
 def test_prints_the_pages_without_the_controls(browser: Browser, tmp_path: Path) -> None:
     browser.open(_lay(tmp_path, _sheet(_troubled())))
     browser.call("Emulation.setEmulatedMedia", media="print")
-    is_shown = "getComputedStyle(document.querySelector('{}')).display !== 'none'"
-    assert not browser.run(is_shown.format("#filters"))
-    assert not browser.run(is_shown.format("#scheme"))
-    assert browser.run(is_shown.format("#pages"))
+    is_shown = "document.querySelector('{}').checkVisibility()"
+    for name in ("#filters", "#scheme", "#sections", ".skip", "#hosts", "#time"):
+        assert not browser.run(is_shown.format(name)), name
+    for name in ("h1", "#summary", "#problem-list", "#pages"):
+        assert browser.run(is_shown.format(name)), name
     assert browser.print().startswith(b"%PDF-")
-    browser.call("Emulation.setEmulatedMedia", media="")
+
+
+def test_a_dark_screen_prints_on_white_paper(browser: Browser, tmp_path: Path) -> None:
+    path = _lay(tmp_path, _sheet(_troubled()))
+    browser.scheme("dark")
+    browser.open(path)
+    first = _drawn(tmp_path, browser.print())
+    browser.click("#scheme")
+    browser.click("#scheme")
+    assert browser.run("document.documentElement.dataset.scheme") == "dark"
+    for picture in (first, _drawn(tmp_path, browser.print())):
+        assert (
+            picture.getpixel((3, 3)) == picture.getpixel((picture.width - 3, picture.height - 3)) == 255
+        )
+        assert sum(picture.histogram()[128:]) > sum(picture.histogram()[:128])
+
+
+def _drawn(folder: Path, pdf: bytes) -> Image.Image:
+    """The first page, in grey."""
+    (folder / "printed.pdf").write_bytes(pdf)
+    words = ["gs", "-q", "-dBATCH", "-dNOPAUSE", "-dSAFER", "-dLastPage=1", "-r30", "-sDEVICE=pnggray"]
+    subprocess.run([*words, "-o", "printed.png", "printed.pdf"], cwd=folder, check=True, timeout=60)
+    return Image.open(folder / "printed.png").convert("L")
+
+
+def test_a_print_of_some_pages_says_that_it_is_of_some(browser: Browser, tmp_path: Path) -> None:
+    browser.open(_lay(tmp_path, _sheet(_troubled())))
+    browser.click("#states [data-state=failed]")
+    browser.call("Emulation.setEmulatedMedia", media="print")
+    assert browser.run("document.getElementById('printed').innerText") == (
+        "Shown here: 1 of 40 pages (state failed)"
+    )
 
 
 def test_two_thousand_pages_open_soon_and_twenty_thousand_at_all(
@@ -322,8 +534,19 @@ def test_two_thousand_pages_open_soon_and_twenty_thousand_at_all(
     browser.run("document.querySelector('.page').focus()")
     browser.press("End")
     assert browser.run(FOCUSED).startswith("page 20000,")
+    for words, expected in (("100-120", 21), ("", 20000)):
+        _find(browser, words)
+        assert browser.run(SHOWN) == expected
 
 
 def test_a_narrow_window_needs_no_sideways_scrolling(browser: Browser, tmp_path: Path) -> None:
-    browser.open(_lay(tmp_path, _sheet(_troubled())), 360, 700)
-    assert browser.run("document.documentElement.scrollWidth") <= 360
+    """Not even where words are longer than lines."""
+    word = "w" * 300
+    long = _sheet([_page(1, said=[word], host=word), _page(2, state="missing", reason=word)], job=word)
+    long["hosts"][0].update(name=word, reason=word)
+    long.update(notes=[word], output=word, reason=word)
+    for sheet in (_sheet(_troubled()), long):
+        browser.open(_lay(tmp_path, sheet), 360, 700)
+        assert browser.run("document.documentElement.scrollWidth") <= 360
+        browser.click(".page")
+        assert browser.run("document.getElementById('facts').scrollWidth") <= 360

@@ -1,10 +1,10 @@
 "use strict";
 (() => {
-  const sheet = JSON.parse(document.getElementById("sheet").textContent);
   const $ = (id) => document.getElementById(id);
+  const sheet = JSON.parse($("sheet").textContent);
   const SIGNS = { done: "✓", suspect: "?", failed: "✕", missing: "…" };
   const STATES = ["done", "suspect", "failed", "missing"];
-  const CHUNK = 400;
+  const PROBLEMS = 50;
 
   // Everything that was said somewhere else becomes text, never markup.
   function make(tag, properties = {}, ...children) {
@@ -12,7 +12,7 @@
     for (const [key, value] of Object.entries(properties)) {
       if (key === "class") element.className = value;
       else if (key === "text") element.textContent = value;
-      else if (key === "on") for (const [name, does] of Object.entries(value)) element.addEventListener(name, does);
+      else if (key === "does") element.addEventListener("click", value);
       else if (value !== null && value !== undefined) element.setAttribute(key, value);
     }
     element.append(...children);
@@ -21,86 +21,154 @@
 
   // Only files in the two folders beside this one.
   function local(path) {
-    return typeof path === "string" && /^(thumbs|pages)\/[^/\\]+$/.test(path) ? encodeURI(path) : null;
+    const parts = typeof path === "string" && /^(thumbs|pages)\/([^/\\]+)$/.exec(path);
+    return parts && !/^\.+$/.test(parts[2]) ? `${parts[1]}/${encodeURIComponent(parts[2].toWellFormed?.() ?? parts[2])}` : null;
   }
 
-  const duration = (s) =>
-    s < 60 ? `${s.toFixed(1)} s` : s < 3600 ? `${Math.floor(s / 60)} min ${Math.round(s % 60)} s`
-      : `${Math.floor(s / 3600)} h ${Math.round((s % 3600) / 60)} min`;
+  const sources = (page) => [local(page.thumb), sheet.viewable ? local(page.file) : null].filter(Boolean);
+  const two = (n) => String(n).padStart(2, "0");
   const size = (n) => (n < 1024 ? `${n} B` : n < 1048576 ? `${(n / 1024).toFixed(1)} KiB` : `${(n / 1048576).toFixed(1)} MiB`);
   const count = (n, noun) => `${n} ${noun}${n === 1 ? "" : "s"}`;
-  const when = (text) => { const t = new Date(text); return isNaN(t) ? text : t.toLocaleString(); };
+  const why = (page) => page.reason || page.said[0] || (page.state === "missing" ? "not delivered" : "");
+
+  function duration(seconds) {
+    if (seconds < 59.95) return `${seconds.toFixed(1)} s`;
+    const whole = Math.round(seconds);
+    if (whole < 3600) return `${Math.floor(whole / 60)} min ${two(whole % 60)} s`;
+    const minutes = Math.round(seconds / 60);
+    return `${Math.floor(minutes / 60)} h ${two(minutes % 60)} min`;
+  }
+
+  function when(text) {
+    const t = new Date(text);
+    if (isNaN(t)) return text;
+    return `${t.getFullYear()}-${two(t.getMonth() + 1)}-${two(t.getDate())} ${two(t.getHours())}:${two(t.getMinutes())}:${two(t.getSeconds())}`;
+  }
 
   // The scheme: the system's, until the button is used. A file has no storage to remember it in.
   const dark = matchMedia("(prefers-color-scheme: dark)");
-  function setScheme(isDark) {
-    document.documentElement.dataset.scheme = isDark ? "dark" : "light";
-    $("scheme").textContent = isDark ? "Light" : "Dark";
-    drawTime();
+  const isDark = () => (document.documentElement.dataset.scheme ?? (dark.matches ? "dark" : "light")) === "dark";
+
+  function showScheme() {
+    $("scheme").textContent = isDark() ? "Light colours" : "Dark colours";
+    drawSoon();
   }
+
+  dark.addEventListener("change", showScheme);
+  $("scheme").addEventListener("click", () => {
+    document.documentElement.dataset.scheme = isDark() ? "light" : "dark";
+    showScheme();
+  });
 
   function fillHead() {
     const c = sheet.counts;
-    $("title").textContent = `${sheet.job}: ${sheet.state}`;
     const parts = [`${c.done + c.suspect} of ${count(c.total, "page")} delivered`];
     for (const state of ["suspect", "failed", "missing"]) if (c[state]) parts.push(`${SIGNS[state]} ${c[state]} ${state}`);
     const used = sheet.hosts.filter((host) => host.pages > 0).length;
     parts.push(`${duration(sheet.seconds)} on ${count(used, "host")}`);
     if (sheet.reason) parts.push(sheet.reason);
     $("summary").textContent = parts.join(", ");
-    $("when").textContent = `${sheet.document.name}, ${size(sheet.document.bytes)}; begun ${when(sheet.created)}, `
-      + `last event ${when(sheet.updated)}, ${count(sheet.runs, "run")}`;
-    for (const note of sheet.notes) $("when").after(make("p", { text: `The document: ${note}` }));
+    $("when").append(`${sheet.document.name}, ${size(sheet.document.bytes)}; begun `,
+      make("time", { datetime: sheet.created, text: when(sheet.created) }), ", last event ",
+      make("time", { datetime: sheet.updated, text: when(sheet.updated) }), `, ${count(sheet.runs, "run")}`);
+    $("when").after(...sheet.notes.map((note) => make("p", { text: `The document: ${note}` })));
+  }
+
+  // Links that leave the address alone: the filters live there.
+  function link(anchor, target) {
+    anchor.addEventListener("click", (event) => {
+      event.preventDefault();
+      target.scrollIntoView();
+      target.focus({ preventScroll: true });
+    });
+    return anchor;
+  }
+
+  function fillSections() {
+    link(document.querySelector(".skip"), $("pages"));
+    for (const title of document.querySelectorAll("main h2")) {
+      if (title.closest("section").hidden) continue;
+      title.tabIndex = -1;
+      $("sections").append(make("li", {}, link(make("a", { href: `#${title.id}`, text: title.textContent }), title)));
+    }
+  }
+
+  // What is wrong with many pages in a row is said once.
+  function problems() {
+    const found = [];
+    let last = null;
+    sheet.pages.forEach((page, at) => {
+      if (page.state === "done") return;
+      if (last && last.at + last.pages.length === at && last.pages[0].state === page.state && why(last.pages[0]) === why(page)) last.pages.push(page);
+      else found.push(last = { at, pages: [page] });
+    });
+    return found;
   }
 
   function fillProblems() {
-    const troubled = sheet.pages.filter((page) => page.state !== "done");
-    if (!troubled.length) return;
-    $("problems").hidden = false;
-    const shown = troubled.slice(0, 50);
-    for (const page of shown) {
-      const why = page.reason || page.said[0] || (page.state === "missing" ? "not delivered" : "");
-      const text = `page ${page.page} ${page.state}${why ? `: ${why}` : ""}`;
-      $("problem-list").append(make("li", { class: page.state },
-        make("span", { class: "sign", "aria-hidden": "true", text: SIGNS[page.state] }),
-        make("button", { type: "button", text, on: { click: () => open(page) } })));
+    const found = problems();
+    $("problems").hidden = !found.length;
+    for (const { pages } of found.slice(0, PROBLEMS)) {
+      const [first, last] = [pages[0], pages[pages.length - 1]];
+      const numbers = first === last ? `page ${first.page}` : `pages ${first.page}–${last.page}`;
+      const text = `${numbers} ${first.state}${why(first) ? `: ${why(first)}` : ""}`;
+      $("problem-list").append(make("li", { class: first.state },
+        make("span", { class: "sign", "aria-hidden": "true", text: SIGNS[first.state] }),
+        make("button", { type: "button", text, does: () => open(first) })));
     }
-    if (troubled.length > shown.length) {
-      $("problem-list").append(make("li", { text: `and ${troubled.length - shown.length} more; the filters below show them` }));
-    }
+    const more = found.slice(PROBLEMS).reduce((sum, { pages }) => sum + pages.length, 0);
+    if (more) $("problem-list").append(make("li", { text: `and ${count(more, "page")} more; the filters below show them` }));
   }
 
   // The grid, a part at a time so that the first screen is there at once.
+  const FIRST = 240, CHUNK = 1000;
   const cells = new Map();
   let shown = sheet.pages;
+  let kept = null;
+
+  // Width by height of the box that suits most pages; the others stand in it as they are.
+  const ratio = (() => {
+    const all = sheet.pages.filter((page) => page.size).map((page) => page.size[0] / page.size[1]).sort((a, b) => a - b);
+    return Math.min(2, Math.max(0.5, all.length ? all[all.length >> 1] : Math.SQRT1_2));
+  })();
+  $("pages").style.setProperty("--box", String(1 / ratio));
+
+  function frameOf(page) {
+    const frame = make("span", { class: "frame" });
+    const own = page.size ? page.size[0] / page.size[1] : ratio;
+    if (own < ratio * 0.99) frame.style.width = `${100 * own / ratio}%`;
+    if (own > ratio * 1.01) frame.style.height = `${100 * ratio / own}%`;
+    const number = () => make("b", { text: String(page.page) });
+    const from = sources(page);
+    if (!from.length) { frame.append(number()); return frame; }
+    const image = make("img", { loading: "lazy", decoding: "async", alt: "", width: page.size?.[0], height: page.size?.[1] });
+    image.addEventListener("error", () => { if (from.length > 1) image.src = from.splice(0, 2)[1]; else image.replaceWith(number()); });
+    image.src = from[0];
+    frame.append(image);
+    return frame;
+  }
 
   function cell(page) {
-    const frame = make("span", { class: "frame" });
-    if (page.size) frame.style.setProperty("--ratio", `${page.size[0]} / ${page.size[1]}`);
-    const source = local(page.thumb) || (sheet.viewable ? local(page.file) : null);
-    if (source) {
-      const image = make("img", { loading: "lazy", decoding: "async", alt: "", width: page.size?.[0], height: page.size?.[1] });
-      image.addEventListener("error", () => image.replaceWith(String(page.page)));
-      image.src = source;
-      frame.append(image);
-    } else frame.append(String(page.page));
     const label = `page ${page.page}, ${page.state}${page.host ? `, from ${page.host}` : ""}`;
-    const button = make("button", { type: "button", class: "page", tabindex: "-1", "aria-label": label },
-      frame, make("span", { class: "sign", "aria-hidden": "true", text: SIGNS[page.state] }), String(page.page));
+    const button = make("button", { type: "button", class: "page", tabindex: "-1", "aria-label": label, title: why(page) || null },
+      make("span", { class: "box" }, frameOf(page)),
+      make("span", { class: "sign", "aria-hidden": "true", text: SIGNS[page.state] }), String(page.page));
     button.addEventListener("click", () => open(page));
     button.addEventListener("focus", () => rove(button));
     const item = make("li", { class: page.state }, button);
+    item.hidden = kept !== null && !kept.has(page.page);
     cells.set(page.page, item);
     return item;
   }
 
-  function build(at = 0) {
+  function build() {
     const part = document.createDocumentFragment();
-    for (const page of sheet.pages.slice(at, at + CHUNK)) part.append(cell(page));
+    const at = cells.size;
+    for (const page of sheet.pages.slice(at, at + (at ? CHUNK : FIRST))) part.append(cell(page));
     $("pages").append(part);
-    if (at === 0) rove(document.querySelector(".page"));
-    if (at + CHUNK < sheet.pages.length) setTimeout(build, 0, at + CHUNK);
-    else { document.documentElement.dataset.built = "yes"; if (location.hash) readHash(); }
+    keepRoving();
+    if (cells.size < sheet.pages.length) setTimeout(build);
+    else document.documentElement.dataset.built = "yes";
   }
 
   let roving = null;
@@ -110,49 +178,75 @@
     if (button) button.tabIndex = 0;
   }
 
-  function columns() {
-    return getComputedStyle($("pages")).gridTemplateColumns.split(" ").length;
+  const buttonOf = (page) => cells.get(page?.page)?.firstChild ?? null;
+
+  function keepRoving() {
+    if (!roving || roving.parentElement.hidden) rove(buttonOf(shown[0]));
   }
 
+  const columns = () => getComputedStyle($("pages")).gridTemplateColumns.split(" ").length;
+  const isPlain = (event) => !(event.ctrlKey || event.altKey || event.metaKey || event.shiftKey);
+
   $("pages").addEventListener("keydown", (event) => {
-    const at = shown.findIndex((page) => cells.get(page.page)?.firstChild === document.activeElement);
-    if (at < 0) return;
-    const steps = { ArrowLeft: -1, ArrowRight: 1, ArrowUp: -columns(), ArrowDown: columns(), Home: -at, End: shown.length - 1 - at };
-    const step = steps[event.key];
-    if (step === undefined) return;
+    const at = shown.findIndex((page) => buttonOf(page) === document.activeElement);
+    if (at < 0 || !isPlain(event)) return;
+    const end = shown.length - 1;
+    const next = {
+      ArrowLeft: () => at - 1, ArrowRight: () => at + 1, ArrowUp: () => (at < columns() ? at : at - columns()),
+      ArrowDown: () => at + columns(), Home: () => 0, End: () => end,
+    }[event.key];
+    if (!next) return;
     event.preventDefault();
-    const next = shown[Math.max(0, Math.min(shown.length - 1, at + step))];
-    cells.get(next.page)?.firstChild.focus();
+    buttonOf(shown[Math.max(0, Math.min(end, next()))])?.focus();
   });
 
   // Filters, kept in the address so that a view can be passed on.
   const filter = { state: "", host: "", find: "" };
 
-  function wanted(page) {
-    if (filter.state && page.state !== filter.state) return false;
-    if (filter.host && page.host !== filter.host) return false;
+  // `7`, `10-20`, `10-`, or several of them; null for words.
+  function ranges(text) {
+    const found = text.split(",").map((part) => /^\s*(\d*)\s*([-–]?)\s*(\d*)\s*$/.exec(part));
+    if (!found.every((part) => part && (part[1] || part[3]))) return null;
+    return found.map(([, from, dash, to]) => {
+      const ends = dash ? [Number(from || 1), to ? Number(to) : Infinity] : [Number(from), Number(from)];
+      return ends.sort((a, b) => a - b);
+    });
+  }
+
+  function test() {
     const text = filter.find.trim().toLowerCase();
-    if (!text) return true;
-    const range = /^(\d+)(?:\s*-\s*(\d+))?$/.exec(text);
-    if (range) return page.page >= +range[1] && page.page <= +(range[2] || range[1]);
-    return [page.reason, page.host, ...page.said, ...page.story].some((words) => words.toLowerCase().includes(text));
+    const wanted = text ? ranges(text) : null;
+    return (page) => {
+      if (filter.state && page.state !== filter.state) return false;
+      if (filter.host && page.host !== filter.host) return false;
+      if (!text) return true;
+      if (wanted) return wanted.some(([from, to]) => page.page >= from && page.page <= to);
+      return [page.reason, page.host, ...page.said, ...page.story].some((words) => words.toLowerCase().includes(text));
+    };
   }
 
   function apply() {
-    shown = sheet.pages.filter(wanted);
-    const kept = new Set(shown.map((page) => page.page));
-    for (const [number, item] of cells) item.hidden = !kept.has(number);
+    shown = sheet.pages.filter(test());
+    kept = new Set(shown.map((page) => page.page));
+    for (const [number, item] of cells) if (item.hidden === kept.has(number)) item.hidden = !item.hidden;
     for (const button of $("states").children) button.setAttribute("aria-pressed", String(button.dataset.state === filter.state));
-    const isFiltered = shown.length !== sheet.pages.length;
-    $("found").textContent = isFiltered ? `${shown.length} of ${count(sheet.pages.length, "page")}` : "";
-    if (!roving || roving.parentElement.hidden) rove(shown.length ? cells.get(shown[0].page)?.firstChild : null);
-    const words = new URLSearchParams(Object.entries(filter).filter(([, value]) => value)).toString();
-    if (words !== location.hash.slice(1)) history.replaceState(null, "", words ? `#${words}` : location.pathname);
+    const all = count(sheet.pages.length, "page");
+    $("found").textContent = shown.length === sheet.pages.length ? all : `${shown.length || "none"} of ${all}`;
+    keepRoving();
+    const set = Object.entries(filter).filter(([, value]) => value);
+    $("printed").textContent = set.length ? `Shown here: ${$("found").textContent} (${set.map(([key, value]) => `${key} ${value}`).join(", ")})` : "";
+    const words = new URLSearchParams(set).toString();
+    // Browsers refuse too many changes in a short time; the next one sets it right.
+    if (words !== location.hash.slice(1)) try { history.replaceState(null, "", words ? `#${words}` : location.pathname); } catch { /* */ }
   }
 
   function readHash() {
     const words = new URLSearchParams(location.hash.slice(1));
-    for (const key of Object.keys(filter)) filter[key] = words.get(key) || "";
+    const known = { state: STATES, host: sheet.hosts.map((host) => host.name) };
+    for (const key of Object.keys(filter)) {
+      const value = words.get(key) || "";
+      filter[key] = !known[key] || known[key].includes(value) ? value : "";
+    }
     $("host").value = filter.host;
     $("find").value = filter.find;
     apply();
@@ -162,11 +256,8 @@
     const totals = { "": sheet.pages.length };
     for (const page of sheet.pages) totals[page.state] = (totals[page.state] || 0) + 1;
     for (const state of ["", ...STATES]) {
-      if (state && !totals[state]) continue;
-      const text = state ? `${SIGNS[state]} ${state} ${totals[state]}` : `all ${totals[""]}`;
-      const button = make("button", { type: "button", text, "aria-pressed": String(!state), "data-state": state });
-      button.addEventListener("click", () => { filter.state = state; apply(); });
-      $("states").append(button);
+      const text = state ? `${SIGNS[state]} ${state} ${totals[state] || 0}` : `all ${totals[""]}`;
+      $("states").append(make("button", { type: "button", text, "data-state": state, does: () => { filter.state = state; apply(); } }));
     }
     for (const host of sheet.hosts) $("host").append(make("option", { value: host.name, text: `${host.name} (${host.pages})` }));
     $("host").addEventListener("change", () => { filter.host = $("host").value; apply(); });
@@ -177,44 +268,61 @@
 
   // One page, large.
   const viewer = $("viewer");
-  let open_ = null;
+  let large = null;
   let before = null;
 
   function open(page) {
-    if (!viewer.open) { before = document.activeElement; viewer.showModal(); }
-    open_ = page;
+    if (!viewer.open) before = document.activeElement;
+    large = page;
     $("viewer-title").textContent = `${SIGNS[page.state]} page ${page.page}, ${page.state}`;
-    const large = (sheet.viewable && local(page.file)) || local(page.thumb);
-    $("picture").replaceChildren();
-    if (large) {
-      const image = make("img", { alt: `page ${page.page}`, width: page.width || null, height: page.height || null });
-      image.src = large;
-      $("picture").append(image);
-    } else $("picture").append(make("p", { class: "quiet", text: "there is no picture of this page" }));
+    const at = shown.indexOf(page);
+    $("place").textContent = at < 0 ? "" : `${at + 1} / ${shown.length}`;
+    $("before").setAttribute("aria-disabled", String(!neighbour(-1)));
+    $("after").setAttribute("aria-disabled", String(!neighbour(1)));
+    $("picture").replaceChildren(picture(page));
     $("facts").replaceChildren(...facts(page));
+    $("facts").scrollTop = 0;
     for (const step of [1, -1]) {
-      const other = neighbour(step);
-      const source = other && sheet.viewable && local(other.file);
+      const source = sources(neighbour(step) ?? {}).pop();
       if (source) new Image().src = source;
     }
+    if (!viewer.open) viewer.showModal();
+  }
+
+  function picture(page) {
+    const none = (text) => make("p", { class: "quiet", text });
+    const source = sources(page).pop();
+    if (!source) return none(page.file ? "browsers cannot show this format" : "there is no picture of this page");
+    const isFile = source === local(page.file);
+    const [width, height] = isFile && page.width ? [page.width, page.height] : page.size ?? [];
+    const image = make("img", { alt: `page ${page.page}`, width, height });
+    image.addEventListener("error", () => image.replaceWith(none("the picture of this page cannot be read")));
+    image.src = source;
+    return image;
   }
 
   function facts(page) {
-    const rows = [["from", page.host], ["drawn in", page.file && `${page.seconds} s`], ["attempts", page.attempts],
-      ["pixels", page.width && `${page.width} × ${page.height}`], ["file", page.file && size(page.bytes)], ["failed", page.reason]];
+    const rows = [["host", page.host], ["drawn in", page.file && `${page.seconds} s`], ["attempts", page.attempts],
+      ["pixels", page.width && `${page.width} × ${page.height}`], ["file", page.file && size(page.bytes)], ["why", page.reason]];
     const list = make("dl");
     for (const [name, value] of rows) if (value) list.append(make("dt", { text: name }), make("dd", { text: String(value) }));
     const parts = [list];
-    const link = local(page.file);
-    if (link) parts.push(make("p", {}, make("a", { href: link, text: "open the file" })));
-    if (page.said.length) parts.push(make("h3", { text: "What Ghostscript said" }), make("ul", {}, ...page.said.map((text) => make("li", { text }))));
-    if (page.story.length) parts.push(make("h3", { text: "What happened" }), make("ol", {}, ...page.story.map((text) => make("li", { text }))));
+    const href = local(page.file);
+    if (href) parts.push(make("p", {}, make("a", { href, text: "open the file" })));
+    for (const [title, tag, lines] of [["What Ghostscript said", "ul", page.said], ["What happened", "ol", page.story]]) {
+      if (lines.length) parts.push(make("h3", { text: title }), make(tag, {}, ...lines.map((text) => make("li", { text }))));
+    }
+    parts.push(make("p", { class: "quiet", text: "Arrow keys leaf, Home and End go to the first and the last page, Esc closes." }));
     return parts;
   }
 
+  // Among the filtered pages, also from one that the filters hide.
   function neighbour(step) {
-    const at = shown.indexOf(open_);
-    return at < 0 ? shown[0] : shown[at + step];
+    const at = shown.indexOf(large);
+    if (at >= 0) return shown[at + step];
+    const here = sheet.pages.indexOf(large);
+    const beyond = (page) => Math.sign(sheet.pages.indexOf(page) - here) === step;
+    return step > 0 ? shown.find(beyond) : shown.findLast(beyond);
   }
 
   function leaf(step) {
@@ -223,15 +331,22 @@
   }
 
   viewer.addEventListener("keydown", (event) => {
-    const moves = { ArrowRight: 1, ArrowDown: 1, PageDown: 1, j: 1, ArrowLeft: -1, ArrowUp: -1, PageUp: -1, k: -1 };
-    if (event.key in moves) { event.preventDefault(); leaf(moves[event.key]); }
-    else if (event.key === "Home" && shown.length) { event.preventDefault(); open(shown[0]); }
-    else if (event.key === "End" && shown.length) { event.preventDefault(); open(shown[shown.length - 1]); }
+    if (!isPlain(event)) return;
+    const facts = $("facts");
+    if (event.key.startsWith("Arrow") && event.target === facts && facts.scrollHeight > facts.clientHeight && /Up|Down/.test(event.key)) return;
+    const does = {
+      ArrowRight: () => leaf(1), ArrowDown: () => leaf(1), PageDown: () => leaf(1), j: () => leaf(1),
+      ArrowLeft: () => leaf(-1), ArrowUp: () => leaf(-1), PageUp: () => leaf(-1), k: () => leaf(-1),
+      Home: () => shown.length && open(shown[0]), End: () => shown.length && open(shown[shown.length - 1]),
+    }[event.key];
+    if (!does) return;
+    event.preventDefault();
+    does();
   });
+  // Back to where one was; in the grid, to the page that one has leafed to.
   viewer.addEventListener("close", () => {
-    const here = open_ && cells.get(open_.page)?.firstChild;
-    const target = before && before.isConnected && !before.classList.contains("page") ? before : here;
-    target?.focus();
+    const here = before?.classList.contains("page") && shown.includes(large) ? buttonOf(large) : null;
+    (here ?? before)?.focus();
   });
   viewer.addEventListener("click", (event) => { if (event.target === viewer) viewer.close(); });
   $("before").addEventListener("click", () => leaf(-1));
@@ -239,79 +354,176 @@
   $("close").addEventListener("click", () => viewer.close());
 
   function fillHosts() {
-    const total = Math.max(1, ...sheet.hosts.map((host) => host.pages));
+    const total = Math.max(1, sheet.hosts.reduce((sum, host) => sum + host.pages, 0));
+    const most = Math.max(1, ...sheet.hosts.map((host) => host.pages));
     for (const host of sheet.hosts) {
-      const bar = make("meter", { min: 0, max: total, value: host.pages, "aria-label": `${host.pages} pages` });
-      const state = host.reason ? `${host.state}: ${host.reason}` : host.state;
-      $("hosts").tBodies[0].append(make("tr", {}, make("th", { scope: "row", text: host.name }), make("td", {}, bar),
-        make("td", { class: "n", text: String(host.pages) }), make("td", { class: "n", text: host.median === null ? "" : host.median.toFixed(2) }),
-        make("td", { class: "n", text: duration(host.seconds) }), make("td", { class: "n", text: String(host.failures || "") }),
-        make("td", { text: state })));
+      const filled = make("i");
+      filled.style.width = `${100 * host.pages / most}%`;
+      const numbers = [host.pages, host.median?.toFixed(2) ?? "–", duration(host.seconds), host.cores || "–", host.failures];
+      $("hosts").tBodies[0].append(make("tr", {}, make("th", { scope: "row", text: host.name, title: host.name }),
+        make("td", { class: "n" }, make("span", { class: "bar", "aria-hidden": "true" }, filled), `${(100 * host.pages / total).toFixed(1)} %`),
+        ...numbers.map((value) => make("td", { class: "n", text: String(value) })),
+        make("td", { class: "words", text: host.reason ? `${host.state}: ${host.reason}` : host.state })));
     }
   }
 
   // The timeline: a lane for each host. Where a pixel holds many pages, it is as dark as they are many.
-  const LANE = 18, LEFT = 110, TOP = 4, BOTTOM = 20;
-  let spans = null;
-
-  function lanes() {
-    if (spans) return spans;
+  const LANE = 18, TOP = 4, BOTTOM = 22, RIGHT = 8;
+  const time = (() => {
     const names = sheet.hosts.map((host) => host.name);
-    spans = { names, end: Math.max(0.001, sheet.seconds), by: new Map(names.map((name) => [name, []])) };
-    for (const span of sheet.timeline) { spans.by.get(span.host)?.push(span); spans.end = Math.max(spans.end, span.to); }
-    return spans;
+    const by = new Map(names.map((name) => [name, []]));
+    let end = Math.max(0.001, sheet.seconds);
+    for (const span of sheet.timeline) { by.get(span.host)?.push(span); end = Math.max(end, span.to); }
+    for (const spans of by.values()) spans.sort((a, b) => a.from - b.from);
+    return { names, by, end, left: 0, room: 0 };
+  })();
+  const pages = new Map(sheet.pages.map((page) => [page.page, page]));
+
+  function fitted(pen, text, room) {
+    if (pen.measureText(text).width <= room) return text;
+    let length = text.length;
+    while (length && pen.measureText(`${text.slice(0, length)}…`).width > room) length--;
+    return `${text.slice(0, length)}…`;
+  }
+
+  // How much of each pixel's column is drawn in, and where an attempt failed.
+  function densities(spans) {
+    const density = new Float32Array(time.room + 1), bad = new Uint8Array(time.room + 1);
+    for (const span of spans) {
+      const from = span.from / time.end * time.room, to = Math.max(from + 0.5, span.to / time.end * time.room);
+      for (let x = Math.floor(from); x <= Math.min(time.room, Math.floor(to)); x++) density[x] += Math.min(to, x + 1) - Math.max(from, x);
+      if (!span.ok) bad[Math.min(time.room, Math.floor(to))] = 1;
+    }
+    return { density, bad, most: Math.max(1, ...density) };
+  }
+
+  // The step between two figures of the scale: at least 80 pixels, and a round number of seconds.
+  function step() {
+    const least = time.end / Math.max(1, time.room / 80);
+    const round = [0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1200, 1800, 3600, 7200, 14400, 28800, 86400];
+    return round.find((seconds) => seconds >= least) ?? Math.ceil(least / 86400) * 86400;
+  }
+
+  function tick(seconds) {
+    if (time.end < 60) return `${Number(seconds.toFixed(1))} s`;
+    const whole = Math.round(seconds), hours = Math.floor(whole / 3600);
+    return `${hours ? `${hours}:${two(Math.floor(whole / 60) % 60)}` : Math.floor(whole / 60)}:${two(whole % 60)}`;
   }
 
   function drawTime() {
-    const canvas = $("time");
-    const { names, end, by } = lanes();
-    const width = Math.max(320, canvas.parentElement.clientWidth), height = TOP + BOTTOM + LANE * Math.max(1, names.length);
-    const scale = devicePixelRatio || 1;
+    const canvas = $("time"), pen = canvas.getContext("2d"), scale = devicePixelRatio || 1;
+    const width = Math.max(240, canvas.parentElement.clientWidth), height = TOP + BOTTOM + LANE * Math.max(1, time.names.length);
     canvas.width = width * scale; canvas.height = height * scale; canvas.style.height = `${height}px`;
-    const pen = canvas.getContext("2d");
     pen.scale(scale, scale);
     const style = getComputedStyle(document.documentElement), colour = (name) => style.getPropertyValue(name).trim();
-    pen.font = "12px system-ui, sans-serif";
-    const room = width - LEFT - 6;
-    names.forEach((name, lane) => {
-      const y = TOP + lane * LANE;
-      pen.fillStyle = colour("--ink");
-      pen.fillText(name.length > 15 ? `${name.slice(0, 14)}…` : name, 4, y + 13);
-      const density = new Float32Array(room + 1), bad = new Uint8Array(room + 1);
-      for (const span of by.get(name)) {
-        const from = span.from / end * room, to = Math.max(from + 0.5, span.to / end * room);
-        for (let x = Math.floor(from); x <= Math.min(room, Math.floor(to)); x++) {
-          density[x] += Math.min(to, x + 1) - Math.max(from, x);
-          if (!span.ok) bad[x] = 1;
-        }
-      }
-      const most = Math.max(1, ...density);
-      pen.fillStyle = colour("--accent");
-      for (let x = 0; x <= room; x++) if (density[x] > 0) {
-        pen.globalAlpha = 0.25 + 0.75 * Math.min(1, density[x] / most);
-        pen.fillRect(LEFT + x, y + 3, 1, LANE - 6);
-      }
-      pen.globalAlpha = 1;
-      pen.fillStyle = colour("--failed");
-      for (let x = 0; x <= room; x++) if (bad[x]) pen.fillRect(LEFT + x - 1, y, 3, LANE - 1);
-    });
-    pen.fillStyle = colour("--quiet");
-    pen.fillText("0", LEFT, height - 5);
-    const last = duration(end);
-    pen.fillText(last, width - 8 - pen.measureText(last).width, height - 5);
+    pen.font = '12px system-ui, "Liberation Sans", sans-serif';
+    const most = width < 500 ? 84 : 160;
+    time.left = Math.ceil(Math.min(most, Math.max(0, ...time.names.map((name) => pen.measureText(name.slice(0, 40)).width)))) + 14;
+    time.room = Math.floor(width - time.left - RIGHT);
+    const bottom = height - BOTTOM + 2;
+    for (let at = 0; at <= time.end * 1.0001; at += step()) {
+      const x = time.left + Math.round(at / time.end * time.room), text = tick(at);
+      pen.fillStyle = colour("--line"); pen.fillRect(x, TOP, 1, bottom - TOP);
+      pen.fillStyle = colour("--quiet");
+      pen.fillText(text, Math.min(x, width - 4 - pen.measureText(text).width), height - 6);
+    }
+    time.names.forEach((name, lane) => drawLane(pen, name, TOP + lane * LANE, colour));
     const busiest = sheet.hosts.reduce((best, host) => (host.pages > (best?.pages || 0) ? host : best), null);
-    canvas.setAttribute("aria-label", `${count(sheet.timeline.length, "attempt")} on ${count(names.length, "host")} in ${duration(end)}`
+    canvas.setAttribute("aria-label", `${count(sheet.timeline.length, "attempt")} on ${count(time.names.length, "host")} in ${duration(time.end)}`
       + (busiest ? `; most pages, ${busiest.pages}, came from ${busiest.name}` : ""));
   }
 
-  $("time").addEventListener("mousemove", (event) => {
-    const { names, end, by } = lanes();
-    const name = names[Math.floor((event.offsetY - TOP) / LANE)];
-    const at = (event.offsetX - LEFT) / ($("time").clientWidth - LEFT - 6) * end;
-    if (!name || at < 0) { $("time-hint").textContent = ""; return; }
-    const here = by.get(name).filter((span) => span.from <= at + end / 500 && span.to >= at - end / 500);
-    const words = here.slice(0, 6).map((span) => `page ${span.page}${span.ok ? "" : " (failed)"}`).join(", ");
-    $("time-hint").textContent = `${duration(at)}  ${name}: ${words || "nothing"}${here.length > 6 ? ` and ${here.length - 6} more` : ""}`;
+  function drawLane(pen, name, y, colour) {
+    pen.fillStyle = colour("--ink");
+    pen.fillText(fitted(pen, name.slice(0, 40), time.left - 12), 5, y + 13);
+    const { density, bad, most } = densities(time.by.get(name));
+    pen.fillStyle = colour("--accent");
+    density.forEach((value, x) => {
+      if (!value) return;
+      pen.globalAlpha = 0.25 + 0.75 * Math.min(1, value / most);
+      pen.fillRect(time.left + x, y + 4, 1, LANE - 8);
+    });
+    pen.globalAlpha = 1;
+    pen.fillStyle = colour("--failed");
+    bad.forEach((value, x) => { if (value) pen.fillRect(time.left + x - 1, y, 3, LANE - 1); });
+  }
+
+  let drawing = 0;
+  function drawSoon() {
+    cancelAnimationFrame(drawing);
+    drawing = requestAnimationFrame(drawTime);
+  }
+
+  // Where one points, or has walked to with the keys.
+  let lane = -1;
+  let current = null;
+
+  function point(name, span, others = 0) {
+    current = span;
+    const mark = $("time-mark"), tip = $("time-tip");
+    const [x, right] = [span.from, span.to].map((at) => time.left + at / time.end * time.room);
+    const y = TOP + lane * LANE;
+    Object.assign(mark.style, { left: `${x - 2}px`, top: `${y}px`, width: `${Math.max(5, right - x + 4)}px`, height: `${LANE}px` });
+    tip.textContent = `${name}: page ${span.page}${span.ok ? "" : ", failed"}, ${duration(span.from)} to ${duration(span.to)}`
+      + (others ? `, and ${count(others, "other")} here` : "");
+    mark.hidden = tip.hidden = false;
+    const width = $("time-box").clientWidth;
+    tip.style.left = `${Math.max(0, Math.min(x, width - tip.offsetWidth))}px`;
+    tip.style.top = `${y + LANE + 6}px`;
+  }
+
+  function unpoint() {
+    current = null;
+    $("time-mark").hidden = $("time-tip").hidden = true;
+    $("time-tip").textContent = "";
+  }
+
+  function pointAt(event) {
+    const place = $("time").getBoundingClientRect();
+    const at = (event.clientX - place.left - time.left) / Math.max(1, time.room) * time.end;
+    const slack = 3 / Math.max(1, time.room) * time.end;
+    const row = Math.floor((event.clientY - place.top - TOP) / LANE), name = time.names[row];
+    const here = name === undefined ? [] : time.by.get(name).filter((span) => span.from <= at + slack && span.to >= at - slack);
+    if (!here.length) { unpoint(); return; }
+    lane = row;
+    const distance = (span) => Math.max(span.from - at, at - span.to, 0);
+    // A failed attempt is what one looks for.
+    const nearest = here.find((span) => !span.ok) ?? here.reduce((best, span) => (distance(span) < distance(best) ? span : best));
+    point(name, nearest, here.length - 1);
+  }
+
+  function openCurrent() {
+    const page = current && pages.get(current.page);
+    if (page) open(page);
+  }
+
+  function walk(key) {
+    const used = time.names.map((name, row) => row).filter((row) => time.by.get(time.names[row]).length);
+    if (!used.length) return;
+    const at = current ? current.from : 0;
+    let next = current ? lane : used[0];
+    if (current && key === "ArrowDown") next = used.find((row) => row > lane) ?? lane;
+    if (current && key === "ArrowUp") next = used.findLast((row) => row < lane) ?? lane;
+    const spans = time.by.get(time.names[next]);
+    let index = next === lane ? spans.indexOf(current) : Math.max(0, spans.findIndex((span) => span.to >= at));
+    if (key === "Home" || index < 0) index = 0;
+    else if (key === "End") index = spans.length - 1;
+    else if (current && key === "ArrowRight") index++;
+    else if (current && key === "ArrowLeft") index--;
+    lane = next;
+    point(time.names[lane], spans[Math.max(0, Math.min(spans.length - 1, index))]);
+  }
+
+  $("time").addEventListener("mousemove", pointAt);
+  $("time").addEventListener("mouseleave", unpoint);
+  $("time").addEventListener("click", (event) => { pointAt(event); openCurrent(); });
+  $("time-box").addEventListener("blur", unpoint);
+  $("time-box").addEventListener("keydown", (event) => {
+    if (!isPlain(event)) return;
+    if (event.key === "Enter") openCurrent();
+    else if (/^(Arrow(Left|Right|Up|Down)|Home|End)$/.test(event.key)) walk(event.key);
+    else return;
+    event.preventDefault();
   });
 
   function fillSettings() {
@@ -320,8 +532,6 @@
     for (const [name, value] of rows) $("settings").append(make("dt", { text: name }), make("dd", { text: String(value) }));
   }
 
-  fillHead(); fillProblems(); fillFilters(); build(); fillHosts(); fillSettings(); setScheme(dark.matches);
-  dark.addEventListener("change", () => setScheme(dark.matches));
-  $("scheme").addEventListener("click", () => setScheme(document.documentElement.dataset.scheme !== "dark"));
-  addEventListener("resize", drawTime);
+  fillHead(); fillProblems(); fillSections(); fillFilters(); readHash(); build(); fillHosts(); fillSettings(); showScheme();
+  addEventListener("resize", drawSoon);
 })();
