@@ -254,6 +254,7 @@ def test_the_keyboard_alone_will_do(browser: Browser, tmp_path: Path) -> None:
     browser.press("Home")
     browser.press("Enter")
     assert browser.run(TITLE) == "✓ page 1, done"
+    assert browser.run("document.activeElement.id") == "viewer-title"
     browser.wait_for("document.querySelector('#picture img').naturalWidth === 158")
     for _ in range(6):
         browser.press("j")

@@ -286,7 +286,9 @@
       const source = sources(neighbour(step) ?? {}).pop();
       if (source) new Image().src = source;
     }
-    if (!viewer.open) viewer.showModal();
+    if (viewer.open) return;
+    viewer.showModal();
+    $("viewer-title").focus();
   }
 
   function picture(page) {
