@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import shlex
 import signal
+import time
 from pathlib import Path
 
 from tests.faults.fault import Fault, for_seconds, second, send
-from tests.faults.night import Morning, Night
+from tests.faults.night import PATIENCE, Morning, Night
 from tests.lab.host import faketime
 
 RESUMES = "nothing runs on within 8 s; the next run renders what is missing"
@@ -46,9 +47,28 @@ def _close_terminal(night: Night) -> None:
     send(signal.SIGKILL)(night)
 
 
+def _with_dashboard(night: Night) -> None:
+    """As a person has it: a terminal that can show the dashboard, and the dashboard in it."""
+    night.env |= {"TERM": "xterm-256color"}
+    _in_a_terminal(night)
+
+
+def _end_of_run(night: Night) -> str:
+    """What its journal says of its end, which comes behind that of the terminal."""
+    end = time.monotonic() + PATIENCE
+    while not (said := [entry for entry in night.journal() if entry["type"] == "run_ended"]):
+        assert time.monotonic() < end, "the run goes on"
+        time.sleep(0.1)
+    return str(said[0]["reason"])
+
+
 def _was_told(night: Night, morning: Morning) -> None:
-    (end,) = (entry for entry in night.journal() if entry["type"] == "run_ended")
-    assert end["reason"] == "signal 1"
+    assert _end_of_run(night) == "signal 1"
+
+
+def _went_on(night: Night, morning: Morning) -> None:
+    assert _end_of_run(night) == ""
+    assert night.is_complete()
 
 
 def _into_a_pipe(night: Night) -> None:
@@ -104,11 +124,21 @@ FAULTS = [
     Fault(
         "coordinator/terminal gone",
         "as SIGHUP: stops everything; the next run resumes",
+        words=("--progress", "plain"),
         prepares=_in_a_terminal,
         breaks=_close_terminal,
         after=20,
         code=-9,
         checks=_was_told,
+    ),
+    Fault(
+        "coordinator/dashboard's terminal gone",
+        "nothing: the job goes on without a dashboard",
+        prepares=_with_dashboard,
+        breaks=_close_terminal,
+        after=20,
+        code=-9,
+        checks=_went_on,
     ),
     Fault(
         "coordinator/who reads its stderr goes away",
