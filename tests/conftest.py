@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
@@ -17,6 +18,9 @@ pytest_plugins = ["tests.lab.plugin"]
 # A property is about answers, not about time: test machines are noisy.
 settings.register_profile("here", deadline=None)
 settings.load_profile("here")
+
+# Under nohup(1) what is started would ignore SIGHUP as well, rightly, and not do what tests expect.
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 PROGRAM = [sys.executable, "-m", "sshrender"]
 
