@@ -26,11 +26,13 @@ from sshrender.coordinator.probe import StorageProbe
 from sshrender.coordinator.samples import LoadSamples
 from sshrender.coordinator.scribe import Scribe
 from sshrender.coordinator.signals import SignalCaught
+from sshrender.coordinator.weigher import Weigher
 from sshrender.core import commands as do
 from sshrender.core import events as ev
 from sshrender.core import snapshot
+from sshrender.core.records import Attempt
 from sshrender.core.scheduler import Scheduler
-from sshrender.core.states import FailureKind, PageState
+from sshrender.core.states import SETTLED, FailureKind, PageState
 from sshrender.document.splitting import place
 from sshrender.job import journal
 from sshrender.job.folder import WORK
@@ -95,6 +97,7 @@ class Coordinator:
             now=clock(),
         )
         self._prover = pv.Prover(plan.reading, inbox.put)
+        self._weigher = Weigher(plan.reading, self._scheduler.book.pages)
         self._keeper = LeaseKeeper(lease, inbox.put)
         self._clerk = Clerk(plan.folder, inbox.put)
         self._samples = LoadSamples()
@@ -133,6 +136,7 @@ class Coordinator:
             do.ProbeStorage: lambda c: self._probe.look(),
             do.SettlePage: self._settle,
             do.ReturnPage: lambda c: self._journal("page_returned", **c._asdict()),
+            do.DropAttempt: lambda c: self._journal("attempt_dropped", **c._asdict()),
             do.ReportHost: lambda c: self._journal("host_state", **c._asdict()),
             do.EndJob: self._end,
         }
@@ -209,7 +213,7 @@ class Coordinator:
             events += self._handlers[type(item)](item)
         except queue.Empty:
             events.append(ev.Ticked())
-        return events + self._look_for_hangs()
+        return events + self._weigher.new() + self._look_for_hangs()
 
     def _look_for_hangs(self) -> list[ev.Event]:
         """Who waits for a dead server reports nothing, so somebody has to notice."""
@@ -273,7 +277,7 @@ class Coordinator:
 
     def _attempt_failed(self, host: str, attempt: str, kind: FailureKind, reason: str) -> list[ev.Event]:
         known = self._scheduler.attempts.get(attempt)
-        if known is not None and known.host == host:
+        if known is not None and known.host == host and not self._is_called_off(known, kind):
             self._journal(
                 "attempt_failed",
                 page=known.page,
@@ -283,6 +287,10 @@ class Coordinator:
                 reason=reason,
             )
         return [ev.AttemptFailed(host, attempt, kind, reason)]
+
+    def _is_called_off(self, attempt: Attempt, kind: FailureKind) -> bool:
+        """Whether it failed by our own wish, or nobody needs it any more: then it is told why."""
+        return kind is FailureKind.KILLED or self._scheduler.book[attempt.page].state in SETTLED
 
     def _note(self, host: str, noted: msg.Noted) -> list[ev.Event]:
         if not self._plan.history.notes:
@@ -296,6 +304,8 @@ class Coordinator:
         return []
 
     def _on_proved(self, result: pv.Proved) -> list[ev.Event]:
+        if not self._is_first(result):
+            return []
         task, picture = result.task, result.picture
         report = self._reports.pop(task.attempt)
         said = report.said + ((result.doubt,) if result.doubt else ())
@@ -319,6 +329,14 @@ class Coordinator:
         if result.doubt:
             events.insert(0, ev.PageSuspected(task.host, task.attempt, task.page, (result.doubt,)))
         return events
+
+    def _is_first(self, result: pv.Proved) -> bool:
+        """Two hosts may have drawn the page: it was the other, or it will be, that has published it."""
+        attempt = self._scheduler.attempts.get(result.task.attempt)
+        if attempt is None:
+            self._reports.pop(result.task.attempt, None)
+            return False
+        return not (result.was_taken and self._scheduler.is_proving_another(attempt))
 
     def _on_disproved(self, result: pv.Disproved) -> list[ev.Event]:
         task = result.task
@@ -374,7 +392,8 @@ class Coordinator:
 
     def _render(self, command: do.RenderPage) -> None:
         where = place(command.page, self._split)
-        self._journal("page_sent", page=command.page, host=command.host, attempt=command.attempt)
+        why = {"because": command.because} if command.because else {}
+        self._journal("page_sent", page=command.page, host=command.host, attempt=command.attempt, **why)
         self._send(
             command.host,
             "render",

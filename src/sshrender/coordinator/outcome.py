@@ -46,6 +46,7 @@ class HostSummary:
     reason: str
     pages: int
     failures: int
+    hedged: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,4 +180,6 @@ def _too_suspect(page: Page) -> FailedPage:
 
 
 def _host(host: Host) -> HostSummary:
-    return HostSummary(host.name, host.state.value, host.reason, host.pages_done, host.failures)
+    return HostSummary(
+        host.name, host.state.value, host.reason, host.pages_done, host.failures, host.hedged
+    )

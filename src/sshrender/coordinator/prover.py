@@ -44,12 +44,16 @@ class Proving:
 
 @dataclass(frozen=True, slots=True)
 class Proved:
-    """It is delivered. ``doubt`` is set when only Ghostscript's own page size fits."""
+    """It is delivered. ``doubt`` is set when only Ghostscript's own page size fits.
+
+    ``was_taken``: another attempt had published the page before.
+    """
 
     task: Proving
     picture: Picture
     doubt: str = ""
     is_copy: bool = False
+    was_taken: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,6 +173,7 @@ def _trouble(task: Proving, error: OSError) -> StorageTrouble:
 
 def prove_and_deliver(task: Proving, reading: Sizes) -> Proved:
     """Raises FileNotFoundError, ProofFailed or OSError. May be called again after any of them."""
+    was_taken = False
     try:
         picture, doubt = _prove(task.work, task, reading)
         publish.publish(task.work, task.final)
@@ -176,7 +181,9 @@ def prove_and_deliver(task: Proving, reading: Sizes) -> Proved:
         # A retry after a storage failure may find the page published already.
         picture, doubt = _prove(task.final, task, reading)
     except publish.PageTaken:
-        # A coordinator that was taken for dead has published the page before: it counts if it is one.
+        # A coordinator that was taken for dead, or another host's attempt, has published the page
+        # before: it counts if it is one.
+        was_taken = True
         task.work.unlink(missing_ok=True)
         theirs = replace(task, expected=replace(task.expected, bytes=None, sha256=None))
         picture, doubt = _prove(task.final, theirs, reading)
@@ -184,7 +191,7 @@ def prove_and_deliver(task: Proving, reading: Sizes) -> Proved:
         is_copy = publish.deliver(task.final, task.target)
     except FileNotFoundError:
         raise OSError(errno.ENOTDIR, "the output folder is gone", str(task.target)) from None
-    return Proved(task, picture, doubt, is_copy)
+    return Proved(task, picture, doubt, is_copy, was_taken)
 
 
 def _prove(path: Path, task: Proving, reading: Sizes) -> tuple[Picture, str]:

@@ -14,11 +14,12 @@ class ConnectHost(NamedTuple):
 
 
 class RenderPage(NamedTuple):
-    """Send this attempt to the host."""
+    """Send this attempt to the host. ``because``: why, where another host draws the page already."""
 
     host: str
     page: int
     attempt: str
+    because: str = ""
 
 
 class ReturnPage(NamedTuple):
@@ -28,6 +29,19 @@ class ReturnPage(NamedTuple):
     host: str
     attempt: str
     reason: str
+
+
+class DropAttempt(NamedTuple):
+    """Take down that the attempt is over and that the page does not need it: why.
+
+    ``is_hedged``: another host was quicker.
+    """
+
+    page: int
+    host: str
+    attempt: str
+    reason: str
+    is_hedged: bool
 
 
 class RevokeAttempt(NamedTuple):
@@ -94,6 +108,7 @@ Command = (
     ConnectHost
     | RenderPage
     | ReturnPage
+    | DropAttempt
     | RevokeAttempt
     | KillAttempt
     | ProvePage

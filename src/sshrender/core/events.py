@@ -8,7 +8,10 @@ from sshrender.core.states import FailureKind
 
 
 class HostGreeted(NamedTuple):
-    """A runner listens on this host and the host has all that a page needs."""
+    """A runner listens on this host and the host has all that a page needs.
+
+    ``slots``: how many renderers it says it has room for; 0: one for each core.
+    """
 
     host: str
     cores: int
@@ -16,6 +19,7 @@ class HostGreeted(NamedTuple):
     ours: float
     memory: int = 0
     ghostscript: str = ""
+    slots: int = 0
 
 
 class HostRefused(NamedTuple):
@@ -45,6 +49,12 @@ class PagesReady(NamedTuple):
     """The document, or the part of it that holds these pages, can be read on the shared folder."""
 
     pages: tuple[int, ...]
+
+
+class PagesWeighed(NamedTuple):
+    """How much there is to draw on some pages, in pages of A4: (page, work) each."""
+
+    works: tuple[tuple[int, float], ...]
 
 
 class PageStarted(NamedTuple):
@@ -80,10 +90,14 @@ class AttemptRevoked(NamedTuple):
 
 
 class PageDelivered(NamedTuple):
-    """The attempt's file was proved, published and delivered."""
+    """The attempt's file was proved, published and delivered.
+
+    ``carriage``: seconds that it, and what it was drawn from, were on the wire, if they were.
+    """
 
     host: str
     attempt: str
+    carriage: float = 0.0
 
 
 class PageSuspected(NamedTuple):
@@ -144,6 +158,14 @@ class UndrainRequested(NamedTuple):
     by: str
 
 
+class MoveRequested(NamedTuple):
+    """Draw this page on that host and no other, wherever it is now."""
+
+    page: int
+    host: str
+    by: str
+
+
 class RetryRequested(NamedTuple):
     """Try a page that has failed as if it never had."""
 
@@ -167,6 +189,7 @@ Event = (
     | HostLost
     | LoadSampled
     | PagesReady
+    | PagesWeighed
     | PageStarted
     | PageRendered
     | AttemptFailed
@@ -181,6 +204,7 @@ Event = (
     | ReleaseRequested
     | DrainRequested
     | UndrainRequested
+    | MoveRequested
     | RetryRequested
     | HostFinished
     | Ticked

@@ -1,7 +1,7 @@
 """The pages of a job and the order in which they are handed out.
 
-Pages that never failed go first-come in page order, from a heap; pages that failed before are few,
-and are looked through for one that this host may take.
+Pages that any host may draw go in page order, from a heap; pages that are particular about it (they
+failed somewhere, or are pinned) are few, and are looked through for one that a host may take.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ from collections.abc import Iterable
 from sshrender.core.records import Page
 from sshrender.core.states import SETTLED, PageState
 
+_TO_BE_SENT = frozenset({PageState.UNREADY, PageState.WAITING})
+
 
 class PageBook:
     """All pages by number, and who is next."""
@@ -21,8 +23,10 @@ class PageBook:
         state = PageState.WAITING if ready else PageState.UNREADY
         self.pages = {number: Page(number, state) for number in numbers}
         self._fresh = sorted(self.pages) if ready else []
-        self._troubled: list[int] = []
+        self._particular: list[int] = []
         self.counts = Counter(page.state for page in self.pages.values())
+        self.work_to_send = float(len(self.pages))
+        """What nobody has yet, in pages of A4."""
 
     def __getitem__(self, number: int) -> Page:
         return self.pages[number]
@@ -31,19 +35,32 @@ class PageBook:
         """Put a page into another state; a WAITING one is queued again."""
         self.counts[page.state] -= 1
         self.counts[state] += 1
+        self.work_to_send += page.work * ((state in _TO_BE_SENT) - (page.state in _TO_BE_SENT))
         page.state = state
         if state is PageState.WAITING:
-            if page.failures:
-                self._troubled.append(page.number)
+            if page.is_particular:
+                self._particular.append(page.number)
             else:
                 heapq.heappush(self._fresh, page.number)
+
+    def pin(self, page: Page, hosts: frozenset[str]) -> None:
+        """From now on only these hosts may draw it."""
+        page.only = hosts
+        if page.state is PageState.WAITING:
+            self.move(page, PageState.WAITING)
+
+    def weigh(self, page: Page, work: float) -> None:
+        """How much there is to draw on it has become known. Only for pages that nobody has."""
+        if page.state in _TO_BE_SENT:
+            self.work_to_send += work - page.work
+            page.work = work
 
     def is_settled(self) -> bool:
         """Whether no page is left to wait for."""
         return sum(self.counts[state] for state in SETTLED) == len(self.pages)
 
     def has_fresh(self) -> bool:
-        """Whether a page that never failed is waiting."""
+        """Whether a page is waiting that any host may draw."""
         self._drop_stale()
         return bool(self._fresh)
 
@@ -51,18 +68,23 @@ class PageBook:
         """Whether any page is waiting."""
         return self.counts[PageState.WAITING] > 0
 
-    def troubled(self) -> list[Page]:
-        """The waiting pages that failed before, oldest trouble first."""
-        self._troubled = [
-            number for number in self._troubled if self.pages[number].state is PageState.WAITING
-        ]
-        return [self.pages[number] for number in self._troubled]
+    def particular(self) -> list[Page]:
+        """The waiting pages that not every host may draw, oldest trouble first."""
+        kept = dict.fromkeys(
+            number for number in self._particular if self.pages[number].state is PageState.WAITING
+        )
+        self._particular = list(kept)
+        return [self.pages[number] for number in self._particular]
 
-    def take_fresh(self) -> Page | None:
-        """The next page that never failed; it stays WAITING until it is moved."""
+    def next_fresh(self) -> Page | None:
+        """The next page that any host may draw; the same one until it is moved."""
         self._drop_stale()
-        return self.pages[heapq.heappop(self._fresh)] if self._fresh else None
+        return self.pages[self._fresh[0]] if self._fresh else None
 
     def _drop_stale(self) -> None:
-        while self._fresh and self.pages[self._fresh[0]].state is not PageState.WAITING:
+        while self._fresh and not self._is_fresh(self.pages[self._fresh[0]]):
             heapq.heappop(self._fresh)
+
+    @staticmethod
+    def _is_fresh(page: Page) -> bool:
+        return page.state is PageState.WAITING and not page.is_particular

@@ -40,7 +40,15 @@ class Policy:
     reconnect_first: float = 3.0
     reconnect_longest: float = 60.0
     yield_grace: float = 2.0
-    """What a running page gets to finish when the host's owner is back."""
+    """What a running page gets to finish when the host's owner is back, if it can by then."""
+    drain_grace: float = 1.0
+    """The same where a host is drained: all that it holds is to be back within two seconds."""
+    hedge: bool = True
+    """At the tail, whether idle hosts draw once more what others are expected to be long about."""
+    hedge_gain: float = 0.3
+    """Seconds that a second attempt must be expected to save: hosts report three times a second."""
+    proof_patience: float = 2.0
+    """A page that was reported and cannot be proved for so long is drawn elsewhere, too."""
     storage_probe: float = 2.0
     storage_probe_longest: float = 30.0
     """Between two looks at a storage that seems well and yet takes no page."""

@@ -12,10 +12,13 @@ from sshrender.core.states import FailureKind, HostState, PageState
 SHORTEST = 0.001
 """Seconds that a page takes at least, whatever a host says."""
 
+_SMOOTHING = 4
+"""The newest page counts a quarter of what is known of a host's speed."""
+
 
 @dataclass(slots=True)
 class Attempt:
-    """One try at one page on one host."""
+    """One try at one page on one host. Times on the scheduler's clock."""
 
     name: str
     page: int
@@ -23,12 +26,24 @@ class Attempt:
     sent_at: float
     started_at: float | None = None
     rendered_at: float | None = None
+    revoked_at: float | None = None
     seconds: float = 0.0
-    is_revoking: bool = False
     is_killed: bool = False
+    is_hedged: bool = False
+    """Whether another host was quicker."""
     called_back: str = ""
     """Why it was revoked or killed."""
     said: tuple[str, ...] = ()
+
+    @property
+    def is_revoking(self) -> bool:
+        """Whether it was asked for back, if the host has not begun it."""
+        return self.revoked_at is not None
+
+    @property
+    def is_called_off(self) -> bool:
+        """Whether it is not expected to end with a page."""
+        return self.is_killed or self.is_revoking
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,19 +57,33 @@ class Failure:
 
 @dataclass(slots=True)
 class Page:
-    """One page of the job."""
+    """One page of the job. ``live`` are its attempts that have not ended, by name."""
 
     number: int
     state: PageState = PageState.WAITING
+    work: float = 1.0
+    """How much there is to draw, in pages of A4."""
     failures: list[Failure] = field(default_factory=list)
     losses: int = 0
     attempts: int = 0
+    live: dict[str, Attempt] = field(default_factory=dict)
+    only: frozenset[str] | None = None
+    """The hosts that it is pinned to; None: any."""
     host: str = ""
     said: tuple[str, ...] = ()
 
     def failed_on(self, host: str) -> bool:
         """Whether this page was charged with a failure on that host."""
         return any(failure.host == host for failure in self.failures)
+
+    def allows(self, host: str) -> bool:
+        """Whether it may be drawn there at all."""
+        return self.only is None or host in self.only
+
+    @property
+    def is_particular(self) -> bool:
+        """Whether not every host will do."""
+        return bool(self.failures) or self.only is not None
 
 
 @dataclass(slots=True)
@@ -73,6 +102,8 @@ class Host:
     ours: float = 0.0
     heard_at: float = 0.0
     in_flight: dict[str, Attempt] = field(default_factory=dict)
+    backlog: float = 0.0
+    """The work in flight, in pages of A4."""
     proving: int = 0
     streak: set[int] = field(default_factory=set)
     storage_strikes: int = 0
@@ -80,16 +111,23 @@ class Host:
     losses: int = 0
     retry_at: float | None = None
     yielding_since: float | None = None
+    yields_within: float = 0.0
     yields_because: str = ""
     drained: str = ""
     """Why it is out of use by hand; empty when it is not."""
     stalled_since: float | None = None
     pages_done: int = 0
     failures: int = 0
+    hedged: int = 0
+    """Attempts that another host was quicker with."""
     recent: deque[float] = field(default_factory=lambda: deque(maxlen=101))
     ghostscript: str = ""
     pace: float | None = None
-    """Seconds a page takes here, smoothed."""
+    """Seconds a page takes in a slot here, smoothed."""
+    pace_of_work: float | None = None
+    """Seconds that a page of A4 takes in a slot here, smoothed."""
+    carriage: float = 0.0
+    """Seconds that a page is on the wire, where the host has no SAN, smoothed. One at a time."""
 
     @property
     def name(self) -> str:
@@ -101,6 +139,13 @@ class Host:
         """Other people's active threads per core."""
         return self.others / max(self.cores, 1)
 
+    @property
+    def seconds_of_work(self) -> float | None:
+        """Seconds from one A4 page's end to the next one's, all slots and the wire together."""
+        if self.pace_of_work is None:
+            return None
+        return max(self.pace_of_work / max(self.slots, 1), self.carriage)
+
     def room(self, policy: Policy) -> int:
         """How many more attempts it takes: its slots, and a short queue for each.
 
@@ -109,18 +154,21 @@ class Host:
         """
         depth = 1
         if self.pace:
-            depth = min(max(1, math.ceil(policy.queue_seconds / self.pace)), policy.queue_longest)
+            each = max(self.pace, self.carriage * self.slots)
+            depth = min(max(1, math.ceil(policy.queue_seconds / each)), policy.queue_longest)
         most, unproved = self.slots * (1 + depth), policy.unproved * self.slots
         if not self.pages_done:
             unproved = policy.probation
             most = min(most, policy.probation) if self.plan.slots is None else most
         return most - len(self.in_flight) - max(0, self.proving - unproved)
 
-    def note_pace(self, seconds: float) -> None:
-        """Take in how long a page took; the recent ones count most."""
+    def note_pace(self, seconds: float, work: float, carriage: float) -> None:
+        """Take in how long a page of so much work took to draw and to carry."""
         seconds = max(seconds, SHORTEST)
         self.recent.append(seconds)
-        self.pace = seconds if self.pace is None else self.pace + (seconds - self.pace) / 4
+        self.pace = _smooth(self.pace, seconds)
+        self.pace_of_work = _smooth(self.pace_of_work, seconds / work)
+        self.carriage = _smooth(self.carriage if self.pages_done else None, carriage)
 
     def is_stalled(self) -> bool:
         """Whether it holds pages and draws none."""
@@ -130,3 +178,7 @@ class Host:
     def free_slots(self) -> int:
         """Slots that have nothing at all to do."""
         return max(0, self.slots - len(self.in_flight))
+
+
+def _smooth(before: float | None, newest: float) -> float:
+    return newest if before is None else before + (newest - before) / _SMOOTHING

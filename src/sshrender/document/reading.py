@@ -54,6 +54,11 @@ class Reading:
             self._await(lambda: len(self._boxes) >= page)
             return self._boxes[page - 1] if page <= len(self._boxes) else None
 
+    def boxes_from(self, first: int) -> list[Box | None]:
+        """The boxes that are known by now, from this page on; does not wait. Any thread."""
+        with self._changed:
+            return self._boxes[first - 1 :]
+
     def is_sound(self) -> bool:
         """Whether pypdf has read so far without a complaint: Ghostscript must then agree with it."""
         with self._changed:

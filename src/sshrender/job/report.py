@@ -22,6 +22,7 @@ class HostShare:
     name: str
     pages: int = 0
     failures: int = 0
+    hedged: int = 0
     seconds: float = 0.0
     state: str = "unknown"
     reason: str = ""
@@ -69,6 +70,7 @@ class JobReport:
                     "reason": host.reason,
                     "pages": host.pages,
                     "failures": host.failures,
+                    "hedged": host.hedged,
                     "seconds": round(host.seconds, 3),
                 }
                 for host in self.hosts
@@ -90,6 +92,7 @@ class _Fold:
     updated: str = ""
     failed: dict[int, dict[str, Any]] = field(default_factory=dict)
     failures: Counter[str] = field(default_factory=Counter)
+    hedged: Counter[str] = field(default_factory=Counter)
     states: dict[str, tuple[str, str]] = field(default_factory=dict)
     held: str = ""
 
@@ -117,6 +120,8 @@ class _Fold:
             self.states[str(entry["host"])] = str(entry["state"]), str(entry["reason"])
         elif kind == "attempt_failed":
             self.failures[str(entry["host"])] += 1
+        elif kind == "attempt_dropped":
+            self.hedged[str(entry["host"])] += bool(entry["is_hedged"])
         elif kind == "page_failed":
             self.failed[int(entry["page"])] = entry
 
@@ -207,4 +212,6 @@ def _shares(records: Iterable[history.PageRecord], fold: _Fold) -> list[HostShar
             share.seconds += record.seconds
     for name, count in fold.failures.items():
         shares.setdefault(name, HostShare(name)).failures = count
+    for name, count in fold.hedged.items():
+        shares.setdefault(name, HostShare(name)).hedged = count
     return sorted(shares.values(), key=lambda share: (-share.pages, share.name))

@@ -76,6 +76,7 @@ class HostRow:
     ours: float = 0.0
     pages: int = 0
     failures: int = 0
+    hedged: int = 0
     seconds: float = 0.0
     ghostscript: str = ""
     flights: dict[str, Flight] = field(default_factory=dict)
@@ -149,6 +150,7 @@ class JobFold:
             "hosts_sampled": self._hosts_sampled,
             "page_sent": self._page_sent,
             "page_returned": self._page_returned,
+            "attempt_dropped": self._attempt_dropped,
             "attempt_failed": self._attempt_failed,
             "page_delivered": self._page_delivered,
             "page_suspected": self._page_suspected,
@@ -285,6 +287,11 @@ class JobFold:
         page.story.append(entry)
         self._move(page, WAITING)
 
+    def _attempt_dropped(self, entry: Entry) -> None:
+        self._land(entry)
+        self._host(entry["host"]).hedged += bool(entry["is_hedged"])
+        self.pages[entry["page"]].story.append(entry)
+
     def _attempt_failed(self, entry: Entry) -> None:
         flight = self._land(entry)
         page, host = self.pages[entry["page"]], self._host(entry["host"])
@@ -294,8 +301,14 @@ class JobFold:
         if flight is not None:
             begun = flight.since if flight.begun is None else flight.begun
             self.spans.append(Span(host.name, page.number, begun, self.now, is_good=False))
-        if page.state == SENT:
+        if page.state == SENT and not self._is_elsewhere(page.number):
             self._move(page, WAITING)
+
+    def _is_elsewhere(self, page: int) -> bool:
+        """Whether another host holds the page, too."""
+        return any(
+            flight.page == page for host in self.hosts.values() for flight in host.flights.values()
+        )
 
     def _page_delivered(self, entry: Entry) -> None:
         self._land(entry)

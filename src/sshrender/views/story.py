@@ -58,6 +58,13 @@ def tell(entry: Entry) -> str | None:
         return f"{count(entry['count'], 'thumbnail')} lost: {clean(entry['reason'])}"
     if kind == "page_returned":
         return f"page {entry['page']} back from {clean(entry['host'])}: {clean(entry['reason'])}"
+    if kind == "attempt_dropped":
+        return (
+            f"page {entry['page']} not needed from {clean(entry['host'])} any more:"
+            f" {clean(entry['reason'])}"
+        )
+    if kind == "page_sent" and entry.get("because"):
+        return f"page {entry['page']} to {clean(entry['host'])} as well: {clean(entry['because'])}"
     if kind == "page_delivered" and entry["said"]:
         said = clean("; ".join(entry["said"]))
         return f"page {entry['page']} delivered from {clean(entry['host'])}, suspect: {said}"
@@ -88,6 +95,7 @@ def _request(entry: Entry) -> str:
         "drain": f"drain {clean(entry['host'])}",
         "undrain": f"use {clean(entry['host'])} again",
         "retry": f"try page {entry['page']} again",
+        "move": f"draw page {entry['page']} on {clean(entry['host'])}",
     }.get(entry["op"], clean(entry["op"]))
     note = f": {clean(entry['note'])}" if entry["note"] else ""
     late = ", too late for the run that it was meant for" if entry["is_late"] else ""

@@ -1,0 +1,85 @@
+"""When a host will be through with what: the forecasts that placing and hedging turn on. Pure.
+
+A host's speed is what it was seen to do, in seconds per page of A4 (records.Host); one of which nothing
+is known yet is taken for an average one. A page that has taken longer than was expected of it is
+expected to take a quarter of that time more, which is what one may say of work without a known end.
+"""
+
+from __future__ import annotations
+
+from sshrender.core.records import Attempt, Host, Page
+from sshrender.core.run import Run
+from sshrender.core.states import HostState
+
+_MORE = 0.25
+
+
+def usual_pace(run: Run) -> float | None:
+    """Seconds for a page of A4 on an average host; None while no host has drawn one."""
+    known = [host.pace_of_work for host in run.hosts.values() if host.pace_of_work is not None]
+    return sum(known) / len(known) if known else None
+
+
+def seconds_for(host: Host, page: Page, usual: float | None) -> float | None:
+    """How long a free slot of this host needs for this page; None when nobody can tell."""
+    pace = host.pace_of_work if host.pace_of_work is not None else usual
+    return None if pace is None else pace * page.work + host.carriage
+
+
+def seconds_until_free(host: Host, usual: float | None) -> float:
+    """How long until a slot of this host is free for one page more."""
+    if len(host.in_flight) < host.slots:
+        return 0.0
+    pace = host.pace_of_work if host.pace_of_work is not None else usual or 0.0
+    by_slots = pace * host.backlog / max(host.slots, 1)
+    return max(by_slots, host.carriage * len(host.in_flight))
+
+
+def seconds_left(run: Run, host: Host, attempt: Attempt, usual: float | None) -> float | None:
+    """How long this attempt will take to its end; None when nobody can tell."""
+    whole = seconds_for(host, run.book[attempt.page], usual)
+    if attempt.rendered_at is not None:
+        return _more_of(run.now - attempt.rendered_at)
+    if attempt.started_at is None:
+        waits = run.now - attempt.sent_at
+        return None if whole is None else max(seconds_until_free(host, usual) + whole, _more_of(waits))
+    elapsed = run.now - attempt.started_at
+    if whole is None or elapsed >= whole:
+        return _more_of(elapsed)
+    return whole - elapsed
+
+
+def _more_of(elapsed: float) -> float:
+    return _MORE * elapsed
+
+
+class Outlook:
+    """How long the idle hosts together will take for all that is left. Made anew for each look."""
+
+    def __init__(self, run: Run) -> None:
+        idle = [host for host in run.hosts.values() if host.state is HostState.IDLE]
+        known = [host for host in idle if host.pace_of_work is not None]
+        self._fastest = sorted(known, key=lambda host: host.pace_of_work or 0.0)[:2]
+        self._work = run.book.work_to_send
+        self._backlog = sum(host.backlog for host in idle)
+        self._rate = sum(_rate(host) for host in known)
+
+    def sent(self, work: float) -> None:
+        """So much of what was left is with a host now."""
+        self._work -= work
+        self._backlog += work
+
+    def seconds_without(self, host: Host, page: Page) -> float | None:
+        """When the others would have done everything; None when that is not known of any."""
+        fastest = next((other for other in self._fastest if other is not host), None)
+        rate = self._rate - _rate(host)
+        if fastest is None or rate <= 0:
+            return None
+        last = seconds_for(fastest, page, None) or 0.0
+        return (self._work + self._backlog - host.backlog) / rate + last
+
+
+def _rate(host: Host) -> float:
+    """Pages of A4 a second."""
+    each = host.seconds_of_work
+    return 1 / each if each else 0.0

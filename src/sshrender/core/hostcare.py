@@ -1,0 +1,258 @@
+"""What becomes of hosts: greeted, idle, busy, drained, lost, quarantined, refused."""
+
+from __future__ import annotations
+
+from sshrender.core import commands as do
+from sshrender.core import events as ev
+from sshrender.core import forecast
+from sshrender.core.records import Attempt, Failure, Host, Page
+from sshrender.core.run import Run
+from sshrender.core.states import FailureKind, HostState
+
+_CONNECTED = frozenset({HostState.IDLE, HostState.BUSY})
+_ACTIVE = frozenset({HostState.IDLE, HostState.BUSY, HostState.CONNECTING})
+
+
+class HostCare:
+    """Knows when a host may be used, and takes back what one holds that may not."""
+
+    def __init__(self, run: Run) -> None:
+        self._run = run
+
+    # What they say
+
+    def on_greeted(self, event: ev.HostGreeted) -> None:
+        """It is there, and has all that a page needs."""
+        host = self._run.hosts[event.host]
+        host.is_connected, host.heard_at = True, self._run.now
+        host.cores, host.others, host.ours = event.cores, event.others, event.ours
+        host.slots = host.plan.slots or event.slots or event.cores
+        host.ghostscript = event.ghostscript
+        host.retry_at = None
+        host.storage_strikes = 0
+        self._judge(host)
+
+    def on_refused(self, event: ev.HostRefused) -> None:
+        """Somebody has to mend it first."""
+        host = self._run.hosts[event.host]
+        host.refusal = event.refusal
+        self._disconnect(host, HostState.REFUSED, event.reason)
+
+    def on_lost(self, event: ev.HostLost) -> None:
+        """It is gone, perhaps for a moment only."""
+        self.lose(self._run.hosts[event.host], event.reason)
+
+    def on_load(self, event: ev.LoadSampled) -> None:
+        """A heartbeat."""
+        host = self._run.hosts[event.host]
+        host.heard_at = self._run.now
+        host.others, host.ours = event.others, event.ours
+        if host.plan.ignores_load:
+            return
+        if host.state is HostState.IDLE and host.others_per_core > host.plan.busy_above:
+            self._yield(host)
+        elif host.state is HostState.BUSY:
+            if host.others_per_core < host.plan.idle_below:
+                self._become_idle(host)
+            else:
+                host.reason = _busy_reason(host)
+
+    def on_finished(self, event: ev.HostFinished) -> None:
+        """It has reported everything."""
+        host = self._run.hosts[event.host]
+        if not host.is_finishing:
+            self.distrust(host, "says good-bye, though nobody asked it to")
+            return
+        host.is_connected = False
+        self._run.issue(do.CloseHost(host.name))
+
+    # What people ask for
+
+    def on_drain(self, event: ev.DrainRequested) -> None:
+        """A person takes it out of use."""
+        host = self._run.hosts.get(event.host)
+        if host is None:
+            return
+        host.drained = f"drained by {event.by}" + (f": {event.note}" if event.note else "")
+        if host.is_connected:
+            self._run.set_state(host, HostState.DRAINED, host.drained)
+            self._give_back(host, "its host is drained", self._run.policy.drain_grace)
+
+    def on_undrain(self, event: ev.UndrainRequested) -> None:
+        """And gives it back."""
+        host = self._run.hosts.get(event.host)
+        if host is None or not host.drained:
+            return
+        host.drained = ""
+        host.yielding_since = None
+        if host.is_connected:
+            self._judge(host)
+
+    # What others find out about them
+
+    def lose(self, host: Host, reason: str) -> None:
+        """It is tried again after a while, each time a longer one."""
+        host.losses += 1
+        policy = self._run.policy
+        pause = _growing(policy.reconnect_first, policy.reconnect_longest, host.losses)
+        self._disconnect(host, HostState.LOST, reason, self._run.now + pause)
+
+    def distrust(self, host: Host, what: str) -> None:
+        """It does not keep to the protocol: broken or hostile, so longer and longer without it."""
+        if host.is_connected:
+            self.lose(host, f"does not keep to the protocol: {what}")
+
+    def count_against(self, host: Host, page: Page) -> None:
+        """A page failed on it, by its fault or the page's: several different ones in a row tell."""
+        host.failures += 1
+        host.streak.add(page.number)
+        has_other = any(other is not host for other in self._run.idle_hosts())
+        if len(host.streak) >= self._run.policy.quarantine_after and has_other:
+            self._quarantine(host)
+
+    def strike(self, host: Host) -> None:
+        """The storage is well here, so it is this host that cannot write to it."""
+        host.storage_strikes += 1
+        if host.storage_strikes >= self._run.policy.storage_strikes and host.state in _CONNECTED:
+            host.refusal = "san"
+            self._disconnect(host, HostState.REFUSED, "cannot write to the shared folder")
+
+    # What time brings
+
+    def connect_all(self) -> None:
+        """Reach for every host."""
+        for host in self._run.hosts.values():
+            host.state = HostState.CONNECTING
+            self._run.issue(do.ConnectHost(host.name))
+
+    def watch(self, host: Host, may_reconnect: bool) -> None:
+        """Silence, pauses that are over, an owner who waits, pages that do not end or begin."""
+        run = self._run
+        if host.is_connected and run.now - host.heard_at > run.policy.silence:
+            self.lose(host, f"not heard for {run.policy.silence:g} s")
+        elif host.retry_at is not None and run.now >= host.retry_at and may_reconnect:
+            host.retry_at = None
+            run.issue(do.ConnectHost(host.name))
+        if host.yielding_since is not None and run.now - host.yielding_since >= host.yields_within:
+            for attempt in host.in_flight.values():
+                run.kill(attempt, host.yields_because)
+        for attempt in list(host.in_flight.values()):
+            self._watch_attempt(host, attempt)
+        self._watch_stall(host)
+
+    def release_quarantine(self) -> None:
+        """When nobody else is left, the host that has served longest of its quarantine is let out."""
+        hosts = self._run.hosts.values()
+        if any(host.state in _ACTIVE for host in hosts):
+            return
+        held = [host for host in hosts if host.state is HostState.QUARANTINED]
+        if held and all(host.retry_at is not None for host in held):
+            first = min(held, key=lambda host: host.retry_at or 0.0)
+            first.retry_at = None
+            self._run.issue(do.ConnectHost(first.name))
+
+    def close_all(self) -> None:
+        """The run is over."""
+        run = self._run
+        for host in run.hosts.values():
+            if host.is_connected or host.state is HostState.CONNECTING:
+                run.issue(do.CloseHost(host.name))
+            if host.state is HostState.CONNECTING:
+                seconds = run.now - run.began
+                run.set_state(
+                    host, HostState.LOST, f"no answer in the {seconds:.1f} s that the run took"
+                )
+
+    # How
+
+    def _judge(self, host: Host) -> None:
+        """What a connected host is."""
+        if host.drained:
+            self._run.set_state(host, HostState.DRAINED, host.drained)
+        elif host.plan.ignores_load or host.others_per_core < host.plan.idle_below:
+            self._become_idle(host)
+        else:
+            self._run.set_state(host, HostState.BUSY, _busy_reason(host))
+
+    def _become_idle(self, host: Host) -> None:
+        self._run.set_state(host, HostState.IDLE, "")
+        host.yielding_since = None
+
+    def _yield(self, host: Host) -> None:
+        """The owner is back: nothing new goes there, what is queued comes back, the rest soon."""
+        self._run.set_state(host, HostState.BUSY, _busy_reason(host))
+        self._give_back(host, "the host's owner is back", self._run.policy.yield_grace)
+
+    def _give_back(self, host: Host, reason: str, within: float) -> None:
+        """What is queued, and what would not be drawn in time anyway, moves to other hosts at once."""
+        run = self._run
+        usual = forecast.usual_pace(run)
+        host.yielding_since, host.yields_within, host.yields_because = run.now, within, reason
+        for attempt in host.in_flight.values():
+            run.revoke(attempt, reason)
+            left = forecast.seconds_left(run, host, attempt, usual)
+            if attempt.started_at is not None and left is not None and left > within:
+                run.kill(attempt, reason)
+
+    def _quarantine(self, host: Host) -> None:
+        host.quarantines += 1
+        policy = self._run.policy
+        pause = _growing(policy.quarantine_first, policy.quarantine_longest, host.quarantines)
+        reason = f"{len(host.streak)} different pages failed on it in a row"
+        host.streak.clear()
+        self._disconnect(host, HostState.QUARANTINED, reason, self._run.now + pause)
+
+    def _disconnect(
+        self, host: Host, state: HostState, reason: str, retry_at: float | None = None
+    ) -> None:
+        """Leave the host; whatever it holds goes back to the queue."""
+        self._run.issue(do.CloseHost(host.name))
+        host.is_connected = False
+        host.retry_at = retry_at
+        host.yielding_since = host.stalled_since = None
+        for attempt in list(host.in_flight.values()):
+            self._take_away(attempt, reason)
+        self._run.set_state(host, state, reason)
+
+    def _take_away(self, attempt: Attempt, reason: str) -> None:
+        """The host took the attempt along. One that was being drawn may be the cause of it."""
+        run = self._run
+        if attempt.started_at is not None:
+            page = run.book[attempt.page]
+            page.losses += 1
+            if page.losses >= 2 * run.policy.retries:
+                page.failures.append(Failure(attempt.host, FailureKind.HOST, reason))
+        run.release(attempt, f"the host was left: {reason}")
+
+    def _watch_attempt(self, host: Host, attempt: Attempt) -> None:
+        """The runner keeps the page timeout; this is for a runner that does not."""
+        if attempt.started_at is None or attempt.name not in host.in_flight:
+            return
+        policy = self._run.policy
+        late = self._run.now - attempt.started_at - policy.page_timeout
+        if late > 2 * policy.overdue_grace:
+            self.lose(host, f"does not end page {attempt.page}")
+        elif late > policy.overdue_grace:
+            self._run.kill(attempt, "it was overdue")
+
+    def _watch_stall(self, host: Host) -> None:
+        """A runner that beats but never begins what it was sent would hold the job for ever."""
+        policy = self._run.policy
+        if not host.is_stalled():
+            host.stalled_since = None
+        elif host.stalled_since is None:
+            host.stalled_since = self._run.now
+        elif self._run.now - host.stalled_since > max(policy.stall, policy.page_timeout):
+            self.lose(host, "does not begin the pages that it was sent")
+
+
+def _busy_reason(host: Host) -> str:
+    return (
+        f"other people's load is {host.others_per_core:.2f} per core"
+        f" (used below {host.plan.idle_below:g})"
+    )
+
+
+def _growing(first: float, longest: float, times: int) -> float:
+    """Seconds: twice as many each time."""
+    return float(min(first * 2 ** min(times - 1, 16), longest))

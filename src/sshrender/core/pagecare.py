@@ -1,0 +1,187 @@
+"""What becomes of attempts, and through them of pages: begun, drawn, proved, failed, handed back."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sshrender.core import commands as do
+from sshrender.core import events as ev
+from sshrender.core.hostcare import HostCare
+from sshrender.core.records import Attempt, Failure, Page
+from sshrender.core.run import Run
+from sshrender.core.states import CHARGED, SETTLED, Charge, FailureKind, PageState
+
+_MOST_SAID = 40
+"""Lines of what was said of a page that are kept (as in renderers/said.py)."""
+
+_DELIVERED = frozenset({PageState.DONE, PageState.SUSPECT})
+
+
+class PageCare:
+    """Knows what an attempt's end means for its page and its host."""
+
+    def __init__(self, run: Run, hosts: HostCare) -> None:
+        self._run = run
+        self._hosts = hosts
+        self._stalled: list[Attempt] = []
+
+    def recover(self, recovered: ev.Recovered) -> None:
+        """An earlier run has delivered it."""
+        page = self._run.book[recovered.page]
+        page.said, page.host = recovered.said, recovered.host
+        self._run.book.move(page, PageState.SUSPECT if recovered.suspect else PageState.DONE)
+
+    def on_ready(self, event: ev.PagesReady) -> None:
+        """They can be read."""
+        for number in event.pages:
+            page = self._run.book[number]
+            if page.state is PageState.UNREADY:
+                self._run.book.move(page, PageState.WAITING)
+
+    def on_weighed(self, event: ev.PagesWeighed) -> None:
+        """How large they are is known."""
+        for number, work in event.works:
+            page = self._run.book.pages.get(number)
+            if page is not None:
+                self._run.book.weigh(page, work)
+
+    def on_started(self, event: ev.PageStarted) -> None:
+        """A slot draws it."""
+        attempt = self._attempt(event)
+        if attempt is not None:
+            attempt.started_at = self._run.now
+
+    def on_rendered(self, event: ev.PageRendered) -> None:
+        """Its file is there, and is proved unless the page has no need of it any more."""
+        attempt = self._attempt(event)
+        if attempt is None or attempt.rendered_at is not None:
+            return
+        page = self._run.book[attempt.page]
+        if page.state in SETTLED:
+            self._run.release(attempt, attempt.called_back or "the page was there already")
+            return
+        attempt.rendered_at, attempt.seconds, attempt.said = self._run.now, event.seconds, event.said
+        self._run.land(attempt)
+        self._run.hosts[attempt.host].proving += 1
+        page.host = attempt.host
+        self._run.reconsider(page)
+        self._run.issue(do.ProvePage(attempt.host, attempt.page, attempt.name))
+
+    def on_delivered(self, event: ev.PageDelivered) -> None:
+        """It is the user's. Whoever draws the same page stops."""
+        attempt = self._attempt(event)
+        if attempt is None:
+            return
+        page = self._run.forget(attempt)
+        host = self._run.hosts[attempt.host]
+        host.note_pace(attempt.seconds, page.work, event.carriage)
+        host.pages_done += 1
+        host.streak.clear()
+        host.losses = 0
+        page.host, page.said = attempt.host, page.said + attempt.said
+        self._run.delivered += 1
+        self._run.storage.took_a_page()
+        self._run.settle(page, PageState.SUSPECT if page.said else PageState.DONE)
+        for other in list(page.live.values()):
+            self._outrun(other, f"{attempt.host} was quicker")
+
+    def _outrun(self, attempt: Attempt, reason: str) -> None:
+        """Somebody else was first: that is nobody's failure."""
+        attempt.is_hedged = True
+        self._run.hosts[attempt.host].hedged += 1
+        if attempt.rendered_at is not None:
+            self._run.release(attempt, reason)
+        else:
+            self._run.kill(attempt, reason)
+
+    def on_suspected(self, event: ev.PageSuspected) -> None:
+        """A complaint about it came late."""
+        attempt = self._attempt(event)
+        if attempt is not None:  # still being proved
+            attempt.said = (attempt.said + event.said)[:_MOST_SAID]
+            return
+        page = self._run.book.pages.get(event.page)
+        if page is not None and page.host == event.host and page.state in _DELIVERED:
+            page.said = (page.said + event.said)[:_MOST_SAID]
+            self._run.settle(page, PageState.SUSPECT)
+
+    def on_revoked(self, event: ev.AttemptRevoked) -> None:
+        """It was not begun, and is handed back."""
+        attempt = self._attempt(event)
+        if attempt is None:
+            return
+        if attempt.is_called_off:
+            self._run.release(attempt, attempt.called_back)
+        else:
+            self._hosts.distrust(self._run.hosts[event.host], "hands back a page that nobody asked for")
+
+    def on_failed(self, event: ev.AttemptFailed) -> None:
+        """It came to nothing."""
+        attempt = self._attempt(event)
+        if attempt is None:
+            return
+        host = self._run.hosts[event.host]
+        if event.kind is FailureKind.KILLED and not attempt.is_killed:
+            self._hosts.distrust(host, "calls off a page that nobody called off")
+            return
+        charge = CHARGED[event.kind]
+        page = self._run.book[attempt.page]
+        if charge is Charge.STORAGE:
+            self._doubt_storage(attempt, event.reason)
+        elif page.state in SETTLED:
+            self._run.release(attempt, attempt.called_back or event.reason)
+        elif charge is Charge.PAGE:
+            self._charge(attempt, event)
+        else:
+            self._run.release(attempt, attempt.called_back or event.reason)
+            if charge is Charge.HOST:
+                self._hosts.count_against(host, page)
+
+    def on_retry(self, event: ev.RetryRequested) -> None:
+        """A person wants it tried as if it had never failed."""
+        page = self._run.book.pages.get(event.page)
+        if page is not None and page.state is PageState.FAILED:
+            page.failures.clear()
+            page.losses = 0
+            self._run.book.move(page, PageState.WAITING)
+
+    def on_move(self, event: ev.MoveRequested) -> None:
+        """A person wants it drawn on one host."""
+        page = self._run.book.pages.get(event.page)
+        if page is None or page.state in SETTLED or event.host not in self._run.hosts:
+            return
+        self._run.book.pin(page, frozenset({event.host}))
+        for attempt in list(page.live.values()):
+            if attempt.host != event.host and attempt.rendered_at is None:
+                self._run.kill(attempt, f"{event.by} moves the page to {event.host}")
+
+    # Storage
+
+    def prove_again(self) -> None:
+        """The storage is back: what could not be proved for its sake is looked at again."""
+        stalled, self._stalled = self._stalled, []
+        for attempt in stalled:
+            if attempt.name in self._run.attempts:
+                self._run.issue(do.ProvePage(attempt.host, attempt.page, attempt.name))
+
+    def _doubt_storage(self, attempt: Attempt, reason: str) -> None:
+        """Somebody could not write. Nothing is sent until we have looked from here."""
+        if attempt.rendered_at is None:
+            self._run.storage.doubt(self._run.now, reason, attempt.host)
+            self._run.reconsider(self._run.forget(attempt))
+        else:
+            self._run.storage.doubt(self._run.now, reason)
+            self._stalled.append(attempt)
+
+    # How
+
+    def _attempt(self, event: Any) -> Attempt | None:
+        """The attempt that an event speaks of; None when it is no longer this host's to speak of."""
+        attempt = self._run.attempts.get(event.attempt)
+        return attempt if attempt is not None and attempt.host == event.host else None
+
+    def _charge(self, attempt: Attempt, event: ev.AttemptFailed) -> None:
+        page: Page = self._run.forget(attempt)
+        page.failures.append(Failure(event.host, event.kind, event.reason))
+        self._run.reconsider(page)
+        self._hosts.count_against(self._run.hosts[event.host], page)

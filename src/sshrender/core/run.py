@@ -1,0 +1,141 @@
+"""One run of one job: its hosts, its pages, its attempts, and what any room of the core may do to them.
+
+An attempt ends in one of four ways: its page is delivered, it is charged with a failure, its page
+waits again, or it is dropped because the page does not need it. A page may have two attempts at once
+(handout.py); it waits again, or is given up, when the last of them has ended.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from sshrender.core import commands as do
+from sshrender.core.pagebook import PageBook
+from sshrender.core.policy import HostPlan, Policy
+from sshrender.core.records import Attempt, Host, Page
+from sshrender.core.states import SETTLED, HostState, PageState
+from sshrender.core.storagewatch import StorageWatch
+
+
+class Run:
+    """What the rooms of the core share. ``now`` is set before anybody is asked."""
+
+    def __init__(
+        self,
+        policy: Policy,
+        hosts: Iterable[HostPlan],
+        pages: Iterable[int],
+        *,
+        epoch: int,
+        ready: bool,
+        now: float,
+    ) -> None:
+        self.policy = policy
+        self.hosts = {plan.name: Host(plan, heard_at=now) for plan in hosts}
+        self.book = PageBook(pages, ready)
+        self.attempts: dict[str, Attempt] = {}
+        self.storage = StorageWatch(policy)
+        self.now = self.began = now
+        self.delivered = 0
+        self._epoch = epoch
+        self._count = 0
+        self._commands: list[do.Command] = []
+
+    def issue(self, command: do.Command) -> None:
+        """This is to be done."""
+        self._commands.append(command)
+
+    def take_commands(self) -> list[do.Command]:
+        """All that is to be done since this was last asked."""
+        commands, self._commands = self._commands, []
+        return commands
+
+    def idle_hosts(self) -> list[Host]:
+        """Those that pages may be sent to."""
+        return [host for host in self.hosts.values() if host.state is HostState.IDLE]
+
+    def set_state(self, host: Host, state: HostState, reason: str) -> None:
+        """A host is this now, because of that."""
+        if (host.state, host.reason) != (state, reason):
+            host.state, host.reason = state, reason
+            self.issue(do.ReportHost(host.name, state.value, reason))
+
+    # Attempts
+
+    def send(self, page: Page, host: Host, because: str = "") -> None:
+        """Begin an attempt."""
+        self._count += 1
+        attempt = Attempt(f"{self._epoch}.{self._count}", page.number, host.name, self.now)
+        self.attempts[attempt.name] = page.live[attempt.name] = attempt
+        host.in_flight[attempt.name] = attempt
+        host.backlog += page.work
+        page.attempts += 1
+        if page.state is PageState.WAITING:
+            self.book.move(page, PageState.SENT)
+        self.issue(do.RenderPage(host.name, page.number, attempt.name, because))
+
+    def land(self, attempt: Attempt) -> None:
+        """The host has nothing more to do for it."""
+        host = self.hosts[attempt.host]
+        if host.in_flight.pop(attempt.name, None) is not None:
+            host.backlog -= self.book[attempt.page].work
+            if not host.in_flight:
+                host.backlog = 0.0  # sums of floats drift
+
+    def forget(self, attempt: Attempt) -> Page:
+        """The attempt is over; answers its page."""
+        if self.attempts.pop(attempt.name, None) is not None and attempt.rendered_at is not None:
+            self.hosts[attempt.host].proving -= 1
+        self.land(attempt)
+        page = self.book[attempt.page]
+        page.live.pop(attempt.name, None)
+        return page
+
+    def revoke(self, attempt: Attempt, reason: str) -> None:
+        """Ask for it back, unless it was begun."""
+        if attempt.started_at is None and not attempt.is_revoking:
+            attempt.revoked_at, attempt.called_back = self.now, reason
+            self.issue(do.RevokeAttempt(attempt.host, attempt.name))
+
+    def kill(self, attempt: Attempt, reason: str) -> None:
+        """End it on its host."""
+        if not attempt.is_killed:
+            attempt.is_killed, attempt.called_back = True, reason
+            self.issue(do.KillAttempt(attempt.host, attempt.name))
+
+    def release(self, attempt: Attempt, reason: str) -> None:
+        """The attempt ended without a page, and without anybody's fault."""
+        page = self.forget(attempt)
+        if page.live or page.state in SETTLED:
+            self.issue(
+                do.DropAttempt(page.number, attempt.host, attempt.name, reason, attempt.is_hedged)
+            )
+        else:
+            self.issue(do.ReturnPage(page.number, attempt.host, attempt.name, reason))
+        self.reconsider(page)
+
+    def reconsider(self, page: Page) -> None:
+        """What a page is after one of its attempts has ended."""
+        if page.state in SETTLED:
+            return
+        if any(attempt.rendered_at is not None for attempt in page.live.values()):
+            state = PageState.PROVING
+        elif page.live:
+            state = PageState.SENT
+        elif self._is_given_up(page):
+            self.settle(page, PageState.FAILED)
+            return
+        else:
+            state = PageState.WAITING
+        if page.state is not state:
+            self.book.move(page, state)
+
+    def settle(self, page: Page, state: PageState) -> None:
+        """The page has reached an end, or another one."""
+        self.book.move(page, state)
+        self.issue(do.SettlePage(page.number, state))
+
+    def _is_given_up(self, page: Page) -> bool:
+        retries = self.policy.retries
+        charged = len(page.failures)
+        return charged >= retries or (charged > 0 and page.losses >= 2 * retries)

@@ -1,0 +1,161 @@
+"""A farm in simulated time: hosts of given speeds draw pages of given work, and nothing is random.
+
+What real hosts do is kept: a slot draws one page after the other in the order in which they came, what
+was drawn is reported a little later, and requests take a moment to arrive.
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from sshrender.core import commands as do
+from sshrender.core import events as ev
+from sshrender.core.policy import HostPlan, Policy
+from sshrender.core.scheduler import Scheduler
+from sshrender.core.states import FailureKind
+
+REPORTING = 0.3
+"""Seconds that what can wait a little waits on a host (runner/main.py, FLUSHES)."""
+
+WIRE = 0.02
+TICK = 0.25
+
+
+@dataclass
+class SimulatedHost:
+    """``seconds`` that a page of work 1 takes; ``frozen``: it goes on for ever from then on."""
+
+    name: str
+    seconds: float
+    slots: int = 1
+    greets_at: float = 0.1
+    frozen: float = float("inf")
+    queue: list[tuple[str, int]] = field(default_factory=list)
+    drawing: dict[str, int] = field(default_factory=dict)
+    spent: float = 0.0
+
+
+class Simulation:
+    """Runs a job to its end; ``now`` is then what it took."""
+
+    def __init__(
+        self,
+        hosts: Sequence[SimulatedHost],
+        works: Sequence[float],
+        policy: Policy | None = None,
+        weighed: bool = True,
+        pins: Mapping[int, frozenset[str]] | None = None,
+    ) -> None:
+        self.hosts = {host.name: host for host in hosts}
+        self.works = dict(enumerate(works, 1))
+        self.scheduler = Scheduler(
+            policy or Policy(),
+            [HostPlan(host.name, host.slots) for host in hosts],
+            self.works,
+            pins=(pins or {}).items(),
+        )
+        self.now = 0.0
+        self.sent: list[tuple[float, do.RenderPage]] = []
+        self.delivered: dict[int, str] = {}
+        self.returned: list[tuple[float, str]] = []
+        self.proof_of: dict[str, float] = {}
+        self.has_ended = False
+        self._order = itertools.count()
+        self._agenda: list[tuple[float, int, Any]] = []
+        if weighed:
+            self._later(0.0, ev.PagesWeighed(tuple(self.works.items())))
+
+    def at(self, moment: float, event: ev.Event) -> None:
+        """Something that happens then, whatever else does."""
+        self._later(moment, event)
+
+    def run(self, longest: float = 1e5) -> float:
+        """Seconds until every page is settled."""
+        self._obey(self.scheduler.start(self.now))
+        self._later(TICK, ev.Ticked())
+        while not self.has_ended:
+            assert self._agenda, "nothing will ever happen again"
+            self.now, _, item = heapq.heappop(self._agenda)
+            assert self.now < longest, "no end"
+            if isinstance(item, ev.Ticked):
+                self._later(self.now + TICK, item)
+                self._tell(*[ev.LoadSampled(name, 0.0, 1.0) for name in self.hosts])
+            elif callable(item):
+                item()
+            else:
+                self._tell(item)
+        return self.now
+
+    def ideal(self) -> float:
+        """All the work by all the speed."""
+        return sum(self.works.values()) / sum(h.slots / h.seconds for h in self.hosts.values())
+
+    def _later(self, moment: float, item: Any) -> None:
+        heapq.heappush(self._agenda, (moment, next(self._order), item))
+
+    def _tell(self, *events: ev.Event) -> None:
+        self._obey(self.scheduler.handle(*events, now=self.now))
+
+    def _obey(self, commands: list[do.Command]) -> None:
+        for command in commands:
+            match command:
+                case do.ConnectHost(name):
+                    moment = self.now + self.hosts[name].greets_at
+                    self._later(moment, ev.HostGreeted(name, self.hosts[name].slots, 0.0, 0.0))
+                case do.RenderPage(name, page, attempt):
+                    self.sent.append((self.now, command))
+                    self._later(self.now + WIRE, lambda n=name, p=page, a=attempt: self._take(n, p, a))
+                case do.RevokeAttempt(name, attempt) | do.KillAttempt(name, attempt):
+                    is_kill = isinstance(command, do.KillAttempt)
+                    self._later(
+                        self.now + WIRE, lambda n=name, a=attempt, k=is_kill: self._call_off(n, a, k)
+                    )
+                case do.ProvePage(name, page, attempt):
+                    moment = self.now + self.proof_of.get(name, WIRE)
+                    self._later(moment, ev.PageDelivered(name, attempt))
+                case do.ReturnPage(_, name):
+                    self.returned.append((self.now, name))
+                case do.SettlePage(page):
+                    assert page not in self.delivered, "a page was settled twice"
+                    self.delivered[page] = self.scheduler.book[page].host
+                case do.FinishHost(name):
+                    self._later(self.now + WIRE, ev.HostFinished(name))
+                case do.EndJob():
+                    self.has_ended = True
+
+    def _take(self, name: str, page: int, attempt: str) -> None:
+        self.hosts[name].queue.append((attempt, page))
+        self._begin(self.hosts[name])
+
+    def _begin(self, host: SimulatedHost) -> None:
+        while host.queue and len(host.drawing) < host.slots:
+            attempt, page = host.queue.pop(0)
+            host.drawing[attempt] = page
+            seconds = host.seconds * self.works[page]
+            self._later(self.now + REPORTING, ev.PageStarted(host.name, attempt))
+            if self.now < host.frozen:
+                self._later(
+                    self.now + seconds, lambda h=host, a=attempt, s=seconds: self._end_page(h, a, s)
+                )
+
+    def _end_page(self, host: SimulatedHost, attempt: str, seconds: float) -> None:
+        if host.drawing.pop(attempt, None) is not None:
+            host.spent += seconds
+            self._later(self.now + REPORTING, ev.PageRendered(host.name, attempt, seconds))
+            self._begin(host)
+
+    def _call_off(self, name: str, attempt: str, is_kill: bool) -> None:
+        host = self.hosts[name]
+        waiting = [each for each in host.queue if each[0] == attempt]
+        if waiting:
+            host.queue.remove(waiting[0])
+            self._later(self.now + WIRE, ev.AttemptRevoked(name, attempt))
+        elif is_kill and host.drawing.pop(attempt, None) is not None:
+            self._later(
+                self.now + WIRE, ev.AttemptFailed(name, attempt, FailureKind.KILLED, "called off")
+            )
+            self._begin(host)
