@@ -23,7 +23,7 @@ TREE = typer.main.get_command(app)
 def _options(name: str) -> list[str]:
     """The long options of a command."""
     command = TREE.commands[name]  # type: ignore[attr-defined]  # a group has commands
-    found = [option for parameter in command.params for option in parameter.opts]
+    found = [word for each in command.params for word in (*each.opts, *each.secondary_opts)]
     return [option for option in found if option.startswith("--")]
 
 
@@ -54,7 +54,6 @@ def test_every_command_and_option_is_told(name: str) -> None:
 
 def test_no_option_is_told_that_does_not_exist() -> None:
     known = {option for name in TREE.commands for option in _options(name)}  # type: ignore[attr-defined]
-    known |= {"--no-overview"}
     known |= {"--version", "--help", "--install-completion", "--show-completion"}
     for page, text in PAGES.items():
         told = {f"--{option}" for option in re.findall(r"Fl Fl ([a-z-]+)", text)}

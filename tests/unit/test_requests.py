@@ -76,9 +76,9 @@ def test_a_request_of_gigabytes_is_not_read(folder: JobFolder) -> None:
 
 
 def test_what_lay_there_when_a_run_began_is_late(folder: JobFolder) -> None:
-    posted: queue.SimpleQueue[Asked] = queue.SimpleQueue()
+    posted: queue.SimpleQueue[Any] = queue.SimpleQueue()
     requests.ask(folder, Request("cancel", "ann@desk"))
-    clerk = Clerk(folder, posted.put)
+    clerk = Clerk(folder, posted.put, {})
     clerk.start()
     try:
         assert posted.get(timeout=10) == Asked(Request("cancel", "ann@desk"), is_late=True)
@@ -91,7 +91,7 @@ def test_what_lay_there_when_a_run_began_is_late(folder: JobFolder) -> None:
 def test_a_folder_that_fails_keeps_its_requests_until_it_is_back(
     folder: JobFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    posted: queue.SimpleQueue[Asked] = queue.SimpleQueue()
+    posted: queue.SimpleQueue[Any] = queue.SimpleQueue()
     original, failures = requests.take, iter([OSError(116, "Stale file handle")] * 2)
 
     def take(folder: JobFolder) -> list[Request]:
@@ -101,7 +101,7 @@ def test_a_folder_that_fails_keeps_its_requests_until_it_is_back(
 
     monkeypatch.setattr(requests, "take", take)
     requests.ask(folder, Request("hold", "ann@desk"))
-    clerk = Clerk(folder, posted.put)
+    clerk = Clerk(folder, posted.put, {})
     clerk.start()
     try:
         assert posted.get(timeout=10).request.op == "hold"

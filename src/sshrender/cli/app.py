@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 import sshrender
-from sshrender.cli import config, hosts, init, man, overview, render, status, watch
+from sshrender.cli import config, drain, hosts, init, man, overview, render, status, watch
 
 app = typer.Typer(
     name="sshrender",
@@ -40,5 +40,8 @@ app.command("status")(status.status)
 app.command("why", no_args_is_help=True)(status.why)
 app.command("overview", no_args_is_help=True)(overview.overview)
 app.command("watch", no_args_is_help=True)(watch.watch)
+app.command("drain")(drain.drain)
+app.command("undrain", no_args_is_help=True)(drain.undrain)
+app.command("move", no_args_is_help=True)(drain.move)
 app.command("man")(man.man)
 app.add_typer(config.app, name="config")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import time
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -16,6 +17,7 @@ from sshrender.cli import options
 if TYPE_CHECKING:
     from sshrender.cli.session import Session
     from sshrender.coordinator.survey import HostReport
+    from sshrender.job.drains import Drain
 
 PAUSE = 5.0
 
@@ -24,6 +26,7 @@ def hosts(
     context: typer.Context,
     hosts: options.Hosts = None,
     on: options.On = None,
+    avoid: options.Avoid = None,
     san: options.San = None,
     sandbox: options.Sandbox = None,
     watch: Annotated[
@@ -72,10 +75,12 @@ def ask(session: Session) -> tuple[int, list[HostReport]]:
     from sshrender.coordinator.opening import require_san
     from sshrender.coordinator.outcome import no_host_code
     from sshrender.coordinator.survey import survey
+    from sshrender.job import drains
 
     def work() -> list[HostReport]:
         require_san(session.san)
-        return list(survey(session.hosts, session.san))
+        drained = drains.read(session.san)
+        return [_told_of(report, drained) for report in survey(session.hosts, session.san)]
 
     found = {report.name: report for report in on_san(session.san, work)}
     reports = [found[setup.plan.name] for setup in session.hosts]
@@ -83,6 +88,15 @@ def ask(session: Session) -> tuple[int, list[HostReport]]:
         return 0, reports
     refusals = (report.refusal if report.state == "refused" else "" for report in reports)
     return no_host_code(refusals), reports
+
+
+def _told_of(report: HostReport, drained: Mapping[str, Drain]) -> HostReport:
+    """A host that is well and out of use by hand is that."""
+    drain = drained.get(report.name)
+    if drain is not None and report.state in ("idle", "busy"):
+        report.state = "drained"
+        report.reason = f"drained by {drain.by}" + (f": {drain.note}" if drain.note else "")
+    return report
 
 
 def _mend(session: Session, report: HostReport) -> str:

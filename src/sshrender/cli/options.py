@@ -34,6 +34,25 @@ On = Annotated[
         autocompletion=complete.hosts,
     ),
 ]
+Avoid = Annotated[
+    str | None,
+    _option(
+        "--avoid",
+        key="avoid",
+        help_="Not these hosts of it.",
+        metavar="NODESET",
+        autocompletion=complete.hosts,
+    ),
+]
+Pin = Annotated[
+    list[str] | None,
+    _option(
+        "--pin",
+        key="pin",
+        help_="These pages only on these hosts: 1-3=node[01-04]. May be repeated.",
+        metavar="LIST=NODESET",
+    ),
+]
 San = Annotated[
     Path | None,
     _option("--san", key="san", help_="The shared folder as this machine sees it.", metavar="DIR"),
@@ -99,6 +118,14 @@ PageMemory = Annotated[
         key="page_memory",
         help_="A renderer may be so large. [default: 2G]",
         metavar="SIZE",
+    ),
+]
+Hedge = Annotated[
+    bool,
+    _option(
+        "--hedge/--no-hedge",
+        key="hedge",
+        help_="Let idle hosts draw again what others are long about.",
     ),
 ]
 Retries = Annotated[

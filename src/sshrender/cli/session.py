@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from sshrender.cli.jobs import on_san, san_of
 from sshrender.config import inventory as inv
+from sshrender.config import pins
 from sshrender.config.locate import find_inventory, state_folder
 from sshrender.config.problems import invalid
 from sshrender.config.settings import Settings, resolve
@@ -61,13 +62,14 @@ class Session:
         )
         file = find_inventory(settings.hosts)
         if file is None:
-            if settings.on is not None:
-                raise invalid([f"--on {settings.on}: there is no inventory to select from"])
+            for name, value in (("--on", settings.on), ("--avoid", settings.avoid)):
+                if value is not None:
+                    raise invalid([f"{name} {value}: there is no inventory to select from"])
             san = (settings.san or _own_san()).absolute()
             return cls(settings, san, [_this_machine(san, settings)], reporter)
         inventory = inv.load(file)
         san = (settings.san or san_of(inventory, file)).absolute()
-        chosen = inv.select(inv.expand(inventory), settings.on)
+        chosen = inv.select(inv.expand(inventory), settings.on, settings.avoid)
         hosts = [_host_setup(host, inventory, san, settings) for host in chosen]
         return cls(settings, san, hosts, reporter, chosen)
 
@@ -127,6 +129,7 @@ class Session:
             policy=self._policy(),
             strict=settings.strict,
             has_overview=settings.overview,
+            pins=pins.check(map(pins.parse, settings.pin), {host.plan.name for host in self.hosts}),
         )
 
     def _see_through(
@@ -164,6 +167,7 @@ class Session:
             wait=settings.wait,
             deadline=deadline,
             page_timeout=settings.page_timeout,
+            hedge=settings.hedge,
         )
 
 

@@ -118,19 +118,26 @@ def expand(inventory: Inventory) -> list[Host]:
     return [_host(name, entry, defaults) for entry in inventory.hosts for name in node_names(entry.name)]
 
 
-def select(hosts: list[Host], node_set: str | None) -> list[Host]:
-    """Only the hosts that ``--on`` names, in the inventory's order. Raises UserError."""
-    if node_set is None:
-        return hosts
-    try:
-        wanted = node_names(node_set)
-    except ValueError as error:
-        raise invalid([f"--on {node_set}: {error}"]) from None
+def select(hosts: list[Host], on: str | None, avoid: str | None = None) -> list[Host]:
+    """The hosts that ``--on`` names and ``--avoid`` does not, in their order. Raises UserError."""
     known = {host.name for host in hosts}
-    unknown = [name for name in wanted if name not in known]
+    wanted = known if on is None else _named(on, "--on", known)
+    left_out = set() if avoid is None else _named(avoid, "--avoid", known)
+    chosen = [host for host in hosts if host.name in wanted - left_out]
+    if not chosen:
+        raise invalid([f"--avoid {avoid}: no host is left"])
+    return chosen
+
+
+def _named(node_set: str, option: str, known: set[str]) -> set[str]:
+    try:
+        names = node_names(node_set)
+    except ValueError as error:
+        raise invalid([f"{option} {node_set}: {error}"]) from None
+    unknown = [name for name in names if name not in known]
     if unknown:
-        raise invalid([f"--on: {', '.join(unknown)}: not in the inventory"])
-    return [host for host in hosts if host.name in set(wanted)]
+        raise invalid([f"{option}: {', '.join(unknown)}: not in the inventory"])
+    return set(names)
 
 
 def node_names(node_set: str) -> list[str]:

@@ -30,6 +30,8 @@ class Settings(BaseModel):
 
     hosts: Path | None = Field(None, description="inventory")
     on: str | None = Field(None, description="only these hosts of it (node set)")
+    avoid: str | None = Field(None, description="not these hosts of it (node set)")
+    pin: tuple[str, ...] = Field((), description="pages that only these hosts draw: 1-3=node[01-04]")
     san: Path | None = Field(None, description="the shared folder as this machine sees it")
     output: Path | None = Field(None, description="where to deliver")
     dpi: float = Field(150, gt=0, le=14400, description="resolution")
@@ -39,6 +41,7 @@ class Settings(BaseModel):
     split: str = Field("none", description="none, auto, or pages a part")
     page_timeout: Duration = Field(600, gt=0, description="a page may take so long")
     page_memory: Size = Field(2 << 30, ge=64 << 20, description="a renderer may be so large")
+    hedge: bool = Field(True, description="let idle hosts draw again what others are long about")
     retries: int = Field(3, ge=1, le=100, description="hosts that a page may fail on")
     wait: Duration = Field(30, description="how long to wait for an idle host")
     deadline: Duration | None = Field(None, description="end the run after so long")
@@ -70,6 +73,18 @@ class Settings(BaseModel):
         if text in ("none", "auto") or (text.isdecimal() and 0 < int(text) < 10**7):
             return text
         raise ValueError("none, auto, or a number of pages")
+
+    @field_validator("pin", mode="before")
+    @classmethod
+    def _pins_are_pins(cls, value: Any) -> tuple[str, ...]:
+        from sshrender.config import pins
+
+        words = value.split() if isinstance(value, str) else value
+        if not isinstance(words, list | tuple) or not all(isinstance(word, str) for word in words):
+            raise ValueError("pins are texts such as 7=node3")
+        for word in words:
+            pins.parse(word)
+        return tuple(words)
 
     @field_validator("pages")
     @classmethod

@@ -56,6 +56,7 @@ def judge(host: str, hello: Hello, san: str) -> ev.HostGreeted | ev.HostRefused:
         ours=hello.ours,
         memory=hello.memory,
         ghostscript=hello.ghostscript or "",
+        slots=hello.slots,
     )
 
 

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import queue
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
 from sshrender.coordinator import prover as pv
-from sshrender.coordinator.clerk import Asked, Clerk, event_of
+from sshrender.coordinator.clerk import Asked, Clerk, drained_event, event_of
 from sshrender.coordinator.early import Links
 from sshrender.coordinator.gallery import Gallery
 from sshrender.coordinator.greeting import judge, preparation
@@ -35,6 +35,7 @@ from sshrender.core.scheduler import Scheduler
 from sshrender.core.states import SETTLED, FailureKind, PageState
 from sshrender.document.splitting import place
 from sshrender.job import journal
+from sshrender.job.drains import Drain
 from sshrender.job.folder import WORK
 from sshrender.job.history import PageRecord
 from sshrender.job.journal import JournalWriter
@@ -70,6 +71,7 @@ class Coordinator:
         links: Links,
         inbox: queue.SimpleQueue[Any],
         view: View,
+        drained: Mapping[str, Drain],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._plan = plan
@@ -94,12 +96,15 @@ class Coordinator:
                 ev.Recovered(record.page, record.is_suspect, record.said, record.host)
                 for record in plan.history.pages.values()
             ],
+            pins=[(page, only) for page, only in plan.pins.items() if page in set(plan.pages)],
             now=clock(),
         )
+        for drain in drained.values():
+            self._scheduler.handle(drained_event(drain), now=clock())
         self._prover = pv.Prover(plan.reading, inbox.put)
         self._weigher = Weigher(plan.reading, self._scheduler.book.pages)
         self._keeper = LeaseKeeper(lease, inbox.put)
-        self._clerk = Clerk(plan.folder, inbox.put)
+        self._clerk = Clerk(plan.folder, inbox.put, drained)
         self._samples = LoadSamples()
         self._probe = StorageProbe(plan, inbox.put)
         self._scribe = Scribe(
@@ -120,6 +125,8 @@ class Coordinator:
             ev.StorageFailed: self._on_storage_failed,
             ev.StorageRecovered: self._on_storage_recovered,
             ev.PagesReady: lambda event: [event],
+            ev.DrainRequested: lambda event: [event],
+            ev.UndrainRequested: lambda event: [event],
             PartsFailed: self._on_parts_failed,
             SignalCaught: self._on_signal,
             Asked: self._on_asked,
@@ -256,7 +263,7 @@ class Coordinator:
                 "host_greeted",
                 host=host,
                 cores=hello.cores,
-                slots=self._setups[host].plan.slots or hello.cores,
+                slots=self._setups[host].plan.slots or hello.slots,
                 memory=hello.memory,
                 ghostscript=hello.ghostscript,
                 python=hello.python,

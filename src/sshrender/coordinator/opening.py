@@ -205,7 +205,13 @@ def _plan(wanted: Wanted, reading: Reading, spec: JobSpec, folder: JobFolder) ->
         policy=wanted.policy,
         strict=wanted.strict,
         has_overview=wanted.has_overview,
+        pins=_pinned(wanted, total),
     )
+
+
+def _pinned(wanted: Wanted, total: int) -> dict[int, frozenset[str]]:
+    """The hosts that a page may go to, by page; of two pins the last one counts."""
+    return {page: pin.hosts for pin in wanted.pins for page in pagelist.parse(pin.pages, total)}
 
 
 def require_output(output: Path) -> None:

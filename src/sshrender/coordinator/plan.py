@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from sshrender.config.pins import Pin
 from sshrender.core.policy import HostPlan, Policy
 from sshrender.document.reading import Reading
 from sshrender.job.folder import JobFolder
@@ -59,6 +60,7 @@ class Wanted:
     policy: Policy = field(default_factory=Policy)
     strict: bool = False
     has_overview: bool = True
+    pins: tuple[Pin, ...] = ()
 
 
 @dataclass(slots=True)
@@ -76,6 +78,7 @@ class JobPlan:
     policy: Policy = field(default_factory=Policy)
     strict: bool = False
     has_overview: bool = True
+    pins: dict[int, frozenset[str]] = field(default_factory=dict)
 
     @property
     def device(self) -> Device:

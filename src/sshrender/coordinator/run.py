@@ -18,7 +18,7 @@ from sshrender.coordinator.plan import HostSetup, JobPlan
 from sshrender.coordinator.signals import caught
 from sshrender.coordinator.watched import watched
 from sshrender.errors import ExitCode, UserError
-from sshrender.job import lease, manifest
+from sshrender.job import drains, lease, manifest
 from sshrender.job.journal import timestamp
 from sshrender.job.nonce import Nonce
 from sshrender.views.protocol import View
@@ -44,7 +44,8 @@ def see_through(
     try:
         watched(san, lambda: recall(plan))
         nonce = watched(san, lambda: Nonce.lay(plan.folder))
-        coordinator = Coordinator(plan, hosts, held, nonce, links, inbox, view)
+        drained = watched(san, lambda: drains.read(san))
+        coordinator = Coordinator(plan, hosts, held, nonce, links, inbox, view, drained)
         with caught(inbox.put, lambda: view.say(coordinator.status_line())):
             outcome = coordinator.run()
         if outcome.code != ExitCode.STORAGE:

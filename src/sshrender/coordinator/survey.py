@@ -166,7 +166,7 @@ def _greeted(setup: HostSetup, hello: Hello) -> HostReport:
         report = _failed(setup.plan.name, Refusal(verdict.refusal), verdict.reason)
     else:
         report = _usable(setup, hello)
-    report.slots = setup.plan.slots or hello.cores
+    report.slots = setup.plan.slots or hello.slots
     report.cores, report.memory, report.free_memory = hello.cores, hello.memory, hello.free_memory
     report.python, report.ghostscript = hello.python, hello.ghostscript or ""
     report.others, report.ours = hello.others, hello.ours

@@ -134,6 +134,8 @@ class PageCare:
             self._charge(attempt, event)
         else:
             self._run.release(attempt, attempt.called_back or event.reason)
+            if event.kind is FailureKind.CROWDED:
+                host.slots = max(1, host.slots - 1)
             if charge is Charge.HOST:
                 self._hosts.count_against(host, page)
 

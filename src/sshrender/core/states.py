@@ -63,6 +63,8 @@ class FailureKind(enum.Enum):
     """The shared folder failed: nobody's fault here, everything pauses."""
     KILLED = "killed"
     """Called off by us."""
+    CROWDED = "crowded"
+    """The host ran short of memory while it drew several pages: it draws fewer at once from then on."""
 
 
 class Charge(enum.Enum):
@@ -83,6 +85,7 @@ CHARGED = {
     FailureKind.HOST: Charge.HOST,
     FailureKind.STORAGE: Charge.STORAGE,
     FailureKind.KILLED: Charge.NOBODY,
+    FailureKind.CROWDED: Charge.NOBODY,
 }
 
 

@@ -17,7 +17,7 @@ from sshrender.files import write_whole
 from sshrender.job.folder import JobFolder
 
 SCHEMA = 1
-OPERATIONS = ("hold", "release", "cancel", "drain", "undrain", "retry")
+OPERATIONS = ("hold", "release", "cancel", "drain", "undrain", "retry", "move")
 LARGEST = 4096
 """Bytes that a request may have."""
 

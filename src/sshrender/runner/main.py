@@ -18,7 +18,7 @@ import time
 from typing import Any, Callable, Dict, List, NoReturn, Optional
 
 from sshrender.renderers import ghostscript
-from sshrender.runner import facts, limits, load, sandbox, scratch, slot, storage, wire
+from sshrender.runner import facts, limits, load, memory, sandbox, scratch, slot, storage, wire
 from sshrender.runner.queue import Task, TaskQueue
 from sshrender.runner.session import Session, SessionEnded
 
@@ -98,6 +98,7 @@ class Runner:
     def _look_around(self) -> None:
         self._found.update(self._meter.greet())
         self._found.update(facts.gather(self._ghostscript))
+        self._found["slots"] = memory.slots(self._found["cores"], self._found["free_memory"])
         self._has_looked.set()
 
     def _prepare(self, request: Dict[str, Any]) -> None:
@@ -164,9 +165,10 @@ class Runner:
             recycle_pages=int(request["recycle_pages"]),
             recycle_memory=int(request["recycle_memory"]),
             is_eager=is_idle,
+            guard=memory.Guard(),
             is_sandboxed=request.get("sandbox") == sandbox.BWRAP,
         )
-        for _ in range(int(request.get("slots") or cores)):
+        for _ in range(int(request.get("slots") or self._found["slots"])):
             self._slots.append(slot.Slot(plan, self._tasks, self._wire, self._environ))
             self._slots[-1].start()
 

@@ -16,7 +16,7 @@ from collections import deque
 from typing import Callable, Deque, Dict, List, NamedTuple, Optional
 
 from sshrender.renderers import ghostscript, said
-from sshrender.runner import limits, sandbox, scratch, wire
+from sshrender.runner import limits, memory, sandbox, scratch, wire
 
 GLANCE = 0.25
 """Seconds between two looks at a working renderer's memory."""
@@ -59,11 +59,12 @@ class Session:
         setup: ghostscript.Setup,
         job_folder: str,
         token: str,
-        memory: int,
+        limit: int,
         environ: Dict[str, str],
         password: Optional[str] = None,
         is_sandboxed: bool = False,
         on_thumbnail: Optional[Callable[[int, bytes, float], None]] = None,
+        guard: Optional[memory.Guard] = None,
     ) -> None:
         self.setup = setup
         self.pages_drawn = 0
@@ -71,7 +72,8 @@ class Session:
         self._token = token
         self._answer = re.compile(b"^" + token.encode("ascii") + b"(~?) ([^\n]*)\n", re.MULTILINE)
         self._on_thumbnail = on_thumbnail
-        self._memory = memory
+        self._limit = limit
+        self._guard = guard
         self._password = password
         self._pending = b""
         self._lines: List[str] = []
@@ -83,7 +85,7 @@ class Session:
         if is_sandboxed:
             command = sandbox.wrap(command, job_folder, setup.document, self._scratch)
         self._process = subprocess.Popen(
-            limits.wrap(command, memory),
+            limits.wrap(command, limit),
             cwd=job_folder,
             env=scratch.environment(environ, self._scratch),
             stdin=subprocess.PIPE,
@@ -181,6 +183,13 @@ class Session:
         return self._await(timeout)
 
     def _await(self, timeout: float) -> Answer:
+        try:
+            return self._listen(timeout)
+        finally:
+            if self._guard is not None:
+                self._guard.rests(self)
+
+    def _listen(self, timeout: float) -> Answer:
         self._lines = []
         deadline = time.monotonic() + timeout
         glance = time.monotonic() + GLANCE
@@ -205,10 +214,13 @@ class Session:
             raise self._ended() from None
 
     def _check(self, deadline: float) -> None:
-        if time.monotonic() > deadline:
+        now, size = time.monotonic(), self.resident()
+        if now > deadline:
             self.kill(wire.TIMEOUT)
-        elif self.resident() > self._memory:
+        elif size > self._limit:
             self.kill(wire.MEMORY)
+        elif self._guard is not None and self._guard.must_go(self, size, now):
+            self.kill(wire.CROWDED)
 
     def _read(self) -> None:
         data = os.read(self._output, 65536)
@@ -265,6 +277,7 @@ _REASONS: Dict[str, Callable[[int], str]] = {
     wire.TIMEOUT: lambda status: "took longer than the page timeout",
     wire.MEMORY: lambda status: "used more memory than a page may",
     wire.KILLED: lambda status: "was called off",
+    wire.CROWDED: lambda status: "the host ran short of memory",
     wire.CRASHED: lambda status: (
         "Ghostscript died of signal %d" % -status
         if status < 0

@@ -20,7 +20,7 @@ import time
 from typing import Any, Dict, List, NamedTuple, Optional, Tuple
 
 from sshrender.renderers import ghostscript, said
-from sshrender.runner import storage, thumbnails, wire
+from sshrender.runner import memory, storage, thumbnails, wire
 from sshrender.runner.finisher import Drawn, Finisher
 from sshrender.runner.queue import Task, TaskQueue
 from sshrender.runner.session import Answer, Session, SessionEnded
@@ -49,6 +49,7 @@ class Plan(NamedTuple):
     recycle_pages: int
     recycle_memory: int
     is_eager: bool
+    guard: memory.Guard
     is_sandboxed: bool = False
 
 
@@ -76,6 +77,7 @@ class Slot(threading.Thread):
         self._is_dirty = False
         self._budget = thumbnails.Budget(bool(plan.setup.thumbnails))
         self._aside = 0.0
+        self._rest = memory.Rest()
         self._baseline: Dict[str, List[str]] = {}
 
     def run(self) -> None:
@@ -114,6 +116,9 @@ class Slot(threading.Thread):
     def _take(self) -> Optional[Task]:
         if not self._tasks.has_waiting():
             self._finisher.hurry()
+        if not self._rest.is_over():
+            time.sleep(IDLE_PAUSE)
+            return None
         return self._tasks.take(IDLE_PAUSE)
 
     def _draw(self, task: Task) -> None:
@@ -218,6 +223,8 @@ class Slot(threading.Thread):
 
     def _fail(self, task: Task, end: SessionEnded, seconds: float) -> None:
         self._drop_session()
+        if end.kind == wire.CROWDED:
+            self._rest.begin()
         complaints = said.complaints(end.lines)
         reason = end.reason + (": " + complaints[-1] if complaints else "")
         self._wire.post(
@@ -257,6 +264,7 @@ class Slot(threading.Thread):
             plan.password,
             plan.is_sandboxed,
             self._take_thumbnail,
+            plan.guard,
         )
         with self._lock:
             self._session = session

@@ -19,8 +19,8 @@ import threading
 from typing import Any, Dict, List
 
 TIMEOUT, MEMORY, CRASHED, NO_OUTPUT = "timeout", "memory", "crashed", "no_output"
-STORAGE, KILLED = "storage", "killed"
-"""The kinds of failure that a runner reports: the first four are the page's, the last two are not."""
+STORAGE, KILLED, CROWDED = "storage", "killed", "crowded"
+"""The kinds of failure that a runner reports: the first four are the page's, the last three are not."""
 
 
 class Wire:

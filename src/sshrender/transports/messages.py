@@ -42,6 +42,8 @@ class SanView(NamedTuple):
 class Hello(NamedTuple):
     """The greeting: what the host is. Memory in bytes; ``others`` and ``ours`` in threads.
 
+    ``slots``: how many renderers it has cores and memory for.
+
     ``clock``: its seconds since 1970. ``no_sandbox``: why the sandbox that was asked for does not
     work there.
     """
@@ -59,6 +61,7 @@ class Hello(NamedTuple):
     others: float
     ours: float
     clock: float | None
+    slots: int = 1
 
 
 class Beat(NamedTuple):
@@ -228,6 +231,7 @@ def _hello(fields: Fields) -> Hello:
         others=_number(fields, "others", 0.0),
         ours=_number(fields, "ours", 0.0),
         clock=None if fields.get("clock") is None else _number(fields, "clock"),
+        slots=min(max(1, _whole(fields, "slots", 1)), MAX_CORES),
     )
 
 

@@ -9,6 +9,7 @@ from sshrender.views.text import clean, count
 
 Report = Mapping[str, Any]
 
+_STATES = ("idle", "busy", "drained", "lost", "refused")
 _SIGNS = {True: "ok", False: "FAILS", None: "-"}
 
 
@@ -29,7 +30,8 @@ def lines(reports: Sequence[Report], mends: Mapping[str, str], verbose: int = 0)
         if verbose:
             yield from _checks(report)
     states = [report["state"] for report in reports]
-    words = [f"{states.count(state)} {state}" for state in ("idle", "busy", "lost", "refused")]
+    shown = [state for state in _STATES if state in states or state != "drained"]
+    words = [f"{states.count(state)} {state}" for state in shown]
     yield f"{count(len(reports), 'host')}: " + ", ".join(words)
 
 

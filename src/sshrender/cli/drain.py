@@ -1,0 +1,164 @@
+"""``sshrender drain``, ``undrain`` and ``move``: hosts out of use, pages to a host, by hand."""
+
+from __future__ import annotations
+
+import sys
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from sshrender.cli import complete, options
+from sshrender.errors import ExitCode, UserError
+
+if TYPE_CHECKING:
+    from sshrender.config.settings import Settings
+    from sshrender.job.folder import JobFolder
+
+Named = typer.Argument(
+    metavar="HOST",
+    help="A host of the inventory, or a node set.",
+    autocompletion=complete.hosts,
+)
+
+
+def drain(
+    context: typer.Context,
+    host: Annotated[str | None, Named] = None,
+    note: Annotated[str, typer.Option("--note", help="Why, for others.", metavar="TEXT")] = "",
+    hosts: options.Hosts = None,
+    san: options.San = None,
+    config: options.Config = None,
+) -> None:
+    """Take a host out of use, for every job; without HOST, list those that are.
+
+    What it draws goes elsewhere within two seconds, and its connection stays.
+    """
+    from sshrender.cli.jobs import on_san, san_folder
+    from sshrender.cli.source import whoami
+    from sshrender.job import drains
+
+    settings = _settings(context, config)
+    folder = san_folder(settings)
+    if host is None:
+        for drained in on_san(folder, lambda: drains.read(folder)).values():
+            note = f": {drained.note}" if drained.note else ""
+            print(f"{drained.host}  {drained.since or '-'}  {drained.by}{note}")
+        return
+    names = _names(host, settings)
+    _require(folder)
+    for name in names:
+        on_san(folder, partial(drains.drain, folder, name, whoami(), note))
+        print(f"{name} is drained; sshrender undrain {name} gives it back", file=sys.stderr)
+
+
+def undrain(
+    context: typer.Context,
+    host: Annotated[str, Named],
+    hosts: options.Hosts = None,
+    san: options.San = None,
+    config: options.Config = None,
+) -> None:
+    """Give a host back that was taken out of use, in any job."""
+    from sshrender.cli.jobs import on_san, san_folder
+
+    settings = _settings(context, config)
+    folder = san_folder(settings)
+    _require(folder)
+    for name in _names(host, settings):
+        count = on_san(folder, partial(_give_back, folder, name))
+        where = f", and {count} running jobs are told" if count else ""
+        print(f"{name} may be used again{where}", file=sys.stderr)
+
+
+def move(
+    context: typer.Context,
+    job: options.Job,
+    pages: Annotated[str, typer.Argument(metavar="PAGES", help="Which pages: 7 or 3-5,9.")],
+    host: Annotated[
+        str, typer.Argument(metavar="HOST", help="Where to draw them.", autocompletion=complete.hosts)
+    ],
+    hosts: options.Hosts = None,
+    san: options.San = None,
+    config: options.Config = None,
+) -> None:
+    """Have pages of a running job drawn on one host and no other, wherever they are now."""
+    from sshrender.cli.jobs import find_job, on_san, san_folder
+    from sshrender.document import pagelist
+
+    settings = _settings(context, config)
+    folder = san_folder(settings)
+    found, spec = on_san(folder, lambda: find_job(folder, job))
+    numbers = pagelist.parse(pages, spec.document.pages)
+    names = _names(host, settings, may_be_unknown=True)
+    if len(names) != 1:
+        raise UserError(ExitCode.USAGE, f"{host} is not one host", "sshrender move JOB 7 node3")
+    if not on_san(folder, lambda: _is_running(found)):
+        raise UserError(
+            ExitCode.USAGE,
+            f"nobody coordinates {spec.name}, so nobody hears this",
+            f"render it with --pin {pages}={host}",
+        )
+    for number in numbers:
+        on_san(folder, partial(_ask, found, "move", host=names[0], page=number))
+    print(f"{spec.name} is asked to draw {pages} on {names[0]}", file=sys.stderr)
+
+
+def _settings(context: typer.Context, config: Path | None) -> Settings:
+    from sshrender.config.settings import resolve
+
+    return resolve(options.typed(context), config).settings
+
+
+def _names(node_set: str, settings: Settings, *, may_be_unknown: bool = False) -> list[str]:
+    """The hosts meant, which the inventory must know if there is one. Raises UserError."""
+    from sshrender.config import inventory as inv
+    from sshrender.config.locate import find_inventory
+
+    try:
+        names = inv.node_names(node_set)
+    except ValueError as error:
+        raise UserError(ExitCode.USAGE, f"{node_set}: {error}", "as in node[01-04],big") from None
+    file = find_inventory(settings.hosts)
+    known = None if file is None else {host.name for host in inv.expand(inv.load(file))}
+    strange = [name for name in names if known is not None and name not in known]
+    if strange and not may_be_unknown:
+        raise UserError(
+            ExitCode.USAGE,
+            f"{', '.join(strange)}: not in the inventory {file}",
+            "sshrender hosts lists what is",
+        )
+    return names
+
+
+def _require(san: Path) -> None:
+    from sshrender.cli.jobs import on_san
+    from sshrender.coordinator.opening import require_san
+
+    on_san(san, lambda: require_san(san))
+
+
+def _give_back(san: Path, name: str) -> int:
+    """Also where a single job was asked for it (the dashboard does): how many running ones are told."""
+    from sshrender.cli.jobs import all_jobs
+    from sshrender.job import drains
+
+    drains.undrain(san, name)
+    running = [folder for folder, _ in all_jobs(san) if _is_running(folder)]
+    for folder in running:
+        _ask(folder, "undrain", host=name)
+    return len(running)
+
+
+def _is_running(folder: JobFolder) -> bool:
+    from sshrender.job.lease import Observer
+
+    return Observer(folder.lease).holder() is not None
+
+
+def _ask(folder: JobFolder, op: str, host: str, page: int = 0) -> None:
+    from sshrender.cli.source import whoami
+    from sshrender.job.requests import Request, ask
+
+    ask(folder, Request(op, whoami(), host=host, page=page))
