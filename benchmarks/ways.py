@@ -83,8 +83,8 @@ def _parallel_chunk(setting: Setting, folder: str) -> list[str]:
     return _parallel(setting, folder, CHUNK)
 
 
-def _sshrender(setting: Setting, folder: str) -> list[str]:
-    inventory = setting.farm.write_inventory(slots=1)
+def _sshrender(setting: Setting, folder: str, **defaults: object) -> list[str]:
+    inventory = setting.farm.write_inventory(slots=1, defaults=defaults)
     return [
         *(sys.executable, "-m", "sshrender", "render", setting.inside(DOCUMENT)),
         *("--hosts", str(inventory), "-o", setting.inside(folder)),
@@ -97,12 +97,18 @@ def _sshrender_bare(setting: Setting, folder: str) -> list[str]:
     return [*_sshrender(setting, folder), "--no-overview"]
 
 
+def _sshrender_carried(setting: Setting, folder: str) -> list[str]:
+    """The hosts are told nothing of a SAN: the document and the pages travel by SFTP."""
+    return _sshrender(setting, folder, san=False)
+
+
 WAYS: dict[str, Callable[[Setting, str], list[str]]] = {
     "plain": _plain,
     "parallel-page": _parallel_page,
     "parallel-chunk": _parallel_chunk,
     "sshrender": _sshrender,
     "sshrender-bare": _sshrender_bare,
+    "sshrender-carried": _sshrender_carried,
 }
 
 

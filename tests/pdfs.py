@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -27,6 +28,17 @@ def text_page(number: int, width: float = 200, height: float = 100) -> PdfPage:
 def numbered(count: int, width: float = 200, height: float = 100) -> list[PdfPage]:
     """``count`` pages that differ."""
     return [text_page(number, width, height) for number in range(1, count + 1)]
+
+
+def heavy(count: int, size: int) -> list[PdfPage]:
+    """Pages that show their number and hold so many bytes of comments, which do not compress."""
+    rng = random.Random(count)
+    pages = numbered(count)
+    return [PdfPage(page.box, b"%" + _noise(rng, size) + b"\n" + page.content) for page in pages]
+
+
+def _noise(rng: random.Random, size: int) -> bytes:
+    return rng.randbytes(size).translate(None, b"\r\n")
 
 
 def endless_page() -> PdfPage:

@@ -4,13 +4,22 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 from pypdf import PdfReader, PdfWriter
-from pypdf.generic import ArrayObject, FloatObject, NameObject, NumberObject
+from pypdf.generic import (
+    ArrayObject,
+    DictionaryObject,
+    FloatObject,
+    NameObject,
+    NumberObject,
+    StreamObject,
+    TextStringObject,
+)
 
 from sshrender.document import process, reading, splitting, staging
 from sshrender.document.facts import check_file
@@ -182,3 +191,62 @@ def test_what_is_no_pdf_is_told_apart(tmp_path: Path, content: bytes | None, wha
         path.write_bytes(content)
     with pytest.raises(UserError, match=what):
         check_file(path)
+
+
+def _with_hidden_layer(path: Path) -> Path:
+    """Three pages, on each a red square in a layer that is switched off."""
+
+    def table(**entries: Any) -> DictionaryObject:
+        return DictionaryObject({NameObject(f"/{key}"): value for key, value in entries.items()})
+
+    writer = PdfWriter()
+    layer = writer._add_object(table(Type=NameObject("/OCG"), Name=TextStringObject("hidden")))
+    for _ in range(3):
+        page = writer.add_blank_page(100, 100)
+        drawing = StreamObject()
+        drawing.set_data(b"/OC /L BDC 1 0 0 rg 20 20 60 60 re f EMC")
+        page[NameObject("/Contents")] = writer._add_object(drawing)
+        page[NameObject("/Resources")] = table(Properties=table(L=layer))
+    shown = table(BaseState=NameObject("/ON"), OFF=ArrayObject([layer]))
+    writer.root_object[NameObject("/OCProperties")] = table(OCGs=ArrayObject([layer]), D=shown)
+    writer.write(path)
+    return path
+
+
+def _draw(path: Path, page: int) -> bytes:
+    answer = subprocess.run(
+        ["gs", "-q", "-dSAFER", "-dBATCH", "-dNOPAUSE", "-sDEVICE=ppmraw", "-r36", "-sOutputFile=-"]
+        + [f"-dFirstPage={page}", f"-dLastPage={page}", str(path)],
+        capture_output=True,
+        check=True,
+    )
+    return answer.stdout
+
+
+def test_a_part_shows_the_layers_that_the_whole_shows(tmp_path: Path) -> None:
+    source = _with_hidden_layer(tmp_path / "layers.pdf")
+    (tmp_path / "parts").mkdir()
+    list(splitting.split(source, None, tmp_path, 2, [1, 2, 3]))
+    for page in (1, 2, 3):
+        where = splitting.place(page, 2)
+        assert _draw(tmp_path / where.file, where.index) == _draw(source, page)
+
+
+def test_parts_are_cut_on_demand_in_any_order(tmp_path: Path) -> None:
+    source = pdfs.write(tmp_path / "ten.pdf", pdfs.numbered(10))
+    (tmp_path / "parts").mkdir()
+    worker = process.Worker()
+    worker.ask("cut", path=str(source), password=None, folder=str(tmp_path), per_part=4)
+    answers = worker.answers()
+    try:
+        for part in (2, 0):
+            worker.add(part=part)
+            assert next(answers)["cut"] == part
+    finally:
+        worker.stop()
+    assert sorted(path.name for path in (tmp_path / "parts").iterdir()) == [
+        "of4-00001.pdf",
+        "of4-00003.pdf",
+    ]
+    where = splitting.fed_place(10, 4)
+    assert _draw(tmp_path / where.file, where.index) == _draw(source, 10)

@@ -117,7 +117,9 @@ def _mend(session: Session, report: HostReport) -> str:
         "python": f"ssh {name} sudo apt-get install -y python3",
         "ghostscript": f"ssh {name} sudo apt-get install -y ghostscript",
         "sandbox": f"ssh {name} sudo apt-get install -y bubblewrap",
-        "san": f"ssh {name} ls -ld {shlex.quote(str(Path(setup.san)))}",
+        "san": f"sftp {name}"
+        if setup.san is None
+        else f"ssh {name} ls -ld {shlex.quote(str(Path(setup.san)))}",
         "space": f"ssh {name} df -h /tmp",
         "clock": f"ssh {name} timedatectl",
     }

@@ -36,14 +36,28 @@ def san_folder(settings: Settings) -> Path:
 
 
 def san_of(inventory: inv.Inventory, file: Path) -> Path:
-    """The shared folder that an inventory names. Raises UserError."""
+    """The shared folder of an inventory; this user's own where no host has any. Raises UserError."""
+    if inventory.san is None and all(host.san is False for host in inv.expand(inventory)):
+        return own_san()
     if inventory.san is None:
         raise UserError(
             ExitCode.USAGE,
             f"{file}: san.path is missing: the hosts and this machine share no folder",
-            'add to it: [san] and path = "/san/sshrender", or give --san DIR',
+            'add to it: [san] and path = "/san/sshrender"; without a SAN: [defaults] and san = false',
         )
     return inventory.san.path
+
+
+def own_san() -> Path:
+    """This user's own folder, where jobs live that nobody shares; made if need be. Raises UserError."""
+    folder = state_folder()
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(
+            ExitCode.STORAGE, f"{folder}: {error.strerror}", "name another folder with --san DIR"
+        ) from None
+    return folder
 
 
 def all_jobs(san: Path) -> list[tuple[JobFolder, JobSpec]]:

@@ -10,10 +10,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sshrender.cli.jobs import on_san, san_of
+from sshrender.cli.jobs import on_san, own_san, san_of
 from sshrender.config import inventory as inv
 from sshrender.config import pins
-from sshrender.config.locate import find_inventory, state_folder
+from sshrender.config.locate import find_inventory
 from sshrender.config.problems import invalid
 from sshrender.config.settings import Settings, resolve
 from sshrender.coordinator.early import Links
@@ -65,7 +65,7 @@ class Session:
             for name, value in (("--on", settings.on), ("--avoid", settings.avoid)):
                 if value is not None:
                     raise invalid([f"{name} {value}: there is no inventory to select from"])
-            san = (settings.san or _own_san()).absolute()
+            san = (settings.san or own_san()).absolute()
             return cls(settings, san, [_this_machine(san, settings)], reporter)
         inventory = inv.load(file)
         san = (settings.san or san_of(inventory, file)).absolute()
@@ -184,18 +184,6 @@ def _output(named: Path | None, source: Path, is_only: bool) -> Path:
     return named.absolute() if is_only else named.absolute() / own
 
 
-def _own_san() -> Path:
-    """Without an inventory jobs live in this user's own folder, which is made if need be."""
-    folder = state_folder()
-    try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(
-            ExitCode.STORAGE, f"{folder}: {error.strerror}", "name another folder with --san DIR"
-        ) from None
-    return folder
-
-
 def _this_machine(san: Path, settings: Settings) -> HostSetup:
     from sshrender.transports.local import LocalTransport
 
@@ -209,9 +197,12 @@ def _this_machine(san: Path, settings: Settings) -> HostSetup:
 
 def _host_setup(host: inv.Host, inventory: inv.Inventory, san: Path, settings: Settings) -> HostSetup:
     return HostSetup(
-        plan=HostPlan(host.name, host.slots, host.idle_below, host.busy_above),
+        plan=HostPlan(
+            host.name, host.slots, host.idle_below, host.busy_above, is_carried=host.san is False
+        ),
         transport=_transport(host, settings),
         san=_seen_san(host, inventory, san),
+        scratch=host.scratch,
         python=host.python,
         ghostscript=host.ghostscript,
         sandbox=host.sandbox or settings.sandbox,
@@ -219,20 +210,18 @@ def _host_setup(host: inv.Host, inventory: inv.Inventory, san: Path, settings: S
     )
 
 
-def _seen_san(host: inv.Host, inventory: inv.Inventory, san: Path) -> str:
+def _seen_san(host: inv.Host, inventory: inv.Inventory, san: Path) -> str | None:
     """Where a host sees the SAN: as it says, as the inventory says, as this machine does."""
-    if isinstance(host.san, str):
+    if host.san is False:
+        return None
+    if host.san is not None:
         return host.san
     return str(inventory.san.path if inventory.san is not None else san)
 
 
 def _transport(host: inv.Host, settings: Settings) -> Transport:
-    from sshrender.transports.sshconfig import Overrides
-    from sshrender.transports.unusable import UnusableTransport
-
-    if host.san is False:
-        return UnusableTransport("it has no SAN (san = false), and pages travel only over the SAN")
     from sshrender.transports.ssh import SshTransport
+    from sshrender.transports.sshconfig import Overrides
 
     return SshTransport(
         host.name,

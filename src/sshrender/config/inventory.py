@@ -40,6 +40,9 @@ class HostSettings(_Table):
     san: str | Literal[False] | None = Field(
         None, description="where the host sees the SAN; false: it has none"
     )
+    scratch: str | None = Field(
+        None, min_length=1, pattern="^/", description="without a SAN: where the host keeps its files"
+    )
     python: str | None = Field(None, min_length=1, pattern=r"^[\w./+-]+$")
     ghostscript: str | None = Field(None, min_length=1)
     sandbox: Literal["none", "bwrap"] | None = Field(
@@ -89,6 +92,7 @@ class Host(_Table):
     idle_below: float
     busy_above: float
     san: str | Literal[False] | None
+    scratch: str | None
     python: str
     ghostscript: str
     sandbox: str | None
@@ -191,6 +195,7 @@ def _host(name: str, entry: HostEntry, defaults: HostSettings) -> Host:
         idle_below=pick("idle_below", IDLE_BELOW),
         busy_above=pick("busy_above", BUSY_ABOVE),
         san=pick("san"),
+        scratch=pick("scratch"),
         python=pick("python", "python3"),
         ghostscript=pick("ghostscript", "gs"),
         sandbox=pick("sandbox"),

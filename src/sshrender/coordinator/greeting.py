@@ -16,10 +16,11 @@ from sshrender.transports.protocol import Refusal
 
 
 def preparation(plan: JobPlan, setup: HostSetup, nonce: Nonce, split: int) -> dict[str, Any]:
-    """What a host's slots draw with. ``slots`` None: as many as it has cores."""
+    """What a host's slots draw with. ``slots`` None: as many as it has room for."""
     limits, settings = plan.limits, plan.spec.settings
     return {
-        "folder": f"{setup.san.rstrip('/')}/{plan.folder.name}",
+        "folder": seen_folder(setup, plan.folder.name),
+        "scratch": setup.scratch,
         "nonce_file": nonce.path.name,
         "nonce": nonce.word,
         "idle_below": None if setup.plan.ignores_load else setup.plan.idle_below,
@@ -39,7 +40,12 @@ def preparation(plan: JobPlan, setup: HostSetup, nonce: Nonce, split: int) -> di
     }
 
 
-def judge(host: str, hello: Hello, san: str) -> ev.HostGreeted | ev.HostRefused:
+def seen_folder(setup: HostSetup, job: str) -> str | None:
+    """Where a host sees the folder of a job; None: nowhere."""
+    return None if setup.san is None else f"{setup.san.rstrip('/')}/{job}"
+
+
+def judge(host: str, hello: Hello, san: str | None) -> ev.HostGreeted | ev.HostRefused:
     """The checks in the order of their causes: Python, Ghostscript, sandbox, the shared folder."""
     for refusal, reason in (
         _python(hello.python),
@@ -83,7 +89,10 @@ def _ghostscript(version: str | None) -> tuple[Refusal, str]:
     return Refusal.NO_GHOSTSCRIPT, ""
 
 
-def _san(hello: Hello, san: str) -> tuple[Refusal, str]:
+def _san(hello: Hello, san: str | None) -> tuple[Refusal, str]:
+    if san is None:
+        why = hello.san.reason if hello.san is not None else "it does not say where"
+        return Refusal.FILES, "" if hello.folder and not why else f"has no room to work in: {why}"
     if hello.san is None or not hello.san.seen:
         why = hello.san.reason if hello.san is not None else ""
         return Refusal.SAN, f"does not see the SAN at {san}" + (f": {why}" if why else "")

@@ -18,7 +18,7 @@ from typing import Any
 from sshrender.coordinator.plan import HostSetup
 from sshrender.transports.framing import Reader, encode
 from sshrender.transports.messages import Hello, Message, ProtocolError
-from sshrender.transports.protocol import ConnectFailed, Link, LinkClosed, Refusal, RunnerSpec
+from sshrender.transports.protocol import ConnectFailed, Files, Link, LinkClosed, Refusal, RunnerSpec
 
 PING = 1.0
 SILENCE = 8.0
@@ -89,6 +89,14 @@ class HostLink:
         if op == "prepare":
             self._prepared_at = time.monotonic()
         self._outbox.put(encode(op, **fields))
+
+    def files(self, timeout: float) -> Files:
+        """A way for files over this connection. Raises LinkClosed or FilesFailed."""
+        with self._lock:
+            link = None if self._is_closed else self._link
+        if link is None:
+            raise LinkClosed("the connection is closed")
+        return link.files(timeout)
 
     def close(self) -> None:
         """End the connection; returns at once."""

@@ -50,6 +50,8 @@ class Inspection:
         if shutil.which("gs") is not None:
             yield "this machine", LocalTransport(), str(san), None
         for setup in self._hosts:
+            if setup.san is None:
+                continue  # the document would have to travel first, to be looked at once
             yield setup.plan.name, setup.transport, setup.san, setup
 
     def _ask(self, transport: Transport, folder: str, file: str, setup: HostSetup | None) -> int:

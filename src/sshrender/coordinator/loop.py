@@ -15,9 +15,10 @@ from typing import Any
 from sshrender.coordinator import prover as pv
 from sshrender.coordinator.clerk import Asked, Clerk, drained_event, event_of
 from sshrender.coordinator.early import Links
+from sshrender.coordinator.ferry import Landed, Strayed
 from sshrender.coordinator.gallery import Gallery
-from sshrender.coordinator.greeting import judge, preparation
-from sshrender.coordinator.hostlink import Heard, HostLink, LinkFailed
+from sshrender.coordinator.greeting import judge
+from sshrender.coordinator.hostlink import Heard, LinkFailed
 from sshrender.coordinator.keeper import LeaseGone, LeaseKeeper
 from sshrender.coordinator.outcome import Outcome
 from sshrender.coordinator.parts import PartsFailed, PartSplitter
@@ -27,13 +28,13 @@ from sshrender.coordinator.samples import LoadSamples
 from sshrender.coordinator.scribe import Scribe
 from sshrender.coordinator.signals import SignalCaught
 from sshrender.coordinator.weigher import Weigher
+from sshrender.coordinator.wires import Wires
 from sshrender.core import commands as do
 from sshrender.core import events as ev
 from sshrender.core import snapshot
 from sshrender.core.records import Attempt
 from sshrender.core.scheduler import Scheduler
 from sshrender.core.states import SETTLED, FailureKind, PageState
-from sshrender.document.splitting import place
 from sshrender.job import journal
 from sshrender.job.drains import Drain
 from sshrender.job.folder import WORK
@@ -46,7 +47,7 @@ from sshrender.runner.storage import Watch
 from sshrender.transports import messages as msg
 from sshrender.views.protocol import View
 
-_SAID_BY_RUNNERS = {
+_SAID_BY_RUNNERS: dict[str, FailureKind] = {
     kind.value: kind for kind in FailureKind if kind not in (FailureKind.HOST, FailureKind.BAD_OUTPUT)
 }
 """Kinds of failure that a host may report; of the others we are the judge."""
@@ -77,13 +78,13 @@ class Coordinator:
         self._plan = plan
         self._setups = {setup.plan.name: setup for setup in hosts}
         self._lease = lease
-        self._sources = links
         self._inbox = inbox
         self._view = view
         self._clock = clock
         self._nonce = nonce
         self._watches = [Watch(str(folder)) for folder in (plan.folder.work, plan.output)]
-        self._links: dict[str, HostLink] = {}
+        self._wires = Wires(plan, self._setups, links, nonce, inbox.put)
+        self._landed: set[str] = set()
         self._reports: dict[str, msg.Rendered] = {}
         self._told: set[str] = set()
         self._scheduler = Scheduler(
@@ -96,6 +97,7 @@ class Coordinator:
                 ev.Recovered(record.page, record.is_suspect, record.said, record.host)
                 for record in plan.history.pages.values()
             ],
+            bundle=self._wires.larder.per_part,
             pins=[(page, only) for page, only in plan.pins.items() if page in set(plan.pages)],
             now=clock(),
         )
@@ -111,7 +113,6 @@ class Coordinator:
             JournalWriter(plan.folder.journal), lambda why: inbox.put(ev.StorageFailed(why))
         )
         self._gallery = Gallery(plan.folder)
-        self._split = plan.spec.settings.split
         self._outcome: Outcome | None = None
         self._signal: int | None = None
         self._began = clock()
@@ -122,6 +123,9 @@ class Coordinator:
             pv.Proved: self._on_proved,
             pv.Disproved: self._on_disproved,
             pv.StorageTrouble: self._on_storage_trouble,
+            Landed: self._on_landed,
+            Strayed: self._on_strayed,
+            ev.AttemptRevoked: lambda event: [event],
             ev.StorageFailed: self._on_storage_failed,
             ev.StorageRecovered: self._on_storage_recovered,
             ev.PagesReady: lambda event: [event],
@@ -133,17 +137,17 @@ class Coordinator:
             LeaseGone: self._on_lease_gone,
         }
         self._actions: dict[type, Callable[[Any], None]] = {
-            do.ConnectHost: self._connect,
+            do.ConnectHost: lambda c: self._wires.connect(c.host),
             do.RenderPage: self._render,
-            do.RevokeAttempt: lambda c: self._send(c.host, "revoke", attempt=c.attempt),
-            do.KillAttempt: lambda c: self._send(c.host, "kill", attempt=c.attempt),
+            do.RevokeAttempt: lambda c: self._wires.call_off("revoke", c),
+            do.KillAttempt: lambda c: self._wires.call_off("kill", c),
             do.ProvePage: self._prove,
-            do.CloseHost: self._close_host,
-            do.FinishHost: lambda c: self._send(c.host, "finish"),
+            do.CloseHost: lambda c: self._wires.close(c.host),
+            do.FinishHost: lambda c: self._wires.send(c.host, "finish"),
             do.ProbeStorage: lambda c: self._probe.look(),
             do.SettlePage: self._settle,
             do.ReturnPage: lambda c: self._journal("page_returned", **c._asdict()),
-            do.DropAttempt: lambda c: self._journal("attempt_dropped", **c._asdict()),
+            do.DropAttempt: self._drop,
             do.ReportHost: lambda c: self._journal("host_state", **c._asdict()),
             do.EndJob: self._end,
         }
@@ -244,13 +248,13 @@ class Coordinator:
 
     def _on_heard(self, heard: Heard) -> list[ev.Event]:
         heard.link.taken()
-        if self._links.get(heard.link.host) is not heard.link:
+        if not self._wires.is_current(heard.link):
             return []
         return self._message_events[type(heard.message)](heard.link.host, heard.message)
 
     def _on_link_failed(self, failed: LinkFailed) -> list[ev.Event]:
         host = failed.link.host
-        if self._links.get(host) is not failed.link:
+        if not self._wires.is_current(failed.link):
             return []
         if failed.refusal.may_come_back:
             return [ev.HostLost(host, failed.reason)]
@@ -259,6 +263,7 @@ class Coordinator:
     def _greet(self, host: str, hello: msg.Hello) -> list[ev.Event]:
         event = judge(host, hello, self._setups[host].san)
         if isinstance(event, ev.HostGreeted):
+            self._wires.begin(host, hello.folder)
             self._journal(
                 "host_greeted",
                 host=host,
@@ -280,6 +285,8 @@ class Coordinator:
 
     def _fail(self, host: str, failed: msg.Failed) -> list[ev.Event]:
         kind = _SAID_BY_RUNNERS.get(failed.kind, FailureKind.CRASHED)
+        if kind is FailureKind.STORAGE and self._wires.is_ferried(host):
+            kind = FailureKind.HOST  # its own disk, which is nobody else's trouble
         return self._attempt_failed(host, failed.attempt, kind, failed.reason)
 
     def _attempt_failed(self, host: str, attempt: str, kind: FailureKind, reason: str) -> list[ev.Event]:
@@ -332,7 +339,8 @@ class Coordinator:
         )
         self._plan.history.pages[task.page] = record
         self._journal("page_delivered", attempt=task.attempt, cpu=report.cpu, **record.as_fields())
-        events: list[ev.Event] = [ev.PageDelivered(task.host, task.attempt)]
+        carriage = self._wires.carriage(task.host, task.attempt)
+        events: list[ev.Event] = [ev.PageDelivered(task.host, task.attempt, carriage)]
         if result.doubt:
             events.insert(0, ev.PageSuspected(task.host, task.attempt, task.page, (result.doubt,)))
         return events
@@ -359,6 +367,16 @@ class Coordinator:
         self._told.add(task.attempt)
         return self._attempt_failed(task.host, task.attempt, FailureKind.STORAGE, result.reason)
 
+    def _on_landed(self, landed: Landed) -> list[ev.Event]:
+        self._landed.add(landed.task.attempt)
+        self._prover.submit(landed.task)
+        return []
+
+    def _on_strayed(self, strayed: Strayed) -> list[ev.Event]:
+        task = strayed.task
+        self._reports.pop(task.attempt, None)
+        return self._attempt_failed(task.host, task.attempt, FailureKind.HOST, strayed.reason)
+
     def _on_storage_failed(self, event: ev.StorageFailed) -> list[ev.Event]:
         if not self._scheduler.paused:
             self._journal("storage_failed", reason=event.reason)
@@ -372,7 +390,7 @@ class Coordinator:
     def _on_parts_failed(self, failed: PartsFailed) -> list[ev.Event]:
         """What has no part yet is rendered from the whole document."""
         self._journal("split_failed", reason=failed.reason)
-        self._split = 0
+        self._wires.split = 0
         return [ev.PagesReady(tuple(self._plan.pages))]
 
     def _on_signal(self, caught: SignalCaught) -> list[ev.Event]:
@@ -389,27 +407,14 @@ class Coordinator:
 
     # What is to be done
 
-    def _connect(self, command: do.ConnectHost) -> None:
-        """Tell the host what it is wanted for: an idle one warms up while it answers."""
-        self._close_host(do.CloseHost(command.host))
-        setup = self._setups[command.host]
-        link = self._sources.take(setup)
-        self._links[command.host] = link
-        link.send("prepare", **preparation(self._plan, setup, self._nonce, self._split))
-
     def _render(self, command: do.RenderPage) -> None:
-        where = place(command.page, self._split)
         why = {"because": command.because} if command.because else {}
         self._journal("page_sent", page=command.page, host=command.host, attempt=command.attempt, **why)
-        self._send(
-            command.host,
-            "render",
-            attempt=command.attempt,
-            page=command.page,
-            file=where.file,
-            index=where.index,
-            output=self._work_name(command.page, command.attempt),
-        )
+        self._wires.render(command, self._work_name(command.page, command.attempt))
+
+    def _drop(self, command: do.DropAttempt) -> None:
+        self._journal("attempt_dropped", **command._asdict())
+        self._wires.forget(command.host, command.attempt)
 
     def _work_name(self, page: int, attempt: str) -> str:
         """Unguessable, so that nobody who may write to ``work/`` can lay a trap there."""
@@ -426,17 +431,19 @@ class Coordinator:
             bytes=report.bytes,
             sha256=report.sha256,
         )
-        self._prover.submit(
-            pv.Proving(
-                host=command.host,
-                page=command.page,
-                attempt=command.attempt,
-                work=self._plan.folder.path / self._work_name(command.page, command.attempt),
-                final=self._plan.folder.pages / name,
-                target=self._plan.output / name,
-                expected=expected,
-            )
+        task = pv.Proving(
+            host=command.host,
+            page=command.page,
+            attempt=command.attempt,
+            work=self._plan.folder.path / self._work_name(command.page, command.attempt),
+            final=self._plan.folder.pages / name,
+            target=self._plan.output / name,
+            expected=expected,
         )
+        if self._wires.is_ferried(command.host) and command.attempt not in self._landed:
+            self._wires.fetch(task)
+        else:
+            self._prover.submit(task)
 
     def _settle(self, command: do.SettlePage) -> None:
         page = self._scheduler.book[command.page]
@@ -457,16 +464,6 @@ class Coordinator:
             if new:
                 self._journal("page_suspected", page=page.number, said=new)
 
-    def _send(self, host: str, op: str, **fields: Any) -> None:
-        link = self._links.get(host)
-        if link is not None:
-            link.send(op, **fields)
-
-    def _close_host(self, command: do.CloseHost) -> None:
-        link = self._links.pop(command.host, None)
-        if link is not None:
-            link.close()
-
     def _start_splitting(self) -> None:
         if self._plan.spec.settings.split and not self._scheduler.book.is_settled():
             PartSplitter(self._plan, self._inbox.put).start()
@@ -475,8 +472,7 @@ class Coordinator:
 
     def _end(self, command: do.EndJob) -> None:
         """Leave nothing running, keep what was proved, and say how it went."""
-        for host in list(self._links):
-            self._close_host(do.CloseHost(host))
+        self._wires.close_all()
         self._keep_last_pages()
         self._prover.stop()
         self._close_gallery()

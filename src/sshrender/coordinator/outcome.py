@@ -23,6 +23,7 @@ _REFUSED_BY = {
     Refusal.NO_GHOSTSCRIPT.value: ExitCode.RENDERER,
     Refusal.NO_SANDBOX.value: ExitCode.RENDERER,
     Refusal.SAN.value: ExitCode.STORAGE,
+    Refusal.FILES.value: ExitCode.STORAGE,
 }
 
 

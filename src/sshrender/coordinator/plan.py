@@ -32,11 +32,16 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class HostSetup:
-    """How to reach a host and where it finds things. ``san`` is where it sees the shared folder."""
+    """How to reach a host and where it finds things.
+
+    ``san`` is where it sees the shared folder; None: it has none, and files travel by SFTP, to a folder
+    in ``scratch`` (None: wherever the host has room).
+    """
 
     plan: HostPlan
     transport: Transport
-    san: str
+    san: str | None
+    scratch: str | None = None
     python: str = "python3"
     ghostscript: str = "gs"
     sandbox: str = "none"

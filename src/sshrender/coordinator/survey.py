@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from sshrender.coordinator.early import Links
-from sshrender.coordinator.greeting import judge
+from sshrender.coordinator.greeting import judge, seen_folder
 from sshrender.coordinator.hostlink import Heard, LinkFailed
 from sshrender.coordinator.plan import HostSetup
 from sshrender.core import events as ev
@@ -24,7 +24,7 @@ from sshrender.core.states import HostState
 from sshrender.job.folder import JobFolder
 from sshrender.job.nonce import Nonce
 from sshrender.transports.messages import Hello, Trouble
-from sshrender.transports.protocol import Refusal
+from sshrender.transports.protocol import FilesFailed, LinkClosed, Refusal
 
 PATIENCE = 60.0
 """Seconds for the whole survey after its last handshake began; one host's own limits are shorter."""
@@ -58,6 +58,7 @@ _FAILS_AT = {
     Refusal.NO_GHOSTSCRIPT: "ghostscript",
     Refusal.NO_SANDBOX: "sandbox",
     Refusal.SAN: "san",
+    Refusal.FILES: "san",
 }
 
 
@@ -106,7 +107,8 @@ def _ask(hosts: Sequence[HostSetup], folder: JobFolder, nonce: Nonce) -> Iterato
     for setup, link in waiting.values():
         link.send(
             "prepare",
-            folder=f"{setup.san.rstrip('/')}/{folder.name}",
+            folder=seen_folder(setup, folder.name),
+            scratch=setup.scratch,
             nonce_file=nonce.path.name,
             nonce=nonce.word,
             sandbox=setup.sandbox,
@@ -144,7 +146,14 @@ def _report(setup: HostSetup, item: Heard | LinkFailed) -> HostReport | None:
     item.link.taken()
     if isinstance(item.message, Trouble):
         return _failed(name, Refusal.SAN, item.message.reason)
-    return _greeted(setup, item.message) if isinstance(item.message, Hello) else None
+    if not isinstance(item.message, Hello):
+        return None
+    try:
+        if setup.san is None:
+            item.link.files(setup.connect_timeout).close()
+    except (FilesFailed, LinkClosed) as failed:
+        return _failed(name, Refusal.FILES, str(failed))
+    return _greeted(setup, item.message)
 
 
 def _failed(name: str, refusal: Refusal, reason: str) -> HostReport:
@@ -179,7 +188,8 @@ def _usable(setup: HostSetup, hello: Hello) -> HostReport:
     busy = f"other people's load is {host.others_per_core:.2f} per core" + (
         "" if is_idle else f" (used below {setup.plan.idle_below:g})"
     )
-    checks = [Check(name, True) for name in CHECKS[: CHECKS.index("space")]]
+    checks = [Check(name, True) for name in CHECKS[: CHECKS.index("san")]]
+    checks += [Check("san", True, "" if setup.san is not None else "none: files travel by SFTP")]
     checks += [_space(hello), _clock(hello), Check("load", is_idle, busy)]
     state = HostState.IDLE if is_idle else HostState.BUSY
     return HostReport(setup.plan.name, state.value, "" if is_idle else busy, checks=checks)

@@ -66,7 +66,18 @@ class Handout:
         for page in self._run.book.particular():
             if self._may_try(page, host):
                 return page
-        return self._run.book.next_fresh()
+        return self._carried(host) if host.plan.is_carried else self._run.book.next_fresh()
+
+    def _carried(self, host: Host) -> Page | None:
+        """A page of a part that this host was fed, else of one that nobody was, else any."""
+        book, hosts = self._run.book, self._run.hosts.values()
+        for bundle in reversed(host.fed):
+            page = book.next_fresh_in(bundle)
+            if page is not None:
+                return page
+        taken = {bundle for other in hosts for bundle in other.fed}
+        has_sharers = any(not other.plan.is_carried for other in self._run.idle_hosts())
+        return book.next_fresh_outside(taken, from_end=has_sharers) or book.next_fresh()
 
     def _may_try(self, page: Page, host: Host) -> bool:
         """A page goes back to where it failed only when nothing else is left to do."""

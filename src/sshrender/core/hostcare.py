@@ -210,6 +210,7 @@ class HostCare:
         host.is_connected = False
         host.retry_at = retry_at
         host.yielding_since = host.stalled_since = None
+        host.fed.clear()
         for attempt in list(host.in_flight.values()):
             self._take_away(attempt, reason)
         self._run.set_state(host, state, reason)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import heapq
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from sshrender.core.records import Page
 from sshrender.core.states import SETTLED, PageState
@@ -17,9 +17,10 @@ _TO_BE_SENT = frozenset({PageState.UNREADY, PageState.WAITING})
 
 
 class PageBook:
-    """All pages by number, and who is next."""
+    """All pages by number, and who is next. ``bundle``: pages that travel in one file; 0: all."""
 
-    def __init__(self, numbers: Iterable[int], ready: bool) -> None:
+    def __init__(self, numbers: Iterable[int], ready: bool, bundle: int = 0) -> None:
+        self._bundle = bundle
         state = PageState.WAITING if ready else PageState.UNREADY
         self.pages = {number: Page(number, state) for number in numbers}
         self._fresh = sorted(self.pages) if ready else []
@@ -80,6 +81,30 @@ class PageBook:
         """The next page that any host may draw; the same one until it is moved."""
         self._drop_stale()
         return self.pages[self._fresh[0]] if self._fresh else None
+
+    def bundle_of(self, page: Page) -> int:
+        """Which of the document's parts a host without a SAN is fed for this page."""
+        return (page.number - 1) // self._bundle if self._bundle else 0
+
+    def next_fresh_in(self, bundle: int) -> Page | None:
+        """The first page of a part that any host may draw."""
+        if not self._bundle:
+            return self.next_fresh()
+        for number in range(bundle * self._bundle + 1, (bundle + 1) * self._bundle + 1):
+            page = self.pages.get(number)
+            if page is not None and self._is_fresh(page):
+                return page
+        return None
+
+    def next_fresh_outside(self, taken: Collection[int], from_end: bool) -> Page | None:
+        """The first page of a part that nobody has been fed."""
+        if not self._bundle or not self._fresh:
+            return None
+        bundles = range((max(self.pages) - 1) // self._bundle + 1)
+        for bundle in reversed(bundles) if from_end else bundles:
+            if bundle not in taken and (page := self.next_fresh_in(bundle)) is not None:
+                return page
+        return None
 
     def _drop_stale(self) -> None:
         while self._fresh and not self._is_fresh(self.pages[self._fresh[0]]):

@@ -136,7 +136,7 @@ class PageCare:
             self._run.release(attempt, attempt.called_back or event.reason)
             if event.kind is FailureKind.CROWDED:
                 host.slots = max(1, host.slots - 1)
-            if charge is Charge.HOST:
+            if charge is Charge.HOST and host.is_connected:
                 self._hosts.count_against(host, page)
 
     def on_retry(self, event: ev.RetryRequested) -> None:

@@ -31,6 +31,8 @@ class Policy:
     """Pages on a host that has delivered none yet, where the inventory does not say its slots."""
     unproved: int = 64
     """Reported pages for each slot that need not be proved before the next are sent."""
+    uncarried: int = 4
+    """The same where pages have to travel: a host may draw faster than its wire carries."""
     silence: float = 8.0
     """A host that has not been heard for so long is lost."""
     quarantine_after: int = 3
@@ -68,5 +70,7 @@ class HostPlan:
     slots: int | None = None
     idle_below: float = 0.5
     busy_above: float = 0.8
+    is_carried: bool = False
+    """It has no SAN: what it draws from, and its pages, go over the wire."""
     ignores_load: bool = False
     """The machine that the user sits at renders whatever else it does."""

@@ -126,6 +126,8 @@ class Host:
     """Seconds a page takes in a slot here, smoothed."""
     pace_of_work: float | None = None
     """Seconds that a page of A4 takes in a slot here, smoothed."""
+    fed: dict[int, None] = field(default_factory=dict)
+    """The parts of the document that were brought there, where the host has no SAN; the newest last."""
     carriage: float = 0.0
     """Seconds that a page is on the wire, where the host has no SAN, smoothed. One at a time."""
 
@@ -157,8 +159,10 @@ class Host:
             each = max(self.pace, self.carriage * self.slots)
             depth = min(max(1, math.ceil(policy.queue_seconds / each)), policy.queue_longest)
         most, unproved = self.slots * (1 + depth), policy.unproved * self.slots
+        if self.plan.is_carried:
+            unproved = policy.uncarried * self.slots
         if not self.pages_done:
-            unproved = policy.probation
+            unproved = min(unproved, policy.probation)
             most = min(most, policy.probation) if self.plan.slots is None else most
         return most - len(self.in_flight) - max(0, self.proving - unproved)
 

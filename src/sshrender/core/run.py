@@ -28,11 +28,12 @@ class Run:
         *,
         epoch: int,
         ready: bool,
+        bundle: int,
         now: float,
     ) -> None:
         self.policy = policy
         self.hosts = {plan.name: Host(plan, heard_at=now) for plan in hosts}
-        self.book = PageBook(pages, ready)
+        self.book = PageBook(pages, ready, bundle)
         self.attempts: dict[str, Attempt] = {}
         self.storage = StorageWatch(policy)
         self.now = self.began = now
@@ -69,6 +70,8 @@ class Run:
         self.attempts[attempt.name] = page.live[attempt.name] = attempt
         host.in_flight[attempt.name] = attempt
         host.backlog += page.work
+        if host.plan.is_carried:
+            host.fed[self.book.bundle_of(page)] = None
         page.attempts += 1
         if page.state is PageState.WAITING:
             self.book.move(page, PageState.SENT)

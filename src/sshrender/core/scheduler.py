@@ -45,7 +45,11 @@ _WATCH_AGAIN = 0.1
 
 
 class Scheduler:
-    """One run of one job. ``pins``: the hosts that a page may only go to, by page."""
+    """One run of one job.
+
+    ``pins``: the hosts that a page may only go to. ``bundle``: pages in each part of the document that
+    hosts without a SAN are fed; 0: they are fed the whole.
+    """
 
     def __init__(
         self,
@@ -56,10 +60,11 @@ class Scheduler:
         epoch: int = 1,
         ready: bool = True,
         recovered: Iterable[ev.Recovered] = (),
+        bundle: int = 0,
         pins: Iterable[tuple[int, frozenset[str]]] = (),
         now: float = 0.0,
     ) -> None:
-        self._run = run = Run(policy, hosts, pages, epoch=epoch, ready=ready, now=now)
+        self._run = run = Run(policy, hosts, pages, epoch=epoch, ready=ready, bundle=bundle, now=now)
         self._host_care = HostCare(run)
         self._page_care = PageCare(run, self._host_care)
         self._handout = Handout(run)

@@ -53,9 +53,13 @@ class Worker:
 
     def ask(self, op: str, **fields: Any) -> None:
         """Send the request."""
+        self.add(op=op, **fields)
+
+    def add(self, **fields: Any) -> None:
+        """Send one line more to a request that takes several."""
         assert self._process.stdin is not None
         with contextlib.suppress(BrokenPipeError):  # it has died; ``answers`` says so
-            self._process.stdin.write(json.dumps({"op": op, **fields}).encode() + b"\n")
+            self._process.stdin.write(json.dumps(fields).encode() + b"\n")
             self._process.stdin.flush()
 
     def answers(self) -> Iterator[dict[str, Any]]:

@@ -6,15 +6,15 @@ Page n of the document is page ``index`` of part ``part``; its number in the who
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sshrender.files import write_whole
 
 if TYPE_CHECKING:
-    from pypdf import PdfReader
+    from pypdf import PdfReader, PdfWriter
 
 SOURCE = "source.pdf"
 PARTS = "parts"
@@ -52,39 +52,87 @@ def place(page: int, per_part: int) -> Place:
     return Place(f"{PARTS}/part-{part + 1:05d}.pdf", index + 1)
 
 
+class Splitter:
+    """Writes parts of one document. The parts of one under a user password are encrypted with it."""
+
+    def __init__(self, source: Path, password: str | None, folder: Path, per_part: int) -> None:
+        """Raises OSError, or whatever pypdf raises on a document that it cannot read."""
+        from pypdf import PdfReader
+
+        self._reader = PdfReader(source.open("rb"))
+        self._secret = None
+        if self._reader.is_encrypted and not self._reader.decrypt(""):
+            self._secret = password
+            self._reader.decrypt(password or "")
+        self._folder = folder
+        self._per_part = per_part
+
+    def write(self, part: int, names: Callable[[int, int], Place]) -> None:
+        """Part ``part``, counted from 0; one that is there (they appear whole or not at all) is kept.
+
+        Raises OSError, or whatever pypdf raises on a document that it cannot split.
+        """
+        path = self._folder / names(part * self._per_part + 1, self._per_part).file
+        if not path.exists():
+            write_whole(path, self._part(part * self._per_part))
+
+    def _part(self, first: int) -> bytes:
+        from pypdf import PdfWriter
+
+        writer = PdfWriter()
+        last = min(first + self._per_part, len(self._reader.pages))
+        writer.append(self._reader, pages=(first, last), import_outline=False)
+        _keep_catalog(self._reader, writer)
+        if self._secret is not None:
+            writer.encrypt(self._secret, algorithm="AES-256")
+        buffer = io.BytesIO()
+        writer.write(buffer)
+        return buffer.getvalue()
+
+
+_LOOKS = {
+    "/OCProperties": None,
+    "/OutputIntents": None,
+    "/AcroForm": ("/NeedAppearances", "/DR", "/DA", "/Q"),
+}
+"""What in a document's catalog changes how its pages look: which layers are shown, which colours are
+meant, how fields without an appearance are drawn. A form's list of fields leads to every page, and is
+left out."""
+
+
+def _keep_catalog(reader: PdfReader, writer: PdfWriter) -> None:
+    from pypdf.generic import DictionaryObject, NameObject
+
+    for key, wanted in _LOOKS.items():
+        value: Any = reader.root_object.get(key)
+        value = None if value is None else value.get_object()
+        if value is None or key in writer.root_object:
+            continue
+        if wanted is not None:
+            kept = {NameObject(name): value.raw_get(name) for name in wanted if name in value}
+            value = DictionaryObject(kept)
+        writer.root_object[NameObject(key)] = value.clone(writer)
+
+
+def fed_place(page: int, per_part: int) -> Place:
+    """The same in the parts that are cut for hosts without a SAN, which may be of another size."""
+    if per_part == 0:
+        return Place(SOURCE, page)
+    part, index = divmod(page - 1, per_part)
+    return Place(f"{PARTS}/of{per_part}-{part + 1:05d}.pdf", index + 1)
+
+
 def split(
     source: Path, password: str | None, folder: Path, per_part: int, pages: Sequence[int]
 ) -> Iterator[tuple[int, ...]]:
     """Write the parts that hold any of ``pages``; yields those of each part as it is ready.
 
-    A part that is there already (parts appear whole or not at all) is kept. The parts of a document
-    under a user password are encrypted with it. Raises OSError, or whatever pypdf raises on a
-    document that it cannot split.
+    Raises as Splitter does.
     """
-    from pypdf import PdfReader
-
-    reader = PdfReader(source.open("rb"))
-    secret = password if reader.is_encrypted and not reader.decrypt("") else None
-    if secret is not None:
-        reader.decrypt(secret)
+    splitter = Splitter(source, password, folder, per_part)
     wanted: dict[int, list[int]] = {}
     for page in pages:
         wanted.setdefault((page - 1) // per_part, []).append(page)
     for part, members in wanted.items():
-        path = folder / place(part * per_part + 1, per_part).file
-        if not path.exists():
-            write_whole(path, _part(reader, part * per_part, per_part, secret))
+        splitter.write(part, place)
         yield tuple(members)
-
-
-def _part(reader: PdfReader, first: int, count: int, secret: str | None) -> bytes:
-    from pypdf import PdfWriter
-
-    writer = PdfWriter()
-    last = min(first + count, len(reader.pages))
-    writer.append(reader, pages=(first, last), import_outline=False)
-    if secret is not None:
-        writer.encrypt(secret, algorithm="AES-256")
-    buffer = io.BytesIO()
-    writer.write(buffer)
-    return buffer.getvalue()

@@ -5,8 +5,9 @@ included, happens here and not in the coordinator. It ends when its input ends.
 
 Requests (field ``op``): ``look`` at a document (``path``, ``password``) answers ``facts`` or
 ``error``, then ``boxes`` for its pages in order; ``split`` it (``path``, ``password``, ``folder``,
-``per_part``, ``pages``) answers ``ready`` for each part. Each answer carries ``complaints``, how often
-pypdf has warned so far. The last one is ``end``; without it, the process died.
+``per_part``, ``pages``) answers ``ready`` for each part; ``cut`` it (the same without ``pages``) answers
+``cut`` for each further line that names a ``part``, until its input ends. Each answer carries
+``complaints``, how often pypdf has warned so far. The last one is ``end``; without it, the process died.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from __future__ import annotations
 import itertools
 import json
 import os
+import queue
 import resource
 import sys
 import threading
@@ -37,14 +39,19 @@ def main() -> None:
     """Answer one request."""
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, resource.RLIM_INFINITY))
     request = json.loads(sys.stdin.readline())
-    threading.Thread(target=_end_with_input, daemon=True).start()
+    threading.Thread(target=_listen, daemon=True).start()
     answer = _Answers(complaints.listen())
-    {"look": _look, "split": _split}[request["op"]](request, answer)
+    {"look": _look, "split": _split, "cut": _cut}[request["op"]](request, answer)
     answer(end=True)
 
 
-def _end_with_input() -> None:
-    sys.stdin.read()
+_more: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
+
+
+def _listen() -> None:
+    """Take further requests; the end of the input is ours, whatever pypdf is busy with."""
+    for line in sys.stdin:
+        _more.put(json.loads(line))
     os._exit(0)
 
 
@@ -82,6 +89,22 @@ def _split(request: dict[str, Any], answer: _Answers) -> None:
         for pages in parts:
             answer(ready=pages)
     except Exception as error:  # noqa: BLE001 - pypdf raises anything; the coordinator says what to do
+        answer(error=[f"{type(error).__name__}: {error}", ""])
+
+
+def _cut(request: dict[str, Any], answer: _Answers) -> None:
+    try:
+        splitter = splitting.Splitter(
+            Path(request["path"]),
+            request["password"],
+            Path(request["folder"]),
+            request["per_part"],
+        )
+        while True:
+            part = _more.get()["part"]
+            splitter.write(part, splitting.fed_place)
+            answer(cut=part)
+    except Exception as error:  # noqa: BLE001 - as in _split
         answer(error=[f"{type(error).__name__}: {error}", ""])
 
 

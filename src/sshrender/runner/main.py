@@ -18,7 +18,18 @@ import time
 from typing import Any, Callable, Dict, List, NoReturn, Optional
 
 from sshrender.renderers import ghostscript
-from sshrender.runner import facts, limits, load, memory, sandbox, scratch, slot, storage, wire
+from sshrender.runner import (
+    facts,
+    limits,
+    load,
+    memory,
+    ownfolder,
+    sandbox,
+    scratch,
+    slot,
+    storage,
+    wire,
+)
 from sshrender.runner.queue import Task, TaskQueue
 from sshrender.runner.session import Session, SessionEnded
 
@@ -48,6 +59,7 @@ class Runner:
         self._environ = limits.environment(dict(os.environ))
         self._meter = load.LoadMeter()
         self._folder = "."
+        self._own: Optional[ownfolder.OwnFolder] = None
         self._found: Dict[str, Any] = {}
         self._has_looked = threading.Event()
         self._ghostscript = "gs"
@@ -59,6 +71,7 @@ class Runner:
             "revoke": self._revoke,
             "kill": self._kill,
             "inspect": self._inspect,
+            "discard": self._discard,
             "ping": lambda request: None,
             "finish": self._finish,
         }
@@ -102,8 +115,10 @@ class Runner:
         self._has_looked.set()
 
     def _prepare(self, request: Dict[str, Any]) -> None:
-        """In threads, because the shared folder may hang."""
-        self._folder = request["folder"]
+        """In threads, because the shared folder may hang. No folder: this host has no SAN."""
+        if request["folder"] is None:
+            self._own = ownfolder.OwnFolder(request.get("scratch"))
+        self._folder = request["folder"] if self._own is None else self._own.path
         self._storage = storage.Watch(self._folder)
         self._storage.start()
         threading.Thread(target=self._greet, args=(request,), daemon=True).start()
@@ -117,7 +132,7 @@ class Runner:
 
     def _greet(self, request: Dict[str, Any]) -> None:
         """Warm the slots up if the host is idle, and answer with what it is."""
-        san = storage.look(self._folder, request["nonce_file"], request["nonce"])
+        san = self._look(request)
         scratch.clear_dead()
         is_sandboxed = request.get("sandbox") == sandbox.BWRAP
         walls = sandbox.check(self._ghostscript) if is_sandboxed else None
@@ -126,8 +141,19 @@ class Runner:
         is_able = san["writable"] and self._found["ghostscript"] is not None and walls is None
         if is_wanted and is_able:
             self._start_slots(request)
-        self._wire.post("hello", san=san, no_sandbox=walls or "", **self._found)
+        own = "" if self._own is None else self._own.path
+        self._wire.post("hello", san=san, folder=own, no_sandbox=walls or "", **self._found)
         self._beat()
+
+    def _look(self, request: Dict[str, Any]) -> Dict[str, Any]:
+        if self._own is not None:
+            return self._own.as_seen()
+        return storage.look(self._folder, request["nonce_file"], request["nonce"])
+
+    def _discard(self, request: Dict[str, Any]) -> None:
+        """In a thread of its own: a disk may be slow, and the wire must be read."""
+        if self._own is not None:
+            threading.Thread(target=self._own.discard, args=(request["outputs"],), daemon=True).start()
 
     def _beat(self) -> None:
         """Every beat says how the host is; in between, what could wait a little is sent."""

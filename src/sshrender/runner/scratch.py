@@ -22,13 +22,18 @@ def base() -> str:
 
 def make() -> Optional[str]:
     """A new folder, for us alone; None where there is no room for one."""
-    path = os.path.join(base(), "%s%d-%s" % (PREFIX, os.getpid(), os.urandom(8).hex()))
+    path = name_in(base())
     try:
         os.mkdir(path, 0o700)
     except OSError:
         return None
     _open.add(path)
     return path
+
+
+def name_in(folder: str) -> str:
+    """A name that nobody has, and that tells whose it is."""
+    return os.path.join(folder, "%s%d-%s" % (PREFIX, os.getpid(), os.urandom(8).hex()))
 
 
 def environment(base_environment: Dict[str, str], path: Optional[str]) -> Dict[str, str]:
@@ -48,13 +53,16 @@ def take(path: str) -> bytes:
 
 
 def remove(path: Optional[str]) -> None:
-    """Remove a folder and the files in it. Ghostscript makes no folders. Never raises."""
+    """Remove a folder and all that is in it. Never raises."""
     if path is None:
         return
     _open.discard(path)
     try:
-        for name in os.listdir(path):
-            os.unlink(os.path.join(path, name))
+        for entry in os.scandir(path):
+            if entry.is_dir(follow_symlinks=False):
+                remove(entry.path)
+            else:
+                os.unlink(entry.path)
         os.rmdir(path)
     except OSError:
         return  # the next runner of this user tries again
@@ -66,15 +74,16 @@ def remove_all() -> None:
         remove(path)
 
 
-def clear_dead() -> None:
+def clear_dead(folder: Optional[str] = None) -> None:
     """Remove what runners of this user left that were killed themselves. Never raises."""
+    place = folder or base()
     try:
-        names = os.listdir(base())
+        names = os.listdir(place)
     except OSError:
         return
     for name in names:
         pid = name[len(PREFIX) :].partition("-")[0]
-        path = os.path.join(base(), name)
+        path = os.path.join(place, name)
         if name.startswith(PREFIX) and pid.isdigit() and _is_ours(path) and not _is_runner(int(pid)):
             remove(path)
 

@@ -3,8 +3,8 @@
 A login shell may print a banner and a library may print a warning on the same stream, so each line
 of ours starts with a marker that the coordinator chose for this connection; anything else is noise.
 
-Requests (coordinator to runner, field ``op``): hello, prepare, render, revoke, kill, inspect, ping,
-finish. Answers (runner to coordinator, field ``type``): hello, beat, started, rendered, failed,
+Requests (coordinator to runner, field ``op``): hello, prepare, render, revoke, kill, discard, inspect,
+ping, finish. Answers (runner to coordinator, field ``type``): hello, beat, started, rendered, failed,
 revoked, suspected, pictured, noted, inspected, trouble, bye. The fields of each are those of
 ``transports/messages.py``, which is the other end.
 

@@ -5,12 +5,22 @@ from __future__ import annotations
 import contextlib
 import os
 import select
+import shutil
 import subprocess
 import sys
 import time
+from pathlib import Path
+from typing import IO
 
 from sshrender.transports import payload
-from sshrender.transports.protocol import ConnectFailed, Link, LinkClosed, Refusal, RunnerSpec
+from sshrender.transports.protocol import (
+    ConnectFailed,
+    FilesFailed,
+    Link,
+    LinkClosed,
+    Refusal,
+    RunnerSpec,
+)
 
 
 class LocalTransport:
@@ -36,6 +46,25 @@ class LocalTransport:
             link.close()
             raise ConnectFailed(Refusal.NO_PYTHON, closed.reason) from None
         return link
+
+
+class LocalFiles:
+    """See Files: this machine is the host."""
+
+    def put(self, source: Path, target: str) -> None:
+        """See Files.put."""
+        try:
+            shutil.copyfile(source, target)
+        except OSError as error:
+            raise FilesFailed(f"{target}: {error.strerror}") from None
+
+    def get(self, source: str, size: int, target: IO[bytes]) -> None:
+        """See Files.get."""
+        with Path(source).open("rb") as theirs:
+            shutil.copyfileobj(theirs, target)
+
+    def close(self) -> None:
+        """See Files.close."""
 
 
 class LocalLink:
@@ -75,6 +104,10 @@ class LocalLink:
                 view = view[os.write(self._input, view) :]
         except (OSError, ValueError) as error:
             raise LinkClosed(f"the runner's pipe broke: {error}") from None
+
+    def files(self, timeout: float) -> LocalFiles:
+        """See Link.files."""
+        return LocalFiles()
 
     def close(self) -> None:
         """See Link.close. A runner whose input ended kills its process group itself."""

@@ -42,7 +42,8 @@ class SanView(NamedTuple):
 class Hello(NamedTuple):
     """The greeting: what the host is. Memory in bytes; ``others`` and ``ours`` in threads.
 
-    ``slots``: how many renderers it has cores and memory for.
+    ``slots``: how many renderers it has cores and memory for. ``folder``: where it works, if it has
+    no SAN.
 
     ``clock``: its seconds since 1970. ``no_sandbox``: why the sandbox that was asked for does not
     work there.
@@ -62,6 +63,7 @@ class Hello(NamedTuple):
     ours: float
     clock: float | None
     slots: int = 1
+    folder: str = ""
 
 
 class Beat(NamedTuple):
@@ -231,6 +233,7 @@ def _hello(fields: Fields) -> Hello:
         others=_number(fields, "others", 0.0),
         ours=_number(fields, "ours", 0.0),
         clock=None if fields.get("clock") is None else _number(fields, "clock"),
+        folder=_text(fields, "folder", ""),
         slots=min(max(1, _whole(fields, "slots", 1)), MAX_CORES),
     )
 

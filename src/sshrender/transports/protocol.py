@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import enum
 from dataclasses import dataclass
-from typing import Protocol
+from pathlib import Path
+from typing import IO, Protocol
 
 
 class Refusal(enum.Enum):
@@ -31,6 +32,8 @@ class Refusal(enum.Enum):
     """The sandbox that is asked for does not work there."""
     SAN = "san"
     """The host does not see the job's folder, or cannot write to it."""
+    FILES = "files"
+    """The host has no SAN, and files cannot travel to it either."""
     PROTOCOL = "protocol"
     """The host answers, but not as a runner does."""
     CONFIGURATION = "configuration"
@@ -49,6 +52,10 @@ class ConnectFailed(Exception):
         super().__init__(reason)
         self.refusal = refusal
         self.reason = reason
+
+
+class FilesFailed(Exception):
+    """A file could not be brought over: what the other end, or this one, says of it."""
 
 
 class LinkClosed(Exception):
@@ -92,8 +99,34 @@ class Link(Protocol):
         """Send all of ``data`` within ``timeout`` seconds. Raises LinkClosed."""
         ...
 
+    def files(self, timeout: float) -> Files:
+        """A way for files beside the runner's own, over the same connection; for one thread.
+
+        ``timeout`` bounds each answer of the other end, in seconds. Raises FilesFailed.
+        """
+        ...
+
     def close(self) -> None:
         """End the connection; the runner sees end of file and dies. Never blocks, never raises."""
+        ...
+
+
+class Files(Protocol):
+    """Brings files to a host, and from it."""
+
+    def put(self, source: Path, target: str) -> None:
+        """Copy a file of ours there. Raises FilesFailed."""
+        ...
+
+    def get(self, source: str, size: int, target: IO[bytes]) -> None:
+        """Copy a file of ``size`` bytes from there. Raises FilesFailed, or OSError where it is ours.
+
+        FileNotFoundError: it is not there.
+        """
+        ...
+
+    def close(self) -> None:
+        """No more files. Never raises."""
         ...
 
 

@@ -21,6 +21,7 @@ from sshrender.transports.protocol import (
     Refusal,
     RunnerSpec,
 )
+from sshrender.transports.sftp import SftpFiles
 from sshrender.transports.sshconfig import ACCEPT_NEW, Overrides, SshSettings
 
 # What goes wrong on a connection is a verdict on its host. paramiko's threads would print it as well,
@@ -315,6 +316,10 @@ class SshLink:
             if sent == 0:
                 raise self._closed()
             view = view[sent:]
+
+    def files(self, timeout: float) -> SftpFiles:
+        """See Link.files."""
+        return SftpFiles(self._connection.transport, timeout)
 
     def close(self) -> None:
         """See Link.close."""

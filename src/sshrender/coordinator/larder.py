@@ -1,0 +1,87 @@
+"""What hosts without a SAN are fed: the document, or the parts that hold their pages, cut on demand.
+
+Shared by all feeders of a job; each waits here in a thread of its own.
+"""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+from sshrender.coordinator.plan import JobPlan
+from sshrender.document.process import Worker, WorkerFailed
+from sshrender.document.splitting import Place, fed_place
+
+WHOLE_BYTES = 16 << 20
+PART_BYTES = 4 << 20
+"""Documents above the first are fed in parts of about the second: a second on a line of 32 Mbit/s."""
+
+
+class LarderFailed(Exception):
+    """A part cannot be cut; the whole document is fed instead."""
+
+
+def per_part(plan: JobPlan) -> int:
+    """Pages of a part; 0 where the whole document is fed. What pypdf had to repair is not cut."""
+    size, pages = plan.spec.document.bytes, plan.spec.document.pages
+    if size <= WHOLE_BYTES or not plan.reading.is_sound():
+        return 0
+    return max(1, pages * PART_BYTES // size)
+
+
+class Larder:
+    """``per_part``: pages of each part, 0 for the document itself."""
+
+    def __init__(self, plan: JobPlan) -> None:
+        self.per_part = per_part(plan)
+        self._plan = plan
+        self._lock = threading.Lock()
+        self._worker: Worker | None = None
+
+    def place(self, page: int) -> Place:
+        """Where a host that is fed finds a page, below its own folder."""
+        return fed_place(page, self.per_part)
+
+    def pages_of(self, file: str) -> int:
+        """How many pages of the job are in a file that is fed."""
+        if not self.per_part:
+            return len(self._plan.pages)
+        return sum(self.place(page).file == file for page in self._plan.pages)
+
+    def fetch(self, page: int) -> Path:
+        """The file that holds a page, once it is there. Raises LarderFailed or OSError."""
+        path = self._plan.folder.path / self.place(page).file
+        with self._lock:
+            if not path.exists():
+                self._cut((page - 1) // self.per_part)
+        return path
+
+    def give_up_parts(self) -> None:
+        """From now on the whole document is fed."""
+        self.per_part = 0
+
+    def close(self) -> None:
+        """End the process that cuts."""
+        worker = self._worker
+        if worker is not None:
+            worker.stop()
+
+    def _cut(self, part: int) -> None:
+        """Needs the lock."""
+        if self._worker is None:
+            self._worker = Worker()
+            self._worker.ask(
+                "cut",
+                path=str(self._plan.folder.source),
+                password=self._plan.password,
+                folder=str(self._plan.folder.path),
+                per_part=self.per_part,
+            )
+            self._answers = self._worker.answers()
+        self._worker.add(part=part)
+        try:
+            answer = next(self._answers)
+        except (WorkerFailed, StopIteration) as failed:
+            raise LarderFailed(str(failed) or "it ended early") from None
+        if "error" in answer:
+            raise LarderFailed(answer["error"][0])

@@ -1,0 +1,210 @@
+"""Hosts without a SAN: the document goes there by SFTP, pages come back, and nothing stays."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests import pdfs
+from tests.lab.farm import Farm
+from tests.lab.host import Host
+
+PROGRAM = [sys.executable, "-m", "sshrender"]
+NO_SAN = {"san": False}
+
+
+@pytest.fixture
+def big(tmp_path: Path) -> Path:
+    """Sixty pages."""
+    return pdfs.write(tmp_path / "big.pdf", pdfs.numbered(60, 600.0, 800.0))
+
+
+def _start(farm: Farm, document: Path, inventory: Path, *words: str) -> subprocess.Popen[str]:
+    command = [*PROGRAM, "render", str(document), "--hosts", str(inventory), "-r", "72"]
+    command += ["-o", str(farm.root / "out"), "--json", *words]
+    return farm.popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+
+
+def _end(process: subprocess.Popen[str]) -> tuple[int, dict[str, Any], str]:
+    stdout, stderr = process.communicate(timeout=120)
+    assert "Traceback" not in stderr
+    return process.returncode, json.loads(stdout or "{}"), stderr
+
+
+def _journal(job_dir: str | Path) -> list[dict[str, Any]]:
+    path = Path(job_dir) / "journal.jsonl"
+    return [json.loads(line) for line in path.read_bytes().rpartition(b"\n")[0].splitlines()]
+
+
+def _left_on(host: Host) -> list[str]:
+    """What of ours lies on a host's disk."""
+    command = "find /tmp /var/tmp /home/artist -name '*sshrender*' -not -path '*/.ssh/*'"
+    return host.exec("sh", "-c", command).stdout.split()
+
+
+def _nothing_left_within(farm: Farm, seconds: float) -> None:
+    end = time.monotonic() + seconds
+    while left := {
+        host.name: found for host in farm.hosts if host.is_on() and (found := _left_on(host))
+    }:
+        assert time.monotonic() < end, left
+        time.sleep(0.2)
+
+
+def _plain(document: Path, folder: Path) -> dict[str, bytes]:
+    folder.mkdir()
+    subprocess.run(
+        ["gs", "-q", "-dSAFER", "-dBATCH", "-dNOPAUSE", "-sDEVICE=png16m", "-r72"]
+        + [f"-sOutputFile={folder}/page-%04d.png", str(document)],
+        check=True,
+    )
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def _delivered(farm: Farm) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in (farm.root / "out").iterdir()}
+
+
+def test_hosts_with_and_without_a_san_draw_one_job(farm: Farm, big: Path) -> None:
+    inventory = farm.write_inventory(extra={"node2": NO_SAN})
+    farm["node2"].san("gone")
+    code, summary, stderr = _end(_start(farm, big, inventory))
+    assert code == 0, stderr
+    assert summary["pages"]["done"] == 60
+    assert all(host["pages"] > 5 for host in summary["hosts"]), summary["hosts"]
+    assert _delivered(farm) == _plain(big, farm.root / "plain")
+    _nothing_left_within(farm, 5)
+    manifest = json.loads((farm.san / summary["job"] / "manifest.json").read_text())
+    assert {page["host"] for page in manifest["pages"]} == {"node1", "node2"}
+
+
+def _without_san(farm: Farm, **defaults: Any) -> Path:
+    inventory = farm.write_inventory(defaults={**NO_SAN, **defaults})
+    text = inventory.read_text()
+    inventory.write_text(text.replace(f'[san]\npath = "{farm.san_inside}"\n', ""))
+    for host in farm.hosts:
+        host.san("gone")
+    return inventory
+
+
+def test_no_san_at_all(farm: Farm, big: Path) -> None:
+    inventory = _without_san(farm)
+    assert "[san]" not in inventory.read_text()
+    code, summary, stderr = _end(_start(farm, big, inventory))
+    assert code == 0, stderr
+    assert Path(summary["job_dir"]).is_relative_to(farm.home)
+    assert _delivered(farm) == _plain(big, farm.root / "plain")
+    assert list(farm.san.iterdir()) == []
+    _nothing_left_within(farm, 5)
+    again = _end(_start(farm, big, inventory))
+    assert again[0] == 0
+    asked = farm.run([*PROGRAM, "status", "--hosts", str(inventory)])
+    assert summary["job"] in asked.stdout
+
+
+def test_a_large_document_goes_there_in_parts(farm: Farm, tmp_path: Path) -> None:
+    """And hosts get those parts that they render, not each all of them."""
+    document = pdfs.write(tmp_path / "large.pdf", pdfs.heavy(48, 500_000))
+    inventory = _without_san(farm)
+    code, summary, stderr = _end(_start(farm, document, inventory))
+    assert code == 0, stderr
+    parts = sorted(path.name for path in (Path(summary["job_dir"]) / "parts").iterdir())
+    assert len(parts) >= 5
+    shares: dict[str, set[str]] = {}
+    for entry in _journal(summary["job_dir"]):
+        if entry["type"] == "page_delivered":
+            shares.setdefault(parts[(entry["page"] - 1) // 8], set()).add(entry["host"])
+    assert sum(len(hosts) for hosts in shares.values()) <= len(shares) + 2
+    assert _delivered(farm) == _plain(document, farm.root / "plain")
+
+
+@pytest.mark.parametrize(
+    "breaks",
+    [
+        Host.crash,
+        Host.power_loss,
+        Host.cut,
+        lambda host: [host.exec("kill", "-9", "--", str(pid)) for pid in _runners(host)],
+    ],
+    ids=["crash", "power loss", "cable", "runner killed"],
+)
+def test_a_host_that_is_lost_takes_no_page_along(
+    farm: Farm, big: Path, breaks: Callable[[Host], object]
+) -> None:
+    inventory = farm.write_inventory(extra={"node2": NO_SAN})
+    process = _start(farm, big, inventory)
+    _await_pages(farm, 20)
+    breaks(farm["node2"])
+    code, summary, stderr = _end(process)
+    assert code == 0, stderr
+    assert summary["pages"]["done"] == 60
+    assert _delivered(farm) == _plain(big, farm.root / "plain")
+
+
+def _runners(host: Host) -> list[str]:
+    found = host.exec("pgrep", "-f", "sshrender-runner").stdout.split()
+    assert found
+    return found
+
+
+def _await_pages(farm: Farm, count: int) -> None:
+    end = time.monotonic() + 60
+    while len(list((farm.root / "out").glob("page-*"))) < count:
+        assert time.monotonic() < end, f"no {count} pages"
+        time.sleep(0.02)
+
+
+@pytest.mark.parametrize("signal", ["TERM", "KILL"])
+def test_when_the_coordinator_ends_nothing_is_left_on_hosts(farm: Farm, big: Path, signal: str) -> None:
+    inventory = _without_san(farm)
+    process = _start(farm, big, inventory)
+    _await_pages(farm, 10)
+    assert any(_left_on(host) for host in farm.hosts)
+    subprocess.run(["kill", f"-{signal}", str(process.pid)], check=True)
+    process.communicate(timeout=60)
+    _nothing_left_within(farm, 12)
+    assert _end(_start(farm, big, inventory))[0] == 0
+
+
+def test_a_killed_runner_leaves_no_document_behind(farm: Farm, big: Path) -> None:
+    inventory = _without_san(farm)
+    process = _start(farm, big, inventory)
+    _await_pages(farm, 10)
+    for host in farm.hosts:
+        for pid in _runners(host):
+            host.exec("kill", "-9", pid)
+    code, _, stderr = _end(process)
+    assert code == 0, stderr
+    _nothing_left_within(farm, 5)
+
+
+def test_a_host_without_sftp_is_refused_and_told_of(farm: Farm, big: Path) -> None:
+    farm["node2"].sshd_config(Subsystem=None)
+    inventory = farm.write_inventory(extra={"node2": NO_SAN})
+    code, summary, _ = _end(_start(farm, big, inventory))
+    assert code == 0
+    (host,) = [host for host in summary["hosts"] if host["name"] == "node2"]
+    assert host["state"] == "refused"
+    assert "SFTP" in host["reason"]
+    asked = farm.run([*PROGRAM, "hosts", "--hosts", str(inventory)])
+    assert "offers no SFTP" in asked.stdout
+
+
+def test_a_host_without_room_is_refused_and_told_of(farm: Farm, tmp_path: Path) -> None:
+    document = pdfs.write(tmp_path / "large.pdf", pdfs.heavy(10, 1_000_000))
+    farm["node2"].exec("mkdir", "-m", "1777", "/small", check=True)
+    farm["node2"].exec("mount", "-t", "tmpfs", "-o", "size=1m,mode=1777", "small", "/small", check=True)
+    inventory = farm.write_inventory(extra={"node2": {**NO_SAN, "scratch": "/small"}})
+    code, summary, stderr = _end(_start(farm, document, inventory))
+    assert code == 0, stderr
+    (host,) = [host for host in summary["hosts"] if host["name"] == "node2"]
+    assert host["state"] in ("refused", "lost")
+    assert host["pages"] == 0
+    assert summary["pages"]["done"] == 10
