@@ -91,9 +91,10 @@ def protect(source: Path, target: Path, password: str, owner: str | None = None)
 
 def _page_objects(at: int, page: PdfPage, parent: int) -> dict[int, bytes]:
     box = " ".join(f"{side:g}" for side in page.box)
+    fonts = "/Font << /F1 3 0 R >>" if b"/F1" in page.content else ""
     head = (
         f"<< /Type /Page /Parent {parent} 0 R /MediaBox [{box}] /Contents {at + 1} 0 R"
-        f" /Resources << /Font << /F1 3 0 R >> >> {page.extra} >>"
+        f" /Resources << {fonts} >> {page.extra} >>"
     )
     data = zlib.compress(page.content, 9)
     stream = f"<< /Length {len(data)} /Filter /FlateDecode >>\nstream\n".encode()

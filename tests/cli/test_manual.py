@@ -72,7 +72,7 @@ def test_every_exit_code_is_told() -> None:
 
 def test_every_journal_entry_is_told() -> None:
     source = "".join(path.read_text() for path in (ROOT / "src/sshrender/coordinator").glob("*.py"))
-    written = set(re.findall(r'(?:_journal|entry)\(\s*"(\w+)"', source))
+    written = set(re.findall(r'(?:tell|entry)\(\s*"(\w+)"', source))
     assert len(written) > 10
     for kind in written:
         assert re.search(rf"^\.It Ic .*\b{kind}\b", PAGES["sshrender-job.5"], re.MULTILINE), kind

@@ -121,8 +121,8 @@ def test_thumbnails_change_no_picture(folder: Path, tmp_path: Path) -> None:
     pages += [pdfs.PdfPage((0, 0, 300, 200), page.content, "/Rotate 90") for page in pdfs.numbered(3)]
     pdfs.write(folder / "source.pdf", (pages * 3)[:PAGES])
     pictures = []
-    for thumbnails in ("", "jpeg"):
-        assert set(_answers(_said(folder, thumbnails)).values()) <= {"rendered", "failed"}
+    for wish in ("", "jpeg"):
+        assert set(_answers(_said(folder, wish)).values()) <= {"rendered", "failed"}
         pictures.append({path.name: path.read_bytes() for path in (folder / "work").iterdir()})
     assert pictures[0] == pictures[1]
 

@@ -119,6 +119,7 @@ def test_a_summary_lists_a_bounded_number_of_pages() -> None:
                 "failed_pages": failed,
                 "suspect_pages": [],
                 "notes": [],
+                "fonts_missing": [],
                 "hosts": [],
             }
         )

@@ -40,7 +40,8 @@ def hosts(
     """Ask every host whether it is usable: a line each, with the command that mends what is wrong.
 
     The checks stand in the order of their causes: name, tcp, key, login, python, ghostscript, sandbox,
-    san, space, clock, load. With -v each of them is shown. The exit code is 0 when a host is usable.
+    san, space, clock, load, picture. With -v each of them is shown. The exit code is 0 when a host is
+    usable.
     """
     from sshrender.cli.session import Session
 
@@ -74,7 +75,7 @@ def ask(session: Session) -> tuple[int, list[HostReport]]:
     from sshrender.cli.jobs import on_san
     from sshrender.coordinator.opening import require_san
     from sshrender.coordinator.outcome import no_host_code
-    from sshrender.coordinator.survey import survey
+    from sshrender.coordinator.survey import compare, survey
     from sshrender.job import drains
 
     def work() -> list[HostReport]:
@@ -84,6 +85,8 @@ def ask(session: Session) -> tuple[int, list[HostReport]]:
 
     found = {report.name: report for report in on_san(session.san, work)}
     reports = [found[setup.plan.name] for setup in session.hosts]
+    if not session.settings.mixed:
+        compare(reports)
     if any(report.state in ("idle", "busy") for report in reports):
         return 0, reports
     refusals = (report.refusal if report.state == "refused" else "" for report in reports)

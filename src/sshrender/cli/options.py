@@ -128,6 +128,10 @@ Hedge = Annotated[
         help_="Let idle hosts draw again what others are long about.",
     ),
 ]
+Mixed = Annotated[
+    bool,
+    _option("--mixed", key="mixed", help_="Let hosts draw whose pictures differ from the others'."),
+]
 Retries = Annotated[
     str | None,
     _option(

@@ -34,6 +34,7 @@ def render(
     page_timeout: options.PageTimeout = None,
     page_memory: options.PageMemory = None,
     hedge: options.Hedge = True,
+    mixed: options.Mixed = False,
     retries: options.Retries = None,
     wait: options.Wait = None,
     deadline: options.Deadline = None,

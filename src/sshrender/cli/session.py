@@ -87,7 +87,7 @@ class Session:
     def _render(self, source: Path, reading: Reading, is_only: bool) -> tuple[int, dict[str, Any]]:
         wanted = self._wanted(source, is_only)
         inbox: queue.SimpleQueue[Any] = queue.SimpleQueue()
-        links = Links(self.hosts, source.stem, inbox)
+        links = Links(self.hosts, source.stem, inbox, is_mixed=self.settings.mixed)
         if not on_san(self.san, lambda: _looks_done(self.san, source)):
             links.begin(self.hosts)
         try:
@@ -168,6 +168,7 @@ class Session:
             deadline=deadline,
             page_timeout=settings.page_timeout,
             hedge=settings.hedge,
+            is_mixed=settings.mixed,
         )
 
 

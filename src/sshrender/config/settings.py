@@ -42,6 +42,7 @@ class Settings(BaseModel):
     page_timeout: Duration = Field(600, gt=0, description="a page may take so long")
     page_memory: Size = Field(2 << 30, ge=64 << 20, description="a renderer may be so large")
     hedge: bool = Field(True, description="let idle hosts draw again what others are long about")
+    mixed: bool = Field(False, description="let hosts draw whose pictures differ from the others'")
     retries: int = Field(3, ge=1, le=100, description="hosts that a page may fail on")
     wait: Duration = Field(30, description="how long to wait for an idle host")
     deadline: Duration | None = Field(None, description="end the run after so long")

@@ -19,8 +19,16 @@ STAGGER = 0.01
 class Links:
     """The links of a run to be: started now, or when they are asked for."""
 
-    def __init__(self, hosts: Sequence[HostSetup], label: str, inbox: queue.SimpleQueue[Any]) -> None:
+    def __init__(
+        self,
+        hosts: Sequence[HostSetup],
+        label: str,
+        inbox: queue.SimpleQueue[Any],
+        *,
+        is_mixed: bool = False,
+    ) -> None:
         self._label = label
+        self._are_compared = len(hosts) > 1 and not is_mixed
         self._inbox = inbox
         self._order = {setup.plan.name: number for number, setup in enumerate(hosts)}
         self._early: dict[str, HostLink] = {}
@@ -49,5 +57,5 @@ class Links:
     def _make(self, setup: HostSetup) -> HostLink:
         delay = STAGGER * max(0, self._order[setup.plan.name] + 1 - HANDSHAKES)
         link = HostLink(setup, self._label, self._inbox.put, delay)
-        link.send("hello", ghostscript=setup.ghostscript)
+        link.send("hello", ghostscript=setup.ghostscript, canary=self._are_compared)
         return link

@@ -6,6 +6,7 @@ from typing import Any
 
 from sshrender.coordinator.plan import HostSetup, JobPlan
 from sshrender.core import events as ev
+from sshrender.core.likeness import Look
 from sshrender.document.splitting import place
 from sshrender.job.nonce import Nonce
 from sshrender.renderers import ghostscript
@@ -63,6 +64,18 @@ def judge(host: str, hello: Hello, san: str | None) -> ev.HostGreeted | ev.HostR
         memory=hello.memory,
         ghostscript=hello.ghostscript or "",
         slots=hello.slots,
+        look=look(hello),
+    )
+
+
+def look(hello: Hello) -> Look:
+    """What its pictures depend on, as far as it says."""
+    fonts = hello.fonts
+    return Look(
+        ghostscript=hello.ghostscript or "",
+        canary=hello.canary,
+        fonts=fonts.digest if fonts is not None else "",
+        groups=fonts.groups if fonts is not None else (),
     )
 
 

@@ -13,6 +13,7 @@ from dataclasses import asdict
 from typing import Any
 
 from sshrender.coordinator import prover as pv
+from sshrender.coordinator.chronicle import Chronicle
 from sshrender.coordinator.clerk import Asked, Clerk, drained_event, event_of
 from sshrender.coordinator.early import Links
 from sshrender.coordinator.ferry import Landed, Strayed
@@ -25,21 +26,17 @@ from sshrender.coordinator.parts import PartsFailed, PartSplitter
 from sshrender.coordinator.plan import HostSetup, JobPlan
 from sshrender.coordinator.probe import StorageProbe
 from sshrender.coordinator.samples import LoadSamples
-from sshrender.coordinator.scribe import Scribe
 from sshrender.coordinator.signals import SignalCaught
-from sshrender.coordinator.weigher import Weigher
+from sshrender.coordinator.tidings import Tidings
 from sshrender.coordinator.wires import Wires
 from sshrender.core import commands as do
 from sshrender.core import events as ev
 from sshrender.core import snapshot
 from sshrender.core.records import Attempt
 from sshrender.core.scheduler import Scheduler
-from sshrender.core.states import SETTLED, FailureKind, PageState
-from sshrender.job import journal
+from sshrender.core.states import SETTLED, FailureKind
 from sshrender.job.drains import Drain
 from sshrender.job.folder import WORK
-from sshrender.job.history import PageRecord
-from sshrender.job.journal import JournalWriter
 from sshrender.job.lease import Lease
 from sshrender.job.nonce import Nonce
 from sshrender.job.proof.prove import Expected
@@ -84,6 +81,7 @@ class Coordinator:
         self._nonce = nonce
         self._watches = [Watch(str(folder)) for folder in (plan.folder.work, plan.output)]
         self._wires = Wires(plan, self._setups, links, nonce, inbox.put)
+        self._chronicle = Chronicle(plan, view, inbox.put)
         self._landed: set[str] = set()
         self._reports: dict[str, msg.Rendered] = {}
         self._told: set[str] = set()
@@ -97,6 +95,7 @@ class Coordinator:
                 ev.Recovered(record.page, record.is_suspect, record.said, record.host)
                 for record in plan.history.pages.values()
             ],
+            rule=self._chronicle.rule,
             bundle=self._wires.larder.per_part,
             pins=[(page, only) for page, only in plan.pins.items() if page in set(plan.pages)],
             now=clock(),
@@ -104,14 +103,11 @@ class Coordinator:
         for drain in drained.values():
             self._scheduler.handle(drained_event(drain), now=clock())
         self._prover = pv.Prover(plan.reading, inbox.put)
-        self._weigher = Weigher(plan.reading, self._scheduler.book.pages)
+        self._tidings = Tidings(plan.reading, plan.pages)
         self._keeper = LeaseKeeper(lease, inbox.put)
         self._clerk = Clerk(plan.folder, inbox.put, drained)
         self._samples = LoadSamples()
         self._probe = StorageProbe(plan, inbox.put)
-        self._scribe = Scribe(
-            JournalWriter(plan.folder.journal), lambda why: inbox.put(ev.StorageFailed(why))
-        )
         self._gallery = Gallery(plan.folder)
         self._outcome: Outcome | None = None
         self._signal: int | None = None
@@ -145,10 +141,11 @@ class Coordinator:
             do.CloseHost: lambda c: self._wires.close(c.host),
             do.FinishHost: lambda c: self._wires.send(c.host, "finish"),
             do.ProbeStorage: lambda c: self._probe.look(),
-            do.SettlePage: self._settle,
-            do.ReturnPage: lambda c: self._journal("page_returned", **c._asdict()),
+            do.SettlePage: lambda c: self._chronicle.settled(self._scheduler.book[c.page], c.state),
+            do.ReturnPage: lambda c: self._chronicle.tell("page_returned", **c._asdict()),
             do.DropAttempt: self._drop,
-            do.ReportHost: lambda c: self._journal("host_state", **c._asdict()),
+            do.ReportRuling: self._chronicle.ruled,
+            do.ReportHost: lambda c: self._chronicle.tell("host_state", **c._asdict()),
             do.EndJob: self._end,
         }
         self._message_events: dict[type, Callable[[str, Any], list[ev.Event]]] = {
@@ -172,7 +169,7 @@ class Coordinator:
         self._clerk.start()
         for watch in self._watches:
             watch.start()
-        self._journal(
+        self._chronicle.tell(
             "run_started",
             epoch=self._lease.epoch,
             pages=len(self._plan.pages),
@@ -193,7 +190,7 @@ class Coordinator:
         """Who watches the journal from elsewhere sees the hosts' loads, too."""
         loads = self._samples.due(self._scheduler.hosts.values(), self._clock())
         if loads and self._outcome is None:
-            self._journal("hosts_sampled", loads=loads)
+            self._chronicle.tell("hosts_sampled", loads=loads)
 
     def _show(self) -> None:
         """Pictures are costly on a large farm, so views get a few a second, however much happens."""
@@ -224,7 +221,14 @@ class Coordinator:
             events += self._handlers[type(item)](item)
         except queue.Empty:
             events.append(ev.Ticked())
-        return events + self._weigher.new() + self._look_for_hangs()
+        return events + self._read_on() + self._look_for_hangs()
+
+    def _read_on(self) -> list[ev.Event]:
+        """What the document turns out to be."""
+        events = self._tidings.new()
+        if any(isinstance(event, ev.FontsKnown) for event in events):
+            self._chronicle.fonts_missing(self._tidings.fonts)
+        return events
 
     def _look_for_hangs(self) -> list[ev.Event]:
         """Who waits for a dead server reports nothing, so somebody has to notice."""
@@ -238,11 +242,6 @@ class Coordinator:
     def _carry_out(self, commands: list[do.Command]) -> None:
         for command in commands:
             self._actions[type(command)](command)
-
-    def _journal(self, kind: str, /, **fields: Any) -> None:
-        entry = journal.entry(kind, time.time(), **fields)
-        self._scribe.write(entry)
-        self._view.entry(entry)
 
     # What came in
 
@@ -264,17 +263,7 @@ class Coordinator:
         event = judge(host, hello, self._setups[host].san)
         if isinstance(event, ev.HostGreeted):
             self._wires.begin(host, hello.folder)
-            self._journal(
-                "host_greeted",
-                host=host,
-                cores=hello.cores,
-                slots=self._setups[host].plan.slots or hello.slots,
-                memory=hello.memory,
-                ghostscript=hello.ghostscript,
-                python=hello.python,
-                boot_id=hello.boot_id,
-                others=hello.others,
-            )
+            self._chronicle.greeted(self._setups[host], hello, event)
         return [event]
 
     def _report(self, host: str, report: msg.Rendered) -> list[ev.Event]:
@@ -292,14 +281,7 @@ class Coordinator:
     def _attempt_failed(self, host: str, attempt: str, kind: FailureKind, reason: str) -> list[ev.Event]:
         known = self._scheduler.attempts.get(attempt)
         if known is not None and known.host == host and not self._is_called_off(known, kind):
-            self._journal(
-                "attempt_failed",
-                page=known.page,
-                host=host,
-                attempt=attempt,
-                kind=kind.value,
-                reason=reason,
-            )
+            self._chronicle.failed(known, kind, reason)
         return [ev.AttemptFailed(host, attempt, kind, reason)]
 
     def _is_called_off(self, attempt: Attempt, kind: FailureKind) -> bool:
@@ -307,9 +289,7 @@ class Coordinator:
         return kind is FailureKind.KILLED or self._scheduler.book[attempt.page].state in SETTLED
 
     def _note(self, host: str, noted: msg.Noted) -> list[ev.Event]:
-        if not self._plan.history.notes:
-            self._plan.history.notes = list(noted.said)
-            self._journal("document_noted", host=host, said=list(noted.said))
+        self._chronicle.noted(host, noted.said)
         return []
 
     def _hang(self, host: str, pictured: msg.Pictured) -> list[ev.Event]:
@@ -320,25 +300,11 @@ class Coordinator:
     def _on_proved(self, result: pv.Proved) -> list[ev.Event]:
         if not self._is_first(result):
             return []
-        task, picture = result.task, result.picture
+        task = result.task
         report = self._reports.pop(task.attempt)
-        said = report.said + ((result.doubt,) if result.doubt else ())
-        page = self._scheduler.book[task.page]
-        record = PageRecord(
-            page=task.page,
-            file=task.final.name,
-            bytes=picture.bytes,
-            sha256=picture.sha256,
-            width=picture.width,
-            height=picture.height,
-            host=task.host,
-            ghostscript=self._scheduler.hosts[task.host].ghostscript,
-            seconds=report.seconds,
-            attempts=page.attempts,
-            said=said,
-        )
-        self._plan.history.pages[task.page] = record
-        self._journal("page_delivered", attempt=task.attempt, cpu=report.cpu, **record.as_fields())
+        attempts = self._scheduler.book[task.page].attempts
+        ghostscript = self._scheduler.hosts[task.host].ghostscript
+        self._chronicle.delivered(result, report, attempts, ghostscript)
         carriage = self._wires.carriage(task.host, task.attempt)
         events: list[ev.Event] = [ev.PageDelivered(task.host, task.attempt, carriage)]
         if result.doubt:
@@ -379,17 +345,17 @@ class Coordinator:
 
     def _on_storage_failed(self, event: ev.StorageFailed) -> list[ev.Event]:
         if not self._scheduler.paused:
-            self._journal("storage_failed", reason=event.reason)
+            self._chronicle.tell("storage_failed", reason=event.reason)
         return [event]
 
     def _on_storage_recovered(self, event: ev.StorageRecovered) -> list[ev.Event]:
         if self._scheduler.paused:
-            self._journal("storage_recovered")
+            self._chronicle.tell("storage_recovered")
         return [event]
 
     def _on_parts_failed(self, failed: PartsFailed) -> list[ev.Event]:
         """What has no part yet is rendered from the whole document."""
-        self._journal("split_failed", reason=failed.reason)
+        self._chronicle.tell("split_failed", reason=failed.reason)
         self._wires.split = 0
         return [ev.PagesReady(tuple(self._plan.pages))]
 
@@ -399,7 +365,7 @@ class Coordinator:
 
     def _on_asked(self, asked: Asked) -> list[ev.Event]:
         request = asked.request
-        self._journal("requested", is_late=asked.is_late, **asdict(request))
+        self._chronicle.tell("requested", is_late=asked.is_late, **asdict(request))
         return [] if asked.is_late else [event_of(request)]
 
     def _on_lease_gone(self, gone: LeaseGone) -> list[ev.Event]:
@@ -408,12 +374,11 @@ class Coordinator:
     # What is to be done
 
     def _render(self, command: do.RenderPage) -> None:
-        why = {"because": command.because} if command.because else {}
-        self._journal("page_sent", page=command.page, host=command.host, attempt=command.attempt, **why)
+        self._chronicle.sent(command)
         self._wires.render(command, self._work_name(command.page, command.attempt))
 
     def _drop(self, command: do.DropAttempt) -> None:
-        self._journal("attempt_dropped", **command._asdict())
+        self._chronicle.tell("attempt_dropped", **command._asdict())
         self._wires.forget(command.host, command.attempt)
 
     def _work_name(self, page: int, attempt: str) -> str:
@@ -445,25 +410,6 @@ class Coordinator:
         else:
             self._prover.submit(task)
 
-    def _settle(self, command: do.SettlePage) -> None:
-        page = self._scheduler.book[command.page]
-        if command.state is PageState.FAILED:
-            last = page.failures[-1]
-            self._journal(
-                "page_failed",
-                page=page.number,
-                kind=last.kind.value,
-                reason=last.reason,
-                attempts=page.attempts,
-                hosts=[failure.host for failure in page.failures],
-            )
-        elif command.state is PageState.SUSPECT:
-            record = self._plan.history.pages[page.number]
-            new = [line for line in page.said if line not in record.said]
-            record.said = page.said
-            if new:
-                self._journal("page_suspected", page=page.number, said=new)
-
     def _start_splitting(self) -> None:
         if self._plan.spec.settings.split and not self._scheduler.book.is_settled():
             PartSplitter(self._plan, self._inbox.put).start()
@@ -483,8 +429,8 @@ class Coordinator:
             signal=self._signal,
             seconds=self._clock() - self._began,
         )
-        self._journal("run_ended", state=self._outcome.state, reason=command.reason)
-        self._scribe.close(CLOSING)
+        self._chronicle.tell("run_ended", state=self._outcome.state, reason=command.reason)
+        self._chronicle.close(CLOSING)
         self._keeper.stop()
         self._clerk.stop()
         for watch in self._watches:
@@ -492,8 +438,9 @@ class Coordinator:
 
     def _close_gallery(self) -> None:
         self._gallery.close(CLOSING)
-        if self._gallery.lost:
-            self._journal("thumbnails_lost", count=self._gallery.lost, reason=self._gallery.reason)
+        lost, reason = self._gallery.lost, self._gallery.reason
+        if lost:
+            self._chronicle.tell("thumbnails_lost", count=lost, reason=reason)
 
     def _keep_last_pages(self) -> None:
         """Pages that were being proved when the run ended are kept if they are proved now."""

@@ -64,6 +64,7 @@ class Outcome:
     suspect_pages: dict[int, tuple[str, ...]]
     failed_pages: tuple[FailedPage, ...]
     notes: tuple[str, ...]
+    fonts: dict[str, str]
     seconds: float
     hosts: tuple[HostSummary, ...]
 
@@ -101,6 +102,7 @@ class Outcome:
             suspect_pages=suspect,
             failed_pages=tuple(sorted(failed, key=lambda page: page.page)),
             notes=tuple(plan.history.notes),
+            fonts=plan.history.fonts,
             seconds=seconds,
             hosts=tuple(_host(host) for host in scheduler.hosts.values()),
         )
@@ -119,6 +121,7 @@ class Outcome:
                 {"page": page, "said": list(said)} for page, said in self.suspect_pages.items()
             ],
             "notes": list(self.notes),
+            "fonts_missing": [{"font": font, "pages": pages} for font, pages in self.fonts.items()],
             "seconds": round(self.seconds, 3),
             "hosts": [asdict(host) for host in self.hosts],
             "exit_code": self.code,

@@ -18,6 +18,8 @@ from sshrender.views import overview
 from sshrender.views.fold import FAILED, SETTLED, JobFold, PageRow, packed
 from sshrender.views.story import tell, time_of_day
 
+_MOST_FONTS = 20
+
 _IN_BROWSERS = frozenset(("png", "jpeg", "bmp"))
 """Formats (renderers/devices.py) that every browser shows."""
 
@@ -49,13 +51,17 @@ def sheet(
         "updated": told.updated,
         "seconds": round(fold.now - fold.first_began, 3) if fold.run else 0.0,
         "runs": told.runs,
-        "notes": told.notes,
+        "notes": [*told.notes, *(f"{font} is not embedded (pages {on})" for font, on in _fonts(told))],
         "counts": told.pages,
         "viewable": device is not None and device.format in _IN_BROWSERS,
         "pages": [_page(row, pages, small) for row in fold.pages.values()],
         "hosts": list(_hosts(told, fold)),
         "timeline": list(_timeline(fold)),
     }
+
+
+def _fonts(told: JobReport) -> list[tuple[str, str]]:
+    return list(told.fonts.items())[:_MOST_FONTS]
 
 
 def _fold(told: JobReport, entries: Sequence[dict[str, Any]]) -> JobFold:

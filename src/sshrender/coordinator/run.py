@@ -89,5 +89,7 @@ def _account(plan: JobPlan, outcome: Outcome) -> None:
         plan.history.pages.values(),
         failed,
         plan.history.notes,
+        plan.history.fonts,
+        plan.history.hosts,
         timestamp(time.time()),
     )

@@ -15,10 +15,12 @@ from pathlib import Path
 from typing import Any
 
 from sshrender.coordinator.early import Links
-from sshrender.coordinator.greeting import judge, seen_folder
+from sshrender.coordinator.greeting import judge, look, seen_folder
 from sshrender.coordinator.hostlink import Heard, LinkFailed
 from sshrender.coordinator.plan import HostSetup
 from sshrender.core import events as ev
+from sshrender.core import likeness
+from sshrender.core.likeness import Look
 from sshrender.core.records import Host
 from sshrender.core.states import HostState
 from sshrender.job.folder import JobFolder
@@ -45,7 +47,10 @@ CHECKS = (
     "space",
     "clock",
     "load",
+    "picture",
 )
+
+_USABLE = (HostState.IDLE.value, HostState.BUSY.value)
 
 _FAILS_AT = {
     Refusal.NO_ADDRESS: "name",
@@ -88,6 +93,14 @@ class HostReport:
     ghostscript: str = ""
     others: float = 0.0
     ours: float = 0.0
+    canary: str = ""
+    fonts: str = ""
+    font_groups: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def look(self) -> Look:
+        """What its pictures depend on."""
+        return Look(self.ghostscript, self.canary, self.fonts, tuple(self.font_groups.items()))
 
 
 def survey(hosts: Sequence[HostSetup], san: Path) -> Iterator[HostReport]:
@@ -179,7 +192,29 @@ def _greeted(setup: HostSetup, hello: Hello) -> HostReport:
     report.cores, report.memory, report.free_memory = hello.cores, hello.memory, hello.free_memory
     report.python, report.ghostscript = hello.python, hello.ghostscript or ""
     report.others, report.ours = hello.others, hello.ours
+    seen = look(hello)
+    report.canary, report.fonts, report.font_groups = seen.canary, seen.fonts, dict(seen.groups)
     return report
+
+
+def compare(reports: Sequence[HostReport]) -> None:
+    """Hold what usable hosts draw against each other: who differs from most is refused.
+
+    Fonts alone are a remark: they matter only to documents that lack some.
+    """
+    usable = [report for report in reports if report.state in _USABLE and report.canary]
+    if not usable:
+        return
+    rule = likeness.ruling({report.name: report.look for report in usable})
+    for report in usable:
+        why = likeness.difference(report.look, rule, do_fonts_matter=False)
+        if why:
+            report.state, report.reason, report.refusal = "refused", why, Refusal.PICTURE.value
+        says = why or likeness.difference(report.look, rule, do_fonts_matter=True)
+        report.checks = [
+            Check("picture", not says, says) if check.name == "picture" else check
+            for check in report.checks
+        ]
 
 
 def _usable(setup: HostSetup, hello: Hello) -> HostReport:
@@ -190,7 +225,7 @@ def _usable(setup: HostSetup, hello: Hello) -> HostReport:
     )
     checks = [Check(name, True) for name in CHECKS[: CHECKS.index("san")]]
     checks += [Check("san", True, "" if setup.san is not None else "none: files travel by SFTP")]
-    checks += [_space(hello), _clock(hello), Check("load", is_idle, busy)]
+    checks += [_space(hello), _clock(hello), Check("load", is_idle, busy), Check("picture", None)]
     state = HostState.IDLE if is_idle else HostState.BUSY
     return HostReport(setup.plan.name, state.value, "" if is_idle else busy, checks=checks)
 

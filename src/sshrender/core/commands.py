@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from sshrender.core.likeness import Look
 from sshrender.core.states import JobEnd, PageState
 
 
@@ -97,6 +98,13 @@ class ReportHost(NamedTuple):
     reason: str
 
 
+class ReportRuling(NamedTuple):
+    """From now on this is what hosts have to draw: tell the journal."""
+
+    look: Look
+    hosts: int
+
+
 class EndJob(NamedTuple):
     """The run is over."""
 
@@ -117,5 +125,6 @@ Command = (
     | ProbeStorage
     | SettlePage
     | ReportHost
+    | ReportRuling
     | EndJob
 )

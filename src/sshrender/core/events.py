@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from sshrender.core.likeness import Look
 from sshrender.core.states import FailureKind
 
 
@@ -20,6 +21,7 @@ class HostGreeted(NamedTuple):
     memory: int = 0
     ghostscript: str = ""
     slots: int = 0
+    look: Look = Look()
 
 
 class HostRefused(NamedTuple):
@@ -55,6 +57,12 @@ class PagesWeighed(NamedTuple):
     """How much there is to draw on some pages, in pages of A4: (page, work) each."""
 
     works: tuple[tuple[int, float], ...]
+
+
+class FontsKnown(NamedTuple):
+    """All of the document was read: whether it asks for fonts that it does not bring."""
+
+    are_missing: bool
 
 
 class PageStarted(NamedTuple):
@@ -190,6 +198,7 @@ Event = (
     | LoadSampled
     | PagesReady
     | PagesWeighed
+    | FontsKnown
     | PageStarted
     | PageRendered
     | AttemptFailed

@@ -5,6 +5,8 @@ from __future__ import annotations
 from sshrender.core import commands as do
 from sshrender.core import events as ev
 from sshrender.core import forecast
+from sshrender.core.jury import Jury
+from sshrender.core.likeness import Look
 from sshrender.core.records import Attempt, Failure, Host, Page
 from sshrender.core.run import Run
 from sshrender.core.states import FailureKind, HostState
@@ -16,8 +18,9 @@ _ACTIVE = frozenset({HostState.IDLE, HostState.BUSY, HostState.CONNECTING})
 class HostCare:
     """Knows when a host may be used, and takes back what one holds that may not."""
 
-    def __init__(self, run: Run) -> None:
+    def __init__(self, run: Run, rule: Look | None) -> None:
         self._run = run
+        self._jury = Jury(run, rule, accept=self._judge, refuse=self._refuse)
 
     # What they say
 
@@ -30,13 +33,16 @@ class HostCare:
         host.ghostscript = event.ghostscript
         host.retry_at = None
         host.storage_strikes = 0
-        self._judge(host)
+        host.look = event.look
+        self._jury.admit(host)
 
     def on_refused(self, event: ev.HostRefused) -> None:
         """Somebody has to mend it first."""
-        host = self._run.hosts[event.host]
-        host.refusal = event.refusal
-        self._disconnect(host, HostState.REFUSED, event.reason)
+        self._refuse(self._run.hosts[event.host], event.refusal, event.reason)
+
+    def on_fonts(self, event: ev.FontsKnown) -> None:
+        """Whether other fonts make other pictures."""
+        self._jury.hear_of_fonts(event.are_missing)
 
     def on_lost(self, event: ev.HostLost) -> None:
         """It is gone, perhaps for a moment only."""
@@ -47,7 +53,7 @@ class HostCare:
         host = self._run.hosts[event.host]
         host.heard_at = self._run.now
         host.others, host.ours = event.others, event.ours
-        if host.plan.ignores_load:
+        if host.plan.ignores_load or host.awaits_verdict:
             return
         if host.state is HostState.IDLE and host.others_per_core > host.plan.busy_above:
             self._yield(host)
@@ -74,7 +80,7 @@ class HostCare:
         if host is None:
             return
         host.drained = f"drained by {event.by}" + (f": {event.note}" if event.note else "")
-        if host.is_connected:
+        if host.is_connected and not host.awaits_verdict:
             self._run.set_state(host, HostState.DRAINED, host.drained)
             self._give_back(host, "its host is drained", self._run.policy.drain_grace)
 
@@ -85,7 +91,7 @@ class HostCare:
             return
         host.drained = ""
         host.yielding_since = None
-        if host.is_connected:
+        if host.is_connected and not host.awaits_verdict:
             self._judge(host)
 
     # What others find out about them
@@ -114,8 +120,7 @@ class HostCare:
         """The storage is well here, so it is this host that cannot write to it."""
         host.storage_strikes += 1
         if host.storage_strikes >= self._run.policy.storage_strikes and host.state in _CONNECTED:
-            host.refusal = "san"
-            self._disconnect(host, HostState.REFUSED, "cannot write to the shared folder")
+            self._refuse(host, "san", "cannot write to the shared folder")
 
     # What time brings
 
@@ -124,6 +129,10 @@ class HostCare:
         for host in self._run.hosts.values():
             host.state = HostState.CONNECTING
             self._run.issue(do.ConnectHost(host.name))
+
+    def compare(self) -> None:
+        """Settle whose picture rules, once enough hosts have shown theirs."""
+        self._jury.decide()
 
     def watch(self, host: Host, may_reconnect: bool) -> None:
         """Silence, pauses that are over, an owner who waits, pages that do not end or begin."""
@@ -164,6 +173,10 @@ class HostCare:
                 )
 
     # How
+
+    def _refuse(self, host: Host, refusal: str, reason: str) -> None:
+        host.refusal = refusal
+        self._disconnect(host, HostState.REFUSED, reason)
 
     def _judge(self, host: Host) -> None:
         """What a connected host is."""
@@ -211,6 +224,7 @@ class HostCare:
         host.retry_at = retry_at
         host.yielding_since = host.stalled_since = None
         host.fed.clear()
+        host.awaits_verdict = False
         for attempt in list(host.in_flight.values()):
             self._take_away(attempt, reason)
         self._run.set_state(host, state, reason)

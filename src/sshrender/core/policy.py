@@ -33,6 +33,10 @@ class Policy:
     """Reported pages for each slot that need not be proved before the next are sent."""
     uncarried: int = 4
     """The same where pages have to travel: a host may draw faster than its wire carries."""
+    is_mixed: bool = False
+    """Whether hosts may draw different pictures."""
+    compare_wait: float = 1.5
+    """Seconds after the first greeting until those that have greeted settle whose picture rules."""
     silence: float = 8.0
     """A host that has not been heard for so long is lost."""
     quarantine_after: int = 3

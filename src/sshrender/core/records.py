@@ -6,6 +6,7 @@ import math
 from collections import deque
 from dataclasses import dataclass, field
 
+from sshrender.core.likeness import Look
 from sshrender.core.policy import HostPlan, Policy
 from sshrender.core.states import FailureKind, HostState, PageState
 
@@ -122,6 +123,9 @@ class Host:
     """Attempts that another host was quicker with."""
     recent: deque[float] = field(default_factory=lambda: deque(maxlen=101))
     ghostscript: str = ""
+    look: Look | None = None
+    awaits_verdict: bool = False
+    """It has greeted, and it is not settled yet whether it draws what the others do."""
     pace: float | None = None
     """Seconds a page takes in a slot here, smoothed."""
     pace_of_work: float | None = None

@@ -28,6 +28,7 @@ from sshrender.core import commands as do
 from sshrender.core import events as ev
 from sshrender.core.handout import Handout
 from sshrender.core.hostcare import HostCare
+from sshrender.core.likeness import Look
 from sshrender.core.pagebook import PageBook
 from sshrender.core.pagecare import PageCare
 from sshrender.core.patience import Patience
@@ -47,8 +48,9 @@ _WATCH_AGAIN = 0.1
 class Scheduler:
     """One run of one job.
 
-    ``pins``: the hosts that a page may only go to. ``bundle``: pages in each part of the document that
-    hosts without a SAN are fed; 0: they are fed the whole.
+    ``rule``: what hosts have drawn in earlier runs, and have to draw. ``pins``: the hosts that a page
+    may only go to. ``bundle``: pages in each part of the document that hosts without a SAN are fed; 0:
+    they are fed the whole.
     """
 
     def __init__(
@@ -60,12 +62,13 @@ class Scheduler:
         epoch: int = 1,
         ready: bool = True,
         recovered: Iterable[ev.Recovered] = (),
+        rule: Look | None = None,
         bundle: int = 0,
         pins: Iterable[tuple[int, frozenset[str]]] = (),
         now: float = 0.0,
     ) -> None:
         self._run = run = Run(policy, hosts, pages, epoch=epoch, ready=ready, bundle=bundle, now=now)
-        self._host_care = HostCare(run)
+        self._host_care = HostCare(run, rule)
         self._page_care = PageCare(run, self._host_care)
         self._handout = Handout(run)
         self._patience = Patience(policy)
@@ -81,6 +84,7 @@ class Scheduler:
             ev.HostFinished: self._host_care.on_finished,
             ev.DrainRequested: self._host_care.on_drain,
             ev.UndrainRequested: self._host_care.on_undrain,
+            ev.FontsKnown: self._host_care.on_fonts,
             ev.PagesReady: self._page_care.on_ready,
             ev.PagesWeighed: self._page_care.on_weighed,
             ev.PageStarted: self._page_care.on_started,
@@ -216,6 +220,7 @@ class Scheduler:
                 self._host_care.watch(host, may_reconnect=self._finish_by is None)
         self._watch_storage()
         if self.end is None and self._finish_by is None:
+            self._host_care.compare()
             self._host_care.release_quarantine()
             if not self.held:
                 self._handout.assign()

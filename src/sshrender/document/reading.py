@@ -30,8 +30,9 @@ class Reading:
         self._facts: Facts | None = None
         self._error: UserError | None = None
         self._boxes: list[Box | None] = []
+        self._fonts: list[list[str]] = []
         self._complaints = 0
-        self._has_ended = False
+        self._is_walked = self._has_ended = False
 
     def begin(self, path: Path, password: str | None) -> None:
         """Say which document it is."""
@@ -51,7 +52,7 @@ class Reading:
     def box(self, page: int) -> Box | None:
         """The page's (width, height) in points; None when the document does not say. Any thread."""
         with self._changed:
-            self._await(lambda: len(self._boxes) >= page)
+            self._await(lambda: len(self._boxes) >= page or self._is_walked)
             return self._boxes[page - 1] if page <= len(self._boxes) else None
 
     def boxes_from(self, first: int) -> list[Box | None]:
@@ -67,8 +68,16 @@ class Reading:
     def counts_right(self) -> bool:
         """Whether the document has as many pages as it says, seen by reading all of it soundly."""
         with self._changed:
-            self._await(lambda: self._has_ended)
+            self._await(lambda: self._is_walked)
         return self.is_sound() and self._facts is not None and len(self._boxes) == self._facts.pages
+
+    def missing_fonts(self) -> list[list[str]] | None:
+        """For each page the fonts that it asks for and the document lacks; None until all is known.
+
+        Shorter than the document where it could not be read to its end. Does not wait. Any thread.
+        """
+        with self._changed:
+            return list(self._fonts) if self._has_ended else None
 
     def _await(self, is_met: Callable[[], bool]) -> None:
         """Wait while the worker makes progress; one that makes none is stopped. Needs the lock."""
@@ -101,10 +110,15 @@ class Reading:
                 self._changed.notify_all()
 
     def _take_in(self, answer: dict[str, Any]) -> None:
-        self._complaints = answer["complaints"]
+        if not self._is_walked:  # what is found amiss in fonts says nothing of pages
+            self._complaints = answer["complaints"]
         if "facts" in answer:
             self._facts = Facts(*answer["facts"])
         elif "error" in answer:
             self._error = UserError(ExitCode.DOCUMENT, *answer["error"])
+        elif "walked" in answer:
+            self._is_walked = True
+        elif "fonts" in answer:
+            self._fonts += answer["fonts"]
         elif "boxes" in answer:
             self._boxes += [None if box is None else (box[0], box[1]) for box in answer["boxes"]]

@@ -3,11 +3,12 @@
 A document may be hostile, or merely broken: whatever pypdf does to it, looping and eating memory
 included, happens here and not in the coordinator. It ends when its input ends.
 
-Requests (field ``op``): ``look`` at a document (``path``, ``password``) answers ``facts`` or
-``error``, then ``boxes`` for its pages in order; ``split`` it (``path``, ``password``, ``folder``,
-``per_part``, ``pages``) answers ``ready`` for each part; ``cut`` it (the same without ``pages``) answers
-``cut`` for each further line that names a ``part``, until its input ends. Each answer carries
-``complaints``, how often pypdf has warned so far. The last one is ``end``; without it, the process died.
+Requests (field ``op``): ``look`` at a document (``path``, ``password``) answers ``facts`` or ``error``,
+then ``boxes`` for its pages in order, ``walked``, and the ``fonts`` that each lacks; ``split`` it
+(``path``, ``password``, ``folder``, ``per_part``, ``pages``) answers ``ready`` for each part; ``cut`` it
+(the same without ``pages``) answers ``cut`` for each further line that names a ``part``, until its input
+ends. Each answer carries ``complaints``, how often pypdf has warned so far. The last one is ``end``;
+without it, the process died.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from typing import Any
 
 import pypdf  # noqa: F401 - imported while the request is still being made
 
-from sshrender.document import boxes, complaints, splitting
+from sshrender.document import boxes, complaints, fonts, splitting
 from sshrender.document.facts import look
 from sshrender.errors import UserError
 
@@ -75,6 +76,11 @@ def _look(request: dict[str, Any], answer: _Answers) -> None:
     pages = boxes.walk(reader)
     while chunk := list(itertools.islice(pages, CHUNK)):
         answer(boxes=chunk)
+    answer(walked=True)
+    missing = fonts.MissingFonts()
+    names = (missing.of(page, values.get("/Resources")) for page, values in boxes.leaves(reader))
+    while found := list(itertools.islice(names, CHUNK)):
+        answer(fonts=found)
 
 
 def _split(request: dict[str, Any], answer: _Answers) -> None:

@@ -39,10 +39,17 @@ class PageRecord:
 
 @dataclass(slots=True)
 class History:
-    """``pages``: what was delivered, by page; ``notes``: what Ghostscript says of the document."""
+    """``pages``: what was delivered, by page; ``notes``: what Ghostscript says of the document.
+
+    ``fonts``: the page lists of those that it asks for and lacks; ``rule``: what hosts have to draw
+    (ghostscript, canary and fonts, as core.likeness.Look has them), and ``hosts`` what each has.
+    """
 
     pages: dict[int, PageRecord] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    fonts: dict[str, str] = field(default_factory=dict)
+    rule: dict[str, str] | None = None
+    hosts: dict[str, dict[str, str]] = field(default_factory=dict)
 
 
 def fold(entries: Iterable[dict[str, Any]]) -> History:
@@ -75,6 +82,13 @@ def _apply(history: History, entry: dict[str, Any]) -> None:
         history.pages[record.page] = record
     elif kind == "page_suspected":
         history.pages[_of(int, entry["page"])].said += _texts(entry["said"])
+    elif kind == "fonts_missing":
+        history.fonts = _words(entry["fonts"])
+    elif kind == "picture_ruled":
+        history.rule = _words({key: entry[key] for key in ("ghostscript", "canary", "fonts")})
+    elif kind == "host_greeted":
+        look = {key: entry.get(key, "") for key in ("ghostscript", "canary", "fonts")}
+        history.hosts[_of(str, entry["host"])] = _words(look)
     elif kind == "document_noted":
         history.notes = list(_texts(entry["said"]))
 
@@ -84,6 +98,10 @@ def _of(kind: type[T], value: Any) -> T:
     if type(value) is not kind:
         raise TypeError
     return value
+
+
+def _words(value: Any) -> dict[str, str]:
+    return {_of(str, key): _of(str, item) for key, item in _of(dict, value).items()}
 
 
 def _texts(value: Any) -> tuple[str, ...]:

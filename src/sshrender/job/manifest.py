@@ -18,6 +18,8 @@ def save(
     records: Iterable[PageRecord],
     failed: Iterable[Mapping[str, Any]],
     notes: Iterable[str],
+    fonts: Mapping[str, str],
+    hosts: Mapping[str, Mapping[str, str]],
     finished: str,
 ) -> None:
     """Write the manifest. Raises OSError."""
@@ -31,6 +33,8 @@ def save(
         "settings": spec.settings.model_dump(mode="json"),
         "finished": finished,
         "notes": list(notes),
+        "fonts_missing": [{"font": font, "pages": pages} for font, pages in fonts.items()],
+        "hosts": {name: dict(look) for name, look in hosts.items()},
     }
     text = json.dumps(head, indent=1).removesuffix("\n}") + f',\n "pages": [\n  {lines}\n ]\n}}\n'
     write_whole(folder.manifest, text.encode())

@@ -48,6 +48,7 @@ class JobReport:
     output: str
     coordinator: str
     notes: list[str]
+    fonts: dict[str, str]
     spec: JobSpec
 
     def as_json(self) -> dict[str, Any]:
@@ -63,6 +64,7 @@ class JobReport:
             "failed_pages": self.failed,
             "suspect_pages": [{"page": page, "said": list(said)} for page, said in self.suspect.items()],
             "notes": self.notes,
+            "fonts_missing": [{"font": font, "pages": pages} for font, pages in self.fonts.items()],
             "hosts": [
                 {
                     "name": host.name,
@@ -161,6 +163,7 @@ def of(
         output=str(fold.last_run.get("output", "")),
         coordinator=f"{holder.host} (pid {holder.pid})" if holder is not None else "",
         notes=past.notes,
+        fonts=past.fonts,
         spec=spec,
     )
 

@@ -20,6 +20,7 @@ from typing import Any, Callable, Dict, List, NoReturn, Optional
 from sshrender.renderers import ghostscript
 from sshrender.runner import (
     facts,
+    likeness,
     limits,
     load,
     memory,
@@ -106,9 +107,13 @@ class Runner:
     def _hello(self, request: Dict[str, Any]) -> None:
         """Look at this host; what is found is said when ``prepare`` tells what it is wanted for."""
         self._ghostscript = request.get("ghostscript") or "gs"
-        threading.Thread(target=self._look_around, daemon=True).start()
+        is_compared = bool(request.get("canary"))
+        threading.Thread(target=self._look_around, args=(is_compared,), daemon=True).start()
 
-    def _look_around(self) -> None:
+    def _look_around(self, is_compared: bool) -> None:
+        if is_compared:
+            self._found["fonts"] = likeness.fonts()
+            self._found["canary"] = likeness.picture(self._ghostscript, self._environ)
         self._found.update(self._meter.greet())
         self._found.update(facts.gather(self._ghostscript))
         self._found["slots"] = memory.slots(self._found["cores"], self._found["free_memory"])

@@ -20,6 +20,9 @@ MAX_TEXT, MAX_TEXTS = 1000, 40
 """What is kept of what a host says in words: more than a runner says (renderers/said.py), not more
 than the journal can take from a host that will not stop."""
 
+MAX_GROUPS = 100
+"""Folders of fonts (runner/likeness.py)."""
+
 MAX_THUMBNAIL = 128 * 1024
 """Bytes; a runner sends less (runner/thumbnails.py)."""
 
@@ -39,11 +42,18 @@ class SanView(NamedTuple):
     reason: str
 
 
+class Fonts(NamedTuple):
+    """A host's fonts: a digest of them all, and how many are in which folder."""
+
+    digest: str
+    groups: tuple[tuple[str, int], ...]
+
+
 class Hello(NamedTuple):
     """The greeting: what the host is. Memory in bytes; ``others`` and ``ours`` in threads.
 
     ``slots``: how many renderers it has cores and memory for. ``folder``: where it works, if it has
-    no SAN.
+    no SAN. ``canary``: a digest of how it draws the canary page.
 
     ``clock``: its seconds since 1970. ``no_sandbox``: why the sandbox that was asked for does not
     work there.
@@ -64,6 +74,8 @@ class Hello(NamedTuple):
     clock: float | None
     slots: int = 1
     folder: str = ""
+    canary: str = ""
+    fonts: Fonts | None = None
 
 
 class Beat(NamedTuple):
@@ -234,8 +246,18 @@ def _hello(fields: Fields) -> Hello:
         ours=_number(fields, "ours", 0.0),
         clock=None if fields.get("clock") is None else _number(fields, "clock"),
         folder=_text(fields, "folder", ""),
+        canary=_text(fields, "canary", ""),
+        fonts=_fonts(fields["fonts"]) if isinstance(fields.get("fonts"), dict) else None,
         slots=min(max(1, _whole(fields, "slots", 1)), MAX_CORES),
     )
+
+
+def _fonts(fields: Fields) -> Fonts:
+    groups = fields.get("groups", {})
+    if not isinstance(groups, dict):
+        raise ProtocolError("groups is not an object")
+    names = [str(name)[:MAX_TEXT] for name in groups][:MAX_GROUPS]
+    return Fonts(_text(fields, "digest"), tuple((name, _whole(groups, name, 0)) for name in names))
 
 
 def _san(fields: Fields) -> SanView:

@@ -34,6 +34,8 @@ class Refusal(enum.Enum):
     """The host does not see the job's folder, or cannot write to it."""
     FILES = "files"
     """The host has no SAN, and files cannot travel to it either."""
+    PICTURE = "picture"
+    """The host draws other pictures than the others."""
     PROTOCOL = "protocol"
     """The host answers, but not as a runner does."""
     CONFIGURATION = "configuration"

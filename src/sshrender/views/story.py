@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
 from typing import Any
 
@@ -16,7 +16,19 @@ _VERBOSE = 2
 
 def of_page(entries: Iterable[Entry], page: int) -> list[Entry]:
     """The entries that speak of a page: sent, failed, returned, delivered, suspected, given up."""
-    return [entry for entry in entries if entry.get("page") == page]
+    return [entry for entry in entries if entry.get("page") == page or _lacks_fonts(entry, page)]
+
+
+def _lacks_fonts(entry: Entry, page: int) -> bool:
+    if entry["type"] != "fonts_missing":
+        return False
+    return any(_is_in(page, pages) for pages in entry["fonts"].values())
+
+
+def _is_in(page: int, pages: str) -> bool:
+    """Whether a canonical page list (``1-3,7``) has a page."""
+    bounds = (run.partition("-") for run in pages.split(","))
+    return any(int(first) <= page <= int(last or first) for first, _, last in bounds)
 
 
 def of_host(entries: Iterable[Entry], host: str) -> list[Entry]:
@@ -45,35 +57,60 @@ def lines(entries: Iterable[Entry]) -> Iterator[str]:
 
 def tell(entry: Entry) -> str | None:
     """An entry in words; None for a kind that is not known here."""
-    kind = entry["type"]
-    if kind == "run_started":
-        where = f" by {clean(str(entry['coordinator']))}" if entry.get("coordinator") else ""
-        return f"run {entry['epoch']} began{where}"
-    if kind == "run_ended":
-        reason = f": {clean(entry['reason'])}" if entry["reason"] else ""
-        return f"the run ended, {entry['state']}{reason}"
-    if kind == "requested":
-        return _request(entry)
-    if kind == "thumbnails_lost":
-        return f"{count(entry['count'], 'thumbnail')} lost: {clean(entry['reason'])}"
-    if kind == "page_returned":
-        return f"page {entry['page']} back from {clean(entry['host'])}: {clean(entry['reason'])}"
-    if kind == "attempt_dropped":
-        return (
-            f"page {entry['page']} not needed from {clean(entry['host'])} any more:"
-            f" {clean(entry['reason'])}"
-        )
-    if kind == "page_sent" and entry.get("because"):
-        return f"page {entry['page']} to {clean(entry['host'])} as well: {clean(entry['because'])}"
-    if kind == "page_delivered" and entry["said"]:
-        said = clean("; ".join(entry["said"]))
-        return f"page {entry['page']} delivered from {clean(entry['host'])}, suspect: {said}"
-    if kind == "page_failed":
-        return (
-            f"page {entry['page']} given up after {count(entry['attempts'], 'attempt')}:"
-            f" {clean(entry['reason'])}"
-        )
-    return describe(entry, _VERBOSE)
+    told = _TELLERS.get(entry["type"])
+    words = told(entry) if told is not None else None
+    return words if words is not None else describe(entry, _VERBOSE)
+
+
+def _run_started(entry: Entry) -> str:
+    where = f" by {clean(str(entry['coordinator']))}" if entry.get("coordinator") else ""
+    return f"run {entry['epoch']} began{where}"
+
+
+def _run_ended(entry: Entry) -> str:
+    reason = f": {clean(entry['reason'])}" if entry["reason"] else ""
+    return f"the run ended, {entry['state']}{reason}"
+
+
+def _page_returned(entry: Entry) -> str:
+    return f"page {entry['page']} back from {clean(entry['host'])}: {clean(entry['reason'])}"
+
+
+def _attempt_dropped(entry: Entry) -> str:
+    host, reason = clean(entry["host"]), clean(entry["reason"])
+    return f"page {entry['page']} not needed from {host} any more: {reason}"
+
+
+def _page_sent(entry: Entry) -> str | None:
+    if not entry.get("because"):
+        return None
+    return f"page {entry['page']} to {clean(entry['host'])} as well: {clean(entry['because'])}"
+
+
+def _page_delivered(entry: Entry) -> str | None:
+    if not entry["said"]:
+        return None
+    said = clean("; ".join(entry["said"]))
+    return f"page {entry['page']} delivered from {clean(entry['host'])}, suspect: {said}"
+
+
+def _page_failed(entry: Entry) -> str:
+    attempts = count(entry["attempts"], "attempt")
+    return f"page {entry['page']} given up after {attempts}: {clean(entry['reason'])}"
+
+
+def _thumbnails_lost(entry: Entry) -> str:
+    return f"{count(entry['count'], 'thumbnail')} lost: {clean(entry['reason'])}"
+
+
+def _picture_ruled(entry: Entry) -> str:
+    hosts = count(entry["hosts"], "host")
+    return f"pictures are to be those of {hosts} with Ghostscript {clean(entry['ghostscript'])}"
+
+
+def _fonts_missing(entry: Entry) -> str:
+    named = ", ".join(f"{font} ({pages})" for font, pages in entry["fonts"].items())
+    return f"not embedded, others stand in: {clean(named)}"
 
 
 def time_of_day(entry: Entry) -> str:
@@ -100,6 +137,21 @@ def _request(entry: Entry) -> str:
     note = f": {clean(entry['note'])}" if entry["note"] else ""
     late = ", too late for the run that it was meant for" if entry["is_late"] else ""
     return f"{clean(entry['by'])} asks to {what}{note}{late}"
+
+
+_TELLERS: dict[str, Callable[[Entry], str | None]] = {
+    "run_started": _run_started,
+    "run_ended": _run_ended,
+    "requested": _request,
+    "thumbnails_lost": _thumbnails_lost,
+    "picture_ruled": _picture_ruled,
+    "fonts_missing": _fonts_missing,
+    "page_sent": _page_sent,
+    "page_returned": _page_returned,
+    "page_delivered": _page_delivered,
+    "page_failed": _page_failed,
+    "attempt_dropped": _attempt_dropped,
+}
 
 
 def as_json(entries: Iterable[Entry]) -> list[dict[str, Any]]:

@@ -8,6 +8,7 @@ from typing import Any
 from sshrender.views.text import clean, count, duration
 
 MAX_LISTED = 20
+MAX_FONTS = 5
 
 
 def lines(summary: Mapping[str, Any]) -> Iterator[str]:
@@ -17,6 +18,7 @@ def lines(summary: Mapping[str, Any]) -> Iterator[str]:
     yield from suspect_pages(summary["suspect_pages"])
     for note in summary["notes"]:
         yield f"  the document: {clean(note)}"
+    yield from missing_fonts(summary["fonts_missing"])
     for host in summary["hosts"]:
         if host["state"] not in ("idle", "unknown") or host["failures"]:
             yield _host(host)
@@ -54,6 +56,14 @@ def suspect_pages(pages: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     for page in pages[:MAX_LISTED]:
         yield f"  page {page['page']} suspect: {clean(page['said'][0])}"
     yield from _more(pages, "suspect page")
+
+
+def missing_fonts(fonts: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """One line: fonts that the document asks for and lacks, and on which pages."""
+    if fonts:
+        named = [f"{clean(each['font'])} ({clean(each['pages'], 60)})" for each in fonts[:MAX_FONTS]]
+        more = f" and {len(fonts) - MAX_FONTS} more" if len(fonts) > MAX_FONTS else ""
+        yield f"  not embedded, others stood in: {', '.join(named)}{more}"
 
 
 def _headline(summary: Mapping[str, Any]) -> str:

@@ -1,0 +1,90 @@
+"""The same picture from every host: whose picture rules, and in what others differ from it. Pure.
+
+The first hosts to greet are held back until most of those that may still come have shown what they draw,
+or until it has been waited long enough. What most of them draw rules from then on, in later runs of the
+same job too. Fonts that differ matter only to a document that does not bring all of its own.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from typing import NamedTuple, TypeVar
+
+T = TypeVar("T")
+
+
+class Look(NamedTuple):
+    """What a host's pictures depend on. An empty field is not known, and differs from nothing.
+
+    ``canary`` and ``fonts`` are digests; ``groups``: how many fonts are in which folder.
+    """
+
+    ghostscript: str = ""
+    canary: str = ""
+    fonts: str = ""
+    groups: tuple[tuple[str, int], ...] = ()
+
+    @property
+    def picture(self) -> tuple[str, str]:
+        """What has to be the same in any case."""
+        return self.ghostscript, self.canary
+
+
+def has_majority(looks: Iterable[Look], still_to_come: int) -> bool:
+    """Whether one picture and its fonts will be those of most hosts, whoever else comes."""
+    counts = Counter((look.picture, look.fonts) for look in looks)
+    return bool(counts) and 2 * max(counts.values()) > sum(counts.values()) + still_to_come
+
+
+def ruling(looks: Mapping[str, Look]) -> Look:
+    """The look of most hosts: by picture, then by fonts; of equals the first. ``looks`` is not empty."""
+    picture = _commonest(looks.values(), lambda look: look.picture)
+    alike = [look for look in looks.values() if look.picture == picture]
+    fonts = _commonest(alike, lambda look: look.fonts)
+    return next(look for look in alike if look.fonts == fonts)
+
+
+def _commonest(looks: Iterable[Look], key: Callable[[Look], T]) -> T:
+    return Counter(map(key, looks)).most_common(1)[0][0]
+
+
+def difference(look: Look, rule: Look, do_fonts_matter: bool) -> str:
+    """Why this host's pictures may be others than those that rule; empty when they are not."""
+    if _differ(look.ghostscript, rule.ghostscript):
+        return f"its Ghostscript is {look.ghostscript}, the others' {rule.ghostscript}"
+    if _differ(look.canary, rule.canary):
+        fonts = _other_fonts(look, rule)
+        return "it draws another picture than the others: " + (
+            fonts or "its Ghostscript is another build"
+        )
+    if do_fonts_matter and _differ(look.fonts, rule.fonts):
+        return _other_fonts(look, rule)
+    return ""
+
+
+def has_other_fonts(look: Look, rule: Look) -> bool:
+    """Whether only its fonts differ."""
+    return not difference(look, rule, do_fonts_matter=False) and _differ(look.fonts, rule.fonts)
+
+
+def _differ(one: str, other: str) -> bool:
+    return bool(one and other) and one != other
+
+
+def _other_fonts(look: Look, rule: Look) -> str:
+    """In words, by folder; empty when the fonts are the same."""
+    if not _differ(look.fonts, rule.fonts):
+        return ""
+    own, theirs = dict(look.groups), dict(rule.groups)
+    missing = [f"{theirs[name] - own.get(name, 0)} of {name}" for name in _fewer(own, theirs)]
+    more = [f"{own[name] - theirs.get(name, 0)} of {name}" for name in _fewer(theirs, own)]
+    words = [f"it lacks {', '.join(missing)}"] if missing else []
+    words += [f"it has besides {', '.join(more)}"] if more else []
+    return "its fonts are not the others'" + (f" ({'; '.join(words)})" if words else "")
+
+
+def _fewer(some: Mapping[str, int], many: Mapping[str, int]) -> list[str]:
+    """The folders of which the first has fewer, the greatest lack first; not more than a line holds."""
+    lacks = {name: count - some.get(name, 0) for name, count in many.items()}
+    return sorted((name for name, lack in lacks.items() if lack > 0), key=lambda name: -lacks[name])[:4]

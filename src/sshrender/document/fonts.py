@@ -1,0 +1,96 @@
+"""Fonts that a page asks for and the document does not bring: another font stands in for each.
+
+A font is embedded when its descriptor, or its descendant's, holds a font file; Type 3 fonts are drawings
+and always there (ISO 32000-1, 9.9 and 9.6.5).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+_PROGRAMS = ("/FontFile", "/FontFile2", "/FontFile3")
+_DEEPEST = 8
+"""Forms in forms in forms: further in, nobody looks."""
+
+_MOST = 50
+"""Names of one page that are kept."""
+
+
+class MissingFonts:
+    """Looks pages through. Remembers what it has seen by object number: pages share their fonts."""
+
+    def __init__(self) -> None:
+        self._fonts: dict[int, str] = {}
+        self._resources: dict[int, frozenset[str]] = {}
+
+    def of(self, page: Any, resources: Any) -> list[str]:
+        """The names of a page's fonts that are not embedded, sorted; of what is broken, none."""
+        found = self._in_resources(resources, 0) | self._in_annotations(page)
+        return sorted(found)[:_MOST]
+
+    def _in_resources(self, raw: Any, depth: int) -> frozenset[str]:
+        number = getattr(raw, "idnum", 0)
+        if number in self._resources:
+            return self._resources[number]
+        if raw is None or depth > _DEEPEST:
+            return frozenset()
+        if number:
+            self._resources[number] = frozenset()  # one that holds itself ends here
+        try:
+            found = self._look_through(raw.get_object(), depth)
+        except Exception:  # noqa: BLE001 - pypdf raises anything on what is broken; Ghostscript tells of it
+            found = frozenset()
+        if number:
+            self._resources[number] = found
+        return found
+
+    def _look_through(self, resources: Any, depth: int) -> frozenset[str]:
+        found = {self._name_if_missing(font) for font in _members(resources, "/Font")}
+        for kind in ("/XObject", "/Pattern"):
+            for member in _members(resources, kind):
+                form = member.get_object()
+                if "/Resources" in form:
+                    found |= self._in_resources(form.raw_get("/Resources"), depth + 1)
+        return frozenset(found - {""})
+
+    def _in_annotations(self, page: Any) -> frozenset[str]:
+        """Fields and stamps are drawn too."""
+        found: frozenset[str] = frozenset()
+        try:
+            for annotation in page.get("/Annots", ()):
+                looks = annotation.get_object().get("/AP")
+                normal = None if looks is None else looks.get_object().get("/N")
+                if normal is not None and "/Resources" in normal.get_object():
+                    found |= self._in_resources(normal.get_object().raw_get("/Resources"), 1)
+        except Exception:  # noqa: BLE001 - as above
+            return found
+        return found
+
+    def _name_if_missing(self, raw: Any) -> str:
+        """The font's name; empty when it is embedded."""
+        number = getattr(raw, "idnum", 0)
+        if number not in self._fonts or not number:
+            font = raw.get_object()
+            self._fonts[number] = "" if _is_embedded(font) else _name(font)
+        return self._fonts[number]
+
+
+def _members(resources: Any, kind: str) -> list[Any]:
+    table = resources.get(kind)
+    return [] if table is None else [table.raw_get(key) for key in table.get_object()]
+
+
+def _is_embedded(font: Any) -> bool:
+    if font.get("/Subtype") == "/Type3":
+        return True
+    if font.get("/Subtype") == "/Type0":
+        return all(_is_embedded(each.get_object()) for each in font["/DescendantFonts"])
+    descriptor = font.get("/FontDescriptor")
+    return descriptor is not None and any(key in descriptor.get_object() for key in _PROGRAMS)
+
+
+def _name(font: Any) -> str:
+    """Without the tag of a subset."""
+    name = str(font.get("/BaseFont", "/unnamed")).lstrip("/")
+    tag, plus, rest = name.partition("+")
+    return rest if plus and len(tag) == 6 and tag.isupper() else name

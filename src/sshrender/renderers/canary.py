@@ -1,0 +1,102 @@
+"""A small page that hosts draw before any other: where two pictures of it differ, all others may.
+
+It asks for what differs between machines: the standard fonts and names that are commonly left out of
+documents and stood in for, thin lines, curves, a shading, transparency, a stretched picture.
+
+Imported on the hosts: standard library only, Python 3.7 and later.
+"""
+
+from __future__ import annotations
+
+from typing import List
+
+DPI = 50
+"""Of the picture: 60 KB of pixels, drawn in a tenth of a second."""
+
+FONTS = (
+    "Helvetica",
+    "Helvetica-BoldOblique",
+    "Times-Roman",
+    "Times-Italic",
+    "Courier",
+    "Symbol",
+    "ZapfDingbats",
+    "Arial",
+    "Arial-BoldMT",
+    "TimesNewRomanPSMT",
+    "CourierNewPSMT",
+    "Palatino-Roman",
+    "Bookman-Light",
+    "NewCenturySchlbk-Roman",
+    "AvantGarde-Book",
+    "Verdana",
+    "Calibri",
+    "DejaVuSans",
+)
+"""None of them is embedded: the standard fourteen by some of their names, and others in common use."""
+
+_WIDTH, _HEIGHT = 220, 300
+
+_DRAWING = """
+0.3 w 10 10 m 60 90 120 -60 210 40 c S
+q 0.9 0.2 0.1 rg 20 20 40 30 re f Q
+q /Veil gs 0.1 0.3 0.9 rg 45 30 m 85 30 85 70 45 70 c f Q
+q 1 0 0 1 110 15 cm 0 0 40 40 re W n /Fade sh Q
+q 40 10 -6 38 160 15 cm /Dots Do Q
+"""
+
+_FADE = (
+    "<< /ShadingType 2 /ColorSpace /DeviceRGB /Coords [0 0 40 40] /Extend [true true]"
+    " /Function << /FunctionType 2 /Domain [0 1] /C0 [1 1 0] /C1 [0 0.4 0.6] /N 1.4 >> >>"
+)
+
+
+def document() -> bytes:
+    """The page, as a PDF. The same bytes wherever it is called."""
+    fonts = "".join("/F%d %d 0 R " % (n, 8 + n) for n in range(len(FONTS)))
+    objects = [
+        "<< /Type /Catalog /Pages 2 0 R >>",
+        "<< /Type /Pages /Kids [3 0 R] /Count 1 >>",
+        "<< /Type /Page /Parent 2 0 R /MediaBox [0 0 %d %d] /Contents 4 0 R /Resources <<"
+        " /Font << %s>> /ExtGState << /Veil 5 0 R >> /Shading << /Fade 6 0 R >>"
+        " /XObject << /Dots 7 0 R >> >> >>" % (_WIDTH, _HEIGHT, fonts),
+        _stream("", _content()),
+        "<< /ca 0.5 /BM /Multiply >>",
+        _FADE,
+        _stream(
+            "/Type /XObject /Subtype /Image /Width 3 /Height 2 /BitsPerComponent 8"
+            " /ColorSpace /DeviceGray /Interpolate true /Filter /ASCIIHexDecode",
+            "00 80 ff c0 20 60>",
+        ),
+    ]
+    objects += [_font(name) for name in FONTS]
+    return _file(objects)
+
+
+def _content() -> str:
+    lines = [_DRAWING]
+    for number in range(len(FONTS)):
+        place = "%d %d" % (10 + 105 * (number % 2), _HEIGHT - 25 - 22 * (number // 2))
+        lines.append("BT /F%d 13 Tf %s Td (Rag\\344 &@gf 10%%) Tj ET" % (number, place))
+    return "\n".join(lines)
+
+
+def _font(name: str) -> str:
+    """Without an embedded program, and without a descriptor that would say what it looks like."""
+    encoding = "" if name in ("Symbol", "ZapfDingbats") else " /Encoding /WinAnsiEncoding"
+    return "<< /Type /Font /Subtype /Type1 /BaseFont /%s%s >>" % (name, encoding)
+
+
+def _stream(entries: str, content: str) -> str:
+    return "<< %s /Length %d >>\nstream\n%s\nendstream" % (entries, len(content), content)
+
+
+def _file(objects: List[str]) -> bytes:
+    data, offsets = b"%PDF-1.4\n", []
+    for number, body in enumerate(objects, 1):
+        offsets.append(len(data))
+        data += ("%d 0 obj\n%s\nendobj\n" % (number, body)).encode("latin-1")
+    table = "xref\n0 %d\n0000000000 65535 f \n" % (len(objects) + 1)
+    table += "".join("%010d 00000 n \n" % offset for offset in offsets)
+    trailer = "trailer << /Size %d /Root 1 0 R >>\nstartxref\n%d\n%%%%EOF\n"
+    return data + (table + trailer % (len(objects) + 1, len(data))).encode("latin-1")

@@ -1,0 +1,141 @@
+"""The same picture from every host: others are refused with the reason, unless that is allowed."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests import pdfs
+from tests.lab.farm import Farm
+from tests.lab.host import Host
+from tests.lab.plugin import FarmFactory
+
+PROGRAM = [sys.executable, "-m", "sshrender"]
+URW = "/usr/share/fonts/type1/urw-base35"
+
+
+@pytest.fixture
+def text(tmp_path: Path) -> Path:
+    """Twenty pages that ask for Helvetica and do not bring it."""
+    return pdfs.write(tmp_path / "text.pdf", pdfs.numbered(20))
+
+
+@pytest.fixture
+def drawing(tmp_path: Path) -> Path:
+    """Twenty pages without a font."""
+    pages = [pdfs.PdfPage(content=f"1 0 0 rg {number} 10 40 40 re f".encode()) for number in range(20)]
+    return pdfs.write(tmp_path / "drawing.pdf", pages)
+
+
+def _render(farm: Farm, document: Path, *words: str) -> tuple[int, dict[str, Any], str]:
+    inventory = farm.write_inventory()
+    command = [*PROGRAM, "render", str(document), "--hosts", str(inventory), "-r", "72", "--json"]
+    answer = farm.run([*command, "-o", str(farm.root / "out"), *words])
+    assert "Traceback" not in answer.stderr
+    return answer.returncode, json.loads(answer.stdout or "{}"), answer.stderr
+
+
+def _host(summary: dict[str, Any], name: str) -> dict[str, Any]:
+    (host,) = [host for host in summary["hosts"] if host["name"] == name]
+    assert isinstance(host, dict)
+    return host
+
+
+def _without_fonts(host: Host) -> None:
+    host.remove(URW)
+
+
+def _with_another_font(host: Host) -> None:
+    host.exec("mkdir", "-p", "/usr/local/share/fonts/house", check=True)
+    source = "/usr/share/fonts/truetype/dejavu/DejaVuSans.ttf"
+    host.exec("cp", source, "/usr/local/share/fonts/house/House.ttf", check=True)
+
+
+def _with_another_ghostscript(host: Host) -> None:
+    script = '#!/bin/sh\ncase "$*" in --version) echo 10.03.1;; *) exec /usr/bin/gs "$@";; esac\n'
+    host.install("/usr/local/bin/gs", script)
+
+
+def test_a_host_with_another_font_set_is_refused_and_named(
+    farm_factory: FarmFactory, text: Path
+) -> None:
+    farm = farm_factory(3)
+    _without_fonts(farm["node3"])
+    code, summary, stderr = _render(farm, text)
+    assert code == 0, stderr
+    odd = _host(summary, "node3")
+    assert (odd["state"], odd["pages"]) == ("refused", 0)
+    assert "draws another picture" in odd["reason"]
+    assert "urw-base35" in odd["reason"]
+    assert "node3 refused" in stderr
+    asked = farm.run([*PROGRAM, "hosts", "--hosts", str(farm.root / "hosts.toml")])
+    assert "draws another picture" in asked.stdout
+
+
+def test_mixed_pictures_are_allowed_on_demand_and_the_manifest_says_who_drew_what(
+    farm_factory: FarmFactory, text: Path
+) -> None:
+    farm = farm_factory(3)
+    _with_another_ghostscript(farm["node3"])
+    code, summary, stderr = _render(farm, text, "--mixed")
+    assert code == 0, stderr
+    assert _host(summary, "node3")["pages"] > 0
+    manifest = json.loads((Path(farm.san) / summary["job"] / "manifest.json").read_text())
+    assert manifest["hosts"]["node3"]["ghostscript"] == "10.03.1"
+    drawn = {page["host"]: page["ghostscript"] for page in manifest["pages"]}
+    assert drawn["node3"] == "10.03.1"
+    assert drawn["node1"] != "10.03.1"
+
+
+def test_another_ghostscript_is_refused(farm_factory: FarmFactory, text: Path) -> None:
+    farm = farm_factory(3)
+    _with_another_ghostscript(farm["node2"])
+    code, summary, _ = _render(farm, text)
+    assert code == 0
+    odd = _host(summary, "node2")
+    assert odd["state"] == "refused"
+    assert "its Ghostscript is 10.03.1, the others'" in odd["reason"]
+
+
+def test_other_fonts_matter_only_to_a_document_that_lacks_some(
+    farm_factory: FarmFactory, text: Path, drawing: Path
+) -> None:
+    farm = farm_factory(3)
+    _with_another_font(farm["node1"])
+    code, summary, _ = _render(farm, text)
+    assert code == 0
+    odd = _host(summary, "node1")
+    assert odd["state"] == "refused"
+    assert "1 of house" in odd["reason"]
+    assert summary["fonts_missing"] == [{"font": "Helvetica", "pages": "1-20"}]
+    code, summary, _ = _render(farm, drawing)
+    assert code == 0
+    assert _host(summary, "node1")["state"] == "idle"
+    assert summary["fonts_missing"] == []
+
+
+def test_a_resumed_job_goes_on_as_it_was_begun(farm_factory: FarmFactory, text: Path) -> None:
+    farm = farm_factory(2)
+    _with_another_ghostscript(farm["node2"])
+    _, summary, _ = _render(farm, text, "--on", "node1")
+    for folder in (farm.san / summary["job"] / "pages", farm.root / "out"):
+        (folder / "page-0007.png").unlink()
+    code, summary, _ = _render(farm, text, "--on", "node2")
+    assert code == 4
+    assert "the others' 10.0" in _host(summary, "node2")["reason"]
+    assert _render(farm, text, "--on", "node2", "--mixed")[0] == 0
+
+
+def test_pages_with_fonts_that_are_not_embedded_are_named(farm: Farm, text: Path) -> None:
+    code, summary, stderr = _render(farm, text)
+    assert code == 0
+    assert "not embedded, others stood in: Helvetica (1-20)" in stderr
+    inventory = str(farm.root / "hosts.toml")
+    told = farm.run([*PROGRAM, "why", summary["job"], "--page", "3", "--hosts", inventory]).stdout
+    assert "Helvetica" in told
+    manifest = json.loads((Path(farm.san) / summary["job"] / "manifest.json").read_text())
+    assert manifest["fonts_missing"] == [{"font": "Helvetica", "pages": "1-20"}]
