@@ -133,7 +133,7 @@ class Chronicle:
 
     def ruled(self, command: do.ReportRuling) -> None:
         """What hosts have to draw."""
-        self.tell("picture_ruled", hosts=command.hosts, **_of(command.look))
+        self.tell("picture_ruled", agreed=command.hosts, **_of(command.look))
 
     def fonts_missing(self, fonts: Mapping[str, str]) -> None:
         """The fonts that the document asks for and lacks, and on which pages."""

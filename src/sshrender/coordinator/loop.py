@@ -144,6 +144,7 @@ class Coordinator:
             do.SettlePage: lambda c: self._chronicle.settled(self._scheduler.book[c.page], c.state),
             do.ReturnPage: lambda c: self._chronicle.tell("page_returned", **c._asdict()),
             do.DropAttempt: self._drop,
+            do.ReadFonts: lambda c: self._plan.reading.want_fonts(),
             do.ReportRuling: self._chronicle.ruled,
             do.ReportHost: lambda c: self._chronicle.tell("host_state", **c._asdict()),
             do.EndJob: self._end,
@@ -268,6 +269,8 @@ class Coordinator:
 
     def _report(self, host: str, report: msg.Rendered) -> list[ev.Event]:
         attempt = self._scheduler.attempts.get(report.attempt)
+        if report.has_stand_ins:
+            self._plan.reading.want_fonts()
         if attempt is not None and attempt.host == host:
             self._reports.setdefault(report.attempt, report)  # the first word counts
         return [ev.PageRendered(host, report.attempt, report.seconds, report.said)]
@@ -421,6 +424,8 @@ class Coordinator:
         self._wires.close_all()
         self._keep_last_pages()
         self._prover.stop()
+        self._plan.reading.await_fonts(CLOSING)
+        self._read_on()
         self._close_gallery()
         self._outcome = Outcome.of(
             self._plan,

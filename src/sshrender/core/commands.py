@@ -98,6 +98,10 @@ class ReportHost(NamedTuple):
     reason: str
 
 
+class ReadFonts(NamedTuple):
+    """Find out whether the document asks for fonts that it does not bring."""
+
+
 class ReportRuling(NamedTuple):
     """From now on this is what hosts have to draw: tell the journal."""
 
@@ -125,6 +129,7 @@ Command = (
     | ProbeStorage
     | SettlePage
     | ReportHost
+    | ReadFonts
     | ReportRuling
     | EndJob
 )

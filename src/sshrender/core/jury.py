@@ -30,6 +30,7 @@ class Jury:
         self._accept = accept
         self._refuse = refuse
         self._do_fonts_matter: bool | None = None
+        self._are_fonts_asked = False
         self._first_at: float | None = None
 
     def admit(self, host: Host) -> None:
@@ -72,6 +73,9 @@ class Jury:
         if self._rule is None or host.look is None:
             return
         if self._do_fonts_matter is None and likeness.has_other_fonts(host.look, self._rule):
+            if not self._are_fonts_asked:
+                self._are_fonts_asked = True
+                self._run.issue(do.ReadFonts())
             return  # until the document was read
         differs = likeness.difference(host.look, self._rule, bool(self._do_fonts_matter))
         host.awaits_verdict = False

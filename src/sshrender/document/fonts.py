@@ -17,15 +17,22 @@ _MOST = 50
 
 
 class MissingFonts:
-    """Looks pages through. Remembers what it has seen by object number: pages share their fonts."""
+    """Looks pages through. Remembers what it has seen by object number: pages share their fonts.
 
-    def __init__(self) -> None:
+    ``has_form``: whether fields are looked at, too. Other annotations are not: reading a manual's links
+    takes longer than all else here (261 pages: 0.45 s instead of 0.06 s).
+    """
+
+    def __init__(self, has_form: bool) -> None:
+        self._has_form = has_form
         self._fonts: dict[int, str] = {}
         self._resources: dict[int, frozenset[str]] = {}
 
     def of(self, page: Any, resources: Any) -> list[str]:
         """The names of a page's fonts that are not embedded, sorted; of what is broken, none."""
-        found = self._in_resources(resources, 0) | self._in_annotations(page)
+        found = self._in_resources(resources, 0)
+        if self._has_form:
+            found |= self._in_fields(page)
         return sorted(found)[:_MOST]
 
     def _in_resources(self, raw: Any, depth: int) -> frozenset[str]:
@@ -53,8 +60,7 @@ class MissingFonts:
                     found |= self._in_resources(form.raw_get("/Resources"), depth + 1)
         return frozenset(found - {""})
 
-    def _in_annotations(self, page: Any) -> frozenset[str]:
-        """Fields and stamps are drawn too."""
+    def _in_fields(self, page: Any) -> frozenset[str]:
         found: frozenset[str] = frozenset()
         try:
             for annotation in page.get("/Annots", ()):

@@ -6,6 +6,7 @@ that pypdf cannot read.
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -30,13 +31,18 @@ class Reading:
         self._facts: Facts | None = None
         self._error: UserError | None = None
         self._boxes: list[Box | None] = []
-        self._fonts: list[list[str]] = []
+        self._fonts: list[list[str]] | None = None
+        self._are_fonts_wanted = False
+        self._font_worker: Worker | None = None
+        self._path = ""
+        self._password: str | None = None
         self._complaints = 0
         self._is_walked = self._has_ended = False
 
     def begin(self, path: Path, password: str | None) -> None:
         """Say which document it is."""
-        self._worker.ask("look", path=str(path.absolute()), password=password)
+        self._path, self._password = str(path.absolute()), password
+        self._worker.ask("look", path=self._path, password=password)
         threading.Thread(target=self._listen, daemon=True, name="document").start()
 
     def facts(self) -> Facts:
@@ -72,12 +78,39 @@ class Reading:
         return self.is_sound() and self._facts is not None and len(self._boxes) == self._facts.pages
 
     def missing_fonts(self) -> list[list[str]] | None:
-        """For each page the fonts that it asks for and the document lacks; None until all is known.
+        """For each page the fonts that it asks for and the document lacks; None until that is known.
 
         Shorter than the document where it could not be read to its end. Does not wait. Any thread.
         """
         with self._changed:
-            return list(self._fonts) if self._has_ended else None
+            return self._fonts
+
+    def want_fonts(self) -> None:
+        """Somebody asks for missing_fonts: the document is read once more, in the background."""
+        with self._changed:
+            is_new, self._are_fonts_wanted = not self._are_fonts_wanted, True
+        if is_new:
+            threading.Thread(target=self._read_fonts, daemon=True, name="fonts").start()
+
+    def await_fonts(self, timeout: float) -> None:
+        """Wait for missing_fonts, if somebody has asked for them."""
+        with self._changed:
+            if self._are_fonts_wanted:
+                self._changed.wait_for(lambda: self._fonts is not None, timeout)
+
+    def _read_fonts(self) -> None:
+        """The thread."""
+        found: list[list[str]] = []
+        worker = self._font_worker = Worker()
+        worker.ask("fonts", path=self._path, password=self._password)
+        try:
+            with contextlib.suppress(WorkerFailed):
+                for answer in worker.answers():
+                    found += answer["fonts"]
+        finally:  # what was read until it died is what there is
+            with self._changed:
+                self._fonts = found
+                self._changed.notify_all()
 
     def _await(self, is_met: Callable[[], bool]) -> None:
         """Wait while the worker makes progress; one that makes none is stopped. Needs the lock."""
@@ -89,8 +122,10 @@ class Reading:
                 self._has_ended = True
 
     def close(self) -> None:
-        """End the worker."""
+        """End what reads."""
         self._worker.stop()
+        if self._font_worker is not None:
+            self._font_worker.stop()
 
     def _is_answered(self) -> bool:
         return self._facts is not None or self._error is not None or self._has_ended
@@ -110,15 +145,12 @@ class Reading:
                 self._changed.notify_all()
 
     def _take_in(self, answer: dict[str, Any]) -> None:
-        if not self._is_walked:  # what is found amiss in fonts says nothing of pages
-            self._complaints = answer["complaints"]
+        self._complaints = answer["complaints"]
         if "facts" in answer:
             self._facts = Facts(*answer["facts"])
         elif "error" in answer:
             self._error = UserError(ExitCode.DOCUMENT, *answer["error"])
         elif "walked" in answer:
             self._is_walked = True
-        elif "fonts" in answer:
-            self._fonts += answer["fonts"]
         elif "boxes" in answer:
             self._boxes += [None if box is None else (box[0], box[1]) for box in answer["boxes"]]

@@ -4,11 +4,11 @@ A document may be hostile, or merely broken: whatever pypdf does to it, looping 
 included, happens here and not in the coordinator. It ends when its input ends.
 
 Requests (field ``op``): ``look`` at a document (``path``, ``password``) answers ``facts`` or ``error``,
-then ``boxes`` for its pages in order, ``walked``, and the ``fonts`` that each lacks; ``split`` it
-(``path``, ``password``, ``folder``, ``per_part``, ``pages``) answers ``ready`` for each part; ``cut`` it
-(the same without ``pages``) answers ``cut`` for each further line that names a ``part``, until its input
-ends. Each answer carries ``complaints``, how often pypdf has warned so far. The last one is ``end``;
-without it, the process died.
+then ``boxes`` for its pages in order, and ``walked``; ``fonts`` (the same) answers with the ``fonts``
+that each page lacks; ``split`` it (``path``, ``password``, ``folder``, ``per_part``, ``pages``) answers
+``ready`` for each part; ``cut`` it (the same without ``pages``) answers ``cut`` for each further line
+that names a ``part``, until its input ends. Each answer carries ``complaints``, how often pypdf has
+warned so far. The last one is ``end``; without it, the process died.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def main() -> None:
     request = json.loads(sys.stdin.readline())
     threading.Thread(target=_listen, daemon=True).start()
     answer = _Answers(complaints.listen())
-    {"look": _look, "split": _split, "cut": _cut}[request["op"]](request, answer)
+    {"look": _look, "fonts": _fonts, "split": _split, "cut": _cut}[request["op"]](request, answer)
     answer(end=True)
 
 
@@ -77,7 +77,14 @@ def _look(request: dict[str, Any], answer: _Answers) -> None:
     while chunk := list(itertools.islice(pages, CHUNK)):
         answer(boxes=chunk)
     answer(walked=True)
-    missing = fonts.MissingFonts()
+
+
+def _fonts(request: dict[str, Any], answer: _Answers) -> None:
+    os.nice(19)  # it can wait, and renderers may run here too
+    _, reader = look(Path(request["path"]), request["password"])
+    if reader is None:
+        return
+    missing = fonts.MissingFonts("/AcroForm" in reader.root_object)
     names = (missing.of(page, values.get("/Resources")) for page, values in boxes.leaves(reader))
     while found := list(itertools.islice(names, CHUNK)):
         answer(fonts=found)

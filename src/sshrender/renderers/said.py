@@ -34,6 +34,9 @@ _BOILERPLATE = re.compile(
     r"|specification\.|The file was produced by|>>>>)"
     r"|The following (errors|warnings) were encountered"
 )
+_STANDS_IN = re.compile(r"Loading (a TT )?font |Loading [A-Za-z0-9_.+-]+ font from |Substituting font ")
+"""Said of fonts that are not in the document, the first time that a renderer needs each."""
+
 _NEVER_DRAWN = "Could not draw this page at all"
 _NOT_FOUND = "page not found"
 
@@ -46,6 +49,11 @@ def complaints(lines: Iterable[str]) -> List[str]:
         if text and not _CHATTER.match(text) and not _BOILERPLATE.search(text):
             kept.append(text)
     return kept
+
+
+def has_stand_ins(lines: Iterable[str]) -> bool:
+    """Whether a font was looked for outside of the document."""
+    return any(_STANDS_IN.match(line.strip()) for line in lines)
 
 
 def was_not_found(lines: Iterable[str]) -> bool:

@@ -102,6 +102,7 @@ class Finisher(threading.Thread):
             bytes=size,
             sha256=digest,
             page_size=drawn.page_size,
+            stand_ins=said.has_stand_ins(drawn.lines),
             **common,
         )
 

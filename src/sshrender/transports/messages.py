@@ -93,7 +93,10 @@ class Started(NamedTuple):
 
 
 class Rendered(NamedTuple):
-    """A page's file is safe in ``work/``: its size, digest, page size in points, and what was said."""
+    """A page's file is safe in ``work/``: its size, digest, page size in points, and what was said.
+
+    ``has_stand_ins``: fonts were looked for outside of the document.
+    """
 
     attempt: str
     bytes: int
@@ -102,6 +105,7 @@ class Rendered(NamedTuple):
     seconds: float
     cpu: float
     said: tuple[str, ...]
+    has_stand_ins: bool = False
 
 
 class Failed(NamedTuple):
@@ -277,6 +281,7 @@ def _rendered(fields: Fields) -> Rendered:
         seconds=_number(fields, "seconds"),
         cpu=_number(fields, "cpu"),
         said=_texts(fields, "said"),
+        has_stand_ins=fields.get("stand_ins") is True,
     )
 
 

@@ -104,7 +104,7 @@ def _thumbnails_lost(entry: Entry) -> str:
 
 
 def _picture_ruled(entry: Entry) -> str:
-    hosts = count(entry["hosts"], "host")
+    hosts = count(entry["agreed"], "host")
     return f"pictures are to be those of {hosts} with Ghostscript {clean(entry['ghostscript'])}"
 
 
