@@ -20,6 +20,11 @@ def devices(incomplete: str) -> list[str]:
     return _fitting(DEVICES, incomplete)
 
 
+def recipes(incomplete: str) -> list[str]:
+    """Ready recipes, and one's own."""
+    return _fitting(_quietly(_recipe_names), incomplete)
+
+
 def hosts(incomplete: str) -> list[str]:
     """Hosts of the inventory; behind a comma the next one of a list."""
     before, comma, last = incomplete.rpartition(",")
@@ -45,6 +50,13 @@ def _quietly(names: Callable[[], Iterator[str]]) -> list[str]:
         return list(names())
     except Exception:  # noqa: BLE001 - whatever is wrong is said by the command itself, not by Tab
         return []
+
+
+def _recipe_names() -> Iterator[str]:
+    from sshrender.config.recipes import BUILT_IN, SHIPPED
+    from sshrender.config.settings import resolve
+
+    yield from dict.fromkeys([*SHIPPED, BUILT_IN, *resolve({}).settings.recipes])
 
 
 def _host_names() -> Iterator[str]:

@@ -128,6 +128,26 @@ Hedge = Annotated[
         help_="Let idle hosts draw again what others are long about.",
     ),
 ]
+Recipe = Annotated[
+    str | None,
+    _option(
+        "--recipe",
+        key="recipe",
+        autocompletion=complete.recipes,
+        help_="What draws the pages, instead of Ghostscript.",
+        metavar="NAME",
+    ),
+]
+Fallback = Annotated[
+    list[str] | None,
+    _option(
+        "--fallback",
+        key="fallback",
+        autocompletion=complete.recipes,
+        help_="What draws pages that it cannot draw. May be repeated.",
+        metavar="NAME",
+    ),
+]
 Mixed = Annotated[
     bool,
     _option("--mixed", key="mixed", help_="Let hosts draw whose pictures differ from the others'."),

@@ -28,6 +28,8 @@ def render(
     output: options.Output = None,
     dpi: options.Dpi = None,
     device: options.Device = None,
+    recipe: options.Recipe = None,
+    fallback: options.Fallback = None,
     pages: options.Pages = None,
     password_file: options.PasswordFile = None,
     split: options.Split = None,

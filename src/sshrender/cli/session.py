@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from sshrender.cli.jobs import on_san, own_san, san_of
 from sshrender.config import inventory as inv
-from sshrender.config import pins
+from sshrender.config import pins, recipes
 from sshrender.config.locate import find_inventory
 from sshrender.config.problems import invalid
 from sshrender.config.settings import Settings, resolve
@@ -23,7 +23,8 @@ from sshrender.document.facts import read_password
 from sshrender.document.reading import Reading
 from sshrender.errors import ExitCode, UserError
 from sshrender.job.folder import JobFolder
-from sshrender.job.spec import safe_stem
+from sshrender.job.spec import Recipe, safe_stem
+from sshrender.renderers.devices import DEVICES
 from sshrender.transports.protocol import Transport
 from sshrender.views.report import Reporter
 
@@ -129,6 +130,7 @@ class Session:
             policy=self._policy(),
             strict=settings.strict,
             has_overview=settings.overview,
+            recipes=_recipes(settings),
             pins=pins.check(map(pins.parse, settings.pin), {host.plan.name for host in self.hosts}),
         )
 
@@ -170,6 +172,16 @@ class Session:
             hedge=settings.hedge,
             is_mixed=settings.mixed,
         )
+
+
+def _recipes(settings: Settings) -> tuple[Recipe, ...]:
+    """What draws, in order; nothing where only Ghostscript does. Raises UserError."""
+    names = recipes.chain(settings.recipe, settings.fallback, settings.recipes)
+    found = [Recipe.of(fields) for fields in recipes.as_sent(names, settings.recipes)]
+    made = {recipe.extension or DEVICES[settings.device].extension for recipe in found}
+    if len(made) > 1:
+        raise invalid([f"{', '.join(names)} make files of different kinds: {', '.join(sorted(made))}"])
+    return tuple(found)
 
 
 def _looks_done(san: Path, source: Path) -> bool:

@@ -6,7 +6,7 @@ import difflib
 import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, get_origin
 
 from pydantic import BaseModel, ValidationError
 
@@ -71,7 +71,8 @@ def _dotted(location: Iterable[object]) -> str:
 
 def _known_keys(model: type[BaseModel], location: Iterable[object]) -> list[str]:
     """The keys of the table at a location."""
-    for part in location:
+    parts = iter(location)
+    for part in parts:
         if isinstance(part, int):
             continue
         field = model.model_fields.get(str(part))
@@ -79,6 +80,8 @@ def _known_keys(model: type[BaseModel], location: Iterable[object]) -> list[str]
         if inner is None:
             return []
         model = inner
+        if field is not None and get_origin(field.annotation) is dict:
+            next(parts, None)  # the name that a user gave to a table
     return list(model.model_fields)
 
 

@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from sshrender.config.locate import distrusted, here_is_ours, places
 from sshrender.config.names import option, variable
 from sshrender.config.problems import describe, invalid, read_toml
+from sshrender.config.recipes import Recipe
 from sshrender.config.units import Duration, Size, no_nul
 
 Progress = Literal["auto", "tui", "board", "plain", "jsonl", "none"]
@@ -42,6 +43,9 @@ class Settings(BaseModel):
     page_timeout: Duration = Field(600, gt=0, description="a page may take so long")
     page_memory: Size = Field(2 << 30, ge=64 << 20, description="a renderer may be so large")
     hedge: bool = Field(True, description="let idle hosts draw again what others are long about")
+    recipe: str | None = Field(None, description="what draws the pages, instead of Ghostscript")
+    fallback: tuple[str, ...] = Field((), description="recipes for pages that it cannot draw")
+    recipes: dict[str, Recipe] = Field({}, description="recipes of one's own")
     mixed: bool = Field(False, description="let hosts draw whose pictures differ from the others'")
     retries: int = Field(3, ge=1, le=100, description="hosts that a page may fail on")
     wait: Duration = Field(30, description="how long to wait for an idle host")
@@ -86,6 +90,11 @@ class Settings(BaseModel):
         for word in words:
             pins.parse(word)
         return tuple(words)
+
+    @field_validator("fallback", mode="before")
+    @classmethod
+    def _fallbacks_are_names(cls, value: Any) -> Any:
+        return tuple(value.replace(",", " ").split()) if isinstance(value, str) else value
 
     @field_validator("pages")
     @classmethod
@@ -144,7 +153,7 @@ class _Layer:
 def _from_environment(environ: Mapping[str, str]) -> dict[str, Any]:
     found = {}
     for key in Settings.model_fields:
-        value = environ.get(variable(key))
+        value = environ.get(variable(key)) if key != "recipes" else None
         if value:
             found[key] = value
     return found

@@ -86,7 +86,12 @@ class Chronicle:
         )
 
     def delivered(
-        self, result: pv.Proved, report: msg.Rendered, attempts: int, ghostscript: str
+        self,
+        result: pv.Proved,
+        report: msg.Rendered,
+        attempts: int,
+        ghostscript: str,
+        renderer: str,
     ) -> None:
         """A page is the user's."""
         task, picture = result.task, result.picture
@@ -99,6 +104,7 @@ class Chronicle:
             height=picture.height,
             host=task.host,
             ghostscript=ghostscript,
+            renderer=renderer,
             seconds=report.seconds,
             attempts=attempts,
             said=report.said + ((result.doubt,) if result.doubt else ()),

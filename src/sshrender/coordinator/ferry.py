@@ -48,6 +48,7 @@ class _Order:
     page: int
     attempt: str
     output: str
+    recipe: int | None
 
 
 class Ferry:
@@ -81,9 +82,9 @@ class Ferry:
             name = f"ferry {self._link.host}"
             threading.Thread(target=self._guarded, args=(work,), daemon=True, name=name).start()
 
-    def render(self, page: int, attempt: str, output: str) -> None:
+    def render(self, page: int, attempt: str, output: str, recipe: int | None) -> None:
         """Have a page drawn, as soon as what it is drawn from is there."""
-        order = _Order(page, attempt, output)
+        order = _Order(page, attempt, output, recipe)
         with self._lock:
             self._waiting[attempt] = order
         self._orders.put(order)
@@ -152,6 +153,7 @@ class Ferry:
                     file=place.file,
                     index=place.index,
                     output=order.output,
+                    recipe=order.recipe,
                 )
 
     def _bring(self, page: int, files: Files) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from sshrender.coordinator.plan import HostSetup, JobPlan
@@ -9,6 +10,7 @@ from sshrender.core import events as ev
 from sshrender.core.likeness import Look
 from sshrender.document.splitting import place
 from sshrender.job.nonce import Nonce
+from sshrender.job.spec import Recipe
 from sshrender.renderers import ghostscript
 from sshrender.renderers.devices import thumbnail_device
 from sshrender.transports.messages import Hello
@@ -30,10 +32,11 @@ def preparation(plan: JobPlan, setup: HostSetup, nonce: Nonce, split: int) -> di
         "dpi": f"{settings.dpi:g}",
         "file": place(plan.pages[0], split).file,
         "options": list(settings.options),
+        "recipes": [_sent(recipe) for recipe in settings.recipes],
         "password": plan.password,
         "tag": plan.spec.name,
         "sandbox": setup.sandbox,
-        "thumbnails": thumbnail_device(settings.device) if plan.has_overview else "",
+        "thumbnails": thumbnail_device(settings.device) if _has_thumbnails(plan) else "",
         "page_timeout": limits.page_timeout,
         "page_memory": limits.page_memory,
         "recycle_pages": limits.recycle_pages,
@@ -41,16 +44,26 @@ def preparation(plan: JobPlan, setup: HostSetup, nonce: Nonce, split: int) -> di
     }
 
 
+def _sent(recipe: Recipe) -> dict[str, Any]:
+    return {"name": recipe.name} if recipe.is_built_in else recipe.model_dump(mode="json")
+
+
+def _has_thumbnails(plan: JobPlan) -> bool:
+    return plan.has_overview and plan.draws_with_ghostscript
+
+
 def seen_folder(setup: HostSetup, job: str) -> str | None:
     """Where a host sees the folder of a job; None: nowhere."""
     return None if setup.san is None else f"{setup.san.rstrip('/')}/{job}"
 
 
-def judge(host: str, hello: Hello, san: str | None) -> ev.HostGreeted | ev.HostRefused:
-    """The checks in the order of their causes: Python, Ghostscript, sandbox, the shared folder."""
+def judge(
+    host: str, hello: Hello, san: str | None, recipes: Sequence[Recipe] = ()
+) -> ev.HostGreeted | ev.HostRefused:
+    """The checks in the order of their causes: Python, the renderer, sandbox, the shared folder."""
     for refusal, reason in (
         _python(hello.python),
-        _ghostscript(hello.ghostscript),
+        _renderer(hello, recipes),
         (Refusal.NO_SANDBOX, hello.no_sandbox and f"the sandbox does not work: {hello.no_sandbox}"),
         _san(hello, san),
     ):
@@ -64,8 +77,23 @@ def judge(host: str, hello: Hello, san: str | None) -> ev.HostGreeted | ev.HostR
         memory=hello.memory,
         ghostscript=hello.ghostscript or "",
         slots=hello.slots,
-        look=look(hello),
+        look=look(hello) if _may_draw(recipes) else Look(),
+        renderers=frozenset(range(max(1, len(recipes)))) - set(hello.missing_recipes),
     )
+
+
+def _may_draw(recipes: Sequence[Recipe]) -> bool:
+    return not recipes or any(recipe.is_built_in for recipe in recipes)
+
+
+def _renderer(hello: Hello, recipes: Sequence[Recipe]) -> tuple[Refusal, str]:
+    """What draws first has to be there; what is fallen back to may be missing."""
+    if not recipes or recipes[0].is_built_in:
+        return _ghostscript(hello.ghostscript)
+    if 0 in hello.missing_recipes:
+        lacks = hello.missing[hello.missing_recipes.index(0)] if hello.missing else "its program"
+        return Refusal.NO_GHOSTSCRIPT, f"recipe {recipes[0].name} wants {lacks}, which is not there"
+    return Refusal.NO_GHOSTSCRIPT, ""
 
 
 def look(hello: Hello) -> Look:

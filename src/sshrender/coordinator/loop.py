@@ -9,7 +9,7 @@ from __future__ import annotations
 import queue
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 from sshrender.coordinator import prover as pv
@@ -86,7 +86,7 @@ class Coordinator:
         self._reports: dict[str, msg.Rendered] = {}
         self._told: set[str] = set()
         self._scheduler = Scheduler(
-            plan.policy,
+            replace(plan.policy, renderers=max(1, len(plan.spec.settings.recipes))),
             [setup.plan for setup in hosts],
             plan.pages,
             epoch=lease.epoch,
@@ -144,6 +144,7 @@ class Coordinator:
             do.SettlePage: lambda c: self._chronicle.settled(self._scheduler.book[c.page], c.state),
             do.ReturnPage: lambda c: self._chronicle.tell("page_returned", **c._asdict()),
             do.DropAttempt: self._drop,
+            do.FallBack: self._fall_back,
             do.ReadFonts: lambda c: self._plan.reading.want_fonts(),
             do.ReportRuling: self._chronicle.ruled,
             do.ReportHost: lambda c: self._chronicle.tell("host_state", **c._asdict()),
@@ -261,7 +262,7 @@ class Coordinator:
         return [ev.HostRefused(host, failed.refusal.value, failed.reason)]
 
     def _greet(self, host: str, hello: msg.Hello) -> list[ev.Event]:
-        event = judge(host, hello, self._setups[host].san)
+        event = judge(host, hello, self._setups[host].san, self._plan.spec.settings.recipes)
         if isinstance(event, ev.HostGreeted):
             self._wires.begin(host, hello.folder)
             self._chronicle.greeted(self._setups[host], hello, event)
@@ -307,7 +308,8 @@ class Coordinator:
         report = self._reports.pop(task.attempt)
         attempts = self._scheduler.book[task.page].attempts
         ghostscript = self._scheduler.hosts[task.host].ghostscript
-        self._chronicle.delivered(result, report, attempts, ghostscript)
+        renderer = self._plan.recipe_name(self._scheduler.book[task.page].renderer)
+        self._chronicle.delivered(result, report, attempts, ghostscript, renderer)
         carriage = self._wires.carriage(task.host, task.attempt)
         events: list[ev.Event] = [ev.PageDelivered(task.host, task.attempt, carriage)]
         if result.doubt:
@@ -380,6 +382,10 @@ class Coordinator:
         self._chronicle.sent(command)
         self._wires.render(command, self._work_name(command.page, command.attempt))
 
+    def _fall_back(self, command: do.FallBack) -> None:
+        name = self._plan.recipe_name(command.renderer)
+        self._chronicle.tell("page_fell_back", page=command.page, to=name, reason=command.reason)
+
     def _drop(self, command: do.DropAttempt) -> None:
         self._chronicle.tell("attempt_dropped", **command._asdict())
         self._wires.forget(command.host, command.attempt)
@@ -398,6 +404,7 @@ class Coordinator:
             box=report.page_size,
             bytes=report.bytes,
             sha256=report.sha256,
+            is_sized=self._plan.is_sized(self._scheduler.book[command.page].renderer),
         )
         task = pv.Proving(
             host=command.host,

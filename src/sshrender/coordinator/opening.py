@@ -112,6 +112,7 @@ def _open(wanted: Wanted, size: int, reading: Reading, inspect: Inspector) -> Jo
         total = _known_count(staged) or pagecount.count(reading, seen, ask)
         if total == 0:
             raise facts.beyond_repair(wanted.source)
+        _check_recipes(wanted, seen.needs_password)
         may_split = seen.pages == total and reading.is_sound()
         spec = describe(wanted, size, seen, staged.sha256, total, may_split)
         folder = JobFolder(wanted.san / spec.name)
@@ -138,6 +139,17 @@ def _known_count(staged: _Staged) -> int | None:
     return None
 
 
+def _check_recipes(wanted: Wanted, needs_password: bool) -> None:
+    """Raises UserError: one of them cannot open the document."""
+    for recipe in wanted.recipes:
+        if needs_password and not recipe.is_built_in and not recipe.uses("password_file"):
+            raise UserError(
+                ExitCode.USAGE,
+                f"the document needs a password, and recipe {recipe.name} has no {{password_file}}",
+                "leave --recipe out: Ghostscript gets it unseen; or add that field to the recipe",
+            )
+
+
 def describe(
     wanted: Wanted, size: int, seen: facts.Facts, sha256: str, total: int, may_split: bool
 ) -> JobSpec:
@@ -150,6 +162,7 @@ def describe(
         # pypdf's parts of a document that it had to repair may hold other pages than Ghostscript's.
         split=splitting.part_size(wanted.split, size, total) if may_split else 0,
         options=wanted.options,
+        recipes=wanted.recipes,
     )
     return JobSpec(
         name=job_name(wanted.source.stem, sha256, settings),
@@ -256,7 +269,9 @@ def _adopt(plan: JobPlan, remembered: History, present: dict[str, int]) -> None:
         name = plan.page_file(page)
         if page in remembered.pages or name not in present:
             continue
-        expected = Expected(plan.device, plan.spec.settings.dpi, plan.reading.box(page))
+        is_sized = not plan.spec.settings.recipes
+        box = plan.reading.box(page)
+        expected = Expected(plan.device, plan.spec.settings.dpi, box, is_sized=is_sized)
         try:
             picture = prove(plan.folder.pages / name, expected)
         except ProofFailed:

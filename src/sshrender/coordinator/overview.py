@@ -38,7 +38,9 @@ def sheet(
     told = report.of(folder, spec, entries, holder)
     fold = _fold(told, entries)
     pages, small = history.sizes(folder.pages), _thumbnails(folder)
+    recipes = [recipe.format for recipe in spec.settings.recipes if not recipe.is_built_in]
     device = DEVICES.get(spec.settings.device)
+    made = recipes[0] if recipes else device.format if device is not None else ""
     return {
         "schema": 1,
         "job": told.name,
@@ -53,7 +55,7 @@ def sheet(
         "runs": told.runs,
         "notes": [*told.notes, *(f"{font} is not embedded (pages {on})" for font, on in _fonts(told))],
         "counts": told.pages,
-        "viewable": device is not None and device.format in _IN_BROWSERS,
+        "viewable": made in _IN_BROWSERS,
         "pages": [_page(row, pages, small) for row in fold.pages.values()],
         "hosts": list(_hosts(told, fold)),
         "timeline": list(_timeline(fold)),

@@ -11,7 +11,7 @@ from sshrender.document.reading import Reading
 from sshrender.job.folder import JobFolder
 from sshrender.job.history import History
 from sshrender.job.publish import page_name
-from sshrender.job.spec import JobSpec
+from sshrender.job.spec import JobSpec, Recipe
 from sshrender.renderers.devices import DEVICES, Device
 from sshrender.transports.protocol import Transport
 
@@ -61,6 +61,7 @@ class Wanted:
     split: str = "none"
     password: str | None = None
     options: tuple[str, ...] = ()
+    recipes: tuple[Recipe, ...] = ()
     limits: Limits = field(default_factory=Limits)
     policy: Policy = field(default_factory=Policy)
     strict: bool = False
@@ -87,8 +88,28 @@ class JobPlan:
 
     @property
     def device(self) -> Device:
-        """The raster device."""
-        return DEVICES[self.spec.settings.device]
+        """What the pages' files are: those of a raster device, or of a recipe."""
+        recipes = self.spec.settings.recipes
+        made = next((recipe for recipe in recipes if not recipe.is_built_in), None)
+        if made is None:
+            return DEVICES[self.spec.settings.device]
+        return Device(made.name, made.extension, made.format)
+
+    @property
+    def draws_with_ghostscript(self) -> bool:
+        """Whether the built-in renderer draws any page."""
+        recipes = self.spec.settings.recipes
+        return not recipes or any(recipe.is_built_in for recipe in recipes)
+
+    def is_sized(self, recipe: int) -> bool:
+        """Whether a page's size tells that of the picture which this recipe makes of it."""
+        recipes = self.spec.settings.recipes
+        return not recipes or recipes[recipe].is_built_in
+
+    def recipe_name(self, recipe: int) -> str:
+        """What draws, in a word."""
+        recipes = self.spec.settings.recipes
+        return recipes[recipe].name if recipes else "ghostscript"
 
     def page_file(self, page: int) -> str:
         """A page's final name."""

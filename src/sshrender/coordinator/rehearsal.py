@@ -69,7 +69,8 @@ def _delivered(folder: JobFolder, spec: JobSpec, pages: list[int]) -> int:
             return 0
     except UserError:
         return 0
-    extension = DEVICES[spec.settings.device].extension
+    extensions = [recipe.extension for recipe in spec.settings.recipes if not recipe.is_built_in]
+    extension = extensions[0] if extensions else DEVICES[spec.settings.device].extension
     past = history.fold(read_journal(folder.journal))
     history.keep_present(
         past,

@@ -68,9 +68,12 @@ class Wires:
 
     def render(self, command: do.RenderPage, output: str) -> None:
         """Have a page drawn into ``output``, a file below the job's folder."""
+        recipe = command.renderer if self._plan.spec.settings.recipes else None
+        if recipe is not None and self._plan.is_sized(recipe):
+            recipe = None  # the built-in one
         ferry = self._ferries.get(command.host)
         if ferry is not None:
-            ferry.render(command.page, command.attempt, output)
+            ferry.render(command.page, command.attempt, output, recipe)
             return
         where = place(command.page, self.split)
         self.send(
@@ -81,6 +84,7 @@ class Wires:
             file=where.file,
             index=where.index,
             output=output,
+            recipe=recipe,
         )
 
     def call_off(self, op: str, command: do.RevokeAttempt | do.KillAttempt) -> None:

@@ -21,6 +21,15 @@ class RenderPage(NamedTuple):
     page: int
     attempt: str
     because: str = ""
+    renderer: int = 0
+
+
+class FallBack(NamedTuple):
+    """Take down that another renderer tries the page from now on: the last failure's reason."""
+
+    page: int
+    renderer: int
+    reason: str
 
 
 class ReturnPage(NamedTuple):
@@ -120,6 +129,7 @@ Command = (
     ConnectHost
     | RenderPage
     | ReturnPage
+    | FallBack
     | DropAttempt
     | RevokeAttempt
     | KillAttempt

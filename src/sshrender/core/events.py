@@ -11,7 +11,8 @@ from sshrender.core.states import FailureKind
 class HostGreeted(NamedTuple):
     """A runner listens on this host and the host has all that a page needs.
 
-    ``slots``: how many renderers it says it has room for; 0: one for each core.
+    ``renderers``: which of the job's recipes it can carry out. ``slots``: how many renderers it says it
+    has room for; 0: one for each core.
     """
 
     host: str
@@ -22,6 +23,7 @@ class HostGreeted(NamedTuple):
     ghostscript: str = ""
     slots: int = 0
     look: Look = Look()
+    renderers: frozenset[int] = frozenset((0,))
 
 
 class HostRefused(NamedTuple):

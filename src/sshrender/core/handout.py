@@ -81,14 +81,14 @@ class Handout:
 
     def _may_try(self, page: Page, host: Host) -> bool:
         """A page goes back to where it failed only when nothing else is left to do."""
-        if not page.allows(host.name):
+        if not host.can_draw(page):
             return False
         if not page.failed_on(host.name):
             return True
         if self._run.book.has_fresh():
             return False
         return not any(
-            other.state in _MAY_TAKE and page.allows(other.name) and not page.failed_on(other.name)
+            other.state in _MAY_TAKE and other.can_draw(page) and not page.failed_on(other.name)
             for other in self._run.hosts.values()
         )
 
@@ -161,9 +161,9 @@ class Handout:
         page, now = self._run.book[attempt.page], self._run.now
         if page.state in SETTLED or len(page.live) > 1 or attempt.is_killed:
             return False
-        if len(page.failures) >= self._run.policy.retries:
+        if page.charged >= self._run.policy.retries:
             return False  # its last chance
-        if attempt.host == host.name or not page.allows(host.name) or page.failed_on(host.name):
+        if attempt.host == host.name or not host.can_draw(page) or page.failed_on(host.name):
             return False
         if attempt.rendered_at is not None:
             return now - attempt.rendered_at > self._run.policy.proof_patience

@@ -33,7 +33,7 @@ class HostCare:
         host.ghostscript = event.ghostscript
         host.retry_at = None
         host.storage_strikes = 0
-        host.look = event.look
+        host.look, host.renderers = event.look, event.renderers
         self._jury.admit(host)
 
     def on_refused(self, event: ev.HostRefused) -> None:

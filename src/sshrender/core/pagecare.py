@@ -144,7 +144,7 @@ class PageCare:
         page = self._run.book.pages.get(event.page)
         if page is not None and page.state is PageState.FAILED:
             page.failures.clear()
-            page.losses = 0
+            page.losses = page.forgiven = page.renderer = 0
             self._run.book.move(page, PageState.WAITING)
 
     def on_move(self, event: ev.MoveRequested) -> None:

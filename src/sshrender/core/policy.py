@@ -9,6 +9,8 @@ from dataclasses import dataclass
 class Policy:
     """How patient, how strict and how greedy the scheduler is."""
 
+    renderers: int = 1
+    """How many ways there are to draw a page: where one fails, the next is tried."""
     retries: int = 3
     """Page failures after which a page is given up, each on another host where there is one."""
     wait: float = 30.0

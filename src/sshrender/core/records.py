@@ -67,6 +67,10 @@ class Page:
     failures: list[Failure] = field(default_factory=list)
     losses: int = 0
     attempts: int = 0
+    renderer: int = 0
+    """Which of the job's recipes draws it."""
+    forgiven: int = 0
+    """How many of its failures were another renderer's."""
     live: dict[str, Attempt] = field(default_factory=dict)
     only: frozenset[str] | None = None
     """The hosts that it is pinned to; None: any."""
@@ -75,7 +79,12 @@ class Page:
 
     def failed_on(self, host: str) -> bool:
         """Whether this page was charged with a failure on that host."""
-        return any(failure.host == host for failure in self.failures)
+        return any(failure.host == host for failure in self.failures[self.forgiven :])
+
+    @property
+    def charged(self) -> int:
+        """How often the renderer that draws it now has failed."""
+        return len(self.failures) - self.forgiven
 
     def allows(self, host: str) -> bool:
         """Whether it may be drawn there at all."""
@@ -124,6 +133,8 @@ class Host:
     recent: deque[float] = field(default_factory=lambda: deque(maxlen=101))
     ghostscript: str = ""
     look: Look | None = None
+    renderers: frozenset[int] | None = None
+    """Which of the job's recipes it can carry out; None before it has greeted."""
     awaits_verdict: bool = False
     """It has greeted, and it is not settled yet whether it draws what the others do."""
     pace: float | None = None
@@ -177,6 +188,10 @@ class Host:
         self.pace = _smooth(self.pace, seconds)
         self.pace_of_work = _smooth(self.pace_of_work, seconds / work)
         self.carriage = _smooth(self.carriage if self.pages_done else None, carriage)
+
+    def can_draw(self, page: Page) -> bool:
+        """Whether it is allowed to, and has what it takes, as far as is known."""
+        return page.allows(self.name) and (self.renderers is None or page.renderer in self.renderers)
 
     def is_stalled(self) -> bool:
         """Whether it holds pages and draws none."""

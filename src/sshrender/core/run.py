@@ -75,7 +75,7 @@ class Run:
         page.attempts += 1
         if page.state is PageState.WAITING:
             self.book.move(page, PageState.SENT)
-        self.issue(do.RenderPage(host.name, page.number, attempt.name, because))
+        self.issue(do.RenderPage(host.name, page.number, attempt.name, because, page.renderer))
 
     def land(self, attempt: Attempt) -> None:
         """The host has nothing more to do for it."""
@@ -125,7 +125,7 @@ class Run:
             state = PageState.PROVING
         elif page.live:
             state = PageState.SENT
-        elif self._is_given_up(page):
+        elif self._is_given_up(page) and not self._falls_back(page):
             self.settle(page, PageState.FAILED)
             return
         else:
@@ -140,5 +140,15 @@ class Run:
 
     def _is_given_up(self, page: Page) -> bool:
         retries = self.policy.retries
-        charged = len(page.failures)
-        return charged >= retries or (charged > 0 and page.losses >= 2 * retries)
+        return page.charged >= retries or (page.charged > 0 and page.losses >= 2 * retries)
+
+    def _falls_back(self, page: Page) -> bool:
+        """Whether there is another renderer for it, on any host that may come to it."""
+        for renderer in range(page.renderer + 1, self.policy.renderers):
+            hosts = [host for host in self.hosts.values() if host.state is not HostState.REFUSED]
+            if any(host.renderers is None or renderer in host.renderers for host in hosts):
+                reason = page.failures[-1].reason
+                page.renderer, page.forgiven, page.losses = renderer, len(page.failures), 0
+                self.issue(do.FallBack(page.number, renderer, reason))
+                return True
+        return False

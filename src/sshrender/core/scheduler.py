@@ -253,7 +253,7 @@ class Scheduler:
         ):
             return hosts
         waiting = self.book.particular()
-        return [host for host in hosts if any(page.allows(host.name) for page in waiting)] or hosts
+        return [host for host in hosts if any(host.can_draw(page) for page in waiting)] or hosts
 
     def _finish(self) -> None:
         """All pages are settled: let the hosts say what they found out late."""

@@ -26,6 +26,7 @@ class PageRecord:
     seconds: float = 0.0
     attempts: int = 1
     said: tuple[str, ...] = ()
+    renderer: str = "ghostscript"
 
     def as_fields(self) -> dict[str, Any]:
         """Its fields by name (dataclasses.asdict copies deeply, which a large job pays for)."""
@@ -78,6 +79,7 @@ def _apply(history: History, entry: dict[str, Any]) -> None:
             seconds=_seconds(entry["seconds"]),
             attempts=_of(int, entry["attempts"]),
             said=_texts(entry["said"]),
+            renderer=_of(str, entry.get("renderer", "ghostscript")),
         )
         history.pages[record.page] = record
     elif kind == "page_suspected":

@@ -5,7 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict
 
@@ -31,14 +33,47 @@ class Document(_Frozen):
     needs_password: bool = False
 
 
+class Recipe(_Frozen):
+    """A way to draw a page (config/recipes.py), as it was when the job was made.
+
+    One without an extension is the built-in one.
+    """
+
+    name: str
+    steps: tuple[tuple[str, ...], ...] = ()
+    shell: str = ""
+    extension: str = ""
+    format: str = ""
+    complaints: str = ""
+
+    @classmethod
+    def of(cls, fields: Mapping[str, Any]) -> Self:
+        """From what a configuration says."""
+        steps = tuple(tuple(words) for words in fields.get("steps", ()))
+        return cls(**{**fields, "steps": steps})
+
+    @property
+    def is_built_in(self) -> bool:
+        """Whether the warm Ghostscript draws."""
+        return not self.extension
+
+    def uses(self, field: str) -> bool:
+        """Whether a field of a page stands in it."""
+        return f"{{{field}}}" in str(self.steps) or field in self.shell
+
+
 class Settings(_Frozen):
-    """What decides how the pages look: part of the job's identity. ``pages`` is a canonical list."""
+    """What decides how the pages look: part of the job's identity. ``pages`` is a canonical list.
+
+    ``recipes`` are tried in this order; none: Ghostscript draws.
+    """
 
     device: str
     dpi: float
     pages: str
     split: int = 0
     options: tuple[str, ...] = ()
+    recipes: tuple[Recipe, ...] = ()
 
 
 class JobSpec(_Frozen):
@@ -59,7 +94,10 @@ class JobSpec(_Frozen):
 
 def job_name(stem: str, sha256: str, settings: Settings) -> str:
     """``<stem>-<8 hexadecimal digits>`` of a digest over document and settings."""
-    identity = json.dumps([sha256, settings.model_dump(mode="json")], sort_keys=True)
+    fields = settings.model_dump(mode="json")
+    if not settings.recipes:
+        del fields["recipes"]  # such jobs keep the names that they had before there were recipes
+    identity = json.dumps([sha256, fields], sort_keys=True)
     digest = hashlib.sha256(identity.encode()).hexdigest()
     return f"{safe_stem(stem)}-{digest[:8]}"
 

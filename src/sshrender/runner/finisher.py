@@ -15,7 +15,6 @@ import queue
 import threading
 from typing import Any, Dict, List, NamedTuple, Optional, Tuple
 
-from sshrender.renderers import said
 from sshrender.runner import storage, wire
 from sshrender.runner.queue import Task, TaskQueue
 
@@ -27,14 +26,19 @@ LOW_SPACE = 8 * 1024 * 1024
 
 
 class Drawn(NamedTuple):
-    """A page that Ghostscript has answered for; ``written`` is the file's name as it made it."""
+    """A page that a renderer has answered for; ``written`` is the file's name as it made it.
+
+    ``complaints`` are its lines that say something went wrong; ``page_size`` is in points, where known.
+    """
 
     task: Task
     written: str
     page_size: Optional[Tuple[float, float]]
     seconds: float
     cpu: float
-    lines: List[str]
+    complaints: List[str]
+    is_drawn: bool = True
+    has_stand_ins: bool = False
 
 
 class Finisher(threading.Thread):
@@ -79,7 +83,7 @@ class Finisher(threading.Thread):
                 self._wire.flush()
 
     def _report(self, drawn: Drawn) -> None:
-        complaints = said.complaints(drawn.lines)
+        complaints = drawn.complaints
         common: Dict[str, Any] = {
             "attempt": drawn.task.attempt,
             "page": drawn.task.page,
@@ -89,7 +93,7 @@ class Finisher(threading.Thread):
         }
         try:
             # A page that never came out has no file, and the name is then the next page's.
-            if drawn.page_size is None or said.was_not_drawn(drawn.lines):
+            if not drawn.is_drawn:
                 raise FileNotFoundError
             size, digest = self._secure(drawn)
         except OSError as error:
@@ -102,7 +106,7 @@ class Finisher(threading.Thread):
             bytes=size,
             sha256=digest,
             page_size=drawn.page_size,
-            stand_ins=said.has_stand_ins(drawn.lines),
+            stand_ins=drawn.has_stand_ins,
             **common,
         )
 
@@ -136,7 +140,7 @@ class Finisher(threading.Thread):
         except StorageUnusable as unusable:
             return wire.STORAGE, str(unusable)
         said_last = ": " + complaints[-1] if complaints else ""
-        return wire.NO_OUTPUT, "Ghostscript drew no page" + said_last
+        return wire.NO_OUTPUT, "no page was drawn" + said_last
 
 
 class StorageUnusable(OSError):

@@ -18,6 +18,7 @@ import time
 from typing import Any, Callable, Dict, List, NoReturn, Optional
 
 from sshrender.renderers import ghostscript
+from sshrender.renderers.recipe import Recipe
 from sshrender.runner import (
     facts,
     likeness,
@@ -61,6 +62,7 @@ class Runner:
         self._meter = load.LoadMeter()
         self._folder = "."
         self._own: Optional[ownfolder.OwnFolder] = None
+        self._recipes: List[Optional[Recipe]] = []
         self._found: Dict[str, Any] = {}
         self._has_looked = threading.Event()
         self._ghostscript = "gs"
@@ -143,12 +145,33 @@ class Runner:
         walls = sandbox.check(self._ghostscript) if is_sandboxed else None
         self._has_looked.wait()
         is_wanted = request.get("slots") != 0  # nobody renders who is only asked how he is
-        is_able = san["writable"] and self._found["ghostscript"] is not None and walls is None
+        self._recipes = [Recipe.of(fields) for fields in request.get("recipes", ())]
+        missing = self._missing_recipes()
+        is_able = san["writable"] and 0 not in missing and walls is None
         if is_wanted and is_able:
             self._start_slots(request)
         own = "" if self._own is None else self._own.path
-        self._wire.post("hello", san=san, folder=own, no_sandbox=walls or "", **self._found)
+        self._wire.post(
+            "hello",
+            san=san,
+            folder=own,
+            no_sandbox=walls or "",
+            missing=[self._lacks(number) for number in missing],
+            missing_recipes=missing,
+            **self._found,
+        )
         self._beat()
+
+    def _missing_recipes(self) -> List[int]:
+        """The recipes whose programs are not here; without recipes, 0 stands for Ghostscript."""
+        return [number for number in range(max(1, len(self._recipes))) if self._lacks(number)]
+
+    def _lacks(self, number: int) -> str:
+        """The first program that a recipe wants and this host has not."""
+        recipe = self._recipes[number] if self._recipes else None
+        if recipe is None:
+            return "" if self._found["ghostscript"] is not None else self._ghostscript
+        return next((name for name in recipe.programs() if limits.find(name) is None), "")
 
     def _look(self, request: Dict[str, Any]) -> Dict[str, Any]:
         if self._own is not None:
@@ -195,8 +218,9 @@ class Runner:
             page_memory=int(request["page_memory"]),
             recycle_pages=int(request["recycle_pages"]),
             recycle_memory=int(request["recycle_memory"]),
-            is_eager=is_idle,
+            is_eager=is_idle and not (self._recipes and self._recipes[0] is not None),
             guard=memory.Guard(),
+            recipes=tuple(self._recipes),
             is_sandboxed=request.get("sandbox") == sandbox.BWRAP,
         )
         for _ in range(int(request.get("slots") or self._found["slots"])):
@@ -211,6 +235,7 @@ class Runner:
                 file=str(request["file"]),
                 number=int(request["index"]),
                 output=str(request["output"]),
+                recipe=request.get("recipe"),
             )
         )
 

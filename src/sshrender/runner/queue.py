@@ -11,13 +11,17 @@ from typing import Deque, NamedTuple, Optional
 
 
 class Task(NamedTuple):
-    """One attempt at one page. ``number`` is the page's number in ``file``."""
+    """One attempt at one page. ``number`` is the page's number in ``file``.
+
+    ``recipe``: which of the job's recipes draws it; None: the warm Ghostscript.
+    """
 
     attempt: str
     page: int
     file: str
     number: int
     output: str
+    recipe: Optional[int] = None
 
 
 class TaskQueue:
@@ -42,9 +46,10 @@ class TaskQueue:
             return self._tasks.popleft() if self._tasks else None
 
     def take_of(self, file: str) -> Optional[Task]:
-        """The next task if there is one and it is a page of this file; never waits."""
+        """The next task, if it is a page of this file for the warm Ghostscript; never waits."""
         with self._changed:
-            is_there = bool(self._tasks) and self._tasks[0].file == file
+            first = self._tasks[0] if self._tasks else None
+            is_there = first is not None and first.file == file and first.recipe is None
             return self._tasks.popleft() if is_there else None
 
     def revoke(self, attempt: str) -> bool:

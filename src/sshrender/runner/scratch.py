@@ -52,6 +52,13 @@ def take(path: str) -> bytes:
     return data
 
 
+def write(path: str, text: str) -> None:
+    """A file that only we can read."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        file.write(text)
+
+
 def remove(path: Optional[str]) -> None:
     """Remove a folder and all that is in it. Never raises."""
     if path is None:

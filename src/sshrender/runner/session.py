@@ -16,7 +16,7 @@ from collections import deque
 from typing import Callable, Deque, Dict, List, NamedTuple, Optional
 
 from sshrender.renderers import ghostscript, said
-from sshrender.runner import limits, memory, sandbox, scratch, wire
+from sshrender.runner import limits, memory, processes, sandbox, scratch, wire
 
 GLANCE = 0.25
 """Seconds between two looks at a working renderer's memory."""
@@ -25,9 +25,6 @@ GONE_WITHIN = 5.0
 """Seconds that a killed renderer gets; the kernel keeps one that waits for storage (signal(7))."""
 
 _THUMBNAILS = "thumbnail.%d"
-
-_PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
-_CLOCK_TICKS = os.sysconf("SC_CLK_TCK")
 
 
 class SessionEnded(Exception):
@@ -165,16 +162,11 @@ class Session:
 
     def resident(self) -> int:
         """Bytes of memory in use (proc(5), statm); 0 when the process is gone."""
-        fields = [_proc(pid, "statm").split() for pid in _tree(self._process.pid)]
-        return sum(int(each[1]) for each in fields if len(each) > 1) * _PAGE_BYTES
+        return processes.resident(self._process.pid)
 
     def cpu_since(self) -> float:
         """Seconds of user and system time since this was last asked (proc(5), stat, 14 and 15)."""
-        ticks = 0
-        for pid in _tree(self._process.pid):
-            fields = _proc(pid, "stat").rpartition(b")")[2].split()
-            ticks += int(fields[11]) + int(fields[12]) if len(fields) > 12 else 0
-        before, self._cpu_told = self._cpu_told, ticks / _CLOCK_TICKS
+        before, self._cpu_told = self._cpu_told, processes.cpu(self._process.pid)
         return max(0.0, self._cpu_told - before)
 
     def _ask(self, lines: List[str], timeout: float) -> Answer:
@@ -270,31 +262,25 @@ class Session:
         status = self._process.wait()
         self._keep(self._pending)
         kind = self._killed_as or wire.CRASHED
-        return SessionEnded(kind, _REASONS[kind](status), self._lines)
+        return SessionEnded(kind, reason_for(kind, status), self._lines)
 
 
-_REASONS: Dict[str, Callable[[int], str]] = {
-    wire.TIMEOUT: lambda status: "took longer than the page timeout",
-    wire.MEMORY: lambda status: "used more memory than a page may",
-    wire.KILLED: lambda status: "was called off",
-    wire.CROWDED: lambda status: "the host ran short of memory",
-    wire.CRASHED: lambda status: (
-        "Ghostscript died of signal %d" % -status
-        if status < 0
-        else "Ghostscript ended by itself with exit code %d" % status
-    ),
+def reason_for(kind: str, status: int, program: str = "Ghostscript") -> str:
+    """Why a renderer ended, in words; ``status`` as subprocess has it."""
+    if kind == wire.CRASHED and status < 0:
+        return "%s died of signal %d" % (program, -status)
+    if kind == wire.CRASHED:
+        return "%s ended %swith exit code %d" % (
+            program,
+            "by itself " if program == "Ghostscript" else "",
+            status,
+        )
+    return _REASONS[kind]
+
+
+_REASONS = {
+    wire.TIMEOUT: "took longer than the page timeout",
+    wire.MEMORY: "used more memory than a page may",
+    wire.KILLED: "was called off",
+    wire.CROWDED: "the host ran short of memory",
 }
-
-
-def _tree(pid: int) -> List[int]:
-    """A process and its descendants: a sandbox and a wrapper script stay around as parents."""
-    children = _proc(pid, "task/%d/children" % pid).split()
-    return [pid] + [each for child in children for each in _tree(int(child))]
-
-
-def _proc(pid: int, name: str) -> bytes:
-    try:
-        with open("/proc/%d/%s" % (pid, name), "rb") as file:
-            return file.read()
-    except OSError:
-        return b""

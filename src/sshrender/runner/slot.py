@@ -20,8 +20,11 @@ import time
 from typing import Any, Dict, List, NamedTuple, Optional, Tuple
 
 from sshrender.renderers import ghostscript, said
-from sshrender.runner import memory, storage, thumbnails, wire
+from sshrender.renderers import recipe as recipes
+from sshrender.renderers.recipe import Recipe
+from sshrender.runner import memory, scratch, storage, thumbnails, wire
 from sshrender.runner.finisher import Drawn, Finisher
+from sshrender.runner.onepage import Limits, OnePage
 from sshrender.runner.queue import Task, TaskQueue
 from sshrender.runner.session import Answer, Session, SessionEnded
 
@@ -38,7 +41,8 @@ PATIENCE_CLEAN, PATIENCE_DIRTY = 10.0, 2.0
 class Plan(NamedTuple):
     """What a slot draws with, as the coordinator asked for it.
 
-    ``is_eager``: start a renderer before the first page comes, because the host is idle.
+    ``is_eager``: start a renderer before the first page comes, because the host is idle. ``recipes``:
+    other ways to draw a page, by their numbers in the job.
     """
 
     setup: ghostscript.Setup
@@ -50,6 +54,7 @@ class Plan(NamedTuple):
     recycle_memory: int
     is_eager: bool
     guard: memory.Guard
+    recipes: Tuple[Optional[Recipe], ...] = ()
     is_sandboxed: bool = False
 
 
@@ -66,6 +71,7 @@ class Slot(threading.Thread):
         self._lock = threading.Lock()
         self._session: Optional[Session] = None
         self._attempt: Optional[str] = None
+        self._one_page: Optional[OnePage] = None
         self._ahead: Optional[Task] = None
         self._is_told = False
         self._called_off: Optional[str] = None
@@ -106,6 +112,8 @@ class Slot(threading.Thread):
         with self._lock:
             if self._ahead is not None and attempt == self._ahead.attempt:
                 self._called_off = attempt
+            elif attempt == self._attempt and self._one_page is not None:
+                self._one_page.kill()
             elif attempt == self._attempt and self._session is not None:
                 self._session.kill()
 
@@ -130,18 +138,22 @@ class Slot(threading.Thread):
         try:
             if task.attempt == self._called_off:
                 raise SessionEnded(wire.KILLED, "was called off", [])
+            recipe = None if task.recipe is None else self._plan.recipes[task.recipe]
+            if recipe is not None:
+                self._finisher.submit(self._run_recipe(task, recipe))
+                return
             drawn = self._draw_once(task, began, is_told)
         except SessionEnded as end:
             self._fail(task, end, time.monotonic() - began)
             return
         finally:
             with self._lock:
-                self._attempt = None
+                self._attempt = self._one_page = None
         self._finisher.submit(drawn)
         self._pace = drawn.seconds
         self._window.append(task)
         self._window_seconds += drawn.seconds
-        if drawn.page_size is None:
+        if not drawn.is_drawn:
             # Nothing came out. Perhaps the document could not be opened: the next try opens it anew.
             self._close_window()
             self._drop_session()
@@ -164,7 +176,63 @@ class Slot(threading.Thread):
             page_size=size,
             seconds=seconds - aside,
             cpu=session.cpu_since(),
-            lines=answer.lines,
+            complaints=said.complaints(answer.lines),
+            is_drawn=size is not None and not said.was_not_drawn(answer.lines),
+            has_stand_ins=said.has_stand_ins(answer.lines),
+        )
+
+    def _run_recipe(self, task: Task, recipe: Recipe) -> Drawn:
+        """Raises SessionEnded."""
+        self._await_document(task.file)
+        folder = scratch.make()
+        if folder is None:
+            raise SessionEnded(wire.CRASHED, "there is no room for temporary files", [])
+        stem = "work/s%s" % os.urandom(8).hex()
+        written = "%s.%s" % (stem, recipe.extension)
+        began = time.monotonic()
+        try:
+            page = self._one_page_of(task, recipe, folder, stem)
+            with self._lock:
+                self._one_page = page
+            ran = page.run()
+        except SessionEnded:
+            self._remove(written)
+            raise
+        finally:
+            scratch.remove(folder)
+        return Drawn(
+            task=task,
+            written=written,
+            page_size=None,
+            seconds=time.monotonic() - began,
+            cpu=ran.cpu,
+            complaints=recipes.complaints(recipe, ran.lines),
+        )
+
+    def _one_page_of(self, task: Task, recipe: Recipe, folder: str, stem: str) -> OnePage:
+        plan = self._plan
+        fields = {
+            "document": task.file,
+            "page": str(task.number),
+            "number": str(task.page),
+            "dpi": plan.setup.dpi,
+            "device": plan.setup.device,
+            "output": "%s.%s" % (stem, recipe.extension),
+            "stem": stem,
+            "scratch": folder,
+            "password_file": os.path.join(folder, "password"),
+        }
+        if plan.password is not None and recipe.uses("password_file"):
+            scratch.write(fields["password_file"], plan.password)
+        return OnePage(
+            recipe,
+            fields,
+            plan.folder,
+            task.file,
+            self._environ,
+            Limits(plan.page_memory, plan.page_timeout),
+            plan.guard,
+            plan.is_sandboxed,
         )
 
     def _ask_for(self, task: Task, is_told: bool) -> Tuple[Session, Answer]:

@@ -54,6 +54,7 @@ class Hello(NamedTuple):
 
     ``slots``: how many renderers it has cores and memory for. ``folder``: where it works, if it has
     no SAN. ``canary``: a digest of how it draws the canary page.
+    ``missing_recipes``: those whose programs it lacks, and ``missing`` the first such program of each.
 
     ``clock``: its seconds since 1970. ``no_sandbox``: why the sandbox that was asked for does not
     work there.
@@ -76,6 +77,8 @@ class Hello(NamedTuple):
     folder: str = ""
     canary: str = ""
     fonts: Fonts | None = None
+    missing: tuple[str, ...] = ()
+    missing_recipes: tuple[int, ...] = ()
 
 
 class Beat(NamedTuple):
@@ -222,6 +225,13 @@ def _texts(fields: Fields, name: str) -> tuple[str, ...]:
     return tuple(item[:MAX_TEXT] for item in value[:MAX_TEXTS])
 
 
+def _numbers(fields: Fields, name: str) -> tuple[int, ...]:
+    value = fields.get(name, [])
+    if not isinstance(value, list) or not all(type(item) is int for item in value):
+        raise ProtocolError(f"{name} is not a list of numbers")
+    return tuple(value[:MAX_TEXTS])
+
+
 def _page_size(fields: Fields) -> tuple[float, float] | None:
     value = fields.get("page_size")
     if value is None:
@@ -251,6 +261,8 @@ def _hello(fields: Fields) -> Hello:
         clock=None if fields.get("clock") is None else _number(fields, "clock"),
         folder=_text(fields, "folder", ""),
         canary=_text(fields, "canary", ""),
+        missing=_texts(fields, "missing"),
+        missing_recipes=_numbers(fields, "missing_recipes"),
         fonts=_fonts(fields["fonts"]) if isinstance(fields.get("fonts"), dict) else None,
         slots=min(max(1, _whole(fields, "slots", 1)), MAX_CORES),
     )

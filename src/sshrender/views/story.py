@@ -99,6 +99,11 @@ def _page_failed(entry: Entry) -> str:
     return f"page {entry['page']} given up after {attempts}: {clean(entry['reason'])}"
 
 
+def _page_fell_back(entry: Entry) -> str:
+    to, reason = clean(entry["to"]), clean(entry["reason"])
+    return f"page {entry['page']} is for {to} to draw from now on: {reason}"
+
+
 def _thumbnails_lost(entry: Entry) -> str:
     return f"{count(entry['count'], 'thumbnail')} lost: {clean(entry['reason'])}"
 
@@ -150,6 +155,7 @@ _TELLERS: dict[str, Callable[[Entry], str | None]] = {
     "page_returned": _page_returned,
     "page_delivered": _page_delivered,
     "page_failed": _page_failed,
+    "page_fell_back": _page_fell_back,
     "attempt_dropped": _attempt_dropped,
 }
 
