@@ -234,3 +234,28 @@ def test_a_password_goes_to_a_recipe_in_a_file_or_not_at_all(
     assert len(list((home / "out").iterdir())) == 5
     left = [path for path in Path("/tmp").glob("sshrender-*/password") if os.access(path, os.R_OK)]
     assert left == []
+
+
+@pytest.mark.parametrize("kind", ["pdf", "tiff", "zip", "cbz"])
+def test_all_pages_in_one_file(sshrender: Run, home: Path, five: Path, kind: str) -> None:
+    words = ["-r", "72", "-o", "out", "--assemble", kind, "--json"]
+    answer = sshrender("render", five, *words)
+    assert answer.returncode == 0, answer.stderr
+    target = home / "out" / f"five.{kind}"
+    assert _summary(answer)["assembled"] == str(target)
+    assert target.stat().st_size > 1000
+    inode = target.stat().st_ino
+    assert sshrender("render", five, *words).returncode == 0
+    assert target.stat().st_ino == inode
+
+
+def test_a_file_of_some_pages_is_not_made(sshrender: Run, home: Path, five: Path) -> None:
+    _config(home, FUSSY)
+    words = ["--recipe", "fussy", "--retries", "1", "-o", "out", "--assemble", "zip", "--json"]
+    answer = sshrender("render", five, *words)
+    assert answer.returncode == 3
+    assert "no zip is made: 1 of its pages are not there" in answer.stderr
+    assert _summary(answer)["assembled"] is None
+    refused = sshrender("render", five, "--device", "psdrgb", "--assemble", "pdf")
+    assert refused.returncode == 2
+    assert "it holds no psd" in refused.stderr

@@ -193,6 +193,16 @@ Sandbox = Annotated[
         metavar="none|bwrap",
     ),
 ]
+Assemble = Annotated[
+    str | None,
+    _option(
+        "--assemble",
+        key="assemble",
+        autocompletion=complete.one_of("pdf", "tiff", "zip", "cbz"),
+        help_="Make one file of all pages, too.",
+        metavar="pdf|tiff|zip|cbz",
+    ),
+]
 DryRun = Annotated[
     bool, typer.Option("--dry-run", help="Show the plan, the hosts and the space needed; do nothing.")
 ]

@@ -42,6 +42,7 @@ def render(
     deadline: options.Deadline = None,
     strict: options.Strict = False,
     overview: options.Overview = True,
+    assemble: options.Assemble = None,
     sandbox: options.Sandbox = None,
     dry_run: options.DryRun = False,
     progress: options.Progress = None,

@@ -92,10 +92,12 @@ class Session:
         if not on_san(self.san, lambda: _looks_done(self.san, source)):
             links.begin(self.hosts)
         try:
-            outcome = self._see_through(wanted, reading, links, inbox)
+            outcome, plan = self._see_through(wanted, reading, links, inbox)
         finally:
             links.close()
         summary = outcome.as_json()
+        if self.settings.assemble is not None:
+            summary["assembled"] = self._assemble(plan, outcome, self.settings.assemble)
         self.reporter.summary(summary, outcome.code)
         return outcome.code, summary
 
@@ -115,6 +117,8 @@ class Session:
 
     def _wanted(self, source: Path, is_only: bool) -> Wanted:
         settings = self.settings
+        chosen = _recipes(settings)
+        _check_assembly(settings, chosen)
         password = read_password(settings.password_file) if settings.password_file else None
         limits = Limits(settings.page_timeout, settings.page_memory)
         return Wanted(
@@ -130,13 +134,13 @@ class Session:
             policy=self._policy(),
             strict=settings.strict,
             has_overview=settings.overview,
-            recipes=_recipes(settings),
+            recipes=chosen,
             pins=pins.check(map(pins.parse, settings.pin), {host.plan.name for host in self.hosts}),
         )
 
     def _see_through(
         self, wanted: Wanted, reading: Reading, links: Links, inbox: queue.SimpleQueue[Any]
-    ) -> Outcome:
+    ) -> tuple[Outcome, JobPlan]:
         from sshrender.coordinator.inspection import Inspection
         from sshrender.coordinator.opening import open_job
         from sshrender.coordinator.run import see_through
@@ -149,7 +153,27 @@ class Session:
             outcome = see_through(plan, self.hosts, view, links, inbox)
         if plan.has_overview and outcome.code != ExitCode.STORAGE:
             self._write_overview(plan)
-        return outcome
+        return outcome, plan
+
+    def _assemble(self, plan: JobPlan, outcome: Outcome, kind: str) -> str | None:
+        """One file of all pages, where they all are there. Raises UserError."""
+        from sshrender.job.assembly.assemble import assemble
+        from sshrender.job.assembly.sheets import AssemblyFailed
+
+        lacking = outcome.pages["failed"] + outcome.pages["missing"]
+        if lacking:
+            self.reporter.remark(f"no {kind} is made: {lacking} of its pages are not there")
+            return None
+        target = plan.output / f"{safe_stem(Path(plan.spec.document.name).stem)}.{kind}"
+        pages = list(plan.history.pages.values())
+        dpi = plan.spec.settings.dpi
+        try:
+            on_san(self.san, lambda: assemble(plan.folder, pages, target, kind, dpi))
+        except AssemblyFailed as failed:
+            raise UserError(
+                ExitCode.STORAGE, f"{target} cannot be made: {failed}", "--assemble zip takes any page"
+            ) from None
+        return str(target)
 
     def _write_overview(self, plan: JobPlan) -> None:
         """An extra: that it cannot be written is said, and spoils nothing."""
@@ -182,6 +206,16 @@ def _recipes(settings: Settings) -> tuple[Recipe, ...]:
     if len(made) > 1:
         raise invalid([f"{', '.join(names)} make files of different kinds: {', '.join(sorted(made))}"])
     return tuple(found)
+
+
+def _check_assembly(settings: Settings, recipes_: tuple[Recipe, ...]) -> None:
+    """Raises UserError where the pages will be nothing that the file could hold."""
+    from sshrender.job.assembly.assemble import can_hold
+
+    made = [recipe.format for recipe in recipes_ if not recipe.is_built_in]
+    format_ = made[0] if made else DEVICES[settings.device].format
+    if settings.assemble is not None and not can_hold(settings.assemble, format_):
+        raise invalid([f"--assemble {settings.assemble}: it holds no {format_}; zip and cbz hold all"])
 
 
 def _looks_done(san: Path, source: Path) -> bool:

@@ -46,6 +46,9 @@ class Settings(BaseModel):
     recipe: str | None = Field(None, description="what draws the pages, instead of Ghostscript")
     fallback: tuple[str, ...] = Field((), description="recipes for pages that it cannot draw")
     recipes: dict[str, Recipe] = Field({}, description="recipes of one's own")
+    assemble: Literal["pdf", "tiff", "zip", "cbz"] | None = Field(
+        None, description="make one file of all pages at the end"
+    )
     mixed: bool = Field(False, description="let hosts draw whose pictures differ from the others'")
     retries: int = Field(3, ge=1, le=100, description="hosts that a page may fail on")
     wait: Duration = Field(30, description="how long to wait for an idle host")

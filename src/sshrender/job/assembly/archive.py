@@ -1,0 +1,24 @@
+"""A ZIP file, which a comic book archive (CBZ) is, too. Pages are compressed as they are."""
+
+from __future__ import annotations
+
+import shutil
+import zipfile
+from collections.abc import Sequence
+from typing import IO
+
+from sshrender.job.assembly.sheets import Sheet
+
+_LONG_AGO = (1980, 1, 1, 0, 0, 0)
+"""The same pages make the same file."""
+
+
+def write(file: IO[bytes], sheets: Sequence[Sheet]) -> None:
+    """All pages under their names, in order. Raises OSError."""
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED, allowZip64=True) as archive:
+        for sheet in sheets:
+            entry = zipfile.ZipInfo(sheet.path.name, _LONG_AGO)
+            entry.external_attr = 0o644 << 16
+            entry.file_size = sheet.path.stat().st_size
+            with sheet.path.open("rb") as page, archive.open(entry, "w") as copy:
+                shutil.copyfileobj(page, copy, 1 << 20)

@@ -1,0 +1,82 @@
+"""Makes one file of a job's pages. ``KINDS`` are the files that can be made, by ``--assemble``."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import uuid
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import IO
+
+from sshrender.files import rename, sync_folder, write_whole
+from sshrender.job.assembly import archive, pdf, tiff
+from sshrender.job.assembly.sheets import Sheet
+from sshrender.job.folder import JobFolder
+from sshrender.job.history import PageRecord
+
+_Writer = Callable[[IO[bytes], Sequence[Sheet]], None]
+
+KINDS: dict[str, _Writer] = {
+    "pdf": pdf.write,
+    "tiff": tiff.write,
+    "zip": archive.write,
+    "cbz": archive.write,
+}
+
+_PICTURES = frozenset(("png", "jpeg", "tiff", "bmp", "pnm", "pcx"))
+"""Formats (renderers/devices.py) that Pillow reads without surprises."""
+
+
+def can_hold(kind: str, format_: str) -> bool:
+    """Whether such a file can be made of pages of this format."""
+    return kind in ("zip", "cbz") or format_ in _PICTURES
+
+
+def assemble(
+    folder: JobFolder, records: Sequence[PageRecord], target: Path, kind: str, dpi: float
+) -> Path:
+    """Write ``target``, unless it is there and of these pages. Raises AssemblyFailed or OSError."""
+    ordered = sorted(records, key=lambda record: record.page)
+    key = _key(ordered, kind, dpi)
+    if not _is_there(folder, target, key):
+        sheets = [
+            Sheet(folder.pages / record.file, record.width, record.height, dpi) for record in ordered
+        ]
+        _write(target, lambda file: KINDS[kind](file, sheets))
+        account = {"schema": 1, "key": key, "bytes": target.stat().st_size}
+        write_whole(_account(folder, kind), json.dumps(account).encode())
+    return target
+
+
+def _account(folder: JobFolder, kind: str) -> Path:
+    return folder.path / f"assembled-{kind}.json"
+
+
+def _key(records: Sequence[PageRecord], kind: str, dpi: float) -> str:
+    digest = hashlib.sha256(f"{kind} {dpi:g}\n".encode())
+    for record in records:
+        digest.update(f"{record.file} {record.sha256}\n".encode())
+    return digest.hexdigest()
+
+
+def _is_there(folder: JobFolder, target: Path, key: str) -> bool:
+    try:
+        account = json.loads(_account(folder, target.suffix.lstrip(".")).read_text())
+        return bool(account["key"] == key and account["bytes"] == target.stat().st_size)
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+
+
+def _write(target: Path, fill: Callable[[IO[bytes]], None]) -> None:
+    temporary = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}")
+    try:
+        with temporary.open("x+b") as file:
+            fill(file)
+            file.flush()
+            os.fsync(file.fileno())
+        rename(temporary, target)
+    finally:
+        temporary.unlink(missing_ok=True)
+    sync_folder(target.parent)

@@ -1,0 +1,235 @@
+"""One PDF whose pages are pictures. What a page's file holds compressed is copied as it is, where a PDF
+can hold it so: JPEG, and the pixels of a PNG without transparency (ISO 32000-1, 7.4.4, predictors)."""
+
+from __future__ import annotations
+
+import hashlib
+import struct
+import zlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import IO
+
+from PIL import Image
+
+from sshrender.job.assembly.sheets import AssemblyFailed, Sheet
+
+_SPACES = {1: "/DeviceGray", 3: "/DeviceRGB", 4: "/DeviceCMYK"}
+_LARGEST = 10**10
+"""Bytes: offsets in a cross-reference table have ten digits (7.5.4)."""
+
+_BAND = 256
+"""Rows that are read and compressed at a time."""
+
+_KIDS = 200
+"""Pages of a node in the tree: viewers find the page of a large document sooner."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Picture:
+    """What an image dictionary says beside its size, and where its data are: (offset, length) each."""
+
+    entries: str
+    pieces: list[tuple[int, int]]
+
+    @property
+    def length(self) -> int:
+        """Bytes of data."""
+        return sum(length for _, length in self.pieces)
+
+
+class _Objects:
+    """Writes objects one after the other and remembers where each begins."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+        self._offsets: dict[int, int] = {}
+        self._next = 1
+        file.write(b"%PDF-1.5\n%\xe2\xe3\xcf\xd3\n")
+
+    def reserve(self) -> int:
+        """A number for an object that is written later."""
+        number, self._next = self._next, self._next + 1
+        return number
+
+    def write(self, number: int, body: str) -> None:
+        """An object without a stream."""
+        self._begin(number)
+        self._file.write(f"{body}\nendobj\n".encode("latin-1"))
+
+    def begin_stream(self, number: int, entries: str, length: int | str) -> None:
+        """The stream's data come next."""
+        self._begin(number)
+        self._file.write(f"<< {entries} /Length {length} >>\nstream\n".encode("latin-1"))
+
+    def end_stream(self) -> None:
+        """All data were written."""
+        self._file.write(b"\nendstream\nendobj\n")
+
+    def finish(self, root: int, identity: str) -> None:
+        """The cross-reference table and the trailer."""
+        begin = self._file.tell()
+        if begin >= _LARGEST:
+            raise AssemblyFailed("a PDF cannot be larger than 10 GB; --assemble zip can")
+        self._file.write(f"xref\n0 {self._next}\n0000000000 65535 f \n".encode())
+        for number in range(1, self._next):
+            self._file.write(f"{self._offsets[number]:010d} 00000 n \n".encode())
+        self._file.write(
+            f"trailer\n<< /Size {self._next} /Root {root} 0 R /ID [<{identity}> <{identity}>] >>\n"
+            f"startxref\n{begin}\n%%EOF\n".encode()
+        )
+
+    def _begin(self, number: int) -> None:
+        self._offsets[number] = self._file.tell()
+        self._file.write(f"{number} 0 obj\n".encode())
+
+
+def write(file: IO[bytes], sheets: Sequence[Sheet]) -> None:
+    """Page after page, losslessly. Raises AssemblyFailed or OSError."""
+    objects = _Objects(file)
+    catalog, tree = objects.reserve(), objects.reserve()
+    nodes = []
+    for first in range(0, len(sheets), _KIDS):
+        members = sheets[first : first + _KIDS]
+        node = objects.reserve()
+        kids = [_page(file, objects, sheet, node) for sheet in members]
+        listed = " ".join(f"{kid} 0 R" for kid in kids)
+        objects.write(node, f"<< /Type /Pages /Parent {tree} 0 R /Kids [{listed}] /Count {len(kids)} >>")
+        nodes.append(node)
+    listed = " ".join(f"{node} 0 R" for node in nodes)
+    objects.write(tree, f"<< /Type /Pages /Kids [{listed}] /Count {len(sheets)} >>")
+    objects.write(catalog, f"<< /Type /Catalog /Pages {tree} 0 R >>")
+    names = "".join(f"{sheet.path.name} {sheet.width} {sheet.height}\n" for sheet in sheets)
+    objects.finish(catalog, hashlib.sha256(names.encode()).hexdigest()[:32])
+
+
+def _page(file: IO[bytes], objects: _Objects, sheet: Sheet, parent: int) -> int:
+    """The page's object, once its picture is written."""
+    page, content, image = objects.reserve(), objects.reserve(), objects.reserve()
+    width, height = (side * 72 / sheet.dpi for side in (sheet.width, sheet.height))
+    _image(file, objects, sheet, image)
+    drawing = f"q {width:.4f} 0 0 {height:.4f} 0 0 cm /P Do Q"
+    objects.begin_stream(content, "", len(drawing))
+    file.write(drawing.encode())
+    objects.end_stream()
+    objects.write(
+        page,
+        f"<< /Type /Page /Parent {parent} 0 R /MediaBox [0 0 {width:.4f} {height:.4f}]"
+        f" /Contents {content} 0 R /Resources << /XObject << /P {image} 0 R >> >> >>",
+    )
+    return page
+
+
+def _image(file: IO[bytes], objects: _Objects, sheet: Sheet, number: int) -> None:
+    size = f"/Type /XObject /Subtype /Image /Width {sheet.width} /Height {sheet.height}"
+    with sheet.path.open("rb") as page:
+        head = page.read(8)
+        found = _png(page) if head == b"\x89PNG\r\n\x1a\n" else _jpeg(page, sheet, head)
+        if found is not None:
+            objects.begin_stream(number, f"{size} {found.entries}", found.length)
+            for offset, length in found.pieces:
+                page.seek(offset)
+                _copy(page, file, length)
+            objects.end_stream()
+            return
+    _recode(file, objects, sheet, number, size)
+
+
+def _copy(source: IO[bytes], target: IO[bytes], length: int) -> None:
+    while length:
+        block = source.read(min(length, 1 << 20))
+        if not block:
+            raise AssemblyFailed("a page's file was cut short")
+        target.write(block)
+        length -= len(block)
+
+
+def _png(page: IO[bytes]) -> _Picture | None:
+    """Its pixels as they are; None where transparency or interlacing would be lost on a PDF."""
+    header, palette, pieces = b"", b"", []
+    for kind, offset, length in _chunks(page):
+        if kind in (b"IHDR", b"PLTE"):
+            page.seek(offset)
+            data = page.read(length)
+            header, palette = (data, palette) if kind == b"IHDR" else (header, data)
+        elif kind == b"tRNS":
+            return None
+        elif kind == b"IDAT":
+            pieces.append((offset, length))
+    width, _, depth, colours, _, _, interlaced = struct.unpack(">IIBBBBB", header)
+    if interlaced or colours not in (0, 2, 3):
+        return None
+    components = 3 if colours == 2 else 1
+    space = _SPACES[components]
+    if colours == 3:
+        space = f"[/Indexed /DeviceRGB {len(palette) // 3 - 1} <{palette.hex()}>]"
+    predictor = f"/Predictor 15 /Colors {components} /BitsPerComponent {depth} /Columns {width}"
+    return _Picture(
+        f"/ColorSpace {space} /BitsPerComponent {depth} /Filter /FlateDecode"
+        f" /DecodeParms << {predictor} >>",
+        pieces,
+    )
+
+
+def _chunks(page: IO[bytes]) -> Iterator[tuple[bytes, int, int]]:
+    """Each chunk's kind, and where its data are."""
+    at = 8
+    while True:
+        page.seek(at)
+        head = page.read(8)
+        if len(head) < 8:
+            return
+        length, kind = struct.unpack(">I4s", head)
+        yield kind, at + 8, length
+        at += 12 + length
+
+
+def _jpeg(page: IO[bytes], sheet: Sheet, head: bytes) -> _Picture | None:
+    if head[:2] != b"\xff\xd8":
+        return None
+    with sheet.picture() as picture:
+        components = len(picture.getbands())
+        # Adobe's CMYK is stored upside down, and says so by its marker (Adobe Technical Note 5116).
+        decode = " /Decode [1 0 1 0 1 0 1 0]" if components == 4 and "adobe" in picture.info else ""
+    entries = f"/ColorSpace {_SPACES[components]} /BitsPerComponent 8 /Filter /DCTDecode{decode}"
+    return _Picture(entries, [(0, sheet.path.stat().st_size)])
+
+
+_BITS = {
+    "1": ("/DeviceGray", 1),
+    "L": ("/DeviceGray", 8),
+    "RGB": ("/DeviceRGB", 8),
+    "CMYK": ("/DeviceCMYK", 8),
+}
+
+
+def _recode(file: IO[bytes], objects: _Objects, sheet: Sheet, number: int, size: str) -> None:
+    """Any other picture: its pixels, compressed anew. What is transparent becomes white paper."""
+    length = objects.reserve()
+    with sheet.picture() as picture:
+        page = _opaque(picture)
+        space, bits = _BITS[page.mode]
+        entries = f"{size} /ColorSpace {space} /BitsPerComponent {bits} /Filter /FlateDecode"
+        objects.begin_stream(number, entries, f"{length} 0 R")
+        begin = file.tell()
+        _deflate(file, page)
+    written = file.tell() - begin
+    objects.end_stream()
+    objects.write(length, str(written))
+
+
+def _opaque(picture: Image.Image) -> Image.Image:
+    if "A" in picture.getbands() or "transparency" in picture.info:
+        layer = picture.convert("RGBA")
+        paper = Image.new("RGBA", layer.size, "white")
+        paper.alpha_composite(layer)
+        return paper.convert("RGB")
+    return picture if picture.mode in _BITS else picture.convert("RGB")
+
+
+def _deflate(file: IO[bytes], page: Image.Image) -> None:
+    compressor = zlib.compressobj(6)
+    for top in range(0, page.height, _BAND):
+        band = page.crop((0, top, page.width, min(top + _BAND, page.height)))
+        file.write(compressor.compress(band.tobytes()))
+    file.write(compressor.flush())
