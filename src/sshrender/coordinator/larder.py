@@ -24,6 +24,8 @@ class LarderFailed(Exception):
 def per_part(plan: JobPlan) -> int:
     """Pages of a part; 0 where the whole document is fed. What pypdf had to repair is not cut."""
     size, pages = plan.spec.document.bytes, plan.spec.document.pages
+    if plan.spec.settings.split:
+        return plan.spec.settings.split
     if size <= WHOLE_BYTES or not plan.reading.is_sound():
         return 0
     return max(1, pages * PART_BYTES // size)

@@ -160,7 +160,7 @@ def describe(
         dpi=wanted.dpi,
         pages=pagelist.canonical(selected),
         # pypdf's parts of a document that it had to repair may hold other pages than Ghostscript's.
-        split=splitting.part_size(wanted.split, size, total) if may_split else 0,
+        split=_split(wanted, seen, size, total) if may_split else 0,
         options=wanted.options,
         recipes=wanted.recipes,
     )
@@ -176,6 +176,10 @@ def describe(
         ),
         settings=settings,
     )
+
+
+def _split(wanted: Wanted, seen: facts.Facts, size: int, total: int) -> int:
+    return splitting.part_size_for(seen.revision, wanted.split, size, total)
 
 
 def _settle_in(folder: JobFolder, spec: JobSpec, staged: _Staged) -> JobSpec:

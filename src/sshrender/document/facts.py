@@ -20,10 +20,14 @@ HEADER_WITHIN = 1024
 
 
 class Facts(NamedTuple):
-    """``pages`` None: pypdf could not tell. ``needs_password``: it does not open without one."""
+    """``pages`` None: pypdf could not tell. ``needs_password``: it does not open without one.
+
+    ``revision`` of its encryption (ISO 32000-2, table 21); 0: it is not encrypted.
+    """
 
     pages: int | None
     needs_password: bool
+    revision: int = 0
 
 
 def check_file(path: Path) -> int:
@@ -50,7 +54,15 @@ def look(path: Path, password: str | None) -> tuple[Facts, PdfReader | None]:
         return Facts(None, False), None
     needs_password = _unlock(reader, path, password)
     pages = _count(reader)
-    return Facts(pages, needs_password), reader if pages else None
+    return Facts(pages, needs_password, _revision(reader)), reader if pages else None
+
+
+def _revision(reader: PdfReader) -> int:
+    try:
+        encryption: Any = reader.trailer["/Encrypt"]
+        return int(encryption["/R"]) if reader.is_encrypted else 0
+    except Exception:  # noqa: BLE001 - as in _open
+        return 0
 
 
 def _open(path: Path) -> PdfReader | None:

@@ -44,6 +44,18 @@ def part_size(wanted: str, size: int, pages: int) -> int:
     return max(1, pages * AUTO_PART_BYTES // size)
 
 
+UNREADABLE = 5
+"""The revision of encryption that Ghostscript 10.00 dies of (AES-256 as Acrobat 9 writes it). The parts
+of such a document are encrypted by revision 6, which it reads."""
+
+
+def part_size_for(revision: int, wanted: str, size: int, pages: int) -> int:
+    """As part_size; a document that Ghostscript cannot read is given to it in parts in any case."""
+    if revision != UNREADABLE:
+        return part_size(wanted, size, pages)
+    return part_size("auto" if wanted == "none" else wanted, size, pages) or pages
+
+
 def place(page: int, per_part: int) -> Place:
     """Where a page of the whole document is found."""
     if per_part == 0:
