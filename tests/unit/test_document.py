@@ -37,7 +37,7 @@ def _read(path: Path, password: str | None = None) -> Reading:
 def test_pages_and_sizes_are_the_documents_own(tmp_path: Path) -> None:
     path = pdfs.write(tmp_path / "a.pdf", pdfs.numbered(150))
     found = _read(path)
-    assert found.facts() == (150, False)
+    assert found.facts() == (150, False, 0)
     box = PdfReader(path).pages[149].mediabox
     assert found.box(150) == (float(box.width), float(box.height))
     assert found.box(151) is None
@@ -80,7 +80,7 @@ def test_a_wrong_password_is_said_in_words(tmp_path: Path) -> None:
         with pytest.raises(UserError, match=what) as caught:
             _read(locked, password).facts()
         assert caught.value.code is ExitCode.DOCUMENT
-    assert _read(locked, "secret").facts() == (1, True)
+    assert _read(locked, "secret").facts() == (1, True, 6)
 
 
 def test_a_reader_that_dies_leaves_the_document_to_ghostscript(tmp_path: Path) -> None:
@@ -88,7 +88,7 @@ def test_a_reader_that_dies_leaves_the_document_to_ghostscript(tmp_path: Path) -
     found = Reading()
     found.close()
     found.begin(path, None)
-    assert found.facts() == (None, False)
+    assert found.facts() == (None, False, 0)
     assert found.box(1) is None
     assert not found.is_sound()
 
@@ -100,7 +100,7 @@ def test_a_reader_that_hangs_is_stopped(tmp_path: Path, monkeypatch: pytest.Monk
     os.kill(found._worker._process.pid, signal.SIGSTOP)
     began = time.monotonic()
     found.begin(path, None)
-    assert found.facts() == (None, False)
+    assert found.facts() == (None, False, 0)
     assert time.monotonic() - began < 5
     assert found._worker._process.poll() is not None
 
