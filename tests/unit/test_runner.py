@@ -6,6 +6,8 @@ import ast
 import re
 import subprocess
 import sys
+import threading
+import time
 import zlib
 from pathlib import Path
 
@@ -14,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sshrender.renderers import ghostscript, said
-from sshrender.runner import limits
+from sshrender.runner import limits, load, seats
 from sshrender.runner.load import LoadMeter
 from sshrender.runner.queue import Task, TaskQueue
 from sshrender.transports import payload
@@ -220,10 +222,104 @@ def test_only_a_task_that_waits_can_be_revoked() -> None:
         tasks.put(Task(name, 1, "source.pdf", 1, "work/x"))
     assert tasks.revoke("b")
     assert not tasks.revoke("b")
-    first = tasks.take(0)
+    first = tasks.take_now()
     assert first is not None
     assert first.attempt == "a"
     assert not tasks.revoke("a")
-    assert tasks.take(0) is None
+    assert tasks.take_now() is None
     tasks.finish()
     assert tasks.has_ended()
+
+
+class TestSeats:
+    """Seats are shared by all jobs of a user on a host."""
+
+    def test_there_are_only_so_many_and_they_come_back(self, tmp_path: Path) -> None:
+        folder = str(tmp_path / "seats")
+        people = [seats.Seats(2, folder) for _ in range(3)]
+        assert [each.take() for each in people] == [True, True, False]
+        people[0].leave()
+        time.sleep(2 * seats.LOOK)
+        assert people[2].take()
+        assert people[1].take(), "who sits, sits"
+
+    def test_who_sits_gets_up_for_one_who_waits_and_not_before(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(seats, "TURN", 0.1)
+        folder = str(tmp_path / "seats")
+        sits, waits = seats.Seats(1, folder), seats.Seats(1, folder)
+        assert sits.take()
+        time.sleep(0.2)
+        sits.between_pages()
+        assert not waits.take(), "nobody waited, so nobody got up"
+        sits.between_pages()
+        time.sleep(2 * seats.LOOK)
+        assert waits.take()
+        assert not sits.take()
+
+    def test_equal_jobs_get_equal_turns(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(seats, "TURN", 0.05)
+        folder = str(tmp_path / "seats")
+        turns = [0, 0, 0]
+
+        def work(number: int) -> None:
+            seat = seats.Seats(1, folder)
+            end = time.monotonic() + 4
+            while time.monotonic() < end:
+                if seat.take():
+                    turns[number] += 1
+                    time.sleep(0.02)
+                    seat.between_pages()
+                else:
+                    time.sleep(seats.LOOK)
+            seat.leave()
+
+        threads = [threading.Thread(target=work, args=(number,)) for number in range(3)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert min(turns) > sum(turns) / 8, turns
+
+    def test_a_killed_process_leaves_its_seat(self, tmp_path: Path) -> None:
+        folder = str(tmp_path / "seats")
+        code = (
+            "import sys, time; from sshrender.runner import seats;"
+            "seats.Seats(1, sys.argv[1]).take(); print('sits', flush=True); time.sleep(60)"
+        )
+        other = subprocess.Popen([sys.executable, "-c", code, folder], stdout=subprocess.PIPE)
+        assert other.stdout is not None
+        assert other.stdout.readline() == b"sits\n"
+        seat = seats.Seats(1, folder)
+        assert not seat.take()
+        other.kill()
+        other.wait()
+        time.sleep(2 * seats.LOOK)
+        assert seat.take()
+
+    def test_a_folder_of_somebody_else_is_not_trusted_and_holds_nobody_up(self, tmp_path: Path) -> None:
+        folder = tmp_path / "seats"
+        folder.mkdir()
+        folder.chmod(0o777)
+        assert seats.Seats(1, str(folder)).take()
+        assert list(folder.iterdir()) == []
+
+
+LOOP = "while :; do :; done"
+
+
+def test_what_a_recipe_runs_is_ours_though_nothing_of_ours_is_in_its_name() -> None:
+    code = "import subprocess, sys; subprocess.run(['timeout', '3', 'sh', '-c', sys.argv[2]])"
+    with subprocess.Popen([sys.executable, "-c", code, "sshrender-runner", LOOP]):
+        time.sleep(0.5)
+        assert max(ours for _, ours in (load.scan() for _ in range(10))) >= 1
+
+
+def test_what_others_run_is_not_ours() -> None:
+    """Started so that it has no parent of ours, whatever the folder of these tests is called."""
+    idle = min(others for others, _ in (load.scan() for _ in range(10)))
+    subprocess.run(["sh", "-c", f"timeout 3 sh -c '{LOOP}' &"], check=True)
+    time.sleep(0.5)
+    assert max(others for others, _ in (load.scan() for _ in range(10))) >= idle + 1
+    time.sleep(3)

@@ -76,7 +76,7 @@ def _said(folder: Path, thumbnails: str = "") -> list[dict[str, Any]]:
         tasks.put(Task(f"1.{page}", page, "source.pdf", page, f"work/p{page}"))
     tasks.finish()
     setup = ghostscript.Setup("gs", "png16m", "72", "source.pdf", "work", "", (), "test", thumbnails)
-    plan = slots.Plan(setup, str(folder), None, 60.0, 2 << 30, 500, 1 << 30, False, memory.Guard())
+    plan = slots.Plan(setup, str(folder), None, 60.0, 2 << 30, 500, 1 << 30, False, memory.Guard(), 1)
     wire = Wire(writing, "mark")
     slots.Slot(plan, tasks, wire, dict(os.environ)).run()
     wire.flush()

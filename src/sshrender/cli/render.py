@@ -65,7 +65,7 @@ def render(
     perform = session.rehearse if dry_run else session.render
 
     def everything() -> int:
-        return _all(pdf, perform, json_)
+        return _all(pdf, perform, json_, dry_run)
 
     if dry_run or not _has_dashboard(session):
         raise typer.Exit(everything())
@@ -75,16 +75,27 @@ def render(
     raise typer.Exit(attend(session, everything, ", ".join(source.name for source in pdf)))
 
 
-def _all(sources: list[Path], perform: Callable[..., tuple[int, dict[str, Any]]], json_: bool) -> int:
-    """One document after the other; the exit code."""
+def _all(
+    sources: list[Path],
+    perform: Callable[..., tuple[int, dict[str, Any]]],
+    json_: bool,
+    are_rehearsed: bool,
+) -> int:
+    """One document here, several side by side; the exit code."""
     codes: list[int] = []
     summaries: list[dict[str, Any]] = []
-    for source in sources:
-        code, summary = perform(source, is_only=len(sources) == 1)
-        codes.append(code)
-        summaries.append(summary)
-        if code > 128:
-            break
+    if len(sources) > 1 and not are_rehearsed:
+        from sshrender.cli.crew import Gathered, side_by_side
+
+        gathered = side_by_side(sources, lambda source: perform(source, is_only=False))
+        if not isinstance(gathered, Gathered):
+            return gathered
+        codes, summaries = gathered.codes, gathered.summaries
+    else:
+        for source in sources:
+            code, summary = perform(source, is_only=len(sources) == 1)
+            codes.append(code)
+            summaries.append(summary)
     if json_:
         print(json.dumps(_combined(summaries), indent=1))
     sys.stdout.flush()

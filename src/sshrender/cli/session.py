@@ -76,6 +76,8 @@ class Session:
 
     def render(self, source: Path, *, is_only: bool) -> tuple[int, dict[str, Any]]:
         """One document, from start to summary: (exit code, summary)."""
+        if not is_only:
+            self.reporter.speak_for(source.stem)
         reading = Reading()
         try:
             return self._render(source, reading, is_only)

@@ -9,8 +9,8 @@ Two measures, and the higher one counts:
 - The threads that are runnable or blocked now, from ``/proc/*/task/*/stat``: seen within a second,
   and true for a container or a name space, where the load average is the whole machine's.
 
-Ours are the processes whose command line names sshrender: every runner and every Ghostscript of
-any job on this host, so that two jobs never take each other for the owner.
+Ours are the processes whose command line, or whose parents', names sshrender: every runner and every
+renderer of any job on this host, so that two jobs never take each other for the owner.
 
 Standard library only, Python 3.7 and later.
 """
@@ -24,6 +24,9 @@ from typing import Callable, Dict, List, Optional, Tuple
 
 MARK = b"sshrender"
 MARK_UPPER = b"SSHRENDER"
+GENERATIONS = 6
+"""A runner, what wraps and walls in its renderers, a script, a program of it."""
+
 LOADAVG_CONSTANT = 60.0
 LOADAVG_STEP = 5.0
 SCAN_CONSTANT = 5.0
@@ -78,12 +81,28 @@ def _stat(path: str) -> List[bytes]:
 
 
 def _is_ours(pid: str) -> bool:
+    """Whether it, or whoever started it, is: a recipe's program bears no name of ours."""
+    for _ in range(GENERATIONS):
+        if pid in ("0", "1"):
+            return False
+        if _bears_mark(pid):
+            return True
+        pid = _parent(pid)
+    return False
+
+
+def _bears_mark(pid: str) -> bool:
     try:
         with open("/proc/%s/cmdline" % pid, "rb") as file:
             line = file.read(65536)
     except OSError:
         return False
     return MARK in line or MARK_UPPER in line
+
+
+def _parent(pid: str) -> str:
+    fields = _stat("/proc/%s/stat" % pid)
+    return fields[1].decode("ascii") if len(fields) > 1 else "0"
 
 
 class LoadMeter:

@@ -220,6 +220,7 @@ class Runner:
             recycle_memory=int(request["recycle_memory"]),
             is_eager=is_idle and not (self._recipes and self._recipes[0] is not None),
             guard=memory.Guard(),
+            seats=int(request.get("slots") or self._found["slots"]),
             recipes=tuple(self._recipes),
             is_sandboxed=request.get("sandbox") == sandbox.BWRAP,
         )

@@ -38,11 +38,15 @@ class TaskQueue:
             self._tasks.append(task)
             self._changed.notify()
 
-    def take(self, timeout: float) -> Optional[Task]:
-        """The next task; None when none came within ``timeout`` or the queue has ended."""
+    def wait(self, timeout: float) -> None:
+        """Until there is a task, or none will come, but not longer than ``timeout``."""
         with self._changed:
             if not self._tasks and not self._finishing:
                 self._changed.wait(timeout)
+
+    def take_now(self) -> Optional[Task]:
+        """The next task, if there is one."""
+        with self._changed:
             return self._tasks.popleft() if self._tasks else None
 
     def take_of(self, file: str) -> Optional[Task]:

@@ -22,7 +22,7 @@ from typing import Any, Dict, List, NamedTuple, Optional, Tuple
 from sshrender.renderers import ghostscript, said
 from sshrender.renderers import recipe as recipes
 from sshrender.renderers.recipe import Recipe
-from sshrender.runner import memory, scratch, storage, thumbnails, wire
+from sshrender.runner import memory, scratch, seats, storage, thumbnails, wire
 from sshrender.runner.finisher import Drawn, Finisher
 from sshrender.runner.onepage import Limits, OnePage
 from sshrender.runner.queue import Task, TaskQueue
@@ -42,7 +42,7 @@ class Plan(NamedTuple):
     """What a slot draws with, as the coordinator asked for it.
 
     ``is_eager``: start a renderer before the first page comes, because the host is idle. ``recipes``:
-    other ways to draw a page, by their numbers in the job.
+    other ways to draw a page, by their numbers in the job. ``seats``: slots of this host, for all jobs.
     """
 
     setup: ghostscript.Setup
@@ -54,6 +54,7 @@ class Plan(NamedTuple):
     recycle_memory: int
     is_eager: bool
     guard: memory.Guard
+    seats: int
     recipes: Tuple[Optional[Recipe], ...] = ()
     is_sandboxed: bool = False
 
@@ -84,6 +85,7 @@ class Slot(threading.Thread):
         self._budget = thumbnails.Budget(bool(plan.setup.thumbnails))
         self._aside = 0.0
         self._rest = memory.Rest()
+        self._seats = seats.Seats(plan.seats)
         self._baseline: Dict[str, List[str]] = {}
 
     def run(self) -> None:
@@ -96,6 +98,7 @@ class Slot(threading.Thread):
                 task = self._ahead or self._take()
                 if task is not None:
                     self._draw(task)
+                    self._get_up()
                 elif self._window:
                     self._close_window()
             self._close_window()
@@ -105,6 +108,7 @@ class Slot(threading.Thread):
             self._wire.post("trouble", reason="%s: %s" % (type(error).__name__, error))
         finally:
             self._drop_session()
+            self._seats.leave()
             self._finisher.finish()
 
     def kill(self, attempt: str) -> None:
@@ -121,13 +125,26 @@ class Slot(threading.Thread):
         """A document that is being split may have no parts yet."""
         return os.path.exists(os.path.join(self._plan.folder, document))
 
+    def _get_up(self) -> None:
+        """Between two pages, if the next one was not told yet: others may wait for the seat."""
+        if self._ahead is None:
+            self._seats.between_pages()
+
     def _take(self) -> Optional[Task]:
         if not self._tasks.has_waiting():
             self._finisher.hurry()
         if not self._rest.is_over():
             time.sleep(IDLE_PAUSE)
             return None
-        return self._tasks.take(IDLE_PAUSE)
+        if not self._tasks.has_waiting():
+            self._seats.leave()
+            self._tasks.wait(IDLE_PAUSE)
+        if not self._tasks.has_waiting():
+            return None
+        if not self._seats.take():
+            time.sleep(seats.LOOK)
+            return None
+        return self._tasks.take_now()
 
     def _draw(self, task: Task) -> None:
         with self._lock:

@@ -20,10 +20,11 @@ CLOSING = 1.0
 
 
 class Detached(io.TextIOBase):
-    """Writes to ``stream`` in a thread of its own, at every flush."""
+    """Writes to ``stream`` in a thread of its own, at every flush, ``prefix`` before each line."""
 
-    def __init__(self, stream: TextIO) -> None:
+    def __init__(self, stream: TextIO, prefix: str = "") -> None:
         self._stream = stream
+        self._prefix = prefix
         self._parts: list[str] = []
         self._queue: queue.SimpleQueue[str | None] = queue.SimpleQueue()
         self._waiting = 0
@@ -51,6 +52,8 @@ class Detached(io.TextIOBase):
     def flush(self) -> None:
         """Have it written; returns at once."""
         text = "".join(self._parts)
+        if self._prefix:
+            text = "".join(self._prefix + line for line in text.splitlines(keepends=True))
         self._parts.clear()
         if text and self._waiting < MOST:
             self._waiting += len(text)

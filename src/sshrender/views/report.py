@@ -35,11 +35,18 @@ class Reporter:
         self._verbose = verbose
         self._color = color
         self._is_json = is_json
+        self._label = ""
+
+    def speak_for(self, document: str) -> None:
+        """Several documents are told of on this stream: say of which one each line speaks."""
+        self._label = clean(document, 60)
+        if self._progress in ("auto", "tui", "board"):
+            self._progress = "plain"
 
     @contextlib.contextmanager
     def showing(self, job: str) -> Iterator[View]:
         """A view of a run; the terminal is as it was when this ends."""
-        stream = Detached(self._stream)
+        stream = Detached(self._stream, self._prefix)
         view = choose(
             self._progress,
             cast("TextIO", stream),  # it has all that views use of one
@@ -98,11 +105,17 @@ class Reporter:
         }
 
     def _json_line(self, fields: Mapping[str, Any]) -> None:
-        self._print(json.dumps(fields))
+        with contextlib.suppress(OSError):
+            print(json.dumps(fields), file=self._stream, flush=True)
+
+    @property
+    def _prefix(self) -> str:
+        """What stands before each line; nothing before lines for programs."""
+        return f"{self._label}: " if self._label and self._progress != "jsonl" else ""
 
     def _print(self, line: str) -> None:
         with contextlib.suppress(OSError):  # nobody listens any more; the exit code still tells
-            print(line, file=self._stream, flush=True)
+            print(f"{self._prefix}{line}", file=self._stream, flush=True)
 
 
 def _error_fields(error: UserError) -> dict[str, Any]:

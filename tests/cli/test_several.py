@@ -1,0 +1,141 @@
+"""Several documents in one command: a job each, side by side on the same hosts."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests import pdfs
+from tests.conftest import PROGRAM, Run
+
+
+@pytest.fixture
+def three(home: Path) -> list[Path]:
+    """Three documents of some pages."""
+    names = ("one", "two", "three")
+    return [pdfs.write(home / f"{name}.pdf", pdfs.numbered(40, 300, 300)) for name in names]
+
+
+def _jobs(answer: subprocess.CompletedProcess[str]) -> list[dict[str, Any]]:
+    return list(json.loads(answer.stdout)["jobs"])
+
+
+def _moments(job: dict[str, Any]) -> tuple[str, str]:
+    """When its first and its last page were delivered."""
+    journal = Path(job["job_dir"]) / "journal.jsonl"
+    entries = [json.loads(line) for line in journal.read_text().splitlines()]
+    delivered = [entry["time"] for entry in entries if entry["type"] == "page_delivered"]
+    return min(delivered), max(delivered)
+
+
+def test_each_is_a_job_and_all_go_on_at_the_same_time(
+    sshrender: Run, home: Path, three: list[Path]
+) -> None:
+    answer = sshrender("render", *three, "-r", "150", "-o", "out", "--json")
+    assert answer.returncode == 0, answer.stderr
+    jobs = _jobs(answer)
+    assert [job["pages"]["done"] for job in jobs] == [40, 40, 40]
+    assert [Path(job["output"]).name for job in jobs] == ["one-pages", "two-pages", "three-pages"]
+    for job in jobs:
+        assert len(list(Path(job["output"]).glob("page-*.png"))) == 40
+    spans = [_moments(job) for job in jobs]
+    assert max(first for first, _ in spans) < min(last for _, last in spans)
+    said = answer.stderr.splitlines()
+    assert all(line.startswith(("one: ", "two: ", "three: ")) for line in said), answer.stderr
+
+
+def test_hosts_never_draw_more_pages_at_once_than_they_have_slots(
+    sshrender: Run, home: Path, three: list[Path]
+) -> None:
+    process = subprocess.Popen(
+        [*PROGRAM, "render", *map(str, three), "-r", "300", "-o", "out", "--progress", "none"],
+        cwd=home,
+        stdin=subprocess.DEVNULL,
+    )
+    most = 0
+    while process.poll() is None:
+        most = max(most, _drawing())
+        time.sleep(0.02)
+    assert process.returncode == 0
+    assert 1 <= most <= len(_cores())
+
+
+def _cores() -> list[int]:
+    import os
+
+    return list(range(os.cpu_count() or 1))
+
+
+def _drawing() -> int:
+    """Seats that are taken on this machine: what draws sits in one."""
+    import fcntl
+    import os
+
+    taken = 0
+    for path in Path("/tmp").glob(f"sshrender-seats-{os.getuid()}/seat-*"):
+        with path.open("r+") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                taken += 1
+    return taken
+
+
+def test_one_that_cannot_be_rendered_does_not_keep_the_others(
+    sshrender: Run, home: Path, three: list[Path]
+) -> None:
+    three[1].write_text("no PDF at all")
+    answer = sshrender("render", *three, "-r", "36", "-o", "out", "--json")
+    assert answer.returncode == 5
+    assert [job["state"] for job in _jobs(answer)] == ["done", "failed", "done"]
+    assert "two: sshrender: error:" in answer.stderr
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_a_signal_ends_all_of_them(sshrender: Run, home: Path, three: list[Path], number: int) -> None:
+    process = subprocess.Popen(
+        [*PROGRAM, "render", *map(str, three), "-r", "300", "-o", "out", "--progress", "none"],
+        cwd=home,
+        stdin=subprocess.DEVNULL,
+    )
+    end = time.monotonic() + 30
+    while len(list(home.glob("out/*/page-*"))) < 3:
+        assert time.monotonic() < end
+        time.sleep(0.02)
+    process.send_signal(number)
+    assert process.wait(timeout=20) == (-9 if number == signal.SIGKILL else 128 + number)
+    end = time.monotonic() + 15
+    while _left(home):
+        assert time.monotonic() < end, _left(home)
+        time.sleep(0.1)
+    answer = sshrender("render", *three, "-r", "300", "-o", "out", "--json", timeout=200)
+    assert answer.returncode == 0
+    assert [job["pages"]["done"] for job in _jobs(answer)] == [40, 40, 40]
+
+
+def _left(home: Path) -> list[bytes]:
+    """Processes that have to do with our documents."""
+    found = []
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            line = (entry / "cmdline").read_bytes()
+        except OSError:
+            continue
+        if str(home).encode() in line or (b"one-" in line and b"SSHRENDER" in line):
+            found.append(line)
+    return found
+
+
+def test_more_than_work_at_once_all_get_their_turn(sshrender: Run, home: Path) -> None:
+    names = [pdfs.write(home / f"d{number}.pdf", pdfs.numbered(2)) for number in range(7)]
+    answer = sshrender("render", *names, "-r", "36", "-o", "out", "--json")
+    assert answer.returncode == 0, answer.stderr
+    assert [Path(job["output"]).name for job in _jobs(answer)] == [f"d{n}-pages" for n in range(7)]
+    assert sys.version_info >= (3, 11)
