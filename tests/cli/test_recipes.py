@@ -232,7 +232,11 @@ def test_a_password_goes_to_a_recipe_in_a_file_or_not_at_all(
     answer = sshrender("render", secret, *words)
     assert answer.returncode == 0, answer.stderr
     assert len(list((home / "out").iterdir())) == 5
-    left = [path for path in Path("/tmp").glob("sshrender-*/password") if os.access(path, os.R_OK)]
+    left = [
+        path
+        for path in Path(os.environ["TMPDIR"]).glob("sshrender-*/password")
+        if os.access(path, os.R_OK)
+    ]
     assert left == []
 
 

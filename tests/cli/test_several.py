@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -68,18 +70,13 @@ def test_hosts_never_draw_more_pages_at_once_than_they_have_slots(
 
 
 def _cores() -> list[int]:
-    import os
-
     return list(range(os.cpu_count() or 1))
 
 
 def _drawing() -> int:
     """Seats that are taken on this machine: what draws sits in one."""
-    import fcntl
-    import os
-
     taken = 0
-    for path in Path("/tmp").glob(f"sshrender-seats-{os.getuid()}/seat-*"):
+    for path in Path(os.environ["TMPDIR"]).glob(f"sshrender-seats-{os.getuid()}/seat-*"):
         with path.open("r+") as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

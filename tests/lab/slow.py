@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from tests.lab.host import Host
 
 _PROXY = """#!/usr/bin/python3
-import os, subprocess, sys, time
+import os, re, subprocess, sys, time
 if "--version" in sys.argv:
     os.execv("/usr/bin/gs", ["gs"] + sys.argv[1:])
 gs = subprocess.Popen(["/usr/bin/gs"] + sys.argv[1:], stdin=subprocess.PIPE)
+works = {works}
 for line in sys.stdin.buffer:
-    if b"dopdfpages" in line and b"SSHRENDERcount" not in line and line.startswith(b"{"):
-        time.sleep({seconds})
+    page = re.match(rb"\\{ (\\d+) \\d+ dopdfpages", line)
+    if page:
+        time.sleep({seconds} * works.get(int(page.group(1)), 1))
     gs.stdin.write(line)
     gs.stdin.flush()
 """
 
 
-def slow_down(host: Host, seconds: float) -> None:
-    """From now on each page takes its renderers on this host at least so long, and no more of a core."""
-    host.install("/usr/local/bin/gs", _PROXY.replace("{seconds}", f"{seconds:g}"))
+def slow_down(host: Host, seconds: float, works: Mapping[int, float] | None = None) -> None:
+    """From now on each page takes its renderers on this host at least so long, and no more of a core.
+
+    ``works``: by how much some pages take longer, or shorter.
+    """
+    script = _PROXY.replace("{seconds}", f"{seconds:g}").replace("{works}", repr(dict(works or {})))
+    host.install("/usr/local/bin/gs", script)
