@@ -18,6 +18,8 @@ for line in sys.stdin.buffer:
         time.sleep({seconds} * works.get(int(page.group(1)), 1))
     gs.stdin.write(line)
     gs.stdin.flush()
+gs.stdin.close()
+sys.exit(gs.wait())
 """
 
 
