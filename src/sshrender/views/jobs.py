@@ -82,6 +82,8 @@ def _host(host: Mapping[str, Any]) -> str:
         words.append(f"{host['seconds'] / host['pages']:.2f} s each, {duration(host['seconds'])} in all")
     if host["failures"]:
         words.append(count(host["failures"], "failure"))
+    if host.get("hedged"):
+        words.append(f"{host['hedged']} hedged")
     reason = f": {clean(host['reason'])}" if host["reason"] else ""
     return f"  host      {clean(host['name'])} {host['state']}{reason}; " + ", ".join(words)
 
