@@ -1,0 +1,171 @@
+"""On real hosts: recipes, memory, several documents at once, one file of pages that travelled."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+import time
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests import pdfs
+from tests.lab.farm import Farm
+from tests.lab.host import Host
+from tests.lab.plugin import FarmFactory
+from tests.lab.slow import slow_down
+
+PROGRAM = [sys.executable, "-m", "sshrender"]
+
+
+@pytest.fixture
+def thirty(tmp_path: Path) -> Path:
+    """Thirty small pages."""
+    return pdfs.write(tmp_path / "thirty.pdf", pdfs.numbered(30))
+
+
+def _start(farm: Farm, *words: object, **inventory: Any) -> subprocess.Popen[str]:
+    hosts = farm.write_inventory(**inventory)
+    command = [*PROGRAM, "render", *map(str, words), "--hosts", str(hosts), "-r", "40", "--json"]
+    pipe = subprocess.PIPE
+    return farm.popen([*command, "-o", str(farm.root / "out")], stdout=pipe, stderr=pipe)
+
+
+def _end(process: subprocess.Popen[str]) -> tuple[int, dict[str, Any], str]:
+    stdout, stderr = process.communicate(timeout=150)
+    assert "Traceback" not in stderr
+    return process.returncode, json.loads(stdout or "{}"), stderr
+
+
+def _journal(farm: Farm) -> list[dict[str, Any]]:
+    lines = [
+        line for path in farm.san.glob("*/journal.jsonl") for line in path.read_bytes().splitlines()
+    ]
+    return [json.loads(line) for line in lines if line.endswith(b"}")]
+
+
+def _host(summary: dict[str, Any], name: str) -> dict[str, Any]:
+    (host,) = [host for host in summary["hosts"] if host["name"] == name]
+    return dict(host)
+
+
+def test_a_host_without_the_recipes_program_is_refused_and_named(farm: Farm, thirty: Path) -> None:
+    farm["node2"].remove("/usr/bin/pdftoppm")
+    code, summary, stderr = _end(_start(farm, thirty, "--recipe", "pdftoppm"))
+    assert code == 0, stderr
+    assert _host(summary, "node2")["state"] == "refused"
+    assert "recipe pdftoppm wants pdftoppm" in _host(summary, "node2")["reason"]
+    assert _host(summary, "node1")["pages"] == 30
+
+
+def test_what_is_fallen_back_to_need_not_be_everywhere(farm: Farm, thirty: Path) -> None:
+    farm["node2"].remove("/usr/bin/pdftoppm")
+    (farm.root / "sshrender.toml").write_text(
+        "[recipes.fussy]\n"
+        'shell = \'test $((number % 10)) != 3 && exec mutool draw -q -r "$dpi" -o "$output"'
+        ' "$document" "$page"\'\n'
+        'extension = "png"\nfallback = ["pdftoppm"]\n'
+    )
+    config = ["--config", farm.root / "sshrender.toml", "--recipe", "fussy", "--retries", "2"]
+    code, summary, stderr = _end(_start(farm, thirty, *config))
+    assert code == 0, stderr
+    pages = json.loads((Path(farm.san) / summary["job"] / "manifest.json").read_text())["pages"]
+    fallen = {page["page"]: page["host"] for page in pages if page["renderer"] == "pdftoppm"}
+    assert fallen == {3: "node1", 13: "node1", 23: "node1"}
+    assert {page["host"] for page in pages} == {"node1", "node2"}
+
+
+def test_a_recipe_on_a_host_without_a_san(farm: Farm, thirty: Path) -> None:
+    extra = {"node1": {"san": False}, "node2": {"san": False}}
+    code, summary, stderr = _end(
+        _start(farm, thirty, "--recipe", "mutool", "--assemble", "zip", extra=extra)
+    )
+    assert code == 0, stderr
+    assert all(host["pages"] for host in summary["hosts"])
+    with zipfile.ZipFile(summary["assembled"]) as archive:
+        assert len(archive.namelist()) == 30
+        assert archive.testzip() is None
+
+
+def test_the_load_of_a_recipe_is_not_taken_for_the_owners(farm: Farm, thirty: Path) -> None:
+    (farm.root / "sshrender.toml").write_text(
+        "[recipes.busy]\n"
+        'shell = \'timeout 0.5 sh -c "while :; do :; done" || true;'
+        ' exec mutool draw -q -r "$dpi" -o "$output" "$document" "$page"\'\n'
+        'extension = "png"\n'
+    )
+    config = ["--config", farm.root / "sshrender.toml", "--recipe", "busy", "--pages", "1-16"]
+    code, _, stderr = _end(_start(farm, thirty, *config))
+    assert code == 0, stderr
+    states = [entry["state"] for entry in _journal(farm) if entry["type"] == "host_state"]
+    assert "busy" not in states
+
+
+MEMINFO = (
+    "MemTotal: 8000000 kB\nMemFree: {0} kB\nMemAvailable: {0} kB\nSwapTotal: 0 kB\nSwapFree: 0 kB\n"
+)
+
+
+def _memory(host: Host, megabytes: int) -> None:
+    """What the host says of its memory from now on."""
+    text = MEMINFO.format(megabytes * 1024)
+    script = "cat > /run/lab/meminfo; mountpoint -q {0} || mount --bind /run/lab/meminfo {0}"
+    script = script.replace("{0}", "/proc/meminfo")
+    host.exec("bash", "-c", script, data=text, check=True)
+
+
+def test_slots_are_as_many_as_there_is_memory_for(farm_factory: FarmFactory, thirty: Path) -> None:
+    farm = farm_factory(1, cpus=8)
+    _memory(farm["node1"], 800)
+    code, _, stderr = _end(_start(farm, thirty, slots=None))
+    assert code == 0, stderr
+    (greeting,) = [entry for entry in _journal(farm) if entry["type"] == "host_greeted"]
+    assert (greeting["cores"], greeting["slots"]) == (8, 3)
+
+
+def test_a_host_that_runs_short_of_memory_draws_fewer_pages_at_once(
+    farm_factory: FarmFactory, thirty: Path
+) -> None:
+    farm = farm_factory(1, cpus=3)
+    _memory(farm["node1"], 4000)
+    slow_down(farm["node1"], 1.2)
+    process = _start(farm, thirty, slots=3)
+    end = time.monotonic() + 40
+    while not [entry for entry in _journal(farm) if entry["type"] == "page_delivered"]:
+        assert time.monotonic() < end
+        time.sleep(0.1)
+    _memory(farm["node1"], 100)
+    code, summary, stderr = _end(process)
+    assert code == 0, stderr
+    kinds = [entry["kind"] for entry in _journal(farm) if entry["type"] == "attempt_failed"]
+    assert "crowded" in kinds
+    assert set(kinds) == {"crowded"}
+    assert summary["pages"]["done"] == 30
+    assert _host(summary, "node1")["failures"] == 0
+
+
+def test_several_documents_share_the_slots_of_real_hosts(farm: Farm, tmp_path: Path) -> None:
+    documents = [pdfs.write(tmp_path / f"d{n}.pdf", pdfs.numbered(12)) for n in range(3)]
+    for host in farm.hosts:
+        slow_down(host, 0.3)
+    process = _start(farm, *documents)
+    most = 0
+    while process.poll() is None:
+        most = max(most, *(_seats_taken(host) for host in farm.hosts))
+        time.sleep(0.1)
+    code, summary, stderr = _end(process)
+    assert code == 0, stderr
+    assert [job["pages"]["done"] for job in summary["jobs"]] == [12, 12, 12]
+    assert most == 1, "one slot a host, for all jobs together"
+
+
+def _seats_taken(host: Host) -> int:
+    """Locked files among the seats, as the kernel lists them (proc(5), locks)."""
+    inodes = host.exec("sh", "-c", "stat -c %i /tmp/sshrender-seats-*/seat-* 2>/dev/null").stdout.split()
+    locks = host.exec("cat", "/proc/locks").stdout
+    held = set(re.findall(r"FLOCK\s+ADVISORY\s+WRITE\s+\d+\s+\S+:(\d+)\s", locks))
+    return len(held & set(inodes))
