@@ -41,7 +41,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         monkeypatch.delenv(name)
     monkeypatch.setenv("HOME", str(folder))
     # Jobs of one user share a machine's slots (runner/seats.py): tests side by side are not to.
-    temporary = tmp_path / "tmp"
+    temporary = tmp_path / "temporary-files"
     temporary.mkdir()
     monkeypatch.setenv("TMPDIR", str(temporary))
     monkeypatch.chdir(folder)

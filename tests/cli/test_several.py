@@ -22,7 +22,7 @@ from tests.conftest import PROGRAM, Run
 def three(home: Path) -> list[Path]:
     """Three documents of some pages."""
     names = ("one", "two", "three")
-    return [pdfs.write(home / f"{name}.pdf", pdfs.numbered(40, 300, 300)) for name in names]
+    return [pdfs.write(home / f"{name}.pdf", pdfs.numbered(60, 600, 800)) for name in names]
 
 
 def _jobs(answer: subprocess.CompletedProcess[str]) -> list[dict[str, Any]]:
@@ -43,10 +43,10 @@ def test_each_is_a_job_and_all_go_on_at_the_same_time(
     answer = sshrender("render", *three, "-r", "150", "-o", "out", "--json")
     assert answer.returncode == 0, answer.stderr
     jobs = _jobs(answer)
-    assert [job["pages"]["done"] for job in jobs] == [40, 40, 40]
+    assert [job["pages"]["done"] for job in jobs] == [60, 60, 60]
     assert [Path(job["output"]).name for job in jobs] == ["one-pages", "two-pages", "three-pages"]
     for job in jobs:
-        assert len(list(Path(job["output"]).glob("page-*.png"))) == 40
+        assert len(list(Path(job["output"]).glob("page-*.png"))) == 60
     spans = [_moments(job) for job in jobs]
     assert max(first for first, _ in spans) < min(last for _, last in spans)
     said = answer.stderr.splitlines()
@@ -57,7 +57,7 @@ def test_hosts_never_draw_more_pages_at_once_than_they_have_slots(
     sshrender: Run, home: Path, three: list[Path]
 ) -> None:
     process = subprocess.Popen(
-        [*PROGRAM, "render", *map(str, three), "-r", "300", "-o", "out", "--progress", "none"],
+        [*PROGRAM, "render", *map(str, three), "-r", "150", "-o", "out", "--progress", "none"],
         cwd=home,
         stdin=subprocess.DEVNULL,
     )
@@ -98,7 +98,7 @@ def test_one_that_cannot_be_rendered_does_not_keep_the_others(
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_a_signal_ends_all_of_them(sshrender: Run, home: Path, three: list[Path], number: int) -> None:
     process = subprocess.Popen(
-        [*PROGRAM, "render", *map(str, three), "-r", "300", "-o", "out", "--progress", "none"],
+        [*PROGRAM, "render", *map(str, three), "-r", "150", "-o", "out", "--progress", "none"],
         cwd=home,
         stdin=subprocess.DEVNULL,
     )
@@ -112,9 +112,9 @@ def test_a_signal_ends_all_of_them(sshrender: Run, home: Path, three: list[Path]
     while _left(home):
         assert time.monotonic() < end, _left(home)
         time.sleep(0.1)
-    answer = sshrender("render", *three, "-r", "300", "-o", "out", "--json", timeout=200)
+    answer = sshrender("render", *three, "-r", "150", "-o", "out", "--json", timeout=200)
     assert answer.returncode == 0
-    assert [job["pages"]["done"] for job in _jobs(answer)] == [40, 40, 40]
+    assert [job["pages"]["done"] for job in _jobs(answer)] == [60, 60, 60]
 
 
 def _left(home: Path) -> list[bytes]:
