@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import os
 import re
 import subprocess
 import sys
@@ -235,7 +236,7 @@ class TestSeats:
     """Seats are shared by all jobs of a user on a host."""
 
     def test_there_are_only_so_many_and_they_come_back(self, tmp_path: Path) -> None:
-        folder = str(tmp_path / "seats")
+        folder = tmp_path.name
         people = [seats.Seats(2, folder) for _ in range(3)]
         assert [each.take() for each in people] == [True, True, False]
         people[0].leave()
@@ -247,7 +248,7 @@ class TestSeats:
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(seats, "TURN", 0.1)
-        folder = str(tmp_path / "seats")
+        folder = tmp_path.name
         sits, waits = seats.Seats(1, folder), seats.Seats(1, folder)
         assert sits.take()
         time.sleep(0.2)
@@ -260,7 +261,7 @@ class TestSeats:
 
     def test_equal_jobs_get_equal_turns(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(seats, "TURN", 0.05)
-        folder = str(tmp_path / "seats")
+        folder = tmp_path.name
         turns = [0, 0, 0]
 
         def work(number: int) -> None:
@@ -283,10 +284,10 @@ class TestSeats:
         assert min(turns) > sum(turns) / 8, turns
 
     def test_a_killed_process_leaves_its_seat(self, tmp_path: Path) -> None:
-        folder = str(tmp_path / "seats")
+        folder = tmp_path.name
         code = (
             "import sys, time; from sshrender.runner import seats;"
-            "seats.Seats(1, sys.argv[1]).take(); print('sits', flush=True); time.sleep(60)"
+            "seat = seats.Seats(1, sys.argv[1]); seat.take(); print('sits', flush=True); time.sleep(60)"
         )
         other = subprocess.Popen([sys.executable, "-c", code, folder], stdout=subprocess.PIPE)
         assert other.stdout is not None
@@ -298,12 +299,21 @@ class TestSeats:
         time.sleep(2 * seats.LOOK)
         assert seat.take()
 
-    def test_a_folder_of_somebody_else_is_not_trusted_and_holds_nobody_up(self, tmp_path: Path) -> None:
-        folder = tmp_path / "seats"
-        folder.mkdir()
-        folder.chmod(0o777)
-        assert seats.Seats(1, str(folder)).take()
-        assert list(folder.iterdir()) == []
+    def test_a_name_that_another_user_keeps_holds_nobody_up(self, tmp_path: Path) -> None:
+        code = (
+            "import os, sys, time; from sshrender.runner import seats; os.setuid(65534);"
+            "seat = seats.Seats(1, sys.argv[1]); seat.take(); print('sits', flush=True); time.sleep(60)"
+        )
+        if os.getuid() != 0:
+            return  # only root can be another user
+        other = subprocess.Popen([sys.executable, "-c", code, tmp_path.name], stdout=subprocess.PIPE)
+        assert other.stdout is not None
+        assert other.stdout.readline() == b"sits\n"
+        try:
+            assert seats.Seats(1, tmp_path.name).take()
+        finally:
+            other.kill()
+            other.wait()
 
 
 LOOP = "while :; do :; done"

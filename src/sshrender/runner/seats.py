@@ -1,17 +1,18 @@
 """Seats: one for each slot of a host, shared by all jobs of this user that render there.
 
-A seat is a locked file in a folder of ours; the kernel frees it with the process that holds it, however
-that ends (flock(2)). Who waits for one says so by a shared lock on another file, and who holds one looks
-there between two pages: after a while he gets up, and stays up until a waiting one can sit down.
+A seat is a name in the kernel's table of abstract sockets (unix(7)): one process has it at a time, it is
+free when that process has ended in whatever way, and no file is left behind. Who waits for a seat takes
+another name, and who sits looks for that one between two pages: after a while he gets up, and stays up
+until a waiting one can sit down.
 
 Standard library only, Python 3.7 and later.
 """
 
 from __future__ import annotations
 
-import fcntl
 import os
-import stat
+import socket
+import struct
 import time
 from typing import Optional
 
@@ -23,32 +24,36 @@ TURN = 1.0
 LOOK = 0.03
 """Seconds between two looks for a free seat; who got up waits for several of them."""
 
+_CREDENTIALS = struct.Struct("3i")
+"""struct ucred (unix(7), SO_PEERCRED): pid, uid, gid."""
+
 
 class Seats:
     """The seats of this host, as one slot sees them. ``count``: how many there are."""
 
-    def __init__(self, count: int, folder: Optional[str] = None) -> None:
-        self._folder = folder or os.path.join(scratch.base(), "sshrender-seats-%d" % os.getuid())
+    def __init__(self, count: int, room: Optional[str] = None) -> None:
+        self._room = room or _room()
         self._count = count
-        self._held: Optional[int] = None
-        self._wish: Optional[int] = None
+        self._held: Optional[socket.socket] = None
+        self._wish: Optional[socket.socket] = None
         self._since = 0.0
         self._next_try = 0.0
 
     def take(self) -> bool:
-        """Sit down, if a seat is free; True while one is held, and where there can be none."""
+        """Sit down, if a seat is free; True while one is held."""
         now = time.monotonic()
         if self._held is not None:
             return True
-        if now < self._next_try or not self._has_folder():
-            return not self._has_folder()
+        if now < self._next_try:
+            return False
         self._held = self._free_seat()
         if self._held is None:
-            self._ask()
+            self._wish = self._wish or _claim(self._name("wanted"))
             self._next_try = now + LOOK
             return False
         self._since = now
-        self._ask_no_more()
+        _release(self._wish)
+        self._wish = None
         return True
 
     def between_pages(self) -> None:
@@ -60,67 +65,64 @@ class Seats:
 
     def leave(self) -> None:
         """Get up."""
-        _close(self._held)
-        self._held = None
-        self._ask_no_more()
+        _release(self._held)
+        _release(self._wish)
+        self._held = self._wish = None
 
-    def _has_folder(self) -> bool:
-        """Made if need be; one that is not ours, or open to others, is not trusted."""
-        try:
-            os.mkdir(self._folder, 0o700)
-        except FileExistsError:
-            pass
-        except OSError:
-            return False
-        try:
-            status = os.lstat(self._folder)
-        except OSError:
-            return False
-        is_ours = stat.S_ISDIR(status.st_mode) and status.st_uid == os.getuid()
-        return is_ours and not status.st_mode & 0o022
-
-    def _free_seat(self) -> Optional[int]:
+    def _free_seat(self) -> Optional[socket.socket]:
         for number in range(self._count):
-            descriptor = self._open("seat-%d" % number)
-            if descriptor is not None and _lock(descriptor, fcntl.LOCK_EX):
-                return descriptor
-            _close(descriptor)
+            name = self._name("seat-%d" % number)
+            seat = _claim(name)
+            if seat is not None:
+                return seat
+            if not _is_held_by_us(name):
+                return socket.socket(socket.AF_UNIX)  # another user keeps it: none of his business
         return None
 
-    def _ask(self) -> None:
-        if self._wish is None:
-            self._wish = self._open("wanted")
-            if self._wish is not None:
-                _lock(self._wish, fcntl.LOCK_SH)
-
-    def _ask_no_more(self) -> None:
-        _close(self._wish)
-        self._wish = None
-
     def _is_wanted(self) -> bool:
-        descriptor = self._open("wanted")
-        if descriptor is None:
-            return False
-        is_free = _lock(descriptor, fcntl.LOCK_EX)
-        _close(descriptor)
-        return not is_free
+        name = self._name("wanted")
+        claimed = _claim(name)
+        _release(claimed)
+        return claimed is None and _is_held_by_us(name)
 
-    def _open(self, name: str) -> Optional[int]:
-        flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
-        try:
-            return os.open(os.path.join(self._folder, name), flags, 0o600)
-        except OSError:
-            return None
+    def _name(self, what: str) -> bytes:
+        return ("\0sshrender-%s-%s" % (self._room, what)).encode("ascii")
 
 
-def _lock(descriptor: int, kind: int) -> bool:
+def _room() -> str:
+    """This user on this machine, told by its folder for temporary files: a container has another."""
     try:
-        fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
+        place = os.stat(scratch.base())
+        return "%d-%x-%x" % (os.getuid(), place.st_dev, place.st_ino)
     except OSError:
-        return False
-    return True
+        return "%d" % os.getuid()
 
 
-def _close(descriptor: Optional[int]) -> None:
-    if descriptor is not None:
-        os.close(descriptor)
+def _claim(name: bytes) -> Optional[socket.socket]:
+    """The name, if nobody has it."""
+    claimed = socket.socket(socket.AF_UNIX)
+    try:
+        claimed.bind(name)
+        claimed.listen(16)
+    except OSError:
+        claimed.close()
+        return None
+    return claimed
+
+
+def _is_held_by_us(name: bytes) -> bool:
+    """Whether this user has it, as anybody may take any name; of one that does not answer, yes."""
+    with socket.socket(socket.AF_UNIX) as caller:
+        caller.setblocking(False)
+        try:
+            caller.connect(name)
+        except OSError:
+            return True
+        size = _CREDENTIALS.size
+        found = caller.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, size)
+    return bool(_CREDENTIALS.unpack(found)[1] == os.getuid())
+
+
+def _release(claimed: Optional[socket.socket]) -> None:
+    if claimed is not None:
+        claimed.close()
