@@ -170,6 +170,7 @@ def _summary(said: str) -> dict[str, Any]:
         "failed_pages": [page],
         "suspect_pages": [{"page": 1, "said": [said]}],
         "notes": [said],
+        "fonts_missing": [{"font": said, "pages": said}],
         "hosts": [host],
     }
 

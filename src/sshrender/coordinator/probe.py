@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 from sshrender.coordinator.plan import JobPlan
 from sshrender.core import events as ev
 from sshrender.runner import storage
+
+ROOM = 2
+"""Pages, each as large as the largest so far, that must have room: one is drawn while one is proved."""
 
 
 class StorageProbe:
@@ -17,6 +23,7 @@ class StorageProbe:
     def __init__(
         self, plan: JobPlan, post: Callable[[ev.StorageFailed | ev.StorageRecovered], None]
     ) -> None:
+        self._plan = plan
         self._folders = (plan.folder.work, plan.output)
         self._post = post
         self._since: float | None = None
@@ -25,16 +32,28 @@ class StorageProbe:
         """Start a look, unless one is under way; one that does not end is an answer too."""
         if self._since is None:
             self._since = time.monotonic()
-            threading.Thread(target=self._look, daemon=True, name="storage probe").start()
+            largest = max((record.bytes for record in self._plan.history.pages.values()), default=0)
+            threading.Thread(
+                target=self._look, args=(ROOM * largest,), daemon=True, name="storage probe"
+            ).start()
         elif time.monotonic() - self._since > storage.HANGS_AFTER:
             self._post(ev.StorageFailed(f"{self._folders[0]} does not answer"))
 
-    def _look(self) -> None:
+    def _look(self, room: int) -> None:
         for folder in self._folders:
-            reason = storage.try_write(str(folder), "coordinator")
-            if reason is not None:
+            reason = storage.try_write(str(folder), "coordinator") or _lacks(folder, room)
+            if reason:
                 self._post(ev.StorageFailed(f"{folder}: {reason}"))
                 break
         else:
             self._post(ev.StorageRecovered())
         self._since = None
+
+
+def _lacks(folder: Path, room: int) -> str:
+    """Why there is too little room; empty where there is enough."""
+    try:
+        free = storage.free_bytes(str(folder))
+    except OSError as error:
+        return str(error.strerror)
+    return os.strerror(errno.ENOSPC) if free < room else ""

@@ -137,8 +137,12 @@ class Finisher(threading.Thread):
             return wire.STORAGE, str(error.strerror or error)
         try:
             self._try_storage()
-        except StorageUnusable as unusable:
+            free = storage.free_bytes(self._folder)
+        except OSError as unusable:
             return wire.STORAGE, str(unusable)
+        if free < LOW_SPACE:
+            # Room for what the trial writes is not room for a page.
+            return wire.STORAGE, "only %d KiB are free" % (free // 1024)
         said_last = ": " + complaints[-1] if complaints else ""
         return wire.NO_OUTPUT, "no page was drawn" + said_last
 
