@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -223,7 +224,7 @@ def _take(path: Path) -> lease.Lease:
 
 def _tidy(folder: Path) -> None:
     for left in folder.iterdir():
-        left.unlink()
+        shutil.rmtree(left) if left.is_dir() else left.unlink()
 
 
 @IN_A_FOLDER
@@ -235,7 +236,7 @@ def test_a_lease_of_any_content_can_be_taken(tmp_path: Path, data: bytes) -> Non
     held = _take(path)
     held.beat()
     held.release()
-    assert [left.name for left in tmp_path.iterdir()] == ["lease"]
+    assert sorted(left.name for left in tmp_path.rglob("*")) == [".epochs", "00000001", "lease"]
 
 
 @IN_A_FOLDER

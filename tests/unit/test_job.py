@@ -6,6 +6,7 @@ import json
 import multiprocessing
 import os
 import stat
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from sshrender.job import lease, publish
 from sshrender.job.folder import JobFolder
 from sshrender.job.history import PageRecord, fold, keep_present
 from sshrender.job.journal import JournalWriter, entry, read_journal
+from sshrender.job.leasefiles import Claim, LeaseFiles
 from sshrender.job.spec import Settings, job_name, safe_stem
 
 
@@ -134,15 +136,60 @@ def test_a_lease_from_elsewhere_that_stands_still_is_taken_over_and_its_holder_n
 
 
 def test_an_observer_that_died_while_taking_over_does_not_block_the_job(tmp_path: Path) -> None:
+    """It has claimed an epoch, and never beaten."""
     path = tmp_path / "lease"
     lease.take(path)
     claim = json.loads(path.read_text())
     path.write_text(json.dumps({**claim, "boot": "elsewhere"}))
-    guard = {**claim, "boot": "elsewhere too", "token": "dead"}
-    path.with_name(f".lease.{claim['token']}.{claim['counter']}").write_text(json.dumps(guard))
+    dead = {**claim, "epoch": 2, "boot": "elsewhere too", "token": "d" * 32}
+    (tmp_path / ".epochs" / "00000002").write_text(json.dumps(dead))
     moments = iter(range(1000))
     taken = lease.take(path, clock=lambda: next(moments), pause=lambda seconds: None)
-    assert taken.epoch == 2
+    assert taken.epoch == 3
+
+
+def test_a_beat_that_comes_late_harms_nobody(tmp_path: Path) -> None:
+    """Written by one that was frozen between looking and writing, and is not the holder any more."""
+    path = tmp_path / "lease"
+    lease.take(path)
+    late = path.read_text().replace('"boot": "', '"boot": "elsewhere-')
+    path.write_text(late)
+    moments = iter(range(1000))
+    second = lease.take(path, clock=lambda: next(moments), pause=lambda seconds: None)
+    path.write_text(late)
+    holder = lease.holders([path])[path]
+    assert holder is not None
+    assert holder.epoch == second.epoch
+    second.beat()
+    assert json.loads(path.read_text())["epoch"] == 2
+    second.release()
+    path.write_text(late)
+    assert lease.take(path, clock=lambda: next(moments), pause=lambda seconds: None).epoch == 3
+
+
+def test_an_epoch_is_given_once_even_to_an_observer_that_slept(tmp_path: Path) -> None:
+    """It saw the lease dead, and claims the next epoch long after others have had that one, and left."""
+    files = LeaseFiles(tmp_path / "lease")
+    claims = [Claim(0, 1, "h", 1, "b", "s", f"{number:032x}") for number in range(3)]
+    assert files.claim(claims[0])
+    assert not files.claim(claims[1])
+    assert files.claim(replace(claims[2], epoch=2))
+    assert not files.claim(claims[1])
+    assert files.newest_epoch() == 2
+    assert files.claimant(1) == claims[0]
+
+
+def test_a_holder_that_was_frozen_looks_before_it_does_anything(tmp_path: Path) -> None:
+    path = tmp_path / "lease"
+    now = [0.0]
+    first = lease.take(path, clock=lambda: now[0])
+    first.ensure()
+    path.write_text(path.read_text().replace('"boot": "', '"boot": "elsewhere-'))
+    moments = iter(range(1000))
+    lease.take(path, clock=lambda: next(moments), pause=lambda seconds: None)
+    now[0] += lease.LEASE_SECONDS
+    with pytest.raises(lease.LeaseLost):
+        first.ensure()
 
 
 @pytest.mark.parametrize("text", ["", "{}", "not json", '{"counter": "x"}', "[1]"])

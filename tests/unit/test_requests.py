@@ -5,17 +5,24 @@ from __future__ import annotations
 import json
 import os
 import queue
+import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from sshrender.coordinator.clerk import Asked, Clerk, event_of
+from sshrender.coordinator.plan import JobPlan
 from sshrender.core import events as ev
-from sshrender.job import requests
+from sshrender.job import attributes, lease, requests, standing
+from sshrender.job.attributes import Attributes
 from sshrender.job.folder import JobFolder
+from sshrender.job.journal import read_journal
+from sshrender.job.lease import LeaseLost
 from sshrender.job.requests import Request
 
 
@@ -26,6 +33,13 @@ def folder(tmp_path: Path) -> JobFolder:
     made.path.mkdir()
     made.create()
     return made
+
+
+def _clerk(
+    folder: JobFolder, posted: queue.SimpleQueue[Any], fence: Callable[[], None] = lambda: None
+) -> Clerk:
+    plan = SimpleNamespace(folder=folder, attributes=Attributes())
+    return Clerk(cast("JobPlan", plan), posted.put, fence, {})
 
 
 def test_requests_are_taken_in_the_order_in_which_they_were_made_and_once(folder: JobFolder) -> None:
@@ -75,17 +89,86 @@ def test_a_request_of_gigabytes_is_not_read(folder: JobFolder) -> None:
     assert requests.take(folder) == []
 
 
-def test_what_lay_there_when_a_run_began_is_late(folder: JobFolder) -> None:
+def test_what_was_asked_while_nobody_coordinated_holds_and_what_concerns_a_run_is_late(
+    folder: JobFolder,
+) -> None:
+    requests.ask(folder, Request("hold", "ann@desk"))
+    requests.ask(folder, Request("drain", "ann@desk", host="node1"))
+    assert standing.settle(folder).held == "ann@desk"
+    assert attributes.load(folder).held == "ann@desk"
+    told = [(entry["op"], entry["is_late"]) for entry in read_journal(folder.journal)]
+    assert told == [("hold", False), ("drain", True)]
+
+
+def test_what_changes_a_job_is_on_record_before_it_is_heard_of(folder: JobFolder) -> None:
     posted: queue.SimpleQueue[Any] = queue.SimpleQueue()
-    requests.ask(folder, Request("cancel", "ann@desk"))
-    clerk = Clerk(folder, posted.put, {})
+    clerk = _clerk(folder, posted)
     clerk.start()
     try:
-        assert posted.get(timeout=10) == Asked(Request("cancel", "ann@desk"), is_late=True)
         requests.ask(folder, Request("hold", "ann@desk"))
-        assert posted.get(timeout=10) == Asked(Request("hold", "ann@desk"), is_late=False)
+        assert posted.get(timeout=10) == Asked(Request("hold", "ann@desk"))
+        assert attributes.load(folder).held == "ann@desk"
+        requests.ask(folder, Request("alter", "ann@desk", changes={"limit": 3, "priority": -7}))
+        assert posted.get(timeout=10).request.changes == {"limit": 3, "priority": -7}
+        found = attributes.load(folder)
+        assert (found.limit, found.priority, found.held) == (3, -7, "ann@desk")
     finally:
         clerk.stop()
+
+
+def test_a_coordinator_that_was_fenced_off_takes_no_requests(folder: JobFolder) -> None:
+    def fence() -> None:
+        raise LeaseLost
+
+    clerk = _clerk(folder, queue.SimpleQueue(), fence)
+    clerk.start()
+    requests.ask(folder, Request("hold", "ann@desk"))
+    time.sleep(1.0)
+    clerk.stop()
+    assert requests.take(folder) == [Request("hold", "ann@desk")]
+
+
+def test_a_job_that_nobody_coordinates_is_changed_at_once(folder: JobFolder) -> None:
+    standing.change(folder, Request("hold", "ann@desk", note="until Monday"))
+    assert attributes.load(folder).why == "until Monday"
+    standing.change(folder, Request("cancel", "ann@desk"))
+    found = attributes.load(folder)
+    assert (found.over, found.held) == ("cancelled", "")
+    standing.change(folder, Request("resubmit", "ann@desk"))
+    assert attributes.load(folder).is_queued
+    assert not attributes.load(folder).over
+
+
+def test_a_request_that_nobody_takes_is_taken_back(
+    folder: JobFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The lease is held, and its holder does not look at requests."""
+    held = lease.take(folder.lease)
+    ticks = iter(range(0, 10_000, 20))
+
+    def take(path: Path) -> lease.Lease:
+        raise lease.LeaseHeld(held._claim)
+
+    monkeypatch.setattr(standing, "TAKEN_WITHIN", 0.2)
+    monkeypatch.setattr(lease, "take", take)
+    with pytest.raises(standing.NotHeard):
+        standing.change(folder, Request("hold", "ann@desk"), clock=lambda: next(ticks))
+    assert list(folder.requests.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "changes", [{"priority": 5000}, {"limit": 0}, {"limit": "many"}, {"after": 7}, [], "x"]
+)
+def test_what_no_attribute_can_be_is_no_request(folder: JobFolder, changes: Any) -> None:
+    fields = {"schema": 1, "op": "alter", "by": "ann", "host": "", "page": 0, "note": ""}
+    path = folder.requests / "1-alter.json"
+    path.write_text(json.dumps({**fields, "changes": changes}))
+    assert requests.take(folder) == []
+
+
+def test_an_alteration_cannot_reach_other_attributes(folder: JobFolder) -> None:
+    requests.ask(folder, Request("alter", "ann", changes={"owner": "root", "over": "done"}))
+    assert requests.take(folder) == [Request("alter", "ann")]
 
 
 def test_a_folder_that_fails_keeps_its_requests_until_it_is_back(
@@ -101,7 +184,7 @@ def test_a_folder_that_fails_keeps_its_requests_until_it_is_back(
 
     monkeypatch.setattr(requests, "take", take)
     requests.ask(folder, Request("hold", "ann@desk"))
-    clerk = Clerk(folder, posted.put, {})
+    clerk = _clerk(folder, posted)
     clerk.start()
     try:
         assert posted.get(timeout=10).request.op == "hold"

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import ast
-import os
 import re
 import subprocess
 import sys
-import threading
 import time
 import zlib
 from pathlib import Path
@@ -17,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sshrender.renderers import ghostscript, said
-from sshrender.runner import limits, load, seats
+from sshrender.runner import limits, load
 from sshrender.runner.load import LoadMeter
 from sshrender.runner.queue import Task, TaskQueue
 from sshrender.transports import payload
@@ -230,90 +228,6 @@ def test_only_a_task_that_waits_can_be_revoked() -> None:
     assert tasks.take_now() is None
     tasks.finish()
     assert tasks.has_ended()
-
-
-class TestSeats:
-    """Seats are shared by all jobs of a user on a host."""
-
-    def test_there_are_only_so_many_and_they_come_back(self, tmp_path: Path) -> None:
-        folder = tmp_path.name
-        people = [seats.Seats(2, folder) for _ in range(3)]
-        assert [each.take() for each in people] == [True, True, False]
-        people[0].leave()
-        time.sleep(2 * seats.LOOK)
-        assert people[2].take()
-        assert people[1].take(), "who sits, sits"
-
-    def test_who_sits_gets_up_for_one_who_waits_and_not_before(
-        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        monkeypatch.setattr(seats, "TURN", 0.1)
-        folder = tmp_path.name
-        sits, waits = seats.Seats(1, folder), seats.Seats(1, folder)
-        assert sits.take()
-        time.sleep(0.2)
-        sits.between_pages()
-        assert not waits.take(), "nobody waited, so nobody got up"
-        sits.between_pages()
-        time.sleep(2 * seats.LOOK)
-        assert waits.take()
-        assert not sits.take()
-
-    def test_equal_jobs_get_equal_turns(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(seats, "TURN", 0.05)
-        folder = tmp_path.name
-        turns = [0, 0, 0]
-
-        def work(number: int) -> None:
-            seat = seats.Seats(1, folder)
-            end = time.monotonic() + 4
-            while time.monotonic() < end:
-                if seat.take():
-                    turns[number] += 1
-                    time.sleep(0.02)
-                    seat.between_pages()
-                else:
-                    time.sleep(seats.LOOK)
-            seat.leave()
-
-        threads = [threading.Thread(target=work, args=(number,)) for number in range(3)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-        assert min(turns) > sum(turns) / 8, turns
-
-    def test_a_killed_process_leaves_its_seat(self, tmp_path: Path) -> None:
-        folder = tmp_path.name
-        code = (
-            "import sys, time; from sshrender.runner import seats;"
-            "seat = seats.Seats(1, sys.argv[1]); seat.take(); print('sits', flush=True); time.sleep(60)"
-        )
-        other = subprocess.Popen([sys.executable, "-c", code, folder], stdout=subprocess.PIPE)
-        assert other.stdout is not None
-        assert other.stdout.readline() == b"sits\n"
-        seat = seats.Seats(1, folder)
-        assert not seat.take()
-        other.kill()
-        other.wait()
-        time.sleep(2 * seats.LOOK)
-        assert seat.take()
-
-    def test_a_name_that_another_user_keeps_holds_nobody_up(self, tmp_path: Path) -> None:
-        code = (
-            "import os, sys, time; from sshrender.runner import seats; os.setuid(65534);"
-            "seat = seats.Seats(1, sys.argv[1]); seat.take(); print('sits', flush=True); time.sleep(60)"
-        )
-        if os.getuid() != 0:
-            return  # only root can be another user
-        other = subprocess.Popen([sys.executable, "-c", code, tmp_path.name], stdout=subprocess.PIPE)
-        assert other.stdout is not None
-        assert other.stdout.readline() == b"sits\n"
-        try:
-            assert seats.Seats(1, tmp_path.name).take()
-        finally:
-            other.kill()
-            other.wait()
 
 
 LOOP = "while :; do :; done"

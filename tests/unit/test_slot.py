@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from sshrender.renderers import ghostscript
-from sshrender.runner import memory, thumbnails
+from sshrender.runner import memory, seats, thumbnails
 from sshrender.runner import slot as slots
 from sshrender.runner.queue import Task, TaskQueue
 from sshrender.runner.session import Answer, Session, SessionEnded
@@ -76,7 +76,19 @@ def _said(folder: Path, thumbnails: str = "") -> list[dict[str, Any]]:
         tasks.put(Task(f"1.{page}", page, "source.pdf", page, f"work/p{page}"))
     tasks.finish()
     setup = ghostscript.Setup("gs", "png16m", "72", "source.pdf", "work", "", (), "test", thumbnails)
-    plan = slots.Plan(setup, str(folder), None, 60.0, 2 << 30, 500, 1 << 30, False, memory.Guard(), 1)
+    plan = slots.Plan(
+        setup,
+        str(folder),
+        None,
+        60.0,
+        2 << 30,
+        500,
+        1 << 30,
+        False,
+        memory.Guard(),
+        1,
+        seats.Place("job"),
+    )
     wire = Wire(writing, "mark")
     slots.Slot(plan, tasks, wire, dict(os.environ)).run()
     wire.flush()

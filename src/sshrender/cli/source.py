@@ -13,7 +13,7 @@ from sshrender.document import pagelist
 from sshrender.job import thumbnails
 from sshrender.job.folder import JobFolder
 from sshrender.job.journal import JournalTail
-from sshrender.job.lease import Observer
+from sshrender.job.lease import Observer, in_words
 from sshrender.job.requests import Request, ask
 from sshrender.job.spec import JobSpec
 from sshrender.views.dashboard.source import Facts
@@ -64,7 +64,7 @@ class JobSource:
     def coordinator(self) -> str:
         """See Source."""
         claim = self._observer.holder()
-        return "" if claim is None else f"{claim.host} (pid {claim.pid})"
+        return "" if claim is None else in_words(claim)
 
     def ask(self, op: str, **fields: Any) -> None:
         """See Source."""

@@ -28,11 +28,17 @@ MOST_FONTS = 200
 class Chronicle:
     """Tells the journal and the views, and keeps ``plan.history`` up to date."""
 
-    def __init__(self, plan: JobPlan, view: View, post: Callable[[ev.StorageFailed], None]) -> None:
+    def __init__(
+        self,
+        plan: JobPlan,
+        view: View,
+        fence: Callable[[], None],
+        post: Callable[[ev.StorageFailed], None],
+    ) -> None:
         self._history = plan.history
         self._view = view
         self._scribe = Scribe(
-            JournalWriter(plan.folder.journal), lambda why: post(ev.StorageFailed(why))
+            JournalWriter(plan.folder.journal), fence, lambda why: post(ev.StorageFailed(why))
         )
 
     def tell(self, kind: str, /, **fields: Any) -> None:

@@ -3,29 +3,32 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from sshrender.coordinator.plan import JobPlan
 from sshrender.core import events as ev
-from sshrender.job import drains, requests
+from sshrender.job import drains, requests, standing
 from sshrender.job.drains import Drain
-from sshrender.job.folder import JobFolder
+from sshrender.job.lease import LeaseLost
 from sshrender.job.requests import Request
 
 LOOK = 0.5
 """Seconds between two looks: a listing of an empty folder each."""
 
+CLOSING = 1.0
+
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """Somebody asks for something. ``is_late``: of an earlier run, which did not hear it."""
+    """Somebody asks for something."""
 
     request: Request
-    is_late: bool = False
 
 
-def event_of(request: Request) -> ev.Event:
-    """The scheduler's event for a request."""
+def event_of(request: Request, limit: int | None = None) -> ev.Event:
+    """The scheduler's event for a request. ``limit``: the job's, now that this was recorded."""
     match request.op:
         case "hold":
             return ev.HoldRequested(request.by)
@@ -39,6 +42,8 @@ def event_of(request: Request) -> ev.Event:
             return ev.MoveRequested(request.page, request.host, request.by)
         case "retry":
             return ev.RetryRequested(request.page, request.by)
+        case "alter" | "resubmit":
+            return ev.LimitChanged(limit, request.by)
         case _:
             return ev.CancelRequested(request.by)
 
@@ -49,15 +54,22 @@ def drained_event(drain: Drain) -> ev.DrainRequested:
 
 
 class Clerk:
-    """Posts what it finds until it is stopped. ``drained``: the hosts that are known to be."""
+    """Posts what it finds until it is stopped. ``drained``: the hosts that are known to be.
+
+    What changes the job's attributes is on record before anybody hears of it: ``fence`` raises LeaseLost
+    when they are not ours to change.
+    """
 
     def __init__(
         self,
-        folder: JobFolder,
+        plan: JobPlan,
         post: Callable[[Asked | ev.DrainRequested | ev.UndrainRequested], None],
+        fence: Callable[[], None],
         drained: Mapping[str, Drain],
     ) -> None:
-        self._folder = folder
+        self._plan = plan
+        self._folder = plan.folder
+        self._fence = fence
         self._post = post
         self._drained = dict(drained)
         self._stop = threading.Event()
@@ -68,8 +80,9 @@ class Clerk:
         self._thread.start()
 
     def stop(self) -> None:
-        """Look no more; does not wait for a SAN that hangs."""
+        """Look no more; does not wait long for a SAN that hangs."""
         self._stop.set()
+        self._thread.join(CLOSING)
 
     def _look_at_drains(self) -> None:
         try:
@@ -84,14 +97,26 @@ class Clerk:
         self._drained = drained
 
     def _work(self) -> None:
-        is_first = True
         while not self._stop.is_set():
             try:
+                self._fence()
                 found = requests.take(self._folder)
             except OSError:
                 found = []  # others report the storage; a request stays where it is until it is back
+            except LeaseLost:
+                return  # requests are for whoever has the job now
             for request in found:
-                self._post(Asked(request, is_late=is_first))
-            is_first = False
+                self._record(request)
+                self._post(Asked(request))
             self._look_at_drains()
             self._stop.wait(LOOK)
+
+    def _record(self, request: Request) -> None:
+        plan = self._plan
+        changed = standing.after(plan.attributes, request, time.time())
+        while changed != plan.attributes and not self._stop.is_set():
+            try:
+                changed.save(self._folder)
+                plan.attributes = changed
+            except OSError:
+                self._stop.wait(LOOK)  # as above

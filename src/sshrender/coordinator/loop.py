@@ -20,7 +20,7 @@ from sshrender.coordinator.ferry import Landed, Strayed
 from sshrender.coordinator.gallery import Gallery
 from sshrender.coordinator.greeting import judge
 from sshrender.coordinator.hostlink import Heard, LinkFailed
-from sshrender.coordinator.keeper import LeaseGone, LeaseKeeper
+from sshrender.coordinator.keeper import LeaseGone
 from sshrender.coordinator.outcome import Outcome
 from sshrender.coordinator.parts import PartsFailed, PartSplitter
 from sshrender.coordinator.plan import HostSetup, JobPlan
@@ -81,12 +81,16 @@ class Coordinator:
         self._nonce = nonce
         self._watches = [Watch(str(folder)) for folder in (plan.folder.work, plan.output)]
         self._wires = Wires(plan, self._setups, links, nonce, inbox.put)
-        self._chronicle = Chronicle(plan, view, inbox.put)
+        self._chronicle = Chronicle(plan, view, lease.ensure, inbox.put)
         self._landed: set[str] = set()
         self._reports: dict[str, msg.Rendered] = {}
         self._told: set[str] = set()
         self._scheduler = Scheduler(
-            replace(plan.policy, renderers=max(1, len(plan.spec.settings.recipes))),
+            replace(
+                plan.policy,
+                renderers=max(1, len(plan.spec.settings.recipes)),
+                limit=plan.attributes.limit,
+            ),
             [setup.plan for setup in hosts],
             plan.pages,
             epoch=lease.epoch,
@@ -102,10 +106,9 @@ class Coordinator:
         )
         for drain in drained.values():
             self._scheduler.handle(drained_event(drain), now=clock())
-        self._prover = pv.Prover(plan.reading, inbox.put)
+        self._prover = pv.Prover(plan.reading, lease.ensure, inbox.put)
         self._tidings = Tidings(plan.reading, plan.pages)
-        self._keeper = LeaseKeeper(lease, inbox.put)
-        self._clerk = Clerk(plan.folder, inbox.put, drained)
+        self._clerk = Clerk(plan, inbox.put, lease.ensure, drained)
         self._samples = LoadSamples()
         self._probe = StorageProbe(plan, inbox.put)
         self._gallery = Gallery(plan.folder)
@@ -152,7 +155,7 @@ class Coordinator:
         }
         self._message_events: dict[type, Callable[[str, Any], list[ev.Event]]] = {
             msg.Hello: self._greet,
-            msg.Beat: lambda host, m: [ev.LoadSampled(host, m.others, m.ours)],
+            msg.Beat: lambda host, m: [ev.LoadSampled(host, m.others, m.ours, m.seats)],
             msg.Started: lambda host, m: [ev.PageStarted(host, m.attempt)],
             msg.Rendered: self._report,
             msg.Failed: self._fail,
@@ -167,7 +170,6 @@ class Coordinator:
 
     def run(self) -> Outcome:
         """See the job through; returns when it has ended, for whatever reason."""
-        self._keeper.start()
         self._clerk.start()
         for watch in self._watches:
             watch.start()
@@ -370,8 +372,10 @@ class Coordinator:
 
     def _on_asked(self, asked: Asked) -> list[ev.Event]:
         request = asked.request
-        self._chronicle.tell("requested", is_late=asked.is_late, **asdict(request))
-        return [] if asked.is_late else [event_of(request)]
+        self._chronicle.tell("requested", is_late=False, **asdict(request))
+        if "priority" in request.changes:
+            self._wires.tell_priority(request.changes["priority"])
+        return [event_of(request, self._plan.attributes.limit)]
 
     def _on_lease_gone(self, gone: LeaseGone) -> list[ev.Event]:
         return [ev.StopRequested(LeaseGone.REASON)]
@@ -443,7 +447,6 @@ class Coordinator:
         )
         self._chronicle.tell("run_ended", state=self._outcome.state, reason=command.reason)
         self._chronicle.close(CLOSING)
-        self._keeper.stop()
         self._clerk.stop()
         for watch in self._watches:
             watch.stop()

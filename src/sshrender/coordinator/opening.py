@@ -122,6 +122,25 @@ def _open(wanted: Wanted, size: int, reading: Reading, inspect: Inspector) -> Jo
     return _plan(wanted, reading, spec, folder)
 
 
+def reopen_job(wanted: Wanted, reading: Reading, folder: JobFolder, spec: JobSpec) -> JobPlan:
+    """A job that is there, from its folder alone: ``wanted.source`` is its document.
+
+    Raises UserError.
+    """
+    try:
+        facts.check_file(folder.source)
+        reading.begin(folder.source, wanted.password)
+        if spec.document.needs_password and wanted.password is None:
+            raise UserError(
+                ExitCode.DOCUMENT,
+                f"the document of {spec.name} needs a password",
+                "add --password-file FILE",
+            )
+        return _plan(wanted, reading, spec, folder)
+    except OSError as error:
+        raise storage_error(error, folder.path.parent) from None
+
+
 def _earlier_jobs(wanted: Wanted, user: int) -> list[JobFolder]:
     """Our jobs of documents of this name. A safe stem holds none of the characters that glob knows."""
     found = wanted.san.glob(f"{safe_stem(wanted.source.stem)}-????????/job.json")
@@ -200,6 +219,7 @@ def _settle_in(folder: JobFolder, spec: JobSpec, staged: _Staged) -> JobSpec:
     folder.create()
     rename(staged.get(), folder.source)
     if found is None:
+        staged.wanted.attributes.save(folder)
         spec.save(folder)
     return spec
 
@@ -223,6 +243,8 @@ def _plan(wanted: Wanted, reading: Reading, spec: JobSpec, folder: JobFolder) ->
         strict=wanted.strict,
         has_overview=wanted.has_overview,
         pins=_pinned(wanted, total),
+        changes=wanted.changes,
+        is_from_queue=wanted.is_from_queue,
     )
 
 

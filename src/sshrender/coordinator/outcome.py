@@ -27,6 +27,9 @@ _REFUSED_BY = {
 }
 
 
+_FINAL = frozenset({JobEnd.COMPLETE, JobEnd.CANCELLED, JobEnd.DEADLINE})
+
+
 @dataclass(frozen=True, slots=True)
 class FailedPage:
     """A page that was given up, and why."""
@@ -67,6 +70,8 @@ class Outcome:
     fonts: dict[str, str]
     seconds: float
     hosts: tuple[HostSummary, ...]
+    is_over: bool
+    """Whether it is not to be seen through again, unless a person asks for it."""
 
     @classmethod
     def of(
@@ -105,6 +110,7 @@ class Outcome:
             fonts=plan.history.fonts,
             seconds=seconds,
             hosts=tuple(_host(host) for host in scheduler.hosts.values()),
+            is_over=command.end in _FINAL,
         )
 
     def as_json(self) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from sshrender.files import write_whole
 from sshrender.job import history, report, thumbnails
 from sshrender.job.folder import JobFolder
 from sshrender.job.journal import read_journal
-from sshrender.job.lease import Claim
+from sshrender.job.leasefiles import Claim
 from sshrender.job.report import JobReport
 from sshrender.job.spec import JobSpec
 from sshrender.renderers.devices import DEVICES

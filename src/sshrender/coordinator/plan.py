@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from sshrender.config.pins import Pin
 from sshrender.core.policy import HostPlan, Policy
 from sshrender.document.reading import Reading
+from sshrender.job.attributes import Attributes
 from sshrender.job.folder import JobFolder
 from sshrender.job.history import History
 from sshrender.job.publish import page_name
@@ -67,6 +70,12 @@ class Wanted:
     strict: bool = False
     has_overview: bool = True
     pins: tuple[Pin, ...] = ()
+    attributes: Attributes = field(default_factory=Attributes)
+    """What a new job has."""
+    changes: Mapping[str, Any] = field(default_factory=dict)
+    """What of its attributes changes where there is the job already."""
+    is_from_queue: bool = False
+    """Whether it is wanted only if it waits to be seen through."""
 
 
 @dataclass(slots=True)
@@ -85,6 +94,9 @@ class JobPlan:
     strict: bool = False
     has_overview: bool = True
     pins: dict[int, frozenset[str]] = field(default_factory=dict)
+    attributes: Attributes = field(default_factory=Attributes)
+    changes: Mapping[str, Any] = field(default_factory=dict)
+    is_from_queue: bool = False
 
     @property
     def device(self) -> Device:

@@ -14,7 +14,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
 
+from sshrender.coordinator.keeper import LeaseGone
 from sshrender.job import publish
+from sshrender.job.lease import LeaseLost
 from sshrender.job.proof.errors import ProofFailed
 from sshrender.job.proof.prove import Expected, Picture, prove
 from sshrender.runner.storage import VISIBLE_WITHIN
@@ -73,7 +75,7 @@ class StorageTrouble:
     reason: str
 
 
-Result = Proved | Disproved | StorageTrouble
+Result = Proved | Disproved | StorageTrouble | LeaseGone
 
 
 class Sizes(Protocol):
@@ -87,10 +89,13 @@ class Sizes(Protocol):
 
 
 class Prover:
-    """A small pool."""
+    """A small pool. ``fence`` raises LeaseLost when pages are another coordinator's to publish."""
 
-    def __init__(self, reading: Sizes, post: Callable[[Result], None]) -> None:
+    def __init__(
+        self, reading: Sizes, fence: Callable[[], None], post: Callable[[Result], None]
+    ) -> None:
         self._reading = reading
+        self._fence = fence
         self._post = post
         self._queue: queue.SimpleQueue[Proving | None] = queue.SimpleQueue()
         self._open = 0
@@ -134,11 +139,13 @@ class Prover:
     def _attempt(self, task: Proving) -> Result | None:
         """None: not visible yet, and queued again."""
         try:
-            return prove_and_deliver(task, self._reading)
+            return prove_and_deliver(task, self._reading, self._fence)
         except Exception as error:  # noqa: BLE001 - a worker thread turns a crash into an event
             return self._explain(task, error)
 
     def _explain(self, task: Proving, error: Exception) -> Result | None:
+        if isinstance(error, LeaseLost):
+            return LeaseGone()
         if isinstance(error, FileNotFoundError):
             return self._look_again(task)
         if isinstance(error, ProofFailed):
@@ -171,11 +178,15 @@ def _trouble(task: Proving, error: OSError) -> StorageTrouble:
     return StorageTrouble(task, f"{error.strerror}: {error.filename or task.final}")
 
 
-def prove_and_deliver(task: Proving, reading: Sizes) -> Proved:
-    """Raises FileNotFoundError, ProofFailed or OSError. May be called again after any of them."""
+def prove_and_deliver(task: Proving, reading: Sizes, fence: Callable[[], None]) -> Proved:
+    """May be called again after whatever it raises.
+
+    Raises FileNotFoundError, ProofFailed, OSError, or LeaseLost.
+    """
     was_taken = False
     try:
         picture, doubt = _prove(task.work, task, reading)
+        fence()
         publish.publish(task.work, task.final)
     except FileNotFoundError:
         # A retry after a storage failure may find the page published already.

@@ -11,6 +11,7 @@ from dataclasses import asdict
 from typing import Any
 
 from sshrender.coordinator.early import Links
+from sshrender.coordinator.keeper import LeaseKeeper
 from sshrender.coordinator.loop import Coordinator
 from sshrender.coordinator.opening import recall, require_output, storage_error
 from sshrender.coordinator.outcome import Outcome
@@ -18,7 +19,7 @@ from sshrender.coordinator.plan import HostSetup, JobPlan
 from sshrender.coordinator.signals import caught
 from sshrender.coordinator.watched import watched
 from sshrender.errors import ExitCode, UserError
-from sshrender.job import drains, lease, manifest
+from sshrender.job import delivery, drains, lease, manifest, standing
 from sshrender.job.journal import timestamp
 from sshrender.job.nonce import Nonce
 from sshrender.views.protocol import View
@@ -40,8 +41,11 @@ def see_through(
     san = plan.folder.path.parent
     watched(plan.output.parent, lambda: require_output(plan.output))
     held = _take_lease(plan)
+    keeper = LeaseKeeper(held, inbox.put)
+    keeper.start()
     nonce: Nonce | None = None
     try:
+        watched(san, lambda: _enter(plan))
         watched(san, lambda: recall(plan))
         nonce = watched(san, lambda: Nonce.lay(plan.folder))
         drained = watched(san, lambda: drains.read(san))
@@ -49,19 +53,18 @@ def see_through(
         with caught(inbox.put, lambda: view.say(coordinator.status_line())):
             outcome = coordinator.run()
         if outcome.code != ExitCode.STORAGE:
-            watched(san, lambda: _account(plan, outcome))
+            watched(san, lambda: _account(plan, outcome, held))
+            watched(san, lambda: _conclude(plan, outcome, held))
+    except lease.LeaseLost:
+        raise _held(plan, "somebody else") from None
     except OSError as error:
         raise storage_error(error, san) from None
     finally:
-        with contextlib.suppress(OSError):
-            watched(san, lambda: _leave(held, nonce))
+        if nonce is not None:
+            with contextlib.suppress(OSError):
+                watched(san, nonce.lift)
+        keeper.stop()
     return outcome
-
-
-def _leave(held: lease.Lease, nonce: Nonce | None) -> None:
-    if nonce is not None:
-        nonce.lift()
-    held.release()
 
 
 def _take_lease(plan: JobPlan) -> lease.Lease:
@@ -69,18 +72,48 @@ def _take_lease(plan: JobPlan) -> lease.Lease:
     try:
         return watched(san, lambda: lease.take(plan.folder.lease))
     except lease.LeaseHeld as other:
-        raise UserError(
-            ExitCode.LEASE,
-            f"job {plan.spec.name} is being seen through by {other.claim.host} (pid {other.claim.pid})",
-            "wait for it, or end that process; then run the same command again",
-        ) from None
+        raise _held(plan, lease.in_words(other.claim)) from None
     except OSError as error:
         raise storage_error(error, san) from None
 
 
-def _account(plan: JobPlan, outcome: Outcome) -> None:
+def _enter(plan: JobPlan) -> None:
+    """What is asked of the job, and what this command changes of that. Raises UserError or OSError."""
+    name, found = plan.spec.name, standing.settle(plan.folder)
+    if plan.is_from_queue and (found.held or found.over):
+        raise UserError(ExitCode.LEASE, f"{name} is not to be seen through any more", "sshrender status")
+    if found.held:
+        raise UserError(
+            ExitCode.USAGE, f"job {name} is held by {found.held}", f"sshrender release {name}"
+        )
+    plan.attributes = found.changed(over="", why="", **plan.changes)
+    if plan.attributes != found:
+        plan.attributes.save(plan.folder)
+
+
+def _conclude(plan: JobPlan, outcome: Outcome, held: lease.Lease) -> None:
+    """Whether anybody is to see it through again. Raises LeaseLost or OSError."""
+    if not outcome.is_over:
+        return
+    held.ensure()
+    delivery.unmark(plan.output, plan.spec.name)
+    plan.attributes = plan.attributes.changed(over=outcome.state, why=outcome.reason)
+    plan.attributes.save(plan.folder)
+
+
+def _held(plan: JobPlan, by: str) -> UserError:
+    return UserError(
+        ExitCode.LEASE,
+        f"job {plan.spec.name} is being seen through by {by}",
+        f"sshrender watch {plan.spec.name} shows it; or end that process and try again",
+    )
+
+
+def _account(plan: JobPlan, outcome: Outcome, held: lease.Lease) -> None:
+    """Raises LeaseLost or OSError."""
     if outcome.pages["missing"]:
         return
+    held.ensure()
     plan.folder.clear_work()
     failed = [asdict(page) for page in outcome.failed_pages if page.kind != "suspect"]
     manifest.save(

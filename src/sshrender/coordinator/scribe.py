@@ -1,4 +1,7 @@
-"""The thread that writes the journal, so that a slow or hanging SAN never delays the loop."""
+"""The thread that writes the journal, so that a slow or hanging SAN never delays the loop.
+
+It writes nothing into a journal that has become another coordinator's.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 from sshrender.job.journal import JournalWriter
+from sshrender.job.lease import LeaseLost
 
 GATHER = 0.05
 """Seconds: what happens together is written together, because every flush is a round trip."""
@@ -17,10 +21,16 @@ RETRY = 2.0
 
 
 class Scribe:
-    """Appends entries in order; keeps them while the storage is away."""
+    """Appends entries in order; keeps them while the storage is away.
 
-    def __init__(self, writer: JournalWriter, trouble: Callable[[str], None]) -> None:
+    ``fence`` raises LeaseLost when the journal is not ours any more.
+    """
+
+    def __init__(
+        self, writer: JournalWriter, fence: Callable[[], None], trouble: Callable[[str], None]
+    ) -> None:
         self._writer = writer
+        self._fence = fence
         self._trouble = trouble
         self._is_closing = False
         self._queue: queue.SimpleQueue[dict[str, Any] | None] = queue.SimpleQueue()
@@ -56,10 +66,13 @@ class Scribe:
         while True:
             try:
                 if not is_appended:
+                    self._fence()
                     self._writer.append(entries)
                     is_appended = True
                 self._writer.sync()
                 return
+            except LeaseLost:
+                return  # the keeper tells; what we did is proved again by whoever has the job now
             except OSError as error:
                 self._trouble(f"cannot write the journal: {error.strerror}")
                 time.sleep(RETRY)

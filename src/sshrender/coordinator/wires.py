@@ -117,6 +117,11 @@ class Wires:
         if link is not None:
             link.send(op, **fields)
 
+    def tell_priority(self, priority: int) -> None:
+        """The job's place among those that want the same slots has changed."""
+        for host in self._links:
+            self.send(host, "priority", priority=priority)
+
     def close(self, host: str) -> None:
         """Leave the host."""
         ferry = self._ferries.pop(host, None)

@@ -42,11 +42,12 @@ class HostLost(NamedTuple):
 
 
 class LoadSampled(NamedTuple):
-    """A heartbeat."""
+    """A heartbeat. ``seats``: slots that other jobs leave us there; None: all of them."""
 
     host: str
     others: float
     ours: float
+    seats: int | None = None
 
 
 class PagesReady(NamedTuple):
@@ -153,6 +154,13 @@ class ReleaseRequested(NamedTuple):
     by: str
 
 
+class LimitChanged(NamedTuple):
+    """From now on the job has so many slots at once at most; None: any number."""
+
+    limit: int | None
+    by: str
+
+
 class DrainRequested(NamedTuple):
     """Take the host out of use: what it holds goes elsewhere."""
 
@@ -213,6 +221,7 @@ Event = (
     | CancelRequested
     | HoldRequested
     | ReleaseRequested
+    | LimitChanged
     | DrainRequested
     | UndrainRequested
     | MoveRequested

@@ -13,6 +13,9 @@ from sshrender.core.states import HostState
 
 _MORE = 0.25
 
+SEAT = 5.0
+"""Seconds: what a job of the same rank waits at most for its turn (runner/seats.py), or thereabouts."""
+
 
 def usual_pace(run: Run) -> float | None:
     """Seconds for a page of A4 on an average host; None while no host has drawn one."""
@@ -28,11 +31,16 @@ def seconds_for(host: Host, page: Page, usual: float | None) -> float | None:
 
 def seconds_until_free(host: Host, usual: float | None) -> float:
     """How long until a slot of this host is free for one page more."""
-    if len(host.in_flight) < host.slots:
+    if len(host.in_flight) < host.width:
         return 0.0
     pace = host.pace_of_work if host.pace_of_work is not None else usual or 0.0
-    by_slots = pace * host.backlog / max(host.slots, 1)
-    return max(by_slots, host.carriage * len(host.in_flight))
+    by_slots = pace * host.backlog / max(host.width, 1)
+    return max(by_slots, host.carriage * len(host.in_flight)) + wait_for_seat(host)
+
+
+def wait_for_seat(host: Host) -> float:
+    """How long until other jobs leave it a slot, where they have them all."""
+    return 0.0 if host.width else SEAT
 
 
 def seconds_left(run: Run, host: Host, attempt: Attempt, usual: float | None) -> float | None:

@@ -4,6 +4,7 @@
 - At the tail a host gets no page that the others would be through with sooner, all of the rest
   included: the slowest host never holds the last page.
 - What is queued behind a running page comes back for a slot that has nothing.
+- A job that is limited to some slots holds no more attempts than that.
 - When nothing waits, a host with a free slot draws once more the page from which that is expected to
   save most. The first that is proved counts; the other is called off, and failed nobody.
 """
@@ -50,7 +51,7 @@ class Handout:
         if not takers:
             return
         usual, outlook = forecast.usual_pace(run) or 1.0, forecast.Outlook(run)
-        while takers:
+        while takers and not self._is_limited():
             host = min(takers, key=lambda host: _finish(host, usual))
             page = self._page_for(host)
             if page is None or not self._is_worth_it(host, page, outlook):
@@ -60,6 +61,11 @@ class Handout:
             outlook.sent(page.work)
             if host.room(run.policy) <= 0:
                 takers.remove(host)
+
+    def _is_limited(self) -> bool:
+        """Whether the job has all the slots that it may have."""
+        limit = self._run.limit
+        return limit is not None and sum(len(h.in_flight) for h in self._run.hosts.values()) >= limit
 
     def _page_for(self, host: Host) -> Page | None:
         """The next page for this host: one in trouble that it may try, else the next fresh one."""
@@ -116,9 +122,9 @@ class Handout:
         idle = self._run.idle_hosts()
         free = sum(host.free_slots() for host in idle)
         free -= sum(attempt.is_revoking for attempt in self._run.attempts.values())
-        for host in sorted(idle, key=lambda host: host.slots - len(host.in_flight)):
+        for host in sorted(idle, key=lambda host: host.width - len(host.in_flight)):
             waiting = [each for each in host.in_flight.values() if each.started_at is None]
-            surplus = min(len(host.in_flight) - host.slots, free, len(waiting))
+            surplus = min(len(host.in_flight) - host.width, free, len(waiting))
             for attempt in reversed(waiting[-surplus:] if surplus > 0 else []):
                 if not attempt.is_revoking and self._run.book[attempt.page].state not in SETTLED:
                     free -= 1
@@ -129,6 +135,8 @@ class Handout:
         run = self._run
         if not run.policy.hedge or run.book.has_waiting() or run.storage.holds_up():
             return
+        if run.limit is not None:
+            return  # who has few slots does not draw anything twice
         free = [host for host in run.idle_hosts() if host.free_slots()]
         if not free or run.now - self._hedged_at < _LOOK_AGAIN:
             return
@@ -173,4 +181,5 @@ class Handout:
 def _finish(host: Host, usual: float) -> float:
     """When an A4 page that is sent there now would be finished, from now."""
     pace = host.pace_of_work if host.pace_of_work is not None else usual
-    return pace * (1 + host.backlog / max(host.slots, 1)) + host.carriage * (1 + len(host.in_flight))
+    drawing = pace * (1 + host.backlog / max(host.width, 1))
+    return drawing + host.carriage * (1 + len(host.in_flight)) + forecast.wait_for_seat(host)

@@ -30,6 +30,7 @@ class HostCare:
         host.is_connected, host.heard_at = True, self._run.now
         host.cores, host.others, host.ours = event.cores, event.others, event.ours
         host.slots = host.plan.slots or event.slots or event.cores
+        host.seats = None
         host.ghostscript = event.ghostscript
         host.retry_at = None
         host.storage_strikes = 0
@@ -52,7 +53,7 @@ class HostCare:
         """A heartbeat."""
         host = self._run.hosts[event.host]
         host.heard_at = self._run.now
-        host.others, host.ours = event.others, event.ours
+        host.others, host.ours, host.seats = event.others, event.ours, event.seats
         if host.plan.ignores_load or host.awaits_verdict:
             return
         if host.state is HostState.IDLE and host.others_per_core > host.plan.busy_above:

@@ -19,6 +19,8 @@ class Policy:
     """How long to wait in the middle of a job when every host is lost or refused."""
     deadline: float | None = None
     """On the scheduler's clock; None: no deadline."""
+    limit: int | None = None
+    """Slots that the job has at once at most, on all hosts together; None: any number."""
     page_timeout: float = 600.0
     overdue_grace: float = 30.0
     """What a host gets on top of the page timeout before it is called off from here."""

@@ -107,6 +107,8 @@ class Host:
     is_connected: bool = False
     is_finishing: bool = False
     slots: int = 0
+    seats: int | None = None
+    """Slots that other jobs leave us; None: all of them."""
     cores: int = 1
     others: float = 0.0
     ours: float = 0.0
@@ -157,11 +159,16 @@ class Host:
         return self.others / max(self.cores, 1)
 
     @property
+    def width(self) -> int:
+        """Slots that draw for us, or would."""
+        return self.slots if self.seats is None else min(self.slots, self.seats)
+
+    @property
     def seconds_of_work(self) -> float | None:
         """Seconds from one A4 page's end to the next one's, all slots and the wire together."""
-        if self.pace_of_work is None:
+        if self.pace_of_work is None or not self.width:
             return None
-        return max(self.pace_of_work / max(self.slots, 1), self.carriage)
+        return max(self.pace_of_work / self.width, self.carriage)
 
     def room(self, policy: Policy) -> int:
         """How many more attempts it takes: its slots, and a short queue for each.
@@ -170,12 +177,14 @@ class Host:
         has delivered nothing yet gets little: its word for its cores and its pages is all there is.
         """
         depth = 1
+        if not self.width:
+            return 1 - len(self.in_flight)  # which makes it wait for a slot
         if self.pace:
-            each = max(self.pace, self.carriage * self.slots)
+            each = max(self.pace, self.carriage * self.width)
             depth = min(max(1, math.ceil(policy.queue_seconds / each)), policy.queue_longest)
-        most, unproved = self.slots * (1 + depth), policy.unproved * self.slots
+        most, unproved = self.width * (1 + depth), policy.unproved * self.width
         if self.plan.is_carried:
-            unproved = policy.uncarried * self.slots
+            unproved = policy.uncarried * self.width
         if not self.pages_done:
             unproved = min(unproved, policy.probation)
             most = min(most, policy.probation) if self.plan.slots is None else most
@@ -196,11 +205,11 @@ class Host:
     def is_stalled(self) -> bool:
         """Whether it holds pages and draws none."""
         held = self.in_flight.values()
-        return bool(held) and all(attempt.started_at is None for attempt in held)
+        return bool(held and self.width) and all(attempt.started_at is None for attempt in held)
 
     def free_slots(self) -> int:
         """Slots that have nothing at all to do."""
-        return max(0, self.slots - len(self.in_flight))
+        return max(0, self.width - len(self.in_flight))
 
 
 def _smooth(before: float | None, newest: float) -> float:

@@ -38,6 +38,7 @@ class Run:
         self.storage = StorageWatch(policy)
         self.now = self.began = now
         self.delivered = 0
+        self.limit = policy.limit
         self._epoch = epoch
         self._count = 0
         self._commands: list[do.Command] = []

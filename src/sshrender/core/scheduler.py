@@ -101,6 +101,7 @@ class Scheduler:
             ev.CancelRequested: self._on_cancel,
             ev.HoldRequested: self._on_hold,
             ev.ReleaseRequested: self._on_release,
+            ev.LimitChanged: self._on_limit,
             ev.Ticked: lambda event: None,
         }
         for number, only in pins:
@@ -202,6 +203,9 @@ class Scheduler:
 
     def _on_release(self, event: ev.ReleaseRequested) -> None:
         self.held = ""
+
+    def _on_limit(self, event: ev.LimitChanged) -> None:
+        self._run.limit = event.limit
 
     # Time
 

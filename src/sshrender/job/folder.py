@@ -29,6 +29,11 @@ class JobFolder:
         return self.path / "job.json"
 
     @property
+    def attributes(self) -> Path:
+        """What of it may change."""
+        return self.path / "attributes.json"
+
+    @property
     def source(self) -> Path:
         """The document."""
         return self.path / SOURCE

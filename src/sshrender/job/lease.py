@@ -1,42 +1,42 @@
 """``lease``: who coordinates this job. One holder at a time, also on NFS.
 
-The file's content is a counter that the holder raises, with its epoch, host, boot and pid. An
-observer believes a lease for as long as it sees the counter change within LEASE_SECONDS of *its own*
-clock: clocks and mtimes of a shared file system are not to be trusted. It is taken by ``link(2)``
-from a file of one's own, which is sound on every NFS when one looks at the link count afterwards
-(open(2), O_EXCL). On the holder's own machine a dead pid is believed at once.
+The rules:
+
+- A holder raises the counter in ``lease`` every BEAT_SECONDS. An observer believes it for as long as it
+  sees that file change within LEASE_SECONDS of *its own* clock: clocks and mtimes of a shared file
+  system are not to be trusted. On the holder's own machine a dead pid is believed at once.
+- Who finds a lease dead, or given back, claims the next epoch. An epoch is given once, for ever
+  (leasefiles.py); of several claimants one gets it.
+- A holder is fenced off as soon as there is a higher epoch than its own. It looks with each beat, and
+  ``ensure`` looks before whatever must not be done by a fenced one, if the last beat is so long ago that
+  somebody may have taken it for dead. A beat that comes late is overwritten by its successor's next.
 """
 
 from __future__ import annotations
 
 import contextlib
-import json
 import os
-import re
 import socket
+import threading
 import time
 import uuid
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
-from sshrender.files import file_mode, rename
+from sshrender.job.leasefiles import Claim, Files, LeaseFiles
 
 LEASE_SECONDS = 10.0
 BEAT_SECONDS = 2.0
 
+TRUSTED_SECONDS = LEASE_SECONDS - 2 * BEAT_SECONDS
+"""After a beat: nobody can have taken the holder for dead by then, though clocks differ in pace."""
 
-@dataclass(frozen=True, slots=True)
-class Claim:
-    """The content of a lease file."""
+LOOK = 0.5
 
-    counter: int
-    epoch: int
-    host: str
-    pid: int
-    boot: str
-    started: str
-    token: str
+Clock = Callable[[], float]
+Pause = Callable[[float], None]
 
 
 class LeaseHeld(Exception):
@@ -52,11 +52,17 @@ class LeaseLost(Exception):
 
 
 class Lease:
-    """A lease that we hold. ``beat`` is called every BEAT_SECONDS; its epoch fences our attempts."""
+    """A lease that we hold. ``beat`` is called every BEAT_SECONDS; its epoch fences our attempts.
 
-    def __init__(self, path: Path, claim: Claim) -> None:
-        self._path = path
+    May be used by several threads.
+    """
+
+    def __init__(self, files: Files, claim: Claim, clock: Clock, beaten_at: float) -> None:
+        self._files = files
         self._claim = claim
+        self._clock = clock
+        self._beaten_at = beaten_at
+        self._lock = threading.Lock()
 
     @property
     def epoch(self) -> int:
@@ -66,214 +72,157 @@ class Lease:
     @property
     def holder(self) -> str:
         """Who we are, in words."""
-        return f"{self._claim.host} (pid {self._claim.pid})"
+        return in_words(self._claim)
 
     def beat(self) -> None:
         """Raise the counter. Raises LeaseLost or OSError."""
-        found = _read(self._path)
-        if found is None or found.token != self._claim.token:
-            raise LeaseLost
-        self._claim = Claim(**{**asdict(self._claim), "counter": self._claim.counter + 1})
-        _replace(self._path, self._claim)
+        with self._lock:
+            began = self._clock()
+            self._check()
+            self._claim = replace(self._claim, counter=self._claim.counter + 1)
+            self._files.write(self._claim)
+            self._beaten_at = began
+
+    def ensure(self) -> None:
+        """Return only if it is still ours. Raises LeaseLost or OSError."""
+        if self._clock() - self._beaten_at >= TRUSTED_SECONDS:
+            self.beat()
+            self._check()
 
     def release(self) -> None:
-        """Give the lease back, keeping its epoch on record. Never raises."""
-        with contextlib.suppress(OSError):
-            found = _read(self._path)
-            if found is not None and found.token == self._claim.token:
-                _replace(self._path, Claim(**{**asdict(self._claim), "pid": 0, "counter": 0}))
+        """Give the lease back. Never raises."""
+        with self._lock, contextlib.suppress(OSError, LeaseLost):
+            self._check()
+            self._files.write(replace(self._claim, pid=0, counter=0))
+
+    def _check(self) -> None:
+        if self._files.newest_epoch() > self._claim.epoch:
+            raise LeaseLost
 
 
-def take(
-    path: Path,
-    clock: Callable[[], float] = time.monotonic,
-    pause: Callable[[float], None] = time.sleep,
-) -> Lease:
+def take(path: Path, clock: Clock = time.monotonic, pause: Pause = time.sleep) -> Lease:
     """Take the lease, waiting up to LEASE_SECONDS to see whether its holder lives.
 
     Raises LeaseHeld when it does, OSError when the storage fails.
     """
-    seen = _read(path)
-    if seen is not None and not _is_over(seen):
-        _watch(path, seen, clock, pause)
-    epoch = (seen.epoch if seen else 0) + 1
-    claim = _our_claim(epoch)
-    if seen is None:
-        _create(path, claim)
-        return Lease(path, claim)
+    return take_from(LeaseFiles(path), _our_claim(), clock, pause)
+
+
+def take_from(files: Files, claim: Claim, clock: Clock, pause: Pause) -> Lease:
+    """The same, of any storage and for whoever ``claim`` is; its epoch is set here."""
+    found = _look_for_dead(files, clock, pause)
+    mine = replace(claim, counter=1, epoch=found.epoch + 1)
+    began = clock()
+    if not files.claim(mine):
+        raise LeaseHeld(files.claimant(mine.epoch) or found.claim or mine)
+    lease = Lease(files, mine, clock, began)
     try:
-        _take_over(path, seen, claim)
-    except LeaseHeld as other:
-        if not _is_dead_guard(path, seen, other.claim, clock, pause):
-            raise
-        _clear_guards(path)
-        _take_over(path, seen, claim)
-    return Lease(path, claim)
+        lease.beat()
+    except LeaseLost:
+        raise LeaseHeld(_look(files).claim or mine) from None
+    return lease
 
 
-def holders(
-    paths: Sequence[Path], pause: Callable[[float], None] = time.sleep
-) -> dict[Path, Claim | None]:
+class _Sight(NamedTuple):
+    """What an observer sees: two that are equal mean that nobody has beaten in between.
+
+    ``epoch``: the newest. ``claim``: its holder's, as far as one can tell; None: there was never one.
+    """
+
+    epoch: int
+    claim: Claim | None
+    beat: Claim | None
+
+    @property
+    def is_free(self) -> bool:
+        """Whether it was given back, or its holder is a process of this very machine that is no more."""
+        claim = self.claim
+        if claim is None or claim.pid == 0:
+            return True
+        return claim.boot == _boot() and _started(claim.pid) != claim.started
+
+
+def _look(files: Files) -> _Sight:
+    beat, newest = files.read(), files.newest_epoch()
+    if beat is None or beat.epoch < newest:  # its holder has not beaten yet, or a fenced one did, late
+        return _Sight(newest, files.claimant(newest) if newest else None, beat)
+    return _Sight(beat.epoch, beat, beat)
+
+
+def _look_for_dead(files: Files, clock: Clock, pause: Pause) -> _Sight:
+    """What is there once nobody holds it. Raises LeaseHeld."""
+    first, end = _look(files), clock() + LEASE_SECONDS
+    while not first.is_free:
+        pause(LOOK)
+        is_time = clock() >= end
+        now = _look(files)
+        if now.is_free:
+            return now
+        if now != first:
+            raise LeaseHeld(now.claim or _NOBODY)
+        if is_time:
+            break
+    return first
+
+
+def holders(paths: Sequence[Path], pause: Pause = time.sleep) -> dict[Path, Claim | None]:
     """Who holds each of these leases now; None: nobody. Takes 1.5 beats where that must be watched.
 
     Raises OSError.
     """
-    first = {path: _read(path) for path in paths}
-    claims = {path: claim for path, claim in first.items() if claim is not None and not _is_over(claim)}
-    unsure = [path for path, claim in claims.items() if claim.boot != _boot()]
+    first = {path: _look(LeaseFiles(path)) for path in paths}
+    held = {path: sight for path, sight in first.items() if not sight.is_free}
+    unsure = [path for path, sight in held.items() if sight.claim and sight.claim.boot != _boot()]
     if unsure:
         pause(1.5 * BEAT_SECONDS)
     for path in unsure:
-        if _read(path) == first[path]:
-            del claims[path]
-    return {path: claims.get(path) for path in paths}
+        if _look(LeaseFiles(path)) == first[path]:
+            del held[path]
+    return {path: held[path].claim if path in held else None for path in paths}
 
 
 class Observer:
-    """Looks at a lease again and again, and believes it while its counter moves."""
+    """Looks at a lease again and again, and believes it while its counter moves.
 
-    def __init__(self, path: Path, clock: Callable[[], float] = time.monotonic) -> None:
-        self._path = path
+    A holder that is frozen is no holder, though its pid lives.
+    """
+
+    def __init__(self, path: Path, clock: Clock = time.monotonic) -> None:
+        self._files = LeaseFiles(path)
         self._clock = clock
-        self._seen: Claim | None = None
+        self._seen: _Sight | None = None
         self._seen_at = 0.0
+        self.has_moved = False
+        """Whether it was seen to change: then its holder lives, or did a moment ago."""
 
     def holder(self) -> Claim | None:
         """Who holds it, as far as one can tell by now; None: nobody. Raises OSError."""
-        claim = _read(self._path)
-        if claim is None or _is_over(claim):
+        sight = _look(self._files)
+        if sight.is_free or sight.claim is None:
+            self._seen, self.has_moved = sight, False
             return None
-        if claim != self._seen:
-            self._seen, self._seen_at = claim, self._clock()
-        is_here = claim.boot == _boot()  # then a living pid is all the proof that it takes
-        return claim if is_here or self._clock() - self._seen_at < LEASE_SECONDS else None
+        if sight != self._seen:
+            self.has_moved = self._seen is not None
+            self._seen, self._seen_at = sight, self._clock()
+        return sight.claim if self._clock() - self._seen_at < LEASE_SECONDS else None
+
+    def was_given_back(self) -> bool:
+        """Whether its last holder, if there was one, went in order, as far as ``holder`` has seen."""
+        claim = self._seen.claim if self._seen is not None else None
+        return claim is None or claim.pid == 0
 
 
-def _is_dead_guard(
-    path: Path,
-    seen: Claim,
-    guard: Claim,
-    clock: Callable[[], float],
-    pause: Callable[[float], None],
-) -> bool:
-    """Whether the observer that holds the guard of this dead lease is dead too."""
-    found = _read(path)
-    if found is None or found.token != seen.token or guard.token == seen.token:
-        return False
-    if not _is_over(guard):
-        _watch(path, seen, clock, pause)
-    found = _read(path)
-    return found is not None and found.token == seen.token
+def in_words(claim: Claim) -> str:
+    """Who holds it, for people."""
+    return f"{claim.host} (pid {claim.pid})"
 
 
-def _our_claim(epoch: int) -> Claim:
-    return Claim(
-        1,
-        epoch,
-        socket.gethostname(),
-        os.getpid(),
-        _boot(),
-        _started(os.getpid()),
-        uuid.uuid4().hex,
-    )
+_NOBODY = Claim(0, 0, "unknown", 0, "", "", "0" * 32)
 
 
-def _is_over(claim: Claim) -> bool:
-    """Given back, or held by a process of this very machine that is no more."""
-    if claim.pid == 0:
-        return True
-    return claim.boot == _boot() and _started(claim.pid) != claim.started
-
-
-def _watch(path: Path, seen: Claim, clock: Callable[[], float], pause: Callable[[float], None]) -> None:
-    end = clock() + LEASE_SECONDS
-    while clock() < end:
-        pause(0.5)
-        found = _read(path)
-        if found is None or _is_over(found):
-            return
-        if (found.counter, found.token) != (seen.counter, seen.token):
-            raise LeaseHeld(found)
-
-
-def _create(path: Path, claim: Claim) -> None:
-    own = _write_own(path, claim)
-    try:
-        with contextlib.suppress(FileExistsError):
-            os.link(own, path)
-        if own.stat().st_nlink != 2:
-            raise LeaseHeld(_read(path) or claim)
-    finally:
-        own.unlink(missing_ok=True)
-
-
-def _take_over(path: Path, seen: Claim, claim: Claim) -> None:
-    """Only one of several observers may replace a dead lease: whoever links the guard of its token.
-
-    The guard of an observer that died in between is removed; it was watched like a lease.
-    """
-    guard = path.with_name(f".{path.name}.{seen.token}.{seen.counter}")
-    own = _write_own(path, claim)
-    try:
-        with contextlib.suppress(FileExistsError):
-            os.link(own, guard)
-        found = _read(path)
-        is_ours = own.stat().st_nlink == 2 and (found is None or found.token == seen.token)
-        if not is_ours:
-            raise LeaseHeld(_read(guard) or found or seen)
-        rename(own, path)
-    finally:
-        own.unlink(missing_ok=True)
-    _clear_guards(path)
-
-
-def _clear_guards(path: Path) -> None:
-    for old in path.parent.glob(f".{path.name}.*"):
-        old.unlink(missing_ok=True)
-
-
-def _write_own(path: Path, claim: Claim) -> Path:
-    """A file of our own with the claim in it: nobody else knows our token. Leaves none on failure."""
-    own = path.with_name(f".{path.name}-{claim.token}")
-    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW
-    descriptor = os.open(own, flags, file_mode(path.parent))
-    try:
-        with os.fdopen(descriptor, "w", encoding="ascii") as file:
-            file.write(json.dumps(asdict(claim)) + "\n")
-            file.flush()
-            os.fsync(file.fileno())
-    except OSError:
-        own.unlink(missing_ok=True)
-        raise
-    return own
-
-
-def _replace(path: Path, claim: Claim) -> None:
-    rename(_write_own(path, claim), path)
-
-
-def _read(path: Path) -> Claim | None:
-    """What the lease says; a damaged one counts as given back, with its epoch lost to 0."""
-    try:
-        claim = Claim(**json.loads(path.read_text(encoding="ascii")))
-    except FileNotFoundError:
-        return None
-    except (ValueError, TypeError, RecursionError):
-        return _DAMAGED
-    return claim if _is_sound(claim) else _DAMAGED
-
-
-_DAMAGED = Claim(0, 0, "unknown", 0, "", "", "damaged")
-_TOKEN = re.compile(r"[0-9a-f]{32}")
-
-
-def _is_sound(claim: Claim) -> bool:
-    """Whether it could have been written by us: parts of it go into names of files."""
-    numbers = (claim.counter, claim.epoch, claim.pid)
-    texts = (claim.host, claim.boot, claim.started, claim.token)
-    if not all(type(number) is int and 0 <= number < 1 << 62 for number in numbers):
-        return False
-    return all(type(text) is str for text in texts) and _TOKEN.fullmatch(claim.token) is not None
+def _our_claim() -> Claim:
+    pid = os.getpid()
+    return Claim(0, 0, socket.gethostname(), pid, _boot(), _started(pid), uuid.uuid4().hex)
 
 
 def _boot() -> str:

@@ -11,7 +11,8 @@ from sshrender.document import pagelist
 from sshrender.errors import UserError
 from sshrender.job import history
 from sshrender.job.folder import JobFolder
-from sshrender.job.lease import Claim
+from sshrender.job.lease import in_words
+from sshrender.job.leasefiles import Claim
 from sshrender.job.spec import JobSpec
 
 
@@ -161,7 +162,7 @@ def of(
         created=spec.created,
         updated=fold.updated or spec.created,
         output=str(fold.last_run.get("output", "")),
-        coordinator=f"{holder.host} (pid {holder.pid})" if holder is not None else "",
+        coordinator=in_words(holder) if holder is not None else "",
         notes=past.notes,
         fonts=past.fonts,
         spec=spec,

@@ -9,15 +9,26 @@ from __future__ import annotations
 import json
 import time
 import uuid
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from sshrender.files import write_whole
+from sshrender.job.attributes import ALTERABLE, Attributes
 from sshrender.job.folder import JobFolder
 
 SCHEMA = 1
-OPERATIONS = ("hold", "release", "cancel", "drain", "undrain", "retry", "move")
+OPERATIONS = (
+    "hold",
+    "release",
+    "cancel",
+    "resubmit",
+    "alter",
+    "drain",
+    "undrain",
+    "retry",
+    "move",
+)
 LARGEST = 4096
 """Bytes that a request may have."""
 
@@ -26,13 +37,17 @@ _MOST_TEXT = 300
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """``op`` is one of OPERATIONS; ``by``: who asks; a host, a page or a note where the op has one."""
+    """``op`` is one of OPERATIONS; ``by``: who asks; a host, a page or a note where the op has one.
+
+    ``changes``: attributes, where the op is to alter them.
+    """
 
     op: str
     by: str
     host: str = ""
     page: int = 0
     note: str = ""
+    changes: dict[str, Any] = field(default_factory=dict)
 
 
 def ask(folder: JobFolder, request: Request) -> Path:
@@ -63,7 +78,7 @@ def _read(path: Path) -> Request | None:
     try:
         fields = json.loads(data) if len(data) <= LARGEST else None
         return _checked(fields)
-    except (ValueError, TypeError, KeyError, RecursionError):
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
         return None
 
 
@@ -75,4 +90,11 @@ def _checked(fields: Any) -> Request | None:
     if not all(isinstance(text, str) for text in texts) or type(fields["page"]) is not int:
         return None
     by, host, note = (text[:_MOST_TEXT] for text in texts)
-    return Request(fields["op"], by, host, fields["page"], note)
+    return Request(fields["op"], by, host, fields["page"], note, _changes(fields.get("changes", {})))
+
+
+def _changes(asked: dict[str, Any]) -> dict[str, Any]:
+    """Raises TypeError, AttributeError or ValueError for what no attribute can be."""
+    changes = {key: value for key, value in asked.items() if key in ALTERABLE}
+    Attributes().changed(**changes)
+    return changes

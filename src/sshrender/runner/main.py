@@ -28,6 +28,7 @@ from sshrender.runner import (
     ownfolder,
     sandbox,
     scratch,
+    seats,
     slot,
     storage,
     wire,
@@ -63,6 +64,8 @@ class Runner:
         self._folder = "."
         self._own: Optional[ownfolder.OwnFolder] = None
         self._recipes: List[Optional[Recipe]] = []
+        self._place = seats.Place("")
+        self._count = 0
         self._found: Dict[str, Any] = {}
         self._has_looked = threading.Event()
         self._ghostscript = "gs"
@@ -75,6 +78,7 @@ class Runner:
             "kill": self._kill,
             "inspect": self._inspect,
             "discard": self._discard,
+            "priority": self._rank,
             "ping": lambda request: None,
             "finish": self._finish,
         }
@@ -190,6 +194,8 @@ class Runner:
                 time.sleep(BEAT / FLUSHES)
                 self._wire.flush()
             load_now: Dict[str, Any] = dict(self._meter.sample())
+            if self._count:
+                load_now["seats"] = seats.left_to(self._place, self._count)
             self._wire.post("beat", free_memory=facts.memory("MemAvailable"), **load_now)
 
     def _setup(self, request: Dict[str, Any]) -> ghostscript.Setup:
@@ -210,6 +216,9 @@ class Runner:
         cores = os.cpu_count() or 1
         idle_below = request.get("idle_below")
         is_idle = idle_below is None or self._found["others"] < float(idle_below) * cores
+        self._count = int(request.get("slots") or self._found["slots"])
+        self._place = seats.Place(request.get("tag", ""), int(request.get("priority") or 0))
+        is_thrifty = bool(request.get("is_thrifty"))
         plan = slot.Plan(
             setup=self._setup(request),
             folder=self._folder,
@@ -218,15 +227,21 @@ class Runner:
             page_memory=int(request["page_memory"]),
             recycle_pages=int(request["recycle_pages"]),
             recycle_memory=int(request["recycle_memory"]),
-            is_eager=is_idle and not (self._recipes and self._recipes[0] is not None),
+            is_eager=is_idle and not is_thrifty and not (self._recipes and self._recipes[0] is not None),
             guard=memory.Guard(),
-            seats=int(request.get("slots") or self._found["slots"]),
+            seats=self._count,
+            place=self._place,
+            is_thrifty=is_thrifty,
             recipes=tuple(self._recipes),
             is_sandboxed=request.get("sandbox") == sandbox.BWRAP,
         )
-        for _ in range(int(request.get("slots") or self._found["slots"])):
+        for _ in range(self._count):
             self._slots.append(slot.Slot(plan, self._tasks, self._wire, self._environ))
             self._slots[-1].start()
+
+    def _rank(self, request: Dict[str, Any]) -> None:
+        """The job's place among those that want the same seats."""
+        self._place.priority = int(request["priority"])
 
     def _render(self, request: Dict[str, Any]) -> None:
         self._tasks.put(

@@ -1,9 +1,9 @@
 """Seats: one for each slot of a host, shared by all jobs of this user that render there.
 
 A seat is a name in the kernel's table of abstract sockets (unix(7)): one process has it at a time, it is
-free when that process has ended in whatever way, and no file is left behind. Who waits for a seat takes
-another name, and who sits looks for that one between two pages: after a while he gets up, and stays up
-until a waiting one can sit down.
+free when that process has ended in whatever way, and no file is left behind. Who sits, and who waits,
+shows that under names of its own, so that all see from /proc/net/unix whose turn it is (turns.py). No
+renderer lives without a seat.
 
 Standard library only, Python 3.7 and later.
 """
@@ -11,82 +11,225 @@ Standard library only, Python 3.7 and later.
 from __future__ import annotations
 
 import os
+import re
 import socket
 import struct
 import time
-from typing import Optional
+from typing import Callable, Dict, List, NamedTuple, Optional, Tuple
 
-from sshrender.runner import scratch
-
-TURN = 1.0
-"""Seconds that a seat is kept while others wait: a few pages, so that a renderer stays warm."""
+from sshrender.runner import scratch, turns
+from sshrender.runner.turns import Sitter, Waiter
 
 LOOK = 0.03
-"""Seconds between two looks for a free seat; who got up waits for several of them."""
+"""Seconds between two looks for a free seat."""
 
+CONSIDER = 0.25
+"""Seconds between two looks of one who sits at those who wait."""
+
+GRACE = 0.5
+"""Seconds that a seat stays free for who is next: he may be stopped, or gone."""
+
+_MOST_ASKED = 64
 _CREDENTIALS = struct.Struct("3i")
 """struct ucred (unix(7), SO_PEERCRED): pid, uid, gid."""
+
+
+class Place:
+    """The job that wants seats here; its priority may change while it does."""
+
+    def __init__(self, job: str, priority: int = 0) -> None:
+        self.job = re.sub(r"[^A-Za-z0-9]", "", job)[-40:] or "job"
+        self.priority = priority
+
+
+class Seen(NamedTuple):
+    """Who sits and who waits at a moment."""
+
+    sitters: List[Sitter]
+    waiters: List[Waiter]
 
 
 class Seats:
     """The seats of this host, as one slot sees them. ``count``: how many there are."""
 
-    def __init__(self, count: int, room: Optional[str] = None) -> None:
+    def __init__(
+        self,
+        count: int,
+        place: Place,
+        room: Optional[str] = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._room = room or _room()
         self._count = count
+        self._place = place
+        self._clock = clock
+        self._who = os.urandom(6).hex()
         self._held: Optional[socket.socket] = None
-        self._wish: Optional[socket.socket] = None
-        self._since = 0.0
-        self._next_try = 0.0
+        self._seat = -1
+        self._sign: Optional[socket.socket] = None
+        self._bell: Optional[socket.socket] = None
+        self._wants_since = 0.0
+        self._sits_since = 0.0
+        self._sits_as = self._wants_as = 0
+        self._free_since: Optional[float] = None
+        self._next_try = self._next_look = 0.0
+        self._is_called = False
+
+    @property
+    def is_held(self) -> bool:
+        """Whether this slot may have a renderer."""
+        return self._held is not None
 
     def take(self) -> bool:
-        """Sit down, if a seat is free; True while one is held."""
-        now = time.monotonic()
+        """Sit down, if it is this slot's turn; True while a seat is held."""
         if self._held is not None:
             return True
+        now = self._clock()
         if now < self._next_try:
             return False
-        self._held = self._free_seat()
-        if self._held is None:
-            self._wish = self._wish or _claim(self._name("wanted"))
-            self._next_try = now + LOOK
-            return False
-        self._since = now
-        _release(self._wish)
-        self._wish = None
-        return True
+        self._next_try = now + LOOK
+        if self._sign is None and not self.is_wanted():
+            found = self._free_seat()  # nobody waits: no need to look at who sits
+            if found is not None:
+                self._sit(*found, now=now, priority=self._place.priority)
+                return True
+        self._wait(now)
+        return self._held is not None
 
-    def between_pages(self) -> None:
-        """Get up when others wait and this one has sat for long enough."""
-        if self._held is None or time.monotonic() - self._since < TURN or not self._is_wanted():
-            return
-        self.leave()
-        self._next_try = time.monotonic() + 4 * LOOK
+    def is_called(self) -> bool:
+        """Whether this slot is to get up for another, now that its page is drawn."""
+        if self._held is None:
+            return False
+        now = self._clock()
+        is_over = self._sits_as != turns.FOREMOST or now - self._sits_since >= turns.TURN
+        if is_over and self._sits_as != self._place.priority:
+            self._show_that_it_sits(self._place.priority)
+        if now >= self._next_look:
+            self._next_look = now + CONSIDER
+            self._is_called = self.is_wanted() and self._is_to_get_up(now)
+        return self._is_called
 
     def leave(self) -> None:
-        """Get up."""
-        _release(self._held)
-        _release(self._wish)
-        self._held = self._wish = None
+        """Get up, and want none."""
+        for each in (self._held, self._sign, self._bell):
+            _release(each)
+        self._held = self._sign = self._bell = None
+        self._seat = -1
+        self._is_called = False
+        self._free_since = None
 
-    def _free_seat(self) -> Optional[socket.socket]:
+    # How
+
+    def _sit(self, seat: int, held: socket.socket, now: float, priority: int) -> None:
+        for each in (self._sign, self._bell):
+            _release(each)
+        self._sign = self._bell = None
+        self._seat, self._held = seat, held
+        self._sits_since = now
+        self._free_since = None
+        self._next_look = now + CONSIDER
+        self._is_called = False
+        self._show_that_it_sits(priority)
+
+    def _show_that_it_sits(self, priority: int) -> None:
+        _release(self._sign)
+        self._sits_as = priority
+        self._sign = _claim(self._name("sits", self._seat, self._place.job, priority, self._sits_since))
+
+    def _wait(self, now: float) -> None:
+        """Want a seat, and take one that is free if this slot is among the next."""
+        if self._sign is None:
+            self._wants_since = now
+        if self._sign is None or self._wants_as != self._place.priority:
+            _release(self._sign)
+            self._wants_as = self._place.priority
+            self._sign = _claim(
+                self._name("wants", self._who, self._place.job, self._wants_as, self._wants_since)
+            )
+        self._bell = self._bell or _claim(self._bell_name())
+        found = self._free_seat()
+        if found is None:
+            self._free_since = None
+            return
+        seat, held = found
+        if self._free_since is None:
+            self._free_since = now
+        seen = look(self._room, self._count)
+        is_starved = now - self._wants_since >= turns.STARVED
+        if now - self._free_since >= GRACE or self._is_next(seen, now):
+            self._sit(seat, held, now, turns.FOREMOST if is_starved else self._place.priority)
+        else:
+            _release(held)
+
+    def _is_next(self, seen: Seen, now: float) -> bool:
+        free = max(1, self._count - len(seen.sitters))
+        first = turns.order(seen.waiters, seen.sitters, now)[:free]
+        return not seen.waiters or any(waiter.who == self._who for waiter in first)
+
+    def _is_to_get_up(self, now: float) -> bool:
+        seen = look(self._room, self._count)
+        free = max(0, self._count - len(seen.sitters))
+        return turns.gets_up(self._seat, seen.sitters, seen.waiters, free, now)
+
+    def _free_seat(self) -> Optional[Tuple[int, socket.socket]]:
         for number in range(self._count):
-            name = self._name("seat-%d" % number)
+            name = _named(self._room, "seat-%d" % number)
             seat = _claim(name)
             if seat is not None:
-                return seat
+                return number, seat
             if not _is_held_by_us(name):
-                return socket.socket(socket.AF_UNIX)  # another user keeps it: none of his business
+                return number, socket.socket(socket.AF_UNIX)  # another user keeps it: not his business
         return None
 
-    def _is_wanted(self) -> bool:
-        name = self._name("wanted")
+    def is_wanted(self) -> bool:
+        """Whether anybody waits for a seat here. Who waits rings: to look who it is would be dearer."""
+        name = self._bell_name()
         claimed = _claim(name)
         _release(claimed)
         return claimed is None and _is_held_by_us(name)
 
-    def _name(self, what: str) -> bytes:
-        return ("\0sshrender-%s-%s" % (self._room, what)).encode("ascii")
+    def _bell_name(self) -> bytes:
+        return _named(self._room, "bell")
+
+    def _name(self, what: str, who: object, job: str, priority: int, since: float) -> bytes:
+        return _named(self._room, "%s-%s-%s-%d-%d" % (what, who, job, priority, int(1000 * since)))
+
+
+def left_to(place: Place, count: int) -> int:
+    """The seats that other jobs leave to this one: those that it has, and those that are free."""
+    seen = look(_room(), count)
+    return max(0, count - sum(sitter.job != place.job for sitter in seen.sitters))
+
+
+def look(room: str, count: int) -> Seen:
+    """Who sits and who waits now. What another user shows under such a name does not count."""
+    sitters: Dict[int, Sitter] = {}
+    waiters: List[Waiter] = []
+    for word in _listed(room):
+        what, who, job, priority, since = word
+        if len(sitters) + len(waiters) >= _MOST_ASKED:
+            break
+        name = _named(room, "%s-%s-%s-%s-%s" % word)
+        if not _is_held_by_us(name):
+            continue
+        if what == "sits" and who.isdigit() and int(who) < count:
+            sitters[int(who)] = Sitter(int(who), job, int(priority), int(since) / 1000)
+        elif what == "wants":
+            waiters.append(Waiter(who, job, int(priority), int(since) / 1000))
+    return Seen(list(sitters.values()), waiters)
+
+
+def _listed(room: str) -> List[Tuple[str, str, str, str, str]]:
+    """The names of this room (proc(5), net/unix: an abstract one begins with @); none without /proc."""
+    pattern = re.compile(
+        r"@sshrender-%s-(sits|wants)-(\w{1,20})-(\w{1,40})-(-?\d{1,5})-(\d{1,15})$" % re.escape(room),
+        re.MULTILINE | re.ASCII,
+    )
+    try:
+        with open("/proc/net/unix", encoding="ascii", errors="replace") as file:
+            return sorted(set(pattern.findall(file.read())))
+    except OSError:
+        return []
 
 
 def _room() -> str:
@@ -96,6 +239,10 @@ def _room() -> str:
         return "%d-%x-%x" % (os.getuid(), place.st_dev, place.st_ino)
     except OSError:
         return "%d" % os.getuid()
+
+
+def _named(room: str, what: str) -> bytes:
+    return ("\0sshrender-%s-%s" % (room, what)).encode("ascii")
 
 
 def _claim(name: bytes) -> Optional[socket.socket]:

@@ -42,7 +42,8 @@ class Plan(NamedTuple):
     """What a slot draws with, as the coordinator asked for it.
 
     ``is_eager``: start a renderer before the first page comes, because the host is idle. ``recipes``:
-    other ways to draw a page, by their numbers in the job. ``seats``: slots of this host, for all jobs.
+    other ways to draw a page, by their numbers in the job. ``seats``: slots of this host, for all jobs,
+    and ``place``: this job among them. ``is_thrifty``: keep no renderer that has nothing to draw.
     """
 
     setup: ghostscript.Setup
@@ -55,6 +56,8 @@ class Plan(NamedTuple):
     is_eager: bool
     guard: memory.Guard
     seats: int
+    place: seats.Place
+    is_thrifty: bool = False
     recipes: Tuple[Optional[Recipe], ...] = ()
     is_sandboxed: bool = False
 
@@ -85,15 +88,14 @@ class Slot(threading.Thread):
         self._budget = thumbnails.Budget(bool(plan.setup.thumbnails))
         self._aside = 0.0
         self._rest = memory.Rest()
-        self._seats = seats.Seats(plan.seats)
+        self._seats = seats.Seats(plan.seats, plan.place)
         self._baseline: Dict[str, List[str]] = {}
 
     def run(self) -> None:
         """The thread. Whatever goes wrong in it is this host's failure and is said, not lost."""
         self._finisher.start()
         try:
-            if self._plan.is_eager and self._is_there(self._plan.setup.document):
-                self._start_session(self._plan.setup.document)
+            self._warm_up()
             while self._ahead is not None or not self._tasks.has_ended():
                 task = self._ahead or self._take()
                 if task is not None:
@@ -125,21 +127,37 @@ class Slot(threading.Thread):
         """A document that is being split may have no parts yet."""
         return os.path.exists(os.path.join(self._plan.folder, document))
 
+    def _warm_up(self) -> None:
+        """Before the first page has come, where it hinders nobody."""
+        if self._plan.is_eager and self._is_there(self._plan.setup.document) and self._seats.take():
+            self._start_session(self._plan.setup.document)
+
     def _get_up(self) -> None:
         """Between two pages, if the next one was not told yet: others may wait for the seat."""
-        if self._ahead is None:
-            self._seats.between_pages()
+        if self._ahead is None and self._seats.is_called():
+            self._leave_seat()
+
+    def _rest_from_work(self) -> None:
+        """There is nothing to draw: a warm renderer is kept where nobody wants its seat."""
+        if not self._seats.is_held or self._plan.is_thrifty or self._seats.is_wanted():
+            self._leave_seat()
+
+    def _leave_seat(self) -> None:
+        """No renderer without a seat."""
+        self._close_window()
+        self._drop_session()
+        self._seats.leave()
 
     def _take(self) -> Optional[Task]:
         if not self._tasks.has_waiting():
             self._finisher.hurry()
         if not self._rest.is_over():
+            self._leave_seat()
             time.sleep(IDLE_PAUSE)
             return None
+        self._tasks.wait(IDLE_PAUSE)
         if not self._tasks.has_waiting():
-            self._seats.leave()
-            self._tasks.wait(IDLE_PAUSE)
-        if not self._tasks.has_waiting():
+            self._rest_from_work()
             return None
         if not self._seats.take():
             time.sleep(seats.LOOK)
@@ -298,6 +316,8 @@ class Slot(threading.Thread):
         """
         is_last = len(self._window) + 1 >= self._window_size
         if self._ahead is not None or is_last or not 0 < self._pace < AHEAD_BELOW:
+            return
+        if self._seats.is_called():
             return
         task = self._tasks.take_of(session.setup.document)
         if task is not None:

@@ -82,11 +82,15 @@ class Hello(NamedTuple):
 
 
 class Beat(NamedTuple):
-    """A heartbeat: the load that is others' and ours, in threads."""
+    """A heartbeat: the load that is others' and ours, in threads.
+
+    ``seats``: slots that other jobs leave us; None: it does not say.
+    """
 
     others: float
     ours: float
     free_memory: int
+    seats: int | None = None
 
 
 class Started(NamedTuple):
@@ -284,6 +288,15 @@ def _san(fields: Fields) -> SanView:
     )
 
 
+def _beat(fields: Fields) -> Beat:
+    return Beat(
+        others=_number(fields, "others"),
+        ours=_number(fields, "ours"),
+        free_memory=_whole(fields, "free_memory", 0),
+        seats=None if fields.get("seats") is None else min(_whole(fields, "seats"), MAX_CORES),
+    )
+
+
 def _rendered(fields: Fields) -> Rendered:
     return Rendered(
         attempt=_text(fields, "attempt"),
@@ -319,7 +332,7 @@ def _pictured(fields: Fields) -> Pictured:
 
 _DECODERS: dict[str, Callable[[Fields], Message]] = {
     "hello": _hello,
-    "beat": lambda f: Beat(_number(f, "others"), _number(f, "ours"), _whole(f, "free_memory", 0)),
+    "beat": _beat,
     "started": lambda f: Started(_text(f, "attempt")),
     "rendered": _rendered,
     "failed": _failed,

@@ -1,0 +1,72 @@
+"""Where a job is delivered, when another machine sees it through than the one that wanted it.
+
+A path means something only on the machine that it was named on. It is used elsewhere where it lies on
+the SAN, or where the file with the job's word lies in it, which whoever wanted the job laid there.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import socket
+from pathlib import Path
+from typing import Any
+
+from sshrender.job.attributes import Attributes
+from sshrender.job.folder import JobFolder
+
+ON_SAN = "the SAN"
+"""Stands for the host of a path that is told from the SAN's folder on."""
+
+
+def told(output: Path, san: Path, word: str = "") -> dict[str, Any]:
+    """The attributes that say where. ``word``: what ``mark`` answered."""
+    text = os.fsencode(output).decode("utf-8", "replace")
+    if output.is_relative_to(san):
+        return {"output": str(Path(text).relative_to(san)), "output_host": ON_SAN, "output_word": ""}
+    return {"output": text, "output_host": socket.gethostname(), "output_word": word}
+
+
+def mark(output: Path, job: str) -> str:
+    """Make the folder and lay the job's word there. Raises OSError."""
+    output.mkdir(parents=True, exist_ok=True)
+    word = secrets.token_hex(8)
+    _mark_of(output, job).write_text(word + "\n", encoding="ascii")
+    return word
+
+
+def unmark(output: Path, job: str) -> None:
+    """The job is over. Never raises."""
+    with contextlib.suppress(OSError):
+        _mark_of(output, job).unlink()
+
+
+def place(wanted: Attributes, folder: JobFolder) -> Path | None:
+    """Where to deliver, as this machine sees it; None: it does not."""
+    if not wanted.output:
+        return None
+    if wanted.output_host == ON_SAN:
+        return folder.path.parent / wanted.output
+    output = Path(wanted.output)
+    if wanted.output_host == socket.gethostname() or _is_marked(output, folder.name, wanted.output_word):
+        return output
+    return None
+
+
+def in_words(wanted: Attributes, san: Path) -> str:
+    """For people."""
+    if wanted.output_host == ON_SAN:
+        return str(san / wanted.output)
+    return wanted.output
+
+
+def _is_marked(output: Path, job: str, word: str) -> bool:
+    try:
+        return bool(word) and _mark_of(output, job).read_text(encoding="ascii").strip() == word
+    except (OSError, ValueError):
+        return False
+
+
+def _mark_of(output: Path, job: str) -> Path:
+    return output / f".sshrender-{job}"

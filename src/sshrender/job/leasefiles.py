@@ -1,0 +1,136 @@
+"""The files of a lease: the one that beats, and one for each epoch that was ever claimed.
+
+``lease`` is replaced by its holder with every beat. ``.epochs/00000007`` belongs to whoever linked it
+there: link(2) lets one of several have it, on every NFS when one looks at the link count afterwards
+(open(2), O_EXCL), and as nobody ever removes one, no epoch is given twice.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import uuid
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Protocol
+
+from sshrender.files import file_mode, rename
+
+_FOLDER = ".epochs"
+_EPOCH = re.compile(r"\d{8,19}")
+_TOKEN = re.compile(r"[0-9a-f]{32}")
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """Who coordinates: the content of ``lease`` and of an epoch's file. ``pid`` 0: given back."""
+
+    counter: int
+    epoch: int
+    host: str
+    pid: int
+    boot: str
+    started: str
+    token: str
+
+
+class Files(Protocol):
+    """What a lease needs of a storage. Each operation is done whole or not at all. Raises OSError."""
+
+    def read(self) -> Claim | None:
+        """The beating file; None: there is none, or it is damaged."""
+
+    def write(self, claim: Claim) -> None:
+        """Replace it."""
+
+    def newest_epoch(self) -> int:
+        """The highest epoch that was claimed, 0 before the first."""
+
+    def claimant(self, epoch: int) -> Claim | None:
+        """Who claimed it; None where that cannot be read."""
+
+    def claim(self, claim: Claim) -> bool:
+        """Claim the epoch that it names; whether it is ours."""
+
+
+class LeaseFiles:
+    """See Files: ``path`` is the beating one."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._epochs = path.parent / _FOLDER
+
+    def read(self) -> Claim | None:
+        """See Files.read."""
+        return _understood(self._path)
+
+    def write(self, claim: Claim) -> None:
+        """See Files.write."""
+        own = self._own(self._path.parent, claim)
+        try:
+            rename(own, self._path)
+        except OSError:
+            own.unlink(missing_ok=True)
+            raise
+
+    def newest_epoch(self) -> int:
+        """See Files.newest_epoch."""
+        try:
+            names = os.listdir(self._epochs)  # noqa: PTH208 - names alone are wanted
+        except FileNotFoundError:
+            return 0
+        return max((int(name) for name in names if _EPOCH.fullmatch(name)), default=0)
+
+    def claimant(self, epoch: int) -> Claim | None:
+        """See Files.claimant."""
+        return _understood(self._file_of(epoch))
+
+    def claim(self, claim: Claim) -> bool:
+        """See Files.claim."""
+        with contextlib.suppress(FileExistsError):
+            self._epochs.mkdir(mode=0o700)
+            self._epochs.chmod(self._path.parent.stat().st_mode & 0o755)
+        own = self._own(self._epochs, claim)
+        try:
+            with contextlib.suppress(FileExistsError):
+                os.link(own, self._file_of(claim.epoch))
+            return own.stat().st_nlink == 2
+        finally:
+            own.unlink(missing_ok=True)
+
+    def _file_of(self, epoch: int) -> Path:
+        return self._epochs / f"{epoch:08d}"
+
+    def _own(self, folder: Path, claim: Claim) -> Path:
+        """A file that nobody else knows, with the claim in it. Leaves none on failure."""
+        own = folder / f".{self._path.name}-{uuid.uuid4().hex}"
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
+        descriptor = os.open(own, flags, file_mode(self._path.parent))
+        try:
+            with os.fdopen(descriptor, "w", encoding="ascii") as file:
+                file.write(json.dumps(asdict(claim)) + "\n")
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError:
+            own.unlink(missing_ok=True)
+            raise
+        return own
+
+
+def _understood(path: Path) -> Claim | None:
+    try:
+        claim = Claim(**json.loads(path.read_text(encoding="ascii")))
+    except (FileNotFoundError, ValueError, TypeError, RecursionError):
+        return None
+    return claim if _is_sound(claim) else None
+
+
+def _is_sound(claim: Claim) -> bool:
+    """Whether it could have been written by us: anybody who owns the folder may have written it."""
+    numbers = (claim.counter, claim.epoch, claim.pid)
+    texts = (claim.host, claim.boot, claim.started, claim.token)
+    if not all(type(number) is int and 0 <= number < 1 << 62 for number in numbers):
+        return False
+    return all(type(text) is str for text in texts) and _TOKEN.fullmatch(claim.token) is not None
