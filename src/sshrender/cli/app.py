@@ -7,7 +7,21 @@ from typing import Annotated
 import typer
 
 import sshrender
-from sshrender.cli import config, drain, hosts, init, man, overview, render, status, watch
+from sshrender.cli import (
+    config,
+    coordinate,
+    drain,
+    hosts,
+    init,
+    man,
+    overview,
+    queue,
+    render,
+    resume,
+    status,
+    submit,
+    watch,
+)
 
 app = typer.Typer(
     name="sshrender",
@@ -34,6 +48,14 @@ def _main(
 
 
 app.command("render", no_args_is_help=True)(render.render)
+app.command("resume", no_args_is_help=True)(resume.resume)
+app.command("submit", no_args_is_help=True)(submit.submit)
+app.command("coordinate")(coordinate.coordinate)
+app.command("hold", no_args_is_help=True)(queue.hold)
+app.command("release", no_args_is_help=True)(queue.release)
+app.command("cancel", no_args_is_help=True)(queue.cancel)
+app.command("resubmit", no_args_is_help=True)(queue.resubmit)
+app.command("alter", no_args_is_help=True)(queue.alter)
 app.command("init")(init.init)
 app.command("hosts")(hosts.hosts)
 app.command("status")(status.status)

@@ -35,8 +35,7 @@ def drain(
 
     What it draws goes elsewhere within two seconds, and its connection stays.
     """
-    from sshrender.cli.jobs import on_san, san_folder
-    from sshrender.cli.source import whoami
+    from sshrender.cli.jobs import on_san, san_folder, whoami
     from sshrender.job import drains
 
     settings = _settings(context, config)
@@ -158,7 +157,7 @@ def _is_running(folder: JobFolder) -> bool:
 
 
 def _ask(folder: JobFolder, op: str, host: str, page: int = 0) -> None:
-    from sshrender.cli.source import whoami
+    from sshrender.cli.jobs import whoami
     from sshrender.job.requests import Request, ask
 
     ask(folder, Request(op, whoami(), host=host, page=page))

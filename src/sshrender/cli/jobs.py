@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import getpass
+import socket
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
@@ -14,6 +16,15 @@ from sshrender.job.folder import JobFolder
 from sshrender.job.spec import JobSpec, load_spec
 
 T = TypeVar("T")
+
+
+def whoami() -> str:
+    """Who asks, in words for others."""
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):
+        user = "somebody"
+    return f"{user}@{socket.gethostname()}"
 
 
 def on_san(san: Path, work: Callable[[], T]) -> T:

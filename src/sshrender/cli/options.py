@@ -174,6 +174,33 @@ Deadline = Annotated[
     str | None,
     _option("--deadline", key="deadline", help_="End the run after so long.", metavar="TIME"),
 ]
+Priority = Annotated[
+    str | None,
+    _option(
+        "--priority",
+        key="priority",
+        help_="Who goes first: -1024 to 1023. [default: 0]",
+        metavar="N",
+    ),
+]
+Limit = Annotated[
+    str | None,
+    _option("--limit", key="limit", help_="Slots at once for this job, at most.", metavar="N"),
+]
+MailTo = Annotated[
+    str | None,
+    _option("--mail-to", key="mail_to", help_="Tell them when it is over.", metavar="ADDRESS"),
+]
+MailWhen = Annotated[
+    str | None,
+    _option(
+        "--mail-when",
+        key="mail_when",
+        help_="Of which ends. [default: always]",
+        metavar="always|failure",
+        autocompletion=complete.one_of("always", "failure"),
+    ),
+]
 Strict = Annotated[bool, _option("--strict", key="strict", help_="A suspect page counts as failed.")]
 Overview = Annotated[
     bool,

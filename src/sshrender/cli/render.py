@@ -40,6 +40,10 @@ def render(
     retries: options.Retries = None,
     wait: options.Wait = None,
     deadline: options.Deadline = None,
+    priority: options.Priority = None,
+    limit: options.Limit = None,
+    mail_to: options.MailTo = None,
+    mail_when: options.MailWhen = None,
     strict: options.Strict = False,
     overview: options.Overview = True,
     assemble: options.Assemble = None,
@@ -67,7 +71,7 @@ def render(
     def everything() -> int:
         return _all(pdf, perform, json_, dry_run)
 
-    if dry_run or not _has_dashboard(session):
+    if dry_run or not has_dashboard(session):
         raise typer.Exit(everything())
     from sshrender.cli.attended import attend
 
@@ -102,7 +106,7 @@ def _all(
     return _worst(codes)
 
 
-def _has_dashboard(session: Session) -> bool:
+def has_dashboard(session: Session) -> bool:
     """Where one was asked for, or nothing was, and a person sits at a terminal that can show it."""
     from sshrender.cli.watch import why_no_dashboard
 

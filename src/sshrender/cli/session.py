@@ -5,32 +5,48 @@ from __future__ import annotations
 import queue
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sshrender.cli.jobs import on_san, own_san, san_of
+from sshrender.cli.jobs import on_san, own_san, san_of, whoami
 from sshrender.config import inventory as inv
 from sshrender.config import pins, recipes
 from sshrender.config.locate import find_inventory
+from sshrender.config.names import option
 from sshrender.config.problems import invalid
-from sshrender.config.settings import Settings, resolve
+from sshrender.config.settings import Resolved, Settings, resolve, wishes
 from sshrender.coordinator.early import Links
 from sshrender.coordinator.plan import HostSetup, Limits, Wanted
 from sshrender.core.policy import HostPlan, Policy
 from sshrender.document.facts import read_password
 from sshrender.document.reading import Reading
 from sshrender.errors import ExitCode, UserError
+from sshrender.job import delivery
+from sshrender.job.attributes import Attributes
 from sshrender.job.folder import JobFolder
-from sshrender.job.spec import Recipe, safe_stem
+from sshrender.job.spec import JobSpec, Recipe, safe_stem
 from sshrender.renderers.devices import DEVICES
 from sshrender.transports.protocol import Transport
 from sshrender.views.report import Reporter
 
 if TYPE_CHECKING:
+    from sshrender.coordinator.inspection import Inspection
     from sshrender.coordinator.outcome import Outcome
     from sshrender.coordinator.plan import JobPlan
+
+
+@dataclass(frozen=True, slots=True)
+class Resumption:
+    """A job that is there, and is to go on. ``output``: where to deliver it; None: nowhere."""
+
+    folder: JobFolder
+    spec: JobSpec
+    attributes: Attributes
+    output: Path | None
+    is_from_queue: bool = False
+
 
 HERE = "localhost"
 """The name of this machine where no inventory names any."""
@@ -40,7 +56,7 @@ HERE = "localhost"
 class Session:
     """What all documents of one command line share."""
 
-    settings: Settings
+    resolved: Resolved
     san: Path
     hosts: list[HostSetup]
     reporter: Reporter
@@ -49,10 +65,23 @@ class Session:
     on_job: Callable[[JobFolder], None] | None = None
     """Told as soon as a document has a job."""
 
+    @property
+    def settings(self) -> Settings:
+        """What was wanted."""
+        return self.resolved.settings
+
     @classmethod
-    def start(cls, typed: dict[str, Any], config: Path | None, *, wants_json: bool) -> Session:
-        """Raises UserError before anything is touched."""
-        settings = resolve(typed, config).settings
+    def start(
+        cls,
+        typed: dict[str, Any],
+        config: Path | None,
+        *,
+        wants_json: bool,
+        job: Mapping[str, Any] | None = None,
+    ) -> Session:
+        """``job``: the wishes of a job that is there. Raises UserError before anything is touched."""
+        resolved = resolve(typed, config, job=job)
+        settings = resolved.settings
         reporter = Reporter(
             sys.stderr,
             progress=settings.progress,
@@ -67,12 +96,12 @@ class Session:
                 if value is not None:
                     raise invalid([f"{name} {value}: there is no inventory to select from"])
             san = (settings.san or own_san()).absolute()
-            return cls(settings, san, [_this_machine(san, settings)], reporter)
+            return cls(resolved, san, [_this_machine(san, settings)], reporter)
         inventory = inv.load(file)
         san = (settings.san or san_of(inventory, file)).absolute()
         chosen = inv.select(inv.expand(inventory), settings.on, settings.avoid)
         hosts = [_host_setup(host, inventory, san, settings) for host in chosen]
-        return cls(settings, san, hosts, reporter, chosen)
+        return cls(resolved, san, hosts, reporter, chosen)
 
     def render(self, source: Path, *, is_only: bool) -> tuple[int, dict[str, Any]]:
         """One document, from start to summary: (exit code, summary)."""
@@ -88,13 +117,40 @@ class Session:
             reading.close()
 
     def _render(self, source: Path, reading: Reading, is_only: bool) -> tuple[int, dict[str, Any]]:
-        wanted = self._wanted(source, is_only)
+        from sshrender.coordinator.opening import open_job
+
+        wanted = self.wanted(source, is_only)
+        looks_done = on_san(self.san, lambda: _looks_done(self.san, source))
+        return self._see_to_the_end(
+            source.stem, looks_done, lambda: open_job(wanted, reading, self.inspection(wanted))
+        )
+
+    def resume(self, order: Resumption) -> tuple[int, dict[str, Any]]:
+        """A job that is there, to its end: (exit code, summary)."""
+        from sshrender.coordinator.opening import reopen_job
+
+        reading = Reading()
+        try:
+            _check_assembly(self.settings, order.spec.settings.recipes, order.spec.settings.device)
+            wanted = self._wanted_again(order)
+            return self._see_to_the_end(
+                order.spec.name, False, lambda: reopen_job(wanted, reading, order.folder, order.spec)
+            )
+        except UserError as error:
+            self.reporter.error(error)
+            return error.code, self.reporter.failure(Path(order.spec.document.name), error)
+        finally:
+            reading.close()
+
+    def _see_to_the_end(
+        self, label: str, looks_done: bool, open_: Callable[[], JobPlan]
+    ) -> tuple[int, dict[str, Any]]:
         inbox: queue.SimpleQueue[Any] = queue.SimpleQueue()
-        links = Links(self.hosts, source.stem, inbox, is_mixed=self.settings.mixed)
-        if not on_san(self.san, lambda: _looks_done(self.san, source)):
+        links = Links(self.hosts, label, inbox, is_mixed=self.settings.mixed)
+        if not looks_done:
             links.begin(self.hosts)
         try:
-            outcome, plan = self._see_through(wanted, reading, links, inbox)
+            outcome, plan = self._see_through(open_, links, inbox)
         finally:
             links.close()
         summary = outcome.as_json()
@@ -109,7 +165,7 @@ class Session:
 
         reading = Reading()
         try:
-            wanted = self._wanted(source, is_only)
+            wanted = self.wanted(source, is_only)
             return rehearse.show(self, wanted, reading)
         except UserError as error:
             self.reporter.error(error)
@@ -117,38 +173,77 @@ class Session:
         finally:
             reading.close()
 
-    def _wanted(self, source: Path, is_only: bool) -> Wanted:
+    def wanted(self, source: Path, is_only: bool, **attributes: Any) -> Wanted:
+        """What is wanted of a document, and of its job by ``attributes``. Raises UserError."""
         settings = self.settings
         chosen = _recipes(settings)
-        _check_assembly(settings, chosen)
-        password = read_password(settings.password_file) if settings.password_file else None
-        limits = Limits(settings.page_timeout, settings.page_memory)
-        return Wanted(
+        _check_assembly(settings, chosen, settings.device)
+        output = _output(settings.output, source, is_only)
+        fields = {
+            **delivery.told(output, self.san),
+            "wishes": wishes(self.resolved),
+            **self._rank(),
+            **attributes,
+        }
+        return self._wanted(
             source=source,
-            san=self.san,
-            output=_output(settings.output, source, is_only),
+            output=output,
             device=settings.device,
             dpi=settings.dpi,
             pages=settings.pages,
             split=settings.split,
+            recipes=chosen,
+            attributes=Attributes(owner=whoami()).changed(**fields),
+            changes=fields,
+        )
+
+    def _wanted_again(self, order: Resumption) -> Wanted:
+        """Of a job that is there: what was typed now changes it for those who come later, too."""
+        fields = {"wishes": {**order.attributes.wishes, **wishes(self.resolved)}, **self._rank()}
+        output, named = order.output, self.settings.output
+        if self.resolved.origins["output"] == option("output") and named is not None:
+            output = named.absolute()
+            fields |= delivery.told(output, self.san)
+        return self._wanted(
+            source=order.folder.source,
+            output=output or order.folder.pages,
+            changes=fields,
+            is_from_queue=order.is_from_queue,
+        )
+
+    def _wanted(self, **fields: Any) -> Wanted:
+        """With what holds for every document."""
+        settings = self.settings
+        password = read_password(settings.password_file) if settings.password_file else None
+        names = {host.plan.name for host in self.hosts}
+        return Wanted(
+            san=self.san,
             password=password,
-            limits=limits,
+            limits=Limits(settings.page_timeout, settings.page_memory),
             policy=self._policy(),
             strict=settings.strict,
             has_overview=settings.overview,
-            recipes=chosen,
-            pins=pins.check(map(pins.parse, settings.pin), {host.plan.name for host in self.hosts}),
+            pins=pins.check(map(pins.parse, settings.pin), names),
+            **fields,
         )
 
-    def _see_through(
-        self, wanted: Wanted, reading: Reading, links: Links, inbox: queue.SimpleQueue[Any]
-    ) -> tuple[Outcome, JobPlan]:
+    def _rank(self) -> dict[str, Any]:
+        """The job's place among others, as far as somebody says something of that."""
+        keys = [key for key in ("priority", "limit") if self.resolved.origins[key] != "default"]
+        return {key: getattr(self.settings, key) for key in keys}
+
+    def inspection(self, wanted: Wanted) -> Inspection:
+        """Who is asked how many pages a damaged document has."""
         from sshrender.coordinator.inspection import Inspection
-        from sshrender.coordinator.opening import open_job
+
+        return Inspection(self.hosts, wanted.password, wanted.limits)
+
+    def _see_through(
+        self, open_: Callable[[], JobPlan], links: Links, inbox: queue.SimpleQueue[Any]
+    ) -> tuple[Outcome, JobPlan]:
         from sshrender.coordinator.run import see_through
 
-        inspection = Inspection(self.hosts, wanted.password, wanted.limits)
-        plan = on_san(self.san, lambda: open_job(wanted, reading, inspection))
+        plan = on_san(self.san, open_)
         if self.on_job is not None:
             self.on_job(plan.folder)
         with self.reporter.showing(plan.spec.name) as view:
@@ -210,12 +305,12 @@ def _recipes(settings: Settings) -> tuple[Recipe, ...]:
     return tuple(found)
 
 
-def _check_assembly(settings: Settings, recipes_: tuple[Recipe, ...]) -> None:
+def _check_assembly(settings: Settings, recipes_: tuple[Recipe, ...], device: str) -> None:
     """Raises UserError where the pages will be nothing that the file could hold."""
     from sshrender.job.assembly.assemble import can_hold
 
     made = [recipe.format for recipe in recipes_ if not recipe.is_built_in]
-    format_ = made[0] if made else DEVICES[settings.device].format
+    format_ = made[0] if made else DEVICES[device].format
     if settings.assemble is not None and not can_hold(settings.assemble, format_):
         raise invalid([f"--assemble {settings.assemble}: it holds no {format_}; zip and cbz hold all"])
 

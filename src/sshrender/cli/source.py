@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import getpass
 import shlex
-import socket
 from collections.abc import Sequence
 from typing import Any
 
+from sshrender.cli.jobs import whoami
 from sshrender.config import inventory as inv
 from sshrender.document import pagelist
 from sshrender.job import thumbnails
@@ -24,15 +23,6 @@ LARGEST_PICTURE = 64 << 20
 
 _SHOWABLE = frozenset((".png", ".jpg", ".tif", ".bmp", ".pbm", ".pgm", ".ppm", ".pcx"))
 """What Pillow opens without surprises."""
-
-
-def whoami() -> str:
-    """Who asks, in words for others."""
-    try:
-        user = getpass.getuser()
-    except (KeyError, OSError):
-        user = "somebody"
-    return f"{user}@{socket.gethostname()}"
 
 
 class JobSource:

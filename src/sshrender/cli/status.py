@@ -13,6 +13,7 @@ from sshrender.cli import complete, options
 
 if TYPE_CHECKING:
     from sshrender.config.settings import Settings
+    from sshrender.job.attributes import Attributes
     from sshrender.job.folder import JobFolder
     from sshrender.job.report import JobReport
     from sshrender.job.spec import JobSpec
@@ -167,10 +168,22 @@ def _look(
         found = []
         for folder, spec in jobs:
             entries = list(read_journal(folder.journal))
-            found.append((report.of(folder, spec, entries, holders[folder.lease]), entries))
+            holder = holders[folder.lease]
+            found.append((report.of(folder, spec, entries, holder, _attributes(folder)), entries))
         return found
 
     return on_san(san, work)
+
+
+def _attributes(folder: JobFolder) -> Attributes | None:
+    """None where they are damaged: whoever changes them is told."""
+    from sshrender.errors import UserError
+    from sshrender.job import attributes
+
+    try:
+        return attributes.load(folder)
+    except UserError:
+        return None
 
 
 def _print(lines: Iterable[str]) -> None:

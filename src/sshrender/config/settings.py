@@ -7,6 +7,8 @@ user's, the site's, the default.
 from __future__ import annotations
 
 import os
+import re
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -53,6 +55,11 @@ class Settings(BaseModel):
     retries: int = Field(3, ge=1, le=100, description="hosts that a page may fail on")
     wait: Duration = Field(30, description="how long to wait for an idle host")
     deadline: Duration | None = Field(None, description="end the run after so long")
+    priority: int = Field(0, ge=-1024, le=1023, description="who goes first where several want a slot")
+    limit: int | None = Field(None, ge=1, description="slots that a job has at once at most")
+    on_done: tuple[str, ...] = Field((), description="command to run when a job is over")
+    mail_to: str | None = Field(None, description="whom sendmail tells when a job is over")
+    mail_when: Literal["always", "failure"] = Field("always", description="of which ends")
     strict: bool = Field(False, description="a suspect page counts as failed")
     overview: bool = Field(True, description="draw thumbnails, and write an HTML sheet at the end")
     sandbox: Literal["none", "bwrap"] = Field("none", description="what surrounds renderers")
@@ -94,6 +101,18 @@ class Settings(BaseModel):
             pins.parse(word)
         return tuple(words)
 
+    @field_validator("on_done", mode="before")
+    @classmethod
+    def _command_is_words(cls, value: Any) -> Any:
+        return tuple(shlex.split(value)) if isinstance(value, str) else value
+
+    @field_validator("mail_to")
+    @classmethod
+    def _mail_address_is_one(cls, value: str | None) -> str | None:
+        if value is not None and not re.fullmatch(r"[^\s,<>\"]+(,\s*[^\s,<>\"]+)*", value):
+            raise ValueError("an address as in ann@example.org, or several with commas between")
+        return value
+
     @field_validator("fallback", mode="before")
     @classmethod
     def _fallbacks_are_names(cls, value: Any) -> Any:
@@ -121,16 +140,51 @@ class Resolved:
     origins: Mapping[str, str]
 
 
+WISHES = (
+    "on",
+    "avoid",
+    "pin",
+    "password_file",
+    "page_timeout",
+    "page_memory",
+    "hedge",
+    "assemble",
+    "mixed",
+    "retries",
+    "wait",
+    "deadline",
+    "strict",
+    "overview",
+    "sandbox",
+    "mail_to",
+    "mail_when",
+)
+"""Settings that go with a job, whoever coordinates it."""
+
+
+def wishes(resolved: Resolved) -> dict[str, Any]:
+    """Those that somebody has set, as they are written into a job. Paths are this machine's."""
+    values = resolved.settings.model_dump(mode="json")
+    found = {key: values[key] for key in WISHES if resolved.origins[key] != "default"}
+    if found.get("password_file") is not None:
+        found["password_file"] = str(Path(found["password_file"]).absolute())
+    return found
+
+
 def resolve(
     options: Mapping[str, Any],
     config: Path | None = None,
     environ: Mapping[str, str] = os.environ,
+    job: Mapping[str, Any] | None = None,
 ) -> Resolved:
     """Lay the sources over each other. Raises UserError with every mistake in any of them.
 
-    ``options`` are those that the user typed; keys as in Settings.
+    ``options`` are those that the user typed; keys as in Settings. ``job``: the wishes of a job that is
+    there already, which only options outweigh.
     """
     layers = [_checked(dict(options), "option")]
+    if job:
+        layers.append(_checked({key: job[key] for key in WISHES if key in job}, "job"))
     layers.append(_checked(_from_environment(environ), "variable"))
     files = [config] if config is not None else []
     files += [place for place in places("sshrender.toml", environ) if place.is_file()]
@@ -180,7 +234,7 @@ def _checked(values: dict[str, Any], kind: str) -> _Layer:
     except ValidationError as error:
         for problem in error.errors():
             key = str(problem["loc"][0])
-            name = option(key) if kind == "option" else variable(key)
+            name = _origin(kind, key)
             message = str(problem["msg"]).removeprefix("Value error, ")
             problems.append(f"{name} {values.get(key)}: {message[:1].lower()}{message[1:]}")
     return _Layer(kind, values, problems)
@@ -203,4 +257,6 @@ def _merge(layers: list[_Layer]) -> Resolved:
 def _origin(kind: str, key: str) -> str:
     if kind == "option":
         return option(key)
+    if kind == "job":
+        return f"the job's {key}"
     return variable(key) if kind == "variable" else kind

@@ -261,11 +261,16 @@ def require_output(output: Path) -> None:
         probe.touch()
         probe.unlink()
     except OSError as error:
-        raise UserError(
-            ExitCode.STORAGE,
-            f"cannot write to the output folder {output}: {error.strerror}",
-            "name another folder with -o DIR",
-        ) from None
+        raise output_error(error, output) from None
+
+
+def output_error(error: OSError, output: Path) -> UserError:
+    """An OSError in the output folder, as the user meets it."""
+    return UserError(
+        ExitCode.STORAGE,
+        f"cannot write to the output folder {output}: {error.strerror}",
+        "name another folder with -o DIR",
+    )
 
 
 def recall(plan: JobPlan) -> None:

@@ -96,7 +96,7 @@ def _conclude(plan: JobPlan, outcome: Outcome, held: lease.Lease) -> None:
     if not outcome.is_over:
         return
     held.ensure()
-    delivery.unmark(plan.output, plan.spec.name)
+    delivery.unmark(plan.output, plan.attributes.output_word)
     plan.attributes = plan.attributes.changed(over=outcome.state, why=outcome.reason)
     plan.attributes.save(plan.folder)
 

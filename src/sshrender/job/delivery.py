@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import secrets
 import socket
 from pathlib import Path
@@ -15,6 +16,8 @@ from typing import Any
 
 from sshrender.job.attributes import Attributes
 from sshrender.job.folder import JobFolder
+
+_WORD = re.compile(r"[0-9a-f]{16}")
 
 ON_SAN = "the SAN"
 """Stands for the host of a path that is told from the SAN's folder on."""
@@ -28,18 +31,19 @@ def told(output: Path, san: Path, word: str = "") -> dict[str, Any]:
     return {"output": text, "output_host": socket.gethostname(), "output_word": word}
 
 
-def mark(output: Path, job: str) -> str:
-    """Make the folder and lay the job's word there. Raises OSError."""
+def mark(output: Path) -> str:
+    """Make the folder and lay a file there whose name is a word; answers the word. Raises OSError."""
     output.mkdir(parents=True, exist_ok=True)
     word = secrets.token_hex(8)
-    _mark_of(output, job).write_text(word + "\n", encoding="ascii")
+    _mark_of(output, word).touch()
     return word
 
 
-def unmark(output: Path, job: str) -> None:
+def unmark(output: Path, word: str) -> None:
     """The job is over. Never raises."""
-    with contextlib.suppress(OSError):
-        _mark_of(output, job).unlink()
+    if word:
+        with contextlib.suppress(OSError):
+            _mark_of(output, word).unlink()
 
 
 def place(wanted: Attributes, folder: JobFolder) -> Path | None:
@@ -49,9 +53,8 @@ def place(wanted: Attributes, folder: JobFolder) -> Path | None:
     if wanted.output_host == ON_SAN:
         return folder.path.parent / wanted.output
     output = Path(wanted.output)
-    if wanted.output_host == socket.gethostname() or _is_marked(output, folder.name, wanted.output_word):
-        return output
-    return None
+    is_here = wanted.output_host == socket.gethostname()
+    return output if is_here or _is_marked(output, wanted.output_word) else None
 
 
 def in_words(wanted: Attributes, san: Path) -> str:
@@ -61,12 +64,9 @@ def in_words(wanted: Attributes, san: Path) -> str:
     return wanted.output
 
 
-def _is_marked(output: Path, job: str, word: str) -> bool:
-    try:
-        return bool(word) and _mark_of(output, job).read_text(encoding="ascii").strip() == word
-    except (OSError, ValueError):
-        return False
+def _is_marked(output: Path, word: str) -> bool:
+    return _WORD.fullmatch(word) is not None and _mark_of(output, word).exists()
 
 
-def _mark_of(output: Path, job: str) -> Path:
-    return output / f".sshrender-{job}"
+def _mark_of(output: Path, word: str) -> Path:
+    return output / f".sshrender-{word}"

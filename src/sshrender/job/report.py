@@ -9,7 +9,8 @@ from typing import Any
 
 from sshrender.document import pagelist
 from sshrender.errors import UserError
-from sshrender.job import history
+from sshrender.job import delivery, history
+from sshrender.job.attributes import CANCELLED, Attributes
 from sshrender.job.folder import JobFolder
 from sshrender.job.lease import in_words
 from sshrender.job.leasefiles import Claim
@@ -51,6 +52,7 @@ class JobReport:
     notes: list[str]
     fonts: dict[str, str]
     spec: JobSpec
+    attributes: Attributes
 
     def as_json(self) -> dict[str, Any]:
         """The object that ``status --json`` prints for a job: a summary of ``render``, and some more."""
@@ -82,8 +84,22 @@ class JobReport:
             "created": self.created,
             "updated": self.updated,
             "coordinator": self.coordinator or None,
+            **self._queue(),
             "document": self.spec.document.model_dump(mode="json"),
             "settings": self.spec.settings.model_dump(mode="json"),
+        }
+
+    def _queue(self) -> dict[str, Any]:
+        """Its place in the queue."""
+        found = self.attributes
+        return {
+            "owner": found.owner or None,
+            "submitted": found.submitted or None,
+            "priority": found.priority,
+            "limit": found.limit,
+            "after": list(found.after),
+            "not_before": found.not_before or None,
+            "held_by": found.held or None,
         }
 
 
@@ -130,9 +146,14 @@ class _Fold:
 
 
 def of(
-    folder: JobFolder, spec: JobSpec, entries: Sequence[dict[str, Any]], holder: Claim | None
+    folder: JobFolder,
+    spec: JobSpec,
+    entries: Sequence[dict[str, Any]],
+    holder: Claim | None,
+    attributes: Attributes | None = None,
 ) -> JobReport:
     """The report of a job with this journal. ``holder`` is whoever coordinates it now."""
+    attributes = attributes or Attributes()
     fold = _fold(entries)
     past = history.fold(entries)
     pages = _pages(spec)
@@ -146,7 +167,7 @@ def of(
         "failed": len(failed),
         "missing": len(pages) - len(done) - len(failed),
     }
-    state, reason = _state(counts, fold, holder)
+    state, reason = _state(counts, fold, holder, attributes)
     return JobReport(
         name=spec.name,
         folder=str(folder.path),
@@ -161,11 +182,12 @@ def of(
         runs=fold.runs,
         created=spec.created,
         updated=fold.updated or spec.created,
-        output=str(fold.last_run.get("output", "")),
+        output=str(fold.last_run.get("output", "")) or delivery.in_words(attributes, folder.path.parent),
         coordinator=in_words(holder) if holder is not None else "",
         notes=past.notes,
         fonts=past.fonts,
         spec=spec,
+        attributes=attributes,
     )
 
 
@@ -191,18 +213,34 @@ def _failed(entry: dict[str, Any]) -> dict[str, Any]:
     return {key: entry.get(key) for key in keys}
 
 
-def _state(counts: dict[str, int], fold: _Fold, holder: Claim | None) -> tuple[str, str]:
+def _state(
+    counts: dict[str, int], fold: _Fold, holder: Claim | None, attributes: Attributes
+) -> tuple[str, str]:
+    held = attributes.held and f"held by {attributes.held}" + (attributes.why and f": {attributes.why}")
     if holder is not None:
-        return ("held", fold.held) if fold.held else ("running", "")
-    if fold.runs == 0:
-        return "queued", ""
+        held = held or fold.held
+        return ("held", held) if held else ("running", "")
     delivered = counts["done"] + counts["suspect"]
     if delivered == counts["total"]:
         return "done", ""
-    reason = str(fold.ended.get("reason", "")) if fold.ended else "its coordinator is gone"
-    if fold.ended.get("state") == "cancelled":
-        return "cancelled", reason
+    if attributes.over == CANCELLED:
+        return CANCELLED, attributes.why
+    if held:
+        return "held", held
+    is_gone = fold.runs > 0 and not fold.ended
+    reason = "its coordinator is gone" if is_gone else str(fold.ended.get("reason", ""))
+    if fold.runs == 0 or (attributes.is_queued and not attributes.over):
+        return "queued", reason or _waits_for(attributes)
+    if fold.ended.get("state") == CANCELLED:
+        return CANCELLED, reason
     return ("partial" if delivered else "failed"), reason
+
+
+def _waits_for(attributes: Attributes) -> str:
+    """Why it has not begun, as far as its attributes say."""
+    words = [f"after {', '.join(attributes.after)}"] if attributes.after else []
+    words += [f"not before {attributes.not_before}"] if attributes.not_before else []
+    return "; ".join(words)
 
 
 def _shares(records: Iterable[history.PageRecord], fold: _Fold) -> list[HostShare]:

@@ -1,0 +1,200 @@
+"""``sshrender coordinate``: see through every queued or abandoned job of the SAN, on any machine."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from sshrender.cli import options
+from sshrender.errors import ExitCode, UserError, most_severe
+
+if TYPE_CHECKING:
+    from sshrender.config.settings import Settings
+
+AT_ONCE = 4
+"""Jobs: each has a connection to every host, and sshd counts those that it has not yet let in."""
+
+_PASSED_ON = ("hosts", "san", "ssh_config")
+
+
+def coordinate(
+    context: typer.Context,
+    once: Annotated[
+        bool, typer.Option("--once", help="Until no job is left that waits, then end (cron).")
+    ] = False,
+    jobs: Annotated[
+        int, typer.Option("--jobs", help="Jobs at once.", metavar="N", min=1, max=64)
+    ] = AT_ONCE,
+    hosts: options.Hosts = None,
+    san: options.San = None,
+    quiet: options.Quiet = False,
+    verbose: options.Verbose = 0,
+    json_: options.Json = False,
+    log_file: options.LogFile = None,
+    ssh_config: options.SshConfig = None,
+    config: options.Config = None,
+) -> None:
+    """See through every queued or abandoned job of the SAN: as a service, or from cron with --once.
+
+    Any number of machines may do so at the same time. When one dies, another goes on with its jobs.
+    """
+    from sshrender.cli.jobs import on_san, own_san, san_folder
+    from sshrender.config.locate import state_folder
+    from sshrender.config.settings import resolve
+    from sshrender.coordinator.foreman import Foreman
+    from sshrender.coordinator.opening import require_san, storage_error
+    from sshrender.coordinator.signals import ENDING
+
+    settings = resolve(options.typed(context), config).settings
+    folder = san_folder(settings)
+    if folder == state_folder():
+        own_san()
+    on_san(folder, lambda: require_san(folder))
+    crew = _Crew(folder, settings, config, wants_json=json_)
+    foreman = Foreman(folder, crew.start, crew.put_aside, crew.say, at_once=jobs, is_once=once)
+
+    def end(number: int, frame: FrameType | None) -> None:
+        foreman.stop(number)
+
+    for number in ENDING:
+        if number != signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, end)
+    try:
+        ended_by = foreman.run()
+    except OSError as error:
+        raise storage_error(error, folder) from None
+    if json_:
+        print(json.dumps({"schema": 1, "jobs": crew.summaries}, indent=1))
+    if ended_by is not None:
+        raise typer.Exit(128 + ended_by)
+    raise typer.Exit(most_severe([_known(code) for code in foreman.tally.codes]))
+
+
+def _known(code: int) -> ExitCode:
+    """The exit code of a job's process; one that a signal ended tells of no job."""
+    return ExitCode(code) if code in set(ExitCode) else ExitCode.BUG
+
+
+class _Crew:
+    """Processes that see a job through each, and what they say."""
+
+    def __init__(self, san: Path, settings: Settings, config: Path | None, *, wants_json: bool) -> None:
+        self._san = san
+        self._settings = settings
+        self._config = config
+        self._wants_json = wants_json
+        self._lock = threading.Lock()
+        self.summaries: list[dict[str, Any]] = []
+
+    def start(self, name: str) -> _Process:
+        """See a job through, in a process that ends with this one."""
+        words = [sys.executable, "-m", "sshrender", "resume", str(self._san / name), "--from-queue"]
+        words += ["--json", "--progress", "plain" if self._settings.verbose else "none"]
+        words += ["--quiet"] * self._settings.quiet
+        for key in _PASSED_ON:
+            value = getattr(self._settings, key)
+            if value is not None:
+                words += [f"--{key.replace('_', '-')}", str(value)]
+        if self._config is not None:
+            words += ["--config", str(self._config)]
+        if shutil.which("setpriv") is not None:
+            words = ["setpriv", "--pdeathsig", "TERM", "--", *words]
+        process = subprocess.Popen(
+            words,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            start_new_session=True,  # Ctrl-C comes by way of us
+            env={**os.environ, "PYTHONUNBUFFERED": "1"},
+        )
+        return _Process(process, name, self.say, self._take)
+
+    def say(self, line: str) -> None:
+        """A line of narration; none with --quiet but for what is wrong."""
+        with self._lock:
+            print(line, file=sys.stderr, flush=True)
+
+    def _take(self, text: bytes) -> None:
+        try:
+            summary = json.loads(text)
+        except ValueError:
+            return  # it ended before it had anything to tell
+        with self._lock:
+            self.summaries.append(summary)
+
+    def put_aside(self, name: str, reason: str) -> None:
+        """Hold a job, so that nobody tries it again and again."""
+        from sshrender.cli.jobs import on_san, whoami
+        from sshrender.job import standing
+        from sshrender.job.folder import JobFolder
+        from sshrender.job.requests import Request
+
+        folder = JobFolder(self._san / name)
+        request = Request("hold", f"coordinate ({whoami()})", note=reason)
+        try:
+            on_san(self._san, lambda: standing.change(folder, request))
+        except (UserError, standing.NotHeard) as error:
+            self.say(f"{name}: cannot be held: {error}")
+
+
+class _Process:
+    """See coordinator.foreman.Worker."""
+
+    def __init__(
+        self,
+        process: subprocess.Popen[bytes],
+        name: str,
+        say: Callable[[str], None],
+        take: Callable[[bytes], None],
+    ) -> None:
+        self._process = process
+        self._name = name
+        self._say = say
+        self._error = ""
+        self._threads = [
+            threading.Thread(target=self._narrate, daemon=True),
+            threading.Thread(target=lambda: take(_all(process.stdout)), daemon=True),
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    def _narrate(self) -> None:
+        assert self._process.stderr is not None
+        for line in self._process.stderr:
+            text = line.decode("utf-8", "replace").rstrip("\n")
+            if text.startswith("sshrender: error: "):
+                self._error = text.removeprefix("sshrender: error: ")
+            self._say(text if text.startswith(self._name) else f"{self._name}: {text}")
+
+    def ended(self) -> int | None:
+        """See Worker.ended."""
+        code = self._process.poll()
+        if code is None:
+            return None
+        for thread in self._threads:
+            thread.join(1.0)
+        return code if code >= 0 else 128 - code
+
+    def reason(self) -> str:
+        """See Worker.reason."""
+        return self._error
+
+    def stop(self, number: int) -> None:
+        """See Worker.stop."""
+        if self._process.poll() is None:
+            self._process.send_signal(number)
+
+
+def _all(stream: Any) -> bytes:
+    return bytes(stream.read())

@@ -1,0 +1,119 @@
+"""``sshrender resume``: see an unfinished job through, from any machine that has the SAN."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from sshrender.cli import options
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from sshrender.cli.session import Resumption, Session
+    from sshrender.config.settings import Settings
+    from sshrender.job.attributes import Attributes
+    from sshrender.job.folder import JobFolder
+    from sshrender.job.spec import JobSpec
+
+
+def resume(
+    context: typer.Context,
+    job: options.Job,
+    hosts: options.Hosts = None,
+    on: options.On = None,
+    avoid: options.Avoid = None,
+    pin: options.Pin = None,
+    san: options.San = None,
+    output: options.Output = None,
+    password_file: options.PasswordFile = None,
+    page_timeout: options.PageTimeout = None,
+    page_memory: options.PageMemory = None,
+    hedge: options.Hedge = True,
+    mixed: options.Mixed = False,
+    retries: options.Retries = None,
+    wait: options.Wait = None,
+    deadline: options.Deadline = None,
+    priority: options.Priority = None,
+    limit: options.Limit = None,
+    mail_to: options.MailTo = None,
+    mail_when: options.MailWhen = None,
+    strict: options.Strict = False,
+    overview: options.Overview = True,
+    assemble: options.Assemble = None,
+    sandbox: options.Sandbox = None,
+    progress: options.Progress = None,
+    quiet: options.Quiet = False,
+    verbose: options.Verbose = 0,
+    json_: options.Json = False,
+    color: options.Color = None,
+    log_file: options.LogFile = None,
+    ssh_config: options.SshConfig = None,
+    config: options.Config = None,
+    from_queue: Annotated[bool, typer.Option("--from-queue", hidden=True)] = False,
+) -> None:
+    """See an unfinished job through, in the foreground, from any machine that has the SAN.
+
+    What was wanted of it stands in its folder; what is typed here outweighs that.
+    """
+    from sshrender.cli.render import has_dashboard
+    from sshrender.cli.session import Session
+
+    typed = options.typed(context)
+    folder, spec, attributes = _find(typed, config, job)
+    typed.setdefault("san", folder.path.parent)
+    session = Session.start(typed, config, wants_json=json_, job=attributes.wishes)
+    order = _order(session, folder, spec, attributes, is_from_queue=from_queue)
+
+    def everything() -> int:
+        code, summary = session.resume(order)
+        if json_:
+            print(json.dumps(summary, indent=1))
+        sys.stdout.flush()
+        return code
+
+    if from_queue or not has_dashboard(session):
+        raise typer.Exit(everything())
+    from sshrender.cli.attended import attend
+
+    session.reporter.hide_progress()
+    raise typer.Exit(attend(session, everything, spec.name))
+
+
+def _find(
+    typed: dict[str, Any], config: Path | None, named: str
+) -> tuple[JobFolder, JobSpec, Attributes]:
+    from sshrender.cli.jobs import find_job, on_san, san_folder
+    from sshrender.config.settings import resolve
+    from sshrender.job import attributes
+
+    settings: Settings = resolve(typed, config).settings
+    san = san_folder(settings)
+    folder, spec = on_san(san, lambda: find_job(san, named))
+    return folder, spec, on_san(san, lambda: attributes.load(folder))
+
+
+def _order(
+    session: Session,
+    folder: JobFolder,
+    spec: JobSpec,
+    attributes: Attributes,
+    *,
+    is_from_queue: bool,
+) -> Resumption:
+    """The job lies where it was found, which need not be the SAN of the configuration."""
+    from sshrender.cli.jobs import on_san
+    from sshrender.cli.session import Resumption
+    from sshrender.job import delivery
+
+    output = on_san(session.san, lambda: delivery.place(attributes, folder))
+    if output is None and attributes.output and session.settings.output is None:
+        where = f"{attributes.output} is a folder of {attributes.output_host}"
+        session.reporter.remark(
+            f"{spec.name}: {where}; its pages stay in {folder.pages}, and resume there, or with -o DIR,"
+            " delivers them"
+        )
+    return Resumption(folder, spec, attributes, output, is_from_queue)
