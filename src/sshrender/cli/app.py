@@ -8,6 +8,8 @@ import typer
 
 import sshrender
 from sshrender.cli import (
+    account,
+    clean,
     config,
     coordinate,
     drain,
@@ -56,6 +58,8 @@ app.command("release", no_args_is_help=True)(queue.release)
 app.command("cancel", no_args_is_help=True)(queue.cancel)
 app.command("resubmit", no_args_is_help=True)(queue.resubmit)
 app.command("alter", no_args_is_help=True)(queue.alter)
+app.command("clean")(clean.clean)
+app.command("report")(account.report)
 app.command("init")(init.init)
 app.command("hosts")(hosts.hosts)
 app.command("status")(status.status)

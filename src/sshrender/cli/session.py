@@ -157,7 +157,22 @@ class Session:
         if self.settings.assemble is not None:
             summary["assembled"] = self._assemble(plan, outcome, self.settings.assemble)
         self.reporter.summary(summary, outcome.code)
+        if outcome.is_over or not plan.is_from_queue:
+            self._notify(summary)
         return outcome.code, summary
+
+    def _notify(self, summary: Mapping[str, Any]) -> None:
+        """Tell whoever wants to know how it went; who stopped it by a signal knows."""
+        from sshrender.coordinator import notice
+        from sshrender.views.summary import lines
+
+        settings = self.settings
+        if summary["exit_code"] > 128:
+            return
+        if settings.on_done:
+            notice.run(settings.on_done, summary, self.reporter.remark)
+        if settings.mail_to and (summary["exit_code"] or settings.mail_when == "always"):
+            notice.mail(settings.mail_to, summary, lines(summary), self.reporter.remark)
 
     def rehearse(self, source: Path, *, is_only: bool) -> tuple[int, dict[str, Any]]:
         """What a render of this document would do: (exit code, plan). The plan is printed, too."""

@@ -29,6 +29,9 @@ def status(
             autocompletion=complete.jobs,
         ),
     ] = None,
+    all_: Annotated[
+        bool, typer.Option("--all", help="With what each host did for each job, removed ones too.")
+    ] = False,
     hosts: options.Hosts = None,
     san: options.San = None,
     json_: options.Json = False,
@@ -39,11 +42,13 @@ def status(
 
     settings = _settings(context, config)
     if job is None:
-        found = _reports(settings)
+        rows = [each.as_json() for each in _reports(settings)]
+        if all_:
+            _add_accounts(settings, rows)
         if json_:
-            print(json.dumps({"schema": 1, "jobs": [each.as_json() for each in found]}, indent=1))
+            print(json.dumps({"schema": 1, "jobs": rows}, indent=1))
         else:
-            _print(view.table([each.as_json() for each in found]))
+            _print(view.table(rows, has_accounts=all_))
         return
     report, _ = _report(settings, job)
     if json_:
@@ -139,7 +144,7 @@ def _report(settings: Settings, named: str) -> tuple[JobReport, list[dict[str, A
     from sshrender.cli.jobs import find_job, san_folder
 
     san = san_folder(settings)
-    ((report, entries),) = _look(san, lambda: [find_job(san, named)])
+    ((_, report, entries),) = look(san, lambda: [find_job(san, named)])
     return report, entries
 
 
@@ -147,12 +152,27 @@ def _reports(settings: Settings) -> list[JobReport]:
     from sshrender.cli.jobs import all_jobs, san_folder
 
     san = san_folder(settings)
-    return [report for report, _ in _look(san, lambda: all_jobs(san))]
+    return [report for _, report, _ in look(san, lambda: all_jobs(san))]
 
 
-def _look(
+def _add_accounts(settings: Settings, rows: list[dict[str, Any]]) -> None:
+    """To each job what it used; a row more for each that was removed."""
+    from sshrender.cli.account import accounts
+    from sshrender.cli.jobs import on_san, san_folder
+    from sshrender.job.report import removed
+
+    san = san_folder(settings)
+    used: dict[str, list[Any]] = {}
+    for account in on_san(san, lambda: list(accounts(san))):
+        used.setdefault(account.job, []).append(account)
+    for row in rows:
+        row["accounts"] = [account.as_json() for account in used.pop(row["job"], [])]
+    rows += [removed(name, found) for name, found in sorted(used.items())]
+
+
+def look(
     san: Path, find: Callable[[], list[tuple[JobFolder, JobSpec]]]
-) -> list[tuple[JobReport, list[dict[str, Any]]]]:
+) -> list[tuple[JobFolder, JobReport, list[dict[str, Any]]]]:
     """Read these jobs, each journal once. Raises UserError where the SAN fails or does not answer."""
     from sshrender.cli.jobs import on_san
     from sshrender.config.locate import state_folder
@@ -160,7 +180,7 @@ def _look(
     from sshrender.job import lease, report
     from sshrender.job.journal import read_journal
 
-    def work() -> list[tuple[JobReport, list[dict[str, Any]]]]:
+    def work() -> list[tuple[JobFolder, JobReport, list[dict[str, Any]]]]:
         if san != state_folder():  # which is made with the first job
             require_san(san)
         jobs = find()
@@ -169,7 +189,8 @@ def _look(
         for folder, spec in jobs:
             entries = list(read_journal(folder.journal))
             holder = holders[folder.lease]
-            found.append((report.of(folder, spec, entries, holder, _attributes(folder)), entries))
+            told = report.of(folder, spec, entries, holder, _attributes(folder))
+            found.append((folder, told, entries))
         return found
 
     return on_san(san, work)

@@ -142,10 +142,12 @@ def _submit(
     """One document. Raises UserError."""
     from sshrender.cli.jobs import on_san, whoami
     from sshrender.coordinator.opening import open_job, output_error
+    from sshrender.document.facts import check_file
     from sshrender.document.reading import Reading
     from sshrender.job import delivery
     from sshrender.job.journal import timestamp
 
+    check_file(source)
     now = timestamp(time.time())
     fields = {**wishes, "submitted": now, "held": whoami() if hold else ""}
     wanted = session.wanted(source, is_only, **fields)
@@ -159,6 +161,9 @@ def _submit(
     try:
         plan = on_san(session.san, lambda: open_job(wanted, reading, session.inspection(wanted)))
         return _told(session, plan, now)
+    except UserError:
+        delivery.unmark(wanted.output, wanted.attributes.output_word)
+        raise
     finally:
         reading.close()
 

@@ -10,6 +10,7 @@ from typing import Any
 from sshrender.document import pagelist
 from sshrender.errors import UserError
 from sshrender.job import delivery, history
+from sshrender.job.accounting import Account
 from sshrender.job.attributes import CANCELLED, Attributes
 from sshrender.job.folder import JobFolder
 from sshrender.job.lease import in_words
@@ -189,6 +190,21 @@ def of(
         spec=spec,
         attributes=attributes,
     )
+
+
+def removed(name: str, accounts: Sequence[Account]) -> dict[str, Any]:
+    """What is left to say of a job that ``clean`` removed."""
+    pages = sum(account.pages for account in accounts)
+    return {
+        "schema": 1,
+        "job": name,
+        "state": "removed",
+        "reason": "",
+        "pages": {"total": pages, "done": pages, "suspect": 0, "failed": 0, "missing": 0},
+        "owner": accounts[0].user if accounts else None,
+        "updated": max((account.month for account in accounts), default=""),
+        "accounts": [account.as_json() for account in accounts],
+    }
 
 
 def _fold(entries: Iterable[dict[str, Any]]) -> _Fold:

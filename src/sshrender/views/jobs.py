@@ -12,13 +12,16 @@ from sshrender.views.text import clean, count, duration
 Report = Mapping[str, Any]
 
 
-def table(reports: Sequence[Report]) -> Iterator[str]:
+_TITLES = ("JOB", "STATE", "PRIO", "PAGES", "SUSPECT", "FAILED", "OWNER", "LAST EVENT")
+
+
+def table(reports: Sequence[Report], *, has_accounts: bool = False) -> Iterator[str]:
     """A line each, the columns as wide as they need to be."""
     if not reports:
         yield "no jobs"
         return
-    rows: list[tuple[str, ...]] = [("JOB", "STATE", "PAGES", "SUSPECT", "FAILED", "LAST EVENT")]
-    rows += [_row(report) for report in reports]
+    rows: list[tuple[str, ...]] = [(*_TITLES, "CPU SECONDS") if has_accounts else _TITLES]
+    rows += [(*_row(report), _cpu(report)) if has_accounts else _row(report) for report in reports]
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     for row in rows:
         yield "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
@@ -30,11 +33,17 @@ def _row(report: Report) -> tuple[str, ...]:
     return (
         clean(report["job"]),
         report["state"],
+        str(report.get("priority") or "-"),
         f"{delivered}/{pages['total']}",
         str(pages["suspect"] or "-"),
         str(pages["failed"] or "-"),
+        clean(report["owner"] or "-", 40),
         _moment(report["updated"]),
     )
+
+
+def _cpu(report: Report) -> str:
+    return f"{sum(account['cpu_seconds'] for account in report['accounts']):.1f}"
 
 
 def whole(report: Report) -> Iterator[str]:
@@ -50,6 +59,7 @@ def whole(report: Report) -> Iterator[str]:
     if report["output"]:
         yield f"  output    {clean(report['output'], 4096)}"
     yield f"  begun     {_moment(report['created'])}, last event {_moment(report['updated'])}"
+    yield from _queue(report)
     yield f"  pages     {_counts(report['pages'])}"
     for host in report["hosts"]:
         yield _host(host)
@@ -68,6 +78,17 @@ def _state(report: Report) -> str:
     if report["reason"]:
         words += f" ({clean(report['reason'])})"
     return words + f", {count(report['runs'], 'run')}"
+
+
+def _queue(report: Report) -> Iterator[str]:
+    """Its place in the queue, as far as there is something to say."""
+    words = [f"of {clean(report['owner'])}"] if report["owner"] else []
+    words += [f"priority {report['priority']}"] if report["priority"] else []
+    words += [f"at most {count(report['limit'], 'slot')} at once"] if report["limit"] else []
+    words += [f"after {clean(', '.join(report['after']))}"] if report["after"] else []
+    words += [f"not before {_moment(report['not_before'])}"] if report["not_before"] else []
+    if words:
+        yield "  queue     " + ", ".join(words)
 
 
 def _counts(pages: Mapping[str, int]) -> str:

@@ -1,0 +1,92 @@
+"""``sshrender report``: who used what, by job, user, host and month."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from sshrender.cli import complete, options
+from sshrender.errors import ExitCode, UserError
+
+if TYPE_CHECKING:
+    from sshrender.job.accounting import Account
+
+
+def report(
+    context: typer.Context,
+    by: Annotated[
+        str,
+        typer.Option(
+            "--by",
+            help="Any of job, user, host and month, with commas between.",
+            metavar="KEYS",
+            autocompletion=complete.one_of("job", "user", "host", "month"),
+        ),
+    ] = "month,user",
+    month: Annotated[
+        str | None, typer.Option("--month", help="Only this one, as in 2026-01.", metavar="MONTH")
+    ] = None,
+    user: Annotated[str | None, typer.Option("--user", help="Only this one's.", metavar="NAME")] = None,
+    hosts: options.Hosts = None,
+    san: options.San = None,
+    json_: options.Json = False,
+    config: options.Config = None,
+) -> None:
+    """Tell who used what: pages, CPU seconds and failures, of removed jobs too."""
+    from sshrender.cli.jobs import on_san, san_folder
+    from sshrender.config.settings import resolve
+    from sshrender.job.accounting import KEYS, summed
+    from sshrender.views import accounts as view
+
+    keys = [key.strip() for key in by.split(",") if key.strip()]
+    strange = [key for key in keys if key not in KEYS]
+    if strange or not keys:
+        raise UserError(
+            ExitCode.USAGE, f"--by {by}: {', '.join(strange) or 'nothing'}", "--by user,month"
+        )
+    settings = resolve(options.typed(context), config).settings
+    place = san_folder(settings)
+    found = [
+        account
+        for account in on_san(place, lambda: list(accounts(place)))
+        if month in (None, account.month) and (user is None or _is_of(account.user, user))
+    ]
+    rows = [account.as_json() for account in summed(found, keys)]
+    if json_:
+        print(json.dumps({"schema": 1, "by": keys, "accounts": rows}, indent=1))
+        return
+    for line in view.table(rows, keys):
+        print(line)
+
+
+def _is_of(owner: str, user: str) -> bool:
+    """Whether he is meant by his name alone, or with his machine's."""
+    return owner == user or owner.partition("@")[0] == user
+
+
+def accounts(san: Path) -> Iterator[Account]:
+    """Of all jobs that are there, and of those that were. Raises OSError."""
+    from sshrender.cli.jobs import all_jobs
+    from sshrender.job import accounting
+
+    yield from accounting.kept(san)
+    for folder, _ in all_jobs(san):
+        yield from of_job(folder.path)
+
+
+def of_job(path: Path) -> Sequence[Account]:
+    """Of one job. Raises OSError."""
+    from sshrender.job import accounting, attributes
+    from sshrender.job.folder import JobFolder
+    from sshrender.job.journal import read_journal
+
+    folder = JobFolder(path)
+    try:
+        owner = attributes.load(folder).owner
+    except UserError:
+        owner = ""
+    return accounting.of(folder.name, owner or "somebody", read_journal(folder.journal))

@@ -1,0 +1,113 @@
+"""Who used what: pages, CPU seconds and failures by job, user, host and month. Folds of journals.
+
+What ``clean`` removes leaves its account behind, a file a job in a hidden folder beside the jobs.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import secrets
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from sshrender.files import write_whole
+from sshrender.job.folder import JobFolder
+
+KEYS = ("job", "user", "host", "month")
+_FOLDER = ".accounting"
+_LARGEST = 1 << 20
+
+
+class Account(NamedTuple):
+    """What a host did for a job in a month (UTC, as in the journal). Seconds are a renderer's."""
+
+    job: str
+    user: str
+    host: str
+    month: str
+    pages: int = 0
+    cpu_seconds: float = 0.0
+    seconds: float = 0.0
+    failures: int = 0
+
+    def plus(self, other: Account) -> Account:
+        """Both together, under the first one's names."""
+        return self._replace(
+            pages=self.pages + other.pages,
+            cpu_seconds=self.cpu_seconds + other.cpu_seconds,
+            seconds=self.seconds + other.seconds,
+            failures=self.failures + other.failures,
+        )
+
+    def as_json(self) -> dict[str, Any]:
+        """Its fields."""
+        rounded = {"cpu_seconds": round(self.cpu_seconds, 2), "seconds": round(self.seconds, 2)}
+        return {**self._asdict(), **rounded}
+
+
+def of(job: str, user: str, entries: Iterable[dict[str, Any]]) -> list[Account]:
+    """The accounts of a job with this journal; damaged entries count nothing."""
+    found: dict[tuple[str, str], Account] = {}
+    for entry in entries:
+        with contextlib.suppress(KeyError, TypeError, ValueError):
+            used = _used(job, user, entry)
+            if used is not None:
+                key = used.host, used.month
+                found[key] = found[key].plus(used) if key in found else used
+    return list(found.values())
+
+
+def _used(job: str, user: str, entry: dict[str, Any]) -> Account | None:
+    """A page that was adopted after a crash has no host: nobody knows who drew it."""
+    kind, host = entry["type"], entry.get("host")
+    if kind not in ("page_delivered", "attempt_failed") or not host:
+        return None
+    account = Account(job, user, str(host), str(entry["time"])[:7])
+    if kind == "attempt_failed":
+        return account._replace(failures=1)
+    cpu, seconds = float(entry.get("cpu", 0.0)), float(entry["seconds"])
+    return account._replace(pages=1, cpu_seconds=cpu, seconds=seconds)
+
+
+def summed(accounts: Iterable[Account], by: Sequence[str]) -> list[Account]:
+    """One for each value of these KEYS, the others empty; sorted by them."""
+    found: dict[tuple[str, ...], Account] = {}
+    for account in accounts:
+        names = [getattr(account, key) if key in by else "" for key in KEYS]
+        shown = Account(names[0], names[1], names[2], names[3]).plus(account)
+        key = tuple(getattr(shown, each) for each in by)
+        found[key] = found[key].plus(shown) if key in found else shown
+    return [found[key] for key in sorted(found)]
+
+
+def keep(folder: JobFolder, accounts: Sequence[Account]) -> None:
+    """Leave the accounts of a job that is removed. Raises OSError."""
+    san = folder.path.parent
+    place = san / _FOLDER
+    with contextlib.suppress(FileExistsError):
+        place.mkdir()
+        place.chmod(san.stat().st_mode & 0o7777)  # whoever may make jobs here may remove his
+    text = json.dumps({"schema": 1, "accounts": [account.as_json() for account in accounts]})
+    write_whole(place / f"{folder.name}.{secrets.token_hex(4)}.json", text.encode())
+
+
+def kept(san: Path) -> list[Account]:
+    """The accounts of all jobs that were removed; what cannot be read counts nothing. Raises OSError."""
+    found: list[Account] = []
+    for path in sorted((san / _FOLDER).glob("*.json")):
+        with (
+            path.open("rb") as file,
+            contextlib.suppress(ValueError, KeyError, TypeError, RecursionError),
+        ):
+            found += [_checked(fields) for fields in json.loads(file.read(_LARGEST))["accounts"]]
+    return found
+
+
+def _checked(fields: dict[str, Any]) -> Account:
+    """Raises KeyError, TypeError or ValueError for one of another shape."""
+    job, user, host, month = (str(fields[key]) for key in KEYS)
+    pages, failures = int(fields["pages"]), int(fields["failures"])
+    cpu, seconds = float(fields["cpu_seconds"]), float(fields["seconds"])
+    return Account(job, user, host, month, pages, cpu, seconds, failures)
