@@ -45,9 +45,8 @@ def report(
     keys = [key.strip() for key in by.split(",") if key.strip()]
     strange = [key for key in keys if key not in KEYS]
     if strange or not keys:
-        raise UserError(
-            ExitCode.USAGE, f"--by {by}: {', '.join(strange) or 'nothing'}", "--by user,month"
-        )
+        what = f"--by {by}: there is no {', '.join(strange)}" if strange else "--by: nothing"
+        raise UserError(ExitCode.USAGE, what, "--by user,month")
     settings = resolve(options.typed(context), config).settings
     place = san_folder(settings)
     found = [

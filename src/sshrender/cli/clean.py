@@ -111,16 +111,19 @@ def _remove(folder: JobFolder) -> bool:
 
     def work() -> bool:
         try:
-            lease.take(folder.lease)
+            held = lease.take(folder.lease)
         except lease.LeaseHeld:
             return False
-        found = attributes.load(folder)
-        if found.is_queued and not found.over:
-            return False
-        accounting.keep(folder, of_job(folder.path))
-        # Out of everybody's sight at once, and with it the lease: removing may take long.
-        aside = san / f".removed-{folder.name}-{secrets.token_hex(4)}"
-        folder.path.rename(aside)
+        try:
+            found = attributes.load(folder)
+            if found.is_queued and not found.over:
+                return False  # somebody has submitted it again
+            accounting.keep(folder, of_job(folder.path))
+            # Out of everybody's sight at once: removing may take long.
+            aside = san / f".removed-{folder.name}-{secrets.token_hex(4)}"
+            folder.path.rename(aside)
+        finally:
+            held.release()
         shutil.rmtree(aside)
         return True
 

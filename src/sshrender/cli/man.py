@@ -21,6 +21,7 @@ PAGES = {
     "watch": "sshrender-watch.1",
     "hosts": "sshrender-hosts.5",
     "job": "sshrender-job.5",
+    "queue": "sshrender-queue.7",
     "7": "sshrender.7",
 }
 

@@ -13,7 +13,6 @@ from sshrender.cli import complete, options
 
 if TYPE_CHECKING:
     from sshrender.config.settings import Settings
-    from sshrender.job.attributes import Attributes
     from sshrender.job.folder import JobFolder
     from sshrender.job.report import JobReport
     from sshrender.job.spec import JobSpec
@@ -177,7 +176,7 @@ def look(
     from sshrender.cli.jobs import on_san
     from sshrender.config.locate import state_folder
     from sshrender.coordinator.opening import require_san
-    from sshrender.job import lease, report
+    from sshrender.job import attributes, lease, report
     from sshrender.job.journal import read_journal
 
     def work() -> list[tuple[JobFolder, JobReport, list[dict[str, Any]]]]:
@@ -189,22 +188,11 @@ def look(
         for folder, spec in jobs:
             entries = list(read_journal(folder.journal))
             holder = holders[folder.lease]
-            told = report.of(folder, spec, entries, holder, _attributes(folder))
+            told = report.of(folder, spec, entries, holder, attributes.load_or_none(folder))
             found.append((folder, told, entries))
         return found
 
     return on_san(san, work)
-
-
-def _attributes(folder: JobFolder) -> Attributes | None:
-    """None where they are damaged: whoever changes them is told."""
-    from sshrender.errors import UserError
-    from sshrender.job import attributes
-
-    try:
-        return attributes.load(folder)
-    except UserError:
-        return None
 
 
 def _print(lines: Iterable[str]) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from sshrender.files import write_whole
-from sshrender.job import history, report, thumbnails
+from sshrender.job import attributes, history, report, thumbnails
 from sshrender.job.folder import JobFolder
 from sshrender.job.journal import read_journal
 from sshrender.job.leasefiles import Claim
@@ -35,7 +35,7 @@ def sheet(
     folder: JobFolder, spec: JobSpec, entries: Sequence[dict[str, Any]], holder: Claim | None
 ) -> dict[str, Any]:
     """All that the overview shows; its shape is views/overview's to explain. Raises OSError."""
-    told = report.of(folder, spec, entries, holder)
+    told = report.of(folder, spec, entries, holder, attributes.load_or_none(folder))
     fold = _fold(told, entries)
     pages, small = history.sizes(folder.pages), _thumbnails(folder)
     recipes = [recipe.format for recipe in spec.settings.recipes if not recipe.is_built_in]

@@ -92,3 +92,11 @@ def load(folder: JobFolder) -> Attributes:
             f"{folder.attributes} is damaged: {first}",
             f"rm {folder.attributes} makes it a job that waits for nobody; then render it again",
         ) from None
+
+
+def load_or_none(folder: JobFolder) -> Attributes | None:
+    """None where they are damaged: whoever is to change them is told. Raises OSError."""
+    try:
+        return load(folder)
+    except UserError:
+        return None

@@ -12,7 +12,7 @@ from sshrender.views.text import clean, count, duration
 Report = Mapping[str, Any]
 
 
-_TITLES = ("JOB", "STATE", "PRIO", "PAGES", "SUSPECT", "FAILED", "OWNER", "LAST EVENT")
+_TITLES = ("JOB", "STATE", "PAGES", "SUSPECT", "FAILED", "LAST EVENT", "PRIORITY", "OWNER")
 
 
 def table(reports: Sequence[Report], *, has_accounts: bool = False) -> Iterator[str]:
@@ -33,12 +33,12 @@ def _row(report: Report) -> tuple[str, ...]:
     return (
         clean(report["job"]),
         report["state"],
-        str(report.get("priority") or "-"),
         f"{delivered}/{pages['total']}",
         str(pages["suspect"] or "-"),
         str(pages["failed"] or "-"),
-        clean(report["owner"] or "-", 40),
         _moment(report["updated"]),
+        str(report.get("priority") or "-"),
+        clean(report["owner"] or "-", 40),
     )
 
 

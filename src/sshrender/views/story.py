@@ -138,10 +138,18 @@ def _request(entry: Entry) -> str:
         "undrain": f"use {clean(entry['host'])} again",
         "retry": f"try page {entry['page']} again",
         "move": f"draw page {entry['page']} on {clean(entry['host'])}",
+        "resubmit": "queue the job again",
+        "alter": f"alter {clean(_changes(entry))}",
     }.get(entry["op"], clean(entry["op"]))
     note = f": {clean(entry['note'])}" if entry["note"] else ""
     late = ", too late for the run that it was meant for" if entry["is_late"] else ""
     return f"{clean(entry['by'])} asks to {what}{note}{late}"
+
+
+def _changes(entry: Entry) -> str:
+    """``priority 7, limit none``."""
+    changes = entry.get("changes") or {}
+    return ", ".join(f"{key} {'none' if value is None else value}" for key, value in changes.items())
 
 
 _TELLERS: dict[str, Callable[[Entry], str | None]] = {

@@ -1,0 +1,315 @@
+"""Which job is next: priorities, holds, moments, jobs that come after others; who looks after them."""
+
+from __future__ import annotations
+
+import signal
+import time
+from datetime import UTC, datetime, timedelta, timezone
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sshrender.config import moments
+from sshrender.coordinator.foreman import FIRST_PAUSE, Foreman
+from sshrender.core import jobqueue
+from sshrender.core.jobqueue import POINT, Entry, Holder, State
+from sshrender.errors import ExitCode
+from sshrender.job import attributes, lease
+from sshrender.job.attributes import Attributes
+from sshrender.job.folder import JobFolder
+from sshrender.job.shelf import Shelf
+
+NOW = 1_000_000.0
+
+
+def _entry(name: str, **fields: object) -> Entry:
+    return Entry(name, submitted=NOW - 10)._replace(**fields)  # type: ignore[arg-type]  # any field
+
+
+def _ready(*entries: Entry) -> list[str]:
+    return [entry.name for entry in jobqueue.ready(entries, NOW)]
+
+
+class TestOrder:
+    """The pure rules."""
+
+    def test_first_come_first_served(self) -> None:
+        assert _ready(_entry("b", submitted=NOW - 5), _entry("a", submitted=NOW - 9)) == ["a", "b"]
+
+    def test_a_higher_priority_goes_first(self) -> None:
+        assert _ready(_entry("a"), _entry("urgent", priority=7), _entry("z", priority=-7)) == [
+            "urgent",
+            "a",
+            "z",
+        ]
+
+    def test_none_waits_for_ever(self) -> None:
+        old = _entry("old", priority=-1024, submitted=NOW - 2048 * POINT)
+        assert _ready(_entry("new", priority=1023), old) == ["old", "new"]
+
+    @pytest.mark.parametrize(
+        ("entry", "state"),
+        [
+            (_entry("a", is_over=True), State.OVER),
+            (_entry("a", is_held=True), State.HELD),
+            (_entry("a", holder=Holder.SOMEBODY), State.ELSEWHERE),
+            (_entry("a", holder=Holder.UNSURE), State.UNSURE),
+            (_entry("a", not_before=NOW + 1), State.LATER),
+            (_entry("a", not_before=NOW), State.READY),
+            (_entry("a", after=("b",)), State.BEHIND),
+            (_entry("a", after=("gone",)), State.READY),
+            (_entry("a", after=("a",)), State.READY),
+            (_entry("a", holder=Holder.VANISHED), State.READY),
+            (_entry("a", submitted=None), State.NOT_OURS),
+            (_entry("a", submitted=None, holder=Holder.VANISHED), State.READY),
+        ],
+    )
+    def test_what_a_job_waits_for(self, entry: Entry, state: State) -> None:
+        assert jobqueue.state(entry, {"b", "a"}, NOW) is state
+
+    def test_an_urgent_job_does_not_wait_for_a_place(self) -> None:
+        entries = [_entry("a", priority=1), _entry("b", priority=9), _entry("c", priority=8)]
+        chosen = jobqueue.choose(entries, [0, 5], 2, NOW)
+        assert [entry.name for entry in chosen] == ["b"], "c is not more urgent than b, which runs now"
+        assert jobqueue.choose(entries, [0, 5, 3, 2], 2, NOW) == [], "twice as many are the most"
+
+    @given(
+        st.lists(st.integers(-5, 5), max_size=8),
+        st.lists(st.integers(-5, 5), max_size=8),
+        st.integers(1, 4),
+    )
+    def test_there_are_never_too_many_and_never_too_few(
+        self, waiting: list[int], running: list[int], at_once: int
+    ) -> None:
+        entries = [_entry(f"j{number}", priority=each) for number, each in enumerate(waiting)]
+        chosen = jobqueue.choose(entries, running, at_once, NOW)
+        assert len(running) + len(chosen) <= max(2 * at_once, len(running))
+        assert len(chosen) >= min(len(entries), at_once - len(running))
+        assert len({entry.name for entry in chosen}) == len(chosen)
+
+
+HERE = datetime(2026, 1, 31, 21, 0, tzinfo=timezone(timedelta(hours=1)))
+
+
+@pytest.mark.parametrize(
+    ("text", "moment"),
+    [
+        ("22:30", datetime(2026, 1, 31, 21, 30, tzinfo=UTC)),
+        ("20:59", datetime(2026, 2, 1, 19, 59, tzinfo=UTC)),
+        ("2026-02-01 06:00", datetime(2026, 2, 1, 5, 0, tzinfo=UTC)),
+        ("2026-02-01T06:00Z", datetime(2026, 2, 1, 6, 0, tzinfo=UTC)),
+        ("2h", datetime(2026, 1, 31, 22, 0, tzinfo=UTC)),
+        ("+1h30m", datetime(2026, 1, 31, 21, 30, tzinfo=UTC)),
+    ],
+)
+def test_moments_are_understood_as_people_write_them(text: str, moment: datetime) -> None:
+    assert moments.parse(text, HERE) == moment
+
+
+@pytest.mark.parametrize("text", ["", "noon", "25:00", "2026-13-01", "-3h"])
+def test_what_is_no_moment_is_said(text: str) -> None:
+    with pytest.raises(ValueError, match="a moment is"):
+        moments.parse(text, HERE)
+
+
+def _job(san: Path, name: str, **fields: object) -> JobFolder:
+    """A job's folder, as far as the queue looks at it."""
+    folder = JobFolder(san / name)
+    folder.path.mkdir()
+    folder.create()
+    Attributes().changed(**{"submitted": "2026-01-01T00:00:00.000Z", **fields}).save(folder)
+    folder.spec.write_text("{}")
+    return folder
+
+
+class TestShelf:
+    """What is read of real folders."""
+
+    def test_a_lease_is_somebodys_once_it_moves_and_nobodys_once_it_stands_still(
+        self, tmp_path: Path
+    ) -> None:
+        folder = _job(tmp_path, "a")
+        now = [0.0]
+        shelf = Shelf(tmp_path, clock=lambda: now[0])
+        shelf._observers["a"] = lease.Observer(folder.lease, clock=lambda: now[0])
+        assert shelf.look()[0].holder is Holder.NOBODY
+        held = lease.take(folder.lease)
+        shelf = Shelf(tmp_path, clock=lambda: now[0])
+        shelf._observers["a"] = lease.Observer(folder.lease, clock=lambda: now[0])
+        assert shelf.look()[0].holder is Holder.UNSURE
+        held.beat()
+        now[0] += 2
+        assert shelf.look()[0].holder is Holder.SOMEBODY
+        now[0] += lease.LEASE_SECONDS
+        assert shelf.look()[0].holder is Holder.VANISHED
+        held.beat()
+        assert shelf.look()[0].holder is Holder.SOMEBODY
+        held.release()
+        assert shelf.look()[0].holder is Holder.NOBODY
+
+    def test_a_damaged_job_is_named_and_keeps_nobody(self, tmp_path: Path) -> None:
+        _job(tmp_path, "a")
+        _job(tmp_path, "b").attributes.write_text('{"schema": 1, "priority": "high"}')
+        shelf = Shelf(tmp_path)
+        assert [entry.name for entry in shelf.look()] == ["a"]
+        assert "damaged" in shelf.damaged["b"]
+
+    def test_what_is_over_is_looked_at_again_now_and_then(self, tmp_path: Path) -> None:
+        folder = _job(tmp_path, "a", over="partial")
+        now = [0.0]
+        shelf = Shelf(tmp_path, clock=lambda: now[0])
+        assert shelf.look()[0].is_over
+        attributes.load(folder).changed(over="").save(folder)
+        assert shelf.look()[0].is_over
+        now[0] += 60
+        assert not shelf.look()[0].is_over
+
+
+class _Worker:
+    """A process that ends when it is told to, with this code."""
+
+    def __init__(self, folder: JobFolder, code: int | None, why: str = "") -> None:
+        self.folder, self.code, self.why = folder, code, why
+        self.signals: list[int] = []
+
+    def ended(self) -> int | None:
+        if self.code == ExitCode.OK:
+            attributes.load(self.folder).changed(over="done").save(self.folder)
+        return self.code
+
+    def reason(self) -> str:
+        return self.why
+
+    def stop(self, number: int) -> None:
+        self.signals.append(number)
+        self.code = 128 + number
+
+
+class _Queue:
+    """A foreman over real folders, with workers that end as planned and a clock of its own."""
+
+    def __init__(self, san: Path, codes: dict[str, list[int | None]], *, is_once: bool = True) -> None:
+        self.san, self.codes = san, codes
+        self.started: list[str] = []
+        self.workers: list[_Worker] = []
+        self.aside: dict[str, str] = {}
+        self.said: list[str] = []
+        self.now = 0.0
+        self.foreman = Foreman(
+            san,
+            self._start,
+            self._put_aside,
+            self.said.append,
+            at_once=2,
+            is_once=is_once,
+            clock=lambda: self.now,
+            wall=lambda: time.time() + self.now,
+            pause=self._pause,
+        )
+        self.stops_at = 10_000.0
+
+    def _start(self, name: str) -> _Worker:
+        self.started.append(name)
+        worker = _Worker(JobFolder(self.san / name), self.codes.get(name, [0]).pop(0), "why")
+        self.workers.append(worker)
+        return worker
+
+    def _put_aside(self, name: str, reason: str) -> None:
+        self.aside[name] = reason
+        folder = JobFolder(self.san / name)
+        attributes.load(folder).changed(held="foreman", why=reason).save(folder)
+
+    def _pause(self, seconds: float) -> None:
+        self.now += seconds
+        if self.now > self.stops_at:
+            self.foreman.stop(signal.SIGTERM)
+
+
+class TestForeman:
+    """Who starts what, and what becomes of it."""
+
+    def test_all_that_waits_is_seen_through_and_then_it_ends(self, tmp_path: Path) -> None:
+        for name, priority in (("a", 0), ("b", 5), ("c", -5)):
+            _job(tmp_path, name, priority=priority)
+        _job(tmp_path, "held", held="ann")
+        _job(tmp_path, "later", not_before="2999-01-01T00:00:00.000Z")
+        _job(tmp_path, "somebodys", submitted="")
+        queue = _Queue(tmp_path, {})
+        assert queue.foreman.run() is None
+        assert queue.started == ["b", "a", "c"]
+        assert queue.foreman.tally.codes == [0, 0, 0]
+
+    def test_one_comes_after_another(self, tmp_path: Path) -> None:
+        _job(tmp_path, "a", after=["b"], priority=9)
+        _job(tmp_path, "b")
+        queue = _Queue(tmp_path, {})
+        queue.foreman.run()
+        assert queue.started == ["b", "a"]
+
+    def test_what_cannot_be_mended_by_waiting_is_held_with_the_reason(self, tmp_path: Path) -> None:
+        _job(tmp_path, "a")
+        queue = _Queue(tmp_path, {"a": [ExitCode.DOCUMENT]})
+        queue.foreman.run()
+        assert queue.aside == {"a": "why"}
+        assert queue.started == ["a"]
+        assert queue.foreman.tally.codes == [ExitCode.DOCUMENT]
+
+    def test_where_no_host_was_found_it_is_tried_again_after_a_growing_while(
+        self, tmp_path: Path
+    ) -> None:
+        _job(tmp_path, "a")
+        queue = _Queue(tmp_path, {"a": [4, 6, 0]}, is_once=False)
+        queue.stops_at = 4 * FIRST_PAUSE
+        assert queue.foreman.run() == signal.SIGTERM
+        assert queue.started == ["a", "a", "a"]
+        assert f"tried again in {FIRST_PAUSE:g} s" in queue.said[0]
+        assert f"tried again in {2 * FIRST_PAUSE:g} s" in queue.said[1]
+
+    def test_once_tries_once(self, tmp_path: Path) -> None:
+        _job(tmp_path, "a")
+        queue = _Queue(tmp_path, {"a": [4]})
+        queue.foreman.run()
+        assert queue.started == ["a"]
+
+    def test_a_job_that_somebody_else_got_is_his(self, tmp_path: Path) -> None:
+        folder = _job(tmp_path, "a")
+        queue = _Queue(tmp_path, {"a": [ExitCode.LEASE]})
+        queue.stops_at = 30
+
+        def got(name: str) -> _Worker:
+            attributes.load(folder).changed(over="done").save(folder)
+            return _Queue._start(queue, name)
+
+        queue.foreman._start = got
+        queue.foreman.run()
+        assert queue.foreman.tally.codes == []
+
+    def test_a_signal_is_passed_on_and_waited_for(self, tmp_path: Path) -> None:
+        _job(tmp_path, "a")
+        queue = _Queue(tmp_path, {"a": [None]}, is_once=False)
+        queue.stops_at = 5
+        assert queue.foreman.run() == signal.SIGTERM
+        assert queue.workers[0].signals == [signal.SIGTERM]
+        assert queue.aside == {}
+
+    def test_a_san_that_is_gone_is_told_once_and_waited_for(self, tmp_path: Path) -> None:
+        san = tmp_path / "san"
+        queue = _Queue(san, {}, is_once=False)
+        queue.stops_at = 20
+        san.mkdir()
+        _job(san, "a")
+
+        def fails() -> list[Entry]:
+            if queue.now < 5:
+                raise OSError(116, "Stale file handle", str(san))
+            return Shelf(san).look()
+
+        queue.foreman._shelf.look = fails  # type: ignore[method-assign]  # a SAN that fails
+        queue.foreman.run()
+        assert queue.said[:2] == [
+            f"the queue cannot be read: {san}: Stale file handle",
+            "the queue can be read again",
+        ]
+        assert queue.started == ["a"]

@@ -1,0 +1,204 @@
+"""What the queue is made of: attributes, where pages are delivered, accounts, notices."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sshrender.config.settings import resolve, wishes
+from sshrender.coordinator import notice
+from sshrender.errors import UserError
+from sshrender.job import accounting, attributes, delivery
+from sshrender.job.accounting import Account
+from sshrender.job.attributes import Attributes
+from sshrender.job.folder import JobFolder
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> JobFolder:
+    """A job's folder on a SAN."""
+    (tmp_path / "san").mkdir()
+    made = JobFolder(tmp_path / "san" / "job-12345678")
+    made.path.mkdir()
+    made.create()
+    return made
+
+
+class TestAttributes:
+    """The file beside job.json."""
+
+    def test_they_come_back_as_they_were_written(self, folder: JobFolder) -> None:
+        wanted = Attributes(
+            owner="ann@desk", priority=-3, limit=2, after=("x-1",), wishes={"retries": 5, "pin": ["1=a"]}
+        )
+        wanted.save(folder)
+        assert attributes.load(folder) == wanted
+        assert json.loads(folder.attributes.read_text())["schema"] == 1
+
+    def test_a_job_without_any_is_nobodys_and_not_queued(self, folder: JobFolder) -> None:
+        assert attributes.load(folder) == Attributes()
+        assert not Attributes().is_queued
+
+    @given(st.binary(max_size=100) | st.just(b"{}") | st.just(b'{"schema": 1, "limit": 0}'))
+    def test_whatever_stands_there_is_understood_or_said_to_be_damaged(
+        self, tmp_path_factory: pytest.TempPathFactory, data: bytes
+    ) -> None:
+        made = JobFolder(tmp_path_factory.mktemp("job"))
+        made.attributes.write_bytes(data)
+        with pytest.raises(UserError, match=r"attributes\.json is damaged"):
+            attributes.load(made)
+
+    def test_wishes_are_what_somebody_set_and_only_options_outweigh_them(self, home: Path) -> None:
+        resolved = resolve(
+            {"retries": "5", "password_file": "secret"}, environ={"SSHRENDER_STRICT": "1"}
+        )
+        found = wishes(resolved)
+        assert found == {"retries": 5, "strict": True, "password_file": str(home / "secret")}
+        (home / "sshrender.toml").write_text("retries = 9\nwait = '1m'\n")
+        again = resolve({"strict": "false"}, job=found).settings
+        assert (again.retries, again.strict, again.wait) == (5, False, 60.0)
+
+
+class TestDelivery:
+    """Whose path is whose."""
+
+    def test_a_folder_on_the_san_is_the_same_wherever_that_is_mounted(self, folder: JobFolder) -> None:
+        san = folder.path.parent
+        wanted = Attributes().changed(**delivery.told(san / "out" / "a", san))
+        elsewhere = JobFolder(Path("/mnt/other") / folder.name)
+        assert delivery.place(wanted, elsewhere) == Path("/mnt/other/out/a")
+
+    def test_a_folder_of_this_machine_is_used_here_and_nowhere_else(
+        self, folder: JobFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        output = tmp_path / "out"
+        wanted = Attributes().changed(**delivery.told(output, folder.path.parent))
+        assert delivery.place(wanted, folder) == output
+        monkeypatch.setattr("socket.gethostname", lambda: "another")
+        assert delivery.place(wanted, folder) is None
+
+    def test_a_marked_folder_is_known_on_any_machine(
+        self, folder: JobFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        output = tmp_path / "out"
+        word = delivery.mark(output)
+        wanted = Attributes().changed(**delivery.told(output, folder.path.parent, word))
+        monkeypatch.setattr("socket.gethostname", lambda: "another")
+        assert delivery.place(wanted, folder) == output
+        delivery.unmark(output, word)
+        assert delivery.place(wanted, folder) is None
+        assert list(output.iterdir()) == []
+
+    @pytest.mark.parametrize("word", ["", "../x", "a/b", "0" * 15, "G" * 16])
+    def test_a_word_that_is_none_marks_nothing(
+        self, folder: JobFolder, word: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        wanted = Attributes(output="/tmp", output_host="elsewhere", output_word=word)
+        assert delivery.place(wanted, folder) is None
+
+
+def _entry(kind: str, host: str, month: str = "2026-01", **fields: Any) -> dict[str, Any]:
+    return {"type": kind, "host": host, "time": f"{month}-15T00:00:00.000Z", **fields}
+
+
+class TestAccounts:
+    """Who used what."""
+
+    JOURNAL = (
+        _entry("page_delivered", "a", cpu=1.5, seconds=2.0, page=1),
+        _entry("page_delivered", "a", cpu=0.5, seconds=1.0, page=2),
+        _entry("page_delivered", "b", "2026-02", cpu=1.0, seconds=1.0, page=3),
+        _entry("attempt_failed", "b", "2026-02", page=3),
+        _entry("page_delivered", "", cpu=0.0, seconds=0.0, page=4),
+        {"type": "page_delivered", "host": "a"},
+        {"type": "run_ended"},
+    )
+
+    def test_they_are_folded_by_host_and_month(self) -> None:
+        assert accounting.of("j", "ann", self.JOURNAL) == [
+            Account("j", "ann", "a", "2026-01", 2, 2.0, 3.0, 0),
+            Account("j", "ann", "b", "2026-02", 1, 1.0, 1.0, 1),
+        ]
+
+    def test_they_are_summed_by_what_one_asks_for(self) -> None:
+        found = [*accounting.of("j", "ann", self.JOURNAL), *accounting.of("k", "bob", self.JOURNAL)]
+        by_user = accounting.summed(found, ["user"])
+        assert [(each.user, each.pages, each.failures) for each in by_user] == [
+            ("ann", 3, 1),
+            ("bob", 3, 1),
+        ]
+        assert sum(each.cpu_seconds for each in accounting.summed(found, ["host", "month"])) == 6.0
+
+    def test_they_stay_when_the_job_goes(self, folder: JobFolder) -> None:
+        accounts = accounting.of("j", "ann", self.JOURNAL)
+        accounting.keep(folder, accounts)
+        (folder.path.parent / ".accounting" / "evil.json").write_text('{"accounts": [{"job": 1}]}')
+        assert accounting.kept(folder.path.parent) == accounts
+
+
+SUMMARY = {
+    "job": "j",
+    "job_dir": "/san/j",
+    "state": "partial",
+    "output": "/out",
+    "exit_code": 3,
+}
+
+
+class TestNotices:
+    """Somebody is told."""
+
+    def test_a_command_gets_the_summary_and_its_main_facts(self, tmp_path: Path) -> None:
+        script = tmp_path / "told"
+        script.write_text(
+            f'#!/bin/sh\ncat > {tmp_path}/json; echo "$SSHRENDER_JOB $SSHRENDER_STATE'
+            f' $SSHRENDER_EXIT_CODE $1" > {tmp_path}/facts\n'
+        )
+        script.chmod(0o755)
+        said: list[str] = []
+        notice.run([str(script), "a b; c"], SUMMARY, said.append)
+        assert said == []
+        assert (tmp_path / "facts").read_text() == "j partial 3 a b; c\n"
+        assert json.loads((tmp_path / "json").read_text()) == SUMMARY
+
+    @pytest.mark.parametrize(
+        ("command", "words"),
+        [
+            (["/nowhere/at/all"], "No such file"),
+            (["sh", "-c", "echo broken >&2; exit 7"], "exit code 7: broken"),
+        ],
+    )
+    def test_one_that_fails_is_said(self, command: list[str], words: str) -> None:
+        said: list[str] = []
+        notice.run(command, SUMMARY, said.append)
+        assert words in said[0]
+
+    def test_mail_goes_through_sendmail(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        program = tmp_path / "sendmail"
+        program.write_text(f'#!/bin/sh\necho "$@" > {tmp_path}/words; cat > {tmp_path}/mail\n')
+        program.chmod(0o755)
+        monkeypatch.setattr(notice, "_SENDMAIL", f"{tmp_path}{os.pathsep}/usr/bin")
+        said: list[str] = []
+        notice.mail("ann@example.org", SUMMARY, ["it went so", "and so"], said.append)
+        assert said == []
+        assert (tmp_path / "words").read_text() == "-i -t\n"
+        mail = (tmp_path / "mail").read_text()
+        assert "To: ann@example.org\nSubject: sshrender: j partial\n" in mail
+        assert mail.endswith("it went so\nand so\n")
+
+    def test_without_a_sendmail_that_is_said(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(notice, "_SENDMAIL", "/nowhere")
+        said: list[str] = []
+        notice.mail("ann@example.org", SUMMARY, [], said.append)
+        assert said == ["no mail to ann@example.org: there is no sendmail here"]
+
+    @pytest.mark.parametrize("address", ["ann@example.org\nBcc: x@y", "a b", "<x>", ""])
+    def test_an_address_is_one(self, address: str) -> None:
+        with pytest.raises(UserError):
+            resolve({"mail_to": address}, environ={})
