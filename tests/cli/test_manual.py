@@ -21,9 +21,10 @@ TREE = typer.main.get_command(app)
 
 
 def _options(name: str) -> list[str]:
-    """The long options of a command."""
+    """The long options of a command, but for those that are hidden from people."""
     command = TREE.commands[name]  # type: ignore[attr-defined]  # a group has commands
-    found = [word for each in command.params for word in (*each.opts, *each.secondary_opts)]
+    shown = [each for each in command.params if not getattr(each, "hidden", False)]
+    found = [word for each in shown for word in (*each.opts, *each.secondary_opts)]
     return [option for option in found if option.startswith("--")]
 
 
@@ -88,7 +89,7 @@ def test_the_program_finds_its_manual(sshrender: Run, page: str) -> None:
 def test_a_page_that_is_not_there_is_said(sshrender: Run) -> None:
     answer = sshrender("man", "woman")
     assert answer.returncode == 2
-    assert "hint: sshrender man sshrender|render|watch|hosts|job|7" in answer.stderr
+    assert "hint: sshrender man sshrender|render|watch|hosts|job|queue|7" in answer.stderr
 
 
 def test_manual_and_completions_are_in_the_package() -> None:

@@ -109,6 +109,10 @@ def test_submitting_again_is_harmless(sshrender: Run, papers: Path) -> None:
     again = sshrender("submit", "papers/one.pdf")
     assert first.stdout == again.stdout
     assert "in the queue already" in again.stderr
+    assert sshrender("submit", "papers/one.pdf", "--priority", "7", "--hold").returncode == 0
+    job = json.loads(sshrender("status", "one", "--json").stdout)
+    assert (job["priority"], job["state"]) == (7, "held")
+    assert sshrender("release", "one").returncode == 0
     assert sshrender("coordinate", "--once").returncode == 0
     assert "done already" in sshrender("submit", "papers/one.pdf").stderr
     assert _states(sshrender) == {"one": "done"}
@@ -125,7 +129,7 @@ def test_one_that_cannot_be_submitted_does_not_keep_the_others(
     assert not (home / "bad-pages").exists()
 
 
-def test_a_job_that_needs_a_password_that_is_not_to_be_had_is_held(
+def test_a_job_that_needs_a_password_that_is_not_here_waits_for_a_machine_that_has_it(
     sshrender: Run, home: Path, papers: Path
 ) -> None:
     pdfs.protect(papers / "one.pdf", home / "locked.pdf", "s3cret")
@@ -138,10 +142,9 @@ def test_a_job_that_needs_a_password_that_is_not_to_be_had_is_held(
     (home / "password").rename(home / "elsewhere")
     assert sshrender("coordinate", "--once").returncode == 2
     job = json.loads(sshrender("status", "locked", "--json").stdout)
-    assert job["state"] == "held"
+    assert job["state"] == "queued", "another machine may have the password"
     assert "password" in job["reason"]
     (home / "elsewhere").rename(home / "password")
-    assert sshrender("release", "locked").returncode == 0
     assert sshrender("coordinate", "--once").returncode == 0
     assert _states(sshrender) == {"locked": "done"}
 

@@ -143,7 +143,10 @@ class TestShelf:
         now[0] += 2
         assert shelf.look()[0].holder is Holder.SOMEBODY
         now[0] += lease.LEASE_SECONDS
-        assert shelf.look()[0].holder is Holder.VANISHED
+        vanished = shelf.look()[0]
+        assert vanished.holder is Holder.VANISHED
+        found = lease._look(held._files)
+        assert vanished.standing == found.name, "whoever takes it need not watch it again"
         held.beat()
         assert shelf.look()[0].holder is Holder.SOMEBODY
         held.release()
@@ -196,11 +199,13 @@ class _Queue:
         self.workers: list[_Worker] = []
         self.aside: dict[str, str] = {}
         self.said: list[str] = []
+        self.remarks: list[tuple[str, str]] = []
         self.now = 0.0
         self.foreman = Foreman(
             san,
             self._start,
             self._put_aside,
+            lambda name, why: self.remarks.append((name, why)),
             self.said.append,
             at_once=2,
             is_once=is_once,
@@ -210,7 +215,8 @@ class _Queue:
         )
         self.stops_at = 10_000.0
 
-    def _start(self, name: str) -> _Worker:
+    def _start(self, entry: Entry) -> _Worker:
+        name = entry.name
         self.started.append(name)
         worker = _Worker(JobFolder(self.san / name), self.codes.get(name, [0]).pop(0), "why")
         self.workers.append(worker)
@@ -267,6 +273,14 @@ class TestForeman:
         assert f"tried again in {FIRST_PAUSE:g} s" in queue.said[0]
         assert f"tried again in {2 * FIRST_PAUSE:g} s" in queue.said[1]
 
+    def test_what_is_wrong_on_this_machine_alone_holds_nobody_else_up(self, tmp_path: Path) -> None:
+        _job(tmp_path, "a")
+        queue = _Queue(tmp_path, {"a": [ExitCode.USAGE, 0]}, is_once=False)
+        queue.stops_at = 2 * FIRST_PAUSE
+        queue.foreman.run()
+        assert queue.remarks == [("a", "why")]
+        assert queue.started == ["a", "a"]
+
     def test_once_tries_once(self, tmp_path: Path) -> None:
         _job(tmp_path, "a")
         queue = _Queue(tmp_path, {"a": [4]})
@@ -278,9 +292,9 @@ class TestForeman:
         queue = _Queue(tmp_path, {"a": [ExitCode.LEASE]})
         queue.stops_at = 30
 
-        def got(name: str) -> _Worker:
+        def got(entry: Entry) -> _Worker:
             attributes.load(folder).changed(over="done").save(folder)
-            return _Queue._start(queue, name)
+            return _Queue._start(queue, entry)
 
         queue.foreman._start = got
         queue.foreman.run()

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from sshrender.config.settings import Settings
     from sshrender.job.folder import JobFolder
     from sshrender.job.report import JobReport
+    from sshrender.job.spec import JobSpec
 
 _OVER = ("done", "partial", "failed", "cancelled")
 
@@ -79,9 +80,17 @@ def _candidates(
     """Jobs that are over and old enough. Raises UserError for one that is named and is not over."""
     from sshrender.cli.jobs import all_jobs, find_job, san_folder
     from sshrender.cli.status import look
+    from sshrender.files import user_in
 
     san = san_folder(settings)
-    reports = look(san, lambda: [find_job(san, each) for each in named] if named else all_jobs(san))
+
+    def find() -> list[tuple[JobFolder, JobSpec]]:
+        if named:
+            return [find_job(san, each) for each in named]
+        user = user_in(san)  # others' jobs are theirs to remove
+        return [(folder, spec) for folder, spec in all_jobs(san) if folder.belongs_to(user)]
+
+    reports = look(san, find)
     found = []
     for folder, report, _ in reports:
         if not _is_over(report):
@@ -98,14 +107,15 @@ def _candidates(
 
 def _is_over(report: JobReport) -> bool:
     """Also a job that somebody rendered and left half done: its age is all that speaks for it."""
-    return report.state in _OVER and not report.coordinator
+    was_never_begun = report.state == "queued" and not report.attributes.is_queued
+    return (report.state in _OVER or was_never_begun) and not report.coordinator
 
 
 def _remove(folder: JobFolder) -> bool:
     """Whether it is gone; not where somebody has begun to see it through meanwhile."""
     from sshrender.cli.account import of_job
     from sshrender.cli.jobs import on_san
-    from sshrender.job import accounting, attributes, lease
+    from sshrender.job import accounting, attributes, delivery, lease
 
     san = folder.path.parent
 
@@ -119,6 +129,9 @@ def _remove(folder: JobFolder) -> bool:
             if found.is_queued and not found.over:
                 return False  # somebody has submitted it again
             accounting.keep(folder, of_job(folder.path))
+            output = delivery.place(found, folder)
+            if output is not None:
+                delivery.unmark(output, found.output_word)
             # Out of everybody's sight at once: removing may take long.
             aside = san / f".removed-{folder.name}-{secrets.token_hex(4)}"
             folder.path.rename(aside)

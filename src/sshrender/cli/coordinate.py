@@ -21,11 +21,12 @@ from sshrender.errors import ExitCode, UserError, most_severe
 
 if TYPE_CHECKING:
     from sshrender.config.settings import Settings
+    from sshrender.core.jobqueue import Entry
 
 AT_ONCE = 4
 """Jobs: each has a connection to every host, and sshd counts those that it has not yet let in."""
 
-_PASSED_ON = ("hosts", "san", "ssh_config")
+_PASSED_ON = ("hosts", "san", "ssh_config", "log_file")
 
 
 def coordinate(
@@ -62,7 +63,9 @@ def coordinate(
         own_san()
     on_san(folder, lambda: require_san(folder))
     crew = _Crew(folder, settings, config, wants_json=json_)
-    foreman = Foreman(folder, crew.start, crew.put_aside, crew.say, at_once=jobs, is_once=once)
+    foreman = Foreman(
+        folder, crew.start, crew.put_aside, crew.remark, crew.say, at_once=jobs, is_once=once
+    )
 
     def end(number: int, frame: FrameType | None) -> None:
         foreman.stop(number)
@@ -97,9 +100,11 @@ class _Crew:
         self._lock = threading.Lock()
         self.summaries: list[dict[str, Any]] = []
 
-    def start(self, name: str) -> _Process:
+    def start(self, entry: Entry) -> _Process:
         """See a job through, in a process that ends with this one."""
+        name = entry.name
         words = [sys.executable, "-m", "sshrender", "resume", str(self._san / name), "--from-queue"]
+        words += ["--known-dead", entry.standing] if entry.standing else []
         words += ["--json", "--progress", "plain" if self._settings.verbose else "none"]
         words += ["--quiet"] * self._settings.quiet
         for key in _PASSED_ON:
@@ -134,18 +139,48 @@ class _Crew:
             self.summaries.append(summary)
 
     def put_aside(self, name: str, reason: str) -> None:
-        """Hold a job, so that nobody tries it again and again."""
+        """Hold a job, so that nobody tries it again and again, and tell whoever wants to know."""
+        self._ask(name, "hold", reason)
+        self._notify(name, reason)
+
+    def remark(self, name: str, reason: str) -> None:
+        """Write down what keeps a job from being seen through here: elsewhere it may be."""
+        self._ask(name, "remark", reason)
+
+    def _notify(self, name: str, reason: str) -> None:
+        from sshrender.coordinator import notice
+        from sshrender.job import attributes
+        from sshrender.job.folder import JobFolder
+
+        folder = JobFolder(self._san / name)
+        summary = {
+            "job": name,
+            "job_dir": str(folder.path),
+            "state": "held",
+            "output": "",
+            "exit_code": int(ExitCode.USAGE),
+            "reason": reason,
+        }
+        if self._settings.on_done:
+            notice.run(self._settings.on_done, summary, self.say)
+        found = attributes.load_or_none(folder)
+        to = str((found.wishes if found else {}).get("mail_to") or self._settings.mail_to or "")
+        if to:
+            words = [f"{name} is held: {reason}", f"hint: sshrender release {name}, once that is mended"]
+            notice.mail(to, summary, words, self.say)
+
+    def _ask(self, name: str, op: str, reason: str) -> None:
         from sshrender.cli.jobs import on_san, whoami
         from sshrender.job import standing
         from sshrender.job.folder import JobFolder
         from sshrender.job.requests import Request
 
         folder = JobFolder(self._san / name)
-        request = Request("hold", f"coordinate ({whoami()})", note=reason)
+        request = Request(op, f"coordinate ({whoami()})", note=reason)
         try:
             on_san(self._san, lambda: standing.change(folder, request))
         except (UserError, standing.NotHeard) as error:
-            self.say(f"{name}: cannot be held: {error}")
+            self.say(f"{name}: that cannot be written down: {error}")
 
 
 class _Process:

@@ -90,7 +90,6 @@ def alter(
     An empty text takes what --after or --not-before said away.
     """
     from sshrender.cli.jobs import san_folder
-    from sshrender.job import delivery
 
     typed = {key: value for key, value in options.typed(context).items() if key != "limit"}
     settings = _resolved(typed, config)
@@ -104,10 +103,21 @@ def alter(
     if after is not None:
         changes["after"] = [_name(settings, each) for each in after if each]
     if output is not None:
-        changes |= delivery.told(output.absolute(), san_folder(settings))
+        changes |= _marked(output.absolute(), san_folder(settings))
     if not changes:
         raise UserError(ExitCode.USAGE, "nothing is to be changed", "sshrender alter --help")
     _change(settings, job, "alter", "altered", changes=changes)
+
+
+def _marked(output: Path, san: Path) -> dict[str, Any]:
+    """Where to deliver from now on, so that other machines know the folder. Raises UserError."""
+    from sshrender.coordinator.opening import output_error
+    from sshrender.job import delivery
+
+    try:
+        return delivery.told(output, san, "" if output.is_relative_to(san) else delivery.mark(output))
+    except OSError as error:
+        raise output_error(error, output) from None
 
 
 def _settings(context: typer.Context, config: Path | None) -> Settings:

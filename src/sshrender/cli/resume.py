@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -54,6 +55,7 @@ def resume(
     ssh_config: options.SshConfig = None,
     config: options.Config = None,
     from_queue: Annotated[bool, typer.Option("--from-queue", hidden=True)] = False,
+    known_dead: Annotated[str, typer.Option("--known-dead", hidden=True)] = "",
 ) -> None:
     """See an unfinished job through, in the foreground, from any machine that has the SAN.
 
@@ -66,7 +68,9 @@ def resume(
     folder, spec, attributes = _find(typed, config, job)
     typed.setdefault("san", folder.path.parent)
     session = Session.start(typed, config, wants_json=json_, job=attributes.wishes)
-    order = _order(session, folder, spec, attributes, is_from_queue=from_queue)
+    order = replace(
+        _order(session, folder, spec, attributes), is_from_queue=from_queue, known_dead=known_dead
+    )
 
     def everything() -> int:
         code, summary = session.resume(order)
@@ -96,14 +100,7 @@ def _find(
     return folder, spec, on_san(san, lambda: attributes.load(folder))
 
 
-def _order(
-    session: Session,
-    folder: JobFolder,
-    spec: JobSpec,
-    attributes: Attributes,
-    *,
-    is_from_queue: bool,
-) -> Resumption:
+def _order(session: Session, folder: JobFolder, spec: JobSpec, attributes: Attributes) -> Resumption:
     """The job lies where it was found, which need not be the SAN of the configuration."""
     from sshrender.cli.jobs import on_san
     from sshrender.cli.session import Resumption
@@ -116,4 +113,4 @@ def _order(
             f"{spec.name}: {where}; its pages stay in {folder.pages}, and resume there, or with -o DIR,"
             " delivers them"
         )
-    return Resumption(folder, spec, attributes, output, is_from_queue)
+    return Resumption(folder, spec, attributes, output)

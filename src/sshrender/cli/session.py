@@ -46,6 +46,7 @@ class Resumption:
     attributes: Attributes
     output: Path | None
     is_from_queue: bool = False
+    known_dead: str = ""
 
 
 HERE = "localhost"
@@ -214,9 +215,12 @@ class Session:
 
     def _wanted_again(self, order: Resumption) -> Wanted:
         """Of a job that is there: what was typed now changes it for those who come later, too."""
-        fields = {"wishes": {**order.attributes.wishes, **wishes(self.resolved)}, **self._rank()}
+        typed = {key for key, origin in self.resolved.origins.items() if origin == option(key)}
+        asked = {key: value for key, value in wishes(self.resolved).items() if key in typed}
+        ranked = {key: value for key, value in self._rank().items() if key in typed}
+        fields = {"wishes": {**order.attributes.wishes, **asked}, **ranked}
         output, named = order.output, self.settings.output
-        if self.resolved.origins["output"] == option("output") and named is not None:
+        if "output" in typed and named is not None:
             output = named.absolute()
             fields |= delivery.told(output, self.san)
         return self._wanted(
@@ -224,6 +228,7 @@ class Session:
             output=output or order.folder.pages,
             changes=fields,
             is_from_queue=order.is_from_queue,
+            known_dead=order.known_dead,
         )
 
     def _wanted(self, **fields: Any) -> Wanted:

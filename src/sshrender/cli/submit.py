@@ -160,7 +160,7 @@ def _submit(
     reading = Reading()
     try:
         plan = on_san(session.san, lambda: open_job(wanted, reading, session.inspection(wanted)))
-        return _told(session, plan, now)
+        return _told(session, plan, now, hold)
     except UserError:
         delivery.unmark(wanted.output, wanted.attributes.output_word)
         raise
@@ -168,22 +168,25 @@ def _submit(
         reading.close()
 
 
-def _told(session: Session, plan: JobPlan, now: str) -> dict[str, Any]:
-    """What became of it: a new job, or one that was there."""
+def _told(session: Session, plan: JobPlan, now: str, hold: bool) -> dict[str, Any]:
+    """What became of it: a new job, or one that was there, and is now as it was submitted."""
     from sshrender.cli.jobs import on_san, whoami
     from sshrender.job import attributes, delivery, standing
     from sshrender.job.requests import Request
 
     found = on_san(session.san, lambda: attributes.load(plan.folder))
-    name, is_new = plan.spec.name, found.submitted == now
-    if not is_new:
-        delivery.unmark(plan.output, str(plan.changes.get("output_word", "")))
+    name, state = plan.spec.name, "held" if hold else "queued"
     if found.over == "done":
+        delivery.unmark(plan.output, str(plan.changes.get("output_word", "")))
         session.reporter.remark(f"{name} is done already; sshrender resume {name} delivers it again")
-    elif found.over or not found.is_queued:
-        on_san(session.san, lambda: standing.change(plan.folder, Request("resubmit", whoami())))
-        session.reporter.remark(f"{name} was there, and is queued again")
-    elif not is_new:
-        session.reporter.remark(f"{name} is in the queue already; sshrender alter {name} changes it")
-    state = "held" if found.held else found.over if found.over == "done" else "queued"
+        state = "done"
+    elif found.submitted != now:
+        changes = {key: value for key, value in plan.changes.items() if key in attributes.ALTERABLE}
+        op = "resubmit" if found.over or not found.is_queued else "alter"
+        requests = [Request(op, whoami(), changes=changes)]
+        requests += [Request("hold", whoami())] if hold else []
+        for request in requests:
+            on_san(session.san, partial(standing.change, plan.folder, request))
+        was = "was there, and is queued again" if op == "resubmit" else "is in the queue already"
+        session.reporter.remark(f"{name} {was}; it is altered as it was submitted now")
     return {"schema": 1, "job": name, "state": state, "job_dir": str(plan.folder.path), "exit_code": 0}

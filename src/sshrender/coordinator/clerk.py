@@ -42,7 +42,7 @@ def event_of(request: Request, limit: int | None = None) -> ev.Event:
             return ev.MoveRequested(request.page, request.host, request.by)
         case "retry":
             return ev.RetryRequested(request.page, request.by)
-        case "alter" | "resubmit":
+        case "alter" | "resubmit" | "remark":
             return ev.LimitChanged(limit, request.by)
         case _:
             return ev.CancelRequested(request.by)

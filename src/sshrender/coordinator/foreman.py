@@ -24,8 +24,16 @@ LOOK = 1.0
 FIRST_PAUSE, LONGEST_PAUSE = 30.0, 600.0
 """Seconds before a job is tried again for which no host, or no room, was found: growing."""
 
-_AGAIN = frozenset((ExitCode.NO_HOST, ExitCode.STORAGE, ExitCode.RENDERER, ExitCode.AUTHENTICATION))
-"""What may be mended without anybody touching the job."""
+_AGAIN = frozenset(
+    (
+        ExitCode.USAGE,
+        ExitCode.NO_HOST,
+        ExitCode.STORAGE,
+        ExitCode.RENDERER,
+        ExitCode.AUTHENTICATION,
+    )
+)
+"""What may be mended without anybody touching the job, or be no trouble on another machine at all."""
 
 _NOT_OURS = frozenset((ExitCode.LEASE,))
 _OVER = frozenset((ExitCode.OK, ExitCode.PARTIAL, ExitCode.DEADLINE))
@@ -60,13 +68,17 @@ class Tally:
 
 
 class Foreman:
-    """``start``: begin to see a job through. ``put_aside``: hold a job that cannot be, and say why."""
+    """``start``: begin to see a job through. ``put_aside``: hold a job that cannot be, and say why.
+
+    ``remark``: write down what keeps a job from being seen through here.
+    """
 
     def __init__(
         self,
         san: Path,
-        start: Callable[[str], Worker],
+        start: Callable[[Entry], Worker],
         put_aside: Callable[[str, str], None],
+        remark: Callable[[str, str], None],
         say: Callable[[str], None],
         *,
         at_once: int,
@@ -79,6 +91,7 @@ class Foreman:
         self._shelf = Shelf(san, clock)
         self._start = start
         self._put_aside = put_aside
+        self._remark = remark
         self._say = say
         self._at_once = at_once
         self._is_once = is_once
@@ -126,7 +139,7 @@ class Foreman:
         waiting = [entry for entry in jobqueue.ready(entries, now) if self._may_start(entry.name)]
         running = [priority for _, priority in self._working.values()]
         for entry in jobqueue.choose(waiting, running, self._at_once, now):
-            self._working[entry.name] = self._start(entry.name), entry.priority
+            self._working[entry.name] = self._start(entry), entry.priority
         return not waiting and not self._is_worth_waiting(entries, now)
 
     def _may_start(self, name: str) -> bool:
@@ -163,6 +176,8 @@ class Foreman:
         self._put_aside(name, reason)
 
     def _try_later(self, name: str, code: int, reason: str) -> None:
+        if code == ExitCode.USAGE:
+            self._remark(name, reason)
         if self._is_once:
             self._done_with.add(name)
             return

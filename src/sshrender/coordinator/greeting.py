@@ -36,7 +36,7 @@ def preparation(plan: JobPlan, setup: HostSetup, nonce: Nonce, split: int) -> di
         "password": plan.password,
         "tag": plan.spec.name,
         "priority": plan.attributes.priority,
-        "is_thrifty": plan.attributes.limit is not None,
+        "is_limited": plan.attributes.limit is not None,
         "sandbox": setup.sandbox,
         "thumbnails": thumbnail_device(settings.device) if _has_thumbnails(plan) else "",
         "page_timeout": limits.page_timeout,

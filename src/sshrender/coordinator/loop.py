@@ -138,6 +138,7 @@ class Coordinator:
         self._actions: dict[type, Callable[[Any], None]] = {
             do.ConnectHost: lambda c: self._wires.connect(c.host),
             do.RenderPage: self._render,
+            do.AllotSlots: lambda c: self._wires.send(c.host, "width", slots=c.slots),
             do.RevokeAttempt: lambda c: self._wires.call_off("revoke", c),
             do.KillAttempt: lambda c: self._wires.call_off("kill", c),
             do.ProvePage: self._prove,

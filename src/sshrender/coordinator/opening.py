@@ -245,6 +245,7 @@ def _plan(wanted: Wanted, reading: Reading, spec: JobSpec, folder: JobFolder) ->
         pins=_pinned(wanted, total),
         changes=wanted.changes,
         is_from_queue=wanted.is_from_queue,
+        known_dead=wanted.known_dead,
     )
 
 

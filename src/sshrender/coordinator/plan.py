@@ -76,6 +76,8 @@ class Wanted:
     """What of its attributes changes where there is the job already."""
     is_from_queue: bool = False
     """Whether it is wanted only if it waits to be seen through."""
+    known_dead: str = ""
+    """A lease that was seen to stand still for long enough (job/lease.py, take)."""
 
 
 @dataclass(slots=True)
@@ -97,6 +99,7 @@ class JobPlan:
     attributes: Attributes = field(default_factory=Attributes)
     changes: Mapping[str, Any] = field(default_factory=dict)
     is_from_queue: bool = False
+    known_dead: str = ""
 
     @property
     def device(self) -> Device:

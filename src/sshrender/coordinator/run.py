@@ -70,7 +70,7 @@ def see_through(
 def _take_lease(plan: JobPlan) -> lease.Lease:
     san = plan.folder.path.parent
     try:
-        return watched(san, lambda: lease.take(plan.folder.lease))
+        return watched(san, lambda: lease.take(plan.folder.lease, known_dead=plan.known_dead))
     except lease.LeaseHeld as other:
         raise _held(plan, lease.in_words(other.claim)) from None
     except OSError as error:

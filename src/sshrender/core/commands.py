@@ -54,6 +54,13 @@ class DropAttempt(NamedTuple):
     is_hedged: bool
 
 
+class AllotSlots(NamedTuple):
+    """The host draws with so many slots at once for this job; None: with all."""
+
+    host: str
+    slots: int | None
+
+
 class RevokeAttempt(NamedTuple):
     """Ask for an attempt back if the host has not begun it."""
 
@@ -131,6 +138,7 @@ Command = (
     | ReturnPage
     | FallBack
     | DropAttempt
+    | AllotSlots
     | RevokeAttempt
     | KillAttempt
     | ProvePage

@@ -4,7 +4,7 @@
 - At the tail a host gets no page that the others would be through with sooner, all of the rest
   included: the slowest host never holds the last page.
 - What is queued behind a running page comes back for a slot that has nothing.
-- A job that is limited to some slots holds no more attempts than that.
+- A job that is limited to some slots has them on the fastest hosts, and keeps them where it has them.
 - When nothing waits, a host with a free slot draws once more the page from which that is expected to
   save most. The first that is proved counts; the other is called off, and failed nobody.
 """
@@ -42,6 +42,20 @@ class Handout:
         self._run = run
         self._hedged_at = -math.inf
 
+    def allot(self) -> None:
+        """Share out the slots that the job may have."""
+        run = self._run
+        if run.limit is None:
+            for host in run.hosts.values():
+                run.allot(host, None)
+            return
+        idle = run.idle_hosts()
+        left = run.limit - sum(_drawing(host) for host in run.hosts.values() if host not in idle)
+        for host in sorted(idle, key=lambda h: (not h.allotted, h.pace_of_work or 0.0)):
+            wanted = host.slots if host.seats is None else max(1, min(host.slots, host.seats))
+            run.allot(host, max(0, min(wanted, left)))
+            left -= max(host.allotted or 0, _drawing(host))
+
     def assign(self) -> None:
         """Send waiting pages to whoever has room."""
         run = self._run
@@ -51,7 +65,7 @@ class Handout:
         if not takers:
             return
         usual, outlook = forecast.usual_pace(run) or 1.0, forecast.Outlook(run)
-        while takers and not self._is_limited():
+        while takers:
             host = min(takers, key=lambda host: _finish(host, usual))
             page = self._page_for(host)
             if page is None or not self._is_worth_it(host, page, outlook):
@@ -61,11 +75,6 @@ class Handout:
             outlook.sent(page.work)
             if host.room(run.policy) <= 0:
                 takers.remove(host)
-
-    def _is_limited(self) -> bool:
-        """Whether the job has all the slots that it may have."""
-        limit = self._run.limit
-        return limit is not None and sum(len(h.in_flight) for h in self._run.hosts.values()) >= limit
 
     def _page_for(self, host: Host) -> Page | None:
         """The next page for this host: one in trouble that it may try, else the next fresh one."""
@@ -135,8 +144,6 @@ class Handout:
         run = self._run
         if not run.policy.hedge or run.book.has_waiting() or run.storage.holds_up():
             return
-        if run.limit is not None:
-            return  # who has few slots does not draw anything twice
         free = [host for host in run.idle_hosts() if host.free_slots()]
         if not free or run.now - self._hedged_at < _LOOK_AGAIN:
             return
@@ -176,6 +183,11 @@ class Handout:
         if attempt.rendered_at is not None:
             return now - attempt.rendered_at > self._run.policy.proof_patience
         return attempt.revoked_at is None or now - attempt.revoked_at > _REVOKED_WITHIN
+
+
+def _drawing(host: Host) -> int:
+    """Attempts that a slot has begun."""
+    return sum(attempt.started_at is not None for attempt in host.in_flight.values())
 
 
 def _finish(host: Host, usual: float) -> float:

@@ -31,6 +31,7 @@ class HostCare:
         host.cores, host.others, host.ours = event.cores, event.others, event.ours
         host.slots = host.plan.slots or event.slots or event.cores
         host.seats = None
+        host.allotted = None if self._run.limit is None else 0
         host.ghostscript = event.ghostscript
         host.retry_at = None
         host.storage_strikes = 0

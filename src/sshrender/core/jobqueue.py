@@ -42,6 +42,8 @@ class Entry(NamedTuple):
     is_held: bool = False
     after: tuple[str, ...] = ()
     not_before: float = 0.0
+    standing: str = ""
+    """What its lease has been for long enough, where its holder has vanished."""
 
     def rank(self, now: float) -> tuple[float, float, str]:
         """The lowest goes first."""

@@ -109,6 +109,8 @@ class Host:
     slots: int = 0
     seats: int | None = None
     """Slots that other jobs leave us; None: all of them."""
+    allotted: int | None = None
+    """Slots that the job's limit leaves to this host; None: there is no limit."""
     cores: int = 1
     others: float = 0.0
     ours: float = 0.0
@@ -161,7 +163,7 @@ class Host:
     @property
     def width(self) -> int:
         """Slots that draw for us, or would."""
-        return self.slots if self.seats is None else min(self.slots, self.seats)
+        return min(each for each in (self.slots, self.seats, self.allotted) if each is not None)
 
     @property
     def seconds_of_work(self) -> float | None:
@@ -178,7 +180,8 @@ class Host:
         """
         depth = 1
         if not self.width:
-            return 1 - len(self.in_flight)  # which makes it wait for a slot
+            # One page makes it wait for a slot that other jobs have.
+            return 0 if self.allotted == 0 else 1 - len(self.in_flight)
         if self.pace:
             each = max(self.pace, self.carriage * self.width)
             depth = min(max(1, math.ceil(policy.queue_seconds / each)), policy.queue_longest)

@@ -56,6 +56,15 @@ class Run:
         """Those that pages may be sent to."""
         return [host for host in self.hosts.values() if host.state is HostState.IDLE]
 
+    def allot(self, host: Host, slots: int | None) -> None:
+        """From now on the job has so many slots there; None: all."""
+        if host.allotted != slots:
+            host.allotted = slots
+            self.issue(do.AllotSlots(host.name, slots))
+            if slots == 0:
+                for attempt in host.in_flight.values():
+                    self.revoke(attempt, "the job's slots are on other hosts")
+
     def set_state(self, host: Host, state: HostState, reason: str) -> None:
         """A host is this now, because of that."""
         if (host.state, host.reason) != (state, reason):

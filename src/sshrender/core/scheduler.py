@@ -227,6 +227,7 @@ class Scheduler:
             self._host_care.compare()
             self._host_care.release_quarantine()
             if not self.held:
+                self._handout.allot()
                 self._handout.assign()
                 self._handout.call_back()
                 self._handout.hedge()

@@ -28,6 +28,7 @@ ALTERABLE = (
     "output",
     "output_host",
     "output_word",
+    "wishes",
 )
 """What ``alter`` changes."""
 

@@ -11,7 +11,7 @@ import os
 import re
 import secrets
 import socket
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 from sshrender.job.attributes import Attributes
@@ -51,7 +51,9 @@ def place(wanted: Attributes, folder: JobFolder) -> Path | None:
     if not wanted.output:
         return None
     if wanted.output_host == ON_SAN:
-        return folder.path.parent / wanted.output
+        below = PurePath(wanted.output)
+        is_below = not below.is_absolute() and ".." not in below.parts
+        return folder.path.parent / below if is_below else None
     output = Path(wanted.output)
     is_here = wanted.output_host == socket.gethostname()
     return output if is_here or _is_marked(output, wanted.output_word) else None

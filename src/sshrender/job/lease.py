@@ -100,17 +100,20 @@ class Lease:
             raise LeaseLost
 
 
-def take(path: Path, clock: Clock = time.monotonic, pause: Pause = time.sleep) -> Lease:
+def take(
+    path: Path, clock: Clock = time.monotonic, pause: Pause = time.sleep, known_dead: str = ""
+) -> Lease:
     """Take the lease, waiting up to LEASE_SECONDS to see whether its holder lives.
 
-    Raises LeaseHeld when it does, OSError when the storage fails.
+    ``known_dead``: what Observer.standing said of one that was watched for so long already. Raises
+    LeaseHeld when it does live, OSError when the storage fails.
     """
-    return take_from(LeaseFiles(path), _our_claim(), clock, pause)
+    return take_from(LeaseFiles(path), _our_claim(), clock, pause, known_dead)
 
 
-def take_from(files: Files, claim: Claim, clock: Clock, pause: Pause) -> Lease:
+def take_from(files: Files, claim: Claim, clock: Clock, pause: Pause, known_dead: str = "") -> Lease:
     """The same, of any storage and for whoever ``claim`` is; its epoch is set here."""
-    found = _look_for_dead(files, clock, pause)
+    found = _look_for_dead(files, clock, pause, known_dead)
     mine = replace(claim, counter=1, epoch=found.epoch + 1)
     began = clock()
     if not files.claim(mine):
@@ -141,6 +144,12 @@ class _Sight(NamedTuple):
             return True
         return claim.boot == _boot() and _started(claim.pid) != claim.started
 
+    @property
+    def name(self) -> str:
+        """In a word, which no other has."""
+        beat = self.beat or _NOBODY
+        return f"{self.epoch}.{beat.epoch}.{beat.counter}.{beat.token}"
+
 
 def _look(files: Files) -> _Sight:
     beat, newest = files.read(), files.newest_epoch()
@@ -149,10 +158,10 @@ def _look(files: Files) -> _Sight:
     return _Sight(beat.epoch, beat, beat)
 
 
-def _look_for_dead(files: Files, clock: Clock, pause: Pause) -> _Sight:
+def _look_for_dead(files: Files, clock: Clock, pause: Pause, known_dead: str) -> _Sight:
     """What is there once nobody holds it. Raises LeaseHeld."""
     first, end = _look(files), clock() + LEASE_SECONDS
-    while not first.is_free:
+    while not first.is_free and first.name != known_dead:
         pause(LOOK)
         is_time = clock() >= end
         now = _look(files)
@@ -205,6 +214,11 @@ class Observer:
             self.has_moved = self._seen is not None
             self._seen, self._seen_at = sight, self._clock()
         return sight.claim if self._clock() - self._seen_at < LEASE_SECONDS else None
+
+    def standing(self) -> str:
+        """What was seen last, in a word: for ``take``, where it has been seen for LEASE_SECONDS."""
+        is_long = self._clock() - self._seen_at >= LEASE_SECONDS
+        return self._seen.name if self._seen is not None and is_long else ""
 
     def was_given_back(self) -> bool:
         """Whether its last holder, if there was one, went in order, as far as ``holder`` has seen."""

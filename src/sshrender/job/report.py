@@ -246,7 +246,7 @@ def _state(
     is_gone = fold.runs > 0 and not fold.ended
     reason = "its coordinator is gone" if is_gone else str(fold.ended.get("reason", ""))
     if fold.runs == 0 or (attributes.is_queued and not attributes.over):
-        return "queued", reason or _waits_for(attributes)
+        return "queued", attributes.why or reason or _waits_for(attributes)
     if fold.ended.get("state") == CANCELLED:
         return CANCELLED, reason
     return ("partial" if delivered else "failed"), reason

@@ -24,12 +24,13 @@ OPERATIONS = (
     "cancel",
     "resubmit",
     "alter",
+    "remark",
     "drain",
     "undrain",
     "retry",
     "move",
 )
-LARGEST = 4096
+LARGEST = 16384
 """Bytes that a request may have."""
 
 _MOST_TEXT = 300

@@ -10,6 +10,7 @@ from typing import Any
 
 from sshrender.core.jobqueue import Entry, Holder
 from sshrender.errors import UserError
+from sshrender.files import user_in
 from sshrender.job import attributes
 from sshrender.job.attributes import Attributes
 from sshrender.job.folder import JobFolder
@@ -25,6 +26,7 @@ class Shelf:
     def __init__(self, san: Path, clock: Callable[[], float] = time.monotonic) -> None:
         self._san = san
         self._clock = clock
+        self._user: int | None = None
         self._observers: dict[str, Observer] = {}
         self._seen_since: dict[str, float] = {}
         self._over: dict[str, tuple[float, Entry]] = {}
@@ -32,8 +34,11 @@ class Shelf:
         """Jobs whose attributes cannot be read, and why."""
 
     def look(self) -> list[Entry]:
-        """Every job that is there now. Raises OSError."""
-        names = {path.parent.name for path in self._san.glob("*/job.json")}
+        """Every job of this user that is there now: others' could not be written. Raises OSError."""
+        if self._user is None:
+            self._user = user_in(self._san)
+        folders = [JobFolder(path.parent) for path in self._san.glob("*/job.json")]
+        names = {folder.name for folder in folders if folder.belongs_to(self._user)}
         for known in (self._observers, self._seen_since, self._over, self.damaged):
             _keep(known, names)
         return [entry for name in sorted(names) if (entry := self._entry(name)) is not None]
@@ -50,7 +55,10 @@ class Shelf:
             self.damaged[name] = error.what
             return None
         self.damaged.pop(name, None)
-        entry = _entry(name, found, self._holder(folder, now))
+        holder = self._holder(folder, now)
+        entry = _entry(name, found, holder)
+        if holder is Holder.VANISHED:
+            entry = entry._replace(standing=self._observers[name].standing())
         if entry.is_over:
             self._over[name] = (now, entry)
         else:

@@ -17,7 +17,7 @@ from sshrender.job.folder import JobFolder
 from sshrender.job.journal import JournalWriter, entry, timestamp
 from sshrender.job.requests import Request
 
-OPERATIONS = frozenset(("hold", "release", "cancel", "resubmit", "alter"))
+OPERATIONS = frozenset(("hold", "release", "cancel", "resubmit", "alter", "remark"))
 """The requests that concern a job's place in the queue, not a run of it."""
 
 TAKEN_WITHIN = 5.0
@@ -37,10 +37,13 @@ def after(found: Attributes, request: Request, now: float) -> Attributes:
             return found.changed(held=request.by, why=request.note)
         case "release":
             return found.changed(held="", why="")
-        case "cancel":
+        case "cancel" if not found.over:
             return found.changed(over=CANCELLED, held="", why=f"cancelled by {request.by}")
         case "resubmit":
-            return found.changed(over="", held="", why="", submitted=timestamp(now))
+            fields = {"over": "", "held": "", "why": "", "submitted": timestamp(now)}
+            return found.changed(**{**fields, **request.changes})
+        case "remark":
+            return found.changed(why=request.note)
         case "alter":
             return found.changed(**request.changes)
         case _:

@@ -79,6 +79,7 @@ class Runner:
             "inspect": self._inspect,
             "discard": self._discard,
             "priority": self._rank,
+            "width": self._widen,
             "ping": lambda request: None,
             "finish": self._finish,
         }
@@ -218,7 +219,8 @@ class Runner:
         is_idle = idle_below is None or self._found["others"] < float(idle_below) * cores
         self._count = int(request.get("slots") or self._found["slots"])
         self._place = seats.Place(request.get("tag", ""), int(request.get("priority") or 0))
-        is_thrifty = bool(request.get("is_thrifty"))
+        if request.get("is_limited"):
+            self._place.width = 0  # until the coordinator says how many of the job's slots are here
         plan = slot.Plan(
             setup=self._setup(request),
             folder=self._folder,
@@ -227,21 +229,24 @@ class Runner:
             page_memory=int(request["page_memory"]),
             recycle_pages=int(request["recycle_pages"]),
             recycle_memory=int(request["recycle_memory"]),
-            is_eager=is_idle and not is_thrifty and not (self._recipes and self._recipes[0] is not None),
+            is_eager=is_idle and not (self._recipes and self._recipes[0] is not None),
             guard=memory.Guard(),
             seats=self._count,
             place=self._place,
-            is_thrifty=is_thrifty,
             recipes=tuple(self._recipes),
             is_sandboxed=request.get("sandbox") == sandbox.BWRAP,
         )
-        for _ in range(self._count):
-            self._slots.append(slot.Slot(plan, self._tasks, self._wire, self._environ))
+        for number in range(self._count):
+            self._slots.append(slot.Slot(plan, self._tasks, self._wire, self._environ, number))
             self._slots[-1].start()
 
     def _rank(self, request: Dict[str, Any]) -> None:
         """The job's place among those that want the same seats."""
         self._place.priority = int(request["priority"])
+
+    def _widen(self, request: Dict[str, Any]) -> None:
+        """How many slots draw for the job; the others rest."""
+        self._place.width = None if request["slots"] is None else int(request["slots"])
 
     def _render(self, request: Dict[str, Any]) -> None:
         self._tasks.put(

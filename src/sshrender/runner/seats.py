@@ -29,17 +29,29 @@ CONSIDER = 0.25
 GRACE = 0.5
 """Seconds that a seat stays free for who is next: he may be stopped, or gone."""
 
+BETWEEN = 0.002
+"""Seconds between bind(2) and listen(2), at most: what does not listen then is none of ours."""
+
 _MOST_ASKED = 64
 _CREDENTIALS = struct.Struct("3i")
 """struct ucred (unix(7), SO_PEERCRED): pid, uid, gid."""
 
 
 class Place:
-    """The job that wants seats here; its priority may change while it does."""
+    """The job that wants seats here. ``priority`` and ``width`` may change while it does.
 
-    def __init__(self, job: str, priority: int = 0) -> None:
+    ``width``: how many seats it may have at once; None: any number.
+    """
+
+    def __init__(self, job: str, priority: int = 0, width: Optional[int] = None) -> None:
         self.job = re.sub(r"[^A-Za-z0-9]", "", job)[-40:] or "job"
         self.priority = priority
+        self.width = width
+
+    def allows(self, number: int) -> bool:
+        """Whether this one of its slots may work."""
+        width = self.width
+        return width is None or number < width
 
 
 class Seen(NamedTuple):
@@ -262,7 +274,13 @@ def _is_held_by_us(name: bytes) -> bool:
     with socket.socket(socket.AF_UNIX) as caller:
         caller.setblocking(False)
         try:
-            caller.connect(name)
+            try:
+                caller.connect(name)
+            except ConnectionRefusedError:
+                time.sleep(BETWEEN)  # one of ours listens by then
+                caller.connect(name)
+        except ConnectionRefusedError:
+            return False
         except OSError:
             return True
         size = _CREDENTIALS.size

@@ -43,7 +43,7 @@ class Plan(NamedTuple):
 
     ``is_eager``: start a renderer before the first page comes, because the host is idle. ``recipes``:
     other ways to draw a page, by their numbers in the job. ``seats``: slots of this host, for all jobs,
-    and ``place``: this job among them. ``is_thrifty``: keep no renderer that has nothing to draw.
+    and ``place``: this job among them.
     """
 
     setup: ghostscript.Setup
@@ -57,7 +57,6 @@ class Plan(NamedTuple):
     guard: memory.Guard
     seats: int
     place: seats.Place
-    is_thrifty: bool = False
     recipes: Tuple[Optional[Recipe], ...] = ()
     is_sandboxed: bool = False
 
@@ -65,8 +64,16 @@ class Plan(NamedTuple):
 class Slot(threading.Thread):
     """Takes tasks from the host's queue until that ends."""
 
-    def __init__(self, plan: Plan, tasks: TaskQueue, post: wire.Wire, environ: Dict[str, str]) -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        tasks: TaskQueue,
+        post: wire.Wire,
+        environ: Dict[str, str],
+        number: int = 0,
+    ) -> None:
         super().__init__(daemon=True, name="slot")
+        self._number = number
         self._plan = plan
         self._tasks = tasks
         self._wire = post
@@ -129,17 +136,22 @@ class Slot(threading.Thread):
 
     def _warm_up(self) -> None:
         """Before the first page has come, where it hinders nobody."""
-        if self._plan.is_eager and self._is_there(self._plan.setup.document) and self._seats.take():
+        is_wanted = self._plan.is_eager and self._is_allowed()
+        if is_wanted and self._is_there(self._plan.setup.document) and self._seats.take():
             self._start_session(self._plan.setup.document)
+
+    def _is_allowed(self) -> bool:
+        """Whether the job may have this slot too."""
+        return self._plan.place.allows(self._number)
 
     def _get_up(self) -> None:
         """Between two pages, if the next one was not told yet: others may wait for the seat."""
-        if self._ahead is None and self._seats.is_called():
+        if self._ahead is None and (self._seats.is_called() or not self._is_allowed()):
             self._leave_seat()
 
     def _rest_from_work(self) -> None:
         """There is nothing to draw: a warm renderer is kept where nobody wants its seat."""
-        if not self._seats.is_held or self._plan.is_thrifty or self._seats.is_wanted():
+        if not self._seats.is_held or self._seats.is_wanted():
             self._leave_seat()
 
     def _leave_seat(self) -> None:
@@ -151,7 +163,7 @@ class Slot(threading.Thread):
     def _take(self) -> Optional[Task]:
         if not self._tasks.has_waiting():
             self._finisher.hurry()
-        if not self._rest.is_over():
+        if not self._rest.is_over() or not self._is_allowed():
             self._leave_seat()
             time.sleep(IDLE_PAUSE)
             return None
@@ -317,7 +329,7 @@ class Slot(threading.Thread):
         is_last = len(self._window) + 1 >= self._window_size
         if self._ahead is not None or is_last or not 0 < self._pace < AHEAD_BELOW:
             return
-        if self._seats.is_called():
+        if self._seats.is_called() or not self._is_allowed():
             return
         task = self._tasks.take_of(session.setup.document)
         if task is not None:

@@ -4,9 +4,9 @@ A login shell may print a banner and a library may print a warning on the same s
 of ours starts with a marker that the coordinator chose for this connection; anything else is noise.
 
 Requests (coordinator to runner, field ``op``): hello, prepare, render, revoke, kill, discard, priority,
-inspect, ping, finish. Answers (runner to coordinator, field ``type``): hello, beat, started, rendered,
-failed, revoked, suspected, pictured, noted, inspected, trouble, bye. The fields of each are those of
-``transports/messages.py``, which is the other end.
+width, inspect, ping, finish. Answers (runner to coordinator, field ``type``): hello, beat, started,
+rendered, failed, revoked, suspected, pictured, noted, inspected, trouble, bye. The fields of
+each are those of ``transports/messages.py``, which is the other end.
 
 Standard library only, Python 3.7 and later.
 """

@@ -68,7 +68,8 @@ def whole(report: Report) -> Iterator[str]:
     for note in report["notes"]:
         yield f"  the document: {clean(note)}"
     if report["state"] in ("partial", "failed"):
-        yield "hint: run the same render again to have the rest"
+        again = "sshrender resubmit" if report["submitted"] else "sshrender resume"
+        yield f"hint: {again} {clean(report['job'])} has the rest done"
 
 
 def _state(report: Report) -> str:

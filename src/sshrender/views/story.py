@@ -139,6 +139,7 @@ def _request(entry: Entry) -> str:
         "retry": f"try page {entry['page']} again",
         "move": f"draw page {entry['page']} on {clean(entry['host'])}",
         "resubmit": "queue the job again",
+        "remark": "note what keeps it",
         "alter": f"alter {clean(_changes(entry))}",
     }.get(entry["op"], clean(entry["op"]))
     note = f": {clean(entry['note'])}" if entry["note"] else ""

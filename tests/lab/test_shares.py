@@ -1,0 +1,154 @@
+"""Several jobs want the same hosts: priorities, shares, limits, never more renderers than slots."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from tests import pdfs
+from tests.lab.farm import Farm
+from tests.lab.host import Host
+from tests.lab.plugin import FarmFactory
+from tests.lab.slow import slow_down
+
+PROGRAM = [sys.executable, "-m", "sshrender"]
+PACE = 0.25
+"""Seconds a page: long beside what a change of renderers costs, short beside a turn."""
+
+
+class Rush:
+    """Jobs on one farm."""
+
+    def __init__(self, farm: Farm, slots: int) -> None:
+        self.farm = farm
+        self.hosts = farm.write_inventory(slots=slots)
+        for host in farm.hosts:
+            slow_down(host, PACE)
+        self.running: list[subprocess.Popen[str]] = []
+
+    def render(self, name: str, pages: int, *words: str) -> None:
+        """Begin a job."""
+        document = pdfs.write(self.farm.root / f"{name}.pdf", pdfs.numbered(pages))
+        command = [*PROGRAM, "render", str(document), "--hosts", str(self.hosts), "-r", "20"]
+        command += ["-o", str(self.farm.root / f"out-{name}"), "--no-overview", "--progress", "none"]
+        self.running.append(self.farm.popen([*command, *words]))
+
+    def end(self) -> None:
+        """Wait for all of them."""
+        for process in self.running:
+            assert process.wait(180) == 0
+
+    def delivered(self, name: str) -> list[float]:
+        """When each page of a job was drawn."""
+        found = []
+        for path in self.farm.san.glob(f"{name}-*/journal.jsonl"):
+            for line in path.read_bytes().rpartition(b"\n")[0].splitlines():
+                entry: dict[str, Any] = json.loads(line)
+                if entry["type"] == "page_delivered":
+                    found.append(datetime.fromisoformat(entry["time"]).timestamp())
+        return found
+
+    def until(self, condition: Callable[[], object]) -> None:
+        """Wait for it."""
+        end = time.monotonic() + 120
+        while not condition():
+            assert time.monotonic() < end
+            time.sleep(0.1)
+
+
+def _renderers(host: Host) -> int:
+    """Real Ghostscripts with a document: what a runner started, not what it asked for its version."""
+    listed = host.exec("ps", "-ww", "-eo", "args").stdout.splitlines()
+    return sum(line.startswith("/usr/bin/gs ") and "-sDEVICE=png16m" in line for line in listed)
+
+
+class Sampler(threading.Thread):
+    """Counts the renderers of hosts all the time."""
+
+    def __init__(self, hosts: list[Host]) -> None:
+        super().__init__(daemon=True)
+        self.most: Counter[str] = Counter()
+        self._hosts = hosts
+        self._stop_it = threading.Event()
+
+    def run(self) -> None:
+        while not self._stop_it.wait(0.2):
+            for host in self._hosts:
+                self.most[host.name] = max(self.most[host.name], _renderers(host))
+
+    def __enter__(self) -> Sampler:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop_it.set()
+        self.join(30)
+
+
+def test_equal_jobs_share_equally_and_one_alone_gets_everything(farm_factory: FarmFactory) -> None:
+    """Of two slots each has one; when the first is through, the other has both."""
+    farm = farm_factory(1)
+    rush = Rush(farm, slots=2)
+    with Sampler(farm.hosts) as sampler:
+        rush.render("one", 80)
+        rush.render("two", 160)
+        rush.end()
+    assert sampler.most["node1"] == 2
+    first, second = rush.delivered("one"), rush.delivered("two")
+    together = [moment for moment in second if first[10] < moment < first[-1]]
+    assert 0.5 < len(together) / len(first[10:]) < 2.0
+    rest = [moment for moment in second if moment > first[-1]]
+    pace = (rest[-1] - rest[0]) / len(rest)
+    assert pace < 0.8 * PACE, "both slots"
+
+
+def test_a_high_priority_goes_first_and_a_low_one_does_not_starve(farm_factory: FarmFactory) -> None:
+    farm = farm_factory(1)
+    rush = Rush(farm, slots=1)
+    with Sampler(farm.hosts) as sampler:
+        rush.render("low", 60, "--priority", "-5")
+        rush.until(lambda: len(rush.delivered("low")) > 8)
+        rush.render("high", 200, "--priority", "5")
+        rush.until(lambda: len(rush.delivered("high")) > 3)
+        since = time.time()
+        rush.until(lambda: len(rush.delivered("high")) >= 190)
+        until = time.time()
+        rush.end()
+    assert sampler.most["node1"] == 1
+    high = [moment for moment in rush.delivered("high") if since < moment < until]
+    low = [moment for moment in rush.delivered("low") if since < moment < until]
+    assert len(low) < len(high) / 4
+    assert low, "it had a turn now and then"
+
+
+def test_a_limited_job_leaves_the_rest_to_others(farm_factory: FarmFactory) -> None:
+    farm = farm_factory(2)
+    rush = Rush(farm, slots=2)
+    with Sampler(farm.hosts) as sampler:
+        rush.render("few", 30, "--limit", "1")
+        rush.end()
+    assert sum(sampler.most.values()) <= 2, "one at a time, on one host or the other"
+    assert max(sampler.most.values()) == 1
+    moments = rush.delivered("few")
+    assert (moments[-1] - moments[0]) / len(moments) > 0.8 * PACE
+
+
+def test_many_jobs_never_put_more_renderers_on_a_host_than_it_has_slots(
+    farm_factory: FarmFactory, tmp_path: Path
+) -> None:
+    farm = farm_factory(2)
+    rush = Rush(farm, slots=2)
+    with Sampler(farm.hosts) as sampler:
+        for number in range(5):
+            rush.render(f"job{number}", 16, "--priority", str(number % 3 - 1))
+        rush.end()
+    assert sampler.most == {"node1": 2, "node2": 2}
+    assert [len(rush.delivered(f"job{number}")) for number in range(5)] == [16] * 5
