@@ -9,7 +9,8 @@ The rules:
   (leasefiles.py); of several claimants one gets it.
 - A holder is fenced off as soon as there is a higher epoch than its own. It looks with each beat, and
   ``ensure`` looks before whatever must not be done by a fenced one, if the last beat is so long ago that
-  somebody may have taken it for dead. A beat that comes late is overwritten by its successor's next.
+  somebody may have taken it for dead. A beat that comes late is overwritten by its successor's next; one
+  that comes just before the claim is seen by its successor, who then waits until nobody trusts it.
 """
 
 from __future__ import annotations
@@ -81,13 +82,14 @@ class Lease:
             self._check()
             self._claim = replace(self._claim, counter=self._claim.counter + 1)
             self._files.write(self._claim)
+            # Whoever claims after this look sees the beat, and waits until it is trusted no more.
+            self._check()
             self._beaten_at = began
 
     def ensure(self) -> None:
         """Return only if it is still ours. Raises LeaseLost or OSError."""
         if self._clock() - self._beaten_at >= TRUSTED_SECONDS:
             self.beat()
-            self._check()
 
     def release(self) -> None:
         """Give the lease back. Never raises."""
@@ -118,6 +120,8 @@ def take_from(files: Files, claim: Claim, clock: Clock, pause: Pause, known_dead
     began = clock()
     if not files.claim(mine):
         raise LeaseHeld(files.claimant(mine.epoch) or found.claim or mine)
+    if not found.is_free:
+        _outwait(files, found, pause)
     lease = Lease(files, mine, clock, began)
     try:
         lease.beat()
@@ -172,6 +176,13 @@ def _look_for_dead(files: Files, clock: Clock, pause: Pause, known_dead: str) ->
         if is_time:
             break
     return first
+
+
+def _outwait(files: Files, found: _Sight, pause: Pause) -> None:
+    """A silent holder may have beaten once more before it could see our claim: let it not trust that."""
+    pause(BEAT_SECONDS)  # by then its last write is seen here, and it has seen our claim, if it is well
+    if files.read() != found.beat:
+        pause(TRUSTED_SECONDS)
 
 
 def holders(paths: Sequence[Path], pause: Pause = time.sleep) -> dict[Path, Claim | None]:
