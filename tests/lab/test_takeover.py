@@ -1,0 +1,244 @@
+"""A coordinator dies: another machine goes on. It is far away: it does what is asked elsewhere."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sshrender.job.journal import read_journal
+from sshrender.job.publish import page_name
+from tests import pdfs
+from tests.lab.coordinators import Coordinator, Machine, in_flight, submitted, wait_until
+from tests.lab.farm import Farm
+from tests.lab.slow import slow_down
+
+PATIENCE = 180.0
+TAKE_OVER = 20.0
+"""Seconds in which another coordinator has gone on, whatever became of the one before."""
+
+Entry = dict[str, Any]
+Start = Callable[..., Coordinator]
+
+
+class Desk(Machine):
+    """Where somebody sits who coordinates nothing, and reads journals."""
+
+    def __init__(self, farm: Farm, pages: int, seconds: float, slots: int = 1) -> None:
+        """A document of so many pages, and hosts that need so long for each of them."""
+        for host in farm.hosts:
+            slow_down(host, seconds)
+        self.hosts = farm.write_inventory(slots=slots)
+        self.document = pdfs.write(farm.root / "long.pdf", pdfs.numbered(pages))
+        self.names = [page_name(page, pages, "png") for page in range(1, pages + 1)]
+        super().__init__(farm, "elsewhere", self.hosts)
+
+    def submit(self, *words: str) -> str:
+        """Put the document into the queue: the job's name."""
+        (job,) = submitted(self.say("submit", str(self.document), "-r", "30", *words))
+        return job
+
+    def journal(self) -> list[Entry]:
+        """Of the only job that there is."""
+        return [entry for path in self.farm.san.glob("*/journal.jsonl") for entry in read_journal(path)]
+
+    def of(self, kind: str) -> list[Entry]:
+        """The entries of one kind."""
+        return [entry for entry in self.journal() if entry["type"] == kind]
+
+    def delivered(self) -> list[int]:
+        """The pages that are, in the order in which they were."""
+        return [entry["page"] for entry in self.of("page_delivered")]
+
+    def runs(self) -> list[list[Entry]]:
+        """What each run has told, its beginning first."""
+        runs: list[list[Entry]] = []
+        for entry in self.journal():
+            if entry["type"] == "run_started":
+                runs.append([])
+            if runs:
+                runs[-1].append(entry)
+        return runs
+
+    def check_that_nothing_was_done_twice(self) -> None:
+        """A page that was proved in an earlier run is not drawn again, and each is delivered once."""
+        known: set[int] = set()
+        is_later_run = False
+        sent: set[int] = set()
+        for entry in self.journal():
+            if entry["type"] == "run_started":
+                is_later_run, known = True, known | sent
+                sent = set()
+            elif entry["type"] == "page_delivered":
+                sent.add(entry["page"])
+            elif entry["type"] == "page_sent" and is_later_run:
+                assert entry["page"] not in known, entry
+        assert sorted(self.delivered()) == list(range(1, len(self.names) + 1))
+
+
+@pytest.fixture
+def start(farm: Farm) -> Iterator[Start]:
+    """Start a command on a machine of its own; none outlives the test."""
+    with ExitStack() as machines:
+
+        def begin(name: str, hosts: Path, *words: str) -> Coordinator:
+            coordinator = Coordinator(farm, name, hosts, *words)
+            machines.callback(coordinator.kill)
+            coordinator.start()
+            return coordinator
+
+        yield begin
+
+
+def _when(entry: Entry) -> float:
+    return datetime.fromisoformat(entry["time"]).timestamp()
+
+
+def _by(entry: Entry, *coordinators: Coordinator) -> Coordinator:
+    """Who has begun this run."""
+    (found,) = [each for each in coordinators if entry["coordinator"].startswith(f"{each.name} (")]
+    return found
+
+
+def _delivered_in(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_another_coordinator_finishes_what_a_killed_one_began(farm: Farm, start: Start) -> None:
+    desk = Desk(farm, pages=261, seconds=0.1)
+    both = [start(name, desk.hosts, "coordinate", "-v") for name in ("two", "one")]
+    job = desk.submit("-o", "/mnt/san/out/long")
+    wait_until(lambda: len(desk.delivered()) >= 100, PATIENCE, *both)
+    (begun,) = desk.of("run_started")
+    killed = _by(begun, *both)
+    (other,) = [each for each in both if each is not killed]
+    killed.kill()
+    killed_at = time.time()
+    first, left = desk.of("page_delivered")[0], 261 - len(desk.delivered())
+    pace = (261 - left) / (killed_at - _when(first))
+    wait_until(lambda: desk.status(job)["state"] == "done", PATIENCE, other, pause=1.0)
+    begun, again = desk.of("run_started")
+    (ended,) = desk.of("run_ended")
+    seconds, gap = _when(ended) - killed_at, _when(again) - killed_at
+    print(
+        f"\nkilled with {left} pages left at {pace:.1f} a second: {gap:.1f} s until {other.name}", end=""
+    )
+    print(f" began, {seconds:.1f} s until all was done")
+    assert _by(again, *both) is other
+    assert again["epoch"] > begun["epoch"]
+    desk.check_that_nothing_was_done_twice()
+    assert _delivered_in(farm.san / "out" / "long") == desk.names
+    assert seconds < TAKE_OVER + left / pace
+
+
+def test_a_killed_render_is_finished_from_cron_on_another_machine(farm: Farm, start: Start) -> None:
+    desk = Desk(farm, pages=80, seconds=0.1)
+    words = ["render", str(desk.document), "-r", "30", "-o", "/mnt/san/out/long", "--progress", "plain"]
+    render = start("one", desk.hosts, *words)
+    wait_until(lambda: len(desk.delivered()) >= 20, PATIENCE, render)
+    render.kill()
+    assert len(desk.delivered()) < 80, "it was to be killed in the middle"
+    cron = start("two", desk.hosts, "coordinate", "--once")
+    assert cron.wait(PATIENCE) == 0, cron.said()
+    _, again = desk.of("run_started")
+    assert _by(again, render, cron) is cron
+    desk.check_that_nothing_was_done_twice()
+    assert desk.status("long")["state"] == "done"
+    assert desk.status("long")["output"] == "/mnt/san/out/long"
+    assert _delivered_in(farm.san / "out" / "long") == desk.names
+
+
+def test_a_killed_render_is_resumed_from_another_machine(farm: Farm, start: Start) -> None:
+    desk = Desk(farm, pages=80, seconds=0.1)
+    own, there = farm.root / "own", farm.root / "there"
+    words = [str(desk.document), "-r", "30", "-o", str(own), "--progress", "plain"]
+    render = start("one", desk.hosts, "render", *words)
+    wait_until(lambda: len(desk.delivered()) >= 20, PATIENCE, render)
+    render.kill()
+    before = _delivered_in(own)
+    assert len(before) < 80, "it was to be killed in the middle"
+    stands = desk.status("long")
+    assert (stands["state"], stands["reason"]) == ("partial", "its coordinator is gone")
+    resume = start("two", desk.hosts, "resume", "long", "-o", str(there), "--progress", "plain")
+    assert resume.wait(PATIENCE) == 0, resume.said()
+    desk.check_that_nothing_was_done_twice()
+    assert desk.status("long")["state"] == "done"
+    assert _delivered_in(there) == desk.names
+    assert _delivered_in(own) == before, "the other machine has that folder, not this one"
+
+
+def test_who_coordinates_does_what_is_asked_on_another_machine(farm: Farm, start: Start) -> None:
+    desk = Desk(farm, pages=1000, seconds=0.6, slots=2)
+    service = start("one", desk.hosts, "coordinate", "-v")
+    job = desk.submit("-o", "/mnt/san/out/long")
+
+    def wait_for_more(pages: int) -> None:
+        aim = len(desk.delivered()) + pages
+        assert aim < 1000, "the test's document is too short for it"
+        wait_until(lambda: len(desk.delivered()) >= aim, PATIENCE, service)
+
+    def ask(*words: str) -> None:
+        said = desk.say(*words)
+        assert said.returncode == 0, said.stderr
+
+    wait_for_more(5)
+    assert desk.status(job)["state"] == "running"
+
+    ask("hold", job)
+    stands = desk.status(job)
+    assert stands["state"] == "held"
+    assert stands["held_by"].endswith("@elsewhere")
+    wait_until(lambda: in_flight(desk.journal()) == 0, PATIENCE, service)
+    sent = len(desk.of("page_sent"))
+    time.sleep(2.0)  # in which a dozen pages would be drawn
+    assert len(desk.of("page_sent")) == sent
+
+    ask("release", job)
+    assert desk.status(job)["state"] == "running"
+    wait_for_more(5)
+
+    ask("alter", job, "--priority", "7", "--limit", "1")
+    stands = desk.status(job)
+    assert (stands["priority"], stands["limit"]) == (7, 1)
+    wait_until(lambda: len(_since_the_last_request(desk)) > 12, PATIENCE, service)
+    assert _drawn_at_once(_since_the_last_request(desk)) < 1.4, "two would be 2"
+    wait_until(
+        lambda: any(_sits_with(7, host.exec("cat", "/proc/net/unix").stdout) for host in farm.hosts), 30
+    )
+
+    ask("alter", job, "--limit", "none")
+    assert desk.status(job)["limit"] is None
+    wait_until(lambda: len(_since_the_last_request(desk)) > 30, PATIENCE, service)
+    assert _drawn_at_once(_since_the_last_request(desk)) > 1.4, "four slots are there"
+
+    ask("cancel", job)
+    wait_until(lambda: desk.status(job)["state"] == "cancelled", PATIENCE, service)
+    assert 0 < desk.status(job)["pages"]["done"] < 1000
+    time.sleep(3.0)  # three looks at the queue
+    assert len(desk.of("run_started")) == 1, "whoever looks after the queue leaves it alone"
+    assert service.is_alive()
+
+
+def _since_the_last_request(desk: Desk) -> list[Entry]:
+    """The deliveries of pages that were sent after it."""
+    entries = desk.journal()
+    asked = max(at for at, entry in enumerate(entries) if entry["type"] == "requested")
+    sent = {entry["attempt"] for entry in entries[asked:] if entry["type"] == "page_sent"}
+    return [e for e in entries[asked:] if e["type"] == "page_delivered" and e["attempt"] in sent]
+
+
+def _drawn_at_once(deliveries: list[Entry]) -> float:
+    """How many pages, on average. Not how many were sent: some wait on a host behind another."""
+    first, *others = deliveries
+    return sum(float(entry["seconds"]) for entry in others) / (_when(others[-1]) - _when(first))
+
+
+def _sits_with(priority: int, sockets: str) -> bool:
+    """Whether somebody sits there with this priority (runner/seats.py has the names)."""
+    words = [line.split()[-1].split("-") for line in sockets.splitlines() if "-sits-" in line]
+    return any(word[-2] == str(priority) for word in words)
