@@ -392,7 +392,8 @@ def _ordeal(farm: Farm, seconds: float, pages: int, most_between: float) -> None
         chaos.reign(seconds / 2, most_between)
         chaos.end()
         healed, left = time.monotonic(), len(office.unfinished())
-        wait_until(lambda: not office.unfinished(), AFTERWARDS, *coordinators.values(), pause=0.5)
+        patience = AFTERWARDS + seconds  # what is left may be most of it, on a machine that is slow
+        wait_until(lambda: not office.unfinished(), patience, *coordinators.values(), pause=0.5)
         ended = time.monotonic()
         jobs = office.jobs()
         said = "\n".join(each.said() for each in coordinators.values())
@@ -417,11 +418,12 @@ def _print(jobs: Sequence[Job], done: Counter[str], census: Census) -> None:
     print(f"renderers at once, in {census.looks} looks: {most}")
 
 
+@pytest.mark.timeout(600)
 def test_a_little_chaos_spoils_nothing(farm_factory: FarmFactory) -> None:
     _ordeal(farm_factory(6), seconds=30.0, pages=12, most_between=4.0)
 
 
 @pytest.mark.matrix
-@pytest.mark.timeout(LONG + AFTERWARDS + 300)
+@pytest.mark.timeout(2 * LONG + AFTERWARDS + 300)
 def test_ten_minutes_of_chaos_spoil_nothing(farm_factory: FarmFactory) -> None:
     _ordeal(farm_factory(6), seconds=LONG, pages=int(LONG / 2), most_between=8.0)

@@ -42,13 +42,30 @@ def _clerk(
     return Clerk(cast("JobPlan", plan), posted.put, fence, {})
 
 
+def _taken(folder: JobFolder) -> list[Request]:
+    found: list[Request] = []
+    requests.take(folder, found.append)
+    return found
+
+
+def test_a_request_is_there_until_it_was_done(folder: JobFolder) -> None:
+    requests.ask(folder, Request("hold", "ann@desk"))
+
+    def fails(request: Request) -> None:
+        raise OSError(28, "No space left on device")
+
+    with pytest.raises(OSError, match="No space"):
+        requests.take(folder, fails)
+    assert _taken(folder) == [Request("hold", "ann@desk")]
+
+
 def test_requests_are_taken_in_the_order_in_which_they_were_made_and_once(folder: JobFolder) -> None:
     asked = [Request("drain", "ann@desk", host="node1", note="disk"), Request("hold", "bob@attic")]
     asked.append(Request("retry", "ann@desk", page=7))
     for request in asked:
         requests.ask(folder, request)
-    assert requests.take(folder) == asked
-    assert requests.take(folder) == []
+    assert _taken(folder) == asked
+    assert _taken(folder) == []
     assert list(folder.requests.iterdir()) == []
 
 
@@ -76,7 +93,7 @@ json_values = st.recursive(
 )
 def test_whatever_lies_there_is_a_request_or_nothing_and_is_gone(folder: JobFolder, data: bytes) -> None:
     (folder.requests / "00000000000000000001-evil.json").write_bytes(data)
-    for request in requests.take(folder):
+    for request in _taken(folder):
         assert request.op in requests.OPERATIONS
         assert type(request.page) is int
         assert isinstance(event_of(request), tuple)
@@ -86,7 +103,7 @@ def test_whatever_lies_there_is_a_request_or_nothing_and_is_gone(folder: JobFold
 def test_a_request_of_gigabytes_is_not_read(folder: JobFolder) -> None:
     with (folder.requests / "1-large.json").open("wb") as file:
         os.truncate(file.fileno(), 1 << 40)
-    assert requests.take(folder) == []
+    assert _taken(folder) == []
 
 
 def test_what_was_asked_while_nobody_coordinated_holds_and_what_concerns_a_run_is_late(
@@ -125,7 +142,7 @@ def test_a_coordinator_that_was_fenced_off_takes_no_requests(folder: JobFolder) 
     requests.ask(folder, Request("hold", "ann@desk"))
     time.sleep(1.0)
     clerk.stop()
-    assert requests.take(folder) == [Request("hold", "ann@desk")]
+    assert _taken(folder) == [Request("hold", "ann@desk")]
 
 
 def test_a_job_that_nobody_coordinates_is_changed_at_once(folder: JobFolder) -> None:
@@ -163,12 +180,12 @@ def test_what_no_attribute_can_be_is_no_request(folder: JobFolder, changes: Any)
     fields = {"schema": 1, "op": "alter", "by": "ann", "host": "", "page": 0, "note": ""}
     path = folder.requests / "1-alter.json"
     path.write_text(json.dumps({**fields, "changes": changes}))
-    assert requests.take(folder) == []
+    assert _taken(folder) == []
 
 
 def test_an_alteration_cannot_reach_other_attributes(folder: JobFolder) -> None:
     requests.ask(folder, Request("alter", "ann", changes={"owner": "root", "over": "done"}))
-    assert requests.take(folder) == [Request("alter", "ann")]
+    assert _taken(folder) == [Request("alter", "ann")]
 
 
 def test_a_folder_that_fails_keeps_its_requests_until_it_is_back(
@@ -177,10 +194,10 @@ def test_a_folder_that_fails_keeps_its_requests_until_it_is_back(
     posted: queue.SimpleQueue[Any] = queue.SimpleQueue()
     original, failures = requests.take, iter([OSError(116, "Stale file handle")] * 2)
 
-    def take(folder: JobFolder) -> list[Request]:
+    def take(folder: JobFolder, do: Callable[[Request], object]) -> None:
         for failure in failures:
             raise failure
-        return original(folder)
+        original(folder, do)
 
     monkeypatch.setattr(requests, "take", take)
     requests.ask(folder, Request("hold", "ann@desk"))

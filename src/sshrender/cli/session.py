@@ -138,7 +138,8 @@ class Session:
                 order.spec.name, False, lambda: reopen_job(wanted, reading, order.folder, order.spec)
             )
         except UserError as error:
-            self.reporter.error(error)
+            if not (order.is_from_queue and error.code == ExitCode.LEASE):
+                self.reporter.error(error)  # that another looks after it is what the queue is for
             return error.code, self.reporter.failure(Path(order.spec.document.name), error)
         finally:
             reading.close()

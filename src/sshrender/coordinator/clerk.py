@@ -100,23 +100,18 @@ class Clerk:
         while not self._stop.is_set():
             try:
                 self._fence()
-                found = requests.take(self._folder)
+                requests.take(self._folder, self._do)
             except OSError:
-                found = []  # others report the storage; a request stays where it is until it is back
+                pass  # others report the storage; a request stays where it is until it is back
             except LeaseLost:
                 return  # requests are for whoever has the job now
-            for request in found:
-                self._record(request)
-                self._post(Asked(request))
             self._look_at_drains()
             self._stop.wait(LOOK)
 
-    def _record(self, request: Request) -> None:
+    def _do(self, request: Request) -> None:
         plan = self._plan
         changed = standing.after(plan.attributes, request, time.time())
-        while changed != plan.attributes and not self._stop.is_set():
-            try:
-                changed.save(self._folder)
-                plan.attributes = changed
-            except OSError:
-                self._stop.wait(LOOK)  # as above
+        if changed != plan.attributes:
+            changed.save(self._folder)
+            plan.attributes = changed
+        self._post(Asked(request))

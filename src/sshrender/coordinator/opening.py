@@ -274,20 +274,21 @@ def output_error(error: OSError, output: Path) -> UserError:
     )
 
 
-def recall(plan: JobPlan) -> None:
+def recall(plan: JobPlan, fence: Callable[[], None]) -> None:
     """What earlier runs achieved, into ``plan.history``; deliver it again. Needs the lease.
 
     A page in ``pages/`` that the journal does not know was published just before a crash: it is
-    proved again and adopted. Attempts in ``work/`` are dead or fenced off, and are removed.
-    Raises OSError.
+    proved again and adopted. Attempts in ``work/`` are dead or fenced off, and are removed. ``fence``
+    raises LeaseLost where that is another's to do. Raises OSError.
     """
     remembered = history.fold(read_journal(plan.folder.journal))
     present = history.sizes(plan.folder.pages)
     wanted = set(plan.pages)
     remembered.pages = {n: record for n, record in remembered.pages.items() if n in wanted}
     history.keep_present(remembered, present, plan.page_file)
-    _adopt(plan, remembered, present)
+    _adopt(plan, remembered, present, fence)
     plan.history = remembered
+    fence()
     plan.folder.clear_work()
     files = [record.file for record in remembered.pages.values()]
     copies = [name for name in files if publish.deliver(plan.folder.pages / name, plan.output / name)]
@@ -295,7 +296,9 @@ def recall(plan: JobPlan) -> None:
         publish.secure(plan.output / name)
 
 
-def _adopt(plan: JobPlan, remembered: History, present: dict[str, int]) -> None:
+def _adopt(
+    plan: JobPlan, remembered: History, present: dict[str, int], fence: Callable[[], None]
+) -> None:
     adopted = []
     for page in plan.pages:
         name = plan.page_file(page)
@@ -307,12 +310,14 @@ def _adopt(plan: JobPlan, remembered: History, present: dict[str, int]) -> None:
         try:
             picture = prove(plan.folder.pages / name, expected)
         except ProofFailed:
+            fence()
             (plan.folder.pages / name).unlink()
             continue
         record = PageRecord(page, name, picture.bytes, picture.sha256, picture.width, picture.height)
         remembered.pages[page] = record
         adopted.append(record)
     if adopted:
+        fence()
         _journal_adopted(plan, adopted)
 
 

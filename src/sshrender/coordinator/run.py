@@ -43,27 +43,29 @@ def see_through(
     held = _take_lease(plan)
     keeper = LeaseKeeper(held, inbox.put)
     keeper.start()
-    nonce: Nonce | None = None
-    try:
-        watched(san, lambda: _enter(plan))
-        watched(san, lambda: recall(plan))
-        nonce = watched(san, lambda: Nonce.lay(plan.folder))
-        drained = watched(san, lambda: drains.read(san))
-        coordinator = Coordinator(plan, hosts, held, nonce, links, inbox, view, drained)
-        with caught(inbox.put, lambda: view.say(coordinator.status_line())):
+    # Whoever asks a second time, while what was done is accounted for, must not end that in the middle.
+    with contextlib.ExitStack() as signals:
+        nonce: Nonce | None = None
+        try:
+            watched(san, lambda: _enter(plan))
+            watched(san, lambda: recall(plan, held.ensure))
+            nonce = watched(san, lambda: Nonce.lay(plan.folder))
+            drained = watched(san, lambda: drains.read(san))
+            coordinator = Coordinator(plan, hosts, held, nonce, links, inbox, view, drained)
+            signals.enter_context(caught(inbox.put, lambda: view.say(coordinator.status_line())))
             outcome = coordinator.run()
-        if outcome.code != ExitCode.STORAGE:
-            watched(san, lambda: _account(plan, outcome, held))
-            watched(san, lambda: _conclude(plan, outcome, held))
-    except lease.LeaseLost:
-        raise _held(plan, "somebody else") from None
-    except OSError as error:
-        raise storage_error(error, san) from None
-    finally:
-        if nonce is not None:
-            with contextlib.suppress(OSError):
-                watched(san, nonce.lift)
-        keeper.stop()
+            if outcome.code != ExitCode.STORAGE:
+                watched(san, lambda: _account(plan, outcome, held))
+                watched(san, lambda: _conclude(plan, outcome, held))
+        except lease.LeaseLost:
+            raise _held(plan, "somebody else") from None
+        except OSError as error:
+            raise storage_error(error, san) from None
+        finally:
+            if nonce is not None:
+                with contextlib.suppress(OSError):
+                    watched(san, nonce.lift)
+            keeper.stop()
     return outcome
 
 

@@ -24,10 +24,14 @@ def caught(post: Callable[[SignalCaught], None], status: Callable[[], None]) -> 
     """Within this context the ending signals are posted instead of ending the program.
 
     ``post`` must be safe in a handler (queue.SimpleQueue.put is, queue.Queue.put is not). A SIGHUP
-    that was ignored when we began stays ignored: that is what nohup(1) asks for.
+    that was ignored when we began stays ignored: that is what nohup(1) asks for. Once one was posted the
+    program ends by itself in a moment, with an account of what it did: further ones are ignored then.
     """
+    is_ending = False
 
     def end(number: int, frame: FrameType | None) -> None:
+        nonlocal is_ending
+        is_ending = True
         post(SignalCaught(number))
 
     def tell(number: int, frame: FrameType | None) -> None:
@@ -42,4 +46,4 @@ def caught(post: Callable[[SignalCaught], None], status: Callable[[], None]) -> 
         yield
     finally:
         for number, handler in before.items():
-            signal.signal(number, handler)
+            signal.signal(number, signal.SIG_IGN if is_ending and number in ENDING else handler)

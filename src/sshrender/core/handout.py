@@ -31,6 +31,9 @@ _BLIND = 0.75
 """Seconds to be expected of an attempt, which is after three, that let a host try of whose speed, and of
 every other one's, nothing is known yet."""
 
+_RECALL_AGAIN = 1.0
+"""Seconds before a page is called back again: the host that was quickest then may be so still."""
+
 _REVOKED_WITHIN = 1.0
 """Seconds in which a host that is well has handed back what it was asked for."""
 
@@ -125,6 +128,7 @@ class Handout:
         if run.book.has_waiting() or run.storage.paused:
             return
         for attempt in list(self._to_call_back()):
+            run.book[attempt.page].recalled_at = run.now
             run.revoke(attempt, "another host had nothing to do")
 
     def _to_call_back(self) -> Iterator[Attempt]:
@@ -135,7 +139,9 @@ class Handout:
             waiting = [each for each in host.in_flight.values() if each.started_at is None]
             surplus = min(len(host.in_flight) - host.width, free, len(waiting))
             for attempt in reversed(waiting[-surplus:] if surplus > 0 else []):
-                if not attempt.is_revoking and self._run.book[attempt.page].state not in SETTLED:
+                page = self._run.book[attempt.page]
+                is_recent = self._run.now - page.recalled_at < _RECALL_AGAIN
+                if not attempt.is_revoking and not is_recent and page.state not in SETTLED:
                     free -= 1
                     yield attempt
 

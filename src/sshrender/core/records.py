@@ -72,6 +72,8 @@ class Page:
     forgiven: int = 0
     """How many of its failures were another renderer's."""
     live: dict[str, Attempt] = field(default_factory=dict)
+    recalled_at: float = -math.inf
+    """When it was last called back for a slot that had nothing."""
     only: frozenset[str] | None = None
     """The hosts that it is pinned to; None: any."""
     host: str = ""

@@ -63,6 +63,7 @@ class Lease:
         self._claim = claim
         self._clock = clock
         self._beaten_at = beaten_at
+        self._is_over = False
         self._lock = threading.Lock()
 
     @property
@@ -88,22 +89,30 @@ class Lease:
 
     def ensure(self) -> None:
         """Return only if it is still ours. Raises LeaseLost or OSError."""
-        if self._clock() - self._beaten_at >= TRUSTED_SECONDS:
+        if self._is_over or self._clock() - self._beaten_at >= TRUSTED_SECONDS:
             self.beat()
 
     def release(self) -> None:
         """Give the lease back. Never raises."""
         with self._lock, contextlib.suppress(OSError, LeaseLost):
             self._check()
+            self._is_over = True
             self._files.write(replace(self._claim, pid=0, counter=0))
 
     def _check(self) -> None:
-        if self._files.newest_epoch() > self._claim.epoch:
+        """What was lost, or given back, stays so."""
+        self._is_over = self._is_over or self._files.newest_epoch() > self._claim.epoch
+        if self._is_over:
             raise LeaseLost
 
 
+def boot_clock() -> float:
+    """Seconds since the machine was started, those included in which it slept (clock_gettime(2))."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
 def take(
-    path: Path, clock: Clock = time.monotonic, pause: Pause = time.sleep, known_dead: str = ""
+    path: Path, clock: Clock = boot_clock, pause: Pause = time.sleep, known_dead: str = ""
 ) -> Lease:
     """Take the lease, waiting up to LEASE_SECONDS to see whether its holder lives.
 
@@ -133,7 +142,8 @@ def take_from(files: Files, claim: Claim, clock: Clock, pause: Pause, known_dead
 class _Sight(NamedTuple):
     """What an observer sees: two that are equal mean that nobody has beaten in between.
 
-    ``epoch``: the newest. ``claim``: its holder's, as far as one can tell; None: there was never one.
+    ``epoch``: the newest. ``claim``: its holder's, as far as one can tell; None: it cannot be read, or
+    there was never one.
     """
 
     epoch: int
@@ -144,7 +154,9 @@ class _Sight(NamedTuple):
     def is_free(self) -> bool:
         """Whether it was given back, or its holder is a process of this very machine that is no more."""
         claim = self.claim
-        if claim is None or claim.pid == 0:
+        if claim is None:
+            return self.epoch == 0
+        if claim.pid == 0:
             return True
         return claim.boot == _boot() and _started(claim.pid) != claim.started
 
@@ -207,7 +219,7 @@ class Observer:
     A holder that is frozen is no holder, though its pid lives.
     """
 
-    def __init__(self, path: Path, clock: Clock = time.monotonic) -> None:
+    def __init__(self, path: Path, clock: Clock = boot_clock) -> None:
         self._files = LeaseFiles(path)
         self._clock = clock
         self._seen: _Sight | None = None
@@ -218,13 +230,14 @@ class Observer:
     def holder(self) -> Claim | None:
         """Who holds it, as far as one can tell by now; None: nobody. Raises OSError."""
         sight = _look(self._files)
-        if sight.is_free or sight.claim is None:
+        if sight.is_free:
             self._seen, self.has_moved = sight, False
             return None
         if sight != self._seen:
             self.has_moved = self._seen is not None
             self._seen, self._seen_at = sight, self._clock()
-        return sight.claim if self._clock() - self._seen_at < LEASE_SECONDS else None
+        is_believed = self._clock() - self._seen_at < LEASE_SECONDS
+        return (sight.claim or _NOBODY) if is_believed else None
 
     def standing(self) -> str:
         """What was seen last, in a word: for ``take``, where it has been seen for LEASE_SECONDS."""
@@ -233,8 +246,8 @@ class Observer:
 
     def was_given_back(self) -> bool:
         """Whether its last holder, if there was one, went in order, as far as ``holder`` has seen."""
-        claim = self._seen.claim if self._seen is not None else None
-        return claim is None or claim.pid == 0
+        seen = self._seen
+        return seen is None or seen.epoch == 0 or (seen.claim is not None and seen.claim.pid == 0)
 
 
 def in_words(claim: Claim) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import time
 import uuid
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -59,18 +60,17 @@ def ask(folder: JobFolder, request: Request) -> Path:
     return path
 
 
-def take(folder: JobFolder) -> list[Request]:
-    """Every request that lies there, oldest first, and gone afterwards. Raises OSError.
+def take(folder: JobFolder, do: Callable[[Request], object]) -> None:
+    """Do what is asked for, oldest first; each request is gone once it was done. Raises OSError.
 
-    What is no request is removed too: nobody else would.
+    Who ends in between leaves it for the next, who may then do it a second time. What is no request is
+    removed too: nobody else would.
     """
-    found = []
     for path in sorted(folder.requests.glob("*.json")):
         request = _read(path)
-        path.unlink(missing_ok=True)
         if request is not None:
-            found.append(request)
-    return found
+            do(request)
+        path.unlink(missing_ok=True)
 
 
 def _read(path: Path) -> Request | None:

@@ -56,11 +56,15 @@ def settle(folder: JobFolder) -> Attributes:
     What concerns a run is too late: there was none. Raises UserError or OSError.
     """
     found = attributes.load(folder)
-    for request in requests.take(folder):
+
+    def do(request: Request) -> None:
+        nonlocal found
         is_of_queue = request.op in OPERATIONS
         if is_of_queue:
             found = _apply(folder, found, request)
         _tell(folder, request, is_late=not is_of_queue)
+
+    requests.take(folder, do)
     return found
 
 

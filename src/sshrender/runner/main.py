@@ -26,6 +26,7 @@ from sshrender.runner import (
     load,
     memory,
     ownfolder,
+    processes,
     sandbox,
     scratch,
     seats,
@@ -44,8 +45,18 @@ SEEN_WITHIN = 10.0
 """Seconds that a document to be inspected gets to appear: another host may see it sooner."""
 
 
+GONE_WITHIN = 2.0
+"""Seconds that killed renderers get: one that hangs in a dead SAN is not waited for any longer."""
+
+
 def die() -> NoReturn:
-    """Kill this process group: every renderer, and ourselves."""
+    """Kill this process group: every renderer, then ourselves, and with us our seats (seats.py).
+
+    In this order, as other jobs begin to draw as soon as the seats are free.
+    """
+    end = time.monotonic() + GONE_WITHIN
+    while time.monotonic() < end and processes.kill_descendants():
+        time.sleep(0.01)
     scratch.remove_all()
     os.killpg(0, signal.SIGKILL)
     os._exit(1)  # only reached where the group is not ours to kill

@@ -42,6 +42,27 @@ def kill(pid: int) -> None:
         return  # gone already
 
 
+def kill_descendants() -> bool:
+    """End all that this process has started in its own group; whether there was any that lived."""
+    group = os.getpgid(0)
+    living = [pid for pid in tree(os.getpid())[1:] if _is_alive(pid) and _group(pid) == group]
+    for pid in living:
+        kill(pid)
+    return bool(living)
+
+
+def _is_alive(pid: int) -> bool:
+    """Not so a process that only waits to be asked how it ended."""
+    return _read(pid, "stat").rpartition(b")")[2].split()[:1] not in ([], [b"Z"], [b"X"])
+
+
+def _group(pid: int) -> int:
+    try:
+        return os.getpgid(pid)
+    except OSError:
+        return -1
+
+
 def _read(pid: int, name: str) -> bytes:
     try:
         with open("/proc/%d/%s" % (pid, name), "rb") as file:
