@@ -54,6 +54,7 @@ def die() -> NoReturn:
 
     In this order, as other jobs begin to draw as soon as the seats are free.
     """
+    processes.ENDING.set()
     end = time.monotonic() + GONE_WITHIN
     while time.monotonic() < end and processes.kill_descendants():
         time.sleep(0.01)

@@ -78,6 +78,8 @@ class OnePage:
 
     def _step(self, command: List[str], deadline: float) -> float:
         """One step; its CPU seconds."""
+        if processes.ENDING.is_set():
+            raise SessionEnded(wire.KILLED, "the runner ends", [])
         program = "the script" if self._recipe.shell else os.path.basename(command[0])
         temporary = self._fields["scratch"]
         if self._is_sandboxed:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 from typing import List
 
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
@@ -40,6 +41,10 @@ def kill(pid: int) -> None:
         os.kill(pid, signal.SIGKILL)
     except OSError:
         return  # gone already
+
+
+ENDING = threading.Event()
+"""Set when this process is about to end: nobody starts another one."""
 
 
 def kill_descendants() -> bool:

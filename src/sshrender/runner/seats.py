@@ -29,8 +29,9 @@ CONSIDER = 0.25
 GRACE = 0.5
 """Seconds that a seat stays free for who is next: he may be stopped, or gone."""
 
-BETWEEN = 0.002
-"""Seconds between bind(2) and listen(2), at most: what does not listen then is none of ours."""
+BETWEEN = 0.5
+"""Seconds between bind(2) and listen(2), at most, on a host that is busy: what does not listen then is
+none of ours. Taken for another user's too soon, a seat would be had by two."""
 
 _MOST_ASKED = 64
 _CREDENTIALS = struct.Struct("3i")
@@ -274,18 +275,26 @@ def _is_held_by_us(name: bytes) -> bool:
     with socket.socket(socket.AF_UNIX) as caller:
         caller.setblocking(False)
         try:
-            try:
-                caller.connect(name)
-            except ConnectionRefusedError:
-                time.sleep(BETWEEN)  # one of ours listens by then
-                caller.connect(name)
-        except ConnectionRefusedError:
-            return False
+            if not _is_answered(caller, name):
+                return False
         except OSError:
             return True
         size = _CREDENTIALS.size
         found = caller.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, size)
     return bool(_CREDENTIALS.unpack(found)[1] == os.getuid())
+
+
+def _is_answered(caller: socket.socket, name: bytes) -> bool:
+    """Whether somebody listens there within BETWEEN. Raises OSError."""
+    end = time.monotonic() + BETWEEN
+    while True:
+        try:
+            caller.connect(name)
+            return True
+        except ConnectionRefusedError:
+            if time.monotonic() > end:
+                return False
+            time.sleep(0.01)
 
 
 def _release(claimed: Optional[socket.socket]) -> None:

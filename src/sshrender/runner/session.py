@@ -76,6 +76,8 @@ class Session:
         self._lines: List[str] = []
         self._killed_as: Optional[str] = None
         self._cpu_told = 0.0
+        if processes.ENDING.is_set():
+            raise SessionEnded(wire.KILLED, "the runner ends", [])
         self._scratch = scratch.make()
         self._has_small_device = False
         command = ghostscript.command(setup)
