@@ -46,8 +46,11 @@ class DiesOfTelling(Session):
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A job's folder with its document."""
+    temporary = tmp_path / "temporary-files"
+    temporary.mkdir()
+    monkeypatch.setenv("TMPDIR", str(temporary))  # tests side by side are not to share seats
     (tmp_path / "work").mkdir()
     pdfs.write(tmp_path / "source.pdf", pdfs.numbered(PAGES))
     return tmp_path
