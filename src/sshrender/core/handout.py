@@ -53,11 +53,11 @@ class Handout:
                 run.allot(host, None)
             return
         idle = run.idle_hosts()
-        left = run.limit - sum(_drawing(host) for host in run.hosts.values() if host not in idle)
+        left = run.limit - sum(host.begun for host in run.hosts.values() if host not in idle)
         for host in sorted(idle, key=lambda h: (not h.allotted, h.pace_of_work or 0.0)):
             wanted = host.slots if host.seats is None else max(1, min(host.slots, host.seats))
             run.allot(host, max(0, min(wanted, left)))
-            left -= max(host.allotted or 0, _drawing(host))
+            left -= max(host.allotted or 0, host.begun)
 
     def assign(self) -> None:
         """Send waiting pages to whoever has room."""
@@ -189,11 +189,6 @@ class Handout:
         if attempt.rendered_at is not None:
             return now - attempt.rendered_at > self._run.policy.proof_patience
         return attempt.revoked_at is None or now - attempt.revoked_at > _REVOKED_WITHIN
-
-
-def _drawing(host: Host) -> int:
-    """Attempts that a slot has begun."""
-    return sum(attempt.started_at is not None for attempt in host.in_flight.values())
 
 
 def _finish(host: Host, usual: float) -> float:

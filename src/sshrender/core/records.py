@@ -163,6 +163,11 @@ class Host:
         return self.others / max(self.cores, 1)
 
     @property
+    def begun(self) -> int:
+        """Attempts that a slot has begun."""
+        return sum(attempt.started_at is not None for attempt in self.in_flight.values())
+
+    @property
     def width(self) -> int:
         """Slots that draw for us, or would."""
         return min(each for each in (self.slots, self.seats, self.allotted) if each is not None)

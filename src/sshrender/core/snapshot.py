@@ -86,5 +86,4 @@ def _view(host: Host) -> HostView:
 
 def _drawing(host: Host) -> int:
     """Slots at work. More pages than that may have begun: a host reports several at a time."""
-    begun = sum(attempt.started_at is not None for attempt in host.in_flight.values())
-    return min(begun, host.slots)
+    return min(host.begun, host.slots)
