@@ -75,7 +75,7 @@ def test_a_job_that_runs_and_one_whose_coordinator_died(
         process.wait()
     report = json.loads(sshrender("status", "endless", "--json").stdout)
     assert (report["state"], report["reason"]) == ("partial", "its coordinator is gone")
-    assert "run the same render again" in sshrender("status", "endless").stdout
+    assert "hint: sshrender resume endless-" in sshrender("status", "endless").stdout
 
 
 def test_a_page_that_failed_and_its_story(sshrender: Run, san: Path, endless: Path) -> None:

@@ -6,7 +6,6 @@ import ast
 import re
 import subprocess
 import sys
-import time
 import zlib
 from pathlib import Path
 
@@ -230,20 +229,24 @@ def test_only_a_task_that_waits_can_be_revoked() -> None:
     assert tasks.has_ended()
 
 
-LOOP = "while :; do :; done"
+LOOP = "echo $$; while :; do :; done"
 
 
 def test_what_a_recipe_runs_is_ours_though_nothing_of_ours_is_in_its_name() -> None:
     code = "import subprocess, sys; subprocess.run(['timeout', '3', 'sh', '-c', sys.argv[2]])"
-    with subprocess.Popen([sys.executable, "-c", code, "sshrender-runner", LOOP]):
-        time.sleep(0.5)
+    started = [sys.executable, "-c", code, "sshrender-runner", LOOP]
+    with subprocess.Popen(started, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert load.is_ours(process.stdout.readline().strip())
         assert max(ours for _, ours in (load.scan() for _ in range(10))) >= 1
 
 
 def test_what_others_run_is_not_ours() -> None:
     """Started so that it has no parent of ours, whatever the folder of these tests is called."""
-    idle = min(others for others, _ in (load.scan() for _ in range(10)))
-    subprocess.run(["sh", "-c", f"timeout 3 sh -c '{LOOP}' &"], check=True)
-    time.sleep(0.5)
-    assert max(others for others, _ in (load.scan() for _ in range(10))) >= idle + 1
-    time.sleep(3)
+    started = ["sh", "-c", f"timeout 3 sh -c '{LOOP}' &"]
+    with subprocess.Popen(started, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        loop = process.stdout.readline().strip()
+        process.wait()
+        assert not load.is_ours(loop)
+        assert max(others for others, _ in (load.scan() for _ in range(10))) >= 1

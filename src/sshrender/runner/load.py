@@ -50,7 +50,7 @@ def scan() -> Tuple[int, int]:
         if not pid.isdigit() or pid == myself:  # whoever looks is running, always
             continue
         active = _active_threads(pid)
-        if active and _is_ours(pid):
+        if active and is_ours(pid):
             ours += active
         else:
             others += active
@@ -80,8 +80,8 @@ def _stat(path: str) -> List[bytes]:
         return []
 
 
-def _is_ours(pid: str) -> bool:
-    """Whether it, or whoever started it, is: a recipe's program bears no name of ours."""
+def is_ours(pid: str) -> bool:
+    """Whether it, or whoever started it, names us: a recipe's program bears no name of ours."""
     for _ in range(GENERATIONS):
         if pid in ("0", "1"):
             return False
