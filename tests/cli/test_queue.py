@@ -75,6 +75,39 @@ def test_patterns_priorities_and_jobs_after_others(sshrender: Run, home: Path, p
     assert _started(home) == ["two", "one", "three"]
 
 
+def test_no_job_comes_after_itself(sshrender: Run, home: Path, papers: Path) -> None:
+    assert sshrender("submit", "papers/one.pdf", "-r", "36").returncode == 0
+    assert sshrender("submit", "papers/two.pdf", "-r", "36", "--after", "one").returncode == 0
+    answer = sshrender("alter", "one", "--after", "two")
+    assert (answer.returncode, "none of them would ever begin" in answer.stderr) == (2, True)
+    assert "hint: sshrender alter two-" in answer.stderr
+    answer = sshrender("submit", "papers/one.pdf", "-r", "36", "--after", "two")
+    assert answer.returncode == 2
+    assert sshrender("alter", "two", "--after", "").returncode == 0
+    assert sshrender("alter", "one", "--after", "two").returncode == 0
+    assert sshrender("coordinate", "--once").returncode == 0
+    assert _started(home) == ["two", "one"]
+
+
+def test_several_jobs_that_are_altered_get_a_folder_each(
+    sshrender: Run, home: Path, papers: Path
+) -> None:
+    assert sshrender("submit", "papers/one.pdf", "papers/two.pdf", "-r", "36").returncode == 0
+    assert sshrender("alter", "one", "two", "-o", "out").returncode == 0
+    assert sshrender("coordinate", "--once", "--quiet").returncode == 0
+    for name in ("one", "two"):
+        assert len(list((home / "out" / f"{name}-pages").glob("*.png"))) == 3
+
+
+def test_what_changes_nothing_says_so(sshrender: Run, home: Path, papers: Path) -> None:
+    assert sshrender("submit", "papers/one.pdf", "-r", "36").returncode == 0
+    assert "was not held" in sshrender("release", "one").stderr
+    assert sshrender("coordinate", "--once").returncode == 0
+    answer = sshrender("cancel", "one")
+    assert (answer.returncode, "is over already: done" in answer.stderr) == (0, True)
+    assert set(_states(sshrender).values()) == {"done"}
+
+
 def test_hold_release_cancel_and_again(sshrender: Run, home: Path, papers: Path) -> None:
     assert sshrender("submit", "papers/one.pdf", "-r", "36", "--hold").returncode == 0
     assert sshrender("submit", "papers/two.pdf", "-r", "36").returncode == 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import signal
 import time
 from datetime import UTC, datetime, timedelta, timezone
@@ -68,6 +69,28 @@ class TestOrder:
     )
     def test_what_a_job_waits_for(self, entry: Entry, state: State) -> None:
         assert jobqueue.state(entry, {"b", "a"}, NOW) is state
+
+    def test_the_way_round_a_circle_is_told(self) -> None:
+        known = {"a": (), "b": ("a",), "c": ("x", "b"), "d": ("d",)}
+        assert jobqueue.circle("a", ["c"], known) == ("a", "c", "b", "a")
+        assert jobqueue.circle("c", ["a", "x"], known) == ()
+        assert jobqueue.circle("d", ["d", "a"], known) == ()
+
+    @given(
+        st.dictionaries(
+            st.sampled_from("abcde"), st.lists(st.sampled_from("abcde"), max_size=3), max_size=5
+        )
+    )
+    def test_jobs_wait_for_ever_only_in_a_circle(self, after: dict[str, list[str]]) -> None:
+        left = {name: _entry(name, after=tuple(others)) for name, others in after.items()}
+        while ready := _ready(*left.values()):
+            for name in ready:
+                del left[name]
+        circles = [jobqueue.circle(name, others, after) for name, others in after.items()]
+        assert bool(left) is any(circles)
+        for circle in filter(None, circles):
+            assert circle[0] == circle[-1]
+            assert all(later in after[name] for name, later in itertools.pairwise(circle))
 
     def test_an_urgent_job_does_not_wait_for_a_place(self) -> None:
         entries = [_entry("a", priority=1), _entry("b", priority=9), _entry("c", priority=8)]

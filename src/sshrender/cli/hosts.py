@@ -95,10 +95,12 @@ def ask(session: Session) -> tuple[int, list[HostReport]]:
 
 def _told_of(report: HostReport, drained: Mapping[str, Drain]) -> HostReport:
     """A host that is well and out of use by hand is that."""
+    from sshrender.coordinator.clerk import drained_event
+
     drain = drained.get(report.name)
     if drain is not None and report.state in ("idle", "busy"):
         report.state = "drained"
-        report.reason = f"drained by {drain.by}" + (f": {drain.note}" if drain.note else "")
+        report.reason = drained_event(drain).reason
     return report
 
 

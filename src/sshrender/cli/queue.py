@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -10,11 +11,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from sshrender.cli import complete, options
-from sshrender.cli.submit import After, NotBefore, moment_of
+from sshrender.cli.waiting import After, NotBefore, moment_of, names_of, refuse_circle
 from sshrender.errors import ExitCode, UserError
 
 if TYPE_CHECKING:
     from sshrender.config.settings import Settings
+    from sshrender.job.attributes import Attributes
+    from sshrender.job.folder import JobFolder
+    from sshrender.job.spec import JobSpec
 
 Jobs = Annotated[
     list[str],
@@ -87,12 +91,21 @@ def alter(
 ) -> None:
     """Change a job's place in the queue, running or not.
 
-    An empty text takes what --after or --not-before said away.
+    An empty text takes what --after or --not-before said away. Of several jobs, each gets a folder of
+    its own in the one that --output names.
     """
     from sshrender.cli.jobs import san_folder
+    from sshrender.cli.session import output_of
+
+    def for_each(folder: JobFolder, spec: JobSpec) -> dict[str, Any]:
+        refuse_circle(place, folder.name, changes.get("after", ()))
+        if output is None:
+            return changes
+        return changes | _marked(output_of(output, Path(spec.document.name), len(job) == 1), place)
 
     typed = {key: value for key, value in options.typed(context).items() if key != "limit"}
     settings = _resolved(typed, config)
+    place = san_folder(settings)
     changes: dict[str, Any] = {}
     if priority is not None:
         changes["priority"] = settings.priority
@@ -101,12 +114,10 @@ def alter(
     if not_before is not None:
         changes["not_before"] = moment_of(not_before)
     if after is not None:
-        changes["after"] = [_name(settings, each) for each in after if each]
-    if output is not None:
-        changes |= _marked(output.absolute(), san_folder(settings))
-    if not changes:
+        changes["after"] = names_of(place, after)
+    if not changes and output is None:
         raise UserError(ExitCode.USAGE, "nothing is to be changed", "sshrender alter --help")
-    _change(settings, job, "alter", "altered", changes=changes)
+    _change(settings, job, "alter", "altered", changes=for_each)
 
 
 def _marked(output: Path, san: Path) -> dict[str, Any]:
@@ -130,23 +141,24 @@ def _resolved(typed: dict[str, Any], config: Path | None) -> Settings:
     return resolve(typed, config).settings
 
 
-def _name(settings: Settings, named: str) -> str:
-    from sshrender.cli.jobs import find_job, on_san, san_folder
-
-    san = san_folder(settings)
-    return on_san(san, lambda: find_job(san, named))[0].name
-
-
-def _change(settings: Settings, jobs: list[str], op: str, done: str, **fields: Any) -> None:
-    """All of them are found before any is changed. Raises UserError."""
+def _change(
+    settings: Settings,
+    jobs: list[str],
+    op: str,
+    done: str,
+    note: str = "",
+    changes: Callable[[JobFolder, JobSpec], dict[str, Any]] = lambda folder, spec: {},
+) -> None:
+    """All of them are found, and what changes is known, before any is changed. Raises UserError."""
     from sshrender.cli.jobs import find_job, on_san, san_folder, whoami
-    from sshrender.job import standing
+    from sshrender.job import attributes, standing
     from sshrender.job.requests import Request
 
     san = san_folder(settings)
-    folders = [on_san(san, partial(find_job, san, job))[0] for job in jobs]
-    request = Request(op, whoami(), **fields)
-    for folder in folders:
+    found = [on_san(san, partial(find_job, san, job)) for job in jobs]
+    requests = [Request(op, whoami(), note=note, changes=changes(*each)) for each in found]
+    for (folder, _), request in zip(found, requests, strict=True):
+        before = on_san(san, partial(attributes.load_or_none, folder))
         try:
             on_san(san, partial(standing.change, folder, request))
         except standing.NotHeard:
@@ -155,4 +167,13 @@ def _change(settings: Settings, jobs: list[str], op: str, done: str, **fields: A
                 f"whoever coordinates {folder.name} takes no requests",
                 f"sshrender status {folder.name} tells who it is; is the SAN well there?",
             ) from None
-        print(f"{folder.name} {done}", file=sys.stderr)
+        print(f"{folder.name} {_no_need(op, before) or done}", file=sys.stderr)
+
+
+def _no_need(op: str, found: Attributes | None) -> str:
+    """Why nothing has changed; empty where something has."""
+    if found is not None and op == "cancel" and found.over:
+        return f"is over already: {found.over}"
+    if found is not None and op == "release" and not found.held:
+        return "was not held"
+    return ""

@@ -195,7 +195,7 @@ class Session:
         settings = self.settings
         chosen = _recipes(settings)
         _check_assembly(settings, chosen, settings.device)
-        output = _output(settings.output, source, is_only)
+        output = output_of(settings.output, source, is_only)
         fields = {
             **delivery.told(output, self.san),
             "wishes": wishes(self.resolved),
@@ -341,7 +341,7 @@ def _looks_done(san: Path, source: Path) -> bool:
     return any(san.glob(f"{safe_stem(source.stem)}-????????/manifest.json"))
 
 
-def _output(named: Path | None, source: Path, is_only: bool) -> Path:
+def output_of(named: Path | None, source: Path, is_only: bool) -> Path:
     """``-o DIR`` itself for one document, a folder in it for each of several."""
     own = f"{source.stem}-pages"
     if named is None:

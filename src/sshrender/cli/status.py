@@ -112,7 +112,8 @@ def _end_of_page(report: JobReport, page: int) -> str:
             f"its pages are {settings.pages} of {total}",
         )
     if any(failed["page"] == page for failed in report.failed):
-        return f"page {page} has failed; run render again to have it tried anew"
+        again = "resubmit" if report.attributes.is_queued else "resume"
+        return f"page {page} has failed; sshrender {again} {report.name} has it tried anew"
     if page in report.suspect:
         return f"page {page} is delivered, and suspect"
     if page in report.missing:

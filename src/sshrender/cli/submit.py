@@ -5,34 +5,20 @@ from __future__ import annotations
 import glob
 import json
 import time
-from collections.abc import Iterator, Sequence
-from datetime import datetime
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sshrender.cli import complete, options
+from sshrender.cli import options
+from sshrender.cli.waiting import After, NotBefore, moment_of, names_of, refuse_circle
 from sshrender.errors import ExitCode, UserError, most_severe
 
 if TYPE_CHECKING:
     from sshrender.cli.session import Session
     from sshrender.coordinator.plan import JobPlan
-
-After = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--after",
-        help="Only once this job is over. May be repeated.",
-        metavar="JOB",
-        autocompletion=complete.jobs,
-    ),
-]
-NotBefore = Annotated[
-    str | None,
-    typer.Option("--not-before", help="22:30, 2026-01-31 22:30, or 2h from now.", metavar="TIME"),
-]
 
 
 def submit(
@@ -85,7 +71,7 @@ def submit(
     sources = list(dict.fromkeys(each for named in pdf for each in _documents(named)))
     check_pdfs(sources)
     session = Session.start(options.typed(context), config, wants_json=json_)
-    wishes = {"not_before": moment_of(not_before), "after": _names(session, after or [])}
+    wishes = {"not_before": moment_of(not_before), "after": names_of(session.san, after or [])}
     codes: list[ExitCode] = []
     told: list[dict[str, Any]] = []
     for source in sources:
@@ -104,19 +90,6 @@ def submit(
     raise typer.Exit(most_severe(codes))
 
 
-def moment_of(text: str | None) -> str:
-    """A moment as the user writes it, as jobs have it; empty for none. Raises UserError."""
-    from sshrender.config import moments
-    from sshrender.job.journal import timestamp
-
-    if not text:
-        return ""
-    try:
-        return timestamp(moments.parse(text, datetime.now().astimezone()).timestamp())
-    except ValueError as error:
-        raise UserError(ExitCode.USAGE, f"--not-before {text}: {error}", "as in 22:30 or 2h") from None
-
-
 def _documents(named: Path) -> Iterator[Path]:
     """A document; those in a folder; those that a pattern fits. Raises UserError: there is none."""
     if named.is_dir():
@@ -128,12 +101,6 @@ def _documents(named: Path) -> Iterator[Path]:
     if not found:
         raise UserError(ExitCode.DOCUMENT, f"{named}: no PDF is there", f"ls {named}")
     yield from found
-
-
-def _names(session: Session, jobs: Sequence[str]) -> list[str]:
-    from sshrender.cli.jobs import find_job, on_san
-
-    return [on_san(session.san, partial(find_job, session.san, job))[0].name for job in jobs]
 
 
 def _submit(
@@ -182,6 +149,7 @@ def _told(session: Session, plan: JobPlan, now: str, hold: bool) -> dict[str, An
         state = "done"
     elif found.submitted != now:
         changes = {key: value for key, value in plan.changes.items() if key in attributes.ALTERABLE}
+        refuse_circle(session.san, name, changes["after"])
         op = "resubmit" if found.over or not found.is_queued else "alter"
         requests = [Request(op, whoami(), changes=changes)]
         requests += [Request("hold", whoami())] if hold else []

@@ -168,6 +168,11 @@ class DrainRequested(NamedTuple):
     by: str
     note: str = ""
 
+    @property
+    def reason(self) -> str:
+        """In words."""
+        return f"drained by {self.by}" + (f": {self.note}" if self.note else "")
+
 
 class UndrainRequested(NamedTuple):
     """The host may be used again."""

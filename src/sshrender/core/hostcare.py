@@ -81,7 +81,7 @@ class HostCare:
         host = self._run.hosts.get(event.host)
         if host is None:
             return
-        host.drained = f"drained by {event.by}" + (f": {event.note}" if event.note else "")
+        host.drained = event.reason
         if host.is_connected and not host.awaits_verdict:
             self._run.set_state(host, HostState.DRAINED, host.drained)
             self._give_back(host, "its host is drained", self._run.policy.drain_grace)

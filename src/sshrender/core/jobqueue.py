@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import enum
 import math
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 POINT = 60.0
@@ -104,3 +104,21 @@ def choose(waiting: Iterable[Entry], running: Collection[int], at_once: int, now
         if under_way < at_once or (entry.priority > most and under_way < 2 * at_once):
             chosen.append(entry)
     return chosen
+
+
+def circle(name: str, after: Iterable[str], known: Mapping[str, Collection[str]]) -> tuple[str, ...]:
+    """The way from a job by those that it would come after, and so on, back to it; empty: there is none.
+
+    ``known``: what each unfinished job comes after. A job that is to come after itself alone does not
+    wait (``state``).
+    """
+    ways: list[tuple[str, ...]] = [(name, other) for other in after if other != name]
+    seen = {other for _, other in ways}
+    for way in ways:
+        for other in known.get(way[-1], ()):
+            if other == name:
+                return (*way, name)
+            if other not in seen:
+                seen.add(other)
+                ways.append((*way, other))
+    return ()
