@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import uuid
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -40,10 +41,11 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name in [name for name in os.environ if name.startswith(("SSHRENDER_", "XDG_"))]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("HOME", str(folder))
-    # Jobs of one user share a machine's slots (runner/seats.py): tests side by side are not to.
     temporary = tmp_path / "temporary-files"
     temporary.mkdir()
     monkeypatch.setenv("TMPDIR", str(temporary))
+    # Jobs of one user share a machine's slots (runner/seats.py): tests side by side are not to.
+    monkeypatch.setenv("SSHRENDER_ROOM", uuid.uuid4().hex[:12])
     monkeypatch.chdir(folder)
     return folder
 

@@ -10,7 +10,7 @@ _PROXY = """#!/usr/bin/python3
 import os, re, subprocess, sys, time
 if "--version" in sys.argv:
     os.execv("/usr/bin/gs", ["gs"] + sys.argv[1:])
-gs = subprocess.Popen(["/usr/bin/gs"] + sys.argv[1:], stdin=subprocess.PIPE)
+gs = subprocess.Popen(["/usr/bin/gs"] + sys.argv[1:], stdin=subprocess.PIPE, close_fds=False)
 works = {works}
 for line in sys.stdin.buffer:
     page = re.match(rb"\\{ (\\d+) \\d+ dopdfpages", line)

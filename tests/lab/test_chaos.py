@@ -7,6 +7,7 @@ import heapq
 import json
 import os
 import random
+import signal
 import threading
 import time
 from collections import Counter
@@ -53,19 +54,22 @@ class _Renderer(NamedTuple):
     pid: int
     parent: int
     started: str
+    words: tuple[bytes, ...]
 
 
 class Census:
     """Counts the renderers that live on each host at once, all the time, in a thread.
 
-    slow.py's proxies are counted, each of which is what a slot has started; ``gs --version`` and the
-    canary page are no jobs' renderers, and have no tag.
+    Whatever a slot has started, one whose parent was killed too, and the canary page's; of Ghostscripts
+    that only say their version there may be more.
     """
 
     def __init__(self, hosts: Sequence[Host]) -> None:
         """Does not begin yet."""
         self.most: Counter[str] = Counter()
         self.looks = 0
+        self.crowds: list[str] = []
+        """Those who were too many, for whoever looks for the cause."""
         self._hosts = hosts
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._work, daemon=True)
@@ -86,36 +90,37 @@ class Census:
                 # Who is there in both was there between them, and so were all the others of these.
                 living = renderers & again.get(name, set())
                 self.most[name] = max(self.most[name], len(living))
+                if len(living) > SLOTS[name]:
+                    self.crowds.append(f"{time.strftime('%T')} {name}: {sorted(living)}")
             self.looks += 1
 
     def _look(self) -> dict[str, set[_Renderer]]:
-        names = dict(self._namespaces())
         found: dict[str, set[_Renderer]] = {}
-        for entry in Path("/proc").glob("[0-9]*"):
-            with suppress(OSError):
-                words = (entry / "cmdline").read_bytes().split(b"\0")
-                if not _is_proxy(words):
-                    continue
-                name = names.get(str((entry / "ns" / "pid").readlink()))
-                if name is not None:
-                    found.setdefault(name, set()).add(_read(entry))
+        for name, entry, words in _processes(self._hosts):
+            if any(word.startswith(b"-sSSHRENDER=") or word == b"canary.pdf" for word in words):
+                with suppress(OSError):
+                    found.setdefault(name, set()).add(_read(entry, words))
         return {name: _without_children(renderers) for name, renderers in found.items()}
 
-    def _namespaces(self) -> Iterator[tuple[str, str]]:
-        for host in self._hosts:
-            if host.is_on():
-                with suppress(OSError):
-                    yield pid_namespace(host._init), host.name
+
+def _processes(hosts: Sequence[Host]) -> Iterator[tuple[str, Path, list[bytes]]]:
+    """What runs on these hosts: whose it is, its folder of /proc, its words."""
+    names = {}
+    for host in hosts:
+        if host.is_on():
+            with suppress(OSError):
+                names[pid_namespace(host._init)] = host.name
+    for entry in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            words = (entry / "cmdline").read_bytes().split(b"\0")
+            name = names.get(str((entry / "ns" / "pid").readlink()))
+            if name is not None:
+                yield name, entry, words
 
 
-def _is_proxy(words: Sequence[bytes]) -> bool:
-    is_tagged = any(word.startswith(b"-sSSHRENDER=") for word in words)
-    return is_tagged and words[1:2] == [b"/usr/local/bin/gs"]
-
-
-def _read(entry: Path) -> _Renderer:
+def _read(entry: Path, words: list[bytes]) -> _Renderer:
     fields = (entry / "stat").read_text(errors="replace").rpartition(")")[2].split()
-    return _Renderer(int(entry.name), int(fields[1]), fields[19])
+    return _Renderer(int(entry.name), int(fields[1]), fields[19], tuple(words[:3] + words[-3:]))
 
 
 def _without_children(renderers: set[_Renderer]) -> set[_Renderer]:
@@ -160,7 +165,7 @@ class Chaos:
         self._note("killed", victim.name, self._rng.uniform(2.0, 8.0), victim.start)
 
     def _break_something(self) -> None:
-        what = self._rng.choice((self._kill, self._kill, self._crash, self._cut))
+        what = self._rng.choice((self._kill, self._kill, self._crash, self._cut, self._kill_runner))
         what()
 
     def _kill(self) -> None:
@@ -180,6 +185,18 @@ class Chaos:
             host.cut()
             # A runner gives up after 8 s of silence: some find out, others never do.
             self._note("cut off", host.name, self._rng.uniform(0.5, 14.0), host.heal)
+
+    def _kill_runner(self) -> None:
+        """As the kernel does that is out of memory: its renderers may outlive it for a moment."""
+        runners = [
+            int(entry.name)
+            for _, entry, words in _processes(self._hosts)
+            if b"sshrender-runner" in words
+        ]
+        if runners:
+            with suppress(ProcessLookupError):
+                os.kill(self._rng.choice(sorted(runners)), signal.SIGKILL)
+            self.done["runners killed"] += 1
 
     def _any_host(self) -> Host | None:
         """One that is well; half of them always are."""
@@ -416,6 +433,7 @@ def _print(jobs: Sequence[Job], done: Counter[str], census: Census) -> None:
         print(job.row())
     print(f"{told}; {runs - len(jobs)} take-overs")
     print(f"renderers at once, in {census.looks} looks: {most}")
+    print("\n".join(census.crowds[:20]))
 
 
 @pytest.mark.timeout(600)

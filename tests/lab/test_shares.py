@@ -64,10 +64,11 @@ class Rush:
             time.sleep(0.1)
 
 
-def _renderers(host: Host) -> int:
+def _renderers(host: Host) -> set[str]:
     """Real Ghostscripts with a document: what a runner started, not what it asked for its version."""
-    listed = host.exec("ps", "-ww", "-eo", "args").stdout.splitlines()
-    return sum(line.startswith("/usr/bin/gs ") and "-sDEVICE=png16m" in line for line in listed)
+    listed = host.exec("ps", "-ww", "-eo", "pid,args").stdout.splitlines()
+    rows = [line.split(maxsplit=1) for line in listed]
+    return {pid for pid, args in rows if args.startswith("/usr/bin/gs ") and "-sDEVICE=png16m" in args}
 
 
 class Sampler(threading.Thread):
@@ -82,7 +83,9 @@ class Sampler(threading.Thread):
     def run(self) -> None:
         while not self._stop_it.wait(0.2):
             for host in self._hosts:
-                self.most[host.name] = max(self.most[host.name], _renderers(host))
+                # One look is no moment: who was seen first may have ended before the last one began.
+                living = _renderers(host) & _renderers(host)
+                self.most[host.name] = max(self.most[host.name], len(living))
 
     def __enter__(self) -> Sampler:
         self.start()

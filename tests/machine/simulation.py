@@ -37,6 +37,12 @@ class SimulatedHost:
     queue: list[tuple[str, int]] = field(default_factory=list)
     drawing: dict[str, int] = field(default_factory=dict)
     spent: float = 0.0
+    allotted: int | None = None
+
+    @property
+    def width(self) -> int:
+        """Slots that draw for the job."""
+        return self.slots if self.allotted is None else min(self.slots, self.allotted)
 
 
 class Simulation:
@@ -63,6 +69,7 @@ class Simulation:
         self.delivered: dict[int, str] = {}
         self.returned: list[tuple[float, str]] = []
         self.proof_of: dict[str, float] = {}
+        self.most_at_once = 0
         self.has_ended = False
         self._order = itertools.count()
         self._agenda: list[tuple[float, int, Any]] = []
@@ -106,35 +113,47 @@ class Simulation:
                 case do.ConnectHost(name):
                     moment = self.now + self.hosts[name].greets_at
                     self._later(moment, ev.HostGreeted(name, self.hosts[name].slots, 0.0, 0.0))
-                case do.RenderPage(name, page, attempt):
-                    self.sent.append((self.now, command))
-                    self._later(self.now + WIRE, lambda n=name, p=page, a=attempt: self._take(n, p, a))
-                case do.RevokeAttempt(name, attempt) | do.KillAttempt(name, attempt):
-                    is_kill = isinstance(command, do.KillAttempt)
-                    self._later(
-                        self.now + WIRE, lambda n=name, a=attempt, k=is_kill: self._call_off(n, a, k)
-                    )
-                case do.ProvePage(name, page, attempt):
-                    moment = self.now + self.proof_of.get(name, WIRE)
-                    self._later(moment, ev.PageDelivered(name, attempt))
-                case do.ReturnPage(_, name):
-                    self.returned.append((self.now, name))
-                case do.SettlePage(page):
-                    assert page not in self.delivered, "a page was settled twice"
-                    self.delivered[page] = self.scheduler.book[page].host
+                case do.AllotSlots(name, slots):
+                    self._later(self.now + WIRE, lambda n=name, s=slots: self._allot(n, s))
                 case do.FinishHost(name):
                     self._later(self.now + WIRE, ev.HostFinished(name))
                 case do.EndJob():
                     self.has_ended = True
+                case _:
+                    self._obey_of_pages(command)
+
+    def _obey_of_pages(self, command: do.Command) -> None:
+        match command:
+            case do.RenderPage(name, page, attempt):
+                self.sent.append((self.now, command))
+                self._later(self.now + WIRE, lambda: self._take(name, page, attempt))
+            case do.RevokeAttempt(name, attempt) | do.KillAttempt(name, attempt):
+                is_kill = isinstance(command, do.KillAttempt)
+                self._later(self.now + WIRE, lambda: self._call_off(name, attempt, is_kill))
+            case do.ProvePage(name, page, attempt):
+                moment = self.now + self.proof_of.get(name, WIRE)
+                self._later(moment, ev.PageDelivered(name, attempt))
+            case do.ReturnPage(_, name):
+                self.returned.append((self.now, name))
+            case do.SettlePage(page):
+                assert page not in self.delivered, "a page was settled twice"
+                self.delivered[page] = self.scheduler.book[page].host
+
+    def _allot(self, name: str, slots: int | None) -> None:
+        self.hosts[name].allotted = slots
+        self._begin(self.hosts[name])
 
     def _take(self, name: str, page: int, attempt: str) -> None:
         self.hosts[name].queue.append((attempt, page))
         self._begin(self.hosts[name])
 
     def _begin(self, host: SimulatedHost) -> None:
-        while host.queue and len(host.drawing) < host.slots:
+        while host.queue and len(host.drawing) < host.width:
             attempt, page = host.queue.pop(0)
             host.drawing[attempt] = page
+            self.most_at_once = max(
+                self.most_at_once, sum(len(each.drawing) for each in self.hosts.values())
+            )
             seconds = host.seconds * self.works[page]
             self._later(self.now + REPORTING, ev.PageStarted(host.name, attempt))
             if self.now < host.frozen:

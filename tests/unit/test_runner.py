@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import ast
+import os
 import re
 import subprocess
 import sys
+import threading
+import time
 import zlib
 from pathlib import Path
 
@@ -14,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sshrender.renderers import ghostscript, said
-from sshrender.runner import limits, load
+from sshrender.runner import limits, load, processes
 from sshrender.runner.load import LoadMeter
 from sshrender.runner.queue import Task, TaskQueue
 from sshrender.transports import payload
@@ -227,6 +230,28 @@ def test_only_a_task_that_waits_can_be_revoked() -> None:
     assert tasks.take_now() is None
     tasks.finish()
     assert tasks.has_ended()
+
+
+def test_the_family_of_a_process_has_what_its_threads_have_started() -> None:
+    found: list[subprocess.Popen[bytes]] = []
+    done = threading.Event()
+
+    def work() -> None:
+        found.append(subprocess.Popen(["sh", "-c", "sleep 60; true"]))
+        done.wait()  # a thread that ends leaves its children to others
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    while not found or len(processes.tree(found[0].pid)) < 2:
+        time.sleep(0.01)
+    family = processes.tree(os.getpid())
+    shell, sleeper = processes.tree(found[0].pid)
+    assert {shell, sleeper} <= set(family)
+    processes.kill_tree(shell)
+    found[0].wait()
+    assert not Path(f"/proc/{sleeper}/exe").exists()
+    done.set()
+    thread.join()
 
 
 LOOP = "echo $$; while :; do :; done"

@@ -7,7 +7,9 @@ import subprocess
 import sys
 import threading
 import time
+import uuid
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -186,13 +188,78 @@ class TestSeats:
         time.sleep(2 * seats.LOOK)
         assert seat.take()
 
-    def test_a_name_that_another_user_keeps_holds_nobody_up(self, tmp_path: Path) -> None:
+    def test_a_seat_that_is_left_while_somebody_asks_for_it_is_had_by_one(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        sits, comes, third = (_seat(tmp_path.name, job=job) for job in "abc")
+        assert sits.take()
+
+        def leave_and_ask(name: bytes, ask: Callable[[bytes], object] = seats._ask) -> object:
+            if name.endswith(b"seat-0"):
+                sits.leave()
+            return ask(name)
+
+        monkeypatch.setattr(seats, "_ask", leave_and_ask)
+        assert comes.take()
+        assert comes.descriptors
+        for _ in range(3):
+            assert not third.take()
+            time.sleep(2 * seats.LOOK)
+
+    def test_a_seat_is_taken_until_its_renderer_is_gone(self, tmp_path: Path) -> None:
+        sits, waits = _seat(tmp_path.name, job="a"), _seat(tmp_path.name, job="b")
+        assert sits.take()
+        renderer = subprocess.Popen(["sleep", "60"], pass_fds=sits.descriptors)
+        sits.leave()
+        time.sleep(2 * seats.LOOK)
+        assert not waits.take()
+        renderer.kill()
+        renderer.wait()
+        time.sleep(2 * seats.LOOK)
+        assert waits.take()
+
+    def test_the_seats_of_a_large_host_go_round_too(self, tmp_path: Path) -> None:
+        many = [_seat(tmp_path.name, 70) for _ in range(70)]
+        assert all(each.take() for each in many)
+        urgent = [_seat(tmp_path.name, 70, f"u{number}", priority=9) for number in range(3)]
+        assert not any(each.take() for each in urgent)
+        time.sleep(2 * seats.CONSIDER)
+        assert sum(each.is_called() for each in many) == 3
+
+    def test_a_guest_is_next_and_goes_without_where_nobody_gets_up(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("SSHRENDER_ROOM", uuid.uuid4().hex[:12])
+        sits = seats.Seats(1, seats.Place("a", 1023))
+        assert sits.take()
+        time.sleep(2 * seats.CONSIDER)
+        called: list[bool] = []
+
+        def work() -> None:
+            while not called:
+                time.sleep(seats.LOOK)
+                called.extend([True] if sits.is_called() else [])
+            sits.leave()
+
+        with seats.guest(1, within=0.0) as seat:
+            assert seat == ()
+        thread = threading.Thread(target=work)
+        thread.start()
+        with seats.guest(1) as seat:
+            assert len(seat) == 1
+            assert not sits.take()
+        thread.join()
+        time.sleep(2 * seats.LOOK)
+        assert sits.take()
+
+    def test_a_name_that_another_user_keeps_is_no_seat(self, tmp_path: Path) -> None:
         if os.getuid() != 0:
             return  # only root can be another user
         other = _sits_elsewhere(tmp_path.name, "os.setuid(65534);")
         try:
-            assert _seat(tmp_path.name).take()
-            assert seats.look(tmp_path.name, 1).sitters == []
+            ours = [_seat(tmp_path.name) for _ in range(3)]
+            assert [each.take() for each in ours] == [True, False, False]
+            assert [sitter.seat for sitter in seats.look(tmp_path.name, 1).sitters] == [1]
         finally:
             other.kill()
             other.wait()

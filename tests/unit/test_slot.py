@@ -6,6 +6,7 @@ import base64
 import io
 import json
 import os
+import uuid
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +51,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A job's folder with its document."""
     temporary = tmp_path / "temporary-files"
     temporary.mkdir()
-    monkeypatch.setenv("TMPDIR", str(temporary))  # tests side by side are not to share seats
+    monkeypatch.setenv("TMPDIR", str(temporary))
+    monkeypatch.setenv("SSHRENDER_ROOM", uuid.uuid4().hex[:12])  # as in tests/conftest.py
     (tmp_path / "work").mkdir()
     pdfs.write(tmp_path / "source.pdf", pdfs.numbered(PAGES))
     return tmp_path

@@ -57,5 +57,10 @@ class Links:
     def _make(self, setup: HostSetup) -> HostLink:
         delay = STAGGER * max(0, self._order[setup.plan.name] + 1 - HANDSHAKES)
         link = HostLink(setup, self._label, self._inbox.put, delay)
-        link.send("hello", ghostscript=setup.ghostscript, canary=self._are_compared)
+        link.send(
+            "hello",
+            ghostscript=setup.ghostscript,
+            canary=self._are_compared,
+            slots=setup.plan.slots,
+        )
         return link

@@ -32,8 +32,9 @@ WRITE_TIMEOUT = 10.0
 UNHEARD = 500
 """Messages of one host that may wait in the loop's queue."""
 
-GREETING = 45.0
-"""Seconds that a runner gets to greet: its gs may take 20 to say its version (runner/facts.py)."""
+GREETING = 60.0
+"""Seconds that a runner gets to greet: its gs may take 20 to say its version (runner/facts.py), and 30
+for the canary (runner/likeness.py), which waits for a seat (runner/seats.py)."""
 
 _handshakes = threading.BoundedSemaphore(HANDSHAKES)
 

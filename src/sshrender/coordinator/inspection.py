@@ -59,7 +59,8 @@ class Inspection:
         link = transport.connect(spec, setup.connect_timeout if setup else 10.0)
         try:
             program = setup.ghostscript if setup else "gs"
-            requests = encode("hello", ghostscript=program)
+            slots = setup.plan.slots if setup else None
+            requests = encode("hello", ghostscript=program, slots=slots)
             requests += encode(
                 "inspect",
                 folder=folder,

@@ -4,7 +4,8 @@
 - At the tail a host gets no page that the others would be through with sooner, all of the rest
   included: the slowest host never holds the last page.
 - What is queued behind a running page comes back for a slot that has nothing.
-- A job that is limited to some slots has them on the fastest hosts, and keeps them where it has them.
+- A job that is limited to some slots has them on the fastest hosts, and keeps them where it has them,
+  unless there is nothing for it to do there, or nowhere to sit.
 - When nothing waits, a host with a free slot draws once more the page from which that is expected to
   save most. The first that is proved counts; the other is called off, and failed nobody.
 """
@@ -54,10 +55,16 @@ class Handout:
             return
         idle = run.idle_hosts()
         left = run.limit - sum(host.begun for host in run.hosts.values() if host not in idle)
-        for host in sorted(idle, key=lambda h: (not h.allotted, h.pace_of_work or 0.0)):
-            wanted = host.slots if host.seats is None else max(1, min(host.slots, host.seats))
-            run.allot(host, max(0, min(wanted, left)))
+        for host in sorted(idle, key=_claim):
+            run.allot(host, max(0, min(self._could_use(host), left)))
             left -= max(host.allotted or 0, host.begun)
+
+    def _could_use(self, host: Host) -> int:
+        """Slots there that the job would have something for."""
+        has_nothing = not host.in_flight and self._run.book.has_waiting()
+        if has_nothing and self._page_for(host) is None:
+            return 0  # what waits is for other hosts, which may have no slot as long as this one has
+        return host.slots if host.seats is None else max(1, min(host.slots, host.seats))
 
     def assign(self) -> None:
         """Send waiting pages to whoever has room."""
@@ -189,6 +196,12 @@ class Handout:
         if attempt.rendered_at is not None:
             return now - attempt.rendered_at > self._run.policy.proof_patience
         return attempt.revoked_at is None or now - attempt.revoked_at > _REVOKED_WITHIN
+
+
+def _claim(host: Host) -> tuple[bool, bool, float]:
+    """The lowest has slots first."""
+    has_nowhere_to_sit = host.seats == 0 and not host.begun
+    return has_nowhere_to_sit, not host.allotted, host.pace_of_work or 0.0
 
 
 def _finish(host: Host, usual: float) -> float:

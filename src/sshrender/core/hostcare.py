@@ -32,6 +32,8 @@ class HostCare:
         host.slots = host.plan.slots or event.slots or event.cores
         host.seats = None
         host.allotted = None if self._run.limit is None else 0
+        # It may have been prepared when the job's limit was another.
+        self._run.issue(do.AllotSlots(host.name, host.allotted))
         host.ghostscript = event.ghostscript
         host.retry_at = None
         host.storage_strikes = 0

@@ -60,8 +60,11 @@ def _size(path: str) -> int:
         return -1  # a link that leads nowhere
 
 
-def picture(program: str, environ: Dict[str, str]) -> str:
-    """A digest of the canary page's pixels as this Ghostscript draws them; empty where it cannot."""
+def picture(program: str, environ: Dict[str, str], seat: Tuple[int, ...] = ()) -> str:
+    """A digest of the canary page's pixels as this Ghostscript draws them; empty where it cannot.
+
+    ``seat``: descriptors that it inherits (seats.py).
+    """
     folder = scratch.make()
     if folder is None:
         return ""
@@ -76,6 +79,7 @@ def picture(program: str, environ: Dict[str, str]) -> str:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             timeout=WITHIN,
+            pass_fds=seat,
         )
         with open(os.path.join(folder, "canary.ppm"), "rb") as file:
             return hashlib.sha256(file.read()).hexdigest()

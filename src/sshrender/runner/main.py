@@ -15,7 +15,7 @@ import signal
 import sys
 import threading
 import time
-from typing import Any, Callable, Dict, List, NoReturn, Optional
+from typing import Any, Callable, Dict, List, NoReturn, Optional, Tuple
 
 from sshrender.renderers import ghostscript
 from sshrender.renderers.recipe import Recipe
@@ -26,7 +26,6 @@ from sshrender.runner import (
     load,
     memory,
     ownfolder,
-    processes,
     sandbox,
     scratch,
     seats,
@@ -45,19 +44,8 @@ SEEN_WITHIN = 10.0
 """Seconds that a document to be inspected gets to appear: another host may see it sooner."""
 
 
-GONE_WITHIN = 2.0
-"""Seconds that killed renderers get: one that hangs in a dead SAN is not waited for any longer."""
-
-
 def die() -> NoReturn:
-    """Kill this process group: every renderer, then ourselves, and with us our seats (seats.py).
-
-    In this order, as other jobs begin to draw as soon as the seats are free.
-    """
-    processes.ENDING.set()
-    end = time.monotonic() + GONE_WITHIN
-    while time.monotonic() < end and processes.kill_descendants():
-        time.sleep(0.01)
+    """Kill this process group: every renderer, and ourselves."""
     scratch.remove_all()
     os.killpg(0, signal.SIGKILL)
     os._exit(1)  # only reached where the group is not ours to kill
@@ -127,15 +115,18 @@ class Runner:
         """Look at this host; what is found is said when ``prepare`` tells what it is wanted for."""
         self._ghostscript = request.get("ghostscript") or "gs"
         is_compared = bool(request.get("canary"))
-        threading.Thread(target=self._look_around, args=(is_compared,), daemon=True).start()
+        slots = int(request.get("slots") or 0)
+        threading.Thread(target=self._look_around, args=(is_compared, slots), daemon=True).start()
 
-    def _look_around(self, is_compared: bool) -> None:
-        if is_compared:
-            self._found["fonts"] = likeness.fonts()
-            self._found["canary"] = likeness.picture(self._ghostscript, self._environ)
+    def _look_around(self, is_compared: bool, slots: int) -> None:
+        """``slots``: those that it is said to have; 0: as many as its memory allows."""
         self._found.update(self._meter.greet())
         self._found.update(facts.gather(self._ghostscript))
-        self._found["slots"] = memory.slots(self._found["cores"], self._found["free_memory"])
+        self._found["slots"] = slots or memory.slots(self._found["cores"], self._found["free_memory"])
+        if is_compared:
+            self._found["fonts"] = likeness.fonts()
+            with seats.guest(self._found["slots"]) as seat:
+                self._found["canary"] = likeness.picture(self._ghostscript, self._environ, seat)
         self._has_looked.set()
 
     def _prepare(self, request: Dict[str, Any]) -> None:
@@ -143,6 +134,9 @@ class Runner:
         if request["folder"] is None:
             self._own = ownfolder.OwnFolder(request.get("scratch"))
         self._folder = request["folder"] if self._own is None else self._own.path
+        self._place = seats.Place(request.get("tag", ""), int(request.get("priority") or 0))
+        if request.get("is_limited"):
+            self._place.width = 0  # until the coordinator says how many of the job's slots are here
         self._storage = storage.Watch(self._folder)
         self._storage.start()
         threading.Thread(target=self._greet, args=(request,), daemon=True).start()
@@ -230,9 +224,6 @@ class Runner:
         idle_below = request.get("idle_below")
         is_idle = idle_below is None or self._found["others"] < float(idle_below) * cores
         self._count = int(request.get("slots") or self._found["slots"])
-        self._place = seats.Place(request.get("tag", ""), int(request.get("priority") or 0))
-        if request.get("is_limited"):
-            self._place.width = 0  # until the coordinator says how many of the job's slots are here
         plan = slot.Plan(
             setup=self._setup(request),
             folder=self._folder,
@@ -293,23 +284,29 @@ class Runner:
         if not storage.appears(document, SEEN_WITHIN):
             self._wire.post("trouble", reason="does not see the document %s" % document)
             return
-        token = "sshrender-" + os.urandom(8).hex()
-        timeout = float(request["page_timeout"])
+        self._has_looked.wait()
+        with seats.guest(self._found["slots"]) as seat:
+            pages, lines = self._count_pages(request, seat)
+        self._wire.post("inspected", pages=int(pages) if pages.isdigit() else 0, said=lines)
+
+    def _count_pages(self, request: Dict[str, Any], seat: Tuple[int, ...]) -> Tuple[str, List[str]]:
+        """How many Ghostscript finds, and what it says of the document."""
         session = Session(
             self._setup(request)._replace(output="%d"),
             self._folder,
-            token,
+            "sshrender-" + os.urandom(8).hex(),
             int(request["page_memory"]),
             self._environ,
             request.get("password"),
             request.get("sandbox") == sandbox.BWRAP,
+            seat=seat,
         )
         try:
-            pages, lines = slot.inspect(session, timeout)
+            return slot.inspect(session, float(request["page_timeout"]))
         except SessionEnded as end:
-            pages, lines = "0", [end.reason] + end.lines
-        session.close()
-        self._wire.post("inspected", pages=int(pages) if pages.isdigit() else 0, said=lines)
+            return "0", [end.reason] + end.lines
+        finally:
+            session.close()
 
     def _finish(self, request: Dict[str, Any]) -> None:
         self._tasks.finish()

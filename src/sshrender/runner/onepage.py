@@ -9,7 +9,7 @@ import os
 import select
 import subprocess
 import time
-from typing import Dict, List, NamedTuple, Optional
+from typing import Dict, List, NamedTuple, Optional, Tuple
 
 from sshrender.renderers import recipe as recipes
 from sshrender.renderers import said
@@ -32,7 +32,10 @@ class Ran(NamedTuple):
 
 
 class OnePage:
-    """Runs a recipe's steps. ``run`` is called once; only ``kill`` may be called from another thread."""
+    """Runs a recipe's steps. ``run`` is called once; only ``kill`` may be called from another thread.
+
+    ``seat``: descriptors that the programs inherit (seats.py).
+    """
 
     def __init__(
         self,
@@ -44,6 +47,7 @@ class OnePage:
         bounds: Limits,
         guard: memory.Guard,
         is_sandboxed: bool,
+        seat: Tuple[int, ...] = (),
     ) -> None:
         self._recipe = recipe
         self._fields = fields
@@ -53,6 +57,7 @@ class OnePage:
         self._bounds = bounds
         self._guard = guard
         self._is_sandboxed = is_sandboxed
+        self._seat = seat
         self._killed_as: Optional[str] = None
         self._process: "Optional[subprocess.Popen[bytes]]" = None
         self._lines: List[str] = []
@@ -73,13 +78,10 @@ class OnePage:
         self._killed_as = self._killed_as or kind
         process = self._process
         if process is not None:
-            for pid in reversed(processes.tree(process.pid)):
-                processes.kill(pid)
+            processes.kill_tree(process.pid)
 
     def _step(self, command: List[str], deadline: float) -> float:
         """One step; its CPU seconds."""
-        if processes.ENDING.is_set():
-            raise SessionEnded(wire.KILLED, "the runner ends", [])
         program = "the script" if self._recipe.shell else os.path.basename(command[0])
         temporary = self._fields["scratch"]
         if self._is_sandboxed:
@@ -93,6 +95,7 @@ class OnePage:
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
+                pass_fds=self._seat,
             )
         except OSError as error:
             raise SessionEnded(wire.CRASHED, "%s: %s" % (program, error.strerror), []) from None

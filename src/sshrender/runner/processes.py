@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import signal
-import threading
 from typing import List
 
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
@@ -15,9 +14,15 @@ _CLOCK_TICKS = os.sysconf("SC_CLK_TCK")
 
 
 def tree(pid: int) -> List[int]:
-    """A process and its descendants: a sandbox and a wrapper script stay around as parents."""
-    children = _read(pid, "task/%d/children" % pid).split()
-    return [pid] + [each for child in children for each in tree(int(child))]
+    """A process and its descendants: a sandbox and a wrapper script stay around as parents.
+
+    Each thread has children of its own (proc(5), task/TID/children).
+    """
+    found = [pid]
+    for thread in _threads(pid):
+        for child in _read(pid, "task/%s/children" % thread).split():
+            found += tree(int(child))
+    return found
 
 
 def resident(pid: int) -> int:
@@ -43,29 +48,17 @@ def kill(pid: int) -> None:
         return  # gone already
 
 
-ENDING = threading.Event()
-"""Set when this process is about to end: nobody starts another one."""
+def kill_tree(pid: int) -> None:
+    """End it and its descendants, the innermost first."""
+    for each in reversed(tree(pid)):
+        kill(each)
 
 
-def kill_descendants() -> bool:
-    """End all that this process has started in its own group; whether there was any that lived."""
-    group = os.getpgid(0)
-    living = [pid for pid in tree(os.getpid())[1:] if _is_alive(pid) and _group(pid) == group]
-    for pid in living:
-        kill(pid)
-    return bool(living)
-
-
-def _is_alive(pid: int) -> bool:
-    """Not so a process that only waits to be asked how it ended."""
-    return _read(pid, "stat").rpartition(b")")[2].split()[:1] not in ([], [b"Z"], [b"X"])
-
-
-def _group(pid: int) -> int:
+def _threads(pid: int) -> List[str]:
     try:
-        return os.getpgid(pid)
+        return os.listdir("/proc/%d/task" % pid)
     except OSError:
-        return -1
+        return []
 
 
 def _read(pid: int, name: str) -> bytes:

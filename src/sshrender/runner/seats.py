@@ -1,27 +1,35 @@
 """Seats: one for each slot of a host, shared by all jobs of this user that render there.
 
-A seat is a name in the kernel's table of abstract sockets (unix(7)): one process has it at a time, it is
-free when that process has ended in whatever way, and no file is left behind. Who sits, and who waits,
-shows that under names of its own, so that all see from /proc/net/unix whose turn it is (turns.py). No
-renderer lives without a seat.
+A seat is a name in the kernel's table of abstract sockets (unix(7)): one socket has it at a time, and
+no file is left behind. A renderer inherits the socket, so the seat is taken until the last of those who
+work on it is gone, in whatever way and whoever of them goes first. Names that another user has are
+passed over: so many others follow.
+
+Who sits, and who waits, shows that under names of its own, so that all see from /proc/net/unix whose
+turn it is (turns.py). That is advice; what counts is who has the seat's name.
 
 Standard library only, Python 3.7 and later.
 """
 
 from __future__ import annotations
 
+import contextlib
+import enum
 import os
 import re
 import socket
 import struct
 import time
-from typing import Callable, Dict, List, NamedTuple, Optional, Tuple
+from typing import Callable, Dict, Iterator, List, NamedTuple, Optional, Tuple
 
-from sshrender.runner import scratch, turns
+from sshrender.runner import turns
 from sshrender.runner.turns import Sitter, Waiter
 
 LOOK = 0.03
-"""Seconds between two looks for a free seat."""
+"""Seconds between two looks for a free seat, where there are up to LOOKED_AT."""
+
+LOOKED_AT = 16
+"""Seats: of more, a look costs more, and one comes free more often."""
 
 CONSIDER = 0.25
 """Seconds between two looks of one who sits at those who wait."""
@@ -29,11 +37,19 @@ CONSIDER = 0.25
 GRACE = 0.5
 """Seconds that a seat stays free for who is next: he may be stopped, or gone."""
 
-BETWEEN = 0.5
-"""Seconds between bind(2) and listen(2), at most, on a host that is busy: what does not listen then is
-none of ours. Taken for another user's too soon, a seat would be had by two."""
+BETWEEN = 2.0
+"""Seconds between bind(2) and listen(2), at most, on a host that is busy: a name that is taken for so
+long and answers nobody is another user's. Taken for one too soon, there would be a seat too many."""
+
+GUEST_WITHIN = 10.0
+"""Seconds in which a seat is found for what belongs to no job and takes a moment."""
+
+_PASSED_OVER = 64
+"""Names of seats that other users may have."""
 
 _MOST_ASKED = 64
+"""Names of another user that may be among those who wait: each costs a connect(2)."""
+
 _CREDENTIALS = struct.Struct("3i")
 """struct ucred (unix(7), SO_PEERCRED): pid, uid, gid."""
 
@@ -93,6 +109,11 @@ class Seats:
         """Whether this slot may have a renderer."""
         return self._held is not None
 
+    @property
+    def descriptors(self) -> Tuple[int, ...]:
+        """What a renderer inherits, so that the seat is taken for as long as it lives."""
+        return () if self._held is None else (self._held.fileno(),)
+
     def take(self) -> bool:
         """Sit down, if it is this slot's turn; True while a seat is held."""
         if self._held is not None:
@@ -100,7 +121,7 @@ class Seats:
         now = self._clock()
         if now < self._next_try:
             return False
-        self._next_try = now + LOOK
+        self._next_try = now + LOOK * max(1, self._count // LOOKED_AT)
         if self._sign is None and not self.is_wanted():
             found = self._free_seat()  # nobody waits: no need to look at who sits
             if found is not None:
@@ -160,19 +181,17 @@ class Seats:
                 self._name("wants", self._who, self._place.job, self._wants_as, self._wants_since)
             )
         self._bell = self._bell or _claim(self._bell_name())
-        found = self._free_seat()
-        if found is None:
+        if not self._may_be_free():
             self._free_since = None
             return
-        seat, held = found
         if self._free_since is None:
             self._free_since = now
-        seen = look(self._room, self._count)
-        is_starved = now - self._wants_since >= turns.STARVED
-        if now - self._free_since >= GRACE or self._is_next(seen, now):
-            self._sit(seat, held, now, turns.FOREMOST if is_starved else self._place.priority)
-        else:
-            _release(held)
+        if now - self._free_since < GRACE and not self._is_next(look(self._room, self._count), now):
+            return
+        found = self._free_seat()
+        if found is not None:
+            is_starved = now - self._wants_since >= turns.STARVED
+            self._sit(*found, now=now, priority=turns.FOREMOST if is_starved else self._place.priority)
 
     def _is_next(self, seen: Seen, now: float) -> bool:
         free = max(1, self._count - len(seen.sitters))
@@ -184,28 +203,58 @@ class Seats:
         free = max(0, self._count - len(seen.sitters))
         return turns.gets_up(self._seat, seen.sitters, seen.waiters, free, now)
 
+    def _may_be_free(self) -> bool:
+        """Whether a seat's name seems to be had, without having it: nobody is to be kept from it."""
+        ours = 0
+        for number in range(self._count + _PASSED_OVER):
+            holder = _ask(self._seat_name(number))
+            ours += holder is _Holder.OURS
+            if holder is _Holder.NOBODY or ours == self._count:
+                return holder is _Holder.NOBODY
+        return False
+
     def _free_seat(self) -> Optional[Tuple[int, socket.socket]]:
-        for number in range(self._count):
-            name = _named(self._room, "seat-%d" % number)
-            seat = _claim(name)
+        """There are as many seats as there should be: names that other users have are no seats."""
+        ours = 0
+        for number in range(self._count + _PASSED_OVER):
+            seat, is_ours = _claim_or_ask(self._seat_name(number))
             if seat is not None:
                 return number, seat
-            if not _is_held_by_us(name):
-                return number, socket.socket(socket.AF_UNIX)  # another user keeps it: not his business
+            ours += is_ours
+            if ours == self._count:
+                break
         return None
+
+    def _seat_name(self, number: int) -> bytes:
+        return _named(self._room, "seat-%d" % number)
 
     def is_wanted(self) -> bool:
         """Whether anybody waits for a seat here. Who waits rings: to look who it is would be dearer."""
         name = self._bell_name()
-        claimed = _claim(name)
-        _release(claimed)
-        return claimed is None and _is_held_by_us(name)
+        return _ask(name) is _Holder.OURS
 
     def _bell_name(self) -> bytes:
         return _named(self._room, "bell")
 
     def _name(self, what: str, who: object, job: str, priority: int, since: float) -> bytes:
         return _named(self._room, "%s-%s-%s-%d-%d" % (what, who, job, priority, int(1000 * since)))
+
+
+@contextlib.contextmanager
+def guest(count: int, within: float = GUEST_WITHIN) -> Iterator[Tuple[int, ...]]:
+    """A seat for what belongs to no job and takes a moment: before anybody's next page.
+
+    Yields the descriptors that a renderer inherits. Where no seat comes free within so many seconds, it
+    is done beside those who sit: without it there would be no job here.
+    """
+    seat = Seats(count, Place("guest", turns.FOREMOST))
+    end = time.monotonic() + within
+    while not seat.take() and time.monotonic() < end:
+        time.sleep(LOOK)
+    try:
+        yield seat.descriptors
+    finally:
+        seat.leave()
 
 
 def left_to(place: Place, count: int) -> int:
@@ -218,14 +267,16 @@ def look(room: str, count: int) -> Seen:
     """Who sits and who waits now. What another user shows under such a name does not count."""
     sitters: Dict[int, Sitter] = {}
     waiters: List[Waiter] = []
+    strangers = 0
     for word in _listed(room):
         what, who, job, priority, since = word
-        if len(sitters) + len(waiters) >= _MOST_ASKED:
+        holder = _ask(_named(room, "%s-%s-%s-%s-%s" % word))
+        strangers += holder is _Holder.STRANGER
+        if strangers > _MOST_ASKED:
             break
-        name = _named(room, "%s-%s-%s-%s-%s" % word)
-        if not _is_held_by_us(name):
+        if holder is not _Holder.OURS:
             continue
-        if what == "sits" and who.isdigit() and int(who) < count:
+        if what == "sits" and who.isdigit() and int(who) < count + _PASSED_OVER:
             sitters[int(who)] = Sitter(int(who), job, int(priority), int(since) / 1000)
         elif what == "wants":
             waiters.append(Waiter(who, job, int(priority), int(since) / 1000))
@@ -246,12 +297,16 @@ def _listed(room: str) -> List[Tuple[str, str, str, str, str]]:
 
 
 def _room() -> str:
-    """This user on this machine, told by its folder for temporary files: a container has another."""
+    """This user in this name space of processes: a container's are others.
+
+    SSHRENDER_ROOM adds to it: for tests that are not to share their slots.
+    """
     try:
-        place = os.stat(scratch.base())
-        return "%d-%x-%x" % (os.getuid(), place.st_dev, place.st_ino)
+        space = os.stat("/proc/self/ns/pid").st_ino
     except OSError:
-        return "%d" % os.getuid()
+        space = 0
+    own = re.sub(r"[^A-Za-z0-9]", "", os.environ.get("SSHRENDER_ROOM", ""))[-20:]
+    return "%d-%x%s" % (os.getuid(), space, own and "-" + own)
 
 
 def _named(room: str, what: str) -> bytes:
@@ -270,31 +325,47 @@ def _claim(name: bytes) -> Optional[socket.socket]:
     return claimed
 
 
-def _is_held_by_us(name: bytes) -> bool:
-    """Whether this user has it, as anybody may take any name; of one that does not answer, yes."""
+def _claim_or_ask(name: bytes) -> Tuple[Optional[socket.socket], bool]:
+    """The name; or whether it is this user's who has it, as far as BETWEEN tells.
+
+    A name that nobody has any more when it is asked is claimed again.
+    """
+    end = time.monotonic() + BETWEEN
+    while True:
+        claimed = _claim(name)
+        if claimed is not None:
+            return claimed, False
+        holder = _ask(name)
+        if holder is not _Holder.NOBODY:
+            return None, holder is _Holder.OURS
+        if time.monotonic() > end:
+            return None, False
+        time.sleep(0.01)
+
+
+class _Holder(enum.Enum):
+    """Who has a name, as anybody may take any."""
+
+    NOBODY = 0
+    """Or somebody who does not listen yet."""
+    OURS = 1
+    """Or somebody who cannot be asked now."""
+    STRANGER = 2
+
+
+def _ask(name: bytes) -> _Holder:
+    """Who has this name now. Who has a seat listens, but never accepts: to be asked is all it is for."""
     with socket.socket(socket.AF_UNIX) as caller:
         caller.setblocking(False)
         try:
-            if not _is_answered(caller, name):
-                return False
-        except OSError:
-            return True
-        size = _CREDENTIALS.size
-        found = caller.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, size)
-    return bool(_CREDENTIALS.unpack(found)[1] == os.getuid())
-
-
-def _is_answered(caller: socket.socket, name: bytes) -> bool:
-    """Whether somebody listens there within BETWEEN. Raises OSError."""
-    end = time.monotonic() + BETWEEN
-    while True:
-        try:
             caller.connect(name)
-            return True
+            size = _CREDENTIALS.size
+            found = caller.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, size)
         except ConnectionRefusedError:
-            if time.monotonic() > end:
-                return False
-            time.sleep(0.01)
+            return _Holder.NOBODY
+        except OSError:
+            return _Holder.OURS
+    return _Holder.OURS if _CREDENTIALS.unpack(found)[1] == os.getuid() else _Holder.STRANGER
 
 
 def _release(claimed: Optional[socket.socket]) -> None:

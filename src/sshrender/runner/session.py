@@ -13,7 +13,7 @@ import select
 import subprocess
 import time
 from collections import deque
-from typing import Callable, Deque, Dict, List, NamedTuple, Optional
+from typing import Callable, Deque, Dict, List, NamedTuple, Optional, Tuple
 
 from sshrender.renderers import ghostscript, said
 from sshrender.runner import limits, memory, processes, sandbox, scratch, wire
@@ -48,7 +48,8 @@ class Session:
     """A Ghostscript process with its document open.
 
     ``on_thumbnail`` is called with a page, its thumbnail (empty where there is none) and the CPU
-    seconds that it took, from within whatever waits for an answer.
+    seconds that it took, from within whatever waits for an answer. ``seat``: descriptors that the
+    renderer inherits (seats.py).
     """
 
     def __init__(
@@ -62,6 +63,7 @@ class Session:
         is_sandboxed: bool = False,
         on_thumbnail: Optional[Callable[[int, bytes, float], None]] = None,
         guard: Optional[memory.Guard] = None,
+        seat: Tuple[int, ...] = (),
     ) -> None:
         self.setup = setup
         self.pages_drawn = 0
@@ -76,8 +78,6 @@ class Session:
         self._lines: List[str] = []
         self._killed_as: Optional[str] = None
         self._cpu_told = 0.0
-        if processes.ENDING.is_set():
-            raise SessionEnded(wire.KILLED, "the runner ends", [])
         self._scratch = scratch.make()
         self._has_small_device = False
         command = ghostscript.command(setup)
@@ -90,6 +90,7 @@ class Session:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
+            pass_fds=seat,
         )
         os.set_blocking(self._output, False)
 
@@ -145,15 +146,21 @@ class Session:
     def kill(self, kind: str = wire.KILLED) -> None:
         """End the renderer now; whoever waits for an answer gets SessionEnded of this kind."""
         self._killed_as = self._killed_as or kind
-        self._process.kill()
+        if self._process.poll() is None:
+            processes.kill_tree(self._process.pid)
 
-    def close(self) -> None:
-        """End the renderer and wait until it is gone, which one that hangs in a dead SAN never is."""
+    def close(self) -> bool:
+        """End the renderer and wait until it is gone, which one that hangs in a dead SAN never is.
+
+        Whether it is. What a sandbox or a script has started is gone when nobody writes to us any more.
+        """
         self.kill()
+        end = time.monotonic() + GONE_WITHIN
         try:
             self._process.wait(GONE_WITHIN)
         except subprocess.TimeoutExpired:
-            return
+            return False
+        is_gone = self._falls_silent(end)
         scratch.remove(self._scratch)
         for pipe in (self._process.stdin, self._process.stdout):
             if pipe is not None:
@@ -161,6 +168,14 @@ class Session:
                     pipe.close()
                 except BrokenPipeError:
                     continue  # closing flushes what a dead renderer never read
+        return is_gone
+
+    def _falls_silent(self, end: float) -> bool:
+        """Whether its output ends by then; what is said meanwhile is nobody's."""
+        while select.select([self._output], [], [], max(0.0, end - time.monotonic()))[0]:
+            if not os.read(self._output, 65536):
+                return True
+        return False
 
     def resident(self) -> int:
         """Bytes of memory in use (proc(5), statm); 0 when the process is gone."""

@@ -96,6 +96,7 @@ class Slot(threading.Thread):
         self._aside = 0.0
         self._rest = memory.Rest()
         self._seats = seats.Seats(plan.seats, plan.place)
+        self._has_undead = False
         self._baseline: Dict[str, List[str]] = {}
 
     def run(self) -> None:
@@ -104,6 +105,7 @@ class Slot(threading.Thread):
         try:
             self._warm_up()
             while self._ahead is not None or not self._tasks.has_ended():
+                self._refuse_undead()
                 task = self._ahead or self._take()
                 if task is not None:
                     self._draw(task)
@@ -187,6 +189,8 @@ class Slot(threading.Thread):
                 raise SessionEnded(wire.KILLED, "was called off", [])
             recipe = None if task.recipe is None else self._plan.recipes[task.recipe]
             if recipe is not None:
+                self._close_window()
+                self._drop_session()  # beside a recipe's program it would be one too many
                 self._finisher.submit(self._run_recipe(task, recipe))
                 return
             drawn = self._draw_once(task, began, is_told)
@@ -280,6 +284,7 @@ class Slot(threading.Thread):
             Limits(plan.page_memory, plan.page_timeout),
             plan.guard,
             plan.is_sandboxed,
+            self._seats.descriptors,
         )
 
     def _ask_for(self, task: Task, is_told: bool) -> Tuple[Session, Answer]:
@@ -371,6 +376,8 @@ class Slot(threading.Thread):
             raise FileNotFoundError("%s does not appear in the job's folder" % file)
 
     def _start_session(self, file: str) -> None:
+        """Raises SessionEnded."""
+        self._refuse_undead()
         plan = self._plan
         session = Session(
             plan.setup._replace(document=file, output="s%s.%%d" % os.urandom(8).hex()),
@@ -382,6 +389,7 @@ class Slot(threading.Thread):
             plan.is_sandboxed,
             self._take_thumbnail,
             plan.guard,
+            self._seats.descriptors,
         )
         with self._lock:
             self._session = session
@@ -399,8 +407,16 @@ class Slot(threading.Thread):
             session, self._session = self._session, None
             self._is_told = False
         self._window = []
-        if session is not None:
-            session.close()
+        if session is not None and not session.close():
+            self._has_undead = True
+
+    def _refuse_undead(self) -> None:
+        """A renderer that was killed and does not end keeps its seat: there is none beside it.
+
+        Raises SessionEnded.
+        """
+        if self._has_undead:
+            raise SessionEnded(wire.CRASHED, "one that was killed does not end", [])
 
     def _remove(self, written: str) -> None:
         """What a renderer began for a page that never came out would stay behind; it is gone now."""
