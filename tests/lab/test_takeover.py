@@ -198,9 +198,12 @@ def test_who_coordinates_does_what_is_asked_on_another_machine(farm: Farm, start
     time.sleep(2.0)  # in which a dozen pages would be drawn
     assert len(desk.of("page_sent")) == sent
 
+    wait_until(lambda: len(desk.of("run_ended")) == 1, PATIENCE, service)
+    assert "held by" in desk.of("run_ended")[0]["reason"]
+
     ask("release", job)
-    assert desk.status(job)["state"] == "running"
     wait_for_more(5)
+    assert desk.status(job)["state"] == "running"
 
     ask("alter", job, "--priority", "7", "--limit", "1")
     stands = desk.status(job)
@@ -220,7 +223,7 @@ def test_who_coordinates_does_what_is_asked_on_another_machine(farm: Farm, start
     wait_until(lambda: desk.status(job)["state"] == "cancelled", PATIENCE, service)
     assert 0 < desk.status(job)["pages"]["done"] < 1000
     time.sleep(3.0)  # three looks at the queue
-    assert len(desk.of("run_started")) == 1, "whoever looks after the queue leaves it alone"
+    assert len(desk.of("run_started")) == 2, "whoever looks after the queue leaves it alone"
     assert service.is_alive()
 
 

@@ -471,6 +471,23 @@ def test_a_job_that_is_all_there_asks_nobody() -> None:
     assert scheduler.end is JobEnd.COMPLETE
 
 
+def test_a_held_job_of_the_queue_ends_when_what_was_begun_is_done() -> None:
+    """It has a place among those that are seen through, and connections: others want them."""
+    story = Script([HostPlan("a", 1)], 9, Policy(ends_when_held=True))
+    story.greet("a")
+    first, *queued = story.sent("a")
+    story.tell(ev.PageStarted("a", first.attempt))
+    story.tell(ev.HoldRequested("me"))
+    story.tell(*[ev.AttemptRevoked("a", command.attempt) for command in queued])
+    assert story.end() is None
+    story.tell(ev.PageRendered("a", first.attempt, 0.1))
+    assert story.end() is None
+    story.tell(ev.PageDelivered("a", first.attempt))
+    end = story.end()
+    assert end is not None
+    assert (end.end, end.reason) == (JobEnd.HELD, "held by me")
+
+
 def test_a_held_job_sends_nothing_and_waits_until_it_is_released() -> None:
     story = Script([HostPlan("a", 1)], 9, Policy(wait=20, lost_wait=20))
     story.greet("a")

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import itertools
+import os
+import shutil
 import signal
+import threading
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 
@@ -13,14 +17,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sshrender.config import moments
-from sshrender.coordinator.foreman import FIRST_PAUSE, Foreman
+from sshrender.coordinator import watched
+from sshrender.coordinator.foreman import DEFECTS, FIRST_PAUSE, Foreman
 from sshrender.core import jobqueue
 from sshrender.core.jobqueue import POINT, Entry, Holder, State
 from sshrender.errors import ExitCode
 from sshrender.job import attributes, lease
 from sshrender.job.attributes import Attributes
 from sshrender.job.folder import JobFolder
-from sshrender.job.shelf import Shelf
+from sshrender.job.shelf import Shelf, Stock
+from sshrender.runner.storage import Watch
 
 NOW = 1_000_000.0
 
@@ -30,7 +36,8 @@ def _entry(name: str, **fields: object) -> Entry:
 
 
 def _ready(*entries: Entry) -> list[str]:
-    return [entry.name for entry in jobqueue.ready(entries, NOW)]
+    unfinished = {entry.name for entry in entries if not entry.is_over}
+    return [entry.name for entry in jobqueue.ready(entries, unfinished, NOW)]
 
 
 class TestOrder:
@@ -157,40 +164,100 @@ class TestShelf:
         now = [0.0]
         shelf = Shelf(tmp_path, clock=lambda: now[0])
         shelf._observers["a"] = lease.Observer(folder.lease, clock=lambda: now[0])
-        assert shelf.look()[0].holder is Holder.NOBODY
+        assert shelf.look().entries[0].holder is Holder.NOBODY
         held = lease.take(folder.lease)
         shelf = Shelf(tmp_path, clock=lambda: now[0])
         shelf._observers["a"] = lease.Observer(folder.lease, clock=lambda: now[0])
-        assert shelf.look()[0].holder is Holder.UNSURE
+        assert shelf.look().entries[0].holder is Holder.UNSURE
         held.beat()
         now[0] += 2
-        assert shelf.look()[0].holder is Holder.SOMEBODY
+        assert shelf.look().entries[0].holder is Holder.SOMEBODY
         now[0] += lease.LEASE_SECONDS
-        vanished = shelf.look()[0]
+        vanished = shelf.look().entries[0]
         assert vanished.holder is Holder.VANISHED
         found = lease._look(held._files)
         assert vanished.standing == found.name, "whoever takes it need not watch it again"
         held.beat()
-        assert shelf.look()[0].holder is Holder.SOMEBODY
+        assert shelf.look().entries[0].holder is Holder.SOMEBODY
         held.release()
-        assert shelf.look()[0].holder is Holder.NOBODY
+        assert shelf.look().entries[0].holder is Holder.NOBODY
 
     def test_a_damaged_job_is_named_and_keeps_nobody(self, tmp_path: Path) -> None:
         _job(tmp_path, "a")
         _job(tmp_path, "b").attributes.write_text('{"schema": 1, "priority": "high"}')
         shelf = Shelf(tmp_path)
-        assert [entry.name for entry in shelf.look()] == ["a"]
-        assert "damaged" in shelf.damaged["b"]
+        found = shelf.look()
+        assert [entry.name for entry in found.entries] == ["a"]
+        assert "damaged" in found.damaged["b"]
+
+    def test_what_cannot_be_read_of_one_job_keeps_no_other(self, tmp_path: Path) -> None:
+        _job(tmp_path, "a")
+        folder = _job(tmp_path, "b")
+        folder.attributes.unlink()
+        folder.attributes.mkdir()
+        folder = _job(tmp_path, "c")
+        folder.spec.unlink()
+        folder.spec.symlink_to(folder.spec)
+        found = Shelf(tmp_path).look()
+        assert [entry.name for entry in found.entries] == ["a"]
+        assert found.damaged["b"].endswith("attributes.json: Is a directory")
+        assert "symbolic links" in found.damaged["c"]
+        assert found.unfinished == {"a", "b", "c"}, "who comes after one of them waits"
+
+    def test_a_san_that_is_gone_is_no_damage_of_its_jobs(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        san = tmp_path / "san"
+        san.mkdir()
+        _job(san, "a")
+        shelf = Shelf(san)
+        assert [entry.name for entry in shelf.look().entries] == ["a"]
+
+        def goes(folder: JobFolder) -> Attributes:
+            shutil.rmtree(san)
+            raise OSError(116, "Stale file handle", str(folder.attributes))
+
+        monkeypatch.setattr(attributes, "load", goes)
+        for _ in range(2):
+            with pytest.raises(FileNotFoundError):
+                shelf.look()
+
+    def test_what_is_being_removed_is_no_job(self, tmp_path: Path) -> None:
+        _job(tmp_path, "a").path.rename(tmp_path / ".removed-a-0123abcd")
+        assert Shelf(tmp_path).look() == Stock([], frozenset(), {})
+
+    def test_others_jobs_are_waited_for_and_not_seen_through(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(JobFolder, "belongs_to", lambda folder, user: "their" not in folder.name)
+        _job(tmp_path, "their-queued")
+        _job(tmp_path, "their-done", over="done")
+        _job(tmp_path, "their-unnamed")
+        _job(tmp_path, "their-render").attributes.unlink()
+        _job(tmp_path, "their-damaged").attributes.write_text("{")
+        _job(tmp_path, "their-list").attributes.write_text("[]")
+        fifo = _job(tmp_path, "their-fifo").attributes
+        fifo.unlink()
+        os.mkfifo(fifo)
+        _job(tmp_path, "their-loop").spec.unlink()
+        (tmp_path / "their-loop" / "job.json").symlink_to("job.json")
+        kinds = ["queued", "done", "render", "damaged", "list", "fifo", "loop", "gone"]
+        _job(tmp_path, "a", after=[*(f"their-{kind}" for kind in kinds), "../a", ".."])
+        found = Shelf(tmp_path).look()
+        assert [entry.name for entry in found.entries] == ["a"]
+        assert found.damaged == {}, "it is not ours to tell"
+        unknown = {"render", "damaged", "fifo", "loop", "queued"}
+        assert found.unfinished == {"a", *(f"their-{kind}" for kind in unknown)} | {"their-list"}
 
     def test_what_is_over_is_looked_at_again_now_and_then(self, tmp_path: Path) -> None:
         folder = _job(tmp_path, "a", over="partial")
         now = [0.0]
         shelf = Shelf(tmp_path, clock=lambda: now[0])
-        assert shelf.look()[0].is_over
+        assert shelf.look().entries[0].is_over
         attributes.load(folder).changed(over="").save(folder)
-        assert shelf.look()[0].is_over
+        assert shelf.look().entries[0].is_over
         now[0] += 60
-        assert not shelf.look()[0].is_over
+        assert not shelf.look().entries[0].is_over
 
 
 class _Worker:
@@ -219,6 +286,7 @@ class _Queue:
     def __init__(self, san: Path, codes: dict[str, list[int | None]], *, is_once: bool = True) -> None:
         self.san, self.codes = san, codes
         self.started: list[str] = []
+        self.begun_at: list[float] = []
         self.workers: list[_Worker] = []
         self.aside: dict[str, str] = {}
         self.said: list[str] = []
@@ -241,6 +309,7 @@ class _Queue:
     def _start(self, entry: Entry) -> _Worker:
         name = entry.name
         self.started.append(name)
+        self.begun_at.append(self.now)
         worker = _Worker(JobFolder(self.san / name), self.codes.get(name, [0]).pop(0), "why")
         self.workers.append(worker)
         return worker
@@ -268,7 +337,7 @@ class TestForeman:
         queue = _Queue(tmp_path, {})
         assert queue.foreman.run() is None
         assert queue.started == ["b", "a", "c"]
-        assert queue.foreman.tally.codes == [0, 0, 0]
+        assert queue.foreman.tally.codes == {0: 3}
 
     def test_one_comes_after_another(self, tmp_path: Path) -> None:
         _job(tmp_path, "a", after=["b"], priority=9)
@@ -283,7 +352,7 @@ class TestForeman:
         queue.foreman.run()
         assert queue.aside == {"a": "why"}
         assert queue.started == ["a"]
-        assert queue.foreman.tally.codes == [ExitCode.DOCUMENT]
+        assert queue.foreman.tally.codes == {ExitCode.DOCUMENT: 1}
 
     def test_where_no_host_was_found_it_is_tried_again_after_a_growing_while(
         self, tmp_path: Path
@@ -321,7 +390,7 @@ class TestForeman:
 
         queue.foreman._start = got
         queue.foreman.run()
-        assert queue.foreman.tally.codes == []
+        assert not queue.foreman.tally.codes
 
     def test_a_signal_is_passed_on_and_waited_for(self, tmp_path: Path) -> None:
         _job(tmp_path, "a")
@@ -338,7 +407,7 @@ class TestForeman:
         san.mkdir()
         _job(san, "a")
 
-        def fails() -> list[Entry]:
+        def fails() -> Stock:
             if queue.now < 5:
                 raise OSError(116, "Stale file handle", str(san))
             return Shelf(san).look()
@@ -350,3 +419,171 @@ class TestForeman:
             "the queue can be read again",
         ]
         assert queue.started == ["a"]
+
+    def test_a_signal_during_a_look_starts_nothing(self, tmp_path: Path) -> None:
+        _job(tmp_path, "a")
+        queue = _Queue(tmp_path, {}, is_once=False)
+        look = queue.foreman._shelf.look
+
+        def interrupted() -> Stock:
+            queue.foreman.stop(signal.SIGTERM)
+            return look()
+
+        queue.foreman._shelf.look = interrupted  # type: ignore[method-assign]  # a signal comes
+        assert queue.foreman.run() == signal.SIGTERM
+        assert queue.started == []
+
+    def test_a_signal_while_one_is_being_started_reaches_it_once(self, tmp_path: Path) -> None:
+        for name in ("a", "b"):
+            _job(tmp_path, name)
+        queue = _Queue(tmp_path, {"a": [None]}, is_once=False)
+
+        class Slow(_Worker):
+            """Needs a while to account for what it did."""
+
+            def stop(self, number: int) -> None:
+                self.signals.append(number)
+
+            def ended(self) -> int | None:
+                return 128 + signal.SIGTERM if queue.now > 5 else None
+
+        def interrupted(entry: Entry) -> _Worker:
+            queue.started.append(entry.name)
+            queue.workers.append(Slow(JobFolder(tmp_path / entry.name), None))
+            queue.foreman.stop(signal.SIGTERM)
+            return queue.workers[-1]
+
+        queue.foreman._start = interrupted
+        assert queue.foreman.run() == signal.SIGTERM
+        assert queue.started == ["a"]
+        assert queue.workers[0].signals == [signal.SIGTERM]
+
+    def test_a_look_that_hangs_is_waited_for_and_keeps_its_shelf(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        _job(tmp_path, "a")
+        is_back = threading.Event()
+        looks: list[Shelf] = []
+        real = Shelf.look
+
+        def look(shelf: Shelf) -> Stock:
+            looks.append(shelf)
+            is_back.wait(30)
+            return real(shelf)
+
+        monkeypatch.setattr(Shelf, "look", look)
+        monkeypatch.setattr(watched, "GLANCE", 0.01)
+        monkeypatch.setattr(Watch, "is_hanging", lambda watch: not is_back.is_set())
+        queue = _Queue(tmp_path, {}, is_once=False)
+        queue.stops_at = 20
+        pause = queue.foreman._pause
+
+        def passes(seconds: float) -> None:
+            pause(seconds)
+            if queue.now == 10:
+                assert len(looks) == 1, "nobody looks while one hangs"
+                is_back.set()
+                _wait_until(lambda: not queue.foreman._visits._left.is_alive())  # type: ignore[union-attr]
+
+        queue.foreman._pause = passes
+        queue.foreman.run()
+        assert len(queue.said) == 2
+        assert queue.started == ["a"]
+        assert all(shelf is not looks[0] for shelf in looks[1:])
+
+    def test_it_comes_after_anothers_job_and_after_one_that_cannot_be_read(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(JobFolder, "belongs_to", lambda folder, user: "their" not in folder.name)
+        theirs, damaged = _job(tmp_path, "theirs"), _job(tmp_path, "damaged")
+        damaged.attributes.write_text("{")
+        _job(tmp_path, "a", after=["theirs"])
+        _job(tmp_path, "b", after=["damaged"])
+        queue = _Queue(tmp_path, {})
+        assert queue.foreman.run() is None
+        assert queue.started == []
+        Attributes().changed(over="done").save(theirs)
+        shutil.rmtree(damaged.path)
+        queue = _Queue(tmp_path, {})
+        queue.foreman.run()
+        assert sorted(queue.started) == ["a", "b"]
+
+    def test_one_that_can_be_neither_seen_through_nor_held_is_left_alone_for_a_growing_while(
+        self, tmp_path: Path
+    ) -> None:
+        _job(tmp_path, "a")
+        queue = _Queue(tmp_path, {"a": [ExitCode.DOCUMENT] * 9}, is_once=False)
+        queue.foreman._put_aside = lambda name, reason: None  # the SAN is full, say
+        queue.stops_at = 8 * FIRST_PAUSE
+        queue.foreman.run()
+        first, second, third = queue.begun_at[:3]
+        assert second - first >= FIRST_PAUSE
+        assert third - second >= 2 * FIRST_PAUSE
+
+    def test_one_that_is_released_begins_at_once(self, tmp_path: Path) -> None:
+        folder = _job(tmp_path, "a")
+        queue = _Queue(tmp_path, {"a": [ExitCode.DOCUMENT, 0]}, is_once=False)
+        queue.stops_at = FIRST_PAUSE / 2
+        pause = queue.foreman._pause
+
+        def released(seconds: float) -> None:
+            pause(seconds)
+            if queue.now == 5:
+                attributes.load(folder).changed(held="").save(folder)
+
+        queue.foreman._pause = released
+        queue.foreman.run()
+        assert queue.started == ["a", "a"]
+        assert queue.foreman._failures == {}
+
+    @pytest.mark.parametrize("code", [1, 5, 11, 127])
+    def test_a_process_that_ends_without_a_word_tells_nothing_of_its_job(
+        self, tmp_path: Path, code: int
+    ) -> None:
+        _job(tmp_path, "a")
+        queue = _Queue(tmp_path, {"a": [*[code] * 4, 0]}, is_once=False)
+        start = queue.foreman._start
+
+        def silent(entry: Entry) -> _Worker:
+            worker = start(entry)
+            assert isinstance(worker, _Worker)
+            worker.why = ""
+            return worker
+
+        queue.foreman._start = silent
+        queue.stops_at = 16 * FIRST_PAUSE
+        queue.foreman.run()
+        assert queue.started == ["a"] * 5
+        assert queue.aside == {}
+        assert f"(exit code {code})" in queue.said[0]
+
+    def test_a_defect_is_for_a_person_once_it_came_again_and_again(self, tmp_path: Path) -> None:
+        _job(tmp_path, "a")
+        queue = _Queue(tmp_path, {"a": [ExitCode.BUG] * 9}, is_once=False)
+        queue.stops_at = 16 * FIRST_PAUSE
+        queue.foreman.run()
+        assert len(queue.started) == DEFECTS == 3
+        assert queue.remarks == [("a", "why")] * (DEFECTS - 1)
+        assert queue.aside == {"a": "why"}
+
+    def test_a_machine_that_has_no_room_for_a_process_tries_again(self, tmp_path: Path) -> None:
+        _job(tmp_path, "a")
+        queue = _Queue(tmp_path, {}, is_once=False)
+        queue.stops_at = 2 * FIRST_PAUSE
+        start = queue.foreman._start
+
+        def full(entry: Entry) -> _Worker:
+            queue.foreman._start = start
+            raise BlockingIOError(11, "Resource temporarily unavailable")
+
+        queue.foreman._start = full
+        assert queue.foreman.run() == signal.SIGTERM
+        assert queue.started == ["a"]
+        assert "Resource temporarily unavailable" in queue.said[0]
+
+
+def _wait_until(condition: Callable[[], bool]) -> None:
+    end = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.01)

@@ -141,6 +141,71 @@ class TestAccounts:
         (folder.path.parent / ".accounting" / "evil.json").write_text('{"accounts": [{"job": 1}]}')
         assert accounting.kept(folder.path.parent) == accounts
 
+    @pytest.mark.parametrize(
+        ("key", "value"),
+        [
+            ("pages", "1e999"),
+            ("pages", "-1"),
+            ("pages", "true"),
+            ("cpu_seconds", "NaN"),
+            ("seconds", "Infinity"),
+            pytest.param("seconds", "1" + "0" * 400, id="seconds-large"),
+            pytest.param("failures", "1" + "0" * 400, id="failures-large"),
+        ],
+    )
+    def test_what_is_no_amount_counts_nothing(self, folder: JobFolder, key: str, value: str) -> None:
+        accounts = accounting.of("j", "ann", self.JOURNAL)
+        path = accounting.keep(folder, accounts)
+        whole = json.dumps({**accounts[0].as_json(), "job": "evil"})[:-1]
+        (path.parent / "evil.json").write_text(f'{{"accounts": [{whole}, "{key}": {value}}}]}}')
+        assert accounting.kept(folder.path.parent) == accounts
+
+    @pytest.mark.timeout(20)
+    def test_what_others_lay_there_stops_nobody(self, folder: JobFolder) -> None:
+        accounts = accounting.of("j", "ann", self.JOURNAL)
+        place = accounting.keep(folder, accounts).parent
+        (place / "a.json").mkdir()
+        os.mkfifo(place / "b.json")
+        (place / "c.json").symlink_to("c.json")
+        (place / "d.json").symlink_to("/dev/zero")
+        (place / "e.json").write_text("[" * 100_000)
+        (place / "f.json").write_bytes(b"\xff")
+        (place / "g.json").write_text('{"accounts": 1e999}')
+        assert accounting.kept(folder.path.parent) == accounts
+
+    def test_a_file_of_somebody_who_lets_nobody_read_it_counts_nothing(
+        self, folder: JobFolder, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        accounts = accounting.of("j", "ann", self.JOURNAL)
+        path = accounting.keep(folder, accounts)
+
+        def refuses(*words: Any) -> int:
+            raise PermissionError(13, "Permission denied", str(path))
+
+        monkeypatch.setattr(os, "open", refuses)
+        monkeypatch.setattr(Path, "open", refuses)
+        assert accounting.kept(folder.path.parent) == []
+
+    def test_its_texts_can_be_written(self, folder: JobFolder) -> None:
+        path = accounting.keep(folder, accounting.of("j", "\udcfc", self.JOURNAL))
+        assert "\\udcfc" in path.read_text()
+        assert {account.user for account in accounting.kept(folder.path.parent)} == {"?"}
+
+    @pytest.mark.parametrize(
+        "seconds",
+        [10**400, float("inf"), float("nan"), -1.0, "2"],
+        ids=["large", "infinite", "none", "negative", "text"],
+    )
+    def test_an_entry_of_no_time_at_all_counts_nothing(self, seconds: Any) -> None:
+        evil = _entry("page_delivered", "a", cpu=1.0, seconds=seconds, page=5)
+        assert accounting.of("j", "ann", [*self.JOURNAL, evil]) == accounting.of(
+            "j", "ann", self.JOURNAL
+        )
+        evil = _entry("page_delivered", "a", cpu=seconds, seconds=1.0, page=5)
+        assert accounting.of("j", "ann", [*self.JOURNAL, evil]) == accounting.of(
+            "j", "ann", self.JOURNAL
+        )
+
 
 SUMMARY = {
     "job": "j",

@@ -15,6 +15,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from sshrender.cli.jobs import whoami
 from sshrender.coordinator.clerk import Asked, Clerk, event_of
 from sshrender.coordinator.plan import JobPlan
 from sshrender.core import events as ev
@@ -207,6 +208,44 @@ def test_a_folder_that_fails_keeps_its_requests_until_it_is_back(
         assert posted.get(timeout=10).request.op == "hold"
     finally:
         clerk.stop()
+
+
+ODD = Request(
+    "alter",
+    "ann\udcfc@desk",
+    note="f\udcfcr",
+    changes={"output": "/a\udcfc", "wishes": {"on\ud800": ["\udcfc"]}},
+)
+PLAIN = Request("alter", "ann?@desk", note="f?r", changes={"output": "/a?", "wishes": {"on?": ["?"]}})
+
+
+def test_a_request_holds_no_text_that_nobody_can_write(folder: JobFolder) -> None:
+    assert ODD == PLAIN
+    requests.ask(folder, ODD)
+    assert _taken(folder) == [PLAIN]
+    standing.change(folder, ODD)
+    standing.change(folder, Request("hold", ODD.by + "\udcfc", note="f\udcfcr"))
+    found = attributes.load(folder)
+    assert (found.output, found.held, found.why) == ("/a?", "ann?@desk?", "f?r")
+
+
+def test_text_that_somebody_else_wrote_is_made_plain(folder: JobFolder) -> None:
+    fields = {
+        "schema": 1,
+        "op": "alter",
+        "by": "ann\udcfc@desk",
+        "host": "",
+        "page": 0,
+        "note": "f\udcfcr",
+    }
+    changes = {"output": "/a\udcfc", "wishes": {"on\ud800": ["\udcfc"]}}
+    (folder.requests / "1-odd.json").write_text(json.dumps({**fields, "changes": changes}))
+    assert _taken(folder) == [PLAIN]
+
+
+def test_who_asks_is_plain_text(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("getpass.getuser", lambda: "ann\udcfc")
+    assert whoami().startswith("ann?@")
 
 
 @pytest.mark.parametrize("op", requests.OPERATIONS)

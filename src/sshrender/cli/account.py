@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -68,13 +69,16 @@ def _is_of(owner: str, user: str) -> bool:
 
 
 def accounts(san: Path) -> Iterator[Account]:
-    """Of all jobs that are there, and of those that were. Raises OSError."""
-    from sshrender.cli.jobs import all_jobs
+    """Of all jobs that are there, and of those that were; what cannot be read counts nothing.
+
+    Raises OSError where the shared folder cannot be read.
+    """
+    from sshrender.cli.jobs import all_jobs, if_readable
     from sshrender.job import accounting
 
     yield from accounting.kept(san)
     for folder, _ in all_jobs(san):
-        yield from of_job(folder.path)
+        yield from if_readable(san, partial(of_job, folder.path)) or ()
 
 
 def of_job(path: Path) -> Sequence[Account]:

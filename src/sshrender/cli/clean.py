@@ -2,27 +2,37 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import secrets
 import shutil
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from sshrender.cli import complete, options
-from sshrender.errors import ExitCode, UserError
+from sshrender.errors import ExitCode, UserError, most_severe
 
 if TYPE_CHECKING:
-    from sshrender.config.settings import Settings
+    from sshrender.job.attributes import Attributes
     from sshrender.job.folder import JobFolder
     from sshrender.job.report import JobReport
     from sshrender.job.spec import JobSpec
 
 _OVER = ("done", "partial", "failed", "cancelled")
+
+_ASIDE = ".removed-"
+"""So begins the name of a folder that is no job any more, and is being removed."""
+
+_MOMENT = 600.0
+"""Seconds after which nobody is about to remove such a folder any more: it was left behind."""
 
 
 def clean(
@@ -45,6 +55,7 @@ def clean(
 
     Pages that were delivered elsewhere stay, and so does the account of who used what.
     """
+    from sshrender.cli.jobs import on_san, san_folder
     from sshrender.config.settings import resolve
 
     if not job and older_than is None:
@@ -55,14 +66,41 @@ def clean(
         )
     age = _seconds(older_than)
     settings = resolve(options.typed(context), config).settings
+    place = san_folder(settings)
+    mishaps = _Mishaps(settings.progress)
     removed = []
-    for folder, told in _candidates(settings, job or [], age):
-        if dry_run or _remove(folder):
+    for folder, told in _candidates(place, job or [], age):
+        if dry_run or mishaps.keep_apart(place, partial(remove, folder, _is_unwanted)):
             removed.append(told.name)
             would = "would be " if dry_run else ""
             print(f"{told.name} ({told.state}) {would}removed", file=sys.stderr)
+    if not dry_run:
+        for left in on_san(place, partial(_left_behind, place)):
+            mishaps.keep_apart(place, partial(_remove_tree, left))
     if json_:
         print(json.dumps({"schema": 1, "removed": removed, "dry_run": dry_run}))
+    raise typer.Exit(most_severe(mishaps.codes))
+
+
+class _Mishaps:
+    """What goes wrong with one job is said, and keeps nobody from the others."""
+
+    def __init__(self, progress: str) -> None:
+        self._progress = progress
+        self.codes: list[ExitCode] = []
+
+    def keep_apart(self, san: Path, work: Callable[[], bool]) -> bool:
+        """Whether ``work`` did what it is for. Raises UserError where the SAN itself fails."""
+        from sshrender.cli.jobs import on_san, require_listing
+        from sshrender.views.report import Reporter
+
+        try:
+            return on_san(san, work)
+        except UserError as error:
+            Reporter(sys.stderr, progress=self._progress).error(error)
+            self.codes.append(error.code)
+            on_san(san, partial(require_listing, san))
+            return False
 
 
 def _seconds(text: str | None) -> float:
@@ -74,70 +112,133 @@ def _seconds(text: str | None) -> float:
         raise UserError(ExitCode.USAGE, f"--older-than {text}: {error}", "as in 30d or 12h") from None
 
 
-def _candidates(
-    settings: Settings, named: Sequence[str], age: float
-) -> list[tuple[JobFolder, JobReport]]:
+def _candidates(san: Path, named: Sequence[str], age: float) -> list[tuple[JobFolder, JobReport]]:
     """Jobs that are over and old enough. Raises UserError for one that is named and is not over."""
-    from sshrender.cli.jobs import all_jobs, find_job, san_folder
+    from sshrender.cli.jobs import all_jobs, find_job
     from sshrender.cli.status import look
     from sshrender.files import user_in
-
-    san = san_folder(settings)
 
     def find() -> list[tuple[JobFolder, JobSpec]]:
         if named:
             return [find_job(san, each) for each in named]
-        user = user_in(san)  # others' jobs are theirs to remove
-        return [(folder, spec) for folder, spec in all_jobs(san) if folder.belongs_to(user)]
+        jobs = all_jobs(san)
+        user = user_in(san) if jobs else 0  # others' jobs are theirs to remove
+        return [(folder, spec) for folder, spec in jobs if folder.belongs_to(user)]
 
-    reports = look(san, find)
     found = []
-    for folder, report, _ in reports:
+    for folder, report, _ in look(san, find, are_named=bool(named)):
         if not _is_over(report):
             if named:
                 raise UserError(
                     ExitCode.USAGE,
-                    f"{report.name} is {report.state}, not over",
+                    f"{report.name} is {_state(report)}, not over",
                     f"sshrender cancel {report.name} calls it off",
                 )
-        elif time.time() - datetime.fromisoformat(report.updated).timestamp() >= age:
+        elif _age(report) >= age:
             found.append((folder, report))
     return found
 
 
 def _is_over(report: JobReport) -> bool:
     """Also a job that somebody rendered and left half done: its age is all that speaks for it."""
-    was_never_begun = report.state == "queued" and not report.attributes.is_queued
-    return (report.state in _OVER or was_never_begun) and not report.coordinator
+    state = _state(report)
+    was_never_begun = state == "queued" and not report.attributes.is_queued
+    return (state in _OVER or was_never_begun) and not report.coordinator
 
 
-def _remove(folder: JobFolder) -> bool:
-    """Whether it is gone; not where somebody has begun to see it through meanwhile."""
-    from sshrender.cli.account import of_job
-    from sshrender.cli.jobs import on_san
-    from sshrender.job import accounting, attributes, delivery, lease
+def _state(report: JobReport) -> str:
+    """As the queue has it: a job whose pages are all there may wait to be delivered elsewhere."""
+    return report.state if _is_unwanted(report.attributes) or report.state != "done" else "queued"
 
-    san = folder.path.parent
 
-    def work() -> bool:
-        try:
-            held = lease.take(folder.lease)
-        except lease.LeaseHeld:
-            return False
-        try:
-            found = attributes.load(folder)
-            if found.is_queued and not found.over:
-                return False  # somebody has submitted it again
-            accounting.keep(folder, of_job(folder.path))
-            output = delivery.place(found, folder)
-            if output is not None:
-                delivery.unmark(output, found.output_word)
-            # Out of everybody's sight at once: removing may take long.
-            aside = san / f".removed-{folder.name}-{secrets.token_hex(4)}"
-            folder.path.rename(aside)
-        finally:
+def _age(report: JobReport) -> float:
+    """Seconds since its last event; none where the journal's moment cannot be read."""
+    try:
+        return time.time() - datetime.fromisoformat(report.updated).timestamp()
+    except (ValueError, OverflowError):
+        return 0.0
+
+
+def _is_unwanted(found: Attributes) -> bool:
+    """Not where somebody has submitted it again."""
+    return bool(found.over) or not found.is_queued
+
+
+def remove(folder: JobFolder, may_go: Callable[[Attributes], bool]) -> bool:
+    """Take a job from the SAN, all but its account: whether it is gone.
+
+    Not where somebody sees it through, or its attributes say that it is to stay (``may_go``). Raises
+    UserError or OSError.
+    """
+    from sshrender.job import attributes, lease
+
+    attributes.load(folder)  # what is damaged is left as it is, its lease too
+    try:
+        held = lease.take(folder.lease)
+    except lease.LeaseHeld:
+        return False
+    except FileNotFoundError:
+        if os.path.lexists(folder.path):
+            raise
+        return False  # another clean was faster
+    aside: Path | None = None
+    try:
+        found = attributes.load(folder)
+        aside = _put_aside(folder, found) if may_go(found) else None
+    finally:
+        if aside is None:  # else the lease is gone with the folder, whose name may be another's by now
             held.release()
-        shutil.rmtree(aside)
-        return True
+    return aside is not None and _remove_tree(aside)
 
-    return on_san(san, work)
+
+def _put_aside(folder: JobFolder, found: Attributes) -> Path:
+    """Out of everybody's sight at once, for removing may take long: where it is now. Raises OSError."""
+    from sshrender.cli.account import of_job
+    from sshrender.files import rename
+    from sshrender.job import accounting, delivery
+
+    accounts = of_job(folder.path)
+    account = accounting.keep(folder, accounts) if accounts else None
+    output = delivery.place(found, folder)
+    if output is not None:
+        delivery.unmark(output, found.output_word)
+    aside = folder.path.with_name(f"{_ASIDE}{folder.name}-{secrets.token_hex(4)}")
+    try:
+        rename(folder.path, aside)
+    except OSError:
+        if account is not None:
+            account.unlink(missing_ok=True)  # or its pages would count twice
+        raise
+    with contextlib.suppress(OSError):
+        (aside / "job.json").unlink()  # a job no more, under whatever name
+    return aside
+
+
+def _left_behind(san: Path) -> list[Path]:
+    """Folders of ours that somebody began to remove, and did not. Raises OSError."""
+    from sshrender.files import user_in
+    from sshrender.job.folder import JobFolder
+
+    try:
+        with os.scandir(san) as entries:
+            found = [san / entry.name for entry in entries if entry.name.startswith(_ASIDE)]
+    except FileNotFoundError:
+        return []  # this user's own is made with the first job
+    user = user_in(san) if found else 0
+    return [path for path in found if JobFolder(path).belongs_to(user) and _is_old(path)]
+
+
+def _is_old(path: Path) -> bool:
+    try:
+        return time.time() - path.lstat().st_mtime > _MOMENT
+    except FileNotFoundError:
+        return False
+
+
+def _remove_tree(folder: Path) -> bool:
+    """All that can be removed; others may be at it as well. Raises OSError where something is left."""
+    shutil.rmtree(folder, ignore_errors=True)
+    if os.path.lexists(folder):
+        with contextlib.suppress(FileNotFoundError):
+            shutil.rmtree(folder)
+    return True

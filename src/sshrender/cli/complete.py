@@ -70,9 +70,9 @@ def _host_names() -> Iterator[str]:
 
 
 def _job_names() -> Iterator[str]:
-    from sshrender.cli.jobs import san_folder
+    from sshrender.cli.jobs import job_names, san_folder
     from sshrender.config.settings import resolve
     from sshrender.coordinator.watched import watched
 
     san = san_folder(resolve({}).settings)
-    yield from watched(san, lambda: sorted(path.parent.name for path in san.glob("*/job.json")))
+    yield from watched(san, lambda: job_names(san))

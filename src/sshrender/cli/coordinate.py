@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
+import gc
 import json
 import os
 import shutil
@@ -12,7 +15,7 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
@@ -22,9 +25,16 @@ from sshrender.errors import ExitCode, UserError, most_severe
 if TYPE_CHECKING:
     from sshrender.config.settings import Settings
     from sshrender.core.jobqueue import Entry
+    from sshrender.job.folder import JobFolder
+    from sshrender.job.requests import Request
+
+T = TypeVar("T")
 
 AT_ONCE = 4
 """Jobs: each has a connection to every host, and sshd counts those that it has not yet let in."""
+
+LONGEST_REASON = 300
+"""Characters: what a request may say (job/requests.py)."""
 
 _PASSED_ON = ("hosts", "san", "ssh_config", "log_file")
 
@@ -57,6 +67,8 @@ def coordinate(
     from sshrender.coordinator.opening import require_san, storage_error
     from sshrender.coordinator.signals import ENDING
 
+    gc.freeze()  # as coordinator/run.py does: this may go on for months
+    gc.enable()
     settings = resolve(options.typed(context), config).settings
     folder = san_folder(settings)
     if folder == state_folder():
@@ -81,7 +93,7 @@ def coordinate(
         print(json.dumps({"schema": 1, "jobs": crew.summaries}, indent=1))
     if ended_by is not None:
         raise typer.Exit(128 + ended_by)
-    raise typer.Exit(most_severe([_known(code) for code in foreman.tally.codes]))
+    raise typer.Exit(most_severe(list(map(_known, foreman.tally.codes))))
 
 
 def _known(code: int) -> ExitCode:
@@ -90,7 +102,10 @@ def _known(code: int) -> ExitCode:
 
 
 class _Crew:
-    """Processes that see a job through each, and what they say."""
+    """Processes that see a job through each, and what they say.
+
+    ``summaries``: what became of each job that was begun here, where somebody wants to know.
+    """
 
     def __init__(self, san: Path, settings: Settings, config: Path | None, *, wants_json: bool) -> None:
         self._san = san
@@ -101,7 +116,7 @@ class _Crew:
         self.summaries: list[dict[str, Any]] = []
 
     def start(self, entry: Entry) -> _Process:
-        """See a job through, in a process that ends with this one."""
+        """See a job through, in a process that ends with this one. Raises OSError."""
         name = entry.name
         words = [sys.executable, "-m", "sshrender", "resume", str(self._san / name), "--from-queue"]
         words += ["--known-dead", entry.standing] if entry.standing else []
@@ -118,88 +133,155 @@ class _Crew:
         process = subprocess.Popen(
             words,
             stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
+            stdout=subprocess.PIPE if self._wants_json else subprocess.DEVNULL,
             stderr=subprocess.PIPE,
             start_new_session=True,  # Ctrl-C comes by way of us
             env={**os.environ, "PYTHONUNBUFFERED": "1"},
         )
-        return _Process(process, name, self.say, self._take)
+        try:
+            return _Process(process, name, self.say, self._take)
+        except RuntimeError as error:  # there was room for a process, and none for a thread
+            process.kill()
+            process.wait()
+            raise BlockingIOError(errno.EAGAIN, str(error)) from None
 
     def say(self, line: str) -> None:
-        """A line of narration; none with --quiet but for what is wrong."""
-        with self._lock:
+        """A line of narration; none with --quiet but for what is wrong.
+
+        A log that cannot be written, or that nobody reads any more, ends nothing.
+        """
+        with self._lock, contextlib.suppress(OSError):
             print(line, file=sys.stderr, flush=True)
 
-    def _take(self, text: bytes) -> None:
-        try:
-            summary = json.loads(text)
-        except ValueError:
-            return  # it ended before it had anything to tell
-        with self._lock:
-            self.summaries.append(summary)
+    def _take(self, code: int, text: bytes) -> None:
+        """What a process told of its job in the end; nothing where another had that job."""
+        if code == ExitCode.LEASE:
+            return
+        with contextlib.suppress(ValueError):  # it ended before it had anything to tell
+            self.summaries.append(json.loads(text))
 
     def put_aside(self, name: str, reason: str) -> None:
-        """Hold a job, so that nobody tries it again and again, and tell whoever wants to know."""
-        self._ask(name, "hold", reason)
-        self._notify(name, reason)
+        """Hold a job, so that nobody tries it again and again, and tell whoever wants to know.
+
+        Many machines may come to the same end with it: one of them holds it, and tells.
+        """
+        request = self._request("hold", reason)
+        if self._write(name, lambda folder: _hold(folder, request)):
+            self._notify(name, reason)
 
     def remark(self, name: str, reason: str) -> None:
         """Write down what keeps a job from being seen through here: elsewhere it may be."""
-        self._ask(name, "remark", reason)
+        from sshrender.job import standing
+
+        request = self._request("remark", reason)
+        self._write(name, lambda folder: standing.change(folder, request))
 
     def _notify(self, name: str, reason: str) -> None:
-        from sshrender.coordinator import notice
-        from sshrender.job import attributes
-        from sshrender.job.folder import JobFolder
-
-        folder = JobFolder(self._san / name)
         summary = {
             "job": name,
-            "job_dir": str(folder.path),
+            "job_dir": str(self._san / name),
             "state": "held",
             "output": "",
             "exit_code": int(ExitCode.USAGE),
             "reason": reason,
         }
+        try:
+            self._call(summary)
+            self._mail(summary)
+        except Exception as error:  # noqa: BLE001 - an odd address, say: the other jobs are worth more
+            self.say(f"{name}: nobody could be told: {error}")
+
+    def _call(self, summary: dict[str, Any]) -> None:
+        from sshrender.coordinator import notice
+
         if self._settings.on_done:
             notice.run(self._settings.on_done, summary, self.say)
-        found = attributes.load_or_none(folder)
+
+    def _mail(self, summary: dict[str, Any]) -> None:
+        """Raises UserError where the job cannot be asked for whom, ValueError for what is no address."""
+        from sshrender.cli.jobs import on_san
+        from sshrender.coordinator import notice
+        from sshrender.job import attributes
+        from sshrender.job.folder import JobFolder
+
+        name = summary["job"]
+        folder = JobFolder(self._san / name)
+        found = on_san(self._san, lambda: attributes.load_or_none(folder))
         to = str((found.wishes if found else {}).get("mail_to") or self._settings.mail_to or "")
         if to:
-            words = [f"{name} is held: {reason}", f"hint: sshrender release {name}, once that is mended"]
+            words = [f"{name} is held: {summary['reason']}"]
+            words += [f"hint: sshrender release {name}, once that is mended"]
             notice.mail(to, summary, words, self.say)
 
-    def _ask(self, name: str, op: str, reason: str) -> None:
-        from sshrender.cli.jobs import on_san, whoami
-        from sshrender.job import standing
-        from sshrender.job.folder import JobFolder
+    def _request(self, op: str, reason: str) -> Request:
+        from sshrender.cli.jobs import whoami
         from sshrender.job.requests import Request
 
+        return Request(op, f"coordinate ({whoami()})", note=reason[:LONGEST_REASON])
+
+    def _write(self, name: str, change: Callable[[JobFolder], T]) -> T | None:
+        """Change something of a job; None where that fails, which is said."""
+        from sshrender.cli.jobs import on_san
+        from sshrender.job import standing
+        from sshrender.job.folder import JobFolder
+
         folder = JobFolder(self._san / name)
-        request = Request(op, f"coordinate ({whoami()})", note=reason)
         try:
-            on_san(self._san, lambda: standing.change(folder, request))
-        except (UserError, standing.NotHeard) as error:
-            self.say(f"{name}: that cannot be written down: {error}")
+            return on_san(self._san, lambda: change(folder))
+        except UserError as error:
+            why = error.what
+        except standing.NotHeard:
+            why = "whoever coordinates it does not answer"
+        self.say(f"{name}: that cannot be written down: {why}")
+        return None
+
+
+def _hold(folder: JobFolder, request: Request) -> bool:
+    """Hold a job, unless it is held, over or somebody's; whether that was done.
+
+    All of that under its lease: so of several who ask one does it. Raises UserError or OSError.
+    """
+    from sshrender.job import lease, requests, standing
+
+    try:
+        held = lease.take(folder.lease)
+    except lease.LeaseHeld:
+        return False  # somebody can see it through, or is just holding it
+    try:
+        before = standing.settle(folder)
+        if before.held or before.over:
+            return False
+        asked = requests.ask(folder, request)
+        try:
+            return bool(standing.settle(folder).held)
+        finally:
+            asked.unlink(missing_ok=True)  # not left for later, where that failed
+    finally:
+        held.release()
 
 
 class _Process:
-    """See coordinator.foreman.Worker."""
+    """See coordinator.foreman.Worker.
+
+    ``take``: gets the exit code and what was printed, where that is listened to.
+    """
 
     def __init__(
         self,
         process: subprocess.Popen[bytes],
         name: str,
         say: Callable[[str], None],
-        take: Callable[[bytes], None],
+        take: Callable[[int, bytes], None],
     ) -> None:
         self._process = process
         self._name = name
         self._say = say
+        self._take = take
         self._error = ""
+        self._printed = b""
         self._threads = [
             threading.Thread(target=self._narrate, daemon=True),
-            threading.Thread(target=lambda: take(_all(process.stdout)), daemon=True),
+            threading.Thread(target=self._listen, daemon=True),
         ]
         for thread in self._threads:
             thread.start()
@@ -212,14 +294,21 @@ class _Process:
                 self._error = text.removeprefix("sshrender: error: ")
             self._say(text if text.startswith(self._name) else f"{self._name}: {text}")
 
+    def _listen(self) -> None:
+        if self._process.stdout is not None:
+            self._printed = self._process.stdout.read()
+
     def ended(self) -> int | None:
         """See Worker.ended."""
-        code = self._process.poll()
-        if code is None:
+        found = self._process.poll()
+        if found is None:
             return None
         for thread in self._threads:
             thread.join(1.0)
-        return code if code >= 0 else 128 - code
+        code = found if found >= 0 else 128 - found
+        if self._process.stdout is not None:
+            self._take(code, self._printed)
+        return code
 
     def reason(self) -> str:
         """See Worker.reason."""
@@ -229,7 +318,3 @@ class _Process:
         """See Worker.stop."""
         if self._process.poll() is None:
             self._process.send_signal(number)
-
-
-def _all(stream: Any) -> bytes:
-    return bytes(stream.read())

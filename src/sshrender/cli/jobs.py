@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import getpass
+import os
 import socket
+import stat
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -19,12 +23,12 @@ T = TypeVar("T")
 
 
 def whoami() -> str:
-    """Who asks, in words for others."""
+    """Who asks, in words for others: always text that is UTF-8, which a variable need not be."""
     try:
         user = getpass.getuser()
     except (KeyError, OSError):
         user = "somebody"
-    return f"{user}@{socket.gethostname()}"
+    return f"{user}@{socket.gethostname()}".encode("utf-8", "replace").decode()
 
 
 def on_san(san: Path, work: Callable[[], T]) -> T:
@@ -71,14 +75,78 @@ def own_san() -> Path:
     return folder
 
 
+def mark(output: Path) -> str:
+    """Lay the word by which other machines know an output folder (delivery.py). Raises UserError."""
+    from sshrender.coordinator.opening import output_error
+    from sshrender.coordinator.watched import watched
+    from sshrender.job import delivery
+
+    try:
+        return watched(output.parent, partial(delivery.mark, output))
+    except OSError as error:
+        raise output_error(error, output) from None
+
+
+def unmark(output: Path, word: str) -> None:
+    """Take that word away, if there is any. Never raises OSError."""
+    from sshrender.coordinator.watched import watched
+    from sshrender.job import delivery
+
+    if word:
+        with contextlib.suppress(OSError):
+            watched(output.parent, partial(delivery.unmark, output, word))
+
+
+def if_readable(san: Path, read: Callable[[], T]) -> T | None:
+    """What ``read`` finds of one job among many; None where that job's files cannot be read.
+
+    Raises OSError where it is the shared folder itself that fails.
+    """
+    try:
+        return read()
+    except OSError:
+        require_listing(san)
+        return None
+
+
+def require_listing(san: Path) -> None:
+    """Raises OSError where the shared folder cannot be read."""
+    with os.scandir(san) as entries:
+        next(entries, None)
+
+
+def job_names(san: Path) -> list[str]:
+    """The folders that look like jobs, sorted. Raises OSError where the shared folder cannot be read.
+
+    Hidden ones are none: ``clean`` puts aside what it removes under such names.
+    """
+    try:
+        with os.scandir(san) as entries:
+            names = [entry.name for entry in entries if not entry.name.startswith(".")]
+    except FileNotFoundError:
+        return []  # this user's own is made with the first job
+    return sorted(name for name in names if _looks_like_job(san / name))
+
+
+def _looks_like_job(path: Path) -> bool:
+    """Also what fails to tell: whoever asks for it by name hears why."""
+    try:
+        return stat.S_ISREG((path / "job.json").stat().st_mode)
+    except (FileNotFoundError, NotADirectoryError, PermissionError):
+        return False
+    except OSError:
+        return True
+
+
 def all_jobs(san: Path) -> list[tuple[JobFolder, JobSpec]]:
     """Every job in the folder, by name; what is damaged is left out. Raises OSError."""
     found = []
-    for path in sorted(san.glob("*/job.json")):
-        folder = JobFolder(path.parent)
+    for name in job_names(san):
+        folder = JobFolder(san / name)
         try:
             spec = load_spec(folder)
         except UserError:
+            require_listing(san)
             continue  # render and status JOB say so where it is asked for by name
         if spec is not None:
             found.append((folder, spec))
@@ -86,10 +154,13 @@ def all_jobs(san: Path) -> list[tuple[JobFolder, JobSpec]]:
 
 
 def find_job(san: Path, named: str) -> tuple[JobFolder, JobSpec]:
-    """The job of this name, of a unique beginning of one, or in this folder. Raises UserError."""
+    """The job of this name, of a unique beginning of one, or in this folder.
+
+    Raises UserError, or OSError where the shared folder cannot be read.
+    """
     if "/" in named:
         return _at(Path(named))
-    names = sorted(path.parent.name for path in san.glob("*/job.json"))
+    names = job_names(san)
     fitting = [name for name in names if name == named] or [
         name for name in names if name.startswith(named)
     ]

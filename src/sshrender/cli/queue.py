@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import pwd
+import shlex
 import sys
 from collections.abc import Callable
 from functools import partial
@@ -97,38 +100,38 @@ def alter(
     from sshrender.cli.jobs import san_folder
     from sshrender.cli.session import output_of
 
-    def for_each(folder: JobFolder, spec: JobSpec) -> dict[str, Any]:
-        refuse_circle(place, folder.name, changes.get("after", ()))
-        if output is None:
-            return changes
-        return changes | _marked(output_of(output, Path(spec.document.name), len(job) == 1), place)
-
-    typed = {key: value for key, value in options.typed(context).items() if key != "limit"}
+    typed = options.typed(context)  # what a variable says is for new jobs
+    limit_ = typed.pop("limit", None)
     settings = _resolved(typed, config)
     place = san_folder(settings)
     changes: dict[str, Any] = {}
-    if priority is not None:
+    if "priority" in typed:
         changes["priority"] = settings.priority
-    if limit is not None:
-        changes["limit"] = None if limit == "none" else _resolved({"limit": limit}, config).limit
+    if limit_ is not None:
+        changes["limit"] = None if limit_ == "none" else _resolved({"limit": limit_}, config).limit
     if not_before is not None:
         changes["not_before"] = moment_of(not_before)
     if after is not None:
         changes["after"] = names_of(place, after)
-    if not changes and output is None:
+    goes_to: Path | None = typed.get("output")
+    if not changes and goes_to is None:
         raise UserError(ExitCode.USAGE, "nothing is to be changed", "sshrender alter --help")
+
+    def for_each(folder: JobFolder, spec: JobSpec) -> dict[str, Any]:
+        refuse_circle(place, folder.name, changes.get("after", ()))
+        if goes_to is None:
+            return changes
+        return changes | _marked(output_of(goes_to, Path(spec.document.name), len(job) == 1), place)
+
     _change(settings, job, "alter", "altered", changes=for_each)
 
 
 def _marked(output: Path, san: Path) -> dict[str, Any]:
     """Where to deliver from now on, so that other machines know the folder. Raises UserError."""
-    from sshrender.coordinator.opening import output_error
+    from sshrender.cli.jobs import mark
     from sshrender.job import delivery
 
-    try:
-        return delivery.told(output, san, "" if output.is_relative_to(san) else delivery.mark(output))
-    except OSError as error:
-        raise output_error(error, output) from None
+    return delivery.told(output, san, "" if output.is_relative_to(san) else mark(output))
 
 
 def _settings(context: typer.Context, config: Path | None) -> Settings:
@@ -150,12 +153,12 @@ def _change(
     changes: Callable[[JobFolder, JobSpec], dict[str, Any]] = lambda folder, spec: {},
 ) -> None:
     """All of them are found, and what changes is known, before any is changed. Raises UserError."""
-    from sshrender.cli.jobs import find_job, on_san, san_folder, whoami
+    from sshrender.cli.jobs import on_san, san_folder, whoami
     from sshrender.job import attributes, standing
     from sshrender.job.requests import Request
 
     san = san_folder(settings)
-    found = [on_san(san, partial(find_job, san, job)) for job in jobs]
+    found = [on_san(san, partial(_find, san, job, op)) for job in jobs]
     requests = [Request(op, whoami(), note=note, changes=changes(*each)) for each in found]
     for (folder, _), request in zip(found, requests, strict=True):
         before = on_san(san, partial(attributes.load_or_none, folder))
@@ -168,6 +171,43 @@ def _change(
                 f"sshrender status {folder.name} tells who it is; is the SAN well there?",
             ) from None
         print(f"{folder.name} {_no_need(op, before) or done}", file=sys.stderr)
+
+
+def _find(san: Path, named: str, op: str) -> tuple[JobFolder, JobSpec]:
+    """A job of this user's: what others write into its folder, its coordinator could not read.
+
+    Raises UserError or OSError.
+    """
+    from sshrender.cli.jobs import find_job
+
+    folder, spec = find_job(san, named)
+    owner = folder.path.stat().st_uid
+    if owner != _user_in(folder.path):
+        name = _name_of(owner)
+        raise UserError(
+            ExitCode.STORAGE,
+            f"{folder.name} is a job of {name}'s",
+            f"sudo -u {shlex.quote(name)} sshrender {op} {folder.name}",
+        )
+    return folder, spec
+
+
+def _user_in(folder: Path) -> int:
+    """Whose files would be that we made there; who we are, where we may make none. Raises OSError."""
+    from sshrender.files import user_in
+
+    try:
+        return user_in(folder)
+    except PermissionError:
+        return os.geteuid()
+
+
+def _name_of(user: int) -> str:
+    """As sudo(8) knows him."""
+    try:
+        return pwd.getpwuid(user).pw_name
+    except KeyError:
+        return f"#{user}"
 
 
 def _no_need(op: str, found: Attributes | None) -> str:

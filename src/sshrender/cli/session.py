@@ -32,6 +32,7 @@ from sshrender.transports.protocol import Transport
 from sshrender.views.report import Reporter
 
 if TYPE_CHECKING:
+    from sshrender.cli.assembling import Assembly
     from sshrender.coordinator.inspection import Inspection
     from sshrender.coordinator.outcome import Outcome
     from sshrender.coordinator.plan import JobPlan
@@ -152,16 +153,25 @@ class Session:
         if not looks_done:
             links.begin(self.hosts)
         try:
-            outcome, plan = self._see_through(open_, links, inbox)
+            outcome, plan, assembly = self._see_through(open_, links, inbox)
         finally:
             links.close()
         summary = outcome.as_json()
-        if self.settings.assemble is not None:
-            summary["assembled"] = self._assemble(plan, outcome, self.settings.assemble)
-        self.reporter.summary(summary, outcome.code)
+        if assembly is not None:
+            self._add(assembly, summary)
+        self.reporter.summary(summary, summary["exit_code"])
         if outcome.is_over or not plan.is_from_queue:
             self._notify(summary)
-        return outcome.code, summary
+        return summary["exit_code"], summary
+
+    def _add(self, assembly: Assembly, summary: dict[str, Any]) -> None:
+        """What became of the file that is made of all pages."""
+        summary["assembled"] = assembly.path
+        if assembly.lacks:
+            self.reporter.remark(assembly.lacks)
+        if assembly.error is not None:
+            self.reporter.error(assembly.error)
+            summary |= {"exit_code": int(assembly.error.code), "reason": assembly.error.what}
 
     def _notify(self, summary: Mapping[str, Any]) -> None:
         """Tell whoever wants to know how it went; who stopped it by a signal knows."""
@@ -219,15 +229,16 @@ class Session:
         typed = {key for key, origin in self.resolved.origins.items() if origin == option(key)}
         asked = {key: value for key, value in wishes(self.resolved).items() if key in typed}
         ranked = {key: value for key, value in self._rank().items() if key in typed}
-        fields = {"wishes": {**order.attributes.wishes, **asked}, **ranked}
         output, named = order.output, self.settings.output
         if "output" in typed and named is not None:
             output = named.absolute()
-            fields |= delivery.told(output, self.san)
+            ranked |= delivery.told(output, self.san)
         return self._wanted(
             source=order.folder.source,
             output=output or order.folder.pages,
-            changes=fields,
+            changes=ranked,
+            wished=asked,
+            is_delivered_as_asked="output" not in ranked,
             is_from_queue=order.is_from_queue,
             known_dead=order.known_dead,
         )
@@ -261,37 +272,21 @@ class Session:
 
     def _see_through(
         self, open_: Callable[[], JobPlan], links: Links, inbox: queue.SimpleQueue[Any]
-    ) -> tuple[Outcome, JobPlan]:
+    ) -> tuple[Outcome, JobPlan, Assembly | None]:
+        from sshrender.cli.assembling import Assembly
         from sshrender.coordinator.run import see_through
 
         plan = on_san(self.san, open_)
         if self.on_job is not None:
             self.on_job(plan.folder)
+        kind = self.settings.assemble
+        assembly = None if kind is None else Assembly(plan, kind)
+        finish = (lambda outcome: None) if assembly is None else assembly.make
         with self.reporter.showing(plan.spec.name) as view:
-            outcome = see_through(plan, self.hosts, view, links, inbox)
+            outcome = see_through(plan, self.hosts, view, links, inbox, finish)
         if plan.has_overview and outcome.code != ExitCode.STORAGE:
             self._write_overview(plan)
-        return outcome, plan
-
-    def _assemble(self, plan: JobPlan, outcome: Outcome, kind: str) -> str | None:
-        """One file of all pages, where they all are there. Raises UserError."""
-        from sshrender.job.assembly.assemble import assemble
-        from sshrender.job.assembly.sheets import AssemblyFailed
-
-        lacking = outcome.pages["failed"] + outcome.pages["missing"]
-        if lacking:
-            self.reporter.remark(f"no {kind} is made: {lacking} of its pages are not there")
-            return None
-        target = plan.output / f"{safe_stem(Path(plan.spec.document.name).stem)}.{kind}"
-        pages = list(plan.history.pages.values())
-        dpi = plan.spec.settings.dpi
-        try:
-            on_san(self.san, lambda: assemble(plan.folder, pages, target, kind, dpi))
-        except AssemblyFailed as failed:
-            raise UserError(
-                ExitCode.STORAGE, f"{target} cannot be made: {failed}", "--assemble zip takes any page"
-            ) from None
-        return str(target)
+        return outcome, plan, assembly
 
     def _write_overview(self, plan: JobPlan) -> None:
         """An extra: that it cannot be written is said, and spoils nothing."""

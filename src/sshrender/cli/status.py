@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,6 +15,7 @@ from sshrender.cli import complete, options
 if TYPE_CHECKING:
     from sshrender.config.settings import Settings
     from sshrender.job.folder import JobFolder
+    from sshrender.job.leasefiles import Claim
     from sshrender.job.report import JobReport
     from sshrender.job.spec import JobSpec
 
@@ -144,7 +146,7 @@ def _report(settings: Settings, named: str) -> tuple[JobReport, list[dict[str, A
     from sshrender.cli.jobs import find_job, san_folder
 
     san = san_folder(settings)
-    ((_, report, entries),) = look(san, lambda: [find_job(san, named)])
+    ((_, report, entries),) = look(san, lambda: [find_job(san, named)], are_named=True)
     return report, entries
 
 
@@ -158,7 +160,7 @@ def _reports(settings: Settings) -> list[JobReport]:
 def _add_accounts(settings: Settings, rows: list[dict[str, Any]]) -> None:
     """To each job what it used; a row more for each that was removed."""
     from sshrender.cli.account import accounts
-    from sshrender.cli.jobs import on_san, san_folder
+    from sshrender.cli.jobs import job_names, on_san, san_folder
     from sshrender.job.report import removed
 
     san = san_folder(settings)
@@ -167,31 +169,45 @@ def _add_accounts(settings: Settings, rows: list[dict[str, Any]]) -> None:
         used.setdefault(account.job, []).append(account)
     for row in rows:
         row["accounts"] = [account.as_json() for account in used.pop(row["job"], [])]
-    rows += [removed(name, found) for name, found in sorted(used.items())]
+    there = on_san(san, lambda: set(job_names(san)))  # of those some may have no row: see look
+    rows += [removed(name, found) for name, found in sorted(used.items()) if name not in there]
+
+
+Seen = tuple["JobFolder", "JobReport", list[dict[str, Any]]]
+"""A job, how it stands, and its journal."""
 
 
 def look(
-    san: Path, find: Callable[[], list[tuple[JobFolder, JobSpec]]]
-) -> list[tuple[JobFolder, JobReport, list[dict[str, Any]]]]:
-    """Read these jobs, each journal once. Raises UserError where the SAN fails or does not answer."""
-    from sshrender.cli.jobs import on_san
+    san: Path, find: Callable[[], list[tuple[JobFolder, JobSpec]]], *, are_named: bool = False
+) -> list[Seen]:
+    """Read these jobs, each journal once. Raises UserError where the SAN fails or does not answer.
+
+    A job whose files cannot be read is left out, as a damaged one is, unless they ``are_named``.
+    """
+    from sshrender.cli.jobs import if_readable, on_san
     from sshrender.config.locate import state_folder
     from sshrender.coordinator.opening import require_san
     from sshrender.job import attributes, lease, report
     from sshrender.job.journal import read_journal
 
-    def work() -> list[tuple[JobFolder, JobReport, list[dict[str, Any]]]]:
+    unreadable: dict[Path, OSError] = {}
+
+    def one(folder: JobFolder, spec: JobSpec, holder: Claim | None) -> Seen:
+        if folder.lease in unreadable:
+            raise unreadable[folder.lease]
+        entries = list(read_journal(folder.journal))
+        told = report.of(folder, spec, entries, holder, attributes.load_or_none(folder))
+        return folder, told, entries
+
+    def work() -> list[Seen]:
         if san != state_folder():  # which is made with the first job
             require_san(san)
         jobs = find()
-        holders = lease.holders([folder.lease for folder, _ in jobs])
-        found = []
-        for folder, spec in jobs:
-            entries = list(read_journal(folder.journal))
-            holder = holders[folder.lease]
-            told = report.of(folder, spec, entries, holder, attributes.load_or_none(folder))
-            found.append((folder, told, entries))
-        return found
+        holders = lease.holders([folder.lease for folder, _ in jobs], unreadable=unreadable)
+        reads = [partial(one, *job, holders.get(job[0].lease)) for job in jobs]
+        if are_named:
+            return [read() for read in reads]
+        return [seen for read in reads if (seen := if_readable(san, read)) is not None]
 
     return on_san(san, work)
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import glob
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
@@ -19,6 +19,9 @@ from sshrender.errors import ExitCode, UserError, most_severe
 if TYPE_CHECKING:
     from sshrender.cli.session import Session
     from sshrender.coordinator.plan import JobPlan
+    from sshrender.job.attributes import Attributes
+
+T = TypeVar("T")
 
 
 def submit(
@@ -90,46 +93,56 @@ def submit(
     raise typer.Exit(most_severe(codes))
 
 
-def _documents(named: Path) -> Iterator[Path]:
+def _documents(named: Path) -> list[Path]:
     """A document; those in a folder; those that a pattern fits. Raises UserError: there is none."""
-    if named.is_dir():
-        found = sorted(path for path in named.iterdir() if path.suffix.lower() == ".pdf")
-    elif not named.exists() and glob.has_magic(str(named)):
-        found = [Path(path) for path in sorted(glob.glob(str(named)))]  # noqa: PTH207 - may be absolute
-    else:
-        found = [named]
+    found = _near(named, partial(_fitting, named))
     if not found:
         raise UserError(ExitCode.DOCUMENT, f"{named}: no PDF is there", f"ls {named}")
-    yield from found
+    return found
+
+
+def _fitting(named: Path) -> list[Path]:
+    """Raises OSError."""
+    if named.is_dir():
+        return sorted(path for path in named.iterdir() if path.suffix.lower() == ".pdf")
+    if not named.exists() and glob.has_magic(str(named)):
+        return [Path(path) for path in sorted(glob.glob(str(named)))]  # noqa: PTH207 - may be absolute
+    return [named]
+
+
+def _near(document: Path, work: Callable[[], T]) -> T:
+    """Do ``work`` where a document lies without hanging with that folder. Raises UserError."""
+    from sshrender.coordinator.watched import watched
+
+    try:
+        return watched(document.parent, work)
+    except OSError as error:
+        what = f"{document}: {error.strerror or error}"
+        raise UserError(ExitCode.DOCUMENT, what, f"ls -ld {document}") from None
 
 
 def _submit(
     session: Session, source: Path, is_only: bool, wishes: dict[str, Any], hold: bool
 ) -> dict[str, Any]:
     """One document. Raises UserError."""
-    from sshrender.cli.jobs import on_san, whoami
-    from sshrender.coordinator.opening import open_job, output_error
+    from sshrender.cli.jobs import mark, on_san, unmark, whoami
+    from sshrender.coordinator.opening import open_job
     from sshrender.document.facts import check_file
     from sshrender.document.reading import Reading
-    from sshrender.job import delivery
     from sshrender.job.journal import timestamp
 
-    check_file(source)
+    _near(source, partial(check_file, source))
     now = timestamp(time.time())
     fields = {**wishes, "submitted": now, "held": whoami() if hold else ""}
     wanted = session.wanted(source, is_only, **fields)
     if not wanted.output.is_relative_to(session.san):
-        try:
-            fields["output_word"] = delivery.mark(wanted.output)
-        except OSError as error:
-            raise output_error(error, wanted.output) from None
-        wanted = session.wanted(source, is_only, **fields)
+        wanted = session.wanted(source, is_only, **fields, output_word=mark(wanted.output))
     reading = Reading()
     try:
         plan = on_san(session.san, lambda: open_job(wanted, reading, session.inspection(wanted)))
         return _told(session, plan, now, hold)
     except UserError:
-        delivery.unmark(wanted.output, wanted.attributes.output_word)
+        unmark(wanted.output, wanted.attributes.output_word)
         raise
     finally:
         reading.close()
@@ -137,24 +150,71 @@ def _submit(
 
 def _told(session: Session, plan: JobPlan, now: str, hold: bool) -> dict[str, Any]:
     """What became of it: a new job, or one that was there, and is now as it was submitted."""
+    from sshrender.cli.jobs import on_san, unmark
+    from sshrender.job import attributes
+
+    found = on_san(session.san, partial(attributes.load, plan.folder))
+    name, state = plan.spec.name, "held" if hold else "queued"
+    if found.submitted == now:
+        _require_no_circle(session, plan, now)
+    elif found.over == "done" and _is_as_wanted(plan, found):
+        unmark(plan.output, str(plan.changes.get("output_word", "")))
+        session.reporter.remark(f"{name} is done already: its pages are in {plan.output}")
+        state = "done"
+    else:
+        _alter(session, plan, found, hold)
+    return {"schema": 1, "job": name, "state": state, "job_dir": str(plan.folder.path), "exit_code": 0}
+
+
+def _require_no_circle(session: Session, plan: JobPlan, now: str) -> None:
+    """Others may come after a job of this name, which was removed meanwhile. Raises UserError."""
+    from sshrender.cli.clean import remove
+    from sshrender.cli.jobs import on_san
+
+    try:
+        refuse_circle(session.san, plan.spec.name, plan.changes["after"])
+    except UserError:
+        on_san(session.san, lambda: remove(plan.folder, lambda found: found.submitted == now))
+        raise
+
+
+def _is_as_wanted(plan: JobPlan, found: Attributes) -> bool:
+    """Whether a job that is done leaves nothing to do: its wishes are these, its pages are there.
+
+    Raises UserError.
+    """
+    from sshrender.cli.jobs import on_san
+    from sshrender.coordinator.opening import output_error
+    from sshrender.coordinator.watched import watched
+    from sshrender.job.history import sizes
+
+    wished = ("output", "output_host", "wishes")
+    if any(getattr(found, key) != plan.changes[key] for key in wished):
+        return False
+    proved = on_san(plan.folder.path.parent, partial(sizes, plan.folder.pages))
+    try:
+        delivered = watched(plan.output.parent, partial(sizes, plan.output))
+    except FileNotFoundError:
+        return False
+    except OSError as error:
+        raise output_error(error, plan.output) from None
+    names = map(plan.page_file, plan.pages)
+    return all(name in delivered and delivered[name] == proved.get(name) for name in names)
+
+
+def _alter(session: Session, plan: JobPlan, found: Attributes, hold: bool) -> None:
+    """Have a job that was there be as it was submitted now, and wait. Raises UserError."""
     from sshrender.cli.jobs import on_san, whoami
-    from sshrender.job import attributes, delivery, standing
+    from sshrender.job import attributes, standing
     from sshrender.job.requests import Request
 
-    found = on_san(session.san, lambda: attributes.load(plan.folder))
-    name, state = plan.spec.name, "held" if hold else "queued"
-    if found.over == "done":
-        delivery.unmark(plan.output, str(plan.changes.get("output_word", "")))
-        session.reporter.remark(f"{name} is done already; sshrender resume {name} delivers it again")
-        state = "done"
-    elif found.submitted != now:
-        changes = {key: value for key, value in plan.changes.items() if key in attributes.ALTERABLE}
-        refuse_circle(session.san, name, changes["after"])
-        op = "resubmit" if found.over or not found.is_queued else "alter"
-        requests = [Request(op, whoami(), changes=changes)]
-        requests += [Request("hold", whoami())] if hold else []
-        for request in requests:
-            on_san(session.san, partial(standing.change, plan.folder, request))
-        was = "was there, and is queued again" if op == "resubmit" else "is in the queue already"
-        session.reporter.remark(f"{name} {was}; it is altered as it was submitted now")
-    return {"schema": 1, "job": name, "state": state, "job_dir": str(plan.folder.path), "exit_code": 0}
+    name = plan.spec.name
+    changes = {key: value for key, value in plan.changes.items() if key in attributes.ALTERABLE}
+    refuse_circle(session.san, name, changes["after"])
+    op = "resubmit" if found.over or not found.is_queued else "alter"
+    requests = [Request(op, whoami(), changes=changes)]
+    requests += [Request("hold", whoami())] if hold else []
+    for request in requests:
+        on_san(session.san, partial(standing.change, plan.folder, request))
+    was = "was there, and is queued again" if op == "resubmit" else "is in the queue already"
+    session.reporter.remark(f"{name} {was}; it is altered as it was submitted now")

@@ -50,13 +50,17 @@ def names_of(san: Path, jobs: Iterable[str]) -> list[str]:
 
 def refuse_circle(san: Path, name: str, after: Iterable[str]) -> None:
     """Raises UserError where a job that comes after these would come after itself."""
-    from sshrender.cli.jobs import all_jobs, on_san
+    from sshrender.cli.jobs import all_jobs, if_readable, on_san
     from sshrender.core import jobqueue
     from sshrender.job import attributes
 
     def known() -> dict[str, tuple[str, ...]]:
-        found = ((folder.name, attributes.load_or_none(folder)) for folder, _ in all_jobs(san))
-        return {each: wanted.after for each, wanted in found if wanted is not None and not wanted.over}
+        found = {}
+        for folder, _ in all_jobs(san):
+            wanted = if_readable(san, partial(attributes.load_or_none, folder))
+            if wanted is not None and not wanted.over:
+                found[folder.name] = wanted.after
+        return found
 
     wanted = tuple(after)
     circle = jobqueue.circle(name, wanted, on_san(san, known)) if wanted else ()

@@ -7,33 +7,27 @@ nothing here. Any number of foremen may look after the same SAN; of each job one
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-from sshrender.coordinator.watched import watched
+from sshrender.coordinator.watched import Visits
 from sshrender.core import jobqueue
 from sshrender.core.jobqueue import Entry, State
 from sshrender.errors import ExitCode
-from sshrender.job.shelf import Shelf
+from sshrender.job.shelf import Shelf, Stock
 
 LOOK = 1.0
 """Seconds between two looks at the queue."""
 
 FIRST_PAUSE, LONGEST_PAUSE = 30.0, 600.0
-"""Seconds before a job is tried again for which no host, or no room, was found: growing."""
+"""Seconds before a job is tried again that could not be seen through: growing."""
 
-_AGAIN = frozenset(
-    (
-        ExitCode.USAGE,
-        ExitCode.NO_HOST,
-        ExitCode.STORAGE,
-        ExitCode.RENDERER,
-        ExitCode.AUTHENTICATION,
-    )
-)
-"""What may be mended without anybody touching the job, or be no trouble on another machine at all."""
+DEFECTS = 3
+"""Failures by a defect of sshrender after which a person is to look: this machine may be just being
+upgraded."""
 
 _NOT_OURS = frozenset((ExitCode.LEASE,))
 _OVER = frozenset((ExitCode.OK, ExitCode.PARTIAL, ExitCode.DEADLINE))
@@ -43,34 +37,45 @@ class Worker(Protocol):
     """A process that sees one job through."""
 
     def ended(self) -> int | None:
-        """Its exit code, once it is over; as a shell has it."""
+        """Its exit code, once it is over; as a shell has it. Asked no more after that."""
 
     def reason(self) -> str:
-        """The last error that it told."""
+        """The last error that it told; empty for none."""
 
     def stop(self, number: int) -> None:
         """Pass a signal on."""
 
 
 @dataclass(slots=True)
-class _Pause:
-    """A job that could not be seen through for now."""
+class _Task:
+    """A job that is being seen through. ``is_told``: to end."""
+
+    worker: Worker
+    priority: int
+    is_told: bool = False
+
+
+@dataclass(slots=True)
+class _Failure:
+    """A job that could not be seen through so far."""
 
     until: float = 0.0
     seconds: float = FIRST_PAUSE
+    defects: int = 0
 
 
 @dataclass(slots=True)
 class Tally:
-    """What became of the jobs that were started here: exit codes, in the order of their ends."""
+    """What became of the jobs that were started here: how often each exit code."""
 
-    codes: list[int] = field(default_factory=list)
+    codes: Counter[int] = field(default_factory=Counter)
 
 
 class Foreman:
-    """``start``: begin to see a job through. ``put_aside``: hold a job that cannot be, and say why.
+    """``start``: begin to see a job through; raises OSError where this machine has no room for that.
 
-    ``remark``: write down what keeps a job from being seen through here.
+    ``put_aside``: hold a job that cannot be seen through, and say why. ``remark``: write down what keeps
+    a job from being seen through here.
     """
 
     def __init__(
@@ -89,6 +94,7 @@ class Foreman:
     ) -> None:
         self._san = san
         self._shelf = Shelf(san, clock)
+        self._visits = Visits(san)
         self._start = start
         self._put_aside = put_aside
         self._remark = remark
@@ -96,8 +102,8 @@ class Foreman:
         self._at_once = at_once
         self._is_once = is_once
         self._clock, self._wall, self._pause = clock, wall, pause
-        self._working: dict[str, tuple[Worker, int]] = {}
-        self._pauses: dict[str, _Pause] = {}
+        self._working: dict[str, _Task] = {}
+        self._failures: dict[str, _Failure] = {}
         self._done_with: set[str] = set()
         self._told: dict[str, str] = {}
         self._trouble = ""
@@ -107,84 +113,135 @@ class Foreman:
     def stop(self, number: int) -> None:
         """A signal: what is under way ends, and stays in the queue. Safe in a handler."""
         self._stopped_by = number
-        for worker, _ in list(self._working.values()):
-            worker.stop(number)
+        self._pass_on(number)
 
     def run(self) -> int | None:
         """Until nothing is left, or for ever: the signal that ended it, if one did. Raises OSError."""
         while True:
             self._reap()
             if self._stopped_by is not None:
+                self._pass_on(self._stopped_by)  # one may have been just being started
                 if not self._working:
                     return self._stopped_by
             elif self._look() and self._is_once and not self._working:
                 return None
             self._pause(LOOK)
 
+    def _pass_on(self, number: int) -> None:
+        """To each worker once: it knows by then."""
+        for task in list(self._working.values()):
+            if not task.is_told:
+                task.is_told = True
+                task.worker.stop(number)
+
     def _look(self) -> bool:
         """Start what is to be started; whether there is nothing left to wait for."""
         try:
-            entries = watched(self._san, self._shelf.look)
+            found = self._visits.pay(self._shelf.look)
         except OSError as error:
-            if self._is_once and not self._working:
+            if isinstance(error, TimeoutError):
+                # A look that hangs keeps its Shelf. Nor do leases tell anything that stood still
+                # while nobody could write.
+                self._shelf = Shelf(self._san, self._clock)
+            if self._is_once and not self._working and self._stopped_by is None:
                 raise
             self._tell_trouble(f"{error.filename or self._san}: {error.strerror}")
             return False
         self._tell_trouble("")
-        for name, why in self._shelf.damaged.items():
-            if self._told.get(name) != why:
-                self._told[name] = why
-                self._say(f"{name}: {why}")
+        self._tell_damage(found.damaged)
+        self._forget_failures(found)
         now = self._wall()
-        waiting = [entry for entry in jobqueue.ready(entries, now) if self._may_start(entry.name)]
-        running = [priority for _, priority in self._working.values()]
+        ready = jobqueue.ready(found.entries, found.unfinished, now)
+        waiting = [entry for entry in ready if self._may_start(entry.name)]
+        running = [task.priority for task in self._working.values()]
         for entry in jobqueue.choose(waiting, running, self._at_once, now):
-            self._working[entry.name] = self._start(entry), entry.priority
-        return not waiting and not self._is_worth_waiting(entries, now)
+            if self._stopped_by is not None:
+                return False
+            self._begin(entry)
+        return not waiting and not self._is_worth_waiting(found, now)
 
     def _may_start(self, name: str) -> bool:
         if name in self._working or name in self._done_with:
             return False
-        return name not in self._pauses or self._clock() >= self._pauses[name].until
+        return name not in self._failures or self._clock() >= self._failures[name].until
 
-    def _is_worth_waiting(self, entries: list[Entry], now: float) -> bool:
+    def _begin(self, entry: Entry) -> None:
+        try:
+            worker = self._start(entry)
+        except OSError as error:
+            self.tally.codes[ExitCode.NO_HOST] += 1
+            self._try_later(entry.name, f"it cannot be started here: {error.strerror or error}")
+            return
+        self._working[entry.name] = _Task(worker, entry.priority)
+
+    def _is_worth_waiting(self, found: Stock, now: float) -> bool:
         """Whether a job may become ready soon: its lease is being watched, or it comes after ours."""
-        unfinished = {entry.name for entry in entries if not entry.is_over}
-        states = {jobqueue.state(entry, unfinished, now) for entry in entries}
+        states = {jobqueue.state(entry, found.unfinished, now) for entry in found.entries}
         return State.UNSURE in states
 
+    def _forget_failures(self, found: Stock) -> None:
+        """Of jobs that are gone or over, and of those that are held: who releases one has mended it."""
+        live = {entry.name for entry in found.entries if not (entry.is_over or entry.is_held)}
+        for name in self._failures.keys() - live - found.damaged.keys():
+            del self._failures[name]
+
     def _reap(self) -> None:
-        for name, (worker, _) in list(self._working.items()):
-            code = worker.ended()
+        for name, task in list(self._working.items()):
+            code = task.worker.ended()
             if code is not None:
                 del self._working[name]
-                self._take_in(name, code, worker.reason())
+                self._take_in(name, code, task.worker.reason())
 
     def _take_in(self, name: str, code: int, reason: str) -> None:
         """What becomes of a job whose process has ended."""
         if code in _NOT_OURS or (code > 128 and self._stopped_by is not None):
             return
-        self.tally.codes.append(code)
+        self.tally.codes[code] += 1
         if code in _OVER:
-            self._pauses.pop(name, None)
+            self._failures.pop(name, None)
             return
-        if code in _AGAIN or code > 128:
-            self._try_later(name, code, reason)
+        if not self._is_for_a_person(name, code, reason):
+            if reason and code in (ExitCode.USAGE, ExitCode.BUG):
+                self._remark(name, reason)
+            self._try_later(name, reason or f"exit code {code}")
             return
-        self._say(f"{name}: held, for it cannot be seen through: {reason}")
-        self._done_with |= {name} if self._is_once else set()
+        self._say(f"{name}: it cannot be seen through, and is to be held: {reason}")
+        self._rest(name)  # whether or not that can be written down
         self._put_aside(name, reason)
 
-    def _try_later(self, name: str, code: int, reason: str) -> None:
-        if code == ExitCode.USAGE:
-            self._remark(name, reason)
+    def _is_for_a_person(self, name: str, code: int, reason: str) -> bool:
+        """Whether trying again is of no use: elsewhere, later, and without anybody touching the job.
+
+        A process that ended without a word of its own tells of this machine, not of the job.
+        """
+        if code == ExitCode.BUG and reason:
+            self._failure(name).defects += 1
+            return self._failure(name).defects >= DEFECTS
+        return code == ExitCode.DOCUMENT and bool(reason)
+
+    def _try_later(self, name: str, why: str) -> None:
+        seconds = self._rest(name)
+        if not self._is_once:
+            self._say(f"{name}: tried again in {seconds:g} s ({why})")
+
+    def _rest(self, name: str) -> float:
+        """Leave a job alone for so many seconds, each time longer; with ``is_once`` for good."""
         if self._is_once:
             self._done_with.add(name)
-            return
-        pause = self._pauses.setdefault(name, _Pause())
-        pause.until = self._clock() + pause.seconds
-        self._say(f"{name}: tried again in {pause.seconds:g} s ({reason or f'exit code {code}'})")
-        pause.seconds = min(2 * pause.seconds, LONGEST_PAUSE)
+        failure = self._failure(name)
+        seconds = failure.seconds
+        failure.until = self._clock() + seconds
+        failure.seconds = min(2 * seconds, LONGEST_PAUSE)
+        return seconds
+
+    def _failure(self, name: str) -> _Failure:
+        return self._failures.setdefault(name, _Failure())
+
+    def _tell_damage(self, damaged: dict[str, str]) -> None:
+        for name, why in damaged.items():
+            if self._told.get(name) != why:
+                self._say(f"{name}: {why}")
+        self._told = damaged
 
     def _tell_trouble(self, trouble: str) -> None:
         if trouble != self._trouble:

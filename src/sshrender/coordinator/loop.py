@@ -90,6 +90,7 @@ class Coordinator:
                 plan.policy,
                 renderers=max(1, len(plan.spec.settings.recipes)),
                 limit=plan.attributes.limit,
+                ends_when_held=plan.is_from_queue,
             ),
             [setup.plan for setup in hosts],
             plan.pages,

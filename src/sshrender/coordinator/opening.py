@@ -244,6 +244,8 @@ def _plan(wanted: Wanted, reading: Reading, spec: JobSpec, folder: JobFolder) ->
         has_overview=wanted.has_overview,
         pins=_pinned(wanted, total),
         changes=wanted.changes,
+        wished=wanted.wished,
+        is_delivered_as_asked=wanted.is_delivered_as_asked,
         is_from_queue=wanted.is_from_queue,
         known_dead=wanted.known_dead,
     )

@@ -142,6 +142,8 @@ def _state(shot: snapshot.Snapshot, end: JobEnd) -> str:
         return "partial" if shot.failed else "done"
     if end is JobEnd.CANCELLED:
         return "cancelled"
+    if end is JobEnd.HELD:
+        return "partial"
     return "partial" if shot.settled > shot.failed else "failed"
 
 
@@ -162,6 +164,8 @@ def _code(
             return ExitCode.PARTIAL
         case JobEnd.DEADLINE:
             return ExitCode.DEADLINE
+        case JobEnd.HELD:
+            return ExitCode.LEASE  # as where it is held before it is begun (run.py)
         case JobEnd.STOPPED:
             if signal is not None:
                 return 128 + signal

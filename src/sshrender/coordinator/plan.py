@@ -74,6 +74,10 @@ class Wanted:
     """What a new job has."""
     changes: Mapping[str, Any] = field(default_factory=dict)
     """What of its attributes changes where there is the job already."""
+    wished: Mapping[str, Any] = field(default_factory=dict)
+    """What is added to its wishes."""
+    is_delivered_as_asked: bool = False
+    """Whether its attributes say where to deliver, and not ``output``."""
     is_from_queue: bool = False
     """Whether it is wanted only if it waits to be seen through."""
     known_dead: str = ""
@@ -98,6 +102,8 @@ class JobPlan:
     pins: dict[int, frozenset[str]] = field(default_factory=dict)
     attributes: Attributes = field(default_factory=Attributes)
     changes: Mapping[str, Any] = field(default_factory=dict)
+    wished: Mapping[str, Any] = field(default_factory=dict)
+    is_delivered_as_asked: bool = False
     is_from_queue: bool = False
     known_dead: str = ""
 

@@ -6,7 +6,7 @@ import contextlib
 import gc
 import queue
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -31,10 +31,12 @@ def see_through(
     view: View,
     links: Links,
     inbox: queue.SimpleQueue[Any],
+    finish: Callable[[Outcome], None] = lambda outcome: None,
 ) -> Outcome:
     """Take the lease, render what is missing, deliver, account for it. Raises UserError.
 
-    ``inbox`` is where ``links`` post what they hear.
+    ``inbox`` is where ``links`` post what they hear. ``finish`` makes of the pages what else is wanted:
+    a job is over when that is done, so if it fails, or is ended by a signal, the job is not.
     """
     gc.freeze()  # all that was loaded stays
     gc.enable()
@@ -47,15 +49,17 @@ def see_through(
     with contextlib.ExitStack() as signals:
         nonce: Nonce | None = None
         try:
-            watched(san, lambda: _enter(plan))
+            watched(san, lambda: _enter(plan, held))
             watched(san, lambda: recall(plan, held.ensure))
-            nonce = watched(san, lambda: Nonce.lay(plan.folder))
+            nonce = watched(san, lambda: _lay_nonce(plan, held))
             drained = watched(san, lambda: drains.read(san))
             coordinator = Coordinator(plan, hosts, held, nonce, links, inbox, view, drained)
             signals.enter_context(caught(inbox.put, lambda: view.say(coordinator.status_line())))
             outcome = coordinator.run()
             if outcome.code != ExitCode.STORAGE:
                 watched(san, lambda: _account(plan, outcome, held))
+                signals.close()  # it may take long, and writes nothing that is half done
+                finish(outcome)
                 watched(san, lambda: _conclude(plan, outcome, held))
         except lease.LeaseLost:
             raise _held(plan, "somebody else") from None
@@ -79,8 +83,18 @@ def _take_lease(plan: JobPlan) -> lease.Lease:
         raise storage_error(error, san) from None
 
 
-def _enter(plan: JobPlan) -> None:
-    """What is asked of the job, and what this command changes of that. Raises UserError or OSError."""
+def _lay_nonce(plan: JobPlan, held: lease.Lease) -> Nonce:
+    """In the place of the one before, by which its successor's hosts know the SAN. Raises as ensure."""
+    held.ensure()
+    return Nonce.lay(plan.folder)
+
+
+def _enter(plan: JobPlan, held: lease.Lease) -> None:
+    """What is asked of the job, and what this command changes of that.
+
+    Raises UserError, LeaseLost or OSError.
+    """
+    held.ensure()
     name, found = plan.spec.name, standing.settle(plan.folder)
     if plan.is_from_queue and (found.held or found.over):
         raise UserError(ExitCode.LEASE, f"{name} is not to be seen through any more", "sshrender status")
@@ -88,9 +102,20 @@ def _enter(plan: JobPlan) -> None:
         raise UserError(
             ExitCode.USAGE, f"job {name} is held by {found.held}", f"sshrender release {name}"
         )
-    plan.attributes = found.changed(over="", why="", **plan.changes)
+    wishes = {**found.wishes, **plan.wished}
+    plan.attributes = found.changed(**{"over": "", "why": "", "wishes": wishes, **plan.changes})
     if plan.attributes != found:
         plan.attributes.save(plan.folder)
+    if plan.is_delivered_as_asked:
+        _follow_output(plan)
+
+
+def _follow_output(plan: JobPlan) -> None:
+    """Somebody may have altered it since this command looked. Raises UserError."""
+    output = delivery.place(plan.attributes, plan.folder) or plan.folder.pages
+    if output != plan.output:
+        plan.output = output
+        require_output(output)
 
 
 def _conclude(plan: JobPlan, outcome: Outcome, held: lease.Lease) -> None:

@@ -23,27 +23,65 @@ GLANCE = 0.25
 def watched(folder: Path, work: Callable[[], T]) -> T:
     """Do ``work`` in a thread, however long it takes, while ``folder`` answers.
 
-    Raises what it raises, or TimeoutError. A thread that hangs is left behind.
+    Raises what it raises, or TimeoutError. A thread that hangs is left behind. BlockingIOError: this
+    machine has no room for a thread.
     """
-    ended: queue.SimpleQueue[Future[T]] = queue.SimpleQueue()
+    return Visits(folder).pay(work)
 
-    def run() -> None:
-        future: Future[T] = Future()
+
+class Visits:
+    """Work on the same folder again and again, from one thread, never two at a time."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._left: threading.Thread | None = None
+
+    def pay(self, work: Callable[[], T]) -> T:
+        """As ``watched``. While one that was left behind hangs none is begun: TimeoutError at once.
+
+        What that one finds in the end is forgotten. What it used must not be used by another.
+        """
+        if self._left is not None and self._left.is_alive():
+            raise _silence(self._folder)
+        ended: queue.SimpleQueue[Future[T]] = queue.SimpleQueue()
+        thread = threading.Thread(target=_run, args=(work, ended), daemon=True, name="on the SAN")
+        watch = Watch(str(self._folder))
+        _start(watch)
         try:
-            future.set_result(work())
-        except BaseException as error:  # noqa: BLE001 - it is raised again where it belongs
-            future.set_exception(error)
-        ended.put(future)
-
-    threading.Thread(target=run, daemon=True, name="on the SAN").start()
-    watch = Watch(str(folder))
-    watch.start()
-    try:
-        while True:
-            try:
-                return ended.get(timeout=GLANCE).result()
-            except queue.Empty:
+            _start(thread)
+            while (future := _next(ended)) is None:
                 if watch.is_hanging():
-                    raise TimeoutError(errno.ETIMEDOUT, "it does not answer", str(folder)) from None
-    finally:
-        watch.stop()
+                    self._left = thread
+                    raise _silence(self._folder)
+            return future.result()
+        finally:
+            watch.stop()
+            future = None  # its error's traceback has this frame: a circle would keep both
+
+
+def _run(work: Callable[[], T], ended: queue.SimpleQueue[Future[T]]) -> None:
+    future: Future[T] = Future()
+    try:
+        future.set_result(work())
+    except BaseException as error:  # noqa: BLE001 - it is raised again where it belongs
+        future.set_exception(error)
+    ended.put(future)
+    del future  # as above
+
+
+def _next(ended: queue.SimpleQueue[Future[T]]) -> Future[T] | None:
+    try:
+        return ended.get(timeout=GLANCE)
+    except queue.Empty:
+        return None
+
+
+def _start(thread: threading.Thread) -> None:
+    try:
+        thread.start()
+    except RuntimeError as error:
+        raise BlockingIOError(errno.EAGAIN, str(error)) from None
+
+
+def _silence(folder: Path) -> TimeoutError:
+    return TimeoutError(errno.ETIMEDOUT, "it does not answer", str(folder))

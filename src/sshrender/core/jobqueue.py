@@ -66,7 +66,7 @@ class State(enum.Enum):
 
 
 def state(entry: Entry, unfinished: Collection[str], now: float) -> State:
-    """``unfinished``: the names of all jobs that are not over."""
+    """``unfinished``: the names of all jobs that are not known to be over, anybody's."""
     if entry.is_over:
         return State.OVER
     if entry.holder is Holder.SOMEBODY:
@@ -84,9 +84,8 @@ def state(entry: Entry, unfinished: Collection[str], now: float) -> State:
     return State.READY
 
 
-def ready(entries: Sequence[Entry], now: float) -> list[Entry]:
-    """Those that are to be seen through, the first one first."""
-    unfinished = {entry.name for entry in entries if not entry.is_over}
+def ready(entries: Sequence[Entry], unfinished: Collection[str], now: float) -> list[Entry]:
+    """Those that are to be seen through, the first one first. ``unfinished``: as for ``state``."""
     found = [entry for entry in entries if state(entry, unfinished, now) is State.READY]
     return sorted(found, key=lambda entry: entry.rank(now))
 

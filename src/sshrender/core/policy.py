@@ -21,6 +21,8 @@ class Policy:
     """On the scheduler's clock; None: no deadline."""
     limit: int | None = None
     """Slots that the job has at once at most, on all hosts together; None: any number."""
+    ends_when_held: bool = False
+    """Whether a run that is held ends: whoever looks after the queue begins another on its release."""
     page_timeout: float = 600.0
     overdue_grace: float = 30.0
     """What a host gets on top of the page timeout before it is called off from here."""

@@ -12,7 +12,8 @@ The rules:
 - When the storage fails, nothing is sent and nothing is charged until it is back.
 - Whatever a host holds when it is lost, quarantined, drained or needed by its owner goes back to the
   queue.
-- A job that is held hands out nothing and gives nobody up; what is being drawn is finished.
+- A job that is held hands out nothing and gives nobody up; what is being drawn is finished. Then a run
+  of the queue ends.
 
 Here events are told to the rooms that they concern, and here a run ends. Hosts are in hostcare.py,
 pages in pagecare.py, who gets what in handout.py, what all of them share in run.py.
@@ -232,6 +233,8 @@ class Scheduler:
                 self._handout.call_back()
                 self._handout.hedge()
                 self._give_up_waiting()
+            elif self.policy.ends_when_held and not self.attempts:
+                self._end(JobEnd.HELD, self.held)
 
     def _watch_storage(self) -> None:
         given_up = self._run.storage.is_given_up(self._run.now)

@@ -104,3 +104,5 @@ class JobEnd(enum.Enum):
     """A signal, or another coordinator."""
     CANCELLED = "cancelled"
     """A person called it off."""
+    HELD = "held"
+    """A person holds it, and whoever looks after the queue takes it up again."""

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import secrets
+import stat
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,6 +20,12 @@ from sshrender.job.folder import JobFolder
 KEYS = ("job", "user", "host", "month")
 _FOLDER = ".accounting"
 _LARGEST = 1 << 20
+
+_MOST = 1e12
+"""Pages, failures or seconds of an account: what says more, or less than none, is not ours."""
+
+_DAMAGE = (KeyError, TypeError, ValueError, OverflowError, RecursionError)
+"""What reading raises for contents of another shape."""
 
 
 class Account(NamedTuple):
@@ -51,7 +59,7 @@ def of(job: str, user: str, entries: Iterable[dict[str, Any]]) -> list[Account]:
     """The accounts of a job with this journal; damaged entries count nothing."""
     found: dict[tuple[str, str], Account] = {}
     for entry in entries:
-        with contextlib.suppress(KeyError, TypeError, ValueError):
+        with contextlib.suppress(*_DAMAGE):
             used = _used(job, user, entry)
             if used is not None:
                 key = used.host, used.month
@@ -60,14 +68,17 @@ def of(job: str, user: str, entries: Iterable[dict[str, Any]]) -> list[Account]:
 
 
 def _used(job: str, user: str, entry: dict[str, Any]) -> Account | None:
-    """A page that was adopted after a crash has no host: nobody knows who drew it."""
+    """A page that was adopted after a crash has no host: nobody knows who drew it.
+
+    Raises one of _DAMAGE for an entry of another shape.
+    """
     kind, host = entry["type"], entry.get("host")
     if kind not in ("page_delivered", "attempt_failed") or not host:
         return None
     account = Account(job, user, str(host), str(entry["time"])[:7])
     if kind == "attempt_failed":
         return account._replace(failures=1)
-    cpu, seconds = float(entry.get("cpu", 0.0)), float(entry["seconds"])
+    cpu, seconds = _seconds(entry.get("cpu", 0.0)), _seconds(entry["seconds"])
     return account._replace(pages=1, cpu_seconds=cpu, seconds=seconds)
 
 
@@ -82,32 +93,66 @@ def summed(accounts: Iterable[Account], by: Sequence[str]) -> list[Account]:
     return [found[key] for key in sorted(found)]
 
 
-def keep(folder: JobFolder, accounts: Sequence[Account]) -> None:
-    """Leave the accounts of a job that is removed. Raises OSError."""
+def keep(folder: JobFolder, accounts: Sequence[Account]) -> Path:
+    """Leave the accounts of a job that is removed: in this file. Raises OSError."""
     san = folder.path.parent
     place = san / _FOLDER
     with contextlib.suppress(FileExistsError):
         place.mkdir()
         place.chmod(san.stat().st_mode & 0o7777)  # whoever may make jobs here may remove his
     text = json.dumps({"schema": 1, "accounts": [account.as_json() for account in accounts]})
-    write_whole(place / f"{folder.name}.{secrets.token_hex(4)}.json", text.encode())
+    path = place / f"{folder.name}.{secrets.token_hex(4)}.json"
+    write_whole(path, text.encode())
+    return path
 
 
 def kept(san: Path) -> list[Account]:
-    """The accounts of all jobs that were removed; what cannot be read counts nothing. Raises OSError."""
+    """The accounts of all jobs that were removed; what cannot be read counts nothing. Raises OSError.
+
+    Where others may make jobs, they may lay anything in this folder.
+    """
     found: list[Account] = []
     for path in sorted((san / _FOLDER).glob("*.json")):
-        with (
-            path.open("rb") as file,
-            contextlib.suppress(ValueError, KeyError, TypeError, RecursionError),
-        ):
-            found += [_checked(fields) for fields in json.loads(file.read(_LARGEST))["accounts"]]
+        with contextlib.suppress(OSError, *_DAMAGE):
+            found += [_checked(fields) for fields in json.loads(_contents(path))["accounts"]]
     return found
 
 
+def _contents(path: Path) -> bytes:
+    """Of a plain file, as far as an account goes; nothing of what is none. Raises OSError."""
+    flags = os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW  # to open a FIFO would wait for a writer
+    descriptor = os.open(path, flags)
+    try:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            return b""
+        with open(descriptor, "rb", closefd=False) as file:
+            return file.read(_LARGEST)
+    finally:
+        os.close(descriptor)
+
+
 def _checked(fields: dict[str, Any]) -> Account:
-    """Raises KeyError, TypeError or ValueError for one of another shape."""
-    job, user, host, month = (str(fields[key]) for key in KEYS)
-    pages, failures = int(fields["pages"]), int(fields["failures"])
-    cpu, seconds = float(fields["cpu_seconds"]), float(fields["seconds"])
+    """Raises one of _DAMAGE for one of another shape."""
+    job, user, host, month = (_text(fields[key]) for key in KEYS)
+    pages, failures = _count(fields["pages"]), _count(fields["failures"])
+    cpu, seconds = _seconds(fields["cpu_seconds"]), _seconds(fields["seconds"])
     return Account(job, user, host, month, pages, cpu, seconds, failures)
+
+
+def _text(value: Any) -> str:
+    """Text that can be written: JSON can hold half of a surrogate pair."""
+    return str(value).encode("utf-8", "replace").decode()
+
+
+def _count(value: Any) -> int:
+    """Raises TypeError for what is no number of things."""
+    if type(value) is not int or not 0 <= value < _MOST:
+        raise TypeError
+    return value
+
+
+def _seconds(value: Any) -> float:
+    """Raises TypeError for what is no time at all, infinities included."""
+    if type(value) not in (int, float) or not 0 <= value < _MOST:
+        raise TypeError
+    return float(value)

@@ -197,20 +197,41 @@ def _outwait(files: Files, found: _Sight, pause: Pause) -> None:
         pause(TRUSTED_SECONDS)
 
 
-def holders(paths: Sequence[Path], pause: Pause = time.sleep) -> dict[Path, Claim | None]:
+def holders(
+    paths: Sequence[Path],
+    pause: Pause = time.sleep,
+    unreadable: dict[Path, OSError] | None = None,
+) -> dict[Path, Claim | None]:
     """Who holds each of these leases now; None: nobody. Takes 1.5 beats where that must be watched.
 
-    Raises OSError.
+    Those that cannot be read are no part of the answer: they are put into ``unreadable``. Without it
+    such a one raises OSError.
     """
-    first = {path: _look(LeaseFiles(path)) for path in paths}
+    first = _looks(paths, unreadable)
     held = {path: sight for path, sight in first.items() if not sight.is_free}
     unsure = [path for path, sight in held.items() if sight.claim and sight.claim.boot != _boot()]
     if unsure:
         pause(1.5 * BEAT_SECONDS)
+    second = _looks(unsure, unreadable)
     for path in unsure:
-        if _look(LeaseFiles(path)) == first[path]:
+        if path not in second:
+            del first[path]
+        elif second[path] == first[path]:
             del held[path]
-    return {path: held[path].claim if path in held else None for path in paths}
+    return {path: held[path].claim if path in held else None for path in first}
+
+
+def _looks(paths: Sequence[Path], unreadable: dict[Path, OSError] | None) -> dict[Path, _Sight]:
+    """See holders."""
+    found = {}
+    for path in paths:
+        try:
+            found[path] = _look(LeaseFiles(path))
+        except OSError as error:
+            if unreadable is None:
+                raise
+            unreadable[path] = error
+    return found
 
 
 class Observer:

@@ -237,7 +237,8 @@ def _state(
         held = held or fold.held
         return ("held", held) if held else ("running", "")
     delivered = counts["done"] + counts["suspect"]
-    if delivered == counts["total"]:
+    is_queued = attributes.is_queued and not attributes.over
+    if delivered == counts["total"] and not is_queued:
         return "done", ""
     if attributes.over == CANCELLED:
         return CANCELLED, attributes.why
@@ -245,7 +246,7 @@ def _state(
         return "held", held
     is_gone = fold.runs > 0 and not fold.ended
     reason = "its coordinator is gone" if is_gone else str(fold.ended.get("reason", ""))
-    if fold.runs == 0 or (attributes.is_queued and not attributes.over):
+    if fold.runs == 0 or is_queued:
         return "queued", attributes.why or reason or _waits_for(attributes)
     if fold.ended.get("state") == CANCELLED:
         return CANCELLED, reason

@@ -41,7 +41,8 @@ _MOST_TEXT = 300
 class Request:
     """``op`` is one of OPERATIONS; ``by``: who asks; a host, a page or a note where the op has one.
 
-    ``changes``: attributes, where the op is to alter them.
+    ``changes``: attributes, where the op is to alter them. Texts are UTF-8: what a command line or a
+    file says need not be, and no attribute could hold it.
     """
 
     op: str
@@ -50,6 +51,23 @@ class Request:
     page: int = 0
     note: str = ""
     changes: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for name in ("by", "host", "note", "changes"):
+            object.__setattr__(self, name, _plain(getattr(self, name)))
+
+
+def _plain(value: Any) -> Any:
+    """The same, with a question mark for whatever in its texts is no UTF-8."""
+    match value:
+        case str():
+            return value.encode("utf-8", "replace").decode()
+        case dict():
+            return {_plain(key): _plain(item) for key, item in value.items()}
+        case list() | tuple():
+            return type(value)(_plain(item) for item in value)
+        case _:
+            return value
 
 
 def ask(folder: JobFolder, request: Request) -> Path:
@@ -96,6 +114,6 @@ def _checked(fields: Any) -> Request | None:
 
 def _changes(asked: dict[str, Any]) -> dict[str, Any]:
     """Raises TypeError, AttributeError or ValueError for what no attribute can be."""
-    changes = {key: value for key, value in asked.items() if key in ALTERABLE}
+    changes = {key: _plain(value) for key, value in asked.items() if key in ALTERABLE}
     Attributes().changed(**changes)
     return changes

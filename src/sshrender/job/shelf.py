@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
+import os
+import stat
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from sshrender.core.jobqueue import Entry, Holder
 from sshrender.errors import UserError
@@ -19,6 +22,22 @@ from sshrender.job.lease import LEASE_SECONDS, Observer
 OVER_AGAIN = 20.0
 """Seconds between two looks at a job that is over: somebody may submit it again."""
 
+_LARGEST = 1 << 20
+"""Bytes that are read of what another user wrote."""
+
+
+class Stock(NamedTuple):
+    """What was there at one look.
+
+    ``entries``: this user's jobs, by name; others' could not be written. ``unfinished``: the names of
+    all jobs that are not known to be over; another user's only where one of ours comes after it.
+    ``damaged``: this user's jobs that cannot be read, and why.
+    """
+
+    entries: list[Entry]
+    unfinished: frozenset[str]
+    damaged: dict[str, str]
+
 
 class Shelf:
     """Remembers the leases that it has watched. One thread at a time."""
@@ -30,31 +49,42 @@ class Shelf:
         self._observers: dict[str, Observer] = {}
         self._seen_since: dict[str, float] = {}
         self._over: dict[str, tuple[float, Entry]] = {}
-        self.damaged: dict[str, str] = {}
-        """Jobs whose attributes cannot be read, and why."""
 
-    def look(self) -> list[Entry]:
-        """Every job of this user that is there now: others' could not be written. Raises OSError."""
+    def look(self) -> Stock:
+        """What is there now. Raises OSError where the SAN itself cannot be read."""
         if self._user is None:
             self._user = user_in(self._san)
-        folders = [JobFolder(path.parent) for path in self._san.glob("*/job.json")]
-        names = {folder.name for folder in folders if folder.belongs_to(self._user)}
-        for known in (self._observers, self._seen_since, self._over, self.damaged):
-            _keep(known, names)
-        return [entry for name in sorted(names) if (entry := self._entry(name)) is not None]
+        # A dot begins what is no job, or none any more: cli/clean.py moves one aside to remove it.
+        # Not glob: of a folder that cannot be read it says that nothing is there.
+        names = sorted(path.name for path in self._san.iterdir() if not path.name.startswith("."))
+        entries, damaged = [], {}
+        for name in names:
+            try:
+                entry = self._of_ours(JobFolder(self._san / name), self._user)
+            except UserError as error:
+                damaged[name] = error.what
+            except OSError as error:
+                self._require_san()
+                damaged[name] = f"{error.filename or self._san / name}: {error.strerror}"
+            else:
+                entries += [] if entry is None else [entry]
+        self._remember({entry.name for entry in entries} | damaged.keys())
+        return Stock(entries, self._unfinished(entries, damaged), damaged)
 
-    def _entry(self, name: str) -> Entry | None:
+    def _of_ours(self, folder: JobFolder, user: int) -> Entry | None:
+        """None for what is no job of this user. Raises UserError or OSError."""
+        if not folder.belongs_to(user) or not _is_job(folder):
+            return None
         now = self._clock()
-        seen_at, known = self._over.get(name, (0.0, None))
+        seen_at, known = self._over.get(folder.name, (0.0, None))
         if known is not None and now - seen_at < OVER_AGAIN:
             return known
-        folder = JobFolder(self._san / name)
-        try:
-            found = attributes.load(folder)
-        except UserError as error:
-            self.damaged[name] = error.what
-            return None
-        self.damaged.pop(name, None)
+        return self._entry(folder, now)
+
+    def _entry(self, folder: JobFolder, now: float) -> Entry:
+        """Raises UserError or OSError."""
+        name = folder.name
+        found = attributes.load(folder)
         holder = self._holder(folder, now)
         entry = _entry(name, found, holder)
         if holder is Holder.VANISHED:
@@ -76,6 +106,57 @@ class Shelf:
         if observer.has_moved:
             return Holder.SOMEBODY
         return Holder.UNSURE if now - since < 2 * LEASE_SECONDS else Holder.SOMEBODY
+
+    def _require_san(self) -> None:
+        """Raises OSError where it is no single job that cannot be read."""
+        with os.scandir(self._san):
+            pass
+
+    def _remember(self, names: set[str]) -> None:
+        for known in (self._observers, self._seen_since, self._over):
+            _keep(known, names)
+
+    def _unfinished(self, entries: list[Entry], damaged: Iterable[str]) -> frozenset[str]:
+        left = [entry for entry in entries if not entry.is_over]
+        unfinished = {*damaged, *(entry.name for entry in left)}
+        named = {name for entry in left for name in entry.after}
+        others = named - unfinished - {entry.name for entry in entries}
+        return frozenset(unfinished | {name for name in others if self._is_unfinished(name)})
+
+    def _is_unfinished(self, name: str) -> bool:
+        """Whether a job, anybody's, is there and not known to be over."""
+        if "/" in name or name.startswith("."):
+            return False
+        folder = JobFolder(self._san / name)
+        try:
+            return _is_job(folder) and not _is_known_over(folder)
+        except (OSError, ValueError, RecursionError):
+            return True
+
+
+def _is_job(folder: JobFolder) -> bool:
+    """Raises OSError where that cannot be told."""
+    try:
+        folder.spec.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    return True
+
+
+def _is_known_over(folder: JobFolder) -> bool:
+    """What its attributes say; none: it is not. Raises OSError, ValueError or RecursionError.
+
+    Anybody may have laid anything there: a FIFO must not hang us, nor a huge file fill our memory.
+    """
+    flags = os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW
+    descriptor = os.open(folder.attributes, flags)
+    try:
+        is_file = stat.S_ISREG(os.fstat(descriptor).st_mode)
+        data = os.read(descriptor, _LARGEST) if is_file else b""
+    finally:
+        os.close(descriptor)
+    fields = json.loads(data)
+    return isinstance(fields, dict) and isinstance(fields.get("over"), str) and fields["over"] != ""
 
 
 def _keep(known: dict[str, Any], names: set[str]) -> None:

@@ -31,7 +31,17 @@ class NotHeard(Exception):
 
 
 def after(found: Attributes, request: Request, now: float) -> Attributes:
-    """The attributes once this was done; ``now`` in wall-clock seconds. Raises ValueError."""
+    """The attributes once this was done; ``now`` in wall-clock seconds.
+
+    What asks for what no attribute can be changes nothing: nobody else could do it either.
+    """
+    try:
+        return _after(found, request, now)
+    except ValueError:
+        return found
+
+
+def _after(found: Attributes, request: Request, now: float) -> Attributes:
     match request.op:
         case "hold":
             return found.changed(held=request.by, why=request.note)

@@ -1,0 +1,71 @@
+"""How jobs of the queue end that do not simply end well."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import time
+from pathlib import Path
+from typing import Any
+
+from tests import pdfs
+from tests.conftest import PROGRAM, Run
+
+
+def _folder(home: Path, name: str) -> Path:
+    (found,) = home.glob(f".local/state/sshrender/{name}-*")
+    return found
+
+
+def _journal(home: Path, name: str) -> list[dict[str, Any]]:
+    lines = (_folder(home, name) / "journal.jsonl").read_text().splitlines()
+    return [json.loads(line) for line in lines]
+
+
+def _state(sshrender: Run, name: str) -> str:
+    return str(json.loads(sshrender("status", name, "--json").stdout)["state"])
+
+
+def test_a_job_that_is_held_meanwhile_keeps_no_other_waiting(sshrender: Run, home: Path) -> None:
+    """It gives its place away, and who comes from cron does not wait for its release."""
+    pdfs.write(home / "long.pdf", pdfs.numbered(150, 600, 800))
+    pdfs.write(home / "other.pdf", pdfs.numbered(3))
+    assert sshrender("submit", "long.pdf", "--priority", "9").returncode == 0
+    assert sshrender("submit", "other.pdf").returncode == 0
+    words = [*PROGRAM, "coordinate", "--once", "--jobs", "1"]
+    with subprocess.Popen(words, cwd=home, stderr=subprocess.DEVNULL) as once:
+        end = time.monotonic() + 60
+        while len(list(home.glob("long-pages/page-*.png"))) < 3:
+            assert time.monotonic() < end
+            time.sleep(0.05)
+        assert sshrender("hold", "long").returncode == 0
+        assert once.wait(60) == 0
+    assert (_state(sshrender, "long"), _state(sshrender, "other")) == ("held", "done")
+    assert sshrender("release", "long").returncode == 0
+    assert sshrender("coordinate", "--once").returncode == 0
+    assert _state(sshrender, "long") == "done"
+    sent = [entry["page"] for entry in _journal(home, "long") if entry["type"] == "page_delivered"]
+    assert sorted(sent) == list(range(1, 151))
+
+
+def test_a_job_whose_pages_cannot_be_put_together_is_not_over(sshrender: Run, home: Path) -> None:
+    pdfs.write(home / "five.pdf", pdfs.numbered(5))
+    in_the_way = home / "out" / "five.zip"
+    (in_the_way / "something").mkdir(parents=True)
+    words = ("-r", "36", "-o", "out", "--assemble", "zip")
+    assert sshrender("submit", "five.pdf", *words).returncode == 0
+    assert sshrender("coordinate", "--once").returncode == 6
+    assert _state(sshrender, "five") == "queued"
+    (in_the_way / "something").rmdir()
+    in_the_way.rmdir()
+    assert sshrender("coordinate", "--once").returncode == 0
+    assert (_state(sshrender, "five"), in_the_way.is_file()) == ("done", True)
+    assert len([entry for entry in _journal(home, "five") if entry["type"] == "page_sent"]) == 5
+
+
+def test_what_is_typed_is_added_to_what_the_submitter_wished(sshrender: Run, home: Path) -> None:
+    pdfs.write(home / "five.pdf", pdfs.numbered(5))
+    assert sshrender("submit", "five.pdf", "-r", "36", "--retries", "5").returncode == 0
+    assert sshrender("resume", "five", "--page-timeout", "50s").returncode == 0
+    wishes = json.loads((_folder(home, "five") / "attributes.json").read_text())["wishes"]
+    assert wishes == {"retries": 5, "page_timeout": 50.0}

@@ -1,0 +1,242 @@
+"""What ``coordinate`` does around its foreman: processes, what they say, who is told of a held job."""
+
+from __future__ import annotations
+
+import gc
+import json
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sshrender.cli import coordinate
+from sshrender.cli.coordinate import _Crew, _Process
+from sshrender.config.settings import resolve
+from sshrender.coordinator import notice
+from sshrender.coordinator.signals import ENDING
+from sshrender.core.jobqueue import Entry
+from sshrender.errors import ExitCode
+from sshrender.job import attributes, lease
+from sshrender.job.attributes import Attributes
+from sshrender.job.folder import JobFolder
+
+
+@pytest.fixture
+def folder(home: Path) -> JobFolder:
+    """A job that waits, alone on its SAN."""
+    folder = JobFolder(home / "san" / "job")
+    folder.path.mkdir(parents=True)
+    folder.create()
+    wishes = {"mail_to": "ann@example.org"}
+    Attributes().changed(submitted="2026-01-01T00:00:00.000Z", wishes=wishes).save(folder)
+    folder.spec.write_text("{}")
+    return folder
+
+
+@pytest.fixture
+def told(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Who was told, by command and by mail."""
+    found: list[str] = []
+    monkeypatch.setattr(notice, "run", lambda command, summary, say: found.append(summary["reason"]))
+    monkeypatch.setattr(notice, "mail", lambda to, summary, lines, say: found.append(to))
+    return found
+
+
+class _Quiet(_Crew):
+    """Keeps what it says."""
+
+    def __init__(self, san: Path, *, wants_json: bool = False) -> None:
+        settings = resolve({}, None).settings.model_copy(update={"on_done": ("tell",)})
+        super().__init__(san, settings, None, wants_json=wants_json)
+        self.said: list[str] = []
+
+    def say(self, line: str) -> None:
+        self.said.append(line)
+
+
+class TestHeld:
+    """A job that cannot be seen through, on as many machines as there are."""
+
+    def test_one_machine_tells(self, folder: JobFolder, told: list[str]) -> None:
+        for _ in range(3):
+            _Quiet(folder.path.parent).put_aside("job", "it needs a password")
+        assert told == ["it needs a password", "ann@example.org"]
+        found = attributes.load(folder)
+        assert found.held.startswith("coordinate (")
+        assert found.why == "it needs a password"
+        assert list(folder.requests.iterdir()) == []
+
+    def test_of_several_at_the_same_moment_one_tells(self, folder: JobFolder, told: list[str]) -> None:
+        crews = [_Quiet(folder.path.parent) for _ in range(4)]
+        threads = [threading.Thread(target=crew.put_aside, args=("job", "why")) for crew in crews]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert told == ["why", "ann@example.org"]
+
+    @pytest.mark.parametrize("fields", [{"held": "ann"}, {"over": "cancelled"}])
+    def test_what_somebody_said_of_it_stays(
+        self, folder: JobFolder, told: list[str], fields: dict[str, str]
+    ) -> None:
+        attributes.load(folder).changed(**fields).save(folder)
+        before = attributes.load(folder)
+        _Quiet(folder.path.parent).put_aside("job", "why")
+        assert (attributes.load(folder), told) == (before, [])
+
+    def test_one_that_somebody_sees_through_is_his(
+        self, folder: JobFolder, told: list[str], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def held(path: Path) -> lease.Lease:
+            raise lease.LeaseHeld(lease._NOBODY)
+
+        monkeypatch.setattr(lease, "take", held)
+        _Quiet(folder.path.parent).put_aside("job", "why")
+        assert (attributes.load(folder).held, told) == ("", [])
+
+    def test_nobody_is_told_what_could_not_be_written_down(
+        self, folder: JobFolder, told: list[str], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def full(self: Attributes, folder: JobFolder) -> None:
+            raise OSError(28, "No space left on device", str(folder.attributes))
+
+        crew = _Quiet(folder.path.parent)
+        with monkeypatch.context() as context:
+            context.setattr(Attributes, "save", full)
+            crew.put_aside("job", "why")
+        assert told == []
+        assert crew.said == [
+            f"job: that cannot be written down: {folder.attributes}: No space left on device"
+        ]
+        crew.put_aside("job", "why")
+        assert told == ["why", "ann@example.org"], "once there is room again"
+
+    def test_a_long_reason_is_cut(self, folder: JobFolder, told: list[str]) -> None:
+        _Quiet(folder.path.parent).put_aside("job", "x" * 100_000)
+        assert attributes.load(folder).why == "x" * 300
+
+    def test_whom_to_tell_is_never_read_by_the_main_thread(
+        self, folder: JobFolder, told: list[str], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        threads = []
+        load = attributes.load_or_none
+
+        def looked(folder: JobFolder) -> Attributes | None:
+            threads.append(threading.current_thread())
+            return load(folder)
+
+        monkeypatch.setattr(attributes, "load_or_none", looked)
+        _Quiet(folder.path.parent).put_aside("job", "why")
+        assert len(threads) == 1
+        assert threads[0] is not threading.main_thread()
+
+    @pytest.mark.parametrize(
+        "error", [OSError(116, "Stale file handle"), ValueError("no linefeed in an address")]
+    )
+    def test_that_nobody_can_be_told_ends_nothing(
+        self,
+        folder: JobFolder,
+        told: list[str],
+        monkeypatch: pytest.MonkeyPatch,
+        error: Exception,
+    ) -> None:
+        def fails(folder: JobFolder) -> Attributes | None:
+            raise error
+
+        monkeypatch.setattr(attributes, "load_or_none", fails)
+        crew = _Quiet(folder.path.parent)
+        crew.put_aside("job", "why")
+        assert told == ["why"]
+        assert crew.said[0].startswith("job: nobody could be told: ")
+
+
+def _ended(crew: _Crew, code: int, *, prints: str = "") -> _Process:
+    """A process of a job that has printed this and ended so."""
+    words = [sys.executable, "-c", f"import sys; print({prints!r}); sys.exit({code})"]
+    out = subprocess.PIPE if crew._wants_json else subprocess.DEVNULL
+    process = subprocess.Popen(words, stdout=out, stderr=subprocess.PIPE)
+    process.wait(30)
+    made = _Process(process, "job", crew.say, crew._take)
+    assert made.ended() == code
+    return made
+
+
+class TestProcesses:
+    """What is kept of them, in a service that runs for months."""
+
+    def test_summaries_are_kept_where_somebody_wants_them(self, tmp_path: Path) -> None:
+        crew = _Quiet(tmp_path, wants_json=True)
+        _ended(crew, 0, prints='{"job": "a"}')
+        _ended(crew, ExitCode.LEASE, prints='{"job": "b"}')
+        _ended(crew, 1)
+        assert crew.summaries == [{"job": "a"}], "b is another's"
+        crew = _Quiet(tmp_path)
+        _ended(crew, 0, prints='{"job": "a"}')
+        assert crew.summaries == []
+
+    @pytest.mark.parametrize("wants_json", [False, True])
+    def test_nobody_listens_where_nobody_wants_to_know(
+        self, home: Path, monkeypatch: pytest.MonkeyPatch, wants_json: bool
+    ) -> None:
+        given: dict[str, Any] = {}
+        popen = subprocess.Popen
+
+        def remembered(words: list[str], **options: Any) -> Any:
+            given.update(options)
+            return popen([sys.executable, "-c", ""], **options)
+
+        monkeypatch.setattr(subprocess, "Popen", remembered)
+        _Quiet(home, wants_json=wants_json).start(Entry("job"))
+        assert given["stdout"] == (subprocess.PIPE if wants_json else subprocess.DEVNULL)
+
+    def test_a_process_that_nobody_can_listen_to_is_ended(
+        self, home: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        begun: list[subprocess.Popen[bytes]] = []
+
+        def full(process: subprocess.Popen[bytes], *rest: Any) -> _Process:
+            begun.append(process)
+            raise RuntimeError("can't start new thread")
+
+        monkeypatch.setattr(coordinate, "_Process", full)
+        with pytest.raises(BlockingIOError):
+            _Quiet(home).start(Entry("job"))
+        assert begun[0].returncode is not None
+
+    def test_a_log_that_cannot_be_written_ends_nothing(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        full = Path("/dev/full").open("w", encoding="utf-8")  # noqa: SIM115 - it cannot even be closed
+        monkeypatch.setattr(sys, "stderr", full)
+        crew = _Crew(tmp_path, resolve({}, None).settings, None, wants_json=False)
+        crew.say("something")
+        monkeypatch.undo()
+        with pytest.raises(OSError, match="No space"):
+            full.close()
+
+
+@pytest.fixture
+def _as_it_was() -> Iterator[None]:
+    """The collector and the signals, which the command changes for its process."""
+    handlers = {number: signal.getsignal(number) for number in ENDING}
+    yield
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
+    gc.unfreeze()
+    gc.enable()
+
+
+@pytest.mark.usefixtures("_as_it_was")
+def test_a_service_collects_its_garbage(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from sshrender.cli.app import app
+
+    gc.disable()
+    code = app(["coordinate", "--once", "--json", "--san", str(home)], standalone_mode=False)
+    assert code == 0
+    assert gc.isenabled()
+    assert json.loads(capsys.readouterr().out) == {"schema": 1, "jobs": []}

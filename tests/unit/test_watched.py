@@ -1,0 +1,69 @@
+"""Work on a shared folder: what hangs is left behind, once; what fails leaves nothing behind."""
+
+from __future__ import annotations
+
+import gc
+import threading
+import weakref
+from pathlib import Path
+
+import pytest
+
+from sshrender.coordinator import watched
+from sshrender.coordinator.watched import Visits
+from sshrender.runner.storage import Watch
+
+
+class _Fails(OSError):
+    """Of a class of its own, for a weak reference."""
+
+
+def test_what_the_work_raises_is_gone_when_nobody_holds_it(tmp_path: Path) -> None:
+    found: list[weakref.ref[_Fails]] = []
+
+    def fails() -> None:
+        error = _Fails(5, "Input/output error")
+        found.append(weakref.ref(error))
+        try:
+            raise error
+        finally:
+            del error
+
+    gc.disable()
+    try:
+        with pytest.raises(_Fails):
+            watched.watched(tmp_path, fails)
+        assert found[0]() is None, "main() has the collector off"
+    finally:
+        gc.enable()
+
+
+def test_while_one_hangs_no_other_is_begun(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    is_back, began = threading.Event(), []
+    monkeypatch.setattr(watched, "GLANCE", 0.01)
+    monkeypatch.setattr(Watch, "is_hanging", lambda watch: not is_back.is_set())
+
+    def hangs() -> str:
+        began.append(threading.current_thread())
+        is_back.wait(30)
+        return "too late"
+
+    visits = Visits(tmp_path)
+    for _ in range(3):
+        with pytest.raises(TimeoutError, match="does not answer"):
+            visits.pay(hangs)
+    assert len(began) == 1
+    is_back.set()
+    began[0].join()
+    assert visits.pay(lambda: "now") == "now"
+
+
+def test_a_machine_without_room_for_a_thread_says_so_as_an_error_of_the_system(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", full)
+    with pytest.raises(BlockingIOError, match="can't start new thread"):
+        watched.watched(tmp_path, lambda: None)
