@@ -158,14 +158,6 @@ def test_formats(sshrender: Run, five: Path, tmp_path: Path, device: str) -> Non
         assert made == plain
 
 
-def test_every_device_draws_every_page(sshrender: Run, home: Path) -> None:
-    document = pdfs.write(home / "two.pdf", pdfs.numbered(2))
-    for name, device in DEVICES.items():
-        answer = sshrender("render", document, "--device", name, "-r", "36", "-o", name, "-q")
-        assert answer.returncode == 0, (name, answer.stderr)
-        assert sorted(_content(home / name)) == [f"page-000{n}.{device.extension}" for n in (1, 2)]
-
-
 def test_page_lists_keep_the_documents_numbers(sshrender: Run, five: Path) -> None:
     sshrender("render", five, "--pages", "even,5", "-r", "50", "-o", "out")
     assert sorted(_content(five.parent / "out")) == [NAMES[1], NAMES[3], NAMES[4]]

@@ -63,6 +63,23 @@ def test_a_job_whose_pages_cannot_be_put_together_is_not_over(sshrender: Run, ho
     assert len([entry for entry in _journal(home, "five") if entry["type"] == "page_sent"]) == 5
 
 
+def test_a_job_that_is_wanted_elsewhere_meanwhile_is_delivered_there(sshrender: Run, home: Path) -> None:
+    pdfs.write(home / "long.pdf", pdfs.numbered(60, 600, 800))
+    assert sshrender("submit", "long.pdf", "-o", "here").returncode == 0
+    words = [*PROGRAM, "coordinate", "--once"]
+    with subprocess.Popen(words, cwd=home, stderr=subprocess.DEVNULL) as once:
+        end = time.monotonic() + 60
+        while not list(home.glob("here/page-*.png")):
+            assert time.monotonic() < end
+            time.sleep(0.05)
+        assert sshrender("alter", "long", "-o", "there").returncode == 0
+        assert once.wait(120) == 0
+    assert len(list((home / "there").glob("page-*.png"))) == 60
+    assert [path.name for path in home.glob("*here/.sshrender-*")] == []
+    delivered = [entry for entry in _journal(home, "long") if entry["type"] == "page_delivered"]
+    assert len(delivered) == 60
+
+
 def test_what_is_typed_is_added_to_what_the_submitter_wished(sshrender: Run, home: Path) -> None:
     pdfs.write(home / "five.pdf", pdfs.numbered(5))
     assert sshrender("submit", "five.pdf", "-r", "36", "--retries", "5").returncode == 0

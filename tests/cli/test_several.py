@@ -92,7 +92,7 @@ def test_one_that_cannot_be_rendered_does_not_keep_the_others(
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_a_signal_ends_all_of_them(sshrender: Run, home: Path, three: list[Path], number: int) -> None:
     process = subprocess.Popen(
-        [*PROGRAM, "render", *map(str, three), "-r", "150", "-o", "out", "--progress", "none"],
+        [*PROGRAM, "render", *map(str, three), "-r", "100", "-o", "out", "--progress", "none"],
         cwd=home,
         stdin=subprocess.DEVNULL,
     )
@@ -106,7 +106,7 @@ def test_a_signal_ends_all_of_them(sshrender: Run, home: Path, three: list[Path]
     while _left(home):
         assert time.monotonic() < end, _left(home)
         time.sleep(0.1)
-    answer = sshrender("render", *three, "-r", "150", "-o", "out", "--json", timeout=200)
+    answer = sshrender("render", *three, "-r", "100", "-o", "out", "--json", timeout=200)
     assert answer.returncode == 0
     assert [job["pages"]["done"] for job in _jobs(answer)] == [60, 60, 60]
 

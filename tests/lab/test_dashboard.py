@@ -17,7 +17,7 @@ from tests.lab.plugin import FarmFactory
 from tests.lab.terminal import Terminal
 
 PROGRAM = [sys.executable, "-m", "sshrender"]
-PAGES = 160
+PAGES = 120
 
 
 @pytest.fixture

@@ -133,7 +133,8 @@ def test_of_four_hosts_the_good_one_does_it_and_the_others_are_explained(
     assert hosts["node3"]["state"] == "refused"
     assert "host key has changed" in hosts["node3"]["reason"]
     assert hosts["node2"]["state"] == "lost"
-    assert "no answer" in hosts["node2"]["reason"]
+    # The kernel may give up before ssh where nobody answers for the address (connect(2)).
+    assert any(words in hosts["node2"]["reason"] for words in ("no answer", "No route to host"))
     assert "node2 lost" in stderr
     assert "node3 refused" in stderr
     assert "node1 busy" in stderr

@@ -20,6 +20,7 @@ from sshrender.coordinator.signals import caught
 from sshrender.coordinator.watched import watched
 from sshrender.errors import ExitCode, UserError
 from sshrender.job import delivery, drains, lease, manifest, standing
+from sshrender.job.attributes import Attributes
 from sshrender.job.journal import timestamp
 from sshrender.job.nonce import Nonce
 from sshrender.views.protocol import View
@@ -50,6 +51,7 @@ def see_through(
         nonce: Nonce | None = None
         try:
             watched(san, lambda: _enter(plan, held))
+            began_as = plan.attributes
             watched(san, lambda: recall(plan, held.ensure))
             nonce = watched(san, lambda: _lay_nonce(plan, held))
             drained = watched(san, lambda: drains.read(san))
@@ -60,7 +62,7 @@ def see_through(
                 watched(san, lambda: _account(plan, outcome, held))
                 signals.close()  # it may take long, and writes nothing that is half done
                 finish(outcome)
-                watched(san, lambda: _conclude(plan, outcome, held))
+                watched(san, lambda: _conclude(plan, outcome, held, began_as))
         except lease.LeaseLost:
             raise _held(plan, "somebody else") from None
         except OSError as error:
@@ -118,12 +120,17 @@ def _follow_output(plan: JobPlan) -> None:
         require_output(output)
 
 
-def _conclude(plan: JobPlan, outcome: Outcome, held: lease.Lease) -> None:
-    """Whether anybody is to see it through again. Raises LeaseLost or OSError."""
+def _conclude(plan: JobPlan, outcome: Outcome, held: lease.Lease, began_as: Attributes) -> None:
+    """Whether anybody is to see it through again. Raises LeaseLost or OSError.
+
+    One whose pages are wanted elsewhere by now is, though nothing is drawn for that.
+    """
     if not outcome.is_over:
         return
     held.ensure()
-    delivery.unmark(plan.output, plan.attributes.output_word)
+    delivery.unmark(plan.output, began_as.output_word)
+    if plan.attributes.is_queued and not delivery.is_same(began_as, plan.attributes):
+        return
     plan.attributes = plan.attributes.changed(over=outcome.state, why=outcome.reason)
     plan.attributes.save(plan.folder)
 

@@ -59,6 +59,11 @@ def place(wanted: Attributes, folder: JobFolder) -> Path | None:
     return output if is_here or _is_marked(output, wanted.output_word) else None
 
 
+def is_same(one: Attributes, other: Attributes) -> bool:
+    """Whether both say the same place."""
+    return (one.output, one.output_host) == (other.output, other.output_host)
+
+
 def in_words(wanted: Attributes, san: Path) -> str:
     """For people."""
     if wanted.output_host == ON_SAN:
