@@ -19,8 +19,10 @@ TEST_PACKAGES := $(TRY_PACKAGES) openssh-client openssh-server iproute2 iptables
 try: packages-try .venv/run
 	$(BIN)/sshrender render $(PDF)
 
+# Compiled once: thousands of commands would each do so where PYTHONDONTWRITEBYTECODE is set.
 test: packages-test .venv/dev check
-	$(BIN)/pytest -n auto -m "not matrix"
+	$(BIN)/python -m compileall -q src
+	$(BIN)/pytest -n auto --dist worksteal -m "not matrix"
 
 # The whole fault matrix, and from it the table of docs/faults.md.
 faults: packages-test .venv/dev

@@ -1,10 +1,11 @@
 """What uneven hosts cost: four hosts, one of them ten times slower, with and without hedging.
 
-    python -m benchmarks.uneven [--pages 90] [--seconds 0.4] [--rounds 2]
+    python -m benchmarks.uneven [--pages 261] [--seconds 0.4] [--rounds 2]
 
-Each host's Ghostscript is held back so that a page takes it that long (tests/lab/slow.py), which leaves
-this machine's cores out of it. The ideal time is all the work by all the speed. The second document has
-pages of which some take sixteen times as long as others, and nobody knows which before they are drawn.
+Each host's Ghostscript is held back so that a page takes it that long (tests/lab/slow.py), which
+leaves this machine's cores out of it. The ideal time is all the work by all the speed. The second
+document, of a third as many pages, has some that take sixteen times as long as others, and nobody knows
+which before they are drawn.
 Prints each run's time as a ratio to the ideal.
 """
 
@@ -39,7 +40,7 @@ def main() -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.uneven", description=__doc__)
-    parser.add_argument("--pages", type=int, default=90)
+    parser.add_argument("--pages", type=int, default=261)
     parser.add_argument("--seconds", type=float, default=0.4, help="a page takes a fast host so long")
     parser.add_argument("--rounds", type=int, default=2, help="the best of which counts")
     return parser
@@ -47,7 +48,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _compare(farm: Farm, arguments: argparse.Namespace) -> int:
     speed = (HOSTS - 1 + 1 / SLOWER) / arguments.seconds
-    documents = {"even pages": [1.0] * arguments.pages, "uneven pages": _uneven(arguments.pages)}
+    documents = {"even pages": [1.0] * arguments.pages, "uneven pages": _uneven(arguments.pages // 3)}
     ratios = {}
     for name, pages in documents.items():
         document = pdfs.write(farm.root / f"{name.split()[0]}.pdf", pdfs.numbered(len(pages)))
