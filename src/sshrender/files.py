@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 import uuid
 from pathlib import Path
+from typing import BinaryIO
 
 from sshrender.runner import storage
 
@@ -36,6 +38,24 @@ def user_in(folder: Path) -> int:
     finally:
         os.close(descriptor)
         probe.unlink()
+
+
+def open_plain(path: Path) -> BinaryIO:
+    """Open a file for reading where others may have laid anything. Raises OSError.
+
+    To open a FIFO would wait for a writer, so that nothing but a plain file is read: EINVAL.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError(errno.EINVAL, "it is no plain file", str(path))
+    return os.fdopen(descriptor, "rb")
+
+
+def read_plain(path: Path, largest: int = -1) -> bytes:
+    """All of such a file, or so many bytes of it. Raises OSError."""
+    with open_plain(path) as file:
+        return file.read(largest)
 
 
 def write_whole(path: Path, data: bytes) -> None:

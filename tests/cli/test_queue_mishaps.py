@@ -365,3 +365,15 @@ class TestAgain:
         assert (found.output, found.priority, found.limit) == ("/there", 3, 2)
         answer = sshrender("alter", "one", env=env)
         assert (answer.returncode, "nothing is to be changed" in answer.stderr) == (2, True)
+
+
+@pytest.mark.parametrize("name", ["job.json", "attributes.json", "journal.jsonl", "lease"])
+def test_a_fifo_among_a_job_s_files_keeps_nobody_waiting(sshrender: Run, job: Made, name: str) -> None:
+    job("well", **OVER)
+    path = job("broken", **OVER).path / name
+    path.unlink(missing_ok=True)
+    os.mkfifo(path)
+    answer = sshrender("status", "--json", timeout=30)
+    assert answer.returncode == 0
+    assert "well-12345678" in [row["job"] for row in json.loads(answer.stdout)["jobs"]]
+    assert sshrender("report", timeout=30).returncode == 0

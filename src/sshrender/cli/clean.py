@@ -131,7 +131,7 @@ def _candidates(san: Path, named: Sequence[str], age: float) -> list[tuple[JobFo
             if named:
                 raise UserError(
                     ExitCode.USAGE,
-                    f"{report.name} is {_state(report)}, not over",
+                    f"{report.name} is {report.state}, not over",
                     f"sshrender cancel {report.name} calls it off",
                 )
         elif _age(report) >= age:
@@ -141,14 +141,8 @@ def _candidates(san: Path, named: Sequence[str], age: float) -> list[tuple[JobFo
 
 def _is_over(report: JobReport) -> bool:
     """Also a job that somebody rendered and left half done: its age is all that speaks for it."""
-    state = _state(report)
-    was_never_begun = state == "queued" and not report.attributes.is_queued
-    return (state in _OVER or was_never_begun) and not report.coordinator
-
-
-def _state(report: JobReport) -> str:
-    """As the queue has it: a job whose pages are all there may wait to be delivered elsewhere."""
-    return report.state if _is_unwanted(report.attributes) or report.state != "done" else "queued"
+    was_never_begun = report.state == "queued" and not report.attributes.is_queued
+    return (report.state in _OVER or was_never_begun) and not report.coordinator
 
 
 def _age(report: JobReport) -> float:

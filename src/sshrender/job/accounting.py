@@ -7,14 +7,12 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import secrets
-import stat
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from sshrender.files import write_whole
+from sshrender.files import read_plain, write_whole
 from sshrender.job.folder import JobFolder
 
 KEYS = ("job", "user", "host", "month")
@@ -114,21 +112,8 @@ def kept(san: Path) -> list[Account]:
     found: list[Account] = []
     for path in sorted((san / _FOLDER).glob("*.json")):
         with contextlib.suppress(OSError, *_DAMAGE):
-            found += [_checked(fields) for fields in json.loads(_contents(path))["accounts"]]
+            found += [_checked(fields) for fields in json.loads(read_plain(path, _LARGEST))["accounts"]]
     return found
-
-
-def _contents(path: Path) -> bytes:
-    """Of a plain file, as far as an account goes; nothing of what is none. Raises OSError."""
-    flags = os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW  # to open a FIFO would wait for a writer
-    descriptor = os.open(path, flags)
-    try:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            return b""
-        with open(descriptor, "rb", closefd=False) as file:
-            return file.read(_LARGEST)
-    finally:
-        os.close(descriptor)
 
 
 def _checked(fields: dict[str, Any]) -> Account:

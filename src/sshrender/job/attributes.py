@@ -12,7 +12,7 @@ from typing import Any, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from sshrender.errors import ExitCode, UserError
-from sshrender.files import write_whole
+from sshrender.files import read_plain, write_whole
 from sshrender.job.folder import JobFolder
 
 LOWEST, HIGHEST = -1024, 1023
@@ -79,7 +79,7 @@ class Attributes(BaseModel):
 def load(folder: JobFolder) -> Attributes:
     """A job's attributes; a job without any has those of a plain render. Raises UserError or OSError."""
     try:
-        fields = json.loads(folder.attributes.read_text(encoding="utf-8"))
+        fields = json.loads(read_plain(folder.attributes))
         fields["schema_"] = fields.pop("schema")
         return Attributes.model_validate_json(json.dumps(fields))
     except FileNotFoundError:

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from urllib.parse import quote, unquote
 
-from sshrender.files import write_whole
+from sshrender.files import read_plain, write_whole
 from sshrender.job.journal import timestamp
 
 _FOLDER = ".drained"
 _LARGEST = 4096
 _MOST_TEXT = 300
+
+_NOT_UNDERSTOOD = frozenset((errno.ENOENT, errno.EACCES, errno.EINVAL, errno.ELOOP))
+"""What opening a file says that is there, or was, and is none to read: anybody may lay one here."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,9 +69,12 @@ def _path(san: Path, host: str) -> Path:
 
 def _understand(san: Path, host: str) -> Drain:
     try:
-        with _path(san, host).open("rb") as file:
-            fields = json.loads(file.read(_LARGEST))
+        fields = json.loads(read_plain(_path(san, host), _LARGEST))
         by, note, since = (str(fields[key])[:_MOST_TEXT] for key in ("by", "note", "since"))
-    except (FileNotFoundError, ValueError, KeyError, TypeError, RecursionError):
+    except OSError as error:
+        if error.errno not in _NOT_UNDERSTOOD:
+            raise
+        return Drain(host, "somebody")
+    except (ValueError, KeyError, TypeError, RecursionError):
         return Drain(host, "somebody")
     return Drain(host, by, note, since)

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from sshrender.files import file_mode
+from sshrender.files import file_mode, open_plain
 
 SCHEMA = 1
 
@@ -72,7 +72,7 @@ class JournalTail:
     def new(self) -> list[dict[str, Any]]:
         """Every whole entry since the last call; nothing where there is no journal. Raises OSError."""
         try:
-            with self._path.open("rb") as file:
+            with open_plain(self._path) as file:
                 file.seek(self._at)
                 data = file.read()
         except FileNotFoundError:
@@ -95,7 +95,7 @@ def _parse(line: bytes) -> dict[str, Any] | None:
 def read_journal(path: Path) -> Iterator[dict[str, Any]]:
     """Every whole entry of a known schema, in order; nothing when there is no journal."""
     try:
-        file = path.open("rb")
+        file = open_plain(path)
     except FileNotFoundError:
         return
     with file:

@@ -16,7 +16,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Protocol
 
-from sshrender.files import file_mode, rename
+from sshrender.files import file_mode, read_plain, rename
 
 _FOLDER = ".epochs"
 _EPOCH = re.compile(r"\d{8,19}")
@@ -121,7 +121,7 @@ class LeaseFiles:
 
 def _understood(path: Path) -> Claim | None:
     try:
-        claim = Claim(**json.loads(path.read_text(encoding="ascii")))
+        claim = Claim(**json.loads(read_plain(path)))
     except (FileNotFoundError, ValueError, TypeError, RecursionError):
         return None
     return claim if _is_sound(claim) else None

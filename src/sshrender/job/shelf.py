@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import stat
 import time
 from collections.abc import Callable, Iterable
 from datetime import datetime
@@ -13,7 +12,7 @@ from typing import Any, NamedTuple
 
 from sshrender.core.jobqueue import Entry, Holder
 from sshrender.errors import UserError
-from sshrender.files import user_in
+from sshrender.files import read_plain, user_in
 from sshrender.job import attributes
 from sshrender.job.attributes import Attributes
 from sshrender.job.folder import JobFolder
@@ -144,18 +143,8 @@ def _is_job(folder: JobFolder) -> bool:
 
 
 def _is_known_over(folder: JobFolder) -> bool:
-    """What its attributes say; none: it is not. Raises OSError, ValueError or RecursionError.
-
-    Anybody may have laid anything there: a FIFO must not hang us, nor a huge file fill our memory.
-    """
-    flags = os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW
-    descriptor = os.open(folder.attributes, flags)
-    try:
-        is_file = stat.S_ISREG(os.fstat(descriptor).st_mode)
-        data = os.read(descriptor, _LARGEST) if is_file else b""
-    finally:
-        os.close(descriptor)
-    fields = json.loads(data)
+    """What its attributes say; none: it is not. Raises OSError, ValueError or RecursionError."""
+    fields = json.loads(read_plain(folder.attributes, _LARGEST))
     return isinstance(fields, dict) and isinstance(fields.get("over"), str) and fields["over"] != ""
 
 

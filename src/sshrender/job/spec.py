@@ -12,7 +12,7 @@ from typing import Any, Self
 from pydantic import BaseModel, ConfigDict
 
 from sshrender.errors import ExitCode, UserError
-from sshrender.files import write_whole
+from sshrender.files import read_plain, write_whole
 from sshrender.job.folder import JobFolder
 
 MAX_STEM, MAX_STEM_BYTES = 80, 200
@@ -112,7 +112,7 @@ def safe_stem(stem: str) -> str:
 def load_spec(folder: JobFolder) -> JobSpec | None:
     """The job in this folder; None when there is none. Raises UserError when it is damaged."""
     try:
-        fields = json.loads(folder.spec.read_text(encoding="utf-8"))
+        fields = json.loads(read_plain(folder.spec))
         fields["schema_"] = fields.pop("schema")
         return JobSpec.model_validate_json(json.dumps(fields))  # where a list is a tuple, strictly
     except FileNotFoundError:
