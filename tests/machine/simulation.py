@@ -68,6 +68,7 @@ class Simulation:
         self.sent: list[tuple[float, do.RenderPage]] = []
         self.delivered: dict[int, str] = {}
         self.returned: list[tuple[float, str]] = []
+        self.called_back = 0
         self.proof_of: dict[str, float] = {}
         self.most_at_once = 0
         self.has_ended = False
@@ -129,6 +130,7 @@ class Simulation:
                 self._later(self.now + WIRE, lambda: self._take(name, page, attempt))
             case do.RevokeAttempt(name, attempt) | do.KillAttempt(name, attempt):
                 is_kill = isinstance(command, do.KillAttempt)
+                self.called_back += not is_kill
                 self._later(self.now + WIRE, lambda: self._call_off(name, attempt, is_kill))
             case do.ProvePage(name, page, attempt):
                 moment = self.now + self.proof_of.get(name, WIRE)
