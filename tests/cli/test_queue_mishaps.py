@@ -377,3 +377,13 @@ def test_a_fifo_among_a_job_s_files_keeps_nobody_waiting(sshrender: Run, job: Ma
     assert answer.returncode == 0
     assert "well-12345678" in [row["job"] for row in json.loads(answer.stdout)["jobs"]]
     assert sshrender("report", timeout=30).returncode == 0
+
+
+def test_a_setting_that_is_no_text_is_said(sshrender: Run, san: Path, home: Path) -> None:
+    pdfs.write(home / "one.pdf", pdfs.numbered(1))
+    secret = os.fsdecode(b"f\xfcr")
+    (home / secret).write_text("x")
+    answer = sshrender("submit", "one.pdf", "--password-file", secret)
+    assert answer.returncode == 2, answer.stderr
+    assert "no such text" in answer.stderr
+    assert [path.name for path in san.iterdir() if not path.name.startswith(".")] == []

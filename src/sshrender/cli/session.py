@@ -220,7 +220,7 @@ class Session:
             pages=settings.pages,
             split=settings.split,
             recipes=chosen,
-            attributes=Attributes(owner=whoami()).changed(**fields),
+            attributes=_attributes(fields),
             changes=fields,
         )
 
@@ -309,6 +309,14 @@ class Session:
             hedge=settings.hedge,
             is_mixed=settings.mixed,
         )
+
+
+def _attributes(fields: dict[str, Any]) -> Attributes:
+    """Of a new job. Raises UserError for text that none can hold, as a file's name may be."""
+    try:
+        return Attributes(owner=whoami()).changed(**fields)
+    except ValueError:
+        raise invalid(["a job keeps its settings as UTF-8, and one of these is no such text"]) from None
 
 
 def _recipes(settings: Settings) -> tuple[Recipe, ...]:
