@@ -29,6 +29,21 @@ def free_bytes(folder: Path) -> int:
     return storage.free_bytes(str(folder))
 
 
+def visible(folder: Path) -> list[str]:
+    """The names in a folder, sorted, but for those that a dot begins. Raises OSError.
+
+    Of a folder that cannot be read glob would say that nothing is there.
+    """
+    with os.scandir(folder) as entries:
+        return sorted(entry.name for entry in entries if not entry.name.startswith("."))
+
+
+def require_listing(folder: Path) -> None:
+    """Raises OSError where the folder cannot be read."""
+    with os.scandir(folder) as entries:
+        next(entries, None)
+
+
 def user_in(folder: Path) -> int:
     """Who we are in a folder: a file server may know root as nobody (exports(5), root_squash)."""
     probe = folder / f".user-{uuid.uuid4().hex}"

@@ -28,15 +28,6 @@ OVER = {"submitted": "2026-01-01T00:00:00.000Z", "over": "cancelled"}
 
 
 @pytest.fixture
-def san(home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A shared folder, which every command takes."""
-    folder = home / "san"
-    folder.mkdir()
-    monkeypatch.setenv("SSHRENDER_SAN", str(folder))
-    return folder
-
-
-@pytest.fixture
 def job(san: Path) -> Made:
     """Make a job without a document, whose last event was a page long ago."""
 

@@ -15,15 +15,6 @@ from tests import pdfs
 from tests.conftest import PROGRAM, Run
 
 
-@pytest.fixture
-def san(home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A shared folder that every command here knows of."""
-    folder = home / "san"
-    folder.mkdir()
-    monkeypatch.setenv("SSHRENDER_SAN", str(folder))
-    return folder
-
-
 def _start(home: Path, document: Path) -> subprocess.Popen[bytes]:
     """A render of a document with a page without end, once its other pages are there."""
     process = subprocess.Popen([*PROGRAM, "render", str(document)], cwd=home, stderr=subprocess.DEVNULL)

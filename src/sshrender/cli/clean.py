@@ -91,7 +91,8 @@ class _Mishaps:
 
     def keep_apart(self, san: Path, work: Callable[[], bool]) -> bool:
         """Whether ``work`` did what it is for. Raises UserError where the SAN itself fails."""
-        from sshrender.cli.jobs import on_san, require_listing
+        from sshrender.cli.jobs import on_san
+        from sshrender.files import require_listing
         from sshrender.views.report import Reporter
 
         try:
@@ -190,6 +191,7 @@ def _put_aside(folder: JobFolder, found: Attributes) -> Path:
     from sshrender.cli.account import of_job
     from sshrender.files import rename
     from sshrender.job import accounting, delivery
+    from sshrender.job.folder import JobFolder
 
     accounts = of_job(folder.path)
     account = accounting.keep(folder, accounts) if accounts else None
@@ -204,7 +206,7 @@ def _put_aside(folder: JobFolder, found: Attributes) -> Path:
             account.unlink(missing_ok=True)  # or its pages would count twice
         raise
     with contextlib.suppress(OSError):
-        (aside / "job.json").unlink()  # a job no more, under whatever name
+        JobFolder(aside).spec.unlink()  # a job no more, under whatever name
     return aside
 
 

@@ -33,9 +33,6 @@ T = TypeVar("T")
 AT_ONCE = 4
 """Jobs: each has a connection to every host, and sshd counts those that it has not yet let in."""
 
-LONGEST_REASON = 300
-"""Characters: what a request may say (job/requests.py)."""
-
 _PASSED_ON = ("hosts", "san", "ssh_config", "log_file")
 
 
@@ -215,9 +212,9 @@ class _Crew:
 
     def _request(self, op: str, reason: str) -> Request:
         from sshrender.cli.jobs import whoami
-        from sshrender.job.requests import Request
+        from sshrender.job.requests import MOST_TEXT, Request
 
-        return Request(op, f"coordinate ({whoami()})", note=reason[:LONGEST_REASON])
+        return Request(op, f"coordinate ({whoami()})", note=reason[:MOST_TEXT])
 
     def _write(self, name: str, change: Callable[[JobFolder], T]) -> T | None:
         """Change something of a job; None where that fails, which is said."""

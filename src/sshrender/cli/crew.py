@@ -20,6 +20,7 @@ from types import FrameType
 from typing import Any
 
 from sshrender.document import process
+from sshrender.utf8 import writable
 
 AT_ONCE = 4
 """Documents: each has a connection to every host, and sshd counts those that it has not yet let in."""
@@ -163,7 +164,7 @@ def _silent(source: Path, member: _Member) -> dict[str, Any]:
     return {
         "schema": 1,
         "job": None,
-        "document": str(source).encode("utf-8", "replace").decode(),
+        "document": writable(str(source)),
         "state": "failed",
         "exit_code": member.code,
     }

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import getpass
-import os
 import socket
 import stat
 from collections.abc import Callable
@@ -16,8 +15,10 @@ from sshrender.config import inventory as inv
 from sshrender.config.locate import find_inventory, state_folder
 from sshrender.config.settings import Settings
 from sshrender.errors import ExitCode, UserError
+from sshrender.files import require_listing, visible
 from sshrender.job.folder import JobFolder
 from sshrender.job.spec import JobSpec, load_spec
+from sshrender.utf8 import writable
 
 T = TypeVar("T")
 
@@ -28,7 +29,7 @@ def whoami() -> str:
         user = getpass.getuser()
     except (KeyError, OSError):
         user = "somebody"
-    return f"{user}@{socket.gethostname()}".encode("utf-8", "replace").decode()
+    return writable(f"{user}@{socket.gethostname()}")
 
 
 def on_san(san: Path, work: Callable[[], T]) -> T:
@@ -109,29 +110,22 @@ def if_readable(san: Path, read: Callable[[], T]) -> T | None:
         return None
 
 
-def require_listing(san: Path) -> None:
-    """Raises OSError where the shared folder cannot be read."""
-    with os.scandir(san) as entries:
-        next(entries, None)
-
-
 def job_names(san: Path) -> list[str]:
     """The folders that look like jobs, sorted. Raises OSError where the shared folder cannot be read.
 
     Hidden ones are none: ``clean`` puts aside what it removes under such names.
     """
     try:
-        with os.scandir(san) as entries:
-            names = [entry.name for entry in entries if not entry.name.startswith(".")]
+        names = visible(san)
     except FileNotFoundError:
         return []  # this user's own is made with the first job
-    return sorted(name for name in names if _looks_like_job(san / name))
+    return [name for name in names if _looks_like_job(JobFolder(san / name))]
 
 
-def _looks_like_job(path: Path) -> bool:
+def _looks_like_job(folder: JobFolder) -> bool:
     """Also what fails to tell: whoever asks for it by name hears why."""
     try:
-        return stat.S_ISREG((path / "job.json").stat().st_mode)
+        return stat.S_ISREG(folder.spec.stat().st_mode)
     except (FileNotFoundError, NotADirectoryError, PermissionError):
         return False
     except OSError:

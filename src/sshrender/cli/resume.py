@@ -113,4 +113,4 @@ def _order(session: Session, folder: JobFolder, spec: JobSpec, attributes: Attri
             f"{spec.name}: {where}; its pages stay in {folder.pages}, and resume there, or with -o DIR,"
             " delivers them"
         )
-    return Resumption(folder, spec, attributes, output)
+    return Resumption(folder, spec, output)

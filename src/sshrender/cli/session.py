@@ -44,7 +44,6 @@ class Resumption:
 
     folder: JobFolder
     spec: JobSpec
-    attributes: Attributes
     output: Path | None
     is_from_queue: bool = False
     known_dead: str = ""

@@ -105,6 +105,7 @@ def _end_of_page(report: JobReport, page: int) -> str:
     """What the story comes to. Raises UserError for a page that the job has not."""
     from sshrender.document import pagelist
     from sshrender.errors import ExitCode, UserError
+    from sshrender.views import jobs as view
 
     settings, total = report.spec.settings, report.spec.document.pages
     if page not in pagelist.parse(settings.pages, total):
@@ -114,8 +115,7 @@ def _end_of_page(report: JobReport, page: int) -> str:
             f"its pages are {settings.pages} of {total}",
         )
     if any(failed["page"] == page for failed in report.failed):
-        again = "resubmit" if report.attributes.is_queued else "resume"
-        return f"page {page} has failed; sshrender {again} {report.name} has it tried anew"
+        return f"page {page} has failed; {view.again(report.as_json())} has it tried anew"
     if page in report.suspect:
         return f"page {page} is delivered, and suspect"
     if page in report.missing:

@@ -42,6 +42,7 @@ from sshrender.job.nonce import Nonce
 from sshrender.job.proof.prove import Expected
 from sshrender.runner.storage import Watch
 from sshrender.transports import messages as msg
+from sshrender.utf8 import writable
 from sshrender.views.protocol import View
 
 _SAID_BY_RUNNERS: dict[str, FailureKind] = {
@@ -179,7 +180,7 @@ class Coordinator:
             "run_started",
             epoch=self._lease.epoch,
             pages=len(self._plan.pages),
-            output=str(self._plan.output).encode("utf-8", "replace").decode(),
+            output=writable(str(self._plan.output)),
             coordinator=self._lease.holder,
             hosts=list(self._setups),
         )

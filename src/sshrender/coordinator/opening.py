@@ -24,6 +24,7 @@ from sshrender.job.journal import JournalWriter, entry, read_journal, timestamp
 from sshrender.job.proof.errors import ProofFailed
 from sshrender.job.proof.prove import Expected, prove
 from sshrender.job.spec import Document, JobSpec, Settings, damaged, job_name, load_spec, safe_stem
+from sshrender.utf8 import writable
 
 STALE_STAGING = 86400.0
 
@@ -187,7 +188,7 @@ def describe(
         name=job_name(wanted.source.stem, sha256, settings),
         created=timestamp(time.time()),
         document=Document(
-            name=wanted.source.name.encode("utf-8", "replace").decode(),
+            name=writable(wanted.source.name),
             bytes=size,
             sha256=sha256,
             pages=total,

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 from sshrender.files import read_plain, write_whole
 from sshrender.job.folder import JobFolder
+from sshrender.utf8 import writable
 
 KEYS = ("job", "user", "host", "month")
 _FOLDER = ".accounting"
@@ -118,15 +119,10 @@ def kept(san: Path) -> list[Account]:
 
 def _checked(fields: dict[str, Any]) -> Account:
     """Raises one of _DAMAGE for one of another shape."""
-    job, user, host, month = (_text(fields[key]) for key in KEYS)
+    job, user, host, month = (writable(str(fields[key])) for key in KEYS)
     pages, failures = _count(fields["pages"]), _count(fields["failures"])
     cpu, seconds = _seconds(fields["cpu_seconds"]), _seconds(fields["seconds"])
     return Account(job, user, host, month, pages, cpu, seconds, failures)
-
-
-def _text(value: Any) -> str:
-    """Text that can be written: JSON can hold half of a surrogate pair."""
-    return str(value).encode("utf-8", "replace").decode()
 
 
 def _count(value: Any) -> int:

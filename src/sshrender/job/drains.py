@@ -71,10 +71,8 @@ def _understand(san: Path, host: str) -> Drain:
     try:
         fields = json.loads(read_plain(_path(san, host), _LARGEST))
         by, note, since = (str(fields[key])[:_MOST_TEXT] for key in ("by", "note", "since"))
-    except OSError as error:
-        if error.errno not in _NOT_UNDERSTOOD:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        if isinstance(error, OSError) and error.errno not in _NOT_UNDERSTOOD:
             raise
-        return Drain(host, "somebody")
-    except (ValueError, KeyError, TypeError, RecursionError):
         return Drain(host, "somebody")
     return Drain(host, by, note, since)

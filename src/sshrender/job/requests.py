@@ -17,6 +17,7 @@ from typing import Any
 from sshrender.files import write_whole
 from sshrender.job.attributes import ALTERABLE, Attributes
 from sshrender.job.folder import JobFolder
+from sshrender.utf8 import writable
 
 SCHEMA = 1
 OPERATIONS = (
@@ -34,7 +35,8 @@ OPERATIONS = (
 LARGEST = 16384
 """Bytes that a request may have."""
 
-_MOST_TEXT = 300
+MOST_TEXT = 300
+"""Characters of a note, and of who asks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +63,7 @@ def _plain(value: Any) -> Any:
     """The same, with a question mark for whatever in its texts is no UTF-8."""
     match value:
         case str():
-            return value.encode("utf-8", "replace").decode()
+            return writable(value)
         case dict():
             return {_plain(key): _plain(item) for key, item in value.items()}
         case list() | tuple():
@@ -108,7 +110,7 @@ def _checked(fields: Any) -> Request | None:
     texts = [fields["by"], fields["host"], fields["note"]]
     if not all(isinstance(text, str) for text in texts) or type(fields["page"]) is not int:
         return None
-    by, host, note = (text[:_MOST_TEXT] for text in texts)
+    by, host, note = (text[:MOST_TEXT] for text in texts)
     return Request(fields["op"], by, host, fields["page"], note, _changes(fields.get("changes", {})))
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import time
 from collections.abc import Callable, Iterable
 from datetime import datetime
@@ -12,7 +11,7 @@ from typing import Any, NamedTuple
 
 from sshrender.core.jobqueue import Entry, Holder
 from sshrender.errors import UserError
-from sshrender.files import read_plain, user_in
+from sshrender.files import read_plain, require_listing, user_in, visible
 from sshrender.job import attributes
 from sshrender.job.attributes import Attributes
 from sshrender.job.folder import JobFolder
@@ -54,16 +53,14 @@ class Shelf:
         if self._user is None:
             self._user = user_in(self._san)
         # A dot begins what is no job, or none any more: cli/clean.py moves one aside to remove it.
-        # Not glob: of a folder that cannot be read it says that nothing is there.
-        names = sorted(path.name for path in self._san.iterdir() if not path.name.startswith("."))
         entries, damaged = [], {}
-        for name in names:
+        for name in visible(self._san):
             try:
                 entry = self._of_ours(JobFolder(self._san / name), self._user)
             except UserError as error:
                 damaged[name] = error.what
             except OSError as error:
-                self._require_san()
+                require_listing(self._san)
                 damaged[name] = f"{error.filename or self._san / name}: {error.strerror}"
             else:
                 entries += [] if entry is None else [entry]
@@ -105,11 +102,6 @@ class Shelf:
         if observer.has_moved:
             return Holder.SOMEBODY
         return Holder.UNSURE if now - since < 2 * LEASE_SECONDS else Holder.SOMEBODY
-
-    def _require_san(self) -> None:
-        """Raises OSError where it is no single job that cannot be read."""
-        with os.scandir(self._san):
-            pass
 
     def _remember(self, names: set[str]) -> None:
         for known in (self._observers, self._seen_since, self._over):

@@ -68,8 +68,13 @@ def whole(report: Report) -> Iterator[str]:
     for note in report["notes"]:
         yield f"  the document: {clean(note)}"
     if report["state"] in ("partial", "failed"):
-        again = "sshrender resubmit" if report["submitted"] else "sshrender resume"
-        yield f"hint: {again} {clean(report['job'])} has the rest done"
+        yield f"hint: {again(report)} has the rest done"
+
+
+def again(report: Report) -> str:
+    """What to type to have the job seen through again."""
+    command = "resubmit" if report["submitted"] else "resume"
+    return f"sshrender {command} {clean(report['job'])}"
 
 
 def _state(report: Report) -> str:

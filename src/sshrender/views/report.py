@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, TextIO, cast
 
 from sshrender.errors import UserError
+from sshrender.utf8 import writable
 from sshrender.views.choose import choose
 from sshrender.views.detached import Detached
 from sshrender.views.protocol import View
@@ -92,7 +93,7 @@ class Reporter:
         return {
             "schema": 1,
             "job": None,
-            "document": str(source).encode("utf-8", "replace").decode(),
+            "document": writable(str(source)),
             "state": "failed",
             "job_dir": None,
             "output": None,

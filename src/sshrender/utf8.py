@@ -1,0 +1,8 @@
+"""Text that can be written: what a command line, a file's name or JSON says need not be UTF-8."""
+
+from __future__ import annotations
+
+
+def writable(text: str) -> str:
+    """The same, with a question mark for each half of a surrogate pair (PEP 383, RFC 8259)."""
+    return text.encode("utf-8", "replace").decode()
