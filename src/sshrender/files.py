@@ -11,6 +11,10 @@ from typing import BinaryIO
 
 from sshrender.runner import storage
 
+MAX_RECORD_BYTES = 1 << 20
+"""Size limit of a file that holds one JSON object. The largest that sshrender writes is a job.json with
+recipes, a few KiB."""
+
 
 def file_mode(folder: Path) -> int:
     """The mode of a file that is as readable as the folder it lies in."""
@@ -55,28 +59,45 @@ def user_in(folder: Path) -> int:
         probe.unlink()
 
 
-def open_plain(path: Path) -> BinaryIO:
-    """Open a file for reading where others may have laid anything. Raises OSError.
+def open_plain(path: Path, max_bytes: int | None = None) -> BinaryIO:
+    """Open a file for reading in a folder where other users may have put anything. Raises OSError.
 
-    To open a FIFO would wait for a writer, so that nothing but a plain file is read: EINVAL.
+    Every file of the shared folder is opened here. Only a regular file is opened: opening a FIFO would
+    wait for a writer, and a symbolic link leads out of the folder. EINVAL for anything else; EFBIG for
+    a file of more than ``max_bytes``.
     """
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+    status = os.fstat(descriptor)
+    if not stat.S_ISREG(status.st_mode):
         os.close(descriptor)
-        raise OSError(errno.EINVAL, "it is no plain file", str(path))
+        raise OSError(errno.EINVAL, "not a regular file", str(path))
+    if max_bytes is not None and status.st_size > max_bytes:
+        os.close(descriptor)
+        raise _too_large(path, max_bytes)
     return os.fdopen(descriptor, "rb")
 
 
-def read_plain(path: Path, largest: int = -1) -> bytes:
-    """All of such a file, or so many bytes of it. Raises OSError."""
-    with open_plain(path) as file:
-        return file.read(largest)
+def read_plain(path: Path, max_bytes: int = MAX_RECORD_BYTES) -> bytes:
+    """Return the content of such a file. Raises OSError; EFBIG where it is larger than ``max_bytes``."""
+    with open_plain(path, max_bytes) as file:
+        data = file.read(max_bytes + 1)
+    if len(data) > max_bytes:  # it has grown since it was opened
+        raise _too_large(path, max_bytes)
+    return data
+
+
+def _too_large(path: Path, max_bytes: int) -> OSError:
+    return OSError(errno.EFBIG, f"larger than {max_bytes} bytes", str(path))
 
 
 def write_whole(path: Path, data: bytes) -> None:
-    """Write a file so that it is there whole or not at all, after a power loss too."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
+    """Write a file so that other readers see all of it or none of it, after a power loss too.
+
+    The temporary name is random and O_EXCL refuses one that exists: another user cannot guess it, and
+    processes of two containers that have the same pid do not share it.
+    """
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
     try:
         with os.fdopen(descriptor, "wb") as file:
             file.write(data)

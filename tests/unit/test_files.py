@@ -8,14 +8,34 @@ from pathlib import Path
 
 import pytest
 
-from sshrender.files import read_plain
+from sshrender.files import read_plain, write_whole
 from sshrender.job import drains
 
 
-def test_of_a_plain_file_so_much_is_read_as_is_wanted(tmp_path: Path) -> None:
+def test_a_regular_file_is_read_up_to_its_limit(tmp_path: Path) -> None:
     path = tmp_path / "plain"
     path.write_bytes(b"0123456789")
-    assert (read_plain(path), read_plain(path, 4)) == (b"0123456789", b"0123")
+    assert read_plain(path, 10) == b"0123456789"
+    with pytest.raises(OSError) as raised:  # noqa: PT011 - its number tells
+        read_plain(path, 9)
+    assert raised.value.errno == errno.EFBIG
+
+
+def test_a_sparse_file_of_terabytes_is_refused_at_once(tmp_path: Path) -> None:
+    path = tmp_path / "sparse"
+    with path.open("wb") as file:
+        file.truncate(4 << 40)
+    with pytest.raises(OSError) as raised:  # noqa: PT011 - its number tells
+        read_plain(path)
+    assert raised.value.errno == errno.EFBIG
+
+
+def test_a_temporary_name_that_was_guessed_is_not_written_through(tmp_path: Path) -> None:
+    victim = tmp_path / "victim"
+    victim.write_text("precious")
+    os.link(victim, tmp_path / f".job.json.{os.getpid()}")
+    write_whole(tmp_path / "job.json", b"{}")
+    assert (victim.read_text(), (tmp_path / "job.json").read_bytes()) == ("precious", b"{}")
 
 
 def test_nothing_else_is_read_and_nobody_waits(tmp_path: Path) -> None:

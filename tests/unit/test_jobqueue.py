@@ -200,7 +200,7 @@ class TestShelf:
         folder.spec.symlink_to(folder.spec)
         found = Shelf(tmp_path).look()
         assert [entry.name for entry in found.entries] == ["a"]
-        assert found.damaged["b"].endswith("attributes.json: it is no plain file")
+        assert found.damaged["b"].endswith("attributes.json: not a regular file")
         assert "symbolic links" in found.damaged["c"]
         assert found.unfinished == {"a", "b", "c"}, "who comes after one of them waits"
 

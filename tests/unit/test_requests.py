@@ -107,6 +107,16 @@ def test_a_request_of_gigabytes_is_not_read(folder: JobFolder) -> None:
     assert _taken(folder) == []
 
 
+@pytest.mark.timeout(20)
+def test_a_fifo_or_a_folder_in_requests_blocks_no_other_request(folder: JobFolder) -> None:
+    os.mkfifo(folder.requests / "0000-fifo.json")
+    (folder.requests / "0001-folder.json").mkdir()
+    (folder.requests / "0002-link.json").symlink_to("/etc/passwd")
+    requests.ask(folder, Request("hold", "ann@desk"))
+    assert _taken(folder) == [Request("hold", "ann@desk")]
+    assert [path.name for path in folder.requests.iterdir()] == ["0001-folder.json"]
+
+
 def test_what_was_asked_while_nobody_coordinated_holds_and_what_concerns_a_run_is_late(
     folder: JobFolder,
 ) -> None:

@@ -18,7 +18,6 @@ from sshrender.utf8 import writable
 
 KEYS = ("job", "user", "host", "month")
 _FOLDER = ".accounting"
-_LARGEST = 1 << 20
 
 _MOST = 1e12
 """Pages, failures or seconds of an account: what says more, or less than none, is not ours."""
@@ -113,7 +112,7 @@ def kept(san: Path) -> list[Account]:
     found: list[Account] = []
     for path in sorted((san / _FOLDER).glob("*.json")):
         with contextlib.suppress(OSError, *_DAMAGE):
-            found += [_checked(fields) for fields in json.loads(read_plain(path, _LARGEST))["accounts"]]
+            found += [_checked(fields) for fields in json.loads(read_plain(path))["accounts"]]
     return found
 
 

@@ -17,7 +17,7 @@ _FOLDER = ".drained"
 _LARGEST = 4096
 _MOST_TEXT = 300
 
-_NOT_UNDERSTOOD = frozenset((errno.ENOENT, errno.EACCES, errno.EINVAL, errno.ELOOP))
+_NOT_UNDERSTOOD = frozenset((errno.ENOENT, errno.EACCES, errno.EINVAL, errno.ELOOP, errno.EFBIG))
 """What opening a file says that is there, or was, and is none to read: anybody may lay one here."""
 
 

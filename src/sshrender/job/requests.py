@@ -6,6 +6,8 @@ which begin with the asker's time: clocks that differ can only swap requests of 
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import json
 import time
 import uuid
@@ -14,7 +16,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from sshrender.files import write_whole
+from sshrender.files import read_plain, write_whole
 from sshrender.job.attributes import ALTERABLE, Attributes
 from sshrender.job.folder import JobFolder
 from sshrender.utf8 import writable
@@ -34,6 +36,9 @@ OPERATIONS = (
 )
 LARGEST = 16384
 """Bytes that a request may have."""
+
+_NO_REQUEST = frozenset((errno.EINVAL, errno.ELOOP, errno.ENXIO, errno.EFBIG))
+"""What opening a file says of anything but a small regular file (open(2), files.py)."""
 
 MOST_TEXT = 300
 """Characters of a note, and of who asks."""
@@ -90,15 +95,17 @@ def take(folder: JobFolder, do: Callable[[Request], object]) -> None:
         request = _read(path)
         if request is not None:
             do(request)
-        path.unlink(missing_ok=True)
+        with contextlib.suppress(IsADirectoryError):  # a folder is no request, and stays
+            path.unlink(missing_ok=True)
 
 
 def _read(path: Path) -> Request | None:
-    with path.open("rb") as file:
-        data = file.read(LARGEST + 1)
     try:
-        fields = json.loads(data) if len(data) <= LARGEST else None
-        return _checked(fields)
+        return _checked(json.loads(read_plain(path, LARGEST)))
+    except OSError as error:
+        if error.errno not in _NO_REQUEST:
+            raise
+        return None
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
         return None
 

@@ -20,9 +20,6 @@ from sshrender.job.lease import LEASE_SECONDS, Observer
 OVER_AGAIN = 20.0
 """Seconds between two looks at a job that is over: somebody may submit it again."""
 
-_LARGEST = 1 << 20
-"""Bytes that are read of what another user wrote."""
-
 
 class Stock(NamedTuple):
     """What was there at one look.
@@ -136,7 +133,7 @@ def _is_job(folder: JobFolder) -> bool:
 
 def _is_known_over(folder: JobFolder) -> bool:
     """What its attributes say; none: it is not. Raises OSError, ValueError or RecursionError."""
-    fields = json.loads(read_plain(folder.attributes, _LARGEST))
+    fields = json.loads(read_plain(folder.attributes))
     return isinstance(fields, dict) and isinstance(fields.get("over"), str) and fields["over"] != ""
 
 
