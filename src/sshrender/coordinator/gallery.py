@@ -8,7 +8,7 @@ import threading
 
 from sshrender.job import thumbnails
 from sshrender.job.folder import JobFolder
-from sshrender.job.proof.errors import ProofFailed
+from sshrender.job.verification.errors import VerificationFailed
 
 MOST_WAITING = 2000
 """Thumbnails in memory, some 20 MB, while the storage is slow; what comes on top is lost."""
@@ -47,5 +47,5 @@ class Gallery:
                 thumbnails.save(self._folder, *picture)
             except OSError as error:
                 self._lose(str(error.strerror or error))
-            except (ProofFailed, struct.error, IndexError) as error:
+            except (VerificationFailed, struct.error, IndexError) as error:
                 self._lose(f"it was no thumbnail: {error}")

@@ -21,8 +21,8 @@ from sshrender.job import history, publish
 from sshrender.job.folder import JobFolder
 from sshrender.job.history import History, PageRecord
 from sshrender.job.journal import JournalWriter, entry, read_journal, timestamp
-from sshrender.job.proof.errors import ProofFailed
-from sshrender.job.proof.prove import Expected, prove
+from sshrender.job.verification.errors import VerificationFailed
+from sshrender.job.verification.verify import Expected, verify
 from sshrender.job.spec import Document, JobSpec, Settings, damaged, job_name, load_spec, safe_stem
 from sshrender.utf8 import writable
 
@@ -311,8 +311,8 @@ def _adopt(
         box = plan.reading.box(page)
         expected = Expected(plan.device, plan.spec.settings.dpi, box, is_sized=is_sized)
         try:
-            picture = prove(plan.folder.pages / name, expected)
-        except ProofFailed:
+            picture = verify(plan.folder.pages / name, expected)
+        except VerificationFailed:
             fence()
             (plan.folder.pages / name).unlink()
             continue

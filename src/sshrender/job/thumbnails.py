@@ -7,8 +7,8 @@ from pathlib import Path
 
 from sshrender.files import file_mode, rename
 from sshrender.job.folder import JobFolder
-from sshrender.job.proof import jpeg
-from sshrender.job.proof.errors import ProofFailed, require
+from sshrender.job.verification import jpeg
+from sshrender.job.verification.errors import VerificationFailed, require
 
 LONGEST_SIDE = 512
 """Pixels: more than a runner draws (renderers/ghostscript.py), less than would burden a viewer."""
@@ -20,7 +20,7 @@ def file_of(page_file: str) -> str:
 
 
 def save(folder: JobFolder, page_file: str, data: bytes) -> None:
-    """Keep the thumbnail of a page, if it is one. Raises ProofFailed or OSError.
+    """Keep the thumbnail of a page, if it is one. Raises VerificationFailed or OSError.
 
     Not flushed to the storage: one that a power failure damages is shown as missing.
     """
@@ -38,5 +38,5 @@ def size(path: Path) -> tuple[int, int] | None:
     """Width and height in pixels; None when there is no whole thumbnail."""
     try:
         return jpeg.measure(path.read_bytes())
-    except (OSError, ProofFailed, IndexError):
+    except (OSError, VerificationFailed, IndexError):
         return None

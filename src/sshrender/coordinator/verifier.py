@@ -17,8 +17,8 @@ from typing import Protocol
 from sshrender.coordinator.keeper import LeaseGone
 from sshrender.job import publish
 from sshrender.job.lease import LeaseLost
-from sshrender.job.proof.errors import ProofFailed
-from sshrender.job.proof.prove import Expected, Picture, prove
+from sshrender.job.verification.errors import VerificationFailed
+from sshrender.job.verification.verify import Expected, PageImage, verify
 from sshrender.runner.storage import VISIBLE_WITHIN
 
 THREADS = 2
@@ -30,7 +30,7 @@ SLOWEST_RETRY = 2.0
 
 
 @dataclass(frozen=True, slots=True)
-class Proving:
+class VerificationTask:
     """One page's way from ``work/`` to the user. ``expected.box`` is what Ghostscript says of it."""
 
     host: str
@@ -45,24 +45,24 @@ class Proving:
 
 
 @dataclass(frozen=True, slots=True)
-class Proved:
+class Verified:
     """It is delivered. ``doubt`` is set when only Ghostscript's own page size fits.
 
     ``was_taken``: another attempt had published the page before.
     """
 
-    task: Proving
-    picture: Picture
+    task: VerificationTask
+    picture: PageImage
     doubt: str = ""
     is_copy: bool = False
     was_taken: bool = False
 
 
 @dataclass(frozen=True, slots=True)
-class Disproved:
+class Rejected:
     """It is not a picture of the page, or it never came."""
 
-    task: Proving
+    task: VerificationTask
     reason: str
     is_absent: bool = False
 
@@ -71,11 +71,11 @@ class Disproved:
 class StorageTrouble:
     """The SAN or the output failed; the page waits."""
 
-    task: Proving
+    task: VerificationTask
     reason: str
 
 
-Result = Proved | Disproved | StorageTrouble | LeaseGone
+Result = Verified | Rejected | StorageTrouble | LeaseGone
 
 
 class Sizes(Protocol):
@@ -88,7 +88,7 @@ class Sizes(Protocol):
         """Whether the document could be read without repairing it."""
 
 
-class Prover:
+class Verifier:
     """A small pool. ``fence`` raises LeaseLost when pages are another coordinator's to publish."""
 
     def __init__(
@@ -97,13 +97,13 @@ class Prover:
         self._reading = reading
         self._fence = fence
         self._post = post
-        self._queue: queue.SimpleQueue[Proving | None] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[VerificationTask | None] = queue.SimpleQueue()
         self._open = 0
         self._lock = threading.Condition()
         for number in range(THREADS):
-            threading.Thread(target=self._work, daemon=True, name=f"prover {number}").start()
+            threading.Thread(target=self._work, daemon=True, name=f"verifier {number}").start()
 
-    def submit(self, task: Proving) -> None:
+    def submit(self, task: VerificationTask) -> None:
         """Answered by a Result."""
         with self._lock:
             self._open += 1
@@ -136,27 +136,27 @@ class Prover:
             self._open -= len(results)
             self._lock.notify_all()
 
-    def _attempt(self, task: Proving) -> Result | None:
+    def _attempt(self, task: VerificationTask) -> Result | None:
         """None: not visible yet, and queued again."""
         try:
             return prove_and_deliver(task, self._reading, self._fence)
         except Exception as error:  # noqa: BLE001 - a worker thread turns a crash into an event
             return self._explain(task, error)
 
-    def _explain(self, task: Proving, error: Exception) -> Result | None:
+    def _explain(self, task: VerificationTask, error: Exception) -> Result | None:
         if isinstance(error, LeaseLost):
             return LeaseGone()
         if isinstance(error, FileNotFoundError):
             return self._look_again(task)
-        if isinstance(error, ProofFailed):
-            return Disproved(task, str(error))
+        if isinstance(error, VerificationFailed):
+            return Rejected(task, str(error))
         if isinstance(error, OSError):
             return _trouble(task, error)
-        return Disproved(task, f"{type(error).__name__}: {error}")
+        return Rejected(task, f"{type(error).__name__}: {error}")
 
-    def _look_again(self, task: Proving) -> Result | None:
+    def _look_again(self, task: VerificationTask) -> Result | None:
         if time.monotonic() - task.since > VISIBLE_WITHIN:
-            return Disproved(task, "its file never appeared on the SAN", is_absent=True)
+            return Rejected(task, "its file never appeared on the SAN", is_absent=True)
         again = replace(task, pause=min(2 * task.pause, SLOWEST_RETRY))
         timer = threading.Timer(task.pause, self._queue.put, (again,))
         timer.daemon = True
@@ -166,7 +166,7 @@ class Prover:
 
 def _secured(result: Result) -> Result:
     """What was copied is flushed before anybody hears that it is delivered."""
-    if isinstance(result, Proved) and result.is_copy:
+    if isinstance(result, Verified) and result.is_copy:
         try:
             publish.secure(result.task.target)
         except OSError as error:
@@ -174,14 +174,14 @@ def _secured(result: Result) -> Result:
     return result
 
 
-def _trouble(task: Proving, error: OSError) -> StorageTrouble:
+def _trouble(task: VerificationTask, error: OSError) -> StorageTrouble:
     return StorageTrouble(task, f"{error.strerror}: {error.filename or task.final}")
 
 
-def prove_and_deliver(task: Proving, reading: Sizes, fence: Callable[[], None]) -> Proved:
+def prove_and_deliver(task: VerificationTask, reading: Sizes, fence: Callable[[], None]) -> Verified:
     """May be called again after whatever it raises.
 
-    Raises FileNotFoundError, ProofFailed, OSError, or LeaseLost.
+    Raises FileNotFoundError, VerificationFailed, OSError, or LeaseLost.
     """
     was_taken = False
     try:
@@ -202,17 +202,17 @@ def prove_and_deliver(task: Proving, reading: Sizes, fence: Callable[[], None]) 
         is_copy = publish.deliver(task.final, task.target)
     except FileNotFoundError:
         raise OSError(errno.ENOTDIR, "the output folder is gone", str(task.target)) from None
-    return Proved(task, picture, doubt, is_copy, was_taken)
+    return Verified(task, picture, doubt, is_copy, was_taken)
 
 
-def _prove(path: Path, task: Proving, reading: Sizes) -> tuple[Picture, str]:
+def _prove(path: Path, task: VerificationTask, reading: Sizes) -> tuple[PageImage, str]:
     """What the document says of the page's size counts, unless it is damaged and may mislead us."""
     box = reading.box(task.page) if task.expected.is_sized else None
     if box is None:
-        return prove(path, task.expected), ""
+        return verify(path, task.expected), ""
     try:
-        return prove(path, replace(task.expected, box=box)), ""
-    except ProofFailed as failed:
+        return verify(path, replace(task.expected, box=box)), ""
+    except VerificationFailed as failed:
         if reading.is_sound() or task.expected.box is None:
             raise
-        return prove(path, task.expected), str(failed)
+        return verify(path, task.expected), str(failed)

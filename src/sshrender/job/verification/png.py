@@ -5,14 +5,14 @@ from __future__ import annotations
 import struct
 import zlib
 
-from sshrender.job.proof.buffer import Buffer, Size
-from sshrender.job.proof.errors import require
+from sshrender.job.verification.buffer import Buffer, Size
+from sshrender.job.verification.errors import require
 
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
 
 def measure(data: Buffer) -> Size:
-    """Width and height. Raises ProofFailed."""
+    """Width and height. Raises VerificationFailed."""
     require(data[:8] == _SIGNATURE, "not a PNG")
     require(data[12:16] == b"IHDR" and len(data) >= 33, "the PNG has no header")
     width, height = struct.unpack(">II", data[16:24])

@@ -5,8 +5,8 @@ from __future__ import annotations
 import struct
 from typing import NamedTuple
 
-from sshrender.job.proof.buffer import Buffer, Size
-from sshrender.job.proof.errors import ProofFailed, require
+from sshrender.job.verification.buffer import Buffer, Size
+from sshrender.job.verification.errors import VerificationFailed, require
 
 _WIDTH, _HEIGHT = 256, 257
 _STRIP_OFFSETS, _STRIP_COUNTS = 273, 279
@@ -28,12 +28,12 @@ class _Layout(NamedTuple):
 
 
 def measure(data: Buffer) -> Size:
-    """Width and height of the one picture in the file. Raises ProofFailed."""
+    """Width and height of the one picture in the file. Raises VerificationFailed."""
     layout = _layout(data)
     try:
         tags, following = _directory(data, layout)
     except struct.error:
-        raise ProofFailed("the TIFF is cut off") from None
+        raise VerificationFailed("the TIFF is cut off") from None
     require(following == 0, "the TIFF holds more than one page")
     require(_WIDTH in tags and _HEIGHT in tags, "the TIFF has no dimensions")
     offsets = tags.get(_STRIP_OFFSETS) or tags.get(_TILE_OFFSETS)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from xml.parsers import expat
 
-from sshrender.job.proof.buffer import Buffer, Size, blocks
-from sshrender.job.proof.errors import ProofFailed, require
+from sshrender.job.verification.buffer import Buffer, Size, blocks
+from sshrender.job.verification.errors import VerificationFailed, require
 
 NO_PIXELS: Size = (0, 0)
 
@@ -49,7 +49,7 @@ def measure_xml(data: Buffer) -> Size:
             parser.Parse(block, False)
         parser.Parse(b"", True)
     except expat.ExpatError as error:
-        raise ProofFailed(f"not whole XML: {error}") from None
+        raise VerificationFailed(f"not whole XML: {error}") from None
     return NO_PIXELS
 
 

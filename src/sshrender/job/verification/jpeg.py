@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import struct
 
-from sshrender.job.proof.buffer import Buffer, Size
-from sshrender.job.proof.errors import ProofFailed, require
+from sshrender.job.verification.buffer import Buffer, Size
+from sshrender.job.verification.errors import VerificationFailed, require
 
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _SCAN = 0xDA
 
 
 def measure(data: Buffer) -> Size:
-    """Width and height. Raises ProofFailed."""
+    """Width and height. Raises VerificationFailed."""
     require(data[:2] == b"\xff\xd8", "not a JPEG")
     require(data[-2:] == b"\xff\xd9", "the JPEG does not end")
     size: Size | None = None
@@ -27,4 +27,4 @@ def measure(data: Buffer) -> Size:
         if marker == _SCAN and size is not None:
             return size
         at += 2 + length
-    raise ProofFailed("the JPEG has no picture")
+    raise VerificationFailed("the JPEG has no picture")

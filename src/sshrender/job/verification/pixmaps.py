@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 import struct
 
-from sshrender.job.proof.buffer import Buffer, Size
-from sshrender.job.proof.errors import ProofFailed, require
+from sshrender.job.verification.buffer import Buffer, Size
+from sshrender.job.verification.errors import VerificationFailed, require
 
 _PNM = re.compile(rb"P([1-6])(?:\s+|#[^\n]*\n)+(\d+)(?:\s+|#[^\n]*\n)+(\d+)(?:\s+(\d+))?\s")
 _PAM_FIELD = re.compile(rb"(WIDTH|HEIGHT|DEPTH|MAXVAL)\s+(\d+)")
@@ -31,7 +31,7 @@ def measure_pnm(data: Buffer) -> Size:
         return _measure_pam(data)
     match = _PNM.match(_pnm_header(data))
     if match is None:
-        raise ProofFailed("not a PNM")
+        raise VerificationFailed("not a PNM")
     kind, width, height = (int(match.group(n)) for n in (1, 2, 3))
     start = match.end() if kind not in (1, 4) else match.end(3) + 1
     depth = 3 if kind in (3, 6) else 1
@@ -131,7 +131,7 @@ def measure_xcf(data: Buffer) -> Size:
     try:
         tile = _first_xcf_tile(data)
     except struct.error:
-        raise ProofFailed("the XCF is cut off") from None
+        raise VerificationFailed("the XCF is cut off") from None
     require(len(data) >= tile + width * height * 3, "the XCF is cut off")
     return width, height
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 
-class ProofFailed(Exception):
+class VerificationFailed(Exception):
     """The file is not a whole picture of the page; the text says what is wrong with it."""
 
 
 def require(condition: bool, otherwise: str) -> None:
-    """Raise ProofFailed when a condition does not hold."""
+    """Raise VerificationFailed when a condition does not hold."""
     if not condition:
-        raise ProofFailed(otherwise)
+        raise VerificationFailed(otherwise)

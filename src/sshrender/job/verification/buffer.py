@@ -10,7 +10,7 @@ import os
 from collections.abc import Iterator
 from typing import overload
 
-from sshrender.job.proof.errors import require
+from sshrender.job.verification.errors import require
 
 AT_ONCE = 64 << 20
 """Up to so many bytes a file is read into memory; a larger one piece by piece."""
@@ -19,7 +19,7 @@ _BLOCK = 1 << 20
 
 
 class FileBytes:
-    """A large open file that is indexed and sliced like bytes. Raises ProofFailed where it shrank."""
+    """A large open file that is indexed and sliced like bytes. Raises VerificationFailed where it shrank."""
 
     def __init__(self, descriptor: int, size: int) -> None:
         self._descriptor = descriptor
@@ -53,7 +53,7 @@ Size = tuple[int, int]
 
 
 def read(descriptor: int, size: int) -> Buffer:
-    """The bytes of an open file of this size. Raises ProofFailed or OSError."""
+    """The bytes of an open file of this size. Raises VerificationFailed or OSError."""
     whole = FileBytes(descriptor, size)
     return whole[:] if size <= AT_ONCE else whole
 

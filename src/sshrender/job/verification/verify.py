@@ -10,9 +10,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from sshrender.job.proof import documents, jpeg, pixmaps, png, tiff
-from sshrender.job.proof.buffer import Buffer, Size, blocks, read
-from sshrender.job.proof.errors import ProofFailed, require
+from sshrender.job.verification import documents, jpeg, pixmaps, png, tiff
+from sshrender.job.verification.buffer import Buffer, Size, blocks, read
+from sshrender.job.verification.errors import VerificationFailed, require
 from sshrender.renderers.devices import Device
 
 TOLERANCE = 1.0
@@ -53,7 +53,7 @@ class Expected:
 
 
 @dataclass(frozen=True, slots=True)
-class Picture:
+class PageImage:
     """What was proved. Dimensions in pixels."""
 
     bytes: int
@@ -62,8 +62,8 @@ class Picture:
     height: int
 
 
-def prove(path: Path, expected: Expected) -> Picture:
-    """Raises ProofFailed, FileNotFoundError (not visible yet) or another OSError (the storage)."""
+def verify(path: Path, expected: Expected) -> PageImage:
+    """Raises VerificationFailed, FileNotFoundError (not visible yet) or another OSError (the storage)."""
     descriptor = _open(path)
     try:
         status = os.fstat(descriptor)
@@ -71,7 +71,7 @@ def prove(path: Path, expected: Expected) -> Picture:
         require(status.st_size > 0, "an empty file")
         if expected.bytes is not None:
             require(status.st_size == expected.bytes, "another size than the host reported")
-        return prove_bytes(read(descriptor, status.st_size), expected)
+        return verify_bytes(read(descriptor, status.st_size), expected)
     finally:
         os.close(descriptor)
 
@@ -82,13 +82,13 @@ def _open(path: Path) -> int:
         return os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     except OSError as error:
         if error.errno in (errno.ELOOP, errno.ENXIO):  # a symbolic link, a socket
-            raise ProofFailed("not a regular file") from None
+            raise VerificationFailed("not a regular file") from None
         if error.errno in (errno.EACCES, errno.EPERM):
-            raise ProofFailed("it may not be read from here") from None
+            raise VerificationFailed("it may not be read from here") from None
         raise
 
 
-def prove_bytes(data: Buffer, expected: Expected) -> Picture:
+def verify_bytes(data: Buffer, expected: Expected) -> PageImage:
     """The same for bytes that were read."""
     hasher = hashlib.sha256()
     for block in blocks(data):
@@ -97,7 +97,7 @@ def prove_bytes(data: Buffer, expected: Expected) -> Picture:
     if expected.sha256 is not None:
         require(digest == expected.sha256, "another content than the host reported")
     width, height = _measure(data, expected)
-    return Picture(len(data), digest, width, height)
+    return PageImage(len(data), digest, width, height)
 
 
 def pixels(points: float, expected: Expected) -> float:
@@ -119,7 +119,7 @@ def _measure(data: Buffer, expected: Expected) -> Size:
             for found, side in zip(size, wanted, strict=True)
         )
         if not near:
-            raise ProofFailed(
+            raise VerificationFailed(
                 f"{size[0]} x {size[1]} pixels where the page has {wanted[0]:.0f} x {wanted[1]:.0f}"
             )
     return size
@@ -128,10 +128,10 @@ def _measure(data: Buffer, expected: Expected) -> Size:
 def _measure_raw(data: Buffer, expected: Expected) -> Size:
     """Raw rows say nothing of themselves: only their number of bytes can be held to the page's size."""
     if expected.box is None:
-        raise ProofFailed("a raw picture of a page of unknown size")
+        raise VerificationFailed("a raw picture of a page of unknown size")
     width, height = (round(pixels(side, expected)) for side in expected.box)
     for across in (width, width - 1, width + 1):
         row = (across * expected.device.bits + 7) // 8
         if row and len(data) % row == 0 and abs(len(data) // row - height) <= TOLERANCE:
             return across, len(data) // row
-    raise ProofFailed("another number of bytes than a page of this size has")
+    raise VerificationFailed("another number of bytes than a page of this size has")
