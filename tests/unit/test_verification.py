@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from sshrender.job.verification import buffer
+from sshrender.job.verification import pagefile
 from sshrender.job.verification.errors import VerificationFailed
 from sshrender.job.verification.verify import Expected, verify, verify_bytes
 from sshrender.renderers.devices import DEVICES
@@ -44,7 +44,7 @@ def test_what_a_device_writes_is_proved_and_a_piece_of_it_is_not(
     path = _draw(document, name, tmp_path)
     expected = Expected(DEVICES[name], DPI, BOX)
     picture = verify(path, expected)
-    monkeypatch.setattr(buffer, "AT_ONCE", 0)
+    monkeypatch.setattr(pagefile, "WHOLE", 0)
     assert verify(path, expected) == picture  # piece by piece, as a large one
     shrink = DEVICES[name].shrink
     assert abs(picture.width - BOX[0] * DPI / 72 / shrink) <= 1
@@ -94,15 +94,18 @@ def test_only_a_regular_file_is_a_page(document: Path, tmp_path: Path, kind: str
         verify(path, Expected(DEVICES["png16m"], DPI, BOX))
 
 
-def test_a_file_that_shrinks_while_it_is_looked_at_is_no_page(tmp_path: Path) -> None:
+def test_a_file_that_shrinks_while_it_is_looked_at_is_no_page(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pagefile, "WHOLE", 0)
     path = tmp_path / "page"
     path.write_bytes(b"x" * 100)
     with path.open("rb") as file:
-        data = buffer.FileBytes(file.fileno(), 100)
-        assert data[90:] == b"x" * 10
+        data = pagefile.PageFile(file.fileno(), 100)
+        assert data.read(90, 10) == b"x" * 10
         os.truncate(path, 50)
         with pytest.raises(VerificationFailed):
-            data[40:60]
+            data.read(40, 20)
 
 
 def test_a_tiff_of_two_pages_is_no_page(tmp_path: Path) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import queue
-import struct
 import threading
 
 from sshrender.job import thumbnails
@@ -21,21 +20,28 @@ class Gallery:
         self._folder = folder
         self._queue: queue.SimpleQueue[tuple[str, bytes] | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._work, daemon=True, name="gallery")
-        self._thread.start()
         self.lost = 0
         self.reason = ""
+        try:
+            self._thread.start()
+            self._is_running = True
+        except RuntimeError:  # no room for a thread: a job without thumbnails is a whole job
+            self._is_running = False
 
     def hang(self, page_file: str, data: bytes) -> None:
         """Keep this picture of a page; returns at once."""
-        if self._queue.qsize() < MOST_WAITING:
+        if not self._is_running:
+            self._lose("no thread can be started to write them")
+        elif self._queue.qsize() < MOST_WAITING:
             self._queue.put((page_file, data))
         else:
             self._lose("the shared folder was too slow")
 
     def close(self, timeout: float) -> None:
         """Write what is left."""
-        self._queue.put(None)
-        self._thread.join(timeout)
+        if self._is_running:
+            self._queue.put(None)
+            self._thread.join(timeout)
 
     def _lose(self, reason: str) -> None:
         self.lost += 1
@@ -47,5 +53,5 @@ class Gallery:
                 thumbnails.save(self._folder, *picture)
             except OSError as error:
                 self._lose(str(error.strerror or error))
-            except (VerificationFailed, struct.error, IndexError) as error:
+            except VerificationFailed as error:
                 self._lose(f"it was no thumbnail: {error}")

@@ -40,6 +40,7 @@ from sshrender.job.folder import WORK
 from sshrender.job.lease import Lease
 from sshrender.job.nonce import Nonce
 from sshrender.job.verification.verify import Expected
+from sshrender.runner.limits import FILE_TO_MEMORY
 from sshrender.runner.storage import Watch
 from sshrender.transports import messages as msg
 from sshrender.utf8 import writable
@@ -108,7 +109,9 @@ class Coordinator:
         )
         for drain in drained.values():
             self._scheduler.handle(drained_event(drain), now=clock())
-        self._verifier = vf.Verifier(plan.reading, lease.ensure, inbox.put)
+        self._verifier = vf.Verifier(
+            plan.reading, lease.ensure, inbox.put, FILE_TO_MEMORY * plan.limits.page_memory
+        )
         self._tidings = Tidings(plan.reading, plan.pages)
         self._clerk = Clerk(plan, inbox.put, lease.ensure, drained)
         self._samples = LoadSamples()

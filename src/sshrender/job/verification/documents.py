@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from xml.parsers import expat
+import codecs
 
-from sshrender.job.verification.buffer import Buffer, Size, blocks
 from sshrender.job.verification.errors import VerificationFailed, require
+from sshrender.job.verification.pagefile import Accept, PageFile, Size
 
 NO_PIXELS: Size = (0, 0)
 
@@ -13,39 +13,34 @@ _TAIL = 2048
 """Bytes within which a PDF's end must be marked: readers look for it in the last kilobyte or two."""
 
 
-def measure_pdf(data: Buffer) -> Size:
+def measure_pdf(file: PageFile, accept: Accept) -> Size:
     """It begins and ends as a PDF does."""
-    require(data[:5] == b"%PDF-", "not a PDF")
-    require(b"%%EOF" in data[max(0, len(data) - _TAIL) :], "a PDF without its end")
+    require(file.head(5) == b"%PDF-", "not a PDF")
+    require(b"%%EOF" in file.tail(_TAIL), "a PDF without its end")
     return NO_PIXELS
 
 
-def measure_text(data: Buffer) -> Size:
+def measure_text(file: PageFile, accept: Accept) -> Size:
     """UTF-8, without NUL bytes."""
-    rest = b""
-    for block in blocks(data):
-        require(b"\0" not in block, "not a text: it holds NUL bytes")
-        rest = _undecoded(rest + block)
-    require(not rest, "not UTF-8: it ends within a character")
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    try:
+        for block in file.blocks():
+            require(b"\0" not in block, "not a text: it holds NUL bytes")
+            decoder.decode(block)
+        decoder.decode(b"", final=True)
+    except UnicodeDecodeError as error:
+        raise VerificationFailed(f"not UTF-8: {error.reason}") from None
     return NO_PIXELS
 
 
-def _undecoded(data: bytes) -> bytes:
-    """What may be the beginning of a character at the end of a block."""
-    try:
-        data.decode("utf-8")
-    except UnicodeDecodeError as error:
-        require(error.reason == "unexpected end of data", "not UTF-8")
-        return data[error.start :]
-    return b""
+def measure_xml(file: PageFile, accept: Accept) -> Size:
+    """Well-formed, whatever its document type says; no external entity is read."""
+    from xml.parsers import expat
 
-
-def measure_xml(data: Buffer) -> Size:
-    """Well-formed, whatever its document type says; no entity of it is looked at."""
     parser = expat.ParserCreate()
     parser.UseForeignDTD(False)
     try:
-        for block in blocks(data):
+        for block in file.blocks():
             parser.Parse(block, False)
         parser.Parse(b"", True)
     except expat.ExpatError as error:
@@ -53,6 +48,6 @@ def measure_xml(data: Buffer) -> Size:
     return NO_PIXELS
 
 
-def measure_any(data: Buffer) -> Size:
+def measure_any(file: PageFile, accept: Accept) -> Size:
     """Nothing is known of it but that it is not empty."""
     return NO_PIXELS

@@ -1,10 +1,10 @@
-"""What a proof can say."""
+"""How a verification fails."""
 
 from __future__ import annotations
 
 
 class VerificationFailed(Exception):
-    """The file is not a whole picture of the page; the text says what is wrong with it."""
+    """The file is not a whole image of the page; the text says what is wrong with it."""
 
 
 def require(condition: bool, otherwise: str) -> None:

@@ -1,169 +1,99 @@
-"""Formats whose size follows from their header: BMP, the PNM family and PAM, PCX, PSD, XCF, MIFF."""
+"""Formats whose size follows from their header or their run lengths: BMP, PCX, MIFF."""
 
 from __future__ import annotations
 
 import re
 import struct
 
-from sshrender.job.verification.buffer import Buffer, Size
 from sshrender.job.verification.errors import VerificationFailed, require
+from sshrender.job.verification.pagefile import BLOCK, Accept, PageFile, Size
 
-_PNM = re.compile(rb"P([1-6])(?:\s+|#[^\n]*\n)+(\d+)(?:\s+|#[^\n]*\n)+(\d+)(?:\s+(\d+))?\s")
-_PAM_FIELD = re.compile(rb"(WIDTH|HEIGHT|DEPTH|MAXVAL)\s+(\d+)")
-_MIFF_FIELD = re.compile(rb"(?i)(columns|rows)=(\d+)")
 HEADER = 4096
+_SLACK = 4096
+"""Bytes that may follow the pixels."""
 
 
-def measure_bmp(data: Buffer) -> Size:
+def measure_bmp(file: PageFile, accept: Accept) -> Size:
     """BITMAPFILEHEADER and BITMAPINFOHEADER; uncompressed, so the file's size is known."""
-    require(data[:2] == b"BM" and len(data) >= 54, "not a BMP")
-    start = struct.unpack("<I", data[10:14])[0]
-    width, height = struct.unpack("<ii", data[18:26])
-    (bits,) = struct.unpack("<H", data[28:30])
-    row = (width * bits + 31) // 32 * 4
-    require(len(data) >= start + row * abs(height), "the BMP is cut off")
+    head = file.head(54)
+    require(head[:2] == b"BM" and len(head) == 54, "not a BMP")
+    start, header, width, height, planes, bits, compression = struct.unpack("<IIiiHHI", head[10:34])
+    (colours,) = struct.unpack("<I", head[46:50])
+    require(header == 40 and planes == 1 and compression == 0, "another kind of BMP")
+    require(bits in (1, 4, 8, 16, 24, 32) and colours <= 256, "another kind of BMP")
+    require(width > 0 and height != 0, "a page image without pixels")
+    accept((width, abs(height)))
+    palette = 4 * (colours or 1 << bits) if bits <= 8 else 4 * colours
+    expected = start + (width * bits + 31) // 32 * 4 * abs(height)
+    require(start >= 54 + palette, "the BMP is damaged")
+    require(expected <= file.size <= expected + _SLACK, "the BMP is cut off")
     return width, abs(height)
 
 
-def measure_pnm(data: Buffer) -> Size:
-    """PBM, PGM and PPM, plain and raw (netpbm's pbm(5), pgm(5), ppm(5)), and PAM (pam(5))."""
-    if data[:2] == b"P7":
-        return _measure_pam(data)
-    match = _PNM.match(_pnm_header(data))
-    if match is None:
-        raise VerificationFailed("not a PNM")
-    kind, width, height = (int(match.group(n)) for n in (1, 2, 3))
-    start = match.end() if kind not in (1, 4) else match.end(3) + 1
-    depth = 3 if kind in (3, 6) else 1
-    if kind in (4, 5, 6):
-        wide = 2 if kind != 4 and int(match.group(4) or 255) > 255 else 1
-        row = (width + 7) // 8 if kind == 4 else width * depth * wide
-        require(len(data) - start == row * height, "the PNM is cut off")
-    else:
-        samples = _count_samples(data, start, dense=kind == 1)
-        require(samples == width * height * depth, "the PNM is cut off")
-        require(data[-1:] == b"\n", "the PNM is cut off in its last number")
-    return width, height
-
-
-def _pnm_header(data: Buffer) -> bytes:
-    """The head of the file; a bitmap has no maximum, so none is read from its pixels."""
-    head = bytes(data[:HEADER])
-    return head if head[:2] not in (b"P1", b"P4") else head[:200]
-
-
-def _count_samples(data: Buffer, start: int, dense: bool) -> int:
-    """Samples of a plain file; those of a plain PBM need no space between them."""
-    text = bytes(data[start:])
-    return sum(text.count(digit) for digit in (b"0", b"1")) if dense else len(text.split())
-
-
-def _measure_pam(data: Buffer) -> Size:
-    head, end, _ = bytes(data[:HEADER]).partition(b"ENDHDR\n")
-    fields = {name: int(value) for name, value in _PAM_FIELD.findall(head)}
-    require(bool(end) and len(fields) == 4, "not a PAM")
-    wide = 2 if fields[b"MAXVAL"] > 255 else 1
-    expected = fields[b"WIDTH"] * fields[b"HEIGHT"] * fields[b"DEPTH"] * wide
-    require(len(data) - len(head) - len(end) == expected, "the PAM is cut off")
-    return fields[b"WIDTH"], fields[b"HEIGHT"]
-
-
-def measure_pcx(data: Buffer) -> Size:
+def measure_pcx(file: PageFile, accept: Accept) -> Size:
     """ZSoft PCX: run-length coded; every row of every plane must be there."""
-    require(data[:1] == b"\x0a" and len(data) > 128, "not a PCX")
-    left, top, right, bottom = struct.unpack("<HHHH", data[4:12])
-    planes, per_row = struct.unpack("<BH", data[65:68])
+    head = file.head(128)
+    require(head[:1] == b"\x0a" and len(head) == 128 and file.size > 128, "not a PCX")
+    bits = head[3]
+    left, top, right, bottom = struct.unpack("<HHHH", head[4:12])
+    planes, per_row = struct.unpack("<BH", head[65:68])
     width, height = right - left + 1, bottom - top + 1
+    require(width > 0 and height > 0 and head[2] == 1, "not a PCX")
+    require(bits in (1, 2, 4, 8) and 1 <= planes <= 4, "not a PCX")
+    require(per_row * 8 >= width * bits, "the PCX is damaged")
+    accept((width, height))
+    palette = 769 if planes == 1 and bits == 8 else 0
+    require(file.size > 128 + palette, "the PCX is cut off")
     expected = planes * per_row * height
-    palette = 769 if planes == 1 and data[3] == 8 else 0
-    found = _pcx_bytes(bytes(data[128 : len(data) - palette]))
+    found, end = _pcx_bytes(file, file.size - palette, expected)
     require(found >= expected, "the PCX is cut off")
+    require(file.size - palette - end <= _SLACK, "the PCX goes on after its pixels")
     return width, height
 
 
-def _pcx_bytes(coded: bytes) -> int:
-    """How many bytes run-length codes stand for; in 0xC0..0xFF the low six bits are a count."""
-    total, at = 0, 0
-    while at < len(coded):
-        if coded[at] >= 0xC0:
-            total += coded[at] & 0x3F if at + 1 < len(coded) else 0
-            at += 2
-        else:
-            run = _LITERALS.match(coded, at)
-            assert run is not None
-            total += run.end() - at
-            at = run.end()
-    return total
+_RUNS = re.compile(rb"([\xc0-\xff])[\x00-\xff]|[\x00-\xbf]+")
+"""A count and its value, or values that stand for themselves. It cannot backtrack."""
+
+_HIGH = bytes(range(0xC0, 0x100))
+_COUNTS = bytes(byte & 0x3F for byte in range(256))
 
 
-_LITERALS = re.compile(rb"[\x00-\xbf]+")
+def _pcx_bytes(file: PageFile, end: int, expected: int) -> tuple[int, int]:
+    """How many bytes run-length codes stand for, up to ``expected``, and where the last block read ends.
 
-
-def measure_psd(data: Buffer) -> Size:
-    """Adobe Photoshop: header, three sections with lengths, then the image data to the end."""
-    require(data[:4] == b"8BPS" and len(data) >= 26, "not a PSD")
-    channels, height, width, bits = struct.unpack(">HIIH", data[12:24])
-    at = 26
-    for _ in range(3):
-        require(at + 4 <= len(data), "the PSD is cut off")
-        at += 4 + struct.unpack(">I", data[at : at + 4])[0]
-    require(at + 2 <= len(data), "the PSD is cut off")
-    (compression,) = struct.unpack(">H", data[at : at + 2])
-    if compression == 0:
-        expected = at + 2 + channels * height * ((width * bits + 7) // 8)
-    else:
-        rows = channels * height
-        require(at + 2 + 2 * rows <= len(data), "the PSD is cut off")
-        lengths = struct.unpack(f">{rows}H", data[at + 2 : at + 2 + 2 * rows])
-        expected = at + 2 + 2 * rows + sum(lengths)
-    require(len(data) >= expected, "the PSD is cut off")
-    return width, height
-
-
-def measure_xcf(data: Buffer) -> Size:
-    """GIMP's XCF as Ghostscript writes it: one layer, uncompressed tiles of three bytes a pixel.
-
-    The pointers lead from the header to the layer, its hierarchy, its first level and that level's
-    first tile; from there to the end of the file every pixel must have its bytes.
+    In 0xC0..0xFF the low six bits are a count; the byte that follows is the value.
     """
-    require(data[:9] == b"gimp xcf " and len(data) >= 64, "not an XCF")
-    width, height = struct.unpack(">II", data[14:22])
-    try:
-        tile = _first_xcf_tile(data)
-    except struct.error:
-        raise VerificationFailed("the XCF is cut off") from None
-    require(len(data) >= tile + width * height * 3, "the XCF is cut off")
-    return width, height
+    total, done, rest = 0, 128, b""
+    for block in file.blocks(128, end):
+        done += len(block)
+        coded = rest + block
+        # High bytes in a row begin with a count, so an odd number of them ends in one without its value.
+        rest = coded[-1:] if (len(coded) - len(coded.rstrip(_HIGH))) % 2 else b""
+        leads = b"".join(_RUNS.findall(coded))
+        total += sum(leads.translate(_COUNTS)) + len(coded) - len(rest) - 2 * len(leads)
+        if total >= expected:
+            break
+    return total, done
 
 
-def _first_xcf_tile(data: Buffer) -> int:
-    layer = _word(data, _after_properties(data, 26))
-    name_bytes = _word(data, layer + 12)
-    hierarchy = _word(data, _after_properties(data, layer + 16 + name_bytes))
-    level = _word(data, hierarchy + 12)
-    return _word(data, level + 8)
-
-
-def _after_properties(data: Buffer, at: int) -> int:
-    """Where a list of XCF properties (type, length, bytes), ended by type 0, is over."""
-    while True:
-        kind, length = _word(data, at), _word(data, at + 4)
-        at += 8 + length
-        if kind == 0:
-            return at
-
-
-def _word(data: Buffer, at: int) -> int:
-    return int(struct.unpack(">I", data[at : at + 4])[0])
-
-
-def measure_miff(data: Buffer) -> Size:
+def measure_miff(file: PageFile, accept: Accept) -> Size:
     """ImageMagick's MIFF, 24 bits: a text header ended by a colon, then runs: colour, count less one."""
-    head, colon, _ = bytes(data[:HEADER]).partition(b"\n:\n")
-    require(head.lower().startswith(b"id=imagemagick") and bool(colon), "not a MIFF")
-    fields = {name.lower(): int(value) for name, value in _MIFF_FIELD.findall(head)}
-    require({b"columns", b"rows"} <= fields.keys(), "the MIFF has no dimensions")
-    counts = data[len(head) + len(colon) :][3::4]
-    pixels = fields[b"columns"] * fields[b"rows"]
-    require(sum(counts) + len(counts) >= pixels, "the MIFF is cut off")
-    return fields[b"columns"], fields[b"rows"]
+    head, colon, _ = file.head(HEADER).partition(b"\n:\n")
+    require(head[:14].lower() == b"id=imagemagick" and bool(colon), "not a MIFF")
+    fields: dict[bytes, int] = {}
+    for word in head.lower().split():
+        name, _, value = word.partition(b"=")
+        if name in (b"columns", b"rows"):
+            require(value.isdigit() and len(value) <= 10, "not a MIFF")
+            fields[name] = int(value)
+    if len(fields) != 2:
+        raise VerificationFailed("the MIFF has no dimensions")
+    size = fields[b"columns"], fields[b"rows"]
+    accept(size)
+    found = 0
+    assert BLOCK % 4 == 0
+    for block in file.blocks(len(head) + len(colon)):
+        counts = block[3::4]
+        found += sum(counts) + len(counts)
+    require(size[0] * size[1] <= found, "the MIFF is cut off")
+    return size
