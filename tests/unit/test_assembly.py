@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import subprocess
 import sys
 import zipfile
@@ -50,7 +51,7 @@ def _records(job: JobFolder) -> list[PageRecord]:
         with Image.open(path) as picture:
             size = picture.size
         data = path.read_bytes()
-        found.append(PageRecord(number, path.name, len(data), f"{hash(data)}", *size))
+        found.append(PageRecord(number, path.name, len(data), hashlib.sha256(data).hexdigest(), *size))
     return found[::-1]
 
 
@@ -143,14 +144,16 @@ def test_the_same_pages_make_the_same_file_and_only_once(tmp_path: Path, kind: s
 
 
 MANY = """
-import sys
+import hashlib, sys
 from pathlib import Path
 from sshrender.job.assembly.assemble import assemble
 from sshrender.job.folder import JobFolder
 from sshrender.job.history import PageRecord
 job = JobFolder(Path(sys.argv[1]))
-size = (job.pages / "page-0001.png").stat().st_size
-records = [PageRecord(n, "page-0001.png", size, "x", 2000, 2000) for n in range(1, 81)]
+data = (job.pages / "page-0001.png").read_bytes()
+size, digest = len(data), hashlib.sha256(data).hexdigest()
+del data
+records = [PageRecord(n, "page-0001.png", size, digest, 2000, 2000) for n in range(1, 81)]
 for kind in ("pdf", "zip"):
     assemble(job, records, job.path.parent / f"all.{kind}", kind, 600)
 peak = next(line for line in open("/proc/self/status") if line.startswith("VmHWM"))

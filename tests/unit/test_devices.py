@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from sshrender.job.proof.prove import Expected, prove
+from sshrender.job.verification.verify import Expected, verify
 from sshrender.renderers import ghostscript
 from sshrender.renderers.devices import DEVICES, Device
 from sshrender.runner.session import Session
@@ -29,7 +29,7 @@ def test_a_device_draws_pages_that_are_proved(tmp_path: Path, device: Device) ->
             session.tell(number)
             shown, box = ghostscript.parse_page_answer(session.answer(60).value)
             assert box is not None
-            picture = prove(tmp_path / "work" / (name % (shown + 1)), Expected(device, DPI, box))
+            picture = verify(tmp_path / "work" / (name % (shown + 1)), Expected(device, DPI, box))
             assert picture.bytes > 0
     finally:
         session.close()

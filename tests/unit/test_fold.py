@@ -19,7 +19,7 @@ from sshrender.core.records import Host
 from sshrender.job import journal, lease, thumbnails
 from sshrender.job.folder import JobFolder
 from sshrender.job.journal import JournalTail, JournalWriter
-from sshrender.job.proof.errors import ProofFailed
+from sshrender.job.verification.errors import VerificationFailed
 from sshrender.views import fold
 from sshrender.views.dashboard import graphics
 from sshrender.views.fold import JobFold, Span, packed
@@ -214,7 +214,7 @@ def test_a_thumbnail_is_kept_if_it_is_one(tmp_path: Path) -> None:
     thumbnails.save(folder, "page-0007.png", _jpeg())
     assert (folder.thumbnails / "page-0007.jpg").read_bytes() == _jpeg()
     for bad in (b"", b"<script>", _jpeg()[:-2], _jpeg(4000, 10)):
-        with pytest.raises(ProofFailed):
+        with pytest.raises(VerificationFailed):
             thumbnails.save(folder, "page-0008.png", bad)
     assert [path.name for path in folder.thumbnails.iterdir()] == ["page-0007.jpg"]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import multiprocessing
 import os
@@ -215,14 +216,19 @@ def test_a_rename_that_worked_though_it_reported_an_error_is_no_error(
     assert final.read_text() == "x"
 
 
+def _deliver(final: Path, target: Path) -> None:
+    with final.open("rb") as page:
+        publish.deliver(page.fileno(), target, hashlib.sha256(final.read_bytes()).hexdigest())
+
+
 def test_delivery_links_and_replaces_what_is_not_the_page(tmp_path: Path) -> None:
     final, target = tmp_path / "final", tmp_path / "out"
     final.write_text("page")
     target.write_text("something else")
-    publish.deliver(final, target)
+    _deliver(final, target)
     assert target.read_text() == "page"
     assert target.stat().st_ino == final.stat().st_ino
-    publish.deliver(final, target)
+    _deliver(final, target)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["final", "out"]
 
 
@@ -232,16 +238,16 @@ def test_delivery_across_file_systems_copies_once(
     final, target = tmp_path / "final", tmp_path / "out"
     final.write_text("page")
 
-    def cross_device(source: object, link: object) -> None:
+    def cross_device(source: object, link: object, **kwargs: object) -> None:
         if Path(str(link)).exists():
             raise FileExistsError
         raise OSError(18, "Invalid cross-device link")
 
     monkeypatch.setattr(os, "link", cross_device)
-    publish.deliver(final, target)
+    _deliver(final, target)
     inode = target.stat().st_ino
     assert target.read_text() == "page"
-    publish.deliver(final, target)
+    _deliver(final, target)
     assert target.stat().st_ino == inode
     assert sorted(path.name for path in tmp_path.iterdir()) == ["final", "out"]
 

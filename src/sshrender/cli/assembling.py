@@ -27,7 +27,7 @@ class Assembly:
     def make(self, outcome: Outcome) -> None:
         """Where all pages are there. Raises UserError for a storage that fails: it may be mended."""
         from sshrender.job.assembly.assemble import assemble
-        from sshrender.job.assembly.sheets import AssemblyFailed
+        from sshrender.job.assembly.sheets import AssemblyFailed, PageChanged
 
         lacking = outcome.pages["failed"] + outcome.pages["missing"]
         if lacking:
@@ -39,6 +39,10 @@ class Assembly:
         try:
             on_san(target.parent, lambda: assemble(plan.folder, pages, target, kind, dpi))
             self.path = str(target)
+        except PageChanged as failed:
+            what = f"{target} cannot be made: {failed}"
+            hint = f"sshrender resume {plan.spec.name} renders it again"
+            self.error = UserError(ExitCode.PARTIAL, what, hint)
         except AssemblyFailed as failed:
             what = f"{target} cannot be made: {failed}"
-            self.error = UserError(ExitCode.STORAGE, what, "--assemble zip takes any page")
+            self.error = UserError(ExitCode.PARTIAL, what, "--assemble zip takes any page")

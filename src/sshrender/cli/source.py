@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import shlex
 from collections.abc import Sequence
+from pathlib import PurePath
 from typing import Any
 
 from sshrender.cli.jobs import whoami
 from sshrender.config import inventory as inv
 from sshrender.document import pagelist
+from sshrender.files import read_plain
 from sshrender.job import thumbnails
 from sshrender.job.folder import JobFolder
 from sshrender.job.journal import JournalTail
@@ -62,11 +65,13 @@ class JobSource:
 
     def picture(self, page_file: str, *, large: bool) -> bytes | None:
         """See Source. Large: the page itself, or its thumbnail where no viewer can show it."""
-        small = self._folder.thumbnails / thumbnails.file_of(page_file)
-        page = self._folder.pages / page_file
+        name = PurePath(page_file).name  # as the journal has it, which others may have written to
+        small = self._folder.thumbnails / thumbnails.file_of(name)
+        page = self._folder.pages / name
         for path in (page, small) if large else (small,):
-            if path.suffix in _SHOWABLE and path.is_file() and path.stat().st_size <= LARGEST_PICTURE:
-                return path.read_bytes()
+            if path.suffix in _SHOWABLE:
+                with contextlib.suppress(OSError):
+                    return read_plain(path, LARGEST_PICTURE)
         return None
 
     def ssh_command(self, host: str) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from itertools import islice
 from typing import Any
 
-from sshrender.coordinator import prover as pv
+from sshrender.coordinator import verifier as vf
 from sshrender.coordinator.plan import HostSetup, JobPlan
 from sshrender.coordinator.scribe import Scribe
 from sshrender.core import commands as do
@@ -93,7 +93,7 @@ class Chronicle:
 
     def delivered(
         self,
-        result: pv.Proved,
+        result: vf.Verified,
         report: msg.Rendered,
         attempts: int,
         ghostscript: str,

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sshrender.coordinator import prover as pv
+from sshrender.coordinator import verifier as vf
 from sshrender.coordinator.hostlink import HostLink, LinkFailed
 from sshrender.coordinator.larder import Larder, LarderFailed
 from sshrender.document.splitting import SOURCE
@@ -30,7 +30,7 @@ ANSWER_WITHIN = 30.0
 class Strayed:
     """A drawn page that did not arrive: its host was left, or would not give it."""
 
-    task: pv.Proving
+    task: vf.VerificationTask
     reason: str
 
 
@@ -38,7 +38,7 @@ class Strayed:
 class Landed:
     """A drawn page has arrived, and can be proved."""
 
-    task: pv.Proving
+    task: vf.VerificationTask
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +73,7 @@ class Ferry:
         self._feeding: dict[str, float] = {}
         self._carried: dict[str, float] = {}
         self._orders: queue.SimpleQueue[_Order | None] = queue.SimpleQueue()
-        self._catches: queue.SimpleQueue[pv.Proving | None] = queue.SimpleQueue()
+        self._catches: queue.SimpleQueue[vf.VerificationTask | None] = queue.SimpleQueue()
 
     def begin(self, folder: str) -> None:
         """The host has greeted; this is where it works."""
@@ -94,7 +94,7 @@ class Ferry:
         with self._lock:
             return self._waiting.pop(attempt, None) is not None
 
-    def fetch(self, task: pv.Proving) -> None:
+    def fetch(self, task: vf.VerificationTask) -> None:
         """Bring a drawn page here: answered by Landed, Strayed or StorageTrouble."""
         with self._lock:
             if not self._has_ended:
@@ -183,7 +183,7 @@ class Ferry:
             if not is_wanted or self._catch(task, files):
                 self._link.send("discard", outputs=[task.work.name])
 
-    def _catch(self, task: pv.Proving, files: Files) -> bool:
+    def _catch(self, task: vf.VerificationTask, files: Files) -> bool:
         """Whether it arrived. A page that cannot be written here stays there, to be fetched again."""
         began = time.monotonic()
         size = task.expected.bytes or 0
@@ -199,7 +199,7 @@ class Ferry:
             self._post(Strayed(task, "its file is not there"))
             return True
         except OSError as error:
-            self._post(pv.StorageTrouble(task, f"{error.strerror}: {error.filename or task.work}"))
+            self._post(vf.StorageTrouble(task, f"{error.strerror}: {error.filename or task.work}"))
             return False
         except FilesFailed as failed:
             self._post(Strayed(task, str(failed)))
@@ -218,7 +218,7 @@ class Ferry:
             if task is not None:
                 self._stray(task)
 
-    def _stray(self, task: pv.Proving) -> None:
+    def _stray(self, task: vf.VerificationTask) -> None:
         self._post(Strayed(task, "its host was left before it arrived"))
 
 

@@ -1,6 +1,6 @@
 """The coordinator: one loop that feeds the scheduler and carries out what it says.
 
-The loop itself does no I/O that can block: hosts have their links, pages their prover, the journal
+The loop itself does no I/O that can block: hosts have their links, pages their verifier, the journal
 its scribe, the lease its keeper. They all post into one queue.
 """
 
@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
-from sshrender.coordinator import prover as pv
+from sshrender.coordinator import verifier as vf
 from sshrender.coordinator.chronicle import Chronicle
 from sshrender.coordinator.clerk import Asked, Clerk, drained_event, event_of
 from sshrender.coordinator.early import Links
@@ -39,7 +39,8 @@ from sshrender.job.drains import Drain
 from sshrender.job.folder import WORK
 from sshrender.job.lease import Lease
 from sshrender.job.nonce import Nonce
-from sshrender.job.proof.prove import Expected
+from sshrender.job.verification.verify import Expected
+from sshrender.runner.limits import FILE_TO_MEMORY
 from sshrender.runner.storage import Watch
 from sshrender.transports import messages as msg
 from sshrender.utf8 import writable
@@ -108,7 +109,9 @@ class Coordinator:
         )
         for drain in drained.values():
             self._scheduler.handle(drained_event(drain), now=clock())
-        self._prover = pv.Prover(plan.reading, lease.ensure, inbox.put)
+        self._verifier = vf.Verifier(
+            plan.reading, lease.ensure, inbox.put, FILE_TO_MEMORY * plan.limits.page_memory
+        )
         self._tidings = Tidings(plan.reading, plan.pages)
         self._clerk = Clerk(plan, inbox.put, lease.ensure, drained)
         self._samples = LoadSamples()
@@ -121,9 +124,9 @@ class Coordinator:
         self._handlers: dict[type, Callable[[Any], list[ev.Event]]] = {
             Heard: self._on_heard,
             LinkFailed: self._on_link_failed,
-            pv.Proved: self._on_proved,
-            pv.Disproved: self._on_disproved,
-            pv.StorageTrouble: self._on_storage_trouble,
+            vf.Verified: self._on_verified,
+            vf.Rejected: self._on_rejected,
+            vf.StorageTrouble: self._on_storage_trouble,
             Landed: self._on_landed,
             Strayed: self._on_strayed,
             ev.AttemptRevoked: lambda event: [event],
@@ -306,7 +309,7 @@ class Coordinator:
             self._gallery.hang(self._plan.page_file(pictured.page), pictured.data)
         return []
 
-    def _on_proved(self, result: pv.Proved) -> list[ev.Event]:
+    def _on_verified(self, result: vf.Verified) -> list[ev.Event]:
         if not self._is_first(result):
             return []
         task = result.task
@@ -321,7 +324,7 @@ class Coordinator:
             events.insert(0, ev.PageSuspected(task.host, task.attempt, task.page, (result.doubt,)))
         return events
 
-    def _is_first(self, result: pv.Proved) -> bool:
+    def _is_first(self, result: vf.Verified) -> bool:
         """Two hosts may have drawn the page: it was the other, or it will be, that has published it."""
         attempt = self._scheduler.attempts.get(result.task.attempt)
         if attempt is None:
@@ -329,13 +332,13 @@ class Coordinator:
             return False
         return not (result.was_taken and self._scheduler.is_proving_another(attempt))
 
-    def _on_disproved(self, result: pv.Disproved) -> list[ev.Event]:
+    def _on_rejected(self, result: vf.Rejected) -> list[ev.Event]:
         task = result.task
         self._reports.pop(task.attempt, None)
         kind = FailureKind.HOST if result.is_absent else FailureKind.BAD_OUTPUT
         return self._attempt_failed(task.host, task.attempt, kind, result.reason)
 
-    def _on_storage_trouble(self, result: pv.StorageTrouble) -> list[ev.Event]:
+    def _on_storage_trouble(self, result: vf.StorageTrouble) -> list[ev.Event]:
         """It is tried again with each return of the storage, and told once."""
         task = result.task
         if task.attempt in self._told:
@@ -345,7 +348,7 @@ class Coordinator:
 
     def _on_landed(self, landed: Landed) -> list[ev.Event]:
         self._landed.add(landed.task.attempt)
-        self._prover.submit(landed.task)
+        self._verifier.submit(landed.task)
         return []
 
     def _on_strayed(self, strayed: Strayed) -> list[ev.Event]:
@@ -413,7 +416,7 @@ class Coordinator:
             sha256=report.sha256,
             is_sized=self._plan.is_sized(self._scheduler.book[command.page].renderer),
         )
-        task = pv.Proving(
+        task = vf.VerificationTask(
             host=command.host,
             page=command.page,
             attempt=command.attempt,
@@ -425,7 +428,7 @@ class Coordinator:
         if self._wires.is_ferried(command.host) and command.attempt not in self._landed:
             self._wires.fetch(task)
         else:
-            self._prover.submit(task)
+            self._verifier.submit(task)
 
     def _start_splitting(self) -> None:
         if self._plan.spec.settings.split and not self._scheduler.book.is_settled():
@@ -437,7 +440,7 @@ class Coordinator:
         """Leave nothing running, keep what was proved, and say how it went."""
         self._wires.close_all()
         self._keep_last_pages()
-        self._prover.stop()
+        self._verifier.stop()
         self._plan.reading.await_fonts(CLOSING)
         self._read_on()
         self._close_gallery()
@@ -462,10 +465,10 @@ class Coordinator:
 
     def _keep_last_pages(self) -> None:
         """Pages that were being proved when the run ended are kept if they are proved now."""
-        self._prover.drain(CLOSING)
+        self._verifier.drain(CLOSING)
         events: list[ev.Event] = []
         while not self._inbox.empty():
             item = self._inbox.get()
-            if isinstance(item, pv.Proved):
-                events += self._on_proved(item)
+            if isinstance(item, vf.Verified):
+                events += self._on_verified(item)
         self._carry_out(self._scheduler.handle(*events, now=self._clock()))

@@ -17,12 +17,9 @@ from sshrender.document import facts, pagelist, splitting, staging
 from sshrender.document.reading import Reading
 from sshrender.errors import ExitCode, UserError
 from sshrender.files import rename, user_in
-from sshrender.job import history, publish
 from sshrender.job.folder import JobFolder
-from sshrender.job.history import History, PageRecord
-from sshrender.job.journal import JournalWriter, entry, read_journal, timestamp
-from sshrender.job.proof.errors import ProofFailed
-from sshrender.job.proof.prove import Expected, prove
+from sshrender.job.history import History
+from sshrender.job.journal import timestamp
 from sshrender.job.spec import Document, JobSpec, Settings, damaged, job_name, load_spec, safe_stem
 from sshrender.utf8 import writable
 
@@ -275,62 +272,3 @@ def output_error(error: OSError, output: Path) -> UserError:
         f"cannot write to the output folder {output}: {error.strerror}",
         "name another folder with -o DIR",
     )
-
-
-def recall(plan: JobPlan, fence: Callable[[], None]) -> None:
-    """What earlier runs achieved, into ``plan.history``; deliver it again. Needs the lease.
-
-    A page in ``pages/`` that the journal does not know was published just before a crash: it is
-    proved again and adopted. Attempts in ``work/`` are dead or fenced off, and are removed. ``fence``
-    raises LeaseLost where that is another's to do. Raises OSError.
-    """
-    remembered = history.fold(read_journal(plan.folder.journal))
-    present = history.sizes(plan.folder.pages)
-    wanted = set(plan.pages)
-    remembered.pages = {n: record for n, record in remembered.pages.items() if n in wanted}
-    history.keep_present(remembered, present, plan.page_file)
-    _adopt(plan, remembered, present, fence)
-    plan.history = remembered
-    fence()
-    plan.folder.clear_work()
-    files = [record.file for record in remembered.pages.values()]
-    copies = [name for name in files if publish.deliver(plan.folder.pages / name, plan.output / name)]
-    for name in copies:
-        publish.secure(plan.output / name)
-
-
-def _adopt(
-    plan: JobPlan, remembered: History, present: dict[str, int], fence: Callable[[], None]
-) -> None:
-    adopted = []
-    for page in plan.pages:
-        name = plan.page_file(page)
-        if page in remembered.pages or name not in present:
-            continue
-        is_sized = not plan.spec.settings.recipes
-        box = plan.reading.box(page)
-        expected = Expected(plan.device, plan.spec.settings.dpi, box, is_sized=is_sized)
-        try:
-            picture = prove(plan.folder.pages / name, expected)
-        except ProofFailed:
-            fence()
-            (plan.folder.pages / name).unlink()
-            continue
-        record = PageRecord(page, name, picture.bytes, picture.sha256, picture.width, picture.height)
-        remembered.pages[page] = record
-        adopted.append(record)
-    if adopted:
-        fence()
-        _journal_adopted(plan, adopted)
-
-
-def _journal_adopted(plan: JobPlan, records: list[PageRecord]) -> None:
-    writer = JournalWriter(plan.folder.journal)
-    try:
-        writer.append(
-            entry("page_delivered", time.time(), attempt="", cpu=0.0, **record.as_fields())
-            for record in records
-        )
-        writer.sync()
-    finally:
-        writer.close()

@@ -33,9 +33,14 @@ class StorageProbe:
         if self._since is None:
             self._since = time.monotonic()
             largest = max((record.bytes for record in self._plan.history.pages.values()), default=0)
-            threading.Thread(
+            thread = threading.Thread(
                 target=self._look, args=(ROOM * largest,), daemon=True, name="storage probe"
-            ).start()
+            )
+            try:
+                thread.start()
+            except RuntimeError:
+                self._since = None
+                self._post(ev.StorageFailed("no thread can be started to look at it"))
         elif time.monotonic() - self._since > storage.HANGS_AFTER:
             self._post(ev.StorageFailed(f"{self._folders[0]} does not answer"))
 

@@ -13,9 +13,10 @@ from typing import Any
 from sshrender.coordinator.early import Links
 from sshrender.coordinator.keeper import LeaseKeeper
 from sshrender.coordinator.loop import Coordinator
-from sshrender.coordinator.opening import recall, require_output, storage_error
+from sshrender.coordinator.opening import require_output, storage_error
 from sshrender.coordinator.outcome import Outcome
 from sshrender.coordinator.plan import HostSetup, JobPlan
+from sshrender.coordinator.recall import recall
 from sshrender.coordinator.signals import caught
 from sshrender.coordinator.watched import watched
 from sshrender.errors import ExitCode, UserError

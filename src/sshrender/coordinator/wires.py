@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from sshrender.coordinator import prover as pv
+from sshrender.coordinator import verifier as vf
 from sshrender.coordinator.early import Links
 from sshrender.coordinator.ferry import Ferry, Strayed
 from sshrender.coordinator.greeting import preparation
@@ -100,7 +100,7 @@ class Wires:
         if host in self._ferries:
             self._ferries[host].forget(attempt)
 
-    def fetch(self, task: pv.Proving) -> None:
+    def fetch(self, task: vf.VerificationTask) -> None:
         """Bring a drawn page here: answered as Ferry.fetch is."""
         if task.host in self._ferries:
             self._ferries[task.host].fetch(task)

@@ -1,20 +1,29 @@
-"""From ``work/`` to ``pages/`` to the user's folder: by rename and by link, whole or not at all."""
+"""From ``work/`` to ``pages/`` to the user's folder: whole or not at all, and what was verified.
+
+A host may put another file in the place of its own at any moment. So a page is one open file from its
+verification on: it is linked, or copied, from its descriptor, and no name in ``work/`` is used again.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import errno
+import hashlib
 import os
 import shutil
+import stat
 import uuid
 from pathlib import Path
 
-from sshrender.files import rename
+from sshrender.files import file_mode, rename
+from sshrender.job.verification.errors import VerificationFailed
 
 _CANNOT_LINK = frozenset(
-    (errno.EXDEV, errno.EPERM, errno.EACCES, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EMLINK)
+    (errno.EXDEV, errno.EPERM, errno.EACCES, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EMLINK, errno.ENOSYS)
 )
 """Another file system, or one without links, or a file of another user (protected_hardlinks)."""
+
+_BLOCK = 1 << 20
 
 
 def page_name(page: int, total: int, extension: str) -> str:
@@ -26,44 +35,150 @@ class PageTaken(Exception):
     """The page is published already, by another attempt."""
 
 
-def publish(attempt: Path, final: Path) -> None:
-    """Give a proved file its final name. A published page is never overwritten.
+def publish(verified: int, attempt: Path, final: Path, sha256: str) -> tuple[int, bool]:
+    """Give a verified, open file its final name, and remove the attempt's. Never replaces a page.
 
-    Raises PageTaken, or OSError when it has not got the name.
+    Returns a descriptor of the published file, and whether it is a copy, which ``secure`` makes durable:
+    a file of another user, who could write to it later, is copied. Raises PageTaken;
+    VerificationFailed where it has changed; OSError where it has not got the name.
     """
+    page, is_copy = _publish(verified, attempt, final, sha256)
+    with contextlib.suppress(OSError):  # a host may have put a folder there; clear_work comes later
+        attempt.unlink()
+    return page, is_copy
+
+
+def _publish(verified: int, attempt: Path, final: Path, sha256: str) -> tuple[int, bool]:
+    if is_ours(verified, final.parent):
+        try:
+            _link(verified, final, attempt)
+            return os.dup(verified), False
+        except FileExistsError:
+            if not is_same_file(verified, final):
+                raise PageTaken from None
+            return os.dup(verified), False
+        except OSError as error:
+            if error.errno not in _CANNOT_LINK:
+                raise
+    return _publish_copy(verified, final, sha256), True
+
+
+def is_ours(descriptor: int, folder: Path) -> bool:
+    """Whether the file belongs to the user that the folder belongs to: as the storage knows us."""
+    return os.fstat(descriptor).st_uid == folder.stat().st_uid
+
+
+def is_same_file(descriptor: int, path: Path) -> bool:
+    """Whether this is a name of this very file. Raises OSError."""
+    first, second = os.fstat(descriptor), path.lstat()
+    return (first.st_dev, first.st_ino) == (second.st_dev, second.st_ino)
+
+
+def _link(descriptor: int, new: Path, name: Path | None = None) -> None:
+    """Give an open file a further name: by its descriptor, where there is a /proc (open(2), O_TMPFILE).
+
+    Without /proc by its ``name``, if that is still this file's. Raises FileExistsError;
+    VerificationFailed where the file has no name any more, or another file has it; OSError.
+    """
+    folder = os.open(new.parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        os.link(attempt, final)
-    except FileExistsError:
-        if not _is_one(attempt, final):
-            raise PageTaken from None
-    except OSError as error:
-        if error.errno not in _CANNOT_LINK:
-            raise
-        if os.path.lexists(final):
-            raise PageTaken from None
-        rename(attempt, final)
+        # With a folder's descriptor os.link calls linkat(2), which follows the symbolic link that
+        # /proc/self/fd/N is; link(2) does not.
+        os.link(f"/proc/self/fd/{descriptor}", new, src_dir_fd=folder)
         return
-    attempt.unlink(missing_ok=True)
+    except FileNotFoundError:
+        if os.fstat(descriptor).st_nlink == 0:
+            raise VerificationFailed("another file took its place after it was verified") from None
+        if Path("/proc/self/fd").is_dir():
+            raise
+    finally:
+        os.close(folder)
+    if name is None:
+        raise OSError(errno.ENOTSUP, os.strerror(errno.ENOTSUP), str(new))
+    os.link(name, new, follow_symlinks=False)
+    if not is_same_file(descriptor, new):
+        remove(new)
+        raise VerificationFailed("another file took its place after it was verified")
 
 
-def deliver(final: Path, target: Path) -> bool:
-    """Make ``target`` the page: a second name for it, or a copy. Raises OSError.
+def _publish_copy(verified: int, final: Path, sha256: str) -> int:
+    """A copy that belongs to us, under the final name; its descriptor."""
+    temporary = final.with_name(f".{final.name}.{uuid.uuid4().hex}")
+    copy = _copy(verified, temporary, sha256)
+    try:
+        try:
+            os.link(temporary, final, follow_symlinks=False)
+        except FileExistsError:
+            raise PageTaken from None
+        except OSError as error:
+            if error.errno not in _CANNOT_LINK:
+                raise
+            if os.path.lexists(final):
+                raise PageTaken from None
+            rename(temporary, final)
+        return copy
+    except BaseException:
+        os.close(copy)
+        raise
+    finally:
+        temporary.unlink(missing_ok=True)
 
-    A target that is this page already is left alone, so delivering twice costs two stat calls.
-    True when it was copied, and ``secure`` is still to be called.
+
+def own(descriptor: int, final: Path, sha256: str) -> int:
+    """A published file's descriptor, once it is one of ours: another user's is replaced by a copy.
+
+    Raises VerificationFailed where its content is another one, or OSError.
+    """
+    if is_ours(descriptor, final.parent):
+        return os.dup(descriptor)
+    temporary = final.with_name(f".{final.name}.{uuid.uuid4().hex}")
+    copy = _copy(descriptor, temporary, sha256)
+    try:
+        os.fsync(copy)
+        rename(temporary, final)
+    except BaseException:
+        os.close(copy)
+        temporary.unlink(missing_ok=True)
+        raise
+    return copy
+
+
+def remove(path: Path) -> None:
+    """Remove what has a page's name and is none: a link, a FIFO, a folder. Needs the lease.
+
+    Raises OSError.
     """
     try:
-        os.link(final, target)
+        if stat.S_ISDIR(path.lstat().st_mode):
+            shutil.rmtree(path)  # it follows no link (shutil.rmtree.avoids_symlink_attacks)
+        else:
+            path.unlink()
+    except FileNotFoundError:
+        return
+
+
+def digest(descriptor: int, size: int) -> str:
+    """SHA-256 of the first ``size`` bytes of an open file. Raises OSError."""
+    hasher, at = hashlib.sha256(), 0
+    while at < size and (block := os.pread(descriptor, min(_BLOCK, size - at), at)):
+        hasher.update(block)
+        at += len(block)
+    return hasher.hexdigest()
+
+
+def deliver(page: int, target: Path, sha256: str) -> bool:
+    """Make ``target`` the page with this descriptor: a second name for it, or a copy.
+
+    A target that is this page already is left alone, so delivering twice costs little. True when it was
+    copied, and ``secure`` is still to be called. Raises VerificationFailed where the page has changed,
+    or OSError.
+    """
+    with contextlib.suppress(FileExistsError):
+        if _can_link(page, target):
+            return False
+    if _is_there(page, target):
         return False
-    except FileExistsError:
-        if _is_same(final, target):
-            return False
-    except OSError as error:
-        if error.errno not in _CANNOT_LINK:
-            raise
-        if _is_same(final, target):
-            return False
-    return _replace(final, target)
+    return _replace(page, target, sha256)
 
 
 def secure(target: Path) -> None:
@@ -73,7 +188,7 @@ def secure(target: Path) -> None:
     commits the file system's journal for all of them (ext4, measured: a quarter of the time).
     """
     try:
-        descriptor = os.open(target, os.O_RDONLY | os.O_NOFOLLOW)
+        descriptor = os.open(target, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
         try:
             os.fsync(descriptor)
         finally:
@@ -83,34 +198,40 @@ def secure(target: Path) -> None:
         raise
 
 
-def _is_one(one: Path, other: Path) -> bool:
-    """Whether these are two names of one file."""
-    first, second = one.lstat(), other.lstat()
-    return (first.st_dev, first.st_ino) == (second.st_dev, second.st_ino)
+def _can_link(page: int, target: Path) -> bool:
+    """Link the target if that is possible. Raises FileExistsError, or OSError: the storage."""
+    try:
+        _link(page, target)
+    except FileExistsError:
+        raise
+    except OSError as error:
+        if error.errno not in _CANNOT_LINK:
+            raise
+        return False
+    return True
 
 
-def _is_same(final: Path, target: Path) -> bool:
+def _is_there(page: int, target: Path) -> bool:
     """The same file, or a copy made by ``_copy``, which keeps size and time of modification."""
     try:
-        if _is_one(final, target):
+        if is_same_file(page, target):
             return True
-        there, here = target.lstat(), final.stat()
+        there, here = target.lstat(), os.fstat(page)
     except FileNotFoundError:
         return False
-    return (there.st_size, there.st_mtime_ns) == (here.st_size, here.st_mtime_ns)
+    return stat.S_ISREG(there.st_mode) and (there.st_size, there.st_mtime_ns) == (
+        here.st_size,
+        here.st_mtime_ns,
+    )
 
 
-def _replace(final: Path, target: Path) -> bool:
-    temporary = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}")
+def _replace(page: int, target: Path, sha256: str) -> bool:
+    temporary = target.with_name(f".{target.name}.{uuid.uuid4().hex}")
     is_copy = False
     try:
-        try:
-            os.link(final, temporary)
-        except OSError as error:
-            if error.errno not in _CANNOT_LINK:
-                raise
+        if not _can_link(page, temporary):
             is_copy = True
-            _copy(final, temporary)
+            os.close(_copy(page, temporary, sha256))
         rename(temporary, target)
         return is_copy
     finally:
@@ -118,9 +239,24 @@ def _replace(final: Path, target: Path) -> bool:
             temporary.unlink()
 
 
-def _copy(final: Path, temporary: Path) -> None:
-    with final.open("rb") as original, temporary.open("xb") as copy:
-        shutil.copyfileobj(original, copy, 1 << 20)
-        copy.flush()
-        status = os.fstat(original.fileno())
-        os.utime(copy.fileno(), ns=(status.st_atime_ns, status.st_mtime_ns))
+def _copy(source: int, temporary: Path, sha256: str) -> int:
+    """Copy an open file; the copy's descriptor, open for reading and writing. It keeps the times."""
+    flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    copy = os.open(temporary, flags, file_mode(temporary.parent))
+    hasher, at, size = hashlib.sha256(), 0, os.fstat(source).st_size
+    try:
+        while at < size and (block := os.pread(source, min(_BLOCK, size - at), at)):
+            hasher.update(block)
+            at += len(block)
+            rest = memoryview(block)
+            while rest:
+                rest = rest[os.write(copy, rest) :]
+        if hasher.hexdigest() != sha256:
+            raise VerificationFailed("changed after it was verified")
+        status = os.fstat(source)
+        os.utime(copy, ns=(status.st_atime_ns, status.st_mtime_ns))
+    except BaseException:
+        os.close(copy)
+        temporary.unlink(missing_ok=True)
+        raise
+    return copy

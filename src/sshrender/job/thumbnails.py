@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import uuid
 from pathlib import Path
 
 from sshrender.files import file_mode, rename
 from sshrender.job.folder import JobFolder
-from sshrender.job.proof import jpeg
-from sshrender.job.proof.errors import ProofFailed, require
+from sshrender.job.verification import jpeg
+from sshrender.job.verification.errors import require
+from sshrender.job.verification.pagefile import PageFile, Size
 
 LONGEST_SIDE = 512
 """Pixels: more than a runner draws (renderers/ghostscript.py), less than would burden a viewer."""
@@ -20,23 +22,23 @@ def file_of(page_file: str) -> str:
 
 
 def save(folder: JobFolder, page_file: str, data: bytes) -> None:
-    """Keep the thumbnail of a page, if it is one. Raises ProofFailed or OSError.
+    """Keep the thumbnail of a page, if it is one. Raises VerificationFailed or OSError.
 
     Not flushed to the storage: one that a power failure damages is shown as missing.
     """
-    width, height = jpeg.measure(data)
-    require(0 < width <= LONGEST_SIDE and 0 < height <= LONGEST_SIDE, "no thumbnail is as large")
+    jpeg.measure(PageFile.in_memory(data), _accept)
     final = folder.thumbnails / file_of(page_file)
-    temporary = final.with_name(f".{final.name}")
-    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW
-    with os.fdopen(os.open(temporary, flags, file_mode(folder.thumbnails)), "wb") as file:
-        file.write(data)
-    rename(temporary, final)
-
-
-def size(path: Path) -> tuple[int, int] | None:
-    """Width and height in pixels; None when there is no whole thumbnail."""
+    temporary = final.with_name(f".{final.name}.{uuid.uuid4().hex}")
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
+    descriptor = os.open(temporary, flags, file_mode(folder.thumbnails))
     try:
-        return jpeg.measure(path.read_bytes())
-    except (OSError, ProofFailed, IndexError):
-        return None
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+        rename(temporary, final)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def _accept(size: Size) -> None:
+    require(min(size) > 0 and max(size) <= LONGEST_SIDE, "no thumbnail is as large")

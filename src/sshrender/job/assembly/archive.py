@@ -19,6 +19,6 @@ def write(file: IO[bytes], sheets: Sequence[Sheet]) -> None:
         for sheet in sheets:
             entry = zipfile.ZipInfo(sheet.path.name, _LONG_AGO)
             entry.external_attr = 0o644 << 16
-            entry.file_size = sheet.path.stat().st_size
-            with sheet.path.open("rb") as page, archive.open(entry, "w") as copy:
+            entry.file_size = sheet.bytes
+            with sheet.file() as page, archive.open(entry, "w") as copy:
                 shutil.copyfileobj(page, copy, 1 << 20)

@@ -10,9 +10,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import IO
 
-from sshrender.files import rename, sync_folder, write_whole
+from sshrender.files import read_plain, rename, sync_folder, write_whole
 from sshrender.job.assembly import archive, pdf, tiff
-from sshrender.job.assembly.sheets import Sheet
+from sshrender.job.assembly.sheets import AssemblyFailed, Sheet
 from sshrender.job.folder import JobFolder
 from sshrender.job.history import PageRecord
 
@@ -24,6 +24,8 @@ KINDS: dict[str, _Writer] = {
     "zip": archive.write,
     "cbz": archive.write,
 }
+
+_ROOM = 1 << 20
 
 _PICTURES = frozenset(("png", "jpeg", "tiff", "bmp", "pnm", "pcx"))
 """Formats (renderers/devices.py) that Pillow reads without surprises."""
@@ -42,7 +44,15 @@ def assemble(
     key = _key(ordered, kind, dpi)
     if not _is_there(folder, target, key):
         sheets = [
-            Sheet(folder.pages / record.file, record.width, record.height, dpi) for record in ordered
+            Sheet(
+                path=folder.pages / record.file,
+                width=record.width,
+                height=record.height,
+                dpi=dpi,
+                bytes=record.bytes,
+                sha256=record.sha256,
+            )
+            for record in ordered
         ]
         _write(target, lambda file: KINDS[kind](file, sheets))
         account = {"schema": 1, "key": key, "bytes": target.stat().st_size}
@@ -63,17 +73,29 @@ def _key(records: Sequence[PageRecord], kind: str, dpi: float) -> str:
 
 def _is_there(folder: JobFolder, target: Path, key: str) -> bool:
     try:
-        account = json.loads(_account(folder, target.suffix.lstrip(".")).read_text())
+        account = json.loads(read_plain(_account(folder, target.suffix.lstrip("."))))
         return bool(account["key"] == key and account["bytes"] == target.stat().st_size)
     except (OSError, ValueError, KeyError, TypeError):
         return False
+
+
+def _require_room(file: IO[bytes]) -> None:
+    """Raise OSError where the storage is full: libtiff says of a page that it cannot be written."""
+    file.seek(0, os.SEEK_END)
+    file.write(b"\0" * _ROOM)
+    file.flush()
+    os.fsync(file.fileno())
 
 
 def _write(target: Path, fill: Callable[[IO[bytes]], None]) -> None:
     temporary = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}")
     try:
         with temporary.open("x+b") as file:
-            fill(file)
+            try:
+                fill(file)
+            except AssemblyFailed:
+                _require_room(file)
+                raise
             file.flush()
             os.fsync(file.fileno())
         rename(temporary, target)

@@ -122,7 +122,7 @@ def _page(file: IO[bytes], objects: _Objects, sheet: Sheet, parent: int) -> int:
 
 def _image(file: IO[bytes], objects: _Objects, sheet: Sheet, number: int) -> None:
     size = f"/Type /XObject /Subtype /Image /Width {sheet.width} /Height {sheet.height}"
-    with sheet.path.open("rb") as page:
+    with sheet.file() as page:
         head = page.read(8)
         found = _png(page) if head == b"\x89PNG\r\n\x1a\n" else _jpeg(page, sheet, head)
         if found is not None:
@@ -192,7 +192,7 @@ def _jpeg(page: IO[bytes], sheet: Sheet, head: bytes) -> _Picture | None:
         # Adobe's CMYK is stored upside down, and says so by its marker (Adobe Technical Note 5116).
         decode = " /Decode [1 0 1 0 1 0 1 0]" if components == 4 and "adobe" in picture.info else ""
     entries = f"/ColorSpace {_SPACES[components]} /BitsPerComponent 8 /Filter /DCTDecode{decode}"
-    return _Picture(entries, [(0, sheet.path.stat().st_size)])
+    return _Picture(entries, [(0, sheet.bytes)])
 
 
 _BITS = {

@@ -1,37 +1,94 @@
-"""A page on its way into an assembled file."""
+"""A page on its way into an assembled file: the file that was verified, or none."""
 
 from __future__ import annotations
 
 import contextlib
+import errno
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
-# The files were proved to be what hosts reported, and a page may be as large as a memory limit allows:
-# Pillow's guard against pictures that grow when they are opened would stop at a tenth of a page of A0.
+from sshrender.files import open_plain
+from sshrender.job import publish
+
+# The files were verified to be pages, and a page may be as large as a memory limit allows: Pillow's
+# guard against images that grow when they are opened would stop at a tenth of a page of A0.
 Image.MAX_IMAGE_PIXELS = None
+
+_NO_FILE = frozenset((errno.ENOENT, errno.EINVAL, errno.ELOOP, errno.ENXIO, errno.EACCES, errno.EPERM))
+"""What open_plain raises where something else has a page's name."""
 
 
 class AssemblyFailed(Exception):
     """A page cannot be put into the file: why."""
 
 
+class PageChanged(AssemblyFailed):
+    """A page's file is not the one that was verified; the job's next run renders it again."""
+
+
 @dataclass(frozen=True, slots=True)
 class Sheet:
-    """A proved page's file, its size in pixels, and the resolution that it was drawn at."""
+    """A page's file as it was verified, its size in pixels, and the resolution it was rendered at."""
 
     path: Path
     width: int
     height: int
     dpi: float
+    bytes: int
+    sha256: str
+
+    @contextlib.contextmanager
+    def file(self) -> Iterator[BinaryIO]:
+        """The page's file. Raises PageChanged, AssemblyFailed, or OSError: the storage.
+
+        Whatever decoding it raises is the page's fault: Pillow raises an OSError without a number too.
+        """
+        with self._opened() as file:
+            before = self._require_unchanged(file)
+            try:
+                yield file
+            except (AssemblyFailed, KeyboardInterrupt, SystemExit, GeneratorExit):
+                raise
+            except MemoryError:
+                raise AssemblyFailed(f"{self.path.name}: it takes more memory than there is") from None
+            except Exception as error:
+                if isinstance(error, OSError) and error.errno is not None:
+                    raise
+                what = str(error) or type(error).__name__
+                raise AssemblyFailed(f"{self.path.name}: {what}") from error
+            if _identity(file) != before:
+                raise self._changed()
 
     @contextlib.contextmanager
     def picture(self) -> Iterator[Image.Image]:
-        """The page, opened and not read yet. Raises AssemblyFailed."""
+        """The page, opened and not read yet. Raises as ``file`` does."""
+        with self.file() as file, Image.open(file) as picture:
+            yield picture
+
+    def _opened(self) -> BinaryIO:
         try:
-            with Image.open(self.path) as picture:
-                yield picture
-        except (UnidentifiedImageError, SyntaxError, ValueError) as error:
-            raise AssemblyFailed(f"{self.path.name}: {error}") from None
+            return open_plain(self.path)
+        except OSError as error:
+            if error.errno in _NO_FILE:
+                raise self._changed() from None
+            raise
+
+    def _require_unchanged(self, file: BinaryIO) -> tuple[int, ...]:
+        identity = _identity(file)
+        if identity[0] != self.bytes or publish.digest(file.fileno(), self.bytes) != self.sha256:
+            raise self._changed()
+        return identity
+
+    def _changed(self) -> PageChanged:
+        return PageChanged(f"{self.path} changed after it was verified")
+
+
+def _identity(file: BinaryIO) -> tuple[int, ...]:
+    """What changes with the content; the time of change cannot be set by users (utimensat(2))."""
+    status = os.fstat(file.fileno())
+    return status.st_size, status.st_mtime_ns, status.st_ctime_ns

@@ -18,7 +18,7 @@ _MODES = {"1": "1", "L": "L", "P": "RGB", "PA": "RGBA", "I;16": "I;16", "CMYK": 
 
 def write(file: IO[bytes], sheets: Sequence[Sheet]) -> None:
     """Page after page, losslessly. Raises AssemblyFailed or OSError."""
-    is_big = sum(sheet.path.stat().st_size for sheet in sheets) > CLASSIC
+    is_big = sum(sheet.bytes for sheet in sheets) > CLASSIC
     with AppendingTiffWriter(file, new=True) as frames:
         for sheet in sheets:
             with sheet.picture() as picture:

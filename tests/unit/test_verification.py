@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from sshrender.job.proof import buffer
-from sshrender.job.proof.errors import ProofFailed
-from sshrender.job.proof.prove import Expected, prove, prove_bytes
+from sshrender.job.verification import pagefile
+from sshrender.job.verification.errors import VerificationFailed
+from sshrender.job.verification.verify import Expected, verify, verify_bytes
 from sshrender.renderers.devices import DEVICES
 from tests import pdfs
 
@@ -43,37 +43,37 @@ def test_what_a_device_writes_is_proved_and_a_piece_of_it_is_not(
 ) -> None:
     path = _draw(document, name, tmp_path)
     expected = Expected(DEVICES[name], DPI, BOX)
-    picture = prove(path, expected)
-    monkeypatch.setattr(buffer, "AT_ONCE", 0)
-    assert prove(path, expected) == picture  # piece by piece, as a large one
+    picture = verify(path, expected)
+    monkeypatch.setattr(pagefile, "WHOLE", 0)
+    assert verify(path, expected) == picture  # piece by piece, as a large one
     shrink = DEVICES[name].shrink
     assert abs(picture.width - BOX[0] * DPI / 72 / shrink) <= 1
     assert abs(picture.height - BOX[1] * DPI / 72 / shrink) <= 1
     data = path.read_bytes()
     for keep in (1, 10, len(data) // 3, len(data) // 2, len(data) * 9 // 10):
-        with pytest.raises(ProofFailed):
-            prove_bytes(data[:keep], expected)
-    with pytest.raises(ProofFailed):
-        prove_bytes(data, Expected(DEVICES[name], DPI, (BOX[0] + 10, BOX[1])))
-    with pytest.raises(ProofFailed):
-        prove_bytes(data, Expected(DEVICES[name], DPI, (BOX[0], BOX[1] * 2)))
+        with pytest.raises(VerificationFailed):
+            verify_bytes(data[:keep], expected)
+    with pytest.raises(VerificationFailed):
+        verify_bytes(data, Expected(DEVICES[name], DPI, (BOX[0] + 10, BOX[1])))
+    with pytest.raises(VerificationFailed):
+        verify_bytes(data, Expected(DEVICES[name], DPI, (BOX[0], BOX[1] * 2)))
 
 
 def test_another_digest_or_size_than_reported_is_refused(document: Path, tmp_path: Path) -> None:
     path = _draw(document, "png16m", tmp_path)
     device = DEVICES["png16m"]
     size = path.stat().st_size
-    with pytest.raises(ProofFailed, match="size"):
-        prove(path, Expected(device, DPI, BOX, size + 1, None))
-    with pytest.raises(ProofFailed, match="content"):
-        prove(path, Expected(device, DPI, BOX, size, "0" * 64))
+    with pytest.raises(VerificationFailed, match="size"):
+        verify(path, Expected(device, DPI, BOX, size + 1, None))
+    with pytest.raises(VerificationFailed, match="content"):
+        verify(path, Expected(device, DPI, BOX, size, "0" * 64))
 
 
 def test_a_flipped_byte_in_a_png_is_found_without_a_digest(document: Path, tmp_path: Path) -> None:
     data = bytearray(_draw(document, "png16m", tmp_path).read_bytes())
     data[len(data) // 2] ^= 0x10
-    with pytest.raises(ProofFailed):
-        prove_bytes(bytes(data), Expected(DEVICES["png16m"], DPI, BOX))
+    with pytest.raises(VerificationFailed):
+        verify_bytes(bytes(data), Expected(DEVICES["png16m"], DPI, BOX))
 
 
 @pytest.mark.timeout(10)
@@ -90,19 +90,22 @@ def test_only_a_regular_file_is_a_page(document: Path, tmp_path: Path, kind: str
             made.bind(str(path))
     else:
         path.mkdir()
-    with pytest.raises(ProofFailed):
-        prove(path, Expected(DEVICES["png16m"], DPI, BOX))
+    with pytest.raises(VerificationFailed):
+        verify(path, Expected(DEVICES["png16m"], DPI, BOX))
 
 
-def test_a_file_that_shrinks_while_it_is_looked_at_is_no_page(tmp_path: Path) -> None:
+def test_a_file_that_shrinks_while_it_is_looked_at_is_no_page(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pagefile, "WHOLE", 0)
     path = tmp_path / "page"
     path.write_bytes(b"x" * 100)
     with path.open("rb") as file:
-        data = buffer.FileBytes(file.fileno(), 100)
-        assert data[90:] == b"x" * 10
+        data = pagefile.PageFile(file.fileno(), 100)
+        assert data.read(90, 10) == b"x" * 10
         os.truncate(path, 50)
-        with pytest.raises(ProofFailed):
-            data[40:60]
+        with pytest.raises(VerificationFailed):
+            data.read(40, 20)
 
 
 def test_a_tiff_of_two_pages_is_no_page(tmp_path: Path) -> None:
@@ -114,5 +117,5 @@ def test_a_tiff_of_two_pages_is_no_page(tmp_path: Path) -> None:
         capture_output=True,
         check=True,
     )
-    with pytest.raises(ProofFailed, match="more than one page"):
-        prove(out, Expected(DEVICES["tiffg4"], DPI, (200, 100)))
+    with pytest.raises(VerificationFailed, match="more than one page"):
+        verify(out, Expected(DEVICES["tiffg4"], DPI, (200, 100)))

@@ -1,0 +1,143 @@
+"""What earlier runs of a job achieved: the journal, held against what is in ``pages/`` now.
+
+Whatever has a page's name there and is not what was verified (a link, a FIFO, a folder, another content)
+is removed, and the page is rendered again. No host is charged for it: any of them, or the user, may have
+put it there.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from sshrender.coordinator.plan import JobPlan
+from sshrender.job import history, publish
+from sshrender.job.history import History, PageRecord
+from sshrender.job.journal import JournalWriter, entry, read_journal
+from sshrender.job.verification.errors import VerificationFailed
+from sshrender.job.verification.process import Verifications
+from sshrender.job.verification.verify import Expected, PageImage, open_page
+from sshrender.runner.limits import FILE_TO_MEMORY
+
+
+def recall(plan: JobPlan, fence: Callable[[], None]) -> None:
+    """What earlier runs achieved, into ``plan.history``; deliver it again. Needs the lease.
+
+    A page in ``pages/`` that the journal does not know was published just before a crash: it is
+    verified again and adopted. Attempts in ``work/`` are dead or fenced off, and are removed. ``fence``
+    raises LeaseLost where that is another's to do. Raises OSError.
+    """
+    remembered = history.fold(read_journal(plan.folder.journal))
+    _sweep(plan.folder.pages, fence)
+    present = history.sizes(plan.folder.pages)
+    wanted = set(plan.pages)
+    remembered.pages = {n: record for n, record in remembered.pages.items() if n in wanted}
+    history.keep_present(remembered, present, plan.page_file)
+    _adopt(plan, remembered, present, fence)
+    copies: list[Path] = []
+    for number, record in list(remembered.pages.items()):
+        try:
+            copies += _deliver(plan, record)
+        except (VerificationFailed, FileNotFoundError):
+            fence()
+            publish.remove(plan.folder.pages / record.file)
+            del remembered.pages[number]
+    plan.history = remembered
+    fence()
+    plan.folder.clear_work()
+    for path in copies:
+        publish.secure(path)
+
+
+def _sweep(pages: Path, fence: Callable[[], None]) -> None:
+    """Remove what no page is, and copies that were not finished. Other files are not ours."""
+    with os.scandir(pages) as entries:
+        found = [
+            entry.name
+            for entry in entries
+            if entry.name.startswith(".page-")
+            or (entry.name.startswith("page-") and not entry.is_file(follow_symlinks=False))
+        ]
+    for name in found:
+        fence()
+        publish.remove(pages / name)
+
+
+def _deliver(plan: JobPlan, record: PageRecord) -> list[Path]:
+    """Deliver a page, if its file is still what was verified; the copies that are to be flushed.
+
+    Raises VerificationFailed, FileNotFoundError or another OSError.
+    """
+    path = plan.folder.pages / record.file
+    page = open_page(path)
+    try:
+        size = os.fstat(page).st_size
+        if size != record.bytes or publish.digest(page, size) != record.sha256:
+            raise VerificationFailed("changed since it was verified")
+        return _deliver_open(plan, page, record)
+    finally:
+        os.close(page)
+
+
+def _deliver_open(plan: JobPlan, page: int, record: PageRecord) -> list[Path]:
+    target = plan.output / record.file
+    owned = publish.own(page, plan.folder.pages / record.file, record.sha256)
+    try:
+        return [target] if publish.deliver(owned, target, record.sha256) else []
+    except FileNotFoundError:
+        raise OSError(errno.ENOTDIR, "the output folder is gone", str(target)) from None
+    finally:
+        os.close(owned)
+
+
+def _adopt(
+    plan: JobPlan, remembered: History, present: dict[str, int], fence: Callable[[], None]
+) -> None:
+    adopted = []
+    verifications = Verifications()
+    try:
+        for page in plan.pages:
+            name = plan.page_file(page)
+            if page in remembered.pages or name not in present:
+                continue
+            try:
+                image = _verify(plan, page, plan.folder.pages / name, verifications)
+            except (VerificationFailed, FileNotFoundError):
+                fence()
+                publish.remove(plan.folder.pages / name)
+                continue
+            record = PageRecord(page, name, image.bytes, image.sha256, image.width, image.height)
+            remembered.pages[page] = record
+            adopted.append(record)
+    finally:
+        verifications.stop()
+    if adopted:
+        fence()
+        _journal_adopted(plan, adopted)
+
+
+def _verify(plan: JobPlan, page: int, path: Path, verifications: Verifications) -> PageImage:
+    """Raises VerificationFailed or OSError."""
+    settings = plan.spec.settings
+    expected = Expected(plan.device, settings.dpi, plan.reading.box(page), is_sized=not settings.recipes)
+    descriptor = open_page(path)
+    try:
+        limit = FILE_TO_MEMORY * plan.limits.page_memory
+        return verifications.verify(descriptor, expected, limit)
+    finally:
+        os.close(descriptor)
+
+
+def _journal_adopted(plan: JobPlan, records: list[PageRecord]) -> None:
+    writer = JournalWriter(plan.folder.journal)
+    try:
+        writer.append(
+            entry("page_delivered", time.time(), attempt="", cpu=0.0, **record.as_fields())
+            for record in records
+        )
+        writer.sync()
+    finally:
+        writer.close()

@@ -1,0 +1,13 @@
+"""How a verification fails."""
+
+from __future__ import annotations
+
+
+class VerificationFailed(Exception):
+    """The file is not a whole image of the page; the text says what is wrong with it."""
+
+
+def require(condition: bool, otherwise: str) -> None:
+    """Raise VerificationFailed when a condition does not hold."""
+    if not condition:
+        raise VerificationFailed(otherwise)

@@ -1,0 +1,75 @@
+"""The bytes of a page's file as a verification reads them: in pieces of bounded size.
+
+Never mapped: the file belongs to the user that hosts log in as, and one that is cut short while it is
+read would end the process with SIGBUS (mmap(2)).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+
+from sshrender.job.verification.errors import require
+
+WHOLE = 4 << 20
+"""A file of up to so many bytes is kept in memory; a larger one is read again where it is needed."""
+
+BLOCK = 256 << 10
+MAX_PIECE = 16 << 20
+"""Bytes that ``read`` returns at most: no table of a sound page is as large."""
+
+Size = tuple[int, int]
+Accept = Callable[[Size], None]
+"""Told the dimensions as soon as they are known; raises VerificationFailed where they are not the
+page's, so that no more is read of a file that names absurd ones."""
+
+
+class PageFile:
+    """An open file of a known size.
+
+    Its methods raise VerificationFailed where it shrank or a piece lies outside.
+    """
+
+    def __init__(self, descriptor: int, size: int) -> None:
+        self.size = size
+        self._descriptor = descriptor
+        self._whole = self._pread(0, size) if size <= WHOLE else None
+
+    @classmethod
+    def in_memory(cls, data: bytes) -> PageFile:
+        """What was read already."""
+        file = cls(-1, 0)
+        file.size, file._whole = len(data), data
+        return file
+
+    def read(self, at: int, count: int) -> bytes:
+        """Exactly ``count`` bytes."""
+        require(0 <= count <= MAX_PIECE, "a table of its file is too large")
+        require(at >= 0 and at + count <= self.size, "it is cut off")
+        if self._whole is not None:
+            return self._whole[at : at + count]
+        return self._pread(at, count)
+
+    def head(self, count: int) -> bytes:
+        """The first ``count`` bytes, or all where there are fewer."""
+        return self.read(0, min(count, self.size))
+
+    def tail(self, count: int) -> bytes:
+        """The last ``count`` bytes, or all where there are fewer."""
+        count = min(count, self.size)
+        return self.read(self.size - count, count)
+
+    def blocks(self, start: int = 0, end: int | None = None) -> Iterator[bytes]:
+        """What lies between two offsets, in pieces of BLOCK bytes."""
+        end = self.size if end is None else end
+        for at in range(start, end, BLOCK):
+            yield self.read(at, min(BLOCK, end - at))
+
+    def _pread(self, start: int, count: int) -> bytes:
+        pieces, found = [], 0
+        while found < count:
+            block = os.pread(self._descriptor, count - found, start + found)
+            require(block != b"", "changed while it was read")
+            pieces.append(block)
+            found += len(block)
+        return b"".join(pieces)

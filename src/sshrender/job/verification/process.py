@@ -1,0 +1,220 @@
+"""The coordinator's end of job/verification/worker.py: a child process that verifies open files.
+
+The coordinator opens a file and keeps the descriptor; the child reads the same open file. What the child
+says is believed of this one page only: it is bounded, and checked for its form.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import json
+import os
+import select
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+from sshrender.job.verification.errors import VerificationFailed
+from sshrender.job.verification.verify import (
+    MAX_SIDE,
+    Expected,
+    PageImage,
+    max_bytes,
+    pixels,
+    require_size,
+)
+from sshrender.job.verification.worker import MAX_PACKET
+
+CPU_SECONDS = 10.0
+BYTES_A_SECOND = 10e6
+PIXELS_A_SECOND = 10e6
+"""CPU time that a page may take: a small one hardly any, a large one a tenth of this speed at worst."""
+
+WALL_TO_CPU = 4.0
+"""The wall time that a page may take, on a machine that does other work too."""
+
+SLOW = 0.25
+"""Seconds after which an answer counts as late, and the caller is told."""
+
+
+class _Died(Exception):
+    """The child ended without an answer."""
+
+
+class Verifications:
+    """One child process, started when it is needed and replaced when it has ended. For one thread."""
+
+    def __init__(self) -> None:
+        self._child: _Child | None = None
+        self._is_cancelled = False
+
+    def verify(
+        self,
+        descriptor: int,
+        expected: Expected,
+        limit: int | None = None,
+        on_slow: Callable[[], None] = lambda: None,
+    ) -> PageImage:
+        """Verify an open file. Raises VerificationFailed, or OSError: the storage, or no process.
+
+        ``limit``: bytes that a host may write. ``on_slow`` is called now and then while it takes long.
+        """
+        before = _identity(descriptor)
+        size = require_size(descriptor, expected, limit)
+        request = _request(size, expected)
+        try:
+            found = self._ask(descriptor, request, on_slow)
+        except _Died:
+            # The kernel's OOM killer may have ended it, for another's memory: once more.
+            try:
+                found = self._ask(descriptor, request, on_slow)
+            except _Died:
+                raise VerificationFailed("verifying it ended the process twice") from None
+        if _identity(descriptor) != before:
+            raise VerificationFailed("changed while it was verified")
+        return found
+
+    def start(self) -> None:
+        """Have the process ready before it is needed. Raises OSError."""
+        if self._child is None:
+            self._child = _Child()
+
+    def stop(self) -> None:
+        """End the process."""
+        if self._child is not None:
+            self._child.stop()
+            self._child = None
+
+    def cancel(self) -> None:
+        """Verify nothing more: what is read now fails. From another thread."""
+        self._is_cancelled = True
+        child = self._child
+        if child is not None:
+            child.kill()
+
+    def _ask(self, descriptor: int, request: dict[str, Any], on_slow: Callable[[], None]) -> PageImage:
+        if self._is_cancelled:
+            raise VerificationFailed("the run ended before it was verified")
+        self.start()
+        assert self._child is not None
+        try:
+            answer = self._child.ask(descriptor, request, on_slow)
+        except BaseException:
+            self.stop()
+            raise
+        if answer.get("error"):
+            number, text = answer["error"]
+            raise OSError(number, text)
+        if "found" not in answer:
+            raise VerificationFailed(str(answer.get("failed", "it was not understood"))[:500])
+        found = PageImage(*answer["found"])
+        if found.bytes != request["size"]:
+            raise VerificationFailed("it was not understood")
+        return found
+
+
+def _identity(descriptor: int) -> tuple[int, int, int]:
+    """What changes with the content; the time of change cannot be set back by users (utimensat(2))."""
+    status = os.fstat(descriptor)
+    return status.st_size, status.st_mtime_ns, status.st_ctime_ns
+
+
+def _request(size: int, expected: Expected) -> dict[str, Any]:
+    return {
+        **expected._asdict(),
+        "device": list(expected.device),
+        "size": size,
+        "seconds": seconds(size, expected),
+    }
+
+
+def seconds(size: int, expected: Expected) -> float:
+    """CPU time that verifying a file of this size may take."""
+    allowed = CPU_SECONDS + size / BYTES_A_SECOND
+    if expected.box is not None and max_bytes(expected) >= size:
+        width, height = (min(pixels(side, expected), MAX_SIDE) for side in expected.box)
+        allowed += min(width * height, 1e10) / PIXELS_A_SECOND
+    return allowed
+
+
+class _Child:
+    """The process."""
+
+    def __init__(self) -> None:
+        """Raises OSError: this machine has no room for it."""
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        try:
+            self._process = subprocess.Popen(
+                # -P: modules that lie in the current folder are not ours.
+                [sys.executable, "-P", "-m", "sshrender.job.verification.worker", str(theirs.fileno())],
+                pass_fds=(theirs.fileno(),),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                process_group=0,  # Ctrl-C is for the coordinator
+            )
+        except OSError as error:
+            ours.close()
+            what = f"no process can be started to verify pages: {error.strerror}"
+            raise OSError(error.errno, what) from None
+        finally:
+            theirs.close()
+        self._socket = ours
+        self._poll = select.poll()  # select(2) knows no descriptor above 1023
+        self._poll.register(ours, select.POLLIN)
+
+    def ask(
+        self, descriptor: int, request: dict[str, Any], on_slow: Callable[[], None]
+    ) -> dict[str, Any]:
+        """Raises _Died, VerificationFailed where it takes too long, or TimeoutError: the storage."""
+        deadline = time.monotonic() + WALL_TO_CPU * request["seconds"]
+        try:
+            socket.send_fds(self._socket, [json.dumps(request).encode()], [descriptor])
+            while not self._poll.poll(1000 * SLOW):
+                on_slow()
+                if time.monotonic() > deadline:
+                    raise self._overdue()
+            answer = json.loads(self._socket.recv(MAX_PACKET))
+        except (BrokenPipeError, ConnectionResetError, ValueError):
+            raise self._ended() from None
+        if not isinstance(answer, dict):
+            raise _Died
+        return answer
+
+    def kill(self) -> None:
+        """End it now; ``stop`` is still to be called."""
+        self._process.kill()
+
+    def stop(self) -> None:
+        """End it. One that hangs in the kernel ends when its storage answers."""
+        self._socket.close()
+        self._process.kill()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(1.0)
+
+    def _ended(self) -> Exception:
+        """Why it answered nothing."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            if self._process.wait(1.0) == -signal.SIGXCPU:
+                return VerificationFailed("verifying it takes too much CPU time")
+        return _Died()
+
+    def _overdue(self) -> Exception:
+        """A process that waits in the kernel waits for the storage; another one has a file to blame."""
+        if _is_waiting_for_storage(self._process.pid):
+            return TimeoutError(errno.ETIMEDOUT, "it does not answer")
+        return VerificationFailed("verifying it takes too long")
+
+
+def _is_waiting_for_storage(pid: int) -> bool:
+    """Whether a process is in uninterruptible sleep (proc_pid_stat(5))."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:  # noqa: PTH123 - no file of the shared folder
+            return file.read().rpartition(b")")[2].split()[0] == b"D"
+    except (OSError, IndexError):
+        return False

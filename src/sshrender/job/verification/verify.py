@@ -1,0 +1,184 @@
+"""Verify one page's file: the bytes that the host reported, whole, and of the page's dimensions."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import stat
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+from sshrender.job.verification import documents, jpeg, layered, pixmaps, png, pnm, tiff
+from sshrender.job.verification.errors import VerificationFailed, require
+from sshrender.job.verification.pagefile import Accept, PageFile, Size
+from sshrender.renderers.devices import Device
+
+TOLERANCE = 1.0
+"""Pixels by which a side may differ from page box times dpi: Ghostscript rounds each side."""
+
+MAX_SIDE = 1 << 20
+"""Pixels: more than any renderer makes (200 inches, the largest page of a PDF, at 5,000 dpi)."""
+
+MAX_BYTES_A_PIXEL = 24
+"""A plain PPM of 16 bits takes 18; incompressible data take more than their pixels in run lengths."""
+
+_Measure = Callable[[PageFile, Accept], Size]
+_MEASURES: dict[str, _Measure] = {
+    "png": png.measure,
+    "jpeg": jpeg.measure,
+    "tiff": tiff.measure,
+    "bmp": pixmaps.measure_bmp,
+    "pnm": pnm.measure,
+    "pcx": pixmaps.measure_pcx,
+    "psd": layered.measure_psd,
+    "xcf": layered.measure_xcf,
+    "miff": pixmaps.measure_miff,
+    "pdf": documents.measure_pdf,
+    "text": documents.measure_text,
+    "xml": documents.measure_xml,
+    "any": documents.measure_any,
+}
+_WITHOUT_PIXELS = frozenset(("pdf", "text", "xml", "any"))
+
+
+class Expected(NamedTuple):
+    """What the file must be. ``box`` is the page's (width, height) in points, None where unknown.
+
+    ``bytes`` and ``sha256`` are the host's report; None for a file found after a crash. ``is_sized``:
+    whether the page's size tells that of its image, as it does where Ghostscript renders it.
+    """
+
+    device: Device
+    dpi: float
+    box: tuple[float, float] | None
+    bytes: int | None = None
+    sha256: str | None = None
+    is_sized: bool = True
+
+
+class PageImage(NamedTuple):
+    """What was verified. Dimensions in pixels."""
+
+    bytes: int
+    sha256: str
+    width: int
+    height: int
+
+
+def verify(path: Path, expected: Expected, limit: int | None = None) -> PageImage:
+    """Verify a file in this process.
+
+    Raises VerificationFailed, FileNotFoundError (not visible yet) or another OSError (the storage).
+    """
+    descriptor = open_page(path)
+    try:
+        return verify_open(descriptor, require_size(descriptor, expected, limit), expected)
+    finally:
+        os.close(descriptor)
+
+
+def open_page(path: Path) -> int:
+    """A descriptor of a regular file: a link is not followed, and a FIFO is not waited for.
+
+    Raises VerificationFailed for anything else: a host may have put it there.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as error:
+        if error.errno in (errno.ELOOP, errno.ENXIO, errno.EMLINK):  # a symbolic link, a socket
+            raise VerificationFailed("not a regular file") from None
+        if error.errno in (errno.EACCES, errno.EPERM):
+            raise VerificationFailed("it may not be read from here") from None
+        if error.errno == errno.EAGAIN:
+            # Its owner holds a lease on it (fcntl(2), F_SETLEASE), which this open begins to break.
+            raise FileNotFoundError(errno.ENOENT, "held by a lease", str(path)) from None
+        raise
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise VerificationFailed("not a regular file")
+    return descriptor
+
+
+def require_size(descriptor: int, expected: Expected, limit: int | None = None) -> int:
+    """The size of an open file, where it may be this page's. ``limit``: what a host may write."""
+    size = os.fstat(descriptor).st_size
+    require(size > 0, "an empty file")
+    if expected.bytes is not None:
+        require(size == expected.bytes, "another size than the host reported")
+    require(size <= max_bytes(expected, limit), f"{size} bytes are more than a page of this size has")
+    return size
+
+
+def max_bytes(expected: Expected, limit: int | None = None) -> int:
+    """The largest file that is read: what the host may write, and what the page's pixels can need."""
+    bounds = [limit] if limit is not None else []
+    if expected.box is not None and expected.is_sized:
+        width, height = (min(pixels(side, expected), MAX_SIDE) + 2 for side in expected.box)
+        bounds.append(int(width * height) * MAX_BYTES_A_PIXEL + int(height) * 256 + (4 << 20))
+    return min(bounds, default=1 << 62)
+
+
+def verify_open(descriptor: int, size: int, expected: Expected) -> PageImage:
+    """The same for an open file of this size. Raises VerificationFailed or OSError."""
+    return _verify(PageFile(descriptor, size), expected)
+
+
+def verify_bytes(data: bytes, expected: Expected) -> PageImage:
+    """The same for bytes that were read."""
+    return _verify(PageFile.in_memory(data), expected)
+
+
+def _verify(file: PageFile, expected: Expected) -> PageImage:
+    hasher = hashlib.sha256()
+    for block in file.blocks():
+        hasher.update(block)
+    digest = hasher.hexdigest()
+    if expected.sha256 is not None:
+        require(digest == expected.sha256, "another content than the host reported")
+    width, height = _measure(file, expected)
+    return PageImage(file.size, digest, width, height)
+
+
+def pixels(points: float, expected: Expected) -> float:
+    """A side of the page in pixels, unrounded."""
+    return points * expected.dpi / 72 / expected.device.shrink
+
+
+def _measure(file: PageFile, expected: Expected) -> Size:
+    if expected.device.format == "raw":
+        return _measure_raw(file, expected)
+    size = _MEASURES[expected.device.format](file, lambda found: _accept(found, expected))
+    if expected.device.format not in _WITHOUT_PIXELS:
+        _accept(size, expected)
+    return size
+
+
+def _accept(size: Size, expected: Expected) -> None:
+    """Raise VerificationFailed where these cannot be the page's dimensions."""
+    require(min(size) > 0, "a page image without pixels")
+    require(max(size) <= MAX_SIDE, "a page image of too many pixels")
+    if expected.box is None or not expected.is_sized:
+        return
+    wanted = tuple(pixels(side, expected) for side in expected.box)
+    is_near = all(
+        abs(found - side) <= TOLERANCE or (side < 1 and found == 1)
+        for found, side in zip(size, wanted, strict=True)
+    )
+    if not is_near:
+        raise VerificationFailed(
+            f"{size[0]} x {size[1]} pixels where the page has {wanted[0]:.0f} x {wanted[1]:.0f}"
+        )
+
+
+def _measure_raw(file: PageFile, expected: Expected) -> Size:
+    """Raw rows say nothing of themselves: only their number of bytes can be held to the page's size."""
+    if expected.box is None:
+        raise VerificationFailed("a raw image of a page of unknown size")
+    width, height = (round(min(pixels(side, expected), MAX_SIDE)) for side in expected.box)
+    for across in (width, width - 1, width + 1):
+        row = (across * expected.device.bits + 7) // 8
+        if row and file.size % row == 0 and abs(file.size // row - height) <= TOLERANCE:
+            return across, file.size // row
+    raise VerificationFailed("another number of bytes than a page of this size has")
