@@ -61,6 +61,15 @@ def storage_error(error: OSError, san: Path) -> UserError:
     return UserError(ExitCode.STORAGE, f"{where}: {error.strerror}", hint)
 
 
+def deadline_passed() -> UserError:
+    """The deadline passed before there was a run that could end by it."""
+    return UserError(
+        ExitCode.DEADLINE,
+        "the deadline passed before the first page was rendered",
+        "run the same command again with a longer --deadline",
+    )
+
+
 def require_san(san: Path) -> None:
     """Raises UserError where the shared folder is not there."""
     if not san.is_dir():
@@ -129,7 +138,7 @@ def _check_count(path: Path, total: int) -> None:
     if total == 0:
         raise facts.beyond_repair(path)
     if total > facts.MAX_PAGES:
-        raise facts.too_many_pages(path, total)
+        raise facts.too_many_pages(path)
 
 
 def reopen_job(wanted: Wanted, reading: Reading, folder: JobFolder, spec: JobSpec) -> JobPlan:
@@ -288,12 +297,18 @@ def output_error(error: OSError, output: Path) -> UserError:
     )
 
 
+def require_time(plan: JobPlan) -> None:
+    """Raises UserError where the deadline has passed."""
+    if plan.policy.deadline is not None and time.monotonic() >= plan.policy.deadline:
+        raise deadline_passed()
+
+
 def recall(plan: JobPlan, fence: Callable[[], None]) -> None:
     """What earlier runs achieved, into ``plan.history``; deliver it again. Needs the lease.
 
     A page in ``pages/`` that the journal does not know was published just before a crash: it is
     proved again and adopted. Attempts in ``work/`` are dead or fenced off, and are removed. ``fence``
-    raises LeaseLost where that is another's to do. Raises OSError.
+    raises LeaseLost where that is another's to do. Raises OSError, or UserError: the deadline passed.
     """
     remembered = history.fold(read_journal(plan.folder.journal))
     present = history.sizes(plan.folder.pages)
@@ -305,7 +320,11 @@ def recall(plan: JobPlan, fence: Callable[[], None]) -> None:
     fence()
     plan.folder.clear_work()
     files = [record.file for record in remembered.pages.values()]
-    copies = [name for name in files if publish.deliver(plan.folder.pages / name, plan.output / name)]
+    copies = []
+    for name in files:
+        require_time(plan)
+        if publish.deliver(plan.folder.pages / name, plan.output / name):
+            copies.append(name)
     for name in copies:
         publish.secure(plan.output / name)
 
@@ -318,6 +337,7 @@ def _adopt(
         name = plan.page_file(page)
         if page in remembered.pages or name not in present:
             continue
+        require_time(plan)
         is_sized = not plan.spec.settings.recipes
         box = plan.reading.box(page)
         expected = Expected(plan.device, plan.spec.settings.dpi, box, is_sized=is_sized)

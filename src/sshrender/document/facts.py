@@ -178,11 +178,11 @@ def beyond_repair(path: Path) -> UserError:
     )
 
 
-def too_many_pages(path: Path, pages: int) -> UserError:
+def too_many_pages(path: Path) -> UserError:
     """Ghostscript finds more than one job can hold."""
     return _error(
-        f"{path}: it claims {pages} pages; a document may have {MAX_PAGES}",
-        f"qpdf --show-npages {shlex.quote(str(path))}; split the document, for example with qpdf",
+        f"{path}: it claims more than the {MAX_PAGES:,} pages that a document may have",
+        f"qpdf {shlex.quote(str(path))} --pages . 1-1000 -- part.pdf takes some of them",
     )
 
 

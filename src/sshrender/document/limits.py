@@ -10,12 +10,14 @@ import resource
 
 from sshrender.errors import ExitCode, UserError
 
-MIN_MEMORY = 256 << 20
-"""Bytes of address space below which nothing is read: XXX."""
+MIN_MEMORY = 600 << 20
+"""Bytes of address space below which no job is begun. With 512 MiB the coordinator of one host has no
+room for its threads, each of which maps a stack of 8 MiB and an arena of 64; with 540 it has (measured).
+"""
 
 MAX_MEMORY = {"look": 1 << 30, "fonts": 1 << 30, "split": 3 << 30, "cut": 3 << 30}
 """Bytes of address space for each operation. Reading 100,000 pages takes 64 MiB of memory (measured), as
-files are read piece by piece; a part is built in memory, and a document may be one part (splitting.py)."""
+files are read piece by piece; a part is built in memory, and may be the whole document."""
 
 
 def lower(kind: int, wanted: int) -> int:
@@ -32,7 +34,7 @@ def require_memory() -> None:
     if allowed != resource.RLIM_INFINITY and allowed < MIN_MEMORY:
         raise UserError(
             ExitCode.USAGE,
-            f"the limit on address space (RLIMIT_AS) is {allowed >> 20} MiB; reading a PDF takes at"
-            f" least {MIN_MEMORY >> 20} MiB",
+            f"the limit on address space (RLIMIT_AS, ulimit -v) is {allowed >> 20} MiB, and this"
+            f" program needs {MIN_MEMORY >> 20} MiB",
             "ulimit -v unlimited, or a larger memory request of the batch job",
         )
