@@ -38,8 +38,11 @@ class Inspection:
         wishes = {setup.sandbox for setup in self._hosts}
         self._own_sandbox = BWRAP if BWRAP in wishes else NONE
 
-    def __call__(self, san: Path, file: str) -> int:
-        """The number of pages, 0 when Ghostscript finds none. Raises UserError: nobody can tell."""
+    def __call__(self, san: Path, file: str) -> Inspected:
+        """The number of pages, 0 when Ghostscript finds none, and what it says of the document.
+
+        Raises UserError where no Ghostscript can be asked.
+        """
         reasons = []
         until = time.monotonic() + INSPECTION_WITHIN
         for name, transport, folder, setup in self._candidates(san):
@@ -66,7 +69,7 @@ class Inspection:
 
     def _ask(
         self, transport: Transport, folder: str, file: str, setup: HostSetup | None, until: float
-    ) -> int:
+    ) -> Inspected:
         spec = RunnerSpec(setup.python if setup else "python3", "inspection", secrets.token_hex(6), 30.0)
         link = transport.connect(spec, setup.connect_timeout if setup else 10.0)
         try:
@@ -90,7 +93,7 @@ class Inspection:
             while time.monotonic() < deadline:
                 for message in reader.feed(link.read(1.0)):
                     if isinstance(message, Inspected):
-                        return message.pages
+                        return message
                     if isinstance(message, Trouble):
                         raise LinkClosed(message.reason)
                 link.write(encode("ping"), 10.0)

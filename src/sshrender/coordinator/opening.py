@@ -25,9 +25,10 @@ from sshrender.job.journal import JournalWriter, entry, read_journal, timestamp
 from sshrender.job.proof.errors import ProofFailed
 from sshrender.job.proof.prove import Expected, prove
 from sshrender.job.spec import Document, JobSpec, Settings, damaged, job_name, load_spec, safe_stem
+from sshrender.transports.messages import Inspected
 from sshrender.utf8 import writable
 
-Inspector = Callable[[Path, str], int]
+Inspector = Callable[[Path, str], Inspected]
 """Asks a Ghostscript how many pages a staged document has: (SAN folder, file in it) -> pages."""
 
 
@@ -117,11 +118,18 @@ class _Source:
 def _open(wanted: Wanted, stamp: facts.Stamp, reading: Reading, inspect: Inspector) -> JobPlan:
     staging.clear_stale(wanted.san)
     source = _Source.begin(wanted)
-    ask = functools.cache(lambda: inspect(wanted.san, source.get().path.name))
+    asked = functools.cache(lambda: inspect(wanted.san, source.get().path.name))
+
+    def ask() -> int:
+        return asked().pages
+
     try:
         seen = pagecount.look(reading, ask, wanted.password is not None)
         total = _known_count(source) or pagecount.count(reading, seen, ask)
-        _check_count(wanted.source, total)
+        if total == 0:
+            raise facts.beyond_repair(wanted.source, asked().said)
+        if total > facts.MAX_PAGES:
+            raise facts.too_many_pages(wanted.source)
         _check_recipes(wanted, seen.needs_password)
         facts.require_unchanged(wanted.source, stamp)  # what was read is what was staged
         may_split = seen.pages == total and reading.is_sound()
@@ -131,14 +139,6 @@ def _open(wanted: Wanted, stamp: facts.Stamp, reading: Reading, inspect: Inspect
     finally:
         source.clear()
     return _plan(wanted, reading, spec, folder)
-
-
-def _check_count(path: Path, total: int) -> None:
-    """Raises UserError."""
-    if total == 0:
-        raise facts.beyond_repair(path)
-    if total > facts.MAX_PAGES:
-        raise facts.too_many_pages(path)
 
 
 def reopen_job(wanted: Wanted, reading: Reading, folder: JobFolder, spec: JobSpec) -> JobPlan:

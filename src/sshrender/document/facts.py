@@ -7,9 +7,11 @@ and Ghostscript, which repairs more, is asked (coordinator/inspection.py).
 
 from __future__ import annotations
 
+import errno
 import os
 import shlex
 import stat
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
@@ -26,6 +28,8 @@ MAX_PAGES = 250_000
 to stay below 300 MB; and a file of two kilobytes can claim any number."""
 
 MAX_PASSWORD_BYTES = 4096
+MAX_SAID = 200
+"""Characters of what Ghostscript says that stand in an error."""
 
 
 class Stamp(NamedTuple):
@@ -57,9 +61,10 @@ class Facts(NamedTuple):
 def open_document(path: Path) -> BinaryIO:
     """Open a regular file for reading. Raises OSError; opening a FIFO would wait for a writer."""
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+    mode = os.fstat(descriptor).st_mode
+    if not stat.S_ISREG(mode):
         os.close(descriptor)
-        raise OSError(None, "not a regular file")
+        raise OSError(errno.EINVAL, "is a directory" if stat.S_ISDIR(mode) else "not a regular file")
     return os.fdopen(descriptor, "rb")
 
 
@@ -170,10 +175,11 @@ def needs_ghostscript(path: Path) -> UserError:
     )
 
 
-def beyond_repair(path: Path) -> UserError:
-    """Neither pypdf nor Ghostscript finds a page."""
+def beyond_repair(path: Path, said: Sequence[str]) -> UserError:
+    """Neither pypdf nor Ghostscript finds a page. ``said``: what Ghostscript says, or how it ended."""
+    why = f" (Ghostscript: {said[0][:MAX_SAID]})" if said else ""
     return _error(
-        f"{path}: damaged beyond repair: no page can be found in it",
+        f"{path}: damaged beyond repair: no page can be found in it{why}",
         "copy it again from where it came from; qpdf --check tells what is wrong with it",
     )
 
