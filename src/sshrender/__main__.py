@@ -12,6 +12,8 @@ import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from sshrender import clock
+
 if TYPE_CHECKING:
     import typer
 
@@ -24,6 +26,7 @@ def main() -> None:
     Everything is closed by then. What may be left are threads that wait for a dead host or a
     hanging SAN; they must not keep the interpreter from ending, nor does tidying it up serve anyone.
     """
+    clock.start()
     _hurry()
     # Names of files need not be UTF-8: they go out as they came in.
     if isinstance(sys.stdout, io.TextIOWrapper):
@@ -67,8 +70,8 @@ def _run() -> int:
         return 141
     except KeyboardInterrupt:
         return 130
-    except Exception:  # noqa: BLE001 - the last resort: a defect becomes an exit code and a log
-        return _bug()
+    except Exception as error:  # noqa: BLE001 - the last resort: a defect becomes an exit code and a log
+        return _say(_no_room()) if _is_short_of_memory(error) else _bug()
     return code if isinstance(code, int) else 0
 
 
@@ -87,6 +90,21 @@ def _usage(error: typer.TyperException) -> UserError:
     context = getattr(error, "ctx", None)
     command = context.command_path if context is not None else "sshrender"
     return UserError(ExitCode.USAGE, what, f"{command} --help")
+
+
+def _is_short_of_memory(error: Exception) -> bool:
+    """Whether a limit ended it, and not a defect. Of a thread CPython says only that it cannot start."""
+    return isinstance(error, MemoryError) or str(error) == "can't start new thread"
+
+
+def _no_room() -> UserError:
+    from sshrender.errors import ExitCode, UserError
+
+    return UserError(
+        ExitCode.USAGE,
+        "a limit on memory or threads was reached (RLIMIT_AS, ulimit -v; RLIMIT_NPROC, ulimit -u)",
+        "ulimit -a shows the limits; the job can be resumed with larger ones",
+    )
 
 
 def _progress() -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.faults.odd_documents import changed, drawing, sound, stream, with_resources
+from tests.faults.odd_documents import assemble, changed, drawing, sound, stream, with_resources
 
 
 def hostile_documents(secret: str, target: str) -> dict[str, bytes]:
@@ -65,6 +65,63 @@ def hostile_documents(secret: str, target: str) -> dict[str, bytes]:
         "escape-behind-a-header": b"%PDF-1.4\n" + script + b"\nshowpage\n",
         "escape-after-the-end": sound() + b"\n%!PS\n" + script,
     }
+
+
+def shared_tree(
+    claimed: int | None = None, levels: int = 14, width: int = 10, leaf: bool = True
+) -> bytes:
+    """A page tree whose nodes share their kids: ``width ** levels`` leaves in two kilobytes.
+
+    ``claimed``: what the root says instead. Without ``leaf`` the lowest node has no kids.
+    """
+    last = 2 + levels
+    objects = {1: b"<< /Type /Catalog /Pages 2 0 R >>", last + 1: stream(b"0 0 50 50 re f")}
+    for number in range(2, last):
+        count = claimed if claimed is not None and number == 2 else width ** (last - number)
+        kids = f"{number + 1} 0 R " * width if leaf or number + 1 < last else ""
+        objects[number] = f"<< /Type /Pages /Kids [{kids}] /Count {count} >>".encode()
+    objects[last] = f"<< /Type /Page /MediaBox [0 0 99 60] /Contents {last + 1} 0 R >>".encode()
+    return assemble(objects)
+
+
+def shared_kids(claimed: int, levels: int = 14, width: int = 10) -> bytes:
+    """The same by arrays of kids: each node is written where it is used, and has no number."""
+    last = 3 + levels
+    objects = {1: b"<< /Type /Catalog /Pages 2 0 R >>", last + 1: stream(b"0 0 50 50 re f")}
+    objects[2] = f"<< /Type /Pages /Kids 3 0 R /Count {claimed} >>".encode()
+    for number in range(3, last):
+        node = f"<< /Type /Pages /Kids {number + 1} 0 R /Count 1 >> "
+        objects[number] = ("[" + node * width + "]").encode()
+    objects[last] = f"[<< /Type /Page /MediaBox [0 0 99 60] /Contents {last + 1} 0 R >>]".encode()
+    return assemble(objects)
+
+
+def shared_forms(levels: int = 14, width: int = 10) -> bytes:
+    """One page of forms in forms, each of which uses the next one ten times."""
+    first, font = 20, "<< /F1 3 0 R >>"
+    objects = {}
+    for number in range(first, first + levels):
+        inner = (
+            " ".join(f"/X{n} {number + 1} 0 R" for n in range(width))
+            if number < first + levels - 1
+            else ""
+        )
+        uses = f"/Resources << /XObject << {inner} >> /Font {font} >>"
+        objects[f"o{number}"] = stream(b"", f"/Type /XObject /Subtype /Form /BBox [0 0 9 9] {uses}")
+    return with_resources(f"<< /XObject << /X 20 0 R >> /Font {font} >>", b"", **objects)
+
+
+def shared_descendants(levels: int = 14, width: int = 10) -> bytes:
+    """A font of fonts of fonts."""
+    first = 20
+    objects = {}
+    for number in range(first, first + levels):
+        below = f"{number + 1} 0 R " * width
+        objects[f"o{number}"] = (
+            f"<< /Subtype /Type0 /BaseFont /Odd /DescendantFonts [{below}] >>".encode()
+        )
+    objects[f"o{first + levels}"] = b"<< /Type /Font /Subtype /Type3 >>"
+    return with_resources("<< /Font << /F1 20 0 R >> >>", b"", **objects)
 
 
 def postscript(secret: str, target: str, header: bytes = b"") -> bytes:

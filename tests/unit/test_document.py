@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import signal
 import subprocess
@@ -23,6 +24,7 @@ from pypdf.generic import (
 
 from sshrender.document import process, reading, splitting, staging
 from sshrender.document.facts import check_file
+from sshrender.document.owner import Owner
 from sshrender.document.reading import Reading
 from sshrender.errors import ExitCode, UserError
 from tests import pdfs
@@ -158,28 +160,85 @@ def test_a_staged_document_is_the_document(tmp_path: Path) -> None:
     source, san = tmp_path / "a.pdf", tmp_path / "san"
     san.mkdir()
     source.write_bytes(os.urandom(3 << 20))
-    staged, sha256 = staging.stage(source, san)
-    assert staged.read_bytes() == source.read_bytes()
-    assert sha256 == staging.digest(source)
+    with staging.Staged(source, san) as staged:
+        assert staged.path.read_bytes() == source.read_bytes()
+        assert staged.sha256 == staging.digest(source)
+    assert list(san.iterdir()) == []
 
 
-def test_a_private_document_is_not_linked_into_a_shared_folder(tmp_path: Path) -> None:
+@pytest.mark.parametrize("mode", [0o600, 0o644])
+def test_a_staged_document_is_never_the_users_file(tmp_path: Path, mode: int) -> None:
+    """It is as readable as the folder, and writing to the original does not change it."""
     source, san = tmp_path / "a.pdf", tmp_path / "san"
     san.mkdir(mode=0o755)
-    source.write_bytes(b"%PDF-private")
-    source.chmod(0o600)
-    staged, _ = staging.stage(source, san)
-    assert staged.stat().st_ino != source.stat().st_ino
-    assert staged.stat().st_mode & 0o044 == 0o044
+    source.write_bytes(b"%PDF-1.4 one")
+    source.chmod(mode)
+    staged = staging.Staged(source, san)
+    staged.settle(san / "source.pdf")
+    source.write_bytes(b"%PDF-1.4 other")
+    assert (san / "source.pdf").read_bytes() == b"%PDF-1.4 one"
+    assert (san / "source.pdf").stat().st_mode & 0o777 == 0o444
+    assert source.stat().st_nlink == 1
 
 
-def test_what_staging_left_long_ago_is_cleared(tmp_path: Path) -> None:
-    old, new = tmp_path / ".staging-old", tmp_path / ".staging-new"
-    old.touch()
-    new.touch()
-    os.utime(old, (0, 0))
-    staging.clear_stale(tmp_path, 3600.0, time.time())
-    assert sorted(tmp_path.iterdir()) == [new]
+def test_a_document_that_changes_while_it_is_copied_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, san = tmp_path / "a.pdf", tmp_path / "san"
+    san.mkdir()
+    source.write_bytes(b"%PDF-1.4 one")
+
+    def write_meanwhile(descriptor: int, data: bytes) -> None:
+        os.write(descriptor, data)
+        source.write_bytes(b"%PDF-1.4 two")
+
+    monkeypatch.setattr(staging, "write_all", write_meanwhile)
+    with pytest.raises(UserError, match="was changed while it was being read") as caught:
+        staging.Staged(source, san)
+    assert caught.value.code is ExitCode.DOCUMENT
+    assert list(san.iterdir()) == []
+
+
+def _left(folder: Path, owner: Owner) -> Path:
+    path = folder / f"{staging.PREFIX}{owner}-{os.urandom(6).hex()}"
+    path.touch()
+    os.utime(path, (0, 0))  # the age of the document, which says nothing of the process
+    return path
+
+
+def test_only_what_an_ended_process_left_half_staged_is_cleared(tmp_path: Path) -> None:
+    """Whatever its time stamp says; the process of another machine cannot be asked."""
+    ended = subprocess.Popen(["true"])
+    ended.wait()
+    here = Owner.of_this_process()
+    kept = [
+        _left(tmp_path, here),
+        _left(tmp_path, here._replace(boot="0" * 32)),
+        _left(tmp_path, here._replace(namespace=1, pid=ended.pid)),
+    ]
+    _left(tmp_path, here._replace(pid=ended.pid))
+    _left(tmp_path, here._replace(start=here.start + 1))  # the same pid again
+    staging.clear_stale(tmp_path)
+    assert sorted(tmp_path.iterdir()) == sorted(kept)
+
+
+def test_what_another_machine_left_long_ago_is_cleared_unless_it_is_locked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = Owner.of_this_process()._replace(boot="0" * 32)
+    locked, _ = _left(tmp_path, other), _left(tmp_path, other)
+    monkeypatch.setattr(staging, "ABANDONED", -1.0)
+    with locked.open("rb+") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        staging.clear_stale(tmp_path)
+    assert list(tmp_path.iterdir()) == [locked]
+
+
+def test_a_process_that_may_not_be_looked_at_is_alive(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With hidepid (proc(5)) those of other users are not shown: only ESRCH says that one has ended."""
+    here = Owner.of_this_process()
+    monkeypatch.setattr("sshrender.document.owner._start_of", lambda pid: None)
+    assert here.is_dead(here) is False
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
+from sshrender import clock
 from sshrender.config import inventory as inv
 from sshrender.config.locate import find_inventory, state_folder
 from sshrender.config.settings import Settings
@@ -32,15 +33,25 @@ def whoami() -> str:
     return writable(f"{user}@{socket.gethostname()}")
 
 
-def on_san(san: Path, work: Callable[[], T]) -> T:
-    """Do ``work`` on the shared folder without hanging with it. Raises UserError where that fails."""
-    from sshrender.coordinator.opening import storage_error
-    from sshrender.coordinator.watched import watched
+def on_san(san: Path, work: Callable[[], T], until: float | None = None) -> T:
+    """Do ``work`` on the shared folder without hanging with it. Raises UserError where that fails.
+
+    ``until``: the deadline, on the monotonic clock.
+    """
+    from sshrender.coordinator.opening import deadline_passed, storage_error
+    from sshrender.coordinator.watched import DeadlinePassed, watched
 
     try:
-        return watched(san, work)
+        return watched(san, work, until)
+    except DeadlinePassed:
+        raise deadline_passed() from None
     except OSError as error:
         raise storage_error(error, san) from None
+
+
+def deadline_of(settings: Settings) -> float | None:
+    """When this command is to end, on the monotonic clock: ``--deadline`` after it began."""
+    return None if settings.deadline is None else clock.began() + settings.deadline
 
 
 def san_folder(settings: Settings) -> Path:

@@ -24,9 +24,10 @@ def show(
     from dataclasses import asdict
 
     from sshrender.cli.hosts import ask
-    from sshrender.cli.jobs import on_san
+    from sshrender.cli.jobs import deadline_of, on_san
 
-    plan = on_san(session.san, lambda: rehearse(wanted, reading))
+    until = deadline_of(session.settings)
+    plan = on_san(session.san, lambda: rehearse(wanted, reading), until)
     code, reports = ask(session)
     if not session.settings.quiet:
         for line in _lines(plan, [report.state for report in reports]):

@@ -90,14 +90,15 @@ def resume(
 def _find(
     typed: dict[str, Any], config: Path | None, named: str
 ) -> tuple[JobFolder, JobSpec, Attributes]:
-    from sshrender.cli.jobs import find_job, on_san, san_folder
+    from sshrender.cli.jobs import deadline_of, find_job, on_san, san_folder
     from sshrender.config.settings import resolve
     from sshrender.job import attributes
 
     settings: Settings = resolve(typed, config).settings
     san = san_folder(settings)
-    folder, spec = on_san(san, lambda: find_job(san, named))
-    return folder, spec, on_san(san, lambda: attributes.load(folder))
+    until = deadline_of(settings)
+    folder, spec = on_san(san, lambda: find_job(san, named), until)
+    return folder, spec, on_san(san, lambda: attributes.load(folder), until)
 
 
 def _order(session: Session, folder: JobFolder, spec: JobSpec, attributes: Attributes) -> Resumption:

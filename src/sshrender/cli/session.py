@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import queue
 import sys
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sshrender.cli.jobs import on_san, own_san, san_of, whoami
+from sshrender.cli.jobs import deadline_of, on_san, own_san, san_of, whoami
 from sshrender.config import inventory as inv
 from sshrender.config import pins, recipes
 from sshrender.config.locate import find_inventory
@@ -62,7 +61,6 @@ class Session:
     hosts: list[HostSetup]
     reporter: Reporter
     inventory: list[inv.Host] = field(default_factory=list)
-    began: float = field(default_factory=time.monotonic)
     on_job: Callable[[JobFolder], None] | None = None
     """Told as soon as a document has a job."""
 
@@ -121,7 +119,8 @@ class Session:
         from sshrender.coordinator.opening import open_job
 
         wanted = self.wanted(source, is_only)
-        looks_done = on_san(self.san, lambda: _looks_done(self.san, source))
+        until = deadline_of(self.settings)
+        looks_done = on_san(self.san, lambda: _looks_done(self.san, source), until)
         return self._see_to_the_end(
             source.stem, looks_done, lambda: open_job(wanted, reading, self.inspection(wanted))
         )
@@ -275,7 +274,7 @@ class Session:
         from sshrender.cli.assembling import Assembly
         from sshrender.coordinator.run import see_through
 
-        plan = on_san(self.san, open_)
+        plan = on_san(self.san, open_, deadline_of(self.settings))
         if self.on_job is not None:
             self.on_job(plan.folder)
         kind = self.settings.assemble
@@ -298,12 +297,11 @@ class Session:
 
     def _policy(self) -> Policy:
         settings = self.settings
-        deadline = None if settings.deadline is None else self.began + settings.deadline
         return replace(
             Policy(),
             retries=settings.retries,
             wait=settings.wait,
-            deadline=deadline,
+            deadline=deadline_of(settings),
             page_timeout=settings.page_timeout,
             hedge=settings.hedge,
             is_mixed=settings.mixed,

@@ -197,7 +197,7 @@ class Foreman:
         if code in _NOT_OURS or (code > 128 and self._stopped_by is not None):
             return
         self.tally.codes[code] += 1
-        if code in _OVER:
+        if code in _OVER and not (code == ExitCode.DEADLINE and reason):
             self._failures.pop(name, None)
             return
         if not self._is_for_a_person(name, code, reason):
@@ -217,7 +217,8 @@ class Foreman:
         if code == ExitCode.BUG and reason:
             self._failure(name).defects += 1
             return self._failure(name).defects >= DEFECTS
-        return code == ExitCode.DOCUMENT and bool(reason)
+        # A deadline that passes before there is a run would do so each time, as it is counted anew.
+        return code in (ExitCode.DOCUMENT, ExitCode.DEADLINE) and bool(reason)
 
     def _try_later(self, name: str, why: str) -> None:
         seconds = self._rest(name)

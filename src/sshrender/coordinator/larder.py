@@ -9,12 +9,16 @@ import threading
 from pathlib import Path
 
 from sshrender.coordinator.plan import JobPlan
+from sshrender.document import answers
 from sshrender.document.process import Worker, WorkerFailed
 from sshrender.document.splitting import Place, fed_place
 
 WHOLE_BYTES = 16 << 20
 PART_BYTES = 4 << 20
 """Documents above the first are fed in parts of about the second: a second on a line of 32 Mbit/s."""
+
+CUT_WITHIN = 120.0
+"""Seconds for one part; after that the whole document is fed."""
 
 
 class LarderFailed(Exception):
@@ -79,11 +83,14 @@ class Larder:
                 folder=str(self._plan.folder.path),
                 per_part=self.per_part,
             )
-            self._answers = self._worker.answers()
         self._worker.add(part=part)
         try:
-            answer = next(self._answers)
-        except (WorkerFailed, StopIteration) as failed:
-            raise LarderFailed(str(failed) or "it ended early") from None
-        if "error" in answer:
-            raise LarderFailed(answer["error"][0])
+            answer = self._worker.answer(CUT_WITHIN)
+            reason = "it ended early" if answer is None else ""
+            if answer is not None and "error" in answer:
+                reason = answers.error(answer)[0]
+        except WorkerFailed as failed:
+            reason = str(failed)
+        if reason:
+            self._worker.stop()
+            raise LarderFailed(reason)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import functools
+import os
 import secrets
 import time
 from collections.abc import Callable
@@ -16,17 +17,16 @@ from sshrender.coordinator.plan import JobPlan, Wanted
 from sshrender.document import facts, pagelist, splitting, staging
 from sshrender.document.reading import Reading
 from sshrender.errors import ExitCode, UserError
-from sshrender.files import rename, user_in
+from sshrender.files import user_in
+from sshrender.job import identity
 from sshrender.job.folder import JobFolder
 from sshrender.job.history import History
 from sshrender.job.journal import timestamp
 from sshrender.job.spec import Document, JobSpec, Settings, damaged, job_name, load_spec, safe_stem
+from sshrender.transports.messages import Inspected
 from sshrender.utf8 import writable
 
-STALE_STAGING = 86400.0
-
-
-Inspector = Callable[[Path, str], int]
+Inspector = Callable[[Path, str], Inspected]
 """Asks a Ghostscript how many pages a staged document has: (SAN folder, file in it) -> pages."""
 
 
@@ -37,11 +37,11 @@ def open_job(wanted: Wanted, reading: Reading, inspect: Inspector) -> JobPlan:
     """
     if wanted.pages is not None:
         pagelist.check(wanted.pages)
-    size = facts.check_file(wanted.source)
+    stamp = facts.check_file(wanted.source)
     reading.begin(wanted.source, wanted.password)
     require_san(wanted.san)
     try:
-        return _open(wanted, size, reading, inspect)
+        return _open(wanted, stamp, reading, inspect)
     except OSError as error:
         raise storage_error(error, wanted.san) from None
 
@@ -60,6 +60,15 @@ def storage_error(error: OSError, san: Path) -> UserError:
     return UserError(ExitCode.STORAGE, f"{where}: {error.strerror}", hint)
 
 
+def deadline_passed() -> UserError:
+    """The deadline passed before there was a run that could end by it."""
+    return UserError(
+        ExitCode.DEADLINE,
+        "the deadline passed before the first page was rendered",
+        "run the same command again with a longer --deadline",
+    )
+
+
 def require_san(san: Path) -> None:
     """Raises UserError where the shared folder is not there."""
     if not san.is_dir():
@@ -71,62 +80,73 @@ def require_san(san: Path) -> None:
 
 
 @dataclass(slots=True)
-class _Staged:
-    """The document on the SAN under a temporary name, once it is needed there."""
+class _Source:
+    """The document that is wanted: on the SAN under a temporary name once it is needed there."""
 
     wanted: Wanted
     user: int
     earlier: list[JobFolder]
-    path: Path | None
     sha256: str
+    staged: staging.Staged | None = None
 
     @classmethod
-    def begin(cls, wanted: Wanted) -> _Staged:
-        """A document that is likely there already is not copied again."""
+    def begin(cls, wanted: Wanted) -> _Source:
+        """A document that is likely there already is not copied again. Raises UserError or OSError."""
         user = user_in(wanted.san)
         earlier = _earlier_jobs(wanted, user)
         if earlier:
-            return cls(wanted, user, earlier, None, staging.digest(wanted.source))
-        return cls(wanted, user, earlier, *staging.stage(wanted.source, wanted.san))
+            return cls(wanted, user, earlier, staging.digest(wanted.source))
+        staged = staging.Staged(wanted.source, wanted.san)
+        return cls(wanted, user, earlier, staged.sha256, staged)
 
-    def get(self) -> Path:
-        """Where it is. Raises OSError."""
-        if self.path is None:
-            self.path, self.sha256 = staging.stage(self.wanted.source, self.wanted.san)
-        return self.path
+    def get(self) -> staging.Staged:
+        """Stage it, unless it is. Raises UserError or OSError."""
+        if self.staged is None:
+            self.staged = staging.Staged(self.wanted.source, self.wanted.san)
+            if self.staged.sha256 != self.sha256:
+                raise facts.changed_meanwhile(self.wanted.source)
+        return self.staged
 
     def clear(self) -> None:
         """Remove it, unless it became a job's document."""
-        if self.path is not None:
-            self.path.unlink(missing_ok=True)
+        if self.staged is not None:
+            self.staged.clear()
 
 
-def _open(wanted: Wanted, size: int, reading: Reading, inspect: Inspector) -> JobPlan:
-    staging.clear_stale(wanted.san, STALE_STAGING, time.time())
-    staged = _Staged.begin(wanted)
-    ask = functools.cache(lambda: inspect(wanted.san, staged.get().name))
+def _open(wanted: Wanted, stamp: facts.Stamp, reading: Reading, inspect: Inspector) -> JobPlan:
+    staging.clear_stale(wanted.san)
+    source = _Source.begin(wanted)
+    asked = functools.cache(lambda: inspect(wanted.san, source.get().path.name))
+
+    def ask() -> int:
+        return asked().pages
+
     try:
         seen = pagecount.look(reading, ask, wanted.password is not None)
-        total = _known_count(staged) or pagecount.count(reading, seen, ask)
+        total = _known_count(source) or pagecount.count(reading, seen, ask)
         if total == 0:
-            raise facts.beyond_repair(wanted.source)
+            raise facts.beyond_repair(wanted.source, asked().said)
+        if total > facts.MAX_PAGES:
+            raise facts.too_many_pages(wanted.source)
         _check_recipes(wanted, seen.needs_password)
+        facts.require_unchanged(wanted.source, stamp)  # what was read is what was staged
         may_split = seen.pages == total and reading.is_sound()
-        spec = describe(wanted, size, seen, staged.sha256, total, may_split)
+        spec = describe(wanted, stamp.bytes, seen, source.sha256, total, may_split)
         folder = JobFolder(wanted.san / spec.name)
-        spec = _settle_in(folder, spec, staged)
+        spec = _settle_in(folder, spec, source)
     finally:
-        staged.clear()
+        source.clear()
     return _plan(wanted, reading, spec, folder)
 
 
 def reopen_job(wanted: Wanted, reading: Reading, folder: JobFolder, spec: JobSpec) -> JobPlan:
     """A job that is there, from its folder alone: ``wanted.source`` is its document.
 
-    Raises UserError.
+    Raises UserError, also where the folder holds another document or job than it was made for.
     """
     try:
         facts.check_file(folder.source)
+        identity.require(folder, spec)
         reading.begin(folder.source, wanted.password)
         if spec.document.needs_password and wanted.password is None:
             raise UserError(
@@ -146,12 +166,12 @@ def _earlier_jobs(wanted: Wanted, user: int) -> list[JobFolder]:
     return [folder for folder in folders if folder.belongs_to(user)]
 
 
-def _known_count(staged: _Staged) -> int | None:
+def _known_count(source: _Source) -> int | None:
     """The number of pages that an earlier job found in this very document."""
-    for folder in staged.earlier:
+    for folder in source.earlier:
         with contextlib.suppress(UserError):  # another job's damage is not ours
             spec = load_spec(folder)
-            if spec is not None and spec.document.sha256 == staged.sha256:
+            if spec is not None and spec.document.sha256 == source.sha256:
                 return spec.document.pages
     return None
 
@@ -199,11 +219,11 @@ def _split(wanted: Wanted, seen: facts.Facts, size: int, total: int) -> int:
     return splitting.part_size_for(seen.revision, wanted.split, size, total)
 
 
-def _settle_in(folder: JobFolder, spec: JobSpec, staged: _Staged) -> JobSpec:
+def _settle_in(folder: JobFolder, spec: JobSpec, source: _Source) -> JobSpec:
     """Give the job its folder and document; ``job.json`` comes last and makes it a job."""
     with contextlib.suppress(FileExistsError):
         folder.path.mkdir(mode=0o700)
-    if not folder.belongs_to(staged.user):
+    if not folder.belongs_to(source.user):
         raise UserError(
             ExitCode.STORAGE,
             f"the job's folder {folder.path} was made by another user",
@@ -212,12 +232,13 @@ def _settle_in(folder: JobFolder, spec: JobSpec, staged: _Staged) -> JobSpec:
     found = load_spec(folder)
     if found is not None and _identity(found) != _identity(spec):
         raise damaged(folder.spec, "it describes another job than its name")
-    if found is not None and folder.source.exists():
+    if found is not None and os.path.lexists(folder.source):
+        identity.require(folder, found)
         return found
     folder.create()
-    rename(staged.get(), folder.source)
+    source.get().settle(folder.source)
     if found is None:
-        staged.wanted.attributes.save(folder)
+        source.wanted.attributes.save(folder)
         spec.save(folder)
     return spec
 
@@ -272,3 +293,9 @@ def output_error(error: OSError, output: Path) -> UserError:
         f"cannot write to the output folder {output}: {error.strerror}",
         "name another folder with -o DIR",
     )
+
+
+def require_time(plan: JobPlan) -> None:
+    """Raises UserError where the deadline has passed."""
+    if plan.policy.deadline is not None and time.monotonic() >= plan.policy.deadline:
+        raise deadline_passed()

@@ -8,7 +8,11 @@ from dataclasses import dataclass
 
 from sshrender.coordinator.plan import JobPlan
 from sshrender.core import events as ev
+from sshrender.document import answers
 from sshrender.document.process import Worker, WorkerFailed
+
+PART_WITHIN, SPLIT_WITHIN = 300.0, 3600.0
+"""Seconds for one part and for all; pages without a part are rendered from the whole document."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,17 +38,19 @@ class PartSplitter(threading.Thread):
         try:
             worker.ask(
                 "split",
+                within=SPLIT_WITHIN,
                 path=str(plan.folder.source),
                 password=plan.password,
                 folder=str(plan.folder.path),
                 per_part=plan.spec.settings.split,
                 pages=missing,
             )
-            for answer in worker.answers():
+            asked = frozenset(missing)
+            while (answer := worker.answer(PART_WITHIN)) is not None:
                 if "error" in answer:
-                    self._post(PartsFailed(answer["error"][0]))
+                    self._post(PartsFailed(answers.error(answer)[0]))
                     return
-                self._post(ev.PagesReady(tuple(answer["ready"])))
+                self._post(ev.PagesReady(answers.ready(answer, asked)))
         except WorkerFailed as failed:
             self._post(PartsFailed(str(failed)))
         finally:

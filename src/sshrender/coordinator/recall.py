@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from sshrender.coordinator.opening import require_time
 from sshrender.coordinator.plan import JobPlan
 from sshrender.job import history, publish
 from sshrender.job.history import History, PageRecord
@@ -28,7 +29,7 @@ def recall(plan: JobPlan, fence: Callable[[], None]) -> None:
 
     A page in ``pages/`` that the journal does not know was published just before a crash: it is
     verified again and adopted. Attempts in ``work/`` are dead or fenced off, and are removed. ``fence``
-    raises LeaseLost where that is another's to do. Raises OSError.
+    raises LeaseLost where that is another's to do. Raises OSError, or UserError: the deadline passed.
     """
     remembered = history.fold(read_journal(plan.folder.journal))
     _sweep(plan.folder.pages, fence)
@@ -39,6 +40,7 @@ def recall(plan: JobPlan, fence: Callable[[], None]) -> None:
     _adopt(plan, remembered, present, fence)
     copies: list[Path] = []
     for number, record in list(remembered.pages.items()):
+        require_time(plan)
         try:
             copies += _deliver(plan, record)
         except (VerificationFailed, FileNotFoundError):
@@ -103,6 +105,7 @@ def _adopt(
             name = plan.page_file(page)
             if page in remembered.pages or name not in present:
                 continue
+            require_time(plan)
             try:
                 image = _verify(plan, page, plan.folder.pages / name, verifications)
             except (VerificationFailed, FileNotFoundError):

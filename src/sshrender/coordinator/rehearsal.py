@@ -40,7 +40,7 @@ class Rehearsal:
 def rehearse(wanted: Wanted, reading: Reading) -> Rehearsal:
     """Reads the document and what earlier runs left; writes nothing. Raises UserError or OSError."""
     opening.require_san(wanted.san)
-    size = facts.check_file(wanted.source)
+    size = facts.check_file(wanted.source).bytes
     reading.begin(wanted.source, wanted.password)
     seen = reading.facts()
     total = seen.pages

@@ -13,12 +13,12 @@ from typing import Any
 from sshrender.coordinator.early import Links
 from sshrender.coordinator.keeper import LeaseKeeper
 from sshrender.coordinator.loop import Coordinator
-from sshrender.coordinator.opening import require_output, storage_error
+from sshrender.coordinator.opening import deadline_passed, require_output, storage_error
 from sshrender.coordinator.outcome import Outcome
 from sshrender.coordinator.plan import HostSetup, JobPlan
 from sshrender.coordinator.recall import recall
 from sshrender.coordinator.signals import caught
-from sshrender.coordinator.watched import watched
+from sshrender.coordinator.watched import DeadlinePassed, watched
 from sshrender.errors import ExitCode, UserError
 from sshrender.job import delivery, drains, lease, manifest, standing
 from sshrender.job.attributes import Attributes
@@ -43,8 +43,7 @@ def see_through(
     gc.freeze()  # all that was loaded stays
     gc.enable()
     san = plan.folder.path.parent
-    watched(plan.output.parent, lambda: require_output(plan.output))
-    held = _take_lease(plan)
+    held = _begin(plan)
     keeper = LeaseKeeper(held, inbox.put)
     keeper.start()
     # Whoever asks a second time, while what was done is accounted for, must not end that in the middle.
@@ -76,10 +75,20 @@ def see_through(
     return outcome
 
 
-def _take_lease(plan: JobPlan) -> lease.Lease:
+def _begin(plan: JobPlan) -> lease.Lease:
+    """Raises UserError. Under the lease nothing is left behind: from then on the run ends by itself."""
+    until = plan.policy.deadline
+    try:
+        watched(plan.output.parent, lambda: require_output(plan.output), until)
+        return _take_lease(plan, until)
+    except DeadlinePassed:
+        raise deadline_passed() from None
+
+
+def _take_lease(plan: JobPlan, until: float | None) -> lease.Lease:
     san = plan.folder.path.parent
     try:
-        return watched(san, lambda: lease.take(plan.folder.lease, known_dead=plan.known_dead))
+        return watched(san, lambda: lease.take(plan.folder.lease, known_dead=plan.known_dead), until)
     except lease.LeaseHeld as other:
         raise _held(plan, lease.in_words(other.claim)) from None
     except OSError as error:

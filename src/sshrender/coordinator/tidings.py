@@ -12,6 +12,9 @@ from sshrender.document.boxes import Box
 A4 = 595.0 * 842.0
 """Square points."""
 
+MAX_LIST = 2000
+"""Characters of a list of pages that is written down: of odd pages only, a list has no ranges."""
+
 FIXED = 0.25
 """The part of an A4 page's time that is not spent on its pixels: 25 to 30 % at 150 and 300 dpi."""
 
@@ -73,4 +76,10 @@ def _by_font(missing: Sequence[Sequence[str]], pages: frozenset[int]) -> dict[st
             for name in names:
                 found.setdefault(name, []).append(page)
     ordered = sorted(found.items(), key=lambda item: (-len(item[1]), item[0]))
-    return {name: pagelist.canonical(numbers) for name, numbers in ordered}
+    return {name: _shortened(pagelist.canonical(numbers)) for name, numbers in ordered}
+
+
+def _shortened(pages: str) -> str:
+    if len(pages) <= MAX_LIST:
+        return pages
+    return f"{pages[:MAX_LIST].rpartition(',')[0]},…"

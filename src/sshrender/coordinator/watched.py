@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import queue
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from pathlib import Path
@@ -20,13 +21,17 @@ T = TypeVar("T")
 GLANCE = 0.25
 
 
-def watched(folder: Path, work: Callable[[], T]) -> T:
+class DeadlinePassed(Exception):
+    """The work was not done in time, and is left behind."""
+
+
+def watched(folder: Path, work: Callable[[], T], until: float | None = None) -> T:
     """Do ``work`` in a thread, however long it takes, while ``folder`` answers.
 
     Raises what it raises, or TimeoutError. A thread that hangs is left behind. BlockingIOError: this
-    machine has no room for a thread.
+    machine has no room for a thread. ``until``: on the monotonic clock; DeadlinePassed is raised then.
     """
-    return Visits(folder).pay(work)
+    return Visits(folder).pay(work, until)
 
 
 class Visits:
@@ -36,13 +41,14 @@ class Visits:
         self._folder = folder
         self._left: threading.Thread | None = None
 
-    def pay(self, work: Callable[[], T]) -> T:
+    def pay(self, work: Callable[[], T], until: float | None = None) -> T:
         """As ``watched``. While one that was left behind hangs none is begun: TimeoutError at once.
 
         What that one finds in the end is forgotten. What it used must not be used by another.
         """
         if self._left is not None and self._left.is_alive():
             raise _silence(self._folder)
+        _require_time(until)
         ended: queue.SimpleQueue[Future[T]] = queue.SimpleQueue()
         thread = threading.Thread(target=_run, args=(work, ended), daemon=True, name="on the SAN")
         watch = Watch(str(self._folder))
@@ -53,10 +59,16 @@ class Visits:
                 if watch.is_hanging():
                     self._left = thread
                     raise _silence(self._folder)
+                _require_time(until)
             return future.result()
         finally:
             watch.stop()
             future = None  # its error's traceback has this frame: a circle would keep both
+
+
+def _require_time(until: float | None) -> None:
+    if until is not None and time.monotonic() >= until:
+        raise DeadlinePassed
 
 
 def _run(work: Callable[[], T], ended: queue.SimpleQueue[Future[T]]) -> None:

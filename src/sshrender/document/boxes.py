@@ -1,14 +1,19 @@
-"""Each page's size in points, as the document says: what a picture's dimensions are proved against.
+"""Each page's size in points, as the document says: what a page image's dimensions are verified against.
 
 Read page by page from the tree. A page of which nothing sound is said has no size here, and is then
 held to what Ghostscript says of it.
+
+A file of a few kilobytes can hold a tree of 10 ** 14 leaves, by nodes that share their kids. The walk
+therefore ends after one page more than the document claims to have, enters no node twice, and looks at a
+bounded number of kids, as a tree may also have no leaf at all.
 """
 
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from pypdf import PdfReader
@@ -21,40 +26,91 @@ _FORGET_AFTER = 1000
 
 MAX_DEPTH = 64
 
+MAX_SIDE = 1e9
+"""Points. ISO 32000-1, annex C: 14,400 units of at most 75,000 points."""
 
-def walk(reader: PdfReader) -> Iterator[Box | None]:
-    """Every page's (width, height) in order; None for a page of which the document does not say it.
+_KIDS_A_PAGE, _MORE_KIDS = 4, 1000
+"""A tree whose nodes all have two kids has twice as many kids as pages."""
 
-    Ends early where the page tree is broken, with whatever pypdf raises.
+
+def walk(reader: PdfReader, claimed: int) -> Iterator[Box | None]:
+    """Yield every page's (width, height) in order; None where the document does not say it.
+
+    Ends as ``leaves`` does.
     """
-    for node, values in leaves(reader):
+    for node, values in leaves(reader, claimed):
         yield _box(values, node.get("/UserUnit", 1))
 
 
-def leaves(reader: PdfReader) -> Iterator[tuple[Any, dict[str, Any]]]:
-    """Every page in order, and what it has or inherits of _INHERITED, Ends as walk does."""
-    catalog: Any = reader.trailer["/Root"]
-    above = getattr(catalog.raw_get("/Pages"), "idnum", 0)
-    for number, leaf in enumerate(_walk(catalog["/Pages"], {}, (above,)), 1):
+def leaves(reader: PdfReader, claimed: int) -> Iterator[tuple[Any, dict[str, Any]]]:
+    """Yield every page in order, with what it has or inherits of _INHERITED.
+
+    Ends with a warning after ``claimed`` pages when there are more, and early where the page tree is
+    broken, with whatever pypdf raises.
+    """
+    for number, leaf in enumerate(_Walk(claimed).leaves(reader), 1):
+        if number > claimed:
+            _logger.warning("the page tree has more pages than it claims")
+            return
         yield leaf
         if number % _FORGET_AFTER == 0:
             reader.resolved_objects.clear()
 
 
-def _walk(
-    node: Any, inherited: dict[str, Any], above: tuple[int, ...]
-) -> Iterator[tuple[Any, dict[str, Any]]]:
-    """Leaves in order. A loop, or a tree deeper than any real one, ends that branch."""
-    values = {**inherited, **{key: node.raw_get(key) for key in _INHERITED if key in node}}
-    if "/Kids" not in node:
-        yield node, values
-        return
-    for kid in node["/Kids"]:
+class _Node(NamedTuple):
+    """One node on the path from the root: its kids that are left, and what they inherit."""
+
+    kids: Iterator[Any]
+    values: dict[str, Any]
+
+
+class _Walk:
+    def __init__(self, claimed: int) -> None:
+        self._entered: set[int] = set()
+        self._kids_left = _KIDS_A_PAGE * claimed + _MORE_KIDS
+
+    def leaves(self, reader: PdfReader) -> Iterator[tuple[Any, dict[str, Any]]]:
+        """Yield the leaves in order. A node met twice, or deeper than any real one, ends its branch."""
+        catalog: Any = reader.trailer["/Root"]
+        root = catalog["/Pages"]
+        values = _inherit(root, {})
+        if "/Kids" not in root:
+            yield root, values
+            return
+        self._entered.add(getattr(catalog.raw_get("/Pages"), "idnum", 0))
+        path = [_Node(iter(root["/Kids"]), values)]
+        while path:
+            kid = next(path[-1].kids, None)
+            if kid is None:
+                path.pop()
+                continue
+            node, values = kid.get_object(), path[-1].values
+            if not self._may_look():
+                return
+            values = _inherit(node, values)
+            if "/Kids" not in node:
+                yield node, values
+            elif self._may_enter(kid, len(path)):
+                path.append(_Node(iter(node["/Kids"]), values))
+
+    def _may_look(self) -> bool:
+        self._kids_left -= 1
+        if self._kids_left < 0:
+            _logger.warning("the page tree has more nodes than its pages need")
+        return self._kids_left >= 0
+
+    def _may_enter(self, kid: Any, depth: int) -> bool:
         number = getattr(kid, "idnum", 0)
-        if number in above or len(above) >= MAX_DEPTH:
+        if number in self._entered or depth >= MAX_DEPTH:
             _logger.warning("a branch of the page tree leads nowhere")
-        else:
-            yield from _walk(kid.get_object(), values, (*above, number))
+            return False
+        if number:
+            self._entered.add(number)
+        return True
+
+
+def _inherit(node: Any, above: dict[str, Any]) -> dict[str, Any]:
+    return {**above, **{key: node.raw_get(key) for key in _INHERITED if key in node}}
 
 
 def _box(values: dict[str, Any], unit: Any) -> Box | None:
@@ -62,9 +118,11 @@ def _box(values: dict[str, Any], unit: Any) -> Box | None:
         x0, y0, x1, y1 = (float(number) for number in values["/MediaBox"].get_object())
         rotate = float(values["/Rotate"].get_object()) if "/Rotate" in values else 0.0
         scale = float(unit)
-    except (KeyError, TypeError, ValueError, AttributeError):
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError):
         return None
     width, height = abs(x1 - x0) * scale, abs(y1 - y0) * scale
-    if width <= 0 or height <= 0 or rotate % 90 or scale <= 0:
+    if not all(map(math.isfinite, (width, height, rotate))) or rotate % 90 or scale <= 0:
+        return None
+    if not (0 < width <= MAX_SIDE and 0 < height <= MAX_SIDE):
         return None
     return (height, width) if rotate % 180 else (width, height)

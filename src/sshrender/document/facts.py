@@ -7,8 +7,13 @@ and Ghostscript, which repairs more, is asked (coordinator/inspection.py).
 
 from __future__ import annotations
 
+import errno
+import os
+import shlex
+import stat
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
 from sshrender.errors import ExitCode, UserError
 
@@ -17,6 +22,29 @@ if TYPE_CHECKING:
 
 HEADER_WITHIN = 1024
 """Bytes at the start within which ``%PDF-`` must stand (PDF 1.7, implementation note 13)."""
+
+MAX_PAGES = 250_000
+"""Pages of a document. A page takes about 700 bytes in the coordinator (measured with 100,000), which is
+to stay below 300 MB; and a file of two kilobytes can claim any number."""
+
+MAX_PASSWORD_BYTES = 4096
+MAX_SAID = 200
+"""Characters of what Ghostscript says that stand in an error."""
+
+
+class Stamp(NamedTuple):
+    """What changes when a file is written to or replaced (inode(7)); times in nanoseconds."""
+
+    device: int
+    inode: int
+    bytes: int
+    modified: int
+    changed: int
+
+    @classmethod
+    def of(cls, status: os.stat_result) -> Stamp:
+        """From what stat(2) says."""
+        return cls(status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
 
 
 class Facts(NamedTuple):
@@ -30,21 +58,49 @@ class Facts(NamedTuple):
     revision: int = 0
 
 
-def check_file(path: Path) -> int:
-    """The size in bytes of what looks like a PDF. Raises UserError."""
+def open_document(path: Path) -> BinaryIO:
+    """Open a regular file for reading. Raises OSError; opening a FIFO would wait for a writer."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    mode = os.fstat(descriptor).st_mode
+    if not stat.S_ISREG(mode):
+        os.close(descriptor)
+        raise OSError(errno.EINVAL, "is a directory" if stat.S_ISDIR(mode) else "not a regular file")
+    return os.fdopen(descriptor, "rb")
+
+
+def check_file(path: Path) -> Stamp:
+    """Return the stamp of what looks like a PDF. Raises UserError."""
     try:
-        with path.open("rb") as file:
+        with open_document(path) as file:
             head = file.read(HEADER_WITHIN)
-            size = path.stat().st_size
+            stamp = Stamp.of(os.fstat(file.fileno()))
     except FileNotFoundError:
         raise _error(f"{path}: no such file", "check the name; ls -l shows what is there") from None
     except OSError as error:
         raise _error(f"{path}: {error.strerror}", f"ls -ld {path}") from None
-    if size == 0:
+    if stamp.bytes == 0:
         raise _error(f"{path}: the file is empty", "copy it again from where it came from")
     if b"%PDF-" not in head:
         raise _error(f"{path}: not a PDF", f"file {path} tells what it is")
-    return size
+    return stamp
+
+
+def require_unchanged(path: Path, before: Stamp) -> None:
+    """Raise UserError where a document is not the file that it was."""
+    try:
+        is_same = Stamp.of(path.stat()) == before
+    except OSError:
+        is_same = False
+    if not is_same:
+        raise changed_meanwhile(path)
+
+
+def changed_meanwhile(path: Path) -> UserError:
+    """What was read of it is no whole document."""
+    return _error(
+        f"{path}: the file was changed while it was being read",
+        f"ls -l --full-time {shlex.quote(str(path))} shows when; run the same command again",
+    )
 
 
 def look(path: Path, password: str | None) -> tuple[Facts, PdfReader | None]:
@@ -70,7 +126,7 @@ def _open(path: Path) -> PdfReader | None:
 
     try:
         # An open file: given a name, pypdf reads all of it into memory.
-        return PdfReader(path.open("rb"))
+        return PdfReader(open_document(path))
     except Exception:  # noqa: BLE001 - pypdf raises anything; Ghostscript has the last word
         return None
 
@@ -104,7 +160,7 @@ def _count(reader: PdfReader) -> int | None:
         count = int(root["/Pages"]["/Count"])
     except Exception:  # noqa: BLE001 - as in _open
         return None
-    return count if 0 < count < 10_000_000 else None
+    return count if 0 < count <= MAX_PAGES else None
 
 
 def _error(what: str, hint: str) -> UserError:
@@ -119,18 +175,28 @@ def needs_ghostscript(path: Path) -> UserError:
     )
 
 
-def beyond_repair(path: Path) -> UserError:
-    """Neither pypdf nor Ghostscript finds a page."""
+def beyond_repair(path: Path, said: Sequence[str]) -> UserError:
+    """Neither pypdf nor Ghostscript finds a page. ``said``: what Ghostscript says, or how it ended."""
+    why = f" (Ghostscript: {said[0][:MAX_SAID]})" if said else ""
     return _error(
-        f"{path}: damaged beyond repair: no page can be found in it",
+        f"{path}: damaged beyond repair: no page can be found in it{why}",
         "copy it again from where it came from; qpdf --check tells what is wrong with it",
+    )
+
+
+def too_many_pages(path: Path) -> UserError:
+    """Ghostscript finds more than one job can hold."""
+    return _error(
+        f"{path}: it claims more than the {MAX_PAGES:,} pages that a document may have",
+        f"qpdf {shlex.quote(str(path))} --pages . 1-1000 -- part.pdf takes some of them",
     )
 
 
 def read_password(path: Path) -> str:
     """The first line of a file, without its end. Raises UserError."""
     try:
-        text = path.read_text(encoding="utf-8")
+        with path.open("rb") as file:
+            text = file.read(MAX_PASSWORD_BYTES).decode()
     except (OSError, UnicodeDecodeError) as error:
         what = getattr(error, "strerror", None) or "not UTF-8 text"
         raise UserError(ExitCode.USAGE, f"password file {path}: {what}", f"ls -l {path}") from None

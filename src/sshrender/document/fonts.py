@@ -10,10 +10,14 @@ from typing import Any
 
 _PROGRAMS = ("/FontFile", "/FontFile2", "/FontFile3")
 _DEEPEST = 8
-"""Forms in forms in forms: further in, nobody looks."""
+"""Forms in forms in forms: further in, nothing is looked at."""
 
-_MOST = 50
-"""Names of one page that are kept."""
+MAX_A_PAGE, MAX_NAME = 50, 127
+"""Names of one page that are kept, and their characters (ISO 32000-1, annex C: a name has 127 bytes)."""
+
+MAX_LOOKS = 2_000_000
+"""Members of resources looked at in one document. Each object is looked through once, but one that is no
+object of its own (written where it is used) can stand in many places."""
 
 
 class MissingFonts:
@@ -27,13 +31,15 @@ class MissingFonts:
         self._has_form = has_form
         self._fonts: dict[int, str] = {}
         self._resources: dict[int, frozenset[str]] = {}
+        self._forms: dict[int, frozenset[str]] = {}
+        self._looks_left = MAX_LOOKS
 
     def of(self, page: Any, resources: Any) -> list[str]:
         """The names of a page's fonts that are not embedded, sorted; of what is broken, none."""
         found = self._in_resources(resources, 0)
         if self._has_form:
             found |= self._in_fields(page)
-        return sorted(found)[:_MOST]
+        return sorted(found)[:MAX_A_PAGE]
 
     def _in_resources(self, raw: Any, depth: int) -> frozenset[str]:
         number = getattr(raw, "idnum", 0)
@@ -52,13 +58,35 @@ class MissingFonts:
         return found
 
     def _look_through(self, resources: Any, depth: int) -> frozenset[str]:
-        found = {self._name_if_missing(font) for font in _members(resources, "/Font")}
+        found = {self._name_if_missing(font) for font in self._members(resources, "/Font")}
         for kind in ("/XObject", "/Pattern"):
-            for member in _members(resources, kind):
-                form = member.get_object()
-                if "/Resources" in form:
-                    found |= self._in_resources(form.raw_get("/Resources"), depth + 1)
+            for member in self._members(resources, kind):
+                found |= self._in_form(member, depth + 1)
         return frozenset(found - {""})
+
+    def _in_form(self, raw: Any, depth: int) -> frozenset[str]:
+        """Its resources may be no object of their own, so that the form is what is remembered."""
+        number = getattr(raw, "idnum", 0)
+        if number in self._forms:
+            return self._forms[number]
+        if number:
+            self._forms[number] = frozenset()
+        form = raw.get_object()
+        found = self._in_resources(form.raw_get("/Resources"), depth) if "/Resources" in form else None
+        if number and found is not None:
+            self._forms[number] = found
+        return found or frozenset()
+
+    @property
+    def is_exhausted(self) -> bool:
+        """Whether so much has been looked at that what is found from now on is not complete."""
+        return self._looks_left < 0
+
+    def _members(self, resources: Any, kind: str) -> list[Any]:
+        table = resources.get(kind)
+        found = [] if table is None else [table.raw_get(key) for key in table.get_object()]
+        self._looks_left -= len(found)
+        return [] if self.is_exhausted else found
 
     def _in_fields(self, page: Any) -> frozenset[str]:
         found: frozenset[str] = frozenset()
@@ -81,16 +109,12 @@ class MissingFonts:
         return self._fonts[number]
 
 
-def _members(resources: Any, kind: str) -> list[Any]:
-    table = resources.get(kind)
-    return [] if table is None else [table.raw_get(key) for key in table.get_object()]
-
-
 def _is_embedded(font: Any) -> bool:
     if font.get("/Subtype") == "/Type3":
         return True
     if font.get("/Subtype") == "/Type0":
-        return all(_is_embedded(each.get_object()) for each in font["/DescendantFonts"])
+        # One descendant, which has none (ISO 32000-1, table 121): a deeper tree could have any size.
+        font = next(iter(font["/DescendantFonts"])).get_object()
     descriptor = font.get("/FontDescriptor")
     return descriptor is not None and any(key in descriptor.get_object() for key in _PROGRAMS)
 
@@ -99,4 +123,4 @@ def _name(font: Any) -> str:
     """Without the tag of a subset."""
     name = str(font.get("/BaseFont", "/unnamed")).lstrip("/")
     tag, plus, rest = name.partition("+")
-    return rest if plus and len(tag) == 6 and tag.isupper() else name
+    return (rest if plus and len(tag) == 6 and tag.isupper() else name)[:MAX_NAME]

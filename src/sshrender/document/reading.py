@@ -1,25 +1,35 @@
 """One document being read: its facts first, then each page's size as it becomes known.
 
-Everything here waits for a bounded time only. A document that takes pypdf longer is treated as one
-that pypdf cannot read.
+Everything here waits for a bounded time only, and keeps a bounded amount of what the worker says. A
+document that takes pypdf longer, or says more, is treated as one that pypdf cannot read.
 """
 
 from __future__ import annotations
 
-import contextlib
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from sshrender.document import answers, limits
 from sshrender.document.boxes import Box
 from sshrender.document.facts import Facts
 from sshrender.document.process import Worker, WorkerFailed
 from sshrender.errors import ExitCode, UserError
 
 FACTS_WITHIN = 60.0
+"""Seconds until the facts are known."""
+
 BOXES_WITHIN = 10.0
 """Seconds without news after which the process is stopped."""
+
+COUNT_WITHIN = 60.0
+"""Seconds that counting the pages may take; after that Ghostscript is asked, and the reading goes on.
+100,000 pages take 10 to 14 (measured)."""
+
+LOOK_WITHIN, FONTS_WITHIN = 300.0, 300.0
+"""Seconds for all sizes and for all fonts, however much news there is."""
 
 
 class Reading:
@@ -40,9 +50,10 @@ class Reading:
         self._is_walked = self._has_ended = False
 
     def begin(self, path: Path, password: str | None) -> None:
-        """Say which document it is."""
+        """Say which document it is. Raises UserError: this process may not have the memory for that."""
+        limits.require_memory()
         self._path, self._password = str(path.absolute()), password
-        self._worker.ask("look", path=self._path, password=password)
+        self._worker.ask("look", within=LOOK_WITHIN, path=self._path, password=password)
         threading.Thread(target=self._listen, daemon=True, name="document").start()
 
     def facts(self) -> Facts:
@@ -74,7 +85,9 @@ class Reading:
     def counts_right(self) -> bool:
         """Whether the document has as many pages as it says, seen by reading all of it soundly."""
         with self._changed:
-            self._await(lambda: self._is_walked)
+            self._await(lambda: self._is_walked, time.monotonic() + COUNT_WITHIN)
+            if not self._is_walked:
+                return False
         return self.is_sound() and self._facts is not None and len(self._boxes) == self._facts.pages
 
     def missing_fonts(self) -> list[list[str]] | None:
@@ -100,21 +113,22 @@ class Reading:
 
     def _read_fonts(self) -> None:
         """The thread."""
-        found: list[list[str]] = []
+        found = answers.Fonts(self._facts.pages or 0 if self._facts is not None else 0)
         worker = self._font_worker = Worker()
-        worker.ask("fonts", path=self._path, password=self._password)
+        worker.ask("fonts", within=FONTS_WITHIN, path=self._path, password=self._password)
         try:
-            with contextlib.suppress(WorkerFailed):
-                for answer in worker.answers():
-                    found += answer["fonts"]
+            for answer in worker.answers():
+                found.add(answer)
+        except WorkerFailed:
+            worker.stop()
         finally:  # what was read until it died is what there is
             with self._changed:
-                self._fonts = found
+                self._fonts = found.of_pages
                 self._changed.notify_all()
 
-    def _await(self, is_met: Callable[[], bool]) -> None:
+    def _await(self, is_met: Callable[[], bool], until: float = float("inf")) -> None:
         """Wait while the worker makes progress; one that makes none is stopped. Needs the lock."""
-        while not is_met() and not self._has_ended:
+        while not is_met() and not self._has_ended and time.monotonic() < until:
             known = len(self._boxes)
             if not self._changed.wait(BOXES_WITHIN) and len(self._boxes) == known:
                 self._worker.stop()
@@ -137,6 +151,7 @@ class Reading:
                     self._take_in(answer)
                     self._changed.notify_all()
         except WorkerFailed:
+            self._worker.stop()
             with self._changed:
                 self._complaints += 1  # what it said before it died proves nothing
         finally:
@@ -145,12 +160,14 @@ class Reading:
                 self._changed.notify_all()
 
     def _take_in(self, answer: dict[str, Any]) -> None:
-        self._complaints = answer["complaints"]
+        """Raises WorkerFailed."""
+        self._complaints = answers.complaints(answer)
         if "facts" in answer:
-            self._facts = Facts(*answer["facts"])
+            self._facts = answers.facts(answer)
         elif "error" in answer:
-            self._error = UserError(ExitCode.DOCUMENT, *answer["error"])
+            self._error = UserError(ExitCode.DOCUMENT, *answers.error(answer))
         elif "walked" in answer:
             self._is_walked = True
         elif "boxes" in answer:
-            self._boxes += [None if box is None else (box[0], box[1]) for box in answer["boxes"]]
+            claimed = 0 if self._facts is None else self._facts.pages or 0
+            self._boxes += answers.boxes(answer, claimed - len(self._boxes))

@@ -6,11 +6,13 @@ Page n of the document is page ``index`` of part ``part``; its number in the who
 from __future__ import annotations
 
 import io
+import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sshrender.document.facts import open_document
 from sshrender.files import write_whole
 
 if TYPE_CHECKING:
@@ -23,6 +25,15 @@ PARTS = "parts"
 AUTO_BYTES = 256 << 20
 AUTO_PART_BYTES = 32 << 20
 """``--split auto``: documents above the first are cut into parts of about the second."""
+
+
+MAX_GROWTH, MORE_BYTES = 8, 256 << 20
+"""All parts may take so many times the document's size, and so many bytes more: each part has a copy of
+what its pages share, and a hostile page shares everything."""
+
+
+class PartsTooLarge(Exception):
+    """The parts take more room than they are worth."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +82,9 @@ class Splitter:
         """Raises OSError, or whatever pypdf raises on a document that it cannot read."""
         from pypdf import PdfReader
 
-        self._reader = PdfReader(source.open("rb"))
+        file = open_document(source)
+        self._room = MAX_GROWTH * os.fstat(file.fileno()).st_size + MORE_BYTES
+        self._reader = PdfReader(file)
         self._secret = None
         if self._reader.is_encrypted and not self._reader.decrypt(""):
             self._secret = password
@@ -82,11 +95,16 @@ class Splitter:
     def write(self, part: int, names: Callable[[int, int], Place]) -> None:
         """Part ``part``, counted from 0; one that is there (they appear whole or not at all) is kept.
 
-        Raises OSError, or whatever pypdf raises on a document that it cannot split.
+        Raises OSError, PartsTooLarge, or whatever pypdf raises on a document that it cannot split.
         """
         path = self._folder / names(part * self._per_part + 1, self._per_part).file
-        if not path.exists():
-            write_whole(path, self._part(part * self._per_part))
+        if path.exists():
+            return
+        data = self._part(part * self._per_part)
+        self._room -= len(data)
+        if self._room < 0:
+            raise PartsTooLarge(f"the parts would be {MAX_GROWTH} times as large as the document")
+        write_whole(path, data)
 
     def _part(self, first: int) -> bytes:
         from pypdf import PdfWriter

@@ -1,4 +1,8 @@
-"""The document on the SAN, once: cloned or linked where the file system can, copied where not."""
+"""The document on the SAN, once: cloned where the file system can, copied where not.
+
+It is never a second name of the user's file: writing to that would change the pages of a job whose name
+is a digest of what the document was.
+"""
 
 from __future__ import annotations
 
@@ -7,77 +11,150 @@ import fcntl
 import hashlib
 import os
 import uuid
-from collections.abc import Callable
 from pathlib import Path
+from types import TracebackType
+from typing import BinaryIO, Self
 
-from sshrender.files import file_mode
+from sshrender.document.facts import Stamp, changed_meanwhile, open_document
+from sshrender.document.owner import Owner
+from sshrender.files import file_mode, open_plain, rename, sync_folder
+from sshrender.runner.storage import write_all
 
+PREFIX = ".staging-"
 _BLOCK = 1 << 20
 _FICLONE = 0x40049409
 """ioctl_ficlone(2)."""
 
+ABANDONED = 7 * 86400.0
+"""Seconds after which a staged file of another machine, whose process this one cannot see, is removed if
+it is not locked either. Staging takes minutes: each operation of it has a time bound."""
+
 
 def digest(path: Path) -> str:
-    """The SHA-256 of a file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    """Return the SHA-256 of a file that a user names. Raises OSError."""
+    with open_document(path) as file:
+        return _read(file)
 
 
-def stage(source: Path, folder: Path) -> tuple[Path, str]:
-    """Bring ``source`` into ``folder`` under a temporary name: (that file, SHA-256 of its content).
+def digest_plain(path: Path) -> tuple[int, str]:
+    """Return size and SHA-256 of a file below the SAN folder, as open_plain opens it. Raises OSError."""
+    with open_plain(path) as file:
+        return os.fstat(file.fileno()).st_size, _read(file)
 
-    The digest is taken of what is read, on the way. Raises OSError; leaves nothing behind then.
+
+class Staged:
+    """A document under a temporary name in the SAN folder, until it becomes a job's document.
+
+    The file is locked for as long as this process has it, and its name tells whose it is.
     """
-    target = folder / f".staging-{uuid.uuid4().hex}"
-    try:
-        for way in (_clone, _link):
-            if _succeeds(way, source, target):
-                return target, digest(target)
-        return target, _copy(source, target)
-    except BaseException:
-        target.unlink(missing_ok=True)
-        raise
+
+    def __init__(self, source: Path, folder: Path) -> None:
+        """Bring it there. Raises UserError where it changes meanwhile, or OSError."""
+        self.path = folder / f"{PREFIX}{Owner.of_this_process()}-{uuid.uuid4().hex[:12]}"
+        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+        self._file = os.fdopen(os.open(self.path, flags, 0o600), "r+b", buffering=0)
+        try:
+            with contextlib.suppress(OSError):  # not every file system has locks
+                fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            self.sha256 = _bring(source, self._file)
+            os.fchmod(self._file.fileno(), file_mode(folder))  # a host may be asked about it
+            os.fsync(self._file.fileno())
+        except BaseException:
+            self.clear()
+            raise
+
+    def settle(self, target: Path) -> None:
+        """Give it its final name; it is read-only from then on. Raises OSError."""
+        os.fchmod(self._file.fileno(), file_mode(target.parent) & 0o444)
+        rename(self.path, target)
+        sync_folder(target.parent)
+        self._file.close()
+
+    def clear(self) -> None:
+        """Remove it, unless it has its final name."""
+        self._file.close()
+        self.path.unlink(missing_ok=True)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.clear()
 
 
-def _succeeds(way: Callable[[Path, Path], None], source: Path, target: Path) -> bool:
+def _bring(source: Path, target: BinaryIO) -> str:
+    """Return the SHA-256 of what was brought. Raises UserError or OSError."""
+    with open_document(source) as original:
+        before = Stamp.of(os.fstat(original.fileno()))
+        sha256 = _read(target) if _clone(original, target) else _read(original, target)
+        after = Stamp.of(os.fstat(original.fileno()))
+    if after != before or os.fstat(target.fileno()).st_size != before.bytes:
+        raise changed_meanwhile(source)
+    return sha256
+
+
+def _clone(original: BinaryIO, target: BinaryIO) -> bool:
+    """Share the blocks until one of the two is changed (Btrfs, XFS, NFS 4.2)."""
     try:
-        way(source, target)
+        fcntl.ioctl(target.fileno(), _FICLONE, original.fileno())
     except OSError:
-        target.unlink(missing_ok=True)
         return False
     return True
 
 
-def _clone(source: Path, target: Path) -> None:
-    """Share the blocks until one of the two is changed (Btrfs, XFS, NFS 4.2)."""
-    with source.open("rb") as original, target.open("xb") as copy:
-        fcntl.ioctl(copy.fileno(), _FICLONE, original.fileno())
-        os.fchmod(copy.fileno(), file_mode(target.parent))
-
-
-def _link(source: Path, target: Path) -> None:
-    """A second name for the same file, if whoever may read the folder may read it too."""
-    wanted = file_mode(target.parent)
-    if source.stat().st_mode & 0o777 & wanted != wanted:
-        raise PermissionError("not as readable as the folder")
-    os.link(source.resolve(), target)
-
-
-def _copy(source: Path, target: Path) -> str:
+def _read(file: BinaryIO, copy: BinaryIO | None = None) -> str:
+    """Return the SHA-256 of what is read, and written to ``copy``: the document is read once."""
     hasher = hashlib.sha256()
-    with source.open("rb") as original, target.open("xb") as copy:
-        while block := original.read(_BLOCK):
-            hasher.update(block)
-            copy.write(block)
-        copy.flush()
-        os.fchmod(copy.fileno(), file_mode(target.parent))
-        os.fsync(copy.fileno())
+    while block := file.read(_BLOCK):
+        hasher.update(block)
+        if copy is not None:
+            write_all(copy.fileno(), block)
     return hasher.hexdigest()
 
 
-def clear_stale(folder: Path, older_than: float, now: float) -> None:
-    """Remove what a killed run left half staged, once it is old enough to be nobody's."""
-    for left in folder.glob(".staging-*"):
+def clear_stale(folder: Path) -> None:
+    """Remove what ended processes left half staged; never what a live process may own.
+
+    A file's time stamps say nothing of its process. Those of another machine, or of this one before it
+    was started anew, cannot be asked; what they left is removed after ABANDONED, by the clock of the
+    file server, unless it is locked.
+    """
+    here = Owner.of_this_process()
+    now: float | None = None
+    for left in folder.glob(f"{PREFIX}*"):
+        owner = Owner.parse(left.name.removeprefix(PREFIX).rpartition("-")[0])
+        is_dead = owner.is_dead(here) if owner is not None else None
         with contextlib.suppress(OSError):
-            if now - left.stat().st_mtime > older_than:
+            if is_dead is None:
+                now = _clock_of(folder) if now is None else now
+                is_dead = now - left.lstat().st_ctime > ABANDONED and not _is_locked(left)
+            if is_dead:
                 left.unlink()
+
+
+def _is_locked(path: Path) -> bool:
+    """Raises OSError."""
+    descriptor = os.open(path, os.O_RDWR | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return True  # EWOULDBLOCK, or ENOLCK: then nothing is known
+    finally:
+        os.close(descriptor)
+    return False
+
+
+def _clock_of(folder: Path) -> float:
+    """The time on the file server, which sets st_ctime. Raises OSError."""
+    probe = folder / f".clock-{uuid.uuid4().hex}"
+    descriptor = os.open(probe, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+    try:
+        return os.fstat(descriptor).st_ctime
+    finally:
+        os.close(descriptor)
+        probe.unlink()

@@ -8,29 +8,32 @@ then ``boxes`` for its pages in order, and ``walked``; ``fonts`` (the same) answ
 that each page lacks; ``split`` it (``path``, ``password``, ``folder``, ``per_part``, ``pages``) answers
 ``ready`` for each part; ``cut`` it (the same without ``pages``) answers ``cut`` for each further line
 that names a ``part``, until its input ends. Each answer carries ``complaints``, how often pypdf has
-warned so far. The last one is ``end``; without it, the process died.
+warned so far. The last one is ``end``; without it, the process died. ``within`` is the time in seconds
+that a request may take; the parent watches that, and the limit on processor time here ends a process
+whose parent cannot.
 """
 
 from __future__ import annotations
 
 import itertools
 import json
+import math
 import os
 import queue
 import resource
 import sys
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import pypdf  # noqa: F401 - imported while the request is still being made
+import pypdf  # while the request is still being made
 
-from sshrender.document import boxes, complaints, fonts, splitting
+from sshrender.document import boxes, complaints, fonts, limits, splitting
 from sshrender.document.facts import look
 from sshrender.errors import UserError
 
-MEMORY = 4 << 30
-"""Bytes of address space: far more than any sound document needs, as files are read piece by piece."""
+MAX_REASON = 300
 
 CHUNK = 64
 """Boxes in one answer: the first pages render while the rest is read."""
@@ -38,8 +41,11 @@ CHUNK = 64
 
 def main() -> None:
     """Answer one request."""
-    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, resource.RLIM_INFINITY))
     request = json.loads(sys.stdin.readline())
+    limits.lower(resource.RLIMIT_CORE, 0)
+    limits.lower(resource.RLIMIT_AS, limits.MAX_MEMORY[request["op"]])
+    if request["within"] is not None:
+        limits.lower(resource.RLIMIT_CPU, math.ceil(request["within"]) + 1)
     threading.Thread(target=_listen, daemon=True).start()
     answer = _Answers(complaints.listen())
     {"look": _look, "fonts": _fonts, "split": _split, "cut": _cut}[request["op"]](request, answer)
@@ -71,9 +77,9 @@ def _look(request: dict[str, Any], answer: _Answers) -> None:
         answer(error=[error.what, error.hint])
         return
     answer(facts=facts)
-    if reader is None:
+    if reader is None or facts.pages is None:
         return
-    pages = boxes.walk(reader)
+    pages = boxes.walk(reader, facts.pages)
     while chunk := list(itertools.islice(pages, CHUNK)):
         answer(boxes=chunk)
     answer(walked=True)
@@ -81,13 +87,21 @@ def _look(request: dict[str, Any], answer: _Answers) -> None:
 
 def _fonts(request: dict[str, Any], answer: _Answers) -> None:
     os.nice(19)  # it can wait, and renderers may run here too
-    _, reader = look(Path(request["path"]), request["password"])
-    if reader is None:
+    facts, reader = look(Path(request["path"]), request["password"])
+    if reader is None or facts.pages is None:
         return
-    missing = fonts.MissingFonts("/AcroForm" in reader.root_object)
-    names = (missing.of(page, values.get("/Resources")) for page, values in boxes.leaves(reader))
+    names = _missing_fonts(reader, facts.pages)
     while found := list(itertools.islice(names, CHUNK)):
         answer(fonts=found)
+
+
+def _missing_fonts(reader: pypdf.PdfReader, pages: int) -> Iterator[list[str]]:
+    missing = fonts.MissingFonts("/AcroForm" in reader.root_object)
+    for page, values in boxes.leaves(reader, pages):
+        found = missing.of(page, values.get("/Resources"))
+        if missing.is_exhausted:
+            return
+        yield found
 
 
 def _split(request: dict[str, Any], answer: _Answers) -> None:
@@ -102,7 +116,7 @@ def _split(request: dict[str, Any], answer: _Answers) -> None:
         for pages in parts:
             answer(ready=pages)
     except Exception as error:  # noqa: BLE001 - pypdf raises anything; the coordinator says what to do
-        answer(error=[f"{type(error).__name__}: {error}", ""])
+        answer(error=_reason(error))
 
 
 def _cut(request: dict[str, Any], answer: _Answers) -> None:
@@ -118,7 +132,12 @@ def _cut(request: dict[str, Any], answer: _Answers) -> None:
             splitter.write(part, splitting.fed_place)
             answer(cut=part)
     except Exception as error:  # noqa: BLE001 - as in _split
-        answer(error=[f"{type(error).__name__}: {error}", ""])
+        answer(error=_reason(error))
+
+
+def _reason(error: Exception) -> list[str]:
+    """What pypdf raises may quote the document."""
+    return [f"{type(error).__name__}: {error}"[:MAX_REASON], ""]
 
 
 if __name__ == "__main__":

@@ -9,8 +9,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Self
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
+from sshrender.document.facts import MAX_PAGES
 from sshrender.errors import ExitCode, UserError
 from sshrender.files import read_plain, write_whole
 from sshrender.job.folder import JobFolder
@@ -29,7 +30,7 @@ class Document(_Frozen):
     name: str
     bytes: int
     sha256: str
-    pages: int
+    pages: int = Field(ge=1, le=MAX_PAGES)
     needs_password: bool = False
 
 

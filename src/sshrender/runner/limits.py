@@ -9,6 +9,7 @@ Standard library only, Python 3.7 and later.
 from __future__ import annotations
 
 import os
+import resource
 from typing import Callable, Dict, List, Optional
 
 ADDRESS_SPACE_MARGIN = 512 * 1024 * 1024
@@ -18,6 +19,31 @@ FILE_TO_MEMORY = 4
 """A file may be so many times as large as a renderer: no page fills the shared folder by itself."""
 
 OPEN_FILES = 512
+
+LEAST = (
+    (resource.RLIMIT_AS, "RLIMIT_AS, ulimit -v", 256 << 20),
+    (resource.RLIMIT_FSIZE, "RLIMIT_FSIZE, ulimit -f", 1 << 20),
+    (resource.RLIMIT_NOFILE, "RLIMIT_NOFILE, ulimit -n", 32),
+)
+"""What a renderer needs at least: Ghostscript 10.00 maps 120 MiB when it starts, and opens ten files."""
+
+
+def at_most(kind: int, wanted: int) -> int:
+    """``wanted``, or this process's hard limit where that is less: only root may ask for more."""
+    hard = resource.getrlimit(kind)[1]
+    return wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+
+
+def too_low() -> Optional[str]:
+    """Which of this process's hard limits no renderer can work under, in words; None: none."""
+    for kind, name, least in LEAST:
+        if at_most(kind, least) < least:
+            return "a limit of this host is too low: %s is %d, and a renderer needs %d" % (
+                name,
+                resource.getrlimit(kind)[1],
+                least,
+            )
+    return None
 
 
 def find(program: str) -> Optional[str]:
@@ -38,9 +64,9 @@ def wrap(command: List[str], memory: int, which: Callable[[str], Optional[str]] 
         [
             "prlimit",
             "--core=0",
-            "--as=%d" % (memory + ADDRESS_SPACE_MARGIN),
-            "--fsize=%d" % (FILE_TO_MEMORY * memory),
-            "--nofile=%d" % OPEN_FILES,
+            "--as=%d" % at_most(resource.RLIMIT_AS, memory + ADDRESS_SPACE_MARGIN),
+            "--fsize=%d" % at_most(resource.RLIMIT_FSIZE, FILE_TO_MEMORY * memory),
+            "--nofile=%d" % at_most(resource.RLIMIT_NOFILE, OPEN_FILES),
             "--",
         ],
     ]

@@ -156,6 +156,10 @@ class Runner:
         walls = sandbox.check(self._ghostscript) if is_sandboxed else None
         self._has_looked.wait()
         is_wanted = request.get("slots") != 0  # nobody renders who is only asked how he is
+        too_low = limits.too_low()
+        if too_low is not None:
+            self._wire.post("trouble", reason=too_low)
+            return
         self._recipes = [Recipe.of(fields) for fields in request.get("recipes", ())]
         missing = self._missing_recipes()
         is_able = san["writable"] and 0 not in missing and walls is None

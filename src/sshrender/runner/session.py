@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import re
 import select
+import signal
 import subprocess
 import time
 from collections import deque
@@ -284,6 +285,8 @@ class Session:
 
 def reason_for(kind: str, status: int, program: str = "Ghostscript") -> str:
     """Why a renderer ended, in words; ``status`` as subprocess has it."""
+    if kind == wire.CRASHED and -status in _LIMITS:
+        return "%s reached a limit of this host: %s" % (program, _LIMITS[-status])
     if kind == wire.CRASHED and status < 0:
         return "%s died of signal %d" % (program, -status)
     if kind == wire.CRASHED:
@@ -295,6 +298,10 @@ def reason_for(kind: str, status: int, program: str = "Ghostscript") -> str:
     return _REASONS[kind]
 
 
+_LIMITS: Dict[int, str] = {
+    signal.SIGXFSZ: "RLIMIT_FSIZE, ulimit -f, the size of a file",
+    signal.SIGXCPU: "RLIMIT_CPU, ulimit -t, processor time",
+}
 _REASONS = {
     wire.TIMEOUT: "took longer than the page timeout",
     wire.MEMORY: "used more memory than a page may",

@@ -1,0 +1,17 @@
+"""When this command began, which is what ``--deadline`` counts from."""
+
+from __future__ import annotations
+
+import time
+
+_began: list[float] = []
+
+
+def start() -> None:
+    """Called first of all in the program; a process that is forked off keeps the time."""
+    _began[:] = [time.monotonic()]
+
+
+def began() -> float:
+    """Return the time on the monotonic clock; now, where no command runs."""
+    return _began[0] if _began else time.monotonic()

@@ -1,0 +1,142 @@
+"""A job's pages are those of its document: nothing else is rendered under its name."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shlex
+import subprocess
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from tests import pdfs
+from tests.conftest import PROGRAM, Run
+
+
+def _submitted(sshrender: Run, document: Path) -> str:
+    answer = sshrender("submit", document, "--dpi", "20")
+    assert answer.returncode == 0, answer.stderr
+    return answer.stdout.strip()
+
+
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _alter(path: Path, change: bytes, to: bytes) -> None:
+    """In place, and as whoever owns it may."""
+    data = path.read_bytes()
+    assert change in data
+    path.chmod(0o644)
+    path.write_bytes(data.replace(change, to))
+
+
+@pytest.mark.parametrize("place", ["home", "san"])
+def test_overwriting_the_original_does_not_change_the_jobs_document(
+    sshrender: Run, home: Path, san: Path, place: str
+) -> None:
+    """Also where the original lies in the shared folder already."""
+    document = pdfs.write((san if place == "san" else home) / "a.pdf", pdfs.numbered(2))
+    name = _submitted(sshrender, document)
+    document.write_bytes(pdfs.build(pdfs.numbered(2, 50, 50)))
+    spec = json.loads((san / name / "job.json").read_text())
+    assert _sha256(san / name / "source.pdf") == spec["document"]["sha256"]
+    answer = sshrender("resume", name, "--progress", "none")
+    assert answer.returncode == 0, answer.stderr
+
+
+ALTERED = {
+    "the document": ("source.pdf", b"(page 2)", b"(page 9)", "source.pdf is not the document"),
+    "a setting": ("job.json", b'"dpi": 20.0', b'"dpi": 30.0', "job.json describes another job"),
+    "its digest": ("job.json", b'"sha256": "', b'"sha256": "0', "job.json describes another job"),
+}
+
+
+@pytest.mark.parametrize("what", ALTERED)
+def test_a_job_whose_document_or_settings_were_altered_is_refused(
+    sshrender: Run, home: Path, san: Path, what: str
+) -> None:
+    """By resume and by the queue, which holds it and says why; the hint puts it aside."""
+    file, change, to, says = ALTERED[what]
+    # Its content is not compressed, so that a byte changed means something.
+    pages = [pdfs.PdfPage(content=b"")] * 2
+    document = home / "a.pdf"
+    document.write_bytes(pdfs.build(pages) + b"% (page 2)\n")
+    name = _submitted(sshrender, document)
+    _alter(san / name / file, change, to)
+    answer = sshrender("resume", name, "--progress", "none")
+    assert answer.returncode == 5, answer.stderr
+    assert says in answer.stderr
+    assert list((san / name / "pages").iterdir()) == []
+    assert sshrender("coordinate", "--once", "--quiet").returncode == 5
+    told = json.loads(sshrender("status", name, "--json").stdout)
+    assert told["state"] == "held", told
+    assert says in sshrender("status", name).stdout
+    hint = answer.stderr.splitlines()[-1].removeprefix("hint: ")
+    subprocess.run(shlex.split(hint, comments=True), check=True)
+    assert _submitted(sshrender, document) == name
+
+
+def test_a_job_that_was_altered_is_not_rendered_again_under_its_name(
+    sshrender: Run, home: Path, san: Path
+) -> None:
+    document = pdfs.write(home / "a.pdf", pdfs.numbered(2))
+    name = _submitted(sshrender, document)
+    _alter(san / name / "source.pdf", b"%PDF-1.4", b"%PDF-1.5")
+    for command in ("render", "submit"):
+        answer = sshrender(command, document, "--dpi", "20")
+        assert answer.returncode == 5, answer.stderr
+        assert "source.pdf is not the document that the job was made for" in answer.stderr
+
+
+def test_a_jobs_document_that_became_a_fifo_is_refused(sshrender: Run, home: Path, san: Path) -> None:
+    document = pdfs.write(home / "a.pdf", pdfs.numbered(2))
+    source = san / _submitted(sshrender, document) / "source.pdf"
+    source.unlink()
+    os.mkfifo(source)
+    answer = sshrender("resume", source.parent.name, timeout=60)
+    assert answer.returncode == 5, answer.stderr
+
+
+def test_a_document_that_is_still_being_written_is_refused(
+    sshrender: Run, home: Path, san: Path
+) -> None:
+    """No job is made of what was read at different times."""
+    document = pdfs.write(home / "a.pdf", pdfs.numbered(2))
+    has_ended = threading.Event()
+
+    def write_on() -> None:
+        with document.open("ab", buffering=0) as file:
+            while not has_ended.wait(0.005):
+                file.write(b"% more\n")
+
+    writer = threading.Thread(target=write_on)
+    writer.start()
+    try:
+        answer = sshrender("submit", document)
+    finally:
+        has_ended.set()
+        writer.join()
+    assert answer.returncode == 5, answer.stderr
+    assert "a.pdf: the file was changed while it was being read" in answer.stderr
+    assert list(san.iterdir()) == []
+
+
+def test_old_documents_are_submitted_at_the_same_time(home: Path, san: Path) -> None:
+    """The age of a document says nothing of the process that stages it."""
+    documents = [pdfs.write(san / f"{n}.pdf", pdfs.heavy(4, 4 << 20)) for n in range(6)]
+    long_ago = time.time() - 30 * 86400
+    for document in documents:
+        os.utime(document, (long_ago, long_ago))
+    started = [
+        subprocess.Popen([*PROGRAM, "submit", str(document)], stderr=subprocess.PIPE, text=True)
+        for document in documents
+    ]
+    for process in started:
+        said = process.communicate(timeout=120)[1]
+        assert process.returncode == 0, said
+    assert list(san.glob(".staging-*")) == []

@@ -1,0 +1,202 @@
+"""What the process that reads a document may say, and for how long: the parent bounds all of it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from sshrender.coordinator import larder, parts, tidings, watched
+from sshrender.core import events as ev
+from sshrender.document import facts, process, reading
+from sshrender.document.reading import Reading
+from tests import pdfs
+
+GREET = "say(facts=[200000, False, 0])\n"
+NO_FONTS = GREET + "for _ in range(3125): say(boxes=[[9, 9]] * 64)\nsay(walked=True)\n"
+
+SCRIPT = """
+import json, sys, time
+op = json.loads(sys.stdin.readline())["op"]
+def raw(text): sys.stdout.write(text); sys.stdout.flush()
+def say(complaints=0, **fields): raw(json.dumps({**fields, "complaints": complaints}) + "\\n")
+"""
+
+ENDLESS = {
+    "boxes without end": GREET + "while True: say(boxes=[[9, 9]] * 64)",
+    "a line without end": GREET + "while True: raw('x' * 65536)",
+    "lists in lists": GREET + "raw('[' * 100_000 + '\\n')",
+    "no object": GREET + "raw('7\\n')",
+    "no JSON": GREET + "raw('{\\n')",
+    "sizes that are none": GREET + "say(boxes=[['x', None]])",
+    "a size without end": GREET + "say(boxes=[[1e999, 9]])",
+    "complaints that are none": GREET + "say(complaints=[1], boxes=[[9, 9]])",
+    "more pages than there may be": "say(facts=[10 ** 9, False, 0])",
+    "facts that are none": "say(facts=7)",
+}
+
+
+@pytest.fixture
+def child(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What the next processes say, instead of reading a document."""
+    scripts: list[str] = []
+
+    def start() -> subprocess.Popen[bytes]:
+        words = [sys.executable, "-c", SCRIPT + scripts[0]]
+        return subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+
+    monkeypatch.setattr(process, "_start", start)
+    monkeypatch.setattr(process, "_spare", [])
+    return scripts
+
+
+@pytest.mark.parametrize("script", ENDLESS.values(), ids=list(ENDLESS))
+def test_what_a_reading_process_says_is_bounded_and_checked(
+    child: list[str], tmp_path: Path, script: str
+) -> None:
+    """It is stopped, and what it said is no reason to trust the document's own count."""
+    child.append(script + "\ntime.sleep(600)")
+    found = Reading()
+    found.begin(pdfs.write(tmp_path / "a.pdf", pdfs.numbered(1)), None)
+    assert not found.counts_right()
+    assert not found.is_sound()
+    assert len(found.boxes_from(1)) <= 200_000
+    assert found._worker._process.wait(30) is not None
+
+
+def test_news_now_and_then_does_not_keep_a_reading_alive(
+    child: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """There is a bound on all of it, and not only on the time without news."""
+    monkeypatch.setattr(reading, "LOOK_WITHIN", 2.0)
+    child.append(GREET + "while True: say(boxes=[[9, 9]]); time.sleep(.05)")
+    found = Reading()
+    found.begin(pdfs.write(tmp_path / "a.pdf", pdfs.numbered(1)), None)
+    assert not found.counts_right()
+    assert found.box(200_000) is None
+    assert found._worker._process.wait(30) is not None
+
+
+def test_a_count_that_takes_long_is_asked_of_ghostscript_while_the_reading_goes_on(
+    child: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reading, "COUNT_WITHIN", 0.5)
+    monkeypatch.setattr(reading, "BOXES_WITHIN", 0.5)
+    child.append(GREET + "while True: say(boxes=[[9, 9]]); time.sleep(.05)")
+    found = Reading()
+    found.begin(pdfs.write(tmp_path / "a.pdf", pdfs.numbered(1)), None)
+    assert not found.counts_right()
+    assert found._worker._process.poll() is None
+    found.close()
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        "while True: say(fonts=[['x']]); time.sleep(.05)",
+        "while True: say(fonts=[['x' * 127] * 50] * 64)",
+        "say(fonts=[['x'], ['x' * 128]])",
+        "say(fonts=[['x'], 'x'])",
+        "say(fonts=[['x'] * 51])",
+        "n = iter(range(10 ** 9))\nwhile True: say(fonts=[[str(next(n)) for _ in range(50)]])",
+    ],
+)
+def test_fonts_are_unknown_from_where_a_process_takes_or_says_too_much(
+    child: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str
+) -> None:
+    monkeypatch.setattr(reading, "FONTS_WITHIN", 3.0)
+    child.append(f"if op == 'fonts':\n    exec({script!r})\n    time.sleep(600)\n{NO_FONTS}")
+    found = Reading()
+    found.begin(pdfs.write(tmp_path / "a.pdf", pdfs.numbered(1)), None)
+    assert found.facts().pages == 200_000
+    found.want_fonts()
+    found.await_fonts(60)
+    fonts = found.missing_fonts()
+    assert fonts is not None
+    assert len(fonts) < 200_000
+    assert sum(map(len, fonts)) <= 1_000_100
+    found.close()
+
+
+def _plan(folder: Path) -> Any:
+    """As much of a plan as what splits and cuts asks for."""
+    pdfs.write(folder / "source.pdf", pdfs.numbered(4))
+    return SimpleNamespace(
+        pages=[1, 2, 3, 4],
+        password=None,
+        history=SimpleNamespace(pages={}),
+        folder=SimpleNamespace(path=folder, source=folder / "source.pdf"),
+        spec=SimpleNamespace(
+            settings=SimpleNamespace(split=2), document=SimpleNamespace(bytes=1, pages=4)
+        ),
+        reading=SimpleNamespace(is_sound=lambda: True),
+    )
+
+
+@pytest.mark.parametrize(
+    "script", ["time.sleep(600)", "say(ready=[7])", "say(ready='x')", "say(error='x')", "raw('x\\n')"]
+)
+def test_a_part_that_does_not_come_is_given_up(
+    child: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str
+) -> None:
+    """Then pages are rendered from the whole document; a page that nobody asked for is none."""
+    monkeypatch.setattr(parts, "PART_WITHIN", 1.0)
+    monkeypatch.setattr(larder, "CUT_WITHIN", 1.0)
+    child.append(script + "\ntime.sleep(600)")
+    posted: list[ev.PagesReady | parts.PartsFailed] = []
+    splitter = parts.PartSplitter(_plan(tmp_path), posted.append)
+    splitter.start()
+    splitter.join(60)
+    assert [type(each) for each in posted] == [parts.PartsFailed]
+
+
+def test_a_cut_that_does_not_come_is_given_up(
+    child: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(larder, "CUT_WITHIN", 1.0)
+    child.append("time.sleep(600)")
+    with pytest.raises(larder.LarderFailed, match="took too long"):
+        larder.Larder(_plan(tmp_path)).fetch(1)
+
+
+def test_parts_that_grow_beyond_the_document_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from sshrender.document import splitting
+
+    monkeypatch.setattr(splitting, "MORE_BYTES", 0)
+    monkeypatch.setattr(splitting, "MAX_GROWTH", 0)
+    pdfs.write(tmp_path / "a.pdf", pdfs.numbered(4))
+    (tmp_path / "parts").mkdir()
+    with pytest.raises(splitting.PartsTooLarge):
+        list(splitting.split(tmp_path / "a.pdf", None, tmp_path, 1, [1, 2]))
+    assert list((tmp_path / "parts").iterdir()) == []
+
+
+def test_work_on_the_san_is_left_behind_at_the_deadline(tmp_path: Path) -> None:
+    go_on = threading.Event()
+    with pytest.raises(watched.DeadlinePassed):
+        watched.watched(tmp_path, go_on.wait, time.monotonic() + 0.3)
+    with pytest.raises(watched.DeadlinePassed):
+        watched.watched(tmp_path, lambda: None, time.monotonic())
+    go_on.set()
+
+
+def test_a_list_of_pages_is_written_down_in_a_bounded_length() -> None:
+    document = SimpleNamespace(
+        boxes_from=lambda first: [], missing_fonts=lambda: [["x"] * (n % 2) for n in range(100_000)]
+    )
+    told = tidings.Tidings(document, range(1, 100_001))
+    told.new()
+    assert len(told.fonts["x"]) <= tidings.MAX_LIST + 2
+    assert told.fonts["x"].startswith("2,4,6,")
+
+
+def test_a_password_file_is_read_to_a_bounded_length(tmp_path: Path) -> None:
+    assert len(facts.read_password(Path("/dev/zero"))) <= facts.MAX_PASSWORD_BYTES
