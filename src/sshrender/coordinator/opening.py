@@ -17,7 +17,7 @@ from sshrender.document import facts, pagelist, splitting, staging
 from sshrender.document.reading import Reading
 from sshrender.errors import ExitCode, UserError
 from sshrender.files import rename, user_in
-from sshrender.job import history, publish
+from sshrender.job import fenced, history, publish
 from sshrender.job.folder import JobFolder
 from sshrender.job.history import History, PageRecord
 from sshrender.job.journal import JournalWriter, entry, read_journal, timestamp
@@ -277,11 +277,11 @@ def output_error(error: OSError, output: Path) -> UserError:
     )
 
 
-def recall(plan: JobPlan, fence: Callable[[], None]) -> None:
+def recall(plan: JobPlan, fence: Callable[[], None], epoch: int = 0) -> None:
     """What earlier runs achieved, into ``plan.history``; deliver it again. Needs the lease.
 
     A page in ``pages/`` that the journal does not know was published just before a crash: it is
-    proved again and adopted. Attempts in ``work/`` are dead or fenced off, and are removed. ``fence``
+    proved again and adopted. What lower epochs than ours left in ``work/`` is removed. ``fence``
     raises LeaseLost where that is another's to do. Raises OSError.
     """
     remembered = history.fold(read_journal(plan.folder.journal))
@@ -289,10 +289,10 @@ def recall(plan: JobPlan, fence: Callable[[], None]) -> None:
     wanted = set(plan.pages)
     remembered.pages = {n: record for n, record in remembered.pages.items() if n in wanted}
     history.keep_present(remembered, present, plan.page_file)
-    _adopt(plan, remembered, present, fence)
+    _adopt(plan, remembered, present, fence, epoch)
     plan.history = remembered
     fence()
-    plan.folder.clear_work()
+    plan.folder.clear_work(epoch)
     files = [record.file for record in remembered.pages.values()]
     copies = [name for name in files if publish.deliver(plan.folder.pages / name, plan.output / name)]
     for name in copies:
@@ -300,7 +300,11 @@ def recall(plan: JobPlan, fence: Callable[[], None]) -> None:
 
 
 def _adopt(
-    plan: JobPlan, remembered: History, present: dict[str, int], fence: Callable[[], None]
+    plan: JobPlan,
+    remembered: History,
+    present: dict[str, int],
+    fence: Callable[[], None],
+    epoch: int,
 ) -> None:
     adopted = []
     for page in plan.pages:
@@ -310,25 +314,26 @@ def _adopt(
         is_sized = not plan.spec.settings.recipes
         box = plan.reading.box(page)
         expected = Expected(plan.device, plan.spec.settings.dpi, box, is_sized=is_sized)
+        status = (plan.folder.pages / name).lstat()
         try:
             picture = prove(plan.folder.pages / name, expected)
         except ProofFailed:
             fence()
-            (plan.folder.pages / name).unlink()
+            fenced.remove_if(plan.folder.pages / name, (status.st_dev, status.st_ino), epoch)
             continue
         record = PageRecord(page, name, picture.bytes, picture.sha256, picture.width, picture.height)
         remembered.pages[page] = record
         adopted.append(record)
     if adopted:
         fence()
-        _journal_adopted(plan, adopted)
+        _journal_adopted(plan, adopted, epoch)
 
 
-def _journal_adopted(plan: JobPlan, records: list[PageRecord]) -> None:
+def _journal_adopted(plan: JobPlan, records: list[PageRecord], epoch: int) -> None:
     writer = JournalWriter(plan.folder.journal)
     try:
         writer.append(
-            entry("page_delivered", time.time(), attempt="", cpu=0.0, **record.as_fields())
+            entry("page_delivered", time.time(), epoch=epoch, attempt="", cpu=0.0, **record.as_fields())
             for record in records
         )
         writer.sync()
