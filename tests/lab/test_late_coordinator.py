@@ -14,12 +14,12 @@ from tests.lab.world import send
 __all__ = ["start"]
 
 _STOPS = """
-import os, pathlib, signal, sys
+import pathlib, signal, sys, threading
 from sshrender.job.folder import JobFolder
 clear_work = JobFolder.clear_work
 def stop_first(self, *epoch):
     pathlib.Path({marker!r} + ".stopped").write_text("")
-    os.kill(os.getpid(), signal.SIGSTOP)
+    signal.pthread_kill(threading.get_ident(), signal.SIGSTOP)  # os.kill would stop us a moment later
     clear_work(self, *epoch)
     pathlib.Path({marker!r} + ".done").write_text("")
 JobFolder.clear_work = stop_first

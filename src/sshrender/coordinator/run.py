@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import gc
 import queue
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from typing import Any
 
+from sshrender import collector
 from sshrender.coordinator.early import Links
 from sshrender.coordinator.keeper import LeaseKeeper
 from sshrender.coordinator.loop import Coordinator
@@ -40,8 +40,7 @@ def see_through(
     ``inbox`` is where ``links`` post what they hear. ``finish`` makes of the pages what else is wanted:
     a job is over when that is done, so if it fails, or is ended by a signal, the job is not.
     """
-    gc.freeze()  # all that was loaded stays
-    gc.enable()
+    collector.begin()
     san = plan.folder.path.parent
     watched(plan.output.parent, lambda: require_output(plan.output))
     held = _take_lease(plan)
