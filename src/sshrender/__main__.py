@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import gc
 import io
 import itertools
 import os
 import sys
-import traceback
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sshrender import clock
+from sshrender import clock, collector
 
 if TYPE_CHECKING:
     import typer
@@ -33,16 +30,16 @@ def main() -> None:
         sys.stdout.reconfigure(errors="surrogateescape")
     code = _run()
     for stream in (sys.stdout, sys.stderr):
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError, ValueError, AttributeError):  # closed, full, or not there
             stream.flush()
     os._exit(code)
 
 
 def _hurry() -> None:
     """What makes loading shorter, which is most of the time before the first page is sent."""
-    # Loading makes no garbage, and looking for it takes a tenth of the time. coordinator/run.py turns
-    # it on again.
-    gc.disable()
+    # Loading makes no garbage, and looking for it takes a tenth of the time. It is never turned off: a
+    # command that does not call collector.begin() still has it, though seldom.
+    collector.load()
     # Looking for pydantic's plugins reads every installed package's metadata: 15 ms, for nothing.
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
     if sys.argv[1:2] == ["render"]:
@@ -71,7 +68,7 @@ def _run() -> int:
     except KeyboardInterrupt:
         return 130
     except Exception as error:  # noqa: BLE001 - the last resort: a defect becomes an exit code and a log
-        return _say(_no_room()) if _is_short_of_memory(error) else _bug()
+        return _say(_no_room()) if _is_short_of_memory(error) else _bug(error)
     return code if isinstance(code, int) else 0
 
 
@@ -114,38 +111,19 @@ def _progress() -> str:
     return "jsonl" if wants or os.environ.get("SSHRENDER_PROGRESS") == "jsonl" else "plain"
 
 
-def _bug() -> int:
+def _bug(error: Exception) -> int:
+    from sshrender.cli import defects
     from sshrender.errors import ExitCode
-    from sshrender.views.text import clean
 
-    log = _log_file()
-    try:
-        log.parent.mkdir(parents=True, exist_ok=True)
-        with log.open("a", encoding="utf-8") as file:
-            traceback.print_exc(file=file)
-    except OSError:
-        log = Path("(the log could not be written)")
-    error = sys.exc_info()[1]
-    kind, where = type(error).__name__, clean(str(log), 4096)
-    print(
-        f"sshrender: error: a defect in sshrender ({kind}); the traceback is in {where}",
-        file=sys.stderr,
-    )
-    print("hint: please report it with that file; the job itself can be resumed", file=sys.stderr)
+    where = defects.record(error)
+    kind = type(error).__name__
+    with contextlib.suppress(OSError, ValueError):  # the exit code tells it, too
+        print(
+            f"sshrender: error: a defect in sshrender ({kind}); the traceback is in {where}",
+            file=sys.stderr,
+        )
+        print("hint: please report it with that file; the job itself can be resumed", file=sys.stderr)
     return ExitCode.BUG
-
-
-def _log_file() -> Path:
-    words = sys.argv[1:]
-    for word, value in itertools.pairwise(words):
-        if word == "--log-file":
-            return Path(value)
-    named = os.environ.get("SSHRENDER_LOG_FILE")
-    if named:
-        return Path(named)
-    from sshrender.config.locate import log_folder
-
-    return log_folder() / "sshrender.log"
 
 
 if __name__ == "__main__":

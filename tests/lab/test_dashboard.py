@@ -206,3 +206,38 @@ def test_json_of_an_attended_run_is_one_object_on_stdout(farm: Farm, big: Path) 
     with Terminal(farm, ["sh", "-c", shell, "sh", *command]) as terminal:
         assert terminal.status() == 0
     assert json.loads(out.read_text())["state"] == "done"
+
+
+_FAILS = """
+import sys
+from sshrender.views.dashboard.app import Dashboard
+tick = Dashboard._draw
+def fail(self):
+    if self._fold.changed:
+        self._handle_exception(ZeroDivisionError("a defect"))
+    tick(self)
+Dashboard._draw = fail
+import sshrender.__main__ as program
+sys.argv[0] = "sshrender"
+program.main()
+"""
+
+
+@pytest.mark.parametrize("is_stopped", [False, True])
+def test_where_the_dashboard_fails_the_job_goes_on_under_plain_lines(
+    farm: Farm, big: Path, is_stopped: bool
+) -> None:
+    script = farm.root / "failing.py"
+    script.write_text(_FAILS)
+    words = [sys.executable, str(script), *_render(farm, big)[len(PROGRAM) :]]
+    with Terminal(farm, words) as terminal:
+        terminal.wait_for("the dashboard failed", "the traceback is in")
+        if is_stopped:
+            terminal.press("C-c")
+            terminal.wait_for("stopping; Ctrl-C again stops at once")
+        assert terminal.status() == (130 if is_stopped else 0)
+        if not is_stopped:
+            assert f"done, {PAGES} of {PAGES} pages" in terminal.text()
+    assert _has_ended(farm)
+    (log,) = farm.home.glob(".local/state/sshrender/**/*.log")
+    assert "ZeroDivisionError: a defect" in log.read_text()

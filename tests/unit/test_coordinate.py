@@ -102,7 +102,7 @@ class TestHeld:
     def test_nobody_is_told_what_could_not_be_written_down(
         self, folder: JobFolder, told: list[str], monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        def full(self: Attributes, folder: JobFolder) -> None:
+        def full(self: Attributes, folder: JobFolder, epoch: int | None = None) -> None:
             raise OSError(28, "No space left on device", str(folder.attributes))
 
         crew = _Quiet(folder.path.parent)

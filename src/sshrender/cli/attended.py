@@ -16,14 +16,19 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, Any
 
+from sshrender import collector
+from sshrender.cli import defects
 from sshrender.document import process
 from sshrender.job.folder import JobFolder
 
 if TYPE_CHECKING:
     from sshrender.cli.session import Session
     from sshrender.cli.source import JobSource
+
+LOOK = 0.5
+"""Seconds between two looks at the journal where the dashboard has failed."""
 
 PATIENCE = 0.4
 """Seconds that the job gets to end, or to fail, before a dashboard comes up for it."""
@@ -71,9 +76,39 @@ def _announce(pipe: int, folder: JobFolder) -> None:
 
 
 def _show(child: _Child, session: Session, title: str) -> None:
-    from sshrender.views.dashboard.app import Dashboard
+    """A dashboard; where it fails, plain lines on stderr until the job has ended."""
+    from sshrender.cli.watch import show
 
-    Dashboard(_Attendant(child, session), title).watch_to_the_end()
+    collector.begin()
+    failed = show(_Attendant(child, session), title)
+    if failed:
+        _say(f"{failed}; the job goes on, and plain lines follow")
+        _narrate(child, _Attendant(child, session))
+
+
+def _narrate(child: _Child, attendant: _Attendant) -> None:
+    """What a journal tells, until the job has ended. Ctrl-C stops the job, as in the dashboard."""
+    from sshrender.views.plain import describe
+
+    stops = child.stops
+    while not child.has_ended():
+        try:
+            told = [describe(entry) for entry in attendant.news()]
+        except Exception as error:  # noqa: BLE001 - the job matters, not these lines
+            defects.record(error)
+            told = []
+        for line in told:
+            if line is not None:
+                _say(line)
+        if child.stops > stops:
+            stops = child.stops
+            _say("stopping; Ctrl-C again stops at once" if stops == 1 else "stopping at once")
+        time.sleep(LOOK)
+
+
+def _say(line: str) -> None:
+    with contextlib.suppress(OSError, ValueError):  # the terminal may be gone
+        print(line, file=sys.stderr, flush=True)
 
 
 @dataclass(slots=True)
@@ -134,8 +169,9 @@ class _Child:
             print(f"to stop it: kill -INT {self.pid}", file=sys.stderr)
             return 0
         self.spool.seek(0)
-        sys.stderr.write(self.spool.read().decode("utf-8", "replace"))
-        sys.stderr.flush()
+        with contextlib.suppress(OSError, ValueError):  # nobody reads it any more; the exit code tells
+            sys.stderr.write(self.spool.read().decode("utf-8", "replace"))
+            sys.stderr.flush()
         if self.status >= 0:
             return self.status
         print("the job was ended at once; run the same command again to resume it", file=sys.stderr)
@@ -150,6 +186,13 @@ class _Attendant:
         self._session = session
         self._source: JobSource | None = None
         self._shown: Path | None = None
+
+    def news(self) -> list[dict[str, Any]]:
+        """What is new in the journal of the document that is being rendered. Raises UserError."""
+        from sshrender.cli.jobs import on_san
+
+        source = self.job()
+        return [] if source is None else on_san(self._session.san, source.entries)
 
     def job(self) -> JobSource | None:
         """The document that is being rendered now."""

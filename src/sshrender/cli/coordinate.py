@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import gc
 import json
 import os
 import shutil
@@ -19,6 +18,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
+from sshrender import collector
 from sshrender.cli import options
 from sshrender.errors import ExitCode, UserError, most_severe
 
@@ -64,8 +64,7 @@ def coordinate(
     from sshrender.coordinator.opening import require_san, storage_error
     from sshrender.coordinator.signals import ENDING
 
-    gc.freeze()  # as coordinator/run.py does: this may go on for months
-    gc.enable()
+    collector.begin()  # this may go on for months
     settings = resolve(options.typed(context), config).settings
     folder = san_folder(settings)
     if folder == state_folder():

@@ -10,11 +10,14 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from sshrender.cli import options
+from sshrender import collector
+from sshrender.cli import defects, options
 
 if TYPE_CHECKING:
     from sshrender.cli.source import JobSource
     from sshrender.config.inventory import Host
+    from sshrender.views.dashboard.app import Dashboard
+    from sshrender.views.dashboard.source import Owner
 
 LOOK = 0.5
 """Seconds between two looks at the journal where there is no terminal."""
@@ -33,6 +36,7 @@ def watch(
     from sshrender.cli.source import JobSource
     from sshrender.config.settings import resolve
 
+    collector.begin()
     settings = resolve(options.typed(context), config).settings
     folder = san_folder(settings)
     source = on_san(folder, lambda: JobSource(*find_job(folder, job), inventory_hosts(settings.hosts)))
@@ -41,9 +45,40 @@ def watch(
         print(f"no dashboard: {why_not}", file=sys.stderr)
         _follow(source, folder, verbose)
         return
-    from sshrender.views.dashboard.app import Dashboard
+    failed = show(_Watcher(source), source.facts.name)
+    if failed:
+        print(f"{failed}; plain lines follow, and Ctrl-C ends them", file=sys.stderr)
+        _follow(_again(folder, job, settings.hosts), folder, verbose)
 
-    Dashboard(_Watcher(source), source.facts.name).watch_to_the_end()
+
+def show(owner: Owner, title: str) -> str:
+    """Run a dashboard to its end; what went wrong with it, in words, empty where nothing did.
+
+    A job is not touched by what goes wrong with its dashboard, so nothing is raised. What the dashboard
+    has survived is in the log, too.
+    """
+    dashboard: Dashboard | None = None
+    try:
+        from sshrender.views.dashboard.app import Dashboard
+
+        dashboard = Dashboard(owner, title)
+        dashboard.watch_to_the_end()
+    except Exception as error:  # noqa: BLE001 - whatever it is, the job goes on
+        log = defects.record(error)
+        kind = type(error).__name__
+        return f"the dashboard failed by a defect of sshrender ({kind}); the traceback is in {log}"
+    finally:
+        for survived in dashboard.survived if dashboard is not None else ():
+            defects.record(survived)
+    return ""
+
+
+def _again(san: Path, job: str, hosts: Path | None) -> JobSource:
+    """The journal from its beginning: nobody knows how much of it the dashboard has shown."""
+    from sshrender.cli.jobs import find_job, on_san
+    from sshrender.cli.source import JobSource
+
+    return on_san(san, lambda: JobSource(*find_job(san, job), inventory_hosts(hosts)))
 
 
 def why_no_dashboard() -> str:

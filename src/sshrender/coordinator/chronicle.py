@@ -34,7 +34,9 @@ class Chronicle:
         view: View,
         fence: Callable[[], None],
         post: Callable[[ev.StorageFailed], None],
+        epoch: int = 0,
     ) -> None:
+        self._epoch = epoch
         self._history = plan.history
         self._view = view
         self._scribe = Scribe(
@@ -43,7 +45,7 @@ class Chronicle:
 
     def tell(self, kind: str, /, **fields: Any) -> None:
         """One entry."""
-        entry = journal.entry(kind, time.time(), **fields)
+        entry = journal.entry(kind, time.time(), epoch=self._epoch, **fields)
         self._scribe.write(entry)
         self._view.entry(entry)
 

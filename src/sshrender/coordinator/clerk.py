@@ -57,7 +57,7 @@ class Clerk:
     """Posts what it finds until it is stopped. ``drained``: the hosts that are known to be.
 
     What changes the job's attributes is on record before anybody hears of it: ``fence`` raises LeaseLost
-    when they are not ours to change.
+    when they are not ours to change; ``epoch`` is our lease's.
     """
 
     def __init__(
@@ -66,8 +66,10 @@ class Clerk:
         post: Callable[[Asked | ev.DrainRequested | ev.UndrainRequested], None],
         fence: Callable[[], None],
         drained: Mapping[str, Drain],
+        epoch: int | None = None,
     ) -> None:
         self._plan = plan
+        self._epoch = epoch
         self._folder = plan.folder
         self._fence = fence
         self._post = post
@@ -112,6 +114,7 @@ class Clerk:
         plan = self._plan
         changed = standing.after(plan.attributes, request, time.time())
         if changed != plan.attributes:
-            changed.save(self._folder)
+            changed.save(self._folder, self._epoch)
             plan.attributes = changed
+        self._fence()  # the request stays where it was not ours to do
         self._post(Asked(request))

@@ -26,6 +26,7 @@ def preparation(plan: JobPlan, setup: HostSetup, nonce: Nonce, split: int) -> di
         "scratch": setup.scratch,
         "nonce_file": nonce.path.name,
         "nonce": nonce.word,
+        "epoch": nonce.epoch,
         "idle_below": None if setup.plan.ignores_load else setup.plan.idle_below,
         "slots": setup.plan.slots,
         "device": settings.device,

@@ -83,7 +83,7 @@ class Coordinator:
         self._nonce = nonce
         self._watches = [Watch(str(folder)) for folder in (plan.folder.work, plan.output)]
         self._wires = Wires(plan, self._setups, links, nonce, inbox.put)
-        self._chronicle = Chronicle(plan, view, lease.ensure, inbox.put)
+        self._chronicle = Chronicle(plan, view, lease.ensure, inbox.put, lease.epoch)
         self._landed: set[str] = set()
         self._reports: dict[str, msg.Rendered] = {}
         self._told: set[str] = set()
@@ -113,9 +113,9 @@ class Coordinator:
             plan.reading, lease.ensure, inbox.put, FILE_TO_MEMORY * plan.limits.page_memory
         )
         self._tidings = Tidings(plan.reading, plan.pages)
-        self._clerk = Clerk(plan, inbox.put, lease.ensure, drained)
+        self._clerk = Clerk(plan, inbox.put, lease.ensure, drained, lease.epoch)
         self._samples = LoadSamples()
-        self._probe = StorageProbe(plan, inbox.put)
+        self._probe = StorageProbe(plan, inbox.put, lease.epoch)
         self._gallery = Gallery(plan.folder)
         self._outcome: Outcome | None = None
         self._signal: int | None = None
@@ -181,7 +181,6 @@ class Coordinator:
             watch.start()
         self._chronicle.tell(
             "run_started",
-            epoch=self._lease.epoch,
             pages=len(self._plan.pages),
             output=writable(str(self._plan.output)),
             coordinator=self._lease.holder,

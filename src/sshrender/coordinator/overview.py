@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 from sshrender.files import write_whole
@@ -20,15 +21,30 @@ from sshrender.views.story import tell, time_of_day
 
 _MOST_FONTS = 20
 
+_TRIES = 3
+"""A job that runs is shown as it was a moment ago."""
+
 _IN_BROWSERS = frozenset(("png", "jpeg", "bmp"))
 """Formats (renderers/devices.py) that every browser shows."""
 
 
 def write(folder: JobFolder, spec: JobSpec, holder: Claim | None = None) -> None:
-    """Write or refresh a job's overview. Raises OSError."""
-    entries = list(read_journal(folder.journal))
-    text = overview.render(sheet(folder, spec, entries, holder))
-    write_whole(folder.overview, text.encode("utf-8", "replace"))
+    """Write or refresh a job's overview. Raises OSError.
+
+    No lease is needed: it shows what the journal says. If the journal has grown meanwhile, another
+    process may have written a newer overview, which ours has replaced: then it is written once more.
+    """
+    for _ in range(_TRIES):
+        size = _size(folder.journal)
+        entries = list(read_journal(folder.journal))
+        text = overview.render(sheet(folder, spec, entries, holder))
+        write_whole(folder.overview, text.encode("utf-8", "replace"))
+        if _size(folder.journal) == size:
+            return
+
+
+def _size(journal: Path) -> int:
+    return journal.stat().st_size if journal.exists() else 0
 
 
 def sheet(

@@ -21,8 +21,12 @@ class StorageProbe:
     """Looks when asked to; answers StorageFailed or StorageRecovered."""
 
     def __init__(
-        self, plan: JobPlan, post: Callable[[ev.StorageFailed | ev.StorageRecovered], None]
+        self,
+        plan: JobPlan,
+        post: Callable[[ev.StorageFailed | ev.StorageRecovered], None],
+        epoch: int = 0,
     ) -> None:
+        self._name = f"e{epoch}.coordinator"
         self._plan = plan
         self._folders = (plan.folder.work, plan.output)
         self._post = post
@@ -46,7 +50,7 @@ class StorageProbe:
 
     def _look(self, room: int) -> None:
         for folder in self._folders:
-            reason = storage.try_write(str(folder), "coordinator") or _lacks(folder, room)
+            reason = storage.try_write(str(folder), self._name) or _lacks(folder, room)
             if reason:
                 self._post(ev.StorageFailed(f"{folder}: {reason}"))
                 break

@@ -24,11 +24,11 @@ from sshrender.job.verification.verify import Expected, PageImage, open_page
 from sshrender.runner.limits import FILE_TO_MEMORY
 
 
-def recall(plan: JobPlan, fence: Callable[[], None]) -> None:
+def recall(plan: JobPlan, fence: Callable[[], None], epoch: int) -> None:
     """What earlier runs achieved, into ``plan.history``; deliver it again. Needs the lease.
 
     A page in ``pages/`` that the journal does not know was published just before a crash: it is
-    verified again and adopted. Attempts in ``work/`` are dead or fenced off, and are removed. ``fence``
+    verified again and adopted. What lower epochs than ours left in ``work/`` is removed. ``fence``
     raises LeaseLost where that is another's to do. Raises OSError, or UserError: the deadline passed.
     """
     remembered = history.fold(read_journal(plan.folder.journal))
@@ -37,19 +37,20 @@ def recall(plan: JobPlan, fence: Callable[[], None]) -> None:
     wanted = set(plan.pages)
     remembered.pages = {n: record for n, record in remembered.pages.items() if n in wanted}
     history.keep_present(remembered, present, plan.page_file)
-    _adopt(plan, remembered, present, fence)
+    _adopt(plan, remembered, present, fence, epoch)
     copies: list[Path] = []
     for number, record in list(remembered.pages.items()):
         require_time(plan)
+        seen = publish.identity(plan.folder.pages / record.file)
         try:
             copies += _deliver(plan, record)
         except (VerificationFailed, FileNotFoundError):
             fence()
-            publish.remove(plan.folder.pages / record.file)
+            publish.remove(plan.folder.pages / record.file, seen)
             del remembered.pages[number]
     plan.history = remembered
     fence()
-    plan.folder.clear_work()
+    plan.folder.clear_work(epoch)
     for path in copies:
         publish.secure(path)
 
@@ -60,12 +61,13 @@ def _sweep(pages: Path, fence: Callable[[], None]) -> None:
         found = [
             entry.name
             for entry in entries
-            if entry.name.startswith(".page-")
+            if entry.name.startswith((".page-", publish.REMOVED))
             or (entry.name.startswith("page-") and not entry.is_file(follow_symlinks=False))
         ]
     for name in found:
+        seen = publish.identity(pages / name)
         fence()
-        publish.remove(pages / name)
+        publish.remove(pages / name, seen)
 
 
 def _deliver(plan: JobPlan, record: PageRecord) -> list[Path]:
@@ -96,7 +98,11 @@ def _deliver_open(plan: JobPlan, page: int, record: PageRecord) -> list[Path]:
 
 
 def _adopt(
-    plan: JobPlan, remembered: History, present: dict[str, int], fence: Callable[[], None]
+    plan: JobPlan,
+    remembered: History,
+    present: dict[str, int],
+    fence: Callable[[], None],
+    epoch: int,
 ) -> None:
     adopted = []
     verifications = Verifications()
@@ -106,11 +112,12 @@ def _adopt(
             if page in remembered.pages or name not in present:
                 continue
             require_time(plan)
+            seen = publish.identity(plan.folder.pages / name)
             try:
                 image = _verify(plan, page, plan.folder.pages / name, verifications)
             except (VerificationFailed, FileNotFoundError):
                 fence()
-                publish.remove(plan.folder.pages / name)
+                publish.remove(plan.folder.pages / name, seen)
                 continue
             record = PageRecord(page, name, image.bytes, image.sha256, image.width, image.height)
             remembered.pages[page] = record
@@ -119,7 +126,7 @@ def _adopt(
         verifications.stop()
     if adopted:
         fence()
-        _journal_adopted(plan, adopted)
+        _journal_adopted(plan, adopted, epoch)
 
 
 def _verify(plan: JobPlan, page: int, path: Path, verifications: Verifications) -> PageImage:
@@ -134,11 +141,11 @@ def _verify(plan: JobPlan, page: int, path: Path, verifications: Verifications) 
         os.close(descriptor)
 
 
-def _journal_adopted(plan: JobPlan, records: list[PageRecord]) -> None:
+def _journal_adopted(plan: JobPlan, records: list[PageRecord], epoch: int) -> None:
     writer = JournalWriter(plan.folder.journal)
     try:
         writer.append(
-            entry("page_delivered", time.time(), attempt="", cpu=0.0, **record.as_fields())
+            entry("page_delivered", time.time(), epoch=epoch, attempt="", cpu=0.0, **record.as_fields())
             for record in records
         )
         writer.sync()

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import gc
 import queue
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from typing import Any
 
+from sshrender import collector
 from sshrender.coordinator.early import Links
 from sshrender.coordinator.keeper import LeaseKeeper
 from sshrender.coordinator.loop import Coordinator
@@ -24,6 +24,7 @@ from sshrender.job import delivery, drains, lease, manifest, standing
 from sshrender.job.attributes import Attributes
 from sshrender.job.journal import timestamp
 from sshrender.job.nonce import Nonce
+from sshrender.utf8 import writable
 from sshrender.views.protocol import View
 
 
@@ -40,8 +41,7 @@ def see_through(
     ``inbox`` is where ``links`` post what they hear. ``finish`` makes of the pages what else is wanted:
     a job is over when that is done, so if it fails, or is ended by a signal, the job is not.
     """
-    gc.freeze()  # all that was loaded stays
-    gc.enable()
+    collector.begin()
     san = plan.folder.path.parent
     held = _begin(plan)
     keeper = LeaseKeeper(held, inbox.put)
@@ -52,7 +52,7 @@ def see_through(
         try:
             watched(san, lambda: _enter(plan, held))
             began_as = plan.attributes
-            watched(san, lambda: recall(plan, held.ensure))
+            watched(san, lambda: recall(plan, held.ensure, held.epoch))
             nonce = watched(san, lambda: _lay_nonce(plan, held))
             drained = watched(san, lambda: drains.read(san))
             coordinator = Coordinator(plan, hosts, held, nonce, links, inbox, view, drained)
@@ -98,7 +98,7 @@ def _take_lease(plan: JobPlan, until: float | None) -> lease.Lease:
 def _lay_nonce(plan: JobPlan, held: lease.Lease) -> Nonce:
     """In the place of the one before, by which its successor's hosts know the SAN. Raises as ensure."""
     held.ensure()
-    return Nonce.lay(plan.folder)
+    return Nonce.lay(plan.folder, held.epoch)
 
 
 def _enter(plan: JobPlan, held: lease.Lease) -> None:
@@ -107,7 +107,7 @@ def _enter(plan: JobPlan, held: lease.Lease) -> None:
     Raises UserError, LeaseLost or OSError.
     """
     held.ensure()
-    name, found = plan.spec.name, standing.settle(plan.folder)
+    name, found = plan.spec.name, standing.settle(plan.folder, held.epoch)
     if plan.is_from_queue and (found.held or found.over):
         raise UserError(ExitCode.LEASE, f"{name} is not to be seen through any more", "sshrender status")
     if found.held:
@@ -117,7 +117,7 @@ def _enter(plan: JobPlan, held: lease.Lease) -> None:
     wishes = {**found.wishes, **plan.wished}
     plan.attributes = found.changed(**{"over": "", "why": "", "wishes": wishes, **plan.changes})
     if plan.attributes != found:
-        plan.attributes.save(plan.folder)
+        plan.attributes.save(plan.folder, held.epoch)
     if plan.is_delivered_as_asked:
         _follow_output(plan)
 
@@ -138,11 +138,11 @@ def _conclude(plan: JobPlan, outcome: Outcome, held: lease.Lease, began_as: Attr
     if not outcome.is_over:
         return
     held.ensure()
+    if not plan.attributes.is_queued or delivery.is_same(began_as, plan.attributes):
+        plan.attributes = plan.attributes.changed(over=outcome.state, why=writable(outcome.reason))
+        plan.attributes.save(plan.folder, held.epoch)
+    # Last: without the marker another machine could not deliver there, if the job is its by now.
     delivery.unmark(plan.output, began_as.output_word)
-    if plan.attributes.is_queued and not delivery.is_same(began_as, plan.attributes):
-        return
-    plan.attributes = plan.attributes.changed(over=outcome.state, why=outcome.reason)
-    plan.attributes.save(plan.folder)
 
 
 def _held(plan: JobPlan, by: str) -> UserError:
@@ -158,7 +158,7 @@ def _account(plan: JobPlan, outcome: Outcome, held: lease.Lease) -> None:
     if outcome.pages["missing"]:
         return
     held.ensure()
-    plan.folder.clear_work()
+    plan.folder.clear_work(held.epoch + 1)
     failed = [asdict(page) for page in outcome.failed_pages if page.kind != "suspect"]
     manifest.save(
         plan.folder,
@@ -169,4 +169,5 @@ def _account(plan: JobPlan, outcome: Outcome, held: lease.Lease) -> None:
         plan.history.fonts,
         plan.history.hosts,
         timestamp(time.time()),
+        held.epoch,
     )

@@ -296,10 +296,11 @@ class _Worker:
         """The page that was published before, by a coordinator that was taken for dead or from another
         host's attempt; None where what has its name is no page, and was removed: no host is charged.
         """
+        seen = publish.identity(task.final)
         found = self._published(task, task.expected._replace(bytes=None, sha256=None))
         if found is None:
             self._fence()
-            publish.remove(task.final)
+            publish.remove(task.final, seen)
             return None
         with contextlib.suppress(OSError):
             task.work.unlink()

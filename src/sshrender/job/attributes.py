@@ -12,8 +12,9 @@ from typing import Any, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from sshrender.errors import ExitCode, UserError
-from sshrender.files import read_plain, write_whole
+from sshrender.job import fenced
 from sshrender.job.folder import JobFolder
+from sshrender.job.leasefiles import EPOCHS
 
 LOWEST, HIGHEST = -1024, 1023
 """Priorities, as in qsub(1B)."""
@@ -69,17 +70,22 @@ class Attributes(BaseModel):
         fields = {**self.model_dump(), **changes}
         return type(self).model_validate_json(json.dumps(fields))
 
-    def save(self, folder: JobFolder) -> None:
-        """Write it. Needs the lease, but for a folder that is no job yet. Raises OSError."""
+    def save(self, folder: JobFolder, epoch: int | None = None) -> None:
+        """Write it. Needs the lease of ``epoch``; None: of a folder that is no job yet.
+
+        Raises LeaseLost where another coordinator has the job by now, or OSError.
+        """
+        if epoch is None:
+            epoch = fenced.newest_epoch(folder.path)
         fields = self.model_dump(mode="json")
-        fields = {"schema": fields.pop("schema_"), **fields}
-        write_whole(folder.attributes, (json.dumps(fields, indent=1) + "\n").encode())
+        fields = {"schema": fields.pop("schema_"), "epoch": epoch, **fields}
+        fenced.write(folder.attributes, (json.dumps(fields, indent=1) + "\n").encode(), epoch)
 
 
 def load(folder: JobFolder) -> Attributes:
     """A job's attributes; a job without any has those of a plain render. Raises UserError or OSError."""
     try:
-        fields = json.loads(read_plain(folder.attributes))
+        fields = json.loads(fenced.read(folder.attributes))
         fields["schema_"] = fields.pop("schema")
         return Attributes.model_validate_json(json.dumps(fields))
     except FileNotFoundError:
@@ -91,7 +97,8 @@ def load(folder: JobFolder) -> Attributes:
         raise UserError(
             ExitCode.STORAGE,
             f"{folder.attributes} is damaged: {first}",
-            f"rm {folder.attributes} makes it a job that waits for nobody; then render it again",
+            f"rm -f {folder.attributes} {folder.path}/{EPOCHS}/{folder.attributes.name}.*"
+            " makes it a job that waits for nobody; then render it again",
         ) from None
 
 

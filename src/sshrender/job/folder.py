@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import stat
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,9 @@ from pathlib import Path
 from sshrender.document.splitting import PARTS, SOURCE
 
 WORK = "work"
+
+_EPOCH = re.compile(r"(?:^|\.)e(\d{1,18})\b")
+"""In the name of everything that is written to ``work/``: whose coordinator wanted it."""
 
 
 @dataclass(frozen=True)
@@ -105,11 +109,17 @@ class JobFolder:
             return False
         return stat.S_ISDIR(status.st_mode) and status.st_uid == user
 
-    def clear_work(self) -> None:
-        """Remove what attempts left that came to nothing, or came too late. Needs the lease."""
+    def clear_work(self, below: int) -> None:
+        """Remove what attempts left of epochs below this one, and what is of no epoch.
+
+        Harmless without a lease too: a coordinator that was stopped just before this, and goes on when
+        another one has the job, must not remove what that one's hosts write.
+        """
         for left in self.work.iterdir():
-            with contextlib.suppress(OSError):
-                left.unlink()
+            epoch = _EPOCH.search(left.name)
+            if epoch is None or int(epoch.group(1)) < below:
+                with contextlib.suppress(OSError):
+                    left.unlink()
 
 
 def _make(folder: Path, mode: int) -> None:

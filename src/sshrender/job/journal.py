@@ -1,7 +1,8 @@
 """``journal.jsonl``: every event of every run, appended. The truth that everything else folds.
 
 A line is whole or it does not count: the last one may be torn by a crash, and one in the middle may
-be damaged; both are skipped and counted.
+be damaged; both are skipped and counted. Nor does a line count that a coordinator has written late, when
+another one, of a higher epoch, had written there: what it did is verified again, or was of no effect.
 """
 
 from __future__ import annotations
@@ -68,6 +69,7 @@ class JournalTail:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._at = 0
+        self._epochs = _Epochs()
 
     def new(self) -> list[dict[str, Any]]:
         """Every whole entry since the last call; nothing where there is no journal. Raises OSError."""
@@ -79,7 +81,24 @@ class JournalTail:
             return []
         whole = data[: data.rfind(b"\n") + 1]
         self._at += len(whole)
-        return [entry for line in whole.splitlines() if (entry := _parse(line)) is not None]
+        entries = [entry for line in whole.splitlines() if (entry := _parse(line)) is not None]
+        return [entry for entry in entries if self._epochs.admits(entry)]
+
+
+class _Epochs:
+    """Which entries are of the newest epoch so far, or of none (requests made without a coordinator)."""
+
+    def __init__(self) -> None:
+        self._newest = 0
+
+    def admits(self, entry: dict[str, Any]) -> bool:
+        """Whether this entry, which comes next, counts."""
+        epoch = entry.get("epoch")
+        if type(epoch) is not int:
+            return True
+        is_late = epoch < self._newest
+        self._newest = max(self._newest, epoch)
+        return not is_late
 
 
 def _parse(line: bytes) -> dict[str, Any] | None:
@@ -98,8 +117,9 @@ def read_journal(path: Path) -> Iterator[dict[str, Any]]:
         file = open_plain(path)
     except FileNotFoundError:
         return
+    epochs = _Epochs()
     with file:
         for line in file:
             entry = _parse(line)
-            if entry is not None:
+            if entry is not None and epochs.admits(entry):
                 yield entry

@@ -18,7 +18,9 @@ from typing import Protocol
 
 from sshrender.files import file_mode, read_plain, rename
 
-_FOLDER = ".epochs"
+EPOCHS = ".epochs"
+"""The folder for what belongs to one epoch, in a job's folder."""
+
 _EPOCH = re.compile(r"\d{8,19}")
 _TOKEN = re.compile(r"[0-9a-f]{32}")
 
@@ -60,7 +62,7 @@ class LeaseFiles:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._epochs = path.parent / _FOLDER
+        self._epochs = path.parent / EPOCHS
 
     def read(self) -> Claim | None:
         """See Files.read."""

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from sshrender.files import write_whole
+from sshrender.job import fenced
 from sshrender.job.folder import JobFolder
 from sshrender.job.history import PageRecord
 from sshrender.job.spec import JobSpec
@@ -21,13 +21,15 @@ def save(
     fonts: Mapping[str, str],
     hosts: Mapping[str, Mapping[str, str]],
     finished: str,
+    epoch: int = 0,
 ) -> None:
-    """Write the manifest. Raises OSError."""
+    """Write the manifest. Needs the lease of ``epoch``. Raises LeaseLost or OSError."""
     pages = [_line(record) for record in records]
     pages += [{**page, "state": "failed"} for page in failed]
     lines = ",\n  ".join(json.dumps(page) for page in sorted(pages, key=lambda page: int(page["page"])))
     head = {
         "schema": 1,
+        "epoch": epoch,
         "job": spec.name,
         "document": spec.document.model_dump(mode="json"),
         "settings": spec.settings.model_dump(mode="json"),
@@ -37,7 +39,7 @@ def save(
         "hosts": {name: dict(look) for name, look in hosts.items()},
     }
     text = json.dumps(head, indent=1).removesuffix("\n}") + f',\n "pages": [\n  {lines}\n ]\n}}\n'
-    write_whole(folder.manifest, text.encode())
+    fenced.write(folder.manifest, text.encode("utf-8", "replace"), epoch)
 
 
 def _line(record: PageRecord) -> dict[str, Any]:

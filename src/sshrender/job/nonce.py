@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import secrets
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,27 +13,36 @@ from sshrender.job.folder import JobFolder
 
 @dataclass(frozen=True, slots=True)
 class Nonce:
-    """``word`` stands in ``path``, for one run."""
+    """``word`` stands in ``path``, for one run: that of ``epoch``."""
 
     word: str
     path: Path
+    epoch: int = 0
 
     @classmethod
-    def lay(cls, folder: JobFolder) -> Nonce:
-        """Write a new one, readable for whoever can enter the folder; those of dead runs go.
+    def lay(cls, folder: JobFolder, epoch: int = 0) -> Nonce:
+        """Write a new one, readable for all who can enter the folder. Raises OSError.
 
-        Needs the lease. Raises OSError.
+        Those of lower epochs are removed: their runs are over. By a higher one's the hosts of another
+        coordinator know the folder.
         """
         for left in folder.path.glob(".nonce-*"):
-            left.unlink(missing_ok=True)
+            if _epoch_of(left.name) < epoch:
+                left.unlink(missing_ok=True)
         word = secrets.token_hex(8)
-        path = folder.path / f".nonce-{word}"
+        path = folder.path / f".nonce-e{epoch}-{word}"
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o444)
         with os.fdopen(descriptor, "w", encoding="ascii") as file:
             os.fchmod(descriptor, 0o444)
             file.write(word + "\n")
-        return cls(word, path)
+        return cls(word, path, epoch)
 
     def lift(self) -> None:
         """Remove it. Raises OSError."""
         self.path.unlink(missing_ok=True)
+
+
+def _epoch_of(name: str) -> int:
+    """-1 where none is told."""
+    found = re.match(r"\.nonce-e(\d{1,18})-", name)
+    return int(found.group(1)) if found is not None else -1

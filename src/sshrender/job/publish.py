@@ -25,6 +25,12 @@ _CANNOT_LINK = frozenset(
 
 _BLOCK = 1 << 20
 
+REMOVED = ".removed-"
+"""How the name of a file begins that is about to be removed."""
+
+Identity = tuple[int, int]
+"""Device and inode: what a file is, whatever its name."""
+
 
 def page_name(page: int, total: int, extension: str) -> str:
     """``page-0001.png``: at least four digits, and as many as the document's last page has."""
@@ -97,7 +103,7 @@ def _link(descriptor: int, new: Path, name: Path | None = None) -> None:
         raise OSError(errno.ENOTSUP, os.strerror(errno.ENOTSUP), str(new))
     os.link(name, new, follow_symlinks=False)
     if not is_same_file(descriptor, new):
-        remove(new)
+        remove(new, identity(new))
         raise VerificationFailed("another file took its place after it was verified")
 
 
@@ -143,18 +149,36 @@ def own(descriptor: int, final: Path, sha256: str) -> int:
     return copy
 
 
-def remove(path: Path) -> None:
-    """Remove what has a page's name and is none: a link, a FIFO, a folder. Needs the lease.
-
-    Raises OSError.
-    """
+def identity(path: Path) -> Identity | None:
+    """Which file has this name now, links not followed; None where there is none. Raises OSError."""
     try:
-        if stat.S_ISDIR(path.lstat().st_mode):
-            shutil.rmtree(path)  # it follows no link (shutil.rmtree.avoids_symlink_attacks)
-        else:
-            path.unlink()
+        status = path.lstat()
+    except FileNotFoundError:
+        return None
+    return status.st_dev, status.st_ino
+
+
+def remove(path: Path, seen: Identity | None) -> None:
+    """Remove what has a page's name and is not the page: a link, a FIFO, a folder, another content.
+
+    Only the file that was ``seen`` there is removed: a coordinator that was stopped after it had looked,
+    and goes on when another one has the job, must not remove that one's page. So the file is moved aside
+    before it is compared, and gets its name back where it is another. Raises OSError.
+    """
+    if seen is None:
+        return
+    aside = path.with_name(f"{REMOVED}{uuid.uuid4().hex}")
+    try:
+        path.rename(aside)
     except FileNotFoundError:
         return
+    if identity(aside) != seen:
+        with contextlib.suppress(FileExistsError):
+            os.link(aside, path, follow_symlinks=False)
+    if stat.S_ISDIR(aside.lstat().st_mode):
+        shutil.rmtree(aside)  # it follows no link (shutil.rmtree.avoids_symlink_attacks)
+    else:
+        aside.unlink()
 
 
 def digest(descriptor: int, size: int) -> str:

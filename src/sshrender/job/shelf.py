@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 
 from sshrender.core.jobqueue import Entry, Holder
 from sshrender.errors import UserError
-from sshrender.files import read_plain, require_listing, user_in, visible
-from sshrender.job import attributes
+from sshrender.files import require_listing, user_in, visible
+from sshrender.job import attributes, fenced
 from sshrender.job.attributes import Attributes
 from sshrender.job.folder import JobFolder
 from sshrender.job.lease import LEASE_SECONDS, Observer
@@ -133,7 +133,7 @@ def _is_job(folder: JobFolder) -> bool:
 
 def _is_known_over(folder: JobFolder) -> bool:
     """What its attributes say; none: it is not. Raises OSError, ValueError or RecursionError."""
-    fields = json.loads(read_plain(folder.attributes))
+    fields = json.loads(fenced.read(folder.attributes))
     return isinstance(fields, dict) and isinstance(fields.get("over"), str) and fields["over"] != ""
 
 

@@ -60,10 +60,10 @@ def _after(found: Attributes, request: Request, now: float) -> Attributes:
             return found
 
 
-def settle(folder: JobFolder) -> Attributes:
-    """Do what was asked while nobody coordinated, and tell the journal. Needs the lease.
+def settle(folder: JobFolder, epoch: int | None = None) -> Attributes:
+    """Do what was asked while nobody coordinated, and tell the journal. Needs the lease of ``epoch``.
 
-    What concerns a run is too late: there was none. Raises UserError or OSError.
+    What concerns a run is too late: there was none. Raises UserError, LeaseLost or OSError.
     """
     found = attributes.load(folder)
 
@@ -71,7 +71,7 @@ def settle(folder: JobFolder) -> Attributes:
         nonlocal found
         is_of_queue = request.op in OPERATIONS
         if is_of_queue:
-            found = _apply(folder, found, request)
+            found = _apply(folder, found, request, epoch)
         _tell(folder, request, is_late=not is_of_queue)
 
     requests.take(folder, do)
@@ -94,18 +94,20 @@ def change(
                 return None
             continue
         try:
-            found = _apply(folder, settle(folder), request)
+            found = _apply(folder, settle(folder, held.epoch), request, held.epoch)
             _tell(folder, request, is_late=False)
             return found
+        except lease.LeaseLost:
+            continue  # we were stopped for so long that another process has the job by now
         finally:
             held.release()
     raise NotHeard
 
 
-def _apply(folder: JobFolder, found: Attributes, request: Request) -> Attributes:
+def _apply(folder: JobFolder, found: Attributes, request: Request, epoch: int | None) -> Attributes:
     changed = after(found, request, time.time())
     if changed != found:
-        changed.save(folder)
+        changed.save(folder, epoch)
     return changed
 
 

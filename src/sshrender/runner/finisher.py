@@ -44,11 +44,12 @@ class Drawn(NamedTuple):
 class Finisher(threading.Thread):
     """Takes drawn pages from a queue and posts ``rendered`` or ``failed`` for each."""
 
-    def __init__(self, post: wire.Wire, folder: str, tasks: TaskQueue) -> None:
+    def __init__(self, post: wire.Wire, folder: str, tasks: TaskQueue, epoch: int = 0) -> None:
         super().__init__(daemon=True, name="finisher")
         self._tasks = tasks
         self._wire = post
         self._folder = folder
+        self._epoch = epoch
         self._queue: "queue.SimpleQueue[Optional[Drawn]]" = queue.SimpleQueue()
         self._is_urgent = threading.Event()
 
@@ -128,7 +129,7 @@ class Finisher(threading.Thread):
         return size, digest.hexdigest()
 
     def _try_storage(self) -> None:
-        reason = storage.try_write(os.path.join(self._folder, "work"), "space")
+        reason = storage.try_write(os.path.join(self._folder, "work"), "e%d.space" % self._epoch)
         if reason is not None:
             raise StorageUnusable(reason)
 

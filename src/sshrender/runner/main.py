@@ -191,7 +191,8 @@ class Runner:
     def _look(self, request: Dict[str, Any]) -> Dict[str, Any]:
         if self._own is not None:
             return self._own.as_seen()
-        return storage.look(self._folder, request["nonce_file"], request["nonce"])
+        epoch = int(request.get("epoch") or 0)
+        return storage.look(self._folder, request["nonce_file"], request["nonce"], epoch)
 
     def _discard(self, request: Dict[str, Any]) -> None:
         """In a thread of its own: a disk may be slow, and the wire must be read."""
@@ -242,6 +243,7 @@ class Runner:
             place=self._place,
             recipes=tuple(self._recipes),
             is_sandboxed=request.get("sandbox") == sandbox.BWRAP,
+            epoch=int(request.get("epoch") or 0),
         )
         for number in range(self._count):
             self._slots.append(slot.Slot(plan, self._tasks, self._wire, self._environ, number))

@@ -43,7 +43,7 @@ class Plan(NamedTuple):
 
     ``is_eager``: start a renderer before the first page comes, because the host is idle. ``recipes``:
     other ways to draw a page, by their numbers in the job. ``seats``: slots of this host, for all jobs,
-    and ``place``: this job among them.
+    and ``place``: this job among them. ``epoch``: of the coordinator; part of each name in ``work/``.
     """
 
     setup: ghostscript.Setup
@@ -59,6 +59,7 @@ class Plan(NamedTuple):
     place: seats.Place
     recipes: Tuple[Optional[Recipe], ...] = ()
     is_sandboxed: bool = False
+    epoch: int = 0
 
 
 class Slot(threading.Thread):
@@ -78,7 +79,7 @@ class Slot(threading.Thread):
         self._tasks = tasks
         self._wire = post
         self._environ = environ
-        self._finisher = Finisher(post, plan.folder, tasks)
+        self._finisher = Finisher(post, plan.folder, tasks, plan.epoch)
         self._lock = threading.Lock()
         self._session: Optional[Session] = None
         self._attempt: Optional[str] = None
@@ -238,7 +239,7 @@ class Slot(threading.Thread):
         folder = scratch.make()
         if folder is None:
             raise SessionEnded(wire.CRASHED, "there is no room for temporary files", [])
-        stem = "work/s%s" % os.urandom(8).hex()
+        stem = "work/s%s.e%d" % (os.urandom(8).hex(), self._plan.epoch)
         written = "%s.%s" % (stem, recipe.extension)
         began = time.monotonic()
         try:
@@ -380,7 +381,7 @@ class Slot(threading.Thread):
         self._refuse_undead()
         plan = self._plan
         session = Session(
-            plan.setup._replace(document=file, output="s%s.%%d" % os.urandom(8).hex()),
+            plan.setup._replace(document=file, output="s%s.e%d.%%d" % (os.urandom(8).hex(), plan.epoch)),
             plan.folder,
             "sshrender-" + os.urandom(8).hex(),
             plan.page_memory,

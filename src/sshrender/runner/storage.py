@@ -27,7 +27,7 @@ does not exist, for up to 60 (acregmax, acdirmax in nfs(5))."""
 _PROBE = b"\0" * 65536
 
 
-def look(folder: str, nonce_file: str, nonce: str) -> Dict[str, Any]:
+def look(folder: str, nonce_file: str, nonce: str, epoch: int = 0) -> Dict[str, Any]:
     """Whether ``folder`` is the job's folder (it holds the nonce) and its ``work/`` can be written.
 
     Answers ``{"seen": bool, "writable": bool, "reason": str}``.
@@ -39,16 +39,17 @@ def look(folder: str, nonce_file: str, nonce: str) -> Dict[str, Any]:
         return {"seen": False, "writable": False, "reason": _why(error)}
     if found != nonce:
         return {"seen": False, "writable": False, "reason": "another folder of the same name"}
-    reason = try_write(os.path.join(folder, "work"), nonce)
+    reason = try_write(os.path.join(folder, "work"), "e%d.%s" % (epoch, nonce))
     return {"seen": True, "writable": reason is None, "reason": reason or ""}
 
 
 def try_write(folder: str, name: str) -> Optional[str]:
     """Write and remove a small file in ``folder``; None when it worked, else why it did not.
 
-    Its name begins with ``name`` and is not another slot's that tries at the same moment.
+    Its name has ``name`` in it and is not another slot's that tries at the same moment. In ``work/``
+    ``name`` begins with the coordinator's epoch (job/folder.py).
     """
-    path = os.path.join(folder, ".probe-%s-%s" % (name, os.urandom(6).hex()))
+    path = os.path.join(folder, ".probe.%s-%s" % (name, os.urandom(6).hex()))
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
     except OSError as error:

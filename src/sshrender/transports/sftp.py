@@ -10,6 +10,7 @@ from typing import IO, Any
 
 import paramiko
 
+from sshrender.transports.bounds import BoundedSftp
 from sshrender.transports.protocol import FilesFailed
 
 _BLOCK = 1 << 18
@@ -26,7 +27,7 @@ class SftpFiles:
             channel = transport.open_session(timeout=timeout)
             channel.settimeout(timeout)
             channel.invoke_subsystem("sftp")
-            self._client = paramiko.SFTPClient(channel)
+            self._client = BoundedSftp(channel)
         except (paramiko.SSHException, OSError, EOFError) as error:
             raise FilesFailed(f"its sshd offers no SFTP: {error or 'the channel was closed'}") from None
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import socket
 import threading
 import time
@@ -13,7 +12,8 @@ from typing import Any
 import fabric
 import paramiko
 
-from sshrender.transports import knownhosts, payload, sshconfig
+from sshrender.transports import agent, knownhosts, payload, sshconfig
+from sshrender.transports.bounds import BoundedTransport
 from sshrender.transports.protocol import (
     ConnectFailed,
     Link,
@@ -95,6 +95,8 @@ def open_connection(settings: SshSettings, timeout: float, gateway: Any = None) 
     connection = _connection(settings, timeout, gateway or _gateway(settings, timeout))
     client: Any = connection.client
     client.set_missing_host_key_policy(KnownHostsPolicy(settings, known))
+    if settings.uses_agent:
+        client._agent = _agent(settings)
     _enter_known_keys(client, settings, known)
     try:
         if connection.gateway is None:
@@ -102,6 +104,7 @@ def open_connection(settings: SshSettings, timeout: float, gateway: Any = None) 
         connection.open()
     except Exception as error:  # noqa: BLE001 - paramiko raises several dozen kinds; each must become a verdict
         connection.close()
+        client.close()  # Fabric leaves that out where the other end has closed already
         raise _connect_failed(settings, known, error) from None
     transport: Any = connection.transport
     check = transport.get_remote_server_key()
@@ -125,8 +128,6 @@ def _reach(settings: SshSettings, timeout: float) -> socket.socket:
 
 
 def _connection(settings: SshSettings, timeout: float, gateway: Any) -> fabric.Connection:
-    if settings.agent_socket is not None:
-        os.environ.setdefault("SSH_AUTH_SOCK", settings.agent_socket)
     return fabric.Connection(
         host=settings.hostname,
         user=settings.user,
@@ -143,8 +144,15 @@ def _connection(settings: SshSettings, timeout: float, gateway: Any) -> fabric.C
             "banner_timeout": timeout,
             "auth_timeout": timeout,
             "channel_timeout": timeout,
+            "transport_factory": BoundedTransport,
         },
     )
+
+
+def _agent(settings: SshSettings) -> agent.HostAgent:
+    """This host's agent, with the keys that ssh would offer (ssh_config(5), IdentitiesOnly)."""
+    only = agent.public_keys(settings.identities) if settings.identities_only else None
+    return agent.HostAgent(settings.agent_socket, only)
 
 
 def _enter_known_keys(
@@ -231,7 +239,7 @@ class _Jumps:
 
     def get(self, chain: tuple[str, ...], config_file: str | None, timeout: float) -> Any:
         """A connection to the last host of a chain of jumps."""
-        key = ",".join(chain)
+        key = f"{config_file}\0{','.join(chain)}"
         with self._lock:
             lock = self._locks.setdefault(key, threading.Lock())
         with lock:

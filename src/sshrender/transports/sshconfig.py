@@ -34,13 +34,19 @@ class Overrides:
 
 @dataclass(frozen=True, slots=True)
 class SshSettings:
-    """How to reach one host. Paths are expanded; ``proxy_command`` has its tokens replaced."""
+    """How to reach one host. Paths are expanded; ``proxy_command`` has its tokens replaced.
+
+    ``identities``: every identity file that is named; ``identity_files``: those that are there.
+    ``agent_socket``: of this host's agent; None: there is none.
+    """
 
     name: str
     hostname: str
     port: int = 22
     user: str | None = None
     identity_files: tuple[str, ...] = ()
+    identities: tuple[str, ...] = ()
+    identities_only: bool = False
     uses_agent: bool = True
     agent_socket: str | None = None
     known_hosts: tuple[str, ...] = ()
@@ -109,23 +115,24 @@ def parse(name: str, text: str) -> SshSettings:
     hostname = _first(values, "hostname") or name
     port = int(_first(values, "port") or 22)
     user = _first(values, "user")
-    agent = _first(values, "identityagent")
+    tokens = {"%": "%", "h": hostname, "p": str(port), "r": user or "", "n": name}
+    agent = _agent(_first(values, "identityagent"), {**tokens, "d": str(Path.home())})
+    identities = _identities(values.get("identityfile"))
     return SshSettings(
         name=name,
         hostname=hostname,
         port=port,
         user=user,
-        identity_files=_identities(values.get("identityfile")),
-        uses_agent=agent != "none",
-        agent_socket=agent if agent and os.sep in agent else None,
+        identity_files=_existing(identities),
+        identities=identities,
+        identities_only=_first(values, "identitiesonly") in ("yes", "true"),
+        uses_agent=agent is not None,
+        agent_socket=agent,
         known_hosts=_known_hosts(values),
         alias=_first(values, "hostkeyalias"),
         host_key=_host_key(_first(values, "stricthostkeychecking")),
         proxy_jump=_unless_none(_first(values, "proxyjump")),
-        proxy_command=_expand(
-            _unless_none(_first(values, "proxycommand")),
-            {"%": "%", "h": hostname, "p": str(port), "r": user or "", "n": name},
-        ),
+        proxy_command=_expand(_unless_none(_first(values, "proxycommand")), tokens),
     )
 
 
@@ -140,12 +147,24 @@ def _unless_none(value: str | None) -> str | None:
 
 def _identities(listed: list[str] | None) -> tuple[str, ...]:
     paths = listed or [f"~/.ssh/{name}" for name in _DEFAULT_IDENTITIES]
-    return _existing(paths)
+    return tuple(str(Path(path.strip('"')).expanduser()) for path in paths)
 
 
 def _existing(paths: Iterable[str]) -> tuple[str, ...]:
-    expanded = (str(Path(path.strip('"')).expanduser()) for path in paths)
-    return tuple(path for path in expanded if Path(path).is_file())
+    """Those that are there and not a public key, which is for the agent only."""
+    return tuple(path for path in paths if Path(path).is_file() and not path.endswith(".pub"))
+
+
+def _agent(value: str | None, tokens: Mapping[str, str]) -> str | None:
+    """The socket that IdentityAgent names (ssh_config(5)); None: no agent is to be asked."""
+    if value is None or value == "SSH_AUTH_SOCK":
+        return os.environ.get("SSH_AUTH_SOCK") or None
+    if value.lower() == "none":
+        return None
+    if value.startswith("$") and os.sep not in value:
+        return os.environ.get(value.strip("${}")) or None
+    expanded = _expand(value.strip('"'), tokens) or ""
+    return str(Path(expanded).expanduser())
 
 
 def _known_hosts(values: Mapping[str, list[str]]) -> tuple[str, ...]:
@@ -193,7 +212,7 @@ def _apply(settings: SshSettings, overrides: Overrides) -> SshSettings:
 
 
 def _identity_file(name: str, file: str) -> tuple[str, ...]:
-    found = _existing([file])
+    found = _existing(_identities([file]))
     if not found:
         raise ConnectFailed(Refusal.CONFIGURATION, f"the identity file {file} of {name} is not there")
     return found

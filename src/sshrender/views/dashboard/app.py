@@ -10,6 +10,7 @@ import os
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
+from functools import partial
 from itertools import islice
 from typing import ClassVar
 
@@ -18,17 +19,15 @@ from textual.app import ComposeResult, SystemCommand
 from textual.binding import Binding, BindingType
 from textual.containers import Container, Horizontal, VerticalScroll
 from textual.screen import Screen
-from textual.widget import Widget
 from textual.widgets import Footer, Static
 
 from sshrender.views.dashboard import details, graphics, headline, tables
-from sshrender.views.dashboard.asking import Asking
+from sshrender.views.dashboard.images import PageImages
 from sshrender.views.dashboard.listing import Listing, Row
 from sshrender.views.dashboard.looks import Looks, of_terminal
 from sshrender.views.dashboard.pagemap import PageMap
 from sshrender.views.dashboard.screens import (
     HelpScreen,
-    PictureScreen,
     Question,
 )
 from sshrender.views.dashboard.source import Owner, Source
@@ -49,7 +48,7 @@ _ROOM_FOR_A_PICTURE = 50
 _PANES = ("pages", "hosts", "flights", "log")
 
 
-class Dashboard(Asking):
+class Dashboard(PageImages):
     """Shows the job of its owner."""
 
     CSS_PATH = "dashboard.tcss"
@@ -106,7 +105,6 @@ class Dashboard(Asking):
         self._sort, self._is_reversed = "state", False
         self._pane = "pages"
         self._subject: tuple[str, str] = ("page", "")
-        self._pictured = ""
         self._told_log: deque[Row] = deque(maxlen=LOG_LENGTH)
         self._told_of = 0
         self._told: dict[str, object] = {}
@@ -153,7 +151,7 @@ class Dashboard(Asking):
         else:
             self._is_reading = True
             self._asked_at = time.monotonic()
-            self.run_worker(self._read, thread=True, group="journal", exit_on_error=False)
+            self._in_thread(self._read)
         if self._owner.is_over():
             self.exit()
 
@@ -173,8 +171,9 @@ class Dashboard(Asking):
         assert source is not None
         try:
             entries, holder = source.entries(), source.coordinator()
-        except OSError as error:
-            self.call_from_thread(self._fail_to_read, str(error.strerror or error))
+        except Exception as error:  # noqa: BLE001 - what stands in the folder is not ours
+            why = getattr(error, "strerror", None) or error or type(error).__name__
+            self.call_from_thread(self._fail_to_read, str(why))
             return
         self.call_from_thread(self._take, source, entries, holder)
 
@@ -277,30 +276,7 @@ class Dashboard(Asking):
         has_room = self.query_one("#details").size.height >= 8 and self.size.width >= _ROOM_FOR_A_PICTURE
         if self._subject[0] == "page" and page is not None and has_room:
             file = self._fold.pages[page].file
-        if file == self._pictured:
-            return
-        self._pictured = file
-        self.run_worker(self._load_thumbnail(file), group="thumbnail", exclusive=True)
-
-    async def _load_thumbnail(self, file: str) -> None:
-        box = self.query_one("#thumbnail", Container)
-        source = self._source
-        data = None
-        if file and source is not None:
-            data = await self.run_worker(
-                lambda: source.picture(file, large=False), thread=True, exit_on_error=False
-            ).wait()
-        await box.remove_children()
-        shown = self._as_widget(data)
-        box.display = shown is not None
-        if shown is not None:
-            await box.mount(shown)
-
-    def _as_widget(self, data: bytes | None) -> Widget | None:
-        try:
-            return graphics.picture(data) if data else None
-        except (OSError, ValueError):
-            return None  # a torn thumbnail is no thumbnail
+        self._want_thumbnail(file)
 
     def _show(self, selector: str, words: Text) -> None:
         """Static would draw itself again even where nothing is new."""
@@ -430,20 +406,7 @@ class Dashboard(Asking):
         elif self._pane == "flights":
             self.action_pane("pages")
         elif self._pane == "pages" and self._map.page is not None and self._source is not None:
-            self.run_worker(self._enlarge(self._map.page), group="picture", exclusive=True)
-
-    async def _enlarge(self, number: int) -> None:
-        source, page = self._source, self._fold.pages[number]
-        data = None
-        if page.file and source is not None:
-            data = await self.run_worker(
-                lambda: source.picture(page.file, large=True), thread=True, exit_on_error=False
-            ).wait()
-        if data is None or self._as_widget(data) is None:
-            self.notify(f"there is no picture of page {number} that can be shown here")
-            return
-        title = f"page {number}, {page.width} × {page.height} pixels, from {clean(page.host)}"
-        await self.push_screen(PictureScreen(title, data))
+            self._in_thread(partial(self._enlarge, self._map.page))
 
     def action_help(self) -> None:
         """The keys and the signs."""

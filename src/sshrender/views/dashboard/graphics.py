@@ -16,12 +16,18 @@ import select
 import struct
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from fcntl import ioctl
 from termios import TCSADRAIN, TIOCGWINSZ, tcgetattr, tcsetattr
 from tty import setraw
+from typing import Any
 
 from PIL import Image
+from rich.segment import Segment
+from rich.style import Style
+from textual.app import ComposeResult
+from textual.geometry import Region
+from textual.strip import Strip
 from textual.widget import Widget
 
 SIXEL, KITTY, CELLS, CHARACTERS = "sixel", "kitty", "cells", "characters"
@@ -83,14 +89,56 @@ def _understand(answer: bytes) -> str:
     return KITTY if b"\x1b_Gi=31;OK" in answer else CELLS
 
 
-def picture(data: bytes) -> Widget:
-    """An image widget. Raises OSError or ValueError (Pillow's) when it is no picture."""
+def decode(data: bytes) -> Image.Image:
+    """Return the image, small enough for a terminal. May take long; raises whatever Pillow raises."""
     with Image.open(io.BytesIO(data)) as image:
         image.draft("RGB", (1600, 1600))
         image.thumbnail((1600, 1600))
-        whole = image.convert("RGB")
+        return image.convert("RGB")
+
+
+def widget(image: Image.Image) -> Widget:
+    """Return a widget that shows the image, or says that it cannot."""
     kind: type[Widget] = _widgets()[_kind]
-    return kind(whole)  # type: ignore[arg-type]  # every one of them takes a picture
+    return _guarded(kind(image))  # type: ignore[arg-type]  # every one of them takes an image
+
+
+def _guarded(shown: Widget) -> Widget:
+    """Have a widget of another package show a text where it raises, while it is measured or rendered.
+
+    Textual ends the whole dashboard for an exception of any widget.
+    """
+    render_lines, compose = shown.render_lines, shown.compose
+    width, height = shown.get_content_width, shown.get_content_height
+
+    def lines(crop: Region) -> list[Strip]:
+        try:
+            return render_lines(crop)
+        except Exception as error:  # noqa: BLE001 - it may raise anything, and is an extra
+            words = Strip([Segment(f"not shown: {type(error).__name__}", Style())])
+            return [words.adjust_cell_length(crop.width), *[Strip.blank(crop.width)] * (crop.height - 1)]
+
+    def measured(measure: Callable[..., int]) -> Callable[..., int]:
+        def of(*room: Any) -> int:
+            try:
+                return measure(*room)
+            except Exception:  # noqa: BLE001 - as above
+                return 1
+
+        return of
+
+    def children() -> ComposeResult:
+        for child in compose():
+            yield _guarded(child)
+
+    for name, guarded in (
+        ("render_lines", lines),
+        ("get_content_width", measured(width)),
+        ("get_content_height", measured(height)),
+        ("compose", children),
+    ):
+        setattr(shown, name, guarded)
+    return shown
 
 
 def _widgets() -> dict[str, type[Widget]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from PIL.Image import Image
 from rich.text import Text
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
@@ -111,13 +112,13 @@ class PictureScreen(ModalScreen[None]):
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,q,enter,space", "dismiss", "Close")]
 
-    def __init__(self, title: str, data: bytes) -> None:
+    def __init__(self, title: str, image: Image) -> None:
         super().__init__()
         self._title = title
-        self._data = data
+        self._image = image
 
     def compose(self) -> ComposeResult:
         """The picture under its title."""
         with Vertical(id="picture"):
             yield Static(Text(self._title))
-            yield graphics.picture(self._data)
+            yield graphics.widget(self._image)

@@ -1,0 +1,128 @@
+"""Files that each coordinator of a job replaces: one of a lower epoch never replaces a higher one's.
+
+A coordinator may be stopped at any moment, after it has made sure of its lease too, and go on when
+another one has the job. So each epoch writes a file of its own, ``.epochs/NAME.EPOCH``, and gives it the
+plain name by link(2), which replaces nothing: what had that name is moved aside first, and put back if
+it turns out to be of a higher epoch. A reader takes the file of the highest epoch.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import uuid
+from pathlib import Path
+
+from sshrender.files import MAX_RECORD_BYTES, open_plain, read_plain, sync_folder, write_whole
+from sshrender.job.lease import LeaseLost
+from sshrender.job.leasefiles import EPOCHS, LeaseFiles
+
+_FIELD = re.compile(rb'"epoch": (\d{1,18})\b')
+_TRIES = 2
+"""More than one: what was listed may have been replaced by a higher epoch's before it is opened."""
+
+_HEAD = 4096
+"""Bytes of a file in which its epoch stands: it is the second field."""
+
+
+def newest_epoch(folder: Path) -> int:
+    """The highest epoch that was claimed of this job, 0 before the first. Raises OSError."""
+    return LeaseFiles(folder / "lease").newest_epoch()
+
+
+def read(path: Path, max_bytes: int = MAX_RECORD_BYTES) -> bytes:
+    """Return what the highest epoch has written. Raises OSError."""
+    for _ in range(_TRIES):
+        with contextlib.suppress(FileNotFoundError):
+            return _read(path, max_bytes)
+    return _read(path, max_bytes)
+
+
+def _read(path: Path, max_bytes: int) -> bytes:
+    newest, copy = max(_copies(path), default=(0, path))
+    try:
+        data = read_plain(path, max_bytes)
+    except FileNotFoundError:
+        if copy == path:
+            raise
+        return read_plain(copy, max_bytes)
+    return read_plain(copy, max_bytes) if newest > _epoch_of(data) else data
+
+
+def write(path: Path, data: bytes, epoch: int) -> None:
+    """Replace the file. ``data`` is JSON with ``epoch`` in front. Needs the lease of that epoch.
+
+    Raises LeaseLost where a higher epoch was claimed, or OSError.
+    """
+    if epoch == 0:  # nobody has coordinated the job yet
+        write_whole(path, data)
+        return
+    _require_newest(path, epoch)
+    copy = path.parent / EPOCHS / f"{path.name}.{epoch:08d}"
+    write_whole(copy, data)
+    while not _is_installed(path, copy, epoch):
+        pass
+    sync_folder(path.parent)
+    for earlier, left in _copies(path):
+        if earlier < epoch:
+            left.unlink(missing_ok=True)
+    _require_newest(path, epoch)
+
+
+def _is_installed(path: Path, copy: Path, epoch: int) -> bool:
+    """Give ``copy`` the name ``path``; False where another writer was first. Raises LeaseLost."""
+    _require_higher(path, epoch)
+    aside = copy.with_name(f".{path.name}.{uuid.uuid4().hex}")
+    with contextlib.suppress(FileNotFoundError):
+        path.rename(aside)
+        try:
+            _require_higher(aside, epoch)
+        except LeaseLost:
+            with contextlib.suppress(FileExistsError):
+                os.link(aside, path)
+            raise
+        finally:
+            aside.unlink(missing_ok=True)
+    try:
+        os.link(copy, path)
+    except FileExistsError:
+        return False
+    except FileNotFoundError:
+        _require_newest(path, epoch)  # a higher epoch removes what lower ones have kept
+        raise
+    return True
+
+
+def _require_newest(path: Path, epoch: int) -> None:
+    if newest_epoch(path.parent) > epoch:
+        raise LeaseLost
+
+
+def _require_higher(path: Path, epoch: int) -> None:
+    """Raises LeaseLost where the file is of a higher epoch."""
+    try:
+        with open_plain(path) as file:
+            written = _epoch_of(file.read(_HEAD))
+    except FileNotFoundError:
+        return
+    if written > epoch:
+        raise LeaseLost
+
+
+def _copies(path: Path) -> list[tuple[int, Path]]:
+    """What each epoch has written, as far as it is kept."""
+    folder, prefix = path.parent / EPOCHS, f"{path.name}."
+    try:
+        names = os.listdir(folder)  # noqa: PTH208 - names alone are wanted
+    except FileNotFoundError:
+        return []
+    found = [name for name in names if name.startswith(prefix)]
+    numbers = [(name.removeprefix(prefix), folder / name) for name in found]
+    return [(int(number), copy) for number, copy in numbers if re.fullmatch(r"[0-9]{8,18}", number)]
+
+
+def _epoch_of(data: bytes) -> int:
+    """What cannot be read as ours is no epoch's, and stays for the reader to judge."""
+    found = _FIELD.search(data[:_HEAD])
+    return int(found.group(1)) if found is not None else 0

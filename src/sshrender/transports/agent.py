@@ -1,0 +1,86 @@
+"""The ssh agent of one host: its socket, and the keys that are for this host.
+
+paramiko asks the agent of SSH_AUTH_SOCK, one for the whole process, and offers all its keys. ssh_config
+names an agent for each host (IdentityAgent), and may restrict its keys (IdentitiesOnly).
+"""
+
+from __future__ import annotations
+
+import base64
+import socket
+from collections.abc import Iterable
+from pathlib import Path
+
+import paramiko
+from paramiko.agent import Agent, AgentKey, AgentSSH
+
+_PRIVATE = "OPENSSH PRIVATE KEY"
+_MAGIC = b"openssh-key-v1\0"
+_ANSWER_SECONDS = 10.0
+_MAX_KEY_FILE = 1 << 20
+
+
+class HostAgent(Agent):  # type: ignore[misc]  # paramiko has no types
+    """The agent at ``path``. ``only``: the keys (their public halves) that may be offered; None: all."""
+
+    def __init__(self, path: str | None, only: frozenset[bytes] | None) -> None:
+        AgentSSH.__init__(self)  # Agent's own connects to SSH_AUTH_SOCK
+        self._only = only
+        if path is None:
+            return
+        connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        connection.settimeout(_ANSWER_SECONDS)
+        try:
+            connection.connect(path)
+            self._connect(connection)
+            connection.settimeout(None)  # the user may have to confirm; auth_timeout bounds that
+        except (OSError, ValueError, paramiko.SSHException):
+            self._close()
+            connection.close()  # ssh, too, goes on without an agent that does not answer
+
+    def get_keys(self) -> tuple[AgentKey, ...]:
+        """The keys to offer."""
+        keys: tuple[AgentKey, ...] = super().get_keys()
+        if self._only is None:
+            return keys
+        return tuple(key for key in keys if self._only & {key.blob, key.asbytes()})
+
+
+def public_keys(identity_files: Iterable[str]) -> frozenset[bytes]:
+    """The public halves of these identities, as far as files tell. The private ones may be missing.
+
+    ssh(1), IdentitiesOnly: a public key may be named where the agent has the private one.
+    """
+    found = set()
+    for name in identity_files:
+        for path in (Path(name), Path(f"{name}.pub"), Path(f"{name}-cert.pub")):
+            key = _public_key(path)
+            if key is not None:
+                found.add(key)
+    return frozenset(found)
+
+
+def _public_key(path: Path) -> bytes | None:
+    try:
+        if path.stat().st_size > _MAX_KEY_FILE or not path.is_file():
+            return None
+        text = path.read_text(encoding="ascii", errors="replace")
+        if _PRIVATE in text:
+            return _public_half(text)
+        return base64.b64decode(text.split()[1], validate=True)
+    except (OSError, ValueError, IndexError, paramiko.SSHException):
+        return None  # PEM files tell nothing without their passphrase
+
+
+def _public_half(text: str) -> bytes | None:
+    """An OpenSSH private key has its public half in front, in the clear (PROTOCOL.key)."""
+    body = "".join(line for line in text.splitlines() if line and not line.startswith("-----"))
+    data = base64.b64decode(body)
+    if not data.startswith(_MAGIC):
+        return None
+    message = paramiko.Message(data[len(_MAGIC) :])
+    for _ in ("cipher", "key derivation", "its options"):
+        message.get_binary()
+    message.get_int()
+    key: bytes = message.get_binary()
+    return key

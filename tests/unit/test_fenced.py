@@ -1,0 +1,144 @@
+"""A coordinator that was stopped between the check of its lease and what it does then does no harm."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sshrender.job import attributes, lease, publish
+from sshrender.job.attributes import Attributes
+from sshrender.job.folder import JobFolder
+from sshrender.job.journal import JournalTail, JournalWriter, entry, read_journal
+from sshrender.job.lease import LeaseLost
+from sshrender.job.nonce import Nonce
+
+OPERATIONS = ("rename", "link", "unlink", "open", "listdir", "stat", "fsync")
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> JobFolder:
+    """Of a job."""
+    made = JobFolder(tmp_path / "job")
+    made.create()
+    return made
+
+
+class _At:
+    """Does something at the ``number``-th operation on files, before it is carried out."""
+
+    def __init__(self, number: int, work: Callable[[], object]) -> None:
+        self.left = number
+        self.work: Callable[[], object] | None = work
+
+    def wrap(self, operation: Callable[..., Any]) -> Callable[..., Any]:
+        def counted(*args: Any, **kwargs: Any) -> Any:
+            work = self.work
+            if work is not None:
+                self.left -= 1
+                if self.left < 0:
+                    self.work = None
+                    work()
+            return operation(*args, **kwargs)
+
+        return counted
+
+
+def _epoch(folder: JobFolder) -> int:
+    """The next one, claimed and given back."""
+    held = lease.take(folder.lease)
+    held.release()
+    return held.epoch
+
+
+def test_attributes_of_a_lower_epoch_never_replace_a_higher_one_s(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The successor comes at any moment of a late coordinator's write."""
+    refused = moment = 0
+    while True:
+        folder = JobFolder(tmp_path / f"job{moment}")
+        folder.create()
+        Attributes(why="first").save(folder)
+        late = _epoch(folder)
+        Attributes(why="second").save(folder, late)
+
+        def succeed(folder: JobFolder = folder) -> None:
+            Attributes(held="ann", why="by the successor").save(folder, _epoch(folder))
+
+        at = _At(moment, succeed)
+        with monkeypatch.context() as context:
+            for name in OPERATIONS:
+                context.setattr(os, name, at.wrap(getattr(os, name)))
+            try:
+                Attributes(why="late").save(folder, late)
+            except LeaseLost:
+                refused += 1
+        if at.work is not None:
+            break  # it had finished by then
+        assert attributes.load(folder).held == "ann", moment
+        assert json.loads(folder.attributes.read_text())["why"] == "by the successor", moment
+        moment += 1
+    assert refused == moment > 10
+    assert attributes.load(folder).why == "late", "nobody has come"
+
+
+def test_a_reader_finds_the_newest_attributes_though_the_file_is_away_for_a_moment(
+    folder: JobFolder,
+) -> None:
+    epoch = _epoch(folder)
+    Attributes(why="kept").save(folder, epoch)
+    folder.attributes.unlink()
+    assert attributes.load(folder).why == "kept"
+
+
+def test_what_a_higher_epoch_s_hosts_write_stays_in_the_work_folder(folder: JobFolder) -> None:
+    theirs = ["p000001.e8.a1.c0ffee", "s00ff.e8.1", "s00ff.e8.png", ".probe.e8.c0ffee-0011"]
+    ours = ["p000001.e7.a1.c0ffee", "s00ff.e7.1", "s00ff.e6.png", ".probe.e6.space-0011", "sff.1"]
+    for name in theirs + ours:
+        (folder.work / name).touch()
+    folder.clear_work(8)
+    assert sorted(path.name for path in folder.work.iterdir()) == sorted(theirs)
+
+
+def test_a_nonce_is_not_removed_by_a_lower_epoch(folder: JobFolder) -> None:
+    higher = Nonce.lay(folder, 8)
+    Nonce.lay(folder, 7)
+    assert higher.path.exists()
+    Nonce.lay(folder, 9)
+    assert not higher.path.exists()
+
+
+def test_a_page_that_another_coordinator_has_published_meanwhile_is_not_removed(tmp_path: Path) -> None:
+    page = tmp_path / "page-0001.png"
+    page.write_text("damaged")
+    seen = publish.identity(page)
+    (tmp_path / "new").write_text("whole")
+    (tmp_path / "new").rename(page)
+    publish.remove(page, seen)
+    assert page.read_text() == "whole"
+    publish.remove(page, publish.identity(page))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_a_replaced_coordinator_writes_into_the_journal_does_not_count(tmp_path: Path) -> None:
+    path = tmp_path / "journal.jsonl"
+    writers = [JournalWriter(path), JournalWriter(path)]
+    tail = JournalTail(path)
+    seen = []
+    for epoch, kind in ((7, "run_started"), (7, "a"), (8, "run_started"), (7, "run_ended"), (8, "b")):
+        writers[epoch - 7].append([entry(kind, 0.0, epoch=epoch)])
+        seen += tail.new()
+    writers[0].append([entry("requested", 0.0)])
+    seen += tail.new()
+    told = ["run_started", "a", "run_started", "b", "requested"]
+    assert [line["type"] for line in seen] == told
+    assert [line["type"] for line in read_journal(path)] == told
+    for writer in writers:
+        with contextlib.suppress(OSError):
+            writer.close()
