@@ -135,7 +135,7 @@ def _candidates(san: Path, named: Sequence[str], age: float) -> list[tuple[JobFo
                     f"{report.name} is {report.state}, not over",
                     f"sshrender cancel {report.name} calls it off",
                 )
-        elif _age(report) >= age:
+        elif _age(folder, report) >= age:
             found.append((folder, report))
     return found
 
@@ -146,8 +146,13 @@ def _is_over(report: JobReport) -> bool:
     return (report.state in _OVER or was_never_begun) and not report.coordinator
 
 
-def _age(report: JobReport) -> float:
-    """Seconds since its last event; none where the journal's moment cannot be read."""
+def _age(folder: JobFolder, report: JobReport) -> float:
+    """Seconds since its last event; none where the journal holds something, but no moment to go by."""
+    try:
+        if report.updated == report.created and folder.journal.stat().st_size:
+            return 0.0
+    except OSError:
+        pass  # there is no journal: no run has begun
     try:
         return time.time() - datetime.fromisoformat(report.updated).timestamp()
     except (ValueError, OverflowError):
