@@ -168,7 +168,7 @@ def _parse(line: bytes) -> dict[str, Any] | None:
 def read_journal(path: Path, max_bytes: int = MAX_BYTES) -> Iterator[dict[str, Any]]:
     """Every sound entry, in order; nothing when there is no journal.
 
-    Raises OSError; EFBIG where there are more than ``max_bytes``, the holes of a sparse file not counted.
+    Raises OSError; EFBIG where there are more than ``max_bytes``, holes of a sparse file not counted.
     """
     try:
         file = open_plain(path)
