@@ -110,7 +110,7 @@ class Coordinator:
             self._scheduler.handle(drained_event(drain), now=clock())
         self._prover = pv.Prover(plan.reading, lease.ensure, inbox.put)
         self._tidings = Tidings(plan.reading, plan.pages)
-        self._clerk = Clerk(plan, inbox.put, lease.ensure, drained)
+        self._clerk = Clerk(plan, inbox.put, lease.ensure, drained, self._setups)
         self._samples = LoadSamples()
         self._probe = StorageProbe(plan, inbox.put)
         self._gallery = Gallery(plan.folder)

@@ -9,27 +9,30 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Self
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from sshrender.errors import ExitCode, UserError
 from sshrender.files import read_plain, write_whole
 from sshrender.job.folder import JobFolder
+
+MAX_PAGES = 1_000_000
+"""Of a document: each page of a job costs every reader of its journal some bytes."""
 
 MAX_STEM, MAX_STEM_BYTES = 80, 200
 """Of a document's name in a job's name: file names end at 255 bytes, and have ours around them."""
 
 
 class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
 
 class Document(_Frozen):
     """The document as it was when the job was made. ``pages`` counts the whole document."""
 
     name: str
-    bytes: int
+    bytes: int = Field(ge=0, lt=1 << 62)
     sha256: str
-    pages: int
+    pages: int = Field(ge=0, le=MAX_PAGES)
     needs_password: bool = False
 
 
