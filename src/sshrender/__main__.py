@@ -98,22 +98,19 @@ def _progress() -> str:
 
 def _bug() -> int:
     from sshrender.errors import ExitCode
-    from sshrender.views.text import clean
+    from sshrender.views import output
 
     log = _log_file()
     try:
         log.parent.mkdir(parents=True, exist_ok=True)
         with log.open("a", encoding="utf-8") as file:
-            traceback.print_exc(file=file)
+            output.text(traceback.format_exc(), file)
     except OSError:
         log = Path("(the log could not be written)")
     error = sys.exc_info()[1]
-    kind, where = type(error).__name__, clean(str(log), 4096)
-    print(
-        f"sshrender: error: a defect in sshrender ({kind}); the traceback is in {where}",
-        file=sys.stderr,
-    )
-    print("hint: please report it with that file; the job itself can be resumed", file=sys.stderr)
+    kind = type(error).__name__
+    output.note(f"sshrender: error: a defect in sshrender ({kind}); the traceback is in {log}")
+    output.note("hint: please report it with that file; the job itself can be resumed")
     return ExitCode.BUG
 
 

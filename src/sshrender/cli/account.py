@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import sys
 from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -13,6 +11,7 @@ import typer
 
 from sshrender.cli import complete, options
 from sshrender.errors import ExitCode, UserError
+from sshrender.views import output
 
 if TYPE_CHECKING:
     from sshrender.job.accounting import Account
@@ -58,13 +57,13 @@ def report(
         if month in (None, account.month) and (user is None or _is_of(account.user, user))
     ]
     for name, why in damaged.items():
-        print(f"{name} is damaged and not counted: {why}", file=sys.stderr)
+        output.note(f"{name} is damaged and not counted: {why}")
     rows = [account.as_json() for account in summed(found, keys)]
     if json_:
-        print(json.dumps({"schema": 1, "by": keys, "accounts": rows}, indent=1))
+        output.as_json({"schema": 1, "by": keys, "accounts": rows}, indent=1)
         return
     for line in view.table(rows, keys):
-        print(line)
+        output.line(line)
 
 
 def _is_of(owner: str, user: str) -> bool:

@@ -20,6 +20,7 @@ from typing import IO, TYPE_CHECKING
 
 from sshrender.document import process
 from sshrender.job.folder import JobFolder
+from sshrender.views import output
 
 if TYPE_CHECKING:
     from sshrender.cli.session import Session
@@ -127,18 +128,14 @@ class _Child:
         if self.status is None:
             self.listen()
             name = self.folders[-1].name if self.folders else "JOB"
-            print(
-                f"the job goes on (pid {self.pid}); to look again: sshrender watch {name}",
-                file=sys.stderr,
-            )
-            print(f"to stop it: kill -INT {self.pid}", file=sys.stderr)
+            output.note(f"the job goes on (pid {self.pid}); to look again: sshrender watch {name}")
+            output.note(f"to stop it: kill -INT {self.pid}")
             return 0
         self.spool.seek(0)
-        sys.stderr.write(self.spool.read().decode("utf-8", "replace"))
-        sys.stderr.flush()
+        output.text(self.spool.read().decode("utf-8", "replace"), sys.stderr)
         if self.status >= 0:
             return self.status
-        print("the job was ended at once; run the same command again to resume it", file=sys.stderr)
+        output.note("the job was ended at once; run the same command again to resume it")
         return 128 + (signal.SIGINT if self.stops else -self.status)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import secrets
 import shutil
@@ -19,6 +18,7 @@ import typer
 
 from sshrender.cli import complete, options
 from sshrender.errors import ExitCode, UserError, most_severe
+from sshrender.views import output
 
 if TYPE_CHECKING:
     from sshrender.job.attributes import Attributes
@@ -73,12 +73,12 @@ def clean(
         if dry_run or mishaps.keep_apart(place, partial(remove, folder, _is_unwanted)):
             removed.append(told.name)
             would = "would be " if dry_run else ""
-            print(f"{told.name} ({told.state}) {would}removed", file=sys.stderr)
+            output.note(f"{told.name} ({told.state}) {would}removed")
     if not dry_run:
         for left in on_san(place, partial(_left_behind, place)):
             mishaps.keep_apart(place, partial(_remove_tree, left))
     if json_:
-        print(json.dumps({"schema": 1, "removed": removed, "dry_run": dry_run}))
+        output.as_json({"schema": 1, "removed": removed, "dry_run": dry_run})
     raise typer.Exit(most_severe(mishaps.codes))
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-import sys
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -12,6 +11,7 @@ import typer
 
 from sshrender.cli import complete, options
 from sshrender.errors import ExitCode, UserError
+from sshrender.views import output
 
 if TYPE_CHECKING:
     from sshrender.config.settings import Settings
@@ -44,13 +44,13 @@ def drain(
     if host is None:
         for drained in on_san(folder, lambda: drains.read(folder)).values():
             note = f": {drained.note}" if drained.note else ""
-            print(f"{drained.host}  {drained.since or '-'}  {drained.by}{note}")
+            output.line(f"{drained.host}  {drained.since or '-'}  {drained.by}{note}")
         return
     names = _names(host, settings)
     _require(folder)
     for name in names:
         on_san(folder, partial(drains.drain, folder, name, whoami(), note))
-        print(f"{name} is drained; sshrender undrain {name} gives it back", file=sys.stderr)
+        output.note(f"{name} is drained; sshrender undrain {name} gives it back")
 
 
 def undrain(
@@ -69,7 +69,7 @@ def undrain(
     for name in _names(host, settings):
         count = _give_back(folder, name)
         where = f", and {count} running jobs are told" if count else ""
-        print(f"{name} may be used again{where}", file=sys.stderr)
+        output.note(f"{name} may be used again{where}")
 
 
 def move(
@@ -102,7 +102,7 @@ def move(
         )
     for number in numbers:
         on_san(folder, partial(_ask, found, "move", host=names[0], page=number))
-    print(f"{spec.name} is asked to draw {pages} on {names[0]}", file=sys.stderr)
+    output.note(f"{spec.name} is asked to draw {pages} on {names[0]}")
 
 
 def _settings(context: typer.Context, config: Path | None) -> Settings:
@@ -163,7 +163,7 @@ def _give_back(san: Path, name: str) -> int:
         for folder in folders
     ]
     for job, why in damaged.items():
-        print(f"{job} was not told: {why}", file=sys.stderr)
+        output.note(f"{job} was not told: {why}")
     return sum(bool(each) for each in told)
 
 

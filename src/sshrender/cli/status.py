@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 from collections.abc import Callable, Iterable
 from functools import partial
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from sshrender.cli import complete, options
+from sshrender.views import output
 
 if TYPE_CHECKING:
     from sshrender.config.settings import Settings
@@ -53,13 +53,13 @@ def status(
         if all_:
             _add_accounts(settings, rows)
         if json_:
-            print(json.dumps({"schema": 1, "jobs": rows, **_told_of(damaged)}, indent=1))
+            output.as_json({"schema": 1, "jobs": rows, **_told_of(damaged)}, indent=1)
         else:
             _print(view.table(rows, damaged, has_accounts=all_))
         return
     report, _ = _report(settings, job)
     if json_:
-        print(json.dumps(report.as_json(), indent=1))
+        output.as_json(report.as_json(), indent=1)
     else:
         _print(view.whole(report.as_json()))
 
@@ -102,7 +102,7 @@ def why(
         told = story.of_host(entries, host)
         end = _end_of_host(report, host, bool(told))
     if json_:
-        print(json.dumps({"schema": 1, "job": report.name, "entries": story.as_json(told), "now": end}))
+        output.as_json({"schema": 1, "job": report.name, "entries": story.as_json(told), "now": end})
     else:
         _print([*story.lines(told), end])
 
@@ -257,4 +257,4 @@ class _Budget:
 
 def _print(lines: Iterable[str]) -> None:
     for line in lines:
-        print(line)
+        output.line(line)

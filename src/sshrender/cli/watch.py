@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from sshrender.cli import options
+from sshrender.views import output
 
 if TYPE_CHECKING:
     from sshrender.cli.source import JobSource
@@ -38,7 +39,7 @@ def watch(
     source = on_san(folder, lambda: JobSource(*find_job(folder, job), inventory_hosts(settings.hosts)))
     why_not = why_no_dashboard()
     if why_not:
-        print(f"no dashboard: {why_not}", file=sys.stderr)
+        output.note(f"no dashboard: {why_not}")
         _follow(source, folder, verbose)
         return
     from sshrender.views.dashboard.app import Dashboard
@@ -99,7 +100,7 @@ def _follow(source: JobSource, san: Path, verbose: int) -> None:
         entries = on_san(san, source.entries)
         shown = [entry for entry in entries if verbose or entry["type"] != "page_sent"]
         for line in lines([entry for entry in shown if tell(entry)]):
-            print(line, flush=True)
+            output.line(line, flush=True)
         has_ended = not holder
         if not has_ended:
             time.sleep(LOOK)
