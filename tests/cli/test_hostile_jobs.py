@@ -112,7 +112,7 @@ def test_no_command_repeats_a_terminal_escape(sshrender: Run, san: Path) -> None
         if words == ["watch", "evil"]:
             folder.lease.unlink()  # else it would go on watching
         answer = sshrender(*words)
-        assert answer.returncode == 0, (words, answer.stderr)
+        assert answer.returncode in (0, 2), (words, answer.stderr)
         assert "owned" in answer.stdout + answer.stderr
         _assert_harmless(answer.stdout + answer.stderr)
 
@@ -156,7 +156,7 @@ def test_a_text_that_a_stream_cannot_hold_ends_no_command() -> None:
         stream = io.TextIOWrapper(io.BytesIO(), encoding=encoding)
         output.line("päge ✕ \ud800 \U0001f600", stream, flush=True)
         output.as_json({"\ud800": ["\ud800", "✕\x7f\x1b"]}, stream)
-        assert stream.buffer.getvalue().count(b"\n") == 2  # type: ignore[attr-defined]
+        assert stream.buffer.getvalue().count(b"\n") == 2
 
 
 def test_only_one_module_writes_to_a_stream() -> None:
@@ -167,8 +167,9 @@ def test_only_one_module_writes_to_a_stream() -> None:
         place = path.relative_to(root).as_posix()
         if place.startswith("runner/") or place in ("views/output.py", "document/worker.py"):
             continue
-        for node in ast.walk(ast.parse(path.read_text())):
-            called = ast.unparse(node.func) if isinstance(node, ast.Call) else ""
+        calls = (node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call))
+        for node in calls:
+            called = ast.unparse(node.func)
             if called in ("print", "typer.echo", "typer.secho", "sys.stdout.write", "sys.stderr.write"):
                 strangers.append(f"{place}:{node.lineno}: {called}")
     assert strangers == []

@@ -84,7 +84,7 @@ class Reporter:
         if self._progress == "jsonl":
             self._json_line({"schema": 1, "type": "error", **_error_fields(error)})
             return
-        for line in error.what.splitlines():
+        for line in error.what.split("\n"):
             self._print(f"sshrender: error: {clean(line, 1000)}")
         self._print(f"hint: {clean(error.hint, 1000)}")
 
