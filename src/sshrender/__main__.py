@@ -114,15 +114,13 @@ def _progress() -> str:
 def _bug(error: Exception) -> int:
     from sshrender.cli import defects
     from sshrender.errors import ExitCode
+    from sshrender.views import output
 
     where = defects.record(error)
     kind = type(error).__name__
     with contextlib.suppress(OSError, ValueError):  # the exit code tells it, too
-        print(
-            f"sshrender: error: a defect in sshrender ({kind}); the traceback is in {where}",
-            file=sys.stderr,
-        )
-        print("hint: please report it with that file; the job itself can be resumed", file=sys.stderr)
+        output.note(f"sshrender: error: a defect in sshrender ({kind}); the traceback is in {where}")
+        output.note("hint: please report it with that file; the job itself can be resumed")
     return ExitCode.BUG
 
 

@@ -6,6 +6,7 @@ import errno
 import os
 import stat
 import uuid
+from itertools import islice
 from pathlib import Path
 from typing import BinaryIO
 
@@ -40,6 +41,15 @@ def visible(folder: Path) -> list[str]:
     """
     with os.scandir(folder) as entries:
         return sorted(entry.name for entry in entries if not entry.name.startswith("."))
+
+
+def names_in(folder: Path, most: int) -> list[str]:
+    """The names in a folder where other users may have put anything. Raises OSError; EFBIG for more."""
+    with os.scandir(folder) as entries:
+        names = [entry.name for entry in islice(entries, most + 1)]
+    if len(names) > most:
+        raise OSError(errno.EFBIG, f"more than {most} files", str(folder))
+    return names
 
 
 def require_listing(folder: Path) -> None:

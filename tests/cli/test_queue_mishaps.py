@@ -17,6 +17,7 @@ from sshrender.errors import ExitCode, UserError
 from sshrender.job import attributes, delivery
 from sshrender.job.attributes import Attributes
 from sshrender.job.folder import JobFolder
+from sshrender.job.history import PageRecord
 from sshrender.job.journal import JournalWriter, entry
 from sshrender.job.spec import Document, JobSpec, Settings
 from tests import pdfs
@@ -37,8 +38,8 @@ def job(san: Path) -> Made:
         folder.create()
         Attributes().changed(**fields).save(folder)
         writer = JournalWriter(folder.journal)
-        page = {"host": "a", "page": 1, "cpu": 1.0, "seconds": 1.0}
-        writer.append([entry("page_delivered", at, **page)])
+        page = PageRecord(1, "page-0001.png", 10, "ab", 1, 2, "a", "10.0", 1.0)
+        writer.append([entry("page_delivered", at, cpu=1.0, **page.as_fields())])
         writer.close()
         document = Document(name=f"{name}.pdf", bytes=1, sha256="0" * 64, pages=3)
         settings = Settings(device="png16m", dpi=36, pages="1-3")
@@ -204,7 +205,7 @@ class TestUnreadable:
         unreadable: dict[Path, OSError] = {}
         assert lease.holders([one, bad], unreadable=unreadable) == {one: None}
         assert list(unreadable) == [bad]
-        with pytest.raises(OSError, match="plain file"):
+        with pytest.raises(OSError, match="regular file"):
             lease.holders([one, bad])
 
     def test_a_pipe_in_the_place_of_a_job_makes_nobody_wait(self, sshrender: Run, san: Path) -> None:

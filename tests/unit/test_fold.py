@@ -154,11 +154,13 @@ def test_a_journal_is_followed_line_by_whole_line(tmp_path: Path) -> None:
     tail = JournalTail(path)
     assert tail.new() == []
     writer = JournalWriter(path)
-    first, second = (journal.entry("page_sent", BEGAN, page=page) for page in (1, 2))
+    first, second = (
+        journal.entry("page_sent", BEGAN, page=page, host="a", attempt=f"1.{page}") for page in (1, 2)
+    )
     writer.append([first])
     assert tail.new() == [first]
     with path.open("ab") as file:
-        file.write(b'{"schema": 1, "ty')
+        file.write(b'{"schema": 1, "time": "2026-11-23T20:00:00.000Z", "ty')
         file.flush()
         assert tail.new() == []
         file.write(b'pe": "x"}\nnonsense\n')

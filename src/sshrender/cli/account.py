@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -12,6 +11,7 @@ import typer
 
 from sshrender.cli import complete, options
 from sshrender.errors import ExitCode, UserError
+from sshrender.views import output
 
 if TYPE_CHECKING:
     from sshrender.job.accounting import Account
@@ -50,17 +50,20 @@ def report(
         raise UserError(ExitCode.USAGE, what, "--by user,month")
     settings = resolve(options.typed(context), config).settings
     place = san_folder(settings)
+    damaged: dict[str, str] = {}
     found = [
         account
-        for account in on_san(place, lambda: list(accounts(place)))
+        for account in on_san(place, lambda: list(accounts(place, damaged)))
         if month in (None, account.month) and (user is None or _is_of(account.user, user))
     ]
+    for name, why in damaged.items():
+        output.note(f"{name} is damaged and not counted: {why}")
     rows = [account.as_json() for account in summed(found, keys)]
     if json_:
-        print(json.dumps({"schema": 1, "by": keys, "accounts": rows}, indent=1))
+        output.as_json({"schema": 1, "by": keys, "accounts": rows}, indent=1)
         return
     for line in view.table(rows, keys):
-        print(line)
+        output.line(line)
 
 
 def _is_of(owner: str, user: str) -> bool:
@@ -68,17 +71,18 @@ def _is_of(owner: str, user: str) -> bool:
     return owner == user or owner.partition("@")[0] == user
 
 
-def accounts(san: Path) -> Iterator[Account]:
+def accounts(san: Path, damaged: dict[str, str] | None = None) -> Iterator[Account]:
     """Of all jobs that are there, and of those that were; what cannot be read counts nothing.
 
-    Raises OSError where the shared folder cannot be read.
+    Why goes into ``damaged``, by job. Raises OSError where the shared folder cannot be read.
     """
-    from sshrender.cli.jobs import all_jobs, if_readable
+    from sshrender.cli.jobs import all_jobs, apart
     from sshrender.job import accounting
 
+    told = {} if damaged is None else damaged
     yield from accounting.kept(san)
-    for folder, _ in all_jobs(san):
-        yield from if_readable(san, partial(of_job, folder.path)) or ()
+    for folder, _ in all_jobs(san, told):
+        yield from apart(san, folder.name, partial(of_job, folder.path), told) or ()
 
 
 def of_job(path: Path) -> Sequence[Account]:

@@ -24,6 +24,7 @@ from sshrender.cli import (
     submit,
     watch,
 )
+from sshrender.views import output
 
 app = typer.Typer(
     name="sshrender",
@@ -36,7 +37,7 @@ app = typer.Typer(
 
 def _version(value: bool) -> None:
     if value:
-        typer.echo(f"sshrender {sshrender.__version__}")
+        output.line(f"sshrender {sshrender.__version__}")
         raise typer.Exit
 
 

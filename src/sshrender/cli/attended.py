@@ -22,6 +22,7 @@ from sshrender import collector
 from sshrender.cli import defects
 from sshrender.document import process
 from sshrender.job.folder import JobFolder
+from sshrender.views import output
 
 if TYPE_CHECKING:
     from sshrender.cli.session import Session
@@ -108,7 +109,7 @@ def _narrate(child: _Child, attendant: _Attendant) -> None:
 
 def _say(line: str) -> None:
     with contextlib.suppress(OSError, ValueError):  # the terminal may be gone
-        print(line, file=sys.stderr, flush=True)
+        output.note(line, flush=True)
 
 
 @dataclass(slots=True)
@@ -162,19 +163,15 @@ class _Child:
         if self.status is None:
             self.listen()
             name = self.folders[-1].name if self.folders else "JOB"
-            print(
-                f"the job goes on (pid {self.pid}); to look again: sshrender watch {name}",
-                file=sys.stderr,
-            )
-            print(f"to stop it: kill -INT {self.pid}", file=sys.stderr)
+            output.note(f"the job goes on (pid {self.pid}); to look again: sshrender watch {name}")
+            output.note(f"to stop it: kill -INT {self.pid}")
             return 0
         self.spool.seek(0)
-        with contextlib.suppress(OSError, ValueError):  # nobody reads it any more; the exit code tells
-            sys.stderr.write(self.spool.read().decode("utf-8", "replace"))
-            sys.stderr.flush()
+        with contextlib.suppress(OSError, ValueError):  # nothing reads it any more; the exit code tells
+            output.text(self.spool.read().decode("utf-8", "replace"), sys.stderr)
         if self.status >= 0:
             return self.status
-        print("the job was ended at once; run the same command again to resume it", file=sys.stderr)
+        output.note("the job was ended at once; run the same command again to resume it")
         return 128 + (signal.SIGINT if self.stops else -self.status)
 
 

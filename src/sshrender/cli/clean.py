@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import secrets
 import shutil
@@ -19,6 +18,7 @@ import typer
 
 from sshrender.cli import complete, options
 from sshrender.errors import ExitCode, UserError, most_severe
+from sshrender.views import output
 
 if TYPE_CHECKING:
     from sshrender.job.attributes import Attributes
@@ -73,12 +73,12 @@ def clean(
         if dry_run or mishaps.keep_apart(place, partial(remove, folder, _is_unwanted)):
             removed.append(told.name)
             would = "would be " if dry_run else ""
-            print(f"{told.name} ({told.state}) {would}removed", file=sys.stderr)
+            output.note(f"{told.name} ({told.state}) {would}removed")
     if not dry_run:
         for left in on_san(place, partial(_left_behind, place)):
             mishaps.keep_apart(place, partial(_remove_tree, left))
     if json_:
-        print(json.dumps({"schema": 1, "removed": removed, "dry_run": dry_run}))
+        output.as_json({"schema": 1, "removed": removed, "dry_run": dry_run})
     raise typer.Exit(most_severe(mishaps.codes))
 
 
@@ -135,7 +135,7 @@ def _candidates(san: Path, named: Sequence[str], age: float) -> list[tuple[JobFo
                     f"{report.name} is {report.state}, not over",
                     f"sshrender cancel {report.name} calls it off",
                 )
-        elif _age(report) >= age:
+        elif _age(folder, report) >= age:
             found.append((folder, report))
     return found
 
@@ -146,8 +146,13 @@ def _is_over(report: JobReport) -> bool:
     return (report.state in _OVER or was_never_begun) and not report.coordinator
 
 
-def _age(report: JobReport) -> float:
-    """Seconds since its last event; none where the journal's moment cannot be read."""
+def _age(folder: JobFolder, report: JobReport) -> float:
+    """Seconds since its last event; none where the journal holds something, but no moment to go by."""
+    try:
+        if report.updated == report.created and folder.journal.stat().st_size:
+            return 0.0
+    except OSError:
+        pass  # there is no journal: no run has begun
     try:
         return time.time() - datetime.fromisoformat(report.updated).timestamp()
     except (ValueError, OverflowError):

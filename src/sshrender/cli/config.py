@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from sshrender.cli import options
+from sshrender.views import output
 
 app = typer.Typer(help="Settings and inventory: show, find, check.", no_args_is_help=True)
 
@@ -27,12 +28,12 @@ def show(config: options.Config = None, json_: options.Json = False) -> None:
     values = resolved.settings.model_dump(mode="json")
     if json_:
         rows = {key: {"value": values[key], "origin": resolved.origins[key]} for key in values}
-        typer.echo(json.dumps(rows, indent=1))
+        output.as_json(rows, indent=1)
         return
     width = max(map(len, values))
     for key, value in values.items():
         shown = json.dumps(value) if value is not None else "-"
-        typer.echo(f"{key:{width}} = {shown:24} # {resolved.origins[key]}")
+        output.line(f"{key:{width}} = {shown:24} # {resolved.origins[key]}")
 
 
 @app.command()
@@ -42,7 +43,7 @@ def path() -> None:
 
     for name in ("sshrender.toml", "hosts.toml"):
         for place in places(name):
-            typer.echo(f"{place.absolute()}" + ("" if place.is_file() else "  (not there)"))
+            output.line(f"{place.absolute()}" + ("" if place.is_file() else "  (not there)"))
 
 
 @app.command()
@@ -57,13 +58,13 @@ def validate(files: Files = None, config: options.Config = None) -> None:
     for file in [*(files or []), *(file for file in found if file is not None)]:
         if _is_settings(file):
             resolve({}, file, {})
-            typer.echo(f"{file}: settings, well formed")
+            output.line(f"{file}: settings, well formed")
             continue
         loaded = inventory.load(file)
         count = len(inventory.expand(loaded))
-        typer.echo(f"{file}: inventory of {count} host{'s' * (count != 1)}, well formed")
+        output.line(f"{file}: inventory of {count} host{'s' * (count != 1)}, well formed")
     if not files:
-        typer.echo("settings are well formed")
+        output.line("settings are well formed")
 
 
 @app.command()
@@ -78,7 +79,7 @@ def schema(
     models: dict[str, Any] = {"hosts": Inventory, "settings": Settings}
     if which not in models:
         raise UserError(ExitCode.USAGE, f"there is no schema {which!r}", "sshrender config schema hosts")
-    typer.echo(json.dumps(models[which].model_json_schema(), indent=1))
+    output.as_json(models[which].model_json_schema(), indent=1)
 
 
 def _is_settings(file: Path) -> bool:

@@ -21,6 +21,7 @@ import typer
 from sshrender import collector
 from sshrender.cli import options
 from sshrender.errors import ExitCode, UserError, most_severe
+from sshrender.views import output
 
 if TYPE_CHECKING:
     from sshrender.config.settings import Settings
@@ -86,7 +87,7 @@ def coordinate(
     except OSError as error:
         raise storage_error(error, folder) from None
     if json_:
-        print(json.dumps({"schema": 1, "jobs": crew.summaries}, indent=1))
+        output.as_json({"schema": 1, "jobs": crew.summaries}, indent=1)
     if ended_by is not None:
         raise typer.Exit(128 + ended_by)
     raise typer.Exit(most_severe(list(map(_known, foreman.tally.codes))))
@@ -147,7 +148,7 @@ class _Crew:
         A log that cannot be written, or that nobody reads any more, ends nothing.
         """
         with self._lock, contextlib.suppress(OSError):
-            print(line, file=sys.stderr, flush=True)
+            output.note(line, flush=True)
 
     def _take(self, code: int, text: bytes) -> None:
         """What a process told of its job in the end; nothing where another had that job."""

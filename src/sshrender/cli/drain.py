@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import sys
+import shlex
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -11,6 +11,7 @@ import typer
 
 from sshrender.cli import complete, options
 from sshrender.errors import ExitCode, UserError
+from sshrender.views import output
 
 if TYPE_CHECKING:
     from sshrender.config.settings import Settings
@@ -43,13 +44,13 @@ def drain(
     if host is None:
         for drained in on_san(folder, lambda: drains.read(folder)).values():
             note = f": {drained.note}" if drained.note else ""
-            print(f"{drained.host}  {drained.since or '-'}  {drained.by}{note}")
+            output.line(f"{drained.host}  {drained.since or '-'}  {drained.by}{note}")
         return
     names = _names(host, settings)
     _require(folder)
     for name in names:
         on_san(folder, partial(drains.drain, folder, name, whoami(), note))
-        print(f"{name} is drained; sshrender undrain {name} gives it back", file=sys.stderr)
+        output.note(f"{name} is drained; sshrender undrain {name} gives it back")
 
 
 def undrain(
@@ -60,15 +61,15 @@ def undrain(
     config: options.Config = None,
 ) -> None:
     """Give a host back that was taken out of use, in any job."""
-    from sshrender.cli.jobs import on_san, san_folder
+    from sshrender.cli.jobs import san_folder
 
     settings = _settings(context, config)
     folder = san_folder(settings)
     _require(folder)
     for name in _names(host, settings):
-        count = on_san(folder, partial(_give_back, folder, name))
+        count = _give_back(folder, name)
         where = f", and {count} running jobs are told" if count else ""
-        print(f"{name} may be used again{where}", file=sys.stderr)
+        output.note(f"{name} may be used again{where}")
 
 
 def move(
@@ -101,7 +102,7 @@ def move(
         )
     for number in numbers:
         on_san(folder, partial(_ask, found, "move", host=names[0], page=number))
-    print(f"{spec.name} is asked to draw {pages} on {names[0]}", file=sys.stderr)
+    output.note(f"{spec.name} is asked to draw {pages} on {names[0]}")
 
 
 def _settings(context: typer.Context, config: Path | None) -> Settings:
@@ -139,15 +140,48 @@ def _require(san: Path) -> None:
 
 
 def _give_back(san: Path, name: str) -> int:
-    """Also where a single job was asked for it (the dashboard does): how many running ones are told."""
-    from sshrender.cli.jobs import all_jobs
+    """Also where a single job was asked for it (the dashboard does): how many running ones are told.
+
+    Those of other users are not: their requests are theirs to make, and their coordinators see for
+    themselves that the host is no longer drained.
+    """
+    from sshrender.cli.jobs import apart, on_san
     from sshrender.job import drains
 
-    drains.undrain(san, name)
-    running = [folder for folder, _ in all_jobs(san) if _is_running(folder)]
-    for folder in running:
-        _ask(folder, "undrain", host=name)
-    return len(running)
+    try:
+        on_san(san, partial(drains.undrain, san, name))
+    except drains.StillDrained as other:
+        raise UserError(
+            ExitCode.STORAGE,
+            f"{name} is drained by {other.user}, too",
+            f"sudo -u {shlex.quote(other.user)} sshrender undrain {shlex.quote(name)}",
+        ) from None
+    damaged: dict[str, str] = {}
+    folders = on_san(san, partial(_own_jobs, san))
+    told = [
+        on_san(san, partial(apart, san, folder.name, partial(_tell, folder, name), damaged))
+        for folder in folders
+    ]
+    for job, why in damaged.items():
+        output.note(f"{job} was not told: {why}")
+    return sum(bool(each) for each in told)
+
+
+def _own_jobs(san: Path) -> list[JobFolder]:
+    from sshrender.cli.jobs import all_jobs
+    from sshrender.files import user_in
+
+    jobs = all_jobs(san)
+    user = user_in(san) if jobs else 0
+    return [folder for folder, _ in jobs if folder.belongs_to(user)]
+
+
+def _tell(folder: JobFolder, host: str) -> bool:
+    """Whether the job runs, and was told. Raises OSError."""
+    if not _is_running(folder):
+        return False
+    _ask(folder, "undrain", host=host)
+    return True
 
 
 def _is_running(folder: JobFolder) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 import time
 from collections.abc import Mapping
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from sshrender.cli import options
+from sshrender.views import output
 
 if TYPE_CHECKING:
     from sshrender.cli.session import Session
@@ -59,13 +59,13 @@ def _once(session: Session, *, is_json: bool, verbose: int, is_watched: bool) ->
     code, reports = ask(session)
     rows = [asdict(report) for report in reports]
     if is_json:
-        print(json.dumps({"schema": 1, "hosts": rows}), flush=True)
+        output.as_json({"schema": 1, "hosts": rows})
         return code
     if is_watched and sys.stdout.isatty():
-        sys.stdout.write("\x1b[H\x1b[2J")
+        output.clear_screen(sys.stdout)
     mends = {report.name: _mend(session, report) for report in reports}
     for line in hosttable.lines(rows, mends, verbose):
-        print(line)
+        output.line(line)
     sys.stdout.flush()
     return code
 

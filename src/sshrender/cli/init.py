@@ -13,6 +13,7 @@ import typer
 
 from sshrender.cli import options
 from sshrender.errors import ExitCode, UserError
+from sshrender.views import output
 
 HEAD = """\
 # The inventory of sshrender: which machines may render, and how to reach them.
@@ -48,8 +49,8 @@ def init(
     node_set = _node_set(host, found, may_ask)
     text = _inventory(folder, node_set, user)
     _write(target, text)
-    typer.echo(f"{target}: {node_set}")
-    typer.echo("next: sshrender hosts")
+    output.line(f"{target}: {node_set}")
+    output.line("next: sshrender hosts")
 
 
 def _folder(named: Path | None, may_ask: bool) -> Path:

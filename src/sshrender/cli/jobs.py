@@ -114,11 +114,25 @@ def if_readable(san: Path, read: Callable[[], T]) -> T | None:
 
     Raises OSError where it is the shared folder itself that fails.
     """
+    return apart(san, "", read, {})
+
+
+def apart(san: Path, name: str, read: Callable[[], T], damaged: dict[str, str]) -> T | None:
+    """The same; why it cannot be read goes into ``damaged`` under the job's name.
+
+    Another user may have put anything there, and whatever that sets off must not hide other jobs.
+    """
     try:
         return read()
-    except OSError:
-        require_listing(san)
-        return None
+    except UserError as error:
+        why = error.what
+    except OSError as error:
+        why = f"{error.filename or name}: {error.strerror or error}"
+    except Exception as error:  # noqa: BLE001 - see above
+        why = f"its files cannot be understood ({type(error).__name__})"
+    require_listing(san)
+    damaged[name] = why
+    return None
 
 
 def job_names(san: Path) -> list[str]:
@@ -143,16 +157,16 @@ def _looks_like_job(folder: JobFolder) -> bool:
         return True
 
 
-def all_jobs(san: Path) -> list[tuple[JobFolder, JobSpec]]:
-    """Every job in the folder, by name; what is damaged is left out. Raises OSError."""
+def all_jobs(san: Path, damaged: dict[str, str] | None = None) -> list[tuple[JobFolder, JobSpec]]:
+    """Every job in the folder, by name. Raises OSError where the folder itself cannot be read.
+
+    What is damaged is left out, and goes into ``damaged`` with the reason.
+    """
     found = []
+    told: dict[str, str] = {} if damaged is None else damaged
     for name in job_names(san):
         folder = JobFolder(san / name)
-        try:
-            spec = load_spec(folder)
-        except UserError:
-            require_listing(san)
-            continue  # render and status JOB say so where it is asked for by name
+        spec = apart(san, name, partial(load_spec, folder), told)
         if spec is not None:
             found.append((folder, spec))
     return found

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import typer
 
 from sshrender.cli import options
+from sshrender.views import output
 
 
 def overview(
@@ -33,4 +33,7 @@ def overview(
         return folder.overview
 
     written = on_san(place, work)
-    print(json.dumps({"schema": 1, "overview": str(written)}) if json_ else written)
+    if json_:
+        output.as_json({"schema": 1, "overview": str(written)})
+    else:
+        output.line(written)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import pwd
 import shlex
-import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -16,6 +15,7 @@ import typer
 from sshrender.cli import complete, options
 from sshrender.cli.waiting import After, NotBefore, moment_of, names_of, refuse_circle
 from sshrender.errors import ExitCode, UserError
+from sshrender.views import output
 
 if TYPE_CHECKING:
     from sshrender.config.settings import Settings
@@ -170,7 +170,7 @@ def _change(
                 f"whoever coordinates {folder.name} takes no requests",
                 f"sshrender status {folder.name} tells who it is; is the SAN well there?",
             ) from None
-        print(f"{folder.name} {_no_need(op, before) or done}", file=sys.stderr)
+        output.note(f"{folder.name} {_no_need(op, before) or done}")
 
 
 def _find(san: Path, named: str, op: str) -> tuple[JobFolder, JobSpec]:

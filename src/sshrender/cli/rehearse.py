@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from sshrender.coordinator.plan import Wanted
 from sshrender.coordinator.rehearsal import Rehearsal, rehearse
 from sshrender.document.reading import Reading
+from sshrender.views import output
 from sshrender.views.text import clean, count, size
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ def show(
     code, reports = ask(session)
     if not session.settings.quiet:
         for line in _lines(plan, [report.state for report in reports]):
-            print(line, file=sys.stderr)
+            output.note(line)
     fields = {
         "schema": 1,
         "dry_run": True,

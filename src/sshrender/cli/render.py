@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +11,7 @@ import typer
 
 from sshrender.cli import options
 from sshrender.errors import ExitCode, UserError, most_severe
+from sshrender.views import output
 
 if TYPE_CHECKING:
     from sshrender.cli.session import Session
@@ -101,7 +101,7 @@ def _all(
             codes.append(code)
             summaries.append(summary)
     if json_:
-        print(json.dumps(_combined(summaries), indent=1))
+        output.as_json(_combined(summaries), indent=1)
     sys.stdout.flush()
     return _worst(codes)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from sshrender.cli import options
+from sshrender.views.output import as_json
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -75,7 +75,7 @@ def resume(
     def everything() -> int:
         code, summary = session.resume(order)
         if json_:
-            print(json.dumps(summary, indent=1))
+            as_json(summary, indent=1)
         sys.stdout.flush()
         return code
 

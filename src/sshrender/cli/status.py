@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import json
+import contextlib
+import os
 from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from sshrender.cli import complete, options
+from sshrender.views import output
 
 if TYPE_CHECKING:
     from sshrender.config.settings import Settings
@@ -18,6 +20,9 @@ if TYPE_CHECKING:
     from sshrender.job.leasefiles import Claim
     from sshrender.job.report import JobReport
     from sshrender.job.spec import JobSpec
+
+
+MAX_LISTED_BYTES = 1 << 27
 
 
 def status(
@@ -43,17 +48,18 @@ def status(
 
     settings = _settings(context, config)
     if job is None:
-        rows = [each.as_json() for each in _reports(settings)]
+        damaged: dict[str, str] = {}
+        rows = [each.as_json() for each in _reports(settings, damaged)]
         if all_:
             _add_accounts(settings, rows)
         if json_:
-            print(json.dumps({"schema": 1, "jobs": rows}, indent=1))
+            output.as_json({"schema": 1, "jobs": rows, **_told_of(damaged)}, indent=1)
         else:
-            _print(view.table(rows, has_accounts=all_))
+            _print(view.table(rows, damaged, has_accounts=all_))
         return
     report, _ = _report(settings, job)
     if json_:
-        print(json.dumps(report.as_json(), indent=1))
+        output.as_json(report.as_json(), indent=1)
     else:
         _print(view.whole(report.as_json()))
 
@@ -96,7 +102,7 @@ def why(
         told = story.of_host(entries, host)
         end = _end_of_host(report, host, bool(told))
     if json_:
-        print(json.dumps({"schema": 1, "job": report.name, "entries": story.as_json(told), "now": end}))
+        output.as_json({"schema": 1, "job": report.name, "entries": story.as_json(told), "now": end})
     else:
         _print([*story.lines(told), end])
 
@@ -150,11 +156,17 @@ def _report(settings: Settings, named: str) -> tuple[JobReport, list[dict[str, A
     return report, entries
 
 
-def _reports(settings: Settings) -> list[JobReport]:
+def _reports(settings: Settings, damaged: dict[str, str]) -> list[JobReport]:
+    """All jobs; those that cannot be read go into ``damaged``, each with the reason."""
     from sshrender.cli.jobs import all_jobs, san_folder
 
     san = san_folder(settings)
-    return [report for _, report, _ in look(san, lambda: all_jobs(san))]
+    return [report for _, report, _ in look(san, lambda: all_jobs(san, damaged), damaged)]
+
+
+def _told_of(damaged: dict[str, str]) -> dict[str, Any]:
+    rows = [{"job": name, "reason": why} for name, why in sorted(damaged.items())]
+    return {"damaged": rows} if rows else {}
 
 
 def _add_accounts(settings: Settings, rows: list[dict[str, Any]]) -> None:
@@ -178,40 +190,71 @@ Seen = tuple["JobFolder", "JobReport", list[dict[str, Any]]]
 
 
 def look(
-    san: Path, find: Callable[[], list[tuple[JobFolder, JobSpec]]], *, are_named: bool = False
+    san: Path,
+    find: Callable[[], list[tuple[JobFolder, JobSpec]]],
+    damaged: dict[str, str] | None = None,
+    *,
+    are_named: bool = False,
 ) -> list[Seen]:
     """Read these jobs, each journal once. Raises UserError where the SAN fails or does not answer.
 
-    A job whose files cannot be read is left out, as a damaged one is, unless they ``are_named``.
+    A job whose files cannot be read goes into ``damaged`` with the reason, unless they ``are_named``.
+    Only of those are the journal's entries kept.
     """
-    from sshrender.cli.jobs import if_readable, on_san
+    from sshrender.cli.jobs import apart, on_san
     from sshrender.config.locate import state_folder
     from sshrender.coordinator.opening import require_san
     from sshrender.job import attributes, lease, report
     from sshrender.job.journal import read_journal
 
     unreadable: dict[Path, OSError] = {}
+    told = {} if damaged is None else damaged
+    budget = _Budget()
 
     def one(folder: JobFolder, spec: JobSpec, holder: Claim | None) -> Seen:
         if folder.lease in unreadable:
             raise unreadable[folder.lease]
-        entries = list(read_journal(folder.journal))
-        told = report.of(folder, spec, entries, holder, attributes.load_or_none(folder))
-        return folder, told, entries
+        found = attributes.load_or_none(folder)
+        if are_named:
+            entries = list(read_journal(folder.journal))
+            return folder, report.of(folder, spec, entries, holder, found), entries
+        lines = read_journal(folder.journal, budget.of(folder))
+        return folder, report.of(folder, spec, lines, holder, found), []
 
     def work() -> list[Seen]:
         if san != state_folder():  # which is made with the first job
             require_san(san)
         jobs = find()
         holders = lease.holders([folder.lease for folder, _ in jobs], unreadable=unreadable)
-        reads = [partial(one, *job, holders.get(job[0].lease)) for job in jobs]
+        reads = [(job[0].name, partial(one, *job, holders.get(job[0].lease))) for job in jobs]
         if are_named:
-            return [read() for read in reads]
-        return [seen for read in reads if (seen := if_readable(san, read)) is not None]
+            return [read() for _, read in reads]
+        seen = [apart(san, name, read, told) for name, read in reads]
+        return [each for each in seen if each is not None]
 
     return on_san(san, work)
 
 
+class _Budget:
+    """Bytes of journals that a listing reads of each other user: what one wrote keeps nobody waiting."""
+
+    def __init__(self) -> None:
+        self._left: dict[int, int] = {}
+
+    def of(self, folder: JobFolder) -> int:
+        """How many of this job's may be read. Raises OSError."""
+        from sshrender.job.journal import MAX_BYTES
+
+        owner = folder.path.lstat().st_uid
+        if owner == os.geteuid():
+            return MAX_BYTES
+        left = self._left.get(owner, MAX_LISTED_BYTES)
+        with contextlib.suppress(FileNotFoundError):
+            status = folder.journal.lstat()
+            self._left[owner] = max(0, left - min(status.st_size, 512 * status.st_blocks))
+        return left
+
+
 def _print(lines: Iterable[str]) -> None:
     for line in lines:
-        print(line)
+        output.line(line)

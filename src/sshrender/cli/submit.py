@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import glob
-import json
 import time
 from collections.abc import Callable
 from functools import partial
@@ -15,6 +14,7 @@ import typer
 from sshrender.cli import options
 from sshrender.cli.waiting import After, NotBefore, moment_of, names_of, refuse_circle
 from sshrender.errors import ExitCode, UserError, most_severe
+from sshrender.views.output import as_json, line
 
 if TYPE_CHECKING:
     from sshrender.cli.session import Session
@@ -87,9 +87,9 @@ def submit(
             fields = session.reporter.failure(source, error)
         told.append(fields)
         if not json_ and fields["job"]:
-            print(fields["job"], flush=True)
+            line(fields["job"], flush=True)
     if json_:
-        print(json.dumps({"schema": 1, "jobs": told}, indent=1))
+        as_json({"schema": 1, "jobs": told}, indent=1)
     raise typer.Exit(most_severe(codes))
 
 

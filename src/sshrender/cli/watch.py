@@ -12,6 +12,7 @@ import typer
 
 from sshrender import collector
 from sshrender.cli import defects, options
+from sshrender.views import output
 
 if TYPE_CHECKING:
     from sshrender.cli.source import JobSource
@@ -42,12 +43,12 @@ def watch(
     source = on_san(folder, lambda: JobSource(*find_job(folder, job), inventory_hosts(settings.hosts)))
     why_not = why_no_dashboard()
     if why_not:
-        print(f"no dashboard: {why_not}", file=sys.stderr)
+        output.note(f"no dashboard: {why_not}")
         _follow(source, folder, verbose)
         return
     failed = show(_Watcher(source), source.facts.name)
     if failed:
-        print(f"{failed}; plain lines follow, and Ctrl-C ends them", file=sys.stderr)
+        output.note(f"{failed}; plain lines follow, and Ctrl-C ends them")
         _follow(_again(folder, job, settings.hosts), folder, verbose)
 
 
@@ -134,7 +135,7 @@ def _follow(source: JobSource, san: Path, verbose: int) -> None:
         entries = on_san(san, source.entries)
         shown = [entry for entry in entries if verbose or entry["type"] != "page_sent"]
         for line in lines([entry for entry in shown if tell(entry)]):
-            print(line, flush=True)
+            output.line(line, flush=True)
         has_ended = not holder
         if not has_ended:
             time.sleep(LOOK)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 
 from sshrender.coordinator.plan import JobPlan
@@ -54,7 +54,7 @@ def drained_event(drain: Drain) -> ev.DrainRequested:
 
 
 class Clerk:
-    """Posts what it finds until it is stopped. ``drained``: the hosts that are known to be.
+    """Posts what it finds until it is stopped. ``drained``: those of the ``hosts`` that are known to be.
 
     What changes the job's attributes is on record before anybody hears of it: ``fence`` raises LeaseLost
     when they are not ours to change; ``epoch`` is our lease's.
@@ -67,7 +67,9 @@ class Clerk:
         fence: Callable[[], None],
         drained: Mapping[str, Drain],
         epoch: int | None = None,
+        hosts: Collection[str] = (),
     ) -> None:
+        self._drains = drains.Reader(plan.folder.path.parent, hosts)
         self._plan = plan
         self._epoch = epoch
         self._folder = plan.folder
@@ -88,7 +90,7 @@ class Clerk:
 
     def _look_at_drains(self) -> None:
         try:
-            drained = drains.read(self._folder.path.parent)
+            drained = self._drains.read()
         except OSError:
             return  # as above
         for name, drain in drained.items():

@@ -113,7 +113,7 @@ class Coordinator:
             plan.reading, lease.ensure, inbox.put, FILE_TO_MEMORY * plan.limits.page_memory
         )
         self._tidings = Tidings(plan.reading, plan.pages)
-        self._clerk = Clerk(plan, inbox.put, lease.ensure, drained, lease.epoch)
+        self._clerk = Clerk(plan, inbox.put, lease.ensure, drained, lease.epoch, self._setups)
         self._samples = LoadSamples()
         self._probe = StorageProbe(plan, inbox.put, lease.epoch)
         self._gallery = Gallery(plan.folder)

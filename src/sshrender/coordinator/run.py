@@ -54,7 +54,7 @@ def see_through(
             began_as = plan.attributes
             watched(san, lambda: recall(plan, held.ensure, held.epoch))
             nonce = watched(san, lambda: _lay_nonce(plan, held))
-            drained = watched(san, lambda: drains.read(san))
+            drained = watched(san, lambda: drains.read(san, [setup.plan.name for setup in hosts]))
             coordinator = Coordinator(plan, hosts, held, nonce, links, inbox, view, drained)
             signals.enter_context(caught(inbox.put, lambda: view.say(coordinator.status_line())))
             outcome = coordinator.run()

@@ -8,16 +8,23 @@ from __future__ import annotations
 import contextlib
 import json
 import secrets
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from sshrender.files import read_plain, write_whole
+from sshrender.job import userfolders
 from sshrender.job.folder import JobFolder
 from sshrender.utf8 import writable
 
 KEYS = ("job", "user", "host", "month")
 _FOLDER = ".accounting"
+
+MAX_FILES = 50_000
+"""Removed jobs of one user that are counted: more than a hundred a day for a year."""
+
+MAX_BYTES = 64 << 20
+"""Of the accounts of one user. A job on forty hosts leaves 8 kB."""
 
 _MOST = 1e12
 """Pages, failures or seconds of an account: what says more, or less than none, is not ours."""
@@ -93,11 +100,7 @@ def summed(accounts: Iterable[Account], by: Sequence[str]) -> list[Account]:
 
 def keep(folder: JobFolder, accounts: Sequence[Account]) -> Path:
     """Leave the accounts of a job that is removed: in this file. Raises OSError."""
-    san = folder.path.parent
-    place = san / _FOLDER
-    with contextlib.suppress(FileExistsError):
-        place.mkdir()
-        place.chmod(san.stat().st_mode & 0o7777)  # whoever may make jobs here may remove his
+    place = userfolders.own(folder.path.parent, _FOLDER)
     text = json.dumps({"schema": 1, "accounts": [account.as_json() for account in accounts]})
     path = place / f"{folder.name}.{secrets.token_hex(4)}.json"
     write_whole(path, text.encode())
@@ -107,13 +110,23 @@ def keep(folder: JobFolder, accounts: Sequence[Account]) -> Path:
 def kept(san: Path) -> list[Account]:
     """The accounts of all jobs that were removed; what cannot be read counts nothing. Raises OSError.
 
-    Where others may make jobs, they may lay anything in this folder.
+    Where others may make jobs, they may lay anything in these folders: of each no more than MAX_FILES
+    and MAX_BYTES are read.
     """
-    found: list[Account] = []
-    for path in sorted((san / _FOLDER).glob("*.json")):
+    try:
+        folders = userfolders.find(san, _FOLDER)
+    except FileNotFoundError:
+        return []
+    return [account for folder in folders for account in _kept_in(folder.path)]
+
+
+def _kept_in(folder: Path) -> Iterator[Account]:
+    left = MAX_BYTES
+    for name in sorted(userfolders.files_in(folder, MAX_FILES)):
         with contextlib.suppress(OSError, *_DAMAGE):
-            found += [_checked(fields) for fields in json.loads(read_plain(path))["accounts"]]
-    return found
+            data = read_plain(folder / name, left)
+            left -= len(data)
+            yield from [_checked(fields) for fields in json.loads(data)["accounts"]]
 
 
 def _checked(fields: dict[str, Any]) -> Account:

@@ -1,23 +1,41 @@
-"""Hosts that a person took out of use, for every job: a file each in a hidden folder beside the jobs."""
+"""Hosts that users took out of use, for every job: a file for each in a hidden folder of that user's.
+
+Every user who can make jobs in the shared folder can drain every host for all of them, and each drain
+says whose it is. A look costs a bounded time, whatever another user puts there: at most MAX_DRAINS names
+are read in each user's folder, and only the files of hosts that the caller has are opened.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import errno
 import json
+import pwd
 import time
+from collections.abc import Callable, Collection
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from urllib.parse import quote, unquote
 
 from sshrender.files import read_plain, write_whole
+from sshrender.job import userfolders
 from sshrender.job.journal import timestamp
+from sshrender.job.userfolders import UserFolder
+from sshrender.utf8 import writable
+
+MAX_DRAINS = 1000
+"""Hosts that one user may drain."""
 
 _FOLDER = ".drained"
 _LARGEST = 4096
 _MOST_TEXT = 300
 
-_NOT_UNDERSTOOD = frozenset((errno.ENOENT, errno.EACCES, errno.EINVAL, errno.ELOOP, errno.EFBIG))
+SHARE = 20
+"""The shared folder is listed for a twentieth of the time at most, however many names it holds."""
+
+_NOT_UNDERSTOOD = frozenset(
+    (errno.ENOENT, errno.EACCES, errno.EINVAL, errno.ELOOP, errno.EFBIG, errno.ENXIO, errno.ENOTDIR)
+)
 """What opening a file says that is there, or was, and is none to read: anybody may lay one here."""
 
 
@@ -31,48 +49,106 @@ class Drain:
     since: str = ""
 
 
+class StillDrained(Exception):
+    """Another user drains the host, too. ``user``: by name."""
+
+    def __init__(self, user: str) -> None:
+        super().__init__(user)
+        self.user = user
+
+
 def drain(san: Path, host: str, by: str, note: str) -> None:
     """Take a host out of use. Raises OSError."""
-    folder = san / _FOLDER
-    with contextlib.suppress(FileExistsError):
-        folder.mkdir()
-        folder.chmod(san.stat().st_mode & 0o7777)  # whoever may make jobs here may drain hosts
+    folder = userfolders.own(san, _FOLDER)
     fields = asdict(Drain(host, by, note, timestamp(time.time())))
-    write_whole(_path(san, host), json.dumps({"schema": 1, **fields}).encode())
+    write_whole(folder / _file_of(host), json.dumps({"schema": 1, **fields}).encode())
 
 
 def undrain(san: Path, host: str) -> bool:
-    """Give a host back; whether it had been taken. Raises OSError."""
-    try:
-        _path(san, host).unlink()
-    except FileNotFoundError:
-        return False
-    return True
+    """Give a host back; whether it had been taken. Raises StillDrained or OSError."""
+    was_drained = False
+    for folder in userfolders.find(san, _FOLDER):
+        try:
+            (folder.path / _file_of(host)).unlink()
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        except PermissionError:
+            if _file_of(host) in userfolders.files_in(folder.path, MAX_DRAINS):
+                raise StillDrained(_name_of(folder.user)) from None
+        else:
+            was_drained = True
+    return was_drained
 
 
-def read(san: Path) -> dict[str, Drain]:
-    """The hosts that are out of use, by name. Raises OSError.
+def read(san: Path, hosts: Collection[str] | None = None) -> dict[str, Drain]:
+    """Those of these hosts that are out of use, by name; of all where none are named. Raises OSError.
 
-    A file that cannot be understood drains its host all the same: somebody wanted that.
+    A file that cannot be understood drains its host all the same: its user wanted that.
     """
     try:
-        names = sorted(path.name for path in (san / _FOLDER).glob("*.json"))
+        return _read(userfolders.find(san, _FOLDER), hosts)
     except FileNotFoundError:
         return {}
-    hosts = {unquote(name.removesuffix(".json")) for name in names}
-    return {host: _understand(san, host) for host in sorted(hosts)}
 
 
-def _path(san: Path, host: str) -> Path:
-    return san / _FOLDER / f"{quote(host, safe='')}.json"
+class Reader:
+    """Looks again and again, for the hosts of one run. One thread at a time."""
+
+    def __init__(
+        self, san: Path, hosts: Collection[str], clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._san = san
+        self._hosts = frozenset(hosts)
+        self._clock = clock
+        self._folders: list[UserFolder] = []
+        self._list_at = 0.0
+
+    def read(self) -> dict[str, Drain]:
+        """As ``read``. A user's first drain may be seen a little later. Raises OSError."""
+        began = self._clock()
+        if began >= self._list_at:
+            self._folders = userfolders.find(self._san, _FOLDER)
+            now = self._clock()
+            self._list_at = now + SHARE * (now - began)
+        return _read(self._folders, self._hosts)
 
 
-def _understand(san: Path, host: str) -> Drain:
+def _read(folders: list[UserFolder], hosts: Collection[str] | None) -> dict[str, Drain]:
+    """Of several users' drains of one host the first counts, in the order of ``userfolders.find``."""
+    found: dict[str, Drain] = {}
+    for folder in folders:
+        for name in userfolders.files_in(folder.path, MAX_DRAINS):
+            host = unquote(name.removesuffix(".json"), errors="replace")
+            if host not in found and (hosts is None or host in hosts):
+                found[host] = _understand(folder, name, host)
+    return dict(sorted(found.items()))
+
+
+def _file_of(host: str) -> str:
+    return f"{quote(host, safe='')}.json"
+
+
+def _understand(folder: UserFolder, name: str, host: str) -> Drain:
     try:
-        fields = json.loads(read_plain(_path(san, host), _LARGEST))
-        by, note, since = (str(fields[key])[:_MOST_TEXT] for key in ("by", "note", "since"))
+        fields = json.loads(read_plain(folder.path / name, _LARGEST))
+        texts = [fields[key] for key in ("by", "note", "since")]
+        if not all(isinstance(text, str) for text in texts):
+            raise TypeError
+        by, note, since = (writable(text[:_MOST_TEXT]) for text in texts)
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         if isinstance(error, OSError) and error.errno not in _NOT_UNDERSTOOD:
             raise
-        return Drain(host, "somebody")
-    return Drain(host, by, note, since)
+        return Drain(host, _name_of(folder.user))
+    return Drain(host, _as_owner(by, folder.user), note, since)
+
+
+def _as_owner(by: str, user: int) -> str:
+    """What the file says, and whose file it is where that is another name."""
+    name = _name_of(user)
+    return by if by.partition("@")[0] == name else f"{by} (as {name})"
+
+
+def _name_of(user: int) -> str:
+    with contextlib.suppress(KeyError, OSError):
+        return pwd.getpwuid(user).pw_name
+    return f"user {user}"

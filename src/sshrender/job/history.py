@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -57,11 +58,14 @@ def fold(entries: Iterable[dict[str, Any]]) -> History:
     """Replay a journal. Entries of a wrong shape are passed over, as damaged lines are."""
     history = History()
     for entry in entries:
-        try:
-            _apply(history, entry)
-        except (KeyError, TypeError):
-            continue
+        take(history, entry)
     return history
+
+
+def take(history: History, entry: dict[str, Any]) -> None:
+    """One entry more."""
+    with contextlib.suppress(KeyError, TypeError):
+        _apply(history, entry)
 
 
 def _apply(history: History, entry: dict[str, Any]) -> None:

@@ -4,7 +4,8 @@ The rules:
 
 - A holder raises the counter in ``lease`` every BEAT_SECONDS. An observer believes it for as long as it
   sees that file change within LEASE_SECONDS of *its own* clock: clocks and mtimes of a shared file
-  system are not to be trusted. On the holder's own machine a dead pid is believed at once.
+  system are not to be trusted. On the holder's own machine a dead pid is believed at once; one that
+  cannot be looked at (another user's, under hidepid) is no dead one.
 - Who finds a lease dead, or given back, claims the next epoch. An epoch is given once, for ever
   (leasefiles.py); of several claimants one gets it.
 - A holder is fenced off as soon as there is a higher epoch than its own. It looks with each beat, and
@@ -16,7 +17,6 @@ The rules:
 from __future__ import annotations
 
 import contextlib
-import os
 import socket
 import threading
 import time
@@ -27,6 +27,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from sshrender.job.leasefiles import Claim, Files, LeaseFiles
+from sshrender.runner import owner
 
 LEASE_SECONDS = 10.0
 BEAT_SECONDS = 2.0
@@ -158,7 +159,18 @@ class _Sight(NamedTuple):
             return self.epoch == 0
         if claim.pid == 0:
             return True
-        return claim.boot == _boot() and _started(claim.pid) != claim.started
+        return self._process() is owner.State.GONE
+
+    @property
+    def is_running(self) -> bool:
+        """Whether its holder is a process of this very machine that was seen to run just now."""
+        return self._process() is owner.State.RUNNING
+
+    def _process(self) -> owner.State:
+        claim = self.claim
+        if claim is None or claim.pid == 0:
+            return owner.State.UNKNOWN
+        return owner.state(claim.boot, claim.pid, claim.started)
 
     @property
     def name(self) -> str:
@@ -209,7 +221,7 @@ def holders(
     """
     first = _looks(paths, unreadable)
     held = {path: sight for path, sight in first.items() if not sight.is_free}
-    unsure = [path for path, sight in held.items() if sight.claim and sight.claim.boot != _boot()]
+    unsure = [path for path, sight in held.items() if sight.claim and not sight.is_running]
     if unsure:
         pause(1.5 * BEAT_SECONDS)
     second = _looks(unsure, unreadable)
@@ -280,23 +292,10 @@ _NOBODY = Claim(0, 0, "unknown", 0, "", "", "0" * 32)
 
 
 def _our_claim() -> Claim:
-    pid = os.getpid()
-    return Claim(0, 0, socket.gethostname(), pid, _boot(), _started(pid), uuid.uuid4().hex)
+    where, pid, began = owner.ourselves()
+    return Claim(0, 0, socket.gethostname(), pid, where, began, uuid.uuid4().hex)
 
 
 def _boot() -> str:
-    """This boot and this pid name space: a pid means something only within both."""
-    try:
-        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
-        return f"{boot}/{Path('/proc/self/ns/pid').stat().st_ino}"
-    except OSError:
-        return ""
-
-
-def _started(pid: int) -> str:
-    """When a process of this machine began (proc(5), stat, field 22); "" when there is none."""
-    try:
-        fields = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()
-        return fields[19].decode("ascii")
-    except (OSError, IndexError):
-        return ""
+    """This boot and this pid namespace: a pid means something only within both."""
+    return owner.space()

@@ -16,13 +16,16 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Protocol
 
-from sshrender.files import file_mode, read_plain, rename
+from sshrender.files import file_mode, names_in, read_plain, rename
 
 EPOCHS = ".epochs"
 """The folder for what belongs to one epoch, in a job's folder."""
 
 _EPOCH = re.compile(r"\d{8,19}")
 _TOKEN = re.compile(r"[0-9a-f]{32}")
+
+MAX_EPOCHS = 20_000
+"""Names that are looked through for the newest: one is made each time that a job is taken over."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +83,7 @@ class LeaseFiles:
     def newest_epoch(self) -> int:
         """See Files.newest_epoch."""
         try:
-            names = os.listdir(self._epochs)  # noqa: PTH208 - names alone are wanted
+            names = names_in(self._epochs, MAX_EPOCHS)
         except FileNotFoundError:
             return 0
         return max((int(name) for name in names if _EPOCH.fullmatch(name)), default=0)

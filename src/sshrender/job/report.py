@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -149,14 +150,13 @@ class _Fold:
 def of(
     folder: JobFolder,
     spec: JobSpec,
-    entries: Sequence[dict[str, Any]],
+    entries: Iterable[dict[str, Any]],
     holder: Claim | None,
     attributes: Attributes | None = None,
 ) -> JobReport:
     """The report of a job with this journal. ``holder`` is whoever coordinates it now."""
     attributes = attributes or Attributes()
-    fold = _fold(entries)
-    past = history.fold(entries)
+    fold, past = _replay(entries)
     pages = _pages(spec)
     done = {number: record for number, record in past.pages.items() if number in pages}
     failed = [_failed(entry) for number, entry in sorted(fold.failed.items()) if number not in done]
@@ -207,14 +207,14 @@ def removed(name: str, accounts: Sequence[Account]) -> dict[str, Any]:
     }
 
 
-def _fold(entries: Iterable[dict[str, Any]]) -> _Fold:
-    fold = _Fold()
+def _replay(entries: Iterable[dict[str, Any]]) -> tuple[_Fold, history.History]:
+    """In one pass: another user's journal may be as large as a reader allows."""
+    fold, past = _Fold(), history.History()
     for entry in entries:
-        try:
+        with contextlib.suppress(KeyError, TypeError, ValueError):  # damaged, as in history.take
             fold.take(entry)
-        except (KeyError, TypeError, ValueError):
-            continue  # damaged, as in history.fold
-    return fold
+        history.take(past, entry)
+    return fold, past
 
 
 def _pages(spec: JobSpec) -> frozenset[int]:

@@ -21,14 +21,14 @@ MAX_STEM, MAX_STEM_BYTES = 80, 200
 
 
 class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
 
 class Document(_Frozen):
     """The document as it was when the job was made. ``pages`` counts the whole document."""
 
     name: str
-    bytes: int
+    bytes: int = Field(ge=0, lt=1 << 62)
     sha256: str
     pages: int = Field(ge=1, le=MAX_PAGES)
     needs_password: bool = False

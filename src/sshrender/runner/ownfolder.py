@@ -1,7 +1,8 @@
 """A job's folder on a host without a SAN: made here, filled and emptied over the wire, gone afterwards.
 
 A guardian process removes it when the runner is gone, however that went: it waits for the end of a pipe
-that only the runner holds. What a power failure leaves, the next runner of this user removes.
+that only the runner holds. What a power failure leaves, the next runner of this user removes where no
+other machine sees that folder (scratch.py).
 
 Standard library only, Python 3.7 and later.
 """
@@ -26,9 +27,9 @@ class OwnFolder:
         self._pipe = -1
         place = base or _roomiest()
         scratch.clear_dead(place)
-        path = scratch.name_in(place)
+        path: Optional[str] = None
         try:
-            os.mkdir(path, 0o700)
+            path = scratch.make_in(place)
             self._pipe = _guard(path)
             for name in _FOLDERS:
                 os.mkdir(os.path.join(path, name), 0o700)

@@ -3,16 +3,33 @@
 Also the only folder besides ``work/`` that ``-dSAFER`` lets it write to: it permits everything below
 TMPDIR (measured, Ghostscript 10.00), which by default is all of /tmp.
 
+Hosts and containers may share the folder that these lie in (a home on NFS, a mounted /tmp), and each
+clears what killed runners left there. So a name says which process of which boot and pid namespace owns
+it, and the owner holds a lock in it. One is removed only where its owner is known to be gone.
+
 Standard library only, Python 3.7 and later.
 """
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import os
-from typing import Dict, Optional, Set
+import re
+from typing import Dict, List, Optional
+
+from sshrender.runner import owner
 
 PREFIX = "sshrender-"
-_open: Set[str] = set()
+_NAME = re.compile(r"sshrender-(\w*)\.(\d*)-(\d{1,10})-(\d*)-[0-9a-f]{16}", re.ASCII)
+_LOCK = ".owner"
+
+_OWN_KERNEL = frozenset(("btrfs", "ext2", "ext3", "ext4", "f2fs", "tmpfs", "xfs"))
+"""File systems that one kernel mounts at a time, so that flock(2) there tells of every owner. On NFS it
+may be local to each machine (nfs(5), nolock and local_lock)."""
+
+_open: Dict[str, int] = {}
+"""The folders of this process, and the descriptor that locks each."""
 
 
 def base() -> str:
@@ -22,18 +39,48 @@ def base() -> str:
 
 def make() -> Optional[str]:
     """A new folder, for us alone; None where there is no room for one."""
-    path = name_in(base())
     try:
-        os.mkdir(path, 0o700)
+        return make_in(base())
     except OSError:
         return None
-    _open.add(path)
+
+
+def make_in(folder: str) -> str:
+    """A new folder there, whose name tells whose it is. Raises OSError."""
+    path = os.path.join(folder, "%s%s-%s" % (PREFIX, _ourselves(), os.urandom(8).hex()))
+    os.mkdir(path, 0o700)
+    try:
+        _open[path] = _lock(path)
+    except OSError:
+        remove(path)
+        raise
     return path
 
 
-def name_in(folder: str) -> str:
-    """A name that nobody has, and that tells whose it is."""
-    return os.path.join(folder, "%s%d-%s" % (PREFIX, os.getpid(), os.urandom(8).hex()))
+def _lock(path: str) -> int:
+    """The lock gets its name once it is held: a file of that name that nothing holds is an end."""
+    unheld = os.path.join(path, _LOCK + "-new")
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
+    descriptor = os.open(unheld, flags, 0o600)
+    try:
+        with contextlib.suppress(OSError):  # a file system without locks, where they decide nothing
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        os.rename(unheld, os.path.join(path, _LOCK))
+    except OSError:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+def _ourselves() -> str:
+    where, pid, began = owner.ourselves()
+    return "%s-%d-%s" % (_as_word(where), pid, began)
+
+
+def _as_word(where: str) -> str:
+    """``owner.space`` in a file's name."""
+    boot, _, space = where.partition("/")
+    return "%s.%s" % (re.sub(r"\W", "", boot), re.sub(r"\D", "", space))
 
 
 def environment(base_environment: Dict[str, str], path: Optional[str]) -> Dict[str, str]:
@@ -63,7 +110,6 @@ def remove(path: Optional[str]) -> None:
     """Remove a folder and all that is in it. Never raises."""
     if path is None:
         return
-    _open.discard(path)
     try:
         for entry in os.scandir(path):
             if entry.is_dir(follow_symlinks=False):
@@ -72,7 +118,10 @@ def remove(path: Optional[str]) -> None:
                 os.unlink(entry.path)
         os.rmdir(path)
     except OSError:
-        return  # the next runner of this user tries again
+        pass  # the next runner of this user tries again
+    lock = _open.pop(path, None)
+    if lock is not None:
+        os.close(lock)
 
 
 def remove_all() -> None:
@@ -84,15 +133,17 @@ def remove_all() -> None:
 def clear_dead(folder: Optional[str] = None) -> None:
     """Remove what runners of this user left that were killed themselves. Never raises."""
     place = folder or base()
-    try:
-        names = os.listdir(place)
-    except OSError:
-        return
-    for name in names:
-        pid = name[len(PREFIX) :].partition("-")[0]
+    for name in _names(place):
         path = os.path.join(place, name)
-        if name.startswith(PREFIX) and pid.isdigit() and _is_ours(path) and not _is_runner(int(pid)):
+        if _is_ours(path) and _is_left_behind(path, name):
             remove(path)
+
+
+def _names(place: str) -> List[str]:
+    try:
+        return [name for name in os.listdir(place) if _NAME.fullmatch(name)]
+    except OSError:
+        return []
 
 
 def _is_ours(path: str) -> bool:
@@ -103,9 +154,40 @@ def _is_ours(path: str) -> bool:
     return status.st_uid == os.getuid() and status.st_mode & 0o170000 == 0o040000
 
 
-def _is_runner(pid: int) -> bool:
+def _is_left_behind(path: str, name: str) -> bool:
+    """Whether its owner is known to be gone; what cannot be told stays."""
+    match = _NAME.fullmatch(name)
+    if match is None or path in _open:
+        return False
+    here = owner.space()
+    if here and "%s.%s" % match.group(1, 2) == _as_word(here):
+        return owner.state(here, int(match.group(3)), match.group(4)) is owner.State.GONE
+    return _is_of_one_kernel(path) and _is_unlocked(os.path.join(path, _LOCK))
+
+
+def _is_unlocked(lock: str) -> bool:
+    """Whether no process of this kernel holds it; False where it is not there (yet)."""
     try:
-        with open("/proc/%d/cmdline" % pid, "rb") as file:
-            return b"sshrender" in file.read(4096)
+        descriptor = os.open(lock, os.O_WRONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     except OSError:
         return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    finally:
+        os.close(descriptor)
+    return True
+
+
+def _is_of_one_kernel(path: str) -> bool:
+    """Whether no other machine sees this folder (proc(5), mountinfo)."""
+    try:
+        device = os.stat(path).st_dev
+        number = "%d:%d" % (os.major(device), os.minor(device))
+        with open("/proc/self/mountinfo", encoding="utf-8", errors="replace") as file:
+            mounts = [line.split() for line in file]
+    except OSError:
+        return False
+    kinds = {words[words.index("-") + 1] for words in mounts if words[2] == number and "-" in words}
+    return bool(kinds) and kinds <= _OWN_KERNEL

@@ -14,6 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from sshrender.core.snapshot import HostView, Snapshot
+from sshrender.views.harmless import Harmless
 from sshrender.views.plain import describe
 from sshrender.views.protocol import Entry
 from sshrender.views.rate import Rate
@@ -67,11 +68,11 @@ class BoardView:
         self._drawn_at = now
         width, height = self._console.size
         board = render(snapshot, self._job, self._rate, now, width, height)
-        self._live.update(board, refresh=True)
+        self._live.update(Harmless(board), refresh=True)
 
     def say(self, line: str) -> None:
         """See View.say."""
-        self._console.print(Text(line))
+        self._console.print(Harmless(Text(line)))
 
     def close(self) -> None:
         """See View.close."""

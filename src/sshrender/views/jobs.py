@@ -15,11 +15,19 @@ Report = Mapping[str, Any]
 _TITLES = ("JOB", "STATE", "PAGES", "SUSPECT", "FAILED", "LAST EVENT", "PRIORITY", "OWNER")
 
 
-def table(reports: Sequence[Report], *, has_accounts: bool = False) -> Iterator[str]:
-    """A line each, the columns as wide as they need to be."""
-    if not reports:
+def table(
+    reports: Sequence[Report], damaged: Mapping[str, str] | None = None, *, has_accounts: bool = False
+) -> Iterator[str]:
+    """A line each, the columns as wide as they need to be; then those that cannot be read, and why."""
+    if reports:
+        yield from _aligned(reports, has_accounts)
+    elif not damaged:
         yield "no jobs"
-        return
+    for name, why in sorted((damaged or {}).items()):
+        yield f"{clean(name)}  damaged: {clean(why)}"
+
+
+def _aligned(reports: Sequence[Report], has_accounts: bool) -> Iterator[str]:
     rows: list[tuple[str, ...]] = [(*_TITLES, "CPU SECONDS") if has_accounts else _TITLES]
     rows += [(*_row(report), _cpu(report)) if has_accounts else _row(report) for report in reports]
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
@@ -119,5 +127,5 @@ def _moment(text: str) -> str:
     """A moment of the journal, where this machine is."""
     try:
         return datetime.fromisoformat(text).astimezone().strftime("%Y-%m-%d %H:%M:%S")
-    except ValueError:
+    except (ValueError, OverflowError):
         return clean(text, 30)

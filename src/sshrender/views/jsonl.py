@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from typing import TextIO
 
 from sshrender.core.snapshot import Snapshot
+from sshrender.views import output
 from sshrender.views.protocol import Entry
 
 
@@ -17,14 +17,14 @@ class JsonLinesView:
 
     def entry(self, entry: Entry) -> None:
         """See View.entry."""
-        print(json.dumps(entry), file=self._stream, flush=True)
+        output.as_json(entry, self._stream)
 
     def snapshot(self, snapshot: Snapshot, now: float) -> None:
         """Nothing: the entries say it all."""
 
     def say(self, line: str) -> None:
         """A status line, as an entry of its own."""
-        print(json.dumps({"schema": 1, "type": "status", "text": line}), file=self._stream, flush=True)
+        output.as_json({"schema": 1, "type": "status", "text": line}, self._stream)
 
     def close(self) -> None:
         """See View.close."""

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, TextIO, cast
 
 from sshrender.errors import UserError
 from sshrender.utf8 import writable
+from sshrender.views import output
 from sshrender.views.choose import choose
 from sshrender.views.detached import Detached
 from sshrender.views.protocol import View
@@ -84,7 +84,7 @@ class Reporter:
         if self._progress == "jsonl":
             self._json_line({"schema": 1, "type": "error", **_error_fields(error)})
             return
-        for line in error.what.splitlines():
+        for line in error.what.split("\n"):
             self._print(f"sshrender: error: {clean(line, 1000)}")
         self._print(f"hint: {clean(error.hint, 1000)}")
 
@@ -107,7 +107,7 @@ class Reporter:
 
     def _json_line(self, fields: Mapping[str, Any]) -> None:
         with contextlib.suppress(OSError):
-            print(json.dumps(fields), file=self._stream, flush=True)
+            output.as_json(fields, self._stream)
 
     @property
     def _prefix(self) -> str:
@@ -116,7 +116,7 @@ class Reporter:
 
     def _print(self, line: str) -> None:
         with contextlib.suppress(OSError):  # nobody listens any more; the exit code still tells
-            print(f"{self._prefix}{line}", file=self._stream, flush=True)
+            output.line(f"{self._prefix}{line}", self._stream, flush=True)
 
 
 def _error_fields(error: UserError) -> dict[str, Any]:

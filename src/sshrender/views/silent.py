@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TextIO
 
 from sshrender.core.snapshot import Snapshot
+from sshrender.views import output
 from sshrender.views.protocol import Entry
 
 
@@ -22,7 +23,7 @@ class SilentView:
 
     def say(self, line: str) -> None:
         """See View.say."""
-        print(line, file=self._stream, flush=True)
+        output.line(line, self._stream, flush=True)
 
     def close(self) -> None:
         """Nothing."""

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import re
 
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
+CONTROL = re.compile(
+    r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069\ufff9-\ufffb"
+    r"\U000e0000-\U000e007f]"
+)
+"""C0 and C1 controls, marks of direction, of lines and of annotations, and invisible tags."""
 
 
 def clean(text: str, limit: int = 300) -> str:
     """One line without control characters, terminal escapes or direction marks."""
-    shown = _CONTROL.sub("?", text)
+    shown = CONTROL.sub("?", text)
     return shown if len(shown) <= limit else shown[: limit - 1] + "…"
 
 

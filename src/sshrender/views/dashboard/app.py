@@ -32,6 +32,7 @@ from sshrender.views.dashboard.screens import (
 )
 from sshrender.views.dashboard.source import Owner, Source
 from sshrender.views.fold import DONE, FAILED, LOG_LENGTH, SUSPECT, JobFold
+from sshrender.views.harmless import harmless_text
 from sshrender.views.protocol import Entry
 from sshrender.views.text import clean
 
@@ -281,7 +282,8 @@ class Dashboard(PageImages):
     def _show(self, selector: str, words: Text) -> None:
         """Static would draw itself again even where nothing is new."""
         if self._has_changed(selector, words.markup):
-            self.query_one(selector, Static).update(words, layout=selector == "#subject")
+            shown = harmless_text(words)
+            self.query_one(selector, Static).update(shown, layout=selector == "#subject")
 
     def _has_changed(self, what: str, value: object) -> bool:
         if self._told.get(what) == value:

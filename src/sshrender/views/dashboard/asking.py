@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from textual.app import App
+from textual.notifications import SeverityLevel
 
 from sshrender.views.dashboard.listing import Listing
 from sshrender.views.dashboard.pagemap import PageMap
 from sshrender.views.dashboard.screens import Confirmation, Question
 from sshrender.views.dashboard.source import Source
 from sshrender.views.fold import FAILED, JobFold
+from sshrender.views.output import harmless
 from sshrender.views.text import clean
 
 
@@ -19,6 +21,20 @@ class Asking(App[None]):
     _fold: JobFold
     _coordinator: str
     _pane: str
+
+    def notify(
+        self,
+        message: str,
+        *,
+        title: str = "",
+        severity: SeverityLevel = "information",
+        timeout: float | None = None,
+        markup: bool = False,
+    ) -> None:
+        """As Textual has it, for words from elsewhere: no markup, no control characters."""
+        super().notify(
+            harmless(message), title=harmless(title), severity=severity, timeout=timeout, markup=markup
+        )
 
     def _listing(self, pane: str) -> Listing:
         return self.query_one(f"#{pane}", Listing)

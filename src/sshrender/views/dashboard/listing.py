@@ -17,6 +17,8 @@ from textual.message import Message
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
+from sshrender.views.output import harmless
+
 _MEASURED = 100
 """Rows that columns are made to fit: a list may have thousands."""
 
@@ -180,7 +182,7 @@ class Listing(ScrollView, can_focus=True):
                 continue
             own = styles[number] if number < len(styles) else None
             style = own + common if own is not None else common
-            words = _fit(cell, width, is_right=self._columns[number].is_right)
+            words = _fit(harmless(cell), width, is_right=self._columns[number].is_right)
             segments += [Segment(words, style), Segment(" ", common)]
         return Strip(segments).adjust_cell_length(self.size.width, _PLAIN)
 

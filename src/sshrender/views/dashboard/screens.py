@@ -13,6 +13,7 @@ from textual.screen import ModalScreen
 from textual.widgets import Input, Static
 
 from sshrender.views.dashboard import graphics
+from sshrender.views.harmless import harmless_text
 
 HELP = """\
 [b]Looking[/b]
@@ -73,7 +74,7 @@ class Question(ModalScreen[str | None]):
     def compose(self) -> ComposeResult:
         """The question and room for an answer."""
         with Vertical(id="box"):
-            yield Static(Text(self._words))
+            yield Static(harmless_text(Text(self._words)))
             yield Input(placeholder=self._hint)
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
@@ -100,7 +101,7 @@ class Confirmation(ModalScreen[bool]):
     def compose(self) -> ComposeResult:
         """The question."""
         with Vertical(id="box"):
-            yield Static(Text(f"{self._words}\n\ny  yes     n  no"))
+            yield Static(harmless_text(Text(f"{self._words}\n\ny  yes     n  no")))
 
     def action_answer(self, answer: bool) -> None:
         """Answered."""
@@ -120,5 +121,5 @@ class PictureScreen(ModalScreen[None]):
     def compose(self) -> ComposeResult:
         """The picture under its title."""
         with Vertical(id="picture"):
-            yield Static(Text(self._title))
+            yield Static(harmless_text(Text(self._title)))
             yield graphics.widget(self._image)

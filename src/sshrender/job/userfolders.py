@@ -1,0 +1,77 @@
+"""Hidden folders beside the jobs, one for each user who has something to keep there.
+
+Every user may make files in a shared folder, so a fixed name may be taken by another user first, and a
+folder that all may write may be filled by one. So each user has a folder of its own: under the plain
+name where that is free, else with a random end that cannot be taken beforehand. Who owns one is what the
+storage says, never what its name or its content says.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import secrets
+import stat
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+from typing import NamedTuple
+
+from sshrender.files import user_in
+
+MAX_FOLDERS = 256
+"""Folders of one kind that are looked into: first our own, the shared folder's owner's and root's."""
+
+MAX_OF_ONE_USER = 4
+"""Two commands of one user that run at the same time may each make one."""
+
+
+class UserFolder(NamedTuple):
+    """``user``: who owns it, by number."""
+
+    path: Path
+    user: int
+
+
+def find(san: Path, name: str) -> list[UserFolder]:
+    """The folders of this kind, at most so many of each user. Raises OSError for the shared folder."""
+    pattern = re.compile(re.escape(name) + r"(-[0-9a-f]{16})?")
+    with os.scandir(san) as entries:
+        names = sorted(entry.name for entry in entries if pattern.fullmatch(entry.name))
+    first = (os.geteuid(), san.stat().st_uid, 0)
+    found: dict[int, list[UserFolder]] = {}
+    for each in names:
+        with contextlib.suppress(FileNotFoundError):
+            status = (san / each).lstat()
+            if stat.S_ISDIR(status.st_mode):
+                found.setdefault(status.st_uid, []).append(UserFolder(san / each, status.st_uid))
+    users = sorted(found, key=lambda user: (user not in first, user))
+    return [each for user in users for each in found[user][:MAX_OF_ONE_USER]][:MAX_FOLDERS]
+
+
+def own(san: Path, name: str) -> Path:
+    """This user's folder of this kind, made if need be. Raises OSError.
+
+    As open as the shared folder; where that is sticky, which keeps its users apart, others only read.
+    """
+    user = user_in(san)
+    for each in find(san, name):
+        if each.user == user and os.access(each.path, os.W_OK | os.X_OK):
+            return each.path
+    path = san / name
+    try:
+        path.mkdir(0o700)
+    except FileExistsError:
+        path = san / f"{name}-{secrets.token_hex(8)}"
+        path.mkdir(0o700)
+    mode = stat.S_IMODE(san.stat().st_mode)
+    path.chmod(0o700 | (mode & 0o055) if mode & stat.S_ISVTX else mode)
+    return path
+
+
+def files_in(folder: Path, most: int) -> Iterator[str]:
+    """The names of its JSON files, at most so many; none where it cannot be listed."""
+    with contextlib.suppress(OSError), os.scandir(folder) as entries:
+        names = (entry.name for entry in islice(entries, most))
+        yield from [name for name in names if name.endswith(".json") and not name.startswith(".")]

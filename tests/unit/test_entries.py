@@ -1,0 +1,212 @@
+"""A journal of any content, read by everything that reads journals: what is unsound stays out."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from sshrender.coordinator import overview
+from sshrender.job import accounting, entries, history, journal, report
+from sshrender.job.folder import JobFolder
+from sshrender.job.journal import JournalTail, read_journal
+from sshrender.job.spec import Document, JobSpec, Settings
+from sshrender.views import fold, jobs, plain, story
+from sshrender.views import overview as sheet
+from sshrender.views.dashboard import details, headline, tables
+from sshrender.views.dashboard.looks import of_terminal
+from sshrender.views.dashboard.source import Facts
+from tests.tui.journals import eventful
+
+IN_A_FOLDER = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+TIME = "2026-11-23T20:00:00.000Z"
+SPEC = JobSpec(
+    name="big-12345678",
+    created=TIME,
+    document=Document(name="big.pdf", bytes=100, sha256="0" * 64, pages=60),
+    settings=Settings(device="png16m", dpi=150, pages="1-60"),
+)
+
+odd = st.sampled_from(
+    [
+        None, True, False, -1, 0, 1, 7, 1.5, 10**30, -(10**30), 1e308, float("inf"),
+        float("nan"), "", "a", "\ud800", "\x1b]0;x\x07", "1-", "a-b,", "../x", "held", "node1", "hold",
+        "drain", "retry", [], ["a"], [1], [None], [[1]], [["a"]], {}, {"a": "b"}, {"a": 1},
+        {"a": [1, 2]}, {"a": ["x", {}]},
+    ]
+)  # fmt: skip
+names = st.sampled_from(sorted({name for known in entries.TYPES.values() for name in known}))
+lines = st.builds(
+    lambda kind, fields, moment: {"schema": 1, "time": moment, **fields, "type": kind},
+    st.sampled_from([*entries.TYPES, "something_new"]) | odd,
+    st.dictionaries(names, odd, max_size=4),
+    st.just(TIME)
+    | odd
+    | st.sampled_from(
+        ["\ud800", "0001-01-01T00:00:00Z", "9999-12-31T23:59:59.999Z", "2026-02-30T00:00:00Z"]
+    ),
+)
+
+
+def _sound() -> dict[str, dict[str, Any]]:
+    """An entry of each type, whole, from which one field at a time is taken or spoiled."""
+    values: dict[Any, Any] = {
+        entries._text: "a", entries._texts: ["a"], entries._flag: True, entries._number: 1.0,
+        entries._fonts: {"Helvetica": "1-3,7"}, entries._loads: {"node1": [0.5, 0.5]},
+        entries._changes: {"priority": 1}, entries._name_of_file: "page-0007.png",
+    }  # fmt: skip
+    return {
+        kind: {
+            "schema": 1,
+            "time": TIME,
+            "type": kind,
+            **{name: values.get(field.check, 7) for name, field in known.items()},
+        }
+        for kind, known in entries.TYPES.items()
+    }
+
+
+def _write(path: Path, lines: list[Any]) -> None:
+    path.write_bytes(b"".join(json.dumps(line).encode() + b"\n" for line in lines))
+
+
+def _show_everywhere(folder: JobFolder) -> None:
+    """All that status, why, report, watch, the dashboard and the overview make of a journal."""
+    found = list(read_journal(folder.journal))
+    told = report.of(folder, SPEC, found, None)
+    shown = [
+        json.dumps(told.as_json(), allow_nan=False, ensure_ascii=False),
+        json.dumps(story.as_json(found), allow_nan=False, ensure_ascii=False),
+        *jobs.table([told.as_json()]),
+        *jobs.whole(told.as_json()),
+        *story.lines(found),
+        *story.lines([*story.of_page(found, 7), *story.of_host(found, "node1")]),
+        *(line for entry in found if (line := plain.describe(entry, 2)) is not None),
+        sheet.render(overview.sheet(folder, SPEC, found, None)),
+    ]
+    accounting.of("big", "ann", found)
+    job, looks = fold.JobFold(range(1, 61)), of_terminal()
+    for entry in JournalTail(folder.journal).new():
+        job.take(entry)
+    facts = Facts("big", "/san/big", "big.pdf", tuple(range(1, 61)), "png16m")
+    shown += [line.plain for line in headline.lines(facts, job, "", job.now, 120, looks)]
+    tables.hosts(job, looks, "state", False, "")
+    tables.flights(job, looks, job.now)
+    shown += [
+        row.cells[1] for number, entry in enumerate(job.log) if (row := tables.log_row(number, entry))
+    ]
+    shown += [details.of_page(page, job, job.now, looks).plain for page in job.pages.values()]
+    shown += [details.of_host(host, "", looks).plain for host in job.hosts.values()]
+    "".join(shown).encode()
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> JobFolder:
+    made = JobFolder(tmp_path / "big-12345678")
+    made.path.mkdir()
+    made.create()
+    return made
+
+
+@IN_A_FOLDER
+@given(st.lists(lines, max_size=6))
+def test_a_journal_of_wrong_types_can_be_shown_by_every_view(
+    folder: JobFolder, lines: list[Any]
+) -> None:
+    _write(folder.journal, [*eventful().entries[:12], *lines])
+    _show_everywhere(folder)
+
+
+@IN_A_FOLDER
+@given(st.sampled_from(sorted(entries.TYPES)), st.data())
+def test_an_entry_with_one_wrong_field_can_be_shown_by_every_view(
+    folder: JobFolder, kind: str, data: st.DataObject
+) -> None:
+    sound = _sound()
+    spoiled = {**sound[kind], data.draw(st.sampled_from(sorted(sound[kind]))): data.draw(odd)}
+    _write(folder.journal, [*sound.values(), spoiled])
+    _show_everywhere(folder)
+    assert len(list(read_journal(folder.journal))) >= len(sound)
+
+
+def test_what_a_coordinator_writes_is_read_as_it_was_written(folder: JobFolder) -> None:
+    written = [*eventful().entries, *_sound().values()]
+    _write(folder.journal, written)
+    assert list(read_journal(folder.journal)) == written
+
+
+def test_a_lone_surrogate_is_text_that_can_be_shown(folder: JobFolder) -> None:
+    states = _sound()["host_state"]
+    _write(folder.journal, [{**states, "reason": "\ud800"}, {**states, "time": "\ud800"}])
+    (entry,) = read_journal(folder.journal)
+    assert entry["reason"] == "?"
+    _show_everywhere(folder)
+
+
+def test_a_page_s_file_is_never_a_path_that_leads_out_of_the_job(folder: JobFolder) -> None:
+    page = _sound()["page_delivered"]
+    _write(
+        folder.journal, [{**page, "file": name} for name in ("../../x.png", "/etc/x.png", "..", ".x")]
+    )
+    assert list(read_journal(folder.journal)) == []
+
+
+def test_numbers_beyond_all_numbers_cost_their_entry_only(folder: JobFolder) -> None:
+    sound = json.dumps(_sound()["page_delivered"])
+    odd = [
+        sound.replace('"bytes": 7', f'"bytes": {n}') for n in ("9" * 5000, "1e400", "NaN", "true", "-1")
+    ]
+    deep = '{"schema": 1, "type": "x", "time": ' + "[" * 100_000
+    folder.journal.write_text("\n".join([*odd, deep, sound, ""]))
+    assert [entry["bytes"] for entry in read_journal(folder.journal)] == [7]
+
+
+def test_a_line_without_end_is_passed_over_and_never_kept(
+    folder: JobFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(journal, "MAX_LINE", 1000)
+    monkeypatch.setattr(journal, "BLOCK", 256)
+    first, last = _sound()["storage_recovered"], _sound()["page_delivered"]
+    long = {**first, "note": "x" * 5000}
+    _write(folder.journal, [first, long, last])
+    tail = JournalTail(folder.journal)
+    assert list(read_journal(folder.journal)) == [first, last]
+    assert [*tail.new(), *tail.new(), *tail.new()] == [first, last]
+    with folder.journal.open("ab") as file:
+        file.write(json.dumps(long).encode())
+    assert tail.new() == []
+    with folder.journal.open("ab") as file:
+        file.write(b"\n" + json.dumps(last).encode() + b"\n")
+    assert tail.new() == [last]
+
+
+def test_a_sparse_journal_of_terabytes_is_read_at_once(folder: JobFolder) -> None:
+    first, last = _sound()["storage_recovered"], _sound()["page_delivered"]
+    _write(folder.journal, [first])
+    with folder.journal.open("r+b") as file:
+        file.seek(4 << 40)
+        file.write(b"\n" + json.dumps(last).encode() + b"\n")
+        os.ftruncate(file.fileno(), 8 << 40)
+    assert list(read_journal(folder.journal)) == [first, last]
+    tail = JournalTail(folder.journal)
+    assert [*tail.new(), *tail.new(), *tail.new()] == [first, last]
+
+
+def test_a_journal_that_has_more_than_a_job_can_write_is_refused(folder: JobFolder) -> None:
+    _write(folder.journal, [_sound()["page_delivered"]] * 20_000)
+    with pytest.raises(OSError, match="larger than 1000000 bytes"):
+        list(read_journal(folder.journal, 1_000_000))
+    assert sum(1 for _ in read_journal(folder.journal)) == 20_000
+
+
+def test_only_well_formed_utf_8_is_an_entry(folder: JobFolder) -> None:
+    sound = json.dumps(_sound()["storage_recovered"])
+    raw = sound.replace('"type"', '"x": "\ud800", "type"').encode("utf-8", "surrogatepass")
+    folder.journal.write_bytes(raw + b"\n" + sound.encode("utf-16") + b"\n" + sound.encode() + b"\n")
+    assert history.fold(read_journal(folder.journal)) == history.History()
+    assert [entry["type"] for entry in read_journal(folder.journal)] == ["storage_recovered"]
