@@ -15,9 +15,13 @@ APP = "sshrender"
 
 def places(name: str, environ: Mapping[str, str] = os.environ) -> list[Path]:
     """Here, the user's folder, the site's: the first inventory found wins, all settings count."""
+    return [Path(name), user_folder(environ) / name, Path("/etc") / APP / name]
+
+
+def user_folder(environ: Mapping[str, str] = os.environ) -> Path:
+    """The configuration folder of this user; not absolute where the user's home is unknown."""
     user = environ.get("XDG_CONFIG_HOME")
-    users = Path(user) / APP if user else platformdirs.user_config_path(APP)
-    return [Path(name), users / name, Path("/etc") / APP / name]
+    return Path(user) / APP if user else platformdirs.user_config_path(APP)
 
 
 def here_is_ours(place: Path) -> bool:

@@ -23,7 +23,15 @@ from sshrender.job.history import History, PageRecord
 from sshrender.job.journal import JournalWriter, entry, read_journal, timestamp
 from sshrender.job.proof.errors import ProofFailed
 from sshrender.job.proof.prove import Expected, prove
-from sshrender.job.spec import Document, JobSpec, Settings, damaged, job_name, load_spec, safe_stem
+from sshrender.job.spec import (
+    Document,
+    JobSpec,
+    Settings,
+    damaged,
+    job_name,
+    load_signed_spec,
+    safe_stem,
+)
 from sshrender.utf8 import writable
 
 STALE_STAGING = 86400.0
@@ -153,7 +161,7 @@ def _known_count(staged: _Staged) -> int | None:
     """The number of pages that an earlier job found in this very document."""
     for folder in staged.earlier:
         with contextlib.suppress(UserError):  # another job's damage is not ours
-            spec = load_spec(folder)
+            spec = load_signed_spec(folder)
             if spec is not None and spec.document.sha256 == staged.sha256:
                 return spec.document.pages
     return None
@@ -212,7 +220,7 @@ def _settle_in(folder: JobFolder, spec: JobSpec, staged: _Staged) -> JobSpec:
             f"the job's folder {folder.path} was made by another user",
             f"ls -ld {folder.path}; ask its owner, or use another shared folder (--san DIR)",
         )
-    found = load_spec(folder)
+    found = load_signed_spec(folder)
     if found is not None and _identity(found) != _identity(spec):
         raise damaged(folder.spec, "it describes another job than its name")
     if found is not None and folder.source.exists():

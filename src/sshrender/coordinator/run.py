@@ -21,8 +21,10 @@ from sshrender.coordinator.watched import watched
 from sshrender.errors import ExitCode, UserError
 from sshrender.job import delivery, drains, lease, manifest, standing
 from sshrender.job.attributes import Attributes
+from sshrender.job.forms import MAX_TEXT
 from sshrender.job.journal import timestamp
 from sshrender.job.nonce import Nonce
+from sshrender.utf8 import writable
 from sshrender.views.protocol import View
 
 
@@ -131,7 +133,9 @@ def _conclude(plan: JobPlan, outcome: Outcome, held: lease.Lease, began_as: Attr
     delivery.unmark(plan.output, began_as.output_word)
     if plan.attributes.is_queued and not delivery.is_same(began_as, plan.attributes):
         return
-    plan.attributes = plan.attributes.changed(over=outcome.state, why=outcome.reason)
+    plan.attributes = plan.attributes.changed(
+        over=outcome.state, why=writable(outcome.reason)[:MAX_TEXT]
+    )
     plan.attributes.save(plan.folder)
 
 
