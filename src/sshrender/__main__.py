@@ -97,15 +97,15 @@ def _progress() -> str:
 
 
 def _bug() -> int:
-    from sshrender.errors import ExitCode
+    from sshrender.errors import ExitCode, UserError
     from sshrender.views.text import clean
 
-    log = _log_file()
     try:
+        log = _log_file()
         log.parent.mkdir(parents=True, exist_ok=True)
         with log.open("a", encoding="utf-8") as file:
             traceback.print_exc(file=file)
-    except OSError:
+    except (OSError, UserError):  # or there is no home to write it to
         log = Path("(the log could not be written)")
     error = sys.exc_info()[1]
     kind, where = type(error).__name__, clean(str(log), 4096)

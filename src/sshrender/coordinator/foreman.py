@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -251,7 +251,7 @@ class Foreman:
                 self._say(f"{name}: {why}")
         self._told = damaged
 
-    def _tell_unsigned(self, unsigned: dict[str, Unsigned]) -> None:
+    def _tell_unsigned(self, unsigned: Mapping[str, Unsigned]) -> None:
         """One line for all of them, and again only for more: any host can lay thousands."""
         new = unsigned.keys() - self._told_unsigned
         self._told_unsigned = frozenset(unsigned)

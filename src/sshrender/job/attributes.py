@@ -124,10 +124,7 @@ def load_signed(folder: JobFolder) -> Attributes:
 def _load(folder: JobFolder, *, is_run: bool) -> Attributes:
     try:
         fields = json.loads(read_plain(folder.attributes))
-        if is_run:
-            signature.require(folder, Purpose.ATTRIBUTES, fields, folder.attributes)
-        fields["schema_"] = fields.pop("schema")
-        return Attributes.model_validate_json(json.dumps(fields))
+        found = Attributes.model_validate_json(json.dumps({**fields, "schema_": fields["schema"]}))
     except FileNotFoundError:
         return Attributes()
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
@@ -139,6 +136,9 @@ def _load(folder: JobFolder, *, is_run: bool) -> Attributes:
             f"{folder.attributes} is damaged: {first}",
             f"rm {folder.attributes} makes it a job that waits for nobody; then render it again",
         ) from None
+    if is_run:
+        signature.require(folder, Purpose.ATTRIBUTES, fields, folder.attributes)
+    return found
 
 
 def load_or_none(folder: JobFolder) -> Attributes | None:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from sshrender.config import keyfile
@@ -37,7 +38,7 @@ class Stock(NamedTuple):
     entries: list[Entry]
     unfinished: frozenset[str]
     damaged: dict[str, str]
-    unsigned: dict[str, Unsigned]
+    unsigned: Mapping[str, Unsigned] = MappingProxyType({})
 
 
 class Shelf:

@@ -25,7 +25,7 @@ FIELD = "mac"
 _SCHEME = "hmac-sha256"
 
 IMPORT = "ssh MACHINE sshrender key show | sshrender key import, where MACHINE made the job"
-"""How the owner's machines share the key. Which machine is not said: any host could have written that."""
+"""How the owner shares the key. It is not said which machine: any host could have written that."""
 
 
 class Purpose(Enum):

@@ -183,16 +183,15 @@ def load_signed_spec(folder: JobFolder) -> JobSpec | None:
 def _load(folder: JobFolder, *, is_run: bool) -> JobSpec | None:
     try:
         fields = json.loads(read_plain(folder.spec))
-        if is_run:
-            signature.require(folder, Purpose.JOB, fields, folder.spec)
-        fields["schema_"] = fields.pop("schema")
-        fields.pop(signature.FIELD, None)
-        spec = JobSpec.model_validate_json(json.dumps(fields))  # where a list is a tuple, strictly
+        bare = {name: value for name, value in fields.items() if name not in ("schema", signature.FIELD)}
+        text = json.dumps({**bare, "schema_": fields["schema"]})
+        spec = JobSpec.model_validate_json(text)  # where a list is a tuple, strictly
     except FileNotFoundError:
         return None
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise damaged(folder.spec, str(error)) from None
     if is_run:
+        signature.require(folder, Purpose.JOB, fields, folder.spec)
         check_name(folder, spec)
     return spec
 
