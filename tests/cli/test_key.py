@@ -10,6 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from sshrender.config.settings import resolve
+from sshrender.job import attributes, requests
+from sshrender.job.folder import JobFolder
+from sshrender.job.requests import Request
 from tests import pdfs
 from tests.conftest import PROGRAM, Run
 
@@ -160,3 +164,39 @@ def test_a_site_runs_configured_recipes_only_where_it_says_so(
     assert f"recipe copy of {job} is not in the configuration of this machine" in answer.stderr
     answer = sshrender("resume", job, "--config", home / "own.toml", "--retries", "1")
     assert (answer.returncode, canary.exists()) == (3, True), answer.stderr
+
+
+@pytest.mark.parametrize("word", ["x/../../treasure", "../treasure", "/etc/treasure"])
+def test_clean_removes_no_file_that_a_host_names(
+    sshrender: Run, home: Path, san: Path, document: Path, word: str
+) -> None:
+    (job,) = sshrender("submit", document, "-r", "20", "-o", home / "out").stdout.split()
+    (home / "out" / ".sshrender-x").mkdir()
+    treasure = home / "treasure"
+    treasure.write_text("precious")
+    place = san / job / "attributes.json"
+    fields = {**json.loads(place.read_text()), "over": "cancelled", "output_word": word}
+    place.write_text(json.dumps(fields))
+    answer = sshrender("clean", job)
+    assert treasure.exists(), answer.stderr
+    assert answer.returncode == 6
+
+
+def test_a_copy_of_a_request_is_not_obeyed(sshrender: Run, san: Path, document: Path) -> None:
+    """Any host can keep one, and put it back when it likes."""
+    (job,) = sshrender("submit", document, "-r", "20").stdout.split()
+    folder = JobFolder(san / job)
+    path = requests.ask(folder, Request("cancel", "ann@desk"))
+    data = path.read_bytes()
+    assert sshrender("release", job).returncode == 0
+    assert attributes.load(folder).over == "cancelled"
+    assert sshrender("resubmit", job).returncode == 0
+    path.write_bytes(data)
+    assert sshrender("coordinate", "--once").returncode == 0
+    assert attributes.load(folder).over == "done"
+
+
+@pytest.mark.parametrize(("site", "found"), [("bwrap", "bwrap"), ("none", "none")])
+def test_a_job_does_not_lower_the_sandbox_of_a_site(home: Path, site: str, found: str) -> None:
+    (home / "sshrender.toml").write_text(f'sandbox = "{site}"\n')
+    assert resolve({}, environ={}, job={"sandbox": "none"}).settings.sandbox == found
