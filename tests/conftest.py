@@ -33,6 +33,12 @@ def _ghostscript_is_there() -> None:
         pytest.exit("install ghostscript first: apt install ghostscript", returncode=2)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _key_is_of_the_tests(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Signing makes a key on first use (config/keyfile.py): not in the home of the person who tests."""
+    os.environ["XDG_CONFIG_HOME"] = str(tmp_path_factory.mktemp("configuration"))
+
+
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A user's home without any configuration; tests run in it."""

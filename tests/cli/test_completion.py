@@ -69,6 +69,7 @@ def _complete(shell: str, line: str, home: Path) -> list[str]:
         ("sshrender render x.pdf --on big,node1", ["big,node1"]),
         ("sshrender render x.pdf --sandbox ", ["bwrap", "none"]),
         ("sshrender render x.pdf --page-t", ["--page-timeout"]),
+        ("sshrender key ", ["import", "path", "show"]),
     ],
 )
 def test_tab_offers_what_fits(home_with_jobs: Path, shell: str, line: str, offered: list[str]) -> None:

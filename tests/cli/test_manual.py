@@ -23,7 +23,9 @@ TREE = typer.main.get_command(app)
 def _options(name: str) -> list[str]:
     """The long options of a command, but for those that are hidden from people."""
     command = TREE.commands[name]  # type: ignore[attr-defined]  # a group has commands
-    shown = [each for each in command.params if not getattr(each, "hidden", False)]
+    below = getattr(command, "commands", {}).values()
+    params = [param for each in (command, *below) for param in each.params]
+    shown = [each for each in params if not getattr(each, "hidden", False)]
     found = [word for each in shown for word in (*each.opts, *each.secondary_opts)]
     return [option for option in found if option.startswith("--")]
 

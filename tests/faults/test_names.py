@@ -246,6 +246,7 @@ def _render_here(name: bytes, root: Path, *words: str) -> subprocess.CompletedPr
         command, cwd=here, env={**env, "HOME": str(root)}, capture_output=True, check=False
     )
     new = _files(root) - before
+    new -= {root / ".config" / "sshrender" / "key"}  # made with the first job
     strays = [path for path in new if not path.is_relative_to(san) and path.suffix != ".png"]
     assert strays == []
     return answer

@@ -13,7 +13,8 @@ import pytest
 from tests import pdfs
 from tests.lab.farm import Farm
 
-PROGRAM = [sys.executable, "-m", "sshrender", "render"]
+SSHRENDER = [sys.executable, "-m", "sshrender"]
+PROGRAM = [*SSHRENDER, "render"]
 SOMEBODY = 12345
 
 
@@ -81,3 +82,53 @@ def test_configuration_of_somebody_else_in_the_current_folder_is_not_used_unaske
     assert "belongs to another user" in answer.stderr
     assert f"{option} {name}" in answer.stderr
     assert not canary.exists()
+
+
+LAY = """
+import json, pathlib, sys, time
+job = pathlib.Path(sys.argv[1])
+fields = json.loads((job / "job.json").read_text())
+recipe = {"name": "x", "steps": [], "shell": "echo ran > {canary}; exit 1", "extension": "png",
+          "format": "png", "complaints": ""}
+fields["settings"]["recipes"] = [recipe]
+fields["name"] = "evil-12345678"
+evil = job.with_name(fields["name"])
+evil.mkdir()
+for name in ("work", "pages", "parts", "requests", "thumbs"):
+    (evil / name).mkdir()
+(evil / "work").chmod(0o1777)
+(evil / "source.pdf").write_bytes((job / "source.pdf").read_bytes())
+attributes = json.loads((job / "attributes.json").read_text())
+attributes["wishes"] = {"password_file": sys.argv[2]}
+(evil / "attributes.json").write_text(json.dumps(attributes))
+(evil / "job.json").write_text(json.dumps(fields))
+name = "%020d-%016x" % (time.time_ns(), 7)
+asked = {"schema": 1, "op": "cancel", "by": "x", "host": "", "page": 0, "note": "", "id": name}
+(job / "requests" / (name + ".json")).write_text(json.dumps(asked))
+"""
+
+
+def test_a_host_that_writes_as_the_owner_has_no_job_run_and_no_request_obeyed(
+    farm: Farm, document: Path, tmp_path: Path
+) -> None:
+    """Where all machines use one user, any host can write anything into any job's folder."""
+    secret, canary = tmp_path / "secret", farm.san / "canary"
+    secret.write_text("treasure\n")
+    words = ["--hosts", str(farm.write_inventory())]
+    output = farm.root / "out"
+    submit = [*SSHRENDER, "submit", str(document), "-r", "36", "-o", str(output), *words]
+    (job,) = farm.run(submit, timeout=60).stdout.split()
+    script = LAY.replace("{canary}", f"{farm.san_inside}/canary")
+    lay = ["python3", "-c", script, f"{farm.san_inside}/{job}", str(secret)]
+    laid = farm.hosts[0].exec(*lay)
+    assert laid.returncode == 0, laid.stderr
+    answer = farm.run([*SSHRENDER, "coordinate", "--once", *words], timeout=120)
+    assert not canary.exists()
+    assert answer.returncode == 0, answer.stderr
+    assert len(list(output.glob("page-*.png"))) == 3, "the request was obeyed"
+    assert "not run: evil-12345678: " in answer.stderr
+    assert sorted(path.name for path in (farm.san / "evil-12345678").iterdir()) == sorted(
+        ["attributes.json", "job.json", "pages", "parts", "requests", "source.pdf", "thumbs", "work"]
+    )
+    answer = farm.run([*SSHRENDER, "resume", "evil", *words], timeout=60)
+    assert (answer.returncode, "hint: mv " in answer.stderr) == (6, True)

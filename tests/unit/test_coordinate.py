@@ -24,6 +24,7 @@ from sshrender.errors import ExitCode
 from sshrender.job import attributes, lease
 from sshrender.job.attributes import Attributes
 from sshrender.job.folder import JobFolder
+from tests import signed
 
 
 @pytest.fixture
@@ -34,7 +35,7 @@ def folder(home: Path) -> JobFolder:
     folder.create()
     wishes = {"mail_to": "ann@example.org"}
     Attributes().changed(submitted="2026-01-01T00:00:00.000Z", wishes=wishes).save(folder)
-    folder.spec.write_text("{}")
+    signed.spec(folder)
     return folder
 
 
@@ -124,13 +125,13 @@ class TestHeld:
         self, folder: JobFolder, told: list[str], monkeypatch: pytest.MonkeyPatch
     ) -> None:
         threads = []
-        load = attributes.load_or_none
+        load = coordinate._signed_or_none
 
         def looked(folder: JobFolder) -> Attributes | None:
             threads.append(threading.current_thread())
             return load(folder)
 
-        monkeypatch.setattr(attributes, "load_or_none", looked)
+        monkeypatch.setattr(coordinate, "_signed_or_none", looked)
         _Quiet(folder.path.parent).put_aside("job", "why")
         assert len(threads) == 1
         assert threads[0] is not threading.main_thread()
@@ -148,7 +149,7 @@ class TestHeld:
         def fails(folder: JobFolder) -> Attributes | None:
             raise error
 
-        monkeypatch.setattr(attributes, "load_or_none", fails)
+        monkeypatch.setattr(coordinate, "_signed_or_none", fails)
         crew = _Quiet(folder.path.parent)
         crew.put_aside("job", "why")
         assert told == ["why"]

@@ -27,6 +27,7 @@ from sshrender.job.attributes import Attributes
 from sshrender.job.folder import JobFolder
 from sshrender.job.shelf import Shelf, Stock
 from sshrender.runner.storage import Watch
+from tests import signed
 
 NOW = 1_000_000.0
 
@@ -150,7 +151,7 @@ def _job(san: Path, name: str, **fields: object) -> JobFolder:
     folder.path.mkdir()
     folder.create()
     Attributes().changed(**{"submitted": "2026-01-01T00:00:00.000Z", **fields}).save(folder)
-    folder.spec.write_text("{}")
+    signed.spec(folder)
     return folder
 
 
@@ -217,7 +218,7 @@ class TestShelf:
             shutil.rmtree(san)
             raise OSError(116, "Stale file handle", str(folder.attributes))
 
-        monkeypatch.setattr(attributes, "load", goes)
+        monkeypatch.setattr(attributes, "load_signed", goes)
         for _ in range(2):
             with pytest.raises(FileNotFoundError):
                 shelf.look()
@@ -242,7 +243,7 @@ class TestShelf:
         _job(tmp_path, "their-loop").spec.unlink()
         (tmp_path / "their-loop" / "job.json").symlink_to("job.json")
         kinds = ["queued", "done", "render", "damaged", "list", "fifo", "loop", "gone"]
-        _job(tmp_path, "a", after=[*(f"their-{kind}" for kind in kinds), "../a", ".."])
+        _job(tmp_path, "a", after=[f"their-{kind}" for kind in kinds])
         found = Shelf(tmp_path).look()
         assert [entry.name for entry in found.entries] == ["a"]
         assert found.damaged == {}, "it is not ours to tell"

@@ -99,7 +99,7 @@ class TestDelivery:
     def test_a_word_that_is_none_marks_nothing(
         self, folder: JobFolder, word: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        wanted = Attributes(output="/tmp", output_host="elsewhere", output_word=word)
+        wanted = Attributes.model_construct(output="/tmp", output_host="elsewhere", output_word=word)
         assert delivery.place(wanted, folder) is None
 
 

@@ -7,6 +7,7 @@ import os
 import queue
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -25,6 +26,7 @@ from sshrender.job.folder import JobFolder
 from sshrender.job.journal import read_journal
 from sshrender.job.lease import LeaseLost
 from sshrender.job.requests import Request
+from tests import signed
 
 
 @pytest.fixture
@@ -94,6 +96,8 @@ json_values = st.recursive(
 )
 def test_whatever_lies_there_is_a_request_or_nothing_and_is_gone(folder: JobFolder, data: bytes) -> None:
     (folder.requests / "00000000000000000001-evil.json").write_bytes(data)
+    with suppress(ValueError, TypeError):
+        signed.request(folder, dict(json.loads(data)), 2)
     for request in _taken(folder):
         assert request.op in requests.OPERATIONS
         assert type(request.page) is int
@@ -189,8 +193,7 @@ def test_a_request_that_nobody_takes_is_taken_back(
 )
 def test_what_no_attribute_can_be_is_no_request(folder: JobFolder, changes: Any) -> None:
     fields = {"schema": 1, "op": "alter", "by": "ann", "host": "", "page": 0, "note": ""}
-    path = folder.requests / "1-alter.json"
-    path.write_text(json.dumps({**fields, "changes": changes}))
+    signed.request(folder, {**fields, "changes": changes})
     assert _taken(folder) == []
 
 
@@ -249,7 +252,7 @@ def test_text_that_somebody_else_wrote_is_made_plain(folder: JobFolder) -> None:
         "note": "f\udcfcr",
     }
     changes = {"output": "/a\udcfc", "wishes": {"on\ud800": ["\udcfc"]}}
-    (folder.requests / "1-odd.json").write_text(json.dumps({**fields, "changes": changes}))
+    signed.request(folder, {**fields, "changes": changes})
     assert _taken(folder) == [PLAIN]
 
 

@@ -15,6 +15,7 @@ from sshrender.cli import (
     drain,
     hosts,
     init,
+    key,
     man,
     overview,
     queue,
@@ -72,3 +73,4 @@ app.command("undrain", no_args_is_help=True)(drain.undrain)
 app.command("move", no_args_is_help=True)(drain.move)
 app.command("man")(man.man)
 app.add_typer(config.app, name="config")
+app.add_typer(key.app, name="key")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
+import shlex
 import shutil
 import sys
 import time
@@ -172,6 +173,7 @@ def remove(folder: JobFolder, may_go: Callable[[Attributes], bool]) -> bool:
     """
     from sshrender.job import attributes, lease
 
+    _require_folder(folder)
     attributes.load(folder)  # what is damaged is left as it is, its lease too
     try:
         held = lease.take(folder.lease)
@@ -184,25 +186,33 @@ def remove(folder: JobFolder, may_go: Callable[[Attributes], bool]) -> bool:
     aside: Path | None = None
     try:
         found = attributes.load(folder)
-        aside = _put_aside(folder, found) if may_go(found) else None
+        aside = _put_aside(folder) if may_go(found) else None
     finally:
         if aside is None:  # else the lease is gone with the folder, whose name may be another's by now
             held.release()
     return aside is not None and _remove_tree(aside)
 
 
-def _put_aside(folder: JobFolder, found: Attributes) -> Path:
+def _require_folder(folder: JobFolder) -> None:
+    """Raises UserError for a symbolic link: what would be removed lies elsewhere."""
+    if folder.path.is_symlink():
+        raise UserError(
+            ExitCode.STORAGE,
+            f"{folder.path} is a symbolic link, not a job's folder",
+            f"rm {shlex.quote(str(folder.path))} removes the link alone",
+        )
+
+
+def _put_aside(folder: JobFolder) -> Path:
     """Out of everybody's sight at once, for removing may take long: where it is now. Raises OSError."""
     from sshrender.cli.account import of_job
     from sshrender.files import rename
-    from sshrender.job import accounting, delivery
+    from sshrender.job import accounting
     from sshrender.job.folder import JobFolder
 
     accounts = of_job(folder.path)
     account = accounting.keep(folder, accounts) if accounts else None
-    output = delivery.place(found, folder)
-    if output is not None:
-        delivery.unmark(output, found.output_word)
+    _remove_marker(folder)
     aside = folder.path.with_name(f"{_ASIDE}{folder.name}-{secrets.token_hex(4)}")
     try:
         rename(folder.path, aside)
@@ -213,6 +223,19 @@ def _put_aside(folder: JobFolder, found: Attributes) -> Path:
     with contextlib.suppress(OSError):
         JobFolder(aside).spec.unlink()  # a job no more, under whatever name
     return aside
+
+
+def _remove_marker(folder: JobFolder) -> None:
+    """The one file outside of the folder: only where the owner said where it is. Raises OSError."""
+    from sshrender.job import attributes, delivery
+
+    try:
+        found = attributes.load_signed(folder)
+    except UserError:
+        return
+    output = delivery.place(found, folder)
+    if output is not None:
+        delivery.unmark(output, found.output_word)
 
 
 def _left_behind(san: Path) -> list[Path]:

@@ -39,11 +39,17 @@ def show(config: options.Config = None, json_: options.Json = False) -> None:
 @app.command()
 def path() -> None:
     """Show where configuration is looked for, and what is there."""
+    from sshrender.config import keyfile
     from sshrender.config.locate import places
 
     for name in ("sshrender.toml", "hosts.toml"):
         for place in places(name):
-            output.line(f"{place.absolute()}" + ("" if place.is_file() else "  (not there)"))
+            _tell(place)
+    _tell(keyfile.path())
+
+
+def _tell(place: Path) -> None:
+    output.line(f"{place.absolute()}" + ("" if place.is_file() else "  (not there)"))
 
 
 @app.command()

@@ -26,6 +26,7 @@ from sshrender.views import output
 if TYPE_CHECKING:
     from sshrender.config.settings import Settings
     from sshrender.core.jobqueue import Entry
+    from sshrender.job.attributes import Attributes
     from sshrender.job.folder import JobFolder
     from sshrender.job.requests import Request
 
@@ -198,12 +199,11 @@ class _Crew:
         """Raises UserError where the job cannot be asked for whom, ValueError for what is no address."""
         from sshrender.cli.jobs import on_san
         from sshrender.coordinator import notice
-        from sshrender.job import attributes
         from sshrender.job.folder import JobFolder
 
         name = summary["job"]
         folder = JobFolder(self._san / name)
-        found = on_san(self._san, lambda: attributes.load_or_none(folder))
+        found = on_san(self._san, lambda: _signed_or_none(folder))
         to = str((found.wishes if found else {}).get("mail_to") or self._settings.mail_to or "")
         if to:
             words = [f"{name} is held: {summary['reason']}"]
@@ -230,6 +230,16 @@ class _Crew:
         except standing.NotHeard:
             why = "whoever coordinates it does not answer"
         self.say(f"{name}: that cannot be written down: {why}")
+        return None
+
+
+def _signed_or_none(folder: JobFolder) -> Attributes | None:
+    """The owner's attributes of a job; None where they are not. Raises OSError."""
+    from sshrender.job import attributes
+
+    try:
+        return attributes.load_signed(folder)
+    except UserError:
         return None
 
 

@@ -178,9 +178,14 @@ def _own_jobs(san: Path) -> list[JobFolder]:
 
 def _tell(folder: JobFolder, host: str) -> bool:
     """Whether the job runs, and was told. Raises OSError."""
+    from sshrender.job.signature import Unsigned
+
     if not _is_running(folder):
         return False
-    _ask(folder, "undrain", host=host)
+    try:
+        _ask(folder, "undrain", host=host)
+    except Unsigned:  # its coordinator, on a machine with another key, would not obey
+        return False
     return True
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from sshrender.cli import options
+from sshrender.errors import ExitCode, UserError
 from sshrender.views.output import as_json
 
 if TYPE_CHECKING:
@@ -90,15 +91,33 @@ def resume(
 def _find(
     typed: dict[str, Any], config: Path | None, named: str
 ) -> tuple[JobFolder, JobSpec, Attributes]:
+    """The job, as its owner signed it: what stands in it is run. Raises UserError."""
     from sshrender.cli.jobs import deadline_of, find_job, on_san, san_folder
     from sshrender.config.settings import resolve
     from sshrender.job import attributes
+    from sshrender.job.spec import load_signed_spec
 
     settings: Settings = resolve(typed, config).settings
     san = san_folder(settings)
-    until = deadline_of(settings)
-    folder, spec = on_san(san, lambda: find_job(san, named), until)
-    return folder, spec, on_san(san, lambda: attributes.load(folder), until)
+
+    def work() -> tuple[JobFolder, JobSpec, Attributes]:
+        folder, _ = find_job(san, named)
+        spec = load_signed_spec(folder)
+        if spec is None or not attributes.is_there(folder):
+            raise _incomplete(folder)
+        return folder, spec, attributes.load_signed(folder)
+
+    return on_san(san, work, deadline_of(settings))
+
+
+def _incomplete(folder: JobFolder) -> UserError:
+    """Without its attributes a job would run with looser settings than its owner's."""
+    missing = folder.attributes.name
+    return UserError(
+        ExitCode.STORAGE,
+        f"{folder.path} has no {missing}: its settings are lost",
+        "render or submit the document again: what is rendered stays",
+    )
 
 
 def _order(session: Session, folder: JobFolder, spec: JobSpec, attributes: Attributes) -> Resumption:

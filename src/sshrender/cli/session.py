@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import queue
 import sys
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -22,7 +23,7 @@ from sshrender.core.policy import HostPlan, Policy
 from sshrender.document.facts import read_password
 from sshrender.document.reading import Reading
 from sshrender.errors import ExitCode, UserError
-from sshrender.job import delivery
+from sshrender.job import delivery, requests
 from sshrender.job.attributes import Attributes
 from sshrender.job.folder import JobFolder
 from sshrender.job.spec import JobSpec, Recipe, safe_stem
@@ -131,7 +132,9 @@ class Session:
 
         reading = Reading()
         try:
-            _check_assembly(self.settings, order.spec.settings.recipes, order.spec.settings.device)
+            settings = order.spec.settings
+            require_allowed(self.settings, order.spec.name, settings.recipes)
+            _check_assembly(self.settings, settings.recipes, settings.device)
             wanted = self._wanted_again(order)
             return self._see_to_the_end(
                 order.spec.name, False, lambda: reopen_job(wanted, reading, order.folder, order.spec)
@@ -310,8 +313,10 @@ class Session:
 
 def _attributes(fields: dict[str, Any]) -> Attributes:
     """Of a new job. Raises UserError for text that none can hold, as a file's name may be."""
+    # Requests of an earlier job of this name are none of this one's. A day: clocks differ.
+    before = requests.floor(time.time() - 86400)
     try:
-        return Attributes(owner=whoami()).changed(**fields)
+        return Attributes(owner=whoami(), handled_before=before).changed(**fields)
     except ValueError:
         raise invalid(["a job keeps its settings as UTF-8, and one of these is no such text"]) from None
 
@@ -324,6 +329,24 @@ def _recipes(settings: Settings) -> tuple[Recipe, ...]:
     if len(made) > 1:
         raise invalid([f"{', '.join(names)} make files of different kinds: {', '.join(sorted(made))}"])
     return tuple(found)
+
+
+def require_allowed(settings: Settings, job: str, found: tuple[Recipe, ...]) -> None:
+    """Raises UserError where the site runs configured recipes only, and a job brings another one."""
+    if settings.recipes_allowed == "signed":
+        return
+    known = {*settings.recipes, *recipes.SHIPPED}
+    for recipe in found:
+        if recipe.is_built_in:
+            continue
+        sent = recipes.as_sent([recipe.name], settings.recipes) if recipe.name in known else []
+        if not any(Recipe.of(fields) == recipe for fields in sent):
+            raise UserError(
+                ExitCode.USAGE,
+                f"recipe {recipe.name} of {job} is not in the configuration of this machine,"
+                " and recipes_allowed is configured",
+                "sshrender config show lists the recipes that may run here",
+            )
 
 
 def _check_assembly(settings: Settings, recipes_: tuple[Recipe, ...], device: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import shlex
 from collections.abc import Sequence
 from pathlib import PurePath
@@ -11,6 +12,7 @@ from typing import Any
 from sshrender.cli.jobs import whoami
 from sshrender.config import inventory as inv
 from sshrender.document import pagelist
+from sshrender.errors import UserError
 from sshrender.files import read_plain
 from sshrender.job import thumbnails
 from sshrender.job.folder import JobFolder
@@ -61,7 +63,10 @@ class JobSource:
 
     def ask(self, op: str, **fields: Any) -> None:
         """See Source."""
-        ask(self._folder, Request(op, whoami(), **fields))
+        try:
+            ask(self._folder, Request(op, whoami(), **fields))
+        except UserError as error:  # the dashboard knows of no keys
+            raise PermissionError(errno.EPERM, error.what, str(self._folder.path)) from None
 
     def picture(self, page_file: str, *, large: bool) -> bytes | None:
         """See Source. Large: the page itself, or its thumbnail where no viewer can show it."""

@@ -153,7 +153,7 @@ def _told(session: Session, plan: JobPlan, now: str, hold: bool) -> dict[str, An
     from sshrender.cli.jobs import on_san, unmark
     from sshrender.job import attributes
 
-    found = on_san(session.san, partial(attributes.load, plan.folder))
+    found = on_san(session.san, partial(attributes.load_signed, plan.folder))
     name, state = plan.spec.name, "held" if hold else "queued"
     if found.submitted == now:
         _require_no_circle(session, plan, now)

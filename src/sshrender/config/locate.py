@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import platformdirs
@@ -15,9 +15,28 @@ APP = "sshrender"
 
 def places(name: str, environ: Mapping[str, str] = os.environ) -> list[Path]:
     """Here, the user's folder, the site's: the first inventory found wins, all settings count."""
+    return [Path(name), user_folder(environ) / name, Path("/etc") / APP / name]
+
+
+def user_folder(environ: Mapping[str, str] = os.environ) -> Path:
+    """The configuration folder of this user. Raises UserError where the user's home is unknown."""
     user = environ.get("XDG_CONFIG_HOME")
-    users = Path(user) / APP if user else platformdirs.user_config_path(APP)
-    return [Path(name), users / name, Path("/etc") / APP / name]
+    return Path(user) / APP if user else _of_user(platformdirs.user_config_path)
+
+
+def _of_user(find: Callable[[str], Path]) -> Path:
+    """A folder that platformdirs knows. Raises UserError: under cron or env -i there may be no home."""
+    try:
+        found = find(APP)
+    except RuntimeError:  # platformdirs from 4.4 on; older ones answer with ~ in front
+        found = Path("~")
+    if found.is_absolute():
+        return found
+    raise UserError(
+        ExitCode.USAGE,
+        "the home of this user is unknown: HOME is not set, and /etc/passwd does not tell",
+        "set it to a folder of this user: export HOME=/var/lib/sshrender",
+    )
 
 
 def here_is_ours(place: Path) -> bool:
@@ -52,9 +71,9 @@ def find_inventory(named: Path | None) -> Path | None:
 
 def state_folder() -> Path:
     """Where jobs live when there is no SAN: this user's own state."""
-    return platformdirs.user_state_path(APP)
+    return _of_user(platformdirs.user_state_path)
 
 
 def log_folder() -> Path:
     """Where tracebacks go."""
-    return platformdirs.user_log_path(APP)
+    return _of_user(platformdirs.user_log_path)

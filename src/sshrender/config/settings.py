@@ -48,6 +48,9 @@ class Settings(BaseModel):
     recipe: str | None = Field(None, description="what draws the pages, instead of Ghostscript")
     fallback: tuple[str, ...] = Field((), description="recipes for pages that it cannot draw")
     recipes: dict[str, Recipe] = Field({}, description="recipes of one's own")
+    recipes_allowed: Literal["signed", "configured"] = Field(
+        "signed", description="recipes of jobs that may run: the owner's, or those configured here"
+    )
     assemble: Literal["pdf", "tiff", "zip", "cbz"] | None = Field(
         None, description="make one file of all pages at the end"
     )
@@ -180,11 +183,10 @@ def resolve(
     """Lay the sources over each other. Raises UserError with every mistake in any of them.
 
     ``options`` are those that the user typed; keys as in Settings. ``job``: the wishes of a job that is
-    there already, which only options outweigh.
+    there already, which only options outweigh, but for what a site protects its hosts with (_TIGHTER).
     """
     layers = [_checked(dict(options), "option")]
-    if job:
-        layers.append(_checked({key: job[key] for key in WISHES if key in job}, "job"))
+    wished = _checked({key: job[key] for key in WISHES if key in job}, "job") if job else None
     layers.append(_checked(_from_environment(environ), "variable"))
     files = [config] if config is not None else []
     files += [place for place in places("sshrender.toml", environ) if place.is_file()]
@@ -195,9 +197,31 @@ def resolve(
         layer = _from_file(file)
         layers.append(layer)
         problems += layer.problems
+    if wished is not None:
+        problems = wished.problems + problems
+        layers.insert(1, _tightened(wished, layers[1:]))
     if problems:
         raise invalid(problems)
     return _merge(layers)
+
+
+_TIGHTER = {"sandbox": ("none", "bwrap")}
+"""Settings by which a site protects its hosts, their values from loose to tight."""
+
+
+def _tightened(job: _Layer, site: list[_Layer]) -> _Layer:
+    """Of a job's settings those that loosen nothing: a job may tighten what the site says."""
+    kept = dict(job.values)
+    for key, order in _TIGHTER.items():
+        said = next((layer.values[key] for layer in site if key in layer.values), order[0])
+        # What is no value at all is a problem, and is told with the others.
+        if (
+            key in kept
+            and {kept[key], said} <= set(order)
+            and order.index(kept[key]) < order.index(said)
+        ):
+            del kept[key]
+    return _Layer(job.origin, kept, job.problems)
 
 
 @dataclass(frozen=True, slots=True)

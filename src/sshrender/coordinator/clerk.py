@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from sshrender.coordinator.plan import JobPlan
 from sshrender.core import events as ev
+from sshrender.errors import UserError
 from sshrender.job import drains, requests, standing
 from sshrender.job.drains import Drain
 from sshrender.job.lease import LeaseLost
@@ -25,6 +26,13 @@ class Asked:
     """Somebody asks for something."""
 
     request: Request
+
+
+@dataclass(frozen=True, slots=True)
+class RequestsRefused:
+    """Files in ``requests/`` were not signed with the owner's key. Told once in a run."""
+
+    count: int
 
 
 def event_of(request: Request, limit: int | None = None) -> ev.Event:
@@ -63,7 +71,7 @@ class Clerk:
     def __init__(
         self,
         plan: JobPlan,
-        post: Callable[[Asked | ev.DrainRequested | ev.UndrainRequested], None],
+        post: Callable[[Asked | RequestsRefused | ev.DrainRequested | ev.UndrainRequested], None],
         fence: Callable[[], None],
         drained: Mapping[str, Drain],
         epoch: int | None = None,
@@ -76,6 +84,7 @@ class Clerk:
         self._fence = fence
         self._post = post
         self._drained = dict(drained)
+        self._has_refused = False
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._work, daemon=True, name="requests")
 
@@ -104,17 +113,26 @@ class Clerk:
         while not self._stop.is_set():
             try:
                 self._fence()
-                requests.take(self._folder, self._do)
-            except OSError:
+                self._refuse(requests.take(self._folder, self._do))
+            except (OSError, UserError):
                 pass  # others report the storage; a request stays where it is until it is back
             except LeaseLost:
                 return  # requests are for whoever has the job now
             self._look_at_drains()
             self._stop.wait(LOOK)
 
+    def _refuse(self, count: int) -> None:
+        """One entry in a run, however many files somebody lays there: the journal stays small."""
+        if count and not self._has_refused:
+            self._has_refused = True
+            self._post(RequestsRefused(count))
+
     def _do(self, request: Request) -> None:
         plan = self._plan
-        changed = standing.after(plan.attributes, request, time.time())
+        admitted = standing.admit(plan.attributes, request)
+        if admitted is None:
+            return
+        changed = standing.after(admitted, request, time.time())
         if changed != plan.attributes:
             changed.save(self._folder, self._epoch)
             plan.attributes = changed

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -16,8 +16,9 @@ from typing import Protocol
 from sshrender.coordinator.watched import Visits
 from sshrender.core import jobqueue
 from sshrender.core.jobqueue import Entry, State
-from sshrender.errors import ExitCode
+from sshrender.errors import ExitCode, UserError
 from sshrender.job.shelf import Shelf, Stock
+from sshrender.job.signature import Unsigned
 
 LOOK = 1.0
 """Seconds between two looks at the queue."""
@@ -106,6 +107,7 @@ class Foreman:
         self._failures: dict[str, _Failure] = {}
         self._done_with: set[str] = set()
         self._told: dict[str, str] = {}
+        self._told_unsigned: frozenset[str] = frozenset()
         self._trouble = ""
         self._stopped_by: int | None = None
         self.tally = Tally()
@@ -147,8 +149,14 @@ class Foreman:
                 raise
             self._tell_trouble(f"{error.filename or self._san}: {error.strerror}")
             return False
+        except UserError as error:  # the key cannot be used
+            if not self._working and self._stopped_by is None:
+                raise
+            self._tell_trouble(error.what)
+            return False
         self._tell_trouble("")
         self._tell_damage(found.damaged)
+        self._tell_unsigned(found.unsigned)
         self._forget_failures(found)
         now = self._wall()
         ready = jobqueue.ready(found.entries, found.unfinished, now)
@@ -182,7 +190,7 @@ class Foreman:
     def _forget_failures(self, found: Stock) -> None:
         """Of jobs that are gone or over, and of those that are held: who releases one has mended it."""
         live = {entry.name for entry in found.entries if not (entry.is_over or entry.is_held)}
-        for name in self._failures.keys() - live - found.damaged.keys():
+        for name in self._failures.keys() - live - found.damaged.keys() - found.unsigned.keys():
             del self._failures[name]
 
     def _reap(self) -> None:
@@ -243,6 +251,15 @@ class Foreman:
             if self._told.get(name) != why:
                 self._say(f"{name}: {why}")
         self._told = damaged
+
+    def _tell_unsigned(self, unsigned: Mapping[str, Unsigned]) -> None:
+        """One line for all of them, and again only for more: any host can lay thousands."""
+        new = unsigned.keys() - self._told_unsigned
+        self._told_unsigned = frozenset(unsigned)
+        if new:
+            first = unsigned[min(new)]
+            others = f", and {len(new) - 1} more" if len(new) > 1 else ""
+            self._say(f"not run: {min(new)}{others}: {first.what}; hint: {first.hint}")
 
     def _tell_trouble(self, trouble: str) -> None:
         if trouble != self._trouble:

@@ -14,7 +14,7 @@ from typing import Any
 
 from sshrender.coordinator import verifier as vf
 from sshrender.coordinator.chronicle import Chronicle
-from sshrender.coordinator.clerk import Asked, Clerk, drained_event, event_of
+from sshrender.coordinator.clerk import Asked, Clerk, RequestsRefused, drained_event, event_of
 from sshrender.coordinator.early import Links
 from sshrender.coordinator.ferry import Landed, Strayed
 from sshrender.coordinator.gallery import Gallery
@@ -138,6 +138,7 @@ class Coordinator:
             PartsFailed: self._on_parts_failed,
             SignalCaught: self._on_signal,
             Asked: self._on_asked,
+            RequestsRefused: self._on_requests_refused,
             LeaseGone: self._on_lease_gone,
         }
         self._actions: dict[type, Callable[[Any], None]] = {
@@ -381,6 +382,10 @@ class Coordinator:
         if "priority" in request.changes:
             self._wires.tell_priority(request.changes["priority"])
         return [event_of(request, self._plan.attributes.limit)]
+
+    def _on_requests_refused(self, refused: RequestsRefused) -> list[ev.Event]:
+        self._chronicle.tell("requests_refused", count=refused.count)
+        return []
 
     def _on_lease_gone(self, gone: LeaseGone) -> list[ev.Event]:
         return [ev.StopRequested(LeaseGone.REASON)]

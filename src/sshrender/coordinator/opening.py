@@ -22,7 +22,15 @@ from sshrender.job import identity
 from sshrender.job.folder import JobFolder
 from sshrender.job.history import History
 from sshrender.job.journal import timestamp
-from sshrender.job.spec import Document, JobSpec, Settings, damaged, job_name, load_spec, safe_stem
+from sshrender.job.spec import (
+    Document,
+    JobSpec,
+    Settings,
+    damaged,
+    job_name,
+    load_signed_spec,
+    safe_stem,
+)
 from sshrender.transports.messages import Inspected
 from sshrender.utf8 import writable
 
@@ -170,7 +178,7 @@ def _known_count(source: _Source) -> int | None:
     """The number of pages that an earlier job found in this very document."""
     for folder in source.earlier:
         with contextlib.suppress(UserError):  # another job's damage is not ours
-            spec = load_spec(folder)
+            spec = load_signed_spec(folder)
             if spec is not None and spec.document.sha256 == source.sha256:
                 return spec.document.pages
     return None
@@ -229,7 +237,7 @@ def _settle_in(folder: JobFolder, spec: JobSpec, source: _Source) -> JobSpec:
             f"the job's folder {folder.path} was made by another user",
             f"ls -ld {folder.path}; ask its owner, or use another shared folder (--san DIR)",
         )
-    found = load_spec(folder)
+    found = load_signed_spec(folder)
     if found is not None and _identity(found) != _identity(spec):
         raise damaged(folder.spec, "it describes another job than its name")
     if found is not None and os.path.lexists(folder.source):

@@ -22,6 +22,7 @@ from sshrender.coordinator.watched import DeadlinePassed, watched
 from sshrender.errors import ExitCode, UserError
 from sshrender.job import delivery, drains, lease, manifest, standing
 from sshrender.job.attributes import Attributes
+from sshrender.job.forms import MAX_TEXT
 from sshrender.job.journal import timestamp
 from sshrender.job.nonce import Nonce
 from sshrender.utf8 import writable
@@ -139,7 +140,9 @@ def _conclude(plan: JobPlan, outcome: Outcome, held: lease.Lease, began_as: Attr
         return
     held.ensure()
     if not plan.attributes.is_queued or delivery.is_same(began_as, plan.attributes):
-        plan.attributes = plan.attributes.changed(over=outcome.state, why=writable(outcome.reason))
+        plan.attributes = plan.attributes.changed(
+            over=outcome.state, why=writable(outcome.reason)[:MAX_TEXT]
+        )
         plan.attributes.save(plan.folder, held.epoch)
     # Last: without the marker another machine could not deliver there, if the job is its by now.
     delivery.unmark(plan.output, began_as.output_word)

@@ -7,19 +7,27 @@ job's lease writes it; others ask (requests.py), or take the lease for a moment 
 from __future__ import annotations
 
 import json
-from typing import Any, Self
+from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from sshrender.errors import ExitCode, UserError
-from sshrender.job import fenced
+from sshrender.job import fenced, forms, signature
 from sshrender.job.folder import JobFolder
+from sshrender.job.forms import Marker, Moment, Name, Text
 from sshrender.job.leasefiles import EPOCHS
+from sshrender.job.signature import Purpose
 
 LOWEST, HIGHEST = -1024, 1023
 """Priorities, as in qsub(1B)."""
 
 CANCELLED = "cancelled"
+
+ON_SAN = "the SAN"
+"""Stands for the host of an output path that is told from the shared folder on."""
+
+MAX_HANDLED = 256
+"""Requests whose ids are remembered. Once there are more, those older than the oldest are refused."""
 
 ALTERABLE = (
     "priority",
@@ -41,24 +49,33 @@ class Attributes(BaseModel):
     the states that status shows), empty while it is to be seen through; ``why``: in words. ``limit``:
     slots at once. ``after``: jobs that must be over before. Where its pages go (``output`` and what
     begins so) is delivery.py's. ``wishes``: settings of the submitter that bind whoever coordinates.
+    ``handled``: ids of requests that have been done, sorted; ``handled_before``: all up to this id have.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore", strict=True)
 
-    schema_: int = 1
-    owner: str = ""
-    submitted: str = ""
+    schema_: Literal[1] = 1
+    owner: Text = ""
+    submitted: Moment = ""
     priority: int = Field(0, ge=LOWEST, le=HIGHEST)
     limit: int | None = Field(None, ge=1)
-    after: tuple[str, ...] = ()
-    not_before: str = ""
-    held: str = ""
-    over: str = ""
-    why: str = ""
-    output: str = ""
-    output_host: str = ""
-    output_word: str = ""
+    after: tuple[Name, ...] = ()
+    not_before: Moment = ""
+    held: Text = ""
+    over: Literal["", "done", "partial", "failed", "cancelled"] = ""
+    why: Text = ""
+    output: Text = ""
+    output_host: Text = ""
+    output_word: Marker = ""
     wishes: dict[str, Any] = {}
+    handled: tuple[Text, ...] = ()
+    handled_before: Text = ""
+
+    @model_validator(mode="after")
+    def _output_is_a_path(self) -> Self:
+        if self.output_host == ON_SAN and not forms.is_below(self.output):
+            raise ValueError("the output leads out of the shared folder")
+        return self
 
     @property
     def is_queued(self) -> bool:
@@ -70,24 +87,55 @@ class Attributes(BaseModel):
         fields = {**self.model_dump(), **changes}
         return type(self).model_validate_json(json.dumps(fields))
 
-    def save(self, folder: JobFolder, epoch: int | None = None) -> None:
-        """Write it. Needs the lease of ``epoch``; None: of a folder that is no job yet.
+    def has_handled(self, request: str) -> bool:
+        """Whether a request of this id has been done: a copy of it asks for nothing."""
+        return request in self.handled or request <= self.handled_before
 
-        Raises LeaseLost where another coordinator has the job by now, or OSError.
+    def handling(self, request: str) -> Self:
+        """With a request of this id among those that have been done."""
+        ids = sorted({*self.handled, request})
+        before = ids[-MAX_HANDLED - 1] if len(ids) > MAX_HANDLED else self.handled_before
+        return self.changed(handled=tuple(ids[-MAX_HANDLED:]), handled_before=before)
+
+    def save(self, folder: JobFolder, epoch: int | None = None) -> None:
+        """Write it, signed. Needs the lease of ``epoch``; None: of a folder that is no job yet.
+
+        Raises LeaseLost where another coordinator has the job by now, UserError or OSError.
         """
         if epoch is None:
             epoch = fenced.newest_epoch(folder.path)
         fields = self.model_dump(mode="json")
         fields = {"schema": fields.pop("schema_"), "epoch": epoch, **fields}
+        fields = signature.signed(folder, Purpose.ATTRIBUTES, fields)
         fenced.write(folder.attributes, (json.dumps(fields, indent=1) + "\n").encode(), epoch)
 
 
+def is_there(folder: JobFolder) -> bool:
+    """Whether the job has attributes. Raises OSError."""
+    try:
+        fenced.read(folder.attributes)
+    except FileNotFoundError:
+        return False
+    return True
+
+
 def load(folder: JobFolder) -> Attributes:
-    """A job's attributes; a job without any has those of a plain render. Raises UserError or OSError."""
+    """A job's attributes; a job without any has those of a plain render. Raises UserError or OSError.
+
+    For readers: any machine that has the owner's user could have written them.
+    """
+    return _load(folder, is_run=False)
+
+
+def load_signed(folder: JobFolder) -> Attributes:
+    """The same, to go by: signed with this user's key."""
+    return _load(folder, is_run=True)
+
+
+def _load(folder: JobFolder, *, is_run: bool) -> Attributes:
     try:
         fields = json.loads(fenced.read(folder.attributes))
-        fields["schema_"] = fields.pop("schema")
-        return Attributes.model_validate_json(json.dumps(fields))
+        found = Attributes.model_validate_json(json.dumps({**fields, "schema_": fields["schema"]}))
     except FileNotFoundError:
         return Attributes()
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
@@ -100,6 +148,9 @@ def load(folder: JobFolder) -> Attributes:
             f"rm -f {folder.attributes} {folder.path}/{EPOCHS}/{folder.attributes.name}.*"
             " makes it a job that waits for nobody; then render it again",
         ) from None
+    if is_run:
+        signature.require(folder, Purpose.ATTRIBUTES, fields, folder.attributes)
+    return found
 
 
 def load_or_none(folder: JobFolder) -> Attributes | None:

@@ -8,19 +8,14 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
 import secrets
 import socket
-from pathlib import Path, PurePath
+from pathlib import Path
 from typing import Any
 
-from sshrender.job.attributes import Attributes
+from sshrender.job.attributes import ON_SAN, Attributes
 from sshrender.job.folder import JobFolder
-
-_WORD = re.compile(r"[0-9a-f]{16}")
-
-ON_SAN = "the SAN"
-"""Stands for the host of a path that is told from the SAN's folder on."""
+from sshrender.job.forms import is_below, is_marker
 
 
 def told(output: Path, san: Path, word: str = "") -> dict[str, Any]:
@@ -40,8 +35,8 @@ def mark(output: Path) -> str:
 
 
 def unmark(output: Path, word: str) -> None:
-    """The job is over. Never raises."""
-    if word:
+    """The job is over. Never raises. What is no word is part of no path."""
+    if is_marker(word):
         with contextlib.suppress(OSError):
             _mark_of(output, word).unlink()
 
@@ -51,9 +46,7 @@ def place(wanted: Attributes, folder: JobFolder) -> Path | None:
     if not wanted.output:
         return None
     if wanted.output_host == ON_SAN:
-        below = PurePath(wanted.output)
-        is_below = not below.is_absolute() and ".." not in below.parts
-        return folder.path.parent / below if is_below else None
+        return folder.path.parent / wanted.output if is_below(wanted.output) else None
     output = Path(wanted.output)
     is_here = wanted.output_host == socket.gethostname()
     return output if is_here or _is_marked(output, wanted.output_word) else None
@@ -72,7 +65,7 @@ def in_words(wanted: Attributes, san: Path) -> str:
 
 
 def _is_marked(output: Path, word: str) -> bool:
-    return _WORD.fullmatch(word) is not None and _mark_of(output, word).exists()
+    return is_marker(word) and _mark_of(output, word).exists()
 
 
 def _mark_of(output: Path, word: str) -> Path:

@@ -1,7 +1,11 @@
 """``requests/``: what people ask of a job's coordinator, from any machine that has the SAN.
 
-A request is a file that appears whole. Whoever coordinates takes them in the order of their names,
-which begin with the asker's time: clocks that differ can only swap requests of different people.
+A request is a file that appears whole. A coordinator takes them in the order of their names, which
+begin with the asker's time: clocks that differ can only swap requests of different people.
+
+Any machine that has the owner's user can write a file there. One that is not signed with the owner's key
+for this job (signature.py) is removed and not obeyed. A signed one is obeyed once: its id is its name,
+and is remembered with the job's attributes (standing.py).
 """
 
 from __future__ import annotations
@@ -9,6 +13,8 @@ from __future__ import annotations
 import contextlib
 import errno
 import json
+import os
+import re
 import time
 import uuid
 from collections.abc import Callable
@@ -16,9 +22,12 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from sshrender.document.facts import MAX_PAGES
 from sshrender.files import read_plain, write_whole
+from sshrender.job import attributes, signature
 from sshrender.job.attributes import ALTERABLE, Attributes
 from sshrender.job.folder import JobFolder
+from sshrender.job.signature import Purpose
 from sshrender.utf8 import writable
 
 SCHEMA = 1
@@ -43,13 +52,16 @@ _NO_REQUEST = frozenset((errno.EINVAL, errno.ELOOP, errno.ENXIO, errno.EFBIG))
 MOST_TEXT = 300
 """Characters of a note, and of who asks."""
 
+_ID = re.compile(r"[0-9]{20}-[0-9a-f]{16}")
+"""Nanoseconds of the asker's clock, and 64 random bits."""
+
 
 @dataclass(frozen=True, slots=True)
 class Request:
     """``op`` is one of OPERATIONS; ``by``: who asks; a host, a page or a note where the op has one.
 
-    ``changes``: attributes, where the op is to alter them. Texts are UTF-8: what a command line or a
-    file says need not be, and no attribute could hold it.
+    ``changes``: attributes, where the op is to alter them. ``id``: empty until it is a file.
+    Texts are UTF-8: what a command line or a file says need not be, and no attribute could hold it.
     """
 
     op: str
@@ -58,6 +70,7 @@ class Request:
     page: int = 0
     note: str = ""
     changes: dict[str, Any] = field(default_factory=dict)
+    id: str = field(default="", compare=False)
 
     def __post_init__(self) -> None:
         for name in ("by", "host", "note", "changes"):
@@ -77,37 +90,64 @@ def _plain(value: Any) -> Any:
             return value
 
 
+def floor(now: float) -> str:
+    """The lowest id of a request of that moment; ``now`` in wall-clock seconds."""
+    return f"{int(now * 1e9):020d}-"
+
+
 def ask(folder: JobFolder, request: Request) -> Path:
-    """Lay a request before the job's coordinator. Raises OSError."""
-    name = f"{time.time_ns():020d}-{uuid.uuid4().hex[:8]}.json"
-    path = folder.requests / name
-    write_whole(path, (json.dumps({"schema": SCHEMA, **asdict(request)}) + "\n").encode())
+    """Lay a request, signed, before the job's coordinator.
+
+    Raises Unsigned for a job whose coordinator could not believe it, UserError or OSError.
+    """
+    attributes.load_signed(folder)
+    name = f"{time.time_ns():020d}-{uuid.uuid4().hex[:16]}"
+    fields = {"schema": SCHEMA, **asdict(request), "id": name}
+    data = json.dumps(signature.signed(folder, Purpose.REQUEST, fields)) + "\n"
+    path = folder.requests / f"{name}.json"
+    write_whole(path, data.encode())
     return path
 
 
-def take(folder: JobFolder, do: Callable[[Request], object]) -> None:
-    """Do what is asked for, oldest first; each request is gone once it was done. Raises OSError.
+def take(folder: JobFolder, do: Callable[[Request], object]) -> int:
+    """Do what is asked for, oldest first; each request is gone once it was done.
 
-    Who ends in between leaves it for the next, who may then do it a second time. What is no request is
-    removed too: nobody else would.
+    Returns how many files were removed that are no requests of the owner. A coordinator that ends in
+    between leaves the request for the next one, which sees by its id what has been done. Raises
+    UserError, where the key cannot be used, or OSError.
     """
-    for path in sorted(folder.requests.glob("*.json")):
-        request = _read(path)
-        if request is not None:
-            do(request)
-        with contextlib.suppress(IsADirectoryError):  # a folder is no request, and stays
-            path.unlink(missing_ok=True)
-
-
-def _read(path: Path) -> Request | None:
+    refused = 0
+    # Removed by descriptor: a symbolic link in the place of the folder would lead to others' files.
+    place = os.open(folder.requests, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
-        return _checked(json.loads(read_plain(path, LARGEST)))
+        with os.scandir(place) as entries:
+            names = sorted(entry.name for entry in entries if entry.name.endswith(".json"))
+        for name in names:
+            request = _read(folder, name)
+            if request is None:
+                refused += 1
+            else:
+                do(request)
+            with contextlib.suppress(IsADirectoryError, FileNotFoundError):  # a folder stays
+                os.unlink(name, dir_fd=place)
+    finally:
+        os.close(place)
+    return refused
+
+
+def _read(folder: JobFolder, name: str) -> Request | None:
+    try:
+        fields = json.loads(read_plain(folder.requests / name, LARGEST))
+        if not signature.is_signed(folder, Purpose.REQUEST, fields):
+            return None
+        request = _checked(fields)
     except OSError as error:
         if error.errno not in _NO_REQUEST:
             raise
         return None
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
         return None
+    return request if request is not None and name == f"{request.id}.json" else None
 
 
 def _checked(fields: Any) -> Request | None:
@@ -115,10 +155,13 @@ def _checked(fields: Any) -> Request | None:
     if fields["schema"] != SCHEMA or fields["op"] not in OPERATIONS:
         return None
     texts = [fields["by"], fields["host"], fields["note"]]
-    if not all(isinstance(text, str) for text in texts) or type(fields["page"]) is not int:
+    page, identity = fields["page"], fields["id"]
+    if not all(isinstance(text, str) for text in texts) or _ID.fullmatch(identity) is None:
+        return None
+    if type(page) is not int or not 0 <= page <= MAX_PAGES:
         return None
     by, host, note = (text[:MOST_TEXT] for text in texts)
-    return Request(fields["op"], by, host, fields["page"], note, _changes(fields.get("changes", {})))
+    return Request(fields["op"], by, host, page, note, _changes(fields.get("changes", {})), identity)
 
 
 def _changes(asked: dict[str, Any]) -> dict[str, Any]:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
+from sshrender.config import keyfile
 from sshrender.core.jobqueue import Entry, Holder
 from sshrender.errors import UserError
 from sshrender.files import require_listing, user_in, visible
@@ -16,6 +19,8 @@ from sshrender.job import attributes, fenced
 from sshrender.job.attributes import Attributes
 from sshrender.job.folder import JobFolder
 from sshrender.job.lease import LEASE_SECONDS, Observer
+from sshrender.job.signature import Unsigned
+from sshrender.job.spec import require_signed_spec
 
 OVER_AGAIN = 20.0
 """Seconds between two looks at a job that is over: somebody may submit it again."""
@@ -26,12 +31,14 @@ class Stock(NamedTuple):
 
     ``entries``: this user's jobs, by name; others' could not be written. ``unfinished``: the names of
     all jobs that are not known to be over; another user's only where one of ours comes after it.
-    ``damaged``: this user's jobs that cannot be read, and why.
+    ``damaged``: this user's jobs that cannot be read, and why. ``unsigned``: those that are not signed
+    with this user's key, and why: anything may stand in them, so they are not run.
     """
 
     entries: list[Entry]
     unfinished: frozenset[str]
     damaged: dict[str, str]
+    unsigned: Mapping[str, Unsigned] = MappingProxyType({})
 
 
 class Shelf:
@@ -44,16 +51,23 @@ class Shelf:
         self._observers: dict[str, Observer] = {}
         self._seen_since: dict[str, float] = {}
         self._over: dict[str, tuple[float, Entry]] = {}
+        self._signed: dict[str, tuple[bytes, os.stat_result]] = {}
 
     def look(self) -> Stock:
-        """What is there now. Raises OSError where the SAN itself cannot be read."""
+        """What is there now. Raises OSError where the SAN itself cannot be read, UserError where the
+        key cannot be used."""
+        keyfile.load()  # what is wrong with it is wrong with every job
         if self._user is None:
             self._user = user_in(self._san)
         # A dot begins what is no job, or none any more: cli/clean.py moves one aside to remove it.
-        entries, damaged = [], {}
+        entries: list[Entry] = []
+        damaged: dict[str, str] = {}
+        unsigned: dict[str, Unsigned] = {}
         for name in visible(self._san):
             try:
                 entry = self._of_ours(JobFolder(self._san / name), self._user)
+            except Unsigned as error:
+                unsigned[name] = error
             except UserError as error:
                 damaged[name] = error.what
             except OSError as error:
@@ -61,8 +75,9 @@ class Shelf:
                 damaged[name] = f"{error.filename or self._san / name}: {error.strerror}"
             else:
                 entries += [] if entry is None else [entry]
-        self._remember({entry.name for entry in entries} | damaged.keys())
-        return Stock(entries, self._unfinished(entries, damaged), damaged)
+        unread = damaged.keys() | unsigned.keys()
+        self._remember({entry.name for entry in entries} | unread)
+        return Stock(entries, self._unfinished(entries, unread), damaged, unsigned)
 
     def _of_ours(self, folder: JobFolder, user: int) -> Entry | None:
         """None for what is no job of this user. Raises UserError or OSError."""
@@ -77,7 +92,8 @@ class Shelf:
     def _entry(self, folder: JobFolder, now: float) -> Entry:
         """Raises UserError or OSError."""
         name = folder.name
-        found = attributes.load(folder)
+        self._require_signed(folder)
+        found = attributes.load_signed(folder)
         holder = self._holder(folder, now)
         entry = _entry(name, found, holder)
         if holder is Holder.VANISHED:
@@ -87,6 +103,14 @@ class Shelf:
         else:
             self._over.pop(name, None)
         return entry
+
+    def _require_signed(self, folder: JobFolder) -> None:
+        """Raises Unsigned, UserError or OSError. The process that runs the job reads it anew."""
+        status, key = folder.spec.lstat(), keyfile.load() or b""
+        known = self._signed.get(folder.name)
+        if known is None or known[0] != key or not _is_same(known[1], status):
+            require_signed_spec(folder)
+            self._signed[folder.name] = key, status
 
     def _holder(self, folder: JobFolder, now: float) -> Holder:
         """A lease that was never seen to move may be a dead one's: that takes LEASE_SECONDS to tell."""
@@ -101,12 +125,12 @@ class Shelf:
         return Holder.UNSURE if now - since < 2 * LEASE_SECONDS else Holder.SOMEBODY
 
     def _remember(self, names: set[str]) -> None:
-        for known in (self._observers, self._seen_since, self._over):
+        for known in (self._observers, self._seen_since, self._over, self._signed):
             _keep(known, names)
 
-    def _unfinished(self, entries: list[Entry], damaged: Iterable[str]) -> frozenset[str]:
+    def _unfinished(self, entries: list[Entry], unread: Iterable[str]) -> frozenset[str]:
         left = [entry for entry in entries if not entry.is_over]
-        unfinished = {*damaged, *(entry.name for entry in left)}
+        unfinished = {*unread, *(entry.name for entry in left)}
         named = {name for entry in left for name in entry.after}
         others = named - unfinished - {entry.name for entry in entries}
         return frozenset(unfinished | {name for name in others if self._is_unfinished(name)})
@@ -120,6 +144,12 @@ class Shelf:
             return _is_job(folder) and not _is_known_over(folder)
         except (OSError, ValueError, RecursionError):
             return True
+
+
+def _is_same(one: os.stat_result, other: os.stat_result) -> bool:
+    """Whether both tell of one file that was not written in between."""
+    keys = ("st_dev", "st_ino", "st_size", "st_mtime_ns", "st_ctime_ns")
+    return all(getattr(one, key) == getattr(other, key) for key in keys)
 
 
 def _is_job(folder: JobFolder) -> bool:

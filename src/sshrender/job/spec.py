@@ -7,17 +7,27 @@ import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from sshrender.config import recipes as recipe_forms
+from sshrender.document import pagelist
 from sshrender.document.facts import MAX_PAGES
 from sshrender.errors import ExitCode, UserError
 from sshrender.files import read_plain, write_whole
+from sshrender.job import signature
 from sshrender.job.folder import JobFolder
+from sshrender.job.forms import Digest, Moment, Name, Text
+from sshrender.job.signature import Purpose
+from sshrender.renderers.devices import DEVICES
 
 MAX_STEM, MAX_STEM_BYTES = 80, 200
 """Of a document's name in a job's name: file names end at 255 bytes, and have ours around them."""
+
+
+_OPTION = re.compile(r"-[dDsS](?!NOSAFER|SAFER|DELAYSAFER|OutputFile)\w+(=[^\0-\x1f]*)?")
+"""Of Ghostscript's switches those that set a parameter (Use.htm), and not one that guards files."""
 
 
 class _Frozen(BaseModel):
@@ -27,9 +37,9 @@ class _Frozen(BaseModel):
 class Document(_Frozen):
     """The document as it was when the job was made. ``pages`` counts the whole document."""
 
-    name: str
+    name: Annotated[Text, Field(min_length=1, pattern=r"^[^/]*$")]
     bytes: int = Field(ge=0, lt=1 << 62)
-    sha256: str
+    sha256: Digest
     pages: int = Field(ge=1, le=MAX_PAGES)
     needs_password: bool = False
 
@@ -40,12 +50,36 @@ class Recipe(_Frozen):
     One without an extension is the built-in one.
     """
 
-    name: str
-    steps: tuple[tuple[str, ...], ...] = ()
+    name: Text
+    steps: tuple[tuple[Text, ...], ...] = ()
     shell: str = ""
-    extension: str = ""
+    extension: str = Field("", pattern=r"^[A-Za-z0-9]{0,10}$")
     format: str = ""
     complaints: str = ""
+
+    @field_validator("format")
+    @classmethod
+    def _format_is_known(cls, value: str) -> str:
+        if value and value not in recipe_forms.PROOFS:
+            raise ValueError("a recipe makes files of a known kind")
+        return value
+
+    @field_validator("steps")
+    @classmethod
+    def _fields_are_known(cls, value: tuple[tuple[str, ...], ...]) -> tuple[tuple[str, ...], ...]:
+        for words in value:
+            if not words:
+                raise ValueError("a step has words")
+            for word in words:
+                recipe_forms.check_fields(word)
+        return value
+
+    @field_validator("shell", "complaints")
+    @classmethod
+    def _has_no_nul(cls, value: str) -> str:
+        if "\0" in value:
+            raise ValueError("it holds a NUL byte")
+        return value
 
     @classmethod
     def of(cls, fields: Mapping[str, Any]) -> Self:
@@ -70,26 +104,50 @@ class Settings(_Frozen):
     """
 
     device: str
-    dpi: float
+    dpi: float = Field(gt=0, le=14400, allow_inf_nan=False)
     pages: str
-    split: int = 0
-    options: tuple[str, ...] = ()
+    split: int = Field(0, ge=0, le=MAX_PAGES)
+    options: tuple[Text, ...] = ()
     recipes: tuple[Recipe, ...] = ()
+
+    @field_validator("device")
+    @classmethod
+    def _device_is_known(cls, name: str) -> str:
+        if name not in DEVICES:
+            raise ValueError("the device is not a raster device that writes one file a page")
+        return name
+
+    @field_validator("options")
+    @classmethod
+    def _options_set_parameters(cls, options: tuple[str, ...]) -> tuple[str, ...]:
+        for option in options:
+            if _OPTION.fullmatch(option) is None:
+                raise ValueError("an option is -dNAME=VALUE or -sNAME=VALUE, and is none of SAFER's")
+        return options
 
 
 class JobSpec(_Frozen):
     """A job."""
 
-    schema_: int = 1
-    name: str
-    created: str
+    schema_: Literal[1] = 1
+    name: Name
+    created: Moment
     document: Document
     settings: Settings
 
+    @model_validator(mode="after")
+    def _pages_are_of_the_document(self) -> Self:
+        try:
+            pagelist.parse(self.settings.pages, self.document.pages)
+        except UserError as error:
+            raise ValueError(error.what) from None
+        return self
+
     def save(self, folder: JobFolder) -> None:
-        """Write ``job.json``."""
+        """Write ``job.json``, signed. Raises UserError or OSError."""
         fields = self.model_dump(mode="json")
         fields = {"schema": fields.pop("schema_"), **fields}
+        fields = signature.signed(folder, Purpose.JOB, fields)
         write_whole(folder.spec, (json.dumps(fields, indent=1) + "\n").encode())
 
 
@@ -111,15 +169,48 @@ def safe_stem(stem: str) -> str:
 
 
 def load_spec(folder: JobFolder) -> JobSpec | None:
-    """The job in this folder; None when there is none. Raises UserError when it is damaged."""
+    """The job in this folder; None when there is none. Raises UserError when it is damaged.
+
+    For readers: any machine that has the owner's user could have written it.
+    """
+    return _load(folder, is_run=False)
+
+
+def load_signed_spec(folder: JobFolder) -> JobSpec | None:
+    """The same, to be run: signed with this user's key, and the job that its folder is named after."""
+    return _load(folder, is_run=True)
+
+
+def _load(folder: JobFolder, *, is_run: bool) -> JobSpec | None:
     try:
         fields = json.loads(read_plain(folder.spec))
-        fields["schema_"] = fields.pop("schema")
-        return JobSpec.model_validate_json(json.dumps(fields))  # where a list is a tuple, strictly
+        bare = {name: value for name, value in fields.items() if name not in ("schema", signature.FIELD)}
+        text = json.dumps({**bare, "schema_": fields["schema"]})
+        spec = JobSpec.model_validate_json(text)  # where a list is a tuple, strictly
     except FileNotFoundError:
         return None
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise damaged(folder.spec, str(error)) from None
+    if is_run:
+        signature.require(folder, Purpose.JOB, fields, folder.spec)
+        check_name(folder, spec)
+    return spec
+
+
+def require_signed_spec(folder: JobFolder) -> None:
+    """Raises UserError where ``job.json`` is damaged or not signed with this user's key, or OSError."""
+    try:
+        fields = json.loads(read_plain(folder.spec))
+        signature.require(folder, Purpose.JOB, fields, folder.spec)
+    except (ValueError, AttributeError, RecursionError) as error:
+        raise damaged(folder.spec, str(error)) from None
+
+
+def check_name(folder: JobFolder, spec: JobSpec) -> None:
+    """Raises UserError where the folder has another name than this document and these settings make."""
+    identity = job_name(Path(spec.document.name).stem, spec.document.sha256, spec.settings)
+    if not folder.name == spec.name == identity:
+        raise damaged(folder.spec, "it describes another job than its name")
 
 
 def damaged(path: Path, why: str) -> UserError:

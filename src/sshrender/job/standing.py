@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from sshrender.job import attributes, lease, requests
 from sshrender.job.attributes import CANCELLED, Attributes
@@ -60,21 +61,34 @@ def _after(found: Attributes, request: Request, now: float) -> Attributes:
             return found
 
 
+def admit(found: Attributes, request: Request) -> Attributes | None:
+    """The attributes with this request among those that were done; None where it was done before."""
+    if not request.id:
+        return found  # it was never a file, so nobody can have copied it
+    return None if found.has_handled(request.id) else found.handling(request.id)
+
+
 def settle(folder: JobFolder, epoch: int | None = None) -> Attributes:
     """Do what was asked while nobody coordinated, and tell the journal. Needs the lease of ``epoch``.
 
-    What concerns a run is too late: there was none. Raises UserError, LeaseLost or OSError.
+    What concerns a run is too late: there was none. Raises UserError, Unsigned where the attributes are
+    not this user's, LeaseLost or OSError.
     """
-    found = attributes.load(folder)
+    found = attributes.load_signed(folder)
 
     def do(request: Request) -> None:
         nonlocal found
+        admitted = admit(found, request)
+        if admitted is None:
+            return
         is_of_queue = request.op in OPERATIONS
-        if is_of_queue:
-            found = _apply(folder, found, request, epoch)
-        _tell(folder, request, is_late=not is_of_queue)
+        changed = after(admitted, request, time.time()) if is_of_queue else admitted
+        found = _save(folder, found, changed, epoch)
+        _tell(folder, "requested", is_late=not is_of_queue, **asdict(request))
 
-    requests.take(folder, do)
+    refused = requests.take(folder, do)
+    if refused:
+        _tell(folder, "requests_refused", count=refused)
     return found
 
 
@@ -94,8 +108,9 @@ def change(
                 return None
             continue
         try:
-            found = _apply(folder, settle(folder, held.epoch), request, held.epoch)
-            _tell(folder, request, is_late=False)
+            found = settle(folder, held.epoch)
+            found = _save(folder, found, after(found, request, time.time()), held.epoch)
+            _tell(folder, "requested", is_late=False, **asdict(request))
             return found
         except lease.LeaseLost:
             continue  # we were stopped for so long that another process has the job by now
@@ -104,8 +119,7 @@ def change(
     raise NotHeard
 
 
-def _apply(folder: JobFolder, found: Attributes, request: Request, epoch: int | None) -> Attributes:
-    changed = after(found, request, time.time())
+def _save(folder: JobFolder, found: Attributes, changed: Attributes, epoch: int | None) -> Attributes:
     if changed != found:
         changed.save(folder, epoch)
     return changed
@@ -125,10 +139,10 @@ def _is_taken(path: Path) -> bool:
     return True
 
 
-def _tell(folder: JobFolder, request: Request, *, is_late: bool) -> None:
+def _tell(folder: JobFolder, kind: str, **fields: Any) -> None:
     writer = JournalWriter(folder.journal)
     try:
-        writer.append([entry("requested", time.time(), is_late=is_late, **asdict(request))])
+        writer.append([entry(kind, time.time(), **fields)])
         writer.sync()
     finally:
         writer.close()

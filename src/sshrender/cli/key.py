@@ -1,0 +1,75 @@
+"""``sshrender key show | import | path``: the key with which this user's jobs are signed."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from sshrender.errors import ExitCode, UserError
+from sshrender.views import output
+
+app = typer.Typer(
+    help="The key that signs this user's jobs: show it, or bring it to another machine.",
+    no_args_is_help=True,
+)
+
+MAX_BYTES = 4096
+"""Bytes that are read of what is to be a key."""
+
+
+@app.command()
+def show() -> None:
+    """Print the key, for another machine of this user; make it if there is none."""
+    from sshrender.config import keyfile
+
+    key = keyfile.load_or_make()
+    output.note(
+        f"key {keyfile.fingerprint(key)}: machines that have it can sign jobs of this user;"
+        " never copy it to a rendering host or to the shared folder"
+    )
+    output.line(keyfile.as_text(key))
+
+
+@app.command("import")
+def import_(
+    file: Annotated[
+        Path | None, typer.Argument(metavar="[FILE]", help="What key show printed. [default: stdin]")
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace another key that is there.")] = False,
+) -> None:
+    """Take a key over from another machine, so that this one can run its jobs."""
+    from sshrender.config import keyfile
+
+    origin = "standard input" if file is None or str(file) == "-" else str(file)
+    key = keyfile.parse(_read(file, origin), origin)
+    is_new = keyfile.install(key, is_forced=force)
+    was = "is this user's key on this machine now" if is_new else "was this user's key here already"
+    output.note(f"key {keyfile.fingerprint(key)} {was}")
+
+
+@app.command()
+def path() -> None:
+    """Print where the key is kept, and its fingerprint on standard error."""
+    from sshrender.config import keyfile
+
+    key = keyfile.load()
+    output.line(keyfile.path())
+    told = "there is no key yet" if key is None else f"key {keyfile.fingerprint(key)}"
+    output.note(told)
+
+
+def _read(file: Path | None, origin: str) -> str:
+    """Raises UserError."""
+    try:
+        if file is None or str(file) == "-":
+            data = sys.stdin.buffer.read(MAX_BYTES)
+        else:
+            with file.open("rb") as opened:
+                data = opened.read(MAX_BYTES)
+    except OSError as error:
+        what = f"{origin}: {error.strerror}"
+        raise UserError(ExitCode.USAGE, what, "sshrender key import < FILE") from None
+    return data.decode("ascii", "replace")

@@ -1,0 +1,150 @@
+"""The owner's key: 256 random bits in the configuration folder, with which jobs and requests are signed.
+
+It is made on first use and is never written to the shared folder or sent to a host: a host that logs in
+as the same user can write into the shared folder, and must not be able to sign a job.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import re
+import secrets
+import stat
+import uuid
+from pathlib import Path
+
+from sshrender.config.locate import user_folder
+from sshrender.errors import ExitCode, UserError
+
+KEY_BYTES = 32
+"""The output of SHA-256: a longer HMAC key adds no strength (RFC 2104, section 3)."""
+
+MAX_TEXT_BYTES = 256
+"""Bytes that are read of a key's file, which holds 65."""
+
+_TEXT = re.compile(rf"[0-9a-f]{{{2 * KEY_BYTES}}}")
+
+
+def path() -> Path:
+    """Return where the key is kept. Raises UserError where this user has no folder for it."""
+    folder = user_folder()
+    if not folder.is_absolute():
+        raise UserError(
+            ExitCode.USAGE,
+            "the configuration folder of this user is unknown, so there is no place for its key",
+            "set HOME, or XDG_CONFIG_HOME, to an absolute path: export HOME=/var/lib/sshrender",
+        )
+    return folder / "key"
+
+
+def load() -> bytes | None:
+    """Return the key; None where none has been made yet. Raises UserError where it cannot be trusted."""
+    place = path()
+    try:
+        descriptor = os.open(place, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        with os.fdopen(descriptor, "rb") as file:
+            _require_private(place, os.fstat(file.fileno()))
+            text = file.read(MAX_TEXT_BYTES)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        raise _unusable(place, str(error.strerror)) from None
+    return parse(text.decode("ascii", "replace"), str(place))
+
+
+def load_or_make() -> bytes:
+    """Return the key, made if there is none. Raises UserError."""
+    found = load()
+    if found is not None:
+        return found
+    place = path()
+    try:
+        place.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with contextlib.suppress(FileExistsError):  # another process was faster
+            _write(place, secrets.token_bytes(KEY_BYTES), is_new=True)
+    except OSError as error:
+        raise _unusable(place, str(error.strerror)) from None
+    made = load()
+    if made is None:
+        raise _unusable(place, "it vanished as soon as it was made")
+    return made
+
+
+def install(key: bytes, *, is_forced: bool) -> bool:
+    """Make this the key; whether it was not before. Raises UserError where another one is there."""
+    place = path()
+    found = load()
+    if found == key:
+        return False
+    if found is not None and not is_forced:
+        raise UserError(
+            ExitCode.USAGE,
+            f"{place} holds another key, {fingerprint(found)}; the new one is {fingerprint(key)}",
+            "add --force: jobs that were signed with the old key are not run here any more",
+        )
+    try:
+        place.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _write(place, key, is_new=not is_forced)
+    except OSError as error:
+        raise _unusable(place, str(error.strerror)) from None
+    return True
+
+
+def fingerprint(key: bytes) -> str:
+    """Return a name for the key that tells nothing of it."""
+    return hashlib.sha256(b"sshrender key\0" + key).hexdigest()[:16]
+
+
+def parse(text: str, origin: str) -> bytes:
+    """Return the key that ``as_text`` wrote. Raises UserError."""
+    word = text.strip()
+    if _TEXT.fullmatch(word) is None:
+        raise UserError(
+            ExitCode.USAGE,
+            f"{origin}: no key: a key is {2 * KEY_BYTES} hexadecimal digits",
+            "sshrender key show prints one, on the machine that has it",
+        )
+    return bytes.fromhex(word)
+
+
+def as_text(key: bytes) -> str:
+    """Return the key as its file holds it."""
+    return key.hex()
+
+
+def _require_private(place: Path, status: os.stat_result) -> None:
+    """Raises UserError where other users can know the key, or could have chosen it."""
+    if not stat.S_ISREG(status.st_mode):
+        raise _unusable(place, "it is not a regular file")
+    if status.st_uid != os.geteuid():
+        raise _unusable(place, "it belongs to another user")
+    if status.st_mode & 0o077:
+        raise UserError(
+            ExitCode.USAGE,
+            f"{place}: other users can read or write this key",
+            f"chmod 600 {place}, if none of them has",
+        )
+
+
+def _write(place: Path, key: bytes, *, is_new: bool) -> None:
+    """Write the file whole. Raises OSError; FileExistsError where ``is_new`` and there is one."""
+    temporary = place.with_name(f".{place.name}.{uuid.uuid4().hex}")
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    descriptor = os.open(temporary, flags, 0o600)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(as_text(key).encode() + b"\n")
+            file.flush()
+            os.fsync(file.fileno())
+        if is_new:
+            os.link(temporary, place)  # unlike rename(2), it never replaces a file
+        else:
+            temporary.replace(place)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _unusable(place: Path, why: str) -> UserError:
+    return UserError(ExitCode.USAGE, f"the key {place} cannot be used: {why}", f"ls -l {place}")

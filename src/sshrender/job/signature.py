@@ -1,0 +1,103 @@
+"""Signatures of ``job.json``, ``attributes.json`` and requests: only the owner's machines can make them.
+
+Every machine that has the owner's user can write into a job's folder, hosts too. What a coordinator
+runs and where it writes are therefore taken only from files with a MAC by the owner's key
+(config/keyfile.py), which hosts do not have. The MAC covers the whole object, its purpose and the name
+of the job's folder, so that a file signed for one job, or as one kind, is worth nothing as another.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+import shlex
+from collections.abc import Mapping
+from enum import Enum
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from sshrender.config import keyfile
+from sshrender.errors import ExitCode, UserError
+from sshrender.job.folder import JobFolder
+
+FIELD = "mac"
+_SCHEME = "hmac-sha256"
+
+IMPORT = "ssh MACHINE sshrender key show | sshrender key import, where MACHINE made the job"
+"""How the owner shares the key. It is not said which machine: any host could have written that."""
+
+
+class Purpose(Enum):
+    """What a signed object is."""
+
+    JOB = "job"
+    ATTRIBUTES = "attributes"
+    REQUEST = "request"
+
+
+class Unsigned(UserError):
+    """A file is not signed with this user's key: it says what any host could have written."""
+
+    def __init__(self, what: str, hint: str) -> None:
+        super().__init__(ExitCode.STORAGE, what, hint)
+
+
+def signed(folder: JobFolder, purpose: Purpose, fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the fields with their MAC. Makes this user's key if there is none. Raises UserError."""
+    key = keyfile.load_or_make()
+    bare = {name: value for name, value in fields.items() if name != FIELD}
+    mac = _mac(key, folder, purpose, json.loads(json.dumps(bare)))
+    return {**bare, FIELD: f"{_SCHEME}:{keyfile.fingerprint(key)}:{mac}"}
+
+
+def require(folder: JobFolder, purpose: Purpose, fields: Mapping[str, Any], path: Path) -> None:
+    """Raises Unsigned where the fields, as read from ``path``, are not signed with this user's key."""
+    found = _judge(folder, purpose, fields)
+    if found:
+        raise Unsigned(f"{path} {found.why}", found.hint)
+
+
+def is_signed(folder: JobFolder, purpose: Purpose, fields: Mapping[str, Any]) -> bool:
+    """Whether they are signed with this user's key. Raises UserError where the key cannot be used."""
+    return _judge(folder, purpose, fields) is None
+
+
+def set_aside(folder: JobFolder) -> str:
+    """The command that takes a job's folder out of the queue, and leaves it for inspection."""
+    aside = folder.path.with_name(f".unsigned-{folder.name}")
+    return f"mv {shlex.quote(str(folder.path))} {shlex.quote(str(aside))}"
+
+
+class _Objection(NamedTuple):
+    why: str
+    hint: str
+
+
+def _judge(folder: JobFolder, purpose: Purpose, fields: Mapping[str, Any]) -> _Objection | None:
+    """Why the fields are not believed; None where they are."""
+    mac = fields.get(FIELD)
+    words = mac.split(":") if isinstance(mac, str) else []
+    if len(words) != 3 or words[0] != _SCHEME:
+        why = "is not signed: any machine that has this user could have written it"
+        return _Objection(why, f"{set_aside(folder)}; then render or submit the document again")
+    key = keyfile.load()
+    if key is None:
+        why = f"is signed, and this user has no key on this machine ({keyfile.path()})"
+        return _Objection(why, IMPORT)
+    mine = keyfile.fingerprint(key)
+    if words[1] != mine:
+        return _Objection(f"is signed with another key than this user's, {mine}", IMPORT)
+    bare = {name: value for name, value in fields.items() if name != FIELD}
+    expected = _mac(key, folder, purpose, bare)
+    if not hmac.compare_digest(expected.encode(), words[2].encode("utf-8", "replace")):
+        why = "was changed after it was signed, or was signed for another job"
+        return _Objection(why, f"{set_aside(folder)}; then render or submit the document again")
+    return None
+
+
+def _mac(key: bytes, folder: JobFolder, purpose: Purpose, fields: Mapping[str, Any]) -> str:
+    """The MAC of an object as JSON has it: members sorted, without spaces."""
+    message = ["sshrender", purpose.value, folder.name, fields]
+    text = json.dumps(message, sort_keys=True, separators=(",", ":"))
+    return hmac.new(key, text.encode(), hashlib.sha256).hexdigest()
