@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import queue
 import time
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any
@@ -18,8 +19,8 @@ from sshrender.coordinator.clerk import Asked, Clerk, drained_event, event_of
 from sshrender.coordinator.early import Links
 from sshrender.coordinator.ferry import Landed, Strayed
 from sshrender.coordinator.gallery import Gallery
-from sshrender.coordinator.greeting import judge
 from sshrender.coordinator.hostlink import Heard, LinkFailed
+from sshrender.coordinator.hostmessages import HostMessages
 from sshrender.coordinator.keeper import LeaseGone
 from sshrender.coordinator.outcome import Outcome
 from sshrender.coordinator.parts import PartsFailed, PartSplitter
@@ -32,23 +33,16 @@ from sshrender.coordinator.wires import Wires
 from sshrender.core import commands as do
 from sshrender.core import events as ev
 from sshrender.core import snapshot
-from sshrender.core.records import Attempt
 from sshrender.core.scheduler import Scheduler
-from sshrender.core.states import SETTLED, FailureKind
+from sshrender.core.states import FailureKind
 from sshrender.job.drains import Drain
 from sshrender.job.folder import WORK
 from sshrender.job.lease import Lease
 from sshrender.job.nonce import Nonce
 from sshrender.job.proof.prove import Expected
 from sshrender.runner.storage import Watch
-from sshrender.transports import messages as msg
 from sshrender.utf8 import writable
 from sshrender.views.protocol import View
-
-_SAID_BY_RUNNERS: dict[str, FailureKind] = {
-    kind.value: kind for kind in FailureKind if kind not in (FailureKind.HOST, FailureKind.BAD_OUTPUT)
-}
-"""Kinds of failure that a host may report; of the others we are the judge."""
 
 TICK = 0.25
 MOST_AT_ONCE = 1000
@@ -84,7 +78,6 @@ class Coordinator:
         self._wires = Wires(plan, self._setups, links, nonce, inbox.put)
         self._chronicle = Chronicle(plan, view, lease.ensure, inbox.put)
         self._landed: set[str] = set()
-        self._reports: dict[str, msg.Rendered] = {}
         self._told: set[str] = set()
         self._scheduler = Scheduler(
             replace(
@@ -114,6 +107,10 @@ class Coordinator:
         self._samples = LoadSamples()
         self._probe = StorageProbe(plan, inbox.put)
         self._gallery = Gallery(plan.folder)
+        self._messages = HostMessages(
+            plan, self._setups, self._scheduler, self._wires, self._chronicle, self._gallery
+        )
+        self._to_do: deque[do.Command] = deque()
         self._outcome: Outcome | None = None
         self._signal: int | None = None
         self._began = clock()
@@ -148,27 +145,13 @@ class Coordinator:
             do.FinishHost: lambda c: self._wires.send(c.host, "finish"),
             do.ProbeStorage: lambda c: self._probe.look(),
             do.SettlePage: lambda c: self._chronicle.settled(self._scheduler.book[c.page], c.state),
-            do.ReturnPage: lambda c: self._chronicle.tell("page_returned", **c._asdict()),
+            do.ReturnPage: self._return,
             do.DropAttempt: self._drop,
             do.FallBack: self._fall_back,
             do.ReadFonts: lambda c: self._plan.reading.want_fonts(),
             do.ReportRuling: self._chronicle.ruled,
             do.ReportHost: lambda c: self._chronicle.tell("host_state", **c._asdict()),
             do.EndJob: self._end,
-        }
-        self._message_events: dict[type, Callable[[str, Any], list[ev.Event]]] = {
-            msg.Hello: self._greet,
-            msg.Beat: lambda host, m: [ev.LoadSampled(host, m.others, m.ours, m.seats)],
-            msg.Started: lambda host, m: [ev.PageStarted(host, m.attempt)],
-            msg.Rendered: self._report,
-            msg.Failed: self._fail,
-            msg.Revoked: lambda host, m: [ev.AttemptRevoked(host, m.attempt)],
-            msg.Suspected: lambda host, m: [ev.PageSuspected(host, m.attempt, m.page, m.said)],
-            msg.Pictured: self._hang,
-            msg.Noted: self._note,
-            msg.Trouble: lambda host, m: [ev.HostLost(host, m.reason)],
-            msg.Bye: lambda host, m: [ev.HostFinished(host)],
-            msg.Inspected: lambda host, m: [],
         }
 
     def run(self) -> Outcome:
@@ -187,8 +170,10 @@ class Coordinator:
         self._start_splitting()
         self._carry_out(self._scheduler.start(self._clock()))
         while self._outcome is None:
-            events = self._next_events()
-            self._carry_out(self._scheduler.handle(*events, now=self._clock()))
+            self._take_in()
+            if self._outcome is None:
+                events = self._read_on() + self._look_for_hangs()
+                self._carry_out(self._scheduler.handle(*events, now=self._clock()))
             self._show()
             self._tell_loads()
         return self._outcome
@@ -217,18 +202,34 @@ class Coordinator:
             f" {self._clock() - self._began:.0f} s"
         )
 
-    def _next_events(self) -> list[ev.Event]:
+    def _take_in(self) -> None:
         """Everything that has come in, waiting at most a tick for the first."""
-        events: list[ev.Event] = []
         try:
             item = self._inbox.get(timeout=TICK)
             for _ in range(MOST_AT_ONCE):
-                events += self._handlers[type(item)](item)
+                self._take(item)
+                if self._outcome is not None:
+                    return
                 item = self._inbox.get_nowait()
-            events += self._handlers[type(item)](item)
+            self._take(item)
         except queue.Empty:
-            events.append(ev.Ticked())
-        return events + self._read_on() + self._look_for_hangs()
+            return
+
+    def _take(self, item: Any) -> None:
+        """One item, and what is to be done at once.
+
+        An error while a host's message is handled is that host's trouble, whatever the cause: the others
+        go on. The commands that were issued are carried out, so that the run stays consistent.
+        """
+        try:
+            events = self._handlers[type(item)](item)
+            self._carry_out(self._scheduler.take(*events, now=self._clock()))
+        except Exception as error:
+            if not isinstance(item, Heard):
+                raise
+            what = f"its message could not be handled ({type(error).__name__}: {error!s:.200})"
+            event = ev.HostDistrusted(item.link.host, writable(what))
+            self._carry_out(self._scheduler.take(event, now=self._clock()))
 
     def _read_on(self) -> list[ev.Event]:
         """What the document turns out to be."""
@@ -247,7 +248,10 @@ class Coordinator:
         )
 
     def _carry_out(self, commands: list[do.Command]) -> None:
-        for command in commands:
+        """Those first that an error left undone."""
+        self._to_do.extend(commands)
+        while self._to_do:
+            command = self._to_do.popleft()
             self._actions[type(command)](command)
 
     # What came in
@@ -256,7 +260,7 @@ class Coordinator:
         heard.link.taken()
         if not self._wires.is_current(heard.link):
             return []
-        return self._message_events[type(heard.message)](heard.link.host, heard.message)
+        return self._messages.events_of(heard.link.host, heard.message)
 
     def _on_link_failed(self, failed: LinkFailed) -> list[ev.Event]:
         host = failed.link.host
@@ -266,51 +270,14 @@ class Coordinator:
             return [ev.HostLost(host, failed.reason)]
         return [ev.HostRefused(host, failed.refusal.value, failed.reason)]
 
-    def _greet(self, host: str, hello: msg.Hello) -> list[ev.Event]:
-        event = judge(host, hello, self._setups[host].san, self._plan.spec.settings.recipes)
-        if isinstance(event, ev.HostGreeted):
-            self._wires.begin(host, hello.folder)
-            self._chronicle.greeted(self._setups[host], hello, event)
-        return [event]
-
-    def _report(self, host: str, report: msg.Rendered) -> list[ev.Event]:
-        attempt = self._scheduler.attempts.get(report.attempt)
-        if report.has_stand_ins:
-            self._plan.reading.want_fonts()
-        if attempt is not None and attempt.host == host:
-            self._reports.setdefault(report.attempt, report)  # the first word counts
-        return [ev.PageRendered(host, report.attempt, report.seconds, report.said)]
-
-    def _fail(self, host: str, failed: msg.Failed) -> list[ev.Event]:
-        kind = _SAID_BY_RUNNERS.get(failed.kind, FailureKind.CRASHED)
-        if kind is FailureKind.STORAGE and self._wires.is_ferried(host):
-            kind = FailureKind.HOST  # its own disk, which is nobody else's trouble
-        return self._attempt_failed(host, failed.attempt, kind, failed.reason)
-
     def _attempt_failed(self, host: str, attempt: str, kind: FailureKind, reason: str) -> list[ev.Event]:
-        known = self._scheduler.attempts.get(attempt)
-        if known is not None and known.host == host and not self._is_called_off(known, kind):
-            self._chronicle.failed(known, kind, reason)
-        return [ev.AttemptFailed(host, attempt, kind, reason)]
-
-    def _is_called_off(self, attempt: Attempt, kind: FailureKind) -> bool:
-        """Whether it failed by our own wish, or nobody needs it any more: then it is told why."""
-        return kind is FailureKind.KILLED or self._scheduler.book[attempt.page].state in SETTLED
-
-    def _note(self, host: str, noted: msg.Noted) -> list[ev.Event]:
-        self._chronicle.noted(host, noted.said)
-        return []
-
-    def _hang(self, host: str, pictured: msg.Pictured) -> list[ev.Event]:
-        if self._scheduler.is_drawn_by(pictured.page, host):
-            self._gallery.hang(self._plan.page_file(pictured.page), pictured.data)
-        return []
+        return self._messages.attempt_failed(ev.AttemptFailed(host, attempt, kind, reason))
 
     def _on_proved(self, result: pv.Proved) -> list[ev.Event]:
         if not self._is_first(result):
             return []
         task = result.task
-        report = self._reports.pop(task.attempt)
+        report = self._messages.reports.pop(task.attempt)
         attempts = self._scheduler.book[task.page].attempts
         ghostscript = self._scheduler.hosts[task.host].ghostscript
         renderer = self._plan.recipe_name(self._scheduler.book[task.page].renderer)
@@ -325,13 +292,13 @@ class Coordinator:
         """Two hosts may have drawn the page: it was the other, or it will be, that has published it."""
         attempt = self._scheduler.attempts.get(result.task.attempt)
         if attempt is None:
-            self._reports.pop(result.task.attempt, None)
+            self._messages.forget(result.task.attempt)
             return False
         return not (result.was_taken and self._scheduler.is_proving_another(attempt))
 
     def _on_disproved(self, result: pv.Disproved) -> list[ev.Event]:
         task = result.task
-        self._reports.pop(task.attempt, None)
+        self._messages.forget(task.attempt)
         kind = FailureKind.HOST if result.is_absent else FailureKind.BAD_OUTPUT
         return self._attempt_failed(task.host, task.attempt, kind, result.reason)
 
@@ -350,7 +317,7 @@ class Coordinator:
 
     def _on_strayed(self, strayed: Strayed) -> list[ev.Event]:
         task = strayed.task
-        self._reports.pop(task.attempt, None)
+        self._messages.forget(task.attempt)
         return self._attempt_failed(task.host, task.attempt, FailureKind.HOST, strayed.reason)
 
     def _on_storage_failed(self, event: ev.StorageFailed) -> list[ev.Event]:
@@ -393,7 +360,12 @@ class Coordinator:
         name = self._plan.recipe_name(command.renderer)
         self._chronicle.tell("page_fell_back", page=command.page, to=name, reason=command.reason)
 
+    def _return(self, command: do.ReturnPage) -> None:
+        self._messages.forget(command.attempt)
+        self._chronicle.tell("page_returned", **command._asdict())
+
     def _drop(self, command: do.DropAttempt) -> None:
+        self._messages.forget(command.attempt)
         self._chronicle.tell("attempt_dropped", **command._asdict())
         self._wires.forget(command.host, command.attempt)
 
@@ -403,7 +375,7 @@ class Coordinator:
         return f"{WORK}/p{page:06d}.e{epoch}.a{number}.{self._nonce.word}"
 
     def _prove(self, command: do.ProvePage) -> None:
-        report = self._reports[command.attempt]
+        report = self._messages.reports[command.attempt]
         name = self._plan.page_file(command.page)
         expected = Expected(
             device=self._plan.device,

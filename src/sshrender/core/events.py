@@ -85,12 +85,16 @@ class PageRendered(NamedTuple):
 
 
 class AttemptFailed(NamedTuple):
-    """The attempt came to nothing, on the host or when its file was proved."""
+    """The attempt came to nothing, on the host or when its file was verified.
+
+    ``is_reported``: the host says so, which counts only until it has reported the page.
+    """
 
     host: str
     attempt: str
     kind: FailureKind
     reason: str
+    is_reported: bool = False
 
 
 class AttemptRevoked(NamedTuple):
@@ -98,6 +102,20 @@ class AttemptRevoked(NamedTuple):
 
     host: str
     attempt: str
+
+
+class AttemptKept(NamedTuple):
+    """The host was asked for the attempt too late: a slot has it, and will report it."""
+
+    host: str
+    attempt: str
+
+
+class HostDistrusted(NamedTuple):
+    """The host does not keep to the protocol: ``what`` it did."""
+
+    host: str
+    what: str
 
 
 class PageDelivered(NamedTuple):
@@ -218,6 +236,8 @@ Event = (
     | PageRendered
     | AttemptFailed
     | AttemptRevoked
+    | AttemptKept
+    | HostDistrusted
     | PageDelivered
     | PageSuspected
     | StorageFailed

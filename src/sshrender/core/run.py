@@ -69,6 +69,7 @@ class Run:
         """A host is this now, because of that."""
         if (host.state, host.reason) != (state, reason):
             host.state, host.reason = state, reason
+            host.budget.spend(self.now)
             self.issue(do.ReportHost(host.name, state.value, reason))
 
     # Attempts
@@ -113,12 +114,13 @@ class Run:
     def kill(self, attempt: Attempt, reason: str) -> None:
         """End it on its host."""
         if not attempt.is_killed:
-            attempt.is_killed, attempt.called_back = True, reason
+            attempt.killed_at, attempt.kept_at, attempt.called_back = self.now, None, reason
             self.issue(do.KillAttempt(attempt.host, attempt.name))
 
     def release(self, attempt: Attempt, reason: str) -> None:
         """The attempt ended without a page, and without anybody's fault."""
         page = self.forget(attempt)
+        self.hosts[attempt.host].budget.spend(self.now)
         if page.live or page.state in SETTLED:
             self.issue(
                 do.DropAttempt(page.number, attempt.host, attempt.name, reason, attempt.is_hedged)

@@ -92,6 +92,8 @@ class Scheduler:
             ev.PageRendered: self._page_care.on_rendered,
             ev.AttemptFailed: self._page_care.on_failed,
             ev.AttemptRevoked: self._page_care.on_revoked,
+            ev.AttemptKept: self._page_care.on_kept,
+            ev.HostDistrusted: self._host_care.on_distrusted,
             ev.PageDelivered: self._page_care.on_delivered,
             ev.PageSuspected: self._page_care.on_suspected,
             ev.RetryRequested: self._page_care.on_retry,
@@ -154,11 +156,22 @@ class Scheduler:
         EndJob is the last command. Afterwards, and behind the event that ended the run, only pages
         that were being proved still count.
         """
+        commands = self.take(*events, now=now)
+        self._advance()
+        return sorted(
+            commands + self._run.take_commands(), key=lambda command: isinstance(command, do.EndJob)
+        )
+
+    def take(self, *events: ev.Event, now: float) -> list[do.Command]:
+        """Take in what happened, as ``handle`` does; what follows from the new state is left for then.
+
+        What a host says counts only in the state in which the last thing that it said left us, so that
+        messages are taken in one by one, however many have come.
+        """
         self._run.now = max(now, self._run.now)
         for event in events:
             if self._counts(event):
                 self._handlers[type(event)](event)
-        self._advance()
         return sorted(self._run.take_commands(), key=lambda command: isinstance(command, do.EndJob))
 
     def is_drawn_by(self, number: int, host: str) -> bool:

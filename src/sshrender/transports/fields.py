@@ -1,7 +1,7 @@
 """The fields of a message, each checked for its form: text, word, digest, number, count, list.
 
-Every reader takes the object and the field's name, and raises ProtocolError. A bound is either a form that
-no runner leaves (then more is an error), or a length (then text is cut).
+Every reader takes the object and the field's name, and raises ProtocolError. A number beyond its bound
+is an error; a text beyond its bound is cut.
 """
 
 from __future__ import annotations
