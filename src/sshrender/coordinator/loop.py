@@ -23,6 +23,7 @@ from sshrender.coordinator.hostlink import Heard, LinkFailed
 from sshrender.coordinator.hostmessages import HostMessages
 from sshrender.coordinator.keeper import LeaseGone
 from sshrender.coordinator.outcome import Outcome
+from sshrender.coordinator.owncanary import OwnCanary
 from sshrender.coordinator.parts import PartsFailed, PartSplitter
 from sshrender.coordinator.plan import HostSetup, JobPlan
 from sshrender.coordinator.probe import StorageProbe
@@ -30,6 +31,7 @@ from sshrender.coordinator.samples import LoadSamples
 from sshrender.coordinator.signals import SignalCaught
 from sshrender.coordinator.tidings import Tidings
 from sshrender.coordinator.wires import Wires
+from sshrender.coordinator.withdrawer import Withdrawer
 from sshrender.core import commands as do
 from sshrender.core import events as ev
 from sshrender.core import snapshot
@@ -47,6 +49,9 @@ from sshrender.views.protocol import View
 TICK = 0.25
 MOST_AT_ONCE = 1000
 """Items between two looks at what follows from them: no host can keep the scheduler from its work."""
+
+MAY_COME = 5.0
+"""Seconds after the time to connect in which a host may still greet, and have its page image counted."""
 
 CLOSING = 2.0
 """Seconds that pages being proved, and the journal, get when a run ends."""
@@ -85,16 +90,24 @@ class Coordinator:
                 renderers=max(1, len(plan.spec.settings.recipes)),
                 limit=plan.attributes.limit,
                 ends_when_held=plan.is_from_queue,
+                compare_longest=MAY_COME + max((setup.connect_timeout for setup in hosts), default=0.0),
             ),
             [setup.plan for setup in hosts],
             plan.pages,
             epoch=lease.epoch,
             ready=plan.spec.settings.split == 0,
             recovered=[
-                ev.Recovered(record.page, record.is_suspect, record.said, record.host)
+                ev.Recovered(
+                    record.page,
+                    record.is_suspect,
+                    record.said,
+                    record.host,
+                    self._chronicle.look_of(record.page),
+                )
                 for record in plan.history.pages.values()
             ],
             rule=self._chronicle.rule,
+            votes=self._chronicle.votes,
             bundle=self._wires.larder.per_part,
             pins=[(page, only) for page, only in plan.pins.items() if page in set(plan.pages)],
             now=clock(),
@@ -105,6 +118,8 @@ class Coordinator:
         self._tidings = Tidings(plan.reading, plan.pages)
         self._clerk = Clerk(plan, inbox.put, lease.ensure, drained)
         self._samples = LoadSamples()
+        self._canary = OwnCanary(inbox.put)
+        self._withdrawer = Withdrawer(lease.ensure, inbox.put)
         self._probe = StorageProbe(plan, inbox.put)
         self._gallery = Gallery(plan.folder)
         self._messages = HostMessages(
@@ -124,6 +139,7 @@ class Coordinator:
             Landed: self._on_landed,
             Strayed: self._on_strayed,
             ev.AttemptRevoked: lambda event: [event],
+            ev.CanaryRendered: lambda event: [event],
             ev.StorageFailed: self._on_storage_failed,
             ev.StorageRecovered: self._on_storage_recovered,
             ev.PagesReady: lambda event: [event],
@@ -148,6 +164,8 @@ class Coordinator:
             do.ReturnPage: self._return,
             do.DropAttempt: self._drop,
             do.FallBack: self._fall_back,
+            do.WithdrawPage: self._withdraw,
+            do.RenderCanary: lambda c: self._canary.begin(),
             do.ReadFonts: lambda c: self._plan.reading.want_fonts(),
             do.ReportRuling: self._chronicle.ruled,
             do.ReportHost: lambda c: self._chronicle.tell("host_state", **c._asdict()),
@@ -277,6 +295,9 @@ class Coordinator:
         if not self._is_first(result):
             return []
         task = result.task
+        if result.was_taken and task.page in self._plan.history.withdrawn:
+            self._messages.forget(task.attempt)
+            return [ev.PageTaken(task.host, task.attempt)]
         report = self._messages.reports.pop(task.attempt)
         attempts = self._scheduler.book[task.page].attempts
         ghostscript = self._scheduler.hosts[task.host].ghostscript
@@ -364,6 +385,11 @@ class Coordinator:
         self._messages.forget(command.attempt)
         self._chronicle.tell("page_returned", **command._asdict())
 
+    def _withdraw(self, command: do.WithdrawPage) -> None:
+        self._chronicle.withdrawn(command)
+        name = self._plan.page_file(command.page)
+        self._withdrawer.remove(command.page, self._plan.folder.pages / name)
+
     def _drop(self, command: do.DropAttempt) -> None:
         self._messages.forget(command.attempt)
         self._chronicle.tell("attempt_dropped", **command._asdict())
@@ -408,6 +434,8 @@ class Coordinator:
     def _end(self, command: do.EndJob) -> None:
         """Leave nothing running, keep what was proved, and say how it went."""
         self._wires.close_all()
+        self._canary.stop()
+        self._withdrawer.stop()
         self._keep_last_pages()
         self._prover.stop()
         self._plan.reading.await_fonts(CLOSING)

@@ -307,6 +307,10 @@ def _adopt(
         name = plan.page_file(page)
         if page in remembered.pages or name not in present:
             continue
+        if page in remembered.withdrawn:
+            fence()
+            (plan.folder.pages / name).unlink(missing_ok=True)
+            continue
         is_sized = not plan.spec.settings.recipes
         box = plan.reading.box(page)
         expected = Expected(plan.device, plan.spec.settings.dpi, box, is_sized=is_sized)

@@ -68,6 +68,12 @@ class FontsKnown(NamedTuple):
     are_missing: bool
 
 
+class CanaryRendered(NamedTuple):
+    """How this machine renders the canary page; None: it cannot."""
+
+    look: Look | None
+
+
 class PageStarted(NamedTuple):
     """A slot began to draw this attempt."""
 
@@ -127,6 +133,13 @@ class PageDelivered(NamedTuple):
     host: str
     attempt: str
     carriage: float = 0.0
+
+
+class PageTaken(NamedTuple):
+    """A withdrawn page was published again by an attempt that no longer counts: it has to go, too."""
+
+    host: str
+    attempt: str
 
 
 class PageSuspected(NamedTuple):
@@ -232,6 +245,7 @@ Event = (
     | PagesReady
     | PagesWeighed
     | FontsKnown
+    | CanaryRendered
     | PageStarted
     | PageRendered
     | AttemptFailed
@@ -239,6 +253,7 @@ Event = (
     | AttemptKept
     | HostDistrusted
     | PageDelivered
+    | PageTaken
     | PageSuspected
     | StorageFailed
     | StorageRecovered
@@ -263,3 +278,4 @@ class Recovered(NamedTuple):
     suspect: bool = False
     said: tuple[str, ...] = ()
     host: str = ""
+    look: Look | None = None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from sshrender.core import commands as do
 from sshrender.core import events as ev
 from sshrender.core import forecast
@@ -18,9 +20,10 @@ _ACTIVE = frozenset({HostState.IDLE, HostState.BUSY, HostState.CONNECTING})
 class HostCare:
     """Knows when a host may be used, and takes back what one holds that may not."""
 
-    def __init__(self, run: Run, rule: Look | None) -> None:
+    def __init__(self, run: Run, rule: Look | None, votes: Mapping[str, Look]) -> None:
         self._run = run
-        self._jury = Jury(run, rule, accept=self._judge, refuse=self._refuse)
+        self._jury = Jury(run, rule, votes, accept=self._judge, refuse=self._refuse, revive=self._revive)
+        self.is_outvoted = self._jury.is_outvoted
 
     # What they say
 
@@ -47,6 +50,10 @@ class HostCare:
     def on_fonts(self, event: ev.FontsKnown) -> None:
         """Whether other fonts make other pictures."""
         self._jury.hear_of_fonts(event.are_missing)
+
+    def on_canary(self, event: ev.CanaryRendered) -> None:
+        """What this machine renders itself."""
+        self._jury.hear_of_canary(event.look)
 
     def on_lost(self, event: ev.HostLost) -> None:
         """It is gone, perhaps for a moment only."""
@@ -147,9 +154,15 @@ class HostCare:
             host.state = HostState.CONNECTING
             self._run.issue(do.ConnectHost(host.name))
 
-    def compare(self) -> None:
-        """Settle whose picture rules, once enough hosts have shown theirs."""
+    @property
+    def is_provisional(self) -> bool:
+        """Whether pages may turn out to be other than those of most hosts."""
+        return self._jury.is_provisional
+
+    def compare(self) -> bool:
+        """Decide on the reference. Whether pages that were delivered may have been outvoted."""
         self._jury.decide()
+        return self._jury.take_overturned()
 
     def watch(self, host: Host, may_reconnect: bool) -> None:
         """Silence, pauses that are over, an owner who waits, pages that do not end or begin."""
@@ -187,15 +200,20 @@ class HostCare:
                 run.issue(do.CloseHost(host.name))
             if host.state is HostState.CONNECTING:
                 seconds = run.now - run.began
-                run.set_state(
-                    host, HostState.LOST, f"no answer in the {seconds:.1f} s that the run took"
-                )
+                what = "not compared with the others" if host.awaits_verdict else "no answer"
+                run.set_state(host, HostState.LOST, f"{what} in the {seconds:.1f} s that the run took")
 
     # How
 
     def _refuse(self, host: Host, refusal: str, reason: str) -> None:
         host.refusal = refusal
         self._disconnect(host, HostState.REFUSED, reason)
+
+    def _revive(self, host: Host) -> None:
+        """It was refused for its page images, and most hosts turn out to render the same."""
+        host.refusal = ""
+        self._run.set_state(host, HostState.CONNECTING, "most hosts render what it renders")
+        self._run.issue(do.ConnectHost(host.name))
 
     def _judge(self, host: Host) -> None:
         """What a connected host is."""

@@ -28,7 +28,8 @@ class PageCare:
     def recover(self, recovered: ev.Recovered) -> None:
         """An earlier run has delivered it."""
         page = self._run.book[recovered.page]
-        page.said, page.host = recovered.said, recovered.host
+        page.said, page.host, page.look = recovered.said, recovered.host, recovered.look
+        page.is_recovered = True
         self._run.book.move(page, PageState.SUSPECT if recovered.suspect else PageState.DONE)
 
     def on_ready(self, event: ev.PagesReady) -> None:
@@ -57,7 +58,7 @@ class PageCare:
         if attempt is None or attempt.state is AttemptState.VERIFYING:
             return
         page = self._run.book[attempt.page]
-        if page.state in SETTLED:
+        if page.state in SETTLED or page.state is PageState.UNREADY:
             self._run.release(attempt, attempt.called_back or "the page was there already")
             return
         # Its speed decides what others get: it cannot have taken longer than it has had the page.
@@ -81,12 +82,41 @@ class PageCare:
         host.streak.clear()
         host.losses = host.fruitless = 0
         host.budget.earn_page()
-        page.host, page.said = attempt.host, (page.said + attempt.said)[:_MOST_SAID]
+        page.host, page.look, page.is_recovered = attempt.host, attempt.look, False
+        page.said = (page.said + attempt.said)[:_MOST_SAID]
         self._run.delivered += 1
         self._run.storage.took_a_page()
         self._run.settle(page, PageState.SUSPECT if page.said else PageState.DONE)
         for other in list(page.live.values()):
             self._outrun(other, f"{attempt.host} was quicker")
+        if self._hosts.is_outvoted(page.look):
+            self._withdraw(page)
+
+    def withdraw_outvoted(self) -> None:
+        """Most hosts render other pages than some that were delivered: those are rendered again."""
+        for page in self._run.book.pages.values():
+            if page.state in _DELIVERED and self._hosts.is_outvoted(page.look):
+                self._withdraw(page)
+
+    def on_taken(self, event: ev.PageTaken) -> None:
+        """Another's file stood in its place: neither counts, and the page is rendered once more."""
+        attempt = self._attempt(event)
+        if attempt is not None:
+            page = self._run.book[attempt.page]
+            self._run.release(attempt, "an outvoted host's file was in the place of its own")
+            if page.state is PageState.WAITING:
+                self._withdraw(page)
+
+    def _withdraw(self, page: Page) -> None:
+        """Its file has to go before another can be published; until then nothing can be sent."""
+        host = self._run.hosts.get(page.host)
+        if page.state in _DELIVERED and not page.is_recovered and host is not None:
+            host.pages_done -= 1
+            self._run.delivered -= 1
+        reason = "most hosts render the canary page differently from the host that rendered it"
+        self._run.issue(do.WithdrawPage(page.number, page.host, reason))
+        page.host, page.said, page.look = "", (), None
+        self._run.book.move(page, PageState.UNREADY)
 
     def _outrun(self, attempt: Attempt, reason: str) -> None:
         """Somebody else was first: that is nobody's failure."""

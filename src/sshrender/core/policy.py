@@ -50,7 +50,9 @@ class Policy:
     is_mixed: bool = False
     """Whether hosts may draw different pictures."""
     compare_wait: float = 1.5
-    """Seconds after the first greeting until those that have greeted settle whose picture rules."""
+    """Seconds after the first greeting until those that have greeted begin, provisionally."""
+    compare_longest: float = 15.0
+    """Seconds of a run in which hosts may still come, whose page images would count."""
     silence: float = 8.0
     """A host that has not been heard for so long is lost."""
     quarantine_after: int = 3

@@ -37,6 +37,8 @@ class Attempt:
     """Whether another host was quicker."""
     called_back: str = ""
     """Why it was revoked or killed."""
+    look: Look | None = None
+    """The fingerprint of its host when it was sent."""
     said: tuple[str, ...] = ()
 
     @property
@@ -103,6 +105,10 @@ class Page:
     """The hosts that it is pinned to; None: any."""
     host: str = ""
     said: tuple[str, ...] = ()
+    look: Look | None = None
+    """The fingerprint of the host that rendered it, where that is known."""
+    is_recovered: bool = False
+    """Whether an earlier run delivered it."""
 
     def failed_on(self, host: str) -> bool:
         """Whether this page was charged with a failure on that host, or the host was lost with it."""

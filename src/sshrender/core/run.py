@@ -77,7 +77,9 @@ class Run:
     def send(self, page: Page, host: Host, because: str = "") -> None:
         """Begin an attempt."""
         self._count += 1
-        attempt = Attempt(f"{self._epoch}.{self._count}", page.number, host.name, self.now)
+        attempt = Attempt(
+            f"{self._epoch}.{self._count}", page.number, host.name, self.now, look=host.look
+        )
         self.attempts[attempt.name] = page.live[attempt.name] = attempt
         host.in_flight[attempt.name] = attempt
         host.backlog += page.work
@@ -131,7 +133,7 @@ class Run:
 
     def reconsider(self, page: Page) -> None:
         """What a page is after one of its attempts has ended."""
-        if page.state in SETTLED:
+        if page.state in SETTLED or page.state is PageState.UNREADY:
             return
         if any(attempt.rendered_at is not None for attempt in page.live.values()):
             state = PageState.PROVING
