@@ -1,4 +1,4 @@
-"""The whole coordinator against hosts that say anything: no message ends a run or keeps it from its end."""
+"""The whole coordinator against hosts that say anything: no message ends a run, or keeps it going."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ def test_no_well_formed_message_ends_a_run_or_spoils_a_page(tmp_path: Path, seed
     def make(folder: Path) -> list[Host]:
         liars: list[Host] = [RandomHost(f"liar{n}", folder, rng) for n in range(2)]
         honest = Host("honest", folder)
-        honest.delay = 0.3
+        honest.delay = 1.0
         return [*liars, honest]
 
-    ended = run(tmp_path, PAGES, make, replace(QUICK, hedge=bool(seed % 2)))
+    ended = run(tmp_path, PAGES, make)
     counts = ended.outcome.pages
     assert counts["done"] + counts["suspect"] == PAGES, ended.outcome
     assert counts["failed"] == counts["missing"] == 0

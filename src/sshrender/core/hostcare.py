@@ -39,7 +39,6 @@ class HostCare:
         self._run.issue(do.AllotSlots(host.name, host.allotted))
         host.ghostscript = event.ghostscript
         host.retry_at = None
-        host.storage_strikes = 0
         host.look, host.renderers = event.look, event.renderers
         self._jury.admit(host)
 

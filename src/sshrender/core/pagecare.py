@@ -80,7 +80,8 @@ class PageCare:
         host.note_pace(attempt.seconds, page.work, event.carriage)
         host.pages_done += 1
         host.streak.clear()
-        host.losses = host.fruitless = 0
+        # Not with its greeting: one that doubts the storage and reconnects would hold up all the others.
+        host.losses = host.fruitless = host.storage_strikes = 0
         host.budget.earn_page()
         page.host, page.look, page.is_recovered = attempt.host, attempt.look, False
         page.said = (page.said + attempt.said)[:_MOST_SAID]
