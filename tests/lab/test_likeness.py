@@ -118,16 +118,72 @@ def test_other_fonts_matter_only_to_a_document_that_lacks_some(
     assert summary["fonts_missing"] == []
 
 
-def test_a_resumed_job_goes_on_as_it_was_begun(farm_factory: FarmFactory, text: Path) -> None:
+def _greets_late(host: Host, seconds: float) -> None:
+    script = f'#!/bin/sh\nsleep {seconds:g}\nexec /usr/bin/python3 "$@"\n'
+    host.install("/usr/local/bin/python3", script)
+
+
+def _without_page_7(farm: Farm, job: str) -> None:
+    for folder in (farm.san / job / "pages", farm.root / "out"):
+        (folder / "page-0007.png").unlink()
+
+
+def _rendered_by(farm: Farm, job: str) -> set[tuple[str, str]]:
+    manifest = json.loads((Path(farm.san) / job / "manifest.json").read_text())
+    return {(page["host"], page["ghostscript"]) for page in manifest["pages"]}
+
+
+def test_a_resumed_job_keeps_its_reference_while_a_host_agrees_with_it(
+    farm_factory: FarmFactory, text: Path
+) -> None:
     farm = farm_factory(2)
     _with_another_ghostscript(farm["node2"])
     _, summary, _ = _render(farm, text, "--on", "node1")
-    for folder in (farm.san / summary["job"] / "pages", farm.root / "out"):
-        (folder / "page-0007.png").unlink()
-    code, summary, _ = _render(farm, text, "--on", "node2")
-    assert code == 4
+    _without_page_7(farm, summary["job"])
+    code, summary, _ = _render(farm, text)
+    assert code == 0
     assert "the others' 10.0" in _host(summary, "node2")["reason"]
-    assert _render(farm, text, "--on", "node2", "--mixed")[0] == 0
+    assert {host for host, _ in _rendered_by(farm, summary["job"])} == {"node1"}
+
+
+def test_a_reference_that_no_host_agrees_with_any_more_is_dropped_and_all_pages_rendered_anew(
+    farm_factory: FarmFactory, text: Path
+) -> None:
+    """The first run was of one liar, or of a machine that was upgraded since."""
+    farm = farm_factory(3)
+    _with_another_ghostscript(farm["node1"])
+    _, summary, _ = _render(farm, text, "--on", "node1")
+    _without_page_7(farm, summary["job"])
+    code, summary, stderr = _render(farm, text, "--on", "node2,node3")
+    assert code == 0, stderr
+    by = _rendered_by(farm, summary["job"])
+    assert {host for host, _ in by} <= {"node2", "node3"}
+    assert "10.03.1" not in {version for _, version in by}
+    assert summary["pages"]["done"] == 20
+
+
+def test_three_hosts_that_greet_late_are_not_refused_for_the_one_that_was_first(
+    farm_factory: FarmFactory, text: Path
+) -> None:
+    """A nearer machine with a newer Ghostscript, or a liar: what it delivered is rendered again."""
+    farm = farm_factory(4)
+    _with_another_ghostscript(farm["node1"])
+    for name in ("node2", "node3", "node4"):
+        _greets_late(farm[name], 2.5)
+    code, summary, stderr = _render(farm, text)
+    assert code == 0, stderr
+    odd = _host(summary, "node1")
+    assert (odd["state"], odd["pages"]) == ("refused", 0)
+    assert all(_host(summary, f"node{n}")["state"] == "idle" for n in (2, 3, 4))
+    by = _rendered_by(farm, summary["job"])
+    assert "node1" not in {host for host, _ in by}
+    told = farm.run(
+        [*PROGRAM, "why", summary["job"], "--hosts", str(farm.root / "hosts.toml"), "--page", "1"]
+    )
+    assert "Traceback" not in told.stderr
+    delivered = sorted((farm.root / "out").glob("page-*"))
+    published = sorted((farm.san / summary["job"] / "pages").glob("page-*"))
+    assert [path.read_bytes() for path in delivered] == [path.read_bytes() for path in published]
 
 
 def test_pages_with_fonts_that_are_not_embedded_are_named(farm: Farm, text: Path) -> None:

@@ -22,9 +22,23 @@ NEWER = PLAIN._replace(ghostscript="10.03.1", canary="newer pixels")
 class Story:
     """Hosts that greet one after the other."""
 
-    def __init__(self, *names: str, rule: Look | None = None, policy: Policy | None = None) -> None:
-        plans = [HostPlan(name, 1) for name in names]
-        self.scheduler = Scheduler(policy or Policy(), plans, range(1, 30), rule=rule)
+    def __init__(
+        self,
+        *names: str,
+        rule: Look | None = None,
+        policy: Policy | None = None,
+        votes: dict[str, Look] | None = None,
+        recovered: list[ev.Recovered] | None = None,
+        pages: int = 29,
+    ) -> None:
+        self.scheduler = Scheduler(
+            policy or Policy(),
+            [HostPlan(name, 1) for name in names],
+            range(1, pages + 1),
+            rule=rule,
+            votes=votes,
+            recovered=recovered or [],
+        )
         self.log = self.scheduler.start(0.0)
         self.now = 0.0
 
@@ -37,6 +51,9 @@ class Story:
 
     def state(self, name: str) -> HostState:
         return self.scheduler.hosts[name].state
+
+    def has(self, kind: type) -> bool:
+        return any(isinstance(command, kind) for command in self.log)
 
     def sent_to(self) -> set[str]:
         return {command.host for command in self.log if isinstance(command, do.RenderPage)}
@@ -79,12 +96,144 @@ def test_a_lost_host_is_not_waited_for_at_all() -> None:
     assert story.sent_to() == {"a"}
 
 
-def test_what_an_earlier_run_drew_rules() -> None:
-    story = Story("a", "b", rule=PLAIN)
+def test_what_an_earlier_run_rendered_is_the_reference_while_a_host_agrees() -> None:
+    story = Story("a", "b", rule=PLAIN, votes={"a": PLAIN, "c": PLAIN})
+    story.greet("a")
+    assert story.sent_to() == {"a"}
+    story.greet("b", NEWER)
+    assert story.state("b") is HostState.REFUSED
+    assert "--mixed" in story.scheduler.hosts["b"].reason
+
+
+def test_a_stored_reference_is_dropped_when_no_host_that_is_present_agrees() -> None:
+    pages = [ev.Recovered(page, host="liar", look=POOR) for page in (1, 2)]
+    story = Story("a", "b", "c", rule=POOR, votes={"liar": POOR}, recovered=pages)
+    for name in ("a", "b", "c"):
+        story.greet(name)
+    assert story.sent_to() == {"a", "b", "c"}
+    withdrawn = [command for command in story.log if isinstance(command, do.WithdrawPage)]
+    assert [(command.page, command.host) for command in withdrawn] == [(1, "liar"), (2, "liar")]
+
+
+def test_one_host_alone_that_differs_from_all_of_an_earlier_run_is_used_and_renders_all() -> None:
+    pages = [ev.Recovered(1, host="old", look=PLAIN)]
+    story = Story("new", rule=PLAIN, votes={"old": PLAIN}, recovered=pages)
+    story.greet("new", NEWER)
+    assert story.sent_to() == {"new"}
+    assert 1 in [command.page for command in story.log if isinstance(command, do.WithdrawPage)]
+
+
+def test_a_lone_host_does_not_drop_a_stored_reference_that_this_machine_renders_too() -> None:
+    story = Story("new", "slow", rule=PLAIN, votes={"old": PLAIN})
+    story.greet("new", POOR)
+    story.tell(ev.Ticked(), after=0.5)
+    assert story.has(do.RenderCanary)
+    story.tell(ev.CanaryRendered(PLAIN))
+    story.tell(ev.HostLost("slow", "cable"))
+    assert story.state("new") is HostState.REFUSED
+
+
+def test_the_first_to_greet_rules_nobody() -> None:
+    """Three honest hosts come 2.5 s after a liar, or after a nearer machine with a newer Ghostscript."""
+    for odd in (POOR, NEWER):
+        story = Story("odd", "a", "b", "c")
+        story.greet("odd", odd)
+        story.tell(ev.Ticked(), after=1.6)
+        assert story.sent_to() == {"odd"}, "no dead host delays the first page"
+        (attempt, *_) = story.scheduler.attempts.values()
+        story.tell(ev.PageRendered("odd", attempt.name, 0.1), after=0.1)
+        story.tell(ev.PageDelivered("odd", attempt.name))
+        story.tell(ev.Ticked(), after=0.8)
+        for name in ("a", "b", "c"):
+            story.greet(name)
+        assert [story.state(name) for name in ("a", "b", "c")] == [HostState.IDLE] * 3
+        assert story.state("odd") is HostState.REFUSED
+        assert story.scheduler.hosts["odd"].pages_done == 0
+        (withdrawn,) = [command for command in story.log if isinstance(command, do.WithdrawPage)]
+        assert withdrawn.page == attempt.page
+        story.tell(ev.PagesReady((attempt.page,)))
+        held = next(iter(story.scheduler.hosts["a"].in_flight.values()))
+        story.tell(ev.PageRendered("a", held.name, 0.1), after=0.1)
+        sent = [c.host for c in story.log if isinstance(c, do.RenderPage) and c.page == attempt.page]
+        assert len(sent) == 2
+        assert sent[1] != "odd"
+
+
+def test_hosts_that_were_refused_by_few_are_taken_back_by_more() -> None:
+    story = Story("liar", "a", "b")
+    story.greet("liar", POOR)
+    story.tell(ev.HostLost("b", "still booting"))
+    story.greet("a")
+    story.tell(ev.CanaryRendered(None))
+    assert story.state("a") is HostState.REFUSED
+    story.tell(ev.Ticked(), after=4.0)
+    story.greet("b")
+    assert story.state("b") is HostState.IDLE
+    assert sum(isinstance(c, do.ConnectHost) and c.host == "a" for c in story.log) == 2
+    story.greet("a")
+    assert story.state("a") is HostState.IDLE
+    assert story.state("liar") is HostState.REFUSED
+
+
+def test_a_page_that_an_outvoted_host_delivers_late_is_withdrawn() -> None:
+    story = Story("odd", "a", "b", "c")
+    story.greet("odd", POOR)
+    story.tell(ev.Ticked(), after=1.6)
+    (attempt, *_) = story.scheduler.attempts.values()
+    story.tell(ev.PageRendered("odd", attempt.name, 0.1), after=0.1)
+    for name in ("a", "b", "c"):
+        story.greet(name)
+    assert story.state("odd") is HostState.REFUSED
+    story.tell(ev.PageDelivered("odd", attempt.name))
+    assert attempt.page in [c.page for c in story.log if isinstance(c, do.WithdrawPage)]
+
+
+def test_a_run_does_not_complete_by_what_a_few_render_while_others_may_come() -> None:
+    story = Story("odd", "a", "b", "c", pages=1)
+    story.greet("odd", POOR)
+    story.tell(ev.Ticked(), after=1.6)
+    (attempt,) = story.scheduler.attempts.values()
+    story.tell(ev.PageRendered("odd", attempt.name, 0.1), after=0.1)
+    story.tell(ev.PageDelivered("odd", attempt.name))
+    story.tell(ev.Ticked(), after=0.3)
+    assert not story.has(do.FinishHost)
+    for _ in range(20):
+        story.tell(ev.LoadSampled("odd", 0.0, 0.0), after=1.0)
+    assert story.has(do.FinishHost), "those that have not come in their time do not count"
+
+
+def test_hosts_that_render_what_this_machine_does_begin_at_once_and_decide_a_tie() -> None:
+    story = Story("liar", "honest", "dead", "dead too")
+    story.greet("liar", POOR)
+    story.greet("honest")
+    assert story.has(do.RenderCanary)
+    story.tell(ev.CanaryRendered(Look("10.00.0", "pixels")))
+    assert story.sent_to() == {"honest"}
+    story.tell(ev.HostLost("dead", "cable"))
+    story.tell(ev.HostLost("dead too", "cable"))
+    assert story.state("liar") is HostState.REFUSED
+    assert story.sent_to() == {"honest"}
+
+
+def test_another_version_of_ghostscript_on_this_machine_decides_nothing() -> None:
+    story = Story("a", "b", "dead")
     story.greet("a", NEWER)
     story.greet("b", NEWER)
-    assert story.state("a") is story.state("b") is HostState.REFUSED
-    assert "--mixed" in story.scheduler.hosts["a"].reason
+    story.tell(ev.CanaryRendered(PLAIN))
+    assert story.sent_to() == {"a", "b"}
+
+
+def test_a_host_cannot_turn_the_reference_to_and_fro() -> None:
+    """It has one vote, whatever it shows when it comes back."""
+    story = Story("a", "b", "flips")
+    story.greet("a")
+    story.greet("flips")
+    for look in (NEWER, PLAIN, NEWER):
+        story.tell(ev.HostLost("flips", "by its own wish"))
+        story.tell(ev.Ticked(), after=70.0)
+        story.greet("flips", look)
+        story.greet("b", NEWER)
+    assert sum(isinstance(command, do.ReportRuling) for command in story.log) == 1
 
 
 def test_mixed_pictures_need_no_comparison() -> None:

@@ -37,6 +37,7 @@ KINDS = [
     "attempt_failed",
     "page_delivered",
     "page_suspected",
+    "page_withdrawn",
     "page_failed",
     "storage_failed",
     "storage_recovered",

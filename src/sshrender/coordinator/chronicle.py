@@ -59,7 +59,20 @@ class Chronicle:
         rule = self._history.rule
         if rule is None or not self._history.pages:
             return None
-        return Look(rule["ghostscript"], rule["canary"], rule["fonts"])
+        return _look(rule)
+
+    @property
+    def votes(self) -> dict[str, Look]:
+        """The fingerprints of the hosts of earlier runs, where they count."""
+        if self.rule is None:
+            return {}
+        looks = {host: _look(fields) for host, fields in self._history.hosts.items()}
+        return {host: look for host, look in looks.items() if look != Look()}
+
+    def look_of(self, page: int) -> Look | None:
+        """The fingerprint of the host that rendered a page in an earlier run."""
+        fields = self._history.looks.get(page)
+        return None if fields is None else _look(fields)
 
     def greeted(self, setup: HostSetup, hello: msg.Hello, event: ev.HostGreeted) -> None:
         """A host is there."""
@@ -149,12 +162,22 @@ class Chronicle:
         """What hosts have to draw."""
         self.tell("picture_ruled", agreed=command.hosts, **_of(command.look))
 
+    def withdrawn(self, command: do.WithdrawPage) -> None:
+        """A delivered page is no page any more."""
+        self._history.pages.pop(command.page, None)
+        self._history.withdrawn.add(command.page)
+        self.tell("page_withdrawn", **command._asdict())
+
     def fonts_missing(self, fonts: Mapping[str, str]) -> None:
         """The fonts that the document asks for and lacks, and on which pages."""
         told = dict(islice(fonts.items(), MOST_FONTS))
         if told and told != self._history.fonts:
             self._history.fonts = told
             self.tell("fonts_missing", fonts=told)
+
+
+def _look(fields: Mapping[str, str]) -> Look:
+    return Look(fields["ghostscript"], fields["canary"], fields["fonts"])
 
 
 def _of(look: Look) -> dict[str, str]:

@@ -94,7 +94,7 @@ def _renderer(hello: Hello, recipes: Sequence[Recipe]) -> tuple[Refusal, str]:
     if not recipes or recipes[0].is_built_in:
         return _ghostscript(hello.ghostscript)
     if 0 in hello.missing_recipes:
-        lacks = hello.missing[hello.missing_recipes.index(0)] if hello.missing else "its program"
+        lacks = dict(zip(hello.missing_recipes, hello.missing, strict=True))[0]
         return Refusal.NO_GHOSTSCRIPT, f"recipe {recipes[0].name} wants {lacks}, which is not there"
     return Refusal.NO_GHOSTSCRIPT, ""
 

@@ -17,7 +17,7 @@ from typing import Any
 
 from sshrender.coordinator.plan import HostSetup
 from sshrender.transports.framing import Reader, encode
-from sshrender.transports.messages import Hello, Message, ProtocolError
+from sshrender.transports.messages import Hello, Message, ProtocolError, Trouble
 from sshrender.transports.protocol import ConnectFailed, Files, Link, LinkClosed, Refusal, RunnerSpec
 
 PING = 1.0
@@ -139,6 +139,8 @@ class HostLink:
                     if has_greeted:
                         raise ProtocolError("it greets a second time")
                     has_greeted = True
+                elif not has_greeted and not isinstance(message, Trouble):
+                    raise ProtocolError("it speaks of pages before it greets")
                 self._hand_over(message)
             if not has_greeted:
                 self._expect_greeting(connected_at)

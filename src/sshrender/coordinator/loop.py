@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import queue
 import time
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any
@@ -18,10 +19,11 @@ from sshrender.coordinator.clerk import Asked, Clerk, RequestsRefused, drained_e
 from sshrender.coordinator.early import Links
 from sshrender.coordinator.ferry import Landed, Strayed
 from sshrender.coordinator.gallery import Gallery
-from sshrender.coordinator.greeting import judge
 from sshrender.coordinator.hostlink import Heard, LinkFailed
+from sshrender.coordinator.hostmessages import HostMessages
 from sshrender.coordinator.keeper import LeaseGone
 from sshrender.coordinator.outcome import Outcome
+from sshrender.coordinator.owncanary import OwnCanary
 from sshrender.coordinator.parts import PartsFailed, PartSplitter
 from sshrender.coordinator.plan import HostSetup, JobPlan
 from sshrender.coordinator.probe import StorageProbe
@@ -29,12 +31,12 @@ from sshrender.coordinator.samples import LoadSamples
 from sshrender.coordinator.signals import SignalCaught
 from sshrender.coordinator.tidings import Tidings
 from sshrender.coordinator.wires import Wires
+from sshrender.coordinator.withdrawer import Withdrawer
 from sshrender.core import commands as do
 from sshrender.core import events as ev
 from sshrender.core import snapshot
-from sshrender.core.records import Attempt
 from sshrender.core.scheduler import Scheduler
-from sshrender.core.states import SETTLED, FailureKind
+from sshrender.core.states import FailureKind
 from sshrender.job.drains import Drain
 from sshrender.job.folder import WORK
 from sshrender.job.lease import Lease
@@ -42,18 +44,15 @@ from sshrender.job.nonce import Nonce
 from sshrender.job.verification.verify import Expected
 from sshrender.runner.limits import FILE_TO_MEMORY
 from sshrender.runner.storage import Watch
-from sshrender.transports import messages as msg
 from sshrender.utf8 import writable
 from sshrender.views.protocol import View
-
-_SAID_BY_RUNNERS: dict[str, FailureKind] = {
-    kind.value: kind for kind in FailureKind if kind not in (FailureKind.HOST, FailureKind.BAD_OUTPUT)
-}
-"""Kinds of failure that a host may report; of the others we are the judge."""
 
 TICK = 0.25
 MOST_AT_ONCE = 1000
 """Items between two looks at what follows from them: no host can keep the scheduler from its work."""
+
+MAY_COME = 5.0
+"""Seconds after the time to connect in which a host may still greet, and have its page image counted."""
 
 CLOSING = 2.0
 """Seconds that pages being proved, and the journal, get when a run ends."""
@@ -85,7 +84,6 @@ class Coordinator:
         self._wires = Wires(plan, self._setups, links, nonce, inbox.put)
         self._chronicle = Chronicle(plan, view, lease.ensure, inbox.put, lease.epoch)
         self._landed: set[str] = set()
-        self._reports: dict[str, msg.Rendered] = {}
         self._told: set[str] = set()
         self._scheduler = Scheduler(
             replace(
@@ -93,16 +91,24 @@ class Coordinator:
                 renderers=max(1, len(plan.spec.settings.recipes)),
                 limit=plan.attributes.limit,
                 ends_when_held=plan.is_from_queue,
+                compare_longest=MAY_COME + max((setup.connect_timeout for setup in hosts), default=0.0),
             ),
             [setup.plan for setup in hosts],
             plan.pages,
             epoch=lease.epoch,
             ready=plan.spec.settings.split == 0,
             recovered=[
-                ev.Recovered(record.page, record.is_suspect, record.said, record.host)
+                ev.Recovered(
+                    record.page,
+                    record.is_suspect,
+                    record.said,
+                    record.host,
+                    self._chronicle.look_of(record.page),
+                )
                 for record in plan.history.pages.values()
             ],
             rule=self._chronicle.rule,
+            votes=self._chronicle.votes,
             bundle=self._wires.larder.per_part,
             pins=[(page, only) for page, only in plan.pins.items() if page in set(plan.pages)],
             now=clock(),
@@ -115,8 +121,14 @@ class Coordinator:
         self._tidings = Tidings(plan.reading, plan.pages)
         self._clerk = Clerk(plan, inbox.put, lease.ensure, drained, lease.epoch, self._setups)
         self._samples = LoadSamples()
+        self._canary = OwnCanary(inbox.put)
+        self._withdrawer = Withdrawer(lease.ensure, inbox.put)
         self._probe = StorageProbe(plan, inbox.put, lease.epoch)
         self._gallery = Gallery(plan.folder)
+        self._messages = HostMessages(
+            plan, self._setups, self._scheduler, self._wires, self._chronicle, self._gallery
+        )
+        self._to_do: deque[do.Command] = deque()
         self._outcome: Outcome | None = None
         self._signal: int | None = None
         self._began = clock()
@@ -130,6 +142,7 @@ class Coordinator:
             Landed: self._on_landed,
             Strayed: self._on_strayed,
             ev.AttemptRevoked: lambda event: [event],
+            ev.CanaryRendered: lambda event: [event],
             ev.StorageFailed: self._on_storage_failed,
             ev.StorageRecovered: self._on_storage_recovered,
             ev.PagesReady: lambda event: [event],
@@ -152,27 +165,15 @@ class Coordinator:
             do.FinishHost: lambda c: self._wires.send(c.host, "finish"),
             do.ProbeStorage: lambda c: self._probe.look(),
             do.SettlePage: lambda c: self._chronicle.settled(self._scheduler.book[c.page], c.state),
-            do.ReturnPage: lambda c: self._chronicle.tell("page_returned", **c._asdict()),
+            do.ReturnPage: self._return,
             do.DropAttempt: self._drop,
             do.FallBack: self._fall_back,
+            do.WithdrawPage: self._withdraw,
+            do.RenderCanary: lambda c: self._canary.begin(),
             do.ReadFonts: lambda c: self._plan.reading.want_fonts(),
             do.ReportRuling: self._chronicle.ruled,
             do.ReportHost: lambda c: self._chronicle.tell("host_state", **c._asdict()),
             do.EndJob: self._end,
-        }
-        self._message_events: dict[type, Callable[[str, Any], list[ev.Event]]] = {
-            msg.Hello: self._greet,
-            msg.Beat: lambda host, m: [ev.LoadSampled(host, m.others, m.ours, m.seats)],
-            msg.Started: lambda host, m: [ev.PageStarted(host, m.attempt)],
-            msg.Rendered: self._report,
-            msg.Failed: self._fail,
-            msg.Revoked: lambda host, m: [ev.AttemptRevoked(host, m.attempt)],
-            msg.Suspected: lambda host, m: [ev.PageSuspected(host, m.attempt, m.page, m.said)],
-            msg.Pictured: self._hang,
-            msg.Noted: self._note,
-            msg.Trouble: lambda host, m: [ev.HostLost(host, m.reason)],
-            msg.Bye: lambda host, m: [ev.HostFinished(host)],
-            msg.Inspected: lambda host, m: [],
         }
 
     def run(self) -> Outcome:
@@ -190,8 +191,10 @@ class Coordinator:
         self._start_splitting()
         self._carry_out(self._scheduler.start(self._clock()))
         while self._outcome is None:
-            events = self._next_events()
-            self._carry_out(self._scheduler.handle(*events, now=self._clock()))
+            self._take_in()
+            if self._outcome is None:
+                events = self._read_on() + self._look_for_hangs()
+                self._carry_out(self._scheduler.handle(*events, now=self._clock()))
             self._show()
             self._tell_loads()
         return self._outcome
@@ -220,18 +223,34 @@ class Coordinator:
             f" {self._clock() - self._began:.0f} s"
         )
 
-    def _next_events(self) -> list[ev.Event]:
+    def _take_in(self) -> None:
         """Everything that has come in, waiting at most a tick for the first."""
-        events: list[ev.Event] = []
         try:
             item = self._inbox.get(timeout=TICK)
             for _ in range(MOST_AT_ONCE):
-                events += self._handlers[type(item)](item)
+                self._take(item)
+                if self._outcome is not None:
+                    return
                 item = self._inbox.get_nowait()
-            events += self._handlers[type(item)](item)
+            self._take(item)
         except queue.Empty:
-            events.append(ev.Ticked())
-        return events + self._read_on() + self._look_for_hangs()
+            return
+
+    def _take(self, item: Any) -> None:
+        """One item, and what is to be done at once.
+
+        An error while a host's message is handled is that host's trouble, whatever the cause: the others
+        go on. The commands that were issued are carried out, so that the run stays consistent.
+        """
+        try:
+            events = self._handlers[type(item)](item)
+            self._carry_out(self._scheduler.take(*events, now=self._clock()))
+        except Exception as error:
+            if not isinstance(item, Heard):
+                raise
+            what = f"its message could not be handled ({type(error).__name__}: {error!s:.200})"
+            event = ev.HostDistrusted(item.link.host, writable(what))
+            self._carry_out(self._scheduler.take(event, now=self._clock()))
 
     def _read_on(self) -> list[ev.Event]:
         """What the document turns out to be."""
@@ -250,7 +269,10 @@ class Coordinator:
         )
 
     def _carry_out(self, commands: list[do.Command]) -> None:
-        for command in commands:
+        """Those first that an error left undone."""
+        self._to_do.extend(commands)
+        while self._to_do:
+            command = self._to_do.popleft()
             self._actions[type(command)](command)
 
     # What came in
@@ -259,7 +281,7 @@ class Coordinator:
         heard.link.taken()
         if not self._wires.is_current(heard.link):
             return []
-        return self._message_events[type(heard.message)](heard.link.host, heard.message)
+        return self._messages.events_of(heard.link.host, heard.message)
 
     def _on_link_failed(self, failed: LinkFailed) -> list[ev.Event]:
         host = failed.link.host
@@ -269,51 +291,17 @@ class Coordinator:
             return [ev.HostLost(host, failed.reason)]
         return [ev.HostRefused(host, failed.refusal.value, failed.reason)]
 
-    def _greet(self, host: str, hello: msg.Hello) -> list[ev.Event]:
-        event = judge(host, hello, self._setups[host].san, self._plan.spec.settings.recipes)
-        if isinstance(event, ev.HostGreeted):
-            self._wires.begin(host, hello.folder)
-            self._chronicle.greeted(self._setups[host], hello, event)
-        return [event]
-
-    def _report(self, host: str, report: msg.Rendered) -> list[ev.Event]:
-        attempt = self._scheduler.attempts.get(report.attempt)
-        if report.has_stand_ins:
-            self._plan.reading.want_fonts()
-        if attempt is not None and attempt.host == host:
-            self._reports.setdefault(report.attempt, report)  # the first word counts
-        return [ev.PageRendered(host, report.attempt, report.seconds, report.said)]
-
-    def _fail(self, host: str, failed: msg.Failed) -> list[ev.Event]:
-        kind = _SAID_BY_RUNNERS.get(failed.kind, FailureKind.CRASHED)
-        if kind is FailureKind.STORAGE and self._wires.is_ferried(host):
-            kind = FailureKind.HOST  # its own disk, which is nobody else's trouble
-        return self._attempt_failed(host, failed.attempt, kind, failed.reason)
-
     def _attempt_failed(self, host: str, attempt: str, kind: FailureKind, reason: str) -> list[ev.Event]:
-        known = self._scheduler.attempts.get(attempt)
-        if known is not None and known.host == host and not self._is_called_off(known, kind):
-            self._chronicle.failed(known, kind, reason)
-        return [ev.AttemptFailed(host, attempt, kind, reason)]
-
-    def _is_called_off(self, attempt: Attempt, kind: FailureKind) -> bool:
-        """Whether it failed by our own wish, or nobody needs it any more: then it is told why."""
-        return kind is FailureKind.KILLED or self._scheduler.book[attempt.page].state in SETTLED
-
-    def _note(self, host: str, noted: msg.Noted) -> list[ev.Event]:
-        self._chronicle.noted(host, noted.said)
-        return []
-
-    def _hang(self, host: str, pictured: msg.Pictured) -> list[ev.Event]:
-        if self._scheduler.is_drawn_by(pictured.page, host):
-            self._gallery.hang(self._plan.page_file(pictured.page), pictured.data)
-        return []
+        return self._messages.attempt_failed(ev.AttemptFailed(host, attempt, kind, reason))
 
     def _on_verified(self, result: vf.Verified) -> list[ev.Event]:
         if not self._is_first(result):
             return []
         task = result.task
-        report = self._reports.pop(task.attempt)
+        if result.was_taken and task.page in self._plan.history.withdrawn:
+            self._messages.forget(task.attempt)
+            return [ev.PageTaken(task.host, task.attempt)]
+        report = self._messages.reports.pop(task.attempt)
         attempts = self._scheduler.book[task.page].attempts
         ghostscript = self._scheduler.hosts[task.host].ghostscript
         renderer = self._plan.recipe_name(self._scheduler.book[task.page].renderer)
@@ -328,13 +316,13 @@ class Coordinator:
         """Two hosts may have drawn the page: it was the other, or it will be, that has published it."""
         attempt = self._scheduler.attempts.get(result.task.attempt)
         if attempt is None:
-            self._reports.pop(result.task.attempt, None)
+            self._messages.forget(result.task.attempt)
             return False
         return not (result.was_taken and self._scheduler.is_proving_another(attempt))
 
     def _on_rejected(self, result: vf.Rejected) -> list[ev.Event]:
         task = result.task
-        self._reports.pop(task.attempt, None)
+        self._messages.forget(task.attempt)
         kind = FailureKind.HOST if result.is_absent else FailureKind.BAD_OUTPUT
         return self._attempt_failed(task.host, task.attempt, kind, result.reason)
 
@@ -353,7 +341,7 @@ class Coordinator:
 
     def _on_strayed(self, strayed: Strayed) -> list[ev.Event]:
         task = strayed.task
-        self._reports.pop(task.attempt, None)
+        self._messages.forget(task.attempt)
         return self._attempt_failed(task.host, task.attempt, FailureKind.HOST, strayed.reason)
 
     def _on_storage_failed(self, event: ev.StorageFailed) -> list[ev.Event]:
@@ -400,7 +388,17 @@ class Coordinator:
         name = self._plan.recipe_name(command.renderer)
         self._chronicle.tell("page_fell_back", page=command.page, to=name, reason=command.reason)
 
+    def _return(self, command: do.ReturnPage) -> None:
+        self._messages.forget(command.attempt)
+        self._chronicle.tell("page_returned", **command._asdict())
+
+    def _withdraw(self, command: do.WithdrawPage) -> None:
+        self._chronicle.withdrawn(command)
+        name = self._plan.page_file(command.page)
+        self._withdrawer.remove(command.page, self._plan.folder.pages / name)
+
     def _drop(self, command: do.DropAttempt) -> None:
+        self._messages.forget(command.attempt)
         self._chronicle.tell("attempt_dropped", **command._asdict())
         self._wires.forget(command.host, command.attempt)
 
@@ -410,7 +408,7 @@ class Coordinator:
         return f"{WORK}/p{page:06d}.e{epoch}.a{number}.{self._nonce.word}"
 
     def _prove(self, command: do.ProvePage) -> None:
-        report = self._reports[command.attempt]
+        report = self._messages.reports[command.attempt]
         name = self._plan.page_file(command.page)
         expected = Expected(
             device=self._plan.device,
@@ -443,6 +441,8 @@ class Coordinator:
     def _end(self, command: do.EndJob) -> None:
         """Leave nothing running, keep what was proved, and say how it went."""
         self._wires.close_all()
+        self._canary.stop()
+        self._withdrawer.stop()
         self._keep_last_pages()
         self._verifier.stop()
         self._plan.reading.await_fonts(CLOSING)

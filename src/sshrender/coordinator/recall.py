@@ -113,6 +113,10 @@ def _adopt(
                 continue
             require_time(plan)
             seen = publish.identity(plan.folder.pages / name)
+            if page in remembered.withdrawn:
+                fence()
+                publish.remove(plan.folder.pages / name, seen)
+                continue
             try:
                 image = _verify(plan, page, plan.folder.pages / name, verifications)
             except (VerificationFailed, FileNotFoundError):

@@ -17,6 +17,7 @@ from typing import Any
 from sshrender.coordinator.early import Links
 from sshrender.coordinator.greeting import judge, look, seen_folder
 from sshrender.coordinator.hostlink import Heard, LinkFailed
+from sshrender.coordinator.owncanary import OwnCanary
 from sshrender.coordinator.plan import HostSetup
 from sshrender.core import events as ev
 from sshrender.core import likeness
@@ -198,14 +199,17 @@ def _greeted(setup: HostSetup, hello: Hello) -> HostReport:
 
 
 def compare(reports: Sequence[HostReport]) -> None:
-    """Hold what usable hosts draw against each other: who differs from most is refused.
+    """Compare what usable hosts render: a host that differs from most of them is refused, as by a run.
 
-    Fonts alone are a remark: they matter only to documents that lack some.
+    Where they are even, what this machine renders itself decides. Fonts alone are a remark: they matter
+    only to documents that lack some.
     """
     usable = [report for report in reports if report.state in _USABLE and report.canary]
     if not usable:
         return
-    rule = likeness.ruling({report.name: report.look for report in usable})
+    looks = {report.name: report.look for report in usable}
+    own = OwnCanary(lambda event: None).look() if likeness.is_tied(looks.values()) else None
+    rule = likeness.ruling(looks, own)
     for report in usable:
         why = likeness.difference(report.look, rule, do_fonts_matter=False)
         if why:

@@ -114,6 +114,18 @@ class ReportHost(NamedTuple):
     reason: str
 
 
+class WithdrawPage(NamedTuple):
+    """Remove the published page, because its host renders other pages; answered by PagesReady."""
+
+    page: int
+    host: str
+    reason: str
+
+
+class RenderCanary(NamedTuple):
+    """Find out how this machine renders the canary page; answered by CanaryRendered."""
+
+
 class ReadFonts(NamedTuple):
     """Find out whether the document asks for fonts that it does not bring."""
 
@@ -147,6 +159,8 @@ Command = (
     | ProbeStorage
     | SettlePage
     | ReportHost
+    | WithdrawPage
+    | RenderCanary
     | ReadFonts
     | ReportRuling
     | EndJob

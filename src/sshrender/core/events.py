@@ -68,6 +68,12 @@ class FontsKnown(NamedTuple):
     are_missing: bool
 
 
+class CanaryRendered(NamedTuple):
+    """How this machine renders the canary page; None: it cannot."""
+
+    look: Look | None
+
+
 class PageStarted(NamedTuple):
     """A slot began to draw this attempt."""
 
@@ -85,12 +91,16 @@ class PageRendered(NamedTuple):
 
 
 class AttemptFailed(NamedTuple):
-    """The attempt came to nothing, on the host or when its file was proved."""
+    """The attempt came to nothing, on the host or when its file was verified.
+
+    ``is_reported``: the host says so, which counts only until it has reported the page.
+    """
 
     host: str
     attempt: str
     kind: FailureKind
     reason: str
+    is_reported: bool = False
 
 
 class AttemptRevoked(NamedTuple):
@@ -98,6 +108,20 @@ class AttemptRevoked(NamedTuple):
 
     host: str
     attempt: str
+
+
+class AttemptKept(NamedTuple):
+    """The host was asked for the attempt too late: a slot has it, and will report it."""
+
+    host: str
+    attempt: str
+
+
+class HostDistrusted(NamedTuple):
+    """The host does not keep to the protocol: ``what`` it did."""
+
+    host: str
+    what: str
 
 
 class PageDelivered(NamedTuple):
@@ -109,6 +133,13 @@ class PageDelivered(NamedTuple):
     host: str
     attempt: str
     carriage: float = 0.0
+
+
+class PageTaken(NamedTuple):
+    """A withdrawn page was published again by an attempt that no longer counts: it has to go, too."""
+
+    host: str
+    attempt: str
 
 
 class PageSuspected(NamedTuple):
@@ -214,11 +245,15 @@ Event = (
     | PagesReady
     | PagesWeighed
     | FontsKnown
+    | CanaryRendered
     | PageStarted
     | PageRendered
     | AttemptFailed
     | AttemptRevoked
+    | AttemptKept
+    | HostDistrusted
     | PageDelivered
+    | PageTaken
     | PageSuspected
     | StorageFailed
     | StorageRecovered
@@ -243,3 +278,4 @@ class Recovered(NamedTuple):
     suspect: bool = False
     said: tuple[str, ...] = ()
     host: str = ""
+    look: Look | None = None

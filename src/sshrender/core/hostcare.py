@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from sshrender.core import commands as do
 from sshrender.core import events as ev
 from sshrender.core import forecast
@@ -18,9 +20,10 @@ _ACTIVE = frozenset({HostState.IDLE, HostState.BUSY, HostState.CONNECTING})
 class HostCare:
     """Knows when a host may be used, and takes back what one holds that may not."""
 
-    def __init__(self, run: Run, rule: Look | None) -> None:
+    def __init__(self, run: Run, rule: Look | None, votes: Mapping[str, Look]) -> None:
         self._run = run
-        self._jury = Jury(run, rule, accept=self._judge, refuse=self._refuse)
+        self._jury = Jury(run, rule, votes, accept=self._judge, refuse=self._refuse, revive=self._revive)
+        self.is_outvoted = self._jury.is_outvoted
 
     # What they say
 
@@ -36,7 +39,6 @@ class HostCare:
         self._run.issue(do.AllotSlots(host.name, host.allotted))
         host.ghostscript = event.ghostscript
         host.retry_at = None
-        host.storage_strikes = 0
         host.look, host.renderers = event.look, event.renderers
         self._jury.admit(host)
 
@@ -48,6 +50,10 @@ class HostCare:
         """Whether other fonts make other pictures."""
         self._jury.hear_of_fonts(event.are_missing)
 
+    def on_canary(self, event: ev.CanaryRendered) -> None:
+        """What this machine renders itself."""
+        self._jury.hear_of_canary(event.look)
+
     def on_lost(self, event: ev.HostLost) -> None:
         """It is gone, perhaps for a moment only."""
         self.lose(self._run.hosts[event.host], event.reason)
@@ -56,6 +62,9 @@ class HostCare:
         """A heartbeat."""
         host = self._run.hosts[event.host]
         host.heard_at = self._run.now
+        if self._run.now - host.sampled_at < self._run.policy.sample_every:
+            return
+        host.sampled_at = self._run.now
         host.others, host.ours, host.seats = event.others, event.ours, event.seats
         if host.plan.ignores_load or host.awaits_verdict:
             return
@@ -110,7 +119,17 @@ class HostCare:
     def distrust(self, host: Host, what: str) -> None:
         """It does not keep to the protocol: broken or hostile, so longer and longer without it."""
         if host.is_connected:
-            self.lose(host, f"does not keep to the protocol: {what}")
+            self.lose(host, _distrust(what))
+
+    def on_distrusted(self, event: ev.HostDistrusted) -> None:
+        """Something that it said could not be handled."""
+        self.lose(self._run.hosts[event.host], _distrust(event.what))
+
+    def count_fruitless(self, host: Host, reason: str) -> None:
+        """It gave an attempt up, without a charge to the page: that may not go on for ever."""
+        host.fruitless += 1
+        if host.fruitless > self._run.policy.fruitless_most and host.is_connected:
+            self.lose(host, f"{host.fruitless} attempts in a row came to nothing: {reason}")
 
     def count_against(self, host: Host, page: Page) -> None:
         """A page failed on it, by its fault or the page's: several different ones in a row tell."""
@@ -134,15 +153,23 @@ class HostCare:
             host.state = HostState.CONNECTING
             self._run.issue(do.ConnectHost(host.name))
 
-    def compare(self) -> None:
-        """Settle whose picture rules, once enough hosts have shown theirs."""
+    @property
+    def is_provisional(self) -> bool:
+        """Whether pages may turn out to be other than those of most hosts."""
+        return self._jury.is_provisional
+
+    def compare(self) -> bool:
+        """Decide on the reference. Whether pages that were delivered may have been outvoted."""
         self._jury.decide()
+        return self._jury.take_overturned()
 
     def watch(self, host: Host, may_reconnect: bool) -> None:
         """Silence, pauses that are over, an owner who waits, pages that do not end or begin."""
         run = self._run
         if host.is_connected and run.now - host.heard_at > run.policy.silence:
             self.lose(host, f"not heard for {run.policy.silence:g} s")
+        elif host.is_connected and host.budget.is_exhausted:
+            self.distrust(host, "causes more entries of the journal than a host may")
         elif host.retry_at is not None and run.now >= host.retry_at and may_reconnect:
             host.retry_at = None
             run.issue(do.ConnectHost(host.name))
@@ -172,15 +199,20 @@ class HostCare:
                 run.issue(do.CloseHost(host.name))
             if host.state is HostState.CONNECTING:
                 seconds = run.now - run.began
-                run.set_state(
-                    host, HostState.LOST, f"no answer in the {seconds:.1f} s that the run took"
-                )
+                what = "not compared with the others" if host.awaits_verdict else "no answer"
+                run.set_state(host, HostState.LOST, f"{what} in the {seconds:.1f} s that the run took")
 
     # How
 
     def _refuse(self, host: Host, refusal: str, reason: str) -> None:
         host.refusal = refusal
         self._disconnect(host, HostState.REFUSED, reason)
+
+    def _revive(self, host: Host) -> None:
+        """It was refused for its page images, and most hosts turn out to render the same."""
+        host.refusal = ""
+        self._run.set_state(host, HostState.CONNECTING, "most hosts render what it renders")
+        self._run.issue(do.ConnectHost(host.name))
 
     def _judge(self, host: Host) -> None:
         """What a connected host is."""
@@ -236,16 +268,21 @@ class HostCare:
     def _take_away(self, attempt: Attempt, reason: str) -> None:
         """The host took the attempt along. One that was being drawn may be the cause of it."""
         run = self._run
-        if attempt.started_at is not None:
+        unanswered = attempt.unanswered_since()
+        is_kept_back = unanswered is not None and run.now - unanswered > run.policy.answer_within
+        if attempt.started_at is not None or is_kept_back:
             page = run.book[attempt.page]
             page.losses += 1
+            page.lost_on.add(attempt.host)
             if page.losses >= 2 * run.policy.retries:
                 page.failures.append(Failure(attempt.host, FailureKind.HOST, reason))
         run.release(attempt, f"the host was left: {reason}")
 
     def _watch_attempt(self, host: Host, attempt: Attempt) -> None:
         """The runner keeps the page timeout; this is for a runner that does not."""
-        if attempt.started_at is None or attempt.name not in host.in_flight:
+        if attempt.name not in host.in_flight or self._is_left_for(host, attempt):
+            return
+        if attempt.started_at is None:
             return
         policy = self._run.policy
         late = self._run.now - attempt.started_at - policy.page_timeout
@@ -254,15 +291,40 @@ class HostCare:
         elif late > policy.overdue_grace:
             self._run.kill(attempt, "it was overdue")
 
+    def _is_left_for(self, host: Host, attempt: Attempt) -> bool:
+        """Whether the host was lost because it does not give the attempt back, as it was told to."""
+        policy, now = self._run.policy, self._run.now
+        unanswered = attempt.unanswered_since()
+        if unanswered is not None and now - unanswered > policy.answer_within:
+            self.distrust(host, f"does not answer that page {attempt.page} is wanted back")
+        elif attempt.kept_at is not None:
+            within = policy.page_timeout + 2 * policy.overdue_grace
+            if now - attempt.kept_at > (policy.kill_within if attempt.is_killed else within):
+                self.distrust(host, f"keeps page {attempt.page}, and does not render it")
+        return not host.is_connected
+
     def _watch_stall(self, host: Host) -> None:
-        """A runner that beats but never begins what it was sent would hold the job for ever."""
+        """A runner that beats but never begins what it was sent would hold the job for ever.
+
+        One that says it has no slot for us may be right: other jobs have them. It is asked for its
+        pages, which only a host that keeps to the protocol hands back.
+        """
         policy = self._run.policy
         if not host.is_stalled():
             host.stalled_since = None
         elif host.stalled_since is None:
             host.stalled_since = self._run.now
         elif self._run.now - host.stalled_since > max(policy.stall, policy.page_timeout):
-            self.lose(host, "does not begin the pages that it was sent")
+            if host.width:
+                self.lose(host, "does not begin the pages that it was sent")
+                return
+            host.stalled_since = self._run.now
+            for attempt in host.in_flight.values():
+                self._run.revoke(attempt, "its host has had no slot for it for long")
+
+
+def _distrust(what: str) -> str:
+    return f"does not keep to the protocol: {what}"
 
 
 def _busy_reason(host: Host) -> str:

@@ -1,14 +1,13 @@
-"""The same picture from every host: whose picture rules, and in what others differ from it. Pure.
+"""The same page image from every host: which is the reference, and in what others differ from it. Pure.
 
-The first hosts to greet are held back until most of those that may still come have shown what they draw,
-or until it has been waited long enough. What most of them draw rules from then on, in later runs of the
-same job too. Fonts that differ matter only to a document that does not bring all of its own.
+What most hosts render is the reference (jury.py decides when), in later runs of the same job too. Fonts
+that differ matter only to a document that does not bring all of its own.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import NamedTuple, TypeVar
 
 T = TypeVar("T")
@@ -37,9 +36,41 @@ def has_majority(looks: Iterable[Look], still_to_come: int) -> bool:
     return bool(counts) and 2 * max(counts.values()) > sum(counts.values()) + still_to_come
 
 
-def ruling(looks: Mapping[str, Look]) -> Look:
-    """The look of most hosts: by picture, then by fonts; of equals the first. ``looks`` is not empty."""
-    picture = _commonest(looks.values(), lambda look: look.picture)
+def is_same_render(one: Look | None, other: Look) -> bool:
+    """Whether two canary pages by one version of Ghostscript are known to be the same."""
+    return one is not None and bool(one.canary) and one.picture == other.picture
+
+
+def leader(
+    votes: Collection[Look], still_to_come: int, own: Look | None, do_fonts_matter: bool
+) -> Look | None:
+    """The fingerprint that most hosts have, whoever else comes; None where there is none.
+
+    ``own``: what this machine renders itself, which tips the scales where they are even.
+    """
+    found: tuple[int, Look] | None = None
+    for look in dict.fromkeys(votes):
+        agreed = sum(not difference(vote, look, do_fonts_matter) for vote in votes)
+        weight = 2 * agreed + is_same_render(own, look)
+        if found is None or weight > found[0] or (weight == found[0] and not found[1].canary):
+            found = weight, look
+    has_most = found is not None and found[0] > len(votes) + still_to_come
+    return found[1] if found is not None and has_most else None
+
+
+def is_tied(looks: Collection[Look]) -> bool:
+    """Whether no page image is that of more hosts than every other one."""
+    counts = [count for _, count in Counter(look.picture for look in looks).most_common(2)]
+    return len(counts) == 2 and counts[0] == counts[1]
+
+
+def ruling(looks: Mapping[str, Look], own: Look | None = None) -> Look:
+    """The look of most hosts: by picture, then by fonts. ``looks`` is not empty.
+
+    Of equals the one that this machine renders too (``own``), else the first.
+    """
+    first = sorted(looks.values(), key=lambda look: not is_same_render(own, look))
+    picture = _commonest(first, lambda look: look.picture)
     alike = [look for look in looks.values() if look.picture == picture]
     fonts = _commonest(alike, lambda look: look.fonts)
     return next(look for look in alike if look.fonts == fonts)

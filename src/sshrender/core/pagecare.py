@@ -9,7 +9,7 @@ from sshrender.core import events as ev
 from sshrender.core.hostcare import HostCare
 from sshrender.core.records import Attempt, Failure, Page
 from sshrender.core.run import Run
-from sshrender.core.states import CHARGED, SETTLED, Charge, FailureKind, PageState
+from sshrender.core.states import CHARGED, SETTLED, AttemptState, Charge, FailureKind, PageState
 
 _MOST_SAID = 40
 """Lines of what was said of a page that are kept (as in renderers/said.py)."""
@@ -23,12 +23,13 @@ class PageCare:
     def __init__(self, run: Run, hosts: HostCare) -> None:
         self._run = run
         self._hosts = hosts
-        self._stalled: list[Attempt] = []
+        self._stalled: dict[str, Attempt] = {}
 
     def recover(self, recovered: ev.Recovered) -> None:
         """An earlier run has delivered it."""
         page = self._run.book[recovered.page]
-        page.said, page.host = recovered.said, recovered.host
+        page.said, page.host, page.look = recovered.said, recovered.host, recovered.look
+        page.is_recovered = True
         self._run.book.move(page, PageState.SUSPECT if recovered.suspect else PageState.DONE)
 
     def on_ready(self, event: ev.PagesReady) -> None:
@@ -48,19 +49,21 @@ class PageCare:
     def on_started(self, event: ev.PageStarted) -> None:
         """A slot draws it."""
         attempt = self._attempt(event)
-        if attempt is not None:
+        if attempt is not None and attempt.state is AttemptState.SENT:
             attempt.started_at = self._run.now
 
     def on_rendered(self, event: ev.PageRendered) -> None:
         """Its file is there, and is proved unless the page has no need of it any more."""
         attempt = self._attempt(event)
-        if attempt is None or attempt.rendered_at is not None:
+        if attempt is None or attempt.state is AttemptState.VERIFYING:
             return
         page = self._run.book[attempt.page]
-        if page.state in SETTLED:
+        if page.state in SETTLED or page.state is PageState.UNREADY:
             self._run.release(attempt, attempt.called_back or "the page was there already")
             return
-        attempt.rendered_at, attempt.seconds, attempt.said = self._run.now, event.seconds, event.said
+        # Its speed decides what others get: it cannot have taken longer than it has had the page.
+        attempt.seconds = min(event.seconds, self._run.now - attempt.sent_at)
+        attempt.rendered_at, attempt.said = self._run.now, event.said
         self._run.land(attempt)
         self._run.hosts[attempt.host].proving += 1
         page.host = attempt.host
@@ -77,13 +80,44 @@ class PageCare:
         host.note_pace(attempt.seconds, page.work, event.carriage)
         host.pages_done += 1
         host.streak.clear()
-        host.losses = 0
-        page.host, page.said = attempt.host, page.said + attempt.said
+        # Not with its greeting: one that doubts the storage and reconnects would hold up all the others.
+        host.losses = host.fruitless = host.storage_strikes = 0
+        host.budget.earn_page()
+        page.host, page.look, page.is_recovered = attempt.host, attempt.look, False
+        page.said = (page.said + attempt.said)[:_MOST_SAID]
         self._run.delivered += 1
         self._run.storage.took_a_page()
         self._run.settle(page, PageState.SUSPECT if page.said else PageState.DONE)
         for other in list(page.live.values()):
             self._outrun(other, f"{attempt.host} was quicker")
+        if self._hosts.is_outvoted(page.look):
+            self._withdraw(page)
+
+    def withdraw_outvoted(self) -> None:
+        """Most hosts render other pages than some that were delivered: those are rendered again."""
+        for page in self._run.book.pages.values():
+            if page.state in _DELIVERED and self._hosts.is_outvoted(page.look):
+                self._withdraw(page)
+
+    def on_taken(self, event: ev.PageTaken) -> None:
+        """Another's file stood in its place: neither counts, and the page is rendered once more."""
+        attempt = self._attempt(event)
+        if attempt is not None:
+            page = self._run.book[attempt.page]
+            self._run.release(attempt, "an outvoted host's file was in the place of its own")
+            if page.state is PageState.WAITING:
+                self._withdraw(page)
+
+    def _withdraw(self, page: Page) -> None:
+        """Its file has to go before another can be published; until then nothing can be sent."""
+        host = self._run.hosts.get(page.host)
+        if page.state in _DELIVERED and not page.is_recovered and host is not None:
+            host.pages_done -= 1
+            self._run.delivered -= 1
+        reason = "most hosts render the canary page differently from the host that rendered it"
+        self._run.issue(do.WithdrawPage(page.number, page.host, reason))
+        page.host, page.said, page.look = "", (), None
+        self._run.book.move(page, PageState.UNREADY)
 
     def _outrun(self, attempt: Attempt, reason: str) -> None:
         """Somebody else was first: that is nobody's failure."""
@@ -97,28 +131,38 @@ class PageCare:
     def on_suspected(self, event: ev.PageSuspected) -> None:
         """A complaint about it came late."""
         attempt = self._attempt(event)
-        if attempt is not None:  # still being proved
-            attempt.said = (attempt.said + event.said)[:_MOST_SAID]
+        if attempt is not None:  # still being verified
+            attempt.said = _joined(attempt.said, event.said)
             return
         page = self._run.book.pages.get(event.page)
-        if page is not None and page.host == event.host and page.state in _DELIVERED:
-            page.said = (page.said + event.said)[:_MOST_SAID]
+        if page is None or page.host != event.host or page.state not in _DELIVERED:
+            return
+        said = _joined(page.said, event.said)
+        if said != page.said:
+            page.said = said
+            self._run.hosts[event.host].budget.spend(self._run.now)
             self._run.settle(page, PageState.SUSPECT)
 
     def on_revoked(self, event: ev.AttemptRevoked) -> None:
         """It was not begun, and is handed back."""
         attempt = self._attempt(event)
-        if attempt is None:
+        if attempt is None or attempt.state is AttemptState.VERIFYING:
             return
         if attempt.is_called_off:
             self._run.release(attempt, attempt.called_back)
         else:
             self._hosts.distrust(self._run.hosts[event.host], "hands back a page that nobody asked for")
 
+    def on_kept(self, event: ev.AttemptKept) -> None:
+        """It was asked for too late."""
+        attempt = self._attempt(event)
+        if attempt is not None and attempt.is_called_off and attempt.kept_at is None:
+            attempt.kept_at = self._run.now
+
     def on_failed(self, event: ev.AttemptFailed) -> None:
         """It came to nothing."""
         attempt = self._attempt(event)
-        if attempt is None:
+        if attempt is None or not counts(attempt, event):
             return
         host = self._run.hosts[event.host]
         if event.kind is FailureKind.KILLED and not attempt.is_killed:
@@ -138,12 +182,15 @@ class PageCare:
                 host.slots = max(1, host.slots - 1)
             if charge is Charge.HOST and host.is_connected:
                 self._hosts.count_against(host, page)
+            if event.is_reported and not attempt.is_killed:
+                self._hosts.count_fruitless(host, event.reason)
 
     def on_retry(self, event: ev.RetryRequested) -> None:
         """A person wants it tried as if it had never failed."""
         page = self._run.book.pages.get(event.page)
         if page is not None and page.state is PageState.FAILED:
             page.failures.clear()
+            page.lost_on.clear()
             page.losses = page.forgiven = page.renderer = 0
             self._run.book.move(page, PageState.WAITING)
 
@@ -161,8 +208,8 @@ class PageCare:
 
     def prove_again(self) -> None:
         """The storage is back: what could not be proved for its sake is looked at again."""
-        stalled, self._stalled = self._stalled, []
-        for attempt in stalled:
+        stalled, self._stalled = self._stalled, {}
+        for attempt in stalled.values():
             if attempt.name in self._run.attempts:
                 self._run.issue(do.ProvePage(attempt.host, attempt.page, attempt.name))
 
@@ -173,7 +220,7 @@ class PageCare:
             self._run.reconsider(self._run.forget(attempt))
         else:
             self._run.storage.doubt(self._run.now, reason)
-            self._stalled.append(attempt)
+            self._stalled[attempt.name] = attempt
 
     # How
 
@@ -187,3 +234,13 @@ class PageCare:
         page.failures.append(Failure(event.host, event.kind, event.reason))
         self._run.reconsider(page)
         self._hosts.count_against(self._run.hosts[event.host], page)
+
+
+def counts(attempt: Attempt, event: ev.AttemptFailed) -> bool:
+    """Whether a failure may end the attempt: once it is reported, a host has no more say in it."""
+    return not event.is_reported or attempt.state is not AttemptState.VERIFYING
+
+
+def _joined(before: tuple[str, ...], more: tuple[str, ...]) -> tuple[str, ...]:
+    """Each line once, in order, and no more of them than are kept."""
+    return tuple(dict.fromkeys(before + more))[:_MOST_SAID]

@@ -39,10 +39,20 @@ class Policy:
     """Reported pages for each slot that need not be proved before the next are sent."""
     uncarried: int = 4
     """The same where pages have to travel: a host may draw faster than its wire carries."""
+    answer_within: float = 15.0
+    """A host that beats and has not answered a revoke or a kill for so long is distrusted."""
+    kill_within: float = 60.0
+    """What a host gets to end an attempt that it was too late to kill: it may be flushing a page."""
+    sample_every: float = 0.2
+    """Seconds between two heartbeats of a host that count: a runner sends one a second."""
+    fruitless_most: int = 16
+    """Attempts in a row that a host may give up uncharged before it is left for a while."""
     is_mixed: bool = False
     """Whether hosts may draw different pictures."""
     compare_wait: float = 1.5
-    """Seconds after the first greeting until those that have greeted settle whose picture rules."""
+    """Seconds after the first greeting until those that have greeted begin, provisionally."""
+    compare_longest: float = 15.0
+    """Seconds of a run in which hosts may still come, whose page images would count."""
     silence: float = 8.0
     """A host that has not been heard for so long is lost."""
     quarantine_after: int = 3

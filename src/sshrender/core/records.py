@@ -7,8 +7,9 @@ from collections import deque
 from dataclasses import dataclass, field
 
 from sshrender.core.likeness import Look
+from sshrender.core.linebudget import LineBudget
 from sshrender.core.policy import HostPlan, Policy
-from sshrender.core.states import FailureKind, HostState, PageState
+from sshrender.core.states import AttemptState, FailureKind, HostState, PageState
 
 SHORTEST = 0.001
 """Seconds that a page takes at least, whatever a host says."""
@@ -28,12 +29,16 @@ class Attempt:
     started_at: float | None = None
     rendered_at: float | None = None
     revoked_at: float | None = None
+    killed_at: float | None = None
+    kept_at: float | None = None
+    """When the host said that it was asked for the attempt too late."""
     seconds: float = 0.0
-    is_killed: bool = False
     is_hedged: bool = False
     """Whether another host was quicker."""
     called_back: str = ""
     """Why it was revoked or killed."""
+    look: Look | None = None
+    """The fingerprint of its host when it was sent."""
     said: tuple[str, ...] = ()
 
     @property
@@ -42,9 +47,29 @@ class Attempt:
         return self.revoked_at is not None
 
     @property
+    def is_killed(self) -> bool:
+        """Whether the host was told to end it."""
+        return self.killed_at is not None
+
+    @property
     def is_called_off(self) -> bool:
         """Whether it is not expected to end with a page."""
         return self.is_killed or self.is_revoking
+
+    @property
+    def state(self) -> AttemptState:
+        """What the host may say of it now (states.AttemptState)."""
+        if self.rendered_at is not None:
+            return AttemptState.VERIFYING
+        return AttemptState.SENT if self.started_at is None else AttemptState.STARTED
+
+    def unanswered_since(self) -> float | None:
+        """When the host was asked for it back, or told to end it, if it has not answered that."""
+        if self.rendered_at is not None or self.kept_at is not None:
+            return None
+        if self.killed_at is not None:
+            return self.killed_at
+        return self.revoked_at if self.started_at is None else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +91,8 @@ class Page:
     """How much there is to draw, in pages of A4."""
     failures: list[Failure] = field(default_factory=list)
     losses: int = 0
+    lost_on: set[str] = field(default_factory=set)
+    """Hosts that were lost with it while a slot rendered it."""
     attempts: int = 0
     renderer: int = 0
     """Which of the job's recipes draws it."""
@@ -78,10 +105,16 @@ class Page:
     """The hosts that it is pinned to; None: any."""
     host: str = ""
     said: tuple[str, ...] = ()
+    look: Look | None = None
+    """The fingerprint of the host that rendered it, where that is known."""
+    is_recovered: bool = False
+    """Whether an earlier run delivered it."""
 
     def failed_on(self, host: str) -> bool:
-        """Whether this page was charged with a failure on that host."""
-        return any(failure.host == host for failure in self.failures[self.forgiven :])
+        """Whether this page was charged with a failure on that host, or the host was lost with it."""
+        return host in self.lost_on or any(
+            failure.host == host for failure in self.failures[self.forgiven :]
+        )
 
     @property
     def charged(self) -> int:
@@ -95,7 +128,7 @@ class Page:
     @property
     def is_particular(self) -> bool:
         """Whether not every host will do."""
-        return bool(self.failures) or self.only is not None
+        return bool(self.failures or self.lost_on) or self.only is not None
 
 
 @dataclass(slots=True)
@@ -117,6 +150,11 @@ class Host:
     others: float = 0.0
     ours: float = 0.0
     heard_at: float = 0.0
+    sampled_at: float = -math.inf
+    """When a heartbeat of it was last taken in."""
+    budget: LineBudget = field(default_factory=LineBudget)
+    fruitless: int = 0
+    """Attempts that it gave up since its last page, without a charge to their pages."""
     in_flight: dict[str, Attempt] = field(default_factory=dict)
     backlog: float = 0.0
     """The work in flight, in pages of A4."""
@@ -213,9 +251,9 @@ class Host:
         return page.allows(self.name) and (self.renderers is None or page.renderer in self.renderers)
 
     def is_stalled(self) -> bool:
-        """Whether it holds pages and draws none."""
+        """Whether it holds pages and renders none."""
         held = self.in_flight.values()
-        return bool(held and self.width) and all(attempt.started_at is None for attempt in held)
+        return bool(held) and all(attempt.started_at is None for attempt in held)
 
     def free_slots(self) -> int:
         """Slots that have nothing at all to do."""

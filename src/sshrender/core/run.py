@@ -69,6 +69,7 @@ class Run:
         """A host is this now, because of that."""
         if (host.state, host.reason) != (state, reason):
             host.state, host.reason = state, reason
+            host.budget.spend(self.now)
             self.issue(do.ReportHost(host.name, state.value, reason))
 
     # Attempts
@@ -76,7 +77,9 @@ class Run:
     def send(self, page: Page, host: Host, because: str = "") -> None:
         """Begin an attempt."""
         self._count += 1
-        attempt = Attempt(f"{self._epoch}.{self._count}", page.number, host.name, self.now)
+        attempt = Attempt(
+            f"{self._epoch}.{self._count}", page.number, host.name, self.now, look=host.look
+        )
         self.attempts[attempt.name] = page.live[attempt.name] = attempt
         host.in_flight[attempt.name] = attempt
         host.backlog += page.work
@@ -113,12 +116,13 @@ class Run:
     def kill(self, attempt: Attempt, reason: str) -> None:
         """End it on its host."""
         if not attempt.is_killed:
-            attempt.is_killed, attempt.called_back = True, reason
+            attempt.killed_at, attempt.kept_at, attempt.called_back = self.now, None, reason
             self.issue(do.KillAttempt(attempt.host, attempt.name))
 
     def release(self, attempt: Attempt, reason: str) -> None:
         """The attempt ended without a page, and without anybody's fault."""
         page = self.forget(attempt)
+        self.hosts[attempt.host].budget.spend(self.now)
         if page.live or page.state in SETTLED:
             self.issue(
                 do.DropAttempt(page.number, attempt.host, attempt.name, reason, attempt.is_hedged)
@@ -129,7 +133,7 @@ class Run:
 
     def reconsider(self, page: Page) -> None:
         """What a page is after one of its attempts has ended."""
-        if page.state in SETTLED:
+        if page.state in SETTLED or page.state is PageState.UNREADY:
             return
         if any(attempt.rendered_at is not None for attempt in page.live.values()):
             state = PageState.PROVING

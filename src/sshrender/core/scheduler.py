@@ -22,7 +22,7 @@ pages in pagecare.py, who gets what in handout.py, what all of them share in run
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from sshrender.core import commands as do
@@ -49,9 +49,9 @@ _WATCH_AGAIN = 0.1
 class Scheduler:
     """One run of one job.
 
-    ``rule``: what hosts have drawn in earlier runs, and have to draw. ``pins``: the hosts that a page
-    may only go to. ``bundle``: pages in each part of the document that hosts without a SAN are fed; 0:
-    they are fed the whole.
+    ``rule``: the reference of earlier runs, ``votes``: the fingerprints of their hosts. ``pins``: the
+    hosts that a page may only go to. ``bundle``: pages in each part of the document that hosts without a
+    SAN are fed; 0: they are fed the whole.
     """
 
     def __init__(
@@ -64,12 +64,13 @@ class Scheduler:
         ready: bool = True,
         recovered: Iterable[ev.Recovered] = (),
         rule: Look | None = None,
+        votes: Mapping[str, Look] | None = None,
         bundle: int = 0,
         pins: Iterable[tuple[int, frozenset[str]]] = (),
         now: float = 0.0,
     ) -> None:
         self._run = run = Run(policy, hosts, pages, epoch=epoch, ready=ready, bundle=bundle, now=now)
-        self._host_care = HostCare(run, rule)
+        self._host_care = HostCare(run, rule, votes or {})
         self._page_care = PageCare(run, self._host_care)
         self._handout = Handout(run)
         self._patience = Patience(policy)
@@ -86,12 +87,16 @@ class Scheduler:
             ev.DrainRequested: self._host_care.on_drain,
             ev.UndrainRequested: self._host_care.on_undrain,
             ev.FontsKnown: self._host_care.on_fonts,
+            ev.CanaryRendered: self._host_care.on_canary,
+            ev.PageTaken: self._page_care.on_taken,
             ev.PagesReady: self._page_care.on_ready,
             ev.PagesWeighed: self._page_care.on_weighed,
             ev.PageStarted: self._page_care.on_started,
             ev.PageRendered: self._page_care.on_rendered,
             ev.AttemptFailed: self._page_care.on_failed,
             ev.AttemptRevoked: self._page_care.on_revoked,
+            ev.AttemptKept: self._page_care.on_kept,
+            ev.HostDistrusted: self._host_care.on_distrusted,
             ev.PageDelivered: self._page_care.on_delivered,
             ev.PageSuspected: self._page_care.on_suspected,
             ev.RetryRequested: self._page_care.on_retry,
@@ -154,11 +159,22 @@ class Scheduler:
         EndJob is the last command. Afterwards, and behind the event that ended the run, only pages
         that were being proved still count.
         """
+        commands = self.take(*events, now=now)
+        self._advance()
+        return sorted(
+            commands + self._run.take_commands(), key=lambda command: isinstance(command, do.EndJob)
+        )
+
+    def take(self, *events: ev.Event, now: float) -> list[do.Command]:
+        """Take in what happened, as ``handle`` does; what follows from the new state is left for then.
+
+        What a host says counts only in the state in which the last thing that it said left us, so that
+        messages are taken in one by one, however many have come.
+        """
         self._run.now = max(now, self._run.now)
         for event in events:
             if self._counts(event):
                 self._handlers[type(event)](event)
-        self._advance()
         return sorted(self._run.take_commands(), key=lambda command: isinstance(command, do.EndJob))
 
     def is_drawn_by(self, number: int, host: str) -> bool:
@@ -212,7 +228,7 @@ class Scheduler:
 
     def _advance(self) -> None:
         """Everything that follows from the new state and from the time."""
-        if self.end is None and self.book.is_settled():
+        if self.end is None and self.book.is_settled() and not self._is_undecided():
             self._finish()
         if self.end is not None:
             return
@@ -225,7 +241,8 @@ class Scheduler:
                 self._host_care.watch(host, may_reconnect=self._finish_by is None)
         self._watch_storage()
         if self.end is None and self._finish_by is None:
-            self._host_care.compare()
+            if self._host_care.compare():
+                self._page_care.withdraw_outvoted()
             self._host_care.release_quarantine()
             if not self.held:
                 self._handout.allot()
@@ -235,6 +252,10 @@ class Scheduler:
                 self._give_up_waiting()
             elif self.policy.ends_when_held and not self.attempts:
                 self._end(JobEnd.HELD, self.held)
+
+    def _is_undecided(self) -> bool:
+        """Whether hosts that may still come may show that what was delivered is not what most render."""
+        return self._finish_by is None and self._host_care.is_provisional
 
     def _watch_storage(self) -> None:
         given_up = self._run.storage.is_given_up(self._run.now)

@@ -24,6 +24,21 @@ class PageState(enum.Enum):
     """Given up: it failed on as many hosts as it may."""
 
 
+class AttemptState(enum.Enum):
+    """Where an attempt is; what its host may say of it depends on that.
+
+    Whatever a host says of an attempt in another state is a repetition, or crossed a request on its way:
+    it changes nothing and is not recorded.
+    """
+
+    SENT = "sent"
+    """Queued on the host: it may be started, rendered, failed, kept, or revoked if that was asked."""
+    STARTED = "started"
+    """A slot renders it: it may be rendered, failed or kept."""
+    VERIFYING = "verifying"
+    """Reported: only this side decides what becomes of it. Late diagnostics are added to it."""
+
+
 SETTLED = frozenset({PageState.DONE, PageState.SUSPECT, PageState.FAILED})
 
 

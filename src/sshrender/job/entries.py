@@ -178,6 +178,7 @@ TYPES: Mapping[str, Mapping[str, Field]] = {
         "attempts": Field(_COUNT),
         "said": Field(_texts),
     },
+    "page_withdrawn": {"page": _PAGE, "host": _HOST, "reason": _REASON},
     "page_suspected": {"page": _PAGE, "said": Field(_texts)},
     "page_failed": {
         "page": _PAGE,
@@ -199,6 +200,7 @@ TYPES: Mapping[str, Mapping[str, Field]] = {
     "storage_recovered": {},
     "split_failed": {"reason": _REASON},
     "thumbnails_lost": {"count": Field(_COUNT), "reason": _REASON},
+    "requests_refused": {"count": Field(_COUNT)},
     "requested": {
         "op": Field(_text),
         "by": Field(_text),

@@ -45,6 +45,8 @@ class History:
 
     ``fonts``: the page lists of those that it asks for and lacks; ``rule``: what hosts have to draw
     (ghostscript, canary and fonts, as core.likeness.Look has them), and ``hosts`` what each has.
+    ``looks``: what the host of a page had when it rendered it. ``withdrawn``: pages whose file is not to
+    be adopted, because their host was outvoted.
     """
 
     pages: dict[int, PageRecord] = field(default_factory=dict)
@@ -52,6 +54,8 @@ class History:
     fonts: dict[str, str] = field(default_factory=dict)
     rule: dict[str, str] | None = None
     hosts: dict[str, dict[str, str]] = field(default_factory=dict)
+    looks: dict[int, dict[str, str]] = field(default_factory=dict)
+    withdrawn: set[int] = field(default_factory=set)
 
 
 def fold(entries: Iterable[dict[str, Any]]) -> History:
@@ -86,6 +90,14 @@ def _apply(history: History, entry: dict[str, Any]) -> None:
             renderer=_of(str, entry.get("renderer", "ghostscript")),
         )
         history.pages[record.page] = record
+        history.withdrawn.discard(record.page)
+        if record.host in history.hosts:
+            history.looks[record.page] = history.hosts[record.host]
+    elif kind == "page_withdrawn":
+        number = _of(int, entry["page"])
+        history.pages.pop(number, None)
+        history.looks.pop(number, None)
+        history.withdrawn.add(number)
     elif kind == "page_suspected":
         history.pages[_of(int, entry["page"])].said += _texts(entry["said"])
     elif kind == "fonts_missing":

@@ -72,7 +72,7 @@ def picture(program: str, environ: Dict[str, str], seat: Tuple[int, ...] = ()) -
         with open(os.path.join(folder, "canary.pdf"), "wb") as file:
             file.write(canary.document())
         subprocess.run(
-            limits.wrap(_command(program), 1 << 30),
+            limits.wrap(command(program), 1 << 30),
             cwd=folder,
             env=scratch.environment(environ, folder),
             stdin=subprocess.DEVNULL,
@@ -89,7 +89,8 @@ def picture(program: str, environ: Dict[str, str], seat: Tuple[int, ...] = ()) -
         scratch.remove(folder)
 
 
-def _command(program: str) -> List[str]:
+def command(program: str) -> List[str]:
+    """Makes canary.ppm of canary.pdf."""
     return [
         program,
         "-q",

@@ -260,7 +260,7 @@ class Runner:
     def _render(self, request: Dict[str, Any]) -> None:
         self._tasks.put(
             Task(
-                attempt=str(request["attempt"]),
+                attempt=wire.attempt(request),
                 page=int(request["page"]),
                 file=str(request["file"]),
                 number=int(request["index"]),
@@ -270,16 +270,15 @@ class Runner:
         )
 
     def _revoke(self, request: Dict[str, Any]) -> None:
-        if self._tasks.revoke(request["attempt"]):
-            self._wire.post("revoked", attempt=request["attempt"])
+        """Always answered."""
+        attempt = wire.attempt(request)
+        is_handed_back = self._tasks.revoke(attempt)
+        self._wire.post("revoked" if is_handed_back else "kept", attempt=attempt)
 
     def _kill(self, request: Dict[str, Any]) -> None:
-        attempt = request["attempt"]
-        if self._tasks.revoke(attempt):
-            self._wire.post("revoked", attempt=attempt)
-            return
+        self._revoke(request)
         for each in self._slots:
-            each.kill(attempt)
+            each.kill(wire.attempt(request))
 
     def _inspect(self, request: Dict[str, Any]) -> None:
         self._folder = request["folder"]

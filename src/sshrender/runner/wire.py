@@ -5,7 +5,7 @@ of ours starts with a marker that the coordinator chose for this connection; any
 
 Requests (coordinator to runner, field ``op``): hello, prepare, render, revoke, kill, discard, priority,
 width, inspect, ping, finish. Answers (runner to coordinator, field ``type``): hello, beat, started,
-rendered, failed, revoked, suspected, pictured, noted, inspected, trouble, bye. The fields of
+rendered, failed, revoked, kept, suspected, pictured, noted, inspected, trouble, bye. The fields of
 each are those of ``transports/messages.py``, which is the other end.
 
 Standard library only, Python 3.7 and later.
@@ -15,12 +15,15 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import threading
 from typing import Any, Dict, List
 
 TIMEOUT, MEMORY, CRASHED, NO_OUTPUT = "timeout", "memory", "crashed", "no_output"
 STORAGE, KILLED, CROWDED = "storage", "killed", "crowded"
 """The kinds of failure that a runner reports: the first four are the page's, the last three are not."""
+
+_ATTEMPT = re.compile(r"[0-9]{1,18}\.[0-9]{1,18}$")
 
 
 class Wire:
@@ -62,3 +65,10 @@ def parse(line: bytes) -> Dict[str, Any]:
     if not isinstance(value, dict):
         raise ValueError("not an object")
     return value
+
+
+def attempt(request: Dict[str, Any]) -> str:
+    """The attempt that a request names; ValueError or TypeError."""
+    if not _ATTEMPT.match(request["attempt"]):
+        raise ValueError("attempt")
+    return str(request["attempt"])

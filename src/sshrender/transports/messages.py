@@ -2,7 +2,7 @@
 
 Each class is one ``type`` on the wire (``runner/wire.py`` names them all). Unknown fields are
 ignored, so that an older coordinator understands a newer runner's lines; a missing or wrong one is
-a ProtocolError.
+a ProtocolError, and so are two fields that do not fit each other.
 """
 
 from __future__ import annotations
@@ -11,14 +11,35 @@ import base64
 import binascii
 import json
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
+
+from sshrender.runner import wire
+from sshrender.transports.fields import (
+    MAX_BYTES,
+    MAX_SECONDS,
+    MAX_TEXT,
+    MAX_TEXTS,
+    MAX_THREADS,
+    MAX_WORD,
+    Fields,
+    ProtocolError,
+    attempt,
+    capped,
+    count,
+    counts,
+    digest,
+    number,
+    points,
+    text,
+    texts,
+    word,
+)
+from sshrender.utf8 import writable
+
+__all__ = ["MAX_LINE", "MAX_TEXT", "MAX_TEXTS", "Message", "ProtocolError", "decode"]
 
 MAX_LINE = 1 << 20
 """Bytes in one line. A page's report is bounded by renderers/said.py to a few tens of KiB."""
-
-MAX_TEXT, MAX_TEXTS = 1000, 40
-"""What is kept of what a host says in words: more than a runner says (renderers/said.py), not more
-than the journal can take from a host that will not stop."""
 
 MAX_GROUPS = 100
 """Folders of fonts (runner/likeness.py)."""
@@ -29,9 +50,21 @@ MAX_THUMBNAIL = 128 * 1024
 MAX_CORES = 1024
 MAX_PAGES = 10_000_000
 
+MAX_RECIPES = 40
+"""A job has a few (config/recipes.py), and a host can lack no other."""
 
-class ProtocolError(Exception):
-    """The host's runner said something that is not in the protocol."""
+_KINDS = frozenset(
+    (
+        wire.TIMEOUT,
+        wire.MEMORY,
+        wire.CRASHED,
+        wire.NO_OUTPUT,
+        wire.STORAGE,
+        wire.KILLED,
+        wire.CROWDED,
+    )
+)
+"""The kinds of failure that a host may report."""
 
 
 class SanView(NamedTuple):
@@ -131,6 +164,12 @@ class Revoked(NamedTuple):
     attempt: str
 
 
+class Kept(NamedTuple):
+    """An attempt that was revoked or killed too late: a slot has it, and will report it."""
+
+    attempt: str
+
+
 class Suspected(NamedTuple):
     """Ghostscript complained about a page that was reported before."""
 
@@ -176,6 +215,7 @@ Message = (
     | Rendered
     | Failed
     | Revoked
+    | Kept
     | Suspected
     | Pictured
     | Noted
@@ -193,131 +233,111 @@ def decode(line: bytes) -> Message:
         raise ProtocolError(f"not JSON: {error}") from None
     if not isinstance(fields, dict):
         raise ProtocolError("not a JSON object")
-    decoder = _DECODERS.get(_text(fields, "type"))
+    decoder = _DECODERS.get(word(fields, "type"))
     if decoder is None:
-        raise ProtocolError(f"unknown message {_text(fields, 'type')!r:.60}")
+        raise ProtocolError(f"unknown message {word(fields, 'type')!a:.60}")
     return decoder(fields)
 
 
-Fields = dict[str, Any]
-
-
-def _text(fields: Fields, name: str, default: str | None = None) -> str:
-    value = fields.get(name, default)
-    if not isinstance(value, str):
-        raise ProtocolError(f"{name} is not a text")
-    return value[:MAX_TEXT]
-
-
-def _number(fields: Fields, name: str, default: float | None = None) -> float:
-    value = fields.get(name, default)
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise ProtocolError(f"{name} is not a number")
-    if not 0 <= value <= 1e18:  # false for NaN too
-        raise ProtocolError(f"{name} is out of range")
-    return float(value)
-
-
-def _whole(fields: Fields, name: str, default: int | None = None) -> int:
-    return int(_number(fields, name, default))
-
-
-def _texts(fields: Fields, name: str) -> tuple[str, ...]:
-    value = fields.get(name, [])
-    if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
-        raise ProtocolError(f"{name} is not a list of texts")
-    return tuple(item[:MAX_TEXT] for item in value[:MAX_TEXTS])
-
-
-def _numbers(fields: Fields, name: str) -> tuple[int, ...]:
-    value = fields.get(name, [])
-    if not isinstance(value, list) or not all(type(item) is int for item in value):
-        raise ProtocolError(f"{name} is not a list of numbers")
-    return tuple(value[:MAX_TEXTS])
-
-
-def _page_size(fields: Fields) -> tuple[float, float] | None:
-    value = fields.get("page_size")
-    if value is None:
-        return None
-    if not isinstance(value, list) or len(value) != 2:
-        raise ProtocolError("page_size is not a pair")
-    pair = {"width": value[0], "height": value[1]}
-    return _number(pair, "width"), _number(pair, "height")
-
-
 def _hello(fields: Fields) -> Hello:
-    san = fields.get("san")
     ghostscript = fields.get("ghostscript")
+    missing, recipes = _missing(fields)
     return Hello(
-        hostname=_text(fields, "hostname", ""),
-        cores=min(_whole(fields, "cores", 1), MAX_CORES),
-        memory=_whole(fields, "memory", 0),
-        free_memory=_whole(fields, "free_memory", 0),
-        python=_text(fields, "python"),
-        ghostscript=None if ghostscript is None else _text(fields, "ghostscript"),
-        boot_id=_text(fields, "boot_id", ""),
-        temporary_free=_whole(fields, "temporary_free", 0),
-        san=_san(san) if isinstance(san, dict) else None,
-        no_sandbox=_text(fields, "no_sandbox", ""),
-        others=_number(fields, "others", 0.0),
-        ours=_number(fields, "ours", 0.0),
-        clock=None if fields.get("clock") is None else _number(fields, "clock"),
-        folder=_text(fields, "folder", ""),
-        canary=_text(fields, "canary", ""),
-        missing=_texts(fields, "missing"),
-        missing_recipes=_numbers(fields, "missing_recipes"),
-        fonts=_fonts(fields["fonts"]) if isinstance(fields.get("fonts"), dict) else None,
-        slots=min(max(1, _whole(fields, "slots", 1)), MAX_CORES),
+        hostname=word(fields, "hostname", ""),
+        cores=capped(fields, "cores", MAX_CORES, 1),
+        memory=count(fields, "memory", MAX_BYTES, 0),
+        free_memory=count(fields, "free_memory", MAX_BYTES, 0),
+        python=word(fields, "python"),
+        ghostscript=None if ghostscript is None else word(fields, "ghostscript"),
+        boot_id=word(fields, "boot_id", ""),
+        temporary_free=count(fields, "temporary_free", MAX_BYTES, 0),
+        san=_san(fields),
+        no_sandbox=text(fields, "no_sandbox", ""),
+        others=number(fields, "others", MAX_THREADS, 0.0),
+        ours=number(fields, "ours", MAX_THREADS, 0.0),
+        clock=None if fields.get("clock") is None else number(fields, "clock", 1e12),
+        folder=text(fields, "folder", ""),
+        canary=digest(fields, "canary", may_be_empty=True),
+        missing=missing,
+        missing_recipes=recipes,
+        fonts=_fonts(fields),
+        slots=max(1, capped(fields, "slots", MAX_CORES, 1)),
     )
 
 
-def _fonts(fields: Fields) -> Fonts:
-    groups = fields.get("groups", {})
+def _missing(fields: Fields) -> tuple[tuple[str, ...], tuple[int, ...]]:
+    """For each recipe that cannot be carried out, the first program that it lacks."""
+    programs = texts(fields, "missing", MAX_WORD)
+    recipes = counts(fields, "missing_recipes", MAX_RECIPES - 1)
+    if len(programs) != len(recipes):
+        raise ProtocolError("missing and missing_recipes are not of one length")
+    return programs, recipes
+
+
+def _fonts(fields: Fields) -> Fonts | None:
+    fonts = fields.get("fonts")
+    if fonts is None:
+        return None
+    groups = fonts.get("groups", {}) if isinstance(fonts, dict) else None
     if not isinstance(groups, dict):
-        raise ProtocolError("groups is not an object")
-    names = [str(name)[:MAX_TEXT] for name in groups][:MAX_GROUPS]
-    return Fonts(_text(fields, "digest"), tuple((name, _whole(groups, name, 0)) for name in names))
+        raise ProtocolError("fonts are not a digest and groups")
+    counted = {writable(name[:MAX_WORD]): capped(groups, name, MAX_PAGES) for name in groups}
+    return Fonts(digest(fonts, "digest"), tuple(counted.items())[:MAX_GROUPS])
 
 
-def _san(fields: Fields) -> SanView:
+def _san(fields: Fields) -> SanView | None:
+    san = fields.get("san")
+    if san is None:
+        return None
+    if not isinstance(san, dict):
+        raise ProtocolError("san is not an object")
     return SanView(
-        seen=fields.get("seen") is True,
-        writable=fields.get("writable") is True,
-        reason=_text(fields, "reason", ""),
+        seen=san.get("seen") is True,
+        writable=san.get("writable") is True,
+        reason=text(san, "reason", ""),
     )
 
 
 def _beat(fields: Fields) -> Beat:
     return Beat(
-        others=_number(fields, "others"),
-        ours=_number(fields, "ours"),
-        free_memory=_whole(fields, "free_memory", 0),
-        seats=None if fields.get("seats") is None else min(_whole(fields, "seats"), MAX_CORES),
+        others=number(fields, "others", MAX_THREADS),
+        ours=number(fields, "ours", MAX_THREADS),
+        free_memory=count(fields, "free_memory", MAX_BYTES, 0),
+        seats=None if fields.get("seats") is None else capped(fields, "seats", MAX_CORES),
     )
 
 
 def _rendered(fields: Fields) -> Rendered:
     return Rendered(
-        attempt=_text(fields, "attempt"),
-        bytes=_whole(fields, "bytes"),
-        sha256=_text(fields, "sha256"),
-        page_size=_page_size(fields),
-        seconds=_number(fields, "seconds"),
-        cpu=_number(fields, "cpu"),
-        said=_texts(fields, "said"),
+        attempt=attempt(fields),
+        bytes=count(fields, "bytes", MAX_BYTES),
+        sha256=digest(fields, "sha256"),
+        page_size=points(fields, "page_size"),
+        seconds=number(fields, "seconds", MAX_SECONDS),
+        cpu=number(fields, "cpu", MAX_SECONDS),
+        said=texts(fields, "said"),
         has_stand_ins=fields.get("stand_ins") is True,
     )
 
 
 def _failed(fields: Fields) -> Failed:
+    kind = fields.get("kind")
+    if not isinstance(kind, str) or kind not in _KINDS:
+        raise ProtocolError("kind is not one of a failure")
     return Failed(
-        attempt=_text(fields, "attempt"),
-        kind=_text(fields, "kind"),
-        reason=_text(fields, "reason"),
-        seconds=_number(fields, "seconds", 0.0),
-        said=_texts(fields, "said"),
+        attempt=attempt(fields),
+        kind=kind,
+        reason=text(fields, "reason"),
+        seconds=number(fields, "seconds", MAX_SECONDS, 0.0),
+        said=texts(fields, "said"),
     )
+
+
+def _suspected(fields: Fields) -> Suspected:
+    said = texts(fields, "said")
+    if not said:
+        raise ProtocolError("a page is suspected of nothing")
+    return Suspected(attempt(fields), count(fields, "page", MAX_PAGES), said)
 
 
 def _pictured(fields: Fields) -> Pictured:
@@ -325,22 +345,24 @@ def _pictured(fields: Fields) -> Pictured:
     if not isinstance(data, str) or len(data) > 2 * MAX_THUMBNAIL:
         raise ProtocolError("data is no thumbnail")
     try:
-        return Pictured(_whole(fields, "page"), base64.b64decode(data, validate=True))
+        decoded = base64.b64decode(data, validate=True)
     except (binascii.Error, ValueError):
         raise ProtocolError("data is not base64") from None
+    return Pictured(count(fields, "page", MAX_PAGES), decoded)
 
 
 _DECODERS: dict[str, Callable[[Fields], Message]] = {
     "hello": _hello,
     "beat": _beat,
-    "started": lambda f: Started(_text(f, "attempt")),
+    "started": lambda f: Started(attempt(f)),
     "rendered": _rendered,
     "failed": _failed,
-    "revoked": lambda f: Revoked(_text(f, "attempt")),
-    "suspected": lambda f: Suspected(_text(f, "attempt"), _whole(f, "page"), _texts(f, "said")),
+    "revoked": lambda f: Revoked(attempt(f)),
+    "kept": lambda f: Kept(attempt(f)),
+    "suspected": _suspected,
     "pictured": _pictured,
-    "noted": lambda f: Noted(_texts(f, "said")),
-    "inspected": lambda f: Inspected(min(_whole(f, "pages"), MAX_PAGES), _texts(f, "said")),
-    "trouble": lambda f: Trouble(_text(f, "reason")),
+    "noted": lambda f: Noted(texts(f, "said")),
+    "inspected": lambda f: Inspected(capped(f, "pages", MAX_PAGES), texts(f, "said")),
+    "trouble": lambda f: Trouble(text(f, "reason")),
     "bye": lambda f: Bye(),
 }

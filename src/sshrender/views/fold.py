@@ -154,6 +154,7 @@ class JobFold:
             "attempt_failed": self._attempt_failed,
             "page_delivered": self._page_delivered,
             "page_suspected": self._page_suspected,
+            "page_withdrawn": self._page_withdrawn,
             "page_failed": self._page_failed,
             "storage_failed": self._storage_failed,
             "storage_recovered": self._storage_recovered,
@@ -337,6 +338,14 @@ class JobFold:
         page.story.append(entry)
         if page.state == DONE:
             self._move(page, SUSPECT)
+
+    def _page_withdrawn(self, entry: Entry) -> None:
+        page = self.pages[entry["page"]]
+        if page.state in (DONE, SUSPECT) and entry["host"] in self.hosts:
+            self.hosts[entry["host"]].pages -= 1
+        page.said, page.host = (), ""
+        page.story.append(entry)
+        self._move(page, WAITING)
 
     def _page_failed(self, entry: Entry) -> None:
         page = self.pages[entry["page"]]

@@ -76,6 +76,11 @@ def _page_returned(entry: Entry) -> str:
     return f"page {entry['page']} back from {clean(entry['host'])}: {clean(entry['reason'])}"
 
 
+def _page_withdrawn(entry: Entry) -> str:
+    host, reason = clean(entry["host"] or "its host"), clean(entry["reason"])
+    return f"page {entry['page']} of {host} withdrawn, to be rendered again: {reason}"
+
+
 def _attempt_dropped(entry: Entry) -> str:
     host, reason = clean(entry["host"]), clean(entry["reason"])
     return f"page {entry['page']} not needed from {host} any more: {reason}"
@@ -163,6 +168,7 @@ _TELLERS: dict[str, Callable[[Entry], str | None]] = {
     "fonts_missing": _fonts_missing,
     "page_sent": _page_sent,
     "page_returned": _page_returned,
+    "page_withdrawn": _page_withdrawn,
     "page_delivered": _page_delivered,
     "page_failed": _page_failed,
     "page_fell_back": _page_fell_back,

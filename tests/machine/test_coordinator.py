@@ -1,0 +1,203 @@
+"""The whole coordinator against hosts that say anything: no message ends a run, or keeps it going."""
+
+from __future__ import annotations
+
+import json
+import random
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sshrender.coordinator.textbudget import CUT, TextBudget
+from sshrender.job.report import of as report_of
+from tests.machine.conversations import QUICK, Fields, Host, RandomHost, image, run
+
+PAGES = 12
+MEMORY_OF_TEXT = 8 << 20
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_no_well_formed_message_ends_a_run_or_spoils_a_page(tmp_path: Path, seed: int) -> None:
+    """Any order, repeated, of others' attempts: beside one honest host every page is delivered."""
+    rng = random.Random(seed)
+
+    def make(folder: Path) -> list[Host]:
+        liars: list[Host] = [RandomHost(f"liar{n}", folder, rng) for n in range(2)]
+        honest = Host("honest", folder)
+        honest.delay = 1.0
+        return [*liars, honest]
+
+    ended = run(tmp_path, PAGES, make)
+    counts = ended.outcome.pages
+    assert counts["done"] + counts["suspect"] == PAGES, ended.outcome
+    assert counts["failed"] == counts["missing"] == 0
+    assert all("could not be handled" not in entry["reason"] for entry in ended.of("host_state"))
+    assert len(ended.pages()) == PAGES
+    for number, data in enumerate(ended.pages(), 1):
+        assert data == image(number), "what is delivered was verified"
+    manifest = json.loads(ended.plan.folder.manifest.read_text())
+    assert [page["page"] for page in manifest["pages"]] == list(range(1, PAGES + 1))
+    told = report_of(ended.plan.folder, ended.plan.spec, ended.entries, None)
+    assert told.pages["done"] + told.pages["suspect"] == PAGES, "the journal tells the same"
+    assert len(ended.entries) < 4000
+    assert ended.plan.folder.journal.stat().st_size < MEMORY_OF_TEXT
+
+
+class Repeater(Host):
+    """Reports a page, then says without end that its storage failed."""
+
+    def answer(self, op: str, request: Fields) -> None:
+        super().answer(op, request)
+        if op == "render":
+            for _ in range(400):
+                fields = {"attempt": request["attempt"], "kind": "storage", "reason": "no room"}
+                self.say("failed", **fields)
+
+
+def test_a_failure_of_a_page_that_was_reported_counts_for_nothing(tmp_path: Path) -> None:
+    ended = run(tmp_path, PAGES, lambda folder: [Repeater("liar", folder), Host("honest", folder)])
+    assert ended.outcome.pages["done"] == PAGES
+    assert ended.of("attempt_failed") == ended.of("storage_failed") == []
+
+
+class Deaf(Host):
+    """Takes pages, says that it has no slot for them, and gives none back."""
+
+    def beat(self) -> None:
+        self.say("beat", others=0.0, ours=0.0, free_memory=1, seats=0)
+
+    def answer(self, op: str, request: Fields) -> None:
+        if op == "prepare":
+            self.greet()
+
+
+def test_a_host_that_ignores_revokes_does_not_keep_its_pages(tmp_path: Path) -> None:
+    def make(folder: Path) -> list[Host]:
+        honest = Host("honest", folder)
+        honest.delay = 0.3
+        return [Deaf("deaf", folder), honest]
+
+    policy = replace(QUICK, hedge=False, compare_wait=0.0)
+    ended = run(tmp_path, PAGES, make, policy)
+    assert ended.outcome.pages["done"] == PAGES
+    assert "is wanted back" in json.dumps(ended.of("host_state"))
+
+
+class Flood(Host):
+    """A host that renders, and causes as many entries of the journal as it can besides."""
+
+    def __init__(self, name: str, folder: Path, deed: str) -> None:
+        super().__init__(name, folder)
+        self.deed = deed
+
+    def answer(self, op: str, request: Fields) -> None:
+        if op == "render" and self.deed == "crowded":
+            self.say("failed", attempt=request["attempt"], kind="crowded", reason="x")
+            return
+        super().answer(op, request)
+        if op == "prepare":
+            return
+        for n in range(300):
+            if self.deed == "notes":
+                self.say("noted", said=[])
+            elif self.deed == "loads":
+                self.say("beat", others=99.0 * (n % 2), ours=0.0)
+            elif self.deed == "suspects" and op == "render":
+                fields: dict[str, Any] = {"attempt": request["attempt"], "page": request["page"]}
+                self.say("suspected", **fields, said=[f"{n} " + "x" * 900])
+
+
+@pytest.mark.parametrize("deed", ["crowded", "notes", "loads", "suspects"])
+def test_a_host_causes_no_flood_of_entries(tmp_path: Path, deed: str) -> None:
+    def make(folder: Path) -> list[Host]:
+        honest = Host("honest", folder)
+        honest.delay = 1.0
+        return [Flood("liar", folder, deed), honest]
+
+    ended = run(tmp_path, PAGES, make)
+    assert ended.outcome.pages["failed"] == ended.outcome.pages["missing"] == 0
+    assert len(ended.entries) < 60 * PAGES
+    assert ended.of("document_noted") == []
+
+
+class Broken(Host):
+    """Sends what breaks the code that handles it."""
+
+    def answer(self, op: str, request: Fields) -> None:
+        if op == "render":
+            self.say("trouble", reason="break it")
+        else:
+            super().answer(op, request)
+
+
+def test_an_error_in_the_handling_of_a_message_ends_its_link_and_no_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(self: TextBudget, host: str, text: str) -> str:
+        raise KeyError(text)
+
+    monkeypatch.setattr(TextBudget, "reason", broken)
+    ended = run(tmp_path, PAGES, lambda folder: [Broken("odd", folder), Host("honest", folder)])
+    assert ended.outcome.pages["done"] == PAGES
+    assert "could not be handled (KeyError" in json.dumps(ended.of("host_state"))
+
+
+def test_what_a_host_may_have_stored_is_bounded_and_suspect_pages_stay_suspect() -> None:
+    budget = TextBudget(host_bytes=10_000)
+    lines = tuple(f"{n} " + "\x01" * 200 for n in range(40))
+    stored = [budget.lines("liar", lines) for _ in range(20_000)]
+    assert sum(len(json.dumps(line)) for said in stored for line in said if line != CUT) <= 10_000
+    assert all(stored), "a page with diagnostics never looks like one without"
+    assert stored[-1] == (CUT,)
+    assert budget.reason("liar", "why") == CUT
+    assert budget.lines("honest", ("other",)) == ("other",)
+    assert budget.lines("liar", ()) == ()
+
+
+def test_hosts_that_greet_after_a_liar_are_used_and_its_pages_are_rendered_again(tmp_path: Path) -> None:
+    liars_fonts = {"digest": "b" * 64, "groups": {}}
+
+    class Liar(Host):
+        def report(self, request: Fields, data: bytes) -> Fields:
+            return super().report(request, image(request["page"], color=255))
+
+    def make(folder: Path) -> list[Host]:
+        liar = Liar("liar", folder, canary="b" * 64, fonts=liars_fonts)
+        fonts = {"digest": "a" * 64, "groups": {}}
+        honest = [Host(f"honest{n}", folder, canary="a" * 64, fonts=fonts) for n in range(3)]
+        for host in honest:
+            host.delay = 1.0
+        return [liar, *honest]
+
+    ended = run(tmp_path, PAGES, make, replace(QUICK, compare_wait=0.2))
+    assert ended.outcome.pages["done"] == PAGES
+    assert (ended.host("liar").state, ended.host("liar").pages) == ("refused", 0)
+    assert {ended.host(f"honest{n}").state for n in range(3)} == {"idle"}
+    assert len(ended.of("page_withdrawn")) > 0
+    assert ended.pages() == [image(number) for number in range(1, PAGES + 1)]
+    assert {record.host for record in ended.plan.history.pages.values()} <= {
+        "honest0",
+        "honest1",
+        "honest2",
+    }
+
+
+def test_a_withdrawn_page_is_not_taken_for_published_when_the_job_is_resumed(tmp_path: Path) -> None:
+    """The first run: the liar alone. The second: three honest hosts, without it."""
+
+    class Liar(Host):
+        def report(self, request: Fields, data: bytes) -> Fields:
+            return super().report(request, image(request["page"], color=255))
+
+    run(tmp_path, PAGES, lambda folder: [Liar("liar", folder, canary="b" * 64)])
+    for path in (*tmp_path.glob("san/*/pages/page-0003*"), *tmp_path.glob("out/page-0003*")):
+        path.unlink()
+    ended = run(
+        tmp_path,
+        PAGES,
+        lambda folder: [Host(f"honest{n}", folder, canary="a" * 64) for n in range(3)],
+    )
+    assert ended.outcome.code == 0
+    assert ended.pages() == [image(number) for number in range(1, PAGES + 1)]
