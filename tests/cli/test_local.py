@@ -502,14 +502,3 @@ def test_a_dry_run_meets_the_errors_of_a_render(sshrender: Run, five: Path, home
     assert sshrender("render", five, "--pages", "9", "--dry-run").returncode == 2
     assert sshrender("render", home / "none.pdf", "--dry-run").returncode == 5
     assert sshrender("render", five, "--san", home / "none", "--dry-run").returncode == 6
-
-
-def test_pages_that_a_file_cannot_hold_do_not_count_as_a_failing_storage(
-    sshrender: Run, five: Path
-) -> None:
-    """Pillow reads no TIFF of twelve bits: the pages are delivered, and what is missing is told."""
-    answer = sshrender("render", five, "--device", "tiff12nc", "--assemble", "pdf", "-o", "out")
-    assert answer.returncode == 3, answer.stderr
-    assert "all.pdf" not in answer.stderr
-    assert "five.pdf cannot be made: page-0001.tif" in answer.stderr
-    assert "hint: --assemble zip" in answer.stderr
