@@ -7,10 +7,12 @@ its scribe, the lease its keeper. They all post into one queue.
 from __future__ import annotations
 
 import queue
+import secrets
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
+from hashlib import blake2b
 from typing import Any
 
 from sshrender.coordinator import verifier as vf
@@ -79,7 +81,7 @@ class Coordinator:
         self._inbox = inbox
         self._view = view
         self._clock = clock
-        self._nonce = nonce
+        self._name_key = secrets.token_bytes(32)
         self._watches = [Watch(str(folder)) for folder in (plan.folder.work, plan.output)]
         self._wires = Wires(plan, self._setups, links, nonce, inbox.put)
         self._chronicle = Chronicle(plan, view, lease.ensure, inbox.put, lease.epoch)
@@ -403,9 +405,10 @@ class Coordinator:
         self._wires.forget(command.host, command.attempt)
 
     def _work_name(self, page: int, attempt: str) -> str:
-        """Unguessable, so that nobody who may write to ``work/`` can lay a trap there."""
+        """Known to the one host that is told: another could put something in its place beforehand."""
         epoch, _, number = attempt.partition(".")
-        return f"{WORK}/p{page:06d}.e{epoch}.a{number}.{self._nonce.word}"
+        word = blake2b(attempt.encode(), key=self._name_key, digest_size=12).hexdigest()
+        return f"{WORK}/p{page:06d}.e{epoch}.a{number}.{word}"
 
     def _prove(self, command: do.ProvePage) -> None:
         report = self._messages.reports[command.attempt]

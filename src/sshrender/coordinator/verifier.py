@@ -314,7 +314,9 @@ class _Worker:
             return None
         try:
             image, doubt = self._verify(page, task, expected)
-            return _Published(publish.own(page, task.final, image.sha256), image, doubt)
+            self._fence()
+            owned = publish.own(page, task.final, image.sha256)
+            return _Published(owned, image, doubt, is_copy=True)  # perhaps one that was never flushed
         except VerificationFailed:
             return None
         finally:

@@ -92,8 +92,10 @@ def _link(descriptor: int, new: Path, name: Path | None = None) -> None:
         # /proc/self/fd/N is; link(2) does not.
         os.link(f"/proc/self/fd/{descriptor}", new, src_dir_fd=folder)
         return
-    except FileNotFoundError:
-        if os.fstat(descriptor).st_nlink == 0:
+    except OSError as error:
+        if error.errno not in (errno.ENOENT, errno.ESTALE):
+            raise
+        if error.errno == errno.ESTALE or os.fstat(descriptor).st_nlink == 0:
             raise VerificationFailed("another file took its place after it was verified") from None
         if Path("/proc/self/fd").is_dir():
             raise

@@ -109,7 +109,8 @@ class Verifications:
             raise
         if answer.get("error"):
             number, text = answer["error"]
-            raise OSError(number, text)
+            # The server removed the file: its host did, or has put another in its place (nfs(5)).
+            raise OSError(errno.ENOENT if number == errno.ESTALE else number, text)
         if "found" not in answer:
             raise VerificationFailed(str(answer.get("failed", "it was not understood"))[:500])
         found = PageImage(*answer["found"])

@@ -1,0 +1,383 @@
+"""Verification of hostile files takes bounded time and memory, and ends no process but its own."""
+
+from __future__ import annotations
+
+import os
+import resource
+import signal
+import struct
+import subprocess
+import sys
+import threading
+import time
+import tracemalloc
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sshrender.coordinator.fairqueue import FairQueue
+from sshrender.coordinator.verifier import (
+    MAX_THREADS,
+    Rejected,
+    Result,
+    StorageTrouble,
+    VerificationTask,
+    Verified,
+    Verifier,
+)
+from sshrender.job.verification import process, worker
+from sshrender.job.verification.errors import VerificationFailed
+from sshrender.job.verification.process import Verifications
+from sshrender.job.verification.verify import Expected, verify, verify_bytes
+from sshrender.renderers.devices import DEVICES
+from tests import pdfs
+
+BOX = (203.0, 101.0)
+DPI = 50
+FORMATS = (
+    *("png16m", "png256", "pngmono", "jpeg", "tiff24nc", "tiffg4", "tifflzw", "tiffpack", "bmp16m"),
+    *("ppm", "pbmraw", "pamcmyk32", "pcx24b", "psdcmyk", "xcf", "miff24"),
+)
+
+
+def _expected(name: str, *, is_sized: bool = True) -> Expected:
+    return Expected(DEVICES[name], DPI, BOX, is_sized=is_sized)
+
+
+def _chunk(kind: bytes, content: bytes) -> bytes:
+    crc = struct.pack(">I", zlib.crc32(kind + content))
+    return struct.pack(">I", len(content)) + kind + content + crc
+
+
+def _png(
+    data: bytes,
+    size: tuple[int, int] = (141, 70),
+    *,
+    colours: int = 2,
+    interlaced: int = 0,
+    before: bytes = b"",
+    after: bytes = b"",
+) -> bytes:
+    header = struct.pack(">IIBBBBB", *size, 8, colours, 0, 0, interlaced)
+    chunks = _chunk(b"IHDR", header) + before + _chunk(b"IDAT", data)
+    return b"\x89PNG\r\n\x1a\n" + chunks + _chunk(b"IEND", b"") + after
+
+
+ROWS = zlib.compress(bytes(70 * (1 + 141 * 3)))
+
+
+@pytest.fixture(scope="module")
+def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    """A sound page of each kind of format."""
+    folder = tmp_path_factory.mktemp("pages")
+    document = pdfs.write(folder / "one.pdf", [pdfs.text_page(1, *BOX)])
+    for name in FORMATS:
+        command = ["gs", "-q", "-dSAFER", "-dBATCH", "-dNOPAUSE", f"-sDEVICE={name}", f"-r{DPI}"]
+        subprocess.run([*command, f"-sOutputFile={folder / name}", str(document)], check=True)
+    return {name: (folder / name).read_bytes() for name in FORMATS}
+
+
+@given(name=st.sampled_from(FORMATS), part=st.floats(0, 1, exclude_max=True))
+@settings(max_examples=150, deadline=None)
+def test_no_truncated_page_is_verified(pages: dict[str, bytes], name: str, part: float) -> None:
+    data = pages[name]
+    with pytest.raises(VerificationFailed):
+        verify_bytes(data[: int(part * len(data))], _expected(name))
+
+
+@given(
+    name=st.sampled_from(FORMATS),
+    changes=st.lists(st.tuples(st.integers(0, 1 << 20), st.integers(0, 255)), min_size=1, max_size=6),
+    near=st.sampled_from([64, 1 << 20]),
+)
+@settings(max_examples=300, deadline=None)
+def test_damage_is_a_failed_verification_and_nothing_else(
+    pages: dict[str, bytes], name: str, changes: list[tuple[int, int]], near: int
+) -> None:
+    data = bytearray(pages[name])
+    for at, value in changes:
+        data[at % min(near, len(data))] = value
+    for expected in (_expected(name), _expected(name, is_sized=False)):
+        try:
+            verify_bytes(bytes(data), expected)
+        except VerificationFailed:
+            continue
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"P6" + b" " * 60 + b"x",
+        b"P6" + b"# \n" * 1300 + b"x",
+        b"P6 " + b"9" * 4000,
+        b"P7\n" + b"WIDTH " * 600,
+        b"id=ImageMagick " + b"columns=" * 500,
+    ],
+)
+def test_a_header_without_an_end_is_refused_at_once(head: bytes) -> None:
+    """In a process that can be ended: an expression that backtracks holds the interpreter's lock."""
+    code = (
+        "import sys; from sshrender.job.verification.verify import *;"
+        "from sshrender.renderers.devices import DEVICES;"
+        "verify_bytes(sys.stdin.buffer.read(), Expected(DEVICES[sys.argv[1]], 50, None))"
+    )
+    device = "miff24" if head[:2] == b"id" else "ppmraw"
+    answer = subprocess.run(
+        [sys.executable, "-c", code, device], input=head, capture_output=True, timeout=20, check=False
+    )
+    assert b"VerificationFailed" in answer.stderr
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        pytest.param(_png(zlib.compress(b"\0")), id="one byte of pixels"),
+        pytest.param(_png(ROWS[:-6]), id="pixels without their end"),
+        pytest.param(_png(zlib.compress(bytes(70 * 424 + 1))), id="a byte too many"),
+        pytest.param(_png(zlib.compress(b"\5" + bytes(70 * 424 - 1))), id="an unknown filter"),
+        pytest.param(_png(ROWS + b"x"), id="data after the pixels"),
+        pytest.param(_png(ROWS, after=b"x"), id="data after the end"),
+        pytest.param(_png(ROWS, before=_chunk(b"tRNS", b"x")), id="transparency of a wrong length"),
+        pytest.param(_png(ROWS, before=_chunk(b"PLTE", b"xy")), id="a palette of a wrong length"),
+        pytest.param(_png(ROWS, before=_chunk(b"gAMA", b"x")), id="a gamma of a wrong length"),
+        pytest.param(_png(ROWS, before=_chunk(b"acTL", bytes(8))), id="an animation"),
+        pytest.param(_png(ROWS, before=_chunk(b"ABCD", b"")), id="an unknown critical chunk"),
+        pytest.param(_png(zlib.compress(bytes(70 * 142)), colours=3), id="indices without a palette"),
+        pytest.param(
+            _png(ROWS, before=_chunk(b"iCCP", b"n\0\0" + zlib.compress(bytes(2 << 20)))),
+            id="a profile that grows",
+        ),
+    ],
+)
+def test_a_png_that_no_viewer_could_show_whole_is_refused(data: bytes) -> None:
+    with pytest.raises(VerificationFailed):
+        verify_bytes(data, _expected("png16m"))
+
+
+def test_an_interlaced_png_is_counted_by_its_passes() -> None:
+    passes = [(18, 9), (18, 9), (36, 9), (35, 18), (71, 17), (70, 35), (141, 35)]
+    raw = bytes(sum((1 + 3 * width) * rows for width, rows in passes))
+    found = verify_bytes(_png(zlib.compress(raw), interlaced=1), _expected("png16m"))
+    assert (found.width, found.height) == (141, 70)
+    with pytest.raises(VerificationFailed):
+        verify_bytes(_png(zlib.compress(raw[:-1]), interlaced=1), _expected("png16m"))
+
+
+def _tiff(entries: list[tuple[int, int, int, int]], rest: bytes) -> bytes:
+    listed = b"".join(struct.pack("<HHII", *entry) for entry in entries)
+    return b"II*\0\x08\0\0\0" + struct.pack("<H", len(entries)) + listed + bytes(4) + rest
+
+
+@pytest.mark.parametrize("number", [200, 1000])
+def test_a_tiff_of_a_megabyte_takes_no_more_memory_than_that(number: int) -> None:
+    """Each of its tags names the same 250,000 numbers."""
+    tags = [(256, 4, 1, 141), (257, 4, 1, 70)]
+    tags += [(1000 + n, 4, 250_000, 20_000) for n in range(number)]
+    data = _tiff(tags, bytes(1_100_000))
+    tracemalloc.start()
+    try:
+        with pytest.raises(VerificationFailed):
+            verify_bytes(data, _expected("tiff24nc"))
+        assert tracemalloc.get_traced_memory()[1] < 16 << 20
+    finally:
+        tracemalloc.stop()
+
+
+def test_strips_that_overlap_are_no_page() -> None:
+    """A small file cannot stand for a large page."""
+    tags = [(256, 3, 1, 141), (257, 3, 1, 70), (258, 3, 1, 8), (259, 3, 1, 1), (277, 3, 1, 3)]
+    tags += [(278, 3, 1, 35), (273, 4, 2, 8 + 2 + 7 * 12 + 4), (279, 4, 2, 8 + 2 + 7 * 12 + 12)]
+    tags.sort()
+    count, start = 141 * 3 * 35, 200
+    table = struct.pack("<IIII", start, start, count, count)
+    with pytest.raises(VerificationFailed):
+        verify_bytes(_tiff(tags, table + bytes(start + count)), _expected("tiff24nc"))
+
+
+def test_a_jpeg_without_data_for_its_pixels_is_refused(pages: dict[str, bytes]) -> None:
+    whole = pages["jpeg"]
+    scan = whole.index(b"\xff\xda")
+    (length,) = struct.unpack(">H", whole[scan + 2 : scan + 4])
+    with pytest.raises(VerificationFailed, match="too little"):
+        verify_bytes(whole[: scan + 2 + length] + b"\0\xff\xd9", _expected("jpeg"))
+
+
+def _sparse(path: Path, size: int, head: bytes = b"") -> Path:
+    with path.open("wb") as file:
+        file.write(head)
+        file.truncate(size)
+    return path
+
+
+def test_a_file_larger_than_the_page_can_be_is_refused_unread(tmp_path: Path) -> None:
+    path = _sparse(tmp_path / "page", 4 << 40)
+    with pytest.raises(VerificationFailed, match="more than a page"):
+        verify(path, _expected("png16m"))
+    with pytest.raises(VerificationFailed, match="more than a page"):
+        verify(path, _expected("png16m", is_sized=False), limit=8 << 30)
+
+
+@pytest.fixture
+def verifications() -> Iterator[Verifications]:
+    """A process."""
+    one = Verifications()
+    yield one
+    one.stop()
+
+
+def _check(one: Verifications, path: Path, expected: Expected) -> object:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        return one.verify(descriptor, expected)
+    finally:
+        os.close(descriptor)
+
+
+def test_a_sparse_png_of_gigabytes_is_read_in_pieces(
+    tmp_path: Path, verifications: Verifications
+) -> None:
+    """A chunk that is larger than the memory of the process that reads it."""
+    size = 2 * worker.MEMORY
+    head = _png(b"")[:33] + struct.pack(">I", size - 33 - 12) + b"tEXt"
+    path = _sparse(tmp_path / "page", size, head)
+    with pytest.raises(VerificationFailed, match="damaged"):
+        _check(verifications, path, _expected("png16m", is_sized=False))
+
+
+def test_the_process_that_reads_pages_is_limited(tmp_path: Path, verifications: Verifications) -> None:
+    path = tmp_path / "page"
+    path.write_bytes(_png(ROWS))
+    _check(verifications, path, _expected("png16m"))
+    assert verifications._child is not None
+    limits = {
+        kind: resource.prlimit(verifications._child._process.pid, kind)[1]
+        for kind in (resource.RLIMIT_AS, resource.RLIMIT_FSIZE, resource.RLIMIT_NPROC)
+    }
+    assert list(limits.values()) == [worker.MEMORY, 0, 0]
+
+
+def test_a_page_that_takes_too_much_cpu_time_fails_and_the_next_is_verified(
+    tmp_path: Path, verifications: Verifications, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "page"
+    path.write_bytes(_png(ROWS))
+    monkeypatch.setattr(process, "seconds", lambda size, expected: 0.0)
+    slow = tmp_path / "slow"
+    slow.write_bytes(b"<a>" * 20_000_000)
+    with pytest.raises(VerificationFailed, match="takes too"):
+        _check(verifications, slow, Expected(DEVICES["png16m"]._replace(format="xml"), DPI, None))
+    monkeypatch.undo()
+    assert _check(verifications, path, _expected("png16m"))
+
+
+def test_a_process_that_something_else_ended_is_replaced(
+    tmp_path: Path, verifications: Verifications
+) -> None:
+    path = tmp_path / "page"
+    path.write_bytes(_png(ROWS))
+    _check(verifications, path, _expected("png16m"))
+    assert verifications._child is not None
+    os.kill(verifications._child._process.pid, signal.SIGKILL)
+    assert _check(verifications, path, _expected("png16m"))
+
+
+class _Sizes:
+    """A document that says nothing of its pages."""
+
+    def box(self, page: int) -> tuple[float, float] | None:
+        return None
+
+    def is_sound(self) -> bool:
+        return False
+
+
+def _task(folder: Path, host: str, page: int, expected: Expected) -> VerificationTask:
+    name = f"{host}-{page}"
+    (folder / "out").mkdir(exist_ok=True)
+    (folder / "pages").mkdir(exist_ok=True)
+    return VerificationTask(
+        host, page, name, folder / name, folder / "pages" / name, folder / "out" / name, expected
+    )
+
+
+def _run(tasks: list[VerificationTask], folder: Path, timeout: float) -> list[Result]:
+    results: list[Result] = []
+    verifier = Verifier(_Sizes(), lambda: None, results.append)
+    try:
+        for task in tasks:
+            verifier.submit(task)
+        verifier.drain(timeout)
+    finally:
+        verifier.stop()
+    return results
+
+
+def test_pages_that_are_not_visible_yet_need_no_thread_each(tmp_path: Path) -> None:
+    """Five thousand of one host, and one of another host that is there."""
+    results: list[Result] = []
+    verifier = Verifier(_Sizes(), lambda: None, results.append)
+    before = threading.active_count()
+    try:
+        for page in range(5000):
+            verifier.submit(_task(tmp_path, "absent", page, _expected("png16m")))
+        last = _task(tmp_path, "present", 1, _expected("png16m"))
+        last.work.write_bytes(_png(ROWS))
+        verifier.submit(last)
+        deadline = time.monotonic() + 30
+        while not results and time.monotonic() < deadline:
+            assert threading.active_count() <= before + MAX_THREADS
+            time.sleep(0.02)
+    finally:
+        verifier.stop()
+    assert [type(result) for result in results] == [Verified]
+
+
+def test_hosts_are_verified_in_turns(tmp_path: Path) -> None:
+    queue: FairQueue[VerificationTask] = FairQueue()
+    for page in range(100):
+        queue.put(_task(tmp_path, "flood", page, _expected("png16m")))
+    queue.put(_task(tmp_path, "other", 1, _expected("png16m")))
+    taken = [queue.take() for _ in range(3)]
+    assert [task.host for task in taken if task is not None] == ["flood", "other", "flood"]
+
+
+def test_a_page_that_ends_its_process_twice_is_its_hosts_failure_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = process._Child.ask
+
+    def ask(child: process._Child, descriptor: int, request: object, on_slow: object) -> object:
+        if os.fstat(descriptor).st_size < 100:
+            child.kill()
+        return real(child, descriptor, request, on_slow)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(process._Child, "ask", ask)
+    good, bad = (_task(tmp_path, host, 1, _expected("png16m")) for host in ("good", "bad"))
+    good.work.write_bytes(_png(ROWS, before=_chunk(b"tEXt", b"Comment\0" + bytes(100))))
+    bad.work.write_bytes(b"x")
+    results = _run([bad, good], tmp_path, 30)
+    found = {type(result): result for result in results}
+    assert set(found) == {Verified, Rejected}
+    rejected = found[Rejected]
+    assert isinstance(rejected, Rejected)
+    assert rejected.task.host == "bad"
+
+
+def test_where_no_process_can_be_started_the_storage_waits_and_no_host_is_charged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A user's limit of processes (RLIMIT_NPROC): the page is tried again, and the reason is told."""
+
+    def refuse(*words: object, **more: object) -> None:
+        raise BlockingIOError(11, "Resource temporarily unavailable")
+
+    monkeypatch.setattr(subprocess, "Popen", refuse)
+    task = _task(tmp_path, "good", 1, _expected("png16m"))
+    task.work.write_bytes(_png(ROWS))
+    (result,) = _run([task], tmp_path, 30)
+    assert isinstance(result, StorageTrouble)
+    assert "no process can be started to verify pages" in result.reason
