@@ -29,7 +29,7 @@ from sshrender.coordinator.verifier import (
     Verified,
     Verifier,
 )
-from sshrender.job.verification import process, worker
+from sshrender.job.verification import inflate, process, worker
 from sshrender.job.verification.errors import VerificationFailed
 from sshrender.job.verification.process import Verifications
 from sshrender.job.verification.verify import Expected, verify, verify_bytes
@@ -153,12 +153,20 @@ def test_a_header_without_an_end_is_refused_at_once(head: bytes) -> None:
         ),
     ],
 )
-def test_a_png_that_no_viewer_could_show_whole_is_refused(data: bytes) -> None:
+@pytest.mark.parametrize("has_library", [True, False])
+def test_a_png_that_no_viewer_could_show_whole_is_refused(
+    data: bytes, has_library: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not has_library:
+        monkeypatch.setattr(inflate, "library", lambda: None)
+    assert verify_bytes(_png(ROWS), _expected("png16m"))
     with pytest.raises(VerificationFailed):
         verify_bytes(data, _expected("png16m"))
 
 
-def test_an_interlaced_png_is_counted_by_its_passes() -> None:
+@pytest.mark.parametrize("most", [0, 1 << 20])
+def test_an_interlaced_png_is_counted_by_its_passes(monkeypatch: pytest.MonkeyPatch, most: int) -> None:
+    monkeypatch.setattr(inflate, "MAX_INPUT", most)
     passes = [(18, 9), (18, 9), (36, 9), (35, 18), (71, 17), (70, 35), (141, 35)]
     raw = bytes(sum((1 + 3 * width) * rows for width, rows in passes))
     found = verify_bytes(_png(zlib.compress(raw), interlaced=1), _expected("png16m"))
