@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import queue
 import resource
 import signal
 import struct
@@ -389,3 +390,40 @@ def test_where_no_process_can_be_started_the_storage_waits_and_no_host_is_charge
     (result,) = _run([task], tmp_path, 30)
     assert isinstance(result, StorageTrouble)
     assert "no process can be started to verify pages" in result.reason
+
+
+def test_hosts_whose_pages_take_long_keep_no_other_host_waiting(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As many of them as there are threads at first."""
+    real, release = process._Child.ask, threading.Event()
+
+    def ask(child: process._Child, descriptor: int, request: object, on_slow: object) -> object:
+        while os.fstat(descriptor).st_size == 1 and not release.wait(0.05):
+            on_slow()  # type: ignore[operator]
+        return real(child, descriptor, request, on_slow)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(process._Child, "ask", ask)
+    answers: queue.SimpleQueue[Result] = queue.SimpleQueue()
+    verifier = Verifier(_Sizes(), lambda: None, answers.put)
+    try:
+        for page in range(1, 4):
+            for host in ("slow", "slower"):
+                task = _task(tmp_path, host, page, _expected("png16m"))
+                task.work.write_bytes(b"x")
+                verifier.submit(task)
+        good = _task(tmp_path, "good", 1, _expected("png16m"))
+        good.work.write_bytes(_png(ROWS))
+        verifier.submit(good)
+        assert isinstance(answers.get(timeout=30), Verified)
+    finally:
+        release.set()
+        verifier.stop()
+
+
+def test_the_process_that_reads_pages_loads_no_library_of_others() -> None:
+    """It starts in some 50 ms, and what it does not load cannot be attacked."""
+    code = "import sys, sshrender.job.verification.worker; print(*sys.modules)"
+    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    loaded = {name.partition(".")[0] for name in answer.stdout.split()}
+    assert not loaded & {"PIL", "pypdf", "pydantic", "fabric", "paramiko", "rich", "typer", "subprocess"}
