@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import queue
 import resource
 import signal
 import struct
@@ -29,7 +30,7 @@ from sshrender.coordinator.verifier import (
     Verified,
     Verifier,
 )
-from sshrender.job.verification import process, worker
+from sshrender.job.verification import inflate, process, worker
 from sshrender.job.verification.errors import VerificationFailed
 from sshrender.job.verification.process import Verifications
 from sshrender.job.verification.verify import Expected, verify, verify_bytes
@@ -153,12 +154,20 @@ def test_a_header_without_an_end_is_refused_at_once(head: bytes) -> None:
         ),
     ],
 )
-def test_a_png_that_no_viewer_could_show_whole_is_refused(data: bytes) -> None:
+@pytest.mark.parametrize("has_library", [True, False])
+def test_a_png_that_no_viewer_could_show_whole_is_refused(
+    data: bytes, has_library: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not has_library:
+        monkeypatch.setattr(inflate, "library", lambda: None)
+    assert verify_bytes(_png(ROWS), _expected("png16m"))
     with pytest.raises(VerificationFailed):
         verify_bytes(data, _expected("png16m"))
 
 
-def test_an_interlaced_png_is_counted_by_its_passes() -> None:
+@pytest.mark.parametrize("most", [0, 1 << 20])
+def test_an_interlaced_png_is_counted_by_its_passes(monkeypatch: pytest.MonkeyPatch, most: int) -> None:
+    monkeypatch.setattr(inflate, "MAX_INPUT", most)
     passes = [(18, 9), (18, 9), (36, 9), (35, 18), (71, 17), (70, 35), (141, 35)]
     raw = bytes(sum((1 + 3 * width) * rows for width, rows in passes))
     found = verify_bytes(_png(zlib.compress(raw), interlaced=1), _expected("png16m"))
@@ -381,3 +390,40 @@ def test_where_no_process_can_be_started_the_storage_waits_and_no_host_is_charge
     (result,) = _run([task], tmp_path, 30)
     assert isinstance(result, StorageTrouble)
     assert "no process can be started to verify pages" in result.reason
+
+
+def test_hosts_whose_pages_take_long_keep_no_other_host_waiting(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As many of them as there are threads at first."""
+    real, release = process._Child.ask, threading.Event()
+
+    def ask(child: process._Child, descriptor: int, request: object, on_slow: object) -> object:
+        while os.fstat(descriptor).st_size == 1 and not release.wait(0.05):
+            on_slow()  # type: ignore[operator]
+        return real(child, descriptor, request, on_slow)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(process._Child, "ask", ask)
+    answers: queue.SimpleQueue[Result] = queue.SimpleQueue()
+    verifier = Verifier(_Sizes(), lambda: None, answers.put)
+    try:
+        for page in range(1, 4):
+            for host in ("slow", "slower"):
+                task = _task(tmp_path, host, page, _expected("png16m"))
+                task.work.write_bytes(b"x")
+                verifier.submit(task)
+        good = _task(tmp_path, "good", 1, _expected("png16m"))
+        good.work.write_bytes(_png(ROWS))
+        verifier.submit(good)
+        assert isinstance(answers.get(timeout=30), Verified)
+    finally:
+        release.set()
+        verifier.stop()
+
+
+def test_the_process_that_reads_pages_loads_no_library_of_others() -> None:
+    """It starts in some 50 ms, and what it does not load cannot be attacked."""
+    code = "import sys, sshrender.job.verification.worker; print(*sys.modules)"
+    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    loaded = {name.partition(".")[0] for name in answer.stdout.split()}
+    assert not loaded & {"PIL", "pypdf", "pydantic", "fabric", "paramiko", "rich", "typer", "subprocess"}

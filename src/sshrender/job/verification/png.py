@@ -10,6 +10,7 @@ import zlib
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from sshrender.job.verification import inflate
 from sshrender.job.verification.errors import VerificationFailed, require
 from sshrender.job.verification.pagefile import Accept, PageFile, Size
 
@@ -148,28 +149,38 @@ def _inflatable(content: bytes) -> None:
 
 
 class _ImageData:
-    """Inflates the image data, counts its bytes, checks each row's filter type (9.2); keeps nothing."""
+    """Inflates the image data, counts its bytes, and checks each row's filter type (9.2)."""
 
     def __init__(self, header: _Header) -> None:
         self._inflater = zlib.decompressobj()
         self._runs = list(header.rows())
         self._left = sum(rows * length for rows, length in self._runs)
         self._at = 0  # offset in the run of rows that comes first in _runs
+        self._whole = inflate.library() if self._left <= inflate.MAX_OUTPUT else None
+        self._kept: list[bytes] = []
+        self._kept_bytes = 0
 
     def feed(self, block: bytes) -> None:
         """Compressed bytes, in order. Raises VerificationFailed."""
-        require(not self._inflater.eof, "the PNG has data after its pixels")
-        while block:
-            try:
-                pixels = self._inflater.decompress(block, _OUTPUT)
-            except zlib.error:
-                raise VerificationFailed("the PNG's data are damaged") from None
-            self._take(pixels)
-            block = self._inflater.unconsumed_tail
-        require(not self._inflater.unused_data, "the PNG has data after its pixels")
+        if self._whole is None:
+            self._inflate(block)
+            return
+        self._kept.append(block)
+        self._kept_bytes += len(block)
+        if self._kept_bytes > inflate.MAX_INPUT:
+            self._whole = None
+            for kept in self._kept:
+                self._inflate(kept)
+            self._kept.clear()
 
     def finish(self) -> None:
-        """All was fed."""
+        """All was fed. Raises VerificationFailed."""
+        if self._whole is not None:
+            whole = self._whole(b"".join(self._kept), self._left)
+            if whole is None:
+                raise VerificationFailed("the PNG's data are damaged, or of another size")
+            self._take(whole)
+            return
         while not self._inflater.eof:
             try:
                 pixels = self._inflater.decompress(b"", _OUTPUT)
@@ -180,14 +191,25 @@ class _ImageData:
             self._take(pixels)
         require(self._inflater.eof and self._left == 0, "the PNG has too few pixels")
 
-    def _take(self, pixels: bytes) -> None:
+    def _inflate(self, block: bytes) -> None:
+        require(not self._inflater.eof, "the PNG has data after its pixels")
+        while block:
+            try:
+                pixels = self._inflater.decompress(block, _OUTPUT)
+            except zlib.error:
+                raise VerificationFailed("the PNG's data are damaged") from None
+            self._take(pixels)
+            block = self._inflater.unconsumed_tail
+        require(not self._inflater.unused_data, "the PNG has data after its pixels")
+
+    def _take(self, pixels: bytes | memoryview) -> None:
         self._left -= len(pixels)
         require(self._left >= 0, "the PNG has too many pixels")
         at = 0
         while at < len(pixels):
             rows, length = self._runs[0]
             piece = pixels[at : at + rows * length - self._at]
-            filters = piece[-self._at % length :: length]
+            filters = bytes(piece[-self._at % length :: length])
             require(not filters or max(filters) <= 4, "the PNG's data are damaged")
             at += len(piece)
             self._at += len(piece)
