@@ -148,7 +148,7 @@ def test_programs_that_a_host_lacks_for_some_recipes_are_named_by_recipe() -> No
     assert "wants near" in refused.reason
 
 
-def test_a_half_of_a_surrogate_pair_gets_no_further_than_the_door() -> None:
+def test_a_half_of_a_surrogate_pair_is_replaced_where_it_enters() -> None:
     line = json.dumps({**FAILED, "reason": "\ud800", "said": ["\udfff"]})
     message = messages.decode(line.encode())
     assert isinstance(message, messages.Failed)
