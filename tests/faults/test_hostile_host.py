@@ -106,6 +106,11 @@ ODDITIES = {
         "threading.Thread(target=lambda: [raw(data) for _ in range(200)], daemon=True).start()\n"
         "for r in asked('render'): started(r); say('rendered', **draw(r))"
     ),
+    "its storage fails after the report": (
+        "for r in renders():\n"
+        "    x = draw(r); started(r); say('rendered', **x)\n"
+        "    for _ in range(200): say('failed', **report(r), kind='storage', reason='no room')"
+    ),
     "every report twice": (
         "for r in renders(): x = draw(r); started(r); started(r); [say('rendered', **x) for _ in '12']"
     ),
@@ -227,6 +232,26 @@ def test_who_says_too_much_harms_nobody(
     ended = _run(farm, document)
     _check(farm, ended, reference)
     assert ended.summary["hosts"][0]["state"] == "idle"
+
+
+DEAF = (
+    "for _ in asked('prepare'): hello(); break\n"
+    "while True:\n"
+    "    time.sleep(0.5); say('beat', others=0.0, ours=0.0, free_memory=1, seats=0)"
+)
+"""Takes pages, says that other jobs have its slots, and gives no page back."""
+
+
+def test_a_host_that_gives_no_page_back_holds_up_no_job(
+    farm_factory: FarmFactory, document: Path
+) -> None:
+    farm = _farm(farm_factory, {"deaf": DEAF})
+    slow_down(farm.hosts[0], 0.5)  # or the other is not met in time to get a page
+    ended = _run(farm, document, "--no-hedge", "--pages", "1-8")
+    assert ended.summary["pages"]["done"] == 8
+    deaf = _hosts(ended, {"deaf": DEAF})["deaf"]
+    assert deaf["state"] == "lost"
+    assert "is wanted back" in deaf["reason"]
 
 
 @pytest.mark.matrix

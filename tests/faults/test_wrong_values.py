@@ -20,7 +20,7 @@ from sshrender.errors import ExitCode, UserError
 from sshrender.job import history, lease
 from sshrender.job.folder import JobFolder
 from sshrender.job.journal import entry, read_journal
-from sshrender.job.spec import Settings, job_name, load_spec
+from sshrender.job.spec import Recipe, Settings, job_name, load_spec
 from sshrender.transports import knownhosts, messages, ssh, sshconfig
 from sshrender.transports.protocol import ConnectFailed
 
@@ -70,6 +70,89 @@ def test_a_version_of_5000_digits_is_no_version() -> None:
 def test_a_number_too_large_for_a_float_is_a_protocol_error() -> None:
     with pytest.raises(messages.ProtocolError):
         messages.decode(b'{"type": "beat", "others": 1' + b"0" * 400 + b', "ours": 0}')
+
+
+HELLO = {"type": "hello", "python": "3.11.2"}
+BEAT = {"type": "beat", "others": 0, "ours": 0}
+REPORT = {
+    "type": "rendered",
+    "attempt": "1.1",
+    "bytes": 1,
+    "sha256": "0" * 64,
+    "page_size": None,
+    "seconds": 0.1,
+    "cpu": 0.1,
+}
+FAILED = {"type": "failed", "attempt": "1.1", "kind": "crashed", "reason": "x"}
+SUSPECTED = {"type": "suspected", "attempt": "1.1", "page": 1, "said": ["x"]}
+
+
+def test_messages_of_an_honest_runner_are_understood() -> None:
+    for fields in (HELLO, BEAT, REPORT, FAILED, SUSPECTED, {**HELLO, "missing": [], "slots": 4}):
+        messages.decode(json.dumps(fields).encode())
+    missing = {**HELLO, "missing": ["x"], "missing_recipes": [0]}
+    assert messages.decode(json.dumps(missing).encode())
+
+
+@pytest.mark.parametrize(
+    ("fields", "changes"),
+    [
+        (HELLO, {"missing": ["x"], "missing_recipes": [1, 0]}),
+        (HELLO, {"missing": ["x", "y"], "missing_recipes": [0, 0]}),
+        (HELLO, {"missing": ["x"], "missing_recipes": [-1]}),
+        (HELLO, {"missing": ["x"], "missing_recipes": [10**9]}),
+        (HELLO, {"missing_recipes": [0]}),
+        (HELLO, {"cores": 1.5}),
+        (HELLO, {"others": 1e300}),
+        (HELLO, {"canary": "x" * 64}),
+        (HELLO, {"fonts": {"digest": "many", "groups": {}}}),
+        (HELLO, {"fonts": {"digest": "0" * 64, "groups": {"urw": -1}}}),
+        (HELLO, {"san": True}),
+        (BEAT, {"seats": -1}),
+        (BEAT, {"seats": 0.5}),
+        (BEAT, {"others": math.inf}),
+        (REPORT, {"attempt": "../../x"}),
+        (REPORT, {"attempt": "1.\u0661"}),
+        (REPORT, {"sha256": "F" * 64}),
+        (REPORT, {"bytes": 1.0}),
+        (REPORT, {"bytes": 1 << 80}),
+        (REPORT, {"seconds": 1e17}),
+        (REPORT, {"cpu": math.nan}),
+        (REPORT, {"page_size": [1e17, 1]}),
+        (REPORT, {"page_size": [True, 1]}),
+        (FAILED, {"kind": "host"}),
+        (FAILED, {"kind": "bad_output"}),
+        (FAILED, {"kind": ["crashed"]}),
+        (SUSPECTED, {"page": -1}),
+        (SUSPECTED, {"page": 10**12}),
+        (SUSPECTED, {"page": 1.5}),
+        (SUSPECTED, {"said": []}),
+        ({"type": "inspected"}, {"pages": -1, "said": []}),
+        ({"type": "revoked"}, {"attempt": None}),
+    ],
+)
+def test_a_value_that_no_runner_sends_is_a_protocol_error(
+    fields: dict[str, Any], changes: dict[str, Any]
+) -> None:
+    with pytest.raises(messages.ProtocolError):
+        messages.decode(json.dumps({**fields, **changes}).encode())
+
+
+def test_programs_that_a_host_lacks_for_some_recipes_are_named_by_recipe() -> None:
+    recipes = [Recipe(name="own", steps=(("near",),), extension="png", format="png")]
+    fields = {**HELLO, "missing": ["far", "near"], "missing_recipes": [1, 0]}
+    hello = messages.decode(json.dumps(fields).encode())
+    assert isinstance(hello, messages.Hello)
+    refused = judge("h", hello, "/san", recipes)
+    assert isinstance(refused, ev.HostRefused)
+    assert "wants near" in refused.reason
+
+
+def test_a_half_of_a_surrogate_pair_is_replaced_where_it_enters() -> None:
+    line = json.dumps({**FAILED, "reason": "\ud800", "said": ["\udfff"]})
+    message = messages.decode(line.encode())
+    assert isinstance(message, messages.Failed)
+    assert (message.reason, message.said) == ("?", ("?",))
 
 
 def test_words_without_end_are_cut() -> None:

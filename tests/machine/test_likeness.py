@@ -133,7 +133,7 @@ def test_a_lone_host_does_not_drop_a_stored_reference_that_this_machine_renders_
     assert story.state("new") is HostState.REFUSED
 
 
-def test_the_first_to_greet_rules_nobody() -> None:
+def test_the_first_to_greet_decides_nothing() -> None:
     """Three honest hosts come 2.5 s after a liar, or after a nearer machine with a newer Ghostscript."""
     for odd in (POOR, NEWER):
         story = Story("odd", "a", "b", "c")

@@ -25,7 +25,7 @@ from sshrender.transports import messages as msg
 _KINDS: dict[str, FailureKind] = {
     kind.value: kind for kind in FailureKind if kind not in (FailureKind.HOST, FailureKind.BAD_OUTPUT)
 }
-"""Kinds of failure that a host may report; of the others we are the judge."""
+"""Kinds of failure that a host may report; the others are found out here."""
 
 
 class HostMessages:
@@ -63,7 +63,7 @@ class HostMessages:
             msg.Trouble: lambda host, m: [ev.HostLost(host, self._texts.reason(host, m.reason))],
             msg.Bye: lambda host, m: [ev.HostFinished(host)],
             msg.Inspected: lambda host, m: [
-                ev.HostDistrusted(host, "counts pages, though nobody asked it to")
+                ev.HostDistrusted(host, "counts pages, which it was not asked for")
             ],
         }
 
@@ -110,7 +110,7 @@ class HostMessages:
     def _fail(self, host: str, failed: msg.Failed) -> list[ev.Event]:
         kind = _KINDS[failed.kind]
         if kind is FailureKind.STORAGE and self._wires.is_ferried(host):
-            kind = FailureKind.HOST  # its own disk, which is nobody else's trouble
+            kind = FailureKind.HOST  # its own disk, not the shared folder
         event = ev.AttemptFailed(host, failed.attempt, kind, failed.reason, is_reported=True)
         known = self._known(host, failed.attempt)
         if known is None or not counts(known, event):
