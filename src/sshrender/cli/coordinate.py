@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 import typer
 
 from sshrender import collector
-from sshrender.cli import options
+from sshrender.cli import options, streams
 from sshrender.errors import ExitCode, UserError, most_severe
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ def coordinate(
     except OSError as error:
         raise storage_error(error, folder) from None
     if json_:
-        print(json.dumps({"schema": 1, "jobs": crew.summaries}, indent=1))
+        streams.put(json.dumps({"schema": 1, "jobs": crew.summaries}, indent=1))
     if ended_by is not None:
         raise typer.Exit(128 + ended_by)
     raise typer.Exit(most_severe(list(map(_known, foreman.tally.codes))))
@@ -233,7 +233,7 @@ class _Crew:
 
 
 def _hold(folder: JobFolder, request: Request) -> bool:
-    """Hold a job, unless it is held, over or somebody's; whether that was done.
+    """Hold a job, unless it is held, over or another process has it; whether that was done.
 
     All of that under its lease: so of several who ask one does it. Raises UserError or OSError.
     """
@@ -244,14 +244,16 @@ def _hold(folder: JobFolder, request: Request) -> bool:
     except lease.LeaseHeld:
         return False  # somebody can see it through, or is just holding it
     try:
-        before = standing.settle(folder)
+        before = standing.settle(folder, held.epoch)
         if before.held or before.over:
             return False
         asked = requests.ask(folder, request)
         try:
-            return bool(standing.settle(folder).held)
+            return bool(standing.settle(folder, held.epoch).held)
         finally:
             asked.unlink(missing_ok=True)  # not left for later, where that failed
+    except lease.LeaseLost:
+        return False
     finally:
         held.release()
 

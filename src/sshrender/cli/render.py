@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sshrender.cli import options
+from sshrender.cli import options, streams
 from sshrender.errors import ExitCode, UserError, most_severe
 
 if TYPE_CHECKING:
@@ -101,8 +101,7 @@ def _all(
             codes.append(code)
             summaries.append(summary)
     if json_:
-        print(json.dumps(_combined(summaries), indent=1))
-    sys.stdout.flush()
+        streams.put(json.dumps(_combined(summaries), indent=1))
     return _worst(codes)
 
 

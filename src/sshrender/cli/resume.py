@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import sys
 from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sshrender.cli import options
+from sshrender.cli import options, streams
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -75,8 +74,7 @@ def resume(
     def everything() -> int:
         code, summary = session.resume(order)
         if json_:
-            print(json.dumps(summary, indent=1))
-        sys.stdout.flush()
+            streams.put(json.dumps(summary, indent=1))
         return code
 
     if from_queue or not has_dashboard(session):
