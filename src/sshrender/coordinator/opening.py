@@ -16,7 +16,7 @@ from sshrender.coordinator.plan import JobPlan, Wanted
 from sshrender.document import facts, pagelist, splitting, staging
 from sshrender.document.reading import Reading
 from sshrender.errors import ExitCode, UserError
-from sshrender.files import rename, user_in
+from sshrender.files import rename, sync_folder, user_in
 from sshrender.job import fenced, history, publish
 from sshrender.job.folder import JobFolder
 from sshrender.job.history import History, PageRecord
@@ -222,6 +222,7 @@ def _settle_in(folder: JobFolder, spec: JobSpec, staged: _Staged) -> JobSpec:
     if found is None:
         staged.wanted.attributes.save(folder)
         spec.save(folder)
+        sync_folder(folder.path.parent)
     return spec
 
 
@@ -297,6 +298,9 @@ def recall(plan: JobPlan, fence: Callable[[], None], epoch: int = 0) -> None:
     copies = [name for name in files if publish.deliver(plan.folder.pages / name, plan.output / name)]
     for name in copies:
         publish.secure(plan.output / name)
+    if files:
+        sync_folder(plan.folder.pages)
+        sync_folder(plan.output)
 
 
 def _adopt(

@@ -16,6 +16,7 @@ from typing import Protocol
 
 from sshrender.coordinator.keeper import LeaseGone
 from sshrender.job import publish
+from sshrender.job.durable import Folders
 from sshrender.job.lease import LeaseLost
 from sshrender.job.proof.errors import ProofFailed
 from sshrender.job.proof.prove import Expected, Picture, prove
@@ -75,6 +76,14 @@ class StorageTrouble:
     reason: str
 
 
+@dataclass(frozen=True, slots=True)
+class SyncRefused:
+    """The file system of a folder cannot make names durable."""
+
+    folder: Path
+    reason: str
+
+
 Result = Proved | Disproved | StorageTrouble | LeaseGone
 
 
@@ -92,12 +101,13 @@ class Prover:
     """A small pool. ``fence`` raises LeaseLost when pages are another coordinator's to publish."""
 
     def __init__(
-        self, reading: Sizes, fence: Callable[[], None], post: Callable[[Result], None]
+        self, reading: Sizes, fence: Callable[[], None], post: Callable[[Result | SyncRefused], None]
     ) -> None:
         self._reading = reading
         self._fence = fence
         self._post = post
         self._queue: queue.SimpleQueue[Proving | None] = queue.SimpleQueue()
+        self._folders = Folders(lambda folder, why: post(SyncRefused(folder, why)))
         self._open = 0
         self._lock = threading.Condition()
         for number in range(THREADS):
@@ -127,7 +137,20 @@ class Prover:
                     self._queue.put(None)
                     break
                 results.append(self._attempt(task))
-            self._answer([_secured(result) for result in results if result is not None])
+            self._answer(self._durable([result for result in results if result is not None]))
+
+    def _durable(self, results: list[Result]) -> list[Result]:
+        """Both names of each page, and what was copied, are flushed before it is called delivered."""
+        secured = [_secured(result) for result in results]
+        tasks = [result.task for result in secured if isinstance(result, Proved)]
+        try:
+            self._folders.sync(path.parent for task in tasks for path in (task.final, task.target))
+        except OSError as error:
+            return [
+                _trouble(result.task, error) if isinstance(result, Proved) else result
+                for result in secured
+            ]
+        return secured
 
     def _answer(self, results: list[Result]) -> None:
         for result in results:

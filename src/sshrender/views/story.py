@@ -108,6 +108,10 @@ def _thumbnails_lost(entry: Entry) -> str:
     return f"{count(entry['count'], 'thumbnail')} lost: {clean(entry['reason'])}"
 
 
+def _folder_not_synced(entry: Entry) -> str:
+    return f"names of pages are not flushed to the storage: {clean(entry['reason'])}"
+
+
 def _picture_ruled(entry: Entry) -> str:
     hosts = count(entry["agreed"], "host")
     return f"pictures are to be those of {hosts} with Ghostscript {clean(entry['ghostscript'])}"
@@ -158,6 +162,7 @@ _TELLERS: dict[str, Callable[[Entry], str | None]] = {
     "run_ended": _run_ended,
     "requested": _request,
     "thumbnails_lost": _thumbnails_lost,
+    "folder_not_synced": _folder_not_synced,
     "picture_ruled": _picture_ruled,
     "fonts_missing": _fonts_missing,
     "page_sent": _page_sent,
