@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import io
 import itertools
 import os
 import sys
 from typing import TYPE_CHECKING
 
 from sshrender import clock, collector
+from sshrender.cli import streams
 
 if TYPE_CHECKING:
     import typer
@@ -24,14 +24,15 @@ def main() -> None:
     hanging SAN; they must not keep the interpreter from ending, nor does tidying it up serve anyone.
     """
     clock.start()
+    streams.open_missing()
     _hurry()
-    # Names of files need not be UTF-8: they go out as they came in.
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="surrogateescape")
+    streams.be_lenient()
     code = _run()
-    for stream in (sys.stdout, sys.stderr):
-        with contextlib.suppress(OSError, ValueError, AttributeError):  # closed, full, or not there
-            stream.flush()
+    why = streams.flush()
+    if why and code == 0:
+        code = _unwritable(why)
+    with contextlib.suppress(OSError, ValueError):
+        sys.stderr.flush()
     os._exit(code)
 
 
@@ -63,13 +64,25 @@ def _run() -> int:
     except typer.TyperException as error:
         return _say(_usage(error))
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # who read stdout is gone; say no more there
+        streams.discard()  # its reader is gone
         return 141
     except KeyboardInterrupt:
         return 130
+    except OSError as error:
+        why = streams.failure()
+        streams.flush()
+        return _unwritable(why) if why else _bug(error)
     except Exception as error:  # noqa: BLE001 - the last resort: a defect becomes an exit code and a log
         return _say(_no_room()) if _is_short_of_memory(error) else _bug(error)
     return code if isinstance(code, int) else 0
+
+
+def _unwritable(why: str) -> int:
+    """Standard output takes no data, and data was asked for."""
+    from sshrender.errors import ExitCode, UserError
+
+    what = f"standard output cannot be written: {why}"
+    return _say(UserError(ExitCode.STORAGE, what, "df -h shows the space where it goes"))
 
 
 def _say(error: UserError) -> int:

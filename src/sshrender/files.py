@@ -121,10 +121,23 @@ def write_whole(path: Path, data: bytes) -> None:
     sync_folder(path.parent)
 
 
-def sync_folder(folder: Path) -> None:
-    """Make the folder's entries durable (fsync(2) of a file does not)."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+_REFUSALS = frozenset((errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EBADF, errno.EACCES))
+"""What fsync(2), or opening it, says where a file system cannot flush a folder, or not for this user."""
+
+
+def sync_folder(folder: Path) -> str:
+    """Make the folder's entries durable (fsync(2) of a file does not). Raises OSError.
+
+    A file system that does not do that for folders is no error: then this answers why.
+    """
     try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        if error.errno not in _REFUSALS:
+            raise
+        return str(error.strerror)
+    return ""

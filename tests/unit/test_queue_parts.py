@@ -207,6 +207,7 @@ class TestAccounts:
         )
 
 
+_NO_ADDRESS = ("a@[", "a@", "@b", "a@b@c", "a..b@c", "ann@exämple.org", "a,,b", "a@b-", "x" * 1000)
 SUMMARY = {
     "job": "j",
     "job_dir": "/san/j",
@@ -263,7 +264,31 @@ class TestNotices:
         notice.mail("ann@example.org", SUMMARY, [], said.append)
         assert said == ["no mail to ann@example.org: there is no sendmail here"]
 
-    @pytest.mark.parametrize("address", ["ann@example.org\nBcc: x@y", "a b", "<x>", ""])
+    @pytest.mark.parametrize("address", ["ann@example.org\nBcc: x@y", "a b", "<x>", "", *_NO_ADDRESS])
     def test_an_address_is_one(self, address: str) -> None:
         with pytest.raises(UserError):
             resolve({"mail_to": address}, environ={})
+
+    def test_text_that_is_no_utf8_is_told_all_the_same(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """A host's reason may hold half a surrogate pair, and a file's name any bytes."""
+        program = tmp_path / "sendmail"
+        program.write_text(
+            f"#!/bin/sh\ncat > {tmp_path}/mail; printf '%s' \"$SSHRENDER_JOB\" > {tmp_path}/job\n"
+        )
+        program.chmod(0o755)
+        monkeypatch.setattr(notice, "_SENDMAIL", f"{tmp_path}{os.pathsep}/usr/bin")
+        odd = {**SUMMARY, "job": "j\ud800\n", "output": "/o\udcff\0"}
+        said: list[str] = []
+        notice.mail("ann@example.org", odd, ["page 1 failed: \ud800"], said.append)
+        notice.run([str(program)], odd, said.append)
+        assert said == []
+        assert (tmp_path / "job").read_text() == "j?\n"
+
+    @pytest.mark.parametrize("address", ["ann", "ann@example.org", "a.b+c@x, root", "a@[192.0.2.1]"])
+    def test_an_address_may_be_local_or_several(self, address: str) -> None:
+        assert resolve({"mail_to": address}, environ={}).settings.mail_to == address
+
+    def test_a_job_that_names_no_address_is_run_all_the_same(self) -> None:
+        assert resolve({}, environ={}, job={"mail_to": "a@["}).settings.mail_to is None

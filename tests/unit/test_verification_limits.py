@@ -26,6 +26,7 @@ from sshrender.coordinator.verifier import (
     Rejected,
     Result,
     StorageTrouble,
+    SyncRefused,
     VerificationTask,
     Verified,
     Verifier,
@@ -313,8 +314,8 @@ def _task(folder: Path, host: str, page: int, expected: Expected) -> Verificatio
     )
 
 
-def _run(tasks: list[VerificationTask], folder: Path, timeout: float) -> list[Result]:
-    results: list[Result] = []
+def _run(tasks: list[VerificationTask], folder: Path, timeout: float) -> list[Result | SyncRefused]:
+    results: list[Result | SyncRefused] = []
     verifier = Verifier(_Sizes(), lambda: None, results.append)
     try:
         for task in tasks:
@@ -327,7 +328,7 @@ def _run(tasks: list[VerificationTask], folder: Path, timeout: float) -> list[Re
 
 def test_pages_that_are_not_visible_yet_need_no_thread_each(tmp_path: Path) -> None:
     """Five thousand of one host, and one of another host that is there."""
-    results: list[Result] = []
+    results: list[Result | SyncRefused] = []
     verifier = Verifier(_Sizes(), lambda: None, results.append)
     before = threading.active_count()
     try:
@@ -404,7 +405,7 @@ def test_hosts_whose_pages_take_long_keep_no_other_host_waiting(
         return real(child, descriptor, request, on_slow)  # type: ignore[arg-type]
 
     monkeypatch.setattr(process._Child, "ask", ask)
-    answers: queue.SimpleQueue[Result] = queue.SimpleQueue()
+    answers: queue.SimpleQueue[Result | SyncRefused] = queue.SimpleQueue()
     verifier = Verifier(_Sizes(), lambda: None, answers.put)
     try:
         for page in range(1, 4):

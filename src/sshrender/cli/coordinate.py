@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 import typer
 
 from sshrender import collector
-from sshrender.cli import options
+from sshrender.cli import options, streams
 from sshrender.errors import ExitCode, UserError, most_severe
 from sshrender.views import output
 
@@ -88,7 +88,7 @@ def coordinate(
     except OSError as error:
         raise storage_error(error, folder) from None
     if json_:
-        output.as_json({"schema": 1, "jobs": crew.summaries}, indent=1)
+        streams.put({"schema": 1, "jobs": crew.summaries})
     if ended_by is not None:
         raise typer.Exit(128 + ended_by)
     raise typer.Exit(most_severe(list(map(_known, foreman.tally.codes))))
@@ -244,7 +244,7 @@ def _signed_or_none(folder: JobFolder) -> Attributes | None:
 
 
 def _hold(folder: JobFolder, request: Request) -> bool:
-    """Hold a job, unless it is held, over or somebody's; whether that was done.
+    """Hold a job, unless it is held, over or another process has it; whether that was done.
 
     All of that under its lease: so of several who ask one does it. Raises UserError or OSError.
     """
@@ -255,14 +255,16 @@ def _hold(folder: JobFolder, request: Request) -> bool:
     except lease.LeaseHeld:
         return False  # somebody can see it through, or is just holding it
     try:
-        before = standing.settle(folder)
+        before = standing.settle(folder, held.epoch)
         if before.held or before.over:
             return False
         asked = requests.ask(folder, request)
         try:
-            return bool(standing.settle(folder).held)
+            return bool(standing.settle(folder, held.epoch).held)
         finally:
             asked.unlink(missing_ok=True)  # not left for later, where that failed
+    except lease.LeaseLost:
+        return False
     finally:
         held.release()
 

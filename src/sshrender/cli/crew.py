@@ -106,7 +106,7 @@ class _Crew:
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
             signal.signal(number, signal.SIG_DFL)
         code, summary = self._perform(source)
-        with os.fdopen(pipe, "w", encoding="utf-8") as stream:
+        with contextlib.suppress(OSError), os.fdopen(pipe, "w", encoding="utf-8") as stream:
             json.dump(summary, stream)
         return code
 
@@ -152,11 +152,17 @@ class _Crew:
         codes = [member.code or 0 for member in members]
         if self._stopped_by is not None:
             codes.append(128 + self._stopped_by)
-        summaries = [
-            json.loads(member.said) if member.said else _silent(self._sources[member.number], member)
-            for member in members
-        ]
+        summaries = [_said(self._sources[member.number], member) for member in members]
         return Gathered(codes, summaries)
+
+
+def _said(source: Path, member: _Member) -> dict[str, Any]:
+    """A document's summary: its process may have ended in the middle of it."""
+    try:
+        summary: dict[str, Any] = json.loads(member.said)
+    except ValueError:
+        return _silent(source, member)
+    return summary
 
 
 def _silent(source: Path, member: _Member) -> dict[str, Any]:

@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sshrender.cli import options
+from sshrender.cli import options, streams
 from sshrender.errors import ExitCode, UserError, most_severe
-from sshrender.views import output
 
 if TYPE_CHECKING:
     from sshrender.cli.session import Session
@@ -101,8 +100,7 @@ def _all(
             codes.append(code)
             summaries.append(summary)
     if json_:
-        output.as_json(_combined(summaries), indent=1)
-    sys.stdout.flush()
+        streams.put(_combined(summaries))
     return _worst(codes)
 
 

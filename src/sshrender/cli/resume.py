@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sshrender.cli import options
+from sshrender.cli import options, streams
 from sshrender.errors import ExitCode, UserError
-from sshrender.views.output import as_json
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -76,8 +74,7 @@ def resume(
     def everything() -> int:
         code, summary = session.resume(order)
         if json_:
-            as_json(summary, indent=1)
-        sys.stdout.flush()
+            streams.put(summary)
         return code
 
     if from_queue or not has_dashboard(session):

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sshrender.cli import defects
 from sshrender.cli.jobs import deadline_of, on_san, own_san, san_of, whoami
 from sshrender.config import inventory as inv
 from sshrender.config import pins, recipes
@@ -89,6 +90,7 @@ class Session:
             verbose=settings.verbose,
             color=settings.color,
             is_json=wants_json,
+            log=defects.record,
         )
         file = find_inventory(settings.hosts)
         if file is None:
@@ -160,7 +162,8 @@ class Session:
         summary = outcome.as_json()
         if assembly is not None:
             self._add(assembly, summary)
-        self.reporter.summary(summary, summary["exit_code"])
+        code = summary["exit_code"]
+        self._tell("the summary cannot be shown", lambda: self.reporter.summary(summary, code))
         if outcome.is_over or not plan.is_from_queue:
             self._notify(summary)
         return summary["exit_code"], summary
@@ -175,17 +178,25 @@ class Session:
             summary |= {"exit_code": int(assembly.error.code), "reason": assembly.error.what}
 
     def _notify(self, summary: Mapping[str, Any]) -> None:
-        """Tell whoever wants to know how it went; who stopped it by a signal knows."""
+        """Tell all who want to know how it went, unless a signal has stopped it."""
         from sshrender.coordinator import notice
         from sshrender.views.summary import lines
 
         settings = self.settings
         if summary["exit_code"] > 128:
             return
-        if settings.on_done:
-            notice.run(settings.on_done, summary, self.reporter.remark)
-        if settings.mail_to and (summary["exit_code"] or settings.mail_when == "always"):
-            notice.mail(settings.mail_to, summary, lines(summary), self.reporter.remark)
+        command, to, say = settings.on_done, settings.mail_to, self.reporter.remark
+        if command:
+            self._tell("on_done was not run", lambda: notice.run(command, summary, say))
+        if to and (summary["exit_code"] or settings.mail_when == "always"):
+            self._tell(f"no mail to {to}", lambda: notice.mail(to, summary, lines(summary), say))
+
+    def _tell(self, failure: str, tell: Callable[[], None]) -> None:
+        """The one place where a run's result is told: what goes wrong with that is no result."""
+        try:
+            tell()
+        except Exception as error:  # noqa: BLE001 - pages are there, or not, whatever this is
+            self.reporter.failed_to(failure, error)
 
     def rehearse(self, source: Path, *, is_only: bool) -> tuple[int, dict[str, Any]]:
         """What a render of this document would do: (exit code, plan). The plan is printed, too."""
@@ -293,10 +304,13 @@ class Session:
         """An extra: that it cannot be written is said, and spoils nothing."""
         from sshrender.coordinator import overview
 
-        try:
-            on_san(self.san, lambda: overview.write(plan.folder, plan.spec))
-        except UserError as error:
-            self.reporter.remark(f"no overview: {error.what}")
+        def write() -> None:
+            try:
+                on_san(self.san, lambda: overview.write(plan.folder, plan.spec))
+            except UserError as error:
+                self.reporter.remark(f"no overview: {error.what}")
+
+        self._tell("no overview", write)
 
     def _policy(self) -> Policy:
         settings = self.settings

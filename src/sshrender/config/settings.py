@@ -7,7 +7,6 @@ user's, the site's, the default.
 from __future__ import annotations
 
 import os
-import re
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
+from sshrender.config.addresses import are_addresses
 from sshrender.config.locate import distrusted, here_is_ours, places
 from sshrender.config.names import option, variable
 from sshrender.config.problems import describe, invalid, read_toml
@@ -112,7 +112,7 @@ class Settings(BaseModel):
     @field_validator("mail_to")
     @classmethod
     def _mail_address_is_one(cls, value: str | None) -> str | None:
-        if value is not None and not re.fullmatch(r"[^\s,<>\"]+(,\s*[^\s,<>\"]+)*", value):
+        if value is not None and not are_addresses(value):
             raise ValueError("an address as in ann@example.org, or several with commas between")
         return value
 
@@ -186,7 +186,7 @@ def resolve(
     there already, which only options outweigh, but for what a site protects its hosts with (_TIGHTER).
     """
     layers = [_checked(dict(options), "option")]
-    wished = _checked({key: job[key] for key in WISHES if key in job}, "job") if job else None
+    wished = _checked(_wishes_of(job), "job") if job else None
     layers.append(_checked(_from_environment(environ), "variable"))
     files = [config] if config is not None else []
     files += [place for place in places("sshrender.toml", environ) if place.is_file()]
@@ -203,6 +203,13 @@ def resolve(
     if problems:
         raise invalid(problems)
     return _merge(layers)
+
+
+def _wishes_of(job: Mapping[str, Any]) -> dict[str, Any]:
+    asked = {key: job[key] for key in WISHES if key in job}
+    if not are_addresses(asked.get("mail_to")):
+        asked.pop("mail_to", None)  # whom to tell decides nothing about a job that is there
+    return asked
 
 
 _TIGHTER = {"sandbox": ("none", "bwrap")}

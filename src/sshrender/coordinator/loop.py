@@ -141,6 +141,7 @@ class Coordinator:
             vf.Verified: self._on_verified,
             vf.Rejected: self._on_rejected,
             vf.StorageTrouble: self._on_storage_trouble,
+            vf.SyncRefused: self._on_sync_refused,
             Landed: self._on_landed,
             Strayed: self._on_strayed,
             ev.AttemptRevoked: lambda event: [event],
@@ -335,6 +336,11 @@ class Coordinator:
             return [ev.AttemptFailed(task.host, task.attempt, FailureKind.STORAGE, result.reason)]
         self._told.add(task.attempt)
         return self._attempt_failed(task.host, task.attempt, FailureKind.STORAGE, result.reason)
+
+    def _on_sync_refused(self, refused: vf.SyncRefused) -> list[ev.Event]:
+        reason = writable(f"{refused.folder}: {refused.reason}")
+        self._chronicle.tell("folder_not_synced", reason=reason)
+        return []
 
     def _on_landed(self, landed: Landed) -> list[ev.Event]:
         self._landed.add(landed.task.attempt)

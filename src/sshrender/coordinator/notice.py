@@ -14,6 +14,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from email.message import EmailMessage
 from typing import Any
 
+from sshrender.utf8 import writable
+from sshrender.views.text import clean
+
 WITHIN = 120.0
 """Seconds that a command or sendmail may take."""
 
@@ -29,13 +32,8 @@ def run(command: Sequence[str], summary: Mapping[str, Any], say: Callable[[str],
         "SSHRENDER_DELIVERED": summary["output"],
         "SSHRENDER_EXIT_CODE": summary["exit_code"],
     }
-    _call(
-        "on_done",
-        command,
-        json.dumps(summary),
-        {**os.environ, **{key: str(value) for key, value in facts.items()}},
-        say,
-    )
+    told = {key: writable(str(value)).replace("\0", "?") for key, value in facts.items()}
+    _call("on_done", command, json.dumps(summary).encode(), {**os.environ, **told}, say)
 
 
 def mail(to: str, summary: Mapping[str, Any], lines: Iterable[str], say: Callable[[str], None]) -> None:
@@ -46,16 +44,16 @@ def mail(to: str, summary: Mapping[str, Any], lines: Iterable[str], say: Callabl
         return
     message = EmailMessage()
     message["To"] = to
-    message["Subject"] = f"sshrender: {summary['job']} {summary['state']}"
+    message["Subject"] = clean(writable(f"sshrender: {summary['job']} {summary['state']}"))
     message["Auto-Submitted"] = "auto-generated"
-    message.set_content("\n".join(lines) + "\n")
-    _call("sendmail", [program, "-i", "-t"], message.as_string(), dict(os.environ), say)
+    message.set_content(writable("\n".join(lines)) + "\n")
+    _call("sendmail", [program, "-i", "-t"], message.as_bytes(), dict(os.environ), say)
 
 
 def _call(
     name: str,
     command: Sequence[str],
-    text: str,
+    text: bytes,
     environment: Mapping[str, str],
     say: Callable[[str], None],
 ) -> None:
@@ -64,7 +62,6 @@ def _call(
         answer = subprocess.run(
             list(command),
             input=text,
-            text=True,
             env=dict(environment),
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
@@ -75,5 +72,6 @@ def _call(
         say(f"{name}: {getattr(error, 'strerror', None) or error}")
         return
     if answer.returncode != 0:
-        last = (answer.stderr.strip().splitlines() or ["it says nothing"])[-1]
+        said = answer.stderr.decode("utf-8", "replace").strip().splitlines()
+        last = clean(said[-1]) if said else "it says nothing"
         say(f"{name}: exit code {answer.returncode}: {last}")

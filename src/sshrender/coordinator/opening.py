@@ -17,7 +17,7 @@ from sshrender.coordinator.plan import JobPlan, Wanted
 from sshrender.document import facts, pagelist, splitting, staging
 from sshrender.document.reading import Reading
 from sshrender.errors import ExitCode, UserError
-from sshrender.files import user_in
+from sshrender.files import sync_folder, user_in
 from sshrender.job import identity
 from sshrender.job.folder import JobFolder
 from sshrender.job.history import History
@@ -248,6 +248,7 @@ def _settle_in(folder: JobFolder, spec: JobSpec, source: _Source) -> JobSpec:
     if found is None:
         source.wanted.attributes.save(folder)
         spec.save(folder)
+        sync_folder(folder.path.parent)
     return spec
 
 

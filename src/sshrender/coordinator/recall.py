@@ -15,6 +15,7 @@ from pathlib import Path
 
 from sshrender.coordinator.opening import require_time
 from sshrender.coordinator.plan import JobPlan
+from sshrender.files import sync_folder
 from sshrender.job import history, publish
 from sshrender.job.history import History, PageRecord
 from sshrender.job.journal import JournalWriter, entry, read_journal
@@ -53,6 +54,9 @@ def recall(plan: JobPlan, fence: Callable[[], None], epoch: int) -> None:
     plan.folder.clear_work(epoch)
     for path in copies:
         publish.secure(path)
+    if remembered.pages:
+        sync_folder(plan.folder.pages)
+        sync_folder(plan.output)
 
 
 def _sweep(pages: Path, fence: Callable[[], None]) -> None:

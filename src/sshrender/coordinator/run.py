@@ -60,7 +60,7 @@ def see_through(
             signals.enter_context(caught(inbox.put, lambda: view.say(coordinator.status_line())))
             outcome = coordinator.run()
             if outcome.code != ExitCode.STORAGE:
-                watched(san, lambda: _account(plan, outcome, held))
+                watched(san, lambda: _account(plan, outcome, held, view))
                 signals.close()  # it may take long, and writes nothing that is half done
                 finish(outcome)
                 watched(san, lambda: _conclude(plan, outcome, held, began_as))
@@ -156,12 +156,21 @@ def _held(plan: JobPlan, by: str) -> UserError:
     )
 
 
-def _account(plan: JobPlan, outcome: Outcome, held: lease.Lease) -> None:
+def _account(plan: JobPlan, outcome: Outcome, held: lease.Lease, view: View) -> None:
     """Raises LeaseLost or OSError."""
     if outcome.pages["missing"]:
         return
     held.ensure()
     plan.folder.clear_work(held.epoch + 1)
+    try:
+        _write_manifest(plan, outcome, held)
+    except (lease.LeaseLost, OSError):
+        raise
+    except Exception as error:  # noqa: BLE001 - the pages are there, and the journal tells of them
+        view.say(f"no manifest: {type(error).__name__}: {error}")
+
+
+def _write_manifest(plan: JobPlan, outcome: Outcome, held: lease.Lease) -> None:
     failed = [asdict(page) for page in outcome.failed_pages if page.kind != "suspect"]
     manifest.save(
         plan.folder,

@@ -20,6 +20,7 @@ from typing import NamedTuple, Protocol
 from sshrender.coordinator.fairqueue import FairQueue
 from sshrender.coordinator.keeper import LeaseGone
 from sshrender.job import publish
+from sshrender.job.durable import Folders
 from sshrender.job.lease import LeaseLost
 from sshrender.job.verification.errors import VerificationFailed
 from sshrender.job.verification.process import Verifications
@@ -31,7 +32,7 @@ MAX_THREADS = 8
 """Threads are added up to so many while slow pages of some hosts keep others waiting."""
 
 BATCH = 16
-"""Pages verified before the first copy of them is reported: copies are flushed together."""
+"""Pages published before the first of them is reported: they are flushed together."""
 
 RETRY = 0.05
 SLOWEST_RETRY = 2.0
@@ -89,6 +90,14 @@ class StorageTrouble:
     reason: str
 
 
+@dataclass(frozen=True, slots=True)
+class SyncRefused:
+    """The file system of a folder cannot make names durable."""
+
+    folder: Path
+    reason: str
+
+
 Result = Verified | Rejected | StorageTrouble | LeaseGone
 
 
@@ -122,7 +131,7 @@ class Verifier:
         self,
         reading: Sizes,
         fence: Callable[[], None],
-        post: Callable[[Result], None],
+        post: Callable[[Result | SyncRefused], None],
         limit: int | None = None,
     ) -> None:
         """Raises BlockingIOError: this machine has no room for a thread."""
@@ -130,6 +139,7 @@ class Verifier:
         self._fence = fence
         self._post = post
         self._limit = limit
+        self._folders = Folders(lambda folder, why: post(SyncRefused(folder, why)))
         self._queue: FairQueue[VerificationTask] = FairQueue()
         self._lock = threading.Lock()
         self._workers: list[_Worker] = []
@@ -157,7 +167,9 @@ class Verifier:
         with self._lock:
             if len(self._workers) >= MAX_THREADS:
                 return
-            worker = _Worker(self._queue, self._reading, self._fence, self._post, self._limit)
+            worker = _Worker(
+                self._queue, self._reading, self._fence, self._post, self._folders, self._limit
+            )
             name = f"verifier {len(self._workers)}"
             thread = threading.Thread(target=worker.run, args=(self._relieve,), daemon=True, name=name)
             with contextlib.suppress(RuntimeError):
@@ -178,9 +190,11 @@ class _Worker:
         queue: FairQueue[VerificationTask],
         reading: Sizes,
         fence: Callable[[], None],
-        post: Callable[[Result], None],
+        post: Callable[[Result | SyncRefused], None],
+        folders: Folders,
         limit: int | None,
     ) -> None:
+        self._folders = folders
         self._queue = queue
         self._reading = reading
         self._fence = fence
@@ -196,7 +210,7 @@ class _Worker:
         while (task := self._queue.take()) is not None:
             result = self._attempt(task)
             self._queue.done(task)
-            if isinstance(result, Verified) and result.copies:
+            if isinstance(result, Verified):
                 self._unflushed.append(result)
             elif result is not None:
                 self._answer(result)
@@ -243,10 +257,23 @@ class _Worker:
         self._queue.answered(1)
 
     def _flush(self) -> None:
-        """What was copied is flushed before anything says that it is delivered."""
+        """What was copied, and both names of each page, are durable before they count as delivered."""
         waiting, self._unflushed = self._unflushed, []
-        for result in waiting:
-            self._answer(_secured(result))
+        if waiting:
+            for result in self._durable(waiting):
+                self._answer(result)
+
+    def _durable(self, waiting: list[Verified]) -> list[Result]:
+        secured = [_secured(result) for result in waiting]
+        tasks = [result.task for result in secured if isinstance(result, Verified)]
+        try:
+            self._folders.sync(path.parent for task in tasks for path in (task.final, task.target))
+        except OSError as error:
+            return [
+                _trouble(result.task, error) if isinstance(result, Verified) else result
+                for result in secured
+            ]
+        return secured
 
     def _on_slow(self) -> None:
         self._flush()

@@ -199,6 +199,7 @@ TYPES: Mapping[str, Mapping[str, Field]] = {
     "storage_failed": {"reason": _REASON},
     "storage_recovered": {},
     "split_failed": {"reason": _REASON},
+    "folder_not_synced": {"reason": _REASON},
     "thumbnails_lost": {"count": Field(_COUNT), "reason": _REASON},
     "requests_refused": {"count": Field(_COUNT)},
     "requested": {

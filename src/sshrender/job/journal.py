@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from sshrender.files import file_mode, open_plain
+from sshrender.files import file_mode, open_plain, sync_folder
 from sshrender.job.entries import SCHEMA, checked, without_surrogates
 
 MAX_LINE = 1 << 20
@@ -38,7 +38,10 @@ class JournalWriter:
 
     def __init__(self, path: Path) -> None:
         flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW
+        is_new = not path.exists()
         self._descriptor = os.open(path, flags, file_mode(path.parent))
+        if is_new:
+            sync_folder(path.parent)
         self._is_torn = False
         self._mend_torn_line()
 

@@ -54,7 +54,8 @@ class KnownHostsPolicy(paramiko.MissingHostKeyPolicy):  # type: ignore[misc]
                 f"its host key {shown} is not known (ssh {self._settings.name} once to accept it,"
                 ' or set host_key = "accept-new")'
             )
-        knownhosts.remember(Path(self._settings.known_hosts[0]), self._settings.known_name, key)
+        for file in self._settings.known_hosts[:1]:  # UserKnownHostsFile none: it is not kept
+            knownhosts.remember(Path(file), self._settings.known_name, key)
 
 
 def check_revoked(known: list[knownhosts.KnownKey], key: paramiko.PKey) -> None:

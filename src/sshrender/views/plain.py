@@ -88,7 +88,7 @@ def describe(entry: Entry, verbose: int = 0) -> str | None:
         return f"page {entry['page']} suspect: {clean(entry['said'][0])}"
     if kind == "document_noted":
         return f"the document: {clean('; '.join(entry['said']))}"
-    if kind in ("storage_failed", "split_failed"):
+    if kind in ("storage_failed", "split_failed", "folder_not_synced"):
         return f"{kind.replace('_', ' ')}: {clean(entry['reason'])}"
     if kind == "storage_recovered":
         return "storage is back"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TextIO, cast
 
@@ -12,6 +12,7 @@ from sshrender.utf8 import writable
 from sshrender.views import output
 from sshrender.views.choose import choose
 from sshrender.views.detached import Detached
+from sshrender.views.guarded import GuardedView
 from sshrender.views.protocol import View
 from sshrender.views.summary import brief, lines
 from sshrender.views.text import clean
@@ -29,8 +30,11 @@ class Reporter:
         verbose: int = 0,
         color: str = "auto",
         is_json: bool = False,
+        log: Callable[[BaseException], str] = lambda error: "(there is no log)",
     ) -> None:
+        """``log`` keeps a defect for its author, and answers where."""
         self._stream = stream
+        self._log = log
         self._progress = progress
         self._quiet = quiet
         self._verbose = verbose
@@ -56,11 +60,17 @@ class Reporter:
             verbose=self._verbose,
             color=self._color,
         )
+        view = GuardedView(view, lambda error: self.failed_to("progress is not shown any more", error))
         try:
             yield view
         finally:
             view.close()
             stream.drain()
+
+    def failed_to(self, what: str, error: Exception) -> None:
+        """Something beside the job went wrong: said and logged, and of no other consequence."""
+        words = clean(str(error), 200) or type(error).__name__
+        self.remark(f"{what}: {words}; the traceback is in {self._log(error)}")
 
     def hide_progress(self) -> None:
         """Somebody else shows it."""
@@ -106,7 +116,7 @@ class Reporter:
         }
 
     def _json_line(self, fields: Mapping[str, Any]) -> None:
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError, ValueError):
             output.as_json(fields, self._stream)
 
     @property
@@ -115,7 +125,7 @@ class Reporter:
         return f"{self._label}: " if self._label and self._progress != "jsonl" else ""
 
     def _print(self, line: str) -> None:
-        with contextlib.suppress(OSError):  # nobody listens any more; the exit code still tells
+        with contextlib.suppress(OSError, ValueError):  # no reader any more; the exit code tells
             output.line(f"{self._prefix}{line}", self._stream, flush=True)
 
 

@@ -113,6 +113,10 @@ def _thumbnails_lost(entry: Entry) -> str:
     return f"{count(entry['count'], 'thumbnail')} lost: {clean(entry['reason'])}"
 
 
+def _folder_not_synced(entry: Entry) -> str:
+    return f"names of pages are not flushed to the storage: {clean(entry['reason'])}"
+
+
 def _picture_ruled(entry: Entry) -> str:
     hosts = count(entry["agreed"], "host")
     return f"pictures are to be those of {hosts} with Ghostscript {clean(entry['ghostscript'])}"
@@ -164,6 +168,7 @@ _TELLERS: dict[str, Callable[[Entry], str | None]] = {
     "requested": _request,
     "requests_refused": lambda entry: "requests without the owner's key were removed",
     "thumbnails_lost": _thumbnails_lost,
+    "folder_not_synced": _folder_not_synced,
     "picture_ruled": _picture_ruled,
     "fonts_missing": _fonts_missing,
     "page_sent": _page_sent,
