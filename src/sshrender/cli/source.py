@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shlex
 from collections.abc import Sequence
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 from sshrender.cli.jobs import whoami
 from sshrender.config import inventory as inv
 from sshrender.document import pagelist
+from sshrender.files import read_plain
 from sshrender.job import thumbnails
 from sshrender.job.folder import JobFolder
 from sshrender.job.journal import JournalTail
@@ -65,8 +67,9 @@ class JobSource:
         small = self._folder.thumbnails / thumbnails.file_of(page_file)
         page = self._folder.pages / page_file
         for path in (page, small) if large else (small,):
-            if path.suffix in _SHOWABLE and path.is_file() and path.stat().st_size <= LARGEST_PICTURE:
-                return path.read_bytes()
+            if path.suffix in _SHOWABLE:
+                with contextlib.suppress(OSError):  # none is there, or no regular file of that size
+                    return read_plain(path, LARGEST_PICTURE)
         return None
 
     def ssh_command(self, host: str) -> str:

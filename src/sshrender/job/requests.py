@@ -9,10 +9,12 @@ from __future__ import annotations
 import contextlib
 import errno
 import json
+import os
 import time
 import uuid
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +38,9 @@ OPERATIONS = (
 )
 LARGEST = 16384
 """Bytes that a request may have."""
+
+MAX_LISTED = 10_000
+"""Names that one look goes through: the rest is there at the next."""
 
 _NO_REQUEST = frozenset((errno.EINVAL, errno.ELOOP, errno.ENXIO, errno.EFBIG))
 """What opening a file says of anything but a small regular file (open(2), files.py)."""
@@ -91,12 +96,22 @@ def take(folder: JobFolder, do: Callable[[Request], object]) -> None:
     Who ends in between leaves it for the next, who may then do it a second time. What is no request is
     removed too: nobody else would.
     """
-    for path in sorted(folder.requests.glob("*.json")):
+    for path in _oldest(folder.requests):
         request = _read(path)
         if request is not None:
             do(request)
         with contextlib.suppress(IsADirectoryError):  # a folder is no request, and stays
             path.unlink(missing_ok=True)
+
+
+def _oldest(folder: Path) -> list[Path]:
+    """Of many, no more than MAX_LISTED are looked at at once. Raises OSError."""
+    try:
+        with os.scandir(folder) as entries:
+            names = [entry.name for entry in islice(entries, MAX_LISTED)]
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    return [folder / name for name in sorted(names) if name.endswith(".json")]
 
 
 def _read(path: Path) -> Request | None:

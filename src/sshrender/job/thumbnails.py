@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from sshrender.files import file_mode, rename
+from sshrender.files import file_mode, read_plain, rename
 from sshrender.job.folder import JobFolder
 from sshrender.job.proof import jpeg
 from sshrender.job.proof.errors import ProofFailed, require
@@ -37,6 +37,6 @@ def save(folder: JobFolder, page_file: str, data: bytes) -> None:
 def size(path: Path) -> tuple[int, int] | None:
     """Width and height in pixels; None when there is no whole thumbnail."""
     try:
-        return jpeg.measure(path.read_bytes())
+        return jpeg.measure(read_plain(path))
     except (OSError, ProofFailed, IndexError):
         return None

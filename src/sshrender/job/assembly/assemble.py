@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import IO
 
-from sshrender.files import rename, sync_folder, write_whole
+from sshrender.files import read_plain, rename, sync_folder, write_whole
 from sshrender.job.assembly import archive, pdf, tiff
 from sshrender.job.assembly.sheets import Sheet
 from sshrender.job.folder import JobFolder
@@ -63,9 +63,9 @@ def _key(records: Sequence[PageRecord], kind: str, dpi: float) -> str:
 
 def _is_there(folder: JobFolder, target: Path, key: str) -> bool:
     try:
-        account = json.loads(_account(folder, target.suffix.lstrip(".")).read_text())
+        account = json.loads(read_plain(_account(folder, target.suffix.lstrip("."))))
         return bool(account["key"] == key and account["bytes"] == target.stat().st_size)
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return False
 
 
