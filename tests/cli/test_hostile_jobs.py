@@ -195,6 +195,31 @@ def test_a_sparse_file_of_terabytes_in_one_job_ends_no_command(sshrender: Run, s
     assert [row["job"].partition("-")[0] for row in listed["damaged"]] == damaged
 
 
+def test_a_page_list_that_names_all_pages_again_and_again_holds_up_no_listing(
+    sshrender: Run, san: Path
+) -> None:
+    spec = _job(san, "evil").spec
+    fields = json.loads(spec.read_text())
+    fields["document"]["pages"] = 1_000_000
+    fields["settings"]["pages"] = ",".join(["1-1000000"] * 90_000)
+    spec.write_text(json.dumps(fields))
+    assert sshrender("status", timeout=60).returncode == 0
+    fields["document"]["pages"] = 10**15
+    spec.write_text(json.dumps(fields))
+    answer = sshrender("status", timeout=60)
+    assert (answer.returncode, "evil-12345678  damaged: " in answer.stdout) == (0, True)
+
+
+def test_a_host_that_only_a_failed_page_names_has_a_story(sshrender: Run, san: Path) -> None:
+    folder = _job(san, "evil")
+    writer = JournalWriter(folder.journal)
+    failed = {"page": 3, "kind": "crashed", "reason": "it crashed", "attempts": 1, "hosts": ["node9"]}
+    writer.append([entry("page_failed", 1.8e9, **failed)])
+    writer.close()
+    answer = sshrender("why", "evil", "--host", "node9")
+    assert (answer.returncode, "node9: unknown" in answer.stdout) == (0, True)
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root: files of another user")
 def test_undrain_succeeds_beside_jobs_of_other_users(sshrender: Run, san: Path) -> None:
     """Their requests/ is not ours to write, and their coordinators see the drain go by themselves."""

@@ -118,9 +118,12 @@ def test_a_host_without_bubblewrap_is_refused_and_told_what_to_install(
 
 
 def test_what_a_killed_runner_left_is_cleared_by_the_next(farm: Farm, tmp_path: Path) -> None:
-    """Only what is this user's, and no living runner's."""
+    """Only what is this user's, of this boot and pid namespace, and no living runner's."""
     host = farm["node1"]
-    dead, foreign = "/tmp/sshrender-99999-dead", "/tmp/sshrender-99998-foreign"
+    boot = host.exec("cat", "/proc/sys/kernel/random/boot_id").stdout.strip().replace("-", "")
+    space = host.exec("readlink", "/proc/self/ns/pid").stdout.strip().strip("pid:[]")
+    name = f"/tmp/sshrender-{boot}.{space}-99999-7-{{}}"
+    dead, foreign = name.format("0" * 16), name.format("1" * 16)
     host.exec("install", "-d", "-o", "artist", dead, check=True)
     host.exec("install", "-o", "artist", "/dev/null", f"{dead}/gs_x", check=True)
     host.exec("install", "-d", foreign, check=True)

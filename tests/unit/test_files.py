@@ -58,3 +58,25 @@ def test_whatever_lies_in_the_place_of_a_drain_is_one(tmp_path: Path) -> None:
         "b": "somebody",
         "c": "somebody",
     }
+
+
+def test_processes_of_the_same_pid_write_into_files_of_their_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two containers that share a folder both have a pid 7."""
+    monkeypatch.setattr(os, "getpid", lambda: 7)
+    opened = []
+    real = os.open
+
+    def record(path: Path, flags: int, mode: int = 0o777) -> int:
+        if flags & os.O_CREAT:
+            opened.append((path, bool(flags & os.O_EXCL)))
+        return real(path, flags, mode)
+
+    monkeypatch.setattr(os, "open", record)
+    for _ in range(2):
+        write_whole(tmp_path / "attributes.json", b"{}")
+    (first, is_new), (second, is_new_too) = opened
+    assert first != second
+    assert is_new
+    assert is_new_too

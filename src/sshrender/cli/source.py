@@ -75,7 +75,7 @@ class JobSource:
         page = self._folder.pages / name
         for path in (page, small) if large else (small,):
             if path.suffix in _SHOWABLE:
-                with contextlib.suppress(OSError):
+                with contextlib.suppress(OSError):  # none is there, or no regular file of that size
                     return read_plain(path, LARGEST_PICTURE)
         return None
 

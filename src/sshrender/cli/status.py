@@ -131,12 +131,13 @@ def _end_of_page(report: JobReport, page: int) -> str:
 
 def _end_of_host(report: JobReport, host: str, is_known: bool) -> str:
     from sshrender.errors import ExitCode, UserError
+    from sshrender.job.report import HostShare
 
     shares = {share.name: share for share in report.hosts}
     if host not in shares and not is_known:
         names = ", ".join(sorted(shares)) or "none yet"
         raise UserError(ExitCode.USAGE, f"{host} is no host of this job", f"its hosts are {names}")
-    share = shares[host]
+    share = shares.get(host) or HostShare(host)  # a page may have failed there, and nothing else
     reason = f" ({share.reason})" if share.reason else ""
     return f"{host}: {share.state}{reason}, {share.pages} pages, {share.failures} failures"
 
@@ -208,7 +209,7 @@ def look(
     from sshrender.job.journal import read_journal
 
     unreadable: dict[Path, OSError] = {}
-    told = {} if damaged is None else damaged
+    reasons = {} if damaged is None else damaged
     budget = _Budget()
 
     def one(folder: JobFolder, spec: JobSpec, holder: Claim | None) -> Seen:
@@ -219,7 +220,9 @@ def look(
             entries = list(read_journal(folder.journal))
             return folder, report.of(folder, spec, entries, holder, found), entries
         lines = read_journal(folder.journal, budget.of(folder))
-        return folder, report.of(folder, spec, lines, holder, found), []
+        told = report.of(folder, spec, lines, holder, found)
+        told.requested = told.missing = frozenset()  # of thousands of jobs nobody asks for these
+        return folder, told, []
 
     def work() -> list[Seen]:
         if san != state_folder():  # which is made with the first job
@@ -229,7 +232,7 @@ def look(
         reads = [(job[0].name, partial(one, *job, holders.get(job[0].lease))) for job in jobs]
         if are_named:
             return [read() for _, read in reads]
-        seen = [apart(san, name, read, told) for name, read in reads]
+        seen = [apart(san, name, read, reasons) for name, read in reads]
         return [each for each in seen if each is not None]
 
     return on_san(san, work)

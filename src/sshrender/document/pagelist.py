@@ -11,6 +11,9 @@ from collections.abc import Iterable
 
 from sshrender.errors import ExitCode, UserError
 
+MAX_NAMED = 10_000_000
+"""Pages that a list may name, each as often as it does: another user's job.json may have any list."""
+
 _RANGE = re.compile(r"(?P<first>\d+)?\s*(?P<dash>-)?\s*(?P<last>\d+)?")
 
 
@@ -22,11 +25,16 @@ def parse(text: str, total: int) -> list[int]:
     items = [item.strip() for item in text.split(",")]
     chosen: set[int] = set()
     left_out: set[int] = set()
+    named = 0
     for item in items:
+        pages_of = _item(item.removeprefix("^").strip(), text, total)
+        named += len(pages_of)
+        if named > MAX_NAMED:
+            raise _error(f"the page list {text[:60]!r} names pages again and again", total)
         if item.startswith("^"):
-            left_out |= _item(item[1:].strip(), text, total)
+            left_out |= pages_of
         else:
-            chosen |= _item(item, text, total)
+            chosen |= pages_of
     if not any(not item.startswith("^") for item in items):
         chosen = set(range(1, total + 1))
     pages = sorted(chosen - left_out)

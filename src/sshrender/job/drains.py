@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import json
+import os
 import pwd
 import time
 from collections.abc import Callable, Collection
@@ -138,14 +139,14 @@ def _understand(folder: UserFolder, name: str, host: str) -> Drain:
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         if isinstance(error, OSError) and error.errno not in _NOT_UNDERSTOOD:
             raise
-        return Drain(host, _name_of(folder.user))
+        return Drain(host, _as_owner("somebody", folder.user))
     return Drain(host, _as_owner(by, folder.user), note, since)
 
 
 def _as_owner(by: str, user: int) -> str:
-    """What the file says, and whose file it is where that is another name."""
+    """What the file says, and whose file it is where that is another user's name than it says."""
     name = _name_of(user)
-    return by if by.partition("@")[0] == name else f"{by} (as {name})"
+    return by if user == os.geteuid() or by.partition("@")[0] == name else f"{by} (as {name})"
 
 
 def _name_of(user: int) -> str:

@@ -19,6 +19,7 @@ import time
 import uuid
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +46,9 @@ OPERATIONS = (
 )
 LARGEST = 16384
 """Bytes that a request may have."""
+
+MAX_LISTED = 10_000
+"""Names that one look goes through: the rest is there at the next."""
 
 _NO_REQUEST = frozenset((errno.EINVAL, errno.ELOOP, errno.ENXIO, errno.EFBIG))
 """What opening a file says of anything but a small regular file (open(2), files.py)."""
@@ -121,8 +125,9 @@ def take(folder: JobFolder, do: Callable[[Request], object]) -> int:
     place = os.open(folder.requests, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
         with os.scandir(place) as entries:
-            names = sorted(entry.name for entry in entries if entry.name.endswith(".json"))
-        for name in names:
+            # Of many, no more than MAX_LISTED are looked at at once.
+            names = [entry.name for entry in islice(entries, MAX_LISTED)]
+        for name in sorted(name for name in names if name.endswith(".json")):
             request = _read(folder, name)
             if request is None:
                 refused += 1

@@ -189,5 +189,5 @@ def _seconds(moment: str) -> float:
     """A moment of the journal; 0 for none, or for what is none."""
     try:
         return datetime.fromisoformat(moment).timestamp()
-    except ValueError:
+    except (ValueError, OverflowError):
         return 0.0

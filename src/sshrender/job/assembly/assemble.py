@@ -75,7 +75,7 @@ def _is_there(folder: JobFolder, target: Path, key: str) -> bool:
     try:
         account = json.loads(read_plain(_account(folder, target.suffix.lstrip("."))))
         return bool(account["key"] == key and account["bytes"] == target.stat().st_size)
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return False
 
 
