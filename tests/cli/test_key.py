@@ -68,7 +68,11 @@ def test_another_machine_runs_a_job_once_it_has_the_key(
     assert "this user has no key on this machine" in answer.stderr
     assert "hint: ssh MACHINE sshrender key show | sshrender key import" in answer.stderr
     assert not list(home.glob("out/page-*"))
-    assert elsewhere("status", job).returncode == 0, "what is only read needs no key"
+    answer = elsewhere("status", job)
+    assert (answer.returncode, "  not run   " in answer.stdout) == (0, True), "reading needs no key"
+    assert "not run" not in sshrender("status", job).stdout
+    answer = elsewhere("hold", job)
+    assert (answer.returncode, "hint: ssh MACHINE" in answer.stderr) == (6, True)
     shown = sshrender("key", "show")
     assert (shown.returncode, "never copy it" in shown.stderr) == (0, True)
     assert elsewhere("key", "import", given=shown.stdout).returncode == 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import shlex
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from sshrender.cli.jobs import whoami
@@ -67,6 +68,8 @@ class JobSource:
 
     def picture(self, page_file: str, *, large: bool) -> bytes | None:
         """See Source. Large: the page itself, or its thumbnail where no viewer can show it."""
+        if Path(page_file).name != page_file:
+            return None  # the journal says so, and any host of this user can write into it
         small = self._folder.thumbnails / thumbnails.file_of(page_file)
         page = self._folder.pages / page_file
         for path in (page, small) if large else (small,):
