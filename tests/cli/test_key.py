@@ -146,7 +146,7 @@ def test_another_key_is_not_replaced_unasked(sshrender: Run, elsewhere: Command,
     file = home / "theirs"
     file.write_text(theirs)
     answer = sshrender("key", "import", file)
-    assert (answer.returncode, "add --force" in answer.stderr) == (2, True)
+    assert (answer.returncode, "key import --force" in answer.stderr) == (2, True)
     assert sshrender("key", "show").stdout == ours
     assert sshrender("key", "import", "--force", file).returncode == 0
     assert sshrender("key", "show").stdout == theirs
