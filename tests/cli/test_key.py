@@ -68,7 +68,11 @@ def test_another_machine_runs_a_job_once_it_has_the_key(
     assert "this user has no key on this machine" in answer.stderr
     assert "hint: ssh MACHINE sshrender key show | sshrender key import" in answer.stderr
     assert not list(home.glob("out/page-*"))
-    assert elsewhere("status", job).returncode == 0, "what is only read needs no key"
+    answer = elsewhere("status", job)
+    assert (answer.returncode, "  not run   " in answer.stdout) == (0, True), "reading needs no key"
+    assert "not run" not in sshrender("status", job).stdout
+    answer = elsewhere("hold", job)
+    assert (answer.returncode, "hint: ssh MACHINE" in answer.stderr) == (6, True)
     shown = sshrender("key", "show")
     assert (shown.returncode, "never copy it" in shown.stderr) == (0, True)
     assert elsewhere("key", "import", given=shown.stdout).returncode == 0
@@ -142,7 +146,7 @@ def test_another_key_is_not_replaced_unasked(sshrender: Run, elsewhere: Command,
     file = home / "theirs"
     file.write_text(theirs)
     answer = sshrender("key", "import", file)
-    assert (answer.returncode, "add --force" in answer.stderr) == (2, True)
+    assert (answer.returncode, "key import --force" in answer.stderr) == (2, True)
     assert sshrender("key", "show").stdout == ours
     assert sshrender("key", "import", "--force", file).returncode == 0
     assert sshrender("key", "show").stdout == theirs

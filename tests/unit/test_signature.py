@@ -388,7 +388,7 @@ class TestQueue:
     ) -> None:
         san = folder.path.parent
         for number in range(20):
-            made = JobFolder(san / f"evil-{number:08d}")
+            made = JobFolder(san / f"evil\x1b[2J-{number:08d}")
             made.path.mkdir()
             made.create()
             text = json.dumps({"schema": 1, "submitted": CREATED, "wishes": {"password_file": "/x"}})
@@ -410,7 +410,8 @@ class TestQueue:
         )
         assert foreman.run() is None
         assert (started, len(said)) == ([], 1)
-        assert "evil-00000000, and 19 more" in said[0]
+        assert said[0].startswith("not run: evil?[2J-00000000, and 19 more: ")
+        assert "\x1b" not in said[0]
         assert all(not (san / name / "lease").exists() for name in found.unsigned)
 
     def test_a_job_that_is_changed_later_is_not_run(self, folder: JobFolder) -> None:

@@ -179,6 +179,7 @@ def _find(san: Path, named: str, op: str) -> tuple[JobFolder, JobSpec]:
     Raises UserError or OSError.
     """
     from sshrender.cli.jobs import find_job
+    from sshrender.job.spec import require_signed_spec
 
     folder, spec = find_job(san, named)
     owner = folder.path.stat().st_uid
@@ -189,6 +190,7 @@ def _find(san: Path, named: str, op: str) -> tuple[JobFolder, JobSpec]:
             f"{folder.name} is a job of {name}'s",
             f"sudo -u {shlex.quote(name)} sshrender {op} {folder.name}",
         )
+    require_signed_spec(folder)
     return folder, spec
 
 

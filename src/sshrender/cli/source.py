@@ -6,7 +6,7 @@ import contextlib
 import errno
 import shlex
 from collections.abc import Sequence
-from pathlib import PurePath
+from pathlib import Path
 from typing import Any
 
 from sshrender.cli.jobs import whoami
@@ -70,9 +70,10 @@ class JobSource:
 
     def picture(self, page_file: str, *, large: bool) -> bytes | None:
         """See Source. Large: the page itself, or its thumbnail where no viewer can show it."""
-        name = PurePath(page_file).name  # as the journal has it, which others may have written to
-        small = self._folder.thumbnails / thumbnails.file_of(name)
-        page = self._folder.pages / name
+        if Path(page_file).name != page_file:
+            return None  # the journal says so, and any host of this user can write into it
+        small = self._folder.thumbnails / thumbnails.file_of(page_file)
+        page = self._folder.pages / page_file
         for path in (page, small) if large else (small,):
             if path.suffix in _SHOWABLE:
                 with contextlib.suppress(OSError):  # none is there, or no regular file of that size

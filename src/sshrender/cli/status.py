@@ -58,10 +58,32 @@ def status(
             _print(view.table(rows, damaged, has_accounts=all_))
         return
     report, _ = _report(settings, job)
+    row = {**report.as_json(), "unsigned": _why_unsigned(report) or None}
     if json_:
-        output.as_json(report.as_json(), indent=1)
+        output.as_json(row, indent=1)
     else:
-        _print(view.whole(report.as_json()))
+        _print(view.whole(row))
+
+
+def _why_unsigned(report: JobReport) -> str:
+    """Why this user's coordinator here would not run the job; empty where it would."""
+    from sshrender.cli.jobs import on_san
+    from sshrender.errors import UserError
+    from sshrender.job import attributes
+    from sshrender.job.folder import JobFolder
+    from sshrender.job.spec import require_signed_spec
+
+    folder = JobFolder(Path(report.folder))
+
+    def work() -> None:
+        require_signed_spec(folder)
+        attributes.load_signed(folder)
+
+    try:
+        on_san(folder.path.parent, work)
+    except UserError as error:
+        return error.what
+    return ""
 
 
 def why(

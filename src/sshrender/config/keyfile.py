@@ -82,7 +82,7 @@ def install(key: bytes, *, is_forced: bool) -> bool:
         raise UserError(
             ExitCode.USAGE,
             f"{place} holds another key, {fingerprint(found)}; the new one is {fingerprint(key)}",
-            "add --force: jobs that were signed with the old key are not run here any more",
+            "sshrender key import --force replaces it: jobs that it signed are not run here any more",
         )
     try:
         place.parent.mkdir(mode=0o700, parents=True, exist_ok=True)

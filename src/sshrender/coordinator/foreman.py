@@ -19,12 +19,16 @@ from sshrender.core.jobqueue import Entry, State
 from sshrender.errors import ExitCode, UserError
 from sshrender.job.shelf import Shelf, Stock
 from sshrender.job.signature import Unsigned
+from sshrender.views.text import clean
 
 LOOK = 1.0
 """Seconds between two looks at the queue."""
 
 FIRST_PAUSE, LONGEST_PAUSE = 30.0, 600.0
 """Seconds before a job is tried again that could not be seen through: growing."""
+
+MAX_TOLD = 2000
+"""Characters of a line: a path in it, and in the command that helps, may be long."""
 
 DEFECTS = 3
 """Failures by a defect of sshrender after which a person is to look: this machine may be just being
@@ -259,7 +263,8 @@ class Foreman:
         if new:
             first = unsigned[min(new)]
             others = f", and {len(new) - 1} more" if len(new) > 1 else ""
-            self._say(f"not run: {min(new)}{others}: {first.what}; hint: {first.hint}")
+            told = f"not run: {min(new)}{others}: {first.what}; hint: {first.hint}"
+            self._say(clean(told, MAX_TOLD))  # any host can name a folder
 
     def _tell_trouble(self, trouble: str) -> None:
         if trouble != self._trouble:

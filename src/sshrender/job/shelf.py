@@ -41,6 +41,14 @@ class Stock(NamedTuple):
     unsigned: Mapping[str, Unsigned] = MappingProxyType({})
 
 
+class _Judged(NamedTuple):
+    """Whether a job.json of this state is signed with this key."""
+
+    key: bytes | None
+    status: os.stat_result
+    objection: Unsigned | None
+
+
 class Shelf:
     """Remembers the leases that it has watched. One thread at a time."""
 
@@ -51,7 +59,7 @@ class Shelf:
         self._observers: dict[str, Observer] = {}
         self._seen_since: dict[str, float] = {}
         self._over: dict[str, tuple[float, Entry]] = {}
-        self._signed: dict[str, tuple[bytes, os.stat_result]] = {}
+        self._judged: dict[str, _Judged] = {}
 
     def look(self) -> Stock:
         """What is there now. Raises OSError where the SAN itself cannot be read, UserError where the
@@ -105,12 +113,16 @@ class Shelf:
         return entry
 
     def _require_signed(self, folder: JobFolder) -> None:
-        """Raises Unsigned, UserError or OSError. The process that runs the job reads it anew."""
-        status, key = folder.spec.lstat(), keyfile.load() or b""
-        known = self._signed.get(folder.name)
-        if known is None or known[0] != key or not _is_same(known[1], status):
-            require_signed_spec(folder)
-            self._signed[folder.name] = key, status
+        """Raises Unsigned, UserError or OSError.
+
+        A file is read once: any host can lay thousands. The process that runs the job reads it anew.
+        """
+        status, key = folder.spec.lstat(), keyfile.load()
+        known = self._judged.get(folder.name)
+        if known is None or known.key != key or not _is_same(known.status, status):
+            known = self._judged[folder.name] = _Judged(key, status, _objection(folder))
+        if known.objection is not None:
+            raise known.objection
 
     def _holder(self, folder: JobFolder, now: float) -> Holder:
         """A lease that was never seen to move may be a dead one's: that takes LEASE_SECONDS to tell."""
@@ -125,7 +137,7 @@ class Shelf:
         return Holder.UNSURE if now - since < 2 * LEASE_SECONDS else Holder.SOMEBODY
 
     def _remember(self, names: set[str]) -> None:
-        for known in (self._observers, self._seen_since, self._over, self._signed):
+        for known in (self._observers, self._seen_since, self._over, self._judged):
             _keep(known, names)
 
     def _unfinished(self, entries: list[Entry], unread: Iterable[str]) -> frozenset[str]:
@@ -144,6 +156,15 @@ class Shelf:
             return _is_job(folder) and not _is_known_over(folder)
         except (OSError, ValueError, RecursionError):
             return True
+
+
+def _objection(folder: JobFolder) -> Unsigned | None:
+    """Raises UserError where it is damaged, or OSError."""
+    try:
+        require_signed_spec(folder)
+    except Unsigned as error:
+        return error
+    return None
 
 
 def _is_same(one: os.stat_result, other: os.stat_result) -> bool:

@@ -97,8 +97,9 @@ def change(
 ) -> Attributes | None:
     """Have it done by whoever coordinates, or do it: the attributes then, None where another did it.
 
-    Raises NotHeard, UserError or OSError.
+    Raises NotHeard, Unsigned for a job that is not this user's, UserError or OSError.
     """
+    attributes.load_signed(folder)  # before its lease is touched
     end = clock() + PATIENCE
     while clock() < end:
         try:

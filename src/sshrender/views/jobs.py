@@ -64,6 +64,8 @@ def whole(report: Report) -> Iterator[str]:
     )
     yield f"  settings  {settings['device']} at {settings['dpi']:g} dpi, pages {settings['pages']}"
     yield f"  folder    {clean(report['job_dir'], 4096)}"
+    if report.get("unsigned"):
+        yield f"  not run   {clean(report['unsigned'], 4096)}"
     if report["output"]:
         yield f"  output    {clean(report['output'], 4096)}"
     yield f"  begun     {_moment(report['created'])}, last event {_moment(report['updated'])}"
