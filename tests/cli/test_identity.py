@@ -28,7 +28,7 @@ def _sha256(path: Path) -> str:
 
 
 def _alter(path: Path, change: bytes, to: bytes) -> None:
-    """In place, and as whoever owns it may."""
+    """In place, as its owner may."""
     data = path.read_bytes()
     assert change in data
     path.chmod(0o644)

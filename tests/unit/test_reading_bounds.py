@@ -145,7 +145,7 @@ def _plan(folder: Path) -> Any:
 def test_a_part_that_does_not_come_is_given_up(
     child: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str
 ) -> None:
-    """Then pages are rendered from the whole document; a page that nobody asked for is none."""
+    """Then pages are rendered from the whole document; a page that was not asked for is none."""
     monkeypatch.setattr(parts, "PART_WITHIN", 1.0)
     monkeypatch.setattr(larder, "CUT_WITHIN", 1.0)
     child.append(script + "\ntime.sleep(600)")
