@@ -28,9 +28,7 @@ def test_a_canary_that_hangs_is_ended_with_the_run_and_leaves_no_file(
 ) -> None:
     began = tmp_path / "began"
     program = tmp_path / "gs"
-    script = (
-        f'#!/bin/sh\ncase "$*" in --version) echo 10.00.0;; *) : > {began}; exec sleep 99;; esac\n'
-    )
+    script = f'#!/bin/sh\ncase "$*" in --version) echo 10.00.0;; *) : > {began}; exec sleep 99;; esac\n'
     program.write_text(script)
     program.chmod(0o755)
     scratch = tmp_path / "scratch"
