@@ -188,6 +188,8 @@ QUICK = Policy(
     answer_within=1.0,
     sample_every=0.05,
     finish_wait=0.5,
+    storage_probe=0.1,
+    storage_probe_longest=0.3,
     silence=5.0,
 )
 """The scheduler's patience, shorter: what takes seconds in a farm is not waited for here."""
@@ -239,6 +241,7 @@ class RandomHost(Host):
         self.rng = rng
         self.known = ["1.1", "1.2", "1.3", "7.7"]
         self.pages = list(range(14))
+        self.focus = "1.1"
         self.renders: list[Fields] = []
         self.reports: dict[str, Fields] = {}
 
@@ -251,13 +254,18 @@ class RandomHost(Host):
         self.idle()
 
     def idle(self) -> None:
-        for _ in range(self.rng.choice([0, 1, 3, 30])):
+        self.focus = self.rng.choice(self.known[-3:])
+        for _ in range(self.rng.choice([0, 1, 3, 30, 100])):
             (type_,) = self.rng.choices(list(_ANYTHING), [_RARE.get(type_, 1.0) for type_ in _ANYTHING])
             self.say(type_, **_ANYTHING[type_](self))
 
     def attempt(self) -> str:
-        """Most often one of its newest."""
-        return self.rng.choice(self.known[-6:] if self.rng.random() < 0.7 else self.known)
+        """Most often the one that it speaks of now, which is one of its newest."""
+        return self.focus if self.rng.random() < 0.8 else self.rng.choice(self.known)
+
+    def kind(self) -> str:
+        """Of a failure."""
+        return self.rng.choices(KINDS, [1, 1, 1, 1, 20, 0.1, 1])[0]
 
     def said(self) -> list[str]:
         """Some lines."""
@@ -268,7 +276,8 @@ class RandomHost(Host):
         if not self.renders or self.rng.random() < 0.3:
             report = {"attempt": self.attempt(), "bytes": 9, "sha256": "0" * 64, "page_size": None}
             return {**report, "seconds": 1e8, "cpu": 0.0, "said": self.said()}
-        request = self.rng.choice(self.renders)
+        focus = [request for request in self.renders if request["attempt"] == self.focus]
+        request = self.rng.choice(focus or self.renders[-3:])
         if request["attempt"] not in self.reports:
             data = self.rng.choice([image(request["page"]), image(1)[:50], b"", image(2) + b"more"])
             self.reports[request["attempt"]] = self.report(request, data)
@@ -288,7 +297,7 @@ _ANYTHING: dict[str, Callable[[RandomHost], Fields]] = {
     },
     "started": lambda h: {"attempt": h.attempt()},
     "rendered": lambda h: h.rendered(),
-    "failed": lambda h: {"attempt": h.attempt(), "kind": h.rng.choice(KINDS), "reason": "r" * 999},
+    "failed": lambda h: {"attempt": h.attempt(), "kind": h.kind(), "reason": "r" * 999},
     "revoked": lambda h: {"attempt": h.attempt()},
     "kept": lambda h: {"attempt": h.attempt()},
     "suspected": lambda h: {

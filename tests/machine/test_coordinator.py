@@ -18,7 +18,7 @@ PAGES = 12
 MEMORY_OF_TEXT = 8 << 20
 
 
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", range(4))
 def test_no_well_formed_message_ends_a_run_or_spoils_a_page(tmp_path: Path, seed: int) -> None:
     """Any order, repeated, of others' attempts: beside one honest host every page is delivered."""
     rng = random.Random(seed)
