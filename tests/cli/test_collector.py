@@ -40,6 +40,6 @@ def test_render_and_watch_collect_their_garbage(tmp_path: Path) -> None:
 
 def test_the_collector_is_never_off(tmp_path: Path) -> None:
     patch = "import atexit, os\nend = os._exit\n"
-    patch += "def told(code):\n    print('on', gc.isenabled(), file=sys.stderr)\n    end(code)\n"
-    patch += "os._exit = told"
+    patch += "def told(code):\n    print('on', gc.isenabled(), file=sys.stderr)\n"
+    patch += "    end(code)\nos._exit = told"
     assert "on True" in _run(tmp_path, patch, "--version")
