@@ -318,6 +318,10 @@ class TestRequests:
         path.rename(path.with_name("99999999999999999999-0000000000000000.json"))
         assert standing.settle(folder).over == ""
 
+    def test_a_long_note_holds_a_job(self, folder: JobFolder) -> None:
+        standing.change(folder, Request("hold", "ann@desk", note="x" * 10_000))
+        assert attributes.load(folder).why == "x" * requests.MOST_TEXT
+
     def test_a_request_of_an_earlier_job_of_the_name_is_none(self, folder: JobFolder) -> None:
         requests.ask(folder, Request("cancel", "ann@desk"))
         before = requests.floor(time.time() + 1)

@@ -10,6 +10,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pydantic import ValidationError
+
 from sshrender.cli import defects
 from sshrender.cli.jobs import deadline_of, on_san, own_san, san_of, whoami
 from sshrender.config import inventory as inv
@@ -338,7 +340,11 @@ def _attributes(fields: dict[str, Any]) -> Attributes:
 def _recipes(settings: Settings) -> tuple[Recipe, ...]:
     """What draws, in order; nothing where only Ghostscript does. Raises UserError."""
     names = recipes.chain(settings.recipe, settings.fallback, settings.recipes)
-    found = [Recipe.of(fields) for fields in recipes.as_sent(names, settings.recipes)]
+    try:
+        found = [Recipe.of(fields) for fields in recipes.as_sent(names, settings.recipes)]
+    except ValidationError as error:
+        words = "; ".join(str(problem["msg"]) for problem in error.errors())
+        raise invalid([f"recipe {', '.join(names)}: {words}"]) from None
     made = {recipe.extension or DEVICES[settings.device].extension for recipe in found}
     if len(made) > 1:
         raise invalid([f"{', '.join(names)} make files of different kinds: {', '.join(sorted(made))}"])

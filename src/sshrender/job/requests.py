@@ -77,8 +77,9 @@ class Request:
     id: str = field(default="", compare=False)
 
     def __post_init__(self) -> None:
-        for name in ("by", "host", "note", "changes"):
-            object.__setattr__(self, name, _plain(getattr(self, name)))
+        for name in ("by", "host", "note"):
+            object.__setattr__(self, name, _plain(getattr(self, name))[:MOST_TEXT])
+        object.__setattr__(self, "changes", _plain(self.changes))
 
 
 def _plain(value: Any) -> Any:
@@ -165,7 +166,7 @@ def _checked(fields: Any) -> Request | None:
         return None
     if type(page) is not int or not 0 <= page <= MAX_PAGES:
         return None
-    by, host, note = (text[:MOST_TEXT] for text in texts)
+    by, host, note = texts
     return Request(fields["op"], by, host, page, note, _changes(fields.get("changes", {})), identity)
 
 
