@@ -131,12 +131,12 @@ def test_what_a_replaced_coordinator_writes_into_the_journal_does_not_count(tmp_
     writers = [JournalWriter(path), JournalWriter(path)]
     tail = JournalTail(path)
     seen = []
-    for epoch, kind in ((7, "run_started"), (7, "a"), (8, "run_started"), (7, "run_ended"), (8, "b")):
+    for epoch, kind in ((7, "run_started"), (7, "a"), (8, "run_started"), (7, "c"), (8, "b")):
         writers[epoch - 7].append([entry(kind, 0.0, epoch=epoch)])
         seen += tail.new()
-    writers[0].append([entry("requested", 0.0)])
+    writers[0].append([entry("storage_recovered", 0.0)])
     seen += tail.new()
-    told = ["run_started", "a", "run_started", "b", "requested"]
+    told = ["run_started", "a", "run_started", "b", "storage_recovered"]
     assert [line["type"] for line in seen] == told
     assert [line["type"] for line in read_journal(path)] == told
     for writer in writers:

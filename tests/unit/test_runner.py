@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import json
 import os
 import re
 import subprocess
@@ -58,10 +59,22 @@ def test_what_runs_on_hosts_imports_the_standard_library_alone() -> None:
 
 def test_the_payload_holds_the_runner_and_little_else() -> None:
     body = payload._body()
-    assert len(body) < 40_000
+    assert len(body) < 41_000
     sources = zlib.decompress(body).decode()
     assert "sshrender.runner.main" in sources
     assert "class Device" not in sources
+
+
+def test_a_module_means_on_a_host_what_it_means_here() -> None:
+    """Comments are left out on the way, and nothing else."""
+    sent = json.loads(zlib.decompress(payload._body()))
+    for path in ON_HOSTS:
+        if path.stem in payload._NOT_SENT:
+            continue
+        stem = "" if path.stem == "__init__" else f".{path.stem}"
+        text = sent[f"sshrender.{path.parent.name}{stem}"][1]
+        assert ast.dump(ast.parse(text)) == ast.dump(ast.parse(path.read_text())), path
+        assert text.count("\n") == path.read_text().count("\n"), "tracebacks name lines"
 
 
 @pytest.mark.parametrize("shell", ["sh", "bash", "dash", "fish", "tcsh"])

@@ -18,6 +18,9 @@ _PACKAGES = ("sshrender.renderers", "sshrender.runner")
 _NOT_SENT = frozenset({"devices"})
 """Modules of those packages that only the coordinator needs."""
 
+_COMMENT = re.compile(r"^[ \t]*#[^\n]*", re.MULTILINE)
+"""A line that is a comment: hosts need none. No text of those packages has a line that begins so."""
+
 PATIENCE = 60
 """Seconds within which the whole payload must have come; the runner's own clock takes over then."""
 
@@ -87,5 +90,5 @@ def _body() -> bytes:
                 continue
             is_package = stem == "__init__"
             name = package if is_package else f"{package}.{stem}"
-            sources[name] = (is_package, item.read_text(encoding="utf-8"))
+            sources[name] = (is_package, _COMMENT.sub("", item.read_text(encoding="utf-8")))
     return zlib.compress(json.dumps(sources).encode("utf-8"), 6)
