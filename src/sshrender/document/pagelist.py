@@ -11,6 +11,9 @@ from collections.abc import Iterable
 
 from sshrender.errors import ExitCode, UserError
 
+MAX_NAMED = 100
+"""How often a list may name all pages: a megabyte of ranges would take hours."""
+
 _RANGE = re.compile(r"(?P<first>\d+)?\s*(?P<dash>-)?\s*(?P<last>\d+)?")
 
 
@@ -22,11 +25,13 @@ def parse(text: str, total: int) -> list[int]:
     items = [item.strip() for item in text.split(",")]
     chosen: set[int] = set()
     left_out: set[int] = set()
+    named = 0
     for item in items:
-        if item.startswith("^"):
-            left_out |= _item(item[1:].strip(), text, total)
-        else:
-            chosen |= _item(item, text, total)
+        found = _item(item.removeprefix("^").strip(), text, total)
+        (left_out if item.startswith("^") else chosen).update(found)
+        named += len(found)
+        if named > MAX_NAMED * total:
+            raise _error(f"the page list {text[:60]!r} names the same pages too often", total)
     if not any(not item.startswith("^") for item in items):
         chosen = set(range(1, total + 1))
     pages = sorted(chosen - left_out)
