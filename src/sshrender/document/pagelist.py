@@ -11,8 +11,8 @@ from collections.abc import Iterable
 
 from sshrender.errors import ExitCode, UserError
 
-MAX_NAMED = 100
-"""How often a list may name all pages: a megabyte of ranges would take hours."""
+MAX_NAMED = 10_000_000
+"""Pages that a list may name, each as often as it does: another user's job.json may have any list."""
 
 _RANGE = re.compile(r"(?P<first>\d+)?\s*(?P<dash>-)?\s*(?P<last>\d+)?")
 
@@ -27,11 +27,14 @@ def parse(text: str, total: int) -> list[int]:
     left_out: set[int] = set()
     named = 0
     for item in items:
-        found = _item(item.removeprefix("^").strip(), text, total)
-        (left_out if item.startswith("^") else chosen).update(found)
-        named += len(found)
-        if named > MAX_NAMED * total:
-            raise _error(f"the page list {text[:60]!r} names the same pages too often", total)
+        pages_of = _item(item.removeprefix("^").strip(), text, total)
+        named += len(pages_of)
+        if named > MAX_NAMED:
+            raise _error(f"the page list {text[:60]!r} names pages again and again", total)
+        if item.startswith("^"):
+            left_out |= pages_of
+        else:
+            chosen |= pages_of
     if not any(not item.startswith("^") for item in items):
         chosen = set(range(1, total + 1))
     pages = sorted(chosen - left_out)
