@@ -93,11 +93,17 @@ def test_a_job_that_was_altered_is_not_rendered_again_under_its_name(
         assert "source.pdf is not the document that the job was made for" in answer.stderr
 
 
-def test_a_jobs_document_that_became_a_fifo_is_refused(sshrender: Run, home: Path, san: Path) -> None:
+@pytest.mark.parametrize("kind", ["fifo", "link"])
+def test_a_jobs_document_that_became_something_else_is_refused(
+    sshrender: Run, home: Path, san: Path, kind: str
+) -> None:
     document = pdfs.write(home / "a.pdf", pdfs.numbered(2))
     source = san / _submitted(sshrender, document) / "source.pdf"
     source.unlink()
-    os.mkfifo(source)
+    if kind == "fifo":
+        os.mkfifo(source)
+    else:
+        source.symlink_to(document)
     answer = sshrender("resume", source.parent.name, timeout=60)
     assert answer.returncode == 5, answer.stderr
 
@@ -128,7 +134,7 @@ def test_a_document_that_is_still_being_written_is_refused(
 
 def test_old_documents_are_submitted_at_the_same_time(home: Path, san: Path) -> None:
     """The age of a document says nothing of the process that stages it."""
-    documents = [pdfs.write(san / f"{n}.pdf", pdfs.heavy(4, 4 << 20)) for n in range(6)]
+    documents = [pdfs.write(san / f"{n}.pdf", pdfs.heavy(2, 1 << 19)) for n in range(6)]
     long_ago = time.time() - 30 * 86400
     for document in documents:
         os.utime(document, (long_ago, long_ago))

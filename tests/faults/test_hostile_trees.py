@@ -117,6 +117,18 @@ def test_the_deadline_counts_while_a_document_is_still_being_read(
     _expect_gone(slow_gs)
 
 
+def test_a_deadline_that_passes_before_a_run_begins_holds_a_queued_job(
+    sshrender: Run, home: Path
+) -> None:
+    """It would pass each time, as it is counted anew: a person is told instead."""
+    pdfs.write(home / "a.pdf", pdfs.numbered(1))
+    assert sshrender("submit", "a.pdf", "--deadline", "0.01s").returncode == 0
+    assert sshrender("coordinate", "--once", "--quiet").returncode == 10
+    told = sshrender("status", "a").stdout
+    assert "held" in told
+    assert "the deadline passed before the first page was rendered" in told
+
+
 def test_an_interrupt_ends_a_document_that_is_still_being_read(home: Path, slow_gs: Path) -> None:
     (home / "tree.pdf").write_bytes(hostile.shared_tree(5))
     process = subprocess.Popen([*PROGRAM, "render", "tree.pdf"], cwd=home, stderr=subprocess.DEVNULL)

@@ -39,6 +39,12 @@ def test_refuses_what_means_nothing(text: str) -> None:
     assert "--pages" in caught.value.hint
 
 
+def test_a_list_that_names_all_pages_again_and_again_is_refused_in_time() -> None:
+    """As a job.json of one megabyte may hold one."""
+    with pytest.raises(UserError, match="again and again"):
+        pagelist.parse(",".join(["1-250000"] * 100_000), 250_000)
+
+
 @given(st.sets(st.integers(1, 300), min_size=1))
 def test_canonical_list_selects_the_same_pages(pages: set[int]) -> None:
     assert pagelist.parse(pagelist.canonical(sorted(pages)), 300) == sorted(pages)

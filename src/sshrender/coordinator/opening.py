@@ -154,8 +154,8 @@ def reopen_job(wanted: Wanted, reading: Reading, folder: JobFolder, spec: JobSpe
     """
     try:
         facts.check_file(folder.source)
-        identity.require(folder, spec)
         reading.begin(folder.source, wanted.password)
+        identity.require(folder, spec)
         if spec.document.needs_password and wanted.password is None:
             raise UserError(
                 ExitCode.DOCUMENT,

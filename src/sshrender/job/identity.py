@@ -6,6 +6,7 @@ must not be published under a digest that is not its own.
 
 from __future__ import annotations
 
+import errno
 import shlex
 from pathlib import PurePath
 
@@ -25,7 +26,13 @@ def require(folder: JobFolder, spec: JobSpec) -> None:
     expected = job_name(PurePath(document.name).stem, document.sha256, spec.settings)
     if not folder.name == spec.name == expected:
         raise _error(folder, f"{folder.spec} describes another job than the folder's name")
-    if digest_plain(folder.source) != (document.bytes, document.sha256):
+    try:
+        found = digest_plain(folder.source)
+    except OSError as error:
+        if error.errno not in (errno.ELOOP, errno.EINVAL):
+            raise
+        raise _error(folder, f"{folder.source} is not a regular file") from None
+    if found != (document.bytes, document.sha256):
         raise _error(folder, f"{folder.source} is not the document that the job was made for")
 
 
