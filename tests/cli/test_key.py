@@ -1,4 +1,4 @@
-"""The owner's key on several machines, and jobs that somebody else laid on the shared folder."""
+"""The owner's key on several machines, and jobs that a host laid on the shared folder."""
 
 from __future__ import annotations
 

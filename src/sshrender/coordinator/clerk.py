@@ -122,7 +122,7 @@ class Clerk:
             self._stop.wait(LOOK)
 
     def _refuse(self, count: int) -> None:
-        """One entry in a run, however many files somebody lays there: the journal stays small."""
+        """One entry in a run, however many files a host lays there: the journal stays small."""
         if count and not self._has_refused:
             self._has_refused = True
             self._post(RequestsRefused(count))

@@ -64,7 +64,7 @@ def _after(found: Attributes, request: Request, now: float) -> Attributes:
 def admit(found: Attributes, request: Request) -> Attributes | None:
     """The attributes with this request among those that were done; None where it was done before."""
     if not request.id:
-        return found  # it was never a file, so nobody can have copied it
+        return found  # it was never a file, so no copy of it exists
     return None if found.has_handled(request.id) else found.handling(request.id)
 
 
