@@ -169,7 +169,7 @@ class _Child:
             print(f"to stop it: kill -INT {self.pid}", file=sys.stderr)
             return 0
         self.spool.seek(0)
-        with contextlib.suppress(OSError, ValueError):  # nobody reads it any more; the exit code tells
+        with contextlib.suppress(OSError, ValueError):  # no reader any more; the exit code tells
             sys.stderr.write(self.spool.read().decode("utf-8", "replace"))
             sys.stderr.flush()
         if self.status >= 0:

@@ -282,7 +282,7 @@ def recall(plan: JobPlan, fence: Callable[[], None], epoch: int = 0) -> None:
     """What earlier runs achieved, into ``plan.history``; deliver it again. Needs the lease.
 
     A page in ``pages/`` that the journal does not know was published just before a crash: it is
-    proved again and adopted. What lower epochs than ours left in ``work/`` is removed. ``fence``
+    verified again and adopted. What lower epochs than ours left in ``work/`` is removed. ``fence``
     raises LeaseLost where that is another's to do. Raises OSError.
     """
     remembered = history.fold(read_journal(plan.folder.journal))

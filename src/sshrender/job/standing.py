@@ -61,7 +61,7 @@ def _after(found: Attributes, request: Request, now: float) -> Attributes:
 
 
 def settle(folder: JobFolder, epoch: int | None = None) -> Attributes:
-    """Do what was asked while nobody coordinated, and tell the journal. Needs the lease of ``epoch``.
+    """Do what was asked while there was no coordinator; tell the journal. Needs the lease of ``epoch``.
 
     What concerns a run is too late: there was none. Raises UserError, LeaseLost or OSError.
     """

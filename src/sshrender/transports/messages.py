@@ -320,7 +320,7 @@ def _failed(fields: Fields) -> Failed:
     )
 
 
-def _pictured(fields: Fields) -> Pictured:
+def _shown_thumbnail(fields: Fields) -> Pictured:
     data = fields.get("data")
     if not isinstance(data, str) or len(data) > 2 * MAX_THUMBNAIL:
         raise ProtocolError("data is no thumbnail")
@@ -338,7 +338,7 @@ _DECODERS: dict[str, Callable[[Fields], Message]] = {
     "failed": _failed,
     "revoked": lambda f: Revoked(_text(f, "attempt")),
     "suspected": lambda f: Suspected(_text(f, "attempt"), _whole(f, "page"), _texts(f, "said")),
-    "pictured": _pictured,
+    "pictured": _shown_thumbnail,
     "noted": lambda f: Noted(_texts(f, "said")),
     "inspected": lambda f: Inspected(min(_whole(f, "pages"), MAX_PAGES), _texts(f, "said")),
     "trouble": lambda f: Trouble(_text(f, "reason")),
