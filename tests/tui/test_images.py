@@ -45,7 +45,7 @@ def test_arrow_keys_over_pages_whose_thumbnails_are_on_their_way_end_nothing() -
         assert app.is_running
         page = app._map.page
         assert page is not None
-        assert app._pictured == app._fold.pages[page].file == job.asked_for[-1]
+        assert app._shown_thumbnail == app._fold.pages[page].file == job.asked_for[-1]
 
     app = _play_slowly(scene, job)
     assert app.survived == []

@@ -11,12 +11,13 @@ from typing import Any
 
 import pytest
 
-from sshrender.job import attributes, lease, publish
+from sshrender.job import attributes, lease, manifest, publish
 from sshrender.job.attributes import Attributes
 from sshrender.job.folder import JobFolder
 from sshrender.job.journal import JournalTail, JournalWriter, entry, read_journal
 from sshrender.job.lease import LeaseLost
 from sshrender.job.nonce import Nonce
+from sshrender.job.spec import Document, JobSpec, Settings
 
 OPERATIONS = ("rename", "link", "unlink", "open", "listdir", "stat", "fsync")
 
@@ -142,3 +143,18 @@ def test_what_a_replaced_coordinator_writes_into_the_journal_does_not_count(tmp_
     for writer in writers:
         with contextlib.suppress(OSError):
             writer.close()
+
+
+def test_a_manifest_of_a_lower_epoch_never_replaces_a_higher_one_s(folder: JobFolder) -> None:
+    def save(epoch: int, host: str) -> None:
+        hosts = {host: {"ghostscript": "10.00"}}
+        manifest.save(folder, spec, [], [], [], {}, hosts, "2026-01-01T00:00:00.000Z", epoch)
+
+    document = Document(name="doc.pdf", bytes=1, sha256="0" * 64, pages=1, needs_password=False)
+    settings = Settings(device="png16m", dpi=150, pages="1", split=0)
+    spec = JobSpec(name="doc-00000000", created="", document=document, settings=settings)
+    late, newer = _epoch(folder), _epoch(folder)
+    save(newer, "newer")
+    with pytest.raises(LeaseLost):
+        save(late, "late")
+    assert list(json.loads(folder.manifest.read_text())["hosts"]) == ["newer"]

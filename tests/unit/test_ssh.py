@@ -86,6 +86,7 @@ def test_a_host_that_sends_more_than_it_was_allowed_is_left(tmp_path: Path) -> N
     """It ignores the window of the channel (RFC 4254, 5.2), and we do not read."""
 
     def flood(transport: paramiko.Transport, channel: paramiko.Channel) -> None:
+        channel.recv(1)
         channel.out_window_size = 1 << 40
         for _ in range(FLOOD // MIB):
             channel.sendall(b"A" * MIB)
@@ -94,6 +95,7 @@ def test_a_host_that_sends_more_than_it_was_allowed_is_left(tmp_path: Path) -> N
 
     def wait(transport: paramiko.Transport) -> None:
         channel = transport.open_session(timeout=20)
+        channel.send(b"!")
         transport.join(60)
         kept.append(len(channel.in_buffer))
         assert not transport.is_active()
@@ -104,13 +106,14 @@ def test_a_host_that_sends_more_than_it_was_allowed_is_left(tmp_path: Path) -> N
 
 def test_a_host_that_is_logged_in_to_cannot_announce_a_larger_packet_either(tmp_path: Path) -> None:
     def ignore(transport: paramiko.Transport, channel: paramiko.Channel) -> None:
+        channel.recv(1)
         message = paramiko.Message()
         message.add_byte(bytes([paramiko.common.MSG_IGNORE]))
         message.add_string(b"A" * MIB)
         transport._send_message(message)
 
     def wait(transport: paramiko.Transport) -> None:
-        transport.open_session(timeout=20)
+        transport.open_session(timeout=20).send(b"!")
         transport.join(20)
         assert not transport.is_active()
 

@@ -42,6 +42,7 @@ def be_lenient() -> None:
             line_buffering=is_line_buffered,
             write_through=is_direct,
         )
+        sys.__stdout__ = sys.stdout  # type: ignore[misc]  # the one before has no buffer any more
 
 
 class _Output(io.TextIOWrapper):

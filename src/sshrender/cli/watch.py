@@ -75,7 +75,7 @@ def show(owner: Owner, title: str) -> str:
 
 
 def _again(san: Path, job: str, hosts: Path | None) -> JobSource:
-    """The journal from its beginning: nobody knows how much of it the dashboard has shown."""
+    """The journal from its beginning: how much of it the dashboard has shown is not known."""
     from sshrender.cli.jobs import find_job, on_san
     from sshrender.cli.source import JobSource
 

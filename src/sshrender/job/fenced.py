@@ -55,7 +55,7 @@ def write(path: Path, data: bytes, epoch: int) -> None:
 
     Raises LeaseLost where a higher epoch was claimed, or OSError.
     """
-    if epoch == 0:  # nobody has coordinated the job yet
+    if epoch == 0:  # the job was never coordinated
         write_whole(path, data)
         return
     _require_newest(path, epoch)

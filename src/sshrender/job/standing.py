@@ -69,7 +69,7 @@ def admit(found: Attributes, request: Request) -> Attributes | None:
 
 
 def settle(folder: JobFolder, epoch: int | None = None) -> Attributes:
-    """Do what was asked while nobody coordinated, and tell the journal. Needs the lease of ``epoch``.
+    """Do what was asked while there was no coordinator; tell the journal. Needs the lease of ``epoch``.
 
     What concerns a run is too late: there was none. Raises UserError, Unsigned where the attributes are
     not this user's, LeaseLost or OSError.

@@ -25,13 +25,13 @@ class PageImages(Asking):
     def __init__(self, *, ansi_color: bool) -> None:
         super().__init__(ansi_color=ansi_color)
         self.survived: list[Exception] = []
-        self._pictured = self._wanted_thumbnail = ""
+        self._shown_thumbnail = self._wanted_thumbnail = ""
         self._is_loading = False
 
     def _want_thumbnail(self, file: str) -> None:
         """Show this page's thumbnail, or none, as soon as it is there."""
         self._wanted_thumbnail = file
-        if file != self._pictured and not self._is_loading:
+        if file != self._shown_thumbnail and not self._is_loading:
             self._is_loading = True
             self._in_thread(self._load_thumbnails)
 
@@ -42,7 +42,7 @@ class PageImages(Asking):
         for failed, and ends the dashboard.
         """
         try:
-            while (file := self._wanted_thumbnail) != self._pictured:
+            while (file := self._wanted_thumbnail) != self._shown_thumbnail:
                 image, why = self._image_of(file, is_large=False)
                 put = self._put_thumbnail
                 self.call_from_thread(put, file, image, why)  # type: ignore[arg-type]  # Textual awaits it
@@ -50,7 +50,7 @@ class PageImages(Asking):
             self._is_loading = False
 
     async def _put_thumbnail(self, file: str, image: Image | None, why: str) -> None:
-        self._pictured = file
+        self._shown_thumbnail = file
         box = self.query_one("#thumbnail", Container)
         await box.remove_children()
         shown = (
