@@ -80,7 +80,7 @@ def ask(session: Session) -> tuple[int, list[HostReport]]:
 
     def work() -> list[HostReport]:
         require_san(session.san)
-        drained = drains.read(session.san)
+        drained = drains.read(session.san, [setup.plan.name for setup in session.hosts])
         return [_told_of(report, drained) for report in survey(session.hosts, session.san)]
 
     found = {report.name: report for report in on_san(session.san, work)}

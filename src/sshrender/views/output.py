@@ -12,7 +12,6 @@ import re
 import sys
 from typing import Any, TextIO
 
-from sshrender.utf8 import writable
 from sshrender.views.text import CONTROL
 
 _IN_TEXT = re.compile(rf"(?!\n){CONTROL.pattern}")
@@ -38,8 +37,11 @@ def text(words: str, stream: TextIO | None = None) -> None:
 
 
 def as_json(value: Any, stream: TextIO | None = None, *, indent: int | None = None) -> None:
-    """Write one JSON value, in ASCII: JSON's own escapes make everything harmless. Raises OSError."""
-    words = json.dumps(_plain(value), indent=indent).replace("\x7f", "\\u007f")
+    """Write one JSON value, in ASCII: JSON's own escapes make everything harmless. Raises OSError.
+
+    A byte of a name that is no UTF-8 stays what Python has for it, so that a program gets it back.
+    """
+    words = json.dumps(value, indent=indent).replace("\x7f", "\\u007f")
     _put(words + "\n", stream, flush=True)
 
 
@@ -65,15 +67,3 @@ def _put(words: str, stream: TextIO | None, *, flush: bool) -> None:
         out.write(words.encode(encoding, "replace").decode(encoding))
     if flush:
         out.flush()
-
-
-def _plain(value: Any) -> Any:
-    match value:
-        case str():
-            return writable(value)
-        case dict():
-            return {_plain(key): _plain(item) for key, item in value.items()}
-        case list() | tuple():
-            return [_plain(item) for item in value]
-        case _:
-            return value
