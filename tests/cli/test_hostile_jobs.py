@@ -73,13 +73,13 @@ def _job(san: Path, name: str) -> JobFolder:
     writer = JournalWriter(folder.journal)
     writer.append(_entries())
     writer.close()
-    document = Document(name=EVIL, bytes=1, sha256=EVIL, pages=3)
-    recipe = Recipe(name=EVIL, shell=EVIL, extension=EVIL)
-    settings = Settings(device=EVIL, dpi=36, pages="1-3", recipes=(recipe,))
+    document = Document(name=EVIL, bytes=1, sha256="0" * 64, pages=3)
+    recipe = Recipe(name=EVIL, shell=EVIL, extension="png")
+    settings = Settings(device="png16m", dpi=36, pages="1-3", recipes=(recipe,))
     created = "2026-01-01T00:00:00.000Z"
     JobSpec(name=folder.name, created=created, document=document, settings=settings).save(folder)
     fields = {"owner": EVIL, "held": EVIL, "why": EVIL, "output": EVIL, "output_host": EVIL}
-    Attributes().changed(submitted=EVIL, after=[EVIL], not_before=EVIL, **fields).save(folder)
+    Attributes().changed(submitted=created, after=[EVIL], **fields).save(folder)
     where, pid, began = owner.ourselves()  # it runs, so that all tell by whom it is coordinated
     claim = {"counter": 1, "epoch": 1, "host": EVIL, "pid": pid, "boot": where, "started": began}
     folder.lease.write_text(json.dumps({**claim, "token": "0" * 32}))
@@ -98,6 +98,11 @@ def test_no_command_repeats_a_terminal_escape(sshrender: Run, san: Path) -> None
     drains.drain(san, EVIL, EVIL, EVIL)
     (san / f"{EVIL}-damaged").mkdir()
     (san / f"{EVIL}-damaged" / "job.json").write_text("{")
+    laid = _job(san, "laid")  # its owner wrote what no job may hold
+    spec = json.loads(laid.spec.read_text())
+    document = {key: EVIL for key in spec["document"]}
+    settings = {key: EVIL for key in spec["settings"]}
+    laid.spec.write_text(json.dumps({**spec, "document": document, "settings": settings, EVIL: EVIL}))
     for words in (
         ["status"],
         ["status", "--json"],

@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from tests import pdfs
+from sshrender.job.folder import JobFolder
+from tests import pdfs, signed
 from tests.conftest import PROGRAM, Run
 
 
@@ -49,25 +50,15 @@ def test_overwriting_the_original_does_not_change_the_jobs_document(
     assert answer.returncode == 0, answer.stderr
 
 
-ALTERED = {
-    "the document": ("source.pdf", b"(page 2)", b"(page 9)", "source.pdf is not the document"),
-    "a setting": ("job.json", b'"dpi": 20.0', b'"dpi": 30.0', "job.json describes another job"),
-    "its digest": ("job.json", b'"sha256": "', b'"sha256": "0', "job.json describes another job"),
-}
-
-
-@pytest.mark.parametrize("what", ALTERED)
-def test_a_job_whose_document_or_settings_were_altered_is_refused(
-    sshrender: Run, home: Path, san: Path, what: str
-) -> None:
+def test_a_job_whose_document_was_altered_is_refused(sshrender: Run, home: Path, san: Path) -> None:
     """By resume and by the queue, which holds it and says why; the hint puts it aside."""
-    file, change, to, says = ALTERED[what]
+    says = "source.pdf is not the document"
     # Its content is not compressed, so that a byte changed means something.
     pages = [pdfs.PdfPage(content=b"")] * 2
     document = home / "a.pdf"
     document.write_bytes(pdfs.build(pages) + b"% (page 2)\n")
     name = _submitted(sshrender, document)
-    _alter(san / name / file, change, to)
+    _alter(san / name / "source.pdf", b"(page 2)", b"(page 9)")
     answer = sshrender("resume", name, "--progress", "none")
     assert answer.returncode == 5, answer.stderr
     assert says in answer.stderr
@@ -79,6 +70,25 @@ def test_a_job_whose_document_or_settings_were_altered_is_refused(
     hint = answer.stderr.splitlines()[-1].removeprefix("hint: ")
     subprocess.run(shlex.split(hint, comments=True), check=True)
     assert _submitted(sshrender, document) == name
+
+
+ALTERED = {"a setting": ("settings", "dpi", 30.0), "its digest": ("document", "sha256", "0" * 64)}
+
+
+@pytest.mark.parametrize("what", ALTERED)
+def test_a_signed_job_that_is_not_the_one_of_its_name_is_refused(
+    sshrender: Run, home: Path, san: Path, what: str
+) -> None:
+    """As a folder that the owner renamed, or a job.json that was put together from two jobs."""
+    part, key, value = ALTERED[what]
+    name = _submitted(sshrender, pdfs.write(home / "a.pdf", pdfs.numbered(2)))
+    folder = JobFolder(san / name)
+    fields = json.loads(folder.spec.read_text())
+    signed.spec(folder, **{**fields, part: {**fields[part], key: value}})
+    answer = sshrender("resume", name, "--progress", "none")
+    assert answer.returncode == 6, answer.stderr
+    assert "describes another job than its name" in answer.stderr
+    assert list(folder.pages.iterdir()) == []
 
 
 def test_a_job_that_was_altered_is_not_rendered_again_under_its_name(

@@ -214,6 +214,7 @@ def require_signed_spec(folder: JobFolder) -> None:
 
 def check_name(folder: JobFolder, spec: JobSpec) -> None:
     """Raises UserError where the folder has another name than this document and these settings make."""
+    # A name that is not UTF-8 stands in the document's as question marks, which no name of a job has.
     identity = job_name(Path(spec.document.name).stem, spec.document.sha256, spec.settings)
     if not folder.name == spec.name == identity:
         raise damaged(folder.spec, "it describes another job than its name")
