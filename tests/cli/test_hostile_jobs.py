@@ -100,8 +100,8 @@ def test_no_command_repeats_a_terminal_escape(sshrender: Run, san: Path) -> None
     (san / f"{EVIL}-damaged" / "job.json").write_text("{")
     laid = _job(san, "laid")  # its owner wrote what no job may hold
     spec = json.loads(laid.spec.read_text())
-    document = {key: EVIL for key in spec["document"]}
-    settings = {key: EVIL for key in spec["settings"]}
+    document = dict.fromkeys(spec["document"], EVIL)
+    settings = dict.fromkeys(spec["settings"], EVIL)
     laid.spec.write_text(json.dumps({**spec, "document": document, "settings": settings, EVIL: EVIL}))
     for words in (
         ["status"],
