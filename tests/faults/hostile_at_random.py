@@ -182,14 +182,23 @@ def keep(request):
         say("beat", others=0.0, ours=0.0, free_memory=1, seats=0)
         time.sleep(0.3)
 
+def many_beats(request):
+    for _ in range(300):
+        say("beat", others=0.0, ours=0.0, free_memory=1, seats=RNG.randrange(3))
+    say("rendered", **draw(request))
+
 MESSAGES = [
-    babble, babble, storage_again_and_again, verbose, keep, lambda r: None,
-    lambda r: hello(), lambda r: say("bye"), lambda r: say("trouble", reason="\ud800"),
+    storage_again_and_again, verbose, keep, many_beats, lambda r: None,
+    lambda r: say("failed", **report(r), kind="storage", reason="no room"),
+    lambda r: [say("rendered", **draw(r)) for _ in "12"],
+]
+
+RUDE = MESSAGES + [
+    babble, babble, babble, lambda r: hello(), lambda r: say("bye"), lambda r: say("trouble", reason="\ud800"),
     lambda r: raw(b"noise\n" * 50_000), lambda r: line("[" * 50_000), lambda r: sys.exit(3),
 ]
 
-HELLOS = [
-    {}, {}, {}, {},
+HELLOS = [{}] * 16 + [
     {"canary": "f" * 64}, {"canary": "f" * 64, "ghostscript": "10.99.0"},
     {"missing": ["x"], "missing_recipes": [1, 0]}, {"missing_recipes": [-1]},
     {"cores": 10 ** 9, "slots": 10 ** 9}, {"ghostscript": "9" * 5000}, {"hostname": "\ud800\x1b[2J"},
@@ -204,10 +213,12 @@ def live():
         RNG = random.Random("%s %s %d" % (SEED, TOLD["folder"], count_up()))
         hello(**RNG.choice(HELLOS))
         break
+    # What no runner says ends the host's part in a run, so that most connections do not say it.
+    messages = RNG.choice([MESSAGES, MESSAGES, MESSAGES, RUDE])
     threading.Thread(target=beat, daemon=True).start()
     for request in asked("render"):
         HELD.append(request["attempt"])
-        deeds = RNG.choice([None, FILES, NAMES, MESSAGES])
+        deeds = RNG.choice([None, FILES, NAMES, messages])
         started(request)
         try:
             if deeds is None:
