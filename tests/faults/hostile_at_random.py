@@ -194,7 +194,8 @@ MESSAGES = [
 ]
 
 RUDE = MESSAGES + [
-    babble, babble, babble, lambda r: hello(), lambda r: say("bye"), lambda r: say("trouble", reason="\ud800"),
+    babble, babble, babble, lambda r: hello(), lambda r: say("bye"),
+    lambda r: say("trouble", reason="\ud800"),
     lambda r: raw(b"noise\n" * 50_000), lambda r: line("[" * 50_000), lambda r: sys.exit(3),
 ]
 
