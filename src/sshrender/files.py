@@ -52,6 +52,20 @@ def names_in(folder: Path, most: int) -> list[str]:
     return names
 
 
+def open_folder(path: Path) -> int:
+    """A descriptor of a folder that is no symbolic link, nor is the folder that it lies in.
+
+    For what is removed or changed by name in it (unlinkat(2)), whatever has its path by then. Raises
+    OSError; ENOTDIR for a link.
+    """
+    flags = os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+    parent = os.open(path.parent, os.O_PATH | flags)
+    try:
+        return os.open(path.name, os.O_RDONLY | flags, dir_fd=parent)
+    finally:
+        os.close(parent)
+
+
 def require_listing(folder: Path) -> None:
     """Raises OSError where the folder cannot be read."""
     with os.scandir(folder) as entries:
