@@ -327,7 +327,7 @@ class _Worker:
         found = self._published(task, task.expected._replace(bytes=None, sha256=None))
         if found is None:
             self._fence()
-            publish.remove(task.final, seen)
+            _clear(task.final, seen)
             return None
         with contextlib.suppress(OSError):
             task.work.unlink()
@@ -372,6 +372,14 @@ def _secured(result: Verified) -> Result:
         except OSError as error:
             return _trouble(result.task, error)
     return result
+
+
+def _clear(final: Path, seen: publish.Identity | None) -> None:
+    """Raises OSError, but no FileNotFoundError: that would be said of the file of the host."""
+    try:
+        publish.remove(final, seen)
+    except FileNotFoundError:
+        raise OSError(errno.ENOTDIR, "the folder of the pages is gone", str(final)) from None
 
 
 def _trouble(task: VerificationTask, error: OSError) -> StorageTrouble:

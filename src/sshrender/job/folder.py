@@ -135,7 +135,7 @@ class JobFolder:
                 raise _no_own_folder(folder)
 
     def complete(self) -> None:
-        """Before a run: every folder is the owner's, and is made where it is missing. Raises as create."""
+        """Before a run: every folder is the owner's, and is there. Raises as create."""
         self.require_own_folders()
         if not all(os.path.lexists(folder) for folder in self._inner()):
             self.create()
@@ -152,7 +152,7 @@ class JobFolder:
         # Removed by descriptor: a symbolic link in the place of the folder would lead to others' files.
         place = open_folder(self.work)
         try:
-            for name in os.listdir(place):
+            for name in os.listdir(place):  # noqa: PTH208 - of a descriptor
                 epoch = _EPOCH.search(name)
                 if epoch is None or int(epoch.group(1)) < below:
                     with contextlib.suppress(OSError):
