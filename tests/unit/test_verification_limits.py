@@ -19,6 +19,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
 from sshrender.coordinator.fairqueue import FairQueue
 from sshrender.coordinator.verifier import (
@@ -206,6 +207,22 @@ def test_strips_that_overlap_are_no_page() -> None:
     table = struct.pack("<IIII", start, start, count, count)
     with pytest.raises(VerificationFailed):
         verify_bytes(_tiff(tags, table + bytes(start + count)), _expected("tiff24nc"))
+
+
+def test_a_noisy_lzw_tiff_of_a4_at_300_dpi_is_verified_within_its_time(
+    tmp_path: Path, verifications: Verifications
+) -> None:
+    path = tmp_path / "noise.tif"
+    band = Image.effect_noise((2480, 3508), 90)
+    Image.merge("RGB", (band, band.rotate(180), band)).save(path, "TIFF", compression="tiff_lzw")
+    expected = Expected(DEVICES["tiff24nc"], 300, (595.2, 841.92))
+    assert _check(verifications, path, expected)
+    whole = path.read_bytes()
+    with Image.open(path) as image:
+        last = image.tag_v2[273][-1] + image.tag_v2[279][-1]
+    path.write_bytes(whole[: last - 3] + b"\xff" * 3 + whole[last:])
+    with pytest.raises(VerificationFailed, match="cut off"):
+        _check(verifications, path, expected)
 
 
 def test_a_jpeg_without_data_for_its_pixels_is_refused(pages: dict[str, bytes]) -> None:
