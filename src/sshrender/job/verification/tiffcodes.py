@@ -78,7 +78,7 @@ def _deflate(blocks: Iterator[bytes], expected: int) -> int:
 
 
 def _check_lzw(file: PageFile, offset: int, count: int, expected: int) -> None:
-    """LZW (TIFF 6.0, section 13): its first and last code, and whether so many codes can hold the pixels.
+    """LZW (TIFF 6.0, section 13): its first and last code, and whether so many can hold the pixels.
 
     It is not decoded: in Python that takes seconds for each megabyte, and honest pages have dozens.
     """
