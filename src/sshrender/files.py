@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import stat
@@ -50,6 +51,85 @@ def names_in(folder: Path, most: int) -> list[str]:
     if len(names) > most:
         raise OSError(errno.EFBIG, f"more than {most} files", str(folder))
     return names
+
+
+def open_folder(path: Path) -> int:
+    """A descriptor of a folder that is no symbolic link, nor is the folder that it lies in.
+
+    For what is removed or changed by name in it (unlinkat(2)), whatever has its path by then. Raises
+    OSError; ENOTDIR for a link.
+    """
+    flags = os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+    parent = os.open(path.parent, os.O_PATH | flags)
+    try:
+        return os.open(path.name, os.O_RDONLY | flags, dir_fd=parent)
+    finally:
+        os.close(parent)
+
+
+def remove_tree(name: str, within: int) -> None:
+    """Remove the folder of this name in the open folder ``within``, however deep it is.
+
+    Folders below it are moved up into it and are emptied there: that needs no recursion, and two
+    descriptors. No link is followed. What goes meanwhile is no error. Raises OSError where anything is
+    left.
+    """
+    try:
+        top = _open_to_empty(name, within)
+    except FileNotFoundError:
+        return
+    try:
+        while left := os.listdir(top):  # noqa: PTH208 - of a descriptor
+            failures = [error for each in left if (error := _take_apart(each, top)) is not None]
+            if len(failures) == len(left):
+                raise failures[0]
+    finally:
+        os.close(top)
+    with contextlib.suppress(FileNotFoundError):
+        os.rmdir(name, dir_fd=within)
+
+
+def _take_apart(name: str, top: int) -> OSError | None:
+    """Remove a file; empty a folder and remove it. Returns why it is left."""
+    try:
+        if not _is_folder(name, top):
+            os.unlink(name, dir_fd=top)
+            return None
+        inner = _open_to_empty(name, top)
+        try:
+            for each in os.listdir(inner):  # noqa: PTH208 - of a descriptor
+                with contextlib.suppress(OSError):  # then the folder is not empty
+                    if _is_folder(each, inner):
+                        os.close(_open_to_empty(each, inner))
+                        os.rename(each, uuid.uuid4().hex, src_dir_fd=inner, dst_dir_fd=top)
+                    else:
+                        os.unlink(each, dir_fd=inner)
+        finally:
+            os.close(inner)
+        os.rmdir(name, dir_fd=top)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        return error
+    return None
+
+
+def _is_folder(name: str, within: int) -> bool:
+    return stat.S_ISDIR(os.stat(name, dir_fd=within, follow_symlinks=False).st_mode)
+
+
+def _open_to_empty(name: str, within: int) -> int:
+    """A descriptor of a folder, which gets the mode that its removal needs, where it is ours."""
+    flags = os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+    place = os.open(name, os.O_PATH | flags, dir_fd=within)
+    try:
+        if stat.S_IMODE(os.fstat(place).st_mode) & 0o700 != 0o700:
+            with contextlib.suppress(OSError):
+                # fchmod(2) takes no O_PATH, and the folder may not be readable yet (open(2), O_PATH).
+                Path(f"/proc/self/fd/{place}").chmod(0o700)
+        return os.open(".", os.O_RDONLY | flags, dir_fd=place)
+    finally:
+        os.close(place)
 
 
 def require_listing(folder: Path) -> None:

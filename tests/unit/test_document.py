@@ -222,6 +222,16 @@ def test_only_what_an_ended_process_left_half_staged_is_cleared(tmp_path: Path) 
     assert sorted(tmp_path.iterdir()) == sorted(kept)
 
 
+def test_a_staged_file_that_names_no_possible_process_ends_no_run(tmp_path: Path) -> None:
+    """Any user of the shared folder can make one."""
+    here = Owner.of_this_process()
+    for pid, start in ((9_999_999_999, 1), (0, 99_999_999_999_999_999_999)):
+        _left(tmp_path, here._replace(pid=pid, start=start))
+    other = _left(tmp_path, here)
+    staging.clear_stale(tmp_path)
+    assert other in tmp_path.iterdir()
+
+
 def test_what_another_machine_left_long_ago_is_cleared_unless_it_is_locked(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

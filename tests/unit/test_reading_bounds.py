@@ -16,6 +16,9 @@ from sshrender.coordinator import larder, parts, tidings, watched
 from sshrender.core import events as ev
 from sshrender.document import facts, process, reading
 from sshrender.document.reading import Reading
+from sshrender.transports.local import LocalFiles
+from sshrender.transports.protocol import FilesFailed
+from sshrender.transports.sftp import SftpFiles
 from tests import pdfs
 
 GREET = "say(facts=[200000, False, 0])\n"
@@ -200,3 +203,43 @@ def test_a_list_of_pages_is_written_down_in_a_bounded_length() -> None:
 
 def test_a_password_file_is_read_to_a_bounded_length(tmp_path: Path) -> None:
     assert len(facts.read_password(Path("/dev/zero"))) <= facts.MAX_PASSWORD_BYTES
+
+
+def test_a_part_that_an_earlier_run_or_a_host_left_is_cut_anew(tmp_path: Path) -> None:
+    """Nothing tells what is in it; and a link in its place may lead to any file of the owner's."""
+    from sshrender.document import splitting
+
+    plan = _plan(tmp_path)
+    folder = tmp_path / "parts"
+    folder.mkdir()
+    secret = tmp_path / "secret"
+    secret.write_text("secret")
+    (folder / "part-00001.pdf").write_bytes(b"other pages")
+    (folder / "part-00002.pdf").symlink_to(secret)
+    (folder / "of2-00001.pdf").write_bytes(b"other pages")
+    (folder / "of2-00002.pdf").symlink_to(secret)
+    list(splitting.split(plan.folder.source, None, tmp_path, 2, [1, 3]))
+    store = larder.Larder(plan)
+    try:
+        fed = [store.fetch(1), store.fetch(3)]
+        fed[0].unlink()
+        fed[0].symlink_to(secret)
+        store.fetch(1)
+    finally:
+        store.close()
+    for part in folder.iterdir():
+        assert not part.is_symlink()
+        assert part.read_bytes().startswith(b"%PDF")
+    assert secret.read_text() == "secret"
+    assert len(fed) == 2
+
+
+def test_no_link_is_followed_to_a_file_that_a_host_is_sent(tmp_path: Path) -> None:
+    secret = tmp_path / "secret"
+    secret.write_text("secret")
+    (tmp_path / "source.pdf").symlink_to(secret)
+    sftp = SftpFiles.__new__(SftpFiles)  # no connection is needed: nothing is sent
+    for files in (LocalFiles(), sftp):
+        with pytest.raises((OSError, FilesFailed)):
+            files.put(tmp_path / "source.pdf", str(tmp_path / "sent"))
+    assert not (tmp_path / "sent").exists()

@@ -19,7 +19,9 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
+from sshrender.coordinator import verifier as verifier_module
 from sshrender.coordinator.fairqueue import FairQueue
 from sshrender.coordinator.verifier import (
     MAX_THREADS,
@@ -208,12 +210,81 @@ def test_strips_that_overlap_are_no_page() -> None:
         verify_bytes(_tiff(tags, table + bytes(start + count)), _expected("tiff24nc"))
 
 
+def test_a_noisy_lzw_tiff_of_a4_at_300_dpi_is_verified_within_its_time(
+    tmp_path: Path, verifications: Verifications
+) -> None:
+    path = tmp_path / "noise.tif"
+    band = Image.effect_noise((2480, 3508), 90)
+    Image.merge("RGB", (band, band.rotate(180), band)).save(path, "TIFF", compression="tiff_lzw")
+    expected = Expected(DEVICES["tiff24nc"], 300, (595.2, 841.92))
+    assert _check(verifications, path, expected)
+    whole = path.read_bytes()
+    with Image.open(path) as image:
+        last = image.tag_v2[273][-1] + image.tag_v2[279][-1]
+    path.write_bytes(whole[: last - 3] + b"\xff" * 3 + whole[last:])
+    with pytest.raises(VerificationFailed, match="cut off"):
+        _check(verifications, path, expected)
+
+
 def test_a_jpeg_without_data_for_its_pixels_is_refused(pages: dict[str, bytes]) -> None:
     whole = pages["jpeg"]
     scan = whole.index(b"\xff\xda")
     (length,) = struct.unpack(">H", whole[scan + 2 : scan + 4])
     with pytest.raises(VerificationFailed, match="too little"):
         verify_bytes(whole[: scan + 2 + length] + b"\0\xff\xd9", _expected("jpeg"))
+
+
+def test_a_progressive_jpeg_of_many_scans_is_refused(pages: dict[str, bytes]) -> None:
+    """A viewer decodes the whole image for each of them."""
+    whole = pages["jpeg"]
+    scan = whole.index(b"\xff\xda")
+    bomb = whole[:scan] + whole[scan:-2] * 65 + whole[-2:]
+    with pytest.raises(VerificationFailed, match="too many scans"):
+        verify_bytes(bomb, _expected("jpeg"))
+
+
+def test_an_image_whose_size_no_page_tells_has_bounded_pixels() -> None:
+    data = _png(b"", (1 << 16, 1 << 15))
+    with pytest.raises(VerificationFailed, match="too many pixels"):
+        verify_bytes(data, _expected("png16m", is_sized=False))
+
+
+def test_a_page_of_600_dpi_is_inflated_at_once_and_in_pieces_where_memory_is_short(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, verifications: Verifications
+) -> None:
+    path = tmp_path / "page"
+    Image.new("RGB", (4961, 7016), "white").save(path, "PNG")
+    expected = Expected(DEVICES["png16m"], 600, (595.3, 841.9))
+    assert inflate.MAX_OUTPUT >= 3 * 4961 * 7016 + 7016
+    assert _check(verifications, path, expected)
+
+    def short(data: bytes, size: int) -> memoryview | None:
+        raise MemoryError
+
+    monkeypatch.setattr(inflate, "library", lambda: short)
+    assert verify(path, expected)
+
+
+def test_threads_are_added_while_pages_arrive_faster_than_they_are_verified(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    release = threading.Event()
+
+    def wait(path: Path) -> int:
+        release.wait(20)
+        raise VerificationFailed(str(path))
+
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: range(4))
+    monkeypatch.setattr(verifier_module, "open_page", wait)
+    made = Verifier(_Sizes(), lambda: None, lambda result: None)
+    try:
+        for page in range(12):
+            made.submit(_task(tmp_path, "one", page, _expected("png16m")))
+            time.sleep(0.01)
+        assert len(made._workers) == 4
+    finally:
+        made.stop()
+        release.set()
 
 
 def _sparse(path: Path, size: int, head: bytes = b"") -> Path:
@@ -251,7 +322,7 @@ def test_a_sparse_png_of_gigabytes_is_read_in_pieces(
     tmp_path: Path, verifications: Verifications
 ) -> None:
     """A chunk that is larger than the memory of the process that reads it."""
-    size = 2 * worker.MEMORY
+    size = worker.MEMORY + (1 << 20)
     head = _png(b"")[:33] + struct.pack(">I", size - 33 - 12) + b"tEXt"
     path = _sparse(tmp_path / "page", size, head)
     with pytest.raises(VerificationFailed, match="damaged"):

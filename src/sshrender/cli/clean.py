@@ -6,7 +6,6 @@ import contextlib
 import os
 import secrets
 import shlex
-import shutil
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -261,8 +260,11 @@ def _is_old(path: Path) -> bool:
 
 def _remove_tree(folder: Path) -> bool:
     """All that can be removed; others may be at it as well. Raises OSError where something is left."""
-    shutil.rmtree(folder, ignore_errors=True)
-    if os.path.lexists(folder):
-        with contextlib.suppress(FileNotFoundError):
-            shutil.rmtree(folder)
+    from sshrender.files import remove_tree
+
+    within = os.open(folder.parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        remove_tree(folder.name, within)
+    finally:
+        os.close(within)
     return True

@@ -100,6 +100,12 @@ class FairQueue(Generic[T]):
             self._promote()
             return self._idle == 0 and any(host not in self._running for host in self._ready)
 
+    def has_backlog(self) -> bool:
+        """Whether more tasks wait than run, and no thread is free."""
+        with self._changed:
+            self._promote()
+            return self._idle == 0 and sum(map(len, self._ready.values())) > self._running.total()
+
     def drain(self, timeout: float) -> bool:
         """Wait until nothing is open; False when it was not in time."""
         with self._changed:

@@ -5,6 +5,7 @@ Shared by all feeders of a job; each waits here in a thread of its own.
 
 from __future__ import annotations
 
+import stat
 import threading
 from pathlib import Path
 
@@ -42,6 +43,8 @@ class Larder:
         self.per_part = per_part(plan)
         self._plan = plan
         self._lock = threading.Lock()
+        self._parts: set[int] = set()
+        """What this run cut: any host of the owner's may have laid another file there before."""
         self._worker: Worker | None = None
 
     def place(self, page: int) -> Place:
@@ -58,8 +61,10 @@ class Larder:
         """The file that holds a page, once it is there. Raises LarderFailed or OSError."""
         path = self._plan.folder.path / self.place(page).file
         with self._lock:
-            if not path.exists():
-                self._cut((page - 1) // self.per_part)
+            part = (page - 1) // self.per_part if self.per_part else None
+            if part is not None and not (part in self._parts and _is_file(path)):
+                self._cut(part)
+                self._parts.add(part)
         return path
 
     def give_up_parts(self) -> None:
@@ -94,3 +99,11 @@ class Larder:
         if reason:
             self._worker.stop()
             raise LarderFailed(reason)
+
+
+def _is_file(path: Path) -> bool:
+    """A symbolic link is none: it may lead to any file of the owner's."""
+    try:
+        return stat.S_ISREG(path.lstat().st_mode)
+    except FileNotFoundError:
+        return False

@@ -257,6 +257,8 @@ def _identity(spec: JobSpec) -> tuple[str, int, Settings]:
 
 
 def _plan(wanted: Wanted, reading: Reading, spec: JobSpec, folder: JobFolder) -> JobPlan:
+    """Raises UserError or OSError."""
+    folder.complete()
     total = spec.document.pages
     return JobPlan(
         spec=spec,

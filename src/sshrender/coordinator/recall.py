@@ -30,8 +30,10 @@ def recall(plan: JobPlan, fence: Callable[[], None], epoch: int) -> None:
 
     A page in ``pages/`` that the journal does not know was published just before a crash: it is
     verified again and adopted. What lower epochs than ours left in ``work/`` is removed. ``fence``
-    raises LeaseLost where that is another's to do. Raises OSError, or UserError: the deadline passed.
+    raises LeaseLost where that is another's to do. Raises OSError, or UserError: the deadline passed, or
+    a link has the place of a folder.
     """
+    plan.folder.require_own_folders()  # what was seen before the lease was ours may have changed
     remembered = history.fold(read_journal(plan.folder.journal))
     _sweep(plan.folder.pages, fence)
     present = history.sizes(plan.folder.pages)

@@ -29,7 +29,8 @@ from sshrender.runner.storage import VISIBLE_WITHIN
 
 THREADS = 2
 MAX_THREADS = 8
-"""Threads are added up to so many while slow pages of some hosts keep others waiting."""
+"""Threads are added up to so many while slow pages of some hosts keep others waiting, and up to the
+number of processors while pages arrive faster than they are verified."""
 
 BATCH = 16
 """Pages published before the first of them is reported: they are flushed together."""
@@ -151,6 +152,8 @@ class Verifier:
     def submit(self, task: VerificationTask) -> None:
         """Answered by a Result."""
         self._queue.put(task)
+        if self._queue.has_backlog():
+            self._add_thread(min(MAX_THREADS, len(os.sched_getaffinity(0))))
 
     def drain(self, timeout: float) -> bool:
         """Wait until everything submitted was answered; False when it was not in time."""
@@ -162,10 +165,10 @@ class Verifier:
         for worker in self._workers:
             worker.cancel()
 
-    def _add_thread(self) -> None:
+    def _add_thread(self, most: int = MAX_THREADS) -> None:
         """One thread more, if there is room for it: the others go on."""
         with self._lock:
-            if len(self._workers) >= MAX_THREADS:
+            if len(self._workers) >= most:
                 return
             worker = _Worker(
                 self._queue, self._reading, self._fence, self._post, self._folders, self._limit
@@ -327,7 +330,7 @@ class _Worker:
         found = self._published(task, task.expected._replace(bytes=None, sha256=None))
         if found is None:
             self._fence()
-            publish.remove(task.final, seen)
+            _clear(task.final, seen)
             return None
         with contextlib.suppress(OSError):
             task.work.unlink()
@@ -372,6 +375,14 @@ def _secured(result: Verified) -> Result:
         except OSError as error:
             return _trouble(result.task, error)
     return result
+
+
+def _clear(final: Path, seen: publish.Identity | None) -> None:
+    """Raises OSError, but no FileNotFoundError: that would be said of the file of the host."""
+    try:
+        publish.remove(final, seen)
+    except FileNotFoundError:
+        raise OSError(errno.ENOTDIR, "the folder of the pages is gone", str(final)) from None
 
 
 def _trouble(task: VerificationTask, error: OSError) -> StorageTrouble:

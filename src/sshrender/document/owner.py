@@ -52,7 +52,7 @@ class Owner(NamedTuple):
             return None
         try:
             os.kill(self.pid, 0)
-        except ProcessLookupError:
+        except (ProcessLookupError, OverflowError):  # no kernel gives a pid that large
             return True
         except OSError:
             pass  # EPERM: it is there

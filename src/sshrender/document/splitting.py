@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sshrender.document.facts import open_document
-from sshrender.files import write_whole
+from sshrender.files import open_folder, write_whole
 
 if TYPE_CHECKING:
     from pypdf import PdfReader, PdfWriter
@@ -93,17 +93,16 @@ class Splitter:
         self._per_part = per_part
 
     def write(self, part: int, names: Callable[[int, int], Place]) -> None:
-        """Part ``part``, counted from 0; one that is there (they appear whole or not at all) is kept.
+        """Part ``part``, counted from 0. One that is there is replaced: nothing tells what it holds.
 
         Raises OSError, PartsTooLarge, or whatever pypdf raises on a document that it cannot split.
         """
         path = self._folder / names(part * self._per_part + 1, self._per_part).file
-        if path.exists():
-            return
         data = self._part(part * self._per_part)
         self._room -= len(data)
         if self._room < 0:
             raise PartsTooLarge(f"the parts would be {MAX_GROWTH} times as large as the document")
+        os.close(open_folder(path.parent))  # ENOTDIR: a link leads out of the job's folder
         write_whole(path, data)
 
     def _part(self, first: int) -> bytes:

@@ -127,9 +127,9 @@ def clear_stale(folder: Path) -> None:
     here = Owner.of_this_process()
     now: float | None = None
     for left in folder.glob(f"{PREFIX}*"):
-        owner = Owner.parse(left.name.removeprefix(PREFIX).rpartition("-")[0])
-        is_dead = owner.is_dead(here) if owner is not None else None
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError, ValueError, OverflowError):  # another user may have named it
+            owner = Owner.parse(left.name.removeprefix(PREFIX).rpartition("-")[0])
+            is_dead = owner.is_dead(here) if owner is not None else None
             if is_dead is None:
                 now = _clock_of(folder) if now is None else now
                 is_dead = now - left.lstat().st_ctime > ABANDONED and not _is_locked(left)

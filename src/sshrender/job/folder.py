@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import re
+import shlex
 import stat
 from dataclasses import dataclass
 from pathlib import Path
 
 from sshrender.document.splitting import PARTS, SOURCE
+from sshrender.errors import ExitCode, UserError
+from sshrender.files import open_folder
+from sshrender.job.leasefiles import EPOCHS
 
 WORK = "work"
 
@@ -94,7 +99,9 @@ class JobFolder:
         whoever gets through the job's own folder, sticky like ``/tmp`` so that none can touch another's
         files, and with all of the mode that makes the kernel refuse other users' links, FIFOs and files
         in it (proc_sys_fs(5): protected_symlinks, protected_fifos, protected_regular).
+        Raises UserError as require_own_folders does, or OSError.
         """
+        self.require_own_folders()
         openness = stat.S_IMODE(self.path.parent.stat().st_mode) & 0o077
         readable = 0o700 | (openness & 0o055)
         for folder in (self.path, self.pages, self.parts, self.requests, self.thumbnails):
@@ -109,23 +116,68 @@ class JobFolder:
             return False
         return stat.S_ISDIR(status.st_mode) and status.st_uid == user
 
+    def require_own_folders(self) -> None:
+        """Refuse a job in which a symbolic link, or another user's folder, has the place of a folder.
+
+        A host that logs in as the owner can put a link there: what is removed or written below it would
+        be elsewhere. Raises UserError or OSError.
+        """
+        try:
+            owner = self.path.lstat().st_uid
+        except FileNotFoundError:
+            return
+        for folder in (self.path, *self._inner(), self.path / EPOCHS):
+            try:
+                status = folder.lstat()
+            except FileNotFoundError:
+                continue
+            if not stat.S_ISDIR(status.st_mode) or status.st_uid != owner:
+                raise _no_own_folder(folder)
+
+    def complete(self) -> None:
+        """Before a run: every folder is the owner's, and is there. Raises as create."""
+        self.require_own_folders()
+        if not all(os.path.lexists(folder) for folder in self._inner()):
+            self.create()
+
+    def _inner(self) -> tuple[Path, ...]:
+        return self.pages, self.parts, self.requests, self.thumbnails, self.work
+
     def clear_work(self, below: int) -> None:
         """Remove what attempts left of epochs below this one, and what is of no epoch.
 
         Harmless without a lease too: a coordinator that was stopped just before this, and goes on when
         another one has the job, must not remove what that one's hosts write.
         """
-        for left in self.work.iterdir():
-            epoch = _EPOCH.search(left.name)
-            if epoch is None or int(epoch.group(1)) < below:
-                with contextlib.suppress(OSError):
-                    left.unlink()
+        # Removed by descriptor: a symbolic link in the place of the folder would lead to others' files.
+        place = open_folder(self.work)
+        try:
+            for name in os.listdir(place):  # noqa: PTH208 - of a descriptor
+                epoch = _EPOCH.search(name)
+                if epoch is None or int(epoch.group(1)) < below:
+                    with contextlib.suppress(OSError):
+                        os.unlink(name, dir_fd=place)
+        finally:
+            os.close(place)
+
+
+def _no_own_folder(folder: Path) -> UserError:
+    name, aside = (shlex.quote(str(path)) for path in (folder, folder.with_name(f"{folder.name}.aside")))
+    return UserError(
+        ExitCode.STORAGE,
+        f"{folder} is not a folder of the job's owner: a symbolic link, or another user's",
+        f"mv {name} {aside}; then run the same command again",
+    )
 
 
 def _make(folder: Path, mode: int) -> None:
     """Make a folder of exactly this mode; one that exists and is not ours keeps its own."""
     with contextlib.suppress(FileExistsError):
         folder.mkdir(mode=0o700)
-    if stat.S_IMODE(folder.stat().st_mode) != mode:
-        with contextlib.suppress(PermissionError):
-            folder.chmod(mode)
+    with contextlib.suppress(PermissionError):
+        place = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        try:
+            if stat.S_IMODE(os.fstat(place).st_mode) != mode:
+                os.fchmod(place, mode)
+        finally:
+            os.close(place)

@@ -10,12 +10,11 @@ import contextlib
 import errno
 import hashlib
 import os
-import shutil
 import stat
 import uuid
 from pathlib import Path
 
-from sshrender.files import file_mode, rename
+from sshrender.files import file_mode, open_folder, remove_tree, rename
 from sshrender.job.verification.errors import VerificationFailed
 
 _CANNOT_LINK = frozenset(
@@ -28,8 +27,9 @@ _BLOCK = 1 << 20
 REMOVED = ".removed-"
 """How the name of a file begins that is about to be removed."""
 
-Identity = tuple[int, int]
-"""Device and inode: what a file is, whatever its name."""
+Identity = tuple[int, int, int, int]
+"""Device, inode, size and time of modification: what a file is, whatever its name. The inode alone does
+not tell it: its number is given to the next new file once this one is removed."""
 
 
 def page_name(page: int, total: int, extension: str) -> str:
@@ -46,8 +46,10 @@ def publish(verified: int, attempt: Path, final: Path, sha256: str) -> tuple[int
 
     Returns a descriptor of the published file, and whether it is a copy, which ``secure`` makes durable:
     a file of another user, who could write to it later, is copied. Raises PageTaken;
-    VerificationFailed where it has changed; OSError where it has not got the name.
+    VerificationFailed where it has changed; OSError where it has not got the name, or the folder is a
+    symbolic link.
     """
+    os.close(open_folder(final.parent))
     page, is_copy = _publish(verified, attempt, final, sha256)
     with contextlib.suppress(OSError):  # a host may have put a folder there; clear_work comes later
         attempt.unlink()
@@ -154,10 +156,19 @@ def own(descriptor: int, final: Path, sha256: str) -> int:
 def identity(path: Path) -> Identity | None:
     """Which file has this name now, links not followed; None where there is none. Raises OSError."""
     try:
-        status = path.lstat()
+        place = open_folder(path.parent)
     except FileNotFoundError:
         return None
-    return status.st_dev, status.st_ino
+    try:
+        return _identity(os.stat(path.name, dir_fd=place, follow_symlinks=False))
+    except FileNotFoundError:
+        return None
+    finally:
+        os.close(place)
+
+
+def _identity(status: os.stat_result) -> Identity:
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
 
 
 def remove(path: Path, seen: Identity | None) -> None:
@@ -165,22 +176,30 @@ def remove(path: Path, seen: Identity | None) -> None:
 
     Only the file that was ``seen`` there is removed: a coordinator that was stopped after it had looked,
     and goes on when another one has the job, must not remove that one's page. So the file is moved aside
-    before it is compared, and gets its name back where it is another. Raises OSError.
+    before it is compared, and gets its name back where it is another. What cannot be removed stays
+    aside: the name is free. A link in the place of the folder is not followed. Raises OSError.
     """
     if seen is None:
         return
-    aside = path.with_name(f"{REMOVED}{uuid.uuid4().hex}")
+    aside = f"{REMOVED}{uuid.uuid4().hex}"
+    place = open_folder(path.parent)
     try:
-        path.rename(aside)
-    except FileNotFoundError:
-        return
-    if identity(aside) != seen:
-        with contextlib.suppress(FileExistsError):
-            os.link(aside, path, follow_symlinks=False)
-    if stat.S_ISDIR(aside.lstat().st_mode):
-        shutil.rmtree(aside)  # it follows no link (shutil.rmtree.avoids_symlink_attacks)
-    else:
-        aside.unlink()
+        try:
+            os.rename(path.name, aside, src_dir_fd=place, dst_dir_fd=place)
+            found = os.stat(aside, dir_fd=place, follow_symlinks=False)
+        except FileNotFoundError:
+            return
+        if stat.S_ISDIR(found.st_mode):  # never a page
+            with contextlib.suppress(OSError):
+                remove_tree(aside, place)
+            return
+        if _identity(found) != seen:
+            with contextlib.suppress(FileExistsError):
+                os.link(aside, path.name, src_dir_fd=place, dst_dir_fd=place, follow_symlinks=False)
+        with contextlib.suppress(OSError):
+            os.unlink(aside, dir_fd=place)
+    finally:
+        os.close(place)
 
 
 def digest(descriptor: int, size: int) -> str:

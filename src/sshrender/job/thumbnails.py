@@ -6,7 +6,7 @@ import os
 import uuid
 from pathlib import Path
 
-from sshrender.files import file_mode, rename
+from sshrender.files import file_mode, open_folder, rename
 from sshrender.job.folder import JobFolder
 from sshrender.job.verification import jpeg
 from sshrender.job.verification.errors import require
@@ -28,6 +28,7 @@ def save(folder: JobFolder, page_file: str, data: bytes) -> None:
     """
     jpeg.measure(PageFile.in_memory(data), _accept)
     final = folder.thumbnails / file_of(page_file)
+    os.close(open_folder(folder.thumbnails))  # ENOTDIR: a link leads to others' pictures
     temporary = final.with_name(f".{final.name}.{uuid.uuid4().hex}")
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
     descriptor = os.open(temporary, flags, file_mode(folder.thumbnails))

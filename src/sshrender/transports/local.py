@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 from typing import IO
 
+from sshrender.files import open_plain
 from sshrender.transports import payload
 from sshrender.transports.protocol import (
     ConnectFailed,
@@ -54,7 +55,8 @@ class LocalFiles:
     def put(self, source: Path, target: str) -> None:
         """See Files.put."""
         try:
-            shutil.copyfile(source, target)
+            with open_plain(source) as ours, Path(target).open("wb") as theirs:
+                shutil.copyfileobj(ours, theirs)
         except OSError as error:
             raise FilesFailed(f"{target}: {error.strerror}") from None
 

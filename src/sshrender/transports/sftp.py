@@ -10,6 +10,7 @@ from typing import IO, Any
 
 import paramiko
 
+from sshrender.files import open_plain
 from sshrender.transports.bounds import BoundedSftp
 from sshrender.transports.protocol import FilesFailed
 
@@ -33,7 +34,7 @@ class SftpFiles:
 
     def put(self, source: Path, target: str) -> None:
         """See Files.put."""
-        with source.open("rb") as ours:
+        with open_plain(source) as ours:
             try:
                 with self._client.open(target, "wbx") as theirs:
                     theirs.set_pipelined(True)

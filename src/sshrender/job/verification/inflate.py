@@ -10,9 +10,13 @@ import ctypes
 import functools
 from collections.abc import Callable
 
-MAX_INPUT = 16 << 20
-MAX_OUTPUT = 64 << 20
-"""Bytes; together a third of what a verification may take (worker.py)."""
+MAX_INPUT = 64 << 20
+MAX_OUTPUT = 256 << 20
+"""Bytes: A4 at 900 dpi in colour. The input is there twice while it is joined; all of that is less than
+half of what a verification may take (worker.py)."""
+
+KEPT = 64 << 20
+"""Bytes of output that a process keeps for the next page."""
 
 _Inflate = Callable[[bytes, int], memoryview | None]
 
@@ -21,7 +25,8 @@ _Inflate = Callable[[bytes, int], memoryview | None]
 def library() -> _Inflate | None:
     """A function from a stream and the size of its content to that content.
 
-    It answers None for a stream that is damaged, or of another size. None: there is no such library.
+    It answers None for a stream that is damaged, or of another size, and raises MemoryError.
+    None: there is no such library.
     """
     try:
         found = ctypes.CDLL("libdeflate.so.0")
@@ -41,7 +46,8 @@ def library() -> _Inflate | None:
 
     def inflate(data: bytes, size: int) -> memoryview | None:
         nonlocal buffer
-        if len(buffer) < size:
+        if len(buffer) < size or (len(buffer) > KEPT and size <= KEPT):
+            buffer = bytearray()
             buffer = bytearray(size)
         place = (ctypes.c_char * len(buffer)).from_buffer(buffer)
         read, written = ctypes.c_size_t(), ctypes.c_size_t()

@@ -18,6 +18,8 @@ _NEXT_MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
 """Within a scan: not a stuffed byte, a restart marker or a fill byte (B.1.1.2). It cannot backtrack."""
 
 MAX_SEGMENTS = 4096
+MAX_SCANS = 64
+"""libjpeg writes ten for a progressive image of colour. A viewer decodes the whole image for each."""
 
 
 class _Frame(NamedTuple):
@@ -32,7 +34,7 @@ def measure(file: PageFile, accept: Accept) -> Size:
     require(file.tail(2) == b"\xff\xd9", "the JPEG does not end")
     frame: _Frame | None = None
     seen: set[int] = set()
-    at, coded = 2, 0
+    at, coded, scans = 2, 0, 0
     for _ in range(MAX_SEGMENTS):
         require(at + 2 <= file.size, "the JPEG is cut off")
         lead, marker = file.read(at, 2)
@@ -52,6 +54,8 @@ def measure(file: PageFile, accept: Accept) -> Size:
             accept((frame.width, frame.height))
         elif marker == _SCAN:
             require(frame is not None, "the JPEG has a scan before its frame")
+            scans += 1
+            require(scans <= MAX_SCANS, "the JPEG has too many scans")
             end = _scan_end(file, at)
             coded += end - at
             at = end

@@ -168,15 +168,17 @@ class _ImageData:
         self._kept.append(block)
         self._kept_bytes += len(block)
         if self._kept_bytes > inflate.MAX_INPUT:
-            self._whole = None
-            for kept in self._kept:
-                self._inflate(kept)
-            self._kept.clear()
+            self._inflate_kept()
 
     def finish(self) -> None:
         """All was fed. Raises VerificationFailed."""
+        whole = None
         if self._whole is not None:
-            whole = self._whole(b"".join(self._kept), self._left)
+            try:
+                whole = self._whole(b"".join(self._kept), self._left)
+            except MemoryError:  # the user's own limit may be low
+                self._inflate_kept()
+        if self._whole is not None:
             if whole is None:
                 raise VerificationFailed("the PNG's data are damaged, or of another size")
             self._take(whole)
@@ -190,6 +192,13 @@ class _ImageData:
                 break
             self._take(pixels)
         require(self._inflater.eof and self._left == 0, "the PNG has too few pixels")
+
+    def _inflate_kept(self) -> None:
+        """By zlib, in pieces, from now on."""
+        self._whole = None
+        for kept in self._kept:
+            self._inflate(kept)
+        self._kept.clear()
 
     def _inflate(self, block: bytes) -> None:
         require(not self._inflater.eof, "the PNG has data after its pixels")

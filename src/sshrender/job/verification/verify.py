@@ -21,6 +21,9 @@ TOLERANCE = 1.0
 MAX_SIDE = 1 << 20
 """Pixels: more than any renderer makes (200 inches, the largest page of a PDF, at 5,000 dpi)."""
 
+MAX_UNSIZED = 1 << 30
+"""Pixels of an image whose size the page's does not tell: A0 at 700 dpi."""
+
 MAX_BYTES_A_PIXEL = 24
 """A plain PPM of 16 bits takes 18; incompressible data take more than their pixels in run lengths."""
 
@@ -159,6 +162,8 @@ def _accept(size: Size, expected: Expected) -> None:
     """Raise VerificationFailed where these cannot be the page's dimensions."""
     require(min(size) > 0, "a page image without pixels")
     require(max(size) <= MAX_SIDE, "a page image of too many pixels")
+    if not expected.is_sized:
+        require(size[0] * size[1] <= MAX_UNSIZED, "a page image of too many pixels")
     if expected.box is None or not expected.is_sized:
         return
     wanted = tuple(pixels(side, expected) for side in expected.box)

@@ -23,8 +23,8 @@ from sshrender.job.verification.errors import VerificationFailed
 from sshrender.job.verification.verify import Expected, verify_open
 from sshrender.renderers.devices import Device
 
-MEMORY = 256 << 20
-"""Bytes of address space: twenty times what the interpreter has, for files are read in pieces."""
+MEMORY = 1 << 30
+"""Bytes of address space: twice what inflating a large PNG at once takes; all else is read in pieces."""
 
 MAX_PACKET = 16384
 OPEN_FILES = 32
