@@ -123,6 +123,28 @@ def test_one_host_alone_that_differs_from_all_of_an_earlier_run_is_used_and_rend
     assert 1 in [command.page for command in story.log if isinstance(command, do.WithdrawPage)]
 
 
+def test_a_lone_host_does_not_replace_what_a_majority_that_is_absent_has_rendered() -> None:
+    pages = [ev.Recovered(page, host="a", look=PLAIN) for page in (1, 2)]
+    votes = {"a": PLAIN, "b": PLAIN, "c": PLAIN}
+    story = Story("a", "b", "c", "liar", rule=PLAIN, votes=votes, recovered=pages)
+    story.greet("liar", POOR)
+    for name in ("a", "b", "c"):
+        story.tell(ev.HostLost(name, "cable"))
+    story.tell(ev.LoadSampled("liar", 0.0, 0.0), after=7.0)
+    story.tell(ev.LoadSampled("liar", 0.0, 0.0), after=7.0)
+    story.tell(ev.LoadSampled("liar", 0.0, 0.0), after=2.0)
+    assert not story.has(do.WithdrawPage)
+    assert story.state("liar") is HostState.REFUSED
+
+
+def test_hosts_of_an_earlier_run_that_were_all_upgraded_since_are_used() -> None:
+    votes = {"a": PLAIN, "b": PLAIN, "c": PLAIN}
+    story = Story("a", "b", "c", rule=PLAIN, votes=votes)
+    for name in ("a", "b", "c"):
+        story.greet(name, NEWER)
+    assert story.sent_to() == {"a", "b", "c"}
+
+
 def test_a_lone_host_does_not_drop_a_stored_reference_that_this_machine_renders_too() -> None:
     story = Story("new", "slow", rule=PLAIN, votes={"old": PLAIN})
     story.greet("new", POOR)
