@@ -258,6 +258,26 @@ def test_a_host_cannot_turn_the_reference_to_and_fro() -> None:
     assert sum(isinstance(command, do.ReportRuling) for command in story.log) == 1
 
 
+def test_a_host_without_a_canary_page_does_not_turn_the_comparison_off() -> None:
+    for empty in (PLAIN._replace(canary=""), Look(fonts="fonts")):
+        for is_first in (True, False):
+            story = Story("a1", "a2", "a3", "b1", "b2", "odd")
+            if is_first:
+                story.greet("odd", empty)
+            for name in ("b1", "b2"):
+                story.greet(name, POOR)
+            for name in ("a1", "a2", "a3"):
+                story.greet(name)
+            if not is_first:
+                story.greet("odd", empty)
+            story.tell(ev.Ticked(), after=2.0)
+            story.tell(ev.FontsKnown(are_missing=False))
+            assert {story.state(name) for name in ("b1", "b2")} == {HostState.REFUSED}
+            assert {story.state(name) for name in ("a1", "a2", "a3", "odd")} == {HostState.IDLE}
+    odd = PLAIN._replace(canary="")
+    assert likeness.ruling({"x": odd, "y": odd, "a": PLAIN}) == PLAIN
+
+
 def test_mixed_pictures_need_no_comparison() -> None:
     story = Story("a", "b", policy=Policy(is_mixed=True))
     story.greet("a", NEWER)
