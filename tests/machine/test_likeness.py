@@ -11,7 +11,7 @@ from sshrender.core import likeness
 from sshrender.core.likeness import Look
 from sshrender.core.policy import HostPlan, Policy
 from sshrender.core.scheduler import Scheduler
-from sshrender.core.states import HostState
+from sshrender.core.states import HostState, JobEnd
 
 PLAIN = Look("10.00.0", "pixels", "fonts", (("urw", 35),))
 POOR = PLAIN._replace(canary="other pixels", fonts="few", groups=(("urw", 3),))
@@ -182,7 +182,7 @@ def test_the_first_to_greet_decides_nothing() -> None:
 
 
 def test_hosts_that_were_refused_by_few_are_taken_back_by_more() -> None:
-    story = Story("liar", "a", "b")
+    story = Story("liar", "a", "b", policy=Policy(compare_longest=0.0))
     story.greet("liar", POOR)
     story.tell(ev.HostLost("b", "still booting"))
     story.greet("a")
@@ -222,6 +222,43 @@ def test_a_run_does_not_complete_by_what_a_few_render_while_others_may_come() ->
     for _ in range(20):
         story.tell(ev.LoadSampled("odd", 0.0, 0.0), after=1.0)
     assert story.has(do.FinishHost), "those that have not come in their time do not count"
+
+
+def deliver_all(story: Story, host: str) -> None:
+    for attempt in list(story.scheduler.attempts.values()):
+        story.tell(ev.PageRendered(host, attempt.name, 0.1))
+        story.tell(ev.PageDelivered(host, attempt.name))
+
+
+def test_hosts_whose_first_connection_fails_still_outvote_the_first_to_greet() -> None:
+    story = Story("liar", "a", "b", "c", pages=2)
+    for name in ("a", "b", "c"):
+        story.tell(ev.HostLost(name, "connection reset"))
+    story.greet("liar", POOR)
+    assert story.sent_to() == {"liar"}, "it begins at once, provisionally"
+    deliver_all(story, "liar")
+    story.tell(ev.LoadSampled("liar", 0.0, 0.0), after=3.5)
+    deliver_all(story, "liar")
+    assert not story.has(do.FinishHost)
+    for name in ("a", "b", "c"):
+        story.greet(name)
+    assert story.state("liar") is HostState.REFUSED
+    assert story.has(do.WithdrawPage)
+
+
+def test_a_deadline_does_not_call_a_run_partial_that_has_delivered_every_page() -> None:
+    for silent in ("dead", "liar"):
+        story = Story("liar", "dead", pages=1, policy=Policy(deadline=8.0, compare_longest=60.0))
+        story.greet("liar")
+        story.tell(ev.Ticked(), after=1.6)
+        deliver_all(story, "liar")
+        story.tell(ev.LoadSampled("liar", 0.0, 0.0), after=5.0)
+        assert not story.has(do.FinishHost)
+        story.tell(ev.LoadSampled("liar", 0.0, 0.0), after=2.0)
+        if silent == "dead":
+            story.tell(ev.HostFinished("liar"))
+        story.tell(ev.Ticked(), after=4.0)
+        assert story.scheduler.end is JobEnd.COMPLETE
 
 
 def test_hosts_that_render_what_this_machine_does_begin_at_once_and_decide_a_tie() -> None:

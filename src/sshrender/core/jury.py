@@ -131,7 +131,7 @@ class Jury:
         is_late = self._run.now - self._first_at >= self._run.policy.compare_wait
         if alike and (self._rule is None or not self._is_stored):
             self._change(likeness.ruling({str(n): look for n, look in enumerate(alike)}))
-        elif self._rule is None and is_late:
+        elif self._rule is None and (is_late or not self._absent(HostState.CONNECTING)):
             self._change(likeness.ruling(self._present, self._own))
 
     def _leader(self, to_come: int) -> Look | None:
@@ -166,12 +166,24 @@ class Jury:
         return sum(not likeness.difference(vote, look, False) for vote in self._votes.values())
 
     def _still_to_come(self) -> int:
+        """Hosts that have not greeted and still may; lost ones too, as they are tried again."""
         if self._run.now - self._run.began >= self._run.policy.compare_longest:
             return 0
-        return sum(
-            host.state is HostState.CONNECTING and host.name not in self._present
-            for host in self._run.hosts.values()
-        )
+        if self._is_confirmed():
+            return self._absent(HostState.CONNECTING)
+        return self._absent(HostState.CONNECTING, HostState.LOST)
+
+    def _absent(self, *states: HostState) -> int:
+        """How many that have not greeted are in one of these states."""
+        hosts = self._run.hosts.values()
+        return sum(host.state in states and host.name not in self._present for host in hosts)
+
+    def _is_confirmed(self) -> bool:
+        """Whether the reference is what this machine renders, and what most of those here do."""
+        if self._rule is None or not likeness.is_same_render(self._own, self._rule):
+            return False
+        ruling = likeness.ruling(self._present, self._own)
+        return self._is_stored or not likeness.difference(ruling, self._rule, False)
 
     def _ask_for_canary(self) -> None:
         if self._own_asked_at is not None:

@@ -228,11 +228,13 @@ class Scheduler:
 
     def _advance(self) -> None:
         """Everything that follows from the new state and from the time."""
-        if self.end is None and self.book.is_settled() and not self._is_undecided():
+        is_late = self.policy.deadline is not None and self._run.now >= self.policy.deadline
+        is_settled = self.book.is_settled()
+        if self.end is None and is_settled and (is_late or not self._is_undecided()):
             self._finish()
         if self.end is not None:
             return
-        if self.policy.deadline is not None and self._run.now >= self.policy.deadline:
+        if is_late and not is_settled:
             self._end(JobEnd.DEADLINE, "the deadline passed")
             return
         if self._run.now - self._watched_at >= _WATCH_AGAIN:
