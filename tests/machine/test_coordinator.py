@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import random
+import threading
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from sshrender.coordinator import verifier as vf
 from sshrender.coordinator.textbudget import CUT, TextBudget
 from sshrender.job.report import of as report_of
 from tests.machine.conversations import QUICK, Fields, Host, RandomHost, image, run
@@ -182,6 +185,48 @@ def test_hosts_that_greet_after_a_liar_are_used_and_its_pages_are_rendered_again
         "honest1",
         "honest2",
     }
+
+
+@pytest.mark.parametrize("is_there", [False, True])
+def test_a_page_that_a_host_laid_itself_does_not_keep_a_run_from_its_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_there: bool
+) -> None:
+    """Its own attempt's file never appears, or is one that gives way as that of the honest host does."""
+    monkeypatch.setattr(vf, "VISIBLE_WITHIN", 1.5)
+    held: dict[int, tuple[Host, Fields]] = {}
+
+    class Liar(Host):
+        def answer(self, op: str, request: Fields) -> None:
+            if op == "render":
+                self.say("started", attempt=request["attempt"])
+                held[request["page"]] = (self, request)
+            else:
+                super().answer(op, request)
+
+    class Honest(Host):
+        def answer(self, op: str, request: Fields) -> None:
+            if op == "render" and request["page"] in held:
+                liar, theirs = held.pop(request["page"])
+                data = image(request["page"])
+                (self.folder / "pages" / f"page-{request['page']:04d}.ppm").write_bytes(data)
+                report = liar.report(theirs, data)
+                if not is_there:
+                    (self.folder / theirs["output"]).unlink()
+                    report["sha256"] = "0" * 64
+                    threading.Timer(2.0, lambda: liar.say("trouble", reason="it leaves")).start()
+                liar.say("rendered", **report)
+            super().answer(op, request)
+
+    def make(folder: Path) -> list[Host]:
+        honest = Honest("honest", folder)
+        honest.delay = 0.5
+        return [Liar("liar", folder), honest]
+
+    deadline = time.monotonic() + 15.0
+    policy = replace(QUICK, deadline=deadline, reconnect_first=60.0, reconnect_longest=60.0)
+    ended = run(tmp_path, 2, make, policy)
+    assert ended.outcome.pages["done"] == 2
+    assert ended.pages() == [image(1), image(2)]
 
 
 def test_a_withdrawn_page_is_not_taken_for_published_when_the_job_is_resumed(tmp_path: Path) -> None:

@@ -87,6 +87,7 @@ class Coordinator:
         self._chronicle = Chronicle(plan, view, lease.ensure, inbox.put, lease.epoch)
         self._landed: set[str] = set()
         self._told: set[str] = set()
+        self._second: dict[str, vf.Verified] = {}
         self._scheduler = Scheduler(
             replace(
                 plan.policy,
@@ -196,7 +197,7 @@ class Coordinator:
         while self._outcome is None:
             self._take_in()
             if self._outcome is None:
-                events = self._read_on() + self._look_for_hangs()
+                events = self._read_on() + self._look_for_hangs() + self._reconsider()
                 self._carry_out(self._scheduler.handle(*events, now=self._clock()))
             self._show()
             self._tell_loads()
@@ -316,12 +317,21 @@ class Coordinator:
         return events
 
     def _is_first(self, result: vf.Verified) -> bool:
-        """Two hosts may have drawn the page: it was the other, or it will be, that has published it."""
-        attempt = self._scheduler.attempts.get(result.task.attempt)
+        """Two hosts may have rendered the page: the other has published it, or what was found is its."""
+        name = result.task.attempt
+        attempt = self._scheduler.attempts.get(name)
         if attempt is None:
-            self._messages.forget(result.task.attempt)
+            self._messages.forget(name)
             return False
-        return not (result.was_taken and self._scheduler.is_proving_another(attempt))
+        if result.was_taken and self._scheduler.is_proving_another(attempt, besides=self._second):
+            self._second[name] = result
+            return False
+        return True
+
+    def _reconsider(self) -> list[ev.Event]:
+        """The other attempts at these pages may have come to nothing since."""
+        kept, self._second = self._second, {}
+        return [event for result in kept.values() for event in self._on_verified(result)]
 
     def _on_rejected(self, result: vf.Rejected) -> list[ev.Event]:
         task = result.task

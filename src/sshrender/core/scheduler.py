@@ -22,7 +22,7 @@ pages in pagecare.py, who gets what in handout.py, what all of them share in run
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 from typing import Any
 
 from sshrender.core import commands as do
@@ -184,10 +184,14 @@ class Scheduler:
             return True
         return any(attempt.page == number for attempt in self.hosts[host].in_flight.values())
 
-    def is_proving_another(self, attempt: Attempt) -> bool:
-        """Whether another attempt at the same page is being proved, too."""
+    def is_proving_another(self, attempt: Attempt, besides: Container[str] = ()) -> bool:
+        """Whether another attempt at the same page is being proved, too, not counting ``besides``."""
         others = self.book[attempt.page].live.values()
-        return any(each.rendered_at is not None for each in others if each is not attempt)
+        return any(
+            each.rendered_at is not None and each.name not in besides
+            for each in others
+            if each is not attempt
+        )
 
     def _counts(self, event: ev.Event) -> bool:
         if self.end is not None:
