@@ -33,6 +33,7 @@ class HostCare:
         host.is_connected, host.heard_at = True, self._run.now
         host.cores, host.others, host.ours = event.cores, event.others, event.ours
         host.slots = host.plan.slots or event.slots or event.cores
+        host.slots = min(host.slots, host.crowded_to or host.slots)
         host.seats = None
         host.allotted = None if self._run.limit is None else 0
         # It may have been prepared when the job's limit was another.
@@ -130,6 +131,12 @@ class HostCare:
         host.fruitless += 1
         if host.fruitless > self._run.policy.fruitless_most and host.is_connected:
             self.lose(host, f"{host.fruitless} attempts in a row came to nothing: {reason}")
+
+    def take_a_slot(self, host: Host, reason: str) -> None:
+        """It ran short of memory. It uses a slot less, also when it comes back; with one it has to do."""
+        if host.slots <= 1:
+            self.count_fruitless(host, reason)
+        host.slots = host.crowded_to = max(1, host.slots - 1)
 
     def count_against(self, host: Host, page: Page) -> None:
         """A page failed on it, by its fault or the page's: several different ones in a row tell."""
