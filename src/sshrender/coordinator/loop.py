@@ -136,6 +136,7 @@ class Coordinator:
         self._signal: int | None = None
         self._began = clock()
         self._shown_at = -TICK
+        self._heard_to: float | None = None
         self._handlers: dict[type, Callable[[Any], list[ev.Event]]] = {
             Heard: self._on_heard,
             LinkFailed: self._on_link_failed,
@@ -198,7 +199,8 @@ class Coordinator:
             self._take_in()
             if self._outcome is None:
                 events = self._read_on() + self._look_for_hangs() + self._reconsider()
-                self._carry_out(self._scheduler.handle(*events, now=self._clock()))
+                now = self._clock()
+                self._carry_out(self._scheduler.handle(*events, now=now, heard_to=self._heard_to))
             self._show()
             self._tell_loads()
         return self._outcome
@@ -238,7 +240,7 @@ class Coordinator:
                 item = self._inbox.get_nowait()
             self._take(item)
         except queue.Empty:
-            return
+            self._heard_to = None
 
     def _take(self, item: Any) -> None:
         """One item, and what is to be done at once.
@@ -283,9 +285,10 @@ class Coordinator:
 
     def _on_heard(self, heard: Heard) -> list[ev.Event]:
         heard.link.taken()
+        self._heard_to = heard.at
         if not self._wires.is_current(heard.link):
             return []
-        return self._messages.events_of(heard.link.host, heard.message)
+        return self._messages.events_of(heard.link.host, heard.message, heard.at)
 
     def _on_link_failed(self, failed: LinkFailed) -> list[ev.Event]:
         host = failed.link.host

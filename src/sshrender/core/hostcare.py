@@ -62,7 +62,7 @@ class HostCare:
     def on_load(self, event: ev.LoadSampled) -> None:
         """A heartbeat."""
         host = self._run.hosts[event.host]
-        host.heard_at = self._run.now
+        host.heard_at = max(host.heard_at, self._run.now if event.at is None else event.at)
         if self._run.now - host.sampled_at < self._run.policy.sample_every:
             return
         host.sampled_at = self._run.now
@@ -173,7 +173,7 @@ class HostCare:
     def watch(self, host: Host, may_reconnect: bool) -> None:
         """Silence, pauses that are over, an owner who waits, pages that do not end or begin."""
         run = self._run
-        if host.is_connected and run.now - host.heard_at > run.policy.silence:
+        if host.is_connected and run.heard_to - host.heard_at > run.policy.silence:
             self.lose(host, f"not heard for {run.policy.silence:g} s")
         elif host.is_connected and host.budget.is_exhausted:
             self.distrust(host, "causes more entries of the journal than a host may")
@@ -300,7 +300,7 @@ class HostCare:
 
     def _is_left_for(self, host: Host, attempt: Attempt) -> bool:
         """Whether the host was lost because it does not give the attempt back, as it was told to."""
-        policy, now = self._run.policy, self._run.now
+        policy, now = self._run.policy, self._run.heard_to
         unanswered = attempt.unanswered_since()
         if unanswered is not None and now - unanswered > policy.answer_within:
             self.distrust(host, f"does not answer that page {attempt.page} is wanted back")

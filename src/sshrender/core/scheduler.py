@@ -153,13 +153,19 @@ class Scheduler:
         self._advance()
         return self._run.take_commands()
 
-    def handle(self, *events: ev.Event, now: float) -> list[do.Command]:
+    def handle(
+        self, *events: ev.Event, now: float, heard_to: float | None = None
+    ) -> list[do.Command]:
         """Take in what happened; answer what to do. ``now`` is in seconds and never goes back.
+
+        ``heard_to``: all that hosts have said until then was taken in, and no host is called silent for
+        what it may have said since; None: until now.
 
         EndJob is the last command. Afterwards, and behind the event that ended the run, only pages
         that were being proved still count.
         """
         commands = self.take(*events, now=now)
+        self._run.heard_to = self._run.now if heard_to is None else min(heard_to, self._run.now)
         self._advance()
         return sorted(
             commands + self._run.take_commands(), key=lambda command: isinstance(command, do.EndJob)
