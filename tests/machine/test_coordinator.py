@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import json
 import random
+import threading
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from sshrender.coordinator import loop
+from sshrender.coordinator import verifier as vf
+from sshrender.coordinator.loop import Coordinator
 from sshrender.coordinator.textbudget import CUT, TextBudget
 from sshrender.job.report import of as report_of
 from tests.machine.conversations import QUICK, Fields, Host, RandomHost, image, run
@@ -182,6 +187,77 @@ def test_hosts_that_greet_after_a_liar_are_used_and_its_pages_are_rendered_again
         "honest1",
         "honest2",
     }
+
+
+@pytest.mark.parametrize("is_there", [False, True])
+def test_a_page_that_a_host_laid_itself_does_not_keep_a_run_from_its_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_there: bool
+) -> None:
+    """Its own attempt's file never appears, or is one that gives way as that of the honest host does."""
+    monkeypatch.setattr(vf, "VISIBLE_WITHIN", 1.5)
+    held: dict[int, tuple[Host, Fields]] = {}
+
+    class Liar(Host):
+        def answer(self, op: str, request: Fields) -> None:
+            if op == "render":
+                self.say("started", attempt=request["attempt"])
+                held[request["page"]] = (self, request)
+            else:
+                super().answer(op, request)
+
+    class Honest(Host):
+        def answer(self, op: str, request: Fields) -> None:
+            if op == "render" and request["page"] in held:
+                liar, theirs = held.pop(request["page"])
+                data = image(request["page"])
+                (self.folder / "pages" / f"page-{request['page']:04d}.ppm").write_bytes(data)
+                report = liar.report(theirs, data)
+                if not is_there:
+                    (self.folder / theirs["output"]).unlink()
+                    report["sha256"] = "0" * 64
+                    threading.Timer(2.0, lambda: liar.say("trouble", reason="it leaves")).start()
+                liar.say("rendered", **report)
+            super().answer(op, request)
+
+    def make(folder: Path) -> list[Host]:
+        honest = Honest("honest", folder)
+        honest.delay = 0.5
+        return [Liar("liar", folder), honest]
+
+    deadline = time.monotonic() + 15.0
+    policy = replace(QUICK, deadline=deadline, reconnect_first=60.0, reconnect_longest=60.0)
+    ended = run(tmp_path, 2, make, policy)
+    assert ended.outcome.pages["done"] == 2
+    assert ended.pages() == [image(1), image(2)]
+
+
+def test_hosts_that_beat_while_the_loop_stands_still_are_not_called_silent(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All that waits cannot be taken in at once: nothing that was heard in time counts as late."""
+
+    class Slow(Host):
+        def answer(self, op: str, request: Fields) -> None:
+            if op == "render":
+                time.sleep(0.3)
+            super().answer(op, request)
+            self.beat()
+
+    shown, show = [0], Coordinator._show
+
+    def stall(self: Coordinator) -> None:
+        shown[0] += 1
+        if shown[0] == 20:
+            time.sleep(4.0)
+        show(self)
+
+    monkeypatch.setattr(loop, "MOST_AT_ONCE", 5)
+    monkeypatch.setattr(Coordinator, "_show", stall)
+    hosts = [f"h{n}" for n in range(4)]
+    policy = replace(QUICK, silence=3.0)
+    ended = run(tmp_path, 40, lambda folder: [Slow(name, folder) for name in hosts], policy)
+    assert ended.outcome.pages["done"] == 40
+    assert [entry for entry in ended.of("host_state") if entry["state"] == "lost"] == []
 
 
 def test_a_withdrawn_page_is_not_taken_for_published_when_the_job_is_resumed(tmp_path: Path) -> None:

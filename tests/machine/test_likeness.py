@@ -11,7 +11,7 @@ from sshrender.core import likeness
 from sshrender.core.likeness import Look
 from sshrender.core.policy import HostPlan, Policy
 from sshrender.core.scheduler import Scheduler
-from sshrender.core.states import HostState
+from sshrender.core.states import HostState, JobEnd
 
 PLAIN = Look("10.00.0", "pixels", "fonts", (("urw", 35),))
 POOR = PLAIN._replace(canary="other pixels", fonts="few", groups=(("urw", 3),))
@@ -123,6 +123,28 @@ def test_one_host_alone_that_differs_from_all_of_an_earlier_run_is_used_and_rend
     assert 1 in [command.page for command in story.log if isinstance(command, do.WithdrawPage)]
 
 
+def test_a_lone_host_does_not_replace_what_a_majority_that_is_absent_has_rendered() -> None:
+    pages = [ev.Recovered(page, host="a", look=PLAIN) for page in (1, 2)]
+    votes = {"a": PLAIN, "b": PLAIN, "c": PLAIN}
+    story = Story("a", "b", "c", "liar", rule=PLAIN, votes=votes, recovered=pages)
+    story.greet("liar", POOR)
+    for name in ("a", "b", "c"):
+        story.tell(ev.HostLost(name, "cable"))
+    story.tell(ev.LoadSampled("liar", 0.0, 0.0), after=7.0)
+    story.tell(ev.LoadSampled("liar", 0.0, 0.0), after=7.0)
+    story.tell(ev.LoadSampled("liar", 0.0, 0.0), after=2.0)
+    assert not story.has(do.WithdrawPage)
+    assert story.state("liar") is HostState.REFUSED
+
+
+def test_hosts_of_an_earlier_run_that_were_all_upgraded_since_are_used() -> None:
+    votes = {"a": PLAIN, "b": PLAIN, "c": PLAIN}
+    story = Story("a", "b", "c", rule=PLAIN, votes=votes)
+    for name in ("a", "b", "c"):
+        story.greet(name, NEWER)
+    assert story.sent_to() == {"a", "b", "c"}
+
+
 def test_a_lone_host_does_not_drop_a_stored_reference_that_this_machine_renders_too() -> None:
     story = Story("new", "slow", rule=PLAIN, votes={"old": PLAIN})
     story.greet("new", POOR)
@@ -160,7 +182,7 @@ def test_the_first_to_greet_decides_nothing() -> None:
 
 
 def test_hosts_that_were_refused_by_few_are_taken_back_by_more() -> None:
-    story = Story("liar", "a", "b")
+    story = Story("liar", "a", "b", policy=Policy(compare_longest=0.0))
     story.greet("liar", POOR)
     story.tell(ev.HostLost("b", "still booting"))
     story.greet("a")
@@ -202,6 +224,43 @@ def test_a_run_does_not_complete_by_what_a_few_render_while_others_may_come() ->
     assert story.has(do.FinishHost), "those that have not come in their time do not count"
 
 
+def deliver_all(story: Story, host: str) -> None:
+    for attempt in list(story.scheduler.attempts.values()):
+        story.tell(ev.PageRendered(host, attempt.name, 0.1))
+        story.tell(ev.PageDelivered(host, attempt.name))
+
+
+def test_hosts_whose_first_connection_fails_still_outvote_the_first_to_greet() -> None:
+    story = Story("liar", "a", "b", "c", pages=2)
+    for name in ("a", "b", "c"):
+        story.tell(ev.HostLost(name, "connection reset"))
+    story.greet("liar", POOR)
+    assert story.sent_to() == {"liar"}, "it begins at once, provisionally"
+    deliver_all(story, "liar")
+    story.tell(ev.LoadSampled("liar", 0.0, 0.0), after=3.5)
+    deliver_all(story, "liar")
+    assert not story.has(do.FinishHost)
+    for name in ("a", "b", "c"):
+        story.greet(name)
+    assert story.state("liar") is HostState.REFUSED
+    assert story.has(do.WithdrawPage)
+
+
+def test_a_deadline_does_not_call_a_run_partial_that_has_delivered_every_page() -> None:
+    for silent in ("dead", "liar"):
+        story = Story("liar", "dead", pages=1, policy=Policy(deadline=8.0, compare_longest=60.0))
+        story.greet("liar")
+        story.tell(ev.Ticked(), after=1.6)
+        deliver_all(story, "liar")
+        story.tell(ev.LoadSampled("liar", 0.0, 0.0), after=5.0)
+        assert not story.has(do.FinishHost)
+        story.tell(ev.LoadSampled("liar", 0.0, 0.0), after=2.0)
+        if silent == "dead":
+            story.tell(ev.HostFinished("liar"))
+        story.tell(ev.Ticked(), after=4.0)
+        assert story.scheduler.end is JobEnd.COMPLETE
+
+
 def test_hosts_that_render_what_this_machine_does_begin_at_once_and_decide_a_tie() -> None:
     story = Story("liar", "honest", "dead", "dead too")
     story.greet("liar", POOR)
@@ -234,6 +293,26 @@ def test_a_host_cannot_turn_the_reference_to_and_fro() -> None:
         story.greet("flips", look)
         story.greet("b", NEWER)
     assert sum(isinstance(command, do.ReportRuling) for command in story.log) == 1
+
+
+def test_a_host_without_a_canary_page_does_not_turn_the_comparison_off() -> None:
+    for empty in (PLAIN._replace(canary=""), Look(fonts="fonts")):
+        for is_first in (True, False):
+            story = Story("a1", "a2", "a3", "b1", "b2", "odd")
+            if is_first:
+                story.greet("odd", empty)
+            for name in ("b1", "b2"):
+                story.greet(name, POOR)
+            for name in ("a1", "a2", "a3"):
+                story.greet(name)
+            if not is_first:
+                story.greet("odd", empty)
+            story.tell(ev.Ticked(), after=2.0)
+            story.tell(ev.FontsKnown(are_missing=False))
+            assert {story.state(name) for name in ("b1", "b2")} == {HostState.REFUSED}
+            assert {story.state(name) for name in ("a1", "a2", "a3", "odd")} == {HostState.IDLE}
+    odd = PLAIN._replace(canary="")
+    assert likeness.ruling({"x": odd, "y": odd, "a": PLAIN}) == PLAIN
 
 
 def test_mixed_pictures_need_no_comparison() -> None:

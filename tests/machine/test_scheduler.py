@@ -552,3 +552,26 @@ def test_a_cancelled_job_ends_at_once() -> None:
     end = story.end()
     assert end is not None
     assert (end.end, end.reason) == (JobEnd.CANCELLED, "cancelled by me")
+
+
+def test_an_honest_host_that_is_short_of_memory_is_kept_with_fewer_slots() -> None:
+    script = Script([HostPlan("big", 32)], 100)
+    script.greet("big")
+    for _ in range(31):
+        attempt = next(iter(script.scheduler.hosts["big"].in_flight))
+        script.tell(ev.PageStarted("big", attempt))
+        script.tell(
+            ev.AttemptFailed("big", attempt, FailureKind.CROWDED, "short of memory", is_reported=True)
+        )
+    host = script.scheduler.hosts["big"]
+    assert (host.state, host.slots) == (HostState.IDLE, 1)
+    script.tell(ev.HostLost("big", "cable"))
+    script.tell(ev.Ticked(), after=4.0)
+    script.greet("big")
+    assert host.slots == 1
+    for _ in range(Policy().fruitless_most + 1):
+        attempt = next(iter(host.in_flight))
+        script.tell(
+            ev.AttemptFailed("big", attempt, FailureKind.CROWDED, "short of memory", is_reported=True)
+        )
+    assert host.state is HostState.LOST, "one that gives up every page, though it has one slot"

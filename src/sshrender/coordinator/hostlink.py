@@ -12,7 +12,7 @@ import secrets
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from sshrender.coordinator.plan import HostSetup
@@ -41,10 +41,11 @@ _handshakes = threading.BoundedSemaphore(HANDSHAKES)
 
 @dataclass(frozen=True, slots=True)
 class Heard:
-    """A message came over this link."""
+    """A message came over this link, ``at`` this moment: the loop may take it in much later."""
 
     link: HostLink
     message: Message
+    at: float = field(default_factory=time.monotonic)
 
 
 @dataclass(frozen=True, slots=True)

@@ -51,7 +51,6 @@ class HostMessages:
         self._pictured: set[tuple[str, int]] = set()
         self._handlers: dict[type, Callable[[str, Any], list[ev.Event]]] = {
             msg.Hello: self._greet,
-            msg.Beat: lambda host, m: [ev.LoadSampled(host, m.others, m.ours, m.seats)],
             msg.Started: lambda host, m: [ev.PageStarted(host, m.attempt)],
             msg.Rendered: self._report,
             msg.Failed: self._fail,
@@ -67,8 +66,10 @@ class HostMessages:
             ],
         }
 
-    def events_of(self, host: str, message: msg.Message) -> list[ev.Event]:
-        """What has happened."""
+    def events_of(self, host: str, message: msg.Message, at: float) -> list[ev.Event]:
+        """What has happened. ``at``: when the message came."""
+        if isinstance(message, msg.Beat):
+            return [ev.LoadSampled(host, message.others, message.ours, message.seats, at)]
         return self._handlers[type(message)](host, message)
 
     def attempt_failed(self, event: ev.AttemptFailed) -> list[ev.Event]:

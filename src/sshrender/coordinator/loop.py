@@ -87,6 +87,7 @@ class Coordinator:
         self._chronicle = Chronicle(plan, view, lease.ensure, inbox.put, lease.epoch)
         self._landed: set[str] = set()
         self._told: set[str] = set()
+        self._second: dict[str, vf.Verified] = {}
         self._scheduler = Scheduler(
             replace(
                 plan.policy,
@@ -135,6 +136,7 @@ class Coordinator:
         self._signal: int | None = None
         self._began = clock()
         self._shown_at = -TICK
+        self._heard_to: float | None = None
         self._handlers: dict[type, Callable[[Any], list[ev.Event]]] = {
             Heard: self._on_heard,
             LinkFailed: self._on_link_failed,
@@ -196,8 +198,9 @@ class Coordinator:
         while self._outcome is None:
             self._take_in()
             if self._outcome is None:
-                events = self._read_on() + self._look_for_hangs()
-                self._carry_out(self._scheduler.handle(*events, now=self._clock()))
+                events = self._read_on() + self._look_for_hangs() + self._reconsider()
+                now = self._clock()
+                self._carry_out(self._scheduler.handle(*events, now=now, heard_to=self._heard_to))
             self._show()
             self._tell_loads()
         return self._outcome
@@ -237,7 +240,7 @@ class Coordinator:
                 item = self._inbox.get_nowait()
             self._take(item)
         except queue.Empty:
-            return
+            self._heard_to = None
 
     def _take(self, item: Any) -> None:
         """One item, and what is to be done at once.
@@ -282,9 +285,10 @@ class Coordinator:
 
     def _on_heard(self, heard: Heard) -> list[ev.Event]:
         heard.link.taken()
+        self._heard_to = heard.at
         if not self._wires.is_current(heard.link):
             return []
-        return self._messages.events_of(heard.link.host, heard.message)
+        return self._messages.events_of(heard.link.host, heard.message, heard.at)
 
     def _on_link_failed(self, failed: LinkFailed) -> list[ev.Event]:
         host = failed.link.host
@@ -316,12 +320,21 @@ class Coordinator:
         return events
 
     def _is_first(self, result: vf.Verified) -> bool:
-        """Two hosts may have drawn the page: it was the other, or it will be, that has published it."""
-        attempt = self._scheduler.attempts.get(result.task.attempt)
+        """Two hosts may have rendered the page: the other has published it, or what was found is its."""
+        name = result.task.attempt
+        attempt = self._scheduler.attempts.get(name)
         if attempt is None:
-            self._messages.forget(result.task.attempt)
+            self._messages.forget(name)
             return False
-        return not (result.was_taken and self._scheduler.is_proving_another(attempt))
+        if result.was_taken and self._scheduler.is_proving_another(attempt, besides=self._second):
+            self._second[name] = result
+            return False
+        return True
+
+    def _reconsider(self) -> list[ev.Event]:
+        """The other attempts at these pages may have come to nothing since."""
+        kept, self._second = self._second, {}
+        return [event for result in kept.values() for event in self._on_verified(result)]
 
     def _on_rejected(self, result: vf.Rejected) -> list[ev.Event]:
         task = result.task

@@ -42,12 +42,16 @@ class HostLost(NamedTuple):
 
 
 class LoadSampled(NamedTuple):
-    """A heartbeat. ``seats``: slots that other jobs leave us there; None: all of them."""
+    """A heartbeat. ``seats``: slots that other jobs leave us there; None: all of them.
+
+    ``at``: when it came, which may be long before it is taken in; None: just now.
+    """
 
     host: str
     others: float
     ours: float
     seats: int | None = None
+    at: float | None = None
 
 
 class PagesReady(NamedTuple):

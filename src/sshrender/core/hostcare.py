@@ -33,6 +33,7 @@ class HostCare:
         host.is_connected, host.heard_at = True, self._run.now
         host.cores, host.others, host.ours = event.cores, event.others, event.ours
         host.slots = host.plan.slots or event.slots or event.cores
+        host.slots = min(host.slots, host.crowded_to or host.slots)
         host.seats = None
         host.allotted = None if self._run.limit is None else 0
         # It may have been prepared when the job's limit was another.
@@ -61,7 +62,7 @@ class HostCare:
     def on_load(self, event: ev.LoadSampled) -> None:
         """A heartbeat."""
         host = self._run.hosts[event.host]
-        host.heard_at = self._run.now
+        host.heard_at = max(host.heard_at, self._run.now if event.at is None else event.at)
         if self._run.now - host.sampled_at < self._run.policy.sample_every:
             return
         host.sampled_at = self._run.now
@@ -131,6 +132,12 @@ class HostCare:
         if host.fruitless > self._run.policy.fruitless_most and host.is_connected:
             self.lose(host, f"{host.fruitless} attempts in a row came to nothing: {reason}")
 
+    def take_a_slot(self, host: Host, reason: str) -> None:
+        """It ran short of memory. It uses a slot less, also when it comes back; with one it has to do."""
+        if host.slots <= 1:
+            self.count_fruitless(host, reason)
+        host.slots = host.crowded_to = max(1, host.slots - 1)
+
     def count_against(self, host: Host, page: Page) -> None:
         """A page failed on it, by its fault or the page's: several different ones in a row tell."""
         host.failures += 1
@@ -166,7 +173,7 @@ class HostCare:
     def watch(self, host: Host, may_reconnect: bool) -> None:
         """Silence, pauses that are over, an owner who waits, pages that do not end or begin."""
         run = self._run
-        if host.is_connected and run.now - host.heard_at > run.policy.silence:
+        if host.is_connected and run.heard_to - host.heard_at > run.policy.silence:
             self.lose(host, f"not heard for {run.policy.silence:g} s")
         elif host.is_connected and host.budget.is_exhausted:
             self.distrust(host, "causes more entries of the journal than a host may")
@@ -293,7 +300,7 @@ class HostCare:
 
     def _is_left_for(self, host: Host, attempt: Attempt) -> bool:
         """Whether the host was lost because it does not give the attempt back, as it was told to."""
-        policy, now = self._run.policy, self._run.now
+        policy, now = self._run.policy, self._run.heard_to
         unanswered = attempt.unanswered_since()
         if unanswered is not None and now - unanswered > policy.answer_within:
             self.distrust(host, f"does not answer that page {attempt.page} is wanted back")

@@ -9,7 +9,8 @@ greet decides nothing:
 - Otherwise, so that no dead host costs time, those that have greeted begin *provisionally* after a
   moment. Hosts that differ wait, and the run does not complete before the reference is confirmed.
 - A later majority overturns any reference. Pages of hosts that it outvotes are rendered again.
-- The reference of an earlier run is dropped when no host that is present agrees with it.
+- The reference of an earlier run is dropped when no host that is present agrees with it, unless it has
+  more votes than what those that are present render. A host that greets anew replaces its earlier vote.
 
 A host has one vote: its first fingerprint of the run. So no host can turn the reference to and fro.
 """
@@ -130,7 +131,7 @@ class Jury:
         is_late = self._run.now - self._first_at >= self._run.policy.compare_wait
         if alike and (self._rule is None or not self._is_stored):
             self._change(likeness.ruling({str(n): look for n, look in enumerate(alike)}))
-        elif self._rule is None and is_late:
+        elif self._rule is None and (is_late or not self._absent(HostState.CONNECTING)):
             self._change(likeness.ruling(self._present, self._own))
 
     def _leader(self, to_come: int) -> Look | None:
@@ -151,21 +152,38 @@ class Jury:
         )
 
     def _best_present(self) -> Look:
-        """Without a majority: the stored reference where any host agrees with it, else that of most."""
+        """Without a majority: the stored reference where any host agrees with it, or where hosts that
+        are absent outvote those that are here; else that of most.
+        """
+        ruling = likeness.ruling(self._present, self._own)
         stored = self._rule if self._is_stored else None
-        if stored is not None and (
-            self._is_present(stored) or likeness.is_same_render(self._own, stored)
-        ):
-            return stored
-        return likeness.ruling(self._present, self._own)
+        if stored is None:
+            return ruling
+        is_kept = self._is_present(stored) or likeness.is_same_render(self._own, stored)
+        return stored if is_kept or self._votes_for(stored) > self._votes_for(ruling) else ruling
+
+    def _votes_for(self, look: Look) -> int:
+        return sum(not likeness.difference(vote, look, False) for vote in self._votes.values())
 
     def _still_to_come(self) -> int:
+        """Hosts that have not greeted and still may; lost ones too, as they are tried again."""
         if self._run.now - self._run.began >= self._run.policy.compare_longest:
             return 0
-        return sum(
-            host.state is HostState.CONNECTING and host.name not in self._present
-            for host in self._run.hosts.values()
-        )
+        if self._is_confirmed():
+            return self._absent(HostState.CONNECTING)
+        return self._absent(HostState.CONNECTING, HostState.LOST)
+
+    def _absent(self, *states: HostState) -> int:
+        """How many that have not greeted are in one of these states."""
+        hosts = self._run.hosts.values()
+        return sum(host.state in states and host.name not in self._present for host in hosts)
+
+    def _is_confirmed(self) -> bool:
+        """Whether the reference is what this machine renders, and what most of those here do."""
+        if self._rule is None or not likeness.is_same_render(self._own, self._rule):
+            return False
+        ruling = likeness.ruling(self._present, self._own)
+        return self._is_stored or not likeness.difference(ruling, self._rule, False)
 
     def _ask_for_canary(self) -> None:
         if self._own_asked_at is not None:
@@ -195,8 +213,7 @@ class Jury:
             self._rule = before  # the same; the one on record stays
         else:
             self._is_stored = False
-            agreed = sum(not likeness.difference(vote, look, False) for vote in self._votes.values())
-            self._run.issue(do.ReportRuling(look, agreed))
+            self._run.issue(do.ReportRuling(look, self._votes_for(look)))
         self._is_overturned |= is_other
         self._try_all()
 

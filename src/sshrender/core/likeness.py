@@ -49,13 +49,23 @@ def leader(
     ``own``: what this machine renders itself, which tips the scales where they are even.
     """
     found: tuple[int, Look] | None = None
-    for look in dict.fromkeys(votes):
+    for look in dict.fromkeys(filter(_telling(votes), votes)):
         agreed = sum(not difference(vote, look, do_fonts_matter) for vote in votes)
         weight = 2 * agreed + is_same_render(own, look)
         if found is None or weight > found[0] or (weight == found[0] and not found[1].canary):
             found = weight, look
     has_most = found is not None and found[0] > len(votes) + still_to_come
     return found[1] if found is not None and has_most else None
+
+
+def _telling(looks: Collection[Look]) -> Callable[[Look], bool]:
+    """Which may be the reference. One without a canary page differs from nothing, and would turn the
+    comparison off; it is one only for want of hosts with a canary page that it would be compared with.
+    """
+    known = [look for look in looks if look.canary]
+    return lambda look: bool(look.canary) or all(
+        _differ(look.ghostscript, each.ghostscript) for each in known
+    )
 
 
 def is_tied(looks: Collection[Look]) -> bool:
@@ -69,7 +79,8 @@ def ruling(looks: Mapping[str, Look], own: Look | None = None) -> Look:
 
     Of equals the one that this machine renders too (``own``), else the first.
     """
-    first = sorted(looks.values(), key=lambda look: not is_same_render(own, look))
+    telling = filter(_telling(looks.values()), looks.values())
+    first = sorted(telling, key=lambda look: not is_same_render(own, look))
     picture = _commonest(first, lambda look: look.picture)
     alike = [look for look in looks.values() if look.picture == picture]
     fonts = _commonest(alike, lambda look: look.fonts)

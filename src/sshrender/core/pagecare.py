@@ -178,11 +178,11 @@ class PageCare:
             self._charge(attempt, event)
         else:
             self._run.release(attempt, attempt.called_back or event.reason)
-            if event.kind is FailureKind.CROWDED:
-                host.slots = max(1, host.slots - 1)
             if charge is Charge.HOST and host.is_connected:
                 self._hosts.count_against(host, page)
-            if event.is_reported and not attempt.is_killed:
+            if event.kind is FailureKind.CROWDED:
+                self._hosts.take_a_slot(host, event.reason)
+            elif event.is_reported and not attempt.is_killed:
                 self._hosts.count_fruitless(host, event.reason)
 
     def on_retry(self, event: ev.RetryRequested) -> None:

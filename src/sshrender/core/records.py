@@ -142,6 +142,8 @@ class Host:
     is_connected: bool = False
     is_finishing: bool = False
     slots: int = 0
+    crowded_to: int | None = None
+    """Slots that its memory has turned out to suffice for; None: all, as far as is known."""
     seats: int | None = None
     """Slots that other jobs leave us; None: all of them."""
     allotted: int | None = None

@@ -36,7 +36,7 @@ class Run:
         self.book = PageBook(pages, ready, bundle)
         self.attempts: dict[str, Attempt] = {}
         self.storage = StorageWatch(policy)
-        self.now = self.began = now
+        self.now = self.began = self.heard_to = now
         self.delivered = 0
         self.limit = policy.limit
         self._epoch = epoch

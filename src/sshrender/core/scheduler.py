@@ -22,7 +22,7 @@ pages in pagecare.py, who gets what in handout.py, what all of them share in run
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 from typing import Any
 
 from sshrender.core import commands as do
@@ -153,13 +153,19 @@ class Scheduler:
         self._advance()
         return self._run.take_commands()
 
-    def handle(self, *events: ev.Event, now: float) -> list[do.Command]:
+    def handle(
+        self, *events: ev.Event, now: float, heard_to: float | None = None
+    ) -> list[do.Command]:
         """Take in what happened; answer what to do. ``now`` is in seconds and never goes back.
+
+        ``heard_to``: all that hosts have said until then was taken in, and no host is called silent for
+        what it may have said since; None: until now.
 
         EndJob is the last command. Afterwards, and behind the event that ended the run, only pages
         that were being proved still count.
         """
         commands = self.take(*events, now=now)
+        self._run.heard_to = self._run.now if heard_to is None else min(heard_to, self._run.now)
         self._advance()
         return sorted(
             commands + self._run.take_commands(), key=lambda command: isinstance(command, do.EndJob)
@@ -184,10 +190,14 @@ class Scheduler:
             return True
         return any(attempt.page == number for attempt in self.hosts[host].in_flight.values())
 
-    def is_proving_another(self, attempt: Attempt) -> bool:
-        """Whether another attempt at the same page is being proved, too."""
+    def is_proving_another(self, attempt: Attempt, besides: Container[str] = ()) -> bool:
+        """Whether another attempt at the same page is being proved, too, not counting ``besides``."""
         others = self.book[attempt.page].live.values()
-        return any(each.rendered_at is not None for each in others if each is not attempt)
+        return any(
+            each.rendered_at is not None and each.name not in besides
+            for each in others
+            if each is not attempt
+        )
 
     def _counts(self, event: ev.Event) -> bool:
         if self.end is not None:
@@ -228,11 +238,13 @@ class Scheduler:
 
     def _advance(self) -> None:
         """Everything that follows from the new state and from the time."""
-        if self.end is None and self.book.is_settled() and not self._is_undecided():
+        is_late = self.policy.deadline is not None and self._run.now >= self.policy.deadline
+        is_settled = self.book.is_settled()
+        if self.end is None and is_settled and (is_late or not self._is_undecided()):
             self._finish()
         if self.end is not None:
             return
-        if self.policy.deadline is not None and self._run.now >= self.policy.deadline:
+        if is_late and not is_settled:
             self._end(JobEnd.DEADLINE, "the deadline passed")
             return
         if self._run.now - self._watched_at >= _WATCH_AGAIN:
