@@ -121,6 +121,36 @@ def test_a_job_that_a_host_changed_is_refused_with_a_command_that_works(
     assert json.loads(sshrender("status", "--json").stdout)["jobs"][0]["job"] == job.name
 
 
+def _unsign(job: Path) -> None:
+    """As a version before there were signatures has written it."""
+    for path in (job / "job.json", job / "attributes.json", *job.glob(".epochs/attributes.json.*")):
+        fields = json.loads(path.read_text())
+        fields.pop("mac", "")  # two names may be of one file
+        path.write_text(json.dumps(fields))
+
+
+@pytest.mark.parametrize("command", ["render", "submit"])
+def test_a_job_of_a_version_that_did_not_sign_is_signed_by_who_has_its_document(
+    sshrender: Run, san: Path, document: Path, command: str
+) -> None:
+    words = (document, "-r", "20", "--pages", "1")
+    job = Path(json.loads(sshrender("render", *words, "--json").stdout)["job_dir"])
+    _unsign(job)
+    (job / "source.pdf").unlink()
+    (job / "source.pdf").write_bytes(b"%PDF-1.4 what a host would have rendered")
+    page = next(job.glob("pages/page-*")).stat()
+    assert sshrender("resume", job.name).returncode == 6, "it has not the owner's copy"
+    assert sshrender("coordinate", "--once").stderr.startswith(f"not run: {job.name}: ")
+    answer = sshrender(command, *words)
+    assert answer.returncode == 0, answer.stderr
+    (line,) = (line for line in answer.stderr.splitlines() if "not signed" in line)
+    assert line.startswith(f"{job.name} was not signed; it is made anew from ")
+    assert (job / "source.pdf").read_bytes() == document.read_bytes()
+    assert sshrender("resume", job.name).returncode == 0
+    assert next(job.glob("pages/page-*")).stat().st_ino == page.st_ino, "it is not rendered again"
+    assert "not signed" not in sshrender("render", *words).stderr
+
+
 def test_a_job_whose_folder_has_another_name_is_not_resumed(
     sshrender: Run, san: Path, document: Path
 ) -> None:

@@ -270,6 +270,7 @@ class Session:
             strict=settings.strict,
             has_overview=settings.overview,
             pins=pins.check(map(pins.parse, settings.pin), names),
+            remark=self.reporter.remark,
             **fields,
         )
 
