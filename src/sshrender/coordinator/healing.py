@@ -1,4 +1,4 @@
-"""A job of a version that did not sign is signed when its owner renders or submits its document again."""
+"""A job of a version that did not sign is signed when its owner renders or submits it again."""
 
 from __future__ import annotations
 
