@@ -38,7 +38,7 @@ class NoPlace(UserError):
         super().__init__(
             ExitCode.USAGE,
             f"the key {place} cannot be made: {why}",
-            "export XDG_CONFIG_HOME=DIR, a folder (absolute path) that this user can write, not on the SAN",
+            "export XDG_CONFIG_HOME=DIR, an absolute path that this user can write, not on the SAN",
         )
 
 

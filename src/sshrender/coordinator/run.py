@@ -117,8 +117,8 @@ def _enter(plan: JobPlan, held: lease.Lease) -> None:
         )
     wishes = {**found.wishes, **plan.wished}
     plan.attributes = found.changed(**{"over": "", "why": "", "wishes": wishes, **plan.changes})
-    if plan.attributes != found:
-        plan.attributes.save(plan.folder, held.epoch)
+    # Also where nothing changes: from then on what a predecessor writes late is refused.
+    plan.attributes.save(plan.folder, held.epoch)
     if plan.is_delivered_as_asked:
         _follow_output(plan)
 
