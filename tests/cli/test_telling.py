@@ -110,6 +110,23 @@ def test_data_that_cannot_be_written_is_no_defect(document: Path) -> None:
     assert "standard output cannot be written: No space left on device" in answer.stderr
 
 
+def test_a_reader_that_is_gone_is_told_by_the_exit_code(document: Path) -> None:
+    """As a shell tells of a program that SIGPIPE ended: 128 + 13."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    env = {**os.environ, "HOME": str(document.parent)}
+    with os.fdopen(writing, "wb") as pipe:
+        answer = subprocess.run(
+            [*PROGRAM, "status", "--json"],
+            env=env,
+            stdout=pipe,
+            stderr=subprocess.PIPE,
+            timeout=60,
+            check=False,
+        )
+    assert (answer.returncode, answer.stderr) == (141, b"")
+
+
 def test_a_locale_without_a_letter_gets_another_one(document: Path) -> None:
     named = document.rename(document.with_name("straße-Σ.pdf"))
     latin = {"PYTHONIOENCODING": "ascii:strict", "PYTHONUTF8": "0"}

@@ -73,6 +73,11 @@ def failure() -> str:
     return "" if error is None else str(error.strerror or error)
 
 
+def is_unread() -> bool:
+    """Whether standard output could not be written because its reader is gone."""
+    return isinstance(getattr(sys.stdout, "failure", None), BrokenPipeError)
+
+
 def _escaped_or_replaced(error: UnicodeError) -> tuple[str | bytes, int]:
     if not isinstance(error, UnicodeEncodeError):
         raise error
