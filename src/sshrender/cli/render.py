@@ -112,9 +112,8 @@ def _all(
             code, summary = perform(source, is_only=len(sources) == 1)
             codes.append(code)
             summaries.append(summary)
-    if json_:
-        streams.put(_combined(summaries))
-    return _worst(codes)
+    code = _worst(codes)
+    return streams.put(_combined(summaries), code) if json_ else code
 
 
 def has_dashboard(session: Session) -> bool:
