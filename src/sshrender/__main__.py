@@ -66,6 +66,12 @@ def _run() -> int:
     except BrokenPipeError:
         streams.discard()  # its reader is gone
         return 141
+    except SystemExit as ended:
+        # typer answers EPIPE with sys.exit(1), outside of its standalone mode too (typer/core.py, _main)
+        if streams.is_unread():
+            streams.discard()
+            return 141
+        return ended.code if isinstance(ended.code, int) else 1
     except KeyboardInterrupt:
         return 130
     except OSError as error:

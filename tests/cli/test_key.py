@@ -59,7 +59,7 @@ def test_another_machine_runs_a_job_once_it_has_the_key(
 ) -> None:
     (job,) = sshrender("submit", document, "-r", "20", "-o", home / "out").stdout.split()
     answer = elsewhere("coordinate", "--once")
-    assert answer.returncode == 0, answer.stderr
+    assert answer.returncode == 6, "a job is left, and is to be run once the key is here"
     (line,) = answer.stderr.splitlines()
     assert line.startswith(f"not run: {job}: ")
     assert "sshrender key show | sshrender key import" in line
@@ -119,6 +119,58 @@ def test_a_job_that_a_host_changed_is_refused_with_a_command_that_works(
     assert subprocess.run(command, shell=True, check=False).returncode == 0
     assert sshrender(*words).returncode == 0
     assert json.loads(sshrender("status", "--json").stdout)["jobs"][0]["job"] == job.name
+
+
+def _unsign(job: Path) -> None:
+    """As a version before there were signatures has written it."""
+    for path in (job / "job.json", job / "attributes.json", *job.glob(".epochs/attributes.json.*")):
+        fields = json.loads(path.read_text())
+        fields.pop("mac", "")  # two names may be of one file
+        path.write_text(json.dumps(fields))
+
+
+@pytest.mark.parametrize("command", ["render", "submit"])
+def test_a_job_of_a_version_that_did_not_sign_is_signed_by_who_has_its_document(
+    sshrender: Run, san: Path, document: Path, command: str
+) -> None:
+    words = (document, "-r", "20", "--pages", "1")
+    job = Path(json.loads(sshrender("render", *words, "--json").stdout)["job_dir"])
+    _unsign(job)
+    (job / "source.pdf").unlink()
+    (job / "source.pdf").write_bytes(b"%PDF-1.4 what a host would have rendered")
+    page = next(job.glob("pages/page-*")).stat()
+    assert sshrender("resume", job.name).returncode == 6, "it has not the owner's copy"
+    answer = sshrender("coordinate", "--once")
+    assert (answer.returncode, answer.stderr[:8]) == (0, "not run:"), "any host can lay such a file"
+    answer = sshrender(command, *words)
+    assert answer.returncode == 0, answer.stderr
+    (line,) = (line for line in answer.stderr.splitlines() if "not signed" in line)
+    assert line.startswith(f"{job.name} was not signed; it is made anew from ")
+    assert (job / "source.pdf").read_bytes() == document.read_bytes()
+    assert sshrender("resume", job.name).returncode == 0
+    assert next(job.glob("pages/page-*")).stat().st_ino == page.st_ino, "it is not rendered again"
+    assert "not signed" not in sshrender("render", *words).stderr
+
+
+@pytest.mark.parametrize("home_of", ["/nonexistent-home", "/dev/null"])
+def test_a_user_without_a_writable_home_renders_and_can_do_so_again(
+    sshrender: Run, home: Path, san: Path, document: Path, home_of: str
+) -> None:
+    """Service users have such a home. Nothing is made in its place, by root neither."""
+    env = {"HOME": home_of}
+    words = ("render", document, "-r", "20", "--pages", "1")
+    for _ in range(2):
+        answer = sshrender(*words, env=env)
+        assert answer.returncode == 0, answer.stderr
+        (line,) = (line for line in answer.stderr.splitlines() if "only this run" in line)
+        assert "export XDG_CONFIG_HOME=" in line
+        assert not Path("/nonexistent-home").exists()
+    (job,) = (path.parent.name for path in san.glob("*/job.json"))
+    assert sshrender("resume", job, env=env).returncode == 6
+    answer = sshrender("submit", document, "-r", "20", env=env)
+    assert (answer.returncode, "export XDG_CONFIG_HOME=" in answer.stderr) == (2, True)
+    assert sshrender(*words).returncode == 0, "who has a key makes the job theirs"
+    assert sshrender("resume", job).returncode == 0
 
 
 def test_a_job_whose_folder_has_another_name_is_not_resumed(

@@ -6,6 +6,7 @@ import json
 import os
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from sshrender.job.attributes import Attributes
 from sshrender.job.folder import JobFolder
 from sshrender.job.history import PageRecord
 from sshrender.job.journal import JournalWriter, entry
+from sshrender.job.leasefiles import LeaseFiles
 from sshrender.job.spec import Document, JobSpec, Settings
 from tests import pdfs
 from tests.conftest import Run
@@ -117,6 +119,33 @@ class TestRemoval:
         with pytest.raises(PermissionError):
             clean.remove(folder, clean._is_unwanted)
         assert list((folder.path.parent / ".accounting").iterdir()) == []
+
+    def test_a_job_that_another_process_took_over_gets_its_folder_back(
+        self, home: Path, job: Made, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """A clean that is stopped just before its rename comes too late."""
+        marker = home / "out" / ".sshrender-0123456789abcdef"
+        marker.parent.mkdir()
+        marker.touch()
+        fields = {"output": str(marker.parent), "output_word": "0123456789abcdef"}
+        folder, rename = job("one", **OVER, **fields), files.rename
+        leases = LeaseFiles(folder.lease)
+
+        def late(source: Path, target: Path) -> None:
+            held = leases.read()
+            if source == folder.path and held is not None:
+                assert leases.claim(replace(held, epoch=held.epoch + 1, token="f" * 32))
+            rename(source, target)
+
+        monkeypatch.setattr(files, "rename", late)
+        assert not clean.remove(folder, clean._is_unwanted)
+        assert folder.spec.is_file()
+        assert [path.name for path in folder.path.parent.iterdir() if path.name[0] != "."] == [
+            folder.name
+        ]
+        assert not list(folder.path.parent.glob(".removed-*"))
+        assert list((folder.path.parent / ".accounting").iterdir()) == []
+        assert marker.exists(), "its new coordinator may deliver there"
 
     def test_one_that_cannot_be_removed_does_not_keep_the_others(
         self, sshrender: Run, job: Made

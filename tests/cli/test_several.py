@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from sshrender.cli import render
 from tests import pdfs
 from tests.conftest import PROGRAM, Run
 
@@ -34,6 +35,15 @@ def _moments(job: dict[str, Any]) -> tuple[str, str]:
     entries = [json.loads(line) for line in journal.read_text().splitlines()]
     delivered = [entry["time"] for entry in entries if entry["type"] == "page_delivered"]
     return min(delivered), max(delivered)
+
+
+@pytest.mark.parametrize(
+    ("codes", "worst"),
+    [([137, 0], 137), ([0, 137, 5], 137), ([3, 143], 143), ([0, 77], 1), ([3, 6, 0], 6), ([0], 0)],
+)
+def test_a_process_that_was_killed_is_no_defect(codes: list[int], worst: int) -> None:
+    """Of several documents' exit codes the one of a signal is the command's."""
+    assert render._worst(codes) == worst
 
 
 def test_each_is_a_job_and_all_go_on_at_the_same_time(

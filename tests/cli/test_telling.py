@@ -89,11 +89,12 @@ def test_whatever_raises_while_a_run_is_told_of_the_exit_code_is_the_job_s(
     "shell",
     [">/dev/full", "2>/dev/full", ">/dev/full 2>&1", ">&-", "2>&-", ">&- 2>&- <&-", "| true"],
 )
-def test_streams_that_take_nothing_change_no_exit_code(document: Path, shell: str) -> None:
+def test_streams_that_take_nothing_change_no_page(document: Path, shell: str) -> None:
+    """Nor the exit code, but where the one object that was asked for cannot be written."""
     if shell == "| true":
         shell = "| true; exit 0"
     answer = _render(document, "--json", "--log-file", "/dev/full", shell=shell)
-    assert answer.returncode == 0, answer.stderr
+    assert answer.returncode == (6 if shell.startswith(">/dev/full") else 0), answer.stderr
     assert _is_delivered(document)
     if shell.startswith(">/dev/full") and "2>" not in shell:
         assert "standard output cannot be written: No space left on device" in answer.stderr
@@ -108,6 +109,23 @@ def test_data_that_cannot_be_written_is_no_defect(document: Path) -> None:
     answer = subprocess.run(command, env=env, capture_output=True, text=True, timeout=60, check=False)
     assert answer.returncode == 6
     assert "standard output cannot be written: No space left on device" in answer.stderr
+
+
+def test_a_reader_that_is_gone_is_told_by_the_exit_code(document: Path) -> None:
+    """As a shell tells of a program that SIGPIPE ended: 128 + 13."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    env = {**os.environ, "HOME": str(document.parent)}
+    with os.fdopen(writing, "wb") as pipe:
+        answer = subprocess.run(
+            [*PROGRAM, "status", "--json"],
+            env=env,
+            stdout=pipe,
+            stderr=subprocess.PIPE,
+            timeout=60,
+            check=False,
+        )
+    assert (answer.returncode, answer.stderr) == (141, b"")
 
 
 def test_a_locale_without_a_letter_gets_another_one(document: Path) -> None:

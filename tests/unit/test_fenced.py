@@ -7,16 +7,20 @@ import json
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
-from sshrender.job import attributes, lease, manifest, publish
+from sshrender.coordinator import run
+from sshrender.coordinator.plan import JobPlan
+from sshrender.job import attributes, fenced, lease, manifest, publish, standing
 from sshrender.job.attributes import Attributes
 from sshrender.job.folder import JobFolder
 from sshrender.job.journal import JournalTail, JournalWriter, entry, read_journal
 from sshrender.job.lease import LeaseLost
 from sshrender.job.nonce import Nonce
+from sshrender.job.requests import Request
 from sshrender.job.spec import Document, JobSpec, Settings
 
 OPERATIONS = ("rename", "link", "unlink", "open", "listdir", "stat", "fsync")
@@ -158,3 +162,33 @@ def test_a_manifest_of_a_lower_epoch_never_replaces_a_higher_one_s(folder: JobFo
     with pytest.raises(LeaseLost):
         save(late, "late")
     assert list(json.loads(folder.manifest.read_text())["hosts"]) == ["newer"]
+
+
+@pytest.mark.parametrize("successor", ["a run", "a command"])
+def test_a_successor_that_changes_nothing_still_refuses_what_its_predecessor_writes_late(
+    folder: JobFolder, monkeypatch: pytest.MonkeyPatch, successor: str
+) -> None:
+    """The predecessor was stopped after it had made sure that no higher epoch was claimed."""
+    late = _epoch(folder)
+    Attributes(over="done").save(folder, late)
+    if successor == "a run":
+        Attributes().save(folder, late)
+        plan = SimpleNamespace(
+            folder=folder,
+            spec=SimpleNamespace(name="job"),
+            attributes=None,
+            is_from_queue=False,
+            is_delivered_as_asked=False,
+            wished={},
+            changes={},
+        )
+        held = lease.take(folder.lease)
+        run._enter(cast(JobPlan, plan), held)
+        held.release()
+    else:
+        standing.change(folder, Request("release", "ann@desk"))
+    with monkeypatch.context() as context:
+        context.setattr(fenced, "_require_newest", lambda path, epoch: None)
+        with contextlib.suppress(LeaseLost):
+            Attributes(why="late").save(folder, late)
+    assert attributes.load(folder).why == ""

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sshrender.cli.session import Session
 from sshrender.config.settings import resolve, wishes
 from sshrender.coordinator import notice
 from sshrender.errors import UserError
@@ -207,7 +208,7 @@ class TestAccounts:
         )
 
 
-_NO_ADDRESS = ("a@[", "a@", "@b", "a@b@c", "a..b@c", "ann@exämple.org", "a,,b", "a@b-", "x" * 1000)
+_NO_ADDRESS = ("a@[", "a@", "@b", "a@b@c", "a..b@c", "änn@example.org", "a,,b", "a@b-", "x" * 1000)
 SUMMARY = {
     "job": "j",
     "job_dir": "/san/j",
@@ -289,6 +290,19 @@ class TestNotices:
     @pytest.mark.parametrize("address", ["ann", "ann@example.org", "a.b+c@x, root", "a@[192.0.2.1]"])
     def test_an_address_may_be_local_or_several(self, address: str) -> None:
         assert resolve({"mail_to": address}, environ={}).settings.mail_to == address
+
+    @pytest.mark.parametrize(
+        ("address", "sent"),
+        [("ann@my_host", "ann@my_host"), ("ann@exämple.org,bob@x", "ann@xn--exmple-cua.org, bob@x")],
+    )
+    def test_an_address_of_any_domain_is_sent_as_mail_has_it(self, address: str, sent: str) -> None:
+        assert resolve({"mail_to": address}, environ={}).settings.mail_to == sent
+
+    def test_whom_a_job_does_not_tell_is_said(
+        self, home: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        Session.start({}, None, wants_json=False, job={"mail_to": "a@["})
+        assert "no mail to a@[: that is no address" in capsys.readouterr().err
 
     def test_a_job_that_names_no_address_is_run_all_the_same(self) -> None:
         assert resolve({}, environ={}, job={"mail_to": "a@["}).settings.mail_to is None

@@ -99,6 +99,21 @@ class TestKey:
         assert "export HOME=" in caught.value.hint
 
 
+def test_a_machine_whose_clock_is_far_behind_is_told_that_its_request_is_refused(
+    folder: JobFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its id would be taken for that of a request which was done before."""
+    Attributes().changed(**{**QUEUED, "handled_before": requests.floor(time.time() - 86400)}).save(
+        folder
+    )
+    requests.ask(folder, Request("hold", "ann@desk"))
+    long_ago = time.time_ns() - 2 * 86400 * 10**9
+    monkeypatch.setattr(time, "time_ns", lambda: long_ago)
+    with pytest.raises(UserError, match="clock of this machine is behind"):
+        requests.ask(folder, Request("release", "ann@desk"))
+    assert len(list(folder.requests.iterdir())) == 1
+
+
 class TestFiles:
     """A file is believed in its own place only, as the owner wrote it."""
 

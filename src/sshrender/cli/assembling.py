@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,8 +25,11 @@ class Assembly:
         self._plan = plan
         self._kind = kind
 
-    def make(self, outcome: Outcome) -> None:
-        """Where all pages are there. Raises UserError for a storage that fails: it may be mended."""
+    def make(self, outcome: Outcome, fence: Callable[[], None]) -> None:
+        """Where all pages are there. Raises UserError for a storage that fails: it may be mended.
+
+        Raises LeaseLost as ``fence`` does.
+        """
         from sshrender.job.assembly.assemble import assemble
         from sshrender.job.assembly.sheets import AssemblyFailed, PageChanged
 
@@ -37,7 +41,7 @@ class Assembly:
         target = plan.output / f"{safe_stem(Path(plan.spec.document.name).stem)}.{kind}"
         pages, dpi = list(plan.history.pages.values()), plan.spec.settings.dpi
         try:
-            on_san(target.parent, lambda: assemble(plan.folder, pages, target, kind, dpi))
+            on_san(target.parent, lambda: assemble(plan.folder, pages, target, kind, dpi, fence))
             self.path = str(target)
         except PageChanged as failed:
             what = f"{target} cannot be made: {failed}"

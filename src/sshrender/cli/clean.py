@@ -23,6 +23,7 @@ from sshrender.views import output
 if TYPE_CHECKING:
     from sshrender.job.attributes import Attributes
     from sshrender.job.folder import JobFolder
+    from sshrender.job.lease import Lease
     from sshrender.job.report import JobReport
     from sshrender.job.spec import JobSpec
 
@@ -185,7 +186,9 @@ def remove(folder: JobFolder, may_go: Callable[[Attributes], bool]) -> bool:
     aside: Path | None = None
     try:
         found = attributes.load(folder)
-        aside = _put_aside(folder) if may_go(found) else None
+        aside = _put_aside(folder, held) if may_go(found) else None
+    except lease.LeaseLost:
+        return False  # this process was stopped for so long that another one has the job by now
     finally:
         if aside is None:  # else the lease is gone with the folder, whose name may be another's by now
             held.release()
@@ -202,39 +205,51 @@ def _require_folder(folder: JobFolder) -> None:
         )
 
 
-def _put_aside(folder: JobFolder) -> Path:
-    """Out of everybody's sight at once, for removing may take long: where it is now. Raises OSError."""
+def _put_aside(folder: JobFolder, held: Lease) -> Path | None:
+    """Out of everybody's sight at once, for removing may take long: where it is now.
+
+    None where another process has the job by now. Raises LeaseLost or OSError.
+    """
     from sshrender.cli.account import of_job
     from sshrender.files import rename
-    from sshrender.job import accounting
+    from sshrender.job import accounting, fenced
     from sshrender.job.folder import JobFolder
 
     accounts = of_job(folder.path)
     account = accounting.keep(folder, accounts) if accounts else None
-    _remove_marker(folder)
+    remove_marker = _marker_remover(folder)  # its signature holds under this name only
     aside = folder.path.with_name(f"{_ASIDE}{folder.name}-{secrets.token_hex(4)}")
+    is_ours = False
     try:
+        held.ensure()
         rename(folder.path, aside)
-    except OSError:
-        if account is not None:
+        # Between the two another process may have taken the job over: then it gets its folder back.
+        is_ours = fenced.newest_epoch(aside) == held.epoch
+        if not is_ours:
+            rename(aside, folder.path)
+            return None
+    finally:
+        if account is not None and not is_ours:
             account.unlink(missing_ok=True)  # or its pages would count twice
-        raise
+    remove_marker()
     with contextlib.suppress(OSError):
         JobFolder(aside).spec.unlink()  # a job no more, under whatever name
     return aside
 
 
-def _remove_marker(folder: JobFolder) -> None:
-    """The one file outside of the folder: only where the owner said where it is. Raises OSError."""
+def _marker_remover(folder: JobFolder) -> Callable[[], None]:
+    """Removes the one file outside of the folder: only where the owner said where it is.
+
+    Raises OSError, and so may what it returns.
+    """
     from sshrender.job import attributes, delivery
 
     try:
         found = attributes.load_signed(folder)
     except UserError:
-        return
+        return lambda: None
     output = delivery.place(found, folder)
-    if output is not None:
-        delivery.unmark(output, found.output_word)
+    return lambda: None if output is None else delivery.unmark(output, found.output_word)
 
 
 def _left_behind(san: Path) -> list[Path]:

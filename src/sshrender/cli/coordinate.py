@@ -87,11 +87,12 @@ def coordinate(
         ended_by = foreman.run()
     except OSError as error:
         raise storage_error(error, folder) from None
+    code = (
+        128 + ended_by if ended_by is not None else most_severe(list(map(_known, foreman.tally.codes)))
+    )
     if json_:
-        streams.put({"schema": 1, "jobs": crew.summaries})
-    if ended_by is not None:
-        raise typer.Exit(128 + ended_by)
-    raise typer.Exit(most_severe(list(map(_known, foreman.tally.codes))))
+        code = streams.put({"schema": 1, "jobs": crew.summaries}, code)
+    raise typer.Exit(code)
 
 
 def _known(code: int) -> ExitCode:

@@ -66,6 +66,8 @@ def render(
     check_pdfs(pdf)
     session = Session.start(options.typed(context), config, wants_json=json_)
     perform = session.rehearse if dry_run else session.render
+    if not dry_run:
+        _have_key(session)
 
     def everything() -> int:
         return _all(pdf, perform, json_, dry_run)
@@ -76,6 +78,17 @@ def render(
 
     session.reporter.hide_progress()
     raise typer.Exit(attend(session, everything, ", ".join(source.name for source in pdf)))
+
+
+def _have_key(session: Session) -> None:
+    """This process sees its jobs through itself, so it needs no file for the key. Raises UserError."""
+    from sshrender.config import keyfile
+
+    try:
+        keyfile.load_or_make()
+    except keyfile.NoPlace as error:
+        keyfile.keep_in_memory()
+        session.reporter.remark(f"only this run can use its jobs: {error.what}; hint: {error.hint}")
 
 
 def _all(
@@ -99,9 +112,8 @@ def _all(
             code, summary = perform(source, is_only=len(sources) == 1)
             codes.append(code)
             summaries.append(summary)
-    if json_:
-        streams.put(_combined(summaries))
-    return _worst(codes)
+    code = _worst(codes)
+    return streams.put(_combined(summaries), code) if json_ else code
 
 
 def has_dashboard(session: Session) -> bool:
@@ -119,10 +131,13 @@ def has_dashboard(session: Session) -> bool:
 
 
 def _worst(codes: list[int]) -> int:
-    """A signal ends everything; otherwise the most severe."""
+    """A signal ends everything, also where it ended one document's process; else the most severe."""
     if codes[-1] > 128:
         return codes[-1]
-    return most_severe([ExitCode(code) for code in codes])
+    by_signal = [code for code in codes if code > 128]
+    if by_signal:
+        return max(by_signal)
+    return most_severe([ExitCode(code) if code in set(ExitCode) else ExitCode.BUG for code in codes])
 
 
 def _combined(summaries: list[dict[str, Any]]) -> dict[str, Any]:

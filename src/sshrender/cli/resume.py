@@ -73,9 +73,7 @@ def resume(
 
     def everything() -> int:
         code, summary = session.resume(order)
-        if json_:
-            streams.put(summary)
-        return code
+        return streams.put(summary, code) if json_ else code
 
     if from_queue or not has_dashboard(session):
         raise typer.Exit(everything())

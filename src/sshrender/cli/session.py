@@ -16,6 +16,8 @@ from sshrender.cli import defects
 from sshrender.cli.jobs import deadline_of, on_san, own_san, san_of, whoami
 from sshrender.config import inventory as inv
 from sshrender.config import pins, recipes
+from sshrender.config.addresses import MAX_LENGTH as MAX_ADDRESSES
+from sshrender.config.addresses import are_addresses
 from sshrender.config.locate import find_inventory
 from sshrender.config.names import option
 from sshrender.config.problems import invalid
@@ -94,6 +96,9 @@ class Session:
             is_json=wants_json,
             log=defects.record,
         )
+        asked = (job or {}).get("mail_to")
+        if asked is not None and not are_addresses(asked):
+            reporter.remark(f"no mail to {str(asked)[:MAX_ADDRESSES]}: that is no address")
         file = find_inventory(settings.hosts)
         if file is None:
             for name, value in (("--on", settings.on), ("--avoid", settings.avoid)):
@@ -270,6 +275,7 @@ class Session:
             strict=settings.strict,
             has_overview=settings.overview,
             pins=pins.check(map(pins.parse, settings.pin), names),
+            remark=self.reporter.remark,
             **fields,
         )
 
@@ -295,7 +301,7 @@ class Session:
             self.on_job(plan.folder)
         kind = self.settings.assemble
         assembly = None if kind is None else Assembly(plan, kind)
-        finish = (lambda outcome: None) if assembly is None else assembly.make
+        finish = (lambda outcome, fence: None) if assembly is None else assembly.make
         with self.reporter.showing(plan.spec.name) as view:
             outcome = see_through(plan, self.hosts, view, links, inbox, finish)
         if plan.has_overview and outcome.code != ExitCode.STORAGE:

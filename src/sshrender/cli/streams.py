@@ -8,6 +8,7 @@ import io
 import os
 import sys
 
+from sshrender.errors import ExitCode
 from sshrender.views import output
 
 _ERRORS = "sshrender"
@@ -73,6 +74,11 @@ def failure() -> str:
     return "" if error is None else str(error.strerror or error)
 
 
+def is_unread() -> bool:
+    """Whether standard output could not be written because its reader is gone."""
+    return isinstance(getattr(sys.stdout, "failure", None), BrokenPipeError)
+
+
 def _escaped_or_replaced(error: UnicodeError) -> tuple[str | bytes, int]:
     if not isinstance(error, UnicodeEncodeError):
         raise error
@@ -105,8 +111,11 @@ def discard() -> None:
         os.close(nothing)
 
 
-def put(result: object) -> None:
-    """Print the result of a run whose exit code is known. That it cannot be read changes no page."""
+def put(result: object, code: int) -> int:
+    """Print the result of a run; its exit code, which is worse where the result cannot be written.
+
+    A reader that is gone has read what it wanted.
+    """
     try:
         output.as_json(result, indent=1)
         why = flush()
@@ -119,3 +128,5 @@ def put(result: object) -> None:
     if why:
         with contextlib.suppress(OSError, ValueError):
             output.note(f"standard output cannot be written: {why}", flush=True)
+        return code or ExitCode.STORAGE
+    return code

@@ -7,7 +7,9 @@ import re
 _LOCAL = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+(\.[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+)*"
 """dot-atom (RFC 5322, 3.2.3). A name alone is a user of this machine."""
 
-_LABEL = r"[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
+_LABEL = r"[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
+"""With "_", which a machine's name may hold where no registry has a say (RFC 2181, section 11)."""
+
 _DOMAIN = rf"({_LABEL}(\.{_LABEL})*\.?|\[[0-9A-Fa-f.:]+\]|\[IPv6:[0-9A-Fa-f.:]+\])"
 _ADDRESS = re.compile(rf"{_LOCAL}(@{_DOMAIN})?")
 
@@ -17,6 +19,25 @@ MAX_LENGTH = 900
 
 def are_addresses(text: object) -> bool:
     """Whether ``text`` is one address or several with commas between."""
-    if not isinstance(text, str) or len(text) > MAX_LENGTH:
-        return False
-    return all(_ADDRESS.fullmatch(word.strip(" ")) for word in text.split(","))
+    return isinstance(text, str) and in_ascii(text) is not None
+
+
+def in_ascii(text: str) -> str | None:
+    """Return the addresses as a message holds them, domains by IDNA; None where one is no address."""
+    if len(text) > MAX_LENGTH:
+        return None
+    words = [_in_ascii(word.strip(" ")) for word in text.split(",")]
+    joined = ", ".join(words)
+    is_good = all(_ADDRESS.fullmatch(word) for word in words) and len(joined) <= MAX_LENGTH
+    return joined if is_good else None
+
+
+def _in_ascii(address: str) -> str:
+    """The same where its domain is ASCII, or cannot be made so."""
+    local, at, domain = address.rpartition("@")
+    if domain.isascii():
+        return address
+    try:
+        return local + at + domain.encode("idna").decode("ascii")
+    except UnicodeError:
+        return address

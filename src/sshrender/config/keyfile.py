@@ -11,6 +11,7 @@ import hashlib
 import os
 import re
 import secrets
+import shlex
 import stat
 import uuid
 from pathlib import Path
@@ -24,7 +25,21 @@ KEY_BYTES = 32
 MAX_TEXT_BYTES = 256
 """Bytes that are read of a key's file, which holds 65."""
 
+_memory: bytes | None = None
+"""The key of this process alone, where there is no place for a file."""
+
 _TEXT = re.compile(rf"[0-9a-f]{{{2 * KEY_BYTES}}}")
+
+
+class NoPlace(UserError):
+    """The configuration folder of this user cannot be written, so no key can be kept."""
+
+    def __init__(self, place: Path, why: str) -> None:
+        super().__init__(
+            ExitCode.USAGE,
+            f"the key {place} cannot be made: {why}",
+            "export XDG_CONFIG_HOME=DIR, an absolute path that this user can write, not on the SAN",
+        )
 
 
 def path() -> Path:
@@ -41,6 +56,8 @@ def path() -> Path:
 
 def load() -> bytes | None:
     """Return the key; None where none has been made yet. Raises UserError where it cannot be trusted."""
+    if _memory is not None:
+        return _memory
     place = path()
     try:
         descriptor = os.open(place, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
@@ -49,27 +66,42 @@ def load() -> bytes | None:
             text = file.read(MAX_TEXT_BYTES)
     except (FileNotFoundError, NotADirectoryError):
         return None
+    except PermissionError as error:
+        if os.access(place.parent, os.X_OK):
+            raise _unusable(place, str(error.strerror)) from None
+        return None  # whatever is there, this user can neither read nor make it
     except OSError as error:
         raise _unusable(place, str(error.strerror)) from None
     return parse(text.decode("ascii", "replace"), str(place))
 
 
 def load_or_make() -> bytes:
-    """Return the key, made if there is none. Raises UserError."""
+    """Return the key, made if there is none. Raises UserError; NoPlace where it cannot be kept."""
     found = load()
     if found is not None:
         return found
     place = path()
     try:
-        place.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _make_folder(place)
         with contextlib.suppress(FileExistsError):  # another process was faster
             _write(place, secrets.token_bytes(KEY_BYTES), is_new=True)
     except OSError as error:
-        raise _unusable(place, str(error.strerror)) from None
+        raise NoPlace(place, str(error.strerror)) from None
     made = load()
     if made is None:
         raise _unusable(place, "it vanished as soon as it was made")
     return made
+
+
+def keep_in_memory() -> None:
+    """Have a key for as long as this process lives. What it signs, no other process believes."""
+    global _memory  # noqa: PLW0603 - one user, one process, one key
+    _memory = secrets.token_bytes(KEY_BYTES)
+
+
+def is_in_memory() -> bool:
+    """Whether the key is this process's alone."""
+    return _memory is not None
 
 
 def install(key: bytes, *, is_forced: bool) -> bool:
@@ -85,10 +117,10 @@ def install(key: bytes, *, is_forced: bool) -> bool:
             "sshrender key import --force replaces it: jobs that it signed are not run here any more",
         )
     try:
-        place.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _make_folder(place)
         _write(place, key, is_new=not is_forced)
     except OSError as error:
-        raise _unusable(place, str(error.strerror)) from None
+        raise NoPlace(place, str(error.strerror)) from None
     return True
 
 
@@ -124,8 +156,17 @@ def _require_private(place: Path, status: os.stat_result) -> None:
         raise UserError(
             ExitCode.USAGE,
             f"{place}: other users can read or write this key",
-            f"chmod 600 {place}, if none of them has",
+            f"chmod 600 {shlex.quote(str(place))} # if none of them has",
         )
+
+
+def _make_folder(place: Path) -> None:
+    """Make the key's folder, but no home: /nonexistent is one by intent. Raises OSError or NoPlace."""
+    if not os.environ.get("XDG_CONFIG_HOME"):
+        home = Path.home()
+        if not home.is_dir():
+            raise NoPlace(place, f"the home {home} is not a folder")
+    place.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
 
 
 def _write(place: Path, key: bytes, *, is_new: bool) -> None:
@@ -147,4 +188,6 @@ def _write(place: Path, key: bytes, *, is_new: bool) -> None:
 
 
 def _unusable(place: Path, why: str) -> UserError:
-    return UserError(ExitCode.USAGE, f"the key {place} cannot be used: {why}", f"ls -l {place}")
+    return UserError(
+        ExitCode.USAGE, f"the key {place} cannot be used: {why}", f"ls -l {shlex.quote(str(place))}"
+    )

@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from sshrender.config.addresses import are_addresses
+from sshrender.config.addresses import are_addresses, in_ascii
 from sshrender.config.locate import distrusted, here_is_ours, places
 from sshrender.config.names import option, variable
 from sshrender.config.problems import describe, invalid, read_toml
@@ -112,9 +112,10 @@ class Settings(BaseModel):
     @field_validator("mail_to")
     @classmethod
     def _mail_address_is_one(cls, value: str | None) -> str | None:
-        if value is not None and not are_addresses(value):
+        found = None if value is None else in_ascii(value)
+        if value is not None and found is None:
             raise ValueError("an address as in ann@example.org, or several with commas between")
-        return value
+        return value if value is None or value.isascii() else found
 
     @field_validator("fallback", mode="before")
     @classmethod

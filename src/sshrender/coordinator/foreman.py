@@ -258,6 +258,8 @@ class Foreman:
 
     def _tell_unsigned(self, unsigned: Mapping[str, Unsigned]) -> None:
         """One line for all of them, and again only for more: any host can lay thousands."""
+        if any(each.is_key_missing for each in unsigned.values()):
+            self.tally.codes[ExitCode.STORAGE] = max(1, self.tally.codes[ExitCode.STORAGE])
         new = unsigned.keys() - self._told_unsigned
         self._told_unsigned = frozenset(unsigned)
         if new:

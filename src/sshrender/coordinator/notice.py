@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from email.message import EmailMessage
 from typing import Any
 
+from sshrender.config.addresses import in_ascii
 from sshrender.utf8 import writable
 from sshrender.views.text import clean
 
@@ -43,7 +44,7 @@ def mail(to: str, summary: Mapping[str, Any], lines: Iterable[str], say: Callabl
         say(f"no mail to {to}: there is no sendmail here")
         return
     message = EmailMessage()
-    message["To"] = to
+    message["To"] = in_ascii(to) or to
     message["Subject"] = clean(writable(f"sshrender: {summary['job']} {summary['state']}"))
     message["Auto-Submitted"] = "auto-generated"
     message.set_content(writable("\n".join(lines)) + "\n")

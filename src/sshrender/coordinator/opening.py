@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from sshrender.coordinator import pagecount
+from sshrender.coordinator import healing, pagecount
 from sshrender.coordinator.plan import JobPlan, Wanted
 from sshrender.document import facts, pagelist, splitting, staging
 from sshrender.document.reading import Reading
@@ -237,6 +237,12 @@ def _settle_in(folder: JobFolder, spec: JobSpec, source: _Source) -> JobSpec:
             f"the job's folder {folder.path} was made by another user",
             f"ls -ld {folder.path}; ask its owner, or use another shared folder (--san DIR)",
         )
+    if healing.is_of_old_form(folder):
+        healing.heal(folder, spec, source.wanted.attributes, source.get)
+        source.wanted.remark(
+            f"{folder.name} was not signed; it is made anew from {source.wanted.source}"
+        )
+        return spec
     found = load_signed_spec(folder)
     if found is not None and _identity(found) != _identity(spec):
         raise damaged(folder.spec, "it describes another job than its name")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -82,6 +82,8 @@ class Wanted:
     """Whether it is wanted only if it waits to be seen through."""
     known_dead: str = ""
     """A lease that was seen to stand still for long enough (job/lease.py, take)."""
+    remark: Callable[[str], None] = lambda line: None
+    """Tells the user what is not as usual."""
 
 
 @dataclass(slots=True)

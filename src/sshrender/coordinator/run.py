@@ -35,12 +35,13 @@ def see_through(
     view: View,
     links: Links,
     inbox: queue.SimpleQueue[Any],
-    finish: Callable[[Outcome], None] = lambda outcome: None,
+    finish: Callable[[Outcome, Callable[[], None]], None] = lambda outcome, fence: None,
 ) -> Outcome:
     """Take the lease, render what is missing, deliver, account for it. Raises UserError.
 
     ``inbox`` is where ``links`` post what they hear. ``finish`` makes of the pages what else is wanted:
-    a job is over when that is done, so if it fails, or is ended by a signal, the job is not.
+    a job is over when that is done, so if it fails, or is ended by a signal, the job is not. It gets the
+    lease's ``ensure``.
     """
     collector.begin()
     san = plan.folder.path.parent
@@ -62,7 +63,7 @@ def see_through(
             if outcome.code != ExitCode.STORAGE:
                 watched(san, lambda: _account(plan, outcome, held, view))
                 signals.close()  # it may take long, and writes nothing that is half done
-                finish(outcome)
+                finish(outcome, held.ensure)
                 watched(san, lambda: _conclude(plan, outcome, held, began_as))
         except lease.LeaseLost:
             raise _held(plan, "somebody else") from None
@@ -117,8 +118,8 @@ def _enter(plan: JobPlan, held: lease.Lease) -> None:
         )
     wishes = {**found.wishes, **plan.wished}
     plan.attributes = found.changed(**{"over": "", "why": "", "wishes": wishes, **plan.changes})
-    if plan.attributes != found:
-        plan.attributes.save(plan.folder, held.epoch)
+    # Also where nothing changes: from then on what a predecessor writes late is refused.
+    plan.attributes.save(plan.folder, held.epoch)
     if plan.is_delivered_as_asked:
         _follow_output(plan)
 

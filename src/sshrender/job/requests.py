@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from sshrender.document.facts import MAX_PAGES
+from sshrender.errors import ExitCode, UserError
 from sshrender.files import read_plain, write_whole
 from sshrender.job import attributes, signature
 from sshrender.job.attributes import ALTERABLE, Attributes
@@ -105,8 +106,14 @@ def ask(folder: JobFolder, request: Request) -> Path:
 
     Raises Unsigned for a job whose coordinator could not believe it, UserError or OSError.
     """
-    attributes.load_signed(folder)
+    found = attributes.load_signed(folder)
     name = f"{time.time_ns():020d}-{uuid.uuid4().hex[:16]}"
+    if found.has_handled(name):
+        raise UserError(
+            ExitCode.USAGE,
+            f"the clock of this machine is behind: {folder.name} takes no requests of that time any more",
+            "date; set the clock, or ask on another machine",
+        )
     fields = {"schema": SCHEMA, **asdict(request), "id": name}
     data = json.dumps(signature.signed(folder, Purpose.REQUEST, fields)) + "\n"
     path = folder.requests / f"{name}.json"

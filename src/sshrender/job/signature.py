@@ -39,8 +39,10 @@ class Purpose(Enum):
 class Unsigned(UserError):
     """A file is not signed with this user's key: it says what any host could have written."""
 
-    def __init__(self, what: str, hint: str) -> None:
+    def __init__(self, what: str, hint: str, *, is_key_missing: bool = False) -> None:
         super().__init__(ExitCode.STORAGE, what, hint)
+        self.is_key_missing = is_key_missing
+        """Whether it is signed, with a key that is not on this machine."""
 
 
 def signed(folder: JobFolder, purpose: Purpose, fields: Mapping[str, Any]) -> dict[str, Any]:
@@ -55,7 +57,7 @@ def require(folder: JobFolder, purpose: Purpose, fields: Mapping[str, Any], path
     """Raises Unsigned where the fields, as read from ``path``, are not signed with this user's key."""
     found = _judge(folder, purpose, fields)
     if found:
-        raise Unsigned(f"{path} {found.why}", found.hint)
+        raise Unsigned(f"{path} {found.why}", found.hint, is_key_missing=found.hint == IMPORT)
 
 
 def is_signed(folder: JobFolder, purpose: Purpose, fields: Mapping[str, Any]) -> bool:

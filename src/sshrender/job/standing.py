@@ -110,7 +110,9 @@ def change(
             continue
         try:
             found = settle(folder, held.epoch)
-            found = _save(folder, found, after(found, request, time.time()), held.epoch)
+            found = after(found, request, time.time())
+            # Also where nothing changes: from then on what a predecessor writes late is refused.
+            found.save(folder, held.epoch)
             _tell(folder, "requested", is_late=False, **asdict(request))
             return found
         except lease.LeaseLost:

@@ -37,9 +37,18 @@ def can_hold(kind: str, format_: str) -> bool:
 
 
 def assemble(
-    folder: JobFolder, records: Sequence[PageRecord], target: Path, kind: str, dpi: float
+    folder: JobFolder,
+    records: Sequence[PageRecord],
+    target: Path,
+    kind: str,
+    dpi: float,
+    fence: Callable[[], None] = lambda: None,
 ) -> Path:
-    """Write ``target``, unless it is there and of these pages. Raises AssemblyFailed or OSError."""
+    """Write ``target``, unless it is there and of these pages.
+
+    ``fence`` raises LeaseLost where another coordinator has the job by now. Raises AssemblyFailed or
+    OSError.
+    """
     ordered = sorted(records, key=lambda record: record.page)
     key = _key(ordered, kind, dpi)
     if not _is_there(folder, target, key):
@@ -54,7 +63,8 @@ def assemble(
             )
             for record in ordered
         ]
-        _write(target, lambda file: KINDS[kind](file, sheets))
+        _write(target, lambda file: KINDS[kind](file, sheets), fence)
+        fence()  # that account is its successor's, if this process was stopped meanwhile
         account = {"schema": 1, "key": key, "bytes": target.stat().st_size}
         write_whole(_account(folder, kind), json.dumps(account).encode())
     return target
@@ -87,7 +97,7 @@ def _require_room(file: IO[bytes]) -> None:
     os.fsync(file.fileno())
 
 
-def _write(target: Path, fill: Callable[[IO[bytes]], None]) -> None:
+def _write(target: Path, fill: Callable[[IO[bytes]], None], fence: Callable[[], None]) -> None:
     temporary = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}")
     try:
         with temporary.open("x+b") as file:
@@ -98,6 +108,7 @@ def _write(target: Path, fill: Callable[[IO[bytes]], None]) -> None:
                 raise
             file.flush()
             os.fsync(file.fileno())
+        fence()
         rename(temporary, target)
     finally:
         temporary.unlink(missing_ok=True)
