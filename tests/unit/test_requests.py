@@ -35,6 +35,7 @@ def folder(tmp_path: Path) -> JobFolder:
     made = JobFolder(tmp_path / "job")
     made.path.mkdir()
     made.create()
+    Attributes().save(made)
     return made
 
 

@@ -18,10 +18,11 @@ from sshrender.document import facts, pagelist, splitting, staging
 from sshrender.document.reading import Reading
 from sshrender.errors import ExitCode, UserError
 from sshrender.files import sync_folder, user_in
-from sshrender.job import identity
+from sshrender.job import attributes, identity
 from sshrender.job.folder import JobFolder
 from sshrender.job.history import History
 from sshrender.job.journal import timestamp
+from sshrender.job.lease import LeaseLost
 from sshrender.job.spec import (
     Document,
     JobSpec,
@@ -242,14 +243,27 @@ def _settle_in(folder: JobFolder, spec: JobSpec, source: _Source) -> JobSpec:
         raise damaged(folder.spec, "it describes another job than its name")
     if found is not None and os.path.lexists(folder.source):
         identity.require(folder, found)
+        _require_attributes(folder, source.wanted)
         return found
     folder.create()
     source.get().settle(folder.source)
-    if found is None:
+    if found is not None:
+        _require_attributes(folder, source.wanted)
+    else:
         source.wanted.attributes.save(folder)
         spec.save(folder)
         sync_folder(folder.path.parent)
     return spec
+
+
+def _require_attributes(folder: JobFolder, wanted: Wanted) -> None:
+    """Make those of a job that lost them, as of a new one: its owner says here what it is to have.
+
+    Raises UserError or OSError.
+    """
+    if not attributes.is_there(folder):
+        with contextlib.suppress(LeaseLost):  # another process has the job, and says so when it runs
+            wanted.attributes.save(folder)
 
 
 def _identity(spec: JobSpec) -> tuple[str, int, Settings]:
