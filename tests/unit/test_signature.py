@@ -161,7 +161,6 @@ class TestFiles:
         assert folder.attributes.read_text() == before
         assert list(folder.requests.iterdir()) == []
 
-
     def test_a_job_without_attributes_is_not_run_and_gets_none(self, folder: JobFolder) -> None:
         """A host that removes them would have the job run without its owner's wishes."""
         folder.attributes.unlink()

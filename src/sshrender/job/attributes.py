@@ -133,7 +133,7 @@ def load_signed(folder: JobFolder) -> Attributes:
 
 def _load(folder: JobFolder, *, is_run: bool) -> Attributes:
     try:
-        fields = json.loads(fenced.read(folder.attributes))
+        fields = json.loads(fenced.read(folder.attributes), object_pairs_hook=_once_each)
         found = Attributes.model_validate_json(json.dumps({**fields, "schema_": fields["schema"]}))
     except FileNotFoundError:
         if is_run:  # any host could have removed them: what the owner allowed is not known
@@ -150,6 +150,17 @@ def _load(folder: JobFolder, *, is_run: bool) -> Attributes:
         ) from None
     if is_run:
         signature.require(folder, Purpose.ATTRIBUTES, fields, folder.attributes)
+    return found
+
+
+def _once_each(members: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object of JSON. Raises ValueError where two members have one name.
+
+    The signature covers one of them, and the epoch may be read from the other (fenced.py).
+    """
+    found = dict(members)
+    if len(found) < len(members):
+        raise ValueError("two members have one name")
     return found
 
 
