@@ -23,6 +23,7 @@ from hypothesis import strategies as st
 from sshrender.coordinator.fairqueue import FairQueue
 from sshrender.coordinator.verifier import (
     MAX_THREADS,
+    DocumentGone,
     Rejected,
     Result,
     StorageTrouble,
@@ -31,6 +32,7 @@ from sshrender.coordinator.verifier import (
     Verified,
     Verifier,
 )
+from sshrender.job.identity import DocumentReplaced
 from sshrender.job.verification import inflate, process, worker
 from sshrender.job.verification.errors import VerificationFailed
 from sshrender.job.verification.process import Verifications
@@ -312,6 +314,23 @@ def _task(folder: Path, host: str, page: int, expected: Expected) -> Verificatio
     return VerificationTask(
         host, page, name, folder / name, folder / "pages" / name, folder / "out" / name, expected
     )
+
+
+def test_a_page_is_not_published_once_the_document_was_replaced(tmp_path: Path) -> None:
+    def replaced() -> None:
+        raise DocumentReplaced
+
+    results: list[Result | SyncRefused] = []
+    verifier = Verifier(_Sizes(), replaced, results.append)
+    try:
+        task = _task(tmp_path, "host", 1, _expected("png16m"))
+        task.work.write_bytes(_png(ROWS))
+        verifier.submit(task)
+        verifier.drain(30)
+    finally:
+        verifier.stop()
+    assert results == [DocumentGone()]
+    assert list((tmp_path / "pages").iterdir()) == list((tmp_path / "out").iterdir()) == []
 
 
 def _run(tasks: list[VerificationTask], folder: Path, timeout: float) -> list[Result | SyncRefused]:

@@ -142,10 +142,10 @@ def _open(wanted: Wanted, stamp: facts.Stamp, reading: Reading, inspect: Inspect
         may_split = seen.pages == total and reading.is_sound()
         spec = describe(wanted, stamp.bytes, seen, source.sha256, total, may_split)
         folder = JobFolder(wanted.san / spec.name)
-        spec = _settle_in(folder, spec, source)
+        spec, settled = _settle_in(folder, spec, source)
     finally:
         source.clear()
-    return _plan(wanted, reading, spec, folder)
+    return _plan(wanted, reading, spec, folder, settled)
 
 
 def reopen_job(wanted: Wanted, reading: Reading, folder: JobFolder, spec: JobSpec) -> JobPlan:
@@ -156,14 +156,14 @@ def reopen_job(wanted: Wanted, reading: Reading, folder: JobFolder, spec: JobSpe
     try:
         facts.check_file(folder.source)
         reading.begin(folder.source, wanted.password)
-        identity.require(folder, spec)
+        stamp = identity.require(folder, spec)
         if spec.document.needs_password and wanted.password is None:
             raise UserError(
                 ExitCode.DOCUMENT,
                 f"the document of {spec.name} needs a password",
                 "add --password-file FILE",
             )
-        return _plan(wanted, reading, spec, folder)
+        return _plan(wanted, reading, spec, folder, stamp)
     except OSError as error:
         raise storage_error(error, folder.path.parent) from None
 
@@ -228,8 +228,11 @@ def _split(wanted: Wanted, seen: facts.Facts, size: int, total: int) -> int:
     return splitting.part_size_for(seen.revision, wanted.split, size, total)
 
 
-def _settle_in(folder: JobFolder, spec: JobSpec, source: _Source) -> JobSpec:
-    """Give the job its folder and document; ``job.json`` comes last and makes it a job."""
+def _settle_in(folder: JobFolder, spec: JobSpec, source: _Source) -> tuple[JobSpec, facts.Stamp]:
+    """Give the job its folder and document; ``job.json`` comes last and makes it a job.
+
+    Returns the stamp of the document there too.
+    """
     with contextlib.suppress(FileExistsError):
         folder.path.mkdir(mode=0o700)
     if not folder.belongs_to(source.user):
@@ -242,18 +245,27 @@ def _settle_in(folder: JobFolder, spec: JobSpec, source: _Source) -> JobSpec:
     if found is not None and _identity(found) != _identity(spec):
         raise damaged(folder.spec, "it describes another job than its name")
     if found is not None and os.path.lexists(folder.source):
-        identity.require(folder, found)
+        stamp = identity.require(folder, found)
         _require_attributes(folder, source.wanted)
-        return found
+        return found, stamp
     folder.create()
-    source.get().settle(folder.source)
+    stamp = _settled_by_another(folder, spec) or source.get().settle(folder.source)
     if found is not None:
         _require_attributes(folder, source.wanted)
     else:
         source.wanted.attributes.save(folder)
         spec.save(folder)
         sync_folder(folder.path.parent)
-    return spec
+    return spec, stamp
+
+
+def _settled_by_another(folder: JobFolder, spec: JobSpec) -> facts.Stamp | None:
+    """The stamp of this very document, where another process has just brought it there and may render
+    it; None where it is to be brought. Raises OSError."""
+    try:
+        return identity.require(folder, spec)
+    except (UserError, FileNotFoundError):
+        return None
 
 
 def _require_attributes(folder: JobFolder, wanted: Wanted) -> None:
@@ -270,7 +282,9 @@ def _identity(spec: JobSpec) -> tuple[str, int, Settings]:
     return spec.document.sha256, spec.document.bytes, spec.settings
 
 
-def _plan(wanted: Wanted, reading: Reading, spec: JobSpec, folder: JobFolder) -> JobPlan:
+def _plan(
+    wanted: Wanted, reading: Reading, spec: JobSpec, folder: JobFolder, stamp: facts.Stamp
+) -> JobPlan:
     total = spec.document.pages
     return JobPlan(
         spec=spec,
@@ -279,6 +293,7 @@ def _plan(wanted: Wanted, reading: Reading, spec: JobSpec, folder: JobFolder) ->
         pages=pagelist.parse(spec.settings.pages, total),
         reading=reading,
         history=History(),
+        stamp=stamp,
         password=wanted.password,
         limits=wanted.limits,
         policy=wanted.policy,
