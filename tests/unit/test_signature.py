@@ -222,6 +222,8 @@ class TestForms:
             ("settings", {"dpi": float("nan")}),
             ("settings", {"pages": "4"}),
             ("settings", {"pages": "x"}),
+            ("settings", {"pages": "1-3,1-3"}),
+            ("settings", {"pages": "2,1"}),
             ("settings", {"split": -1}),
             ("settings", {"options": ["-dNOSAFER"]}),
             ("settings", {"options": ["-sOutputFile=/etc/passwd"]}),
