@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from sshrender.document.staging import digest_plain
+from sshrender.job import identity
 from sshrender.job.folder import JobFolder
 from tests import pdfs, signed
 from tests.conftest import PROGRAM, Run
@@ -156,3 +158,68 @@ def test_old_documents_are_submitted_at_the_same_time(home: Path, san: Path) -> 
         said = process.communicate(timeout=120)[1]
         assert process.returncode == 0, said
     assert list(san.glob(".staging-*")) == []
+
+
+@pytest.mark.timeout(60)
+def test_a_document_that_claims_terabytes_is_refused_at_once(
+    sshrender: Run, home: Path, san: Path
+) -> None:
+    source = san / _submitted(sshrender, pdfs.write(home / "a.pdf", pdfs.numbered(2))) / "source.pdf"
+    source.chmod(0o644)
+    os.truncate(source, 8 << 40)
+    answer = sshrender("resume", source.parent.name, timeout=30)
+    assert answer.returncode == 5, answer.stderr
+    assert "is not the document" in answer.stderr
+
+
+@pytest.mark.parametrize("swap", ["written", "replaced", "replaced and put back", "removed", "linked"])
+def test_a_document_that_was_touched_since_its_digest_was_taken_is_noticed(
+    tmp_path: Path, swap: str
+) -> None:
+    folder = JobFolder(tmp_path)
+    folder.spec.touch()
+    folder.source.write_bytes(b"document")
+    stamp, _ = digest_plain(folder.source, 8)
+    identity.require_same(folder, stamp)
+    aside = tmp_path / "aside"
+    time.sleep(0.02)  # time stamps have the kernel's tick
+    if swap == "written":
+        folder.source.write_bytes(b"DOCUMENT")
+        os.utime(folder.source, ns=(stamp.modified, stamp.modified))
+    else:
+        folder.source.rename(aside)
+    if swap == "replaced":
+        folder.source.write_bytes(b"DOCUMENT")
+    elif swap == "replaced and put back":
+        aside.rename(folder.source)
+    elif swap == "linked":
+        folder.source.symlink_to(aside)
+    with pytest.raises(identity.DocumentReplaced):
+        identity.require_same(folder, stamp)
+
+
+def test_no_page_of_a_document_that_was_swapped_while_it_is_rendered_is_published(
+    sshrender: Run, home: Path, san: Path
+) -> None:
+    document = pdfs.write(home / "a.pdf", pdfs.numbered(60))
+    name = _submitted(sshrender, document)
+    other = pdfs.write(home / "b.pdf", pdfs.numbered(60, 50, 50))
+    folder = JobFolder(san / name)
+    command = [*PROGRAM, "resume", name, "--progress", "none"]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    try:
+        end = time.monotonic() + 60
+        while not (before := list(folder.pages.glob("page-*"))) and time.monotonic() < end:
+            time.sleep(0.005)
+        assert before
+        other.replace(folder.source)
+        replaced = time.time()
+        said = process.communicate(timeout=60)[1]
+    finally:
+        process.kill()
+    assert process.returncode == 5, said
+    late = [path for path in folder.pages.glob("page-*") if path.stat().st_ctime > replaced + 1]
+    assert len(list(folder.pages.glob("page-*"))) < 60
+    assert late == []
+    assert not folder.manifest.exists()
+    assert "is not the document" in sshrender("resume", name).stderr

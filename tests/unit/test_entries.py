@@ -210,3 +210,17 @@ def test_only_well_formed_utf_8_is_an_entry(folder: JobFolder) -> None:
     folder.journal.write_bytes(raw + b"\n" + sound.encode("utf-16") + b"\n" + sound.encode() + b"\n")
     assert history.fold(read_journal(folder.journal)) == history.History()
     assert [entry["type"] for entry in read_journal(folder.journal)] == ["storage_recovered"]
+
+
+def test_pages_that_are_not_the_job_s_and_hosts_without_number_take_no_memory() -> None:
+    """Another user's journal names as many as fit into it."""
+    few = SPEC.settings.model_copy(update={"pages": "1"})
+    spec = SPEC.model_copy(update={"settings": few})
+    failed = {"kind": "damaged", "reason": "x", "attempts": 1, "hosts": []}
+    lines = [journal.entry("page_failed", 0.0, page=page, **failed) for page in range(1, 500)]
+    lines += [
+        journal.entry("attempt_failed", 0.0, host=f"h{n}", page=1) for n in range(report.MAX_HOSTS + 9)
+    ]
+    fold, _ = report._replay(lines, report._pages(spec))
+    assert list(fold.failed) == [1]
+    assert len(fold.failures) == report.MAX_HOSTS

@@ -14,6 +14,7 @@ import pytest
 
 from sshrender.coordinator import run
 from sshrender.coordinator.plan import JobPlan
+from sshrender.errors import UserError
 from sshrender.job import attributes, fenced, lease, manifest, publish, standing
 from sshrender.job.attributes import Attributes
 from sshrender.job.folder import JobFolder
@@ -100,6 +101,27 @@ def test_a_reader_finds_the_newest_attributes_though_the_file_is_away_for_a_mome
     Attributes(why="kept").save(folder, epoch)
     folder.attributes.unlink()
     assert attributes.load(folder).why == "kept"
+
+
+def test_old_attributes_laid_as_a_higher_epoch_s_do_not_count(folder: JobFolder) -> None:
+    """Neither for a reader nor for the next writer; not with the number in them a second time either."""
+    first = _epoch(folder)
+    Attributes(why="old").save(folder, first)
+    old = folder.attributes.read_bytes()
+    second = _epoch(folder)
+    Attributes(why="new").save(folder, second)
+    laid = folder.path / ".epochs" / "attributes.json.99999999"
+    laid.write_bytes(old)
+    assert attributes.load_signed(folder).why == "new"
+    (folder.path / ".epochs" / "99999999").touch()
+    assert attributes.load_signed(folder).why == "new"
+    laid.write_bytes(old.replace(b"{", b'{"epoch": 99999999,', 1))
+    with pytest.raises(UserError, match="damaged"):
+        attributes.load_signed(folder)
+    (folder.path / ".epochs" / "99999999").unlink()
+    folder.attributes.write_bytes(b'{"schema": 1, "epoch": 99999999}')
+    Attributes(why="newest").save(folder, second)
+    assert attributes.load_signed(folder).why == "newest"
 
 
 def test_what_a_higher_epoch_s_hosts_write_stays_in_the_work_folder(folder: JobFolder) -> None:

@@ -393,6 +393,20 @@ class TestForeman:
         queue.foreman.run()
         assert not queue.foreman.tally.codes
 
+    @pytest.mark.parametrize("code", [ExitCode.PARTIAL, ExitCode.LEASE])
+    def test_a_job_that_ended_and_still_waits_is_not_started_for_ever(
+        self, tmp_path: Path, code: ExitCode
+    ) -> None:
+        """A host has damaged what the queue goes by, or lays old attributes again and again."""
+        _job(tmp_path, "a")
+        queue = _Queue(tmp_path, {"a": [code] * 99})
+        queue.foreman.run()
+        assert queue.started == ["a", "a"]
+        queue = _Queue(tmp_path, {"a": [code] * 99}, is_once=False)
+        queue.stops_at = 200
+        queue.foreman.run()
+        assert queue.started == ["a"] * 4, "at once, then after 30 and 60 seconds"
+
     def test_a_signal_is_passed_on_and_waited_for(self, tmp_path: Path) -> None:
         _job(tmp_path, "a")
         queue = _Queue(tmp_path, {"a": [None]}, is_once=False)

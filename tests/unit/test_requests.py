@@ -16,6 +16,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from sshrender import files
 from sshrender.cli.jobs import whoami
 from sshrender.coordinator.clerk import Asked, Clerk, event_of
 from sshrender.coordinator.plan import JobPlan
@@ -35,6 +36,7 @@ def folder(tmp_path: Path) -> JobFolder:
     made = JobFolder(tmp_path / "job")
     made.path.mkdir()
     made.create()
+    Attributes().save(made)
     return made
 
 
@@ -119,6 +121,45 @@ def test_a_fifo_or_a_folder_in_requests_blocks_no_other_request(folder: JobFolde
     requests.ask(folder, Request("hold", "ann@desk"))
     assert _taken(folder) == [Request("hold", "ann@desk")]
     assert [path.name for path in folder.requests.iterdir()] == ["0001-folder.json"]
+
+
+def test_a_file_that_cannot_be_read_stops_no_request(
+    folder: JobFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (folder.requests / "0000-other.json").write_text("{}")
+    requests.ask(folder, Request("hold", "ann@desk"))
+    read = files.read_plain
+
+    def refuses(path: Path, most: int) -> bytes:
+        if path.name == "0000-other.json":  # root may read every file
+            raise PermissionError(13, "Permission denied", str(path))
+        return read(path, most)
+
+    monkeypatch.setattr("sshrender.job.requests.read_plain", refuses)
+    assert _taken(folder) == [Request("hold", "ann@desk")]
+    assert list(folder.requests.iterdir()) == []
+
+
+def test_files_and_folders_without_number_hide_no_request(
+    folder: JobFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is just being written is left alone, unless there is too much of it."""
+    monkeypatch.setattr(requests, "MAX_LISTED", 4)
+    monkeypatch.setattr(requests, "MAX_BEGUN", 3)
+    begun = [f".{number:020d}-{number:016x}.json.{number:032x}" for number in range(4)]
+    for number in range(8):
+        (folder.requests / f"{number}.json").mkdir()
+        (folder.requests / f"junk{number}").touch()
+    for name in begun[:3]:
+        (folder.requests / name).touch()
+    requests.ask(folder, Request("hold", "ann@desk"))
+    assert _taken(folder) == [Request("hold", "ann@desk")]
+    _taken(folder)
+    left = [path.name for path in folder.requests.iterdir() if not path.is_dir()]
+    assert sorted(left) == begun[:3]
+    (folder.requests / begun[3]).touch()
+    _taken(folder)
+    assert all(path.is_dir() for path in folder.requests.iterdir())
 
 
 def test_what_was_asked_while_nobody_coordinated_holds_and_what_concerns_a_run_is_late(

@@ -176,6 +176,18 @@ class TestFiles:
         assert folder.attributes.read_text() == before
         assert list(folder.requests.iterdir()) == []
 
+    def test_a_job_without_attributes_is_not_run_and_gets_none(self, folder: JobFolder) -> None:
+        """A host that removes them would have the job run without its owner's wishes."""
+        folder.attributes.unlink()
+        with pytest.raises(Unsigned, match="is missing") as caught:
+            standing.change(folder, Request("alter", "ann@desk", changes={"priority": 1}))
+        assert (caught.value.code, caught.value.hint[:3]) == (ExitCode.STORAGE, "mv ")
+        for work in (attributes.load_signed, standing.settle):
+            with pytest.raises(Unsigned):
+                work(folder)
+        assert Shelf(folder.path.parent).look().unsigned.keys() == {NAME}
+        assert not attributes.is_there(folder)
+
 
 class TestForms:
     """Everything that is acted on is checked at the door, signed or not."""
@@ -225,6 +237,8 @@ class TestForms:
             ("settings", {"dpi": float("nan")}),
             ("settings", {"pages": "4"}),
             ("settings", {"pages": "x"}),
+            ("settings", {"pages": "1-3,1-3"}),
+            ("settings", {"pages": "2,1"}),
             ("settings", {"split": -1}),
             ("settings", {"options": ["-dNOSAFER"]}),
             ("settings", {"options": ["-sOutputFile=/etc/passwd"]}),

@@ -167,3 +167,10 @@ def test_what_one_user_lays_into_its_accounts_is_read_up_to_a_bound(
     found = accounting.kept(san)
     assert ACCOUNT in found
     assert 0 < sum(account.job == "x" for account in found) < 1000
+
+
+def test_an_account_larger_than_any_that_sshrender_writes_is_not_read(san: Path) -> None:
+    path = accounting.keep(JobFolder(san / ACCOUNT.job), [ACCOUNT])
+    assert accounting.kept(san) == [ACCOUNT]
+    path.write_text(path.read_text() + " " * files.MAX_RECORD_BYTES)
+    assert accounting.kept(san) == []

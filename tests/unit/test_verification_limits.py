@@ -25,6 +25,7 @@ from sshrender.coordinator import verifier as verifier_module
 from sshrender.coordinator.fairqueue import FairQueue
 from sshrender.coordinator.verifier import (
     MAX_THREADS,
+    DocumentGone,
     Rejected,
     Result,
     StorageTrouble,
@@ -33,6 +34,7 @@ from sshrender.coordinator.verifier import (
     Verified,
     Verifier,
 )
+from sshrender.job.identity import DocumentReplaced
 from sshrender.job.verification import inflate, process, worker
 from sshrender.job.verification.errors import VerificationFailed
 from sshrender.job.verification.process import Verifications
@@ -220,7 +222,8 @@ def test_a_noisy_lzw_tiff_of_a4_at_300_dpi_is_verified_within_its_time(
     assert _check(verifications, path, expected)
     whole = path.read_bytes()
     with Image.open(path) as image:
-        last = image.tag_v2[273][-1] + image.tag_v2[279][-1]
+        tags = image.tag_v2  # type: ignore[attr-defined]
+        last = tags[273][-1] + tags[279][-1]
     path.write_bytes(whole[: last - 3] + b"\xff" * 3 + whole[last:])
     with pytest.raises(VerificationFailed, match="cut off"):
         _check(verifications, path, expected)
@@ -383,6 +386,23 @@ def _task(folder: Path, host: str, page: int, expected: Expected) -> Verificatio
     return VerificationTask(
         host, page, name, folder / name, folder / "pages" / name, folder / "out" / name, expected
     )
+
+
+def test_a_page_is_not_published_once_the_document_was_replaced(tmp_path: Path) -> None:
+    def replaced() -> None:
+        raise DocumentReplaced
+
+    results: list[Result | SyncRefused] = []
+    verifier = Verifier(_Sizes(), replaced, results.append)
+    try:
+        task = _task(tmp_path, "host", 1, _expected("png16m"))
+        task.work.write_bytes(_png(ROWS))
+        verifier.submit(task)
+        verifier.drain(30)
+    finally:
+        verifier.stop()
+    assert results == [DocumentGone()]
+    assert list((tmp_path / "pages").iterdir()) == list((tmp_path / "out").iterdir()) == []
 
 
 def _run(tasks: list[VerificationTask], folder: Path, timeout: float) -> list[Result | SyncRefused]:

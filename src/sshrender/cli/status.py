@@ -23,6 +23,10 @@ if TYPE_CHECKING:
 
 
 MAX_LISTED_BYTES = 1 << 27
+"""Of the journals of one other user."""
+
+MAX_LISTED_JOURNAL = 8 << 20
+"""Of one of them: some 20,000 pages. ``status JOB`` reads it whole."""
 
 
 def status(
@@ -277,7 +281,7 @@ class _Budget:
         with contextlib.suppress(FileNotFoundError):
             status = folder.journal.lstat()
             self._left[owner] = max(0, left - min(status.st_size, 512 * status.st_blocks))
-        return left
+        return min(left, MAX_LISTED_JOURNAL)
 
 
 def _print(lines: Iterable[str]) -> None:

@@ -34,6 +34,11 @@ DEFECTS = 3
 """Failures by a defect of sshrender after which a person is to look: this machine may be just being
 upgraded."""
 
+REPEATS = 2
+"""Times in a row that a job's process may say that the job is over, or another's, while the queue says
+that it waits, until it is tried later: its output may have been altered meanwhile, or a host may have
+damaged what the queue goes by."""
+
 _NOT_OURS = frozenset((ExitCode.LEASE,))
 _OVER = frozenset((ExitCode.OK, ExitCode.PARTIAL, ExitCode.DEADLINE))
 
@@ -110,6 +115,8 @@ class Foreman:
         self._working: dict[str, _Task] = {}
         self._failures: dict[str, _Failure] = {}
         self._done_with: set[str] = set()
+        self._ended: set[str] = set()
+        self._repeats: Counter[str] = Counter()
         self._told: dict[str, str] = {}
         self._told_unsigned: frozenset[str] = frozenset()
         self._trouble = ""
@@ -164,6 +171,7 @@ class Foreman:
         self._forget_failures(found)
         now = self._wall()
         ready = jobqueue.ready(found.entries, found.unfinished, now)
+        self._count_repeats({entry.name for entry in ready})
         waiting = [entry for entry in ready if self._may_start(entry.name)]
         running = [task.priority for task in self._working.values()]
         for entry in jobqueue.choose(waiting, running, self._at_once, now):
@@ -171,6 +179,16 @@ class Foreman:
                 return False
             self._begin(entry)
         return not waiting and not self._is_worth_waiting(found, now)
+
+    def _count_repeats(self, ready: set[str]) -> None:
+        """A job that is ready though its process had nothing left to do is not started for ever."""
+        ended, self._ended = self._ended, set()
+        for name in ended - ready:
+            self._repeats.pop(name, None)
+        for name in ended & ready:
+            self._repeats[name] += 1
+            if self._repeats[name] >= REPEATS:
+                self._try_later(name, "it ended, and the queue says that it waits")
 
     def _may_start(self, name: str) -> bool:
         if name in self._working or name in self._done_with:
@@ -206,11 +224,14 @@ class Foreman:
 
     def _take_in(self, name: str, code: int, reason: str) -> None:
         """What becomes of a job whose process has ended."""
+        if code in _NOT_OURS | _OVER:
+            self._ended.add(name)
         if code in _NOT_OURS or (code > 128 and self._stopped_by is not None):
             return
         self.tally.codes[code] += 1
         if code in _OVER and not (code == ExitCode.DEADLINE and reason):
-            self._failures.pop(name, None)
+            if not self._repeats[name]:
+                self._failures.pop(name, None)
             return
         if not self._is_for_a_person(name, code, reason):
             if reason and code in (ExitCode.USAGE, ExitCode.BUG):

@@ -119,7 +119,7 @@ class Coordinator:
         for drain in drained.values():
             self._scheduler.handle(drained_event(drain), now=clock())
         self._verifier = vf.Verifier(
-            plan.reading, lease.ensure, inbox.put, FILE_TO_MEMORY * plan.limits.page_memory
+            plan.reading, self._may_publish, inbox.put, FILE_TO_MEMORY * plan.limits.page_memory
         )
         self._tidings = Tidings(plan.reading, plan.pages)
         self._clerk = Clerk(plan, inbox.put, lease.ensure, drained, lease.epoch, self._setups)
@@ -157,7 +157,8 @@ class Coordinator:
             SignalCaught: self._on_signal,
             Asked: self._on_asked,
             RequestsRefused: self._on_requests_refused,
-            LeaseGone: self._on_lease_gone,
+            LeaseGone: self._on_gone,
+            vf.DocumentGone: self._on_gone,
         }
         self._actions: dict[type, Callable[[Any], None]] = {
             do.ConnectHost: lambda c: self._wires.connect(c.host),
@@ -396,8 +397,13 @@ class Coordinator:
         self._chronicle.tell("requests_refused", count=refused.count)
         return []
 
-    def _on_lease_gone(self, gone: LeaseGone) -> list[ev.Event]:
-        return [ev.StopRequested(LeaseGone.REASON)]
+    def _on_gone(self, gone: LeaseGone | vf.DocumentGone) -> list[ev.Event]:
+        return [ev.StopRequested(gone.REASON)]
+
+    def _may_publish(self) -> None:
+        """In the verifier's threads. Raises LeaseLost, DocumentReplaced or OSError."""
+        self._lease.ensure()
+        self._plan.require_document()
 
     # What is to be done
 

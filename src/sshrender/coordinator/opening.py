@@ -18,10 +18,11 @@ from sshrender.document import facts, pagelist, splitting, staging
 from sshrender.document.reading import Reading
 from sshrender.errors import ExitCode, UserError
 from sshrender.files import sync_folder, user_in
-from sshrender.job import identity
+from sshrender.job import attributes, identity
 from sshrender.job.folder import JobFolder
 from sshrender.job.history import History
 from sshrender.job.journal import timestamp
+from sshrender.job.lease import LeaseLost
 from sshrender.job.spec import (
     Document,
     JobSpec,
@@ -141,10 +142,10 @@ def _open(wanted: Wanted, stamp: facts.Stamp, reading: Reading, inspect: Inspect
         may_split = seen.pages == total and reading.is_sound()
         spec = describe(wanted, stamp.bytes, seen, source.sha256, total, may_split)
         folder = JobFolder(wanted.san / spec.name)
-        spec = _settle_in(folder, spec, source)
+        spec, settled = _settle_in(folder, spec, source)
     finally:
         source.clear()
-    return _plan(wanted, reading, spec, folder)
+    return _plan(wanted, reading, spec, folder, settled)
 
 
 def reopen_job(wanted: Wanted, reading: Reading, folder: JobFolder, spec: JobSpec) -> JobPlan:
@@ -155,14 +156,14 @@ def reopen_job(wanted: Wanted, reading: Reading, folder: JobFolder, spec: JobSpe
     try:
         facts.check_file(folder.source)
         reading.begin(folder.source, wanted.password)
-        identity.require(folder, spec)
+        stamp = identity.require(folder, spec)
         if spec.document.needs_password and wanted.password is None:
             raise UserError(
                 ExitCode.DOCUMENT,
                 f"the document of {spec.name} needs a password",
                 "add --password-file FILE",
             )
-        return _plan(wanted, reading, spec, folder)
+        return _plan(wanted, reading, spec, folder, stamp)
     except OSError as error:
         raise storage_error(error, folder.path.parent) from None
 
@@ -227,8 +228,11 @@ def _split(wanted: Wanted, seen: facts.Facts, size: int, total: int) -> int:
     return splitting.part_size_for(seen.revision, wanted.split, size, total)
 
 
-def _settle_in(folder: JobFolder, spec: JobSpec, source: _Source) -> JobSpec:
-    """Give the job its folder and document; ``job.json`` comes last and makes it a job."""
+def _settle_in(folder: JobFolder, spec: JobSpec, source: _Source) -> tuple[JobSpec, facts.Stamp]:
+    """Give the job its folder and document; ``job.json`` comes last and makes it a job.
+
+    Returns the stamp of the document there too.
+    """
     with contextlib.suppress(FileExistsError):
         folder.path.mkdir(mode=0o700)
     if not folder.belongs_to(source.user):
@@ -238,31 +242,46 @@ def _settle_in(folder: JobFolder, spec: JobSpec, source: _Source) -> JobSpec:
             f"ls -ld {folder.path}; ask its owner, or use another shared folder (--san DIR)",
         )
     if healing.is_of_old_form(folder):
-        healing.heal(folder, spec, source.wanted.attributes, source.get)
+        stamp = healing.heal(folder, spec, source.wanted.attributes, source.get)
         source.wanted.remark(
             f"{folder.name} was not signed; it is made anew from {source.wanted.source}"
         )
-        return spec
+        return spec, stamp
     found = load_signed_spec(folder)
     if found is not None and _identity(found) != _identity(spec):
         raise damaged(folder.spec, "it describes another job than its name")
     if found is not None and os.path.lexists(folder.source):
-        identity.require(folder, found)
-        return found
+        stamp = identity.require(folder, found)
+        _require_attributes(folder, source.wanted)
+        return found, stamp
     folder.create()
-    source.get().settle(folder.source)
-    if found is None:
+    stamp = identity.stamp_of(folder, spec) or source.get().settle(folder.source)
+    if found is not None:
+        _require_attributes(folder, source.wanted)
+    else:
         source.wanted.attributes.save(folder)
         spec.save(folder)
         sync_folder(folder.path.parent)
-    return spec
+    return spec, stamp
+
+
+def _require_attributes(folder: JobFolder, wanted: Wanted) -> None:
+    """Make those of a job that lost them, as of a new one: its owner says here what it is to have.
+
+    Raises UserError or OSError.
+    """
+    if not attributes.is_there(folder):
+        with contextlib.suppress(LeaseLost):  # another process has the job, and says so when it runs
+            wanted.attributes.save(folder)
 
 
 def _identity(spec: JobSpec) -> tuple[str, int, Settings]:
     return spec.document.sha256, spec.document.bytes, spec.settings
 
 
-def _plan(wanted: Wanted, reading: Reading, spec: JobSpec, folder: JobFolder) -> JobPlan:
+def _plan(
+    wanted: Wanted, reading: Reading, spec: JobSpec, folder: JobFolder, stamp: facts.Stamp
+) -> JobPlan:
     """Raises UserError or OSError."""
     folder.complete()
     total = spec.document.pages
@@ -273,6 +292,7 @@ def _plan(wanted: Wanted, reading: Reading, spec: JobSpec, folder: JobFolder) ->
         pages=pagelist.parse(spec.settings.pages, total),
         reading=reading,
         history=History(),
+        stamp=stamp,
         password=wanted.password,
         limits=wanted.limits,
         policy=wanted.policy,

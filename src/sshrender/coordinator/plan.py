@@ -9,7 +9,9 @@ from typing import Any
 
 from sshrender.config.pins import Pin
 from sshrender.core.policy import HostPlan, Policy
+from sshrender.document.facts import Stamp
 from sshrender.document.reading import Reading
+from sshrender.job import identity
 from sshrender.job.attributes import Attributes
 from sshrender.job.folder import JobFolder
 from sshrender.job.history import History
@@ -108,6 +110,20 @@ class JobPlan:
     is_delivered_as_asked: bool = False
     is_from_queue: bool = False
     known_dead: str = ""
+    stamp: Stamp | None = None
+    """Of the document, when its digest was compared."""
+
+    def require_document(self) -> None:
+        """Raises DocumentReplaced where the document is another file by now, or OSError."""
+        if self.stamp is not None:
+            identity.require_same(self.folder, self.stamp)
+
+    def compare_document(self) -> None:
+        """Before the run, under the lease. Raises UserError where it is not the job's, or OSError."""
+        try:
+            self.require_document()
+        except identity.DocumentReplaced:  # by another process that was to make the job, too
+            self.stamp = identity.require(self.folder, self.spec)
 
     @property
     def device(self) -> Device:

@@ -109,6 +109,7 @@ def _enter(plan: JobPlan, held: lease.Lease) -> None:
     Raises UserError, LeaseLost or OSError.
     """
     held.ensure()
+    plan.compare_document()
     name, found = plan.spec.name, standing.settle(plan.folder, held.epoch)
     if plan.is_from_queue and (found.held or found.over):
         raise UserError(ExitCode.LEASE, f"{name} is not to be seen through any more", "sshrender status")

@@ -15,12 +15,13 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import ClassVar, NamedTuple, Protocol
 
 from sshrender.coordinator.fairqueue import FairQueue
 from sshrender.coordinator.keeper import LeaseGone
 from sshrender.job import publish
 from sshrender.job.durable import Folders
+from sshrender.job.identity import DocumentReplaced
 from sshrender.job.lease import LeaseLost
 from sshrender.job.verification.errors import VerificationFailed
 from sshrender.job.verification.process import Verifications
@@ -99,7 +100,14 @@ class SyncRefused:
     reason: str
 
 
-Result = Verified | Rejected | StorageTrouble | LeaseGone
+@dataclass(frozen=True, slots=True)
+class DocumentGone:
+    """What hosts render is not the job's document any more."""
+
+    REASON: ClassVar[str] = "source.pdf was changed or replaced while it was being rendered"
+
+
+Result = Verified | Rejected | StorageTrouble | LeaseGone | DocumentGone
 
 
 class _Published(NamedTuple):
@@ -123,7 +131,8 @@ class Sizes(Protocol):
 
 
 class Verifier:
-    """A small pool. ``fence`` raises LeaseLost when pages are another coordinator's to publish.
+    """A small pool. ``fence`` raises LeaseLost when pages are another coordinator's to publish, and
+    DocumentReplaced when they may be another document's.
 
     ``limit``: bytes that a host may write.
     """
@@ -236,6 +245,8 @@ class _Worker:
     def _explain(self, task: VerificationTask, error: Exception) -> Result | None:
         if isinstance(error, LeaseLost):
             return LeaseGone()
+        if isinstance(error, DocumentReplaced):
+            return DocumentGone()
         if isinstance(error, FileNotFoundError):
             return self._look_again(task)
         if isinstance(error, VerificationFailed):
@@ -285,7 +296,7 @@ class _Worker:
     def _verify_and_deliver(self, task: VerificationTask) -> Verified:
         """May be called again after whatever it raises.
 
-        Raises FileNotFoundError, VerificationFailed, OSError, or LeaseLost.
+        Raises FileNotFoundError, VerificationFailed, OSError, LeaseLost or DocumentReplaced.
         """
         if self._limit is not None and (task.expected.bytes or 0) > self._limit:
             raise VerificationFailed(f"{task.expected.bytes} bytes are more than a host may write")

@@ -36,10 +36,17 @@ def digest(path: Path) -> str:
         return _read(file)
 
 
-def digest_plain(path: Path) -> tuple[int, str]:
-    """Return size and SHA-256 of a file below the SAN folder, as open_plain opens it. Raises OSError."""
+def digest_plain(path: Path, size: int) -> tuple[Stamp, str]:
+    """Return stamp and SHA-256 of a file below the SAN folder, as open_plain opens it. Raises OSError.
+
+    No digest for a file of another size, or one that is written to meanwhile: a sparse file may claim
+    exabytes.
+    """
     with open_plain(path) as file:
-        return os.fstat(file.fileno()).st_size, _read(file)
+        before = Stamp.of(os.fstat(file.fileno()))
+        found = _read(file, most=size) if before.bytes == size else ""
+        after = Stamp.of(os.fstat(file.fileno()))
+    return before, found if before == after else ""
 
 
 class Staged:
@@ -63,12 +70,14 @@ class Staged:
             self.clear()
             raise
 
-    def settle(self, target: Path) -> None:
+    def settle(self, target: Path) -> Stamp:
         """Give it its final name; it is read-only from then on. Raises OSError."""
         os.fchmod(self._file.fileno(), file_mode(target.parent) & 0o444)
         rename(self.path, target)
         sync_folder(target.parent)
+        stamp = Stamp.of(os.fstat(self._file.fileno()))
         self._file.close()
+        return stamp
 
     def clear(self) -> None:
         """Remove it, unless it has its final name."""
@@ -107,11 +116,17 @@ def _clone(original: BinaryIO, target: BinaryIO) -> bool:
     return True
 
 
-def _read(file: BinaryIO, copy: BinaryIO | None = None) -> str:
-    """Return the SHA-256 of what is read, and written to ``copy``: the document is read once."""
-    hasher = hashlib.sha256()
+def _read(file: BinaryIO, copy: BinaryIO | None = None, most: int | None = None) -> str:
+    """Return the SHA-256 of what is read, and written to ``copy``: the document is read once.
+
+    Of a file that grows no more than ``most`` bytes, and a block, are read.
+    """
+    hasher, read = hashlib.sha256(), 0
     while block := file.read(_BLOCK):
         hasher.update(block)
+        read += len(block)
+        if most is not None and read > most:
+            break
         if copy is not None:
             write_all(copy.fileno(), block)
     return hasher.hexdigest()

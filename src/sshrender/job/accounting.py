@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from sshrender.files import read_plain, write_whole
+from sshrender.files import MAX_RECORD_BYTES, read_plain, write_whole
 from sshrender.job import userfolders
 from sshrender.job.folder import JobFolder
 from sshrender.utf8 import writable
@@ -124,7 +124,7 @@ def _kept_in(folder: Path) -> Iterator[Account]:
     left = MAX_BYTES
     for name in sorted(userfolders.files_in(folder, MAX_FILES)):
         with contextlib.suppress(OSError, *_DAMAGE):
-            data = read_plain(folder / name, left)
+            data = read_plain(folder / name, min(left, MAX_RECORD_BYTES))
             left -= len(data)
             yield from [_checked(fields) for fields in json.loads(data)["accounts"]]
 

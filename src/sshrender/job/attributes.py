@@ -15,7 +15,6 @@ from sshrender.errors import ExitCode, UserError
 from sshrender.job import fenced, forms, signature
 from sshrender.job.folder import JobFolder
 from sshrender.job.forms import Marker, Moment, Name, Text
-from sshrender.job.leasefiles import EPOCHS
 from sshrender.job.signature import Purpose
 
 LOWEST, HIGHEST = -1024, 1023
@@ -128,15 +127,17 @@ def load(folder: JobFolder) -> Attributes:
 
 
 def load_signed(folder: JobFolder) -> Attributes:
-    """The same, to go by: signed with this user's key."""
+    """The same, to go by: signed with this user's key. Raises Unsigned where there are none, too."""
     return _load(folder, is_run=True)
 
 
 def _load(folder: JobFolder, *, is_run: bool) -> Attributes:
     try:
-        fields = json.loads(fenced.read(folder.attributes))
+        fields = json.loads(fenced.read(folder.attributes), object_pairs_hook=_once_each)
         found = Attributes.model_validate_json(json.dumps({**fields, "schema_": fields["schema"]}))
     except FileNotFoundError:
+        if is_run:  # any host could have removed them: what the owner allowed is not known
+            raise signature.missing(folder, folder.attributes) from None
         return Attributes()
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         first = str(error).splitlines()[0]
@@ -145,11 +146,21 @@ def _load(folder: JobFolder, *, is_run: bool) -> Attributes:
         raise UserError(
             ExitCode.STORAGE,
             f"{folder.attributes} is damaged: {first}",
-            f"rm -f {folder.attributes} {folder.path}/{EPOCHS}/{folder.attributes.name}.*"
-            " makes it a job that waits for nobody; then render it again",
+            f"{signature.set_aside(folder)} # then render or submit the document again",
         ) from None
     if is_run:
         signature.require(folder, Purpose.ATTRIBUTES, fields, folder.attributes)
+    return found
+
+
+def _once_each(members: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object of JSON. Raises ValueError where two members have one name.
+
+    The signature covers one of them, and the epoch may be read from the other (fenced.py).
+    """
+    found = dict(members)
+    if len(found) < len(members):
+        raise ValueError("two members have one name")
     return found
 
 

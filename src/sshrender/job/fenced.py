@@ -9,6 +9,7 @@ it turns out to be of a higher epoch. A reader takes the file of the highest epo
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import re
 import uuid
@@ -16,11 +17,14 @@ from pathlib import Path
 
 from sshrender.files import MAX_RECORD_BYTES, open_plain, read_plain, sync_folder, write_whole
 from sshrender.job.lease import LeaseLost
-from sshrender.job.leasefiles import EPOCHS, LeaseFiles
+from sshrender.job.leasefiles import EPOCHS, LeaseFiles, newest_of
 
 _FIELD = re.compile(rb'"epoch": (\d{1,18})\b')
 _TRIES = 2
 """More than one: what was listed may have been replaced by a higher epoch's before it is opened."""
+
+_MAX_LOOKED_AT = 8
+"""Copies that a read opens: there is one, and for a moment two, unless a host lays others."""
 
 _HEAD = 4096
 """Bytes of a file in which its epoch stands: it is the second field."""
@@ -40,14 +44,19 @@ def read(path: Path, max_bytes: int = MAX_RECORD_BYTES) -> bytes:
 
 
 def _read(path: Path, max_bytes: int) -> bytes:
-    newest, copy = max(_copies(path), default=(0, path))
-    try:
-        data = read_plain(path, max_bytes)
-    except FileNotFoundError:
-        if copy == path:
-            raise
-        return read_plain(copy, max_bytes)
-    return read_plain(copy, max_bytes) if newest > _epoch_of(data) else data
+    plain: bytes | None = None
+    with contextlib.suppress(FileNotFoundError):
+        plain = read_plain(path, max_bytes)
+    epoch = -1 if plain is None else _epoch_of(plain)
+    for number, copy in sorted(_copies(path), reverse=True)[:_MAX_LOOKED_AT]:
+        if number <= epoch:
+            break
+        data = read_plain(copy, max_bytes)
+        if _epoch_of(data) == number:  # any host can lay a copy of an old file under a high number
+            return data
+    if plain is None:
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path))
+    return plain
 
 
 def write(path: Path, data: bytes, epoch: int) -> None:
@@ -72,12 +81,12 @@ def write(path: Path, data: bytes, epoch: int) -> None:
 
 def _is_installed(path: Path, copy: Path, epoch: int) -> bool:
     """Give ``copy`` the name ``path``; False where another writer was first. Raises LeaseLost."""
-    _require_higher(path, epoch)
+    _require_higher(path, epoch, path.parent)
     aside = copy.with_name(f".{path.name}.{uuid.uuid4().hex}")
     with contextlib.suppress(FileNotFoundError):
         path.rename(aside)
         try:
-            _require_higher(aside, epoch)
+            _require_higher(aside, epoch, path.parent)
         except LeaseLost:
             with contextlib.suppress(FileExistsError):
                 os.link(aside, path)
@@ -99,19 +108,19 @@ def _require_newest(path: Path, epoch: int) -> None:
         raise LeaseLost
 
 
-def _require_higher(path: Path, epoch: int) -> None:
-    """Raises LeaseLost where the file is of a higher epoch."""
+def _require_higher(path: Path, epoch: int, folder: Path) -> None:
+    """Raises LeaseLost where the file is of a higher epoch that was claimed of the job in ``folder``."""
     try:
         with open_plain(path) as file:
             written = _epoch_of(file.read(_HEAD))
     except FileNotFoundError:
         return
-    if written > epoch:
+    if epoch < written <= newest_epoch(folder):
         raise LeaseLost
 
 
 def _copies(path: Path) -> list[tuple[int, Path]]:
-    """What each epoch has written, as far as it is kept."""
+    """What each epoch that was claimed has written, as far as it is kept."""
     folder, prefix = path.parent / EPOCHS, f"{path.name}."
     try:
         names = os.listdir(folder)  # noqa: PTH208 - names alone are wanted
@@ -119,7 +128,9 @@ def _copies(path: Path) -> list[tuple[int, Path]]:
         return []
     found = [name for name in names if name.startswith(prefix)]
     numbers = [(name.removeprefix(prefix), folder / name) for name in found]
-    return [(int(number), copy) for number, copy in numbers if re.fullmatch(r"[0-9]{8,18}", number)]
+    newest = newest_of(names)
+    written = [(int(number), copy) for number, copy in numbers if re.fullmatch("[0-9]{8,18}", number)]
+    return [(number, copy) for number, copy in written if number <= newest]
 
 
 def _epoch_of(data: bytes) -> int:

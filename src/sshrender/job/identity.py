@@ -1,34 +1,76 @@
 """Whether a job's folder still holds the document that the job was made for.
 
 Checked by every machine that is to render a job, before it takes the lease: pages of another document
-must not be published under a digest that is not its own.
+must not be published under a digest that is not its own. A host that has the owner's user can put
+another file there at any moment after that. So the file's stamp is compared once more before each page
+is published, after its host has rendered it.
 """
 
 from __future__ import annotations
 
 import errno
+import os
 import shlex
 
+from sshrender.document.facts import Stamp
 from sshrender.document.staging import digest_plain
 from sshrender.errors import ExitCode, UserError
+from sshrender.files import open_plain
 from sshrender.job.folder import JobFolder
 from sshrender.job.spec import JobSpec
 
 
-def require(folder: JobFolder, spec: JobSpec) -> None:
-    """Raise UserError where the document is not the one of ``job.json``, or OSError.
+class DocumentReplaced(Exception):
+    """The document was written to, moved or replaced since its digest was compared."""
+
+
+def require(folder: JobFolder, spec: JobSpec) -> Stamp:
+    """Return the stamp of the document. Raises UserError where it is not job.json's, or OSError.
 
     The document is read once for that: 0.8 seconds of processor time for each GB (measured).
     """
     document = spec.document
     try:
-        found = digest_plain(folder.source)
+        stamp, found = digest_plain(folder.source, document.bytes)
     except OSError as error:
         if error.errno not in (errno.ELOOP, errno.EINVAL):
             raise
         raise _error(folder, f"{folder.source} is not a regular file") from None
-    if found != (document.bytes, document.sha256):
+    if found != document.sha256:
         raise _error(folder, f"{folder.source} is not the document that the job was made for")
+    return stamp
+
+
+def stamp_of(folder: JobFolder, spec: JobSpec) -> Stamp | None:
+    """The stamp of the job's document, where it is there already; None where it is to be brought.
+
+    Another process may have brought it a moment ago, and may render it. Raises OSError.
+    """
+    try:
+        return require(folder, spec)
+    except (UserError, FileNotFoundError):
+        return None
+
+
+def require_same(folder: JobFolder, before: Stamp) -> None:
+    """Raises DocumentReplaced where the document is not the file of this stamp, or OSError.
+
+    It is opened for that: NFS asks the server on open(2), and stat(2) may tell what was true a minute
+    ago (nfs(5), close-to-open). A file system that is mounted again may have another device number.
+    """
+    try:
+        with open_plain(folder.source) as file:
+            now = Stamp.of(os.fstat(file.fileno()))
+    except FileNotFoundError:
+        if folder.spec.exists():
+            raise DocumentReplaced from None
+        raise OSError(errno.ENOTDIR, "the job's folder is gone", str(folder.path)) from None
+    except OSError as error:
+        if error.errno not in (errno.ELOOP, errno.EINVAL):
+            raise
+        raise DocumentReplaced from None
+    if now._replace(device=before.device) != before:
+        raise DocumentReplaced
 
 
 def _error(folder: JobFolder, what: str) -> UserError:

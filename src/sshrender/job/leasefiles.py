@@ -12,6 +12,7 @@ import json
 import os
 import re
 import uuid
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Protocol
@@ -86,7 +87,7 @@ class LeaseFiles:
             names = names_in(self._epochs, MAX_EPOCHS)
         except FileNotFoundError:
             return 0
-        return max((int(name) for name in names if _EPOCH.fullmatch(name)), default=0)
+        return newest_of(names)
 
     def claimant(self, epoch: int) -> Claim | None:
         """See Files.claimant."""
@@ -122,6 +123,11 @@ class LeaseFiles:
             own.unlink(missing_ok=True)
             raise
         return own
+
+
+def newest_of(names: Iterable[str]) -> int:
+    """The highest epoch among the names in ``.epochs``, 0 for none."""
+    return max((int(name) for name in names if _EPOCH.fullmatch(name)), default=0)
 
 
 def _understood(path: Path) -> Claim | None:

@@ -18,6 +18,9 @@ from sshrender.job.lease import in_words
 from sshrender.job.leasefiles import Claim
 from sshrender.job.spec import JobSpec
 
+MAX_HOSTS = 10_000
+"""Hosts of one journal that are counted: another user's may name one in each line."""
+
 
 @dataclass(slots=True)
 class HostShare:
@@ -116,6 +119,7 @@ class _Fold:
     hedged: Counter[str] = field(default_factory=Counter)
     states: dict[str, tuple[str, str]] = field(default_factory=dict)
     held: str = ""
+    named: set[str] = field(default_factory=set)
 
     def _asked(self, entry: dict[str, Any]) -> None:
         if entry["op"] == "hold":
@@ -144,7 +148,16 @@ class _Fold:
         elif kind == "attempt_dropped":
             self.hedged[str(entry["host"])] += bool(entry["is_hedged"])
         elif kind == "page_failed":
-            self.failed[int(entry["page"])] = entry
+            self.failed[int(entry["page"])] = _failed(entry)
+
+    def is_of_too_many(self, entry: dict[str, Any]) -> bool:
+        """Whether it names one host more than a job can have used."""
+        host = entry.get("host")
+        if type(host) is not str or host in self.named:
+            return False
+        if len(self.named) < MAX_HOSTS:
+            self.named.add(host)
+        return host not in self.named
 
 
 def of(
@@ -156,10 +169,10 @@ def of(
 ) -> JobReport:
     """The report of a job with this journal. ``holder`` is whoever coordinates it now."""
     attributes = attributes or Attributes()
-    fold, past = _replay(entries)
     pages = _pages(spec)
+    fold, past = _replay(entries, pages)
     done = {number: record for number, record in past.pages.items() if number in pages}
-    failed = [_failed(entry) for number, entry in sorted(fold.failed.items()) if number not in done]
+    failed = [told for number, told in sorted(fold.failed.items()) if number not in done]
     suspect = {number: record.said for number, record in sorted(done.items()) if record.is_suspect}
     counts = {
         "total": len(pages),
@@ -207,10 +220,15 @@ def removed(name: str, accounts: Sequence[Account]) -> dict[str, Any]:
     }
 
 
-def _replay(entries: Iterable[dict[str, Any]]) -> tuple[_Fold, history.History]:
-    """In one pass: another user's journal may be as large as a reader allows."""
+def _replay(entries: Iterable[dict[str, Any]], pages: frozenset[int]) -> tuple[_Fold, history.History]:
+    """In one pass: another user's journal may be as large as a reader allows.
+
+    What it says of pages that are not the job's is passed over, so that it takes no memory.
+    """
     fold, past = _Fold(), history.History()
     for entry in entries:
+        if (entry.get("page") and entry["page"] not in pages) or fold.is_of_too_many(entry):
+            continue
         with contextlib.suppress(KeyError, TypeError, ValueError):  # damaged, as in history.take
             fold.take(entry)
         history.take(past, entry)

@@ -49,16 +49,25 @@ LARGEST = 16384
 """Bytes that a request may have."""
 
 MAX_LISTED = 10_000
-"""Names that one look goes through: the rest is there at the next."""
+"""Requests, and as many other files, that one look goes through: the rest is there at the next."""
 
-_NO_REQUEST = frozenset((errno.EINVAL, errno.ELOOP, errno.ENXIO, errno.EFBIG))
-"""What opening a file says of anything but a small regular file (open(2), files.py)."""
+MAX_SCANNED = 100_000
+"""Names that one look goes through, whatever they are."""
+
+MAX_BEGUN = 1000
+"""Requests that may be just being written. More of them are no requests."""
+
+_NO_REQUEST = frozenset((errno.EINVAL, errno.ELOOP, errno.ENXIO, errno.EFBIG, errno.EACCES, errno.EPERM))
+"""What opening a file says of anything but a small file that this user may read (open(2), files.py)."""
 
 MOST_TEXT = 300
 """Characters of a note, and of who asks."""
 
 _ID = re.compile(r"[0-9]{20}-[0-9a-f]{16}")
 """Nanoseconds of the asker's clock, and 64 random bits."""
+
+_BEGUN = re.compile(rf"\.{_ID.pattern}\.json\.[0-9a-f]{{32}}")
+"""A request that is being written (write_whole in files.py)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +120,7 @@ def ask(folder: JobFolder, request: Request) -> Path:
     if found.has_handled(name):
         raise UserError(
             ExitCode.USAGE,
-            f"the clock of this machine is behind: {folder.name} takes no requests of that time any more",
+            f"the clock of this machine is behind: {folder.name} takes no requests of that time",
             "date; set the clock, or ask on another machine",
         )
     fields = {"schema": SCHEMA, **asdict(request), "id": name}
@@ -132,20 +141,44 @@ def take(folder: JobFolder, do: Callable[[Request], object]) -> int:
     # Removed by descriptor: a symbolic link in the place of the folder would lead to others' files.
     place = os.open(folder.requests, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
-        with os.scandir(place) as entries:
-            # Of many, no more than MAX_LISTED are looked at at once.
-            names = [entry.name for entry in islice(entries, MAX_LISTED)]
-        for name in sorted(name for name in names if name.endswith(".json")):
+        names, others = _listed(place)
+        for name in names:
             request = _read(folder, name)
             if request is None:
                 refused += 1
             else:
                 do(request)
-            with contextlib.suppress(IsADirectoryError, FileNotFoundError):  # a folder stays
-                os.unlink(name, dir_fd=place)
+            _remove(name, place)
+        for name in others:
+            _remove(name, place)
     finally:
         os.close(place)
     return refused
+
+
+def _listed(place: int) -> tuple[list[str], list[str]]:
+    """The names of requests, oldest first, and of files that are to be removed. Raises OSError.
+
+    Whatever else a host lays there keeps no request from being seen: a folder is passed over.
+    """
+    names: list[str] = []
+    others: list[str] = []
+    begun: list[str] = []
+    with os.scandir(place) as entries:
+        for entry in islice(entries, MAX_SCANNED):
+            if entry.is_dir(follow_symlinks=False):
+                continue
+            is_begun = _BEGUN.fullmatch(entry.name) is not None
+            listed = begun if is_begun else names if entry.name.endswith(".json") else others
+            if len(listed) < MAX_LISTED:
+                listed.append(entry.name)
+    return sorted(names), others + (begun if len(begun) > MAX_BEGUN else [])
+
+
+def _remove(name: str, place: int) -> None:
+    """Raises OSError. What cannot be removed is not in the way: it asks for nothing a second time."""
+    with contextlib.suppress(IsADirectoryError, FileNotFoundError, PermissionError):
+        os.unlink(name, dir_fd=place)
 
 
 def _read(folder: JobFolder, name: str) -> Request | None:

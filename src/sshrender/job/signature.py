@@ -60,6 +60,12 @@ def require(folder: JobFolder, purpose: Purpose, fields: Mapping[str, Any], path
         raise Unsigned(f"{path} {found.why}", found.hint, is_key_missing=found.hint == IMPORT)
 
 
+def missing(folder: JobFolder, path: Path) -> Unsigned:
+    """The error where a job lacks a file that its owner signed."""
+    what = f"{path} is missing: what the owner of the job allowed is not known"
+    return Unsigned(what, f"{set_aside(folder)} # then render or submit the document again")
+
+
 def is_signed(folder: JobFolder, purpose: Purpose, fields: Mapping[str, Any]) -> bool:
     """Whether they are signed with this user's key. Raises UserError where the key cannot be used."""
     return _judge(folder, purpose, fields) is None

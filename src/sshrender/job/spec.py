@@ -6,6 +6,7 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -148,6 +149,8 @@ class JobSpec(_Frozen):
         numbers = [int(number) for number in re.findall("[0-9]+", pages)]
         if not 1 <= min(numbers) <= max(numbers) <= self.document.pages:
             raise ValueError("the page list names a page that the document does not have")
+        if any(later <= earlier for earlier, later in pairwise(numbers)):
+            raise ValueError("the page list names a page twice")
         return self
 
     def save(self, folder: JobFolder) -> None:
