@@ -239,7 +239,7 @@ def test_hosts_that_beat_while_the_loop_stands_still_are_not_called_silent(
     class Slow(Host):
         def answer(self, op: str, request: Fields) -> None:
             if op == "render":
-                time.sleep(0.3)
+                time.sleep(0.6)
             super().answer(op, request)
             self.beat()
 

@@ -60,7 +60,6 @@ def _same(one: Image.Image, other: Image.Image) -> bool:
     return ImageChops.difference(one.convert("RGB"), other.convert("RGB")).getbbox() is None
 
 
-@pytest.mark.parametrize("device", LOSSLESS)
 def test_a_coordinator_that_lost_its_job_writes_no_assembled_file(
     job: JobFolder, tmp_path: Path
 ) -> None:
@@ -81,6 +80,7 @@ def test_a_coordinator_that_lost_its_job_writes_no_assembled_file(
     assert not list(tmp_path.glob(".all.zip.*"))
 
 
+@pytest.mark.parametrize("device", LOSSLESS)
 def test_a_pdf_holds_each_pages_pixels(tmp_path: Path, device: str) -> None:
     job = _pages(tmp_path, device)
     target = assemble(job, _records(job), tmp_path / "all.pdf", "pdf", 72)

@@ -203,6 +203,7 @@ def test_a_successor_that_changes_nothing_still_refuses_what_its_predecessor_wri
             is_delivered_as_asked=False,
             wished={},
             changes={},
+            compare_document=lambda: None,
         )
         held = lease.take(folder.lease)
         run._enter(cast(JobPlan, plan), held)

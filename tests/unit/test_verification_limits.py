@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import queue
 import resource
+import select
 import signal
 import struct
 import subprocess
@@ -15,6 +17,8 @@ import tracemalloc
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -23,6 +27,8 @@ from PIL import Image
 
 from sshrender.coordinator import verifier as verifier_module
 from sshrender.coordinator.fairqueue import FairQueue
+from sshrender.coordinator.keeper import LeaseGone
+from sshrender.coordinator.probe import StorageProbe
 from sshrender.coordinator.verifier import (
     MAX_THREADS,
     DocumentGone,
@@ -34,7 +40,10 @@ from sshrender.coordinator.verifier import (
     Verified,
     Verifier,
 )
+from sshrender.core import events as ev
+from sshrender.job import publish
 from sshrender.job.identity import DocumentReplaced
+from sshrender.job.lease import LeaseLost
 from sshrender.job.verification import inflate, process, worker
 from sshrender.job.verification.errors import VerificationFailed
 from sshrender.job.verification.process import Verifications
@@ -222,7 +231,7 @@ def test_a_noisy_lzw_tiff_of_a4_at_300_dpi_is_verified_within_its_time(
     assert _check(verifications, path, expected)
     whole = path.read_bytes()
     with Image.open(path) as image:
-        tags = image.tag_v2  # type: ignore[attr-defined]
+        tags: Any = image.getexif()
         last = tags[273][-1] + tags[279][-1]
     path.write_bytes(whole[: last - 3] + b"\xff" * 3 + whole[last:])
     with pytest.raises(VerificationFailed, match="cut off"):
@@ -358,6 +367,29 @@ def test_a_page_that_takes_too_much_cpu_time_fails_and_the_next_is_verified(
     assert _check(verifications, path, _expected("png16m"))
 
 
+def test_a_page_is_not_blamed_for_the_time_that_this_machine_did_not_give(
+    tmp_path: Path, verifications: Verifications, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "page"
+    path.write_bytes(_png(ROWS))
+    _check(verifications, path, _expected("png16m"))
+    monkeypatch.setattr(process, "WALL_TO_CPU", 0.01)
+    assert verifications._child is not None
+    pid, channel = verifications._child._process.pid, verifications._child._socket
+
+    def resume() -> None:
+        """As if the coordinator had been stopped until the answer was there."""
+        os.kill(pid, signal.SIGCONT)
+        assert select.select([channel], [], [], 30)[0]
+
+    os.kill(pid, signal.SIGSTOP)
+    with path.open("rb") as file:
+        assert verifications.verify(file.fileno(), _expected("png16m"), None, resume)
+        os.kill(pid, signal.SIGSTOP)
+        with pytest.raises(TimeoutError, match="too busy"):
+            verifications.verify(file.fileno(), _expected("png16m"))
+
+
 def test_a_process_that_something_else_ended_is_replaced(
     tmp_path: Path, verifications: Verifications
 ) -> None:
@@ -482,6 +514,69 @@ def test_where_no_process_can_be_started_the_storage_waits_and_no_host_is_charge
     (result,) = _run([task], tmp_path, 30)
     assert isinstance(result, StorageTrouble)
     assert "no process can be started to verify pages" in result.reason
+
+
+@pytest.mark.parametrize("number", [errno.EAGAIN, errno.ENOENT])
+def test_where_no_process_can_be_started_the_look_at_the_storage_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    """So the run pauses with that reason, and ends when the storage's patience does."""
+
+    def refuse(*words: object, **more: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    folder = SimpleNamespace(work=tmp_path)
+    plan: Any = SimpleNamespace(folder=folder, output=tmp_path, history=SimpleNamespace(pages={}))
+    posted: queue.SimpleQueue[ev.StorageFailed | ev.StorageRecovered] = queue.SimpleQueue()
+    probe = StorageProbe(plan, posted.put, 1, Verifier.trouble)
+    monkeypatch.setattr(subprocess, "Popen", refuse)
+    probe.look()
+    failed = posted.get(timeout=30)
+    assert isinstance(failed, ev.StorageFailed)
+    assert "no process can be started to verify pages" in failed.reason
+    monkeypatch.undo()
+    _until_looked(probe)
+    probe.look()
+    assert isinstance(posted.get(timeout=30), ev.StorageRecovered)
+
+
+def _until_looked(probe: StorageProbe) -> None:
+    until = time.monotonic() + 30
+    while probe._since is not None and time.monotonic() < until:
+        time.sleep(0.01)
+
+
+def test_a_late_delivery_leaves_the_page_that_took_the_place_of_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A coordinator was stopped before it delivered; another one has replaced the page since."""
+    task = _task(tmp_path, "late", 1, _expected("png16m"))
+    task.work.write_bytes(_png(ROWS))
+    right = _png(ROWS, before=_chunk(b"tEXt", b"Comment\0right"))
+    real = publish.deliver
+    has_lease = [True]
+
+    def fence() -> None:
+        if not has_lease[0]:
+            raise LeaseLost
+
+    def deliver(page: int, target: Path, sha256: str) -> bool:
+        if has_lease[0]:
+            has_lease[0] = False
+            task.final.rename(tmp_path / "as the user has it")
+            task.final.write_bytes(right)
+            target.write_bytes(right)
+        return real(page, target, sha256)
+
+    monkeypatch.setattr(publish, "deliver", deliver)
+    answers: queue.SimpleQueue[Result | SyncRefused] = queue.SimpleQueue()
+    made = Verifier(_Sizes(), fence, answers.put)
+    try:
+        made.submit(task)
+        assert isinstance(answers.get(timeout=30), LeaseGone)
+    finally:
+        made.stop()
+    assert task.target.read_bytes() == right
 
 
 def test_hosts_whose_pages_take_long_keep_no_other_host_waiting(

@@ -126,7 +126,7 @@ class Coordinator:
         self._samples = LoadSamples()
         self._canary = OwnCanary(inbox.put)
         self._withdrawer = Withdrawer(lease.ensure, inbox.put)
-        self._probe = StorageProbe(plan, inbox.put, lease.epoch)
+        self._probe = StorageProbe(plan, inbox.put, lease.epoch, self._verifier.trouble)
         self._gallery = Gallery(plan.folder)
         self._messages = HostMessages(
             plan, self._setups, self._scheduler, self._wires, self._chronicle, self._gallery

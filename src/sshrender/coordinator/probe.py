@@ -25,7 +25,10 @@ class StorageProbe:
         plan: JobPlan,
         post: Callable[[ev.StorageFailed | ev.StorageRecovered], None],
         epoch: int = 0,
+        trouble: Callable[[], str] = lambda: "",
     ) -> None:
+        """``trouble``: why no page can be taken though the folders are well; empty where one can."""
+        self._trouble = trouble
         self._name = f"e{epoch}.coordinator"
         self._plan = plan
         self._folders = (plan.folder.work, plan.output)
@@ -55,7 +58,8 @@ class StorageProbe:
                 self._post(ev.StorageFailed(f"{folder}: {reason}"))
                 break
         else:
-            self._post(ev.StorageRecovered())
+            trouble = self._trouble()
+            self._post(ev.StorageFailed(trouble) if trouble else ev.StorageRecovered())
         self._since = None
 
 

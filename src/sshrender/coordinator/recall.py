@@ -93,14 +93,35 @@ def _deliver(plan: JobPlan, record: PageRecord) -> list[Path]:
 
 
 def _deliver_open(plan: JobPlan, page: int, record: PageRecord) -> list[Path]:
-    target = plan.output / record.file
-    owned = publish.own(page, plan.folder.pages / record.file, record.sha256)
+    target, final = plan.output / record.file, plan.folder.pages / record.file
+    owned = publish.own(page, final, record.sha256)
     try:
-        return [target] if publish.deliver(owned, target, record.sha256) else []
+        is_copy = publish.deliver(owned, target, record.sha256)
+        _redeliver(plan, owned, record)
+        return [target] if is_copy else []
     except FileNotFoundError:
         raise OSError(errno.ENOTDIR, "the output folder is gone", str(target)) from None
     finally:
         os.close(owned)
+
+
+def _redeliver(plan: JobPlan, owned: int, record: PageRecord) -> None:
+    """Deliver the page that has taken this one's place, if one has: another coordinator's, perhaps.
+
+    Raises VerificationFailed then, or OSError.
+    """
+    other = publish.other_in_place(owned, plan.folder.pages / record.file, record.sha256)
+    if other is None:
+        return
+    verifications = Verifications()
+    try:
+        image = _verify_open(plan, record.page, other, verifications)
+        if publish.deliver(other, plan.output / record.file, image.sha256):
+            publish.secure(plan.output / record.file)
+    finally:
+        verifications.stop()
+        os.close(other)
+    raise VerificationFailed("replaced while it was delivered")
 
 
 def _adopt(
@@ -141,14 +162,17 @@ def _adopt(
 
 def _verify(plan: JobPlan, page: int, path: Path, verifications: Verifications) -> PageImage:
     """Raises VerificationFailed or OSError."""
-    settings = plan.spec.settings
-    expected = Expected(plan.device, settings.dpi, plan.reading.box(page), is_sized=not settings.recipes)
     descriptor = open_page(path)
     try:
-        limit = FILE_TO_MEMORY * plan.limits.page_memory
-        return verifications.verify(descriptor, expected, limit)
+        return _verify_open(plan, page, descriptor, verifications)
     finally:
         os.close(descriptor)
+
+
+def _verify_open(plan: JobPlan, page: int, descriptor: int, verifications: Verifications) -> PageImage:
+    settings = plan.spec.settings
+    expected = Expected(plan.device, settings.dpi, plan.reading.box(page), is_sized=not settings.recipes)
+    return verifications.verify(descriptor, expected, FILE_TO_MEMORY * plan.limits.page_memory)
 
 
 def _journal_adopted(plan: JobPlan, records: list[PageRecord], epoch: int) -> None:

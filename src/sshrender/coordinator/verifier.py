@@ -164,6 +164,18 @@ class Verifier:
         if self._queue.has_backlog():
             self._add_thread(min(MAX_THREADS, len(os.sched_getaffinity(0))))
 
+    @staticmethod
+    def trouble() -> str:
+        """Why this machine can verify no page now; empty where it can. Any thread may ask."""
+        trial = Verifications()
+        try:
+            trial.start()
+        except OSError as error:
+            return str(error.strerror)
+        finally:
+            trial.stop()
+        return ""
+
     def drain(self, timeout: float) -> bool:
         """Wait until everything submitted was answered; False when it was not in time."""
         return self._queue.drain(timeout)
@@ -303,13 +315,34 @@ class _Worker:
         found = self._publish(task)
         copies = [task.final] if found.is_copy else []
         try:
-            if publish.deliver(found.descriptor, task.target, found.image.sha256):
-                copies.append(task.target)
-        except FileNotFoundError:
-            raise OSError(errno.ENOTDIR, "the output folder is gone", str(task.target)) from None
+            copies += _deliver(found, task)
+            for _ in range(MAX_REPLACEMENTS):
+                other = self._other(found, task)
+                if other is None:
+                    break
+                os.close(found.descriptor)
+                found = other
+                copies += _deliver(found, task)
+                self._fence()
         finally:
             os.close(found.descriptor)
         return Verified(task, found.image, found.doubt, tuple(copies), found.was_taken)
+
+    def _other(self, found: _Published, task: VerificationTask) -> _Published | None:
+        """The page that has taken this one's place: the delivered one is to be it. Needs no lease: if
+        that is another's by now, what was delivered over its page is made good.
+        """
+        page = publish.other_in_place(found.descriptor, task.final, found.image.sha256)
+        if page is None:
+            return None
+        try:
+            image, doubt = self._verify(page, task, task.expected._replace(bytes=None, sha256=None))
+        except BaseException as failed:
+            os.close(page)
+            if isinstance(failed, VerificationFailed):
+                return None
+            raise
+        return _Published(page, image, doubt, was_taken=True)
 
     def _publish(self, task: VerificationTask) -> _Published:
         try:
@@ -386,6 +419,15 @@ def _secured(result: Verified) -> Result:
         except OSError as error:
             return _trouble(result.task, error)
     return result
+
+
+def _deliver(found: _Published, task: VerificationTask) -> list[Path]:
+    """The copies that are to be flushed. Raises VerificationFailed or OSError."""
+    try:
+        is_copy = publish.deliver(found.descriptor, task.target, found.image.sha256)
+    except FileNotFoundError:
+        raise OSError(errno.ENOTDIR, "the output folder is gone", str(task.target)) from None
+    return [task.target] if is_copy else []
 
 
 def _clear(final: Path, seen: publish.Identity | None) -> None:

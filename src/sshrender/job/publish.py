@@ -16,6 +16,7 @@ from pathlib import Path
 
 from sshrender.files import file_mode, open_folder, remove_tree, rename
 from sshrender.job.verification.errors import VerificationFailed
+from sshrender.job.verification.verify import open_page
 
 _CANNOT_LINK = frozenset(
     (errno.EXDEV, errno.EPERM, errno.EACCES, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EMLINK, errno.ENOSYS)
@@ -80,6 +81,27 @@ def is_same_file(descriptor: int, path: Path) -> bool:
     """Whether this is a name of this very file. Raises OSError."""
     first, second = os.fstat(descriptor), path.lstat()
     return (first.st_dev, first.st_ino) == (second.st_dev, second.st_ino)
+
+
+def other_in_place(page: int, final: Path, sha256: str) -> int | None:
+    """A descriptor of the other content that has a page's place by now; None where there is none.
+
+    For after its delivery: a coordinator that was stopped between publishing and delivering may have
+    delivered over the page of the one that has the job now. Raises OSError.
+    """
+    try:
+        if is_same_file(page, final):
+            return None
+        other = open_page(final)
+    except (FileNotFoundError, VerificationFailed):
+        return None
+    try:
+        size = os.fstat(other).st_size
+        if size != os.fstat(page).st_size or digest(other, size) != sha256:
+            return os.dup(other)
+        return None
+    finally:
+        os.close(other)
 
 
 def _link(descriptor: int, new: Path, name: Path | None = None) -> None:

@@ -38,6 +38,9 @@ PIXELS_A_SECOND = 10e6
 WALL_TO_CPU = 4.0
 """The wall time that a page may take, on a machine that does other work too."""
 
+BUSY = 0.5
+"""The part of its CPU time that a page must have taken before it is blamed for the wall time."""
+
 SLOW = 0.25
 """Seconds after which an answer counts as late, and the caller is told."""
 
@@ -162,7 +165,9 @@ class _Child:
         except OSError as error:
             ours.close()
             what = f"no process can be started to verify pages: {error.strerror}"
-            raise OSError(error.errno, what) from None
+            # No FileNotFoundError (the interpreter was replaced): that would be said of the page.
+            number = errno.EAGAIN if error.errno == errno.ENOENT else error.errno
+            raise OSError(number, what) from None
         finally:
             theirs.close()
         self._socket = ours
@@ -174,12 +179,14 @@ class _Child:
     ) -> dict[str, Any]:
         """Raises _Died, VerificationFailed where it takes too long, or TimeoutError: the storage."""
         deadline = time.monotonic() + WALL_TO_CPU * request["seconds"]
+        used = _cpu_time(self._process.pid)
         try:
             socket.send_fds(self._socket, [json.dumps(request).encode()], [descriptor])
             while not self._poll.poll(1000 * SLOW):
                 on_slow()
-                if time.monotonic() > deadline:
-                    raise self._overdue()
+                # One more look: the coordinator itself may have been stopped, and not the process.
+                if time.monotonic() > deadline and not self._poll.poll(0):
+                    raise self._overdue(used + BUSY * request["seconds"])
             answer = json.loads(self._socket.recv(MAX_PACKET))
         except (BrokenPipeError, ConnectionResetError, ValueError):
             raise self._ended() from None
@@ -205,11 +212,25 @@ class _Child:
                 return VerificationFailed("verifying it takes too much CPU time")
         return _Died()
 
-    def _overdue(self) -> Exception:
-        """A process that waits in the kernel waits for the storage; another one has a file to blame."""
+    def _overdue(self, busy: float) -> Exception:
+        """A process that waits in the kernel waits for the storage; one that has had less CPU time than
+        ``busy`` waits for this machine. Another one has a file to blame.
+        """
         if _is_waiting_for_storage(self._process.pid):
             return TimeoutError(errno.ETIMEDOUT, "it does not answer")
+        if _cpu_time(self._process.pid) < busy:
+            return TimeoutError(errno.ETIMEDOUT, "this machine is too busy to verify pages")
         return VerificationFailed("verifying it takes too long")
+
+
+def _cpu_time(pid: int) -> float:
+    """Seconds that a process has computed (proc_pid_stat(5)); without /proc more than any."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:  # noqa: PTH123 - no file of the shared folder
+            fields = file.read().rpartition(b")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    except (OSError, IndexError, ValueError):
+        return float("inf")
 
 
 def _is_waiting_for_storage(pid: int) -> bool:
