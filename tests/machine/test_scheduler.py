@@ -575,3 +575,42 @@ def test_an_honest_host_that_is_short_of_memory_is_kept_with_fewer_slots() -> No
             ev.AttemptFailed("big", attempt, FailureKind.CROWDED, "short of memory", is_reported=True)
         )
     assert host.state is HostState.LOST, "one that gives up every page, though it has one slot"
+
+
+@pytest.mark.parametrize("why", ["drain", "hold", "load"])
+def test_a_large_honest_host_may_hand_back_all_that_it_was_asked_for(why: str) -> None:
+    script = Script([HostPlan("big", 256)], 20000)
+    script.greet("big")
+    host = script.scheduler.hosts["big"]
+    for count in range(600):
+        if len(host.in_flight) > 4100:
+            break
+        attempt = next(iter(host.in_flight))
+        script.tell(ev.PageStarted("big", attempt))
+        script.tell(ev.PageRendered("big", attempt, 0.01), ev.LoadSampled("big", 0.0, 0.0), after=0.01)
+        script.tell(ev.PageDelivered("big", attempt))
+        host.pace = host.pace_of_work = 0.01  # as a host is known after a while
+    assert len(host.in_flight) > 4100
+    if why == "load":
+        script.tell(ev.LoadSampled("big", 9e3, 0.0), after=0.3)
+    elif why == "drain":
+        script.tell(ev.DrainRequested("big", "me", ""))
+    else:
+        script.tell(ev.HoldRequested("me"))
+    script.scheduler.take(
+        *(ev.AttemptRevoked("big", name) for name in list(host.in_flight)), now=script.now
+    )
+    script.tell(ev.LoadSampled("big", 0.0, 0.0), after=0.3)
+    assert not host.in_flight or why == "load"
+    assert host.is_connected
+
+
+def test_a_host_whose_load_calls_pages_back_again_and_again_is_left() -> None:
+    script = Script([HostPlan("liar", 256)], 20000)
+    script.greet("liar")
+    host = script.scheduler.hosts["liar"]
+    for _ in range(60):
+        script.tell(ev.LoadSampled("liar", 9e3, 0.0), after=0.3)
+        revoked = [ev.AttemptRevoked("liar", name) for name in list(host.in_flight)]
+        script.tell(*revoked, ev.LoadSampled("liar", 0.0, 0.0), after=0.3)
+    assert host.state is HostState.LOST

@@ -245,6 +245,19 @@ def test_only_a_task_that_waits_can_be_revoked() -> None:
     assert tasks.has_ended()
 
 
+def test_thousands_of_tasks_are_handed_back_in_a_moment() -> None:
+    """Before the coordinator has waited too long for an answer (core/policy.py, answer_within)."""
+    tasks = TaskQueue()
+    for number in range(9000):
+        tasks.put(Task(f"1.{number}", number, "source.pdf", number, "work/x"))
+    began = time.monotonic()
+    assert all(tasks.revoke(f"1.{number}") for number in reversed(range(1, 9000)))
+    assert time.monotonic() - began < 4.0
+    last = tasks.take_of("source.pdf")
+    assert last is not None
+    assert last.attempt == "1.0"
+
+
 def test_the_family_of_a_process_has_what_its_threads_have_started() -> None:
     found: list[subprocess.Popen[bytes]] = []
     done = threading.Event()

@@ -118,6 +118,29 @@ def test_a_renderer_that_dies_of_being_told_the_next_page_takes_no_page_along(
     assert list(answers.values()).count("failed") == 1
 
 
+class KilledLate(Session):
+    """A renderer that is killed for a page whose answer was read already: its first and tenth."""
+
+    count = 0
+
+    def answer(self, timeout: float) -> Answer:
+        answer = super().answer(timeout)
+        KilledLate.count += 1
+        if KilledLate.count in (1, 10):
+            self.kill()
+        return answer
+
+
+def test_a_kill_that_comes_after_the_answer_takes_no_other_page_along(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(slots, "Session", KilledLate)
+    monkeypatch.setattr(slots, "PATIENCE_CLEAN", 1e9)  # the document is not closed in between
+    answers = _answers(_said(folder))
+    assert KilledLate.count >= 10
+    assert answers == {f"1.{page}": "rendered" for page in range(1, PAGES + 1)}
+
+
 def test_every_page_has_a_thumbnail_of_a_bounded_size(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

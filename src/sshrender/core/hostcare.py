@@ -16,6 +16,9 @@ from sshrender.core.states import FailureKind, HostState
 _CONNECTED = frozenset({HostState.IDLE, HostState.BUSY})
 _ACTIVE = frozenset({HostState.IDLE, HostState.BUSY, HostState.CONNECTING})
 
+_YIELDS_APART = 60.0
+"""Seconds between two times that a host's load may call its pages back at no cost to its budget."""
+
 
 class HostCare:
     """Knows when a host may be used, and takes back what one holds that may not."""
@@ -237,6 +240,10 @@ class HostCare:
     def _yield(self, host: Host) -> None:
         """The owner is back: nothing new goes there, what is queued comes back, the rest soon."""
         self._run.set_state(host, HostState.BUSY, _busy_reason(host))
+        is_free = self._run.now - host.yielded_at >= _YIELDS_APART
+        host.yielded_at = self._run.now
+        for attempt in host.in_flight.values():
+            attempt.is_free = is_free
         self._give_back(host, "the host's owner is back", self._run.policy.yield_grace)
 
     def _give_back(self, host: Host, reason: str, within: float) -> None:

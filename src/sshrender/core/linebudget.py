@@ -1,7 +1,7 @@
 """How many lines of the journal one host may cause besides its pages. Pure.
 
 A page that is sent, delivered, or charged with a failure is work that the job asked for, and is bounded
-by the job's pages. What remains (states that change, pages that come back, late diagnostics) a host
+by the job's pages. So is one that comes back because we called it back. What remains (states that change, pages that come back, late diagnostics) a host
 could repeat without end, so it has a budget: some at once, more with each second and each verified page.
 """
 
@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 MAX_LINES = 4000.0
-"""At once: a host of 64 slots that is drained hands back a thousand pages in one moment."""
+"""At once: a host of 64 slots that is lost takes a thousand pages along in one moment."""
 
 PER_SECOND = 5.0
 PER_PAGE = 4.0

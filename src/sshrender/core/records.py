@@ -37,6 +37,8 @@ class Attempt:
     """Whether another host was quicker."""
     called_back: str = ""
     """Why it was revoked or killed."""
+    is_free: bool = True
+    """Whether its return counts for nothing in its host's budget, where it was called back."""
     look: Look | None = None
     """The fingerprint of its host when it was sent."""
     said: tuple[str, ...] = ()
@@ -169,6 +171,8 @@ class Host:
     yielding_since: float | None = None
     yields_within: float = 0.0
     yields_because: str = ""
+    yielded_at: float = -math.inf
+    """When its load last called its pages back."""
     drained: str = ""
     """Why it is out of use by hand; empty when it is not."""
     stalled_since: float | None = None

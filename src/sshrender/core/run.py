@@ -122,7 +122,8 @@ class Run:
     def release(self, attempt: Attempt, reason: str) -> None:
         """The attempt ended without a page, and without anybody's fault."""
         page = self.forget(attempt)
-        self.hosts[attempt.host].budget.spend(self.now)
+        if not (attempt.is_called_off and attempt.is_free):
+            self.hosts[attempt.host].budget.spend(self.now)
         if page.live or page.state in SETTLED:
             self.issue(
                 do.DropAttempt(page.number, attempt.host, attempt.name, reason, attempt.is_hedged)

@@ -1,13 +1,15 @@
 """The pages that this host holds but has not begun: shared by its slots, first come first drawn.
 
+By attempt: thousands may be asked for back at once, one request each.
+
 Standard library only, Python 3.7 and later.
 """
 
 from __future__ import annotations
 
 import threading
-from collections import deque
-from typing import Deque, NamedTuple, Optional
+from collections import OrderedDict
+from typing import NamedTuple, Optional
 
 
 class Task(NamedTuple):
@@ -28,14 +30,14 @@ class TaskQueue:
     """A queue that can be revoked from and that ends."""
 
     def __init__(self) -> None:
-        self._tasks: Deque[Task] = deque()
+        self._tasks = OrderedDict()  # type: OrderedDict[str, Task]
         self._changed = threading.Condition()
         self._finishing = False
 
     def put(self, task: Task) -> None:
         """Add a task at the end."""
         with self._changed:
-            self._tasks.append(task)
+            self._tasks[task.attempt] = task
             self._changed.notify()
 
     def wait(self, timeout: float) -> None:
@@ -47,22 +49,19 @@ class TaskQueue:
     def take_now(self) -> Optional[Task]:
         """The next task, if there is one."""
         with self._changed:
-            return self._tasks.popleft() if self._tasks else None
+            return self._tasks.popitem(last=False)[1] if self._tasks else None
 
     def take_of(self, file: str) -> Optional[Task]:
         """The next task, if it is a page of this file for the warm Ghostscript; never waits."""
         with self._changed:
-            first = self._tasks[0] if self._tasks else None
+            first = next(iter(self._tasks.values()), None)
             is_there = first is not None and first.file == file and first.recipe is None
-            return self._tasks.popleft() if is_there else None
+            return self._tasks.popitem(last=False)[1] if is_there else None
 
     def revoke(self, attempt: str) -> bool:
         """Take back a task that no slot has begun; False when one has."""
         with self._changed:
-            kept = deque(task for task in self._tasks if task.attempt != attempt)
-            found = len(kept) < len(self._tasks)
-            self._tasks = kept
-            return found
+            return self._tasks.pop(attempt, None) is not None
 
     def has_waiting(self) -> bool:
         """Whether a slot would find something to do."""

@@ -144,6 +144,11 @@ class Session:
         """The page told first is drawn; the value is for ghostscript.parse_page_answer."""
         return self._await(timeout)
 
+    @property
+    def is_killed(self) -> bool:
+        """Whether it was told to end, so that no page may be told to it."""
+        return self._killed_as is not None
+
     def kill(self, kind: str = wire.KILLED) -> None:
         """End the renderer now; whoever waits for an answer gets SessionEnded of this kind."""
         self._killed_as = self._killed_as or kind

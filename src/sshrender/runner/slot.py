@@ -290,9 +290,9 @@ class Slot(threading.Thread):
 
     def _ask_for(self, task: Task, is_told: bool) -> Tuple[Session, Answer]:
         """Draw a page. A renderer that dies of the thumbnail before it is not this page's failure."""
-        session = self._session_for(task.file)
+        before, session = self._session, self._session_for(task.file)
         try:
-            if not is_told:
+            if not is_told or session is not before:
                 self._tell(session, task)
             self._tell_next(session)
             return session, session.answer(self._plan.page_timeout)
@@ -365,6 +365,8 @@ class Slot(threading.Thread):
         if self._session is not None and self._session.setup.document != file:
             self._close_window()
             self._drop_session()
+        if self._session is not None and self._session.is_killed:
+            self._drop_session()  # for the page before, whose answer had been read by then
         if self._session is None:
             self._await_document(file)
             self._start_session(file)
