@@ -111,7 +111,7 @@ def ask(folder: JobFolder, request: Request) -> Path:
     if found.has_handled(name):
         raise UserError(
             ExitCode.USAGE,
-            f"the clock of this machine is behind: {folder.name} takes no requests of that time any more",
+            f"the clock of this machine is behind: {folder.name} takes no requests of that time",
             "date; set the clock, or ask on another machine",
         )
     fields = {"schema": SCHEMA, **asdict(request), "id": name}
