@@ -239,7 +239,7 @@ def test_hosts_that_beat_while_the_loop_stands_still_are_not_called_silent(
     class Slow(Host):
         def answer(self, op: str, request: Fields) -> None:
             if op == "render":
-                time.sleep(0.6)
+                time.sleep(0.3)
             super().answer(op, request)
             self.beat()
 
@@ -248,13 +248,13 @@ def test_hosts_that_beat_while_the_loop_stands_still_are_not_called_silent(
     def stall(self: Coordinator) -> None:
         shown[0] += 1
         if shown[0] == 20:
-            time.sleep(4.0)
+            time.sleep(6.0)
         show(self)
 
     monkeypatch.setattr(loop, "MOST_AT_ONCE", 5)
     monkeypatch.setattr(Coordinator, "_show", stall)
     hosts = [f"h{n}" for n in range(4)]
-    policy = replace(QUICK, silence=3.0)
+    policy = replace(QUICK, silence=5.0)
     ended = run(tmp_path, 40, lambda folder: [Slow(name, folder) for name in hosts], policy)
     assert ended.outcome.pages["done"] == 40
     assert [entry for entry in ended.of("host_state") if entry["state"] == "lost"] == []

@@ -60,26 +60,6 @@ def _same(one: Image.Image, other: Image.Image) -> bool:
     return ImageChops.difference(one.convert("RGB"), other.convert("RGB")).getbbox() is None
 
 
-def test_a_coordinator_that_lost_its_job_writes_no_assembled_file(
-    job: JobFolder, tmp_path: Path
-) -> None:
-    """Nor does it account for one that it has just written."""
-    target = tmp_path / "all.zip"
-    target.write_text("its successor's")
-
-    def lost() -> None:
-        raise LeaseLost
-
-    with pytest.raises(LeaseLost):
-        assemble(job, _records(job), target, "zip", 72, lost)
-    assert target.read_text() == "its successor's"
-    looks = iter((lambda: None, lost))
-    with pytest.raises(LeaseLost):
-        assemble(job, _records(job), target, "zip", 72, lambda: next(looks)())
-    assert not (job.path / "assembled-zip.json").exists()
-    assert not list(tmp_path.glob(".all.zip.*"))
-
-
 @pytest.mark.parametrize("device", LOSSLESS)
 def test_a_pdf_holds_each_pages_pixels(tmp_path: Path, device: str) -> None:
     job = _pages(tmp_path, device)
@@ -204,3 +184,22 @@ def test_what_a_kind_cannot_hold_is_known_beforehand() -> None:
     assert not can_hold("pdf", "psd")
     assert not can_hold("tiff", "text")
     assert all(can_hold("zip", device.format) for device in DEVICES.values())
+
+
+def test_a_coordinator_that_lost_its_job_writes_no_assembled_file(tmp_path: Path) -> None:
+    """Nor does it account for one that it has just written."""
+    job = _pages(tmp_path, "png16m")
+    target = tmp_path / "all.zip"
+    target.write_text("its successor's")
+
+    def lost() -> None:
+        raise LeaseLost
+
+    with pytest.raises(LeaseLost):
+        assemble(job, _records(job), target, "zip", 72, lost)
+    assert target.read_text() == "its successor's"
+    looks = iter((lambda: None, lost))
+    with pytest.raises(LeaseLost):
+        assemble(job, _records(job), target, "zip", 72, lambda: next(looks)())
+    assert not (job.path / "assembled-zip.json").exists()
+    assert not list(tmp_path.glob(".all.zip.*"))

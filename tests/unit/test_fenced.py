@@ -124,6 +124,26 @@ def test_old_attributes_laid_as_a_higher_epoch_s_do_not_count(folder: JobFolder)
     assert attributes.load_signed(folder).why == "newest"
 
 
+def test_a_file_has_its_plain_name_at_every_moment_of_a_write(
+    folder: JobFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Programs that are not this one read manifest.json by that name."""
+    Attributes(why="first").save(folder, _epoch(folder))
+    seen: list[bool] = []
+    for name in OPERATIONS:
+        operation = getattr(os, name)
+
+        def looked(*args: Any, operation: Callable[..., Any] = operation, **kwargs: Any) -> Any:
+            seen.append(os.path.lexists(folder.attributes))
+            return operation(*args, **kwargs)
+
+        monkeypatch.setattr(os, name, looked)
+    for _ in range(2):
+        Attributes(why="second").save(folder, _epoch(folder))
+    assert len(seen) > 10
+    assert all(seen)
+
+
 def test_what_a_higher_epoch_s_hosts_write_stays_in_the_work_folder(folder: JobFolder) -> None:
     theirs = ["p000001.e8.a1.c0ffee", "s00ff.e8.1", "s00ff.e8.png", ".probe.e8.c0ffee-0011"]
     ours = ["p000001.e7.a1.c0ffee", "s00ff.e7.1", "s00ff.e6.png", ".probe.e6.space-0011", "sff.1"]

@@ -2,8 +2,9 @@
 
 A coordinator may be stopped at any moment, after it has made sure of its lease too, and go on when
 another one has the job. So each epoch writes a file of its own, ``.epochs/NAME.EPOCH``, and gives it the
-plain name by link(2), which replaces nothing: what had that name is moved aside first, and put back if
-it turns out to be of a higher epoch. A reader takes the file of the highest epoch.
+plain name as well, by rename(2), so that other programs find it at every moment. One that was stopped
+just before that gives the plain name back to the highest epoch's. A reader takes the file of the highest
+epoch.
 """
 
 from __future__ import annotations
@@ -70,8 +71,7 @@ def write(path: Path, data: bytes, epoch: int) -> None:
     _require_newest(path, epoch)
     copy = path.parent / EPOCHS / f"{path.name}.{epoch:08d}"
     write_whole(copy, data)
-    while not _is_installed(path, copy, epoch):
-        pass
+    _install(path, copy, epoch)
     sync_folder(path.parent)
     for earlier, left in _copies(path):
         if earlier < epoch:
@@ -79,28 +79,34 @@ def write(path: Path, data: bytes, epoch: int) -> None:
     _require_newest(path, epoch)
 
 
-def _is_installed(path: Path, copy: Path, epoch: int) -> bool:
-    """Give ``copy`` the name ``path``; False where another writer was first. Raises LeaseLost."""
+def _install(path: Path, copy: Path, epoch: int) -> None:
+    """Give ``copy`` the name ``path`` too, which is there at every moment. Raises LeaseLost or OSError.
+
+    A successor may come between the look and the rename: its file gets its name back.
+    """
     _require_higher(path, epoch, path.parent)
-    aside = copy.with_name(f".{path.name}.{uuid.uuid4().hex}")
-    with contextlib.suppress(FileNotFoundError):
-        path.rename(aside)
-        try:
-            _require_higher(aside, epoch, path.parent)
-        except LeaseLost:
-            with contextlib.suppress(FileExistsError):
-                os.link(aside, path)
-            raise
-        finally:
-            aside.unlink(missing_ok=True)
     try:
-        os.link(copy, path)
-    except FileExistsError:
-        return False
+        _rename_over(path, copy)
     except FileNotFoundError:
         _require_newest(path, epoch)  # a higher epoch removes what lower ones have kept
         raise
-    return True
+    for _ in range(_TRIES):
+        newest, its_copy = max(_copies(path), default=(epoch, copy))
+        if not epoch < newest <= newest_epoch(path.parent):  # what nobody has claimed is no epoch's
+            break
+        with contextlib.suppress(FileNotFoundError):  # an even higher epoch has come
+            _rename_over(path, its_copy)
+            epoch = newest
+
+
+def _rename_over(path: Path, copy: Path) -> None:
+    """By another name of the copy: rename(2) replaces what is there in one step. Raises OSError."""
+    second = copy.with_name(f".{path.name}.{uuid.uuid4().hex}")
+    os.link(copy, second)
+    try:
+        os.rename(second, path)  # noqa: PTH104 - counted by the tests, as link is
+    finally:
+        second.unlink(missing_ok=True)  # where both were names of one file already, rename(2) leaves it
 
 
 def _require_newest(path: Path, epoch: int) -> None:
