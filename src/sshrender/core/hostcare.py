@@ -136,7 +136,7 @@ class HostCare:
             self.lose(host, f"{host.fruitless} attempts in a row came to nothing: {reason}")
 
     def take_a_slot(self, host: Host, reason: str) -> None:
-        """It ran short of memory. It uses a slot less, also when it comes back; with one it has to do."""
+        """It ran short of memory: one slot less, also when it comes back. One it has to manage."""
         if host.slots <= 1:
             self.count_fruitless(host, reason)
         host.slots = host.crowded_to = max(1, host.slots - 1)

@@ -63,8 +63,8 @@ def _telling(looks: Collection[Look]) -> Callable[[Look], bool]:
     comparison off; it is one only for want of hosts with a canary page that it would be compared with.
     """
     known = [look for look in looks if look.canary]
-    return lambda look: bool(look.canary) or all(
-        _differ(look.ghostscript, each.ghostscript) for each in known
+    return lambda look: (
+        bool(look.canary) or all(_differ(look.ghostscript, each.ghostscript) for each in known)
     )
 
 

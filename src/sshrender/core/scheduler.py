@@ -153,9 +153,7 @@ class Scheduler:
         self._advance()
         return self._run.take_commands()
 
-    def handle(
-        self, *events: ev.Event, now: float, heard_to: float | None = None
-    ) -> list[do.Command]:
+    def handle(self, *events: ev.Event, now: float, heard_to: float | None = None) -> list[do.Command]:
         """Take in what happened; answer what to do. ``now`` is in seconds and never goes back.
 
         ``heard_to``: all that hosts have said until then was taken in, and no host is called silent for
