@@ -260,6 +260,31 @@ def test_hosts_that_beat_while_the_loop_stands_still_are_not_called_silent(
     assert [entry for entry in ended.of("host_state") if entry["state"] == "lost"] == []
 
 
+def test_the_output_keeps_no_page_of_an_outvoted_host_that_fails_elsewhere(tmp_path: Path) -> None:
+    class Liar(Host):
+        def report(self, request: Fields, data: bytes) -> Fields:
+            return super().report(request, image(request["page"], color=255))
+
+    class Fails(Host):
+        def answer(self, op: str, request: Fields) -> None:
+            if op == "render" and request["page"] <= 2:
+                self.say("started", attempt=request["attempt"])
+                self.say("failed", attempt=request["attempt"], kind="crashed", reason="x")
+            else:
+                super().answer(op, request)
+
+    def make(folder: Path) -> list[Host]:
+        honest: list[Host] = [Fails(f"h{n}", folder, canary="a" * 64) for n in range(3)]
+        for host in honest:
+            host.delay = 1.0
+        return [Liar("liar", folder, canary="b" * 64), *honest]
+
+    ended = run(tmp_path, PAGES, make, replace(QUICK, compare_wait=0.2))
+    assert {entry["page"] for entry in ended.of("page_withdrawn")} >= {1, 2}
+    assert ended.outcome.pages["failed"] == 2
+    assert ended.pages() == [image(number) for number in range(3, PAGES + 1)]
+
+
 def test_a_withdrawn_page_is_not_taken_for_published_when_the_job_is_resumed(tmp_path: Path) -> None:
     """The first run: the liar alone. The second: three honest hosts, without it."""
 

@@ -315,6 +315,20 @@ def test_a_host_without_a_canary_page_does_not_turn_the_comparison_off() -> None
     assert likeness.ruling({"x": odd, "y": odd, "a": PLAIN}) == PLAIN
 
 
+def test_hosts_that_are_all_upgraded_during_a_run_go_on_in_the_end() -> None:
+    story = Story("a", "b", "c")
+    for name in ("a", "b", "c"):
+        story.greet(name)
+    for name in ("a", "b", "c"):
+        story.tell(ev.HostLost(name, "it boots"))
+        assert story.state("a") is not HostState.IDLE
+        story.greet(name, NEWER)
+    assert story.scheduler.end is None
+    story.greet("a", NEWER)
+    story.greet("b", NEWER)
+    assert {story.state(name) for name in ("a", "b", "c")} == {HostState.IDLE}
+
+
 def test_mixed_pictures_need_no_comparison() -> None:
     story = Story("a", "b", policy=Policy(is_mixed=True))
     story.greet("a", NEWER)

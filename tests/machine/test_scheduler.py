@@ -582,7 +582,7 @@ def test_a_large_honest_host_may_hand_back_all_that_it_was_asked_for(why: str) -
     script = Script([HostPlan("big", 256)], 20000)
     script.greet("big")
     host = script.scheduler.hosts["big"]
-    for count in range(600):
+    for _ in range(600):
         if len(host.in_flight) > 4100:
             break
         attempt = next(iter(host.in_flight))

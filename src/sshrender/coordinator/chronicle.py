@@ -131,6 +131,7 @@ class Chronicle:
             said=report.said + ((result.doubt,) if result.doubt else ()),
         )
         self._history.pages[task.page] = record
+        self._history.withdrawn.pop(task.page, None)
         self.tell("page_delivered", attempt=task.attempt, cpu=report.cpu, **record.as_fields())
 
     def settled(self, page: Page, state: PageState) -> None:
@@ -164,8 +165,7 @@ class Chronicle:
 
     def withdrawn(self, command: do.WithdrawPage) -> None:
         """A delivered page is no page any more."""
-        self._history.pages.pop(command.page, None)
-        self._history.withdrawn.add(command.page)
+        self._history.withdraw(command.page)
         self.tell("page_withdrawn", **command._asdict())
 
     def fonts_missing(self, fonts: Mapping[str, str]) -> None:

@@ -38,7 +38,7 @@ from sshrender.core import commands as do
 from sshrender.core import events as ev
 from sshrender.core import snapshot
 from sshrender.core.scheduler import Scheduler
-from sshrender.core.states import FailureKind
+from sshrender.core.states import FailureKind, PageState
 from sshrender.job.drains import Drain
 from sshrender.job.folder import WORK
 from sshrender.job.lease import Lease
@@ -125,7 +125,7 @@ class Coordinator:
         self._clerk = Clerk(plan, inbox.put, lease.ensure, drained, lease.epoch, self._setups)
         self._samples = LoadSamples()
         self._canary = OwnCanary(inbox.put)
-        self._withdrawer = Withdrawer(lease.ensure, inbox.put)
+        self._withdrawer = Withdrawer(plan, lease.ensure, inbox.put)
         self._probe = StorageProbe(plan, inbox.put, lease.epoch, self._verifier.trouble)
         self._gallery = Gallery(plan.folder)
         self._messages = HostMessages(
@@ -170,7 +170,7 @@ class Coordinator:
             do.CloseHost: lambda c: self._wires.close(c.host),
             do.FinishHost: lambda c: self._wires.send(c.host, "finish"),
             do.ProbeStorage: lambda c: self._probe.look(),
-            do.SettlePage: lambda c: self._chronicle.settled(self._scheduler.book[c.page], c.state),
+            do.SettlePage: self._settle,
             do.ReturnPage: self._return,
             do.DropAttempt: self._drop,
             do.FallBack: self._fall_back,
@@ -308,6 +308,7 @@ class Coordinator:
         task = result.task
         if result.was_taken and task.page in self._plan.history.withdrawn:
             self._messages.forget(task.attempt)
+            self._plan.history.withdrawn[task.page] = result.picture.sha256
             return [ev.PageTaken(task.host, task.attempt)]
         report = self._messages.reports.pop(task.attempt)
         attempts = self._scheduler.book[task.page].attempts
@@ -352,8 +353,7 @@ class Coordinator:
         return self._attempt_failed(task.host, task.attempt, FailureKind.STORAGE, result.reason)
 
     def _on_sync_refused(self, refused: vf.SyncRefused) -> list[ev.Event]:
-        reason = writable(f"{refused.folder}: {refused.reason}")
-        self._chronicle.tell("folder_not_synced", reason=reason)
+        self._chronicle.tell("folder_not_synced", reason=writable(f"{refused.folder}: {refused.reason}"))
         return []
 
     def _on_landed(self, landed: Landed) -> list[ev.Event]:
@@ -421,8 +421,12 @@ class Coordinator:
 
     def _withdraw(self, command: do.WithdrawPage) -> None:
         self._chronicle.withdrawn(command)
-        name = self._plan.page_file(command.page)
-        self._withdrawer.remove(command.page, self._plan.folder.pages / name)
+        self._withdrawer.remove(command.page)
+
+    def _settle(self, command: do.SettlePage) -> None:
+        self._chronicle.settled(self._scheduler.book[command.page], command.state)
+        if command.state is PageState.FAILED:
+            self._withdrawer.take_back(command.page)
 
     def _drop(self, command: do.DropAttempt) -> None:
         self._messages.forget(command.attempt)
@@ -473,6 +477,7 @@ class Coordinator:
         self._withdrawer.stop()
         self._keep_last_pages()
         self._verifier.stop()
+        self._withdrawer.take_back_all()
         self._plan.reading.await_fonts(CLOSING)
         self._read_on()
         self._close_gallery()
@@ -491,16 +496,14 @@ class Coordinator:
 
     def _close_gallery(self) -> None:
         self._gallery.close(CLOSING)
-        lost, reason = self._gallery.lost, self._gallery.reason
-        if lost:
-            self._chronicle.tell("thumbnails_lost", count=lost, reason=reason)
+        if lost := self._gallery.lost:
+            self._chronicle.tell("thumbnails_lost", count=lost, reason=self._gallery.reason)
 
     def _keep_last_pages(self) -> None:
         """Pages that were being proved when the run ended are kept if they are proved now."""
         self._verifier.drain(CLOSING)
         events: list[ev.Event] = []
         while not self._inbox.empty():
-            item = self._inbox.get()
-            if isinstance(item, vf.Verified):
+            if isinstance(item := self._inbox.get(), vf.Verified):
                 events += self._on_verified(item)
         self._carry_out(self._scheduler.handle(*events, now=self._clock()))

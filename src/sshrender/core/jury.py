@@ -12,7 +12,8 @@ greet decides nothing:
 - The reference of an earlier run is dropped when no host that is present agrees with it, unless it has
   more votes than what those that are present render. A host that greets anew replaces its earlier vote.
 
-A host has one vote: its first fingerprint of the run. So no host can turn the reference to and fro.
+A host has one vote: its first fingerprint of the run. So no host can turn the reference to and fro. Only
+where none of them renders the reference any more do their newest fingerprints count.
 """
 
 from __future__ import annotations
@@ -113,6 +114,8 @@ class Jury:
         if not self._present or (self._is_settled and not self._is_changed):
             return
         self._is_changed = False
+        if self._is_settled:
+            self._recount()
         self._ask_for_canary()
         to_come = self._still_to_come()
         leader = self._leader(to_come)
@@ -124,6 +127,16 @@ class Jury:
             self._settle(self._best_present())
         else:
             self._begin()
+
+    def _recount(self) -> None:
+        """Where every host was changed during the run, what they render now counts."""
+        hosts = {name: self._run.hosts[name].look for name in self._present}
+        looks = {name: look for name, look in hosts.items() if look is not None}
+        if self._rule is not None and all(
+            likeness.difference(look, self._rule, False) for look in looks.values()
+        ):
+            self._present.update(looks)
+            self._votes.update(looks)
 
     def _begin(self) -> None:
         """Who renders what we do begins at once, the others after a moment, and provisionally."""

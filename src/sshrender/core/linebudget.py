@@ -1,8 +1,9 @@
 """How many lines of the journal one host may cause besides its pages. Pure.
 
 A page that is sent, delivered, or charged with a failure is work that the job asked for, and is bounded
-by the job's pages. So is one that comes back because we called it back. What remains (states that change, pages that come back, late diagnostics) a host
-could repeat without end, so it has a budget: some at once, more with each second and each verified page.
+by the job's pages. So is one that comes back because it was called back. What remains (states that
+change, other pages that come back, late diagnostics) a host could repeat without end, so it has a
+budget: some at once, more with each second and each verified page.
 """
 
 from __future__ import annotations

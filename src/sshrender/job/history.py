@@ -46,7 +46,7 @@ class History:
     ``fonts``: the page lists of those that it asks for and lacks; ``rule``: what hosts have to draw
     (ghostscript, canary and fonts, as core.likeness.Look has them), and ``hosts`` what each has.
     ``looks``: what the host of a page had when it rendered it. ``withdrawn``: pages whose file is not to
-    be adopted, because their host was outvoted.
+    be adopted, because their host was outvoted, and the digest of what was delivered, if it is known.
     """
 
     pages: dict[int, PageRecord] = field(default_factory=dict)
@@ -55,7 +55,13 @@ class History:
     rule: dict[str, str] | None = None
     hosts: dict[str, dict[str, str]] = field(default_factory=dict)
     looks: dict[int, dict[str, str]] = field(default_factory=dict)
-    withdrawn: set[int] = field(default_factory=set)
+    withdrawn: dict[int, str] = field(default_factory=dict)
+
+    def withdraw(self, page: int) -> None:
+        """It is no page any more."""
+        record = self.pages.pop(page, None)
+        self.looks.pop(page, None)
+        self.withdrawn[page] = record.sha256 if record is not None else self.withdrawn.get(page, "")
 
 
 def fold(entries: Iterable[dict[str, Any]]) -> History:
@@ -90,14 +96,12 @@ def _apply(history: History, entry: dict[str, Any]) -> None:
             renderer=_of(str, entry.get("renderer", "ghostscript")),
         )
         history.pages[record.page] = record
-        history.withdrawn.discard(record.page)
+        history.withdrawn.pop(record.page, None)
         if record.host in history.hosts:
             history.looks[record.page] = history.hosts[record.host]
     elif kind == "page_withdrawn":
         number = _of(int, entry["page"])
-        history.pages.pop(number, None)
-        history.looks.pop(number, None)
-        history.withdrawn.add(number)
+        history.withdraw(number)
     elif kind == "page_suspected":
         history.pages[_of(int, entry["page"])].said += _texts(entry["said"])
     elif kind == "fonts_missing":
