@@ -166,7 +166,7 @@ def _no_own_folder(folder: Path) -> UserError:
     return UserError(
         ExitCode.STORAGE,
         f"{folder} is not a folder of the job's owner: a symbolic link, or another user's",
-        f"mv {name} {aside}; then run the same command again",
+        f"mv {name} {aside}  # then run the same command again",
     )
 
 
