@@ -11,6 +11,7 @@ import hashlib
 import os
 import re
 import secrets
+import shlex
 import stat
 import uuid
 from pathlib import Path
@@ -124,7 +125,7 @@ def _require_private(place: Path, status: os.stat_result) -> None:
         raise UserError(
             ExitCode.USAGE,
             f"{place}: other users can read or write this key",
-            f"chmod 600 {place}, if none of them has",
+            f"chmod 600 {shlex.quote(str(place))}, if none of them has",
         )
 
 
@@ -147,4 +148,6 @@ def _write(place: Path, key: bytes, *, is_new: bool) -> None:
 
 
 def _unusable(place: Path, why: str) -> UserError:
-    return UserError(ExitCode.USAGE, f"the key {place} cannot be used: {why}", f"ls -l {place}")
+    return UserError(
+        ExitCode.USAGE, f"the key {place} cannot be used: {why}", f"ls -l {shlex.quote(str(place))}"
+    )

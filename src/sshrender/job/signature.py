@@ -86,7 +86,7 @@ def _judge(folder: JobFolder, purpose: Purpose, fields: Mapping[str, Any]) -> _O
     words = mac.split(":") if isinstance(mac, str) else []
     if len(words) != 3 or words[0] != _SCHEME:
         why = "is not signed: any machine that has this user could have written it"
-        return _Objection(why, f"{set_aside(folder)}; then render or submit the document again")
+        return _Objection(why, f"{set_aside(folder)} # then render or submit the document again")
     key = keyfile.load()
     if key is None:
         why = f"is signed, and this user has no key on this machine ({keyfile.path()})"
@@ -98,7 +98,7 @@ def _judge(folder: JobFolder, purpose: Purpose, fields: Mapping[str, Any]) -> _O
     expected = _mac(key, folder, purpose, bare)
     if not hmac.compare_digest(expected.encode(), words[2].encode("utf-8", "replace")):
         why = "was changed after it was signed, or was signed for another job"
-        return _Objection(why, f"{set_aside(folder)}; then render or submit the document again")
+        return _Objection(why, f"{set_aside(folder)} # then render or submit the document again")
     return None
 
 

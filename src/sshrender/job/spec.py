@@ -30,6 +30,9 @@ _OPTION = re.compile(r"-[dDsS](?!NOSAFER|SAFER|DELAYSAFER|OutputFile)\w+(=[^\0-\
 """Of Ghostscript's switches those that set a parameter (Use.htm), and not one that guards files."""
 
 
+_JOB_NAME = re.compile(r"[\w+][\w.+-]*-[0-9a-f]{8}")
+"""What job_name makes. What a reader shows under a name, and names in a command, has that form."""
+
 _PAGES = re.compile(r"[0-9]{1,8}(-[0-9]{1,8})?(,[0-9]{1,8}(-[0-9]{1,8})?)*")
 """What pagelist.canonical writes."""
 
@@ -200,6 +203,8 @@ def _load(folder: JobFolder, *, is_run: bool) -> JobSpec | None:
         return None
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise damaged(folder.spec, str(error)) from None
+    if spec.name != folder.name or _JOB_NAME.fullmatch(spec.name) is None:
+        raise damaged(folder.spec, "it describes another job than its name")
     if is_run:
         signature.require(folder, Purpose.JOB, fields, folder.spec)
         check_name(folder, spec)
@@ -229,5 +234,5 @@ def damaged(path: Path, why: str) -> UserError:
     return UserError(
         ExitCode.STORAGE,
         f"{path} is damaged: {first}",
-        f"move the folder {path.parent} away and run the same command again",
+        f"{signature.set_aside(JobFolder(path.parent))} # then run the same command again",
     )
