@@ -366,6 +366,29 @@ class TestRequests:
         path.rename(path.with_name("99999999999999999999-0000000000000000.json"))
         assert standing.settle(folder).over == ""
 
+    def test_what_was_signed_for_a_job_is_worth_nothing_for_its_successor(
+        self, folder: JobFolder
+    ) -> None:
+        """The clock of the machine where it was asked may be ahead."""
+
+        def make(number: int) -> None:
+            Attributes(job=f"{number:032x}").save(folder)
+            made = JobSpec(name=NAME, created=CREATED, document=DOCUMENT, settings=SETTINGS)
+            made.model_copy(update={"id": f"{number:032x}"}).save(folder)
+
+        make(1)
+        path = requests.ask(folder, Request("cancel", "ann@desk"))
+        laid, old = path.read_bytes(), folder.attributes.read_bytes()
+        assert standing.settle(folder).over == "cancelled"
+        make(2)
+        path.write_bytes(laid)
+        assert standing.settle(folder).over == ""
+        assert not path.exists()
+        folder.attributes.write_bytes(old)
+        with pytest.raises(Unsigned, match="another job of this name"):
+            attributes.load_signed(folder)
+        assert Shelf(folder.path.parent).look().unsigned.keys() == {NAME}
+
     def test_a_long_note_holds_a_job(self, folder: JobFolder) -> None:
         standing.change(folder, Request("hold", "ann@desk", note="x" * 10_000))
         assert attributes.load(folder).why == "x" * requests.MOST_TEXT

@@ -223,6 +223,7 @@ def describe(
             needs_password=seen.needs_password,
         ),
         settings=settings,
+        id=secrets.token_hex(16),
     )
 
 
@@ -249,14 +250,14 @@ def _settle_in(folder: JobFolder, spec: JobSpec, source: _Source) -> tuple[JobSp
         raise damaged(folder.spec, "it describes another job than its name")
     if found is not None and os.path.lexists(folder.source):
         stamp = identity.require(folder, found)
-        _require_attributes(folder, source.wanted)
+        _require_attributes(folder, source.wanted, found)
         return found, stamp
     folder.create()
     stamp = _settled_by_another(folder, spec) or source.get().settle(folder.source)
     if found is not None:
-        _require_attributes(folder, source.wanted)
+        _require_attributes(folder, source.wanted, found)
     else:
-        source.wanted.attributes.save(folder)
+        source.wanted.attributes.changed(job=spec.id).save(folder)
         spec.save(folder)
         sync_folder(folder.path.parent)
     return spec, stamp
@@ -271,14 +272,14 @@ def _settled_by_another(folder: JobFolder, spec: JobSpec) -> facts.Stamp | None:
         return None
 
 
-def _require_attributes(folder: JobFolder, wanted: Wanted) -> None:
+def _require_attributes(folder: JobFolder, wanted: Wanted, spec: JobSpec) -> None:
     """Make those of a job that lost them, as of a new one: its owner says here what it is to have.
 
     Raises UserError or OSError.
     """
     if not attributes.is_there(folder):
         with contextlib.suppress(LeaseLost):  # another process has the job, and says so when it runs
-            wanted.attributes.save(folder)
+            wanted.attributes.changed(job=spec.id).save(folder)
 
 
 def _identity(spec: JobSpec) -> tuple[str, int, Settings]:

@@ -64,6 +64,12 @@ def missing(folder: JobFolder, path: Path) -> Unsigned:
     return Unsigned(what, f"{set_aside(folder)} # then render or submit the document again")
 
 
+def of_another(folder: JobFolder, path: Path) -> Unsigned:
+    """The error where a file was signed for an earlier job of the same name."""
+    hint = f"{set_aside(folder)} # then render or submit the document again"
+    return Unsigned(f"{path} was signed for another job of this name", hint)
+
+
 def is_signed(folder: JobFolder, purpose: Purpose, fields: Mapping[str, Any]) -> bool:
     """Whether they are signed with this user's key. Raises UserError where the key cannot be used."""
     return _judge(folder, purpose, fields) is None

@@ -141,6 +141,8 @@ class JobSpec(_Frozen):
     created: Moment
     document: Document
     settings: Settings
+    id: str = Field("", pattern=r"^([0-9a-f]{32})?$")
+    """Random, so that what was signed for a job is worth nothing for a later one of its name."""
 
     @model_validator(mode="after")
     def _pages_are_of_the_document(self) -> Self:
@@ -211,13 +213,25 @@ def _load(folder: JobFolder, *, is_run: bool) -> JobSpec | None:
     return spec
 
 
-def require_signed_spec(folder: JobFolder) -> None:
-    """Raises UserError where ``job.json`` is damaged or not signed with this user's key, or OSError."""
+def require_signed_spec(folder: JobFolder) -> str:
+    """Return the job's id.
+
+    Raises UserError where ``job.json`` is damaged or not signed with this user's key, or OSError.
+    """
     try:
         fields = json.loads(read_plain(folder.spec))
         signature.require(folder, Purpose.JOB, fields, folder.spec)
+        return str(fields.get("id", ""))
     except (ValueError, AttributeError, RecursionError) as error:
         raise damaged(folder.spec, str(error)) from None
+
+
+def signed_id(folder: JobFolder) -> str:
+    """The same; empty where there is no ``job.json``. Raises UserError or OSError."""
+    try:
+        return require_signed_spec(folder)
+    except FileNotFoundError:
+        return ""
 
 
 def check_name(folder: JobFolder, spec: JobSpec) -> None:
