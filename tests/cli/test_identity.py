@@ -10,12 +10,15 @@ import subprocess
 import threading
 import time
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 
 from sshrender.document.staging import digest_plain
 from sshrender.job import identity
 from sshrender.job.folder import JobFolder
+from sshrender.job.spec import Document, JobSpec
 from tests import pdfs, signed
 from tests.conftest import PROGRAM, Run
 
@@ -179,8 +182,12 @@ def test_a_document_that_was_touched_since_its_digest_was_taken_is_noticed(
     folder = JobFolder(tmp_path)
     folder.spec.touch()
     folder.source.write_bytes(b"document")
-    stamp, _ = digest_plain(folder.source, 8)
-    identity.require_same(folder, stamp)
+    stamp, digest = digest_plain(folder.source, 8)
+    document = Document(name="a.pdf", bytes=8, sha256=digest, pages=1)
+    spec = cast("JobSpec", SimpleNamespace(document=document))
+    assert identity.require_same(folder, spec, stamp) == stamp
+    unstable = stamp._replace(inode=stamp.inode + 1)
+    assert identity.require_same(folder, spec, unstable) == stamp, "inode numbers need not last"
     aside = tmp_path / "aside"
     time.sleep(0.02)  # time stamps have the kernel's tick
     if swap == "written":
@@ -195,7 +202,7 @@ def test_a_document_that_was_touched_since_its_digest_was_taken_is_noticed(
     elif swap == "linked":
         folder.source.symlink_to(aside)
     with pytest.raises(identity.DocumentReplaced):
-        identity.require_same(folder, stamp)
+        identity.require_same(folder, spec, stamp)
 
 
 def test_no_page_of_a_document_that_was_swapped_while_it_is_rendered_is_published(

@@ -214,7 +214,7 @@ class TestShelf:
         shelf = Shelf(san)
         assert [entry.name for entry in shelf.look().entries] == ["a"]
 
-        def goes(folder: JobFolder) -> Attributes:
+        def goes(folder: JobFolder, job: str) -> Attributes:
             shutil.rmtree(san)
             raise OSError(116, "Stale file handle", str(folder.attributes))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import queue
+import shlex
 import stat
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -21,6 +22,7 @@ from sshrender.config.settings import Settings, resolve
 from sshrender.coordinator.clerk import Asked, Clerk, RequestsRefused
 from sshrender.coordinator.foreman import Foreman
 from sshrender.coordinator.plan import JobPlan
+from sshrender.document import facts
 from sshrender.errors import ExitCode, UserError
 from sshrender.job import attributes, requests, signature, spec, standing
 from sshrender.job.attributes import MAX_HANDLED, Attributes
@@ -31,6 +33,7 @@ from sshrender.job.shelf import Shelf
 from sshrender.job.signature import Purpose, Unsigned
 from sshrender.job.spec import Document, JobSpec, Recipe
 from sshrender.job.spec import Settings as JobSettings
+from sshrender.views import jobs
 from tests import signed
 
 DOCUMENT = Document(name="one.pdf", bytes=1, sha256="0" * 64, pages=3)
@@ -158,11 +161,42 @@ class TestFiles:
     def test_a_folder_of_another_name_than_its_job_s_is_refused(self, folder: JobFolder) -> None:
         other = JobFolder(folder.path.with_name("one-12345678"))
         folder.path.rename(other.path)
-        found = spec.load_spec(other)
-        assert found is not None
+        found = JobSpec(name=other.name, created=CREATED, document=DOCUMENT, settings=SETTINGS)
         found.save(other)  # signed for this folder: the name of the job is still another
         with pytest.raises(UserError, match="another job than its name"):
             spec.load_signed_spec(other)
+
+    @pytest.mark.parametrize("name", ["two-12345678", "two", "a;reboot -12345678", "$(id)-12345678"])
+    def test_no_reader_shows_a_job_under_the_name_of_another(self, folder: JobFolder, name: str) -> None:
+        laid = JobFolder(folder.path.with_name(name))
+        laid.path.mkdir()
+        laid.spec.write_bytes(folder.spec.read_bytes())
+        with pytest.raises(UserError, match="another job than its name") as caught:
+            spec.load_spec(laid)
+        words = shlex.split(caught.value.hint, comments=True)
+        assert (words[:2], len(words)) == (["mv", str(laid.path)], 3), "the hint is one command"
+        if name != "two-12345678":
+            fields = json.loads(folder.spec.read_text())
+            laid.spec.write_text(json.dumps({**fields, "name": name}))
+            with pytest.raises(UserError, match="another job than its name"):
+                spec.load_spec(laid)
+
+    def test_a_hint_has_no_command_of_the_one_who_named_the_folder(self, tmp_path: Path) -> None:
+        job = JobFolder(tmp_path / "a; touch x #-12345678")
+        job.path.mkdir()
+        job.attributes.write_text("{")
+        path = tmp_path / "$(id).pdf"
+        path.write_text("no PDF")
+        reports = {"job": job.name, "submitted": CREATED}
+        commands = {"mv": str(job.path), "file": str(path), "sshrender": "resubmit"}
+        hints = [jobs.again(reports)]
+        for work in (lambda: attributes.load(job), lambda: facts.check_file(path)):
+            with pytest.raises(UserError) as caught:
+                work()
+            hints.append(caught.value.hint)
+        words = [shlex.split(hint, comments=True) for hint in hints]
+        assert {command: first for command, first, *_ in words} == commands
+        assert words[0] == ["sshrender", "resubmit", job.name]
 
     def test_a_job_without_the_owner_s_signature_takes_no_lease_and_no_request(
         self, folder: JobFolder
@@ -346,6 +380,29 @@ class TestRequests:
         path = requests.ask(folder, Request("cancel", "ann@desk"))
         path.rename(path.with_name("99999999999999999999-0000000000000000.json"))
         assert standing.settle(folder).over == ""
+
+    def test_what_was_signed_for_a_job_is_worth_nothing_for_its_successor(
+        self, folder: JobFolder
+    ) -> None:
+        """The clock of the machine where it was asked may be ahead."""
+
+        def make(number: int) -> None:
+            Attributes(job=f"{number:032x}").save(folder)
+            made = JobSpec(name=NAME, created=CREATED, document=DOCUMENT, settings=SETTINGS)
+            made.model_copy(update={"id": f"{number:032x}"}).save(folder)
+
+        make(1)
+        path = requests.ask(folder, Request("cancel", "ann@desk"))
+        laid, old = path.read_bytes(), folder.attributes.read_bytes()
+        assert standing.settle(folder).over == "cancelled"
+        make(2)
+        path.write_bytes(laid)
+        assert standing.settle(folder).over == ""
+        assert not path.exists()
+        folder.attributes.write_bytes(old)
+        with pytest.raises(Unsigned, match="another job of this name"):
+            attributes.load_signed(folder)
+        assert Shelf(folder.path.parent).look().unsigned.keys() == {NAME}
 
     def test_a_long_note_holds_a_job(self, folder: JobFolder) -> None:
         standing.change(folder, Request("hold", "ann@desk", note="x" * 10_000))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -45,7 +46,7 @@ class Assembly:
             self.path = str(target)
         except PageChanged as failed:
             what = f"{target} cannot be made: {failed}"
-            hint = f"sshrender resume {plan.spec.name} renders it again"
+            hint = f"sshrender resume {shlex.quote(plan.spec.name)} renders it again"
             self.error = UserError(ExitCode.PARTIAL, what, hint)
         except AssemblyFailed as failed:
             what = f"{target} cannot be made: {failed}"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shlex
 import signal
 import sys
 import tempfile
@@ -163,7 +164,9 @@ class _Child:
         if self.status is None:
             self.listen()
             name = self.folders[-1].name if self.folders else "JOB"
-            output.note(f"the job goes on (pid {self.pid}); to look again: sshrender watch {name}")
+            output.note(
+                f"the job goes on (pid {self.pid}); to look again: sshrender watch {shlex.quote(name)}"
+            )
             output.note(f"to stop it: kill -INT {self.pid}")
             return 0
         self.spool.seek(0)

@@ -134,7 +134,7 @@ def _candidates(san: Path, named: Sequence[str], age: float) -> list[tuple[JobFo
                 raise UserError(
                     ExitCode.USAGE,
                     f"{report.name} is {report.state}, not over",
-                    f"sshrender cancel {report.name} calls it off",
+                    f"sshrender cancel {shlex.quote(report.name)} calls it off",
                 )
         elif _age(folder, report) >= age:
             found.append((folder, report))

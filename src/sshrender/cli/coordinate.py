@@ -6,6 +6,7 @@ import contextlib
 import errno
 import json
 import os
+import shlex
 import shutil
 import signal
 import subprocess
@@ -208,7 +209,7 @@ class _Crew:
         to = str((found.wishes if found else {}).get("mail_to") or self._settings.mail_to or "")
         if to:
             words = [f"{name} is held: {summary['reason']}"]
-            words += [f"hint: sshrender release {name}, once that is mended"]
+            words += [f"hint: sshrender release {shlex.quote(name)}, once that is mended"]
             notice.mail(to, summary, words, self.say)
 
     def _request(self, op: str, reason: str) -> Request:

@@ -168,7 +168,7 @@ def _change(
             raise UserError(
                 ExitCode.LEASE,
                 f"whoever coordinates {folder.name} takes no requests",
-                f"sshrender status {folder.name} tells who it is; is the SAN well there?",
+                f"sshrender status {shlex.quote(folder.name)} tells who it is; is the SAN well there?",
             ) from None
         output.note(f"{folder.name} {_no_need(op, before) or done}")
 
@@ -188,7 +188,7 @@ def _find(san: Path, named: str, op: str) -> tuple[JobFolder, JobSpec]:
         raise UserError(
             ExitCode.STORAGE,
             f"{folder.name} is a job of {name}'s",
-            f"sudo -u {shlex.quote(name)} sshrender {op} {folder.name}",
+            f"sudo -u {shlex.quote(name)} sshrender {op} {shlex.quote(folder.name)}",
         )
     require_signed_spec(folder)
     return folder, spec

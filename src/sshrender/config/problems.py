@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import shlex
 import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -23,7 +24,9 @@ def read_toml(path: Path) -> dict[str, Any]:
             ExitCode.USAGE, f"{path}: no such file", "check the name, or leave the option out"
         ) from None
     except OSError as error:
-        raise UserError(ExitCode.USAGE, f"{path}: {error.strerror}", f"ls -l {path}") from None
+        raise UserError(
+            ExitCode.USAGE, f"{path}: {error.strerror}", f"ls -l {shlex.quote(str(path))}"
+        ) from None
     except (ValueError, RecursionError) as error:  # TOML's, Unicode's, and numbers without end
         raise UserError(
             ExitCode.USAGE, f"{path}: not TOML: {error}", f"sshrender config validate {path}"

@@ -41,7 +41,7 @@ def heal(folder: JobFolder, spec: JobSpec, attributes: Attributes, get: Callable
         folder.create()
         stamp = identity.stamp_of(folder, spec) or get().settle(folder.source)
         held.ensure()
-        attributes.save(folder, held.epoch)
+        attributes.changed(job=spec.id).save(folder, held.epoch)
         held.ensure()
         spec.save(folder)
         sync_folder(folder.path.parent)

@@ -7,6 +7,7 @@ import errno
 import functools
 import os
 import secrets
+import shlex
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -57,15 +58,15 @@ def open_job(wanted: Wanted, reading: Reading, inspect: Inspector) -> JobPlan:
 
 def storage_error(error: OSError, san: Path) -> UserError:
     """An OSError on the SAN, as the user meets it."""
-    where = error.filename or san
+    where, quoted = error.filename or san, shlex.quote(str(san))
     hints = {
-        errno.ENOSPC: f"df -h {san} shows the space; the job resumes when there is some",
+        errno.ENOSPC: f"df -h {quoted} shows the space; the job resumes when there is some",
         errno.EDQUOT: f"quota and df -h {san} show the space; the job resumes when there is some",
-        errno.EROFS: f"mount | grep {san} shows how it is mounted",
-        errno.EACCES: f"ls -ld {san}; this user must be able to write there",
-        errno.EPERM: f"ls -ld {san}; this user must be able to write there",
+        errno.EROFS: f"mount | grep -F {quoted} shows how it is mounted",
+        errno.EACCES: f"ls -ld {quoted}; this user must be able to write there",
+        errno.EPERM: f"ls -ld {quoted}; this user must be able to write there",
     }
-    hint = hints.get(error.errno or 0, f"ls -ld {san}; is the SAN mounted?")
+    hint = hints.get(error.errno or 0, f"ls -ld {quoted}; is the SAN mounted?")
     return UserError(ExitCode.STORAGE, f"{where}: {error.strerror}", hint)
 
 
@@ -84,7 +85,8 @@ def require_san(san: Path) -> None:
         raise UserError(
             ExitCode.STORAGE,
             f"the SAN folder {san} is not there",
-            f"mount the SAN, or name its folder with --san DIR (mkdir {san} if it is new)",
+            "mount the SAN, or name its folder with --san DIR"
+            f" (mkdir {shlex.quote(str(san))} if it is new)",
         )
 
 
@@ -221,6 +223,7 @@ def describe(
             needs_password=seen.needs_password,
         ),
         settings=settings,
+        id=secrets.token_hex(16),
     )
 
 
@@ -239,7 +242,8 @@ def _settle_in(folder: JobFolder, spec: JobSpec, source: _Source) -> tuple[JobSp
         raise UserError(
             ExitCode.STORAGE,
             f"the job's folder {folder.path} was made by another user",
-            f"ls -ld {folder.path}; ask its owner, or use another shared folder (--san DIR)",
+            f"ls -ld {shlex.quote(str(folder.path))}; ask its owner, or use another shared folder"
+            " (--san DIR)",
         )
     if healing.is_of_old_form(folder):
         stamp = healing.heal(folder, spec, source.wanted.attributes, source.get)
@@ -252,27 +256,27 @@ def _settle_in(folder: JobFolder, spec: JobSpec, source: _Source) -> tuple[JobSp
         raise damaged(folder.spec, "it describes another job than its name")
     if found is not None and os.path.lexists(folder.source):
         stamp = identity.require(folder, found)
-        _require_attributes(folder, source.wanted)
+        _require_attributes(folder, source.wanted, found)
         return found, stamp
     folder.create()
     stamp = identity.stamp_of(folder, spec) or source.get().settle(folder.source)
     if found is not None:
-        _require_attributes(folder, source.wanted)
+        _require_attributes(folder, source.wanted, found)
     else:
-        source.wanted.attributes.save(folder)
+        source.wanted.attributes.changed(job=spec.id).save(folder)
         spec.save(folder)
         sync_folder(folder.path.parent)
     return spec, stamp
 
 
-def _require_attributes(folder: JobFolder, wanted: Wanted) -> None:
+def _require_attributes(folder: JobFolder, wanted: Wanted, spec: JobSpec) -> None:
     """Make those of a job that lost them, as of a new one: its owner says here what it is to have.
 
     Raises UserError or OSError.
     """
     if not attributes.is_there(folder):
         with contextlib.suppress(LeaseLost):  # another process has the job, and says so when it runs
-            wanted.attributes.save(folder)
+            wanted.attributes.changed(job=spec.id).save(folder)
 
 
 def _identity(spec: JobSpec) -> tuple[str, int, Settings]:

@@ -116,7 +116,7 @@ class JobPlan:
     def require_document(self) -> None:
         """Raises DocumentReplaced where the document is another file by now, or OSError."""
         if self.stamp is not None:
-            identity.require_same(self.folder, self.stamp)
+            self.stamp = identity.require_same(self.folder, self.spec, self.stamp)
 
     def compare_document(self) -> None:
         """Before the run, under the lease. Raises UserError where it is not the job's, or OSError."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import queue
+import shlex
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
@@ -115,7 +116,9 @@ def _enter(plan: JobPlan, held: lease.Lease) -> None:
         raise UserError(ExitCode.LEASE, f"{name} is not to be seen through any more", "sshrender status")
     if found.held:
         raise UserError(
-            ExitCode.USAGE, f"job {name} is held by {found.held}", f"sshrender release {name}"
+            ExitCode.USAGE,
+            f"job {name} is held by {found.held}",
+            f"sshrender release {shlex.quote(name)}",
         )
     wishes = {**found.wishes, **plan.wished}
     plan.attributes = found.changed(**{"over": "", "why": "", "wishes": wishes, **plan.changes})
@@ -154,7 +157,7 @@ def _held(plan: JobPlan, by: str) -> UserError:
     return UserError(
         ExitCode.LEASE,
         f"job {plan.spec.name} is being seen through by {by}",
-        f"sshrender watch {plan.spec.name} shows it; or end that process and try again",
+        f"sshrender watch {shlex.quote(plan.spec.name)} shows it; or end that process and try again",
     )
 
 

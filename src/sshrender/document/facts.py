@@ -77,11 +77,11 @@ def check_file(path: Path) -> Stamp:
     except FileNotFoundError:
         raise _error(f"{path}: no such file", "check the name; ls -l shows what is there") from None
     except OSError as error:
-        raise _error(f"{path}: {error.strerror}", f"ls -ld {path}") from None
+        raise _error(f"{path}: {error.strerror}", f"ls -ld {shlex.quote(str(path))}") from None
     if stamp.bytes == 0:
         raise _error(f"{path}: the file is empty", "copy it again from where it came from")
     if b"%PDF-" not in head:
-        raise _error(f"{path}: not a PDF", f"file {path} tells what it is")
+        raise _error(f"{path}: not a PDF", f"file {shlex.quote(str(path))} tells what it is")
     return stamp
 
 
@@ -171,7 +171,7 @@ def needs_ghostscript(path: Path) -> UserError:
     """pypdf cannot tell its pages, and a rehearsal asks nobody else."""
     return _error(
         f"{path}: damaged: only Ghostscript may find what pages are left in it",
-        f"sshrender render {path} asks it",
+        f"sshrender render {shlex.quote(str(path))} asks it",
     )
 
 
@@ -199,5 +199,7 @@ def read_password(path: Path) -> str:
             text = file.read(MAX_PASSWORD_BYTES).decode()
     except (OSError, UnicodeDecodeError) as error:
         what = getattr(error, "strerror", None) or "not UTF-8 text"
-        raise UserError(ExitCode.USAGE, f"password file {path}: {what}", f"ls -l {path}") from None
+        raise UserError(
+            ExitCode.USAGE, f"password file {path}: {what}", f"ls -l {shlex.quote(str(path))}"
+        ) from None
     return text.split("\n", 1)[0].rstrip("\r")

@@ -16,6 +16,7 @@ from sshrender.job import fenced, forms, signature
 from sshrender.job.folder import JobFolder
 from sshrender.job.forms import Marker, Moment, Name, Text
 from sshrender.job.signature import Purpose
+from sshrender.job.spec import signed_id
 
 LOWEST, HIGHEST = -1024, 1023
 """Priorities, as in qsub(1B)."""
@@ -49,6 +50,7 @@ class Attributes(BaseModel):
     slots at once. ``after``: jobs that must be over before. Where its pages go (``output`` and what
     begins so) is delivery.py's. ``wishes``: settings of the submitter that bind whoever coordinates.
     ``handled``: ids of requests that have been done, sorted; ``handled_before``: all up to this id have.
+    ``job``: the id of the job (spec.py).
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore", strict=True)
@@ -69,6 +71,7 @@ class Attributes(BaseModel):
     wishes: dict[str, Any] = {}
     handled: tuple[Text, ...] = ()
     handled_before: Text = ""
+    job: Text = ""
 
     @model_validator(mode="after")
     def _output_is_a_path(self) -> Self:
@@ -126,9 +129,15 @@ def load(folder: JobFolder) -> Attributes:
     return _load(folder, is_run=False)
 
 
-def load_signed(folder: JobFolder) -> Attributes:
-    """The same, to go by: signed with this user's key. Raises Unsigned where there are none, too."""
-    return _load(folder, is_run=True)
+def load_signed(folder: JobFolder, job: str | None = None) -> Attributes:
+    """The same, to go by: signed with this user's key. Raises Unsigned where there are none, too.
+
+    ``job``: the id of the job, where it is known.
+    """
+    found = _load(folder, is_run=True)
+    if found.job != (signed_id(folder) if job is None else job):
+        raise signature.of_another(folder, folder.attributes)
+    return found
 
 
 def _load(folder: JobFolder, *, is_run: bool) -> Attributes:

@@ -52,8 +52,9 @@ def stamp_of(folder: JobFolder, spec: JobSpec) -> Stamp | None:
         return None
 
 
-def require_same(folder: JobFolder, before: Stamp) -> None:
-    """Raises DocumentReplaced where the document is not the file of this stamp, or OSError.
+def require_same(folder: JobFolder, spec: JobSpec, before: Stamp) -> Stamp:
+    """Return the stamp of the document. Raises DocumentReplaced where it is not the file of the stamp
+    ``before``, or OSError.
 
     It is opened for that: NFS asks the server on open(2), and stat(2) may tell what was true a minute
     ago (nfs(5), close-to-open). A file system that is mounted again may have another device number.
@@ -69,8 +70,15 @@ def require_same(folder: JobFolder, before: Stamp) -> None:
         if error.errno not in (errno.ELOOP, errno.EINVAL):
             raise
         raise DocumentReplaced from None
-    if now._replace(device=before.device) != before:
+    if now._replace(device=before.device) == before:
+        return before
+    if now._replace(device=before.device, inode=before.inode) != before:
         raise DocumentReplaced
+    # No inode numbers that last, as on sshfs: no file of other times, which a host cannot set all.
+    try:
+        return require(folder, spec)
+    except UserError:
+        raise DocumentReplaced from None
 
 
 def _error(folder: JobFolder, what: str) -> UserError:

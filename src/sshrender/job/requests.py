@@ -30,6 +30,7 @@ from sshrender.job import attributes, signature
 from sshrender.job.attributes import ALTERABLE, Attributes
 from sshrender.job.folder import JobFolder
 from sshrender.job.signature import Purpose
+from sshrender.job.spec import signed_id
 from sshrender.utf8 import writable
 
 SCHEMA = 1
@@ -123,7 +124,7 @@ def ask(folder: JobFolder, request: Request) -> Path:
             f"the clock of this machine is behind: {folder.name} takes no requests of that time",
             "date; set the clock, or ask on another machine",
         )
-    fields = {"schema": SCHEMA, **asdict(request), "id": name}
+    fields = {"schema": SCHEMA, **asdict(request), "id": name, "job": signed_id(folder)}
     data = json.dumps(signature.signed(folder, Purpose.REQUEST, fields)) + "\n"
     path = folder.requests / f"{name}.json"
     write_whole(path, data.encode())
@@ -142,8 +143,9 @@ def take(folder: JobFolder, do: Callable[[Request], object]) -> int:
     place = os.open(folder.requests, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
         names, others = _listed(place)
+        job = signed_id(folder) if names else ""
         for name in names:
-            request = _read(folder, name)
+            request = _read(folder, name, job)
             if request is None:
                 refused += 1
             else:
@@ -181,10 +183,12 @@ def _remove(name: str, place: int) -> None:
         os.unlink(name, dir_fd=place)
 
 
-def _read(folder: JobFolder, name: str) -> Request | None:
+def _read(folder: JobFolder, name: str, job: str) -> Request | None:
     try:
         fields = json.loads(read_plain(folder.requests / name, LARGEST))
         if not signature.is_signed(folder, Purpose.REQUEST, fields):
+            return None
+        if fields.get("job", "") != job:  # of an earlier job of this name
             return None
         request = _checked(fields)
     except OSError as error:

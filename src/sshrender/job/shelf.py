@@ -42,11 +42,11 @@ class Stock(NamedTuple):
 
 
 class _Judged(NamedTuple):
-    """Whether a job.json of this state is signed with this key."""
+    """Whether a job.json of this state is signed with this key: the job's id if it is."""
 
     key: bytes | None
     status: os.stat_result
-    objection: Unsigned | None
+    verdict: Unsigned | str
 
 
 class Shelf:
@@ -100,8 +100,7 @@ class Shelf:
     def _entry(self, folder: JobFolder, now: float) -> Entry:
         """Raises UserError or OSError."""
         name = folder.name
-        self._require_signed(folder)
-        found = attributes.load_signed(folder)
+        found = attributes.load_signed(folder, self._require_signed(folder))
         holder = self._holder(folder, now)
         entry = _entry(name, found, holder)
         if holder is Holder.VANISHED:
@@ -112,17 +111,18 @@ class Shelf:
             self._over.pop(name, None)
         return entry
 
-    def _require_signed(self, folder: JobFolder) -> None:
-        """Raises Unsigned, UserError or OSError.
+    def _require_signed(self, folder: JobFolder) -> str:
+        """Return the job's id. Raises Unsigned, UserError or OSError.
 
         A file is read once: any host can lay thousands. The process that runs the job reads it anew.
         """
         status, key = folder.spec.lstat(), keyfile.load()
         known = self._judged.get(folder.name)
         if known is None or known.key != key or not _is_same(known.status, status):
-            known = self._judged[folder.name] = _Judged(key, status, _objection(folder))
-        if known.objection is not None:
-            raise known.objection
+            known = self._judged[folder.name] = _Judged(key, status, _judge(folder))
+        if isinstance(known.verdict, Unsigned):
+            raise known.verdict
+        return known.verdict
 
     def _holder(self, folder: JobFolder, now: float) -> Holder:
         """A lease that was never seen to move may be a dead one's: that takes LEASE_SECONDS to tell."""
@@ -158,13 +158,12 @@ class Shelf:
             return True
 
 
-def _objection(folder: JobFolder) -> Unsigned | None:
+def _judge(folder: JobFolder) -> Unsigned | str:
     """Raises UserError where it is damaged, or OSError."""
     try:
-        require_signed_spec(folder)
+        return require_signed_spec(folder)
     except Unsigned as error:
         return error
-    return None
 
 
 def _is_same(one: os.stat_result, other: os.stat_result) -> bool:

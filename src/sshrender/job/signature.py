@@ -66,6 +66,12 @@ def missing(folder: JobFolder, path: Path) -> Unsigned:
     return Unsigned(what, f"{set_aside(folder)} # then render or submit the document again")
 
 
+def of_another(folder: JobFolder, path: Path) -> Unsigned:
+    """The error where a file was signed for an earlier job of the same name."""
+    hint = f"{set_aside(folder)} # then render or submit the document again"
+    return Unsigned(f"{path} was signed for another job of this name", hint)
+
+
 def is_signed(folder: JobFolder, purpose: Purpose, fields: Mapping[str, Any]) -> bool:
     """Whether they are signed with this user's key. Raises UserError where the key cannot be used."""
     return _judge(folder, purpose, fields) is None
@@ -88,7 +94,7 @@ def _judge(folder: JobFolder, purpose: Purpose, fields: Mapping[str, Any]) -> _O
     words = mac.split(":") if isinstance(mac, str) else []
     if len(words) != 3 or words[0] != _SCHEME:
         why = "is not signed: any machine that has this user could have written it"
-        return _Objection(why, f"{set_aside(folder)}; then render or submit the document again")
+        return _Objection(why, f"{set_aside(folder)} # then render or submit the document again")
     key = keyfile.load()
     if key is None:
         why = f"is signed, and this user has no key on this machine ({keyfile.path()})"
@@ -100,7 +106,7 @@ def _judge(folder: JobFolder, purpose: Purpose, fields: Mapping[str, Any]) -> _O
     expected = _mac(key, folder, purpose, bare)
     if not hmac.compare_digest(expected.encode(), words[2].encode("utf-8", "replace")):
         why = "was changed after it was signed, or was signed for another job"
-        return _Objection(why, f"{set_aside(folder)}; then render or submit the document again")
+        return _Objection(why, f"{set_aside(folder)} # then render or submit the document again")
     return None
 
 

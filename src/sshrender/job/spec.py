@@ -31,6 +31,9 @@ _OPTION = re.compile(r"-[dDsS](?!NOSAFER|SAFER|DELAYSAFER|OutputFile)\w+(=[^\0-\
 """Of Ghostscript's switches those that set a parameter (Use.htm), and not one that guards files."""
 
 
+_JOB_NAME = re.compile(r"[\w+][\w.+-]*-[0-9a-f]{8}")
+"""What job_name makes. What a reader shows under a name, and names in a command, has that form."""
+
 _PAGES = re.compile(r"[0-9]{1,8}(-[0-9]{1,8})?(,[0-9]{1,8}(-[0-9]{1,8})?)*")
 """What pagelist.canonical writes."""
 
@@ -139,6 +142,8 @@ class JobSpec(_Frozen):
     created: Moment
     document: Document
     settings: Settings
+    id: str = Field("", pattern=r"^([0-9a-f]{32})?$")
+    """Random, so that what was signed for a job is worth nothing for a later one of its name."""
 
     @model_validator(mode="after")
     def _pages_are_of_the_document(self) -> Self:
@@ -206,19 +211,33 @@ def _load(folder: JobFolder, *, is_run: bool) -> JobSpec | None:
         return None
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise damaged(folder.spec, str(error)) from None
+    if spec.name != folder.name or _JOB_NAME.fullmatch(spec.name) is None:
+        raise damaged(folder.spec, "it describes another job than its name")
     if is_run:
         signature.require(folder, Purpose.JOB, fields, folder.spec)
         check_name(folder, spec)
     return spec
 
 
-def require_signed_spec(folder: JobFolder) -> None:
-    """Raises UserError where ``job.json`` is damaged or not signed with this user's key, or OSError."""
+def require_signed_spec(folder: JobFolder) -> str:
+    """Return the job's id.
+
+    Raises UserError where ``job.json`` is damaged or not signed with this user's key, or OSError.
+    """
     try:
         fields = json.loads(read_plain(folder.spec))
         signature.require(folder, Purpose.JOB, fields, folder.spec)
+        return str(fields.get("id", ""))
     except (ValueError, AttributeError, RecursionError) as error:
         raise damaged(folder.spec, str(error)) from None
+
+
+def signed_id(folder: JobFolder) -> str:
+    """The same; empty where there is no ``job.json``. Raises UserError or OSError."""
+    try:
+        return require_signed_spec(folder)
+    except FileNotFoundError:
+        return ""
 
 
 def check_name(folder: JobFolder, spec: JobSpec) -> None:
@@ -235,5 +254,5 @@ def damaged(path: Path, why: str) -> UserError:
     return UserError(
         ExitCode.STORAGE,
         f"{path} is damaged: {first}",
-        f"move the folder {path.parent} away and run the same command again",
+        f"{signature.set_aside(JobFolder(path.parent))} # then run the same command again",
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
@@ -84,7 +85,7 @@ def whole(report: Report) -> Iterator[str]:
 def again(report: Report) -> str:
     """What to type to have the job seen through again."""
     command = "resubmit" if report["submitted"] else "resume"
-    return f"sshrender {command} {clean(report['job'])}"
+    return f"sshrender {command} {shlex.quote(clean(report['job']))}"
 
 
 def _state(report: Report) -> str:
