@@ -140,10 +140,15 @@ def require_listing(folder: Path) -> None:
 
 def user_in(folder: Path) -> int:
     """Who we are in a folder: a file server may know root as nobody (exports(5), root_squash)."""
-    probe = folder / f".user-{uuid.uuid4().hex}"
+    return status_of_new(folder).st_uid
+
+
+def status_of_new(folder: Path) -> os.stat_result:
+    """What the file server says of a file that is made there now, and removed. Raises OSError."""
+    probe = folder / f".probe-{uuid.uuid4().hex}"
     descriptor = os.open(probe, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
     try:
-        return os.fstat(descriptor).st_uid
+        return os.fstat(descriptor)
     finally:
         os.close(descriptor)
         probe.unlink()

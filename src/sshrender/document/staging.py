@@ -17,7 +17,7 @@ from typing import BinaryIO, Self
 
 from sshrender.document.facts import Stamp, changed_meanwhile, open_document
 from sshrender.document.owner import Owner
-from sshrender.files import file_mode, open_plain, rename, sync_folder
+from sshrender.files import file_mode, open_plain, rename, status_of_new, sync_folder
 from sshrender.runner.storage import write_all
 
 PREFIX = ".staging-"
@@ -146,7 +146,7 @@ def clear_stale(folder: Path) -> None:
             owner = Owner.parse(left.name.removeprefix(PREFIX).rpartition("-")[0])
             is_dead = owner.is_dead(here) if owner is not None else None
             if is_dead is None:
-                now = _clock_of(folder) if now is None else now
+                now = status_of_new(folder).st_ctime if now is None else now
                 is_dead = now - left.lstat().st_ctime > ABANDONED and not _is_locked(left)
             if is_dead:
                 left.unlink()
@@ -162,14 +162,3 @@ def _is_locked(path: Path) -> bool:
     finally:
         os.close(descriptor)
     return False
-
-
-def _clock_of(folder: Path) -> float:
-    """The time on the file server, which sets st_ctime. Raises OSError."""
-    probe = folder / f".clock-{uuid.uuid4().hex}"
-    descriptor = os.open(probe, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
-    try:
-        return os.fstat(descriptor).st_ctime
-    finally:
-        os.close(descriptor)
-        probe.unlink()
