@@ -30,6 +30,15 @@ def numbered(count: int, width: float = 200, height: float = 100) -> list[PdfPag
     return [text_page(number, width, height) for number in range(1, count + 1)]
 
 
+def slow(count: int, strokes: int = 5_000) -> list[PdfPage]:
+    """Pages that differ and take a tenth of a second of CPU each, at any resolution.
+
+    For what is done to a job while it runs: the machine's load slows both down alike.
+    """
+    drawing = b"0 0 m 200 100 l 200 0 l 0 100 l f\n" * strokes + b"1 g 0 0 200 100 re f 0 g\n"
+    return [PdfPage(page.box, drawing + page.content) for page in numbered(count)]
+
+
 def heavy(count: int, size: int) -> list[PdfPage]:
     """Pages that show their number and hold so many bytes of comments, which do not compress."""
     rng = random.Random(count)

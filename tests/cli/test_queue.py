@@ -185,14 +185,14 @@ def test_a_job_that_needs_a_password_that_is_not_here_waits_for_a_machine_that_h
 def test_a_killed_render_is_taken_over_and_no_proved_page_is_drawn_again(
     sshrender: Run, home: Path
 ) -> None:
-    document = pdfs.write(home / "long.pdf", pdfs.numbered(150, 600, 800))
+    document = pdfs.write(home / "long.pdf", pdfs.slow(40))
     render = subprocess.Popen([*PROGRAM, "render", str(document), "--progress", "none"], cwd=home)
     pages = home / "long-pages"
-    _until(lambda: pages.is_dir() and len(list(pages.glob("page-*.png"))) > 20)
+    _until(lambda: pages.is_dir() and len(list(pages.glob("page-*.png"))) > 5)
     render.kill()
     render.wait()
     assert sshrender("coordinate", "--once", timeout=200).returncode == 0
-    assert len(list(pages.glob("page-*.png"))) == 150
+    assert len(list(pages.glob("page-*.png"))) == 40
     (journal,) = home.glob(".local/state/sshrender/long-*/journal.jsonl")
     entries = [json.loads(line) for line in journal.read_text().splitlines()]
     second = [n for n, entry in enumerate(entries) if entry["type"] == "run_started"][1]
@@ -203,7 +203,7 @@ def test_a_killed_render_is_taken_over_and_no_proved_page_is_drawn_again(
 
 
 def test_a_render_that_was_stopped_by_hand_is_left_alone(sshrender: Run, home: Path) -> None:
-    document = pdfs.write(home / "long.pdf", pdfs.numbered(150, 600, 800))
+    document = pdfs.write(home / "long.pdf", pdfs.slow(40))
     render = subprocess.Popen([*PROGRAM, "render", str(document), "--progress", "none"], cwd=home)
     _until(lambda: len(list(home.glob("long-pages/page-*.png"))) > 5)
     render.send_signal(signal.SIGINT)
@@ -212,11 +212,11 @@ def test_a_render_that_was_stopped_by_hand_is_left_alone(sshrender: Run, home: P
     assert _states(sshrender) == {"long": "partial"}
     answer = sshrender("resume", "long", "--json")
     assert answer.returncode == 0, answer.stderr
-    assert json.loads(answer.stdout)["pages"]["done"] == 150
+    assert json.loads(answer.stdout)["pages"]["done"] == 40
 
 
 def test_a_service_stops_at_a_signal_and_its_job_waits_for_the_next(sshrender: Run, home: Path) -> None:
-    document = pdfs.write(home / "long.pdf", pdfs.numbered(200, 600, 800))
+    document = pdfs.write(home / "long.pdf", pdfs.slow(40))
     assert sshrender("submit", document).returncode == 0
     service = subprocess.Popen([*PROGRAM, "coordinate"], cwd=home, stderr=subprocess.PIPE)
     _until(lambda: len(list(home.glob("long-pages/page-*.png"))) > 5)
@@ -229,7 +229,7 @@ def test_a_service_stops_at_a_signal_and_its_job_waits_for_the_next(sshrender: R
 
 
 def test_a_running_job_is_held_released_and_limited(sshrender: Run, home: Path) -> None:
-    document = pdfs.write(home / "long.pdf", pdfs.numbered(120, 600, 800))
+    document = pdfs.write(home / "long.pdf", pdfs.slow(40))
     assert sshrender("submit", document, "--limit", "1").returncode == 0
     service = subprocess.Popen([*PROGRAM, "coordinate"], cwd=home, stderr=subprocess.DEVNULL)
     try:

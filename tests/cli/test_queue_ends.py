@@ -28,7 +28,7 @@ def _state(sshrender: Run, name: str) -> str:
 
 def test_a_job_that_is_held_meanwhile_keeps_no_other_waiting(sshrender: Run, home: Path) -> None:
     """It gives its place away, and who comes from cron does not wait for its release."""
-    pdfs.write(home / "long.pdf", pdfs.numbered(150, 600, 800))
+    pdfs.write(home / "long.pdf", pdfs.slow(40))
     pdfs.write(home / "other.pdf", pdfs.numbered(3))
     assert sshrender("submit", "long.pdf", "--priority", "9").returncode == 0
     assert sshrender("submit", "other.pdf").returncode == 0
@@ -45,7 +45,7 @@ def test_a_job_that_is_held_meanwhile_keeps_no_other_waiting(sshrender: Run, hom
     assert sshrender("coordinate", "--once").returncode == 0
     assert _state(sshrender, "long") == "done"
     sent = [entry["page"] for entry in _journal(home, "long") if entry["type"] == "page_delivered"]
-    assert sorted(sent) == list(range(1, 151))
+    assert sorted(sent) == list(range(1, 41))
 
 
 def test_a_job_whose_pages_cannot_be_put_together_is_not_over(sshrender: Run, home: Path) -> None:
@@ -64,7 +64,7 @@ def test_a_job_whose_pages_cannot_be_put_together_is_not_over(sshrender: Run, ho
 
 
 def test_a_job_that_is_wanted_elsewhere_meanwhile_is_delivered_there(sshrender: Run, home: Path) -> None:
-    pdfs.write(home / "long.pdf", pdfs.numbered(60, 600, 800))
+    pdfs.write(home / "long.pdf", pdfs.slow(30))
     assert sshrender("submit", "long.pdf", "-o", "here").returncode == 0
     words = [*PROGRAM, "coordinate", "--once"]
     with subprocess.Popen(words, cwd=home, stderr=subprocess.DEVNULL) as once:
@@ -74,10 +74,10 @@ def test_a_job_that_is_wanted_elsewhere_meanwhile_is_delivered_there(sshrender: 
             time.sleep(0.05)
         assert sshrender("alter", "long", "-o", "there").returncode == 0
         assert once.wait(120) == 0
-    assert len(list((home / "there").glob("page-*.png"))) == 60
+    assert len(list((home / "there").glob("page-*.png"))) == 30
     assert [path.name for path in home.glob("*here/.sshrender-*")] == []
     delivered = [entry for entry in _journal(home, "long") if entry["type"] == "page_delivered"]
-    assert len(delivered) == 60
+    assert len(delivered) == 30
 
 
 def test_what_is_typed_is_added_to_what_the_submitter_wished(sshrender: Run, home: Path) -> None:

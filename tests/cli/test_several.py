@@ -22,7 +22,7 @@ from tests.conftest import PROGRAM, Run
 def three(home: Path) -> list[Path]:
     """Three documents of some pages."""
     names = ("one", "two", "three")
-    return [pdfs.write(home / f"{name}.pdf", pdfs.numbered(60, 600, 800)) for name in names]
+    return [pdfs.write(home / f"{name}.pdf", pdfs.slow(20)) for name in names]
 
 
 def _jobs(answer: subprocess.CompletedProcess[str]) -> list[dict[str, Any]]:
@@ -52,10 +52,10 @@ def test_each_is_a_job_and_all_go_on_at_the_same_time(
     answer = sshrender("render", *three, "-r", "150", "-o", "out", "--json")
     assert answer.returncode == 0, answer.stderr
     jobs = _jobs(answer)
-    assert [job["pages"]["done"] for job in jobs] == [60, 60, 60]
+    assert [job["pages"]["done"] for job in jobs] == [20, 20, 20]
     assert [Path(job["output"]).name for job in jobs] == ["one-pages", "two-pages", "three-pages"]
     for job in jobs:
-        assert len(list(Path(job["output"]).glob("page-*.png"))) == 60
+        assert len(list(Path(job["output"]).glob("page-*.png"))) == 20
     spans = [_moments(job) for job in jobs]
     assert max(first for first, _ in spans) < min(last for _, last in spans)
     said = answer.stderr.splitlines()
@@ -118,7 +118,7 @@ def test_a_signal_ends_all_of_them(sshrender: Run, home: Path, three: list[Path]
         time.sleep(0.1)
     answer = sshrender("render", *three, "-r", "100", "-o", "out", "--json", timeout=200)
     assert answer.returncode == 0
-    assert [job["pages"]["done"] for job in _jobs(answer)] == [60, 60, 60]
+    assert [job["pages"]["done"] for job in _jobs(answer)] == [20, 20, 20]
 
 
 def _left(home: Path) -> list[bytes]:

@@ -20,8 +20,8 @@ URW = "/usr/share/fonts/type1/urw-base35"
 
 @pytest.fixture
 def text(tmp_path: Path) -> Path:
-    """Twenty pages that ask for Helvetica and do not bring it."""
-    return pdfs.write(tmp_path / "text.pdf", pdfs.numbered(20))
+    """Twenty pages that ask for Helvetica, and take longer than the hosts need to be compared."""
+    return pdfs.write(tmp_path / "text.pdf", pdfs.slow(20))
 
 
 @pytest.fixture

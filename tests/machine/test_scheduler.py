@@ -364,6 +364,31 @@ def test_a_host_that_alone_cannot_write_is_refused() -> None:
     assert story.scheduler.hosts["b"].state is HostState.IDLE
 
 
+def test_a_host_that_reconnects_during_an_outage_of_the_storage_is_not_refused() -> None:
+    """It cannot write either: that is the storage's failure, not the host's."""
+    story = Script([HostPlan("a", 1)], 3)
+    story.greet("a")
+    story.tell(ev.StorageFailed("read-only"))
+    story.tell(ev.HostLost("a", "cable"))
+    story.tell(ev.HostRefused("a", "san", "cannot write to the SAN"))
+    assert story.scheduler.hosts["a"].state is HostState.LOST
+    assert story.end() is None
+
+
+def test_hosts_that_were_refused_for_the_storage_are_tried_again_after_an_outage() -> None:
+    """A host may meet the outage before the coordinator does."""
+    story = Script([HostPlan("a", 1), HostPlan("b", 1), HostPlan("c", 1)], 3)
+    story.greet("a")
+    story.tell(ev.HostRefused("b", "san", "cannot write to the SAN"))
+    story.tell(ev.HostRefused("c", "authentication", "no key"))
+    story.tell(ev.StorageFailed("read-only"))
+    story.log.clear()
+    story.tell(ev.StorageRecovered())
+    assert [c.host for c in story.log if isinstance(c, do.ConnectHost)] == ["b"]
+    assert story.scheduler.hosts["b"].state is HostState.CONNECTING
+    assert story.scheduler.hosts["c"].state is HostState.REFUSED
+
+
 def test_a_silent_host_is_lost_and_its_pages_go_elsewhere() -> None:
     story = Script([HostPlan("a", 1), HostPlan("b", 1)], 4)
     story.greet("a")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import errno
 import io
 import json
 import os
@@ -116,6 +117,24 @@ def test_a_renderer_that_dies_of_being_told_the_next_page_takes_no_page_along(
     assert DiesOfTelling.has_died
     assert set(answers) == {f"1.{page}" for page in range(1, PAGES + 1)}
     assert list(answers.values()).count("failed") == 1
+
+
+def test_a_file_that_cannot_be_removed_ends_no_slot(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The storage may become read-only while a page that never comes out is rendered."""
+    pdfs.write(folder / "source.pdf", pdfs.numbered(PAGES - 1))
+    remove = os.unlink
+
+    def refuse(path: str, **place: int) -> None:
+        if "/work/s" in str(path):
+            raise OSError(errno.EROFS, os.strerror(errno.EROFS), path)
+        remove(path, **place)
+
+    monkeypatch.setattr(os, "unlink", refuse)
+    answers = _answers(_said(folder))
+    assert answers.pop(f"1.{PAGES}") == "failed"
+    assert list(answers.values()) == ["rendered"] * (PAGES - 1)
 
 
 class KilledLate(Session):

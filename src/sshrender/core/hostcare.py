@@ -16,6 +16,9 @@ from sshrender.core.states import FailureKind, HostState
 _CONNECTED = frozenset({HostState.IDLE, HostState.BUSY})
 _ACTIVE = frozenset({HostState.IDLE, HostState.BUSY, HostState.CONNECTING})
 
+_NO_SAN = "san"
+"""The refusal of a host that cannot use the shared folder (``Refusal.SAN`` of the transports)."""
+
 _YIELDS_APART = 60.0
 """Seconds between two times that a host's load may call its pages back at no cost to its budget."""
 
@@ -47,8 +50,12 @@ class HostCare:
         self._jury.admit(host)
 
     def on_refused(self, event: ev.HostRefused) -> None:
-        """Somebody has to mend it first."""
-        self._refuse(self._run.hosts[event.host], event.refusal, event.reason)
+        """Somebody has to mend it first, unless the shared folder fails here as well."""
+        host = self._run.hosts[event.host]
+        if event.refusal == _NO_SAN and self._run.storage.holds_up():
+            self.lose(host, event.reason)
+        else:
+            self._refuse(host, event.refusal, event.reason)
 
     def on_fonts(self, event: ev.FontsKnown) -> None:
         """Whether other fonts make other pictures."""
@@ -153,7 +160,13 @@ class HostCare:
         """The storage is well here, so it is this host that cannot write to it."""
         host.storage_strikes += 1
         if host.storage_strikes >= self._run.policy.storage_strikes and host.state in _CONNECTED:
-            self._refuse(host, "san", "cannot write to the shared folder")
+            self._refuse(host, _NO_SAN, "cannot write to the shared folder")
+
+    def try_again_after_outage(self) -> None:
+        """Connect to the hosts that were refused for the shared folder, which failed everywhere then."""
+        for host in self._run.hosts.values():
+            if host.state is HostState.REFUSED and host.refusal == _NO_SAN:
+                self._reconnect(host, "the shared folder is back")
 
     # What time brings
 
@@ -220,8 +233,11 @@ class HostCare:
 
     def _revive(self, host: Host) -> None:
         """It was refused for its page images, and most hosts turn out to render the same."""
+        self._reconnect(host, "most hosts render what it renders")
+
+    def _reconnect(self, host: Host, reason: str) -> None:
         host.refusal = ""
-        self._run.set_state(host, HostState.CONNECTING, "most hosts render what it renders")
+        self._run.set_state(host, HostState.CONNECTING, reason)
         self._run.issue(do.ConnectHost(host.name))
 
     def _judge(self, host: Host) -> None:

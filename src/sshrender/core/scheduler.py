@@ -208,8 +208,11 @@ class Scheduler:
         self._run.storage.failed(self._run.now, event.reason)
 
     def _on_storage_recovered(self, event: ev.StorageRecovered) -> None:
+        was_paused = bool(self._run.storage.paused)
         doubted = self._run.storage.recovered()
         self._page_care.prove_again()
+        if was_paused:
+            self._host_care.try_again_after_outage()
         for name in doubted:
             self._host_care.strike(self.hosts[name])
 

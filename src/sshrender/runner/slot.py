@@ -14,6 +14,7 @@ Standard library only, Python 3.7 and later.
 from __future__ import annotations
 
 import base64
+import contextlib
 import os
 import threading
 import time
@@ -422,10 +423,13 @@ class Slot(threading.Thread):
             raise SessionEnded(wire.CRASHED, "one that was killed does not end", [])
 
     def _remove(self, written: str) -> None:
-        """What a renderer began for a page that never came out would stay behind; it is gone now."""
-        path = os.path.join(self._plan.folder, written)
-        if os.path.exists(path):
-            os.unlink(path)
+        """Remove what a renderer began for a page that never came out.
+
+        What cannot be removed stays: the page's own report says what is wrong with the storage, and the
+        next coordinator clears ``work/`` (recall.py).
+        """
+        with contextlib.suppress(OSError):
+            os.unlink(os.path.join(self._plan.folder, written))
 
     def _close_window_when_due(self) -> None:
         patience = PATIENCE_DIRTY if self._is_dirty else PATIENCE_CLEAN
