@@ -23,7 +23,7 @@ from pypdf.generic import (
 )
 
 from sshrender.document import process, reading, splitting, staging
-from sshrender.document.facts import check_file
+from sshrender.document.facts import Stamp, check_file
 from sshrender.document.owner import Owner
 from sshrender.document.reading import Reading
 from sshrender.errors import ExitCode, UserError
@@ -179,6 +179,38 @@ def test_a_staged_document_is_never_the_users_file(tmp_path: Path, mode: int) ->
     assert (san / "source.pdf").read_bytes() == b"%PDF-1.4 one"
     assert (san / "source.pdf").stat().st_mode & 0o777 == 0o444
     assert source.stat().st_nlink == 1
+
+
+@pytest.mark.parametrize("is_replaced", [False, True])
+def test_a_staged_document_that_its_descriptor_no_longer_finds_is_read_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_replaced: bool
+) -> None:
+    """A file system in user space loses it when the answer to the rename is lost."""
+    source = tmp_path / "a.pdf"
+    source.write_bytes(b"%PDF-1.4 one")
+    target = tmp_path / "source.pdf"
+    staged = staging.Staged(source, tmp_path)
+    lost = staged._file.fileno()
+    ask = os.fstat
+
+    def fstat(descriptor: int) -> os.stat_result:
+        if descriptor == lost and target.exists():
+            raise FileNotFoundError
+        return ask(descriptor)
+
+    def rename(path: Path, new: Path) -> None:
+        path.rename(new)
+        if is_replaced:
+            new.unlink()
+            new.write_bytes(b"%PDF-1.4 two")
+
+    monkeypatch.setattr(os, "fstat", fstat)
+    monkeypatch.setattr(staging, "rename", rename)
+    if is_replaced:
+        with pytest.raises(OSError, match="Stale file handle"):
+            staged.settle(target)
+    else:
+        assert staged.settle(target) == Stamp.of(target.stat())
 
 
 def test_a_document_that_changes_while_it_is_copied_is_refused(

@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sshrender.files import rename
-from sshrender.job import lease, publish
+from sshrender.job import fenced, lease, publish
 from sshrender.job.folder import JobFolder
 from sshrender.job.history import PageRecord, fold, keep_present
 from sshrender.job.journal import JournalWriter, entry, read_journal
@@ -205,15 +205,22 @@ def test_a_rename_that_worked_though_it_reported_an_error_is_no_error(
 ) -> None:
     attempt, final = tmp_path / "attempt", tmp_path / "final"
     attempt.write_text("x")
+    (tmp_path / ".epochs").mkdir()
+    (tmp_path / ".epochs" / "00000003").write_text("{}")
+    record = tmp_path / "record.json"
     real = os.rename
 
-    def lying(source: str, target: str) -> None:
-        real(source, target)
+    def lying(source: str, target: str, **places: int) -> None:
+        real(source, target, **places)
         raise OSError(5, "Input/output error")
 
     monkeypatch.setattr(os, "rename", lying)
     rename(attempt, final)
     assert final.read_text() == "x"
+    publish.remove(final, publish.identity(final))
+    assert not final.exists()
+    fenced.write(record, b'{"epoch": 3}', 3)
+    assert record.read_bytes() == b'{"epoch": 3}'
 
 
 def _deliver(final: Path, target: Path) -> None:

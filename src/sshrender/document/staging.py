@@ -7,6 +7,7 @@ is a digest of what the document was.
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import hashlib
 import os
@@ -73,11 +74,26 @@ class Staged:
     def settle(self, target: Path) -> Stamp:
         """Give it its final name; it is read-only from then on. Raises OSError."""
         os.fchmod(self._file.fileno(), file_mode(target.parent) & 0o444)
+        size = os.fstat(self._file.fileno()).st_size
         rename(self.path, target)
         sync_folder(target.parent)
-        stamp = Stamp.of(os.fstat(self._file.fileno()))
+        stamp = self._stamp_at(target, size)
         self._file.close()
         return stamp
+
+    def _stamp_at(self, target: Path, size: int) -> Stamp:
+        """Raises OSError; ESTALE where another file has the name.
+
+        A file system in user space (FUSE) knows an open file by its path, and no longer finds it when
+        the answer to the rename was lost. The file is then read again under its new name.
+        """
+        try:
+            return Stamp.of(os.fstat(self._file.fileno()))
+        except FileNotFoundError:
+            stamp, sha256 = digest_plain(target, size)
+            if sha256 != self.sha256:
+                raise OSError(errno.ESTALE, os.strerror(errno.ESTALE), str(target)) from None
+            return stamp
 
     def clear(self) -> None:
         """Remove it, unless it has its final name."""

@@ -206,10 +206,8 @@ def remove(path: Path, seen: Identity | None) -> None:
     aside = f"{REMOVED}{uuid.uuid4().hex}"
     place = open_folder(path.parent)
     try:
-        try:
-            os.rename(path.name, aside, src_dir_fd=place, dst_dir_fd=place)
-            found = os.stat(aside, dir_fd=place, follow_symlinks=False)
-        except FileNotFoundError:
+        found = _move_aside(path.name, aside, place)
+        if found is None:
             return
         if stat.S_ISDIR(found.st_mode):  # never a page
             with contextlib.suppress(OSError):
@@ -327,3 +325,21 @@ def _copy(source: int, temporary: Path, sha256: str) -> int:
         temporary.unlink(missing_ok=True)
         raise
     return copy
+
+
+def _move_aside(name: str, aside: str, place: int) -> os.stat_result | None:
+    """Rename a file in the open folder ``place``; None where there is none. Raises OSError.
+
+    On NFS an error may be reported for a rename that worked (runner/storage.py), so one looks again.
+    """
+    failure: OSError | None = None
+    try:
+        os.rename(name, aside, src_dir_fd=place, dst_dir_fd=place)
+    except OSError as error:
+        failure = error
+    try:
+        return os.stat(aside, dir_fd=place, follow_symlinks=False)
+    except FileNotFoundError:
+        if failure is None or isinstance(failure, FileNotFoundError):
+            return None
+        raise failure from None

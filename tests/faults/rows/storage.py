@@ -99,6 +99,7 @@ FAULTS = [
         prepares=bad_sans(hosts=1),
         breaks=san_hangs,
         after=10,
+        pages=MANY,
         host_says="does not answer",
         checks=lambda night, morning: san_goes_on(night),
     ),
