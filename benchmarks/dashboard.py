@@ -25,7 +25,7 @@ from typing import Any
 from sshrender.job import journal, lease
 from sshrender.job.folder import JobFolder
 from sshrender.job.journal import JournalWriter
-from sshrender.job.spec import Document, JobSpec, Settings
+from sshrender.job.spec import DocumentRecord, JobSpec, RenderSettings
 
 WARM_UP = 4.0
 
@@ -37,8 +37,8 @@ class Replay:
         self.folder = JobFolder(san / "large-00000000")
         self.folder.path.mkdir()
         self.folder.create()
-        document = Document(name="large.pdf", bytes=1 << 30, sha256="0" * 64, pages=pages)
-        settings = Settings(device="png16m", dpi=150.0, pages=f"1-{pages}")
+        document = DocumentRecord(name="large.pdf", bytes=1 << 30, sha256="0" * 64, pages=pages)
+        settings = RenderSettings(device="png16m", dpi=150.0, pages=f"1-{pages}")
         now = journal.timestamp(time.time())
         JobSpec(name=self.folder.name, created=now, document=document, settings=settings).save(
             self.folder

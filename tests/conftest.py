@@ -50,7 +50,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     temporary = tmp_path / "temporary-files"
     temporary.mkdir()
     monkeypatch.setenv("TMPDIR", str(temporary))
-    # Jobs of one user share a machine's slots (runner/seats.py): tests side by side are not to.
+    # Jobs of one user share a machine's slots (runner/slotlocks.py): tests side by side are not to.
     monkeypatch.setenv("SSHRENDER_ROOM", uuid.uuid4().hex[:12])
     monkeypatch.chdir(folder)
     return folder

@@ -8,7 +8,7 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
-from sshrender import clock, collector
+from sshrender import clock, gctuning
 from sshrender.cli import streams
 
 if TYPE_CHECKING:
@@ -40,13 +40,13 @@ def _hurry() -> None:
     """What makes loading shorter, which is most of the time before the first page is sent."""
     # Loading makes no garbage, and looking for it takes a tenth of the time. It is never turned off: a
     # command that does not call collector.begin() still has it, though seldom.
-    collector.load()
+    gctuning.load()
     # Looking for pydantic's plugins reads every installed package's metadata: 15 ms, for nothing.
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
     if sys.argv[1:2] == ["render"]:
-        from sshrender.document import process
+        from sshrender.document import readerprocess
 
-        process.warm()
+        readerprocess.warm()
 
 
 def _run() -> int:
@@ -92,7 +92,7 @@ def _unwritable(why: str) -> int:
 
 
 def _say(error: UserError) -> int:
-    from sshrender.views.report import Reporter
+    from sshrender.views.reporter import Reporter
 
     Reporter(sys.stderr, progress=_progress()).error(error)
     return error.code
@@ -131,11 +131,11 @@ def _progress() -> str:
 
 
 def _bug(error: Exception) -> int:
-    from sshrender.cli import defects
+    from sshrender.cli import errorlog
     from sshrender.errors import ExitCode
     from sshrender.views import output
 
-    where = defects.record(error)
+    where = errorlog.record(error)
     kind = type(error).__name__
     with contextlib.suppress(OSError, ValueError):  # the exit code tells it, too
         output.note(f"sshrender: error: a defect in sshrender ({kind}); the traceback is in {where}")

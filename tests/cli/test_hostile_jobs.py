@@ -20,8 +20,8 @@ from sshrender.job import drains
 from sshrender.job.attributes import Attributes
 from sshrender.job.folder import JobFolder
 from sshrender.job.journal import JournalWriter, entry
-from sshrender.job.spec import Document, JobSpec, Recipe, Settings
-from sshrender.runner import owner
+from sshrender.job.spec import DocumentRecord, JobSpec, RecipeRecord, RenderSettings
+from sshrender.runner import folderowner
 from sshrender.views import output
 from sshrender.views.board import BoardView
 from sshrender.views.dashboard.app import Dashboard
@@ -73,14 +73,14 @@ def _job(san: Path, name: str) -> JobFolder:
     writer = JournalWriter(folder.journal)
     writer.append(_entries())
     writer.close()
-    document = Document(name=EVIL, bytes=1, sha256="0" * 64, pages=3)
-    recipe = Recipe(name=EVIL, shell=EVIL, extension="png")
-    settings = Settings(device="png16m", dpi=36, pages="1-3", recipes=(recipe,))
+    document = DocumentRecord(name=EVIL, bytes=1, sha256="0" * 64, pages=3)
+    recipe = RecipeRecord(name=EVIL, shell=EVIL, extension="png")
+    settings = RenderSettings(device="png16m", dpi=36, pages="1-3", recipes=(recipe,))
     created = "2026-01-01T00:00:00.000Z"
     JobSpec(name=folder.name, created=created, document=document, settings=settings).save(folder)
     fields = {"owner": EVIL, "held": EVIL, "why": EVIL, "output": EVIL, "output_host": EVIL}
     Attributes().changed(submitted=created, after=[EVIL], **fields).save(folder)
-    where, pid, began = owner.ourselves()  # it runs, so that all tell by whom it is coordinated
+    where, pid, began = folderowner.ourselves()  # it runs, so that all tell by whom it is coordinated
     claim = {"counter": 1, "epoch": 1, "host": EVIL, "pid": pid, "boot": where, "started": began}
     folder.lease.write_text(json.dumps({**claim, "token": "0" * 32}))
     return folder
@@ -170,7 +170,7 @@ def test_only_one_module_writes_to_a_stream() -> None:
     strangers = []
     for path in root.rglob("*.py"):
         place = path.relative_to(root).as_posix()
-        if place.startswith("runner/") or place in ("views/output.py", "document/worker.py"):
+        if place.startswith("runner/") or place in ("views/output.py", "document/readerworker.py"):
             continue
         calls = (node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call))
         for node in calls:

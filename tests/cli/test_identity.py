@@ -18,7 +18,7 @@ import pytest
 from sshrender.document.staging import digest_plain
 from sshrender.job import identity
 from sshrender.job.folder import JobFolder
-from sshrender.job.spec import Document, JobSpec
+from sshrender.job.spec import DocumentRecord, JobSpec
 from tests import pdfs, signed
 from tests.conftest import PROGRAM, Run
 
@@ -183,7 +183,7 @@ def test_a_document_that_was_touched_since_its_digest_was_taken_is_noticed(
     folder.spec.touch()
     folder.source.write_bytes(b"document")
     stamp, digest = digest_plain(folder.source, 8)
-    document = Document(name="a.pdf", bytes=8, sha256=digest, pages=1)
+    document = DocumentRecord(name="a.pdf", bytes=8, sha256=digest, pages=1)
     spec = cast("JobSpec", SimpleNamespace(document=document))
     assert identity.require_same(folder, spec, stamp) == stamp
     unstable = stamp._replace(inode=stamp.inode + 1)

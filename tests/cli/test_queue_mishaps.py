@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from sshrender import files
-from sshrender.cli import clean, jobs, queue, submit
+from sshrender.cli import clean, jobstore, queue, submit
 from sshrender.errors import ExitCode, UserError
 from sshrender.job import attributes, delivery
 from sshrender.job.attributes import Attributes
@@ -21,7 +21,7 @@ from sshrender.job.folder import JobFolder
 from sshrender.job.history import PageRecord
 from sshrender.job.journal import JournalWriter, entry
 from sshrender.job.leasefiles import LeaseFiles
-from sshrender.job.spec import Document, JobSpec, Settings
+from sshrender.job.spec import DocumentRecord, JobSpec, RenderSettings
 from tests import pdfs
 from tests.conftest import Run
 
@@ -43,8 +43,8 @@ def job(san: Path) -> Made:
         page = PageRecord(1, "page-0001.png", 10, "ab", 1, 2, "a", "10.0", 1.0)
         writer.append([entry("page_delivered", at, cpu=1.0, **page.as_fields())])
         writer.close()
-        document = Document(name=f"{name}.pdf", bytes=1, sha256="0" * 64, pages=3)
-        settings = Settings(device="png16m", dpi=36, pages="1-3")
+        document = DocumentRecord(name=f"{name}.pdf", bytes=1, sha256="0" * 64, pages=3)
+        settings = RenderSettings(device="png16m", dpi=36, pages="1-3")
         created = "2026-01-01T00:00:00.000Z"
         JobSpec(name=folder.name, created=created, document=document, settings=settings).save(folder)
         return folder
@@ -206,7 +206,7 @@ class TestUnreadable:
         assert (answer.returncode, "one-12345678 (cancelled) removed" in answer.stderr) == (0, True)
 
     def test_jobs_that_come_after_others_do_not_mind(self, san: Path, job: Made) -> None:
-        from sshrender.cli.waiting import refuse_circle
+        from sshrender.cli.dependencies import refuse_circle
 
         job("one", after=["two-12345678"])
         path = job("bad").attributes
@@ -224,7 +224,7 @@ class TestUnreadable:
             raise OSError(116, "Stale file handle", str(folder.attributes))
 
         with pytest.raises(FileNotFoundError):
-            jobs.if_readable(san, fails)
+            jobstore.if_readable(san, fails)
 
     def test_a_lease_that_cannot_be_read_is_told_apart(self, job: Made) -> None:
         from sshrender.job import lease
@@ -309,7 +309,7 @@ class TestThreads:
         monkeypatch.setattr(delivery, "mark", seen)
         monkeypatch.setattr(delivery, "unmark", seen)
         queue._marked(home / "out", home / "san")
-        jobs.unmark(home / "out", jobs.mark(home / "out"))
+        jobstore.unmark(home / "out", jobstore.mark(home / "out"))
         assert where == [False] * 3
 
     def test_documents(self, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -28,8 +28,7 @@ from sshrender.errors import ExitCode, UserError
 from sshrender.job import history, lease
 from sshrender.job.folder import JobFolder
 from sshrender.job.journal import JournalWriter, entry, read_journal
-from sshrender.job.spec import Document, JobSpec, load_spec
-from sshrender.job.spec import Settings as JobSettings
+from sshrender.job.spec import DocumentRecord, JobSpec, RenderSettings, load_spec
 from sshrender.transports import framing, knownhosts, messages, payload, sshconfig
 from sshrender.transports.ssh import _enter_known_keys
 from tests import pdfs
@@ -263,8 +262,8 @@ def _spec() -> JobSpec:
     return JobSpec(
         name="big-12345678",
         created="2026-01-31T12:00:00.000Z",
-        document=Document(name="big.pdf", bytes=100, sha256="0" * 64, pages=3),
-        settings=JobSettings(device="png16m", dpi=150, pages="1-3"),
+        document=DocumentRecord(name="big.pdf", bytes=100, sha256="0" * 64, pages=3),
+        settings=RenderSettings(device="png16m", dpi=150, pages="1-3"),
     )
 
 
@@ -393,7 +392,7 @@ NOISE = st.binary(max_size=40) | st.just(b"@mark ") | st.just(b"\n") | st.just(b
 
 
 def _hear(data: bytes, cuts: list[int]) -> Iterator[messages.Message]:
-    reader = framing.Reader("mark")
+    reader = framing.MessageReader("mark")
     at = 0
     for cut in [*cuts, len(data)]:
         yield from reader.feed(data[at : at + cut])
@@ -474,7 +473,7 @@ def test_a_runner_survives_what_it_does_not_understand_and_ends_with_its_input(
     out, _ = process.communicate(b"".join(requests) + b'{"op": "nonsense"}\n', timeout=20)
     assert process.returncode == -signal.SIGKILL
     assert _group_is_gone(process.pid)
-    heard = framing.Reader(MARK).feed(out)
+    heard = framing.MessageReader(MARK).feed(out)
     assert messages.Trouble("bad request: KeyError: 'nonsense'") in heard
     assert list(tmp_path.iterdir()) == []
 

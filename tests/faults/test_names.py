@@ -22,13 +22,13 @@ from rich.console import Console
 from sshrender.config import inventory
 from sshrender.core.snapshot import HostView, Snapshot
 from sshrender.errors import ExitCode, UserError
-from sshrender.job.spec import Settings, job_name, safe_stem
+from sshrender.job.spec import RenderSettings, job_name, safe_stem
 from sshrender.renderers import ghostscript
 from sshrender.transports import payload
 from sshrender.views import board, plain, summary
 from sshrender.views.jsonl import JsonLinesView
 from sshrender.views.rate import Rate
-from sshrender.views.report import Reporter
+from sshrender.views.reporter import Reporter
 from tests import pdfs
 from tests.conftest import PROGRAM, Run
 from tests.lab.farm import Farm
@@ -55,7 +55,7 @@ NAMES = st.binary(min_size=1, max_size=60).filter(
 )
 STEMS = st.sampled_from(TEXTS) | NAMES.map(os.fsdecode)
 SAID = st.text(max_size=60) | st.sampled_from(TEXTS)
-SETTINGS = Settings(device="png16m", dpi=150, pages="1-")
+SETTINGS = RenderSettings(device="png16m", dpi=150, pages="1-")
 HARMLESS = re.compile(r"[\w+][\w.+-]*")
 SHELLS = ("sh", "bash", "dash", "fish", "tcsh")
 

@@ -12,7 +12,7 @@ import pytest
 
 from sshrender.config import inventory
 from sshrender.config.units import parse_size
-from sshrender.coordinator.greeting import judge
+from sshrender.coordinator.hosts.handshake import judge
 from sshrender.core import events as ev
 from sshrender.core.policy import HostPlan, Policy
 from sshrender.core.records import Host
@@ -20,7 +20,7 @@ from sshrender.errors import ExitCode, UserError
 from sshrender.job import history, lease
 from sshrender.job.folder import JobFolder
 from sshrender.job.journal import entry, read_journal
-from sshrender.job.spec import Recipe, Settings, job_name, load_spec
+from sshrender.job.spec import RecipeRecord, RenderSettings, job_name, load_spec
 from sshrender.transports import knownhosts, messages, ssh, sshconfig
 from sshrender.transports.protocol import ConnectFailed
 
@@ -139,7 +139,7 @@ def test_a_value_that_no_runner_sends_is_a_protocol_error(
 
 
 def test_programs_that_a_host_lacks_for_some_recipes_are_named_by_recipe() -> None:
-    recipes = [Recipe(name="own", steps=(("near",),), extension="png", format="png")]
+    recipes = [RecipeRecord(name="own", steps=(("near",),), extension="png", format="png")]
     fields = {**HELLO, "missing": ["far", "near"], "missing_recipes": [1, 0]}
     hello = messages.decode(json.dumps(fields).encode())
     assert isinstance(hello, messages.Hello)
@@ -257,5 +257,5 @@ def test_a_size_beyond_all_sizes_is_refused(text: str) -> None:
 
 
 def test_a_name_of_wide_letters_is_short_enough() -> None:
-    settings = Settings(device="png16m", dpi=150, pages="1")
+    settings = RenderSettings(device="png16m", dpi=150, pages="1")
     assert len(job_name("\U00020000" * 62, "0" * 64, settings).encode()) <= 255

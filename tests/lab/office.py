@@ -12,7 +12,7 @@ from typing import Any
 
 from PIL import Image
 
-from sshrender.job import attributes, history, report
+from sshrender.job import attributes, history, jobstatus
 from sshrender.job.folder import JobFolder
 from sshrender.job.journal import read_journal
 from sshrender.job.publish import page_name
@@ -173,7 +173,7 @@ def _check_replay(job: Job) -> None:
     spec = load_spec(job.folder)
     assert spec is not None
     first, again = (
-        report.of(job.folder, spec, list(read_journal(job.folder.journal)), None, found)
+        jobstatus.of(job.folder, spec, list(read_journal(job.folder.journal)), None, found)
         for found in (attributes.load(job.folder), attributes.load(job.folder))
     )
     assert first.as_json() == again.as_json()

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from sshrender.renderers import ghostscript
-from sshrender.runner import limits, sandbox, scratch
+from sshrender.runner import processlimits, sandbox, scratch
 from tests import pdfs
 from tests.lab.farm import Farm
 
@@ -50,9 +50,9 @@ def _try(folder: Path, deed: str, is_sandboxed: bool) -> tuple[str, list[str]]:
     lines = ghostscript.open_lines("source.pdf", None, "ready") + ghostscript.page_lines(1, "drawn")
     lines += [f"{{ {deed} pop }} stopped {{ (refused) }} {{ (allowed) }} ifelse = flush"]
     answer = subprocess.run(
-        limits.wrap(command, 1 << 30),
+        processlimits.wrap(command, 1 << 30),
         cwd=folder,
-        env=scratch.environment(limits.environment(dict(os.environ)), own),
+        env=scratch.environment(processlimits.environment(dict(os.environ)), own),
         input="\n".join(lines) + "\n",
         capture_output=True,
         text=True,

@@ -242,6 +242,6 @@ def _drawn_at_once(deliveries: list[Entry]) -> float:
 
 
 def _sits_with(priority: int, sockets: str) -> bool:
-    """Whether somebody sits there with this priority (runner/seats.py has the names)."""
+    """Whether somebody sits there with this priority (runner/slotlocks.py has the names)."""
     words = [line.split()[-1].split("-") for line in sockets.splitlines() if "-sits-" in line]
     return any(word[-2] == str(priority) for word in words)

@@ -16,11 +16,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sshrender.coordinator.hostlink import Heard, LinkFailed
-from sshrender.coordinator.opening import open_job
+from sshrender.coordinator.hosts.connection import HostSpoke, LinkFailed
+from sshrender.coordinator.jobopening import open_job
+from sshrender.coordinator.jobrun import see_through
 from sshrender.coordinator.outcome import Outcome
-from sshrender.coordinator.plan import HostSetup, JobPlan, Wanted
-from sshrender.coordinator.run import see_through
+from sshrender.coordinator.plan import HostSetup, JobPlan, RenderRequest
 from sshrender.core.policy import HostPlan, Policy
 from sshrender.document.reading import Reading
 from sshrender.job.journal import read_journal
@@ -71,7 +71,7 @@ class Host:
             link.is_closed = True
             self._post(LinkFailed(link, Refusal.PROTOCOL, str(error)))
             return
-        self._post(Heard(link, message))
+        self._post(HostSpoke(link, message))
 
     def greet(self) -> None:
         """Say what it is."""
@@ -207,7 +207,7 @@ def run(
     if not document.exists():
         pdfs.write(document, pdfs.numbered(pages, SIDE, SIDE))
     (folder / "san").mkdir(exist_ok=True)
-    wanted = Wanted(
+    wanted = RenderRequest(
         source=document,
         san=folder / "san",
         output=folder / "out",

@@ -114,7 +114,7 @@ class Simulation:
                 case do.ConnectHost(name):
                     moment = self.now + self.hosts[name].greets_at
                     self._later(moment, ev.HostGreeted(name, self.hosts[name].slots, 0.0, 0.0))
-                case do.AllotSlots(name, slots):
+                case do.SetSlotLimit(name, slots):
                     self._later(self.now + WIRE, lambda n=name, s=slots: self._allot(n, s))
                 case do.FinishHost(name):
                     self._later(self.now + WIRE, ev.HostFinished(name))
@@ -132,12 +132,12 @@ class Simulation:
                 is_kill = isinstance(command, do.KillAttempt)
                 self.called_back += not is_kill
                 self._later(self.now + WIRE, lambda: self._call_off(name, attempt, is_kill))
-            case do.ProvePage(name, page, attempt):
+            case do.VerifyPage(name, page, attempt):
                 moment = self.now + self.proof_of.get(name, WIRE)
                 self._later(moment, ev.PageDelivered(name, attempt))
             case do.ReturnPage(_, name):
                 self.returned.append((self.now, name))
-            case do.SettlePage(page):
+            case do.FinishPage(page):
                 assert page not in self.delivered, "a page was settled twice"
                 self.delivered[page] = self.scheduler.book[page].host
 

@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 
 from sshrender.coordinator import loop
-from sshrender.coordinator import verifier as vf
+from sshrender.coordinator.hosts.textbudget import CUT, TextBudget
 from sshrender.coordinator.loop import Coordinator
-from sshrender.coordinator.textbudget import CUT, TextBudget
-from sshrender.job.report import of as report_of
+from sshrender.coordinator.workers import verifier as vf
+from sshrender.job.jobstatus import of as report_of
 from tests.machine.conversations import QUICK, Fields, Host, RandomHost, image, run
 
 PAGES = 12

@@ -292,7 +292,7 @@ class Run:
                     assert attempt not in self.machine.world.attempts, "an attempt's name is used twice"
                     self.machine.world.attempts.add(attempt)
                     self.drawing[attempt] = (host, self.now + DRAWING)
-                case do.ProvePage(host, page, attempt):
+                case do.VerifyPage(host, page, attempt):
                     self.lease.ensure()
                     self.machine.publish(page, self.lease.epoch)
                     self.tell(page)

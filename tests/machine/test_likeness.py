@@ -7,13 +7,13 @@ from hypothesis import strategies as st
 
 from sshrender.core import commands as do
 from sshrender.core import events as ev
-from sshrender.core import likeness
-from sshrender.core.likeness import Look
+from sshrender.core import fingerprint
+from sshrender.core.fingerprint import HostFingerprint
 from sshrender.core.policy import HostPlan, Policy
 from sshrender.core.scheduler import Scheduler
 from sshrender.core.states import HostState, JobEnd
 
-PLAIN = Look("10.00.0", "pixels", "fonts", (("urw", 35),))
+PLAIN = HostFingerprint("10.00.0", "pixels", "fonts", (("urw", 35),))
 POOR = PLAIN._replace(canary="other pixels", fonts="few", groups=(("urw", 3),))
 RICH = PLAIN._replace(fonts="more", groups=(("urw", 35), ("house", 2)))
 NEWER = PLAIN._replace(ghostscript="10.03.1", canary="newer pixels")
@@ -25,9 +25,9 @@ class Story:
     def __init__(
         self,
         *names: str,
-        rule: Look | None = None,
+        rule: HostFingerprint | None = None,
         policy: Policy | None = None,
-        votes: dict[str, Look] | None = None,
+        votes: dict[str, HostFingerprint] | None = None,
         recovered: list[ev.Recovered] | None = None,
         pages: int = 29,
     ) -> None:
@@ -46,7 +46,7 @@ class Story:
         self.now += after
         self.log += self.scheduler.handle(event, now=self.now)
 
-    def greet(self, name: str, look: Look = PLAIN) -> None:
+    def greet(self, name: str, look: HostFingerprint = PLAIN) -> None:
         self.tell(ev.HostGreeted(name, 1, 0.0, 0.0, look=look))
 
     def state(self, name: str) -> HostState:
@@ -266,7 +266,7 @@ def test_hosts_that_render_what_this_machine_does_begin_at_once_and_decide_a_tie
     story.greet("liar", POOR)
     story.greet("honest")
     assert story.has(do.RenderCanary)
-    story.tell(ev.CanaryRendered(Look("10.00.0", "pixels")))
+    story.tell(ev.CanaryRendered(HostFingerprint("10.00.0", "pixels")))
     assert story.sent_to() == {"honest"}
     story.tell(ev.HostLost("dead", "cable"))
     story.tell(ev.HostLost("dead too", "cable"))
@@ -292,11 +292,11 @@ def test_a_host_cannot_turn_the_reference_to_and_fro() -> None:
         story.tell(ev.Ticked(), after=70.0)
         story.greet("flips", look)
         story.greet("b", NEWER)
-    assert sum(isinstance(command, do.ReportRuling) for command in story.log) == 1
+    assert sum(isinstance(command, do.RecordReference) for command in story.log) == 1
 
 
 def test_a_host_without_a_canary_page_does_not_turn_the_comparison_off() -> None:
-    for empty in (PLAIN._replace(canary=""), Look(fonts="fonts")):
+    for empty in (PLAIN._replace(canary=""), HostFingerprint(fonts="fonts")):
         for is_first in (True, False):
             story = Story("a1", "a2", "a3", "b1", "b2", "odd")
             if is_first:
@@ -312,7 +312,7 @@ def test_a_host_without_a_canary_page_does_not_turn_the_comparison_off() -> None
             assert {story.state(name) for name in ("b1", "b2")} == {HostState.REFUSED}
             assert {story.state(name) for name in ("a1", "a2", "a3", "odd")} == {HostState.IDLE}
     odd = PLAIN._replace(canary="")
-    assert likeness.ruling({"x": odd, "y": odd, "a": PLAIN}) == PLAIN
+    assert fingerprint.ruling({"x": odd, "y": odd, "a": PLAIN}) == PLAIN
 
 
 def test_hosts_that_are_all_upgraded_during_a_run_go_on_in_the_end() -> None:
@@ -366,25 +366,31 @@ LOOKS = st.sampled_from([PLAIN, POOR, RICH, NEWER])
 
 
 @given(st.lists(LOOKS, min_size=1, max_size=9))
-def test_most_hosts_are_never_refused_for_the_sake_of_fewer(looks: list[Look]) -> None:
+def test_most_hosts_are_never_refused_for_the_sake_of_fewer(looks: list[HostFingerprint]) -> None:
     named = {f"h{number}": look for number, look in enumerate(looks)}
-    rule = likeness.ruling(named)
-    kept = [look for look in looks if not likeness.difference(look, rule, do_fonts_matter=False)]
+    rule = fingerprint.ruling(named)
+    kept = [look for look in looks if not fingerprint.difference(look, rule, do_fonts_matter=False)]
     for other in looks:
-        rivals = [look for look in looks if not likeness.difference(look, other, do_fonts_matter=False)]
+        rivals = [
+            look for look in looks if not fingerprint.difference(look, other, do_fonts_matter=False)
+        ]
         assert len(kept) >= len(rivals)
 
 
 @given(st.lists(LOOKS, min_size=1, max_size=6), st.lists(LOOKS, max_size=6))
-def test_what_a_majority_settles_no_later_host_would_change(now: list[Look], later: list[Look]) -> None:
-    if likeness.has_majority(now, len(later)):
+def test_what_a_majority_settles_no_later_host_would_change(
+    now: list[HostFingerprint], later: list[HostFingerprint]
+) -> None:
+    if fingerprint.has_majority(now, len(later)):
         names = {f"h{number}": look for number, look in enumerate(now)}
         all_of_them = {f"h{number}": look for number, look in enumerate([*now, *later])}
-        assert likeness.ruling(names).picture == likeness.ruling(all_of_them).picture
+        assert fingerprint.ruling(names).picture == fingerprint.ruling(all_of_them).picture
 
 
 @given(LOOKS, LOOKS)
-def test_a_difference_is_named_and_what_is_the_same_has_none(one: Look, other: Look) -> None:
-    said = likeness.difference(one, other, do_fonts_matter=True)
+def test_a_difference_is_named_and_what_is_the_same_has_none(
+    one: HostFingerprint, other: HostFingerprint
+) -> None:
+    said = fingerprint.difference(one, other, do_fonts_matter=True)
     assert bool(said) == (one != other)
-    assert likeness.difference(one, Look(), do_fonts_matter=True) == ""
+    assert fingerprint.difference(one, HostFingerprint(), do_fonts_matter=True) == ""

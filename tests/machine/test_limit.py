@@ -54,8 +54,8 @@ def test_a_limited_job_goes_where_it_can_sit() -> None:
     scheduler = _limited("a", "b")
     assert [host.allotted for host in scheduler.hosts.values()] == [1, 0]
     commands = scheduler.handle(ev.LoadSampled("a", 0.0, 1.0, 0), now=1.0)
-    assert do.AllotSlots("b", 1) in commands
-    assert do.AllotSlots("a", 0) in commands
+    assert do.SetSlotLimit("b", 1) in commands
+    assert do.SetSlotLimit("a", 0) in commands
 
 
 @pytest.mark.parametrize(("limit", "slots"), [(None, None), (1, 0)])
@@ -64,4 +64,4 @@ def test_a_host_that_greets_is_told_the_limit_of_now(limit: int | None, slots: i
     scheduler = Scheduler(Policy(limit=limit), [HostPlan("a", 1)], {1: 1.0})
     scheduler.start(0.0)
     commands = scheduler.handle(ev.HostGreeted("a", 1, 0.0, 0.0), now=0.1)
-    assert do.AllotSlots("a", slots) in commands
+    assert do.SetSlotLimit("a", slots) in commands

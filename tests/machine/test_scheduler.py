@@ -36,7 +36,7 @@ class Farm:
         self.connected: set[str] = set()
         self.held: dict[str, list[str]] = {name: [] for name in scheduler.hosts}
         self.pages: dict[str, int] = {}
-        self.proving: list[do.ProvePage] = []
+        self.proving: list[do.VerifyPage] = []
         self.connecting: set[str] = set()
         self.finishing: set[str] = set()
         self.delivered: Counter[int] = Counter()
@@ -54,7 +54,7 @@ class Farm:
                     self.held[host].clear()
                 case do.RenderPage(host, page, attempt):
                     self.render(host, page, attempt)
-                case do.ProvePage():
+                case do.VerifyPage():
                     self.proving.append(command)
                 case do.FinishHost(host):
                     self.finishing.add(host)
@@ -133,7 +133,7 @@ class Farm:
             return ev.AttemptFailed(host, attempt, FailureKind.KILLED, "called off")
         return ev.PageRendered(host, attempt, 0.05)
 
-    def prove(self, command: do.ProvePage) -> ev.Event:
+    def prove(self, command: do.VerifyPage) -> ev.Event:
         self.proving.remove(command)
         self.delivered[command.page] += command.attempt in self.scheduler.attempts
         return ev.PageDelivered(command.host, command.attempt)
@@ -420,7 +420,7 @@ def test_what_a_lost_host_still_says_is_not_believed() -> None:
     story.tell(ev.HostLost("a", "cable"))
     story.greet("b")
     story.tell(ev.PageRendered("a", first.attempt, 0.1))
-    assert not [c for c in story.log if isinstance(c, do.ProvePage)]
+    assert not [c for c in story.log if isinstance(c, do.VerifyPage)]
 
 
 def test_nobody_idle_in_time_ends_the_run() -> None:

@@ -9,7 +9,7 @@ from typing import Any
 from PIL import Image
 
 from sshrender.job import journal
-from sshrender.views.dashboard.source import Facts, Source
+from sshrender.views.dashboard.source import JobFacts, JobView
 from sshrender.views.protocol import Entry
 
 DIED = "Ghostscript died of signal 9"
@@ -119,7 +119,7 @@ class FakeJob:
         self.asked: list[tuple[str, dict[str, Any]]] = []
         self.trouble: OSError | None = None
         self._at = 0
-        self._facts = Facts(
+        self._facts = JobFacts(
             "big-3fa9c1d2",
             "/san/big-3fa9c1d2",
             "big.pdf",
@@ -128,7 +128,7 @@ class FakeJob:
         )
 
     @property
-    def facts(self) -> Facts:
+    def facts(self) -> JobFacts:
         """See Source."""
         return self._facts
 
@@ -161,12 +161,12 @@ class FakeJob:
 class Watcher:
     """See Owner: shows one job until it is told to end."""
 
-    def __init__(self, job: Source | None) -> None:
+    def __init__(self, job: JobView | None) -> None:
         self.source = job
         self.is_done = False
         self.interrupts = 0
 
-    def job(self) -> Source | None:
+    def job(self) -> JobView | None:
         """See Owner."""
         return self.source
 

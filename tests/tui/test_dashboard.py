@@ -14,8 +14,8 @@ from textual.binding import Binding
 from textual.pilot import Pilot
 
 from sshrender.views.dashboard.app import Dashboard
-from sshrender.views.dashboard.looks import Looks
 from sshrender.views.dashboard.pagemap import PageMap
+from sshrender.views.dashboard.styles import Styles
 from tests.tui.journals import BEGAN, FakeJob, Journal, Watcher, eventful, straggling
 
 SNAPSHOTS = Path(__file__).parent / "snapshots"
@@ -36,11 +36,11 @@ def _play(
     *,
     size: tuple[int, int] = (80, 24),
     owner: Watcher | None = None,
-    looks: Looks | None = None,
+    looks: Styles | None = None,
 ) -> Dashboard:
     """Let a person sit before a dashboard of that size."""
     owner = owner or Watcher(job or FakeJob(eventful(), 60))
-    app = Dashboard(owner, "big.pdf", looks=looks or Looks(), clock=lambda: BEGAN + 10.0)
+    app = Dashboard(owner, "big.pdf", looks=looks or Styles(), clock=lambda: BEGAN + 10.0)
 
     async def sit() -> None:
         async with app.run_test(size=size, notifications=True) as pilot:
@@ -95,7 +95,7 @@ def test_looks_as_it_did(size: tuple[int, int], pane: str) -> None:
 
 def test_every_state_has_a_sign_of_its_own() -> None:
     """Without colours, too, and in ASCII."""
-    for looks in (Looks(), Looks(is_ascii=True)):
+    for looks in (Styles(), Styles(is_ascii=True)):
         pages = ["waiting", "sent", "done", "suspect", "failed", "straggler"]
         signs = [looks.page(state)[0] for state in pages]
         assert len(set(signs)) == len(signs)
@@ -111,7 +111,7 @@ def test_a_plain_terminal_gets_plain_signs() -> None:
         assert shown.isascii()
         assert "#" in shown
 
-    _play(scene, looks=Looks(is_ascii=True))
+    _play(scene, looks=Styles(is_ascii=True))
 
 
 @pytest.mark.parametrize("pages", [10, 20_000])

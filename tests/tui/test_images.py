@@ -11,7 +11,7 @@ from textual.pilot import Pilot
 from textual.widget import Widget
 from textual_image.widget import SixelImage
 
-from sshrender.views.dashboard import graphics
+from sshrender.views.dashboard import terminalgraphics
 from sshrender.views.dashboard.app import Dashboard
 from tests.tui.journals import FakeJob, eventful
 from tests.tui.test_dashboard import _play, _settle, _text
@@ -54,10 +54,10 @@ def test_arrow_keys_over_pages_whose_thumbnails_are_on_their_way_end_nothing() -
 
 def _play_slowly(scene: Any, job: _Slow) -> Dashboard:
     """_play waits until all is read."""
-    from sshrender.views.dashboard.looks import Looks
+    from sshrender.views.dashboard.styles import Styles
     from tests.tui.journals import BEGAN, Watcher
 
-    app = Dashboard(Watcher(job), "big.pdf", looks=Looks(), clock=lambda: BEGAN + 10.0)
+    app = Dashboard(Watcher(job), "big.pdf", looks=Styles(), clock=lambda: BEGAN + 10.0)
 
     async def sit() -> None:
         async with app.run_test(size=WIDE, notifications=True) as pilot:
@@ -97,20 +97,28 @@ def test_an_image_that_cannot_be_read_is_said_in_its_place(what: Exception | byt
     _play(scene, _Broken(what), size=WIDE)
 
 
-@pytest.mark.parametrize("kind", [graphics.CELLS, graphics.CHARACTERS, graphics.SIXEL, graphics.KITTY])
+@pytest.mark.parametrize(
+    "kind",
+    [
+        terminalgraphics.CELLS,
+        terminalgraphics.CHARACTERS,
+        terminalgraphics.SIXEL,
+        terminalgraphics.KITTY,
+    ],
+)
 def test_an_image_that_cannot_be_rendered_is_said_in_its_place(
     monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
     def broken(self: object, *args: Any) -> Any:
         raise ZeroDivisionError
 
-    monkeypatch.setattr(graphics, "_kind", kind)
-    target: type[Widget] = graphics._widgets()[kind]
-    if kind == graphics.SIXEL:
+    monkeypatch.setattr(terminalgraphics, "_kind", kind)
+    target: type[Widget] = terminalgraphics._widgets()[kind]
+    if kind == terminalgraphics.SIXEL:
         from textual_image.widget import sixel
 
         target = sixel._ImageSixelImpl
-        assert issubclass(graphics._widgets()[kind], SixelImage)
+        assert issubclass(terminalgraphics._widgets()[kind], SixelImage)
     monkeypatch.setattr(target, "render_lines", broken)
     monkeypatch.setattr(target, "get_content_height", broken)
 

@@ -17,7 +17,7 @@ import pytest
 from sshrender.cli import coordinate
 from sshrender.cli.coordinate import _Crew, _Process
 from sshrender.config.settings import resolve
-from sshrender.coordinator import notice
+from sshrender.coordinator import notification
 from sshrender.coordinator.signals import ENDING
 from sshrender.core.jobqueue import Entry
 from sshrender.errors import ExitCode
@@ -43,8 +43,10 @@ def folder(home: Path) -> JobFolder:
 def told(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Who was told, by command and by mail."""
     found: list[str] = []
-    monkeypatch.setattr(notice, "run", lambda command, summary, say: found.append(summary["reason"]))
-    monkeypatch.setattr(notice, "mail", lambda to, summary, lines, say: found.append(to))
+    monkeypatch.setattr(
+        notification, "run", lambda command, summary, say: found.append(summary["reason"])
+    )
+    monkeypatch.setattr(notification, "mail", lambda to, summary, lines, say: found.append(to))
     return found
 
 

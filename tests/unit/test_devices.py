@@ -10,7 +10,7 @@ import pytest
 from sshrender.job.verification.verify import Expected, verify
 from sshrender.renderers import ghostscript
 from sshrender.renderers.devices import DEVICES, Device
-from sshrender.runner.session import Session
+from sshrender.runner.warmsession import Session
 from tests import pdfs
 
 DPI = 36

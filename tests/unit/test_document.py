@@ -22,10 +22,10 @@ from pypdf.generic import (
     TextStringObject,
 )
 
-from sshrender.document import process, reading, splitting, staging
+from sshrender.document import readerprocess, reading, splitting, staging
 from sshrender.document.facts import Stamp, check_file
-from sshrender.document.owner import Owner
 from sshrender.document.reading import Reading
+from sshrender.document.stagingowner import Owner
 from sshrender.errors import ExitCode, UserError
 from tests import pdfs
 
@@ -108,7 +108,7 @@ def test_a_reader_that_hangs_is_stopped(tmp_path: Path, monkeypatch: pytest.Monk
 
 
 def test_a_reader_nobody_wants_any_more_ends() -> None:
-    worker = process.Worker()
+    worker = readerprocess.ReaderProcess()
     assert worker._process.stdin is not None
     worker._process.stdin.close()
     assert worker._process.wait(10) is not None
@@ -117,7 +117,7 @@ def test_a_reader_nobody_wants_any_more_ends() -> None:
 def test_parts_hold_each_page_once(tmp_path: Path) -> None:
     source = pdfs.write(tmp_path / "source.pdf", pdfs.numbered(7))
     (tmp_path / "parts").mkdir()
-    worker = process.Worker()
+    worker = readerprocess.ReaderProcess()
     worker.ask(
         "split", path=str(source), password=None, folder=str(tmp_path), per_part=3, pages=[1, 2, 6, 7]
     )
@@ -130,7 +130,7 @@ def test_parts_hold_each_page_once(tmp_path: Path) -> None:
 
 def test_a_document_that_cannot_be_split_says_so(tmp_path: Path) -> None:
     (tmp_path / "source.pdf").write_bytes(b"%PDF-1.4\nnothing")
-    worker = process.Worker()
+    worker = readerprocess.ReaderProcess()
     worker.ask(
         "split",
         path=str(tmp_path / "source.pdf"),
@@ -279,7 +279,7 @@ def test_what_another_machine_left_long_ago_is_cleared_unless_it_is_locked(
 def test_a_process_that_may_not_be_looked_at_is_alive(monkeypatch: pytest.MonkeyPatch) -> None:
     """With hidepid (proc(5)) those of other users are not shown: only ESRCH says that one has ended."""
     here = Owner.of_this_process()
-    monkeypatch.setattr("sshrender.document.owner._start_of", lambda pid: None)
+    monkeypatch.setattr("sshrender.document.stagingowner._start_of", lambda pid: None)
     assert here.is_dead(here) is False
 
 
@@ -336,7 +336,7 @@ def test_a_part_shows_the_layers_that_the_whole_shows(tmp_path: Path) -> None:
 def test_parts_are_cut_on_demand_in_any_order(tmp_path: Path) -> None:
     source = pdfs.write(tmp_path / "ten.pdf", pdfs.numbered(10))
     (tmp_path / "parts").mkdir()
-    worker = process.Worker()
+    worker = readerprocess.ReaderProcess()
     worker.ask("cut", path=str(source), password=None, folder=str(tmp_path), per_part=4)
     answers = worker.answers()
     try:

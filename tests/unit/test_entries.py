@@ -12,15 +12,15 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from sshrender.coordinator import overview
-from sshrender.job import accounting, entries, history, journal, report
+from sshrender.job import accounting, history, jobstatus, journal, journalentries
 from sshrender.job.folder import JobFolder
 from sshrender.job.journal import JournalTail, read_journal
-from sshrender.job.spec import Document, JobSpec, Settings
-from sshrender.views import fold, jobs, plain, story
+from sshrender.job.spec import DocumentRecord, JobSpec, RenderSettings
+from sshrender.views import joblist, jobmodel, pagehistory, plain
 from sshrender.views import overview as sheet
 from sshrender.views.dashboard import details, headline, tables
-from sshrender.views.dashboard.looks import of_terminal
-from sshrender.views.dashboard.source import Facts
+from sshrender.views.dashboard.source import JobFacts
+from sshrender.views.dashboard.styles import of_terminal
 from tests.tui.journals import eventful
 
 IN_A_FOLDER = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
@@ -28,8 +28,8 @@ TIME = "2026-11-23T20:00:00.000Z"
 SPEC = JobSpec(
     name="big-12345678",
     created=TIME,
-    document=Document(name="big.pdf", bytes=100, sha256="0" * 64, pages=60),
-    settings=Settings(device="png16m", dpi=150, pages="1-60"),
+    document=DocumentRecord(name="big.pdf", bytes=100, sha256="0" * 64, pages=60),
+    settings=RenderSettings(device="png16m", dpi=150, pages="1-60"),
 )
 
 odd = st.sampled_from(
@@ -40,10 +40,10 @@ odd = st.sampled_from(
         {"a": [1, 2]}, {"a": ["x", {}]},
     ]
 )  # fmt: skip
-names = st.sampled_from(sorted({name for known in entries.TYPES.values() for name in known}))
+names = st.sampled_from(sorted({name for known in journalentries.TYPES.values() for name in known}))
 lines = st.builds(
     lambda kind, fields, moment: {"schema": 1, "time": moment, **fields, "type": kind},
-    st.sampled_from([*entries.TYPES, "something_new"]) | odd,
+    st.sampled_from([*journalentries.TYPES, "something_new"]) | odd,
     st.dictionaries(names, odd, max_size=4),
     st.just(TIME)
     | odd
@@ -56,9 +56,9 @@ lines = st.builds(
 def _sound() -> dict[str, dict[str, Any]]:
     """An entry of each type, whole, from which one field at a time is taken or spoiled."""
     values: dict[Any, Any] = {
-        entries._text: "a", entries._texts: ["a"], entries._flag: True, entries._number: 1.0,
-        entries._fonts: {"Helvetica": "1-3,7"}, entries._loads: {"node1": [0.5, 0.5]},
-        entries._changes: {"priority": 1}, entries._name_of_file: "page-0007.png",
+        journalentries._text: "a", journalentries._texts: ["a"], journalentries._flag: True, journalentries._number: 1.0,
+        journalentries._fonts: {"Helvetica": "1-3,7"}, journalentries._loads: {"node1": [0.5, 0.5]},
+        journalentries._changes: {"priority": 1}, journalentries._name_of_file: "page-0007.png",
     }  # fmt: skip
     return {
         kind: {
@@ -67,7 +67,7 @@ def _sound() -> dict[str, dict[str, Any]]:
             "type": kind,
             **{name: values.get(field.check, 7) for name, field in known.items()},
         }
-        for kind, known in entries.TYPES.items()
+        for kind, known in journalentries.TYPES.items()
     }
 
 
@@ -78,22 +78,22 @@ def _write(path: Path, lines: list[Any]) -> None:
 def _show_everywhere(folder: JobFolder) -> None:
     """All that status, why, report, watch, the dashboard and the overview make of a journal."""
     found = list(read_journal(folder.journal))
-    told = report.of(folder, SPEC, found, None)
+    told = jobstatus.of(folder, SPEC, found, None)
     shown = [
         json.dumps(told.as_json(), allow_nan=False, ensure_ascii=False),
-        json.dumps(story.as_json(found), allow_nan=False, ensure_ascii=False),
-        *jobs.table([told.as_json()]),
-        *jobs.whole(told.as_json()),
-        *story.lines(found),
-        *story.lines([*story.of_page(found, 7), *story.of_host(found, "node1")]),
+        json.dumps(pagehistory.as_json(found), allow_nan=False, ensure_ascii=False),
+        *joblist.table([told.as_json()]),
+        *joblist.whole(told.as_json()),
+        *pagehistory.lines(found),
+        *pagehistory.lines([*pagehistory.of_page(found, 7), *pagehistory.of_host(found, "node1")]),
         *(line for entry in found if (line := plain.describe(entry, 2)) is not None),
         sheet.render(overview.sheet(folder, SPEC, found, None)),
     ]
     accounting.of("big", "ann", found)
-    job, looks = fold.JobFold(range(1, 61)), of_terminal()
+    job, looks = jobmodel.JobModel(range(1, 61)), of_terminal()
     for entry in JournalTail(folder.journal).new():
         job.take(entry)
-    facts = Facts("big", "/san/big", "big.pdf", tuple(range(1, 61)), "png16m")
+    facts = JobFacts("big", "/san/big", "big.pdf", tuple(range(1, 61)), "png16m")
     shown += [line.plain for line in headline.lines(facts, job, "", job.now, 120, looks)]
     tables.hosts(job, looks, "state", False, "")
     tables.flights(job, looks, job.now)
@@ -123,7 +123,7 @@ def test_a_journal_of_wrong_types_can_be_shown_by_every_view(
 
 
 @IN_A_FOLDER
-@given(st.sampled_from(sorted(entries.TYPES)), st.data())
+@given(st.sampled_from(sorted(journalentries.TYPES)), st.data())
 def test_an_entry_with_one_wrong_field_can_be_shown_by_every_view(
     folder: JobFolder, kind: str, data: st.DataObject
 ) -> None:
@@ -219,8 +219,9 @@ def test_pages_that_are_not_the_job_s_and_hosts_without_number_take_no_memory() 
     failed = {"kind": "damaged", "reason": "x", "attempts": 1, "hosts": []}
     lines = [journal.entry("page_failed", 0.0, page=page, **failed) for page in range(1, 500)]
     lines += [
-        journal.entry("attempt_failed", 0.0, host=f"h{n}", page=1) for n in range(report.MAX_HOSTS + 9)
+        journal.entry("attempt_failed", 0.0, host=f"h{n}", page=1)
+        for n in range(jobstatus.MAX_HOSTS + 9)
     ]
-    fold, _ = report._replay(lines, report._pages(spec))
-    assert list(fold.failed) == [1]
-    assert len(fold.failures) == report.MAX_HOSTS
+    jobmodel, _ = jobstatus._replay(lines, jobstatus._pages(spec))
+    assert list(jobmodel.failed) == [1]
+    assert len(jobmodel.failures) == jobstatus.MAX_HOSTS

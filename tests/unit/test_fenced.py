@@ -12,17 +12,17 @@ from typing import Any, cast
 
 import pytest
 
-from sshrender.coordinator import run
+from sshrender.coordinator import jobrun
 from sshrender.coordinator.plan import JobPlan
 from sshrender.errors import UserError
-from sshrender.job import attributes, fenced, lease, manifest, publish, standing
+from sshrender.job import attributes, fencedfiles, lease, manifest, publish, queueoperations
 from sshrender.job.attributes import Attributes
 from sshrender.job.folder import JobFolder
 from sshrender.job.journal import JournalTail, JournalWriter, entry, read_journal
 from sshrender.job.lease import LeaseLost
 from sshrender.job.nonce import Nonce
 from sshrender.job.requests import Request
-from sshrender.job.spec import Document, JobSpec, Settings
+from sshrender.job.spec import DocumentRecord, JobSpec, RenderSettings
 
 OPERATIONS = ("rename", "link", "unlink", "open", "listdir", "stat", "fsync")
 
@@ -196,8 +196,8 @@ def test_a_manifest_of_a_lower_epoch_never_replaces_a_higher_one_s(folder: JobFo
         hosts = {host: {"ghostscript": "10.00"}}
         manifest.save(folder, spec, [], [], [], {}, hosts, "2026-01-01T00:00:00.000Z", epoch)
 
-    document = Document(name="doc.pdf", bytes=1, sha256="0" * 64, pages=1, needs_password=False)
-    settings = Settings(device="png16m", dpi=150, pages="1", split=0)
+    document = DocumentRecord(name="doc.pdf", bytes=1, sha256="0" * 64, pages=1, needs_password=False)
+    settings = RenderSettings(device="png16m", dpi=150, pages="1", split=0)
     spec = JobSpec(name="doc-00000000", created="", document=document, settings=settings)
     late, newer = _epoch(folder), _epoch(folder)
     save(newer, "newer")
@@ -226,12 +226,12 @@ def test_a_successor_that_changes_nothing_still_refuses_what_its_predecessor_wri
             compare_document=lambda: None,
         )
         held = lease.take(folder.lease)
-        run._enter(cast(JobPlan, plan), held)
+        jobrun._enter(cast(JobPlan, plan), held)
         held.release()
     else:
-        standing.change(folder, Request("release", "ann@desk"))
+        queueoperations.change(folder, Request("release", "ann@desk"))
     with monkeypatch.context() as context:
-        context.setattr(fenced, "_require_newest", lambda path, epoch: None)
+        context.setattr(fencedfiles, "_require_newest", lambda path, epoch: None)
         with contextlib.suppress(LeaseLost):
             Attributes(why="late").save(folder, late)
     assert attributes.load(folder).why == ""

@@ -12,17 +12,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from sshrender.coordinator.gallery import Gallery
-from sshrender.coordinator.samples import CHANGE, EVERY, LoadSamples
+from sshrender.coordinator.hosts.loadsampler import CHANGE, EVERY, LoadSamples
+from sshrender.coordinator.workers.thumbnailwriter import ThumbnailWriter
 from sshrender.core.policy import HostPlan
 from sshrender.core.records import Host
 from sshrender.job import journal, lease, thumbnails
 from sshrender.job.folder import JobFolder
 from sshrender.job.journal import JournalTail, JournalWriter
 from sshrender.job.verification.errors import VerificationFailed
-from sshrender.views import fold
-from sshrender.views.dashboard import graphics
-from sshrender.views.fold import JobFold, Span, packed
+from sshrender.views import jobmodel
+from sshrender.views.dashboard import terminalgraphics
+from sshrender.views.jobmodel import JobModel, Span, packed
 from tests.tui.journals import BEGAN, Journal, eventful
 
 NAMES = ["a", "b"]
@@ -76,7 +76,7 @@ entries = st.fixed_dictionaries(
 
 @given(st.lists(entries, max_size=40))
 def test_no_journal_however_damaged_breaks_the_fold(told: list[dict[str, Any]]) -> None:
-    job = JobFold(range(1, 6))
+    job = JobModel(range(1, 6))
     for entry in told:
         job.take(entry)
         states = Counter(page.state for page in job.pages.values())
@@ -88,7 +88,7 @@ def test_no_journal_however_damaged_breaks_the_fold(told: list[dict[str, Any]]) 
 
 
 def test_the_fold_knows_what_every_page_and_host_is() -> None:
-    job = JobFold(range(1, 61))
+    job = JobModel(range(1, 61))
     for entry in eventful().entries:
         job.take(entry)
     assert (job.counts["done"], job.counts["suspect"], job.counts["failed"]) == (37, 1, 1)
@@ -107,7 +107,7 @@ def test_a_new_run_forgets_what_the_last_one_left_undone() -> None:
     told.write(
         "run_started", epoch=2, pages=60, output="/out", coordinator="attic (pid 9)", hosts=["node1"]
     )
-    job = JobFold(range(1, 61))
+    job = JobModel(range(1, 61))
     for entry in told.entries:
         job.take(entry)
     assert job.counts["sent"] == job.counts["failed"] == 0
@@ -120,7 +120,7 @@ def test_nobody_is_told_how_long_a_held_job_will_take() -> None:
     for page in range(1, 30):
         told.now += 0.5
         told.deliver(page, "node1", told.send(page, "node1"))
-    job = JobFold(range(1, 101))
+    job = JobModel(range(1, 101))
     for entry in told.entries:
         job.take(entry)
     left = job.left(BEGAN + told.now)
@@ -224,7 +224,7 @@ def test_a_thumbnail_is_kept_if_it_is_one(tmp_path: Path) -> None:
 
 def test_what_a_gallery_could_not_keep_is_counted(tmp_path: Path) -> None:
     folder = JobFolder(tmp_path)
-    gallery = Gallery(folder)  # nobody has made its folder
+    gallery = ThumbnailWriter(folder)  # nobody has made its folder
     gallery.hang("page-0001.png", _jpeg())
     gallery.hang("page-0002.png", b"no picture")
     gallery.close(10)
@@ -235,18 +235,18 @@ def test_what_a_gallery_could_not_keep_is_counted(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("answer", "kind"),
     [
-        (b"\x1b[?62;4;6c", graphics.SIXEL),
-        (b"\x1b_Gi=31;OK\x1b\\\x1b[?62;c", graphics.KITTY),
-        (b"\x1b_Gi=31;OK\x1b\\\x1b[?62;4c", graphics.SIXEL),
-        (b"\x1b[?1;2c", graphics.CELLS),
-        (b"\x1b[?64;44c", graphics.CELLS),
-        (b"typed ahead", graphics.CELLS),
-        (b"", graphics.CELLS),
+        (b"\x1b[?62;4;6c", terminalgraphics.SIXEL),
+        (b"\x1b_Gi=31;OK\x1b\\\x1b[?62;c", terminalgraphics.KITTY),
+        (b"\x1b_Gi=31;OK\x1b\\\x1b[?62;4c", terminalgraphics.SIXEL),
+        (b"\x1b[?1;2c", terminalgraphics.CELLS),
+        (b"\x1b[?64;44c", terminalgraphics.CELLS),
+        (b"typed ahead", terminalgraphics.CELLS),
+        (b"", terminalgraphics.CELLS),
     ],
 )
 def test_which_pictures_a_terminal_shows(answer: bytes, kind: str) -> None:
-    assert graphics._understand(answer) == kind
+    assert terminalgraphics._understand(answer) == kind
 
 
 def test_every_state_of_the_fold_is_settled_or_not() -> None:
-    assert {fold.DONE, fold.SUSPECT, fold.FAILED} == set(fold.SETTLED)
+    assert {jobmodel.DONE, jobmodel.SUSPECT, jobmodel.FAILED} == set(jobmodel.SETTLED)

@@ -15,12 +15,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sshrender.files import rename
-from sshrender.job import fenced, lease, publish
+from sshrender.job import fencedfiles, lease, publish
 from sshrender.job.folder import JobFolder
 from sshrender.job.history import PageRecord, fold, keep_present
 from sshrender.job.journal import JournalWriter, entry, read_journal
 from sshrender.job.leasefiles import Claim, LeaseFiles
-from sshrender.job.spec import Settings, job_name, safe_stem
+from sshrender.job.spec import RenderSettings, job_name, safe_stem
 
 
 def _delivered(page: int) -> dict[str, object]:
@@ -219,7 +219,7 @@ def test_a_rename_that_worked_though_it_reported_an_error_is_no_error(
     assert final.read_text() == "x"
     publish.remove(final, publish.identity(final))
     assert not final.exists()
-    fenced.write(record, b'{"epoch": 3}', 3)
+    fencedfiles.write(record, b'{"epoch": 3}', 3)
     assert record.read_bytes() == b'{"epoch": 3}'
 
 
@@ -283,7 +283,7 @@ def test_a_job_is_as_open_as_its_san(
 
 @given(st.text(max_size=200))
 def test_any_document_name_makes_a_harmless_job_name(stem: str) -> None:
-    name = job_name(stem, "0" * 64, Settings(device="png16m", dpi=150, pages="1"))
+    name = job_name(stem, "0" * 64, RenderSettings(device="png16m", dpi=150, pages="1"))
     assert len(name.encode()) <= 255
     assert "/" not in name
     assert not name.startswith((".", "-"))
@@ -291,11 +291,11 @@ def test_any_document_name_makes_a_harmless_job_name(stem: str) -> None:
 
 
 def test_a_job_is_named_by_document_and_settings() -> None:
-    settings = Settings(device="png16m", dpi=150, pages="1-10")
+    settings = RenderSettings(device="png16m", dpi=150, pages="1-10")
     name = job_name("big", "a" * 64, settings)
     assert name == job_name("big", "a" * 64, settings)
     assert name != job_name("big", "b" * 64, settings)
-    assert name != job_name("big", "a" * 64, Settings(device="png16m", dpi=151, pages="1-10"))
+    assert name != job_name("big", "a" * 64, RenderSettings(device="png16m", dpi=151, pages="1-10"))
 
 
 @pytest.mark.parametrize(

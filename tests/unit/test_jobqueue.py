@@ -16,16 +16,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sshrender.config import moments
-from sshrender.coordinator import watched
-from sshrender.coordinator.foreman import DEFECTS, FIRST_PAUSE, Foreman
+from sshrender.config import times
+from sshrender.coordinator import hangguard
+from sshrender.coordinator.queuedispatcher import DEFECTS, FIRST_PAUSE, QueueDispatcher
 from sshrender.core import jobqueue
-from sshrender.core.jobqueue import POINT, Entry, Holder, State
+from sshrender.core.jobqueue import POINT, Entry, LeaseHolder, QueueState
 from sshrender.errors import ExitCode
 from sshrender.job import attributes, lease
 from sshrender.job.attributes import Attributes
 from sshrender.job.folder import JobFolder
-from sshrender.job.shelf import Shelf, Stock
+from sshrender.job.queuescanner import QueueScanner, QueueSnapshot
 from sshrender.runner.storage import Watch
 from tests import signed
 
@@ -61,21 +61,21 @@ class TestOrder:
     @pytest.mark.parametrize(
         ("entry", "state"),
         [
-            (_entry("a", is_over=True), State.OVER),
-            (_entry("a", is_held=True), State.HELD),
-            (_entry("a", holder=Holder.SOMEBODY), State.ELSEWHERE),
-            (_entry("a", holder=Holder.UNSURE), State.UNSURE),
-            (_entry("a", not_before=NOW + 1), State.LATER),
-            (_entry("a", not_before=NOW), State.READY),
-            (_entry("a", after=("b",)), State.BEHIND),
-            (_entry("a", after=("gone",)), State.READY),
-            (_entry("a", after=("a",)), State.READY),
-            (_entry("a", holder=Holder.VANISHED), State.READY),
-            (_entry("a", submitted=None), State.NOT_OURS),
-            (_entry("a", submitted=None, holder=Holder.VANISHED), State.READY),
+            (_entry("a", is_over=True), QueueState.OVER),
+            (_entry("a", is_held=True), QueueState.HELD),
+            (_entry("a", holder=LeaseHolder.SOMEBODY), QueueState.ELSEWHERE),
+            (_entry("a", holder=LeaseHolder.UNSURE), QueueState.UNSURE),
+            (_entry("a", not_before=NOW + 1), QueueState.LATER),
+            (_entry("a", not_before=NOW), QueueState.READY),
+            (_entry("a", after=("b",)), QueueState.BEHIND),
+            (_entry("a", after=("gone",)), QueueState.READY),
+            (_entry("a", after=("a",)), QueueState.READY),
+            (_entry("a", holder=LeaseHolder.VANISHED), QueueState.READY),
+            (_entry("a", submitted=None), QueueState.NOT_OURS),
+            (_entry("a", submitted=None, holder=LeaseHolder.VANISHED), QueueState.READY),
         ],
     )
-    def test_what_a_job_waits_for(self, entry: Entry, state: State) -> None:
+    def test_what_a_job_waits_for(self, entry: Entry, state: QueueState) -> None:
         assert jobqueue.state(entry, {"b", "a"}, NOW) is state
 
     def test_the_way_round_a_circle_is_told(self) -> None:
@@ -136,13 +136,13 @@ HERE = datetime(2026, 1, 31, 21, 0, tzinfo=timezone(timedelta(hours=1)))
     ],
 )
 def test_moments_are_understood_as_people_write_them(text: str, moment: datetime) -> None:
-    assert moments.parse(text, HERE) == moment
+    assert times.parse(text, HERE) == moment
 
 
 @pytest.mark.parametrize("text", ["", "noon", "25:00", "2026-13-01", "-3h"])
 def test_what_is_no_moment_is_said(text: str) -> None:
     with pytest.raises(ValueError, match="a moment is"):
-        moments.parse(text, HERE)
+        times.parse(text, HERE)
 
 
 def _job(san: Path, name: str, **fields: object) -> JobFolder:
@@ -163,30 +163,30 @@ class TestShelf:
     ) -> None:
         folder = _job(tmp_path, "a")
         now = [0.0]
-        shelf = Shelf(tmp_path, clock=lambda: now[0])
+        shelf = QueueScanner(tmp_path, clock=lambda: now[0])
         shelf._observers["a"] = lease.Observer(folder.lease, clock=lambda: now[0])
-        assert shelf.look().entries[0].holder is Holder.NOBODY
+        assert shelf.look().entries[0].holder is LeaseHolder.NOBODY
         held = lease.take(folder.lease)
-        shelf = Shelf(tmp_path, clock=lambda: now[0])
+        shelf = QueueScanner(tmp_path, clock=lambda: now[0])
         shelf._observers["a"] = lease.Observer(folder.lease, clock=lambda: now[0])
-        assert shelf.look().entries[0].holder is Holder.UNSURE
+        assert shelf.look().entries[0].holder is LeaseHolder.UNSURE
         held.beat()
         now[0] += 2
-        assert shelf.look().entries[0].holder is Holder.SOMEBODY
+        assert shelf.look().entries[0].holder is LeaseHolder.SOMEBODY
         now[0] += lease.LEASE_SECONDS
         vanished = shelf.look().entries[0]
-        assert vanished.holder is Holder.VANISHED
+        assert vanished.holder is LeaseHolder.VANISHED
         found = lease._look(held._files)
         assert vanished.standing == found.name, "whoever takes it need not watch it again"
         held.beat()
-        assert shelf.look().entries[0].holder is Holder.SOMEBODY
+        assert shelf.look().entries[0].holder is LeaseHolder.SOMEBODY
         held.release()
-        assert shelf.look().entries[0].holder is Holder.NOBODY
+        assert shelf.look().entries[0].holder is LeaseHolder.NOBODY
 
     def test_a_damaged_job_is_named_and_keeps_nobody(self, tmp_path: Path) -> None:
         _job(tmp_path, "a")
         _job(tmp_path, "b").attributes.write_text('{"schema": 1, "priority": "high"}')
-        shelf = Shelf(tmp_path)
+        shelf = QueueScanner(tmp_path)
         found = shelf.look()
         assert [entry.name for entry in found.entries] == ["a"]
         assert "damaged" in found.damaged["b"]
@@ -199,7 +199,7 @@ class TestShelf:
         folder = _job(tmp_path, "c")
         folder.spec.unlink()
         folder.spec.symlink_to(folder.spec)
-        found = Shelf(tmp_path).look()
+        found = QueueScanner(tmp_path).look()
         assert [entry.name for entry in found.entries] == ["a"]
         assert found.damaged["b"].endswith("attributes.json: not a regular file")
         assert "symbolic links" in found.damaged["c"]
@@ -211,7 +211,7 @@ class TestShelf:
         san = tmp_path / "san"
         san.mkdir()
         _job(san, "a")
-        shelf = Shelf(san)
+        shelf = QueueScanner(san)
         assert [entry.name for entry in shelf.look().entries] == ["a"]
 
         def goes(folder: JobFolder, job: str) -> Attributes:
@@ -225,7 +225,7 @@ class TestShelf:
 
     def test_what_is_being_removed_is_no_job(self, tmp_path: Path) -> None:
         _job(tmp_path, "a").path.rename(tmp_path / ".removed-a-0123abcd")
-        assert Shelf(tmp_path).look() == Stock([], frozenset(), {})
+        assert QueueScanner(tmp_path).look() == QueueSnapshot([], frozenset(), {})
 
     def test_others_jobs_are_waited_for_and_not_seen_through(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -244,7 +244,7 @@ class TestShelf:
         (tmp_path / "their-loop" / "job.json").symlink_to("job.json")
         kinds = ["queued", "done", "render", "damaged", "list", "fifo", "loop", "gone"]
         _job(tmp_path, "a", after=[f"their-{kind}" for kind in kinds])
-        found = Shelf(tmp_path).look()
+        found = QueueScanner(tmp_path).look()
         assert [entry.name for entry in found.entries] == ["a"]
         assert found.damaged == {}, "it is not ours to tell"
         unknown = {"render", "damaged", "fifo", "loop", "queued"}
@@ -253,7 +253,7 @@ class TestShelf:
     def test_what_is_over_is_looked_at_again_now_and_then(self, tmp_path: Path) -> None:
         folder = _job(tmp_path, "a", over="partial")
         now = [0.0]
-        shelf = Shelf(tmp_path, clock=lambda: now[0])
+        shelf = QueueScanner(tmp_path, clock=lambda: now[0])
         assert shelf.look().entries[0].is_over
         attributes.load(folder).changed(over="").save(folder)
         assert shelf.look().entries[0].is_over
@@ -293,7 +293,7 @@ class _Queue:
         self.said: list[str] = []
         self.remarks: list[tuple[str, str]] = []
         self.now = 0.0
-        self.foreman = Foreman(
+        self.foreman = QueueDispatcher(
             san,
             self._start,
             self._put_aside,
@@ -422,10 +422,10 @@ class TestForeman:
         san.mkdir()
         _job(san, "a")
 
-        def fails() -> Stock:
+        def fails() -> QueueSnapshot:
             if queue.now < 5:
                 raise OSError(116, "Stale file handle", str(san))
-            return Shelf(san).look()
+            return QueueScanner(san).look()
 
         queue.foreman._shelf.look = fails  # type: ignore[method-assign]  # a SAN that fails
         queue.foreman.run()
@@ -440,7 +440,7 @@ class TestForeman:
         queue = _Queue(tmp_path, {}, is_once=False)
         look = queue.foreman._shelf.look
 
-        def interrupted() -> Stock:
+        def interrupted() -> QueueSnapshot:
             queue.foreman.stop(signal.SIGTERM)
             return look()
 
@@ -478,16 +478,16 @@ class TestForeman:
     ) -> None:
         _job(tmp_path, "a")
         is_back = threading.Event()
-        looks: list[Shelf] = []
-        real = Shelf.look
+        looks: list[QueueScanner] = []
+        real = QueueScanner.look
 
-        def look(shelf: Shelf) -> Stock:
+        def look(shelf: QueueScanner) -> QueueSnapshot:
             looks.append(shelf)
             is_back.wait(30)
             return real(shelf)
 
-        monkeypatch.setattr(Shelf, "look", look)
-        monkeypatch.setattr(watched, "GLANCE", 0.01)
+        monkeypatch.setattr(QueueScanner, "look", look)
+        monkeypatch.setattr(hangguard, "GLANCE", 0.01)
         monkeypatch.setattr(Watch, "is_hanging", lambda watch: not is_back.is_set())
         queue = _Queue(tmp_path, {}, is_once=False)
         queue.stops_at = 20

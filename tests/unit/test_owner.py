@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from sshrender.runner import owner, scratch
+from sshrender.runner import folderowner, scratch
 
 ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="needs root: namespaces")
 NOBODY = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
@@ -101,13 +101,13 @@ def test_what_a_killed_process_left_is_removed_and_a_live_one_s_is_not(
 
 
 def test_a_pid_that_was_given_again_is_another_process() -> None:
-    where, pid, began = owner.ourselves()
-    assert owner.state(where, pid, began) is owner.State.RUNNING
-    assert owner.state(where, pid, "1") is owner.State.GONE
-    assert owner.state(where, 1 << 61, "1") is owner.State.GONE
-    assert owner.state("elsewhere/1", pid, "1") is owner.State.UNKNOWN
-    assert owner.state("", pid, began) is owner.State.UNKNOWN
-    assert owner.state(where, pid, "") is owner.State.UNKNOWN
+    where, pid, began = folderowner.ourselves()
+    assert folderowner.state(where, pid, began) is folderowner.OwnerState.RUNNING
+    assert folderowner.state(where, pid, "1") is folderowner.OwnerState.GONE
+    assert folderowner.state(where, 1 << 61, "1") is folderowner.OwnerState.GONE
+    assert folderowner.state("elsewhere/1", pid, "1") is folderowner.OwnerState.UNKNOWN
+    assert folderowner.state("", pid, began) is folderowner.OwnerState.UNKNOWN
+    assert folderowner.state(where, pid, "") is folderowner.OwnerState.UNKNOWN
 
 
 @ROOT

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sshrender.cli.session import Session
+from sshrender.cli.invocation import Invocation
 from sshrender.config.settings import resolve, wishes
-from sshrender.coordinator import notice
+from sshrender.coordinator import notification
 from sshrender.errors import UserError
 from sshrender.job import accounting, attributes, delivery
 from sshrender.job.accounting import Account
@@ -229,7 +229,7 @@ class TestNotices:
         )
         script.chmod(0o755)
         said: list[str] = []
-        notice.run([str(script), "a b; c"], SUMMARY, said.append)
+        notification.run([str(script), "a b; c"], SUMMARY, said.append)
         assert said == []
         assert (tmp_path / "facts").read_text() == "j partial 3 a b; c\n"
         assert json.loads((tmp_path / "json").read_text()) == SUMMARY
@@ -243,16 +243,16 @@ class TestNotices:
     )
     def test_one_that_fails_is_said(self, command: list[str], words: str) -> None:
         said: list[str] = []
-        notice.run(command, SUMMARY, said.append)
+        notification.run(command, SUMMARY, said.append)
         assert words in said[0]
 
     def test_mail_goes_through_sendmail(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         program = tmp_path / "sendmail"
         program.write_text(f'#!/bin/sh\necho "$@" > {tmp_path}/words; cat > {tmp_path}/mail\n')
         program.chmod(0o755)
-        monkeypatch.setattr(notice, "_SENDMAIL", f"{tmp_path}{os.pathsep}/usr/bin")
+        monkeypatch.setattr(notification, "_SENDMAIL", f"{tmp_path}{os.pathsep}/usr/bin")
         said: list[str] = []
-        notice.mail("ann@example.org", SUMMARY, ["it went so", "and so"], said.append)
+        notification.mail("ann@example.org", SUMMARY, ["it went so", "and so"], said.append)
         assert said == []
         assert (tmp_path / "words").read_text() == "-i -t\n"
         mail = (tmp_path / "mail").read_text()
@@ -260,9 +260,9 @@ class TestNotices:
         assert mail.endswith("it went so\nand so\n")
 
     def test_without_a_sendmail_that_is_said(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(notice, "_SENDMAIL", "/nowhere")
+        monkeypatch.setattr(notification, "_SENDMAIL", "/nowhere")
         said: list[str] = []
-        notice.mail("ann@example.org", SUMMARY, [], said.append)
+        notification.mail("ann@example.org", SUMMARY, [], said.append)
         assert said == ["no mail to ann@example.org: there is no sendmail here"]
 
     @pytest.mark.parametrize("address", ["ann@example.org\nBcc: x@y", "a b", "<x>", "", *_NO_ADDRESS])
@@ -279,11 +279,11 @@ class TestNotices:
             f"#!/bin/sh\ncat > {tmp_path}/mail; printf '%s' \"$SSHRENDER_JOB\" > {tmp_path}/job\n"
         )
         program.chmod(0o755)
-        monkeypatch.setattr(notice, "_SENDMAIL", f"{tmp_path}{os.pathsep}/usr/bin")
+        monkeypatch.setattr(notification, "_SENDMAIL", f"{tmp_path}{os.pathsep}/usr/bin")
         odd = {**SUMMARY, "job": "j\ud800\n", "output": "/o\udcff\0"}
         said: list[str] = []
-        notice.mail("ann@example.org", odd, ["page 1 failed: \ud800"], said.append)
-        notice.run([str(program)], odd, said.append)
+        notification.mail("ann@example.org", odd, ["page 1 failed: \ud800"], said.append)
+        notification.run([str(program)], odd, said.append)
         assert said == []
         assert (tmp_path / "job").read_text() == "j?\n"
 
@@ -301,7 +301,7 @@ class TestNotices:
     def test_whom_a_job_does_not_tell_is_said(
         self, home: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
-        Session.start({}, None, wants_json=False, job={"mail_to": "a@["})
+        Invocation.start({}, None, wants_json=False, job={"mail_to": "a@["})
         assert "no mail to a@[: that is no address" in capsys.readouterr().err
 
     def test_a_job_that_names_no_address_is_run_all_the_same(self) -> None:

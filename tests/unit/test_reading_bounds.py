@@ -12,9 +12,11 @@ from typing import Any
 
 import pytest
 
-from sshrender.coordinator import larder, parts, tidings, watched
+from sshrender.coordinator import documentevents, hangguard
+from sshrender.coordinator.hosts import documentparts
+from sshrender.coordinator.workers import partsplitter
 from sshrender.core import events as ev
-from sshrender.document import facts, process, reading
+from sshrender.document import facts, readerprocess, reading
 from sshrender.document.reading import Reading
 from sshrender.transports.local import LocalFiles
 from sshrender.transports.protocol import FilesFailed
@@ -54,8 +56,8 @@ def child(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         words = [sys.executable, "-c", SCRIPT + scripts[0]]
         return subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
 
-    monkeypatch.setattr(process, "_start", start)
-    monkeypatch.setattr(process, "_spare", [])
+    monkeypatch.setattr(readerprocess, "_start", start)
+    monkeypatch.setattr(readerprocess, "_spare", [])
     return scripts
 
 
@@ -149,23 +151,23 @@ def test_a_part_that_does_not_come_is_given_up(
     child: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str
 ) -> None:
     """Then pages are rendered from the whole document; a page that was not asked for is none."""
-    monkeypatch.setattr(parts, "PART_WITHIN", 1.0)
-    monkeypatch.setattr(larder, "CUT_WITHIN", 1.0)
+    monkeypatch.setattr(partsplitter, "PART_WITHIN", 1.0)
+    monkeypatch.setattr(documentparts, "CUT_WITHIN", 1.0)
     child.append(script + "\ntime.sleep(600)")
-    posted: list[ev.PagesReady | parts.PartsFailed] = []
-    splitter = parts.PartSplitter(_plan(tmp_path), posted.append)
+    posted: list[ev.PagesReady | partsplitter.PartsFailed] = []
+    splitter = partsplitter.PartSplitter(_plan(tmp_path), posted.append)
     splitter.start()
     splitter.join(60)
-    assert [type(each) for each in posted] == [parts.PartsFailed]
+    assert [type(each) for each in posted] == [partsplitter.PartsFailed]
 
 
 def test_a_cut_that_does_not_come_is_given_up(
     child: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(larder, "CUT_WITHIN", 1.0)
+    monkeypatch.setattr(documentparts, "CUT_WITHIN", 1.0)
     child.append("time.sleep(600)")
-    with pytest.raises(larder.LarderFailed, match="took too long"):
-        larder.Larder(_plan(tmp_path)).fetch(1)
+    with pytest.raises(documentparts.DocumentPartsFailed, match="took too long"):
+        documentparts.DocumentParts(_plan(tmp_path)).fetch(1)
 
 
 def test_parts_that_grow_beyond_the_document_are_refused(
@@ -184,10 +186,10 @@ def test_parts_that_grow_beyond_the_document_are_refused(
 
 def test_work_on_the_san_is_left_behind_at_the_deadline(tmp_path: Path) -> None:
     go_on = threading.Event()
-    with pytest.raises(watched.DeadlinePassed):
-        watched.watched(tmp_path, go_on.wait, time.monotonic() + 0.3)
-    with pytest.raises(watched.DeadlinePassed):
-        watched.watched(tmp_path, lambda: None, time.monotonic())
+    with pytest.raises(hangguard.DeadlinePassed):
+        hangguard.watched(tmp_path, go_on.wait, time.monotonic() + 0.3)
+    with pytest.raises(hangguard.DeadlinePassed):
+        hangguard.watched(tmp_path, lambda: None, time.monotonic())
     go_on.set()
 
 
@@ -195,9 +197,9 @@ def test_a_list_of_pages_is_written_down_in_a_bounded_length() -> None:
     document = SimpleNamespace(
         boxes_from=lambda first: [], missing_fonts=lambda: [["x"] * (n % 2) for n in range(100_000)]
     )
-    told = tidings.Tidings(document, range(1, 100_001))
+    told = documentevents.DocumentEvents(document, range(1, 100_001))
     told.new()
-    assert len(told.fonts["x"]) <= tidings.MAX_LIST + 2
+    assert len(told.fonts["x"]) <= documentevents.MAX_LIST + 2
     assert told.fonts["x"].startswith("2,4,6,")
 
 
@@ -219,7 +221,7 @@ def test_a_part_that_an_earlier_run_or_a_host_left_is_cut_anew(tmp_path: Path) -
     (folder / "of2-00001.pdf").write_bytes(b"other pages")
     (folder / "of2-00002.pdf").symlink_to(secret)
     list(splitting.split(plan.folder.source, None, tmp_path, 2, [1, 3]))
-    store = larder.Larder(plan)
+    store = documentparts.DocumentParts(plan)
     try:
         fed = [store.fetch(1), store.fetch(3)]
         fed[0].unlink()

@@ -17,11 +17,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from sshrender import files
-from sshrender.cli.jobs import whoami
-from sshrender.coordinator.clerk import Asked, Clerk, event_of
+from sshrender.cli.jobstore import whoami
 from sshrender.coordinator.plan import JobPlan
+from sshrender.coordinator.workers.requestpoller import RequestPoller, RequestReceived, event_of
 from sshrender.core import events as ev
-from sshrender.job import attributes, lease, requests, standing
+from sshrender.job import attributes, lease, queueoperations, requests
 from sshrender.job.attributes import Attributes
 from sshrender.job.folder import JobFolder
 from sshrender.job.journal import read_journal
@@ -42,9 +42,9 @@ def folder(tmp_path: Path) -> JobFolder:
 
 def _clerk(
     folder: JobFolder, posted: queue.SimpleQueue[Any], fence: Callable[[], None] = lambda: None
-) -> Clerk:
+) -> RequestPoller:
     plan = SimpleNamespace(folder=folder, attributes=Attributes())
-    return Clerk(cast("JobPlan", plan), posted.put, fence, {})
+    return RequestPoller(cast("JobPlan", plan), posted.put, fence, {})
 
 
 def _taken(folder: JobFolder) -> list[Request]:
@@ -167,7 +167,7 @@ def test_what_was_asked_while_nobody_coordinated_holds_and_what_concerns_a_run_i
 ) -> None:
     requests.ask(folder, Request("hold", "ann@desk"))
     requests.ask(folder, Request("drain", "ann@desk", host="node1"))
-    assert standing.settle(folder).held == "ann@desk"
+    assert queueoperations.settle(folder).held == "ann@desk"
     assert attributes.load(folder).held == "ann@desk"
     told = [(entry["op"], entry["is_late"]) for entry in read_journal(folder.journal)]
     assert told == [("hold", False), ("drain", True)]
@@ -179,7 +179,7 @@ def test_what_changes_a_job_is_on_record_before_it_is_heard_of(folder: JobFolder
     clerk.start()
     try:
         requests.ask(folder, Request("hold", "ann@desk"))
-        assert posted.get(timeout=10) == Asked(Request("hold", "ann@desk"))
+        assert posted.get(timeout=10) == RequestReceived(Request("hold", "ann@desk"))
         assert attributes.load(folder).held == "ann@desk"
         requests.ask(folder, Request("alter", "ann@desk", changes={"limit": 3, "priority": -7}))
         assert posted.get(timeout=10).request.changes == {"limit": 3, "priority": -7}
@@ -202,12 +202,12 @@ def test_a_coordinator_that_was_fenced_off_takes_no_requests(folder: JobFolder) 
 
 
 def test_a_job_that_nobody_coordinates_is_changed_at_once(folder: JobFolder) -> None:
-    standing.change(folder, Request("hold", "ann@desk", note="until Monday"))
+    queueoperations.change(folder, Request("hold", "ann@desk", note="until Monday"))
     assert attributes.load(folder).why == "until Monday"
-    standing.change(folder, Request("cancel", "ann@desk"))
+    queueoperations.change(folder, Request("cancel", "ann@desk"))
     found = attributes.load(folder)
     assert (found.over, found.held) == ("cancelled", "")
-    standing.change(folder, Request("resubmit", "ann@desk"))
+    queueoperations.change(folder, Request("resubmit", "ann@desk"))
     assert attributes.load(folder).is_queued
     assert not attributes.load(folder).over
 
@@ -222,10 +222,10 @@ def test_a_request_that_nobody_takes_is_taken_back(
     def take(path: Path) -> lease.Lease:
         raise lease.LeaseHeld(held._claim)
 
-    monkeypatch.setattr(standing, "TAKEN_WITHIN", 0.2)
+    monkeypatch.setattr(queueoperations, "TAKEN_WITHIN", 0.2)
     monkeypatch.setattr(lease, "take", take)
-    with pytest.raises(standing.NotHeard):
-        standing.change(folder, Request("hold", "ann@desk"), clock=lambda: next(ticks))
+    with pytest.raises(queueoperations.NotHeard):
+        queueoperations.change(folder, Request("hold", "ann@desk"), clock=lambda: next(ticks))
     assert list(folder.requests.iterdir()) == []
 
 
@@ -277,8 +277,8 @@ def test_a_request_holds_no_text_that_nobody_can_write(folder: JobFolder) -> Non
     assert ODD == PLAIN
     requests.ask(folder, ODD)
     assert _taken(folder) == [PLAIN]
-    standing.change(folder, ODD)
-    standing.change(folder, Request("hold", ODD.by + "\udcfc", note="f\udcfcr"))
+    queueoperations.change(folder, ODD)
+    queueoperations.change(folder, Request("hold", ODD.by + "\udcfc", note="f\udcfcr"))
     found = attributes.load(folder)
     assert (found.output, found.held, found.why) == ("/a?", "ann?@desk?", "f?r")
 

@@ -17,10 +17,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sshrender.renderers import ghostscript, said
-from sshrender.runner import limits, load, processes
+from sshrender.renderers import diagnostics, ghostscript
+from sshrender.runner import load, processes, processlimits
 from sshrender.runner.load import LoadMeter
-from sshrender.runner.queue import Task, TaskQueue
+from sshrender.runner.taskqueue import Task, TaskQueue
 from sshrender.transports import payload
 
 SOURCE = Path(payload.__file__).parents[1]
@@ -136,12 +136,12 @@ def test_chatter_and_boilerplate_are_no_complaints() -> None:
         "   **** >>>> Scribus PDF Library 1.5.5 <<<<",
         "   **** Error: page not found.",
     ]
-    assert said.complaints(lines) == [
+    assert diagnostics.complaints(lines) == [
         "circular reference to indirect object",
         "**** Error: page not found.",
     ]
-    assert said.was_not_drawn(lines)
-    assert not said.was_not_drawn(lines[:-1])
+    assert diagnostics.was_not_drawn(lines)
+    assert not diagnostics.was_not_drawn(lines[:-1])
 
 
 class Clock:
@@ -222,12 +222,12 @@ def test_looking_at_a_crowded_host_costs_little() -> None:
 
 
 def test_a_renderer_is_started_meekly_with_the_tools_that_are_there() -> None:
-    everything = limits.wrap(["gs"], 1 << 30, which=lambda name: "/usr/bin/" + name)
+    everything = processlimits.wrap(["gs"], 1 << 30, which=lambda name: "/usr/bin/" + name)
     assert everything[:3] == ["nice", "-n", "19"]
     assert "--pdeathsig" in everything
     assert everything[-1] == "gs"
-    assert limits.wrap(["gs"], 1 << 30, which=lambda name: None) == ["gs"]
-    assert "GS_OPTIONS" not in limits.environment({"GS_OPTIONS": "-r1", "PATH": "x"})
+    assert processlimits.wrap(["gs"], 1 << 30, which=lambda name: None) == ["gs"]
+    assert "GS_OPTIONS" not in processlimits.environment({"GS_OPTIONS": "-r1", "PATH": "x"})
 
 
 def test_only_a_task_that_waits_can_be_revoked() -> None:

@@ -16,23 +16,23 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sshrender.runner import seats, turns
-from sshrender.runner.turns import SLICE, STARVED, TURN, Sitter, Waiter
+from sshrender.runner import fairshare, slotlocks
+from sshrender.runner.fairshare import SLICE, STARVED, TURN, SlotHolder, Waiter
 
 NOW = 1000.0
 
 
-def _sitters(*jobs: str, priority: int = 0, sat: float = 10.0) -> list[Sitter]:
-    return [Sitter(number, job, priority, NOW - sat) for number, job in enumerate(jobs)]
+def _sitters(*jobs: str, priority: int = 0, sat: float = 10.0) -> list[SlotHolder]:
+    return [SlotHolder(number, job, priority, NOW - sat) for number, job in enumerate(jobs)]
 
 
 def _waiters(*jobs: str, priority: int = 0, waited: float = 1.0) -> list[Waiter]:
     return [Waiter(f"w{number}", job, priority, NOW - waited) for number, job in enumerate(jobs)]
 
 
-def _leaving(sitters: list[Sitter], waiters: list[Waiter], free: int = 0) -> list[str]:
+def _leaving(sitters: list[SlotHolder], waiters: list[Waiter], free: int = 0) -> list[str]:
     """The jobs of those who get up."""
-    return [s.job for s in sitters if turns.gets_up(s.seat, sitters, waiters, free, NOW)]
+    return [s.job for s in sitters if fairshare.gets_up(s.seat, sitters, waiters, free, NOW)]
 
 
 class TestTurns:
@@ -59,15 +59,15 @@ class TestTurns:
         assert _leaving(_sitters("b", priority=7), _waiters("a", priority=-5)) == []
 
     def test_the_lowest_gets_up_first(self) -> None:
-        mixed = [*_sitters("high", priority=5), Sitter(1, "low", -5, NOW - 1)]
+        mixed = [*_sitters("high", priority=5), SlotHolder(1, "low", -5, NOW - 1)]
         assert _leaving(mixed, _waiters("urgent", priority=9)) == ["low"]
 
     def test_nobody_starves(self) -> None:
         high = _sitters("a", "a", priority=1023)
         low = _waiters("b", "b", priority=-1024, waited=STARVED)
         assert len(_leaving(high, low)) == 2
-        assert turns.order([*_waiters("a", priority=1023), *low], high, NOW)[0].job == "b"
-        just = [Sitter(0, "b", turns.FOREMOST, NOW - TURN / 2)]
+        assert fairshare.order([*_waiters("a", priority=1023), *low], high, NOW)[0].job == "b"
+        just = [SlotHolder(0, "b", fairshare.FOREMOST, NOW - TURN / 2)]
         assert _leaving(just, _waiters("a", priority=1023, waited=STARVED)) == []
 
     def test_who_finds_a_free_seat_drives_nobody_away(self) -> None:
@@ -84,9 +84,9 @@ class TestTurns:
         waits: list[tuple[str, int, float]],
         free: int,
     ) -> None:
-        sitters = [Sitter(n, job, p, NOW - sat) for n, (job, p, sat) in enumerate(sits)]
+        sitters = [SlotHolder(n, job, p, NOW - sat) for n, (job, p, sat) in enumerate(sits)]
         waiters = [Waiter(str(n), job, p, NOW - sat) for n, (job, p, sat) in enumerate(waits)]
-        leaving = [s for s in sitters if turns.gets_up(s.seat, sitters, waiters, free, NOW)]
+        leaving = [s for s in sitters if fairshare.gets_up(s.seat, sitters, waiters, free, NOW)]
         assert len(leaving) <= max(0, len(waiters) - free)
         for sitter in leaving:
             assert any(
@@ -94,12 +94,12 @@ class TestTurns:
                 and (waiter.priority >= sitter.priority or waiter.is_starved(NOW))
                 for waiter in waiters
             )
-        ordered = turns.order(waiters, sitters, NOW)
+        ordered = fairshare.order(waiters, sitters, NOW)
         assert Counter(ordered) == Counter(waiters)
 
 
-def _seat(room: str, count: int = 1, job: str = "a", priority: int = 0) -> seats.Seats:
-    return seats.Seats(count, seats.Place(job, priority), room)
+def _seat(room: str, count: int = 1, job: str = "a", priority: int = 0) -> slotlocks.SlotLocks:
+    return slotlocks.SlotLocks(count, slotlocks.Namespace(job, priority), room)
 
 
 class TestSeats:
@@ -109,23 +109,23 @@ class TestSeats:
         people = [_seat(tmp_path.name, 2) for _ in range(3)]
         assert [each.take() for each in people] == [True, True, False]
         people[0].leave()
-        time.sleep(2 * seats.LOOK)
+        time.sleep(2 * slotlocks.LOOK)
         assert people[2].take()
         assert people[1].take(), "who sits, sits"
 
     def test_who_sits_is_called_for_one_who_waits_and_not_before(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(turns, "SLICE", 0.1)
+        monkeypatch.setattr(fairshare, "SLICE", 0.1)
         sits, waits = _seat(tmp_path.name, job="a"), _seat(tmp_path.name, job="b")
         assert sits.take()
-        time.sleep(2 * seats.CONSIDER)
+        time.sleep(2 * slotlocks.CONSIDER)
         assert not sits.is_called()
         assert not waits.take()
-        time.sleep(2 * seats.CONSIDER)
+        time.sleep(2 * slotlocks.CONSIDER)
         assert sits.is_called()
         sits.leave()
-        time.sleep(2 * seats.LOOK)
+        time.sleep(2 * slotlocks.LOOK)
         assert waits.take()
         assert not sits.take()
 
@@ -135,10 +135,10 @@ class TestSeats:
         assert sits.take()
         assert not low.take()
         assert not high.take()
-        time.sleep(2 * seats.CONSIDER)
+        time.sleep(2 * slotlocks.CONSIDER)
         assert sits.is_called()
         sits.leave()
-        time.sleep(2 * seats.LOOK)
+        time.sleep(2 * slotlocks.LOOK)
         assert not low.take()
         assert high.take()
 
@@ -149,14 +149,14 @@ class TestSeats:
         assert not low.take()
         assert not high.take()
         sits.leave()
-        end = time.monotonic() + 4 * seats.GRACE
+        end = time.monotonic() + 4 * slotlocks.GRACE
         while not low.take():
             assert time.monotonic() < end
-            time.sleep(seats.LOOK)
+            time.sleep(slotlocks.LOOK)
 
     def test_equal_jobs_get_equal_turns(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(turns, "SLICE", 0.05)
-        monkeypatch.setattr(seats, "CONSIDER", 0.02)
+        monkeypatch.setattr(fairshare, "SLICE", 0.05)
+        monkeypatch.setattr(slotlocks, "CONSIDER", 0.02)
         had = [0.0, 0.0, 0.0]
 
         def work(number: int) -> None:
@@ -169,7 +169,7 @@ class TestSeats:
                     if seat.is_called():
                         seat.leave()
                 else:
-                    time.sleep(seats.LOOK)
+                    time.sleep(slotlocks.LOOK)
             seat.leave()
 
         threads = [threading.Thread(target=work, args=(number,)) for number in range(3)]
@@ -185,7 +185,7 @@ class TestSeats:
         assert not seat.take()
         other.kill()
         other.wait()
-        time.sleep(2 * seats.LOOK)
+        time.sleep(2 * slotlocks.LOOK)
         assert seat.take()
 
     def test_a_seat_that_is_left_while_somebody_asks_for_it_is_had_by_one(
@@ -194,28 +194,28 @@ class TestSeats:
         sits, comes, third = (_seat(tmp_path.name, job=job) for job in "abc")
         assert sits.take()
 
-        def leave_and_ask(name: bytes, ask: Callable[[bytes], object] = seats._ask) -> object:
+        def leave_and_ask(name: bytes, ask: Callable[[bytes], object] = slotlocks._ask) -> object:
             if name.endswith(b"seat-0"):
                 sits.leave()
             return ask(name)
 
-        monkeypatch.setattr(seats, "_ask", leave_and_ask)
+        monkeypatch.setattr(slotlocks, "_ask", leave_and_ask)
         assert comes.take()
         assert comes.descriptors
         for _ in range(3):
             assert not third.take()
-            time.sleep(2 * seats.LOOK)
+            time.sleep(2 * slotlocks.LOOK)
 
     def test_a_seat_is_taken_until_its_renderer_is_gone(self, tmp_path: Path) -> None:
         sits, waits = _seat(tmp_path.name, job="a"), _seat(tmp_path.name, job="b")
         assert sits.take()
         renderer = subprocess.Popen(["sleep", "60"], pass_fds=sits.descriptors)
         sits.leave()
-        time.sleep(2 * seats.LOOK)
+        time.sleep(2 * slotlocks.LOOK)
         assert not waits.take()
         renderer.kill()
         renderer.wait()
-        time.sleep(2 * seats.LOOK)
+        time.sleep(2 * slotlocks.LOOK)
         assert waits.take()
 
     def test_the_seats_of_a_large_host_go_round_too(self, tmp_path: Path) -> None:
@@ -223,33 +223,33 @@ class TestSeats:
         assert all(each.take() for each in many)
         urgent = [_seat(tmp_path.name, 70, f"u{number}", priority=9) for number in range(3)]
         assert not any(each.take() for each in urgent)
-        time.sleep(2 * seats.CONSIDER)
+        time.sleep(2 * slotlocks.CONSIDER)
         assert sum(each.is_called() for each in many) == 3
 
     def test_a_guest_is_next_and_goes_without_where_nobody_gets_up(
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setenv("SSHRENDER_ROOM", uuid.uuid4().hex[:12])
-        sits = seats.Seats(1, seats.Place("a", 1023))
+        sits = slotlocks.SlotLocks(1, slotlocks.Namespace("a", 1023))
         assert sits.take()
-        time.sleep(2 * seats.CONSIDER)
+        time.sleep(2 * slotlocks.CONSIDER)
         called: list[bool] = []
 
         def work() -> None:
             while not called:
-                time.sleep(seats.LOOK)
+                time.sleep(slotlocks.LOOK)
                 called.extend([True] if sits.is_called() else [])
             sits.leave()
 
-        with seats.guest(1, within=0.0) as seat:
+        with slotlocks.guest(1, within=0.0) as seat:
             assert seat == ()
         thread = threading.Thread(target=work)
         thread.start()
-        with seats.guest(1) as seat:
+        with slotlocks.guest(1) as seat:
             assert len(seat) == 1
             assert not sits.take()
         thread.join()
-        time.sleep(2 * seats.LOOK)
+        time.sleep(2 * slotlocks.LOOK)
         assert sits.take()
 
     def test_a_name_that_another_user_keeps_is_no_seat(self, tmp_path: Path) -> None:
@@ -259,7 +259,7 @@ class TestSeats:
         try:
             ours = [_seat(tmp_path.name) for _ in range(3)]
             assert [each.take() for each in ours] == [True, False, False]
-            assert [sitter.seat for sitter in seats.look(tmp_path.name, 1).sitters] == [1]
+            assert [sitter.seat for sitter in slotlocks.look(tmp_path.name, 1).sitters] == [1]
         finally:
             other.kill()
             other.wait()

@@ -16,28 +16,27 @@ from typing import Any, cast
 import pytest
 
 from sshrender.cli import clean
-from sshrender.cli.session import require_allowed
+from sshrender.cli.invocation import require_allowed
 from sshrender.config import keyfile
 from sshrender.config.settings import Settings, resolve
-from sshrender.coordinator.clerk import Asked, Clerk, RequestsRefused
-from sshrender.coordinator.foreman import Foreman
 from sshrender.coordinator.plan import JobPlan
+from sshrender.coordinator.queuedispatcher import QueueDispatcher
+from sshrender.coordinator.workers.requestpoller import RequestPoller, RequestReceived, RequestsRefused
 from sshrender.document import facts
 from sshrender.errors import ExitCode, UserError
-from sshrender.job import attributes, requests, signature, spec, standing
+from sshrender.job import attributes, queueoperations, requests, signature, spec
 from sshrender.job.attributes import MAX_HANDLED, Attributes
 from sshrender.job.folder import JobFolder
 from sshrender.job.journal import read_journal
+from sshrender.job.queuescanner import QueueScanner
 from sshrender.job.requests import Request
-from sshrender.job.shelf import Shelf
 from sshrender.job.signature import Purpose, Unsigned
-from sshrender.job.spec import Document, JobSpec, Recipe
-from sshrender.job.spec import Settings as JobSettings
-from sshrender.views import jobs
+from sshrender.job.spec import DocumentRecord, JobSpec, RecipeRecord, RenderSettings
+from sshrender.views import joblist
 from tests import signed
 
-DOCUMENT = Document(name="one.pdf", bytes=1, sha256="0" * 64, pages=3)
-SETTINGS = JobSettings(device="png16m", dpi=36, pages="1-3")
+DOCUMENT = DocumentRecord(name="one.pdf", bytes=1, sha256="0" * 64, pages=3)
+SETTINGS = RenderSettings(device="png16m", dpi=36, pages="1-3")
 NAME = spec.job_name("one", DOCUMENT.sha256, SETTINGS)
 CREATED = "2026-01-01T00:00:00.000Z"
 QUEUED = {"submitted": CREATED, "handled_before": requests.floor(0.0)}
@@ -189,7 +188,7 @@ class TestFiles:
         path.write_text("no PDF")
         reports = {"job": job.name, "submitted": CREATED}
         commands = {"mv": str(job.path), "file": str(path), "sshrender": "resubmit"}
-        hints = [jobs.again(reports)]
+        hints = [joblist.again(reports)]
         for work in (lambda: attributes.load(job), lambda: facts.check_file(path)):
             with pytest.raises(UserError) as caught:
                 work()
@@ -204,7 +203,7 @@ class TestFiles:
         folder.attributes.write_text(json.dumps({"schema": 1, "submitted": CREATED}))
         before = folder.attributes.read_text()
         with pytest.raises(Unsigned):
-            standing.change(folder, Request("hold", "ann@desk"))
+            queueoperations.change(folder, Request("hold", "ann@desk"))
         with pytest.raises(Unsigned):
             requests.ask(folder, Request("hold", "ann@desk"))
         assert folder.attributes.read_text() == before
@@ -214,12 +213,12 @@ class TestFiles:
         """A host that removes them would have the job run without its owner's wishes."""
         folder.attributes.unlink()
         with pytest.raises(Unsigned, match="is missing") as caught:
-            standing.change(folder, Request("alter", "ann@desk", changes={"priority": 1}))
+            queueoperations.change(folder, Request("alter", "ann@desk", changes={"priority": 1}))
         assert (caught.value.code, caught.value.hint[:3]) == (ExitCode.STORAGE, "mv ")
-        for work in (attributes.load_signed, standing.settle):
+        for work in (attributes.load_signed, queueoperations.settle):
             with pytest.raises(Unsigned):
                 work(folder)
-        assert Shelf(folder.path.parent).look().unsigned.keys() == {NAME}
+        assert QueueScanner(folder.path.parent).look().unsigned.keys() == {NAME}
         assert not attributes.is_there(folder)
 
 
@@ -322,9 +321,9 @@ class TestForms:
         assert folder.spec.exists()
 
 
-def _clerk(folder: JobFolder, posted: queue.SimpleQueue[Any]) -> Clerk:
+def _clerk(folder: JobFolder, posted: queue.SimpleQueue[Any]) -> RequestPoller:
     plan = SimpleNamespace(folder=folder, attributes=attributes.load(folder))
-    return Clerk(cast("JobPlan", plan), posted.put, lambda: None, {})
+    return RequestPoller(cast("JobPlan", plan), posted.put, lambda: None, {})
 
 
 class TestRequests:
@@ -333,10 +332,10 @@ class TestRequests:
     def test_a_copy_of_a_request_asks_for_nothing(self, folder: JobFolder) -> None:
         path = requests.ask(folder, Request("hold", "ann@desk"))
         data = path.read_bytes()
-        assert standing.settle(folder).held == "ann@desk"
-        standing.change(folder, Request("release", "ann@desk"))
+        assert queueoperations.settle(folder).held == "ann@desk"
+        queueoperations.change(folder, Request("release", "ann@desk"))
         path.write_bytes(data)
-        assert standing.settle(folder).held == ""
+        assert queueoperations.settle(folder).held == ""
         assert list(folder.requests.iterdir()) == []
         operations = [entry["op"] for entry in read_journal(folder.journal)]
         assert operations == ["hold", "release"]
@@ -348,7 +347,7 @@ class TestRequests:
         data = path.read_bytes()
         clerk.start()
         try:
-            assert posted.get(timeout=20) == Asked(Request("drain", "ann@desk", host="node1"))
+            assert posted.get(timeout=20) == RequestReceived(Request("drain", "ann@desk", host="node1"))
             path.write_bytes(data)
             requests.ask(folder, Request("release", "ann@desk"))
             assert posted.get(timeout=20).request.op == "release"
@@ -362,7 +361,7 @@ class TestRequests:
             name = f"{number:020d}-{number:016x}"
             text = json.dumps({**fields, "id": name, "changes": {}, "mac": "hmac-sha256:0:0"})
             (folder.requests / f"{name}.json").write_text(text)
-        assert standing.settle(folder).over == ""
+        assert queueoperations.settle(folder).over == ""
         assert list(folder.requests.iterdir()) == []
         told = [(entry["type"], entry["count"]) for entry in read_journal(folder.journal)]
         assert told == [("requests_refused", 50)]
@@ -379,7 +378,7 @@ class TestRequests:
     def test_a_request_under_another_name_is_none(self, folder: JobFolder) -> None:
         path = requests.ask(folder, Request("cancel", "ann@desk"))
         path.rename(path.with_name("99999999999999999999-0000000000000000.json"))
-        assert standing.settle(folder).over == ""
+        assert queueoperations.settle(folder).over == ""
 
     def test_what_was_signed_for_a_job_is_worth_nothing_for_its_successor(
         self, folder: JobFolder
@@ -394,25 +393,25 @@ class TestRequests:
         make(1)
         path = requests.ask(folder, Request("cancel", "ann@desk"))
         laid, old = path.read_bytes(), folder.attributes.read_bytes()
-        assert standing.settle(folder).over == "cancelled"
+        assert queueoperations.settle(folder).over == "cancelled"
         make(2)
         path.write_bytes(laid)
-        assert standing.settle(folder).over == ""
+        assert queueoperations.settle(folder).over == ""
         assert not path.exists()
         folder.attributes.write_bytes(old)
         with pytest.raises(Unsigned, match="another job of this name"):
             attributes.load_signed(folder)
-        assert Shelf(folder.path.parent).look().unsigned.keys() == {NAME}
+        assert QueueScanner(folder.path.parent).look().unsigned.keys() == {NAME}
 
     def test_a_long_note_holds_a_job(self, folder: JobFolder) -> None:
-        standing.change(folder, Request("hold", "ann@desk", note="x" * 10_000))
+        queueoperations.change(folder, Request("hold", "ann@desk", note="x" * 10_000))
         assert attributes.load(folder).why == "x" * requests.MOST_TEXT
 
     def test_a_request_of_an_earlier_job_of_the_name_is_none(self, folder: JobFolder) -> None:
         requests.ask(folder, Request("cancel", "ann@desk"))
         before = requests.floor(time.time() + 1)
         attributes.load(folder).changed(handled_before=before).save(folder)
-        assert standing.settle(folder).over == ""
+        assert queueoperations.settle(folder).over == ""
 
     def test_ids_are_remembered_within_bounds_and_none_is_obeyed_again(self) -> None:
         found = Attributes()
@@ -462,9 +461,12 @@ class TestPolicy:
     def test_a_site_may_run_configured_recipes_only(self) -> None:
         own = {"mine": {"shell": "true", "extension": "png"}}
         settings = Settings.model_validate({"recipes": own, "recipes_allowed": "configured"})
-        mine = Recipe.of(settings.recipes["mine"].as_sent("mine"))
-        require_allowed(settings, "job", (mine, Recipe(name="ghostscript")))
-        for recipe in (mine.model_copy(update={"shell": "false"}), Recipe(name="x", extension="png")):
+        mine = RecipeRecord.of(settings.recipes["mine"].as_sent("mine"))
+        require_allowed(settings, "job", (mine, RecipeRecord(name="ghostscript")))
+        for recipe in (
+            mine.model_copy(update={"shell": "false"}),
+            RecipeRecord(name="x", extension="png"),
+        ):
             with pytest.raises(UserError, match="not in the configuration"):
                 require_allowed(settings, "job", (recipe,))
             require_allowed(Settings(), "job", (recipe,))
@@ -484,7 +486,7 @@ class TestQueue:
             text = json.dumps({"schema": 1, "submitted": CREATED, "wishes": {"password_file": "/x"}})
             made.attributes.write_text(text)
             made.spec.write_text(folder.spec.read_text())
-        found = Shelf(san).look()
+        found = QueueScanner(san).look()
         assert [entry.name for entry in found.entries] == [NAME]
         assert (len(found.unsigned), found.damaged) == (20, {})
         attributes.load(folder).changed(over="done").save(folder)
@@ -495,7 +497,7 @@ class TestQueue:
             started.append(entry.name)
             raise OSError
 
-        foreman = Foreman(
+        foreman = QueueDispatcher(
             san, start, lambda *_: None, lambda *_: None, said.append, at_once=4, is_once=True
         )
         assert foreman.run() is None
@@ -505,7 +507,7 @@ class TestQueue:
         assert all(not (san / name / "lease").exists() for name in found.unsigned)
 
     def test_a_job_that_is_changed_later_is_not_run(self, folder: JobFolder) -> None:
-        shelf = Shelf(folder.path.parent)
+        shelf = QueueScanner(folder.path.parent)
         assert len(shelf.look().entries) == 1
         fields = json.loads(folder.spec.read_text())
         fields["settings"]["dpi"] = 72
@@ -515,4 +517,4 @@ class TestQueue:
     def test_a_key_that_cannot_be_used_ends_the_command_with_the_reason(self, folder: JobFolder) -> None:
         keyfile.path().chmod(0o644)
         with pytest.raises(UserError, match="other users"):
-            Shelf(folder.path.parent).look()
+            QueueScanner(folder.path.parent).look()

@@ -17,11 +17,11 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from sshrender.renderers import ghostscript
-from sshrender.runner import memory, seats, thumbnails
+from sshrender.runner import memory, slotlocks, thumbnailbudget
 from sshrender.runner import slot as slots
-from sshrender.runner.queue import Task, TaskQueue
-from sshrender.runner.session import Answer, Session, SessionEnded
-from sshrender.runner.thumbnails import CREDIT, SHARE, Budget
+from sshrender.runner.taskqueue import Task, TaskQueue
+from sshrender.runner.thumbnailbudget import CREDIT, SHARE, ThumbnailBudget
+from sshrender.runner.warmsession import Answer, Session, SessionEnded
 from sshrender.runner.wire import CRASHED, Wire
 from tests import pdfs
 
@@ -93,7 +93,7 @@ def _said(folder: Path, thumbnails: str = "") -> list[dict[str, Any]]:
         False,
         memory.Guard(),
         1,
-        seats.Place("job"),
+        slotlocks.Namespace("job"),
     )
     wire = Wire(writing, "mark")
     slots.Slot(plan, tasks, wire, dict(os.environ)).run()
@@ -163,7 +163,8 @@ def test_a_kill_that_comes_after_the_answer_takes_no_other_page_along(
 def test_every_page_has_a_thumbnail_of_a_bounded_size(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(thumbnails, "CREDIT", 60.0)  # small pages earn little on a machine that is busy
+    # Small pages earn little on a busy machine.
+    monkeypatch.setattr(thumbnailbudget, "CREDIT", 60.0)
     said = _said(folder, "jpeg")
     pictures = {each["page"]: base64.b64decode(each["data"]) for each in said if "data" in each}
     assert set(pictures) == set(range(1, PAGES + 1))
@@ -199,7 +200,7 @@ def test_a_renderer_that_dies_of_a_thumbnail_costs_no_page(
 @given(st.lists(st.tuples(st.floats(0.01, 100), st.floats(0, 100)), max_size=200))
 def test_thumbnails_cost_at_most_their_share(pages: list[tuple[float, float]]) -> None:
     """Whatever each would take: over by one thumbnail and the first credit at most."""
-    budget = Budget(True)
+    budget = ThumbnailBudget(True)
     drawn = spent = dearest = 0.0
     for seconds, thumbnail in pages:
         budget.earn(seconds)

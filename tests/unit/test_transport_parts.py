@@ -53,7 +53,7 @@ def test_our_lines_are_found_however_they_are_cut_and_whatever_stands_before(
     noise = noise.replace(b"\n", b"").replace(b"@", b"")
     line = json.dumps({"type": "started", "attempt": "1.1"}).encode()
     data = noise + b"\nprompt$ @mark " + line + b"\n" + noise + b"\n@mark " + line + b"\n"
-    reader = framing.Reader("mark")
+    reader = framing.MessageReader("mark")
     found: list[messages.Message] = []
     at = 0
     for cut in [*cuts, len(data)]:
@@ -63,14 +63,14 @@ def test_our_lines_are_found_however_they_are_cut_and_whatever_stands_before(
 
 
 def test_a_line_without_end_is_refused() -> None:
-    reader = framing.Reader("mark")
+    reader = framing.MessageReader("mark")
     with pytest.raises(messages.ProtocolError, match="bytes"):
         for _ in range(100):
             reader.feed(b"x" * 100_000)
 
 
 def test_a_flood_of_noise_is_refused_and_kept_short() -> None:
-    reader = framing.Reader("mark")
+    reader = framing.MessageReader("mark")
     with pytest.raises(messages.ProtocolError, match="without end"):
         for _ in range(2000):
             reader.feed((b"y" * 1000 + b"\n") * 50)

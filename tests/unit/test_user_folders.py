@@ -96,14 +96,14 @@ def test_a_flood_of_drains_of_one_user_hides_no_other_s_and_costs_little(san: Pa
         os.close(os.open(flood / f"host{number}.json", os.O_CREAT | os.O_WRONLY))
     with _As(ANN):
         drains.drain(san, "node1", "ann", "")
-    reader = drains.Reader(san, ["node1", "node2"])
+    reader = drains.DrainReader(san, ["node1", "node2"])
     assert list(reader.read()) == ["node1"]
     assert len(drains.read(san)) <= drains.MAX_DRAINS + 1
     opened = _opened_by(reader)
     assert opened == ["node1.json"], "only files of the run's own hosts are opened"
 
 
-def _opened_by(reader: drains.Reader) -> list[str]:
+def _opened_by(reader: drains.DrainReader) -> list[str]:
     opened: list[str] = []
 
     def read(path: Path, most: int) -> bytes:
@@ -127,7 +127,7 @@ def test_a_shared_folder_of_many_names_is_listed_for_a_share_of_the_time(
         return []
 
     monkeypatch.setattr(userfolders, "find", find)
-    reader = drains.Reader(san, [], clock=lambda: now[0])
+    reader = drains.DrainReader(san, [], clock=lambda: now[0])
     for _ in range(200):
         reader.read()
         now[0] += 0.5

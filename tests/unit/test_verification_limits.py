@@ -25,11 +25,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from sshrender.coordinator import verifier as verifier_module
-from sshrender.coordinator.fairqueue import FairQueue
-from sshrender.coordinator.keeper import LeaseGone
-from sshrender.coordinator.probe import StorageProbe
-from sshrender.coordinator.verifier import (
+from sshrender.coordinator.workers import verifier as verifier_module
+from sshrender.coordinator.workers.leaserenewer import LeaseGone
+from sshrender.coordinator.workers.storageprobe import StorageProbe
+from sshrender.coordinator.workers.verificationqueue import VerificationQueue
+from sshrender.coordinator.workers.verifier import (
     MAX_THREADS,
     DocumentGone,
     Rejected,
@@ -470,7 +470,7 @@ def test_pages_that_are_not_visible_yet_need_no_thread_each(tmp_path: Path) -> N
 
 
 def test_hosts_are_verified_in_turns(tmp_path: Path) -> None:
-    queue: FairQueue[VerificationTask] = FairQueue()
+    queue: VerificationQueue[VerificationTask] = VerificationQueue()
     for page in range(100):
         queue.put(_task(tmp_path, "flood", page, _expected("png16m")))
     queue.put(_task(tmp_path, "other", 1, _expected("png16m")))

@@ -12,9 +12,9 @@ from rich.console import Console
 from sshrender.core.snapshot import HostView, Snapshot
 from sshrender.errors import ExitCode, UserError
 from sshrender.views import board, plain, summary
-from sshrender.views.detached import Detached
+from sshrender.views.nonblocking import NonBlockingStream
 from sshrender.views.rate import Rate
-from sshrender.views.report import Reporter
+from sshrender.views.reporter import Reporter
 from sshrender.views.text import clean, duration
 
 STATES = ("idle", "busy", "connecting", "unknown", "quarantined", "lost", "refused")
@@ -144,7 +144,7 @@ class _Stuck(io.StringIO):
 
 def test_a_terminal_that_is_stopped_stops_nobody() -> None:
     stream = _Stuck()
-    detached = Detached(stream)
+    detached = NonBlockingStream(stream)
     for number in range(100):
         print(f"line {number}", file=detached, flush=True)
     assert stream.getvalue() == ""

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from sshrender.coordinator import watched
-from sshrender.coordinator.watched import Visits
+from sshrender.coordinator import hangguard
+from sshrender.coordinator.hangguard import HangGuard
 from sshrender.runner.storage import Watch
 
 
@@ -32,7 +32,7 @@ def test_what_the_work_raises_is_gone_when_nobody_holds_it(tmp_path: Path) -> No
     gc.disable()
     try:
         with pytest.raises(_Fails):
-            watched.watched(tmp_path, fails)
+            hangguard.watched(tmp_path, fails)
         assert found[0]() is None, "main() has the collector off"
     finally:
         gc.enable()
@@ -40,7 +40,7 @@ def test_what_the_work_raises_is_gone_when_nobody_holds_it(tmp_path: Path) -> No
 
 def test_while_one_hangs_no_other_is_begun(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     is_back, began = threading.Event(), []
-    monkeypatch.setattr(watched, "GLANCE", 0.01)
+    monkeypatch.setattr(hangguard, "GLANCE", 0.01)
     monkeypatch.setattr(Watch, "is_hanging", lambda watch: not is_back.is_set())
 
     def hangs() -> str:
@@ -48,7 +48,7 @@ def test_while_one_hangs_no_other_is_begun(tmp_path: Path, monkeypatch: pytest.M
         is_back.wait(30)
         return "too late"
 
-    visits = Visits(tmp_path)
+    visits = HangGuard(tmp_path)
     for _ in range(3):
         with pytest.raises(TimeoutError, match="does not answer"):
             visits.pay(hangs)
@@ -66,4 +66,4 @@ def test_a_machine_without_room_for_a_thread_says_so_as_an_error_of_the_system(
 
     monkeypatch.setattr(threading.Thread, "start", full)
     with pytest.raises(BlockingIOError, match="can't start new thread"):
-        watched.watched(tmp_path, lambda: None)
+        hangguard.watched(tmp_path, lambda: None)

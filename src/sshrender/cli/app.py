@@ -8,7 +8,6 @@ import typer
 
 import sshrender
 from sshrender.cli import (
-    account,
     clean,
     config,
     coordinate,
@@ -23,6 +22,7 @@ from sshrender.cli import (
     resume,
     status,
     submit,
+    usagereport,
     watch,
 )
 from sshrender.views import output
@@ -61,7 +61,7 @@ app.command("cancel", no_args_is_help=True)(queue.cancel)
 app.command("resubmit", no_args_is_help=True)(queue.resubmit)
 app.command("alter", no_args_is_help=True)(queue.alter)
 app.command("clean")(clean.clean)
-app.command("report")(account.report)
+app.command("report")(usagereport.report)
 app.command("init")(init.init)
 app.command("hosts")(hosts.hosts)
 app.command("status")(status.status)

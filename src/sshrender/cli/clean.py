@@ -16,15 +16,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sshrender.cli import complete, options
+from sshrender.cli import completion, options
 from sshrender.errors import ExitCode, UserError, most_severe
 from sshrender.views import output
 
 if TYPE_CHECKING:
     from sshrender.job.attributes import Attributes
     from sshrender.job.folder import JobFolder
+    from sshrender.job.jobstatus import JobReport
     from sshrender.job.lease import Lease
-    from sshrender.job.report import JobReport
     from sshrender.job.spec import JobSpec
 
 _OVER = ("done", "partial", "failed", "cancelled")
@@ -40,7 +40,7 @@ def clean(
     context: typer.Context,
     job: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[JOB]...", help="Only these.", autocompletion=complete.jobs),
+        typer.Argument(metavar="[JOB]...", help="Only these.", autocompletion=completion.jobs),
     ] = None,
     older_than: Annotated[
         str | None,
@@ -56,7 +56,7 @@ def clean(
 
     Pages that were delivered elsewhere stay, and so does the account of who used what.
     """
-    from sshrender.cli.jobs import on_san, san_folder
+    from sshrender.cli.jobstore import on_san, san_folder
     from sshrender.config.settings import resolve
 
     if not job and older_than is None:
@@ -92,9 +92,9 @@ class _Mishaps:
 
     def keep_apart(self, san: Path, work: Callable[[], bool]) -> bool:
         """Whether ``work`` did what it is for. Raises UserError where the SAN itself fails."""
-        from sshrender.cli.jobs import on_san
+        from sshrender.cli.jobstore import on_san
         from sshrender.files import require_listing
-        from sshrender.views.report import Reporter
+        from sshrender.views.reporter import Reporter
 
         try:
             return on_san(san, work)
@@ -116,7 +116,7 @@ def _seconds(text: str | None) -> float:
 
 def _candidates(san: Path, named: Sequence[str], age: float) -> list[tuple[JobFolder, JobReport]]:
     """Jobs that are over and old enough. Raises UserError for one that is named and is not over."""
-    from sshrender.cli.jobs import all_jobs, find_job
+    from sshrender.cli.jobstore import all_jobs, find_job
     from sshrender.cli.status import look
     from sshrender.files import user_in
 
@@ -210,9 +210,9 @@ def _put_aside(folder: JobFolder, held: Lease) -> Path | None:
 
     None where another process has the job by now. Raises LeaseLost or OSError.
     """
-    from sshrender.cli.account import of_job
+    from sshrender.cli.usagereport import of_job
     from sshrender.files import rename
-    from sshrender.job import accounting, fenced
+    from sshrender.job import accounting, fencedfiles
     from sshrender.job.folder import JobFolder
 
     accounts = of_job(folder.path)
@@ -224,7 +224,7 @@ def _put_aside(folder: JobFolder, held: Lease) -> Path | None:
         held.ensure()
         rename(folder.path, aside)
         # Between the two another process may have taken the job over: then it gets its folder back.
-        is_ours = fenced.newest_epoch(aside) == held.epoch
+        is_ours = fencedfiles.newest_epoch(aside) == held.epoch
         if not is_ours:
             rename(aside, folder.path)
             return None

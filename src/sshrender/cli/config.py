@@ -40,7 +40,7 @@ def show(config: options.Config = None, json_: options.Json = False) -> None:
 def path() -> None:
     """Show where configuration is looked for, and what is there."""
     from sshrender.config import keyfile
-    from sshrender.config.locate import places
+    from sshrender.config.paths import places
 
     for name in ("sshrender.toml", "hosts.toml"):
         for place in places(name):
@@ -56,7 +56,7 @@ def _tell(place: Path) -> None:
 def validate(files: Files = None, config: options.Config = None) -> None:
     """Check files; without FILE, all that a run here would read."""
     from sshrender.config import inventory
-    from sshrender.config.locate import find_inventory
+    from sshrender.config.paths import find_inventory
     from sshrender.config.settings import resolve
 
     resolved = resolve({}, config)
@@ -90,7 +90,7 @@ def schema(
 
 def _is_settings(file: Path) -> bool:
     """An inventory has hosts as tables; in settings ``hosts`` is a file name."""
-    from sshrender.config.problems import read_toml
+    from sshrender.config.validation import read_toml
 
     table = read_toml(file)
     return "defaults" not in table and not isinstance(table.get("hosts", ""), list)

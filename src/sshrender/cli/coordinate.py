@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
-from sshrender import collector
+from sshrender import gctuning
 from sshrender.cli import options, streams
 from sshrender.errors import ExitCode, UserError, most_severe
 from sshrender.views import output
@@ -60,21 +60,21 @@ def coordinate(
 
     Any number of machines may do so at the same time. When one dies, another goes on with its jobs.
     """
-    from sshrender.cli.jobs import on_san, own_san, san_folder
-    from sshrender.config.locate import state_folder
+    from sshrender.cli.jobstore import on_san, own_san, san_folder
+    from sshrender.config.paths import state_folder
     from sshrender.config.settings import resolve
-    from sshrender.coordinator.foreman import Foreman
-    from sshrender.coordinator.opening import require_san, storage_error
+    from sshrender.coordinator.jobopening import require_san, storage_error
+    from sshrender.coordinator.queuedispatcher import QueueDispatcher
     from sshrender.coordinator.signals import ENDING
 
-    collector.begin()  # this may go on for months
+    gctuning.begin()  # this may go on for months
     settings = resolve(options.typed(context), config).settings
     folder = san_folder(settings)
     if folder == state_folder():
         own_san()
     on_san(folder, lambda: require_san(folder))
     crew = _Crew(folder, settings, config, wants_json=json_)
-    foreman = Foreman(
+    foreman = QueueDispatcher(
         folder, crew.start, crew.put_aside, crew.remark, crew.say, at_once=jobs, is_once=once
     )
 
@@ -171,10 +171,10 @@ class _Crew:
 
     def remark(self, name: str, reason: str) -> None:
         """Write down what keeps a job from being seen through here: elsewhere it may be."""
-        from sshrender.job import standing
+        from sshrender.job import queueoperations
 
         request = self._request("remark", reason)
-        self._write(name, lambda folder: standing.change(folder, request))
+        self._write(name, lambda folder: queueoperations.change(folder, request))
 
     def _notify(self, name: str, reason: str) -> None:
         summary = {
@@ -192,15 +192,15 @@ class _Crew:
             self.say(f"{name}: nobody could be told: {error}")
 
     def _call(self, summary: dict[str, Any]) -> None:
-        from sshrender.coordinator import notice
+        from sshrender.coordinator import notification
 
         if self._settings.on_done:
-            notice.run(self._settings.on_done, summary, self.say)
+            notification.run(self._settings.on_done, summary, self.say)
 
     def _mail(self, summary: dict[str, Any]) -> None:
         """Raises UserError where the job cannot be asked for whom, ValueError for what is no address."""
-        from sshrender.cli.jobs import on_san
-        from sshrender.coordinator import notice
+        from sshrender.cli.jobstore import on_san
+        from sshrender.coordinator import notification
         from sshrender.job.folder import JobFolder
 
         name = summary["job"]
@@ -210,18 +210,18 @@ class _Crew:
         if to:
             words = [f"{name} is held: {summary['reason']}"]
             words += [f"hint: sshrender release {shlex.quote(name)}, once that is mended"]
-            notice.mail(to, summary, words, self.say)
+            notification.mail(to, summary, words, self.say)
 
     def _request(self, op: str, reason: str) -> Request:
-        from sshrender.cli.jobs import whoami
+        from sshrender.cli.jobstore import whoami
         from sshrender.job.requests import MOST_TEXT, Request
 
         return Request(op, f"coordinate ({whoami()})", note=reason[:MOST_TEXT])
 
     def _write(self, name: str, change: Callable[[JobFolder], T]) -> T | None:
         """Change something of a job; None where that fails, which is said."""
-        from sshrender.cli.jobs import on_san
-        from sshrender.job import standing
+        from sshrender.cli.jobstore import on_san
+        from sshrender.job import queueoperations
         from sshrender.job.folder import JobFolder
 
         folder = JobFolder(self._san / name)
@@ -229,7 +229,7 @@ class _Crew:
             return on_san(self._san, lambda: change(folder))
         except UserError as error:
             why = error.what
-        except standing.NotHeard:
+        except queueoperations.NotHeard:
             why = "whoever coordinates it does not answer"
         self.say(f"{name}: that cannot be written down: {why}")
         return None
@@ -250,19 +250,19 @@ def _hold(folder: JobFolder, request: Request) -> bool:
 
     All of that under its lease: so of several who ask one does it. Raises UserError or OSError.
     """
-    from sshrender.job import lease, requests, standing
+    from sshrender.job import lease, queueoperations, requests
 
     try:
         held = lease.take(folder.lease)
     except lease.LeaseHeld:
         return False  # somebody can see it through, or is just holding it
     try:
-        before = standing.settle(folder, held.epoch)
+        before = queueoperations.settle(folder, held.epoch)
         if before.held or before.over:
             return False
         asked = requests.ask(folder, request)
         try:
-            return bool(standing.settle(folder, held.epoch).held)
+            return bool(queueoperations.settle(folder, held.epoch).held)
         finally:
             asked.unlink(missing_ok=True)  # not left for later, where that failed
     except lease.LeaseLost:

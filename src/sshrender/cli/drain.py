@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sshrender.cli import complete, options
+from sshrender.cli import completion, options
 from sshrender.errors import ExitCode, UserError
 from sshrender.views import output
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 Named = typer.Argument(
     metavar="HOST",
     help="A host of the inventory, or a node set.",
-    autocompletion=complete.hosts,
+    autocompletion=completion.hosts,
 )
 
 
@@ -36,7 +36,7 @@ def drain(
 
     What it draws goes elsewhere within two seconds, and its connection stays.
     """
-    from sshrender.cli.jobs import on_san, san_folder, whoami
+    from sshrender.cli.jobstore import on_san, san_folder, whoami
     from sshrender.job import drains
 
     settings = _settings(context, config)
@@ -61,7 +61,7 @@ def undrain(
     config: options.Config = None,
 ) -> None:
     """Give a host back that was taken out of use, in any job."""
-    from sshrender.cli.jobs import san_folder
+    from sshrender.cli.jobstore import san_folder
 
     settings = _settings(context, config)
     folder = san_folder(settings)
@@ -77,14 +77,14 @@ def move(
     job: options.Job,
     pages: Annotated[str, typer.Argument(metavar="PAGES", help="Which pages: 7 or 3-5,9.")],
     host: Annotated[
-        str, typer.Argument(metavar="HOST", help="Where to draw them.", autocompletion=complete.hosts)
+        str, typer.Argument(metavar="HOST", help="Where to draw them.", autocompletion=completion.hosts)
     ],
     hosts: options.Hosts = None,
     san: options.San = None,
     config: options.Config = None,
 ) -> None:
     """Have pages of a running job drawn on one host and no other, wherever they are now."""
-    from sshrender.cli.jobs import find_job, on_san, san_folder
+    from sshrender.cli.jobstore import find_job, on_san, san_folder
     from sshrender.document import pagelist
 
     settings = _settings(context, config)
@@ -114,7 +114,7 @@ def _settings(context: typer.Context, config: Path | None) -> Settings:
 def _names(node_set: str, settings: Settings, *, may_be_unknown: bool = False) -> list[str]:
     """The hosts meant, which the inventory must know if there is one. Raises UserError."""
     from sshrender.config import inventory as inv
-    from sshrender.config.locate import find_inventory
+    from sshrender.config.paths import find_inventory
 
     try:
         names = inv.node_names(node_set)
@@ -133,8 +133,8 @@ def _names(node_set: str, settings: Settings, *, may_be_unknown: bool = False) -
 
 
 def _require(san: Path) -> None:
-    from sshrender.cli.jobs import on_san
-    from sshrender.coordinator.opening import require_san
+    from sshrender.cli.jobstore import on_san
+    from sshrender.coordinator.jobopening import require_san
 
     on_san(san, lambda: require_san(san))
 
@@ -145,7 +145,7 @@ def _give_back(san: Path, name: str) -> int:
     Those of other users are not: their requests are theirs to make, and their coordinators see for
     themselves that the host is no longer drained.
     """
-    from sshrender.cli.jobs import apart, on_san
+    from sshrender.cli.jobstore import apart, on_san
     from sshrender.job import drains
 
     try:
@@ -168,7 +168,7 @@ def _give_back(san: Path, name: str) -> int:
 
 
 def _own_jobs(san: Path) -> list[JobFolder]:
-    from sshrender.cli.jobs import all_jobs
+    from sshrender.cli.jobstore import all_jobs
     from sshrender.files import user_in
 
     jobs = all_jobs(san)
@@ -196,7 +196,7 @@ def _is_running(folder: JobFolder) -> bool:
 
 
 def _ask(folder: JobFolder, op: str, host: str, page: int = 0) -> None:
-    from sshrender.cli.jobs import whoami
+    from sshrender.cli.jobstore import whoami
     from sshrender.job.requests import Request, ask
 
     ask(folder, Request(op, whoami(), host=host, page=page))

@@ -15,8 +15,8 @@ from sshrender.cli import options
 from sshrender.views import output
 
 if TYPE_CHECKING:
-    from sshrender.cli.session import Session
-    from sshrender.coordinator.survey import HostReport
+    from sshrender.cli.invocation import Invocation
+    from sshrender.coordinator.hosts.hostcheck import HostReport
     from sshrender.job.drains import Drain
 
 PAUSE = 5.0
@@ -43,9 +43,9 @@ def hosts(
     san, space, clock, load, picture. With -v each of them is shown. The exit code is 0 when a host is
     usable.
     """
-    from sshrender.cli.session import Session
+    from sshrender.cli.invocation import Invocation
 
-    session = Session.start(options.typed(context), config, wants_json=json_)
+    session = Invocation.start(options.typed(context), config, wants_json=json_)
     while True:
         code = _once(session, is_json=json_, verbose=verbose, is_watched=watch)
         if not watch:
@@ -53,7 +53,7 @@ def hosts(
         time.sleep(PAUSE)
 
 
-def _once(session: Session, *, is_json: bool, verbose: int, is_watched: bool) -> int:
+def _once(session: Invocation, *, is_json: bool, verbose: int, is_watched: bool) -> int:
     from sshrender.views import hosttable
 
     code, reports = ask(session)
@@ -70,12 +70,12 @@ def _once(session: Session, *, is_json: bool, verbose: int, is_watched: bool) ->
     return code
 
 
-def ask(session: Session) -> tuple[int, list[HostReport]]:
+def ask(session: Invocation) -> tuple[int, list[HostReport]]:
     """Every host, in the inventory's order: (exit code, reports). Raises UserError: the SAN failed."""
-    from sshrender.cli.jobs import on_san
-    from sshrender.coordinator.opening import require_san
+    from sshrender.cli.jobstore import on_san
+    from sshrender.coordinator.hosts.hostcheck import compare, survey
+    from sshrender.coordinator.jobopening import require_san
     from sshrender.coordinator.outcome import no_host_code
-    from sshrender.coordinator.survey import compare, survey
     from sshrender.job import drains
 
     def work() -> list[HostReport]:
@@ -95,7 +95,7 @@ def ask(session: Session) -> tuple[int, list[HostReport]]:
 
 def _told_of(report: HostReport, drained: Mapping[str, Drain]) -> HostReport:
     """A host that is well and out of use by hand is that."""
-    from sshrender.coordinator.clerk import drained_event
+    from sshrender.coordinator.workers.requestpoller import drained_event
 
     drain = drained.get(report.name)
     if drain is not None and report.state in ("idle", "busy"):
@@ -104,7 +104,7 @@ def _told_of(report: HostReport, drained: Mapping[str, Drain]) -> HostReport:
     return report
 
 
-def _mend(session: Session, report: HostReport) -> str:
+def _mend(session: Invocation, report: HostReport) -> str:
     """What to type against the first check that fails; empty where time will mend it."""
     import shlex
 

@@ -38,7 +38,7 @@ def init(
 ) -> None:
     """Write a first inventory from ~/.ssh/config and what you answer, or from the options alone."""
     from sshrender.config import sshhosts
-    from sshrender.config.locate import places
+    from sshrender.config.paths import places
 
     target = hosts or places("hosts.toml")[1]
     if target.exists() and not force:

@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 import sshrender
-from sshrender.cli import complete
+from sshrender.cli import completion
 from sshrender.errors import ExitCode, UserError
 
 PAGES = {
@@ -32,7 +32,7 @@ def man(
         typer.Argument(
             metavar="[PAGE]",
             help=f"One of {', '.join(PAGES)}.",
-            autocompletion=complete.one_of(*PAGES),
+            autocompletion=completion.one_of(*PAGES),
         ),
     ] = "sshrender",
 ) -> None:

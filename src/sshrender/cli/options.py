@@ -7,8 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
-from sshrender.cli import complete
-from sshrender.config.names import variable
+from sshrender.cli import completion
+from sshrender.config.settingnames import variable
 
 
 def _option(*names: str, key: str, help_: str, metavar: str | None = None, **extra: Any) -> Any:
@@ -20,7 +20,7 @@ Job = Annotated[
     typer.Argument(
         metavar="JOB",
         help="A job's name, a unique beginning of one, or its folder.",
-        autocompletion=complete.jobs,
+        autocompletion=completion.jobs,
     ),
 ]
 Hosts = Annotated[Path | None, _option("--hosts", key="hosts", help_="Inventory.", metavar="FILE")]
@@ -31,7 +31,7 @@ On = Annotated[
         key="on",
         help_="Only these hosts of it.",
         metavar="NODESET",
-        autocompletion=complete.hosts,
+        autocompletion=completion.hosts,
     ),
 ]
 Avoid = Annotated[
@@ -41,7 +41,7 @@ Avoid = Annotated[
         key="avoid",
         help_="Not these hosts of it.",
         metavar="NODESET",
-        autocompletion=complete.hosts,
+        autocompletion=completion.hosts,
     ),
 ]
 Pin = Annotated[
@@ -75,7 +75,7 @@ Device = Annotated[
     _option(
         "--device",
         key="device",
-        autocompletion=complete.devices,
+        autocompletion=completion.devices,
         help_="Any Ghostscript raster device. [default: png16m]",
         metavar="NAME",
     ),
@@ -133,7 +133,7 @@ Recipe = Annotated[
     _option(
         "--recipe",
         key="recipe",
-        autocompletion=complete.recipes,
+        autocompletion=completion.recipes,
         help_="What draws the pages, instead of Ghostscript.",
         metavar="NAME",
     ),
@@ -143,7 +143,7 @@ Fallback = Annotated[
     _option(
         "--fallback",
         key="fallback",
-        autocompletion=complete.recipes,
+        autocompletion=completion.recipes,
         help_="What draws pages that it cannot draw. May be repeated.",
         metavar="NAME",
     ),
@@ -198,7 +198,7 @@ MailWhen = Annotated[
         key="mail_when",
         help_="Of which ends. [default: always]",
         metavar="always|failure",
-        autocompletion=complete.one_of("always", "failure"),
+        autocompletion=completion.one_of("always", "failure"),
     ),
 ]
 Strict = Annotated[bool, _option("--strict", key="strict", help_="A suspect page counts as failed.")]
@@ -215,7 +215,7 @@ Sandbox = Annotated[
     _option(
         "--sandbox",
         key="sandbox",
-        autocompletion=complete.one_of("none", "bwrap"),
+        autocompletion=completion.one_of("none", "bwrap"),
         help_="Keep renderers in bubblewrap. [default: none]",
         metavar="none|bwrap",
     ),
@@ -225,7 +225,7 @@ Assemble = Annotated[
     _option(
         "--assemble",
         key="assemble",
-        autocompletion=complete.one_of("pdf", "tiff", "zip", "cbz"),
+        autocompletion=completion.one_of("pdf", "tiff", "zip", "cbz"),
         help_="Make one file of all pages, too.",
         metavar="pdf|tiff|zip|cbz",
     ),
@@ -238,7 +238,7 @@ Progress = Annotated[
     _option(
         "--progress",
         key="progress",
-        autocompletion=complete.one_of("auto", "tui", "board", "plain", "jsonl", "none"),
+        autocompletion=completion.one_of("auto", "tui", "board", "plain", "jsonl", "none"),
         help_="How progress is shown. [default: auto]",
         metavar="auto|tui|board|plain|jsonl|none",
     ),
@@ -256,7 +256,7 @@ Color = Annotated[
         key="color",
         help_="Use colour.",
         metavar="auto|always|never",
-        autocompletion=complete.one_of("auto", "always", "never"),
+        autocompletion=completion.one_of("auto", "always", "never"),
     ),
 ]
 LogFile = Annotated[

@@ -19,7 +19,7 @@ def overview(
     config: options.Config = None,
 ) -> None:
     """Write or refresh the HTML sheet of a job's pages; prints where it is."""
-    from sshrender.cli.jobs import find_job, on_san, san_folder
+    from sshrender.cli.jobstore import find_job, on_san, san_folder
     from sshrender.config.settings import resolve
     from sshrender.coordinator.overview import write
     from sshrender.job import lease

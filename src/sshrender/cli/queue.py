@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sshrender.cli import complete, options
-from sshrender.cli.waiting import After, NotBefore, moment_of, names_of, refuse_circle
+from sshrender.cli import completion, options
+from sshrender.cli.dependencies import After, NotBefore, moment_of, names_of, refuse_circle
 from sshrender.errors import ExitCode, UserError
 from sshrender.views import output
 
@@ -28,7 +28,7 @@ Jobs = Annotated[
     typer.Argument(
         metavar="JOB...",
         help="Jobs' names, unique beginnings of them, or their folders.",
-        autocompletion=complete.jobs,
+        autocompletion=completion.jobs,
     ),
 ]
 
@@ -97,8 +97,8 @@ def alter(
     An empty text takes what --after or --not-before said away. Of several jobs, each gets a folder of
     its own in the one that --output names.
     """
-    from sshrender.cli.jobs import san_folder
-    from sshrender.cli.session import output_of
+    from sshrender.cli.invocation import output_of
+    from sshrender.cli.jobstore import san_folder
 
     typed = options.typed(context)  # what a variable says is for new jobs
     limit_ = typed.pop("limit", None)
@@ -128,7 +128,7 @@ def alter(
 
 def _marked(output: Path, san: Path) -> dict[str, Any]:
     """Where to deliver from now on, so that other machines know the folder. Raises UserError."""
-    from sshrender.cli.jobs import mark
+    from sshrender.cli.jobstore import mark
     from sshrender.job import delivery
 
     return delivery.told(output, san, "" if output.is_relative_to(san) else mark(output))
@@ -153,8 +153,8 @@ def _change(
     changes: Callable[[JobFolder, JobSpec], dict[str, Any]] = lambda folder, spec: {},
 ) -> None:
     """All of them are found, and what changes is known, before any is changed. Raises UserError."""
-    from sshrender.cli.jobs import on_san, san_folder, whoami
-    from sshrender.job import attributes, standing
+    from sshrender.cli.jobstore import on_san, san_folder, whoami
+    from sshrender.job import attributes, queueoperations
     from sshrender.job.requests import Request
 
     san = san_folder(settings)
@@ -163,8 +163,8 @@ def _change(
     for (folder, _), request in zip(found, requests, strict=True):
         before = on_san(san, partial(attributes.load_or_none, folder))
         try:
-            on_san(san, partial(standing.change, folder, request))
-        except standing.NotHeard:
+            on_san(san, partial(queueoperations.change, folder, request))
+        except queueoperations.NotHeard:
             raise UserError(
                 ExitCode.LEASE,
                 f"whoever coordinates {folder.name} takes no requests",
@@ -178,7 +178,7 @@ def _find(san: Path, named: str, op: str) -> tuple[JobFolder, JobSpec]:
 
     Raises UserError or OSError.
     """
-    from sshrender.cli.jobs import find_job
+    from sshrender.cli.jobstore import find_job
     from sshrender.job.spec import require_signed_spec
 
     folder, spec = find_job(san, named)

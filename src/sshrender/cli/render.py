@@ -13,7 +13,7 @@ from sshrender.cli import options, streams
 from sshrender.errors import ExitCode, UserError, most_severe
 
 if TYPE_CHECKING:
-    from sshrender.cli.session import Session
+    from sshrender.cli.invocation import Invocation
 
 
 def render(
@@ -61,11 +61,11 @@ def render(
 
     Running it again resumes, or returns at once when all is there.
     """
-    from sshrender.cli.session import Session
+    from sshrender.cli.invocation import Invocation
 
     check_pdfs(pdf)
-    session = Session.start(options.typed(context), config, wants_json=json_)
-    perform = session.rehearse if dry_run else session.render
+    session = Invocation.start(options.typed(context), config, wants_json=json_)
+    perform = session.dry_run if dry_run else session.render
     if not dry_run:
         _have_key(session)
 
@@ -74,13 +74,13 @@ def render(
 
     if dry_run or not has_dashboard(session):
         raise typer.Exit(everything())
-    from sshrender.cli.attended import attend
+    from sshrender.cli.foreground import attend
 
     session.reporter.hide_progress()
     raise typer.Exit(attend(session, everything, ", ".join(source.name for source in pdf)))
 
 
-def _have_key(session: Session) -> None:
+def _have_key(session: Invocation) -> None:
     """This process sees its jobs through itself, so it needs no file for the key. Raises UserError."""
     from sshrender.config import keyfile
 
@@ -101,10 +101,10 @@ def _all(
     codes: list[int] = []
     summaries: list[dict[str, Any]] = []
     if len(sources) > 1 and not are_rehearsed:
-        from sshrender.cli.crew import Gathered, side_by_side
+        from sshrender.cli.paralleldocuments import CollectedSummaries, side_by_side
 
         gathered = side_by_side(sources, lambda source: perform(source, is_only=False))
-        if not isinstance(gathered, Gathered):
+        if not isinstance(gathered, CollectedSummaries):
             return gathered
         codes, summaries = gathered.codes, gathered.summaries
     else:
@@ -116,7 +116,7 @@ def _all(
     return streams.put(_combined(summaries), code) if json_ else code
 
 
-def has_dashboard(session: Session) -> bool:
+def has_dashboard(session: Invocation) -> bool:
     """Where one was asked for, or nothing was, and a person sits at a terminal that can show it."""
     from sshrender.cli.watch import why_no_dashboard
 

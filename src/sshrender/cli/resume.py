@@ -13,7 +13,7 @@ from sshrender.errors import ExitCode, UserError
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from sshrender.cli.session import Resumption, Session
+    from sshrender.cli.invocation import Invocation, Resumption
     from sshrender.config.settings import Settings
     from sshrender.job.attributes import Attributes
     from sshrender.job.folder import JobFolder
@@ -60,13 +60,13 @@ def resume(
 
     What was wanted of it stands in its folder; what is typed here outweighs that.
     """
+    from sshrender.cli.invocation import Invocation
     from sshrender.cli.render import has_dashboard
-    from sshrender.cli.session import Session
 
     typed = options.typed(context)
     folder, spec, attributes = _find(typed, config, job)
     typed.setdefault("san", folder.path.parent)
-    session = Session.start(typed, config, wants_json=json_, job=attributes.wishes)
+    session = Invocation.start(typed, config, wants_json=json_, job=attributes.wishes)
     order = replace(
         _order(session, folder, spec, attributes), is_from_queue=from_queue, known_dead=known_dead
     )
@@ -77,7 +77,7 @@ def resume(
 
     if from_queue or not has_dashboard(session):
         raise typer.Exit(everything())
-    from sshrender.cli.attended import attend
+    from sshrender.cli.foreground import attend
 
     session.reporter.hide_progress()
     raise typer.Exit(attend(session, everything, spec.name))
@@ -87,7 +87,7 @@ def _find(
     typed: dict[str, Any], config: Path | None, named: str
 ) -> tuple[JobFolder, JobSpec, Attributes]:
     """The job, as its owner signed it: what stands in it is run. Raises UserError."""
-    from sshrender.cli.jobs import deadline_of, find_job, on_san, san_folder
+    from sshrender.cli.jobstore import deadline_of, find_job, on_san, san_folder
     from sshrender.config.settings import resolve
     from sshrender.job import attributes
     from sshrender.job.spec import load_signed_spec
@@ -115,10 +115,10 @@ def _incomplete(folder: JobFolder) -> UserError:
     )
 
 
-def _order(session: Session, folder: JobFolder, spec: JobSpec, attributes: Attributes) -> Resumption:
+def _order(session: Invocation, folder: JobFolder, spec: JobSpec, attributes: Attributes) -> Resumption:
     """The job lies where it was found, which need not be the SAN of the configuration."""
-    from sshrender.cli.jobs import on_san
-    from sshrender.cli.session import Resumption
+    from sshrender.cli.invocation import Resumption
+    from sshrender.cli.jobstore import on_san
     from sshrender.job import delivery
 
     output = on_san(session.san, lambda: delivery.place(attributes, folder))

@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sshrender.cli import complete, options
+from sshrender.cli import completion, options
 from sshrender.views import output
 
 if TYPE_CHECKING:
     from sshrender.config.settings import Settings
     from sshrender.job.folder import JobFolder
+    from sshrender.job.jobstatus import JobReport
     from sshrender.job.leasefiles import Claim
-    from sshrender.job.report import JobReport
     from sshrender.job.spec import JobSpec
 
 
@@ -36,7 +36,7 @@ def status(
         typer.Argument(
             metavar="[JOB]",
             help="A job's name, the beginning of one, or its folder.",
-            autocompletion=complete.jobs,
+            autocompletion=completion.jobs,
         ),
     ] = None,
     all_: Annotated[
@@ -48,7 +48,7 @@ def status(
     config: options.Config = None,
 ) -> None:
     """Show all jobs, a line each; or one, whole."""
-    from sshrender.views import jobs as view
+    from sshrender.views import joblist as view
 
     settings = _settings(context, config)
     if job is None:
@@ -71,7 +71,7 @@ def status(
 
 def _why_unsigned(report: JobReport) -> str:
     """Why this user's coordinator here would not run the job; empty where it would."""
-    from sshrender.cli.jobs import on_san
+    from sshrender.cli.jobstore import on_san
     from sshrender.errors import UserError
     from sshrender.job import attributes
     from sshrender.job.folder import JobFolder
@@ -102,7 +102,7 @@ def why(
             "--host",
             help="The story of this host.",
             metavar="NAME",
-            autocompletion=complete.hosts,
+            autocompletion=completion.hosts,
         ),
     ] = None,
     hosts: options.Hosts = None,
@@ -112,7 +112,7 @@ def why(
 ) -> None:
     """Tell the story of a page or a host in a job: each event and its cause."""
     from sshrender.errors import ExitCode, UserError
-    from sshrender.views import story
+    from sshrender.views import pagehistory
 
     if (page is None) == (host is None):
         raise UserError(
@@ -121,23 +121,25 @@ def why(
     settings = _settings(context, config)
     report, entries = _report(settings, job)
     if page is not None:
-        told = story.of_page(entries, page)
+        told = pagehistory.of_page(entries, page)
         end = _end_of_page(report, page)
     else:
         assert host is not None
-        told = story.of_host(entries, host)
+        told = pagehistory.of_host(entries, host)
         end = _end_of_host(report, host, bool(told))
     if json_:
-        output.as_json({"schema": 1, "job": report.name, "entries": story.as_json(told), "now": end})
+        output.as_json(
+            {"schema": 1, "job": report.name, "entries": pagehistory.as_json(told), "now": end}
+        )
     else:
-        _print([*story.lines(told), end])
+        _print([*pagehistory.lines(told), end])
 
 
 def _end_of_page(report: JobReport, page: int) -> str:
     """What the story comes to. Raises UserError for a page that the job has not."""
     from sshrender.document import pagelist
     from sshrender.errors import ExitCode, UserError
-    from sshrender.views import jobs as view
+    from sshrender.views import joblist as view
 
     settings, total = report.spec.settings, report.spec.document.pages
     if page not in pagelist.parse(settings.pages, total):
@@ -157,7 +159,7 @@ def _end_of_page(report: JobReport, page: int) -> str:
 
 def _end_of_host(report: JobReport, host: str, is_known: bool) -> str:
     from sshrender.errors import ExitCode, UserError
-    from sshrender.job.report import HostShare
+    from sshrender.job.jobstatus import HostShare
 
     shares = {share.name: share for share in report.hosts}
     if host not in shares and not is_known:
@@ -176,7 +178,7 @@ def _settings(context: typer.Context, config: Path | None) -> Settings:
 
 def _report(settings: Settings, named: str) -> tuple[JobReport, list[dict[str, Any]]]:
     """One job, and its journal."""
-    from sshrender.cli.jobs import find_job, san_folder
+    from sshrender.cli.jobstore import find_job, san_folder
 
     san = san_folder(settings)
     ((_, report, entries),) = look(san, lambda: [find_job(san, named)], are_named=True)
@@ -185,7 +187,7 @@ def _report(settings: Settings, named: str) -> tuple[JobReport, list[dict[str, A
 
 def _reports(settings: Settings, damaged: dict[str, str]) -> list[JobReport]:
     """All jobs; those that cannot be read go into ``damaged``, each with the reason."""
-    from sshrender.cli.jobs import all_jobs, san_folder
+    from sshrender.cli.jobstore import all_jobs, san_folder
 
     san = san_folder(settings)
     return [report for _, report, _ in look(san, lambda: all_jobs(san, damaged), damaged)]
@@ -198,9 +200,9 @@ def _told_of(damaged: dict[str, str]) -> dict[str, Any]:
 
 def _add_accounts(settings: Settings, rows: list[dict[str, Any]]) -> None:
     """To each job what it used; a row more for each that was removed."""
-    from sshrender.cli.account import accounts
-    from sshrender.cli.jobs import job_names, on_san, san_folder
-    from sshrender.job.report import removed
+    from sshrender.cli.jobstore import job_names, on_san, san_folder
+    from sshrender.cli.usagereport import accounts
+    from sshrender.job.jobstatus import removed
 
     san = san_folder(settings)
     used: dict[str, list[Any]] = {}
@@ -228,10 +230,10 @@ def look(
     A job whose files cannot be read goes into ``damaged`` with the reason, unless they ``are_named``.
     Only of those are the journal's entries kept.
     """
-    from sshrender.cli.jobs import apart, on_san
-    from sshrender.config.locate import state_folder
-    from sshrender.coordinator.opening import require_san
-    from sshrender.job import attributes, lease, report
+    from sshrender.cli.jobstore import apart, on_san
+    from sshrender.config.paths import state_folder
+    from sshrender.coordinator.jobopening import require_san
+    from sshrender.job import attributes, jobstatus, lease
     from sshrender.job.journal import read_journal
 
     unreadable: dict[Path, OSError] = {}
@@ -244,9 +246,9 @@ def look(
         found = attributes.load_or_none(folder)
         if are_named:
             entries = list(read_journal(folder.journal))
-            return folder, report.of(folder, spec, entries, holder, found), entries
+            return folder, jobstatus.of(folder, spec, entries, holder, found), entries
         lines = read_journal(folder.journal, budget.of(folder))
-        told = report.of(folder, spec, lines, holder, found)
+        told = jobstatus.of(folder, spec, lines, holder, found)
         told.requested = told.missing = frozenset()  # of thousands of jobs nobody asks for these
         return folder, told, []
 

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 import typer
 
 from sshrender.cli import options
-from sshrender.cli.waiting import After, NotBefore, moment_of, names_of, refuse_circle
+from sshrender.cli.dependencies import After, NotBefore, moment_of, names_of, refuse_circle
 from sshrender.errors import ExitCode, UserError, most_severe
 from sshrender.views.output import as_json, line
 
 if TYPE_CHECKING:
-    from sshrender.cli.session import Session
+    from sshrender.cli.invocation import Invocation
     from sshrender.coordinator.plan import JobPlan
     from sshrender.job.attributes import Attributes
 
@@ -68,12 +68,12 @@ def submit(
     config: options.Config = None,
 ) -> None:
     """Put jobs into the queue and return; prints their names. ``coordinate`` sees them through."""
+    from sshrender.cli.invocation import Invocation
     from sshrender.cli.render import check_pdfs
-    from sshrender.cli.session import Session
 
     sources = list(dict.fromkeys(each for named in pdf for each in _documents(named)))
     check_pdfs(sources)
-    session = Session.start(options.typed(context), config, wants_json=json_)
+    session = Invocation.start(options.typed(context), config, wants_json=json_)
     wishes = {"not_before": moment_of(not_before), "after": names_of(session.san, after or [])}
     codes: list[ExitCode] = []
     told: list[dict[str, Any]] = []
@@ -112,7 +112,7 @@ def _fitting(named: Path) -> list[Path]:
 
 def _near(document: Path, work: Callable[[], T]) -> T:
     """Do ``work`` where a document lies without hanging with that folder. Raises UserError."""
-    from sshrender.coordinator.watched import watched
+    from sshrender.coordinator.hangguard import watched
 
     try:
         return watched(document.parent, work)
@@ -122,11 +122,11 @@ def _near(document: Path, work: Callable[[], T]) -> T:
 
 
 def _submit(
-    session: Session, source: Path, is_only: bool, wishes: dict[str, Any], hold: bool
+    session: Invocation, source: Path, is_only: bool, wishes: dict[str, Any], hold: bool
 ) -> dict[str, Any]:
     """One document. Raises UserError."""
-    from sshrender.cli.jobs import mark, on_san, unmark, whoami
-    from sshrender.coordinator.opening import open_job
+    from sshrender.cli.jobstore import mark, on_san, unmark, whoami
+    from sshrender.coordinator.jobopening import open_job
     from sshrender.document.facts import check_file
     from sshrender.document.reading import Reading
     from sshrender.job.journal import timestamp
@@ -148,9 +148,9 @@ def _submit(
         reading.close()
 
 
-def _told(session: Session, plan: JobPlan, now: str, hold: bool) -> dict[str, Any]:
+def _told(session: Invocation, plan: JobPlan, now: str, hold: bool) -> dict[str, Any]:
     """What became of it: a new job, or one that was there, and is now as it was submitted."""
-    from sshrender.cli.jobs import on_san, unmark
+    from sshrender.cli.jobstore import on_san, unmark
     from sshrender.job import attributes
 
     found = on_san(session.san, partial(attributes.load_signed, plan.folder))
@@ -166,10 +166,10 @@ def _told(session: Session, plan: JobPlan, now: str, hold: bool) -> dict[str, An
     return {"schema": 1, "job": name, "state": state, "job_dir": str(plan.folder.path), "exit_code": 0}
 
 
-def _require_no_circle(session: Session, plan: JobPlan, now: str) -> None:
+def _require_no_circle(session: Invocation, plan: JobPlan, now: str) -> None:
     """Others may come after a job of this name, which was removed meanwhile. Raises UserError."""
     from sshrender.cli.clean import remove
-    from sshrender.cli.jobs import on_san
+    from sshrender.cli.jobstore import on_san
 
     try:
         refuse_circle(session.san, plan.spec.name, plan.changes["after"])
@@ -183,9 +183,9 @@ def _is_as_wanted(plan: JobPlan, found: Attributes) -> bool:
 
     Raises UserError.
     """
-    from sshrender.cli.jobs import on_san
-    from sshrender.coordinator.opening import output_error
-    from sshrender.coordinator.watched import watched
+    from sshrender.cli.jobstore import on_san
+    from sshrender.coordinator.hangguard import watched
+    from sshrender.coordinator.jobopening import output_error
     from sshrender.job.history import sizes
 
     wished = ("output", "output_host", "wishes")
@@ -202,10 +202,10 @@ def _is_as_wanted(plan: JobPlan, found: Attributes) -> bool:
     return all(name in delivered and delivered[name] == proved.get(name) for name in names)
 
 
-def _alter(session: Session, plan: JobPlan, found: Attributes, hold: bool) -> None:
+def _alter(session: Invocation, plan: JobPlan, found: Attributes, hold: bool) -> None:
     """Have a job that was there be as it was submitted now, and wait. Raises UserError."""
-    from sshrender.cli.jobs import on_san, whoami
-    from sshrender.job import attributes, standing
+    from sshrender.cli.jobstore import on_san, whoami
+    from sshrender.job import attributes, queueoperations
     from sshrender.job.requests import Request
 
     name = plan.spec.name
@@ -215,6 +215,6 @@ def _alter(session: Session, plan: JobPlan, found: Attributes, hold: bool) -> No
     requests = [Request(op, whoami(), changes=changes)]
     requests += [Request("hold", whoami())] if hold else []
     for request in requests:
-        on_san(session.san, partial(standing.change, plan.folder, request))
+        on_san(session.san, partial(queueoperations.change, plan.folder, request))
     was = "was there, and is queued again" if op == "resubmit" else "is in the queue already"
     session.reporter.remark(f"{name} {was}; it is altered as it was submitted now")

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from sshrender import collector
-from sshrender.cli import defects, options
+from sshrender import gctuning
+from sshrender.cli import errorlog, options
 from sshrender.views import output
 
 if TYPE_CHECKING:
-    from sshrender.cli.source import JobSource
-    from sshrender.config.inventory import Host
+    from sshrender.cli.dashboardsource import JobSource
+    from sshrender.config.inventory import HostTable
     from sshrender.views.dashboard.app import Dashboard
     from sshrender.views.dashboard.source import Owner
 
@@ -33,11 +33,11 @@ def watch(
     config: options.Config = None,
 ) -> None:
     """Watch a job that runs anywhere, and ask things of it. Leaving it does nothing to the job."""
-    from sshrender.cli.jobs import find_job, on_san, san_folder
-    from sshrender.cli.source import JobSource
+    from sshrender.cli.dashboardsource import JobSource
+    from sshrender.cli.jobstore import find_job, on_san, san_folder
     from sshrender.config.settings import resolve
 
-    collector.begin()
+    gctuning.begin()
     settings = resolve(options.typed(context), config).settings
     folder = san_folder(settings)
     source = on_san(folder, lambda: JobSource(*find_job(folder, job), inventory_hosts(settings.hosts)))
@@ -65,19 +65,19 @@ def show(owner: Owner, title: str) -> str:
         dashboard = Dashboard(owner, title)
         dashboard.watch_to_the_end()
     except Exception as error:  # noqa: BLE001 - whatever it is, the job goes on
-        log = defects.record(error)
+        log = errorlog.record(error)
         kind = type(error).__name__
         return f"the dashboard failed by a defect of sshrender ({kind}); the traceback is in {log}"
     finally:
         for survived in dashboard.survived if dashboard is not None else ():
-            defects.record(survived)
+            errorlog.record(survived)
     return ""
 
 
 def _again(san: Path, job: str, hosts: Path | None) -> JobSource:
     """The journal from its beginning: how much of it the dashboard has shown is not known."""
-    from sshrender.cli.jobs import find_job, on_san
-    from sshrender.cli.source import JobSource
+    from sshrender.cli.dashboardsource import JobSource
+    from sshrender.cli.jobstore import find_job, on_san
 
     return on_san(san, lambda: JobSource(*find_job(san, job), inventory_hosts(hosts)))
 
@@ -92,10 +92,10 @@ def why_no_dashboard() -> str:
     return ""
 
 
-def inventory_hosts(named: Path | None) -> list[Host]:
+def inventory_hosts(named: Path | None) -> list[HostTable]:
     """The hosts of the inventory, if there is one that can be read: a job can be watched without."""
     from sshrender.config import inventory as inv
-    from sshrender.config.locate import find_inventory
+    from sshrender.config.paths import find_inventory
     from sshrender.errors import UserError
 
     try:
@@ -126,8 +126,8 @@ class _Watcher:
 
 def _follow(source: JobSource, san: Path, verbose: int) -> None:
     """Plain lines until the job ends, or at once what there is when nobody coordinates it."""
-    from sshrender.cli.jobs import on_san
-    from sshrender.views.story import lines, tell
+    from sshrender.cli.jobstore import on_san
+    from sshrender.views.pagehistory import lines, tell
 
     has_ended = False
     while not has_ended:

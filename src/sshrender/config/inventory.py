@@ -7,8 +7,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from sshrender.config.problems import describe, invalid, read_toml
 from sshrender.config.units import Duration, Word, no_nul
+from sshrender.config.validation import describe, invalid, read_toml
 
 
 class _Table(BaseModel):
@@ -78,7 +78,7 @@ class Inventory(_Table):
 IDLE_BELOW, BUSY_ABOVE = 0.5, 0.8
 
 
-class Host(_Table):
+class HostTable(_Table):
     """One host, everything settled."""
 
     name: str
@@ -116,13 +116,13 @@ def check(table: dict[str, Any], path: Path) -> Inventory:
     return inventory
 
 
-def expand(inventory: Inventory) -> list[Host]:
+def expand(inventory: Inventory) -> list[HostTable]:
     """Every host of the inventory, node sets taken apart, defaults filled in."""
     defaults = inventory.defaults
     return [_host(name, entry, defaults) for entry in inventory.hosts for name in node_names(entry.name)]
 
 
-def select(hosts: list[Host], on: str | None, avoid: str | None = None) -> list[Host]:
+def select(hosts: list[HostTable], on: str | None, avoid: str | None = None) -> list[HostTable]:
     """The hosts that ``--on`` names and ``--avoid`` does not, in their order. Raises UserError."""
     known = {host.name for host in hosts}
     wanted = known if on is None else _named(on, "--on", known)
@@ -179,11 +179,11 @@ def _name_problems(inventory: Inventory) -> list[str]:
     return problems
 
 
-def _host(name: str, entry: HostEntry, defaults: HostSettings) -> Host:
+def _host(name: str, entry: HostEntry, defaults: HostSettings) -> HostTable:
     def pick(key: str, otherwise: Any = None) -> Any:
         return _or(getattr(entry, key), getattr(defaults, key), otherwise)
 
-    return Host(
+    return HostTable(
         name=name,
         address=entry.address,
         user=pick("user"),

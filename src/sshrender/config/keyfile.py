@@ -16,7 +16,7 @@ import stat
 import uuid
 from pathlib import Path
 
-from sshrender.config.locate import user_folder
+from sshrender.config.paths import user_folder
 from sshrender.errors import ExitCode, UserError
 
 KEY_BYTES = 32

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 from sshrender.config.inventory import node_names
-from sshrender.config.problems import invalid
+from sshrender.config.validation import invalid
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,8 +13,8 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from sshrender.config.problems import invalid
 from sshrender.config.units import no_nul
+from sshrender.config.validation import invalid
 
 BUILT_IN = "ghostscript"
 """The warm Ghostscript: what draws where no recipe is named, and what may be fallen back to."""
@@ -55,7 +55,7 @@ Proof = Literal["png", "jpeg", "tiff", "bmp", "pnm", "pcx", "psd", "pdf", "text"
 Words = Annotated[list[str], Field(min_length=1)]
 
 
-class Recipe(BaseModel):
+class RecipeSettings(BaseModel):
     """One ``[recipes.NAME]``."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -130,11 +130,11 @@ def check_fields(word: str) -> None:
 
 
 SHIPPED = {
-    "mutool": Recipe(
+    "mutool": RecipeSettings(
         command=["mutool", "draw", "-q", "-r", "{dpi}", "-o", "{output}", "{document}", "{page}"],
         extension="png",
     ),
-    "pdftoppm": Recipe(
+    "pdftoppm": RecipeSettings(
         command=[
             *("pdftoppm", "-png", "-singlefile", "-r", "{dpi}"),
             *("-f", "{page}", "-l", "{page}", "{document}", "{stem}"),
@@ -145,7 +145,7 @@ SHIPPED = {
 """Ready to use. mupdf-tools and poppler-utils have to be on the hosts."""
 
 
-def chain(name: str | None, fallback: Iterable[str], own: Mapping[str, Recipe]) -> list[str]:
+def chain(name: str | None, fallback: Iterable[str], own: Mapping[str, RecipeSettings]) -> list[str]:
     """The recipes to be tried, in order, without the built-in one if it is alone. Raises UserError."""
     known = {**SHIPPED, **own}
     first = name or BUILT_IN
@@ -161,7 +161,7 @@ def chain(name: str | None, fallback: Iterable[str], own: Mapping[str, Recipe]) 
     return [] if names == [BUILT_IN] else names
 
 
-def as_sent(names: Iterable[str], own: Mapping[str, Recipe]) -> list[dict[str, Any]]:
+def as_sent(names: Iterable[str], own: Mapping[str, RecipeSettings]) -> list[dict[str, Any]]:
     """The recipes of a chain as jobs and runners have them; the built-in one has no steps."""
     known = {**SHIPPED, **own}
     return [known[name].as_sent(name) if name in known else {"name": name} for name in names]

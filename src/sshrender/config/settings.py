@@ -15,12 +15,12 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from sshrender.config.addresses import are_addresses, in_ascii
-from sshrender.config.locate import distrusted, here_is_ours, places
-from sshrender.config.names import option, variable
-from sshrender.config.problems import describe, invalid, read_toml
-from sshrender.config.recipes import Recipe
+from sshrender.config.mailaddresses import are_addresses, in_ascii
+from sshrender.config.paths import distrusted, here_is_ours, places
+from sshrender.config.recipes import RecipeSettings
+from sshrender.config.settingnames import option, variable
 from sshrender.config.units import Duration, Size, no_nul
+from sshrender.config.validation import describe, invalid, read_toml
 
 Progress = Literal["auto", "tui", "board", "plain", "jsonl", "none"]
 
@@ -47,7 +47,7 @@ class Settings(BaseModel):
     hedge: bool = Field(True, description="let idle hosts draw again what others are long about")
     recipe: str | None = Field(None, description="what draws the pages, instead of Ghostscript")
     fallback: tuple[str, ...] = Field((), description="recipes for pages that it cannot draw")
-    recipes: dict[str, Recipe] = Field({}, description="recipes of one's own")
+    recipes: dict[str, RecipeSettings] = Field({}, description="recipes of one's own")
     recipes_allowed: Literal["signed", "configured"] = Field(
         "signed", description="recipes of jobs that may run: the owner's, or those configured here"
     )

@@ -15,25 +15,31 @@ from dataclasses import asdict, replace
 from hashlib import blake2b
 from typing import Any
 
-from sshrender.coordinator import verifier as vf
-from sshrender.coordinator.chronicle import Chronicle
-from sshrender.coordinator.clerk import Asked, Clerk, RequestsRefused, drained_event, event_of
-from sshrender.coordinator.early import Links
-from sshrender.coordinator.ferry import Landed, Strayed
-from sshrender.coordinator.gallery import Gallery
-from sshrender.coordinator.hostlink import Heard, LinkFailed
-from sshrender.coordinator.hostmessages import HostMessages
-from sshrender.coordinator.keeper import LeaseGone
+from sshrender.coordinator.documentevents import DocumentEvents
+from sshrender.coordinator.hosts.connection import HostSpoke, LinkFailed
+from sshrender.coordinator.hosts.filetransfer import TransferDone, TransferFailed
+from sshrender.coordinator.hosts.loadsampler import LoadSamples
+from sshrender.coordinator.hosts.messagehandlers import HostMessages
+from sshrender.coordinator.hosts.preconnect import ConnectionPool
+from sshrender.coordinator.hosts.router import HostRouter
+from sshrender.coordinator.journalrecorder import JournalRecorder
 from sshrender.coordinator.outcome import Outcome
-from sshrender.coordinator.owncanary import OwnCanary
-from sshrender.coordinator.parts import PartsFailed, PartSplitter
 from sshrender.coordinator.plan import HostSetup, JobPlan
-from sshrender.coordinator.probe import StorageProbe
-from sshrender.coordinator.samples import LoadSamples
 from sshrender.coordinator.signals import SignalCaught
-from sshrender.coordinator.tidings import Tidings
-from sshrender.coordinator.wires import Wires
-from sshrender.coordinator.withdrawer import Withdrawer
+from sshrender.coordinator.workers import verifier as vf
+from sshrender.coordinator.workers.leaserenewer import LeaseGone
+from sshrender.coordinator.workers.localcanary import LocalCanary
+from sshrender.coordinator.workers.pageremover import PageRemover
+from sshrender.coordinator.workers.partsplitter import PartsFailed, PartSplitter
+from sshrender.coordinator.workers.requestpoller import (
+    RequestPoller,
+    RequestReceived,
+    RequestsRefused,
+    drained_event,
+    event_of,
+)
+from sshrender.coordinator.workers.storageprobe import StorageProbe
+from sshrender.coordinator.workers.thumbnailwriter import ThumbnailWriter
 from sshrender.core import commands as do
 from sshrender.core import events as ev
 from sshrender.core import snapshot
@@ -44,7 +50,7 @@ from sshrender.job.folder import WORK
 from sshrender.job.lease import Lease
 from sshrender.job.nonce import Nonce
 from sshrender.job.verification.verify import Expected
-from sshrender.runner.limits import FILE_TO_MEMORY
+from sshrender.runner.processlimits import FILE_TO_MEMORY
 from sshrender.runner.storage import Watch
 from sshrender.utf8 import writable
 from sshrender.views.protocol import View
@@ -69,7 +75,7 @@ class Coordinator:
         hosts: Sequence[HostSetup],
         lease: Lease,
         nonce: Nonce,
-        links: Links,
+        links: ConnectionPool,
         inbox: queue.SimpleQueue[Any],
         view: View,
         drained: Mapping[str, Drain],
@@ -83,8 +89,8 @@ class Coordinator:
         self._clock = clock
         self._name_key = secrets.token_bytes(32)
         self._watches = [Watch(str(folder)) for folder in (plan.folder.work, plan.output)]
-        self._wires = Wires(plan, self._setups, links, nonce, inbox.put)
-        self._chronicle = Chronicle(plan, view, lease.ensure, inbox.put, lease.epoch)
+        self._wires = HostRouter(plan, self._setups, links, nonce, inbox.put)
+        self._chronicle = JournalRecorder(plan, view, lease.ensure, inbox.put, lease.epoch)
         self._landed: set[str] = set()
         self._told: set[str] = set()
         self._second: dict[str, vf.Verified] = {}
@@ -121,13 +127,13 @@ class Coordinator:
         self._verifier = vf.Verifier(
             plan.reading, self._may_publish, inbox.put, FILE_TO_MEMORY * plan.limits.page_memory
         )
-        self._tidings = Tidings(plan.reading, plan.pages)
-        self._clerk = Clerk(plan, inbox.put, lease.ensure, drained, lease.epoch, self._setups)
+        self._tidings = DocumentEvents(plan.reading, plan.pages)
+        self._clerk = RequestPoller(plan, inbox.put, lease.ensure, drained, lease.epoch, self._setups)
         self._samples = LoadSamples()
-        self._canary = OwnCanary(inbox.put)
-        self._withdrawer = Withdrawer(plan, lease.ensure, inbox.put)
+        self._canary = LocalCanary(inbox.put)
+        self._withdrawer = PageRemover(plan, lease.ensure, inbox.put)
         self._probe = StorageProbe(plan, inbox.put, lease.epoch, self._verifier.trouble)
-        self._gallery = Gallery(plan.folder)
+        self._gallery = ThumbnailWriter(plan.folder)
         self._messages = HostMessages(
             plan, self._setups, self._scheduler, self._wires, self._chronicle, self._gallery
         )
@@ -138,14 +144,14 @@ class Coordinator:
         self._shown_at = -TICK
         self._heard_to: float | None = None
         self._handlers: dict[type, Callable[[Any], list[ev.Event]]] = {
-            Heard: self._on_heard,
+            HostSpoke: self._on_heard,
             LinkFailed: self._on_link_failed,
             vf.Verified: self._on_verified,
             vf.Rejected: self._on_rejected,
             vf.StorageTrouble: self._on_storage_trouble,
             vf.SyncRefused: self._on_sync_refused,
-            Landed: self._on_landed,
-            Strayed: self._on_strayed,
+            TransferDone: self._on_landed,
+            TransferFailed: self._on_strayed,
             ev.AttemptRevoked: lambda event: [event],
             ev.CanaryRendered: lambda event: [event],
             ev.StorageFailed: self._on_storage_failed,
@@ -155,7 +161,7 @@ class Coordinator:
             ev.UndrainRequested: lambda event: [event],
             PartsFailed: self._on_parts_failed,
             SignalCaught: self._on_signal,
-            Asked: self._on_asked,
+            RequestReceived: self._on_asked,
             RequestsRefused: self._on_requests_refused,
             LeaseGone: self._on_gone,
             vf.DocumentGone: self._on_gone,
@@ -163,21 +169,21 @@ class Coordinator:
         self._actions: dict[type, Callable[[Any], None]] = {
             do.ConnectHost: lambda c: self._wires.connect(c.host),
             do.RenderPage: self._render,
-            do.AllotSlots: lambda c: self._wires.send(c.host, "width", slots=c.slots),
+            do.SetSlotLimit: lambda c: self._wires.send(c.host, "width", slots=c.slots),
             do.RevokeAttempt: lambda c: self._wires.call_off("revoke", c),
             do.KillAttempt: lambda c: self._wires.call_off("kill", c),
-            do.ProvePage: self._prove,
+            do.VerifyPage: self._prove,
             do.CloseHost: lambda c: self._wires.close(c.host),
             do.FinishHost: lambda c: self._wires.send(c.host, "finish"),
             do.ProbeStorage: lambda c: self._probe.look(),
-            do.SettlePage: self._settle,
+            do.FinishPage: self._settle,
             do.ReturnPage: self._return,
             do.DropAttempt: self._drop,
             do.FallBack: self._fall_back,
             do.WithdrawPage: self._withdraw,
             do.RenderCanary: lambda c: self._canary.begin(),
             do.ReadFonts: lambda c: self._plan.reading.want_fonts(),
-            do.ReportRuling: self._chronicle.ruled,
+            do.RecordReference: self._chronicle.ruled,
             do.ReportHost: lambda c: self._chronicle.tell("host_state", **c._asdict()),
             do.EndJob: self._end,
         }
@@ -253,7 +259,7 @@ class Coordinator:
             events = self._handlers[type(item)](item)
             self._carry_out(self._scheduler.take(*events, now=self._clock()))
         except Exception as error:
-            if not isinstance(item, Heard):
+            if not isinstance(item, HostSpoke):
                 raise
             what = f"its message could not be handled ({type(error).__name__}: {error!s:.200})"
             event = ev.HostDistrusted(item.link.host, writable(what))
@@ -284,7 +290,7 @@ class Coordinator:
 
     # What came in
 
-    def _on_heard(self, heard: Heard) -> list[ev.Event]:
+    def _on_heard(self, heard: HostSpoke) -> list[ev.Event]:
         heard.link.taken()
         self._heard_to = heard.at
         if not self._wires.is_current(heard.link):
@@ -356,12 +362,12 @@ class Coordinator:
         self._chronicle.tell("folder_not_synced", reason=writable(f"{refused.folder}: {refused.reason}"))
         return []
 
-    def _on_landed(self, landed: Landed) -> list[ev.Event]:
+    def _on_landed(self, landed: TransferDone) -> list[ev.Event]:
         self._landed.add(landed.task.attempt)
         self._verifier.submit(landed.task)
         return []
 
-    def _on_strayed(self, strayed: Strayed) -> list[ev.Event]:
+    def _on_strayed(self, strayed: TransferFailed) -> list[ev.Event]:
         task = strayed.task
         self._messages.forget(task.attempt)
         return self._attempt_failed(task.host, task.attempt, FailureKind.HOST, strayed.reason)
@@ -386,7 +392,7 @@ class Coordinator:
         self._signal = caught.number
         return [ev.StopRequested(f"signal {caught.number}")]
 
-    def _on_asked(self, asked: Asked) -> list[ev.Event]:
+    def _on_asked(self, asked: RequestReceived) -> list[ev.Event]:
         request = asked.request
         self._chronicle.tell("requested", is_late=False, **asdict(request))
         if "priority" in request.changes:
@@ -423,7 +429,7 @@ class Coordinator:
         self._chronicle.withdrawn(command)
         self._withdrawer.remove(command.page)
 
-    def _settle(self, command: do.SettlePage) -> None:
+    def _settle(self, command: do.FinishPage) -> None:
         self._chronicle.settled(self._scheduler.book[command.page], command.state)
         if command.state is PageState.FAILED:
             self._withdrawer.take_back(command.page)
@@ -439,7 +445,7 @@ class Coordinator:
         word = blake2b(attempt.encode(), key=self._name_key, digest_size=12).hexdigest()
         return f"{WORK}/p{page:06d}.e{epoch}.a{number}.{word}"
 
-    def _prove(self, command: do.ProvePage) -> None:
+    def _prove(self, command: do.VerifyPage) -> None:
         report = self._messages.reports[command.attempt]
         name = self._plan.page_file(command.page)
         expected = Expected(

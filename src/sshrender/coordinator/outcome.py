@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from sshrender.coordinator.keeper import LeaseGone
 from sshrender.coordinator.plan import JobPlan
+from sshrender.coordinator.workers.leaserenewer import LeaseGone
 from sshrender.core import commands as do
 from sshrender.core import snapshot
 from sshrender.core.records import Host, Page
@@ -165,7 +165,7 @@ def _code(
         case JobEnd.DEADLINE:
             return ExitCode.DEADLINE
         case JobEnd.HELD:
-            return ExitCode.LEASE  # as where it is held before it is begun (run.py)
+            return ExitCode.LEASE  # as where it is held before it is begun (jobrun.py)
         case JobEnd.STOPPED:
             if signal is not None:
                 return 128 + signal

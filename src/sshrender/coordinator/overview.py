@@ -7,17 +7,17 @@ from pathlib import Path
 from typing import Any
 
 from sshrender.files import write_whole
-from sshrender.job import attributes, history, report, thumbnails
+from sshrender.job import attributes, history, jobstatus, thumbnails
 from sshrender.job.folder import JobFolder
+from sshrender.job.jobstatus import JobReport
 from sshrender.job.journal import read_journal
 from sshrender.job.leasefiles import Claim
-from sshrender.job.report import JobReport
 from sshrender.job.spec import JobSpec
 from sshrender.renderers.devices import DEVICES
 from sshrender.renderers.ghostscript import THUMBNAIL
 from sshrender.views import overview
-from sshrender.views.fold import FAILED, SETTLED, JobFold, PageRow, packed
-from sshrender.views.story import tell, time_of_day
+from sshrender.views.jobmodel import FAILED, SETTLED, JobModel, PageRow, packed
+from sshrender.views.pagehistory import tell, time_of_day
 
 _MOST_FONTS = 20
 
@@ -51,7 +51,7 @@ def sheet(
     folder: JobFolder, spec: JobSpec, entries: Sequence[dict[str, Any]], holder: Claim | None
 ) -> dict[str, Any]:
     """All that the overview shows; its shape is views/overview's to explain. Raises OSError."""
-    told = report.of(folder, spec, entries, holder, attributes.load_or_none(folder))
+    told = jobstatus.of(folder, spec, entries, holder, attributes.load_or_none(folder))
     fold = _fold(told, entries)
     pages, small = history.sizes(folder.pages), _thumbnails(folder)
     recipes = [recipe.format for recipe in spec.settings.recipes if not recipe.is_built_in]
@@ -82,9 +82,9 @@ def _fonts(told: JobReport) -> list[tuple[str, str]]:
     return list(told.fonts.items())[:_MOST_FONTS]
 
 
-def _fold(told: JobReport, entries: Sequence[dict[str, Any]]) -> JobFold:
+def _fold(told: JobReport, entries: Sequence[dict[str, Any]]) -> JobModel:
     asked = sorted(told.requested)
-    fold = JobFold(asked)
+    fold = JobModel(asked)
     for entry in entries:
         fold.take(entry)
     return fold
@@ -120,7 +120,7 @@ def _page(row: PageRow, pages: dict[str, int], small: dict[str, int]) -> dict[st
     }
 
 
-def _hosts(told: JobReport, fold: JobFold) -> Iterator[dict[str, Any]]:
+def _hosts(told: JobReport, fold: JobModel) -> Iterator[dict[str, Any]]:
     for share in told.hosts:
         row = fold.hosts.get(share.name)
         yield {
@@ -135,7 +135,7 @@ def _hosts(told: JobReport, fold: JobFold) -> Iterator[dict[str, Any]]:
         }
 
 
-def _timeline(fold: JobFold) -> Iterator[dict[str, Any]]:
+def _timeline(fold: JobModel) -> Iterator[dict[str, Any]]:
     slots = {name: row.slots for name, row in fold.hosts.items()}
     for span in packed(fold.spans, slots):
         yield {

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from sshrender.document.facts import Facts
+from sshrender.document.facts import DocumentFacts
 from sshrender.document.reading import Reading
 from sshrender.errors import UserError
 
 
-def look(reading: Reading, inspect: Callable[[], int], has_password: bool) -> Facts:
+def look(reading: Reading, inspect: Callable[[], int], has_password: bool) -> DocumentFacts:
     """The facts. Raises UserError: the password is missing or wrong."""
     try:
         return reading.facts()
@@ -24,10 +24,10 @@ def look(reading: Reading, inspect: Callable[[], int], has_password: bool) -> Fa
         # Ghostscript ignores an encryption that makes no sense, and needs no password then.
         if not _ask(inspect):
             raise error from None
-        return Facts(None, False)
+        return DocumentFacts(None, False)
 
 
-def count(reading: Reading, seen: Facts, inspect: Callable[[], int]) -> int:
+def count(reading: Reading, seen: DocumentFacts, inspect: Callable[[], int]) -> int:
     """The number of pages; 0 when there is none. Raises UserError: nobody can tell."""
     if seen.pages is None:
         return inspect()

@@ -16,13 +16,13 @@ from sshrender.job.attributes import Attributes
 from sshrender.job.folder import JobFolder
 from sshrender.job.history import History
 from sshrender.job.publish import page_name
-from sshrender.job.spec import JobSpec, Recipe
+from sshrender.job.spec import JobSpec, RecipeRecord
 from sshrender.renderers.devices import DEVICES, Device
 from sshrender.transports.protocol import Transport
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class RunLimits:
     """What a renderer may take. Memory in bytes, time in seconds."""
 
     page_timeout: float = 600.0
@@ -54,7 +54,7 @@ class HostSetup:
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class RenderRequest:
     """What the user asked for, of one document."""
 
     source: Path
@@ -66,8 +66,8 @@ class Wanted:
     split: str = "none"
     password: str | None = None
     options: tuple[str, ...] = ()
-    recipes: tuple[Recipe, ...] = ()
-    limits: Limits = field(default_factory=Limits)
+    recipes: tuple[RecipeRecord, ...] = ()
+    limits: RunLimits = field(default_factory=RunLimits)
     policy: Policy = field(default_factory=Policy)
     strict: bool = False
     has_overview: bool = True
@@ -99,7 +99,7 @@ class JobPlan:
     reading: Reading
     history: History
     password: str | None = None
-    limits: Limits = field(default_factory=Limits)
+    limits: RunLimits = field(default_factory=RunLimits)
     policy: Policy = field(default_factory=Policy)
     strict: bool = False
     has_overview: bool = True

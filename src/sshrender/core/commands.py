@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from sshrender.core.likeness import Look
+from sshrender.core.fingerprint import HostFingerprint
 from sshrender.core.states import JobEnd, PageState
 
 
@@ -54,7 +54,7 @@ class DropAttempt(NamedTuple):
     is_hedged: bool
 
 
-class AllotSlots(NamedTuple):
+class SetSlotLimit(NamedTuple):
     """The host draws with so many slots at once for this job; None: with all."""
 
     host: str
@@ -75,7 +75,7 @@ class KillAttempt(NamedTuple):
     attempt: str
 
 
-class ProvePage(NamedTuple):
+class VerifyPage(NamedTuple):
     """Prove, publish and deliver what this attempt wrote."""
 
     host: str
@@ -99,7 +99,7 @@ class ProbeStorage(NamedTuple):
     """See whether the shared folder and the output can be written again."""
 
 
-class SettlePage(NamedTuple):
+class FinishPage(NamedTuple):
     """The page has reached an end: tell the journal and the views."""
 
     page: int
@@ -130,10 +130,10 @@ class ReadFonts(NamedTuple):
     """Find out whether the document asks for fonts that it does not bring."""
 
 
-class ReportRuling(NamedTuple):
+class RecordReference(NamedTuple):
     """From now on this is what hosts have to draw: tell the journal."""
 
-    look: Look
+    look: HostFingerprint
     hosts: int
 
 
@@ -150,18 +150,18 @@ Command = (
     | ReturnPage
     | FallBack
     | DropAttempt
-    | AllotSlots
+    | SetSlotLimit
     | RevokeAttempt
     | KillAttempt
-    | ProvePage
+    | VerifyPage
     | CloseHost
     | FinishHost
     | ProbeStorage
-    | SettlePage
+    | FinishPage
     | ReportHost
     | WithdrawPage
     | RenderCanary
     | ReadFonts
-    | ReportRuling
+    | RecordReference
     | EndJob
 )

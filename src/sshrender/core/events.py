@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from sshrender.core.likeness import Look
+from sshrender.core.fingerprint import HostFingerprint
 from sshrender.core.states import FailureKind
 
 
@@ -22,7 +22,7 @@ class HostGreeted(NamedTuple):
     memory: int = 0
     ghostscript: str = ""
     slots: int = 0
-    look: Look = Look()
+    look: HostFingerprint = HostFingerprint()
     renderers: frozenset[int] = frozenset((0,))
 
 
@@ -75,7 +75,7 @@ class FontsKnown(NamedTuple):
 class CanaryRendered(NamedTuple):
     """How this machine renders the canary page; None: it cannot."""
 
-    look: Look | None
+    look: HostFingerprint | None
 
 
 class PageStarted(NamedTuple):
@@ -282,4 +282,4 @@ class Recovered(NamedTuple):
     suspect: bool = False
     said: tuple[str, ...] = ()
     host: str = ""
-    look: Look | None = None
+    look: HostFingerprint | None = None

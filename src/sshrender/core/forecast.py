@@ -8,16 +8,16 @@ expected to take a quarter of that time more, which is what one may say of work 
 from __future__ import annotations
 
 from sshrender.core.records import Attempt, Host, Page
-from sshrender.core.run import Run
+from sshrender.core.schedulerstate import SchedulerState
 from sshrender.core.states import HostState
 
 _MORE = 0.25
 
 SEAT = 5.0
-"""Seconds: what a job of the same rank waits at most for its turn (runner/seats.py), or thereabouts."""
+"""Seconds: what a job of the same rank waits at most for its turn (runner/slotlocks.py), or thereabouts."""
 
 
-def usual_pace(run: Run) -> float | None:
+def usual_pace(run: SchedulerState) -> float | None:
     """Seconds for a page of A4 on an average host; None while no host has drawn one."""
     known = [host.pace_of_work for host in run.hosts.values() if host.pace_of_work is not None]
     return sum(known) / len(known) if known else None
@@ -43,7 +43,7 @@ def wait_for_seat(host: Host) -> float:
     return 0.0 if host.width else SEAT
 
 
-def seconds_left(run: Run, host: Host, attempt: Attempt, usual: float | None) -> float | None:
+def seconds_left(run: SchedulerState, host: Host, attempt: Attempt, usual: float | None) -> float | None:
     """How long this attempt will take to its end; None when nobody can tell."""
     whole = seconds_for(host, run.book[attempt.page], usual)
     if attempt.rendered_at is not None:
@@ -61,10 +61,10 @@ def _more_of(elapsed: float) -> float:
     return _MORE * elapsed
 
 
-class Outlook:
+class Forecast:
     """How long the idle hosts together will take for all that is left. Made anew for each look."""
 
-    def __init__(self, run: Run) -> None:
+    def __init__(self, run: SchedulerState) -> None:
         idle = [host for host in run.hosts.values() if host.state is HostState.IDLE]
         known = [host for host in idle if host.pace_of_work is not None]
         self._fastest = sorted(known, key=lambda host: host.pace_of_work or 0.0)[:2]

@@ -18,7 +18,7 @@ POINT = 60.0
 """Seconds in the queue that count as much as one point of priority."""
 
 
-class Holder(enum.Enum):
+class LeaseHolder(enum.Enum):
     """Who coordinates a job, as far as one can tell."""
 
     NOBODY = "nobody"
@@ -35,7 +35,7 @@ class Entry(NamedTuple):
     """A job in the queue, or out of it. Moments in wall-clock seconds; ``not_before`` 0: any time."""
 
     name: str
-    holder: Holder = Holder.NOBODY
+    holder: LeaseHolder = LeaseHolder.NOBODY
     priority: int = 0
     submitted: float | None = None
     is_over: bool = False
@@ -52,7 +52,7 @@ class Entry(NamedTuple):
         return -(self.priority + math.floor(waited / POINT)), since, self.name
 
 
-class State(enum.Enum):
+class QueueState(enum.Enum):
     """What a job waits for."""
 
     OVER = "over"
@@ -65,28 +65,28 @@ class State(enum.Enum):
     READY = "ready"
 
 
-def state(entry: Entry, unfinished: Collection[str], now: float) -> State:
+def state(entry: Entry, unfinished: Collection[str], now: float) -> QueueState:
     """``unfinished``: the names of all jobs that are not known to be over, anybody's."""
     if entry.is_over:
-        return State.OVER
-    if entry.holder is Holder.SOMEBODY:
-        return State.ELSEWHERE
+        return QueueState.OVER
+    if entry.holder is LeaseHolder.SOMEBODY:
+        return QueueState.ELSEWHERE
     if entry.is_held:
-        return State.HELD
-    if entry.submitted is None and entry.holder is Holder.NOBODY:
-        return State.NOT_OURS
-    if entry.holder is Holder.UNSURE:
-        return State.UNSURE
+        return QueueState.HELD
+    if entry.submitted is None and entry.holder is LeaseHolder.NOBODY:
+        return QueueState.NOT_OURS
+    if entry.holder is LeaseHolder.UNSURE:
+        return QueueState.UNSURE
     if now < entry.not_before:
-        return State.LATER
+        return QueueState.LATER
     if any(name in unfinished and name != entry.name for name in entry.after):
-        return State.BEHIND
-    return State.READY
+        return QueueState.BEHIND
+    return QueueState.READY
 
 
 def ready(entries: Sequence[Entry], unfinished: Collection[str], now: float) -> list[Entry]:
     """Those that are to be seen through, the first one first. ``unfinished``: as for ``state``."""
-    found = [entry for entry in entries if state(entry, unfinished, now) is State.READY]
+    found = [entry for entry in entries if state(entry, unfinished, now) is QueueState.READY]
     return sorted(found, key=lambda entry: entry.rank(now))
 
 

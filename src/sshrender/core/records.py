@@ -6,8 +6,8 @@ import math
 from collections import deque
 from dataclasses import dataclass, field
 
-from sshrender.core.likeness import Look
-from sshrender.core.linebudget import LineBudget
+from sshrender.core.fingerprint import HostFingerprint
+from sshrender.core.journalbudget import JournalBudget
 from sshrender.core.policy import HostPlan, Policy
 from sshrender.core.states import AttemptState, FailureKind, HostState, PageState
 
@@ -39,7 +39,7 @@ class Attempt:
     """Why it was revoked or killed."""
     is_free: bool = True
     """Whether its return counts for nothing in its host's budget, where it was called back."""
-    look: Look | None = None
+    look: HostFingerprint | None = None
     """The fingerprint of its host when it was sent."""
     said: tuple[str, ...] = ()
 
@@ -107,7 +107,7 @@ class Page:
     """The hosts that it is pinned to; None: any."""
     host: str = ""
     said: tuple[str, ...] = ()
-    look: Look | None = None
+    look: HostFingerprint | None = None
     """The fingerprint of the host that rendered it, where that is known."""
     is_recovered: bool = False
     """Whether an earlier run delivered it."""
@@ -156,7 +156,7 @@ class Host:
     heard_at: float = 0.0
     sampled_at: float = -math.inf
     """When a heartbeat of it was last taken in."""
-    budget: LineBudget = field(default_factory=LineBudget)
+    budget: JournalBudget = field(default_factory=JournalBudget)
     fruitless: int = 0
     """Attempts that it gave up since its last page, without a charge to their pages."""
     in_flight: dict[str, Attempt] = field(default_factory=dict)
@@ -182,7 +182,7 @@ class Host:
     """Attempts that another host was quicker with."""
     recent: deque[float] = field(default_factory=lambda: deque(maxlen=101))
     ghostscript: str = ""
-    look: Look | None = None
+    look: HostFingerprint | None = None
     renderers: frozenset[int] | None = None
     """Which of the job's recipes it can carry out; None before it has greeted."""
     awaits_verdict: bool = False

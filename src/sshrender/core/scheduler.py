@@ -15,8 +15,8 @@ The rules:
 - A job that is held hands out nothing and gives nobody up; what is being drawn is finished. Then a run
   of the queue ends.
 
-Here events are told to the rooms that they concern, and here a run ends. Hosts are in hostcare.py,
-pages in pagecare.py, who gets what in handout.py, what all of them share in run.py.
+Here events are told to the rooms that they concern, and here a run ends. Hosts are in hosttransitions.py,
+pages in pagetransitions.py, who gets what in assignment.py, what all of them share in schedulerstate.py.
 """
 
 from __future__ import annotations
@@ -27,15 +27,15 @@ from typing import Any
 
 from sshrender.core import commands as do
 from sshrender.core import events as ev
-from sshrender.core.handout import Handout
-from sshrender.core.hostcare import HostCare
-from sshrender.core.likeness import Look
-from sshrender.core.pagebook import PageBook
-from sshrender.core.pagecare import PageCare
-from sshrender.core.patience import Patience
+from sshrender.core.assignment import Assignment
+from sshrender.core.fingerprint import HostFingerprint
+from sshrender.core.hosttransitions import HostTransitions
+from sshrender.core.nohosttimeout import NoHostTimeout
+from sshrender.core.pagequeue import PageQueue
+from sshrender.core.pagetransitions import PageTransitions
 from sshrender.core.policy import HostPlan, Policy
 from sshrender.core.records import Attempt, Host
-from sshrender.core.run import Run
+from sshrender.core.schedulerstate import SchedulerState
 from sshrender.core.states import JobEnd, PageState
 
 _COUNT_AFTER_THE_END = frozenset({ev.PageDelivered, ev.PageSuspected})
@@ -63,17 +63,19 @@ class Scheduler:
         epoch: int = 1,
         ready: bool = True,
         recovered: Iterable[ev.Recovered] = (),
-        rule: Look | None = None,
-        votes: Mapping[str, Look] | None = None,
+        rule: HostFingerprint | None = None,
+        votes: Mapping[str, HostFingerprint] | None = None,
         bundle: int = 0,
         pins: Iterable[tuple[int, frozenset[str]]] = (),
         now: float = 0.0,
     ) -> None:
-        self._run = run = Run(policy, hosts, pages, epoch=epoch, ready=ready, bundle=bundle, now=now)
-        self._host_care = HostCare(run, rule, votes or {})
-        self._page_care = PageCare(run, self._host_care)
-        self._handout = Handout(run)
-        self._patience = Patience(policy)
+        self._run = run = SchedulerState(
+            policy, hosts, pages, epoch=epoch, ready=ready, bundle=bundle, now=now
+        )
+        self._host_care = HostTransitions(run, rule, votes or {})
+        self._page_care = PageTransitions(run, self._host_care)
+        self._handout = Assignment(run)
+        self._patience = NoHostTimeout(policy)
         self.end: JobEnd | None = None
         self.held = ""
         self._finish_by: float | None = None
@@ -126,7 +128,7 @@ class Scheduler:
         return self._run.hosts
 
     @property
-    def book(self) -> PageBook:
+    def book(self) -> PageQueue:
         """Every page."""
         return self._run.book
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pypdf import PdfReader
 
 Box = tuple[float, float]
-_logger = logging.getLogger("pypdf")  # where document/complaints.py listens
+_logger = logging.getLogger("pypdf")  # where document/pdfwarnings.py listens
 _INHERITED = ("/MediaBox", "/Rotate", "/Resources")
 _FORGET_AFTER = 1000
 """Pages after which pypdf forgets what it has read: it would keep all of a large document."""

@@ -2,7 +2,7 @@
 
 Counting pages by walking the tree costs seconds on large documents; ``/Root /Pages /Count`` is
 there at once. A document that pypdf cannot make sense of is not refused here: ``pages`` is then None
-and Ghostscript, which repairs more, is asked (coordinator/inspection.py).
+and Ghostscript, which repairs more, is asked (coordinator/pagecountprobe.py).
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class Stamp(NamedTuple):
         return cls(status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
 
 
-class Facts(NamedTuple):
+class DocumentFacts(NamedTuple):
     """``pages`` None: pypdf could not tell. ``needs_password``: it does not open without one.
 
     ``revision`` of its encryption (ISO 32000-2, table 21); 0: it is not encrypted.
@@ -103,14 +103,14 @@ def changed_meanwhile(path: Path) -> UserError:
     )
 
 
-def look(path: Path, password: str | None) -> tuple[Facts, PdfReader | None]:
+def look(path: Path, password: str | None) -> tuple[DocumentFacts, PdfReader | None]:
     """The facts, and a reader when it can read. Raises UserError: the password is missing or wrong."""
     reader = _open(path)
     if reader is None:
-        return Facts(None, False), None
+        return DocumentFacts(None, False), None
     needs_password = _unlock(reader, path, password)
     pages = _count(reader)
-    return Facts(pages, needs_password, _revision(reader)), reader if pages else None
+    return DocumentFacts(pages, needs_password, _revision(reader)), reader if pages else None
 
 
 def _revision(reader: PdfReader) -> int:

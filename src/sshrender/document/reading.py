@@ -12,10 +12,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from sshrender.document import answers, limits
+from sshrender.document import readlimits, workeranswers
 from sshrender.document.boxes import Box
-from sshrender.document.facts import Facts
-from sshrender.document.process import Worker, WorkerFailed
+from sshrender.document.facts import DocumentFacts
+from sshrender.document.readerprocess import ReaderProcess, WorkerFailed
 from sshrender.errors import ExitCode, UserError
 
 FACTS_WITHIN = 60.0
@@ -36,14 +36,14 @@ class Reading:
     """What a worker finds out about one PDF."""
 
     def __init__(self) -> None:
-        self._worker = Worker()
+        self._worker = ReaderProcess()
         self._changed = threading.Condition()
-        self._facts: Facts | None = None
+        self._facts: DocumentFacts | None = None
         self._error: UserError | None = None
         self._boxes: list[Box | None] = []
         self._fonts: list[list[str]] | None = None
         self._are_fonts_wanted = False
-        self._font_worker: Worker | None = None
+        self._font_worker: ReaderProcess | None = None
         self._path = ""
         self._password: str | None = None
         self._complaints = 0
@@ -51,12 +51,12 @@ class Reading:
 
     def begin(self, path: Path, password: str | None) -> None:
         """Say which document it is. Raises UserError: this process may not have the memory for that."""
-        limits.require_memory()
+        readlimits.require_memory()
         self._path, self._password = str(path.absolute()), password
         self._worker.ask("look", within=LOOK_WITHIN, path=self._path, password=password)
         threading.Thread(target=self._listen, daemon=True, name="document").start()
 
-    def facts(self) -> Facts:
+    def facts(self) -> DocumentFacts:
         """The facts, once they are known. Raises UserError: the password is missing or wrong."""
         with self._changed:
             is_answered = self._changed.wait_for(self._is_answered, FACTS_WITHIN)
@@ -64,7 +64,7 @@ class Reading:
             self._worker.stop()
         if self._error is not None:
             raise self._error
-        return self._facts or Facts(None, False)
+        return self._facts or DocumentFacts(None, False)
 
     def box(self, page: int) -> Box | None:
         """The page's (width, height) in points; None when the document does not say. Any thread."""
@@ -113,8 +113,8 @@ class Reading:
 
     def _read_fonts(self) -> None:
         """The thread."""
-        found = answers.Fonts(self._facts.pages or 0 if self._facts is not None else 0)
-        worker = self._font_worker = Worker()
+        found = workeranswers.Fonts(self._facts.pages or 0 if self._facts is not None else 0)
+        worker = self._font_worker = ReaderProcess()
         worker.ask("fonts", within=FONTS_WITHIN, path=self._path, password=self._password)
         try:
             for answer in worker.answers():
@@ -161,13 +161,13 @@ class Reading:
 
     def _take_in(self, answer: dict[str, Any]) -> None:
         """Raises WorkerFailed."""
-        self._complaints = answers.complaints(answer)
+        self._complaints = workeranswers.complaints(answer)
         if "facts" in answer:
-            self._facts = answers.facts(answer)
+            self._facts = workeranswers.facts(answer)
         elif "error" in answer:
-            self._error = UserError(ExitCode.DOCUMENT, *answers.error(answer))
+            self._error = UserError(ExitCode.DOCUMENT, *workeranswers.error(answer))
         elif "walked" in answer:
             self._is_walked = True
         elif "boxes" in answer:
             claimed = 0 if self._facts is None else self._facts.pages or 0
-            self._boxes += answers.boxes(answer, claimed - len(self._boxes))
+            self._boxes += workeranswers.boxes(answer, claimed - len(self._boxes))

@@ -37,7 +37,7 @@ class PartsTooLarge(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class PartsFolder:
     """Where a host finds a page: a file below the job's folder, and the page's number in it."""
 
     file: str
@@ -67,12 +67,12 @@ def part_size_for(revision: int, wanted: str, size: int, pages: int) -> int:
     return part_size("auto" if wanted == "none" else wanted, size, pages) or pages
 
 
-def place(page: int, per_part: int) -> Place:
+def place(page: int, per_part: int) -> PartsFolder:
     """Where a page of the whole document is found."""
     if per_part == 0:
-        return Place(SOURCE, page)
+        return PartsFolder(SOURCE, page)
     part, index = divmod(page - 1, per_part)
-    return Place(f"{PARTS}/part-{part + 1:05d}.pdf", index + 1)
+    return PartsFolder(f"{PARTS}/part-{part + 1:05d}.pdf", index + 1)
 
 
 class Splitter:
@@ -92,7 +92,7 @@ class Splitter:
         self._folder = folder
         self._per_part = per_part
 
-    def write(self, part: int, names: Callable[[int, int], Place]) -> None:
+    def write(self, part: int, names: Callable[[int, int], PartsFolder]) -> None:
         """Part ``part``, counted from 0. One that is there is replaced: nothing tells what it holds.
 
         Raises OSError, PartsTooLarge, or whatever pypdf raises on a document that it cannot split.
@@ -143,12 +143,12 @@ def _keep_catalog(reader: PdfReader, writer: PdfWriter) -> None:
         writer.root_object[NameObject(key)] = value.clone(writer)
 
 
-def fed_place(page: int, per_part: int) -> Place:
+def fed_place(page: int, per_part: int) -> PartsFolder:
     """The same in the parts that are cut for hosts without a SAN, which may be of another size."""
     if per_part == 0:
-        return Place(SOURCE, page)
+        return PartsFolder(SOURCE, page)
     part, index = divmod(page - 1, per_part)
-    return Place(f"{PARTS}/of{per_part}-{part + 1:05d}.pdf", index + 1)
+    return PartsFolder(f"{PARTS}/of{per_part}-{part + 1:05d}.pdf", index + 1)
 
 
 def split(

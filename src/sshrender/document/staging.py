@@ -17,7 +17,7 @@ from types import TracebackType
 from typing import BinaryIO, Self
 
 from sshrender.document.facts import Stamp, changed_meanwhile, open_document
-from sshrender.document.owner import Owner
+from sshrender.document.stagingowner import Owner
 from sshrender.files import file_mode, open_plain, rename, status_of_new, sync_folder
 from sshrender.runner.storage import write_all
 

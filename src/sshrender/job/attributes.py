@@ -1,7 +1,7 @@
 """``attributes.json``: what of a job may change: its place in the queue, who wants it, and where.
 
 ``job.json`` says what to draw and never changes; this is what qalter(1B) changes. Only whoever holds the
-job's lease writes it; others ask (requests.py), or take the lease for a moment (standing.py).
+job's lease writes it; others ask (requests.py), or take the lease for a moment (queueoperations.py).
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from typing import Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from sshrender.errors import ExitCode, UserError
-from sshrender.job import fenced, forms, signature
+from sshrender.job import fencedfiles, fieldforms, signature
+from sshrender.job.fieldforms import Marker, Moment, Name, Text
 from sshrender.job.folder import JobFolder
-from sshrender.job.forms import Marker, Moment, Name, Text
 from sshrender.job.signature import Purpose
 from sshrender.job.spec import signed_id
 
@@ -75,7 +75,7 @@ class Attributes(BaseModel):
 
     @model_validator(mode="after")
     def _output_is_a_path(self) -> Self:
-        if self.output_host == ON_SAN and not forms.is_below(self.output):
+        if self.output_host == ON_SAN and not fieldforms.is_below(self.output):
             raise ValueError("the output leads out of the shared folder")
         return self
 
@@ -105,17 +105,17 @@ class Attributes(BaseModel):
         Raises LeaseLost where another coordinator has the job by now, UserError or OSError.
         """
         if epoch is None:
-            epoch = fenced.newest_epoch(folder.path)
+            epoch = fencedfiles.newest_epoch(folder.path)
         fields = self.model_dump(mode="json")
         fields = {"schema": fields.pop("schema_"), "epoch": epoch, **fields}
         fields = signature.signed(folder, Purpose.ATTRIBUTES, fields)
-        fenced.write(folder.attributes, (json.dumps(fields, indent=1) + "\n").encode(), epoch)
+        fencedfiles.write(folder.attributes, (json.dumps(fields, indent=1) + "\n").encode(), epoch)
 
 
 def is_there(folder: JobFolder) -> bool:
     """Whether the job has attributes. Raises OSError."""
     try:
-        fenced.read(folder.attributes)
+        fencedfiles.read(folder.attributes)
     except FileNotFoundError:
         return False
     return True
@@ -142,7 +142,7 @@ def load_signed(folder: JobFolder, job: str | None = None) -> Attributes:
 
 def _load(folder: JobFolder, *, is_run: bool) -> Attributes:
     try:
-        fields = json.loads(fenced.read(folder.attributes), object_pairs_hook=_once_each)
+        fields = json.loads(fencedfiles.read(folder.attributes), object_pairs_hook=_once_each)
         found = Attributes.model_validate_json(json.dumps({**fields, "schema_": fields["schema"]}))
     except FileNotFoundError:
         if is_run:  # any host could have removed them: what the owner allowed is not known
@@ -165,7 +165,7 @@ def _load(folder: JobFolder, *, is_run: bool) -> Attributes:
 def _once_each(members: list[tuple[str, Any]]) -> dict[str, Any]:
     """An object of JSON. Raises ValueError where two members have one name.
 
-    The signature covers one of them, and the epoch may be read from the other (fenced.py).
+    The signature covers one of them, and the epoch may be read from the other (fencedfiles.py).
     """
     found = dict(members)
     if len(found) < len(members):

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from sshrender.job.attributes import ON_SAN, Attributes
+from sshrender.job.fieldforms import is_below, is_marker
 from sshrender.job.folder import JobFolder
-from sshrender.job.forms import is_below, is_marker
 
 
 def told(output: Path, san: Path, word: str = "") -> dict[str, Any]:

@@ -92,7 +92,7 @@ def read(san: Path, hosts: Collection[str] | None = None) -> dict[str, Drain]:
         return {}
 
 
-class Reader:
+class DrainReader:
     """Looks again and again, for the hosts of one run. One thread at a time."""
 
     def __init__(

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from sshrender.files import file_mode, open_plain, sync_folder
-from sshrender.job.entries import SCHEMA, checked, without_surrogates
+from sshrender.job.journalentries import SCHEMA, checked, without_surrogates
 
 MAX_LINE = 1 << 20
 """Bytes of one entry. The longest that sshrender writes names each host of an inventory: some KiB."""
@@ -176,7 +176,7 @@ class _Epochs:
 
 
 def _parse(line: bytes) -> dict[str, Any] | None:
-    """An entry as the replays get it (entries.py), or None."""
+    """An entry as the replays get it (journalentries.py), or None."""
     try:
         # json.loads would guess at UTF-16 and let surrogates pass in bytes.
         fields = json.loads(line.decode())

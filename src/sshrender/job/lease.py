@@ -26,8 +26,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
-from sshrender.job.leasefiles import Claim, Files, LeaseFiles
-from sshrender.runner import owner
+from sshrender.job.leasefiles import Claim, LeaseFiles, LeaseStore
+from sshrender.runner import folderowner
 
 LEASE_SECONDS = 10.0
 BEAT_SECONDS = 2.0
@@ -59,7 +59,7 @@ class Lease:
     May be used by several threads.
     """
 
-    def __init__(self, files: Files, claim: Claim, clock: Clock, beaten_at: float) -> None:
+    def __init__(self, files: LeaseStore, claim: Claim, clock: Clock, beaten_at: float) -> None:
         self._files = files
         self._claim = claim
         self._clock = clock
@@ -123,7 +123,9 @@ def take(
     return take_from(LeaseFiles(path), _our_claim(), clock, pause, known_dead)
 
 
-def take_from(files: Files, claim: Claim, clock: Clock, pause: Pause, known_dead: str = "") -> Lease:
+def take_from(
+    files: LeaseStore, claim: Claim, clock: Clock, pause: Pause, known_dead: str = ""
+) -> Lease:
     """The same, of any storage and for whoever ``claim`` is; its epoch is set here."""
     found = _look_for_dead(files, clock, pause, known_dead)
     mine = replace(claim, counter=1, epoch=found.epoch + 1)
@@ -159,18 +161,18 @@ class _Sight(NamedTuple):
             return self.epoch == 0
         if claim.pid == 0:
             return True
-        return self._process() is owner.State.GONE
+        return self._process() is folderowner.OwnerState.GONE
 
     @property
     def is_running(self) -> bool:
         """Whether its holder is a process of this very machine that was seen to run just now."""
-        return self._process() is owner.State.RUNNING
+        return self._process() is folderowner.OwnerState.RUNNING
 
-    def _process(self) -> owner.State:
+    def _process(self) -> folderowner.OwnerState:
         claim = self.claim
         if claim is None or claim.pid == 0:
-            return owner.State.UNKNOWN
-        return owner.state(claim.boot, claim.pid, claim.started)
+            return folderowner.OwnerState.UNKNOWN
+        return folderowner.state(claim.boot, claim.pid, claim.started)
 
     @property
     def name(self) -> str:
@@ -179,14 +181,14 @@ class _Sight(NamedTuple):
         return f"{self.epoch}.{beat.epoch}.{beat.counter}.{beat.token}"
 
 
-def _look(files: Files) -> _Sight:
+def _look(files: LeaseStore) -> _Sight:
     beat, newest = files.read(), files.newest_epoch()
     if beat is None or beat.epoch < newest:  # its holder has not beaten yet, or a fenced one did, late
         return _Sight(newest, files.claimant(newest) if newest else None, beat)
     return _Sight(beat.epoch, beat, beat)
 
 
-def _look_for_dead(files: Files, clock: Clock, pause: Pause, known_dead: str) -> _Sight:
+def _look_for_dead(files: LeaseStore, clock: Clock, pause: Pause, known_dead: str) -> _Sight:
     """What is there once nobody holds it. Raises LeaseHeld."""
     first, end = _look(files), clock() + LEASE_SECONDS
     while not first.is_free and first.name != known_dead:
@@ -202,7 +204,7 @@ def _look_for_dead(files: Files, clock: Clock, pause: Pause, known_dead: str) ->
     return first
 
 
-def _outwait(files: Files, found: _Sight, pause: Pause) -> None:
+def _outwait(files: LeaseStore, found: _Sight, pause: Pause) -> None:
     """A silent holder may have beaten once more before it could see our claim: let it not trust that."""
     pause(BEAT_SECONDS)  # by then its last write is seen here, and it has seen our claim, if it is well
     if files.read() != found.beat:
@@ -292,10 +294,10 @@ _NOBODY = Claim(0, 0, "unknown", 0, "", "", "0" * 32)
 
 
 def _our_claim() -> Claim:
-    where, pid, began = owner.ourselves()
+    where, pid, began = folderowner.ourselves()
     return Claim(0, 0, socket.gethostname(), pid, where, began, uuid.uuid4().hex)
 
 
 def _boot() -> str:
     """This boot and this pid namespace: a pid means something only within both."""
-    return owner.space()
+    return folderowner.space()

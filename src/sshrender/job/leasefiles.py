@@ -42,7 +42,7 @@ class Claim:
     token: str
 
 
-class Files(Protocol):
+class LeaseStore(Protocol):
     """What a lease needs of a storage. Each operation is done whole or not at all. Raises OSError."""
 
     def read(self) -> Claim | None:

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from sshrender.job import fenced
+from sshrender.job import fencedfiles
 from sshrender.job.folder import JobFolder
 from sshrender.job.history import PageRecord
 from sshrender.job.spec import JobSpec
@@ -39,7 +39,7 @@ def save(
         "hosts": {name: dict(look) for name, look in hosts.items()},
     }
     text = json.dumps(head, indent=1).removesuffix("\n}") + f',\n "pages": [\n  {lines}\n ]\n}}\n'
-    fenced.write(folder.manifest, text.encode("utf-8", "replace"), epoch)
+    fencedfiles.write(folder.manifest, text.encode("utf-8", "replace"), epoch)
 
 
 def _line(record: PageRecord) -> dict[str, Any]:

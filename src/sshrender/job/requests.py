@@ -5,7 +5,7 @@ begin with the asker's time: clocks that differ can only swap requests of differ
 
 Any machine that has the owner's user can write a file there. One that is not signed with the owner's key
 for this job (signature.py) is removed and not obeyed. A signed one is obeyed once: its id is its name,
-and is remembered with the job's attributes (standing.py).
+and is remembered with the job's attributes (queueoperations.py).
 """
 
 from __future__ import annotations

@@ -18,8 +18,8 @@ from sshrender.document.facts import MAX_PAGES
 from sshrender.errors import ExitCode, UserError
 from sshrender.files import read_plain, write_whole
 from sshrender.job import signature
+from sshrender.job.fieldforms import Digest, Moment, Name, Text
 from sshrender.job.folder import JobFolder
-from sshrender.job.forms import Digest, Moment, Name, Text
 from sshrender.job.signature import Purpose
 from sshrender.renderers.devices import DEVICES
 
@@ -42,7 +42,7 @@ class _Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
 
-class Document(_Frozen):
+class DocumentRecord(_Frozen):
     """The document as it was when the job was made. ``pages`` counts the whole document."""
 
     name: Annotated[Text, Field(min_length=1, pattern=r"^[^/]*$")]
@@ -52,7 +52,7 @@ class Document(_Frozen):
     needs_password: bool = False
 
 
-class Recipe(_Frozen):
+class RecipeRecord(_Frozen):
     """A way to draw a page (config/recipes.py), as it was when the job was made.
 
     One without an extension is the built-in one.
@@ -105,7 +105,7 @@ class Recipe(_Frozen):
         return f"{{{field}}}" in str(self.steps) or field in self.shell
 
 
-class Settings(_Frozen):
+class RenderSettings(_Frozen):
     """What decides how the pages look: part of the job's identity. ``pages`` is a canonical list.
 
     ``recipes`` are tried in this order; none: Ghostscript draws.
@@ -116,7 +116,7 @@ class Settings(_Frozen):
     pages: str
     split: int = Field(0, ge=0, le=MAX_PAGES)
     options: tuple[Text, ...] = ()
-    recipes: tuple[Recipe, ...] = ()
+    recipes: tuple[RecipeRecord, ...] = ()
 
     @field_validator("device")
     @classmethod
@@ -140,8 +140,8 @@ class JobSpec(_Frozen):
     schema_: Literal[1] = 1
     name: Name
     created: Moment
-    document: Document
-    settings: Settings
+    document: DocumentRecord
+    settings: RenderSettings
     id: str = Field("", pattern=r"^([0-9a-f]{32})?$")
     """Random, so that what was signed for a job is worth nothing for a later one of its name."""
 
@@ -162,7 +162,7 @@ class JobSpec(_Frozen):
         """Write ``job.json``, signed. Raises UserError or OSError.
 
         Not signed where the key ends with this process: then the next render of the document may write
-        it anew (coordinator/healing.py), while a MAC by an unknown key would be refused for ever.
+        it anew (coordinator/jobsigning.py), while a MAC by an unknown key would be refused for ever.
         """
         fields = self.model_dump(mode="json")
         fields = {"schema": fields.pop("schema_"), **fields}
@@ -171,7 +171,7 @@ class JobSpec(_Frozen):
         write_whole(folder.spec, (json.dumps(fields, indent=1) + "\n").encode())
 
 
-def job_name(stem: str, sha256: str, settings: Settings) -> str:
+def job_name(stem: str, sha256: str, settings: RenderSettings) -> str:
     """``<stem>-<8 hexadecimal digits>`` of a digest over document and settings."""
     fields = settings.model_dump(mode="json")
     if not settings.recipes:

@@ -20,21 +20,21 @@ from typing import Any, Callable, Dict, List, NoReturn, Optional, Tuple
 from sshrender.renderers import ghostscript
 from sshrender.renderers.recipe import Recipe
 from sshrender.runner import (
-    facts,
-    likeness,
-    limits,
+    fingerprint,
+    hostfacts,
     load,
+    localworkspace,
     memory,
-    ownfolder,
+    processlimits,
     sandbox,
     scratch,
-    seats,
     slot,
+    slotlocks,
     storage,
     wire,
 )
-from sshrender.runner.queue import Task, TaskQueue
-from sshrender.runner.session import Session, SessionEnded
+from sshrender.runner.taskqueue import Task, TaskQueue
+from sshrender.runner.warmsession import Session, SessionEnded
 
 BEAT = 1.0
 FLUSHES = 3
@@ -59,12 +59,12 @@ class Runner:
         self._silence = silence
         self._tasks = TaskQueue()
         self._slots: List[slot.Slot] = []
-        self._environ = limits.environment(dict(os.environ))
+        self._environ = processlimits.environment(dict(os.environ))
         self._meter = load.LoadMeter()
         self._folder = "."
-        self._own: Optional[ownfolder.OwnFolder] = None
+        self._own: Optional[localworkspace.LocalWorkspace] = None
         self._recipes: List[Optional[Recipe]] = []
-        self._place = seats.Place("")
+        self._place = slotlocks.Namespace("")
         self._count = 0
         self._found: Dict[str, Any] = {}
         self._has_looked = threading.Event()
@@ -121,20 +121,20 @@ class Runner:
     def _look_around(self, is_compared: bool, slots: int) -> None:
         """``slots``: those that it is said to have; 0: as many as its memory allows."""
         self._found.update(self._meter.greet())
-        self._found.update(facts.gather(self._ghostscript))
+        self._found.update(hostfacts.gather(self._ghostscript))
         self._found["slots"] = slots or memory.slots(self._found["cores"], self._found["free_memory"])
         if is_compared:
-            self._found["fonts"] = likeness.fonts()
-            with seats.guest(self._found["slots"]) as seat:
-                self._found["canary"] = likeness.picture(self._ghostscript, self._environ, seat)
+            self._found["fonts"] = fingerprint.fonts()
+            with slotlocks.guest(self._found["slots"]) as seat:
+                self._found["canary"] = fingerprint.picture(self._ghostscript, self._environ, seat)
         self._has_looked.set()
 
     def _prepare(self, request: Dict[str, Any]) -> None:
         """In threads, because the shared folder may hang. No folder: this host has no SAN."""
         if request["folder"] is None:
-            self._own = ownfolder.OwnFolder(request.get("scratch"))
+            self._own = localworkspace.LocalWorkspace(request.get("scratch"))
         self._folder = request["folder"] if self._own is None else self._own.path
-        self._place = seats.Place(request.get("tag", ""), int(request.get("priority") or 0))
+        self._place = slotlocks.Namespace(request.get("tag", ""), int(request.get("priority") or 0))
         if request.get("is_limited"):
             self._place.width = 0  # until the coordinator says how many of the job's slots are here
         self._storage = storage.Watch(self._folder)
@@ -156,7 +156,7 @@ class Runner:
         walls = sandbox.check(self._ghostscript) if is_sandboxed else None
         self._has_looked.wait()
         is_wanted = request.get("slots") != 0  # nobody renders who is only asked how he is
-        too_low = limits.too_low()
+        too_low = processlimits.too_low()
         if too_low is not None:
             self._wire.post("trouble", reason=too_low)
             return
@@ -186,7 +186,7 @@ class Runner:
         recipe = self._recipes[number] if self._recipes else None
         if recipe is None:
             return "" if self._found["ghostscript"] is not None else self._ghostscript
-        return next((name for name in recipe.programs() if limits.find(name) is None), "")
+        return next((name for name in recipe.programs() if processlimits.find(name) is None), "")
 
     def _look(self, request: Dict[str, Any]) -> Dict[str, Any]:
         if self._own is not None:
@@ -207,8 +207,8 @@ class Runner:
                 self._wire.flush()
             load_now: Dict[str, Any] = dict(self._meter.sample())
             if self._count:
-                load_now["seats"] = seats.left_to(self._place, self._count)
-            self._wire.post("beat", free_memory=facts.memory("MemAvailable"), **load_now)
+                load_now["seats"] = slotlocks.left_to(self._place, self._count)
+            self._wire.post("beat", free_memory=hostfacts.memory("MemAvailable"), **load_now)
 
     def _setup(self, request: Dict[str, Any]) -> ghostscript.Setup:
         return ghostscript.Setup(
@@ -290,7 +290,7 @@ class Runner:
             self._wire.post("trouble", reason="does not see the document %s" % document)
             return
         self._has_looked.wait()
-        with seats.guest(self._found["slots"]) as seat:
+        with slotlocks.guest(self._found["slots"]) as seat:
             pages, lines = self._count_pages(request, seat)
         self._wire.post("inspected", pages=int(pages) if pages.isdigit() else 0, said=lines)
 

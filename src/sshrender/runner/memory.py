@@ -9,7 +9,7 @@ import threading
 import time
 from typing import Callable, Dict
 
-from sshrender.runner import facts
+from sshrender.runner import hostfacts
 
 TYPICAL = 256 << 20
 """Bytes that are counted for a slot: a warm renderer has 28 MB when it starts, and had 217 MB after
@@ -38,7 +38,7 @@ class Guard:
     The only one at work never has to: what one page may take is the page memory's matter.
     """
 
-    def __init__(self, read: Callable[[str], int] = facts.memory) -> None:
+    def __init__(self, read: Callable[[str], int] = hostfacts.memory) -> None:
         self._read = read
         self._spared = min(max(SPARED * read("MemTotal"), LEAST_SPARED), MOST_SPARED)
         self._sizes: Dict[object, int] = {}
@@ -71,7 +71,7 @@ class Guard:
         return available < self._spared or is_swapping
 
 
-class Rest:
+class Backoff:
     """How long a slot sits out after its renderer had to go: longer each time."""
 
     FIRST = 20.0

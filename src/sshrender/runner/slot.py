@@ -20,14 +20,14 @@ import threading
 import time
 from typing import Any, Dict, List, NamedTuple, Optional, Tuple
 
-from sshrender.renderers import ghostscript, said
+from sshrender.renderers import diagnostics, ghostscript
 from sshrender.renderers import recipe as recipes
 from sshrender.renderers.recipe import Recipe
-from sshrender.runner import memory, scratch, seats, storage, thumbnails, wire
-from sshrender.runner.finisher import Drawn, Finisher
-from sshrender.runner.onepage import Limits, OnePage
-from sshrender.runner.queue import Task, TaskQueue
-from sshrender.runner.session import Answer, Session, SessionEnded
+from sshrender.runner import memory, scratch, slotlocks, storage, thumbnailbudget, wire
+from sshrender.runner.finalizer import Finalizer, RenderedFile
+from sshrender.runner.oneshot import OneShot, ProcessLimits
+from sshrender.runner.taskqueue import Task, TaskQueue
+from sshrender.runner.warmsession import Answer, Session, SessionEnded
 
 IDLE_PAUSE = 0.2
 AHEAD_BELOW = 0.5
@@ -57,7 +57,7 @@ class Plan(NamedTuple):
     is_eager: bool
     guard: memory.Guard
     seats: int
-    place: seats.Place
+    place: slotlocks.Namespace
     recipes: Tuple[Optional[Recipe], ...] = ()
     is_sandboxed: bool = False
     epoch: int = 0
@@ -80,11 +80,11 @@ class Slot(threading.Thread):
         self._tasks = tasks
         self._wire = post
         self._environ = environ
-        self._finisher = Finisher(post, plan.folder, tasks, plan.epoch)
+        self._finisher = Finalizer(post, plan.folder, tasks, plan.epoch)
         self._lock = threading.Lock()
         self._session: Optional[Session] = None
         self._attempt: Optional[str] = None
-        self._one_page: Optional[OnePage] = None
+        self._one_page: Optional[OneShot] = None
         self._ahead: Optional[Task] = None
         self._is_told = False
         self._called_off: Optional[str] = None
@@ -94,10 +94,10 @@ class Slot(threading.Thread):
         self._window_seconds = 0.0
         self._open_seconds = 0.0
         self._is_dirty = False
-        self._budget = thumbnails.Budget(bool(plan.setup.thumbnails))
+        self._budget = thumbnailbudget.ThumbnailBudget(bool(plan.setup.thumbnails))
         self._aside = 0.0
-        self._rest = memory.Rest()
-        self._seats = seats.Seats(plan.seats, plan.place)
+        self._rest = memory.Backoff()
+        self._seats = slotlocks.SlotLocks(plan.seats, plan.place)
         self._has_undead = False
         self._baseline: Dict[str, List[str]] = {}
 
@@ -176,7 +176,7 @@ class Slot(threading.Thread):
             self._rest_from_work()
             return None
         if not self._seats.take():
-            time.sleep(seats.LOOK)
+            time.sleep(slotlocks.LOOK)
             return None
         return self._tasks.take_now()
 
@@ -214,27 +214,27 @@ class Slot(threading.Thread):
         else:
             self._close_window_when_due()
 
-    def _draw_once(self, task: Task, began: float, is_told: bool = False) -> Drawn:
+    def _draw_once(self, task: Task, began: float, is_told: bool = False) -> RenderedFile:
         session, answer = self._ask_for(task, is_told)
         shown, size = ghostscript.parse_page_answer(answer.value)
-        if size is None and said.was_not_found(answer.lines):
+        if size is None and diagnostics.was_not_found(answer.lines):
             session, answer = self._seek(task)
             shown, size = ghostscript.parse_page_answer(answer.value)
         seconds = time.monotonic() - began
         aside, self._aside = min(self._aside, seconds), 0.0
         self._budget.earn(seconds - aside)
-        return Drawn(
+        return RenderedFile(
             task=task,
             written="%s/%s" % (session.setup.folder, session.setup.output % (shown + 1)),
             page_size=size,
             seconds=seconds - aside,
             cpu=session.cpu_since(),
-            complaints=said.complaints(answer.lines),
-            is_drawn=size is not None and not said.was_not_drawn(answer.lines),
-            has_stand_ins=said.has_stand_ins(answer.lines),
+            complaints=diagnostics.complaints(answer.lines),
+            is_drawn=size is not None and not diagnostics.was_not_drawn(answer.lines),
+            has_stand_ins=diagnostics.has_stand_ins(answer.lines),
         )
 
-    def _run_recipe(self, task: Task, recipe: Recipe) -> Drawn:
+    def _run_recipe(self, task: Task, recipe: Recipe) -> RenderedFile:
         """Raises SessionEnded."""
         self._await_document(task.file)
         folder = scratch.make()
@@ -253,7 +253,7 @@ class Slot(threading.Thread):
             raise
         finally:
             scratch.remove(folder)
-        return Drawn(
+        return RenderedFile(
             task=task,
             written=written,
             page_size=None,
@@ -262,7 +262,7 @@ class Slot(threading.Thread):
             complaints=recipes.complaints(recipe, ran.lines),
         )
 
-    def _one_page_of(self, task: Task, recipe: Recipe, folder: str, stem: str) -> OnePage:
+    def _one_page_of(self, task: Task, recipe: Recipe, folder: str, stem: str) -> OneShot:
         plan = self._plan
         fields = {
             "document": task.file,
@@ -277,13 +277,13 @@ class Slot(threading.Thread):
         }
         if plan.password is not None and recipe.uses("password_file"):
             scratch.write(fields["password_file"], plan.password)
-        return OnePage(
+        return OneShot(
             recipe,
             fields,
             plan.folder,
             task.file,
             self._environ,
-            Limits(plan.page_memory, plan.page_timeout),
+            ProcessLimits(plan.page_memory, plan.page_timeout),
             plan.guard,
             plan.is_sandboxed,
             self._seats.descriptors,
@@ -312,7 +312,7 @@ class Slot(threading.Thread):
     def _take_thumbnail(self, page: int, data: bytes, seconds: float) -> None:
         self._budget.spend(seconds)
         self._aside += seconds
-        if 0 < len(data) <= thumbnails.LARGEST:
+        if 0 < len(data) <= thumbnailbudget.LARGEST:
             text = base64.b64encode(data).decode("ascii")
             self._wire.post("pictured", can_wait=True, page=page, data=text)
 
@@ -349,7 +349,7 @@ class Slot(threading.Thread):
         self._drop_session()
         if end.kind == wire.CROWDED:
             self._rest.begin()
-        complaints = said.complaints(end.lines)
+        complaints = diagnostics.complaints(end.lines)
         reason = end.reason + (": " + complaints[-1] if complaints else "")
         self._wire.post(
             "failed",
@@ -426,7 +426,7 @@ class Slot(threading.Thread):
         """Remove what a renderer began for a page that never came out.
 
         What cannot be removed stays: the page's own report says what is wrong with the storage, and the
-        next coordinator clears ``work/`` (recall.py).
+        next coordinator clears ``work/`` (resumption.py).
         """
         with contextlib.suppress(OSError):
             os.unlink(os.path.join(self._plan.folder, written))
@@ -461,7 +461,7 @@ class Slot(threading.Thread):
             self._drop_session()
 
     def _summary(self, session: Session) -> List[str]:
-        return said.complaints(session.close_document(self._plan.page_timeout).lines)
+        return diagnostics.complaints(session.close_document(self._plan.page_timeout).lines)
 
     def _attribute(self, session: Session, window: List[Task], complaints: List[str]) -> None:
         new = self._beyond_baseline(session, complaints)
@@ -508,4 +508,4 @@ def inspect(session: Session, timeout: float) -> Tuple[Any, List[str]]:
     """Open a document and say how many pages Ghostscript finds in it, and what it says of it."""
     opened = session.open(timeout)
     closing = session.close_document(timeout)
-    return opened.value, said.complaints(opened.lines + closing.lines)
+    return opened.value, diagnostics.complaints(opened.lines + closing.lines)

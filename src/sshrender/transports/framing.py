@@ -14,7 +14,7 @@ MAX_NOISE = 64 << 20
 KEPT_NOISE = 12
 
 
-class Reader:
+class MessageReader:
     """Feed it bytes, take messages. ``noise`` holds the last lines that were not ours."""
 
     def __init__(self, marker: str) -> None:

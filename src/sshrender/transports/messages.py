@@ -14,7 +14,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from sshrender.runner import wire
-from sshrender.transports.fields import (
+from sshrender.transports.messagefields import (
     MAX_BYTES,
     MAX_SECONDS,
     MAX_TEXT,
@@ -39,13 +39,13 @@ from sshrender.utf8 import writable
 __all__ = ["MAX_LINE", "MAX_TEXT", "MAX_TEXTS", "Message", "ProtocolError", "decode"]
 
 MAX_LINE = 1 << 20
-"""Bytes in one line. A page's report is bounded by renderers/said.py to a few tens of KiB."""
+"""Bytes in one line. A page's report is bounded by renderers/diagnostics.py to a few tens of KiB."""
 
 MAX_GROUPS = 100
-"""Folders of fonts (runner/likeness.py)."""
+"""Folders of fonts (runner/fingerprint.py)."""
 
 MAX_THUMBNAIL = 128 * 1024
-"""Bytes; a runner sends less (runner/thumbnails.py)."""
+"""Bytes; a runner sends less (runner/thumbnailbudget.py)."""
 
 MAX_CORES = 1024
 MAX_PAGES = 10_000_000
@@ -178,7 +178,7 @@ class Suspected(NamedTuple):
     said: tuple[str, ...]
 
 
-class Pictured(NamedTuple):
+class ThumbnailRendered(NamedTuple):
     """A thumbnail of a page that was reported before: a JPEG file, if the host is to be believed."""
 
     page: int
@@ -217,7 +217,7 @@ Message = (
     | Revoked
     | Kept
     | Suspected
-    | Pictured
+    | ThumbnailRendered
     | Noted
     | Inspected
     | Trouble
@@ -340,7 +340,7 @@ def _suspected(fields: Fields) -> Suspected:
     return Suspected(attempt(fields), count(fields, "page", MAX_PAGES), said)
 
 
-def _pictured(fields: Fields) -> Pictured:
+def _pictured(fields: Fields) -> ThumbnailRendered:
     data = fields.get("data")
     if not isinstance(data, str) or len(data) > 2 * MAX_THUMBNAIL:
         raise ProtocolError("data is no thumbnail")
@@ -348,7 +348,7 @@ def _pictured(fields: Fields) -> Pictured:
         decoded = base64.b64decode(data, validate=True)
     except (binascii.Error, ValueError):
         raise ProtocolError("data is not base64") from None
-    return Pictured(count(fields, "page", MAX_PAGES), decoded)
+    return ThumbnailRendered(count(fields, "page", MAX_PAGES), decoded)
 
 
 _DECODERS: dict[str, Callable[[Fields], Message]] = {

@@ -101,7 +101,7 @@ class Link(Protocol):
         """Send all of ``data`` within ``timeout`` seconds. Raises LinkClosed."""
         ...
 
-    def files(self, timeout: float) -> Files:
+    def files(self, timeout: float) -> HostFiles:
         """A way for files beside the runner's own, over the same connection; for one thread.
 
         ``timeout`` bounds each answer of the other end, in seconds. Raises FilesFailed.
@@ -113,7 +113,7 @@ class Link(Protocol):
         ...
 
 
-class Files(Protocol):
+class HostFiles(Protocol):
     """Brings files to a host, and from it."""
 
     def put(self, source: Path, target: str) -> None:

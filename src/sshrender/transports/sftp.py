@@ -11,8 +11,8 @@ from typing import IO, Any
 import paramiko
 
 from sshrender.files import open_plain
-from sshrender.transports.bounds import BoundedSftp
 from sshrender.transports.protocol import FilesFailed
+from sshrender.transports.sshlimits import BoundedSftp
 
 _BLOCK = 1 << 18
 _AHEAD = 64

@@ -12,17 +12,11 @@ from typing import Any
 import fabric
 import paramiko
 
-from sshrender.transports import agent, knownhosts, payload, sshconfig
-from sshrender.transports.bounds import BoundedTransport
-from sshrender.transports.protocol import (
-    ConnectFailed,
-    Link,
-    LinkClosed,
-    Refusal,
-    RunnerSpec,
-)
+from sshrender.transports import knownhosts, payload, sshagent, sshconfig
+from sshrender.transports.protocol import ConnectFailed, Link, LinkClosed, Refusal, RunnerSpec
 from sshrender.transports.sftp import SftpFiles
 from sshrender.transports.sshconfig import ACCEPT_NEW, Overrides, SshSettings
+from sshrender.transports.sshlimits import BoundedTransport
 
 # What goes wrong on a connection is a verdict on its host. paramiko's threads would print it as well,
 # with a traceback, to a stderr that is not theirs.
@@ -150,10 +144,10 @@ def _connection(settings: SshSettings, timeout: float, gateway: Any) -> fabric.C
     )
 
 
-def _agent(settings: SshSettings) -> agent.HostAgent:
+def _agent(settings: SshSettings) -> sshagent.HostAgent:
     """This host's agent, with the keys that ssh would offer (ssh_config(5), IdentitiesOnly)."""
-    only = agent.public_keys(settings.identities) if settings.identities_only else None
-    return agent.HostAgent(settings.agent_socket, only)
+    only = sshagent.public_keys(settings.identities) if settings.identities_only else None
+    return sshagent.HostAgent(settings.agent_socket, only)
 
 
 def _enter_known_keys(

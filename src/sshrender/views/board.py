@@ -14,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from sshrender.core.snapshot import HostView, Snapshot
-from sshrender.views.harmless import Harmless
+from sshrender.views.controlcharacters import Harmless
 from sshrender.views.plain import describe
 from sshrender.views.protocol import Entry
 from sshrender.views.rate import Rate

@@ -21,18 +21,15 @@ from textual.containers import Container, Horizontal, VerticalScroll
 from textual.screen import Screen
 from textual.widgets import Footer, Static
 
-from sshrender.views.dashboard import details, graphics, headline, tables
-from sshrender.views.dashboard.images import PageImages
-from sshrender.views.dashboard.listing import Listing, Row
-from sshrender.views.dashboard.looks import Looks, of_terminal
+from sshrender.views.controlcharacters import harmless_text
+from sshrender.views.dashboard import details, headline, tables, terminalgraphics
+from sshrender.views.dashboard.dialogs import HelpScreen, Question
+from sshrender.views.dashboard.pageimages import PageImages
 from sshrender.views.dashboard.pagemap import PageMap
-from sshrender.views.dashboard.screens import (
-    HelpScreen,
-    Question,
-)
-from sshrender.views.dashboard.source import Owner, Source
-from sshrender.views.fold import DONE, FAILED, LOG_LENGTH, SUSPECT, JobFold
-from sshrender.views.harmless import harmless_text
+from sshrender.views.dashboard.rowlist import Listing, Row
+from sshrender.views.dashboard.source import JobView, Owner
+from sshrender.views.dashboard.styles import Styles, of_terminal
+from sshrender.views.jobmodel import DONE, FAILED, LOG_LENGTH, SUSPECT, JobModel
 from sshrender.views.protocol import Entry
 from sshrender.views.text import clean
 
@@ -85,7 +82,7 @@ class Dashboard(PageImages):
         owner: Owner,
         waiting_for: str,
         *,
-        looks: Looks | None = None,
+        looks: Styles | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         super().__init__(ansi_color=True)  # from the start: what NO_COLOR does is decided here
@@ -95,8 +92,8 @@ class Dashboard(PageImages):
         self._waiting_for = waiting_for
         self._looks = looks or of_terminal()
         self._clock = clock
-        self._source: Source | None = None
-        self._fold = JobFold(())
+        self._source: JobView | None = None
+        self._fold = JobModel(())
         self._coordinator = ""
         self._skew = 0.0
         self._is_reading = False
@@ -156,9 +153,9 @@ class Dashboard(PageImages):
         if self._owner.is_over():
             self.exit()
 
-    def _turn_to(self, source: Source) -> None:
+    def _turn_to(self, source: JobView) -> None:
         self._source = source
-        self._fold = JobFold(source.facts.pages)
+        self._fold = JobModel(source.facts.pages)
         self._skew = 0.0
         self._answered_at = 0.0
         self._told_log.clear()
@@ -183,7 +180,7 @@ class Dashboard(PageImages):
         self._trouble = f"cannot read the job: {clean(reason)}"
         self._draw()
 
-    def _take(self, source: Source, entries: list[Entry], holder: str) -> None:
+    def _take(self, source: JobView, entries: list[Entry], holder: str) -> None:
         self._is_reading = False
         if source is not self._source:
             return
@@ -441,7 +438,7 @@ class Dashboard(PageImages):
         """Run until the user leaves or the job is over. Raises what went wrong inside."""
         for name in ("COLUMNS", "LINES"):  # they would count for more than the terminal itself
             os.environ.pop(name, None)
-        graphics.prepare()
+        terminalgraphics.prepare()
         self.run()
         if self._defects:
             raise self._defects[0]

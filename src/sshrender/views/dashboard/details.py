@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from rich.text import Text
 
-from sshrender.views.dashboard.looks import Looks
-from sshrender.views.fold import SENT, WAITING, HostRow, JobFold, PageRow
-from sshrender.views.story import tell, time_of_day
+from sshrender.views.dashboard.styles import Styles
+from sshrender.views.jobmodel import SENT, WAITING, HostRow, JobModel, PageRow
+from sshrender.views.pagehistory import tell, time_of_day
 from sshrender.views.text import clean, count, duration, size
 
 _MOST_SAID = 6
 
 
-def of_page(page: PageRow, job: JobFold, now: float, looks: Looks) -> Text:
+def of_page(page: PageRow, job: JobModel, now: float, looks: Styles) -> Text:
     """A page: where it is or was, how long it took, what was said of it, its troubles."""
     symbol, style = looks.page(page.state)
     text = Text()
@@ -42,7 +42,7 @@ def _whereabouts(page: PageRow, now: float) -> str:
     return f"from {clean(page.host)} in {page.seconds:.2f} s" if page.file else ""
 
 
-def of_host(host: HostRow, ssh_command: str, looks: Looks) -> Text:
+def of_host(host: HostRow, ssh_command: str, looks: Styles) -> Text:
     """A host: what it is, what it did, how to get there."""
     symbol, style = looks.host(host.state)
     text = Text()

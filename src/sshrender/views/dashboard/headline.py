@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from rich.text import Text
 
-from sshrender.views.dashboard.looks import Looks
-from sshrender.views.dashboard.source import Facts
-from sshrender.views.fold import DONE, FAILED, SENT, SUSPECT, JobFold
+from sshrender.views.dashboard.source import JobFacts
+from sshrender.views.dashboard.styles import Styles
+from sshrender.views.jobmodel import DONE, FAILED, SENT, SUSPECT, JobModel
 from sshrender.views.text import clean, count, duration
 
 _BAR_MOST = _GRAPH_MOST = 60
 
 
-def state_of(job: JobFold, coordinator: str) -> tuple[str, str]:
+def state_of(job: JobModel, coordinator: str) -> tuple[str, str]:
     """The run's state in a word or two, and its style."""
     if job.ended is not None and not coordinator:
         state = str(job.ended["state"])
@@ -28,7 +28,7 @@ def state_of(job: JobFold, coordinator: str) -> tuple[str, str]:
 
 
 def lines(
-    facts: Facts, job: JobFold, coordinator: str, now: float, width: int, looks: Looks
+    facts: JobFacts, job: JobModel, coordinator: str, now: float, width: int, looks: Styles
 ) -> list[Text]:
     """Three lines, none wider than ``width``."""
     found = [_title(facts, job, coordinator), _progress(job, width, looks)]
@@ -38,7 +38,7 @@ def lines(
     return found
 
 
-def _title(facts: Facts, job: JobFold, coordinator: str) -> Text:
+def _title(facts: JobFacts, job: JobModel, coordinator: str) -> Text:
     state, style = state_of(job, coordinator)
     text = Text(no_wrap=True)
     text.append(clean(facts.name), "bold")
@@ -52,7 +52,7 @@ def _title(facts: Facts, job: JobFold, coordinator: str) -> Text:
     return text
 
 
-def _progress(job: JobFold, width: int, looks: Looks) -> Text:
+def _progress(job: JobModel, width: int, looks: Styles) -> Text:
     total = len(job.pages)
     share = job.settled / total if total else 1.0
     words = Text(f" {int(100 * share):3d} %  {job.settled} of {count(total, 'page')}", no_wrap=True)
@@ -64,7 +64,7 @@ def _progress(job: JobFold, width: int, looks: Looks) -> Text:
     return _bar(job, room, looks).append_text(words)
 
 
-def _bar(job: JobFold, room: int, looks: Looks) -> Text:
+def _bar(job: JobModel, room: int, looks: Styles) -> Text:
     """The whole document in one line, in reading order: each cell shows the worst of its pages."""
     done, rest = looks.bar
     states = [page.state for page in job.pages.values()]
@@ -80,7 +80,7 @@ def _bar(job: JobFold, room: int, looks: Looks) -> Text:
     return text
 
 
-def _pace(job: JobFold, coordinator: str, now: float, width: int, looks: Looks) -> Text:
+def _pace(job: JobModel, coordinator: str, now: float, width: int, looks: Styles) -> Text:
     text = Text(no_wrap=True)
     working = sum(bool(host.flights) for host in job.hosts.values())
     if coordinator and job.ended is None:
@@ -103,6 +103,6 @@ def _pace(job: JobFold, coordinator: str, now: float, width: int, looks: Looks) 
     return text
 
 
-def _graph(bars: list[float], highest: float, looks: Looks) -> str:
+def _graph(bars: list[float], highest: float, looks: Styles) -> str:
     steps = len(looks.ramp) - 1
     return "".join(looks.ramp[max(1, round(steps * bar / highest)) if bar else 0] for bar in bars)

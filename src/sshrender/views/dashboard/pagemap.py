@@ -19,7 +19,7 @@ from textual.message import Message
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
-from sshrender.views.dashboard.looks import Looks
+from sshrender.views.dashboard.styles import Styles
 
 GROUP = 10
 _CURSOR = Style(reverse=True, bold=True)
@@ -49,7 +49,7 @@ class PageMap(ScrollView, can_focus=True):
             super().__init__()
             self.page = page
 
-    def __init__(self, looks: Looks, *, id: str) -> None:  # noqa: A002 - Textual's name for it
+    def __init__(self, looks: Styles, *, id: str) -> None:  # noqa: A002 - Textual's name for it
         super().__init__(id=id)
         self._looks = looks
         self._pages: Sequence[int] = ()

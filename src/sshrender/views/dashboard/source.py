@@ -9,7 +9,7 @@ from sshrender.views.protocol import Entry
 
 
 @dataclass(frozen=True, slots=True)
-class Facts:
+class JobFacts:
     """What never changes of a job. ``folder`` as this machine sees it."""
 
     name: str
@@ -19,11 +19,11 @@ class Facts:
     settings: str
 
 
-class Source(Protocol):
+class JobView(Protocol):
     """A job that can be read. Its methods may block and are called from threads, one at a time."""
 
     @property
-    def facts(self) -> Facts:
+    def facts(self) -> JobFacts:
         """What never changes."""
         ...
 
@@ -51,7 +51,7 @@ class Source(Protocol):
 class Owner(Protocol):
     """Whoever started the dashboard: it knows which job, and what to do with Ctrl-C."""
 
-    def job(self) -> Source | None:
+    def job(self) -> JobView | None:
         """The job to show now; None while there is none yet. Must not block."""
         ...
 

@@ -7,11 +7,11 @@ from typing import Any
 
 from rich.style import Style
 
-from sshrender.views.dashboard.listing import Column, Row
-from sshrender.views.dashboard.looks import HOST_ORDER, STRAGGLER, Looks
-from sshrender.views.fold import HostRow, JobFold
+from sshrender.views.dashboard.rowlist import Column, Row
+from sshrender.views.dashboard.styles import HOST_ORDER, STRAGGLER, Styles
+from sshrender.views.jobmodel import HostRow, JobModel
+from sshrender.views.pagehistory import tell, time_of_day
 from sshrender.views.protocol import Entry
-from sshrender.views.story import tell, time_of_day
 from sshrender.views.text import clean, duration
 
 HOSTS = (
@@ -54,7 +54,7 @@ def _rank(host: HostRow) -> int:
     return HOST_ORDER.index(host.state) if host.state in HOST_ORDER else len(HOST_ORDER)
 
 
-def hosts(job: JobFold, looks: Looks, sort: str, is_reversed: bool, wanted: str = "") -> list[Row]:
+def hosts(job: JobModel, looks: Styles, sort: str, is_reversed: bool, wanted: str = "") -> list[Row]:
     """The hosts whose name, state or reason holds ``wanted``."""
     found = [host for host in job.hosts.values() if _holds(wanted, host.name, host.state, host.reason)]
     found.sort(key=_KEYS[sort], reverse=is_reversed)
@@ -65,7 +65,7 @@ def _holds(wanted: str, *texts: str) -> bool:
     return not wanted or any(wanted.lower() in text.lower() for text in texts)
 
 
-def _host(host: HostRow, looks: Looks) -> Row:
+def _host(host: HostRow, looks: Styles) -> Row:
     symbol, style = looks.host(host.state)
     is_met = host.slots > 0
     return Row(
@@ -85,7 +85,7 @@ def _host(host: HostRow, looks: Looks) -> Row:
     )
 
 
-def flights(job: JobFold, looks: Looks, now: float, wanted: str = "") -> list[Row]:
+def flights(job: JobModel, looks: Styles, now: float, wanted: str = "") -> list[Row]:
     """What is being drawn, oldest first, stragglers marked."""
     found = []
     for drawing in job.drawings(now)[:MOST_FLIGHTS]:

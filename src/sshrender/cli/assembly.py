@@ -1,0 +1,53 @@
+"""``--assemble``: one file of all pages, made as a step of a job's run."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sshrender.cli.jobstore import on_san
+from sshrender.errors import ExitCode, UserError
+from sshrender.job.spec import safe_stem
+
+if TYPE_CHECKING:
+    from sshrender.coordinator.outcome import Outcome
+    from sshrender.coordinator.plan import JobPlan
+
+
+class Assembly:
+    """What became of it: ``path`` once it is made; ``lacks`` or ``error`` where it cannot be."""
+
+    def __init__(self, plan: JobPlan, kind: str) -> None:
+        self.path: str | None = None
+        self.lacks = ""
+        self.error: UserError | None = None
+        self._plan = plan
+        self._kind = kind
+
+    def make(self, outcome: Outcome, fence: Callable[[], None]) -> None:
+        """Where all pages are there. Raises UserError for a storage that fails: it may be mended.
+
+        Raises LeaseLost as ``fence`` does.
+        """
+        from sshrender.job.assembly.assemble import assemble
+        from sshrender.job.assembly.sheets import AssemblyFailed, PageChanged
+
+        lacking = outcome.pages["failed"] + outcome.pages["missing"]
+        if lacking:
+            self.lacks = f"no {self._kind} is made: {lacking} of its pages are not there"
+            return
+        plan, kind = self._plan, self._kind
+        target = plan.output / f"{safe_stem(Path(plan.spec.document.name).stem)}.{kind}"
+        pages, dpi = list(plan.history.pages.values()), plan.spec.settings.dpi
+        try:
+            on_san(target.parent, lambda: assemble(plan.folder, pages, target, kind, dpi, fence))
+            self.path = str(target)
+        except PageChanged as failed:
+            what = f"{target} cannot be made: {failed}"
+            hint = f"sshrender resume {shlex.quote(plan.spec.name)} renders it again"
+            self.error = UserError(ExitCode.PARTIAL, what, hint)
+        except AssemblyFailed as failed:
+            what = f"{target} cannot be made: {failed}"
+            self.error = UserError(ExitCode.PARTIAL, what, "--assemble zip takes any page")

@@ -1,0 +1,92 @@
+"""What a render would do, without doing it: the job, its pages, and the room that they need."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sshrender.coordinator import jobopening
+from sshrender.coordinator.plan import RenderRequest
+from sshrender.document import facts, pagelist, staging
+from sshrender.document.reading import Reading
+from sshrender.errors import UserError
+from sshrender.files import free_bytes
+from sshrender.job import history
+from sshrender.job.folder import JobFolder
+from sshrender.job.journal import read_journal
+from sshrender.job.publish import page_name
+from sshrender.job.spec import JobSpec, load_spec
+from sshrender.renderers.devices import DEVICES
+
+SAMPLE_BYTES_A_PIXEL = 3
+"""Of an RGB raster that is not compressed: an upper bound for most devices."""
+
+
+@dataclass(frozen=True, slots=True)
+class DryRun:
+    """``delivered``: pages that an earlier run has proved. Sizes in bytes; ``most`` None: not known."""
+
+    spec: JobSpec
+    folder: str
+    output: str
+    total: int
+    delivered: int
+    is_counted: bool
+    document: int
+    most: int | None
+    free_on_san: int
+    free_for_output: int
+
+
+def rehearse(wanted: RenderRequest, reading: Reading) -> DryRun:
+    """Reads the document and what earlier runs left; writes nothing. Raises UserError or OSError."""
+    jobopening.require_san(wanted.san)
+    size = facts.check_file(wanted.source).bytes
+    reading.begin(wanted.source, wanted.password)
+    seen = reading.facts()
+    total = seen.pages
+    if total is None:
+        raise facts.needs_ghostscript(wanted.source)
+    spec = jobopening.describe(
+        wanted, size, seen, staging.digest(wanted.source), total, reading.is_sound()
+    )
+    folder = JobFolder(wanted.san / spec.name)
+    pages = pagelist.parse(spec.settings.pages, total)
+    return DryRun(
+        spec=spec,
+        folder=str(folder.path),
+        output=str(wanted.output),
+        total=len(pages),
+        delivered=_delivered(folder, spec, pages),
+        is_counted=reading.counts_right(),
+        document=size,
+        most=_most(reading, pages, spec.settings.dpi),
+        free_on_san=free_bytes(wanted.san),
+        free_for_output=free_bytes(wanted.output),
+    )
+
+
+def _delivered(folder: JobFolder, spec: JobSpec, pages: list[int]) -> int:
+    try:
+        if load_spec(folder) is None:
+            return 0
+    except UserError:
+        return 0
+    extensions = [recipe.extension for recipe in spec.settings.recipes if not recipe.is_built_in]
+    extension = extensions[0] if extensions else DEVICES[spec.settings.device].extension
+    past = history.fold(read_journal(folder.journal))
+    history.keep_present(
+        past,
+        history.sizes(folder.pages),
+        lambda page: page_name(page, spec.document.pages, extension),
+    )
+    return len(past.pages.keys() & set(pages))
+
+
+def _most(reading: Reading, pages: list[int], dpi: float) -> int | None:
+    """Bytes of all pages' rasters."""
+    boxes = [reading.box(page) for page in pages]
+    known = [box for box in boxes if box is not None]
+    if not known:
+        return None
+    pixels = sum(width * height for width, height in known) * (dpi / 72) ** 2
+    return int(pixels * SAMPLE_BYTES_A_PIXEL * len(boxes) / len(known))

@@ -1,0 +1,1 @@
+"""The hosts of a run: connections, handshake, routing of commands, file transfers."""

@@ -1,0 +1,237 @@
+"""One host without a SAN: what it draws from goes there, its pages come back, over the same connection.
+
+Two threads, one for each direction, so that a long document on its way there holds up no page. A page is
+asked for when what it is drawn from has arrived; until then it can be called off here.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import queue
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sshrender.coordinator.hosts.connection import HostConnection, LinkFailed
+from sshrender.coordinator.hosts.documentparts import DocumentParts, DocumentPartsFailed
+from sshrender.coordinator.workers import verifier as vf
+from sshrender.document.splitting import SOURCE
+from sshrender.transports.protocol import FilesFailed, HostFiles, LinkClosed, Refusal
+
+ANSWER_WITHIN = 30.0
+"""Seconds that the other end may take for one answer; heartbeats tell sooner that it is gone."""
+
+
+@dataclass(frozen=True, slots=True)
+class TransferFailed:
+    """A drawn page that did not arrive: its host was left, or would not give it."""
+
+    task: vf.VerificationTask
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class TransferDone:
+    """A drawn page has arrived, and can be proved."""
+
+    task: vf.VerificationTask
+
+
+@dataclass(frozen=True, slots=True)
+class _Order:
+    """A page that is to be asked for: the request, but for where the page is found."""
+
+    page: int
+    attempt: str
+    output: str
+    recipe: int | None
+
+
+class FileTransfer:
+    """Between the loop and one host's link. All methods return at once.
+
+    ``largest``: bytes that a page may have.
+    """
+
+    def __init__(
+        self, link: HostConnection, larder: DocumentParts, largest: int, post: Callable[[Any], None]
+    ) -> None:
+        self._link = link
+        self._largest = largest
+        self._larder = larder
+        self._post = post
+        self._folder = ""
+        self._lock = threading.Lock()
+        self._is_closed = self._has_ended = False
+        self._called_off: set[str] = set()
+        self._waiting: dict[str, _Order] = {}
+        self._there: set[str] = set()
+        self._feeding: dict[str, float] = {}
+        self._carried: dict[str, float] = {}
+        self._orders: queue.SimpleQueue[_Order | None] = queue.SimpleQueue()
+        self._catches: queue.SimpleQueue[vf.VerificationTask | None] = queue.SimpleQueue()
+
+    def begin(self, folder: str) -> None:
+        """The host has greeted; this is where it works."""
+        self._folder = folder
+        for work in (self._feed, self._fetch):
+            name = f"ferry {self._link.host}"
+            threading.Thread(target=self._guarded, args=(work,), daemon=True, name=name).start()
+
+    def render(self, page: int, attempt: str, output: str, recipe: int | None) -> None:
+        """Have a page drawn, as soon as what it is drawn from is there."""
+        order = _Order(page, attempt, output, recipe)
+        with self._lock:
+            self._waiting[attempt] = order
+        self._orders.put(order)
+
+    def call_off(self, attempt: str) -> bool:
+        """Whether the host has not been told of this attempt, and will not be."""
+        with self._lock:
+            return self._waiting.pop(attempt, None) is not None
+
+    def fetch(self, task: vf.VerificationTask) -> None:
+        """Bring a drawn page here: answered by Landed, Strayed or StorageTrouble."""
+        with self._lock:
+            if not self._has_ended:
+                self._catches.put(task)
+                return
+        self._stray(task)
+
+    def forget(self, attempt: str) -> None:
+        """Nobody needs this attempt's page any more."""
+        with self._lock:
+            self._called_off.add(attempt)
+
+    def carriage(self, attempt: str) -> float:
+        """Seconds that a fetched page, and its share of what it was drawn from, were on the wire."""
+        return self._carried.pop(attempt, 0.0)
+
+    def close(self) -> None:
+        """The host is left: what has not arrived will not."""
+        with self._lock:
+            self._is_closed = True
+        self._orders.put(None)
+        self._catches.put(None)
+
+    def _guarded(self, work: Callable[[HostFiles], None]) -> None:
+        """A thread. Whatever goes wrong in it ends the link, and is said."""
+        files: HostFiles | None = None
+        try:
+            files = self._link.files(ANSWER_WITHIN)
+            work(files)
+        except (FilesFailed, DocumentPartsFailed, LinkClosed, OSError) as failed:
+            self._post(LinkFailed(self._link, Refusal.FILES, str(failed)))
+        except Exception as error:  # noqa: BLE001 - a worker thread turns a crash into an event
+            self._post(LinkFailed(self._link, Refusal.PROTOCOL, f"{type(error).__name__}: {error}"))
+        finally:
+            if files is not None:
+                files.close()
+            if work == self._fetch:
+                self._abandon()
+
+    # There
+
+    def _feed(self, files: HostFiles) -> None:
+        while (order := self._orders.get()) is not None:
+            place = self._larder.place(order.page)
+            if place.file not in self._there:
+                place = self._bring(order.page, files)
+            with self._lock:
+                if self._is_closed:
+                    return
+                is_wanted = self._waiting.pop(order.attempt, None) is not None
+            if is_wanted:
+                self._link.send(
+                    "render",
+                    attempt=order.attempt,
+                    page=order.page,
+                    file=place.file,
+                    index=place.index,
+                    output=order.output,
+                    recipe=order.recipe,
+                )
+
+    def _bring(self, page: int, files: HostFiles) -> Any:
+        """What holds this page, to the host; answers where the page is found there."""
+        try:
+            source = self._larder.fetch(page)
+        except DocumentPartsFailed:
+            self._larder.give_up_parts()
+            source = self._larder.fetch(page)
+        place = self._larder.place(page)
+        if place.file not in self._there:
+            began = time.monotonic()
+            files.put(source, f"{self._folder}/{place.file}")
+            self._there.add(place.file)
+            # The whole document is brought once, and says nothing of what the next page will cost.
+            if place.file != SOURCE:
+                seconds = time.monotonic() - began
+                self._feeding[place.file] = seconds / max(1, self._larder.pages_of(place.file))
+        return place
+
+    # And back
+
+    def _fetch(self, files: HostFiles) -> None:
+        while (task := self._catches.get()) is not None:
+            with self._lock:
+                is_wanted = task.attempt not in self._called_off and not self._is_closed
+            if not is_wanted or self._catch(task, files):
+                self._link.send("discard", outputs=[task.work.name])
+
+    def _catch(self, task: vf.VerificationTask, files: HostFiles) -> bool:
+        """Whether it arrived. A page that cannot be written here stays there, to be fetched again."""
+        began = time.monotonic()
+        size = task.expected.bytes or 0
+        if size > self._largest:
+            self._post(TransferFailed(task, f"it says that the page has {size} bytes"))
+            return True
+        try:
+            _write(
+                task.work,
+                lambda target: files.get(f"{self._folder}/work/{task.work.name}", size, target),
+            )
+        except FileNotFoundError:
+            self._post(TransferFailed(task, "its file is not there"))
+            return True
+        except OSError as error:
+            self._post(vf.StorageTrouble(task, f"{error.strerror}: {error.filename or task.work}"))
+            return False
+        except FilesFailed as failed:
+            self._post(TransferFailed(task, str(failed)))
+            raise
+        fed = self._feeding.get(self._larder.place(task.page).file, 0.0)
+        self._carried[task.attempt] = time.monotonic() - began + fed
+        self._post(TransferDone(task))
+        return True
+
+    def _abandon(self) -> None:
+        """The host is left with pages that it has drawn."""
+        with self._lock:
+            self._has_ended = True
+        while not self._catches.empty():
+            task = self._catches.get()
+            if task is not None:
+                self._stray(task)
+
+    def _stray(self, task: vf.VerificationTask) -> None:
+        self._post(TransferFailed(task, "its host was left before it arrived"))
+
+
+def _write(path: Path, fill: Callable[[Any], None]) -> None:
+    """A file that is there whole or not at all, as far as anybody looks for it."""
+    path.unlink(missing_ok=True)  # what an attempt to fetch it left
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o644)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            fill(file)
+            file.flush()
+            os.fsync(file.fileno())
+    except BaseException:
+        with contextlib.suppress(OSError):
+            path.unlink()
+        raise

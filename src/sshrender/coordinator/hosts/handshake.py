@@ -1,0 +1,145 @@
+"""What a runner is told when it is met, and its greeting: has this host all that a page needs?"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from sshrender.coordinator.plan import HostSetup, JobPlan
+from sshrender.core import events as ev
+from sshrender.core.fingerprint import HostFingerprint
+from sshrender.document.splitting import place
+from sshrender.job.nonce import Nonce
+from sshrender.job.spec import RecipeRecord
+from sshrender.renderers import ghostscript
+from sshrender.renderers.devices import thumbnail_device
+from sshrender.transports.messages import Hello
+from sshrender.transports.payload import MINIMUM_PYTHON
+from sshrender.transports.protocol import Refusal
+
+
+def preparation(plan: JobPlan, setup: HostSetup, nonce: Nonce, split: int) -> dict[str, Any]:
+    """What a host's slots draw with. ``slots`` None: as many as it has room for."""
+    limits, settings = plan.limits, plan.spec.settings
+    return {
+        "folder": seen_folder(setup, plan.folder.name),
+        "scratch": setup.scratch,
+        "nonce_file": nonce.path.name,
+        "nonce": nonce.word,
+        "epoch": nonce.epoch,
+        "idle_below": None if setup.plan.ignores_load else setup.plan.idle_below,
+        "slots": setup.plan.slots,
+        "device": settings.device,
+        "dpi": f"{settings.dpi:g}",
+        "file": place(plan.pages[0], split).file,
+        "options": list(settings.options),
+        "recipes": [_sent(recipe) for recipe in settings.recipes],
+        "password": plan.password,
+        "tag": plan.spec.name,
+        "priority": plan.attributes.priority,
+        "is_limited": plan.attributes.limit is not None,
+        "sandbox": setup.sandbox,
+        "thumbnails": thumbnail_device(settings.device) if _has_thumbnails(plan) else "",
+        "page_timeout": limits.page_timeout,
+        "page_memory": limits.page_memory,
+        "recycle_pages": limits.recycle_pages,
+        "recycle_memory": limits.recycle_memory,
+    }
+
+
+def _sent(recipe: RecipeRecord) -> dict[str, Any]:
+    return {"name": recipe.name} if recipe.is_built_in else recipe.model_dump(mode="json")
+
+
+def _has_thumbnails(plan: JobPlan) -> bool:
+    return plan.has_overview and plan.draws_with_ghostscript
+
+
+def seen_folder(setup: HostSetup, job: str) -> str | None:
+    """Where a host sees the folder of a job; None: nowhere."""
+    return None if setup.san is None else f"{setup.san.rstrip('/')}/{job}"
+
+
+def judge(
+    host: str, hello: Hello, san: str | None, recipes: Sequence[RecipeRecord] = ()
+) -> ev.HostGreeted | ev.HostRefused:
+    """The checks in the order of their causes: Python, the renderer, sandbox, the shared folder."""
+    for refusal, reason in (
+        _python(hello.python),
+        _renderer(hello, recipes),
+        (Refusal.NO_SANDBOX, hello.no_sandbox and f"the sandbox does not work: {hello.no_sandbox}"),
+        _san(hello, san),
+    ):
+        if reason:
+            return ev.HostRefused(host, refusal.value, reason)
+    return ev.HostGreeted(
+        host,
+        cores=max(hello.cores, 1),
+        others=hello.others,
+        ours=hello.ours,
+        memory=hello.memory,
+        ghostscript=hello.ghostscript or "",
+        slots=hello.slots,
+        look=look(hello) if _may_draw(recipes) else HostFingerprint(),
+        renderers=frozenset(range(max(1, len(recipes)))) - set(hello.missing_recipes),
+    )
+
+
+def _may_draw(recipes: Sequence[RecipeRecord]) -> bool:
+    return not recipes or any(recipe.is_built_in for recipe in recipes)
+
+
+def _renderer(hello: Hello, recipes: Sequence[RecipeRecord]) -> tuple[Refusal, str]:
+    """What draws first has to be there; what is fallen back to may be missing."""
+    if not recipes or recipes[0].is_built_in:
+        return _ghostscript(hello.ghostscript)
+    if 0 in hello.missing_recipes:
+        lacks = dict(zip(hello.missing_recipes, hello.missing, strict=True))[0]
+        return Refusal.NO_GHOSTSCRIPT, f"recipe {recipes[0].name} wants {lacks}, which is not there"
+    return Refusal.NO_GHOSTSCRIPT, ""
+
+
+def look(hello: Hello) -> HostFingerprint:
+    """What its pictures depend on, as far as it says."""
+    fonts = hello.fonts
+    return HostFingerprint(
+        ghostscript=hello.ghostscript or "",
+        canary=hello.canary,
+        fonts=fonts.digest if fonts is not None else "",
+        groups=fonts.groups if fonts is not None else (),
+    )
+
+
+def _python(version: str) -> tuple[Refusal, str]:
+    try:
+        parts = tuple(int(part) for part in version.split(".")[:2])
+    except ValueError:
+        return Refusal.PROTOCOL, f"it claims to run Python {version[:20]!r}"
+    wanted = ".".join(map(str, MINIMUM_PYTHON))
+    if parts < MINIMUM_PYTHON:
+        return Refusal.NO_PYTHON, f"Python {version} is too old ({wanted} or later)"
+    return Refusal.NO_PYTHON, ""
+
+
+def _ghostscript(version: str | None) -> tuple[Refusal, str]:
+    if version is None:
+        return Refusal.NO_GHOSTSCRIPT, "Ghostscript is not installed (apt install ghostscript)"
+    parsed = ghostscript.parse_version(version)
+    if parsed is None:
+        return Refusal.NO_GHOSTSCRIPT, f"its Ghostscript says it is {version[:40]!r}"
+    if not ghostscript.is_supported(parsed):
+        wanted = ".".join(map(str, ghostscript.MINIMUM_VERSION))
+        return Refusal.NO_GHOSTSCRIPT, f"Ghostscript {version} is too old ({wanted} or later)"
+    return Refusal.NO_GHOSTSCRIPT, ""
+
+
+def _san(hello: Hello, san: str | None) -> tuple[Refusal, str]:
+    if san is None:
+        why = hello.san.reason if hello.san is not None else "it does not say where"
+        return Refusal.FILES, "" if hello.folder and not why else f"has no room to work in: {why}"
+    if hello.san is None or not hello.san.seen:
+        why = hello.san.reason if hello.san is not None else ""
+        return Refusal.SAN, f"does not see the SAN at {san}" + (f": {why}" if why else "")
+    if not hello.san.writable:
+        return Refusal.SAN, f"cannot write to the SAN at {san}: {hello.san.reason}"
+    return Refusal.SAN, ""

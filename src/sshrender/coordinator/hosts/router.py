@@ -1,0 +1,138 @@
+"""All hosts' links, and the ferries of those without a SAN: what is told to whom, over which way."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from sshrender.coordinator.hosts.connection import HostConnection
+from sshrender.coordinator.hosts.documentparts import DocumentParts
+from sshrender.coordinator.hosts.filetransfer import FileTransfer, TransferFailed
+from sshrender.coordinator.hosts.handshake import preparation
+from sshrender.coordinator.hosts.preconnect import ConnectionPool
+from sshrender.coordinator.plan import HostSetup, JobPlan
+from sshrender.coordinator.workers import verifier as vf
+from sshrender.core import commands as do
+from sshrender.core import events as ev
+from sshrender.document.splitting import place
+from sshrender.job.nonce import Nonce
+from sshrender.runner.processlimits import FILE_TO_MEMORY
+
+
+class HostRouter:
+    """Carries out the scheduler's commands that concern a host. Nothing here waits.
+
+    ``split``: pages of each part that hosts with a SAN find there; 0: the document is whole.
+    """
+
+    def __init__(
+        self,
+        plan: JobPlan,
+        setups: Mapping[str, HostSetup],
+        sources: ConnectionPool,
+        nonce: Nonce,
+        post: Callable[[Any], None],
+    ) -> None:
+        self.split = plan.spec.settings.split
+        self.larder = DocumentParts(plan)
+        self._plan = plan
+        self._setups = setups
+        self._sources = sources
+        self._nonce = nonce
+        self._post = post
+        self._links: dict[str, HostConnection] = {}
+        self._ferries: dict[str, FileTransfer] = {}
+
+    def is_current(self, link: HostConnection) -> bool:
+        """Whether what this link says still counts."""
+        return self._links.get(link.host) is link
+
+    def is_ferried(self, host: str) -> bool:
+        """Whether files travel to and from this host."""
+        return self._setups[host].san is None
+
+    def connect(self, host: str) -> None:
+        """Tell the host what it is wanted for: an idle one warms up while it answers."""
+        self.close(host)
+        setup = self._setups[host]
+        link = self._links[host] = self._sources.take(setup)
+        if self.is_ferried(host):
+            largest = FILE_TO_MEMORY * self._plan.limits.page_memory
+            self._ferries[host] = FileTransfer(link, self.larder, largest, self._post)
+        link.send("prepare", **preparation(self._plan, setup, self._nonce, self.split))
+
+    def begin(self, host: str, folder: str) -> None:
+        """The host has greeted; where it works, if it has no SAN."""
+        if host in self._ferries:
+            self._ferries[host].begin(folder)
+
+    def render(self, command: do.RenderPage, output: str) -> None:
+        """Have a page drawn into ``output``, a file below the job's folder."""
+        recipe = command.renderer if self._plan.spec.settings.recipes else None
+        if recipe is not None and self._plan.is_sized(recipe):
+            recipe = None  # the built-in one
+        ferry = self._ferries.get(command.host)
+        if ferry is not None:
+            ferry.render(command.page, command.attempt, output, recipe)
+            return
+        where = place(command.page, self.split)
+        self.send(
+            command.host,
+            "render",
+            attempt=command.attempt,
+            page=command.page,
+            file=where.file,
+            index=where.index,
+            output=output,
+            recipe=recipe,
+        )
+
+    def call_off(self, op: str, command: do.RevokeAttempt | do.KillAttempt) -> None:
+        """Revoke or kill an attempt, wherever it is."""
+        ferry = self._ferries.get(command.host)
+        if ferry is not None and ferry.call_off(command.attempt):
+            self._post(ev.AttemptRevoked(command.host, command.attempt))
+        else:
+            self.send(command.host, op, attempt=command.attempt)
+
+    def forget(self, host: str, attempt: str) -> None:
+        """Nobody needs this attempt's page any more."""
+        if host in self._ferries:
+            self._ferries[host].forget(attempt)
+
+    def fetch(self, task: vf.VerificationTask) -> None:
+        """Bring a drawn page here: answered as Ferry.fetch is."""
+        if task.host in self._ferries:
+            self._ferries[task.host].fetch(task)
+        else:
+            self._post(TransferFailed(task, "its host was left before it arrived"))
+
+    def carriage(self, host: str, attempt: str) -> float:
+        """Seconds that a page was on the wire."""
+        return self._ferries[host].carriage(attempt) if host in self._ferries else 0.0
+
+    def send(self, host: str, op: str, **fields: Any) -> None:
+        """A request to a runner, if its host is there."""
+        link = self._links.get(host)
+        if link is not None:
+            link.send(op, **fields)
+
+    def tell_priority(self, priority: int) -> None:
+        """The job's place among those that want the same slots has changed."""
+        for host in self._links:
+            self.send(host, "priority", priority=priority)
+
+    def close(self, host: str) -> None:
+        """Leave the host."""
+        ferry = self._ferries.pop(host, None)
+        if ferry is not None:
+            ferry.close()
+        link = self._links.pop(host, None)
+        if link is not None:
+            link.close()
+
+    def close_all(self) -> None:
+        """Leave every host."""
+        for host in list(self._links):
+            self.close(host)
+        self.larder.close()

@@ -1,0 +1,78 @@
+"""Telling somebody that a job is over: a command of this machine's configuration, mail by sendmail(8).
+
+What is to be run stands in the configuration of whoever coordinates, never on the SAN: a job may name
+people, and not programs.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from email.message import EmailMessage
+from typing import Any
+
+from sshrender.config.mailaddresses import in_ascii
+from sshrender.utf8 import writable
+from sshrender.views.text import clean
+
+WITHIN = 120.0
+"""Seconds that a command or sendmail may take."""
+
+_SENDMAIL = os.pathsep.join(("/usr/sbin", "/usr/lib", os.defpath))
+
+
+def run(command: Sequence[str], summary: Mapping[str, Any], say: Callable[[str], None]) -> None:
+    """Run the command with the summary on its input, and its main facts as variables."""
+    facts = {
+        "SSHRENDER_JOB": summary["job"],
+        "SSHRENDER_JOB_DIR": summary["job_dir"],
+        "SSHRENDER_STATE": summary["state"],
+        "SSHRENDER_DELIVERED": summary["output"],
+        "SSHRENDER_EXIT_CODE": summary["exit_code"],
+    }
+    told = {key: writable(str(value)).replace("\0", "?") for key, value in facts.items()}
+    _call("on_done", command, json.dumps(summary).encode(), {**os.environ, **told}, say)
+
+
+def mail(to: str, summary: Mapping[str, Any], lines: Iterable[str], say: Callable[[str], None]) -> None:
+    """Send the lines by this machine's own sendmail."""
+    program = shutil.which("sendmail", path=_SENDMAIL)
+    if program is None:
+        say(f"no mail to {to}: there is no sendmail here")
+        return
+    message = EmailMessage()
+    message["To"] = in_ascii(to) or to
+    message["Subject"] = clean(writable(f"sshrender: {summary['job']} {summary['state']}"))
+    message["Auto-Submitted"] = "auto-generated"
+    message.set_content(writable("\n".join(lines)) + "\n")
+    _call("sendmail", [program, "-i", "-t"], message.as_bytes(), dict(os.environ), say)
+
+
+def _call(
+    name: str,
+    command: Sequence[str],
+    text: bytes,
+    environment: Mapping[str, str],
+    say: Callable[[str], None],
+) -> None:
+    """What goes wrong is said: the job is over all the same."""
+    try:
+        answer = subprocess.run(
+            list(command),
+            input=text,
+            env=dict(environment),
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            timeout=WITHIN,
+            check=False,
+        )
+    except (OSError, ValueError, subprocess.TimeoutExpired) as error:
+        say(f"{name}: {getattr(error, 'strerror', None) or error}")
+        return
+    if answer.returncode != 0:
+        said = answer.stderr.decode("utf-8", "replace").strip().splitlines()
+        last = clean(said[-1]) if said else "it says nothing"
+        say(f"{name}: exit code {answer.returncode}: {last}")

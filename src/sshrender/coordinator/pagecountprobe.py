@@ -1,0 +1,102 @@
+"""Ask a Ghostscript what it finds in a document that pypdf cannot read.
+
+Any host will do; they are asked one after the other until one answers, this machine first if it
+has a Ghostscript. A rare errand, so it has a connection of its own.
+"""
+
+from __future__ import annotations
+
+import secrets
+import shutil
+import time
+from collections.abc import Iterable
+from pathlib import Path
+
+from sshrender.coordinator.plan import HostSetup, RunLimits
+from sshrender.errors import ExitCode, UserError
+from sshrender.runner.sandbox import BWRAP, NONE
+from sshrender.transports.framing import MessageReader, encode
+from sshrender.transports.local import LocalTransport
+from sshrender.transports.messages import Inspected, ProtocolError, Trouble
+from sshrender.transports.protocol import ConnectFailed, LinkClosed, RunnerSpec, Transport
+
+INSPECTION_WITHIN = 300.0
+"""Seconds in all, however many hosts are asked: what keeps one of them busy does so with all."""
+
+INSPECTION_MEMORY = 1 << 30
+"""Bytes. Ghostscript 10.00 opens sound documents with 28 MB (measured), and takes memory by the number
+of pages that a document claims: 1.1 GB for 276 million."""
+
+
+class PageCountProbe:
+    """An Inspector (coordinator/jobopening.py) over these hosts."""
+
+    def __init__(self, hosts: Iterable[HostSetup], password: str | None, limits: RunLimits) -> None:
+        self._hosts = list(hosts)
+        self._password = password
+        self._limits = limits
+        wishes = {setup.sandbox for setup in self._hosts}
+        self._own_sandbox = BWRAP if BWRAP in wishes else NONE
+
+    def __call__(self, san: Path, file: str) -> Inspected:
+        """The number of pages, 0 when Ghostscript finds none, and what it says of the document.
+
+        Raises UserError where no Ghostscript can be asked.
+        """
+        reasons = []
+        until = time.monotonic() + INSPECTION_WITHIN
+        for name, transport, folder, setup in self._candidates(san):
+            try:
+                return self._ask(transport, folder, file, setup, until)
+            except (ConnectFailed, LinkClosed, ProtocolError, TimeoutError) as error:
+                reasons.append(f"{name}: {error}")
+            if time.monotonic() >= until:
+                break
+        raise UserError(
+            ExitCode.NO_HOST,
+            "the document is damaged and no host's Ghostscript could be asked what is left of it"
+            + "".join(f"; {reason}" for reason in reasons),
+            "install ghostscript here, or check the hosts of the inventory",
+        )
+
+    def _candidates(self, san: Path) -> Iterable[tuple[str, Transport, str, HostSetup | None]]:
+        if shutil.which("gs") is not None:
+            yield "this machine", LocalTransport(), str(san), None
+        for setup in self._hosts:
+            if setup.san is None:
+                continue  # the document would have to travel first, to be looked at once
+            yield setup.plan.name, setup.transport, setup.san, setup
+
+    def _ask(
+        self, transport: Transport, folder: str, file: str, setup: HostSetup | None, until: float
+    ) -> Inspected:
+        spec = RunnerSpec(setup.python if setup else "python3", "inspection", secrets.token_hex(6), 30.0)
+        link = transport.connect(spec, setup.connect_timeout if setup else 10.0)
+        try:
+            program = setup.ghostscript if setup else "gs"
+            slots = setup.plan.slots if setup else None
+            requests = encode("hello", ghostscript=program, slots=slots)
+            requests += encode(
+                "inspect",
+                folder=folder,
+                device="nullpage",
+                dpi="72",
+                file=file,
+                password=self._password,
+                sandbox=setup.sandbox if setup else self._own_sandbox,
+                page_timeout=self._limits.page_timeout,
+                page_memory=min(self._limits.page_memory, INSPECTION_MEMORY),
+            )
+            link.write(requests, 10.0)
+            reader = MessageReader(spec.marker)
+            deadline = min(until, time.monotonic() + self._limits.page_timeout)
+            while time.monotonic() < deadline:
+                for message in reader.feed(link.read(1.0)):
+                    if isinstance(message, Inspected):
+                        return message
+                    if isinstance(message, Trouble):
+                        raise LinkClosed(message.reason)
+                link.write(encode("ping"), 10.0)
+            raise TimeoutError("no answer in time")
+        finally:
+            link.close()

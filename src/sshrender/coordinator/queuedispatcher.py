@@ -1,0 +1,297 @@
+"""Looks after the queue: starts a coordinator for each job that is to be seen through.
+
+Each job is seen through by a process of its own, as ``resume`` would: what goes wrong there spoils
+nothing here. Any number of foremen may look after the same SAN; of each job one gets the lease.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+from sshrender.coordinator.hangguard import HangGuard
+from sshrender.core import jobqueue
+from sshrender.core.jobqueue import Entry, QueueState
+from sshrender.errors import ExitCode, UserError
+from sshrender.job.queuescanner import QueueScanner, QueueSnapshot
+from sshrender.job.signature import Unsigned
+from sshrender.views.text import clean
+
+LOOK = 1.0
+"""Seconds between two looks at the queue."""
+
+FIRST_PAUSE, LONGEST_PAUSE = 30.0, 600.0
+"""Seconds before a job is tried again that could not be seen through: growing."""
+
+MAX_TOLD = 2000
+"""Characters of a line: a path in it, and in the command that helps, may be long."""
+
+DEFECTS = 3
+"""Failures by a defect of sshrender after which a person is to look: this machine may be just being
+upgraded."""
+
+REPEATS = 2
+"""Times in a row that a job's process may say that the job is over, or another's, while the queue says
+that it waits, until it is tried later: its output may have been altered meanwhile, or a host may have
+damaged what the queue goes by."""
+
+_NOT_OURS = frozenset((ExitCode.LEASE,))
+_OVER = frozenset((ExitCode.OK, ExitCode.PARTIAL, ExitCode.DEADLINE))
+
+
+class JobProcess(Protocol):
+    """A process that sees one job through."""
+
+    def ended(self) -> int | None:
+        """Its exit code, once it is over; as a shell has it. Asked no more after that."""
+
+    def reason(self) -> str:
+        """The last error that it told; empty for none."""
+
+    def stop(self, number: int) -> None:
+        """Pass a signal on."""
+
+
+@dataclass(slots=True)
+class _Task:
+    """A job that is being seen through. ``is_told``: to end."""
+
+    worker: JobProcess
+    priority: int
+    is_told: bool = False
+
+
+@dataclass(slots=True)
+class _Failure:
+    """A job that could not be seen through so far."""
+
+    until: float = 0.0
+    seconds: float = FIRST_PAUSE
+    defects: int = 0
+
+
+@dataclass(slots=True)
+class Tally:
+    """What became of the jobs that were started here: how often each exit code."""
+
+    codes: Counter[int] = field(default_factory=Counter)
+
+
+class QueueDispatcher:
+    """``start``: begin to see a job through; raises OSError where this machine has no room for that.
+
+    ``put_aside``: hold a job that cannot be seen through, and say why. ``remark``: write down what keeps
+    a job from being seen through here.
+    """
+
+    def __init__(
+        self,
+        san: Path,
+        start: Callable[[Entry], JobProcess],
+        put_aside: Callable[[str, str], None],
+        remark: Callable[[str, str], None],
+        say: Callable[[str], None],
+        *,
+        at_once: int,
+        is_once: bool,
+        clock: Callable[[], float] = time.monotonic,
+        wall: Callable[[], float] = time.time,
+        pause: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._san = san
+        self._shelf = QueueScanner(san, clock)
+        self._visits = HangGuard(san)
+        self._start = start
+        self._put_aside = put_aside
+        self._remark = remark
+        self._say = say
+        self._at_once = at_once
+        self._is_once = is_once
+        self._clock, self._wall, self._pause = clock, wall, pause
+        self._working: dict[str, _Task] = {}
+        self._failures: dict[str, _Failure] = {}
+        self._done_with: set[str] = set()
+        self._ended: set[str] = set()
+        self._repeats: Counter[str] = Counter()
+        self._told: dict[str, str] = {}
+        self._told_unsigned: frozenset[str] = frozenset()
+        self._trouble = ""
+        self._stopped_by: int | None = None
+        self.tally = Tally()
+
+    def stop(self, number: int) -> None:
+        """A signal: what is under way ends, and stays in the queue. Safe in a handler."""
+        self._stopped_by = number
+        self._pass_on(number)
+
+    def run(self) -> int | None:
+        """Until nothing is left, or for ever: the signal that ended it, if one did. Raises OSError."""
+        while True:
+            self._reap()
+            if self._stopped_by is not None:
+                self._pass_on(self._stopped_by)  # one may have been just being started
+                if not self._working:
+                    return self._stopped_by
+            elif self._look() and self._is_once and not self._working:
+                return None
+            self._pause(LOOK)
+
+    def _pass_on(self, number: int) -> None:
+        """To each worker once: it knows by then."""
+        for task in list(self._working.values()):
+            if not task.is_told:
+                task.is_told = True
+                task.worker.stop(number)
+
+    def _look(self) -> bool:
+        """Start what is to be started; whether there is nothing left to wait for."""
+        try:
+            found = self._visits.pay(self._shelf.look)
+        except OSError as error:
+            if isinstance(error, TimeoutError):
+                # A look that hangs keeps its Shelf. Nor do leases tell anything that stood still
+                # while nobody could write.
+                self._shelf = QueueScanner(self._san, self._clock)
+            if self._is_once and not self._working and self._stopped_by is None:
+                raise
+            self._tell_trouble(f"{error.filename or self._san}: {error.strerror}")
+            return False
+        except UserError as error:  # the key cannot be used
+            if not self._working and self._stopped_by is None:
+                raise
+            self._tell_trouble(error.what)
+            return False
+        self._tell_trouble("")
+        self._tell_damage(found.damaged)
+        self._tell_unsigned(found.unsigned)
+        self._forget_failures(found)
+        now = self._wall()
+        ready = jobqueue.ready(found.entries, found.unfinished, now)
+        self._count_repeats({entry.name for entry in ready})
+        waiting = [entry for entry in ready if self._may_start(entry.name)]
+        running = [task.priority for task in self._working.values()]
+        for entry in jobqueue.choose(waiting, running, self._at_once, now):
+            if self._stopped_by is not None:
+                return False
+            self._begin(entry)
+        return not waiting and not self._is_worth_waiting(found, now)
+
+    def _count_repeats(self, ready: set[str]) -> None:
+        """A job that is ready though its process had nothing left to do is not started for ever."""
+        ended, self._ended = self._ended, set()
+        for name in ended - ready:
+            self._repeats.pop(name, None)
+        for name in ended & ready:
+            self._repeats[name] += 1
+            if self._repeats[name] >= REPEATS:
+                self._try_later(name, "it ended, and the queue says that it waits")
+
+    def _may_start(self, name: str) -> bool:
+        if name in self._working or name in self._done_with:
+            return False
+        return name not in self._failures or self._clock() >= self._failures[name].until
+
+    def _begin(self, entry: Entry) -> None:
+        try:
+            worker = self._start(entry)
+        except OSError as error:
+            self.tally.codes[ExitCode.NO_HOST] += 1
+            self._try_later(entry.name, f"it cannot be started here: {error.strerror or error}")
+            return
+        self._working[entry.name] = _Task(worker, entry.priority)
+
+    def _is_worth_waiting(self, found: QueueSnapshot, now: float) -> bool:
+        """Whether a job may become ready soon: its lease is being watched, or it comes after ours."""
+        states = {jobqueue.state(entry, found.unfinished, now) for entry in found.entries}
+        return QueueState.UNSURE in states
+
+    def _forget_failures(self, found: QueueSnapshot) -> None:
+        """Of jobs that are gone or over, and of those that are held: who releases one has mended it."""
+        live = {entry.name for entry in found.entries if not (entry.is_over or entry.is_held)}
+        for name in self._failures.keys() - live - found.damaged.keys() - found.unsigned.keys():
+            del self._failures[name]
+
+    def _reap(self) -> None:
+        for name, task in list(self._working.items()):
+            code = task.worker.ended()
+            if code is not None:
+                del self._working[name]
+                self._take_in(name, code, task.worker.reason())
+
+    def _take_in(self, name: str, code: int, reason: str) -> None:
+        """What becomes of a job whose process has ended."""
+        if code in _NOT_OURS | _OVER:
+            self._ended.add(name)
+        if code in _NOT_OURS or (code > 128 and self._stopped_by is not None):
+            return
+        self.tally.codes[code] += 1
+        if code in _OVER and not (code == ExitCode.DEADLINE and reason):
+            if not self._repeats[name]:
+                self._failures.pop(name, None)
+            return
+        if not self._is_for_a_person(name, code, reason):
+            if reason and code in (ExitCode.USAGE, ExitCode.BUG):
+                self._remark(name, reason)
+            self._try_later(name, reason or f"exit code {code}")
+            return
+        self._say(f"{name}: it cannot be seen through, and is to be held: {reason}")
+        self._rest(name)  # whether or not that can be written down
+        self._put_aside(name, reason)
+
+    def _is_for_a_person(self, name: str, code: int, reason: str) -> bool:
+        """Whether trying again is of no use: elsewhere, later, and without anybody touching the job.
+
+        A process that ended without a word of its own tells of this machine, not of the job.
+        """
+        if code == ExitCode.BUG and reason:
+            self._failure(name).defects += 1
+            return self._failure(name).defects >= DEFECTS
+        # A deadline that passes before there is a run would do so each time, as it is counted anew.
+        return code in (ExitCode.DOCUMENT, ExitCode.DEADLINE) and bool(reason)
+
+    def _try_later(self, name: str, why: str) -> None:
+        seconds = self._rest(name)
+        if not self._is_once:
+            self._say(f"{name}: tried again in {seconds:g} s ({why})")
+
+    def _rest(self, name: str) -> float:
+        """Leave a job alone for so many seconds, each time longer; with ``is_once`` for good."""
+        if self._is_once:
+            self._done_with.add(name)
+        failure = self._failure(name)
+        seconds = failure.seconds
+        failure.until = self._clock() + seconds
+        failure.seconds = min(2 * seconds, LONGEST_PAUSE)
+        return seconds
+
+    def _failure(self, name: str) -> _Failure:
+        return self._failures.setdefault(name, _Failure())
+
+    def _tell_damage(self, damaged: dict[str, str]) -> None:
+        for name, why in damaged.items():
+            if self._told.get(name) != why:
+                self._say(f"{name}: {why}")
+        self._told = damaged
+
+    def _tell_unsigned(self, unsigned: Mapping[str, Unsigned]) -> None:
+        """One line for all of them, and again only for more: any host can lay thousands."""
+        if any(each.is_key_missing for each in unsigned.values()):
+            self.tally.codes[ExitCode.STORAGE] = max(1, self.tally.codes[ExitCode.STORAGE])
+        new = unsigned.keys() - self._told_unsigned
+        self._told_unsigned = frozenset(unsigned)
+        if new:
+            first = unsigned[min(new)]
+            others = f", and {len(new) - 1} more" if len(new) > 1 else ""
+            told = f"not run: {min(new)}{others}: {first.what}; hint: {first.hint}"
+            self._say(clean(told, MAX_TOLD))  # any host can name a folder
+
+    def _tell_trouble(self, trouble: str) -> None:
+        if trouble != self._trouble:
+            self._trouble = trouble
+            self._say(
+                f"the queue cannot be read: {trouble}" if trouble else "the queue can be read again"
+            )

@@ -1,0 +1,187 @@
+"""What earlier runs of a job achieved: the journal, held against what is in ``pages/`` now.
+
+Whatever has a page's name there and is not what was verified (a link, a FIFO, a folder, another content)
+is removed, and the page is rendered again. No host is charged for it: any of them, or the user, may have
+put it there.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from sshrender.coordinator.jobopening import require_time
+from sshrender.coordinator.plan import JobPlan
+from sshrender.files import sync_folder
+from sshrender.job import history, publish
+from sshrender.job.history import History, PageRecord
+from sshrender.job.journal import JournalWriter, entry, read_journal
+from sshrender.job.verification.errors import VerificationFailed
+from sshrender.job.verification.process import Verifications
+from sshrender.job.verification.verify import Expected, PageImage, open_page
+from sshrender.runner.processlimits import FILE_TO_MEMORY
+
+
+def recall(plan: JobPlan, fence: Callable[[], None], epoch: int) -> None:
+    """What earlier runs achieved, into ``plan.history``; deliver it again. Needs the lease.
+
+    A page in ``pages/`` that the journal does not know was published just before a crash: it is
+    verified again and adopted. What lower epochs than ours left in ``work/`` is removed. ``fence``
+    raises LeaseLost where that is another's to do. Raises OSError, or UserError: the deadline passed, or
+    a link has the place of a folder.
+    """
+    plan.folder.require_own_folders()  # what was seen before the lease was ours may have changed
+    remembered = history.fold(read_journal(plan.folder.journal))
+    _sweep(plan.folder.pages, fence)
+    present = history.sizes(plan.folder.pages)
+    wanted = set(plan.pages)
+    remembered.pages = {n: record for n, record in remembered.pages.items() if n in wanted}
+    history.keep_present(remembered, present, plan.page_file)
+    _adopt(plan, remembered, present, fence, epoch)
+    copies: list[Path] = []
+    for number, record in list(remembered.pages.items()):
+        require_time(plan)
+        seen = publish.identity(plan.folder.pages / record.file)
+        try:
+            copies += _deliver(plan, record)
+        except (VerificationFailed, FileNotFoundError):
+            fence()
+            publish.remove(plan.folder.pages / record.file, seen)
+            del remembered.pages[number]
+    plan.history = remembered
+    fence()
+    plan.folder.clear_work(epoch)
+    for path in copies:
+        publish.secure(path)
+    if remembered.pages:
+        sync_folder(plan.folder.pages)
+        sync_folder(plan.output)
+
+
+def _sweep(pages: Path, fence: Callable[[], None]) -> None:
+    """Remove what no page is, and copies that were not finished. Other files are not ours."""
+    with os.scandir(pages) as entries:
+        found = [
+            entry.name
+            for entry in entries
+            if entry.name.startswith((".page-", publish.REMOVED))
+            or (entry.name.startswith("page-") and not entry.is_file(follow_symlinks=False))
+        ]
+    for name in found:
+        seen = publish.identity(pages / name)
+        fence()
+        publish.remove(pages / name, seen)
+
+
+def _deliver(plan: JobPlan, record: PageRecord) -> list[Path]:
+    """Deliver a page, if its file is still what was verified; the copies that are to be flushed.
+
+    Raises VerificationFailed, FileNotFoundError or another OSError.
+    """
+    path = plan.folder.pages / record.file
+    page = open_page(path)
+    try:
+        size = os.fstat(page).st_size
+        if size != record.bytes or publish.digest(page, size) != record.sha256:
+            raise VerificationFailed("changed since it was verified")
+        return _deliver_open(plan, page, record)
+    finally:
+        os.close(page)
+
+
+def _deliver_open(plan: JobPlan, page: int, record: PageRecord) -> list[Path]:
+    target, final = plan.output / record.file, plan.folder.pages / record.file
+    owned = publish.own(page, final, record.sha256)
+    try:
+        is_copy = publish.deliver(owned, target, record.sha256)
+        _redeliver(plan, owned, record)
+        return [target] if is_copy else []
+    except FileNotFoundError:
+        raise OSError(errno.ENOTDIR, "the output folder is gone", str(target)) from None
+    finally:
+        os.close(owned)
+
+
+def _redeliver(plan: JobPlan, owned: int, record: PageRecord) -> None:
+    """Deliver the page that has taken this one's place, if one has: another coordinator's, perhaps.
+
+    Raises VerificationFailed then, or OSError.
+    """
+    other = publish.other_in_place(owned, plan.folder.pages / record.file, record.sha256)
+    if other is None:
+        return
+    verifications = Verifications()
+    try:
+        image = _verify_open(plan, record.page, other, verifications)
+        if publish.deliver(other, plan.output / record.file, image.sha256):
+            publish.secure(plan.output / record.file)
+    finally:
+        verifications.stop()
+        os.close(other)
+    raise VerificationFailed("replaced while it was delivered")
+
+
+def _adopt(
+    plan: JobPlan,
+    remembered: History,
+    present: dict[str, int],
+    fence: Callable[[], None],
+    epoch: int,
+) -> None:
+    adopted = []
+    verifications = Verifications()
+    try:
+        for page in plan.pages:
+            name = plan.page_file(page)
+            if page in remembered.pages or name not in present:
+                continue
+            require_time(plan)
+            seen = publish.identity(plan.folder.pages / name)
+            if page in remembered.withdrawn:
+                fence()
+                publish.remove(plan.folder.pages / name, seen)
+                continue
+            try:
+                image = _verify(plan, page, plan.folder.pages / name, verifications)
+            except (VerificationFailed, FileNotFoundError):
+                fence()
+                publish.remove(plan.folder.pages / name, seen)
+                continue
+            record = PageRecord(page, name, image.bytes, image.sha256, image.width, image.height)
+            remembered.pages[page] = record
+            adopted.append(record)
+    finally:
+        verifications.stop()
+    if adopted:
+        fence()
+        _journal_adopted(plan, adopted, epoch)
+
+
+def _verify(plan: JobPlan, page: int, path: Path, verifications: Verifications) -> PageImage:
+    """Raises VerificationFailed or OSError."""
+    descriptor = open_page(path)
+    try:
+        return _verify_open(plan, page, descriptor, verifications)
+    finally:
+        os.close(descriptor)
+
+
+def _verify_open(plan: JobPlan, page: int, descriptor: int, verifications: Verifications) -> PageImage:
+    settings = plan.spec.settings
+    expected = Expected(plan.device, settings.dpi, plan.reading.box(page), is_sized=not settings.recipes)
+    return verifications.verify(descriptor, expected, FILE_TO_MEMORY * plan.limits.page_memory)
+
+
+def _journal_adopted(plan: JobPlan, records: list[PageRecord], epoch: int) -> None:
+    writer = JournalWriter(plan.folder.journal)
+    try:
+        writer.append(
+            entry("page_delivered", time.time(), epoch=epoch, attempt="", cpu=0.0, **record.as_fields())
+            for record in records
+        )
+        writer.sync()
+    finally:
+        writer.close()

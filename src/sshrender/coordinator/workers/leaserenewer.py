@@ -1,0 +1,48 @@
+"""The thread that keeps our lease alive."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import ClassVar
+
+from sshrender.core import events as ev
+from sshrender.job.lease import BEAT_SECONDS, Lease, LeaseLost
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseGone:
+    """Another coordinator has taken the job over."""
+
+    REASON: ClassVar[str] = "another coordinator took this job over"
+
+
+class LeaseRenewer:
+    """Beats until stopped, then gives the lease back."""
+
+    def __init__(self, lease: Lease, post: Callable[[LeaseGone | ev.StorageFailed], None]) -> None:
+        self._lease = lease
+        self._post = post
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="lease", daemon=True)
+
+    def start(self) -> None:
+        """Begin to beat."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Give the lease back; waits a little for a storage that is slow."""
+        self._stop.set()
+        self._thread.join(1.0)
+
+    def _run(self) -> None:
+        while not self._stop.wait(BEAT_SECONDS):
+            try:
+                self._lease.beat()
+            except LeaseLost:
+                self._post(LeaseGone())
+                return
+            except OSError as error:
+                self._post(ev.StorageFailed(f"cannot renew the lease: {error.strerror}"))
+        self._lease.release()

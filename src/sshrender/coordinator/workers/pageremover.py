@@ -1,0 +1,114 @@
+"""The thread that removes published pages of outvoted hosts, so that others can be published instead.
+
+The user keeps the page until then: what was delivered is replaced by the next delivery. Where there is
+none, because the page fails elsewhere or the run ends, what was delivered is removed too.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import queue
+import stat
+import threading
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from sshrender.coordinator.plan import JobPlan
+from sshrender.core import events as ev
+from sshrender.job import publish
+from sshrender.job.lease import LeaseLost
+
+RETRY = 2.0
+CLOSING = 1.0
+
+
+class PageRemover:
+    """Posts PagesReady when a page's name is free. ``fence`` raises LeaseLost: another's to remove."""
+
+    def __init__(self, plan: JobPlan, fence: Callable[[], None], post: Callable[[Any], None]) -> None:
+        self._plan = plan
+        self._fence = fence
+        self._post = post
+        self._queue: queue.SimpleQueue[tuple[int, Path, str] | None] = queue.SimpleQueue()
+        self._stop = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def remove(self, page: int) -> None:
+        """Remove the page's published file; returns at once."""
+        self._enqueue(page, self._plan.folder.pages / self._plan.page_file(page), "")
+
+    def take_back(self, page: int) -> None:
+        """Remove what was delivered of a page that was withdrawn, if it is there; returns at once."""
+        sha256 = self._plan.history.withdrawn.get(page)
+        if sha256:
+            self._enqueue(page, self._target(page), sha256)
+
+    def stop(self) -> None:
+        """Remove no more: what is left is removed when the job is taken up again (resumption.py)."""
+        self._stop.set()
+        self._queue.put(None)
+        if self._thread is not None:
+            self._thread.join(CLOSING)
+
+    def take_back_all(self) -> None:
+        """The run has ended: remove what was delivered and withdrawn, and has not been replaced."""
+        outvoted = self._plan.history.withdrawn.items()
+        files = {self._target(page): sha256 for page, sha256 in outvoted if sha256}
+        if files:
+            thread = threading.Thread(target=self._take_back, args=(files,), daemon=True)
+            thread.start()
+            thread.join(CLOSING)
+
+    def _target(self, page: int) -> Path:
+        return self._plan.output / self._plan.page_file(page)
+
+    def _enqueue(self, page: int, file: Path, sha256: str) -> None:
+        self._queue.put((page, file, sha256))
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._work, daemon=True, name="withdrawer")
+            self._thread.start()
+
+    def _work(self) -> None:
+        while (task := self._queue.get()) is not None and not self._stop.is_set():
+            page, file, sha256 = task
+            if sha256:
+                self._take_back({file: sha256})
+                continue
+            while not self._stop.is_set():
+                try:
+                    seen = publish.identity(file)
+                    self._fence()
+                    publish.remove(file, seen)
+                except LeaseLost:
+                    return  # the keeper tells
+                except OSError as error:
+                    self._post(ev.StorageFailed(f"cannot remove {file}: {error.strerror}"))
+                    self._stop.wait(RETRY)
+                else:
+                    self._post(ev.PagesReady((page,)))
+                    break
+
+    def _take_back(self, files: Mapping[Path, str]) -> None:
+        for file, sha256 in files.items():
+            with contextlib.suppress(OSError):  # the folder is the user's
+                seen = publish.identity(file)
+                if seen is None or _digest(file) != sha256:
+                    continue
+                try:
+                    self._fence()
+                except LeaseLost:
+                    return  # the keeper tells
+                publish.remove(file, seen)
+
+
+def _digest(file: Path) -> str:
+    """Of a regular file; empty for all else. Raises OSError."""
+    if not stat.S_ISREG(file.lstat().st_mode):
+        return ""
+    descriptor = os.open(file, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        return publish.digest(descriptor, os.fstat(descriptor).st_size)
+    finally:
+        os.close(descriptor)

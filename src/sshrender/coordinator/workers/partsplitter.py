@@ -1,0 +1,57 @@
+"""Has the document split, while the parts that are ready already render."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from sshrender.coordinator.plan import JobPlan
+from sshrender.core import events as ev
+from sshrender.document import workeranswers
+from sshrender.document.readerprocess import ReaderProcess, WorkerFailed
+
+PART_WITHIN, SPLIT_WITHIN = 300.0, 3600.0
+"""Seconds for one part and for all; pages without a part are rendered from the whole document."""
+
+
+@dataclass(frozen=True, slots=True)
+class PartsFailed:
+    """The document cannot be split."""
+
+    reason: str
+
+
+class PartSplitter(threading.Thread):
+    """Posts PagesReady for each part."""
+
+    def __init__(self, plan: JobPlan, post: Callable[[ev.PagesReady | PartsFailed], None]) -> None:
+        super().__init__(daemon=True, name="splitter")
+        self._plan = plan
+        self._post = post
+
+    def run(self) -> None:
+        """The thread."""
+        plan = self._plan
+        missing = [page for page in plan.pages if page not in plan.history.pages]
+        worker = ReaderProcess()
+        try:
+            worker.ask(
+                "split",
+                within=SPLIT_WITHIN,
+                path=str(plan.folder.source),
+                password=plan.password,
+                folder=str(plan.folder.path),
+                per_part=plan.spec.settings.split,
+                pages=missing,
+            )
+            asked = frozenset(missing)
+            while (answer := worker.answer(PART_WITHIN)) is not None:
+                if "error" in answer:
+                    self._post(PartsFailed(workeranswers.error(answer)[0]))
+                    return
+                self._post(ev.PagesReady(workeranswers.ready(answer, asked)))
+        except WorkerFailed as failed:
+            self._post(PartsFailed(str(failed)))
+        finally:
+            worker.stop()

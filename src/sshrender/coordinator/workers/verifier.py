@@ -1,0 +1,442 @@
+"""Threads that verify, publish and deliver pages: the only ones that touch the SAN for a page.
+
+The loop never does, so that a storage that hangs cannot hang the loop with it. What a host wrote is read
+by child processes (job/verification/process.py), one for each thread; a file that makes one of them loop
+or die is a failed page of its host.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import ClassVar, NamedTuple, Protocol
+
+from sshrender.coordinator.workers.leaserenewer import LeaseGone
+from sshrender.coordinator.workers.verificationqueue import VerificationQueue
+from sshrender.job import publish
+from sshrender.job.durable import Folders
+from sshrender.job.identity import DocumentReplaced
+from sshrender.job.lease import LeaseLost
+from sshrender.job.verification.errors import VerificationFailed
+from sshrender.job.verification.process import Verifications
+from sshrender.job.verification.verify import Expected, PageImage, open_page
+from sshrender.runner.storage import VISIBLE_WITHIN
+
+THREADS = 2
+MAX_THREADS = 8
+"""Threads are added up to so many while slow pages of some hosts keep others waiting, and up to the
+number of processors while pages arrive faster than they are verified."""
+
+BATCH = 16
+"""Pages published before the first of them is reported: they are flushed together."""
+
+RETRY = 0.05
+SLOWEST_RETRY = 2.0
+LOOKS_A_SECOND = 50
+"""Looks for files of one host that are not visible yet: each is a request to the file server."""
+
+MAX_REPLACEMENTS = 3
+"""Times that something in the place of a published page is removed before the storage is blamed."""
+
+
+@dataclass(frozen=True, slots=True)
+class VerificationTask:
+    """One page's way from ``work/`` to the user. ``expected.box`` is what Ghostscript says of it."""
+
+    host: str
+    page: int
+    attempt: str
+    work: Path
+    final: Path
+    target: Path
+    expected: Expected
+    since: float = field(default_factory=time.monotonic)
+    pause: float = RETRY
+
+
+@dataclass(frozen=True, slots=True)
+class Verified:
+    """It is delivered. ``doubt`` is set when only Ghostscript's own page size fits.
+
+    ``copies``: files that are to be flushed. ``was_taken``: another attempt had published the page
+    before.
+    """
+
+    task: VerificationTask
+    picture: PageImage
+    doubt: str = ""
+    copies: tuple[Path, ...] = ()
+    was_taken: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """It is not an image of the page, or it never came."""
+
+    task: VerificationTask
+    reason: str
+    is_absent: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class StorageTrouble:
+    """The SAN or the output failed; the page waits."""
+
+    task: VerificationTask
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class SyncRefused:
+    """The file system of a folder cannot make names durable."""
+
+    folder: Path
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class DocumentGone:
+    """What hosts render is not the job's document any more."""
+
+    REASON: ClassVar[str] = "source.pdf was changed or replaced while it was being rendered"
+
+
+Result = Verified | Rejected | StorageTrouble | LeaseGone | DocumentGone
+
+
+class _Published(NamedTuple):
+    """A page in ``pages/``, open. The caller closes the descriptor."""
+
+    descriptor: int
+    image: PageImage
+    doubt: str = ""
+    is_copy: bool = False
+    was_taken: bool = False
+
+
+class Sizes(Protocol):
+    """What the document says of its pages (document/reading.py)."""
+
+    def box(self, page: int) -> tuple[float, float] | None:
+        """Width and height in points; None when it does not say."""
+
+    def is_sound(self) -> bool:
+        """Whether the document could be read without repairing it."""
+
+
+class Verifier:
+    """A small pool. ``fence`` raises LeaseLost when pages are another coordinator's to publish, and
+    DocumentReplaced when they may be another document's.
+
+    ``limit``: bytes that a host may write.
+    """
+
+    def __init__(
+        self,
+        reading: Sizes,
+        fence: Callable[[], None],
+        post: Callable[[Result | SyncRefused], None],
+        limit: int | None = None,
+    ) -> None:
+        """Raises BlockingIOError: this machine has no room for a thread."""
+        self._reading = reading
+        self._fence = fence
+        self._post = post
+        self._limit = limit
+        self._folders = Folders(lambda folder, why: post(SyncRefused(folder, why)))
+        self._queue: VerificationQueue[VerificationTask] = VerificationQueue()
+        self._lock = threading.Lock()
+        self._workers: list[_Worker] = []
+        for _ in range(THREADS):
+            self._add_thread()
+        if not self._workers:
+            raise BlockingIOError(errno.EAGAIN, "no thread can be started to verify pages")
+
+    def submit(self, task: VerificationTask) -> None:
+        """Answered by a Result."""
+        self._queue.put(task)
+        if self._queue.has_backlog():
+            self._add_thread(min(MAX_THREADS, len(os.sched_getaffinity(0))))
+
+    @staticmethod
+    def trouble() -> str:
+        """Why this machine can verify no page now; empty where it can. Any thread may ask."""
+        trial = Verifications()
+        try:
+            trial.start()
+        except OSError as error:
+            return str(error.strerror)
+        finally:
+            trial.stop()
+        return ""
+
+    def drain(self, timeout: float) -> bool:
+        """Wait until everything submitted was answered; False when it was not in time."""
+        return self._queue.drain(timeout)
+
+    def stop(self) -> None:
+        """Let the threads end, and what their processes still read."""
+        self._queue.close()
+        for worker in self._workers:
+            worker.cancel()
+
+    def _add_thread(self, most: int = MAX_THREADS) -> None:
+        """One thread more, if there is room for it: the others go on."""
+        with self._lock:
+            if len(self._workers) >= most:
+                return
+            worker = _Worker(
+                self._queue, self._reading, self._fence, self._post, self._folders, self._limit
+            )
+            name = f"verifier {len(self._workers)}"
+            thread = threading.Thread(target=worker.run, args=(self._relieve,), daemon=True, name=name)
+            with contextlib.suppress(RuntimeError):
+                thread.start()
+                self._workers.append(worker)
+
+    def _relieve(self) -> None:
+        """A page takes long: other hosts' pages are not to wait for it."""
+        if self._queue.keeps_a_host_waiting():
+            self._add_thread()
+
+
+class _Worker:
+    """What one of the threads does."""
+
+    def __init__(
+        self,
+        queue: VerificationQueue[VerificationTask],
+        reading: Sizes,
+        fence: Callable[[], None],
+        post: Callable[[Result | SyncRefused], None],
+        folders: Folders,
+        limit: int | None,
+    ) -> None:
+        self._folders = folders
+        self._queue = queue
+        self._reading = reading
+        self._fence = fence
+        self._post = post
+        self._limit = limit
+        self._verifications = Verifications()
+        self._unflushed: list[Verified] = []
+        self._relieve: Callable[[], None] = lambda: None
+
+    def run(self, relieve: Callable[[], None]) -> None:
+        """Take tasks until the queue is closed. ``relieve``: called while a page takes long."""
+        self._relieve = relieve
+        while (task := self._queue.take()) is not None:
+            result = self._attempt(task)
+            self._queue.done(task)
+            if isinstance(result, Verified):
+                self._unflushed.append(result)
+            elif result is not None:
+                self._answer(result)
+            if len(self._unflushed) >= BATCH or self._queue.is_empty():
+                self._flush()
+        self._flush()
+        self._verifications.stop()
+
+    def cancel(self) -> None:
+        """End what it reads, from another thread."""
+        self._verifications.cancel()
+
+    def _attempt(self, task: VerificationTask) -> Result | None:
+        """None: not visible yet, and queued again."""
+        try:
+            return self._verify_and_deliver(task)
+        except Exception as error:  # noqa: BLE001 - a worker thread turns a crash into an event
+            return self._explain(task, error)
+
+    def _explain(self, task: VerificationTask, error: Exception) -> Result | None:
+        if isinstance(error, LeaseLost):
+            return LeaseGone()
+        if isinstance(error, DocumentReplaced):
+            return DocumentGone()
+        if isinstance(error, FileNotFoundError):
+            return self._look_again(task)
+        if isinstance(error, VerificationFailed):
+            return Rejected(task, str(error))
+        if isinstance(error, OSError):
+            return _trouble(task, error)
+        return Rejected(task, f"{type(error).__name__}: {error}")
+
+    def _look_again(self, task: VerificationTask) -> Result | None:
+        """Later, and the more files of this host are looked for the less often each."""
+        now = time.monotonic()
+        last = task.since + VISIBLE_WITHIN
+        if now > last:
+            return Rejected(task, "its file never appeared on the SAN", is_absent=True)
+        pause = max(task.pause, self._queue.waiting_later(task.host) / LOOKS_A_SECOND)
+        again = replace(task, pause=min(2 * task.pause, SLOWEST_RETRY))
+        self._queue.put_later(again, min(now + pause, last + RETRY))
+        return None
+
+    def _answer(self, result: Result) -> None:
+        self._post(result)
+        self._queue.answered(1)
+
+    def _flush(self) -> None:
+        """What was copied, and both names of each page, are durable before they count as delivered."""
+        waiting, self._unflushed = self._unflushed, []
+        if waiting:
+            for result in self._durable(waiting):
+                self._answer(result)
+
+    def _durable(self, waiting: list[Verified]) -> list[Result]:
+        secured = [_secured(result) for result in waiting]
+        tasks = [result.task for result in secured if isinstance(result, Verified)]
+        try:
+            self._folders.sync(path.parent for task in tasks for path in (task.final, task.target))
+        except OSError as error:
+            return [
+                _trouble(result.task, error) if isinstance(result, Verified) else result
+                for result in secured
+            ]
+        return secured
+
+    def _on_slow(self) -> None:
+        self._flush()
+        self._relieve()
+
+    def _verify_and_deliver(self, task: VerificationTask) -> Verified:
+        """May be called again after whatever it raises.
+
+        Raises FileNotFoundError, VerificationFailed, OSError, LeaseLost or DocumentReplaced.
+        """
+        if self._limit is not None and (task.expected.bytes or 0) > self._limit:
+            raise VerificationFailed(f"{task.expected.bytes} bytes are more than a host may write")
+        found = self._publish(task)
+        copies = [task.final] if found.is_copy else []
+        try:
+            copies += _deliver(found, task)
+            for _ in range(MAX_REPLACEMENTS):
+                other = self._other(found, task)
+                if other is None:
+                    break
+                os.close(found.descriptor)
+                found = other
+                copies += _deliver(found, task)
+                self._fence()
+        finally:
+            os.close(found.descriptor)
+        return Verified(task, found.image, found.doubt, tuple(copies), found.was_taken)
+
+    def _other(self, found: _Published, task: VerificationTask) -> _Published | None:
+        """The page that has taken this one's place: the delivered one is to be it. Needs no lease: if
+        that is another's by now, what was delivered over its page is made good.
+        """
+        page = publish.other_in_place(found.descriptor, task.final, found.image.sha256)
+        if page is None:
+            return None
+        try:
+            image, doubt = self._verify(page, task, task.expected._replace(bytes=None, sha256=None))
+        except BaseException as failed:
+            os.close(page)
+            if isinstance(failed, VerificationFailed):
+                return None
+            raise
+        return _Published(page, image, doubt, was_taken=True)
+
+    def _publish(self, task: VerificationTask) -> _Published:
+        try:
+            attempt = open_page(task.work)
+        except FileNotFoundError:
+            # A retry after a storage failure may find the page published already.
+            if (found := self._published(task, task.expected)) is None:
+                raise
+            return found
+        try:
+            image, doubt = self._verify(attempt, task, task.expected)
+            for _ in range(MAX_REPLACEMENTS):
+                self._fence()
+                try:
+                    page, is_copy = publish.publish(attempt, task.work, task.final, image.sha256)
+                    return _Published(page, image, doubt, is_copy)
+                except publish.PageTaken:
+                    if (found := self._give_way(task)) is not None:
+                        return found
+            raise OSError(errno.EBUSY, "what is in a page's place comes back", str(task.final))
+        finally:
+            os.close(attempt)
+
+    def _give_way(self, task: VerificationTask) -> _Published | None:
+        """The page that was published before, by a coordinator that was taken for dead or from another
+        host's attempt; None where what has its name is no page, and was removed: no host is charged.
+        """
+        seen = publish.identity(task.final)
+        found = self._published(task, task.expected._replace(bytes=None, sha256=None))
+        if found is None:
+            self._fence()
+            _clear(task.final, seen)
+            return None
+        with contextlib.suppress(OSError):
+            task.work.unlink()
+        return found._replace(was_taken=True)
+
+    def _published(self, task: VerificationTask, expected: Expected) -> _Published | None:
+        """The page in ``pages/``, if there is one. Raises OSError: the storage."""
+        try:
+            page = open_page(task.final)
+        except (FileNotFoundError, VerificationFailed):
+            return None
+        try:
+            image, doubt = self._verify(page, task, expected)
+            self._fence()
+            owned = publish.own(page, task.final, image.sha256)
+            return _Published(owned, image, doubt, is_copy=True)  # perhaps one that was never flushed
+        except VerificationFailed:
+            return None
+        finally:
+            os.close(page)
+
+    def _verify(self, page: int, task: VerificationTask, expected: Expected) -> tuple[PageImage, str]:
+        """What the document says of the page's size counts, unless it is damaged and may mislead us."""
+        box = self._reading.box(task.page) if expected.is_sized else None
+        if box is None:
+            return self._check(page, expected), ""
+        try:
+            return self._check(page, expected._replace(box=box)), ""
+        except VerificationFailed as failed:
+            if self._reading.is_sound() or expected.box is None:
+                raise
+            return self._check(page, expected), str(failed)
+
+    def _check(self, page: int, expected: Expected) -> PageImage:
+        return self._verifications.verify(page, expected, self._limit, self._on_slow)
+
+
+def _secured(result: Verified) -> Result:
+    for path in result.copies:
+        try:
+            publish.secure(path)
+        except OSError as error:
+            return _trouble(result.task, error)
+    return result
+
+
+def _deliver(found: _Published, task: VerificationTask) -> list[Path]:
+    """The copies that are to be flushed. Raises VerificationFailed or OSError."""
+    try:
+        is_copy = publish.deliver(found.descriptor, task.target, found.image.sha256)
+    except FileNotFoundError:
+        raise OSError(errno.ENOTDIR, "the output folder is gone", str(task.target)) from None
+    return [task.target] if is_copy else []
+
+
+def _clear(final: Path, seen: publish.Identity | None) -> None:
+    """Raises OSError, but no FileNotFoundError: that would be said of the file of the host."""
+    try:
+        publish.remove(final, seen)
+    except FileNotFoundError:
+        raise OSError(errno.ENOTDIR, "the folder of the pages is gone", str(final)) from None
+
+
+def _trouble(task: VerificationTask, error: OSError) -> StorageTrouble:
+    return StorageTrouble(task, f"{error.strerror}: {error.filename or task.final}")

@@ -1,0 +1,277 @@
+"""Which hosts render what the others render: held back, accepted or refused (fingerprint.py compares).
+
+The reference is decided by a majority of the hosts that have greeted, in this run and in earlier ones,
+and of those that may still come, which is bounded by the time that connecting may take. The first to
+greet decides nothing:
+
+- Where hosts agree, a majority is there at once, and they begin.
+- Those that render the canary page as this machine does itself begin at once.
+- Otherwise, so that no dead host costs time, those that have greeted begin *provisionally* after a
+  moment. Hosts that differ wait, and the run does not complete before the reference is confirmed.
+- A later majority overturns any reference. Pages of hosts that it outvotes are rendered again.
+- The reference of an earlier run is dropped when no host that is present agrees with it, unless it has
+  more votes than what those that are present render. A host that greets anew replaces its earlier vote.
+
+A host has one vote: its first fingerprint of the run. So no host can turn the reference to and fro. Only
+where none of them renders the reference any more do their newest fingerprints count.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from sshrender.core import commands as do
+from sshrender.core import fingerprint
+from sshrender.core.fingerprint import HostFingerprint
+from sshrender.core.records import Host
+from sshrender.core.schedulerstate import SchedulerState
+from sshrender.core.states import HostState
+
+REFUSAL = "picture"
+"""The word for it in a host's refusal (transports/protocol.py, Refusal)."""
+
+_CANARY_AFTER = 0.25
+"""Seconds without a majority before this machine renders the canary page: most farms have one soon."""
+
+_CANARY_WITHIN = 25.0
+"""Seconds that this takes at most (coordinator/workers/localcanary.py)."""
+
+
+class CompatibilityCheck:
+    """``stored``: the reference of earlier runs. ``votes``: the fingerprints of their hosts.
+
+    ``accept``, ``refuse`` and ``revive`` hear each decision on a host.
+    """
+
+    def __init__(
+        self,
+        run: SchedulerState,
+        stored: HostFingerprint | None,
+        votes: Mapping[str, HostFingerprint],
+        accept: Callable[[Host], None],
+        refuse: Callable[[Host, str, str], None],
+        revive: Callable[[Host], None],
+    ) -> None:
+        self._run = run
+        self._rule = stored
+        self._is_stored = stored is not None
+        self._votes = dict(votes)
+        self._accept = accept
+        self._refuse = refuse
+        self._revive = revive
+        self._present: dict[str, HostFingerprint] = {}
+        self._own: HostFingerprint | None = None
+        self._own_asked_at: float | None = None
+        self._is_own_known = False
+        self._do_fonts_matter: bool | None = None
+        self._are_fonts_asked = False
+        self._first_at = 0.0
+        self._is_settled = self._is_changed = self._is_overturned = False
+
+    @property
+    def is_provisional(self) -> bool:
+        """Whether the reference that hosts render by may still turn out to be that of a few."""
+        if not self._present or self._is_settled:
+            return False
+        return self._rule is None or not fingerprint.is_same_render(self._own, self._rule)
+
+    def admit(self, host: Host) -> None:
+        """A host has greeted."""
+        if self._run.policy.is_mixed or host.look in (None, HostFingerprint()):
+            self._accept(host)
+            return
+        assert host.look is not None
+        if not self._present:
+            self._first_at = self._run.now
+        self._votes[host.name] = self._present.setdefault(host.name, host.look)
+        self._is_changed = host.awaits_verdict = True
+        if not self.is_outvoted(host.look):
+            self._try(host)  # else its vote may be the one that overturns the reference
+
+    def hear_of_fonts(self, are_missing: bool) -> None:
+        """The document asks, or does not ask, for fonts that it does not bring."""
+        self._do_fonts_matter, self._is_changed = are_missing, True
+        for host in self._waiting():
+            self._try(host)
+
+    def hear_of_canary(self, own: HostFingerprint | None) -> None:
+        """What this machine renders; None: it cannot tell."""
+        self._own, self._is_own_known, self._is_changed = own, True, True
+
+    def is_outvoted(self, look: HostFingerprint | None) -> bool:
+        """Whether a host of this fingerprint renders other pages than the reference."""
+        if self._rule is None or look is None or self._run.policy.is_mixed:
+            return False
+        return bool(fingerprint.difference(look, self._rule, bool(self._do_fonts_matter)))
+
+    def take_overturned(self) -> bool:
+        """Whether the reference was overturned since this was last asked."""
+        is_overturned, self._is_overturned = self._is_overturned, False
+        return is_overturned
+
+    def decide(self) -> None:
+        """Decide on the reference, as far as that can be decided now."""
+        if not self._present or (self._is_settled and not self._is_changed):
+            return
+        self._is_changed = False
+        if self._is_settled:
+            self._recount()
+        self._ask_for_canary()
+        to_come = self._still_to_come()
+        leader = self._leader(to_come)
+        if leader is not None:
+            self._settle(leader)
+        elif self._is_settled:
+            self._try_all()
+        elif to_come == 0 and not (
+            self._is_own_pending() and fingerprint.is_tied(self._present.values())
+        ):
+            self._settle(self._best_present())
+        else:
+            self._begin()
+
+    def _recount(self) -> None:
+        """Where every host was changed during the run, what they render now counts."""
+        hosts = {name: self._run.hosts[name].look for name in self._present}
+        looks = {name: look for name, look in hosts.items() if look is not None}
+        if self._rule is not None and all(
+            fingerprint.difference(look, self._rule, False) for look in looks.values()
+        ):
+            self._present.update(looks)
+            self._votes.update(looks)
+
+    def _begin(self) -> None:
+        """Who renders what we do begins at once, the others after a moment, and provisionally."""
+        alike = [look for look in self._present.values() if fingerprint.is_same_render(self._own, look)]
+        is_late = self._run.now - self._first_at >= self._run.policy.compare_wait
+        if alike and (self._rule is None or not self._is_stored):
+            self._change(fingerprint.ruling({str(n): look for n, look in enumerate(alike)}))
+        elif self._rule is None and (is_late or not self._absent(HostState.CONNECTING)):
+            self._change(fingerprint.ruling(self._present, self._own))
+
+    def _leader(self, to_come: int) -> HostFingerprint | None:
+        """What a majority renders, and any host that is here."""
+        votes, fonts = list(self._votes.values()), self._do_fonts_matter is not False
+        leader = fingerprint.leader(votes, to_come, self._own, fonts)
+        if leader is None and fonts:
+            # Fonts may differ from host to host, and yet most of them agree against the reference.
+            alike = fingerprint.leader(votes, to_come, self._own, do_fonts_matter=False)
+            if alike is not None and self._rule is not None:
+                is_against = bool(fingerprint.difference(alike, self._rule, do_fonts_matter=False))
+                leader = alike if is_against else None
+        return leader if leader is not None and self._is_present(leader) else None
+
+    def _is_present(self, look: HostFingerprint) -> bool:
+        return any(
+            not fingerprint.difference(each, look, do_fonts_matter=False)
+            for each in self._present.values()
+        )
+
+    def _best_present(self) -> HostFingerprint:
+        """Without a majority: the stored reference where any host agrees with it, or where hosts that
+        are absent outvote those that are here; else that of most.
+        """
+        ruling = fingerprint.ruling(self._present, self._own)
+        stored = self._rule if self._is_stored else None
+        if stored is None:
+            return ruling
+        is_kept = self._is_present(stored) or fingerprint.is_same_render(self._own, stored)
+        return stored if is_kept or self._votes_for(stored) > self._votes_for(ruling) else ruling
+
+    def _votes_for(self, look: HostFingerprint) -> int:
+        return sum(not fingerprint.difference(vote, look, False) for vote in self._votes.values())
+
+    def _still_to_come(self) -> int:
+        """Hosts that have not greeted and still may; lost ones too, as they are tried again."""
+        if self._run.now - self._run.began >= self._run.policy.compare_longest:
+            return 0
+        if self._is_confirmed():
+            return self._absent(HostState.CONNECTING)
+        return self._absent(HostState.CONNECTING, HostState.LOST)
+
+    def _absent(self, *states: HostState) -> int:
+        """How many that have not greeted are in one of these states."""
+        hosts = self._run.hosts.values()
+        return sum(host.state in states and host.name not in self._present for host in hosts)
+
+    def _is_confirmed(self) -> bool:
+        """Whether the reference is what this machine renders, and what most of those here do."""
+        if self._rule is None or not fingerprint.is_same_render(self._own, self._rule):
+            return False
+        ruling = fingerprint.ruling(self._present, self._own)
+        return self._is_stored or not fingerprint.difference(ruling, self._rule, False)
+
+    def _ask_for_canary(self) -> None:
+        if self._own_asked_at is not None:
+            return
+        is_late = not self._is_settled and self._run.now - self._first_at >= _CANARY_AFTER
+        if is_late or len({look.picture for look in self._present.values()}) > 1:
+            self._own_asked_at = self._run.now
+            self._run.issue(do.RenderCanary())
+
+    def _is_own_pending(self) -> bool:
+        if self._own_asked_at is None or self._is_own_known:
+            return False
+        return self._run.now - self._own_asked_at < _CANARY_WITHIN
+
+    def _settle(self, look: HostFingerprint) -> None:
+        self._is_settled = True
+        self._change(look)
+        self._try_all()
+
+    def _change(self, look: HostFingerprint) -> None:
+        """From now on this is the reference."""
+        before, self._rule = self._rule, look
+        is_other = before is not None and bool(
+            fingerprint.difference(before, look, bool(self._do_fonts_matter))
+        )
+        if before is not None and not is_other and (before.canary or not look.canary):
+            self._rule = before  # the same; the one on record stays
+        else:
+            self._is_stored = False
+            self._run.issue(do.RecordReference(look, self._votes_for(look)))
+        self._is_overturned |= is_other
+        self._try_all()
+
+    def _try_all(self) -> None:
+        for host in self._run.hosts.values():
+            look = self._present.get(host.name) and host.look
+            if host.awaits_verdict:
+                self._try(host)
+            elif look is None:
+                continue
+            elif host.refusal == REFUSAL and host.state is HostState.REFUSED:
+                if not self.is_outvoted(look):
+                    self._revive(host)
+            elif host.is_connected and self.is_outvoted(look):
+                self._turn_away(host, look)  # a later majority may bring it back
+
+    def _waiting(self) -> list[Host]:
+        return [host for host in self._run.hosts.values() if host.awaits_verdict]
+
+    def _try(self, host: Host) -> None:
+        """Its decision, if there can be one by now."""
+        if self._rule is None or host.look is None:
+            return
+        if self._do_fonts_matter is None and fingerprint.has_other_fonts(host.look, self._rule):
+            if not self._are_fonts_asked:
+                self._are_fonts_asked = True
+                self._run.issue(do.ReadFonts())
+            return  # until the document was read
+        self._judge(host, host.look)
+
+    def _judge(self, host: Host, look: HostFingerprint) -> None:
+        assert self._rule is not None
+        differs = fingerprint.difference(look, self._rule, bool(self._do_fonts_matter))
+        if differs and not self._is_settled:
+            return  # it may be one of those that are right
+        host.awaits_verdict = False
+        if differs:
+            self._turn_away(host, look)
+        else:
+            self._accept(host)
+
+    def _turn_away(self, host: Host, look: HostFingerprint) -> None:
+        assert self._rule is not None
+        differs = fingerprint.difference(look, self._rule, bool(self._do_fonts_matter))
+        self._refuse(host, REFUSAL, f"{differs} (--mixed allows it)")

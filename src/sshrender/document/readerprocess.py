@@ -1,0 +1,143 @@
+"""The coordinator's end of document/readerworker.py: started early, asked once, ended for sure.
+
+What the worker says is read under limits, as the document decides it: how long it may take in all, how
+long a line may be, and how much it may say.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import select
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from typing import Any
+
+MAX_LINE_BYTES = 1 << 20
+"""Size limit of one answer. The largest are 64 pages with 50 names of fonts each, of 127 characters."""
+
+MAX_BYTES = 128 << 20
+"""Size limit of all answers: 250,000 pages take 15 MiB for their sizes (facts.MAX_PAGES)."""
+
+STOP_TIMEOUT = 2.0
+"""Seconds that a killed process gets: one that waits for a dead file server ends when that answers."""
+
+
+class WorkerFailed(Exception):
+    """The worker ended before it had said all, or said what it may not: it crashed, or was stopped."""
+
+
+_spare: list[subprocess.Popen[bytes]] = []
+
+
+def warm() -> None:
+    """Start a process for the next Worker: its interpreter and pypdf load while we do other things.
+
+    One that nobody takes ends when this process does.
+    """
+    _spare.append(_start())
+
+
+def forget() -> None:
+    """Close our ends of what was warmed up: a process that was forked off has it."""
+    while _spare:
+        process = _spare.pop()
+        for pipe in (process.stdin, process.stdout):
+            if pipe is not None:
+                pipe.close()
+
+
+def _start() -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        # -P: modules that lie in the current folder are not ours.
+        [sys.executable, "-P", "-m", "sshrender.document.readerworker"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        process_group=0,  # Ctrl-C is for the coordinator
+    )
+
+
+class ReaderProcess:
+    """A child process that answers one request."""
+
+    def __init__(self) -> None:
+        self._process = _spare.pop() if _spare else _start()
+        self._ends_at = float("inf")
+        self._pending = b""
+        self._said = 0
+
+    def ask(self, op: str, *, within: float | None = None, **fields: Any) -> None:
+        """Send the request. ``within``: seconds that all of it may take."""
+        if within is not None:
+            self._ends_at = time.monotonic() + within
+        self.add(op=op, within=within, **fields)
+
+    def add(self, **fields: Any) -> None:
+        """Send one line more to a request that takes several."""
+        assert self._process.stdin is not None
+        with contextlib.suppress(BrokenPipeError):  # it has died; ``answers`` says so
+            self._process.stdin.write(json.dumps(fields).encode() + b"\n")
+            self._process.stdin.flush()
+
+    def answers(self) -> Iterator[dict[str, Any]]:
+        """Yield each answer as it comes, up to the end. Raises WorkerFailed."""
+        while (answer := self.answer()) is not None:
+            yield answer
+
+    def answer(self, within: float | None = None) -> dict[str, Any] | None:
+        """Return the next answer; None at the end. ``within``: seconds for this one.
+
+        Raises WorkerFailed: it has died, or took too long, or said what it may not, and was stopped.
+        """
+        ends_at = self._ends_at if within is None else min(self._ends_at, time.monotonic() + within)
+        try:
+            answer = json.loads(self._line(ends_at))
+            if not isinstance(answer, dict):
+                raise WorkerFailed("it does not answer with an object")
+        except WorkerFailed:
+            self.stop()
+            raise
+        except (ValueError, RecursionError):
+            self.stop()
+            raise WorkerFailed("it answers with what is no JSON") from None
+        return None if "end" in answer else answer
+
+    def _line(self, ends_at: float) -> bytes:
+        """Raises WorkerFailed."""
+        while b"\n" not in self._pending:
+            if len(self._pending) > MAX_LINE_BYTES or self._said > MAX_BYTES:
+                raise WorkerFailed("it says more than it may")
+            data = self._read(ends_at)
+            self._said += len(data)
+            self._pending += data
+        line, _, self._pending = self._pending.partition(b"\n")
+        return line
+
+    def _read(self, ends_at: float) -> bytes:
+        assert self._process.stdout is not None
+        descriptor = self._process.stdout.fileno()
+        poll = select.poll()  # select(2) takes no descriptor above 1023
+        poll.register(descriptor, select.POLLIN)
+        left = ends_at - time.monotonic()
+        wait = None if left == float("inf") else max(0, int(left * 1000) + 1)
+        if left <= 0 or not poll.poll(wait):
+            raise WorkerFailed("it took too long")
+        data = os.read(descriptor, 65536)
+        if not data:
+            raise WorkerFailed(f"it ended with status {self._wait()}")
+        return data
+
+    def stop(self) -> None:
+        """End it now. Any thread, any number of times."""
+        self._process.kill()
+        self._wait()
+
+    def _wait(self) -> int | None:
+        try:
+            return self._process.wait(STOP_TIMEOUT)
+        except subprocess.TimeoutExpired:
+            return None

@@ -1,0 +1,213 @@
+"""All jobs of a SAN, as whoever looks after the queue needs to know them. Looked at again and again."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Callable, Iterable, Mapping
+from datetime import datetime
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+from sshrender.config import keyfile
+from sshrender.core.jobqueue import Entry, LeaseHolder
+from sshrender.errors import UserError
+from sshrender.files import require_listing, user_in, visible
+from sshrender.job import attributes, fencedfiles
+from sshrender.job.attributes import Attributes
+from sshrender.job.folder import JobFolder
+from sshrender.job.lease import LEASE_SECONDS, Observer
+from sshrender.job.signature import Unsigned
+from sshrender.job.spec import require_signed_spec
+
+OVER_AGAIN = 20.0
+"""Seconds between two looks at a job that is over: somebody may submit it again."""
+
+
+class QueueSnapshot(NamedTuple):
+    """What was there at one look.
+
+    ``entries``: this user's jobs, by name; others' could not be written. ``unfinished``: the names of
+    all jobs that are not known to be over; another user's only where one of ours comes after it.
+    ``damaged``: this user's jobs that cannot be read, and why. ``unsigned``: those that are not signed
+    with this user's key, and why: anything may stand in them, so they are not run.
+    """
+
+    entries: list[Entry]
+    unfinished: frozenset[str]
+    damaged: dict[str, str]
+    unsigned: Mapping[str, Unsigned] = MappingProxyType({})
+
+
+class _Judged(NamedTuple):
+    """Whether a job.json of this state is signed with this key: the job's id if it is."""
+
+    key: bytes | None
+    status: os.stat_result
+    verdict: Unsigned | str
+
+
+class QueueScanner:
+    """Remembers the leases that it has watched. One thread at a time."""
+
+    def __init__(self, san: Path, clock: Callable[[], float] = time.monotonic) -> None:
+        self._san = san
+        self._clock = clock
+        self._user: int | None = None
+        self._observers: dict[str, Observer] = {}
+        self._seen_since: dict[str, float] = {}
+        self._over: dict[str, tuple[float, Entry]] = {}
+        self._judged: dict[str, _Judged] = {}
+
+    def look(self) -> QueueSnapshot:
+        """What is there now. Raises OSError where the SAN itself cannot be read, UserError where the
+        key cannot be used."""
+        keyfile.load()  # what is wrong with it is wrong with every job
+        if self._user is None:
+            self._user = user_in(self._san)
+        # A dot begins what is no job, or none any more: cli/clean.py moves one aside to remove it.
+        entries: list[Entry] = []
+        damaged: dict[str, str] = {}
+        unsigned: dict[str, Unsigned] = {}
+        for name in visible(self._san):
+            try:
+                entry = self._of_ours(JobFolder(self._san / name), self._user)
+            except Unsigned as error:
+                unsigned[name] = error
+            except UserError as error:
+                damaged[name] = error.what
+            except OSError as error:
+                require_listing(self._san)
+                damaged[name] = f"{error.filename or self._san / name}: {error.strerror}"
+            else:
+                entries += [] if entry is None else [entry]
+        unread = damaged.keys() | unsigned.keys()
+        self._remember({entry.name for entry in entries} | unread)
+        return QueueSnapshot(entries, self._unfinished(entries, unread), damaged, unsigned)
+
+    def _of_ours(self, folder: JobFolder, user: int) -> Entry | None:
+        """None for what is no job of this user. Raises UserError or OSError."""
+        if not folder.belongs_to(user) or not _is_job(folder):
+            return None
+        now = self._clock()
+        seen_at, known = self._over.get(folder.name, (0.0, None))
+        if known is not None and now - seen_at < OVER_AGAIN:
+            return known
+        return self._entry(folder, now)
+
+    def _entry(self, folder: JobFolder, now: float) -> Entry:
+        """Raises UserError or OSError."""
+        name = folder.name
+        found = attributes.load_signed(folder, self._require_signed(folder))
+        holder = self._holder(folder, now)
+        entry = _entry(name, found, holder)
+        if holder is LeaseHolder.VANISHED:
+            entry = entry._replace(standing=self._observers[name].standing())
+        if entry.is_over:
+            self._over[name] = (now, entry)
+        else:
+            self._over.pop(name, None)
+        return entry
+
+    def _require_signed(self, folder: JobFolder) -> str:
+        """Return the job's id. Raises Unsigned, UserError or OSError.
+
+        A file is read once: any host can lay thousands. The process that runs the job reads it anew.
+        """
+        status, key = folder.spec.lstat(), keyfile.load()
+        known = self._judged.get(folder.name)
+        if known is None or known.key != key or not _is_same(known.status, status):
+            known = self._judged[folder.name] = _Judged(key, status, _judge(folder))
+        if isinstance(known.verdict, Unsigned):
+            raise known.verdict
+        return known.verdict
+
+    def _holder(self, folder: JobFolder, now: float) -> LeaseHolder:
+        """A lease that was never seen to move may be a dead one's: that takes LEASE_SECONDS to tell."""
+        observer = self._observers.setdefault(folder.name, Observer(folder.lease))
+        claim = observer.holder()
+        if claim is None:
+            self._seen_since.pop(folder.name, None)
+            return LeaseHolder.NOBODY if observer.was_given_back() else LeaseHolder.VANISHED
+        since = self._seen_since.setdefault(folder.name, now)
+        if observer.has_moved:
+            return LeaseHolder.SOMEBODY
+        return LeaseHolder.UNSURE if now - since < 2 * LEASE_SECONDS else LeaseHolder.SOMEBODY
+
+    def _remember(self, names: set[str]) -> None:
+        for known in (self._observers, self._seen_since, self._over, self._judged):
+            _keep(known, names)
+
+    def _unfinished(self, entries: list[Entry], unread: Iterable[str]) -> frozenset[str]:
+        left = [entry for entry in entries if not entry.is_over]
+        unfinished = {*unread, *(entry.name for entry in left)}
+        named = {name for entry in left for name in entry.after}
+        others = named - unfinished - {entry.name for entry in entries}
+        return frozenset(unfinished | {name for name in others if self._is_unfinished(name)})
+
+    def _is_unfinished(self, name: str) -> bool:
+        """Whether a job, anybody's, is there and not known to be over."""
+        if "/" in name or name.startswith("."):
+            return False
+        folder = JobFolder(self._san / name)
+        try:
+            return _is_job(folder) and not _is_known_over(folder)
+        except (OSError, ValueError, RecursionError):
+            return True
+
+
+def _judge(folder: JobFolder) -> Unsigned | str:
+    """Raises UserError where it is damaged, or OSError."""
+    try:
+        return require_signed_spec(folder)
+    except Unsigned as error:
+        return error
+
+
+def _is_same(one: os.stat_result, other: os.stat_result) -> bool:
+    """Whether both tell of one file that was not written in between."""
+    keys = ("st_dev", "st_ino", "st_size", "st_mtime_ns", "st_ctime_ns")
+    return all(getattr(one, key) == getattr(other, key) for key in keys)
+
+
+def _is_job(folder: JobFolder) -> bool:
+    """Raises OSError where that cannot be told."""
+    try:
+        folder.spec.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    return True
+
+
+def _is_known_over(folder: JobFolder) -> bool:
+    """What its attributes say; none: it is not. Raises OSError, ValueError or RecursionError."""
+    fields = json.loads(fencedfiles.read(folder.attributes))
+    return isinstance(fields, dict) and isinstance(fields.get("over"), str) and fields["over"] != ""
+
+
+def _keep(known: dict[str, Any], names: set[str]) -> None:
+    for name in known.keys() - names:
+        del known[name]
+
+
+def _entry(name: str, found: Attributes, holder: LeaseHolder) -> Entry:
+    return Entry(
+        name,
+        holder,
+        priority=found.priority,
+        submitted=_seconds(found.submitted) if found.is_queued else None,
+        is_over=bool(found.over),
+        is_held=bool(found.held),
+        after=found.after,
+        not_before=_seconds(found.not_before),
+    )
+
+
+def _seconds(moment: str) -> float:
+    """A moment of the journal; 0 for none, or for what is none."""
+    try:
+        return datetime.fromisoformat(moment).timestamp()
+    except (ValueError, OverflowError):
+        return 0.0

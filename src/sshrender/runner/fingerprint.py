@@ -1,0 +1,104 @@
+"""What this host's pictures depend on: its fonts, and how it draws the canary page.
+
+Standard library only, Python 3.7 and later.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import subprocess
+from typing import Any, Dict, Iterator, List, Tuple
+
+from sshrender.renderers import canary
+from sshrender.runner import processlimits, scratch
+
+WITHIN = 20.0
+_FOLDERS = (
+    "/usr/share/fonts",
+    "/usr/local/share/fonts",
+    "/usr/share/ghostscript",
+    "/var/lib/ghostscript/fonts",
+    "~/.fonts",
+    "~/.local/share/fonts",
+)
+"""Where Debian's Ghostscript and fontconfig look."""
+
+_PLAIN = ("Font", "CIDFont")
+"""Folders of Ghostscript's own, whose files have no extension."""
+
+_KINDS = (".ttf", ".otf", ".ttc", ".otc", ".pfb", ".pfa", ".t1", ".cff")
+_MOST_GROUPS = 100
+
+
+def fonts() -> Dict[str, Any]:
+    """A digest of the names and sizes of all fonts, and how many there are in each folder."""
+    digest = hashlib.sha256()
+    groups: Dict[str, int] = {}
+    for path, size in sorted(_files()):
+        digest.update(("%s %d\n" % (path, size)).encode("utf-8", "surrogateescape"))
+        group = os.path.basename(os.path.dirname(path))
+        groups[group] = groups.get(group, 0) + 1
+    kept = sorted(groups.items(), key=lambda pair: -pair[1])[:_MOST_GROUPS]
+    return {"digest": digest.hexdigest(), "groups": dict(kept)}
+
+
+def _files() -> Iterator[Tuple[str, int]]:
+    for place in _FOLDERS:
+        for folder, folders, names in os.walk(os.path.expanduser(place)):
+            folders.sort()
+            for name in names:
+                if name.lower().endswith(_KINDS) or os.path.basename(folder) in _PLAIN:
+                    path = os.path.join(folder, name)
+                    yield path, _size(path)
+
+
+def _size(path: str) -> int:
+    try:
+        return os.stat(path).st_size
+    except OSError:
+        return -1  # a link that leads nowhere
+
+
+def picture(program: str, environ: Dict[str, str], seat: Tuple[int, ...] = ()) -> str:
+    """A digest of the canary page's pixels as this Ghostscript draws them; empty where it cannot.
+
+    ``seat``: descriptors that it inherits (slotlocks.py).
+    """
+    folder = scratch.make()
+    if folder is None:
+        return ""
+    try:
+        with open(os.path.join(folder, "canary.pdf"), "wb") as file:
+            file.write(canary.document())
+        subprocess.run(
+            processlimits.wrap(command(program), 1 << 30),
+            cwd=folder,
+            env=scratch.environment(environ, folder),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            timeout=WITHIN,
+            pass_fds=seat,
+        )
+        with open(os.path.join(folder, "canary.ppm"), "rb") as file:
+            return hashlib.sha256(file.read()).hexdigest()
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    finally:
+        scratch.remove(folder)
+
+
+def command(program: str) -> List[str]:
+    """Makes canary.ppm of canary.pdf."""
+    return [
+        program,
+        "-q",
+        "-dSAFER",
+        "-dBATCH",
+        "-dNOPAUSE",
+        "-sDEVICE=ppmraw",
+        "-r%d" % canary.DPI,
+        "-sOutputFile=canary.ppm",
+        "canary.pdf",
+    ]

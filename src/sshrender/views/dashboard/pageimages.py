@@ -1,0 +1,114 @@
+"""What of the dashboard may fail while the rest goes on: images of pages, and work in threads."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from PIL.Image import Image
+from rich.text import Text
+from textual.containers import Container
+from textual.message import Message
+from textual.widgets import Static
+
+from sshrender.views.dashboard import terminalgraphics
+from sshrender.views.dashboard.dialogs import PageImageScreen
+from sshrender.views.dashboard.requests import Asking
+from sshrender.views.text import clean
+
+MAX_SURVIVED = 10
+"""Defects that are kept for the log."""
+
+
+class PageImages(Asking):
+    """Shows thumbnails and page images. ``survived``: what went wrong, and ended nothing."""
+
+    def __init__(self, *, ansi_color: bool) -> None:
+        super().__init__(ansi_color=ansi_color)
+        self.survived: list[Exception] = []
+        self._shown_thumbnail = self._wanted_thumbnail = ""
+        self._is_loading = False
+
+    def _want_thumbnail(self, file: str) -> None:
+        """Show this page's thumbnail, or none, as soon as it is there."""
+        self._wanted_thumbnail = file
+        if file != self._shown_thumbnail and not self._is_loading:
+            self._is_loading = True
+            self._in_thread(self._load_thumbnails)
+
+    def _load_thumbnails(self) -> None:
+        """In a thread, one at a time: the last one that is wanted, until that is the one which is there.
+
+        A load that is under way is not cancelled: Textual takes a worker that waits for a cancelled one
+        for failed, and ends the dashboard.
+        """
+        try:
+            while (file := self._wanted_thumbnail) != self._shown_thumbnail:
+                image, why = self._image_of(file, is_large=False)
+                put = self._put_thumbnail
+                self.call_from_thread(put, file, image, why)  # type: ignore[arg-type]  # Textual awaits it
+        finally:
+            self._is_loading = False
+
+    async def _put_thumbnail(self, file: str, image: Image | None, why: str) -> None:
+        self._shown_thumbnail = file
+        box = self.query_one("#thumbnail", Container)
+        await box.remove_children()
+        shown = (
+            terminalgraphics.widget(image)
+            if image is not None
+            else Static(Text(why, "dim"))
+            if why
+            else None
+        )
+        box.display = shown is not None
+        if shown is not None:
+            await box.mount(shown)
+
+    def _image_of(self, file: str, *, is_large: bool) -> tuple[Image | None, str]:
+        """In a thread. None where there is none, or none that can be shown: then in words why."""
+        source = self._source
+        try:
+            data = source.picture(file, large=is_large) if file and source is not None else None
+            return (terminalgraphics.decode(data) if data else None), ""
+        except Exception as error:  # noqa: BLE001 - the storage's, Pillow's: a page's image is an extra
+            return None, f"no page image: {clean(str(error) or type(error).__name__, 80)}"
+
+    def _enlarge(self, number: int) -> None:
+        """In a thread."""
+        page = self._fold.pages[number]
+        image, _ = self._image_of(page.file, is_large=True)
+        if image is None:
+            words = f"there is no image of page {number} that can be shown here"
+            self.call_from_thread(self.notify, words)
+            return
+        title = f"page {number}, {page.width} × {page.height} pixels, from {clean(page.host)}"
+        self.call_from_thread(self._show_large, PageImageScreen(title, image))
+
+    def _show_large(self, screen: PageImageScreen) -> None:
+        if not isinstance(self.screen, PageImageScreen):  # Enter may have been typed twice
+            self.push_screen(screen)
+
+    async def _dispatch_message(self, message: Message) -> None:
+        """A key or a tick whose handling fails is one that did nothing; the dashboard goes on."""
+        try:
+            await super()._dispatch_message(message)
+        except Exception as error:  # noqa: BLE001 - the last resort but one, see below
+            self._survive(error)
+
+    def _in_thread(self, work: Callable[[], object]) -> None:
+        """Do ``work`` in a thread; what goes wrong there ends nothing."""
+
+        def guarded() -> None:
+            try:
+                work()
+            except Exception as error:  # noqa: BLE001 - as above
+                if self.is_running:
+                    self._survive(error)
+
+        self.run_worker(guarded, thread=True, exit_on_error=False)
+
+    def _survive(self, error: Exception) -> None:
+        if not self.survived:
+            self.notify(f"a defect of the dashboard: {type(error).__name__}", severity="error")
+        if len(self.survived) < MAX_SURVIVED:
+            self.survived.append(error)
