@@ -59,7 +59,7 @@ def is_sound(found: dict[str, Any]) -> bool:
 def text(found: dict[str, Any]) -> str:
     """The table, and below it what it means."""
     rows = [HEADINGS, *(_row(way) for way in found["ways"])]
-    return "\n\n".join([_table(rows), _verdicts(found), _notes(found), _machine(found["facts"])])
+    return "\n\n".join([_table(rows), _decisions(found), _notes(found), _machine(found["facts"])])
 
 
 def _row(way: dict[str, Any]) -> tuple[str, ...]:
@@ -91,7 +91,7 @@ def _line(row: Sequence[str], widths: Sequence[int]) -> str:
     return "  ".join([name, *numbers])
 
 
-def _verdicts(found: dict[str, Any]) -> str:
+def _decisions(found: dict[str, Any]) -> str:
     return "\n".join([*_ratios(found["sshrender_against"]), _identity(found), *_plain_cpu(found)])
 
 

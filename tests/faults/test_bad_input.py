@@ -168,7 +168,7 @@ def _hold(desk: Desk, data: bytes, *words: str) -> Answer:
     assert desk.listing() == before
     _check_streams(answer)
     _check_account(answer)
-    _check_pictures(desk, answer, plain)
+    _check_page_images(desk, answer, plain)
     assert list(desk.san.glob("*/work/*")) == []
     return answer
 
@@ -194,7 +194,7 @@ def _check_account(answer: Answer) -> None:
         assert answer.code == (3 if failed else 0)
 
 
-def _check_pictures(desk: Desk, answer: Answer, plain: list[bytes]) -> None:
+def _check_page_images(desk: Desk, answer: Answer, plain: list[bytes]) -> None:
     """Plain Ghostscript's pictures, in its order; others only as it draws them alone.
 
     It numbers what it draws and not what the document counts, so a page that it leaves out moves the

@@ -51,7 +51,7 @@ def test_a_path_that_cannot_be_is_a_matter_of_configuration(known_hosts: str) ->
 @pytest.mark.parametrize("seconds", [0.0, 5e-324, 1e-310])
 def test_a_page_in_no_time_fills_no_queue_beyond_its_bound(seconds: float) -> None:
     host = Host(HostPlan("a", 1), slots=1, pages_done=1)
-    host.note_pace(seconds, 1.0, 0.0)
+    host.note_seconds_per_page(seconds, 1.0, 0.0)
     assert host.room(Policy()) <= 1 + Policy().queue_longest
 
 

@@ -209,7 +209,7 @@ def test_who_coordinates_does_what_is_asked_on_another_machine(farm: Farm, start
     stands = desk.status(job)
     assert (stands["priority"], stands["limit"]) == (7, 1)
     wait_until(lambda: len(_since_the_last_request(desk)) > 12, PATIENCE, service)
-    assert _drawn_at_once(_since_the_last_request(desk)) < 1.4, "two would be 2"
+    assert _rendered_at_once(_since_the_last_request(desk)) < 1.4, "two would be 2"
     wait_until(
         lambda: any(_sits_with(7, host.exec("cat", "/proc/net/unix").stdout) for host in farm.hosts), 30
     )
@@ -217,7 +217,7 @@ def test_who_coordinates_does_what_is_asked_on_another_machine(farm: Farm, start
     ask("alter", job, "--limit", "none")
     assert desk.status(job)["limit"] is None
     wait_until(lambda: len(_since_the_last_request(desk)) > 30, PATIENCE, service)
-    assert _drawn_at_once(_since_the_last_request(desk)) > 1.4, "four slots are there"
+    assert _rendered_at_once(_since_the_last_request(desk)) > 1.4, "four slots are there"
 
     ask("cancel", job)
     wait_until(lambda: desk.status(job)["state"] == "cancelled", PATIENCE, service)
@@ -235,7 +235,7 @@ def _since_the_last_request(desk: Desk) -> list[Entry]:
     return [e for e in entries[asked:] if e["type"] == "page_delivered" and e["attempt"] in sent]
 
 
-def _drawn_at_once(deliveries: list[Entry]) -> float:
+def _rendered_at_once(deliveries: list[Entry]) -> float:
     """How many pages, on average. Not how many were sent: some wait on a host behind another."""
     first, *others = deliveries
     return sum(float(entry["seconds"]) for entry in others) / (_when(others[-1]) - _when(first))

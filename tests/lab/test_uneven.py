@@ -129,8 +129,10 @@ def test_a_host_drained_in_the_middle_gives_its_pages_back_within_two_seconds(
     assert drained["reason"].endswith("a new disk")
     given_back = job.of("page_returned", host="node1")
     assert given_back
-    landed = [entry for entry in job.journal() if entry.get("host") == "node1" and "attempt" in entry]
-    assert all(_when(entry) < _when(drained) + 2.0 for entry in landed)
+    transferred = [
+        entry for entry in job.journal() if entry.get("host") == "node1" and "attempt" in entry
+    ]
+    assert all(_when(entry) < _when(drained) + 2.0 for entry in transferred)
     hosts = {host["name"]: host for host in summary["hosts"]}
     assert hosts["node1"]["state"] == "drained"
     assert hosts["node1"]["failures"] == 0
@@ -161,9 +163,9 @@ def test_pages_that_are_pinned_or_moved_by_hand_go_there(farm_factory: FarmFacto
     said = job.say("move", "many", "20-22", "node1")
     assert said.returncode == 0, said.stderr
     assert job.end()[0] == 0
-    drawn_by = {entry["page"]: entry["host"] for entry in job.of("page_delivered")}
-    assert {drawn_by[page] for page in (3, 4, 5)} == {"node2"}
-    assert {drawn_by[page] for page in (20, 21, 22, 24)} == {"node1"}
+    rendered_by = {entry["page"]: entry["host"] for entry in job.of("page_delivered")}
+    assert {rendered_by[page] for page in (3, 4, 5)} == {"node2"}
+    assert {rendered_by[page] for page in (20, 21, 22, 24)} == {"node1"}
 
 
 def test_hosts_can_be_avoided(farm: Farm, many: Path) -> None:

@@ -112,11 +112,11 @@ class Host:
             try:
                 op, request = link.requests.get(timeout=0.1)
             except queue.Empty:
-                if link.has_greeted:
+                if link.has_completed_handshake:
                     self.beat()
                 self.idle()
                 continue
-            link.has_greeted |= op == "prepare"
+            link.has_completed_handshake |= op == "prepare"
             self.heard.append({"op": op, **request})
             self.answer(op, request)
 
@@ -127,7 +127,7 @@ class Link:
     def __init__(self, host: str) -> None:
         self.host = host
         self.requests: queue.SimpleQueue[tuple[str, Fields]] = queue.SimpleQueue()
-        self.is_closed = self.has_greeted = False
+        self.is_closed = self.has_completed_handshake = False
 
     def send(self, op: str, **fields: Any) -> None:
         """A request."""

@@ -194,7 +194,7 @@ def test_a_page_that_a_host_laid_itself_does_not_keep_a_run_from_its_end(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_there: bool
 ) -> None:
     """Its own attempt's file never appears, or is one that gives way as that of the honest host does."""
-    monkeypatch.setattr(vf, "VISIBLE_WITHIN", 1.5)
+    monkeypatch.setattr(vf, "VISIBLE_TIMEOUT", 1.5)
     held: dict[int, tuple[Host, Fields]] = {}
 
     class Liar(Host):
@@ -251,7 +251,7 @@ def test_hosts_that_beat_while_the_loop_stands_still_are_not_called_silent(
             time.sleep(6.0)
         show(self)
 
-    monkeypatch.setattr(loop, "MOST_AT_ONCE", 5)
+    monkeypatch.setattr(loop, "MAX_CONCURRENT", 5)
     monkeypatch.setattr(Coordinator, "_show", stall)
     hosts = [f"h{n}" for n in range(4)]
     policy = replace(QUICK, silence=5.0)

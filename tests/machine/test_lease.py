@@ -42,7 +42,7 @@ from sshrender.job.leasefiles import Claim
 KILLED, SKEW = math.inf, 0.01
 POLICY = Policy(wait=1e6, lost_wait=1e6, silence=1e6, stall=1e6, page_timeout=1e6)
 HOSTS = [HostPlan("a", 1), HostPlan("b", 1)]
-AGAIN, DRAWING, DISTURBED, CALM = 3.0, 1.2, 90.0, 120.0
+AGAIN, RENDERING, DISTURBED, CALM = 3.0, 1.2, 90.0, 120.0
 
 
 class Blow(NamedTuple):
@@ -274,7 +274,7 @@ class Run:
             self.machine.pause(0.5)
             self.now = self.machine.clock()
             for name in [name for name, (_, end) in self.drawing.items() if end <= self.now]:
-                events.append(ev.PageRendered(self.drawing.pop(name)[0], name, DRAWING))
+                events.append(ev.PageRendered(self.drawing.pop(name)[0], name, RENDERING))
             events = self.obey(self.scheduler.handle(*events, now=self.now))
             if self.now - self.beaten_at >= BEAT_SECONDS:
                 self.beaten_at = self.now
@@ -291,7 +291,7 @@ class Run:
                 case do.RenderPage(host, _, attempt):
                     assert attempt not in self.machine.world.attempts, "an attempt's name is used twice"
                     self.machine.world.attempts.add(attempt)
-                    self.drawing[attempt] = (host, self.now + DRAWING)
+                    self.drawing[attempt] = (host, self.now + RENDERING)
                 case do.VerifyPage(host, page, attempt):
                     self.lease.ensure()
                     self.machine.publish(page, self.lease.epoch)
@@ -303,7 +303,7 @@ class Run:
 
     def tell(self, page: int) -> None:
         host = f"host of {self.machine.index}"
-        record = PageRecord(page, f"page-{page:04d}.png", 1, "0" * 64, 1, 1, host, "10", DRAWING)
+        record = PageRecord(page, f"page-{page:04d}.png", 1, "0" * 64, 1, 1, host, "10", RENDERING)
         self.journal("page_delivered", **{**record.as_fields(), "said": []})
 
     def journal(self, kind: str, **fields: Any) -> None:

@@ -36,7 +36,7 @@ class Farm:
         self.connected: set[str] = set()
         self.held: dict[str, list[str]] = {name: [] for name in scheduler.hosts}
         self.pages: dict[str, int] = {}
-        self.proving: list[do.VerifyPage] = []
+        self.verifying: list[do.VerifyPage] = []
         self.connecting: set[str] = set()
         self.finishing: set[str] = set()
         self.delivered: Counter[int] = Counter()
@@ -55,7 +55,7 @@ class Farm:
                 case do.RenderPage(host, page, attempt):
                     self.render(host, page, attempt)
                 case do.VerifyPage():
-                    self.proving.append(command)
+                    self.verifying.append(command)
                 case do.FinishHost(host):
                     self.finishing.add(host)
                 case do.EndJob():
@@ -92,7 +92,7 @@ class Farm:
                 actions += [partial(self.finish_page, host)] * 4
             if self.rng.random() < self.unlucky / 4:
                 actions.append(partial(self.lose, host))
-        actions += [partial(self.prove, p) for p in self.proving] * 2
+        actions += [partial(self.prove, p) for p in self.verifying] * 2
         actions += [partial(ev.HostFinished, h) for h in sorted(self.finishing & self.connected)]
         return actions + self.whims()
 
@@ -134,7 +134,7 @@ class Farm:
         return ev.PageRendered(host, attempt, 0.05)
 
     def prove(self, command: do.VerifyPage) -> ev.Event:
-        self.proving.remove(command)
+        self.verifying.remove(command)
         self.delivered[command.page] += command.attempt in self.scheduler.attempts
         return ev.PageDelivered(command.host, command.attempt)
 
@@ -178,7 +178,7 @@ def test_every_page_is_settled_once_whatever_hosts_do(
             charged = [f for f in page.failures if f.kind is not FailureKind.HOST]
             assert len(charged) <= retries + 1, "two hosts may be at it when it fails for the last time"
         elif page.state is PageState.FAILED:
-            assert page.losses >= 2 * retries, "a good page may only fail with the hosts it was on"
+            assert page.disconnects >= 2 * retries, "a good page may only fail with the hosts it was on"
         else:
             assert page.state is PageState.DONE
             assert farm.delivered[number] == 1
@@ -566,7 +566,7 @@ def test_a_failed_page_may_be_tried_again_by_hand() -> None:
     assert again.page == first.page
     for command in (again, second):
         story.tell(ev.PageRendered("a", command.attempt, 0.1), ev.PageDelivered("a", command.attempt))
-    assert story.scheduler.book.is_settled()
+    assert story.scheduler.book.is_finished()
     assert snapshot.take(story.scheduler).failed == 0
 
 

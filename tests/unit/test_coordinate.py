@@ -76,7 +76,10 @@ class TestHeld:
 
     def test_of_several_at_the_same_moment_one_tells(self, folder: JobFolder, told: list[str]) -> None:
         crews = [_Quiet(folder.path.parent) for _ in range(4)]
-        threads = [threading.Thread(target=crew.put_aside, args=("job", "why")) for crew in crews]
+        threads = [
+            threading.Thread(target=parallel_documents.put_aside, args=("job", "why"))
+            for parallel_documents in crews
+        ]
         for thread in threads:
             thread.start()
         for thread in threads:
@@ -108,15 +111,15 @@ class TestHeld:
         def full(self: Attributes, folder: JobFolder, epoch: int | None = None) -> None:
             raise OSError(28, "No space left on device", str(folder.attributes))
 
-        crew = _Quiet(folder.path.parent)
+        parallel_documents = _Quiet(folder.path.parent)
         with monkeypatch.context() as context:
             context.setattr(Attributes, "save", full)
-            crew.put_aside("job", "why")
+            parallel_documents.put_aside("job", "why")
         assert told == []
-        assert crew.said == [
+        assert parallel_documents.said == [
             f"job: that cannot be written down: {folder.attributes}: No space left on device"
         ]
-        crew.put_aside("job", "why")
+        parallel_documents.put_aside("job", "why")
         assert told == ["why", "ann@example.org"], "once there is room again"
 
     def test_a_long_reason_is_cut(self, folder: JobFolder, told: list[str]) -> None:
@@ -152,19 +155,19 @@ class TestHeld:
             raise error
 
         monkeypatch.setattr(coordinate, "_signed_or_none", fails)
-        crew = _Quiet(folder.path.parent)
-        crew.put_aside("job", "why")
+        parallel_documents = _Quiet(folder.path.parent)
+        parallel_documents.put_aside("job", "why")
         assert told == ["why"]
-        assert crew.said[0].startswith("job: nobody could be told: ")
+        assert parallel_documents.said[0].startswith("job: nobody could be told: ")
 
 
-def _ended(crew: _Crew, code: int, *, prints: str = "") -> _Process:
+def _ended(parallel_documents: _Crew, code: int, *, prints: str = "") -> _Process:
     """A process of a job that has printed this and ended so."""
     words = [sys.executable, "-c", f"import sys; print({prints!r}); sys.exit({code})"]
-    out = subprocess.PIPE if crew._wants_json else subprocess.DEVNULL
+    out = subprocess.PIPE if parallel_documents._wants_json else subprocess.DEVNULL
     process = subprocess.Popen(words, stdout=out, stderr=subprocess.PIPE)
     process.wait(30)
-    made = _Process(process, "job", crew.say, crew._take)
+    made = _Process(process, "job", parallel_documents.say, parallel_documents._take)
     assert made.ended() == code
     return made
 
@@ -173,14 +176,14 @@ class TestProcesses:
     """What is kept of them, in a service that runs for months."""
 
     def test_summaries_are_kept_where_somebody_wants_them(self, tmp_path: Path) -> None:
-        crew = _Quiet(tmp_path, wants_json=True)
-        _ended(crew, 0, prints='{"job": "a"}')
-        _ended(crew, ExitCode.LEASE, prints='{"job": "b"}')
-        _ended(crew, 1)
-        assert crew.summaries == [{"job": "a"}], "b is another's"
-        crew = _Quiet(tmp_path)
-        _ended(crew, 0, prints='{"job": "a"}')
-        assert crew.summaries == []
+        parallel_documents = _Quiet(tmp_path, wants_json=True)
+        _ended(parallel_documents, 0, prints='{"job": "a"}')
+        _ended(parallel_documents, ExitCode.LEASE, prints='{"job": "b"}')
+        _ended(parallel_documents, 1)
+        assert parallel_documents.summaries == [{"job": "a"}], "b is another's"
+        parallel_documents = _Quiet(tmp_path)
+        _ended(parallel_documents, 0, prints='{"job": "a"}')
+        assert parallel_documents.summaries == []
 
     @pytest.mark.parametrize("wants_json", [False, True])
     def test_nobody_listens_where_nobody_wants_to_know(
@@ -216,8 +219,8 @@ class TestProcesses:
     ) -> None:
         full = Path("/dev/full").open("w", encoding="utf-8")  # noqa: SIM115 - it cannot even be closed
         monkeypatch.setattr(sys, "stderr", full)
-        crew = _Crew(tmp_path, resolve({}, None).settings, None, wants_json=False)
-        crew.say("something")
+        parallel_documents = _Crew(tmp_path, resolve({}, None).settings, None, wants_json=False)
+        parallel_documents.say("something")
         monkeypatch.undo()
         with pytest.raises(OSError, match="No space"):
             full.close()

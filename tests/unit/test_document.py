@@ -97,7 +97,7 @@ def test_a_reader_that_dies_leaves_the_document_to_ghostscript(tmp_path: Path) -
 
 def test_a_reader_that_hangs_is_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = pdfs.write(tmp_path / "a.pdf", pdfs.numbered(1))
-    monkeypatch.setattr(reading, "FACTS_WITHIN", 0.3)
+    monkeypatch.setattr(reading, "FACTS_TIMEOUT", 0.3)
     found = Reading()
     os.kill(found._worker._process.pid, signal.SIGSTOP)
     began = time.monotonic()

@@ -56,7 +56,8 @@ lines = st.builds(
 def _sound() -> dict[str, dict[str, Any]]:
     """An entry of each type, whole, from which one field at a time is taken or spoiled."""
     values: dict[Any, Any] = {
-        journalentries._text: "a", journalentries._texts: ["a"], journalentries._flag: True, journalentries._number: 1.0,
+        journalentries._text: "a", journalentries._texts: ["a"],
+        journalentries._flag: True, journalentries._number: 1.0,
         journalentries._fonts: {"Helvetica": "1-3,7"}, journalentries._loads: {"node1": [0.5, 0.5]},
         journalentries._changes: {"priority": 1}, journalentries._name_of_file: "page-0007.png",
     }  # fmt: skip

@@ -163,31 +163,31 @@ class TestShelf:
     ) -> None:
         folder = _job(tmp_path, "a")
         now = [0.0]
-        shelf = QueueScanner(tmp_path, clock=lambda: now[0])
-        shelf._observers["a"] = lease.Observer(folder.lease, clock=lambda: now[0])
-        assert shelf.look().entries[0].holder is LeaseHolder.NOBODY
+        queue_scanner = QueueScanner(tmp_path, clock=lambda: now[0])
+        queue_scanner._observers["a"] = lease.Observer(folder.lease, clock=lambda: now[0])
+        assert queue_scanner.look().entries[0].holder is LeaseHolder.NOBODY
         held = lease.take(folder.lease)
-        shelf = QueueScanner(tmp_path, clock=lambda: now[0])
-        shelf._observers["a"] = lease.Observer(folder.lease, clock=lambda: now[0])
-        assert shelf.look().entries[0].holder is LeaseHolder.UNSURE
+        queue_scanner = QueueScanner(tmp_path, clock=lambda: now[0])
+        queue_scanner._observers["a"] = lease.Observer(folder.lease, clock=lambda: now[0])
+        assert queue_scanner.look().entries[0].holder is LeaseHolder.UNSURE
         held.beat()
         now[0] += 2
-        assert shelf.look().entries[0].holder is LeaseHolder.SOMEBODY
+        assert queue_scanner.look().entries[0].holder is LeaseHolder.SOMEBODY
         now[0] += lease.LEASE_SECONDS
-        vanished = shelf.look().entries[0]
+        vanished = queue_scanner.look().entries[0]
         assert vanished.holder is LeaseHolder.VANISHED
         found = lease._look(held._files)
         assert vanished.standing == found.name, "whoever takes it need not watch it again"
         held.beat()
-        assert shelf.look().entries[0].holder is LeaseHolder.SOMEBODY
+        assert queue_scanner.look().entries[0].holder is LeaseHolder.SOMEBODY
         held.release()
-        assert shelf.look().entries[0].holder is LeaseHolder.NOBODY
+        assert queue_scanner.look().entries[0].holder is LeaseHolder.NOBODY
 
     def test_a_damaged_job_is_named_and_keeps_nobody(self, tmp_path: Path) -> None:
         _job(tmp_path, "a")
         _job(tmp_path, "b").attributes.write_text('{"schema": 1, "priority": "high"}')
-        shelf = QueueScanner(tmp_path)
-        found = shelf.look()
+        queue_scanner = QueueScanner(tmp_path)
+        found = queue_scanner.look()
         assert [entry.name for entry in found.entries] == ["a"]
         assert "damaged" in found.damaged["b"]
 
@@ -211,8 +211,8 @@ class TestShelf:
         san = tmp_path / "san"
         san.mkdir()
         _job(san, "a")
-        shelf = QueueScanner(san)
-        assert [entry.name for entry in shelf.look().entries] == ["a"]
+        queue_scanner = QueueScanner(san)
+        assert [entry.name for entry in queue_scanner.look().entries] == ["a"]
 
         def goes(folder: JobFolder, job: str) -> Attributes:
             shutil.rmtree(san)
@@ -221,7 +221,7 @@ class TestShelf:
         monkeypatch.setattr(attributes, "load_signed", goes)
         for _ in range(2):
             with pytest.raises(FileNotFoundError):
-                shelf.look()
+                queue_scanner.look()
 
     def test_what_is_being_removed_is_no_job(self, tmp_path: Path) -> None:
         _job(tmp_path, "a").path.rename(tmp_path / ".removed-a-0123abcd")
@@ -253,12 +253,12 @@ class TestShelf:
     def test_what_is_over_is_looked_at_again_now_and_then(self, tmp_path: Path) -> None:
         folder = _job(tmp_path, "a", over="partial")
         now = [0.0]
-        shelf = QueueScanner(tmp_path, clock=lambda: now[0])
-        assert shelf.look().entries[0].is_over
+        queue_scanner = QueueScanner(tmp_path, clock=lambda: now[0])
+        assert queue_scanner.look().entries[0].is_over
         attributes.load(folder).changed(over="").save(folder)
-        assert shelf.look().entries[0].is_over
+        assert queue_scanner.look().entries[0].is_over
         now[0] += 60
-        assert not shelf.look().entries[0].is_over
+        assert not queue_scanner.look().entries[0].is_over
 
 
 class _Worker:
@@ -293,7 +293,7 @@ class _Queue:
         self.said: list[str] = []
         self.remarks: list[tuple[str, str]] = []
         self.now = 0.0
-        self.foreman = QueueDispatcher(
+        self.dispatcher = QueueDispatcher(
             san,
             self._start,
             self._put_aside,
@@ -323,7 +323,7 @@ class _Queue:
     def _pause(self, seconds: float) -> None:
         self.now += seconds
         if self.now > self.stops_at:
-            self.foreman.stop(signal.SIGTERM)
+            self.dispatcher.stop(signal.SIGTERM)
 
 
 class TestForeman:
@@ -336,24 +336,24 @@ class TestForeman:
         _job(tmp_path, "later", not_before="2999-01-01T00:00:00.000Z")
         _job(tmp_path, "somebodys", submitted="")
         queue = _Queue(tmp_path, {})
-        assert queue.foreman.run() is None
+        assert queue.dispatcher.run() is None
         assert queue.started == ["b", "a", "c"]
-        assert queue.foreman.tally.codes == {0: 3}
+        assert queue.dispatcher.tally.codes == {0: 3}
 
     def test_one_comes_after_another(self, tmp_path: Path) -> None:
         _job(tmp_path, "a", after=["b"], priority=9)
         _job(tmp_path, "b")
         queue = _Queue(tmp_path, {})
-        queue.foreman.run()
+        queue.dispatcher.run()
         assert queue.started == ["b", "a"]
 
     def test_what_cannot_be_mended_by_waiting_is_held_with_the_reason(self, tmp_path: Path) -> None:
         _job(tmp_path, "a")
         queue = _Queue(tmp_path, {"a": [ExitCode.DOCUMENT]})
-        queue.foreman.run()
+        queue.dispatcher.run()
         assert queue.aside == {"a": "why"}
         assert queue.started == ["a"]
-        assert queue.foreman.tally.codes == {ExitCode.DOCUMENT: 1}
+        assert queue.dispatcher.tally.codes == {ExitCode.DOCUMENT: 1}
 
     def test_where_no_host_was_found_it_is_tried_again_after_a_growing_while(
         self, tmp_path: Path
@@ -361,7 +361,7 @@ class TestForeman:
         _job(tmp_path, "a")
         queue = _Queue(tmp_path, {"a": [4, 6, 0]}, is_once=False)
         queue.stops_at = 4 * FIRST_PAUSE
-        assert queue.foreman.run() == signal.SIGTERM
+        assert queue.dispatcher.run() == signal.SIGTERM
         assert queue.started == ["a", "a", "a"]
         assert f"tried again in {FIRST_PAUSE:g} s" in queue.said[0]
         assert f"tried again in {2 * FIRST_PAUSE:g} s" in queue.said[1]
@@ -370,14 +370,14 @@ class TestForeman:
         _job(tmp_path, "a")
         queue = _Queue(tmp_path, {"a": [ExitCode.USAGE, 0]}, is_once=False)
         queue.stops_at = 2 * FIRST_PAUSE
-        queue.foreman.run()
+        queue.dispatcher.run()
         assert queue.remarks == [("a", "why")]
         assert queue.started == ["a", "a"]
 
     def test_once_tries_once(self, tmp_path: Path) -> None:
         _job(tmp_path, "a")
         queue = _Queue(tmp_path, {"a": [4]})
-        queue.foreman.run()
+        queue.dispatcher.run()
         assert queue.started == ["a"]
 
     def test_a_job_that_somebody_else_got_is_his(self, tmp_path: Path) -> None:
@@ -389,9 +389,9 @@ class TestForeman:
             attributes.load(folder).changed(over="done").save(folder)
             return _Queue._start(queue, entry)
 
-        queue.foreman._start = got
-        queue.foreman.run()
-        assert not queue.foreman.tally.codes
+        queue.dispatcher._start = got
+        queue.dispatcher.run()
+        assert not queue.dispatcher.tally.codes
 
     @pytest.mark.parametrize("code", [ExitCode.PARTIAL, ExitCode.LEASE])
     def test_a_job_that_ended_and_still_waits_is_not_started_for_ever(
@@ -400,18 +400,18 @@ class TestForeman:
         """A host has damaged what the queue goes by, or lays old attributes again and again."""
         _job(tmp_path, "a")
         queue = _Queue(tmp_path, {"a": [code] * 99})
-        queue.foreman.run()
+        queue.dispatcher.run()
         assert queue.started == ["a", "a"]
         queue = _Queue(tmp_path, {"a": [code] * 99}, is_once=False)
         queue.stops_at = 200
-        queue.foreman.run()
+        queue.dispatcher.run()
         assert queue.started == ["a"] * 4, "at once, then after 30 and 60 seconds"
 
     def test_a_signal_is_passed_on_and_waited_for(self, tmp_path: Path) -> None:
         _job(tmp_path, "a")
         queue = _Queue(tmp_path, {"a": [None]}, is_once=False)
         queue.stops_at = 5
-        assert queue.foreman.run() == signal.SIGTERM
+        assert queue.dispatcher.run() == signal.SIGTERM
         assert queue.workers[0].signals == [signal.SIGTERM]
         assert queue.aside == {}
 
@@ -427,8 +427,8 @@ class TestForeman:
                 raise OSError(116, "Stale file handle", str(san))
             return QueueScanner(san).look()
 
-        queue.foreman._shelf.look = fails  # type: ignore[method-assign]  # a SAN that fails
-        queue.foreman.run()
+        queue.dispatcher._queue_scanner.look = fails  # type: ignore[method-assign]  # a SAN that fails
+        queue.dispatcher.run()
         assert queue.said[:2] == [
             f"the queue cannot be read: {san}: Stale file handle",
             "the queue can be read again",
@@ -438,14 +438,14 @@ class TestForeman:
     def test_a_signal_during_a_look_starts_nothing(self, tmp_path: Path) -> None:
         _job(tmp_path, "a")
         queue = _Queue(tmp_path, {}, is_once=False)
-        look = queue.foreman._shelf.look
+        look = queue.dispatcher._queue_scanner.look
 
         def interrupted() -> QueueSnapshot:
-            queue.foreman.stop(signal.SIGTERM)
+            queue.dispatcher.stop(signal.SIGTERM)
             return look()
 
-        queue.foreman._shelf.look = interrupted  # type: ignore[method-assign]  # a signal comes
-        assert queue.foreman.run() == signal.SIGTERM
+        queue.dispatcher._queue_scanner.look = interrupted  # type: ignore[method-assign]  # a signal comes
+        assert queue.dispatcher.run() == signal.SIGTERM
         assert queue.started == []
 
     def test_a_signal_while_one_is_being_started_reaches_it_once(self, tmp_path: Path) -> None:
@@ -465,11 +465,11 @@ class TestForeman:
         def interrupted(entry: Entry) -> _Worker:
             queue.started.append(entry.name)
             queue.workers.append(Slow(JobFolder(tmp_path / entry.name), None))
-            queue.foreman.stop(signal.SIGTERM)
+            queue.dispatcher.stop(signal.SIGTERM)
             return queue.workers[-1]
 
-        queue.foreman._start = interrupted
-        assert queue.foreman.run() == signal.SIGTERM
+        queue.dispatcher._start = interrupted
+        assert queue.dispatcher.run() == signal.SIGTERM
         assert queue.started == ["a"]
         assert queue.workers[0].signals == [signal.SIGTERM]
 
@@ -481,30 +481,30 @@ class TestForeman:
         looks: list[QueueScanner] = []
         real = QueueScanner.look
 
-        def look(shelf: QueueScanner) -> QueueSnapshot:
-            looks.append(shelf)
+        def look(queue_scanner: QueueScanner) -> QueueSnapshot:
+            looks.append(queue_scanner)
             is_back.wait(30)
-            return real(shelf)
+            return real(queue_scanner)
 
         monkeypatch.setattr(QueueScanner, "look", look)
-        monkeypatch.setattr(hangguard, "GLANCE", 0.01)
+        monkeypatch.setattr(hangguard, "POLL_INTERVAL", 0.01)
         monkeypatch.setattr(Watch, "is_hanging", lambda watch: not is_back.is_set())
         queue = _Queue(tmp_path, {}, is_once=False)
         queue.stops_at = 20
-        pause = queue.foreman._pause
+        pause = queue.dispatcher._pause
 
         def passes(seconds: float) -> None:
             pause(seconds)
             if queue.now == 10:
                 assert len(looks) == 1, "nobody looks while one hangs"
                 is_back.set()
-                _wait_until(lambda: not queue.foreman._visits._left.is_alive())  # type: ignore[union-attr]
+                _wait_until(lambda: not queue.dispatcher._hang_guard._left.is_alive())  # type: ignore[union-attr]
 
-        queue.foreman._pause = passes
-        queue.foreman.run()
+        queue.dispatcher._pause = passes
+        queue.dispatcher.run()
         assert len(queue.said) == 2
         assert queue.started == ["a"]
-        assert all(shelf is not looks[0] for shelf in looks[1:])
+        assert all(queue_scanner is not looks[0] for queue_scanner in looks[1:])
 
     def test_it_comes_after_anothers_job_and_after_one_that_cannot_be_read(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -515,12 +515,12 @@ class TestForeman:
         _job(tmp_path, "a", after=["theirs"])
         _job(tmp_path, "b", after=["damaged"])
         queue = _Queue(tmp_path, {})
-        assert queue.foreman.run() is None
+        assert queue.dispatcher.run() is None
         assert queue.started == []
         Attributes().changed(over="done").save(theirs)
         shutil.rmtree(damaged.path)
         queue = _Queue(tmp_path, {})
-        queue.foreman.run()
+        queue.dispatcher.run()
         assert sorted(queue.started) == ["a", "b"]
 
     def test_one_that_can_be_neither_seen_through_nor_held_is_left_alone_for_a_growing_while(
@@ -528,9 +528,9 @@ class TestForeman:
     ) -> None:
         _job(tmp_path, "a")
         queue = _Queue(tmp_path, {"a": [ExitCode.DOCUMENT] * 9}, is_once=False)
-        queue.foreman._put_aside = lambda name, reason: None  # the SAN is full, say
+        queue.dispatcher._put_aside = lambda name, reason: None  # the SAN is full, say
         queue.stops_at = 8 * FIRST_PAUSE
-        queue.foreman.run()
+        queue.dispatcher.run()
         first, second, third = queue.begun_at[:3]
         assert second - first >= FIRST_PAUSE
         assert third - second >= 2 * FIRST_PAUSE
@@ -539,17 +539,17 @@ class TestForeman:
         folder = _job(tmp_path, "a")
         queue = _Queue(tmp_path, {"a": [ExitCode.DOCUMENT, 0]}, is_once=False)
         queue.stops_at = FIRST_PAUSE / 2
-        pause = queue.foreman._pause
+        pause = queue.dispatcher._pause
 
         def released(seconds: float) -> None:
             pause(seconds)
             if queue.now == 5:
                 attributes.load(folder).changed(held="").save(folder)
 
-        queue.foreman._pause = released
-        queue.foreman.run()
+        queue.dispatcher._pause = released
+        queue.dispatcher.run()
         assert queue.started == ["a", "a"]
-        assert queue.foreman._failures == {}
+        assert queue.dispatcher._failures == {}
 
     @pytest.mark.parametrize("code", [1, 5, 11, 127])
     def test_a_process_that_ends_without_a_word_tells_nothing_of_its_job(
@@ -557,7 +557,7 @@ class TestForeman:
     ) -> None:
         _job(tmp_path, "a")
         queue = _Queue(tmp_path, {"a": [*[code] * 4, 0]}, is_once=False)
-        start = queue.foreman._start
+        start = queue.dispatcher._start
 
         def silent(entry: Entry) -> _Worker:
             worker = start(entry)
@@ -565,9 +565,9 @@ class TestForeman:
             worker.why = ""
             return worker
 
-        queue.foreman._start = silent
+        queue.dispatcher._start = silent
         queue.stops_at = 16 * FIRST_PAUSE
-        queue.foreman.run()
+        queue.dispatcher.run()
         assert queue.started == ["a"] * 5
         assert queue.aside == {}
         assert f"(exit code {code})" in queue.said[0]
@@ -576,7 +576,7 @@ class TestForeman:
         _job(tmp_path, "a")
         queue = _Queue(tmp_path, {"a": [ExitCode.BUG] * 9}, is_once=False)
         queue.stops_at = 16 * FIRST_PAUSE
-        queue.foreman.run()
+        queue.dispatcher.run()
         assert len(queue.started) == DEFECTS == 3
         assert queue.remarks == [("a", "why")] * (DEFECTS - 1)
         assert queue.aside == {"a": "why"}
@@ -585,14 +585,14 @@ class TestForeman:
         _job(tmp_path, "a")
         queue = _Queue(tmp_path, {}, is_once=False)
         queue.stops_at = 2 * FIRST_PAUSE
-        start = queue.foreman._start
+        start = queue.dispatcher._start
 
         def full(entry: Entry) -> _Worker:
-            queue.foreman._start = start
+            queue.dispatcher._start = start
             raise BlockingIOError(11, "Resource temporarily unavailable")
 
-        queue.foreman._start = full
-        assert queue.foreman.run() == signal.SIGTERM
+        queue.dispatcher._start = full
+        assert queue.dispatcher.run() == signal.SIGTERM
         assert queue.started == ["a"]
         assert "Resource temporarily unavailable" in queue.said[0]
 

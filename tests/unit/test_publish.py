@@ -103,12 +103,12 @@ def test_temporary_files_have_names_that_cannot_be_taken_beforehand(
     made: list[tuple[str, int]] = []
     real = os.open
 
-    def watched(path: os.PathLike[str], flags: int, *rest: int, **more: int) -> int:
+    def guarded_call(path: os.PathLike[str], flags: int, *rest: int, **more: int) -> int:
         if flags & os.O_CREAT:
             made.append((os.fspath(path), flags))
         return real(path, flags, *rest, **more)
 
-    monkeypatch.setattr(os, "open", watched)
+    monkeypatch.setattr(os, "open", guarded_call)
     Image.new("RGB", (50, 70)).save(tmp_path / "small.jpg")
     small = (tmp_path / "small.jpg").read_bytes()
     made.clear()

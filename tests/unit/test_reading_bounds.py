@@ -79,7 +79,7 @@ def test_news_now_and_then_does_not_keep_a_reading_alive(
     child: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """There is a bound on all of it, and not only on the time without news."""
-    monkeypatch.setattr(reading, "LOOK_WITHIN", 2.0)
+    monkeypatch.setattr(reading, "LOOK_TIMEOUT", 2.0)
     child.append(GREET + "while True: say(boxes=[[9, 9]]); time.sleep(.05)")
     found = Reading()
     found.begin(pdfs.write(tmp_path / "a.pdf", pdfs.numbered(1)), None)
@@ -91,8 +91,8 @@ def test_news_now_and_then_does_not_keep_a_reading_alive(
 def test_a_count_that_takes_long_is_asked_of_ghostscript_while_the_reading_goes_on(
     child: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(reading, "COUNT_WITHIN", 0.5)
-    monkeypatch.setattr(reading, "BOXES_WITHIN", 0.5)
+    monkeypatch.setattr(reading, "COUNT_TIMEOUT", 0.5)
+    monkeypatch.setattr(reading, "BOXES_TIMEOUT", 0.5)
     child.append(GREET + "while True: say(boxes=[[9, 9]]); time.sleep(.05)")
     found = Reading()
     found.begin(pdfs.write(tmp_path / "a.pdf", pdfs.numbered(1)), None)
@@ -115,7 +115,7 @@ def test_a_count_that_takes_long_is_asked_of_ghostscript_while_the_reading_goes_
 def test_fonts_are_unknown_from_where_a_process_takes_or_says_too_much(
     child: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str
 ) -> None:
-    monkeypatch.setattr(reading, "FONTS_WITHIN", 3.0)
+    monkeypatch.setattr(reading, "FONTS_TIMEOUT", 3.0)
     child.append(f"if op == 'fonts':\n    exec({script!r})\n    time.sleep(600)\n{NO_FONTS}")
     found = Reading()
     found.begin(pdfs.write(tmp_path / "a.pdf", pdfs.numbered(1)), None)
@@ -151,8 +151,8 @@ def test_a_part_that_does_not_come_is_given_up(
     child: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str
 ) -> None:
     """Then pages are rendered from the whole document; a page that was not asked for is none."""
-    monkeypatch.setattr(partsplitter, "PART_WITHIN", 1.0)
-    monkeypatch.setattr(documentparts, "CUT_WITHIN", 1.0)
+    monkeypatch.setattr(partsplitter, "PART_TIMEOUT", 1.0)
+    monkeypatch.setattr(documentparts, "CUT_TIMEOUT", 1.0)
     child.append(script + "\ntime.sleep(600)")
     posted: list[ev.PagesReady | partsplitter.PartsFailed] = []
     splitter = partsplitter.PartSplitter(_plan(tmp_path), posted.append)
@@ -164,7 +164,7 @@ def test_a_part_that_does_not_come_is_given_up(
 def test_a_cut_that_does_not_come_is_given_up(
     child: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(documentparts, "CUT_WITHIN", 1.0)
+    monkeypatch.setattr(documentparts, "CUT_TIMEOUT", 1.0)
     child.append("time.sleep(600)")
     with pytest.raises(documentparts.DocumentPartsFailed, match="took too long"):
         documentparts.DocumentParts(_plan(tmp_path)).fetch(1)
@@ -187,9 +187,9 @@ def test_parts_that_grow_beyond_the_document_are_refused(
 def test_work_on_the_san_is_left_behind_at_the_deadline(tmp_path: Path) -> None:
     go_on = threading.Event()
     with pytest.raises(hangguard.DeadlinePassed):
-        hangguard.watched(tmp_path, go_on.wait, time.monotonic() + 0.3)
+        hangguard.guarded_call(tmp_path, go_on.wait, time.monotonic() + 0.3)
     with pytest.raises(hangguard.DeadlinePassed):
-        hangguard.watched(tmp_path, lambda: None, time.monotonic())
+        hangguard.guarded_call(tmp_path, lambda: None, time.monotonic())
     go_on.set()
 
 

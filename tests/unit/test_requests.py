@@ -40,7 +40,7 @@ def folder(tmp_path: Path) -> JobFolder:
     return made
 
 
-def _clerk(
+def _request_poller(
     folder: JobFolder, posted: queue.SimpleQueue[Any], fence: Callable[[], None] = lambda: None
 ) -> RequestPoller:
     plan = SimpleNamespace(folder=folder, attributes=Attributes())
@@ -175,8 +175,8 @@ def test_what_was_asked_while_nobody_coordinated_holds_and_what_concerns_a_run_i
 
 def test_what_changes_a_job_is_on_record_before_it_is_heard_of(folder: JobFolder) -> None:
     posted: queue.SimpleQueue[Any] = queue.SimpleQueue()
-    clerk = _clerk(folder, posted)
-    clerk.start()
+    request_poller = _request_poller(folder, posted)
+    request_poller.start()
     try:
         requests.ask(folder, Request("hold", "ann@desk"))
         assert posted.get(timeout=10) == RequestReceived(Request("hold", "ann@desk"))
@@ -186,18 +186,18 @@ def test_what_changes_a_job_is_on_record_before_it_is_heard_of(folder: JobFolder
         found = attributes.load(folder)
         assert (found.limit, found.priority, found.held) == (3, -7, "ann@desk")
     finally:
-        clerk.stop()
+        request_poller.stop()
 
 
 def test_a_coordinator_that_was_fenced_off_takes_no_requests(folder: JobFolder) -> None:
     def fence() -> None:
         raise LeaseLost
 
-    clerk = _clerk(folder, queue.SimpleQueue(), fence)
-    clerk.start()
+    request_poller = _request_poller(folder, queue.SimpleQueue(), fence)
+    request_poller.start()
     requests.ask(folder, Request("hold", "ann@desk"))
     time.sleep(1.0)
-    clerk.stop()
+    request_poller.stop()
     assert _taken(folder) == [Request("hold", "ann@desk")]
 
 
@@ -222,7 +222,7 @@ def test_a_request_that_nobody_takes_is_taken_back(
     def take(path: Path) -> lease.Lease:
         raise lease.LeaseHeld(held._claim)
 
-    monkeypatch.setattr(queueoperations, "TAKEN_WITHIN", 0.2)
+    monkeypatch.setattr(queueoperations, "TAKEN_TIMEOUT", 0.2)
     monkeypatch.setattr(lease, "take", take)
     with pytest.raises(queueoperations.NotHeard):
         queueoperations.change(folder, Request("hold", "ann@desk"), clock=lambda: next(ticks))
@@ -256,12 +256,12 @@ def test_a_folder_that_fails_keeps_its_requests_until_it_is_back(
 
     monkeypatch.setattr(requests, "take", take)
     requests.ask(folder, Request("hold", "ann@desk"))
-    clerk = _clerk(folder, posted)
-    clerk.start()
+    request_poller = _request_poller(folder, posted)
+    request_poller.start()
     try:
         assert posted.get(timeout=10).request.op == "hold"
     finally:
-        clerk.stop()
+        request_poller.stop()
 
 
 ODD = Request(

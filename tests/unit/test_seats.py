@@ -268,8 +268,8 @@ class TestSeats:
 def _sits_elsewhere(room: str, before: str = "") -> subprocess.Popen[bytes]:
     """Another process that has the only seat."""
     code = (
-        f"import os, sys, time; from sshrender.runner import seats; {before}"
-        "seat = seats.Seats(1, seats.Place('x'), sys.argv[1]); seat.take();"
+        f"import os, sys, time; from sshrender.runner import slotlocks; {before}"
+        "seat = slotlocks.SlotLocks(1, slotlocks.Namespace('x'), sys.argv[1]); seat.take();"
         "print('sits', flush=True); time.sleep(60)"
     )
     other = subprocess.Popen([sys.executable, "-c", code, room], stdout=subprocess.PIPE)

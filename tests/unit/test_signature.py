@@ -321,7 +321,7 @@ class TestForms:
         assert folder.spec.exists()
 
 
-def _clerk(folder: JobFolder, posted: queue.SimpleQueue[Any]) -> RequestPoller:
+def _request_poller(folder: JobFolder, posted: queue.SimpleQueue[Any]) -> RequestPoller:
     plan = SimpleNamespace(folder=folder, attributes=attributes.load(folder))
     return RequestPoller(cast("JobPlan", plan), posted.put, lambda: None, {})
 
@@ -342,10 +342,10 @@ class TestRequests:
 
     def test_a_copy_asks_for_nothing_of_a_running_coordinator(self, folder: JobFolder) -> None:
         posted: queue.SimpleQueue[Any] = queue.SimpleQueue()
-        clerk = _clerk(folder, posted)
+        request_poller = _request_poller(folder, posted)
         path = requests.ask(folder, Request("drain", "ann@desk", host="node1"))
         data = path.read_bytes()
-        clerk.start()
+        request_poller.start()
         try:
             assert posted.get(timeout=20) == RequestReceived(Request("drain", "ann@desk", host="node1"))
             path.write_bytes(data)
@@ -353,7 +353,7 @@ class TestRequests:
             assert posted.get(timeout=20).request.op == "release"
             assert not path.exists()
         finally:
-            clerk.stop()
+            request_poller.stop()
 
     def test_a_request_of_a_host_is_removed_told_once_and_not_obeyed(self, folder: JobFolder) -> None:
         fields = {"schema": 1, "op": "cancel", "by": "ann@desk", "host": "", "page": 0, "note": ""}
@@ -368,11 +368,11 @@ class TestRequests:
 
     def test_a_coordinator_tells_of_refused_requests_once(self, folder: JobFolder) -> None:
         posted: queue.SimpleQueue[Any] = queue.SimpleQueue()
-        clerk = _clerk(folder, posted)
-        clerk._refuse(requests.take(folder, clerk._do))
+        request_poller = _request_poller(folder, posted)
+        request_poller._refuse(requests.take(folder, request_poller._do))
         for _ in range(3):
             (folder.requests / "0-evil.json").write_text("{}")
-            clerk._refuse(requests.take(folder, clerk._do))
+            request_poller._refuse(requests.take(folder, request_poller._do))
         assert (posted.get_nowait(), posted.empty()) == (RequestsRefused(1), True)
 
     def test_a_request_under_another_name_is_none(self, folder: JobFolder) -> None:
@@ -405,7 +405,7 @@ class TestRequests:
 
     def test_a_long_note_holds_a_job(self, folder: JobFolder) -> None:
         queueoperations.change(folder, Request("hold", "ann@desk", note="x" * 10_000))
-        assert attributes.load(folder).why == "x" * requests.MOST_TEXT
+        assert attributes.load(folder).why == "x" * requests.MAX_CHARS
 
     def test_a_request_of_an_earlier_job_of_the_name_is_none(self, folder: JobFolder) -> None:
         requests.ask(folder, Request("cancel", "ann@desk"))
@@ -497,22 +497,22 @@ class TestQueue:
             started.append(entry.name)
             raise OSError
 
-        foreman = QueueDispatcher(
+        dispatcher = QueueDispatcher(
             san, start, lambda *_: None, lambda *_: None, said.append, at_once=4, is_once=True
         )
-        assert foreman.run() is None
+        assert dispatcher.run() is None
         assert (started, len(said)) == ([], 1)
         assert said[0].startswith("not run: evil?[2J-00000000, and 19 more: ")
         assert "\x1b" not in said[0]
         assert all(not (san / name / "lease").exists() for name in found.unsigned)
 
     def test_a_job_that_is_changed_later_is_not_run(self, folder: JobFolder) -> None:
-        shelf = QueueScanner(folder.path.parent)
-        assert len(shelf.look().entries) == 1
+        queue_scanner = QueueScanner(folder.path.parent)
+        assert len(queue_scanner.look().entries) == 1
         fields = json.loads(folder.spec.read_text())
         fields["settings"]["dpi"] = 72
         folder.spec.write_text(json.dumps(fields))
-        assert list(shelf.look().unsigned) == [NAME]
+        assert list(queue_scanner.look().unsigned) == [NAME]
 
     def test_a_key_that_cannot_be_used_ends_the_command_with_the_reason(self, folder: JobFolder) -> None:
         keyfile.path().chmod(0o644)

@@ -112,7 +112,7 @@ def test_a_renderer_that_dies_of_being_told_the_next_page_takes_no_page_along(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(slots, "Session", DiesOfTelling)
-    monkeypatch.setattr(slots, "PATIENCE_CLEAN", 0.0)  # windows end by count, however fast this is
+    monkeypatch.setattr(slots, "CLEAN_WINDOW_FACTOR", 0.0)  # windows end by count, however fast this is
     answers = _answers(_said(folder))
     assert DiesOfTelling.has_died
     assert set(answers) == {f"1.{page}" for page in range(1, PAGES + 1)}
@@ -154,7 +154,7 @@ def test_a_kill_that_comes_after_the_answer_takes_no_other_page_along(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(slots, "Session", KilledLate)
-    monkeypatch.setattr(slots, "PATIENCE_CLEAN", 1e9)  # the document is not closed in between
+    monkeypatch.setattr(slots, "CLEAN_WINDOW_FACTOR", 1e9)  # the document is not closed in between
     answers = _answers(_said(folder))
     assert KilledLate.count >= 10
     assert answers == {f"1.{page}": "rendered" for page in range(1, PAGES + 1)}

@@ -32,7 +32,7 @@ def test_what_the_work_raises_is_gone_when_nobody_holds_it(tmp_path: Path) -> No
     gc.disable()
     try:
         with pytest.raises(_Fails):
-            hangguard.watched(tmp_path, fails)
+            hangguard.guarded_call(tmp_path, fails)
         assert found[0]() is None, "main() has the collector off"
     finally:
         gc.enable()
@@ -40,7 +40,7 @@ def test_what_the_work_raises_is_gone_when_nobody_holds_it(tmp_path: Path) -> No
 
 def test_while_one_hangs_no_other_is_begun(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     is_back, began = threading.Event(), []
-    monkeypatch.setattr(hangguard, "GLANCE", 0.01)
+    monkeypatch.setattr(hangguard, "POLL_INTERVAL", 0.01)
     monkeypatch.setattr(Watch, "is_hanging", lambda watch: not is_back.is_set())
 
     def hangs() -> str:
@@ -48,14 +48,14 @@ def test_while_one_hangs_no_other_is_begun(tmp_path: Path, monkeypatch: pytest.M
         is_back.wait(30)
         return "too late"
 
-    visits = HangGuard(tmp_path)
+    hang_guard = HangGuard(tmp_path)
     for _ in range(3):
         with pytest.raises(TimeoutError, match="does not answer"):
-            visits.pay(hangs)
+            hang_guard.pay(hangs)
     assert len(began) == 1
     is_back.set()
     began[0].join()
-    assert visits.pay(lambda: "now") == "now"
+    assert hang_guard.pay(lambda: "now") == "now"
 
 
 def test_a_machine_without_room_for_a_thread_says_so_as_an_error_of_the_system(
@@ -66,4 +66,4 @@ def test_a_machine_without_room_for_a_thread_says_so_as_an_error_of_the_system(
 
     monkeypatch.setattr(threading.Thread, "start", full)
     with pytest.raises(BlockingIOError, match="can't start new thread"):
-        hangguard.watched(tmp_path, lambda: None)
+        hangguard.guarded_call(tmp_path, lambda: None)

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-AT_ONCE = 4
+MAX_CONCURRENT = 4
 """Jobs: each has a connection to every host, and sshd counts those that it has not yet let in."""
 
 _PASSED_ON = ("hosts", "san", "ssh_config", "log_file")
@@ -46,7 +46,7 @@ def coordinate(
     ] = False,
     jobs: Annotated[
         int, typer.Option("--jobs", help="Jobs at once.", metavar="N", min=1, max=64)
-    ] = AT_ONCE,
+    ] = MAX_CONCURRENT,
     hosts: options.Hosts = None,
     san: options.San = None,
     quiet: options.Quiet = False,
@@ -73,26 +73,34 @@ def coordinate(
     if folder == state_folder():
         own_san()
     on_san(folder, lambda: require_san(folder))
-    crew = _Crew(folder, settings, config, wants_json=json_)
-    foreman = QueueDispatcher(
-        folder, crew.start, crew.put_aside, crew.remark, crew.say, at_once=jobs, is_once=once
+    children = _Crew(folder, settings, config, wants_json=json_)
+    dispatcher = QueueDispatcher(
+        folder,
+        children.start,
+        children.put_aside,
+        children.remark,
+        children.say,
+        at_once=jobs,
+        is_once=once,
     )
 
     def end(number: int, frame: FrameType | None) -> None:
-        foreman.stop(number)
+        dispatcher.stop(number)
 
     for number in ENDING:
         if number != signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, end)
     try:
-        ended_by = foreman.run()
+        ended_by = dispatcher.run()
     except OSError as error:
         raise storage_error(error, folder) from None
     code = (
-        128 + ended_by if ended_by is not None else most_severe(list(map(_known, foreman.tally.codes)))
+        128 + ended_by
+        if ended_by is not None
+        else most_severe(list(map(_known, dispatcher.tally.codes)))
     )
     if json_:
-        code = streams.put({"schema": 1, "jobs": crew.summaries}, code)
+        code = streams.put({"schema": 1, "jobs": children.summaries}, code)
     raise typer.Exit(code)
 
 
@@ -214,9 +222,9 @@ class _Crew:
 
     def _request(self, op: str, reason: str) -> Request:
         from sshrender.cli.jobstore import whoami
-        from sshrender.job.requests import MOST_TEXT, Request
+        from sshrender.job.requests import MAX_CHARS, Request
 
-        return Request(op, f"coordinate ({whoami()})", note=reason[:MOST_TEXT])
+        return Request(op, f"coordinate ({whoami()})", note=reason[:MAX_CHARS])
 
     def _write(self, name: str, change: Callable[[JobFolder], T]) -> T | None:
         """Change something of a job; None where that fails, which is said."""

@@ -23,7 +23,7 @@ from sshrender.job.spec import JobSpec
 from sshrender.views.dashboard.source import JobFacts
 from sshrender.views.protocol import Entry
 
-LARGEST_PICTURE = 64 << 20
+MAX_THUMBNAIL_BYTES = 64 << 20
 """Bytes of a page's file that are worth reading in order to show it in a terminal."""
 
 _SHOWABLE = frozenset((".png", ".jpg", ".tif", ".bmp", ".pbm", ".pgm", ".ppm", ".pcx"))
@@ -77,7 +77,7 @@ class JobSource:
         for path in (page, small) if large else (small,):
             if path.suffix in _SHOWABLE:
                 with contextlib.suppress(OSError):  # none is there, or no regular file of that size
-                    return read_plain(path, LARGEST_PICTURE)
+                    return read_plain(path, MAX_THUMBNAIL_BYTES)
         return None
 
     def ssh_command(self, host: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from sshrender.coordinator.dryrun import DryRun, rehearse
+from sshrender.coordinator.dryrun import DryRun, plan_dry_run
 from sshrender.coordinator.plan import RenderRequest
 from sshrender.document.reading import Reading
 from sshrender.views import output
@@ -27,7 +27,7 @@ def show(
     from sshrender.cli.jobstore import deadline_of, on_san
 
     until = deadline_of(session.settings)
-    plan = on_san(session.san, lambda: rehearse(wanted, reading), until)
+    plan = on_san(session.san, lambda: plan_dry_run(wanted, reading), until)
     code, reports = ask(session)
     if not session.settings.quiet:
         for line in _lines(plan, [report.state for report in reports]):

@@ -36,7 +36,7 @@ PATIENCE = 0.4
 """Seconds that the job gets to end, or to fail, before a dashboard comes up for it."""
 
 
-def attend(session: Invocation, perform: Callable[[], int], title: str) -> int:
+def run_in_foreground(session: Invocation, perform: Callable[[], int], title: str) -> int:
     """Do ``perform`` in a process of its own under a dashboard; the exit code of this one.
 
     In the other process, too, this returns: what ``perform`` does.

@@ -38,11 +38,11 @@ def on_san(san: Path, work: Callable[[], T], until: float | None = None) -> T:
 
     ``until``: the deadline, on the monotonic clock.
     """
-    from sshrender.coordinator.hangguard import DeadlinePassed, watched
+    from sshrender.coordinator.hangguard import DeadlinePassed, guarded_call
     from sshrender.coordinator.jobopening import deadline_passed, storage_error
 
     try:
-        return watched(san, work, until)
+        return guarded_call(san, work, until)
     except DeadlinePassed:
         raise deadline_passed() from None
     except OSError as error:
@@ -89,24 +89,24 @@ def own_san() -> Path:
 
 def mark(output: Path) -> str:
     """Lay the word by which other machines know an output folder (delivery.py). Raises UserError."""
-    from sshrender.coordinator.hangguard import watched
+    from sshrender.coordinator.hangguard import guarded_call
     from sshrender.coordinator.jobopening import output_error
     from sshrender.job import delivery
 
     try:
-        return watched(output.parent, partial(delivery.mark, output))
+        return guarded_call(output.parent, partial(delivery.mark, output))
     except OSError as error:
         raise output_error(error, output) from None
 
 
 def unmark(output: Path, word: str) -> None:
     """Take that word away, if there is any. Never raises OSError."""
-    from sshrender.coordinator.hangguard import watched
+    from sshrender.coordinator.hangguard import guarded_call
     from sshrender.job import delivery
 
     if word:
         with contextlib.suppress(OSError):
-            watched(output.parent, partial(delivery.unmark, output, word))
+            guarded_call(output.parent, partial(delivery.unmark, output, word))
 
 
 def if_readable(san: Path, read: Callable[[], T]) -> T | None:

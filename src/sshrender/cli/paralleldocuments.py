@@ -22,7 +22,7 @@ from typing import Any
 from sshrender.document import readerprocess
 from sshrender.utf8 import writable
 
-AT_ONCE = 4
+MAX_CONCURRENT = 4
 """Documents: each has a connection to every host, and sshd counts those that it has not yet let in."""
 
 _PR_SET_PDEATHSIG = 1
@@ -52,17 +52,17 @@ class CollectedSummaries:
 
 def side_by_side(sources: Sequence[Path], perform: Perform) -> CollectedSummaries | int:
     """See every document through. In a document's own process: its exit code, to end with."""
-    crew = _Crew(sources, perform)
+    parallel_documents = _Crew(sources, perform)
     sys.stdout.flush()
     sys.stderr.flush()
     readerprocess.forget()
-    with crew.signals():
-        while crew.has_more():
-            ended = crew.start_some()
+    with parallel_documents.signals():
+        while parallel_documents.has_more():
+            ended = parallel_documents.start_some()
             if ended is not None:
                 return ended
-            crew.listen()
-    return crew.gathered()
+            parallel_documents.listen()
+    return parallel_documents.gathered()
 
 
 class _Crew:
@@ -84,7 +84,7 @@ class _Crew:
 
     def start_some(self) -> int | None:
         """As many as may work at once. In a new process: its exit code, when its work is done."""
-        while self._may_start() and len(self._working) < AT_ONCE:
+        while self._may_start() and len(self._working) < MAX_CONCURRENT:
             reading, writing = os.pipe()
             parent = os.getpid()
             pid = os.fork()

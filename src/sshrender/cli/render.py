@@ -74,10 +74,10 @@ def render(
 
     if dry_run or not has_dashboard(session):
         raise typer.Exit(everything())
-    from sshrender.cli.foreground import attend
+    from sshrender.cli.foreground import run_in_foreground
 
     session.reporter.hide_progress()
-    raise typer.Exit(attend(session, everything, ", ".join(source.name for source in pdf)))
+    raise typer.Exit(run_in_foreground(session, everything, ", ".join(source.name for source in pdf)))
 
 
 def _have_key(session: Invocation) -> None:
@@ -95,12 +95,12 @@ def _all(
     sources: list[Path],
     perform: Callable[..., tuple[int, dict[str, Any]]],
     json_: bool,
-    are_rehearsed: bool,
+    are_dry_runs: bool,
 ) -> int:
     """One document here, several side by side; the exit code."""
     codes: list[int] = []
     summaries: list[dict[str, Any]] = []
-    if len(sources) > 1 and not are_rehearsed:
+    if len(sources) > 1 and not are_dry_runs:
         from sshrender.cli.paralleldocuments import CollectedSummaries, side_by_side
 
         gathered = side_by_side(sources, lambda source: perform(source, is_only=False))

@@ -77,10 +77,10 @@ def resume(
 
     if from_queue or not has_dashboard(session):
         raise typer.Exit(everything())
-    from sshrender.cli.foreground import attend
+    from sshrender.cli.foreground import run_in_foreground
 
     session.reporter.hide_progress()
-    raise typer.Exit(attend(session, everything, spec.name))
+    raise typer.Exit(run_in_foreground(session, everything, spec.name))
 
 
 def _find(

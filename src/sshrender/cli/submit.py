@@ -112,10 +112,10 @@ def _fitting(named: Path) -> list[Path]:
 
 def _near(document: Path, work: Callable[[], T]) -> T:
     """Do ``work`` where a document lies without hanging with that folder. Raises UserError."""
-    from sshrender.coordinator.hangguard import watched
+    from sshrender.coordinator.hangguard import guarded_call
 
     try:
-        return watched(document.parent, work)
+        return guarded_call(document.parent, work)
     except OSError as error:
         what = f"{document}: {error.strerror or error}"
         raise UserError(ExitCode.DOCUMENT, what, f"ls -ld {document}") from None
@@ -184,7 +184,7 @@ def _is_as_wanted(plan: JobPlan, found: Attributes) -> bool:
     Raises UserError.
     """
     from sshrender.cli.jobstore import on_san
-    from sshrender.coordinator.hangguard import watched
+    from sshrender.coordinator.hangguard import guarded_call
     from sshrender.coordinator.jobopening import output_error
     from sshrender.job.history import sizes
 
@@ -193,7 +193,7 @@ def _is_as_wanted(plan: JobPlan, found: Attributes) -> bool:
         return False
     proved = on_san(plan.folder.path.parent, partial(sizes, plan.folder.pages))
     try:
-        delivered = watched(plan.output.parent, partial(sizes, plan.output))
+        delivered = guarded_call(plan.output.parent, partial(sizes, plan.output))
     except FileNotFoundError:
         return False
     except OSError as error:

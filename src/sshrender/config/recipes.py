@@ -31,7 +31,7 @@ FIELDS = {
     "password_file": "a file that holds the password",
 }
 
-PROOFS = ("png", "jpeg", "tiff", "bmp", "pnm", "pcx", "psd", "pdf", "text", "xml", "any")
+VERIFICATIONS = ("png", "jpeg", "tiff", "bmp", "pnm", "pcx", "psd", "pdf", "text", "xml", "any")
 _PROOF_OF = {
     "png": "png",
     "jpg": "jpeg",

@@ -37,7 +37,7 @@ class DryRun:
     free_for_output: int
 
 
-def rehearse(wanted: RenderRequest, reading: Reading) -> DryRun:
+def plan_dry_run(wanted: RenderRequest, reading: Reading) -> DryRun:
     """Reads the document and what earlier runs left; writes nothing. Raises UserError or OSError."""
     jobopening.require_san(wanted.san)
     size = facts.check_file(wanted.source).bytes

@@ -18,14 +18,14 @@ from typing import TypeVar
 from sshrender.runner.storage import Watch
 
 T = TypeVar("T")
-GLANCE = 0.25
+POLL_INTERVAL = 0.25
 
 
 class DeadlinePassed(Exception):
     """The work was not done in time, and is left behind."""
 
 
-def watched(folder: Path, work: Callable[[], T], until: float | None = None) -> T:
+def guarded_call(folder: Path, work: Callable[[], T], until: float | None = None) -> T:
     """Do ``work`` in a thread, however long it takes, while ``folder`` answers.
 
     Raises what it raises, or TimeoutError. A thread that hangs is left behind. BlockingIOError: this
@@ -42,7 +42,7 @@ class HangGuard:
         self._left: threading.Thread | None = None
 
     def pay(self, work: Callable[[], T], until: float | None = None) -> T:
-        """As ``watched``. While one that was left behind hangs none is begun: TimeoutError at once.
+        """As ``guarded_call``. While one that was left behind hangs none is begun: TimeoutError at once.
 
         What that one finds in the end is forgotten. What it used must not be used by another.
         """
@@ -83,7 +83,7 @@ def _run(work: Callable[[], T], ended: queue.SimpleQueue[Future[T]]) -> None:
 
 def _next(ended: queue.SimpleQueue[Future[T]]) -> Future[T] | None:
     try:
-        return ended.get(timeout=GLANCE)
+        return ended.get(timeout=POLL_INTERVAL)
     except queue.Empty:
         return None
 

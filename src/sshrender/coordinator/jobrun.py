@@ -11,7 +11,7 @@ from dataclasses import asdict
 from typing import Any
 
 from sshrender import gctuning
-from sshrender.coordinator.hangguard import DeadlinePassed, watched
+from sshrender.coordinator.hangguard import DeadlinePassed, guarded_call
 from sshrender.coordinator.hosts.preconnect import ConnectionPool
 from sshrender.coordinator.jobopening import deadline_passed, require_output, storage_error
 from sshrender.coordinator.loop import Coordinator
@@ -53,19 +53,19 @@ def see_through(
     with contextlib.ExitStack() as signals:
         nonce: Nonce | None = None
         try:
-            watched(san, lambda: _enter(plan, held))
+            guarded_call(san, lambda: _enter(plan, held))
             began_as = plan.attributes
-            watched(san, lambda: recall(plan, held.ensure, held.epoch))
-            nonce = watched(san, lambda: _lay_nonce(plan, held))
-            drained = watched(san, lambda: drains.read(san, [setup.plan.name for setup in hosts]))
+            guarded_call(san, lambda: recall(plan, held.ensure, held.epoch))
+            nonce = guarded_call(san, lambda: _lay_nonce(plan, held))
+            drained = guarded_call(san, lambda: drains.read(san, [setup.plan.name for setup in hosts]))
             coordinator = Coordinator(plan, hosts, held, nonce, links, inbox, view, drained)
             signals.enter_context(caught(inbox.put, lambda: view.say(coordinator.status_line())))
             outcome = coordinator.run()
             if outcome.code != ExitCode.STORAGE:
-                watched(san, lambda: _account(plan, outcome, held, view))
+                guarded_call(san, lambda: _account(plan, outcome, held, view))
                 signals.close()  # it may take long, and writes nothing that is half done
                 finish(outcome, held.ensure)
-                watched(san, lambda: _conclude(plan, outcome, held, began_as))
+                guarded_call(san, lambda: _conclude(plan, outcome, held, began_as))
         except lease.LeaseLost:
             raise _held(plan, "somebody else") from None
         except OSError as error:
@@ -73,7 +73,7 @@ def see_through(
         finally:
             if nonce is not None:
                 with contextlib.suppress(OSError):
-                    watched(san, nonce.lift)
+                    guarded_call(san, nonce.lift)
             keeper.stop()
     return outcome
 
@@ -82,7 +82,7 @@ def _begin(plan: JobPlan) -> lease.Lease:
     """Raises UserError. Under the lease nothing is left behind: from then on the run ends by itself."""
     until = plan.policy.deadline
     try:
-        watched(plan.output.parent, lambda: require_output(plan.output), until)
+        guarded_call(plan.output.parent, lambda: require_output(plan.output), until)
         return _take_lease(plan, until)
     except DeadlinePassed:
         raise deadline_passed() from None
@@ -91,7 +91,9 @@ def _begin(plan: JobPlan) -> lease.Lease:
 def _take_lease(plan: JobPlan, until: float | None) -> lease.Lease:
     san = plan.folder.path.parent
     try:
-        return watched(san, lambda: lease.take(plan.folder.lease, known_dead=plan.known_dead), until)
+        return guarded_call(
+            san, lambda: lease.take(plan.folder.lease, known_dead=plan.known_dead), until
+        )
     except lease.LeaseHeld as other:
         raise _held(plan, lease.in_words(other.claim)) from None
     except OSError as error:

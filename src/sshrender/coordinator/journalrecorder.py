@@ -21,7 +21,7 @@ from sshrender.job.journal import JournalWriter
 from sshrender.transports import messages as msg
 from sshrender.views.protocol import View
 
-MOST_FONTS = 200
+MAX_FONT_NAMES = 200
 """Fonts whose absence is told of."""
 
 
@@ -39,19 +39,19 @@ class JournalRecorder:
         self._epoch = epoch
         self._history = plan.history
         self._view = view
-        self._scribe = JournalWriterThread(
+        self._journal_writer = JournalWriterThread(
             JournalWriter(plan.folder.journal), fence, lambda why: post(ev.StorageFailed(why))
         )
 
     def tell(self, kind: str, /, **fields: Any) -> None:
         """One entry."""
         entry = journal.entry(kind, time.time(), epoch=self._epoch, **fields)
-        self._scribe.write(entry)
+        self._journal_writer.write(entry)
         self._view.entry(entry)
 
     def close(self, timeout: float) -> None:
         """Write what is left."""
-        self._scribe.close(timeout)
+        self._journal_writer.close(timeout)
 
     @property
     def rule(self) -> HostFingerprint | None:
@@ -170,7 +170,7 @@ class JournalRecorder:
 
     def fonts_missing(self, fonts: Mapping[str, str]) -> None:
         """The fonts that the document asks for and lacks, and on which pages."""
-        told = dict(islice(fonts.items(), MOST_FONTS))
+        told = dict(islice(fonts.items(), MAX_FONT_NAMES))
         if told and told != self._history.fonts:
             self._history.fonts = told
             self.tell("fonts_missing", fonts=told)

@@ -56,7 +56,7 @@ from sshrender.utf8 import writable
 from sshrender.views.protocol import View
 
 TICK = 0.25
-MOST_AT_ONCE = 1000
+MAX_CONCURRENT = 1000
 """Items between two looks at what follows from them: no host can keep the scheduler from its work."""
 
 MAY_COME = 5.0
@@ -89,9 +89,9 @@ class Coordinator:
         self._clock = clock
         self._name_key = secrets.token_bytes(32)
         self._watches = [Watch(str(folder)) for folder in (plan.folder.work, plan.output)]
-        self._wires = HostRouter(plan, self._setups, links, nonce, inbox.put)
-        self._chronicle = JournalRecorder(plan, view, lease.ensure, inbox.put, lease.epoch)
-        self._landed: set[str] = set()
+        self._host_router = HostRouter(plan, self._setups, links, nonce, inbox.put)
+        self._journal_recorder = JournalRecorder(plan, view, lease.ensure, inbox.put, lease.epoch)
+        self._transferred: set[str] = set()
         self._told: set[str] = set()
         self._second: dict[str, vf.Verified] = {}
         self._scheduler = Scheduler(
@@ -112,13 +112,13 @@ class Coordinator:
                     record.is_suspect,
                     record.said,
                     record.host,
-                    self._chronicle.look_of(record.page),
+                    self._journal_recorder.look_of(record.page),
                 )
                 for record in plan.history.pages.values()
             ],
-            rule=self._chronicle.rule,
-            votes=self._chronicle.votes,
-            bundle=self._wires.larder.per_part,
+            rule=self._journal_recorder.rule,
+            votes=self._journal_recorder.votes,
+            bundle=self._host_router.document_parts.per_part,
             pins=[(page, only) for page, only in plan.pins.items() if page in set(plan.pages)],
             now=clock(),
         )
@@ -127,15 +127,22 @@ class Coordinator:
         self._verifier = vf.Verifier(
             plan.reading, self._may_publish, inbox.put, FILE_TO_MEMORY * plan.limits.page_memory
         )
-        self._tidings = DocumentEvents(plan.reading, plan.pages)
-        self._clerk = RequestPoller(plan, inbox.put, lease.ensure, drained, lease.epoch, self._setups)
+        self._document_events = DocumentEvents(plan.reading, plan.pages)
+        self._request_poller = RequestPoller(
+            plan, inbox.put, lease.ensure, drained, lease.epoch, self._setups
+        )
         self._samples = LoadSamples()
         self._canary = LocalCanary(inbox.put)
         self._withdrawer = PageRemover(plan, lease.ensure, inbox.put)
         self._probe = StorageProbe(plan, inbox.put, lease.epoch, self._verifier.trouble)
-        self._gallery = ThumbnailWriter(plan.folder)
+        self._thumbnail_writer = ThumbnailWriter(plan.folder)
         self._messages = HostMessages(
-            plan, self._setups, self._scheduler, self._wires, self._chronicle, self._gallery
+            plan,
+            self._setups,
+            self._scheduler,
+            self._host_router,
+            self._journal_recorder,
+            self._thumbnail_writer,
         )
         self._to_do: deque[do.Command] = deque()
         self._outcome: Outcome | None = None
@@ -150,8 +157,8 @@ class Coordinator:
             vf.Rejected: self._on_rejected,
             vf.StorageTrouble: self._on_storage_trouble,
             vf.SyncRefused: self._on_sync_refused,
-            TransferDone: self._on_landed,
-            TransferFailed: self._on_strayed,
+            TransferDone: self._on_transfer_done,
+            TransferFailed: self._on_transfer_failed,
             ev.AttemptRevoked: lambda event: [event],
             ev.CanaryRendered: lambda event: [event],
             ev.StorageFailed: self._on_storage_failed,
@@ -161,20 +168,20 @@ class Coordinator:
             ev.UndrainRequested: lambda event: [event],
             PartsFailed: self._on_parts_failed,
             SignalCaught: self._on_signal,
-            RequestReceived: self._on_asked,
+            RequestReceived: self._on_request,
             RequestsRefused: self._on_requests_refused,
             LeaseGone: self._on_gone,
             vf.DocumentGone: self._on_gone,
         }
         self._actions: dict[type, Callable[[Any], None]] = {
-            do.ConnectHost: lambda c: self._wires.connect(c.host),
+            do.ConnectHost: lambda c: self._host_router.connect(c.host),
             do.RenderPage: self._render,
-            do.SetSlotLimit: lambda c: self._wires.send(c.host, "width", slots=c.slots),
-            do.RevokeAttempt: lambda c: self._wires.call_off("revoke", c),
-            do.KillAttempt: lambda c: self._wires.call_off("kill", c),
-            do.VerifyPage: self._prove,
-            do.CloseHost: lambda c: self._wires.close(c.host),
-            do.FinishHost: lambda c: self._wires.send(c.host, "finish"),
+            do.SetSlotLimit: lambda c: self._host_router.send(c.host, "width", slots=c.slots),
+            do.RevokeAttempt: lambda c: self._host_router.call_off("revoke", c),
+            do.KillAttempt: lambda c: self._host_router.call_off("kill", c),
+            do.VerifyPage: self._verify_page,
+            do.CloseHost: lambda c: self._host_router.close(c.host),
+            do.FinishHost: lambda c: self._host_router.send(c.host, "finish"),
             do.ProbeStorage: lambda c: self._probe.look(),
             do.FinishPage: self._settle,
             do.ReturnPage: self._return,
@@ -183,17 +190,17 @@ class Coordinator:
             do.WithdrawPage: self._withdraw,
             do.RenderCanary: lambda c: self._canary.begin(),
             do.ReadFonts: lambda c: self._plan.reading.want_fonts(),
-            do.RecordReference: self._chronicle.ruled,
-            do.ReportHost: lambda c: self._chronicle.tell("host_state", **c._asdict()),
+            do.RecordReference: self._journal_recorder.ruled,
+            do.ReportHost: lambda c: self._journal_recorder.tell("host_state", **c._asdict()),
             do.EndJob: self._end,
         }
 
     def run(self) -> Outcome:
         """See the job through; returns when it has ended, for whatever reason."""
-        self._clerk.start()
+        self._request_poller.start()
         for watch in self._watches:
             watch.start()
-        self._chronicle.tell(
+        self._journal_recorder.tell(
             "run_started",
             pages=len(self._plan.pages),
             output=writable(str(self._plan.output)),
@@ -216,7 +223,7 @@ class Coordinator:
         """Who watches the journal from elsewhere sees the hosts' loads, too."""
         loads = self._samples.due(self._scheduler.hosts.values(), self._clock())
         if loads and self._outcome is None:
-            self._chronicle.tell("hosts_sampled", loads=loads)
+            self._journal_recorder.tell("hosts_sampled", loads=loads)
 
     def _show(self) -> None:
         """Pictures are costly on a large farm, so views get a few a second, however much happens."""
@@ -240,7 +247,7 @@ class Coordinator:
         """Everything that has come in, waiting at most a tick for the first."""
         try:
             item = self._inbox.get(timeout=TICK)
-            for _ in range(MOST_AT_ONCE):
+            for _ in range(MAX_CONCURRENT):
                 self._take(item)
                 if self._outcome is not None:
                     return
@@ -267,9 +274,9 @@ class Coordinator:
 
     def _read_on(self) -> list[ev.Event]:
         """What the document turns out to be."""
-        events = self._tidings.new()
+        events = self._document_events.new()
         if any(isinstance(event, ev.FontsKnown) for event in events):
-            self._chronicle.fonts_missing(self._tidings.fonts)
+            self._journal_recorder.fonts_missing(self._document_events.fonts)
         return events
 
     def _look_for_hangs(self) -> list[ev.Event]:
@@ -293,13 +300,13 @@ class Coordinator:
     def _on_heard(self, heard: HostSpoke) -> list[ev.Event]:
         heard.link.taken()
         self._heard_to = heard.at
-        if not self._wires.is_current(heard.link):
+        if not self._host_router.is_current(heard.link):
             return []
         return self._messages.events_of(heard.link.host, heard.message, heard.at)
 
     def _on_link_failed(self, failed: LinkFailed) -> list[ev.Event]:
         host = failed.link.host
-        if not self._wires.is_current(failed.link):
+        if not self._host_router.is_current(failed.link):
             return []
         if failed.refusal.may_come_back:
             return [ev.HostLost(host, failed.reason)]
@@ -320,8 +327,8 @@ class Coordinator:
         attempts = self._scheduler.book[task.page].attempts
         ghostscript = self._scheduler.hosts[task.host].ghostscript
         renderer = self._plan.recipe_name(self._scheduler.book[task.page].renderer)
-        self._chronicle.delivered(result, report, attempts, ghostscript, renderer)
-        carriage = self._wires.carriage(task.host, task.attempt)
+        self._journal_recorder.delivered(result, report, attempts, ghostscript, renderer)
+        carriage = self._host_router.carriage(task.host, task.attempt)
         events: list[ev.Event] = [ev.PageDelivered(task.host, task.attempt, carriage)]
         if result.doubt:
             events.insert(0, ev.PageSuspected(task.host, task.attempt, task.page, (result.doubt,)))
@@ -334,7 +341,7 @@ class Coordinator:
         if attempt is None:
             self._messages.forget(name)
             return False
-        if result.was_taken and self._scheduler.is_proving_another(attempt, besides=self._second):
+        if result.was_taken and self._scheduler.is_verifying_another(attempt, besides=self._second):
             self._second[name] = result
             return False
         return True
@@ -359,48 +366,50 @@ class Coordinator:
         return self._attempt_failed(task.host, task.attempt, FailureKind.STORAGE, result.reason)
 
     def _on_sync_refused(self, refused: vf.SyncRefused) -> list[ev.Event]:
-        self._chronicle.tell("folder_not_synced", reason=writable(f"{refused.folder}: {refused.reason}"))
+        self._journal_recorder.tell(
+            "folder_not_synced", reason=writable(f"{refused.folder}: {refused.reason}")
+        )
         return []
 
-    def _on_landed(self, landed: TransferDone) -> list[ev.Event]:
-        self._landed.add(landed.task.attempt)
-        self._verifier.submit(landed.task)
+    def _on_transfer_done(self, transferred: TransferDone) -> list[ev.Event]:
+        self._transferred.add(transferred.task.attempt)
+        self._verifier.submit(transferred.task)
         return []
 
-    def _on_strayed(self, strayed: TransferFailed) -> list[ev.Event]:
+    def _on_transfer_failed(self, strayed: TransferFailed) -> list[ev.Event]:
         task = strayed.task
         self._messages.forget(task.attempt)
         return self._attempt_failed(task.host, task.attempt, FailureKind.HOST, strayed.reason)
 
     def _on_storage_failed(self, event: ev.StorageFailed) -> list[ev.Event]:
         if not self._scheduler.paused:
-            self._chronicle.tell("storage_failed", reason=event.reason)
+            self._journal_recorder.tell("storage_failed", reason=event.reason)
         return [event]
 
     def _on_storage_recovered(self, event: ev.StorageRecovered) -> list[ev.Event]:
         if self._scheduler.paused:
-            self._chronicle.tell("storage_recovered")
+            self._journal_recorder.tell("storage_recovered")
         return [event]
 
     def _on_parts_failed(self, failed: PartsFailed) -> list[ev.Event]:
         """What has no part yet is rendered from the whole document."""
-        self._chronicle.tell("split_failed", reason=failed.reason)
-        self._wires.split = 0
+        self._journal_recorder.tell("split_failed", reason=failed.reason)
+        self._host_router.split = 0
         return [ev.PagesReady(tuple(self._plan.pages))]
 
     def _on_signal(self, caught: SignalCaught) -> list[ev.Event]:
         self._signal = caught.number
         return [ev.StopRequested(f"signal {caught.number}")]
 
-    def _on_asked(self, asked: RequestReceived) -> list[ev.Event]:
+    def _on_request(self, asked: RequestReceived) -> list[ev.Event]:
         request = asked.request
-        self._chronicle.tell("requested", is_late=False, **asdict(request))
+        self._journal_recorder.tell("requested", is_late=False, **asdict(request))
         if "priority" in request.changes:
-            self._wires.tell_priority(request.changes["priority"])
+            self._host_router.tell_priority(request.changes["priority"])
         return [event_of(request, self._plan.attributes.limit)]
 
     def _on_requests_refused(self, refused: RequestsRefused) -> list[ev.Event]:
-        self._chronicle.tell("requests_refused", count=refused.count)
+        self._journal_recorder.tell("requests_refused", count=refused.count)
         return []
 
     def _on_gone(self, gone: LeaseGone | vf.DocumentGone) -> list[ev.Event]:
@@ -414,30 +423,30 @@ class Coordinator:
     # What is to be done
 
     def _render(self, command: do.RenderPage) -> None:
-        self._chronicle.sent(command)
-        self._wires.render(command, self._work_name(command.page, command.attempt))
+        self._journal_recorder.sent(command)
+        self._host_router.render(command, self._work_name(command.page, command.attempt))
 
     def _fall_back(self, command: do.FallBack) -> None:
         name = self._plan.recipe_name(command.renderer)
-        self._chronicle.tell("page_fell_back", page=command.page, to=name, reason=command.reason)
+        self._journal_recorder.tell("page_fell_back", page=command.page, to=name, reason=command.reason)
 
     def _return(self, command: do.ReturnPage) -> None:
         self._messages.forget(command.attempt)
-        self._chronicle.tell("page_returned", **command._asdict())
+        self._journal_recorder.tell("page_returned", **command._asdict())
 
     def _withdraw(self, command: do.WithdrawPage) -> None:
-        self._chronicle.withdrawn(command)
+        self._journal_recorder.withdrawn(command)
         self._withdrawer.remove(command.page)
 
     def _settle(self, command: do.FinishPage) -> None:
-        self._chronicle.settled(self._scheduler.book[command.page], command.state)
+        self._journal_recorder.settled(self._scheduler.book[command.page], command.state)
         if command.state is PageState.FAILED:
             self._withdrawer.take_back(command.page)
 
     def _drop(self, command: do.DropAttempt) -> None:
         self._messages.forget(command.attempt)
-        self._chronicle.tell("attempt_dropped", **command._asdict())
-        self._wires.forget(command.host, command.attempt)
+        self._journal_recorder.tell("attempt_dropped", **command._asdict())
+        self._host_router.forget(command.host, command.attempt)
 
     def _work_name(self, page: int, attempt: str) -> str:
         """Known to the one host that is told: another could put something in its place beforehand."""
@@ -445,7 +454,7 @@ class Coordinator:
         word = blake2b(attempt.encode(), key=self._name_key, digest_size=12).hexdigest()
         return f"{WORK}/p{page:06d}.e{epoch}.a{number}.{word}"
 
-    def _prove(self, command: do.VerifyPage) -> None:
+    def _verify_page(self, command: do.VerifyPage) -> None:
         report = self._messages.reports[command.attempt]
         name = self._plan.page_file(command.page)
         expected = Expected(
@@ -465,20 +474,20 @@ class Coordinator:
             target=self._plan.output / name,
             expected=expected,
         )
-        if self._wires.is_ferried(command.host) and command.attempt not in self._landed:
-            self._wires.fetch(task)
+        if self._host_router.is_ferried(command.host) and command.attempt not in self._transferred:
+            self._host_router.fetch(task)
         else:
             self._verifier.submit(task)
 
     def _start_splitting(self) -> None:
-        if self._plan.spec.settings.split and not self._scheduler.book.is_settled():
+        if self._plan.spec.settings.split and not self._scheduler.book.is_finished():
             PartSplitter(self._plan, self._inbox.put).start()
 
     # The end
 
     def _end(self, command: do.EndJob) -> None:
         """Leave nothing running, keep what was proved, and say how it went."""
-        self._wires.close_all()
+        self._host_router.close_all()
         self._canary.stop()
         self._withdrawer.stop()
         self._keep_last_pages()
@@ -486,7 +495,7 @@ class Coordinator:
         self._withdrawer.take_back_all()
         self._plan.reading.await_fonts(CLOSING)
         self._read_on()
-        self._close_gallery()
+        self._close_thumbnail_writer()
         self._outcome = Outcome.of(
             self._plan,
             self._scheduler,
@@ -494,16 +503,18 @@ class Coordinator:
             signal=self._signal,
             seconds=self._clock() - self._began,
         )
-        self._chronicle.tell("run_ended", state=self._outcome.state, reason=command.reason)
-        self._chronicle.close(CLOSING)
-        self._clerk.stop()
+        self._journal_recorder.tell("run_ended", state=self._outcome.state, reason=command.reason)
+        self._journal_recorder.close(CLOSING)
+        self._request_poller.stop()
         for watch in self._watches:
             watch.stop()
 
-    def _close_gallery(self) -> None:
-        self._gallery.close(CLOSING)
-        if lost := self._gallery.lost:
-            self._chronicle.tell("thumbnails_lost", count=lost, reason=self._gallery.reason)
+    def _close_thumbnail_writer(self) -> None:
+        self._thumbnail_writer.close(CLOSING)
+        if lost := self._thumbnail_writer.lost:
+            self._journal_recorder.tell(
+                "thumbnails_lost", count=lost, reason=self._thumbnail_writer.reason
+            )
 
     def _keep_last_pages(self) -> None:
         """Pages that were being proved when the run ended are kept if they are proved now."""

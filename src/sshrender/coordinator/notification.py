@@ -18,7 +18,7 @@ from sshrender.config.mailaddresses import in_ascii
 from sshrender.utf8 import writable
 from sshrender.views.text import clean
 
-WITHIN = 120.0
+TIME_LIMIT = 120.0
 """Seconds that a command or sendmail may take."""
 
 _SENDMAIL = os.pathsep.join(("/usr/sbin", "/usr/lib", os.defpath))
@@ -66,7 +66,7 @@ def _call(
             env=dict(environment),
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
-            timeout=WITHIN,
+            timeout=TIME_LIMIT,
             check=False,
         )
     except (OSError, ValueError, subprocess.TimeoutExpired) as error:

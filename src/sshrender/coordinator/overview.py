@@ -19,7 +19,7 @@ from sshrender.views import overview
 from sshrender.views.jobmodel import FAILED, SETTLED, JobModel, PageRow, packed
 from sshrender.views.pagehistory import tell, time_of_day
 
-_MOST_FONTS = 20
+_MAX_FONTS = 20
 
 _TRIES = 3
 """A job that runs is shown as it was a moment ago."""
@@ -79,7 +79,7 @@ def sheet(
 
 
 def _fonts(told: JobReport) -> list[tuple[str, str]]:
-    return list(told.fonts.items())[:_MOST_FONTS]
+    return list(told.fonts.items())[:_MAX_FONTS]
 
 
 def _fold(told: JobReport, entries: Sequence[dict[str, Any]]) -> JobModel:

@@ -20,10 +20,10 @@ from sshrender.transports.local import LocalTransport
 from sshrender.transports.messages import Inspected, ProtocolError, Trouble
 from sshrender.transports.protocol import ConnectFailed, LinkClosed, RunnerSpec, Transport
 
-INSPECTION_WITHIN = 300.0
+PROBE_TIMEOUT = 300.0
 """Seconds in all, however many hosts are asked: what keeps one of them busy does so with all."""
 
-INSPECTION_MEMORY = 1 << 30
+PROBE_MEMORY = 1 << 30
 """Bytes. Ghostscript 10.00 opens sound documents with 28 MB (measured), and takes memory by the number
 of pages that a document claims: 1.1 GB for 276 million."""
 
@@ -44,7 +44,7 @@ class PageCountProbe:
         Raises UserError where no Ghostscript can be asked.
         """
         reasons = []
-        until = time.monotonic() + INSPECTION_WITHIN
+        until = time.monotonic() + PROBE_TIMEOUT
         for name, transport, folder, setup in self._candidates(san):
             try:
                 return self._ask(transport, folder, file, setup, until)
@@ -85,7 +85,7 @@ class PageCountProbe:
                 password=self._password,
                 sandbox=setup.sandbox if setup else self._own_sandbox,
                 page_timeout=self._limits.page_timeout,
-                page_memory=min(self._limits.page_memory, INSPECTION_MEMORY),
+                page_memory=min(self._limits.page_memory, PROBE_MEMORY),
             )
             link.write(requests, 10.0)
             reader = MessageReader(spec.marker)

@@ -135,7 +135,7 @@ class JobPlan:
         return Device(made.name, made.extension, made.format)
 
     @property
-    def draws_with_ghostscript(self) -> bool:
+    def renders_with_ghostscript(self) -> bool:
         """Whether the built-in renderer draws any page."""
         recipes = self.spec.settings.recipes
         return not recipes or any(recipe.is_built_in for recipe in recipes)

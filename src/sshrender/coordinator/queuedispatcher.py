@@ -103,8 +103,8 @@ class QueueDispatcher:
         pause: Callable[[float], None] = time.sleep,
     ) -> None:
         self._san = san
-        self._shelf = QueueScanner(san, clock)
-        self._visits = HangGuard(san)
+        self._queue_scanner = QueueScanner(san, clock)
+        self._hang_guard = HangGuard(san)
         self._start = start
         self._put_aside = put_aside
         self._remark = remark
@@ -150,12 +150,12 @@ class QueueDispatcher:
     def _look(self) -> bool:
         """Start what is to be started; whether there is nothing left to wait for."""
         try:
-            found = self._visits.pay(self._shelf.look)
+            found = self._hang_guard.pay(self._queue_scanner.look)
         except OSError as error:
             if isinstance(error, TimeoutError):
                 # A look that hangs keeps its Shelf. Nor do leases tell anything that stood still
                 # while nobody could write.
-                self._shelf = QueueScanner(self._san, self._clock)
+                self._queue_scanner = QueueScanner(self._san, self._clock)
             if self._is_once and not self._working and self._stopped_by is None:
                 raise
             self._tell_trouble(f"{error.filename or self._san}: {error.strerror}")

@@ -33,7 +33,7 @@ def recall(plan: JobPlan, fence: Callable[[], None], epoch: int) -> None:
     raises LeaseLost where that is another's to do. Raises OSError, or UserError: the deadline passed, or
     a link has the place of a folder.
     """
-    plan.folder.require_own_folders()  # what was seen before the lease was ours may have changed
+    plan.folder.require_workspaces()  # what was seen before the lease was ours may have changed
     remembered = history.fold(read_journal(plan.folder.journal))
     _sweep(plan.folder.pages, fence)
     present = history.sizes(plan.folder.pages)

@@ -23,7 +23,7 @@ from sshrender.core.states import SETTLED, HostState
 
 _MAY_TAKE = (HostState.IDLE, HostState.CONNECTING)
 
-_LOOK_AGAIN = 0.2
+_LOOK_INTERVAL = 0.2
 """Seconds between two looks for something to draw twice: forecasts change with time, and cost some."""
 
 _CANDIDATES = 64
@@ -35,7 +35,7 @@ every other one's, nothing is known yet."""
 _RECALL_AGAIN = 1.0
 """Seconds before a page is called back again: the host that was quickest then may be so still."""
 
-_REVOKED_WITHIN = 1.0
+_REVOKED_TIMEOUT = 1.0
 """Seconds in which a host that is well has handed back what it was asked for."""
 
 
@@ -74,7 +74,7 @@ class Assignment:
         takers = [host for host in run.idle_hosts() if host.room(run.policy) > 0]
         if not takers:
             return
-        usual, outlook = forecast.usual_pace(run) or 1.0, forecast.Forecast(run)
+        usual, outlook = forecast.usual_seconds_per_page(run) or 1.0, forecast.Forecast(run)
         while takers:
             host = min(takers, key=lambda host: _finish(host, usual))
             page = self._page_for(host)
@@ -88,7 +88,7 @@ class Assignment:
 
     def _page_for(self, host: Host) -> Page | None:
         """The next page for this host: one in trouble that it may try, else the next fresh one."""
-        for page in self._run.book.particular():
+        for page in self._run.book.constrained():
             if self._may_try(page, host):
                 return page
         return self._carried(host) if host.plan.is_carried else self._run.book.next_fresh()
@@ -106,20 +106,20 @@ class Assignment:
 
     def _may_try(self, page: Page, host: Host) -> bool:
         """A page goes back to where it failed only when nothing else is left to do."""
-        if not host.can_draw(page):
+        if not host.can_render(page):
             return False
         if not page.failed_on(host.name):
             return True
         if self._run.book.has_fresh():
             return False
         return not any(
-            other.state in _MAY_TAKE and other.can_draw(page) and not page.failed_on(other.name)
+            other.state in _MAY_TAKE and other.can_render(page) and not page.failed_on(other.name)
             for other in self._run.hosts.values()
         )
 
     @staticmethod
     def _is_worth_it(host: Host, page: Page, outlook: forecast.Forecast) -> bool:
-        if page.is_particular or host.pace_of_work is None:
+        if page.is_constrained or host.pace_of_work is None:
             return True
         others = outlook.seconds_without(host, page)
         own = forecast.seconds_for(host, page, None)
@@ -158,10 +158,10 @@ class Assignment:
         if not run.policy.hedge or run.book.has_waiting() or run.storage.holds_up():
             return
         free = [host for host in run.idle_hosts() if host.free_slots()]
-        if not free or run.now - self._hedged_at < _LOOK_AGAIN:
+        if not free or run.now - self._hedged_at < _LOOK_INTERVAL:
             return
         self._hedged_at = run.now
-        usual = forecast.usual_pace(run)
+        usual = forecast.usual_seconds_per_page(run)
         free.sort(key=lambda host: host.pace_of_work or usual or 0.0)
         longest = self._longest()
         for host in free:
@@ -177,7 +177,7 @@ class Assignment:
     def _longest(self) -> list[tuple[Attempt, float]]:
         """The attempts that will take longest to their end, and how long; the very longest first."""
         run = self._run
-        usual = forecast.usual_pace(run)
+        usual = forecast.usual_seconds_per_page(run)
         found = []
         for attempt in run.attempts.values():
             left = forecast.seconds_left(run, run.hosts[attempt.host], attempt, usual)
@@ -191,11 +191,11 @@ class Assignment:
             return False
         if page.charged >= self._run.policy.retries:
             return False  # its last chance
-        if attempt.host == host.name or not host.can_draw(page) or page.failed_on(host.name):
+        if attempt.host == host.name or not host.can_render(page) or page.failed_on(host.name):
             return False
         if attempt.rendered_at is not None:
-            return now - attempt.rendered_at > self._run.policy.proof_patience
-        return attempt.revoked_at is None or now - attempt.revoked_at > _REVOKED_WITHIN
+            return now - attempt.rendered_at > self._run.policy.verification_timeout
+        return attempt.revoked_at is None or now - attempt.revoked_at > _REVOKED_TIMEOUT
 
 
 def _claim(host: Host) -> tuple[bool, bool, float]:

@@ -33,7 +33,7 @@ REFUSAL = "picture"
 _CANARY_AFTER = 0.25
 """Seconds without a majority before this machine renders the canary page: most farms have one soon."""
 
-_CANARY_WITHIN = 25.0
+_CANARY_TIMEOUT = 25.0
 """Seconds that this takes at most (coordinator/workers/localcanary.py)."""
 
 
@@ -66,12 +66,12 @@ class CompatibilityCheck:
         self._do_fonts_matter: bool | None = None
         self._are_fonts_asked = False
         self._first_at = 0.0
-        self._is_settled = self._is_changed = self._is_overturned = False
+        self._is_finished = self._is_changed = self._is_overturned = False
 
     @property
     def is_provisional(self) -> bool:
         """Whether the reference that hosts render by may still turn out to be that of a few."""
-        if not self._present or self._is_settled:
+        if not self._present or self._is_finished:
             return False
         return self._rule is None or not fingerprint.is_same_render(self._own, self._rule)
 
@@ -84,7 +84,7 @@ class CompatibilityCheck:
         if not self._present:
             self._first_at = self._run.now
         self._votes[host.name] = self._present.setdefault(host.name, host.look)
-        self._is_changed = host.awaits_verdict = True
+        self._is_changed = host.awaits_comparison = True
         if not self.is_outvoted(host.look):
             self._try(host)  # else its vote may be the one that overturns the reference
 
@@ -111,17 +111,17 @@ class CompatibilityCheck:
 
     def decide(self) -> None:
         """Decide on the reference, as far as that can be decided now."""
-        if not self._present or (self._is_settled and not self._is_changed):
+        if not self._present or (self._is_finished and not self._is_changed):
             return
         self._is_changed = False
-        if self._is_settled:
+        if self._is_finished:
             self._recount()
         self._ask_for_canary()
         to_come = self._still_to_come()
         leader = self._leader(to_come)
         if leader is not None:
             self._settle(leader)
-        elif self._is_settled:
+        elif self._is_finished:
             self._try_all()
         elif to_come == 0 and not (
             self._is_own_pending() and fingerprint.is_tied(self._present.values())
@@ -204,7 +204,7 @@ class CompatibilityCheck:
     def _ask_for_canary(self) -> None:
         if self._own_asked_at is not None:
             return
-        is_late = not self._is_settled and self._run.now - self._first_at >= _CANARY_AFTER
+        is_late = not self._is_finished and self._run.now - self._first_at >= _CANARY_AFTER
         if is_late or len({look.picture for look in self._present.values()}) > 1:
             self._own_asked_at = self._run.now
             self._run.issue(do.RenderCanary())
@@ -212,10 +212,10 @@ class CompatibilityCheck:
     def _is_own_pending(self) -> bool:
         if self._own_asked_at is None or self._is_own_known:
             return False
-        return self._run.now - self._own_asked_at < _CANARY_WITHIN
+        return self._run.now - self._own_asked_at < _CANARY_TIMEOUT
 
     def _settle(self, look: HostFingerprint) -> None:
-        self._is_settled = True
+        self._is_finished = True
         self._change(look)
         self._try_all()
 
@@ -236,7 +236,7 @@ class CompatibilityCheck:
     def _try_all(self) -> None:
         for host in self._run.hosts.values():
             look = self._present.get(host.name) and host.look
-            if host.awaits_verdict:
+            if host.awaits_comparison:
                 self._try(host)
             elif look is None:
                 continue
@@ -247,7 +247,7 @@ class CompatibilityCheck:
                 self._turn_away(host, look)  # a later majority may bring it back
 
     def _waiting(self) -> list[Host]:
-        return [host for host in self._run.hosts.values() if host.awaits_verdict]
+        return [host for host in self._run.hosts.values() if host.awaits_comparison]
 
     def _try(self, host: Host) -> None:
         """Its decision, if there can be one by now."""
@@ -263,9 +263,9 @@ class CompatibilityCheck:
     def _judge(self, host: Host, look: HostFingerprint) -> None:
         assert self._rule is not None
         differs = fingerprint.difference(look, self._rule, bool(self._do_fonts_matter))
-        if differs and not self._is_settled:
+        if differs and not self._is_finished:
             return  # it may be one of those that are right
-        host.awaits_verdict = False
+        host.awaits_comparison = False
         if differs:
             self._turn_away(host, look)
         else:

@@ -1,7 +1,7 @@
-"""The same page image from every host: which is the reference, and in what others differ from it. Pure.
+"""Compare host fingerprints and pick the majority as the reference. Pure.
 
-What most hosts render is the reference (compatibility.py decides when), in later runs of the same job too. Fonts
-that differ matter only to a document that does not bring all of its own.
+The fingerprint that most hosts share is the reference, also for later runs of the same job
+(compatibility.py decides when). Different fonts matter only to a document that does not embed its own.
 """
 
 from __future__ import annotations

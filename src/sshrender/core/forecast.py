@@ -14,10 +14,10 @@ from sshrender.core.states import HostState
 _MORE = 0.25
 
 SEAT = 5.0
-"""Seconds: what a job of the same rank waits at most for its turn (runner/slotlocks.py), or thereabouts."""
+"""Seconds that a job waits for a slot lock behind another job of its rank (runner/slotlocks.py)."""
 
 
-def usual_pace(run: SchedulerState) -> float | None:
+def usual_seconds_per_page(run: SchedulerState) -> float | None:
     """Seconds for a page of A4 on an average host; None while no host has drawn one."""
     known = [host.pace_of_work for host in run.hosts.values() if host.pace_of_work is not None]
     return sum(known) / len(known) if known else None

@@ -30,10 +30,10 @@ class HostTransitions:
         self, run: SchedulerState, rule: HostFingerprint | None, votes: Mapping[str, HostFingerprint]
     ) -> None:
         self._run = run
-        self._jury = CompatibilityCheck(
+        self._compatibility = CompatibilityCheck(
             run, rule, votes, accept=self._judge, refuse=self._refuse, revive=self._revive
         )
-        self.is_outvoted = self._jury.is_outvoted
+        self.is_outvoted = self._compatibility.is_outvoted
 
     # What they say
 
@@ -51,7 +51,7 @@ class HostTransitions:
         host.ghostscript = event.ghostscript
         host.retry_at = None
         host.look, host.renderers = event.look, event.renderers
-        self._jury.admit(host)
+        self._compatibility.admit(host)
 
     def on_refused(self, event: ev.HostRefused) -> None:
         """Somebody has to mend it first, unless the shared folder fails here as well."""
@@ -63,11 +63,11 @@ class HostTransitions:
 
     def on_fonts(self, event: ev.FontsKnown) -> None:
         """Whether other fonts make other pictures."""
-        self._jury.hear_of_fonts(event.are_missing)
+        self._compatibility.hear_of_fonts(event.are_missing)
 
     def on_canary(self, event: ev.CanaryRendered) -> None:
         """What this machine renders itself."""
-        self._jury.hear_of_canary(event.look)
+        self._compatibility.hear_of_canary(event.look)
 
     def on_lost(self, event: ev.HostLost) -> None:
         """It is gone, perhaps for a moment only."""
@@ -81,7 +81,7 @@ class HostTransitions:
             return
         host.sampled_at = self._run.now
         host.others, host.ours, host.seats = event.others, event.ours, event.seats
-        if host.plan.ignores_load or host.awaits_verdict:
+        if host.plan.ignores_load or host.awaits_comparison:
             return
         if host.state is HostState.IDLE and host.others_per_core > host.plan.busy_above:
             self._yield(host)
@@ -108,7 +108,7 @@ class HostTransitions:
         if host is None:
             return
         host.drained = event.reason
-        if host.is_connected and not host.awaits_verdict:
+        if host.is_connected and not host.awaits_comparison:
             self._run.set_state(host, HostState.DRAINED, host.drained)
             self._give_back(host, "its host is drained", self._run.policy.drain_grace)
 
@@ -119,16 +119,16 @@ class HostTransitions:
             return
         host.drained = ""
         host.yielding_since = None
-        if host.is_connected and not host.awaits_verdict:
+        if host.is_connected and not host.awaits_comparison:
             self._judge(host)
 
     # What others find out about them
 
     def lose(self, host: Host, reason: str) -> None:
         """It is tried again after a while, each time a longer one."""
-        host.losses += 1
+        host.disconnects += 1
         policy = self._run.policy
-        pause = _growing(policy.reconnect_first, policy.reconnect_longest, host.losses)
+        pause = _growing(policy.reconnect_first, policy.reconnect_longest, host.disconnects)
         self._disconnect(host, HostState.LOST, reason, self._run.now + pause)
 
     def distrust(self, host: Host, what: str) -> None:
@@ -155,15 +155,15 @@ class HostTransitions:
     def count_against(self, host: Host, page: Page) -> None:
         """A page failed on it, by its fault or the page's: several different ones in a row tell."""
         host.failures += 1
-        host.streak.add(page.number)
+        host.consecutive_failures.add(page.number)
         has_other = any(other is not host for other in self._run.idle_hosts())
-        if len(host.streak) >= self._run.policy.quarantine_after and has_other:
+        if len(host.consecutive_failures) >= self._run.policy.quarantine_after and has_other:
             self._quarantine(host)
 
-    def strike(self, host: Host) -> None:
+    def count_storage_failure(self, host: Host) -> None:
         """The storage is well here, so it is this host that cannot write to it."""
-        host.storage_strikes += 1
-        if host.storage_strikes >= self._run.policy.storage_strikes and host.state in _CONNECTED:
+        host.storage_failures += 1
+        if host.storage_failures >= self._run.policy.storage_failures and host.state in _CONNECTED:
             self._refuse(host, _NO_SAN, "cannot write to the shared folder")
 
     def try_again_after_outage(self) -> None:
@@ -183,12 +183,12 @@ class HostTransitions:
     @property
     def is_provisional(self) -> bool:
         """Whether pages may turn out to be other than those of most hosts."""
-        return self._jury.is_provisional
+        return self._compatibility.is_provisional
 
     def compare(self) -> bool:
         """Decide on the reference. Whether pages that were delivered may have been outvoted."""
-        self._jury.decide()
-        return self._jury.take_overturned()
+        self._compatibility.decide()
+        return self._compatibility.take_overturned()
 
     def watch(self, host: Host, may_reconnect: bool) -> None:
         """Silence, pauses that are over, an owner who waits, pages that do not end or begin."""
@@ -226,7 +226,7 @@ class HostTransitions:
                 run.issue(do.CloseHost(host.name))
             if host.state is HostState.CONNECTING:
                 seconds = run.now - run.began
-                what = "not compared with the others" if host.awaits_verdict else "no answer"
+                what = "not compared with the others" if host.awaits_comparison else "no answer"
                 run.set_state(host, HostState.LOST, f"{what} in the {seconds:.1f} s that the run took")
 
     # How
@@ -269,7 +269,7 @@ class HostTransitions:
     def _give_back(self, host: Host, reason: str, within: float) -> None:
         """What is queued, and what would not be drawn in time anyway, moves to other hosts at once."""
         run = self._run
-        usual = forecast.usual_pace(run)
+        usual = forecast.usual_seconds_per_page(run)
         host.yielding_since, host.yields_within, host.yields_because = run.now, within, reason
         for attempt in host.in_flight.values():
             run.revoke(attempt, reason)
@@ -281,8 +281,8 @@ class HostTransitions:
         host.quarantines += 1
         policy = self._run.policy
         pause = _growing(policy.quarantine_first, policy.quarantine_longest, host.quarantines)
-        reason = f"{len(host.streak)} different pages failed on it in a row"
-        host.streak.clear()
+        reason = f"{len(host.consecutive_failures)} different pages failed on it in a row"
+        host.consecutive_failures.clear()
         self._disconnect(host, HostState.QUARANTINED, reason, self._run.now + pause)
 
     def _disconnect(
@@ -294,7 +294,7 @@ class HostTransitions:
         host.retry_at = retry_at
         host.yielding_since = host.stalled_since = None
         host.fed.clear()
-        host.awaits_verdict = False
+        host.awaits_comparison = False
         for attempt in list(host.in_flight.values()):
             self._take_away(attempt, reason)
         self._run.set_state(host, state, reason)
@@ -306,9 +306,9 @@ class HostTransitions:
         is_kept_back = unanswered is not None and run.now - unanswered > run.policy.answer_within
         if attempt.started_at is not None or is_kept_back:
             page = run.book[attempt.page]
-            page.losses += 1
+            page.disconnects += 1
             page.lost_on.add(attempt.host)
-            if page.losses >= 2 * run.policy.retries:
+            if page.disconnects >= 2 * run.policy.retries:
                 page.failures.append(Failure(attempt.host, FailureKind.HOST, reason))
         run.release(attempt, f"the host was left: {reason}")
 

@@ -24,7 +24,7 @@ class PageQueue:
         state = PageState.WAITING if ready else PageState.UNREADY
         self.pages = {number: Page(number, state) for number in numbers}
         self._fresh = sorted(self.pages) if ready else []
-        self._particular: list[int] = []
+        self._constrained: list[int] = []
         self.counts = Counter(page.state for page in self.pages.values())
         self.work_to_send = float(len(self.pages))
         """What nobody has yet, in pages of A4."""
@@ -39,8 +39,8 @@ class PageQueue:
         self.work_to_send += page.work * ((state in _TO_BE_SENT) - (page.state in _TO_BE_SENT))
         page.state = state
         if state is PageState.WAITING:
-            if page.is_particular:
-                self._particular.append(page.number)
+            if page.is_constrained:
+                self._constrained.append(page.number)
             else:
                 heapq.heappush(self._fresh, page.number)
 
@@ -56,7 +56,7 @@ class PageQueue:
             self.work_to_send += work - page.work
             page.work = work
 
-    def is_settled(self) -> bool:
+    def is_finished(self) -> bool:
         """Whether no page is left to wait for."""
         return sum(self.counts[state] for state in SETTLED) == len(self.pages)
 
@@ -69,13 +69,13 @@ class PageQueue:
         """Whether any page is waiting."""
         return self.counts[PageState.WAITING] > 0
 
-    def particular(self) -> list[Page]:
+    def constrained(self) -> list[Page]:
         """The waiting pages that not every host may draw, oldest trouble first."""
         kept = dict.fromkeys(
-            number for number in self._particular if self.pages[number].state is PageState.WAITING
+            number for number in self._constrained if self.pages[number].state is PageState.WAITING
         )
-        self._particular = list(kept)
-        return [self.pages[number] for number in self._particular]
+        self._constrained = list(kept)
+        return [self.pages[number] for number in self._constrained]
 
     def next_fresh(self) -> Page | None:
         """The next page that any host may draw; the same one until it is moved."""
@@ -112,4 +112,4 @@ class PageQueue:
 
     @staticmethod
     def _is_fresh(page: Page) -> bool:
-        return page.state is PageState.WAITING and not page.is_particular
+        return page.state is PageState.WAITING and not page.is_constrained

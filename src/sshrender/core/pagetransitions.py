@@ -11,7 +11,7 @@ from sshrender.core.records import Attempt, Failure, Page
 from sshrender.core.schedulerstate import SchedulerState
 from sshrender.core.states import CHARGED, SETTLED, AttemptState, Charge, FailureKind, PageState
 
-_MOST_SAID = 40
+_MAX_DIAGNOSTICS = 40
 """Lines of what was said of a page that are kept (as in renderers/diagnostics.py)."""
 
 _DELIVERED = frozenset({PageState.DONE, PageState.SUSPECT})
@@ -65,7 +65,7 @@ class PageTransitions:
         attempt.seconds = min(event.seconds, self._run.now - attempt.sent_at)
         attempt.rendered_at, attempt.said = self._run.now, event.said
         self._run.land(attempt)
-        self._run.hosts[attempt.host].proving += 1
+        self._run.hosts[attempt.host].verifying += 1
         page.host = attempt.host
         self._run.reconsider(page)
         self._run.issue(do.VerifyPage(attempt.host, attempt.page, attempt.name))
@@ -77,14 +77,14 @@ class PageTransitions:
             return
         page = self._run.forget(attempt)
         host = self._run.hosts[attempt.host]
-        host.note_pace(attempt.seconds, page.work, event.carriage)
+        host.note_seconds_per_page(attempt.seconds, page.work, event.carriage)
         host.pages_done += 1
-        host.streak.clear()
+        host.consecutive_failures.clear()
         # Not with its greeting: one that doubts the storage and reconnects would hold up all the others.
-        host.losses = host.fruitless = host.storage_strikes = 0
+        host.disconnects = host.fruitless = host.storage_failures = 0
         host.budget.earn_page()
         page.host, page.look, page.is_recovered = attempt.host, attempt.look, False
-        page.said = (page.said + attempt.said)[:_MOST_SAID]
+        page.said = (page.said + attempt.said)[:_MAX_DIAGNOSTICS]
         self._run.delivered += 1
         self._run.storage.took_a_page()
         self._run.settle(page, PageState.SUSPECT if page.said else PageState.DONE)
@@ -191,7 +191,7 @@ class PageTransitions:
         if page is not None and page.state is PageState.FAILED:
             page.failures.clear()
             page.lost_on.clear()
-            page.losses = page.forgiven = page.renderer = 0
+            page.disconnects = page.forgiven = page.renderer = 0
             self._run.book.move(page, PageState.WAITING)
 
     def on_move(self, event: ev.MoveRequested) -> None:
@@ -206,7 +206,7 @@ class PageTransitions:
 
     # Storage
 
-    def prove_again(self) -> None:
+    def verify_again(self) -> None:
         """The storage is back: what could not be proved for its sake is looked at again."""
         stalled, self._stalled = self._stalled, {}
         for attempt in stalled.values():
@@ -243,4 +243,4 @@ def counts(attempt: Attempt, event: ev.AttemptFailed) -> bool:
 
 def _joined(before: tuple[str, ...], more: tuple[str, ...]) -> tuple[str, ...]:
     """Each line once, in order, and no more of them than are kept."""
-    return tuple(dict.fromkeys(before + more))[:_MOST_SAID]
+    return tuple(dict.fromkeys(before + more))[:_MAX_DIAGNOSTICS]

@@ -35,7 +35,7 @@ class Policy:
     """Pages queued for each slot at most; at least, and until a host's pace is known, one."""
     probation: int = 8
     """Pages on a host that has delivered none yet, where the inventory does not say its slots."""
-    unproved: int = 64
+    unverified: int = 64
     """Reported pages for each slot that need not be proved before the next are sent."""
     uncarried: int = 4
     """The same where pages have to travel: a host may draw faster than its wire carries."""
@@ -69,14 +69,14 @@ class Policy:
     """At the tail, whether idle hosts draw once more what others are expected to be long about."""
     hedge_gain: float = 0.3
     """Seconds that a second attempt must be expected to save: hosts report three times a second."""
-    proof_patience: float = 2.0
+    verification_timeout: float = 2.0
     """A page that was reported and cannot be proved for so long is drawn elsewhere, too."""
     storage_probe: float = 2.0
     storage_probe_longest: float = 30.0
     """Between two looks at a storage that seems well and yet takes no page."""
     storage_wait: float = 300.0
     """How long the storage may be away before the run ends, resumable."""
-    storage_strikes: int = 3
+    storage_failures: int = 3
     """Storage failures of one host, while the storage is well seen from here, that refuse it."""
     finish_wait: float = 3.0
     """How long a host gets at the end to report what it found out late."""

@@ -92,7 +92,7 @@ class Page:
     work: float = 1.0
     """How much there is to draw, in pages of A4."""
     failures: list[Failure] = field(default_factory=list)
-    losses: int = 0
+    disconnects: int = 0
     lost_on: set[str] = field(default_factory=set)
     """Hosts that were lost with it while a slot rendered it."""
     attempts: int = 0
@@ -128,7 +128,7 @@ class Page:
         return self.only is None or host in self.only
 
     @property
-    def is_particular(self) -> bool:
+    def is_constrained(self) -> bool:
         """Whether not every host will do."""
         return bool(self.failures or self.lost_on) or self.only is not None
 
@@ -162,11 +162,11 @@ class Host:
     in_flight: dict[str, Attempt] = field(default_factory=dict)
     backlog: float = 0.0
     """The work in flight, in pages of A4."""
-    proving: int = 0
-    streak: set[int] = field(default_factory=set)
-    storage_strikes: int = 0
+    verifying: int = 0
+    consecutive_failures: set[int] = field(default_factory=set)
+    storage_failures: int = 0
     quarantines: int = 0
-    losses: int = 0
+    disconnects: int = 0
     retry_at: float | None = None
     yielding_since: float | None = None
     yields_within: float = 0.0
@@ -185,7 +185,7 @@ class Host:
     look: HostFingerprint | None = None
     renderers: frozenset[int] | None = None
     """Which of the job's recipes it can carry out; None before it has greeted."""
-    awaits_verdict: bool = False
+    awaits_comparison: bool = False
     """It has greeted, and it is not settled yet whether it draws what the others do."""
     pace: float | None = None
     """Seconds a page takes in a slot here, smoothed."""
@@ -236,15 +236,15 @@ class Host:
         if self.pace:
             each = max(self.pace, self.carriage * self.width)
             depth = min(max(1, math.ceil(policy.queue_seconds / each)), policy.queue_longest)
-        most, unproved = self.width * (1 + depth), policy.unproved * self.width
+        most, unverified = self.width * (1 + depth), policy.unverified * self.width
         if self.plan.is_carried:
-            unproved = policy.uncarried * self.width
+            unverified = policy.uncarried * self.width
         if not self.pages_done:
-            unproved = min(unproved, policy.probation)
+            unverified = min(unverified, policy.probation)
             most = min(most, policy.probation) if self.plan.slots is None else most
-        return most - len(self.in_flight) - max(0, self.proving - unproved)
+        return most - len(self.in_flight) - max(0, self.verifying - unverified)
 
-    def note_pace(self, seconds: float, work: float, carriage: float) -> None:
+    def note_seconds_per_page(self, seconds: float, work: float, carriage: float) -> None:
         """Take in how long a page of so much work took to draw and to carry."""
         seconds = max(seconds, SHORTEST)
         self.recent.append(seconds)
@@ -252,7 +252,7 @@ class Host:
         self.pace_of_work = _smooth(self.pace_of_work, seconds / work)
         self.carriage = _smooth(self.carriage if self.pages_done else None, carriage)
 
-    def can_draw(self, page: Page) -> bool:
+    def can_render(self, page: Page) -> bool:
         """Whether it is allowed to, and has what it takes, as far as is known."""
         return page.allows(self.name) and (self.renderers is None or page.renderer in self.renderers)
 

@@ -15,8 +15,9 @@ The rules:
 - A job that is held hands out nothing and gives nobody up; what is being drawn is finished. Then a run
   of the queue ends.
 
-Here events are told to the rooms that they concern, and here a run ends. Hosts are in hosttransitions.py,
-pages in pagetransitions.py, who gets what in assignment.py, what all of them share in schedulerstate.py.
+This module dispatches each event to its handler and ends the run. Handlers for hosts are in
+hosttransitions.py, for pages in pagetransitions.py; assignment.py gives pages to hosts;
+schedulerstate.py holds the state that they share.
 """
 
 from __future__ import annotations
@@ -40,9 +41,9 @@ from sshrender.core.states import JobEnd, PageState
 
 _COUNT_AFTER_THE_END = frozenset({ev.PageDelivered, ev.PageSuspected})
 _NOT_WHEN_FINISHING = frozenset({ev.RetryRequested, ev.MoveRequested})
-_DRAWN = frozenset({PageState.DONE, PageState.SUSPECT, PageState.PROVING})
+_RENDERED = frozenset({PageState.DONE, PageState.SUSPECT, PageState.VERIFYING})
 
-_WATCH_AGAIN = 0.1
+_WATCH_INTERVAL = 0.1
 """Seconds between two looks at every attempt of every host: nothing there is a matter of less."""
 
 
@@ -74,8 +75,8 @@ class Scheduler:
         )
         self._host_care = HostTransitions(run, rule, votes or {})
         self._page_care = PageTransitions(run, self._host_care)
-        self._handout = Assignment(run)
-        self._patience = NoHostTimeout(policy)
+        self._assignment = Assignment(run)
+        self._no_host_timeout = NoHostTimeout(policy)
         self.end: JobEnd | None = None
         self.held = ""
         self._finish_by: float | None = None
@@ -150,7 +151,7 @@ class Scheduler:
     def start(self, now: float) -> list[do.Command]:
         """The first commands of a run."""
         self._run.now = now
-        if not self.book.is_settled():
+        if not self.book.is_finished():
             self._host_care.connect_all()
         self._advance()
         return self._run.take_commands()
@@ -183,14 +184,14 @@ class Scheduler:
                 self._handlers[type(event)](event)
         return sorted(self._run.take_commands(), key=lambda command: isinstance(command, do.EndJob))
 
-    def is_drawn_by(self, number: int, host: str) -> bool:
+    def is_rendered_by(self, number: int, host: str) -> bool:
         """Whether the page was delivered from this host, is being proved for it, or is there now."""
         page = self.book.pages.get(number)
-        if page is not None and page.host == host and page.state in _DRAWN:
+        if page is not None and page.host == host and page.state in _RENDERED:
             return True
         return any(attempt.page == number for attempt in self.hosts[host].in_flight.values())
 
-    def is_proving_another(self, attempt: Attempt, besides: Container[str] = ()) -> bool:
+    def is_verifying_another(self, attempt: Attempt, besides: Container[str] = ()) -> bool:
         """Whether another attempt at the same page is being proved, too, not counting ``besides``."""
         others = self.book[attempt.page].live.values()
         return any(
@@ -212,11 +213,11 @@ class Scheduler:
     def _on_storage_recovered(self, event: ev.StorageRecovered) -> None:
         was_paused = bool(self._run.storage.paused)
         doubted = self._run.storage.recovered()
-        self._page_care.prove_again()
+        self._page_care.verify_again()
         if was_paused:
             self._host_care.try_again_after_outage()
         for name in doubted:
-            self._host_care.strike(self.hosts[name])
+            self._host_care.count_storage_failure(self.hosts[name])
 
     # What people ask for
 
@@ -242,15 +243,15 @@ class Scheduler:
     def _advance(self) -> None:
         """Everything that follows from the new state and from the time."""
         is_late = self.policy.deadline is not None and self._run.now >= self.policy.deadline
-        is_settled = self.book.is_settled()
-        if self.end is None and is_settled and (is_late or not self._is_undecided()):
+        is_finished = self.book.is_finished()
+        if self.end is None and is_finished and (is_late or not self._is_undecided()):
             self._finish()
         if self.end is not None:
             return
-        if is_late and not is_settled:
+        if is_late and not is_finished:
             self._end(JobEnd.DEADLINE, "the deadline passed")
             return
-        if self._run.now - self._watched_at >= _WATCH_AGAIN:
+        if self._run.now - self._watched_at >= _WATCH_INTERVAL:
             self._watched_at = self._run.now
             for host in self.hosts.values():
                 self._host_care.watch(host, may_reconnect=self._finish_by is None)
@@ -260,10 +261,10 @@ class Scheduler:
                 self._page_care.withdraw_outvoted()
             self._host_care.release_quarantine()
             if not self.held:
-                self._handout.allot()
-                self._handout.assign()
-                self._handout.call_back()
-                self._handout.hedge()
+                self._assignment.allot()
+                self._assignment.assign()
+                self._assignment.call_back()
+                self._assignment.hedge()
                 self._give_up_waiting()
             elif self.policy.ends_when_held and not self.attempts:
                 self._end(JobEnd.HELD, self.held)
@@ -282,7 +283,7 @@ class Scheduler:
     # The end
 
     def _give_up_waiting(self) -> None:
-        given_up = self._patience.is_over(
+        given_up = self._no_host_timeout.is_over(
             self._wanted_hosts(), self._run.now, has_delivered=self.delivered_here > 0
         )
         if given_up:
@@ -293,11 +294,11 @@ class Scheduler:
         hosts = list(self.hosts.values())
         counts = self.book.counts
         if self.book.has_fresh() or any(
-            counts[state] for state in (PageState.UNREADY, PageState.SENT, PageState.PROVING)
+            counts[state] for state in (PageState.UNREADY, PageState.SENT, PageState.VERIFYING)
         ):
             return hosts
-        waiting = self.book.particular()
-        return [host for host in hosts if any(host.can_draw(page) for page in waiting)] or hosts
+        waiting = self.book.constrained()
+        return [host for host in hosts if any(host.can_render(page) for page in waiting)] or hosts
 
     def _finish(self) -> None:
         """All pages are settled: let the hosts say what they found out late."""

@@ -101,7 +101,7 @@ class SchedulerState:
     def forget(self, attempt: Attempt) -> Page:
         """The attempt is over; answers its page."""
         if self.attempts.pop(attempt.name, None) is not None and attempt.rendered_at is not None:
-            self.hosts[attempt.host].proving -= 1
+            self.hosts[attempt.host].verifying -= 1
         self.land(attempt)
         page = self.book[attempt.page]
         page.live.pop(attempt.name, None)
@@ -137,7 +137,7 @@ class SchedulerState:
         if page.state in SETTLED or page.state is PageState.UNREADY:
             return
         if any(attempt.rendered_at is not None for attempt in page.live.values()):
-            state = PageState.PROVING
+            state = PageState.VERIFYING
         elif page.live:
             state = PageState.SENT
         elif self._is_given_up(page) and not self._falls_back(page):
@@ -155,7 +155,7 @@ class SchedulerState:
 
     def _is_given_up(self, page: Page) -> bool:
         retries = self.policy.retries
-        return page.charged >= retries or (page.charged > 0 and page.losses >= 2 * retries)
+        return page.charged >= retries or (page.charged > 0 and page.disconnects >= 2 * retries)
 
     def _falls_back(self, page: Page) -> bool:
         """Whether there is another renderer for it, on any host that may come to it."""
@@ -163,7 +163,7 @@ class SchedulerState:
             hosts = [host for host in self.hosts.values() if host.state is not HostState.REFUSED]
             if any(host.renderers is None or renderer in host.renderers for host in hosts):
                 reason = page.failures[-1].reason
-                page.renderer, page.forgiven, page.losses = renderer, len(page.failures), 0
+                page.renderer, page.forgiven, page.disconnects = renderer, len(page.failures), 0
                 self.issue(do.FallBack(page.number, renderer, reason))
                 return True
         return False

@@ -61,7 +61,7 @@ def take(scheduler: Scheduler) -> Snapshot:
         suspect=counts[PageState.SUSPECT],
         failed=counts[PageState.FAILED],
         waiting=counts[PageState.WAITING] + counts[PageState.UNREADY],
-        running=counts[PageState.SENT] + counts[PageState.PROVING],
+        running=counts[PageState.SENT] + counts[PageState.VERIFYING],
         delivered_here=scheduler.delivered_here,
         paused=scheduler.paused,
         held=scheduler.held,

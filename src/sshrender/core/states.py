@@ -14,7 +14,7 @@ class PageState(enum.Enum):
     """To be rendered: nobody has it."""
     SENT = "sent"
     """With a host: queued there or being drawn."""
-    PROVING = "proving"
+    VERIFYING = "verifying"
     """Rendered, and now proved, published and delivered."""
     DONE = "done"
     """Proved, published and delivered."""

@@ -20,7 +20,7 @@ from sshrender.errors import ExitCode, UserError
 if TYPE_CHECKING:
     from pypdf import PdfReader
 
-HEADER_WITHIN = 1024
+HEADER_TIMEOUT = 1024
 """Bytes at the start within which ``%PDF-`` must stand (PDF 1.7, implementation note 13)."""
 
 MAX_PAGES = 250_000
@@ -72,7 +72,7 @@ def check_file(path: Path) -> Stamp:
     """Return the stamp of what looks like a PDF. Raises UserError."""
     try:
         with open_document(path) as file:
-            head = file.read(HEADER_WITHIN)
+            head = file.read(HEADER_TIMEOUT)
             stamp = Stamp.of(os.fstat(file.fileno()))
     except FileNotFoundError:
         raise _error(f"{path}: no such file", "check the name; ls -l shows what is there") from None

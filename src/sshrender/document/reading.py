@@ -18,17 +18,17 @@ from sshrender.document.facts import DocumentFacts
 from sshrender.document.readerprocess import ReaderProcess, WorkerFailed
 from sshrender.errors import ExitCode, UserError
 
-FACTS_WITHIN = 60.0
+FACTS_TIMEOUT = 60.0
 """Seconds until the facts are known."""
 
-BOXES_WITHIN = 10.0
+BOXES_TIMEOUT = 10.0
 """Seconds without news after which the process is stopped."""
 
-COUNT_WITHIN = 60.0
+COUNT_TIMEOUT = 60.0
 """Seconds that counting the pages may take; after that Ghostscript is asked, and the reading goes on.
 100,000 pages take 10 to 14 (measured)."""
 
-LOOK_WITHIN, FONTS_WITHIN = 300.0, 300.0
+LOOK_TIMEOUT, FONTS_TIMEOUT = 300.0, 300.0
 """Seconds for all sizes and for all fonts, however much news there is."""
 
 
@@ -53,13 +53,13 @@ class Reading:
         """Say which document it is. Raises UserError: this process may not have the memory for that."""
         readlimits.require_memory()
         self._path, self._password = str(path.absolute()), password
-        self._worker.ask("look", within=LOOK_WITHIN, path=self._path, password=password)
+        self._worker.ask("look", within=LOOK_TIMEOUT, path=self._path, password=password)
         threading.Thread(target=self._listen, daemon=True, name="document").start()
 
     def facts(self) -> DocumentFacts:
         """The facts, once they are known. Raises UserError: the password is missing or wrong."""
         with self._changed:
-            is_answered = self._changed.wait_for(self._is_answered, FACTS_WITHIN)
+            is_answered = self._changed.wait_for(self._is_answered, FACTS_TIMEOUT)
         if not is_answered:
             self._worker.stop()
         if self._error is not None:
@@ -85,7 +85,7 @@ class Reading:
     def counts_right(self) -> bool:
         """Whether the document has as many pages as it says, seen by reading all of it soundly."""
         with self._changed:
-            self._await(lambda: self._is_walked, time.monotonic() + COUNT_WITHIN)
+            self._await(lambda: self._is_walked, time.monotonic() + COUNT_TIMEOUT)
             if not self._is_walked:
                 return False
         return self.is_sound() and self._facts is not None and len(self._boxes) == self._facts.pages
@@ -115,7 +115,7 @@ class Reading:
         """The thread."""
         found = workeranswers.Fonts(self._facts.pages or 0 if self._facts is not None else 0)
         worker = self._font_worker = ReaderProcess()
-        worker.ask("fonts", within=FONTS_WITHIN, path=self._path, password=self._password)
+        worker.ask("fonts", within=FONTS_TIMEOUT, path=self._path, password=self._password)
         try:
             for answer in worker.answers():
                 found.add(answer)
@@ -130,7 +130,7 @@ class Reading:
         """Wait while the worker makes progress; one that makes none is stopped. Needs the lock."""
         while not is_met() and not self._has_ended and time.monotonic() < until:
             known = len(self._boxes)
-            if not self._changed.wait(BOXES_WITHIN) and len(self._boxes) == known:
+            if not self._changed.wait(BOXES_TIMEOUT) and len(self._boxes) == known:
                 self._worker.stop()
                 self._complaints += 1
                 self._has_ended = True

@@ -28,8 +28,8 @@ MAX_DRAINS = 1000
 """Hosts that one user may drain."""
 
 _FOLDER = ".drained"
-_LARGEST = 4096
-_MOST_TEXT = 300
+_MAX_BYTES = 4096
+_MAX_TEXT = 300
 
 SHARE = 20
 """The shared folder is listed for a twentieth of the time at most, however many names it holds."""
@@ -131,11 +131,11 @@ def _file_of(host: str) -> str:
 
 def _understand(folder: UserFolder, name: str, host: str) -> Drain:
     try:
-        fields = json.loads(read_plain(folder.path / name, _LARGEST))
+        fields = json.loads(read_plain(folder.path / name, _MAX_BYTES))
         texts = [fields[key] for key in ("by", "note", "since")]
         if not all(isinstance(text, str) for text in texts):
             raise TypeError
-        by, note, since = (writable(text[:_MOST_TEXT]) for text in texts)
+        by, note, since = (writable(text[:_MAX_TEXT]) for text in texts)
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         if isinstance(error, OSError) and error.errno not in _NOT_UNDERSTOOD:
             raise

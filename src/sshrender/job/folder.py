@@ -101,7 +101,7 @@ class JobFolder:
         in it (proc_sys_fs(5): protected_symlinks, protected_fifos, protected_regular).
         Raises UserError as require_own_folders does, or OSError.
         """
-        self.require_own_folders()
+        self.require_workspaces()
         openness = stat.S_IMODE(self.path.parent.stat().st_mode) & 0o077
         readable = 0o700 | (openness & 0o055)
         for folder in (self.path, self.pages, self.parts, self.requests, self.thumbnails):
@@ -116,7 +116,7 @@ class JobFolder:
             return False
         return stat.S_ISDIR(status.st_mode) and status.st_uid == user
 
-    def require_own_folders(self) -> None:
+    def require_workspaces(self) -> None:
         """Refuse a job in which a symbolic link, or another user's folder, has the place of a folder.
 
         A host that logs in as the owner can put a link there: what is removed or written below it would
@@ -132,11 +132,11 @@ class JobFolder:
             except FileNotFoundError:
                 continue
             if not stat.S_ISDIR(status.st_mode) or status.st_uid != owner:
-                raise _no_own_folder(folder)
+                raise _no_workspace(folder)
 
     def complete(self) -> None:
         """Before a run: every folder is the owner's, and is there. Raises as create."""
-        self.require_own_folders()
+        self.require_workspaces()
         if not all(os.path.lexists(folder) for folder in self._inner()):
             self.create()
 
@@ -161,7 +161,7 @@ class JobFolder:
             os.close(place)
 
 
-def _no_own_folder(folder: Path) -> UserError:
+def _no_workspace(folder: Path) -> UserError:
     name, aside = (shlex.quote(str(path)) for path in (folder, folder.with_name(f"{folder.name}.aside")))
     return UserError(
         ExitCode.STORAGE,

@@ -21,8 +21,8 @@ from sshrender.job.requests import Request
 OPERATIONS = frozenset(("hold", "release", "cancel", "resubmit", "alter", "remark"))
 """The requests that concern a job's place in the queue, not a run of it."""
 
-TAKEN_WITHIN = 5.0
-"""Seconds in which a living coordinator has taken a request: it looks twice in one (requestpoller.py)."""
+TAKEN_TIMEOUT = 5.0
+"""Seconds in which a live coordinator takes a request: it polls twice a second (requestpoller.py)."""
 
 PATIENCE = 60.0
 
@@ -130,7 +130,7 @@ def _save(folder: JobFolder, found: Attributes, changed: Attributes, epoch: int 
 
 def _is_taken(path: Path) -> bool:
     """Whether a coordinator takes the request; one that does not is taken back."""
-    end = time.monotonic() + TAKEN_WITHIN
+    end = time.monotonic() + TAKEN_TIMEOUT
     while path.exists():
         if time.monotonic() > end:
             try:

@@ -46,7 +46,7 @@ OPERATIONS = (
     "retry",
     "move",
 )
-LARGEST = 16384
+MAX_SIZE = 16384
 """Bytes that a request may have."""
 
 MAX_LISTED = 10_000
@@ -61,7 +61,7 @@ MAX_BEGUN = 1000
 _NO_REQUEST = frozenset((errno.EINVAL, errno.ELOOP, errno.ENXIO, errno.EFBIG, errno.EACCES, errno.EPERM))
 """What opening a file says of anything but a small file that this user may read (open(2), files.py)."""
 
-MOST_TEXT = 300
+MAX_CHARS = 300
 """Characters of a note, and of who asks."""
 
 _ID = re.compile(r"[0-9]{20}-[0-9a-f]{16}")
@@ -89,7 +89,7 @@ class Request:
 
     def __post_init__(self) -> None:
         for name in ("by", "host", "note"):
-            object.__setattr__(self, name, _plain(getattr(self, name))[:MOST_TEXT])
+            object.__setattr__(self, name, _plain(getattr(self, name))[:MAX_CHARS])
         object.__setattr__(self, "changes", _plain(self.changes))
 
 
@@ -185,7 +185,7 @@ def _remove(name: str, place: int) -> None:
 
 def _read(folder: JobFolder, name: str, job: str) -> Request | None:
     try:
-        fields = json.loads(read_plain(folder.requests / name, LARGEST))
+        fields = json.loads(read_plain(folder.requests / name, MAX_SIZE))
         if not signature.is_signed(folder, Purpose.REQUEST, fields):
             return None
         if fields.get("job", "") != job:  # of an earlier job of this name

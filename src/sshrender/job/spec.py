@@ -68,7 +68,7 @@ class RecipeRecord(_Frozen):
     @field_validator("format")
     @classmethod
     def _format_is_known(cls, value: str) -> str:
-        if value and value not in recipe_forms.PROOFS:
+        if value and value not in recipe_forms.VERIFICATIONS:
             raise ValueError("a recipe makes files of a known kind")
         return value
 

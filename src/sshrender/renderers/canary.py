@@ -37,7 +37,7 @@ FONTS = (
 
 _WIDTH, _HEIGHT = 220, 300
 
-_DRAWING = """
+_RENDERING = """
 0.3 w 10 10 m 60 90 120 -60 210 40 c S
 q 0.9 0.2 0.1 rg 20 20 40 30 re f Q
 q /Veil gs 0.1 0.3 0.9 rg 45 30 m 85 30 85 70 45 70 c f Q
@@ -74,7 +74,7 @@ def document() -> bytes:
 
 
 def _content() -> str:
-    lines = [_DRAWING]
+    lines = [_RENDERING]
     for number in range(len(FONTS)):
         place = "%d %d" % (10 + 105 * (number % 2), _HEIGHT - 25 - 22 * (number // 2))
         lines.append("BT /F%d 13 Tf %s Td (Rag\\344 &@gf 10%%) Tj ET" % (number, place))

@@ -37,7 +37,7 @@ _BOILERPLATE = re.compile(
 _STANDS_IN = re.compile(r"Loading (a TT )?font |Loading [A-Za-z0-9_.+-]+ font from |Substituting font ")
 """Said of fonts that are not in the document, the first time that a renderer needs each."""
 
-_NEVER_DRAWN = "Could not draw this page at all"
+_NEVER_RENDERED = "Could not draw this page at all"
 _NOT_FOUND = "page not found"
 
 
@@ -63,4 +63,4 @@ def was_not_found(lines: Iterable[str]) -> bool:
 
 def was_not_drawn(lines: Iterable[str]) -> bool:
     """Whether Ghostscript itself says that there is no such page or that it was left out."""
-    return any(_NEVER_DRAWN in line or _NOT_FOUND in line for line in lines)
+    return any(_NEVER_RENDERED in line or _NOT_FOUND in line for line in lines)

@@ -37,7 +37,7 @@ class RenderedFile(NamedTuple):
     seconds: float
     cpu: float
     complaints: List[str]
-    is_drawn: bool = True
+    is_rendered: bool = True
     has_stand_ins: bool = False
 
 
@@ -94,7 +94,7 @@ class Finalizer(threading.Thread):
         }
         try:
             # A page that never came out has no file, and the name is then the next page's.
-            if not drawn.is_drawn:
+            if not drawn.is_rendered:
                 raise FileNotFoundError
             size, digest = self._secure(drawn)
         except OSError as error:

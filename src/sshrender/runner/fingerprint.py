@@ -13,7 +13,7 @@ from typing import Any, Dict, Iterator, List, Tuple
 from sshrender.renderers import canary
 from sshrender.runner import processlimits, scratch
 
-WITHIN = 20.0
+TIME_LIMIT = 20.0
 _FOLDERS = (
     "/usr/share/fonts",
     "/usr/local/share/fonts",
@@ -28,7 +28,7 @@ _PLAIN = ("Font", "CIDFont")
 """Folders of Ghostscript's own, whose files have no extension."""
 
 _KINDS = (".ttf", ".otf", ".ttc", ".otc", ".pfb", ".pfa", ".t1", ".cff")
-_MOST_GROUPS = 100
+_MAX_GROUPS = 100
 
 
 def fonts() -> Dict[str, Any]:
@@ -39,7 +39,7 @@ def fonts() -> Dict[str, Any]:
         digest.update(("%s %d\n" % (path, size)).encode("utf-8", "surrogateescape"))
         group = os.path.basename(os.path.dirname(path))
         groups[group] = groups.get(group, 0) + 1
-    kept = sorted(groups.items(), key=lambda pair: -pair[1])[:_MOST_GROUPS]
+    kept = sorted(groups.items(), key=lambda pair: -pair[1])[:_MAX_GROUPS]
     return {"digest": digest.hexdigest(), "groups": dict(kept)}
 
 
@@ -78,7 +78,7 @@ def picture(program: str, environ: Dict[str, str], seat: Tuple[int, ...] = ()) -
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
-            timeout=WITHIN,
+            timeout=TIME_LIMIT,
             pass_fds=seat,
         )
         with open(os.path.join(folder, "canary.ppm"), "rb") as file:

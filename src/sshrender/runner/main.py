@@ -40,7 +40,7 @@ BEAT = 1.0
 FLUSHES = 3
 """In a beat."""
 
-SEEN_WITHIN = 10.0
+SEEN_TIMEOUT = 10.0
 """Seconds that a document to be inspected gets to appear: another host may see it sooner."""
 
 
@@ -286,7 +286,7 @@ class Runner:
 
     def _inspect_now(self, request: Dict[str, Any]) -> None:
         document = os.path.join(self._folder, request["file"])
-        if not storage.appears(document, SEEN_WITHIN):
+        if not storage.appears(document, SEEN_TIMEOUT):
             self._wire.post("trouble", reason="does not see the document %s" % document)
             return
         self._has_looked.wait()

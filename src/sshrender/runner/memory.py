@@ -18,7 +18,7 @@ TYPICAL = 256 << 20
 SPARED = 0.05
 """The part of a host's memory that is left, between these bounds, to whoever works there."""
 
-LEAST_SPARED, MOST_SPARED = 64 << 20, 1 << 30
+LEAST_SPARED, MAX_SPARED = 64 << 20, 1 << 30
 
 SWAPPING = 32 << 20
 """Bytes that went to the swap since the last look, which is a host that runs short, too."""
@@ -40,7 +40,7 @@ class Guard:
 
     def __init__(self, read: Callable[[str], int] = hostfacts.memory) -> None:
         self._read = read
-        self._spared = min(max(SPARED * read("MemTotal"), LEAST_SPARED), MOST_SPARED)
+        self._spared = min(max(SPARED * read("MemTotal"), LEAST_SPARED), MAX_SPARED)
         self._sizes: Dict[object, int] = {}
         self._lock = threading.Lock()
         self._quiet_until = 0.0

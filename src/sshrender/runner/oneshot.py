@@ -14,7 +14,7 @@ from typing import Dict, List, NamedTuple, Optional, Tuple
 from sshrender.renderers import diagnostics
 from sshrender.renderers import recipe as recipes
 from sshrender.runner import memory, processes, processlimits, sandbox, scratch, wire
-from sshrender.runner.warmsession import GLANCE, SessionEnded, reason_for
+from sshrender.runner.warmsession import POLL_INTERVAL, SessionEnded, reason_for
 
 
 class ProcessLimits(NamedTuple):
@@ -115,7 +115,7 @@ class OneShot:
         assert process.stdout is not None
         descriptor, pending, glance = process.stdout.fileno(), b"", 0.0
         while True:
-            ready, _, _ = select.select([descriptor], [], [], GLANCE)
+            ready, _, _ = select.select([descriptor], [], [], POLL_INTERVAL)
             if ready:
                 data = os.read(descriptor, 65536)
                 if not data:
@@ -123,7 +123,7 @@ class OneShot:
                 pending = self._keep(pending + data)
             now = time.monotonic()
             if now >= glance:
-                glance = now + GLANCE
+                glance = now + POLL_INTERVAL
                 self._check(process.pid, now, deadline)
         self._keep(pending + b"\n")
         process.stdout.close()

@@ -31,7 +31,7 @@ _SYSTEM = (
 )
 """What Debian's ghostscript reads besides /usr; which of it exists depends on the release."""
 
-CHECK_WITHIN = 20.0
+CHECK_TIMEOUT = 20.0
 
 
 def wrap(command: List[str], folder: str, document: str, scratch: Optional[str]) -> List[str]:
@@ -52,7 +52,7 @@ def check(program: str) -> Optional[str]:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            timeout=CHECK_WITHIN,
+            timeout=CHECK_TIMEOUT,
         )
     except OSError:
         return "bubblewrap is not installed (apt install bubblewrap)"

@@ -33,9 +33,9 @@ IDLE_PAUSE = 0.2
 AHEAD_BELOW = 0.5
 """Seconds a page: below this the next page is told before this one is drawn."""
 
-LARGEST_WINDOW = 64
+MAX_WINDOW = 64
 GROWTH = 4
-PATIENCE_CLEAN, PATIENCE_DIRTY = 10.0, 2.0
+CLEAN_WINDOW_FACTOR, DIRTY_WINDOW_FACTOR = 10.0, 2.0
 """A window stays open until drawing has taken this many times what opening the document takes."""
 
 
@@ -80,11 +80,11 @@ class Slot(threading.Thread):
         self._tasks = tasks
         self._wire = post
         self._environ = environ
-        self._finisher = Finalizer(post, plan.folder, tasks, plan.epoch)
+        self._finalizer = Finalizer(post, plan.folder, tasks, plan.epoch)
         self._lock = threading.Lock()
         self._session: Optional[Session] = None
         self._attempt: Optional[str] = None
-        self._one_page: Optional[OneShot] = None
+        self._one_shot: Optional[OneShot] = None
         self._ahead: Optional[Task] = None
         self._is_told = False
         self._called_off: Optional[str] = None
@@ -98,16 +98,16 @@ class Slot(threading.Thread):
         self._aside = 0.0
         self._rest = memory.Backoff()
         self._seats = slotlocks.SlotLocks(plan.seats, plan.place)
-        self._has_undead = False
+        self._has_unkillable = False
         self._baseline: Dict[str, List[str]] = {}
 
     def run(self) -> None:
         """The thread. Whatever goes wrong in it is this host's failure and is said, not lost."""
-        self._finisher.start()
+        self._finalizer.start()
         try:
             self._warm_up()
             while self._ahead is not None or not self._tasks.has_ended():
-                self._refuse_undead()
+                self._refuse_unkillable()
                 task = self._ahead or self._take()
                 if task is not None:
                     self._draw(task)
@@ -122,15 +122,15 @@ class Slot(threading.Thread):
         finally:
             self._drop_session()
             self._seats.leave()
-            self._finisher.finish()
+            self._finalizer.finish()
 
     def kill(self, attempt: str) -> None:
         """Call off an attempt that this slot draws or will draw next; others are not its business."""
         with self._lock:
             if self._ahead is not None and attempt == self._ahead.attempt:
                 self._called_off = attempt
-            elif attempt == self._attempt and self._one_page is not None:
-                self._one_page.kill()
+            elif attempt == self._attempt and self._one_shot is not None:
+                self._one_shot.kill()
             elif attempt == self._attempt and self._session is not None:
                 self._session.kill()
 
@@ -166,7 +166,7 @@ class Slot(threading.Thread):
 
     def _take(self) -> Optional[Task]:
         if not self._tasks.has_waiting():
-            self._finisher.hurry()
+            self._finalizer.hurry()
         if not self._rest.is_over() or not self._is_allowed():
             self._leave_seat()
             time.sleep(IDLE_PAUSE)
@@ -193,20 +193,20 @@ class Slot(threading.Thread):
             if recipe is not None:
                 self._close_window()
                 self._drop_session()  # beside a recipe's program it would be one too many
-                self._finisher.submit(self._run_recipe(task, recipe))
+                self._finalizer.submit(self._run_recipe(task, recipe))
                 return
-            drawn = self._draw_once(task, began, is_told)
+            drawn = self._render_once(task, began, is_told)
         except SessionEnded as end:
             self._fail(task, end, time.monotonic() - began)
             return
         finally:
             with self._lock:
-                self._attempt = self._one_page = None
-        self._finisher.submit(drawn)
+                self._attempt = self._one_shot = None
+        self._finalizer.submit(drawn)
         self._pace = drawn.seconds
         self._window.append(task)
         self._window_seconds += drawn.seconds
-        if not drawn.is_drawn:
+        if not drawn.is_rendered:
             # Nothing came out. Perhaps the document could not be opened: the next try opens it anew.
             self._close_window()
             self._drop_session()
@@ -214,7 +214,7 @@ class Slot(threading.Thread):
         else:
             self._close_window_when_due()
 
-    def _draw_once(self, task: Task, began: float, is_told: bool = False) -> RenderedFile:
+    def _render_once(self, task: Task, began: float, is_told: bool = False) -> RenderedFile:
         session, answer = self._ask_for(task, is_told)
         shown, size = ghostscript.parse_page_answer(answer.value)
         if size is None and diagnostics.was_not_found(answer.lines):
@@ -230,7 +230,7 @@ class Slot(threading.Thread):
             seconds=seconds - aside,
             cpu=session.cpu_since(),
             complaints=diagnostics.complaints(answer.lines),
-            is_drawn=size is not None and not diagnostics.was_not_drawn(answer.lines),
+            is_rendered=size is not None and not diagnostics.was_not_drawn(answer.lines),
             has_stand_ins=diagnostics.has_stand_ins(answer.lines),
         )
 
@@ -244,9 +244,9 @@ class Slot(threading.Thread):
         written = "%s.%s" % (stem, recipe.extension)
         began = time.monotonic()
         try:
-            page = self._one_page_of(task, recipe, folder, stem)
+            page = self._one_shot_for(task, recipe, folder, stem)
             with self._lock:
-                self._one_page = page
+                self._one_shot = page
             ran = page.run()
         except SessionEnded:
             self._remove(written)
@@ -262,7 +262,7 @@ class Slot(threading.Thread):
             complaints=recipes.complaints(recipe, ran.lines),
         )
 
-    def _one_page_of(self, task: Task, recipe: Recipe, folder: str, stem: str) -> OneShot:
+    def _one_shot_for(self, task: Task, recipe: Recipe, folder: str, stem: str) -> OneShot:
         plan = self._plan
         fields = {
             "document": task.file,
@@ -312,7 +312,7 @@ class Slot(threading.Thread):
     def _take_thumbnail(self, page: int, data: bytes, seconds: float) -> None:
         self._budget.spend(seconds)
         self._aside += seconds
-        if 0 < len(data) <= thumbnailbudget.LARGEST:
+        if 0 < len(data) <= thumbnailbudget.MAX_SIZE:
             text = base64.b64encode(data).decode("ascii")
             self._wire.post("pictured", can_wait=True, page=page, data=text)
 
@@ -376,12 +376,12 @@ class Slot(threading.Thread):
 
     def _await_document(self, file: str) -> None:
         """Raises FileNotFoundError: it is not here, though it was written before we were told of it."""
-        if not storage.appears(os.path.join(self._plan.folder, file), storage.VISIBLE_WITHIN):
+        if not storage.appears(os.path.join(self._plan.folder, file), storage.VISIBLE_TIMEOUT):
             raise FileNotFoundError("%s does not appear in the job's folder" % file)
 
     def _start_session(self, file: str) -> None:
         """Raises SessionEnded."""
-        self._refuse_undead()
+        self._refuse_unkillable()
         plan = self._plan
         session = Session(
             plan.setup._replace(document=file, output="s%s.e%d.%%d" % (os.urandom(8).hex(), plan.epoch)),
@@ -412,14 +412,14 @@ class Slot(threading.Thread):
             self._is_told = False
         self._window = []
         if session is not None and not session.close():
-            self._has_undead = True
+            self._has_unkillable = True
 
-    def _refuse_undead(self) -> None:
+    def _refuse_unkillable(self) -> None:
         """A renderer that was killed and does not end keeps its seat: there is none beside it.
 
         Raises SessionEnded.
         """
-        if self._has_undead:
+        if self._has_unkillable:
             raise SessionEnded(wire.CRASHED, "one that was killed does not end", [])
 
     def _remove(self, written: str) -> None:
@@ -432,13 +432,10 @@ class Slot(threading.Thread):
             os.unlink(os.path.join(self._plan.folder, written))
 
     def _close_window_when_due(self) -> None:
-        patience = PATIENCE_DIRTY if self._is_dirty else PATIENCE_CLEAN
+        patience = DIRTY_WINDOW_FACTOR if self._is_dirty else CLEAN_WINDOW_FACTOR
         if len(self._window) < self._window_size:
             return
-        if (
-            self._window_seconds >= patience * self._open_seconds
-            or len(self._window) >= 4 * LARGEST_WINDOW
-        ):
+        if self._window_seconds >= patience * self._open_seconds or len(self._window) >= 4 * MAX_WINDOW:
             self._close_window()
 
     def _close_window(self) -> None:
@@ -456,8 +453,8 @@ class Slot(threading.Thread):
         except SessionEnded:
             self._drop_session()
             return
-        self._window_size = 1 if self._is_dirty else min(GROWTH * self._window_size, LARGEST_WINDOW)
-        if self._is_worn(session):
+        self._window_size = 1 if self._is_dirty else min(GROWTH * self._window_size, MAX_WINDOW)
+        if self._needs_recycling(session):
             self._drop_session()
 
     def _summary(self, session: Session) -> List[str]:
@@ -472,7 +469,7 @@ class Slot(threading.Thread):
             self._suspect(window[0], new)
             return
         for task in window:
-            lines = self._beyond_baseline(session, self._draw_again(session, task))
+            lines = self._beyond_baseline(session, self._render_again(session, task))
             if lines:
                 self._suspect(task, lines)
 
@@ -486,7 +483,7 @@ class Slot(threading.Thread):
                 self._wire.post("noted", said=self._baseline[file])
         return [line for line in complaints if line not in self._baseline[file]]
 
-    def _draw_again(self, session: Session, task: Task) -> List[str]:
+    def _render_again(self, session: Session, task: Task) -> List[str]:
         session.tell(task.number)
         shown, _ = ghostscript.parse_page_answer(session.answer(self._plan.page_timeout).value)
         self._remove("%s/%s" % (session.setup.folder, session.setup.output % (shown + 1)))
@@ -497,9 +494,9 @@ class Slot(threading.Thread):
     def _suspect(self, task: Task, lines: List[str]) -> None:
         self._wire.post("suspected", attempt=task.attempt, page=task.page, said=lines)
 
-    def _is_worn(self, session: Session) -> bool:
+    def _needs_recycling(self, session: Session) -> bool:
         return (
-            session.pages_drawn >= self._plan.recycle_pages
+            session.pages_rendered >= self._plan.recycle_pages
             or session.resident() > self._plan.recycle_memory
         )
 

@@ -41,13 +41,13 @@ BETWEEN = 2.0
 """Seconds between bind(2) and listen(2), at most, on a host that is busy: a name that is taken for so
 long and answers nobody is another user's. Taken for one too soon, there would be a seat too many."""
 
-GUEST_WITHIN = 10.0
+ONE_OFF_TIMEOUT = 10.0
 """Seconds in which a seat is found for what belongs to no job and takes a moment."""
 
 _PASSED_OVER = 64
 """Names of seats that other users may have."""
 
-_MOST_ASKED = 64
+_MAX_REQUESTED = 64
 """Names of another user that may be among those who wait: each costs a connect(2)."""
 
 _CREDENTIALS = struct.Struct("3i")
@@ -243,7 +243,7 @@ class SlotLocks:
 
 
 @contextlib.contextmanager
-def guest(count: int, within: float = GUEST_WITHIN) -> Iterator[Tuple[int, ...]]:
+def guest(count: int, within: float = ONE_OFF_TIMEOUT) -> Iterator[Tuple[int, ...]]:
     """A seat for what belongs to no job and takes a moment: before anybody's next page.
 
     Yields the descriptors that a renderer inherits. Where no seat comes free within so many seconds, it
@@ -274,7 +274,7 @@ def look(room: str, count: int) -> Seen:
         what, who, job, priority, since = word
         holder = _ask(_named(room, "%s-%s-%s-%s-%s" % word))
         strangers += holder is _Holder.STRANGER
-        if strangers > _MOST_ASKED:
+        if strangers > _MAX_REQUESTED:
             break
         if holder is not _Holder.OURS:
             continue

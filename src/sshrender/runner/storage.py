@@ -17,10 +17,10 @@ STORAGE_ERRORS = frozenset(
 )
 """Errors that blame the storage rather than the page; ENOTCONN is what a dead FUSE mount answers."""
 
-HANGS_AFTER = 10.0
+HANG_TIMEOUT = 10.0
 """Seconds without an answer after which a shared folder counts as gone: NFS asks again for minutes."""
 
-VISIBLE_WITHIN = 70.0
+VISIBLE_TIMEOUT = 70.0
 """Seconds until a file that somebody else wrote must be seen: NFS caches attributes, and that a name
 does not exist, for up to 60 (acregmax, acdirmax in nfs(5))."""
 
@@ -95,7 +95,7 @@ class Watch(threading.Thread):
     def is_hanging(self) -> bool:
         """Whether it has not answered for HANGS_AFTER."""
         asked_at = self._asked_at
-        return asked_at is not None and time.monotonic() - asked_at > HANGS_AFTER
+        return asked_at is not None and time.monotonic() - asked_at > HANG_TIMEOUT
 
 
 def write_all(descriptor: int, data: bytes) -> None:

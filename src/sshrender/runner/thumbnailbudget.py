@@ -14,7 +14,7 @@ SHARE = 0.12
 CREDIT = 0.25
 """Seconds that may be spent before anything was drawn: the first thumbnail loads what others reuse."""
 
-LARGEST = 96 * 1024
+MAX_SIZE = 96 * 1024
 """Bytes of a thumbnail that is worth sending: an ordinary one has 10 KiB."""
 
 

@@ -19,10 +19,10 @@ from typing import Callable, Deque, Dict, List, NamedTuple, Optional, Tuple
 from sshrender.renderers import diagnostics, ghostscript
 from sshrender.runner import memory, processes, processlimits, sandbox, scratch, wire
 
-GLANCE = 0.25
+POLL_INTERVAL = 0.25
 """Seconds between two looks at a working renderer's memory."""
 
-GONE_WITHIN = 5.0
+GONE_TIMEOUT = 5.0
 """Seconds that a killed renderer gets; the kernel keeps one that waits for storage (signal(7))."""
 
 _THUMBNAILS = "thumbnail.%d"
@@ -67,7 +67,7 @@ class Session:
         seat: Tuple[int, ...] = (),
     ) -> None:
         self.setup = setup
-        self.pages_drawn = 0
+        self.pages_rendered = 0
         self._due: Deque[bool] = deque()
         self._token = token
         self._answer = re.compile(b"^" + token.encode("ascii") + b"(~?) ([^\n]*)\n", re.MULTILINE)
@@ -132,7 +132,7 @@ class Session:
 
         ``thumbnail_of``: ask for its thumbnail too, and what to call it.
         """
-        self.pages_drawn += 1
+        self.pages_rendered += 1
         lines = ghostscript.page_lines(number, self._token)
         self._due.append(False)
         if thumbnail_of is not None and self.can_make_thumbnails:
@@ -161,9 +161,9 @@ class Session:
         Whether it is. What a sandbox or a script has started is gone when nobody writes to us any more.
         """
         self.kill()
-        end = time.monotonic() + GONE_WITHIN
+        end = time.monotonic() + GONE_TIMEOUT
         try:
-            self._process.wait(GONE_WITHIN)
+            self._process.wait(GONE_TIMEOUT)
         except subprocess.TimeoutExpired:
             return False
         is_gone = self._falls_silent(end)
@@ -207,17 +207,17 @@ class Session:
     def _listen(self, timeout: float) -> Answer:
         self._lines = []
         deadline = time.monotonic() + timeout
-        glance = time.monotonic() + GLANCE
+        glance = time.monotonic() + POLL_INTERVAL
         while True:
             value = self._next_answer()
             if value is not None:
                 return Answer(value, self._lines)
-            ready, _, _ = select.select([self._output], [], [], GLANCE)
+            ready, _, _ = select.select([self._output], [], [], POLL_INTERVAL)
             if ready:
                 self._read()
             now = time.monotonic()
             if now >= glance:
-                glance = now + GLANCE
+                glance = now + POLL_INTERVAL
                 self._check(deadline)
 
     def _tell(self, lines: List[str]) -> None:

@@ -12,8 +12,8 @@ from typing import Any
 from sshrender.utf8 import writable
 
 MAX_TEXT, MAX_TEXTS = 1000, 40
-"""What is kept of what a host says in words: more than a runner says (renderers/diagnostics.py), not more
-than the journal can take from a host that will not stop."""
+"""Limits on a message's texts, in characters and in texts: more than a runner sends
+(renderers/diagnostics.py), and little enough that a hostile host cannot fill the journal."""
 
 MAX_WORD = 100
 """Characters of a version or a name."""

@@ -272,7 +272,7 @@ def _gateway(settings: SshSettings, timeout: float) -> Any:
     return settings.proxy_command
 
 
-STATUS_WITHIN = 0.5
+STATUS_TIMEOUT = 0.5
 """Seconds that an exit status is waited for behind the end of a channel."""
 
 
@@ -333,7 +333,7 @@ class SshLink:
 
     def _closed(self, why: str = "") -> LinkClosed:
         """The end of the channel, with the command's exit status, which may come a moment later."""
-        end = time.monotonic() + STATUS_WITHIN
+        end = time.monotonic() + STATUS_TIMEOUT
         while not self._channel.exit_status_ready() and time.monotonic() < end:
             time.sleep(0.01)
         status = self._channel.recv_exit_status() if self._channel.exit_status_ready() else -1

@@ -46,7 +46,7 @@ class BoardView:
         self._job = job
         self._verbose = verbose
         self._rate = Rate()
-        self._drawn_at = 0.0
+        self._rendered_at = 0.0
         self._live = Live(
             Text(""), console=self._console, auto_refresh=False, transient=True, screen=False
         )
@@ -63,9 +63,9 @@ class BoardView:
     def snapshot(self, snapshot: Snapshot, now: float) -> None:
         """See View.snapshot."""
         self._rate.note(now, snapshot.delivered_here)
-        if now - self._drawn_at < REDRAW:
+        if now - self._rendered_at < REDRAW:
             return
-        self._drawn_at = now
+        self._rendered_at = now
         width, height = self._console.size
         board = render(snapshot, self._job, self._rate, now, width, height)
         self._live.update(Harmless(board), refresh=True)

@@ -8,7 +8,7 @@ from tests.faults.fault import MANY, Fault, delivered_by, node
 from tests.faults.night import Morning, Night
 
 WORK = "for i in 1 2 3; do nice -n 19 sh -c 'while :; do :; done' >/dev/null 2>&1 & echo $!; done"
-YIELDS_WITHIN = 8.0
+YIELD_TIMEOUT = 8.0
 """Seconds: a beat, the smoothing of the scans (runner/load.py), and the grace of a running page."""
 
 
@@ -28,10 +28,10 @@ def _come_and_go(night: Night) -> None:
 def _yielded(night: Night, morning: Morning) -> None:
     busy = [e for e in night.journal() if e["type"] == "host_state" and e["state"] == "busy"]
     assert busy
-    assert night.seconds_of(busy[0]) - night.marks["came"] < YIELDS_WITHIN
+    assert night.seconds_of(busy[0]) - night.marks["came"] < YIELD_TIMEOUT
     drawn = [e for e in night.journal() if e["type"] == "page_delivered" and e["host"] == "node1"]
     came, went = night.marks["came"], night.marks.get("went", float("inf"))
-    late = [e for e in drawn if came + YIELDS_WITHIN < night.seconds_of(e) < went]
+    late = [e for e in drawn if came + YIELD_TIMEOUT < night.seconds_of(e) < went]
     assert late == []
 
 

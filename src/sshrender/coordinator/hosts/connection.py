@@ -32,7 +32,7 @@ WRITE_TIMEOUT = 10.0
 UNHEARD = 500
 """Messages of one host that may wait in the loop's queue."""
 
-GREETING = 60.0
+HANDSHAKE_TIMEOUT = 60.0
 """Time limit of the handshake in seconds: ``gs --version`` may take 20 (runner/hostfacts.py), and the
 canary 30 (runner/fingerprint.py), which waits for a slot lock (runner/slotlocks.py)."""
 
@@ -131,19 +131,19 @@ class HostConnection:
         if link is None:
             return
         threading.Thread(target=self._write, args=(link,), daemon=True).start()
-        connected_at, has_greeted = time.monotonic(), False
+        connected_at, has_completed_handshake = time.monotonic(), False
         while True:
             for message in self._reader.feed(link.read(PING)):
                 if self._has_ended():
                     return
                 if isinstance(message, Hello):
-                    if has_greeted:
+                    if has_completed_handshake:
                         raise ProtocolError("it greets a second time")
-                    has_greeted = True
-                elif not has_greeted and not isinstance(message, Trouble):
+                    has_completed_handshake = True
+                elif not has_completed_handshake and not isinstance(message, Trouble):
                     raise ProtocolError("it speaks of pages before it greets")
                 self._hand_over(message)
-            if not has_greeted:
+            if not has_completed_handshake:
                 self._expect_greeting(connected_at)
 
     def _hand_over(self, message: Message) -> None:
@@ -160,8 +160,8 @@ class HostConnection:
     def _expect_greeting(self, connected_at: float) -> None:
         if self._prepared_at is None:
             return  # it has not been told yet what it is wanted for
-        if time.monotonic() - max(self._prepared_at, connected_at) > GREETING:
-            raise LinkClosed(f"connected, but does not greet within {GREETING:g} s")
+        if time.monotonic() - max(self._prepared_at, connected_at) > HANDSHAKE_TIMEOUT:
+            raise LinkClosed(f"connected, but does not greet within {HANDSHAKE_TIMEOUT:g} s")
 
     def _connect(self) -> Link | None:
         time.sleep(self._delay * random.uniform(0.5, 1.5))

@@ -18,7 +18,7 @@ WHOLE_BYTES = 16 << 20
 PART_BYTES = 4 << 20
 """Documents above the first are fed in parts of about the second: a second on a line of 32 Mbit/s."""
 
-CUT_WITHIN = 120.0
+CUT_TIMEOUT = 120.0
 """Seconds for one part; after that the whole document is fed."""
 
 
@@ -90,7 +90,7 @@ class DocumentParts:
             )
         self._worker.add(part=part)
         try:
-            answer = self._worker.answer(CUT_WITHIN)
+            answer = self._worker.answer(CUT_TIMEOUT)
             reason = "it ended early" if answer is None else ""
             if answer is not None and "error" in answer:
                 reason = workeranswers.error(answer)[0]

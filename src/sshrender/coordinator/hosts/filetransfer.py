@@ -22,7 +22,7 @@ from sshrender.coordinator.workers import verifier as vf
 from sshrender.document.splitting import SOURCE
 from sshrender.transports.protocol import FilesFailed, HostFiles, LinkClosed, Refusal
 
-ANSWER_WITHIN = 30.0
+ANSWER_TIMEOUT = 30.0
 """Seconds that the other end may take for one answer; heartbeats tell sooner that it is gone."""
 
 
@@ -58,11 +58,15 @@ class FileTransfer:
     """
 
     def __init__(
-        self, link: HostConnection, larder: DocumentParts, largest: int, post: Callable[[Any], None]
+        self,
+        link: HostConnection,
+        document_parts: DocumentParts,
+        largest: int,
+        post: Callable[[Any], None],
     ) -> None:
         self._link = link
         self._largest = largest
-        self._larder = larder
+        self._document_parts = document_parts
         self._post = post
         self._folder = ""
         self._lock = threading.Lock()
@@ -122,7 +126,7 @@ class FileTransfer:
         """A thread. Whatever goes wrong in it ends the link, and is said."""
         files: HostFiles | None = None
         try:
-            files = self._link.files(ANSWER_WITHIN)
+            files = self._link.files(ANSWER_TIMEOUT)
             work(files)
         except (FilesFailed, DocumentPartsFailed, LinkClosed, OSError) as failed:
             self._post(LinkFailed(self._link, Refusal.FILES, str(failed)))
@@ -138,7 +142,7 @@ class FileTransfer:
 
     def _feed(self, files: HostFiles) -> None:
         while (order := self._orders.get()) is not None:
-            place = self._larder.place(order.page)
+            place = self._document_parts.place(order.page)
             if place.file not in self._there:
                 place = self._bring(order.page, files)
             with self._lock:
@@ -159,11 +163,11 @@ class FileTransfer:
     def _bring(self, page: int, files: HostFiles) -> Any:
         """What holds this page, to the host; answers where the page is found there."""
         try:
-            source = self._larder.fetch(page)
+            source = self._document_parts.fetch(page)
         except DocumentPartsFailed:
-            self._larder.give_up_parts()
-            source = self._larder.fetch(page)
-        place = self._larder.place(page)
+            self._document_parts.give_up_parts()
+            source = self._document_parts.fetch(page)
+        place = self._document_parts.place(page)
         if place.file not in self._there:
             began = time.monotonic()
             files.put(source, f"{self._folder}/{place.file}")
@@ -171,7 +175,7 @@ class FileTransfer:
             # The whole document is brought once, and says nothing of what the next page will cost.
             if place.file != SOURCE:
                 seconds = time.monotonic() - began
-                self._feeding[place.file] = seconds / max(1, self._larder.pages_of(place.file))
+                self._feeding[place.file] = seconds / max(1, self._document_parts.pages_of(place.file))
         return place
 
     # And back
@@ -204,7 +208,7 @@ class FileTransfer:
         except FilesFailed as failed:
             self._post(TransferFailed(task, str(failed)))
             raise
-        fed = self._feeding.get(self._larder.place(task.page).file, 0.0)
+        fed = self._feeding.get(self._document_parts.place(task.page).file, 0.0)
         self._carried[task.attempt] = time.monotonic() - began + fed
         self._post(TransferDone(task))
         return True

@@ -52,7 +52,7 @@ def _sent(recipe: RecipeRecord) -> dict[str, Any]:
 
 
 def _has_thumbnails(plan: JobPlan) -> bool:
-    return plan.has_overview and plan.draws_with_ghostscript
+    return plan.has_overview and plan.renders_with_ghostscript
 
 
 def seen_folder(setup: HostSetup, job: str) -> str | None:
@@ -80,12 +80,12 @@ def judge(
         memory=hello.memory,
         ghostscript=hello.ghostscript or "",
         slots=hello.slots,
-        look=look(hello) if _may_draw(recipes) else HostFingerprint(),
+        look=look(hello) if _may_render(recipes) else HostFingerprint(),
         renderers=frozenset(range(max(1, len(recipes)))) - set(hello.missing_recipes),
     )
 
 
-def _may_draw(recipes: Sequence[RecipeRecord]) -> bool:
+def _may_render(recipes: Sequence[RecipeRecord]) -> bool:
     return not recipes or any(recipe.is_built_in for recipe in recipes)
 
 

@@ -36,17 +36,17 @@ class HostMessages:
         plan: JobPlan,
         setups: Mapping[str, HostSetup],
         scheduler: Scheduler,
-        wires: HostRouter,
-        chronicle: JournalRecorder,
-        gallery: ThumbnailWriter,
+        host_router: HostRouter,
+        journal_recorder: JournalRecorder,
+        thumbnail_writer: ThumbnailWriter,
     ) -> None:
         self.reports: dict[str, msg.Rendered] = {}
         self._plan = plan
         self._setups = setups
         self._scheduler = scheduler
-        self._wires = wires
-        self._chronicle = chronicle
-        self._gallery = gallery
+        self._host_router = host_router
+        self._journal_recorder = journal_recorder
+        self._thumbnail_writer = thumbnail_writer
         self._texts = TextBudget()
         self._pictured: set[tuple[str, int]] = set()
         self._handlers: dict[type, Callable[[str, Any], list[ev.Event]]] = {
@@ -76,7 +76,7 @@ class HostMessages:
         """An attempt came to nothing: recorded where that counts."""
         known = self._known(event.host, event.attempt)
         if known is not None and counts(known, event) and not self._is_called_off(known, event.kind):
-            self._chronicle.failed(known, event.kind, event.reason)
+            self._journal_recorder.failed(known, event.kind, event.reason)
         return [event]
 
     def forget(self, attempt: str) -> None:
@@ -94,8 +94,8 @@ class HostMessages:
     def _greet(self, host: str, hello: msg.Hello) -> list[ev.Event]:
         event = judge(host, hello, self._setups[host].san, self._plan.spec.settings.recipes)
         if isinstance(event, ev.HostGreeted):
-            self._wires.begin(host, hello.folder)
-            self._chronicle.greeted(self._setups[host], hello, event)
+            self._host_router.begin(host, hello.folder)
+            self._journal_recorder.greeted(self._setups[host], hello, event)
         return [event]
 
     def _report(self, host: str, report: msg.Rendered) -> list[ev.Event]:
@@ -110,7 +110,7 @@ class HostMessages:
 
     def _fail(self, host: str, failed: msg.Failed) -> list[ev.Event]:
         kind = _KINDS[failed.kind]
-        if kind is FailureKind.STORAGE and self._wires.is_ferried(host):
+        if kind is FailureKind.STORAGE and self._host_router.is_ferried(host):
             kind = FailureKind.HOST  # its own disk, not the shared folder
         event = ev.AttemptFailed(host, failed.attempt, kind, failed.reason, is_reported=True)
         known = self._known(host, failed.attempt)
@@ -122,7 +122,7 @@ class HostMessages:
         """Only lines that are new of a page of this host are stored."""
         known = self._known(host, suspected.attempt)
         number = suspected.page if known is None else known.page
-        if not self._scheduler.is_drawn_by(number, host):
+        if not self._scheduler.is_rendered_by(number, host):
             return []
         before = self._scheduler.book[number].said if known is None else known.said
         new = tuple(line for line in dict.fromkeys(suspected.said) if line not in before)
@@ -132,12 +132,12 @@ class HostMessages:
     def _keep_thumbnail(self, host: str, pictured: msg.ThumbnailRendered) -> list[ev.Event]:
         """One for each page of the host: what comes again would only be written again."""
         key = host, pictured.page
-        if key not in self._pictured and self._scheduler.is_drawn_by(pictured.page, host):
+        if key not in self._pictured and self._scheduler.is_rendered_by(pictured.page, host):
             self._pictured.add(key)
-            self._gallery.hang(self._plan.page_file(pictured.page), pictured.data)
+            self._thumbnail_writer.hang(self._plan.page_file(pictured.page), pictured.data)
         return []
 
     def _note(self, host: str, noted: msg.Noted) -> list[ev.Event]:
         if noted.said and not self._plan.history.notes:
-            self._chronicle.noted(host, self._texts.lines(host, noted.said))
+            self._journal_recorder.noted(host, self._texts.lines(host, noted.said))
         return []

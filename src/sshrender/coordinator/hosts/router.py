@@ -34,7 +34,7 @@ class HostRouter:
         post: Callable[[Any], None],
     ) -> None:
         self.split = plan.spec.settings.split
-        self.larder = DocumentParts(plan)
+        self.document_parts = DocumentParts(plan)
         self._plan = plan
         self._setups = setups
         self._sources = sources
@@ -58,7 +58,7 @@ class HostRouter:
         link = self._links[host] = self._sources.take(setup)
         if self.is_ferried(host):
             largest = FILE_TO_MEMORY * self._plan.limits.page_memory
-            self._ferries[host] = FileTransfer(link, self.larder, largest, self._post)
+            self._ferries[host] = FileTransfer(link, self.document_parts, largest, self._post)
         link.send("prepare", **preparation(self._plan, setup, self._nonce, self.split))
 
     def begin(self, host: str, folder: str) -> None:
@@ -71,9 +71,9 @@ class HostRouter:
         recipe = command.renderer if self._plan.spec.settings.recipes else None
         if recipe is not None and self._plan.is_sized(recipe):
             recipe = None  # the built-in one
-        ferry = self._ferries.get(command.host)
-        if ferry is not None:
-            ferry.render(command.page, command.attempt, output, recipe)
+        file_transfer = self._ferries.get(command.host)
+        if file_transfer is not None:
+            file_transfer.render(command.page, command.attempt, output, recipe)
             return
         where = place(command.page, self.split)
         self.send(
@@ -89,8 +89,8 @@ class HostRouter:
 
     def call_off(self, op: str, command: do.RevokeAttempt | do.KillAttempt) -> None:
         """Revoke or kill an attempt, wherever it is."""
-        ferry = self._ferries.get(command.host)
-        if ferry is not None and ferry.call_off(command.attempt):
+        file_transfer = self._ferries.get(command.host)
+        if file_transfer is not None and file_transfer.call_off(command.attempt):
             self._post(ev.AttemptRevoked(command.host, command.attempt))
         else:
             self.send(command.host, op, attempt=command.attempt)
@@ -124,9 +124,9 @@ class HostRouter:
 
     def close(self, host: str) -> None:
         """Leave the host."""
-        ferry = self._ferries.pop(host, None)
-        if ferry is not None:
-            ferry.close()
+        file_transfer = self._ferries.pop(host, None)
+        if file_transfer is not None:
+            file_transfer.close()
         link = self._links.pop(host, None)
         if link is not None:
             link.close()
@@ -135,4 +135,4 @@ class HostRouter:
         """Leave every host."""
         for host in list(self._links):
             self.close(host)
-        self.larder.close()
+        self.document_parts.close()

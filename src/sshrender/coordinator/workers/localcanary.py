@@ -21,7 +21,7 @@ from sshrender.renderers import canary
 from sshrender.runner import fingerprint, hostfacts, processlimits
 
 PROGRAM = "gs"
-WITHIN = fingerprint.WITHIN
+TIME_LIMIT = fingerprint.TIME_LIMIT
 MEMORY = 1 << 30
 
 
@@ -82,7 +82,7 @@ class LocalCanary:
                 stderr=subprocess.DEVNULL,
             )
         try:
-            self._process.wait(WITHIN)
+            self._process.wait(TIME_LIMIT)
         finally:
             self._process.kill()
             self._process.wait(1.0)

@@ -11,7 +11,7 @@ from sshrender.core import events as ev
 from sshrender.document import workeranswers
 from sshrender.document.readerprocess import ReaderProcess, WorkerFailed
 
-PART_WITHIN, SPLIT_WITHIN = 300.0, 3600.0
+PART_TIMEOUT, SPLIT_TIMEOUT = 300.0, 3600.0
 """Seconds for one part and for all; pages without a part are rendered from the whole document."""
 
 
@@ -38,7 +38,7 @@ class PartSplitter(threading.Thread):
         try:
             worker.ask(
                 "split",
-                within=SPLIT_WITHIN,
+                within=SPLIT_TIMEOUT,
                 path=str(plan.folder.source),
                 password=plan.password,
                 folder=str(plan.folder.path),
@@ -46,7 +46,7 @@ class PartSplitter(threading.Thread):
                 pages=missing,
             )
             asked = frozenset(missing)
-            while (answer := worker.answer(PART_WITHIN)) is not None:
+            while (answer := worker.answer(PART_TIMEOUT)) is not None:
                 if "error" in answer:
                     self._post(PartsFailed(workeranswers.error(answer)[0]))
                     return

@@ -48,7 +48,7 @@ class StorageProbe:
             except RuntimeError:
                 self._since = None
                 self._post(ev.StorageFailed("no thread can be started to look at it"))
-        elif time.monotonic() - self._since > storage.HANGS_AFTER:
+        elif time.monotonic() - self._since > storage.HANG_TIMEOUT:
             self._post(ev.StorageFailed(f"{self._folders[0]} does not answer"))
 
     def _look(self, room: int) -> None:

@@ -9,7 +9,7 @@ from sshrender.job import thumbnails
 from sshrender.job.folder import JobFolder
 from sshrender.job.verification.errors import VerificationFailed
 
-MOST_WAITING = 2000
+MAX_WAITING = 2000
 """Thumbnails in memory, some 20 MB, while the storage is slow; what comes on top is lost."""
 
 
@@ -32,7 +32,7 @@ class ThumbnailWriter:
         """Keep this picture of a page; returns at once."""
         if not self._is_running:
             self._lose("no thread can be started to write them")
-        elif self._queue.qsize() < MOST_WAITING:
+        elif self._queue.qsize() < MAX_WAITING:
             self._queue.put((page_file, data))
         else:
             self._lose("the shared folder was too slow")

@@ -26,7 +26,7 @@ from sshrender.job.lease import LeaseLost
 from sshrender.job.verification.errors import VerificationFailed
 from sshrender.job.verification.process import Verifications
 from sshrender.job.verification.verify import Expected, PageImage, open_page
-from sshrender.runner.storage import VISIBLE_WITHIN
+from sshrender.runner.storage import VISIBLE_TIMEOUT
 
 THREADS = 2
 MAX_THREADS = 8
@@ -270,7 +270,7 @@ class _Worker:
     def _look_again(self, task: VerificationTask) -> Result | None:
         """Later, and the more files of this host are looked for the less often each."""
         now = time.monotonic()
-        last = task.since + VISIBLE_WITHIN
+        last = task.since + VISIBLE_TIMEOUT
         if now > last:
             return Rejected(task, "its file never appeared on the SAN", is_absent=True)
         pause = max(task.pause, self._queue.waiting_later(task.host) / LOOKS_A_SECOND)

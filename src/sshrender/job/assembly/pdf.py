@@ -15,7 +15,7 @@ from PIL import Image
 from sshrender.job.assembly.sheets import AssemblyFailed, Sheet
 
 _SPACES = {1: "/DeviceGray", 3: "/DeviceRGB", 4: "/DeviceCMYK"}
-_LARGEST = 10**10
+_MAX_BYTES = 10**10
 """Bytes: offsets in a cross-reference table have ten digits (7.5.4)."""
 
 _BAND = 256
@@ -69,7 +69,7 @@ class _Objects:
     def finish(self, root: int, identity: str) -> None:
         """The cross-reference table and the trailer."""
         begin = self._file.tell()
-        if begin >= _LARGEST:
+        if begin >= _MAX_BYTES:
             raise AssemblyFailed("a PDF cannot be larger than 10 GB; --assemble zip can")
         self._file.write(f"xref\n0 {self._next}\n0000000000 65535 f \n".encode())
         for number in range(1, self._next):

@@ -36,7 +36,7 @@ from sshrender.views.text import clean
 REDRAW = 0.5
 """Seconds: two redraws a second are enough for the eye and little for a slow link."""
 
-HANGS_AFTER = 5.0
+HANG_TIMEOUT = 5.0
 """Seconds without an answer from the SAN until the dashboard says so."""
 
 LOG_SHOWN = 500
@@ -223,7 +223,7 @@ class Dashboard(PageImages):
         self._show("#headline", Text("\n").join(words))
 
     def _hanging(self) -> str:
-        if self._is_reading and time.monotonic() - self._asked_at > HANGS_AFTER:
+        if self._is_reading and time.monotonic() - self._asked_at > HANG_TIMEOUT:
             return f"the shared folder has not answered for {time.monotonic() - self._asked_at:.0f} s"
         return ""
 

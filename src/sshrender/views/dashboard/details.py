@@ -9,7 +9,7 @@ from sshrender.views.jobmodel import SENT, WAITING, HostRow, JobModel, PageRow
 from sshrender.views.pagehistory import tell, time_of_day
 from sshrender.views.text import clean, count, duration, size
 
-_MOST_SAID = 6
+_MAX_DIAGNOSTICS = 6
 
 
 def of_page(page: PageRow, job: JobModel, now: float, looks: Styles) -> Text:
@@ -24,9 +24,9 @@ def of_page(page: PageRow, job: JobModel, now: float, looks: Styles) -> Text:
         text.append(f", {count(page.attempts, 'attempt')}\n", "dim")
     if page.reason and page.state != "done":
         text.append(f"{page.kind}: {clean(page.reason)}\n")
-    for line in page.said[:_MOST_SAID]:
+    for line in page.said[:_MAX_DIAGNOSTICS]:
         text.append(f"{clean(line)}\n", "yellow")
-    for entry in page.story[-_MOST_SAID:]:
+    for entry in page.story[-_MAX_DIAGNOSTICS:]:
         words = tell(entry)
         if words:
             text.append(f"{time_of_day(entry)}  ", "dim")

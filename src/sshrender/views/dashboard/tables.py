@@ -32,7 +32,7 @@ FLIGHTS = (
     Column("attempt", least=40, is_right=True),
     Column(""),
 )
-MOST_FLIGHTS = 200
+MAX_IN_FLIGHT = 200
 """The oldest: nobody reads on, and a large farm draws hundreds of pages at a time."""
 
 LOG = (Column("time"), Column("what happened"))
@@ -88,7 +88,7 @@ def _host(host: HostRow, looks: Styles) -> Row:
 def flights(job: JobModel, looks: Styles, now: float, wanted: str = "") -> list[Row]:
     """What is being drawn, oldest first, stragglers marked."""
     found = []
-    for drawing in job.drawings(now)[:MOST_FLIGHTS]:
+    for drawing in job.drawings(now)[:MAX_IN_FLIGHT]:
         flight = drawing.flight
         if not _holds(wanted, str(flight.page), flight.host):
             continue
