@@ -100,4 +100,4 @@ def _attacked(job: Job) -> int:
 @pytest.mark.matrix
 @pytest.mark.timeout(3 * LONG + AFTERWARDS + 300)
 def test_ten_minutes_of_chaos_with_a_hostile_host_spoil_nothing(farm_factory: FarmFactory) -> None:
-    _endure(farm_factory(7), Length(seconds=LONG, pages=int(LONG / 2), most_between=8.0))
+    _endure(farm_factory(7), Length(seconds=LONG, pages=int(0.75 * LONG), most_between=8.0))
