@@ -136,7 +136,7 @@ def _open(wanted: RenderRequest, stamp: facts.Stamp, reading: Reading, inspect: 
         seen = pagecount.look(reading, ask, wanted.password is not None)
         total = _known_count(source) or pagecount.count(reading, seen, ask)
         if total == 0:
-            raise facts.beyond_repair(wanted.source, asked().said)
+            raise facts.beyond_repair(wanted.source, asked().diagnostics)
         if total > facts.MAX_PAGES:
             raise facts.too_many_pages(wanted.source)
         _check_recipes(wanted, seen.needs_password)

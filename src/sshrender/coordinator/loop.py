@@ -176,7 +176,7 @@ class Coordinator:
         self._actions: dict[type, Callable[[Any], None]] = {
             do.ConnectHost: lambda c: self._host_router.connect(c.host),
             do.RenderPage: self._render,
-            do.SetSlotLimit: lambda c: self._host_router.send(c.host, "width", slots=c.slots),
+            do.SetSlotLimit: lambda c: self._host_router.send(c.host, "set_slot_limit", slots=c.slots),
             do.RevokeAttempt: lambda c: self._host_router.call_off("revoke", c),
             do.KillAttempt: lambda c: self._host_router.call_off("kill", c),
             do.VerifyPage: self._verify_page,

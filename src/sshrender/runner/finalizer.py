@@ -38,7 +38,7 @@ class RenderedFile(NamedTuple):
     cpu: float
     complaints: List[str]
     is_rendered: bool = True
-    has_stand_ins: bool = False
+    has_substituted_fonts: bool = False
 
 
 class Finalizer(threading.Thread):
@@ -90,7 +90,7 @@ class Finalizer(threading.Thread):
             "page": drawn.task.page,
             "seconds": round(drawn.seconds, 4),
             "cpu": round(drawn.cpu, 2),
-            "said": complaints,
+            "diagnostics": complaints,
         }
         try:
             # A page that never came out has no file, and the name is then the next page's.
@@ -107,7 +107,7 @@ class Finalizer(threading.Thread):
             bytes=size,
             sha256=digest,
             page_size=drawn.page_size,
-            stand_ins=drawn.has_stand_ins,
+            substituted_fonts=drawn.has_substituted_fonts,
             **common,
         )
 

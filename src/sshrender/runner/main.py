@@ -79,7 +79,7 @@ class Runner:
             "inspect": self._inspect,
             "discard": self._discard,
             "priority": self._rank,
-            "width": self._widen,
+            "set_slot_limit": self._widen,
             "ping": lambda request: None,
             "finish": self._finish,
         }
@@ -207,8 +207,8 @@ class Runner:
                 self._wire.flush()
             load_now: Dict[str, Any] = dict(self._meter.sample())
             if self._count:
-                load_now["seats"] = slotlocks.left_to(self._place, self._count)
-            self._wire.post("beat", free_memory=hostfacts.memory("MemAvailable"), **load_now)
+                load_now["available_slots"] = slotlocks.left_to(self._place, self._count)
+            self._wire.post("heartbeat", free_memory=hostfacts.memory("MemAvailable"), **load_now)
 
     def _setup(self, request: Dict[str, Any]) -> ghostscript.Setup:
         return ghostscript.Setup(
@@ -292,7 +292,7 @@ class Runner:
         self._has_looked.wait()
         with slotlocks.guest(self._found["slots"]) as seat:
             pages, lines = self._count_pages(request, seat)
-        self._wire.post("inspected", pages=int(pages) if pages.isdigit() else 0, said=lines)
+        self._wire.post("inspected", pages=int(pages) if pages.isdigit() else 0, diagnostics=lines)
 
     def _count_pages(self, request: Dict[str, Any], seat: Tuple[int, ...]) -> Tuple[str, List[str]]:
         """How many Ghostscript finds, and what it says of the document."""

@@ -231,7 +231,7 @@ class Slot(threading.Thread):
             cpu=session.cpu_since(),
             complaints=diagnostics.complaints(answer.lines),
             is_rendered=size is not None and not diagnostics.was_not_drawn(answer.lines),
-            has_stand_ins=diagnostics.has_stand_ins(answer.lines),
+            has_substituted_fonts=diagnostics.has_substituted_fonts(answer.lines),
         )
 
     def _run_recipe(self, task: Task, recipe: Recipe) -> RenderedFile:
@@ -314,7 +314,7 @@ class Slot(threading.Thread):
         self._aside += seconds
         if 0 < len(data) <= thumbnailbudget.MAX_SIZE:
             text = base64.b64encode(data).decode("ascii")
-            self._wire.post("pictured", can_wait=True, page=page, data=text)
+            self._wire.post("thumbnail", can_wait=True, page=page, data=text)
 
     def _seek(self, task: Task) -> Tuple[Session, Answer]:
         """Draw a page that was not found with a renderer that has seen all the pages before it.
@@ -347,7 +347,7 @@ class Slot(threading.Thread):
 
     def _fail(self, task: Task, end: SessionEnded, seconds: float) -> None:
         self._drop_session()
-        if end.kind == wire.CROWDED:
+        if end.kind == wire.LOW_MEMORY:
             self._rest.begin()
         complaints = diagnostics.complaints(end.lines)
         reason = end.reason + (": " + complaints[-1] if complaints else "")
@@ -359,7 +359,7 @@ class Slot(threading.Thread):
             reason=reason,
             seconds=round(seconds, 4),
             cpu=0.0,
-            said=complaints,
+            diagnostics=complaints,
         )
 
     def _session_for(self, file: str) -> Session:
@@ -480,7 +480,7 @@ class Slot(threading.Thread):
             self._baseline[file] = self._summary(session)
             self._open()
             if self._baseline[file]:
-                self._wire.post("noted", said=self._baseline[file])
+                self._wire.post("noted", diagnostics=self._baseline[file])
         return [line for line in complaints if line not in self._baseline[file]]
 
     def _render_again(self, session: Session, task: Task) -> List[str]:
@@ -492,7 +492,7 @@ class Slot(threading.Thread):
         return complaints
 
     def _suspect(self, task: Task, lines: List[str]) -> None:
-        self._wire.post("suspected", attempt=task.attempt, page=task.page, said=lines)
+        self._wire.post("suspected", attempt=task.attempt, page=task.page, diagnostics=lines)
 
     def _needs_recycling(self, session: Session) -> bool:
         return (
