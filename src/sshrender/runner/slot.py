@@ -23,11 +23,12 @@ from typing import Any, Dict, List, NamedTuple, Optional, Tuple
 from sshrender.renderers import diagnostics, ghostscript
 from sshrender.renderers import recipe as recipes
 from sshrender.renderers.recipe import Recipe
-from sshrender.runner import memory, scratch, slotlocks, storage, thumbnailbudget, wire
+from sshrender.runner import jobfolder, memory, scratch, slotlocks, thumbnailbudget, wire
 from sshrender.runner.finalizer import Finalizer, RenderedFile
 from sshrender.runner.oneshot import OneShot, ProcessLimits
 from sshrender.runner.taskqueue import Task, TaskQueue
 from sshrender.runner.warmsession import Answer, Session, SessionEnded
+from sshrender.storage import primitives
 
 IDLE_PAUSE = 0.2
 AHEAD_BELOW = 0.5
@@ -376,7 +377,8 @@ class Slot(threading.Thread):
 
     def _await_document(self, file: str) -> None:
         """Raises FileNotFoundError: it is not here, though it was written before we were told of it."""
-        if not storage.appears(os.path.join(self._plan.folder, file), storage.VISIBLE_TIMEOUT):
+        path = os.path.join(self._plan.folder, file)
+        if not jobfolder.becomes_visible(path, primitives.VISIBLE_TIMEOUT):
             raise FileNotFoundError("%s does not appear in the job's folder" % file)
 
     def _start_session(self, file: str) -> None:

@@ -16,8 +16,10 @@ from collections.abc import Iterator
 from importlib import resources
 
 MINIMUM_PYTHON = (3, 7)
-_PACKAGES = ("sshrender.renderers", "sshrender.runner")
-_NOT_SENT = frozenset({"devices"})
+_PACKAGES = ("sshrender.renderers", "sshrender.runner", "sshrender.storage")
+NOT_SENT = frozenset(
+    {"sshrender.renderers.devices", "sshrender.storage.files", "sshrender.storage.hangguard"}
+)
 """Modules of those packages that only the coordinator needs."""
 
 _COMMENT = re.compile(r"^[ \t]*#[^\n]*", re.MULTILINE)
@@ -88,10 +90,10 @@ def _body() -> bytes:
     for package in _PACKAGES:
         for item in resources.files(package).iterdir():
             stem, _, suffix = item.name.rpartition(".")
-            if suffix != "py" or stem in _NOT_SENT:
-                continue
             is_package = stem == "__init__"
             name = package if is_package else f"{package}.{stem}"
+            if suffix != "py" or name in NOT_SENT:
+                continue
             sources[name] = (is_package, strip(item.read_text(encoding="utf-8")))
     return zlib.compress(json.dumps(sources).encode("utf-8"), 6)
 

@@ -11,7 +11,7 @@ from itertools import islice
 from pathlib import Path
 from typing import BinaryIO
 
-from sshrender.runner import storage
+from sshrender.storage import primitives
 
 MAX_RECORD_BYTES = 1 << 20
 """Size limit of a file that holds one JSON object. The largest that sshrender writes is a job.json with
@@ -24,15 +24,15 @@ def file_mode(folder: Path) -> int:
 
 
 def rename(source: Path, target: Path) -> None:
-    """See runner/storage.py, where hosts need it as well. Raises OSError."""
-    storage.rename(str(source), str(target))
+    """See primitives.rename. Raises OSError."""
+    primitives.rename(str(source), str(target))
 
 
 def free_bytes(folder: Path) -> int:
     """Bytes that an ordinary user may still write there, or where the folder will be. Raises OSError."""
     while not folder.exists() and folder != folder.parent:
         folder = folder.parent
-    return storage.free_bytes(str(folder))
+    return primitives.free_bytes(str(folder))
 
 
 def visible(folder: Path) -> list[str]:
