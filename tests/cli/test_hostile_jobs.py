@@ -21,7 +21,7 @@ from sshrender.job.attributes import Attributes
 from sshrender.job.folder import JobFolder
 from sshrender.job.journal import JournalWriter, entry
 from sshrender.job.spec import DocumentRecord, JobSpec, RecipeRecord, RenderSettings
-from sshrender.runner import folderowner
+from sshrender.storage import processidentity
 from sshrender.views import output
 from sshrender.views.board import BoardView
 from sshrender.views.dashboard.app import Dashboard
@@ -80,7 +80,8 @@ def _job(san: Path, name: str) -> JobFolder:
     JobSpec(name=folder.name, created=created, document=document, settings=settings).save(folder)
     fields = {"owner": EVIL, "held": EVIL, "why": EVIL, "output": EVIL, "output_host": EVIL}
     Attributes().changed(submitted=created, after=[EVIL], **fields).save(folder)
-    where, pid, began = folderowner.ourselves()  # it runs, so that all tell by whom it is coordinated
+    # It runs, so that every command shows by whom the job is coordinated.
+    where, pid, began = processidentity.ourselves()
     claim = {"counter": 1, "epoch": 1, "host": EVIL, "pid": pid, "boot": where, "started": began}
     folder.lease.write_text(json.dumps({**claim, "token": "0" * 32}))
     return folder

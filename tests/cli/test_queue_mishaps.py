@@ -12,7 +12,6 @@ from typing import Any
 
 import pytest
 
-from sshrender import files
 from sshrender.cli import clean, jobstore, queue, submit
 from sshrender.errors import ExitCode, UserError
 from sshrender.job import attributes, delivery
@@ -22,6 +21,7 @@ from sshrender.job.history import PageRecord
 from sshrender.job.journal import JournalWriter, entry
 from sshrender.job.leasefiles import LeaseFiles
 from sshrender.job.spec import DocumentRecord, JobSpec, RenderSettings
+from sshrender.storage import files
 from tests import pdfs
 from tests.conftest import Run
 

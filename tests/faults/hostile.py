@@ -39,7 +39,7 @@ def hello(**changes):
 def beat():
     while True:
         time.sleep(0.5)
-        say("beat", others=0.0, ours=0.0, free_memory=1)
+        say("heartbeat", others=0.0, ours=0.0, free_memory=1)
 
 def asked(op):
     """Each request of this kind, as it comes; the first ``prepare`` is answered by a hello."""
@@ -73,7 +73,7 @@ def draw(request):
 
 def report(request, **changes):
     fields = {"attempt": request["attempt"], "bytes": 1, "sha256": "0" * 64, "page_size": None}
-    return {**fields, "seconds": 0.1, "cpu": 0.1, "said": [], **changes}
+    return {**fields, "seconds": 0.1, "cpu": 0.1, "diagnostics": [], **changes}
 
 def started(request):
     say("started", attempt=request["attempt"])

@@ -153,15 +153,17 @@ def any_message(request):
     said = [RNG.choice(WORDS) * RNG.choice([1, 100]) for _ in range(RNG.randrange(4))]
     kind = RNG.choice(["storage", "host", "killed", "timeout", "crashed", "memory", RNG.choice(WORDS)])
     return RNG.choice([
-        lambda: say("rendered", **report({"attempt": attempt}, said=said)),
-        lambda: say("failed", **report({"attempt": attempt}, said=said), kind=kind, reason="r"),
+        lambda: say("rendered", **report({"attempt": attempt}, diagnostics=said)),
+        lambda: say("failed", **report({"attempt": attempt}, diagnostics=said), kind=kind, reason="r"),
         lambda: say("started", attempt=attempt),
         lambda: say("revoked", attempt=attempt),
-        lambda: say("suspected", attempt=attempt, page=page, said=said),
-        lambda: say("noted", said=said),
-        lambda: say("beat", others=any_number(), ours=0, free_memory=1, seats=any_number()),
-        lambda: say("pictured", page=page, data=base64.b64encode(os.urandom(99)).decode()),
-        lambda: say("inspected", pages=any_number(), said=said),
+        lambda: say("suspected", attempt=attempt, page=page, diagnostics=said),
+        lambda: say("noted", diagnostics=said),
+        lambda: say(
+            "heartbeat", others=any_number(), ours=0, free_memory=1, available_slots=any_number()
+        ),
+        lambda: say("thumbnail", page=page, data=base64.b64encode(os.urandom(99)).decode()),
+        lambda: say("inspected", pages=any_number(), diagnostics=said),
     ])
 
 def babble(request):
@@ -175,17 +177,17 @@ def storage_again_and_again(request):
 
 def verbose(request):
     said = ["%d %s" % (n, "x" * 990) for n in range(40)]
-    say("rendered", **{**draw(request), "said": said})
+    say("rendered", **{**draw(request), "diagnostics": said})
 
 def keep(request):
     say("started", attempt=request["attempt"])
     for _ in range(3):
-        say("beat", others=0.0, ours=0.0, free_memory=1, seats=0)
+        say("heartbeat", others=0.0, ours=0.0, free_memory=1, available_slots=0)
         time.sleep(0.3)
 
 def many_beats(request):
     for _ in range(300):
-        say("beat", others=0.0, ours=0.0, free_memory=1, seats=RNG.randrange(3))
+        say("heartbeat", others=0.0, ours=0.0, free_memory=1, available_slots=RNG.randrange(3))
     say("rendered", **draw(request))
 
 MESSAGES = [

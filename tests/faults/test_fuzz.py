@@ -371,8 +371,9 @@ def test_whatever_ssh_prints_is_settings(lines: list[tuple[str, str]], port: int
 
 
 TYPES = st.sampled_from(sorted(messages._DECODERS))
-WIRE_FIELDS = ["attempt", "bytes", "sha256", "page_size", "seconds", "cpu", "said", "kind", "reason"]
+WIRE_FIELDS = ["attempt", "bytes", "sha256", "page_size", "seconds", "cpu", "kind", "reason"]
 WIRE_FIELDS += [
+    "diagnostics",
     "page",
     "pages",
     "others",

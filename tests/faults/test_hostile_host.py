@@ -32,8 +32,8 @@ MEASURED = (
 )
 
 NONSENSE = {
-    "a thumbnail too large": "for r in renders(): say('pictured', page=r['index'], data='A' * 300_000)",
-    "a thumbnail that is none": "for r in renders(): say('pictured', page=r['index'], data='*' * 8)",
+    "a thumbnail too large": "for r in renders(): say('thumbnail', page=r['index'], data='A' * 300_000)",
+    "a thumbnail that is none": "for r in renders(): say('thumbnail', page=r['index'], data='*' * 8)",
     "ends at once": "sys.exit(3)",
     "random bytes": r"raw(os.urandom(100_000)); greet(); raw(MARK + b'\xff\xfe{}\n')",
     "a gigabyte on one line": "for _ in range(1024): raw(b'x' * (1 << 20))",
@@ -76,7 +76,7 @@ LIES = {
     "words that act on a terminal": (
         "for r in renders():\n"
         r"    evil = '\x1b[2J\x1b]0;x\x07[red]x[/] \u202e\ud800\n\r\x9b1A'" + "\n"
-        r"    started(r); say('failed', **{**report(r), 'said': [evil]}, kind=evil, reason=evil)"
+        r"    started(r); say('failed', **{**report(r), 'diagnostics': [evil]}, kind=evil, reason=evil)"
     ),
 }
 """What is believed of nobody: who says it delivers nothing."""
@@ -87,7 +87,8 @@ ODDITIES = {
         r"    for name in ('../../x', '9.1', '', '1.1/../../../etc/passwd', '\x00', 'x' * 9999):" + "\n"
         "        say('rendered', **report({'attempt': name})); say('started', attempt=name)\n"
         "        say('failed', **report({'attempt': name}), kind='crashed', reason='x')\n"
-        "        say('revoked', attempt=name); say('suspected', attempt=name, page=0, said=['x'])\n"
+        "        say('revoked', attempt=name)\n"
+        "        say('suspected', attempt=name, page=0, diagnostics=['x'])\n"
         "    started(r); say('rendered', **draw(r))"
     ),
     "a page in no time": (
@@ -96,13 +97,14 @@ ODDITIES = {
     "reports of everything": (
         "def flood():\n"
         "    for n in range(300):\n"
-        "        say('rendered', **report({'attempt': '9.%d' % n}, said=['x' * 100_000]))\n"
-        "    for n in range(300): say('suspected', attempt='9', page=n % 30, said=['x' * 100_000])\n"
+        "        say('rendered', **report({'attempt': '9.%d' % n}, diagnostics=['x' * 100_000]))\n"
+        "    for n in range(300):\n"
+        "        say('suspected', attempt='9', page=n % 30, diagnostics=['x' * 100_000])\n"
         "for r in renders(): started(r); say('rendered', **draw(r)); flood()"
     ),
     "a flood of beats": (
         "greet()\n"
-        'data = (MARK + b\'{"type": "beat", "others": 0, "ours": 0}\\n\') * 200\n'
+        'data = (MARK + b\'{"type": "heartbeat", "others": 0, "ours": 0}\\n\') * 200\n'
         "threading.Thread(target=lambda: [raw(data) for _ in range(200)], daemon=True).start()\n"
         "for r in asked('render'): started(r); say('rendered', **draw(r))"
     ),
@@ -118,7 +120,7 @@ ODDITIES = {
         "import base64\n"
         "junk = [b'<script>alert(1)</script>', b'', b'\\xff\\xd8' + b'x' * 90_000 + b'\\xff\\xd9']\n"
         "def hang(page):\n"
-        "    for data in junk: say('pictured', page=page, data=base64.b64encode(data).decode())\n"
+        "    for data in junk: say('thumbnail', page=page, data=base64.b64encode(data).decode())\n"
         "for r in renders():\n"
         "    for page in (0, 1, 7, 10 ** 9, r['index']): hang(page)\n"
         "    started(r); say('rendered', **draw(r)); hang(r['index'])"
@@ -237,7 +239,7 @@ def test_who_says_too_much_harms_nobody(
 DEAF = (
     "for _ in asked('prepare'): hello(); break\n"
     "while True:\n"
-    "    time.sleep(0.5); say('beat', others=0.0, ours=0.0, free_memory=1, seats=0)"
+    "    time.sleep(0.5); say('heartbeat', others=0.0, ours=0.0, free_memory=1, available_slots=0)"
 )
 """Takes pages, says that other jobs have its slots, and gives no page back."""
 

@@ -69,11 +69,11 @@ def test_a_version_of_5000_digits_is_no_version() -> None:
 
 def test_a_number_too_large_for_a_float_is_a_protocol_error() -> None:
     with pytest.raises(messages.ProtocolError):
-        messages.decode(b'{"type": "beat", "others": 1' + b"0" * 400 + b', "ours": 0}')
+        messages.decode(b'{"type": "heartbeat", "others": 1' + b"0" * 400 + b', "ours": 0}')
 
 
 HELLO = {"type": "hello", "python": "3.11.2"}
-BEAT = {"type": "beat", "others": 0, "ours": 0}
+BEAT = {"type": "heartbeat", "others": 0, "ours": 0}
 REPORT = {
     "type": "rendered",
     "attempt": "1.1",
@@ -84,7 +84,7 @@ REPORT = {
     "cpu": 0.1,
 }
 FAILED = {"type": "failed", "attempt": "1.1", "kind": "crashed", "reason": "x"}
-SUSPECTED = {"type": "suspected", "attempt": "1.1", "page": 1, "said": ["x"]}
+SUSPECTED = {"type": "suspected", "attempt": "1.1", "page": 1, "diagnostics": ["x"]}
 
 
 def test_messages_of_an_honest_runner_are_understood() -> None:
@@ -108,8 +108,8 @@ def test_messages_of_an_honest_runner_are_understood() -> None:
         (HELLO, {"fonts": {"digest": "many", "groups": {}}}),
         (HELLO, {"fonts": {"digest": "0" * 64, "groups": {"urw": -1}}}),
         (HELLO, {"san": True}),
-        (BEAT, {"seats": -1}),
-        (BEAT, {"seats": 0.5}),
+        (BEAT, {"available_slots": -1}),
+        (BEAT, {"available_slots": 0.5}),
         (BEAT, {"others": math.inf}),
         (REPORT, {"attempt": "../../x"}),
         (REPORT, {"attempt": "1.\u0661"}),
@@ -126,8 +126,8 @@ def test_messages_of_an_honest_runner_are_understood() -> None:
         (SUSPECTED, {"page": -1}),
         (SUSPECTED, {"page": 10**12}),
         (SUSPECTED, {"page": 1.5}),
-        (SUSPECTED, {"said": []}),
-        ({"type": "inspected"}, {"pages": -1, "said": []}),
+        (SUSPECTED, {"diagnostics": []}),
+        ({"type": "inspected"}, {"pages": -1, "diagnostics": []}),
         ({"type": "revoked"}, {"attempt": None}),
     ],
 )
@@ -149,19 +149,19 @@ def test_programs_that_a_host_lacks_for_some_recipes_are_named_by_recipe() -> No
 
 
 def test_a_half_of_a_surrogate_pair_is_replaced_where_it_enters() -> None:
-    line = json.dumps({**FAILED, "reason": "\ud800", "said": ["\udfff"]})
+    line = json.dumps({**FAILED, "reason": "\ud800", "diagnostics": ["\udfff"]})
     message = messages.decode(line.encode())
     assert isinstance(message, messages.Failed)
-    assert (message.reason, message.said) == ("?", ("?",))
+    assert (message.reason, message.diagnostics) == ("?", ("?",))
 
 
 def test_words_without_end_are_cut() -> None:
     said = ["x" * 100_000] * 1000
-    line = json.dumps({"type": "suspected", "attempt": "1.1", "page": 1, "said": said})
+    line = json.dumps({"type": "suspected", "attempt": "1.1", "page": 1, "diagnostics": said})
     message = messages.decode(line.encode())
     assert isinstance(message, messages.Suspected)
-    assert len(message.said) == messages.MAX_TEXTS
-    assert all(len(text) == messages.MAX_TEXT for text in message.said)
+    assert len(message.diagnostics) == messages.MAX_TEXTS
+    assert all(len(text) == messages.MAX_TEXT for text in message.diagnostics)
 
 
 def _delivered(**changes: Any) -> dict[str, Any]:

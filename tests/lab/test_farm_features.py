@@ -141,8 +141,8 @@ def test_a_host_that_runs_short_of_memory_draws_fewer_pages_at_once(
     code, summary, stderr = _end(process)
     assert code == 0, stderr
     kinds = [entry["kind"] for entry in _journal(farm) if entry["type"] == "attempt_failed"]
-    assert "crowded" in kinds
-    assert set(kinds) == {"crowded"}
+    assert "low_memory" in kinds
+    assert set(kinds) == {"low_memory"}
     assert summary["pages"]["done"] == 30
     assert _host(summary, "node1")["failures"] == 0
 

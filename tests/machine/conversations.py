@@ -81,14 +81,14 @@ class Host:
 
     def beat(self) -> None:
         """Say how it is."""
-        self.say("beat", others=0.0, ours=0.0, free_memory=1)
+        self.say("heartbeat", others=0.0, ours=0.0, free_memory=1)
 
     def report(self, request: Fields, data: bytes) -> Fields:
         """Write a page image; answers the report of it."""
         (self.folder / request["output"]).write_bytes(data)
         digest = hashlib.sha256(data).hexdigest()
         fields = {"attempt": request["attempt"], "bytes": len(data), "sha256": digest}
-        return {**fields, "page_size": [SIDE, SIDE], "seconds": 0.01, "cpu": 0.01, "said": []}
+        return {**fields, "page_size": [SIDE, SIDE], "seconds": 0.01, "cpu": 0.01, "diagnostics": []}
 
     def answer(self, op: str, request: Fields) -> None:
         """One request."""
@@ -275,25 +275,25 @@ class RandomHost(Host):
         """A report of a file that is whole, half, another page's, or not there."""
         if not self.renders or self.rng.random() < 0.3:
             report = {"attempt": self.attempt(), "bytes": 9, "sha256": "0" * 64, "page_size": None}
-            return {**report, "seconds": 1e8, "cpu": 0.0, "said": self.said()}
+            return {**report, "seconds": 1e8, "cpu": 0.0, "diagnostics": self.said()}
         focus = [request for request in self.renders if request["attempt"] == self.focus]
         request = self.rng.choice(focus or self.renders[-3:])
         if request["attempt"] not in self.reports:
             data = self.rng.choice([image(request["page"]), image(1)[:50], b"", image(2) + b"more"])
             self.reports[request["attempt"]] = self.report(request, data)
-        return {**self.reports[request["attempt"]], "said": self.said()}
+        return {**self.reports[request["attempt"]], "diagnostics": self.said()}
 
 
-KINDS = ("timeout", "memory", "crashed", "no_output", "storage", "killed", "crowded")
+KINDS = ("timeout", "memory", "crashed", "no_output", "storage", "killed", "low_memory")
 
 _RARE = {"revoked": 0.05, "inspected": 0.03, "trouble": 0.03, "bye": 0.03, "failed": 4.0}
 """What ends the conversation comes seldom, or little else would be said."""
 
 _ANYTHING: dict[str, Callable[[RandomHost], Fields]] = {
-    "beat": lambda h: {
+    "heartbeat": lambda h: {
         "others": h.rng.choice([0.0, 99.0]),
         "ours": 0.0,
-        "seats": h.rng.choice([None, 0, 1, 1024]),
+        "available_slots": h.rng.choice([None, 0, 1, 1024]),
     },
     "started": lambda h: {"attempt": h.attempt()},
     "rendered": lambda h: h.rendered(),
@@ -303,10 +303,10 @@ _ANYTHING: dict[str, Callable[[RandomHost], Fields]] = {
     "suspected": lambda h: {
         "attempt": h.attempt(),
         "page": h.rng.choice(h.pages),
-        "said": ["x", *h.said()],
+        "diagnostics": ["x", *h.said()],
     },
-    "pictured": lambda h: {"page": h.rng.choice(h.pages), "data": "/9j/"},
-    "noted": lambda h: {"said": h.said()},
+    "thumbnail": lambda h: {"page": h.rng.choice(h.pages), "data": "/9j/"},
+    "noted": lambda h: {"diagnostics": h.said()},
     "inspected": lambda h: {"pages": 3},
     "trouble": lambda h: {"reason": "?"} if h.rng.random() < 0.3 else {"reason": "\ud800" * 9},
     "bye": lambda h: {},

@@ -71,7 +71,7 @@ class Deaf(Host):
     """Takes pages, says that it has no slot for them, and gives none back."""
 
     def beat(self) -> None:
-        self.say("beat", others=0.0, ours=0.0, free_memory=1, seats=0)
+        self.say("heartbeat", others=0.0, ours=0.0, free_memory=1, available_slots=0)
 
     def answer(self, op: str, request: Fields) -> None:
         if op == "prepare":
@@ -98,23 +98,23 @@ class Flood(Host):
         self.deed = deed
 
     def answer(self, op: str, request: Fields) -> None:
-        if op == "render" and self.deed == "crowded":
-            self.say("failed", attempt=request["attempt"], kind="crowded", reason="x")
+        if op == "render" and self.deed == "low_memory":
+            self.say("failed", attempt=request["attempt"], kind="low_memory", reason="x")
             return
         super().answer(op, request)
         if op == "prepare":
             return
         for n in range(300):
             if self.deed == "notes":
-                self.say("noted", said=[])
+                self.say("noted", diagnostics=[])
             elif self.deed == "loads":
-                self.say("beat", others=99.0 * (n % 2), ours=0.0)
+                self.say("heartbeat", others=99.0 * (n % 2), ours=0.0)
             elif self.deed == "suspects" and op == "render":
                 fields: dict[str, Any] = {"attempt": request["attempt"], "page": request["page"]}
-                self.say("suspected", **fields, said=[f"{n} " + "x" * 900])
+                self.say("suspected", **fields, diagnostics=[f"{n} " + "x" * 900])
 
 
-@pytest.mark.parametrize("deed", ["crowded", "notes", "loads", "suspects"])
+@pytest.mark.parametrize("deed", ["low_memory", "notes", "loads", "suspects"])
 def test_a_host_causes_no_flood_of_entries(tmp_path: Path, deed: str) -> None:
     def make(folder: Path) -> list[Host]:
         honest = Host("honest", folder)

@@ -586,7 +586,7 @@ def test_an_honest_host_that_is_short_of_memory_is_kept_with_fewer_slots() -> No
         attempt = next(iter(script.scheduler.hosts["big"].in_flight))
         script.tell(ev.PageStarted("big", attempt))
         script.tell(
-            ev.AttemptFailed("big", attempt, FailureKind.CROWDED, "short of memory", is_reported=True)
+            ev.AttemptFailed("big", attempt, FailureKind.LOW_MEMORY, "short of memory", is_reported=True)
         )
     host = script.scheduler.hosts["big"]
     assert (host.state, host.slots) == (HostState.IDLE, 1)
@@ -597,7 +597,7 @@ def test_an_honest_host_that_is_short_of_memory_is_kept_with_fewer_slots() -> No
     for _ in range(Policy().fruitless_most + 1):
         attempt = next(iter(host.in_flight))
         script.tell(
-            ev.AttemptFailed("big", attempt, FailureKind.CROWDED, "short of memory", is_reported=True)
+            ev.AttemptFailed("big", attempt, FailureKind.LOW_MEMORY, "short of memory", is_reported=True)
         )
     assert host.state is HostState.LOST, "one that gives up every page, though it has one slot"
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from sshrender.files import read_plain, write_whole
 from sshrender.job import drains
+from sshrender.storage.files import read_plain, write_whole
 
 
 def test_a_regular_file_is_read_up_to_its_limit(tmp_path: Path) -> None:

@@ -14,13 +14,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sshrender.files import rename
 from sshrender.job import fencedfiles, lease, publish
 from sshrender.job.folder import JobFolder
 from sshrender.job.history import PageRecord, fold, keep_present
 from sshrender.job.journal import JournalWriter, entry, read_journal
 from sshrender.job.leasefiles import Claim, LeaseFiles
 from sshrender.job.spec import RenderSettings, job_name, safe_stem
+from sshrender.storage.files import rename
 
 
 def _delivered(page: int) -> dict[str, object]:

@@ -17,7 +17,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sshrender.config import times
-from sshrender.coordinator import hangguard
 from sshrender.coordinator.queuedispatcher import DEFECTS, FIRST_PAUSE, QueueDispatcher
 from sshrender.core import jobqueue
 from sshrender.core.jobqueue import POINT, Entry, LeaseHolder, QueueState
@@ -26,7 +25,8 @@ from sshrender.job import attributes, lease
 from sshrender.job.attributes import Attributes
 from sshrender.job.folder import JobFolder
 from sshrender.job.queuescanner import QueueScanner, QueueSnapshot
-from sshrender.runner.storage import Watch
+from sshrender.storage import hangguard
+from sshrender.storage.primitives import HangDetector
 from tests import signed
 
 NOW = 1_000_000.0
@@ -488,7 +488,7 @@ class TestForeman:
 
         monkeypatch.setattr(QueueScanner, "look", look)
         monkeypatch.setattr(hangguard, "POLL_INTERVAL", 0.01)
-        monkeypatch.setattr(Watch, "is_hanging", lambda watch: not is_back.is_set())
+        monkeypatch.setattr(HangDetector, "is_hanging", lambda watch: not is_back.is_set())
         queue = _Queue(tmp_path, {}, is_once=False)
         queue.stops_at = 20
         pause = queue.dispatcher._pause
@@ -498,7 +498,9 @@ class TestForeman:
             if queue.now == 10:
                 assert len(looks) == 1, "nobody looks while one hangs"
                 is_back.set()
-                _wait_until(lambda: not queue.dispatcher._hang_guard._left.is_alive())  # type: ignore[union-attr]
+                abandoned = queue.dispatcher._hang_guard._abandoned
+                assert abandoned is not None
+                _wait_until(lambda: not abandoned.is_alive())
 
         queue.dispatcher._pause = passes
         queue.dispatcher.run()

@@ -14,7 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from sshrender.runner import folderowner, scratch
+from sshrender.runner import scratch
+from sshrender.storage import processidentity
 
 ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="needs root: namespaces")
 NOBODY = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
@@ -101,13 +102,13 @@ def test_what_a_killed_process_left_is_removed_and_a_live_one_s_is_not(
 
 
 def test_a_pid_that_was_given_again_is_another_process() -> None:
-    where, pid, began = folderowner.ourselves()
-    assert folderowner.state(where, pid, began) is folderowner.OwnerState.RUNNING
-    assert folderowner.state(where, pid, "1") is folderowner.OwnerState.GONE
-    assert folderowner.state(where, 1 << 61, "1") is folderowner.OwnerState.GONE
-    assert folderowner.state("elsewhere/1", pid, "1") is folderowner.OwnerState.UNKNOWN
-    assert folderowner.state("", pid, began) is folderowner.OwnerState.UNKNOWN
-    assert folderowner.state(where, pid, "") is folderowner.OwnerState.UNKNOWN
+    where, pid, began = processidentity.ourselves()
+    assert processidentity.state(where, pid, began) is processidentity.OwnerState.RUNNING
+    assert processidentity.state(where, pid, "1") is processidentity.OwnerState.GONE
+    assert processidentity.state(where, 1 << 61, "1") is processidentity.OwnerState.GONE
+    assert processidentity.state("elsewhere/1", pid, "1") is processidentity.OwnerState.UNKNOWN
+    assert processidentity.state("", pid, began) is processidentity.OwnerState.UNKNOWN
+    assert processidentity.state(where, pid, "") is processidentity.OwnerState.UNKNOWN
 
 
 @ROOT

@@ -10,13 +10,13 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from sshrender.files import write_whole
 from sshrender.job import publish, thumbnails
 from sshrender.job.assembly.assemble import assemble
 from sshrender.job.assembly.sheets import AssemblyFailed, PageChanged
 from sshrender.job.folder import JobFolder
 from sshrender.job.history import PageRecord
 from sshrender.job.verification.errors import VerificationFailed
+from sshrender.storage.files import write_whole
 
 PAGE = b"a verified page"
 DIGEST = hashlib.sha256(PAGE).hexdigest()

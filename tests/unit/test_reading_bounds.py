@@ -12,12 +12,13 @@ from typing import Any
 
 import pytest
 
-from sshrender.coordinator import documentevents, hangguard
+from sshrender.coordinator import documentevents
 from sshrender.coordinator.hosts import documentparts
 from sshrender.coordinator.workers import partsplitter
 from sshrender.core import events as ev
 from sshrender.document import facts, readerprocess, reading
 from sshrender.document.reading import Reading
+from sshrender.storage import hangguard
 from sshrender.transports.local import LocalFiles
 from sshrender.transports.protocol import FilesFailed
 from sshrender.transports.sftp import SftpFiles

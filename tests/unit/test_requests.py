@@ -16,7 +16,6 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from sshrender import files
 from sshrender.cli.jobstore import whoami
 from sshrender.coordinator.plan import JobPlan
 from sshrender.coordinator.workers.requestpoller import RequestPoller, RequestReceived, event_of
@@ -27,6 +26,7 @@ from sshrender.job.folder import JobFolder
 from sshrender.job.journal import read_journal
 from sshrender.job.lease import LeaseLost
 from sshrender.job.requests import Request
+from sshrender.storage import files
 from tests import signed
 
 

@@ -24,7 +24,13 @@ from sshrender.runner.taskqueue import Task, TaskQueue
 from sshrender.transports import payload
 
 SOURCE = Path(payload.__file__).parents[1]
-ON_HOSTS = [*SOURCE.glob("runner/*.py"), *SOURCE.glob("renderers/*.py")]
+ON_HOSTS = [
+    path
+    for package in ("runner", "renderers", "storage")
+    for path in sorted(SOURCE.glob(f"{package}/*.py"))
+    if f"sshrender.{package}.{path.stem}" not in payload.NOT_SENT
+]
+SENT = ("sshrender.runner", "sshrender.renderers", "sshrender.storage")
 
 
 @pytest.mark.parametrize("path", ON_HOSTS, ids=lambda path: path.name)
@@ -53,28 +59,68 @@ def test_what_runs_on_hosts_imports_the_standard_library_alone() -> None:
                 names = [alias.name for alias in node.names]
             for name in names:
                 top = name.split(".")[0]
-                is_ours = name.startswith(("sshrender.runner", "sshrender.renderers"))
-                assert is_ours or top in sys.stdlib_module_names, f"{path.name} imports {name}"
+                is_sent = name.startswith(SENT) and name not in payload.NOT_SENT
+                assert is_sent or top in sys.stdlib_module_names, f"{path.name} imports {name}"
 
 
 def test_the_payload_holds_the_runner_and_little_else() -> None:
     body = payload._body()
-    assert len(body) < 43_000
+    assert len(body) < 36_000
     sources = zlib.decompress(body).decode()
     assert "sshrender.runner.main" in sources
     assert "class Device" not in sources
 
 
 def test_a_module_means_on_a_host_what_it_means_here() -> None:
-    """Comments are left out on the way, and nothing else."""
+    """Comments and docstrings are left out on the way, and nothing else."""
     sent = json.loads(zlib.decompress(payload._body()))
     for path in ON_HOSTS:
-        if path.stem in payload._NOT_SENT:
-            continue
         stem = "" if path.stem == "__init__" else f".{path.stem}"
         text = sent[f"sshrender.{path.parent.name}{stem}"][1]
-        assert ast.dump(ast.parse(text)) == ast.dump(ast.parse(path.read_text())), path
+        assert not any(_is_text(node) for node in ast.walk(ast.parse(text))), path
+        assert _statements(text) == _statements(path.read_text()), path
         assert text.count("\n") == path.read_text().count("\n"), "tracebacks name lines"
+
+
+def _statements(text: str) -> list[tuple[int, str]]:
+    """Return the line and the meaning of every statement but docstrings and ``pass``."""
+    return [
+        (node.lineno, ast.dump(_without_docstrings(node)))
+        for node in ast.walk(ast.parse(text))
+        if isinstance(node, ast.stmt) and not _means_nothing(node)
+    ]
+
+
+def _without_docstrings(node: ast.AST) -> ast.AST:
+    for each in ast.walk(node):
+        for name in ("body", "orelse", "finalbody"):
+            block = getattr(each, name, None)
+            if isinstance(block, list):
+                setattr(each, name, [statement for statement in block if not _means_nothing(statement)])
+    return node
+
+
+def _means_nothing(node: ast.AST) -> bool:
+    return isinstance(node, ast.Pass) or _is_text(node)
+
+
+def _is_text(node: ast.AST) -> bool:
+    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+
+
+def test_stripping_keeps_lines_and_what_is_no_docstring() -> None:
+    source = (
+        '"""One.\n\nTwo."""\n'
+        "# comment\n"
+        'X = "kept"\n"""Of X."""\n'
+        'class E(Exception):\n    """Only this.\n\n    And this."""\n'
+        'def f():\n    """Doc ü."""\n    try:\n        "text"\n'
+        '    except OSError:\n        return """a\nb"""\n'
+    )
+    assert payload.strip(source) == (
+        '\n\n\n\nX = "kept"\n\nclass E(Exception):\n    pass\n\n\n'
+        'def f():\n\n    try:\n        pass\n    except OSError:\n        return """a\nb"""\n'
+    )
 
 
 @pytest.mark.parametrize("shell", ["sh", "bash", "dash", "fish", "tcsh"])

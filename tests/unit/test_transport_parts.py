@@ -20,10 +20,10 @@ JSON = st.recursive(
     max_leaves=8,
 )
 TYPES = st.sampled_from(
-    ["hello", "beat", "started", "rendered", "failed", "revoked", "suspected", "noted"]
+    ["hello", "heartbeat", "started", "rendered", "failed", "revoked", "suspected", "noted"]
 )
 FIELDS = st.sampled_from(
-    ["attempt", "bytes", "sha256", "page_size", "seconds", "said", "kind", "reason"]
+    ["attempt", "bytes", "sha256", "page_size", "seconds", "diagnostics", "kind", "reason"]
 )
 
 

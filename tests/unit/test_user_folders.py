@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from sshrender import files
 from sshrender.job import accounting, drains, userfolders
 from sshrender.job.accounting import Account
 from sshrender.job.folder import JobFolder
+from sshrender.storage import files
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root: folders of other users")
 

@@ -93,7 +93,7 @@ class _Mishaps:
     def keep_apart(self, san: Path, work: Callable[[], bool]) -> bool:
         """Whether ``work`` did what it is for. Raises UserError where the SAN itself fails."""
         from sshrender.cli.jobstore import on_san
-        from sshrender.files import require_listing
+        from sshrender.storage.files import require_listing
         from sshrender.views.reporter import Reporter
 
         try:
@@ -118,7 +118,7 @@ def _candidates(san: Path, named: Sequence[str], age: float) -> list[tuple[JobFo
     """Jobs that are over and old enough. Raises UserError for one that is named and is not over."""
     from sshrender.cli.jobstore import all_jobs, find_job
     from sshrender.cli.status import look
-    from sshrender.files import user_in
+    from sshrender.storage.files import user_in
 
     def find() -> list[tuple[JobFolder, JobSpec]]:
         if named:
@@ -211,9 +211,9 @@ def _put_aside(folder: JobFolder, held: Lease) -> Path | None:
     None where another process has the job by now. Raises LeaseLost or OSError.
     """
     from sshrender.cli.usagereport import of_job
-    from sshrender.files import rename
     from sshrender.job import accounting, fencedfiles
     from sshrender.job.folder import JobFolder
+    from sshrender.storage.files import rename
 
     accounts = of_job(folder.path)
     account = accounting.keep(folder, accounts) if accounts else None
@@ -254,8 +254,8 @@ def _marker_remover(folder: JobFolder) -> Callable[[], None]:
 
 def _left_behind(san: Path) -> list[Path]:
     """Folders of ours that somebody began to remove, and did not. Raises OSError."""
-    from sshrender.files import user_in
     from sshrender.job.folder import JobFolder
+    from sshrender.storage.files import user_in
 
     try:
         with os.scandir(san) as entries:
@@ -275,7 +275,7 @@ def _is_old(path: Path) -> bool:
 
 def _remove_tree(folder: Path) -> bool:
     """All that can be removed; others may be at it as well. Raises OSError where something is left."""
-    from sshrender.files import remove_tree
+    from sshrender.storage.files import remove_tree
 
     within = os.open(folder.parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:

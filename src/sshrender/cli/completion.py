@@ -72,7 +72,7 @@ def _host_names() -> Iterator[str]:
 def _job_names() -> Iterator[str]:
     from sshrender.cli.jobstore import job_names, san_folder
     from sshrender.config.settings import resolve
-    from sshrender.coordinator.hangguard import guarded_call
+    from sshrender.storage.hangguard import guarded_call
 
     san = san_folder(resolve({}).settings)
     yield from guarded_call(san, lambda: job_names(san))

@@ -13,13 +13,13 @@ from sshrender.cli.jobstore import whoami
 from sshrender.config import inventory as inv
 from sshrender.document import pagelist
 from sshrender.errors import UserError
-from sshrender.files import read_plain
 from sshrender.job import thumbnails
 from sshrender.job.folder import JobFolder
 from sshrender.job.journal import JournalTail
 from sshrender.job.lease import Observer, in_words
 from sshrender.job.requests import Request, ask
 from sshrender.job.spec import JobSpec
+from sshrender.storage.files import read_plain
 from sshrender.views.dashboard.source import JobFacts
 from sshrender.views.protocol import Entry
 

@@ -169,7 +169,7 @@ def _give_back(san: Path, name: str) -> int:
 
 def _own_jobs(san: Path) -> list[JobFolder]:
     from sshrender.cli.jobstore import all_jobs
-    from sshrender.files import user_in
+    from sshrender.storage.files import user_in
 
     jobs = all_jobs(san)
     user = user_in(san) if jobs else 0

@@ -105,7 +105,7 @@ def _inventory(san: Path, node_set: str, user: str | None) -> str:
 def _write(target: Path, text: str) -> None:
     """Checked first. Raises UserError."""
     from sshrender.config import inventory
-    from sshrender.files import write_whole
+    from sshrender.storage.files import write_whole
 
     inventory.check(tomllib.loads(text), target)
     try:

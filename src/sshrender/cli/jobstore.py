@@ -16,9 +16,9 @@ from sshrender.config import inventory as inv
 from sshrender.config.paths import find_inventory, state_folder
 from sshrender.config.settings import Settings
 from sshrender.errors import ExitCode, UserError
-from sshrender.files import require_listing, visible
 from sshrender.job.folder import JobFolder
 from sshrender.job.spec import JobSpec, load_spec
+from sshrender.storage.files import require_listing, visible
 from sshrender.utf8 import writable
 
 T = TypeVar("T")
@@ -38,8 +38,8 @@ def on_san(san: Path, work: Callable[[], T], until: float | None = None) -> T:
 
     ``until``: the deadline, on the monotonic clock.
     """
-    from sshrender.coordinator.hangguard import DeadlinePassed, guarded_call
     from sshrender.coordinator.jobopening import deadline_passed, storage_error
+    from sshrender.storage.hangguard import DeadlinePassed, guarded_call
 
     try:
         return guarded_call(san, work, until)
@@ -89,9 +89,9 @@ def own_san() -> Path:
 
 def mark(output: Path) -> str:
     """Lay the word by which other machines know an output folder (delivery.py). Raises UserError."""
-    from sshrender.coordinator.hangguard import guarded_call
     from sshrender.coordinator.jobopening import output_error
     from sshrender.job import delivery
+    from sshrender.storage.hangguard import guarded_call
 
     try:
         return guarded_call(output.parent, partial(delivery.mark, output))
@@ -101,8 +101,8 @@ def mark(output: Path) -> str:
 
 def unmark(output: Path, word: str) -> None:
     """Take that word away, if there is any. Never raises OSError."""
-    from sshrender.coordinator.hangguard import guarded_call
     from sshrender.job import delivery
+    from sshrender.storage.hangguard import guarded_call
 
     if word:
         with contextlib.suppress(OSError):

@@ -196,7 +196,7 @@ def _find(san: Path, named: str, op: str) -> tuple[JobFolder, JobSpec]:
 
 def _user_in(folder: Path) -> int:
     """Whose files would be that we made there; who we are, where we may make none. Raises OSError."""
-    from sshrender.files import user_in
+    from sshrender.storage.files import user_in
 
     try:
         return user_in(folder)

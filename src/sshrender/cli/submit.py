@@ -112,7 +112,7 @@ def _fitting(named: Path) -> list[Path]:
 
 def _near(document: Path, work: Callable[[], T]) -> T:
     """Do ``work`` where a document lies without hanging with that folder. Raises UserError."""
-    from sshrender.coordinator.hangguard import guarded_call
+    from sshrender.storage.hangguard import guarded_call
 
     try:
         return guarded_call(document.parent, work)
@@ -184,9 +184,9 @@ def _is_as_wanted(plan: JobPlan, found: Attributes) -> bool:
     Raises UserError.
     """
     from sshrender.cli.jobstore import on_san
-    from sshrender.coordinator.hangguard import guarded_call
     from sshrender.coordinator.jobopening import output_error
     from sshrender.job.history import sizes
+    from sshrender.storage.hangguard import guarded_call
 
     wished = ("output", "output_host", "wishes")
     if any(getattr(found, key) != plan.changes[key] for key in wished):

@@ -9,13 +9,13 @@ from sshrender.coordinator.plan import RenderRequest
 from sshrender.document import facts, pagelist, staging
 from sshrender.document.reading import Reading
 from sshrender.errors import UserError
-from sshrender.files import free_bytes
 from sshrender.job import history
 from sshrender.job.folder import JobFolder
 from sshrender.job.journal import read_journal
 from sshrender.job.publish import page_name
 from sshrender.job.spec import JobSpec, load_spec
 from sshrender.renderers.devices import DEVICES
+from sshrender.storage.files import free_bytes
 
 SAMPLE_BYTES_A_PIXEL = 3
 """Of an RGB raster that is not compressed: an upper bound for most devices."""

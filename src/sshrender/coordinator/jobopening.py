@@ -18,7 +18,6 @@ from sshrender.coordinator.plan import JobPlan, RenderRequest
 from sshrender.document import facts, pagelist, splitting, staging
 from sshrender.document.reading import Reading
 from sshrender.errors import ExitCode, UserError
-from sshrender.files import sync_folder, user_in
 from sshrender.job import attributes, identity
 from sshrender.job.folder import JobFolder
 from sshrender.job.history import History
@@ -33,6 +32,7 @@ from sshrender.job.spec import (
     load_signed_spec,
     safe_stem,
 )
+from sshrender.storage.files import sync_folder, user_in
 from sshrender.transports.messages import Inspected
 from sshrender.utf8 import writable
 
@@ -136,7 +136,7 @@ def _open(wanted: RenderRequest, stamp: facts.Stamp, reading: Reading, inspect: 
         seen = pagecount.look(reading, ask, wanted.password is not None)
         total = _known_count(source) or pagecount.count(reading, seen, ask)
         if total == 0:
-            raise facts.beyond_repair(wanted.source, asked().said)
+            raise facts.beyond_repair(wanted.source, asked().diagnostics)
         if total > facts.MAX_PAGES:
             raise facts.too_many_pages(wanted.source)
         _check_recipes(wanted, seen.needs_password)

@@ -11,7 +11,6 @@ from dataclasses import asdict
 from typing import Any
 
 from sshrender import gctuning
-from sshrender.coordinator.hangguard import DeadlinePassed, guarded_call
 from sshrender.coordinator.hosts.preconnect import ConnectionPool
 from sshrender.coordinator.jobopening import deadline_passed, require_output, storage_error
 from sshrender.coordinator.loop import Coordinator
@@ -26,6 +25,7 @@ from sshrender.job.attributes import Attributes
 from sshrender.job.fieldforms import MAX_TEXT
 from sshrender.job.journal import timestamp
 from sshrender.job.nonce import Nonce
+from sshrender.storage.hangguard import DeadlinePassed, guarded_call
 from sshrender.utf8 import writable
 from sshrender.views.protocol import View
 

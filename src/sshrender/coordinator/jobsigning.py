@@ -8,11 +8,11 @@ from collections.abc import Callable
 from sshrender.document.facts import Stamp
 from sshrender.document.staging import Staged
 from sshrender.errors import ExitCode, UserError
-from sshrender.files import read_plain, sync_folder
 from sshrender.job import identity, lease, signature
 from sshrender.job.attributes import Attributes
 from sshrender.job.folder import JobFolder
 from sshrender.job.spec import JobSpec
+from sshrender.storage.files import read_plain, sync_folder
 
 
 def is_of_old_form(folder: JobFolder) -> bool:

@@ -128,7 +128,7 @@ class JournalRecorder:
             renderer=renderer,
             seconds=report.seconds,
             attempts=attempts,
-            said=report.said + ((result.doubt,) if result.doubt else ()),
+            said=report.diagnostics + ((result.doubt,) if result.doubt else ()),
         )
         self._history.pages[task.page] = record
         self._history.withdrawn.pop(task.page, None)

@@ -50,8 +50,8 @@ from sshrender.job.folder import WORK
 from sshrender.job.lease import Lease
 from sshrender.job.nonce import Nonce
 from sshrender.job.verification.verify import Expected
-from sshrender.runner.processlimits import FILE_TO_MEMORY
-from sshrender.runner.storage import Watch
+from sshrender.renderers.renderer import FILE_TO_MEMORY
+from sshrender.storage.primitives import HangDetector
 from sshrender.utf8 import writable
 from sshrender.views.protocol import View
 
@@ -88,7 +88,7 @@ class Coordinator:
         self._view = view
         self._clock = clock
         self._name_key = secrets.token_bytes(32)
-        self._watches = [Watch(str(folder)) for folder in (plan.folder.work, plan.output)]
+        self._watches = [HangDetector(str(folder)) for folder in (plan.folder.work, plan.output)]
         self._host_router = HostRouter(plan, self._setups, links, nonce, inbox.put)
         self._journal_recorder = JournalRecorder(plan, view, lease.ensure, inbox.put, lease.epoch)
         self._transferred: set[str] = set()
@@ -176,7 +176,7 @@ class Coordinator:
         self._actions: dict[type, Callable[[Any], None]] = {
             do.ConnectHost: lambda c: self._host_router.connect(c.host),
             do.RenderPage: self._render,
-            do.SetSlotLimit: lambda c: self._host_router.send(c.host, "width", slots=c.slots),
+            do.SetSlotLimit: lambda c: self._host_router.send(c.host, "set_slot_limit", slots=c.slots),
             do.RevokeAttempt: lambda c: self._host_router.call_off("revoke", c),
             do.KillAttempt: lambda c: self._host_router.call_off("kill", c),
             do.VerifyPage: self._verify_page,

@@ -6,7 +6,6 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from sshrender.files import write_whole
 from sshrender.job import attributes, history, jobstatus, thumbnails
 from sshrender.job.folder import JobFolder
 from sshrender.job.jobstatus import JobReport
@@ -15,6 +14,7 @@ from sshrender.job.leasefiles import Claim
 from sshrender.job.spec import JobSpec
 from sshrender.renderers.devices import DEVICES
 from sshrender.renderers.ghostscript import THUMBNAIL
+from sshrender.storage.files import write_whole
 from sshrender.views import overview
 from sshrender.views.jobmodel import FAILED, SETTLED, JobModel, PageRow, packed
 from sshrender.views.pagehistory import tell, time_of_day

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from sshrender.coordinator.plan import HostSetup, RunLimits
 from sshrender.errors import ExitCode, UserError
-from sshrender.runner.sandbox import BWRAP, NONE
+from sshrender.renderers.renderer import BWRAP, NO_SANDBOX
 from sshrender.transports.framing import MessageReader, encode
 from sshrender.transports.local import LocalTransport
 from sshrender.transports.messages import Inspected, ProtocolError, Trouble
@@ -36,7 +36,7 @@ class PageCountProbe:
         self._password = password
         self._limits = limits
         wishes = {setup.sandbox for setup in self._hosts}
-        self._own_sandbox = BWRAP if BWRAP in wishes else NONE
+        self._own_sandbox = BWRAP if BWRAP in wishes else NO_SANDBOX
 
     def __call__(self, san: Path, file: str) -> Inspected:
         """The number of pages, 0 when Ghostscript finds none, and what it says of the document.

@@ -13,12 +13,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-from sshrender.coordinator.hangguard import HangGuard
 from sshrender.core import jobqueue
 from sshrender.core.jobqueue import Entry, QueueState
 from sshrender.errors import ExitCode, UserError
 from sshrender.job.queuescanner import QueueScanner, QueueSnapshot
 from sshrender.job.signature import Unsigned
+from sshrender.storage.hangguard import HangGuard
 from sshrender.views.text import clean
 
 LOOK = 1.0
@@ -150,7 +150,7 @@ class QueueDispatcher:
     def _look(self) -> bool:
         """Start what is to be started; whether there is nothing left to wait for."""
         try:
-            found = self._hang_guard.pay(self._queue_scanner.look)
+            found = self._hang_guard.call(self._queue_scanner.look)
         except OSError as error:
             if isinstance(error, TimeoutError):
                 # A look that hangs keeps its Shelf. Nor do leases tell anything that stood still

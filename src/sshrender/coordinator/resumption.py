@@ -15,14 +15,14 @@ from pathlib import Path
 
 from sshrender.coordinator.jobopening import require_time
 from sshrender.coordinator.plan import JobPlan
-from sshrender.files import sync_folder
 from sshrender.job import history, publish
 from sshrender.job.history import History, PageRecord
 from sshrender.job.journal import JournalWriter, entry, read_journal
 from sshrender.job.verification.errors import VerificationFailed
 from sshrender.job.verification.process import Verifications
 from sshrender.job.verification.verify import Expected, PageImage, open_page
-from sshrender.runner.processlimits import FILE_TO_MEMORY
+from sshrender.renderers.renderer import FILE_TO_MEMORY
+from sshrender.storage.files import sync_folder
 
 
 def recall(plan: JobPlan, fence: Callable[[], None], epoch: int) -> None:

@@ -180,7 +180,7 @@ class PageTransitions:
             self._run.release(attempt, attempt.called_back or event.reason)
             if charge is Charge.HOST and host.is_connected:
                 self._hosts.count_against(host, page)
-            if event.kind is FailureKind.CROWDED:
+            if event.kind is FailureKind.LOW_MEMORY:
                 self._hosts.take_a_slot(host, event.reason)
             elif event.is_reported and not attempt.is_killed:
                 self._hosts.count_fruitless(host, event.reason)

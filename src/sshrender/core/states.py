@@ -78,7 +78,7 @@ class FailureKind(enum.Enum):
     """The shared folder failed: nobody's fault here, everything pauses."""
     KILLED = "killed"
     """Called off by us."""
-    CROWDED = "crowded"
+    LOW_MEMORY = "low_memory"
     """The host ran short of memory while it drew several pages: it draws fewer at once from then on."""
 
 
@@ -100,7 +100,7 @@ CHARGED = {
     FailureKind.HOST: Charge.HOST,
     FailureKind.STORAGE: Charge.STORAGE,
     FailureKind.KILLED: Charge.NOBODY,
-    FailureKind.CROWDED: Charge.NOBODY,
+    FailureKind.LOW_MEMORY: Charge.NOBODY,
 }
 
 

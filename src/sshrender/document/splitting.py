@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sshrender.document.facts import open_document
-from sshrender.files import open_folder, write_whole
+from sshrender.storage.files import open_folder, write_whole
 
 if TYPE_CHECKING:
     from pypdf import PdfReader, PdfWriter

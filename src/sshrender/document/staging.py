@@ -18,8 +18,8 @@ from typing import BinaryIO, Self
 
 from sshrender.document.facts import Stamp, changed_meanwhile, open_document
 from sshrender.document.stagingowner import Owner
-from sshrender.files import file_mode, open_plain, rename, status_of_new, sync_folder
-from sshrender.runner.storage import write_all
+from sshrender.storage.files import file_mode, open_plain, rename, status_of_new, sync_folder
+from sshrender.storage.primitives import write_all
 
 PREFIX = ".staging-"
 _BLOCK = 1 << 20

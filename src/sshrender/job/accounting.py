@@ -12,9 +12,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from sshrender.files import MAX_RECORD_BYTES, read_plain, write_whole
 from sshrender.job import userfolders
 from sshrender.job.folder import JobFolder
+from sshrender.storage.files import MAX_RECORD_BYTES, read_plain, write_whole
 from sshrender.utf8 import writable
 
 KEYS = ("job", "user", "host", "month")

@@ -18,10 +18,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from urllib.parse import quote, unquote
 
-from sshrender.files import read_plain, write_whole
 from sshrender.job import userfolders
 from sshrender.job.journal import timestamp
 from sshrender.job.userfolders import UserFolder
+from sshrender.storage.files import read_plain, write_whole
 from sshrender.utf8 import writable
 
 MAX_DRAINS = 1000

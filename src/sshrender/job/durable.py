@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from sshrender.files import sync_folder
+from sshrender.storage.files import sync_folder
 
 
 class Folders:

@@ -16,9 +16,16 @@ import re
 import uuid
 from pathlib import Path
 
-from sshrender.files import MAX_RECORD_BYTES, open_plain, read_plain, rename, sync_folder, write_whole
 from sshrender.job.lease import LeaseLost
 from sshrender.job.leasefiles import EPOCHS, LeaseFiles, newest_of
+from sshrender.storage.files import (
+    MAX_RECORD_BYTES,
+    open_plain,
+    read_plain,
+    rename,
+    sync_folder,
+    write_whole,
+)
 
 _FIELD = re.compile(rb'"epoch": (\d{1,18})\b')
 _TRIES = 2

@@ -12,8 +12,8 @@ from pathlib import Path
 
 from sshrender.document.splitting import PARTS, SOURCE
 from sshrender.errors import ExitCode, UserError
-from sshrender.files import open_folder
 from sshrender.job.leasefiles import EPOCHS
+from sshrender.storage.files import open_folder
 
 WORK = "work"
 

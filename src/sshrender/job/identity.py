@@ -15,9 +15,9 @@ import shlex
 from sshrender.document.facts import Stamp
 from sshrender.document.staging import digest_plain
 from sshrender.errors import ExitCode, UserError
-from sshrender.files import open_plain
 from sshrender.job.folder import JobFolder
 from sshrender.job.spec import JobSpec
+from sshrender.storage.files import open_plain
 
 
 class DocumentReplaced(Exception):

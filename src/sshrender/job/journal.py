@@ -15,8 +15,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from sshrender.files import file_mode, open_plain, sync_folder
 from sshrender.job.journalentries import SCHEMA, checked, without_surrogates
+from sshrender.storage.files import file_mode, open_plain, sync_folder
 
 MAX_LINE = 1 << 20
 """Bytes of one entry. The longest that sshrender writes names each host of an inventory: some KiB."""

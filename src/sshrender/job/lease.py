@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from sshrender.job.leasefiles import Claim, LeaseFiles, LeaseStore
-from sshrender.runner import folderowner
+from sshrender.storage import processidentity
 
 LEASE_SECONDS = 10.0
 BEAT_SECONDS = 2.0
@@ -161,18 +161,18 @@ class _Sight(NamedTuple):
             return self.epoch == 0
         if claim.pid == 0:
             return True
-        return self._process() is folderowner.OwnerState.GONE
+        return self._process() is processidentity.OwnerState.GONE
 
     @property
     def is_running(self) -> bool:
         """Whether its holder is a process of this very machine that was seen to run just now."""
-        return self._process() is folderowner.OwnerState.RUNNING
+        return self._process() is processidentity.OwnerState.RUNNING
 
-    def _process(self) -> folderowner.OwnerState:
+    def _process(self) -> processidentity.OwnerState:
         claim = self.claim
         if claim is None or claim.pid == 0:
-            return folderowner.OwnerState.UNKNOWN
-        return folderowner.state(claim.boot, claim.pid, claim.started)
+            return processidentity.OwnerState.UNKNOWN
+        return processidentity.state(claim.boot, claim.pid, claim.started)
 
     @property
     def name(self) -> str:
@@ -294,10 +294,10 @@ _NOBODY = Claim(0, 0, "unknown", 0, "", "", "0" * 32)
 
 
 def _our_claim() -> Claim:
-    where, pid, began = folderowner.ourselves()
+    where, pid, began = processidentity.ourselves()
     return Claim(0, 0, socket.gethostname(), pid, where, began, uuid.uuid4().hex)
 
 
 def _boot() -> str:
     """This boot and this pid namespace: a pid means something only within both."""
-    return folderowner.space()
+    return processidentity.space()

@@ -17,7 +17,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Protocol
 
-from sshrender.files import file_mode, names_in, read_plain, rename
+from sshrender.storage.files import file_mode, names_in, read_plain, rename
 
 EPOCHS = ".epochs"
 """The folder for what belongs to one epoch, in a job's folder."""

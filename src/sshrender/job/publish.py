@@ -14,9 +14,9 @@ import stat
 import uuid
 from pathlib import Path
 
-from sshrender.files import file_mode, open_folder, remove_tree, rename
 from sshrender.job.verification.errors import VerificationFailed
 from sshrender.job.verification.verify import open_page
+from sshrender.storage.files import file_mode, open_folder, remove_tree, rename
 
 _CANNOT_LINK = frozenset(
     (errno.EXDEV, errno.EPERM, errno.EACCES, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EMLINK, errno.ENOSYS)
@@ -330,7 +330,7 @@ def _copy(source: int, temporary: Path, sha256: str) -> int:
 def _move_aside(name: str, aside: str, place: int) -> os.stat_result | None:
     """Rename a file in the open folder ``place``; None where there is none. Raises OSError.
 
-    On NFS an error may be reported for a rename that worked (runner/storage.py), so one looks again.
+    On NFS an error may be reported for a rename that worked (storage/primitives.py), so one looks again.
     """
     failure: OSError | None = None
     try:

@@ -14,13 +14,13 @@ from typing import Any, NamedTuple
 from sshrender.config import keyfile
 from sshrender.core.jobqueue import Entry, LeaseHolder
 from sshrender.errors import UserError
-from sshrender.files import require_listing, user_in, visible
 from sshrender.job import attributes, fencedfiles
 from sshrender.job.attributes import Attributes
 from sshrender.job.folder import JobFolder
 from sshrender.job.lease import LEASE_SECONDS, Observer
 from sshrender.job.signature import Unsigned
 from sshrender.job.spec import require_signed_spec
+from sshrender.storage.files import require_listing, user_in, visible
 
 OVER_AGAIN = 20.0
 """Seconds between two looks at a job that is over: somebody may submit it again."""

@@ -25,12 +25,12 @@ from typing import Any
 
 from sshrender.document.facts import MAX_PAGES
 from sshrender.errors import ExitCode, UserError
-from sshrender.files import read_plain, write_whole
 from sshrender.job import attributes, signature
 from sshrender.job.attributes import ALTERABLE, Attributes
 from sshrender.job.folder import JobFolder
 from sshrender.job.signature import Purpose
 from sshrender.job.spec import signed_id
+from sshrender.storage.files import read_plain, write_whole
 from sshrender.utf8 import writable
 
 SCHEMA = 1

@@ -16,12 +16,12 @@ from sshrender.config import keyfile
 from sshrender.config import recipes as recipe_forms
 from sshrender.document.facts import MAX_PAGES
 from sshrender.errors import ExitCode, UserError
-from sshrender.files import read_plain, write_whole
 from sshrender.job import signature
 from sshrender.job.fieldforms import Digest, Moment, Name, Text
 from sshrender.job.folder import JobFolder
 from sshrender.job.signature import Purpose
 from sshrender.renderers.devices import DEVICES
+from sshrender.storage.files import read_plain, write_whole
 
 MAX_STEM, MAX_STEM_BYTES = 80, 200
 """Of a document's name in a job's name: file names end at 255 bytes, and have ours around them."""

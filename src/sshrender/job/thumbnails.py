@@ -6,11 +6,11 @@ import os
 import uuid
 from pathlib import Path
 
-from sshrender.files import file_mode, open_folder, rename
 from sshrender.job.folder import JobFolder
 from sshrender.job.verification import jpeg
 from sshrender.job.verification.errors import require
 from sshrender.job.verification.pagefile import PageFile, Size
+from sshrender.storage.files import file_mode, open_folder, rename
 
 LONGEST_SIDE = 512
 """Pixels: more than a runner draws (renderers/ghostscript.py), less than would burden a viewer."""

@@ -18,7 +18,7 @@ from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
-from sshrender.files import user_in
+from sshrender.storage.files import user_in
 
 MAX_FOLDERS = 256
 """Folders of one kind that are looked into: first our own, the shared folder's owner's and root's."""

@@ -13,6 +13,9 @@ from typing import List
 DPI = 50
 """Of the picture: 60 KB of pixels, drawn in a tenth of a second."""
 
+TIMEOUT = 20.0
+"""Seconds that the rendering of the page may take."""
+
 FONTS = (
     "Helvetica",
     "Helvetica-BoldOblique",
@@ -71,6 +74,21 @@ def document() -> bytes:
     ]
     objects += [_font(name) for name in FONTS]
     return _file(objects)
+
+
+def command(program: str) -> List[str]:
+    """Return the command line that makes canary.ppm of canary.pdf in its working folder."""
+    return [
+        program,
+        "-q",
+        "-dSAFER",
+        "-dBATCH",
+        "-dNOPAUSE",
+        "-sDEVICE=ppmraw",
+        "-r%d" % DPI,
+        "-sOutputFile=canary.ppm",
+        "canary.pdf",
+    ]
 
 
 def _content() -> str:

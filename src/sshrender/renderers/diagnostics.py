@@ -51,7 +51,7 @@ def complaints(lines: Iterable[str]) -> List[str]:
     return kept
 
 
-def has_stand_ins(lines: Iterable[str]) -> bool:
+def has_substituted_fonts(lines: Iterable[str]) -> bool:
     """Whether a font was looked for outside of the document."""
     return any(_STANDS_IN.match(line.strip()) for line in lines)
 

@@ -15,8 +15,9 @@ import queue
 import threading
 from typing import Any, Dict, List, NamedTuple, Optional, Tuple
 
-from sshrender.runner import storage, wire
+from sshrender.runner import wire
 from sshrender.runner.taskqueue import Task, TaskQueue
+from sshrender.storage import primitives
 
 GATHER = 0.3
 """Seconds that a drawn page may wait for the next ones."""
@@ -38,7 +39,7 @@ class RenderedFile(NamedTuple):
     cpu: float
     complaints: List[str]
     is_rendered: bool = True
-    has_stand_ins: bool = False
+    has_substituted_fonts: bool = False
 
 
 class Finalizer(threading.Thread):
@@ -90,7 +91,7 @@ class Finalizer(threading.Thread):
             "page": drawn.task.page,
             "seconds": round(drawn.seconds, 4),
             "cpu": round(drawn.cpu, 2),
-            "said": complaints,
+            "diagnostics": complaints,
         }
         try:
             # A page that never came out has no file, and the name is then the next page's.
@@ -107,14 +108,14 @@ class Finalizer(threading.Thread):
             bytes=size,
             sha256=digest,
             page_size=drawn.page_size,
-            stand_ins=drawn.has_stand_ins,
+            substituted_fonts=drawn.has_substituted_fonts,
             **common,
         )
 
     def _secure(self, drawn: RenderedFile) -> Tuple[int, str]:
         """Flush the page to the storage and read it once: (bytes, sha256)."""
         path = os.path.join(self._folder, drawn.task.output)
-        storage.rename(os.path.join(self._folder, drawn.written), path)
+        primitives.rename(os.path.join(self._folder, drawn.written), path)
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
         with os.fdopen(descriptor, "rb") as file:
             os.fsync(descriptor)
@@ -124,21 +125,21 @@ class Finalizer(threading.Thread):
             digest = hashlib.sha256()
             for block in iter(lambda: file.read(1 << 20), b""):
                 digest.update(block)
-        if storage.free_bytes(self._folder) < LOW_SPACE:
+        if primitives.free_bytes(self._folder) < LOW_SPACE:
             self._try_storage()
         return size, digest.hexdigest()
 
     def _try_storage(self) -> None:
-        reason = storage.try_write(os.path.join(self._folder, "work"), "e%d.space" % self._epoch)
+        reason = primitives.try_write(os.path.join(self._folder, "work"), "e%d.space" % self._epoch)
         if reason is not None:
             raise StorageUnusable(reason)
 
     def _blame(self, error: OSError, complaints: List[str]) -> Tuple[str, str]:
-        if error.errno in storage.STORAGE_ERRORS or isinstance(error, StorageUnusable):
+        if error.errno in primitives.STORAGE_ERRORS or isinstance(error, StorageUnusable):
             return wire.STORAGE, str(error.strerror or error)
         try:
             self._try_storage()
-            free = storage.free_bytes(self._folder)
+            free = primitives.free_bytes(self._folder)
         except OSError as unusable:
             return wire.STORAGE, str(unusable)
         if free < LOW_SPACE:

@@ -8,12 +8,11 @@ from __future__ import annotations
 import hashlib
 import os
 import subprocess
-from typing import Any, Dict, Iterator, List, Tuple
+from typing import Any, Dict, Iterator, Tuple
 
 from sshrender.renderers import canary
 from sshrender.runner import processlimits, scratch
 
-TIME_LIMIT = 20.0
 _FOLDERS = (
     "/usr/share/fonts",
     "/usr/local/share/fonts",
@@ -72,13 +71,13 @@ def picture(program: str, environ: Dict[str, str], seat: Tuple[int, ...] = ()) -
         with open(os.path.join(folder, "canary.pdf"), "wb") as file:
             file.write(canary.document())
         subprocess.run(
-            processlimits.wrap(command(program), 1 << 30),
+            processlimits.wrap(canary.command(program), 1 << 30),
             cwd=folder,
             env=scratch.environment(environ, folder),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
-            timeout=TIME_LIMIT,
+            timeout=canary.TIMEOUT,
             pass_fds=seat,
         )
         with open(os.path.join(folder, "canary.ppm"), "rb") as file:
@@ -87,18 +86,3 @@ def picture(program: str, environ: Dict[str, str], seat: Tuple[int, ...] = ()) -
         return ""
     finally:
         scratch.remove(folder)
-
-
-def command(program: str) -> List[str]:
-    """Makes canary.ppm of canary.pdf."""
-    return [
-        program,
-        "-q",
-        "-dSAFER",
-        "-dBATCH",
-        "-dNOPAUSE",
-        "-sDEVICE=ppmraw",
-        "-r%d" % canary.DPI,
-        "-sOutputFile=canary.ppm",
-        "canary.pdf",
-    ]

@@ -11,7 +11,7 @@ import sys
 import time
 from typing import Any, Dict, Optional
 
-from sshrender.runner import storage
+from sshrender.storage import primitives
 
 
 def gather(ghostscript: str) -> Dict[str, Any]:
@@ -57,7 +57,7 @@ def ghostscript_version(program: str) -> Optional[str]:
 def temporary_free() -> int:
     """Bytes free where Ghostscript keeps its temporary files; 0 when that folder is unusable."""
     try:
-        return storage.free_bytes(os.environ.get("TMPDIR") or "/tmp")
+        return primitives.free_bytes(os.environ.get("TMPDIR") or "/tmp")
     except OSError:
         return 0
 

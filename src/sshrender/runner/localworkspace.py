@@ -13,7 +13,8 @@ import os
 import subprocess
 from typing import Any, Dict, List, Optional
 
-from sshrender.runner import scratch, storage
+from sshrender.runner import scratch
+from sshrender.storage import primitives
 
 _FOLDERS = ("work", "parts")
 _GUARDIAN = 'cat >/dev/null; exec rm -rf -- "$0"'
@@ -40,8 +41,8 @@ class LocalWorkspace:
         self.path = path
 
     def as_seen(self) -> Dict[str, Any]:
-        """What ``storage.look`` answers of a shared folder."""
-        reason = self.reason or storage.try_write(os.path.join(self.path, "work"), "own")
+        """What ``jobfolder.check`` answers of a shared folder."""
+        reason = self.reason or primitives.try_write(os.path.join(self.path, "work"), "own")
         return {"seen": bool(self.path), "writable": reason is None, "reason": reason or ""}
 
     def discard(self, names: List[str]) -> None:
@@ -61,7 +62,7 @@ def _roomiest() -> str:
 
 def _free(folder: str) -> int:
     try:
-        return storage.free_bytes(folder)
+        return primitives.free_bytes(folder)
     except OSError:
         return -1
 

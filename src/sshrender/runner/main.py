@@ -19,9 +19,11 @@ from typing import Any, Callable, Dict, List, NoReturn, Optional, Tuple
 
 from sshrender.renderers import ghostscript
 from sshrender.renderers.recipe import Recipe
+from sshrender.renderers.renderer import BWRAP
 from sshrender.runner import (
     fingerprint,
     hostfacts,
+    jobfolder,
     load,
     localworkspace,
     memory,
@@ -30,11 +32,11 @@ from sshrender.runner import (
     scratch,
     slot,
     slotlocks,
-    storage,
     wire,
 )
 from sshrender.runner.taskqueue import Task, TaskQueue
 from sshrender.runner.warmsession import Session, SessionEnded
+from sshrender.storage import primitives
 
 BEAT = 1.0
 FLUSHES = 3
@@ -69,7 +71,7 @@ class Runner:
         self._found: Dict[str, Any] = {}
         self._has_looked = threading.Event()
         self._ghostscript = "gs"
-        self._storage = storage.Watch(self._folder)
+        self._storage = primitives.HangDetector(self._folder)
         self._operations: Dict[str, Callable[[Dict[str, Any]], None]] = {
             "hello": self._hello,
             "prepare": self._prepare,
@@ -79,7 +81,7 @@ class Runner:
             "inspect": self._inspect,
             "discard": self._discard,
             "priority": self._rank,
-            "width": self._widen,
+            "set_slot_limit": self._widen,
             "ping": lambda request: None,
             "finish": self._finish,
         }
@@ -137,7 +139,7 @@ class Runner:
         self._place = slotlocks.Namespace(request.get("tag", ""), int(request.get("priority") or 0))
         if request.get("is_limited"):
             self._place.width = 0  # until the coordinator says how many of the job's slots are here
-        self._storage = storage.Watch(self._folder)
+        self._storage = primitives.HangDetector(self._folder)
         self._storage.start()
         threading.Thread(target=self._greet, args=(request,), daemon=True).start()
         threading.Thread(target=self._watch_storage, daemon=True).start()
@@ -152,7 +154,7 @@ class Runner:
         """Warm the slots up if the host is idle, and answer with what it is."""
         san = self._look(request)
         scratch.clear_dead()
-        is_sandboxed = request.get("sandbox") == sandbox.BWRAP
+        is_sandboxed = request.get("sandbox") == BWRAP
         walls = sandbox.check(self._ghostscript) if is_sandboxed else None
         self._has_looked.wait()
         is_wanted = request.get("slots") != 0  # nobody renders who is only asked how he is
@@ -192,7 +194,7 @@ class Runner:
         if self._own is not None:
             return self._own.as_seen()
         epoch = int(request.get("epoch") or 0)
-        return storage.look(self._folder, request["nonce_file"], request["nonce"], epoch)
+        return jobfolder.check(self._folder, request["nonce_file"], request["nonce"], epoch)
 
     def _discard(self, request: Dict[str, Any]) -> None:
         """In a thread of its own: a disk may be slow, and the wire must be read."""
@@ -207,8 +209,8 @@ class Runner:
                 self._wire.flush()
             load_now: Dict[str, Any] = dict(self._meter.sample())
             if self._count:
-                load_now["seats"] = slotlocks.left_to(self._place, self._count)
-            self._wire.post("beat", free_memory=hostfacts.memory("MemAvailable"), **load_now)
+                load_now["available_slots"] = slotlocks.left_to(self._place, self._count)
+            self._wire.post("heartbeat", free_memory=hostfacts.memory("MemAvailable"), **load_now)
 
     def _setup(self, request: Dict[str, Any]) -> ghostscript.Setup:
         return ghostscript.Setup(
@@ -224,7 +226,7 @@ class Runner:
         )
 
     def _start_slots(self, request: Dict[str, Any]) -> None:
-        os.umask(storage.umask_for(self._folder))
+        os.umask(jobfolder.umask_for(self._folder))
         cores = os.cpu_count() or 1
         idle_below = request.get("idle_below")
         is_idle = idle_below is None or self._found["others"] < float(idle_below) * cores
@@ -242,7 +244,7 @@ class Runner:
             seats=self._count,
             place=self._place,
             recipes=tuple(self._recipes),
-            is_sandboxed=request.get("sandbox") == sandbox.BWRAP,
+            is_sandboxed=request.get("sandbox") == BWRAP,
             epoch=int(request.get("epoch") or 0),
         )
         for number in range(self._count):
@@ -286,13 +288,13 @@ class Runner:
 
     def _inspect_now(self, request: Dict[str, Any]) -> None:
         document = os.path.join(self._folder, request["file"])
-        if not storage.appears(document, SEEN_TIMEOUT):
+        if not jobfolder.becomes_visible(document, SEEN_TIMEOUT):
             self._wire.post("trouble", reason="does not see the document %s" % document)
             return
         self._has_looked.wait()
         with slotlocks.guest(self._found["slots"]) as seat:
             pages, lines = self._count_pages(request, seat)
-        self._wire.post("inspected", pages=int(pages) if pages.isdigit() else 0, said=lines)
+        self._wire.post("inspected", pages=int(pages) if pages.isdigit() else 0, diagnostics=lines)
 
     def _count_pages(self, request: Dict[str, Any], seat: Tuple[int, ...]) -> Tuple[str, List[str]]:
         """How many Ghostscript finds, and what it says of the document."""
@@ -303,7 +305,7 @@ class Runner:
             int(request["page_memory"]),
             self._environ,
             request.get("password"),
-            request.get("sandbox") == sandbox.BWRAP,
+            request.get("sandbox") == BWRAP,
             seat=seat,
         )
         try:

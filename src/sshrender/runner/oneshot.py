@@ -135,7 +135,7 @@ class OneShot:
         elif size > self._bounds.memory:
             self.kill(wire.MEMORY)
         elif self._guard.must_go(self, size, now):
-            self.kill(wire.CROWDED)
+            self.kill(wire.LOW_MEMORY)
 
     def _keep(self, data: bytes) -> bytes:
         """Take whole lines; answers what is left."""

@@ -12,11 +12,10 @@ import os
 import resource
 from typing import Callable, Dict, List, Optional
 
+from sshrender.renderers import renderer
+
 ADDRESS_SPACE_MARGIN = 512 * 1024 * 1024
 """Added to the memory limit for what is mapped but not resident; the resident limit is watched."""
-
-FILE_TO_MEMORY = 4
-"""A file may be so many times as large as a renderer: no page fills the shared folder by itself."""
 
 OPEN_FILES = 512
 
@@ -65,7 +64,7 @@ def wrap(command: List[str], memory: int, which: Callable[[str], Optional[str]] 
             "prlimit",
             "--core=0",
             "--as=%d" % at_most(resource.RLIMIT_AS, memory + ADDRESS_SPACE_MARGIN),
-            "--fsize=%d" % at_most(resource.RLIMIT_FSIZE, FILE_TO_MEMORY * memory),
+            "--fsize=%d" % at_most(resource.RLIMIT_FSIZE, renderer.FILE_TO_MEMORY * memory),
             "--nofile=%d" % at_most(resource.RLIMIT_NOFILE, OPEN_FILES),
             "--",
         ],

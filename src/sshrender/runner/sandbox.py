@@ -12,8 +12,6 @@ from __future__ import annotations
 import subprocess
 from typing import List, Optional
 
-NONE, BWRAP = "none", "bwrap"
-
 _SYSTEM = (
     "/bin",
     "/lib",

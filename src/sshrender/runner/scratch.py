@@ -18,7 +18,7 @@ import os
 import re
 from typing import Dict, List, Optional
 
-from sshrender.runner import folderowner
+from sshrender.storage import processidentity
 
 PREFIX = "sshrender-"
 _NAME = re.compile(r"sshrender-(\w*)\.(\d*)-(\d{1,10})-(\d*)-[0-9a-f]{16}", re.ASCII)
@@ -73,7 +73,7 @@ def _lock(path: str) -> int:
 
 
 def _ourselves() -> str:
-    where, pid, began = folderowner.ourselves()
+    where, pid, began = processidentity.ourselves()
     return "%s-%d-%s" % (_as_word(where), pid, began)
 
 
@@ -159,11 +159,10 @@ def _is_left_behind(path: str, name: str) -> bool:
     match = _NAME.fullmatch(name)
     if match is None or path in _open:
         return False
-    here = folderowner.space()
+    here = processidentity.space()
     if here and "%s.%s" % match.group(1, 2) == _as_word(here):
-        return (
-            folderowner.state(here, int(match.group(3)), match.group(4)) is folderowner.OwnerState.GONE
-        )
+        state = processidentity.state(here, int(match.group(3)), match.group(4))
+        return state is processidentity.OwnerState.GONE
     return _is_of_one_kernel(path) and _is_unlocked(os.path.join(path, _LOCK))
 
 

@@ -23,11 +23,12 @@ from typing import Any, Dict, List, NamedTuple, Optional, Tuple
 from sshrender.renderers import diagnostics, ghostscript
 from sshrender.renderers import recipe as recipes
 from sshrender.renderers.recipe import Recipe
-from sshrender.runner import memory, scratch, slotlocks, storage, thumbnailbudget, wire
+from sshrender.runner import jobfolder, memory, scratch, slotlocks, thumbnailbudget, wire
 from sshrender.runner.finalizer import Finalizer, RenderedFile
 from sshrender.runner.oneshot import OneShot, ProcessLimits
 from sshrender.runner.taskqueue import Task, TaskQueue
 from sshrender.runner.warmsession import Answer, Session, SessionEnded
+from sshrender.storage import primitives
 
 IDLE_PAUSE = 0.2
 AHEAD_BELOW = 0.5
@@ -231,7 +232,7 @@ class Slot(threading.Thread):
             cpu=session.cpu_since(),
             complaints=diagnostics.complaints(answer.lines),
             is_rendered=size is not None and not diagnostics.was_not_drawn(answer.lines),
-            has_stand_ins=diagnostics.has_stand_ins(answer.lines),
+            has_substituted_fonts=diagnostics.has_substituted_fonts(answer.lines),
         )
 
     def _run_recipe(self, task: Task, recipe: Recipe) -> RenderedFile:
@@ -314,7 +315,7 @@ class Slot(threading.Thread):
         self._aside += seconds
         if 0 < len(data) <= thumbnailbudget.MAX_SIZE:
             text = base64.b64encode(data).decode("ascii")
-            self._wire.post("pictured", can_wait=True, page=page, data=text)
+            self._wire.post("thumbnail", can_wait=True, page=page, data=text)
 
     def _seek(self, task: Task) -> Tuple[Session, Answer]:
         """Draw a page that was not found with a renderer that has seen all the pages before it.
@@ -347,7 +348,7 @@ class Slot(threading.Thread):
 
     def _fail(self, task: Task, end: SessionEnded, seconds: float) -> None:
         self._drop_session()
-        if end.kind == wire.CROWDED:
+        if end.kind == wire.LOW_MEMORY:
             self._rest.begin()
         complaints = diagnostics.complaints(end.lines)
         reason = end.reason + (": " + complaints[-1] if complaints else "")
@@ -359,7 +360,7 @@ class Slot(threading.Thread):
             reason=reason,
             seconds=round(seconds, 4),
             cpu=0.0,
-            said=complaints,
+            diagnostics=complaints,
         )
 
     def _session_for(self, file: str) -> Session:
@@ -376,7 +377,8 @@ class Slot(threading.Thread):
 
     def _await_document(self, file: str) -> None:
         """Raises FileNotFoundError: it is not here, though it was written before we were told of it."""
-        if not storage.appears(os.path.join(self._plan.folder, file), storage.VISIBLE_TIMEOUT):
+        path = os.path.join(self._plan.folder, file)
+        if not jobfolder.becomes_visible(path, primitives.VISIBLE_TIMEOUT):
             raise FileNotFoundError("%s does not appear in the job's folder" % file)
 
     def _start_session(self, file: str) -> None:
@@ -480,7 +482,7 @@ class Slot(threading.Thread):
             self._baseline[file] = self._summary(session)
             self._open()
             if self._baseline[file]:
-                self._wire.post("noted", said=self._baseline[file])
+                self._wire.post("noted", diagnostics=self._baseline[file])
         return [line for line in complaints if line not in self._baseline[file]]
 
     def _render_again(self, session: Session, task: Task) -> List[str]:
@@ -492,7 +494,7 @@ class Slot(threading.Thread):
         return complaints
 
     def _suspect(self, task: Task, lines: List[str]) -> None:
-        self._wire.post("suspected", attempt=task.attempt, page=task.page, said=lines)
+        self._wire.post("suspected", attempt=task.attempt, page=task.page, diagnostics=lines)
 
     def _needs_recycling(self, session: Session) -> bool:
         return (

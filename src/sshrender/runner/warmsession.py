@@ -235,7 +235,7 @@ class Session:
         elif size > self._limit:
             self.kill(wire.MEMORY)
         elif self._guard is not None and self._guard.must_go(self, size, now):
-            self.kill(wire.CROWDED)
+            self.kill(wire.LOW_MEMORY)
 
     def _read(self) -> None:
         data = os.read(self._output, 65536)
@@ -311,5 +311,5 @@ _REASONS = {
     wire.TIMEOUT: "took longer than the page timeout",
     wire.MEMORY: "used more memory than a page may",
     wire.KILLED: "was called off",
-    wire.CROWDED: "the host ran short of memory",
+    wire.LOW_MEMORY: "the host ran short of memory",
 }

@@ -1,12 +1,21 @@
-"""The runner's side of the wire: JSON lines behind a marker, and one lock so that lines stay whole.
+"""The runner's side of the protocol: JSON lines behind a marker, written whole from any thread.
 
-A login shell may print a banner and a library may print a warning on the same stream, so each line
-of ours starts with a marker that the coordinator chose for this connection; anything else is noise.
+A login shell may print a banner and a library may print a warning on the same stream. Therefore each
+line of the runner starts with a marker that the coordinator chose for this connection; other lines are
+noise to the coordinator.
 
-Requests (coordinator to runner, field ``op``): hello, prepare, render, revoke, kill, discard, priority,
-width, inspect, ping, finish. Answers (runner to coordinator, field ``type``): hello, beat, started,
-rendered, failed, revoked, kept, suspected, pictured, noted, inspected, trouble, bye. The fields of
-each are those of ``transports/messages.py``, which is the other end.
+Requests, from the coordinator to the runner (field ``op``), in the order of a session:
+
+- hello, prepare: gather facts about the host; start the slots for a job. ``hello`` answers both.
+- inspect: count the pages of a document, in place of ``prepare``.
+- render: one attempt at one page. revoke, kill: give an attempt back; stop it if a slot has begun it.
+- discard: remove fetched files of a local workspace. priority, set_slot_limit: change the job's share.
+- ping: the coordinator lives. finish: report what is left, then ``bye``.
+
+Answers, from the runner to the coordinator (field ``type``): hello, heartbeat, started, rendered,
+failed, revoked, kept, suspected, thumbnail, noted, inspected, trouble, bye. ``transports/messages.py``
+describes their fields and checks them. Runner and coordinator are always of the same version,
+because each connection sends the runner anew.
 
 Standard library only, Python 3.7 and later.
 """
@@ -20,17 +29,19 @@ import threading
 from typing import Any, Dict, List
 
 TIMEOUT, MEMORY, CRASHED, NO_OUTPUT = "timeout", "memory", "crashed", "no_output"
-STORAGE, KILLED, CROWDED = "storage", "killed", "crowded"
-"""The kinds of failure that a runner reports: the first four are the page's, the last three are not."""
+STORAGE, KILLED, LOW_MEMORY = "storage", "killed", "low_memory"
+"""The kinds of failure that a runner reports. The first four are charged to the page; the last three
+have other causes: the shared folder, a kill on request, a host that ran short of memory."""
 
 _ATTEMPT = re.compile(r"[0-9]{1,18}\.[0-9]{1,18}$")
+"""The name of an attempt: the coordinator's epoch and a number (core/schedulerstate.py)."""
 
 
 class Wire:
     """Writes whole lines to one file descriptor, from any thread.
 
-    A message that can wait travels with the next one, or when ``flush`` is called, because every
-    write costs the coordinator a wake-up.
+    A message that can wait is sent together with the next one, or when ``flush`` is called: every write
+    wakes the coordinator up.
     """
 
     def __init__(self, descriptor: int, marker: str) -> None:
@@ -40,7 +51,7 @@ class Wire:
         self._waiting: List[bytes] = []
 
     def post(self, type_: str, can_wait: bool = False, **fields: Any) -> None:
-        """Send one message; with ``can_wait`` it is held back for the next."""
+        """Send one message; with ``can_wait``, keep it until the next one is sent."""
         fields["type"] = type_
         line = ("@%s %s\n" % (self._marker, json.dumps(fields))).encode("utf-8", "surrogateescape")
         with self._lock:
@@ -49,18 +60,18 @@ class Wire:
                 self._write()
 
     def flush(self) -> None:
-        """Send what was held back."""
+        """Send the messages that were kept."""
         with self._lock:
             self._write()
 
     def _write(self) -> None:
         data, self._waiting = b"".join(self._waiting), []
-        while data:
+        while data:  # a pipe may take only a part (write(2))
             data = data[os.write(self._descriptor, data) :]
 
 
 def parse(line: bytes) -> Dict[str, Any]:
-    """One request; ValueError when it is not a JSON object."""
+    """Return the request in one line. Raises ValueError when it is not a JSON object."""
     value = json.loads(line.decode("utf-8"))
     if not isinstance(value, dict):
         raise ValueError("not an object")
@@ -68,7 +79,7 @@ def parse(line: bytes) -> Dict[str, Any]:
 
 
 def attempt(request: Dict[str, Any]) -> str:
-    """The attempt that a request names; ValueError or TypeError."""
+    """Return the attempt that a request names. Raises KeyError, ValueError or TypeError."""
     if not _ATTEMPT.match(request["attempt"]):
-        raise ValueError("attempt")
+        raise ValueError("attempt is not the name of an attempt")
     return str(request["attempt"])

@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 from typing import IO
 
-from sshrender.files import open_plain
+from sshrender.storage.files import open_plain
 from sshrender.transports import payload
 from sshrender.transports.protocol import (
     ConnectFailed,

@@ -1,8 +1,9 @@
-"""What a runner says, checked: a host is believed about nothing that has not the right shape.
+"""The messages that a runner sends, as types, and the checks that make one of a line.
 
-Each class is one ``type`` on the wire (``runner/wire.py`` names them all). Unknown fields are
-ignored, so that an older coordinator understands a newer runner's lines; a missing or wrong one is
-a ProtocolError, and so are two fields that do not fit each other.
+A host may be broken or hostile, so every field is checked for type, range and length here, and nothing
+else of the program reads a line. Each class is one ``type`` on the wire (``runner/wire.py`` lists them).
+Unknown fields are ignored; a missing or wrong field raises ProtocolError, and so do two fields that
+contradict each other.
 """
 
 from __future__ import annotations
@@ -42,16 +43,19 @@ MAX_LINE = 1 << 20
 """Bytes in one line. A page's report is bounded by renderers/diagnostics.py to a few tens of KiB."""
 
 MAX_GROUPS = 100
-"""Folders of fonts (runner/fingerprint.py)."""
+"""Folders of fonts in one message; runner/fingerprint.py sends no more."""
 
 MAX_THUMBNAIL = 128 * 1024
-"""Bytes; a runner sends less (runner/thumbnailbudget.py)."""
+"""Bytes of one thumbnail; a runner sends less (runner/thumbnailbudget.py)."""
 
 MAX_CORES = 1024
+"""Cores and slots that one host is credited with; larger numbers are cut to this."""
+
 MAX_PAGES = 10_000_000
+"""Page numbers and page counts; the largest documents of the tests have some ten thousand pages."""
 
 MAX_RECIPES = 40
-"""A job has a few (config/recipes.py), and a host can lack no other."""
+"""Recipes in one message: a job has a few (config/recipes.py), and a host can lack no others."""
 
 _KINDS = frozenset(
     (
@@ -61,14 +65,14 @@ _KINDS = frozenset(
         wire.NO_OUTPUT,
         wire.STORAGE,
         wire.KILLED,
-        wire.CROWDED,
+        wire.LOW_MEMORY,
     )
 )
-"""The kinds of failure that a host may report."""
+"""The kinds of failure that a host may report; other kinds are determined by the coordinator."""
 
 
 class SanView(NamedTuple):
-    """How the host sees the job's folder."""
+    """Whether the host sees the job's folder and can write to it; ``reason``: why not."""
 
     seen: bool
     writable: bool
@@ -76,20 +80,22 @@ class SanView(NamedTuple):
 
 
 class Fonts(NamedTuple):
-    """A host's fonts: a digest of them all, and how many are in which folder."""
+    """The fonts of a host: a digest of them all, and pairs of a folder's name and the number in it."""
 
     digest: str
     groups: tuple[tuple[str, int], ...]
 
 
 class Hello(NamedTuple):
-    """The greeting: what the host is. Memory in bytes; ``others`` and ``ours`` in threads.
+    """The answer to the handshake: what the host is and has. Memory is in bytes.
 
-    ``slots``: how many renderers it has cores and memory for. ``folder``: where it works, if it has
-    no SAN. ``canary``: a digest of how it draws the canary page.
-    ``missing_recipes``: those whose programs it lacks, and ``missing`` the first such program of each.
+    ``others`` and ``ours``: the load of other people's and of sshrender's processes, in threads.
+    ``slots``: how many renderers it has cores and memory for. ``folder``: its local workspace, where it
+    has no shared folder. ``canary``: SHA-256 of its rendering of the canary page.
+    ``missing_recipes``: the numbers of the recipes that it cannot run, ``missing``: for each of them the
+    first program that is not installed.
 
-    ``clock``: its seconds since 1970. ``no_sandbox``: why the sandbox that was asked for does not
+    ``clock``: its seconds since 1970. ``no_sandbox``: why the sandbox that the job asks for does not
     work there.
     """
 
@@ -114,28 +120,29 @@ class Hello(NamedTuple):
     missing_recipes: tuple[int, ...] = ()
 
 
-class Beat(NamedTuple):
-    """A heartbeat: the load that is others' and ours, in threads.
+class Heartbeat(NamedTuple):
+    """The state of the host, sent about once a second: load in threads, free memory in bytes.
 
-    ``seats``: slots that other jobs leave us; None: it does not say.
+    ``available_slots``: the slots that other jobs leave to this one; None: not known.
     """
 
     others: float
     ours: float
     free_memory: int
-    seats: int | None = None
+    available_slots: int | None = None
 
 
 class Started(NamedTuple):
-    """A slot began to draw this attempt."""
+    """A slot began to render this attempt."""
 
     attempt: str
 
 
 class Rendered(NamedTuple):
-    """A page's file is safe in ``work/``: its size, digest, page size in points, and what was said.
+    """The file of a page is complete and synced in ``work/``.
 
-    ``has_stand_ins``: fonts were looked for outside of the document.
+    ``page_size`` is in points; ``diagnostics`` are the renderer's warnings and errors about the page.
+    ``has_substituted_fonts``: a font that the document does not contain was replaced by another.
     """
 
     attempt: str
@@ -144,73 +151,73 @@ class Rendered(NamedTuple):
     page_size: tuple[float, float] | None
     seconds: float
     cpu: float
-    said: tuple[str, ...]
-    has_stand_ins: bool = False
+    diagnostics: tuple[str, ...]
+    has_substituted_fonts: bool = False
 
 
 class Failed(NamedTuple):
-    """An attempt came to nothing; ``kind`` is one of runner/wire.py's."""
+    """An attempt failed; ``kind`` is one of _KINDS."""
 
     attempt: str
     kind: str
     reason: str
     seconds: float
-    said: tuple[str, ...]
+    diagnostics: tuple[str, ...]
 
 
 class Revoked(NamedTuple):
-    """An attempt that no slot had begun was handed back."""
+    """The runner gave an attempt back that no slot had begun."""
 
     attempt: str
 
 
 class Kept(NamedTuple):
-    """An attempt that was revoked or killed too late: a slot has it, and will report it."""
+    """A request to revoke an attempt came too late: a slot works on it and will report it."""
 
     attempt: str
 
 
 class Suspected(NamedTuple):
-    """Ghostscript complained about a page that was reported before."""
+    """Ghostscript reported a problem with a page whose file was reported before."""
 
     attempt: str
     page: int
-    said: tuple[str, ...]
+    diagnostics: tuple[str, ...]
 
 
 class ThumbnailRendered(NamedTuple):
-    """A thumbnail of a page that was reported before: a JPEG file, if the host is to be believed."""
+    """The thumbnail of a page, expected to be a JPEG file; its content has not been checked yet."""
 
     page: int
     data: bytes
 
 
 class Noted(NamedTuple):
-    """Ghostscript complains about the document when it merely opens it."""
+    """Ghostscript reports problems of the document when it only opens it; no page is to blame."""
 
-    said: tuple[str, ...]
+    diagnostics: tuple[str, ...]
 
 
 class Inspected(NamedTuple):
-    """How many pages Ghostscript finds in the document."""
+    """The number of pages that Ghostscript finds in the document; 0: it cannot tell."""
 
     pages: int
-    said: tuple[str, ...]
+    diagnostics: tuple[str, ...]
 
 
 class Trouble(NamedTuple):
-    """The runner met something that it does not understand."""
+    """The runner met an error that concerns the host as a whole, or a request that it cannot read."""
 
     reason: str
 
 
 class Bye(NamedTuple):
-    """Everything asked for was reported; the runner only waits for its input to end."""
+    """All requested work was reported; the runner only waits for the end of its input."""
 
 
 Message = (
     Hello
-    | Beat
+    | Heartbeat
     | Started
     | Rendered
     | Failed
@@ -226,7 +233,7 @@ Message = (
 
 
 def decode(line: bytes) -> Message:
-    """One line without its marker. Raises ProtocolError."""
+    """Return the message in one line without its marker. Raises ProtocolError."""
     try:
         fields = json.loads(line)
     except (ValueError, RecursionError) as error:
@@ -266,11 +273,11 @@ def _hello(fields: Fields) -> Hello:
 
 
 def _missing(fields: Fields) -> tuple[tuple[str, ...], tuple[int, ...]]:
-    """For each recipe that cannot be carried out, the first program that it lacks."""
+    """Return the first missing program of each recipe that cannot run, and the recipes' numbers."""
     programs = texts(fields, "missing", MAX_WORD)
     recipes = counts(fields, "missing_recipes", MAX_RECIPES - 1)
     if len(programs) != len(recipes):
-        raise ProtocolError("missing and missing_recipes are not of one length")
+        raise ProtocolError("missing and missing_recipes differ in length")
     return programs, recipes
 
 
@@ -280,7 +287,7 @@ def _fonts(fields: Fields) -> Fonts | None:
         return None
     groups = fonts.get("groups", {}) if isinstance(fonts, dict) else None
     if not isinstance(groups, dict):
-        raise ProtocolError("fonts are not a digest and groups")
+        raise ProtocolError("fonts is not an object with a digest and groups")
     counted = {writable(name[:MAX_WORD]): capped(groups, name, MAX_PAGES) for name in groups}
     return Fonts(digest(fonts, "digest"), tuple(counted.items())[:MAX_GROUPS])
 
@@ -298,12 +305,14 @@ def _san(fields: Fields) -> SanView | None:
     )
 
 
-def _beat(fields: Fields) -> Beat:
-    return Beat(
+def _heartbeat(fields: Fields) -> Heartbeat:
+    is_known = fields.get("available_slots") is not None
+    slots = capped(fields, "available_slots", MAX_CORES) if is_known else None
+    return Heartbeat(
         others=number(fields, "others", MAX_THREADS),
         ours=number(fields, "ours", MAX_THREADS),
         free_memory=count(fields, "free_memory", MAX_BYTES, 0),
-        seats=None if fields.get("seats") is None else capped(fields, "seats", MAX_CORES),
+        available_slots=slots,
     )
 
 
@@ -315,35 +324,35 @@ def _rendered(fields: Fields) -> Rendered:
         page_size=points(fields, "page_size"),
         seconds=number(fields, "seconds", MAX_SECONDS),
         cpu=number(fields, "cpu", MAX_SECONDS),
-        said=texts(fields, "said"),
-        has_stand_ins=fields.get("stand_ins") is True,
+        diagnostics=texts(fields, "diagnostics"),
+        has_substituted_fonts=fields.get("substituted_fonts") is True,
     )
 
 
 def _failed(fields: Fields) -> Failed:
     kind = fields.get("kind")
     if not isinstance(kind, str) or kind not in _KINDS:
-        raise ProtocolError("kind is not one of a failure")
+        raise ProtocolError("kind is not a kind of failure")
     return Failed(
         attempt=attempt(fields),
         kind=kind,
         reason=text(fields, "reason"),
         seconds=number(fields, "seconds", MAX_SECONDS, 0.0),
-        said=texts(fields, "said"),
+        diagnostics=texts(fields, "diagnostics"),
     )
 
 
 def _suspected(fields: Fields) -> Suspected:
-    said = texts(fields, "said")
-    if not said:
-        raise ProtocolError("a page is suspected of nothing")
-    return Suspected(attempt(fields), count(fields, "page", MAX_PAGES), said)
+    diagnostics = texts(fields, "diagnostics")
+    if not diagnostics:
+        raise ProtocolError("a page is suspected without a reason")
+    return Suspected(attempt(fields), count(fields, "page", MAX_PAGES), diagnostics)
 
 
-def _pictured(fields: Fields) -> ThumbnailRendered:
+def _thumbnail(fields: Fields) -> ThumbnailRendered:
     data = fields.get("data")
     if not isinstance(data, str) or len(data) > 2 * MAX_THUMBNAIL:
-        raise ProtocolError("data is no thumbnail")
+        raise ProtocolError("data is not a thumbnail's text, or too long")
     try:
         decoded = base64.b64decode(data, validate=True)
     except (binascii.Error, ValueError):
@@ -353,16 +362,16 @@ def _pictured(fields: Fields) -> ThumbnailRendered:
 
 _DECODERS: dict[str, Callable[[Fields], Message]] = {
     "hello": _hello,
-    "beat": _beat,
+    "heartbeat": _heartbeat,
     "started": lambda f: Started(attempt(f)),
     "rendered": _rendered,
     "failed": _failed,
     "revoked": lambda f: Revoked(attempt(f)),
     "kept": lambda f: Kept(attempt(f)),
     "suspected": _suspected,
-    "pictured": _pictured,
-    "noted": lambda f: Noted(texts(f, "said")),
-    "inspected": lambda f: Inspected(capped(f, "pages", MAX_PAGES), texts(f, "said")),
+    "thumbnail": _thumbnail,
+    "noted": lambda f: Noted(texts(f, "diagnostics")),
+    "inspected": lambda f: Inspected(capped(f, "pages", MAX_PAGES), texts(f, "diagnostics")),
     "trouble": lambda f: Trouble(text(f, "reason")),
     "bye": lambda f: Bye(),
 }

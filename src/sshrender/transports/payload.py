@@ -7,19 +7,23 @@ that nothing is read ahead of what belongs to the runner. An alarm ends it shoul
 
 from __future__ import annotations
 
+import ast
 import functools
 import json
 import re
 import zlib
+from collections.abc import Iterator
 from importlib import resources
 
 MINIMUM_PYTHON = (3, 7)
-_PACKAGES = ("sshrender.renderers", "sshrender.runner")
-_NOT_SENT = frozenset({"devices"})
+_PACKAGES = ("sshrender.renderers", "sshrender.runner", "sshrender.storage")
+NOT_SENT = frozenset(
+    {"sshrender.renderers.devices", "sshrender.storage.files", "sshrender.storage.hangguard"}
+)
 """Modules of those packages that only the coordinator needs."""
 
 _COMMENT = re.compile(r"^[ \t]*#[^\n]*", re.MULTILINE)
-"""A line that is a comment: hosts need none. No text of those packages has a line that begins so."""
+"""A line that is a comment. No string of the packages sent has a line that begins so."""
 
 PATIENCE = 60
 """Seconds within which the whole payload must have come; the runner's own clock takes over then."""
@@ -86,9 +90,45 @@ def _body() -> bytes:
     for package in _PACKAGES:
         for item in resources.files(package).iterdir():
             stem, _, suffix = item.name.rpartition(".")
-            if suffix != "py" or stem in _NOT_SENT:
-                continue
             is_package = stem == "__init__"
             name = package if is_package else f"{package}.{stem}"
-            sources[name] = (is_package, _COMMENT.sub("", item.read_text(encoding="utf-8")))
+            if suffix != "py" or name in NOT_SENT:
+                continue
+            sources[name] = (is_package, strip(item.read_text(encoding="utf-8")))
     return zlib.compress(json.dumps(sources).encode("utf-8"), 6)
+
+
+def strip(source: str) -> str:
+    """Return ``source`` without docstrings and comment lines, every statement on the line where it was.
+
+    The number of lines stays the same, so that tracebacks of a host name the lines of this source.
+    A docstring is every string that is a statement of its own, those below constants included. Where
+    a body holds nothing else, ``pass`` takes its place.
+    """
+    lines = source.split("\n")
+    for body in _bodies(ast.parse(source)):
+        texts = [node for node in body if _is_text(node)]
+        for node in texts:
+            first, last = node.lineno - 1, node.end_lineno or node.lineno
+            # ast counts columns in bytes of UTF-8; before a docstring there are only spaces.
+            replacement = lines[first][: node.col_offset] + "pass" if len(texts) == len(body) else ""
+            lines[first:last] = [replacement] + [""] * (last - first - 1)
+    return _COMMENT.sub("", "\n".join(lines))
+
+
+def _bodies(node: ast.Module | ast.stmt | ast.excepthandler) -> Iterator[list[ast.stmt]]:
+    """Return every non-empty block of statements below ``node``, without a look into expressions."""
+    for name in ("body", "handlers", "orelse", "finalbody"):
+        block = getattr(node, name, None) or []
+        if block and name != "handlers":
+            yield block
+        for each in block:
+            yield from _bodies(each)
+
+
+def _is_text(node: ast.stmt) -> bool:
+    return (
+        isinstance(node, ast.Expr)
+        and isinstance(node.value, ast.Constant)
+        and isinstance(node.value.value, str)
+    )

@@ -10,7 +10,7 @@ from typing import IO, Any
 
 import paramiko
 
-from sshrender.files import open_plain
+from sshrender.storage.files import open_plain
 from sshrender.transports.protocol import FilesFailed
 from sshrender.transports.sshlimits import BoundedSftp
 

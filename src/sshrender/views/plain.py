@@ -73,7 +73,7 @@ def describe(entry: Entry, verbose: int = 0) -> str | None:
         reason = f": {clean(entry['reason'])}" if entry["reason"] else ""
         return f"host {clean(entry['host'])} {entry['state']}{reason}"
     if kind == "attempt_failed":
-        if entry["kind"] in ("killed", "storage", "crowded") and not verbose:
+        if entry["kind"] in ("killed", "storage", "low_memory") and not verbose:
             return None  # nobody's fault, and the pause that follows is told
         return (
             f"page {entry['page']} failed on {clean(entry['host'])} ({entry['kind']}):"

@@ -48,7 +48,7 @@ class HostMessages:
         self._journal_recorder = journal_recorder
         self._thumbnail_writer = thumbnail_writer
         self._texts = TextBudget()
-        self._pictured: set[tuple[str, int]] = set()
+        self._with_thumbnail: set[tuple[str, int]] = set()
         self._handlers: dict[type, Callable[[str, Any], list[ev.Event]]] = {
             msg.Hello: self._greet,
             msg.Started: lambda host, m: [ev.PageStarted(host, m.attempt)],
@@ -68,8 +68,8 @@ class HostMessages:
 
     def events_of(self, host: str, message: msg.Message, at: float) -> list[ev.Event]:
         """What has happened. ``at``: when the message came."""
-        if isinstance(message, msg.Beat):
-            return [ev.LoadSampled(host, message.others, message.ours, message.seats, at)]
+        if isinstance(message, msg.Heartbeat):
+            return [ev.LoadSampled(host, message.others, message.ours, message.available_slots, at)]
         return self._handlers[type(message)](host, message)
 
     def attempt_failed(self, event: ev.AttemptFailed) -> list[ev.Event]:
@@ -102,11 +102,11 @@ class HostMessages:
         known = self._known(host, report.attempt)
         if known is None or known.state is AttemptState.VERIFYING:
             return []
-        if report.has_stand_ins:
+        if report.has_substituted_fonts:
             self._plan.reading.want_fonts()
-        kept = report._replace(said=self._texts.lines(host, report.said))
+        kept = report._replace(diagnostics=self._texts.lines(host, report.diagnostics))
         self.reports[report.attempt] = kept
-        return [ev.PageRendered(host, report.attempt, report.seconds, kept.said)]
+        return [ev.PageRendered(host, report.attempt, report.seconds, kept.diagnostics)]
 
     def _fail(self, host: str, failed: msg.Failed) -> list[ev.Event]:
         kind = _KINDS[failed.kind]
@@ -125,19 +125,19 @@ class HostMessages:
         if not self._scheduler.is_rendered_by(number, host):
             return []
         before = self._scheduler.book[number].said if known is None else known.said
-        new = tuple(line for line in dict.fromkeys(suspected.said) if line not in before)
+        new = tuple(line for line in dict.fromkeys(suspected.diagnostics) if line not in before)
         said = self._texts.lines(host, new[: max(0, msg.MAX_TEXTS - len(before))])
         return [ev.PageSuspected(host, suspected.attempt, number, said)] if said else []
 
-    def _keep_thumbnail(self, host: str, pictured: msg.ThumbnailRendered) -> list[ev.Event]:
+    def _keep_thumbnail(self, host: str, thumbnail: msg.ThumbnailRendered) -> list[ev.Event]:
         """One for each page of the host: what comes again would only be written again."""
-        key = host, pictured.page
-        if key not in self._pictured and self._scheduler.is_rendered_by(pictured.page, host):
-            self._pictured.add(key)
-            self._thumbnail_writer.hang(self._plan.page_file(pictured.page), pictured.data)
+        key = host, thumbnail.page
+        if key not in self._with_thumbnail and self._scheduler.is_rendered_by(thumbnail.page, host):
+            self._with_thumbnail.add(key)
+            self._thumbnail_writer.hang(self._plan.page_file(thumbnail.page), thumbnail.data)
         return []
 
     def _note(self, host: str, noted: msg.Noted) -> list[ev.Event]:
-        if noted.said and not self._plan.history.notes:
-            self._journal_recorder.noted(host, self._texts.lines(host, noted.said))
+        if noted.diagnostics and not self._plan.history.notes:
+            self._journal_recorder.noted(host, self._texts.lines(host, noted.diagnostics))
         return []

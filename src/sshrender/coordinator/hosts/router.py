@@ -16,7 +16,7 @@ from sshrender.core import commands as do
 from sshrender.core import events as ev
 from sshrender.document.splitting import place
 from sshrender.job.nonce import Nonce
-from sshrender.runner.processlimits import FILE_TO_MEMORY
+from sshrender.renderers.renderer import FILE_TO_MEMORY
 
 
 class HostRouter:

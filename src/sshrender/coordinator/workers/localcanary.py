@@ -18,10 +18,10 @@ from pathlib import Path
 from sshrender.core import events as ev
 from sshrender.core.fingerprint import HostFingerprint
 from sshrender.renderers import canary
-from sshrender.runner import fingerprint, hostfacts, processlimits
+from sshrender.runner import hostfacts, processlimits
 
 PROGRAM = "gs"
-TIME_LIMIT = fingerprint.TIME_LIMIT
+TIME_LIMIT = canary.TIMEOUT
 MEMORY = 1 << 30
 
 
@@ -74,7 +74,7 @@ class LocalCanary:
             if self._has_stopped:
                 return ""
             self._process = subprocess.Popen(
-                processlimits.wrap(fingerprint.command(PROGRAM), MEMORY),
+                processlimits.wrap(canary.command(PROGRAM), MEMORY),
                 cwd=folder,
                 env=environment,
                 stdin=subprocess.DEVNULL,

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from sshrender.coordinator.plan import JobPlan
 from sshrender.core import events as ev
-from sshrender.runner import storage
+from sshrender.storage import primitives
 
 ROOM = 2
 """Pages, each as large as the largest so far, that must have room: one is drawn while one is proved."""
@@ -48,12 +48,12 @@ class StorageProbe:
             except RuntimeError:
                 self._since = None
                 self._post(ev.StorageFailed("no thread can be started to look at it"))
-        elif time.monotonic() - self._since > storage.HANG_TIMEOUT:
+        elif time.monotonic() - self._since > primitives.HANG_TIMEOUT:
             self._post(ev.StorageFailed(f"{self._folders[0]} does not answer"))
 
     def _look(self, room: int) -> None:
         for folder in self._folders:
-            reason = storage.try_write(str(folder), self._name) or _lacks(folder, room)
+            reason = primitives.try_write(str(folder), self._name) or _lacks(folder, room)
             if reason:
                 self._post(ev.StorageFailed(f"{folder}: {reason}"))
                 break
@@ -66,7 +66,7 @@ class StorageProbe:
 def _lacks(folder: Path, room: int) -> str:
     """Why there is too little room; empty where there is enough."""
     try:
-        free = storage.free_bytes(str(folder))
+        free = primitives.free_bytes(str(folder))
     except OSError as error:
         return str(error.strerror)
     return os.strerror(errno.ENOSPC) if free < room else ""

@@ -26,7 +26,7 @@ from sshrender.job.lease import LeaseLost
 from sshrender.job.verification.errors import VerificationFailed
 from sshrender.job.verification.process import Verifications
 from sshrender.job.verification.verify import Expected, PageImage, open_page
-from sshrender.runner.storage import VISIBLE_TIMEOUT
+from sshrender.storage.primitives import VISIBLE_TIMEOUT
 
 THREADS = 2
 MAX_THREADS = 8

@@ -10,11 +10,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import IO
 
-from sshrender.files import read_plain, rename, sync_folder, write_whole
 from sshrender.job.assembly import archive, pdf, tiff
 from sshrender.job.assembly.sheets import AssemblyFailed, Sheet
 from sshrender.job.folder import JobFolder
 from sshrender.job.history import PageRecord
+from sshrender.storage.files import read_plain, rename, sync_folder, write_whole
 
 _Writer = Callable[[IO[bytes], Sequence[Sheet]], None]
 

@@ -12,8 +12,8 @@ from typing import BinaryIO
 
 from PIL import Image
 
-from sshrender.files import open_plain
 from sshrender.job import publish
+from sshrender.storage.files import open_plain
 
 # The files were verified to be pages, and a page may be as large as a memory limit allows: Pillow's
 # guard against images that grow when they are opened would stop at a tenth of a page of A0.

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from sshrender.coordinator import hangguard
-from sshrender.coordinator.hangguard import HangGuard
-from sshrender.runner.storage import Watch
+from sshrender.storage import hangguard
+from sshrender.storage.hangguard import HangGuard
+from sshrender.storage.primitives import HangDetector
 
 
 class _Fails(OSError):
@@ -41,7 +41,7 @@ def test_what_the_work_raises_is_gone_when_nobody_holds_it(tmp_path: Path) -> No
 def test_while_one_hangs_no_other_is_begun(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     is_back, began = threading.Event(), []
     monkeypatch.setattr(hangguard, "POLL_INTERVAL", 0.01)
-    monkeypatch.setattr(Watch, "is_hanging", lambda watch: not is_back.is_set())
+    monkeypatch.setattr(HangDetector, "is_hanging", lambda watch: not is_back.is_set())
 
     def hangs() -> str:
         began.append(threading.current_thread())
@@ -51,11 +51,11 @@ def test_while_one_hangs_no_other_is_begun(tmp_path: Path, monkeypatch: pytest.M
     hang_guard = HangGuard(tmp_path)
     for _ in range(3):
         with pytest.raises(TimeoutError, match="does not answer"):
-            hang_guard.pay(hangs)
+            hang_guard.call(hangs)
     assert len(began) == 1
     is_back.set()
     began[0].join()
-    assert hang_guard.pay(lambda: "now") == "now"
+    assert hang_guard.call(lambda: "now") == "now"
 
 
 def test_a_machine_without_room_for_a_thread_says_so_as_an_error_of_the_system(

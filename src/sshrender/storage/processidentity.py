@@ -1,10 +1,10 @@
-"""Which process owns something, in words that mean the same on every machine that can read them.
+"""Identity of a process that stays meaningful on other machines and after the process has ended.
 
-A pid means something only within one boot of one kernel and one pid namespace, and is given again after
-its process has ended. So an owner is named by all of that, and the question whether it runs has three
-answers: what cannot be told is never taken for an end.
+A pid means something only within one boot of one kernel and one pid namespace, and the kernel gives it
+to another process later. Therefore a process is identified by four facts together: boot, pid namespace,
+pid and start time. Whether it still runs has three answers, and "unknown" is never taken for "gone".
 
-Standard library only, Python 3.7 and later.
+Part of what is sent to hosts: standard library only, Python 3.7 and later.
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ from typing import Tuple
 
 
 class OwnerState(enum.Enum):
-    """What is known of a process."""
+    """What is known of a process that owns something."""
 
     RUNNING = "running"
     GONE = "gone"
     UNKNOWN = "unknown"
-    """It may be another user's under hidepid (proc(5)), or of another machine or namespace."""
+    """It belongs to another machine or pid namespace, or to another user under hidepid (proc(5))."""
 
 
 def boot() -> str:
-    """The boot of this kernel; empty where that cannot be told."""
+    """Return the id of this boot of the kernel; empty where it cannot be read."""
     try:
         with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
             return file.read(64).strip()
@@ -33,9 +33,9 @@ def boot() -> str:
 
 
 def space() -> str:
-    """Where our pids mean something: this boot and this pid namespace; empty where it cannot be told."""
+    """Return the scope in which our pids are valid, ``BOOT/PIDNAMESPACE``; empty where it is unknown."""
     try:
-        # A container may see the /proc of another pid namespace, whose numbers are others.
+        # A container may see the /proc of another pid namespace, whose numbers are not ours.
         if os.readlink("/proc/self") != str(os.getpid()):
             return ""
         found = boot()
@@ -45,7 +45,11 @@ def space() -> str:
 
 
 def started(pid: int) -> str:
-    """When a process began (proc(5), stat, field 22); empty where that cannot be told."""
+    """Return when a process began, in clock ticks since the boot; empty where that is unknown.
+
+    proc(5), stat, field 22. The command's name in field 2 may contain spaces and parentheses, so the
+    fields are counted from the last ``)``.
+    """
     try:
         with open("/proc/%d/stat" % pid, "rb") as file:
             return file.read().rpartition(b")")[2].split()[19].decode("ascii")
@@ -54,9 +58,9 @@ def started(pid: int) -> str:
 
 
 def state(where: str, pid: int, began: str) -> OwnerState:
-    """Whether a process that ``space``, ``getpid`` and ``started`` named runs.
+    """Return whether a process runs that ``space``, ``getpid`` and ``started`` identified.
 
-    A process that cannot be looked at is not gone: only ESRCH says so (kill(2)).
+    A process that cannot be examined is not gone: only ESRCH says that (kill(2)).
     """
     if not where or where != space():
         return OwnerState.UNKNOWN
@@ -73,6 +77,6 @@ def state(where: str, pid: int, began: str) -> OwnerState:
 
 
 def ourselves() -> Tuple[str, int, str]:
-    """This process, as ``state`` takes it."""
+    """Return the identity of this process, as ``state`` takes it."""
     pid = os.getpid()
     return space(), pid, started(pid)

@@ -1,4 +1,8 @@
-"""Files that are there whole or not at all, and as readable as the folder that they lie in."""
+"""Reading, writing and removing files in folders where other users may have put anything.
+
+A file written here is complete or absent after a crash, and as readable as the folder that it lies in.
+Files are opened without following links and without waiting (FIFOs), and are read up to a limit.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +15,7 @@ from itertools import islice
 from pathlib import Path
 from typing import BinaryIO
 
-from sshrender.runner import storage
+from sshrender.storage import primitives
 
 MAX_RECORD_BYTES = 1 << 20
 """Size limit of a file that holds one JSON object. The largest that sshrender writes is a job.json with
@@ -19,33 +23,36 @@ recipes, a few KiB."""
 
 
 def file_mode(folder: Path) -> int:
-    """The mode of a file that is as readable as the folder it lies in."""
+    """Return the mode of a new file that is to be as readable as the folder that it lies in."""
     return 0o600 | (stat.S_IMODE(folder.stat().st_mode) & 0o044)
 
 
 def rename(source: Path, target: Path) -> None:
-    """See runner/storage.py, where hosts need it as well. Raises OSError."""
-    storage.rename(str(source), str(target))
+    """Give ``source`` the name ``target``; see primitives.rename. Raises OSError."""
+    primitives.rename(str(source), str(target))
 
 
 def free_bytes(folder: Path) -> int:
-    """Bytes that an ordinary user may still write there, or where the folder will be. Raises OSError."""
+    """Return how many bytes an ordinary user may still write in a folder, which may not exist yet.
+
+    Raises OSError.
+    """
     while not folder.exists() and folder != folder.parent:
         folder = folder.parent
-    return storage.free_bytes(str(folder))
+    return primitives.free_bytes(str(folder))
 
 
 def visible(folder: Path) -> list[str]:
-    """The names in a folder, sorted, but for those that a dot begins. Raises OSError.
+    """Return the names in a folder, sorted, without those that begin with a dot. Raises OSError.
 
-    Of a folder that cannot be read glob would say that nothing is there.
+    Path.glob would report a folder that cannot be read as an empty one.
     """
     with os.scandir(folder) as entries:
         return sorted(entry.name for entry in entries if not entry.name.startswith("."))
 
 
 def names_in(folder: Path, most: int) -> list[str]:
-    """The names in a folder where other users may have put anything. Raises OSError; EFBIG for more."""
+    """Return the names in a folder. Raises OSError; EFBIG when there are more than ``most``."""
     with os.scandir(folder) as entries:
         names = [entry.name for entry in islice(entries, most + 1)]
     if len(names) > most:
@@ -54,10 +61,10 @@ def names_in(folder: Path, most: int) -> list[str]:
 
 
 def open_folder(path: Path) -> int:
-    """A descriptor of a folder that is no symbolic link, nor is the folder that it lies in.
+    """Open a folder; neither it nor the folder that it lies in may be a symbolic link.
 
-    For what is removed or changed by name in it (unlinkat(2)), whatever has its path by then. Raises
-    OSError; ENOTDIR for a link.
+    Operations relative to the returned descriptor (unlinkat(2)) stay in this folder, even when another
+    process puts something else under its path meanwhile. Raises OSError; ENOTDIR for a link.
     """
     flags = os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
     parent = os.open(path.parent, os.O_PATH | flags)
@@ -68,11 +75,11 @@ def open_folder(path: Path) -> int:
 
 
 def remove_tree(name: str, within: int) -> None:
-    """Remove the folder of this name in the open folder ``within``, however deep it is.
+    """Remove the folder ``name`` in the open folder ``within``, however deep it is.
 
-    Folders below it are moved up into it and are emptied there: that needs no recursion, and two
-    descriptors. No link is followed. What goes meanwhile is no error. Raises OSError where anything is
-    left.
+    Its subfolders are moved up into it and emptied there. Therefore two descriptors are enough and no
+    recursion is needed, which a tree of thousands of levels would exhaust. No link is followed. A file
+    that another process removes meanwhile is no error. Raises OSError when anything is left.
     """
     try:
         top = _open_to_empty(name, within)
@@ -90,7 +97,7 @@ def remove_tree(name: str, within: int) -> None:
 
 
 def _take_apart(name: str, top: int) -> OSError | None:
-    """Remove a file; empty a folder and remove it. Returns why it is left."""
+    """Remove a file, or empty and remove a folder. Return the error when it is left."""
     try:
         if not _is_folder(name, top):
             os.unlink(name, dir_fd=top)
@@ -98,7 +105,8 @@ def _take_apart(name: str, top: int) -> OSError | None:
         inner = _open_to_empty(name, top)
         try:
             for each in os.listdir(inner):  # noqa: PTH208 - of a descriptor
-                with contextlib.suppress(OSError):  # then the folder is not empty
+                # What cannot be removed keeps its folder; the rmdir below reports that.
+                with contextlib.suppress(OSError):
                     if _is_folder(each, inner):
                         os.close(_open_to_empty(each, inner))
                         os.rename(each, uuid.uuid4().hex, src_dir_fd=inner, dst_dir_fd=top)
@@ -119,13 +127,14 @@ def _is_folder(name: str, within: int) -> bool:
 
 
 def _open_to_empty(name: str, within: int) -> int:
-    """A descriptor of a folder, which gets the mode that its removal needs, where it is ours."""
+    """Open a folder, and give it the mode that its removal needs, where it is ours. Raises OSError."""
     flags = os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
     place = os.open(name, os.O_PATH | flags, dir_fd=within)
     try:
         if stat.S_IMODE(os.fstat(place).st_mode) & 0o700 != 0o700:
             with contextlib.suppress(OSError):
-                # fchmod(2) takes no O_PATH, and the folder may not be readable yet (open(2), O_PATH).
+                # fchmod(2) refuses an O_PATH descriptor, and the folder may not be readable yet, so that
+                # no other descriptor can be had; its /proc path accepts chmod (open(2), O_PATH).
                 Path(f"/proc/self/fd/{place}").chmod(0o700)
         return os.open(".", os.O_RDONLY | flags, dir_fd=place)
     finally:
@@ -133,18 +142,24 @@ def _open_to_empty(name: str, within: int) -> int:
 
 
 def require_listing(folder: Path) -> None:
-    """Raises OSError where the folder cannot be read."""
+    """Raise OSError when the folder cannot be read."""
     with os.scandir(folder) as entries:
         next(entries, None)
 
 
 def user_in(folder: Path) -> int:
-    """Who we are in a folder: a file server may know root as nobody (exports(5), root_squash)."""
+    """Return the user id that our files get in a folder: a server may map root to nobody.
+
+    That is root_squash in exports(5).
+    """
     return status_of_new(folder).st_uid
 
 
 def status_of_new(folder: Path) -> os.stat_result:
-    """What the file server says of a file that is made there now, and removed. Raises OSError."""
+    """Return the status of a file that is made in the folder and removed again. Raises OSError.
+
+    Its owner and times are those of the file server.
+    """
     probe = folder / f".probe-{uuid.uuid4().hex}"
     descriptor = os.open(probe, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
     try:
@@ -155,10 +170,10 @@ def status_of_new(folder: Path) -> os.stat_result:
 
 
 def open_plain(path: Path, max_bytes: int | None = None) -> BinaryIO:
-    """Open a file for reading in a folder where other users may have put anything. Raises OSError.
+    """Open a regular file for reading. Raises OSError.
 
-    Every file of the shared folder is opened here. Only a regular file is opened: opening a FIFO would
-    wait for a writer, and a symbolic link leads out of the folder. EINVAL for anything else; EFBIG for
+    Every file of the shared folder is opened here. Opening a FIFO would wait for a writer, and a
+    symbolic link may lead out of the folder. EINVAL or ELOOP for anything but a regular file; EFBIG for
     a file of more than ``max_bytes``.
     """
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
@@ -173,10 +188,10 @@ def open_plain(path: Path, max_bytes: int | None = None) -> BinaryIO:
 
 
 def read_plain(path: Path, max_bytes: int = MAX_RECORD_BYTES) -> bytes:
-    """Return the content of such a file. Raises OSError; EFBIG where it is larger than ``max_bytes``."""
+    """Return the content of a regular file. Raises OSError; EFBIG for more than ``max_bytes``."""
     with open_plain(path, max_bytes) as file:
         data = file.read(max_bytes + 1)
-    if len(data) > max_bytes:  # it has grown since it was opened
+    if len(data) > max_bytes:  # the file has grown since it was opened
         raise _too_large(path, max_bytes)
     return data
 
@@ -186,9 +201,10 @@ def _too_large(path: Path, max_bytes: int) -> OSError:
 
 
 def write_whole(path: Path, data: bytes) -> None:
-    """Write a file so that other readers see all of it or none of it, after a power loss too.
+    """Write a file so that readers see all of it or the old one, also after a power failure.
 
-    The temporary name is random and O_EXCL refuses one that exists: another user cannot guess it, and
+    Temporary and final file lie in one folder, because a rename is atomic only within a file system. The
+    temporary name is random, and O_EXCL refuses a name that exists: another user cannot guess it, and
     processes of two containers that have the same pid do not share it.
     """
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
@@ -207,13 +223,13 @@ def write_whole(path: Path, data: bytes) -> None:
 
 
 _REFUSALS = frozenset((errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EBADF, errno.EACCES))
-"""What fsync(2), or opening it, says where a file system cannot flush a folder, or not for this user."""
+"""The error numbers of a file system that cannot sync a folder, or not for this user (fsync(2))."""
 
 
 def sync_folder(folder: Path) -> str:
-    """Make the folder's entries durable (fsync(2) of a file does not). Raises OSError.
+    """Make the entries of a folder durable, which fsync(2) of a file does not. Raises OSError.
 
-    A file system that does not do that for folders is no error: then this answers why.
+    A file system that cannot do that for folders is no error. Return the reason then, else "".
     """
     try:
         descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
