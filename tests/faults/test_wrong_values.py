@@ -52,11 +52,11 @@ def test_a_path_that_cannot_be_is_a_matter_of_configuration(known_hosts: str) ->
 def test_a_page_in_no_time_fills_no_queue_beyond_its_bound(seconds: float) -> None:
     host = Host(HostPlan("a", 1), slots=1, pages_done=1)
     host.note_seconds_per_page(seconds, 1.0, 0.0)
-    assert host.room(Policy()) <= 1 + Policy().queue_longest
+    assert host.capacity(Policy()) <= 1 + Policy().max_queued
 
 
 def test_a_host_that_has_delivered_nothing_is_not_believed_about_its_cores() -> None:
-    assert Host(HostPlan("a"), slots=1000).room(Policy()) <= Policy().probation
+    assert Host(HostPlan("a"), slots=1000).capacity(Policy()) <= Policy().probation
 
 
 def test_a_version_of_5000_digits_is_no_version() -> None:

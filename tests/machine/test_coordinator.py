@@ -87,7 +87,7 @@ def test_a_host_that_ignores_revokes_does_not_keep_its_pages(tmp_path: Path) -> 
     policy = replace(QUICK, hedge=False, compare_wait=0.0)
     ended = run(tmp_path, PAGES, make, policy)
     assert ended.outcome.pages["done"] == PAGES
-    assert "is wanted back" in json.dumps(ended.of("host_state"))
+    assert "request to return page" in json.dumps(ended.of("host_state"))
 
 
 class Flood(Host):
@@ -225,7 +225,7 @@ def test_a_page_that_a_host_laid_itself_does_not_keep_a_run_from_its_end(
         return [Liar("liar", folder), honest]
 
     deadline = time.monotonic() + 15.0
-    policy = replace(QUICK, deadline=deadline, reconnect_first=60.0, reconnect_longest=60.0)
+    policy = replace(QUICK, deadline=deadline, reconnect_first=60.0, max_reconnect=60.0)
     ended = run(tmp_path, 2, make, policy)
     assert ended.outcome.pages["done"] == 2
     assert ended.pages() == [image(1), image(2)]

@@ -100,7 +100,7 @@ class Coordinator:
                 renderers=max(1, len(plan.spec.settings.recipes)),
                 limit=plan.attributes.limit,
                 ends_when_held=plan.is_from_queue,
-                compare_longest=MAY_COME + max((setup.connect_timeout for setup in hosts), default=0.0),
+                compare_timeout=MAY_COME + max((setup.connect_timeout for setup in hosts), default=0.0),
             ),
             [setup.plan for setup in hosts],
             plan.pages,
@@ -116,9 +116,9 @@ class Coordinator:
                 )
                 for record in plan.history.pages.values()
             ],
-            rule=self._journal_recorder.rule,
+            reference=self._journal_recorder.rule,
             votes=self._journal_recorder.votes,
-            bundle=self._host_router.document_parts.per_part,
+            pages_per_part=self._host_router.document_parts.per_part,
             pins=[(page, only) for page, only in plan.pins.items() if page in set(plan.pages)],
             now=clock(),
         )
@@ -149,7 +149,7 @@ class Coordinator:
         self._signal: int | None = None
         self._began = clock()
         self._shown_at = -TICK
-        self._heard_to: float | None = None
+        self._heard_until: float | None = None
         self._handlers: dict[type, Callable[[Any], list[ev.Event]]] = {
             HostSpoke: self._on_heard,
             LinkFailed: self._on_link_failed,
@@ -214,7 +214,7 @@ class Coordinator:
             if self._outcome is None:
                 events = self._read_on() + self._look_for_hangs() + self._reconsider()
                 now = self._clock()
-                self._carry_out(self._scheduler.handle(*events, now=now, heard_to=self._heard_to))
+                self._carry_out(self._scheduler.handle(*events, now=now, heard_until=self._heard_until))
             self._show()
             self._tell_loads()
         return self._outcome
@@ -254,7 +254,7 @@ class Coordinator:
                 item = self._inbox.get_nowait()
             self._take(item)
         except queue.Empty:
-            self._heard_to = None
+            self._heard_until = None
 
     def _take(self, item: Any) -> None:
         """One item, and what is to be done at once.
@@ -264,13 +264,13 @@ class Coordinator:
         """
         try:
             events = self._handlers[type(item)](item)
-            self._carry_out(self._scheduler.take(*events, now=self._clock()))
+            self._carry_out(self._scheduler.apply(*events, now=self._clock()))
         except Exception as error:
             if not isinstance(item, HostSpoke):
                 raise
             what = f"its message could not be handled ({type(error).__name__}: {error!s:.200})"
             event = ev.HostDistrusted(item.link.host, writable(what))
-            self._carry_out(self._scheduler.take(event, now=self._clock()))
+            self._carry_out(self._scheduler.apply(event, now=self._clock()))
 
     def _read_on(self) -> list[ev.Event]:
         """What the document turns out to be."""
@@ -299,7 +299,7 @@ class Coordinator:
 
     def _on_heard(self, heard: HostSpoke) -> list[ev.Event]:
         heard.link.taken()
-        self._heard_to = heard.at
+        self._heard_until = heard.at
         if not self._host_router.is_current(heard.link):
             return []
         return self._messages.events_of(heard.link.host, heard.message, heard.at)
@@ -322,11 +322,11 @@ class Coordinator:
         if result.was_taken and task.page in self._plan.history.withdrawn:
             self._messages.forget(task.attempt)
             self._plan.history.withdrawn[task.page] = result.picture.sha256
-            return [ev.PageTaken(task.host, task.attempt)]
+            return [ev.OutvotedPagePublished(task.host, task.attempt)]
         report = self._messages.reports.pop(task.attempt)
-        attempts = self._scheduler.book[task.page].attempts
+        attempts = self._scheduler.page_queue[task.page].attempts
         ghostscript = self._scheduler.hosts[task.host].ghostscript
-        renderer = self._plan.recipe_name(self._scheduler.book[task.page].renderer)
+        renderer = self._plan.recipe_name(self._scheduler.page_queue[task.page].renderer)
         self._journal_recorder.delivered(result, report, attempts, ghostscript, renderer)
         carriage = self._host_router.carriage(task.host, task.attempt)
         events: list[ev.Event] = [ev.PageDelivered(task.host, task.attempt, carriage)]
@@ -439,7 +439,7 @@ class Coordinator:
         self._withdrawer.remove(command.page)
 
     def _settle(self, command: do.FinishPage) -> None:
-        self._journal_recorder.settled(self._scheduler.book[command.page], command.state)
+        self._journal_recorder.settled(self._scheduler.page_queue[command.page], command.state)
         if command.state is PageState.FAILED:
             self._withdrawer.take_back(command.page)
 
@@ -463,7 +463,7 @@ class Coordinator:
             box=report.page_size,
             bytes=report.bytes,
             sha256=report.sha256,
-            is_sized=self._plan.is_sized(self._scheduler.book[command.page].renderer),
+            is_sized=self._plan.is_sized(self._scheduler.page_queue[command.page].renderer),
         )
         task = vf.VerificationTask(
             host=command.host,
@@ -480,7 +480,7 @@ class Coordinator:
             self._verifier.submit(task)
 
     def _start_splitting(self) -> None:
-        if self._plan.spec.settings.split and not self._scheduler.book.is_finished():
+        if self._plan.spec.settings.split and not self._scheduler.page_queue.is_finished():
             PartSplitter(self._plan, self._inbox.put).start()
 
     # The end

@@ -16,10 +16,10 @@ from sshrender.coordinator.journalrecorder import JournalRecorder
 from sshrender.coordinator.plan import HostSetup, JobPlan
 from sshrender.coordinator.workers.thumbnailwriter import ThumbnailWriter
 from sshrender.core import events as ev
-from sshrender.core.pagetransitions import counts
+from sshrender.core.pagetransitions import may_end_attempt
 from sshrender.core.records import Attempt
 from sshrender.core.scheduler import Scheduler
-from sshrender.core.states import SETTLED, AttemptState, FailureKind
+from sshrender.core.states import FINISHED, AttemptState, FailureKind
 from sshrender.transports import messages as msg
 
 _KINDS: dict[str, FailureKind] = {
@@ -75,7 +75,11 @@ class HostMessages:
     def attempt_failed(self, event: ev.AttemptFailed) -> list[ev.Event]:
         """An attempt came to nothing: recorded where that counts."""
         known = self._known(event.host, event.attempt)
-        if known is not None and counts(known, event) and not self._is_called_off(known, event.kind):
+        if (
+            known is not None
+            and may_end_attempt(known, event)
+            and not self._is_called_off(known, event.kind)
+        ):
             self._journal_recorder.failed(known, event.kind, event.reason)
         return [event]
 
@@ -89,11 +93,11 @@ class HostMessages:
 
     def _is_called_off(self, attempt: Attempt, kind: FailureKind) -> bool:
         """Whether it failed by our own wish, or its page is there: that is recorded with its end."""
-        return kind is FailureKind.KILLED or self._scheduler.book[attempt.page].state in SETTLED
+        return kind is FailureKind.KILLED or self._scheduler.page_queue[attempt.page].state in FINISHED
 
     def _greet(self, host: str, hello: msg.Hello) -> list[ev.Event]:
         event = judge(host, hello, self._setups[host].san, self._plan.spec.settings.recipes)
-        if isinstance(event, ev.HostGreeted):
+        if isinstance(event, ev.HostConnected):
             self._host_router.begin(host, hello.folder)
             self._journal_recorder.greeted(self._setups[host], hello, event)
         return [event]
@@ -114,7 +118,7 @@ class HostMessages:
             kind = FailureKind.HOST  # its own disk, not the shared folder
         event = ev.AttemptFailed(host, failed.attempt, kind, failed.reason, is_reported=True)
         known = self._known(host, failed.attempt)
-        if known is None or not counts(known, event):
+        if known is None or not may_end_attempt(known, event):
             return []
         return self.attempt_failed(event._replace(reason=self._texts.reason(host, failed.reason)))
 
@@ -124,7 +128,7 @@ class HostMessages:
         number = suspected.page if known is None else known.page
         if not self._scheduler.is_rendered_by(number, host):
             return []
-        before = self._scheduler.book[number].said if known is None else known.said
+        before = self._scheduler.page_queue[number].diagnostics if known is None else known.diagnostics
         new = tuple(line for line in dict.fromkeys(suspected.said) if line not in before)
         said = self._texts.lines(host, new[: max(0, msg.MAX_TEXTS - len(before))])
         return [ev.PageSuspected(host, suspected.attempt, number, said)] if said else []
