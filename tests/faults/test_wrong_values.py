@@ -12,7 +12,7 @@ import pytest
 
 from sshrender.config import inventory
 from sshrender.config.units import parse_size
-from sshrender.coordinator.hosts.handshake import judge
+from sshrender.coordinator.hosts.handshake import check_host
 from sshrender.core import events as ev
 from sshrender.core.policy import HostPlan, Policy
 from sshrender.core.records import Host
@@ -64,7 +64,7 @@ def test_a_version_of_5000_digits_is_no_version() -> None:
     hello = messages.decode(json.dumps(fields).encode())
     assert isinstance(hello, messages.Hello)
     assert hello.cores <= messages.MAX_CORES
-    assert isinstance(judge("h", hello, "/san"), ev.HostRefused)
+    assert isinstance(check_host("h", hello, "/san"), ev.HostRefused)
 
 
 def test_a_number_too_large_for_a_float_is_a_protocol_error() -> None:
@@ -143,7 +143,7 @@ def test_programs_that_a_host_lacks_for_some_recipes_are_named_by_recipe() -> No
     fields = {**HELLO, "missing": ["far", "near"], "missing_recipes": [1, 0]}
     hello = messages.decode(json.dumps(fields).encode())
     assert isinstance(hello, messages.Hello)
-    refused = judge("h", hello, "/san", recipes)
+    refused = check_host("h", hello, "/san", recipes)
     assert isinstance(refused, ev.HostRefused)
     assert "wants near" in refused.reason
 

@@ -251,7 +251,7 @@ def test_hosts_that_beat_while_the_loop_stands_still_are_not_called_silent(
             time.sleep(6.0)
         show(self)
 
-    monkeypatch.setattr(loop, "MAX_CONCURRENT", 5)
+    monkeypatch.setattr(loop, "MAX_ITEMS_PER_TURN", 5)
     monkeypatch.setattr(Coordinator, "_show", stall)
     hosts = [f"h{n}" for n in range(4)]
     policy = replace(QUICK, silence=5.0)

@@ -155,7 +155,7 @@ class HostTransitions:
         self.mark_lost(self._run.hosts[event.host], _distrust(event.what))
 
     def count_uncharged_failure(self, host: Host, reason: str) -> None:
-        """Count an attempt that the host gave up without a charge to the page, which it may do rarely."""
+        """Count an attempt that the host gave up without a charge to the page; many are a fault."""
         host.uncharged_failures += 1
         if host.uncharged_failures > self._run.policy.max_uncharged_failures and host.is_connected:
             self.mark_lost(host, f"{host.uncharged_failures} attempts in a row failed: {reason}")

@@ -60,7 +60,7 @@ def seen_folder(setup: HostSetup, job: str) -> str | None:
     return None if setup.san is None else f"{setup.san.rstrip('/')}/{job}"
 
 
-def judge(
+def check_host(
     host: str, hello: Hello, san: str | None, recipes: Sequence[RecipeRecord] = ()
 ) -> ev.HostConnected | ev.HostRefused:
     """The checks in the order of their causes: Python, the renderer, sandbox, the shared folder."""

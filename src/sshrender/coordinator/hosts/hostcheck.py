@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from sshrender.coordinator.hosts.connection import HostSpoke, LinkFailed
-from sshrender.coordinator.hosts.handshake import fingerprint_of, judge, seen_folder
+from sshrender.coordinator.hosts.handshake import check_host, fingerprint_of, seen_folder
 from sshrender.coordinator.hosts.preconnect import ConnectionPool
 from sshrender.coordinator.plan import HostSetup
 from sshrender.coordinator.workers.localcanary import LocalCanary
@@ -190,9 +190,9 @@ def _checks_up_to(failing: str, reason: str) -> list[Check]:
 
 
 def _greeted(setup: HostSetup, hello: Hello) -> HostReport:
-    verdict = judge(setup.plan.name, hello, setup.san)
-    if isinstance(verdict, ev.HostRefused):
-        report = _failed(setup.plan.name, Refusal(verdict.refusal), verdict.reason)
+    checked = check_host(setup.plan.name, hello, setup.san)
+    if isinstance(checked, ev.HostRefused):
+        report = _failed(setup.plan.name, Refusal(checked.refusal), checked.reason)
     else:
         report = _usable(setup, hello)
     report.slots = setup.plan.slots or hello.slots
