@@ -253,7 +253,7 @@ def test_a_host_that_gives_no_page_back_holds_up_no_job(
     assert ended.summary["pages"]["done"] == 8
     deaf = _hosts(ended, {"deaf": DEAF})["deaf"]
     assert deaf["state"] == "lost"
-    assert "is wanted back" in deaf["reason"]
+    assert "request to return page" in deaf["reason"]
 
 
 @pytest.mark.matrix

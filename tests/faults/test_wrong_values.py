@@ -12,7 +12,7 @@ import pytest
 
 from sshrender.config import inventory
 from sshrender.config.units import parse_size
-from sshrender.coordinator.hosts.handshake import judge
+from sshrender.coordinator.hosts.handshake import check_host
 from sshrender.core import events as ev
 from sshrender.core.policy import HostPlan, Policy
 from sshrender.core.records import Host
@@ -52,11 +52,11 @@ def test_a_path_that_cannot_be_is_a_matter_of_configuration(known_hosts: str) ->
 def test_a_page_in_no_time_fills_no_queue_beyond_its_bound(seconds: float) -> None:
     host = Host(HostPlan("a", 1), slots=1, pages_done=1)
     host.note_seconds_per_page(seconds, 1.0, 0.0)
-    assert host.room(Policy()) <= 1 + Policy().queue_longest
+    assert host.capacity(Policy()) <= 1 + Policy().max_queued
 
 
 def test_a_host_that_has_delivered_nothing_is_not_believed_about_its_cores() -> None:
-    assert Host(HostPlan("a"), slots=1000).room(Policy()) <= Policy().probation
+    assert Host(HostPlan("a"), slots=1000).capacity(Policy()) <= Policy().probation
 
 
 def test_a_version_of_5000_digits_is_no_version() -> None:
@@ -64,7 +64,7 @@ def test_a_version_of_5000_digits_is_no_version() -> None:
     hello = messages.decode(json.dumps(fields).encode())
     assert isinstance(hello, messages.Hello)
     assert hello.cores <= messages.MAX_CORES
-    assert isinstance(judge("h", hello, "/san"), ev.HostRefused)
+    assert isinstance(check_host("h", hello, "/san"), ev.HostRefused)
 
 
 def test_a_number_too_large_for_a_float_is_a_protocol_error() -> None:
@@ -143,7 +143,7 @@ def test_programs_that_a_host_lacks_for_some_recipes_are_named_by_recipe() -> No
     fields = {**HELLO, "missing": ["far", "near"], "missing_recipes": [1, 0]}
     hello = messages.decode(json.dumps(fields).encode())
     assert isinstance(hello, messages.Hello)
-    refused = judge("h", hello, "/san", recipes)
+    refused = check_host("h", hello, "/san", recipes)
     assert isinstance(refused, ev.HostRefused)
     assert "wants near" in refused.reason
 

@@ -184,12 +184,12 @@ class Ended:
 QUICK = Policy(
     wait=5.0,
     reconnect_first=0.2,
-    reconnect_longest=0.5,
-    answer_within=1.0,
-    sample_every=0.05,
+    max_reconnect=0.5,
+    answer_timeout=1.0,
+    sample_interval=0.05,
     finish_wait=0.5,
     storage_probe=0.1,
-    storage_probe_longest=0.3,
+    max_storage_probe=0.3,
     silence=5.0,
 )
 """The scheduler's patience, shorter: what takes seconds in a farm is not waited for here."""

@@ -37,12 +37,12 @@ class SimulatedHost:
     queue: list[tuple[str, int]] = field(default_factory=list)
     drawing: dict[str, int] = field(default_factory=dict)
     spent: float = 0.0
-    allotted: int | None = None
+    slot_limit: int | None = None
 
     @property
-    def width(self) -> int:
+    def usable_slots(self) -> int:
         """Slots that draw for the job."""
-        return self.slots if self.allotted is None else min(self.slots, self.allotted)
+        return self.slots if self.slot_limit is None else min(self.slots, self.slot_limit)
 
 
 class Simulation:
@@ -75,7 +75,7 @@ class Simulation:
         self._order = itertools.count()
         self._agenda: list[tuple[float, int, Any]] = []
         if weighed:
-            self._later(0.0, ev.PagesWeighed(tuple(self.works.items())))
+            self._later(0.0, ev.PageCostsKnown(tuple(self.works.items())))
 
     def at(self, moment: float, event: ev.Event) -> None:
         """Something that happens then, whatever else does."""
@@ -113,7 +113,7 @@ class Simulation:
             match command:
                 case do.ConnectHost(name):
                     moment = self.now + self.hosts[name].greets_at
-                    self._later(moment, ev.HostGreeted(name, self.hosts[name].slots, 0.0, 0.0))
+                    self._later(moment, ev.HostConnected(name, self.hosts[name].slots, 0.0, 0.0))
                 case do.SetSlotLimit(name, slots):
                     self._later(self.now + WIRE, lambda n=name, s=slots: self._allot(n, s))
                 case do.FinishHost(name):
@@ -139,10 +139,10 @@ class Simulation:
                 self.returned.append((self.now, name))
             case do.FinishPage(page):
                 assert page not in self.delivered, "a page was settled twice"
-                self.delivered[page] = self.scheduler.book[page].host
+                self.delivered[page] = self.scheduler.page_queue[page].host
 
     def _allot(self, name: str, slots: int | None) -> None:
-        self.hosts[name].allotted = slots
+        self.hosts[name].slot_limit = slots
         self._begin(self.hosts[name])
 
     def _take(self, name: str, page: int, attempt: str) -> None:
@@ -150,7 +150,7 @@ class Simulation:
         self._begin(self.hosts[name])
 
     def _begin(self, host: SimulatedHost) -> None:
-        while host.queue and len(host.drawing) < host.width:
+        while host.queue and len(host.drawing) < host.usable_slots:
             attempt, page = host.queue.pop(0)
             host.drawing[attempt] = page
             self.most_at_once = max(

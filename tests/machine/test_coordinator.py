@@ -87,7 +87,7 @@ def test_a_host_that_ignores_revokes_does_not_keep_its_pages(tmp_path: Path) -> 
     policy = replace(QUICK, hedge=False, compare_wait=0.0)
     ended = run(tmp_path, PAGES, make, policy)
     assert ended.outcome.pages["done"] == PAGES
-    assert "is wanted back" in json.dumps(ended.of("host_state"))
+    assert "request to return page" in json.dumps(ended.of("host_state"))
 
 
 class Flood(Host):
@@ -225,7 +225,7 @@ def test_a_page_that_a_host_laid_itself_does_not_keep_a_run_from_its_end(
         return [Liar("liar", folder), honest]
 
     deadline = time.monotonic() + 15.0
-    policy = replace(QUICK, deadline=deadline, reconnect_first=60.0, reconnect_longest=60.0)
+    policy = replace(QUICK, deadline=deadline, reconnect_first=60.0, max_reconnect=60.0)
     ended = run(tmp_path, 2, make, policy)
     assert ended.outcome.pages["done"] == 2
     assert ended.pages() == [image(1), image(2)]
@@ -251,7 +251,7 @@ def test_hosts_that_beat_while_the_loop_stands_still_are_not_called_silent(
             time.sleep(6.0)
         show(self)
 
-    monkeypatch.setattr(loop, "MAX_CONCURRENT", 5)
+    monkeypatch.setattr(loop, "MAX_ITEMS_PER_TURN", 5)
     monkeypatch.setattr(Coordinator, "_show", stall)
     hosts = [f"h{n}" for n in range(4)]
     policy = replace(QUICK, silence=5.0)

@@ -287,7 +287,7 @@ class Run:
         for command in commands:
             match command:
                 case do.ConnectHost(host):
-                    events.append(ev.HostGreeted(host, 1, 0.0, 0.0))
+                    events.append(ev.HostConnected(host, 1, 0.0, 0.0))
                 case do.RenderPage(host, _, attempt):
                     assert attempt not in self.machine.world.attempts, "an attempt's name is used twice"
                     self.machine.world.attempts.add(attempt)

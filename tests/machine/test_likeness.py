@@ -25,7 +25,7 @@ class Story:
     def __init__(
         self,
         *names: str,
-        rule: HostFingerprint | None = None,
+        reference: HostFingerprint | None = None,
         policy: Policy | None = None,
         votes: dict[str, HostFingerprint] | None = None,
         recovered: list[ev.Recovered] | None = None,
@@ -35,7 +35,7 @@ class Story:
             policy or Policy(),
             [HostPlan(name, 1) for name in names],
             range(1, pages + 1),
-            rule=rule,
+            reference=reference,
             votes=votes,
             recovered=recovered or [],
         )
@@ -46,8 +46,8 @@ class Story:
         self.now += after
         self.log += self.scheduler.handle(event, now=self.now)
 
-    def greet(self, name: str, look: HostFingerprint = PLAIN) -> None:
-        self.tell(ev.HostGreeted(name, 1, 0.0, 0.0, look=look))
+    def greet(self, name: str, each: HostFingerprint = PLAIN) -> None:
+        self.tell(ev.HostConnected(name, 1, 0.0, 0.0, fingerprint=each))
 
     def state(self, name: str) -> HostState:
         return self.scheduler.hosts[name].state
@@ -97,7 +97,7 @@ def test_a_lost_host_is_not_waited_for_at_all() -> None:
 
 
 def test_what_an_earlier_run_rendered_is_the_reference_while_a_host_agrees() -> None:
-    story = Story("a", "b", rule=PLAIN, votes={"a": PLAIN, "c": PLAIN})
+    story = Story("a", "b", reference=PLAIN, votes={"a": PLAIN, "c": PLAIN})
     story.greet("a")
     assert story.sent_to() == {"a"}
     story.greet("b", NEWER)
@@ -106,8 +106,8 @@ def test_what_an_earlier_run_rendered_is_the_reference_while_a_host_agrees() -> 
 
 
 def test_a_stored_reference_is_dropped_when_no_host_that_is_present_agrees() -> None:
-    pages = [ev.Recovered(page, host="liar", look=POOR) for page in (1, 2)]
-    story = Story("a", "b", "c", rule=POOR, votes={"liar": POOR}, recovered=pages)
+    pages = [ev.Recovered(page, host="liar", fingerprint=POOR) for page in (1, 2)]
+    story = Story("a", "b", "c", reference=POOR, votes={"liar": POOR}, recovered=pages)
     for name in ("a", "b", "c"):
         story.greet(name)
     assert story.sent_to() == {"a", "b", "c"}
@@ -116,17 +116,17 @@ def test_a_stored_reference_is_dropped_when_no_host_that_is_present_agrees() -> 
 
 
 def test_one_host_alone_that_differs_from_all_of_an_earlier_run_is_used_and_renders_all() -> None:
-    pages = [ev.Recovered(1, host="old", look=PLAIN)]
-    story = Story("new", rule=PLAIN, votes={"old": PLAIN}, recovered=pages)
+    pages = [ev.Recovered(1, host="old", fingerprint=PLAIN)]
+    story = Story("new", reference=PLAIN, votes={"old": PLAIN}, recovered=pages)
     story.greet("new", NEWER)
     assert story.sent_to() == {"new"}
     assert 1 in [command.page for command in story.log if isinstance(command, do.WithdrawPage)]
 
 
 def test_a_lone_host_does_not_replace_what_a_majority_that_is_absent_has_rendered() -> None:
-    pages = [ev.Recovered(page, host="a", look=PLAIN) for page in (1, 2)]
+    pages = [ev.Recovered(page, host="a", fingerprint=PLAIN) for page in (1, 2)]
     votes = {"a": PLAIN, "b": PLAIN, "c": PLAIN}
-    story = Story("a", "b", "c", "liar", rule=PLAIN, votes=votes, recovered=pages)
+    story = Story("a", "b", "c", "liar", reference=PLAIN, votes=votes, recovered=pages)
     story.greet("liar", POOR)
     for name in ("a", "b", "c"):
         story.tell(ev.HostLost(name, "cable"))
@@ -139,14 +139,14 @@ def test_a_lone_host_does_not_replace_what_a_majority_that_is_absent_has_rendere
 
 def test_hosts_of_an_earlier_run_that_were_all_upgraded_since_are_used() -> None:
     votes = {"a": PLAIN, "b": PLAIN, "c": PLAIN}
-    story = Story("a", "b", "c", rule=PLAIN, votes=votes)
+    story = Story("a", "b", "c", reference=PLAIN, votes=votes)
     for name in ("a", "b", "c"):
         story.greet(name, NEWER)
     assert story.sent_to() == {"a", "b", "c"}
 
 
 def test_a_lone_host_does_not_drop_a_stored_reference_that_this_machine_renders_too() -> None:
-    story = Story("new", "slow", rule=PLAIN, votes={"old": PLAIN})
+    story = Story("new", "slow", reference=PLAIN, votes={"old": PLAIN})
     story.greet("new", POOR)
     story.tell(ev.Ticked(), after=0.5)
     assert story.has(do.RenderCanary)
@@ -182,7 +182,7 @@ def test_the_first_to_greet_decides_nothing() -> None:
 
 
 def test_hosts_that_were_refused_by_few_are_taken_back_by_more() -> None:
-    story = Story("liar", "a", "b", policy=Policy(compare_longest=0.0))
+    story = Story("liar", "a", "b", policy=Policy(compare_timeout=0.0))
     story.greet("liar", POOR)
     story.tell(ev.HostLost("b", "still booting"))
     story.greet("a")
@@ -248,7 +248,7 @@ def test_hosts_whose_first_connection_fails_still_outvote_the_first_to_greet() -
 
 def test_a_deadline_does_not_call_a_run_partial_that_has_delivered_every_page() -> None:
     for silent in ("dead", "liar"):
-        story = Story("liar", "dead", pages=1, policy=Policy(deadline=8.0, compare_longest=60.0))
+        story = Story("liar", "dead", pages=1, policy=Policy(deadline=8.0, compare_timeout=60.0))
         story.greet("liar")
         story.tell(ev.Ticked(), after=1.6)
         deliver_all(story, "liar")
@@ -287,10 +287,10 @@ def test_a_host_cannot_turn_the_reference_to_and_fro() -> None:
     story = Story("a", "b", "flips")
     story.greet("a")
     story.greet("flips")
-    for look in (NEWER, PLAIN, NEWER):
+    for each in (NEWER, PLAIN, NEWER):
         story.tell(ev.HostLost("flips", "by its own wish"))
         story.tell(ev.Ticked(), after=70.0)
-        story.greet("flips", look)
+        story.greet("flips", each)
         story.greet("b", NEWER)
     assert sum(isinstance(command, do.RecordReference) for command in story.log) == 1
 
@@ -312,7 +312,7 @@ def test_a_host_without_a_canary_page_does_not_turn_the_comparison_off() -> None
             assert {story.state(name) for name in ("b1", "b2")} == {HostState.REFUSED}
             assert {story.state(name) for name in ("a1", "a2", "a3", "odd")} == {HostState.IDLE}
     odd = PLAIN._replace(canary="")
-    assert fingerprint.ruling({"x": odd, "y": odd, "a": PLAIN}) == PLAIN
+    assert fingerprint.most_common_fingerprint({"x": odd, "y": odd, "a": PLAIN}) == PLAIN
 
 
 def test_hosts_that_are_all_upgraded_during_a_run_go_on_in_the_end() -> None:
@@ -362,32 +362,41 @@ def test_a_host_that_waits_for_its_verdict_and_is_lost_gets_one_when_it_is_back(
     assert "it has besides 2 of house" in story.scheduler.hosts["a"].reason
 
 
-LOOKS = st.sampled_from([PLAIN, POOR, RICH, NEWER])
+FINGERPRINTS = st.sampled_from([PLAIN, POOR, RICH, NEWER])
 
 
-@given(st.lists(LOOKS, min_size=1, max_size=9))
-def test_most_hosts_are_never_refused_for_the_sake_of_fewer(looks: list[HostFingerprint]) -> None:
-    named = {f"h{number}": look for number, look in enumerate(looks)}
-    rule = fingerprint.ruling(named)
-    kept = [look for look in looks if not fingerprint.difference(look, rule, do_fonts_matter=False)]
-    for other in looks:
+@given(st.lists(FINGERPRINTS, min_size=1, max_size=9))
+def test_most_hosts_are_never_refused_for_the_sake_of_fewer(fingerprints: list[HostFingerprint]) -> None:
+    named = {f"h{number}": each for number, each in enumerate(fingerprints)}
+    reference = fingerprint.most_common_fingerprint(named)
+    kept = [
+        each
+        for each in fingerprints
+        if not fingerprint.difference(each, reference, do_fonts_matter=False)
+    ]
+    for other in fingerprints:
         rivals = [
-            look for look in looks if not fingerprint.difference(look, other, do_fonts_matter=False)
+            each
+            for each in fingerprints
+            if not fingerprint.difference(each, other, do_fonts_matter=False)
         ]
         assert len(kept) >= len(rivals)
 
 
-@given(st.lists(LOOKS, min_size=1, max_size=6), st.lists(LOOKS, max_size=6))
+@given(st.lists(FINGERPRINTS, min_size=1, max_size=6), st.lists(FINGERPRINTS, max_size=6))
 def test_what_a_majority_settles_no_later_host_would_change(
     now: list[HostFingerprint], later: list[HostFingerprint]
 ) -> None:
     if fingerprint.has_majority(now, len(later)):
-        names = {f"h{number}": look for number, look in enumerate(now)}
-        all_of_them = {f"h{number}": look for number, look in enumerate([*now, *later])}
-        assert fingerprint.ruling(names).picture == fingerprint.ruling(all_of_them).picture
+        names = {f"h{number}": each for number, each in enumerate(now)}
+        all_of_them = {f"h{number}": each for number, each in enumerate([*now, *later])}
+        assert (
+            fingerprint.most_common_fingerprint(names).page_image
+            == fingerprint.most_common_fingerprint(all_of_them).page_image
+        )
 
 
-@given(LOOKS, LOOKS)
+@given(FINGERPRINTS, FINGERPRINTS)
 def test_a_difference_is_named_and_what_is_the_same_has_none(
     one: HostFingerprint, other: HostFingerprint
 ) -> None:

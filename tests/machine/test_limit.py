@@ -46,13 +46,13 @@ def _limited(*names: str) -> Scheduler:
     plans = [HostPlan(name, 1) for name in names]
     scheduler = Scheduler(Policy(limit=1), plans, dict.fromkeys(range(1, 9), 1.0))
     scheduler.start(0.0)
-    scheduler.handle(*(ev.HostGreeted(name, 1, 0.0, 0.0) for name in names), now=0.1)
+    scheduler.handle(*(ev.HostConnected(name, 1, 0.0, 0.0) for name in names), now=0.1)
     return scheduler
 
 
 def test_a_limited_job_goes_where_it_can_sit() -> None:
     scheduler = _limited("a", "b")
-    assert [host.allotted for host in scheduler.hosts.values()] == [1, 0]
+    assert [host.slot_limit for host in scheduler.hosts.values()] == [1, 0]
     commands = scheduler.handle(ev.LoadSampled("a", 0.0, 1.0, 0), now=1.0)
     assert do.SetSlotLimit("b", 1) in commands
     assert do.SetSlotLimit("a", 0) in commands
@@ -63,5 +63,5 @@ def test_a_host_that_greets_is_told_the_limit_of_now(limit: int | None, slots: i
     """It may have been prepared when the limit was another."""
     scheduler = Scheduler(Policy(limit=limit), [HostPlan("a", 1)], {1: 1.0})
     scheduler.start(0.0)
-    commands = scheduler.handle(ev.HostGreeted("a", 1, 0.0, 0.0), now=0.1)
+    commands = scheduler.handle(ev.HostConnected("a", 1, 0.0, 0.0), now=0.1)
     assert do.SetSlotLimit("a", slots) in commands

@@ -66,13 +66,13 @@ class Farm:
         plan = self.scheduler.hosts[host].plan
         assert host in self.connected, "a page was sent to a host that is not there"
         assert self.scheduler.hosts[host].state is HostState.IDLE, "a page was sent to a busy host"
-        assert not self.scheduler.hosts[host].drained, "a page was sent to a drained host"
+        assert not self.scheduler.hosts[host].drain_reason, "a page was sent to a drained host"
         assert not self.scheduler.held, "a page of a held job was sent"
         assert attempt not in self.pages, "an attempt's name was used twice"
         self.held[host].append(attempt)
         self.pages[attempt] = page
         slots = plan.slots or 1
-        assert len(self.held[host]) <= slots * (1 + self.scheduler.policy.queue_longest)
+        assert len(self.held[host]) <= slots * (1 + self.scheduler.policy.max_queued)
 
     def step(self) -> None:
         """Something happens somewhere."""
@@ -103,7 +103,7 @@ class Farm:
         back += [partial(ev.UndrainRequested, name, "somebody") for name in names]
         if not self.unlucky:
             return back
-        page = self.rng.choice(sorted(self.scheduler.book.pages))
+        page = self.rng.choice(sorted(self.scheduler.page_queue.pages))
         asked: list[Callable[[], ev.Event]] = [partial(ev.RetryRequested, page, "somebody")]
         if self.rng.random() < self.unlucky / 2:
             asked.append(partial(ev.HoldRequested, "somebody"))
@@ -115,7 +115,7 @@ class Farm:
         if self.rng.random() < self.unlucky:
             return ev.HostLost(host, "no answer")
         self.connected.add(host)
-        return ev.HostGreeted(host, 1, self.rng.choice([0.1, 0.1, 2.0]) if self.unlucky else 0.1, 0.0)
+        return ev.HostConnected(host, 1, self.rng.choice([0.1, 0.1, 2.0]) if self.unlucky else 0.1, 0.0)
 
     def lose(self, host: str) -> ev.Event:
         self.connected.discard(host)
@@ -171,7 +171,7 @@ def test_every_page_is_settled_once_whatever_hosts_do(
     assert farm.ended is not None
     assert farm.ended.end is JobEnd.COMPLETE
     for number in range(1, pages + 1):
-        page = scheduler.book[number]
+        page = scheduler.page_queue[number]
         if number in bad:
             assert page.state is PageState.FAILED
             assert page.failures
@@ -215,7 +215,7 @@ class Script:
         return commands
 
     def greet(self, host: str, others: float = 0.0) -> list[do.Command]:
-        return self.tell(ev.HostGreeted(host, 1, others, 0.0))
+        return self.tell(ev.HostConnected(host, 1, others, 0.0))
 
     def beat_until(self, seconds: float, hosts: list[str], others: float = 0.0) -> list[do.Command]:
         commands = []
@@ -263,8 +263,8 @@ def test_a_returning_owner_gets_his_host_back_within_seconds() -> None:
     commands = story.beat_until(3, ["a"], others=4.0)
     assert do.KillAttempt("a", first.attempt) in commands
     story.tell(ev.AttemptFailed("a", first.attempt, FailureKind.KILLED, "called off"))
-    assert story.scheduler.book[1].state is PageState.WAITING
-    assert story.scheduler.book[1].failures == []
+    assert story.scheduler.page_queue[1].state is PageState.WAITING
+    assert story.scheduler.page_queue[1].failures == []
 
 
 def test_a_page_is_retried_where_it_has_not_failed() -> None:
@@ -277,7 +277,7 @@ def test_a_page_is_retried_where_it_has_not_failed() -> None:
         tried.append(attempt.host)
         story.tell(ev.AttemptFailed(attempt.host, attempt.name, FailureKind.CRASHED, "boom"))
     assert sorted(tried) == ["a", "b", "c"]
-    assert story.scheduler.book[1].state is PageState.FAILED
+    assert story.scheduler.page_queue[1].state is PageState.FAILED
 
 
 def test_a_host_that_fails_page_after_page_is_quarantined_and_comes_back() -> None:
@@ -318,7 +318,7 @@ def test_a_storage_failure_charges_nobody_and_pauses_everything() -> None:
     assert len(story.sent("a") + story.sent("b")) == sent
     story.tell(ev.StorageRecovered())
     assert len(story.sent("a") + story.sent("b")) > sent
-    assert all(page.failures == [] for page in story.scheduler.book.pages.values())
+    assert all(page.failures == [] for page in story.scheduler.page_queue.pages.values())
     assert story.end() is None
 
 
@@ -471,7 +471,7 @@ def test_a_late_complaint_makes_a_delivered_page_suspect() -> None:
     story.tell(ev.PageRendered("a", attempt, 0.1), ev.PageDelivered("a", attempt))
     story.tell(ev.PageSuspected("a", attempt, 1, ("bad operator",)))
     story.tell(ev.HostFinished("a"))
-    assert story.scheduler.book[1].state is PageState.SUSPECT
+    assert story.scheduler.page_queue[1].state is PageState.SUSPECT
     end = story.end()
     assert end is not None
     assert end.end is JobEnd.COMPLETE
@@ -485,7 +485,7 @@ def test_recovered_pages_are_not_rendered_again() -> None:
         recovered=[ev.Recovered(1), ev.Recovered(2, suspect=True)],
     )
     scheduler.start(0)
-    commands = scheduler.handle(ev.HostGreeted("a", 1, 0, 0), now=1)
+    commands = scheduler.handle(ev.HostConnected("a", 1, 0, 0), now=1)
     assert [c.page for c in commands if isinstance(c, do.RenderPage)] == [3]
 
 
@@ -560,13 +560,13 @@ def test_a_failed_page_may_be_tried_again_by_hand() -> None:
     story.greet("a")
     first, second = story.sent("a")
     story.tell(ev.AttemptFailed("a", first.attempt, FailureKind.CRASHED, "bad luck"))
-    assert story.scheduler.book[first.page].state is PageState.FAILED
+    assert story.scheduler.page_queue[first.page].state is PageState.FAILED
     story.tell(ev.RetryRequested(first.page, "me"))
     again = story.sent("a")[-1]
     assert again.page == first.page
     for command in (again, second):
         story.tell(ev.PageRendered("a", command.attempt, 0.1), ev.PageDelivered("a", command.attempt))
-    assert story.scheduler.book.is_finished()
+    assert story.scheduler.page_queue.is_finished()
     assert snapshot.take(story.scheduler).failed == 0
 
 
@@ -594,7 +594,7 @@ def test_an_honest_host_that_is_short_of_memory_is_kept_with_fewer_slots() -> No
     script.tell(ev.Ticked(), after=4.0)
     script.greet("big")
     assert host.slots == 1
-    for _ in range(Policy().fruitless_most + 1):
+    for _ in range(Policy().max_uncharged_failures + 1):
         attempt = next(iter(host.in_flight))
         script.tell(
             ev.AttemptFailed("big", attempt, FailureKind.LOW_MEMORY, "short of memory", is_reported=True)
@@ -614,7 +614,7 @@ def test_a_large_honest_host_may_hand_back_all_that_it_was_asked_for(why: str) -
         script.tell(ev.PageStarted("big", attempt))
         script.tell(ev.PageRendered("big", attempt, 0.01), ev.LoadSampled("big", 0.0, 0.0), after=0.01)
         script.tell(ev.PageDelivered("big", attempt))
-        host.pace = host.pace_of_work = 0.01  # as a host is known after a while
+        host.seconds_per_page = host.seconds_per_a4 = 0.01  # as a host is known after a while
     assert len(host.in_flight) > 4100
     if why == "load":
         script.tell(ev.LoadSampled("big", 9e3, 0.0), after=0.3)
@@ -622,7 +622,7 @@ def test_a_large_honest_host_may_hand_back_all_that_it_was_asked_for(why: str) -
         script.tell(ev.DrainRequested("big", "me", ""))
     else:
         script.tell(ev.HoldRequested("me"))
-    script.scheduler.take(
+    script.scheduler.apply(
         *(ev.AttemptRevoked("big", name) for name in list(host.in_flight)), now=script.now
     )
     script.tell(ev.LoadSampled("big", 0.0, 0.0), after=0.3)

@@ -69,7 +69,7 @@ def test_every_page_is_delivered_once_and_hedges_are_no_failures(
     assert sorted(job.delivered) == list(range(1, len(works) + 1))
     rows = job.scheduler.hosts.values()
     assert all(host.failures == 0 for host in rows)
-    assert not any(page.failures for page in job.scheduler.book.pages.values())
+    assert not any(page.failures for page in job.scheduler.page_queue.pages.values())
     attempts = Counter(command.page for _, command in job.sent)
     assert max(attempts.values()) <= 2 + job.called_back
 
@@ -137,7 +137,7 @@ def test_pages_pinned_to_a_host_that_is_refused_do_not_wait_for_ever() -> None:
     job.hosts["slow"].greets_at = 1e9
     job.at(0.2, ev.HostRefused("slow", "host key", "changed"))
     job.run()
-    assert job.scheduler.book[4].state is PageState.WAITING
+    assert job.scheduler.page_queue[4].state is PageState.WAITING
     assert len(job.delivered) == 8
 
 

@@ -225,8 +225,8 @@ def test_a_thumbnail_is_kept_if_it_is_one(tmp_path: Path) -> None:
 def test_what_a_gallery_could_not_keep_is_counted(tmp_path: Path) -> None:
     folder = JobFolder(tmp_path)
     thumbnail_writer = ThumbnailWriter(folder)  # nobody has made its folder
-    thumbnail_writer.hang("page-0001.png", _jpeg())
-    thumbnail_writer.hang("page-0002.png", b"no picture")
+    thumbnail_writer.submit("page-0001.png", _jpeg())
+    thumbnail_writer.submit("page-0002.png", b"no picture")
     thumbnail_writer.close(10)
     assert thumbnail_writer.lost == 2
     assert thumbnail_writer.reason == "No such file or directory"

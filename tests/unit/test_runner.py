@@ -292,7 +292,7 @@ def test_only_a_task_that_waits_can_be_revoked() -> None:
 
 
 def test_thousands_of_tasks_are_handed_back_in_a_moment() -> None:
-    """Before the coordinator has waited too long for an answer (core/policy.py, answer_within)."""
+    """Before the coordinator has waited too long for an answer (core/policy.py, answer_timeout)."""
     tasks = TaskQueue()
     for number in range(9000):
         tasks.put(Task(f"1.{number}", number, "source.pdf", number, "work/x"))

@@ -530,13 +530,13 @@ def test_where_no_process_can_be_started_the_look_at_the_storage_says_so(
     posted: queue.SimpleQueue[ev.StorageFailed | ev.StorageRecovered] = queue.SimpleQueue()
     probe = StorageProbe(plan, posted.put, 1, Verifier.trouble)
     monkeypatch.setattr(subprocess, "Popen", refuse)
-    probe.look()
+    probe.start()
     failed = posted.get(timeout=30)
     assert isinstance(failed, ev.StorageFailed)
     assert "no process can be started to verify pages" in failed.reason
     monkeypatch.undo()
     _until_looked(probe)
-    probe.look()
+    probe.start()
     assert isinstance(posted.get(timeout=30), ev.StorageRecovered)
 
 

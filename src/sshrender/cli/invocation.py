@@ -414,7 +414,7 @@ def _host_setup(
 ) -> HostSetup:
     return HostSetup(
         plan=HostPlan(
-            host.name, host.slots, host.idle_below, host.busy_above, is_carried=host.san is False
+            host.name, host.slots, host.idle_below, host.busy_above, needs_transfer=host.san is False
         ),
         transport=_transport(host, settings),
         san=_seen_san(host, inventory, san),

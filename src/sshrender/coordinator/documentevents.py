@@ -56,7 +56,7 @@ class DocumentEvents:
             for page, box in enumerate(boxes, first)
             if box is not None and page in self._pages
         )
-        return [ev.PagesWeighed(works)] if works else []
+        return [ev.PageCostsKnown(works)] if works else []
 
     def _missing_fonts(self) -> list[ev.Event]:
         missing = None if self._are_fonts_told else self._document.missing_fonts()

@@ -5,28 +5,24 @@ from __future__ import annotations
 import contextlib
 import queue
 import shlex
-import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
 from typing import Any
 
 from sshrender import gctuning
 from sshrender.coordinator.hosts.preconnect import ConnectionPool
+from sshrender.coordinator.jobcompletion import record_end, write_manifest
 from sshrender.coordinator.jobopening import deadline_passed, require_output, storage_error
 from sshrender.coordinator.loop import Coordinator
 from sshrender.coordinator.outcome import Outcome
 from sshrender.coordinator.plan import HostSetup, JobPlan
 from sshrender.coordinator.resumption import recall
+from sshrender.coordinator.runparts import RunInputs
 from sshrender.coordinator.signals import caught
 from sshrender.coordinator.workers.leaserenewer import LeaseRenewer
 from sshrender.errors import ExitCode, UserError
-from sshrender.job import delivery, drains, lease, manifest, queueoperations
-from sshrender.job.attributes import Attributes
-from sshrender.job.fieldforms import MAX_TEXT
-from sshrender.job.journal import timestamp
+from sshrender.job import delivery, drains, lease, queueoperations
 from sshrender.job.nonce import Nonce
 from sshrender.storage.hangguard import DeadlinePassed, guarded_call
-from sshrender.utf8 import writable
 from sshrender.views.protocol import View
 
 
@@ -58,14 +54,15 @@ def see_through(
             guarded_call(san, lambda: recall(plan, held.ensure, held.epoch))
             nonce = guarded_call(san, lambda: _lay_nonce(plan, held))
             drained = guarded_call(san, lambda: drains.read(san, [setup.plan.name for setup in hosts]))
-            coordinator = Coordinator(plan, hosts, held, nonce, links, inbox, view, drained)
+            inputs = RunInputs(plan, hosts, held, nonce, links, inbox, view, drained)
+            coordinator = Coordinator(inputs)
             signals.enter_context(caught(inbox.put, lambda: view.say(coordinator.status_line())))
             outcome = coordinator.run()
             if outcome.code != ExitCode.STORAGE:
-                guarded_call(san, lambda: _account(plan, outcome, held, view))
+                guarded_call(san, lambda: write_manifest(plan, outcome, held, view))
                 signals.close()  # it may take long, and writes nothing that is half done
                 finish(outcome, held.ensure)
-                guarded_call(san, lambda: _conclude(plan, outcome, held, began_as))
+                guarded_call(san, lambda: record_end(plan, outcome, held, began_as))
         except lease.LeaseLost:
             raise _held(plan, "somebody else") from None
         except OSError as error:
@@ -138,55 +135,9 @@ def _follow_output(plan: JobPlan) -> None:
         require_output(output)
 
 
-def _conclude(plan: JobPlan, outcome: Outcome, held: lease.Lease, began_as: Attributes) -> None:
-    """Whether anybody is to see it through again. Raises LeaseLost or OSError.
-
-    One whose pages are wanted elsewhere by now is, though nothing is drawn for that.
-    """
-    if not outcome.is_over:
-        return
-    held.ensure()
-    if not plan.attributes.is_queued or delivery.is_same(began_as, plan.attributes):
-        plan.attributes = plan.attributes.changed(
-            over=outcome.state, why=writable(outcome.reason)[:MAX_TEXT]
-        )
-        plan.attributes.save(plan.folder, held.epoch)
-    # Last: without the marker another machine could not deliver there, if the job is its by now.
-    delivery.unmark(plan.output, began_as.output_word)
-
-
 def _held(plan: JobPlan, by: str) -> UserError:
     return UserError(
         ExitCode.LEASE,
         f"job {plan.spec.name} is being seen through by {by}",
         f"sshrender watch {shlex.quote(plan.spec.name)} shows it; or end that process and try again",
-    )
-
-
-def _account(plan: JobPlan, outcome: Outcome, held: lease.Lease, view: View) -> None:
-    """Raises LeaseLost or OSError."""
-    if outcome.pages["missing"]:
-        return
-    held.ensure()
-    plan.folder.clear_work(held.epoch + 1)
-    try:
-        _write_manifest(plan, outcome, held)
-    except (lease.LeaseLost, OSError):
-        raise
-    except Exception as error:  # noqa: BLE001 - the pages are there, and the journal tells of them
-        view.say(f"no manifest: {type(error).__name__}: {error}")
-
-
-def _write_manifest(plan: JobPlan, outcome: Outcome, held: lease.Lease) -> None:
-    failed = [asdict(page) for page in outcome.failed_pages if page.kind != "suspect"]
-    manifest.save(
-        plan.folder,
-        plan.spec,
-        plan.history.pages.values(),
-        failed,
-        plan.history.notes,
-        plan.history.fonts,
-        plan.history.hosts,
-        timestamp(time.time()),
-        held.epoch,
     )

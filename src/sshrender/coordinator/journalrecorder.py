@@ -74,9 +74,9 @@ class JournalRecorder:
         fields = self._history.looks.get(page)
         return None if fields is None else _look(fields)
 
-    def greeted(self, setup: HostSetup, hello: msg.Hello, event: ev.HostGreeted) -> None:
+    def greeted(self, setup: HostSetup, hello: msg.Hello, event: ev.HostConnected) -> None:
         """A host is there."""
-        look = event.look
+        look = event.fingerprint
         self.tell(
             "host_greeted",
             host=event.host,
@@ -148,8 +148,8 @@ class JournalRecorder:
             )
         elif state is PageState.SUSPECT:
             record = self._history.pages[page.number]
-            new = [line for line in page.said if line not in record.said]
-            record.said = page.said
+            new = [line for line in page.diagnostics if line not in record.said]
+            record.said = page.diagnostics
             if new:
                 self.tell("page_suspected", page=page.number, said=new)
 
@@ -161,7 +161,7 @@ class JournalRecorder:
 
     def ruled(self, command: do.RecordReference) -> None:
         """What hosts have to draw."""
-        self.tell("picture_ruled", agreed=command.hosts, **_of(command.look))
+        self.tell("picture_ruled", agreed=command.hosts, **_of(command.fingerprint))
 
     def withdrawn(self, command: do.WithdrawPage) -> None:
         """A delivered page is no page any more."""

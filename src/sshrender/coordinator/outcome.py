@@ -84,8 +84,8 @@ class Outcome:
     ) -> Outcome:
         """The outcome of a scheduler that has ended."""
         shot = snapshot.take(scheduler)
-        pages = scheduler.book.pages.values()
-        suspect = {p.number: p.said for p in pages if p.state is PageState.SUSPECT}
+        pages = scheduler.page_queue.pages.values()
+        suspect = {p.number: p.diagnostics for p in pages if p.state is PageState.SUSPECT}
         failed = [_failed(p) for p in pages if p.state is PageState.FAILED]
         if plan.strict:
             failed += [_too_suspect(p) for p in pages if p.state is PageState.SUSPECT]
@@ -190,7 +190,7 @@ def _failed(page: Page) -> FailedPage:
 
 def _too_suspect(page: Page) -> FailedPage:
     """Delivered, but with --strict a suspect page counts as failed."""
-    return FailedPage(page.number, "suspect", page.said[-1], page.attempts, (page.host,))
+    return FailedPage(page.number, "suspect", page.diagnostics[-1], page.attempts, (page.host,))
 
 
 def _host(host: Host) -> HostSummary:

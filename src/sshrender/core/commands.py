@@ -1,4 +1,8 @@
-"""What should be done: the scheduler's output, in the imperative."""
+"""The scheduler's output: what the coordinator has to do, in the imperative.
+
+coordinator/commandhandlers.py names the handler of each. Fields of commands that are recorded become
+fields of journal entries under the same names.
+"""
 
 from __future__ import annotations
 
@@ -7,15 +11,21 @@ from typing import NamedTuple
 from sshrender.core.fingerprint import HostFingerprint
 from sshrender.core.states import JobEnd, PageState
 
+# To hosts
+
 
 class ConnectHost(NamedTuple):
-    """Reach the host and start its runner."""
+    """Connect to the host and start its runner."""
 
     host: str
 
 
 class RenderPage(NamedTuple):
-    """Send this attempt to the host. ``because``: why, where another host draws the page already."""
+    """Send this attempt to the host.
+
+    ``because``: why a second host renders the page; empty for the first. ``renderer``: the recipe's
+    index.
+    """
 
     host: str
     page: int
@@ -24,45 +34,15 @@ class RenderPage(NamedTuple):
     renderer: int = 0
 
 
-class FallBack(NamedTuple):
-    """Take down that another renderer tries the page from now on: the last failure's reason."""
-
-    page: int
-    renderer: int
-    reason: str
-
-
-class ReturnPage(NamedTuple):
-    """Take down that the page waits again, though nothing was wrong with it: why."""
-
-    page: int
-    host: str
-    attempt: str
-    reason: str
-
-
-class DropAttempt(NamedTuple):
-    """Take down that the attempt is over and that the page does not need it: why.
-
-    ``is_hedged``: another host was quicker.
-    """
-
-    page: int
-    host: str
-    attempt: str
-    reason: str
-    is_hedged: bool
-
-
 class SetSlotLimit(NamedTuple):
-    """The host draws with so many slots at once for this job; None: with all."""
+    """Let the host use this many slots for the job at a time; None: all."""
 
     host: str
     slots: int | None
 
 
 class RevokeAttempt(NamedTuple):
-    """Ask for an attempt back if the host has not begun it."""
+    """Ask the host to return the attempt, unless a slot has started it."""
 
     host: str
     attempt: str
@@ -75,70 +55,106 @@ class KillAttempt(NamedTuple):
     attempt: str
 
 
+class FinishHost(NamedTuple):
+    """No more pages follow: have the host report what is left; answered by HostFinished."""
+
+    host: str
+
+
+class CloseHost(NamedTuple):
+    """Close the connection; the runner kills everything that it started and ends."""
+
+    host: str
+
+
+# To files
+
+
 class VerifyPage(NamedTuple):
-    """Prove, publish and deliver what this attempt wrote."""
+    """Verify, publish and deliver the file of this attempt."""
 
     host: str
     page: int
     attempt: str
 
 
-class CloseHost(NamedTuple):
-    """End the connection; the runner dies with all that it started."""
+class WithdrawPage(NamedTuple):
+    """Remove the published page, because its host was outvoted; answered by PagesReady."""
 
+    page: int
     host: str
-
-
-class FinishHost(NamedTuple):
-    """No more pages: let the host report what is left, then HostFinished."""
-
-    host: str
+    reason: str
 
 
 class ProbeStorage(NamedTuple):
-    """See whether the shared folder and the output can be written again."""
+    """Test whether the shared folder and the output can be written."""
+
+
+class RenderCanary(NamedTuple):
+    """Render the canary page on this machine; answered by CanaryRendered."""
+
+
+class ReadFonts(NamedTuple):
+    """Find out whether the document uses fonts that it does not embed; answered by FontsKnown."""
+
+
+# To the journal
+
+
+class FallBack(NamedTuple):
+    """Record that another recipe renders the page from now on; ``reason`` of the last failure."""
+
+    page: int
+    renderer: int
+    reason: str
+
+
+class ReturnPage(NamedTuple):
+    """Record that the page is back in the queue, although it did not fail."""
+
+    page: int
+    host: str
+    attempt: str
+    reason: str
+
+
+class DropAttempt(NamedTuple):
+    """Record that the attempt has ended and that its page does not need it.
+
+    ``is_hedged``: another host was faster.
+    """
+
+    page: int
+    host: str
+    attempt: str
+    reason: str
+    is_hedged: bool
 
 
 class FinishPage(NamedTuple):
-    """The page has reached an end: tell the journal and the views."""
+    """Record that the page has reached a final state."""
 
     page: int
     state: PageState
 
 
 class ReportHost(NamedTuple):
-    """The host's state changed: tell the journal and the views."""
+    """Record that the host's state or its reason changed."""
 
     host: str
     state: str
     reason: str
 
 
-class WithdrawPage(NamedTuple):
-    """Remove the published page, because its host renders other pages; answered by PagesReady."""
-
-    page: int
-    host: str
-    reason: str
-
-
-class RenderCanary(NamedTuple):
-    """Find out how this machine renders the canary page; answered by CanaryRendered."""
-
-
-class ReadFonts(NamedTuple):
-    """Find out whether the document asks for fonts that it does not bring."""
-
-
 class RecordReference(NamedTuple):
-    """From now on this is what hosts have to draw: tell the journal."""
+    """Record the fingerprint that hosts have to match from now on; ``hosts``: how many do."""
 
-    look: HostFingerprint
+    fingerprint: HostFingerprint
     hosts: int
 
 
 class EndJob(NamedTuple):
-    """The run is over."""
+    """End the run. Always the last command."""
 
     end: JobEnd
     reason: str
@@ -147,21 +163,22 @@ class EndJob(NamedTuple):
 Command = (
     ConnectHost
     | RenderPage
-    | ReturnPage
-    | FallBack
-    | DropAttempt
     | SetSlotLimit
     | RevokeAttempt
     | KillAttempt
-    | VerifyPage
-    | CloseHost
     | FinishHost
-    | ProbeStorage
-    | FinishPage
-    | ReportHost
+    | CloseHost
+    | VerifyPage
     | WithdrawPage
+    | ProbeStorage
     | RenderCanary
     | ReadFonts
+    | FallBack
+    | ReturnPage
+    | DropAttempt
+    | FinishPage
+    | ReportHost
     | RecordReference
     | EndJob
 )
+"""Everything that Scheduler.handle returns."""

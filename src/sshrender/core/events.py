@@ -1,4 +1,8 @@
-"""What has happened: the scheduler's input, in the past tense. Times are seconds, loads are threads."""
+"""The scheduler's input: what has happened, in the past tense. Times are seconds, loads are threads.
+
+Each event is a tuple of plain values. The tables HOST_HANDLERS (hosttransitions.py), PAGE_HANDLERS
+(pagetransitions.py) and JOB_HANDLERS (scheduler.py) name the handler of each.
+"""
 
 from __future__ import annotations
 
@@ -7,12 +11,14 @@ from typing import NamedTuple
 from sshrender.core.fingerprint import HostFingerprint
 from sshrender.core.states import FailureKind
 
+# Hosts
 
-class HostGreeted(NamedTuple):
-    """A runner listens on this host and the host has all that a page needs.
 
-    ``renderers``: which of the job's recipes it can carry out. ``slots``: how many renderers it says it
-    has room for; 0: one for each core.
+class HostConnected(NamedTuple):
+    """A runner answered the handshake, and its host has everything that a page needs.
+
+    ``renderers``: the indexes of the job's recipes that it can run. ``slots``: how many renderers it
+    has room for by its own account; 0: one for each core. ``memory`` in bytes.
     """
 
     host: str
@@ -22,12 +28,15 @@ class HostGreeted(NamedTuple):
     memory: int = 0
     ghostscript: str = ""
     slots: int = 0
-    look: HostFingerprint = HostFingerprint()
+    fingerprint: HostFingerprint = HostFingerprint()
     renderers: frozenset[int] = frozenset((0,))
 
 
 class HostRefused(NamedTuple):
-    """This host cannot be used until somebody mends it. ``refusal`` is a word for its kind."""
+    """The host failed a check that only an administrator can fix.
+
+    ``refusal``: the kind, a value of transports/protocol.Refusal.
+    """
 
     host: str
     refusal: str
@@ -35,69 +44,117 @@ class HostRefused(NamedTuple):
 
 
 class HostLost(NamedTuple):
-    """The host cannot be reached, or its runner is gone, or it fell silent."""
+    """The host is unreachable, its runner has ended, or it sends no messages any more."""
 
     host: str
     reason: str
 
 
-class LoadSampled(NamedTuple):
-    """A heartbeat. ``seats``: slots that other jobs leave us there; None: all of them.
+class HostDistrusted(NamedTuple):
+    """The host sent something that breaks the protocol; ``what`` describes it."""
 
-    ``at``: when it came, which may be long before it is taken in; None: just now.
+    host: str
+    what: str
+
+
+class HostFinished(NamedTuple):
+    """The host has reported everything and said goodbye, as FinishHost requested."""
+
+    host: str
+
+
+class LoadSampled(NamedTuple):
+    """A heartbeat with the host's load.
+
+    ``available_slots``: slots that other jobs leave to this one; None: all. ``at``: when the heartbeat
+    arrived, which may be long before it is handled; None: now.
     """
 
     host: str
     others: float
     ours: float
-    seats: int | None = None
+    available_slots: int | None = None
     at: float | None = None
 
 
-class PagesReady(NamedTuple):
-    """The document, or the part of it that holds these pages, can be read on the shared folder."""
+class CanaryRendered(NamedTuple):
+    """The coordinator's machine rendered the canary page; None: it could not."""
 
-    pages: tuple[int, ...]
-
-
-class PagesWeighed(NamedTuple):
-    """How much there is to draw on some pages, in pages of A4: (page, work) each."""
-
-    works: tuple[tuple[int, float], ...]
+    fingerprint: HostFingerprint | None
 
 
 class FontsKnown(NamedTuple):
-    """All of the document was read: whether it asks for fonts that it does not bring."""
+    """The whole document was read; ``are_missing``: it uses fonts that it does not embed."""
 
     are_missing: bool
 
 
-class CanaryRendered(NamedTuple):
-    """How this machine renders the canary page; None: it cannot."""
+# Pages
 
-    look: HostFingerprint | None
+
+class PagesReady(NamedTuple):
+    """The document, or the part that holds these pages, can be read on the shared folder."""
+
+    pages: tuple[int, ...]
+
+
+class PageCostsKnown(NamedTuple):
+    """The size of some pages became known: pairs of page and cost, where an A4 page costs 1."""
+
+    costs: tuple[tuple[int, float], ...]
 
 
 class PageStarted(NamedTuple):
-    """A slot began to draw this attempt."""
+    """A slot started to render this attempt."""
 
     host: str
     attempt: str
 
 
 class PageRendered(NamedTuple):
-    """The attempt's file is safe in ``work/``."""
+    """The host reported the attempt: its file is complete and flushed in ``work/``."""
 
     host: str
     attempt: str
     seconds: float
-    said: tuple[str, ...] = ()
+    diagnostics: tuple[str, ...] = ()
+
+
+class PageDelivered(NamedTuple):
+    """The attempt's file was verified, published and delivered.
+
+    ``transfer_seconds``: time on the wire for the page and its share of the document; 0 on a host that
+    mounts the SAN.
+    """
+
+    host: str
+    attempt: str
+    transfer_seconds: float = 0.0
+
+
+class OutvotedPagePublished(NamedTuple):
+    """A late attempt of an outvoted host published the page again, which has to be withdrawn again.
+
+    ``attempt`` is the one that found its place taken.
+    """
+
+    host: str
+    attempt: str
+
+
+class PageSuspected(NamedTuple):
+    """The renderer reported a problem on a page that it had rendered before."""
+
+    host: str
+    attempt: str
+    page: int
+    diagnostics: tuple[str, ...]
 
 
 class AttemptFailed(NamedTuple):
-    """The attempt came to nothing, on the host or when its file was verified.
+    """The attempt produced no page, on the host or when its file was verified.
 
-    ``is_reported``: the host says so, which counts only until it has reported the page.
+    ``is_reported``: the host says so, which counts only until the host has reported the page.
     """
 
     host: str
@@ -108,96 +165,68 @@ class AttemptFailed(NamedTuple):
 
 
 class AttemptRevoked(NamedTuple):
-    """The host handed back an attempt that it had not begun."""
+    """The host returned an attempt that no slot had started."""
 
     host: str
     attempt: str
 
 
 class AttemptKept(NamedTuple):
-    """The host was asked for the attempt too late: a slot has it, and will report it."""
+    """The request to return the attempt came too late: a slot has it and will report it."""
 
     host: str
     attempt: str
 
 
-class HostDistrusted(NamedTuple):
-    """The host does not keep to the protocol: ``what`` it did."""
-
-    host: str
-    what: str
-
-
-class PageDelivered(NamedTuple):
-    """The attempt's file was proved, published and delivered.
-
-    ``carriage``: seconds that it, and what it was drawn from, were on the wire, if they were.
-    """
-
-    host: str
-    attempt: str
-    carriage: float = 0.0
-
-
-class PageTaken(NamedTuple):
-    """A withdrawn page was published again by an attempt that no longer counts: it has to go, too."""
-
-    host: str
-    attempt: str
-
-
-class PageSuspected(NamedTuple):
-    """Ghostscript complained about a page that was rendered earlier."""
-
-    host: str
-    attempt: str
-    page: int
-    said: tuple[str, ...]
+# Storage
 
 
 class StorageFailed(NamedTuple):
-    """The shared folder or the output cannot be written, as seen from here."""
+    """The coordinator cannot write to the shared folder or the output."""
 
     reason: str
 
 
 class StorageRecovered(NamedTuple):
-    """It can be written again."""
+    """The coordinator can write to both again."""
+
+
+# Requests of users, and time
 
 
 class StopRequested(NamedTuple):
-    """A signal or a request: end now, leave the job resumable."""
+    """A signal, a lost lease or a replaced document: end now and leave the job resumable."""
 
     reason: str
 
 
 class CancelRequested(NamedTuple):
-    """A person calls the job off; it stays resumable all the same. ``by`` is who, in words."""
+    """A user cancels the job; it stays resumable. ``by`` names the user, as shown to others."""
 
     by: str
 
 
 class HoldRequested(NamedTuple):
-    """Hand out no more pages; what is being drawn is finished."""
+    """A user holds the job: send no more pages; what is being rendered is finished."""
 
     by: str
 
 
 class ReleaseRequested(NamedTuple):
-    """Go on after a hold."""
+    """A user releases the job after a hold."""
 
     by: str
 
 
 class LimitChanged(NamedTuple):
-    """From now on the job has so many slots at once at most; None: any number."""
+    """A user changed how many slots the job may use at a time on all hosts; None: any number."""
 
     limit: int | None
     by: str
 
 
 class DrainRequested(NamedTuple):
-    """Take the host out of use: what it holds goes elsewhere."""
+    """A user takes the host out of use: its pages go to other hosts."""
 
     host: str
     by: str
@@ -205,19 +234,19 @@ class DrainRequested(NamedTuple):
 
     @property
     def reason(self) -> str:
-        """In words."""
+        """Return the reason as shown to users."""
         return f"drained by {self.by}" + (f": {self.note}" if self.note else "")
 
 
 class UndrainRequested(NamedTuple):
-    """The host may be used again."""
+    """A user puts the host back into use."""
 
     host: str
     by: str
 
 
 class MoveRequested(NamedTuple):
-    """Draw this page on that host and no other, wherever it is now."""
+    """A user wants this page rendered on that host and no other."""
 
     page: int
     host: str
@@ -225,16 +254,10 @@ class MoveRequested(NamedTuple):
 
 
 class RetryRequested(NamedTuple):
-    """Try a page that has failed as if it never had."""
+    """A user wants a failed page tried again, without its earlier failures."""
 
     page: int
     by: str
-
-
-class HostFinished(NamedTuple):
-    """The host has reported everything and is no longer needed."""
-
-    host: str
 
 
 class Ticked(NamedTuple):
@@ -242,23 +265,24 @@ class Ticked(NamedTuple):
 
 
 Event = (
-    HostGreeted
+    HostConnected
     | HostRefused
     | HostLost
+    | HostDistrusted
+    | HostFinished
     | LoadSampled
-    | PagesReady
-    | PagesWeighed
-    | FontsKnown
     | CanaryRendered
+    | FontsKnown
+    | PagesReady
+    | PageCostsKnown
     | PageStarted
     | PageRendered
+    | PageDelivered
+    | OutvotedPagePublished
+    | PageSuspected
     | AttemptFailed
     | AttemptRevoked
     | AttemptKept
-    | HostDistrusted
-    | PageDelivered
-    | PageTaken
-    | PageSuspected
     | StorageFailed
     | StorageRecovered
     | StopRequested
@@ -270,16 +294,16 @@ Event = (
     | UndrainRequested
     | MoveRequested
     | RetryRequested
-    | HostFinished
     | Ticked
 )
+"""Everything that Scheduler.handle accepts."""
 
 
 class Recovered(NamedTuple):
-    """A page that an earlier run of this job settled."""
+    """A page that an earlier run of this job delivered. Not an event: known before the run starts."""
 
     page: int
     suspect: bool = False
-    said: tuple[str, ...] = ()
+    diagnostics: tuple[str, ...] = ()
     host: str = ""
-    look: HostFingerprint | None = None
+    fingerprint: HostFingerprint | None = None

@@ -11,54 +11,54 @@ from sshrender.core.records import Attempt, Host, Page
 from sshrender.core.schedulerstate import SchedulerState
 from sshrender.core.states import HostState
 
-_MORE = 0.25
+_OVERRUN_SHARE = 0.25
 
-SEAT = 5.0
+SLOT_LOCK_WAIT = 5.0
 """Seconds that a job waits for a slot lock behind another job of its rank (runner/slotlocks.py)."""
 
 
 def usual_seconds_per_page(run: SchedulerState) -> float | None:
     """Seconds for a page of A4 on an average host; None while no host has drawn one."""
-    known = [host.pace_of_work for host in run.hosts.values() if host.pace_of_work is not None]
+    known = [host.seconds_per_a4 for host in run.hosts.values() if host.seconds_per_a4 is not None]
     return sum(known) / len(known) if known else None
 
 
 def seconds_for(host: Host, page: Page, usual: float | None) -> float | None:
     """How long a free slot of this host needs for this page; None when nobody can tell."""
-    pace = host.pace_of_work if host.pace_of_work is not None else usual
-    return None if pace is None else pace * page.work + host.carriage
+    seconds_per_a4 = host.seconds_per_a4 if host.seconds_per_a4 is not None else usual
+    return None if seconds_per_a4 is None else seconds_per_a4 * page.cost + host.transfer_seconds
 
 
 def seconds_until_free(host: Host, usual: float | None) -> float:
     """How long until a slot of this host is free for one page more."""
-    if len(host.in_flight) < host.width:
+    if len(host.in_flight) < host.usable_slots:
         return 0.0
-    pace = host.pace_of_work if host.pace_of_work is not None else usual or 0.0
-    by_slots = pace * host.backlog / max(host.width, 1)
-    return max(by_slots, host.carriage * len(host.in_flight)) + wait_for_seat(host)
+    seconds_per_a4 = host.seconds_per_a4 if host.seconds_per_a4 is not None else usual or 0.0
+    by_slots = seconds_per_a4 * host.backlog / max(host.usable_slots, 1)
+    return max(by_slots, host.transfer_seconds * len(host.in_flight)) + slot_lock_wait(host)
 
 
-def wait_for_seat(host: Host) -> float:
+def slot_lock_wait(host: Host) -> float:
     """How long until other jobs leave it a slot, where they have them all."""
-    return 0.0 if host.width else SEAT
+    return 0.0 if host.usable_slots else SLOT_LOCK_WAIT
 
 
 def seconds_left(run: SchedulerState, host: Host, attempt: Attempt, usual: float | None) -> float | None:
     """How long this attempt will take to its end; None when nobody can tell."""
-    whole = seconds_for(host, run.book[attempt.page], usual)
+    whole = seconds_for(host, run.page_queue[attempt.page], usual)
     if attempt.rendered_at is not None:
-        return _more_of(run.now - attempt.rendered_at)
+        return _overrun(run.now - attempt.rendered_at)
     if attempt.started_at is None:
         waits = run.now - attempt.sent_at
-        return None if whole is None else max(seconds_until_free(host, usual) + whole, _more_of(waits))
+        return None if whole is None else max(seconds_until_free(host, usual) + whole, _overrun(waits))
     elapsed = run.now - attempt.started_at
     if whole is None or elapsed >= whole:
-        return _more_of(elapsed)
+        return _overrun(elapsed)
     return whole - elapsed
 
 
-def _more_of(elapsed: float) -> float:
-    return _MORE * elapsed
+def _overrun(elapsed: float) -> float:
+    return _OVERRUN_SHARE * elapsed
 
 
 class Forecast:
@@ -66,16 +66,16 @@ class Forecast:
 
     def __init__(self, run: SchedulerState) -> None:
         idle = [host for host in run.hosts.values() if host.state is HostState.IDLE]
-        known = [host for host in idle if host.pace_of_work is not None]
-        self._fastest = sorted(known, key=lambda host: host.pace_of_work or 0.0)[:2]
-        self._work = run.book.work_to_send
+        known = [host for host in idle if host.seconds_per_a4 is not None]
+        self._fastest = sorted(known, key=lambda host: host.seconds_per_a4 or 0.0)[:2]
+        self._cost = run.page_queue.cost_to_send
         self._backlog = sum(host.backlog for host in idle)
         self._rate = sum(_rate(host) for host in known)
 
-    def sent(self, work: float) -> None:
+    def sent(self, cost: float) -> None:
         """So much of what was left is with a host now."""
-        self._work -= work
-        self._backlog += work
+        self._cost -= cost
+        self._backlog += cost
 
     def seconds_without(self, host: Host, page: Page) -> float | None:
         """When the others would have done everything; None when that is not known of any."""
@@ -84,10 +84,10 @@ class Forecast:
         if fastest is None or rate <= 0:
             return None
         last = seconds_for(fastest, page, None) or 0.0
-        return (self._work + self._backlog - host.backlog) / rate + last
+        return (self._cost + self._backlog - host.backlog) / rate + last
 
 
 def _rate(host: Host) -> float:
     """Pages of A4 a second."""
-    each = host.seconds_of_work
+    each = host.seconds_between_pages
     return 1 / each if each else 0.0

@@ -1,8 +1,12 @@
-"""What becomes of hosts: greeted, idle, busy, drained, lost, quarantined, refused."""
+"""Transitions of hosts: connected, idle, busy, drained, lost, quarantined, refused.
+
+scheduler.py states the rules; states.HostState explains the states.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from sshrender.core import commands as do
 from sshrender.core import events as ev
@@ -17,74 +21,84 @@ _CONNECTED = frozenset({HostState.IDLE, HostState.BUSY})
 _ACTIVE = frozenset({HostState.IDLE, HostState.BUSY, HostState.CONNECTING})
 
 _NO_SAN = "san"
-"""The refusal of a host that cannot use the shared folder (``Refusal.SAN`` of the transports)."""
+"""The refusal of a host that cannot use the shared folder (``Refusal.SAN`` in
+transports/protocol.py)."""
 
-_YIELDS_APART = 60.0
-"""Seconds between two times that a host's load may call its pages back at no cost to its budget."""
+_YIELD_INTERVAL = 60.0
+"""Seconds between two recalls caused by load that do not count against the host's journal budget: a host
+that pretends to be busy and idle in turn must not fill the journal."""
 
 
 class HostTransitions:
-    """Knows when a host may be used, and takes back what one holds that may not."""
+    """Handles events of hosts, and recalls or requeues the attempts of hosts that may not be used."""
 
     def __init__(
-        self, run: SchedulerState, rule: HostFingerprint | None, votes: Mapping[str, HostFingerprint]
+        self,
+        run: SchedulerState,
+        reference: HostFingerprint | None,
+        votes: Mapping[str, HostFingerprint],
     ) -> None:
         self._run = run
         self._compatibility = CompatibilityCheck(
-            run, rule, votes, accept=self._judge, refuse=self._refuse, revive=self._revive
+            run,
+            reference,
+            votes,
+            accept=self._set_usable_state,
+            refuse=self._refuse,
+            revive=self._revive,
         )
         self.is_outvoted = self._compatibility.is_outvoted
 
-    # What they say
+    # Messages of hosts
 
-    def on_greeted(self, event: ev.HostGreeted) -> None:
-        """It is there, and has all that a page needs."""
+    def on_connected(self, event: ev.HostConnected) -> None:
+        """Take in what the handshake reported, and have the fingerprint compared."""
         host = self._run.hosts[event.host]
         host.is_connected, host.heard_at = True, self._run.now
         host.cores, host.others, host.ours = event.cores, event.others, event.ours
         host.slots = host.plan.slots or event.slots or event.cores
-        host.slots = min(host.slots, host.crowded_to or host.slots)
-        host.seats = None
-        host.allotted = None if self._run.limit is None else 0
-        # It may have been prepared when the job's limit was another.
-        self._run.issue(do.SetSlotLimit(host.name, host.allotted))
+        host.slots = min(host.slots, host.memory_slot_limit or host.slots)
+        host.available_slots = None
+        host.slot_limit = None if self._run.limit is None else 0
+        # The runner may have been prepared under an earlier limit of the job.
+        self._run.issue(do.SetSlotLimit(host.name, host.slot_limit))
         host.ghostscript = event.ghostscript
         host.retry_at = None
-        host.look, host.renderers = event.look, event.renderers
+        host.fingerprint, host.renderers = event.fingerprint, event.renderers
         self._compatibility.admit(host)
 
     def on_refused(self, event: ev.HostRefused) -> None:
-        """Somebody has to mend it first, unless the shared folder fails here as well."""
+        """Refuse the host, unless the shared folder is the cause and fails here as well."""
         host = self._run.hosts[event.host]
-        if event.refusal == _NO_SAN and self._run.storage.holds_up():
-            self.lose(host, event.reason)
+        if event.refusal == _NO_SAN and self._run.storage.is_suspended():
+            self.mark_lost(host, event.reason)
         else:
             self._refuse(host, event.refusal, event.reason)
 
     def on_fonts(self, event: ev.FontsKnown) -> None:
-        """Whether other fonts make other pictures."""
-        self._compatibility.hear_of_fonts(event.are_missing)
+        """Take in whether a host's fonts can change the page images."""
+        self._compatibility.set_fonts_matter(event.are_missing)
 
     def on_canary(self, event: ev.CanaryRendered) -> None:
-        """What this machine renders itself."""
-        self._compatibility.hear_of_canary(event.look)
+        """Take in what this machine renders itself."""
+        self._compatibility.set_local_canary(event.fingerprint)
 
     def on_lost(self, event: ev.HostLost) -> None:
-        """It is gone, perhaps for a moment only."""
-        self.lose(self._run.hosts[event.host], event.reason)
+        """Requeue the host's attempts and connect again after a pause."""
+        self.mark_lost(self._run.hosts[event.host], event.reason)
 
     def on_load(self, event: ev.LoadSampled) -> None:
-        """A heartbeat."""
+        """Take in a heartbeat: yield to the owner, or use the host again."""
         host = self._run.hosts[event.host]
         host.heard_at = max(host.heard_at, self._run.now if event.at is None else event.at)
-        if self._run.now - host.sampled_at < self._run.policy.sample_every:
-            return
+        if self._run.now - host.sampled_at < self._run.policy.sample_interval:
+            return  # a host that floods us with heartbeats is not worth more work
         host.sampled_at = self._run.now
-        host.others, host.ours, host.seats = event.others, event.ours, event.seats
+        host.others, host.ours, host.available_slots = event.others, event.ours, event.available_slots
         if host.plan.ignores_load or host.awaits_comparison:
             return
         if host.state is HostState.IDLE and host.others_per_core > host.plan.busy_above:
-            self._yield(host)
+            self._yield_to_owner(host)
         elif host.state is HostState.BUSY:
             if host.others_per_core < host.plan.idle_below:
                 self._become_idle(host)
@@ -92,68 +106,68 @@ class HostTransitions:
                 host.reason = _busy_reason(host)
 
     def on_finished(self, event: ev.HostFinished) -> None:
-        """It has reported everything."""
+        """Close the connection of a host that has reported everything."""
         host = self._run.hosts[event.host]
         if not host.is_finishing:
-            self.distrust(host, "says good-bye, though nobody asked it to")
+            self.distrust(host, "unexpected `bye` message")
             return
         host.is_connected = False
         self._run.issue(do.CloseHost(host.name))
 
-    # What people ask for
+    # Requests of users
 
     def on_drain(self, event: ev.DrainRequested) -> None:
-        """A person takes it out of use."""
+        """Take the host out of use and recall its attempts."""
         host = self._run.hosts.get(event.host)
         if host is None:
             return
-        host.drained = event.reason
+        host.drain_reason = event.reason
         if host.is_connected and not host.awaits_comparison:
-            self._run.set_state(host, HostState.DRAINED, host.drained)
-            self._give_back(host, "its host is drained", self._run.policy.drain_grace)
+            self._run.set_state(host, HostState.DRAINED, host.drain_reason)
+            self._recall_attempts(host, "its host was drained", self._run.policy.drain_grace)
 
     def on_undrain(self, event: ev.UndrainRequested) -> None:
-        """And gives it back."""
+        """Put the host back into use."""
         host = self._run.hosts.get(event.host)
-        if host is None or not host.drained:
+        if host is None or not host.drain_reason:
             return
-        host.drained = ""
-        host.yielding_since = None
+        host.drain_reason = ""
+        host.recalling_since = None
         if host.is_connected and not host.awaits_comparison:
-            self._judge(host)
+            self._set_usable_state(host)
 
-    # What others find out about them
+    # Failures
 
-    def lose(self, host: Host, reason: str) -> None:
-        """It is tried again after a while, each time a longer one."""
+    def mark_lost(self, host: Host, reason: str) -> None:
+        """Leave the host and connect again after a pause, which doubles each time."""
         host.disconnects += 1
         policy = self._run.policy
-        pause = _growing(policy.reconnect_first, policy.reconnect_longest, host.disconnects)
+        pause = _doubled_pause(policy.reconnect_first, policy.max_reconnect, host.disconnects)
         self._disconnect(host, HostState.LOST, reason, self._run.now + pause)
 
     def distrust(self, host: Host, what: str) -> None:
-        """It does not keep to the protocol: broken or hostile, so longer and longer without it."""
+        """Leave a host that breaks the protocol: it is broken or hostile, so each pause is longer."""
         if host.is_connected:
-            self.lose(host, _distrust(what))
+            self.mark_lost(host, _distrust(what))
 
     def on_distrusted(self, event: ev.HostDistrusted) -> None:
-        """Something that it said could not be handled."""
-        self.lose(self._run.hosts[event.host], _distrust(event.what))
+        """Leave a host whose message broke the protocol or could not be handled."""
+        self.mark_lost(self._run.hosts[event.host], _distrust(event.what))
 
-    def count_fruitless(self, host: Host, reason: str) -> None:
-        """It gave an attempt up, without a charge to the page: that may not go on for ever."""
-        host.fruitless += 1
-        if host.fruitless > self._run.policy.fruitless_most and host.is_connected:
-            self.lose(host, f"{host.fruitless} attempts in a row came to nothing: {reason}")
+    def count_uncharged_failure(self, host: Host, reason: str) -> None:
+        """Count an attempt that the host gave up without a charge to the page; many are a fault."""
+        host.uncharged_failures += 1
+        if host.uncharged_failures > self._run.policy.max_uncharged_failures and host.is_connected:
+            self.mark_lost(host, f"{host.uncharged_failures} attempts in a row failed: {reason}")
 
-    def take_a_slot(self, host: Host, reason: str) -> None:
-        """It ran short of memory: it uses a slot less from now on, also when it comes back."""
+    def remove_slot(self, host: Host, reason: str) -> None:
+        """Use one slot less on a host that ran short of memory, also after it reconnects."""
         if host.slots <= 1:
-            self.count_fruitless(host, reason)
-        host.slots = host.crowded_to = max(1, host.slots - 1)
+            self.count_uncharged_failure(host, reason)
+        host.slots = host.memory_slot_limit = max(1, host.slots - 1)
 
-    def count_against(self, host: Host, page: Page) -> None:
-        """A page failed on it, by its fault or the page's: several different ones in a row tell."""
+    def count_page_failure(self, host: Host, page: Page) -> None:
+        """Count a failed page, and quarantine the host after several different ones in a row."""
         host.failures += 1
         host.consecutive_failures.add(page.number)
         has_other = any(other is not host for other in self._run.idle_hosts())
@@ -161,54 +175,54 @@ class HostTransitions:
             self._quarantine(host)
 
     def count_storage_failure(self, host: Host) -> None:
-        """The storage is well here, so it is this host that cannot write to it."""
+        """Count a host's failed write while the storage works here; refuse the host after several."""
         host.storage_failures += 1
         if host.storage_failures >= self._run.policy.storage_failures and host.state in _CONNECTED:
             self._refuse(host, _NO_SAN, "cannot write to the shared folder")
 
-    def try_again_after_outage(self) -> None:
-        """Connect to the hosts that were refused for the shared folder, which failed everywhere then."""
+    def reconnect_after_outage(self) -> None:
+        """Connect to the hosts that were refused for the shared folder: the outage was the cause."""
         for host in self._run.hosts.values():
             if host.state is HostState.REFUSED and host.refusal == _NO_SAN:
-                self._reconnect(host, "the shared folder is back")
+                self._reconnect(host, "the shared folder is available again")
 
-    # What time brings
+    # Time
 
     def connect_all(self) -> None:
-        """Reach for every host."""
+        """Connect to every host."""
         for host in self._run.hosts.values():
             host.state = HostState.CONNECTING
             self._run.issue(do.ConnectHost(host.name))
 
     @property
     def is_provisional(self) -> bool:
-        """Whether pages may turn out to be other than those of most hosts."""
+        """Return whether most hosts may still turn out to render differently than those in use."""
         return self._compatibility.is_provisional
 
-    def compare(self) -> bool:
-        """Decide on the reference. Whether pages that were delivered may have been outvoted."""
+    def update_reference(self) -> bool:
+        """Decide on the reference; return whether it was overturned, so that pages may be outvoted."""
         self._compatibility.decide()
         return self._compatibility.take_overturned()
 
-    def watch(self, host: Host, may_reconnect: bool) -> None:
-        """Silence, pauses that are over, an owner who waits, pages that do not end or begin."""
+    def check_timeouts(self, host: Host, may_reconnect: bool) -> None:
+        """Check a host for silence, ended pauses, and attempts that do not start, end or return."""
         run = self._run
-        if host.is_connected and run.heard_to - host.heard_at > run.policy.silence:
-            self.lose(host, f"not heard for {run.policy.silence:g} s")
+        if host.is_connected and run.heard_until - host.heard_at > run.policy.silence:
+            self.mark_lost(host, f"no message for {run.policy.silence:g} s")
         elif host.is_connected and host.budget.is_exhausted:
-            self.distrust(host, "causes more entries of the journal than a host may")
+            self.distrust(host, "it caused more journal entries than one host may")
         elif host.retry_at is not None and run.now >= host.retry_at and may_reconnect:
             host.retry_at = None
             run.issue(do.ConnectHost(host.name))
-        if host.yielding_since is not None and run.now - host.yielding_since >= host.yields_within:
+        if host.recalling_since is not None and run.now - host.recalling_since >= host.recall_grace:
             for attempt in host.in_flight.values():
-                run.kill(attempt, host.yields_because)
+                run.kill(attempt, host.recall_reason)
         for attempt in list(host.in_flight.values()):
-            self._watch_attempt(host, attempt)
-        self._watch_stall(host)
+            self._check_attempt(host, attempt)
+        self._check_stall(host)
 
     def release_quarantine(self) -> None:
-        """When nobody else is left, the host that has served longest of its quarantine is let out."""
+        """End the quarantine that would end first, when no other host is left."""
         hosts = self._run.hosts.values()
         if any(host.state in _ACTIVE for host in hosts):
             return
@@ -219,7 +233,7 @@ class HostTransitions:
             self._run.issue(do.ConnectHost(first.name))
 
     def close_all(self) -> None:
-        """The run is over."""
+        """Close every connection at the end of the run."""
         run = self._run
         for host in run.hosts.values():
             if host.is_connected or host.state is HostState.CONNECTING:
@@ -229,25 +243,25 @@ class HostTransitions:
                 what = "not compared with the others" if host.awaits_comparison else "no answer"
                 run.set_state(host, HostState.LOST, f"{what} in the {seconds:.1f} s that the run took")
 
-    # How
+    # Helpers
 
     def _refuse(self, host: Host, refusal: str, reason: str) -> None:
         host.refusal = refusal
         self._disconnect(host, HostState.REFUSED, reason)
 
     def _revive(self, host: Host) -> None:
-        """It was refused for its page images, and most hosts turn out to render the same."""
-        self._reconnect(host, "most hosts render what it renders")
+        """Connect again to a host whose page images, once refused, turn out to be the reference."""
+        self._reconnect(host, "most hosts render the test page as it does")
 
     def _reconnect(self, host: Host, reason: str) -> None:
         host.refusal = ""
         self._run.set_state(host, HostState.CONNECTING, reason)
         self._run.issue(do.ConnectHost(host.name))
 
-    def _judge(self, host: Host) -> None:
-        """What a connected host is."""
-        if host.drained:
-            self._run.set_state(host, HostState.DRAINED, host.drained)
+    def _set_usable_state(self, host: Host) -> None:
+        """Set the state of a connected host that matches the reference."""
+        if host.drain_reason:
+            self._run.set_state(host, HostState.DRAINED, host.drain_reason)
         elif host.plan.ignores_load or host.others_per_core < host.plan.idle_below:
             self._become_idle(host)
         else:
@@ -255,22 +269,22 @@ class HostTransitions:
 
     def _become_idle(self, host: Host) -> None:
         self._run.set_state(host, HostState.IDLE, "")
-        host.yielding_since = None
+        host.recalling_since = None
 
-    def _yield(self, host: Host) -> None:
-        """The owner is back: nothing new goes there, what is queued comes back, the rest soon."""
+    def _yield_to_owner(self, host: Host) -> None:
+        """Free a host for other people: recall queued attempts now, the others after a moment."""
         self._run.set_state(host, HostState.BUSY, _busy_reason(host))
-        is_free = self._run.now - host.yielded_at >= _YIELDS_APART
+        is_return_uncharged = self._run.now - host.yielded_at >= _YIELD_INTERVAL
         host.yielded_at = self._run.now
         for attempt in host.in_flight.values():
-            attempt.is_free = is_free
-        self._give_back(host, "the host's owner is back", self._run.policy.yield_grace)
+            attempt.is_return_uncharged = is_return_uncharged
+        self._recall_attempts(host, "the host's owner is back", self._run.policy.yield_grace)
 
-    def _give_back(self, host: Host, reason: str, within: float) -> None:
-        """What is queued, and what would not be drawn in time anyway, moves to other hosts at once."""
+    def _recall_attempts(self, host: Host, reason: str, within: float) -> None:
+        """Recall the host's attempts: queued or slow ones now, the rest after ``within`` seconds."""
         run = self._run
         usual = forecast.usual_seconds_per_page(run)
-        host.yielding_since, host.yields_within, host.yields_because = run.now, within, reason
+        host.recalling_since, host.recall_grace, host.recall_reason = run.now, within, reason
         for attempt in host.in_flight.values():
             run.revoke(attempt, reason)
             left = forecast.seconds_left(run, host, attempt, usual)
@@ -280,7 +294,7 @@ class HostTransitions:
     def _quarantine(self, host: Host) -> None:
         host.quarantines += 1
         policy = self._run.policy
-        pause = _growing(policy.quarantine_first, policy.quarantine_longest, host.quarantines)
+        pause = _doubled_pause(policy.quarantine_first, policy.max_quarantine, host.quarantines)
         reason = f"{len(host.consecutive_failures)} different pages failed on it in a row"
         host.consecutive_failures.clear()
         self._disconnect(host, HostState.QUARANTINED, reason, self._run.now + pause)
@@ -288,60 +302,61 @@ class HostTransitions:
     def _disconnect(
         self, host: Host, state: HostState, reason: str, retry_at: float | None = None
     ) -> None:
-        """Leave the host; whatever it holds goes back to the queue."""
+        """Close the connection and requeue the host's attempts. ``retry_at`` None: not tried again."""
         self._run.issue(do.CloseHost(host.name))
         host.is_connected = False
         host.retry_at = retry_at
-        host.yielding_since = host.stalled_since = None
-        host.fed.clear()
+        host.recalling_since = host.stalled_since = None
+        host.staged_parts.clear()
         host.awaits_comparison = False
         for attempt in list(host.in_flight.values()):
-            self._take_away(attempt, reason)
+            self._requeue_attempt(attempt, reason)
         self._run.set_state(host, state, reason)
 
-    def _take_away(self, attempt: Attempt, reason: str) -> None:
-        """The host took the attempt along. One that was being drawn may be the cause of it."""
+    def _requeue_attempt(self, attempt: Attempt, reason: str) -> None:
+        """Requeue an attempt of a host that was left. If it was being rendered it may be the cause."""
         run = self._run
         unanswered = attempt.unanswered_since()
-        is_kept_back = unanswered is not None and run.now - unanswered > run.policy.answer_within
+        # A host that keeps a recalled attempt has very likely started it, without reporting that.
+        is_kept_back = unanswered is not None and run.now - unanswered > run.policy.answer_timeout
         if attempt.started_at is not None or is_kept_back:
-            page = run.book[attempt.page]
+            page = run.page_queue[attempt.page]
             page.disconnects += 1
             page.lost_on.add(attempt.host)
             if page.disconnects >= 2 * run.policy.retries:
                 page.failures.append(Failure(attempt.host, FailureKind.HOST, reason))
         run.release(attempt, f"the host was left: {reason}")
 
-    def _watch_attempt(self, host: Host, attempt: Attempt) -> None:
-        """The runner keeps the page timeout; this is for a runner that does not."""
-        if attempt.name not in host.in_flight or self._is_left_for(host, attempt):
+    def _check_attempt(self, host: Host, attempt: Attempt) -> None:
+        """Enforce the page timeout on a runner that does not do so itself."""
+        if attempt.name not in host.in_flight or self._ignores_recall(host, attempt):
             return
         if attempt.started_at is None:
             return
         policy = self._run.policy
         late = self._run.now - attempt.started_at - policy.page_timeout
         if late > 2 * policy.overdue_grace:
-            self.lose(host, f"does not end page {attempt.page}")
+            self.mark_lost(host, f"it does not finish page {attempt.page}")
         elif late > policy.overdue_grace:
-            self._run.kill(attempt, "it was overdue")
+            self._run.kill(attempt, "it exceeded the page timeout")
 
-    def _is_left_for(self, host: Host, attempt: Attempt) -> bool:
-        """Whether the host was lost because it does not give the attempt back, as it was told to."""
-        policy, now = self._run.policy, self._run.heard_to
+    def _ignores_recall(self, host: Host, attempt: Attempt) -> bool:
+        """Leave a host that ignores requests to return or end an attempt; return whether it was left."""
+        policy, now = self._run.policy, self._run.heard_until
         unanswered = attempt.unanswered_since()
-        if unanswered is not None and now - unanswered > policy.answer_within:
-            self.distrust(host, f"does not answer that page {attempt.page} is wanted back")
+        if unanswered is not None and now - unanswered > policy.answer_timeout:
+            self.distrust(host, f"no answer to the request to return page {attempt.page}")
         elif attempt.kept_at is not None:
             within = policy.page_timeout + 2 * policy.overdue_grace
-            if now - attempt.kept_at > (policy.kill_within if attempt.is_killed else within):
-                self.distrust(host, f"keeps page {attempt.page}, and does not render it")
+            if now - attempt.kept_at > (policy.kill_timeout if attempt.is_killed else within):
+                self.distrust(host, f"it kept page {attempt.page} and does not render it")
         return not host.is_connected
 
-    def _watch_stall(self, host: Host) -> None:
-        """A runner that beats but never begins what it was sent would hold the job for ever.
+    def _check_stall(self, host: Host) -> None:
+        """Leave a host that sends heartbeats but starts none of its attempts: it would block the job.
 
-        One that says it has no slot for us may be right: other jobs have them. It is asked for its
-        pages, which only a host that keeps to the protocol hands back.
+        A host that reports no free slot may be right, as other jobs may hold them all. Then its
+        attempts are recalled, which only a host that follows the protocol answers.
         """
         policy = self._run.policy
         if not host.is_stalled():
@@ -349,16 +364,31 @@ class HostTransitions:
         elif host.stalled_since is None:
             host.stalled_since = self._run.now
         elif self._run.now - host.stalled_since > max(policy.stall, policy.page_timeout):
-            if host.width:
-                self.lose(host, "does not begin the pages that it was sent")
+            if host.usable_slots:
+                self.mark_lost(host, "it does not start the pages that were sent to it")
                 return
             host.stalled_since = self._run.now
             for attempt in host.in_flight.values():
-                self._run.revoke(attempt, "its host has had no slot for it for long")
+                self._run.revoke(attempt, "its host had no free slot for it for a long time")
+
+
+HOST_HANDLERS: Mapping[type, Callable[[HostTransitions, Any], None]] = {
+    ev.HostConnected: HostTransitions.on_connected,
+    ev.HostRefused: HostTransitions.on_refused,
+    ev.HostLost: HostTransitions.on_lost,
+    ev.HostDistrusted: HostTransitions.on_distrusted,
+    ev.HostFinished: HostTransitions.on_finished,
+    ev.LoadSampled: HostTransitions.on_load,
+    ev.CanaryRendered: HostTransitions.on_canary,
+    ev.FontsKnown: HostTransitions.on_fonts,
+    ev.DrainRequested: HostTransitions.on_drain,
+    ev.UndrainRequested: HostTransitions.on_undrain,
+}
+"""Handlers of the events that concern one host, or what hosts render."""
 
 
 def _distrust(what: str) -> str:
-    return f"does not keep to the protocol: {what}"
+    return f"protocol error: {what}"
 
 
 def _busy_reason(host: Host) -> str:
@@ -368,6 +398,6 @@ def _busy_reason(host: Host) -> str:
     )
 
 
-def _growing(first: float, longest: float, times: int) -> float:
-    """Seconds: twice as many each time."""
+def _doubled_pause(first: float, longest: float, times: int) -> float:
+    """Return the pause before the next connection in seconds: it doubles each time."""
     return float(min(first * 2 ** min(times - 1, 16), longest))

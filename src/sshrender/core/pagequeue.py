@@ -11,22 +11,22 @@ from collections import Counter
 from collections.abc import Collection, Iterable
 
 from sshrender.core.records import Page
-from sshrender.core.states import SETTLED, PageState
+from sshrender.core.states import FINISHED, PageState
 
 _TO_BE_SENT = frozenset({PageState.UNREADY, PageState.WAITING})
 
 
 class PageQueue:
-    """All pages by number, and who is next. ``bundle``: pages that travel in one file; 0: all."""
+    """All pages by number, and who is next. ``part``: pages that travel in one file; 0: all."""
 
-    def __init__(self, numbers: Iterable[int], ready: bool, bundle: int = 0) -> None:
-        self._bundle = bundle
+    def __init__(self, numbers: Iterable[int], ready: bool, pages_per_part: int = 0) -> None:
+        self._pages_per_part = pages_per_part
         state = PageState.WAITING if ready else PageState.UNREADY
         self.pages = {number: Page(number, state) for number in numbers}
-        self._fresh = sorted(self.pages) if ready else []
+        self._unconstrained = sorted(self.pages) if ready else []
         self._constrained: list[int] = []
         self.counts = Counter(page.state for page in self.pages.values())
-        self.work_to_send = float(len(self.pages))
+        self.cost_to_send = float(len(self.pages))
         """What nobody has yet, in pages of A4."""
 
     def __getitem__(self, number: int) -> Page:
@@ -36,34 +36,34 @@ class PageQueue:
         """Put a page into another state; a WAITING one is queued again."""
         self.counts[page.state] -= 1
         self.counts[state] += 1
-        self.work_to_send += page.work * ((state in _TO_BE_SENT) - (page.state in _TO_BE_SENT))
+        self.cost_to_send += page.cost * ((state in _TO_BE_SENT) - (page.state in _TO_BE_SENT))
         page.state = state
         if state is PageState.WAITING:
             if page.is_constrained:
                 self._constrained.append(page.number)
             else:
-                heapq.heappush(self._fresh, page.number)
+                heapq.heappush(self._unconstrained, page.number)
 
     def pin(self, page: Page, hosts: frozenset[str]) -> None:
         """From now on only these hosts may draw it."""
-        page.only = hosts
+        page.pinned_to = hosts
         if page.state is PageState.WAITING:
             self.move(page, PageState.WAITING)
 
-    def weigh(self, page: Page, work: float) -> None:
+    def set_cost(self, page: Page, cost: float) -> None:
         """How much there is to draw on it has become known. Only for pages that nobody has."""
         if page.state in _TO_BE_SENT:
-            self.work_to_send += work - page.work
-            page.work = work
+            self.cost_to_send += cost - page.cost
+            page.cost = cost
 
     def is_finished(self) -> bool:
         """Whether no page is left to wait for."""
-        return sum(self.counts[state] for state in SETTLED) == len(self.pages)
+        return sum(self.counts[state] for state in FINISHED) == len(self.pages)
 
-    def has_fresh(self) -> bool:
+    def has_unconstrained(self) -> bool:
         """Whether a page is waiting that any host may draw."""
         self._drop_stale()
-        return bool(self._fresh)
+        return bool(self._unconstrained)
 
     def has_waiting(self) -> bool:
         """Whether any page is waiting."""
@@ -77,39 +77,39 @@ class PageQueue:
         self._constrained = list(kept)
         return [self.pages[number] for number in self._constrained]
 
-    def next_fresh(self) -> Page | None:
+    def next_unconstrained(self) -> Page | None:
         """The next page that any host may draw; the same one until it is moved."""
         self._drop_stale()
-        return self.pages[self._fresh[0]] if self._fresh else None
+        return self.pages[self._unconstrained[0]] if self._unconstrained else None
 
-    def bundle_of(self, page: Page) -> int:
-        """Which of the document's parts a host without a SAN is fed for this page."""
-        return (page.number - 1) // self._bundle if self._bundle else 0
+    def part_of(self, page: Page) -> int:
+        """Which of the document's parts a host without a SAN is staged_parts for this page."""
+        return (page.number - 1) // self._pages_per_part if self._pages_per_part else 0
 
-    def next_fresh_in(self, bundle: int) -> Page | None:
+    def next_in_part(self, part: int) -> Page | None:
         """The first page of a part that any host may draw."""
-        if not self._bundle:
-            return self.next_fresh()
-        for number in range(bundle * self._bundle + 1, (bundle + 1) * self._bundle + 1):
+        if not self._pages_per_part:
+            return self.next_unconstrained()
+        for number in range(part * self._pages_per_part + 1, (part + 1) * self._pages_per_part + 1):
             page = self.pages.get(number)
-            if page is not None and self._is_fresh(page):
+            if page is not None and self._is_unconstrained(page):
                 return page
         return None
 
-    def next_fresh_outside(self, taken: Collection[int], from_end: bool) -> Page | None:
-        """The first page of a part that nobody has been fed."""
-        if not self._bundle or not self._fresh:
+    def next_in_unstaged_part(self, taken: Collection[int], from_end: bool) -> Page | None:
+        """The first page of a part that nobody has been staged_parts."""
+        if not self._pages_per_part or not self._unconstrained:
             return None
-        bundles = range((max(self.pages) - 1) // self._bundle + 1)
-        for bundle in reversed(bundles) if from_end else bundles:
-            if bundle not in taken and (page := self.next_fresh_in(bundle)) is not None:
+        parts = range((max(self.pages) - 1) // self._pages_per_part + 1)
+        for part in reversed(parts) if from_end else parts:
+            if part not in taken and (page := self.next_in_part(part)) is not None:
                 return page
         return None
 
     def _drop_stale(self) -> None:
-        while self._fresh and not self._is_fresh(self.pages[self._fresh[0]]):
-            heapq.heappop(self._fresh)
+        while self._unconstrained and not self._is_unconstrained(self.pages[self._unconstrained[0]]):
+            heapq.heappop(self._unconstrained)
 
     @staticmethod
-    def _is_fresh(page: Page) -> bool:
+    def _is_unconstrained(page: Page) -> bool:
         return page.state is PageState.WAITING and not page.is_constrained

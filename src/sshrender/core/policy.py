@@ -31,36 +31,36 @@ class Policy:
     is longer, has lost them. It may be drawing earlier pages again to find whose a complaint is."""
     queue_seconds: float = 1.0
     """Work queued on a host for each slot: hides the round trip, and lets hosts report in batches."""
-    queue_longest: int = 16
+    max_queued: int = 16
     """Pages queued for each slot at most; at least, and until a host's pace is known, one."""
     probation: int = 8
     """Pages on a host that has delivered none yet, where the inventory does not say its slots."""
     unverified: int = 64
     """Reported pages for each slot that need not be proved before the next are sent."""
-    uncarried: int = 4
+    max_untransferred: int = 4
     """The same where pages have to travel: a host may draw faster than its wire carries."""
-    answer_within: float = 15.0
+    answer_timeout: float = 15.0
     """A host that beats and has not answered a revoke or a kill for so long is distrusted."""
-    kill_within: float = 60.0
+    kill_timeout: float = 60.0
     """What a host gets to end an attempt that it was too late to kill: it may be flushing a page."""
-    sample_every: float = 0.2
+    sample_interval: float = 0.2
     """Seconds between two heartbeats of a host that count: a runner sends one a second."""
-    fruitless_most: int = 16
+    max_uncharged_failures: int = 16
     """Attempts in a row that a host may give up uncharged before it is left for a while."""
     is_mixed: bool = False
     """Whether hosts may draw different pictures."""
     compare_wait: float = 1.5
     """Seconds after the first greeting until those that have greeted begin, provisionally."""
-    compare_longest: float = 15.0
+    compare_timeout: float = 15.0
     """Seconds of a run in which hosts may still come, whose page images would count."""
     silence: float = 8.0
     """A host that has not been heard for so long is lost."""
     quarantine_after: int = 3
     """Different pages that must fail in a row on a host."""
     quarantine_first: float = 60.0
-    quarantine_longest: float = 900.0
+    max_quarantine: float = 900.0
     reconnect_first: float = 3.0
-    reconnect_longest: float = 60.0
+    max_reconnect: float = 60.0
     yield_grace: float = 2.0
     """What a running page gets to finish when the host's owner is back, if it can by then."""
     drain_grace: float = 1.0
@@ -72,7 +72,7 @@ class Policy:
     verification_timeout: float = 2.0
     """A page that was reported and cannot be proved for so long is drawn elsewhere, too."""
     storage_probe: float = 2.0
-    storage_probe_longest: float = 30.0
+    max_storage_probe: float = 30.0
     """Between two looks at a storage that seems well and yet takes no page."""
     storage_wait: float = 300.0
     """How long the storage may be away before the run ends, resumable."""
@@ -90,7 +90,7 @@ class HostPlan:
     slots: int | None = None
     idle_below: float = 0.5
     busy_above: float = 0.8
-    is_carried: bool = False
+    needs_transfer: bool = False
     """It has no SAN: what it draws from, and its pages, go over the wire."""
     ignores_load: bool = False
     """The machine that the user sits at renders whatever else it does."""

@@ -1,23 +1,56 @@
-"""Which page goes where, and what becomes of failures. ``handle(*events, now) -> list[Command]``.
+"""The state machine of one run: ``handle(*events, now) -> list[Command]``. No I/O, no clock, no threads.
 
-The rules:
+The rules of the machine. States, kinds of failure and charges are defined in states.py.
 
-- Only idle hosts get pages. A host is idle while other people's threads per core stay below
-  ``idle_below``, and stops being so above ``busy_above``; in between it stays what it is.
-- A host holds as many attempts as it has slots, and for each slot a queue of ``queue_seconds``.
-- A failure is charged to the page, the host, the storage or nobody (states.CHARGED). A page that
-  was charged ``retries`` times has failed; until then it goes to hosts where it has not failed, and
-  to others only when nothing else is left to do.
-- A host on which different pages fail in a row is quarantined, unless it is the last one.
-- When the storage fails, nothing is sent and nothing is charged until it is back.
-- Whatever a host holds when it is lost, quarantined, drained or needed by its owner goes back to the
-  queue.
-- A job that is held hands out nothing and gives nobody up; what is being drawn is finished. Then a run
-  of the queue ends.
+Pages
+- A page starts UNREADY while its part of the document is split off, else WAITING. PagesReady makes it
+  WAITING.
+- RenderPage makes it SENT, and creates an attempt with a name that is never used again. PageRendered
+  makes it VERIFYING and issues VerifyPage. PageDelivered makes it DONE, or SUSPECT where the renderer
+  reported a problem; PageSuspected may make a DONE page SUSPECT later.
+- An attempt that ends without a page puts its page back to WAITING, unless another attempt at the same
+  page is alive.
+- A page that was charged ``retries`` times becomes FAILED, or starts again with the next recipe of the
+  job. Until then it goes to hosts where it has not failed, and to others only when nothing else waits.
+- RetryRequested makes a FAILED page WAITING. A new reference makes the pages of outvoted hosts UNREADY
+  and withdraws their files; PagesReady follows when a file is gone.
 
-This module dispatches each event to its handler and ends the run. Handlers for hosts are in
-hosttransitions.py, for pages in pagetransitions.py; assignment.py gives pages to hosts;
-schedulerstate.py holds the state that they share.
+Hosts
+- start() makes every host CONNECTING. HostConnected makes it IDLE, BUSY or DRAINED once its fingerprint
+  has been compared with the others' (compatibility.py). Only IDLE hosts get pages.
+- LoadSampled makes an IDLE host BUSY when other people's load per core exceeds ``busy_above``, and a
+  BUSY host IDLE when it falls below ``idle_below``. In between the state stays.
+- HostRefused makes it REFUSED: not tried again in this run, except that an outage of the storage or a
+  new reference was the cause and has passed.
+- HostLost, silence, a breach of the protocol (HostDistrusted) and recalled attempts that do not come
+  back make it LOST. It is contacted again after a pause, which doubles each time; a delivered page
+  resets that.
+- Different pages that fail on it in a row make it QUARANTINED, unless no other host is IDLE. The pause
+  doubles each time; it ends at once when no other host is left.
+- DrainRequested makes it DRAINED, UndrainRequested undoes that.
+- All attempts of a host that becomes LOST, QUARANTINED or REFUSED return to the queue. Those of a host
+  that becomes BUSY or DRAINED are recalled: queued ones at once, running ones killed after a grace
+  period.
+
+Who is charged for a failure
+- Timeout, memory, crash, no output, bad output: the page, and the host if several pages in a row fail.
+- A host's own trouble: the host only. But a page that was being rendered on ``2 * retries`` hosts when
+  they disappeared becomes FAILED, as the page may be the cause.
+- Storage: neither. Nothing is sent until a probe from here succeeds; a host that alone cannot write is
+  refused.
+- What this side asked for (killed, revoked, held) and low memory: neither. Low memory costs the host a
+  slot.
+
+The run
+- A held job sends nothing and recalls what no slot has started; what runs is finished. A run of the
+  queue ends then.
+- It ends (EndJob, the last command) when every page is finished, when no host is usable for too long,
+  when the storage is away for too long, at the deadline, or when it is stopped or cancelled. Afterwards
+  only pages that were being verified still count.
+
+This module dispatches events to their handlers and ends the run. hosttransitions.py and
+pagetransitions.py hold the handlers, assignment.py chooses pages and hosts, schedulerstate.py holds the
+state they share.
 """
 
 from __future__ import annotations
@@ -30,29 +63,34 @@ from sshrender.core import commands as do
 from sshrender.core import events as ev
 from sshrender.core.assignment import Assignment
 from sshrender.core.fingerprint import HostFingerprint
-from sshrender.core.hosttransitions import HostTransitions
+from sshrender.core.hosttransitions import HOST_HANDLERS, HostTransitions
 from sshrender.core.nohosttimeout import NoHostTimeout
 from sshrender.core.pagequeue import PageQueue
-from sshrender.core.pagetransitions import PageTransitions
+from sshrender.core.pagetransitions import PAGE_HANDLERS, PageTransitions
 from sshrender.core.policy import HostPlan, Policy
 from sshrender.core.records import Attempt, Host
 from sshrender.core.schedulerstate import SchedulerState
 from sshrender.core.states import JobEnd, PageState
 
-_COUNT_AFTER_THE_END = frozenset({ev.PageDelivered, ev.PageSuspected})
-_NOT_WHEN_FINISHING = frozenset({ev.RetryRequested, ev.MoveRequested})
+_APPLICABLE_AFTER_THE_END = frozenset({ev.PageDelivered, ev.PageSuspected})
+"""Pages that were being verified when the run ended are kept."""
+
+_IGNORED_WHILE_FINISHING = frozenset({ev.RetryRequested, ev.MoveRequested})
+"""They would reopen pages after the hosts were told that no page follows."""
+
 _RENDERED = frozenset({PageState.DONE, PageState.SUSPECT, PageState.VERIFYING})
 
-_WATCH_INTERVAL = 0.1
-"""Seconds between two looks at every attempt of every host: nothing there is a matter of less."""
+_CHECK_INTERVAL = 0.1
+"""Seconds between two checks of all hosts' timeouts: none of them is shorter than a second, and the
+check visits every attempt."""
 
 
 class Scheduler:
     """One run of one job.
 
-    ``rule``: the reference of earlier runs, ``votes``: the fingerprints of their hosts. ``pins``: the
-    hosts that a page may only go to. ``bundle``: pages in each part of the document that hosts without a
-    SAN are fed; 0: they are fed the whole.
+    ``reference``: the reference fingerprint of earlier runs, ``votes``: the fingerprints of their hosts.
+    ``pins``: pairs of a page and the only hosts that may render it. ``pages_per_part``: pages in each
+    part of the document that is copied to hosts without a SAN; 0: they get the whole document.
     """
 
     def __init__(
@@ -64,146 +102,125 @@ class Scheduler:
         epoch: int = 1,
         ready: bool = True,
         recovered: Iterable[ev.Recovered] = (),
-        rule: HostFingerprint | None = None,
+        reference: HostFingerprint | None = None,
         votes: Mapping[str, HostFingerprint] | None = None,
-        bundle: int = 0,
+        pages_per_part: int = 0,
         pins: Iterable[tuple[int, frozenset[str]]] = (),
         now: float = 0.0,
     ) -> None:
         self._run = run = SchedulerState(
-            policy, hosts, pages, epoch=epoch, ready=ready, bundle=bundle, now=now
+            policy, hosts, pages, epoch=epoch, ready=ready, pages_per_part=pages_per_part, now=now
         )
-        self._host_care = HostTransitions(run, rule, votes or {})
-        self._page_care = PageTransitions(run, self._host_care)
+        self._host_transitions = HostTransitions(run, reference, votes or {})
+        self._page_transitions = PageTransitions(run, self._host_transitions)
         self._assignment = Assignment(run)
         self._no_host_timeout = NoHostTimeout(policy)
         self.end: JobEnd | None = None
         self.held = ""
         self._finish_by: float | None = None
-        self._watched_at = -math.inf
-        self._handlers: dict[type, Callable[[Any], None]] = {
-            ev.HostGreeted: self._host_care.on_greeted,
-            ev.HostRefused: self._host_care.on_refused,
-            ev.HostLost: self._host_care.on_lost,
-            ev.LoadSampled: self._host_care.on_load,
-            ev.HostFinished: self._host_care.on_finished,
-            ev.DrainRequested: self._host_care.on_drain,
-            ev.UndrainRequested: self._host_care.on_undrain,
-            ev.FontsKnown: self._host_care.on_fonts,
-            ev.CanaryRendered: self._host_care.on_canary,
-            ev.PageTaken: self._page_care.on_taken,
-            ev.PagesReady: self._page_care.on_ready,
-            ev.PagesWeighed: self._page_care.on_weighed,
-            ev.PageStarted: self._page_care.on_started,
-            ev.PageRendered: self._page_care.on_rendered,
-            ev.AttemptFailed: self._page_care.on_failed,
-            ev.AttemptRevoked: self._page_care.on_revoked,
-            ev.AttemptKept: self._page_care.on_kept,
-            ev.HostDistrusted: self._host_care.on_distrusted,
-            ev.PageDelivered: self._page_care.on_delivered,
-            ev.PageSuspected: self._page_care.on_suspected,
-            ev.RetryRequested: self._page_care.on_retry,
-            ev.MoveRequested: self._page_care.on_move,
-            ev.StorageFailed: self._on_storage_failed,
-            ev.StorageRecovered: self._on_storage_recovered,
-            ev.StopRequested: self._on_stop,
-            ev.CancelRequested: self._on_cancel,
-            ev.HoldRequested: self._on_hold,
-            ev.ReleaseRequested: self._on_release,
-            ev.LimitChanged: self._on_limit,
-            ev.Ticked: lambda event: None,
-        }
+        self._checked_at = -math.inf
         for number, only in pins:
-            run.book.pin(run.book[number], only)
+            run.page_queue.pin(run.page_queue[number], only)
         for page in recovered:
-            self._page_care.recover(page)
+            self._page_transitions.recover(page)
 
     @property
     def policy(self) -> Policy:
-        """The numbers that it goes by."""
+        """Return the policy that the scheduler was given."""
         return self._run.policy
 
     @property
     def hosts(self) -> dict[str, Host]:
-        """Every host, by name."""
+        """Return every host by name."""
         return self._run.hosts
 
     @property
-    def book(self) -> PageQueue:
-        """Every page."""
-        return self._run.book
+    def page_queue(self) -> PageQueue:
+        """Return the queue, which holds every page."""
+        return self._run.page_queue
 
     @property
     def attempts(self) -> dict[str, Attempt]:
-        """The attempts that have not ended, by name."""
+        """Return the attempts that have not ended, by name."""
         return self._run.attempts
 
     @property
     def delivered_here(self) -> int:
-        """Pages delivered in this run."""
+        """Return the number of pages delivered in this run."""
         return self._run.delivered
 
     @property
     def paused(self) -> str:
-        """Why nothing is sent: what is wrong with the storage; empty while all is well."""
+        """Return what is wrong with the storage while nothing is sent; empty while it works."""
         return self._run.storage.paused
 
     def start(self, now: float) -> list[do.Command]:
-        """The first commands of a run."""
+        """Return the first commands of the run."""
         self._run.now = now
-        if not self.book.is_finished():
-            self._host_care.connect_all()
+        if not self.page_queue.is_finished():
+            self._host_transitions.connect_all()
         self._advance()
         return self._run.take_commands()
 
-    def handle(self, *events: ev.Event, now: float, heard_to: float | None = None) -> list[do.Command]:
-        """Take in what happened; answer what to do. ``now`` is in seconds and never goes back.
+    def handle(
+        self, *events: ev.Event, now: float, heard_until: float | None = None
+    ) -> list[do.Command]:
+        """Apply the events and return what to do. ``now`` is in seconds and never goes back.
 
-        ``heard_to``: all that hosts have said until then was taken in, and no host is called silent for
-        what it may have said since; None: until now.
+        ``heard_until``: every message that hosts sent until then has been handled. No host counts as
+        silent for messages that may still wait in the coordinator's queue. None: until now.
 
-        EndJob is the last command. Afterwards, and behind the event that ended the run, only pages
-        that were being proved still count.
+        EndJob is the last command. After the event that ended the run, only pages that were being
+        verified still count.
         """
-        commands = self.take(*events, now=now)
-        self._run.heard_to = self._run.now if heard_to is None else min(heard_to, self._run.now)
+        commands = self.apply(*events, now=now)
+        self._run.heard_until = self._run.now if heard_until is None else min(heard_until, self._run.now)
         self._advance()
-        return sorted(
-            commands + self._run.take_commands(), key=lambda command: isinstance(command, do.EndJob)
-        )
+        return _with_end_last(commands + self._run.take_commands())
 
-    def take(self, *events: ev.Event, now: float) -> list[do.Command]:
-        """Take in what happened, as ``handle`` does; what follows from the new state is left for then.
+    def apply(self, *events: ev.Event, now: float) -> list[do.Command]:
+        """Apply the events like ``handle``, but leave what follows from them to the next ``handle``.
 
-        What a host says counts only in the state in which the last thing that it said left us, so that
-        messages are taken in one by one, however many have come.
+        Whether a message counts depends on the state that the previous message left. So messages are
+        applied one by one, however many have arrived, and assignment and timeouts run once for all.
         """
         self._run.now = max(now, self._run.now)
         for event in events:
-            if self._counts(event):
-                self._handlers[type(event)](event)
-        return sorted(self._run.take_commands(), key=lambda command: isinstance(command, do.EndJob))
+            if self._is_applicable(event):
+                self._dispatch(event)
+        return _with_end_last(self._run.take_commands())
 
     def is_rendered_by(self, number: int, host: str) -> bool:
-        """Whether the page was delivered from this host, is being proved for it, or is there now."""
-        page = self.book.pages.get(number)
+        """Return whether this host delivered the page, or it is being verified or rendered there."""
+        page = self.page_queue.pages.get(number)
         if page is not None and page.host == host and page.state in _RENDERED:
             return True
         return any(attempt.page == number for attempt in self.hosts[host].in_flight.values())
 
     def is_verifying_another(self, attempt: Attempt, besides: Container[str] = ()) -> bool:
-        """Whether another attempt at the same page is being proved, too, not counting ``besides``."""
-        others = self.book[attempt.page].live.values()
+        """Return whether another attempt at the same page is being verified, not counting
+        ``besides``.
+        """
+        others = self.page_queue[attempt.page].live.values()
         return any(
             each.rendered_at is not None and each.name not in besides
             for each in others
             if each is not attempt
         )
 
-    def _counts(self, event: ev.Event) -> bool:
+    def _is_applicable(self, event: ev.Event) -> bool:
         if self.end is not None:
-            return type(event) in _COUNT_AFTER_THE_END
-        return self._finish_by is None or type(event) not in _NOT_WHEN_FINISHING
+            return type(event) in _APPLICABLE_AFTER_THE_END
+        return self._finish_by is None or type(event) not in _IGNORED_WHILE_FINISHING
+
+    def _dispatch(self, event: ev.Event) -> None:
+        kind = type(event)
+        if kind in HOST_HANDLERS:
+            HOST_HANDLERS[kind](self._host_transitions, event)
+        elif kind in PAGE_HANDLERS:
+            PAGE_HANDLERS[kind](self._page_transitions, event)
+        else:
+            JOB_HANDLERS[kind](self, event)
 
     # Storage
 
@@ -212,14 +229,14 @@ class Scheduler:
 
     def _on_storage_recovered(self, event: ev.StorageRecovered) -> None:
         was_paused = bool(self._run.storage.paused)
-        doubted = self._run.storage.recovered()
-        self._page_care.verify_again()
+        suspected = self._run.storage.recovered()
+        self._page_transitions.verify_again()
         if was_paused:
-            self._host_care.try_again_after_outage()
-        for name in doubted:
-            self._host_care.count_storage_failure(self.hosts[name])
+            self._host_transitions.reconnect_after_outage()
+        for name in suspected:
+            self._host_transitions.count_storage_failure(self.hosts[name])
 
-    # What people ask for
+    # Requests of users
 
     def _on_stop(self, event: ev.StopRequested) -> None:
         self._end(JobEnd.STOPPED, event.reason)
@@ -238,70 +255,78 @@ class Scheduler:
     def _on_limit(self, event: ev.LimitChanged) -> None:
         self._run.limit = event.limit
 
+    def _on_tick(self, event: ev.Ticked) -> None:
+        """Do nothing: what time brings is in ``_advance``."""
+
     # Time
 
     def _advance(self) -> None:
-        """Everything that follows from the new state and from the time."""
+        """Do everything that follows from the new state and from the time."""
         is_late = self.policy.deadline is not None and self._run.now >= self.policy.deadline
-        is_finished = self.book.is_finished()
-        if self.end is None and is_finished and (is_late or not self._is_undecided()):
+        is_finished = self.page_queue.is_finished()
+        if self.end is None and is_finished and (is_late or not self._may_withdraw_pages()):
             self._finish()
         if self.end is not None:
             return
         if is_late and not is_finished:
             self._end(JobEnd.DEADLINE, "the deadline passed")
             return
-        if self._run.now - self._watched_at >= _WATCH_INTERVAL:
-            self._watched_at = self._run.now
+        if self._run.now - self._checked_at >= _CHECK_INTERVAL:
+            self._checked_at = self._run.now
             for host in self.hosts.values():
-                self._host_care.watch(host, may_reconnect=self._finish_by is None)
-        self._watch_storage()
+                self._host_transitions.check_timeouts(host, may_reconnect=self._finish_by is None)
+        self._check_storage()
         if self.end is None and self._finish_by is None:
-            if self._host_care.compare():
-                self._page_care.withdraw_outvoted()
-            self._host_care.release_quarantine()
+            # Withdrawn pages and released hosts come first: assignment has to see them.
+            if self._host_transitions.update_reference():
+                self._page_transitions.withdraw_outvoted()
+            self._host_transitions.release_quarantine()
             if not self.held:
-                self._assignment.allot()
-                self._assignment.assign()
-                self._assignment.call_back()
-                self._assignment.hedge()
-                self._give_up_waiting()
+                self._assign()
             elif self.policy.ends_when_held and not self.attempts:
                 self._end(JobEnd.HELD, self.held)
 
-    def _is_undecided(self) -> bool:
-        """Whether hosts that may still come may show that what was delivered is not what most render."""
-        return self._finish_by is None and self._host_care.is_provisional
+    def _assign(self) -> None:
+        """Give pages to hosts. Each step sees the slots that the earlier ones have filled."""
+        self._assignment.share_slots()
+        self._assignment.assign()
+        self._assignment.recall()
+        self._assignment.hedge()
+        self._end_without_hosts()
 
-    def _watch_storage(self) -> None:
+    def _may_withdraw_pages(self) -> bool:
+        """Return whether hosts that may still connect can outvote those that delivered pages."""
+        return self._finish_by is None and self._host_transitions.is_provisional
+
+    def _check_storage(self) -> None:
         given_up = self._run.storage.is_given_up(self._run.now)
         if given_up:
             self._end(JobEnd.STORAGE, given_up)
-        elif self._run.storage.is_look_due(self._run.now):
+        elif self._run.storage.is_probe_due(self._run.now):
             self._run.issue(do.ProbeStorage())
 
     # The end
 
-    def _give_up_waiting(self) -> None:
+    def _end_without_hosts(self) -> None:
         given_up = self._no_host_timeout.is_over(
-            self._wanted_hosts(), self._run.now, has_delivered=self.delivered_here > 0
+            self._suitable_hosts(), self._run.now, has_delivered=self.delivered_here > 0
         )
         if given_up:
             self._end(JobEnd.NO_HOST, given_up)
 
-    def _wanted_hosts(self) -> list[Host]:
-        """Those that could draw any of what is left: pages that are pinned wait for few."""
+    def _suitable_hosts(self) -> list[Host]:
+        """Return the hosts that could render any page that is left: pinned pages suit few hosts."""
         hosts = list(self.hosts.values())
-        counts = self.book.counts
-        if self.book.has_fresh() or any(
+        counts = self.page_queue.counts
+        if self.page_queue.has_unconstrained() or any(
             counts[state] for state in (PageState.UNREADY, PageState.SENT, PageState.VERIFYING)
         ):
             return hosts
-        waiting = self.book.constrained()
+        waiting = self.page_queue.constrained()
         return [host for host in hosts if any(host.can_render(page) for page in waiting)] or hosts
 
     def _finish(self) -> None:
-        """All pages are settled: let the hosts say what they found out late."""
+        """End the run, all pages of which are finished, once the hosts have sent late diagnostics."""
         run = self._run
         if self._finish_by is None:
             self._finish_by = run.now + self.policy.finish_wait
@@ -315,5 +340,23 @@ class Scheduler:
 
     def _end(self, end: JobEnd, reason: str) -> None:
         self.end = end
-        self._host_care.close_all()
+        self._host_transitions.close_all()
         self._run.issue(do.EndJob(end, reason))
+
+
+JOB_HANDLERS: Mapping[type, Callable[[Scheduler, Any], None]] = {
+    ev.StorageFailed: Scheduler._on_storage_failed,
+    ev.StorageRecovered: Scheduler._on_storage_recovered,
+    ev.StopRequested: Scheduler._on_stop,
+    ev.CancelRequested: Scheduler._on_cancel,
+    ev.HoldRequested: Scheduler._on_hold,
+    ev.ReleaseRequested: Scheduler._on_release,
+    ev.LimitChanged: Scheduler._on_limit,
+    ev.Ticked: Scheduler._on_tick,
+}
+"""Handlers of the events that concern the run as a whole."""
+
+
+def _with_end_last(commands: list[do.Command]) -> list[do.Command]:
+    """Return the commands in order, except that EndJob, which stops their execution, comes last."""
+    return sorted(commands, key=lambda command: isinstance(command, do.EndJob))

@@ -54,9 +54,9 @@ class Snapshot:
 
 def take(scheduler: Scheduler) -> Snapshot:
     """A picture of the scheduler as it is now."""
-    counts = scheduler.book.counts
+    counts = scheduler.page_queue.counts
     return Snapshot(
-        total=len(scheduler.book.pages),
+        total=len(scheduler.page_queue.pages),
         done=counts[PageState.DONE],
         suspect=counts[PageState.SUSPECT],
         failed=counts[PageState.FAILED],
@@ -75,15 +75,15 @@ def _view(host: Host) -> HostView:
         state=host.state.value,
         reason=host.reason,
         slots=host.slots,
-        running=_drawing(host),
+        running=_rendering(host),
         others=host.others_per_core,
         ours=host.ours / max(host.cores, 1),
         pages=host.pages_done,
         failures=host.failures,
-        median=statistics.median(host.recent) if host.recent else None,
+        median=statistics.median(host.recent_seconds) if host.recent_seconds else None,
     )
 
 
-def _drawing(host: Host) -> int:
+def _rendering(host: Host) -> int:
     """Slots at work. More pages than that may have begun: a host reports several at a time."""
-    return min(host.begun, host.slots)
+    return min(host.started_count, host.slots)

@@ -1,4 +1,4 @@
-"""The states of pages and hosts, and the kinds of failure: who is charged for what."""
+"""States of pages, attempts and hosts, kinds of failure, and who is charged with each kind."""
 
 from __future__ import annotations
 
@@ -6,92 +6,101 @@ import enum
 
 
 class PageState(enum.Enum):
-    """Where a page is on its way."""
+    """Where a page is on its way from the document to the output folder."""
 
     UNREADY = "unready"
-    """The part of the document that holds it is still being split off."""
+    """Cannot be sent yet: its part is still being split off, or its old file is being removed."""
     WAITING = "waiting"
-    """To be rendered: nobody has it."""
+    """Can be sent; no host has it."""
     SENT = "sent"
-    """With a host: queued there or being drawn."""
+    """At least one host has it, queued or being rendered."""
     VERIFYING = "verifying"
-    """Rendered, and now proved, published and delivered."""
+    """A host reported it; its file is being verified, published and delivered."""
     DONE = "done"
-    """Proved, published and delivered."""
+    """Verified, published and delivered."""
     SUSPECT = "suspect"
-    """Delivered, but Ghostscript said that it had to repair or skip something."""
+    """Delivered, but the renderer reported that it had to repair or skip something."""
     FAILED = "failed"
-    """Given up: it failed on as many hosts as it may."""
+    """Given up after ``retries`` charged failures."""
 
 
 class AttemptState(enum.Enum):
-    """Where an attempt is; what its host may say of it depends on that.
+    """Where an attempt is. It decides which messages of its host count.
 
-    Whatever a host says of an attempt in another state is a repetition, or crossed a request on its way:
-    it changes nothing and is not recorded.
+    A message that the state does not allow is a repetition, or it crossed a request on the wire: it
+    changes nothing and is not recorded.
     """
 
     SENT = "sent"
-    """Queued on the host: it may be started, rendered, failed, kept, or revoked if that was asked."""
+    """Queued on the host: it may start, be reported, fail or be kept, or come back if requested."""
     STARTED = "started"
-    """A slot renders it: it may be rendered, failed or kept."""
+    """A slot renders it: it may be reported, fail or be kept."""
     VERIFYING = "verifying"
-    """Reported: only this side decides what becomes of it. Late diagnostics are added to it."""
+    """Reported: only the coordinator ends it. Late diagnostics are added to it."""
 
 
-SETTLED = frozenset({PageState.DONE, PageState.SUSPECT, PageState.FAILED})
+FINISHED = frozenset({PageState.DONE, PageState.SUSPECT, PageState.FAILED})
+"""States that end a page. A retry request or a new reference can reopen one."""
 
 
 class HostState(enum.Enum):
-    """What a host is to this job."""
+    """What a host currently means to this job."""
 
     UNKNOWN = "unknown"
-    """Never asked: everything was there already."""
+    """Never contacted: nothing was left to render."""
     CONNECTING = "connecting"
-    """Being reached; no verdict yet."""
+    """Being contacted, or waiting for the comparison of its fingerprint."""
     IDLE = "idle"
-    """Usable: pages are sent to it."""
+    """In use: pages are sent to it."""
     BUSY = "busy"
-    """Other people use it: watched, not used."""
+    """Loaded by other people: connected and watched, gets no pages."""
     DRAINED = "drained"
-    """A person took it out of use: its connection stays, pages go elsewhere."""
+    """Taken out of use by a user: the connection stays, its pages go elsewhere."""
     QUARANTINED = "quarantined"
-    """Several different pages failed on it in a row; gets another chance later."""
+    """Different pages failed on it in a row: disconnected, and contacted again after a pause."""
     LOST = "lost"
-    """Unreachable, or fell silent; tried again later."""
+    """Unreachable, silent, or in breach of the protocol: contacted again after a pause."""
     REFUSED = "refused"
-    """Not usable until somebody mends it; not tried again in this run."""
+    """Unusable until an administrator repairs it: not contacted again in this run."""
 
 
 class FailureKind(enum.Enum):
-    """Why an attempt failed. Its value is what the journal and the summary say."""
+    """Why an attempt failed. The journal, the summary and the wire protocol use the value."""
 
     TIMEOUT = "timeout"
+    """The page took longer than the page timeout."""
     MEMORY = "memory"
+    """The renderer exceeded its memory limit."""
     CRASHED = "crashed"
+    """The renderer ended unexpectedly."""
     NO_OUTPUT = "no_output"
+    """The renderer finished without writing a file."""
     BAD_OUTPUT = "bad_output"
-    """A file came, but it is not a whole picture of this page."""
+    """The file was rejected by verification: it is not a complete image of this page."""
     HOST = "host"
-    """The host was lost or gave the page up."""
+    """The host, not the page: it was lost, its disk failed, or its file never arrived."""
     STORAGE = "storage"
-    """The shared folder failed: nobody's fault here, everything pauses."""
+    """The shared folder or the output failed: the run pauses and nothing is charged."""
     KILLED = "killed"
-    """Called off by us."""
-    LOW_MEMORY = "low_memory"
-    """The host ran short of memory while it drew several pages: it draws fewer at once from then on."""
+    """Ended at the coordinator's request."""
+    LOW_MEMORY = "crowded"
+    """The host ran short of memory while several slots rendered: it uses one slot less from then on."""
 
 
 class Charge(enum.Enum):
-    """Who pays for a failure."""
+    """What a failure is charged to."""
 
     PAGE = "page"
+    """Counts towards the page's retries, and towards the host's quarantine."""
     HOST = "host"
+    """Counts towards the host's quarantine only; the page goes back to the queue."""
     STORAGE = "storage"
-    NOBODY = "nobody"
+    """Makes the scheduler probe the storage; neither page nor host is charged."""
+    NONE = "none"
+    """Charged to nothing: the page goes back to the queue."""
 
 
-CHARGED = {
+CHARGE_OF = {
     FailureKind.TIMEOUT: Charge.PAGE,
     FailureKind.MEMORY: Charge.PAGE,
     FailureKind.CRASHED: Charge.PAGE,
@@ -99,25 +108,26 @@ CHARGED = {
     FailureKind.BAD_OUTPUT: Charge.PAGE,
     FailureKind.HOST: Charge.HOST,
     FailureKind.STORAGE: Charge.STORAGE,
-    FailureKind.KILLED: Charge.NOBODY,
-    FailureKind.LOW_MEMORY: Charge.NOBODY,
+    FailureKind.KILLED: Charge.NONE,
+    FailureKind.LOW_MEMORY: Charge.NONE,
 }
+"""What each kind of failure is charged to."""
 
 
 class JobEnd(enum.Enum):
     """Why a run of a job ended."""
 
     COMPLETE = "complete"
-    """Every page is settled."""
+    """Every page is finished: delivered or failed."""
     NO_HOST = "no host"
     """No host was usable within the time to wait."""
     STORAGE = "storage"
-    """The shared folder or the output did not come back."""
+    """The shared folder or the output stayed unavailable for too long."""
     DEADLINE = "deadline"
     """The deadline passed."""
     STOPPED = "stopped"
-    """A signal, or another coordinator."""
+    """A signal arrived, the lease was lost, or the document was replaced."""
     CANCELLED = "cancelled"
-    """A person called it off."""
+    """A user cancelled the job."""
     HELD = "held"
-    """A person holds it, and whoever looks after the queue takes it up again."""
+    """A user holds the job; the queue's dispatcher starts another run after the release."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from sshrender.core.policy import Policy
 
-FALSE_DAWNS = 5
+MAX_UNCONFIRMED_RECOVERIES = 5
 """Times that a storage may seem well, without taking a page, before it is given up."""
 
 
@@ -21,11 +21,11 @@ class StorageHealth:
         self.paused = ""
         self._policy = policy
         self._reason = ""
-        self._look_at: float | None = None
+        self._probe_at: float | None = None
         self._paused_at = 0.0
         self._doubted_since: float | None = None
         self._doubted: set[str] = set()
-        self._false_dawns = 0
+        self._unconfirmed_recoveries = 0
 
     def doubt(self, now: float, reason: str, host: str | None = None) -> None:
         """A page could not be written: by this host, or by us."""
@@ -34,8 +34,8 @@ class StorageHealth:
         self._reason = reason
         if self._doubted_since is None:
             self._doubted_since = now
-        if self._look_at is None and not self.paused:
-            self._look_at = now + self._pause()
+        if self._probe_at is None and not self.paused:
+            self._probe_at = now + self._pause()
 
     def failed(self, now: float, reason: str) -> None:
         """A look from here failed: nobody is to blame, everything waits."""
@@ -43,29 +43,29 @@ class StorageHealth:
             self._paused_at = now
         self.paused = self._reason = reason
         self._doubted.clear()
-        if self._look_at is None:  # who reports the same again must not put the next look off
-            self._look_at = now + self._policy.storage_probe
+        if self._probe_at is None:  # who reports the same again must not put the next look off
+            self._probe_at = now + self._policy.storage_probe
 
     def recovered(self) -> set[str]:
         """A look from here succeeded. Answers the hosts that could not write where we can."""
-        self.paused, self._look_at = "", None
-        self._false_dawns += 1
+        self.paused, self._probe_at = "", None
+        self._unconfirmed_recoveries += 1
         doubted, self._doubted = self._doubted, set()
         return doubted
 
-    def took_a_page(self) -> None:
+    def confirm_write(self) -> None:
         """The best proof that it is well."""
-        self._false_dawns, self._doubted_since = 0, None
+        self._unconfirmed_recoveries, self._doubted_since = 0, None
 
-    def holds_up(self) -> bool:
+    def is_suspended(self) -> bool:
         """Whether nothing is to be sent now."""
-        return bool(self.paused) or self._look_at is not None
+        return bool(self.paused) or self._probe_at is not None
 
-    def is_look_due(self, now: float) -> bool:
+    def is_probe_due(self, now: float) -> bool:
         """Whether to look now; the next look is then set."""
-        if self._look_at is None or now < self._look_at:
+        if self._probe_at is None or now < self._probe_at:
             return False
-        self._look_at = now + self._policy.storage_probe
+        self._probe_at = now + self._policy.storage_probe
         return True
 
     def is_given_up(self, now: float) -> str:
@@ -74,12 +74,12 @@ class StorageHealth:
         if self.paused and now - self._paused_at > patience:
             return self.paused
         doubted_since = now if self._doubted_since is None else self._doubted_since
-        if self._false_dawns >= FALSE_DAWNS and now - doubted_since > patience:
+        if self._unconfirmed_recoveries >= MAX_UNCONFIRMED_RECOVERIES and now - doubted_since > patience:
             return self._reason
         return ""
 
     def _pause(self) -> float:
-        if self._false_dawns == 0:
+        if self._unconfirmed_recoveries == 0:
             return 0.0
-        doublings = min(self._false_dawns - 1, 16)
-        return min(self._policy.storage_probe * 2.0**doublings, self._policy.storage_probe_longest)
+        doublings = min(self._unconfirmed_recoveries - 1, 16)
+        return min(self._policy.storage_probe * 2.0**doublings, self._policy.max_storage_probe)

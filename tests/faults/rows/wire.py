@@ -42,7 +42,7 @@ FAULTS = [
         "lost after 8 s of silence; its pages go elsewhere; its runner kills all within 8 s as well",
         breaks=_cut,
         after=10,
-        host_says="not heard",
+        host_says="no message for",
     ),
     Fault(
         "wire/cable pulled and put back",

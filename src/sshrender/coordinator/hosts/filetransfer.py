@@ -42,7 +42,7 @@ class TransferDone:
 
 
 @dataclass(frozen=True, slots=True)
-class _Order:
+class _Request:
     """A page that is to be asked for: the request, but for where the page is found."""
 
     page: int
@@ -71,29 +71,29 @@ class FileTransfer:
         self._folder = ""
         self._lock = threading.Lock()
         self._is_closed = self._has_ended = False
-        self._called_off: set[str] = set()
-        self._waiting: dict[str, _Order] = {}
-        self._there: set[str] = set()
-        self._feeding: dict[str, float] = {}
-        self._carried: dict[str, float] = {}
-        self._orders: queue.SimpleQueue[_Order | None] = queue.SimpleQueue()
-        self._catches: queue.SimpleQueue[vf.VerificationTask | None] = queue.SimpleQueue()
+        self._dropped: set[str] = set()
+        self._waiting: dict[str, _Request] = {}
+        self._staged: set[str] = set()
+        self._staging_seconds: dict[str, float] = {}
+        self._transfer_seconds: dict[str, float] = {}
+        self._uploads: queue.SimpleQueue[_Request | None] = queue.SimpleQueue()
+        self._downloads: queue.SimpleQueue[vf.VerificationTask | None] = queue.SimpleQueue()
 
     def begin(self, folder: str) -> None:
         """The host has greeted; this is where it works."""
         self._folder = folder
-        for work in (self._feed, self._fetch):
+        for work in (self._upload, self._download_all):
             name = f"ferry {self._link.host}"
             threading.Thread(target=self._guarded, args=(work,), daemon=True, name=name).start()
 
     def render(self, page: int, attempt: str, output: str, recipe: int | None) -> None:
         """Have a page drawn, as soon as what it is drawn from is there."""
-        order = _Order(page, attempt, output, recipe)
+        request = _Request(page, attempt, output, recipe)
         with self._lock:
-            self._waiting[attempt] = order
-        self._orders.put(order)
+            self._waiting[attempt] = request
+        self._uploads.put(request)
 
-    def call_off(self, attempt: str) -> bool:
+    def cancel(self, attempt: str) -> bool:
         """Whether the host has not been told of this attempt, and will not be."""
         with self._lock:
             return self._waiting.pop(attempt, None) is not None
@@ -102,25 +102,25 @@ class FileTransfer:
         """Bring a drawn page here: answered by Landed, Strayed or StorageTrouble."""
         with self._lock:
             if not self._has_ended:
-                self._catches.put(task)
+                self._downloads.put(task)
                 return
-        self._stray(task)
+        self._report_lost(task)
 
-    def forget(self, attempt: str) -> None:
+    def drop(self, attempt: str) -> None:
         """Nobody needs this attempt's page any more."""
         with self._lock:
-            self._called_off.add(attempt)
+            self._dropped.add(attempt)
 
-    def carriage(self, attempt: str) -> float:
+    def transfer_seconds(self, attempt: str) -> float:
         """Seconds that a fetched page, and its share of what it was drawn from, were on the wire."""
-        return self._carried.pop(attempt, 0.0)
+        return self._transfer_seconds.pop(attempt, 0.0)
 
     def close(self) -> None:
         """The host is left: what has not arrived will not."""
         with self._lock:
             self._is_closed = True
-        self._orders.put(None)
-        self._catches.put(None)
+        self._uploads.put(None)
+        self._downloads.put(None)
 
     def _guarded(self, work: Callable[[HostFiles], None]) -> None:
         """A thread. Whatever goes wrong in it ends the link, and is said."""
@@ -135,32 +135,32 @@ class FileTransfer:
         finally:
             if files is not None:
                 files.close()
-            if work == self._fetch:
+            if work == self._download_all:
                 self._abandon()
 
     # There
 
-    def _feed(self, files: HostFiles) -> None:
-        while (order := self._orders.get()) is not None:
-            place = self._document_parts.place(order.page)
-            if place.file not in self._there:
-                place = self._bring(order.page, files)
+    def _upload(self, files: HostFiles) -> None:
+        while (request := self._uploads.get()) is not None:
+            place = self._document_parts.place(request.page)
+            if place.file not in self._staged:
+                place = self._stage(request.page, files)
             with self._lock:
                 if self._is_closed:
                     return
-                is_wanted = self._waiting.pop(order.attempt, None) is not None
+                is_wanted = self._waiting.pop(request.attempt, None) is not None
             if is_wanted:
                 self._link.send(
                     "render",
-                    attempt=order.attempt,
-                    page=order.page,
+                    attempt=request.attempt,
+                    page=request.page,
                     file=place.file,
                     index=place.index,
-                    output=order.output,
-                    recipe=order.recipe,
+                    output=request.output,
+                    recipe=request.recipe,
                 )
 
-    def _bring(self, page: int, files: HostFiles) -> Any:
+    def _stage(self, page: int, files: HostFiles) -> Any:
         """What holds this page, to the host; answers where the page is found there."""
         try:
             source = self._document_parts.fetch(page)
@@ -168,26 +168,28 @@ class FileTransfer:
             self._document_parts.give_up_parts()
             source = self._document_parts.fetch(page)
         place = self._document_parts.place(page)
-        if place.file not in self._there:
+        if place.file not in self._staged:
             began = time.monotonic()
             files.put(source, f"{self._folder}/{place.file}")
-            self._there.add(place.file)
+            self._staged.add(place.file)
             # The whole document is brought once, and says nothing of what the next page will cost.
             if place.file != SOURCE:
                 seconds = time.monotonic() - began
-                self._feeding[place.file] = seconds / max(1, self._document_parts.pages_of(place.file))
+                self._staging_seconds[place.file] = seconds / max(
+                    1, self._document_parts.pages_of(place.file)
+                )
         return place
 
     # And back
 
-    def _fetch(self, files: HostFiles) -> None:
-        while (task := self._catches.get()) is not None:
+    def _download_all(self, files: HostFiles) -> None:
+        while (task := self._downloads.get()) is not None:
             with self._lock:
-                is_wanted = task.attempt not in self._called_off and not self._is_closed
-            if not is_wanted or self._catch(task, files):
+                is_wanted = task.attempt not in self._dropped and not self._is_closed
+            if not is_wanted or self._download(task, files):
                 self._link.send("discard", outputs=[task.work.name])
 
-    def _catch(self, task: vf.VerificationTask, files: HostFiles) -> bool:
+    def _download(self, task: vf.VerificationTask, files: HostFiles) -> bool:
         """Whether it arrived. A page that cannot be written here stays there, to be fetched again."""
         began = time.monotonic()
         size = task.expected.bytes or 0
@@ -208,8 +210,8 @@ class FileTransfer:
         except FilesFailed as failed:
             self._post(TransferFailed(task, str(failed)))
             raise
-        fed = self._feeding.get(self._document_parts.place(task.page).file, 0.0)
-        self._carried[task.attempt] = time.monotonic() - began + fed
+        staging = self._staging_seconds.get(self._document_parts.place(task.page).file, 0.0)
+        self._transfer_seconds[task.attempt] = time.monotonic() - began + staging
         self._post(TransferDone(task))
         return True
 
@@ -217,12 +219,12 @@ class FileTransfer:
         """The host is left with pages that it has drawn."""
         with self._lock:
             self._has_ended = True
-        while not self._catches.empty():
-            task = self._catches.get()
+        while not self._downloads.empty():
+            task = self._downloads.get()
             if task is not None:
-                self._stray(task)
+                self._report_lost(task)
 
-    def _stray(self, task: vf.VerificationTask) -> None:
+    def _report_lost(self, task: vf.VerificationTask) -> None:
         self._post(TransferFailed(task, "its host was left before it arrived"))
 
 

@@ -60,9 +60,9 @@ def seen_folder(setup: HostSetup, job: str) -> str | None:
     return None if setup.san is None else f"{setup.san.rstrip('/')}/{job}"
 
 
-def judge(
+def check_host(
     host: str, hello: Hello, san: str | None, recipes: Sequence[RecipeRecord] = ()
-) -> ev.HostGreeted | ev.HostRefused:
+) -> ev.HostConnected | ev.HostRefused:
     """The checks in the order of their causes: Python, the renderer, sandbox, the shared folder."""
     for refusal, reason in (
         _python(hello.python),
@@ -72,7 +72,7 @@ def judge(
     ):
         if reason:
             return ev.HostRefused(host, refusal.value, reason)
-    return ev.HostGreeted(
+    return ev.HostConnected(
         host,
         cores=max(hello.cores, 1),
         others=hello.others,
@@ -80,7 +80,7 @@ def judge(
         memory=hello.memory,
         ghostscript=hello.ghostscript or "",
         slots=hello.slots,
-        look=look(hello) if _may_render(recipes) else HostFingerprint(),
+        fingerprint=fingerprint_of(hello) if _may_render(recipes) else HostFingerprint(),
         renderers=frozenset(range(max(1, len(recipes)))) - set(hello.missing_recipes),
     )
 
@@ -99,7 +99,7 @@ def _renderer(hello: Hello, recipes: Sequence[RecipeRecord]) -> tuple[Refusal, s
     return Refusal.NO_GHOSTSCRIPT, ""
 
 
-def look(hello: Hello) -> HostFingerprint:
+def fingerprint_of(hello: Hello) -> HostFingerprint:
     """What its pictures depend on, as far as it says."""
     fonts = hello.fonts
     return HostFingerprint(

@@ -15,13 +15,17 @@ from pathlib import Path
 from typing import Any
 
 from sshrender.coordinator.hosts.connection import HostSpoke, LinkFailed
-from sshrender.coordinator.hosts.handshake import judge, look, seen_folder
+from sshrender.coordinator.hosts.handshake import check_host, fingerprint_of, seen_folder
 from sshrender.coordinator.hosts.preconnect import ConnectionPool
 from sshrender.coordinator.plan import HostSetup
 from sshrender.coordinator.workers.localcanary import LocalCanary
 from sshrender.core import events as ev
-from sshrender.core import fingerprint
-from sshrender.core.fingerprint import HostFingerprint
+from sshrender.core.fingerprint import (
+    HostFingerprint,
+    difference,
+    is_tied,
+    most_common_fingerprint,
+)
 from sshrender.core.records import Host
 from sshrender.core.states import HostState
 from sshrender.job.folder import JobFolder
@@ -99,7 +103,7 @@ class HostReport:
     font_groups: dict[str, int] = field(default_factory=dict)
 
     @property
-    def look(self) -> HostFingerprint:
+    def fingerprint(self) -> HostFingerprint:
         """What its pictures depend on."""
         return HostFingerprint(
             self.ghostscript, self.canary, self.fonts, tuple(self.font_groups.items())
@@ -186,16 +190,16 @@ def _checks_up_to(failing: str, reason: str) -> list[Check]:
 
 
 def _greeted(setup: HostSetup, hello: Hello) -> HostReport:
-    verdict = judge(setup.plan.name, hello, setup.san)
-    if isinstance(verdict, ev.HostRefused):
-        report = _failed(setup.plan.name, Refusal(verdict.refusal), verdict.reason)
+    checked = check_host(setup.plan.name, hello, setup.san)
+    if isinstance(checked, ev.HostRefused):
+        report = _failed(setup.plan.name, Refusal(checked.refusal), checked.reason)
     else:
         report = _usable(setup, hello)
     report.slots = setup.plan.slots or hello.slots
     report.cores, report.memory, report.free_memory = hello.cores, hello.memory, hello.free_memory
     report.python, report.ghostscript = hello.python, hello.ghostscript or ""
     report.others, report.ours = hello.others, hello.ours
-    seen = look(hello)
+    seen = fingerprint_of(hello)
     report.canary, report.fonts, report.font_groups = seen.canary, seen.fonts, dict(seen.groups)
     return report
 
@@ -209,14 +213,14 @@ def compare(reports: Sequence[HostReport]) -> None:
     usable = [report for report in reports if report.state in _USABLE and report.canary]
     if not usable:
         return
-    looks = {report.name: report.look for report in usable}
-    own = LocalCanary(lambda event: None).look() if fingerprint.is_tied(looks.values()) else None
-    rule = fingerprint.ruling(looks, own)
+    fingerprints = {report.name: report.fingerprint for report in usable}
+    own = LocalCanary(lambda event: None).look() if is_tied(fingerprints.values()) else None
+    rule = most_common_fingerprint(fingerprints, own)
     for report in usable:
-        why = fingerprint.difference(report.look, rule, do_fonts_matter=False)
+        why = difference(report.fingerprint, rule, do_fonts_matter=False)
         if why:
             report.state, report.reason, report.refusal = "refused", why, Refusal.PICTURE.value
-        says = why or fingerprint.difference(report.look, rule, do_fonts_matter=True)
+        says = why or difference(report.fingerprint, rule, do_fonts_matter=True)
         report.checks = [
             Check("picture", not says, says) if check.name == "picture" else check
             for check in report.checks

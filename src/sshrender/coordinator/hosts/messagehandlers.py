@@ -1,7 +1,7 @@
-"""What each message of a host means for the run: the scheduler's events, and what is recorded.
+"""A host's messages, translated into events of the scheduler and entries of the journal.
 
-Nothing here believes a host about its attempts: a message counts in the state in which our own record of
-the attempt expects it (states.AttemptState). What does not count is neither recorded nor stored.
+A host is not believed about its attempts. A message counts only in the state in which the scheduler's
+record of the attempt expects it (states.AttemptState); any other is neither recorded nor stored.
 """
 
 from __future__ import annotations
@@ -9,27 +9,28 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from sshrender.coordinator.hosts.handshake import judge
+from sshrender.coordinator.attemptrecords import AttemptRecords
+from sshrender.coordinator.hosts.handshake import check_host
 from sshrender.coordinator.hosts.router import HostRouter
 from sshrender.coordinator.hosts.textbudget import TextBudget
 from sshrender.coordinator.journalrecorder import JournalRecorder
 from sshrender.coordinator.plan import HostSetup, JobPlan
 from sshrender.coordinator.workers.thumbnailwriter import ThumbnailWriter
 from sshrender.core import events as ev
-from sshrender.core.pagetransitions import counts
+from sshrender.core.pagetransitions import may_end_attempt
 from sshrender.core.records import Attempt
 from sshrender.core.scheduler import Scheduler
-from sshrender.core.states import SETTLED, AttemptState, FailureKind
+from sshrender.core.states import FINISHED, AttemptState, FailureKind
 from sshrender.transports import messages as msg
 
 _KINDS: dict[str, FailureKind] = {
     kind.value: kind for kind in FailureKind if kind not in (FailureKind.HOST, FailureKind.BAD_OUTPUT)
 }
-"""Kinds of failure that a host may report; the others are found out here."""
+"""Kinds of failure that a host may report; the others are determined on this side."""
 
 
 class HostMessages:
-    """Answers the events of a message. ``reports``: of the attempts that are being verified."""
+    """Translates the messages of all hosts of a run."""
 
     def __init__(
         self,
@@ -39,105 +40,116 @@ class HostMessages:
         host_router: HostRouter,
         journal_recorder: JournalRecorder,
         thumbnail_writer: ThumbnailWriter,
+        attempts: AttemptRecords,
     ) -> None:
-        self.reports: dict[str, msg.Rendered] = {}
         self._plan = plan
         self._setups = setups
         self._scheduler = scheduler
         self._host_router = host_router
         self._journal_recorder = journal_recorder
         self._thumbnail_writer = thumbnail_writer
+        self._attempts = attempts
         self._texts = TextBudget()
         self._with_thumbnail: set[tuple[str, int]] = set()
-        self._handlers: dict[type, Callable[[str, Any], list[ev.Event]]] = {
-            msg.Hello: self._greet,
-            msg.Started: lambda host, m: [ev.PageStarted(host, m.attempt)],
-            msg.Rendered: self._report,
-            msg.Failed: self._fail,
-            msg.Revoked: lambda host, m: [ev.AttemptRevoked(host, m.attempt)],
-            msg.Kept: lambda host, m: [ev.AttemptKept(host, m.attempt)],
-            msg.Suspected: self._suspect,
-            msg.ThumbnailRendered: self._keep_thumbnail,
-            msg.Noted: self._note,
-            msg.Trouble: lambda host, m: [ev.HostLost(host, self._texts.reason(host, m.reason))],
-            msg.Bye: lambda host, m: [ev.HostFinished(host)],
-            msg.Inspected: lambda host, m: [
-                ev.HostDistrusted(host, "counts pages, which it was not asked for")
-            ],
-        }
 
     def events_of(self, host: str, message: msg.Message, at: float) -> list[ev.Event]:
-        """What has happened. ``at``: when the message came."""
+        """Return what the message means. ``at``: when it arrived."""
         if isinstance(message, msg.Heartbeat):
             return [ev.LoadSampled(host, message.others, message.ours, message.available_slots, at)]
-        return self._handlers[type(message)](host, message)
+        return MESSAGE_HANDLERS[type(message)](self, host, message)
 
     def attempt_failed(self, event: ev.AttemptFailed) -> list[ev.Event]:
-        """An attempt came to nothing: recorded where that counts."""
+        """Record that an attempt failed, where that counts, and return the event."""
         known = self._known(event.host, event.attempt)
-        if known is not None and counts(known, event) and not self._is_called_off(known, event.kind):
+        if (
+            known is not None
+            and may_end_attempt(known, event)
+            and not self._is_expected(known, event.kind)
+        ):
             self._journal_recorder.failed(known, event.kind, event.reason)
         return [event]
 
-    def forget(self, attempt: str) -> None:
-        """The attempt has ended."""
-        self.reports.pop(attempt, None)
-
     def _known(self, host: str, attempt: str) -> Attempt | None:
+        """Return the attempt, if it has not ended and is this host's."""
         known = self._scheduler.attempts.get(attempt)
         return known if known is not None and known.host == host else None
 
-    def _is_called_off(self, attempt: Attempt, kind: FailureKind) -> bool:
-        """Whether it failed by our own wish, or its page is there: that is recorded with its end."""
-        return kind is FailureKind.KILLED or self._scheduler.book[attempt.page].state in SETTLED
+    def _is_expected(self, attempt: Attempt, kind: FailureKind) -> bool:
+        """Return whether this side ended the attempt, or its page is finished: its end is recorded
+        then.
+        """
+        return kind is FailureKind.KILLED or self._scheduler.page_queue[attempt.page].state in FINISHED
 
-    def _greet(self, host: str, hello: msg.Hello) -> list[ev.Event]:
-        event = judge(host, hello, self._setups[host].san, self._plan.spec.settings.recipes)
-        if isinstance(event, ev.HostGreeted):
+    def _on_hello(self, host: str, hello: msg.Hello) -> list[ev.Event]:
+        event = check_host(host, hello, self._setups[host].san, self._plan.spec.settings.recipes)
+        if isinstance(event, ev.HostConnected):
             self._host_router.begin(host, hello.folder)
             self._journal_recorder.greeted(self._setups[host], hello, event)
         return [event]
 
-    def _report(self, host: str, report: msg.Rendered) -> list[ev.Event]:
+    def _on_rendered(self, host: str, report: msg.Rendered) -> list[ev.Event]:
         known = self._known(host, report.attempt)
         if known is None or known.state is AttemptState.VERIFYING:
             return []
         if report.has_substituted_fonts:
             self._plan.reading.want_fonts()
         kept = report._replace(diagnostics=self._texts.lines(host, report.diagnostics))
-        self.reports[report.attempt] = kept
+        self._attempts.add(kept)
         return [ev.PageRendered(host, report.attempt, report.seconds, kept.diagnostics)]
 
-    def _fail(self, host: str, failed: msg.Failed) -> list[ev.Event]:
+    def _on_failed(self, host: str, failed: msg.Failed) -> list[ev.Event]:
         kind = _KINDS[failed.kind]
-        if kind is FailureKind.STORAGE and self._host_router.is_ferried(host):
+        if kind is FailureKind.STORAGE and self._host_router.needs_transfer(host):
             kind = FailureKind.HOST  # its own disk, not the shared folder
         event = ev.AttemptFailed(host, failed.attempt, kind, failed.reason, is_reported=True)
         known = self._known(host, failed.attempt)
-        if known is None or not counts(known, event):
+        if known is None or not may_end_attempt(known, event):
             return []
         return self.attempt_failed(event._replace(reason=self._texts.reason(host, failed.reason)))
 
-    def _suspect(self, host: str, suspected: msg.Suspected) -> list[ev.Event]:
-        """Only lines that are new of a page of this host are stored."""
+    def _on_suspected(self, host: str, suspected: msg.Suspected) -> list[ev.Event]:
+        """Store diagnostics of a page of this host that are new."""
         known = self._known(host, suspected.attempt)
         number = suspected.page if known is None else known.page
         if not self._scheduler.is_rendered_by(number, host):
             return []
-        before = self._scheduler.book[number].said if known is None else known.said
+        before = self._scheduler.page_queue[number].diagnostics if known is None else known.diagnostics
         new = tuple(line for line in dict.fromkeys(suspected.diagnostics) if line not in before)
         said = self._texts.lines(host, new[: max(0, msg.MAX_TEXTS - len(before))])
         return [ev.PageSuspected(host, suspected.attempt, number, said)] if said else []
 
-    def _keep_thumbnail(self, host: str, thumbnail: msg.ThumbnailRendered) -> list[ev.Event]:
-        """One for each page of the host: what comes again would only be written again."""
+    def _on_thumbnail(self, host: str, thumbnail: msg.ThumbnailRendered) -> list[ev.Event]:
+        """Store one thumbnail for each page of the host: a repetition would only be written again."""
         key = host, thumbnail.page
         if key not in self._with_thumbnail and self._scheduler.is_rendered_by(thumbnail.page, host):
             self._with_thumbnail.add(key)
-            self._thumbnail_writer.hang(self._plan.page_file(thumbnail.page), thumbnail.data)
+            self._thumbnail_writer.submit(self._plan.page_file(thumbnail.page), thumbnail.data)
         return []
 
-    def _note(self, host: str, noted: msg.Noted) -> list[ev.Event]:
+    def _on_noted(self, host: str, noted: msg.Noted) -> list[ev.Event]:
         if noted.diagnostics and not self._plan.history.notes:
             self._journal_recorder.noted(host, self._texts.lines(host, noted.diagnostics))
         return []
+
+    def _on_trouble(self, host: str, trouble: msg.Trouble) -> list[ev.Event]:
+        return [ev.HostLost(host, self._texts.reason(host, trouble.reason))]
+
+
+MESSAGE_HANDLERS: Mapping[type, Callable[[HostMessages, str, Any], list[ev.Event]]] = {
+    msg.Hello: HostMessages._on_hello,
+    msg.Started: lambda _, host, message: [ev.PageStarted(host, message.attempt)],
+    msg.Rendered: HostMessages._on_rendered,
+    msg.Failed: HostMessages._on_failed,
+    msg.Revoked: lambda _, host, message: [ev.AttemptRevoked(host, message.attempt)],
+    msg.Kept: lambda _, host, message: [ev.AttemptKept(host, message.attempt)],
+    msg.Suspected: HostMessages._on_suspected,
+    msg.ThumbnailRendered: HostMessages._on_thumbnail,
+    msg.Noted: HostMessages._on_noted,
+    msg.Trouble: HostMessages._on_trouble,
+    msg.Bye: lambda _, host, _message: [ev.HostFinished(host)],
+    # Only hosts that count pages before the run are asked for it (pagecountprobe.py).
+    msg.Inspected: lambda _, host, _message: [
+        ev.HostDistrusted(host, "it counted pages without a request")
+    ],
+}
+"""The handler of each message but heartbeats, which need the time of their arrival."""

@@ -29,7 +29,7 @@ class HostRouter:
         self,
         plan: JobPlan,
         setups: Mapping[str, HostSetup],
-        sources: ConnectionPool,
+        connections: ConnectionPool,
         nonce: Nonce,
         post: Callable[[Any], None],
     ) -> None:
@@ -37,17 +37,17 @@ class HostRouter:
         self.document_parts = DocumentParts(plan)
         self._plan = plan
         self._setups = setups
-        self._sources = sources
+        self._connections = connections
         self._nonce = nonce
         self._post = post
-        self._links: dict[str, HostConnection] = {}
-        self._ferries: dict[str, FileTransfer] = {}
+        self._current: dict[str, HostConnection] = {}
+        self._transfers: dict[str, FileTransfer] = {}
 
     def is_current(self, link: HostConnection) -> bool:
         """Whether what this link says still counts."""
-        return self._links.get(link.host) is link
+        return self._current.get(link.host) is link
 
-    def is_ferried(self, host: str) -> bool:
+    def needs_transfer(self, host: str) -> bool:
         """Whether files travel to and from this host."""
         return self._setups[host].san is None
 
@@ -55,23 +55,23 @@ class HostRouter:
         """Tell the host what it is wanted for: an idle one warms up while it answers."""
         self.close(host)
         setup = self._setups[host]
-        link = self._links[host] = self._sources.take(setup)
-        if self.is_ferried(host):
+        link = self._current[host] = self._connections.take(setup)
+        if self.needs_transfer(host):
             largest = FILE_TO_MEMORY * self._plan.limits.page_memory
-            self._ferries[host] = FileTransfer(link, self.document_parts, largest, self._post)
+            self._transfers[host] = FileTransfer(link, self.document_parts, largest, self._post)
         link.send("prepare", **preparation(self._plan, setup, self._nonce, self.split))
 
     def begin(self, host: str, folder: str) -> None:
         """The host has greeted; where it works, if it has no SAN."""
-        if host in self._ferries:
-            self._ferries[host].begin(folder)
+        if host in self._transfers:
+            self._transfers[host].begin(folder)
 
     def render(self, command: do.RenderPage, output: str) -> None:
         """Have a page drawn into ``output``, a file below the job's folder."""
         recipe = command.renderer if self._plan.spec.settings.recipes else None
         if recipe is not None and self._plan.is_sized(recipe):
             recipe = None  # the built-in one
-        file_transfer = self._ferries.get(command.host)
+        file_transfer = self._transfers.get(command.host)
         if file_transfer is not None:
             file_transfer.render(command.page, command.attempt, output, recipe)
             return
@@ -87,52 +87,52 @@ class HostRouter:
             recipe=recipe,
         )
 
-    def call_off(self, op: str, command: do.RevokeAttempt | do.KillAttempt) -> None:
+    def recall(self, op: str, command: do.RevokeAttempt | do.KillAttempt) -> None:
         """Revoke or kill an attempt, wherever it is."""
-        file_transfer = self._ferries.get(command.host)
-        if file_transfer is not None and file_transfer.call_off(command.attempt):
+        file_transfer = self._transfers.get(command.host)
+        if file_transfer is not None and file_transfer.cancel(command.attempt):
             self._post(ev.AttemptRevoked(command.host, command.attempt))
         else:
             self.send(command.host, op, attempt=command.attempt)
 
-    def forget(self, host: str, attempt: str) -> None:
+    def drop(self, host: str, attempt: str) -> None:
         """Nobody needs this attempt's page any more."""
-        if host in self._ferries:
-            self._ferries[host].forget(attempt)
+        if host in self._transfers:
+            self._transfers[host].drop(attempt)
 
     def fetch(self, task: vf.VerificationTask) -> None:
         """Bring a drawn page here: answered as Ferry.fetch is."""
-        if task.host in self._ferries:
-            self._ferries[task.host].fetch(task)
+        if task.host in self._transfers:
+            self._transfers[task.host].fetch(task)
         else:
             self._post(TransferFailed(task, "its host was left before it arrived"))
 
-    def carriage(self, host: str, attempt: str) -> float:
+    def transfer_seconds(self, host: str, attempt: str) -> float:
         """Seconds that a page was on the wire."""
-        return self._ferries[host].carriage(attempt) if host in self._ferries else 0.0
+        return self._transfers[host].transfer_seconds(attempt) if host in self._transfers else 0.0
 
     def send(self, host: str, op: str, **fields: Any) -> None:
         """A request to a runner, if its host is there."""
-        link = self._links.get(host)
+        link = self._current.get(host)
         if link is not None:
             link.send(op, **fields)
 
-    def tell_priority(self, priority: int) -> None:
+    def send_priority(self, priority: int) -> None:
         """The job's place among those that want the same slots has changed."""
-        for host in self._links:
+        for host in self._current:
             self.send(host, "priority", priority=priority)
 
     def close(self, host: str) -> None:
         """Leave the host."""
-        file_transfer = self._ferries.pop(host, None)
+        file_transfer = self._transfers.pop(host, None)
         if file_transfer is not None:
             file_transfer.close()
-        link = self._links.pop(host, None)
+        link = self._current.pop(host, None)
         if link is not None:
             link.close()
 
     def close_all(self) -> None:
         """Leave every host."""
-        for host in list(self._links):
+        for host in list(self._current):
             self.close(host)
         self.document_parts.close()

@@ -35,13 +35,13 @@ class StorageProbe:
         self._post = post
         self._since: float | None = None
 
-    def look(self) -> None:
+    def start(self) -> None:
         """Start a look, unless one is under way; one that does not end is an answer too."""
         if self._since is None:
             self._since = time.monotonic()
             largest = max((record.bytes for record in self._plan.history.pages.values()), default=0)
             thread = threading.Thread(
-                target=self._look, args=(ROOM * largest,), daemon=True, name="storage probe"
+                target=self._probe, args=(ROOM * largest,), daemon=True, name="storage probe"
             )
             try:
                 thread.start()
@@ -51,7 +51,7 @@ class StorageProbe:
         elif time.monotonic() - self._since > primitives.HANG_TIMEOUT:
             self._post(ev.StorageFailed(f"{self._folders[0]} does not answer"))
 
-    def _look(self, room: int) -> None:
+    def _probe(self, room: int) -> None:
         for folder in self._folders:
             reason = primitives.try_write(str(folder), self._name) or _lacks(folder, room)
             if reason:

@@ -28,7 +28,7 @@ class ThumbnailWriter:
         except RuntimeError:  # no room for a thread: a job without thumbnails is a whole job
             self._is_running = False
 
-    def hang(self, page_file: str, data: bytes) -> None:
+    def submit(self, page_file: str, data: bytes) -> None:
         """Keep this picture of a page; returns at once."""
         if not self._is_running:
             self._lose("no thread can be started to write them")

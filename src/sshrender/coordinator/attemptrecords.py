@@ -1,0 +1,63 @@
+"""What the coordinator knows of attempts whose pages were reported, beside the scheduler's own records.
+
+One record for each attempt, from its host's report until the attempt ends. A record that is missing
+means that the attempt has ended: whatever still arrives for it changes nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import KeysView
+from dataclasses import dataclass
+
+from sshrender.coordinator.workers.verifier import Verified
+from sshrender.transports.messages import Rendered
+
+
+@dataclass(slots=True)
+class AttemptRecord:
+    """A reported attempt."""
+
+    report: Rendered
+    """What its host reported, with diagnostics cut to the host's budget of text."""
+    is_transferred: bool = False
+    """Whether its file was copied here, on a host without a SAN. It is not copied for every
+    verification."""
+    is_storage_failure_recorded: bool = False
+    """Whether the journal has its storage failure: each return of the storage verifies it again."""
+
+
+class AttemptRecords:
+    """The records by the attempts' names, and results that wait for another attempt at the same page."""
+
+    def __init__(self) -> None:
+        self._records: dict[str, AttemptRecord] = {}
+        self._deferred: dict[str, Verified] = {}
+
+    def __getitem__(self, attempt: str) -> AttemptRecord:
+        return self._records[attempt]
+
+    def get(self, attempt: str) -> AttemptRecord | None:
+        """Return the record; None when the attempt has ended or was not reported."""
+        return self._records.get(attempt)
+
+    def add(self, report: Rendered) -> None:
+        """Start the record of an attempt that its host has reported."""
+        self._records[report.attempt] = AttemptRecord(report)
+
+    def remove(self, attempt: str) -> AttemptRecord | None:
+        """Remove the record of an attempt that has ended."""
+        return self._records.pop(attempt, None)
+
+    @property
+    def deferred(self) -> KeysView[str]:
+        """Return the names of the attempts whose results wait."""
+        return self._deferred.keys()
+
+    def defer(self, result: Verified) -> None:
+        """Keep a result until the next call of ``take_deferred``."""
+        self._deferred[result.task.attempt] = result
+
+    def take_deferred(self) -> list[Verified]:
+        """Return and forget the results that wait, the oldest first."""
+        results, self._deferred = self._deferred, {}
+        return list(results.values())

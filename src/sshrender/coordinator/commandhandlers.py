@@ -1,0 +1,166 @@
+"""The scheduler's commands, carried out.
+
+COMMAND_HANDLERS names the handler of each command but EndJob, which the loop handles (jobcompletion.py).
+A handler returns at once: connections, transfers, verification and journal have their own threads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from sshrender.coordinator.runparts import RunParts
+from sshrender.coordinator.workers.verifier import VerificationTask
+from sshrender.core import commands as do
+from sshrender.core.states import PageState
+from sshrender.job.verification.verify import Expected
+
+# To hosts
+
+
+def connect_host(run: RunParts, command: do.ConnectHost) -> None:
+    """Connect to a host and prepare its runner."""
+    run.router.connect(command.host)
+
+
+def render_page(run: RunParts, command: do.RenderPage) -> None:
+    """Record an attempt and send it. Recorded first: a crash in between must not reuse its name."""
+    run.recorder.sent(command)
+    run.router.render(command, run.work_name(command.page, command.attempt))
+
+
+def set_slot_limit(run: RunParts, command: do.SetSlotLimit) -> None:
+    """Tell a runner how many slots it may use."""
+    run.router.send(command.host, "set_slot_limit", slots=command.slots)
+
+
+def revoke_attempt(run: RunParts, command: do.RevokeAttempt) -> None:
+    """Ask for an attempt that no slot has started."""
+    run.router.recall("revoke", command)
+
+
+def kill_attempt(run: RunParts, command: do.KillAttempt) -> None:
+    """Have an attempt ended."""
+    run.router.recall("kill", command)
+
+
+def finish_host(run: RunParts, command: do.FinishHost) -> None:
+    """Have a runner report what is left and say goodbye."""
+    run.router.send(command.host, "finish")
+
+
+def close_host(run: RunParts, command: do.CloseHost) -> None:
+    """Close the connection to a host."""
+    run.router.close(command.host)
+
+
+# To files
+
+
+def verify_page(run: RunParts, command: do.VerifyPage) -> None:
+    """Have a reported page verified, after it was copied here where its host has no SAN."""
+    record = run.attempts[command.attempt]
+    report, name = record.report, run.plan.page_file(command.page)
+    task = VerificationTask(
+        host=command.host,
+        page=command.page,
+        attempt=command.attempt,
+        work=run.plan.folder.path / run.work_name(command.page, command.attempt),
+        final=run.plan.folder.pages / name,
+        target=run.plan.output / name,
+        expected=Expected(
+            device=run.plan.device,
+            dpi=run.plan.spec.settings.dpi,
+            box=report.page_size,
+            bytes=report.bytes,
+            sha256=report.sha256,
+            is_sized=run.plan.is_sized(run.scheduler.page_queue[command.page].renderer),
+        ),
+    )
+    if run.router.needs_transfer(command.host) and not record.is_transferred:
+        run.router.fetch(task)
+    else:
+        run.verifier.submit(task)
+
+
+def withdraw_page(run: RunParts, command: do.WithdrawPage) -> None:
+    """Record that a published page does not count any more, and remove it."""
+    run.recorder.withdrawn(command)
+    run.page_remover.remove(command.page)
+
+
+def probe_storage(run: RunParts, _command: do.ProbeStorage) -> None:
+    """Test the shared folder and the output."""
+    run.storage_probe.start()
+
+
+def render_canary(run: RunParts, _command: do.RenderCanary) -> None:
+    """Render the canary page on this machine."""
+    run.canary.begin()
+
+
+def read_fonts(run: RunParts, _command: do.ReadFonts) -> None:
+    """Have the whole document read for fonts that it does not embed."""
+    run.plan.reading.want_fonts()
+
+
+# To the journal
+
+
+def fall_back(run: RunParts, command: do.FallBack) -> None:
+    """Record that another recipe renders a page from now on."""
+    name = run.plan.recipe_name(command.renderer)
+    run.recorder.tell("page_fell_back", page=command.page, to=name, reason=command.reason)
+
+
+def return_page(run: RunParts, command: do.ReturnPage) -> None:
+    """Record that a page is back in the queue."""
+    run.attempts.remove(command.attempt)
+    run.recorder.tell("page_returned", **command._asdict())
+
+
+def drop_attempt(run: RunParts, command: do.DropAttempt) -> None:
+    """Record that an attempt is not needed, and do not copy its file."""
+    run.attempts.remove(command.attempt)
+    run.recorder.tell("attempt_dropped", **command._asdict())
+    run.router.drop(command.host, command.attempt)
+
+
+def finish_page(run: RunParts, command: do.FinishPage) -> None:
+    """Record a page's final state. What was delivered of one that failed later is removed."""
+    run.recorder.settled(run.scheduler.page_queue[command.page], command.state)
+    if command.state is PageState.FAILED:
+        run.page_remover.take_back(command.page)
+
+
+def report_host(run: RunParts, command: do.ReportHost) -> None:
+    """Record a host's new state."""
+    run.recorder.tell("host_state", **command._asdict())
+
+
+def record_reference(run: RunParts, command: do.RecordReference) -> None:
+    """Record the fingerprint that hosts have to match."""
+    run.recorder.ruled(command)
+
+
+COMMAND_HANDLERS: Mapping[type, Callable[[RunParts, Any], None]] = {
+    do.ConnectHost: connect_host,
+    do.RenderPage: render_page,
+    do.SetSlotLimit: set_slot_limit,
+    do.RevokeAttempt: revoke_attempt,
+    do.KillAttempt: kill_attempt,
+    do.FinishHost: finish_host,
+    do.CloseHost: close_host,
+    do.VerifyPage: verify_page,
+    do.WithdrawPage: withdraw_page,
+    do.ProbeStorage: probe_storage,
+    do.RenderCanary: render_canary,
+    do.ReadFonts: read_fonts,
+    do.FallBack: fall_back,
+    do.ReturnPage: return_page,
+    do.DropAttempt: drop_attempt,
+    do.FinishPage: finish_page,
+    do.ReportHost: report_host,
+    do.RecordReference: record_reference,
+}
+"""The handler of each command."""

@@ -1,0 +1,213 @@
+"""What arrives in the loop's inbox, translated into events of the scheduler.
+
+INPUT_HANDLERS names the handler of each type. A handler does no I/O that may block: it records, keeps
+the run's attempt records current and returns the events.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from typing import Any
+
+from sshrender.coordinator.hosts.connection import HostSpoke, LinkFailed
+from sshrender.coordinator.hosts.filetransfer import TransferDone, TransferFailed
+from sshrender.coordinator.runparts import RunParts
+from sshrender.coordinator.signals import SignalCaught
+from sshrender.coordinator.workers import verifier as vf
+from sshrender.coordinator.workers.leaserenewer import LeaseGone
+from sshrender.coordinator.workers.partsplitter import PartsFailed
+from sshrender.coordinator.workers.requestpoller import RequestReceived, RequestsRefused, event_of
+from sshrender.core import events as ev
+from sshrender.core.states import FailureKind
+from sshrender.utf8 import writable
+
+# Hosts
+
+
+def on_message(run: RunParts, item: HostSpoke) -> list[ev.Event]:
+    """Handle a message of a host, unless it came over a connection that was closed since."""
+    item.link.taken()
+    run.heard_until = item.at
+    if not run.router.is_current(item.link):
+        return []
+    return run.messages.events_of(item.link.host, item.message, item.at)
+
+
+def on_link_failed(run: RunParts, item: LinkFailed) -> list[ev.Event]:
+    """Report a connection that failed: lost if it may work later, else refused."""
+    host = item.link.host
+    if not run.router.is_current(item.link):
+        return []
+    if item.refusal.may_come_back:
+        return [ev.HostLost(host, item.reason)]
+    return [ev.HostRefused(host, item.refusal.value, item.reason)]
+
+
+def on_transfer_done(run: RunParts, item: TransferDone) -> list[ev.Event]:
+    """Verify a page that has arrived from a host without a SAN."""
+    record = run.attempts.get(item.task.attempt)
+    if record is not None:
+        record.is_transferred = True
+    run.verifier.submit(item.task)
+    return []
+
+
+def on_transfer_failed(run: RunParts, item: TransferFailed) -> list[ev.Event]:
+    """Charge the host with a page that did not arrive."""
+    return _attempt_failed(run, item.task, FailureKind.HOST, item.reason)
+
+
+# Verification
+
+
+def on_verified(run: RunParts, result: vf.Verified) -> list[ev.Event]:
+    """Record a delivered page, unless another attempt may be the one that published it."""
+    task = result.task
+    attempt = run.scheduler.attempts.get(task.attempt)
+    if attempt is None:
+        run.attempts.remove(task.attempt)
+        return []
+    if result.was_taken and run.scheduler.is_verifying_another(attempt, besides=run.attempts.deferred):
+        # Two hosts may have rendered the page. The other's result tells which file was published.
+        run.attempts.defer(result)
+        return []
+    if result.was_taken and task.page in run.plan.history.withdrawn:
+        run.attempts.remove(task.attempt)
+        run.plan.history.withdrawn[task.page] = result.picture.sha256
+        return [ev.OutvotedPagePublished(task.host, task.attempt)]
+    report = run.attempts[task.attempt].report
+    run.attempts.remove(task.attempt)
+    page = run.scheduler.page_queue[task.page]
+    ghostscript = run.scheduler.hosts[task.host].ghostscript
+    run.recorder.delivered(
+        result, report, page.attempts, ghostscript, run.plan.recipe_name(page.renderer)
+    )
+    seconds = run.router.transfer_seconds(task.host, task.attempt)
+    events: list[ev.Event] = [ev.PageDelivered(task.host, task.attempt, seconds)]
+    if result.doubt:
+        # Before the delivery, while the attempt is still known: the page becomes suspect at once.
+        events.insert(0, ev.PageSuspected(task.host, task.attempt, task.page, (result.doubt,)))
+    return events
+
+
+def take_deferred(run: RunParts) -> list[ev.Event]:
+    """Handle the deferred results again: the other attempts at their pages may have ended since."""
+    return [event for result in run.attempts.take_deferred() for event in on_verified(run, result)]
+
+
+def on_rejected(run: RunParts, result: vf.Rejected) -> list[ev.Event]:
+    """Charge the host with a file that never appeared, the page with one that is no image of it."""
+    kind = FailureKind.HOST if result.is_absent else FailureKind.BAD_OUTPUT
+    return _attempt_failed(run, result.task, kind, result.reason)
+
+
+def on_storage_trouble(run: RunParts, result: vf.StorageTrouble) -> list[ev.Event]:
+    """Report a page that the storage did not take. It is verified again with each return of the storage,
+    and recorded once.
+    """
+    task = result.task
+    event = ev.AttemptFailed(task.host, task.attempt, FailureKind.STORAGE, result.reason)
+    record = run.attempts.get(task.attempt)
+    if record is None or record.is_storage_failure_recorded:
+        return [event]
+    record.is_storage_failure_recorded = True
+    return run.messages.attempt_failed(event)
+
+
+def on_sync_refused(run: RunParts, item: vf.SyncRefused) -> list[ev.Event]:
+    """Record that a file system cannot make names durable."""
+    run.recorder.tell("folder_not_synced", reason=writable(f"{item.folder}: {item.reason}"))
+    return []
+
+
+def _attempt_failed(
+    run: RunParts, task: vf.VerificationTask, kind: FailureKind, reason: str
+) -> list[ev.Event]:
+    """End the record of an attempt that failed after its report."""
+    run.attempts.remove(task.attempt)
+    return run.messages.attempt_failed(ev.AttemptFailed(task.host, task.attempt, kind, reason))
+
+
+# Storage and document
+
+
+def on_storage_failed(run: RunParts, event: ev.StorageFailed) -> list[ev.Event]:
+    """Record the start of an outage; probes and workers repeat the event while it lasts."""
+    if not run.scheduler.paused:
+        run.recorder.tell("storage_failed", reason=event.reason)
+    return [event]
+
+
+def on_storage_recovered(run: RunParts, event: ev.StorageRecovered) -> list[ev.Event]:
+    """Record the end of an outage."""
+    if run.scheduler.paused:
+        run.recorder.tell("storage_recovered")
+    return [event]
+
+
+def on_parts_failed(run: RunParts, item: PartsFailed) -> list[ev.Event]:
+    """Render pages that have no part yet from the whole document."""
+    run.recorder.tell("split_failed", reason=item.reason)
+    run.router.split = 0
+    return [ev.PagesReady(tuple(run.plan.pages))]
+
+
+# Requests, signals, and the end of our authority
+
+
+def on_request(run: RunParts, item: RequestReceived) -> list[ev.Event]:
+    """Record a user's request and pass it on."""
+    request = item.request
+    run.recorder.tell("requested", is_late=False, **asdict(request))
+    if "priority" in request.changes:
+        run.router.send_priority(request.changes["priority"])
+    return [event_of(request, run.plan.attributes.limit)]
+
+
+def on_requests_refused(run: RunParts, item: RequestsRefused) -> list[ev.Event]:
+    """Record that requests were not signed with the owner's key."""
+    run.recorder.tell("requests_refused", count=item.count)
+    return []
+
+
+def on_signal(run: RunParts, item: SignalCaught) -> list[ev.Event]:
+    """Stop the run; the signal decides the exit code."""
+    run.signal = item.number
+    return [ev.StopRequested(f"signal {item.number}")]
+
+
+def on_gone(_run: RunParts, item: LeaseGone | vf.DocumentGone) -> list[ev.Event]:
+    """Stop the run: the job is another coordinator's, or its document was replaced."""
+    return [ev.StopRequested(item.REASON)]
+
+
+def pass_on(_run: RunParts, event: ev.Event) -> list[ev.Event]:
+    """Return an event of a worker unchanged."""
+    return [event]
+
+
+INPUT_HANDLERS: Mapping[type, Callable[[RunParts, Any], list[ev.Event]]] = {
+    HostSpoke: on_message,
+    LinkFailed: on_link_failed,
+    TransferDone: on_transfer_done,
+    TransferFailed: on_transfer_failed,
+    vf.Verified: on_verified,
+    vf.Rejected: on_rejected,
+    vf.StorageTrouble: on_storage_trouble,
+    vf.SyncRefused: on_sync_refused,
+    vf.DocumentGone: on_gone,
+    LeaseGone: on_gone,
+    PartsFailed: on_parts_failed,
+    RequestReceived: on_request,
+    RequestsRefused: on_requests_refused,
+    SignalCaught: on_signal,
+    ev.StorageFailed: on_storage_failed,
+    ev.StorageRecovered: on_storage_recovered,
+    ev.AttemptRevoked: pass_on,
+    ev.CanaryRendered: pass_on,
+    ev.PagesReady: pass_on,
+    ev.DrainRequested: pass_on,
+    ev.UndrainRequested: pass_on,
+}
+"""The handler of each type that a thread of the run posts into the inbox."""

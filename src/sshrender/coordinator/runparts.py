@@ -1,0 +1,169 @@
+"""The parts of one run of a job, made in the order in which they depend on each other.
+
+The loop (loop.py) owns them; the handlers of inputs and commands (inputhandlers.py, commandhandlers.py)
+use them. Verifier, journal and thumbnail writer start their threads when they are made; ``start`` starts
+those that poll folders.
+"""
+
+from __future__ import annotations
+
+import queue
+import secrets
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from hashlib import blake2b
+from typing import Any
+
+from sshrender.coordinator.attemptrecords import AttemptRecords
+from sshrender.coordinator.documentevents import DocumentEvents
+from sshrender.coordinator.hosts.loadsampler import LoadSamples
+from sshrender.coordinator.hosts.messagehandlers import HostMessages
+from sshrender.coordinator.hosts.preconnect import ConnectionPool
+from sshrender.coordinator.hosts.router import HostRouter
+from sshrender.coordinator.journalrecorder import JournalRecorder
+from sshrender.coordinator.plan import HostSetup, JobPlan
+from sshrender.coordinator.workers.localcanary import LocalCanary
+from sshrender.coordinator.workers.pageremover import PageRemover
+from sshrender.coordinator.workers.requestpoller import RequestPoller, drained_event
+from sshrender.coordinator.workers.storageprobe import StorageProbe
+from sshrender.coordinator.workers.thumbnailwriter import ThumbnailWriter
+from sshrender.coordinator.workers.verifier import Verifier
+from sshrender.core import events as ev
+from sshrender.core.scheduler import Scheduler
+from sshrender.job.drains import Drain
+from sshrender.job.folder import WORK
+from sshrender.job.lease import Lease
+from sshrender.job.nonce import Nonce
+from sshrender.renderers.renderer import FILE_TO_MEMORY
+from sshrender.storage.primitives import HangDetector
+from sshrender.views.protocol import View
+
+HANDSHAKE_MARGIN = 5.0
+"""Seconds after the time to connect in which a host may still complete its handshake, and have its page
+image counted."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunInputs:
+    """Everything that a run is given.
+
+    ``inbox``: where ``connections`` post what they receive. ``drained``: the hosts that are out of use
+    for every job.
+    """
+
+    plan: JobPlan
+    hosts: Sequence[HostSetup]
+    lease: Lease
+    nonce: Nonce
+    connections: ConnectionPool
+    inbox: queue.SimpleQueue[Any]
+    view: View
+    drained: Mapping[str, Drain]
+    clock: Callable[[], float] = time.monotonic
+
+
+class RunParts:
+    """The scheduler, the hosts and the workers of a run, and the little state that handlers share."""
+
+    def __init__(self, inputs: RunInputs) -> None:
+        plan, lease, post = inputs.plan, inputs.lease, inputs.inbox.put
+        self.plan = plan
+        self.lease = lease
+        self.inbox = inputs.inbox
+        self.view = inputs.view
+        self.clock = inputs.clock
+        self.setups = {setup.plan.name: setup for setup in inputs.hosts}
+        self.attempts = AttemptRecords()
+        self.signal: int | None = None
+        """The signal that asked the run to end."""
+        self.heard_until: float | None = None
+        """When the newest handled message of any host arrived; None: none waits in the inbox."""
+        self.watches = [HangDetector(str(folder)) for folder in (plan.folder.work, plan.output)]
+        self.router = HostRouter(plan, self.setups, inputs.connections, inputs.nonce, post)
+        self.recorder = JournalRecorder(plan, inputs.view, lease.ensure, post, lease.epoch)
+        self.scheduler = _make_scheduler(inputs, self.recorder, self.router)
+        self.verifier = Verifier(
+            plan.reading, self._require_authority, post, FILE_TO_MEMORY * plan.limits.page_memory
+        )
+        self.document_events = DocumentEvents(plan.reading, plan.pages)
+        self.request_poller = RequestPoller(
+            plan, post, lease.ensure, inputs.drained, lease.epoch, self.setups
+        )
+        self.load_samples = LoadSamples()
+        self.canary = LocalCanary(post)
+        self.page_remover = PageRemover(plan, lease.ensure, post)
+        self.storage_probe = StorageProbe(plan, post, lease.epoch, self.verifier.trouble)
+        self.thumbnail_writer = ThumbnailWriter(plan.folder)
+        self.messages = HostMessages(
+            plan,
+            self.setups,
+            self.scheduler,
+            self.router,
+            self.recorder,
+            self.thumbnail_writer,
+            self.attempts,
+        )
+        self._name_key = secrets.token_bytes(32)
+
+    def start(self) -> None:
+        """Start the threads that watch the folders and read requests."""
+        self.request_poller.start()
+        for watch in self.watches:
+            watch.start()
+
+    def work_name(self, page: int, attempt: str) -> str:
+        """Return the name of an attempt's file below the job's folder.
+
+        It ends in a token that only the host that gets the request learns. Otherwise another host could
+        put a file of its own in its place beforehand.
+        """
+        epoch, _, number = attempt.partition(".")
+        token = blake2b(attempt.encode(), key=self._name_key, digest_size=12).hexdigest()
+        return f"{WORK}/p{page:06d}.e{epoch}.a{number}.{token}"
+
+    def _require_authority(self) -> None:
+        """Raise LeaseLost, DocumentReplaced or OSError unless pages may be published. Called in the
+        verifier's threads.
+        """
+        self.lease.ensure()
+        self.plan.require_document()
+
+
+def _make_scheduler(inputs: RunInputs, recorder: JournalRecorder, router: HostRouter) -> Scheduler:
+    """Return the scheduler, with what earlier runs achieved and the hosts that are drained."""
+    plan, hosts, now = inputs.plan, inputs.hosts, inputs.clock()
+    connect_timeout = max((setup.connect_timeout for setup in hosts), default=0.0)
+    policy = replace(
+        plan.policy,
+        renderers=max(1, len(plan.spec.settings.recipes)),
+        limit=plan.attributes.limit,
+        ends_when_held=plan.is_from_queue,
+        compare_timeout=HANDSHAKE_MARGIN + connect_timeout,
+    )
+    pages = set(plan.pages)
+    scheduler = Scheduler(
+        policy,
+        [setup.plan for setup in hosts],
+        plan.pages,
+        epoch=inputs.lease.epoch,
+        ready=plan.spec.settings.split == 0,
+        recovered=[
+            ev.Recovered(
+                record.page,
+                record.is_suspect,
+                record.said,
+                record.host,
+                recorder.look_of(record.page),
+            )
+            for record in plan.history.pages.values()
+        ],
+        reference=recorder.rule,
+        votes=recorder.votes,
+        pages_per_part=router.document_parts.per_part,
+        pins=[(page, only) for page, only in plan.pins.items() if page in pages],
+        now=now,
+    )
+    for drain in inputs.drained.values():
+        scheduler.handle(drained_event(drain), now=now)
+    return scheduler
