@@ -24,7 +24,7 @@ from sshrender.errors import ExitCode, UserError
 from sshrender.job import delivery, drains, lease, manifest, queueoperations
 from sshrender.job.attributes import Attributes
 from sshrender.job.fieldforms import MAX_TEXT
-from sshrender.job.journal import timestamp
+from sshrender.job.journalformat import timestamp
 from sshrender.job.nonce import Nonce
 from sshrender.utf8 import writable
 from sshrender.views.protocol import View

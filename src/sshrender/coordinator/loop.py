@@ -11,7 +11,7 @@ import secrets
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from hashlib import blake2b
 from typing import Any
 
@@ -45,6 +45,8 @@ from sshrender.core import events as ev
 from sshrender.core import snapshot
 from sshrender.core.scheduler import Scheduler
 from sshrender.core.states import FailureKind, PageState
+from sshrender.job import journalentries as je
+from sshrender.job import queueoperations
 from sshrender.job.drains import Drain
 from sshrender.job.folder import WORK
 from sshrender.job.lease import Lease
@@ -110,13 +112,13 @@ class Coordinator:
                 ev.Recovered(
                     record.page,
                     record.is_suspect,
-                    record.said,
+                    record.diagnostics,
                     record.host,
                     self._journal_recorder.look_of(record.page),
                 )
                 for record in plan.history.pages.values()
             ],
-            rule=self._journal_recorder.rule,
+            rule=self._journal_recorder.reference,
             votes=self._journal_recorder.votes,
             bundle=self._host_router.document_parts.per_part,
             pins=[(page, only) for page, only in plan.pins.items() if page in set(plan.pages)],
@@ -191,7 +193,7 @@ class Coordinator:
             do.RenderCanary: lambda c: self._canary.begin(),
             do.ReadFonts: lambda c: self._plan.reading.want_fonts(),
             do.RecordReference: self._journal_recorder.ruled,
-            do.ReportHost: lambda c: self._journal_recorder.tell("host_state", **c._asdict()),
+            do.ReportHost: self._journal_recorder.host_state,
             do.EndJob: self._end,
         }
 
@@ -200,12 +202,13 @@ class Coordinator:
         self._request_poller.start()
         for watch in self._watches:
             watch.start()
-        self._journal_recorder.tell(
-            "run_started",
-            pages=len(self._plan.pages),
-            output=writable(str(self._plan.output)),
-            coordinator=self._lease.holder,
-            hosts=list(self._setups),
+        self._journal_recorder.record(
+            je.RunStarted(
+                pages=len(self._plan.pages),
+                output=writable(str(self._plan.output)),
+                coordinator=self._lease.holder,
+                hosts=tuple(self._setups),
+            )
         )
         self._start_splitting()
         self._carry_out(self._scheduler.start(self._clock()))
@@ -223,7 +226,7 @@ class Coordinator:
         """Who watches the journal from elsewhere sees the hosts' loads, too."""
         loads = self._samples.due(self._scheduler.hosts.values(), self._clock())
         if loads and self._outcome is None:
-            self._journal_recorder.tell("hosts_sampled", loads=loads)
+            self._journal_recorder.record(je.HostsSampled(loads=loads))
 
     def _show(self) -> None:
         """Pictures are costly on a large farm, so views get a few a second, however much happens."""
@@ -366,9 +369,8 @@ class Coordinator:
         return self._attempt_failed(task.host, task.attempt, FailureKind.STORAGE, result.reason)
 
     def _on_sync_refused(self, refused: vf.SyncRefused) -> list[ev.Event]:
-        self._journal_recorder.tell(
-            "folder_not_synced", reason=writable(f"{refused.folder}: {refused.reason}")
-        )
+        reason = writable(f"{refused.folder}: {refused.reason}")
+        self._journal_recorder.record(je.FolderNotSynced(reason=reason))
         return []
 
     def _on_transfer_done(self, transferred: TransferDone) -> list[ev.Event]:
@@ -383,17 +385,17 @@ class Coordinator:
 
     def _on_storage_failed(self, event: ev.StorageFailed) -> list[ev.Event]:
         if not self._scheduler.paused:
-            self._journal_recorder.tell("storage_failed", reason=event.reason)
+            self._journal_recorder.record(je.StorageFailed(reason=event.reason))
         return [event]
 
     def _on_storage_recovered(self, event: ev.StorageRecovered) -> list[ev.Event]:
         if self._scheduler.paused:
-            self._journal_recorder.tell("storage_recovered")
+            self._journal_recorder.record(je.StorageRecovered())
         return [event]
 
     def _on_parts_failed(self, failed: PartsFailed) -> list[ev.Event]:
         """What has no part yet is rendered from the whole document."""
-        self._journal_recorder.tell("split_failed", reason=failed.reason)
+        self._journal_recorder.record(je.SplitFailed(reason=failed.reason))
         self._host_router.split = 0
         return [ev.PagesReady(tuple(self._plan.pages))]
 
@@ -403,13 +405,13 @@ class Coordinator:
 
     def _on_request(self, asked: RequestReceived) -> list[ev.Event]:
         request = asked.request
-        self._journal_recorder.tell("requested", is_late=False, **asdict(request))
+        self._journal_recorder.record(queueoperations.handled(request, is_late=False))
         if "priority" in request.changes:
             self._host_router.tell_priority(request.changes["priority"])
         return [event_of(request, self._plan.attributes.limit)]
 
     def _on_requests_refused(self, refused: RequestsRefused) -> list[ev.Event]:
-        self._journal_recorder.tell("requests_refused", count=refused.count)
+        self._journal_recorder.record(je.RequestsRefused(count=refused.count))
         return []
 
     def _on_gone(self, gone: LeaseGone | vf.DocumentGone) -> list[ev.Event]:
@@ -427,12 +429,11 @@ class Coordinator:
         self._host_router.render(command, self._work_name(command.page, command.attempt))
 
     def _fall_back(self, command: do.FallBack) -> None:
-        name = self._plan.recipe_name(command.renderer)
-        self._journal_recorder.tell("page_fell_back", page=command.page, to=name, reason=command.reason)
+        self._journal_recorder.fell_back(command, self._plan.recipe_name(command.renderer))
 
     def _return(self, command: do.ReturnPage) -> None:
         self._messages.forget(command.attempt)
-        self._journal_recorder.tell("page_returned", **command._asdict())
+        self._journal_recorder.returned(command)
 
     def _withdraw(self, command: do.WithdrawPage) -> None:
         self._journal_recorder.withdrawn(command)
@@ -445,7 +446,7 @@ class Coordinator:
 
     def _drop(self, command: do.DropAttempt) -> None:
         self._messages.forget(command.attempt)
-        self._journal_recorder.tell("attempt_dropped", **command._asdict())
+        self._journal_recorder.dropped(command)
         self._host_router.forget(command.host, command.attempt)
 
     def _work_name(self, page: int, attempt: str) -> str:
@@ -503,7 +504,7 @@ class Coordinator:
             signal=self._signal,
             seconds=self._clock() - self._began,
         )
-        self._journal_recorder.tell("run_ended", state=self._outcome.state, reason=command.reason)
+        self._journal_recorder.record(je.RunEnded(state=self._outcome.state, reason=command.reason))
         self._journal_recorder.close(CLOSING)
         self._request_poller.stop()
         for watch in self._watches:
@@ -512,9 +513,8 @@ class Coordinator:
     def _close_thumbnail_writer(self) -> None:
         self._thumbnail_writer.close(CLOSING)
         if lost := self._thumbnail_writer.lost:
-            self._journal_recorder.tell(
-                "thumbnails_lost", count=lost, reason=self._thumbnail_writer.reason
-            )
+            reason = self._thumbnail_writer.reason
+            self._journal_recorder.record(je.ThumbnailsLost(count=lost, reason=reason))
 
     def _keep_last_pages(self) -> None:
         """Pages that were being proved when the run ended are kept if they are proved now."""

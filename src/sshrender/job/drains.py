@@ -20,7 +20,7 @@ from urllib.parse import quote, unquote
 
 from sshrender.files import read_plain, write_whole
 from sshrender.job import userfolders
-from sshrender.job.journal import timestamp
+from sshrender.job.journalformat import timestamp
 from sshrender.job.userfolders import UserFolder
 from sshrender.utf8 import writable
 
