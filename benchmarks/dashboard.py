@@ -9,6 +9,7 @@ of 160 by 50.
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import pty
 import random
@@ -22,9 +23,10 @@ import time
 from pathlib import Path
 from typing import Any
 
-from sshrender.job import journal, lease
+from sshrender.job import lease
 from sshrender.job.folder import JobFolder
 from sshrender.job.journal import JournalWriter
+from sshrender.job.journalformat import SCHEMA, parse, timestamp
 from sshrender.job.spec import DocumentRecord, JobSpec, RenderSettings
 
 WARM_UP = 4.0
@@ -39,7 +41,7 @@ class Replay:
         self.folder.create()
         document = DocumentRecord(name="large.pdf", bytes=1 << 30, sha256="0" * 64, pages=pages)
         settings = RenderSettings(device="png16m", dpi=150.0, pages=f"1-{pages}")
-        now = journal.timestamp(time.time())
+        now = timestamp(time.time())
         JobSpec(name=self.folder.name, created=now, document=document, settings=settings).save(
             self.folder
         )
@@ -53,7 +55,7 @@ class Replay:
         self._write("run_started", epoch=1, pages=pages, output="", coordinator="", hosts=self._names)
         for name in self._names:
             facts: dict[str, Any] = {"cores": 8, "slots": 8, "ghostscript": "10.00.0"}
-            self._write("host_greeted", host=name, **facts)
+            self._write("host_connected", host=name, python="3.11.2", **facts)
             self._write("host_state", host=name, state="idle", reason="")
 
     def step(self, elapsed: float) -> None:
@@ -65,7 +67,12 @@ class Replay:
             self._done += 1
             facts: dict[str, Any] = {"file": f"page-{self._done:04d}.png", "sha256": "0" * 64}
             facts |= {"bytes": 50000, "width": 1240, "height": 1754, "ghostscript": "10.00.0"}
-            facts |= {"seconds": 0.05 + self._random.random(), "attempts": 1, "said": [], "cpu": 0.1}
+            facts |= {
+                "seconds": 0.05 + self._random.random(),
+                "attempts": 1,
+                "diagnostics": [],
+                "cpu": 0.1,
+            }
             self._write("page_delivered", **self._attempt(self._done), **facts)
         loads = {name: (self._random.random(), 8.0) for name in self._random.sample(self._names, 6)}
         self._write("hosts_sampled", loads=loads)
@@ -74,7 +81,8 @@ class Replay:
         return {"page": page, "host": self._names[page % len(self._names)], "attempt": f"1.{page}"}
 
     def _write(self, kind: str, **fields: Any) -> None:
-        self._writer.append([journal.entry(kind, time.time(), **fields)])
+        line = {"schema": SCHEMA, "time": timestamp(time.time()), "type": kind, **fields}
+        self._writer.append([parse(json.loads(json.dumps(line)))])
 
 
 def measure(hosts: int, pages: int, seconds: float) -> tuple[float, int]:

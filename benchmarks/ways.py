@@ -8,13 +8,13 @@ import shlex
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 
 from tests.lab import Farm
 
 from benchmarks.measure import BenchmarkError
 from sshrender.job.journal import read_journal
+from sshrender.job.journalentries import PageSent
 
 CHUNK = 20
 DOCUMENT = "document.pdf"
@@ -130,6 +130,6 @@ def first_page_sent(san: Path) -> float:
     """When sshrender sent its first page to a host, in wall-clock seconds: so says its journal."""
     for journal in san.glob("*/journal.jsonl"):
         for entry in read_journal(journal):
-            if entry["type"] == "page_sent":
-                return datetime.fromisoformat(entry["time"]).timestamp()
+            if isinstance(entry, PageSent):
+                return entry.moment.timestamp()
     raise BenchmarkError("no journal on the SAN tells of a page sent")

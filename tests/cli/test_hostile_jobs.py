@@ -19,7 +19,8 @@ from sshrender.core.snapshot import HostView, Snapshot
 from sshrender.job import drains
 from sshrender.job.attributes import Attributes
 from sshrender.job.folder import JobFolder
-from sshrender.job.journal import JournalWriter, entry
+from sshrender.job.journal import JournalWriter
+from sshrender.job.journalentries import JournalEntry
 from sshrender.job.spec import DocumentRecord, JobSpec, RecipeRecord, RenderSettings
 from sshrender.storage import processidentity
 from sshrender.views import output
@@ -28,6 +29,7 @@ from sshrender.views.dashboard.app import Dashboard
 from sshrender.views.plain import PlainView
 from sshrender.views.text import CONTROL
 from tests.conftest import Run
+from tests.entries import entry
 from tests.tui.journals import FakeJob, Journal, Watcher
 
 EVIL = "e\x1b]0;owned\x07\x9b31m\u202e\u2066\u2028[red]\ufff9\x7f"
@@ -41,21 +43,21 @@ TERMINAL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 SPARSE = 4 << 40
 
 
-def _entries() -> list[dict[str, Any]]:
+def _entries() -> list[JournalEntry]:
     told: list[tuple[str, dict[str, Any]]] = [
         ("run_started", {"epoch": 1, "coordinator": EVIL, "output": EVIL, "hosts": [EVIL]}),
-        ("host_greeted", HOST),
+        ("host_connected", HOST),
         ("host_state", {"host": EVIL, "state": EVIL, "reason": EVIL}),
         ("page_sent", {**PAGE, "because": EVIL}),
         ("attempt_failed", {**PAGE, "kind": EVIL, "reason": EVIL}),
         ("page_returned", {**PAGE, "reason": EVIL}),
         ("attempt_dropped", {**PAGE, "reason": EVIL, "is_hedged": True}),
-        ("page_delivered", {**PAGE, **DELIVERED, "seconds": 1, "attempts": 1, "said": [EVIL]}),
+        ("page_delivered", {**PAGE, **DELIVERED, "seconds": 1, "attempts": 1, "diagnostics": [EVIL]}),
         ("page_failed", {"page": 2, "kind": EVIL, "reason": EVIL, "attempts": 1, "hosts": [EVIL]}),
         ("page_fell_back", {"page": 2, "to": EVIL, "reason": EVIL}),
-        ("document_noted", {"host": EVIL, "said": [EVIL]}),
+        ("document_diagnosed", {"host": EVIL, "diagnostics": [EVIL]}),
         ("fonts_missing", {"fonts": {EVIL: "1"}}),
-        ("picture_ruled", {"agreed": 1, "ghostscript": EVIL, "canary": EVIL, "fonts": EVIL}),
+        ("reference_chosen", {"agreed": 1, "ghostscript": EVIL, "canary": EVIL, "fonts": EVIL}),
         ("storage_failed", {"reason": EVIL}),
         ("split_failed", {"reason": EVIL}),
         ("thumbnails_lost", {"count": 1, "reason": EVIL}),

@@ -13,6 +13,7 @@ import pytest
 from sshrender.config.settings import resolve
 from sshrender.job import attributes, requests
 from sshrender.job.folder import JobFolder
+from sshrender.job.operations import Operation
 from sshrender.job.requests import Request
 from tests import pdfs
 from tests.conftest import PROGRAM, Run
@@ -242,7 +243,7 @@ def test_a_copy_of_a_request_is_not_obeyed(sshrender: Run, san: Path, document: 
     """Any host can keep one, and put it back when it likes."""
     (job,) = sshrender("submit", document, "-r", "20").stdout.split()
     folder = JobFolder(san / job)
-    path = requests.ask(folder, Request("cancel", "ann@desk"))
+    path = requests.ask(folder, Request(Operation.CANCEL, "ann@desk"))
     data = path.read_bytes()
     assert sshrender("release", job).returncode == 0
     assert attributes.load(folder).over == "cancelled"

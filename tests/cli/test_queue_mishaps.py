@@ -18,8 +18,10 @@ from sshrender.job import attributes, delivery
 from sshrender.job.attributes import Attributes
 from sshrender.job.folder import JobFolder
 from sshrender.job.history import PageRecord
-from sshrender.job.journal import JournalWriter, entry
+from sshrender.job.journal import JournalWriter
+from sshrender.job.journalformat import SCHEMA, stamped
 from sshrender.job.leasefiles import LeaseFiles
+from sshrender.job.operations import Operation
 from sshrender.job.spec import DocumentRecord, JobSpec, RenderSettings
 from sshrender.storage import files
 from tests import pdfs
@@ -41,7 +43,7 @@ def job(san: Path) -> Made:
         Attributes().changed(**fields).save(folder)
         writer = JournalWriter(folder.journal)
         page = PageRecord(1, "page-0001.png", 10, "ab", 1, 2, "a", "10.0", 1.0)
-        writer.append([entry("page_delivered", at, cpu=1.0, **page.as_fields())])
+        writer.append([stamped(page.as_entry(cpu=1.0), at)])
         writer.close()
         document = DocumentRecord(name=f"{name}.pdf", bytes=1, sha256="0" * 64, pages=3)
         settings = RenderSettings(device="png16m", dpi=36, pages="1-3")
@@ -164,7 +166,7 @@ class TestRemoval:
     def test_a_moment_that_cannot_be_read_is_now(self, sshrender: Run, job: Made) -> None:
         for name, moment in (("one", "soon"), ("two", "0001-01-01T00:00:00")):
             folder = job(name, **OVER)
-            line = json.dumps({"schema": 1, "type": "host_state", "time": moment})
+            line = json.dumps({"schema": SCHEMA, "type": "host_state", "time": moment})
             folder.journal.write_text(line + "\n")
         job("three", **OVER)
         assert sshrender("clean", "--older-than", "1h").returncode == 0
@@ -258,7 +260,7 @@ class TestOthers:
             user, name = os.geteuid(), queue._name_of(os.geteuid())
         before = sorted(path.name for path in folder.path.iterdir())
         with pytest.raises(UserError) as caught:
-            queue._find(san, "one", "hold")
+            queue._find(san, "one", Operation.HOLD)
         assert caught.value.code == ExitCode.STORAGE
         assert caught.value.hint == f"sudo -u {name} sshrender hold one-12345678"
         assert sorted(path.name for path in folder.path.iterdir()) == before
@@ -271,7 +273,7 @@ class TestOthers:
 
         job("one")
         monkeypatch.setattr(files, "user_in", refuses)
-        assert queue._find(san, "one", "hold")[0].name == "one-12345678"
+        assert queue._find(san, "one", Operation.HOLD)[0].name == "one-12345678"
 
     def test_the_command_says_so(self, sshrender: Run, job: Made) -> None:
         if os.geteuid() != 0:

@@ -132,7 +132,7 @@ def test_damaged_jobs_and_journals_hide_no_others(sshrender: Run, san: Path, hom
     (job,) = san.iterdir()
     with (job / "journal.jsonl").open("ab") as journal:
         journal.write(
-            b'{"schema": 1, "time": 7, "type": "host_state"}\n{"schema": 1, "type": "x"}\nrubbish'
+            b'{"schema": 2, "time": 7, "type": "host_state"}\n{"schema": 2, "type": "x"}\nrubbish'
         )
     (san / "odd-12345678").mkdir()
     (san / "odd-12345678" / "job.json").write_text("{")

@@ -27,12 +27,13 @@ from sshrender.document.facts import read_password
 from sshrender.errors import ExitCode, UserError
 from sshrender.job import history, lease
 from sshrender.job.folder import JobFolder
-from sshrender.job.journal import JournalWriter, entry, read_journal
+from sshrender.job.journal import read_journal
 from sshrender.job.spec import DocumentRecord, JobSpec, RenderSettings, load_spec
 from sshrender.transports import framing, knownhosts, messages, payload, sshconfig
 from sshrender.transports.ssh import _enter_known_keys
 from tests import pdfs
 from tests.conftest import Run
+from tests.entries import fields_of
 from tests.lab.inventory import table
 
 IN_A_FOLDER = settings(
@@ -154,20 +155,17 @@ def test_any_password_file_is_one_line_or_refused(tmp_path: Path, data: bytes) -
 # The job's files
 
 
-FIELDS = ["schema", "type", "page", "file", "bytes", "sha256", "width", "host", "seconds", "said"]
-KINDS = st.sampled_from(["page_delivered", "page_suspected", "document_noted", "run_started"])
+FIELDS = ["schema", "type", "page", "file", "bytes", "sha256", "width", "host", "seconds", "diagnostics"]
+KINDS = st.sampled_from(["page_delivered", "page_suspected", "document_diagnosed", "run_started"])
 
 
 def _delivered(page: int) -> dict[str, Any]:
     record = history.PageRecord(page, f"page-{page:04d}.png", 10, "ab", 1, 2, "h", "10", 0.5, 1, ())
-    fields: dict[str, Any] = entry("page_delivered", 0.0, **record.as_fields())
-    return fields
+    return fields_of("page_delivered", 0.0, **record.as_fields())
 
 
 def _write_journal(path: Path, entries: list[dict[str, Any]]) -> None:
-    writer = JournalWriter(path)
-    writer.append(entries)
-    writer.close()
+    path.write_bytes(b"".join(json.dumps(entry).encode() + b"\n" for entry in entries))
 
 
 @IN_A_FOLDER
@@ -175,7 +173,7 @@ def _write_journal(path: Path, entries: list[dict[str, Any]]) -> None:
 def test_a_journal_of_random_lines_is_an_empty_history(tmp_path: Path, lines: list[bytes]) -> None:
     path = tmp_path / "journal.jsonl"
     path.write_bytes(b"\n".join(lines))
-    assert history.fold(read_journal(path)).pages == {}
+    assert history.of(read_journal(path)).pages == {}
 
 
 @IN_A_FOLDER
@@ -189,7 +187,7 @@ def test_entries_of_wrong_types_cost_no_other_entry(
     path.unlink(missing_ok=True)
     odd = [{**_delivered(2), "type": kind, **fields} for kind, fields in changes]
     _write_journal(path, [*odd, _delivered(9)])
-    found = history.fold(read_journal(path))
+    found = history.of(read_journal(path))
     assert found.pages[9].file == "page-0009.png"
     history.keep_present(found, {"page-0009.png": 10}, "page-{:04}.png".format)
     assert 9 in found.pages
@@ -205,7 +203,7 @@ def test_a_flipped_bit_costs_one_entry_at_most(tmp_path: Path, at: int, bit: int
     at %= len(data)
     data[at] ^= 1 << bit
     path.write_bytes(bytes(data))
-    found = history.fold(read_journal(path))
+    found = history.of(read_journal(path))
     whole = {
         page: record for page, record in found.pages.items() if record.file == f"page-{page:04d}.png"
     }
@@ -297,7 +295,7 @@ def test_a_job_with_some_bytes_changed_is_a_job_or_damaged_storage(
     _is_a_job(folder)
 
 
-RUBBISH = os.urandom(300) + b'\n{"schema": 1, "type": "page_delivered", "page": 1}\n[]\n' + b"\0" * 50
+RUBBISH = os.urandom(300) + b'\n{"schema": 2, "type": "page_delivered", "page": 1}\n[]\n' + b"\0" * 50
 
 
 def test_a_job_whose_books_are_rubbish_is_done_all_the_same(sshrender: Run, home: Path) -> None:

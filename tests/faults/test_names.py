@@ -22,6 +22,7 @@ from rich.console import Console
 from sshrender.config import inventory
 from sshrender.core.snapshot import HostView, Snapshot
 from sshrender.errors import ExitCode, UserError
+from sshrender.job.journalentries import JournalEntry
 from sshrender.job.spec import RenderSettings, job_name, safe_stem
 from sshrender.renderers import ghostscript
 from sshrender.transports import payload
@@ -31,6 +32,7 @@ from sshrender.views.rate import Rate
 from sshrender.views.reporter import Reporter
 from tests import pdfs
 from tests.conftest import PROGRAM, Run
+from tests.entries import entries_of, entry
 from tests.lab.farm import Farm
 from tests.lab.plugin import FarmFactory
 
@@ -140,21 +142,26 @@ def _is_harmless(line: str) -> bool:
     return not bad & set(line) and not any(unicodedata.category(c) == "Cc" for c in line)
 
 
-def _entries(said: str) -> list[dict[str, Any]]:
+DELIVERED = {"file": "page-0001.png", "bytes": 1, "sha256": "0" * 64, "width": 1, "height": 1}
+
+
+def _entries(said: str) -> list[JournalEntry]:
     host = {"host": said, "state": "lost", "reason": said}
     failed = {"page": 1, "kind": "crashed", "attempts": 3, "attempt": "1.1"}
-    return [
-        {"type": "host_state", **host},
-        {"type": "attempt_failed", **failed, **host},
-        {"type": "page_failed", **failed, "hosts": [said, said]},
-        {"type": "page_delivered", "page": 1, "said": [said], "seconds": 0.5, **host},
-        {"type": "page_suspected", "page": 1, "said": [said]},
-        {"type": "document_noted", "said": [said]},
-        {"type": "storage_failed", "reason": said},
-        {"type": "split_failed", "reason": said},
-        {"type": "host_greeted", "cores": 1, "ghostscript": said, "python": said, **host},
-        {"type": "page_sent", "page": 1, "attempt": "1.1", **host},
+    delivered = {**DELIVERED, "page": 1, "ghostscript": said, "seconds": 0.5, "attempts": 1, **host}
+    told: list[tuple[str, dict[str, Any]]] = [
+        ("host_state", host),
+        ("attempt_failed", {**failed, **host}),
+        ("page_failed", {**failed, **host, "hosts": [said, said]}),
+        ("page_delivered", {**delivered, "diagnostics": [said]}),
+        ("page_suspected", {"page": 1, "diagnostics": [said]}),
+        ("document_diagnosed", {"diagnostics": [said]}),
+        ("storage_failed", {"reason": said}),
+        ("split_failed", {"reason": said}),
+        ("host_connected", {"cores": 1, "ghostscript": said, "python": said, **host}),
+        ("page_sent", {"page": 1, "attempt": "1.1", **host}),
     ]
+    return [entry(kind, 1.8e9, **fields) for kind, fields in told]
 
 
 def _summary(said: str) -> dict[str, Any]:
@@ -178,7 +185,7 @@ def _summary(said: str) -> dict[str, Any]:
 @given(SAID)
 @example("\x1b[2J\x9b1A\x00\u2028\u202e\ud800")
 def test_every_line_that_is_shown_is_one_harmless_line(said: str) -> None:
-    lines = [plain.describe(entry, verbose=1) or "" for entry in _entries(said)]
+    lines = [plain.describe(each, verbose=1) or "" for each in _entries(said)]
     lines += summary.lines(_summary(said))
     stream = io.StringIO()
     Reporter(stream, progress="plain").error(UserError(ExitCode.USAGE, said, said))
@@ -203,14 +210,15 @@ def test_the_board_shows_names_as_they_are_and_nothing_acts_on_the_terminal(said
 def test_a_line_of_json_is_one_line_of_valid_utf8(said: str) -> None:
     stream = io.StringIO()
     view = JsonLinesView(stream)
-    for entry in _entries(said):
-        view.entry(entry)
+    for each in _entries(said):
+        view.entry(each)
     view.say(said)
     reporter = Reporter(stream, progress="jsonl")
     reporter.summary(_summary(said), 3)
     reporter.error(UserError(ExitCode.USAGE, said, said))
     lines = stream.getvalue().encode("utf-8").splitlines()
-    assert [json.loads(line) for line in lines][: len(_entries(said))] == _entries(said)
+    shown = [json.loads(line) for line in lines][: len(_entries(said))]
+    assert entries_of(shown) == _entries(said)
     assert len(lines) == len(_entries(said)) + 3
     assert all(line.isascii() and line.decode().isprintable() for line in lines)
 

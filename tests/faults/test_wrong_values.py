@@ -19,10 +19,11 @@ from sshrender.core.records import Host
 from sshrender.errors import ExitCode, UserError
 from sshrender.job import history, lease
 from sshrender.job.folder import JobFolder
-from sshrender.job.journal import entry, read_journal
+from sshrender.job.journal import read_journal
 from sshrender.job.spec import RecipeRecord, RenderSettings, job_name, load_spec
 from sshrender.transports import knownhosts, messages, ssh, sshconfig
 from sshrender.transports.protocol import ConnectFailed
+from tests.entries import entries_of, fields_of, parsed
 
 CLAIM = {"counter": 1, "epoch": 1, "host": "h", "pid": 0, "boot": "b", "started": "s", "token": "0" * 32}
 
@@ -166,7 +167,7 @@ def test_words_without_end_are_cut() -> None:
 
 def _delivered(**changes: Any) -> dict[str, Any]:
     record = history.PageRecord(1, "page-0001.png", 10, "ab", 1, 2, "h", "10", 0.5, 1, ())
-    return {**entry("page_delivered", 0.0, **record.as_fields()), "said": [], **changes}
+    return {**fields_of("page_delivered", 0.0, **record.as_fields()), "diagnostics": [], **changes}
 
 
 @pytest.mark.parametrize(
@@ -179,17 +180,17 @@ def _delivered(**changes: Any) -> dict[str, Any]:
         {"bytes": math.inf},
         {"seconds": 10**400},
         {"seconds": math.nan},
-        {"said": "abc"},
-        {"said": [1]},
+        {"diagnostics": "abc"},
+        {"diagnostics": [1]},
     ],
 )
 def test_an_entry_of_a_wrong_type_is_not_believed(changes: dict[str, Any]) -> None:
-    assert list(history.fold([_delivered()]).pages) == [1]
-    assert history.fold([_delivered(**changes)]).pages == {}
+    assert list(history.of(entries_of([_delivered()])).pages) == [1]
+    assert parsed({**_delivered(), "diagnostics": [], **changes}) is None
 
 
 def test_an_entry_that_names_another_page_s_file_is_not_believed() -> None:
-    found = history.fold([_delivered(page=2)])
+    found = history.of(entries_of([_delivered(page=2)]))
     history.keep_present(found, {"page-0001.png": 10}, "page-{:04}.png".format)
     assert found.pages == {}
 

@@ -18,6 +18,7 @@ from sshrender.job.journal import read_journal
 from sshrender.job.publish import page_name
 from sshrender.job.spec import load_spec
 from tests import pdfs
+from tests.entries import entries_of, lines_of
 from tests.lab.coordinators import Machine, submitted
 from tests.lab.farm import Farm
 
@@ -95,7 +96,7 @@ class Office:
     def who_has_begun(self) -> str:
         """The machine that coordinates the first job of which a page is there; empty: there is none."""
         for name in self.names:
-            entries = list(read_journal(self.folder(name).journal))
+            entries = lines_of(self.folder(name).journal)
             if any(entry["type"] == "page_delivered" for entry in entries):
                 return str(entries[0]["coordinator"]).partition(" ")[0]
         return ""
@@ -111,7 +112,7 @@ class Office:
         told = {status["job"]: status for status in json.loads(said.stdout)["jobs"]}
         assert sorted(told) == sorted(self.names)
         return [
-            Job(self.folder(name), list(read_journal(self.folder(name).journal)), told[name])
+            Job(self.folder(name), lines_of(self.folder(name).journal), told[name])
             for name in self.names
         ]
 
@@ -178,9 +179,9 @@ def _check_replay(job: Job) -> None:
     )
     assert first.as_json() == again.as_json()
     assert (first.state, first.pages) == (job.status["state"], job.status["pages"])
-    pages = history.fold(job.entries).pages
+    pages = history.of(entries_of(job.entries)).pages
     assert sorted(pages) == list(range(1, spec.document.pages + 1))
-    assert pages == history.fold(job.entries).pages
+    assert pages == history.of(entries_of(job.entries)).pages
 
 
 def _digest(path: Path) -> str:

@@ -122,7 +122,7 @@ def test_slots_are_as_many_as_there_is_memory_for(farm_factory: FarmFactory, thi
     _memory(farm["node1"], 800)
     code, _, stderr = _end(_start(farm, thirty, slots=None))
     assert code == 0, stderr
-    (greeting,) = [entry for entry in _journal(farm) if entry["type"] == "host_greeted"]
+    (greeting,) = [entry for entry in _journal(farm) if entry["type"] == "host_connected"]
     assert (greeting["cores"], greeting["slots"]) == (8, 3)
 
 

@@ -185,7 +185,7 @@ def test_a_cable_put_back_brings_the_host_back(farm: Farm, tmp_path: Path) -> No
     code, summary, stderr = _finish(process)
     assert code == 0, stderr
     greeted = [
-        e for e in _journal(summary, farm) if e["type"] == "host_greeted" and e["host"] == "node1"
+        e for e in _journal(summary, farm) if e["type"] == "host_connected" and e["host"] == "node1"
     ]
     assert len(greeted) == 2
     _each_page_once(summary, farm)

@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from sshrender.job.journal import read_journal
 from sshrender.job.publish import page_name
 from tests import pdfs
+from tests.entries import lines_of
 from tests.lab.coordinators import Coordinator, Machine, in_flight, submitted, wait_until
 from tests.lab.farm import Farm
 from tests.lab.slow import slow_down
@@ -45,7 +45,7 @@ class Desk(Machine):
 
     def journal(self) -> list[Entry]:
         """Of the only job that there is."""
-        return [entry for path in self.farm.san.glob("*/journal.jsonl") for entry in read_journal(path)]
+        return [entry for path in self.farm.san.glob("*/journal.jsonl") for entry in lines_of(path)]
 
     def of(self, kind: str) -> list[Entry]:
         """The entries of one kind."""

@@ -23,11 +23,11 @@ from sshrender.coordinator.outcome import Outcome
 from sshrender.coordinator.plan import HostSetup, JobPlan, RenderRequest
 from sshrender.core.policy import HostPlan, Policy
 from sshrender.document.reading import Reading
-from sshrender.job.journal import read_journal
 from sshrender.transports.messages import Inspected, ProtocolError, decode
 from sshrender.transports.protocol import FilesFailed, Refusal
 from sshrender.views.silent import SilentView
 from tests import pdfs
+from tests.entries import lines_of
 
 SIDE = 72
 """Points of a page, and its pixels at 72 dpi."""
@@ -230,7 +230,7 @@ def run(
         outcome = see_through(plan, setups, SilentView(io.StringIO()), links, inbox)
     finally:
         reading.close()
-    return Ended(outcome, plan, list(read_journal(plan.folder.journal)))
+    return Ended(outcome, plan, lines_of(plan.folder.journal))
 
 
 class RandomHost(Host):

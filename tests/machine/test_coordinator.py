@@ -17,6 +17,7 @@ from sshrender.coordinator.hosts.textbudget import CUT, TextBudget
 from sshrender.coordinator.loop import Coordinator
 from sshrender.coordinator.workers import verifier as vf
 from sshrender.job.jobstatus import of as report_of
+from tests.entries import entries_of
 from tests.machine.conversations import QUICK, Fields, Host, RandomHost, image, run
 
 PAGES = 12
@@ -44,7 +45,7 @@ def test_no_well_formed_message_ends_a_run_or_spoils_a_page(tmp_path: Path, seed
         assert data == image(number), "what is delivered was verified"
     manifest = json.loads(ended.plan.folder.manifest.read_text())
     assert [page["page"] for page in manifest["pages"]] == list(range(1, PAGES + 1))
-    told = report_of(ended.plan.folder, ended.plan.spec, ended.entries, None)
+    told = report_of(ended.plan.folder, ended.plan.spec, entries_of(ended.entries), None)
     assert told.pages["done"] + told.pages["suspect"] == PAGES, "the journal tells the same"
     assert len(ended.entries) < 4000
     assert ended.plan.folder.journal.stat().st_size < MEMORY_OF_TEXT

@@ -33,11 +33,13 @@ from sshrender.core import events as ev
 from sshrender.core.policy import HostPlan, Policy
 from sshrender.core.scheduler import Scheduler
 from sshrender.core.states import JobEnd
+from sshrender.job import history
 from sshrender.job import lease as leases
-from sshrender.job.history import PageRecord, fold
-from sshrender.job.journal import entry
+from sshrender.job.history import PageRecord
+from sshrender.job.journalentries import JournalEntry
 from sshrender.job.lease import BEAT_SECONDS, LEASE_SECONDS, Lease, LeaseHeld, LeaseLost
 from sshrender.job.leasefiles import Claim
+from tests.entries import entry
 
 KILLED, SKEW = math.inf, 0.01
 POLICY = Policy(wait=1e6, lost_wait=1e6, silence=1e6, stall=1e6, page_timeout=1e6)
@@ -90,7 +92,7 @@ class World:
         self.owners: dict[int, int] = {}
         self.attempts, self.wanted = set[str](), set(range(1, fate.pages + 1))
         self.pages: dict[int, tuple[int, int]] = {}
-        self.journal: list[dict[str, Any]] = []
+        self.journal: list[JournalEntry] = []
         self.begun: dict[int, float] = {}
         self.director = threading.Semaphore(0)
         self.error: BaseException | None = None
@@ -146,7 +148,7 @@ class World:
         self.begun.setdefault(epoch, self.now)
 
     def is_complete(self) -> bool:
-        return set(self.pages) == self.wanted == set(fold(self.journal).pages)
+        return set(self.pages) == self.wanted == set(history.of(self.journal).pages)
 
 
 class Machine:
@@ -243,14 +245,14 @@ class Machine:
             self.world.link(page, (epoch, self.index))
             assert self.world.pages[page] == first, "a page was published twice"
 
-    def append(self, epoch: int, line: dict[str, Any]) -> None:
+    def append(self, epoch: int, line: JournalEntry) -> None:
         with self._at("append"):
             self.world.act(self, epoch)
             self.world.journal.append(line)
 
     def recall(self) -> tuple[set[int], set[int]]:
         with self._at("recall"):
-            return set(self.world.pages), set(fold(self.world.journal).pages)
+            return set(self.world.pages), set(history.of(self.world.journal).pages)
 
 
 class Run:
@@ -304,11 +306,11 @@ class Run:
     def tell(self, page: int) -> None:
         host = f"host of {self.machine.index}"
         record = PageRecord(page, f"page-{page:04d}.png", 1, "0" * 64, 1, 1, host, "10", RENDERING)
-        self.journal("page_delivered", **{**record.as_fields(), "said": []})
+        self.journal("page_delivered", **record.as_fields())
 
     def journal(self, kind: str, **fields: Any) -> None:
         self.lease.ensure()
-        self.machine.append(self.lease.epoch, entry(kind, 0.0, **fields))
+        self.machine.append(self.lease.epoch, entry(kind, 0.0, epoch=self.lease.epoch, **fields))
 
 
 def coordinate(machine: Machine) -> None:
@@ -333,7 +335,9 @@ def live_through(fate: Fate) -> None:
         world.run(world.machines, CALM)
         assert pages == world.pages
         assert world.is_complete()
-        assert fold(world.journal * 2) == fold(world.journal), "folded twice, it says something else"
+        assert history.of(world.journal * 2) == history.of(world.journal), (
+            "replayed twice, it says something else"
+        )
     finally:
         world.close()
 

@@ -8,9 +8,10 @@ from typing import Any
 
 from PIL import Image
 
-from sshrender.job import journal
+from sshrender.job.journalentries import AttemptEntry, JournalEntry, PageDelivered, PageSent
+from sshrender.job.operations import Operation
 from sshrender.views.dashboard.source import JobFacts, JobView
-from sshrender.views.protocol import Entry
+from tests.entries import entry
 
 DIED = "Ghostscript died of signal 9"
 BEGAN = 1_800_000_000.0
@@ -21,7 +22,7 @@ class Journal:
     """Entries at moments that are seconds since the run began."""
 
     def __init__(self, pages: int, hosts: Sequence[str]) -> None:
-        self.entries: list[Entry] = []
+        self.entries: list[JournalEntry] = []
         self.now = 0.0
         self._count = 0
         self.write(
@@ -32,12 +33,12 @@ class Journal:
 
     def write(self, type_: str, /, **fields: Any) -> None:
         """An entry of this moment."""
-        self.entries.append(journal.entry(type_, BEGAN + self.now, **fields))
+        self.entries.append(entry(type_, BEGAN + self.now, **fields))
 
     def greet(self, host: str, slots: int = 2) -> None:
         """The host is idle."""
         self.write(
-            "host_greeted", host=host, cores=slots, slots=slots, ghostscript="10.00.0", python="3.11"
+            "host_connected", host=host, cores=slots, slots=slots, ghostscript="10.00.0", python="3.11"
         )
         self.state(host, "idle")
 
@@ -57,7 +58,13 @@ class Journal:
         facts: dict[str, Any] = {"file": f"page-{page:04d}.png", "bytes": 51323, "sha256": "0" * 64}
         facts |= {"width": 1240, "height": 1754, "ghostscript": "10.00.0", "seconds": 0.5, "attempts": 1}
         self.write(
-            "page_delivered", page=page, host=host, attempt=attempt, said=list(said), cpu=0.4, **facts
+            "page_delivered",
+            page=page,
+            host=host,
+            attempt=attempt,
+            diagnostics=list(said),
+            cpu=0.4,
+            **facts,
         )
 
     def fail(self, page: int, host: str, attempt: str, reason: str = DIED) -> None:
@@ -104,9 +111,13 @@ def eventful() -> Journal:
 def straggling() -> Journal:
     """Eventful, and page 23 has been with node1 all along, while it drew the others."""
     told = eventful()
-    sent = next(entry for entry in told.entries if entry["type"] == "page_sent" and entry["page"] == 23)
-    gone = [entry for entry in told.entries if entry.get("attempt") == sent["attempt"]]
-    told.entries = [entry for entry in told.entries if entry not in gone[1:]]
+    sent = next(each for each in told.entries if isinstance(each, PageSent) and each.page == 23)
+    gone = [
+        each
+        for each in told.entries
+        if isinstance(each, (AttemptEntry, PageDelivered)) and each.attempt == sent.attempt
+    ]
+    told.entries = [each for each in told.entries if each not in gone[1:]]
     return told
 
 
@@ -132,7 +143,7 @@ class FakeJob:
         """See Source."""
         return self._facts
 
-    def entries(self) -> list[Entry]:
+    def entries(self) -> list[JournalEntry]:
         """See Source."""
         if self.trouble is not None:
             raise self.trouble
@@ -143,7 +154,7 @@ class FakeJob:
         """See Source."""
         return self.holder
 
-    def ask(self, op: str, **fields: Any) -> None:
+    def ask(self, op: Operation, **fields: Any) -> None:
         """See Source."""
         self.asked.append((op, fields))
 

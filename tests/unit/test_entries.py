@@ -1,4 +1,4 @@
-"""A journal of any content, read by everything that reads journals: what is unsound stays out."""
+"""Journals of any content, read by everything that reads journals: damaged entries stay out."""
 
 from __future__ import annotations
 
@@ -12,15 +12,25 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from sshrender.coordinator import overview
-from sshrender.job import accounting, history, jobstatus, journal, journalentries
+from sshrender.job import (
+    accounting,
+    history,
+    jobstatus,
+    journal,
+    journalchecks,
+    journalentries,
+    journalformat,
+)
 from sshrender.job.folder import JobFolder
-from sshrender.job.journal import JournalTail, read_journal
+from sshrender.job.journal import JournalTail, OldJournal, read_journal
+from sshrender.job.journalformat import SCHEMA, as_fields, as_line, parse_line
 from sshrender.job.spec import DocumentRecord, JobSpec, RenderSettings
 from sshrender.views import joblist, jobmodel, pagehistory, plain
 from sshrender.views import overview as sheet
 from sshrender.views.dashboard import details, headline, tables
 from sshrender.views.dashboard.source import JobFacts
 from sshrender.views.dashboard.styles import of_terminal
+from tests.entries import entry, lines_of, parsed
 from tests.tui.journals import eventful
 
 IN_A_FOLDER = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
@@ -40,10 +50,11 @@ odd = st.sampled_from(
         {"a": [1, 2]}, {"a": ["x", {}]},
     ]
 )  # fmt: skip
-names = st.sampled_from(sorted({name for known in journalentries.TYPES.values() for name in known}))
+FIELDS = {name: journalformat.fields_of(kind) for name, kind in journalentries.TYPES.items()}
+names = st.sampled_from(sorted({"time", *(name for known in FIELDS.values() for name in known)}))
 lines = st.builds(
-    lambda kind, fields, moment: {"schema": 1, "time": moment, **fields, "type": kind},
-    st.sampled_from([*journalentries.TYPES, "something_new"]) | odd,
+    lambda kind, fields, moment: {"schema": SCHEMA, "time": moment, **fields, "type": kind},
+    st.sampled_from([*FIELDS, "something_new"]) | odd,
     st.dictionaries(names, odd, max_size=4),
     st.just(TIME)
     | odd
@@ -56,19 +67,21 @@ lines = st.builds(
 def _sound() -> dict[str, dict[str, Any]]:
     """An entry of each type, whole, from which one field at a time is taken or spoiled."""
     values: dict[Any, Any] = {
-        journalentries._text: "a", journalentries._texts: ["a"],
-        journalentries._flag: True, journalentries._number: 1.0,
-        journalentries._fonts: {"Helvetica": "1-3,7"}, journalentries._loads: {"node1": [0.5, 0.5]},
-        journalentries._changes: {"priority": 1}, journalentries._name_of_file: "page-0007.png",
+        journalchecks.check_text: "a", journalchecks.check_texts: ["a"],
+        journalchecks.check_flag: True, journalchecks.check_number: 1.0,
+        journalchecks.check_fonts: {"Helvetica": "1-3,7"},
+        journalchecks.check_loads: {"node1": [0.5, 0.5]},
+        journalchecks.check_changes: {"priority": 1},
+        journalchecks.check_file_name: "page-0007.png",
     }  # fmt: skip
     return {
         kind: {
-            "schema": 1,
+            "schema": SCHEMA,
             "time": TIME,
             "type": kind,
             **{name: values.get(field.check, 7) for name, field in known.items()},
         }
-        for kind, known in journalentries.TYPES.items()
+        for kind, known in FIELDS.items()
     }
 
 
@@ -87,19 +100,19 @@ def _show_everywhere(folder: JobFolder) -> None:
         *joblist.whole(told.as_json()),
         *pagehistory.lines(found),
         *pagehistory.lines([*pagehistory.of_page(found, 7), *pagehistory.of_host(found, "node1")]),
-        *(line for entry in found if (line := plain.describe(entry, 2)) is not None),
+        *(line for each in found if (line := plain.describe(each, 2)) is not None),
         sheet.render(overview.sheet(folder, SPEC, found, None)),
     ]
     accounting.of("big", "ann", found)
     job, looks = jobmodel.JobModel(range(1, 61)), of_terminal()
-    for entry in JournalTail(folder.journal).new():
-        job.take(entry)
+    for each in JournalTail(folder.journal).new():
+        job.take(each)
     facts = JobFacts("big", "/san/big", "big.pdf", tuple(range(1, 61)), "png16m")
     shown += [line.plain for line in headline.lines(facts, job, "", job.now, 120, looks)]
     tables.hosts(job, looks, "state", False, "")
     tables.flights(job, looks, job.now)
     shown += [
-        row.cells[1] for number, entry in enumerate(job.log) if (row := tables.log_row(number, entry))
+        row.cells[1] for number, each in enumerate(job.log) if (row := tables.log_row(number, each))
     ]
     shown += [details.of_page(page, job, job.now, looks).plain for page in job.pages.values()]
     shown += [details.of_host(host, "", looks).plain for host in job.hosts.values()]
@@ -119,12 +132,12 @@ def folder(tmp_path: Path) -> JobFolder:
 def test_a_journal_of_wrong_types_can_be_shown_by_every_view(
     folder: JobFolder, lines: list[Any]
 ) -> None:
-    _write(folder.journal, [*eventful().entries[:12], *lines])
+    _write(folder.journal, [*map(as_fields, eventful().entries[:12]), *lines])
     _show_everywhere(folder)
 
 
 @IN_A_FOLDER
-@given(st.sampled_from(sorted(journalentries.TYPES)), st.data())
+@given(st.sampled_from(sorted(FIELDS)), st.data())
 def test_an_entry_with_one_wrong_field_can_be_shown_by_every_view(
     folder: JobFolder, kind: str, data: st.DataObject
 ) -> None:
@@ -136,16 +149,16 @@ def test_an_entry_with_one_wrong_field_can_be_shown_by_every_view(
 
 
 def test_what_a_coordinator_writes_is_read_as_it_was_written(folder: JobFolder) -> None:
-    written = [*eventful().entries, *_sound().values()]
+    written = [*map(as_fields, eventful().entries), *_sound().values()]
     _write(folder.journal, written)
-    assert list(read_journal(folder.journal)) == written
+    assert lines_of(folder.journal) == json.loads(json.dumps(written))
 
 
 def test_a_lone_surrogate_is_text_that_can_be_shown(folder: JobFolder) -> None:
     states = _sound()["host_state"]
     _write(folder.journal, [{**states, "reason": "\ud800"}, {**states, "time": "\ud800"}])
-    (entry,) = read_journal(folder.journal)
-    assert entry["reason"] == "?"
+    (found,) = lines_of(folder.journal)
+    assert found["reason"] == "?"
     _show_everywhere(folder)
 
 
@@ -162,9 +175,9 @@ def test_numbers_beyond_all_numbers_cost_their_entry_only(folder: JobFolder) -> 
     odd = [
         sound.replace('"bytes": 7', f'"bytes": {n}') for n in ("9" * 5000, "1e400", "NaN", "true", "-1")
     ]
-    deep = '{"schema": 1, "type": "x", "time": ' + "[" * 100_000
+    deep = '{"schema": 2, "type": "x", "time": ' + "[" * 100_000
     folder.journal.write_text("\n".join([*odd, deep, sound, ""]))
-    assert [entry["bytes"] for entry in read_journal(folder.journal)] == [7]
+    assert [found["bytes"] for found in lines_of(folder.journal)] == [7]
 
 
 def test_a_line_without_end_is_passed_over_and_never_kept(
@@ -176,14 +189,14 @@ def test_a_line_without_end_is_passed_over_and_never_kept(
     long = {**first, "note": "x" * 5000}
     _write(folder.journal, [first, long, last])
     tail = JournalTail(folder.journal)
-    assert list(read_journal(folder.journal)) == [first, last]
-    assert [*tail.new(), *tail.new(), *tail.new()] == [first, last]
+    assert lines_of(folder.journal) == [first, last]
+    assert [*tail.new(), *tail.new(), *tail.new()] == [parsed(first), parsed(last)]
     with folder.journal.open("ab") as file:
         file.write(json.dumps(long).encode())
     assert tail.new() == []
     with folder.journal.open("ab") as file:
         file.write(b"\n" + json.dumps(last).encode() + b"\n")
-    assert tail.new() == [last]
+    assert tail.new() == [parsed(last)]
 
 
 def test_a_sparse_journal_of_terabytes_is_read_at_once(folder: JobFolder) -> None:
@@ -193,9 +206,9 @@ def test_a_sparse_journal_of_terabytes_is_read_at_once(folder: JobFolder) -> Non
         file.seek(4 << 40)
         file.write(b"\n" + json.dumps(last).encode() + b"\n")
         os.ftruncate(file.fileno(), 8 << 40)
-    assert list(read_journal(folder.journal)) == [first, last]
+    assert lines_of(folder.journal) == [first, last]
     tail = JournalTail(folder.journal)
-    assert [*tail.new(), *tail.new(), *tail.new()] == [first, last]
+    assert [*tail.new(), *tail.new(), *tail.new()] == [parsed(first), parsed(last)]
 
 
 def test_a_journal_that_has_more_than_a_job_can_write_is_refused(folder: JobFolder) -> None:
@@ -209,8 +222,8 @@ def test_only_well_formed_utf_8_is_an_entry(folder: JobFolder) -> None:
     sound = json.dumps(_sound()["storage_recovered"])
     raw = sound.replace('"type"', '"x": "\ud800", "type"').encode("utf-8", "surrogatepass")
     folder.journal.write_bytes(raw + b"\n" + sound.encode("utf-16") + b"\n" + sound.encode() + b"\n")
-    assert history.fold(read_journal(folder.journal)) == history.History()
-    assert [entry["type"] for entry in read_journal(folder.journal)] == ["storage_recovered"]
+    assert history.of(read_journal(folder.journal)) == history.History()
+    assert [found["type"] for found in lines_of(folder.journal)] == ["storage_recovered"]
 
 
 def test_pages_that_are_not_the_job_s_and_hosts_without_number_take_no_memory() -> None:
@@ -218,11 +231,33 @@ def test_pages_that_are_not_the_job_s_and_hosts_without_number_take_no_memory() 
     few = SPEC.settings.model_copy(update={"pages": "1"})
     spec = SPEC.model_copy(update={"settings": few})
     failed = {"kind": "damaged", "reason": "x", "attempts": 1, "hosts": []}
-    lines = [journal.entry("page_failed", 0.0, page=page, **failed) for page in range(1, 500)]
-    lines += [
-        journal.entry("attempt_failed", 0.0, host=f"h{n}", page=1)
-        for n in range(jobstatus.MAX_HOSTS + 9)
-    ]
+    lost = {"attempt": "1.1", "kind": "crashed", "reason": "x", "page": 1}
+    lines = [entry("page_failed", 0.0, page=page, **failed) for page in range(1, 500)]
+    lines += [entry("attempt_failed", 0.0, host=f"h{n}", **lost) for n in range(jobstatus.MAX_HOSTS + 9)]
     jobmodel, _ = jobstatus._replay(lines, jobstatus._pages(spec))
     assert list(jobmodel.failed) == [1]
     assert len(jobmodel.failures) == jobstatus.MAX_HOSTS
+
+
+@given(st.binary(max_size=200) | st.builds(lambda line: json.dumps(line).encode(), lines))
+def test_no_line_makes_the_parser_raise(line: bytes) -> None:
+    found = parse_line(line)
+    if found is not None:
+        assert parse_line(as_line(found)) == found, "what was read is written as it was"
+
+
+def test_a_journal_of_an_earlier_version_is_refused_in_words(folder: JobFolder) -> None:
+    old = {"schema": 1, "time": TIME, "type": "storage_recovered"}
+    _write(folder.journal, ["rubbish", old, old])
+    words = "earlier version of sshrender; remove the job and render"
+    with pytest.raises(OldJournal, match=words):
+        list(read_journal(folder.journal))
+    with pytest.raises(OldJournal, match=words):
+        JournalTail(folder.journal).new()
+
+
+def test_a_line_of_an_earlier_version_costs_no_other_entry(folder: JobFolder) -> None:
+    sound = _sound()["storage_recovered"]
+    _write(folder.journal, [{**sound, "schema": 1}, sound, {**sound, "schema": 1}])
+    assert lines_of(folder.journal) == [sound]
+    assert JournalTail(folder.journal).new() == [parsed(sound)]

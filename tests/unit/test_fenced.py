@@ -18,11 +18,14 @@ from sshrender.errors import UserError
 from sshrender.job import attributes, fencedfiles, lease, manifest, publish, queueoperations
 from sshrender.job.attributes import Attributes
 from sshrender.job.folder import JobFolder
-from sshrender.job.journal import JournalTail, JournalWriter, entry, read_journal
+from sshrender.job.journal import JournalTail, JournalWriter
+from sshrender.job.journalformat import as_fields
 from sshrender.job.lease import LeaseLost
 from sshrender.job.nonce import Nonce
+from sshrender.job.operations import Operation
 from sshrender.job.requests import Request
 from sshrender.job.spec import DocumentRecord, JobSpec, RenderSettings
+from tests.entries import entry, lines_of
 
 OPERATIONS = ("rename", "link", "unlink", "open", "listdir", "stat", "fsync")
 
@@ -184,8 +187,8 @@ def test_what_a_replaced_coordinator_writes_into_the_journal_does_not_count(tmp_
     writers[0].append([entry("storage_recovered", 0.0)])
     seen += tail.new()
     told = ["run_started", "a", "run_started", "b", "storage_recovered"]
-    assert [line["type"] for line in seen] == told
-    assert [line["type"] for line in read_journal(path)] == told
+    assert [as_fields(line)["type"] for line in seen] == told
+    assert [line["type"] for line in lines_of(path)] == told
     for writer in writers:
         with contextlib.suppress(OSError):
             writer.close()
@@ -229,7 +232,7 @@ def test_a_successor_that_changes_nothing_still_refuses_what_its_predecessor_wri
         jobrun._enter(cast(JobPlan, plan), held)
         held.release()
     else:
-        queueoperations.change(folder, Request("release", "ann@desk"))
+        queueoperations.change(folder, Request(Operation.RELEASE, "ann@desk"))
     with monkeypatch.context() as context:
         context.setattr(fencedfiles, "_require_newest", lambda path, epoch: None)
         with contextlib.suppress(LeaseLost):

@@ -1,4 +1,4 @@
-"""The fold that dashboard and overview share: whatever a journal holds, its counts are right."""
+"""The job model that dashboard and overview share: whatever a journal holds, its counts are right."""
 
 from __future__ import annotations
 
@@ -16,13 +16,16 @@ from sshrender.coordinator.hosts.loadsampler import CHANGE, EVERY, LoadSamples
 from sshrender.coordinator.workers.thumbnailwriter import ThumbnailWriter
 from sshrender.core.policy import HostPlan
 from sshrender.core.records import Host
-from sshrender.job import journal, lease, thumbnails
+from sshrender.job import lease, thumbnails
 from sshrender.job.folder import JobFolder
 from sshrender.job.journal import JournalTail, JournalWriter
+from sshrender.job.journalentries import UnknownEntry
+from sshrender.job.journalformat import SCHEMA
 from sshrender.job.verification.errors import VerificationFailed
 from sshrender.views import jobmodel
 from sshrender.views.dashboard import terminalgraphics
 from sshrender.views.jobmodel import JobModel, Span, packed
+from tests.entries import entry, parsed
 from tests.tui.journals import BEGAN, Journal, eventful
 
 NAMES = ["a", "b"]
@@ -30,7 +33,7 @@ KINDS = [
     "run_started",
     "run_ended",
     "host_state",
-    "host_greeted",
+    "host_connected",
     "hosts_sampled",
     "page_sent",
     "page_returned",
@@ -41,7 +44,7 @@ KINDS = [
     "page_failed",
     "storage_failed",
     "storage_recovered",
-    "document_noted",
+    "document_diagnosed",
     "requested",
     "something_new",
 ]
@@ -56,7 +59,7 @@ entries = st.fixed_dictionaries(
         "reason": anything,
         "kind": anything,
         "seconds": st.floats(0, 10) | anything,
-        "said": st.lists(st.text(max_size=3), max_size=2) | anything,
+        "diagnostics": st.lists(st.text(max_size=3), max_size=2) | anything,
         "loads": st.dictionaries(st.sampled_from(NAMES), st.tuples(st.floats(), st.floats())) | anything,
         "file": anything,
         "bytes": anything,
@@ -75,10 +78,12 @@ entries = st.fixed_dictionaries(
 
 
 @given(st.lists(entries, max_size=40))
-def test_no_journal_however_damaged_breaks_the_fold(told: list[dict[str, Any]]) -> None:
+def test_no_journal_however_damaged_breaks_the_job_model(told: list[dict[str, Any]]) -> None:
     job = JobModel(range(1, 6))
-    for entry in told:
-        job.take(entry)
+    for fields in told:
+        found = parsed({"schema": SCHEMA, **fields})
+        if found is not None:
+            job.take(found)
         states = Counter(page.state for page in job.pages.values())
         assert states == +job.counts
     assert job.settled + job.missing == 5
@@ -87,10 +92,10 @@ def test_no_journal_however_damaged_breaks_the_fold(told: list[dict[str, Any]]) 
     job.bars(20, job.now)
 
 
-def test_the_fold_knows_what_every_page_and_host_is() -> None:
+def test_the_job_model_knows_what_every_page_and_host_is() -> None:
     job = JobModel(range(1, 61))
-    for entry in eventful().entries:
-        job.take(entry)
+    for each in eventful().entries:
+        job.take(each)
     assert (job.counts["done"], job.counts["suspect"], job.counts["failed"]) == (37, 1, 1)
     assert job.counts["sent"] == 3
     assert {host.name: host.state for host in job.hosts.values()} == {
@@ -108,8 +113,8 @@ def test_a_new_run_forgets_what_the_last_one_left_undone() -> None:
         "run_started", epoch=2, pages=60, output="/out", coordinator="attic (pid 9)", hosts=["node1"]
     )
     job = JobModel(range(1, 61))
-    for entry in told.entries:
-        job.take(entry)
+    for each in told.entries:
+        job.take(each)
     assert job.counts["sent"] == job.counts["failed"] == 0
     assert job.coordinator == "attic (pid 9)"
     assert job.drawings(job.now) == []
@@ -121,8 +126,8 @@ def test_nobody_is_told_how_long_a_held_job_will_take() -> None:
         told.now += 0.5
         told.deliver(page, "node1", told.send(page, "node1"))
     job = JobModel(range(1, 101))
-    for entry in told.entries:
-        job.take(entry)
+    for each in told.entries:
+        job.take(each)
     left = job.left(BEGAN + told.now)
     assert left == pytest.approx(71 / 2, rel=0.1)
     told.write("requested", op="hold", by="ann", host="", page=0, note="", is_late=False)
@@ -156,16 +161,16 @@ def test_a_journal_is_followed_line_by_whole_line(tmp_path: Path) -> None:
     assert tail.new() == []
     writer = JournalWriter(path)
     first, second = (
-        journal.entry("page_sent", BEGAN, page=page, host="a", attempt=f"1.{page}") for page in (1, 2)
+        entry("page_sent", BEGAN, page=page, host="a", attempt=f"1.{page}") for page in (1, 2)
     )
     writer.append([first])
     assert tail.new() == [first]
     with path.open("ab") as file:
-        file.write(b'{"schema": 1, "time": "2026-11-23T20:00:00.000Z", "ty')
+        file.write(b'{"schema": 2, "time": "2026-11-23T20:00:00.000Z", "ty')
         file.flush()
         assert tail.new() == []
         file.write(b'pe": "x"}\nnonsense\n')
-    assert [entry["type"] for entry in tail.new()] == ["x"]
+    assert [each.name for each in tail.new() if isinstance(each, UnknownEntry)] == ["x"]
     writer.append([second])
     assert tail.new() == [second]
 
@@ -248,5 +253,5 @@ def test_which_pictures_a_terminal_shows(answer: bytes, kind: str) -> None:
     assert terminalgraphics._understand(answer) == kind
 
 
-def test_every_state_of_the_fold_is_settled_or_not() -> None:
+def test_every_state_of_the_job_model_is_terminal_or_not() -> None:
     assert {jobmodel.DONE, jobmodel.SUSPECT, jobmodel.FAILED} == set(jobmodel.SETTLED)

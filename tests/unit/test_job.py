@@ -14,18 +14,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sshrender.job import fencedfiles, lease, publish
+from sshrender.job import fencedfiles, history, lease, publish
 from sshrender.job.folder import JobFolder
-from sshrender.job.history import PageRecord, fold, keep_present
-from sshrender.job.journal import JournalWriter, entry, read_journal
+from sshrender.job.history import PageRecord, keep_present
+from sshrender.job.journal import JournalWriter, read_journal
+from sshrender.job.journalentries import JournalEntry
+from sshrender.job.journalformat import stamped
 from sshrender.job.leasefiles import Claim, LeaseFiles
 from sshrender.job.spec import RenderSettings, job_name, safe_stem
 from sshrender.storage.files import rename
+from tests.entries import entry, fields_of
 
 
-def _delivered(page: int) -> dict[str, object]:
+def _delivered(page: int) -> JournalEntry:
     record = PageRecord(page, f"page-{page:04d}.png", 10, "ab", 1, 2, "h", "10.0", 0.5, 1, ())
-    return entry("page_delivered", 0.0, **record.as_fields())
+    return stamped(record.as_entry(), 0.0)
 
 
 @given(
@@ -44,7 +47,7 @@ def test_a_torn_or_damaged_journal_loses_only_the_damaged_lines(
     writer = JournalWriter(path)
     writer.append([_delivered(99)])
     writer.close()
-    found = fold(read_journal(path)).pages
+    found = history.of(read_journal(path)).pages
     whole = data[:at].count(b"\n")
     assert set(pages[:whole]) <= set(found)
     assert set(found) <= {*pages, 99}
@@ -65,27 +68,31 @@ def test_a_journal_that_could_not_be_written_is_written_again(tmp_path: Path) ->
             writer.append([_delivered(1)])
     writer.append([_delivered(1)])
     writer.close()
-    assert set(fold(read_journal(tmp_path / "journal.jsonl")).pages) == {1}
+    assert set(history.of(read_journal(tmp_path / "journal.jsonl")).pages) == {1}
 
 
-def test_suspicion_and_notes_are_folded(tmp_path: Path) -> None:
+def test_suspicion_and_notes_are_replayed(tmp_path: Path) -> None:
     path = tmp_path / "journal.jsonl"
     writer = JournalWriter(path)
     writer.append(
         [
             _delivered(1),
-            entry("page_suspected", 0.0, page=1, said=["bad operator"]),
-            entry("document_noted", 0.0, said=["incorrect xref size"]),
-            entry("page_delivered", 0.0, page="nonsense"),
-            {"schema": 99, "type": "page_delivered"},
+            entry("page_suspected", 0.0, page=1, diagnostics=["bad operator"]),
+            entry("document_diagnosed", 0.0, diagnostics=["incorrect xref size"]),
         ]
     )
     writer.close()
-    history = fold(read_journal(path))
-    assert history.pages[1].is_suspect
-    assert history.notes == ["incorrect xref size"]
-    keep_present(history, {"page-0001.png": 9}, "page-{:04}.png".format)
-    assert history.pages == {}
+    damaged = [
+        fields_of("page_delivered", 0.0, page="nonsense"),
+        {"schema": 99, "type": "page_delivered"},
+    ]
+    with path.open("a") as file:
+        file.writelines(json.dumps(line) + "\n" for line in damaged)
+    found = history.of(read_journal(path))
+    assert found.pages[1].is_suspect
+    assert found.notes == ["incorrect xref size"]
+    keep_present(found, {"page-0001.png": 9}, "page-{:04}.png".format)
+    assert found.pages == {}
 
 
 def test_a_lease_is_held_by_one(tmp_path: Path) -> None:

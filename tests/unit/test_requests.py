@@ -23,11 +23,12 @@ from sshrender.core import events as ev
 from sshrender.job import attributes, lease, queueoperations, requests
 from sshrender.job.attributes import Attributes
 from sshrender.job.folder import JobFolder
-from sshrender.job.journal import read_journal
 from sshrender.job.lease import LeaseLost
+from sshrender.job.operations import Operation
 from sshrender.job.requests import Request
 from sshrender.storage import files
 from tests import signed
+from tests.entries import lines_of
 
 
 @pytest.fixture
@@ -54,19 +55,22 @@ def _taken(folder: JobFolder) -> list[Request]:
 
 
 def test_a_request_is_there_until_it_was_done(folder: JobFolder) -> None:
-    requests.ask(folder, Request("hold", "ann@desk"))
+    requests.ask(folder, Request(Operation.HOLD, "ann@desk"))
 
     def fails(request: Request) -> None:
         raise OSError(28, "No space left on device")
 
     with pytest.raises(OSError, match="No space"):
         requests.take(folder, fails)
-    assert _taken(folder) == [Request("hold", "ann@desk")]
+    assert _taken(folder) == [Request(Operation.HOLD, "ann@desk")]
 
 
 def test_requests_are_taken_in_the_order_in_which_they_were_made_and_once(folder: JobFolder) -> None:
-    asked = [Request("drain", "ann@desk", host="node1", note="disk"), Request("hold", "bob@attic")]
-    asked.append(Request("retry", "ann@desk", page=7))
+    asked = [
+        Request(Operation.DRAIN, "ann@desk", host="node1", note="disk"),
+        Request(Operation.HOLD, "bob@attic"),
+    ]
+    asked.append(Request(Operation.RETRY, "ann@desk", page=7))
     for request in asked:
         requests.ask(folder, request)
     assert _taken(folder) == asked
@@ -88,7 +92,7 @@ json_values = st.recursive(
     | st.fixed_dictionaries(
         {
             "schema": st.just(1),
-            "op": st.sampled_from(requests.OPERATIONS) | json_values,
+            "op": st.sampled_from(list(Operation)) | json_values,
             "by": json_values,
             "host": json_values,
             "page": json_values,
@@ -101,7 +105,7 @@ def test_whatever_lies_there_is_a_request_or_nothing_and_is_gone(folder: JobFold
     with suppress(ValueError, TypeError):
         signed.request(folder, dict(json.loads(data)), 2)
     for request in _taken(folder):
-        assert request.op in requests.OPERATIONS
+        assert request.op in list(Operation)
         assert type(request.page) is int
         assert isinstance(event_of(request), tuple)
     assert list(folder.requests.iterdir()) == []
@@ -118,8 +122,8 @@ def test_a_fifo_or_a_folder_in_requests_blocks_no_other_request(folder: JobFolde
     os.mkfifo(folder.requests / "0000-fifo.json")
     (folder.requests / "0001-folder.json").mkdir()
     (folder.requests / "0002-link.json").symlink_to("/etc/passwd")
-    requests.ask(folder, Request("hold", "ann@desk"))
-    assert _taken(folder) == [Request("hold", "ann@desk")]
+    requests.ask(folder, Request(Operation.HOLD, "ann@desk"))
+    assert _taken(folder) == [Request(Operation.HOLD, "ann@desk")]
     assert [path.name for path in folder.requests.iterdir()] == ["0001-folder.json"]
 
 
@@ -127,7 +131,7 @@ def test_a_file_that_cannot_be_read_stops_no_request(
     folder: JobFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (folder.requests / "0000-other.json").write_text("{}")
-    requests.ask(folder, Request("hold", "ann@desk"))
+    requests.ask(folder, Request(Operation.HOLD, "ann@desk"))
     read = files.read_plain
 
     def refuses(path: Path, most: int) -> bytes:
@@ -136,7 +140,7 @@ def test_a_file_that_cannot_be_read_stops_no_request(
         return read(path, most)
 
     monkeypatch.setattr("sshrender.job.requests.read_plain", refuses)
-    assert _taken(folder) == [Request("hold", "ann@desk")]
+    assert _taken(folder) == [Request(Operation.HOLD, "ann@desk")]
     assert list(folder.requests.iterdir()) == []
 
 
@@ -152,8 +156,8 @@ def test_files_and_folders_without_number_hide_no_request(
         (folder.requests / f"junk{number}").touch()
     for name in begun[:3]:
         (folder.requests / name).touch()
-    requests.ask(folder, Request("hold", "ann@desk"))
-    assert _taken(folder) == [Request("hold", "ann@desk")]
+    requests.ask(folder, Request(Operation.HOLD, "ann@desk"))
+    assert _taken(folder) == [Request(Operation.HOLD, "ann@desk")]
     _taken(folder)
     left = [path.name for path in folder.requests.iterdir() if not path.is_dir()]
     assert sorted(left) == begun[:3]
@@ -165,11 +169,11 @@ def test_files_and_folders_without_number_hide_no_request(
 def test_what_was_asked_while_nobody_coordinated_holds_and_what_concerns_a_run_is_late(
     folder: JobFolder,
 ) -> None:
-    requests.ask(folder, Request("hold", "ann@desk"))
-    requests.ask(folder, Request("drain", "ann@desk", host="node1"))
+    requests.ask(folder, Request(Operation.HOLD, "ann@desk"))
+    requests.ask(folder, Request(Operation.DRAIN, "ann@desk", host="node1"))
     assert queueoperations.settle(folder).held == "ann@desk"
     assert attributes.load(folder).held == "ann@desk"
-    told = [(entry["op"], entry["is_late"]) for entry in read_journal(folder.journal)]
+    told = [(entry["op"], entry["is_late"]) for entry in lines_of(folder.journal)]
     assert told == [("hold", False), ("drain", True)]
 
 
@@ -178,10 +182,10 @@ def test_what_changes_a_job_is_on_record_before_it_is_heard_of(folder: JobFolder
     request_poller = _request_poller(folder, posted)
     request_poller.start()
     try:
-        requests.ask(folder, Request("hold", "ann@desk"))
-        assert posted.get(timeout=10) == RequestReceived(Request("hold", "ann@desk"))
+        requests.ask(folder, Request(Operation.HOLD, "ann@desk"))
+        assert posted.get(timeout=10) == RequestReceived(Request(Operation.HOLD, "ann@desk"))
         assert attributes.load(folder).held == "ann@desk"
-        requests.ask(folder, Request("alter", "ann@desk", changes={"limit": 3, "priority": -7}))
+        requests.ask(folder, Request(Operation.ALTER, "ann@desk", changes={"limit": 3, "priority": -7}))
         assert posted.get(timeout=10).request.changes == {"limit": 3, "priority": -7}
         found = attributes.load(folder)
         assert (found.limit, found.priority, found.held) == (3, -7, "ann@desk")
@@ -195,19 +199,19 @@ def test_a_coordinator_that_was_fenced_off_takes_no_requests(folder: JobFolder) 
 
     request_poller = _request_poller(folder, queue.SimpleQueue(), fence)
     request_poller.start()
-    requests.ask(folder, Request("hold", "ann@desk"))
+    requests.ask(folder, Request(Operation.HOLD, "ann@desk"))
     time.sleep(1.0)
     request_poller.stop()
-    assert _taken(folder) == [Request("hold", "ann@desk")]
+    assert _taken(folder) == [Request(Operation.HOLD, "ann@desk")]
 
 
 def test_a_job_that_nobody_coordinates_is_changed_at_once(folder: JobFolder) -> None:
-    queueoperations.change(folder, Request("hold", "ann@desk", note="until Monday"))
+    queueoperations.change(folder, Request(Operation.HOLD, "ann@desk", note="until Monday"))
     assert attributes.load(folder).why == "until Monday"
-    queueoperations.change(folder, Request("cancel", "ann@desk"))
+    queueoperations.change(folder, Request(Operation.CANCEL, "ann@desk"))
     found = attributes.load(folder)
     assert (found.over, found.held) == ("cancelled", "")
-    queueoperations.change(folder, Request("resubmit", "ann@desk"))
+    queueoperations.change(folder, Request(Operation.RESUBMIT, "ann@desk"))
     assert attributes.load(folder).is_queued
     assert not attributes.load(folder).over
 
@@ -225,7 +229,7 @@ def test_a_request_that_nobody_takes_is_taken_back(
     monkeypatch.setattr(queueoperations, "TAKEN_TIMEOUT", 0.2)
     monkeypatch.setattr(lease, "take", take)
     with pytest.raises(queueoperations.NotHeard):
-        queueoperations.change(folder, Request("hold", "ann@desk"), clock=lambda: next(ticks))
+        queueoperations.change(folder, Request(Operation.HOLD, "ann@desk"), clock=lambda: next(ticks))
     assert list(folder.requests.iterdir()) == []
 
 
@@ -239,8 +243,8 @@ def test_what_no_attribute_can_be_is_no_request(folder: JobFolder, changes: Any)
 
 
 def test_an_alteration_cannot_reach_other_attributes(folder: JobFolder) -> None:
-    requests.ask(folder, Request("alter", "ann", changes={"owner": "root", "over": "done"}))
-    assert _taken(folder) == [Request("alter", "ann")]
+    requests.ask(folder, Request(Operation.ALTER, "ann", changes={"owner": "root", "over": "done"}))
+    assert _taken(folder) == [Request(Operation.ALTER, "ann")]
 
 
 def test_a_folder_that_fails_keeps_its_requests_until_it_is_back(
@@ -255,7 +259,7 @@ def test_a_folder_that_fails_keeps_its_requests_until_it_is_back(
         original(folder, do)
 
     monkeypatch.setattr(requests, "take", take)
-    requests.ask(folder, Request("hold", "ann@desk"))
+    requests.ask(folder, Request(Operation.HOLD, "ann@desk"))
     request_poller = _request_poller(folder, posted)
     request_poller.start()
     try:
@@ -265,12 +269,14 @@ def test_a_folder_that_fails_keeps_its_requests_until_it_is_back(
 
 
 ODD = Request(
-    "alter",
+    Operation.ALTER,
     "ann\udcfc@desk",
     note="f\udcfcr",
     changes={"output": "/a\udcfc", "wishes": {"on\ud800": ["\udcfc"]}},
 )
-PLAIN = Request("alter", "ann?@desk", note="f?r", changes={"output": "/a?", "wishes": {"on?": ["?"]}})
+PLAIN = Request(
+    Operation.ALTER, "ann?@desk", note="f?r", changes={"output": "/a?", "wishes": {"on?": ["?"]}}
+)
 
 
 def test_a_request_holds_no_text_that_nobody_can_write(folder: JobFolder) -> None:
@@ -278,7 +284,7 @@ def test_a_request_holds_no_text_that_nobody_can_write(folder: JobFolder) -> Non
     requests.ask(folder, ODD)
     assert _taken(folder) == [PLAIN]
     queueoperations.change(folder, ODD)
-    queueoperations.change(folder, Request("hold", ODD.by + "\udcfc", note="f\udcfcr"))
+    queueoperations.change(folder, Request(Operation.HOLD, ODD.by + "\udcfc", note="f\udcfcr"))
     found = attributes.load(folder)
     assert (found.output, found.held, found.why) == ("/a?", "ann?@desk?", "f?r")
 
@@ -302,8 +308,8 @@ def test_who_asks_is_plain_text(monkeypatch: pytest.MonkeyPatch) -> None:
     assert whoami().startswith("ann?@")
 
 
-@pytest.mark.parametrize("op", requests.OPERATIONS)
-def test_every_operation_is_an_event(op: str) -> None:
+@pytest.mark.parametrize("op", Operation)
+def test_every_operation_is_an_event(op: Operation) -> None:
     event: Any = event_of(Request(op, "ann@desk", host="node1", page=7, note="why"))
     assert event.by == "ann@desk"
     assert isinstance(event, ev.CancelRequested) == (op == "cancel")

@@ -27,13 +27,14 @@ from sshrender.errors import ExitCode, UserError
 from sshrender.job import attributes, queueoperations, requests, signature, spec
 from sshrender.job.attributes import MAX_HANDLED, Attributes
 from sshrender.job.folder import JobFolder
-from sshrender.job.journal import read_journal
+from sshrender.job.operations import Operation
 from sshrender.job.queuescanner import QueueScanner
 from sshrender.job.requests import Request
 from sshrender.job.signature import Purpose, Unsigned
 from sshrender.job.spec import DocumentRecord, JobSpec, RecipeRecord, RenderSettings
 from sshrender.views import joblist
 from tests import signed
+from tests.entries import lines_of
 
 DOCUMENT = DocumentRecord(name="one.pdf", bytes=1, sha256="0" * 64, pages=3)
 SETTINGS = RenderSettings(device="png16m", dpi=36, pages="1-3")
@@ -108,11 +109,11 @@ def test_a_machine_whose_clock_is_far_behind_is_told_that_its_request_is_refused
     Attributes().changed(**{**QUEUED, "handled_before": requests.floor(time.time() - 86400)}).save(
         folder
     )
-    requests.ask(folder, Request("hold", "ann@desk"))
+    requests.ask(folder, Request(Operation.HOLD, "ann@desk"))
     long_ago = time.time_ns() - 2 * 86400 * 10**9
     monkeypatch.setattr(time, "time_ns", lambda: long_ago)
     with pytest.raises(UserError, match="clock of this machine is behind"):
-        requests.ask(folder, Request("release", "ann@desk"))
+        requests.ask(folder, Request(Operation.RELEASE, "ann@desk"))
     assert len(list(folder.requests.iterdir())) == 1
 
 
@@ -203,9 +204,9 @@ class TestFiles:
         folder.attributes.write_text(json.dumps({"schema": 1, "submitted": CREATED}))
         before = folder.attributes.read_text()
         with pytest.raises(Unsigned):
-            queueoperations.change(folder, Request("hold", "ann@desk"))
+            queueoperations.change(folder, Request(Operation.HOLD, "ann@desk"))
         with pytest.raises(Unsigned):
-            requests.ask(folder, Request("hold", "ann@desk"))
+            requests.ask(folder, Request(Operation.HOLD, "ann@desk"))
         assert folder.attributes.read_text() == before
         assert list(folder.requests.iterdir()) == []
 
@@ -213,7 +214,7 @@ class TestFiles:
         """A host that removes them would have the job run without its owner's wishes."""
         folder.attributes.unlink()
         with pytest.raises(Unsigned, match="is missing") as caught:
-            queueoperations.change(folder, Request("alter", "ann@desk", changes={"priority": 1}))
+            queueoperations.change(folder, Request(Operation.ALTER, "ann@desk", changes={"priority": 1}))
         assert (caught.value.code, caught.value.hint[:3]) == (ExitCode.STORAGE, "mv ")
         for work in (attributes.load_signed, queueoperations.settle):
             with pytest.raises(Unsigned):
@@ -330,26 +331,28 @@ class TestRequests:
     """They are obeyed once, and where the owner asked."""
 
     def test_a_copy_of_a_request_asks_for_nothing(self, folder: JobFolder) -> None:
-        path = requests.ask(folder, Request("hold", "ann@desk"))
+        path = requests.ask(folder, Request(Operation.HOLD, "ann@desk"))
         data = path.read_bytes()
         assert queueoperations.settle(folder).held == "ann@desk"
-        queueoperations.change(folder, Request("release", "ann@desk"))
+        queueoperations.change(folder, Request(Operation.RELEASE, "ann@desk"))
         path.write_bytes(data)
         assert queueoperations.settle(folder).held == ""
         assert list(folder.requests.iterdir()) == []
-        operations = [entry["op"] for entry in read_journal(folder.journal)]
+        operations = [entry["op"] for entry in lines_of(folder.journal)]
         assert operations == ["hold", "release"]
 
     def test_a_copy_asks_for_nothing_of_a_running_coordinator(self, folder: JobFolder) -> None:
         posted: queue.SimpleQueue[Any] = queue.SimpleQueue()
         request_poller = _request_poller(folder, posted)
-        path = requests.ask(folder, Request("drain", "ann@desk", host="node1"))
+        path = requests.ask(folder, Request(Operation.DRAIN, "ann@desk", host="node1"))
         data = path.read_bytes()
         request_poller.start()
         try:
-            assert posted.get(timeout=20) == RequestReceived(Request("drain", "ann@desk", host="node1"))
+            assert posted.get(timeout=20) == RequestReceived(
+                Request(Operation.DRAIN, "ann@desk", host="node1")
+            )
             path.write_bytes(data)
-            requests.ask(folder, Request("release", "ann@desk"))
+            requests.ask(folder, Request(Operation.RELEASE, "ann@desk"))
             assert posted.get(timeout=20).request.op == "release"
             assert not path.exists()
         finally:
@@ -363,7 +366,7 @@ class TestRequests:
             (folder.requests / f"{name}.json").write_text(text)
         assert queueoperations.settle(folder).over == ""
         assert list(folder.requests.iterdir()) == []
-        told = [(entry["type"], entry["count"]) for entry in read_journal(folder.journal)]
+        told = [(entry["type"], entry["count"]) for entry in lines_of(folder.journal)]
         assert told == [("requests_refused", 50)]
 
     def test_a_coordinator_tells_of_refused_requests_once(self, folder: JobFolder) -> None:
@@ -376,7 +379,7 @@ class TestRequests:
         assert (posted.get_nowait(), posted.empty()) == (RequestsRefused(1), True)
 
     def test_a_request_under_another_name_is_none(self, folder: JobFolder) -> None:
-        path = requests.ask(folder, Request("cancel", "ann@desk"))
+        path = requests.ask(folder, Request(Operation.CANCEL, "ann@desk"))
         path.rename(path.with_name("99999999999999999999-0000000000000000.json"))
         assert queueoperations.settle(folder).over == ""
 
@@ -391,7 +394,7 @@ class TestRequests:
             made.model_copy(update={"id": f"{number:032x}"}).save(folder)
 
         make(1)
-        path = requests.ask(folder, Request("cancel", "ann@desk"))
+        path = requests.ask(folder, Request(Operation.CANCEL, "ann@desk"))
         laid, old = path.read_bytes(), folder.attributes.read_bytes()
         assert queueoperations.settle(folder).over == "cancelled"
         make(2)
@@ -404,11 +407,11 @@ class TestRequests:
         assert QueueScanner(folder.path.parent).look().unsigned.keys() == {NAME}
 
     def test_a_long_note_holds_a_job(self, folder: JobFolder) -> None:
-        queueoperations.change(folder, Request("hold", "ann@desk", note="x" * 10_000))
+        queueoperations.change(folder, Request(Operation.HOLD, "ann@desk", note="x" * 10_000))
         assert attributes.load(folder).why == "x" * requests.MAX_CHARS
 
     def test_a_request_of_an_earlier_job_of_the_name_is_none(self, folder: JobFolder) -> None:
-        requests.ask(folder, Request("cancel", "ann@desk"))
+        requests.ask(folder, Request(Operation.CANCEL, "ann@desk"))
         before = requests.floor(time.time() + 1)
         attributes.load(folder).changed(handled_before=before).save(folder)
         assert queueoperations.settle(folder).over == ""

@@ -11,6 +11,7 @@ from rich.console import Console
 
 from sshrender.core.snapshot import HostView, Snapshot
 from sshrender.errors import ExitCode, UserError
+from sshrender.job.journalentries import HostStateChanged, PageSuspected
 from sshrender.views import board, plain, summary
 from sshrender.views.nonblocking import NonBlockingStream
 from sshrender.views.rate import Rate
@@ -66,8 +67,8 @@ def test_what_a_host_says_cannot_act_on_the_terminal() -> None:
     host = _host("node", "lost", EVIL)
     for text in (
         _shown(_snapshot(host), 80),
-        plain.describe({"type": "host_state", "host": EVIL, "state": "lost", "reason": EVIL}) or "",
-        plain.describe({"type": "page_suspected", "page": 1, "said": [EVIL]}) or "",
+        plain.describe(HostStateChanged(host=EVIL, state="lost", reason=EVIL)) or "",
+        plain.describe(PageSuspected(page=1, diagnostics=(EVIL,))) or "",
     ):
         assert not set(text) & set("\x1b\x07\u202e")
     assert "\n" not in clean(EVIL)

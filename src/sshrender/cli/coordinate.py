@@ -22,6 +22,7 @@ import typer
 from sshrender import gctuning
 from sshrender.cli import options, streams
 from sshrender.errors import ExitCode, UserError, most_severe
+from sshrender.job.operations import Operation
 from sshrender.views import output
 
 if TYPE_CHECKING:
@@ -173,7 +174,7 @@ class _Crew:
 
         Many machines may come to the same end with it: one of them holds it, and tells.
         """
-        request = self._request("hold", reason)
+        request = self._request(Operation.HOLD, reason)
         if self._write(name, lambda folder: _hold(folder, request)):
             self._notify(name, reason)
 
@@ -181,7 +182,7 @@ class _Crew:
         """Write down what keeps a job from being seen through here: elsewhere it may be."""
         from sshrender.job import queueoperations
 
-        request = self._request("remark", reason)
+        request = self._request(Operation.REMARK, reason)
         self._write(name, lambda folder: queueoperations.change(folder, request))
 
     def _notify(self, name: str, reason: str) -> None:
@@ -220,7 +221,7 @@ class _Crew:
             words += [f"hint: sshrender release {shlex.quote(name)}, once that is mended"]
             notification.mail(to, summary, words, self.say)
 
-    def _request(self, op: str, reason: str) -> Request:
+    def _request(self, op: Operation, reason: str) -> Request:
         from sshrender.cli.jobstore import whoami
         from sshrender.job.requests import MAX_CHARS, Request
 

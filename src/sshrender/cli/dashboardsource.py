@@ -16,12 +16,13 @@ from sshrender.errors import UserError
 from sshrender.job import thumbnails
 from sshrender.job.folder import JobFolder
 from sshrender.job.journal import JournalTail
+from sshrender.job.journalentries import JournalEntry
 from sshrender.job.lease import Observer, in_words
+from sshrender.job.operations import Operation
 from sshrender.job.requests import Request, ask
 from sshrender.job.spec import JobSpec
 from sshrender.storage.files import read_plain
 from sshrender.views.dashboard.source import JobFacts
-from sshrender.views.protocol import Entry
 
 MAX_THUMBNAIL_BYTES = 64 << 20
 """Bytes of a page's file that are worth reading in order to show it in a terminal."""
@@ -52,7 +53,7 @@ class JobSource:
         """See Source."""
         return self._facts
 
-    def entries(self) -> list[Entry]:
+    def entries(self) -> list[JournalEntry]:
         """See Source."""
         return self._tail.new()
 
@@ -61,7 +62,7 @@ class JobSource:
         claim = self._observer.holder()
         return "" if claim is None else in_words(claim)
 
-    def ask(self, op: str, **fields: Any) -> None:
+    def ask(self, op: Operation, **fields: Any) -> None:
         """See Source."""
         try:
             ask(self._folder, Request(op, whoami(), **fields))

@@ -31,7 +31,7 @@ NotBefore = Annotated[
 def moment_of(text: str | None) -> str:
     """A moment as the user writes it, as jobs have it; empty for none. Raises UserError."""
     from sshrender.config import times
-    from sshrender.job.journal import timestamp
+    from sshrender.job.journalformat import timestamp
 
     if not text:
         return ""

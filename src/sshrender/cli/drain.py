@@ -11,6 +11,7 @@ import typer
 
 from sshrender.cli import completion, options
 from sshrender.errors import ExitCode, UserError
+from sshrender.job.operations import Operation
 from sshrender.views import output
 
 if TYPE_CHECKING:
@@ -101,7 +102,7 @@ def move(
             f"render it with --pin {pages}={host}",
         )
     for number in numbers:
-        on_san(folder, partial(_ask, found, "move", host=names[0], page=number))
+        on_san(folder, partial(_ask, found, Operation.MOVE, host=names[0], page=number))
     output.note(f"{spec.name} is asked to draw {pages} on {names[0]}")
 
 
@@ -183,7 +184,7 @@ def _tell(folder: JobFolder, host: str) -> bool:
     if not _is_running(folder):
         return False
     try:
-        _ask(folder, "undrain", host=host)
+        _ask(folder, Operation.UNDRAIN, host=host)
     except Unsigned:  # its coordinator, on a machine with another key, would not obey
         return False
     return True
@@ -195,7 +196,7 @@ def _is_running(folder: JobFolder) -> bool:
     return Observer(folder.lease).holder() is not None
 
 
-def _ask(folder: JobFolder, op: str, host: str, page: int = 0) -> None:
+def _ask(folder: JobFolder, op: Operation, host: str, page: int = 0) -> None:
     from sshrender.cli.jobstore import whoami
     from sshrender.job.requests import Request, ask
 

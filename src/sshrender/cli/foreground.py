@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING
 
 from sshrender import gctuning
 from sshrender.cli import errorlog
@@ -28,6 +28,7 @@ from sshrender.views import output
 if TYPE_CHECKING:
     from sshrender.cli.dashboardsource import JobSource
     from sshrender.cli.invocation import Invocation
+    from sshrender.job.journalentries import JournalEntry
 
 LOOK = 0.5
 """Seconds between two looks at the journal where the dashboard has failed."""
@@ -187,7 +188,7 @@ class _Attendant:
         self._source: JobSource | None = None
         self._shown: Path | None = None
 
-    def news(self) -> list[dict[str, Any]]:
+    def news(self) -> list[JournalEntry]:
         """What is new in the journal of the document that is being rendered. Raises UserError."""
         from sshrender.cli.jobstore import on_san
 

@@ -15,6 +15,7 @@ import typer
 from sshrender.cli import completion, options
 from sshrender.cli.dependencies import After, NotBefore, moment_of, names_of, refuse_circle
 from sshrender.errors import ExitCode, UserError
+from sshrender.job.operations import Operation
 from sshrender.views import output
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ def hold(
     config: options.Config = None,
 ) -> None:
     """Hand out no more pages of a job, running or not, until it is released."""
-    _change(_settings(context, config), job, "hold", "held", note=note)
+    _change(_settings(context, config), job, Operation.HOLD, "held", note=note)
 
 
 def release(
@@ -53,7 +54,7 @@ def release(
     config: options.Config = None,
 ) -> None:
     """Let a job go on that is held."""
-    _change(_settings(context, config), job, "release", "released")
+    _change(_settings(context, config), job, Operation.RELEASE, "released")
 
 
 def cancel(
@@ -64,7 +65,7 @@ def cancel(
     config: options.Config = None,
 ) -> None:
     """Call a job off, running or not. Its pages stay; resubmit, resume and render take it up again."""
-    _change(_settings(context, config), job, "cancel", "cancelled")
+    _change(_settings(context, config), job, Operation.CANCEL, "cancelled")
 
 
 def resubmit(
@@ -75,7 +76,7 @@ def resubmit(
     config: options.Config = None,
 ) -> None:
     """Put a job that is over back into the queue: what has failed is tried again."""
-    _change(_settings(context, config), job, "resubmit", "queued again")
+    _change(_settings(context, config), job, Operation.RESUBMIT, "queued again")
 
 
 def alter(
@@ -123,7 +124,7 @@ def alter(
             return changes
         return changes | _marked(output_of(goes_to, Path(spec.document.name), len(job) == 1), place)
 
-    _change(settings, job, "alter", "altered", changes=for_each)
+    _change(settings, job, Operation.ALTER, "altered", changes=for_each)
 
 
 def _marked(output: Path, san: Path) -> dict[str, Any]:
@@ -147,7 +148,7 @@ def _resolved(typed: dict[str, Any], config: Path | None) -> Settings:
 def _change(
     settings: Settings,
     jobs: list[str],
-    op: str,
+    op: Operation,
     done: str,
     note: str = "",
     changes: Callable[[JobFolder, JobSpec], dict[str, Any]] = lambda folder, spec: {},
@@ -173,7 +174,7 @@ def _change(
         output.note(f"{folder.name} {_no_need(op, before) or done}")
 
 
-def _find(san: Path, named: str, op: str) -> tuple[JobFolder, JobSpec]:
+def _find(san: Path, named: str, op: Operation) -> tuple[JobFolder, JobSpec]:
     """A job of this user's: what others write into its folder, its coordinator could not read.
 
     Raises UserError or OSError.
@@ -212,10 +213,10 @@ def _name_of(user: int) -> str:
         return f"#{user}"
 
 
-def _no_need(op: str, found: Attributes | None) -> str:
+def _no_need(op: Operation, found: Attributes | None) -> str:
     """Why nothing has changed; empty where something has."""
-    if found is not None and op == "cancel" and found.over:
+    if found is not None and op is Operation.CANCEL and found.over:
         return f"is over already: {found.over}"
-    if found is not None and op == "release" and not found.held:
+    if found is not None and op is Operation.RELEASE and not found.held:
         return "was not held"
     return ""

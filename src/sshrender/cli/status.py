@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from sshrender.config.settings import Settings
     from sshrender.job.folder import JobFolder
     from sshrender.job.jobstatus import JobReport
+    from sshrender.job.journalentries import JournalEntry
     from sshrender.job.leasefiles import Claim
     from sshrender.job.spec import JobSpec
 
@@ -176,7 +177,7 @@ def _settings(context: typer.Context, config: Path | None) -> Settings:
     return resolve(options.typed(context), config).settings
 
 
-def _report(settings: Settings, named: str) -> tuple[JobReport, list[dict[str, Any]]]:
+def _report(settings: Settings, named: str) -> tuple[JobReport, list[JournalEntry]]:
     """One job, and its journal."""
     from sshrender.cli.jobstore import find_job, san_folder
 
@@ -214,7 +215,7 @@ def _add_accounts(settings: Settings, rows: list[dict[str, Any]]) -> None:
     rows += [removed(name, found) for name, found in sorted(used.items()) if name not in there]
 
 
-Seen = tuple["JobFolder", "JobReport", list[dict[str, Any]]]
+Seen = tuple["JobFolder", "JobReport", list["JournalEntry"]]
 """A job, how it stands, and its journal."""
 
 

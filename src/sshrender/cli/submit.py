@@ -14,6 +14,7 @@ import typer
 from sshrender.cli import options
 from sshrender.cli.dependencies import After, NotBefore, moment_of, names_of, refuse_circle
 from sshrender.errors import ExitCode, UserError, most_severe
+from sshrender.job.operations import Operation
 from sshrender.views.output import as_json, line
 
 if TYPE_CHECKING:
@@ -129,7 +130,7 @@ def _submit(
     from sshrender.coordinator.jobopening import open_job
     from sshrender.document.facts import check_file
     from sshrender.document.reading import Reading
-    from sshrender.job.journal import timestamp
+    from sshrender.job.journalformat import timestamp
 
     _near(source, partial(check_file, source))
     now = timestamp(time.time())
@@ -211,10 +212,11 @@ def _alter(session: Invocation, plan: JobPlan, found: Attributes, hold: bool) ->
     name = plan.spec.name
     changes = {key: value for key, value in plan.changes.items() if key in attributes.ALTERABLE}
     refuse_circle(session.san, name, changes["after"])
-    op = "resubmit" if found.over or not found.is_queued else "alter"
+    is_again = bool(found.over) or not found.is_queued
+    op = Operation.RESUBMIT if is_again else Operation.ALTER
     requests = [Request(op, whoami(), changes=changes)]
-    requests += [Request("hold", whoami())] if hold else []
+    requests += [Request(Operation.HOLD, whoami())] if hold else []
     for request in requests:
         on_san(session.san, partial(queueoperations.change, plan.folder, request))
-    was = "was there, and is queued again" if op == "resubmit" else "is in the queue already"
+    was = "was there, and is queued again" if is_again else "is in the queue already"
     session.reporter.remark(f"{name} {was}; it is altered as it was submitted now")

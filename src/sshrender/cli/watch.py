@@ -127,13 +127,14 @@ class _Watcher:
 def _follow(source: JobSource, san: Path, verbose: int) -> None:
     """Plain lines until the job ends, or at once what there is when nobody coordinates it."""
     from sshrender.cli.jobstore import on_san
+    from sshrender.job.journalentries import PageSent
     from sshrender.views.pagehistory import lines, tell
 
     has_ended = False
     while not has_ended:
         holder = on_san(san, source.coordinator)
         entries = on_san(san, source.entries)
-        shown = [entry for entry in entries if verbose or entry["type"] != "page_sent"]
+        shown = [entry for entry in entries if verbose or not isinstance(entry, PageSent)]
         for line in lines([entry for entry in shown if tell(entry)]):
             output.line(line, flush=True)
         has_ended = not holder

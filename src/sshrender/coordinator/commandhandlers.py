@@ -110,19 +110,19 @@ def read_fonts(run: RunParts, _command: do.ReadFonts) -> None:
 def fall_back(run: RunParts, command: do.FallBack) -> None:
     """Record that another recipe renders a page from now on."""
     name = run.plan.recipe_name(command.renderer)
-    run.recorder.tell("page_fell_back", page=command.page, to=name, reason=command.reason)
+    run.recorder.fell_back(command, name)
 
 
 def return_page(run: RunParts, command: do.ReturnPage) -> None:
     """Record that a page is back in the queue."""
     run.attempts.remove(command.attempt)
-    run.recorder.tell("page_returned", **command._asdict())
+    run.recorder.returned(command)
 
 
 def drop_attempt(run: RunParts, command: do.DropAttempt) -> None:
     """Record that an attempt is not needed, and do not copy its file."""
     run.attempts.remove(command.attempt)
-    run.recorder.tell("attempt_dropped", **command._asdict())
+    run.recorder.dropped(command)
     run.router.drop(command.host, command.attempt)
 
 
@@ -135,7 +135,7 @@ def finish_page(run: RunParts, command: do.FinishPage) -> None:
 
 def report_host(run: RunParts, command: do.ReportHost) -> None:
     """Record a host's new state."""
-    run.recorder.tell("host_state", **command._asdict())
+    run.recorder.host_state(command)
 
 
 def record_reference(run: RunParts, command: do.RecordReference) -> None:

@@ -73,7 +73,7 @@ def _delivered(folder: JobFolder, spec: JobSpec, pages: list[int]) -> int:
         return 0
     extensions = [recipe.extension for recipe in spec.settings.recipes if not recipe.is_built_in]
     extension = extensions[0] if extensions else DEVICES[spec.settings.device].extension
-    past = history.fold(read_journal(folder.journal))
+    past = history.of(read_journal(folder.journal))
     history.keep_present(
         past,
         history.sizes(folder.pages),

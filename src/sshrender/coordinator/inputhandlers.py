@@ -7,7 +7,6 @@ the run's attempt records current and returns the events.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict
 from typing import Any
 
 from sshrender.coordinator.hosts.connection import HostSpoke, LinkFailed
@@ -20,6 +19,8 @@ from sshrender.coordinator.workers.partsplitter import PartsFailed
 from sshrender.coordinator.workers.requestpoller import RequestReceived, RequestsRefused, event_of
 from sshrender.core import events as ev
 from sshrender.core.states import FailureKind
+from sshrender.job import journalentries as je
+from sshrender.job import queueoperations
 from sshrender.utf8 import writable
 
 # Hosts
@@ -117,7 +118,7 @@ def on_storage_trouble(run: RunParts, result: vf.StorageTrouble) -> list[ev.Even
 
 def on_sync_refused(run: RunParts, item: vf.SyncRefused) -> list[ev.Event]:
     """Record that a file system cannot make names durable."""
-    run.recorder.tell("folder_not_synced", reason=writable(f"{item.folder}: {item.reason}"))
+    run.recorder.record(je.FolderNotSynced(reason=writable(f"{item.folder}: {item.reason}")))
     return []
 
 
@@ -135,20 +136,20 @@ def _attempt_failed(
 def on_storage_failed(run: RunParts, event: ev.StorageFailed) -> list[ev.Event]:
     """Record the start of an outage; probes and workers repeat the event while it lasts."""
     if not run.scheduler.paused:
-        run.recorder.tell("storage_failed", reason=event.reason)
+        run.recorder.record(je.StorageFailed(reason=event.reason))
     return [event]
 
 
 def on_storage_recovered(run: RunParts, event: ev.StorageRecovered) -> list[ev.Event]:
     """Record the end of an outage."""
     if run.scheduler.paused:
-        run.recorder.tell("storage_recovered")
+        run.recorder.record(je.StorageRecovered())
     return [event]
 
 
 def on_parts_failed(run: RunParts, item: PartsFailed) -> list[ev.Event]:
     """Render pages that have no part yet from the whole document."""
-    run.recorder.tell("split_failed", reason=item.reason)
+    run.recorder.record(je.SplitFailed(reason=item.reason))
     run.router.split = 0
     return [ev.PagesReady(tuple(run.plan.pages))]
 
@@ -159,7 +160,7 @@ def on_parts_failed(run: RunParts, item: PartsFailed) -> list[ev.Event]:
 def on_request(run: RunParts, item: RequestReceived) -> list[ev.Event]:
     """Record a user's request and pass it on."""
     request = item.request
-    run.recorder.tell("requested", is_late=False, **asdict(request))
+    run.recorder.record(queueoperations.handled(request, is_late=False))
     if "priority" in request.changes:
         run.router.send_priority(request.changes["priority"])
     return [event_of(request, run.plan.attributes.limit)]
@@ -167,7 +168,7 @@ def on_request(run: RunParts, item: RequestReceived) -> list[ev.Event]:
 
 def on_requests_refused(run: RunParts, item: RequestsRefused) -> list[ev.Event]:
     """Record that requests were not signed with the owner's key."""
-    run.recorder.tell("requests_refused", count=item.count)
+    run.recorder.record(je.RequestsRefused(count=item.count))
     return []
 
 

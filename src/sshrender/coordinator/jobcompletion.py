@@ -22,9 +22,10 @@ from sshrender.coordinator.workers import verifier as vf
 from sshrender.core import commands as do
 from sshrender.core import events as ev
 from sshrender.job import delivery, lease, manifest
+from sshrender.job import journalentries as je
 from sshrender.job.attributes import Attributes
 from sshrender.job.fieldforms import MAX_TEXT
-from sshrender.job.journal import timestamp
+from sshrender.job.journalformat import timestamp
 from sshrender.utf8 import writable
 from sshrender.views.protocol import View
 
@@ -53,7 +54,7 @@ def end_run(
     read_document_events(run)
     _close_thumbnail_writer(run)
     outcome = Outcome.of(run.plan, run.scheduler, command, signal=run.signal, seconds=seconds)
-    run.recorder.tell("run_ended", state=outcome.state, reason=command.reason)
+    run.recorder.record(je.RunEnded(state=outcome.state, reason=command.reason))
     run.recorder.close(SHUTDOWN_TIMEOUT)
     run.request_poller.stop()
     for watch in run.watches:
@@ -82,7 +83,7 @@ def _keep_last_pages(run: RunParts, carry_out: Callable[[list[do.Command]], None
 def _close_thumbnail_writer(run: RunParts) -> None:
     run.thumbnail_writer.close(SHUTDOWN_TIMEOUT)
     if lost := run.thumbnail_writer.lost:
-        run.recorder.tell("thumbnails_lost", count=lost, reason=run.thumbnail_writer.reason)
+        run.recorder.record(je.ThumbnailsLost(count=lost, reason=run.thumbnail_writer.reason))
 
 
 def write_manifest(plan: JobPlan, outcome: Outcome, held: lease.Lease, view: View) -> None:

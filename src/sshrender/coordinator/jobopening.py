@@ -21,7 +21,8 @@ from sshrender.errors import ExitCode, UserError
 from sshrender.job import attributes, identity
 from sshrender.job.folder import JobFolder
 from sshrender.job.history import History
-from sshrender.job.journal import timestamp
+from sshrender.job.journal import OldJournal
+from sshrender.job.journalformat import timestamp
 from sshrender.job.lease import LeaseLost
 from sshrender.job.spec import (
     DocumentRecord,
@@ -66,6 +67,8 @@ def storage_error(error: OSError, san: Path) -> UserError:
         errno.EACCES: f"ls -ld {quoted}; this user must be able to write there",
         errno.EPERM: f"ls -ld {quoted}; this user must be able to write there",
     }
+    if isinstance(error, OldJournal):
+        hints[errno.EPROTONOSUPPORT] = f"rm -r {shlex.quote(str(Path(where).parent))}; then render again"
     hint = hints.get(error.errno or 0, f"ls -ld {quoted}; is the SAN mounted?")
     return UserError(ExitCode.STORAGE, f"{where}: {error.strerror}", hint)
 

@@ -1,11 +1,10 @@
-"""What is worth a line of the journal, and what of it the rest of this run has to remember."""
+"""Record what happens in a run as journal entries, and keep the job's history current."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
 from itertools import islice
-from typing import Any
 
 from sshrender.coordinator.plan import HostSetup, JobPlan
 from sshrender.coordinator.workers import verifier as vf
@@ -15,18 +14,22 @@ from sshrender.core import events as ev
 from sshrender.core.fingerprint import HostFingerprint
 from sshrender.core.records import Attempt, Page
 from sshrender.core.states import FailureKind, PageState
-from sshrender.job import journal
+from sshrender.job import journalentries as je
 from sshrender.job.history import PageRecord
 from sshrender.job.journal import JournalWriter
+from sshrender.job.journalformat import stamped
 from sshrender.transports import messages as msg
 from sshrender.views.protocol import View
 
 MAX_FONT_NAMES = 200
-"""Fonts whose absence is told of."""
+"""Missing fonts that are recorded: a document can name as many as it likes."""
 
 
 class JournalRecorder:
-    """Tells the journal and the views, and keeps ``plan.history`` up to date."""
+    """Gives entries to the journal and to the view. ``plan.history`` is a replay of them, as on resume.
+
+    ``fence`` raises LeaseLost where the journal is another coordinator's by now.
+    """
 
     def __init__(
         self,
@@ -43,67 +46,98 @@ class JournalRecorder:
             JournalWriter(plan.folder.journal), fence, lambda why: post(ev.StorageFailed(why))
         )
 
-    def tell(self, kind: str, /, **fields: Any) -> None:
-        """One entry."""
-        entry = journal.entry(kind, time.time(), epoch=self._epoch, **fields)
+    def record(self, entry: je.JournalEntry) -> None:
+        """Record an entry of this moment."""
+        entry = stamped(entry, time.time(), self._epoch)
+        self._history.take(entry)
         self._journal_writer.write(entry)
         self._view.entry(entry)
 
     def close(self, timeout: float) -> None:
-        """Write what is left."""
+        """Write what is queued."""
         self._journal_writer.close(timeout)
 
     @property
-    def rule(self) -> HostFingerprint | None:
-        """What hosts have to draw, as earlier runs have drawn it; None while there is no page."""
-        rule = self._history.rule
-        if rule is None or not self._history.pages:
+    def reference(self) -> HostFingerprint | None:
+        """The fingerprint that earlier runs required of hosts; None while there is no page."""
+        reference = self._history.reference
+        if reference is None or not self._history.pages:
             return None
-        return _look(rule)
+        return _fingerprint(reference)
 
     @property
     def votes(self) -> dict[str, HostFingerprint]:
         """The fingerprints of the hosts of earlier runs, where they count."""
-        if self.rule is None:
+        if self.reference is None:
             return {}
-        looks = {host: _look(fields) for host, fields in self._history.hosts.items()}
-        return {host: look for host, look in looks.items() if look != HostFingerprint()}
+        found = {host: _fingerprint(fields) for host, fields in self._history.hosts.items()}
+        return {host: each for host, each in found.items() if each != HostFingerprint()}
 
     def look_of(self, page: int) -> HostFingerprint | None:
-        """The fingerprint of the host that rendered a page in an earlier run."""
-        fields = self._history.looks.get(page)
-        return None if fields is None else _look(fields)
+        """Return the fingerprint of the host that rendered a page in an earlier run."""
+        fields = self._history.fingerprints.get(page)
+        return None if fields is None else _fingerprint(fields)
 
     def greeted(self, setup: HostSetup, hello: msg.Hello, event: ev.HostConnected) -> None:
-        """A host is there."""
+        """Record that a host completed the handshake."""
         look = event.fingerprint
-        self.tell(
-            "host_greeted",
-            host=event.host,
-            cores=hello.cores,
-            slots=setup.plan.slots or hello.slots,
-            memory=hello.memory,
-            python=hello.python,
-            boot_id=hello.boot_id,
-            others=hello.others,
-            **(fields := _of(look)),
+        self.record(
+            je.HostConnected(
+                host=event.host,
+                cores=hello.cores,
+                slots=setup.plan.slots or hello.slots,
+                memory=hello.memory,
+                python=hello.python,
+                boot_id=hello.boot_id,
+                load=hello.others,
+                ghostscript=look.ghostscript,
+                canary=look.canary,
+                fonts=look.fonts,
+            )
         )
-        self._history.hosts[event.host] = fields
+
+    def host_state(self, command: do.ReportHost) -> None:
+        """Record the new state of a host."""
+        self.record(je.HostStateChanged(host=command.host, state=command.state, reason=command.reason))
 
     def sent(self, command: do.RenderPage) -> None:
-        """A page was sent."""
-        why = {"because": command.because} if command.because else {}
-        self.tell("page_sent", page=command.page, host=command.host, attempt=command.attempt, **why)
+        """Record that a page was sent."""
+        self.record(
+            je.PageSent(
+                page=command.page, host=command.host, attempt=command.attempt, because=command.because
+            )
+        )
+
+    def returned(self, command: do.ReturnPage) -> None:
+        """Record that a page waits again."""
+        self.record(
+            je.PageReturned(
+                page=command.page, host=command.host, attempt=command.attempt, reason=command.reason
+            )
+        )
+
+    def dropped(self, command: do.DropAttempt) -> None:
+        """Record an attempt that the page does not need any more."""
+        self.record(
+            je.AttemptDropped(
+                page=command.page,
+                host=command.host,
+                attempt=command.attempt,
+                reason=command.reason,
+                is_hedged=command.is_hedged,
+            )
+        )
 
     def failed(self, attempt: Attempt, kind: FailureKind, reason: str) -> None:
-        """An attempt came to nothing."""
-        self.tell(
-            "attempt_failed",
-            page=attempt.page,
-            host=attempt.host,
-            attempt=attempt.name,
-            kind=kind.value,
-            reason=reason,
+        """Record an attempt that failed."""
+        self.record(
+            je.AttemptFailed(
+                page=attempt.page,
+                host=attempt.host,
+                attempt=attempt.name,
+                kind=kind.value,
+                reason=reason,
+            )
         )
 
     def delivered(
@@ -114,71 +148,74 @@ class JournalRecorder:
         ghostscript: str,
         renderer: str,
     ) -> None:
-        """A page is the user's."""
-        task, picture = result.task, result.picture
+        """Record a page that was delivered."""
+        task, image = result.task, result.picture
         record = PageRecord(
             page=task.page,
             file=task.final.name,
-            bytes=picture.bytes,
-            sha256=picture.sha256,
-            width=picture.width,
-            height=picture.height,
+            bytes=image.bytes,
+            sha256=image.sha256,
+            width=image.width,
+            height=image.height,
             host=task.host,
             ghostscript=ghostscript,
             renderer=renderer,
             seconds=report.seconds,
             attempts=attempts,
-            said=report.diagnostics + ((result.doubt,) if result.doubt else ()),
+            diagnostics=report.diagnostics + ((result.doubt,) if result.doubt else ()),
         )
-        self._history.pages[task.page] = record
-        self._history.withdrawn.pop(task.page, None)
-        self.tell("page_delivered", attempt=task.attempt, cpu=report.cpu, **record.as_fields())
+        self.record(record.as_entry(task.attempt, report.cpu))
 
     def settled(self, page: Page, state: PageState) -> None:
-        """A page has reached an end, or another one. That it is done was told with its delivery."""
+        """Record that a page has failed or become suspect; its delivery is an entry already."""
         if state is PageState.FAILED:
             last = page.failures[-1]
-            self.tell(
-                "page_failed",
-                page=page.number,
-                kind=last.kind.value,
-                reason=last.reason,
-                attempts=page.attempts,
-                hosts=[failure.host for failure in page.failures],
+            self.record(
+                je.PageFailed(
+                    page=page.number,
+                    kind=last.kind.value,
+                    reason=last.reason,
+                    attempts=page.attempts,
+                    hosts=tuple(failure.host for failure in page.failures),
+                )
             )
         elif state is PageState.SUSPECT:
-            record = self._history.pages[page.number]
-            new = [line for line in page.diagnostics if line not in record.said]
-            record.said = page.diagnostics
+            known = self._history.pages[page.number].diagnostics
+            new = tuple(line for line in page.diagnostics if line not in known)
             if new:
-                self.tell("page_suspected", page=page.number, said=new)
+                self.record(je.PageSuspected(page=page.number, diagnostics=new))
+
+    def fell_back(self, command: do.FallBack, recipe: str) -> None:
+        """Record that another renderer renders a page from now on."""
+        self.record(je.PageFellBack(page=command.page, to=recipe, reason=command.reason))
 
     def noted(self, host: str, said: tuple[str, ...]) -> None:
-        """Ghostscript complains about the document as such; the first time counts."""
+        """Record what Ghostscript reports of the document as a whole, the first time only."""
         if not self._history.notes:
-            self._history.notes = list(said)
-            self.tell("document_noted", host=host, said=list(said))
+            self.record(je.DocumentDiagnosed(host=host, diagnostics=said))
 
     def ruled(self, command: do.RecordReference) -> None:
-        """What hosts have to draw."""
-        self.tell("picture_ruled", agreed=command.hosts, **_of(command.fingerprint))
+        """Record the fingerprint that hosts have to have."""
+        look = command.fingerprint
+        self.record(
+            je.ReferenceChosen(
+                agreed=command.hosts,
+                ghostscript=look.ghostscript,
+                canary=look.canary,
+                fonts=look.fonts,
+            )
+        )
 
     def withdrawn(self, command: do.WithdrawPage) -> None:
-        """A delivered page is no page any more."""
-        self._history.withdraw(command.page)
-        self.tell("page_withdrawn", **command._asdict())
+        """Record that a delivered page is removed and rendered again."""
+        self.record(je.PageWithdrawn(page=command.page, host=command.host, reason=command.reason))
 
     def fonts_missing(self, fonts: Mapping[str, str]) -> None:
-        """The fonts that the document asks for and lacks, and on which pages."""
+        """Record the fonts that the document uses and lacks, with their pages."""
         told = dict(islice(fonts.items(), MAX_FONT_NAMES))
         if told and told != self._history.fonts:
-            self._history.fonts = told
-            self.tell("fonts_missing", fonts=told)
+            self.record(je.FontsMissing(fonts=told))
 
 
-def _look(fields: Mapping[str, str]) -> HostFingerprint:
+def _fingerprint(fields: Mapping[str, str]) -> HostFingerprint:
     return HostFingerprint(fields["ghostscript"], fields["canary"], fields["fonts"])
-
-
-def _of(look: HostFingerprint) -> dict[str, str]:
-    return {"ghostscript": look.ghostscript, "canary": look.canary, "fonts": look.fonts}

@@ -26,6 +26,7 @@ from sshrender.coordinator.workers.partsplitter import PartSplitter
 from sshrender.core import commands as do
 from sshrender.core import events as ev
 from sshrender.core import snapshot
+from sshrender.job import journalentries as je
 from sshrender.utf8 import writable
 
 TICK = 0.25
@@ -49,12 +50,13 @@ class Coordinator:
         """Run the job until it ends, for whatever reason."""
         run = self._run
         run.start()
-        run.recorder.tell(
-            "run_started",
-            pages=len(run.plan.pages),
-            output=writable(str(run.plan.output)),
-            coordinator=run.lease.holder,
-            hosts=list(run.setups),
+        run.recorder.record(
+            je.RunStarted(
+                pages=len(run.plan.pages),
+                output=writable(str(run.plan.output)),
+                coordinator=run.lease.holder,
+                hosts=tuple(run.setups),
+            )
         )
         self._start_splitting()
         self._carry_out(run.scheduler.start(run.clock()))
@@ -155,4 +157,4 @@ class Coordinator:
         run = self._run
         loads = run.load_samples.due(run.scheduler.hosts.values(), run.clock())
         if loads and self._outcome is None:
-            run.recorder.tell("hosts_sampled", loads=loads)
+            run.recorder.record(je.HostsSampled(loads=loads))

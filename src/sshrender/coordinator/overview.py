@@ -10,7 +10,9 @@ from sshrender.job import attributes, history, jobstatus, thumbnails
 from sshrender.job.folder import JobFolder
 from sshrender.job.jobstatus import JobReport
 from sshrender.job.journal import read_journal
+from sshrender.job.journalentries import JournalEntry
 from sshrender.job.leasefiles import Claim
+from sshrender.job.replay import replay
 from sshrender.job.spec import JobSpec
 from sshrender.renderers.devices import DEVICES
 from sshrender.renderers.ghostscript import THUMBNAIL
@@ -48,7 +50,7 @@ def _size(journal: Path) -> int:
 
 
 def sheet(
-    folder: JobFolder, spec: JobSpec, entries: Sequence[dict[str, Any]], holder: Claim | None
+    folder: JobFolder, spec: JobSpec, entries: Sequence[JournalEntry], holder: Claim | None
 ) -> dict[str, Any]:
     """All that the overview shows; its shape is views/overview's to explain. Raises OSError."""
     told = jobstatus.of(folder, spec, entries, holder, attributes.load_or_none(folder))
@@ -82,11 +84,10 @@ def _fonts(told: JobReport) -> list[tuple[str, str]]:
     return list(told.fonts.items())[:_MAX_FONTS]
 
 
-def _fold(told: JobReport, entries: Sequence[dict[str, Any]]) -> JobModel:
+def _fold(told: JobReport, entries: Sequence[JournalEntry]) -> JobModel:
     asked = sorted(told.requested)
     fold = JobModel(asked)
-    for entry in entries:
-        fold.take(entry)
+    replay(entries, fold)
     return fold
 
 
@@ -114,9 +115,9 @@ def _page(row: PageRow, pages: dict[str, int], small: dict[str, int]) -> dict[st
         "host": row.host,
         "seconds": round(row.seconds, 3),
         "attempts": row.attempts,
-        "said": list(row.said),
+        "said": list(row.diagnostics),
         "reason": row.reason if state == FAILED else "",
-        "story": [f"{time_of_day(entry)}  {tell(entry)}" for entry in row.story],
+        "story": [f"{time_of_day(entry)}  {tell(entry)}" for entry in row.history],
     }
 
 

@@ -17,7 +17,8 @@ from sshrender.coordinator.jobopening import require_time
 from sshrender.coordinator.plan import JobPlan
 from sshrender.job import history, publish
 from sshrender.job.history import History, PageRecord
-from sshrender.job.journal import JournalWriter, entry, read_journal
+from sshrender.job.journal import JournalWriter, read_journal
+from sshrender.job.journalformat import stamped
 from sshrender.job.verification.errors import VerificationFailed
 from sshrender.job.verification.process import Verifications
 from sshrender.job.verification.verify import Expected, PageImage, open_page
@@ -34,7 +35,7 @@ def recall(plan: JobPlan, fence: Callable[[], None], epoch: int) -> None:
     a link has the place of a folder.
     """
     plan.folder.require_workspaces()  # what was seen before the lease was ours may have changed
-    remembered = history.fold(read_journal(plan.folder.journal))
+    remembered = history.of(read_journal(plan.folder.journal))
     _sweep(plan.folder.pages, fence)
     present = history.sizes(plan.folder.pages)
     wanted = set(plan.pages)
@@ -178,10 +179,7 @@ def _verify_open(plan: JobPlan, page: int, descriptor: int, verifications: Verif
 def _journal_adopted(plan: JobPlan, records: list[PageRecord], epoch: int) -> None:
     writer = JournalWriter(plan.folder.journal)
     try:
-        writer.append(
-            entry("page_delivered", time.time(), epoch=epoch, attempt="", cpu=0.0, **record.as_fields())
-            for record in records
-        )
+        writer.append(stamped(record.as_entry(), time.time(), epoch) for record in records)
         writer.sync()
     finally:
         writer.close()

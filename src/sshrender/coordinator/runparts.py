@@ -152,13 +152,13 @@ def _make_scheduler(inputs: RunInputs, recorder: JournalRecorder, router: HostRo
             ev.Recovered(
                 record.page,
                 record.is_suspect,
-                record.said,
+                record.diagnostics,
                 record.host,
                 recorder.look_of(record.page),
             )
             for record in plan.history.pages.values()
         ],
-        reference=recorder.rule,
+        reference=recorder.reference,
         votes=recorder.votes,
         pages_per_part=router.document_parts.per_part,
         pins=[(page, only) for page, only in plan.pins.items() if page in pages],

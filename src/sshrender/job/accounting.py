@@ -1,6 +1,6 @@
-"""Who used what: pages, CPU seconds and failures by job, user, host and month. Folds of journals.
+"""Add up usage from journals: pages, CPU seconds and failures by job, user, host and month.
 
-What ``clean`` removes leaves its account behind, a file a job in a hidden folder beside the jobs.
+A job that ``clean`` removes leaves its account behind: one file in a hidden folder beside the jobs.
 """
 
 from __future__ import annotations
@@ -12,8 +12,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from sshrender.job import journalentries as je
 from sshrender.job import userfolders
 from sshrender.job.folder import JobFolder
+from sshrender.job.replay import replay
 from sshrender.storage.files import MAX_RECORD_BYTES, read_plain, write_whole
 from sshrender.utf8 import writable
 
@@ -26,15 +28,15 @@ MAX_FILES = 50_000
 MAX_BYTES = 64 << 20
 """Of the accounts of one user. A job on forty hosts leaves 8 kB."""
 
-_MOST = 1e12
-"""Pages, failures or seconds of an account: what says more, or less than none, is not ours."""
+_MAX_VALUE = 1e12
+"""Pages, failures or seconds of an account. A file with more, or with a negative number, is damaged."""
 
 _DAMAGE = (KeyError, TypeError, ValueError, OverflowError, RecursionError)
-"""What reading raises for contents of another shape."""
+"""What reading raises for a damaged file."""
 
 
 class Account(NamedTuple):
-    """What a host did for a job in a month (UTC, as in the journal). Seconds are a renderer's."""
+    """What a host did for a job in a month (UTC, as in the journal). Seconds are its renderers'."""
 
     job: str
     user: str
@@ -46,7 +48,7 @@ class Account(NamedTuple):
     failures: int = 0
 
     def plus(self, other: Account) -> Account:
-        """Both together, under the first one's names."""
+        """Return the sum of both, with the names of the first."""
         return self._replace(
             pages=self.pages + other.pages,
             cpu_seconds=self.cpu_seconds + other.cpu_seconds,
@@ -55,40 +57,52 @@ class Account(NamedTuple):
         )
 
     def as_json(self) -> dict[str, Any]:
-        """Its fields."""
+        """Return its fields as JSON."""
         rounded = {"cpu_seconds": round(self.cpu_seconds, 2), "seconds": round(self.seconds, 2)}
         return {**self._asdict(), **rounded}
 
 
-def of(job: str, user: str, entries: Iterable[dict[str, Any]]) -> list[Account]:
-    """The accounts of a job with this journal; damaged entries count nothing."""
-    found: dict[tuple[str, str], Account] = {}
-    for entry in entries:
-        with contextlib.suppress(*_DAMAGE):
-            used = _used(job, user, entry)
-            if used is not None:
-                key = used.host, used.month
-                found[key] = found[key].plus(used) if key in found else used
-    return list(found.values())
+class Accounts:
+    """The accounts of one job. See Replay."""
+
+    def __init__(self, job: str, user: str) -> None:
+        self._job = job
+        self._user = user
+        self._found: dict[tuple[str, str], Account] = {}
+
+    def take(self, entry: je.JournalEntry) -> None:
+        """See Replay.take. A page that was adopted after a crash names no host, and counts nothing."""
+        match entry:
+            case je.PageDelivered(host=host) if host:
+                used = self._account(entry, host)
+                self._add(used._replace(pages=1, cpu_seconds=entry.cpu, seconds=entry.seconds))
+            case je.AttemptFailed(host=host) if host:
+                self._add(self._account(entry, host)._replace(failures=1))
+            case _:
+                pass
+
+    def as_list(self) -> list[Account]:
+        """Return one account for each host and month."""
+        return [*self._found.values()]
+
+    def _account(self, entry: je.JournalEntry, host: str) -> Account:
+        month = entry.time[: len("2026-01")]
+        return Account(self._job, self._user, host, month)
+
+    def _add(self, used: Account) -> None:
+        key = used.host, used.month
+        self._found[key] = self._found[key].plus(used) if key in self._found else used
 
 
-def _used(job: str, user: str, entry: dict[str, Any]) -> Account | None:
-    """A page that was adopted after a crash has no host: nobody knows who drew it.
-
-    Raises one of _DAMAGE for an entry of another shape.
-    """
-    kind, host = entry["type"], entry.get("host")
-    if kind not in ("page_delivered", "attempt_failed") or not host:
-        return None
-    account = Account(job, user, str(host), str(entry["time"])[:7])
-    if kind == "attempt_failed":
-        return account._replace(failures=1)
-    cpu, seconds = _seconds(entry.get("cpu", 0.0)), _seconds(entry["seconds"])
-    return account._replace(pages=1, cpu_seconds=cpu, seconds=seconds)
+def of(job: str, user: str, entries: Iterable[je.JournalEntry]) -> list[Account]:
+    """Return the accounts of a job with this journal."""
+    accounts = Accounts(job, user)
+    replay(entries, accounts)
+    return accounts.as_list()
 
 
 def summed(accounts: Iterable[Account], by: Sequence[str]) -> list[Account]:
-    """One for each value of these KEYS, the others empty; sorted by them."""
+    """Return one sum for each value of these KEYS; the other names are empty. Sorted by them."""
     found: dict[tuple[str, ...], Account] = {}
     for account in accounts:
         names = [getattr(account, key) if key in by else "" for key in KEYS]
@@ -99,7 +113,7 @@ def summed(accounts: Iterable[Account], by: Sequence[str]) -> list[Account]:
 
 
 def keep(folder: JobFolder, accounts: Sequence[Account]) -> Path:
-    """Leave the accounts of a job that is removed: in this file. Raises OSError."""
+    """Write the accounts of a job that is removed, and return the file. Raises OSError."""
     place = userfolders.own(folder.path.parent, _FOLDER)
     text = json.dumps({"schema": 1, "accounts": [account.as_json() for account in accounts]})
     path = place / f"{folder.name}.{secrets.token_hex(4)}.json"
@@ -108,10 +122,10 @@ def keep(folder: JobFolder, accounts: Sequence[Account]) -> Path:
 
 
 def kept(san: Path) -> list[Account]:
-    """The accounts of all jobs that were removed; what cannot be read counts nothing. Raises OSError.
+    """Return the accounts of all removed jobs; what cannot be read counts nothing. Raises OSError.
 
-    Where others may make jobs, they may lay anything in these folders: of each no more than MAX_FILES
-    and MAX_BYTES are read.
+    Where others may create jobs, they may put anything into these folders: of each at most MAX_FILES and
+    MAX_BYTES are read.
     """
     try:
         folders = userfolders.find(san, _FOLDER)
@@ -130,7 +144,7 @@ def _kept_in(folder: Path) -> Iterator[Account]:
 
 
 def _checked(fields: dict[str, Any]) -> Account:
-    """Raises one of _DAMAGE for one of another shape."""
+    """Return an account from a file. Raises one of _DAMAGE."""
     job, user, host, month = (writable(str(fields[key])) for key in KEYS)
     pages, failures = _count(fields["pages"]), _count(fields["failures"])
     cpu, seconds = _seconds(fields["cpu_seconds"]), _seconds(fields["seconds"])
@@ -138,14 +152,14 @@ def _checked(fields: dict[str, Any]) -> Account:
 
 
 def _count(value: Any) -> int:
-    """Raises TypeError for what is no number of things."""
-    if type(value) is not int or not 0 <= value < _MOST:
+    """Return a count. Raises TypeError."""
+    if type(value) is not int or not 0 <= value < _MAX_VALUE:
         raise TypeError
     return value
 
 
 def _seconds(value: Any) -> float:
-    """Raises TypeError for what is no time at all, infinities included."""
-    if type(value) not in (int, float) or not 0 <= value < _MOST:
+    """Return a number of seconds, finite and not negative. Raises TypeError."""
+    if type(value) not in (int, float) or not 0 <= value < _MAX_VALUE:
         raise TypeError
     return float(value)

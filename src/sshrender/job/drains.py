@@ -19,7 +19,7 @@ from pathlib import Path
 from urllib.parse import quote, unquote
 
 from sshrender.job import userfolders
-from sshrender.job.journal import timestamp
+from sshrender.job.journalformat import timestamp
 from sshrender.job.userfolders import UserFolder
 from sshrender.storage.files import read_plain, write_whole
 from sshrender.utf8 import writable

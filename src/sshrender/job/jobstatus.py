@@ -1,30 +1,35 @@
-"""How a job stands: a fold of its journal, ``job.json`` and lease. Asks no host and no coordinator."""
+"""Report the state of a job from its journal, ``job.json``, attributes and lease.
+
+No host and no coordinator is asked.
+"""
 
 from __future__ import annotations
 
-import contextlib
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, assert_never
 
 from sshrender.document import pagelist
 from sshrender.errors import UserError
 from sshrender.job import delivery, history
+from sshrender.job import journalentries as je
 from sshrender.job.accounting import Account
 from sshrender.job.attributes import CANCELLED, Attributes
 from sshrender.job.folder import JobFolder
 from sshrender.job.lease import in_words
 from sshrender.job.leasefiles import Claim
+from sshrender.job.operations import Operation, operation_of
+from sshrender.job.replay import replay
 from sshrender.job.spec import JobSpec
 
 MAX_HOSTS = 10_000
-"""Hosts of one journal that are counted: another user's may name one in each line."""
+"""Hosts of one journal that are counted: another user's journal may name one in each line."""
 
 
 @dataclass(slots=True)
 class HostShare:
-    """What a host has done for the job in all its runs. ``state`` is its last one."""
+    """What a host did for the job in all its runs. ``state``: its last one."""
 
     name: str
     pages: int = 0
@@ -37,7 +42,10 @@ class HostShare:
 
 @dataclass(slots=True)
 class JobReport:
-    """One job. ``state`` is one of CONTRACT's; times as in the journal, empty where there is none."""
+    """A job's report. ``state``: done, partial, failed, held, cancelled, running, paused or queued.
+
+    Times are as in the journal, empty where there is none.
+    """
 
     name: str
     folder: str
@@ -60,7 +68,7 @@ class JobReport:
     attributes: Attributes
 
     def as_json(self) -> dict[str, Any]:
-        """The object that ``status --json`` prints for a job: a summary of ``render``, and some more."""
+        """Return what ``status --json`` prints for a job: the summary of ``render``, and some more."""
         return {
             "schema": 1,
             "job": self.name,
@@ -95,7 +103,7 @@ class JobReport:
         }
 
     def _queue(self) -> dict[str, Any]:
-        """Its place in the queue."""
+        """Return what concerns its place in the queue."""
         found = self.attributes
         return {
             "owner": found.owner or None,
@@ -109,71 +117,103 @@ class JobReport:
 
 
 @dataclass(slots=True)
-class _Fold:
+class _Progress:
+    """What the runs of a job came to, and what its hosts did. See Replay."""
+
     runs: int = 0
-    last_run: dict[str, Any] = field(default_factory=dict)
-    ended: dict[str, Any] = field(default_factory=dict)
+    output: str = ""
+    ended: je.RunEnded | None = None
     updated: str = ""
     failed: dict[int, dict[str, Any]] = field(default_factory=dict)
     failures: Counter[str] = field(default_factory=Counter)
     hedged: Counter[str] = field(default_factory=Counter)
     states: dict[str, tuple[str, str]] = field(default_factory=dict)
     held: str = ""
-    named: set[str] = field(default_factory=set)
 
-    def _asked(self, entry: dict[str, Any]) -> None:
-        if entry["op"] == "hold":
-            self.held = f"held by {entry['by']}"
-        elif entry["op"] == "release":
-            self.held = ""
-        elif entry["op"] == "retry":
-            self.failed.pop(int(entry["page"]), None)
+    def take(self, entry: je.JournalEntry) -> None:
+        """See Replay.take."""
+        self.updated = entry.time
+        match entry:
+            case je.RunStarted():
+                self.runs += 1
+                self.output, self.ended, self.held = entry.output, None, ""
+                self.failed.clear()
+            case je.RunEnded():
+                self.ended = entry
+            case je.RequestHandled(is_late=False):
+                self._request(entry)
+            case je.HostStateChanged():
+                self.states[entry.host] = entry.state, entry.reason
+            case je.AttemptFailed(host=host):
+                self.failures[host] += 1
+            case je.AttemptDropped(host=host):
+                self.hedged[host] += entry.is_hedged
+            case je.PageFailed(page=page):
+                self.failed[page] = _failed(entry)
+            case _:
+                pass
 
-    def take(self, entry: dict[str, Any]) -> None:
-        """One entry more. Raises KeyError or TypeError for one of another shape."""
-        kind = entry["type"]
-        self.updated = str(entry["time"])
-        if kind == "run_started":
-            self.runs, self.last_run, self.ended = self.runs + 1, entry, {}
-            self.failed.clear()
-            self.held = ""
-        elif kind == "run_ended":
-            self.ended = entry
-        elif kind == "requested" and not entry["is_late"]:
-            self._asked(entry)
-        elif kind == "host_state":
-            self.states[str(entry["host"])] = str(entry["state"]), str(entry["reason"])
-        elif kind == "attempt_failed":
-            self.failures[str(entry["host"])] += 1
-        elif kind == "attempt_dropped":
-            self.hedged[str(entry["host"])] += bool(entry["is_hedged"])
-        elif kind == "page_failed":
-            self.failed[int(entry["page"])] = _failed(entry)
+    def _request(self, entry: je.RequestHandled) -> None:
+        operation = operation_of(entry.op)
+        match operation:
+            case Operation.HOLD:
+                self.held = f"held by {entry.by}"
+            case Operation.RELEASE:
+                self.held = ""
+            case Operation.RETRY:
+                self.failed.pop(entry.page, None)
+            case (
+                None
+                | Operation.CANCEL
+                | Operation.RESUBMIT
+                | Operation.ALTER
+                | Operation.REMARK
+                | Operation.DRAIN
+                | Operation.UNDRAIN
+                | Operation.MOVE
+            ):
+                pass  # the attributes or later entries show what follows from them
+            case _:
+                assert_never(operation)
 
-    def is_of_too_many(self, entry: dict[str, Any]) -> bool:
-        """Whether it names one host more than a job can have used."""
-        host = entry.get("host")
-        if type(host) is not str or host in self.named:
-            return False
-        if len(self.named) < MAX_HOSTS:
-            self.named.add(host)
-        return host not in self.named
+
+class _Relevant:
+    """Selects the entries that can concern a job: of its pages, and of no more hosts than one can use.
+
+    Another user's journal may name as many pages and hosts as fit into it: the others take no memory.
+    """
+
+    def __init__(self, pages: frozenset[int]) -> None:
+        self._pages = pages
+        self._hosts: set[str] = set()
+
+    def concerns(self, entry: je.JournalEntry) -> bool:
+        """Whether an entry is to be replayed."""
+        page = je.page_of(entry)
+        return (not page or page in self._pages) and self._is_of_a_host(getattr(entry, "host", ""))
+
+    def _is_of_a_host(self, host: str) -> bool:
+        if host and host not in self._hosts and len(self._hosts) < MAX_HOSTS:
+            self._hosts.add(host)
+        return not host or host in self._hosts
 
 
 def of(
     folder: JobFolder,
     spec: JobSpec,
-    entries: Iterable[dict[str, Any]],
+    entries: Iterable[je.JournalEntry],
     holder: Claim | None,
     attributes: Attributes | None = None,
 ) -> JobReport:
-    """The report of a job with this journal. ``holder`` is whoever coordinates it now."""
+    """Return the report of a job with this journal. ``holder``: the claim of its coordinator, if any."""
     attributes = attributes or Attributes()
     pages = _pages(spec)
-    fold, past = _replay(entries, pages)
+    progress, past = _replay(entries, pages)
     done = {number: record for number, record in past.pages.items() if number in pages}
-    failed = [told for number, told in sorted(fold.failed.items()) if number not in done]
-    suspect = {number: record.said for number, record in sorted(done.items()) if record.is_suspect}
+    failed = [told for number, told in sorted(progress.failed.items()) if number not in done]
+    suspect = {
+        number: record.diagnostics for number, record in sorted(done.items()) if record.is_suspect
+    }
     counts = {
         "total": len(pages),
         "done": len(done) - len(suspect),
@@ -181,7 +221,7 @@ def of(
         "failed": len(failed),
         "missing": len(pages) - len(done) - len(failed),
     }
-    state, reason = _state(counts, fold, holder, attributes)
+    state, reason = _state(counts, progress, holder, attributes)
     return JobReport(
         name=spec.name,
         folder=str(folder.path),
@@ -192,11 +232,11 @@ def of(
         suspect=suspect,
         requested=pages,
         missing=pages - done.keys() - {entry["page"] for entry in failed},
-        hosts=_shares(done.values(), fold),
-        runs=fold.runs,
+        hosts=_shares(done.values(), progress),
+        runs=progress.runs,
         created=spec.created,
-        updated=fold.updated or spec.created,
-        output=str(fold.last_run.get("output", "")) or delivery.in_words(attributes, folder.path.parent),
+        updated=progress.updated or spec.created,
+        output=progress.output or delivery.in_words(attributes, folder.path.parent),
         coordinator=in_words(holder) if holder is not None else "",
         notes=past.notes,
         fonts=past.fonts,
@@ -206,7 +246,7 @@ def of(
 
 
 def removed(name: str, accounts: Sequence[Account]) -> dict[str, Any]:
-    """What is left to say of a job that ``clean`` removed."""
+    """Return the report of a job that ``clean`` removed, from its accounts."""
     pages = sum(account.pages for account in accounts)
     return {
         "schema": 1,
@@ -220,19 +260,14 @@ def removed(name: str, accounts: Sequence[Account]) -> dict[str, Any]:
     }
 
 
-def _replay(entries: Iterable[dict[str, Any]], pages: frozenset[int]) -> tuple[_Fold, history.History]:
-    """In one pass: another user's journal may be as large as a reader allows.
-
-    What it says of pages that are not the job's is passed over, so that it takes no memory.
-    """
-    fold, past = _Fold(), history.History()
-    for entry in entries:
-        if (entry.get("page") and entry["page"] not in pages) or fold.is_of_too_many(entry):
-            continue
-        with contextlib.suppress(KeyError, TypeError, ValueError):  # damaged, as in history.take
-            fold.take(entry)
-        history.take(past, entry)
-    return fold, past
+def _replay(
+    entries: Iterable[je.JournalEntry], pages: frozenset[int]
+) -> tuple[_Progress, history.History]:
+    """Replay a journal in one pass: another user's may be as large as a reader allows."""
+    progress, past = _Progress(), history.History()
+    relevant = _Relevant(pages)
+    replay(filter(relevant.concerns, entries), progress, past)
+    return progress, past
 
 
 def _pages(spec: JobSpec) -> frozenset[int]:
@@ -242,17 +277,22 @@ def _pages(spec: JobSpec) -> frozenset[int]:
         return frozenset()
 
 
-def _failed(entry: dict[str, Any]) -> dict[str, Any]:
-    keys = ("page", "kind", "reason", "attempts", "hosts")
-    return {key: entry.get(key) for key in keys}
+def _failed(entry: je.PageFailed) -> dict[str, Any]:
+    return {
+        "page": entry.page,
+        "kind": entry.kind,
+        "reason": entry.reason,
+        "attempts": entry.attempts,
+        "hosts": list(entry.hosts),
+    }
 
 
 def _state(
-    counts: dict[str, int], fold: _Fold, holder: Claim | None, attributes: Attributes
+    counts: dict[str, int], progress: _Progress, holder: Claim | None, attributes: Attributes
 ) -> tuple[str, str]:
     held = attributes.held and f"held by {attributes.held}" + (attributes.why and f": {attributes.why}")
     if holder is not None:
-        held = held or fold.held
+        held = held or progress.held
         return ("held", held) if held else ("running", "")
     delivered = counts["done"] + counts["suspect"]
     is_queued = attributes.is_queued and not attributes.over
@@ -262,33 +302,35 @@ def _state(
         return CANCELLED, attributes.why
     if held:
         return "held", held
-    is_gone = fold.runs > 0 and not fold.ended
-    reason = "its coordinator is gone" if is_gone else str(fold.ended.get("reason", ""))
-    if fold.runs == 0 or is_queued:
+    if progress.ended is not None:
+        reason = progress.ended.reason
+    else:
+        reason = "its coordinator is gone" if progress.runs else ""
+    if progress.runs == 0 or is_queued:
         return "queued", attributes.why or reason or _waits_for(attributes)
-    if fold.ended.get("state") == CANCELLED:
+    if progress.ended is not None and progress.ended.state == CANCELLED:
         return CANCELLED, reason
     return ("partial" if delivered else "failed"), reason
 
 
 def _waits_for(attributes: Attributes) -> str:
-    """Why it has not begun, as far as its attributes say."""
+    """Return what a job waits for, as far as its attributes say."""
     words = [f"after {', '.join(attributes.after)}"] if attributes.after else []
     words += [f"not before {attributes.not_before}"] if attributes.not_before else []
     return "; ".join(words)
 
 
-def _shares(records: Iterable[history.PageRecord], fold: _Fold) -> list[HostShare]:
+def _shares(records: Iterable[history.PageRecord], progress: _Progress) -> list[HostShare]:
     shares = {
-        name: HostShare(name, state=state, reason=why) for name, (state, why) in fold.states.items()
+        name: HostShare(name, state=state, reason=why) for name, (state, why) in progress.states.items()
     }
     for record in records:
         if record.host:
             share = shares.setdefault(record.host, HostShare(record.host))
             share.pages += 1
             share.seconds += record.seconds
-    for name, count in fold.failures.items():
+    for name, count in progress.failures.items():
         shares.setdefault(name, HostShare(name)).failures = count
-    for name, count in fold.hedged.items():
+    for name, count in progress.hedged.items():
         shares.setdefault(name, HostShare(name)).hedged = count
     return sorted(shares.values(), key=lambda share: (-share.pages, share.name))

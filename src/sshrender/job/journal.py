@@ -1,21 +1,22 @@
-"""``journal.jsonl``: every event of every run, appended. The truth that everything else folds.
+"""Append entries to ``journal.jsonl``, and read them: every event of every run of a job.
 
-A line is whole or it does not count: the last one may be torn by a crash, and one in the middle may
-be damaged; both are skipped and counted. Nor does a line count that a coordinator has written late, when
-another one, of a higher epoch, had written there: what it did is verified again, or was of no effect.
+The journal is the truth: status, history, accounts, dashboard and overview are replays of it.
+
+A line that is not whole does not count: the last one may be cut off by a crash, and one in the middle
+may be damaged. Nor does a line that a coordinator wrote late, after another one of a higher epoch had
+written: what it did is verified again, or had no effect.
 """
 
 from __future__ import annotations
 
 import errno
-import json
 import os
 from collections.abc import Iterable, Iterator
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
-from sshrender.job.journalentries import SCHEMA, checked, without_surrogates
+from sshrender.job.journalentries import JournalEntry
+from sshrender.job.journalformat import SCHEMA, as_line, parse_line, schema_of
 from sshrender.storage.files import file_mode, open_plain, sync_folder
 
 MAX_LINE = 1 << 20
@@ -25,16 +26,19 @@ MAX_BYTES = 1 << 29
 """Of a journal: a job of 100,000 pages that each fail twice has 150 MB."""
 
 BLOCK = 1 << 20
+"""Bytes that are read at a time."""
 
 
-def timestamp(seconds: float) -> str:
-    """Wall-clock seconds as ``2026-01-31T12:00:00.123Z``."""
-    moment = datetime.fromtimestamp(seconds, UTC)
-    return moment.isoformat(timespec="milliseconds")[:-6] + "Z"
+class OldJournal(OSError):
+    """The journal has the format of an earlier version: this one can neither read nor continue it."""
+
+    def __init__(self, path: Path) -> None:
+        reason = "written by an earlier version of sshrender; remove the job and render again"
+        super().__init__(errno.EPROTONOSUPPORT, reason, str(path))
 
 
 class JournalWriter:
-    """Appends lines. One thread at a time; ``sync`` makes them durable."""
+    """Appends entries. One thread at a time; ``sync`` makes them durable."""
 
     def __init__(self, path: Path) -> None:
         flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW
@@ -43,17 +47,17 @@ class JournalWriter:
         if is_new:
             sync_folder(path.parent)
         self._is_torn = False
-        self._mend_torn_line()
+        self._end_torn_line()
 
-    def _mend_torn_line(self) -> None:
-        """End a line that a crash cut off, so that the next one stands alone."""
+    def _end_torn_line(self) -> None:
+        """End a line that a crash cut off, so that the next entry begins a line of its own."""
         size = os.fstat(self._descriptor).st_size
         if size and os.pread(self._descriptor, 1, size - 1) != b"\n":
             os.write(self._descriptor, b"\n")
 
-    def append(self, entries: Iterable[dict[str, Any]]) -> None:
+    def append(self, entries: Iterable[JournalEntry]) -> None:
         """Write entries in one go. Raises OSError; the same entries may then be appended again."""
-        data = b"".join(json.dumps(entry).encode() + b"\n" for entry in entries)
+        data = b"".join(map(as_line, entries))
         view = memoryview(b"\n" + data if self._is_torn else data)
         self._is_torn = True
         while view:
@@ -69,15 +73,10 @@ class JournalWriter:
         os.close(self._descriptor)
 
 
-def entry(type_: str, at: float, /, **fields: Any) -> dict[str, Any]:
-    """One journal entry of a moment in wall-clock seconds."""
-    return {"schema": SCHEMA, "time": timestamp(at), "type": type_, **fields}
-
-
 class _Reader:
     """Reads whole lines from where the last call ended, in blocks, whatever the file holds.
 
-    A line of more than MAX_LINE bytes is passed over and never kept. A hole of a sparse file is not
+    A line of more than MAX_LINE bytes is skipped and never kept. A hole of a sparse file is not
     read: it can only be part of a damaged line.
     """
 
@@ -86,10 +85,10 @@ class _Reader:
         self._rest = b""
         self._is_too_long = False
         self.read = 0
-        """Bytes that were read so far."""
+        """Bytes that have been read."""
 
     def lines(self, file: BinaryIO) -> list[bytes] | None:
-        """The lines that end in the next block; None at the end of the file. Raises OSError."""
+        """Return the lines that end in the next block; None at the end of the file. Raises OSError."""
         descriptor = file.fileno()
         try:
             data_at = os.lseek(descriptor, self._at, os.SEEK_DATA)
@@ -123,7 +122,7 @@ class _Reader:
         return [line for line in ended if len(line) <= MAX_LINE]
 
     def last(self) -> bytes:
-        """What stands after the last end of a line."""
+        """Return what follows the last end of a line."""
         return self._rest
 
 
@@ -133,12 +132,12 @@ class JournalTail:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._reader = _Reader()
-        self._epochs = _Epochs()
+        self._filter = _Filter(path)
 
-    def new(self) -> list[dict[str, Any]]:
-        """Entries since the last call, at least one if there is one; none without a journal.
+    def new(self) -> list[JournalEntry]:
+        """Return the entries since the last call, at least one if there is one; none without a journal.
 
-        Raises OSError.
+        Raises OSError, or OldJournal, which is one.
         """
         try:
             file = open_plain(self._path)
@@ -146,11 +145,10 @@ class JournalTail:
             return []
         with file:
             while (lines := self._reader.lines(file)) is not None:
-                entries = [entry for line in lines if (entry := _parse(line)) is not None]
-                admitted = [entry for entry in entries if self._epochs.admits(entry)]
-                if admitted:
-                    return admitted
+                if entries := self._filter.entries(lines):
+                    return entries
                 _refuse_too_large(self._path, self._reader, MAX_BYTES)
+        self._filter.refuse_old()
         return []
 
 
@@ -159,49 +157,60 @@ def _refuse_too_large(path: Path, reader: _Reader, max_bytes: int) -> None:
         raise OSError(errno.EFBIG, f"larger than {max_bytes} bytes", str(path))
 
 
-class _Epochs:
-    """Which entries are of the newest epoch so far, or of none (requests made without a coordinator)."""
+class _Filter:
+    """Turns the lines of a journal, in order, into the entries that count."""
 
-    def __init__(self) -> None:
+    def __init__(self, path: Path) -> None:
+        self._path = path
         self._newest = 0
+        self._has_entries = False
+        self._has_old_lines = False
 
-    def admits(self, entry: dict[str, Any]) -> bool:
-        """Whether this entry, which comes next, counts."""
-        epoch = entry.get("epoch")
-        if type(epoch) is not int:
+    def entries(self, lines: Iterable[bytes]) -> list[JournalEntry]:
+        """Return the sound entries that are not late."""
+        return [
+            entry for line in lines if (entry := self._entry(line)) is not None and self._counts(entry)
+        ]
+
+    def refuse_old(self) -> None:
+        """Raise OldJournal where all lines so far are of an earlier schema, or damaged.
+
+        Beside a sound entry, a line of an earlier schema is damage like any other.
+        """
+        if self._has_old_lines and not self._has_entries:
+            raise OldJournal(self._path)
+
+    def _entry(self, line: bytes) -> JournalEntry | None:
+        entry = parse_line(line)
+        if entry is not None:
+            self._has_entries = True
+        elif not self._has_entries and not self._has_old_lines:
+            self._has_old_lines = 0 < (schema_of(line) or 0) < SCHEMA
+        return entry
+
+    def _counts(self, entry: JournalEntry) -> bool:
+        """Whether it is of the newest epoch so far, or of none: handled without a coordinator."""
+        if entry.epoch is None:
             return True
-        is_late = epoch < self._newest
-        self._newest = max(self._newest, epoch)
+        is_late = entry.epoch < self._newest
+        self._newest = max(self._newest, entry.epoch)
         return not is_late
 
 
-def _parse(line: bytes) -> dict[str, Any] | None:
-    """An entry as the replays get it (journalentries.py), or None."""
-    try:
-        # json.loads would guess at UTF-16 and let surrogates pass in bytes.
-        fields = json.loads(line.decode())
-        if b"\\ud" in line or b"\\uD" in line:
-            fields = without_surrogates(fields)
-        return checked(fields)
-    except (ValueError, RecursionError):
-        return None
+def read_journal(path: Path, max_bytes: int = MAX_BYTES) -> Iterator[JournalEntry]:
+    """Yield every sound entry, in order; nothing when there is no journal.
 
-
-def read_journal(path: Path, max_bytes: int = MAX_BYTES) -> Iterator[dict[str, Any]]:
-    """Every sound entry, in order; nothing when there is no journal.
-
-    Raises OSError; EFBIG where there are more than ``max_bytes``, holes of a sparse file not counted.
+    Raises OSError; EFBIG where there are more than ``max_bytes``, holes of a sparse file not counted;
+    OldJournal, which is one, for a journal of an earlier version.
     """
     try:
         file = open_plain(path)
     except FileNotFoundError:
         return
-    reader, epochs = _Reader(), _Epochs()
+    reader, counted = _Reader(), _Filter(path)
     with file:
         while (lines := reader.lines(file)) is not None:
             _refuse_too_large(path, reader, max_bytes)
-            entries = [entry for line in lines if (entry := _parse(line)) is not None]
-            yield from (entry for entry in entries if epochs.admits(entry))
-    last = _parse(reader.last())
-    if last is not None and epochs.admits(last):
-        yield last
+            yield from counted.entries(lines)
+    yield from counted.entries([reader.last()])
+    counted.refuse_old()

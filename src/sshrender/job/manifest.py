@@ -1,4 +1,4 @@
-"""``manifest.json``: the account of every page, written when a run has settled them all."""
+"""Write ``manifest.json``, which lists every page, when a run has finished all of them."""
 
 from __future__ import annotations
 
@@ -36,11 +36,14 @@ def save(
         "finished": finished,
         "notes": list(notes),
         "fonts_missing": [{"font": font, "pages": pages} for font, pages in fonts.items()],
-        "hosts": {name: dict(look) for name, look in hosts.items()},
+        "hosts": {name: dict(fingerprint) for name, fingerprint in hosts.items()},
     }
     text = json.dumps(head, indent=1).removesuffix("\n}") + f',\n "pages": [\n  {lines}\n ]\n}}\n'
     fencedfiles.write(folder.manifest, text.encode("utf-8", "replace"), epoch)
 
 
 def _line(record: PageRecord) -> dict[str, Any]:
-    return {**record.as_fields(), "state": "suspect" if record.said else "done"}
+    fields = record.as_fields()
+    # Programs read the manifest; its key is older than the name that the code uses.
+    fields["said"] = fields.pop("diagnostics")
+    return {**fields, "state": "suspect" if record.is_suspect else "done"}

@@ -1,40 +1,39 @@
-"""How a job stands in the queue, and how people change that: held, released, cancelled, altered, again.
+"""Change how a job is queued: hold, release, cancel, alter, resubmit.
 
-Requests of this kind change ``attributes.json``. A job that somebody coordinates is changed by him; any
-other by whoever asks, who takes its lease for that moment. So there is one writer at a time.
+These requests change ``attributes.json``. The job's coordinator makes the change; where there is none,
+the command that asks makes it itself, under the job's lease. So there is one writer at a time.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import assert_never
 
 from sshrender.job import attributes, lease, requests
 from sshrender.job.attributes import CANCELLED, Attributes
 from sshrender.job.folder import JobFolder
-from sshrender.job.journal import JournalWriter, entry, timestamp
+from sshrender.job.journal import JournalWriter
+from sshrender.job.journalentries import JournalEntry, RequestHandled, RequestsRefused
+from sshrender.job.journalformat import stamped, timestamp
+from sshrender.job.operations import Operation
 from sshrender.job.requests import Request
-
-OPERATIONS = frozenset(("hold", "release", "cancel", "resubmit", "alter", "remark"))
-"""The requests that concern a job's place in the queue, not a run of it."""
 
 TAKEN_TIMEOUT = 5.0
 """Seconds in which a live coordinator takes a request: it polls twice a second (requestpoller.py)."""
 
-PATIENCE = 60.0
+CHANGE_TIMEOUT = 60.0
 
 
 class NotHeard(Exception):
-    """Somebody holds the job's lease, and does not take requests."""
+    """Another process holds the job's lease, and takes no requests."""
 
 
 def after(found: Attributes, request: Request, now: float) -> Attributes:
-    """The attributes once this was done; ``now`` in wall-clock seconds.
+    """Return the attributes after a request; ``now`` in wall-clock seconds.
 
-    What asks for what no attribute can be changes nothing: nobody else could do it either.
+    A request for a value that no attribute can have changes nothing.
     """
     try:
         return _after(found, request, now)
@@ -44,35 +43,39 @@ def after(found: Attributes, request: Request, now: float) -> Attributes:
 
 def _after(found: Attributes, request: Request, now: float) -> Attributes:
     match request.op:
-        case "hold":
+        case Operation.HOLD:
             return found.changed(held=request.by, why=request.note)
-        case "release":
+        case Operation.RELEASE:
             return found.changed(held="", why="")
-        case "cancel" if not found.over:
+        case Operation.CANCEL if found.over:
+            return found
+        case Operation.CANCEL:
             return found.changed(over=CANCELLED, held="", why=f"cancelled by {request.by}")
-        case "resubmit":
+        case Operation.RESUBMIT:
             fields = {"over": "", "held": "", "why": "", "submitted": timestamp(now)}
             return found.changed(**{**fields, **request.changes})
-        case "remark":
+        case Operation.REMARK:
             return found.changed(why=request.note)
-        case "alter":
+        case Operation.ALTER:
             return found.changed(**request.changes)
+        case Operation.DRAIN | Operation.UNDRAIN | Operation.RETRY | Operation.MOVE:
+            return found  # they concern the run, not the queue
         case _:
-            return found
+            assert_never(request.op)
 
 
 def admit(found: Attributes, request: Request) -> Attributes | None:
-    """The attributes with this request among those that were done; None where it was done before."""
+    """Return the attributes with this request among those handled; None where it was handled before."""
     if not request.id:
-        return found  # it was never a file, so no copy of it exists
+        return found  # it was never a file, so that no copy of it exists
     return None if found.has_handled(request.id) else found.handling(request.id)
 
 
 def settle(folder: JobFolder, epoch: int | None = None) -> Attributes:
-    """Do what was asked while there was no coordinator; tell the journal. Needs the lease of ``epoch``.
+    """Handle and record the requests that came while there was no coordinator; return the attributes.
 
-    What concerns a run is too late: there was none. Raises UserError, Unsigned where the attributes are
-    not this user's, LeaseLost or OSError.
+    Needs the lease of ``epoch``. A request that concerns a run is too late: there was none. Raises
+    UserError, Unsigned where the attributes are not this user's, LeaseLost or OSError.
     """
     found = attributes.load_signed(folder)
 
@@ -81,26 +84,25 @@ def settle(folder: JobFolder, epoch: int | None = None) -> Attributes:
         admitted = admit(found, request)
         if admitted is None:
             return
-        is_of_queue = request.op in OPERATIONS
-        changed = after(admitted, request, time.time()) if is_of_queue else admitted
-        found = _save(folder, found, changed, epoch)
-        _tell(folder, "requested", is_late=not is_of_queue, **asdict(request))
+        found = _save(folder, found, after(admitted, request, time.time()), epoch)
+        _record(folder, handled(request, is_late=not request.op.is_of_queue))
 
     refused = requests.take(folder, do)
     if refused:
-        _tell(folder, "requests_refused", count=refused)
+        _record(folder, RequestsRefused(count=refused))
     return found
 
 
 def change(
     folder: JobFolder, request: Request, clock: Callable[[], float] = time.monotonic
 ) -> Attributes | None:
-    """Have it done by whoever coordinates, or do it: the attributes then, None where another did it.
+    """Have the job's coordinator make a change, or make it here where there is none.
 
-    Raises NotHeard, Unsigned for a job that is not this user's, UserError or OSError.
+    Return the attributes afterwards; None where the coordinator made the change. Raises NotHeard,
+    Unsigned for a job that is not this user's, UserError or OSError.
     """
     attributes.load_signed(folder)  # before its lease is touched
-    end = clock() + PATIENCE
+    end = clock() + CHANGE_TIMEOUT
     while clock() < end:
         try:
             held = lease.take(folder.lease)
@@ -111,12 +113,12 @@ def change(
         try:
             found = settle(folder, held.epoch)
             found = after(found, request, time.time())
-            # Also where nothing changes: from then on what a predecessor writes late is refused.
+            # Saved also where nothing changes: from then on a late write of a predecessor is refused.
             found.save(folder, held.epoch)
-            _tell(folder, "requested", is_late=False, **asdict(request))
+            _record(folder, handled(request, is_late=False))
             return found
         except lease.LeaseLost:
-            continue  # we were stopped for so long that another process has the job by now
+            continue  # this process was stopped for so long that another one has the job by now
         finally:
             held.release()
     raise NotHeard
@@ -129,7 +131,7 @@ def _save(folder: JobFolder, found: Attributes, changed: Attributes, epoch: int 
 
 
 def _is_taken(path: Path) -> bool:
-    """Whether a coordinator takes the request; one that does not is taken back."""
+    """Whether a coordinator takes the request; one that is not taken is removed."""
     end = time.monotonic() + TAKEN_TIMEOUT
     while path.exists():
         if time.monotonic() > end:
@@ -142,10 +144,24 @@ def _is_taken(path: Path) -> bool:
     return True
 
 
-def _tell(folder: JobFolder, kind: str, **fields: Any) -> None:
+def handled(request: Request, *, is_late: bool) -> RequestHandled:
+    """Return the journal entry of a request that was handled."""
+    return RequestHandled(
+        op=request.op,
+        by=request.by,
+        host=request.host,
+        page=request.page,
+        note=request.note,
+        changes=request.changes,
+        id=request.id,
+        is_late=is_late,
+    )
+
+
+def _record(folder: JobFolder, entry: JournalEntry) -> None:
     writer = JournalWriter(folder.journal)
     try:
-        writer.append([entry(kind, time.time(), **fields)])
+        writer.append([stamped(entry, time.time())])
         writer.sync()
     finally:
         writer.close()

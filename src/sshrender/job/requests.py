@@ -1,11 +1,11 @@
-"""``requests/``: what people ask of a job's coordinator, from any machine that has the SAN.
+"""Write and read ``requests/``: what users ask of a job's coordinator, from any machine with the SAN.
 
 A request is a file that appears whole. A coordinator takes them in the order of their names, which
-begin with the asker's time: clocks that differ can only swap requests of different people.
+begin with the sender's time: clocks that differ can only swap requests of different machines.
 
-Any machine that has the owner's user can write a file there. One that is not signed with the owner's key
-for this job (signature.py) is removed and not obeyed. A signed one is obeyed once: its id is its name,
-and is remembered with the job's attributes (queueoperations.py).
+Every machine that has the owner's user can write a file there. One that is not signed with the owner's
+key for this job (signature.py) is removed and not obeyed. A signed one is obeyed once: its id is its
+name, and is recorded with the job's attributes (queueoperations.py).
 """
 
 from __future__ import annotations
@@ -28,44 +28,33 @@ from sshrender.errors import ExitCode, UserError
 from sshrender.job import attributes, signature
 from sshrender.job.attributes import ALTERABLE, Attributes
 from sshrender.job.folder import JobFolder
+from sshrender.job.operations import Operation, operation_of
 from sshrender.job.signature import Purpose
 from sshrender.job.spec import signed_id
 from sshrender.storage.files import read_plain, write_whole
 from sshrender.utf8 import writable
 
 SCHEMA = 1
-OPERATIONS = (
-    "hold",
-    "release",
-    "cancel",
-    "resubmit",
-    "alter",
-    "remark",
-    "drain",
-    "undrain",
-    "retry",
-    "move",
-)
 MAX_SIZE = 16384
 """Bytes that a request may have."""
 
 MAX_LISTED = 10_000
-"""Requests, and as many other files, that one look goes through: the rest is there at the next."""
+"""Requests, and as many other files, that one poll reads: the next poll reads the rest."""
 
 MAX_SCANNED = 100_000
-"""Names that one look goes through, whatever they are."""
+"""Names that one poll lists, whatever they are."""
 
 MAX_BEGUN = 1000
-"""Requests that may be just being written. More of them are no requests."""
+"""Temporary files of requests that are being written. Where there are more, they are removed."""
 
 _NO_REQUEST = frozenset((errno.EINVAL, errno.ELOOP, errno.ENXIO, errno.EFBIG, errno.EACCES, errno.EPERM))
-"""What opening a file says of anything but a small file that this user may read (open(2), files.py)."""
+"""Errors of opening anything but a small file that this user may read (open(2), files.py)."""
 
 MAX_CHARS = 300
-"""Characters of a note, and of who asks."""
+"""Characters of a note, a host and ``by``."""
 
 _ID = re.compile(r"[0-9]{20}-[0-9a-f]{16}")
-"""Nanoseconds of the asker's clock, and 64 random bits."""
+"""Nanoseconds of the sender's clock, and 64 random bits."""
 
 _BEGUN = re.compile(rf"\.{_ID.pattern}\.json\.[0-9a-f]{{32}}")
 """A request that is being written (write_whole in files.py)."""
@@ -73,13 +62,13 @@ _BEGUN = re.compile(rf"\.{_ID.pattern}\.json\.[0-9a-f]{{32}}")
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """``op`` is one of OPERATIONS; ``by``: who asks; a host, a page or a note where the op has one.
+    """``by``: the user and machine that ask. A host, a page or a note, where the operation has one.
 
-    ``changes``: attributes, where the op is to alter them. ``id``: empty until it is a file.
-    Texts are UTF-8: what a command line or a file says need not be, and no attribute could hold it.
+    ``changes``: attributes, where the operation changes them. ``id``: empty until it is a file.
+    Texts are made UTF-8: those of a command line or a file need not be, and attributes hold no others.
     """
 
-    op: str
+    op: Operation
     by: str
     host: str = ""
     page: int = 0
@@ -94,7 +83,7 @@ class Request:
 
 
 def _plain(value: Any) -> Any:
-    """The same, with a question mark for whatever in its texts is no UTF-8."""
+    """Return a value with a question mark for what in its texts is no UTF-8."""
     match value:
         case str():
             return writable(value)
@@ -107,14 +96,14 @@ def _plain(value: Any) -> Any:
 
 
 def floor(now: float) -> str:
-    """The lowest id of a request of that moment; ``now`` in wall-clock seconds."""
+    """Return the lowest id of a request of that moment; ``now`` in wall-clock seconds."""
     return f"{int(now * 1e9):020d}-"
 
 
 def ask(folder: JobFolder, request: Request) -> Path:
-    """Lay a request, signed, before the job's coordinator.
+    """Write a signed request for the job's coordinator, and return its file.
 
-    Raises Unsigned for a job whose coordinator could not believe it, UserError or OSError.
+    Raises Unsigned for a job whose coordinator could not verify it, UserError or OSError.
     """
     found = attributes.load_signed(folder)
     name = f"{time.time_ns():020d}-{uuid.uuid4().hex[:16]}"
@@ -132,14 +121,15 @@ def ask(folder: JobFolder, request: Request) -> Path:
 
 
 def take(folder: JobFolder, do: Callable[[Request], object]) -> int:
-    """Do what is asked for, oldest first; each request is gone once it was done.
+    """Handle each request with ``do``, oldest first, and remove it afterwards.
 
-    Returns how many files were removed that are no requests of the owner. A coordinator that ends in
-    between leaves the request for the next one, which sees by its id what has been done. Raises
+    Return how many files were removed that are no requests of the owner. A coordinator that ends between
+    the two leaves the request for the next one, which sees by its id that it was handled. Raises
     UserError, where the key cannot be used, or OSError.
     """
     refused = 0
-    # Removed by descriptor: a symbolic link in the place of the folder would lead to others' files.
+    # Files are removed relative to this descriptor: a symbolic link that takes the place of the folder
+    # later would lead to files of others.
     place = os.open(folder.requests, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
         names, others = _listed(place)
@@ -159,9 +149,9 @@ def take(folder: JobFolder, do: Callable[[Request], object]) -> int:
 
 
 def _listed(place: int) -> tuple[list[str], list[str]]:
-    """The names of requests, oldest first, and of files that are to be removed. Raises OSError.
+    """Return the names of requests, oldest first, and of files to remove. Raises OSError.
 
-    Whatever else a host lays there keeps no request from being seen: a folder is passed over.
+    Nothing else that a host puts there hides a request: a folder is skipped.
     """
     names: list[str] = []
     others: list[str] = []
@@ -178,7 +168,10 @@ def _listed(place: int) -> tuple[list[str], list[str]]:
 
 
 def _remove(name: str, place: int) -> None:
-    """Raises OSError. What cannot be removed is not in the way: it asks for nothing a second time."""
+    """Remove a file. Raises OSError.
+
+    A file that cannot be removed does no harm: its id is recorded, so it is not handled again.
+    """
     with contextlib.suppress(IsADirectoryError, FileNotFoundError, PermissionError):
         os.unlink(name, dir_fd=place)
 
@@ -201,8 +194,9 @@ def _read(folder: JobFolder, name: str, job: str) -> Request | None:
 
 
 def _checked(fields: Any) -> Request | None:
-    """Raises KeyError or TypeError for one of another shape."""
-    if fields["schema"] != SCHEMA or fields["op"] not in OPERATIONS:
+    """Return a request; None for an unknown one. Raises KeyError or TypeError for another shape."""
+    operation = operation_of(fields["op"])
+    if fields["schema"] != SCHEMA or operation is None:
         return None
     texts = [fields["by"], fields["host"], fields["note"]]
     page, identity = fields["page"], fields["id"]
@@ -211,11 +205,11 @@ def _checked(fields: Any) -> Request | None:
     if type(page) is not int or not 0 <= page <= MAX_PAGES:
         return None
     by, host, note = texts
-    return Request(fields["op"], by, host, page, note, _changes(fields.get("changes", {})), identity)
+    return Request(operation, by, host, page, note, _changes(fields.get("changes", {})), identity)
 
 
 def _changes(asked: dict[str, Any]) -> dict[str, Any]:
-    """Raises TypeError, AttributeError or ValueError for what no attribute can be."""
+    """Return changes of attributes. Raises TypeError, AttributeError or ValueError for others."""
     changes = {key: _plain(value) for key, value in asked.items() if key in ALTERABLE}
     Attributes().changed(**changes)
     return changes

@@ -14,9 +14,9 @@ from rich.table import Table
 from rich.text import Text
 
 from sshrender.core.snapshot import HostView, Snapshot
+from sshrender.job.journalentries import HostStateChanged, JournalEntry
 from sshrender.views.controlcharacters import Harmless
 from sshrender.views.plain import describe
-from sshrender.views.protocol import Entry
 from sshrender.views.rate import Rate
 from sshrender.views.text import clean, count, duration
 
@@ -52,9 +52,9 @@ class BoardView:
         )
         self._live.start()
 
-    def entry(self, entry: Entry) -> None:
+    def entry(self, entry: JournalEntry) -> None:
         """See View.entry. Hosts' states are on the board already."""
-        if entry["type"] == "host_state" and not self._verbose:
+        if isinstance(entry, HostStateChanged) and not self._verbose:
             return
         line = describe(entry, self._verbose)
         if line is not None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from sshrender.core.snapshot import Snapshot
-from sshrender.views.protocol import Entry, View
+from sshrender.job.journalentries import JournalEntry
+from sshrender.views.protocol import View
 
 
 class GuardedView:
@@ -16,7 +17,7 @@ class GuardedView:
         self._tell = tell
         self._has_failed = False
 
-    def entry(self, entry: Entry) -> None:
+    def entry(self, entry: JournalEntry) -> None:
         """See View.entry."""
         self._try(lambda: self._view.entry(entry))
 

@@ -1,4 +1,4 @@
-"""A job as its journal tells it, entry by entry: what the dashboard shows and the overview prints.
+"""Replay a journal into rows of pages and hosts: what dashboard and overview show.
 
 Pure: entries in, rows out. Times are the journal's, in seconds since 1970 by the coordinator's clock.
 """
@@ -10,11 +10,11 @@ import statistics
 from collections import Counter, deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime
 from itertools import islice
-from typing import Any
+from typing import assert_never
 
-from sshrender.views.protocol import Entry
+from sshrender.job import journalentries as je
+from sshrender.job.operations import Operation, operation_of
 from sshrender.views.rate import Rate
 
 WAITING, SENT, DONE, SUSPECT, FAILED = "waiting", "sent", "done", "suspect", "failed"
@@ -34,7 +34,7 @@ STRAGGLES_FROM = 3.0
 
 @dataclass(slots=True)
 class PageRow:
-    """One page. ``since`` is when it got into its state; ``story`` what went wrong on the way."""
+    """One page. ``since`` is when it got into its state; ``history``: what went wrong on the way."""
 
     number: int
     state: str = WAITING
@@ -46,10 +46,10 @@ class PageRow:
     width: int = 0
     height: int = 0
     bytes: int = 0
-    said: tuple[str, ...] = ()
+    diagnostics: tuple[str, ...] = ()
     reason: str = ""
     kind: str = ""
-    story: list[Entry] = field(default_factory=list)
+    history: list[je.JournalEntry] = field(default_factory=list)
 
 
 @dataclass(slots=True)
@@ -126,14 +126,14 @@ class JobModel:
         self.pages = {number: PageRow(number) for number in pages}
         self.hosts: dict[str, HostRow] = {}
         self.counts: Counter[str] = Counter({WAITING: len(self.pages)})
-        self.log: deque[Entry] = deque(maxlen=LOG_LENGTH)
+        self.log: deque[je.JournalEntry] = deque(maxlen=LOG_LENGTH)
         self.logged = 0
         self.spans: list[Span] = []
         self.throughput: Counter[int] = Counter()
         self.rate = Rate()
         self.run = 0
         self.first_began = self.began = self.now = 0.0
-        self.ended: Entry | None = None
+        self.ended: je.RunEnded | None = None
         self.coordinator = ""
         self.output = ""
         self.held = ""
@@ -142,25 +142,6 @@ class JobModel:
         self.delivered = 0
         self.changed: set[int] = set()
         """Pages whose looks have changed since somebody last cleared this."""
-        self._takers = {
-            "run_started": self._run_started,
-            "run_ended": self._run_ended,
-            "host_state": self._host_state,
-            "host_greeted": self._host_greeted,
-            "hosts_sampled": self._hosts_sampled,
-            "page_sent": self._page_sent,
-            "page_returned": self._page_returned,
-            "attempt_dropped": self._attempt_dropped,
-            "attempt_failed": self._attempt_failed,
-            "page_delivered": self._page_delivered,
-            "page_suspected": self._page_suspected,
-            "page_withdrawn": self._page_withdrawn,
-            "page_failed": self._page_failed,
-            "storage_failed": self._storage_failed,
-            "storage_recovered": self._storage_recovered,
-            "document_noted": self._document_noted,
-            "requested": self._requested,
-        }
 
     @property
     def settled(self) -> int:
@@ -172,18 +153,73 @@ class JobModel:
         """Pages that have not."""
         return len(self.pages) - self.settled
 
-    def take(self, entry: Entry) -> None:
-        """One entry more. One of another shape is passed over, as a damaged line is."""
-        try:
-            self.now = max(self.now, moment(entry["time"]))
-            taker = self._takers.get(entry["type"])
-            if taker is not None:
-                taker(entry)
-        except (KeyError, TypeError, ValueError, AttributeError):
+    def take(self, entry: je.JournalEntry) -> None:
+        """Apply the next entry. One that names a page which is not the job's is ignored."""
+        self.now = max(self.now, entry.moment.timestamp())
+        if not isinstance(entry, je.PageEntry):
+            self._take_of_run(entry)
+        elif entry.page in self.pages:
+            self._take_of_page(entry, self.pages[entry.page])
+        else:
             return
-        if entry["type"] != "hosts_sampled":
+        if not isinstance(entry, je.HostsSampled):
             self.log.append(entry)
             self.logged += 1
+
+    def _take_of_run(self, entry: je.JournalEntry) -> None:
+        match entry:
+            case je.RunStarted():
+                self._run_started(entry)
+            case je.RunEnded():
+                self._run_ended(entry)
+            case je.HostStateChanged():
+                host = self._host(entry.host)
+                host.state, host.reason = entry.state, entry.reason
+            case je.HostConnected():
+                self._host_connected(entry)
+            case je.HostsSampled():
+                self._hosts_sampled(entry)
+            case je.StorageFailed():
+                self.paused = entry.reason
+            case je.StorageRecovered():
+                self.paused = ""
+            case je.DocumentDiagnosed():
+                self.notes = list(entry.diagnostics)
+            case je.RequestHandled(is_late=False):
+                self._request(entry)
+            case _:
+                pass
+
+    def _take_of_page(self, entry: je.PageEntry, page: PageRow) -> None:
+        match entry:
+            case je.PageSent():
+                self._page_sent(entry, page)
+            case je.PageReturned():
+                self._remove_flight(entry.host, entry.attempt)
+                page.history.append(entry)
+                self._move(page, WAITING)
+            case je.AttemptDropped():
+                self._remove_flight(entry.host, entry.attempt)
+                self._host(entry.host).hedged += entry.is_hedged
+                page.history.append(entry)
+            case je.AttemptFailed():
+                self._attempt_failed(entry, page)
+            case je.PageDelivered():
+                self._page_delivered(entry, page)
+            case je.PageSuspected():
+                page.diagnostics += entry.diagnostics
+                page.history.append(entry)
+                if page.state == DONE:
+                    self._move(page, SUSPECT)
+            case je.PageWithdrawn():
+                self._page_withdrawn(entry, page)
+            case je.PageFailed():
+                page.reason, page.kind = entry.reason, entry.kind
+                page.attempts = entry.attempts
+                page.history.append(entry)
+                self._move(page, FAILED)
+            case _:
+                pass
 
     def drawings(self, now: float) -> list[AttemptInWork]:
         """What is being drawn at this moment, oldest first."""
@@ -212,11 +248,10 @@ class JobModel:
         recent = [host.median for host in self.hosts.values() if host.median is not None]
         return statistics.median(recent) if recent else 0.0
 
-    def _host(self, name: Any) -> HostRow:
-        key = str(name)
-        if key not in self.hosts:
-            self.hosts[key] = HostRow(key)
-        return self.hosts[key]
+    def _host(self, name: str) -> HostRow:
+        if name not in self.hosts:
+            self.hosts[name] = HostRow(name)
+        return self.hosts[name]
 
     def _move(self, page: PageRow, state: str) -> None:
         self.counts[page.state] -= 1
@@ -224,33 +259,31 @@ class JobModel:
         page.state, page.since = state, self.now
         self.changed.add(page.number)
 
-    def _land(self, entry: Entry) -> InFlight | None:
-        """The attempt is no longer with its host."""
-        host = self._host(entry["host"])
-        flight = host.flights.pop(entry["attempt"], None)
+    def _remove_flight(self, host_name: str, attempt: str) -> InFlight | None:
+        """Remove an attempt from its host, and return it; None where the host did not have it."""
+        host = self._host(host_name)
+        flight = host.flights.pop(attempt, None)
         host.begin(self.now)
         return flight
 
-    # One method for each kind of entry
-
-    def _run_started(self, entry: Entry) -> None:
+    def _run_started(self, entry: je.RunStarted) -> None:
         self.run += 1
         self.began = self.now
         self.first_began = self.first_began or self.now
         self.ended, self.held, self.paused = None, "", ""
-        self.coordinator = str(entry.get("coordinator", ""))
-        self.output = str(entry.get("output", ""))
+        self.coordinator, self.output = entry.coordinator, entry.output
         self.rate = Rate()
         for host in self.hosts.values():
             host.flights.clear()
             host.state, host.reason = "unknown", ""
-        for name in entry.get("hosts", ()):
+        for name in entry.hosts:
             self._host(name).state = "connecting"
         for page in self.pages.values():
+            # What failed in an earlier run is tried again in this one.
             if page.state in (SENT, FAILED):
                 self._move(page, WAITING)
 
-    def _run_ended(self, entry: Entry) -> None:
+    def _run_ended(self, entry: je.RunEnded) -> None:
         self.ended = entry
         for host in self.hosts.values():
             host.flights.clear()
@@ -258,47 +291,31 @@ class JobModel:
             if page.state == SENT:
                 self._move(page, WAITING)
 
-    def _host_state(self, entry: Entry) -> None:
-        host = self._host(entry["host"])
-        host.state, host.reason = str(entry["state"]), str(entry["reason"])
+    def _host_connected(self, entry: je.HostConnected) -> None:
+        host = self._host(entry.host)
+        host.cores = entry.cores
+        host.slots = entry.slots or host.cores
+        host.others = entry.load / max(host.cores, 1)
+        host.ghostscript = entry.ghostscript
 
-    def _host_greeted(self, entry: Entry) -> None:
-        host = self._host(entry["host"])
-        host.cores = int(entry["cores"])
-        host.slots = int(entry.get("slots") or host.cores)
-        host.others = float(entry.get("others", 0.0)) / max(host.cores, 1)
-        host.ghostscript = str(entry["ghostscript"])
-
-    def _hosts_sampled(self, entry: Entry) -> None:
-        for name, (others, ours) in entry["loads"].items():
+    def _hosts_sampled(self, entry: je.HostsSampled) -> None:
+        for name, (others, own) in entry.loads.items():
             host = self._host(name)
-            host.others, host.ours = float(others), float(ours)
+            host.others, host.ours = others, own
 
-    def _page_sent(self, entry: Entry) -> None:
-        page, host = self.pages[entry["page"]], self._host(entry["host"])
+    def _page_sent(self, entry: je.PageSent, page: PageRow) -> None:
+        host = self._host(entry.host)
         page.host = host.name
         page.attempts += 1
-        host.flights[entry["attempt"]] = InFlight(entry["attempt"], page.number, host.name, self.now)
+        host.flights[entry.attempt] = InFlight(entry.attempt, page.number, host.name, self.now)
         host.begin(self.now)
         self._move(page, SENT)
 
-    def _page_returned(self, entry: Entry) -> None:
-        self._land(entry)
-        page = self.pages[entry["page"]]
-        page.story.append(entry)
-        self._move(page, WAITING)
-
-    def _attempt_dropped(self, entry: Entry) -> None:
-        self._land(entry)
-        self._host(entry["host"]).hedged += bool(entry["is_hedged"])
-        self.pages[entry["page"]].story.append(entry)
-
-    def _attempt_failed(self, entry: Entry) -> None:
-        flight = self._land(entry)
-        page, host = self.pages[entry["page"]], self._host(entry["host"])
+    def _attempt_failed(self, entry: je.AttemptFailed, page: PageRow) -> None:
+        flight, host = self._remove_flight(entry.host, entry.attempt), self._host(entry.host)
         host.failures += 1
-        page.reason, page.kind = str(entry["reason"]), str(entry["kind"])
-        page.story.append(entry)
+        page.reason, page.kind = entry.reason, entry.kind
+        page.history.append(entry)
         if flight is not None:
             begun = flight.since if flight.begun is None else flight.begun
             self.spans.append(Span(host.name, page.number, begun, self.now, is_good=False))
@@ -306,23 +323,23 @@ class JobModel:
             self._move(page, WAITING)
 
     def _is_elsewhere(self, page: int) -> bool:
-        """Whether another host holds the page, too."""
+        """Whether another host has an attempt of the page, too."""
         return any(
             flight.page == page for host in self.hosts.values() for flight in host.flights.values()
         )
 
-    def _page_delivered(self, entry: Entry) -> None:
-        self._land(entry)
-        page, host = self.pages[entry["page"]], self._host(entry["host"])
-        seconds = float(entry["seconds"])
+    def _page_delivered(self, entry: je.PageDelivered, page: PageRow) -> None:
+        self._remove_flight(entry.host, entry.attempt)
+        host = self._host(entry.host)
+        seconds = float(entry.seconds)
         host.pages += 1
         host.seconds += seconds
         host.recent.append(seconds)
         page.host, page.seconds = host.name, seconds
-        page.file, page.bytes = str(entry["file"]), int(entry["bytes"])
-        page.width, page.height = int(entry["width"]), int(entry["height"])
-        page.attempts = int(entry["attempts"])
-        page.said = tuple(map(str, entry["said"]))
+        page.file, page.bytes = entry.file, entry.bytes
+        page.width, page.height = entry.width, entry.height
+        page.attempts = entry.attempts
+        page.diagnostics = entry.diagnostics
         page.reason = ""
         self.spans.append(Span(host.name, page.number, self.now - seconds, self.now, is_good=True))
         self.delivered += 1
@@ -330,50 +347,39 @@ class JobModel:
         self.rate.note(self.now, self.delivered)
         if len(self.throughput) > BUCKETS:
             del self.throughput[min(self.throughput)]
-        self._move(page, SUSPECT if page.said else DONE)
+        self._move(page, SUSPECT if page.diagnostics else DONE)
 
-    def _page_suspected(self, entry: Entry) -> None:
-        page = self.pages[entry["page"]]
-        page.said += tuple(map(str, entry["said"]))
-        page.story.append(entry)
-        if page.state == DONE:
-            self._move(page, SUSPECT)
-
-    def _page_withdrawn(self, entry: Entry) -> None:
-        page = self.pages[entry["page"]]
-        if page.state in (DONE, SUSPECT) and entry["host"] in self.hosts:
-            self.hosts[entry["host"]].pages -= 1
-        page.said, page.host = (), ""
-        page.story.append(entry)
+    def _page_withdrawn(self, entry: je.PageWithdrawn, page: PageRow) -> None:
+        if page.state in (DONE, SUSPECT) and entry.host in self.hosts:
+            self.hosts[entry.host].pages -= 1
+        page.diagnostics, page.host = (), ""
+        page.history.append(entry)
         self._move(page, WAITING)
 
-    def _page_failed(self, entry: Entry) -> None:
-        page = self.pages[entry["page"]]
-        page.reason, page.kind = str(entry["reason"]), str(entry["kind"])
-        page.attempts = int(entry["attempts"])
-        page.story.append(entry)
-        self._move(page, FAILED)
-
-    def _storage_failed(self, entry: Entry) -> None:
-        self.paused = str(entry["reason"])
-
-    def _storage_recovered(self, entry: Entry) -> None:
-        self.paused = ""
-
-    def _document_noted(self, entry: Entry) -> None:
-        self.notes = [str(line) for line in entry["said"]]
-
-    def _requested(self, entry: Entry) -> None:
-        if entry["is_late"]:
-            return
-        if entry["op"] == "hold":
-            self.held = f"held by {entry['by']}"
-        elif entry["op"] == "release":
-            self.held = ""
-        elif entry["op"] == "retry":
-            page = self.pages[entry["page"]]
-            if page.state == FAILED:
-                self._move(page, WAITING)
+    def _request(self, entry: je.RequestHandled) -> None:
+        operation = operation_of(entry.op)
+        match operation:
+            case Operation.HOLD:
+                self.held = f"held by {entry.by}"
+            case Operation.RELEASE:
+                self.held = ""
+            case Operation.RETRY:
+                page = self.pages.get(entry.page)
+                if page is not None and page.state == FAILED:
+                    self._move(page, WAITING)
+            case (
+                None
+                | Operation.CANCEL
+                | Operation.RESUBMIT
+                | Operation.ALTER
+                | Operation.REMARK
+                | Operation.DRAIN
+                | Operation.UNDRAIN
+                | Operation.MOVE
+            ):
+                pass  # what follows from them has entries of its own
+            case _:
+                assert_never(operation)
 
 
 def packed(spans: Sequence[Span], slots: Mapping[str, int]) -> list[Span]:
@@ -390,11 +396,6 @@ def packed(spans: Sequence[Span], slots: Mapping[str, int]) -> list[Span]:
         busy[slot] = end - (span.end - span.start)
         found.append(replace(span, start=busy[slot], end=end))
     return found[::-1]
-
-
-def moment(text: str) -> float:
-    """``2026-01-31T12:00:00.123Z`` as seconds since 1970. Raises ValueError or TypeError."""
-    return datetime.fromisoformat(text).timestamp()
 
 
 def _straggles(age: float, usual: float) -> bool:

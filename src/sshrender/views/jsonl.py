@@ -1,23 +1,24 @@
-"""``--progress jsonl``: each journal entry as a line, for programs that look on."""
+"""``--progress jsonl``: write each journal entry as a line, for programs that follow a run."""
 
 from __future__ import annotations
 
 from typing import TextIO
 
 from sshrender.core.snapshot import Snapshot
+from sshrender.job.journalentries import JournalEntry
+from sshrender.job.journalformat import as_fields
 from sshrender.views import output
-from sshrender.views.protocol import Entry
 
 
 class JsonLinesView:
-    """Writes entries as they are."""
+    """Writes entries as they are in the journal."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
 
-    def entry(self, entry: Entry) -> None:
+    def entry(self, entry: JournalEntry) -> None:
         """See View.entry."""
-        output.as_json(entry, self._stream)
+        output.as_json(as_fields(entry), self._stream)
 
     def snapshot(self, snapshot: Snapshot, now: float) -> None:
         """Nothing: the entries say it all."""

@@ -1,28 +1,31 @@
-"""Why: the story of a page or a host in a job, event by event, as its journal tells it."""
+"""Put the history of a page or a host into words, event by event, as the journal has it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from datetime import datetime
-from typing import Any
+from collections.abc import Iterable, Iterator
+from typing import Any, assert_never
 
+from sshrender.job import journalentries as je
+from sshrender.job.journalformat import as_fields
+from sshrender.job.operations import Operation, operation_of
 from sshrender.views.plain import describe
-from sshrender.views.protocol import Entry
 from sshrender.views.text import clean, count
 
-_EVERYBODY = frozenset({"run_started", "run_ended", "storage_failed", "storage_recovered"})
+_OF_ALL_HOSTS = (je.RunStarted, je.RunEnded, je.StorageFailed, je.StorageRecovered)
+"""Entries that belong into the history of every host."""
+
 _VERBOSE = 2
 
 
-def of_page(entries: Iterable[Entry], page: int) -> list[Entry]:
-    """The entries that speak of a page: sent, failed, returned, delivered, suspected, given up."""
-    return [entry for entry in entries if entry.get("page") == page or _lacks_fonts(entry, page)]
+def of_page(entries: Iterable[je.JournalEntry], page: int) -> list[je.JournalEntry]:
+    """Return the entries that concern a page: sent, failed, returned, delivered, suspect, withdrawn."""
+    return [entry for entry in entries if je.page_of(entry) == page or _lacks_fonts(entry, page)]
 
 
-def _lacks_fonts(entry: Entry, page: int) -> bool:
-    if entry["type"] != "fonts_missing":
+def _lacks_fonts(entry: je.JournalEntry, page: int) -> bool:
+    if not isinstance(entry, je.FontsMissing):
         return False
-    return any(_is_in(page, pages) for pages in entry["fonts"].values())
+    return any(_is_in(page, pages) for pages in entry.fonts.values())
 
 
 def _is_in(page: int, pages: str) -> bool:
@@ -31,18 +34,19 @@ def _is_in(page: int, pages: str) -> bool:
     return any(int(first) <= page <= int(last or first) for first, _, last in bounds)
 
 
-def of_host(entries: Iterable[Entry], host: str) -> list[Entry]:
-    """The entries that speak of a host; what all suffered (the storage) stands between them."""
+def of_host(entries: Iterable[je.JournalEntry], host: str) -> list[je.JournalEntry]:
+    """Return the entries that concern a host, with those that concern all hosts between them.
+
+    An empty list where no entry concerns this host in particular.
+    """
     found = [
-        entry
-        for entry in entries
-        if entry.get("host") == host or host in (entry.get("hosts") or ()) or entry["type"] in _EVERYBODY
+        entry for entry in entries if isinstance(entry, _OF_ALL_HOSTS) or host in je.hosts_of(entry)
     ]
-    return found if any(entry["type"] not in _EVERYBODY for entry in found) else []
+    return found if any(not isinstance(entry, _OF_ALL_HOSTS) for entry in found) else []
 
 
-def lines(entries: Iterable[Entry]) -> Iterator[str]:
-    """Each entry with its time of day, and the date where that changes."""
+def lines(entries: Iterable[je.JournalEntry]) -> Iterator[str]:
+    """Yield each entry with its time of day, and the date where that changes."""
     date = ""
     for entry in entries:
         words = tell(entry)
@@ -55,132 +59,119 @@ def lines(entries: Iterable[Entry]) -> Iterator[str]:
         yield f"  {clock}  {words}"
 
 
-def tell(entry: Entry) -> str | None:
-    """An entry in words; None for a kind that is not known here."""
-    told = _TELLERS.get(entry["type"])
-    words = told(entry) if told is not None else None
+def tell(entry: je.JournalEntry) -> str | None:
+    """Return an entry in words; None for one that says nothing to a user."""
+    words = _of_run(entry)
     return words if words is not None else describe(entry, _VERBOSE)
 
 
-def _run_started(entry: Entry) -> str:
-    where = f" by {clean(str(entry['coordinator']))}" if entry.get("coordinator") else ""
-    return f"run {entry['epoch']} began{where}"
+def _of_run(entry: je.JournalEntry) -> str | None:
+    match entry:
+        case je.RunStarted():
+            where = f" by {clean(entry.coordinator)}" if entry.coordinator else ""
+            return f"run {entry.epoch} began{where}"
+        case je.RunEnded():
+            reason = f": {clean(entry.reason)}" if entry.reason else ""
+            return f"the run ended, {entry.state}{reason}"
+        case je.RequestHandled():
+            return _request(entry)
+        case je.RequestsRefused():
+            return "requests without the owner's key were removed"
+        case je.ThumbnailsLost():
+            return f"{count(entry.count, 'thumbnail')} lost: {clean(entry.reason)}"
+        case je.FolderNotSynced():
+            return f"names of pages are not flushed to the storage: {clean(entry.reason)}"
+        case je.ReferenceChosen():
+            hosts = count(entry.agreed, "host")
+            return f"pictures are to be those of {hosts} with Ghostscript {clean(entry.ghostscript)}"
+        case je.FontsMissing():
+            named = ", ".join(f"{font} ({pages})" for font, pages in entry.fonts.items())
+            return f"not embedded, others stand in: {clean(named)}"
+        case je.PageEntry():
+            return _of_page(entry)
+        case _:
+            return None
 
 
-def _run_ended(entry: Entry) -> str:
-    reason = f": {clean(entry['reason'])}" if entry["reason"] else ""
-    return f"the run ended, {entry['state']}{reason}"
+def _of_page(entry: je.PageEntry) -> str | None:
+    match entry:
+        case je.PageSent() if entry.because:
+            return f"page {entry.page} to {clean(entry.host)} as well: {clean(entry.because)}"
+        case je.PageReturned():
+            return f"page {entry.page} back from {clean(entry.host)}: {clean(entry.reason)}"
+        case je.AttemptDropped():
+            return (
+                f"page {entry.page} not needed from {clean(entry.host)} any more: {clean(entry.reason)}"
+            )
+        case je.PageDelivered() if entry.diagnostics:
+            said = clean("; ".join(entry.diagnostics))
+            return f"page {entry.page} delivered from {clean(entry.host)}, suspect: {said}"
+        case je.PageWithdrawn():
+            host, reason = clean(entry.host or "its host"), clean(entry.reason)
+            return f"page {entry.page} of {host} withdrawn, to be rendered again: {reason}"
+        case je.PageFailed():
+            attempts = count(entry.attempts, "attempt")
+            return f"page {entry.page} given up after {attempts}: {clean(entry.reason)}"
+        case je.PageFellBack():
+            to, reason = clean(entry.to), clean(entry.reason)
+            return f"page {entry.page} is for {to} to draw from now on: {reason}"
+        case _:
+            return None
 
 
-def _page_returned(entry: Entry) -> str:
-    return f"page {entry['page']} back from {clean(entry['host'])}: {clean(entry['reason'])}"
-
-
-def _page_withdrawn(entry: Entry) -> str:
-    host, reason = clean(entry["host"] or "its host"), clean(entry["reason"])
-    return f"page {entry['page']} of {host} withdrawn, to be rendered again: {reason}"
-
-
-def _attempt_dropped(entry: Entry) -> str:
-    host, reason = clean(entry["host"]), clean(entry["reason"])
-    return f"page {entry['page']} not needed from {host} any more: {reason}"
-
-
-def _page_sent(entry: Entry) -> str | None:
-    if not entry.get("because"):
-        return None
-    return f"page {entry['page']} to {clean(entry['host'])} as well: {clean(entry['because'])}"
-
-
-def _page_delivered(entry: Entry) -> str | None:
-    if not entry["said"]:
-        return None
-    said = clean("; ".join(entry["said"]))
-    return f"page {entry['page']} delivered from {clean(entry['host'])}, suspect: {said}"
-
-
-def _page_failed(entry: Entry) -> str:
-    attempts = count(entry["attempts"], "attempt")
-    return f"page {entry['page']} given up after {attempts}: {clean(entry['reason'])}"
-
-
-def _page_fell_back(entry: Entry) -> str:
-    to, reason = clean(entry["to"]), clean(entry["reason"])
-    return f"page {entry['page']} is for {to} to draw from now on: {reason}"
-
-
-def _thumbnails_lost(entry: Entry) -> str:
-    return f"{count(entry['count'], 'thumbnail')} lost: {clean(entry['reason'])}"
-
-
-def _folder_not_synced(entry: Entry) -> str:
-    return f"names of pages are not flushed to the storage: {clean(entry['reason'])}"
-
-
-def _picture_ruled(entry: Entry) -> str:
-    hosts = count(entry["agreed"], "host")
-    return f"pictures are to be those of {hosts} with Ghostscript {clean(entry['ghostscript'])}"
-
-
-def _fonts_missing(entry: Entry) -> str:
-    named = ", ".join(f"{font} ({pages})" for font, pages in entry["fonts"].items())
-    return f"not embedded, others stand in: {clean(named)}"
-
-
-def time_of_day(entry: Entry) -> str:
-    """``12:00:00`` where this machine is."""
+def time_of_day(entry: je.JournalEntry) -> str:
+    """Return ``12:00:00``, in the time zone of this machine."""
     return _when(entry)[1][:8]
 
 
-def _when(entry: Entry) -> tuple[str, str]:
-    """Date and time of day where this machine is."""
-    moment = datetime.fromisoformat(str(entry["time"])).astimezone()
+def _when(entry: je.JournalEntry) -> tuple[str, str]:
+    """Return date and time of day, in the time zone of this machine."""
+    moment = entry.moment.astimezone()
     return moment.strftime("%Y-%m-%d"), moment.strftime("%H:%M:%S.%f")[:-3]
 
 
-def _request(entry: Entry) -> str:
-    what = {
-        "hold": "hold the job",
-        "release": "go on with the job",
-        "cancel": "cancel the job",
-        "drain": f"drain {clean(entry['host'])}",
-        "undrain": f"use {clean(entry['host'])} again",
-        "retry": f"try page {entry['page']} again",
-        "move": f"draw page {entry['page']} on {clean(entry['host'])}",
-        "resubmit": "queue the job again",
-        "remark": "note what keeps it",
-        "alter": f"alter {clean(_changes(entry))}",
-    }.get(entry["op"], clean(entry["op"]))
-    note = f": {clean(entry['note'])}" if entry["note"] else ""
-    late = ", too late for the run that it was meant for" if entry["is_late"] else ""
-    return f"{clean(entry['by'])} asks to {what}{note}{late}"
+def _request(entry: je.RequestHandled) -> str:
+    note = f": {clean(entry.note)}" if entry.note else ""
+    late = ", too late for the run that it was meant for" if entry.is_late else ""
+    return f"{clean(entry.by)} asks to {_what(entry)}{note}{late}"
 
 
-def _changes(entry: Entry) -> str:
-    """``priority 7, limit none``."""
-    changes = entry.get("changes") or {}
-    return ", ".join(f"{key} {'none' if value is None else value}" for key, value in changes.items())
+def _what(entry: je.RequestHandled) -> str:  # noqa: C901 - one case for each operation
+    operation = operation_of(entry.op)
+    match operation:
+        case None:
+            return clean(entry.op)  # of a later version
+        case Operation.HOLD:
+            return "hold the job"
+        case Operation.RELEASE:
+            return "go on with the job"
+        case Operation.CANCEL:
+            return "cancel the job"
+        case Operation.RESUBMIT:
+            return "queue the job again"
+        case Operation.ALTER:
+            return f"alter {clean(_changes(entry))}"
+        case Operation.REMARK:
+            return "note what keeps it"
+        case Operation.DRAIN:
+            return f"drain {clean(entry.host)}"
+        case Operation.UNDRAIN:
+            return f"use {clean(entry.host)} again"
+        case Operation.RETRY:
+            return f"try page {entry.page} again"
+        case Operation.MOVE:
+            return f"draw page {entry.page} on {clean(entry.host)}"
+        case _:
+            assert_never(operation)
 
 
-_TELLERS: dict[str, Callable[[Entry], str | None]] = {
-    "run_started": _run_started,
-    "run_ended": _run_ended,
-    "requested": _request,
-    "requests_refused": lambda entry: "requests without the owner's key were removed",
-    "thumbnails_lost": _thumbnails_lost,
-    "folder_not_synced": _folder_not_synced,
-    "picture_ruled": _picture_ruled,
-    "fonts_missing": _fonts_missing,
-    "page_sent": _page_sent,
-    "page_returned": _page_returned,
-    "page_withdrawn": _page_withdrawn,
-    "page_delivered": _page_delivered,
-    "page_failed": _page_failed,
-    "page_fell_back": _page_fell_back,
-    "attempt_dropped": _attempt_dropped,
-}
+def _changes(entry: je.RequestHandled) -> str:
+    """Return changes of attributes as ``priority 7, limit none``."""
+    return ", ".join(
+        f"{key} {'none' if value is None else value}" for key, value in entry.changes.items()
+    )
 
 
-def as_json(entries: Iterable[Entry]) -> list[dict[str, Any]]:
-    """The entries, each with its words."""
-    return [{**entry, "words": tell(entry)} for entry in entries]
+def as_json(entries: Iterable[je.JournalEntry]) -> list[dict[str, Any]]:
+    """Return the entries as in the journal, each with its words."""
+    return [{**as_fields(entry), "words": tell(entry)} for entry in entries]

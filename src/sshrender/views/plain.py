@@ -1,12 +1,13 @@
-"""Plain lines for logs, cron and pipes: no colour, no cursor movement, one line a thing worth saying."""
+"""Write plain lines for logs, cron and pipes: no colour, no cursor movement."""
 
 from __future__ import annotations
 
 from typing import TextIO
 
 from sshrender.core.snapshot import Snapshot
+from sshrender.core.states import FailureKind
+from sshrender.job import journalentries as je
 from sshrender.views import output
-from sshrender.views.protocol import Entry
 from sshrender.views.rate import Rate
 from sshrender.views.text import clean, count, duration
 
@@ -27,7 +28,7 @@ class PlainView:
         self._next = 0.0
         self._last_settled = -1
 
-    def entry(self, entry: Entry) -> None:
+    def entry(self, entry: je.JournalEntry) -> None:
         """See View.entry."""
         line = describe(entry, self._verbose)
         if line is not None:
@@ -55,7 +56,7 @@ class PlainView:
 
 
 def progress_line(snapshot: Snapshot, rate: Rate, now: float) -> str:
-    """``120 of 261 pages, 11.8 a second, 12s left, 2 hosts at work``."""
+    """Return a line such as ``120 of 261 pages, 11.8 a second, 12s left, 2 hosts at work``."""
     parts = [f"{snapshot.settled} of {count(snapshot.total, 'page')}"]
     speed = rate.per_second(now)
     if speed:
@@ -66,44 +67,48 @@ def progress_line(snapshot: Snapshot, rate: Rate, now: float) -> str:
     return ", ".join(parts)
 
 
-def describe(entry: Entry, verbose: int = 0) -> str | None:
-    """A journal entry in words; None when it is not worth a line at this verbosity."""
-    kind = entry["type"]
-    if kind == "host_state":
-        reason = f": {clean(entry['reason'])}" if entry["reason"] else ""
-        return f"host {clean(entry['host'])} {entry['state']}{reason}"
-    if kind == "attempt_failed":
-        if entry["kind"] in ("killed", "storage", "low_memory") and not verbose:
-            return None  # nobody's fault, and the pause that follows is told
-        return (
-            f"page {entry['page']} failed on {clean(entry['host'])} ({entry['kind']}):"
-            f" {clean(entry['reason'])}"
-        )
-    if kind == "page_failed":
-        hosts = clean(", ".join(dict.fromkeys(entry["hosts"])))
-        return f"page {entry['page']} given up after {entry['attempts']} attempts on {hosts}"
-    if kind == "page_delivered" and entry["said"]:
-        return f"page {entry['page']} suspect: {clean(entry['said'][0])}"
-    if kind == "page_suspected":
-        return f"page {entry['page']} suspect: {clean(entry['said'][0])}"
-    if kind == "document_noted":
-        return f"the document: {clean('; '.join(entry['said']))}"
-    if kind in ("storage_failed", "split_failed", "folder_not_synced"):
-        return f"{kind.replace('_', ' ')}: {clean(entry['reason'])}"
-    if kind == "storage_recovered":
-        return "storage is back"
-    return _chatter(entry) if verbose else None
+_UNCHARGED = frozenset(
+    kind.value for kind in (FailureKind.KILLED, FailureKind.STORAGE, FailureKind.LOW_MEMORY)
+)
+"""Failures that count against neither page nor host. The pause that follows is shown, they are not."""
 
 
-def _chatter(entry: Entry) -> str | None:
-    kind = entry["type"]
-    if kind == "host_greeted":
-        return (
-            f"host {clean(entry['host'])}: {count(entry['cores'], 'core')},"
-            f" Ghostscript {clean(entry['ghostscript'])}, Python {clean(entry['python'])}"
-        )
-    if kind == "page_sent":
-        return f"page {entry['page']} to {clean(entry['host'])} (attempt {entry['attempt']})"
-    if kind == "page_delivered":
-        return f"page {entry['page']} delivered from {clean(entry['host'])} in {entry['seconds']:.2f} s"
-    return None
+def describe(entry: je.JournalEntry, verbose: int = 0) -> str | None:
+    """Return a journal entry in words; None where it is not worth a line at this verbosity."""
+    match entry:
+        case je.HostStateChanged():
+            reason = f": {clean(entry.reason)}" if entry.reason else ""
+            return f"host {clean(entry.host)} {entry.state}{reason}"
+        case je.AttemptFailed():
+            if entry.kind in _UNCHARGED and not verbose:
+                return None
+            where = f"page {entry.page} failed on {clean(entry.host)}"
+            return f"{where} ({entry.kind}): {clean(entry.reason)}"
+        case je.PageFailed():
+            hosts = clean(", ".join(dict.fromkeys(entry.hosts)))
+            return f"page {entry.page} given up after {entry.attempts} attempts on {hosts}"
+        case je.PageDelivered() | je.PageSuspected() if entry.diagnostics:
+            return f"page {entry.page} suspect: {clean(entry.diagnostics[0])}"
+        case je.DocumentDiagnosed():
+            return f"the document: {clean('; '.join(entry.diagnostics))}"
+        case je.StorageFailed() | je.SplitFailed() | je.FolderNotSynced():
+            return f"{entry.type.replace('_', ' ')}: {clean(entry.reason)}"
+        case je.StorageRecovered():
+            return "storage is back"
+        case _:
+            return _describe_detail(entry) if verbose else None
+
+
+def _describe_detail(entry: je.JournalEntry) -> str | None:
+    match entry:
+        case je.HostConnected():
+            return (
+                f"host {clean(entry.host)}: {count(entry.cores, 'core')},"
+                f" Ghostscript {clean(entry.ghostscript)}, Python {clean(entry.python)}"
+            )
+        case je.PageSent():
+            return f"page {entry.page} to {clean(entry.host)} (attempt {entry.attempt})"
+        case je.PageDelivered():
+            return f"page {entry.page} delivered from {clean(entry.host)} in {entry.seconds:.2f} s"
+        case _:
+            return None

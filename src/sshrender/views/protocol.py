@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Protocol
 
 from sshrender.core.snapshot import Snapshot
-
-Entry = dict[str, Any]
+from sshrender.job.journalentries import JournalEntry
 
 
 class View(Protocol):
     """One way of showing a run. Called from the coordinator's loop; must not block."""
 
-    def entry(self, entry: Entry) -> None:
+    def entry(self, entry: JournalEntry) -> None:
         """Something was written to the journal."""
         ...
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TextIO
 
 from sshrender.core.snapshot import Snapshot
+from sshrender.job.journalentries import JournalEntry
 from sshrender.views import output
-from sshrender.views.protocol import Entry
 
 
 class SilentView:
@@ -15,7 +15,7 @@ class SilentView:
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
 
-    def entry(self, entry: Entry) -> None:
+    def entry(self, entry: JournalEntry) -> None:
         """Nothing."""
 
     def snapshot(self, snapshot: Snapshot, now: float) -> None:

@@ -24,7 +24,7 @@ def _journal_path(night: Night) -> Path:
 def _tear_journal(night: Night) -> None:
     send(signal.SIGKILL)(night)
     with _journal_path(night).open("ab") as file:
-        file.write(b'{"schema": 1, "time": "2026-01-01T00:00:00.000Z", "type": "page_deli')
+        file.write(b'{"schema": 2, "time": "2026-01-01T00:00:00.000Z", "type": "page_deli')
 
 
 def _damage_journal(night: Night) -> None:

@@ -9,9 +9,9 @@ import queue
 import threading
 import time
 from collections.abc import Callable
-from typing import Any
 
 from sshrender.job.journal import JournalWriter
+from sshrender.job.journalentries import JournalEntry
 from sshrender.job.lease import LeaseLost
 
 GATHER = 0.05
@@ -33,11 +33,11 @@ class JournalWriterThread:
         self._fence = fence
         self._trouble = trouble
         self._is_closing = False
-        self._queue: queue.SimpleQueue[dict[str, Any] | None] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[JournalEntry | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="journal", daemon=True)
         self._thread.start()
 
-    def write(self, entry: dict[str, Any]) -> None:
+    def write(self, entry: JournalEntry) -> None:
         """Queue an entry."""
         self._queue.put(entry)
 
@@ -60,7 +60,7 @@ class JournalWriterThread:
             self._persist([entry for entry in batch if entry is not None])
         self._writer.close()
 
-    def _persist(self, entries: list[dict[str, Any]]) -> None:
+    def _persist(self, entries: list[JournalEntry]) -> None:
         """Once appended, entries are not appended again: only the flush is repeated."""
         is_appended = not entries
         while True:

@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
+from typing import assert_never
 
 from sshrender.coordinator.plan import JobPlan
 from sshrender.core import events as ev
@@ -13,6 +14,7 @@ from sshrender.errors import UserError
 from sshrender.job import drains, queueoperations, requests
 from sshrender.job.drains import Drain
 from sshrender.job.lease import LeaseLost
+from sshrender.job.operations import Operation
 from sshrender.job.requests import Request
 
 LOOK = 0.5
@@ -38,22 +40,24 @@ class RequestsRefused:
 def event_of(request: Request, limit: int | None = None) -> ev.Event:
     """The scheduler's event for a request. ``limit``: the job's, now that this was recorded."""
     match request.op:
-        case "hold":
+        case Operation.HOLD:
             return ev.HoldRequested(request.by)
-        case "release":
+        case Operation.RELEASE:
             return ev.ReleaseRequested(request.by)
-        case "drain":
+        case Operation.DRAIN:
             return ev.DrainRequested(request.host, request.by, request.note)
-        case "undrain":
+        case Operation.UNDRAIN:
             return ev.UndrainRequested(request.host, request.by)
-        case "move":
+        case Operation.MOVE:
             return ev.MoveRequested(request.page, request.host, request.by)
-        case "retry":
+        case Operation.RETRY:
             return ev.RetryRequested(request.page, request.by)
-        case "alter" | "resubmit" | "remark":
+        case Operation.ALTER | Operation.RESUBMIT | Operation.REMARK:
             return ev.LimitChanged(limit, request.by)
-        case _:
+        case Operation.CANCEL:
             return ev.CancelRequested(request.by)
+        case _:
+            assert_never(request.op)
 
 
 def drained_event(drain: Drain) -> ev.DrainRequested:

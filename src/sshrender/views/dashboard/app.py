@@ -21,6 +21,7 @@ from textual.containers import Container, Horizontal, VerticalScroll
 from textual.screen import Screen
 from textual.widgets import Footer, Static
 
+from sshrender.job.journalentries import JournalEntry
 from sshrender.views.controlcharacters import harmless_text
 from sshrender.views.dashboard import details, headline, tables, terminalgraphics
 from sshrender.views.dashboard.dialogs import HelpScreen, Question
@@ -30,7 +31,6 @@ from sshrender.views.dashboard.rowlist import Listing, Row
 from sshrender.views.dashboard.source import JobView, Owner
 from sshrender.views.dashboard.styles import Styles, of_terminal
 from sshrender.views.jobmodel import DONE, FAILED, LOG_LENGTH, SUSPECT, JobModel
-from sshrender.views.protocol import Entry
 from sshrender.views.text import clean
 
 REDRAW = 0.5
@@ -180,7 +180,7 @@ class Dashboard(PageImages):
         self._trouble = f"cannot read the job: {clean(reason)}"
         self._draw()
 
-    def _take(self, source: JobView, entries: list[Entry], holder: str) -> None:
+    def _take(self, source: JobView, entries: list[JournalEntry], holder: str) -> None:
         self._is_reading = False
         if source is not self._source:
             return

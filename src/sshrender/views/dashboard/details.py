@@ -24,9 +24,9 @@ def of_page(page: PageRow, job: JobModel, now: float, looks: Styles) -> Text:
         text.append(f", {count(page.attempts, 'attempt')}\n", "dim")
     if page.reason and page.state != "done":
         text.append(f"{page.kind}: {clean(page.reason)}\n")
-    for line in page.said[:_MAX_DIAGNOSTICS]:
+    for line in page.diagnostics[:_MAX_DIAGNOSTICS]:
         text.append(f"{clean(line)}\n", "yellow")
-    for entry in page.story[-_MAX_DIAGNOSTICS:]:
+    for entry in page.history[-_MAX_DIAGNOSTICS:]:
         words = tell(entry)
         if words:
             text.append(f"{time_of_day(entry)}  ", "dim")

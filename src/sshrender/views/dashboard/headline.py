@@ -15,7 +15,7 @@ _BAR_MOST = _GRAPH_MOST = 60
 def state_of(job: JobModel, coordinator: str) -> tuple[str, str]:
     """The run's state in a word or two, and its style."""
     if job.ended is not None and not coordinator:
-        state = str(job.ended["state"])
+        state = job.ended.state
         style = {"done": "bold green", "failed": "bold red"}.get(state, "bold yellow")
         return state, style
     if job.paused:
@@ -44,8 +44,8 @@ def _title(facts: JobFacts, job: JobModel, coordinator: str) -> Text:
     text.append(clean(facts.name), "bold")
     text.append("  ")
     text.append(state, style)
-    if job.ended is not None and job.ended.get("reason"):
-        text.append(f": {clean(job.ended['reason'])}")
+    if job.ended is not None and job.ended.reason:
+        text.append(f": {clean(job.ended.reason)}")
     if coordinator:
         text.append(f"  on {clean(coordinator)}", "dim")
     text.append(f"  {clean(facts.document)}, {facts.settings}", "dim")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from textual.app import App
 from textual.notifications import SeverityLevel
 
+from sshrender.job.operations import Operation
 from sshrender.views.dashboard.dialogs import Confirmation, Question
 from sshrender.views.dashboard.pagemap import PageMap
 from sshrender.views.dashboard.rowlist import Listing
@@ -45,14 +46,14 @@ class Asking(App[None]):
 
     def action_hold(self) -> None:
         """Hold the job, or go on with it."""
-        self._ask("release" if self._fold.held else "hold")
+        self._ask(Operation.RELEASE if self._fold.held else Operation.HOLD)
 
     def action_cancel_job(self) -> None:
         """Call the job off, when that is meant."""
 
         def answered(is_meant: bool | None) -> None:
             if is_meant:
-                self._ask("cancel")
+                self._ask(Operation.CANCEL)
 
         self.push_screen(Confirmation("Cancel the job? What is delivered stays."), answered)
 
@@ -62,7 +63,7 @@ class Asking(App[None]):
 
         def answered(note: str | None) -> None:
             if note is not None:
-                self._ask("drain", host=host, note=note)
+                self._ask(Operation.DRAIN, host=host, note=note)
 
         if host:
             self.push_screen(Question(f"drain {clean(host)}: why?", "a note for others"), answered)
@@ -71,7 +72,7 @@ class Asking(App[None]):
         """Use the selected host again."""
         host = self._selected_host()
         if host:
-            self._ask("undrain", host=host)
+            self._ask(Operation.UNDRAIN, host=host)
 
     def action_retry(self) -> None:
         """Try the failed page under the cursor again."""
@@ -79,7 +80,7 @@ class Asking(App[None]):
         if page is None or self._fold.pages[page].state != FAILED:
             self.notify("the page under the cursor has not failed", severity="warning")
         else:
-            self._ask("retry", page=page)
+            self._ask(Operation.RETRY, page=page)
 
     def action_ssh(self) -> None:
         """How to get to the selected host."""
@@ -95,13 +96,13 @@ class Asking(App[None]):
             self.notify("select a host first (2)", severity="warning")
         return host or ""
 
-    def _ask(self, op: str, **fields: object) -> None:
+    def _ask(self, op: Operation, **fields: object) -> None:
         if not self._coordinator:
             self.notify("nobody coordinates this job now: there is nobody to ask", severity="warning")
         elif self._source is not None:
             self.run_worker(lambda: self._lay(op, fields), thread=True, group="ask", exit_on_error=False)
 
-    def _lay(self, op: str, fields: dict[str, object]) -> None:
+    def _lay(self, op: Operation, fields: dict[str, object]) -> None:
         """In a thread."""
         assert self._source is not None
         try:

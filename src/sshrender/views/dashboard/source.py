@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from sshrender.views.protocol import Entry
+from sshrender.job.journalentries import JournalEntry
+from sshrender.job.operations import Operation
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +28,7 @@ class JobView(Protocol):
         """What never changes."""
         ...
 
-    def entries(self) -> list[Entry]:
+    def entries(self) -> list[JournalEntry]:
         """What is new in the journal. Raises OSError."""
         ...
 
@@ -35,7 +36,7 @@ class JobView(Protocol):
         """Who sees the job through now; empty when nobody does. Raises OSError."""
         ...
 
-    def ask(self, op: str, **fields: Any) -> None:
+    def ask(self, op: Operation, **fields: Any) -> None:
         """Lay a request (job/requests.py) before the coordinator. Raises OSError."""
         ...
 

@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from rich.style import Style
 
+from sshrender.job.journalentries import (
+    AttemptFailed,
+    JournalEntry,
+    PageFailed,
+    PageSuspected,
+    RequestHandled,
+    RunEnded,
+    RunStarted,
+    StorageFailed,
+)
 from sshrender.views.dashboard.rowlist import Column, Row
 from sshrender.views.dashboard.styles import HOST_ORDER, STRAGGLER, Styles
 from sshrender.views.jobmodel import HostRow, JobModel
 from sshrender.views.pagehistory import tell, time_of_day
-from sshrender.views.protocol import Entry
 from sshrender.views.text import clean, duration
 
 HOSTS = (
@@ -100,12 +109,12 @@ def flights(job: JobModel, looks: Styles, now: float, wanted: str = "") -> list[
     return found
 
 
-def log_row(number: int, entry: Entry) -> Row | None:
+def log_row(number: int, entry: JournalEntry) -> Row | None:
     """An entry in words, with its number among all; None for one that says nothing to people."""
     words = tell(entry)
     if words is None:
         return None
-    return Row(str(number), (time_of_day(entry), words), (_DIM, _LOUD.get(entry["type"])))
+    return Row(str(number), (time_of_day(entry), words), (_DIM, _LOUD.get(type(entry))))
 
 
 def log(rows: Iterable[Row], wanted: str) -> list[Row]:
@@ -114,12 +123,12 @@ def log(rows: Iterable[Row], wanted: str) -> list[Row]:
 
 
 _DIM = Style(dim=True)
-_LOUD = {
-    "attempt_failed": Style(color="yellow"),
-    "page_suspected": Style(color="yellow"),
-    "page_failed": Style(color="red", bold=True),
-    "storage_failed": Style(color="red", bold=True),
-    "requested": Style(bold=True),
-    "run_started": Style(bold=True),
-    "run_ended": Style(bold=True),
+_LOUD: Mapping[type[JournalEntry], Style] = {
+    AttemptFailed: Style(color="yellow"),
+    PageSuspected: Style(color="yellow"),
+    PageFailed: Style(color="red", bold=True),
+    StorageFailed: Style(color="red", bold=True),
+    RequestHandled: Style(bold=True),
+    RunStarted: Style(bold=True),
+    RunEnded: Style(bold=True),
 }
