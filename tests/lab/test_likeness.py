@@ -69,11 +69,11 @@ def test_a_host_with_another_font_set_is_refused_and_named(
     assert code == 0, stderr
     odd = _host(summary, "node3")
     assert (odd["state"], odd["pages"]) == ("refused", 0)
-    assert "draws another picture" in odd["reason"]
+    assert "renders the test page differently" in odd["reason"]
     assert "urw-base35" in odd["reason"]
     assert "node3 refused" in stderr
     asked = farm.run([*PROGRAM, "hosts", "--hosts", str(farm.root / "hosts.toml")])
-    assert "draws another picture" in asked.stdout
+    assert "renders the test page differently" in asked.stdout
 
 
 def test_mixed_pictures_are_allowed_on_demand_and_the_manifest_says_who_drew_what(
@@ -98,7 +98,7 @@ def test_another_ghostscript_is_refused(farm_factory: FarmFactory, text: Path) -
     assert code == 0
     odd = _host(summary, "node2")
     assert odd["state"] == "refused"
-    assert "its Ghostscript is 10.03.1, the others'" in odd["reason"]
+    assert "it has Ghostscript 10.03.1, the other hosts have" in odd["reason"]
 
 
 def test_other_fonts_matter_only_to_a_document_that_lacks_some(
@@ -142,7 +142,7 @@ def test_a_resumed_job_keeps_its_reference_while_a_host_agrees_with_it(
     _without_page_7(farm, summary["job"])
     code, summary, _ = _render(farm, text)
     assert code == 0
-    assert "the others' 10.0" in _host(summary, "node2")["reason"]
+    assert "the other hosts have 10.0" in _host(summary, "node2")["reason"]
     assert {host for host, _ in _rendered_by(farm, summary["job"])} == {"node1"}
 
 

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from sshrender.config import times
 from sshrender.coordinator.queuedispatcher import DEFECTS, FIRST_PAUSE, QueueDispatcher
 from sshrender.core import jobqueue
-from sshrender.core.jobqueue import POINT, Entry, LeaseHolder, QueueState
+from sshrender.core.jobqueue import AGING_INTERVAL, Entry, LeaseHolder, QueueState
 from sshrender.errors import ExitCode
 from sshrender.job import attributes, lease
 from sshrender.job.attributes import Attributes
@@ -55,23 +55,23 @@ class TestOrder:
         ]
 
     def test_none_waits_for_ever(self) -> None:
-        old = _entry("old", priority=-1024, submitted=NOW - 2048 * POINT)
+        old = _entry("old", priority=-1024, submitted=NOW - 2048 * AGING_INTERVAL)
         assert _ready(_entry("new", priority=1023), old) == ["old", "new"]
 
     @pytest.mark.parametrize(
         ("entry", "state"),
         [
-            (_entry("a", is_over=True), QueueState.OVER),
+            (_entry("a", is_over=True), QueueState.FINISHED),
             (_entry("a", is_held=True), QueueState.HELD),
-            (_entry("a", holder=LeaseHolder.SOMEBODY), QueueState.ELSEWHERE),
+            (_entry("a", holder=LeaseHolder.ACTIVE), QueueState.RUNNING),
             (_entry("a", holder=LeaseHolder.UNSURE), QueueState.UNSURE),
-            (_entry("a", not_before=NOW + 1), QueueState.LATER),
+            (_entry("a", not_before=NOW + 1), QueueState.DEFERRED),
             (_entry("a", not_before=NOW), QueueState.READY),
-            (_entry("a", after=("b",)), QueueState.BEHIND),
+            (_entry("a", after=("b",)), QueueState.BLOCKED),
             (_entry("a", after=("gone",)), QueueState.READY),
             (_entry("a", after=("a",)), QueueState.READY),
             (_entry("a", holder=LeaseHolder.VANISHED), QueueState.READY),
-            (_entry("a", submitted=None), QueueState.NOT_OURS),
+            (_entry("a", submitted=None), QueueState.NOT_SUBMITTED),
             (_entry("a", submitted=None, holder=LeaseHolder.VANISHED), QueueState.READY),
         ],
     )
@@ -165,23 +165,23 @@ class TestShelf:
         now = [0.0]
         queue_scanner = QueueScanner(tmp_path, clock=lambda: now[0])
         queue_scanner._observers["a"] = lease.Observer(folder.lease, clock=lambda: now[0])
-        assert queue_scanner.look().entries[0].holder is LeaseHolder.NOBODY
+        assert queue_scanner.look().entries[0].holder is LeaseHolder.NONE
         held = lease.take(folder.lease)
         queue_scanner = QueueScanner(tmp_path, clock=lambda: now[0])
         queue_scanner._observers["a"] = lease.Observer(folder.lease, clock=lambda: now[0])
         assert queue_scanner.look().entries[0].holder is LeaseHolder.UNSURE
         held.beat()
         now[0] += 2
-        assert queue_scanner.look().entries[0].holder is LeaseHolder.SOMEBODY
+        assert queue_scanner.look().entries[0].holder is LeaseHolder.ACTIVE
         now[0] += lease.LEASE_SECONDS
         vanished = queue_scanner.look().entries[0]
         assert vanished.holder is LeaseHolder.VANISHED
         found = lease._look(held._files)
         assert vanished.standing == found.name, "whoever takes it need not watch it again"
         held.beat()
-        assert queue_scanner.look().entries[0].holder is LeaseHolder.SOMEBODY
+        assert queue_scanner.look().entries[0].holder is LeaseHolder.ACTIVE
         held.release()
-        assert queue_scanner.look().entries[0].holder is LeaseHolder.NOBODY
+        assert queue_scanner.look().entries[0].holder is LeaseHolder.NONE
 
     def test_a_damaged_job_is_named_and_keeps_nobody(self, tmp_path: Path) -> None:
         _job(tmp_path, "a")

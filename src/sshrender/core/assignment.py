@@ -1,13 +1,14 @@
-"""Handing out: which page goes to which host, what is called back, what is drawn by two hosts at once.
+"""Assigns pages to hosts, recalls queued pages for free slots, and repeats slow pages near the end.
 
-- A page goes where it is expected to be finished first, among the hosts that have room.
-- At the tail a host gets no page that the others would be through with sooner, all of the rest
-  included: the slowest host never holds the last page.
-- What is queued behind a running page comes back for a slot that has nothing.
-- A job that is limited to some slots has them on the fastest hosts, and keeps them where it has them,
-  unless there is nothing for it to do there, or nowhere to sit.
-- When nothing waits, a host with a free slot draws once more the page from which that is expected to
-  save most. The first that is proved counts; the other is called off, and failed nobody.
+- A page goes to the host that is expected to finish it first, among those with capacity.
+- Near the end a host gets no page that the others would finish sooner together with everything else that
+  is left. So the slowest host never holds the last page.
+- A page that is queued behind a running one is recalled when another host has a free slot.
+- A job with a slot limit uses the fastest hosts. It keeps the slots that it has, unless the host has no
+  suitable page or no free slot.
+- When no page waits, free slots render pages again whose repetition is expected to save most time
+  (hedging). The attempt that is verified first counts; the other is dropped, and nothing is charged for
+  it.
 """
 
 from __future__ import annotations
@@ -24,30 +25,34 @@ from sshrender.core.states import FINISHED, HostState
 _MAY_TAKE = (HostState.IDLE, HostState.CONNECTING)
 
 _HEDGE_INTERVAL = 0.2
-"""Seconds between two looks for something to draw twice: forecasts change with time, and cost some."""
+"""Seconds between two searches for pages to repeat: forecasts change with time, and a search visits
+every attempt."""
 
 _CANDIDATES = 64
+"""Slowest attempts that are considered in one search."""
 
 _UNKNOWN_SPEED_SECONDS = 0.75
-"""Seconds to be expected of an attempt, which is after three, that let a host try of whose speed, and of
-every other one's, nothing is known yet."""
+"""Expected seconds that are left of an attempt before a host repeats it while no host's speed is known.
+That is so after three seconds, as an attempt is expected to take a quarter of its time more
+(forecast.py)."""
 
 _RECALL_INTERVAL = 1.0
-"""Seconds before a page is called back again: the host that was quickest then may be so still."""
+"""Seconds before a page is recalled again: it may have gone back to the same host, the fastest one."""
 
 _REVOKED_TIMEOUT = 1.0
-"""Seconds in which a host that is well has handed back what it was asked for."""
+"""Seconds in which a healthy host returns a revoked attempt; after that the page is repeated
+elsewhere."""
 
 
 class Assignment:
-    """Asked whenever something has changed."""
+    """Chooses pages and hosts. Its methods are called, in order, on every turn of the scheduler."""
 
     def __init__(self, run: SchedulerState) -> None:
         self._run = run
         self._hedged_at = -math.inf
 
     def share_slots(self) -> None:
-        """Share out the slots that the job may have."""
+        """Distribute the slots of the job's limit over the hosts."""
         run = self._run
         if run.limit is None:
             for host in run.hosts.values():
@@ -56,20 +61,20 @@ class Assignment:
         idle = run.idle_hosts()
         left = run.limit - sum(host.started_count for host in run.hosts.values() if host not in idle)
         for host in sorted(idle, key=_limit_rank):
-            run.set_slot_limit(host, max(0, min(self._could_use(host), left)))
+            run.set_slot_limit(host, max(0, min(self._useful_slots(host), left)))
             left -= max(host.slot_limit or 0, host.started_count)
 
-    def _could_use(self, host: Host) -> int:
-        """Slots there that the job would have something for."""
+    def _useful_slots(self, host: Host) -> int:
+        """Return how many slots of the host the job has pages for."""
         has_nothing = not host.in_flight and self._run.page_queue.has_waiting()
         if has_nothing and self._page_for(host) is None:
-            return 0  # what waits is for other hosts, which may have no slot as long as this one has
+            return 0  # the pages that wait need other hosts, which get no slot while this one has them
         return (
             host.slots if host.available_slots is None else max(1, min(host.slots, host.available_slots))
         )
 
     def assign(self) -> None:
-        """Send waiting pages to whoever has room."""
+        """Send waiting pages to hosts with capacity."""
         run = self._run
         if run.storage.is_suspended() or not run.page_queue.has_waiting():
             return
@@ -78,7 +83,7 @@ class Assignment:
             return
         usual, outlook = forecast.usual_seconds_per_page(run) or 1.0, forecast.Forecast(run)
         while takers:
-            host = min(takers, key=lambda host: _finish(host, usual))
+            host = min(takers, key=lambda host: _seconds_to_finish(host, usual))
             page = self._page_for(host)
             if page is None or not self._is_worth_it(host, page, outlook):
                 takers.remove(host)
@@ -89,7 +94,7 @@ class Assignment:
                 takers.remove(host)
 
     def _page_for(self, host: Host) -> Page | None:
-        """The next page for this host: one in trouble that it may try, else the next fresh one."""
+        """Return the next page for this host: a constrained one if any suits, else another."""
         for page in self._run.page_queue.constrained():
             if self._may_try(page, host):
                 return page
@@ -100,7 +105,11 @@ class Assignment:
         )
 
     def _page_for_transfer(self, host: Host) -> Page | None:
-        """A page of a part that this host was staged_parts, else of one that nobody was, else any."""
+        """Return a page of a part that was copied to this host, else of one that no host has, else any.
+
+        Beside hosts with a SAN, which take pages from the front, parts are taken from the end: so a part
+        that was copied is used whole.
+        """
         page_queue, hosts = self._run.page_queue, self._run.hosts.values()
         for part in reversed(host.staged_parts):
             page = page_queue.next_in_part(part)
@@ -114,7 +123,10 @@ class Assignment:
         )
 
     def _may_try(self, page: Page, host: Host) -> bool:
-        """A page goes back to where it failed only when nothing else is left to do."""
+        """Return whether the host may try a constrained page.
+
+        It returns to a host where it failed only if no other page waits and no other host can try it.
+        """
         if not host.can_render(page):
             return False
         if not page.failed_on(host.name):
@@ -128,6 +140,7 @@ class Assignment:
 
     @staticmethod
     def _is_worth_it(host: Host, page: Page, outlook: forecast.Forecast) -> bool:
+        """Return whether the host would finish the page before the others finish everything."""
         if page.is_constrained or host.seconds_per_a4 is None:
             return True
         others = outlook.seconds_without(host, page)
@@ -136,18 +149,19 @@ class Assignment:
             return True
         return forecast.seconds_until_free(host, None) + own <= others
 
-    # At the tail
+    # Near the end, when no page waits
 
     def recall(self) -> None:
-        """What is queued behind a running page is wanted for slots that have nothing."""
+        """Recall pages that are queued behind running ones, for free slots elsewhere."""
         run = self._run
         if run.page_queue.has_waiting() or run.storage.paused:
             return
         for attempt in list(self._recallable()):
             run.page_queue[attempt.page].recalled_at = run.now
-            run.revoke(attempt, "another host had nothing to do")
+            run.revoke(attempt, "a free host can take it")
 
     def _recallable(self) -> Iterator[Attempt]:
+        """Yield queued attempts of the fullest hosts, at most one for each free slot."""
         idle = self._run.idle_hosts()
         free = sum(host.free_slots() for host in idle)
         free -= sum(attempt.is_revoking for attempt in self._run.attempts.values())
@@ -162,7 +176,7 @@ class Assignment:
                     yield attempt
 
     def hedge(self) -> None:
-        """Let free slots draw what others are expected to be long about."""
+        """Let free slots repeat the pages that are expected to take longest."""
         run = self._run
         if not run.policy.hedge or run.page_queue.has_waiting() or run.storage.is_suspended():
             return
@@ -172,21 +186,21 @@ class Assignment:
         self._hedged_at = run.now
         usual = forecast.usual_seconds_per_page(run)
         free.sort(key=lambda host: host.seconds_per_a4 or usual or 0.0)
-        longest = self._longest()
+        slowest = self._slowest()
         for host in free:
-            for attempt, left in longest:
+            for attempt, left in slowest:
                 if not host.free_slots():
                     break
                 own = forecast.seconds_for(host, run.page_queue[attempt.page], usual)
                 saves = (
                     left > _UNKNOWN_SPEED_SECONDS if own is None else left - own > run.policy.hedge_gain
                 )
-                if saves and self._may_be_doubled(attempt, host):
-                    because = f"{attempt.host} has it, and may need {left:.1f} s more"
+                if saves and self._may_be_repeated(attempt, host):
+                    because = f"{attempt.host} may need {left:.1f} s more for it"
                     run.send(run.page_queue[attempt.page], host, because)
 
-    def _longest(self) -> list[tuple[Attempt, float]]:
-        """The attempts that will take longest to their end, and how long; the very longest first."""
+    def _slowest(self) -> list[tuple[Attempt, float]]:
+        """Return the attempts that will take longest, each with its seconds, the slowest first."""
         run = self._run
         usual = forecast.usual_seconds_per_page(run)
         found = []
@@ -196,12 +210,12 @@ class Assignment:
                 found.append((attempt, left))
         return heapq.nlargest(_CANDIDATES, found, key=lambda pair: pair[1])
 
-    def _may_be_doubled(self, attempt: Attempt, host: Host) -> bool:
+    def _may_be_repeated(self, attempt: Attempt, host: Host) -> bool:
         page, now = self._run.page_queue[attempt.page], self._run.now
         if page.state in FINISHED or len(page.live) > 1 or attempt.is_killed:
             return False
         if page.charged >= self._run.policy.retries:
-            return False  # its last chance
+            return False  # it has failed too often already, and fails unless this attempt succeeds
         if attempt.host == host.name or not host.can_render(page) or page.failed_on(host.name):
             return False
         if attempt.rendered_at is not None:
@@ -210,13 +224,13 @@ class Assignment:
 
 
 def _limit_rank(host: Host) -> tuple[bool, bool, float]:
-    """The lowest has slots first."""
+    """Return a sort key: first hosts with a free slot, then those in use already, then the fastest."""
     has_no_slot = host.available_slots == 0 and not host.started_count
     return has_no_slot, not host.slot_limit, host.seconds_per_a4 or 0.0
 
 
-def _finish(host: Host, usual: float) -> float:
-    """When an A4 page that is sent there now would be finished, from now."""
+def _seconds_to_finish(host: Host, usual: float) -> float:
+    """Return the seconds until a page of cost 1 that is sent now would be finished."""
     seconds_per_a4 = host.seconds_per_a4 if host.seconds_per_a4 is not None else usual
-    drawing = seconds_per_a4 * (1 + host.backlog / max(host.usable_slots, 1))
-    return drawing + host.transfer_seconds * (1 + len(host.in_flight)) + forecast.slot_lock_wait(host)
+    rendering = seconds_per_a4 * (1 + host.backlog / max(host.usable_slots, 1))
+    return rendering + host.transfer_seconds * (1 + len(host.in_flight)) + forecast.slot_lock_wait(host)

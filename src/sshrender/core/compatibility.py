@@ -1,19 +1,19 @@
-"""Which hosts render what the others render: held back, accepted or refused (fingerprint.py compares).
+"""Decides which hosts render the same page images: a host waits, is accepted, or is refused.
 
-The reference is decided by a majority of the hosts that have greeted, in this run and in earlier ones,
-and of those that may still come, which is bounded by the time that connecting may take. The first to
-greet decides nothing:
+fingerprint.py compares. The *reference* is the fingerprint of the majority of all hosts: those that have
+connected, in this run and in earlier ones, and those that may still connect. How long they may is
+bounded by the time that connecting takes. The first host alone decides nothing:
 
-- Where hosts agree, a majority is there at once, and they begin.
-- Those that render the canary page as this machine does itself begin at once.
-- Otherwise, so that no dead host costs time, those that have greeted begin *provisionally* after a
-  moment. Hosts that differ wait, and the run does not complete before the reference is confirmed.
-- A later majority overturns any reference. Pages of hosts that it outvotes are rendered again.
-- The reference of an earlier run is dropped when no host that is present agrees with it, unless it has
-  more votes than what those that are present render. A host that greets anew replaces its earlier vote.
+- If the hosts agree, there is a majority at once, and they start.
+- Hosts that render the canary page as this machine does start at once.
+- Otherwise the connected hosts start *provisionally* after a moment, so that a dead host costs no time.
+  Hosts that differ wait, and the run does not complete before the reference is confirmed.
+- A later majority overturns any reference. Pages of outvoted hosts are rendered again.
+- The reference of an earlier run is dropped when no connected host matches it, unless it has more votes
+  than what the connected hosts render. A host that connects again replaces its vote of an earlier run.
 
-A host has one vote: its first fingerprint of the run. So no host can turn the reference to and fro. Only
-where none of them renders the reference any more do their newest fingerprints count.
+A host has one vote: its first fingerprint of the run. So no host can make the reference change back and
+forth. Only when no host renders the reference any more do their newest fingerprints count.
 """
 
 from __future__ import annotations
@@ -35,19 +35,20 @@ from sshrender.core.schedulerstate import SchedulerState
 from sshrender.core.states import HostState
 
 REFUSAL = "picture"
-"""The word for it in a host's refusal (transports/protocol.py, Refusal)."""
+"""The refusal of a host that differs (``Refusal.PICTURE`` in transports/protocol.py)."""
 
 _CANARY_AFTER = 0.25
-"""Seconds without a majority before this machine renders the canary page: most farms have one soon."""
+"""Seconds without a majority before this machine renders the canary page: most farms agree sooner."""
 
 _CANARY_TIMEOUT = 25.0
-"""Seconds that this takes at most (coordinator/workers/localcanary.py)."""
+"""Seconds that rendering it takes at most (coordinator/workers/localcanary.py)."""
 
 
 class CompatibilityCheck:
-    """``stored``: the reference of earlier runs. ``votes``: the fingerprints of their hosts.
+    """Compares the hosts of a run, and decides on the reference.
 
-    ``accept``, ``refuse`` and ``revive`` hear each decision on a host.
+    ``stored``: the reference of earlier runs. ``votes``: the fingerprints of their hosts. ``accept``,
+    ``refuse`` and ``revive`` are called with each decision on a host.
     """
 
     def __init__(
@@ -68,75 +69,77 @@ class CompatibilityCheck:
         self._revive = revive
         self._present: dict[str, HostFingerprint] = {}
         self._own: HostFingerprint | None = None
-        self._own_asked_at: float | None = None
-        self._is_own_known = False
+        self._canary_requested_at: float | None = None
+        self._is_canary_known = False
         self._do_fonts_matter: bool | None = None
-        self._are_fonts_asked = False
-        self._first_at = 0.0
+        self._are_fonts_requested = False
+        self._first_connected_at = 0.0
         self._is_finished = self._is_changed = self._is_overturned = False
 
     @property
     def is_provisional(self) -> bool:
-        """Whether the reference that hosts render by may still turn out to be that of a few."""
+        """Return whether the reference in use may still turn out to be that of a minority."""
         if not self._present or self._is_finished:
             return False
         return self._reference is None or not is_same_render(self._own, self._reference)
 
     def admit(self, host: Host) -> None:
-        """A host has greeted."""
+        """Count the vote of a host that has connected, and accept it if it can be decided."""
         if self._run.policy.is_mixed or host.fingerprint in (None, HostFingerprint()):
             self._accept(host)
             return
         assert host.fingerprint is not None
         if not self._present:
-            self._first_at = self._run.now
+            self._first_connected_at = self._run.now
         self._votes[host.name] = self._present.setdefault(host.name, host.fingerprint)
         self._is_changed = host.awaits_comparison = True
         if not self.is_outvoted(host.fingerprint):
-            self._decide_host(host)  # else its vote may be the one that overturns the reference
+            self._decide_host(host)  # otherwise its vote may be the one that overturns the reference
 
     def set_fonts_matter(self, are_missing: bool) -> None:
-        """The document asks, or does not ask, for fonts that it does not bring."""
+        """Take in whether the document uses fonts that it does not embed, and decide hosts that
+        waited.
+        """
         self._do_fonts_matter, self._is_changed = are_missing, True
         for host in self._waiting():
             self._decide_host(host)
 
     def set_local_canary(self, own: HostFingerprint | None) -> None:
-        """What this machine renders; None: it cannot tell."""
-        self._own, self._is_own_known, self._is_changed = own, True, True
+        """Take in what this machine renders; None: it cannot render the canary page."""
+        self._own, self._is_canary_known, self._is_changed = own, True, True
 
     def is_outvoted(self, fingerprint: HostFingerprint | None) -> bool:
-        """Whether a host of this fingerprint renders other pages than the reference."""
+        """Return whether a host with this fingerprint differs from the reference."""
         if self._reference is None or fingerprint is None or self._run.policy.is_mixed:
             return False
         return bool(difference(fingerprint, self._reference, bool(self._do_fonts_matter)))
 
     def take_overturned(self) -> bool:
-        """Whether the reference was overturned since this was last asked."""
+        """Return whether the reference was overturned since the last call."""
         is_overturned, self._is_overturned = self._is_overturned, False
         return is_overturned
 
     def decide(self) -> None:
-        """Decide on the reference, as far as that can be decided now."""
+        """Decide on the reference, as far as it can be decided now."""
         if not self._present or (self._is_finished and not self._is_changed):
             return
         self._is_changed = False
         if self._is_finished:
             self._recount()
-        self._ask_for_canary()
-        to_come = self._still_to_come()
-        leader = self._leader(to_come)
-        if leader is not None:
-            self._confirm(leader)
+        self._request_canary()
+        outstanding = self._count_outstanding()
+        majority = self._present_majority(outstanding)
+        if majority is not None:
+            self._confirm(majority)
         elif self._is_finished:
             self._decide_all()
-        elif to_come == 0 and not (self._is_own_pending() and is_tied(self._present.values())):
+        elif outstanding == 0 and not (self._is_canary_pending() and is_tied(self._present.values())):
             self._confirm(self._best_present())
         else:
             self._start_provisionally()
 
     def _recount(self) -> None:
-        """Where every host was changed during the run, what they render now counts."""
+        """Count the newest fingerprints, where every host was upgraded during the run."""
         hosts = {name: self._run.hosts[name].fingerprint for name in self._present}
         fingerprints = {
             name: fingerprint for name, fingerprint in hosts.items() if fingerprint is not None
@@ -148,13 +151,13 @@ class CompatibilityCheck:
             self._votes.update(fingerprints)
 
     def _start_provisionally(self) -> None:
-        """Who renders what we do begins at once, the others after a moment, and provisionally."""
+        """Start hosts that render what this machine does at once, the others after a moment."""
         alike = [
             fingerprint
             for fingerprint in self._present.values()
             if is_same_render(self._own, fingerprint)
         ]
-        is_late = self._run.now - self._first_at >= self._run.policy.compare_wait
+        is_late = self._run.now - self._first_connected_at >= self._run.policy.compare_wait
         if alike and (self._reference is None or not self._is_stored):
             self._set_reference(
                 most_common_fingerprint({str(n): fingerprint for n, fingerprint in enumerate(alike)})
@@ -162,17 +165,18 @@ class CompatibilityCheck:
         elif self._reference is None and (is_late or not self._absent(HostState.CONNECTING)):
             self._set_reference(most_common_fingerprint(self._present, self._own))
 
-    def _leader(self, to_come: int) -> HostFingerprint | None:
-        """What a majority renders, and any host that is here."""
+    def _present_majority(self, outstanding: int) -> HostFingerprint | None:
+        """Return the fingerprint of a majority, if a connected host has it; else None."""
         votes, fonts = list(self._votes.values()), self._do_fonts_matter is not False
-        leader = find_majority(votes, to_come, self._own, fonts)
-        if leader is None and fonts:
-            # Fonts may differ from host to host, and yet most of them agree against the reference.
-            alike = find_majority(votes, to_come, self._own, do_fonts_matter=False)
+        majority = find_majority(votes, outstanding, self._own, fonts)
+        if majority is None and fonts:
+            # Each host may have other fonts, while most of them differ from the reference in the page
+            # image.
+            alike = find_majority(votes, outstanding, self._own, do_fonts_matter=False)
             if alike is not None and self._reference is not None:
                 is_against = bool(difference(alike, self._reference, do_fonts_matter=False))
-                leader = alike if is_against else None
-        return leader if leader is not None and self._is_present(leader) else None
+                majority = alike if is_against else None
+        return majority if majority is not None and self._is_present(majority) else None
 
     def _is_present(self, fingerprint: HostFingerprint) -> bool:
         return any(
@@ -180,8 +184,10 @@ class CompatibilityCheck:
         )
 
     def _best_present(self) -> HostFingerprint:
-        """Without a majority: the stored reference where any host agrees with it, or where hosts that
-        are absent outvote those that are here; else that of most.
+        """Return the reference when there is no majority.
+
+        The stored one, if a connected host matches it or if absent hosts outvote the connected ones;
+        else that of most connected hosts.
         """
         most_common = most_common_fingerprint(self._present, self._own)
         stored = self._reference if self._is_stored else None
@@ -195,38 +201,38 @@ class CompatibilityCheck:
     def _votes_for(self, fingerprint: HostFingerprint) -> int:
         return sum(not difference(vote, fingerprint, False) for vote in self._votes.values())
 
-    def _still_to_come(self) -> int:
-        """Hosts that have not greeted and still may; lost ones too, as they are tried again."""
+    def _count_outstanding(self) -> int:
+        """Count the hosts that may still connect; lost ones too, as they are tried again."""
         if self._run.now - self._run.began >= self._run.policy.compare_timeout:
             return 0
-        if self._is_confirmed():
+        if self._agrees_with_ours():
             return self._absent(HostState.CONNECTING)
         return self._absent(HostState.CONNECTING, HostState.LOST)
 
     def _absent(self, *states: HostState) -> int:
-        """How many that have not greeted are in one of these states."""
+        """Count the hosts in these states that have not connected in this run."""
         hosts = self._run.hosts.values()
         return sum(host.state in states and host.name not in self._present for host in hosts)
 
-    def _is_confirmed(self) -> bool:
-        """Whether the reference is what this machine renders, and what most of those here do."""
+    def _agrees_with_ours(self) -> bool:
+        """Return whether this machine and most connected hosts render the reference."""
         if self._reference is None or not is_same_render(self._own, self._reference):
             return False
         most_common = most_common_fingerprint(self._present, self._own)
         return self._is_stored or not difference(most_common, self._reference, False)
 
-    def _ask_for_canary(self) -> None:
-        if self._own_asked_at is not None:
+    def _request_canary(self) -> None:
+        if self._canary_requested_at is not None:
             return
-        is_late = not self._is_finished and self._run.now - self._first_at >= _CANARY_AFTER
+        is_late = not self._is_finished and self._run.now - self._first_connected_at >= _CANARY_AFTER
         if is_late or len({fingerprint.page_image for fingerprint in self._present.values()}) > 1:
-            self._own_asked_at = self._run.now
+            self._canary_requested_at = self._run.now
             self._run.issue(do.RenderCanary())
 
-    def _is_own_pending(self) -> bool:
-        if self._own_asked_at is None or self._is_own_known:
+    def _is_canary_pending(self) -> bool:
+        if self._canary_requested_at is None or self._is_canary_known:
             return False
-        return self._run.now - self._own_asked_at < _CANARY_TIMEOUT
+        return self._run.now - self._canary_requested_at < _CANARY_TIMEOUT
 
     def _confirm(self, fingerprint: HostFingerprint) -> None:
         self._is_finished = True
@@ -234,13 +240,13 @@ class CompatibilityCheck:
         self._decide_all()
 
     def _set_reference(self, fingerprint: HostFingerprint) -> None:
-        """From now on this is the reference."""
+        """Make this the reference and have it recorded."""
         before, self._reference = self._reference, fingerprint
         is_other = before is not None and bool(
             difference(before, fingerprint, bool(self._do_fonts_matter))
         )
         if before is not None and not is_other and (before.canary or not fingerprint.canary):
-            self._reference = before  # the same; the one on record stays
+            self._reference = before  # equal as far as it is known: keep the recorded one
         else:
             self._is_stored = False
             self._run.issue(do.RecordReference(fingerprint, self._votes_for(fingerprint)))
@@ -258,27 +264,27 @@ class CompatibilityCheck:
                 if not self.is_outvoted(fingerprint):
                     self._revive(host)
             elif host.is_connected and self.is_outvoted(fingerprint):
-                self._refuse_differing(host, fingerprint)  # a later majority may bring it back
+                self._refuse_differing(host, fingerprint)  # a later majority may accept it again
 
     def _waiting(self) -> list[Host]:
         return [host for host in self._run.hosts.values() if host.awaits_comparison]
 
     def _decide_host(self, host: Host) -> None:
-        """Its decision, if there can be one by now."""
+        """Accept or refuse a host, if that can be decided now."""
         if self._reference is None or host.fingerprint is None:
             return
         if self._do_fonts_matter is None and has_other_fonts(host.fingerprint, self._reference):
-            if not self._are_fonts_asked:
-                self._are_fonts_asked = True
+            if not self._are_fonts_requested:
+                self._are_fonts_requested = True
                 self._run.issue(do.ReadFonts())
-            return  # until the document was read
+            return  # decided when the document was read
         self._accept_or_refuse(host, host.fingerprint)
 
     def _accept_or_refuse(self, host: Host, fingerprint: HostFingerprint) -> None:
         assert self._reference is not None
         differs = difference(fingerprint, self._reference, bool(self._do_fonts_matter))
         if differs and not self._is_finished:
-            return  # it may be one of those that are right
+            return  # it may belong to the majority
         host.awaits_comparison = False
         if differs:
             self._refuse_differing(host, fingerprint)

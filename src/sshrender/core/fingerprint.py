@@ -1,7 +1,7 @@
-"""Compare host fingerprints and pick the majority as the reference. Pure.
+"""Compares host fingerprints and picks the most common one as the reference. Pure.
 
-The fingerprint that most hosts share is the reference, also for later runs of the same job
-(compatibility.py decides when). Different fonts matter only to a document that does not embed its own.
+The reference of a job stays for its later runs (compatibility.py decides when it changes). Different
+fonts matter only to a document that does not embed its own.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ T = TypeVar("T")
 
 
 class HostFingerprint(NamedTuple):
-    """What a host's pictures depend on. An empty field is not known, and differs from nothing.
+    """What a host's page images depend on. An empty field is unknown, and differs from nothing.
 
     ``canary`` and ``fonts`` are digests; ``groups``: how many fonts are in which folder.
     """
@@ -26,30 +26,32 @@ class HostFingerprint(NamedTuple):
 
     @property
     def page_image(self) -> tuple[str, str]:
-        """What has to be the same in any case."""
+        """Return what has to be equal for every document."""
         return self.ghostscript, self.canary
 
 
-def has_majority(fingerprints: Iterable[HostFingerprint], still_to_come: int) -> bool:
-    """Whether one page_image and its fonts will be those of most hosts, whoever else comes."""
+def has_majority(fingerprints: Iterable[HostFingerprint], outstanding: int) -> bool:
+    """Return whether one page image with its fonts has a majority that outstanding hosts cannot
+    change.
+    """
     counts = Counter((fingerprint.page_image, fingerprint.fonts) for fingerprint in fingerprints)
-    return bool(counts) and 2 * max(counts.values()) > sum(counts.values()) + still_to_come
+    return bool(counts) and 2 * max(counts.values()) > sum(counts.values()) + outstanding
 
 
 def is_same_render(one: HostFingerprint | None, other: HostFingerprint) -> bool:
-    """Whether two canary pages by one version of Ghostscript are known to be the same."""
+    """Return whether both are known to render the same canary page with the same Ghostscript."""
     return one is not None and bool(one.canary) and one.page_image == other.page_image
 
 
 def find_majority(
     votes: Collection[HostFingerprint],
-    still_to_come: int,
+    outstanding: int,
     own: HostFingerprint | None,
     do_fonts_matter: bool,
 ) -> HostFingerprint | None:
-    """The fingerprint that most hosts have, whoever else comes; None where there is none.
+    """Return the fingerprint of a majority that no outstanding host can change; None without one.
 
-    ``own``: what this machine renders itself, which tips the scales where they are even.
+    ``own``: what this machine renders itself, which decides a tie.
     """
     found: tuple[int, HostFingerprint] | None = None
     for fingerprint in dict.fromkeys(filter(_eligible(votes), votes)):
@@ -57,13 +59,15 @@ def find_majority(
         weight = 2 * agreed + is_same_render(own, fingerprint)
         if found is None or weight > found[0] or (weight == found[0] and not found[1].canary):
             found = weight, fingerprint
-    has_most = found is not None and found[0] > len(votes) + still_to_come
+    has_most = found is not None and found[0] > len(votes) + outstanding
     return found[1] if found is not None and has_most else None
 
 
 def _eligible(fingerprints: Collection[HostFingerprint]) -> Callable[[HostFingerprint], bool]:
-    """Which may be the reference. One without a canary page differs from nothing, and would turn the
-    comparison off; it is one only for want of hosts with a canary page that it would be compared with.
+    """Return a predicate for fingerprints that may be the reference.
+
+    One without a canary page differs from nothing, and would turn the comparison off. It is eligible
+    only if no host with a canary page has the same Ghostscript.
     """
     known = [fingerprint for fingerprint in fingerprints if fingerprint.canary]
     return lambda fingerprint: (
@@ -73,7 +77,7 @@ def _eligible(fingerprints: Collection[HostFingerprint]) -> Callable[[HostFinger
 
 
 def is_tied(fingerprints: Collection[HostFingerprint]) -> bool:
-    """Whether no page image is that of more hosts than every other one."""
+    """Return whether the two most common page images have equally many hosts."""
     counts = [
         count
         for _, count in Counter(fingerprint.page_image for fingerprint in fingerprints).most_common(2)
@@ -84,31 +88,34 @@ def is_tied(fingerprints: Collection[HostFingerprint]) -> bool:
 def most_common_fingerprint(
     fingerprints: Mapping[str, HostFingerprint], own: HostFingerprint | None = None
 ) -> HostFingerprint:
-    """The fingerprint of most hosts: by page_image, then by fonts. ``fingerprints`` is not empty.
+    """Return the most common fingerprint: by page image, then by fonts. ``fingerprints`` is not empty.
 
-    Of equals the one that this machine renders too (``own``), else the first.
+    A tie is decided by what this machine renders (``own``), else by order.
     """
-    telling = filter(_eligible(fingerprints.values()), fingerprints.values())
-    first = sorted(telling, key=lambda fingerprint: not is_same_render(own, fingerprint))
-    page_image = _commonest(first, lambda fingerprint: fingerprint.page_image)
+    eligible = filter(_eligible(fingerprints.values()), fingerprints.values())
+    first = sorted(eligible, key=lambda fingerprint: not is_same_render(own, fingerprint))
+    page_image = _most_common(first, lambda fingerprint: fingerprint.page_image)
     alike = [
         fingerprint for fingerprint in fingerprints.values() if fingerprint.page_image == page_image
     ]
-    fonts = _commonest(alike, lambda fingerprint: fingerprint.fonts)
+    fonts = _most_common(alike, lambda fingerprint: fingerprint.fonts)
     return next(fingerprint for fingerprint in alike if fingerprint.fonts == fonts)
 
 
-def _commonest(fingerprints: Iterable[HostFingerprint], key: Callable[[HostFingerprint], T]) -> T:
+def _most_common(fingerprints: Iterable[HostFingerprint], key: Callable[[HostFingerprint], T]) -> T:
     return Counter(map(key, fingerprints)).most_common(1)[0][0]
 
 
 def difference(fingerprint: HostFingerprint, reference: HostFingerprint, do_fonts_matter: bool) -> str:
-    """Why this host's pictures may be others than those that reference; empty when they are not."""
+    """Return why this host's page images may differ from the reference; empty if they do not."""
     if _differ(fingerprint.ghostscript, reference.ghostscript):
-        return f"its Ghostscript is {fingerprint.ghostscript}, the others' {reference.ghostscript}"
+        return (
+            f"it has Ghostscript {fingerprint.ghostscript}, the other hosts have {reference.ghostscript}"
+        )
     if _differ(fingerprint.canary, reference.canary):
+        # The canary page uses fonts, too: other fonts explain it better than another build does.
         fonts = _other_fonts(fingerprint, reference)
-        return "it draws another page_image than the others: " + (
+        return "it renders the test page differently from the other hosts: " + (
             fonts or "its Ghostscript is another build"
         )
     if do_fonts_matter and _differ(fingerprint.fonts, reference.fonts):
@@ -117,7 +124,7 @@ def difference(fingerprint: HostFingerprint, reference: HostFingerprint, do_font
 
 
 def has_other_fonts(fingerprint: HostFingerprint, reference: HostFingerprint) -> bool:
-    """Whether only its fonts differ."""
+    """Return whether nothing but the fonts differs."""
     return not difference(fingerprint, reference, do_fonts_matter=False) and _differ(
         fingerprint.fonts, reference.fonts
     )
@@ -128,18 +135,18 @@ def _differ(one: str, other: str) -> bool:
 
 
 def _other_fonts(fingerprint: HostFingerprint, reference: HostFingerprint) -> str:
-    """In words, by folder; empty when the fonts are the same."""
+    """Return the difference of fonts by folder, in words; empty if there is none."""
     if not _differ(fingerprint.fonts, reference.fonts):
         return ""
-    own, theirs = dict(fingerprint.groups), dict(reference.groups)
-    missing = [f"{theirs[name] - own.get(name, 0)} of {name}" for name in _fewer(own, theirs)]
-    more = [f"{own[name] - theirs.get(name, 0)} of {name}" for name in _fewer(theirs, own)]
+    own, others = dict(fingerprint.groups), dict(reference.groups)
+    missing = [f"{others[name] - own.get(name, 0)} of {name}" for name in _fewer(own, others)]
+    more = [f"{own[name] - others.get(name, 0)} of {name}" for name in _fewer(others, own)]
     words = [f"it lacks {', '.join(missing)}"] if missing else []
-    words += [f"it has besides {', '.join(more)}"] if more else []
-    return "its fonts are not the others'" + (f" ({'; '.join(words)})" if words else "")
+    words += [f"it also has {', '.join(more)}"] if more else []
+    return "its fonts differ from those of the other hosts" + (f" ({'; '.join(words)})" if words else "")
 
 
 def _fewer(some: Mapping[str, int], many: Mapping[str, int]) -> list[str]:
-    """The folders of which the first has fewer, the greatest lack first; not more than a line holds."""
+    """Return the folders of which ``some`` has fewer fonts, the greatest lack first, at most four."""
     lacks = {name: count - some.get(name, 0) for name, count in many.items()}
     return sorted((name for name, lack in lacks.items() if lack > 0), key=lambda name: -lacks[name])[:4]

@@ -1,8 +1,8 @@
-"""When a host will be through with what: the forecasts that placing and hedging turn on. Pure.
+"""Forecasts when a host will finish a page, for assignment and hedging. Pure.
 
-A host's speed is what it was seen to do, in seconds per page of A4 (records.Host); one of which nothing
-is known yet is taken for an average one. A page that has taken longer than was expected of it is
-expected to take a quarter of that time more, which is what one may say of work without a known end.
+A host's speed is measured, in seconds per page of cost 1 (records.Host). A host of unknown speed counts
+as average. A page that has taken longer than expected is expected to take a quarter of its time more:
+nothing better is known about work without a known end.
 """
 
 from __future__ import annotations
@@ -12,25 +12,26 @@ from sshrender.core.schedulerstate import SchedulerState
 from sshrender.core.states import HostState
 
 _OVERRUN_SHARE = 0.25
+"""The part of the time that has passed that is expected on top of it, once a forecast was exceeded."""
 
 SLOT_LOCK_WAIT = 5.0
 """Seconds that a job waits for a slot lock behind another job of its rank (runner/slotlocks.py)."""
 
 
 def usual_seconds_per_page(run: SchedulerState) -> float | None:
-    """Seconds for a page of A4 on an average host; None while no host has drawn one."""
+    """Return the seconds of a page of cost 1 on an average host; None before the first page."""
     known = [host.seconds_per_a4 for host in run.hosts.values() if host.seconds_per_a4 is not None]
     return sum(known) / len(known) if known else None
 
 
 def seconds_for(host: Host, page: Page, usual: float | None) -> float | None:
-    """How long a free slot of this host needs for this page; None when nobody can tell."""
+    """Return how long a free slot of this host needs for the page; None if no speed is known."""
     seconds_per_a4 = host.seconds_per_a4 if host.seconds_per_a4 is not None else usual
     return None if seconds_per_a4 is None else seconds_per_a4 * page.cost + host.transfer_seconds
 
 
 def seconds_until_free(host: Host, usual: float | None) -> float:
-    """How long until a slot of this host is free for one page more."""
+    """Return how long until a slot of this host is free for one more page."""
     if len(host.in_flight) < host.usable_slots:
         return 0.0
     seconds_per_a4 = host.seconds_per_a4 if host.seconds_per_a4 is not None else usual or 0.0
@@ -39,12 +40,12 @@ def seconds_until_free(host: Host, usual: float | None) -> float:
 
 
 def slot_lock_wait(host: Host) -> float:
-    """How long until other jobs leave it a slot, where they have them all."""
+    """Return how long the job waits for a slot, if other jobs hold them all."""
     return 0.0 if host.usable_slots else SLOT_LOCK_WAIT
 
 
 def seconds_left(run: SchedulerState, host: Host, attempt: Attempt, usual: float | None) -> float | None:
-    """How long this attempt will take to its end; None when nobody can tell."""
+    """Return how long the attempt will take until its end; None if no speed is known."""
     whole = seconds_for(host, run.page_queue[attempt.page], usual)
     if attempt.rendered_at is not None:
         return _overrun(run.now - attempt.rendered_at)
@@ -62,7 +63,7 @@ def _overrun(elapsed: float) -> float:
 
 
 class Forecast:
-    """How long the idle hosts together will take for all that is left. Made anew for each look."""
+    """How long the idle hosts together need for everything that is left. Made for each assignment."""
 
     def __init__(self, run: SchedulerState) -> None:
         idle = [host for host in run.hosts.values() if host.state is HostState.IDLE]
@@ -73,12 +74,12 @@ class Forecast:
         self._rate = sum(_rate(host) for host in known)
 
     def sent(self, cost: float) -> None:
-        """So much of what was left is with a host now."""
+        """Move this cost from the waiting pages to those in flight."""
         self._cost -= cost
         self._backlog += cost
 
     def seconds_without(self, host: Host, page: Page) -> float | None:
-        """When the others would have done everything; None when that is not known of any."""
+        """Return when the other hosts would have finished everything; None if no speed is known."""
         fastest = next((other for other in self._fastest if other is not host), None)
         rate = self._rate - _rate(host)
         if fastest is None or rate <= 0:
@@ -88,6 +89,6 @@ class Forecast:
 
 
 def _rate(host: Host) -> float:
-    """Pages of A4 a second."""
+    """Return the host's speed in pages of cost 1 per second."""
     each = host.seconds_between_pages
     return 1 / each if each else 0.0

@@ -1,10 +1,11 @@
-"""Which jobs of the queue are to be seen through now, and in which order. Pure.
+"""Decides which jobs of the queue to run now, and in which order. Pure.
 
-- A job waits while it is held, while its moment has not come, while one that it comes after is not over,
-  and while somebody coordinates it.
-- The highest priority goes first; each minute in the queue counts as one point, so that none waits for
-  ever. Equal ones go in the order in which they came.
-- A job that nobody submitted was somebody's own: it is taken over only if he vanished without a word.
+- A job waits while it is held, before its start time, while a job that it depends on is unfinished, and
+  while a coordinator runs it.
+- The highest priority goes first. Each minute in the queue counts as one point of priority, so that no
+  job waits for ever. Jobs of equal rank go in the order of their submission.
+- A job that was rendered in the foreground, not submitted, is taken over only if its coordinator
+  disappeared without releasing the lease.
 """
 
 from __future__ import annotations
@@ -14,28 +15,31 @@ import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-POINT = 60.0
-"""Seconds in the queue that count as much as one point of priority."""
+AGING_INTERVAL = 60.0
+"""Seconds in the queue that raise a job's rank by one point of priority."""
 
 
 class LeaseHolder(enum.Enum):
-    """Who coordinates a job, as far as one can tell."""
+    """What holds a job's lease, as far as an observer can tell."""
 
-    NOBODY = "nobody"
-    """It was given back, or never taken."""
+    NONE = "none"
+    """It was released, or never taken."""
     VANISHED = "vanished"
-    """Its lease stands still, or its process is gone."""
+    """The coordinator has disappeared: the heartbeat stands still, or its process has ended."""
     UNSURE = "unsure"
-    """The lease has not been watched for long enough."""
-    SOMEBODY = "somebody"
-    """The lease was seen to move."""
+    """The lease has not been observed for long enough."""
+    ACTIVE = "active"
+    """A coordinator runs the job: its heartbeat was seen to advance."""
 
 
 class Entry(NamedTuple):
-    """A job in the queue, or out of it. Moments in wall-clock seconds; ``not_before`` 0: any time."""
+    """A job in the queue, or outside it. Times are wall-clock seconds; ``not_before`` 0: any time.
+
+    ``submitted`` None: it was rendered in the foreground. ``after``: names of jobs that it depends on.
+    """
 
     name: str
-    holder: LeaseHolder = LeaseHolder.NOBODY
+    holder: LeaseHolder = LeaseHolder.NONE
     priority: int = 0
     submitted: float | None = None
     is_over: bool = False
@@ -43,73 +47,84 @@ class Entry(NamedTuple):
     after: tuple[str, ...] = ()
     not_before: float = 0.0
     standing: str = ""
-    """What its lease has been for long enough, where its holder has vanished."""
+    """The content of its lease while that stood still, if its holder has vanished."""
 
     def rank(self, now: float) -> tuple[float, float, str]:
-        """The lowest goes first."""
+        """Return a sort key; the lowest goes first."""
         since = now if self.submitted is None else self.submitted
         waited = max(0.0, now - since)
-        return -(self.priority + math.floor(waited / POINT)), since, self.name
+        return -(self.priority + math.floor(waited / AGING_INTERVAL)), since, self.name
 
 
 class QueueState(enum.Enum):
     """What a job waits for."""
 
-    OVER = "over"
+    FINISHED = "finished"
+    """Nothing: it has ended."""
     HELD = "held"
-    LATER = "later"
-    BEHIND = "behind others"
-    ELSEWHERE = "elsewhere"
+    """Its release."""
+    DEFERRED = "deferred"
+    """Its start time."""
+    BLOCKED = "blocked"
+    """The end of a job that it depends on."""
+    RUNNING = "running"
+    """Nothing: a coordinator runs it."""
     UNSURE = "unsure"
-    NOT_OURS = "not ours"
+    """Certainty whether its coordinator is still alive."""
+    NOT_SUBMITTED = "not submitted"
+    """Its user: it was rendered in the foreground, and its lease was released."""
     READY = "ready"
+    """A free place among the running jobs."""
 
 
 def state(entry: Entry, unfinished: Collection[str], now: float) -> QueueState:
-    """``unfinished``: the names of all jobs that are not known to be over, anybody's."""
+    """Return what the job waits for.
+
+    ``unfinished``: the names of all jobs, of all users, that are not known to be finished.
+    """
     if entry.is_over:
-        return QueueState.OVER
-    if entry.holder is LeaseHolder.SOMEBODY:
-        return QueueState.ELSEWHERE
+        return QueueState.FINISHED
+    if entry.holder is LeaseHolder.ACTIVE:
+        return QueueState.RUNNING
     if entry.is_held:
         return QueueState.HELD
-    if entry.submitted is None and entry.holder is LeaseHolder.NOBODY:
-        return QueueState.NOT_OURS
+    if entry.submitted is None and entry.holder is LeaseHolder.NONE:
+        return QueueState.NOT_SUBMITTED
     if entry.holder is LeaseHolder.UNSURE:
         return QueueState.UNSURE
     if now < entry.not_before:
-        return QueueState.LATER
+        return QueueState.DEFERRED
     if any(name in unfinished and name != entry.name for name in entry.after):
-        return QueueState.BEHIND
+        return QueueState.BLOCKED
     return QueueState.READY
 
 
 def ready(entries: Sequence[Entry], unfinished: Collection[str], now: float) -> list[Entry]:
-    """Those that are to be seen through, the first one first. ``unfinished``: as for ``state``."""
+    """Return the jobs that can start, in order. ``unfinished``: as for ``state``."""
     found = [entry for entry in entries if state(entry, unfinished, now) is QueueState.READY]
     return sorted(found, key=lambda entry: entry.rank(now))
 
 
 def choose(waiting: Iterable[Entry], running: Collection[int], at_once: int, now: float) -> list[Entry]:
-    """The next to start, of those that are ready. ``running``: the priorities of those under way.
+    """Return the jobs to start now, of those that are ready. ``running``: the running jobs' priorities.
 
-    One that is more urgent than all under way need not wait for one of them to end: on the hosts it goes
-    first, and they make room. Twice as many as ``at_once`` are the most.
+    A job that is more urgent than all running ones does not wait for one of them to end: it gets slots
+    first, and they yield theirs. Twice ``at_once`` jobs is the most.
     """
     chosen: list[Entry] = []
     for entry in sorted(waiting, key=lambda entry: entry.rank(now)):
-        under_way = len(running) + len(chosen)
+        active = len(running) + len(chosen)
         most = max([*running, *(each.priority for each in chosen)], default=-math.inf)
-        if under_way < at_once or (entry.priority > most and under_way < 2 * at_once):
+        if active < at_once or (entry.priority > most and active < 2 * at_once):
             chosen.append(entry)
     return chosen
 
 
 def circle(name: str, after: Iterable[str], known: Mapping[str, Collection[str]]) -> tuple[str, ...]:
-    """The way from a job by those that it would come after, and so on, back to it; empty: there is none.
+    """Return the cycle of dependencies that a job would be part of; empty if there is none.
 
-    ``known``: what each unfinished job comes after. A job that is to come after itself alone does not
-    wait (``state``).
+    ``after``: the jobs that it would depend on. ``known``: the dependencies of each unfinished job. A
+    job that depends only on itself does not wait (``state``).
     """
     ways: list[tuple[str, ...]] = [(name, other) for other in after if other != name]
     seen = {other for _, other in ways}

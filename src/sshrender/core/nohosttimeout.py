@@ -1,4 +1,4 @@
-"""How long a run waits where nobody is usable. Pure."""
+"""Ends a run when no host has been usable for too long. Pure."""
 
 from __future__ import annotations
 
@@ -8,24 +8,24 @@ from sshrender.core.policy import Policy
 from sshrender.core.records import Host
 from sshrender.core.states import HostState
 
-_HOPE = frozenset({HostState.IDLE, HostState.CONNECTING})
+_PROMISING = frozenset({HostState.IDLE, HostState.CONNECTING})
 
 
 class NoHostTimeout:
-    """Asked again and again; remembers since when nobody has been usable."""
+    """Remembers since when no host has been usable. Asked on every turn of the scheduler."""
 
     def __init__(self, policy: Policy) -> None:
         self._policy = policy
         self._since: float | None = None
 
     def is_over(self, hosts: Collection[Host], now: float, has_delivered: bool) -> str:
-        """Why there is nobody to wait for any longer; empty while there is.
+        """Return why the run should stop waiting for these hosts; empty while it should wait.
 
-        Once pages were delivered, hosts that their owners use are waited for without end, and lost ones
-        longer than at first.
+        After the first delivered page, busy hosts are waited for without a limit, and lost ones longer
+        than before it.
         """
         states = {host.state for host in hosts}
-        if states & _HOPE:
+        if states & _PROMISING:
             self._since = None
             return ""
         if states <= {HostState.REFUSED}:

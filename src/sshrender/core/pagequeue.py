@@ -1,7 +1,7 @@
-"""The pages of a job and the order in which they are handed out.
+"""The pages of a job and the order in which they are sent.
 
-Pages that any host may draw go in page order, from a heap; pages that are particular about it (they
-failed somewhere, or are pinned) are few, and are looked through for one that a host may take.
+Unconstrained pages, which any host may render, are sent in page order, from a heap. Constrained pages,
+which failed somewhere or are pinned, are few, and are searched for one that suits a host.
 """
 
 from __future__ import annotations
@@ -17,7 +17,11 @@ _TO_BE_SENT = frozenset({PageState.UNREADY, PageState.WAITING})
 
 
 class PageQueue:
-    """All pages by number, and who is next. ``part``: pages that travel in one file; 0: all."""
+    """All pages by number, and which is next.
+
+    ``pages_per_part``: pages in each part of the document that is copied to hosts without a SAN; 0: the
+    whole document is one part.
+    """
 
     def __init__(self, numbers: Iterable[int], ready: bool, pages_per_part: int = 0) -> None:
         self._pages_per_part = pages_per_part
@@ -27,13 +31,13 @@ class PageQueue:
         self._constrained: list[int] = []
         self.counts = Counter(page.state for page in self.pages.values())
         self.cost_to_send = float(len(self.pages))
-        """What nobody has yet, in pages of A4."""
+        """The cost of all pages that no host has yet."""
 
     def __getitem__(self, number: int) -> Page:
         return self.pages[number]
 
     def move(self, page: Page, state: PageState) -> None:
-        """Put a page into another state; a WAITING one is queued again."""
+        """Put a page into another state; WAITING queues it again."""
         self.counts[page.state] -= 1
         self.counts[state] += 1
         self.cost_to_send += page.cost * ((state in _TO_BE_SENT) - (page.state in _TO_BE_SENT))
@@ -45,32 +49,32 @@ class PageQueue:
                 heapq.heappush(self._unconstrained, page.number)
 
     def pin(self, page: Page, hosts: frozenset[str]) -> None:
-        """From now on only these hosts may draw it."""
+        """Allow only these hosts to render the page."""
         page.pinned_to = hosts
         if page.state is PageState.WAITING:
             self.move(page, PageState.WAITING)
 
     def set_cost(self, page: Page, cost: float) -> None:
-        """How much there is to draw on it has become known. Only for pages that nobody has."""
+        """Set the cost of a page, unless a host has it: sums of costs in flight must stay consistent."""
         if page.state in _TO_BE_SENT:
             self.cost_to_send += cost - page.cost
             page.cost = cost
 
     def is_finished(self) -> bool:
-        """Whether no page is left to wait for."""
+        """Return whether every page is in a final state."""
         return sum(self.counts[state] for state in FINISHED) == len(self.pages)
 
     def has_unconstrained(self) -> bool:
-        """Whether a page is waiting that any host may draw."""
+        """Return whether an unconstrained page is waiting."""
         self._drop_stale()
         return bool(self._unconstrained)
 
     def has_waiting(self) -> bool:
-        """Whether any page is waiting."""
+        """Return whether any page is waiting."""
         return self.counts[PageState.WAITING] > 0
 
     def constrained(self) -> list[Page]:
-        """The waiting pages that not every host may draw, oldest trouble first."""
+        """Return the waiting constrained pages, in the order in which they became so."""
         kept = dict.fromkeys(
             number for number in self._constrained if self.pages[number].state is PageState.WAITING
         )
@@ -78,16 +82,16 @@ class PageQueue:
         return [self.pages[number] for number in self._constrained]
 
     def next_unconstrained(self) -> Page | None:
-        """The next page that any host may draw; the same one until it is moved."""
+        """Return the next unconstrained page, the same one until it is moved; None without one."""
         self._drop_stale()
         return self.pages[self._unconstrained[0]] if self._unconstrained else None
 
     def part_of(self, page: Page) -> int:
-        """Which of the document's parts a host without a SAN is staged_parts for this page."""
+        """Return the number of the part that holds the page."""
         return (page.number - 1) // self._pages_per_part if self._pages_per_part else 0
 
     def next_in_part(self, part: int) -> Page | None:
-        """The first page of a part that any host may draw."""
+        """Return the first waiting unconstrained page of a part; None without one."""
         if not self._pages_per_part:
             return self.next_unconstrained()
         for number in range(part * self._pages_per_part + 1, (part + 1) * self._pages_per_part + 1):
@@ -97,7 +101,7 @@ class PageQueue:
         return None
 
     def next_in_unstaged_part(self, taken: Collection[int], from_end: bool) -> Page | None:
-        """The first page of a part that nobody has been staged_parts."""
+        """Return the first waiting unconstrained page of a part that is not in ``taken``."""
         if not self._pages_per_part or not self._unconstrained:
             return None
         parts = range((max(self.pages) - 1) // self._pages_per_part + 1)
@@ -107,6 +111,9 @@ class PageQueue:
         return None
 
     def _drop_stale(self) -> None:
+        """Remove pages from the head of the heap that were sent or constrained since they were
+        pushed.
+        """
         while self._unconstrained and not self._is_unconstrained(self.pages[self._unconstrained[0]]):
             heapq.heappop(self._unconstrained)
 

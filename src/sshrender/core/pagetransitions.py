@@ -226,10 +226,10 @@ class PageTransitions:
     def _suspect_storage(self, attempt: Attempt, reason: str) -> None:
         """Suspend sending until a probe from here shows whether the storage or the host has failed."""
         if attempt.rendered_at is None:
-            self._run.storage.doubt(self._run.now, reason, attempt.host)
+            self._run.storage.suspect(self._run.now, reason, attempt.host)
             self._run.update_page(self._run.remove_attempt(attempt))
         else:
-            self._run.storage.doubt(self._run.now, reason)
+            self._run.storage.suspect(self._run.now, reason)
             self._unverified[attempt.name] = attempt
 
     # Helpers

@@ -1,4 +1,4 @@
-"""The numbers that scheduling turns on. Times in seconds."""
+"""The settings of the scheduler. Times in seconds."""
 
 from __future__ import annotations
 
@@ -7,90 +7,96 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """How patient, how strict and how greedy the scheduler is."""
+    """Limits, timeouts and intervals. Most have no option of the command line: tests shorten them."""
 
     renderers: int = 1
-    """How many ways there are to draw a page: where one fails, the next is tried."""
+    """How many recipes the job has: when one fails on a page, the next is tried."""
     retries: int = 3
-    """Page failures after which a page is given up, each on another host where there is one."""
+    """Charged failures after which a page fails, each on another host if there is one."""
     wait: float = 30.0
     """How long to wait for an idle host before the first page."""
     lost_wait: float = 120.0
-    """How long to wait in the middle of a job when every host is lost or refused."""
+    """How long to wait after the first delivered page while every host is lost or refused."""
     deadline: float | None = None
     """On the scheduler's clock; None: no deadline."""
     limit: int | None = None
-    """Slots that the job has at once at most, on all hosts together; None: any number."""
+    """Most slots that the job uses at a time on all hosts together; None: no limit."""
     ends_when_held: bool = False
-    """Whether a run that is held ends: whoever looks after the queue begins another on its release."""
+    """Whether a held run ends: the queue's dispatcher starts another one after the release."""
     page_timeout: float = 600.0
     overdue_grace: float = 30.0
-    """What a host gets on top of the page timeout before it is called off from here."""
+    """Extra time after the page timeout before the attempt is killed from here: the runner enforces
+    the timeout itself."""
     stall: float = 120.0
-    """A host that holds pages and draws none of them for so long, or for the page timeout where that
-    is longer, has lost them. It may be drawing earlier pages again to find whose a complaint is."""
+    """A host that holds attempts and starts none of them for this time, or for the page timeout if that
+    is longer, has lost them. It may be rendering earlier pages again to find which one has a problem."""
     queue_seconds: float = 1.0
-    """Work queued on a host for each slot: hides the round trip, and lets hosts report in batches."""
+    """Seconds of work queued behind each slot: hides the round trip and lets hosts report in batches."""
     max_queued: int = 16
-    """Pages queued for each slot at most; at least, and until a host's pace is known, one."""
+    """Most pages queued behind each slot. One is the least, and the number until the speed is known."""
     probation: int = 8
-    """Pages on a host that has delivered none yet, where the inventory does not say its slots."""
+    """Most pages on a host that has delivered none yet, unless the inventory states its slots."""
     unverified: int = 64
-    """Reported pages for each slot that need not be proved before the next are sent."""
+    """Reported pages for each slot that need not be verified before more are sent."""
     max_untransferred: int = 4
-    """The same where pages have to travel: a host may draw faster than its wire carries."""
+    """The same for a host without a SAN, which may render faster than pages can be transferred."""
     answer_timeout: float = 15.0
-    """A host that beats and has not answered a revoke or a kill for so long is distrusted."""
+    """A host that sends heartbeats but does not answer a revoke or a kill for this long is left."""
     kill_timeout: float = 60.0
-    """What a host gets to end an attempt that it was too late to kill: it may be flushing a page."""
+    """Time for a host to end an attempt that it was too late to kill: it may be flushing the page."""
     sample_interval: float = 0.2
-    """Seconds between two heartbeats of a host that count: a runner sends one a second."""
+    """Least time between two heartbeats of a host that count: a runner sends one a second."""
     max_uncharged_failures: int = 16
-    """Attempts in a row that a host may give up uncharged before it is left for a while."""
+    """Attempts in a row that a host may give up without a charge before it is left for a while."""
     is_mixed: bool = False
-    """Whether hosts may draw different pictures."""
+    """Whether hosts may render different page images (``--mixed``)."""
     compare_wait: float = 1.5
-    """Seconds after the first greeting until those that have greeted begin, provisionally."""
+    """Time after the first handshake until the connected hosts start provisionally."""
     compare_timeout: float = 15.0
-    """Seconds of a run in which hosts may still come, whose page images would count."""
+    """Time from the start of the run in which hosts that may still connect count as undecided votes."""
     silence: float = 8.0
-    """A host that has not been heard for so long is lost."""
+    """A host that has sent no message for this long is lost. Its runner sends a heartbeat each
+    second."""
     quarantine_after: int = 3
-    """Different pages that must fail in a row on a host."""
+    """Different pages that fail in a row on a host before it is quarantined."""
     quarantine_first: float = 60.0
     max_quarantine: float = 900.0
     reconnect_first: float = 3.0
     max_reconnect: float = 60.0
     yield_grace: float = 2.0
-    """What a running page gets to finish when the host's owner is back, if it can by then."""
+    """Time for a running page to finish when the host's owner is back, if it can finish by then."""
     drain_grace: float = 1.0
-    """The same where a host is drained: all that it holds is to be back within two seconds."""
+    """The same for a drained host: all of its pages should be back within two seconds."""
     hedge: bool = True
-    """At the tail, whether idle hosts draw once more what others are expected to be long about."""
+    """Whether free slots render pages a second time near the end, where that is expected to be
+    faster."""
     hedge_gain: float = 0.3
-    """Seconds that a second attempt must be expected to save: hosts report three times a second."""
+    """Time that a second attempt must be expected to save: hosts report three times a second."""
     verification_timeout: float = 2.0
-    """A page that was reported and cannot be proved for so long is drawn elsewhere, too."""
+    """A reported page whose verification takes longer than this is rendered elsewhere, too."""
     storage_probe: float = 2.0
     max_storage_probe: float = 30.0
-    """Between two looks at a storage that seems well and yet takes no page."""
+    """Longest interval between two probes of a storage whose probes succeed while pages fail."""
     storage_wait: float = 300.0
-    """How long the storage may be away before the run ends, resumable."""
+    """How long the storage may be unavailable before the run ends; it stays resumable."""
     storage_failures: int = 3
-    """Storage failures of one host, while the storage is well seen from here, that refuse it."""
+    """Failed writes of one host, while probes from here succeed, after which it is refused."""
     finish_wait: float = 3.0
-    """How long a host gets at the end to report what it found out late."""
+    """Time for hosts to send late diagnostics at the end."""
 
 
 @dataclass(frozen=True, slots=True)
 class HostPlan:
-    """What is known of a host before it is reached. ``slots`` None: as many as it has cores."""
+    """What the inventory says about a host. ``slots`` None: as many as it has cores.
+
+    ``idle_below`` and ``busy_above`` are other people's active threads per core.
+    """
 
     name: str
     slots: int | None = None
     idle_below: float = 0.5
     busy_above: float = 0.8
     needs_transfer: bool = False
-    """It has no SAN: what it draws from, and its pages, go over the wire."""
+    """It has no SAN: the document and the pages are copied over the connection."""
     ignores_load: bool = False
-    """The machine that the user sits at renders whatever else it does."""
+    """It renders whatever its load is: the machine that the user works on."""

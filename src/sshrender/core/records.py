@@ -1,4 +1,8 @@
-"""What the scheduler remembers of hosts, pages and attempts."""
+"""The scheduler's records of hosts, pages and attempts.
+
+They hold what is known and answer questions about it. Transitions are in hosttransitions.py,
+pagetransitions.py and schedulerstate.py.
+"""
 
 from __future__ import annotations
 
@@ -12,15 +16,15 @@ from sshrender.core.policy import HostPlan, Policy
 from sshrender.core.states import AttemptState, FailureKind, HostState, PageState
 
 MIN_PAGE_SECONDS = 0.001
-"""Seconds that a page takes at least, whatever a host says."""
+"""Seconds that a page takes at least, whatever a host reports: speeds are divided by it."""
 
 _SMOOTHING = 4
-"""The newest page counts a quarter of what is known of a host's speed."""
+"""The newest page counts one part in four of a host's known speed."""
 
 
 @dataclass(slots=True)
 class Attempt:
-    """One try at one page on one host. Times on the scheduler's clock."""
+    """One try to render one page on one host. Times are on the scheduler's clock."""
 
     name: str
     page: int
@@ -31,42 +35,42 @@ class Attempt:
     revoked_at: float | None = None
     killed_at: float | None = None
     kept_at: float | None = None
-    """When the host diagnostics that it was asked for the attempt too late."""
+    """When the host answered that the request to return the attempt came too late."""
     seconds: float = 0.0
     is_hedged: bool = False
-    """Whether another host was quicker."""
+    """Whether another host was faster."""
     recall_reason: str = ""
     """Why it was revoked or killed."""
     is_return_uncharged: bool = True
-    """Whether its return counts for nothing in its host's budget, where it was called back."""
+    """Whether its return, if it was recalled, does not count against its host's journal budget."""
     fingerprint: HostFingerprint | None = None
-    """The fingerprint of its host when it was sent."""
+    """The fingerprint that its host had when it was sent."""
     diagnostics: tuple[str, ...] = ()
 
     @property
     def is_revoking(self) -> bool:
-        """Whether it was asked for back, if the host has not begun it."""
+        """Return whether the host was asked to return it, if no slot has started it."""
         return self.revoked_at is not None
 
     @property
     def is_killed(self) -> bool:
-        """Whether the host was told to end it."""
+        """Return whether the host was told to end it."""
         return self.killed_at is not None
 
     @property
     def is_recalled(self) -> bool:
-        """Whether it is not expected to end with a page."""
+        """Return whether it was revoked or killed, so that it is not expected to end with a page."""
         return self.is_killed or self.is_revoking
 
     @property
     def state(self) -> AttemptState:
-        """What the host may say of it now (states.AttemptState)."""
+        """Return the state, which decides what its host may report of it (states.AttemptState)."""
         if self.rendered_at is not None:
             return AttemptState.VERIFYING
         return AttemptState.SENT if self.started_at is None else AttemptState.STARTED
 
     def unanswered_since(self) -> float | None:
-        """When the host was asked for it back, or told to end it, if it has not answered that."""
+        """Return when the host was asked to return or end it, if the answer is still due; else None."""
         if self.rendered_at is not None or self.kept_at is not None:
             return None
         if self.killed_at is not None:
@@ -76,7 +80,7 @@ class Attempt:
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """A line of a page's story."""
+    """One charged failure in a page's history."""
 
     host: str
     kind: FailureKind
@@ -85,57 +89,60 @@ class Failure:
 
 @dataclass(slots=True)
 class Page:
-    """One page of the job. ``live`` are its attempts that have not ended, by name."""
+    """One page of the job. ``live``: its attempts that have not ended, by name."""
 
     number: int
     state: PageState = PageState.WAITING
     cost: float = 1.0
-    """How much there is to draw, in pages of A4."""
+    """How expensive it is: an A4 page costs 1."""
     failures: list[Failure] = field(default_factory=list)
     disconnects: int = 0
     lost_on: set[str] = field(default_factory=set)
-    """Hosts that were lost with it while a slot rendered it."""
+    """Hosts that disappeared while one of their slots rendered it."""
     attempts: int = 0
     renderer: int = 0
-    """Which of the job's recipes draws it."""
+    """Index of the job's recipe that renders it."""
     failures_before_fallback: int = 0
-    """How many of its failures were another renderer's."""
+    """How many of its failures earlier recipes caused: they do not count against the current one."""
     live: dict[str, Attempt] = field(default_factory=dict)
     recalled_at: float = -math.inf
-    """When it was last called back for a slot that had nothing."""
+    """When it was last recalled for a free slot elsewhere."""
     pinned_to: frozenset[str] | None = None
-    """The hosts that it is pinned to; None: any."""
+    """The only hosts that may render it; None: all."""
     host: str = ""
     diagnostics: tuple[str, ...] = ()
     fingerprint: HostFingerprint | None = None
-    """The fingerprint of the host that rendered it, where that is known."""
+    """The fingerprint of the host that rendered it, if known."""
     is_recovered: bool = False
     """Whether an earlier run delivered it."""
 
     def failed_on(self, host: str) -> bool:
-        """Whether this page was charged with a failure on that host, or the host was lost with it."""
+        """Return whether it failed on that host, or the host disappeared while it rendered the page."""
         return host in self.lost_on or any(
             failure.host == host for failure in self.failures[self.failures_before_fallback :]
         )
 
     @property
     def charged(self) -> int:
-        """How often the renderer that draws it now has failed."""
+        """Return how many failures of its current recipe were charged to it."""
         return len(self.failures) - self.failures_before_fallback
 
     def allows(self, host: str) -> bool:
-        """Whether it may be drawn there at all."""
+        """Return whether it may be rendered on that host at all."""
         return self.pinned_to is None or host in self.pinned_to
 
     @property
     def is_constrained(self) -> bool:
-        """Whether not every host will do."""
+        """Return whether some hosts must not, or should not, render it."""
         return bool(self.failures or self.lost_on) or self.pinned_to is not None
 
 
 @dataclass(slots=True)
 class Host:
-    """One host of the inventory, as this job knows it."""
+    """One host of the inventory, as this job knows it.
+
+    Loads are counts of active threads, times are on the scheduler's clock.
+    """
 
     plan: HostPlan
     state: HostState = HostState.UNKNOWN
@@ -145,23 +152,23 @@ class Host:
     is_finishing: bool = False
     slots: int = 0
     memory_slot_limit: int | None = None
-    """Slots that its memory has turned out to suffice for; None: all, as far as is known."""
+    """Slots that its memory suffices for; None: all, as far as is known."""
     available_slots: int | None = None
-    """Slots that other jobs leave us; None: all of them."""
+    """Slots that other jobs leave to this one; None: all."""
     slot_limit: int | None = None
-    """Slots that the job's limit leaves to this host; None: there is no limit."""
+    """Slots that the job's limit grants on this host; None: the job has no limit."""
     cores: int = 1
     others: float = 0.0
     ours: float = 0.0
     heard_at: float = 0.0
     sampled_at: float = -math.inf
-    """When a heartbeat of it was last taken in."""
+    """When one of its heartbeats last counted."""
     budget: JournalBudget = field(default_factory=JournalBudget)
     uncharged_failures: int = 0
-    """Attempts that it gave up since its last page, without a charge to their pages."""
+    """Attempts that it gave up since its last page without a charge to their pages."""
     in_flight: dict[str, Attempt] = field(default_factory=dict)
     backlog: float = 0.0
-    """The work in flight, in pages of A4."""
+    """The cost of the pages in flight."""
     verifying: int = 0
     consecutive_failures: set[int] = field(default_factory=set)
     storage_failures: int = 0
@@ -172,82 +179,82 @@ class Host:
     recall_grace: float = 0.0
     recall_reason: str = ""
     yielded_at: float = -math.inf
-    """When its load last called its pages back."""
+    """When its load last caused a recall of its attempts."""
     drain_reason: str = ""
-    """Why it is out of use by hand; empty when it is not."""
+    """Why a user has taken it out of use; empty if it is in use."""
     stalled_since: float | None = None
     pages_done: int = 0
     failures: int = 0
     hedged: int = 0
-    """Attempts that another host was quicker with."""
+    """Attempts that another host finished sooner."""
     recent_seconds: deque[float] = field(default_factory=lambda: deque(maxlen=101))
     ghostscript: str = ""
     fingerprint: HostFingerprint | None = None
     renderers: frozenset[int] | None = None
-    """Which of the job's recipes it can carry out; None before it has greeted."""
+    """Indexes of the job's recipes that it can run; None before the handshake."""
     awaits_comparison: bool = False
-    """It has greeted, and it is not settled yet whether it draws what the others do."""
+    """It has connected, and it is not decided yet whether it matches the reference."""
     seconds_per_page: float | None = None
-    """Seconds a page takes in a slot here, smoothed."""
+    """Seconds that a page takes in one slot, smoothed."""
     seconds_per_a4: float | None = None
-    """Seconds that a page of A4 takes in a slot here, smoothed."""
+    """Seconds that a page of cost 1 takes in one slot, smoothed."""
     staged_parts: dict[int, None] = field(default_factory=dict)
-    """The parts of the document that were brought there, where the host has no SAN; the newest last."""
+    """Parts of the document that were copied to a host without a SAN; the newest last."""
     transfer_seconds: float = 0.0
-    """Seconds that a page is on the wire, where the host has no SAN, smoothed. One at a time."""
+    """Seconds that a page of a host without a SAN spends on the wire, one at a time, smoothed."""
 
     @property
     def name(self) -> str:
-        """The name in the inventory."""
+        """Return the name in the inventory."""
         return self.plan.name
 
     @property
     def others_per_core(self) -> float:
-        """Other people's active threads per core."""
+        """Return other people's active threads per core."""
         return self.others / max(self.cores, 1)
 
     @property
     def started_count(self) -> int:
-        """Attempts that a slot has begun."""
+        """Return the number of its attempts that a slot has started."""
         return sum(attempt.started_at is not None for attempt in self.in_flight.values())
 
     @property
     def usable_slots(self) -> int:
-        """Slots that draw for us, or would."""
+        """Return how many slots the job can use here now."""
         return min(
             each for each in (self.slots, self.available_slots, self.slot_limit) if each is not None
         )
 
     @property
     def seconds_between_pages(self) -> float | None:
-        """Seconds from one A4 page's end to the next one's, all slots and the wire together."""
+        """Return the seconds between the ends of two pages of cost 1, over all slots and the wire."""
         if self.seconds_per_a4 is None or not self.usable_slots:
             return None
         return max(self.seconds_per_a4 / self.usable_slots, self.transfer_seconds)
 
     def capacity(self, policy: Policy) -> int:
-        """How many more attempts it takes: its slots, and a short queue for each.
+        """Return how many more attempts it may get: one for each slot, and a short queue behind each.
 
-        What it reported counts too once that is more than can be proved in a moment, and a host that
-        has delivered nothing yet gets little: its word for its cores and its pages is all there is.
+        Reported pages count too once they are more than can be verified in a moment. A host that has
+        delivered nothing yet gets few: its cores and its pages are its own claim so far.
         """
         depth = 1
         if not self.usable_slots:
-            # One page makes it wait for a slot that other jobs have.
+            # One attempt makes its runner wait for a slot lock that another job holds.
             return 0 if self.slot_limit == 0 else 1 - len(self.in_flight)
         if self.seconds_per_page:
             each = max(self.seconds_per_page, self.transfer_seconds * self.usable_slots)
             depth = min(max(1, math.ceil(policy.queue_seconds / each)), policy.max_queued)
-        most, unverified = self.usable_slots * (1 + depth), policy.unverified * self.usable_slots
+        limit, unverified = self.usable_slots * (1 + depth), policy.unverified * self.usable_slots
         if self.plan.needs_transfer:
             unverified = policy.max_untransferred * self.usable_slots
         if not self.pages_done:
             unverified = min(unverified, policy.probation)
-            most = min(most, policy.probation) if self.plan.slots is None else most
-        return most - len(self.in_flight) - max(0, self.verifying - unverified)
+            limit = min(limit, policy.probation) if self.plan.slots is None else limit
+        return limit - len(self.in_flight) - max(0, self.verifying - unverified)
 
     def note_seconds_per_page(self, seconds: float, cost: float, transfer_seconds: float) -> None:
-        """Take in how long a page of so much work took to draw and to carry."""
+        """Take in how long a page of this cost took to render and to transfer."""
         seconds = max(seconds, MIN_PAGE_SECONDS)
         self.recent_seconds.append(seconds)
         self.seconds_per_page = _smooth(self.seconds_per_page, seconds)
@@ -257,16 +264,16 @@ class Host:
         )
 
     def can_render(self, page: Page) -> bool:
-        """Whether it is allowed to, and has what it takes, as far as is known."""
+        """Return whether the page is allowed here and the host has its recipe, as far as is known."""
         return page.allows(self.name) and (self.renderers is None or page.renderer in self.renderers)
 
     def is_stalled(self) -> bool:
-        """Whether it holds pages and renders none."""
+        """Return whether it holds attempts and no slot has started any of them."""
         held = self.in_flight.values()
         return bool(held) and all(attempt.started_at is None for attempt in held)
 
     def free_slots(self) -> int:
-        """Slots that have nothing at all to do."""
+        """Return the number of slots that have nothing to do."""
         return max(0, self.usable_slots - len(self.in_flight))
 
 

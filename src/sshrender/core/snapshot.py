@@ -1,4 +1,4 @@
-"""The scheduler's state at a moment, as views show it: plain data, nothing that changes later."""
+"""A snapshot of the scheduler's state for the views: plain data that never changes afterwards."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from sshrender.core.states import PageState
 
 @dataclass(frozen=True, slots=True)
 class HostView:
-    """One host's row. Loads are threads per core; ``median`` is seconds a page."""
+    """One host. Loads are active threads per core; ``median`` is seconds per page."""
 
     name: str
     state: str
@@ -28,7 +28,7 @@ class HostView:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """The whole run."""
+    """The whole run. Counts are pages."""
 
     total: int
     done: int
@@ -43,17 +43,17 @@ class Snapshot:
 
     @property
     def settled(self) -> int:
-        """Pages that have reached an end."""
+        """Return the number of pages in a final state."""
         return self.done + self.suspect + self.failed
 
     @property
     def missing(self) -> int:
-        """Pages that have not."""
+        """Return the number of pages that are not in a final state."""
         return self.total - self.settled
 
 
 def take(scheduler: Scheduler) -> Snapshot:
-    """A picture of the scheduler as it is now."""
+    """Return a snapshot of the scheduler."""
     counts = scheduler.page_queue.counts
     return Snapshot(
         total=len(scheduler.page_queue.pages),
@@ -85,5 +85,7 @@ def _view(host: Host) -> HostView:
 
 
 def _rendering(host: Host) -> int:
-    """Slots at work. More pages than that may have begun: a host reports several at a time."""
+    """Return the slots that render. More attempts may have started, as a host reports several at a
+    time.
+    """
     return min(host.started_count, host.slots)

@@ -130,11 +130,11 @@ class QueueScanner:
         claim = observer.holder()
         if claim is None:
             self._seen_since.pop(folder.name, None)
-            return LeaseHolder.NOBODY if observer.was_given_back() else LeaseHolder.VANISHED
+            return LeaseHolder.NONE if observer.was_given_back() else LeaseHolder.VANISHED
         since = self._seen_since.setdefault(folder.name, now)
         if observer.has_moved:
-            return LeaseHolder.SOMEBODY
-        return LeaseHolder.UNSURE if now - since < 2 * LEASE_SECONDS else LeaseHolder.SOMEBODY
+            return LeaseHolder.ACTIVE
+        return LeaseHolder.UNSURE if now - since < 2 * LEASE_SECONDS else LeaseHolder.ACTIVE
 
     def _remember(self, names: set[str]) -> None:
         for known in (self._observers, self._seen_since, self._over, self._judged):
