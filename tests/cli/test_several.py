@@ -72,7 +72,7 @@ def test_hosts_never_draw_more_pages_at_once_than_they_have_slots(
     )
     most = 0
     while process.poll() is None:
-        most = max(most, _drawing())
+        most = max(most, _slots_held())
         time.sleep(0.02)
     assert process.returncode == 0
     assert 1 <= most <= len(_cores())
@@ -82,11 +82,11 @@ def _cores() -> list[int]:
     return list(range(os.cpu_count() or 1))
 
 
-def _drawing() -> int:
-    """Seats that are taken on this machine (proc(5), net/unix): what draws sits in one."""
-    room = f"-{os.environ['SSHRENDER_ROOM']}-seat-"
+def _slots_held() -> int:
+    """Return how many slots are held on this machine (proc(5), net/unix)."""
+    namespace = f"-{os.environ['SSHRENDER_SLOT_NAMESPACE']}-slot-"
     listed = Path("/proc/net/unix").read_text().splitlines()
-    return len({line.split()[-1] for line in listed if room in line})
+    return len({line.split()[-1] for line in listed if namespace in line})
 
 
 def test_one_that_cannot_be_rendered_does_not_keep_the_others(

@@ -154,7 +154,7 @@ def test_several_documents_share_the_slots_of_real_hosts(farm: Farm, tmp_path: P
     process = _start(farm, *documents)
     most = 0
     while process.poll() is None:
-        most = max(most, *(_seats_taken(host) for host in farm.hosts))
+        most = max(most, *(_slots_held(host) for host in farm.hosts))
         time.sleep(0.1)
     code, summary, stderr = _end(process)
     assert code == 0, stderr
@@ -162,7 +162,7 @@ def test_several_documents_share_the_slots_of_real_hosts(farm: Farm, tmp_path: P
     assert most == 1, "one slot a host, for all jobs together"
 
 
-def _seats_taken(host: Host) -> int:
-    """Names of seats, as the host's kernel lists them (proc(5), net/unix)."""
+def _slots_held(host: Host) -> int:
+    """Return how many slots are held, as the host's kernel lists them (proc(5), net/unix)."""
     listed = host.exec("cat", "/proc/net/unix").stdout.splitlines()
-    return len({line.split()[-1] for line in listed if "@sshrender-" in line and "-seat-" in line})
+    return len({line.split()[-1] for line in listed if "@sshrender-" in line and "-slot-" in line})

@@ -211,7 +211,7 @@ def test_who_coordinates_does_what_is_asked_on_another_machine(farm: Farm, start
     wait_until(lambda: len(_since_the_last_request(desk)) > 12, PATIENCE, service)
     assert _rendered_at_once(_since_the_last_request(desk)) < 1.4, "two would be 2"
     wait_until(
-        lambda: any(_sits_with(7, host.exec("cat", "/proc/net/unix").stdout) for host in farm.hosts), 30
+        lambda: any(_holds_with(7, host.exec("cat", "/proc/net/unix").stdout) for host in farm.hosts), 30
     )
 
     ask("alter", job, "--limit", "none")
@@ -241,7 +241,7 @@ def _rendered_at_once(deliveries: list[Entry]) -> float:
     return sum(float(entry["seconds"]) for entry in others) / (_when(others[-1]) - _when(first))
 
 
-def _sits_with(priority: int, sockets: str) -> bool:
-    """Whether somebody sits there with this priority (runner/slotlocks.py has the names)."""
-    words = [line.split()[-1].split("-") for line in sockets.splitlines() if "-sits-" in line]
+def _holds_with(priority: int, sockets: str) -> bool:
+    """Return whether a slot is held with this priority (runner/slotlocks.py has the names)."""
+    words = [line.split()[-1].split("-") for line in sockets.splitlines() if "-holds-" in line]
     return any(word[-2] == str(priority) for word in words)

@@ -53,7 +53,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     temporary = tmp_path / "temporary-files"
     temporary.mkdir()
     monkeypatch.setenv("TMPDIR", str(temporary))
-    monkeypatch.setenv("SSHRENDER_ROOM", uuid.uuid4().hex[:12])  # as in tests/conftest.py
+    monkeypatch.setenv("SSHRENDER_SLOT_NAMESPACE", uuid.uuid4().hex[:12])  # as in tests/conftest.py
     (tmp_path / "work").mkdir()
     pdfs.write(tmp_path / "source.pdf", pdfs.numbered(PAGES))
     return tmp_path
@@ -93,7 +93,7 @@ def _said(folder: Path, thumbnails: str = "") -> list[dict[str, Any]]:
         False,
         memory.Guard(),
         1,
-        slotlocks.Namespace("job"),
+        slotlocks.JobShare("job"),
     )
     wire = Wire(writing, "mark")
     slots.Slot(plan, tasks, wire, dict(os.environ)).run()

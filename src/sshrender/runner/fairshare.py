@@ -1,11 +1,14 @@
-"""Whose turn it is on a host that several jobs want: who sits down next, and who gets up for him. Pure.
+"""Decides which job gets the next slot of a host and which job must yield one. Pure.
 
-- A higher priority goes first: who has a lower one gets up after the page that he draws.
-- Jobs of equal priority share the seats equally. What cannot be divided goes round: a seat is kept for
-  SLICE while another job of that priority has one less.
-- Nobody starves: who has waited for STARVED is next, whatever his priority, and sits for TURN.
+Several jobs of one user may render on a host at the same time. The rules:
 
-Times are this machine's monotonic seconds, which all its processes share.
+- A job of a higher priority goes first. A job of a lower priority yields after the page that it renders.
+- Jobs of equal priority share the slots equally. What cannot be divided goes round: a job keeps the odd
+  slot for TIME_SLICE while another job of that priority has one slot less.
+- Every job makes progress: a slot that has waited for STARVATION_TIMEOUT is next, whatever its priority,
+  and keeps the lock for MIN_HOLD_TIME.
+
+Times are this machine's monotonic seconds, which all its processes share (clock_gettime(2)).
 
 Standard library only, Python 3.7 and later.
 """
@@ -15,41 +18,49 @@ from __future__ import annotations
 from collections import Counter
 from typing import List, NamedTuple, Sequence
 
-TURN = 1.0
-"""Seconds that a seat is kept at least, unless a higher priority wants it: a renderer starts in 0.1."""
+MIN_HOLD_TIME = 1.0
+"""Seconds that a slot is kept at least, unless a job of higher priority waits: a renderer that starts
+costs 0.1 s, which is then at most a tenth."""
 
-SLICE = 4.0
-STARVED = 30.0
+TIME_SLICE = 4.0
+"""Seconds after which the odd slot goes to the next of two jobs of equal priority."""
 
-FOREMOST = 1024
-"""Above every priority that a job can have: whoever has starved, for one turn."""
+STARVATION_TIMEOUT = 30.0
+"""Seconds of waiting after which a waiter goes before every priority."""
+
+TOP_PRIORITY = 1024
+"""Above every priority that a job can have: of a waiter that has starved, for MIN_HOLD_TIME."""
 
 
 class SlotHolder(NamedTuple):
-    """Who has a seat, and since when."""
+    """A slot that is held: by which job, with which priority, since when."""
 
-    seat: int
+    slot: int
     job: str
     priority: int
     since: float
 
 
 class Waiter(NamedTuple):
-    """Who wants one, and since when. ``who``: tells him from the others of his job."""
+    """One of a job's slots that waits for a lock. ``id`` differs from those of the job's other slots."""
 
-    who: str
+    id: str
     job: str
     priority: int
     since: float
 
     def is_starved(self, now: float) -> bool:
-        """Whether he has waited too long."""
-        return now - self.since >= STARVED
+        """Return whether it has waited so long that it goes before every priority."""
+        return now - self.since >= STARVATION_TIMEOUT
 
 
-def order(waiters: Sequence[Waiter], sitters: Sequence[SlotHolder], now: float) -> List[Waiter]:
-    """Who is next, the very next first. Each that is before another of its job counts as if it sat."""
-    seats = Counter(sitter.job for sitter in sitters)
+def order(waiters: Sequence[Waiter], holders: Sequence[SlotHolder], now: float) -> List[Waiter]:
+    """Return the waiters in the order in which they get slots.
+
+    Each waiter that is placed counts as a holder for those after it, so that a job with many waiters
+    does not get all free slots in a row.
+    """
+    held = Counter(holder.job for holder in holders)
     left, found = list(waiters), []
     while left:
         first = min(
@@ -57,44 +68,50 @@ def order(waiters: Sequence[Waiter], sitters: Sequence[SlotHolder], now: float) 
             key=lambda w: (
                 not w.is_starved(now),
                 0 if w.is_starved(now) else -w.priority,
-                seats[w.job],
+                held[w.job],
                 w.since,
-                w.who,
+                w.id,  # the same order in every process that computes it
             ),
         )
         left.remove(first)
         found.append(first)
-        seats[first.job] += 1
+        held[first.job] += 1
     return found
 
 
-def gets_up(
-    seat: int, sitters: Sequence[SlotHolder], waiters: Sequence[Waiter], free: int, now: float
+def must_yield(
+    slot: int, holders: Sequence[SlotHolder], waiters: Sequence[Waiter], free: int, now: float
 ) -> bool:
-    """Whether who sits there is to make way; ``free`` waiters find a seat without that."""
-    seats = Counter(sitter.job for sitter in sitters)
-    staying = sorted(sitters, key=lambda s: (s.priority, -seats[s.job], s.since))
-    for waiter in order(waiters, sitters, now)[free:]:
-        leaving = next((s for s in staying if _yields(s, waiter, seats, now)), None)
-        if leaving is None:
+    """Return whether the holder of ``slot`` must yield it. ``free`` waiters get a slot without that.
+
+    Every process on the host computes this from the same facts. The waiters are served in their order,
+    each by the holder of lowest priority whose job holds most slots, so that all processes find the same
+    holders and no more of them yield than waiters need.
+    """
+    held = Counter(holder.job for holder in holders)
+    staying = sorted(holders, key=lambda h: (h.priority, -held[h.job], h.since))
+    for waiter in order(waiters, holders, now)[free:]:
+        yielding = next((h for h in staying if _yields_to(h, waiter, held, now)), None)
+        if yielding is None:
             continue
-        if leaving.seat == seat:
+        if yielding.slot == slot:
             return True
-        staying.remove(leaving)
-        seats[leaving.job] -= 1
-        seats[waiter.job] += 1
+        staying.remove(yielding)
+        held[yielding.job] -= 1
+        held[waiter.job] += 1
     return False
 
 
-def _yields(sitter: SlotHolder, waiter: Waiter, seats: "Counter[str]", now: float) -> bool:
-    sat = now - sitter.since
-    if sitter.job == waiter.job:
+def _yields_to(holder: SlotHolder, waiter: Waiter, held: "Counter[str]", now: float) -> bool:
+    seconds = now - holder.since
+    if holder.job == waiter.job:
         return False
-    if waiter.priority > sitter.priority:
+    if waiter.priority > holder.priority:
         return True
     if waiter.is_starved(now):
-        return sitter.priority < FOREMOST and sat >= TURN
-    if waiter.priority < sitter.priority:
+        return holder.priority < TOP_PRIORITY and seconds >= MIN_HOLD_TIME
+    if waiter.priority < holder.priority:
         return False
-    surplus = seats[sitter.job] - seats[waiter.job]
-    return surplus > 0 and sat >= (TURN if surplus > 1 else SLICE)
+    surplus = held[holder.job] - held[waiter.job]
+    # A surplus of one is the odd slot: giving it away only swaps the two jobs.
+    return surplus > 0 and seconds >= (MIN_HOLD_TIME if surplus > 1 else TIME_SLICE)

@@ -66,7 +66,7 @@ class Runner:
         self._folder = "."
         self._own: Optional[localworkspace.LocalWorkspace] = None
         self._recipes: List[Optional[Recipe]] = []
-        self._place = slotlocks.Namespace("")
+        self._place = slotlocks.JobShare("")
         self._count = 0
         self._found: Dict[str, Any] = {}
         self._has_looked = threading.Event()
@@ -127,7 +127,7 @@ class Runner:
         self._found["slots"] = slots or memory.slots(self._found["cores"], self._found["free_memory"])
         if is_compared:
             self._found["fonts"] = fingerprint.fonts()
-            with slotlocks.guest(self._found["slots"]) as seat:
+            with slotlocks.one_off_slot(self._found["slots"]) as seat:
                 self._found["canary"] = fingerprint.picture(self._ghostscript, self._environ, seat)
         self._has_looked.set()
 
@@ -136,9 +136,9 @@ class Runner:
         if request["folder"] is None:
             self._own = localworkspace.LocalWorkspace(request.get("scratch"))
         self._folder = request["folder"] if self._own is None else self._own.path
-        self._place = slotlocks.Namespace(request.get("tag", ""), int(request.get("priority") or 0))
+        self._place = slotlocks.JobShare(request.get("tag", ""), int(request.get("priority") or 0))
         if request.get("is_limited"):
-            self._place.width = 0  # until the coordinator says how many of the job's slots are here
+            self._place.slot_limit = 0  # until the coordinator says how many of the job's slots are here
         self._storage = primitives.HangDetector(self._folder)
         self._storage.start()
         threading.Thread(target=self._greet, args=(request,), daemon=True).start()
@@ -209,7 +209,7 @@ class Runner:
                 self._wire.flush()
             load_now: Dict[str, Any] = dict(self._meter.sample())
             if self._count:
-                load_now["available_slots"] = slotlocks.left_to(self._place, self._count)
+                load_now["available_slots"] = slotlocks.available_to(self._place, self._count)
             self._wire.post("heartbeat", free_memory=hostfacts.memory("MemAvailable"), **load_now)
 
     def _setup(self, request: Dict[str, Any]) -> ghostscript.Setup:
@@ -257,7 +257,7 @@ class Runner:
 
     def _widen(self, request: Dict[str, Any]) -> None:
         """How many slots draw for the job; the others rest."""
-        self._place.width = None if request["slots"] is None else int(request["slots"])
+        self._place.slot_limit = None if request["slots"] is None else int(request["slots"])
 
     def _render(self, request: Dict[str, Any]) -> None:
         self._tasks.put(
@@ -292,7 +292,7 @@ class Runner:
             self._wire.post("trouble", reason="does not see the document %s" % document)
             return
         self._has_looked.wait()
-        with slotlocks.guest(self._found["slots"]) as seat:
+        with slotlocks.one_off_slot(self._found["slots"]) as seat:
             pages, lines = self._count_pages(request, seat)
         self._wire.post("inspected", pages=int(pages) if pages.isdigit() else 0, diagnostics=lines)
 

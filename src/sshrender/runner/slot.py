@@ -58,7 +58,7 @@ class Plan(NamedTuple):
     is_eager: bool
     guard: memory.Guard
     seats: int
-    place: slotlocks.Namespace
+    place: slotlocks.JobShare
     recipes: Tuple[Optional[Recipe], ...] = ()
     is_sandboxed: bool = False
     epoch: int = 0
@@ -122,7 +122,7 @@ class Slot(threading.Thread):
             self._wire.post("trouble", reason="%s: %s" % (type(error).__name__, error))
         finally:
             self._drop_session()
-            self._seats.leave()
+            self._seats.release()
             self._finalizer.finish()
 
     def kill(self, attempt: str) -> None:
@@ -142,7 +142,7 @@ class Slot(threading.Thread):
     def _warm_up(self) -> None:
         """Before the first page has come, where it hinders nobody."""
         is_wanted = self._plan.is_eager and self._is_allowed()
-        if is_wanted and self._is_there(self._plan.setup.document) and self._seats.take():
+        if is_wanted and self._is_there(self._plan.setup.document) and self._seats.acquire():
             self._start_session(self._plan.setup.document)
 
     def _is_allowed(self) -> bool:
@@ -151,19 +151,19 @@ class Slot(threading.Thread):
 
     def _get_up(self) -> None:
         """Between two pages, if the next one was not told yet: others may wait for the seat."""
-        if self._ahead is None and (self._seats.is_called() or not self._is_allowed()):
+        if self._ahead is None and (self._seats.must_yield() or not self._is_allowed()):
             self._leave_seat()
 
     def _rest_from_work(self) -> None:
         """There is nothing to draw: a warm renderer is kept where nobody wants its seat."""
-        if not self._seats.is_held or self._seats.is_wanted():
+        if not self._seats.is_held or self._seats.has_waiters():
             self._leave_seat()
 
     def _leave_seat(self) -> None:
         """No renderer without a seat."""
         self._close_window()
         self._drop_session()
-        self._seats.leave()
+        self._seats.release()
 
     def _take(self) -> Optional[Task]:
         if not self._tasks.has_waiting():
@@ -176,8 +176,8 @@ class Slot(threading.Thread):
         if not self._tasks.has_waiting():
             self._rest_from_work()
             return None
-        if not self._seats.take():
-            time.sleep(slotlocks.LOOK)
+        if not self._seats.acquire():
+            time.sleep(slotlocks.POLL_INTERVAL)
             return None
         return self._tasks.take_now()
 
@@ -337,7 +337,7 @@ class Slot(threading.Thread):
         is_last = len(self._window) + 1 >= self._window_size
         if self._ahead is not None or is_last or not 0 < self._pace < AHEAD_BELOW:
             return
-        if self._seats.is_called() or not self._is_allowed():
+        if self._seats.must_yield() or not self._is_allowed():
             return
         task = self._tasks.take_of(session.setup.document)
         if task is not None:
