@@ -77,9 +77,9 @@ def _run() -> int:
     except OSError as error:
         why = streams.failure()
         streams.flush()
-        return _unwritable(why) if why else _bug(error)
+        return _unwritable(why) if why else _failed(error)
     except Exception as error:  # noqa: BLE001 - the last resort: a defect becomes an exit code and a log
-        return _say(_no_room()) if _is_short_of_memory(error) else _bug(error)
+        return _failed(error)
     return code if isinstance(code, int) else 0
 
 
@@ -108,21 +108,6 @@ def _usage(error: typer.TyperException) -> UserError:
     return UserError(ExitCode.USAGE, what, f"{command} --help")
 
 
-def _is_short_of_memory(error: Exception) -> bool:
-    """Whether a limit ended it, and not a defect. Of a thread CPython says only that it cannot start."""
-    return isinstance(error, MemoryError) or str(error) == "can't start new thread"
-
-
-def _no_room() -> UserError:
-    from sshrender.errors import ExitCode, UserError
-
-    return UserError(
-        ExitCode.USAGE,
-        "a limit on memory or threads was reached (RLIMIT_AS, ulimit -v; RLIMIT_NPROC, ulimit -u)",
-        "ulimit -a shows the limits; the job can be resumed with larger ones",
-    )
-
-
 def _progress() -> str:
     """An error before the settings are known is a JSON line too where the user wants those."""
     words = sys.argv[1:]
@@ -130,16 +115,19 @@ def _progress() -> str:
     return "jsonl" if wants or os.environ.get("SSHRENDER_PROGRESS") == "jsonl" else "plain"
 
 
-def _bug(error: Exception) -> int:
-    from sshrender.cli import errorlog
+def _failed(error: Exception) -> int:
+    """A limit of this machine, or a defect of sshrender."""
+    from sshrender.api import errorlog
     from sshrender.errors import ExitCode
     from sshrender.views import output
 
-    where = errorlog.record(error)
-    kind = type(error).__name__
-    with contextlib.suppress(OSError, ValueError):  # the exit code tells it, too
-        output.note(f"sshrender: error: a defect in sshrender ({kind}); the traceback is in {where}")
-        output.note("hint: please report it with that file; the job itself can be resumed")
+    limit = errorlog.limit_reached(error)
+    if limit is not None:
+        return _say(limit)
+    what, hint = errorlog.defect(error)
+    with contextlib.suppress(OSError, ValueError):  # the exit code remains
+        output.note(f"sshrender: error: {what}")
+        output.note(f"hint: {hint}")
     return ExitCode.BUG
 
 

@@ -79,7 +79,7 @@ def test_no_job_comes_after_itself(sshrender: Run, home: Path, papers: Path) -> 
     assert sshrender("submit", "papers/one.pdf", "-r", "36").returncode == 0
     assert sshrender("submit", "papers/two.pdf", "-r", "36", "--after", "one").returncode == 0
     answer = sshrender("alter", "one", "--after", "two")
-    assert (answer.returncode, "none of them would ever begin" in answer.stderr) == (2, True)
+    assert (answer.returncode, "none of them would ever start" in answer.stderr) == (2, True)
     assert "hint: sshrender alter two-" in answer.stderr
     answer = sshrender("submit", "papers/one.pdf", "-r", "36", "--after", "two")
     assert answer.returncode == 2
@@ -104,7 +104,7 @@ def test_what_changes_nothing_says_so(sshrender: Run, home: Path, papers: Path) 
     assert "was not held" in sshrender("release", "one").stderr
     assert sshrender("coordinate", "--once").returncode == 0
     answer = sshrender("cancel", "one")
-    assert (answer.returncode, "is over already: done" in answer.stderr) == (0, True)
+    assert (answer.returncode, "has ended already: done" in answer.stderr) == (0, True)
     assert set(_states(sshrender).values()) == {"done"}
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from sshrender.cli import clean, jobstore, queue, submit
+from sshrender.api import documents, jobchanges, jobs, removal
 from sshrender.errors import ExitCode, UserError
 from sshrender.job import attributes, delivery
 from sshrender.job.attributes import Attributes
@@ -100,8 +100,8 @@ class TestRemoval:
             return True
 
         monkeypatch.setattr(files, "rename", moved)
-        monkeypatch.setattr(clean, "_remove_tree", look)
-        assert clean.remove(folder, clean._is_unwanted)
+        monkeypatch.setattr(removal, "remove_folder", look)
+        assert removal.remove(folder, removal.is_unwanted)
         assert list(folder.path.iterdir()) == []
         assert "lease" in seen
         assert "job.json" not in seen
@@ -119,7 +119,7 @@ class TestRemoval:
 
         monkeypatch.setattr(files, "rename", fails)
         with pytest.raises(PermissionError):
-            clean.remove(folder, clean._is_unwanted)
+            removal.remove(folder, removal.is_unwanted)
         assert list((folder.path.parent / ".accounting").iterdir()) == []
 
     def test_a_job_that_another_process_took_over_gets_its_folder_back(
@@ -140,7 +140,7 @@ class TestRemoval:
             rename(source, target)
 
         monkeypatch.setattr(files, "rename", late)
-        assert not clean.remove(folder, clean._is_unwanted)
+        assert not removal.remove(folder, removal.is_unwanted)
         assert folder.spec.is_file()
         assert [path.name for path in folder.path.parent.iterdir() if path.name[0] != "."] == [
             folder.name
@@ -181,11 +181,11 @@ class TestRemoval:
         def slow(found: JobFolder) -> Attributes:
             wanted = load(found)
             monkeypatch.setattr(attributes, "load", load)
-            assert clean.remove(folder, clean._is_unwanted)
+            assert removal.remove(folder, removal.is_unwanted)
             return wanted
 
         monkeypatch.setattr(attributes, "load", slow)
-        assert not clean.remove(folder, clean._is_unwanted)
+        assert not removal.remove(folder, removal.is_unwanted)
 
 
 class TestUnreadable:
@@ -208,14 +208,14 @@ class TestUnreadable:
         assert (answer.returncode, "one-12345678 (cancelled) removed" in answer.stderr) == (0, True)
 
     def test_jobs_that_come_after_others_do_not_mind(self, san: Path, job: Made) -> None:
-        from sshrender.cli.dependencies import refuse_circle
+        from sshrender.api.dependencies import refuse_circle
 
         job("one", after=["two-12345678"])
         path = job("bad").attributes
         path.unlink()
         path.mkdir()
         refuse_circle(san, "three-12345678", ["one-12345678"])
-        with pytest.raises(UserError, match="none of them would ever begin"):
+        with pytest.raises(UserError, match="none of them would ever start"):
             refuse_circle(san, "two-12345678", ["one-12345678"])
 
     def test_a_shared_folder_that_fails_is_no_empty_queue(self, san: Path, job: Made) -> None:
@@ -226,7 +226,7 @@ class TestUnreadable:
             raise OSError(116, "Stale file handle", str(folder.attributes))
 
         with pytest.raises(FileNotFoundError):
-            jobstore.if_readable(san, fails)
+            jobs.if_readable(san, fails)
 
     def test_a_lease_that_cannot_be_read_is_told_apart(self, job: Made) -> None:
         from sshrender.job import lease
@@ -257,10 +257,10 @@ class TestOthers:
             os.chown(folder.path, user, -1)
         else:
             monkeypatch.setattr(files, "user_in", lambda folder: 0)
-            user, name = os.geteuid(), queue._name_of(os.geteuid())
+            user, name = os.geteuid(), jobchanges._name_of(os.geteuid())
         before = sorted(path.name for path in folder.path.iterdir())
         with pytest.raises(UserError) as caught:
-            queue._find(san, "one", Operation.HOLD)
+            jobchanges._find(san, "one", Operation.HOLD)
         assert caught.value.code == ExitCode.STORAGE
         assert caught.value.hint == f"sudo -u {name} sshrender hold one-12345678"
         assert sorted(path.name for path in folder.path.iterdir()) == before
@@ -273,7 +273,7 @@ class TestOthers:
 
         job("one")
         monkeypatch.setattr(files, "user_in", refuses)
-        assert queue._find(san, "one", Operation.HOLD)[0].name == "one-12345678"
+        assert jobchanges._find(san, "one", Operation.HOLD)[0].name == "one-12345678"
 
     def test_the_command_says_so(self, sshrender: Run, job: Made) -> None:
         if os.geteuid() != 0:
@@ -310,8 +310,8 @@ class TestThreads:
 
         monkeypatch.setattr(delivery, "mark", seen)
         monkeypatch.setattr(delivery, "unmark", seen)
-        queue._marked(home / "out", home / "san")
-        jobstore.unmark(home / "out", jobstore.mark(home / "out"))
+        jobchanges._marked(home / "out", home / "san")
+        jobs.remove_marker(home / "out", jobs.create_marker(home / "out"))
         assert where == [False] * 3
 
     def test_documents(self, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -321,9 +321,9 @@ class TestThreads:
             where.append(threading.current_thread() is threading.main_thread())
             raise TimeoutError(110, "it does not answer", str(path))
 
-        monkeypatch.setattr(submit, "_fitting", fails)
+        monkeypatch.setattr(documents, "_matching", fails)
         with pytest.raises(UserError, match="it does not answer") as caught:
-            submit._documents(Path("papers"))
+            documents._documents(Path("papers"))
         assert caught.value.code == ExitCode.DOCUMENT
         assert where == [False]
 
@@ -352,7 +352,7 @@ class TestAgain:
         assert made("a") == pages
         assert submit_to("a") == "done"
         assert submit_to("b") == "queued"
-        assert "is queued, not over" in sshrender("clean", "one").stderr
+        assert "is queued, not finished" in sshrender("clean", "one").stderr
         assert made("b") == pages
         (home / "b" / pages[1]).unlink()
         assert submit_to("b") == "queued"
@@ -374,7 +374,7 @@ class TestAgain:
         assert sshrender("clean", "one").returncode == 0
         answer = sshrender("submit", "one.pdf", "-r", "20", "--after", "two")
         assert (answer.returncode, answer.stdout) == (2, "")
-        assert "none of them would ever begin" in answer.stderr
+        assert "none of them would ever start" in answer.stderr
         assert not (san / one).exists()
         assert list((home / "one-pages").iterdir()) == []
         assert sshrender("alter", "two", "--after", "").returncode == 0
@@ -387,7 +387,7 @@ class TestAgain:
         found = attributes.load(folder)
         assert (found.output, found.priority, found.limit) == ("/there", 3, 2)
         answer = sshrender("alter", "one", env=env)
-        assert (answer.returncode, "nothing is to be changed" in answer.stderr) == (2, True)
+        assert (answer.returncode, "no option says what to change" in answer.stderr) == (2, True)
 
 
 @pytest.mark.parametrize("name", ["job.json", "attributes.json", "journal.jsonl", "lease"])
@@ -408,5 +408,5 @@ def test_a_setting_that_is_no_text_is_said(sshrender: Run, san: Path, home: Path
     (home / secret).write_text("x")
     answer = sshrender("submit", "one.pdf", "--password-file", secret)
     assert answer.returncode == 2, answer.stderr
-    assert "no such text" in answer.stderr
+    assert "is not UTF-8" in answer.stderr
     assert [path.name for path in san.iterdir() if not path.name.startswith(".")] == []

@@ -111,10 +111,10 @@ def test_a_job_is_meant_by_name_beginning_or_folder(sshrender: Run, san: Path, h
     ("words", "said"),
     [
         (["status", "nothing"], "there is no job nothing"),
-        (["status", "./here"], "is no job's folder"),
+        (["status", "./here"], "is not the folder of a job"),
         (["why", "five"], "either --page N or --host NAME"),
-        (["why", "five", "--page", "9"], "page 9 is no page of this job"),
-        (["why", "five", "--host", "elsewhere"], "elsewhere is no host of this job"),
+        (["why", "five", "--page", "9"], "page 9 is not a page of this job"),
+        (["why", "five", "--host", "elsewhere"], "elsewhere is not a host of this job"),
     ],
 )
 def test_a_question_that_has_no_answer_says_what_to_ask(

@@ -81,20 +81,22 @@ class Vitals:
 
 
 def _job_coordinators(coordinator: Coordinator) -> Iterator[int]:
-    """The processes that each run one job: ``coordinate`` starts them (cli/coordinate.py)."""
+    """The processes that each run one job: ``coordinate`` starts them (api/jobprocess.py)."""
     process = coordinator._process
     if process is None or process.poll() is not None:
         return
     for pid in _with_descendants(process.pid):
         with suppress(OSError):
             words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
-            if b"--from-queue" in words and not _has_such_parent(pid):
+            if b"sshrender.api.jobworker" in words and not _has_such_parent(pid):
                 yield pid
 
 
 def _has_such_parent(pid: int) -> bool:
     fields = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()
-    return b"--from-queue" in Path(f"/proc/{int(fields[1])}/cmdline").read_bytes().split(b"\0")
+    return b"sshrender.api.jobworker" in Path(f"/proc/{int(fields[1])}/cmdline").read_bytes().split(
+        b"\0"
+    )
 
 
 def _with_descendants(pid: int) -> Iterator[int]:

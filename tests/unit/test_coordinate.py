@@ -1,4 +1,4 @@
-"""What ``coordinate`` does around its foreman: processes, what they say, who is told of a held job."""
+"""What the queue does around its dispatcher: job processes, their results, mail about held jobs."""
 
 from __future__ import annotations
 
@@ -14,8 +14,11 @@ from typing import Any
 
 import pytest
 
+from sshrender.api import jobprocess, queue
+from sshrender.api.joborders import JobEnd, JobOrder
+from sshrender.api.jobprocess import JobProcess
+from sshrender.api.queue import JobStarter
 from sshrender.cli import coordinate
-from sshrender.cli.coordinate import _Crew, _Process
 from sshrender.config.settings import resolve
 from sshrender.coordinator import notification
 from sshrender.coordinator.signals import ENDING
@@ -50,16 +53,13 @@ def told(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return found
 
 
-class _Quiet(_Crew):
-    """Keeps what it says."""
+class _Starter(JobStarter):
+    """Keeps its narration."""
 
     def __init__(self, san: Path, *, wants_json: bool = False) -> None:
         settings = resolve({}, None).settings.model_copy(update={"on_done": ("tell",)})
-        super().__init__(san, settings, None, wants_json=wants_json)
         self.said: list[str] = []
-
-    def say(self, line: str) -> None:
-        self.said.append(line)
+        super().__init__(san, settings, None, self.said.append, wants_json=wants_json)
 
 
 class TestHeld:
@@ -67,7 +67,7 @@ class TestHeld:
 
     def test_one_machine_tells(self, folder: JobFolder, told: list[str]) -> None:
         for _ in range(3):
-            _Quiet(folder.path.parent).put_aside("job", "it needs a password")
+            _Starter(folder.path.parent).put_aside("job", "it needs a password")
         assert told == ["it needs a password", "ann@example.org"]
         found = attributes.load(folder)
         assert found.held.startswith("coordinate (")
@@ -75,10 +75,9 @@ class TestHeld:
         assert list(folder.requests.iterdir()) == []
 
     def test_of_several_at_the_same_moment_one_tells(self, folder: JobFolder, told: list[str]) -> None:
-        crews = [_Quiet(folder.path.parent) for _ in range(4)]
+        starters = [_Starter(folder.path.parent) for _ in range(4)]
         threads = [
-            threading.Thread(target=parallel_documents.put_aside, args=("job", "why"))
-            for parallel_documents in crews
+            threading.Thread(target=starter.put_aside, args=("job", "why")) for starter in starters
         ]
         for thread in threads:
             thread.start()
@@ -92,7 +91,7 @@ class TestHeld:
     ) -> None:
         attributes.load(folder).changed(**fields).save(folder)
         before = attributes.load(folder)
-        _Quiet(folder.path.parent).put_aside("job", "why")
+        _Starter(folder.path.parent).put_aside("job", "why")
         assert (attributes.load(folder), told) == (before, [])
 
     def test_one_that_somebody_sees_through_is_his(
@@ -102,7 +101,7 @@ class TestHeld:
             raise lease.LeaseHeld(lease._NOBODY)
 
         monkeypatch.setattr(lease, "take", held)
-        _Quiet(folder.path.parent).put_aside("job", "why")
+        _Starter(folder.path.parent).put_aside("job", "why")
         assert (attributes.load(folder).held, told) == ("", [])
 
     def test_nobody_is_told_what_could_not_be_written_down(
@@ -111,33 +110,33 @@ class TestHeld:
         def full(self: Attributes, folder: JobFolder, epoch: int | None = None) -> None:
             raise OSError(28, "No space left on device", str(folder.attributes))
 
-        parallel_documents = _Quiet(folder.path.parent)
+        starter = _Starter(folder.path.parent)
         with monkeypatch.context() as context:
             context.setattr(Attributes, "save", full)
-            parallel_documents.put_aside("job", "why")
+            starter.put_aside("job", "why")
         assert told == []
-        assert parallel_documents.said == [
-            f"job: that cannot be written down: {folder.attributes}: No space left on device"
+        assert starter.said == [
+            f"job: this cannot be written into the job: {folder.attributes}: No space left on device"
         ]
-        parallel_documents.put_aside("job", "why")
+        starter.put_aside("job", "why")
         assert told == ["why", "ann@example.org"], "once there is room again"
 
     def test_a_long_reason_is_cut(self, folder: JobFolder, told: list[str]) -> None:
-        _Quiet(folder.path.parent).put_aside("job", "x" * 100_000)
+        _Starter(folder.path.parent).put_aside("job", "x" * 100_000)
         assert attributes.load(folder).why == "x" * 300
 
     def test_whom_to_tell_is_never_read_by_the_main_thread(
         self, folder: JobFolder, told: list[str], monkeypatch: pytest.MonkeyPatch
     ) -> None:
         threads = []
-        load = coordinate._signed_or_none
+        load = queue._signed_or_none
 
         def looked(folder: JobFolder) -> Attributes | None:
             threads.append(threading.current_thread())
             return load(folder)
 
-        monkeypatch.setattr(coordinate, "_signed_or_none", looked)
-        _Quiet(folder.path.parent).put_aside("job", "why")
+        monkeypatch.setattr(queue, "_signed_or_none", looked)
+        _Starter(folder.path.parent).put_aside("job", "why")
         assert len(threads) == 1
         assert threads[0] is not threading.main_thread()
 
@@ -154,73 +153,81 @@ class TestHeld:
         def fails(folder: JobFolder) -> Attributes | None:
             raise error
 
-        monkeypatch.setattr(coordinate, "_signed_or_none", fails)
-        parallel_documents = _Quiet(folder.path.parent)
-        parallel_documents.put_aside("job", "why")
+        monkeypatch.setattr(queue, "_signed_or_none", fails)
+        starter = _Starter(folder.path.parent)
+        starter.put_aside("job", "why")
         assert told == ["why"]
-        assert parallel_documents.said[0].startswith("job: nobody could be told: ")
+        assert starter.said[0].startswith("job: no notification was sent: ")
 
 
-def _ended(parallel_documents: _Crew, code: int, *, prints: str = "") -> _Process:
-    """A process of a job that has printed this and ended so."""
+def _ended(starter: _Starter, code: int, *, prints: str = "") -> JobProcess:
+    """A process of a job that has written this to the pipe and ended so."""
     words = [sys.executable, "-c", f"import sys; print({prints!r}); sys.exit({code})"]
-    out = subprocess.PIPE if parallel_documents._wants_json else subprocess.DEVNULL
-    process = subprocess.Popen(words, stdout=out, stderr=subprocess.PIPE)
+    process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     process.wait(30)
-    made = _Process(process, "job", parallel_documents.say, parallel_documents._take)
+    made = JobProcess(process, "job", starter.said.append, starter.take)
     assert made.ended() == code
     return made
+
+
+def _end(code: int, job: str) -> str:
+    return JobEnd(code, summary={"job": job}).encode().decode()
 
 
 class TestProcesses:
     """What is kept of them, in a service that runs for months."""
 
     def test_summaries_are_kept_where_somebody_wants_them(self, tmp_path: Path) -> None:
-        parallel_documents = _Quiet(tmp_path, wants_json=True)
-        _ended(parallel_documents, 0, prints='{"job": "a"}')
-        _ended(parallel_documents, ExitCode.LEASE, prints='{"job": "b"}')
-        _ended(parallel_documents, 1)
-        assert parallel_documents.summaries == [{"job": "a"}], "b is another's"
-        parallel_documents = _Quiet(tmp_path)
-        _ended(parallel_documents, 0, prints='{"job": "a"}')
-        assert parallel_documents.summaries == []
+        starter = _Starter(tmp_path, wants_json=True)
+        _ended(starter, 0, prints=_end(0, "a"))
+        _ended(starter, ExitCode.LEASE, prints=_end(ExitCode.LEASE, "b"))
+        _ended(starter, 1)
+        assert starter.summaries == [{"job": "a"}], "b is another's"
+        starter = _Starter(tmp_path)
+        _ended(starter, 0, prints=JobEnd(0).encode().decode())
+        assert starter.summaries == []
 
     @pytest.mark.parametrize("wants_json", [False, True])
-    def test_nobody_listens_where_nobody_wants_to_know(
+    def test_a_summary_is_asked_for_only_if_somebody_wants_it(
         self, home: Path, monkeypatch: pytest.MonkeyPatch, wants_json: bool
     ) -> None:
-        given: dict[str, Any] = {}
+        copy = home / "order"
+        words = [
+            sys.executable,
+            "-c",
+            f"import shutil, sys; open({str(copy)!r}, 'w').write(sys.stdin.read())",
+        ]
         popen = subprocess.Popen
 
-        def remembered(words: list[str], **options: Any) -> Any:
-            given.update(options)
-            return popen([sys.executable, "-c", ""], **options)
+        def copying(real: list[str], **options: Any) -> Any:
+            assert [word for word in real if word.startswith("--")] == [], "orders are not options"
+            return popen(words, **options)
 
-        monkeypatch.setattr(subprocess, "Popen", remembered)
-        _Quiet(home, wants_json=wants_json).start(Entry("job"))
-        assert given["stdout"] == (subprocess.PIPE if wants_json else subprocess.DEVNULL)
+        monkeypatch.setattr(subprocess, "Popen", copying)
+        process = _Starter(home, wants_json=wants_json).start(Entry("job", standing="1 of a"))
+        process._process.wait(30)
+        order = JobOrder.decode(copy.read_bytes())
+        assert order.wants_summary == wants_json
+        assert (order.folder, order.known_dead) == (str(home / "job"), "1 of a")
 
     def test_a_process_that_nobody_can_listen_to_is_ended(
         self, home: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         begun: list[subprocess.Popen[bytes]] = []
 
-        def full(process: subprocess.Popen[bytes], *rest: Any) -> _Process:
+        def full(process: subprocess.Popen[bytes], *rest: Any) -> JobProcess:
             begun.append(process)
             raise RuntimeError("can't start new thread")
 
-        monkeypatch.setattr(coordinate, "_Process", full)
+        monkeypatch.setattr(jobprocess, "JobProcess", full)
         with pytest.raises(BlockingIOError):
-            _Quiet(home).start(Entry("job"))
+            _Starter(home).start(Entry("job"))
         assert begun[0].returncode is not None
 
-    def test_a_log_that_cannot_be_written_ends_nothing(
-        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    def test_a_log_that_cannot_be_written_ends_nothing(self, monkeypatch: pytest.MonkeyPatch) -> None:
         full = Path("/dev/full").open("w", encoding="utf-8")  # noqa: SIM115 - it cannot even be closed
         monkeypatch.setattr(sys, "stderr", full)
-        parallel_documents = _Crew(tmp_path, resolve({}, None).settings, None, wants_json=False)
-        parallel_documents.say("something")
+        coordinate.say("something")
         monkeypatch.undo()
         with pytest.raises(OSError, match="No space"):
             full.close()

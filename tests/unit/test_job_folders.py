@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from sshrender.cli import clean
+from sshrender.api import removal
 from sshrender.errors import ExitCode, UserError
 from sshrender.job import publish
 from sshrender.job.folder import JobFolder
@@ -109,7 +109,7 @@ def test_a_deep_folder_in_the_place_of_a_page_is_removed(job: JobFolder) -> None
 
 
 def test_clean_removes_a_deep_folder(tmp_path: Path) -> None:
-    assert clean._remove_tree(_nest(tmp_path / ".removed-job", 1500))
+    assert removal.remove_folder(_nest(tmp_path / ".removed-job", 1500))
     assert list(tmp_path.iterdir()) == []
 
 

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sshrender.cli.invocation import Invocation
+from sshrender.cli import reporting
 from sshrender.config.settings import resolve, wishes
 from sshrender.coordinator import notification
 from sshrender.errors import UserError
@@ -319,8 +319,8 @@ class TestNotices:
     def test_whom_a_job_does_not_tell_is_said(
         self, home: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
-        Invocation.start({}, None, wants_json=False, job={"mail_to": "a@["})
-        assert "no mail to a@[: that is no address" in capsys.readouterr().err
+        reporting.start({}, None, wants_json=False, job={"mail_to": "a@["})
+        assert "no mail to a@[: this is not a mail address" in capsys.readouterr().err
 
     def test_a_job_that_names_no_address_is_run_all_the_same(self) -> None:
         assert resolve({}, environ={}, job={"mail_to": "a@["}).settings.mail_to is None

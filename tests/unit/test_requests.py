@@ -16,7 +16,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from sshrender.cli.jobstore import whoami
+from sshrender.api.jobs import current_user
 from sshrender.coordinator.plan import JobPlan
 from sshrender.coordinator.workers.requestpoller import RequestPoller, RequestReceived, event_of
 from sshrender.core import events as ev
@@ -305,7 +305,7 @@ def test_text_that_somebody_else_wrote_is_made_plain(folder: JobFolder) -> None:
 
 def test_who_asks_is_plain_text(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("getpass.getuser", lambda: "ann\udcfc")
-    assert whoami().startswith("ann?@")
+    assert current_user().startswith("ann?@")
 
 
 @pytest.mark.parametrize("op", Operation)

@@ -15,8 +15,8 @@ from typing import Any, cast
 
 import pytest
 
-from sshrender.cli import clean
-from sshrender.cli.invocation import require_allowed
+from sshrender.api import removal
+from sshrender.api.runcontext import require_allowed
 from sshrender.config import keyfile
 from sshrender.config.settings import Settings, resolve
 from sshrender.coordinator.plan import JobPlan
@@ -305,11 +305,11 @@ class TestForms:
         fields |= {"output_host": os.uname().nodename, "output_word": "x/../../treasure"}
         folder.attributes.write_text(json.dumps(fields))
         with pytest.raises(UserError, match="damaged"):
-            clean.remove(folder, clean._is_unwanted)
+            removal.remove(folder, removal.is_unwanted)
         assert treasure.exists()
         (output / ".sshrender-0123456789abcdef").touch()
         folder.attributes.write_text(json.dumps({**fields, "output_word": "0123456789abcdef"}))
-        assert clean.remove(folder, clean._is_unwanted)
+        assert removal.remove(folder, removal.is_unwanted)
         assert (output / ".sshrender-0123456789abcdef").exists(), "the owner did not say so"
         assert treasure.exists()
 
@@ -318,7 +318,7 @@ class TestForms:
         link.symlink_to(folder.path)
         attributes.load(folder).changed(over="done").save(folder)
         with pytest.raises(UserError, match="symbolic link"):
-            clean.remove(JobFolder(link), clean._is_unwanted)
+            removal.remove(JobFolder(link), removal.is_unwanted)
         assert folder.spec.exists()
 
 

@@ -70,7 +70,7 @@ def _host_names() -> Iterator[str]:
 
 
 def _job_names() -> Iterator[str]:
-    from sshrender.cli.jobstore import job_names, san_folder
+    from sshrender.api.jobs import job_names, san_folder
     from sshrender.config.settings import resolve
     from sshrender.storage.hangguard import guarded_call
 

@@ -1,59 +1,39 @@
-"""``render --dry-run``: the plan, the hosts, the space needed."""
+"""``render --dry-run``: prints the plan, the hosts and the space needed."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING
 
-from sshrender.coordinator.dryrun import DryRun, plan_dry_run
-from sshrender.coordinator.plan import RenderRequest
-from sshrender.document.reading import Reading
+from sshrender.errors import UserError
 from sshrender.views import output
 from sshrender.views.text import clean, count, size
 
 if TYPE_CHECKING:
-    from sshrender.cli.invocation import Invocation
+    from sshrender.api.dryrun import DryRunReport
+    from sshrender.api.results import RenderResult
+    from sshrender.api.runcontext import RunContext
 
 
-def show(
-    session: Invocation,
-    wanted: RenderRequest,
-    reading: Reading,
-) -> tuple[int, dict[str, Any]]:
-    """Say on stderr what would happen: (exit code, what ``--json`` prints). Raises UserError."""
-    from dataclasses import asdict
+def dry_run(context: RunContext, source: Path, *, is_only: bool) -> RenderResult:
+    """Say on stderr what a render would do, and return it for ``--json``."""
+    from sshrender.api.dryrun import plan_render
+    from sshrender.api.results import RenderResult
 
-    from sshrender.cli.hosts import ask
-    from sshrender.cli.jobstore import deadline_of, on_san
-
-    until = deadline_of(session.settings)
-    plan = on_san(session.san, lambda: plan_dry_run(wanted, reading), until)
-    code, reports = ask(session)
-    if not session.settings.quiet:
-        for line in _lines(plan, [report.state for report in reports]):
+    try:
+        report = plan_render(context, source, is_only=is_only)
+    except UserError as error:
+        context.listener.error(error)
+        return RenderResult.failure(source, error)
+    if not context.settings.quiet:
+        for line in _lines(report):
             output.note(line)
-    fields = {
-        "schema": 1,
-        "dry_run": True,
-        "job": plan.spec.name,
-        "state": "queued",
-        "job_dir": plan.folder,
-        "output": plan.output,
-        "pages": {"total": plan.total, "delivered": plan.delivered},
-        "settings": plan.spec.settings.model_dump(mode="json"),
-        "space": {
-            "document": plan.document,
-            "pages_at_most": plan.most,
-            "free_on_san": plan.free_on_san,
-            "free_for_output": plan.free_for_output,
-        },
-        "hosts": [asdict(report) for report in reports],
-        "exit_code": code,
-    }
-    return (0 if plan.delivered == plan.total else code), fields
+    return RenderResult(report.exit_code, report.as_json())
 
 
-def _lines(plan: DryRun, states: list[str]) -> Iterator[str]:
+def _lines(report: DryRunReport) -> Iterator[str]:
+    plan, states = report.plan, [host.state for host in report.hosts]
     settings = plan.spec.settings
     yield f"{clean(plan.spec.name)}: nothing is done (--dry-run)"
     split = f", in parts of {settings.split}" if settings.split else ""
@@ -62,11 +42,11 @@ def _lines(plan: DryRun, states: list[str]) -> Iterator[str]:
         f" {plan.delivered} of them delivered already"
     )
     if not plan.is_counted:
-        yield "           the document is damaged: Ghostscript may count others"
-    yield f"  drawn    {settings.device} at {settings.dpi:g} dpi"
+        yield "           the document is damaged: Ghostscript may find another number of pages"
+    yield f"  render   {settings.device} at {settings.dpi:g} dpi"
     yield f"  job      {clean(plan.folder, 4096)}, {size(plan.free_on_san)} free"
     yield f"  output   {clean(plan.output, 4096)}, {size(plan.free_for_output)} free"
     most = f"at most {size(plan.most)}, uncompressed" if plan.most is not None else "not known"
     yield f"  space    {size(plan.document)} for the document; for the pages {most}"
     words = [f"{states.count(state)} {state}" for state in ("idle", "busy", "lost", "refused")]
-    yield "  hosts    " + ", ".join(words) + " (sshrender hosts tells why)"
+    yield "  hosts    " + ", ".join(words) + " (sshrender hosts shows why)"

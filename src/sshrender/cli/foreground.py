@@ -1,7 +1,7 @@
-"""``render`` at a terminal: the job in a process of its own, and a dashboard that may come and go.
+"""``render`` at a terminal: runs the job in its own process, under a dashboard that the user may leave.
 
 The job's process leads a session without a terminal, so that nothing that happens to the terminal
-happens to the job. What it has to say is kept until the dashboard has gone, and said then.
+affects the job. What it writes is kept in a file until the dashboard has ended, and printed then.
 """
 
 from __future__ import annotations
@@ -20,27 +20,26 @@ from types import FrameType
 from typing import IO, TYPE_CHECKING
 
 from sshrender import gctuning
-from sshrender.cli import errorlog
-from sshrender.document import readerprocess
-from sshrender.job.folder import JobFolder
+from sshrender.api import errorlog
+from sshrender.cli import dashboard
+from sshrender.job.journalentries import JournalEntry
 from sshrender.views import output
 
 if TYPE_CHECKING:
-    from sshrender.cli.dashboardsource import JobSource
-    from sshrender.cli.invocation import Invocation
-    from sshrender.job.journalentries import JournalEntry
+    from sshrender.api.dashboardsource import JobSource
+    from sshrender.api.runcontext import RunContext
 
-LOOK = 0.5
-"""Seconds between two looks at the journal where the dashboard has failed."""
+POLL_INTERVAL = 0.5
+"""Seconds between two reads of the journal after the dashboard has failed."""
 
-PATIENCE = 0.4
-"""Seconds that the job gets to end, or to fail, before a dashboard comes up for it."""
+START_TIMEOUT = 0.4
+"""Seconds that the job gets to end or to fail before a dashboard is opened for it."""
 
 
-def run_in_foreground(session: Invocation, perform: Callable[[], int], title: str) -> int:
-    """Do ``perform`` in a process of its own under a dashboard; the exit code of this one.
+def run_in_foreground(context: RunContext, perform: Callable[[], int], title: str) -> int:
+    """Run ``perform`` in a child process under a dashboard; return this process's exit code.
 
-    In the other process, too, this returns: what ``perform`` does.
+    This returns in the child, too, with the result of ``perform``.
     """
     reading, writing = os.pipe()
     spool = tempfile.TemporaryFile()  # noqa: SIM115 - both processes keep it until they end
@@ -50,19 +49,19 @@ def run_in_foreground(session: Invocation, perform: Callable[[], int], title: st
     if pid == 0:
         os.close(reading)
         _leave_terminal(spool)
-        session.on_job = lambda folder: _announce(writing, folder)
+        context.on_job = lambda folder: _announce(writing, folder.path)
         return perform()
     os.close(writing)
-    readerprocess.forget()
+    context.leave_reader_to_child()
     child = _Child(pid, reading, spool)
     with _forwarding(child):
-        if not child.ends_within(PATIENCE):
-            _show(child, session, title)
+        if not child.ends_within(START_TIMEOUT):
+            _show(child, context, title)
     return child.leave()
 
 
 def _leave_terminal(spool: IO[bytes]) -> None:
-    """In the job's process. Standard output stays where it is when it is no terminal."""
+    """Detach the job's process from the terminal. Standard output stays if it is not a terminal."""
     os.setsid()
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     nothing = os.open(os.devnull, os.O_RDWR)
@@ -73,50 +72,49 @@ def _leave_terminal(spool: IO[bytes]) -> None:
     os.close(nothing)
 
 
-def _announce(pipe: int, folder: JobFolder) -> None:
-    with contextlib.suppress(BrokenPipeError):  # nobody watches any more
-        os.write(pipe, os.fsencode(folder.path) + b"\0")
+def _announce(pipe: int, folder: Path) -> None:
+    """Tell the parent in which folder the job is."""
+    with contextlib.suppress(BrokenPipeError):  # the parent has ended
+        os.write(pipe, os.fsencode(folder) + b"\0")
 
 
-def _show(child: _Child, session: Invocation, title: str) -> None:
-    """A dashboard; where it fails, plain lines on stderr until the job has ended."""
-    from sshrender.cli.watch import show
-
+def _show(child: _Child, context: RunContext, title: str) -> None:
+    """Show a dashboard; if it fails, plain lines on stderr until the job has ended."""
     gctuning.begin()
-    failed = show(_Attendant(child, session), title)
+    failed = dashboard.show(_JobOwner(child, context), title)
     if failed:
-        _say(f"{failed}; the job goes on, and plain lines follow")
-        _narrate(child, _Attendant(child, session))
+        _note(f"{failed}; the job continues, and plain lines follow")
+        _print_entries(child, _JobOwner(child, context))
 
 
-def _narrate(child: _Child, attendant: _Attendant) -> None:
-    """What a journal tells, until the job has ended. Ctrl-C stops the job, as in the dashboard."""
+def _print_entries(child: _Child, owner: _JobOwner) -> None:
+    """Print new journal entries until the job has ended. Ctrl-C stops the job, as in the dashboard."""
     from sshrender.views.plain import describe
 
     stops = child.stops
     while not child.has_ended():
         try:
-            told = [describe(entry) for entry in attendant.news()]
+            lines = [describe(entry) for entry in owner.new_entries()]
         except Exception as error:  # noqa: BLE001 - the job matters, not these lines
             errorlog.record(error)
-            told = []
-        for line in told:
+            lines = []
+        for line in lines:
             if line is not None:
-                _say(line)
+                _note(line)
         if child.stops > stops:
             stops = child.stops
-            _say("stopping; Ctrl-C again stops at once" if stops == 1 else "stopping at once")
-        time.sleep(LOOK)
+            _note("stopping; Ctrl-C again stops at once" if stops == 1 else "stopping at once")
+        time.sleep(POLL_INTERVAL)
 
 
-def _say(line: str) -> None:
+def _note(line: str) -> None:
     with contextlib.suppress(OSError, ValueError):  # the terminal may be gone
         output.note(line, flush=True)
 
 
 @dataclass(slots=True)
 class _Child:
-    """The job's process, as its parent sees it."""
+    """The job's process, as the parent sees it. ``spool``: what it writes to the terminal, kept."""
 
     pid: int
     pipe: int
@@ -129,15 +127,15 @@ class _Child:
     def __post_init__(self) -> None:
         os.set_blocking(self.pipe, False)
 
-    def listen(self) -> None:
-        """Take in what it has announced."""
+    def read_announced(self) -> None:
+        """Read the folders that the job's process has announced."""
         with contextlib.suppress(BlockingIOError):
             self._pending += os.read(self.pipe, 65536)
         *names, self._pending = self._pending.split(b"\0")
         self.folders += [Path(os.fsdecode(name)) for name in names]
 
     def has_ended(self) -> bool:
-        """Whether it is over; its status is known then."""
+        """Return whether it has ended; its status is known then."""
         if self.status is None:
             pid, status = os.waitpid(self.pid, os.WNOHANG)
             if pid:
@@ -145,75 +143,76 @@ class _Child:
         return self.status is not None
 
     def ends_within(self, seconds: float) -> bool:
-        """Wait a little."""
+        """Wait at most so many seconds; return whether it has ended."""
         deadline = time.monotonic() + seconds
         while not self.has_ended() and time.monotonic() < deadline:
             time.sleep(0.02)
         return self.has_ended()
 
     def stop(self, number: int = signal.SIGINT) -> None:
-        """Gently at first; whoever asks again means at once."""
+        """Ask the job to stop; the second time, kill it."""
         self.stops += 1
         if not self.has_ended():
             os.kill(self.pid, number if self.stops == 1 else signal.SIGKILL)
 
     def leave(self) -> int:
-        """Say what there is to say; the exit code."""
+        """Print what the job wrote, or how to find it again; return the exit code."""
         if self.stops:
             while not self.has_ended():
                 time.sleep(0.05)
         if self.status is None:
-            self.listen()
+            self.read_announced()
             name = self.folders[-1].name if self.folders else "JOB"
             output.note(
-                f"the job goes on (pid {self.pid}); to look again: sshrender watch {shlex.quote(name)}"
+                f"the job continues (pid {self.pid}); to open the dashboard again:"
+                f" sshrender watch {shlex.quote(name)}"
             )
             output.note(f"to stop it: kill -INT {self.pid}")
             return 0
         self.spool.seek(0)
-        with contextlib.suppress(OSError, ValueError):  # nothing reads it any more; the exit code tells
+        with contextlib.suppress(OSError, ValueError):  # the terminal is gone; the exit code remains
             output.text(self.spool.read().decode("utf-8", "replace"), sys.stderr)
         if self.status >= 0:
             return self.status
-        output.note("the job was ended at once; run the same command again to resume it")
+        output.note("the job was stopped at once; run the same command again to continue it")
         return 128 + (signal.SIGINT if self.stops else -self.status)
 
 
-class _Attendant:
+class _JobOwner:
     """See views.dashboard.source.Owner."""
 
-    def __init__(self, child: _Child, session: Invocation) -> None:
+    def __init__(self, child: _Child, context: RunContext) -> None:
         self._child = child
-        self._session = session
+        self._context = context
         self._source: JobSource | None = None
         self._shown: Path | None = None
 
-    def news(self) -> list[JournalEntry]:
-        """What is new in the journal of the document that is being rendered. Raises UserError."""
-        from sshrender.cli.jobstore import on_san
+    def new_entries(self) -> list[JournalEntry]:
+        """Return new journal entries of the document that is being rendered. Raises UserError."""
+        from sshrender.api.jobs import on_san
 
         source = self.job()
-        return [] if source is None else on_san(self._session.san, source.entries)
+        return [] if source is None else on_san(self._context.san, source.entries)
 
     def job(self) -> JobSource | None:
-        """The document that is being rendered now."""
-        self._child.listen()
+        """Return the source of the document that is being rendered now."""
+        self._child.read_announced()
         if self._child.folders and self._child.folders[-1] != self._shown:
             self._shown = self._child.folders[-1]
             self._source = self._open(self._shown)
         return self._source
 
     def _open(self, path: Path) -> JobSource:
-        from sshrender.cli.dashboardsource import JobSource
-        from sshrender.cli.jobstore import find_job, on_san
+        from sshrender.api.dashboardsource import JobSource
+        from sshrender.api.jobs import find_job, on_san
 
-        session = self._session
+        context = self._context
         return on_san(
-            session.san, lambda: JobSource(*find_job(session.san, str(path)), session.inventory)
+            context.san, lambda: JobSource(*find_job(context.san, str(path)), context.inventory)
         )
 
     def is_over(self) -> bool:
-        """When the job is, so is the command."""
+        """Return whether the job has ended: the command ends with it."""
         return self._child.has_ended()
 
     def interrupt(self) -> str:
@@ -224,13 +223,13 @@ class _Attendant:
 
 @contextlib.contextmanager
 def _forwarding(child: _Child) -> Iterator[None]:
-    """Signals that ask us to end are for the job; that the terminal has gone is not."""
+    """Pass INT and TERM on to the job. HUP ends this process alone: the job needs no terminal."""
 
     def forward(number: int, frame: FrameType | None) -> None:
         child.stop(number)
 
     def vanish(number: int, frame: FrameType | None) -> None:
-        os._exit(128 + number)  # there is no terminal to put in order, and nobody to tell
+        os._exit(128 + number)  # there is no terminal left to restore
 
     before = {number: signal.signal(number, forward) for number in (signal.SIGINT, signal.SIGTERM)}
     before[signal.SIGHUP] = signal.signal(signal.SIGHUP, vanish)

@@ -1,11 +1,7 @@
-"""``hold``, ``release``, ``cancel``, ``resubmit`` and ``alter``: a job's place in the queue."""
+"""``hold``, ``release``, ``cancel``, ``resubmit`` and ``alter``: change jobs of the queue."""
 
 from __future__ import annotations
 
-import os
-import pwd
-import shlex
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -13,22 +9,19 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from sshrender.cli import completion, options
-from sshrender.cli.dependencies import After, NotBefore, moment_of, names_of, refuse_circle
+from sshrender.cli.queueoptions import After, NotBefore
 from sshrender.errors import ExitCode, UserError
-from sshrender.job.operations import Operation
-from sshrender.views import output
+from sshrender.views import output as printed
 
 if TYPE_CHECKING:
+    from sshrender.api.jobchanges import Changed
     from sshrender.config.settings import Settings
-    from sshrender.job.attributes import Attributes
-    from sshrender.job.folder import JobFolder
-    from sshrender.job.spec import JobSpec
 
 Jobs = Annotated[
     list[str],
     typer.Argument(
         metavar="JOB...",
-        help="Jobs' names, unique beginnings of them, or their folders.",
+        help="Names, unique prefixes or folders of jobs.",
         autocompletion=completion.jobs,
     ),
 ]
@@ -37,13 +30,17 @@ Jobs = Annotated[
 def hold(
     context: typer.Context,
     job: Jobs,
-    note: Annotated[str, typer.Option("--note", help="Why, for others.", metavar="TEXT")] = "",
+    note: Annotated[
+        str, typer.Option("--note", help="Reason, shown to other users.", metavar="TEXT")
+    ] = "",
     hosts: options.Hosts = None,
     san: options.San = None,
     config: options.Config = None,
 ) -> None:
-    """Hand out no more pages of a job, running or not, until it is released."""
-    _change(_settings(context, config), job, Operation.HOLD, "held", note=note)
+    """Pause a job. Pages that are being rendered are finished."""
+    from sshrender.api import jobchanges
+
+    jobchanges.hold(_san(context, config), job, note, on_changed=partial(_print, "held"))
 
 
 def release(
@@ -53,8 +50,10 @@ def release(
     san: options.San = None,
     config: options.Config = None,
 ) -> None:
-    """Let a job go on that is held."""
-    _change(_settings(context, config), job, Operation.RELEASE, "released")
+    """Let a held job continue."""
+    from sshrender.api import jobchanges
+
+    jobchanges.release(_san(context, config), job, on_changed=partial(_print, "released"))
 
 
 def cancel(
@@ -64,8 +63,10 @@ def cancel(
     san: options.San = None,
     config: options.Config = None,
 ) -> None:
-    """Call a job off, running or not. Its pages stay; resubmit, resume and render take it up again."""
-    _change(_settings(context, config), job, Operation.CANCEL, "cancelled")
+    """Stop a job. Finished pages stay; resubmit, resume and render continue it."""
+    from sshrender.api import jobchanges
+
+    jobchanges.cancel(_san(context, config), job, on_changed=partial(_print, "cancelled"))
 
 
 def resubmit(
@@ -75,8 +76,10 @@ def resubmit(
     san: options.San = None,
     config: options.Config = None,
 ) -> None:
-    """Put a job that is over back into the queue: what has failed is tried again."""
-    _change(_settings(context, config), job, Operation.RESUBMIT, "queued again")
+    """Put a finished job back into the queue. Failed pages are tried again."""
+    from sshrender.api import jobchanges
+
+    jobchanges.resubmit(_san(context, config), job, on_changed=partial(_print, "queued again"))
 
 
 def alter(
@@ -84,7 +87,8 @@ def alter(
     job: Jobs,
     priority: options.Priority = None,
     limit: Annotated[
-        str | None, typer.Option("--limit", help="Slots at once; none: any number.", metavar="N")
+        str | None,
+        typer.Option("--limit", help="At most N pages at a time; none removes the limit.", metavar="N"),
     ] = None,
     after: After = None,
     not_before: NotBefore = None,
@@ -93,15 +97,17 @@ def alter(
     san: options.San = None,
     config: options.Config = None,
 ) -> None:
-    """Change a job's place in the queue, running or not.
+    """Change priority, limit, start conditions or output folder of a job, running or not.
 
-    An empty text takes what --after or --not-before said away. Of several jobs, each gets a folder of
-    its own in the one that --output names.
+    --after '' and --not-before '' remove the condition. If several jobs are given, each gets its own
+    folder in the one that --output names.
     """
-    from sshrender.cli.invocation import output_of
-    from sshrender.cli.jobstore import san_folder
+    from sshrender.api import jobchanges
+    from sshrender.api.dependencies import job_names_of, start_time
+    from sshrender.api.jobs import san_folder
 
-    typed = options.typed(context)  # what a variable says is for new jobs
+    # A variable (SSHRENDER_PRIORITY) is meant for new jobs: only typed options count here.
+    typed = options.typed(context)
     limit_ = typed.pop("limit", None)
     settings = _resolved(typed, config)
     place = san_folder(settings)
@@ -111,32 +117,19 @@ def alter(
     if limit_ is not None:
         changes["limit"] = None if limit_ == "none" else _resolved({"limit": limit_}, config).limit
     if not_before is not None:
-        changes["not_before"] = moment_of(not_before)
+        changes["not_before"] = start_time(not_before)
     if after is not None:
-        changes["after"] = names_of(place, after)
+        changes["after"] = job_names_of(place, after)
     goes_to: Path | None = typed.get("output")
     if not changes and goes_to is None:
-        raise UserError(ExitCode.USAGE, "nothing is to be changed", "sshrender alter --help")
-
-    def for_each(folder: JobFolder, spec: JobSpec) -> dict[str, Any]:
-        refuse_circle(place, folder.name, changes.get("after", ()))
-        if goes_to is None:
-            return changes
-        return changes | _marked(output_of(goes_to, Path(spec.document.name), len(job) == 1), place)
-
-    _change(settings, job, Operation.ALTER, "altered", changes=for_each)
+        raise UserError(ExitCode.USAGE, "no option says what to change", "sshrender alter --help")
+    jobchanges.alter(place, job, changes, goes_to, on_changed=partial(_print, "altered"))
 
 
-def _marked(output: Path, san: Path) -> dict[str, Any]:
-    """Where to deliver from now on, so that other machines know the folder. Raises UserError."""
-    from sshrender.cli.jobstore import mark
-    from sshrender.job import delivery
+def _san(context: typer.Context, config: Path | None) -> Path:
+    from sshrender.api.jobs import san_folder
 
-    return delivery.told(output, san, "" if output.is_relative_to(san) else mark(output))
-
-
-def _settings(context: typer.Context, config: Path | None) -> Settings:
-    return _resolved(options.typed(context), config)
+    return san_folder(_resolved(options.typed(context), config))
 
 
 def _resolved(typed: dict[str, Any], config: Path | None) -> Settings:
@@ -145,78 +138,5 @@ def _resolved(typed: dict[str, Any], config: Path | None) -> Settings:
     return resolve(typed, config).settings
 
 
-def _change(
-    settings: Settings,
-    jobs: list[str],
-    op: Operation,
-    done: str,
-    note: str = "",
-    changes: Callable[[JobFolder, JobSpec], dict[str, Any]] = lambda folder, spec: {},
-) -> None:
-    """All of them are found, and what changes is known, before any is changed. Raises UserError."""
-    from sshrender.cli.jobstore import on_san, san_folder, whoami
-    from sshrender.job import attributes, queueoperations
-    from sshrender.job.requests import Request
-
-    san = san_folder(settings)
-    found = [on_san(san, partial(_find, san, job, op)) for job in jobs]
-    requests = [Request(op, whoami(), note=note, changes=changes(*each)) for each in found]
-    for (folder, _), request in zip(found, requests, strict=True):
-        before = on_san(san, partial(attributes.load_or_none, folder))
-        try:
-            on_san(san, partial(queueoperations.change, folder, request))
-        except queueoperations.NotHeard:
-            raise UserError(
-                ExitCode.LEASE,
-                f"whoever coordinates {folder.name} takes no requests",
-                f"sshrender status {shlex.quote(folder.name)} tells who it is; is the SAN well there?",
-            ) from None
-        output.note(f"{folder.name} {_no_need(op, before) or done}")
-
-
-def _find(san: Path, named: str, op: Operation) -> tuple[JobFolder, JobSpec]:
-    """A job of this user's: what others write into its folder, its coordinator could not read.
-
-    Raises UserError or OSError.
-    """
-    from sshrender.cli.jobstore import find_job
-    from sshrender.job.spec import require_signed_spec
-
-    folder, spec = find_job(san, named)
-    owner = folder.path.stat().st_uid
-    if owner != _user_in(folder.path):
-        name = _name_of(owner)
-        raise UserError(
-            ExitCode.STORAGE,
-            f"{folder.name} is a job of {name}'s",
-            f"sudo -u {shlex.quote(name)} sshrender {op} {shlex.quote(folder.name)}",
-        )
-    require_signed_spec(folder)
-    return folder, spec
-
-
-def _user_in(folder: Path) -> int:
-    """Whose files would be that we made there; who we are, where we may make none. Raises OSError."""
-    from sshrender.storage.files import user_in
-
-    try:
-        return user_in(folder)
-    except PermissionError:
-        return os.geteuid()
-
-
-def _name_of(user: int) -> str:
-    """As sudo(8) knows him."""
-    try:
-        return pwd.getpwuid(user).pw_name
-    except KeyError:
-        return f"#{user}"
-
-
-def _no_need(op: Operation, found: Attributes | None) -> str:
-    """Why nothing has changed; empty where something has."""
-    if found is not None and op is Operation.CANCEL and found.over:
-        return f"is over already: {found.over}"
-    if found is not None and op is Operation.RELEASE and not found.held:
-        return "was not held"
-    return ""
+def _print(done: str, changed: Changed) -> None:
+    printed.note(f"{changed.job} {changed.no_need or done}")

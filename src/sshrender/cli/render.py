@@ -1,24 +1,25 @@
-"""``sshrender render``: see the whole job through, in the foreground, and deliver."""
+"""``sshrender render``: renders documents now, and waits until all pages are delivered."""
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sshrender.cli import options, streams
-from sshrender.errors import ExitCode, UserError, most_severe
+from sshrender.cli import dashboard, options, reporting, streams
+from sshrender.errors import ExitCode, most_severe
 
 if TYPE_CHECKING:
-    from sshrender.cli.invocation import Invocation
+    from sshrender.api.results import RenderResult
+    from sshrender.api.runcontext import RunContext
 
 
 def render(
     context: typer.Context,
-    pdf: Annotated[list[Path], typer.Argument(metavar="PDF...", help="What to render.")],
+    pdf: Annotated[list[Path], typer.Argument(metavar="PDF...", help="Documents to render.")],
     hosts: options.Hosts = None,
     on: options.On = None,
     avoid: options.Avoid = None,
@@ -57,81 +58,65 @@ def render(
     ssh_config: options.SshConfig = None,
     config: options.Config = None,
 ) -> None:
-    """See the whole job through, in the foreground, and deliver.
+    """Render a PDF now and wait until all pages are delivered.
 
-    Running it again resumes, or returns at once when all is there.
+    The same command continues an unfinished job, and returns at once if all pages are there.
     """
-    from sshrender.cli.invocation import Invocation
+    from sshrender.api.documents import check_pdfs
 
     check_pdfs(pdf)
-    session = Invocation.start(options.typed(context), config, wants_json=json_)
-    perform = session.dry_run if dry_run else session.render
-    if not dry_run:
-        _have_key(session)
+    run_context, reporter = reporting.start(options.typed(context), config, wants_json=json_)
+    if dry_run:
+        raise typer.Exit(_all(pdf, partial(_dry_run, run_context), json_, are_dry_runs=True))
+    run_context.require_key()
 
     def everything() -> int:
-        return _all(pdf, perform, json_, dry_run)
+        return _all(pdf, run_context.render, json_, are_dry_runs=False)
 
-    if dry_run or not has_dashboard(session):
+    if not dashboard.is_wanted(run_context.settings, reporter):
         raise typer.Exit(everything())
     from sshrender.cli.foreground import run_in_foreground
 
-    session.reporter.hide_progress()
-    raise typer.Exit(run_in_foreground(session, everything, ", ".join(source.name for source in pdf)))
+    reporter.hide_progress()
+    raise typer.Exit(
+        run_in_foreground(run_context, everything, ", ".join(source.name for source in pdf))
+    )
 
 
-def _have_key(session: Invocation) -> None:
-    """This process sees its jobs through itself, so it needs no file for the key. Raises UserError."""
-    from sshrender.config import keyfile
+def _dry_run(context: RunContext, source: Path, *, is_only: bool) -> RenderResult:
+    from sshrender.cli.dryrun import dry_run
 
-    try:
-        keyfile.load_or_make()
-    except keyfile.NoPlace as error:
-        keyfile.keep_in_memory()
-        session.reporter.remark(f"only this run can use its jobs: {error.what}; hint: {error.hint}")
+    return dry_run(context, source, is_only=is_only)
 
 
 def _all(
     sources: list[Path],
-    perform: Callable[..., tuple[int, dict[str, Any]]],
+    perform: Callable[..., RenderResult],
     json_: bool,
+    *,
     are_dry_runs: bool,
 ) -> int:
-    """One document here, several side by side; the exit code."""
+    """Render one document here, several in parallel; return the exit code."""
     codes: list[int] = []
     summaries: list[dict[str, Any]] = []
     if len(sources) > 1 and not are_dry_runs:
-        from sshrender.cli.paralleldocuments import CollectedSummaries, side_by_side
+        from sshrender.api.paralleldocuments import CollectedSummaries, render_in_parallel
 
-        gathered = side_by_side(sources, lambda source: perform(source, is_only=False))
-        if not isinstance(gathered, CollectedSummaries):
-            return gathered
-        codes, summaries = gathered.codes, gathered.summaries
+        collected = render_in_parallel(sources, partial(perform, is_only=False))
+        if not isinstance(collected, CollectedSummaries):
+            return collected
+        codes, summaries = collected.codes, collected.summaries
     else:
         for source in sources:
-            code, summary = perform(source, is_only=len(sources) == 1)
-            codes.append(code)
-            summaries.append(summary)
+            result = perform(source, is_only=len(sources) == 1)
+            codes.append(result.exit_code)
+            summaries.append(result.summary)
     code = _worst(codes)
     return streams.put(_combined(summaries), code) if json_ else code
 
 
-def has_dashboard(session: Invocation) -> bool:
-    """Where one was asked for, or nothing was, and a person sits at a terminal that can show it."""
-    from sshrender.cli.watch import why_no_dashboard
-
-    settings = session.settings
-    if settings.progress not in ("auto", "tui") or (settings.quiet and settings.progress == "auto"):
-        return False
-    why_not = why_no_dashboard()
-    is_attended = sys.stdout.isatty() or sys.stdin.isatty() or settings.progress == "tui"
-    if why_not and is_attended:
-        session.reporter.remark(f"no dashboard: {why_not}")
-    return not why_not
-
-
 def _worst(codes: list[int]) -> int:
-    """A signal ends everything, also where it ended one document's process; else the most severe."""
+    """Return the most severe code. A signal outweighs it, also if it ended one document's process."""
     if codes[-1] > 128:
         return codes[-1]
     by_signal = [code for code in codes if code > 128]
@@ -141,21 +126,9 @@ def _worst(codes: list[int]) -> int:
 
 
 def _combined(summaries: list[dict[str, Any]]) -> dict[str, Any]:
-    """One document's summary, or one object that holds them all."""
+    """Return one document's summary, or one object that holds them all."""
     if len(summaries) == 1:
         return summaries[0]
     states = {summary["state"] for summary in summaries}
     state = states.pop() if len(states) == 1 else "partial"
     return {"schema": 1, "state": state, "jobs": summaries}
-
-
-def check_pdfs(sources: list[Path]) -> None:
-    """Two documents of one name would be delivered into one folder. Raises UserError."""
-    stems = [source.stem for source in sources]
-    for stem in stems:
-        if stems.count(stem) > 1:
-            raise UserError(
-                ExitCode.USAGE,
-                f"two documents are called {stem} and would share a folder",
-                "render them one after the other, each with its own -o DIR",
-            )

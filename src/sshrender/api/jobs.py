@@ -1,4 +1,7 @@
-"""Jobs as a person names them: where they lie, and which one is meant."""
+"""The shared folder and the jobs in it: find the folder, list its jobs, resolve the name of a job.
+
+Every access to the shared folder goes through ``on_san``, which never blocks the main thread.
+"""
 
 from __future__ import annotations
 
@@ -24,19 +27,20 @@ from sshrender.utf8 import writable
 T = TypeVar("T")
 
 
-def whoami() -> str:
-    """Who asks, in words for others: always text that is UTF-8, which a variable need not be."""
+def current_user() -> str:
+    """Return USER@HOST as others see it. It is always valid UTF-8, which $LOGNAME need not be."""
     try:
         user = getpass.getuser()
     except (KeyError, OSError):
-        user = "somebody"
+        user = "unknown"
     return writable(f"{user}@{socket.gethostname()}")
 
 
 def on_san(san: Path, work: Callable[[], T], until: float | None = None) -> T:
-    """Do ``work`` on the shared folder without hanging with it. Raises UserError where that fails.
+    """Run ``work`` on the shared folder in another thread, and return its result. Raises UserError.
 
-    ``until``: the deadline, on the monotonic clock.
+    A folder that hangs raises, too; it does not block the caller. ``until``: the deadline, on the
+    monotonic clock.
     """
     from sshrender.coordinator.jobopening import deadline_passed, storage_error
     from sshrender.storage.hangguard import DeadlinePassed, guarded_call
@@ -49,13 +53,18 @@ def on_san(san: Path, work: Callable[[], T], until: float | None = None) -> T:
         raise storage_error(error, san) from None
 
 
+def require_readable(san: Path) -> None:
+    """Raise UserError if the shared folder cannot be listed."""
+    on_san(san, partial(require_listing, san))
+
+
 def deadline_of(settings: Settings) -> float | None:
-    """When this command is to end, on the monotonic clock: ``--deadline`` after it began."""
+    """Return when this command must end, on the monotonic clock: ``--deadline`` after its start."""
     return None if settings.deadline is None else clock.began() + settings.deadline
 
 
 def san_folder(settings: Settings) -> Path:
-    """Where jobs lie: ``--san``, the inventory's folder, or this user's own. Raises UserError."""
+    """Return the jobs' folder: ``--san``, the inventory's, or the user's own. Raises UserError."""
     if settings.san is not None:
         return settings.san.absolute()
     file = find_inventory(settings.hosts)
@@ -63,7 +72,7 @@ def san_folder(settings: Settings) -> Path:
 
 
 def san_of(inventory: inv.Inventory, file: Path) -> Path:
-    """The shared folder of an inventory; this user's own where no host has any. Raises UserError."""
+    """Return an inventory's shared folder; this user's own if no host has one. Raises UserError."""
     if inventory.san is None and all(host.san is False for host in inv.expand(inventory)):
         return own_san()
     if inventory.san is None:
@@ -76,7 +85,7 @@ def san_of(inventory: inv.Inventory, file: Path) -> Path:
 
 
 def own_san() -> Path:
-    """This user's own folder, where jobs live that nobody shares; made if need be. Raises UserError."""
+    """Return this user's own folder, for jobs without a shared folder; create it. Raises UserError."""
     folder = state_folder()
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -87,8 +96,11 @@ def own_san() -> Path:
     return folder
 
 
-def mark(output: Path) -> str:
-    """Lay the word by which other machines know an output folder (delivery.py). Raises UserError."""
+def create_marker(output: Path) -> str:
+    """Create the marker by which other machines recognise an output folder (job/delivery.py).
+
+    Return its content. Raises UserError.
+    """
     from sshrender.coordinator.jobopening import output_error
     from sshrender.job import delivery
     from sshrender.storage.hangguard import guarded_call
@@ -99,28 +111,28 @@ def mark(output: Path) -> str:
         raise output_error(error, output) from None
 
 
-def unmark(output: Path, word: str) -> None:
-    """Take that word away, if there is any. Never raises OSError."""
+def remove_marker(output: Path, marker: str) -> None:
+    """Remove that marker, if there is one. Never raises OSError."""
     from sshrender.job import delivery
     from sshrender.storage.hangguard import guarded_call
 
-    if word:
+    if marker:
         with contextlib.suppress(OSError):
-            guarded_call(output.parent, partial(delivery.unmark, output, word))
+            guarded_call(output.parent, partial(delivery.unmark, output, marker))
 
 
 def if_readable(san: Path, read: Callable[[], T]) -> T | None:
-    """What ``read`` finds of one job among many; None where that job's files cannot be read.
+    """Return the result of ``read`` for one job of many; None if that job's files cannot be read.
 
-    Raises OSError where it is the shared folder itself that fails.
+    Raises OSError if the shared folder itself fails.
     """
-    return apart(san, "", read, {})
+    return read_or_record(san, "", read, {})
 
 
-def apart(san: Path, name: str, read: Callable[[], T], damaged: dict[str, str]) -> T | None:
-    """The same; why it cannot be read goes into ``damaged`` under the job's name.
+def read_or_record(san: Path, name: str, read: Callable[[], T], damaged: dict[str, str]) -> T | None:
+    """Do the same, and record in ``damaged`` under the job's name why it cannot be read.
 
-    Another user may have put anything there, and whatever that sets off must not hide other jobs.
+    Another user may have written anything there. Whatever error that causes must not hide other jobs.
     """
     try:
         return read()
@@ -128,27 +140,27 @@ def apart(san: Path, name: str, read: Callable[[], T], damaged: dict[str, str]) 
         why = error.what
     except OSError as error:
         why = f"{error.filename or name}: {error.strerror or error}"
-    except Exception as error:  # noqa: BLE001 - see above
-        why = f"its files cannot be understood ({type(error).__name__})"
+    except Exception as error:  # noqa: BLE001 - see the docstring
+        why = f"its files cannot be parsed ({type(error).__name__})"
     require_listing(san)
     damaged[name] = why
     return None
 
 
 def job_names(san: Path) -> list[str]:
-    """The folders that look like jobs, sorted. Raises OSError where the shared folder cannot be read.
+    """Return the folders that look like jobs, sorted. Raises OSError if the folder cannot be read.
 
-    Hidden ones are none: ``clean`` puts aside what it removes under such names.
+    Hidden folders are left out: ``clean`` gives such a name to a job that it is removing.
     """
     try:
         names = visible(san)
     except FileNotFoundError:
-        return []  # this user's own is made with the first job
+        return []  # the user's own folder is created with the first job
     return [name for name in names if _looks_like_job(JobFolder(san / name))]
 
 
 def _looks_like_job(folder: JobFolder) -> bool:
-    """Also what fails to tell: whoever asks for it by name hears why."""
+    """Return whether a folder is a job. One that cannot be read is: naming it shows the error."""
     try:
         return stat.S_ISREG(folder.spec.stat().st_mode)
     except (FileNotFoundError, NotADirectoryError, PermissionError):
@@ -158,43 +170,47 @@ def _looks_like_job(folder: JobFolder) -> bool:
 
 
 def all_jobs(san: Path, damaged: dict[str, str] | None = None) -> list[tuple[JobFolder, JobSpec]]:
-    """Every job in the folder, by name. Raises OSError where the folder itself cannot be read.
+    """Return every job in the folder, by name. Raises OSError if the folder itself cannot be read.
 
-    What is damaged is left out, and goes into ``damaged`` with the reason.
+    Damaged jobs are left out; ``damaged`` gets the reason for each.
     """
     found = []
-    told: dict[str, str] = {} if damaged is None else damaged
+    reasons: dict[str, str] = {} if damaged is None else damaged
     for name in job_names(san):
         folder = JobFolder(san / name)
-        spec = apart(san, name, partial(load_spec, folder), told)
+        spec = read_or_record(san, name, partial(load_spec, folder), reasons)
         if spec is not None:
             found.append((folder, spec))
     return found
 
 
 def find_job(san: Path, named: str) -> tuple[JobFolder, JobSpec]:
-    """The job of this name, of a unique beginning of one, or in this folder.
+    """Return the job with this name, unique prefix or folder.
 
-    Raises UserError, or OSError where the shared folder cannot be read.
+    Raises UserError, or OSError if the shared folder cannot be read.
     """
     if "/" in named:
         return _at(Path(named))
     names = job_names(san)
-    fitting = [name for name in names if name == named] or [
+    matching = [name for name in names if name == named] or [
         name for name in names if name.startswith(named)
     ]
-    if len(fitting) == 1:
-        return _at(san / fitting[0])
-    if not fitting:
+    if len(matching) == 1:
+        return _at(san / matching[0])
+    if not matching:
         what = f"there is no job {named} in {san}"
         raise UserError(ExitCode.USAGE, what, "sshrender status lists them")
-    listed = ", ".join(fitting[:5]) + (", …" if len(fitting) > 5 else "")
-    raise UserError(ExitCode.USAGE, f"{named} may be any of {listed}", "give more of the name")
+    listed = ", ".join(matching[:5]) + (", …" if len(matching) > 5 else "")
+    raise UserError(
+        ExitCode.USAGE, f"{named} is ambiguous: {listed}", "type more characters of the name"
+    )
 
 
 def _at(path: Path) -> tuple[JobFolder, JobSpec]:
     folder = JobFolder(path.absolute())
     spec = load_spec(folder)
     if spec is None:
-        raise UserError(ExitCode.USAGE, f"{path} is no job's folder", "sshrender status lists the jobs")
+        raise UserError(
+            ExitCode.USAGE, f"{path} is not the folder of a job", "sshrender status lists the jobs"
+        )
     return folder, spec

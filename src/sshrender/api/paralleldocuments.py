@@ -1,6 +1,6 @@
-"""Several documents in one command: a process for each, side by side on the same hosts.
+"""Renders several documents in one command: a process for each, at the same time on the same hosts.
 
-Each process runs its own job as if it were alone; a host shares its slots among them
+Each process runs its own job as if it were alone; a host divides its slots among them
 (runner/slotlocks.py). This process starts them, forwards signals and collects their summaries.
 """
 
@@ -19,40 +19,42 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from sshrender.api.results import RenderResult
 from sshrender.document import readerprocess
 from sshrender.utf8 import writable
 
 MAX_CONCURRENT = 4
-"""Documents: each has a connection to every host, and sshd counts those that it has not yet let in."""
+"""Documents at the same time. Each opens a connection to every host, and sshd limits those that have not
+yet logged in (MaxStartups)."""
 
 _PR_SET_PDEATHSIG = 1
 """prctl(2)."""
 
-Perform = Callable[[Path], tuple[int, dict[str, Any]]]
+Perform = Callable[[Path], RenderResult]
 
 
 @dataclass(slots=True)
-class _Member:
+class _DocumentProcess:
     """A document's process. ``number`` is the document's place on the command line."""
 
     number: int
     pid: int
     pipe: int
-    said: bytearray = field(default_factory=bytearray)
+    printed: bytearray = field(default_factory=bytearray)
     code: int | None = None
 
 
 @dataclass(slots=True)
 class CollectedSummaries:
-    """What became of them: exit codes and summaries in the order of the documents."""
+    """Exit codes and summaries, in the order of the documents."""
 
     codes: list[int]
     summaries: list[dict[str, Any]]
 
 
-def side_by_side(sources: Sequence[Path], perform: Perform) -> CollectedSummaries | int:
-    """See every document through. In a document's own process: its exit code, to end with."""
-    parallel_documents = _Crew(sources, perform)
+def render_in_parallel(sources: Sequence[Path], perform: Perform) -> CollectedSummaries | int:
+    """Render every document. In a document's own process: return the exit code, to end with it."""
+    parallel_documents = _ParallelDocuments(sources, perform)
     sys.stdout.flush()
     sys.stderr.flush()
     readerprocess.forget()
@@ -62,28 +64,30 @@ def side_by_side(sources: Sequence[Path], perform: Perform) -> CollectedSummarie
             if ended is not None:
                 return ended
             parallel_documents.listen()
-    return parallel_documents.gathered()
+    return parallel_documents.collected()
 
 
-class _Crew:
+class _ParallelDocuments:
+    """Starts the processes, and collects what they write to their pipes."""
+
     def __init__(self, sources: Sequence[Path], perform: Perform) -> None:
         self._sources = sources
         self._perform = perform
         self._next = 0
-        self._working: dict[int, _Member] = {}
-        self._done: list[_Member] = []
+        self._working: dict[int, _DocumentProcess] = {}
+        self._done: list[_DocumentProcess] = []
         self._selector = selectors.DefaultSelector()
         self._stopped_by: int | None = None
 
     def has_more(self) -> bool:
-        """Whether there is anything to start or to wait for."""
+        """Return whether there is anything to start or to wait for."""
         return bool(self._working) or self._may_start()
 
     def _may_start(self) -> bool:
         return self._next < len(self._sources) and self._stopped_by is None
 
     def start_some(self) -> int | None:
-        """As many as may work at once. In a new process: its exit code, when its work is done."""
+        """Start as many as may run. In a new process: return its exit code, at its end."""
         while self._may_start() and len(self._working) < MAX_CONCURRENT:
             reading, writing = os.pipe()
             parent = os.getpid()
@@ -92,31 +96,32 @@ class _Crew:
                 os.close(reading)
                 return self._work(self._sources[self._next], writing, parent)
             os.close(writing)
-            self._working[reading] = _Member(self._next, pid, reading)
+            self._working[reading] = _DocumentProcess(self._next, pid, reading)
             self._selector.register(reading, selectors.EVENT_READ)
             self._next += 1
         return None
 
     def _work(self, source: Path, pipe: int, parent: int) -> int:
-        """In the document's process. It has a group of its own: Ctrl-C comes by way of the parent."""
+        """Run in the document's process. It leads its own group: Ctrl-C must reach it only once."""
         os.setpgid(0, 0)
+        # The process ends with the command, also where that is killed and can pass nothing on.
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
-        if os.getppid() != parent:
+        if os.getppid() != parent:  # it ended before the line above
             return 128 + signal.SIGTERM
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
             signal.signal(number, signal.SIG_DFL)
-        code, summary = self._perform(source)
+        result = self._perform(source)
         with contextlib.suppress(OSError), os.fdopen(pipe, "w", encoding="utf-8") as stream:
-            json.dump(summary, stream)
-        return code
+            json.dump(result.summary, stream)
+        return result.exit_code
 
     def listen(self) -> None:
-        """Take in what comes; a closed pipe is the end of a process."""
+        """Read what the processes write; a closed pipe is the end of one."""
         for key, _ in self._selector.select(timeout=0.5):
             member = self._working[key.fd]
             data = os.read(key.fd, 1 << 16)
             if data:
-                member.said += data
+                member.printed += data
                 continue
             self._selector.unregister(key.fd)
             os.close(key.fd)
@@ -127,7 +132,7 @@ class _Crew:
 
     @contextlib.contextmanager
     def signals(self) -> Iterator[None]:
-        """Those that ask us to end are for all of them, and so is the one that asks how it stands."""
+        """Pass on to all processes the signals that end the command, and SIGUSR1 (status line)."""
 
         def forward(number: int, frame: FrameType | None) -> None:
             if number != signal.SIGUSR1:
@@ -146,27 +151,27 @@ class _Crew:
             for number, handler in before.items():
                 signal.signal(number, handler)
 
-    def gathered(self) -> CollectedSummaries:
-        """What all of them said, in the order of the documents."""
+    def collected(self) -> CollectedSummaries:
+        """Return the results of all processes, in the order of the documents."""
         members = sorted(self._done, key=lambda member: member.number)
         codes = [member.code or 0 for member in members]
         if self._stopped_by is not None:
             codes.append(128 + self._stopped_by)
-        summaries = [_said(self._sources[member.number], member) for member in members]
+        summaries = [_summary_of(self._sources[member.number], member) for member in members]
         return CollectedSummaries(codes, summaries)
 
 
-def _said(source: Path, member: _Member) -> dict[str, Any]:
-    """A document's summary: its process may have ended in the middle of it."""
+def _summary_of(source: Path, member: _DocumentProcess) -> dict[str, Any]:
+    """Return a document's summary. Its process may have ended while it wrote it."""
     try:
-        summary: dict[str, Any] = json.loads(member.said)
+        summary: dict[str, Any] = json.loads(member.printed)
     except ValueError:
-        return _silent(source, member)
+        return _no_summary(source, member)
     return summary
 
 
-def _silent(source: Path, member: _Member) -> dict[str, Any]:
-    """The summary of a document whose process ended without a word."""
+def _no_summary(source: Path, member: _DocumentProcess) -> dict[str, Any]:
+    """Return the summary of a document whose process ended without writing one."""
     return {
         "schema": 1,
         "job": None,

@@ -1,4 +1,4 @@
-"""A job on the SAN as the dashboard wants it: what is new, who coordinates, pictures, requests."""
+"""Provides the dashboard with one job: new journal entries, coordinator, thumbnails, requests."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from sshrender.cli.jobstore import whoami
+from sshrender.api.jobs import current_user, find_job, on_san
 from sshrender.config import inventory as inv
+from sshrender.config.paths import find_inventory
 from sshrender.document import pagelist
 from sshrender.errors import UserError
 from sshrender.job import thumbnails
@@ -25,14 +26,28 @@ from sshrender.storage.files import read_plain
 from sshrender.views.dashboard.source import JobFacts
 
 MAX_THUMBNAIL_BYTES = 64 << 20
-"""Bytes of a page's file that are worth reading in order to show it in a terminal."""
+"""Largest page image, in bytes, that is read in order to show it in a terminal."""
 
 _SHOWABLE = frozenset((".png", ".jpg", ".tif", ".bmp", ".pbm", ".pgm", ".ppm", ".pcx"))
-"""What Pillow opens without surprises."""
+"""Formats that Pillow opens without other programs."""
+
+
+def open_source(san: Path, named: str, hosts_file: Path | None) -> JobSource:
+    """Return the source for the job that the user names. Raises UserError."""
+    return on_san(san, lambda: JobSource(*find_job(san, named), _inventory_hosts(hosts_file)))
+
+
+def _inventory_hosts(named: Path | None) -> list[inv.HostTable]:
+    """Return the hosts of the inventory, if one can be read: a job can be watched without."""
+    try:
+        file = find_inventory(named)
+        return [] if file is None else inv.expand(inv.load(file))
+    except UserError:
+        return []
 
 
 class JobSource:
-    """One job. ``hosts`` as the inventory lists them, for how to get there."""
+    """One job. ``hosts``: as the inventory lists them, for the ssh command of each."""
 
     def __init__(self, folder: JobFolder, spec: JobSpec, hosts: Sequence[inv.HostTable]) -> None:
         self._folder = folder
@@ -65,19 +80,21 @@ class JobSource:
     def ask(self, op: Operation, **fields: Any) -> None:
         """See Source."""
         try:
-            ask(self._folder, Request(op, whoami(), **fields))
-        except UserError as error:  # the dashboard knows of no keys
+            ask(self._folder, Request(op, current_user(), **fields))
+        except UserError as error:  # the dashboard knows nothing of keys
             raise PermissionError(errno.EPERM, error.what, str(self._folder.path)) from None
 
     def picture(self, page_file: str, *, large: bool) -> bytes | None:
-        """See Source. Large: the page itself, or its thumbnail where no viewer can show it."""
+        """See Source. Large: the page itself, or its thumbnail if no viewer can show the page."""
         if Path(page_file).name != page_file:
-            return None  # the journal says so, and any host of this user can write into it
+            return None  # a path from the journal: any host of this user can write into it
         small = self._folder.thumbnails / thumbnails.file_of(page_file)
         page = self._folder.pages / page_file
         for path in (page, small) if large else (small,):
             if path.suffix in _SHOWABLE:
-                with contextlib.suppress(OSError):  # none is there, or no regular file of that size
+                with contextlib.suppress(
+                    OSError
+                ):  # there is none, or it is not a regular file of that size
                     return read_plain(path, MAX_THUMBNAIL_BYTES)
         return None
 

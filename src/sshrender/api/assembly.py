@@ -1,4 +1,4 @@
-"""``--assemble``: one file of all pages, made as a step of a job's run."""
+"""``--assemble``: makes one file of all pages, as a step of a job's run."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sshrender.cli.jobstore import on_san
+from sshrender.api.jobs import on_san
 from sshrender.errors import ExitCode, UserError
 from sshrender.job.spec import safe_stem
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class Assembly:
-    """What became of it: ``path`` once it is made; ``lacks`` or ``error`` where it cannot be."""
+    """Makes the file. ``path`` is set when it is made; ``lacks`` or ``error`` if it cannot be made."""
 
     def __init__(self, plan: JobPlan, kind: str) -> None:
         self.path: str | None = None
@@ -27,16 +27,16 @@ class Assembly:
         self._kind = kind
 
     def make(self, outcome: Outcome, fence: Callable[[], None]) -> None:
-        """Where all pages are there. Raises UserError for a storage that fails: it may be mended.
+        """Make the file if all pages are there. Raises UserError if the storage fails.
 
-        Raises LeaseLost as ``fence`` does.
+        The job is not finished then, and the next run tries again. Raises LeaseLost as ``fence`` does.
         """
         from sshrender.job.assembly.assemble import assemble
         from sshrender.job.assembly.sheets import AssemblyFailed, PageChanged
 
         lacking = outcome.pages["failed"] + outcome.pages["missing"]
         if lacking:
-            self.lacks = f"no {self._kind} is made: {lacking} of its pages are not there"
+            self.lacks = f"no {self._kind} is made: {lacking} of its pages are missing"
             return
         plan, kind = self._plan, self._kind
         target = plan.output / f"{safe_stem(Path(plan.spec.document.name).stem)}.{kind}"

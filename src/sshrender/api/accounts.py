@@ -1,0 +1,66 @@
+"""What jobs used: pages, CPU seconds and failures, by job, user, host and month."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from sshrender.api.jobs import all_jobs, on_san, read_or_record
+from sshrender.errors import ExitCode, UserError
+from sshrender.job import accounting, attributes
+from sshrender.job.accounting import KEYS, Account, summed
+from sshrender.job.folder import JobFolder
+from sshrender.job.journal import read_journal
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """``accounts``: one for each combination of the keys. ``damaged``: jobs not counted, and why."""
+
+    accounts: list[Account]
+    damaged: dict[str, str]
+
+
+def usage(san: Path, keys: Sequence[str], month: str | None = None, user: str | None = None) -> Usage:
+    """Sum up what was used, by ``keys``; of one month or user if they are given. Raises UserError."""
+    unknown = [key for key in keys if key not in KEYS]
+    if unknown or not keys:
+        text = ",".join(keys)
+        what = f"--by {text}: there is no {', '.join(unknown)}" if unknown else "--by: no key is given"
+        raise UserError(ExitCode.USAGE, what, "--by user,month")
+    damaged: dict[str, str] = {}
+    found = [
+        account
+        for account in on_san(san, lambda: list(accounts(san, damaged)))
+        if month in (None, account.month) and (user is None or _matches(account.user, user))
+    ]
+    return Usage(summed(found, keys), damaged)
+
+
+def _matches(owner: str, user: str) -> bool:
+    """Return whether ``user`` names the owner, with or without the machine."""
+    return owner == user or owner.partition("@")[0] == user
+
+
+def accounts(san: Path, damaged: dict[str, str] | None = None) -> Iterator[Account]:
+    """Yield the accounts of all jobs, removed ones too.
+
+    A job that cannot be read is left out; ``damaged`` gets the reason by its name. Raises OSError if the
+    shared folder cannot be read.
+    """
+    reasons = {} if damaged is None else damaged
+    yield from accounting.kept(san)
+    for folder, _ in all_jobs(san, reasons):
+        yield from read_or_record(san, folder.name, partial(account_of, folder.path), reasons) or ()
+
+
+def account_of(path: Path) -> Sequence[Account]:
+    """Return the account of one job. Raises OSError."""
+    folder = JobFolder(path)
+    try:
+        owner = attributes.load(folder).owner
+    except UserError:
+        owner = ""
+    return accounting.of(folder.name, owner or "unknown", read_journal(folder.journal))

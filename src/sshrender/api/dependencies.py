@@ -1,0 +1,54 @@
+"""What a job of the queue waits for: other jobs, and a time of day.
+
+``submit`` and ``alter`` turn the user's text into these values. The dispatcher reads them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime
+from functools import partial
+from pathlib import Path
+
+from sshrender.api.jobs import all_jobs, find_job, if_readable, on_san
+from sshrender.config import times
+from sshrender.core import jobqueue
+from sshrender.errors import ExitCode, UserError
+from sshrender.job import attributes
+from sshrender.job.journalformat import timestamp
+
+
+def start_time(text: str | None) -> str:
+    """Return the user's time in the form that jobs store; empty for none. Raises UserError."""
+    if not text:
+        return ""
+    try:
+        return timestamp(times.parse(text, datetime.now().astimezone()).timestamp())
+    except ValueError as error:
+        raise UserError(ExitCode.USAGE, f"--not-before {text}: {error}", "as in 22:30 or 2h") from None
+
+
+def job_names_of(san: Path, jobs: Iterable[str]) -> list[str]:
+    """Return the full names of the jobs that the user names; skip empty texts. Raises UserError."""
+    return [on_san(san, partial(find_job, san, job))[0].name for job in jobs if job]
+
+
+def refuse_circle(san: Path, name: str, after: Iterable[str]) -> None:
+    """Raise UserError if job ``name`` would wait for itself when it waits for the jobs ``after``."""
+
+    def known() -> dict[str, tuple[str, ...]]:
+        found = {}
+        for folder, _ in all_jobs(san):
+            wanted = if_readable(san, partial(attributes.load_or_none, folder))
+            if wanted is not None and not wanted.over:
+                found[folder.name] = wanted.after
+        return found
+
+    wanted = tuple(after)
+    circle = jobqueue.circle(name, wanted, on_san(san, known)) if wanted else ()
+    if circle:
+        raise UserError(
+            ExitCode.USAGE,
+            f"{' waits for '.join(circle)}: none of them would ever start",
+            f"sshrender alter {circle[1]} --after '' removes that dependency",
+        )

@@ -1,0 +1,58 @@
+"""The documents that a command names: files, folders and patterns."""
+
+from __future__ import annotations
+
+import glob
+from collections.abc import Callable, Iterable
+from functools import partial
+from pathlib import Path
+from typing import TypeVar
+
+from sshrender.errors import ExitCode, UserError
+from sshrender.storage.hangguard import guarded_call
+
+T = TypeVar("T")
+
+
+def check_pdfs(sources: list[Path]) -> None:
+    """Raise UserError if two documents have the same name: they would share an output folder."""
+    stems = [source.stem for source in sources]
+    for stem in stems:
+        if stems.count(stem) > 1:
+            raise UserError(
+                ExitCode.USAGE,
+                f"two documents are called {stem} and would share a folder",
+                "render them one after the other, each with its own -o DIR",
+            )
+
+
+def find_documents(named: Iterable[Path]) -> list[Path]:
+    """Return the documents that were named, each once. Raises UserError if one name matches none."""
+    return list(dict.fromkeys(each for name in named for each in _documents(name)))
+
+
+def _documents(named: Path) -> list[Path]:
+    """Return a document, those in a folder, or those that match a pattern. Raises UserError."""
+    found = near_document(named, partial(_matching, named))
+    if not found:
+        raise UserError(ExitCode.DOCUMENT, f"{named}: no PDF is there", f"ls {named}")
+    return found
+
+
+def _matching(named: Path) -> list[Path]:
+    """Raises OSError."""
+    if named.is_dir():
+        return sorted(path for path in named.iterdir() if path.suffix.lower() == ".pdf")
+    # A file whose name contains a bracket is a file, not a pattern.
+    if not named.exists() and glob.has_magic(str(named)):
+        return [Path(path) for path in sorted(glob.glob(str(named)))]  # noqa: PTH207 - may be absolute
+    return [named]
+
+
+def near_document(document: Path, work: Callable[[], T]) -> T:
+    """Run ``work`` in the document's folder without blocking if that folder hangs. Raises UserError."""
+    try:
+        return guarded_call(document.parent, work)
+    except OSError as error:
+        what = f"{document}: {error.strerror or error}"
+        raise UserError(ExitCode.DOCUMENT, what, f"ls -ld {document}") from None

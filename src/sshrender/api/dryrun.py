@@ -1,0 +1,64 @@
+"""What a render would do: the job, its pages, the hosts and the space needed. Writes nothing."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from sshrender.api.hosts import check_hosts
+from sshrender.api.jobs import deadline_of, on_san
+from sshrender.api.runcontext import RunContext
+from sshrender.coordinator.dryrun import DryRun, plan_dry_run
+from sshrender.coordinator.hosts.hostcheck import HostReport
+from sshrender.document.reading import Reading
+
+
+@dataclass(frozen=True, slots=True)
+class DryRunReport:
+    """The plan of a render and the state of the hosts.
+
+    ``exit_code`` is what a render would end with now: 0 if all pages are delivered already, or a host is
+    usable.
+    """
+
+    exit_code: int
+    plan: DryRun
+    hosts: list[HostReport]
+    hosts_code: int
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the object that ``--json`` prints."""
+        plan = self.plan
+        return {
+            "schema": 1,
+            "dry_run": True,
+            "job": plan.spec.name,
+            "state": "queued",
+            "job_dir": plan.folder,
+            "output": plan.output,
+            "pages": {"total": plan.total, "delivered": plan.delivered},
+            "settings": plan.spec.settings.model_dump(mode="json"),
+            "space": {
+                "document": plan.document,
+                "pages_at_most": plan.most,
+                "free_on_san": plan.free_on_san,
+                "free_for_output": plan.free_for_output,
+            },
+            "hosts": [asdict(report) for report in self.hosts],
+            "exit_code": self.hosts_code,
+        }
+
+
+def plan_render(context: RunContext, source: Path, *, is_only: bool) -> DryRunReport:
+    """Read the document and check the hosts. Raises UserError."""
+    reading = Reading()
+    try:
+        wanted = context.wanted(source, is_only)
+        until = deadline_of(context.settings)
+        plan = on_san(context.san, lambda: plan_dry_run(wanted, reading), until)
+        checks = check_hosts(context)
+    finally:
+        reading.close()
+    code = 0 if plan.delivered == plan.total else checks.exit_code
+    return DryRunReport(code, plan, checks.reports, checks.exit_code)

@@ -1,0 +1,65 @@
+"""The history of a page or of a host in a job: each event, its cause, and the present state."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from sshrender.api.jobreports import job_report
+from sshrender.document import pagelist
+from sshrender.errors import ExitCode, UserError
+from sshrender.job.jobstatus import HostShare, JobReport
+from sshrender.job.journalentries import JournalEntry
+from sshrender.views import joblist, pagehistory
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """``entries``: those of the journal that concern the page or host; ``now``: its present state."""
+
+    job: str
+    entries: list[JournalEntry]
+    now: str
+
+
+def history_of_page(san: Path, named: str, page: int) -> History:
+    """Return the history of a page of the job that the user names. Raises UserError."""
+    _, report, entries = job_report(san, named)
+    return History(report.name, pagehistory.of_page(entries, page), _end_of_page(report, page))
+
+
+def history_of_host(san: Path, named: str, host: str) -> History:
+    """Return the history of a host in the job that the user names. Raises UserError."""
+    _, report, entries = job_report(san, named)
+    found = pagehistory.of_host(entries, host)
+    return History(report.name, found, _end_of_host(report, host, bool(found)))
+
+
+def _end_of_page(report: JobReport, page: int) -> str:
+    """Return the page's present state as a sentence. Raises UserError if the job has no such page."""
+    settings, total = report.spec.settings, report.spec.document.pages
+    if page not in pagelist.parse(settings.pages, total):
+        raise UserError(
+            ExitCode.USAGE,
+            f"page {page} is not a page of this job",
+            f"its pages are {settings.pages} of {total}",
+        )
+    if any(failed["page"] == page for failed in report.failed):
+        return f"page {page} has failed; {joblist.again(report.as_json())} tries it again"
+    if page in report.suspect:
+        return f"page {page} is delivered, and suspect"
+    if page in report.missing:
+        return f"page {page} is not delivered; the job is {report.state}"
+    return f"page {page} is delivered"
+
+
+def _end_of_host(report: JobReport, host: str, is_known: bool) -> str:
+    shares = {share.name: share for share in report.hosts}
+    if host not in shares and not is_known:
+        names = ", ".join(sorted(shares)) or "none yet"
+        raise UserError(ExitCode.USAGE, f"{host} is not a host of this job", f"its hosts are {names}")
+    share = shares.get(host) or HostShare(
+        host
+    )  # a page may have failed there, and nothing else happened
+    reason = f" ({share.reason})" if share.reason else ""
+    return f"{host}: {share.state}{reason}, {share.pages} pages, {share.failures} failures"

@@ -1,0 +1,192 @@
+"""Changes that users request of jobs: hold, release, cancel, resubmit, alter, retry.
+
+A running job is changed by its coordinator, any other by this process under the job's lease
+(job/queueoperations.py).
+"""
+
+from __future__ import annotations
+
+import os
+import pwd
+import shlex
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from sshrender.api.dependencies import refuse_circle
+from sshrender.api.jobs import create_marker, current_user, find_job, on_san
+from sshrender.api.runcontext import output_of
+from sshrender.errors import ExitCode, UserError
+from sshrender.job import attributes, delivery, queueoperations
+from sshrender.job.attributes import Attributes
+from sshrender.job.folder import JobFolder
+from sshrender.job.lease import Observer
+from sshrender.job.operations import Operation
+from sshrender.job.requests import Request, ask
+from sshrender.job.spec import JobSpec, require_signed_spec
+from sshrender.storage import files
+
+ChangesOf = Callable[[JobFolder, JobSpec], Mapping[str, Any]]
+"""Returns the attributes that change in one job."""
+
+
+@dataclass(frozen=True, slots=True)
+class Changed:
+    """The result of a request. ``no_need``: why nothing has changed; empty if something has."""
+
+    job: str
+    no_need: str
+
+
+OnChanged = Callable[[Changed], None]
+"""Called after each job: an error at a later one does not undo it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What to do with each of several jobs."""
+
+    op: Operation
+    note: str = ""
+    changes: ChangesOf = lambda folder, spec: {}
+
+
+def _ignore(changed: Changed) -> None:
+    pass
+
+
+def hold(
+    san: Path, jobs: Sequence[str], note: str = "", on_changed: OnChanged = _ignore
+) -> list[Changed]:
+    """Pause jobs: no more of their pages are started. Raises UserError."""
+    return _change(san, jobs, Order(Operation.HOLD, note=note), on_changed)
+
+
+def release(san: Path, jobs: Sequence[str], on_changed: OnChanged = _ignore) -> list[Changed]:
+    """Let held jobs continue. Raises UserError."""
+    return _change(san, jobs, Order(Operation.RELEASE), on_changed)
+
+
+def cancel(san: Path, jobs: Sequence[str], on_changed: OnChanged = _ignore) -> list[Changed]:
+    """Stop jobs for good; their finished pages stay. Raises UserError."""
+    return _change(san, jobs, Order(Operation.CANCEL), on_changed)
+
+
+def resubmit(san: Path, jobs: Sequence[str], on_changed: OnChanged = _ignore) -> list[Changed]:
+    """Put finished jobs back into the queue; failed pages are tried again. Raises UserError."""
+    return _change(san, jobs, Order(Operation.RESUBMIT), on_changed)
+
+
+def alter(
+    san: Path,
+    jobs: Sequence[str],
+    changes: Mapping[str, Any],
+    output: Path | None = None,
+    on_changed: OnChanged = _ignore,
+) -> list[Changed]:
+    """Change attributes of jobs. Raises UserError.
+
+    ``changes``: any of priority, limit, not_before (see dependencies.start_time) and after (names).
+    ``output``: deliver there; of several jobs, each gets its own folder in it.
+    """
+
+    def for_each(folder: JobFolder, spec: JobSpec) -> Mapping[str, Any]:
+        refuse_circle(san, folder.name, changes.get("after", ()))
+        if output is None:
+            return changes
+        own = output_of(output, Path(spec.document.name), len(jobs) == 1)
+        return {**changes, **_marked(own, san)}
+
+    return _change(san, jobs, Order(Operation.ALTER, changes=for_each), on_changed)
+
+
+def retry(san: Path, job: str, pages: Iterable[int]) -> None:
+    """Ask the coordinator of a running job to try failed pages again. Raises UserError."""
+    folder, spec = on_san(san, partial(_find, san, job, "watch"))
+    if on_san(san, lambda: Observer(folder.lease).holder()) is None:
+        raise UserError(
+            ExitCode.USAGE,
+            f"{spec.name} is not running",
+            f"sshrender resubmit {shlex.quote(spec.name)} tries all failed pages again",
+        )
+    for page in pages:
+        on_san(san, partial(ask, folder, Request(Operation.RETRY, current_user(), page=page)))
+
+
+def _marked(output: Path, san: Path) -> dict[str, Any]:
+    """Return the attributes of a new output folder, so that other machines know it. Raises UserError."""
+    marker = "" if output.is_relative_to(san) else create_marker(output)
+    return delivery.told(output, san, marker)
+
+
+def _change(san: Path, jobs: Sequence[str], order: Order, on_changed: OnChanged) -> list[Changed]:
+    """Change jobs. All are found, and their changes known, before the first is changed.
+
+    Raises UserError.
+    """
+    op, user = order.op, current_user()
+    found = [on_san(san, partial(_find, san, job, op)) for job in jobs]
+    requests = [Request(op, user, note=order.note, changes=dict(order.changes(*each))) for each in found]
+    done = []
+    for (folder, _), request in zip(found, requests, strict=True):
+        before = on_san(san, partial(attributes.load_or_none, folder))
+        try:
+            on_san(san, partial(queueoperations.change, folder, request))
+        except queueoperations.NotHeard:
+            raise UserError(
+                ExitCode.LEASE,
+                f"the coordinator of {folder.name} does not answer requests",
+                f"sshrender status {shlex.quote(folder.name)} shows where it runs;"
+                " check the shared folder there",
+            ) from None
+        done.append(Changed(folder.name, _no_need(op, before)))
+        on_changed(done[-1])
+    return done
+
+
+def _find(san: Path, named: str, op: str) -> tuple[JobFolder, JobSpec]:
+    """Return a job of this user. Raises UserError or OSError.
+
+    The job of another user is refused: its coordinator could not read files that we write there.
+    """
+    folder, spec = find_job(san, named)
+    owner = folder.path.stat().st_uid
+    if owner != _user_in(folder.path):
+        name = _name_of(owner)
+        raise UserError(
+            ExitCode.STORAGE,
+            f"{folder.name} is a job of user {name}",
+            f"sudo -u {shlex.quote(name)} sshrender {op} {shlex.quote(folder.name)}",
+        )
+    require_signed_spec(folder)
+    return folder, spec
+
+
+def _user_in(folder: Path) -> int:
+    """Return the user who owns files that we create there; our own if we may create none.
+
+    NFS may map users (root_squash, all_squash), so that is not always our own. Raises OSError.
+    """
+    try:
+        return files.user_in(folder)
+    except PermissionError:
+        return os.geteuid()
+
+
+def _name_of(user: int) -> str:
+    """Return a user's name in the form that sudo(8) accepts."""
+    try:
+        return pwd.getpwuid(user).pw_name
+    except KeyError:
+        return f"#{user}"
+
+
+def _no_need(op: str, found: Attributes | None) -> str:
+    """Return why nothing has changed; empty if something has."""
+    if found is not None and op is Operation.CANCEL and found.over:
+        return f"has ended already: {found.over}"
+    if found is not None and op is Operation.RELEASE and not found.held:
+        return "was not held"
+    return ""

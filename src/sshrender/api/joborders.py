@@ -1,0 +1,89 @@
+"""What the queue's dispatcher and the process that runs a job tell each other: two JSON objects.
+
+The dispatcher writes a ``JobOrder`` to the process's standard input; the process writes a ``JobEnd`` to
+its standard output. Each is one object, written once, and ends with the end of the pipe.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+MAX_ORDER_BYTES = 1 << 20
+"""Far more than the paths and options in an order can be."""
+
+
+@dataclass(frozen=True, slots=True)
+class JobOrder:
+    """Which job to run, and how.
+
+    ``options``: by setting, as a user would type them. ``known_dead``: a lease that the dispatcher has
+    seen unchanged for long enough (job/lease.py, take). ``parent``: the dispatcher's process id.
+    """
+
+    folder: str
+    parent: int
+    known_dead: str = ""
+    config: str | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
+    wants_summary: bool = False
+
+    def encode(self) -> bytes:
+        """Return the order as JSON."""
+        return json.dumps(asdict(self)).encode("ascii")
+
+    @classmethod
+    def decode(cls, data: bytes) -> JobOrder:
+        """Return the order in ``data``. Raises ValueError."""
+        fields = _object(data)
+        order = cls(**{key: fields[key] for key in cls.__slots__ if key in fields})
+        _require(order.folder, str)
+        _require(order.parent, int)
+        _require(order.known_dead, str)
+        _require(order.config, (str, type(None)))
+        _require(order.options, dict)
+        _require(order.wants_summary, bool)
+        return order
+
+
+@dataclass(frozen=True, slots=True)
+class JobEnd:
+    """How the run ended. ``error``: why it could not start or go on; empty if the job's result says it.
+
+    ``summary``: what ``--json`` prints, if the order asked for it.
+    """
+
+    exit_code: int
+    error: str = ""
+    summary: dict[str, Any] | None = None
+
+    def encode(self) -> bytes:
+        """Return the end as JSON."""
+        return json.dumps(asdict(self)).encode("ascii")
+
+    @classmethod
+    def decode(cls, data: bytes) -> JobEnd:
+        """Return the end in ``data``. Raises ValueError, as for a process that was killed."""
+        fields = _object(data)
+        end = cls(fields.get("exit_code", -1), fields.get("error", ""), fields.get("summary"))
+        _require(end.exit_code, int)
+        _require(end.error, str)
+        _require(end.summary, (dict, type(None)))
+        return end
+
+
+def _object(data: bytes) -> dict[str, Any]:
+    try:
+        found = json.loads(data)
+    except RecursionError:
+        raise ValueError("the JSON is nested too deeply") from None
+    if not isinstance(found, dict):
+        raise ValueError("this is not a JSON object")
+    return found
+
+
+def _require(value: object, kind: type | tuple[type, ...]) -> None:
+    if not isinstance(value, kind):
+        raise ValueError(f"{value!r:.40} has the wrong type")

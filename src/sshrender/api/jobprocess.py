@@ -1,0 +1,105 @@
+"""A process that runs one job of the queue (jobworker.py), as its dispatcher sees it."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Mapping
+
+from sshrender.api.joborders import JobEnd, JobOrder
+
+MAX_END_BYTES = 64 << 20
+"""Bytes of a job's result that are read: a summary lists every failed page, with reasons."""
+
+WORKER = "sshrender.api.jobworker"
+
+
+def start(
+    order: JobOrder,
+    name: str,
+    say: Callable[[str], None],
+    take: Callable[[JobEnd], None],
+    environment: Mapping[str, str],
+) -> JobProcess:
+    """Start a process for a job. Raises OSError if this machine has no room for one.
+
+    ``say`` gets each line of narration; ``take`` the end of the run, if the process reported one.
+    """
+    process = subprocess.Popen(
+        # -P: modules in the current folder are not ours.
+        [sys.executable, "-P", "-m", WORKER],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        start_new_session=True,  # Ctrl-C must reach it only by way of the dispatcher
+        env={**environment, "PYTHONUNBUFFERED": "1"},
+    )
+    try:
+        made = JobProcess(process, name, say, take)
+    except RuntimeError as error:  # there was room for a process, and none for a thread
+        process.kill()
+        process.wait()
+        raise BlockingIOError(errno.EAGAIN, str(error)) from None
+    assert process.stdin is not None
+    # An order is smaller than a pipe's buffer, so this cannot block.
+    with contextlib.suppress(BrokenPipeError), process.stdin as stream:
+        stream.write(order.encode())
+    return made
+
+
+class JobProcess:
+    """See coordinator.queuedispatcher.JobProcess."""
+
+    def __init__(
+        self,
+        process: subprocess.Popen[bytes],
+        name: str,
+        say: Callable[[str], None],
+        take: Callable[[JobEnd], None],
+    ) -> None:
+        self._process = process
+        self._name = name
+        self._say = say
+        self._take = take
+        self._end: JobEnd | None = None
+        self._threads = [
+            threading.Thread(target=self._read_narration, daemon=True),
+            threading.Thread(target=self._read_end, daemon=True),
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    def _read_narration(self) -> None:
+        assert self._process.stderr is not None
+        for line in self._process.stderr:
+            text = line.decode("utf-8", "replace").rstrip("\n")
+            self._say(text if text.startswith(self._name) else f"{self._name}: {text}")
+
+    def _read_end(self) -> None:
+        assert self._process.stdout is not None
+        data = self._process.stdout.read(MAX_END_BYTES)
+        with contextlib.suppress(ValueError):  # the process was killed before it could write its end
+            self._end = JobEnd.decode(data)
+
+    def ended(self) -> int | None:
+        """See JobProcess.ended."""
+        found = self._process.poll()
+        if found is None:
+            return None
+        for thread in self._threads:
+            thread.join(1.0)
+        if self._end is not None:
+            self._take(self._end)
+        return found if found >= 0 else 128 - found
+
+    def reason(self) -> str:
+        """See JobProcess.reason."""
+        return "" if self._end is None else self._end.error
+
+    def stop(self, number: int) -> None:
+        """See JobProcess.stop."""
+        if self._process.poll() is None:
+            self._process.send_signal(number)

@@ -1,0 +1,154 @@
+"""How jobs stand, read from the shared folder alone: reports, journals, and what each job used.
+
+Nothing here needs the jobs' coordinators: their leases tell which of them are running.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from sshrender.api.accounts import accounts
+from sshrender.api.jobs import all_jobs, find_job, job_names, on_san, read_or_record
+from sshrender.config.paths import state_folder
+from sshrender.coordinator import overview
+from sshrender.coordinator.jobopening import require_san
+from sshrender.errors import UserError
+from sshrender.job import attributes, jobstatus, lease
+from sshrender.job.accounting import Account
+from sshrender.job.folder import JobFolder
+from sshrender.job.jobstatus import JobReport
+from sshrender.job.journal import MAX_BYTES, read_journal
+from sshrender.job.journalentries import JournalEntry
+from sshrender.job.leasefiles import Claim
+from sshrender.job.spec import JobSpec, require_signed_spec
+
+MAX_LISTED_BYTES = 1 << 27
+"""Bytes of the journals of one other user that a list of jobs reads."""
+
+MAX_LISTED_JOURNAL = 8 << 20
+"""Bytes of one such journal: some 20,000 pages. ``status JOB`` reads it whole."""
+
+
+class JobOnDisk(NamedTuple):
+    """A job, how it stands, and its journal (empty in a list of jobs)."""
+
+    folder: JobFolder
+    report: JobReport
+    entries: list[JournalEntry]
+
+
+def job_report(san: Path, named: str) -> JobOnDisk:
+    """Return the job that the user names. Raises UserError."""
+    (found,) = read_jobs(san, lambda: [find_job(san, named)], are_named=True)
+    return found
+
+
+def job_reports(san: Path, damaged: dict[str, str]) -> list[JobReport]:
+    """Return the reports of all jobs; ``damaged`` gets the reason for each that cannot be read.
+
+    Raises UserError.
+    """
+    return [found.report for found in read_jobs(san, lambda: all_jobs(san, damaged), damaged)]
+
+
+def why_not_runnable(report: JobReport) -> str:
+    """Return why this user's coordinator on this machine would not run the job; empty if it would."""
+    folder = JobFolder(Path(report.folder))
+
+    def work() -> None:
+        require_signed_spec(folder)
+        attributes.load_signed(folder)
+
+    try:
+        on_san(folder.path.parent, work)
+    except UserError as error:
+        return error.what
+    return ""
+
+
+def add_accounts(san: Path, rows: list[dict[str, Any]]) -> None:
+    """Add to each job's row what it used; append a row for each removed job. Raises UserError."""
+    used: dict[str, list[Account]] = {}
+    for account in on_san(san, lambda: list(accounts(san))):
+        used.setdefault(account.job, []).append(account)
+    for row in rows:
+        row["accounts"] = [account.as_json() for account in used.pop(row["job"], [])]
+    # A damaged job has an account and no row, but it is not removed.
+    there = on_san(san, lambda: set(job_names(san)))
+    rows += [jobstatus.removed(name, found) for name, found in sorted(used.items()) if name not in there]
+
+
+def write_overview(san: Path, named: str) -> Path:
+    """Write the HTML overview of a job; return its path. Raises UserError."""
+
+    def work() -> Path:
+        folder, spec = find_job(san, named)
+        overview.write(folder, spec, lease.holders([folder.lease])[folder.lease])
+        return folder.overview
+
+    return on_san(san, work)
+
+
+def read_jobs(
+    san: Path,
+    find: Callable[[], list[tuple[JobFolder, JobSpec]]],
+    damaged: dict[str, str] | None = None,
+    *,
+    are_named: bool = False,
+) -> list[JobOnDisk]:
+    """Read these jobs, each journal once. Raises UserError if the shared folder fails or hangs.
+
+    A job whose files cannot be read goes into ``damaged`` with the reason, unless the user named it
+    (``are_named``). Only for named jobs the journal's entries are kept.
+    """
+    unreadable: dict[Path, OSError] = {}
+    reasons = {} if damaged is None else damaged
+    budget = _Budget()
+
+    def one(folder: JobFolder, spec: JobSpec, holder: Claim | None) -> JobOnDisk:
+        if folder.lease in unreadable:
+            raise unreadable[folder.lease]
+        found = attributes.load_or_none(folder)
+        if are_named:
+            entries = list(read_journal(folder.journal))
+            return JobOnDisk(folder, jobstatus.of(folder, spec, entries, holder, found), entries)
+        lines = read_journal(folder.journal, budget.of(folder))
+        report = jobstatus.of(folder, spec, lines, holder, found)
+        report.requested = report.missing = frozenset()  # a list of thousands of jobs shows neither
+        return JobOnDisk(folder, report, [])
+
+    def work() -> list[JobOnDisk]:
+        if san != state_folder():  # which is created with the first job
+            require_san(san)
+        jobs = find()
+        holders = lease.holders([folder.lease for folder, _ in jobs], unreadable=unreadable)
+        reads = [(job[0].name, partial(one, *job, holders.get(job[0].lease))) for job in jobs]
+        if are_named:
+            return [read() for _, read in reads]
+        seen = [read_or_record(san, name, read, reasons) for name, read in reads]
+        return [each for each in seen if each is not None]
+
+    return on_san(san, work)
+
+
+class _Budget:
+    """Bytes of journals that a list reads for each other user, so that one user cannot slow it down."""
+
+    def __init__(self) -> None:
+        self._left: dict[int, int] = {}
+
+    def of(self, folder: JobFolder) -> int:
+        """Return how many bytes of this job's journal may be read. Raises OSError."""
+        owner = folder.path.lstat().st_uid
+        if owner == os.geteuid():
+            return MAX_BYTES
+        left = self._left.get(owner, MAX_LISTED_BYTES)
+        with contextlib.suppress(FileNotFoundError):
+            status = folder.journal.lstat()
+            self._left[owner] = max(0, left - min(status.st_size, 512 * status.st_blocks))
+        return min(left, MAX_LISTED_JOURNAL)

@@ -1,0 +1,135 @@
+"""The process in which the queue's dispatcher runs one job: order on stdin, result on stdout.
+
+Narration goes to stderr; the dispatcher passes it on. A process for each job: an error in one cannot
+affect another, and memory of months of jobs does not add up.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sshrender import clock, gctuning
+from sshrender.api.joborders import MAX_ORDER_BYTES, JobEnd, JobOrder
+
+if TYPE_CHECKING:
+    from sshrender.api.results import RenderResult
+    from sshrender.config.settings import Settings
+    from sshrender.errors import UserError
+    from sshrender.views.reporter import Reporter
+
+_PR_SET_PDEATHSIG = 1
+"""prctl(2)."""
+
+
+def main() -> None:
+    """Run the job of the order on stdin, and write its end to stdout."""
+    clock.start()
+    gctuning.load()
+    results = _take_stdout()
+    order = JobOrder.decode(sys.stdin.buffer.read(MAX_ORDER_BYTES))
+    if not end_with_parent(order.parent):
+        os._exit(128 + signal.SIGTERM)
+    try:
+        end = run(order)
+    except KeyboardInterrupt:
+        end = JobEnd(128 + signal.SIGINT)
+    with contextlib.suppress(OSError), os.fdopen(results, "wb") as pipe:  # the dispatcher may be gone
+        pipe.write(end.encode())
+    with contextlib.suppress(OSError, ValueError):
+        sys.stderr.flush()
+    # Threads may be left that wait for a dead host or a hanging folder: they must not delay the end.
+    os._exit(end.exit_code)
+
+
+def _take_stdout() -> int:
+    """Return a descriptor for the result that no child inherits; stdout itself goes nowhere from now on.
+
+    A renderer that inherited the pipe would keep the dispatcher waiting for its end.
+    """
+    results = os.dup(1)
+    nothing = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nothing, 1)
+    os.close(nothing)
+    return results
+
+
+def end_with_parent(parent: int) -> bool:
+    """Have the kernel send TERM when the parent ends; return False if it has ended already."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+    return os.getppid() == parent
+
+
+def run(order: JobOrder) -> JobEnd:
+    """Run the job; return how that ended, whatever goes wrong."""
+    from sshrender.api import errorlog
+    from sshrender.errors import ExitCode, UserError
+
+    reporters: list[Reporter] = []
+    try:
+        result = _resume(order, reporters)
+    except UserError as error:
+        return _failed(error, reporters)
+    except Exception as error:  # noqa: BLE001 - the last resort: a defect becomes an exit code and a log
+        limit = errorlog.limit_reached(error)
+        if limit is not None:
+            return _failed(limit, reporters)
+        what, hint = errorlog.defect(error)
+        return _failed(UserError(ExitCode.BUG, what, hint), reporters)
+    reason = "" if result.error is None else _one_line(result.error)
+    return JobEnd(result.exit_code, reason, result.summary if order.wants_summary else None)
+
+
+def _resume(order: JobOrder, reporters: list[Reporter]) -> RenderResult:
+    """Raises UserError."""
+    from sshrender.api.resumption import find_unfinished, resumption_of
+    from sshrender.api.runcontext import RunContext
+
+    def listener_for(settings: Settings) -> Reporter:
+        reporters.append(_reporter(settings))
+        return reporters[0]
+
+    config = None if order.config is None else Path(order.config)
+    found = find_unfinished(order.options, config, order.folder)
+    # The job's own folder decides: the configuration may name another shared folder.
+    options = {"san": found.folder.path.parent, **order.options}
+    context = RunContext.start(options, config, listener_for, job=found.attributes.wishes)
+    resumption = resumption_of(context, found, is_from_queue=True, known_dead=order.known_dead)
+    return context.resume(resumption)
+
+
+def _reporter(settings: Settings) -> Reporter:
+    from sshrender.api import errorlog
+    from sshrender.views.reporter import Reporter
+
+    return Reporter(
+        sys.stderr,
+        progress=settings.progress,
+        quiet=settings.quiet,
+        verbose=settings.verbose,
+        color=settings.color,
+        log=errorlog.record,
+    )
+
+
+def _failed(error: UserError, reporters: list[Reporter]) -> JobEnd:
+    """Say what failed before, or beside, the run, and return it."""
+    from sshrender.views.reporter import Reporter
+
+    (reporters[0] if reporters else Reporter(sys.stderr, progress="plain")).error(error)
+    return JobEnd(int(error.code), _one_line(error))
+
+
+def _one_line(error: UserError) -> str:
+    from sshrender.views.text import clean
+
+    return clean(" ".join(error.what.split("\n")), 1000)
+
+
+if __name__ == "__main__":
+    main()

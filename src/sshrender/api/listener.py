@@ -1,0 +1,99 @@
+"""What a caller of the api is told while a job runs.
+
+The api prints nothing. The command line passes a ``views.reporter.Reporter``, which fits this protocol;
+scripts pass nothing, or a ``DeliveryListener``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from sshrender.core.snapshot import Snapshot
+from sshrender.errors import UserError
+from sshrender.job.journalentries import JournalEntry
+from sshrender.views.protocol import View
+
+
+class Listener(Protocol):
+    """Receives remarks, errors, progress and the summary of a run."""
+
+    def remark(self, line: str) -> None:
+        """Receive a line of text that is no journal entry."""
+
+    def error(self, error: UserError) -> None:
+        """Receive an error that ends the job, or keeps it from starting."""
+
+    def failed_to(self, what: str, error: Exception) -> None:
+        """Receive a failure beside the job, which goes on."""
+
+    def summary(self, summary: Mapping[str, Any], code: int) -> None:
+        """Receive the summary of a run and its exit code."""
+
+    def speak_for(self, document: str) -> None:
+        """Receive the name of the document that everything from now on concerns."""
+
+    def showing(self, job: str) -> contextlib.AbstractContextManager[View]:
+        """Return the view that gets each journal entry while the job runs."""
+
+
+@dataclass(frozen=True, slots=True)
+class DeliveredPage:
+    """A page that has just been delivered. ``file``: in the output folder."""
+
+    number: int
+    file: Path
+    host: str
+    bytes: int
+    seconds: float
+    is_suspect: bool
+
+
+class SilentListener:
+    """Ignores everything. Subclasses override what they need."""
+
+    def remark(self, line: str) -> None:
+        """See Listener."""
+
+    def error(self, error: UserError) -> None:
+        """See Listener."""
+
+    def failed_to(self, what: str, error: Exception) -> None:
+        """See Listener."""
+
+    def summary(self, summary: Mapping[str, Any], code: int) -> None:
+        """See Listener."""
+
+    def speak_for(self, document: str) -> None:
+        """See Listener."""
+
+    @contextlib.contextmanager
+    def showing(self, job: str) -> Iterator[View]:
+        """See Listener."""
+        yield EntryView(lambda entry: None)
+
+
+class EntryView:
+    """A view that passes each journal entry to a function.
+
+    The coordinator's loop waits for that function: it must be short.
+    """
+
+    def __init__(self, on_entry: Callable[[JournalEntry], None]) -> None:
+        self._on_entry = on_entry
+
+    def entry(self, entry: JournalEntry) -> None:
+        """See View."""
+        self._on_entry(entry)
+
+    def snapshot(self, snapshot: Snapshot, now: float) -> None:
+        """See View."""
+
+    def say(self, line: str) -> None:
+        """See View."""
+
+    def close(self) -> None:
+        """See View."""

@@ -1,0 +1,73 @@
+"""Finds an existing job and prepares its next run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sshrender.api.jobs import deadline_of, find_job, on_san, san_folder
+from sshrender.api.runcontext import Resumption, RunContext
+from sshrender.config.settings import resolve
+from sshrender.errors import ExitCode, UserError
+from sshrender.job import attributes, delivery
+from sshrender.job.attributes import Attributes
+from sshrender.job.folder import JobFolder
+from sshrender.job.spec import JobSpec, load_signed_spec
+
+
+@dataclass(frozen=True, slots=True)
+class UnfinishedJob:
+    """A job whose files carry its owner's signature."""
+
+    folder: JobFolder
+    spec: JobSpec
+    attributes: Attributes
+
+
+def find_unfinished(typed: Mapping[str, Any], config: Path | None, named: str) -> UnfinishedJob:
+    """Return the job that the user names. Raises UserError.
+
+    Its files must be signed by its owner: recipes in them are commands that will run.
+    """
+    settings = resolve(dict(typed), config).settings
+    san = san_folder(settings)
+
+    def work() -> UnfinishedJob:
+        folder, _ = find_job(san, named)
+        spec = load_signed_spec(folder)
+        if spec is None or not attributes.is_there(folder):
+            raise _incomplete(folder)
+        return UnfinishedJob(folder, spec, attributes.load_signed(folder))
+
+    return on_san(san, work, deadline_of(settings))
+
+
+def _incomplete(folder: JobFolder) -> UserError:
+    """Return the error of a job without attributes: defaults may be looser than its owner's settings."""
+    missing = folder.attributes.name
+    return UserError(
+        ExitCode.STORAGE,
+        f"{folder.path} has no {missing}: its settings are lost",
+        "render or submit the document again: finished pages are kept",
+    )
+
+
+def resumption_of(
+    context: RunContext, job: UnfinishedJob, *, is_from_queue: bool = False, known_dead: str = ""
+) -> Resumption:
+    """Return what ``RunContext.resume`` needs. Raises UserError.
+
+    ``context.san`` must be the folder in which the job was found, which may differ from the configured
+    one. See Resumption for the rest.
+    """
+    found = job.attributes
+    output = on_san(context.san, lambda: delivery.place(found, job.folder))
+    if output is None and found.output and context.settings.output is None:
+        where = f"{found.output} is a folder of {found.output_host}"
+        context.listener.remark(
+            f"{job.spec.name}: {where}; its pages stay in {job.folder.pages}, and resume there,"
+            " or with -o DIR, delivers them"
+        )
+    return Resumption(job.folder, job.spec, output, is_from_queue, known_dead)

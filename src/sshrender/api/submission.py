@@ -1,0 +1,138 @@
+"""Puts documents into the queue: creates their jobs, or changes and queues jobs that exist."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from sshrender.api.dependencies import refuse_circle
+from sshrender.api.documents import near_document
+from sshrender.api.jobs import create_marker, current_user, on_san, remove_marker
+from sshrender.api.removal import remove
+from sshrender.api.runcontext import RunContext
+from sshrender.coordinator.jobopening import open_job, output_error
+from sshrender.coordinator.plan import JobPlan
+from sshrender.document.facts import check_file
+from sshrender.document.reading import Reading
+from sshrender.errors import UserError
+from sshrender.job import attributes, queueoperations
+from sshrender.job.attributes import Attributes
+from sshrender.job.history import sizes
+from sshrender.job.journalformat import timestamp
+from sshrender.job.operations import Operation
+from sshrender.job.requests import Request
+from sshrender.storage.hangguard import guarded_call
+
+
+@dataclass(frozen=True, slots=True)
+class Submitted:
+    """A job of the queue. ``state``: queued, held, or done if nothing is left to do."""
+
+    job: str
+    state: str
+    folder: Path
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the object that ``--json`` prints."""
+        return {
+            "schema": 1,
+            "job": self.job,
+            "state": self.state,
+            "job_dir": str(self.folder),
+            "exit_code": 0,
+        }
+
+
+def submit(
+    context: RunContext,
+    source: Path,
+    conditions: Mapping[str, Any],
+    *,
+    is_only: bool = True,
+    is_held: bool = False,
+) -> Submitted:
+    """Queue one document. Raises UserError.
+
+    ``conditions``: the attributes not_before (see dependencies.start_time) and after (names of jobs).
+    ``is_only``: the command submits no other document. ``is_held``: it starts when released.
+    """
+    near_document(source, partial(check_file, source))
+    now = timestamp(time.time())
+    fields = {**conditions, "submitted": now, "held": current_user() if is_held else ""}
+    wanted = context.wanted(source, is_only, **fields)
+    if not wanted.output.is_relative_to(context.san):
+        wanted = context.wanted(source, is_only, **fields, output_word=create_marker(wanted.output))
+    reading = Reading()
+    try:
+        plan = on_san(context.san, lambda: open_job(wanted, reading, context.page_count_probe(wanted)))
+        return _result(context, plan, now, is_held)
+    except UserError:
+        remove_marker(wanted.output, wanted.attributes.output_word)
+        raise
+    finally:
+        reading.close()
+
+
+def _result(context: RunContext, plan: JobPlan, now: str, hold: bool) -> Submitted:
+    """Return the new job, or change an existing one to what was submitted now. Raises UserError."""
+    found = on_san(context.san, partial(attributes.load_signed, plan.folder))
+    name, state = plan.spec.name, "held" if hold else "queued"
+    if found.submitted == now:
+        _require_no_circle(context, plan, now)
+    elif found.over == "done" and _is_as_wanted(plan, found):
+        remove_marker(plan.output, str(plan.changes.get("output_word", "")))
+        context.listener.remark(f"{name} is done already: its pages are in {plan.output}")
+        state = "done"
+    else:
+        _alter(context, plan, found, hold)
+    return Submitted(name, state, plan.folder.path)
+
+
+def _require_no_circle(context: RunContext, plan: JobPlan, now: str) -> None:
+    """Remove the new job if it waits for itself: others may wait for a removed job of its name.
+
+    Raises UserError.
+    """
+    try:
+        refuse_circle(context.san, plan.spec.name, plan.changes["after"])
+    except UserError:
+        on_san(context.san, lambda: remove(plan.folder, lambda found: found.submitted == now))
+        raise
+
+
+def _is_as_wanted(plan: JobPlan, found: Attributes) -> bool:
+    """Return whether nothing is left to do: the settings are the same, all pages are delivered.
+
+    Raises UserError.
+    """
+    wished = ("output", "output_host", "wishes")
+    if any(getattr(found, key) != plan.changes[key] for key in wished):
+        return False
+    verified = on_san(plan.folder.path.parent, partial(sizes, plan.folder.pages))
+    try:
+        delivered = guarded_call(plan.output.parent, partial(sizes, plan.output))
+    except FileNotFoundError:
+        return False
+    except OSError as error:
+        raise output_error(error, plan.output) from None
+    names = map(plan.page_file, plan.pages)
+    return all(name in delivered and delivered[name] == verified.get(name) for name in names)
+
+
+def _alter(context: RunContext, plan: JobPlan, found: Attributes, hold: bool) -> None:
+    """Change an existing job to what was submitted now, and queue it. Raises UserError."""
+    name = plan.spec.name
+    changes = {key: value for key, value in plan.changes.items() if key in attributes.ALTERABLE}
+    refuse_circle(context.san, name, changes["after"])
+    is_again = bool(found.over) or not found.is_queued
+    op = Operation.RESUBMIT if is_again else Operation.ALTER
+    requests = [Request(op, current_user(), changes=changes)]
+    requests += [Request(Operation.HOLD, current_user())] if hold else []
+    for request in requests:
+        on_san(context.san, partial(queueoperations.change, plan.folder, request))
+    was = "existed already; queued again" if is_again else "is in the queue already; altered"
+    context.listener.remark(f"{name} {was} with the new options")

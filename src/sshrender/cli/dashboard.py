@@ -1,0 +1,58 @@
+"""Runs the dashboard, and decides whether the terminal can show one."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING
+
+from sshrender.api import errorlog
+
+if TYPE_CHECKING:
+    from sshrender.config.settings import Settings
+    from sshrender.views.dashboard.app import Dashboard
+    from sshrender.views.dashboard.source import Owner
+    from sshrender.views.reporter import Reporter
+
+
+def is_wanted(settings: Settings, reporter: Reporter) -> bool:
+    """Return whether the user asked for a dashboard, or may expect one at this terminal."""
+    if settings.progress not in ("auto", "tui") or (settings.quiet and settings.progress == "auto"):
+        return False
+    why_not = why_no_dashboard()
+    is_attended = sys.stdout.isatty() or sys.stdin.isatty() or settings.progress == "tui"
+    if why_not and is_attended:
+        reporter.remark(f"no dashboard: {why_not}")
+    return not why_not
+
+
+def why_no_dashboard() -> str:
+    """Return why the streams cannot show a dashboard; empty if they can."""
+    for stream, name in ((sys.stdin, "standard input"), (sys.stderr, "standard error")):
+        if stream is None or not stream.isatty():
+            return f"{name} is not a terminal"
+    if os.environ.get("TERM", "dumb") in ("dumb", "unknown"):
+        return "the terminal is too simple (TERM)"
+    return ""
+
+
+def show(owner: Owner, title: str) -> str:
+    """Run a dashboard until it is left; return what failed in it, empty if nothing did.
+
+    Nothing is raised: an error of the dashboard must not stop the job. Errors that the dashboard
+    survived are in the log, too.
+    """
+    dashboard: Dashboard | None = None
+    try:
+        from sshrender.views.dashboard.app import Dashboard
+
+        dashboard = Dashboard(owner, title)
+        dashboard.watch_to_the_end()
+    except Exception as error:  # noqa: BLE001 - whatever it is, the job continues
+        log = errorlog.record(error)
+        kind = type(error).__name__
+        return f"the dashboard failed by a defect of sshrender ({kind}); the traceback is in {log}"
+    finally:
+        for survived in dashboard.survived if dashboard is not None else ():
+            errorlog.record(survived)
+    return ""

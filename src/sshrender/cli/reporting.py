@@ -1,0 +1,53 @@
+"""Connects a command to the terminal: the reporter that its settings ask for."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sshrender.api import errorlog
+
+if TYPE_CHECKING:
+    from sshrender.api.runcontext import RunContext
+    from sshrender.config.settings import Settings
+    from sshrender.views.reporter import Reporter
+
+
+def reporter_for(settings: Settings, *, wants_json: bool) -> Reporter:
+    """Return what writes remarks, errors, progress and summaries to stderr."""
+    from sshrender.views.reporter import Reporter
+
+    return Reporter(
+        sys.stderr,
+        progress=settings.progress,
+        quiet=settings.quiet,
+        verbose=settings.verbose,
+        color=settings.color,
+        is_json=wants_json,
+        log=errorlog.record,
+    )
+
+
+def start(
+    typed: Mapping[str, Any],
+    config: Path | None,
+    *,
+    wants_json: bool,
+    job: Mapping[str, Any] | None = None,
+) -> tuple[RunContext, Reporter]:
+    """Return the context of a command, and the reporter that listens to it. Raises UserError.
+
+    ``job``: the settings of an existing job.
+    """
+    from sshrender.api.runcontext import RunContext
+
+    reporters: list[Reporter] = []
+
+    def listener_for(settings: Settings) -> Reporter:
+        reporters.append(reporter_for(settings, wants_json=wants_json))
+        return reporters[0]
+
+    context = RunContext.start(typed, config, listener_for, job=job)
+    return context, reporters[0]
