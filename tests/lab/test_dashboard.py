@@ -190,7 +190,7 @@ def test_without_a_terminal_there_are_plain_lines_and_one_that_says_why(farm: Fa
     answer = farm.run(words)
     assert answer.returncode == 0
     assert answer.stderr.count("\n") == 1
-    assert "the run ended, done" in answer.stdout
+    assert "run ended: done" in answer.stdout
 
 
 def test_a_document_that_cannot_be_rendered_is_said_without_a_dashboard(farm: Farm) -> None:

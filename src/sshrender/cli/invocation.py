@@ -98,7 +98,7 @@ class Invocation:
         )
         asked = (job or {}).get("mail_to")
         if asked is not None and not are_addresses(asked):
-            reporter.remark(f"no mail to {str(asked)[:MAX_ADDRESSES]}: that is no address")
+            reporter.print_line(f"no mail to {str(asked)[:MAX_ADDRESSES]}: that is no address")
         file = find_inventory(settings.hosts)
         if file is None:
             for name, value in (("--on", settings.on), ("--avoid", settings.avoid)):
@@ -115,7 +115,7 @@ class Invocation:
     def render(self, source: Path, *, is_only: bool) -> tuple[int, dict[str, Any]]:
         """One document, from start to summary: (exit code, summary)."""
         if not is_only:
-            self.reporter.speak_for(source.stem)
+            self.reporter.label_lines(source.stem)
         reading = Reading()
         try:
             return self._render(source, reading, is_only)
@@ -179,7 +179,7 @@ class Invocation:
         """What became of the file that is made of all pages."""
         summary["assembled"] = assembly.path
         if assembly.lacks:
-            self.reporter.remark(assembly.lacks)
+            self.reporter.print_line(assembly.lacks)
         if assembly.error is not None:
             self.reporter.error(assembly.error)
             summary |= {"exit_code": int(assembly.error.code), "reason": assembly.error.what}
@@ -192,7 +192,7 @@ class Invocation:
         settings = self.settings
         if summary["exit_code"] > 128:
             return
-        command, to, say = settings.on_done, settings.mail_to, self.reporter.remark
+        command, to, say = settings.on_done, settings.mail_to, self.reporter.print_line
         if command:
             self._tell("on_done was not run", lambda: notification.run(command, summary, say))
         if to and (summary["exit_code"] or settings.mail_when == "always"):
@@ -203,7 +203,7 @@ class Invocation:
         try:
             tell()
         except Exception as error:  # noqa: BLE001 - pages are there, or not, whatever this is
-            self.reporter.failed_to(failure, error)
+            self.reporter.report_defect(failure, error)
 
     def dry_run(self, source: Path, *, is_only: bool) -> tuple[int, dict[str, Any]]:
         """What a render of this document would do: (exit code, plan). The plan is printed, too."""
@@ -275,7 +275,7 @@ class Invocation:
             strict=settings.strict,
             has_overview=settings.overview,
             pins=pins.check(map(pins.parse, settings.pin), names),
-            remark=self.reporter.remark,
+            remark=self.reporter.print_line,
             **fields,
         )
 
@@ -316,7 +316,7 @@ class Invocation:
             try:
                 on_san(self.san, lambda: overview.write(plan.folder, plan.spec))
             except UserError as error:
-                self.reporter.remark(f"no overview: {error.what}")
+                self.reporter.print_line(f"no overview: {error.what}")
 
         self._tell("no overview", write)
 

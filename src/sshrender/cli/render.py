@@ -88,7 +88,7 @@ def _have_key(session: Invocation) -> None:
         keyfile.load_or_make()
     except keyfile.NoPlace as error:
         keyfile.keep_in_memory()
-        session.reporter.remark(f"only this run can use its jobs: {error.what}; hint: {error.hint}")
+        session.reporter.print_line(f"only this run can use its jobs: {error.what}; hint: {error.hint}")
 
 
 def _all(
@@ -126,7 +126,7 @@ def has_dashboard(session: Invocation) -> bool:
     why_not = why_no_dashboard()
     is_attended = sys.stdout.isatty() or sys.stdin.isatty() or settings.progress == "tui"
     if why_not and is_attended:
-        session.reporter.remark(f"no dashboard: {why_not}")
+        session.reporter.print_line(f"no dashboard: {why_not}")
     return not why_not
 
 

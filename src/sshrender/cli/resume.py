@@ -124,7 +124,7 @@ def _order(session: Invocation, folder: JobFolder, spec: JobSpec, attributes: At
     output = on_san(session.san, lambda: delivery.place(attributes, folder))
     if output is None and attributes.output and session.settings.output is None:
         where = f"{attributes.output} is a folder of {attributes.output_host}"
-        session.reporter.remark(
+        session.reporter.print_line(
             f"{spec.name}: {where}; its pages stay in {folder.pages}, and resume there, or with -o DIR,"
             " delivers them"
         )

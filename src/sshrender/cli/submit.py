@@ -159,7 +159,7 @@ def _told(session: Invocation, plan: JobPlan, now: str, hold: bool) -> dict[str,
         _require_no_circle(session, plan, now)
     elif found.over == "done" and _is_as_wanted(plan, found):
         unmark(plan.output, str(plan.changes.get("output_word", "")))
-        session.reporter.remark(f"{name} is done already: its pages are in {plan.output}")
+        session.reporter.print_line(f"{name} is done already: its pages are in {plan.output}")
         state = "done"
     else:
         _alter(session, plan, found, hold)
@@ -217,4 +217,4 @@ def _alter(session: Invocation, plan: JobPlan, found: Attributes, hold: bool) ->
     for request in requests:
         on_san(session.san, partial(queueoperations.change, plan.folder, request))
     was = "was there, and is queued again" if op == "resubmit" else "is in the queue already"
-    session.reporter.remark(f"{name} {was}; it is altered as it was submitted now")
+    session.reporter.print_line(f"{name} {was}; it is altered as it was submitted now")

@@ -59,7 +59,7 @@ def see_through(
             nonce = guarded_call(san, lambda: _lay_nonce(plan, held))
             drained = guarded_call(san, lambda: drains.read(san, [setup.plan.name for setup in hosts]))
             coordinator = Coordinator(plan, hosts, held, nonce, links, inbox, view, drained)
-            signals.enter_context(caught(inbox.put, lambda: view.say(coordinator.status_line())))
+            signals.enter_context(caught(inbox.put, lambda: view.print_line(coordinator.status_line())))
             outcome = coordinator.run()
             if outcome.code != ExitCode.STORAGE:
                 guarded_call(san, lambda: _account(plan, outcome, held, view))
@@ -174,7 +174,7 @@ def _account(plan: JobPlan, outcome: Outcome, held: lease.Lease, view: View) -> 
     except (lease.LeaseLost, OSError):
         raise
     except Exception as error:  # noqa: BLE001 - the pages are there, and the journal tells of them
-        view.say(f"no manifest: {type(error).__name__}: {error}")
+        view.print_line(f"no manifest: {type(error).__name__}: {error}")
 
 
 def _write_manifest(plan: JobPlan, outcome: Outcome, held: lease.Lease) -> None:

@@ -1,4 +1,4 @@
-"""``--progress jsonl``: each journal entry as a line, for programs that look on."""
+"""``--progress jsonl``: write each journal entry as one line of JSON, for programs."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from sshrender.views.protocol import Entry
 
 
 class JsonLinesView:
-    """Writes entries as they are."""
+    """Writes entries unchanged."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
@@ -20,10 +20,10 @@ class JsonLinesView:
         output.as_json(entry, self._stream)
 
     def snapshot(self, snapshot: Snapshot, now: float) -> None:
-        """Nothing: the entries say it all."""
+        """Do nothing: the entries carry the same facts."""
 
-    def say(self, line: str) -> None:
-        """A status line, as an entry of its own."""
+    def print_line(self, line: str) -> None:
+        """Write a status line as an entry of the type ``status``."""
         output.as_json({"schema": 1, "type": "status", "text": line}, self._stream)
 
     def close(self) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 from sshrender.views.plain import describe
 from sshrender.views.protocol import Entry
-from sshrender.views.text import clean, count
+from sshrender.views.text import clean, count, on_pages
 
 _EVERYBODY = frozenset({"run_started", "run_ended", "storage_failed", "storage_recovered"})
 _VERBOSE = 2
@@ -63,33 +63,33 @@ def tell(entry: Entry) -> str | None:
 
 
 def _run_started(entry: Entry) -> str:
-    where = f" by {clean(str(entry['coordinator']))}" if entry.get("coordinator") else ""
-    return f"run {entry['epoch']} began{where}"
+    where = f" on {clean(str(entry['coordinator']))}" if entry.get("coordinator") else ""
+    return f"run {entry['epoch']} started{where}"
 
 
 def _run_ended(entry: Entry) -> str:
-    reason = f": {clean(entry['reason'])}" if entry["reason"] else ""
-    return f"the run ended, {entry['state']}{reason}"
+    reason = f", {clean(entry['reason'])}" if entry["reason"] else ""
+    return f"run ended: {entry['state']}{reason}"
 
 
 def _page_returned(entry: Entry) -> str:
-    return f"page {entry['page']} back from {clean(entry['host'])}: {clean(entry['reason'])}"
+    return f"page {entry['page']} taken back from {clean(entry['host'])}: {clean(entry['reason'])}"
 
 
 def _page_withdrawn(entry: Entry) -> str:
     host, reason = clean(entry["host"] or "its host"), clean(entry["reason"])
-    return f"page {entry['page']} of {host} withdrawn, to be rendered again: {reason}"
+    return f"page {entry['page']} from {host} discarded, will be rendered again: {reason}"
 
 
 def _attempt_dropped(entry: Entry) -> str:
     host, reason = clean(entry["host"]), clean(entry["reason"])
-    return f"page {entry['page']} not needed from {host} any more: {reason}"
+    return f"page {entry['page']} on {host} stopped: {reason}"
 
 
 def _page_sent(entry: Entry) -> str | None:
     if not entry.get("because"):
         return None
-    return f"page {entry['page']} to {clean(entry['host'])} as well: {clean(entry['because'])}"
+    return f"page {entry['page']} also sent to {clean(entry['host'])}: {clean(entry['because'])}"
 
 
 def _page_delivered(entry: Entry) -> str | None:
@@ -101,30 +101,31 @@ def _page_delivered(entry: Entry) -> str | None:
 
 def _page_failed(entry: Entry) -> str:
     attempts = count(entry["attempts"], "attempt")
-    return f"page {entry['page']} given up after {attempts}: {clean(entry['reason'])}"
+    return f"page {entry['page']} failed after {attempts}: {clean(entry['reason'])}"
 
 
 def _page_fell_back(entry: Entry) -> str:
     to, reason = clean(entry["to"]), clean(entry["reason"])
-    return f"page {entry['page']} is for {to} to draw from now on: {reason}"
+    return f"page {entry['page']} will be rendered with {to}: {reason}"
 
 
 def _thumbnails_lost(entry: Entry) -> str:
-    return f"{count(entry['count'], 'thumbnail')} lost: {clean(entry['reason'])}"
+    return f"{count(entry['count'], 'thumbnail')} could not be written: {clean(entry['reason'])}"
 
 
 def _folder_not_synced(entry: Entry) -> str:
-    return f"names of pages are not flushed to the storage: {clean(entry['reason'])}"
+    return f"cannot sync folder {clean(entry['reason'])}"
 
 
 def _picture_ruled(entry: Entry) -> str:
-    hosts = count(entry["agreed"], "host")
-    return f"pictures are to be those of {hosts} with Ghostscript {clean(entry['ghostscript'])}"
+    hosts = "1 host decides" if entry["agreed"] == 1 else f"{entry['agreed']} hosts agree"
+    version = clean(entry["ghostscript"])
+    return f"test page: {hosts} (Ghostscript {version}); the other hosts must render the same"
 
 
 def _fonts_missing(entry: Entry) -> str:
-    named = ", ".join(f"{font} ({pages})" for font, pages in entry["fonts"].items())
-    return f"not embedded, others stand in: {clean(named)}"
+    named = ", ".join(on_pages(font, pages) for font, pages in entry["fonts"].items())
+    return f"{'font' if len(entry['fonts']) == 1 else 'fonts'} not in the PDF, replaced: {clean(named)}"
 
 
 def time_of_day(entry: Entry) -> str:
@@ -141,19 +142,19 @@ def _when(entry: Entry) -> tuple[str, str]:
 def _request(entry: Entry) -> str:
     what = {
         "hold": "hold the job",
-        "release": "go on with the job",
+        "release": "release the job",
         "cancel": "cancel the job",
         "drain": f"drain {clean(entry['host'])}",
-        "undrain": f"use {clean(entry['host'])} again",
-        "retry": f"try page {entry['page']} again",
-        "move": f"draw page {entry['page']} on {clean(entry['host'])}",
+        "undrain": f"undrain {clean(entry['host'])}",
+        "retry": f"render page {entry['page']} again",
+        "move": f"render page {entry['page']} on {clean(entry['host'])}",
         "resubmit": "queue the job again",
-        "remark": "note what keeps it",
-        "alter": f"alter {clean(_changes(entry))}",
+        "remark": "record why the job waits",
+        "alter": f"change {clean(_changes(entry))}",
     }.get(entry["op"], clean(entry["op"]))
-    note = f": {clean(entry['note'])}" if entry["note"] else ""
-    late = ", too late for the run that it was meant for" if entry["is_late"] else ""
-    return f"{clean(entry['by'])} asks to {what}{note}{late}"
+    note = f" ({clean(entry['note'])})" if entry["note"] else ""
+    late = "; ignored, because that run has ended" if entry["is_late"] else ""
+    return f"request from {clean(entry['by'])}: {what}{note}{late}"
 
 
 def _changes(entry: Entry) -> str:
@@ -166,7 +167,7 @@ _TELLERS: dict[str, Callable[[Entry], str | None]] = {
     "run_started": _run_started,
     "run_ended": _run_ended,
     "requested": _request,
-    "requests_refused": lambda entry: "requests without the owner's key were removed",
+    "requests_refused": lambda entry: "requests that are not signed with the owner's key were removed",
     "thumbnails_lost": _thumbnails_lost,
     "folder_not_synced": _folder_not_synced,
     "picture_ruled": _picture_ruled,
