@@ -76,7 +76,7 @@ def test_a_page_that_failed_and_its_story(sshrender: Run, san: Path, endless: Pa
     assert report["state"] == "partial"
     assert [page["page"] for page in report["failed_pages"]] == [3]
     told = sshrender("why", "endless", "--page", "3").stdout
-    assert told.count("page 3 to localhost") == 2
+    assert told.count("page 3 sent to localhost") == 2
     assert told.count("failed on localhost (timeout)") == 2
     assert "failed after 2 attempts" in told
     assert told.splitlines()[-1].startswith("page 3 has failed")
@@ -89,7 +89,7 @@ def test_a_page_that_failed_and_its_story(sshrender: Run, san: Path, endless: Pa
 def test_the_story_of_a_host(sshrender: Run, san: Path, home: Path) -> None:
     sshrender("render", pdfs.write(home / "five.pdf", pdfs.numbered(5)))
     told = sshrender("why", "five", "--host", "localhost").stdout
-    assert "run 1 began by" in told
+    assert "run 1 started on" in told
     assert "run ended: done" in told
     assert told.splitlines()[-1] == "localhost: idle, 5 pages, 0 failures"
 

@@ -120,7 +120,7 @@ def test_requests_travel_over_the_san(farm: Farm, big: Path) -> None:
         terminal.wait_for("running", "■")
         terminal.press("h")
         terminal.wait_for("held by")
-        held = terminal.wait_for("0 on 0 hosts")
+        held = terminal.wait_for("no page in work")
         assert "held" in held
         terminal.press("h")
         terminal.wait_for("running")
@@ -217,12 +217,12 @@ def told(code):
     end(code)
 os._exit = told
 from sshrender.views.dashboard.app import Dashboard
-tick = Dashboard._draw
+tick = Dashboard._update
 def fail(self):
-    if self._fold.changed:
+    if self._model.changed:
         self._handle_exception(ZeroDivisionError("a defect"))
     tick(self)
-Dashboard._draw = fail
+Dashboard._update = fail
 import sshrender.__main__ as program
 sys.argv[0] = "sshrender"
 program.main()

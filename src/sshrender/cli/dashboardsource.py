@@ -61,14 +61,14 @@ class JobSource:
         claim = self._observer.holder()
         return "" if claim is None else in_words(claim)
 
-    def ask(self, op: str, **fields: Any) -> None:
+    def request(self, op: str, **fields: Any) -> None:
         """See Source."""
         try:
             ask(self._folder, Request(op, whoami(), **fields))
         except UserError as error:  # the dashboard knows of no keys
             raise PermissionError(errno.EPERM, error.what, str(self._folder.path)) from None
 
-    def picture(self, page_file: str, *, large: bool) -> bytes | None:
+    def page_image(self, page_file: str, *, large: bool) -> bytes | None:
         """See Source. Large: the page itself, or its thumbnail where no viewer can show it."""
         if Path(page_file).name != page_file:
             return None  # the journal says so, and any host of this user can write into it

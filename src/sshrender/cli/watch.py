@@ -63,7 +63,7 @@ def show(owner: Owner, title: str) -> str:
         from sshrender.views.dashboard.app import Dashboard
 
         dashboard = Dashboard(owner, title)
-        dashboard.watch_to_the_end()
+        dashboard.run_to_the_end()
     except Exception as error:  # noqa: BLE001 - whatever it is, the job goes on
         log = errorlog.record(error)
         kind = type(error).__name__
