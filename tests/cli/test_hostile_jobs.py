@@ -137,7 +137,7 @@ def test_the_board_and_plain_lines_repeat_no_terminal_escape() -> None:
         for each in _entries():
             view.entry(each)
         view.snapshot(snapshot, 100.0)
-        view.say(EVIL)
+        view.print_line(EVIL)
         view.close()
         _assert_harmless(TERMINAL.sub("", stream.getvalue()).replace("\r", ""))
 

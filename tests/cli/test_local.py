@@ -211,7 +211,7 @@ def test_a_page_without_end_is_given_up_and_the_others_delivered(sshrender: Run,
     (failed,) = summary["failed_pages"]
     assert (failed["page"], failed["kind"], failed["attempts"]) == (2, "timeout", 2)
     assert sorted(_content(home / "hang-pages")) == ["page-0001.png", "page-0003.png", "page-0004.png"]
-    assert "page 2 given up" in answer.stderr
+    assert "page 2 failed after" in answer.stderr
 
 
 def _fake_ghostscript(folder: Path, script: str) -> dict[str, str]:

@@ -88,4 +88,4 @@ def test_a_finished_job_is_told_in_words_where_there_is_no_terminal(sshrender: R
     assert answer.returncode == 0
     assert answer.stderr == "no dashboard: standard input is not a terminal\n"
     assert "page 3 delivered from localhost" in answer.stdout
-    assert "the run ended, done" in answer.stdout
+    assert "run ended: done" in answer.stdout

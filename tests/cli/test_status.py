@@ -76,9 +76,9 @@ def test_a_page_that_failed_and_its_story(sshrender: Run, san: Path, endless: Pa
     assert report["state"] == "partial"
     assert [page["page"] for page in report["failed_pages"]] == [3]
     told = sshrender("why", "endless", "--page", "3").stdout
-    assert told.count("page 3 to localhost") == 2
+    assert told.count("page 3 sent to localhost") == 2
     assert told.count("failed on localhost (timeout)") == 2
-    assert "given up after 2 attempts" in told
+    assert "failed after 2 attempts" in told
     assert told.splitlines()[-1].startswith("page 3 has failed")
     entries = json.loads(sshrender("why", "endless", "--page", "3", "--json").stdout)["entries"]
     assert [entry["type"] for entry in entries].count("attempt_failed") == 2
@@ -89,8 +89,8 @@ def test_a_page_that_failed_and_its_story(sshrender: Run, san: Path, endless: Pa
 def test_the_story_of_a_host(sshrender: Run, san: Path, home: Path) -> None:
     sshrender("render", pdfs.write(home / "five.pdf", pdfs.numbered(5)))
     told = sshrender("why", "five", "--host", "localhost").stdout
-    assert "run 1 began by" in told
-    assert "the run ended, done" in told
+    assert "run 1 started on" in told
+    assert "run ended: done" in told
     assert told.splitlines()[-1] == "localhost: idle, 5 pages, 0 failures"
 
 

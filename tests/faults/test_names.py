@@ -212,7 +212,7 @@ def test_a_line_of_json_is_one_line_of_valid_utf8(said: str) -> None:
     view = JsonLinesView(stream)
     for each in _entries(said):
         view.entry(each)
-    view.say(said)
+    view.print_line(said)
     reporter = Reporter(stream, progress="jsonl")
     reporter.summary(_summary(said), 3)
     reporter.error(UserError(ExitCode.USAGE, said, said))

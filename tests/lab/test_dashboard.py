@@ -120,7 +120,7 @@ def test_requests_travel_over_the_san(farm: Farm, big: Path) -> None:
         terminal.wait_for("running", "■")
         terminal.press("h")
         terminal.wait_for("held by")
-        held = terminal.wait_for("0 on 0 hosts")
+        held = terminal.wait_for("no page in work")
         assert "held" in held
         terminal.press("h")
         terminal.wait_for("running")
@@ -190,7 +190,7 @@ def test_without_a_terminal_there_are_plain_lines_and_one_that_says_why(farm: Fa
     answer = farm.run(words)
     assert answer.returncode == 0
     assert answer.stderr.count("\n") == 1
-    assert "the run ended, done" in answer.stdout
+    assert "run ended: done" in answer.stdout
 
 
 def test_a_document_that_cannot_be_rendered_is_said_without_a_dashboard(farm: Farm) -> None:
@@ -217,12 +217,12 @@ def told(code):
     end(code)
 os._exit = told
 from sshrender.views.dashboard.app import Dashboard
-tick = Dashboard._draw
+tick = Dashboard._update
 def fail(self):
-    if self._fold.changed:
+    if self._model.changed:
         self._handle_exception(ZeroDivisionError("a defect"))
     tick(self)
-Dashboard._draw = fail
+Dashboard._update = fail
 import sshrender.__main__ as program
 sys.argv[0] = "sshrender"
 program.main()

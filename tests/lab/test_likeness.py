@@ -189,7 +189,7 @@ def test_three_hosts_that_greet_late_are_not_refused_for_the_one_that_was_first(
 def test_pages_with_fonts_that_are_not_embedded_are_named(farm: Farm, text: Path) -> None:
     code, summary, stderr = _render(farm, text)
     assert code == 0
-    assert "not embedded, others stood in: Helvetica (1-20)" in stderr
+    assert "font not in the PDF, replaced: Helvetica (pages 1-20)" in stderr
     inventory = str(farm.root / "hosts.toml")
     told = farm.run([*PROGRAM, "why", summary["job"], "--page", "3", "--hosts", inventory]).stdout
     assert "Helvetica" in told

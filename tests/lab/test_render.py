@@ -341,7 +341,7 @@ def test_a_full_san_pauses_the_job_and_loses_nothing(farm: Farm, big: Path) -> N
     code, summary, stderr = _finish(process)
     assert code == 0, stderr
     assert "storage failed" in stderr
-    assert "storage is back" in stderr
+    assert "storage works again" in stderr
     assert summary["pages"] == {"total": 80, "done": 80, "suspect": 0, "failed": 0, "missing": 0}
 
 
@@ -356,7 +356,7 @@ def test_the_story_of_a_page_tells_why_it_moved(farm: Farm, big: Path) -> None:
     page = next(entry["page"] for entry in entries if entry["type"] == "page_returned")
     words = ["why", str(journal.parent), "--page", str(page), "--hosts", str(farm.root / "hosts.toml")]
     told = farm.run([*PROGRAM[:-1], *words]).stdout
-    assert f"page {page} back from node1: the host was left" in told
+    assert f"page {page} taken back from node1: the host was left" in told
     assert f"page {page} delivered from node2" in told
 
 

@@ -1,4 +1,4 @@
-"""Journals as a coordinator writes them, made to order; and a job that has one."""
+"""Journals for tests, as a coordinator writes them, and a job in memory that has one."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from tests.entries import entry
 
 DIED = "Ghostscript died of signal 9"
 BEGAN = 1_800_000_000.0
-"""The moment at which all of these runs begin."""
+"""The time at which each of these runs starts, in seconds since 1970."""
 
 
 class Journal:
-    """Entries at moments that are seconds since the run began."""
+    """Collects entries. ``now`` is the time of the next one, in seconds since the run started."""
 
     def __init__(self, pages: int, hosts: Sequence[str]) -> None:
         self.entries: list[JournalEntry] = []
@@ -32,29 +32,29 @@ class Journal:
             self.greet(host)
 
     def write(self, type_: str, /, **fields: Any) -> None:
-        """An entry of this moment."""
+        """Add an entry."""
         self.entries.append(entry(type_, BEGAN + self.now, **fields))
 
     def greet(self, host: str, slots: int = 2) -> None:
-        """The host is idle."""
+        """Add the entries of a host that connects and is idle."""
         self.write(
             "host_connected", host=host, cores=slots, slots=slots, ghostscript="10.00.0", python="3.11"
         )
         self.state(host, "idle")
 
     def state(self, host: str, state: str, reason: str = "") -> None:
-        """The host is something else."""
+        """Change the state of a host."""
         self.write("host_state", host=host, state=state, reason=reason)
 
     def send(self, page: int, host: str) -> str:
-        """A page is sent; the attempt's name."""
+        """Send a page to a host; return the attempt's name."""
         self._count += 1
         attempt = f"1.{self._count}"
         self.write("page_sent", page=page, host=host, attempt=attempt)
         return attempt
 
     def deliver(self, page: int, host: str, attempt: str, said: Sequence[str] = ()) -> None:
-        """It is delivered."""
+        """Deliver a page."""
         facts: dict[str, Any] = {"file": f"page-{page:04d}.png", "bytes": 51323, "sha256": "0" * 64}
         facts |= {"width": 1240, "height": 1754, "ghostscript": "10.00.0", "seconds": 0.5, "attempts": 1}
         self.write(
@@ -68,67 +68,67 @@ class Journal:
         )
 
     def fail(self, page: int, host: str, attempt: str, reason: str = DIED) -> None:
-        """It came to nothing."""
+        """Let an attempt fail."""
         fields = {"page": page, "host": host, "attempt": attempt}
         self.write("attempt_failed", kind="crashed", reason=reason, **fields)
 
     def give_up(self, page: int, hosts: Sequence[str], reason: str = DIED) -> None:
-        """It has failed."""
+        """Let a page fail after all attempts."""
         self.write(
             "page_failed", page=page, kind="crashed", reason=reason, attempts=3, hosts=list(hosts)
         )
 
 
 def eventful() -> Journal:
-    """Sixty pages on four hosts, after ten seconds: every state of page and host but one."""
-    told = Journal(60, ["node1", "node2", "node3", "node4"])
-    told.now = 1.0
-    told.state("node4", "refused", "no python3 there")
-    told.state("node3", "busy", "other people's load is 1.20 per core (used below 0.5)")
+    """Return sixty pages on four hosts after ten seconds, with all states of pages and hosts but one."""
+    journal = Journal(60, ["node1", "node2", "node3", "node4"])
+    journal.now = 1.0
+    journal.state("node4", "refused", "no python3 there")
+    journal.state("node3", "busy", "other people's load is 1.20 per core (used below 0.5)")
     for page in range(1, 41):
-        told.now = 1.0 + page / 5
+        journal.now = 1.0 + page / 5
         host = ("node1", "node2")[page % 2]
-        attempt = told.send(page, host)
+        attempt = journal.send(page, host)
         if page == 7:
-            told.deliver(page, host, attempt, ["unknown operator: nonsense"])
+            journal.deliver(page, host, attempt, ["unknown operator: nonsense"])
         elif page == 12:
-            told.fail(page, host, attempt)
-            told.give_up(page, ["node1", "node2", "node1"])
+            journal.fail(page, host, attempt)
+            journal.give_up(page, ["node1", "node2", "node1"])
         elif page == 23:
             late = attempt
         else:
-            told.deliver(page, host, attempt)
-    told.now = 9.5
-    told.write("page_returned", page=23, host="node2", attempt=late, reason="the host was left")
-    told.state("node2", "lost", "not heard for 8 s")
-    told.write("hosts_sampled", loads={"node1": [0.1, 0.95], "node3": [1.2, 0.0]})
+            journal.deliver(page, host, attempt)
+    journal.now = 9.5
+    journal.write("page_returned", page=23, host="node2", attempt=late, reason="the host was left")
+    journal.state("node2", "lost", "not heard for 8 s")
+    journal.write("hosts_sampled", loads={"node1": [0.1, 0.95], "node3": [1.2, 0.0]})
     for page in (41, 42, 43):
-        told.send(page, "node1")
-    told.now = 10.0
-    return told
+        journal.send(page, "node1")
+    journal.now = 10.0
+    return journal
 
 
 def straggling() -> Journal:
-    """Eventful, and page 23 has been with node1 all along, while it drew the others."""
-    told = eventful()
-    sent = next(each for each in told.entries if isinstance(each, PageSent) and each.page == 23)
+    """Return ``eventful``, but page 23 stays on node1 while that host renders other pages."""
+    journal = eventful()
+    sent = next(each for each in journal.entries if isinstance(each, PageSent) and each.page == 23)
     gone = [
         each
-        for each in told.entries
+        for each in journal.entries
         if isinstance(each, (AttemptEntry, PageDelivered)) and each.attempt == sent.attempt
     ]
-    told.entries = [each for each in told.entries if each not in gone[1:]]
-    return told
+    journal.entries = [each for each in journal.entries if each not in gone[1:]]
+    return journal
 
 
 class FakeJob:
-    """See Source: a job in memory."""
+    """A JobView in memory."""
 
-    def __init__(self, told: Journal, pages: int, coordinator: str = "desk (pid 7)") -> None:
-        self.told = told
+    def __init__(self, journal: Journal, pages: int, coordinator: str = "desk (pid 7)") -> None:
+        self.journal = journal
         self.holder = coordinator
-        self.asked: list[tuple[str, dict[str, Any]]] = []
-        self.trouble: OSError | None = None
+        self.requests: list[tuple[str, dict[str, Any]]] = []
+        self.error: OSError | None = None
         self._at = 0
         self._facts = JobFacts(
             "big-3fa9c1d2",
@@ -140,37 +140,37 @@ class FakeJob:
 
     @property
     def facts(self) -> JobFacts:
-        """See Source."""
+        """See JobView."""
         return self._facts
 
     def entries(self) -> list[JournalEntry]:
-        """See Source."""
-        if self.trouble is not None:
-            raise self.trouble
-        new, self._at = self.told.entries[self._at :], len(self.told.entries)
+        """See JobView."""
+        if self.error is not None:
+            raise self.error
+        new, self._at = self.journal.entries[self._at :], len(self.journal.entries)
         return new
 
     def coordinator(self) -> str:
-        """See Source."""
+        """See JobView."""
         return self.holder
 
-    def ask(self, op: Operation, **fields: Any) -> None:
-        """See Source."""
-        self.asked.append((op, fields))
+    def request(self, op: Operation, **fields: Any) -> None:
+        """See JobView."""
+        self.requests.append((op, fields))
 
-    def picture(self, page_file: str, *, large: bool) -> bytes | None:
-        """See Source."""
+    def page_image(self, page_file: str, *, large: bool) -> bytes | None:
+        """See JobView."""
         data = io.BytesIO()
         Image.new("RGB", (158, 224), (200, 40, 90)).save(data, "PNG")
         return data.getvalue()
 
     def ssh_command(self, host: str) -> str:
-        """See Source."""
+        """See JobView."""
         return f"ssh artist@{host}"
 
 
 class Watcher:
-    """See Owner: shows one job until it is told to end."""
+    """An Owner that shows one job until ``is_done`` is set."""
 
     def __init__(self, job: JobView | None) -> None:
         self.source = job

@@ -1,4 +1,4 @@
-"""The dashboard: what a person sees at several sizes, and what his keys do."""
+"""The dashboard: what the user sees at several sizes, and what the keys do."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Scene = Callable[[Pilot[None], Dashboard], Awaitable[None]]
 
 @pytest.fixture(autouse=True)
 def _utc(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The log tells the time where the reader is."""
+    """The log shows local time."""
     monkeypatch.setenv("TZ", "UTC")
     monkeypatch.delenv("NO_COLOR", raising=False)
     time.tzset()
@@ -36,25 +36,25 @@ def _play(
     *,
     size: tuple[int, int] = (80, 24),
     owner: Watcher | None = None,
-    looks: Styles | None = None,
+    styles: Styles | None = None,
 ) -> Dashboard:
-    """Let a person sit before a dashboard of that size."""
+    """Run a scene in a dashboard of that size."""
     owner = owner or Watcher(job or FakeJob(eventful(), 60))
-    app = Dashboard(owner, "big.pdf", looks=looks or Styles(), clock=lambda: BEGAN + 10.0)
+    app = Dashboard(owner, "big.pdf", styles=styles or Styles(), clock=lambda: BEGAN + 10.0)
 
-    async def sit() -> None:
+    async def run() -> None:
         async with app.run_test(size=size, notifications=True) as pilot:
             await _settle(pilot)
             await scene(pilot, app)
 
-    asyncio.run(sit())
+    asyncio.run(run())
     if app._defects:
         raise app._defects[0]
     return app
 
 
 async def _settle(pilot: Pilot[None]) -> None:
-    """Until what was read is drawn, and nothing moves any more."""
+    """Wait until everything that was read is shown and nothing changes any more."""
     before = ""
     for _ in range(40):
         await pilot.app.workers.wait_for_complete()
@@ -66,13 +66,13 @@ async def _settle(pilot: Pilot[None]) -> None:
 
 
 def _text(app: App[None]) -> str:
-    """What stands on the screen. Textual exports pictures of it, but no text."""
+    """Return the text on the screen: Textual exports only images of it."""
     strips = app.screen._compositor.render_strips()
     return "\n".join(strip.text.rstrip() for strip in strips) + "\n"
 
 
 def _compare(name: str, found: str) -> None:
-    """With UPDATE_SNAPSHOTS set, what is found is what is expected from now on."""
+    """Compare with a snapshot; with UPDATE_SNAPSHOTS set, write the snapshot instead."""
     path = SNAPSHOTS / name
     if os.environ.get("UPDATE_SNAPSHOTS"):
         path.write_text(found, encoding="utf-8")
@@ -81,7 +81,7 @@ def _compare(name: str, found: str) -> None:
 
 @pytest.mark.parametrize("size", [(50, 24), (80, 24), (160, 50)])
 @pytest.mark.parametrize("pane", ["1", "2", "3", "4"])
-def test_looks_as_it_did(size: tuple[int, int], pane: str) -> None:
+def test_it_looks_like_its_snapshot(size: tuple[int, int], pane: str) -> None:
     async def scene(pilot: Pilot[None], app: Dashboard) -> None:
         await pilot.press(pane)
         await _settle(pilot)
@@ -93,25 +93,25 @@ def test_looks_as_it_did(size: tuple[int, int], pane: str) -> None:
     _play(scene, size=size)
 
 
-def test_every_state_has_a_sign_of_its_own() -> None:
+def test_every_state_has_its_own_symbol() -> None:
     """Without colours, too, and in ASCII."""
-    for looks in (Styles(), Styles(is_ascii=True)):
+    for styles in (Styles(), Styles(is_ascii=True)):
         pages = ["waiting", "sent", "done", "suspect", "failed", "straggler"]
-        signs = [looks.page(state)[0] for state in pages]
-        assert len(set(signs)) == len(signs)
+        symbols = [styles.page(state)[0] for state in pages]
+        assert len(set(symbols)) == len(symbols)
         hosts = ["idle", "busy", "drained", "connecting", "quarantined", "lost", "refused"]
-        signs = [looks.host(state)[0] for state in hosts]
-        assert len(set(signs)) == len(signs)
-        assert not looks.is_ascii or all(sign.isascii() for sign in signs)
+        symbols = [styles.host(state)[0] for state in hosts]
+        assert len(set(symbols)) == len(symbols)
+        assert not styles.is_ascii or all(symbol.isascii() for symbol in symbols)
 
 
-def test_a_plain_terminal_gets_plain_signs() -> None:
+def test_a_plain_terminal_gets_ascii_symbols() -> None:
     async def scene(pilot: Pilot[None], app: Dashboard) -> None:
         shown = app.query_one(PageMap).render_line(0).text
         assert shown.isascii()
         assert "#" in shown
 
-    _play(scene, looks=Styles(is_ascii=True))
+    _play(scene, styles=Styles(is_ascii=True))
 
 
 @pytest.mark.parametrize("pages", [10, 20_000])
@@ -127,7 +127,7 @@ def test_the_map_is_useful_for_few_pages_and_for_many(pages: int) -> None:
     _play(scene, FakeJob(Journal(pages, ["node1"]), pages))
 
 
-def test_the_cursor_walks_and_goes_from_trouble_to_trouble() -> None:
+def test_the_cursor_moves_and_goes_from_problem_to_problem() -> None:
     async def scene(pilot: Pilot[None], app: Dashboard) -> None:
         where = app.query_one(PageMap)
         await pilot.press("right", "right")
@@ -148,7 +148,7 @@ def test_the_cursor_walks_and_goes_from_trouble_to_trouble() -> None:
     _play(scene, FakeJob(straggling(), 60))
 
 
-def test_details_tell_what_happened_to_a_page_and_what_a_host_is() -> None:
+def test_details_describe_a_page_and_a_host() -> None:
     async def scene(pilot: Pilot[None], app: Dashboard) -> None:
         await pilot.press("n", "n")
         await _settle(pilot)
@@ -181,7 +181,7 @@ def test_hosts_are_sorted_and_filtered() -> None:
     _play(scene)
 
 
-def test_the_log_is_filtered_and_a_hosts_part_of_it_is_one_key_away() -> None:
+def test_the_log_is_filtered_by_text_and_by_host() -> None:
     async def scene(pilot: Pilot[None], app: Dashboard) -> None:
         await pilot.press("4", "slash", *"died", "enter")
         await _settle(pilot)
@@ -196,7 +196,7 @@ def test_the_log_is_filtered_and_a_hosts_part_of_it_is_one_key_away() -> None:
     _play(scene)
 
 
-def test_requests_are_laid_before_the_coordinator() -> None:
+def test_keys_send_requests_to_the_coordinator() -> None:
     job = FakeJob(eventful(), 60)
 
     async def scene(pilot: Pilot[None], app: Dashboard) -> None:
@@ -206,7 +206,7 @@ def test_requests_are_laid_before_the_coordinator() -> None:
             await _settle(pilot)
 
     _play(scene, job)
-    assert job.asked == [
+    assert job.requests == [
         ("hold", {}),
         ("drain", {"host": "node1", "note": "disk"}),
         ("undrain", {"host": "node1"}),
@@ -215,22 +215,22 @@ def test_requests_are_laid_before_the_coordinator() -> None:
     ]
 
 
-def test_nobody_is_asked_where_nobody_coordinates() -> None:
+def test_no_request_is_sent_without_a_coordinator() -> None:
     job = FakeJob(eventful(), 60, coordinator="")
 
     async def scene(pilot: Pilot[None], app: Dashboard) -> None:
         await pilot.press("h")
         await _settle(pilot)
-        assert "nobody to ask" in _text(app)
+        assert "the job is not running" in _text(app)
 
     _play(scene, job)
-    assert job.asked == []
+    assert job.requests == []
 
 
-def test_a_held_job_says_so_and_is_released_with_the_same_key() -> None:
-    told = eventful()
-    told.write("requested", op="hold", by="ann@desk", host="", page=0, note="", is_late=False)
-    job = FakeJob(told, 60)
+def test_a_held_job_is_shown_as_held_and_released_with_the_same_key() -> None:
+    journal = eventful()
+    journal.write("requested", op="hold", by="ann@desk", host="", page=0, note="", is_late=False)
+    job = FakeJob(journal, 60)
 
     async def scene(pilot: Pilot[None], app: Dashboard) -> None:
         assert "held by ann@desk" in _text(app)
@@ -238,10 +238,10 @@ def test_a_held_job_says_so_and_is_released_with_the_same_key() -> None:
         await _settle(pilot)
 
     _play(scene, job)
-    assert job.asked == [("release", {})]
+    assert job.requests == [("release", {})]
 
 
-def test_a_page_is_shown_large_and_left_again() -> None:
+def test_a_page_image_opens_and_closes() -> None:
     async def scene(pilot: Pilot[None], app: Dashboard) -> None:
         await pilot.press("enter")
         await _settle(pilot)
@@ -266,7 +266,7 @@ def test_help_names_every_key() -> None:
     _play(scene, size=(100, 50))
 
 
-def test_ctrl_c_is_for_whoever_started_the_dashboard_and_q_leaves() -> None:
+def test_ctrl_c_goes_to_the_owner_and_q_leaves() -> None:
     owner = Watcher(FakeJob(eventful(), 60))
 
     async def scene(pilot: Pilot[None], app: Dashboard) -> None:
@@ -279,7 +279,7 @@ def test_ctrl_c_is_for_whoever_started_the_dashboard_and_q_leaves() -> None:
     _play(scene, owner=owner)
 
 
-def test_before_the_job_is_open_it_says_what_it_waits_for() -> None:
+def test_before_the_job_is_open_it_shows_what_it_waits_for() -> None:
     async def scene(pilot: Pilot[None], app: Dashboard) -> None:
         assert "opening big.pdf" in _text(app)
         await pilot.press("n", "enter", "t", "2", "d", "4", "h")
@@ -288,15 +288,15 @@ def test_before_the_job_is_open_it_says_what_it_waits_for() -> None:
     _play(scene, owner=Watcher(None))
 
 
-def test_a_shared_folder_that_fails_is_said_and_the_dashboard_stands() -> None:
+def test_a_shared_folder_that_fails_is_shown_and_the_dashboard_continues() -> None:
     job = FakeJob(eventful(), 60)
 
     async def scene(pilot: Pilot[None], app: Dashboard) -> None:
-        job.trouble = OSError(116, "Stale file handle")
+        job.error = OSError(116, "Stale file handle")
         app._tick()
         await _settle(pilot)
         assert "cannot read the job: Stale file handle" in _text(app)
-        job.trouble = None
+        job.error = None
         app._tick()
         await _settle(pilot)
         assert "Stale" not in _text(app)
@@ -304,11 +304,11 @@ def test_a_shared_folder_that_fails_is_said_and_the_dashboard_stands() -> None:
     _play(scene, job)
 
 
-def test_hostile_words_stay_words() -> None:
-    """Markup and escapes in what hosts say change nothing on the screen."""
-    told = Journal(3, ["[bold]node1", "\x1b[31mnode2"])
-    told.state("[bold]node1", "lost", "[/] [red]what\x1b]0;title\x07")
-    job = FakeJob(told, 3)
+def test_hostile_text_stays_text() -> None:
+    """Markup and escapes in texts from hosts change nothing on the screen."""
+    journal = Journal(3, ["[bold]node1", "\x1b[31mnode2"])
+    journal.state("[bold]node1", "lost", "[/] [red]what\x1b]0;title\x07")
+    job = FakeJob(journal, 3)
 
     async def scene(pilot: Pilot[None], app: Dashboard) -> None:
         for pane in ("2", "3", "4"):
@@ -323,25 +323,25 @@ def test_hostile_words_stay_words() -> None:
 
 
 def test_no_more_than_two_redraws_a_second_while_pages_come_in() -> None:
-    """Terminals at the other end of a slow link are the reason."""
-    told = Journal(500, ["node1"])
-    job = FakeJob(told, 500)
-    drawn: list[float] = []
+    """Because the terminal may be at the other end of a slow link."""
+    journal = Journal(500, ["node1"])
+    job = FakeJob(journal, 500)
+    updates: list[float] = []
 
     async def scene(pilot: Pilot[None], app: Dashboard) -> None:
-        original = app._draw_headline
+        original = app._update_headline
 
         def counted() -> None:
-            drawn.append(time.monotonic())
+            updates.append(time.monotonic())
             original()
 
-        app._draw_headline = counted  # type: ignore[method-assign]
+        app._update_headline = counted  # type: ignore[method-assign]
         end = time.monotonic() + 3.0
         page = 0
         while time.monotonic() < end:
             page += 1
-            told.deliver(page, "node1", told.send(page, "node1"))
+            journal.deliver(page, "node1", journal.send(page, "node1"))
             await asyncio.sleep(0.02)
 
     _play(scene, job)
-    assert 3 <= len(drawn) <= 8
+    assert 3 <= len(updates) <= 8

@@ -1,4 +1,4 @@
-"""The dashboard outlives the images that it shows, and whatever else fails in it."""
+"""Errors in page images, threads and keys do not end the dashboard."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ WIDE = (160, 50)
 
 
 class _Slow(FakeJob):
-    """Its storage answers when it is let."""
+    """Its storage answers only after ``may_answer`` is set."""
 
     def __init__(self) -> None:
         super().__init__(eventful(), 60)
-        self.asked_for: list[str] = []
+        self.requested: list[str] = []
         self.may_answer = threading.Event()
 
-    def picture(self, page_file: str, *, large: bool) -> bytes | None:
-        self.asked_for.append(page_file)
+    def page_image(self, page_file: str, *, large: bool) -> bytes | None:
+        self.requested.append(page_file)
         self.may_answer.wait(30)
-        return super().picture(page_file, large=large)
+        return super().page_image(page_file, large=large)
 
 
-def test_arrow_keys_over_pages_whose_thumbnails_are_on_their_way_end_nothing() -> None:
+def test_moving_while_thumbnails_are_loaded_ends_nothing() -> None:
     job = _Slow()
 
     async def scene(pilot: Pilot[None], app: Dashboard) -> None:
@@ -45,27 +45,27 @@ def test_arrow_keys_over_pages_whose_thumbnails_are_on_their_way_end_nothing() -
         assert app.is_running
         page = app._map.page
         assert page is not None
-        assert app._shown_thumbnail == app._fold.pages[page].file == job.asked_for[-1]
+        assert app._shown_thumbnail == app._model.pages[page].file == job.requested[-1]
 
     app = _play_slowly(scene, job)
     assert app.survived == []
-    assert len(job.asked_for) <= 3, "those that nobody waits for any more are not read"
+    assert len(job.requested) <= 3, "thumbnails that are no longer wanted are not read"
 
 
 def _play_slowly(scene: Any, job: _Slow) -> Dashboard:
-    """_play waits until all is read."""
+    """Run a scene at once: ``_play`` would wait until everything is read."""
     from sshrender.views.dashboard.styles import Styles
     from tests.tui.journals import BEGAN, Watcher
 
-    app = Dashboard(Watcher(job), "big.pdf", looks=Styles(), clock=lambda: BEGAN + 10.0)
+    app = Dashboard(Watcher(job), "big.pdf", styles=Styles(), clock=lambda: BEGAN + 10.0)
 
-    async def sit() -> None:
+    async def run() -> None:
         async with app.run_test(size=WIDE, notifications=True) as pilot:
-            while not app._fold.pages or not app._is_loading:
+            while not app._model.pages or not app._is_loading:
                 await asyncio.sleep(0.02)
             await scene(pilot, app)
 
-    asyncio.run(sit())
+    asyncio.run(run())
     if app._defects:
         raise app._defects[0]
     return app
@@ -76,7 +76,7 @@ class _Broken(FakeJob):
         super().__init__(eventful(), 60)
         self._what = what
 
-    def picture(self, page_file: str, *, large: bool) -> bytes | None:
+    def page_image(self, page_file: str, *, large: bool) -> bytes | None:
         if isinstance(self._what, Exception):
             raise self._what
         return self._what
@@ -87,7 +87,7 @@ class _Broken(FakeJob):
     [OSError(116, "Stale file handle"), RuntimeError("odd"), b"no image", b"\x89PNG\r\n\x1a\n\0\0"],
     ids=repr,
 )
-def test_an_image_that_cannot_be_read_is_said_in_its_place(what: Exception | bytes) -> None:
+def test_an_image_that_cannot_be_read_is_replaced_by_a_text(what: Exception | bytes) -> None:
     async def scene(pilot: Pilot[None], app: Dashboard) -> None:
         assert "no page image" in _text(app)
         await pilot.press("right", "enter")
@@ -106,7 +106,7 @@ def test_an_image_that_cannot_be_read_is_said_in_its_place(what: Exception | byt
         terminalgraphics.KITTY,
     ],
 )
-def test_an_image_that_cannot_be_rendered_is_said_in_its_place(
+def test_an_image_that_cannot_be_shown_is_replaced_by_a_text(
     monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
     def broken(self: object, *args: Any) -> Any:
@@ -140,7 +140,7 @@ def test_a_key_whose_handling_fails_ends_nothing(monkeypatch: pytest.MonkeyPatch
     async def scene(pilot: Pilot[None], app: Dashboard) -> None:
         await pilot.press("s")
         await _settle(pilot)
-        assert "a defect of the dashboard: ZeroDivisionError" in _text(app)
+        assert "bug in the dashboard: ZeroDivisionError" in _text(app)
         await pilot.press("2")
         await _settle(pilot)
         assert app._pane == "hosts"

@@ -104,18 +104,18 @@ def _show_everywhere(folder: JobFolder) -> None:
         sheet.render(overview.sheet(folder, SPEC, found, None)),
     ]
     accounting.of("big", "ann", found)
-    job, looks = jobmodel.JobModel(range(1, 61)), of_terminal()
+    job, styles = jobmodel.JobModel(range(1, 61)), of_terminal()
     for each in JournalTail(folder.journal).new():
         job.take(each)
     facts = JobFacts("big", "/san/big", "big.pdf", tuple(range(1, 61)), "png16m")
-    shown += [line.plain for line in headline.lines(facts, job, "", job.now, 120, looks)]
-    tables.hosts(job, looks, "state", False, "")
-    tables.flights(job, looks, job.now)
+    shown += [line.plain for line in headline.lines(facts, job, "", job.now, 120, styles)]
+    tables.hosts(job, styles, "state", False, "")
+    tables.attempts(job, styles, job.now)
     shown += [
         row.cells[1] for number, each in enumerate(job.log) if (row := tables.log_row(number, each))
     ]
-    shown += [details.of_page(page, job, job.now, looks).plain for page in job.pages.values()]
-    shown += [details.of_host(host, "", looks).plain for host in job.hosts.values()]
+    shown += [details.of_page(page, job, job.now, styles).plain for page in job.pages.values()]
+    shown += [details.of_host(host, "", styles).plain for host in job.hosts.values()]
     "".join(shown).encode()
 
 

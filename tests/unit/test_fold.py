@@ -250,7 +250,7 @@ def test_what_a_gallery_could_not_keep_is_counted(tmp_path: Path) -> None:
     ],
 )
 def test_which_pictures_a_terminal_shows(answer: bytes, kind: str) -> None:
-    assert terminalgraphics._understand(answer) == kind
+    assert terminalgraphics._kind_in(answer) == kind
 
 
 def test_every_state_of_the_job_model_is_terminal_or_not() -> None:

@@ -46,7 +46,7 @@ def test_a_long_reason_costs_no_other_column_its_room(width: int) -> None:
     for host in hosts:
         assert any(host.name in line and host.state in line for line in shown.splitlines())
     assert "103 of 261 pages" in shown
-    assert "4 pages on hosts" in shown
+    assert "4 pages in work" in shown
 
 
 def test_states_differ_without_colour() -> None:
@@ -160,7 +160,7 @@ def test_a_reader_that_has_gone_is_no_error() -> None:
     stream = os.fdopen(writing, "w")
     reporter = Reporter(stream, progress="plain")
     with reporter.showing("job") as view:
-        view.say("to nobody")
-    reporter.error(UserError(ExitCode.USAGE, "to nobody", "either"))
+        view.print_line("lost")
+    reporter.error(UserError(ExitCode.USAGE, "lost", "lost, too"))
     with pytest.raises(BrokenPipeError):
         stream.close()

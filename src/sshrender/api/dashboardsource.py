@@ -77,14 +77,14 @@ class JobSource:
         claim = self._observer.holder()
         return "" if claim is None else in_words(claim)
 
-    def ask(self, op: Operation, **fields: Any) -> None:
+    def request(self, op: Operation, **fields: Any) -> None:
         """See Source."""
         try:
             ask(self._folder, Request(op, current_user(), **fields))
         except UserError as error:  # the dashboard knows nothing of keys
             raise PermissionError(errno.EPERM, error.what, str(self._folder.path)) from None
 
-    def picture(self, page_file: str, *, large: bool) -> bytes | None:
+    def page_image(self, page_file: str, *, large: bool) -> bytes | None:
         """See Source. Large: the page itself, or its thumbnail if no viewer can show the page."""
         if Path(page_file).name != page_file:
             return None  # a path from the journal: any host of this user can write into it

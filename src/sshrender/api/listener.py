@@ -21,19 +21,19 @@ from sshrender.views.protocol import View
 class Listener(Protocol):
     """Receives remarks, errors, progress and the summary of a run."""
 
-    def remark(self, line: str) -> None:
+    def print_line(self, line: str) -> None:
         """Receive a line of text that is no journal entry."""
 
     def error(self, error: UserError) -> None:
         """Receive an error that ends the job, or keeps it from starting."""
 
-    def failed_to(self, what: str, error: Exception) -> None:
+    def report_defect(self, what: str, error: Exception) -> None:
         """Receive a failure beside the job, which goes on."""
 
     def summary(self, summary: Mapping[str, Any], code: int) -> None:
         """Receive the summary of a run and its exit code."""
 
-    def speak_for(self, document: str) -> None:
+    def label_lines(self, document: str) -> None:
         """Receive the name of the document that everything from now on concerns."""
 
     def showing(self, job: str) -> contextlib.AbstractContextManager[View]:
@@ -55,19 +55,19 @@ class DeliveredPage:
 class SilentListener:
     """Ignores everything. Subclasses override what they need."""
 
-    def remark(self, line: str) -> None:
+    def print_line(self, line: str) -> None:
         """See Listener."""
 
     def error(self, error: UserError) -> None:
         """See Listener."""
 
-    def failed_to(self, what: str, error: Exception) -> None:
+    def report_defect(self, what: str, error: Exception) -> None:
         """See Listener."""
 
     def summary(self, summary: Mapping[str, Any], code: int) -> None:
         """See Listener."""
 
-    def speak_for(self, document: str) -> None:
+    def label_lines(self, document: str) -> None:
         """See Listener."""
 
     @contextlib.contextmanager
@@ -92,7 +92,7 @@ class EntryView:
     def snapshot(self, snapshot: Snapshot, now: float) -> None:
         """See View."""
 
-    def say(self, line: str) -> None:
+    def print_line(self, line: str) -> None:
         """See View."""
 
     def close(self) -> None:

@@ -66,7 +66,7 @@ def resumption_of(
     output = on_san(context.san, lambda: delivery.place(found, job.folder))
     if output is None and found.output and context.settings.output is None:
         where = f"{found.output} is a folder of {found.output_host}"
-        context.listener.remark(
+        context.listener.print_line(
             f"{job.spec.name}: {where}; its pages stay in {job.folder.pages}, and resume there,"
             " or with -o DIR, delivers them"
         )

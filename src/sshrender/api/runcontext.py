@@ -96,7 +96,7 @@ class RunContext:
         listener = listener_for(settings)
         asked = (job or {}).get("mail_to")
         if asked is not None and not are_addresses(asked):
-            listener.remark(f"no mail to {str(asked)[:MAX_ADDRESSES]}: this is not a mail address")
+            listener.print_line(f"no mail to {str(asked)[:MAX_ADDRESSES]}: this is not a mail address")
         file = find_inventory(settings.hosts)
         if file is None:
             for name, value in (("--on", settings.on), ("--avoid", settings.avoid)):
@@ -129,7 +129,7 @@ class RunContext:
             keyfile.load_or_make()
         except keyfile.NoPlace as error:
             keyfile.keep_in_memory()
-            self.listener.remark(f"only this run can use its jobs: {error.what}; hint: {error.hint}")
+            self.listener.print_line(f"only this run can use its jobs: {error.what}; hint: {error.hint}")
 
     def render(self, source: Path, *, is_only: bool) -> RenderResult:
         """Render one document, from its job's creation to the summary.
@@ -137,7 +137,7 @@ class RunContext:
         ``is_only``: no other document is rendered by this command.
         """
         if not is_only:
-            self.listener.speak_for(source.stem)
+            self.listener.label_lines(source.stem)
         reading = Reading()
         try:
             return self._render(source, reading, is_only)
@@ -205,7 +205,7 @@ class RunContext:
         """Add the result of ``--assemble`` to the summary."""
         summary["assembled"] = assembly.path
         if assembly.lacks:
-            self.listener.remark(assembly.lacks)
+            self.listener.print_line(assembly.lacks)
         if assembly.error is not None:
             self.listener.error(assembly.error)
             summary |= {"exit_code": int(assembly.error.code), "reason": assembly.error.what}
@@ -218,7 +218,7 @@ class RunContext:
         settings = self.settings
         if summary["exit_code"] > 128:
             return
-        command, to, say = settings.on_done, settings.mail_to, self.listener.remark
+        command, to, say = settings.on_done, settings.mail_to, self.listener.print_line
         if command:
             self._tell("on_done was not run", lambda: notification.run(command, summary, say))
         if to and (summary["exit_code"] or settings.mail_when == "always"):
@@ -229,7 +229,7 @@ class RunContext:
         try:
             tell()
         except Exception as error:  # noqa: BLE001 - what was delivered does not depend on it
-            self.listener.failed_to(failure, error)
+            self.listener.report_defect(failure, error)
 
     def wanted(self, source: Path, is_only: bool, **attributes: Any) -> RenderRequest:
         """Return the request to render a document. ``attributes``: of its job. Raises UserError."""
@@ -290,7 +290,7 @@ class RunContext:
             strict=settings.strict,
             has_overview=settings.overview,
             pins=pins.check(map(pins.parse, settings.pin), names),
-            remark=self.listener.remark,
+            remark=self.listener.print_line,
             **fields,
         )
 
@@ -331,7 +331,7 @@ class RunContext:
             try:
                 on_san(self.san, lambda: overview.write(plan.folder, plan.spec))
             except UserError as error:
-                self.listener.remark(f"no overview: {error.what}")
+                self.listener.print_line(f"no overview: {error.what}")
 
         self._tell("no overview", write)
 

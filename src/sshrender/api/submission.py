@@ -85,7 +85,7 @@ def _result(context: RunContext, plan: JobPlan, now: str, hold: bool) -> Submitt
         _require_no_circle(context, plan, now)
     elif found.over == "done" and _is_as_wanted(plan, found):
         remove_marker(plan.output, str(plan.changes.get("output_word", "")))
-        context.listener.remark(f"{name} is done already: its pages are in {plan.output}")
+        context.listener.print_line(f"{name} is done already: its pages are in {plan.output}")
         state = "done"
     else:
         _alter(context, plan, found, hold)
@@ -135,4 +135,4 @@ def _alter(context: RunContext, plan: JobPlan, found: Attributes, hold: bool) ->
     for request in requests:
         on_san(context.san, partial(queueoperations.change, plan.folder, request))
     was = "existed already; queued again" if is_again else "is in the queue already; altered"
-    context.listener.remark(f"{name} {was} with the new options")
+    context.listener.print_line(f"{name} {was} with the new options")

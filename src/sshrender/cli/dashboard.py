@@ -22,7 +22,7 @@ def is_wanted(settings: Settings, reporter: Reporter) -> bool:
     why_not = why_no_dashboard()
     is_attended = sys.stdout.isatty() or sys.stdin.isatty() or settings.progress == "tui"
     if why_not and is_attended:
-        reporter.remark(f"no dashboard: {why_not}")
+        reporter.print_line(f"no dashboard: {why_not}")
     return not why_not
 
 
@@ -47,7 +47,7 @@ def show(owner: Owner, title: str) -> str:
         from sshrender.views.dashboard.app import Dashboard
 
         dashboard = Dashboard(owner, title)
-        dashboard.watch_to_the_end()
+        dashboard.run_to_the_end()
     except Exception as error:  # noqa: BLE001 - whatever it is, the job continues
         log = errorlog.record(error)
         kind = type(error).__name__

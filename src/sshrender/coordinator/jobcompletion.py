@@ -97,7 +97,7 @@ def write_manifest(plan: JobPlan, outcome: Outcome, held: lease.Lease, view: Vie
     except (lease.LeaseLost, OSError):
         raise
     except Exception as error:  # noqa: BLE001 - the pages are there, and the journal accounts for them
-        view.say(f"no manifest: {type(error).__name__}: {error}")
+        view.print_line(f"no manifest: {type(error).__name__}: {error}")
 
 
 def _save_manifest(plan: JobPlan, outcome: Outcome, held: lease.Lease) -> None:

@@ -56,7 +56,7 @@ def see_through(
             drained = guarded_call(san, lambda: drains.read(san, [setup.plan.name for setup in hosts]))
             inputs = RunInputs(plan, hosts, held, nonce, links, inbox, view, drained)
             coordinator = Coordinator(inputs)
-            signals.enter_context(caught(inbox.put, lambda: view.say(coordinator.status_line())))
+            signals.enter_context(caught(inbox.put, lambda: view.print_line(coordinator.status_line())))
             outcome = coordinator.run()
             if outcome.code != ExitCode.STORAGE:
                 guarded_call(san, lambda: write_manifest(plan, outcome, held, view))

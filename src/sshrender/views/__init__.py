@@ -1,1 +1,1 @@
-"""What people and programs see of a run: folds of journal entries and snapshots. Never the engine."""
+"""Show a run to users and programs, from journal entries and snapshots. A view never drives the run."""

@@ -1,6 +1,6 @@
-"""The Rich board: on a terminal, hosts and pages at a glance, redrawn in place twice a second.
+"""The board: a summary of pages and hosts on a terminal, redrawn in place twice a second.
 
-``render`` is pure: a snapshot and a width in, something to print out.
+``render`` is pure: it turns a snapshot and a size into a Rich renderable.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from sshrender.views.rate import Rate
 from sshrender.views.text import clean, count, duration
 
 REDRAW = 0.5
-"""Seconds: two redraws a second are enough for the eye and little for a slow link."""
+"""Seconds: two redraws a second look live and load a slow link little."""
 
-_LOOKS = {
+_STYLES = {
     "idle": ("●", "green"),
     "busy": ("◐", "yellow"),
     "connecting": ("…", "cyan"),
@@ -32,13 +32,13 @@ _LOOKS = {
     "lost": ("○", "red"),
     "refused": ("✕", "red"),
 }
-"""State by symbol and colour, never by colour alone."""
+"""Symbol and colour of each state: states differ without colours, too. The order is that of the rows."""
 
-_ORDER = list(_LOOKS)
+_ORDER = list(_STYLES)
 
 
 class BoardView:
-    """A live board on a terminal, with lines worth keeping scrolling above it."""
+    """A live board on a terminal; messages scroll above it."""
 
     def __init__(self, stream: TextIO, job: str, color: str = "auto", verbose: int = 0) -> None:
         no_color = {"auto": None, "never": True, "always": False}[color]
@@ -58,7 +58,7 @@ class BoardView:
             return
         line = describe(entry, self._verbose)
         if line is not None:
-            self.say(line)
+            self.print_line(line)
 
     def snapshot(self, snapshot: Snapshot, now: float) -> None:
         """See View.snapshot."""
@@ -70,8 +70,8 @@ class BoardView:
         board = render(snapshot, self._job, self._rate, now, width, height)
         self._live.update(Harmless(board), refresh=True)
 
-    def say(self, line: str) -> None:
-        """See View.say."""
+    def print_line(self, line: str) -> None:
+        """See View.print_line."""
         self._console.print(Harmless(Text(line)))
 
     def close(self) -> None:
@@ -82,13 +82,14 @@ class BoardView:
 def render(
     snapshot: Snapshot, job: str, rate: Rate, now: float, width: int, height: int
 ) -> RenderableType:
-    """The board of a moment, no wider than ``width`` and no higher than ``height``."""
+    """Return the board for a snapshot, at most ``width`` columns wide and ``height`` lines high."""
     parts: list[RenderableType] = [_headline(snapshot, job), _progress(snapshot, width)]
     parts.append(_pace(snapshot, rate, now))
     if snapshot.paused:
         parts.append(Text(f"paused: {clean(snapshot.paused)}", style="bold red", no_wrap=True))
-    room = max(3, height - len(parts) - 3)
-    parts.append(_hosts(snapshot, width, room))
+    # Three lines are not for hosts: the titles, "and … more", and the one that the cursor is on.
+    max_rows = max(3, height - len(parts) - 3)
+    parts.append(_hosts(snapshot, width, max_rows))
     return Group(*parts)
 
 
@@ -116,7 +117,7 @@ def _progress(snapshot: Snapshot, width: int) -> RenderableType:
 def _pace(snapshot: Snapshot, rate: Rate, now: float) -> Text:
     speed = rate.per_second(now)
     left = rate.left(now, snapshot.missing)
-    words = [f"{count(snapshot.running, 'page')} on hosts"]
+    words = [f"{count(snapshot.running, 'page')} in work"]
     if speed is not None:
         words.append(f"{speed:.1f} pages/s" if speed >= 1 else f"{speed * 60:.1f} pages/min")
     if left is not None:
@@ -126,48 +127,50 @@ def _pace(snapshot: Snapshot, rate: Rate, now: float) -> Text:
 
 _TITLES = ("host", "state", "slots", "load", "pages", "s/page", "")
 _NARROW = (0, 1, 2, 4, 6)
-"""The columns that are left where there is little room."""
+"""The columns that a narrow terminal shows."""
 
 _WIDE = 70
-_NAME_MOST = 24
-_REASON_LEAST = 12
+"""Columns from which on a terminal shows everything."""
+
+_MAX_NAME_WIDTH = 24
+_MIN_REASON_WIDTH = 12
 
 
-def _hosts(snapshot: Snapshot, width: int, room: int) -> RenderableType:
-    """Every column as wide as what is in it; the reason gets what is left, and is cut there.
+def _hosts(snapshot: Snapshot, width: int, max_rows: int) -> RenderableType:
+    """Return the table of hosts. Each column fits its content; the reason gets the rest and is cut.
 
-    Rich, left to itself, would squeeze all columns to make room for one long reason.
+    Rich's own layout would squeeze every column to make room for one long reason.
     """
     hosts = sorted(snapshot.hosts, key=lambda host: _ORDER.index(host.state))
     kept = range(len(_TITLES)) if width >= _WIDE else _NARROW
-    rows = [[cell for n, cell in enumerate(_row(host)) if n in kept] for host in hosts[:room]]
+    rows = [[cell for n, cell in enumerate(_row(host)) if n in kept] for host in hosts[:max_rows]]
     titles = [_TITLES[n] for n in kept]
     table = Table(box=None, padding=(0, 1, 0, 0), show_edge=False)
     left = width
     for column, title in enumerate(titles[:-1]):
         wanted = max(len(title), *(cell.cell_len for cell in (row[column] for row in rows)))
-        wanted = min(wanted, _NAME_MOST) if column == 0 else wanted
+        wanted = min(wanted, _MAX_NAME_WIDTH) if column == 0 else wanted
         justify: JustifyMethod = "left" if column < 2 else "right"
         table.add_column(title, width=wanted, justify=justify, no_wrap=True, overflow="ellipsis")
         left -= wanted + 1
-    if left >= _REASON_LEAST:
+    if left >= _MIN_REASON_WIDTH:
         table.add_column(titles[-1], max_width=left - 1, no_wrap=True, overflow="ellipsis")
     for row in rows:
         table.add_row(*row[: len(table.columns)])
-    if len(hosts) > room:
-        return Group(table, Text(f"… and {len(hosts) - room} more"))
+    if len(hosts) > max_rows:
+        return Group(table, Text(f"… and {count(len(hosts) - max_rows, 'more host')}"))
     return table
 
 
 def _row(host: HostView) -> list[Text]:
-    symbol, colour = _LOOKS[host.state]
-    is_met = bool(host.slots)
+    symbol, colour = _STYLES[host.state]
+    is_known = bool(host.slots)
     return [
         Text(clean(host.name)),
         Text(f"{symbol} {host.state}", style=colour),
-        Text(f"{host.running}/{host.slots}" if is_met else ""),
-        Text(f"{host.others:.2f}" if is_met else ""),
-        Text(str(host.pages) if is_met else ""),
+        Text(f"{host.running}/{host.slots}" if is_known else ""),
+        Text(f"{host.others:.2f}" if is_known else ""),
+        Text(str(host.pages) if is_known else ""),
         Text("" if host.median is None else f"{host.median:.2f}"),
         Text(clean(host.reason), style="dim"),
     ]

@@ -1,7 +1,7 @@
-"""Rich's texts and renderables without control characters: the last step before a terminal has them.
+"""Remove control characters from what Rich renders, as the last step before the terminal.
 
-Rich and Textual write terminal escapes of their own, so what is to be kept out has to be taken from the
-words before these are added.
+Rich and Textual add terminal escapes of their own, so hostile ones must be removed from the text before
+these are added.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from sshrender.views.output import harmless
 
 
 class Harmless:
-    """Shows what it wraps; each control character of its words as a question mark."""
+    """Renders what it wraps, with a question mark for each control character in its text."""
 
     def __init__(self, shown: RenderableType) -> None:
         self._shown = shown
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        """Rich's own codes are segments of control, and stay."""
+        """Render the wrapped object. Rich marks its own codes as control segments; these stay."""
         for segment in console.render(self._shown, options):
             if segment.control:
                 yield segment
@@ -29,6 +29,6 @@ class Harmless:
 
 
 def harmless_text(text: Text) -> Text:
-    """The same, with its styles: each character is replaced by one."""
+    """Return the text with the same styles: each character is replaced by exactly one."""
     text.plain = harmless(text.plain)
     return text

@@ -1,4 +1,4 @@
-"""A view whose failure is no failure of the run that it shows."""
+"""Keep a defect of a view away from the run that it shows."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from sshrender.views.protocol import View
 
 
 class GuardedView:
-    """Passes on what it is told until the view raises; then ``tell`` gets the error, once."""
+    """Passes every call to a view until the view raises; then calls ``report`` with the error, once."""
 
-    def __init__(self, view: View, tell: Callable[[Exception], None]) -> None:
+    def __init__(self, view: View, report: Callable[[Exception], None]) -> None:
         self._view = view
-        self._tell = tell
+        self._report = report
         self._has_failed = False
 
     def entry(self, entry: JournalEntry) -> None:
@@ -25,12 +25,12 @@ class GuardedView:
         """See View.snapshot."""
         self._try(lambda: self._view.snapshot(snapshot, now))
 
-    def say(self, line: str) -> None:
-        """See View.say."""
-        self._try(lambda: self._view.say(line))
+    def print_line(self, line: str) -> None:
+        """See View.print_line."""
+        self._try(lambda: self._view.print_line(line))
 
     def close(self) -> None:
-        """See View.close. One that has failed is closed, too: the terminal may not be as it was."""
+        """See View.close. A view that has failed is closed, too: it may have changed the terminal."""
         self._has_failed, had_failed = False, self._has_failed
         self._try(self._view.close)
         self._has_failed = self._has_failed or had_failed
@@ -40,6 +40,6 @@ class GuardedView:
             return
         try:
             show()
-        except Exception as error:  # noqa: BLE001 - whatever it is, pages are worth more
+        except Exception as error:  # noqa: BLE001 - no defect of a view may end the run
             self._has_failed = True
-            self._tell(error)
+            self._report(error)

@@ -1,4 +1,7 @@
-"""Hosts in words: a line each, and beneath it what would mend it. From what ``hosts --json`` prints."""
+"""Format hosts for ``hosts``: one line for each host, and below it a command that fixes its problem.
+
+The input is what ``hosts --json`` prints.
+"""
 
 from __future__ import annotations
 
@@ -8,13 +11,19 @@ from typing import Any
 from sshrender.views.text import clean, count
 
 Report = Mapping[str, Any]
+"""A host as ``hosts --json`` has it."""
 
 _STATES = ("idle", "busy", "drained", "lost", "refused")
+"""States in the last line; *drained* is left out there where no host is."""
+
 _SIGNS = {True: "ok", False: "FAILS", None: "-"}
 
 
-def lines(reports: Sequence[Report], mends: Mapping[str, str], verbose: int = 0) -> Iterator[str]:
-    """The table, what would mend whom, and how many are usable."""
+def lines(reports: Sequence[Report], fixes: Mapping[str, str], verbose: int = 0) -> Iterator[str]:
+    """Yield the table, a fix below each host that needs one, and the number of hosts by state.
+
+    ``fixes`` maps a host's name to a command. With ``verbose``, every check is listed.
+    """
     rows: list[tuple[str, ...]] = [("HOST", "STATE", "SLOTS", "LOAD", "GS", "PYTHON", "REASON")]
     rows += [_row(report) for report in reports]
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
@@ -25,8 +34,8 @@ def lines(reports: Sequence[Report], mends: Mapping[str, str], verbose: int = 0)
     yield table[0]
     for report, line in zip(reports, table[1:], strict=True):
         yield line
-        if mends.get(report["name"]):
-            yield f"    try: {mends[report['name']]}"
+        if fixes.get(report["name"]):
+            yield f"    try: {fixes[report['name']]}"
         if verbose:
             yield from _checks(report)
     states = [report["state"] for report in reports]
@@ -49,7 +58,7 @@ def _row(report: Report) -> tuple[str, ...]:
 
 
 def _warning(report: Report) -> str:
-    """What is not as it should be on a host that is usable all the same."""
+    """Return the failed checks of a host that is usable in spite of them."""
     return "; ".join(
         f"{check['name']}: {clean(check['says'])}" for check in report["checks"] if check["ok"] is False
     )

@@ -1,4 +1,7 @@
-"""Jobs in words: all of them, a line each; or one, whole. From what ``status --json`` prints."""
+"""Format jobs for ``status``: a table of all jobs, or one job in detail.
+
+The input is what ``status --json`` prints.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,7 @@ from sshrender.views import summary
 from sshrender.views.text import clean, count, duration
 
 Report = Mapping[str, Any]
-
+"""A job as ``status --json`` has it."""
 
 _TITLES = ("JOB", "STATE", "PAGES", "SUSPECT", "FAILED", "LAST EVENT", "PRIORITY", "OWNER")
 
@@ -19,7 +22,7 @@ _TITLES = ("JOB", "STATE", "PAGES", "SUSPECT", "FAILED", "LAST EVENT", "PRIORITY
 def table(
     reports: Sequence[Report], damaged: Mapping[str, str] | None = None, *, has_accounts: bool = False
 ) -> Iterator[str]:
-    """A line each, the columns as wide as they need to be; then those that cannot be read, and why."""
+    """Yield one line for each job, in columns; then each damaged job with the reason."""
     if reports:
         yield from _aligned(reports, has_accounts)
     elif not damaged:
@@ -45,7 +48,7 @@ def _row(report: Report) -> tuple[str, ...]:
         f"{delivered}/{pages['total']}",
         str(pages["suspect"] or "-"),
         str(pages["failed"] or "-"),
-        _moment(report["updated"]),
+        _local_time(report["updated"]),
         str(report.get("priority") or "-"),
         clean(report["owner"] or "-", 40),
     )
@@ -56,7 +59,7 @@ def _cpu(report: Report) -> str:
 
 
 def whole(report: Report) -> Iterator[str]:
-    """Everything there is to say of one job in a screenful."""
+    """Yield everything about one job, in about a screenful."""
     document, settings = report["document"], report["settings"]
     yield f"{clean(report['job'])}: {_state(report)}"
     yield (
@@ -69,7 +72,7 @@ def whole(report: Report) -> Iterator[str]:
         yield f"  not run   {clean(report['unsigned'], 4096)}"
     if report["output"]:
         yield f"  output    {clean(report['output'], 4096)}"
-    yield f"  begun     {_moment(report['created'])}, last event {_moment(report['updated'])}"
+    yield f"  submitted {_local_time(report['created'])}, last event {_local_time(report['updated'])}"
     yield from _queue(report)
     yield f"  pages     {_counts(report['pages'])}"
     for host in report["hosts"]:
@@ -77,13 +80,13 @@ def whole(report: Report) -> Iterator[str]:
     yield from summary.failed_pages(report["failed_pages"])
     yield from summary.suspect_pages(report["suspect_pages"])
     for note in report["notes"]:
-        yield f"  the document: {clean(note)}"
+        yield f"  document: {clean(note)}"
     if report["state"] in ("partial", "failed"):
-        yield f"hint: {again(report)} has the rest done"
+        yield f"hint: {again(report)} renders the missing and failed pages"
 
 
 def again(report: Report) -> str:
-    """What to type to have the job seen through again."""
+    """Return the command that runs the job again."""
     command = "resubmit" if report["submitted"] else "resume"
     return f"sshrender {command} {shlex.quote(clean(report['job']))}"
 
@@ -98,12 +101,12 @@ def _state(report: Report) -> str:
 
 
 def _queue(report: Report) -> Iterator[str]:
-    """Its place in the queue, as far as there is something to say."""
-    words = [f"of {clean(report['owner'])}"] if report["owner"] else []
+    """Yield a line with the job's queue attributes, if it has any."""
+    words = [f"owner {clean(report['owner'])}"] if report["owner"] else []
     words += [f"priority {report['priority']}"] if report["priority"] else []
-    words += [f"at most {count(report['limit'], 'slot')} at once"] if report["limit"] else []
+    words += [f"at most {count(report['limit'], 'slot')} at a time"] if report["limit"] else []
     words += [f"after {clean(', '.join(report['after']))}"] if report["after"] else []
-    words += [f"not before {_moment(report['not_before'])}"] if report["not_before"] else []
+    words += [f"not before {_local_time(report['not_before'])}"] if report["not_before"] else []
     if words:
         yield "  queue     " + ", ".join(words)
 
@@ -117,7 +120,9 @@ def _counts(pages: Mapping[str, int]) -> str:
 def _host(host: Mapping[str, Any]) -> str:
     words = [count(host["pages"], "page")]
     if host["pages"]:
-        words.append(f"{host['seconds'] / host['pages']:.2f} s each, {duration(host['seconds'])} in all")
+        words.append(
+            f"{host['seconds'] / host['pages']:.2f} s/page, {duration(host['seconds'])} in total"
+        )
     if host["failures"]:
         words.append(count(host["failures"], "failure"))
     if host.get("hedged"):
@@ -126,8 +131,8 @@ def _host(host: Mapping[str, Any]) -> str:
     return f"  host      {clean(host['name'])} {host['state']}{reason}; " + ", ".join(words)
 
 
-def _moment(text: str) -> str:
-    """A moment of the journal, where this machine is."""
+def _local_time(text: str) -> str:
+    """Return a time of the journal in the time zone of this machine."""
     try:
         return datetime.fromisoformat(text).astimezone().strftime("%Y-%m-%d %H:%M:%S")
     except (ValueError, OverflowError):

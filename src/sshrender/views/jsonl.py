@@ -11,7 +11,7 @@ from sshrender.views import output
 
 
 class JsonLinesView:
-    """Writes entries as they are in the journal."""
+    """Writes entries unchanged."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
@@ -21,10 +21,10 @@ class JsonLinesView:
         output.as_json(as_fields(entry), self._stream)
 
     def snapshot(self, snapshot: Snapshot, now: float) -> None:
-        """Nothing: the entries say it all."""
+        """Do nothing: the entries carry the same facts."""
 
-    def say(self, line: str) -> None:
-        """A status line, as an entry of its own."""
+    def print_line(self, line: str) -> None:
+        """Write a status line as an entry of the type ``status``."""
         output.as_json({"schema": 1, "type": "status", "text": line}, self._stream)
 
     def close(self) -> None:

@@ -1,7 +1,7 @@
-"""A stream that never makes its writer wait, and that outlives its reader.
+"""A stream that never blocks its writer and ignores the loss of its reader.
 
-A terminal may be stopped with Ctrl-S, closed, or cut off with the ssh session it belongs to, and a
-pipe's reader may go: the job must see none of that.
+A terminal may be stopped with Ctrl-S, closed, or cut off together with its ssh session, and the reader
+of a pipe may exit: none of these may slow or end the job.
 """
 
 from __future__ import annotations
@@ -12,15 +12,15 @@ import queue
 import threading
 from typing import TextIO
 
-MOST = 1 << 20
-"""Characters that may wait for a slow reader; what comes on top is not shown."""
+MAX_WAITING = 1 << 20
+"""Characters that may wait for a slow reader; further text is dropped."""
 
-CLOSING = 1.0
-"""Seconds that a slow reader gets at the end."""
+SHUTDOWN_TIMEOUT = 1.0
+"""Seconds that a slow reader has at the end."""
 
 
 class NonBlockingStream(io.TextIOBase):
-    """Writes to ``stream`` in a thread of its own, at every flush, ``prefix`` before each line."""
+    """Writes to ``stream`` in its own thread, at every flush, with ``prefix`` before each line."""
 
     def __init__(self, stream: TextIO, prefix: str = "") -> None:
         self._stream = stream
@@ -33,41 +33,44 @@ class NonBlockingStream(io.TextIOBase):
 
     @property
     def encoding(self) -> str:  # type: ignore[override]  # TextIOBase calls it an attribute
-        """The stream's own."""
+        """Return the encoding of the wrapped stream."""
         return self._stream.encoding
 
     def isatty(self) -> bool:
-        """The stream's own."""
+        """Return whether the wrapped stream is a terminal."""
         return self._stream.isatty()
 
     def fileno(self) -> int:
-        """The stream's own."""
+        """Return the descriptor of the wrapped stream."""
         return self._stream.fileno()
 
     def write(self, text: str) -> int:
-        """Never fails and never waits."""
+        """Keep the text until the next flush. Never fails and never waits."""
         self._parts.append(text)
         return len(text)
 
     def flush(self) -> None:
-        """Have it written; returns at once."""
+        """Hand the kept text to the writing thread; return at once."""
         text = "".join(self._parts)
         if self._prefix:
             text = "".join(self._prefix + line for line in text.splitlines(keepends=True))
         self._parts.clear()
-        if text and self._waiting < MOST:
+        if text and self._waiting < MAX_WAITING:
             self._waiting += len(text)
             self._queue.put(text)
 
     def drain(self) -> None:
-        """Write what is left, waiting at most CLOSING seconds; nothing may be written afterwards."""
+        """Write the remaining text, for at most SHUTDOWN_TIMEOUT seconds.
+
+        Nothing may be written afterwards.
+        """
         self.flush()
         self._queue.put(None)
-        self._thread.join(CLOSING)
+        self._thread.join(SHUTDOWN_TIMEOUT)
 
     def _work(self) -> None:
         while (text := self._queue.get()) is not None:
-            with contextlib.suppress(OSError, ValueError):  # the reader has gone, or closed it
+            with contextlib.suppress(OSError, ValueError):  # the reader exited, or the stream was closed
                 self._stream.write(text)
                 self._stream.flush()
             self._waiting -= len(text)

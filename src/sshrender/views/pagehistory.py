@@ -9,7 +9,7 @@ from sshrender.job import journalentries as je
 from sshrender.job.journalformat import as_fields
 from sshrender.job.operations import Operation, operation_of
 from sshrender.views.plain import describe
-from sshrender.views.text import clean, count
+from sshrender.views.text import clean, count, on_pages
 
 _OF_ALL_HOSTS = (je.RunStarted, je.RunEnded, je.StorageFailed, je.StorageRecovered)
 """Entries that belong into the history of every host."""
@@ -68,25 +68,27 @@ def tell(entry: je.JournalEntry) -> str | None:
 def _of_run(entry: je.JournalEntry) -> str | None:
     match entry:
         case je.RunStarted():
-            where = f" by {clean(entry.coordinator)}" if entry.coordinator else ""
-            return f"run {entry.epoch} began{where}"
+            where = f" on {clean(entry.coordinator)}" if entry.coordinator else ""
+            return f"run {entry.epoch} started{where}"
         case je.RunEnded():
-            reason = f": {clean(entry.reason)}" if entry.reason else ""
-            return f"the run ended, {entry.state}{reason}"
+            reason = f", {clean(entry.reason)}" if entry.reason else ""
+            return f"run ended: {entry.state}{reason}"
         case je.RequestHandled():
             return _request(entry)
         case je.RequestsRefused():
-            return "requests without the owner's key were removed"
+            return "requests that are not signed with the owner's key were removed"
         case je.ThumbnailsLost():
-            return f"{count(entry.count, 'thumbnail')} lost: {clean(entry.reason)}"
+            return f"{count(entry.count, 'thumbnail')} could not be written: {clean(entry.reason)}"
         case je.FolderNotSynced():
-            return f"names of pages are not flushed to the storage: {clean(entry.reason)}"
+            return f"cannot sync folder {clean(entry.reason)}"
         case je.ReferenceChosen():
-            hosts = count(entry.agreed, "host")
-            return f"pictures are to be those of {hosts} with Ghostscript {clean(entry.ghostscript)}"
+            hosts = "1 host decides" if entry.agreed == 1 else f"{entry.agreed} hosts agree"
+            version = clean(entry.ghostscript)
+            return f"test page: {hosts} (Ghostscript {version}); the other hosts must render the same"
         case je.FontsMissing():
-            named = ", ".join(f"{font} ({pages})" for font, pages in entry.fonts.items())
-            return f"not embedded, others stand in: {clean(named)}"
+            named = ", ".join(on_pages(font, pages) for font, pages in entry.fonts.items())
+            fonts = "font" if len(entry.fonts) == 1 else "fonts"
+            return f"{fonts} not in the PDF, replaced: {clean(named)}"
         case je.PageEntry():
             return _of_page(entry)
         case _:
@@ -96,25 +98,23 @@ def _of_run(entry: je.JournalEntry) -> str | None:
 def _of_page(entry: je.PageEntry) -> str | None:
     match entry:
         case je.PageSent() if entry.because:
-            return f"page {entry.page} to {clean(entry.host)} as well: {clean(entry.because)}"
+            return f"page {entry.page} also sent to {clean(entry.host)}: {clean(entry.because)}"
         case je.PageReturned():
-            return f"page {entry.page} back from {clean(entry.host)}: {clean(entry.reason)}"
+            return f"page {entry.page} taken back from {clean(entry.host)}: {clean(entry.reason)}"
         case je.AttemptDropped():
-            return (
-                f"page {entry.page} not needed from {clean(entry.host)} any more: {clean(entry.reason)}"
-            )
+            return f"page {entry.page} on {clean(entry.host)} stopped: {clean(entry.reason)}"
         case je.PageDelivered() if entry.diagnostics:
             said = clean("; ".join(entry.diagnostics))
             return f"page {entry.page} delivered from {clean(entry.host)}, suspect: {said}"
         case je.PageWithdrawn():
             host, reason = clean(entry.host or "its host"), clean(entry.reason)
-            return f"page {entry.page} of {host} withdrawn, to be rendered again: {reason}"
+            return f"page {entry.page} from {host} discarded, will be rendered again: {reason}"
         case je.PageFailed():
             attempts = count(entry.attempts, "attempt")
-            return f"page {entry.page} given up after {attempts}: {clean(entry.reason)}"
+            return f"page {entry.page} failed after {attempts}: {clean(entry.reason)}"
         case je.PageFellBack():
             to, reason = clean(entry.to), clean(entry.reason)
-            return f"page {entry.page} is for {to} to draw from now on: {reason}"
+            return f"page {entry.page} will be rendered with {to}: {reason}"
         case _:
             return None
 
@@ -131,9 +131,9 @@ def _when(entry: je.JournalEntry) -> tuple[str, str]:
 
 
 def _request(entry: je.RequestHandled) -> str:
-    note = f": {clean(entry.note)}" if entry.note else ""
-    late = ", too late for the run that it was meant for" if entry.is_late else ""
-    return f"{clean(entry.by)} asks to {_what(entry)}{note}{late}"
+    note = f" ({clean(entry.note)})" if entry.note else ""
+    late = "; ignored, because that run has ended" if entry.is_late else ""
+    return f"request from {clean(entry.by)}: {_what(entry)}{note}{late}"
 
 
 def _what(entry: je.RequestHandled) -> str:  # noqa: C901 - one case for each operation
@@ -144,23 +144,23 @@ def _what(entry: je.RequestHandled) -> str:  # noqa: C901 - one case for each op
         case Operation.HOLD:
             return "hold the job"
         case Operation.RELEASE:
-            return "go on with the job"
+            return "release the job"
         case Operation.CANCEL:
             return "cancel the job"
         case Operation.RESUBMIT:
             return "queue the job again"
         case Operation.ALTER:
-            return f"alter {clean(_changes(entry))}"
+            return f"change {clean(_changes(entry))}"
         case Operation.REMARK:
-            return "note what keeps it"
+            return "record why the job waits"
         case Operation.DRAIN:
             return f"drain {clean(entry.host)}"
         case Operation.UNDRAIN:
-            return f"use {clean(entry.host)} again"
+            return f"undrain {clean(entry.host)}"
         case Operation.RETRY:
-            return f"try page {entry.page} again"
+            return f"render page {entry.page} again"
         case Operation.MOVE:
-            return f"draw page {entry.page} on {clean(entry.host)}"
+            return f"render page {entry.page} on {clean(entry.host)}"
         case _:
             assert_never(operation)
 

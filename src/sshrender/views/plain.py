@@ -11,20 +11,23 @@ from sshrender.views import output
 from sshrender.views.rate import Rate
 from sshrender.views.text import clean, count, duration
 
-FIRST_REPORT = 5.0
-LONGEST_PAUSE = 60.0
-"""Seconds between two progress lines: soon at first, then each time twice as long, to a minute."""
+FIRST_INTERVAL = 5.0
+MAX_INTERVAL = 60.0
+"""Seconds between two progress lines: each interval is twice the one before, up to a minute.
+
+A short run shows progress at once, and the log of a long one stays short.
+"""
 
 
 class PlainView:
-    """Writes lines to a stream."""
+    """Writes lines to a stream: events as they come, progress now and then."""
 
     def __init__(self, stream: TextIO, verbose: int = 0) -> None:
         self._stream = stream
         self._verbose = verbose
         self._rate = Rate()
-        self._began: float | None = None
-        self._pause = FIRST_REPORT
+        self._started: float | None = None
+        self._interval = FIRST_INTERVAL
         self._next = 0.0
         self._last_settled = -1
 
@@ -32,22 +35,22 @@ class PlainView:
         """See View.entry."""
         line = describe(entry, self._verbose)
         if line is not None:
-            self.say(line)
+            self.print_line(line)
 
     def snapshot(self, snapshot: Snapshot, now: float) -> None:
         """See View.snapshot."""
         self._rate.note(now, snapshot.delivered_here)
-        if self._began is None:
-            self._began = now
-            self._next = now + self._pause
+        if self._started is None:
+            self._started = now
+            self._next = now + self._interval
         if now >= self._next and snapshot.settled != self._last_settled:
             self._last_settled = snapshot.settled
-            self._pause = min(2 * self._pause, LONGEST_PAUSE)
-            self._next = now + self._pause
-            self.say(progress_line(snapshot, self._rate, now))
+            self._interval = min(2 * self._interval, MAX_INTERVAL)
+            self._next = now + self._interval
+            self.print_line(progress_line(snapshot, self._rate, now))
 
-    def say(self, line: str) -> None:
-        """See View.say."""
+    def print_line(self, line: str) -> None:
+        """See View.print_line."""
         output.line(line, self._stream, flush=True)
 
     def close(self) -> None:
@@ -56,14 +59,14 @@ class PlainView:
 
 
 def progress_line(snapshot: Snapshot, rate: Rate, now: float) -> str:
-    """Return a line such as ``120 of 261 pages, 11.8 a second, 12s left, 2 hosts at work``."""
+    """Return a line such as ``120 of 261 pages, 11.8 pages/s, 12s left, 2 hosts rendering``."""
     parts = [f"{snapshot.settled} of {count(snapshot.total, 'page')}"]
     speed = rate.per_second(now)
     if speed:
-        parts.append(f"{speed:.1f} a second" if speed >= 1 else f"{speed * 60:.1f} a minute")
+        parts.append(f"{speed:.1f} pages/s" if speed >= 1 else f"{speed * 60:.1f} pages/min")
         parts.append(f"{duration(snapshot.missing / speed)} left")
     working = sum(host.running > 0 for host in snapshot.hosts)
-    parts.append(f"{count(working, 'host')} at work")
+    parts.append(f"{count(working, 'host')} rendering")
     return ", ".join(parts)
 
 
@@ -74,7 +77,7 @@ _UNCHARGED = frozenset(
 
 
 def describe(entry: je.JournalEntry, verbose: int = 0) -> str | None:
-    """Return a journal entry in words; None where it is not worth a line at this verbosity."""
+    """Return a journal entry as a line of text; None if this verbosity does not show it."""
     match entry:
         case je.HostStateChanged():
             reason = f": {clean(entry.reason)}" if entry.reason else ""
@@ -86,17 +89,29 @@ def describe(entry: je.JournalEntry, verbose: int = 0) -> str | None:
             return f"{where} ({entry.kind}): {clean(entry.reason)}"
         case je.PageFailed():
             hosts = clean(", ".join(dict.fromkeys(entry.hosts)))
-            return f"page {entry.page} given up after {entry.attempts} attempts on {hosts}"
+            return f"page {entry.page} failed after {count(entry.attempts, 'attempt')} on {hosts}"
         case je.PageDelivered() | je.PageSuspected() if entry.diagnostics:
             return f"page {entry.page} suspect: {clean(entry.diagnostics[0])}"
-        case je.DocumentDiagnosed():
-            return f"the document: {clean('; '.join(entry.diagnostics))}"
-        case je.StorageFailed() | je.SplitFailed() | je.FolderNotSynced():
-            return f"{entry.type.replace('_', ' ')}: {clean(entry.reason)}"
-        case je.StorageRecovered():
-            return "storage is back"
         case _:
-            return _describe_detail(entry) if verbose else None
+            return _describe_storage(entry) or (_describe_detail(entry) if verbose else None)
+
+
+def _describe_storage(entry: je.JournalEntry) -> str | None:
+    """Return an entry about the document or the storage as text; None for any other."""
+    match entry:
+        case je.DocumentDiagnosed():
+            return f"document: {clean('; '.join(entry.diagnostics))}"
+        case je.StorageFailed():
+            return f"storage failed, rendering is paused: {clean(entry.reason)}"
+        case je.StorageRecovered():
+            return "storage works again, rendering continues"
+        case je.SplitFailed():
+            reason = clean(entry.reason)
+            return f"the document cannot be split, the rest is rendered from the whole: {reason}"
+        case je.FolderNotSynced():
+            return f"cannot sync folder {clean(entry.reason)}"
+        case _:
+            return None
 
 
 def _describe_detail(entry: je.JournalEntry) -> str | None:
@@ -107,7 +122,7 @@ def _describe_detail(entry: je.JournalEntry) -> str | None:
                 f" Ghostscript {clean(entry.ghostscript)}, Python {clean(entry.python)}"
             )
         case je.PageSent():
-            return f"page {entry.page} to {clean(entry.host)} (attempt {entry.attempt})"
+            return f"page {entry.page} sent to {clean(entry.host)}"
         case je.PageDelivered():
             return f"page {entry.page} delivered from {clean(entry.host)} in {entry.seconds:.2f} s"
         case _:

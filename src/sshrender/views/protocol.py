@@ -1,4 +1,4 @@
-"""What the coordinator tells a view."""
+"""The interface through which the coordinator feeds a view."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from sshrender.job.journalentries import JournalEntry
 
 
 class View(Protocol):
-    """One way of showing a run. Called from the coordinator's loop; must not block."""
+    """One way to show a run. The coordinator's loop calls it, so no method may block."""
 
     def entry(self, entry: JournalEntry) -> None:
-        """Something was written to the journal."""
+        """Show an entry that was written to the journal."""
         ...
 
     def snapshot(self, snapshot: Snapshot, now: float) -> None:
-        """How things stand; a few times a second. ``now`` is monotonic seconds."""
+        """Show the state of the run; called a few times a second. ``now`` is monotonic, in seconds."""
         ...
 
-    def say(self, line: str) -> None:
-        """Show a line of narration that is no event (SIGUSR1's status)."""
+    def print_line(self, line: str) -> None:
+        """Show a line that is not a journal entry, such as the status that SIGUSR1 requests."""
         ...
 
     def close(self) -> None:
-        """The run is over; leave the terminal as it was."""
+        """End the view when the run has ended, and restore the terminal."""
         ...

@@ -1,4 +1,4 @@
-"""Everything that a command says on stderr: progress, errors with their hint, the summary."""
+"""Print everything that a command writes to stderr: progress, errors with their hints, the summary."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from sshrender.views.text import clean
 
 
 class Reporter:
-    """Speaks on one stream, in the way that the user chose."""
+    """Prints to one stream, in the form that ``--progress`` names."""
 
     def __init__(
         self,
@@ -32,7 +32,7 @@ class Reporter:
         is_json: bool = False,
         log: Callable[[BaseException], str] = lambda error: "(there is no log)",
     ) -> None:
-        """``log`` keeps a defect for its author, and answers where."""
+        """``log`` records the traceback of a defect and returns the path of the log."""
         self._stream = stream
         self._log = log
         self._progress = progress
@@ -42,47 +42,53 @@ class Reporter:
         self._is_json = is_json
         self._label = ""
 
-    def speak_for(self, document: str) -> None:
-        """Several documents are told of on this stream: say of which one each line speaks."""
+    def label_lines(self, document: str) -> None:
+        """Put the document's name before each line: several documents share this stream.
+
+        A board cannot be shared, so plain lines replace it.
+        """
         self._label = clean(document, 60)
         if self._progress in ("auto", "tui", "board"):
             self._progress = "plain"
 
     @contextlib.contextmanager
     def showing(self, job: str) -> Iterator[View]:
-        """A view of a run; the terminal is as it was when this ends."""
+        """Give a view of a run; restore the terminal at the end."""
         stream = NonBlockingStream(self._stream, self._prefix)
         view = choose(
             self._progress,
-            cast("TextIO", stream),  # it has all that views use of one
+            cast("TextIO", stream),  # it has every method that views use
             job,
             quiet=self._quiet,
             verbose=self._verbose,
             color=self._color,
         )
-        view = GuardedView(view, lambda error: self.failed_to("progress is not shown any more", error))
+        view = GuardedView(view, lambda error: self.report_defect("progress is no longer shown", error))
         try:
             yield view
         finally:
             view.close()
             stream.drain()
 
-    def failed_to(self, what: str, error: Exception) -> None:
-        """Something beside the job went wrong: said and logged, and of no other consequence."""
+    def report_defect(self, what: str, error: Exception) -> None:
+        """Print and log a defect in something that the job does not depend on."""
         words = clean(str(error), 200) or type(error).__name__
-        self.remark(f"{what}: {words}; the traceback is in {self._log(error)}")
+        self.print_line(f"{what}: {words}; the traceback is in {self._log(error)}")
 
     def hide_progress(self) -> None:
-        """Somebody else shows it."""
+        """Show no progress: the dashboard does."""
         self._progress = "none"
 
-    def remark(self, line: str) -> None:
-        """A line that is no event."""
+    def print_line(self, line: str) -> None:
+        """Print a line that is not a journal entry; nothing with ``--progress jsonl``."""
         if self._progress != "jsonl":
             self._print(line)
 
     def summary(self, summary: Mapping[str, Any], code: int) -> None:
-        """How it went; nothing with --quiet when all is well, nothing in words with jsonl."""
+        """Print the summary: one JSON line with ``--progress jsonl``, else text.
+
+        With --quiet it is brief, and printed only if the run failed.
+        """
         if self._progress == "jsonl":
             self._json_line({"schema": 1, "type": "summary", **summary})
         elif code or not self._quiet:
@@ -90,7 +96,7 @@ class Reporter:
                 self._print(line)
 
     def error(self, error: UserError) -> None:
-        """What is wrong and what to type next."""
+        """Print an error and its hint."""
         if self._progress == "jsonl":
             self._json_line({"schema": 1, "type": "error", **_error_fields(error)})
             return
@@ -99,7 +105,7 @@ class Reporter:
         self._print(f"hint: {clean(error.hint, 1000)}")
 
     def failure(self, source: Path, error: UserError) -> dict[str, Any]:
-        """The summary of a document whose job never began."""
+        """Return the summary of a document whose job could not start."""
         return {
             "schema": 1,
             "job": None,
@@ -121,11 +127,11 @@ class Reporter:
 
     @property
     def _prefix(self) -> str:
-        """What stands before each line; nothing before lines for programs."""
+        """The document's name before each line; nothing before lines for programs."""
         return f"{self._label}: " if self._label and self._progress != "jsonl" else ""
 
     def _print(self, line: str) -> None:
-        with contextlib.suppress(OSError, ValueError):  # no reader any more; the exit code tells
+        with contextlib.suppress(OSError, ValueError):  # the reader exited
             output.line(f"{self._prefix}{line}", self._stream, flush=True)
 
 

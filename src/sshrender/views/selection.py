@@ -1,4 +1,4 @@
-"""Which view a run gets: what was asked for, or what its stream can show."""
+"""Choose the view of a run: the one that the user chose, or one that the stream can show."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from sshrender.views.protocol import View
 
 
 def choose(progress: str, stream: TextIO, job: str, *, quiet: bool, verbose: int, color: str) -> View:
-    """Where there is no dashboard: ``auto`` is a board on a terminal and plain lines elsewhere.
+    """Return a view for ``--progress``, where no dashboard runs.
 
-    ``--quiet`` is silence.
+    ``auto`` and ``tui`` mean a board on a terminal, plain lines elsewhere, and nothing with ``--quiet``.
     """
     if progress in ("auto", "tui"):
         progress = "none" if quiet else "board" if _is_terminal(stream) else "plain"

@@ -1,4 +1,4 @@
-"""``--quiet`` and ``--progress none``: nothing, unless it is asked for."""
+"""``--quiet`` and ``--progress none``: show nothing but the status line that SIGUSR1 requests."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from sshrender.views import output
 
 
 class SilentView:
-    """Shows nothing but what SIGUSR1 asks for."""
+    """Prints only the lines that it is told to print."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
 
     def entry(self, entry: JournalEntry) -> None:
-        """Nothing."""
+        """Do nothing."""
 
     def snapshot(self, snapshot: Snapshot, now: float) -> None:
-        """Nothing."""
+        """Do nothing."""
 
-    def say(self, line: str) -> None:
-        """See View.say."""
+    def print_line(self, line: str) -> None:
+        """See View.print_line."""
         output.line(line, self._stream, flush=True)
 
     def close(self) -> None:
-        """Nothing."""
+        """Do nothing."""

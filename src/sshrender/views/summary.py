@@ -1,47 +1,52 @@
-"""The end of a run in words: pages, what failed and why, and what became of each host."""
+"""Describe the end of a run: pages, failures with their reasons, and hosts that had problems."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from sshrender.views.text import clean, count, duration
+from sshrender.views.text import clean, count, duration, on_pages
 
 MAX_LISTED = 20
+"""Failed or suspect pages that are listed; the others are only counted."""
+
 MAX_FONTS = 5
+
+HEALTHY = ("idle", "unknown")
+"""States of hosts that need no line: *unknown* are those that the run did not use."""
 
 
 def lines(summary: Mapping[str, Any]) -> Iterator[str]:
-    """The lines for a summary as ``--json`` prints it."""
+    """Yield the lines for a summary, given as ``--json`` prints it."""
     yield _headline(summary)
     yield from failed_pages(summary["failed_pages"])
     yield from suspect_pages(summary["suspect_pages"])
     for note in summary["notes"]:
-        yield f"  the document: {clean(note)}"
+        yield f"  document: {clean(note)}"
     yield from missing_fonts(summary["fonts_missing"])
     for host in summary["hosts"]:
-        if host["state"] not in ("idle", "unknown") or host["failures"]:
+        if host["state"] not in HEALTHY or host["failures"]:
             yield _host(host)
 
 
 def brief(summary: Mapping[str, Any]) -> Iterator[str]:
-    """At most ten lines, for a mail from cron: how it went, what failed, which hosts were no use."""
+    """Yield at most ten lines, for a mail from cron: the result, failed pages, hosts with problems."""
     yield _headline(summary)
     if summary.get("reason"):
-        yield f"  it ended because: {clean(summary['reason'])}"
+        yield f"  reason: {clean(summary['reason'])}"
     yield from list(failed_pages(summary["failed_pages"]))[:3]
     if len(summary["failed_pages"]) > 3:
         yield f"  and {count(len(summary['failed_pages']) - 3, 'more failed page')}"
-    troubled = [host for host in summary["hosts"] if host["state"] not in ("idle", "unknown")]
+    troubled = [host for host in summary["hosts"] if host["state"] not in HEALTHY]
     yield from (_host(host) for host in troubled[:2])
     if len(troubled) > 2:
         yield f"  and {count(len(troubled) - 2, 'more host')} that could not be used"
     if summary["job"]:
-        yield f"hint: sshrender status {clean(summary['job'])} tells more; the same render resumes it"
+        yield f"hint: sshrender status {clean(summary['job'])}; the same render command resumes the job"
 
 
 def failed_pages(pages: Sequence[Mapping[str, Any]]) -> Iterator[str]:
-    """The first of them, each with its reason, and how many more there are."""
+    """Yield a line for each of the first failed pages, with its reason, and the number of the others."""
     for page in pages[:MAX_LISTED]:
         hosts = clean(", ".join(page["hosts"]))
         yield (
@@ -52,18 +57,19 @@ def failed_pages(pages: Sequence[Mapping[str, Any]]) -> Iterator[str]:
 
 
 def suspect_pages(pages: Sequence[Mapping[str, Any]]) -> Iterator[str]:
-    """The first of them, each with what was said, and how many more there are."""
+    """Yield a line for each of the first suspect pages, with its first diagnostic; count the others."""
     for page in pages[:MAX_LISTED]:
         yield f"  page {page['page']} suspect: {clean(page['said'][0])}"
     yield from _more(pages, "suspect page")
 
 
 def missing_fonts(fonts: Sequence[Mapping[str, Any]]) -> Iterator[str]:
-    """One line: fonts that the document asks for and lacks, and on which pages."""
+    """Yield one line: fonts that the document uses but does not contain, and their pages."""
     if fonts:
-        named = [f"{clean(each['font'])} ({clean(each['pages'], 60)})" for each in fonts[:MAX_FONTS]]
+        named = [on_pages(clean(each["font"]), clean(each["pages"], 60)) for each in fonts[:MAX_FONTS]]
         more = f" and {len(fonts) - MAX_FONTS} more" if len(fonts) > MAX_FONTS else ""
-        yield f"  not embedded, others stood in: {', '.join(named)}{more}"
+        noun = "font" if len(fonts) == 1 else "fonts"
+        yield f"  {noun} not in the PDF, replaced: {', '.join(named)}{more}"
 
 
 def _headline(summary: Mapping[str, Any]) -> str:
@@ -72,7 +78,12 @@ def _headline(summary: Mapping[str, Any]) -> str:
     words = [f"{delivered} of {count(pages['total'], 'page')} in {clean(summary['output'])}"]
     words += [f"{pages[key]} {key}" for key in ("suspect", "failed", "missing") if pages[key]]
     used = sum(host["pages"] > 0 for host in summary["hosts"])
-    words.append(f"{duration(summary['seconds'])} on {count(used, 'host')}")
+    if used:
+        words.append(f"{duration(summary['seconds'])} on {count(used, 'host')}")
+    elif pages["total"] and delivered == pages["total"]:
+        words.append("nothing to do, all pages were there")
+    else:
+        words.append(f"{duration(summary['seconds'])}, no host delivered a page")
     return f"{summary['job']}: {summary['state']}, " + ", ".join(words)
 
 

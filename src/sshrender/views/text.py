@@ -1,4 +1,4 @@
-"""Words for people: what comes from other machines is made harmless before it is shown."""
+"""Format text, times and sizes for output. Text from other machines is made harmless here."""
 
 from __future__ import annotations
 
@@ -8,17 +8,20 @@ CONTROL = re.compile(
     r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069\ufff9-\ufffb"
     r"\U000e0000-\U000e007f]"
 )
-"""C0 and C1 controls, marks of direction, of lines and of annotations, and invisible tags."""
+"""C0 and C1 controls, direction marks, line separators, annotation marks and tag characters.
+
+Each of them can move the cursor, reorder a line or hide text from the reader.
+"""
 
 
 def clean(text: str, limit: int = 300) -> str:
-    """One line without control characters, terminal escapes or direction marks."""
+    """Return one line without control characters or direction marks, of at most ``limit`` characters."""
     shown = CONTROL.sub("?", text)
     return shown if len(shown) <= limit else shown[: limit - 1] + "…"
 
 
 def duration(seconds: float) -> str:
-    """``8s``, ``3m20s``, ``1h05m``."""
+    """Return a time as ``8s``, ``3m20s`` or ``1h05m``."""
     whole = max(0, round(seconds))
     if whole < 60:
         return f"{whole}s"
@@ -28,12 +31,17 @@ def duration(seconds: float) -> str:
 
 
 def count(number: int, noun: str) -> str:
-    """``1 page``, ``2 pages``."""
+    """Return a number with its noun, in the singular or plural: ``1 page``, ``2 pages``."""
     return f"{number} {noun}" + ("" if number == 1 else "s")
 
 
+def on_pages(what: str, pages: str) -> str:
+    """Return ``Helvetica (page 1)`` or ``Helvetica (pages 1-3,7)`` for a page list."""
+    return f"{what} ({'page' if pages.isdecimal() else 'pages'} {pages})"
+
+
 def size(count_: int) -> str:
-    """``512 B``, ``1.3 MiB``."""
+    """Return a size in bytes as ``512 B`` or ``1.3 MiB``."""
     amount = float(count_)
     for unit in ("B", "KiB", "MiB", "GiB"):
         if amount < 1024:

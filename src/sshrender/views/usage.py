@@ -1,4 +1,7 @@
-"""Accounts in words: a line each, and what they come to. From what ``report --json`` prints."""
+"""Format usage for ``report``: one line for each account, and the total.
+
+The input is what ``report --json`` prints.
+"""
 
 from __future__ import annotations
 
@@ -7,15 +10,15 @@ from typing import Any
 
 from sshrender.views.text import clean
 
-_FIGURES = ("PAGES", "CPU SECONDS", "FAILURES")
+_NUMBERS = ("PAGES", "CPU SECONDS", "FAILURES")
 
 
 def table(accounts: Sequence[Mapping[str, Any]], keys: Sequence[str]) -> Iterator[str]:
-    """The columns as wide as they need to be, figures to the right."""
+    """Yield the table; each column is as wide as its content, numbers are aligned right."""
     if not accounts:
-        yield "nothing was rendered"
+        yield "no usage recorded"
         return
-    rows = [(*map(str.upper, keys), *_FIGURES), *(_row(account, keys) for account in accounts)]
+    rows = [(*map(str.upper, keys), *_NUMBERS), *(_row(account, keys) for account in accounts)]
     rows.append(_row(_total(accounts, keys), keys))
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     for row in rows:
@@ -27,13 +30,13 @@ def table(accounts: Sequence[Mapping[str, Any]], keys: Sequence[str]) -> Iterato
 
 
 def _row(account: Mapping[str, Any], keys: Sequence[str]) -> tuple[str, ...]:
-    figures = (f"{account['pages']:,}", f"{account['cpu_seconds']:,.1f}", f"{account['failures']:,}")
-    return (*(clean(account[key]) for key in keys), *figures)
+    numbers = (f"{account['pages']:,}", f"{account['cpu_seconds']:,.1f}", f"{account['failures']:,}")
+    return (*(clean(account[key]) for key in keys), *numbers)
 
 
 def _total(accounts: Sequence[Mapping[str, Any]], keys: Sequence[str]) -> dict[str, Any]:
     total: dict[str, Any] = dict.fromkeys(keys, "")
-    total[keys[0]] = "in all"
-    for figure in ("pages", "cpu_seconds", "failures"):
-        total[figure] = sum(account[figure] for account in accounts)
+    total[keys[0]] = "total"
+    for number in ("pages", "cpu_seconds", "failures"):
+        total[number] = sum(account[number] for account in accounts)
     return total

@@ -45,7 +45,7 @@ def _grow_output(night: Night) -> None:
 
 def _was_paused(night: Night, morning: Morning) -> None:
     assert "storage failed" in morning.stderr
-    assert "storage is back" in morning.stderr
+    assert "storage works again" in morning.stderr
 
 
 FAULTS = [

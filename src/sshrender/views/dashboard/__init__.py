@@ -1,5 +1,5 @@
-"""The dashboard: a job's journal on a terminal, live. A viewer, never the engine.
+"""The dashboard: shows a job's journal on a terminal, live. It never drives the job.
 
-It reads what any machine with the SAN can read, and asks for things by laying requests before the
-job's coordinator. The job neither knows of it nor depends on it.
+It reads files that every machine with the shared folder can read, and writes requests that the job's
+coordinator carries out. The job does not know about the dashboard and does not depend on it.
 """

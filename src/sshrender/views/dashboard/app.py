@@ -1,7 +1,7 @@
-"""The dashboard itself: reads what is new twice a second, shows it, asks for what it is told to ask for.
+"""The dashboard application: reads new journal entries twice a second and shows them.
 
-Everything that may block (the SAN, a picture) happens in threads; a SAN that hangs leaves the dashboard
-standing, and it says so.
+Everything that may block (the shared folder, page images) runs in threads. When the shared folder hangs,
+the dashboard keeps working and says so.
 """
 
 from __future__ import annotations
@@ -34,20 +34,23 @@ from sshrender.views.jobmodel import DONE, FAILED, LOG_LENGTH, SUSPECT, JobModel
 from sshrender.views.text import clean
 
 REDRAW = 0.5
-"""Seconds: two redraws a second are enough for the eye and little for a slow link."""
+"""Seconds: two redraws a second look live and load a slow link little."""
 
 HANG_TIMEOUT = 5.0
-"""Seconds without an answer from the SAN until the dashboard says so."""
+"""Seconds without an answer from the shared folder until the headline says so."""
 
 LOG_SHOWN = 500
-"""Entries that are looked through for the log: what is older is in the journal."""
+"""Lines that the log pane shows; ``why`` and a filter find older ones."""
 
-_ROOM_FOR_A_PICTURE = 50
-_PANES = ("pages", "hosts", "flights", "log")
+_MIN_WIDTH_FOR_IMAGE, _MIN_HEIGHT_FOR_IMAGE = 50, 8
+"""Columns of the terminal and lines of the details that a thumbnail needs."""
+
+_PANES = {"pages": "pages", "hosts": "hosts", "attempts": "in work", "log": "log"}
+"""Panes by id, with their titles, in the order of their keys."""
 
 
 class Dashboard(PageImages):
-    """Shows the job of its owner."""
+    """Shows the job that its owner gives it."""
 
     CSS_PATH = "dashboard.tcss"
     TITLE = "sshrender"
@@ -59,21 +62,21 @@ class Dashboard(PageImages):
         Binding("question_mark", "help", "Help", key_display="?"),
         Binding("1", "pane('pages')", "Pages"),
         Binding("2", "pane('hosts')", "Hosts"),
-        Binding("3", "pane('flights')", "Drawn now"),
+        Binding("3", "pane('attempts')", "In work"),
         Binding("4", "pane('log')", "Log"),
         Binding("slash", "search", "Find", key_display="/"),
-        Binding("n", "trouble(1)", "Next trouble"),
-        Binding("N", "trouble(-1)", "Previous trouble", show=False),
-        Binding("enter", "look", "Look", show=False),
+        Binding("n", "problem(1)", "Next problem"),
+        Binding("N", "problem(-1)", "Previous problem", show=False),
+        Binding("enter", "open", "Open", show=False),
         Binding("h", "hold", "Hold"),
-        Binding("x", "cancel_job", "Cancel", show=False),
-        Binding("d", "drain", "Drain", show=False),
-        Binding("u", "undrain", "Undrain", show=False),
-        Binding("t", "retry", "Try again", show=False),
-        Binding("s", "sort", "Sort", show=False),
-        Binding("r", "reverse", "Reverse", show=False),
-        Binding("c", "ssh", "ssh", show=False),
-        Binding("escape", "clear", "Clear", show=False),
+        Binding("x", "cancel_job", "Cancel job", show=False),
+        Binding("d", "drain", "Drain host", show=False),
+        Binding("u", "undrain", "Undrain host", show=False),
+        Binding("t", "retry", "Retry page", show=False),
+        Binding("s", "sort", "Sort hosts", show=False),
+        Binding("r", "reverse", "Reverse sort", show=False),
+        Binding("c", "ssh", "Copy ssh command", show=False),
+        Binding("escape", "clear", "Clear filters", show=False),
         Binding("ctrl+c", "interrupt", "Stop", show=False, priority=True),
     ]
 
@@ -82,41 +85,41 @@ class Dashboard(PageImages):
         owner: Owner,
         waiting_for: str,
         *,
-        looks: Styles | None = None,
+        styles: Styles | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        super().__init__(ansi_color=True)  # from the start: what NO_COLOR does is decided here
+        super().__init__(ansi_color=True)  # here, because NO_COLOR is read here
         self.theme = "ansi-dark"  # the terminal's own colours, light or dark, all sixteen of them
         self.animation_level = "none"
         self._owner = owner
         self._waiting_for = waiting_for
-        self._looks = looks or of_terminal()
+        self._styles = styles or of_terminal()
         self._clock = clock
         self._source: JobView | None = None
-        self._fold = JobModel(())
+        self._model = JobModel(())
         self._coordinator = ""
         self._skew = 0.0
         self._is_reading = False
-        self._asked_at = self._answered_at = 0.0
-        self._trouble = ""
-        self._wanted = dict.fromkeys(_PANES, "")
+        self._read_started = self._read_ended = 0.0
+        self._problem = ""
+        self._pane_filters = dict.fromkeys(_PANES, "")
         self._sort, self._is_reversed = "state", False
         self._pane = "pages"
         self._subject: tuple[str, str] = ("page", "")
-        self._told_log: deque[Row] = deque(maxlen=LOG_LENGTH)
-        self._told_of = 0
-        self._told: dict[str, object] = {}
+        self._log_lines: deque[Row] = deque(maxlen=LOG_LENGTH)
+        self._logged = 0
+        self._shown_values: dict[str, object] = {}
         self._defects: list[Exception] = []
 
-    # What is where
+    # Layout
 
     def compose(self) -> ComposeResult:
-        """Headline, panes, details, keys."""
+        """Yield headline, panes, details and keys, from top to bottom."""
         yield Static(id="headline")
         with Container(id="panes"):
-            yield PageMap(self._looks, id="pages")
+            yield PageMap(self._styles, id="pages")
             yield Listing(tables.HOSTS, id="hosts")
-            yield Listing(tables.FLIGHTS, id="flights")
+            yield Listing(tables.ATTEMPTS, id="attempts")
             yield Listing(tables.LOG, follows=True, id="log")
         with Horizontal(id="details"):
             with VerticalScroll(id="words", can_focus=False):
@@ -125,17 +128,17 @@ class Dashboard(PageImages):
         yield Footer(show_command_palette=False, compact=True)
 
     def on_mount(self) -> None:
-        """Begin to look."""
-        for pane, title in zip(_PANES, ("pages", "hosts", "being drawn", "log"), strict=True):
+        """Set the titles and start the timer."""
+        for pane, title in _PANES.items():
             self.query_one(f"#{pane}").border_title = title
-        self._listing("hosts").sorted_by = self._sort
+        self._mark_sorted()
         self.action_pane("pages")
         self.set_interval(REDRAW, self._tick)
         self._tick()
 
     @property
     def now(self) -> float:
-        """This moment by the coordinator's clock, as far as one can tell."""
+        """The current time by the coordinator's clock, as estimated from its entries."""
         return self._clock() + self._skew
 
     # Twice a second
@@ -143,166 +146,171 @@ class Dashboard(PageImages):
     def _tick(self) -> None:
         source = self._owner.job()
         if source is not None and source is not self._source:
-            self._turn_to(source)
+            self._open_job(source)
         if self._source is None or self._is_reading:
-            self._draw()
+            self._update()
         else:
             self._is_reading = True
-            self._asked_at = time.monotonic()
+            self._read_started = time.monotonic()
             self._in_thread(self._read)
         if self._owner.is_over():
             self.exit()
 
-    def _turn_to(self, source: JobView) -> None:
+    def _open_job(self, source: JobView) -> None:
         self._source = source
-        self._fold = JobModel(source.facts.pages)
+        self._model = JobModel(source.facts.pages)
         self._skew = 0.0
-        self._answered_at = 0.0
-        self._told_log.clear()
-        self._told_of = 0
-        self._map.show(source.facts.pages, self._state_of)
+        self._read_ended = 0.0
+        self._log_lines.clear()
+        self._logged = 0
+        self._map.show(source.facts.pages, self._page_state)
         self._subject = ("page", "")
 
     def _read(self) -> None:
-        """In a thread."""
+        """Read new entries. Runs in a thread."""
         source = self._source
         assert source is not None
         try:
             entries, holder = source.entries(), source.coordinator()
-        except Exception as error:  # noqa: BLE001 - what stands in the folder is not ours
+        except Exception as error:  # noqa: BLE001 - other programs can write into the folder
             why = getattr(error, "strerror", None) or error or type(error).__name__
-            self.call_from_thread(self._fail_to_read, str(why))
+            self.call_from_thread(self._reading_failed, str(why))
             return
         self.call_from_thread(self._take, source, entries, holder)
 
-    def _fail_to_read(self, reason: str) -> None:
+    def _reading_failed(self, reason: str) -> None:
         self._is_reading = False
-        self._trouble = f"cannot read the job: {clean(reason)}"
-        self._draw()
+        self._problem = f"cannot read the job: {clean(reason)}"
+        self._update()
 
     def _take(self, source: JobView, entries: list[JournalEntry], holder: str) -> None:
         self._is_reading = False
         if source is not self._source:
-            return
-        self._trouble = ""
+            return  # another job was opened meanwhile
+        self._problem = ""
         for entry in entries:
-            self._fold.take(entry)
-        if entries and self._answered_at and holder:
-            self._skew = self._fold.now - self._clock()
-        self._answered_at = time.monotonic()
+            self._model.take(entry)
+        # The first reading has old entries: only later ones tell how the clocks differ.
+        if entries and self._read_ended and holder:
+            self._skew = self._model.now - self._clock()
+        self._read_ended = time.monotonic()
         self._coordinator = holder
-        self._draw()
+        self._update()
 
-    def _state_of(self, page: int) -> str:
-        return self._fold.pages[page].state
+    def _page_state(self, page: int) -> str:
+        return self._model.pages[page].state
 
-    # Drawing: only what has changed since the last time
+    # Output: only what has changed since the last time
 
-    def _draw(self) -> None:
+    def _update(self) -> None:
         with self.batch_update():
-            self._draw_headline()
+            self._update_headline()
             if self._source is None:
                 return
-            if self._fold.changed:
-                self._map.update_pages(self._fold.changed)
-                self._fold.changed.clear()
-            self._draw_lists()
-            self._draw_subject()
+            if self._model.changed:
+                self._map.update_pages(self._model.changed)
+                self._model.changed.clear()
+            self._update_lists()
+            self._update_details()
 
-    def _draw_headline(self) -> None:
+    def _update_headline(self) -> None:
         width = max(20, self.size.width)
         if self._source is None:
             words = [Text(f"opening {clean(self._waiting_for)} …", "bold")]
         else:
             words = headline.lines(
-                self._source.facts, self._fold, self._coordinator, self.now, width, self._looks
+                self._source.facts, self._model, self._coordinator, self.now, width, self._styles
             )
-        trouble = self._trouble or self._hanging() or clean(self._fold.paused)
-        if trouble:
-            words[-1] = Text(trouble, "bold red reverse")
+        problem = self._problem or self._storage_hang() or clean(self._model.paused)
+        if problem:
+            words[-1] = Text(problem, "bold red reverse")
         self._show("#headline", Text("\n").join(words))
 
-    def _hanging(self) -> str:
-        if self._is_reading and time.monotonic() - self._asked_at > HANG_TIMEOUT:
-            return f"the shared folder has not answered for {time.monotonic() - self._asked_at:.0f} s"
+    def _storage_hang(self) -> str:
+        if self._is_reading and time.monotonic() - self._read_started > HANG_TIMEOUT:
+            return (
+                f"the shared folder has not answered for {time.monotonic() - self._read_started:.0f} s"
+            )
         return ""
 
-    def _draw_lists(self) -> None:
-        filters = self._wanted
-        rows = tables.hosts(self._fold, self._looks, self._sort, self._is_reversed, filters["hosts"])
+    def _update_lists(self) -> None:
+        filters = self._pane_filters
+        rows = tables.hosts(self._model, self._styles, self._sort, self._is_reversed, filters["hosts"])
         self._listing("hosts").show(rows)
-        if self._is_shown("flights"):
-            self._listing("flights").show(
-                tables.flights(self._fold, self._looks, self.now, filters["flights"])
+        if self._is_shown("attempts"):
+            self._listing("attempts").show(
+                tables.attempts(self._model, self._styles, self.now, filters["attempts"])
             )
-        if self._is_shown("log") and self._has_changed("log", (self._fold.logged, filters["log"])):
+        if self._is_shown("log") and self._has_changed("log", (self._model.logged, filters["log"])):
             self._listing("log").show(self._log_rows(filters["log"]))
 
     def _log_rows(self, wanted: str) -> list[Row]:
-        """The latest entries, or whichever of all hold a text. Each is put into words once."""
-        fold = self._fold
-        new = min(fold.logged - self._told_of, len(fold.log))
+        """Return the latest lines of the log, or all that contain ``wanted``; format each entry once."""
+        fold = self._model
+        new = min(fold.logged - self._logged, len(fold.log))
         first = len(fold.log) - new
         for number, entry in enumerate(islice(fold.log, first, None), fold.logged - new):
             row = tables.log_row(number, entry)
             if row is not None:
-                self._told_log.append(row)
-        self._told_of = fold.logged
+                self._log_lines.append(row)
+        self._logged = fold.logged
         if wanted:
-            return tables.log(self._told_log, wanted)
-        return list(islice(self._told_log, max(0, len(self._told_log) - LOG_SHOWN), None))
+            return tables.log(self._log_lines, wanted)
+        return list(islice(self._log_lines, max(0, len(self._log_lines) - LOG_SHOWN), None))
 
     def _is_shown(self, pane: str) -> bool:
         return self.query_one(f"#{pane}").display and self.query_one(f"#{pane}").size.height > 0
 
-    def _draw_subject(self) -> None:
+    def _update_details(self) -> None:
         kind, name = self._subject
-        if kind == "host" and name in self._fold.hosts:
+        if kind == "host" and name in self._model.hosts:
             command = self._source.ssh_command(name) if self._source is not None else ""
-            words = details.of_host(self._fold.hosts[name], command, self._looks)
+            words = details.of_host(self._model.hosts[name], command, self._styles)
         else:
             page = self._map.page
             if page is None:
                 return
-            words = details.of_page(self._fold.pages[page], self._fold, self.now, self._looks)
+            words = details.of_page(self._model.pages[page], self._model, self.now, self._styles)
         self._show("#subject", words)
-        self._draw_thumbnail()
+        self._update_thumbnail()
 
-    def _draw_thumbnail(self) -> None:
+    def _update_thumbnail(self) -> None:
         file = ""
         page = self._map.page
-        has_room = self.query_one("#details").size.height >= 8 and self.size.width >= _ROOM_FOR_A_PICTURE
+        has_room = (
+            self.query_one("#details").size.height >= 8 and self.size.width >= _MIN_WIDTH_FOR_IMAGE
+        )
         if self._subject[0] == "page" and page is not None and has_room:
-            file = self._fold.pages[page].file
+            file = self._model.pages[page].file
         self._want_thumbnail(file)
 
     def _show(self, selector: str, words: Text) -> None:
-        """Static would draw itself again even where nothing is new."""
+        """Set a text if it has changed: Static would redraw an unchanged one, too."""
         if self._has_changed(selector, words.markup):
             shown = harmless_text(words)
             self.query_one(selector, Static).update(shown, layout=selector == "#subject")
 
     def _has_changed(self, what: str, value: object) -> bool:
-        if self._told.get(what) == value:
+        if self._shown_values.get(what) == value:
             return False
-        self._told[what] = value
+        self._shown_values[what] = value
         return True
 
-    # Moving about
+    # Navigation
 
     def action_pane(self, pane: str) -> None:
-        """Go to a pane; where there is room for one only, it takes the others' place."""
+        """Select a pane. A small terminal shows only the selected one."""
         self.screen.set_class(True, "-any")
         for each in _PANES:
             self.query_one(f"#{each}").set_class(each == pane, "-chosen")
         self.query_one(f"#{pane}").focus()
-        self.call_after_refresh(self._draw)
+        self.call_after_refresh(self._update)
 
     def on_descendant_focus(self) -> None:
-        """Tab was typed, or the mouse used."""
+        """Follow the focus, which Tab or the mouse has moved."""
         pane = self.focused.id if self.focused is not None else None
         if pane not in _PANES:
-            return  # what comes up over the panes has its own
+            return  # a dialog has the focus
         self._pane = pane
         for each in _PANES:
             self.query_one(f"#{each}").set_class(each == pane, "-chosen")
@@ -311,28 +319,28 @@ class Dashboard(PageImages):
         elif pane == "hosts":
             self._subject = ("host", self._listing("hosts").key or "")
         if self._source is not None:
-            self._draw_subject()
+            self._update_details()
 
     def on_page_map_moved(self, event: PageMap.Moved) -> None:
-        """Another page is under the cursor."""
+        """Show the page that is now under the cursor."""
         self._subject = ("page", "")
-        self._draw_subject()
+        self._update_details()
 
     def on_listing_moved(self, event: Listing.Moved) -> None:
-        """Another row is under the cursor."""
+        """Show the host or page of the row that is now under the cursor."""
         if event.listing.id == "hosts" and self._pane == "hosts":
             self._subject = ("host", event.key)
-        elif event.listing.id == "flights" and self._pane == "flights":
-            self._go_to_flight(event.key)
-        self._draw_subject()
+        elif event.listing.id == "attempts" and self._pane == "attempts":
+            self._go_to_attempt(event.key)
+        self._update_details()
 
-    def _go_to_flight(self, attempt: str) -> None:
-        for host in self._fold.hosts.values():
+    def _go_to_attempt(self, attempt: str) -> None:
+        for host in self._model.hosts.values():
             if attempt in host.flights:
                 self._map.go_to(host.flights[attempt].page)
 
     def on_listing_titled(self, event: Listing.Titled) -> None:
-        """A title was clicked."""
+        """Sort the hosts by the title that was clicked; a second click reverses."""
         title = tables.HOSTS[event.column].title
         if event.listing.id == "hosts" and title in tables.SORTS:
             self._is_reversed = not self._is_reversed if title == self._sort else False
@@ -343,86 +351,89 @@ class Dashboard(PageImages):
         self._sort_by(tables.SORTS[(tables.SORTS.index(self._sort) + 1) % len(tables.SORTS)])
 
     def action_reverse(self) -> None:
-        """Sort them the other way round."""
+        """Reverse the order of the hosts."""
         self._is_reversed = not self._is_reversed
-        self._draw()
+        self._sort_by(self._sort)
 
     def _sort_by(self, title: str) -> None:
         self._sort = title
-        self._listing("hosts").sorted_by = title
-        self._listing("hosts").refresh()
-        self._draw()
+        self._mark_sorted()
+        self._update()
 
-    def action_trouble(self, step: int) -> None:
-        """To the next page that is not as it should be."""
-        slow = {drawing.flight.page for drawing in self._fold.drawings(self.now) if drawing.straggles}
+    def _mark_sorted(self) -> None:
+        listing = self._listing("hosts")
+        listing.sorted_by, listing.sort_mark = self._sort, self._styles.sort_marks[self._is_reversed]
+        listing.refresh()
 
-        def is_trouble(page: int) -> bool:
-            return self._state_of(page) in (FAILED, SUSPECT) or page in slow
+    def action_problem(self, step: int) -> None:
+        """Go to the next page that failed, is suspect or is a straggler."""
+        slow = {drawing.flight.page for drawing in self._model.drawings(self.now) if drawing.straggles}
 
-        if self._map.find(is_trouble, step):
+        def is_problem(page: int) -> bool:
+            return self._page_state(page) in (FAILED, SUSPECT) or page in slow
+
+        if self._map.find(is_problem, step):
             self.action_pane("pages")
         else:
-            self.notify("no page has failed, is suspect or straggles")
+            self.notify("no page has failed, is suspect or takes much longer than usual")
 
     def action_search(self) -> None:
-        """Pages: go to a number. Elsewhere: show only what holds a text."""
+        """Go to a page by number, or filter a list by text."""
         pane = self._pane
-        words = "go to page" if pane == "pages" else f"show only what holds ({pane})"
+        words = "go to page:" if pane == "pages" else f"filter {_PANES[pane]}:"
 
         def answered(text: str | None) -> None:
             if text is None:
                 return
             if pane != "pages":
-                self._wanted[pane] = text
-                self._told.pop(pane, None)
-                self._name_filter(pane)
-                self._draw()
+                self._pane_filters[pane] = text
+                self._shown_values.pop(pane, None)
+                self._update_title(pane)
+                self._update()
             elif not (text.isdecimal() and self._map.go_to(int(text))):
                 self.notify(f"the job has no page {text}", severity="warning")
 
-        self.push_screen(Question(words, self._wanted[pane]), answered)
+        self.push_screen(Question(words, self._pane_filters[pane]), answered)
 
-    def _name_filter(self, pane: str) -> None:
-        titles = {"hosts": "hosts", "flights": "being drawn", "log": "log"}
-        text = self._wanted[pane]
-        self.query_one(f"#{pane}").border_title = titles[pane] + (f": {text}" if text else "")
+    def _update_title(self, pane: str) -> None:
+        text = self._pane_filters[pane]
+        self.query_one(f"#{pane}").border_title = _PANES[pane] + (f": {text}" if text else "")
 
     def action_clear(self) -> None:
-        """Show everything again."""
-        for pane in _PANES[1:]:
-            self._wanted[pane] = ""
-            self._told.pop(pane, None)
-            self._name_filter(pane)
-        self._draw()
+        """Remove the filters of all lists."""
+        for pane in list(_PANES)[1:]:
+            self._pane_filters[pane] = ""
+            self._shown_values.pop(pane, None)
+            self._update_title(pane)
+        self._update()
 
-    def action_look(self) -> None:
-        """The page's picture; the host's part of the log; the page that is being drawn."""
+    def action_open(self) -> None:
+        """Show the page's image, the log of the selected host, or the page of the selected attempt."""
         if self._pane == "hosts":
-            self._wanted["log"] = self._listing("hosts").key or ""
-            self._name_filter("log")
+            self._pane_filters["log"] = self._listing("hosts").key or ""
+            self._update_title("log")
             self.action_pane("log")
-        elif self._pane == "flights":
+        elif self._pane == "attempts":
             self.action_pane("pages")
         elif self._pane == "pages" and self._map.page is not None and self._source is not None:
             self._in_thread(partial(self._enlarge, self._map.page))
 
     def action_help(self) -> None:
-        """The keys and the signs."""
-        signs = Text()
+        """Show keys, columns and symbols."""
+        symbols = Text()
         for state in ("waiting", "sent", DONE, SUSPECT, FAILED, "straggler"):
-            symbol, style = self._looks.page(state)
-            signs.append(f"{symbol} {state}  ", style)
-        self.push_screen(HelpScreen(signs))
+            symbol, style = self._styles.page(state)
+            symbols.append(f"{symbol} {state}  ", style)
+        self.push_screen(HelpScreen(symbols))
 
     # Leaving
 
     def action_leave(self) -> None:
-        """The job goes on."""
+        """Leave the dashboard. The job continues."""
         self.exit()
 
     def action_interrupt(self) -> None:
-        """Ctrl-C: what it means is for whoever started the dashboard to say."""
+        """Handle Ctrl-C: the owner decides whether it stops the job or closes the dashboard."""
         words = self._owner.interrupt()
         if words:
             self.notify(words, severity="warning", timeout=30)
@@ -430,13 +441,13 @@ class Dashboard(PageImages):
             self.exit()
 
     def _handle_exception(self, error: Exception) -> None:
-        """A defect of the dashboard is the program's to report, not a traceback on the terminal."""
+        """End the dashboard and keep the error for the caller: no traceback on the terminal."""
         self._defects.append(error)
         self.exit(return_code=1)
 
-    def watch_to_the_end(self) -> None:
-        """Run until the user leaves or the job is over. Raises what went wrong inside."""
-        for name in ("COLUMNS", "LINES"):  # they would count for more than the terminal itself
+    def run_to_the_end(self) -> None:
+        """Run until the user leaves or the job has ended. Raises the error that ended the dashboard."""
+        for name in ("COLUMNS", "LINES"):  # Textual would use them instead of the real size
             os.environ.pop(name, None)
         terminalgraphics.prepare()
         self.run()
@@ -444,7 +455,7 @@ class Dashboard(PageImages):
             raise self._defects[0]
 
     def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
-        """The palette: every command of ours by name, and Textual's own."""
+        """Yield the entries of the command palette: every key binding by name, and Textual's own."""
         for binding in self.BINDINGS:
             assert isinstance(binding, Binding)
             name = binding.description

@@ -1,4 +1,4 @@
-"""What there is to say of the page or the host under the cursor. Pure."""
+"""Describe the page or the host under the cursor. Pure."""
 
 from __future__ import annotations
 
@@ -10,11 +10,13 @@ from sshrender.views.pagehistory import tell, time_of_day
 from sshrender.views.text import clean, count, duration, size
 
 _MAX_DIAGNOSTICS = 6
+_MAX_ASSIGNED = 8
+"""Pages of a host that are listed; the others are counted."""
 
 
-def of_page(page: PageRow, job: JobModel, now: float, looks: Styles) -> Text:
-    """A page: where it is or was, how long it took, what was said of it, its troubles."""
-    symbol, style = looks.page(page.state)
+def of_page(page: PageRow, job: JobModel, now: float, styles: Styles) -> Text:
+    """Return a page's state, host, time, size, diagnostics and the last entries of its history."""
+    symbol, style = styles.page(page.state)
     text = Text()
     text.append(f"page {page.number}  ", "bold")
     text.append(f"{symbol} {page.state}", style)
@@ -36,15 +38,15 @@ def of_page(page: PageRow, job: JobModel, now: float, looks: Styles) -> Text:
 
 def _whereabouts(page: PageRow, now: float) -> str:
     if page.state == WAITING:
-        return "nobody has it" if page.attempts == 0 else "waits for another host"
+        return "not started" if page.attempts == 0 else "will be tried again"
     if page.state == SENT:
-        return f"on {clean(page.host)} for {duration(now - page.since)}"
+        return f"to {clean(page.host)}, {duration(now - page.since)} ago"
     return f"from {clean(page.host)} in {page.seconds:.2f} s" if page.file else ""
 
 
-def of_host(host: HostRow, ssh_command: str, looks: Styles) -> Text:
-    """A host: what it is, what it did, how to get there."""
-    symbol, style = looks.host(host.state)
+def of_host(host: HostRow, ssh_command: str, styles: Styles) -> Text:
+    """Return a host's state, size, assigned pages, and the command that logs in to it."""
+    symbol, style = styles.host(host.state)
     text = Text()
     text.append(f"{clean(host.name)}  ", "bold")
     text.append(f"{symbol} {host.state}", style)
@@ -55,10 +57,12 @@ def of_host(host: HostRow, ssh_command: str, looks: Styles) -> Text:
             f" Ghostscript {clean(host.ghostscript)}\n",
             "dim",
         )
-    held = ", ".join(str(flight.page) for flight in list(host.flights.values())[:8])
-    if held:
-        text.append(f"has {'page' if len(host.flights) == 1 else 'pages'} {held}")
-        text.append(f" and {len(host.flights) - 8} more\n" if len(host.flights) > 8 else "\n")
+    assigned = [str(flight.page) for flight in host.flights.values()]
+    if assigned:
+        noun = "page" if len(assigned) == 1 else "pages"
+        more = len(assigned) - _MAX_ASSIGNED
+        text.append(f"assigned {noun}: {', '.join(assigned[:_MAX_ASSIGNED])}")
+        text.append(f" and {more} more\n" if more > 0 else "\n")
     if ssh_command:
         text.append(f"{clean(ssh_command)}\n", "cyan")
     return text

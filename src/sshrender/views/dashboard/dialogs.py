@@ -1,4 +1,4 @@
-"""What comes up over the dashboard: help, a question, a picture."""
+"""Screens on top of the dashboard: help, questions, a page image."""
 
 from __future__ import annotations
 
@@ -16,53 +16,61 @@ from sshrender.views.controlcharacters import harmless_text
 from sshrender.views.dashboard import terminalgraphics
 
 HELP = """\
-[b]Looking[/b]
-  1 2 3 4, Tab     pages, hosts, what is being drawn, the log
-  arrows, Page Up  walk; Home and End; the mouse does, too
-  n  N             next and previous page that failed, is suspect or straggles
-  Enter            the page's picture, large; the host's part of the log
-  /                pages: go to a number; elsewhere: show what holds a text
-  s  r             sort the hosts by the next column; the other way round
-  Esc              what was filtered comes back
+[b]Keys[/b]
+  1 2 3 4, Tab     go to: pages, hosts, attempts in work, log
+  arrows, Page Up  move; also Page Down, Home, End and the mouse
+  n  N             next, previous problem: a failed or suspect page, a straggler
+  Enter            pages: show the image; hosts: show the host's log
+  /                pages: go to a page number; other lists: filter by text
+  Esc              remove the filters
+  s  r             hosts: sort by the next column; reverse the order
+  c                hosts: copy the ssh command to the clipboard
+  Ctrl-P           choose a command by name
 
-[b]Asking[/b] of whoever coordinates the job, on any machine
-  h                hold it: what is being drawn is finished, no more is begun; again: go on
-  x                cancel it; it can be resumed all the same
-  d  u             hosts: take the selected one out of use, with a note; and back
-  t                pages: try the failed page under the cursor again
+[b]Requests[/b] to the job's coordinator
+  h                hold the job: pages in work are finished, no others start
+                   h again releases it
+  x                cancel the job; finished pages stay, resume continues it
+  d  u             hosts: drain the selected host, with a note; undrain it
+  t                pages: render the failed page again
 
 [b]Leaving[/b]
-  q                leave; the job goes on
-  Ctrl-C           where render was typed: stop the job gently; twice: at once
-  c                the ssh command to the selected host, into the clipboard
-  Ctrl-P           every command by name
+  q                close the dashboard; the job continues
+  Ctrl-C           in render and resume: stop the job; twice: stop at once
+                   in watch: close the dashboard; the job continues
 
-[b]Signs[/b]
-  {signs}
+[b]Columns of hosts[/b]
+  slots            pages in work / pages that the host renders at a time
+  load  own        running threads per core: of others; of sshrender
+  s/page           median seconds per page
+  errors           attempts that failed on this host
+
+[b]Symbols of pages[/b]
+  {symbols}
 """
 
 
 class HelpScreen(ModalScreen[None]):
-    """The keys."""
+    """Shows keys, columns and symbols."""
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,q,question_mark,enter", "dismiss", "Close")]
 
-    def __init__(self, signs: Text) -> None:
+    def __init__(self, symbols: Text) -> None:
         super().__init__()
-        self._signs = signs
+        self._symbols = symbols
 
     def compose(self) -> ComposeResult:
-        """One text."""
-        before, _, after = HELP.partition("{signs}")
+        """Yield the help text, which scrolls."""
+        before, _, after = HELP.partition("{symbols}")
         text = Text.from_markup(before)
-        text.append_text(self._signs)
+        text.append_text(self._symbols)
         text.append(after)
         with VerticalScroll(id="box"):
             yield Static(text)
 
 
 class Question(ModalScreen[str | None]):
-    """A line of text, or None when it was thought better of."""
+    """Asks for a line of text. The result is None if the user cancels."""
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "cancel", "Cancel")]
 
@@ -72,22 +80,22 @@ class Question(ModalScreen[str | None]):
         self._hint = hint
 
     def compose(self) -> ComposeResult:
-        """The question and room for an answer."""
+        """Yield the question and an input field."""
         with Vertical(id="box"):
             yield Static(harmless_text(Text(self._words)))
             yield Input(placeholder=self._hint)
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
-        """Answered."""
+        """Return the text."""
         self.dismiss(event.value.strip())
 
     def action_cancel(self) -> None:
-        """Thought better of."""
+        """Return None."""
         self.dismiss(None)
 
 
 class Confirmation(ModalScreen[bool]):
-    """Yes or no."""
+    """Asks a yes-or-no question."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("y", "answer(True)", "Yes"),
@@ -99,17 +107,17 @@ class Confirmation(ModalScreen[bool]):
         self._words = words
 
     def compose(self) -> ComposeResult:
-        """The question."""
+        """Yield the question and its keys."""
         with Vertical(id="box"):
             yield Static(harmless_text(Text(f"{self._words}\n\ny  yes     n  no")))
 
     def action_answer(self, answer: bool) -> None:
-        """Answered."""
+        """Return the answer."""
         self.dismiss(answer)
 
 
 class PageImageScreen(ModalScreen[None]):
-    """A page as large as the terminal."""
+    """Shows a page image as large as the terminal."""
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,q,enter,space", "dismiss", "Close")]
 
@@ -119,7 +127,7 @@ class PageImageScreen(ModalScreen[None]):
         self._image = image
 
     def compose(self) -> ComposeResult:
-        """The picture under its title."""
-        with Vertical(id="picture"):
+        """Yield a title and the image."""
+        with Vertical(id="image"):
             yield Static(harmless_text(Text(self._title)))
             yield terminalgraphics.widget(self._image)

@@ -1,4 +1,4 @@
-"""The run in three lines: what, how far, how fast."""
+"""Describe the run in three lines: job and state, progress, speed."""
 
 from __future__ import annotations
 
@@ -9,30 +9,38 @@ from sshrender.views.dashboard.styles import Styles
 from sshrender.views.jobmodel import DONE, FAILED, SENT, SUSPECT, JobModel
 from sshrender.views.text import clean, count, duration
 
-_BAR_MOST = _GRAPH_MOST = 60
+_MAX_BAR = _MAX_GRAPH = 60
+_MIN_BAR = _MIN_GRAPH = 8
+"""Columns."""
+
+_PEAK_WIDTH = 20
+"""Columns that the words behind the graph need, such as `` peak 14.0 pages/s``."""
+
+_NARROW = 60
+"""Columns below which the lines are shortened."""
 
 
 def state_of(job: JobModel, coordinator: str) -> tuple[str, str]:
-    """The run's state in a word or two, and its style."""
+    """Return the state of the run in a few words, and its style."""
     if job.ended is not None and not coordinator:
         state = job.ended.state
         style = {"done": "bold green", "failed": "bold red"}.get(state, "bold yellow")
         return state, style
     if job.paused:
-        return "paused, the storage fails", "bold red reverse"
+        return "paused: the storage failed", "bold red reverse"
     if job.held:
         return clean(job.held), "bold yellow reverse"
     if job.run == 0:
         return "queued", "bold"
-    return ("running", "bold") if coordinator else ("abandoned: nobody coordinates it", "bold red")
+    return ("running", "bold") if coordinator else ("abandoned: no coordinator", "bold red")
 
 
 def lines(
-    facts: JobFacts, job: JobModel, coordinator: str, now: float, width: int, looks: Styles
+    facts: JobFacts, job: JobModel, coordinator: str, now: float, width: int, styles: Styles
 ) -> list[Text]:
-    """Three lines, none wider than ``width``."""
-    found = [_title(facts, job, coordinator), _progress(job, width, looks)]
-    found.append(_pace(job, coordinator, now, width, looks))
+    """Return three lines, each at most ``width`` columns wide."""
+    found = [_title(facts, job, coordinator), _progress(job, coordinator, now, width, styles)]
+    found.append(_speed(job, coordinator, now, width, styles))
     for line in found:
         line.truncate(width, overflow="ellipsis")
     return found
@@ -52,27 +60,32 @@ def _title(facts: JobFacts, job: JobModel, coordinator: str) -> Text:
     return text
 
 
-def _progress(job: JobModel, width: int, looks: Styles) -> Text:
+def _progress(job: JobModel, coordinator: str, now: float, width: int, styles: Styles) -> Text:
     total = len(job.pages)
     share = job.settled / total if total else 1.0
-    words = Text(f" {int(100 * share):3d} %  {job.settled} of {count(total, 'page')}", no_wrap=True)
+    done = f"{job.settled}/{total}" if width < _NARROW else f"{job.settled} of {count(total, 'page')}"
+    words = Text(f" {int(100 * share):3d} %  {done}", no_wrap=True)
     for state, name in ((SUSPECT, "suspect"), (FAILED, "failed")):
         if job.counts[state]:
-            symbol, style = looks.page(state)
+            symbol, style = styles.page(state)
             words.append(f"  {symbol} {job.counts[state]} {name}", style)
-    room = max(8, min(_BAR_MOST, width - words.cell_len))
-    return _bar(job, room, looks).append_text(words)
+    elapsed = f"  {duration(now - job.began)} elapsed" if coordinator and job.ended is None else ""
+    # The counts of problems matter more than the elapsed time, which is left out first.
+    if width - words.cell_len - len(elapsed) >= _MIN_BAR:
+        words.append(elapsed)
+    room = max(_MIN_BAR, min(_MAX_BAR, width - words.cell_len))
+    return _bar(job, room, styles).append_text(words)
 
 
-def _bar(job: JobModel, room: int, looks: Styles) -> Text:
-    """The whole document in one line, in reading order: each cell shows the worst of its pages."""
-    done, rest = looks.bar
+def _bar(job: JobModel, room: int, styles: Styles) -> Text:
+    """Return all pages as one bar, in reading order. Each cell shows the worst state of its pages."""
+    done, rest = styles.bar
     states = [page.state for page in job.pages.values()]
     text = Text()
     for cell in range(room):
         part = states[cell * len(states) // room : max(1, (cell + 1) * len(states) // room)]
         if FAILED in part or SUSPECT in part:
-            text.append(*looks.page(FAILED if FAILED in part else SUSPECT))
+            text.append(*styles.page(FAILED if FAILED in part else SUSPECT))
         elif part and part.count(DONE) == len(part):
             text.append(done, "green")
         else:
@@ -80,29 +93,36 @@ def _bar(job: JobModel, room: int, looks: Styles) -> Text:
     return text
 
 
-def _pace(job: JobModel, coordinator: str, now: float, width: int, looks: Styles) -> Text:
+def _speed(job: JobModel, coordinator: str, now: float, width: int, styles: Styles) -> Text:
     text = Text(no_wrap=True)
-    working = sum(bool(host.flights) for host in job.hosts.values())
     if coordinator and job.ended is None:
-        text.append(f"{job.counts[SENT]} on {count(working, 'host')}")
+        text.append(_in_work(job, width))
         speed = job.rate.per_second(now)
         if speed:
             text.append(f", {speed:.1f} pages/s" if speed >= 1 else f", {speed * 60:.1f} pages/min")
         left = job.left(now)
-        text.append(f", {duration(left)} left" if left is not None else "")
-        text.append(f", {duration(now - job.began)} so far  ")
+        text.append(f", {duration(left)} left  " if left is not None else "  ")
     else:
-        text.append(f"{job.counts[DONE] + job.counts[SUSPECT]} delivered  ")
-    room = min(_GRAPH_MOST, width - text.cell_len - 16)
-    if room >= 8:
+        text.append(f"{count(job.counts[DONE] + job.counts[SUSPECT], 'page')} delivered  ")
+    room = min(_MAX_GRAPH, width - text.cell_len - _PEAK_WIDTH)
+    if room >= _MIN_GRAPH:
         bars = job.bars(room, min(now, job.now + 1.0) if job.ended is not None else now)
         highest = max(bars, default=0.0)
         if highest:
-            text.append(_graph(bars, highest, looks), "cyan")
-            text.append(f" {highest:.1f}/s at most", "dim")
+            text.append(_graph(bars, highest, styles), "cyan")
+            text.append(f" peak {highest:.1f} pages/s", "dim")
     return text
 
 
-def _graph(bars: list[float], highest: float, looks: Styles) -> str:
-    steps = len(looks.ramp) - 1
-    return "".join(looks.ramp[max(1, round(steps * bar / highest)) if bar else 0] for bar in bars)
+def _in_work(job: JobModel, width: int) -> str:
+    pages = job.counts[SENT]
+    if not pages:
+        return "no page in work"
+    hosts = sum(bool(host.flights) for host in job.hosts.values())
+    where = f" on {count(hosts, 'host')}" if width >= _NARROW else ""
+    return f"{count(pages, 'page')} in work{where}"
+
+
+def _graph(bars: list[float], highest: float, styles: Styles) -> str:
+    steps = len(styles.ramp) - 1
+    return "".join(styles.ramp[max(1, round(steps * bar / highest)) if bar else 0] for bar in bars)

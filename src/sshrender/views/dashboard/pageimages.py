@@ -1,4 +1,4 @@
-"""What of the dashboard may fail while the rest goes on: images of pages, and work in threads."""
+"""Load page images, and keep errors in threads, keys and images from ending the dashboard."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from textual.widgets import Static
 
 from sshrender.views.dashboard import terminalgraphics
 from sshrender.views.dashboard.dialogs import PageImageScreen
-from sshrender.views.dashboard.requests import Asking
+from sshrender.views.dashboard.requests import RequestActions
 from sshrender.views.text import clean
 
 MAX_SURVIVED = 10
-"""Defects that are kept for the log."""
+"""Errors that are kept for the log."""
 
 
-class PageImages(Asking):
-    """Shows thumbnails and page images. ``survived``: what went wrong, and ended nothing."""
+class PageImages(RequestActions):
+    """Shows thumbnails and page images. ``survived`` has the errors that did not end the dashboard."""
 
     def __init__(self, *, ansi_color: bool) -> None:
         super().__init__(ansi_color=ansi_color)
@@ -29,17 +29,17 @@ class PageImages(Asking):
         self._is_loading = False
 
     def _want_thumbnail(self, file: str) -> None:
-        """Show this page's thumbnail, or none, as soon as it is there."""
+        """Show the thumbnail of this page file, or none if it is empty, as soon as it is loaded."""
         self._wanted_thumbnail = file
         if file != self._shown_thumbnail and not self._is_loading:
             self._is_loading = True
             self._in_thread(self._load_thumbnails)
 
     def _load_thumbnails(self) -> None:
-        """In a thread, one at a time: the last one that is wanted, until that is the one which is there.
+        """Load the wanted thumbnail, until no other is wanted. Runs in a thread, one at a time.
 
-        A load that is under way is not cancelled: Textual takes a worker that waits for a cancelled one
-        for failed, and ends the dashboard.
+        A load in progress is not cancelled: Textual treats a worker that waits for a cancelled worker as
+        failed, and ends the dashboard.
         """
         try:
             while (file := self._wanted_thumbnail) != self._shown_thumbnail:
@@ -65,20 +65,20 @@ class PageImages(Asking):
             await box.mount(shown)
 
     def _image_of(self, file: str, *, is_large: bool) -> tuple[Image | None, str]:
-        """In a thread. None where there is none, or none that can be shown: then in words why."""
+        """Return an image, or None and the reason why it cannot be shown. Runs in a thread."""
         source = self._source
         try:
-            data = source.picture(file, large=is_large) if file and source is not None else None
+            data = source.page_image(file, large=is_large) if file and source is not None else None
             return (terminalgraphics.decode(data) if data else None), ""
-        except Exception as error:  # noqa: BLE001 - the storage's, Pillow's: a page's image is an extra
+        except Exception as error:  # noqa: BLE001 - from the storage or Pillow; an image is not essential
             return None, f"no page image: {clean(str(error) or type(error).__name__, 80)}"
 
     def _enlarge(self, number: int) -> None:
-        """In a thread."""
-        page = self._fold.pages[number]
-        image, _ = self._image_of(page.file, is_large=True)
+        """Show the image of a page as large as the terminal. Runs in a thread."""
+        page = self._model.pages[number]
+        image, why = self._image_of(page.file, is_large=True)
         if image is None:
-            words = f"there is no image of page {number} that can be shown here"
+            words = why or f"page {number} has no image that a terminal can show"
             self.call_from_thread(self.notify, words)
             return
         title = f"page {number}, {page.width} × {page.height} pixels, from {clean(page.host)}"
@@ -89,14 +89,14 @@ class PageImages(Asking):
             self.push_screen(screen)
 
     async def _dispatch_message(self, message: Message) -> None:
-        """A key or a tick whose handling fails is one that did nothing; the dashboard goes on."""
+        """Handle a key or a timer. An error there is kept, and the dashboard continues."""
         try:
             await super()._dispatch_message(message)
-        except Exception as error:  # noqa: BLE001 - the last resort but one, see below
+        except Exception as error:  # noqa: BLE001 - any error; those outside messages end in _handle_exception
             self._survive(error)
 
     def _in_thread(self, work: Callable[[], object]) -> None:
-        """Do ``work`` in a thread; what goes wrong there ends nothing."""
+        """Run ``work`` in a thread. An error there is kept, and the dashboard continues."""
 
         def guarded() -> None:
             try:
@@ -109,6 +109,6 @@ class PageImages(Asking):
 
     def _survive(self, error: Exception) -> None:
         if not self.survived:
-            self.notify(f"a defect of the dashboard: {type(error).__name__}", severity="error")
+            self.notify(f"bug in the dashboard: {type(error).__name__}", severity="error")
         if len(self.survived) < MAX_SURVIVED:
             self.survived.append(error)

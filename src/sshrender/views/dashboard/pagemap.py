@@ -1,7 +1,7 @@
-"""The map: a cell for each page in reading order, with a cursor to walk it.
+"""The page map: one cell for each page in reading order, with a cursor.
 
-A few pages get cells with their numbers; many get one character each, in rows of tens that say where
-they begin. Only the lines whose pages have changed are drawn again.
+If there is room, cells have page numbers; otherwise each page is one character, in groups of ten, and
+each row starts with the number of its first page. Only rows with changed pages are redrawn.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ GROUP = 10
 _CURSOR = Style(reverse=True, bold=True)
 _DIM = Style(dim=True)
 _PLAIN = Style()
-"""Textual's filters need a style on every piece of a line."""
+"""Textual's filters fail on a segment without a style."""
 
 
 class PageMap(ScrollView, can_focus=True):
-    """``state_of`` answers a page's state by its number."""
+    """Shows the states of pages. ``state_of`` returns the state of a page number."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("left", "move(-1)", "Previous", show=False),
@@ -43,17 +43,17 @@ class PageMap(ScrollView, can_focus=True):
     ]
 
     class Moved(Message):
-        """The cursor is on another page."""
+        """The cursor has moved to another page."""
 
         def __init__(self, page: int) -> None:
             super().__init__()
             self.page = page
 
-    def __init__(self, looks: Styles, *, id: str) -> None:  # noqa: A002 - Textual's name for it
+    def __init__(self, styles: Styles, *, id: str) -> None:  # noqa: A002 - Textual's name for it
         super().__init__(id=id)
-        self._looks = looks
+        self._styles = styles
         self._pages: Sequence[int] = ()
-        self._state_of: Callable[[int], str] = lambda page: "waiting"
+        self._page_state: Callable[[int], str] = lambda page: "waiting"
         self._at = 0
         self._columns = GROUP
         self._cell = 1
@@ -65,12 +65,12 @@ class PageMap(ScrollView, can_focus=True):
         return self._pages[self._at] if self._pages else None
 
     def show(self, pages: Sequence[int], state_of: Callable[[int], str]) -> None:
-        """Another job."""
-        self._pages, self._state_of, self._at = pages, state_of, 0
+        """Show the pages of another job."""
+        self._pages, self._page_state, self._at = pages, state_of, 0
         self._arrange()
 
     def update_pages(self, changed: Iterable[int]) -> None:
-        """These pages' states have changed."""
+        """Redraw the rows of pages whose states have changed."""
         rows = {self._index(page) // self._columns for page in changed}
         top, height = self.scroll_offset.y, self.size.height
         for row in rows:
@@ -78,33 +78,33 @@ class PageMap(ScrollView, can_focus=True):
                 self.refresh(Region(0, row - top, self.size.width, 1))
 
     def go_to(self, page: int) -> bool:
-        """Put the cursor on a page; False when the job has no such page."""
+        """Move the cursor to a page. Return False if the job has no such page."""
         at = self._index(page)
         if at >= len(self._pages) or self._pages[at] != page:
             return False
-        self._put(at)
+        self._move_to(at)
         return True
 
-    def find(self, wanted: Callable[[int], bool], step: int) -> bool:
-        """Put the cursor on the next page (or the one before) that is wanted, round the end."""
+    def find(self, matches: Callable[[int], bool], step: int) -> bool:
+        """Move the cursor to the next page that matches (``step`` -1: previous), around the ends."""
         count = len(self._pages)
         for away in range(1, count + 1):
             at = (self._at + step * away) % count
-            if wanted(self._pages[at]):
-                self._put(at)
+            if matches(self._pages[at]):
+                self._move_to(at)
                 return True
         return False
 
     # Layout
 
     def on_resize(self, event: Resize) -> None:
-        """More or less room: other rows."""
+        """Divide the pages into rows of the new width."""
         self._arrange()
 
     def _arrange(self) -> None:
         width = self.size.width
         if not width:
-            return  # nobody has said yet how much room there is
+            return  # before the first layout
         digits = len(str(self._pages[-1])) if self._pages else 1
         numbered = digits + 2
         rows = -(-len(self._pages) // max(1, width // numbered))
@@ -117,23 +117,23 @@ class PageMap(ScrollView, can_focus=True):
             groups = max(1, (room + 1) // (GROUP + 1))
             self._columns = groups * GROUP if room >= GROUP else max(1, room)
         self.virtual_size = Size(width, -(-len(self._pages) // self._columns))
-        self._keep_in_sight()
+        self._scroll_to_cursor()
         self.refresh()
 
     def _index(self, page: int) -> int:
         return bisect_left(self._pages, page)
 
-    def _keep_in_sight(self) -> None:
+    def _scroll_to_cursor(self) -> None:
         row, top, height = self._at // self._columns, self.scroll_offset.y, self.size.height
         if row < top:
             self.scroll_to(y=row, animate=False)
         elif height and row >= top + height:
             self.scroll_to(y=row - height + 1, animate=False)
 
-    # Drawing
+    # Output
 
     def render_line(self, y: int) -> Strip:
-        """One row of the map."""
+        """Return one row of the map."""
         row = y + self.scroll_offset.y
         start = row * self._columns
         pages = self._pages[start : start + self._columns]
@@ -147,7 +147,7 @@ class PageMap(ScrollView, can_focus=True):
         return Strip(segments).adjust_cell_length(self.size.width, _PLAIN)
 
     def _cell_of(self, at: int, page: int) -> list[Segment]:
-        symbol, style = self._looks.page(self._state_of(page))
+        symbol, style = self._styles.page(self._page_state(page))
         if at == self._at and self.has_focus:
             style += _CURSOR
         elif at == self._at:
@@ -157,46 +157,46 @@ class PageMap(ScrollView, can_focus=True):
         return [Segment(f"{page:>{self._cell - 2}}{symbol}", style), Segment(" ", _PLAIN)]
 
     def on_focus(self) -> None:
-        """The cursor looks another way."""
+        """Redraw the cursor in its other style."""
         self.refresh()
 
     def on_blur(self) -> None:
-        """The cursor looks another way."""
+        """Redraw the cursor in its other style."""
         self.refresh()
 
-    # Walking
+    # Cursor
 
-    def _put(self, at: int) -> None:
+    def _move_to(self, at: int) -> None:
         if not self._pages:
             return
         self._at = max(0, min(at, len(self._pages) - 1))
-        self._keep_in_sight()
+        self._scroll_to_cursor()
         self.refresh()
         self.post_message(self.Moved(self._pages[self._at]))
 
     def action_move(self, step: int) -> None:
-        """By pages."""
-        self._put(self._at + step)
+        """Move by pages."""
+        self._move_to(self._at + step)
 
     def action_row(self, step: int) -> None:
-        """By rows."""
+        """Move by rows."""
         if 0 <= self._at + step * self._columns < len(self._pages):
-            self._put(self._at + step * self._columns)
+            self._move_to(self._at + step * self._columns)
 
     def action_screenful(self, step: int) -> None:
-        """By as many rows as there is room for."""
-        self._put(self._at + step * self._columns * max(1, self.size.height - 1))
+        """Move by a screenful of rows."""
+        self._move_to(self._at + step * self._columns * max(1, self.size.height - 1))
 
     def action_edge(self, last: int) -> None:
-        """To the first page or the last."""
-        self._put(len(self._pages) - 1 if last else 0)
+        """Move to the first page or the last."""
+        self._move_to(len(self._pages) - 1 if last else 0)
 
     def on_click(self, event: Click) -> None:
-        """To the page under the mouse."""
+        """Move to the page under the mouse."""
         column = event.x - self._label
         if self._cell == 1:
             column -= column // (GROUP + 1)
         else:
             column //= self._cell
         if 0 <= column < self._columns:
-            self._put((event.y + self.scroll_offset.y) * self._columns + column)
+            self._move_to((event.y + self.scroll_offset.y) * self._columns + column)

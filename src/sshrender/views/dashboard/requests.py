@@ -1,6 +1,8 @@
-"""What the dashboard asks of whoever coordinates the job: laid into the job's folder, in a thread."""
+"""Keys of the dashboard that send requests to the job's coordinator, through the job's folder."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping
 
 from textual.app import App
 from textual.notifications import SeverityLevel
@@ -15,11 +17,11 @@ from sshrender.views.output import harmless
 from sshrender.views.text import clean
 
 
-class Asking(App[None]):
-    """The half of the dashboard that acts; the other half shows, and keeps these up to date."""
+class RequestActions(App[None]):
+    """The part of the dashboard that sends requests. ``Dashboard`` keeps its attributes up to date."""
 
     _source: JobView | None
-    _fold: JobModel
+    _model: JobModel
     _coordinator: str
     _pane: str
 
@@ -32,7 +34,7 @@ class Asking(App[None]):
         timeout: float | None = None,
         markup: bool = False,
     ) -> None:
-        """As Textual has it, for words from elsewhere: no markup, no control characters."""
+        """Show a message as Textual does, but without markup and control characters."""
         super().notify(
             harmless(message), title=harmless(title), severity=severity, timeout=timeout, markup=markup
         )
@@ -45,69 +47,85 @@ class Asking(App[None]):
         return self.query_one("#pages", PageMap)
 
     def action_hold(self) -> None:
-        """Hold the job, or go on with it."""
-        self._ask(Operation.RELEASE if self._fold.held else Operation.HOLD)
+        """Hold the job, or release it if it is held."""
+        self._request(Operation.RELEASE if self._model.held else Operation.HOLD)
 
     def action_cancel_job(self) -> None:
-        """Call the job off, when that is meant."""
+        """Cancel the job, after a confirmation."""
 
-        def answered(is_meant: bool | None) -> None:
-            if is_meant:
-                self._ask(Operation.CANCEL)
+        def answered(is_confirmed: bool | None) -> None:
+            if is_confirmed:
+                self._request(Operation.CANCEL)
 
-        self.push_screen(Confirmation("Cancel the job? What is delivered stays."), answered)
+        self.push_screen(Confirmation("Cancel the job? Finished pages stay."), answered)
 
     def action_drain(self) -> None:
-        """Take the selected host out of use."""
+        """Drain the selected host, with a note."""
         host = self._selected_host()
 
         def answered(note: str | None) -> None:
             if note is not None:
-                self._ask(Operation.DRAIN, host=host, note=note)
+                self._request(Operation.DRAIN, host=host, note=note)
 
         if host:
-            self.push_screen(Question(f"drain {clean(host)}: why?", "a note for others"), answered)
+            self.push_screen(
+                Question(f"drain {clean(host)}; reason:", "a note for other users; may be empty"),
+                answered,
+            )
 
     def action_undrain(self) -> None:
-        """Use the selected host again."""
+        """Put the selected host back into use."""
         host = self._selected_host()
         if host:
-            self._ask(Operation.UNDRAIN, host=host)
+            self._request(Operation.UNDRAIN, host=host)
 
     def action_retry(self) -> None:
-        """Try the failed page under the cursor again."""
+        """Render the failed page under the cursor again."""
         page = self._map.page
-        if page is None or self._fold.pages[page].state != FAILED:
+        if page is None or self._model.pages[page].state != FAILED:
             self.notify("the page under the cursor has not failed", severity="warning")
         else:
-            self._ask(Operation.RETRY, page=page)
+            self._request(Operation.RETRY, page=page)
 
     def action_ssh(self) -> None:
-        """How to get to the selected host."""
+        """Copy the command that logs in to the selected host."""
         host = self._selected_host()
         if host and self._source is not None:
             command = self._source.ssh_command(host)
+            if not command:
+                self.notify(f"no ssh command: {host} is not in the inventory", severity="warning")
+                return
             self.copy_to_clipboard(command)
-            self.notify(command)
+            self.notify(command, title="copied")
 
     def _selected_host(self) -> str:
         host = self._listing("hosts").key if self._pane == "hosts" else None
         if host is None:
-            self.notify("select a host first (2)", severity="warning")
+            self.notify("select a host first: press 2", severity="warning")
         return host or ""
 
-    def _ask(self, op: Operation, **fields: object) -> None:
+    def _request(self, op: Operation, **fields: object) -> None:
         if not self._coordinator:
-            self.notify("nobody coordinates this job now: there is nobody to ask", severity="warning")
+            self.notify("the job is not running: no coordinator takes requests", severity="warning")
         elif self._source is not None:
-            self.run_worker(lambda: self._lay(op, fields), thread=True, group="ask", exit_on_error=False)
+            self.run_worker(
+                lambda: self._send(op, fields), thread=True, group="request", exit_on_error=False
+            )
 
-    def _lay(self, op: Operation, fields: dict[str, object]) -> None:
-        """In a thread."""
+    def _send(self, op: Operation, fields: dict[str, object]) -> None:
+        """Write a request and show the result. Runs in a thread."""
         assert self._source is not None
         try:
-            self._source.ask(op, **fields)
+            self._source.request(op, **fields)
         except OSError as error:
-            self.call_from_thread(self.notify, f"cannot ask: {error.strerror}", severity="error")
+            words = f"{_in_words(op, fields)} failed: {error.strerror or error}"
+            self.call_from_thread(self.notify, words, severity="error")
         else:
-            self.call_from_thread(self.notify, f"asked for: {op}")
+            self.call_from_thread(self.notify, f"{_in_words(op, fields)} requested")
+
+
+def _in_words(op: str, fields: Mapping[str, object]) -> str:
+    """Return a request as ``drain of node2``, ``retry of page 12`` or ``hold``."""
+    if "host" in fields:
+        return f"{op} of {clean(str(fields['host']))}"
+    return f"{op} of page {fields['page']}" if "page" in fields else op

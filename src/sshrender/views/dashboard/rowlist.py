@@ -1,4 +1,4 @@
-"""A list of rows with a cursor: hosts, attempts, the log. Draws again only the rows that changed."""
+"""A list of rows with a cursor: hosts, attempts, log. Only changed rows are redrawn."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from textual.strip import Strip
 
 from sshrender.views.output import harmless
 
-_MEASURED = 100
-"""Rows that columns are made to fit: a list may have thousands."""
+_MEASURED_ROWS = 100
+"""Rows whose cells decide the column widths: a list may have thousands of rows."""
 
-_AGAIN = 0.03
-"""Seconds until a layout that was asked for has probably happened."""
+_LAYOUT_DELAY = 0.03
+"""Seconds until a requested layout has probably been done."""
 
 _CURSOR = Style(reverse=True)
 _PLAIN = Style()
@@ -32,17 +32,17 @@ _TITLE = Style(bold=True, underline=True)
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """``least`` is the width of the list below which the column is left out."""
+    """A column. A list narrower than ``min_list_width`` leaves it out."""
 
     title: str
-    least: int = 0
+    min_list_width: int = 0
     is_right: bool = False
-    most: int = 200
+    max_width: int = 200
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """``key`` tells rows apart: the cursor stays on its row when others come and go."""
+    """A row. The cursor stays on the row with the same ``key`` when other rows come and go."""
 
     key: str
     cells: tuple[str, ...]
@@ -50,7 +50,7 @@ class Row:
 
 
 def _fit(cell: str, width: int, *, is_right: bool) -> str:
-    """``cell`` in exactly so many columns, cut with an ellipsis where it is longer."""
+    """Return ``cell`` padded to ``width`` columns, or cut with an ellipsis."""
     length = cell_len(cell)
     if length > width:
         return set_cell_size(cell, width - 1) + "…"
@@ -59,7 +59,7 @@ def _fit(cell: str, width: int, *, is_right: bool) -> str:
 
 
 class Listing(ScrollView, can_focus=True):
-    """The last column gets what room is left and is cut there."""
+    """A list of rows. The last column gets the remaining width, and its cells are cut there."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("up", "move(-1)", "Up", show=False),
@@ -71,7 +71,7 @@ class Listing(ScrollView, can_focus=True):
     ]
 
     class Moved(Message):
-        """The cursor is on another row."""
+        """The cursor has moved to another row."""
 
         def __init__(self, listing: Listing, key: str) -> None:
             super().__init__()
@@ -80,11 +80,11 @@ class Listing(ScrollView, can_focus=True):
 
         @property
         def control(self) -> Listing:
-            """Which list."""
+            """The list that sent this."""
             return self.listing
 
     class Titled(Message):
-        """A column's title was clicked."""
+        """The title of a column was clicked."""
 
         def __init__(self, listing: Listing, column: int) -> None:
             super().__init__()
@@ -93,7 +93,7 @@ class Listing(ScrollView, can_focus=True):
 
         @property
         def control(self) -> Listing:
-            """Which list."""
+            """The list that sent this."""
             return self.listing
 
     def __init__(self, columns: Sequence[Column], *, follows: bool = False, id: str) -> None:  # noqa: A002
@@ -104,6 +104,7 @@ class Listing(ScrollView, can_focus=True):
         self._follows = follows
         self._widths: list[int] = []
         self.sorted_by = ""
+        self.sort_mark = ""
 
     @property
     def key(self) -> str | None:
@@ -111,7 +112,7 @@ class Listing(ScrollView, can_focus=True):
         return self._rows[self._at].key if self._rows else None
 
     def show(self, rows: list[Row]) -> None:
-        """These rows, in this order."""
+        """Show these rows, in this order."""
         before, key = self._rows, self.key
         was_last = self._at >= len(before) - 1
         self._rows = rows
@@ -125,7 +126,7 @@ class Listing(ScrollView, can_focus=True):
             self._widths = widths
             self.virtual_size = Size(self.size.width, len(rows) + 1)
             if self._follows and was_last:
-                self.call_after_refresh(self._keep_in_sight)  # there is room for it only then
+                self.call_after_refresh(self._scroll_to_cursor)  # after the layout of the new row
             self.refresh()
         else:
             self._refresh_changed(before)
@@ -139,41 +140,42 @@ class Listing(ScrollView, can_focus=True):
                 self.refresh(Region(0, y + 1, self.size.width, 1))
 
     def _measure(self) -> list[int]:
-        """A width for each column; 0 leaves one out."""
+        """Return a width for each column; 0 leaves the column out."""
         room = self.size.width
         widths = []
         for number, column in enumerate(self._columns):
-            if column.least > self.size.width or room <= 0:
+            if column.min_list_width > self.size.width or room <= 0:
                 widths.append(0)
             elif number == len(self._columns) - 1:
                 widths.append(room)
             else:
-                cells = [cell_len(row.cells[number]) for row in self._rows[:_MEASURED]]
-                width = min(max(len(self._title(column)), *cells, 1), column.most, room)
+                cells = [cell_len(row.cells[number]) for row in self._rows[:_MEASURED_ROWS]]
+                width = min(max(len(self._title(column)), *cells, 1), column.max_width, room)
                 widths.append(width)
                 room -= width + 1
         return widths
 
     def _title(self, column: Column) -> str:
-        return f"[{column.title}]" if column.title and column.title == self.sorted_by else column.title
+        is_sorted = column.title != "" and column.title == self.sorted_by
+        return column.title + self.sort_mark if is_sorted else column.title
 
     def on_resize(self, event: Resize) -> None:
-        """More or less room: other columns."""
+        """Choose columns and widths for the new size."""
         self._widths = self._measure()
         self.virtual_size = Size(self.size.width, len(self._rows) + 1)
-        self.call_after_refresh(self._keep_in_sight)
+        self.call_after_refresh(self._scroll_to_cursor)
         self.refresh()
 
     def render_line(self, y: int) -> Strip:
-        """The titles stay; the rows scroll beneath them."""
+        """Return a line: the titles, which stay in place, or a row."""
         if y == 0:
             return self._strip([self._title(column) for column in self._columns], (), _TITLE)
         at = y - 1 + self.scroll_offset.y
         if at >= len(self._rows):
             return Strip.blank(self.size.width, _PLAIN)
         row = self._rows[at]
-        is_here = at == self._at and self.has_focus
-        return self._strip(row.cells, row.styles, _CURSOR if is_here else _PLAIN)
+        is_selected = at == self._at and self.has_focus
+        return self._strip(row.cells, row.styles, _CURSOR if is_selected else _PLAIN)
 
     def _strip(self, cells: Sequence[str], styles: Sequence[Style | None], common: Style) -> Strip:
         segments = []
@@ -187,15 +189,18 @@ class Listing(ScrollView, can_focus=True):
         return Strip(segments).adjust_cell_length(self.size.width, _PLAIN)
 
     def on_focus(self) -> None:
-        """The cursor appears."""
+        """Show the cursor."""
         self.refresh()
 
     def on_blur(self) -> None:
-        """The cursor goes."""
+        """Hide the cursor."""
         self.refresh()
 
-    def _keep_in_sight(self, tries: int = 10) -> None:
-        """Scrolling reaches no further than the last layout, so it may have to be tried again."""
+    def _scroll_to_cursor(self, tries: int = 10) -> None:
+        """Scroll until the cursor is visible.
+
+        Scrolling reaches no further than the last layout, so it may have to be tried again.
+        """
         top, height = self.scroll_offset.y, self.size.height - 1
         if self._at < top:
             self.scroll_to(y=self._at, animate=False)
@@ -203,32 +208,32 @@ class Listing(ScrollView, can_focus=True):
             wanted = self._at - height + 1
             self.scroll_to(y=wanted, animate=False, immediate=True)
             if self.scroll_offset.y < wanted and tries:
-                self.set_timer(_AGAIN, partial(self._keep_in_sight, tries - 1))
+                self.set_timer(_LAYOUT_DELAY, partial(self._scroll_to_cursor, tries - 1))
 
-    def _put(self, at: int) -> None:
+    def _move_to(self, at: int) -> None:
         if self._rows:
             self._at = max(0, min(at, len(self._rows) - 1))
-            self._keep_in_sight()
+            self._scroll_to_cursor()
             self.refresh()
             self.post_message(self.Moved(self, self._rows[self._at].key))
 
     def action_move(self, step: int) -> None:
-        """By rows."""
-        self._put(self._at + step)
+        """Move by rows."""
+        self._move_to(self._at + step)
 
     def action_screenful(self, step: int) -> None:
-        """By as many rows as there is room for."""
-        self._put(self._at + step * max(1, self.size.height - 2))
+        """Move by a screenful of rows."""
+        self._move_to(self._at + step * max(1, self.size.height - 2))
 
     def action_edge(self, last: int) -> None:
-        """To the first row or the last."""
-        self._put(len(self._rows) - 1 if last else 0)
+        """Move to the first row or the last."""
+        self._move_to(len(self._rows) - 1 if last else 0)
 
     def on_click(self, event: Click) -> None:
-        """To the row under the mouse, or sort by the title under it."""
+        """Move to the row under the mouse, or report the title under it."""
         if event.y > 0:
             if event.y - 1 + self.scroll_offset.y < len(self._rows):
-                self._put(event.y - 1 + self.scroll_offset.y)
+                self._move_to(event.y - 1 + self.scroll_offset.y)
             return
         left = 0
         for number, width in enumerate(self._widths):

@@ -1,4 +1,4 @@
-"""Where the dashboard's job comes from, and who started it: all that it must be given."""
+"""Interfaces that the dashboard needs: the job that it shows, and the command that started it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from sshrender.job.operations import Operation
 
 @dataclass(frozen=True, slots=True)
 class JobFacts:
-    """What never changes of a job. ``folder`` as this machine sees it."""
+    """Facts of a job that never change. ``folder`` is the path on this machine."""
 
     name: str
     folder: str
@@ -21,45 +21,45 @@ class JobFacts:
 
 
 class JobView(Protocol):
-    """A job that can be read. Its methods may block and are called from threads, one at a time."""
+    """A job that can be read. The methods may block; they are called in threads, one at a time."""
 
     @property
     def facts(self) -> JobFacts:
-        """What never changes."""
+        """The facts that never change."""
         ...
 
     def entries(self) -> list[JournalEntry]:
-        """What is new in the journal. Raises OSError."""
+        """Return the new entries of the journal. Raises OSError."""
         ...
 
     def coordinator(self) -> str:
-        """Who sees the job through now; empty when nobody does. Raises OSError."""
+        """Return the coordinator that runs the job now; empty if none does. Raises OSError."""
         ...
 
-    def ask(self, op: Operation, **fields: Any) -> None:
-        """Lay a request (job/requests.py) before the coordinator. Raises OSError."""
+    def request(self, op: Operation, **fields: Any) -> None:
+        """Write a request (job/requests.py) for the coordinator. Raises OSError."""
         ...
 
-    def picture(self, page_file: str, *, large: bool) -> bytes | None:
-        """The page's thumbnail, or its own file; None when there is none that can be shown."""
+    def page_image(self, page_file: str, *, large: bool) -> bytes | None:
+        """Return a page's thumbnail, or with ``large`` its file; None if there is none to show."""
         ...
 
     def ssh_command(self, host: str) -> str:
-        """What to type in order to get to a host."""
+        """Return the command that logs in to a host."""
         ...
 
 
 class Owner(Protocol):
-    """Whoever started the dashboard: it knows which job, and what to do with Ctrl-C."""
+    """The command that started the dashboard: it knows the job and the meaning of Ctrl-C."""
 
     def job(self) -> JobView | None:
-        """The job to show now; None while there is none yet. Must not block."""
+        """Return the job to show; None while it is being opened. Must not block."""
         ...
 
     def is_over(self) -> bool:
-        """Whether there is nothing left to watch, and the dashboard should end."""
+        """Return whether the dashboard should end by itself."""
         ...
 
     def interrupt(self) -> str:
-        """Ctrl-C was typed. Answers what to tell the user; empty: the dashboard ends."""
+        """Handle Ctrl-C. Return a message for the user; if it is empty, the dashboard ends."""
         ...

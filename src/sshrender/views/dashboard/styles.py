@@ -1,7 +1,7 @@
-"""How states look: by symbol and by colour, never by colour alone.
+"""Symbols and colours of states. States differ by symbol, never by colour alone.
 
-Only the sixteen colours that every terminal has, and attributes where it has none. The symbols are
-in the fonts of terminals everywhere; the Linux console and terminals that are not UTF-8 get ASCII.
+Only the sixteen colours are used that every terminal has, and attributes for terminals without colours.
+The symbols are in all common terminal fonts; the Linux console and terminals without UTF-8 get ASCII.
 """
 
 from __future__ import annotations
@@ -41,37 +41,44 @@ HOST_ORDER = tuple(_HOSTS)
 
 _RAMP = (" ▁▂▃▄▅▆▇█", " .:-=+*#@")
 _BAR = (("━", "─"), ("#", "-"))
+_SORT_MARKS = (("▼", "▲"), ("v", "^"))
+"""Each for terminals with UTF-8, then in ASCII."""
 
 
 @dataclass(frozen=True, slots=True)
 class Styles:
-    """The symbols of one terminal."""
+    """The symbols that one terminal can show."""
 
     is_ascii: bool = False
 
     def page(self, state: str) -> tuple[str, Style]:
-        """A page's cell."""
+        """Return the symbol and style of a page's state."""
         symbol, plain, style = _PAGES[state]
         return (plain if self.is_ascii else symbol), Style.parse(style)
 
     def host(self, state: str) -> tuple[str, Style]:
-        """A host's sign."""
+        """Return the symbol and style of a host's state."""
         symbol, plain, style = _HOSTS.get(state, ("·", ".", "dim"))
         return (plain if self.is_ascii else symbol), Style.parse(style)
 
     @property
     def ramp(self) -> str:
-        """Nine heights, the lowest first."""
+        """The nine heights of a graph's bar, lowest first."""
         return _RAMP[self.is_ascii]
 
     @property
     def bar(self) -> tuple[str, str]:
-        """What of a progress bar is done, and what is not."""
+        """The cells of a progress bar: done, not done."""
         return _BAR[self.is_ascii]
+
+    @property
+    def sort_marks(self) -> tuple[str, str]:
+        """The marks behind the title of the sorted column: in its usual order, reversed."""
+        return _SORT_MARKS[self.is_ascii]
 
 
 def of_terminal(environ: Mapping[str, str] = os.environ) -> Styles:
-    """What the terminal that we run on can show."""
+    """Return the symbols that the terminal of this process can show."""
     encoding = (getattr(sys.__stderr__, "encoding", "") or "").lower()
     is_console = environ.get("TERM", "") in ("linux", "vt100", "vt220", "dumb")
     return Styles(is_ascii=is_console or "utf" not in encoding)

@@ -1,9 +1,9 @@
-"""Pictures in a terminal: which kind it can show, found out before Textual listens there.
+"""Images in a terminal: find out which kind the terminal can show, before Textual reads from it.
 
-textual-image asks the terminal as it is imported, waits a tenth of a second for each answer, and an
-answer that comes later, over a slow link or on a busy machine, arrives as keys that nobody typed. So
-it is imported with its questions turned off, and they are asked here: once, with patience, on the
-terminal that the dashboard is drawn on rather than on standard output, and not where the answer is
+textual-image queries the terminal when it is imported and waits a tenth of a second for each answer.
+An answer that comes later, over a slow link or on a busy machine, arrives as keys that the user did not
+type. Therefore it is imported with its queries turned off, and this module sends them: once, with a
+longer timeout, to the terminal of the dashboard instead of standard output, and not if the answer is
 known.
 """
 
@@ -32,57 +32,64 @@ from textual.widget import Widget
 
 SIXEL, KITTY, CELLS, CHARACTERS = "sixel", "kitty", "cells", "characters"
 
-PATIENCE = 1.5
-"""Seconds for an answer that every terminal gives at once; only a link that is slower gets none."""
+ANSWER_TIMEOUT = 1.5
+"""Seconds to wait for an answer: every terminal answers at once, but the link to it may be slow."""
 
-_ASK_KITTY = "\x1b_Gi=31,s=1,v=1,a=q,t=d,f=24;AAAA\x1b\\"
-_ASK_DEVICE = "\x1b[c"
-"""Primary device attributes: 4 among them is sixel. Asked last, because it is always answered."""
+_QUERY_KITTY = "\x1b_Gi=31,s=1,v=1,a=q,t=d,f=24;AAAA\x1b\\"
+_QUERY_DEVICE = "\x1b[c"
+"""Primary device attributes (DA1): a 4 in the answer means sixel. Sent last: it is always answered."""
 
 _DEVICE = re.compile(rb"\x1b\[\?([\d;]*)c")
-_SIMPLE = ("tmux", "screen", "linux", "vt", "dumb", "ansi")
-"""Terminals, by the beginning of their name, that are known to show neither."""
+_WITHOUT_GRAPHICS = ("tmux", "screen", "linux", "vt", "dumb", "ansi")
+"""Terminals, by the start of their name, that are known to show neither kind."""
 
 _kind = CHARACTERS
 
 
 def prepare(environ: Mapping[str, str] = os.environ) -> None:
-    """Find out what the terminal shows. Called once, before the dashboard runs."""
-    global _kind  # noqa: PLW0603 - there is one terminal, as there is one process
+    """Find out what kind of image the terminal shows. Called once, before the dashboard runs."""
+    global _kind  # noqa: PLW0603 - a process has one terminal
     if "NO_COLOR" in environ:
         return
     _kind = CELLS
-    if not environ.get("TERM", "dumb").startswith(_SIMPLE) and sys.__stderr__ and sys.__stdin__:
-        _kind = _ask(sys.__stdin__.fileno(), sys.__stderr__.fileno())
+    if (
+        not environ.get("TERM", "dumb").startswith(_WITHOUT_GRAPHICS)
+        and sys.__stderr__
+        and sys.__stdin__
+    ):
+        _kind = _query(sys.__stdin__.fileno(), sys.__stderr__.fileno())
 
 
-def _ask(from_it: int, to_it: int) -> str:
+def _query(source: int, target: int) -> str:
     try:
-        before = tcgetattr(from_it)
+        before = tcgetattr(source)
     except OSError:
-        return CELLS  # no terminal
+        return CELLS  # not a terminal
     try:
-        setraw(from_it)
-        os.write(to_it, (_ASK_KITTY + _ASK_DEVICE).encode())
-        return _understand(_answer(from_it))
+        setraw(source)
+        os.write(target, (_QUERY_KITTY + _QUERY_DEVICE).encode())
+        return _kind_in(_answer(source))
     finally:
-        tcsetattr(from_it, TCSADRAIN, before)
+        tcsetattr(source, TCSADRAIN, before)
 
 
-def _answer(from_it: int) -> bytes:
-    """All that comes up to the last answer."""
+def _answer(source: int) -> bytes:
+    """Return everything up to the last answer, or until the timeout."""
     found = b""
-    deadline = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + ANSWER_TIMEOUT
     while _DEVICE.search(found) is None:
         left = deadline - time.monotonic()
-        if left <= 0 or not select.select([from_it], [], [], left)[0]:
+        if left <= 0 or not select.select([source], [], [], left)[0]:
             break
-        found += os.read(from_it, 1024)
+        found += os.read(source, 1024)
     return found
 
 
-def _understand(answer: bytes) -> str:
-    """Konsole and WezTerm say that they know kitty's protocol, and know sixel better."""
+def _kind_in(answer: bytes) -> str:
+    """Return the kind that an answer stands for.
+
+    Sixel comes first: Konsole and WezTerm announce kitty's protocol, but support sixel better.
+    """
     device = _DEVICE.search(answer)
     if device is not None and b"4" in device.group(1).split(b";"):
         return SIXEL
@@ -98,15 +105,15 @@ def decode(data: bytes) -> Image.Image:
 
 
 def widget(image: Image.Image) -> Widget:
-    """Return a widget that shows the image, or says that it cannot."""
+    """Return a widget that shows the image, or a text if it cannot be shown."""
     kind: type[Widget] = _widgets()[_kind]
-    return _guarded(kind(image))  # type: ignore[arg-type]  # every one of them takes an image
+    return _guarded(kind(image))  # type: ignore[arg-type]  # each of them takes an image
 
 
 def _guarded(shown: Widget) -> Widget:
-    """Have a widget of another package show a text where it raises, while it is measured or rendered.
+    """Make a widget of another package show a text when it raises in measuring or rendering.
 
-    Textual ends the whole dashboard for an exception of any widget.
+    Otherwise Textual ends the whole dashboard when any widget raises.
     """
     render_lines, compose = shown.render_lines, shown.compose
     width, height = shown.get_content_width, shown.get_content_height
@@ -114,8 +121,8 @@ def _guarded(shown: Widget) -> Widget:
     def lines(crop: Region) -> list[Strip]:
         try:
             return render_lines(crop)
-        except Exception as error:  # noqa: BLE001 - it may raise anything, and is an extra
-            words = Strip([Segment(f"not shown: {type(error).__name__}", Style())])
+        except Exception as error:  # noqa: BLE001 - any error; an image is not essential
+            words = Strip([Segment(f"image not shown: {type(error).__name__}", Style())])
             return [words.adjust_cell_length(crop.width), *[Strip.blank(crop.width)] * (crop.height - 1)]
 
     def measured(measure: Callable[..., int]) -> Callable[..., int]:
@@ -142,9 +149,9 @@ def _guarded(shown: Widget) -> Widget:
 
 
 def _widgets() -> dict[str, type[Widget]]:
-    """The widgets by kind; their package is loaded without a terminal to ask."""
-    _tell_cell_size()
-    with open(os.devnull, "w", encoding="ascii") as nothing:  # noqa: PTH123 - no path, a device
+    """Return the widgets by kind. Their package is imported without a terminal that it could query."""
+    _export_cell_size()
+    with open(os.devnull, "w", encoding="ascii") as nothing:  # noqa: PTH123 - a device, not a path
         stdout, sys.__stdout__ = sys.__stdout__, nothing  # type: ignore[misc]
         try:
             from textual_image.widget import HalfcellImage, SixelImage, TGPImage, UnicodeImage
@@ -153,8 +160,8 @@ def _widgets() -> dict[str, type[Widget]]:
     return {SIXEL: SixelImage, KITTY: TGPImage, CELLS: HalfcellImage, CHARACTERS: UnicodeImage}
 
 
-def _tell_cell_size() -> None:
-    """textual-image takes it from these variables where it may not ask."""
+def _export_cell_size() -> None:
+    """Set the variables from which textual-image takes the cell size if it cannot query the terminal."""
     try:
         rows, columns, width, height = struct.unpack("HHHH", ioctl(2, TIOCGWINSZ, b"\0" * 8))
     except OSError:
