@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +55,7 @@ class _Quiet(_Crew):
     """Keeps what it says."""
 
     def __init__(self, san: Path, *, wants_json: bool = False) -> None:
-        settings = resolve({}, None).settings.model_copy(update={"on_done": ("tell",)})
+        settings = replace(resolve({}, None).settings, on_done=("tell",))
         super().__init__(san, settings, None, wants_json=wants_json)
         self.said: list[str] = []
 

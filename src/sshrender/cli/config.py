@@ -22,10 +22,10 @@ Files = Annotated[
 @app.command()
 def show(config: options.Config = None, json_: options.Json = False) -> None:
     """Show every setting and the place that its value came from."""
-    from sshrender.config.settings import resolve
+    from sshrender.config.settings import as_json, resolve
 
     resolved = resolve({}, config)
-    values = resolved.settings.model_dump(mode="json")
+    values = as_json(resolved.settings)
     if json_:
         rows = {key: {"value": values[key], "origin": resolved.origins[key]} for key in values}
         output.as_json(rows, indent=1)
@@ -79,13 +79,13 @@ def schema(
 ) -> None:
     """Print the JSON Schema of an inventory or of the settings."""
     from sshrender.config.inventory import Inventory
-    from sshrender.config.settings import Settings
+    from sshrender.config.settings import json_schema
     from sshrender.errors import ExitCode, UserError
 
-    models: dict[str, Any] = {"hosts": Inventory, "settings": Settings}
-    if which not in models:
+    schemas: dict[str, Any] = {"hosts": Inventory.model_json_schema, "settings": json_schema}
+    if which not in schemas:
         raise UserError(ExitCode.USAGE, f"there is no schema {which!r}", "sshrender config schema hosts")
-    output.as_json(models[which].model_json_schema(), indent=1)
+    output.as_json(schemas[which](), indent=1)
 
 
 def _is_settings(file: Path) -> bool:

@@ -16,61 +16,26 @@ if TYPE_CHECKING:
     from sshrender.cli.invocation import Invocation
 
 
+@options.takes_settings("render")
 def render(
-    context: typer.Context,
-    pdf: Annotated[list[Path], typer.Argument(metavar="PDF...", help="What to render.")],
-    hosts: options.Hosts = None,
-    on: options.On = None,
-    avoid: options.Avoid = None,
-    pin: options.Pin = None,
-    san: options.San = None,
-    output: options.Output = None,
-    dpi: options.Dpi = None,
-    device: options.Device = None,
-    recipe: options.Recipe = None,
-    fallback: options.Fallback = None,
-    pages: options.Pages = None,
-    password_file: options.PasswordFile = None,
-    split: options.Split = None,
-    page_timeout: options.PageTimeout = None,
-    page_memory: options.PageMemory = None,
-    hedge: options.Hedge = True,
-    mixed: options.Mixed = False,
-    retries: options.Retries = None,
-    wait: options.Wait = None,
-    deadline: options.Deadline = None,
-    priority: options.Priority = None,
-    limit: options.Limit = None,
-    mail_to: options.MailTo = None,
-    mail_when: options.MailWhen = None,
-    strict: options.Strict = False,
-    overview: options.Overview = True,
-    assemble: options.Assemble = None,
-    sandbox: options.Sandbox = None,
+    pdf: Annotated[list[Path], typer.Argument(metavar="PDF...", help="The documents to render.")],
+    given: options.Given,
     dry_run: options.DryRun = False,
-    progress: options.Progress = None,
-    quiet: options.Quiet = False,
-    verbose: options.Verbose = 0,
-    json_: options.Json = False,
-    color: options.Color = None,
-    log_file: options.LogFile = None,
-    ssh_config: options.SshConfig = None,
-    config: options.Config = None,
 ) -> None:
-    """See the whole job through, in the foreground, and deliver.
+    """Render a PDF now and wait until all pages are delivered.
 
-    Running it again resumes, or returns at once when all is there.
+    The same command given again continues an unfinished job, and returns at once if nothing is missing.
     """
     from sshrender.cli.invocation import Invocation
 
     check_pdfs(pdf)
-    session = Invocation.start(options.typed(context), config, wants_json=json_)
+    session = Invocation.start(given.typed, given.config, wants_json=given.wants_json)
     perform = session.dry_run if dry_run else session.render
     if not dry_run:
         _have_key(session)
 
     def everything() -> int:
-        return _all(pdf, perform, json_, dry_run)
+        return _all(pdf, perform, given.wants_json, dry_run)
 
     if dry_run or not has_dashboard(session):
         raise typer.Exit(everything())

@@ -20,60 +20,31 @@ if TYPE_CHECKING:
     from sshrender.job.spec import JobSpec
 
 
+@options.takes_settings("resume")
 def resume(
-    context: typer.Context,
     job: options.Job,
-    hosts: options.Hosts = None,
-    on: options.On = None,
-    avoid: options.Avoid = None,
-    pin: options.Pin = None,
-    san: options.San = None,
-    output: options.Output = None,
-    password_file: options.PasswordFile = None,
-    page_timeout: options.PageTimeout = None,
-    page_memory: options.PageMemory = None,
-    hedge: options.Hedge = True,
-    mixed: options.Mixed = False,
-    retries: options.Retries = None,
-    wait: options.Wait = None,
-    deadline: options.Deadline = None,
-    priority: options.Priority = None,
-    limit: options.Limit = None,
-    mail_to: options.MailTo = None,
-    mail_when: options.MailWhen = None,
-    strict: options.Strict = False,
-    overview: options.Overview = True,
-    assemble: options.Assemble = None,
-    sandbox: options.Sandbox = None,
-    progress: options.Progress = None,
-    quiet: options.Quiet = False,
-    verbose: options.Verbose = 0,
-    json_: options.Json = False,
-    color: options.Color = None,
-    log_file: options.LogFile = None,
-    ssh_config: options.SshConfig = None,
-    config: options.Config = None,
+    given: options.Given,
     from_queue: Annotated[bool, typer.Option("--from-queue", hidden=True)] = False,
     known_dead: Annotated[str, typer.Option("--known-dead", hidden=True)] = "",
 ) -> None:
-    """See an unfinished job through, in the foreground, from any machine that has the SAN.
+    """Continue an unfinished job, from any machine that mounts the shared folder.
 
-    What was wanted of it stands in its folder; what is typed here outweighs that.
+    The job keeps its options; options given here replace them.
     """
     from sshrender.cli.invocation import Invocation
     from sshrender.cli.render import has_dashboard
 
-    typed = options.typed(context)
-    folder, spec, attributes = _find(typed, config, job)
+    typed = dict(given.typed)
+    folder, spec, attributes = _find(typed, given.config, job)
     typed.setdefault("san", folder.path.parent)
-    session = Invocation.start(typed, config, wants_json=json_, job=attributes.wishes)
+    session = Invocation.start(typed, given.config, wants_json=given.wants_json, job=attributes.wishes)
     order = replace(
         _order(session, folder, spec, attributes), is_from_queue=from_queue, known_dead=known_dead
     )
 
     def everything() -> int:
         code, summary = session.resume(order)
-        return streams.put(summary, code) if json_ else code
+        return streams.put(summary, code) if given.wants_json else code
 
     if from_queue or not has_dashboard(session):
         raise typer.Exit(everything())

@@ -13,6 +13,7 @@ import typer
 
 from sshrender.cli import options
 from sshrender.cli.dependencies import After, NotBefore, moment_of, names_of, refuse_circle
+from sshrender.config.declaration import Panel
 from sshrender.errors import ExitCode, UserError, most_severe
 from sshrender.views.output import as_json, line
 
@@ -24,56 +25,32 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
+@options.takes_settings("submit")
 def submit(
-    context: typer.Context,
     pdf: Annotated[
-        list[Path], typer.Argument(metavar="PDF...", help="Documents, folders of them, or patterns.")
+        list[Path],
+        typer.Argument(metavar="PDF...", help="Documents, folders of them, or patterns."),
     ],
-    priority: options.Priority = None,
-    hold: Annotated[bool, typer.Option("--hold", help="Wait for release.")] = False,
+    given: options.Given,
+    hold: Annotated[
+        bool,
+        typer.Option(
+            "--hold",
+            help="Queue the jobs, but do not start them before they are released.",
+            rich_help_panel=Panel.QUEUE.value,
+            show_default=False,
+        ),
+    ] = False,
     after: After = None,
     not_before: NotBefore = None,
-    limit: options.Limit = None,
-    mail_to: options.MailTo = None,
-    mail_when: options.MailWhen = None,
-    hosts: options.Hosts = None,
-    on: options.On = None,
-    avoid: options.Avoid = None,
-    pin: options.Pin = None,
-    san: options.San = None,
-    output: options.Output = None,
-    dpi: options.Dpi = None,
-    device: options.Device = None,
-    recipe: options.Recipe = None,
-    fallback: options.Fallback = None,
-    pages: options.Pages = None,
-    password_file: options.PasswordFile = None,
-    split: options.Split = None,
-    page_timeout: options.PageTimeout = None,
-    page_memory: options.PageMemory = None,
-    hedge: options.Hedge = True,
-    mixed: options.Mixed = False,
-    retries: options.Retries = None,
-    wait: options.Wait = None,
-    deadline: options.Deadline = None,
-    strict: options.Strict = False,
-    overview: options.Overview = True,
-    assemble: options.Assemble = None,
-    sandbox: options.Sandbox = None,
-    quiet: options.Quiet = False,
-    verbose: options.Verbose = 0,
-    json_: options.Json = False,
-    log_file: options.LogFile = None,
-    ssh_config: options.SshConfig = None,
-    config: options.Config = None,
 ) -> None:
-    """Put jobs into the queue and return; prints their names. ``coordinate`` sees them through."""
+    """Queue jobs and print their names. The command coordinate renders them."""
     from sshrender.cli.invocation import Invocation
     from sshrender.cli.render import check_pdfs
 
     sources = list(dict.fromkeys(each for named in pdf for each in _documents(named)))
     check_pdfs(sources)
-    session = Invocation.start(options.typed(context), config, wants_json=json_)
+    session = Invocation.start(given.typed, given.config, wants_json=given.wants_json)
     wishes = {"not_before": moment_of(not_before), "after": names_of(session.san, after or [])}
     codes: list[ExitCode] = []
     told: list[dict[str, Any]] = []
@@ -86,9 +63,9 @@ def submit(
             codes.append(error.code)
             fields = session.reporter.failure(source, error)
         told.append(fields)
-        if not json_ and fields["job"]:
+        if not given.wants_json and fields["job"]:
             line(fields["job"], flush=True)
-    if json_:
+    if given.wants_json:
         as_json({"schema": 1, "jobs": told}, indent=1)
     raise typer.Exit(most_severe(codes))
 

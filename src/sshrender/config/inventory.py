@@ -7,13 +7,13 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from sshrender.config.units import Duration, Word, no_nul
-from sshrender.config.validation import describe, invalid, read_toml
+from sshrender.config.units import refuse_nul
+from sshrender.config.validation import Duration, Word, describe, invalid, read_toml
 
 
 class _Table(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
-    _no_nul = field_validator("*", mode="before")(no_nul)
+    _refuse_nul = field_validator("*", mode="before")(refuse_nul)
 
 
 class San(_Table):

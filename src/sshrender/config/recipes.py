@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from sshrender.config.units import no_nul
+from sshrender.config.units import refuse_nul
 from sshrender.config.validation import invalid
 
 BUILT_IN = "ghostscript"
@@ -59,7 +59,7 @@ class RecipeSettings(BaseModel):
     """One ``[recipes.NAME]``."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
-    _no_nul = field_validator("extension", "shell", mode="before")(no_nul)
+    _refuse_nul = field_validator("extension", "shell", mode="before")(refuse_nul)
 
     command: Words | None = Field(None, description="program and arguments; fields in braces")
     steps: list[Words] | None = Field(None, min_length=1, description="several of them in a row")

@@ -7,11 +7,18 @@ import shlex
 import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, get_origin
+from typing import Annotated, Any, get_origin
 
-from pydantic import BaseModel, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ValidationError
 
+from sshrender.config.units import check_word, parse_duration
 from sshrender.errors import ExitCode, UserError
+
+Word = Annotated[str, AfterValidator(check_word)]
+"""A name that is handed to ssh."""
+
+Duration = Annotated[float, BeforeValidator(parse_duration)]
+"""Seconds, written as a number or as in ``10m``."""
 
 
 def read_toml(path: Path) -> dict[str, Any]:
