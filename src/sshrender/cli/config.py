@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from sshrender.cli import options
+from sshrender.cli import helptext, options
 from sshrender.views import output
 
 app = typer.Typer(help="Settings and inventory: show, find, check.", no_args_is_help=True)
@@ -19,7 +19,7 @@ Files = Annotated[
 ]
 
 
-@app.command()
+@app.command(cls=helptext.Command)
 def show(config: options.Config = None, json_: options.Json = False) -> None:
     """Show every setting and the place that its value came from."""
     from sshrender.config.settings import as_json, resolve
@@ -36,7 +36,7 @@ def show(config: options.Config = None, json_: options.Json = False) -> None:
         output.line(f"{key:{width}} = {shown:24} # {resolved.origins[key]}")
 
 
-@app.command()
+@app.command(cls=helptext.Command)
 def path() -> None:
     """Show where configuration is looked for, and what is there."""
     from sshrender.config import keyfile
@@ -52,7 +52,7 @@ def _tell(place: Path) -> None:
     output.line(f"{place.absolute()}" + ("" if place.is_file() else "  (not there)"))
 
 
-@app.command()
+@app.command(cls=helptext.Command)
 def validate(files: Files = None, config: options.Config = None) -> None:
     """Check files; without FILE, all that a run here would read."""
     from sshrender.config import inventory
@@ -73,7 +73,7 @@ def validate(files: Files = None, config: options.Config = None) -> None:
         output.line("settings are well formed")
 
 
-@app.command()
+@app.command(cls=helptext.Command)
 def schema(
     which: Annotated[str, typer.Argument(metavar="[hosts|settings]")] = "hosts",
 ) -> None:

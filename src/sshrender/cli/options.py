@@ -7,13 +7,14 @@ config/settings.py, which reports the mistakes of all sources together.
 from __future__ import annotations
 
 import inspect
-import re
 from collections.abc import Callable, Iterator
+from copy import copy
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, get_args
 
 import typer
+from typer.models import OptionInfo
 
 from sshrender.cli import completion
 from sshrender.config.declaration import SETTINGS, Declared, Panel
@@ -32,17 +33,12 @@ def _option(name: str, *, has_panel: bool = False) -> Any:
         envvar=declared.variable,
         show_envvar=False,
         show_default=False,
-        help=escaped(declared.help_text),
+        help=declared.help_text,
         metavar=declared.value_name or None,
         count=declared.is_counted,
         autocompletion=_completion(declared),
         rich_help_panel=declared.panel.value if has_panel else None,
     )
-
-
-def escaped(text: str) -> str:
-    """Return a help text whose brackets Typer shows; it would take ``[default: 3]`` for markup."""
-    return re.sub(r"\[(?=[a-z#/@])", r"\\[", text)
 
 
 def _completion(declared: Declared) -> Callable[[str], list[str]] | None:
@@ -93,7 +89,7 @@ def _config(panel: Panel | None = None) -> Any:
         show_envvar=False,
         show_default=False,
         metavar="FILE",
-        help="Settings file that takes precedence over all others.",
+        help="Settings file that takes precedence over all others. [default: no file]",
         rich_help_panel=panel and panel.value,
     )
 
@@ -106,7 +102,6 @@ DryRun = Annotated[
         "--dry-run",
         help="Print the plan, the hosts and the space needed; render nothing.",
         show_default=False,
-        rich_help_panel=Panel.OUTPUT.value,
     ),
 ]
 
@@ -128,24 +123,25 @@ class Given:
         return resolve(self.typed, self.config, job=job)
 
 
-def takes_settings(command: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+def takes_settings(command: str, own: Panel) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Give a command the option of each setting that is declared for it.
 
-    The decorated function has its own parameters and one called ``given``. Typer reads the command's
-    options from the signature, therefore the generated function has one with every option in it.
+    The decorated function has its own parameters, whose options are shown in the panel ``own``, and one
+    called ``given``. Typer reads a command's options from its signature, therefore the function that is
+    made here gets one that names all of them.
     """
 
     def decorate(body: Callable[..., None]) -> Callable[..., None]:
-        own = [each for each in _parameters(body) if each.name != "given"]
+        its_own = [_in_panel(each, own) for each in _parameters(body) if each.name != "given"]
         shared = list(_shared(command))
 
         def call(context: typer.Context, **values: Any) -> None:
             given = Given(typed(context), values["config"], values["json_"])
-            body(given=given, **{each.name: values[each.name] for each in own})
+            body(given=given, **{each.name: values[each.name] for each in its_own})
 
         # Typer shows panels in the order in which their first options come.
-        arguments = [each for each in own if each.default is inspect.Parameter.empty]
-        further = [each for each in own if each not in arguments]
+        arguments = [each for each in its_own if each.default is inspect.Parameter.empty]
+        further = [each for each in its_own if each not in arguments]
         context = _keyword("context", typer.Context)
         _declare(call, body, [context, *arguments, *shared, *further])
         return call
@@ -156,6 +152,16 @@ def takes_settings(command: str) -> Callable[[Callable[..., None]], Callable[...
 def _parameters(body: Callable[..., None]) -> list[inspect.Parameter]:
     found = inspect.signature(body, eval_str=True).parameters.values()
     return [each.replace(kind=inspect.Parameter.KEYWORD_ONLY) for each in found]
+
+
+def _in_panel(parameter: inspect.Parameter, panel: Panel) -> inspect.Parameter:
+    """Return the parameter of an option with its help in a panel; an argument is returned as it is."""
+    type_, *about = get_args(parameter.annotation)
+    placed = [copy(each) for each in about]
+    for each in placed:
+        if isinstance(each, OptionInfo):
+            each.rich_help_panel = panel.value
+    return parameter.replace(annotation=Annotated[(type_, *placed)])
 
 
 def _shared(command: str) -> Iterator[inspect.Parameter]:

@@ -10,15 +10,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from sshrender.cli import options, streams
+from sshrender.config.declaration import Panel
 from sshrender.errors import ExitCode, UserError, most_severe
 
 if TYPE_CHECKING:
     from sshrender.cli.invocation import Invocation
 
 
-@options.takes_settings("render")
+@options.takes_settings("render", own=Panel.OUTPUT)
 def render(
-    pdf: Annotated[list[Path], typer.Argument(metavar="PDF...", help="The documents to render.")],
+    pdf: Annotated[list[Path], typer.Argument(metavar="PDF", help="The documents to render.")],
     given: options.Given,
     dry_run: options.DryRun = False,
 ) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from sshrender.cli import options, streams
+from sshrender.config.declaration import Panel
 from sshrender.errors import ExitCode, UserError
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from sshrender.job.spec import JobSpec
 
 
-@options.takes_settings("resume")
+@options.takes_settings("resume", own=Panel.OUTPUT)
 def resume(
     job: options.Job,
     given: options.Given,

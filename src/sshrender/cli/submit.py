@@ -25,11 +25,11 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-@options.takes_settings("submit")
+@options.takes_settings("submit", own=Panel.QUEUE)
 def submit(
     pdf: Annotated[
         list[Path],
-        typer.Argument(metavar="PDF...", help="Documents, folders of them, or patterns."),
+        typer.Argument(metavar="PDF", help="Documents, folders of them, or patterns."),
     ],
     given: options.Given,
     hold: Annotated[
@@ -37,7 +37,6 @@ def submit(
         typer.Option(
             "--hold",
             help="Queue the jobs, but do not start them before they are released.",
-            rich_help_panel=Panel.QUEUE.value,
             show_default=False,
         ),
     ] = False,

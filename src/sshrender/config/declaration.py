@@ -137,7 +137,7 @@ class Declared:
         names.append(f"Fl Fl {self.option[2:]}")
         if self.default is True:
             names.append(f"Fl Fl no-{self.option[2:]}")
-        words = self.choices or tuple(self.metavar.split("|"))
+        words = self.choices or tuple(filter(None, self.metavar.split("|")))
         values = []
         for before, word in zip(("A", *words), words, strict=False):
             is_name = word.isupper()
