@@ -66,5 +66,5 @@ def refuse_nul(value: object) -> object:
 def check_word(value: str) -> str:
     """Return a name that ssh takes as one word. Raises ValueError for any other."""
     if value.startswith("-") or any(c.isspace() or not c.isprintable() for c in value):
-        raise ValueError("a name has no spaces, no control characters and no dash in front")
+        raise ValueError("a name must not have spaces, control characters or a leading dash")
     return value
