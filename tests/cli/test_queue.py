@@ -287,7 +287,7 @@ def test_somebody_is_told(sshrender: Run, home: Path, papers: Path) -> None:
         (["submit", "nothing/*.pdf"], 5, "no PDF is there"),
         (["submit", "papers/one.pdf", "--priority", "2000"], 2, "--priority 2000"),
         (["submit", "papers/one.pdf", "--limit", "0"], 2, "--limit 0"),
-        (["submit", "papers/one.pdf", "--not-before", "noon"], 2, "a moment is 22:30"),
+        (["submit", "papers/one.pdf", "--not-before", "noon"], 2, "a start time is 22:30"),
         (["submit", "papers/one.pdf", "--after", "nobody"], 2, "there is no job nobody"),
         (["hold", "nobody"], 2, "there is no job nobody"),
         (["alter", "nobody"], 2, "nothing is to be changed"),

@@ -54,7 +54,7 @@ def test_an_address_that_is_none_is_refused_before_anything_is_done(document: Pa
         (document.parent / "sshrender.toml").write_text('mail_to = "a@["\n')
     answer = _render(document, *words)
     assert answer.returncode == 2
-    assert "an address as in ann@example.org" in answer.stderr
+    assert "an address such as ann@example.org" in answer.stderr
     assert "hint: " in answer.stderr
     assert not _is_delivered(document)
 

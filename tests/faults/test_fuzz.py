@@ -20,7 +20,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from sshrender.config import inventory
-from sshrender.config.settings import Settings, resolve
+from sshrender.config.declaration import SETTINGS
+from sshrender.config.settings import resolve
 from sshrender.config.units import parse_duration, parse_size
 from sshrender.document import pagelist
 from sshrender.document.facts import read_password
@@ -103,9 +104,9 @@ def test_any_selection_of_hosts_is_taken_or_refused(text: str) -> None:
 
 @IN_A_FOLDER
 @given(
-    st.dictionaries(st.sampled_from([*Settings.model_fields]), VALUES, max_size=5),
-    st.dictionaries(st.sampled_from([*Settings.model_fields]), SCALARS.map(str), max_size=5),
-    st.dictionaries(st.sampled_from([*Settings.model_fields, "x"]), VALUES, max_size=5),
+    st.dictionaries(st.sampled_from([*SETTINGS]), VALUES, max_size=5),
+    st.dictionaries(st.sampled_from([*SETTINGS]), SCALARS.map(str), max_size=5),
+    st.dictionaries(st.sampled_from([*SETTINGS, "x"]), VALUES, max_size=5),
 )
 def test_settings_of_any_shape_are_taken_or_refused(
     tmp_path: Path, options: dict[str, Any], variables: dict[str, str], file: dict[str, Any]
@@ -119,7 +120,7 @@ def test_settings_of_any_shape_are_taken_or_refused(
     except UserError as error:
         assert error.code is ExitCode.USAGE
         return
-    assert set(found.origins) == set(Settings.model_fields)
+    assert set(found.origins) == set(SETTINGS)
 
 
 @given(st.text(max_size=20) | st.text("0123456789.smhdKMGTiB ", max_size=20))

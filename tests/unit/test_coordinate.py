@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -57,7 +58,7 @@ class _Starter(JobStarter):
     """Keeps its narration."""
 
     def __init__(self, san: Path, *, wants_json: bool = False) -> None:
-        settings = resolve({}, None).settings.model_copy(update={"on_done": ("tell",)})
+        settings = replace(resolve({}, None).settings, on_done=("tell",))
         self.said: list[str] = []
         super().__init__(san, settings, None, self.said.append, wants_json=wants_json)
 

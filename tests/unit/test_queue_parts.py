@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sshrender.cli import reporting
-from sshrender.config.settings import resolve, wishes
+from sshrender.config.settings import job_settings, resolve
 from sshrender.coordinator import notification
 from sshrender.errors import UserError
 from sshrender.job import accounting, attributes, delivery
@@ -57,11 +57,11 @@ class TestAttributes:
         with pytest.raises(UserError, match=r"attributes\.json is damaged"):
             attributes.load(made)
 
-    def test_wishes_are_what_somebody_set_and_only_options_outweigh_them(self, home: Path) -> None:
+    def test_job_settings_are_those_not_default_and_only_options_replace_them(self, home: Path) -> None:
         resolved = resolve(
             {"retries": "5", "password_file": "secret"}, environ={"SSHRENDER_STRICT": "1"}
         )
-        found = wishes(resolved)
+        found = job_settings(resolved)
         assert found == {"retries": 5, "strict": True, "password_file": str(home / "secret")}
         (home / "sshrender.toml").write_text("retries = 9\nwait = '1m'\n")
         again = resolve({"strict": "false"}, job=found).settings

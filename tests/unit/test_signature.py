@@ -18,7 +18,7 @@ import pytest
 from sshrender.api import removal
 from sshrender.api.runcontext import require_allowed
 from sshrender.config import keyfile
-from sshrender.config.settings import Settings, resolve
+from sshrender.config.settings import Settings, resolve, validated
 from sshrender.coordinator.plan import JobPlan
 from sshrender.coordinator.queuedispatcher import QueueDispatcher
 from sshrender.coordinator.workers.requestpoller import RequestPoller, RequestReceived, RequestsRefused
@@ -463,7 +463,7 @@ class TestPolicy:
 
     def test_a_site_may_run_configured_recipes_only(self) -> None:
         own = {"mine": {"shell": "true", "extension": "png"}}
-        settings = Settings.model_validate({"recipes": own, "recipes_allowed": "configured"})
+        settings = validated({"recipes": own, "recipes_allowed": "configured"})
         mine = RecipeRecord.of(settings.recipes["mine"].as_sent("mine"))
         require_allowed(settings, "job", (mine, RecipeRecord(name="ghostscript")))
         for recipe in (

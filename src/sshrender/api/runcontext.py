@@ -24,7 +24,7 @@ from sshrender.config.mailaddresses import MAX_LENGTH as MAX_ADDRESSES
 from sshrender.config.mailaddresses import are_addresses
 from sshrender.config.paths import find_inventory
 from sshrender.config.settingnames import option
-from sshrender.config.settings import Resolved, Settings, resolve, wishes
+from sshrender.config.settings import Resolved, Settings, job_settings, resolve
 from sshrender.config.validation import invalid
 from sshrender.coordinator.hosts.preconnect import ConnectionPool
 from sshrender.coordinator.plan import HostSetup, RenderRequest, RunLimits
@@ -239,7 +239,7 @@ class RunContext:
         output = output_of(settings.output, source, is_only)
         fields = {
             **delivery.told(output, self.san),
-            "wishes": wishes(self.resolved),
+            "wishes": job_settings(self.resolved),
             **self._rank(),
             **attributes,
         }
@@ -261,7 +261,7 @@ class RunContext:
         Options of this command are written into the job, so that later runs use them, too.
         """
         typed = {key for key, origin in self.resolved.origins.items() if origin == option(key)}
-        asked = {key: value for key, value in wishes(self.resolved).items() if key in typed}
+        asked = {key: value for key, value in job_settings(self.resolved).items() if key in typed}
         ranked = {key: value for key, value in self._rank().items() if key in typed}
         output, named = order.output, self.settings.output
         if "output" in typed and named is not None:

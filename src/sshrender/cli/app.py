@@ -1,7 +1,8 @@
-"""The command tree."""
+"""Build the command tree."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Annotated
 
 import typer
@@ -12,6 +13,7 @@ from sshrender.cli import (
     config,
     coordinate,
     drain,
+    helptext,
     hosts,
     init,
     key,
@@ -29,10 +31,11 @@ from sshrender.views import output
 
 app = typer.Typer(
     name="sshrender",
-    help="Render one large PDF on all your idle machines, over nothing but ssh.",
+    cls=helptext.Group,
+    help="Render large PDFs on the idle machines of a network, with nothing but ssh.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
 
 
@@ -45,32 +48,36 @@ def _version(value: bool) -> None:
 @app.callback()
 def _main(
     version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
     ] = False,
 ) -> None:
     pass
 
 
-app.command("render", no_args_is_help=True)(render.render)
-app.command("resume", no_args_is_help=True)(resume.resume)
-app.command("submit", no_args_is_help=True)(submit.submit)
-app.command("coordinate")(coordinate.coordinate)
-app.command("hold", no_args_is_help=True)(queue.hold)
-app.command("release", no_args_is_help=True)(queue.release)
-app.command("cancel", no_args_is_help=True)(queue.cancel)
-app.command("resubmit", no_args_is_help=True)(queue.resubmit)
-app.command("alter", no_args_is_help=True)(queue.alter)
-app.command("clean")(clean.clean)
-app.command("report")(usagereport.report)
-app.command("init")(init.init)
-app.command("hosts")(hosts.hosts)
-app.command("status")(status.status)
-app.command("why", no_args_is_help=True)(status.why)
-app.command("overview", no_args_is_help=True)(overview.overview)
-app.command("watch", no_args_is_help=True)(watch.watch)
-app.command("drain")(drain.drain)
-app.command("undrain", no_args_is_help=True)(drain.undrain)
-app.command("move", no_args_is_help=True)(drain.move)
-app.command("man")(man.man)
-app.add_typer(config.app, name="config")
-app.add_typer(key.app, name="key")
+def _add(name: str, command: Callable[..., None], *, needs_argument: bool = False) -> None:
+    app.command(name, cls=helptext.Command, no_args_is_help=needs_argument)(command)
+
+
+_add("render", render.render, needs_argument=True)
+_add("resume", resume.resume, needs_argument=True)
+_add("submit", submit.submit, needs_argument=True)
+_add("coordinate", coordinate.coordinate)
+_add("hold", queue.hold, needs_argument=True)
+_add("release", queue.release, needs_argument=True)
+_add("cancel", queue.cancel, needs_argument=True)
+_add("resubmit", queue.resubmit, needs_argument=True)
+_add("alter", queue.alter, needs_argument=True)
+_add("clean", clean.clean)
+_add("report", usagereport.report)
+_add("init", init.init)
+_add("hosts", hosts.hosts)
+_add("status", status.status)
+_add("why", status.why, needs_argument=True)
+_add("overview", overview.overview, needs_argument=True)
+_add("watch", watch.watch, needs_argument=True)
+_add("drain", drain.drain)
+_add("undrain", drain.undrain, needs_argument=True)
+_add("move", drain.move, needs_argument=True)
+_add("man", man.man)
+app.add_typer(config.app, name="config", cls=helptext.Group)
+app.add_typer(key.app, name="key", cls=helptext.Group)

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from sshrender.cli import options
+from sshrender.cli import helptext, options
 from sshrender.views import output
 
 app = typer.Typer(help="Settings and inventory: show, find, check.", no_args_is_help=True)
@@ -19,13 +19,13 @@ Files = Annotated[
 ]
 
 
-@app.command()
+@app.command(cls=helptext.Command)
 def show(config: options.Config = None, json_: options.Json = False) -> None:
     """Show every setting and the place that its value came from."""
-    from sshrender.config.settings import resolve
+    from sshrender.config.settings import as_json, resolve
 
     resolved = resolve({}, config)
-    values = resolved.settings.model_dump(mode="json")
+    values = as_json(resolved.settings)
     if json_:
         rows = {key: {"value": values[key], "origin": resolved.origins[key]} for key in values}
         output.as_json(rows, indent=1)
@@ -36,7 +36,7 @@ def show(config: options.Config = None, json_: options.Json = False) -> None:
         output.line(f"{key:{width}} = {shown:24} # {resolved.origins[key]}")
 
 
-@app.command()
+@app.command(cls=helptext.Command)
 def path() -> None:
     """Show where configuration is looked for, and what is there."""
     from sshrender.config import keyfile
@@ -52,7 +52,7 @@ def _tell(place: Path) -> None:
     output.line(f"{place.absolute()}" + ("" if place.is_file() else "  (not there)"))
 
 
-@app.command()
+@app.command(cls=helptext.Command)
 def validate(files: Files = None, config: options.Config = None) -> None:
     """Check files; without FILE, all that a run here would read."""
     from sshrender.config import inventory
@@ -73,19 +73,19 @@ def validate(files: Files = None, config: options.Config = None) -> None:
         output.line("settings are well formed")
 
 
-@app.command()
+@app.command(cls=helptext.Command)
 def schema(
     which: Annotated[str, typer.Argument(metavar="[hosts|settings]")] = "hosts",
 ) -> None:
     """Print the JSON Schema of an inventory or of the settings."""
     from sshrender.config.inventory import Inventory
-    from sshrender.config.settings import Settings
+    from sshrender.config.settings import json_schema
     from sshrender.errors import ExitCode, UserError
 
-    models: dict[str, Any] = {"hosts": Inventory, "settings": Settings}
-    if which not in models:
+    schemas: dict[str, Any] = {"hosts": Inventory.model_json_schema, "settings": json_schema}
+    if which not in schemas:
         raise UserError(ExitCode.USAGE, f"there is no schema {which!r}", "sshrender config schema hosts")
-    output.as_json(models[which].model_json_schema(), indent=1)
+    output.as_json(schemas[which](), indent=1)
 
 
 def _is_settings(file: Path) -> bool:

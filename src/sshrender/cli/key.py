@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from sshrender.cli import helptext
 from sshrender.errors import ExitCode, UserError
 from sshrender.views import output
 
@@ -20,7 +21,7 @@ MAX_BYTES = 4096
 """Bytes that are read of what is to be a key."""
 
 
-@app.command()
+@app.command(cls=helptext.Command)
 def show() -> None:
     """Print the key, for another machine of this user; make it if there is none."""
     from sshrender.config import keyfile
@@ -33,7 +34,7 @@ def show() -> None:
     output.line(keyfile.as_text(key))
 
 
-@app.command("import")
+@app.command("import", cls=helptext.Command)
 def import_(
     file: Annotated[
         Path | None, typer.Argument(metavar="[FILE]", help="What key show printed. [default: stdin]")
@@ -50,7 +51,7 @@ def import_(
     output.note(f"key {keyfile.fingerprint(key)} {was}")
 
 
-@app.command()
+@app.command(cls=helptext.Command)
 def path() -> None:
     """Print where the key is kept, and its fingerprint on standard error."""
     from sshrender.config import keyfile

@@ -1,285 +1,209 @@
-"""Options that several commands share. Their values are None unless the user typed them."""
+"""Make Typer options from the declared settings (config/declaration.py).
+
+Values are None unless the user typed them: checks, defaults and variables are the matter of
+config/settings.py, which reports the mistakes of all sources together.
+"""
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Callable, Iterator
+from copy import copy
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, get_args
 
 import typer
+from typer.models import OptionInfo
 
 from sshrender.cli import completion
-from sshrender.config.settingnames import variable
+from sshrender.config.declaration import SETTINGS, Declared, Panel
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from sshrender.config.settings import Resolved
 
 
-def _option(*names: str, key: str, help_: str, metavar: str | None = None, **extra: Any) -> Any:
-    return typer.Option(*names, envvar=variable(key), help=help_, metavar=metavar, **extra)
+def _option(name: str, *, has_panel: bool = False) -> Any:
+    """Return the Typer option of a setting."""
+    declared = SETTINGS[name]
+    return typer.Option(
+        *declared.flags,
+        envvar=declared.variable,
+        show_envvar=False,
+        show_default=False,
+        help=declared.help_text,
+        metavar=declared.value_name or None,
+        count=declared.is_counted,
+        autocompletion=_completion(declared),
+        rich_help_panel=declared.panel.value if has_panel else None,
+    )
+
+
+def _completion(declared: Declared) -> Callable[[str], list[str]] | None:
+    if declared.completion:
+        offer: Callable[[str], list[str]] = getattr(completion, declared.completion)
+        return offer
+    return completion.one_of(*declared.choices) if declared.choices else None
 
 
 Job = Annotated[
     str,
     typer.Argument(
         metavar="JOB",
-        help="A job's name, a unique beginning of one, or its folder.",
+        help="A job's name, a unique beginning of it, or the path of its folder.",
         autocompletion=completion.jobs,
     ),
 ]
-Hosts = Annotated[Path | None, _option("--hosts", key="hosts", help_="Inventory.", metavar="FILE")]
-On = Annotated[
-    str | None,
-    _option(
-        "--on",
-        key="on",
-        help_="Only these hosts of it.",
-        metavar="NODESET",
-        autocompletion=completion.hosts,
-    ),
-]
-Avoid = Annotated[
-    str | None,
-    _option(
-        "--avoid",
-        key="avoid",
-        help_="Not these hosts of it.",
-        metavar="NODESET",
-        autocompletion=completion.hosts,
-    ),
-]
-Pin = Annotated[
-    list[str] | None,
-    _option(
-        "--pin",
-        key="pin",
-        help_="These pages only on these hosts: 1-3=node[01-04]. May be repeated.",
-        metavar="LIST=NODESET",
-    ),
-]
-San = Annotated[
-    Path | None,
-    _option("--san", key="san", help_="The shared folder as this machine sees it.", metavar="DIR"),
-]
-Output = Annotated[
-    Path | None,
-    _option(
-        "--output",
-        "-o",
-        key="output",
-        help_="Where to deliver. [default: <stem>-pages/]",
-        metavar="DIR",
-    ),
-]
-Dpi = Annotated[
-    str | None, _option("--dpi", "-r", key="dpi", help_="Resolution. [default: 150]", metavar="N")
-]
-Device = Annotated[
-    str | None,
-    _option(
-        "--device",
-        key="device",
-        autocompletion=completion.devices,
-        help_="Any Ghostscript raster device. [default: png16m]",
-        metavar="NAME",
-    ),
-]
-Pages = Annotated[
-    str | None,
-    _option("--pages", key="pages", help_="1-10,15,20-, odd, even; ^3 leaves out.", metavar="LIST"),
-]
-PasswordFile = Annotated[
-    Path | None,
-    _option(
-        "--password-file",
-        key="password_file",
-        help_="Its first line opens the PDF.",
+
+# The options of commands that take a few only. Commands that take nearly all use ``takes_settings``.
+Hosts = Annotated[Path | None, _option("hosts")]
+San = Annotated[Path | None, _option("san")]
+Output = Annotated[Path | None, _option("output")]
+Priority = Annotated[str | None, _option("priority")]
+LogFile = Annotated[Path | None, _option("log_file")]
+SshConfig = Annotated[Path | None, _option("ssh_config")]
+Sandbox = Annotated[str | None, _option("sandbox")]
+On = Annotated[str | None, _option("on")]
+Avoid = Annotated[str | None, _option("avoid")]
+Quiet = Annotated[bool, _option("quiet")]
+Verbose = Annotated[int, _option("verbose")]
+
+
+def _json(panel: Panel | None = None) -> Any:
+    return typer.Option(
+        "--json",
+        envvar="SSHRENDER_JSON",
+        show_envvar=False,
+        show_default=False,
+        help="Print one JSON object on standard output.",
+        rich_help_panel=panel and panel.value,
+    )
+
+
+def _config(panel: Panel | None = None) -> Any:
+    return typer.Option(
+        "--config",
+        envvar="SSHRENDER_CONFIG",
+        show_envvar=False,
+        show_default=False,
         metavar="FILE",
-    ),
-]
-Split = Annotated[
-    str | None,
-    _option(
-        "--split",
-        key="split",
-        help_="Cut the PDF into parts of N pages. [default: none]",
-        metavar="none|auto|N",
-    ),
-]
-PageTimeout = Annotated[
-    str | None,
-    _option(
-        "--page-timeout",
-        key="page_timeout",
-        help_="A page may take so long. [default: 10m]",
-        metavar="TIME",
-    ),
-]
-PageMemory = Annotated[
-    str | None,
-    _option(
-        "--page-memory",
-        key="page_memory",
-        help_="A renderer may be so large. [default: 2G]",
-        metavar="SIZE",
-    ),
-]
-Hedge = Annotated[
-    bool,
-    _option(
-        "--hedge/--no-hedge",
-        key="hedge",
-        help_="Let idle hosts draw again what others are long about.",
-    ),
-]
-Recipe = Annotated[
-    str | None,
-    _option(
-        "--recipe",
-        key="recipe",
-        autocompletion=completion.recipes,
-        help_="What draws the pages, instead of Ghostscript.",
-        metavar="NAME",
-    ),
-]
-Fallback = Annotated[
-    list[str] | None,
-    _option(
-        "--fallback",
-        key="fallback",
-        autocompletion=completion.recipes,
-        help_="What draws pages that it cannot draw. May be repeated.",
-        metavar="NAME",
-    ),
-]
-Mixed = Annotated[
-    bool,
-    _option("--mixed", key="mixed", help_="Let hosts draw whose pictures differ from the others'."),
-]
-Retries = Annotated[
-    str | None,
-    _option(
-        "--retries",
-        key="retries",
-        help_="Hosts that a page may fail on. [default: 3]",
-        metavar="N",
-    ),
-]
-Wait = Annotated[
-    str | None,
-    _option(
-        "--wait",
-        key="wait",
-        help_="How long to wait for an idle host. [default: 30s]",
-        metavar="TIME",
-    ),
-]
-Deadline = Annotated[
-    str | None,
-    _option("--deadline", key="deadline", help_="End the run after so long.", metavar="TIME"),
-]
-Priority = Annotated[
-    str | None,
-    _option(
-        "--priority",
-        key="priority",
-        help_="Who goes first: -1024 to 1023. [default: 0]",
-        metavar="N",
-    ),
-]
-Limit = Annotated[
-    str | None,
-    _option("--limit", key="limit", help_="Slots at once for this job, at most.", metavar="N"),
-]
-MailTo = Annotated[
-    str | None,
-    _option("--mail-to", key="mail_to", help_="Tell them when it is over.", metavar="ADDRESS"),
-]
-MailWhen = Annotated[
-    str | None,
-    _option(
-        "--mail-when",
-        key="mail_when",
-        help_="Of which ends. [default: always]",
-        metavar="always|failure",
-        autocompletion=completion.one_of("always", "failure"),
-    ),
-]
-Strict = Annotated[bool, _option("--strict", key="strict", help_="A suspect page counts as failed.")]
-Overview = Annotated[
-    bool,
-    _option(
-        "--overview/--no-overview",
-        key="overview",
-        help_="Draw thumbnails, and write an HTML sheet of all pages at the end.",
-    ),
-]
-Sandbox = Annotated[
-    str | None,
-    _option(
-        "--sandbox",
-        key="sandbox",
-        autocompletion=completion.one_of("none", "bwrap"),
-        help_="Keep renderers in bubblewrap. [default: none]",
-        metavar="none|bwrap",
-    ),
-]
-Assemble = Annotated[
-    str | None,
-    _option(
-        "--assemble",
-        key="assemble",
-        autocompletion=completion.one_of("pdf", "tiff", "zip", "cbz"),
-        help_="Make one file of all pages, too.",
-        metavar="pdf|tiff|zip|cbz",
-    ),
-]
+        help="Settings file that takes precedence over all others. [default: no file]",
+        rich_help_panel=panel and panel.value,
+    )
+
+
+Json = Annotated[bool, _json()]
+Config = Annotated[Path | None, _config()]
 DryRun = Annotated[
-    bool, typer.Option("--dry-run", help="Show the plan, the hosts and the space needed; do nothing.")
-]
-Progress = Annotated[
-    str | None,
-    _option(
-        "--progress",
-        key="progress",
-        autocompletion=completion.one_of("auto", "tui", "board", "plain", "jsonl", "none"),
-        help_="How progress is shown. [default: auto]",
-        metavar="auto|tui|board|plain|jsonl|none",
-    ),
-]
-Quiet = Annotated[bool, _option("--quiet", "-q", key="quiet", help_="Say nothing when all is well.")]
-Verbose = Annotated[int, _option("--verbose", "-v", key="verbose", help_="Say more.", count=True)]
-Json = Annotated[
     bool,
-    typer.Option("--json", envvar="SSHRENDER_JSON", help="Print the summary as one JSON object."),
-]
-Color = Annotated[
-    str | None,
-    _option(
-        "--color",
-        key="color",
-        help_="Use colour.",
-        metavar="auto|always|never",
-        autocompletion=completion.one_of("auto", "always", "never"),
+    typer.Option(
+        "--dry-run",
+        help="Print the plan, the hosts and the space needed; render nothing.",
+        show_default=False,
     ),
 ]
-LogFile = Annotated[
-    Path | None,
-    _option("--log-file", key="log_file", help_="Where a traceback goes.", metavar="FILE"),
-]
-SshConfig = Annotated[
-    Path | None,
-    _option("--ssh-config", key="ssh_config", help_="Instead of ~/.ssh/config.", metavar="FILE"),
-]
-Config = Annotated[
-    Path | None,
-    typer.Option("--config", envvar="SSHRENDER_CONFIG", help="Settings.", metavar="FILE"),
-]
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """What a command line says of the settings."""
+
+    typed: dict[str, Any]
+    """The options that the user typed, by their setting's name."""
+    config: Path | None
+    """The file of ``--config``."""
+    wants_json: bool
+
+    def resolve(self, job: Mapping[str, Any] | None = None) -> Resolved:
+        """Return all settings, from all sources. Raises UserError."""
+        from sshrender.config.settings import resolve
+
+        return resolve(self.typed, self.config, job=job)
+
+
+def takes_settings(command: str, own: Panel) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Give a command the option of each setting that is declared for it.
+
+    The decorated function has its own parameters, whose options are shown in the panel ``own``, and one
+    called ``given``. Typer reads a command's options from its signature, therefore the function that is
+    made here gets one that names all of them.
+    """
+
+    def decorate(body: Callable[..., None]) -> Callable[..., None]:
+        its_own = [_in_panel(each, own) for each in _parameters(body) if each.name != "given"]
+        shared = list(_shared(command))
+
+        def call(context: typer.Context, **values: Any) -> None:
+            given = Given(typed(context), values["config"], values["json_"])
+            body(given=given, **{each.name: values[each.name] for each in its_own})
+
+        # Typer shows panels in the order in which their first options come.
+        arguments = [each for each in its_own if each.default is inspect.Parameter.empty]
+        further = [each for each in its_own if each not in arguments]
+        context = _keyword("context", typer.Context)
+        _declare(call, body, [context, *arguments, *shared, *further])
+        return call
+
+    return decorate
+
+
+def _parameters(body: Callable[..., None]) -> list[inspect.Parameter]:
+    found = inspect.signature(body, eval_str=True).parameters.values()
+    return [each.replace(kind=inspect.Parameter.KEYWORD_ONLY) for each in found]
+
+
+def _in_panel(parameter: inspect.Parameter, panel: Panel) -> inspect.Parameter:
+    """Return the parameter of an option with its help in a panel; an argument is returned as it is."""
+    type_, *about = get_args(parameter.annotation)
+    placed = [copy(each) for each in about]
+    for each in placed:
+        if isinstance(each, OptionInfo):
+            each.rich_help_panel = panel.value
+    return parameter.replace(annotation=Annotated[(type_, *placed)])
+
+
+def _shared(command: str) -> Iterator[inspect.Parameter]:
+    for name, declared in SETTINGS.items():
+        if command in declared.commands:
+            yield _keyword(name, Annotated[_type(declared), _option(name, has_panel=True)], declared)
+    yield _keyword("config", Annotated[Path | None, _config(Panel.FILES)], None)
+    yield _keyword("json_", Annotated[bool, _json(Panel.OUTPUT)], False)
+
+
+def _keyword(name: str, annotation: Any, default: Any = inspect.Parameter.empty) -> inspect.Parameter:
+    if isinstance(default, Declared):
+        declared = default
+        default = declared.default if declared.is_flag or declared.is_counted else None
+    return inspect.Parameter(
+        name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation
+    )
+
+
+def _type(declared: Declared) -> Any:
+    """Return the type that Typer reads: numbers stay text, for config/settings.py to check."""
+    if declared.is_flag or declared.is_counted:
+        return declared.type
+    if declared.is_list:
+        return list[str] | None
+    return declared.type if declared.type == Path | None else str | None
+
+
+def _declare(
+    call: Callable[..., None], body: Callable[..., None], parameters: list[inspect.Parameter]
+) -> None:
+    """Have ``call`` look like a function that was written with these parameters."""
+    call.__name__, call.__doc__, call.__module__ = body.__name__, body.__doc__, body.__module__
+    call.__annotations__ = {each.name: each.annotation for each in parameters}
+    call.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]  # inspect reads it
 
 
 def typed(context: typer.Context) -> dict[str, Any]:
-    """The options that the user typed, by their setting's name."""
-    from sshrender.config.settings import Settings
-
+    """Return the options that the user typed, by their setting's name."""
     return {
         key: context.params[key]
-        for key in Settings.model_fields
+        for key in SETTINGS
         if key in context.params
         and getattr(context.get_parameter_source(key), "name", "") == "COMMANDLINE"
     }

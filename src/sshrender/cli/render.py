@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from sshrender.cli import dashboard, options, reporting, streams
+from sshrender.config.declaration import Panel
 from sshrender.errors import ExitCode, most_severe
 
 if TYPE_CHECKING:
@@ -17,61 +18,27 @@ if TYPE_CHECKING:
     from sshrender.api.runcontext import RunContext
 
 
+@options.takes_settings("render", own=Panel.OUTPUT)
 def render(
-    context: typer.Context,
-    pdf: Annotated[list[Path], typer.Argument(metavar="PDF...", help="Documents to render.")],
-    hosts: options.Hosts = None,
-    on: options.On = None,
-    avoid: options.Avoid = None,
-    pin: options.Pin = None,
-    san: options.San = None,
-    output: options.Output = None,
-    dpi: options.Dpi = None,
-    device: options.Device = None,
-    recipe: options.Recipe = None,
-    fallback: options.Fallback = None,
-    pages: options.Pages = None,
-    password_file: options.PasswordFile = None,
-    split: options.Split = None,
-    page_timeout: options.PageTimeout = None,
-    page_memory: options.PageMemory = None,
-    hedge: options.Hedge = True,
-    mixed: options.Mixed = False,
-    retries: options.Retries = None,
-    wait: options.Wait = None,
-    deadline: options.Deadline = None,
-    priority: options.Priority = None,
-    limit: options.Limit = None,
-    mail_to: options.MailTo = None,
-    mail_when: options.MailWhen = None,
-    strict: options.Strict = False,
-    overview: options.Overview = True,
-    assemble: options.Assemble = None,
-    sandbox: options.Sandbox = None,
+    pdf: Annotated[list[Path], typer.Argument(metavar="PDF", help="The documents to render.")],
+    given: options.Given,
     dry_run: options.DryRun = False,
-    progress: options.Progress = None,
-    quiet: options.Quiet = False,
-    verbose: options.Verbose = 0,
-    json_: options.Json = False,
-    color: options.Color = None,
-    log_file: options.LogFile = None,
-    ssh_config: options.SshConfig = None,
-    config: options.Config = None,
 ) -> None:
     """Render a PDF now and wait until all pages are delivered.
 
-    The same command continues an unfinished job, and returns at once if all pages are there.
+    The same command given again continues an unfinished job, and returns at once if nothing is missing.
     """
     from sshrender.api.documents import check_pdfs
 
     check_pdfs(pdf)
-    run_context, reporter = reporting.start(options.typed(context), config, wants_json=json_)
+    run_context, reporter = reporting.start(given.typed, given.config, wants_json=given.wants_json)
     if dry_run:
-        raise typer.Exit(_all(pdf, partial(_dry_run, run_context), json_, are_dry_runs=True))
+        perform = partial(_dry_run, run_context)
+        raise typer.Exit(_all(pdf, perform, given.wants_json, are_dry_runs=True))
     run_context.require_key()
 
     def everything() -> int:
-        return _all(pdf, run_context.render, json_, are_dry_runs=False)
+        return _all(pdf, run_context.render, given.wants_json, are_dry_runs=False)
 
     if not dashboard.is_wanted(run_context.settings, reporter):
         raise typer.Exit(everything())

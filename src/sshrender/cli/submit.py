@@ -9,57 +9,30 @@ import typer
 
 from sshrender.cli import options, reporting
 from sshrender.cli.queueoptions import After, NotBefore
+from sshrender.config.declaration import Panel
 from sshrender.errors import ExitCode, UserError, most_severe
 from sshrender.views.output import as_json, line
 
 
+@options.takes_settings("submit", own=Panel.QUEUE)
 def submit(
-    context: typer.Context,
     pdf: Annotated[
         list[Path],
-        typer.Argument(metavar="PDF...", help="Documents, folders of documents, or patterns."),
+        typer.Argument(metavar="PDF", help="Documents, folders of them, or patterns."),
     ],
-    priority: options.Priority = None,
+    given: options.Given,
     hold: Annotated[
-        bool, typer.Option("--hold", help="Do not start before the job is released.")
+        bool,
+        typer.Option(
+            "--hold",
+            help="Queue the jobs, but do not start them before they are released.",
+            show_default=False,
+        ),
     ] = False,
     after: After = None,
     not_before: NotBefore = None,
-    limit: options.Limit = None,
-    mail_to: options.MailTo = None,
-    mail_when: options.MailWhen = None,
-    hosts: options.Hosts = None,
-    on: options.On = None,
-    avoid: options.Avoid = None,
-    pin: options.Pin = None,
-    san: options.San = None,
-    output: options.Output = None,
-    dpi: options.Dpi = None,
-    device: options.Device = None,
-    recipe: options.Recipe = None,
-    fallback: options.Fallback = None,
-    pages: options.Pages = None,
-    password_file: options.PasswordFile = None,
-    split: options.Split = None,
-    page_timeout: options.PageTimeout = None,
-    page_memory: options.PageMemory = None,
-    hedge: options.Hedge = True,
-    mixed: options.Mixed = False,
-    retries: options.Retries = None,
-    wait: options.Wait = None,
-    deadline: options.Deadline = None,
-    strict: options.Strict = False,
-    overview: options.Overview = True,
-    assemble: options.Assemble = None,
-    sandbox: options.Sandbox = None,
-    quiet: options.Quiet = False,
-    verbose: options.Verbose = 0,
-    json_: options.Json = False,
-    log_file: options.LogFile = None,
-    ssh_config: options.SshConfig = None,
-    config: options.Config = None,
 ) -> None:
-    """Queue jobs and print their names. "sshrender coordinate" renders them."""
+    """Queue jobs and print their names. The command coordinate renders them."""
     from sshrender.api.dependencies import job_names_of, start_time
     from sshrender.api.documents import check_pdfs, find_documents
     from sshrender.api.results import failure_summary
@@ -67,7 +40,7 @@ def submit(
 
     sources = find_documents(pdf)
     check_pdfs(sources)
-    run_context, reporter = reporting.start(options.typed(context), config, wants_json=json_)
+    run_context, reporter = reporting.start(given.typed, given.config, wants_json=given.wants_json)
     conditions = {
         "not_before": start_time(not_before),
         "after": job_names_of(run_context.san, after or []),
@@ -85,8 +58,8 @@ def submit(
             continue
         codes.append(ExitCode.OK)
         summaries.append(submitted.as_json())
-        if not json_:
+        if not given.wants_json:
             line(submitted.job, flush=True)
-    if json_:
+    if given.wants_json:
         as_json({"schema": 1, "jobs": summaries}, indent=1)
     raise typer.Exit(most_severe(codes))

@@ -1,1 +1,1 @@
-"""Inventory and settings: TOML, checked whole, and where each value came from."""
+"""Read and check the inventory, the settings and the user's key; record the source of each value."""

@@ -1,4 +1,4 @@
-"""The inventory: which hosts there are, how to reach them, and when they count as idle."""
+"""Read the inventory: which hosts there are, how to reach them, and when they count as idle."""
 
 from __future__ import annotations
 
@@ -7,52 +7,67 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from sshrender.config.units import Duration, Word, no_nul
-from sshrender.config.validation import describe, invalid, read_toml
+from sshrender.config.units import refuse_nul
+from sshrender.config.validation import Duration, Word, describe, invalid, read_toml
 
 
 class _Table(BaseModel):
+    """A table of the file: an unknown key is an error."""
+
     model_config = ConfigDict(extra="forbid", frozen=True)
-    _no_nul = field_validator("*", mode="before")(no_nul)
+    _refuse_nul = field_validator("*", mode="before")(refuse_nul)
 
 
 class San(_Table):
     """The shared folder."""
 
-    path: Annotated[Path, Field(description="the shared folder as this machine sees it")]
+    path: Annotated[Path, Field(description="the shared folder, as this machine sees it")]
 
 
 class HostSettings(_Table):
-    """What may stand in ``[defaults]`` and in each ``[[hosts]]``."""
+    """The keys that ``[defaults]`` and each ``[[hosts]]`` may set."""
 
-    user: Word | None = Field(None, min_length=1, description="log in as")
-    port: int | None = Field(None, ge=1, le=65535)
+    user: Word | None = Field(None, min_length=1, description="log in as this user")
+    port: int | None = Field(None, ge=1, le=65535, description="port of sshd")
     identity_file: str | None = Field(None, min_length=1, description="private key to log in with")
     known_hosts: str | None = Field(None, min_length=1, description="file of known host keys")
     host_key: Literal["strict", "accept-new"] | None = Field(
-        None, description="unknown host keys: refuse, or take down; changed ones are refused"
+        None, description="refuse or record unknown host keys; changed keys are always refused"
     )
-    slots: int | None = Field(None, ge=1, le=1024, description="renderers at once; default: cores")
+    slots: int | None = Field(
+        None, ge=1, le=1024, description="pages to render at a time; default: one per core"
+    )
     idle_below: float | None = Field(
-        None, ge=0, description="used while others' runnable threads per core are below"
+        None,
+        ge=0,
+        description="use the host while other users' runnable threads per core are below this",
     )
-    busy_above: float | None = Field(None, ge=0, description="left again when they are above")
+    busy_above: float | None = Field(
+        None, ge=0, description="stop using the host when they rise above this"
+    )
     san: str | Literal[False] | None = Field(
-        None, description="where the host sees the SAN; false: it has none"
+        None, description="the shared folder, as the host sees it; false: the host does not mount it"
     )
     scratch: str | None = Field(
-        None, min_length=1, pattern="^/", description="without a SAN: where the host keeps its files"
+        None,
+        min_length=1,
+        pattern="^/",
+        description="where a host without a shared folder keeps files",
     )
-    python: str | None = Field(None, min_length=1, pattern=r"^[\w./+-]+$")
-    ghostscript: str | None = Field(None, min_length=1)
+    python: str | None = Field(
+        None, min_length=1, pattern=r"^[\w./+-]+$", description="command for Python 3.7 or later"
+    )
+    ghostscript: str | None = Field(
+        None, min_length=1, description="command for Ghostscript 10.0 or later"
+    )
     sandbox: Literal["none", "bwrap"] | None = Field(
-        None, description="bwrap: renderers see the document, their pages and the fonts, nothing else"
+        None, description="bwrap: renderers see only the document, their pages and the fonts"
     )
-    connect_timeout: Duration | None = Field(None, gt=0)
+    connect_timeout: Duration | None = Field(None, gt=0, description="how long to wait for a connection")
 
 
 class HostEntry(HostSettings):
-    """One ``[[hosts]]``: a host, or a node set of hosts that are alike."""
+    """One ``[[hosts]]``: a host, or a node set of hosts with the same settings."""
 
     name: str = Field(min_length=1, description="host name or node set, as in node[01-16]")
     address: Word | None = Field(None, min_length=1, description="where to connect to")
@@ -76,10 +91,12 @@ class Inventory(_Table):
 
 
 IDLE_BELOW, BUSY_ABOVE = 0.5, 0.8
+"""Defaults of the thresholds. The gap between them keeps a host from changing its state all the time, as
+HTCondor's thresholds for starting and suspending jobs do."""
 
 
 class HostTable(_Table):
-    """One host, everything settled."""
+    """One host with all its settings, defaults filled in."""
 
     name: str
     address: str | None
@@ -100,12 +117,12 @@ class HostTable(_Table):
 
 
 def load(path: Path) -> Inventory:
-    """Read and check an inventory. Raises UserError with every mistake in it."""
+    """Read and check an inventory. Raises UserError with all mistakes in it."""
     return check(read_toml(path), path)
 
 
 def check(table: dict[str, Any], path: Path) -> Inventory:
-    """The inventory in a table that stands, or will stand, in a file. Raises UserError."""
+    """Return the inventory in a table of a file, which need not exist yet. Raises UserError."""
     try:
         inventory = Inventory.model_validate(table)
     except ValidationError as error:
@@ -117,13 +134,13 @@ def check(table: dict[str, Any], path: Path) -> Inventory:
 
 
 def expand(inventory: Inventory) -> list[HostTable]:
-    """Every host of the inventory, node sets taken apart, defaults filled in."""
+    """Return every host of the inventory: node sets expanded, defaults filled in."""
     defaults = inventory.defaults
     return [_host(name, entry, defaults) for entry in inventory.hosts for name in node_names(entry.name)]
 
 
 def select(hosts: list[HostTable], on: str | None, avoid: str | None = None) -> list[HostTable]:
-    """The hosts that ``--on`` names and ``--avoid`` does not, in their order. Raises UserError."""
+    """Return the hosts that ``--on`` names and ``--avoid`` does not. Raises UserError."""
     known = {host.name for host in hosts}
     wanted = known if on is None else _named(on, "--on", known)
     left_out = set() if avoid is None else _named(avoid, "--avoid", known)
@@ -145,14 +162,17 @@ def _named(node_set: str, option: str, known: set[str]) -> set[str]:
 
 
 def node_names(node_set: str) -> list[str]:
-    """The names in ``node[01-16],big``. Raises ValueError."""
+    """Return the names in a node set such as ``node[01-16],big``. Raises ValueError."""
     from ClusterShell.NodeSet import NodeSet, NodeSetException
     from ClusterShell.RangeSet import RangeSetException
 
     if not any(character in node_set for character in "[],@*"):
         return [node_set]
+    # ClusterShell takes "@" and "*" for groups, which it reads from files of its own.
     if "@" in node_set or "*" in node_set:
-        raise ValueError("a node set here is a list of names such as node[01-16],big")
+        raise ValueError(
+            "a node set is a list of names such as node[01-16],big; groups are not supported"
+        )
     try:
         return [str(name) for name in NodeSet(node_set)]
     except (NodeSetException, RangeSetException) as error:
@@ -170,9 +190,10 @@ def _name_problems(inventory: Inventory) -> list[str]:
             continue
         for name in names:
             if name.startswith("-") or any(c.isspace() or not c.isprintable() for c in name):
-                problems.append(f"hosts[{number}].name: {name!r} is no host name")
+                why = "it has a space, a control character or a leading dash"
+                problems.append(f"hosts[{number}].name: {name!r} is no host name: {why}")
             if name in seen:
-                problems.append(f"hosts[{number}].name: {name} is there twice")
+                problems.append(f"hosts[{number}].name: {name} is named twice")
             seen.add(name)
         if entry.address is not None and len(names) > 1:
             problems.append(f"hosts[{number}].address: one address cannot serve {len(names)} hosts")
@@ -181,6 +202,7 @@ def _name_problems(inventory: Inventory) -> list[str]:
 
 def _host(name: str, entry: HostEntry, defaults: HostSettings) -> HostTable:
     def pick(key: str, otherwise: Any = None) -> Any:
+        """Return the value of the host, of ``[defaults]``, or ``otherwise``."""
         return _or(getattr(entry, key), getattr(defaults, key), otherwise)
 
     return HostTable(
@@ -204,4 +226,5 @@ def _host(name: str, entry: HostEntry, defaults: HostSettings) -> HostTable:
 
 
 def _or(*values: Any) -> Any:
+    """Return the first value that is not None; 0 and False are values."""
     return next((value for value in values if value is not None), None)

@@ -1,7 +1,8 @@
-"""The owner's key: 256 random bits in the configuration folder, with which jobs and requests are signed.
+"""Read and make the owner's key: 256 random bits that sign this user's jobs and requests.
 
-It is made on first use and is never written to the shared folder or sent to a host: a host that logs in
-as the same user can write into the shared folder, and must not be able to sign a job.
+The key is made on first use, in the configuration folder. It is never written to the shared folder or
+sent to a host: a host that logs in as the same user can write into the shared folder, and must not be
+able to sign a job.
 """
 
 from __future__ import annotations
@@ -23,39 +24,39 @@ KEY_BYTES = 32
 """The output of SHA-256: a longer HMAC key adds no strength (RFC 2104, section 3)."""
 
 MAX_TEXT_BYTES = 256
-"""Bytes that are read of a key's file, which holds 65."""
+"""Bytes that are read of a key's file; a sound one has 65."""
 
 _memory: bytes | None = None
-"""The key of this process alone, where there is no place for a file."""
+"""The key of this process alone, if it can be kept in no file."""
 
 _TEXT = re.compile(rf"[0-9a-f]{{{2 * KEY_BYTES}}}")
 
 
 class NoPlace(UserError):
-    """The configuration folder of this user cannot be written, so no key can be kept."""
+    """This user's configuration folder is not writable, so that no key can be kept."""
 
     def __init__(self, place: Path, why: str) -> None:
         super().__init__(
             ExitCode.USAGE,
             f"the key {place} cannot be made: {why}",
-            "export XDG_CONFIG_HOME=DIR, an absolute path that this user can write, not on the SAN",
+            "export XDG_CONFIG_HOME=DIR  # an absolute path that this user can write, not on the SAN",
         )
 
 
 def path() -> Path:
-    """Return where the key is kept. Raises UserError where this user has no folder for it."""
+    """Return the path of the key. Raises UserError if this user has no folder for it."""
     folder = user_folder()
     if not folder.is_absolute():
         raise UserError(
             ExitCode.USAGE,
-            "the configuration folder of this user is unknown, so there is no place for its key",
-            "set HOME, or XDG_CONFIG_HOME, to an absolute path: export HOME=/var/lib/sshrender",
+            "the configuration folder of this user is unknown, so its key cannot be kept",
+            "export HOME=/var/lib/sshrender  # or XDG_CONFIG_HOME; an absolute path",
         )
     return folder / "key"
 
 
 def load() -> bytes | None:
-    """Return the key; None where none has been made yet. Raises UserError where it cannot be trusted."""
+    """Return the key; None if none has been made. Raises UserError if it cannot be trusted."""
     if _memory is not None:
         return _memory
     place = path()
@@ -69,43 +70,43 @@ def load() -> bytes | None:
     except PermissionError as error:
         if os.access(place.parent, os.X_OK):
             raise _unusable(place, str(error.strerror)) from None
-        return None  # whatever is there, this user can neither read nor make it
+        return None  # the folder is closed to this user, which can neither read nor make a key there
     except OSError as error:
         raise _unusable(place, str(error.strerror)) from None
     return parse(text.decode("ascii", "replace"), str(place))
 
 
 def load_or_make() -> bytes:
-    """Return the key, made if there is none. Raises UserError; NoPlace where it cannot be kept."""
+    """Return the key; make it if there is none. Raises UserError; NoPlace if it cannot be kept."""
     found = load()
     if found is not None:
         return found
     place = path()
     try:
         _make_folder(place)
-        with contextlib.suppress(FileExistsError):  # another process was faster
+        with contextlib.suppress(FileExistsError):  # another process has just made one: use that
             _write(place, secrets.token_bytes(KEY_BYTES), is_new=True)
     except OSError as error:
         raise NoPlace(place, str(error.strerror)) from None
     made = load()
     if made is None:
-        raise _unusable(place, "it vanished as soon as it was made")
+        raise _unusable(place, "it was removed right after it was made")
     return made
 
 
 def keep_in_memory() -> None:
-    """Have a key for as long as this process lives. What it signs, no other process believes."""
+    """Make a key for this process alone. No other process accepts what it signs."""
     global _memory  # noqa: PLW0603 - one user, one process, one key
     _memory = secrets.token_bytes(KEY_BYTES)
 
 
 def is_in_memory() -> bool:
-    """Whether the key is this process's alone."""
+    """Return whether the key is that of this process alone."""
     return _memory is not None
 
 
 def install(key: bytes, *, is_forced: bool) -> bool:
-    """Make this the key; whether it was not before. Raises UserError where another one is there."""
+    """Store a key; return whether it is new. Raises UserError if there is another one, unless forced."""
     place = path()
     found = load()
     if found == key:
@@ -114,7 +115,7 @@ def install(key: bytes, *, is_forced: bool) -> bool:
         raise UserError(
             ExitCode.USAGE,
             f"{place} holds another key, {fingerprint(found)}; the new one is {fingerprint(key)}",
-            "sshrender key import --force replaces it: jobs that it signed are not run here any more",
+            "sshrender key import --force  # jobs that the old key signed cannot be run here any more",
         )
     try:
         _make_folder(place)
@@ -125,7 +126,7 @@ def install(key: bytes, *, is_forced: bool) -> bool:
 
 
 def fingerprint(key: bytes) -> str:
-    """Return a name for the key that tells nothing of it."""
+    """Return a name for the key from which the key cannot be derived."""
     return hashlib.sha256(b"sshrender key\0" + key).hexdigest()[:16]
 
 
@@ -147,7 +148,7 @@ def as_text(key: bytes) -> str:
 
 
 def _require_private(place: Path, status: os.stat_result) -> None:
-    """Raises UserError where other users can know the key, or could have chosen it."""
+    """Raise UserError if other users can read the key, or may have written it."""
     if not stat.S_ISREG(status.st_mode):
         raise _unusable(place, "it is not a regular file")
     if status.st_uid != os.geteuid():
@@ -156,12 +157,15 @@ def _require_private(place: Path, status: os.stat_result) -> None:
         raise UserError(
             ExitCode.USAGE,
             f"{place}: other users can read or write this key",
-            f"chmod 600 {shlex.quote(str(place))} # if none of them has",
+            f"chmod 600 {shlex.quote(str(place))}  # if none of them has read it",
         )
 
 
 def _make_folder(place: Path) -> None:
-    """Make the key's folder, but no home: /nonexistent is one by intent. Raises OSError or NoPlace."""
+    """Make the key's folder, but not a missing home. Raises OSError or NoPlace.
+
+    Debian gives system users the home /nonexistent so that none is ever made.
+    """
     if not os.environ.get("XDG_CONFIG_HOME"):
         home = Path.home()
         if not home.is_dir():
@@ -170,7 +174,8 @@ def _make_folder(place: Path) -> None:
 
 
 def _write(place: Path, key: bytes, *, is_new: bool) -> None:
-    """Write the file whole. Raises OSError; FileExistsError where ``is_new`` and there is one."""
+    """Write the file as a whole. Raises OSError; FileExistsError if ``is_new`` and there is one."""
+    # Another process sees either no key or a complete one, never a part of one.
     temporary = place.with_name(f".{place.name}.{uuid.uuid4().hex}")
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     descriptor = os.open(temporary, flags, 0o600)

@@ -1,14 +1,14 @@
-"""What a mail address may be, checked when it is named: at the end of a job it is too late for that."""
+"""Check mail addresses when the user gives them: at the end of a job it would be too late."""
 
 from __future__ import annotations
 
 import re
 
 _LOCAL = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+(\.[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+)*"
-"""dot-atom (RFC 5322, 3.2.3). A name alone is a user of this machine."""
+"""dot-atom (RFC 5322, 3.2.3). A name without a domain is a user of this machine."""
 
 _LABEL = r"[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
-"""With "_", which a machine's name may hold where no registry has a say (RFC 2181, section 11)."""
+"""A label of a domain. "_" is allowed: private names may contain it (RFC 2181, section 11)."""
 
 _DOMAIN = rf"({_LABEL}(\.{_LABEL})*\.?|\[[0-9A-Fa-f.:]+\]|\[IPv6:[0-9A-Fa-f.:]+\])"
 _ADDRESS = re.compile(rf"{_LOCAL}(@{_DOMAIN})?")
@@ -18,12 +18,12 @@ MAX_LENGTH = 900
 
 
 def are_addresses(text: object) -> bool:
-    """Whether ``text`` is one address or several with commas between."""
+    """Return whether ``text`` is one address, or several with commas between them."""
     return isinstance(text, str) and in_ascii(text) is not None
 
 
 def in_ascii(text: str) -> str | None:
-    """Return the addresses as a message holds them, domains by IDNA; None where one is no address."""
+    """Return the addresses as a message needs them, domains by IDNA; None if one is no address."""
     if len(text) > MAX_LENGTH:
         return None
     words = [_in_ascii(word.strip(" ")) for word in text.split(",")]
@@ -33,7 +33,7 @@ def in_ascii(text: str) -> str | None:
 
 
 def _in_ascii(address: str) -> str:
-    """The same where its domain is ASCII, or cannot be made so."""
+    """Return the address with its domain by IDNA; unchanged if that is impossible."""
     local, at, domain = address.rpartition("@")
     if domain.isascii():
         return address

@@ -1,4 +1,4 @@
-"""Where configuration files are looked for."""
+"""Find configuration files, and the folders of this user."""
 
 from __future__ import annotations
 
@@ -14,18 +14,21 @@ APP = "sshrender"
 
 
 def places(name: str, environ: Mapping[str, str] = os.environ) -> list[Path]:
-    """Here, the user's folder, the site's: the first inventory found wins, all settings count."""
+    """Return the paths of a file in the current, the user's and the site's folder.
+
+    Of inventories the first one found is used; of settings files all are, earlier ones first.
+    """
     return [Path(name), user_folder(environ) / name, Path("/etc") / APP / name]
 
 
 def user_folder(environ: Mapping[str, str] = os.environ) -> Path:
-    """The configuration folder of this user. Raises UserError where the user's home is unknown."""
+    """Return the configuration folder of this user. Raises UserError if the user has no home."""
     user = environ.get("XDG_CONFIG_HOME")
     return Path(user) / APP if user else _of_user(platformdirs.user_config_path)
 
 
 def _of_user(find: Callable[[str], Path]) -> Path:
-    """A folder that platformdirs knows. Raises UserError: under cron or env -i there may be no home."""
+    """Return a folder that platformdirs finds. Raises UserError: under env -i there may be no home."""
     try:
         found = find(APP)
     except RuntimeError:  # platformdirs from 4.4 on; older ones answer with ~ in front
@@ -34,30 +37,30 @@ def _of_user(find: Callable[[str], Path]) -> Path:
         return found
     raise UserError(
         ExitCode.USAGE,
-        "the home of this user is unknown: HOME is not set, and /etc/passwd does not tell",
-        "set it to a folder of this user: export HOME=/var/lib/sshrender",
+        "the home of this user is unknown: HOME is not set, and /etc/passwd has no entry",
+        "export HOME=/var/lib/sshrender  # or another folder of this user",
     )
 
 
 def here_is_ours(place: Path) -> bool:
-    """Whether a file that nobody named may be trusted: what it says can run programs (ProxyCommand).
+    """Return whether a file that was found, not named, may be used: it can run programs (ProxyCommand).
 
-    In the current folder it must be this user's or root's, as ssh asks of its own configuration.
+    In the current folder it must belong to this user or to root, as ssh demands of its configuration.
     """
     return place.is_absolute() or place.stat().st_uid in (0, os.geteuid())
 
 
 def distrusted(place: Path, option: str) -> UserError:
-    """A file of somebody else in the current folder."""
+    """Return the error for a file in the current folder that belongs to another user."""
     return UserError(
         ExitCode.USAGE,
-        f"{place.absolute()} belongs to another user and is not used unasked",
-        f"look into it; then name it: {option} {place}",
+        f"{place.absolute()} belongs to another user and is used only if an option names it",
+        f"read the file; if you trust it, add {option} {place}",
     )
 
 
 def find_inventory(named: Path | None) -> Path | None:
-    """The inventory: as named, else the first that is there, else None (this machine alone).
+    """Return the inventory: as named, else the first found, else None (only this machine renders).
 
     Raises UserError.
     """
@@ -70,10 +73,10 @@ def find_inventory(named: Path | None) -> Path | None:
 
 
 def state_folder() -> Path:
-    """Where jobs live when there is no SAN: this user's own state."""
+    """Return where jobs are kept without a shared folder. Raises UserError."""
     return _of_user(platformdirs.user_state_path)
 
 
 def log_folder() -> Path:
-    """Where tracebacks go."""
+    """Return where tracebacks are written. Raises UserError."""
     return _of_user(platformdirs.user_log_path)

@@ -1,4 +1,4 @@
-"""``--pin PAGES=NODESET``: pages that only some hosts may draw."""
+"""Parse ``--pin PAGES=NODESET``: pages that only some hosts may render."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from sshrender.config.validation import invalid
 
 @dataclass(frozen=True, slots=True)
 class Pin:
-    """A page list, and the hosts that may draw its pages."""
+    """A page list, and the hosts that may render its pages."""
 
     pages: str
     hosts: frozenset[str]
 
 
 def parse(text: str) -> Pin:
-    """``1-3,7=node[01-04]``. Raises ValueError."""
+    """Return the pin in a text such as ``1-3,7=node[01-04]``. Raises ValueError."""
     from sshrender.document import pagelist
     from sshrender.errors import UserError
 
@@ -33,11 +33,11 @@ def parse(text: str) -> Pin:
 
 
 def check(pins: Iterable[Pin], known: Collection[str]) -> tuple[Pin, ...]:
-    """The pins, if this run has all their hosts. Raises UserError."""
+    """Return the pins if this run uses all their hosts. Raises UserError."""
     found = tuple(pins)
     for pin in found:
-        strange = sorted(pin.hosts - set(known))
-        if strange:
-            what = f"--pin {pin.pages}: {', '.join(strange)} is none of the hosts of this run"
+        unknown = sorted(pin.hosts - set(known))
+        if unknown:
+            what = f"--pin {pin.pages}: {', '.join(unknown)} is none of the hosts of this run"
             raise invalid([what])
     return found

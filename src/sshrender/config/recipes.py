@@ -1,7 +1,7 @@
-"""Recipes: other programs than the warm Ghostscript that draw a page, one run of them a page.
+"""Check recipes: programs that render pages instead of the warm Ghostscript, one run for each page.
 
-A step is a list of words in which fields stand in braces; nothing of it goes through a shell. A recipe
-that asks for a shell gets the same fields as variables instead, so that no name can become a command.
+A step is a list of words with fields in braces, and does not go through a shell. A recipe that asks for
+a shell gets the fields as variables, so that a file's name cannot become a command.
 """
 
 from __future__ import annotations
@@ -9,15 +9,15 @@ from __future__ import annotations
 import difflib
 import string
 from collections.abc import Iterable, Mapping
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from sshrender.config.units import no_nul
+from sshrender.config.units import refuse_nul
 from sshrender.config.validation import invalid
 
 BUILT_IN = "ghostscript"
-"""The warm Ghostscript: what draws where no recipe is named, and what may be fallen back to."""
+"""The name of the warm Ghostscript, which renders without a recipe and may be a fallback."""
 
 FIELDS = {
     "document": "the PDF, or the part of it that holds the page",
@@ -26,13 +26,16 @@ FIELDS = {
     "dpi": "--dpi",
     "device": "--device",
     "output": "the file to write",
-    "stem": "the same without its extension",
-    "scratch": "a folder for what lies between two steps",
+    "stem": "that file without its extension",
+    "scratch": "a folder for files between two steps",
     "password_file": "a file that holds the password",
 }
 
-VERIFICATIONS = ("png", "jpeg", "tiff", "bmp", "pnm", "pcx", "psd", "pdf", "text", "xml", "any")
-_PROOF_OF = {
+Format = Literal["png", "jpeg", "tiff", "bmp", "pnm", "pcx", "psd", "pdf", "text", "xml", "any"]
+VERIFICATIONS = get_args(Format)
+"""The formats that an output file can be verified to have (job/verification)."""
+
+_FORMATS = {
     "png": "png",
     "jpg": "jpeg",
     "jpeg": "jpeg",
@@ -49,34 +52,37 @@ _PROOF_OF = {
     "hocr": "xml",
     "xml": "xml",
 }
-"""What a file of such a name is proved to be, where the recipe does not say."""
+"""The format of a file by its extension, unless the recipe names it."""
 
-Proof = Literal["png", "jpeg", "tiff", "bmp", "pnm", "pcx", "psd", "pdf", "text", "xml", "any"]
 Words = Annotated[list[str], Field(min_length=1)]
 
 
 class RecipeSettings(BaseModel):
-    """One ``[recipes.NAME]``."""
+    """The keys of ``[recipes.NAME]``."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
-    _no_nul = field_validator("extension", "shell", mode="before")(no_nul)
+    _refuse_nul = field_validator("extension", "shell", mode="before")(refuse_nul)
 
-    command: Words | None = Field(None, description="program and arguments; fields in braces")
-    steps: list[Words] | None = Field(None, min_length=1, description="several of them in a row")
-    shell: str | None = Field(
-        None, min_length=1, description="instead: a script for sh, fields as variables"
+    command: Words | None = Field(None, description="program and arguments, with fields in braces")
+    steps: list[Words] | None = Field(
+        None, min_length=1, description="several commands, run in this order"
     )
-    extension: str = Field(pattern=r"^[A-Za-z0-9]{1,10}$", description="of the files that it makes")
-    proof: Proof | None = Field(None, description="what they must be; default: by the extension")
-    complaints: str = Field("(?i)error|warning", description="lines of its that make a page suspect")
-    fallback: list[str] = Field([], description="recipes for pages that this one cannot draw")
+    shell: str | None = Field(
+        None, min_length=1, description="a script for sh instead, with the fields as variables"
+    )
+    extension: str = Field(pattern=r"^[A-Za-z0-9]{1,10}$", description="extension of the output files")
+    format: Format | None = Field(None, description="their file format; default: by the extension")
+    warnings: str = Field(
+        "(?i)error|warning", description="lines of output that match this make a page suspect"
+    )
+    fallback: list[str] = Field([], description="recipes for pages that this one cannot render")
 
     @model_validator(mode="after")
     def _is_one_of_three(self) -> Self:
         if sum(each is not None for each in (self.command, self.steps, self.shell)) != 1:
-            raise ValueError("one of command, steps and shell is needed, and only one")
-        if self.proof is None and self.extension.lower() not in _PROOF_OF:
-            raise ValueError(f"what a .{self.extension} is proved to be is not known: add proof")
+            raise ValueError("exactly one of command, steps and shell is needed")
+        if self.format is None and self.extension.lower() not in _FORMATS:
+            raise ValueError(f"the format of .{self.extension} files is not known: add format")
         return self
 
     @field_validator("command", "steps")
@@ -87,7 +93,7 @@ class RecipeSettings(BaseModel):
                 check_fields(word)
         return value
 
-    @field_validator("complaints")
+    @field_validator("warnings")
     @classmethod
     def _is_expression(cls, value: str) -> str:
         import re
@@ -95,29 +101,24 @@ class RecipeSettings(BaseModel):
         try:
             re.compile(value)
         except re.error as error:
-            raise ValueError(f"no regular expression: {error}") from None
+            raise ValueError(f"not a regular expression: {error}") from None
         return value
 
-    @property
-    def format(self) -> str:
-        """The proof."""
-        return self.proof or _PROOF_OF[self.extension.lower()]
-
     def as_sent(self, name: str) -> dict[str, Any]:
-        """What a job remembers, and a runner is told."""
+        """Return the recipe as jobs record it and runners get it."""
         steps = self.steps or ([self.command] if self.command is not None else [])
         return {
             "name": name,
             "steps": [list(words) for words in steps],
             "shell": self.shell or "",
             "extension": self.extension,
-            "format": self.format,
-            "complaints": self.complaints,
+            "format": self.format or _FORMATS[self.extension.lower()],
+            "complaints": self.warnings,
         }
 
 
 def check_fields(word: str) -> None:
-    """Raises ValueError for a field that is not known, or braces that do not match."""
+    """Raise ValueError for an unknown field, or for braces that do not match."""
     try:
         names = [name for _, name, _, _ in string.Formatter().parse(word) if name is not None]
     except ValueError as error:
@@ -126,7 +127,7 @@ def check_fields(word: str) -> None:
         if name not in FIELDS:
             near = difflib.get_close_matches(name, FIELDS, n=1)
             hint = f" (did you mean {{{near[0]}}}?)" if near else ""
-            raise ValueError(f"{word}: there is no field {{{name}}}{hint}; a brace itself is {{{{")
+            raise ValueError(f"{word}: unknown field {{{name}}}{hint}; write {{{{ for a brace")
 
 
 SHIPPED = {
@@ -142,11 +143,11 @@ SHIPPED = {
         extension="png",
     ),
 }
-"""Ready to use. mupdf-tools and poppler-utils have to be on the hosts."""
+"""Recipes that need no configuration. Hosts need Debian's mupdf-tools or poppler-utils for them."""
 
 
 def chain(name: str | None, fallback: Iterable[str], own: Mapping[str, RecipeSettings]) -> list[str]:
-    """The recipes to be tried, in order, without the built-in one if it is alone. Raises UserError."""
+    """Return the recipes to try, in order; none if only the built-in one is used. Raises UserError."""
     known = {**SHIPPED, **own}
     first = name or BUILT_IN
     further = list(fallback)
@@ -156,12 +157,12 @@ def chain(name: str | None, fallback: Iterable[str], own: Mapping[str, RecipeSet
     for each in names:
         if each != BUILT_IN and each not in known:
             near = difflib.get_close_matches(each, [*known, BUILT_IN], n=1)
-            hint = f" (did you mean {near[0]}?)" if near else f": there are {', '.join(known)}"
-            raise invalid([f"no recipe is called {each}{hint}"])
+            hint = f" (did you mean {near[0]}?)" if near else f"; there are {', '.join(known)}"
+            raise invalid([f"unknown recipe {each}{hint}"])
     return [] if names == [BUILT_IN] else names
 
 
 def as_sent(names: Iterable[str], own: Mapping[str, RecipeSettings]) -> list[dict[str, Any]]:
-    """The recipes of a chain as jobs and runners have them; the built-in one has no steps."""
+    """Return the recipes of a chain as jobs and runners have them; the built-in one has no steps."""
     known = {**SHIPPED, **own}
     return [known[name].as_sent(name) if name in known else {"name": name} for name in names]

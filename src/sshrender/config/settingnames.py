@@ -1,13 +1,16 @@
-"""How a setting is called on the command line and in the environment. Imports nothing: start-up."""
+"""Return the names that a setting has on the command line and in the environment.
+
+Imports nothing: every start of the program loads this module.
+"""
 
 from __future__ import annotations
 
 
 def variable(key: str) -> str:
-    """The environment variable of a setting."""
+    """Return the environment variable of a setting."""
     return f"SSHRENDER_{key.upper()}"
 
 
 def option(key: str) -> str:
-    """The long option of a setting."""
+    """Return the long option of a setting."""
     return f"--{key.replace('_', '-')}"

@@ -1,7 +1,7 @@
-"""The hosts that somebody's ssh_config names: what a first inventory is made of.
+"""List the hosts that an ssh_config names, for a first inventory.
 
-Only names are taken from it, and only those that stand there in full; what else it says of them is
-asked of ssh itself when they are used (transports/sshconfig.py).
+Only complete names are taken, not patterns. All other settings of a host are resolved by ``ssh -G`` when
+the host is used (transports/sshconfig.py).
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 MAX_DEPTH = 16
-"""Includes within includes (ssh_config(5): OpenSSH stops there too)."""
+"""Depth of nested Include lines at which OpenSSH stops, too (READCONF_MAX_DEPTH in its readconf.c)."""
 
 _PATTERN = frozenset("*?!")
 
 
 def names(file: Path) -> list[str]:
-    """In the order of the file, each once; none where the file cannot be read."""
+    """Return the names in the order of the file, each once; none if the file cannot be read."""
     return list(dict.fromkeys(_names(file, 0)))
 
 
@@ -33,13 +33,13 @@ def _names(file: Path, depth: int) -> Iterator[str]:
 
 
 def _included(pattern: str) -> Path:
-    """Relative names are those of ~/.ssh (ssh_config(5), Include)."""
+    """Return the path of an Include; relative ones are relative to ~/.ssh (ssh_config(5))."""
     path = Path(pattern).expanduser()
     return path if path.is_absolute() else Path("~/.ssh").expanduser() / path
 
 
 def _lines(file: Path) -> Iterator[tuple[str, list[str]]]:
-    """Keyword in lower case and values of each line; ``keyword=value`` is allowed too."""
+    """Yield the keyword, in lower case, and the values of each line; ``keyword=value`` is one, too."""
     try:
         text = file.read_text(encoding="utf-8", errors="replace")
     except OSError:
@@ -54,4 +54,4 @@ def _words(line: str) -> list[str]:
     try:
         return shlex.split(line, comments=True)
     except ValueError:
-        return []  # a quotation that does not end; ssh refuses the file, and says so itself
+        return []  # a quotation without an end: ssh itself refuses such a file with a message

@@ -1,4 +1,4 @@
-"""Moments as people write them: ``22:30``, ``2026-01-31 22:30``, or so long from now: ``2h``."""
+"""Parse points in time: ``22:30``, ``2026-01-31 22:30``, or ``2h`` from now."""
 
 from __future__ import annotations
 
@@ -8,29 +8,32 @@ from sshrender.config.units import parse_duration
 
 
 def parse(text: str, now: datetime) -> datetime:
-    """The moment, in UTC. ``now`` says where we are; a time of day is the next. Raises ValueError."""
-    words = text.strip()
+    """Return a point in time, in UTC; a time of day is the next such time. Raises ValueError.
+
+    ``now`` has the local time zone, in which times without a zone are read.
+    """
+    stripped = text.strip()
     try:
-        return _clock(words, now)
+        return _next_time_of_day(stripped, now)
     except ValueError:
         pass
     try:
-        moment = datetime.fromisoformat(words)
+        found = datetime.fromisoformat(stripped)
     except ValueError:
-        return _later(words, now)
-    if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=now.tzinfo)
-    return moment.astimezone(UTC)
+        return _from_now(stripped, now)
+    if found.tzinfo is None:
+        found = found.replace(tzinfo=now.tzinfo)
+    return found.astimezone(UTC)
 
 
-def _clock(words: str, now: datetime) -> datetime:
-    found = datetime.strptime(words, "%H:%M")  # noqa: DTZ007 - the hour and the minute alone are taken
-    moment = now.replace(hour=found.hour, minute=found.minute, second=0, microsecond=0)
-    return (moment if moment > now else moment + timedelta(days=1)).astimezone(UTC)
+def _next_time_of_day(text: str, now: datetime) -> datetime:
+    clock = datetime.strptime(text, "%H:%M")  # noqa: DTZ007 - only hour and minute are used
+    found = now.replace(hour=clock.hour, minute=clock.minute, second=0, microsecond=0)
+    return (found if found > now else found + timedelta(days=1)).astimezone(UTC)
 
 
-def _later(words: str, now: datetime) -> datetime:
+def _from_now(text: str, now: datetime) -> datetime:
     try:
-        return now.astimezone(UTC) + timedelta(seconds=parse_duration(words.removeprefix("+")))
-    except (ValueError, OverflowError):
-        raise ValueError("a moment is 22:30, 2026-01-31 22:30, or 2h for in two hours") from None
+        return now.astimezone(UTC) + timedelta(seconds=parse_duration(text.removeprefix("+")))
+    except (ValueError, OverflowError):  # a time of many years is beyond what a date can be
+        raise ValueError("a start time is 22:30, 2026-01-31 22:30, or 2h (in two hours)") from None

@@ -1,12 +1,12 @@
-"""Times and sizes as people write them: ``90``, ``10m``, ``1h30m``; ``512M``, ``2G``."""
+"""Parse and show times and sizes: ``90``, ``10m``, ``1h30m``; ``512M``, ``2G``.
+
+No pydantic here: ``--help`` imports this module.
+"""
 
 from __future__ import annotations
 
 import re
 from pathlib import PurePath
-from typing import Annotated
-
-from pydantic import AfterValidator, BeforeValidator
 
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 _TIME = re.compile(r"(?:\d+(?:\.\d+)?[smhd])+")
@@ -16,7 +16,7 @@ _POWERS = {"": 0, "K": 1, "M": 2, "G": 3, "T": 4}
 
 
 def parse_duration(value: object) -> float:
-    """Seconds. A bare number is seconds. Raises ValueError."""
+    """Return seconds; a bare number counts as seconds. Raises ValueError."""
     text = str(value).strip().lower()
     try:
         seconds = float(text)
@@ -30,7 +30,7 @@ def parse_duration(value: object) -> float:
 
 
 def parse_size(value: object) -> int:
-    """Bytes; K, M, G and T are powers of 1024. Raises ValueError."""
+    """Return bytes; K, M, G and T are powers of 1024. Raises ValueError."""
     match = _SIZE.fullmatch(str(value).strip())
     if match is None:
         raise ValueError("a size is written as 512M or 2G")
@@ -40,20 +40,31 @@ def parse_size(value: object) -> int:
     return int(size)
 
 
-def no_nul(value: object) -> object:
-    """No name of a file or of anything else holds one. Raises ValueError."""
+def show_duration(seconds: float) -> str:
+    """Return a time as ``parse_duration`` reads it, in the largest unit that needs no fraction."""
+    for unit, factor in sorted(_SECONDS.items(), key=lambda item: -item[1]):
+        if seconds and seconds % factor == 0:
+            return f"{seconds / factor:g}{unit}"
+    return f"{seconds:g}s"
+
+
+def show_size(size: int) -> str:
+    """Return a size as ``parse_size`` reads it, in the largest unit that needs no fraction."""
+    for unit, power in sorted(_POWERS.items(), key=lambda item: -item[1]):
+        if size and size % 1024**power == 0:
+            return f"{size // 1024**power}{unit}"
+    return str(size)
+
+
+def refuse_nul(value: object) -> object:
+    """Return the value. Raises ValueError for a NUL byte, which no file name or argument can hold."""
     if isinstance(value, str | PurePath) and "\0" in str(value):
-        raise ValueError("it holds a NUL byte")
+        raise ValueError("it contains a NUL byte")
     return value
 
 
 def check_word(value: str) -> str:
-    """A name as ssh takes it: nothing that could end a line or a word. Raises ValueError."""
+    """Return a name that ssh takes as one word. Raises ValueError for any other."""
     if value.startswith("-") or any(c.isspace() or not c.isprintable() for c in value):
-        raise ValueError("a name has no spaces, no control characters and no dash in front")
+        raise ValueError("a name must not have spaces, control characters or a leading dash")
     return value
-
-
-Word = Annotated[str, AfterValidator(check_word)]
-Duration = Annotated[float, BeforeValidator(parse_duration)]
-Size = Annotated[int, BeforeValidator(parse_size)]

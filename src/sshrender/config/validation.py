@@ -1,4 +1,4 @@
-"""Every mistake in a configuration file at once: file, key, what is wrong, the nearest known key."""
+"""Read TOML files and report all mistakes in one: file, key, what is wrong, the nearest known key."""
 
 from __future__ import annotations
 
@@ -7,39 +7,46 @@ import shlex
 import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, get_origin
+from typing import Annotated, Any, get_origin
 
-from pydantic import BaseModel, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ValidationError
 
+from sshrender.config.units import check_word, parse_duration
 from sshrender.errors import ExitCode, UserError
+
+Word = Annotated[str, AfterValidator(check_word)]
+"""A name that is handed to ssh."""
+
+Duration = Annotated[float, BeforeValidator(parse_duration)]
+"""Seconds, written as a number or as in ``10m``."""
 
 
 def read_toml(path: Path) -> dict[str, Any]:
-    """The file as a table. Raises UserError."""
+    """Return the file as a table. Raises UserError."""
     try:
         with path.open("rb") as file:
             return tomllib.load(file)
     except FileNotFoundError:
         raise UserError(
-            ExitCode.USAGE, f"{path}: no such file", "check the name, or leave the option out"
+            ExitCode.USAGE, f"{path}: no such file", f"ls -ld {shlex.quote(str(path.absolute().parent))}"
         ) from None
     except OSError as error:
         raise UserError(
             ExitCode.USAGE, f"{path}: {error.strerror}", f"ls -l {shlex.quote(str(path))}"
         ) from None
-    except (ValueError, RecursionError) as error:  # TOML's, Unicode's, and numbers without end
-        raise UserError(
-            ExitCode.USAGE, f"{path}: not TOML: {error}", f"sshrender config validate {path}"
-        ) from None
+    except (ValueError, RecursionError) as error:
+        # Errors of TOML and of UTF-8 are ValueErrors; deep nesting and huge numbers raise these, too.
+        hint = f"sshrender config validate {shlex.quote(str(path))}"
+        raise UserError(ExitCode.USAGE, f"{path}: not TOML: {error}", hint) from None
 
 
 def describe(path: Path, error: ValidationError, model: type[BaseModel]) -> list[str]:
-    """One line for each mistake that pydantic found."""
+    """Return one line for each mistake that pydantic found."""
     return [_line(path, dict(problem), model) for problem in error.errors()]
 
 
 def invalid(lines: Iterable[str]) -> UserError:
-    """All mistakes as one error."""
+    """Return one error that names all mistakes."""
     return UserError(
         ExitCode.USAGE, "\n".join(lines), "sshrender config schema lists every key and its type"
     )
@@ -58,7 +65,7 @@ def _line(path: Path, problem: Mapping[str, Any], model: type[BaseModel]) -> str
 
 
 def _is_internal(part: object) -> bool:
-    """Pydantic names the branch of a union in a location; users never wrote it."""
+    """Return whether a part of a location is a branch of a union, which no user ever wrote."""
     return isinstance(part, str) and (part.startswith(("literal[", "function-")) or part in _BRANCHES)
 
 
@@ -66,6 +73,7 @@ _BRANCHES = frozenset({"str", "int", "float", "bool"})
 
 
 def _dotted(location: Iterable[object]) -> str:
+    """Return a location as ``hosts[1].name``, counted from 1."""
     text = ""
     for part in location:
         text += f"[{part + 1}]" if isinstance(part, int) else f".{part}" if text else str(part)
@@ -73,7 +81,7 @@ def _dotted(location: Iterable[object]) -> str:
 
 
 def _known_keys(model: type[BaseModel], location: Iterable[object]) -> list[str]:
-    """The keys of the table at a location."""
+    """Return the keys that the table at a location may have."""
     parts = iter(location)
     for part in parts:
         if isinstance(part, int):
@@ -84,11 +92,12 @@ def _known_keys(model: type[BaseModel], location: Iterable[object]) -> list[str]
             return []
         model = inner
         if field is not None and get_origin(field.annotation) is dict:
-            next(parts, None)  # the name that a user gave to a table
+            next(parts, None)  # skip the name that the user gave to the table, as in [recipes.NAME]
     return list(model.model_fields)
 
 
 def _model_in(annotation: Any) -> type[BaseModel] | None:
+    """Return the model in a type such as ``list[HostEntry]``; None for other types."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return annotation
     for argument in getattr(annotation, "__args__", ()):

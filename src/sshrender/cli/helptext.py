@@ -1,0 +1,63 @@
+"""Lay out ``--help``: at most 100 columns, flags without a type, ``--help`` itself at the end.
+
+Typer's own layout takes the whole width of a terminal, writes ``<bool>`` behind each flag, puts
+``--help`` before all panels of options, and drops ``[default: 3]``, which it takes for markup.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+from typing import TYPE_CHECKING, Any
+
+from typer.core import TyperCommand, TyperGroup
+
+from sshrender.config.declaration import Panel
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+MAX_WIDTH = 100
+"""Columns. Longer lines are hard to read, and copies of a help text go into mails and tickets."""
+
+_VARIABLES = (
+    "Each option can also be set by a variable, as in SSHRENDER_PAGE_TIMEOUT=5m, and in sshrender.toml,"
+    ' as in page_timeout = "5m". "sshrender man render" explains all options.'
+)
+
+_MARKUP = re.compile(r"(?<!\\)\[(?=[a-z#/@])")
+"""A bracket that rich takes for the start of a tag, unless a backslash is before it."""
+
+
+class Command(TyperCommand):
+    """A command with this layout."""
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        """Print the help."""
+        params = self.get_params(ctx)
+        _lay_out(params)
+        if any(getattr(each, "rich_help_panel", None) for each in params):
+            help_option: Any = self.get_help_option(ctx)
+            help_option.rich_help_panel = Panel.OUTPUT.value
+            self.epilog = _VARIABLES
+        super().format_help(ctx, formatter)
+
+
+class Group(TyperGroup):
+    """A group of commands with this layout."""
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        """Print the help."""
+        _lay_out(self.get_params(ctx))
+        super().format_help(ctx, formatter)
+
+
+def _lay_out(params: Iterable[Any]) -> None:
+    from typer import rich_utils  # it imports rich, which only a help text needs
+
+    rich_utils.MAX_WIDTH = min(MAX_WIDTH, shutil.get_terminal_size().columns)
+    for param in params:
+        if getattr(param, "is_flag", False) or getattr(param, "count", False):
+            param.metavar = ""  # an empty name of the value; None would show the type
+        if getattr(param, "help", None):
+            param.help = _MARKUP.sub(r"\\[", param.help)

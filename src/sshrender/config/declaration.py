@@ -1,0 +1,443 @@
+"""Declare every setting once: type, default, check, option, help text, panel, completion, manual.
+
+The command line (cli/options.py), the variables and the files (config/settings.py), the help and a test
+of the manual read what stands here. To add a setting, add a field to ``Settings``, use it, and describe
+it in man/sshrender-render.1 under the marker that ``Declared.manual_marker`` returns.
+
+No pydantic and no ``from __future__ import annotations`` here: ``--help`` imports this module and needs
+the types themselves.
+"""
+
+import dataclasses
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Literal, get_args
+
+from sshrender.config import settingvalues
+from sshrender.config.settingnames import option, variable
+from sshrender.config.units import parse_duration, parse_size, show_duration, show_size
+
+if TYPE_CHECKING:
+    from sshrender.config.recipes import RecipeSettings
+
+
+class Panel(StrEnum):
+    """A group of options in ``--help``, in this order."""
+
+    FILES = "Input and output"
+    HOSTS = "Hosts"
+    RENDERING = "Rendering"
+    FAILURE = "Failure and time"
+    QUEUE = "Queue"
+    OUTPUT = "Output of the program"
+    FILE_ONLY = "Settings without an option"
+
+
+EVERYWHERE = frozenset({"render", "submit", "resume"})
+"""The commands that take an option unless its declaration names fewer."""
+
+NEW_JOBS = frozenset({"render", "submit"})
+"""What is part of a job's identity: another value makes another job, so ``resume`` cannot change it."""
+
+FOREGROUND = frozenset({"render", "resume"})
+"""What concerns a run that the user watches."""
+
+NOWHERE: frozenset[str] = frozenset()
+"""What only files, and variables, can set."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Declared:
+    """All that is known of one setting."""
+
+    name: str = ""
+    type: Any = None
+    default: Any = None
+    help: str
+    panel: Panel
+    metavar: str = ""
+    short: str = ""
+    """A short option, as in ``-o``."""
+    default_text: str = ""
+    """The default for ``--help``, where it is no value but a rule."""
+    show: Callable[[Any], str] = str
+    """Returns a default as the user would type it."""
+    completion: str = ""
+    """The name of the function in cli/completion.py that offers values."""
+    commands: frozenset[str] = EVERYWHERE
+    goes_with_job: bool = False
+    """Whether a job remembers the value, so that any coordinator uses it."""
+    has_variable: bool = True
+    parse: Callable[[Any], Any] | None = None
+    """Returns the value for what an option, a variable or a file says. Raises ValueError."""
+    check: Callable[[Any], Any] | None = None
+    """Returns the value, after its type has been checked. Raises ValueError."""
+    limits: Mapping[str, float] | None = None
+    """Bounds by pydantic's names: gt, ge, lt, le."""
+
+    @property
+    def option(self) -> str:
+        """The long option."""
+        return option(self.name)
+
+    @property
+    def variable(self) -> str:
+        """The environment variable."""
+        return variable(self.name)
+
+    @property
+    def is_flag(self) -> bool:
+        """Whether the option takes no value."""
+        return self.type is bool
+
+    @property
+    def is_counted(self) -> bool:
+        """Whether the option takes no value and may be repeated, as ``-vv``."""
+        return self.type is int and not self.metavar
+
+    @property
+    def is_list(self) -> bool:
+        """Whether the option may be given several times."""
+        return bool(self.type == tuple[str, ...])
+
+    @property
+    def choices(self) -> tuple[str, ...]:
+        """The values of a setting that has few."""
+        members = [self.type, *get_args(self.type)]
+        return next((get_args(each) for each in members if _is_literal(each)), ())
+
+    @property
+    def flags(self) -> tuple[str, ...]:
+        """The option's names as Typer takes them; a flag that is on by default can be turned off."""
+        long = f"{self.option}/--no-{self.option[2:]}" if self.default is True else self.option
+        return (long, self.short) if self.short else (long,)
+
+    @property
+    def value_name(self) -> str:
+        """What stands for the value in ``--help``."""
+        return self.metavar or "|".join(self.choices)
+
+    @property
+    def help_text(self) -> str:
+        """The help with the default behind it."""
+        if self.is_counted:
+            return self.help
+        shown = "on" if self.default is True else "off" if self.default is False else ""
+        shown = self.default_text or shown or self.show(self.default)
+        return f"{self.help} [default: {shown}]"
+
+    @property
+    def manual_marker(self) -> str:
+        """The line of mdoc that begins the setting's paragraph in sshrender-render(1)."""
+        names = [f"Fl {self.short[1:]}"] if self.short else []
+        names.append(f"Fl Fl {self.option[2:]}")
+        if self.default is True:
+            names.append(f"Fl Fl no-{self.option[2:]}")
+        words = self.choices or tuple(filter(None, self.metavar.split("|")))
+        values = []
+        for before, word in zip(("A", *words), words, strict=False):
+            is_name = word.isupper()
+            macro = "Ar " if is_name else "Cm " if before.isupper() else ""
+            values.append(macro + word.replace("=", " Ns = Ns Ar "))
+        return re.sub(r"\s+", " ", f".It {' , '.join(names)} {' | '.join(values)}").strip()
+
+
+def _is_literal(type_: Any) -> bool:
+    return getattr(type_, "__origin__", None) is Literal
+
+
+def setting(default: Any, help_: str, panel: Panel, **details: Any) -> Any:
+    """Return a field of ``Settings``. ``details`` are those of ``Declared``."""
+    declared = Declared(help=help_, panel=panel, default=default, **details)
+    made: dict[str, Any] = {"default_factory": dict} if default == {} else {"default": default}
+    return field(metadata={"declared": declared}, **made)
+
+
+DURATION = {"metavar": "TIME", "parse": parse_duration, "show": show_duration}
+SIZE = {"metavar": "SIZE", "parse": parse_size, "show": show_size}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """Every setting, in the order of ``--help``: within a panel the most used first."""
+
+    output: Path | None = setting(
+        None,
+        "Deliver the pages into this folder.",
+        Panel.FILES,
+        metavar="DIR",
+        short="-o",
+        default_text="<stem>-pages/",
+    )
+    pages: str | None = setting(
+        None,
+        "Render only these pages: 1-10,15,20-, odd, even; ^3: not page 3.",
+        Panel.FILES,
+        metavar="LIST",
+        default_text="all pages",
+        commands=NEW_JOBS,
+        check=settingvalues.page_list,
+    )
+    password_file: Path | None = setting(
+        None,
+        "File whose first line is the PDF's password.",
+        Panel.FILES,
+        metavar="FILE",
+        default_text="no password",
+        goes_with_job=True,
+    )
+    assemble: Literal["pdf", "tiff", "zip", "cbz"] | None = setting(
+        None,
+        "Also make one file of all pages.",
+        Panel.FILES,
+        default_text="no such file",
+        goes_with_job=True,
+    )
+    overview: bool = setting(
+        True,
+        "Make thumbnails, and write an HTML page that shows all of them.",
+        Panel.FILES,
+        goes_with_job=True,
+    )
+    split: str = setting(
+        "none",
+        "Cut the PDF into parts of N pages; for very large PDFs.",
+        Panel.FILES,
+        metavar="none|auto|N",
+        commands=NEW_JOBS,
+        parse=settingvalues.part_size,
+    )
+
+    hosts: Path | None = setting(
+        None,
+        "Inventory: the file that lists the hosts.",
+        Panel.HOSTS,
+        metavar="FILE",
+        default_text="the first hosts.toml found",
+    )
+    on: str | None = setting(
+        None,
+        "Use only these hosts, as in node[01-16],big.",
+        Panel.HOSTS,
+        metavar="NODESET",
+        default_text="all hosts",
+        completion="hosts",
+        goes_with_job=True,
+    )
+    avoid: str | None = setting(
+        None,
+        "Do not use these hosts.",
+        Panel.HOSTS,
+        metavar="NODESET",
+        default_text="no host",
+        completion="hosts",
+        goes_with_job=True,
+    )
+    pin: tuple[str, ...] = setting(
+        (),
+        "Render these pages only on these hosts: 1-3=node[01-04]. May be repeated.",
+        Panel.HOSTS,
+        metavar="LIST=NODESET",
+        default_text="any host",
+        goes_with_job=True,
+        parse=settingvalues.pins,
+    )
+    mixed: bool = setting(
+        False,
+        "Also use hosts whose test page looks different.",
+        Panel.HOSTS,
+        goes_with_job=True,
+    )
+    san: Path | None = setting(
+        None,
+        "Shared folder, as this machine sees it.",
+        Panel.HOSTS,
+        metavar="DIR",
+        default_text="as in the inventory",
+    )
+    ssh_config: Path | None = setting(
+        None,
+        "Read this file instead of the user's ssh_config.",
+        Panel.HOSTS,
+        metavar="FILE",
+        default_text="~/.ssh/config",
+    )
+
+    dpi: float = setting(
+        150,
+        "Resolution in dots per inch.",
+        Panel.RENDERING,
+        metavar="N",
+        short="-r",
+        commands=NEW_JOBS,
+        limits={"gt": 0, "le": 14400},
+    )
+    device: str = setting(
+        "png16m",
+        "Ghostscript raster device, which decides the file format.",
+        Panel.RENDERING,
+        metavar="NAME",
+        completion="devices",
+        commands=NEW_JOBS,
+        check=settingvalues.known_device,
+    )
+    recipe: str | None = setting(
+        None,
+        "Render with this recipe (another program) instead of Ghostscript.",
+        Panel.RENDERING,
+        metavar="NAME",
+        default_text="ghostscript",
+        completion="recipes",
+        commands=NEW_JOBS,
+    )
+    fallback: tuple[str, ...] = setting(
+        (),
+        "Recipe for pages that the first renderer cannot render. May be repeated.",
+        Panel.RENDERING,
+        metavar="NAME",
+        default_text="that of the recipe",
+        completion="recipes",
+        commands=NEW_JOBS,
+        parse=settingvalues.names,
+    )
+    sandbox: Literal["none", "bwrap"] = setting(
+        "none",
+        "Run renderers in bubblewrap; they see only the document, their pages and the fonts.",
+        Panel.RENDERING,
+        goes_with_job=True,
+    )
+    page_memory: int = setting(
+        2 << 30,
+        "Most memory for one renderer.",
+        Panel.RENDERING,
+        **SIZE,
+        goes_with_job=True,
+        limits={"ge": 64 << 20},
+    )
+
+    retries: int = setting(
+        3,
+        "On how many hosts to try a page before it counts as failed.",
+        Panel.FAILURE,
+        metavar="N",
+        goes_with_job=True,
+        limits={"ge": 1, "le": 100},
+    )
+    page_timeout: float = setting(
+        600,
+        "Longest time for one page.",
+        Panel.FAILURE,
+        **DURATION,
+        goes_with_job=True,
+        limits={"gt": 0},
+    )
+    wait: float = setting(
+        30,
+        "How long to wait for an idle host.",
+        Panel.FAILURE,
+        **DURATION,
+        goes_with_job=True,
+    )
+    deadline: float | None = setting(
+        None,
+        "Stop after this time; a later run continues.",
+        Panel.FAILURE,
+        **DURATION,
+        default_text="no limit",
+        goes_with_job=True,
+    )
+    strict: bool = setting(
+        False,
+        "Count a page as failed if the renderer reported a problem with it.",
+        Panel.FAILURE,
+        goes_with_job=True,
+    )
+    hedge: bool = setting(
+        True,
+        "Near the end, let free hosts repeat slow pages; the first result wins.",
+        Panel.FAILURE,
+        goes_with_job=True,
+    )
+
+    priority: int = setting(
+        0,
+        "Jobs with a higher number get slots first: -1024 to 1023.",
+        Panel.QUEUE,
+        metavar="N",
+        limits={"ge": -1024, "le": 1023},
+    )
+    limit: int | None = setting(
+        None,
+        "Render at most N pages at a time, on all hosts together.",
+        Panel.QUEUE,
+        metavar="N",
+        default_text="no limit",
+        limits={"ge": 1},
+    )
+    mail_to: str | None = setting(
+        None,
+        "Send mail to this address when the job ends.",
+        Panel.QUEUE,
+        metavar="ADDRESS",
+        default_text="no mail",
+        goes_with_job=True,
+        check=settingvalues.mail_addresses,
+    )
+    mail_when: Literal["always", "failure"] = setting(
+        "always",
+        "Send that mail always, or only if the job failed.",
+        Panel.QUEUE,
+        goes_with_job=True,
+    )
+
+    progress: Literal["auto", "tui", "board", "plain", "jsonl", "none"] = setting(
+        "auto",
+        "How to show progress: auto, tui, board, plain, jsonl or none.",
+        Panel.OUTPUT,
+        metavar="MODE",
+        commands=FOREGROUND,
+    )
+    quiet: bool = setting(False, "Print nothing if all is well.", Panel.OUTPUT, short="-q")
+    verbose: int = setting(0, "Print more. May be repeated.", Panel.OUTPUT, short="-v", limits={"ge": 0})
+    color: Literal["auto", "always", "never"] = setting(
+        "auto", "Use colours.", Panel.OUTPUT, commands=FOREGROUND
+    )
+    log_file: Path | None = setting(
+        None,
+        "Write the traceback of a bug to this file.",
+        Panel.OUTPUT,
+        metavar="FILE",
+        default_text="in ~/.local/state/sshrender",
+    )
+
+    recipes: "dict[str, RecipeSettings]" = setting(
+        {}, "The user's own recipes, by name.", Panel.FILE_ONLY, commands=NOWHERE, has_variable=False
+    )
+    recipes_allowed: Literal["signed", "configured"] = setting(
+        "signed",
+        "Which recipes of jobs may run here: those that the owner signed, or those configured here.",
+        Panel.FILE_ONLY,
+        commands=NOWHERE,
+    )
+    on_done: tuple[str, ...] = setting(
+        (),
+        "Command to run when a job ends.",
+        Panel.FILE_ONLY,
+        commands=NOWHERE,
+        parse=settingvalues.command_words,
+    )
+
+
+def _declared(found: "dataclasses.Field[Any]") -> Declared:
+    declared: Declared = found.metadata["declared"]
+    return dataclasses.replace(declared, name=found.name, type=found.type)
+
+
+SETTINGS: Mapping[str, Declared] = MappingProxyType(
+    {found.name: _declared(found) for found in dataclasses.fields(Settings)}
+)
+"""All settings by name."""

@@ -1,0 +1,76 @@
+"""Parse and check the values of single settings. Each function raises ValueError with a sentence.
+
+Imports little, as declaration.py does: what only a check needs is imported inside it.
+"""
+
+from __future__ import annotations
+
+import shlex
+from typing import Any
+
+MAX_PART_PAGES = 10**7
+"""Pages of a part below which ``--split`` must stay."""
+
+
+def known_device(name: str) -> str:
+    """Return the name of a raster device that writes one file for each page."""
+    from sshrender.renderers.devices import DEVICES, nearest
+
+    if name not in DEVICES:
+        near = nearest(name)
+        hint = f" (did you mean {' or '.join(near)}?)" if near else ""
+        raise ValueError(f"{name} is no raster device that writes one file for each page{hint}")
+    return name
+
+
+def part_size(value: Any) -> str:
+    """Return ``none``, ``auto`` or a number of pages, as text."""
+    text = str(value)
+    if text in ("none", "auto") or (text.isdecimal() and 0 < int(text) < MAX_PART_PAGES):
+        return text
+    raise ValueError("must be none, auto or a number of pages")
+
+
+def pins(value: Any) -> tuple[str, ...]:
+    """Return pins as texts; a text (a variable) holds several with spaces between."""
+    from sshrender.config import pins as grammar
+
+    words = value.split() if isinstance(value, str) else value
+    if not isinstance(words, list | tuple) or not all(isinstance(word, str) for word in words):
+        raise ValueError("must be texts such as 7=node3")
+    for word in words:
+        grammar.parse(word)
+    return tuple(words)
+
+
+def command_words(value: Any) -> Any:
+    """Return a command's words; a text is split as a shell would split it."""
+    return tuple(shlex.split(value)) if isinstance(value, str) else value
+
+
+def names(value: Any) -> Any:
+    """Return names; a text holds several with commas or spaces between."""
+    return tuple(value.replace(",", " ").split()) if isinstance(value, str) else value
+
+
+def mail_addresses(value: str | None) -> str | None:
+    """Return the addresses in ASCII, as a message holds them."""
+    from sshrender.config.mailaddresses import in_ascii
+
+    found = None if value is None else in_ascii(value)
+    if value is not None and found is None:
+        raise ValueError("must be an address such as ann@example.org, or several with commas between")
+    return value if value is None or value.isascii() else found
+
+
+def page_list(text: str | None) -> str | None:
+    """Return a page list whose grammar is right; which pages there are is not known here."""
+    from sshrender.document import pagelist
+    from sshrender.errors import UserError
+
+    if text is not None:
+        try:
+            pagelist.check(text)
+        except UserError as error:
+            raise ValueError(error.what) from None
+    return text

@@ -1,0 +1,132 @@
+"""``--help`` and the declared settings: options, variables, help texts and the manual agree."""
+
+from __future__ import annotations
+
+import re
+from contextlib import redirect_stdout
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer.main
+
+from sshrender.cli.app import app
+from sshrender.config.declaration import FOREGROUND, NEW_JOBS, SETTINGS, Declared, Panel
+from sshrender.config.settings import resolve
+from sshrender.errors import UserError
+
+ROOT = Path(__file__).parents[2]
+MANUAL = (ROOT / "man/sshrender-render.1").read_text()
+TREE: Any = typer.main.get_command(app)
+WITH_OPTION = [each for each in SETTINGS.values() if each.commands]
+FILE_ONLY = [each for each in SETTINGS.values() if not each.commands]
+COMMANDS = [[], *([name] for name in sorted(TREE.commands))] + [
+    [group, name] for group in ("config", "key") for name in sorted(TREE.commands[group].commands)
+]
+
+
+def _name(declared: Declared) -> str:
+    return declared.name
+
+
+def _parameters(command: str) -> dict[str, Any]:
+    return {each.name: each for each in TREE.commands[command].params}
+
+
+@pytest.mark.parametrize("declared", WITH_OPTION, ids=_name)
+def test_option_variable_and_help_come_from_the_declaration(declared: Declared) -> None:
+    for command in ("render", "submit", "resume"):
+        found = _parameters(command).get(declared.name)
+        assert (found is not None) == (command in declared.commands), command
+        if found is None:
+            continue
+        assert found.opts[0] == declared.option
+        assert found.opts[1:] == ([declared.short] if declared.short else [])
+        assert found.envvar == declared.variable
+        assert found.help.replace("\\[", "[") == declared.help_text
+        assert found.rich_help_panel == declared.panel
+
+
+@pytest.mark.parametrize("declared", WITH_OPTION, ids=_name)
+def test_every_setting_has_a_default_in_its_help_and_a_paragraph_in_the_manual(
+    declared: Declared,
+) -> None:
+    assert declared.is_counted or re.search(r"\[default: (?!None|\(\))[^\]]+\]$", declared.help_text)
+    assert f"\n{declared.manual_marker}\n" in MANUAL
+
+
+@pytest.mark.parametrize("declared", FILE_ONLY, ids=_name)
+def test_a_setting_without_an_option_is_in_the_manual(declared: Declared) -> None:
+    pages = "".join(path.read_text() for path in (ROOT / "man").iterdir())
+    assert re.search(rf"\b{declared.name}\b", pages)
+
+
+@pytest.mark.parametrize("declared", SETTINGS.values(), ids=_name)
+def test_a_default_that_is_shown_is_the_default(declared: Declared) -> None:
+    if declared.parse is not None and declared.default:
+        assert declared.parse(declared.show(declared.default)) == declared.default
+    assert getattr(resolve({}, environ={"XDG_CONFIG_HOME": "/none"}).settings, declared.name) == (
+        declared.default
+    )
+
+
+@pytest.mark.parametrize("declared", WITH_OPTION, ids=_name)
+def test_a_variable_sets_what_the_option_sets(declared: Declared) -> None:
+    values = {
+        "bool": "0" if declared.default is True else "1",
+        "choice": declared.choices[-1] if declared.choices else "",
+        "pin": "1-3=node1",
+        "device": "jpeg",
+        "page_memory": "77M",
+    }
+    kind = "bool" if declared.is_flag else "choice" if declared.choices else declared.name
+    text = values.get(kind, "77")
+    site = {"XDG_CONFIG_HOME": "/none"}
+    by_option = resolve({declared.name: text}, environ=site)
+    by_variable = resolve({}, environ={**site, declared.variable: text})
+    assert by_option.settings == by_variable.settings
+    assert getattr(by_option.settings, declared.name) != declared.default
+    assert by_option.origins[declared.name] == declared.option
+    assert by_variable.origins[declared.name] == declared.variable
+
+
+def test_what_a_job_is_made_of_cannot_be_changed_when_it_is_resumed() -> None:
+    for declared in SETTINGS.values():
+        assert not (declared.goes_with_job and declared.commands == NEW_JOBS), declared.name
+        assert not (declared.goes_with_job and declared.commands == FOREGROUND), declared.name
+
+
+def test_a_mistake_names_the_option_as_it_is_declared() -> None:
+    for key, value in (("dpi", "0"), ("limit", "0"), ("page_memory", "1M"), ("retries", "101")):
+        with pytest.raises(UserError, match=SETTINGS[key].option):
+            resolve({key: value})
+
+
+@pytest.mark.parametrize("command", ["render", "submit", "resume"])
+def test_options_are_in_panels_the_most_used_first(command: str) -> None:
+    text = _help(command)
+    titles = re.findall(r"^╭─ (.+?) ─", text, re.MULTILINE)
+    assert titles == ["Arguments", *(panel.value for panel in Panel if panel is not Panel.FILE_ONLY)]
+    flat = re.sub(r"[│\s]+", " ", text)
+    shown = [each for each in WITH_OPTION if command in each.commands]
+    assert [each.name for each in shown if each.help_text not in flat] == []
+    where = [text.index(word) for word in ("--output", "--hosts", "--retries", "--priority", "--help")]
+    assert where == sorted(where)
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
+def test_help_is_at_most_100_columns_wide(command: list[str]) -> None:
+    text = _help(*command)
+    assert max(map(len, text.splitlines())) <= 100
+    assert "<bool>" not in text
+    assert "\\" not in text
+    assert "`" not in text
+
+
+def _help(*command: str) -> str:
+    """Return the help as a terminal of 200 columns shows it."""
+    with redirect_stdout(StringIO()) as output, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("COLUMNS", "200")
+        TREE.main([*command, "--help"], prog_name="sshrender", standalone_mode=False)
+    return output.getvalue()
