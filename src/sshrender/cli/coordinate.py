@@ -84,7 +84,7 @@ def coordinate(
         is_once=once,
     )
 
-    def end(number: int, frame: FrameType | None) -> None:
+    def end(number: int, _frame: FrameType | None) -> None:
         dispatcher.stop(number)
 
     for number in ENDING:

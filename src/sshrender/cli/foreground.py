@@ -225,10 +225,10 @@ class _Attendant:
 def _forwarding(child: _Child) -> Iterator[None]:
     """Signals that ask us to end are for the job; that the terminal has gone is not."""
 
-    def forward(number: int, frame: FrameType | None) -> None:
+    def forward(number: int, _frame: FrameType | None) -> None:
         child.stop(number)
 
-    def vanish(number: int, frame: FrameType | None) -> None:
+    def vanish(number: int, _frame: FrameType | None) -> None:
         os._exit(128 + number)  # there is no terminal to put in order, and nobody to tell
 
     before = {number: signal.signal(number, forward) for number in (signal.SIGINT, signal.SIGTERM)}

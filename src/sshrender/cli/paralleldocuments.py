@@ -129,7 +129,7 @@ class _Crew:
     def signals(self) -> Iterator[None]:
         """Those that ask us to end are for all of them, and so is the one that asks how it stands."""
 
-        def forward(number: int, frame: FrameType | None) -> None:
+        def forward(number: int, _frame: FrameType | None) -> None:
             if number != signal.SIGUSR1:
                 self._stopped_by = number
             for member in list(self._working.values()):

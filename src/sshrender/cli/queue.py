@@ -150,7 +150,7 @@ def _change(
     op: str,
     done: str,
     note: str = "",
-    changes: Callable[[JobFolder, JobSpec], dict[str, Any]] = lambda folder, spec: {},
+    changes: Callable[[JobFolder, JobSpec], dict[str, Any]] = lambda _folder, _spec: {},
 ) -> None:
     """All of them are found, and what changes is known, before any is changed. Raises UserError."""
     from sshrender.cli.jobstore import on_san, san_folder, whoami

@@ -111,7 +111,7 @@ class Scheduler:
             ev.HoldRequested: self._on_hold,
             ev.ReleaseRequested: self._on_release,
             ev.LimitChanged: self._on_limit,
-            ev.Ticked: lambda event: None,
+            ev.Ticked: lambda _event: None,
         }
         for number, only in pins:
             run.book.pin(run.book[number], only)
@@ -210,7 +210,7 @@ class Scheduler:
     def _on_storage_failed(self, event: ev.StorageFailed) -> None:
         self._run.storage.failed(self._run.now, event.reason)
 
-    def _on_storage_recovered(self, event: ev.StorageRecovered) -> None:
+    def _on_storage_recovered(self, _event: ev.StorageRecovered) -> None:
         was_paused = bool(self._run.storage.paused)
         doubted = self._run.storage.recovered()
         self._page_care.verify_again()
@@ -232,7 +232,7 @@ class Scheduler:
         for attempt in self.attempts.values():
             self._run.revoke(attempt, "the job is held")
 
-    def _on_release(self, event: ev.ReleaseRequested) -> None:
+    def _on_release(self, _event: ev.ReleaseRequested) -> None:
         self.held = ""
 
     def _on_limit(self, event: ev.LimitChanged) -> None:

@@ -364,5 +364,5 @@ _DECODERS: dict[str, Callable[[Fields], Message]] = {
     "noted": lambda f: Noted(texts(f, "said")),
     "inspected": lambda f: Inspected(capped(f, "pages", MAX_PAGES), texts(f, "said")),
     "trouble": lambda f: Trouble(text(f, "reason")),
-    "bye": lambda f: Bye(),
+    "bye": lambda _f: Bye(),
 }

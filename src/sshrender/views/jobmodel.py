@@ -357,7 +357,7 @@ class JobModel:
     def _storage_failed(self, entry: Entry) -> None:
         self.paused = str(entry["reason"])
 
-    def _storage_recovered(self, entry: Entry) -> None:
+    def _storage_recovered(self, _entry: Entry) -> None:
         self.paused = ""
 
     def _document_noted(self, entry: Entry) -> None:

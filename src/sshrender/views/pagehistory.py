@@ -166,7 +166,7 @@ _TELLERS: dict[str, Callable[[Entry], str | None]] = {
     "run_started": _run_started,
     "run_ended": _run_ended,
     "requested": _request,
-    "requests_refused": lambda entry: "requests without the owner's key were removed",
+    "requests_refused": lambda _entry: "requests without the owner's key were removed",
     "thumbnails_lost": _thumbnails_lost,
     "folder_not_synced": _folder_not_synced,
     "picture_ruled": _picture_ruled,

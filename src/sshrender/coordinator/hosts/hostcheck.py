@@ -210,7 +210,7 @@ def compare(reports: Sequence[HostReport]) -> None:
     if not usable:
         return
     looks = {report.name: report.look for report in usable}
-    own = LocalCanary(lambda event: None).look() if fingerprint.is_tied(looks.values()) else None
+    own = LocalCanary(lambda _event: None).look() if fingerprint.is_tied(looks.values()) else None
     rule = fingerprint.ruling(looks, own)
     for report in usable:
         why = fingerprint.difference(report.look, rule, do_fonts_matter=False)

@@ -60,8 +60,8 @@ class HostMessages:
             msg.ThumbnailRendered: self._keep_thumbnail,
             msg.Noted: self._note,
             msg.Trouble: lambda host, m: [ev.HostLost(host, self._texts.reason(host, m.reason))],
-            msg.Bye: lambda host, m: [ev.HostFinished(host)],
-            msg.Inspected: lambda host, m: [
+            msg.Bye: lambda host, _m: [ev.HostFinished(host)],
+            msg.Inspected: lambda host, _m: [
                 ev.HostDistrusted(host, "counts pages, which it was not asked for")
             ],
         }

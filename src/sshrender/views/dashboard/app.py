@@ -313,7 +313,7 @@ class Dashboard(PageImages):
         if self._source is not None:
             self._draw_subject()
 
-    def on_page_map_moved(self, event: PageMap.Moved) -> None:
+    def on_page_map_moved(self, _event: PageMap.Moved) -> None:
         """Another page is under the cursor."""
         self._subject = ("page", "")
         self._draw_subject()

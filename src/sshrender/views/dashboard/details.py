@@ -12,7 +12,7 @@ from sshrender.views.text import clean, count, duration, size
 _MAX_DIAGNOSTICS = 6
 
 
-def of_page(page: PageRow, job: JobModel, now: float, looks: Styles) -> Text:
+def of_page(page: PageRow, _job: JobModel, now: float, looks: Styles) -> Text:
     """A page: where it is or was, how long it took, what was said of it, its troubles."""
     symbol, style = looks.page(page.state)
     text = Text()

@@ -157,7 +157,7 @@ class Listing(ScrollView, can_focus=True):
     def _title(self, column: Column) -> str:
         return f"[{column.title}]" if column.title and column.title == self.sorted_by else column.title
 
-    def on_resize(self, event: Resize) -> None:
+    def on_resize(self, _event: Resize) -> None:
         """More or less room: other columns."""
         self._widths = self._measure()
         self.virtual_size = Size(self.size.width, len(self._rows) + 1)
