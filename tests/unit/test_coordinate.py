@@ -197,8 +197,11 @@ class TestProcesses:
             return popen([sys.executable, "-c", ""], **options)
 
         monkeypatch.setattr(subprocess, "Popen", remembered)
-        _Quiet(home, wants_json=wants_json).start(Entry("job"))
+        process = _Quiet(home, wants_json=wants_json).start(Entry("job"))
         assert given["stdout"] == (subprocess.PIPE if wants_json else subprocess.DEVNULL)
+        process._process.wait(60)
+        for thread in process._threads:
+            thread.join(60)
 
     def test_a_process_that_nobody_can_listen_to_is_ended(
         self, home: Path, monkeypatch: pytest.MonkeyPatch
@@ -213,6 +216,8 @@ class TestProcesses:
         with pytest.raises(BlockingIOError):
             _Quiet(home).start(Entry("job"))
         assert begun[0].returncode is not None
+        assert begun[0].stderr is not None
+        begun[0].stderr.close()
 
     def test_a_log_that_cannot_be_written_ends_nothing(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -9,7 +9,7 @@ import threading
 import time
 import uuid
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -98,8 +98,21 @@ class TestTurns:
         assert Counter(ordered) == Counter(waiters)
 
 
+_made: list[slotlocks.SlotLocks] = []
+
+
 def _seat(room: str, count: int = 1, job: str = "a", priority: int = 0) -> slotlocks.SlotLocks:
-    return slotlocks.SlotLocks(count, slotlocks.Namespace(job, priority), room)
+    made = slotlocks.SlotLocks(count, slotlocks.Namespace(job, priority), room)
+    _made.append(made)
+    return made
+
+
+@pytest.fixture(autouse=True)
+def _nothing_stays_held() -> Iterator[None]:
+    """Release what a test holds when it ends, as the end of its process would."""
+    yield
+    while _made:
+        _made.pop().leave()
 
 
 class TestSeats:
@@ -231,6 +244,7 @@ class TestSeats:
     ) -> None:
         monkeypatch.setenv("SSHRENDER_ROOM", uuid.uuid4().hex[:12])
         sits = slotlocks.SlotLocks(1, slotlocks.Namespace("a", 1023))
+        _made.append(sits)
         assert sits.take()
         time.sleep(2 * slotlocks.CONSIDER)
         called: list[bool] = []
@@ -274,5 +288,6 @@ def _sits_elsewhere(room: str, before: str = "") -> subprocess.Popen[bytes]:
     )
     other = subprocess.Popen([sys.executable, "-c", code, room], stdout=subprocess.PIPE)
     assert other.stdout is not None
-    assert other.stdout.readline() == b"sits\n"
+    with other.stdout as lines:
+        assert lines.readline() == b"sits\n"
     return other

@@ -307,15 +307,17 @@ class _Process:
 
     def _narrate(self) -> None:
         assert self._process.stderr is not None
-        for line in self._process.stderr:
-            text = line.decode("utf-8", "replace").rstrip("\n")
-            if text.startswith("sshrender: error: "):
-                self._error = text.removeprefix("sshrender: error: ")
-            self._say(text if text.startswith(self._name) else f"{self._name}: {text}")
+        with self._process.stderr as lines:
+            for line in lines:
+                text = line.decode("utf-8", "replace").rstrip("\n")
+                if text.startswith("sshrender: error: "):
+                    self._error = text.removeprefix("sshrender: error: ")
+                self._say(text if text.startswith(self._name) else f"{self._name}: {text}")
 
     def _listen(self) -> None:
         if self._process.stdout is not None:
-            self._printed = self._process.stdout.read()
+            with self._process.stdout as output:
+                self._printed = output.read()
 
     def ended(self) -> int | None:
         """See Worker.ended."""
