@@ -1,5 +1,7 @@
 # make try        installs what is needed and renders a real PDF on this machine
 # make test       installs what is needed and passes the tests
+# make test-all   the same with the whole fault matrix (root, about half an hour on two cores)
+# make coverage   measures what of src the tests run, and writes the figure into docs/figures.md
 # make faults     breaks everything that can be broken, by name (root, about twenty minutes on two cores)
 # make pictures   draws the pictures of README from a run in the lab (root, a minute)
 # make benchmark  compares with plain Ghostscript and GNU parallel (root, about five minutes)
@@ -14,7 +16,7 @@ TRY_PACKAGES := python3 python3-venv ghostscript debian-reference-en
 TEST_PACKAGES := $(TRY_PACKAGES) openssh-client openssh-server iproute2 iptables util-linux procps \
 	poppler-utils mupdf-tools tesseract-ocr tesseract-ocr-eng fish tcsh zsh mandoc man-db fuse3 faketime bubblewrap tmux chromium fonts-dejavu-core
 
-.PHONY: try test faults check benchmark pictures lock clean packages-try packages-test
+.PHONY: try test test-all coverage faults check benchmark pictures lock clean packages-try packages-test
 
 try: packages-try .venv/run
 	$(BIN)/sshrender render $(PDF)
@@ -23,6 +25,20 @@ try: packages-try .venv/run
 test: packages-test .venv/dev check
 	$(BIN)/python -m compileall -q src
 	$(BIN)/pytest -n auto --dist worksteal -m "not matrix"
+
+test-all: packages-test .venv/dev check
+	$(BIN)/python -m compileall -q src
+	$(BIN)/pytest -n auto --dist worksteal
+
+# Branches of src, in every process on this machine that is started with the environment's Python. What the
+# runner does on a host is counted where a test calls it directly: there it runs from memory, without coverage.
+coverage: packages-test .venv/dev
+	$(BIN)/coverage erase
+	$(BIN)/coverage run -m pytest -n auto --dist worksteal -m "not matrix"
+	$(BIN)/coverage combine --quiet
+	$(BIN)/coverage report --skip-covered --sort cover
+	total=$$($(BIN)/coverage report --format total) && \
+	  sed -i "s/^| branch coverage of .src. |.*/| branch coverage of \`src\` | \`make coverage\` | $$total % |/" docs/figures.md
 
 # The whole fault matrix, and from it the table of docs/faults.md.
 faults: packages-test .venv/dev
@@ -34,6 +50,7 @@ check: .venv/dev
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/codespell
 
 benchmark: packages-test .venv/dev
 	dpkg -s parallel >/dev/null 2>&1 || $(SUDO) apt-get install -y --no-install-recommends parallel
@@ -70,4 +87,4 @@ lock:
 	rm -rf .venv-lock
 
 clean:
-	rm -rf .venv .venv-lock .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .faults.xml dist
+	rm -rf .venv .venv-lock .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .faults.xml .coverage .coverage.* dist

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Mapping
 from pathlib import Path
 
 import pytest
@@ -24,6 +24,32 @@ settings.load_profile("here")
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 PROGRAM = [sys.executable, "-m", "sshrender"]
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int | None:
+    """Return how many processes ``-n auto`` starts: three for each two cores.
+
+    Many tests wait for another machine's clock, a timeout or a page that takes its time, and leave their
+    core idle meanwhile.
+    """
+    if os.environ.get("PYTEST_XDIST_AUTO_NUM_WORKERS"):
+        return None  # the plugin itself reads that
+    cores = len(os.sched_getaffinity(0))
+    return cores + cores // 2
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item,
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Turn a skipped test into a failed one where CI is set: there everything is to be tested."""
+    report = yield
+    if report.skipped and not hasattr(report, "wasxfail") and os.environ.get("CI"):
+        why = report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longrepr
+        report.outcome = "failed"
+        report.longrepr = f"{item.nodeid}: where CI is set, a skip is a failure: {why}"
+    return report
 
 
 @pytest.fixture(scope="session", autouse=True)

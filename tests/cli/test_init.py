@@ -108,7 +108,7 @@ def test_on_a_terminal_it_asks(target: Path, home: Path) -> None:
     os.write(ours, b"/san/here\n")
     time.sleep(1)
     os.write(ours, b"\n")
-    assert process.wait(timeout=30) == 0
+    assert process.wait(timeout=90) == 0
     os.close(ours)
     assert len(_names(target)) == 6
     written = inventory.load(target)

@@ -394,7 +394,7 @@ def _start(five: Path, *words: str) -> subprocess.Popen[str]:
 
 
 def _wait_for_pages(folder: Path, count: int) -> None:
-    end = time.monotonic() + 30
+    end = time.monotonic() + 90
     while time.monotonic() < end:
         if folder.is_dir() and len(list(folder.glob("page-*"))) >= count:
             return
@@ -408,7 +408,7 @@ def test_a_signal_ends_it_and_the_next_run_finishes(sshrender: Run, home: Path, 
     process = _start(document)
     _wait_for_pages(home / "out", 5)
     process.send_signal(number)
-    process.communicate(timeout=20)
+    process.communicate(timeout=90)
     assert process.returncode == (-9 if number == signal.SIGKILL else 128 + number)
     time.sleep(0.5)
     assert _leftovers(home) == []

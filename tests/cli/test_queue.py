@@ -207,7 +207,7 @@ def test_a_render_that_was_stopped_by_hand_is_left_alone(sshrender: Run, home: P
     render = subprocess.Popen([*PROGRAM, "render", str(document), "--progress", "none"], cwd=home)
     _until(lambda: len(list(home.glob("long-pages/page-*.png"))) > 5)
     render.send_signal(signal.SIGINT)
-    assert render.wait(30) == 130
+    assert render.wait(90) == 130
     assert sshrender("coordinate", "--once").returncode == 0
     assert _states(sshrender) == {"long": "partial"}
     answer = sshrender("resume", "long", "--json")
@@ -222,7 +222,7 @@ def test_a_service_stops_at_a_signal_and_its_job_waits_for_the_next(sshrender: R
     _until(lambda: len(list(home.glob("long-pages/page-*.png"))) > 5)
     assert _states(sshrender) == {"long": "running"}
     service.terminate()
-    assert service.wait(30) == 143
+    assert service.wait(90) == 143
     assert _states(sshrender) == {"long": "queued"}
     assert sshrender("coordinate", "--once", timeout=200).returncode == 0
     assert _states(sshrender) == {"long": "done"}
@@ -243,7 +243,7 @@ def test_a_running_job_is_held_released_and_limited(sshrender: Run, home: Path) 
         _until(lambda: _states(sshrender) == {"long": "done"}, 120)
     finally:
         service.terminate()
-        service.wait(30)
+        service.wait(90)
     assert json.loads(sshrender("status", "long", "--json").stdout)["priority"] == 7
 
 

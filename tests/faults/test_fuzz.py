@@ -454,7 +454,7 @@ def _runner(folder: Path) -> subprocess.Popen[bytes]:
 
 
 def _group_is_gone(pid: int) -> bool:
-    end = time.monotonic() + 5
+    end = time.monotonic() + 60
     while time.monotonic() < end:
         try:
             os.killpg(pid, 0)
@@ -470,7 +470,7 @@ def test_a_runner_survives_what_it_does_not_understand_and_ends_with_its_input(
     tmp_path: Path, requests: list[bytes]
 ) -> None:
     process = _runner(tmp_path)
-    out, _ = process.communicate(b"".join(requests) + b'{"op": "nonsense"}\n', timeout=20)
+    out, _ = process.communicate(b"".join(requests) + b'{"op": "nonsense"}\n', timeout=90)
     assert process.returncode == -signal.SIGKILL
     assert _group_is_gone(process.pid)
     heard = framing.MessageReader(MARK).feed(out)
@@ -487,7 +487,7 @@ def test_a_runner_that_is_told_nothing_at_all_ends(tmp_path: Path) -> None:
             cwd=tmp_path,
             start_new_session=True,
         )
-        process.communicate(data, timeout=20)
+        process.communicate(data, timeout=90)
         assert _group_is_gone(process.pid)
 
 

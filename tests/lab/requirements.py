@@ -6,9 +6,11 @@ import shutil
 import subprocess
 import tempfile
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
+from sshrender.runner import sandbox
 from tests.lab.namespaces import TOOL_PATH, tool
 
 PROGRAMS = {
@@ -68,9 +70,25 @@ def _probe() -> list[str]:
 def require_lab() -> None:
     """Skip the test where the lab cannot run; under CI fail, as nothing may be skipped there."""
     absent = missing()
-    if not absent:
-        return
-    reason = "the lab needs: " + ", ".join(absent)
+    if absent:
+        skip_or_fail("the lab needs: " + ", ".join(absent))
+
+
+@functools.cache
+def sandbox_fault() -> str | None:
+    """Return why no sandbox can be made here: in a chroot the kernel allows no user name space."""
+    return sandbox.check("gs")
+
+
+def require_sandbox() -> None:
+    """Skip the test where bubblewrap cannot make a sandbox; under CI fail."""
+    fault = sandbox_fault()
+    if fault is not None:
+        skip_or_fail(f"the sandbox needs user name spaces: {fault}")
+
+
+def skip_or_fail(reason: str) -> NoReturn:
+    """Skip the running test; where CI is set, fail it, as nothing may be skipped there."""
     if os.environ.get("CI"):
         pytest.fail(reason, pytrace=False)
     pytest.skip(reason)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from tests.lab.host import Host
 
@@ -30,3 +30,13 @@ def slow_down(host: Host, seconds: float, works: Mapping[int, float] | None = No
     """
     script = _PROXY.replace("{seconds}", f"{seconds:g}").replace("{works}", repr(dict(works or {})))
     host.install("/usr/local/bin/gs", script)
+
+
+def pace(hosts: Iterable[Host], seconds: float) -> None:
+    """Let each page take so long on all of these hosts.
+
+    For a test that does something while a job runs: the job lasts, whatever the machine's speed, and
+    takes no core meanwhile, unlike one of large pages.
+    """
+    for host in hosts:
+        slow_down(host, seconds)

@@ -15,6 +15,7 @@ import pytest
 from tests import pdfs
 from tests.lab.farm import Farm
 from tests.lab.host import Host
+from tests.lab.slow import pace
 
 PROGRAM = [sys.executable, "-m", "sshrender"]
 NO_SAN = {"san": False}
@@ -129,7 +130,7 @@ def test_a_large_document_goes_there_in_parts(farm: Farm, tmp_path: Path) -> Non
     "breaks",
     [
         Host.crash,
-        Host.power_loss,
+        pytest.param(Host.power_loss, marks=pytest.mark.matrix),
         Host.cut,
         lambda host: [host.exec("kill", "-9", "--", str(pid)) for pid in _runners(host)],
     ],
@@ -139,6 +140,7 @@ def test_a_host_that_is_lost_takes_no_page_along(
     farm: Farm, big: Path, breaks: Callable[[Host], object]
 ) -> None:
     inventory = farm.write_inventory(extra={"node2": NO_SAN})
+    pace(farm.hosts, 0.12)
     process = _start(farm, big, inventory)
     _await_pages(farm, 20)
     breaks(farm["node2"])
@@ -164,6 +166,7 @@ def _await_pages(farm: Farm, count: int) -> None:
 @pytest.mark.parametrize("signal", ["TERM", "KILL"])
 def test_when_the_coordinator_ends_nothing_is_left_on_hosts(farm: Farm, big: Path, signal: str) -> None:
     inventory = _without_san(farm)
+    pace(farm.hosts, 0.12)
     process = _start(farm, big, inventory)
     _await_pages(farm, 10)
     assert any(_left_on(host) for host in farm.hosts)
@@ -175,6 +178,7 @@ def test_when_the_coordinator_ends_nothing_is_left_on_hosts(farm: Farm, big: Pat
 
 def test_a_killed_runner_leaves_no_document_behind(farm: Farm, big: Path) -> None:
     inventory = _without_san(farm)
+    pace(farm.hosts, 0.12)
     process = _start(farm, big, inventory)
     _await_pages(farm, 10)
     for host in farm.hosts:

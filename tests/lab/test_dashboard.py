@@ -14,6 +14,7 @@ import pytest
 from tests import pdfs
 from tests.lab.farm import Farm
 from tests.lab.plugin import FarmFactory
+from tests.lab.slow import pace
 from tests.lab.terminal import Terminal
 
 PROGRAM = [sys.executable, "-m", "sshrender"]
@@ -22,8 +23,8 @@ PAGES = 120
 
 @pytest.fixture
 def big(tmp_path: Path) -> Path:
-    """Pages that keep two slots busy for some ten seconds."""
-    return pdfs.write(tmp_path / "big.pdf", pdfs.numbered(PAGES, 900, 1200))
+    """Small pages; ``pace`` says how long a job of them takes."""
+    return pdfs.write(tmp_path / "big.pdf", pdfs.numbered(PAGES))
 
 
 def _render(farm: Farm, document: Path, *words: str) -> list[str]:
@@ -55,6 +56,7 @@ def test_render_at_a_terminal_shows_a_lost_host_and_ends_with_the_job(
     farm_factory: FarmFactory, big: Path
 ) -> None:
     farm = farm_factory(3)
+    pace(farm.hosts, 0.25)
     with Terminal(farm, _render(farm, big), width=160, height=50) as terminal:
         terminal.wait_for("running", "node1", "■")
         farm["node2"].crash()
@@ -69,6 +71,7 @@ def test_render_at_a_terminal_shows_a_lost_host_and_ends_with_the_job(
 
 @pytest.mark.parametrize("how", ["q", "the terminal is closed"])
 def test_the_job_goes_on_when_its_watcher_leaves(farm: Farm, big: Path, how: str) -> None:
+    pace(farm.hosts, 0.25)
     with Terminal(farm, _render(farm, big)) as terminal:
         terminal.wait_for("running", "■")
         if how == "q":
@@ -89,6 +92,7 @@ def test_the_job_goes_on_when_its_watcher_leaves(farm: Farm, big: Path, how: str
 
 
 def test_ctrl_c_stops_the_job_and_leaves_nothing_behind(farm: Farm, big: Path) -> None:
+    pace(farm.hosts, 0.25)
     with Terminal(farm, _render(farm, big)) as terminal:
         terminal.wait_for("running", "■")
         terminal.press("C-c")
@@ -97,12 +101,14 @@ def test_ctrl_c_stops_the_job_and_leaves_nothing_behind(farm: Farm, big: Path) -
     _await(lambda: not any(host.processes("gs") for host in farm.hosts), "the last renderer", 5)
     before = _delivered(farm)
     assert 0 < before < PAGES
+    pace(farm.hosts, 0.0)
     answer = farm.run(_render(farm, big), timeout=120)
     assert answer.returncode == 0, answer.stderr
     assert _delivered(farm) == PAGES
 
 
 def test_ctrl_c_twice_stops_it_at_once(farm: Farm, big: Path) -> None:
+    pace(farm.hosts, 0.25)
     with Terminal(farm, _render(farm, big)) as terminal:
         terminal.wait_for("running", "■")
         terminal.press("C-c")
@@ -113,6 +119,7 @@ def test_ctrl_c_twice_stops_it_at_once(farm: Farm, big: Path) -> None:
 
 def test_requests_travel_over_the_san(farm: Farm, big: Path) -> None:
     """Held, released, a host drained and given back, cancelled: all by another process than the job."""
+    pace(farm.hosts, 0.6)
     job = farm.popen(_render(farm, big, "--quiet"))
     _await(lambda: _delivered(farm) > 5, "the first pages")
     watch = [*PROGRAM, "watch", "big", "--hosts", str(farm.root / "hosts.toml")]
@@ -137,7 +144,7 @@ def test_requests_travel_over_the_san(farm: Farm, big: Path) -> None:
         terminal.wait_for("Cancel the job")
         terminal.press("y")
         terminal.wait_for("cancelled")
-    assert job.wait(30) == 3
+    assert job.wait(90) == 3
     asked = [entry["op"] for entry in _journal(farm) if entry["type"] == "requested"]
     assert asked == ["hold", "release", "drain", "undrain", "cancel"]
     status = farm.run([*PROGRAM, "status", "big", "--json", "--hosts", str(farm.root / "hosts.toml")])
@@ -167,6 +174,7 @@ def _is_idle(farm: Farm, host: str) -> bool:
 def test_every_terminal_gets_a_dashboard_that_it_can_show(
     farm: Farm, big: Path, env: dict[str, str], size: tuple[int, int]
 ) -> None:
+    pace(farm.hosts, 0.1)
     with Terminal(farm, _render(farm, big), width=size[0], height=size[1], env=env) as terminal:
         done = "#" if env.get("TERM") == "linux" else "■"
         text = terminal.wait_for("running", done)
@@ -233,6 +241,7 @@ program.main()
 def test_where_the_dashboard_fails_the_job_goes_on_under_plain_lines(
     farm: Farm, big: Path, is_stopped: bool
 ) -> None:
+    pace(farm.hosts, 0.12)
     script = farm.root / "failing.py"
     script.write_text(_FAILS)
     words = [sys.executable, str(script), *_render(farm, big)[len(PROGRAM) :]]

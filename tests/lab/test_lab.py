@@ -22,7 +22,7 @@ NAMESPACES = ("pid", "net", "mnt")
 
 
 def ssh(farm: Farm, host: str, command: str, *options: str) -> "subprocess.CompletedProcess[str]":
-    return farm.run(["ssh", "-F", str(farm.ssh_config), *options, host, command], timeout=30)
+    return farm.run(["ssh", "-F", str(farm.ssh_config), *options, host, command], timeout=90)
 
 
 def output(farm: Farm, host: str, command: str) -> str:
@@ -229,7 +229,7 @@ def test_cut_and_drop_are_silent_and_pass(farm: Farm) -> None:
         assert "refused" not in refused.stderr
         repair()
         assert output(farm, "node1", "hostname") == "node1"
-    assert session.communicate(timeout=10)[0] == "survived\n"
+    assert session.communicate(timeout=60)[0] == "survived\n"
     host.cut()
     host.crash()
     host.start()

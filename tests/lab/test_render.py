@@ -17,6 +17,7 @@ from tests import pdfs
 from tests.lab.farm import Farm
 from tests.lab.host import Host
 from tests.lab.plugin import FarmFactory
+from tests.lab.slow import pace
 
 PROGRAM = [sys.executable, "-m", "sshrender", "render"]
 FULL = (600.0, 800.0)
@@ -24,8 +25,14 @@ FULL = (600.0, 800.0)
 
 @pytest.fixture
 def big(tmp_path: Path) -> Path:
-    """Eighty pages that take some seconds on two slots."""
-    return pdfs.write(tmp_path / "big.pdf", pdfs.numbered(80, *FULL))
+    """Eighty small pages; ``pace`` says how long a job of them takes."""
+    return pdfs.write(tmp_path / "big.pdf", pdfs.numbered(80))
+
+
+@pytest.fixture
+def full(tmp_path: Path) -> Path:
+    """Eighty pages of a usual size."""
+    return pdfs.write(tmp_path / "full.pdf", pdfs.numbered(80, *FULL))
 
 
 def _render(
@@ -60,6 +67,24 @@ def _await_pages(farm: Farm, count: int) -> None:
     while len(list((farm.root / "out").glob("page-*"))) < count:
         assert time.monotonic() < end, f"no {count} pages"
         time.sleep(0.02)
+
+
+def _wait_for(condition: Callable[[], object], seconds: float = 60) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+
+def _written(farm: Farm) -> list[dict[str, Any]]:
+    """The whole lines of the only job's journal, while it runs."""
+    (path,) = farm.san.glob("*/journal.jsonl")
+    return [json.loads(line) for line in path.read_bytes().rpartition(b"\n")[0].splitlines()]
+
+
+def _states(farm: Farm, host: str) -> list[str]:
+    """The states that a host has had so far."""
+    return [e["state"] for e in _written(farm) if e["type"] == "host_state" and e["host"] == host]
 
 
 def _finish(process: subprocess.Popen[str]) -> tuple[int, dict[str, Any], str]:
@@ -98,8 +123,8 @@ def _names(count: int) -> list[str]:
     return [f"page-{number:04d}.png" for number in range(1, count + 1)]
 
 
-def test_two_hosts_share_the_pages_and_draw_what_ghostscript_draws(farm: Farm, big: Path) -> None:
-    code, summary, stderr = _render(farm, big)
+def test_two_hosts_share_the_pages_and_draw_what_ghostscript_draws(farm: Farm, full: Path) -> None:
+    code, summary, stderr = _render(farm, full)
     assert code == 0, stderr
     assert summary["pages"]["done"] == 80
     assert all(host["pages"] > 10 for host in summary["hosts"])
@@ -107,7 +132,7 @@ def test_two_hosts_share_the_pages_and_draw_what_ghostscript_draws(farm: Farm, b
     plain.mkdir()
     subprocess.run(
         ["gs", "-q", "-dSAFER", "-dBATCH", "-dNOPAUSE", "-sDEVICE=png16m", "-r150"]
-        + [f"-sOutputFile={plain}/page-%04d.png", str(big)],
+        + [f"-sOutputFile={plain}/page-%04d.png", str(full)],
         check=True,
     )
     for name in _names(80):
@@ -142,6 +167,7 @@ def test_of_four_hosts_the_good_one_does_it_and_the_others_are_explained(
 
 def test_an_unreachable_host_is_lost_in_words(farm_factory: FarmFactory, big: Path) -> None:
     farm = farm_factory(2)
+    pace(farm.hosts, 0.05)
     farm["node2"].crash()
     code, summary, _ = _render(farm, big)
     assert code == 0
@@ -152,6 +178,7 @@ def test_an_unreachable_host_is_lost_in_words(farm_factory: FarmFactory, big: Pa
 
 
 def test_a_killed_host_loses_nothing(farm: Farm, big: Path) -> None:
+    pace(farm.hosts, 0.12)
     process = _start(farm, big)
     _await_pages(farm, 10)
     farm["node1"].crash()
@@ -162,11 +189,12 @@ def test_a_killed_host_loses_nothing(farm: Farm, big: Path) -> None:
 
 
 def test_a_cut_cable_loses_nothing_and_leaves_nothing_running(farm: Farm, big: Path) -> None:
+    pace(farm.hosts, 0.2)  # the job is to last longer than the silence after which a host is lost
     process = _start(farm, big)
     _await_pages(farm, 10)
+    assert farm["node1"].processes("gs")
     farm["node1"].cut()
-    time.sleep(10)
-    assert farm["node1"].processes("gs") == []
+    _wait_for(lambda: not farm["node1"].processes("gs"), 20)
     code, summary, stderr = _finish(process)
     assert code == 0, stderr
     assert _delivered(farm) == _names(80)
@@ -176,11 +204,12 @@ def test_a_cut_cable_loses_nothing_and_leaves_nothing_running(farm: Farm, big: P
 
 
 def test_a_cable_put_back_brings_the_host_back(farm: Farm, tmp_path: Path) -> None:
-    document = pdfs.write(tmp_path / "long.pdf", pdfs.numbered(500, *FULL))
+    document = pdfs.write(tmp_path / "long.pdf", pdfs.numbered(160))
+    pace(farm.hosts, 0.2)
     process = _start(farm, document)
     _await_pages(farm, 10)
     farm["node1"].cut()
-    time.sleep(9)
+    _wait_for(lambda: "lost" in _states(farm, "node1"))
     farm["node1"].heal()
     code, summary, stderr = _finish(process)
     assert code == 0, stderr
@@ -192,6 +221,7 @@ def test_a_cable_put_back_brings_the_host_back(farm: Farm, tmp_path: Path) -> No
 
 
 def test_a_killed_coordinator_loses_nothing(farm: Farm, big: Path) -> None:
+    pace(farm.hosts, 0.12)
     process = _start(farm, big)
     _await_pages(farm, 20)
     process.kill()
@@ -275,16 +305,19 @@ def test_what_is_wrong_with_every_host_is_the_exit_code(
 
 
 def test_a_busy_host_is_left_alone_and_used_when_its_owner_leaves(farm: Farm, tmp_path: Path) -> None:
-    document = pdfs.write(tmp_path / "long.pdf", pdfs.numbered(600, *FULL))
+    document = pdfs.write(tmp_path / "long.pdf", pdfs.numbered(240))
+    pace(farm.hosts, 0.12)
     process = _start(farm, document)
     _await_pages(farm, 10)
     farm["node1"].load(8.0)
-    time.sleep(9)
-    (job,) = farm.san.glob("long-*")
-    sent = [json.loads(line) for line in (job / "journal.jsonl").read_text().splitlines()]
-    last = max(n for n, e in enumerate(sent) if e["type"] == "page_sent" and e["host"] == "node1")
-    later = [e for e in sent[last:] if e["type"] == "page_delivered" and e["host"] == "node2"]
-    assert len(later) > 10, "node1 still gets pages although its owner is back"
+    _wait_for(lambda: "busy" in _states(farm, "node1"))
+    busy_at = len(_written(farm))
+
+    def later(kind: str, host: str) -> list[dict[str, Any]]:
+        return [e for e in _written(farm)[busy_at:] if e["type"] == kind and e["host"] == host]
+
+    _wait_for(lambda: len(later("page_delivered", "node2")) > 10)
+    assert later("page_sent", "node1") == [], "node1 still gets pages although its owner is back"
     farm["node1"].load(0.0)
     code, summary, stderr = _finish(process)
     assert code == 0, stderr
@@ -304,9 +337,10 @@ def test_hosts_may_log_in_as_another_user_than_the_coordinator(farm: Farm, big: 
 
 
 def test_a_password_never_reaches_the_san_or_a_command_line(farm: Farm, tmp_path: Path) -> None:
-    plain = pdfs.write(tmp_path / "plain.pdf", pdfs.numbered(40, *FULL))
+    plain = pdfs.write(tmp_path / "plain.pdf", pdfs.numbered(40))
     locked = pdfs.protect(plain, tmp_path / "locked.pdf", "s3cretword")
     (tmp_path / "password").write_text("s3cretword\n")
+    pace(farm.hosts, 0.12)
     process = _start(farm, locked, "--password-file", str(tmp_path / "password"))
     _await_pages(farm, 5)
     listed = farm.run(["ps", "-ww", "-eo", "args"]).stdout
@@ -317,7 +351,7 @@ def test_a_password_never_reaches_the_san_or_a_command_line(farm: Farm, tmp_path
         assert not path.is_file() or b"s3cretword" not in path.read_bytes()
 
 
-def test_a_full_san_pauses_the_job_and_loses_nothing(farm: Farm, big: Path) -> None:
+def test_a_full_san_pauses_the_job_and_loses_nothing(farm: Farm, full: Path) -> None:
     """A SAN of three megabytes, filled by the first pages, then grown."""
     san = farm.root / "small"
     san.mkdir()
@@ -325,7 +359,7 @@ def test_a_full_san_pauses_the_job_and_loses_nothing(farm: Farm, big: Path) -> N
     assert farm.run(mount).returncode == 0
     command = [
         *PROGRAM,
-        str(big),
+        str(full),
         "--san",
         str(san),
         "-o",
@@ -334,11 +368,14 @@ def test_a_full_san_pauses_the_job_and_loses_nothing(farm: Farm, big: Path) -> N
         "--device",
         "ppmraw",
     ]
-    process = farm.popen([*command, "-r", "72"], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    time.sleep(6)
+    told = farm.root / "stderr"
+    with told.open("w") as log:
+        process = farm.popen([*command, "-r", "72"], stdout=subprocess.PIPE, stderr=log)
+    _wait_for(lambda: "storage failed" in told.read_text())
     assert process.poll() is None
     assert farm.run(["mount", "-o", "remount,size=400m", str(san)]).returncode == 0
-    code, summary, stderr = _finish(process)
+    code, summary, _ = _finish(process)
+    stderr = told.read_text()
     assert code == 0, stderr
     assert "storage failed" in stderr
     assert "storage works again" in stderr
@@ -347,6 +384,7 @@ def test_a_full_san_pauses_the_job_and_loses_nothing(farm: Farm, big: Path) -> N
 
 def test_the_story_of_a_page_tells_why_it_moved(farm: Farm, big: Path) -> None:
     """Lost with its host, it waited again, and another drew it."""
+    pace(farm.hosts, 0.12)
     process = _start(farm, big)
     _await_pages(farm, 10)
     farm["node1"].crash()

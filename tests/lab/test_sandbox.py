@@ -15,6 +15,7 @@ from sshrender.renderers import ghostscript
 from sshrender.runner import processlimits, sandbox, scratch
 from tests import pdfs
 from tests.lab.farm import Farm
+from tests.lab.requirements import require_sandbox
 
 PROGRAM = [sys.executable, "-m", "sshrender", "render"]
 ESCAPES = {
@@ -42,6 +43,8 @@ def folder(tmp_path: Path) -> Path:
 
 def _try(folder: Path, deed: str, is_sandboxed: bool) -> tuple[str, list[str]]:
     """What a renderer says that is told to do this, and which files are there afterwards."""
+    if is_sandboxed:
+        require_sandbox()
     setup = ghostscript.Setup("gs", "png16m", "72", "source.pdf", "work", "s1.%d", (), "test")
     own = scratch.make()
     command = ghostscript.command(setup)
@@ -75,6 +78,7 @@ def test_a_renderer_reaches_its_document_and_its_pages_alone(
 
 
 def test_in_the_sandbox_there_is_no_home_and_no_other_process(folder: Path) -> None:
+    require_sandbox()
     own = scratch.make()
     look = ["sh", "-c", "ls / /tmp; ls /proc; ls /etc"]
     command = sandbox.wrap(look, str(folder), "source.pdf", own)
@@ -93,7 +97,8 @@ def _render(farm: Farm, document: Path, *words: str) -> tuple[int, dict[str, Any
 
 def test_a_sandboxed_job_draws_the_same_and_leaves_nothing(farm: Farm, tmp_path: Path) -> None:
     """Hosts log in as an ordinary user, for whom bwrap needs no privileges."""
-    document = pdfs.write(tmp_path / "doc.pdf", pdfs.numbered(60, 600, 800))
+    require_sandbox()
+    document = pdfs.write(tmp_path / "doc.pdf", pdfs.numbered(60, 300, 400))
     code, summary = _render(farm, document, "--sandbox", "bwrap")
     assert code == 0
     assert all(host["pages"] for host in summary["hosts"])
@@ -108,6 +113,7 @@ def test_a_sandboxed_job_draws_the_same_and_leaves_nothing(farm: Farm, tmp_path:
 def test_a_host_without_bubblewrap_is_refused_and_told_what_to_install(
     farm: Farm, tmp_path: Path
 ) -> None:
+    require_sandbox()
     farm["node1"].remove("/usr/bin/bwrap")
     document = pdfs.write(tmp_path / "doc.pdf", pdfs.numbered(10))
     code, summary = _render(farm, document, "--sandbox", "bwrap")

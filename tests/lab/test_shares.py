@@ -110,7 +110,8 @@ def test_equal_jobs_share_equally_and_one_alone_gets_everything(farm_factory: Fa
     assert 0.5 < len(together) / len(first[10:]) < 2.0
     rest = [moment for moment in second if moment > first[-1]]
     pace = (rest[-1] - rest[0]) / len(rest)
-    assert pace < 0.8 * PACE, "both slots"
+    shared = (first[-1] - first[10]) / len(together)  # with one slot, on the same machine
+    assert pace < 0.8 * max(PACE, shared), "both slots"
 
 
 def test_a_high_priority_goes_first_and_a_low_one_does_not_starve(farm_factory: FarmFactory) -> None:

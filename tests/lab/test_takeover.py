@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -133,7 +134,9 @@ def test_another_coordinator_finishes_what_a_killed_one_began(farm: Farm, start:
     assert again["epoch"] > begun["epoch"]
     desk.check_that_nothing_was_done_twice()
     assert _delivered_in(farm.san / "out" / "long") == desk.names
-    assert seconds < TAKE_OVER + left / pace
+    # Where each core has several programs to run, all that takes processor time takes so much longer.
+    crowd = max(1.0, os.getloadavg()[0] / len(os.sched_getaffinity(0)))
+    assert seconds < crowd * (TAKE_OVER + left / pace)
 
 
 def test_a_killed_render_is_finished_from_cron_on_another_machine(farm: Farm, start: Start) -> None:

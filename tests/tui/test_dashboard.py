@@ -79,6 +79,16 @@ def _compare(name: str, found: str) -> None:
     assert found == path.read_text(encoding="utf-8"), f"{name}: UPDATE_SNAPSHOTS=1 accepts it"
 
 
+async def _until_it_stands(pilot: Pilot[None], name: str, seconds: float = 30.0) -> None:
+    """Wait until the screen shows a snapshot, or for so many seconds: the comparison tells the rest."""
+    if os.environ.get("UPDATE_SNAPSHOTS"):
+        return
+    expected = (SNAPSHOTS / name).read_text(encoding="utf-8")
+    end = time.monotonic() + seconds
+    while _text(pilot.app) != expected and time.monotonic() < end:
+        await pilot.pause(0.05)
+
+
 @pytest.mark.parametrize("size", [(50, 24), (80, 24), (160, 50)])
 @pytest.mark.parametrize("pane", ["1", "2", "3", "4"])
 def test_it_looks_like_its_snapshot(size: tuple[int, int], pane: str) -> None:
@@ -86,6 +96,7 @@ def test_it_looks_like_its_snapshot(size: tuple[int, int], pane: str) -> None:
         await pilot.press(pane)
         await _settle(pilot)
         name = f"{size[0]}x{size[1]}-{pane}"
+        await _until_it_stands(pilot, f"{name}.txt")  # a page's image comes when a thread has read it
         _compare(f"{name}.txt", _text(app))
         if pane == "1":
             _compare(f"{name}.svg", app.export_screenshot(title="sshrender"))

@@ -110,7 +110,7 @@ def agent(path: Path, keys: list[paramiko.PKey]) -> None:
     def serve() -> None:
         while True:
             connection, _ = server.accept()
-            with contextlib.suppress(OSError):
+            with connection, contextlib.suppress(OSError):
                 while asked := connection.recv(4096):
                     is_list = asked[4:5] == cSSH2_AGENTC_REQUEST_IDENTITIES
                     said = data if is_list else _signed(keys, asked[5:])

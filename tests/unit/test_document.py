@@ -173,8 +173,8 @@ def test_a_staged_document_is_never_the_users_file(tmp_path: Path, mode: int) ->
     san.mkdir(mode=0o755)
     source.write_bytes(b"%PDF-1.4 one")
     source.chmod(mode)
-    staged = staging.Staged(source, san)
-    staged.settle(san / "source.pdf")
+    with staging.Staged(source, san) as staged:
+        staged.settle(san / "source.pdf")
     source.write_bytes(b"%PDF-1.4 other")
     assert (san / "source.pdf").read_bytes() == b"%PDF-1.4 one"
     assert (san / "source.pdf").stat().st_mode & 0o777 == 0o444
@@ -206,11 +206,12 @@ def test_a_staged_document_that_its_descriptor_no_longer_finds_is_read_again(
 
     monkeypatch.setattr(os, "fstat", fstat)
     monkeypatch.setattr(staging, "rename", rename)
-    if is_replaced:
-        with pytest.raises(OSError, match="Stale file handle"):
-            staged.settle(target)
-    else:
-        assert staged.settle(target) == Stamp.of(target.stat())
+    with staged:
+        if is_replaced:
+            with pytest.raises(OSError, match="Stale file handle"):
+                staged.settle(target)
+        else:
+            assert staged.settle(target) == Stamp.of(target.stat())
 
 
 def test_a_document_that_changes_while_it_is_copied_is_refused(

@@ -114,7 +114,7 @@ def _show_everywhere(folder: JobFolder) -> None:
     shown += [
         row.cells[1] for number, each in enumerate(job.log) if (row := tables.log_row(number, each))
     ]
-    shown += [details.of_page(page, job, job.now, styles).plain for page in job.pages.values()]
+    shown += [details.of_page(page, job.now, styles).plain for page in job.pages.values()]
     shown += [details.of_host(host, "", styles).plain for host in job.hosts.values()]
     "".join(shown).encode()
 

@@ -296,9 +296,9 @@ def test_thousands_of_tasks_are_handed_back_in_a_moment() -> None:
     tasks = TaskQueue()
     for number in range(9000):
         tasks.put(Task(f"1.{number}", number, "source.pdf", number, "work/x"))
-    began = time.monotonic()
+    began = time.thread_time()
     assert all(tasks.revoke(f"1.{number}") for number in reversed(range(1, 9000)))
-    assert time.monotonic() - began < 4.0
+    assert time.thread_time() - began < 4.0
     last = tasks.take_of("source.pdf")
     assert last is not None
     assert last.attempt == "1.0"

@@ -97,8 +97,21 @@ class TestFairShare:
         assert Counter(ordered) == Counter(waiters)
 
 
+_made: list[slotlocks.SlotLocks] = []
+
+
 def _locks(namespace: str, count: int = 1, job: str = "a", priority: int = 0) -> slotlocks.SlotLocks:
-    return slotlocks.SlotLocks(count, slotlocks.JobShare(job, priority), namespace)
+    made = slotlocks.SlotLocks(count, slotlocks.JobShare(job, priority), namespace)
+    _made.append(made)
+    return made
+
+
+@pytest.fixture(autouse=True)
+def _nothing_stays_held() -> Iterator[None]:
+    """Release what a test holds when it ends, as the end of its process would."""
+    yield
+    while _made:
+        _made.pop().release()
 
 
 class TestSlotLocks:
@@ -232,6 +245,7 @@ class TestSlotLocks:
     ) -> None:
         monkeypatch.setenv("SSHRENDER_SLOT_NAMESPACE", uuid.uuid4().hex[:12])
         holds = slotlocks.SlotLocks(1, slotlocks.JobShare("a", 1023))
+        _made.append(holds)
         assert holds.acquire()
         time.sleep(2 * slotlocks.YIELD_CHECK_INTERVAL)
         called: list[bool] = []
@@ -275,5 +289,6 @@ def _hold_elsewhere(namespace: str, before: str = "") -> subprocess.Popen[bytes]
     )
     other = subprocess.Popen([sys.executable, "-c", code, namespace], stdout=subprocess.PIPE)
     assert other.stdout is not None
-    assert other.stdout.readline() == b"holds\n"
+    with other.stdout as lines:
+        assert lines.readline() == b"holds\n"
     return other

@@ -50,7 +50,7 @@ class Order:
 
     op: Operation
     note: str = ""
-    changes: ChangesOf = lambda folder, spec: {}
+    changes: ChangesOf = lambda _folder, _spec: {}
 
 
 def _ignore(changed: Changed) -> None:

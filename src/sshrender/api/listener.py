@@ -71,9 +71,9 @@ class SilentListener:
         """See Listener."""
 
     @contextlib.contextmanager
-    def showing(self, job: str) -> Iterator[View]:
+    def showing(self, job: str) -> Iterator[View]:  # noqa: ARG002 - the protocol names it
         """See Listener."""
-        yield EntryView(lambda entry: None)
+        yield EntryView(lambda _entry: None)
 
 
 class EntryView:

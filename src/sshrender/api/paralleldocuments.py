@@ -134,7 +134,7 @@ class _ParallelDocuments:
     def signals(self) -> Iterator[None]:
         """Pass on to all processes the signals that end the command, and SIGUSR1 (status line)."""
 
-        def forward(number: int, frame: FrameType | None) -> None:
+        def forward(number: int, _frame: FrameType | None) -> None:
             if number != signal.SIGUSR1:
                 self._stopped_by = number
             for member in list(self._working.values()):

@@ -316,7 +316,7 @@ class RunContext:
             self.on_job(plan.folder)
         kind = self.settings.assemble
         assembly = None if kind is None else Assembly(plan, kind)
-        finish = (lambda outcome, fence: None) if assembly is None else assembly.make
+        finish = (lambda _outcome, _fence: None) if assembly is None else assembly.make
         with self.listener.showing(plan.spec.name) as view:
             outcome = see_through(plan, self.hosts, view, links, inbox, finish)
         if plan.has_overview and outcome.code != ExitCode.STORAGE:

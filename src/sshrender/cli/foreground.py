@@ -225,7 +225,7 @@ class _JobOwner:
 def _forwarding(child: _Child) -> Iterator[None]:
     """Pass INT and TERM on to the job. HUP ends this process alone: the job needs no terminal."""
 
-    def forward(number: int, frame: FrameType | None) -> None:
+    def forward(number: int, _frame: FrameType | None) -> None:
         child.stop(number)
 
     def vanish(number: int, frame: FrameType | None) -> None:

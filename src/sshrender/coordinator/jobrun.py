@@ -32,7 +32,7 @@ def see_through(
     view: View,
     links: ConnectionPool,
     inbox: queue.SimpleQueue[Any],
-    finish: Callable[[Outcome, Callable[[], None]], None] = lambda outcome, fence: None,
+    finish: Callable[[Outcome, Callable[[], None]], None] = lambda _outcome, _fence: None,
 ) -> Outcome:
     """Take the lease, render what is missing, deliver, account for it. Raises UserError.
 

@@ -84,7 +84,7 @@ class RenderRequest:
     """Whether it is wanted only if it waits to be seen through."""
     known_dead: str = ""
     """A lease that was seen to stand still for long enough (job/lease.py, take)."""
-    remark: Callable[[str], None] = lambda line: None
+    remark: Callable[[str], None] = lambda _line: None
     """Tells the user what is not as usual."""
 
 

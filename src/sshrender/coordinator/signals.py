@@ -29,12 +29,12 @@ def caught(post: Callable[[SignalCaught], None], status: Callable[[], None]) -> 
     """
     is_ending = False
 
-    def end(number: int, frame: FrameType | None) -> None:
+    def end(number: int, _frame: FrameType | None) -> None:
         nonlocal is_ending
         is_ending = True
         post(SignalCaught(number))
 
-    def tell(number: int, frame: FrameType | None) -> None:
+    def tell(_number: int, _frame: FrameType | None) -> None:
         status()
 
     before: dict[int, Any] = {}

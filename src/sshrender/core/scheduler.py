@@ -227,7 +227,7 @@ class Scheduler:
     def _on_storage_failed(self, event: ev.StorageFailed) -> None:
         self._run.storage.failed(self._run.now, event.reason)
 
-    def _on_storage_recovered(self, event: ev.StorageRecovered) -> None:
+    def _on_storage_recovered(self, _event: ev.StorageRecovered) -> None:
         was_paused = bool(self._run.storage.paused)
         suspected = self._run.storage.recovered()
         self._page_transitions.verify_again()
@@ -249,7 +249,7 @@ class Scheduler:
         for attempt in self.attempts.values():
             self._run.revoke(attempt, "the job is held")
 
-    def _on_release(self, event: ev.ReleaseRequested) -> None:
+    def _on_release(self, _event: ev.ReleaseRequested) -> None:
         self.held = ""
 
     def _on_limit(self, event: ev.LimitChanged) -> None:

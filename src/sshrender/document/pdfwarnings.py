@@ -13,7 +13,7 @@ class PdfWarnings(logging.Handler):
         super().__init__(logging.WARNING)
         self.count = 0
 
-    def emit(self, record: logging.LogRecord) -> None:
+    def emit(self, _record: logging.LogRecord) -> None:
         """Count one."""
         self.count += 1
 

@@ -13,6 +13,7 @@ import select
 import subprocess
 import sys
 import time
+import weakref
 from collections.abc import Iterator
 from typing import Any
 
@@ -44,10 +45,23 @@ def warm() -> None:
 def forget() -> None:
     """Close our ends of what was warmed up: a process that was forked off has it."""
     while _spare:
-        process = _spare.pop()
-        for pipe in (process.stdin, process.stdout):
-            if pipe is not None:
+        _close_pipes(_spare.pop())
+
+
+def _close_pipes(process: subprocess.Popen[bytes]) -> None:
+    for pipe in (process.stdin, process.stdout):
+        if pipe is not None:
+            with contextlib.suppress(OSError):  # EPIPE: a line was not sent, as the process has ended
                 pipe.close()
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """End a process that no ReaderProcess refers to any more."""
+    if process.poll() is None:
+        process.kill()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(STOP_TIMEOUT)
+    _close_pipes(process)
 
 
 def _start() -> subprocess.Popen[bytes]:
@@ -68,6 +82,9 @@ class ReaderProcess:
         self._process = _spare.pop() if _spare else _start()
         self._ends_at = float("inf")
         self._pending = b""
+        # Not in stop(): another thread may wait for an answer, and the number of a closed descriptor is
+        # given to the next file that is opened.
+        weakref.finalize(self, _end, self._process).atexit = False
         self._said = 0
 
     def ask(self, op: str, *, within: float | None = None, **fields: Any) -> None:

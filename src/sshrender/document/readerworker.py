@@ -121,16 +121,16 @@ def _split(request: dict[str, Any], answer: _Answers) -> None:
 
 def _cut(request: dict[str, Any], answer: _Answers) -> None:
     try:
-        splitter = splitting.Splitter(
+        with splitting.Splitter(
             Path(request["path"]),
             request["password"],
             Path(request["folder"]),
             request["per_part"],
-        )
-        while True:
-            part = _more.get()["part"]
-            splitter.write(part, splitting.fed_place)
-            answer(cut=part)
+        ) as splitter:
+            while True:
+                part = _more.get()["part"]
+                splitter.write(part, splitting.fed_place)
+                answer(cut=part)
     except Exception as error:  # noqa: BLE001 - as in _split
         answer(error=_reason(error))
 

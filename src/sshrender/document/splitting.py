@@ -10,7 +10,7 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from sshrender.document.facts import open_document
 from sshrender.storage.files import open_folder, write_whole
@@ -82,15 +82,25 @@ class Splitter:
         """Raises OSError, or whatever pypdf raises on a document that it cannot read."""
         from pypdf import PdfReader
 
-        file = open_document(source)
-        self._room = MAX_GROWTH * os.fstat(file.fileno()).st_size + MORE_BYTES
-        self._reader = PdfReader(file)
-        self._secret = None
-        if self._reader.is_encrypted and not self._reader.decrypt(""):
-            self._secret = password
-            self._reader.decrypt(password or "")
+        self._file = file = open_document(source)
+        try:
+            self._room = MAX_GROWTH * os.fstat(file.fileno()).st_size + MORE_BYTES
+            self._reader = PdfReader(file)
+            self._secret = None
+            if self._reader.is_encrypted and not self._reader.decrypt(""):
+                self._secret = password
+                self._reader.decrypt(password or "")
+        except BaseException:
+            file.close()
+            raise
         self._folder = folder
         self._per_part = per_part
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self._file.close()
 
     def write(self, part: int, names: Callable[[int, int], PartsFolder]) -> None:
         """Part ``part``, counted from 0. One that is there is replaced: nothing tells what it holds.
@@ -158,10 +168,10 @@ def split(
 
     Raises as Splitter does.
     """
-    splitter = Splitter(source, password, folder, per_part)
     wanted: dict[int, list[int]] = {}
     for page in pages:
         wanted.setdefault((page - 1) // per_part, []).append(page)
-    for part, members in wanted.items():
-        splitter.write(part, place)
-        yield tuple(members)
+    with Splitter(source, password, folder, per_part) as splitter:
+        for part, members in wanted.items():
+            splitter.write(part, place)
+            yield tuple(members)

@@ -82,7 +82,7 @@ class Runner:
             "discard": self._discard,
             "priority": self._rank,
             "set_slot_limit": self._widen,
-            "ping": lambda request: None,
+            "ping": lambda _request: None,
             "finish": self._finish,
         }
 
@@ -315,7 +315,7 @@ class Runner:
         finally:
             session.close()
 
-    def _finish(self, request: Dict[str, Any]) -> None:
+    def _finish(self, _request: Dict[str, Any]) -> None:
         self._tasks.finish()
         threading.Thread(target=self._say_bye, daemon=True).start()
 

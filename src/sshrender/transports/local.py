@@ -60,7 +60,7 @@ class LocalFiles:
         except OSError as error:
             raise FilesFailed(f"{target}: {error.strerror}") from None
 
-    def get(self, source: str, size: int, target: IO[bytes]) -> None:
+    def get(self, source: str, _size: int, target: IO[bytes]) -> None:
         """See Files.get."""
         with Path(source).open("rb") as theirs:
             shutil.copyfileobj(theirs, target)
@@ -107,7 +107,7 @@ class LocalLink:
         except (OSError, ValueError) as error:
             raise LinkClosed(f"the runner's pipe broke: {error}") from None
 
-    def files(self, timeout: float) -> LocalFiles:
+    def files(self, _timeout: float) -> LocalFiles:
         """See Link.files."""
         return LocalFiles()
 

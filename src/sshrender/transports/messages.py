@@ -373,5 +373,5 @@ _DECODERS: dict[str, Callable[[Fields], Message]] = {
     "noted": lambda f: Noted(texts(f, "diagnostics")),
     "inspected": lambda f: Inspected(capped(f, "pages", MAX_PAGES), texts(f, "diagnostics")),
     "trouble": lambda f: Trouble(text(f, "reason")),
-    "bye": lambda f: Bye(),
+    "bye": lambda _f: Bye(),
 }

@@ -35,7 +35,7 @@ class KnownHostsPolicy(paramiko.MissingHostKeyPolicy):  # type: ignore[misc]
         self._settings = settings
         self._known = known
 
-    def missing_host_key(self, client: paramiko.SSHClient, hostname: str, key: paramiko.PKey) -> None:
+    def missing_host_key(self, _client: paramiko.SSHClient, _hostname: str, key: paramiko.PKey) -> None:
         """Accept a new host where the user chose that; refuse everything else."""
         shown = knownhosts.fingerprint(key.asbytes())
         check_revoked(self._known, key)
@@ -291,7 +291,7 @@ class SshLink:
         self._channel.exec_command(command)
         self._channel.settimeout(1.0)
 
-    def read(self, timeout: float) -> bytes:
+    def read(self, _timeout: float) -> bytes:
         """See Link.read. The channel's own time-out, one second, is the grain of ``timeout``."""
         try:
             data: bytes = self._channel.recv(1 << 16)

@@ -30,7 +30,7 @@ class Reporter:
         verbose: int = 0,
         color: str = "auto",
         is_json: bool = False,
-        log: Callable[[BaseException], str] = lambda error: "(there is no log)",
+        log: Callable[[BaseException], str] = lambda _error: "(there is no log)",
     ) -> None:
         """``log`` records the traceback of a defect and returns the path of the log."""
         self._stream = stream

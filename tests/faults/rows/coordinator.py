@@ -102,11 +102,11 @@ def _kill_whole_group(night: Night) -> None:
 
 
 FAULTS = [
-    Fault("coordinator/SIGKILL", RESUMES, breaks=send(signal.SIGKILL), after=20, code=-9, is_fast=True),
+    Fault("coordinator/SIGKILL", RESUMES, breaks=send(signal.SIGKILL), after=20, code=-9),
     Fault("coordinator/its whole group killed", RESUMES, breaks=_kill_whole_group, after=20, code=-9),
     Fault("coordinator/SIGTERM", STOPS, breaks=send(signal.SIGTERM), after=20, code=143),
     Fault("coordinator/SIGHUP", STOPS, breaks=send(signal.SIGHUP), after=20, code=129),
-    Fault("coordinator/SIGINT", STOPS, breaks=send(signal.SIGINT), after=20, code=130, is_fast=True),
+    Fault("coordinator/SIGINT", STOPS, breaks=send(signal.SIGINT), after=20, code=130),
     Fault("coordinator/SIGINT twice", STOPS, breaks=send(signal.SIGINT, 2), after=20, code=130),
     Fault(
         "coordinator/stopped for a minute",

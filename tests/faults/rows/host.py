@@ -45,7 +45,6 @@ FAULTS = [
         breaks=lambda n: node(n).crash(),
         after=10,
         host_says="lost",
-        is_fast=True,
     ),
     Fault(
         "host/power lost",
@@ -72,7 +71,6 @@ FAULTS = [
         f"lost at once; {ELSEWHERE}; reached anew after 3 s",
         breaks=_kill_runner,
         after=10,
-        is_fast=True,
     ),
     Fault(
         "host/out-of-memory killer takes gs",

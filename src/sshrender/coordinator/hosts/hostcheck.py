@@ -214,7 +214,7 @@ def compare(reports: Sequence[HostReport]) -> None:
     if not usable:
         return
     fingerprints = {report.name: report.fingerprint for report in usable}
-    own = LocalCanary(lambda event: None).look() if is_tied(fingerprints.values()) else None
+    own = LocalCanary(lambda _event: None).look() if is_tied(fingerprints.values()) else None
     rule = most_common_fingerprint(fingerprints, own)
     for report in usable:
         why = difference(report.fingerprint, rule, do_fonts_matter=False)

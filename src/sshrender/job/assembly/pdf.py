@@ -184,7 +184,7 @@ def _chunks(page: IO[bytes]) -> Iterator[tuple[bytes, int, int]]:
         at += 12 + length
 
 
-def _jpeg(page: IO[bytes], sheet: Sheet, head: bytes) -> _Picture | None:
+def _jpeg(_page: IO[bytes], sheet: Sheet, head: bytes) -> _Picture | None:
     if head[:2] != b"\xff\xd8":
         return None
     with sheet.picture() as picture:

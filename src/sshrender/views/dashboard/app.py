@@ -270,7 +270,7 @@ class Dashboard(PageImages):
             page = self._map.page
             if page is None:
                 return
-            words = details.of_page(self._model.pages[page], self._model, self.now, self._styles)
+            words = details.of_page(self._model.pages[page], self.now, self._styles)
         self._show("#subject", words)
         self._update_thumbnail()
 
@@ -321,7 +321,7 @@ class Dashboard(PageImages):
         if self._source is not None:
             self._update_details()
 
-    def on_page_map_moved(self, event: PageMap.Moved) -> None:
+    def on_page_map_moved(self, _event: PageMap.Moved) -> None:
         """Show the page that is now under the cursor."""
         self._subject = ("page", "")
         self._update_details()

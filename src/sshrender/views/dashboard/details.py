@@ -5,7 +5,7 @@ from __future__ import annotations
 from rich.text import Text
 
 from sshrender.views.dashboard.styles import Styles
-from sshrender.views.jobmodel import SENT, WAITING, HostRow, JobModel, PageRow
+from sshrender.views.jobmodel import SENT, WAITING, HostRow, PageRow
 from sshrender.views.pagehistory import tell, time_of_day
 from sshrender.views.text import clean, count, duration, size
 
@@ -14,7 +14,7 @@ _MAX_ASSIGNED = 8
 """Pages of a host that are listed; the others are counted."""
 
 
-def of_page(page: PageRow, job: JobModel, now: float, styles: Styles) -> Text:
+def of_page(page: PageRow, now: float, styles: Styles) -> Text:
     """Return a page's state, host, time, size, diagnostics and the last entries of its history."""
     symbol, style = styles.page(page.state)
     text = Text()

@@ -53,7 +53,7 @@ class PageMap(ScrollView, can_focus=True):
         super().__init__(id=id)
         self._styles = styles
         self._pages: Sequence[int] = ()
-        self._page_state: Callable[[int], str] = lambda page: "waiting"
+        self._page_state: Callable[[int], str] = lambda _page: "waiting"
         self._at = 0
         self._columns = GROUP
         self._cell = 1
@@ -97,7 +97,7 @@ class PageMap(ScrollView, can_focus=True):
 
     # Layout
 
-    def on_resize(self, event: Resize) -> None:
+    def on_resize(self, _event: Resize) -> None:
         """Divide the pages into rows of the new width."""
         self._arrange()
 

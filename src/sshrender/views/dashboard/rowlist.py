@@ -159,7 +159,7 @@ class Listing(ScrollView, can_focus=True):
         is_sorted = column.title != "" and column.title == self.sorted_by
         return column.title + self.sort_mark if is_sorted else column.title
 
-    def on_resize(self, event: Resize) -> None:
+    def on_resize(self, _event: Resize) -> None:
         """Choose columns and widths for the new size."""
         self._widths = self._measure()
         self.virtual_size = Size(self.size.width, len(self._rows) + 1)
