@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import itertools
 import re
 import sys
@@ -15,6 +16,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import grimp
+from docs.walks import WALKS, table
 
 from sshrender.core.states import HostState, PageState
 from sshrender.core.statetables import CONNECTED, HOST_CHANGES, PAGE_CHANGES, Change, State
@@ -61,13 +63,14 @@ def reduced(graph: dict[str, set[str]]) -> dict[str, set[str]]:
         node: {
             end
             for end in ends
-            if not any(end in _reachable(graph, other) for other in ends if other != end)
+            if not any(end in reachable(graph, other) for other in ends if other != end)
         }
         for node, ends in graph.items()
     }
 
 
-def _reachable(graph: dict[str, set[str]], start: str) -> set[str]:
+def reachable(graph: dict[str, set[str]], start: str) -> set[str]:
+    """Return all that can be reached from here along the arrows."""
     found: set[str] = set()
     left = [start]
     while left:
@@ -162,6 +165,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "host-states": host_states,
     "page-states": page_states,
     "state-meanings": lambda: state_meanings((HostState, PageState)),
+    **{name: functools.partial(table, steps) for name, steps in WALKS.items()},
 }
 
 
