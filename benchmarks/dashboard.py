@@ -31,7 +31,7 @@ WARM_UP = 4.0
 
 
 class Replay:
-    """A job on many hosts, told to its journal in real time."""
+    """Write the journal of a job on many hosts, in real time."""
 
     def __init__(self, san: Path, hosts: int, pages: int, seconds: float) -> None:
         self.folder = JobFolder(san / "large-00000000")

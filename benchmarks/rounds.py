@@ -34,7 +34,7 @@ class Result:
 
     @property
     def first_page_seconds(self) -> float | None:
-        """The shortest time until the first page was sent; None where nobody noted it."""
+        """The shortest time until the first page was sent; None where it was not measured."""
         return min(self.first_pages, default=None)
 
     def identical(self, reference: dict[int, str]) -> int:
@@ -55,7 +55,7 @@ def run_rounds(
             if way == SLOW and number > 1 and not all_rounds:
                 continue
             _run(setting, result)
-            _tell(f"round {number} of {rounds}: {way} {result.usages[-1].wall_seconds:.2f} s")
+            _print(f"round {number} of {rounds}: {way} {result.usages[-1].wall_seconds:.2f} s")
     return results
 
 
@@ -64,7 +64,7 @@ def _run(setting: Setting, result: Result) -> None:
     farm = setting.farm
     folder = farm.san / result.way
     folder.mkdir()
-    folder.chmod(0o777)  # the hosts log in as somebody else
+    folder.chmod(0o777)  # the hosts log in as another user
     argv = WAYS[result.way](setting, result.way)
     usage = measure(farm.popen, argv, farm.root / f"{result.way}.log")
     result.usages.append(usage)
@@ -84,5 +84,5 @@ def _all_pages(setting: Setting, way: str) -> dict[int, str]:
     return pages
 
 
-def _tell(text: str) -> None:
+def _print(text: str) -> None:
     print(text, file=sys.stderr, flush=True)

@@ -4,8 +4,8 @@
 
 Each host's Ghostscript is held back so that a page takes it that long (tests/lab/slow.py), which
 leaves this machine's cores out of it. The ideal time is all the work by all the speed. The second
-document, of a third as many pages, has some that take sixteen times as long as others, and nobody knows
-which before they are drawn.
+document, of a third as many pages, has some that take sixteen times as long as others, and it is not
+known which before they are rendered.
 Prints each run's time as a ratio to the ideal.
 """
 

@@ -97,8 +97,8 @@ def _sshrender_bare(setting: Setting, folder: str) -> list[str]:
     return [*_sshrender(setting, folder), "--no-overview"]
 
 
-def _sshrender_carried(setting: Setting, folder: str) -> list[str]:
-    """The hosts are told nothing of a SAN: the document and the pages travel by SFTP."""
+def _sshrender_transferred(setting: Setting, folder: str) -> list[str]:
+    """Render without a SAN: the document and the pages travel by SFTP."""
     return _sshrender(setting, folder, san=False)
 
 
@@ -108,7 +108,7 @@ WAYS: dict[str, Callable[[Setting, str], list[str]]] = {
     "parallel-chunk": _parallel_chunk,
     "sshrender": _sshrender,
     "sshrender-bare": _sshrender_bare,
-    "sshrender-carried": _sshrender_carried,
+    "sshrender-transferred": _sshrender_transferred,
 }
 
 

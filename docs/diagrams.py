@@ -8,11 +8,12 @@
 from __future__ import annotations
 
 import ast
+import dataclasses
 import functools
 import itertools
 import re
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import grimp
@@ -20,10 +21,16 @@ from docs.walks import WALKS, table
 
 from sshrender.core.states import HostState, PageState
 from sshrender.core.statetables import CONNECTED, HOST_CHANGES, PAGE_CHANGES, Change, State
+from sshrender.job import journalentries
+from sshrender.job.history import PageRecord
 
 ROOT = Path(__file__).parents[1]
 SOURCE = ROOT / "src" / "sshrender"
-PAGES = (ROOT / "docs" / "architecture.md", ROOT / "CONTRIBUTING.md")
+PAGES = (
+    ROOT / "docs" / "architecture.md",
+    ROOT / "docs" / "formats.md",
+    ROOT / "CONTRIBUTING.md",
+)
 
 _BLOCK = re.compile(r"(<!-- generated: ([\w-]+) -->\n).*?(<!-- end of \2 -->)", re.DOTALL)
 
@@ -93,8 +100,7 @@ def folders() -> str:
     lines = ["| folder | what it holds | imports from |", "|---|---|---|"]
     for name, imported in sorted(package_graph().items()):
         text = ast.get_docstring(ast.parse((SOURCE / name / "__init__.py").read_text())) or ""
-        first = " ".join(text.partition("\n\n")[0].split())
-        lines.append(f"| `{name}/` | {first} | {', '.join(sorted(imported)) or '–'} |")
+        lines.append(f"| `{name}/` | {_first_paragraph(text)} | {', '.join(sorted(imported)) or '–'} |")
     return "\n".join(lines) + "\n"
 
 
@@ -135,6 +141,34 @@ def state_meanings(states: Iterable[type[HostState] | type[PageState]]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def journal_entries() -> str:
+    """Return a table of the types of journal entries, each with its fields and what its class says."""
+    lines = ["| type | fields | meaning |", "|---|---|---|"]
+    for kind, names, meaning in _entry_types():
+        fields = ", ".join(f"`{name}`" for name in names if name not in ("time", "epoch"))
+        lines.append(f"| `{kind}` | {fields} | {meaning} |")
+    return "\n".join(lines) + "\n"
+
+
+def _entry_types() -> Iterator[tuple[str, Iterable[str], str]]:
+    for kind, fields in getattr(journalentries, "TYPES", {}).items():
+        yield kind, fields, ""
+    for entry in vars(journalentries).values():
+        kind = getattr(entry, "type", "")
+        if isinstance(entry, type) and isinstance(kind, str) and kind:
+            names = [field.name for field in dataclasses.fields(entry)]
+            yield kind, names, _first_paragraph(entry.__doc__)
+
+
+def page_record() -> str:
+    """Return the fields of a delivered page in the manifest."""
+    return ", ".join(f"`{field.name}`" for field in dataclasses.fields(PageRecord)) + "\n"
+
+
+def _first_paragraph(text: str | None) -> str:
+    return " ".join((text or "").partition("\n\n")[0].split()).replace("``", "`")
+
+
 def _arrows(change: Change[State], frame: frozenset[State], framed: str) -> list[str]:
     """Return a line for each arrow; a set of states that is the frame's counts as one."""
     sources = [framed] if frame and change.sources == frame else _names(change.sources)
@@ -165,6 +199,8 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "host-states": host_states,
     "page-states": page_states,
     "state-meanings": lambda: state_meanings((HostState, PageState)),
+    "journal-entries": journal_entries,
+    "page-record": page_record,
     **{name: functools.partial(table, steps) for name, steps in WALKS.items()},
 }
 
