@@ -96,26 +96,24 @@ REQUEST = (
 
 JOB = (
     Step("cli.submit", "", "parses the command, calls the api, prints the job's name"),
-    Step("api.runcontext", "cli.submit", "reads settings, opens the job without running it"),
-    Step("coordinator.jobopening", "api.runcontext", "stages the document and writes `job.json`"),
-    Step("job.attributes", "coordinator.jobopening", "writes `attributes.json`: the job is queued"),
-    Step(
-        "coordinator.queuedispatcher", "job.attributes", "runs on any machine that coordinates", "file"
-    ),
+    Step("api.submission", "cli.submit", "opens the job, and queues it"),
+    Step("coordinator.jobopening", "api.submission", "stages the document and writes `job.json`"),
+    Step("job.attributes", "api.submission", "writes `attributes.json`: the job is queued"),
+    Step("cli.coordinate", "job.attributes", "runs on any machine, and calls the api", "file"),
+    Step("api.queue", "cli.coordinate", "runs the queue until it is empty or the command is stopped"),
+    Step("coordinator.queuedispatcher", "api.queue", "starts, watches and ends jobs"),
     Step("job.queuescanner", "coordinator.queuedispatcher", "finds the job in the shared folder"),
     Step("core.jobqueue", "coordinator.queuedispatcher", "decides which job comes next"),
-    Step(
-        "api.runcontext",
-        "coordinator.queuedispatcher",
-        "opens the job again, in that process",
-        "process",
-    ),
-    Step("coordinator.jobrun", "api.runcontext", "takes the lease, runs the job"),
+    Step("api.jobprocess", "api.queue", "starts a process for the job and sends it an order"),
+    Step("api.jobworker", "api.jobprocess", "opens the job again, in that process", "pipe"),
+    Step("api.runcontext", "api.jobworker", "reads the settings of the job and runs it"),
+    Step("coordinator.jobrun", "api.runcontext", "takes the lease"),
     Step("coordinator.loop", "coordinator.jobrun", "renders the pages, as in the first walk"),
     Step("coordinator.outcome", "coordinator.loop", "sums up: state, exit code, failed pages"),
     Step("job.manifest", "coordinator.jobrun", "writes `manifest.json`"),
     Step("coordinator.overview", "api.runcontext", "writes `overview.html`"),
-    Step("coordinator.notification", "api.runcontext", "sends mail, runs `on_done`"),
+    Step("coordinator.notification", "api.runcontext", "sends mail and runs `on_done`"),
+    Step("api.jobprocess", "api.jobworker", "reads how the job ended", "pipe"),
 )
 
 WALKS = {"walk-page": PAGE, "walk-request": REQUEST, "walk-job": JOB}
