@@ -13,7 +13,7 @@ import functools
 import itertools
 import re
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 
 import grimp
@@ -152,7 +152,8 @@ def journal_entries() -> str:
 
 def _entry_types() -> Iterator[tuple[str, Iterable[str], str]]:
     for kind, fields in getattr(journalentries, "TYPES", {}).items():
-        yield kind, fields, ""
+        if isinstance(fields, Mapping):
+            yield kind, fields, ""
     for entry in vars(journalentries).values():
         kind = getattr(entry, "type", "")
         if isinstance(entry, type) and isinstance(kind, str) and kind:
