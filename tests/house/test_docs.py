@@ -27,6 +27,8 @@ PAGES = [
     *sorted((ROOT / ".github").rglob("*.md")),
     ROOT / "benchmarks" / "README.md",
 ]
+MAX_README_BYTES = 8 * 1024
+
 ERRORS = (ROOT / "docs" / "errors.md").read_text()
 FORMATS = (ROOT / "docs" / "formats.md").read_text()
 
@@ -169,3 +171,13 @@ def test_every_refusal_of_a_host_is_explained(refusal: Refusal) -> None:
 def test_every_field_of_a_file_is_explained(heading: str, names: list[str]) -> None:
     section = FORMATS.partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
     assert [name for name in names if f"`{name}`" not in section] == []
+
+
+def test_the_index_names_every_page() -> None:
+    index = (ROOT / "docs" / "README.md").read_text()
+    pages = [path.name for path in (ROOT / "docs").glob("*.md") if path.name != "README.md"]
+    assert [page for page in pages if f"]({page})" not in index] == []
+
+
+def test_the_readme_is_short() -> None:
+    assert (ROOT / "README.md").stat().st_size <= MAX_README_BYTES

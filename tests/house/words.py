@@ -137,7 +137,7 @@ def files() -> list[Path]:
         *(ROOT / "src").rglob("*.html"),
     ]
     found += [*(ROOT / "man").iterdir(), *(ROOT / "docs").rglob("*.md"), *ROOT.glob("*.md")]
-    found += [*(ROOT / "docs").glob("*.py"), *(ROOT / "docs" / "systemd").iterdir()]
+    found += [*(ROOT / "docs").rglob("*.py"), *(ROOT / "docs" / "systemd").iterdir()]
     found += [ROOT / "hosts.example.toml", ROOT / "benchmarks" / "README.md"]
     return sorted(found)
 
