@@ -1,4 +1,4 @@
-"""Measures what the dashboard costs: a large job's journal is written in real time, and `watch` shows it.
+"""Measures what the dashboard costs: the journal of a large job grows in real time, `watch` shows it.
 
     python -m benchmarks.dashboard [--hosts 60] [--pages 2000] [--seconds 30]
 
