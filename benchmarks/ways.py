@@ -132,4 +132,4 @@ def first_page_sent(san: Path) -> float:
         for entry in read_journal(journal):
             if entry["type"] == "page_sent":
                 return datetime.fromisoformat(entry["time"]).timestamp()
-    raise BenchmarkError("no journal on the SAN has an entry of a page that was sent")
+    raise BenchmarkError("no journal on the SAN tells of a page sent")
