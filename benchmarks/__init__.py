@@ -1,1 +1,1 @@
-"""How fast sshrender is beside plain Ghostscript and GNU parallel; see README.md."""
+"""Compares the speed of sshrender with that of plain Ghostscript and GNU parallel; see README.md."""

@@ -1,4 +1,4 @@
-"""``python -m benchmarks.compare``: one run, one table."""
+"""Render one document in several ways and print a table: ``python -m benchmarks.compare``."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def _positive(word: str) -> int:
 
 
 def _check(arguments: argparse.Namespace) -> int:
-    """Return the document's number of pages once all is there that the run needs."""
+    """Return the document's number of pages. Raises BenchmarkError where something is missing."""
     if absent := missing():
         raise BenchmarkError("the hosts of tests/lab need: " + ", ".join(absent))
     if any(way.startswith("parallel") for way in arguments.only) and not _parallel_version():
@@ -90,7 +90,9 @@ def _compare(arguments: argparse.Namespace, pages: int) -> dict[str, Any]:
         Farm(_reachable(scratch), arguments.hosts, cpus=1) as farm,
     ):
         for host in farm.hosts:
-            host.sshd_config(KexAlgorithms=None)  # as Debian ships it; the lab's tests want it quick
+            host.sshd_config(
+                KexAlgorithms=None
+            )  # as Debian configures it; the lab's tests choose a fast one
         shutil.copy(arguments.document, farm.san / DOCUMENT)
         (farm.san / DOCUMENT).chmod(0o644)
         setting = Setting(farm, pages, arguments.dpi, cores)
@@ -99,14 +101,14 @@ def _compare(arguments: argparse.Namespace, pages: int) -> dict[str, Any]:
 
 
 def _reachable(scratch: str) -> Path:
-    """The scratch folder, open to the users that the hosts run programs as."""
+    """Make the scratch folder, open to the users that log in on the hosts."""
     folder = Path(scratch)
     folder.chmod(0o755)
     return folder
 
 
 def _facts(arguments: argparse.Namespace, pages: int, cores: int) -> dict[str, Any]:
-    """What one has to know to compare this table with another."""
+    """Return what a reader needs in order to compare this table with another."""
     document: Path = arguments.document
     return {
         "cores": cores,
@@ -124,13 +126,13 @@ def _facts(arguments: argparse.Namespace, pages: int, cores: int) -> dict[str, A
 
 
 def _parallel_version() -> str:
-    """Empty when there is no GNU parallel; another program of that name is none."""
+    """Return its version; empty where there is no GNU parallel, or another program of that name."""
     first, _, _ = _said("parallel", "--version").partition("\n")
     return first.removeprefix("GNU parallel ") if first.startswith("GNU parallel ") else ""
 
 
 def _said(*argv: str) -> str:
-    """What a program prints; nothing when it is not there."""
+    """Return what a program prints; an empty text where it is not installed."""
     try:
         done = subprocess.run(argv, capture_output=True, text=True, check=False)
     except FileNotFoundError:

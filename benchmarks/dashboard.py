@@ -1,4 +1,4 @@
-"""What the dashboard costs: a large job is replayed as it would run, and `watch` looks on.
+"""Measures what the dashboard costs: the journal of a large job grows in real time, `watch` shows it.
 
     python -m benchmarks.dashboard [--hosts 60] [--pages 2000] [--seconds 30]
 
@@ -33,7 +33,7 @@ WARM_UP = 4.0
 
 
 class Replay:
-    """A job on many hosts, told to its journal in real time."""
+    """Write the journal of a job on many hosts, in real time."""
 
     def __init__(self, san: Path, hosts: int, pages: int, seconds: float) -> None:
         self.folder = JobFolder(san / "large-00000000")
@@ -59,7 +59,7 @@ class Replay:
             self._write("host_state", host=name, state="idle", reason="")
 
     def step(self, elapsed: float) -> None:
-        """What has happened by now."""
+        """Return the entries up to this moment."""
         while self._sent < min(self._pages, self._rate * elapsed + 16 * len(self._names)):
             self._sent += 1
             self._write("page_sent", **self._attempt(self._sent))
@@ -86,7 +86,7 @@ class Replay:
 
 
 def measure(hosts: int, pages: int, seconds: float) -> tuple[float, int]:
-    """(share of a core, bytes a second)."""
+    """Return (share of a core, bytes per second)."""
     with tempfile.TemporaryDirectory() as name:
         replay = Replay(Path(name), hosts, pages, seconds)
         master, slave = pty.openpty()
@@ -124,7 +124,7 @@ def _look_on(replay: Replay, pid: int, master: int, seconds: float) -> tuple[flo
 
 
 def _cpu(pid: int) -> float:
-    """Seconds of user and system time (proc(5), stat)."""
+    """Return seconds of user and system time (proc(5), stat)."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 

@@ -1,4 +1,4 @@
-"""The time and the processor time that one program and all its children take."""
+"""Measures the time and the processor time that one program and all its children take."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ LAST_WORDS = 2000  # characters of a failed program's output that an error repea
 
 
 class BenchmarkError(Exception):
-    """No figures: something is missing, or a way did not render."""
+    """Nothing was measured: something is missing, or a way did not render."""
 
 
 @dataclass(frozen=True)
 class Usage:
-    """What one run took. ``started`` is wall-clock time, which a journal can be compared with."""
+    """What one run took. ``started`` is wall-clock time, to be compared with a journal."""
 
     started: float
     wall_seconds: float
@@ -29,11 +29,11 @@ class Usage:
 def measure(start: Starter, argv: list[str], log: Path) -> Usage:
     """Run a program to its end; its output goes to ``log``. Raises BenchmarkError when it fails.
 
-    The kernel adds to a process's account those of its children that it waited for, and a shell,
-    GNU parallel and sshrender wait for all of theirs. So wait4 counts the whole tree, however short
-    some lives in it are, where sampling /proc would miss them.
+    The kernel adds the times of each child that a process waited for to the times of that process, and
+    a shell, GNU parallel and sshrender wait for all of theirs. So wait4 counts the whole tree,
+    short-lived processes too, which sampling /proc would miss.
     """
-    os.sync()  # what the way before has left to write is not this one's to wait for
+    os.sync()  # do not measure the writes that the previous way left behind
     with log.open("w") as output:
         started, begin = time.time(), time.monotonic()
         process = start(argv, stdout=output, stderr=subprocess.STDOUT)

@@ -1,4 +1,4 @@
-"""What a run found, as a table to read and as one object for a program."""
+"""Shows the results of a run, as a table and as one JSON object."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from benchmarks.rounds import Result
 
 HEADINGS = ("way", "wall s", "x plain", "coordinator CPU s", "CPU ms/page", "first page s")
 NOTES = """\
-Every figure is the least of its way's rounds: other work on a machine only ever adds.
+Every figure is the smallest of its way's rounds: other work on a machine can only add time.
 Coordinator CPU is user + system time of all processes at the desk, ssh clients included.
 Plain Ghostscript has no coordinator: all of its CPU time is rendering."""
 
 
 def findings(results: dict[str, Result], facts: dict[str, Any]) -> dict[str, Any]:
-    """Everything that the table says, and every single run besides."""
+    """Return everything that the table says, and each single run."""
     plain, own = results.get("plain"), results.get("sshrender")
     reference = plain.digests[0] if plain else None
     return {
@@ -51,13 +51,13 @@ def _way(
 
 
 def is_sound(found: dict[str, Any]) -> bool:
-    """Whether every way that was compared delivered exactly Ghostscript's pages."""
+    """Return whether every way that was compared delivered exactly Ghostscript's pages."""
     counts = {way["identical_pages"] for way in found["ways"]}
     return counts <= {None, found["facts"]["pages"]}
 
 
 def text(found: dict[str, Any]) -> str:
-    """The table, and below it what it means."""
+    """Return the table, and below it what it means."""
     rows = [HEADINGS, *(_row(way) for way in found["ways"])]
     return "\n\n".join([_table(rows), _decisions(found), _notes(found), _machine(found["facts"])])
 
@@ -85,7 +85,7 @@ def _table(rows: Sequence[Sequence[str]]) -> str:
 
 
 def _line(row: Sequence[str], widths: Sequence[int]) -> str:
-    """Names stand left, numbers right."""
+    """Align names left, numbers right."""
     name = row[0].ljust(widths[0])
     numbers = (cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))
     return "  ".join([name, *numbers])
@@ -96,7 +96,7 @@ def _decisions(found: dict[str, Any]) -> str:
 
 
 def _ratios(against: dict[str, float]) -> Iterable[str]:
-    """Below 1, sshrender is the faster one."""
+    """Return the ratio to another way; below 1, sshrender is faster."""
     if against:
         listed = ", ".join(f"{ratio:.2f} x {way}" for way, ratio in against.items())
         yield f"sshrender's wall time: {listed} (below 1: sshrender is faster)"
@@ -109,12 +109,12 @@ def _identity(found: dict[str, Any]) -> str:
     if not others:
         return "Pages were not compared: that takes plain and another way."
     counts = ", ".join(f"{way['way']} {way['identical_pages']}/{pages}" for way in others)
-    verdict = "yes" if is_sound(found) else "NO"
-    return f"Byte-identical to plain Ghostscript: {verdict} ({counts} pages)"
+    answer = "yes" if is_sound(found) else "NO"
+    return f"Byte-identical to plain Ghostscript: {answer} ({counts} pages)"
 
 
 def _plain_cpu(found: dict[str, Any]) -> Iterable[str]:
-    """What the rendering itself costs puts the coordinator's share into proportion."""
+    """Return the cost of the rendering itself, to compare the coordinator's share with."""
     for way in found["ways"]:
         if way["is_cpu_rendering"]:
             cost = f"{way['cpu_seconds']:.2f} s, {way['cpu_ms_per_page']:.1f} ms a page"
@@ -122,7 +122,7 @@ def _plain_cpu(found: dict[str, Any]) -> Iterable[str]:
 
 
 def _notes(found: dict[str, Any]) -> str:
-    """How to read the table, and what is uneven in it."""
+    """Return how to read the table, and what differs between the ways."""
     lines = [NOTES]
     lines += [f"{way['way']} ran in fewer rounds than the others." for way in _rarer(found)]
     cores, hosts = found["facts"]["cores"], found["facts"]["hosts"]

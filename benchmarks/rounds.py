@@ -1,4 +1,4 @@
-"""Round after round, every way in turn: so a noisy minute does not fall on one way alone."""
+"""Runs every way once in each round, so that a noisy minute does not affect one way alone."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ from dataclasses import dataclass, field
 from benchmarks.measure import BenchmarkError, Usage, measure
 from benchmarks.ways import DOCUMENT, WAYS, Setting, delivered, first_page_sent
 
-SLOW = "parallel-page"  # one connection a page: several times as long as all the others together
+SLOW = (
+    "parallel-page"  # one connection for each page: takes several times as long as all others together
+)
 
 
 @dataclass
@@ -24,21 +26,21 @@ class Result:
 
     @property
     def wall_seconds(self) -> float:
-        """The best run's time: what a machine's other work adds, it never takes away."""
+        """The time of the best run: other work on the machine can only add time."""
         return min(usage.wall_seconds for usage in self.usages)
 
     @property
     def cpu_seconds(self) -> float:
-        """The least processor time."""
+        """The smallest processor time."""
         return min(usage.cpu_seconds for usage in self.usages)
 
     @property
     def first_page_seconds(self) -> float | None:
-        """The shortest time until the first page was sent; None where nobody noted it."""
+        """The shortest time until the first page was sent; None where it was not measured."""
         return min(self.first_pages, default=None)
 
     def identical(self, reference: dict[int, str]) -> int:
-        """How many pages are, byte for byte, those of the reference."""
+        """How many pages are identical to the reference, byte for byte."""
         return sum(
             all(pages.get(number) == digest for pages in self.digests)
             for number, digest in reference.items()
@@ -48,23 +50,23 @@ class Result:
 def run_rounds(
     setting: Setting, ways: Collection[str], rounds: int, *, all_rounds: bool
 ) -> dict[str, Result]:
-    """Run the ways, in the order of the table, as often as asked for. Raises BenchmarkError."""
+    """Run each way ``rounds`` times, in the order of the table. Raises BenchmarkError."""
     results = {way: Result(way) for way in WAYS if way in ways}
     for number in range(1, rounds + 1):
         for way, result in results.items():
             if way == SLOW and number > 1 and not all_rounds:
                 continue
             _run(setting, result)
-            _tell(f"round {number} of {rounds}: {way} {result.usages[-1].wall_seconds:.2f} s")
+            _print(f"round {number} of {rounds}: {way} {result.usages[-1].wall_seconds:.2f} s")
     return results
 
 
 def _run(setting: Setting, result: Result) -> None:
-    """One run, on a SAN that holds nothing but the document."""
+    """Run a way once, on a SAN that holds nothing but the document."""
     farm = setting.farm
     folder = farm.san / result.way
     folder.mkdir()
-    folder.chmod(0o777)  # the hosts log in as somebody else
+    folder.chmod(0o777)  # the hosts log in as another user
     argv = WAYS[result.way](setting, result.way)
     usage = measure(farm.popen, argv, farm.root / f"{result.way}.log")
     result.usages.append(usage)
@@ -72,17 +74,19 @@ def _run(setting: Setting, result: Result) -> None:
         result.first_pages.append(first_page_sent(farm.san) - usage.started)
     result.digests.append(_all_pages(setting, result.way))
     for left in farm.san.iterdir():
-        if left.name != DOCUMENT:  # sshrender's job, too: it would be resumed, not run again
+        if (
+            left.name != DOCUMENT
+        ):  # also sshrender's job, which would be resumed instead of rendered again
             shutil.rmtree(left) if left.is_dir() else left.unlink()
 
 
 def _all_pages(setting: Setting, way: str) -> dict[int, str]:
-    """What was delivered: Ghostscript ends with 0 even where it drew nothing, so one has to look."""
+    """Return what was delivered: Ghostscript ends with 0 even where it rendered nothing."""
     pages = delivered(setting.farm.san / way)
     if len(pages) != setting.pages:
         raise BenchmarkError(f"{way} delivered {len(pages)} of {setting.pages} pages")
     return pages
 
 
-def _tell(text: str) -> None:
+def _print(text: str) -> None:
     print(text, file=sys.stderr, flush=True)

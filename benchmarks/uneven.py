@@ -1,11 +1,11 @@
-"""What uneven hosts cost: four hosts, one of them ten times slower, with and without hedging.
+"""Measures what uneven hosts cost: four hosts, one of them ten times slower, with and without hedging.
 
     python -m benchmarks.uneven [--pages 261] [--seconds 0.4] [--rounds 2]
 
-Each host's Ghostscript is held back so that a page takes it that long (tests/lab/slow.py), which
-leaves this machine's cores out of it. The ideal time is all the work by all the speed. The second
-document, of a third as many pages, has some that take sixteen times as long as others, and nobody knows
-which before they are drawn.
+Each host's Ghostscript waits until a page has taken that long (tests/lab/slow.py), so that this
+machine's cores do not matter. The ideal time is all work divided by all speed. The second
+document, of a third as many pages, has some that take sixteen times as long as others, and it is not
+known which before they are rendered.
 Prints each run's time as a ratio to the ideal.
 """
 
@@ -72,7 +72,7 @@ def _uneven(count: int) -> list[float]:
 
 
 def _took(farm: Farm, document: Path, words: tuple[str, ...]) -> float:
-    """Seconds for a whole command, on an empty SAN."""
+    """Return the seconds of a whole command, on an empty SAN."""
     for left in farm.san.iterdir():
         farm.run(["rm", "-rf", str(left)])
     inventory = farm.write_inventory()

@@ -1,4 +1,4 @@
-"""The ways to render a document: the command of each, and the pages that it leaves."""
+"""Defines the ways to render a document: the command of each, and where its pages are."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _PAGE_FILE = re.compile(r"page-(\d+)\.png")
 
 @dataclass(frozen=True)
 class Setting:
-    """What every way is given alike."""
+    """What all ways have in common."""
 
     farm: Farm
     pages: int
@@ -33,12 +33,12 @@ class Setting:
     cores: int
 
     def inside(self, name: str) -> str:
-        """A file of the SAN, as the desk and the hosts call it."""
+        """Return the path of a file on the SAN, which is the same on the desk and on the hosts."""
         return f"{self.farm.san_inside}/{name}"
 
 
 def ghostscript(setting: Setting, first: int, last: int, folder: str) -> list[str]:
-    """The command that renders some pages. Ghostscript numbers its files from 1 in any case."""
+    """Return the command that renders some pages. Ghostscript always numbers its files from 1."""
     return [
         "gs",
         *("-q", "-dSAFER", "-dBATCH", "-dNOPAUSE", f"-sDEVICE={DEVICE}", f"-r{setting.dpi}"),
@@ -49,7 +49,7 @@ def ghostscript(setting: Setting, first: int, last: int, folder: str) -> list[st
 
 
 def _commands(setting: Setting, folder: str, size: int) -> list[str]:
-    """One shell command for every ``size`` pages."""
+    """Return one shell command for every ``size`` pages."""
     return [
         shlex.join(ghostscript(setting, first, min(first + size - 1, setting.pages), folder))
         for first in range(1, setting.pages + 1, size)
@@ -57,14 +57,14 @@ def _commands(setting: Setting, folder: str, size: int) -> list[str]:
 
 
 def _plain(setting: Setting, folder: str) -> list[str]:
-    """Every core renders one contiguous part: no machine of as many cores does better with gs."""
+    """Render one contiguous part on each core: the fastest way with gs alone."""
     parts = _commands(setting, folder, -(-setting.pages // setting.cores))
     started = [f'{command} & all="$all $!"' for command in parts]
     return ["sh", "-c", "\n".join([*started, "for one in $all; do wait $one || exit 1; done"])]
 
 
 def _parallel(setting: Setting, folder: str, size: int) -> list[str]:
-    """GNU parallel with one slot on every host, as sshrender has in the inventory."""
+    """Use GNU parallel with one slot on every host, as sshrender has in the inventory."""
     home = setting.farm.home / ".parallel"
     home.mkdir(exist_ok=True)
     (home / "will-cite").touch()
@@ -93,12 +93,12 @@ def _sshrender(setting: Setting, folder: str, **defaults: object) -> list[str]:
 
 
 def _sshrender_bare(setting: Setting, folder: str) -> list[str]:
-    """Without thumbnails: what they cost is the difference."""
+    """Render without thumbnails: the difference is their cost."""
     return [*_sshrender(setting, folder), "--no-overview"]
 
 
-def _sshrender_carried(setting: Setting, folder: str) -> list[str]:
-    """The hosts are told nothing of a SAN: the document and the pages travel by SFTP."""
+def _sshrender_transferred(setting: Setting, folder: str) -> list[str]:
+    """Render without a SAN: the document and the pages travel by SFTP."""
     return _sshrender(setting, folder, san=False)
 
 
@@ -108,12 +108,12 @@ WAYS: dict[str, Callable[[Setting, str], list[str]]] = {
     "parallel-chunk": _parallel_chunk,
     "sshrender": _sshrender,
     "sshrender-bare": _sshrender_bare,
-    "sshrender-carried": _sshrender_carried,
+    "sshrender-transferred": _sshrender_transferred,
 }
 
 
 def delivered(folder: Path) -> dict[int, str]:
-    """The SHA-256 of every page in a way's folder."""
+    """Return the SHA-256 of every page in a way's folder."""
     digests = {}
     for file in folder.iterdir():
         if part := _PART_FILE.fullmatch(file.name):
@@ -127,7 +127,7 @@ def delivered(folder: Path) -> dict[int, str]:
 
 
 def first_page_sent(san: Path) -> float:
-    """When sshrender sent its first page to a host, in wall-clock seconds: so says its journal."""
+    """Return when sshrender sent its first page to a host, in wall-clock seconds, from its journal."""
     for journal in san.glob("*/journal.jsonl"):
         for entry in read_journal(journal):
             if isinstance(entry, PageSent):

@@ -1,0 +1,109 @@
+"""No file, function or parameter list is too long, few files are tiny, and no import goes in a circle.
+
+Each list of exceptions can only become shorter: an entry that is no longer needed fails the test, too.
+"""
+
+from __future__ import annotations
+
+import graphlib
+import inspect
+from collections.abc import Iterator
+from typing import Any
+
+import typer.main
+from docs.diagrams import import_graph
+
+from sshrender.cli.app import app
+from tests.house.source import SOURCE, functions, lines_of, modules
+
+MAX_LINES = 500
+MAX_FUNCTION_LINES = 80
+MAX_PARAMETERS = 8
+FEW_LINES = 60
+
+SMALL_FILES = 43
+"""Files of less than FEW_LINES lines, as of now: lower this when there are fewer, never raise it."""
+
+LONG_FILES: dict[str, str] = {
+    "coordinator/loop.py": "construction, event sources and the end of a run are still one class",
+    "runner/slot.py": "a slot still holds the choice of renderer and the failures of both kinds",
+    "views/overview/sheet.js": "the page loads one script, which its content policy names by digest",
+}
+LONG_FUNCTIONS: dict[str, str] = {
+    "coordinator/loop.py::__init__": "makes every worker of a run",
+}
+MANY_PARAMETERS: dict[str, str] = {
+    "coordinator/loop.py::__init__": "takes every worker of a run",
+    "coordinator/queuedispatcher.py::__init__": "takes what its tests replace, one by one",
+    "core/scheduler.py::__init__": "takes the history of the job, one value at a time",
+    "job/manifest.py::save": "takes the manifest's parts, one by one",
+    "runner/oneshot.py::__init__": "takes the task's fields, one by one",
+    "runner/warmsession.py::__init__": "takes the document's settings, one by one",
+}
+CIRCLES: dict[frozenset[str], str] = {
+    frozenset({"sshrender.cli.dryrun", "sshrender.cli.invocation"}): "goes when api/ holds the dry run",
+}
+
+
+def test_no_file_is_too_long() -> None:
+    scripts = [str(path.relative_to(SOURCE)) for path in SOURCE.rglob("*.js")]
+    names = [name for name in (*modules(), *scripts) if lines_of(name) > MAX_LINES]
+    assert set(names) == LONG_FILES.keys()
+
+
+def test_few_files_are_tiny() -> None:
+    names = [name for name in modules() if not name.endswith(("__init__.py", "__main__.py"))]
+    assert sum(lines_of(name) < FEW_LINES for name in names) == SMALL_FILES
+
+
+def test_no_function_is_too_long() -> None:
+    names = [
+        name
+        for name, node in functions()
+        if node.end_lineno is not None and node.end_lineno - node.lineno >= MAX_FUNCTION_LINES
+    ]
+    assert set(names) == LONG_FUNCTIONS.keys()
+
+
+def test_no_function_has_too_many_parameters() -> None:
+    commands = set(_commands())
+    names = []
+    for name, node in functions():
+        given = [each.arg for each in (*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs)]
+        count = len([each for each in given if each not in ("self", "cls")])
+        if count > MAX_PARAMETERS and name not in commands:
+            names.append(name)
+    assert set(names) == MANY_PARAMETERS.keys()
+
+
+def _commands() -> Iterator[str]:
+    """Return the functions whose parameters are the options of a command."""
+    waiting: list[Any] = [typer.main.get_command(app)]
+    while waiting:
+        command = waiting.pop()
+        waiting += getattr(command, "commands", {}).values()
+        if command.callback is not None:
+            function = inspect.unwrap(command.callback)
+            path = inspect.getsourcefile(function)
+            if path is not None and path.startswith(str(SOURCE)):
+                yield f"{path.removeprefix(f'{SOURCE}/')}::{function.__name__}"
+
+
+def test_no_import_goes_in_a_circle() -> None:
+    graph = import_graph()
+    found = set()
+    while (circle := _circle(graph)) is not None:
+        found.add(frozenset(circle))
+        graph[circle[0]] = graph[circle[0]] - {circle[-1]}
+        graph[circle[-1]] = graph[circle[-1]] - {circle[0]}
+    assert found == CIRCLES.keys()
+
+
+def _circle(graph: dict[str, set[str]]) -> list[str] | None:
+    """Return the modules of one circle, each once."""
+    try:
+        graphlib.TopologicalSorter(graph).prepare()
+    except graphlib.CycleError as error:
+        circle: list[str] = error.args[1]
+        return circle[:-1]
+    return None
