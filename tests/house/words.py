@@ -50,6 +50,7 @@ WORDS = (
 IDENTIFIERS = frozenset(
     {
         "asked",
+        "attended",
         "bad",
         "beat",
         "breath",
@@ -57,6 +58,7 @@ IDENTIFIERS = frozenset(
         "complaints",
         "crew",
         "crowded",
+        "detached",
         "fed",
         "fold",
         "forget",
@@ -64,10 +66,15 @@ IDENTIFIERS = frozenset(
         "guest",
         "handout",
         "hang",
+        "hostcare",
+        "hostlink",
+        "inspection",
         "jobqueue",
         "judge",
+        "keeper",
         "land",
         "larder",
+        "larders",
         "likeness",
         "locate",
         "look",
@@ -78,6 +85,8 @@ IDENTIFIERS = frozenset(
         "ours",
         "over",
         "pace",
+        "pagebook",
+        "pagecare",
         "patience",
         "pay",
         "picture",
@@ -91,7 +100,9 @@ IDENTIFIERS = frozenset(
         "sitter",
         "standing",
         "story",
+        "straggles",
         "strike",
+        "survey",
         "tell",
         "theirs",
         "tidings",
@@ -117,6 +128,9 @@ ORDINARY = re.compile(
     """,
     re.VERBOSE,
 )
+
+CONSTANTS = re.compile(r"_*(MOST_[A-Z_]+|LARGEST(_[A-Z_]+)?|AT_ONCE|CLOSING|WITHIN|GLANCE)")
+"""Names of limits and intervals that are MAX_… and …_TIMEOUT now."""
 
 _HUMP = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 _PATTERN = re.compile(r"(?<![a-z])(?:" + "|".join(WORDS) + r")(?![a-z])")
@@ -175,6 +189,7 @@ def _identifiers_in(text: str) -> list[Hit]:
         Hit(token.start[0], token.string)
         for token in names
         if token.string.strip("_").lower() in IDENTIFIERS
+        or CONSTANTS.fullmatch(token.string)
         # Each is counted once, where the words have it as well.
         and not _PATTERN.fullmatch(token.string.strip("_").lower())
     ]
