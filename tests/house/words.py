@@ -184,15 +184,18 @@ def _words_in(text: str) -> Iterator[Hit]:
 
 def _identifiers_in(text: str) -> list[Hit]:
     tokens = tokenize.generate_tokens(io.StringIO(text).readline)
-    names = [token for token in tokens if token.type == tokenize.NAME]
     return [
         Hit(token.start[0], token.string)
-        for token in names
-        if token.string.strip("_").lower() in IDENTIFIERS
-        or CONSTANTS.fullmatch(token.string)
-        # Each is counted once, where the words have it as well.
-        and not _PATTERN.fullmatch(token.string.strip("_").lower())
+        for token in tokens
+        if token.type == tokenize.NAME and _is_retired(token.string)
     ]
+
+
+def _is_retired(name: str) -> bool:
+    bare = name.strip("_").lower()
+    if _PATTERN.fullmatch(bare):  # the search for words has counted it
+        return False
+    return bare in IDENTIFIERS or CONSTANTS.fullmatch(name) is not None
 
 
 def counted() -> dict[str, int]:
