@@ -36,7 +36,7 @@ WORDS = (
     r"ferr(y|ies|ied)|landed|strayed",
     r"larders?|carriage|carried|greet(s|ed|ing|ings)?",
     r"galler(y|ies)|jur(y|ies)|tidings|verdicts?|rulings?|likeness(es)?",
-    r"handouts?|allot(s|ted|ment)?",
+    r"handouts?|allot\w*",
     r"host care|page care|page book",
     r"streaks?|patience",
     r"crews?|undead|stand ins|stood in",
