@@ -136,7 +136,7 @@ def state_meanings(states: Iterable[type[HostState] | type[PageState]]) -> str:
             if isinstance(line, ast.Assign) and isinstance(text, ast.Expr):
                 meaning = ast.literal_eval(text.value)
                 lines.append(
-                    f"| {what} | {ast.literal_eval(line.value)} | {' '.join(meaning.split())} |"
+                    f"| {what} | {ast.literal_eval(line.value)} | {_first_paragraph(meaning)} |"
                 )
     return "\n".join(lines) + "\n"
 

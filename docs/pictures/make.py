@@ -1,8 +1,8 @@
-"""Makes the pictures of README from a real run: four hosts with an sshd each, one of which is killed.
+"""The pictures of README, from a real run: four hosts with an sshd each, one of which is killed in it.
 
     make pictures        (root, a minute; needs what the tests need)
 
-The dashboard is what tmux shows of `render` and of two `watch`, in three sizes; the overview is what
+The dashboard is what tmux shows at three sizes, of `render` and of two `watch`; the overview is what
 Chromium shows of the finished job.
 """
 
@@ -33,21 +33,21 @@ _DARK += [(104, 156, 214), (190, 130, 200), (96, 184, 190), (200, 200, 196)]
 _BRIGHT = [(110, 114, 118), (240, 130, 118), (150, 208, 130), (236, 200, 110)]
 _BRIGHT += [(130, 180, 236), (214, 154, 224), (122, 208, 214), (240, 240, 236)]
 THEME = TerminalTheme((24, 26, 28), (222, 222, 218), _DARK, _BRIGHT)
-"""The sixteen colours of a terminal, which depend on its settings."""
+"""The sixteen colours of a terminal; which ones is for its owner to choose."""
 
 
 def main() -> None:
-    """Make all pictures."""
+    """Make all of them."""
     with tempfile.TemporaryDirectory(prefix="farm-") as name, Farm(Path(name), 4, cpus=1) as farm:
         shots = _run(farm)
         for (width, height), shot in shots.items():
-            _write_svg(shot, width, HERE / f"dashboard-{width}x{height}.svg")
+            _draw(shot, width, HERE / f"dashboard-{width}x{height}.svg")
         (overview,) = farm.san.glob("debian-reference*/overview.html")
         _photograph(overview)
 
 
 def _run(farm: Farm) -> dict[tuple[int, int], str]:
-    """Render, with three terminals; return what each shows after a host was killed, by size."""
+    """Render with three terminals on it; what they show once a host was killed, by size."""
     hosts = str(farm.write_inventory())
     command = [*PROGRAM, "render", str(PDF), "--hosts", hosts, "-o", str(farm.root / "out")]
     farm["node4"].load(3.0)
@@ -69,8 +69,8 @@ def _run(farm: Farm) -> dict[tuple[int, int], str]:
     return shots
 
 
-def _write_svg(shot: str, width: int, path: Path) -> None:
-    """Write a terminal's text with its escapes as SVG. The file loads no font from the network."""
+def _draw(shot: str, width: int, path: Path) -> None:
+    """A terminal's text with its escapes, as SVG. No font is fetched from anywhere."""
     console = Console(record=True, width=width, file=io.StringIO(), color_system="truecolor")
     console.print(Text.from_ansi(shot.rstrip("\n")), no_wrap=True, crop=True)
     svg = console.export_svg(title="sshrender", theme=THEME)

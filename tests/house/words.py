@@ -36,7 +36,7 @@ WORDS = (
     r"ferr(y|ies|ied)|landed|strayed",
     r"larders?|carriage|carried|greet(s|ed|ing|ings)?",
     r"galler(y|ies)|jur(y|ies)|tidings|verdicts?|rulings?|likeness(es)?",
-    r"handouts?|allot(s|ted|ment)?",
+    r"handouts?|allot\w*",
     r"host care|page care|page book",
     r"streaks?|patience",
     r"crews?|undead|stand ins|stood in",
@@ -50,6 +50,7 @@ WORDS = (
 IDENTIFIERS = frozenset(
     {
         "asked",
+        "attended",
         "bad",
         "beat",
         "breath",
@@ -57,6 +58,7 @@ IDENTIFIERS = frozenset(
         "complaints",
         "crew",
         "crowded",
+        "detached",
         "fed",
         "fold",
         "forget",
@@ -64,10 +66,15 @@ IDENTIFIERS = frozenset(
         "guest",
         "handout",
         "hang",
+        "hostcare",
+        "hostlink",
+        "inspection",
         "jobqueue",
         "judge",
+        "keeper",
         "land",
         "larder",
+        "larders",
         "likeness",
         "locate",
         "look",
@@ -78,6 +85,8 @@ IDENTIFIERS = frozenset(
         "ours",
         "over",
         "pace",
+        "pagebook",
+        "pagecare",
         "patience",
         "pay",
         "picture",
@@ -91,7 +100,9 @@ IDENTIFIERS = frozenset(
         "sitter",
         "standing",
         "story",
+        "straggles",
         "strike",
+        "survey",
         "tell",
         "theirs",
         "tidings",
@@ -117,6 +128,9 @@ ORDINARY = re.compile(
     """,
     re.VERBOSE,
 )
+
+CONSTANTS = re.compile(r"_*(MOST_[A-Z_]+|LARGEST(_[A-Z_]+)?|AT_ONCE|CLOSING|WITHIN|GLANCE)")
+"""Names of limits and intervals that are MAX_… and …_TIMEOUT now."""
 
 _HUMP = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 _PATTERN = re.compile(r"(?<![a-z])(?:" + "|".join(WORDS) + r")(?![a-z])")
@@ -170,14 +184,18 @@ def _words_in(text: str) -> Iterator[Hit]:
 
 def _identifiers_in(text: str) -> list[Hit]:
     tokens = tokenize.generate_tokens(io.StringIO(text).readline)
-    names = [token for token in tokens if token.type == tokenize.NAME]
     return [
         Hit(token.start[0], token.string)
-        for token in names
-        if token.string.strip("_").lower() in IDENTIFIERS
-        # Each is counted once, where the words have it as well.
-        and not _PATTERN.fullmatch(token.string.strip("_").lower())
+        for token in tokens
+        if token.type == tokenize.NAME and _is_retired(token.string)
     ]
+
+
+def _is_retired(name: str) -> bool:
+    bare = name.strip("_").lower()
+    if _PATTERN.fullmatch(bare):  # the search for words has counted it
+        return False
+    return bare in IDENTIFIERS or CONSTANTS.fullmatch(name) is not None
 
 
 def counted() -> dict[str, int]:
