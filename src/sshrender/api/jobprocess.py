@@ -40,8 +40,8 @@ def start(
     try:
         made = JobProcess(process, name, say, take)
     except RuntimeError as error:  # there was room for a process, and none for a thread
-        process.kill()
-        process.wait()
+        with process:  # closes its pipes and waits
+            process.kill()
         raise BlockingIOError(errno.EAGAIN, str(error)) from None
     assert process.stdin is not None
     # An order is smaller than a pipe's buffer, so this cannot block.
@@ -74,13 +74,15 @@ class JobProcess:
 
     def _read_narration(self) -> None:
         assert self._process.stderr is not None
-        for line in self._process.stderr:
-            text = line.decode("utf-8", "replace").rstrip("\n")
-            self._say(text if text.startswith(self._name) else f"{self._name}: {text}")
+        with self._process.stderr as lines:
+            for line in lines:
+                text = line.decode("utf-8", "replace").rstrip("\n")
+                self._say(text if text.startswith(self._name) else f"{self._name}: {text}")
 
     def _read_end(self) -> None:
         assert self._process.stdout is not None
-        data = self._process.stdout.read(MAX_END_BYTES)
+        with self._process.stdout as stream:
+            data = stream.read(MAX_END_BYTES)
         with contextlib.suppress(ValueError):  # the process was killed before it could write its end
             self._end = JobEnd.decode(data)
 
