@@ -18,7 +18,7 @@ from typing import Any
 
 from sshrender.coordinator.hosts.connection import HostSpoke, LinkFailed
 from sshrender.coordinator.jobopening import open_job
-from sshrender.coordinator.jobrun import see_through
+from sshrender.coordinator.jobrun import run_job
 from sshrender.coordinator.outcome import Outcome
 from sshrender.coordinator.plan import HostSetup, JobPlan, RenderRequest
 from sshrender.core.policy import HostPlan, Policy
@@ -227,7 +227,7 @@ def run(
             HostSetup(HostPlan(name, 2), transport, str(folder / "san"), connect_timeout=2.0)
             for name in hosts
         ]
-        outcome = see_through(plan, setups, SilentView(io.StringIO()), links, inbox)
+        outcome = run_job(plan, setups, SilentView(io.StringIO()), links, inbox)
     finally:
         reading.close()
     return Ended(outcome, plan, list(read_journal(plan.folder.journal)))

@@ -498,7 +498,7 @@ class TestForeman:
             if queue.now == 10:
                 assert len(looks) == 1, "nobody looks while one hangs"
                 is_back.set()
-                _wait_until(lambda: not queue.dispatcher._hang_guard._left.is_alive())  # type: ignore[union-attr]
+                _wait_until(lambda: not queue.dispatcher._hang_guard._abandoned.is_alive())  # type: ignore[union-attr]
 
         queue.dispatcher._pause = passes
         queue.dispatcher.run()

@@ -51,11 +51,11 @@ def test_while_one_hangs_no_other_is_begun(tmp_path: Path, monkeypatch: pytest.M
     hang_guard = HangGuard(tmp_path)
     for _ in range(3):
         with pytest.raises(TimeoutError, match="does not answer"):
-            hang_guard.pay(hangs)
+            hang_guard.call(hangs)
     assert len(began) == 1
     is_back.set()
     began[0].join()
-    assert hang_guard.pay(lambda: "now") == "now"
+    assert hang_guard.call(lambda: "now") == "now"
 
 
 def test_a_machine_without_room_for_a_thread_says_so_as_an_error_of_the_system(

@@ -1,7 +1,7 @@
-"""Work on a shared folder that must not take the program along when the folder hangs.
+"""Runs calls on a shared folder in a thread, so that a hanging folder does not hang the program.
 
-Who asks a dead NFS server waits in the kernel, where no signal but SIGKILL ends him. So the main
-thread, which takes signals and must be able to end the run, never touches the SAN itself.
+A call to a dead NFS server blocks in the kernel, where only SIGKILL ends it. So the main thread, which
+takes signals and must be able to end the run, never touches the SAN itself.
 """
 
 from __future__ import annotations
@@ -19,35 +19,39 @@ from sshrender.runner.storage import Watch
 
 T = TypeVar("T")
 POLL_INTERVAL = 0.25
+"""Seconds between two looks at the folder and the deadline while a call runs."""
 
 
 class DeadlinePassed(Exception):
-    """The work was not done in time, and is left behind."""
+    """The call did not return in time; its thread was abandoned."""
 
 
 def guarded_call(folder: Path, work: Callable[[], T], until: float | None = None) -> T:
-    """Do ``work`` in a thread, however long it takes, while ``folder`` answers.
+    """Run ``work`` in a thread, for as long as it takes while ``folder`` answers; return its result.
 
-    Raises what it raises, or TimeoutError. A thread that hangs is left behind. BlockingIOError: this
-    machine has no room for a thread. ``until``: on the monotonic clock; DeadlinePassed is raised then.
+    Raises what it raises, or TimeoutError if the folder hangs; the thread is abandoned then.
+    BlockingIOError: no thread can be started. ``until``, on the monotonic clock: DeadlinePassed is
+    raised then.
     """
-    return HangGuard(folder).pay(work, until)
+    return HangGuard(folder).call(work, until)
 
 
 class HangGuard:
-    """Work on the same folder again and again, from one thread, never two at a time."""
+    """Guards repeated calls on one folder, made from one thread, never two at a time."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._left: threading.Thread | None = None
+        self._abandoned: threading.Thread | None = None
 
-    def pay(self, work: Callable[[], T], until: float | None = None) -> T:
-        """As ``guarded_call``. While one that was left behind hangs none is begun: TimeoutError at once.
+    def call(self, work: Callable[[], T], until: float | None = None) -> T:
+        """Run ``work`` as ``guarded_call`` does, or raise TimeoutError at once while an abandoned call
+        hangs.
 
-        What that one finds in the end is forgotten. What it used must not be used by another.
+        The result of an abandoned call is discarded. Objects that it uses must not be used by other
+        calls.
         """
-        if self._left is not None and self._left.is_alive():
-            raise _silence(self._folder)
+        if self._abandoned is not None and self._abandoned.is_alive():
+            raise _no_answer(self._folder)
         _require_time(until)
         ended: queue.SimpleQueue[Future[T]] = queue.SimpleQueue()
         thread = threading.Thread(target=_run, args=(work, ended), daemon=True, name="on the SAN")
@@ -55,15 +59,15 @@ class HangGuard:
         _start(watch)
         try:
             _start(thread)
-            while (future := _next(ended)) is None:
+            while (future := _result(ended)) is None:
                 if watch.is_hanging():
-                    self._left = thread
-                    raise _silence(self._folder)
+                    self._abandoned = thread
+                    raise _no_answer(self._folder)
                 _require_time(until)
             return future.result()
         finally:
             watch.stop()
-            future = None  # its error's traceback has this frame: a circle would keep both
+            future = None  # breaks the cycle of the error, its traceback, this frame and the future
 
 
 def _require_time(until: float | None) -> None:
@@ -81,7 +85,7 @@ def _run(work: Callable[[], T], ended: queue.SimpleQueue[Future[T]]) -> None:
     del future  # as above
 
 
-def _next(ended: queue.SimpleQueue[Future[T]]) -> Future[T] | None:
+def _result(ended: queue.SimpleQueue[Future[T]]) -> Future[T] | None:
     try:
         return ended.get(timeout=POLL_INTERVAL)
     except queue.Empty:
@@ -95,5 +99,5 @@ def _start(thread: threading.Thread) -> None:
         raise BlockingIOError(errno.EAGAIN, str(error)) from None
 
 
-def _silence(folder: Path) -> TimeoutError:
+def _no_answer(folder: Path) -> TimeoutError:
     return TimeoutError(errno.ETIMEDOUT, "it does not answer", str(folder))

@@ -150,7 +150,7 @@ class QueueDispatcher:
     def _look(self) -> bool:
         """Start what is to be started; whether there is nothing left to wait for."""
         try:
-            found = self._hang_guard.pay(self._queue_scanner.look)
+            found = self._hang_guard.call(self._queue_scanner.look)
         except OSError as error:
             if isinstance(error, TimeoutError):
                 # A look that hangs keeps its Shelf. Nor do leases tell anything that stood still
