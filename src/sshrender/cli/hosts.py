@@ -73,7 +73,7 @@ def _once(session: Invocation, *, is_json: bool, verbose: int, is_watched: bool)
 def ask(session: Invocation) -> tuple[int, list[HostReport]]:
     """Every host, in the inventory's order: (exit code, reports). Raises UserError: the SAN failed."""
     from sshrender.cli.jobstore import on_san
-    from sshrender.coordinator.hosts.hostcheck import compare, survey
+    from sshrender.coordinator.hosts.hostcheck import check_hosts, compare
     from sshrender.coordinator.jobopening import require_san
     from sshrender.coordinator.outcome import no_host_code
     from sshrender.job import drains
@@ -81,7 +81,7 @@ def ask(session: Invocation) -> tuple[int, list[HostReport]]:
     def work() -> list[HostReport]:
         require_san(session.san)
         drained = drains.read(session.san, [setup.plan.name for setup in session.hosts])
-        return [_told_of(report, drained) for report in survey(session.hosts, session.san)]
+        return [_told_of(report, drained) for report in check_hosts(session.hosts, session.san)]
 
     found = {report.name: report for report in on_san(session.san, work)}
     reports = [found[setup.plan.name] for setup in session.hosts]

@@ -27,7 +27,7 @@ from sshrender.utf8 import writable
 
 def on_message(run: RunParts, item: HostSpoke) -> list[ev.Event]:
     """Handle a message of a host, unless it came over a connection that was closed since."""
-    item.link.taken()
+    item.link.message_taken()
     run.heard_until = item.at
     if not run.router.is_current(item.link):
         return []

@@ -48,7 +48,7 @@ def end_run(
     _keep_last_pages(run, carry_out)
     run.verifier.stop()
     # Only now is it known which withdrawn pages were not replaced.
-    run.page_remover.take_back_all()
+    run.page_remover.remove_all_delivered()
     run.plan.reading.await_fonts(SHUTDOWN_TIMEOUT)
     read_document_events(run)
     _close_thumbnail_writer(run)
