@@ -137,7 +137,7 @@ class Link:
         """There are none."""
         raise FilesFailed("no files travel here")
 
-    def taken(self) -> None:
+    def message_taken(self) -> None:
         """A message was taken in."""
 
     def close(self) -> None:

@@ -42,9 +42,11 @@ def end_run(
 
     ``seconds``: how long the run took. ``carry_out`` executes commands of the scheduler.
     """
+    # The hosts first: afterwards nothing new arrives.
     run.router.close_all()
     run.canary.stop()
     run.page_remover.stop()
+    # Before the verifier stops: pages that were rendered should not be rendered again by the next run.
     _keep_last_pages(run, carry_out)
     run.verifier.stop()
     # Only now is it known which withdrawn pages were not replaced.
@@ -53,6 +55,7 @@ def end_run(
     read_document_events(run)
     _close_thumbnail_writer(run)
     outcome = Outcome.of(run.plan, run.scheduler, command, signal=run.signal, seconds=seconds)
+    # The last entry: readers of the journal take the run as ended from here on.
     run.recorder.tell("run_ended", state=outcome.state, reason=command.reason)
     run.recorder.close(SHUTDOWN_TIMEOUT)
     run.request_poller.stop()
@@ -90,6 +93,7 @@ def write_manifest(plan: JobPlan, outcome: Outcome, held: lease.Lease, view: Vie
     if outcome.pages["missing"]:
         return
     held.ensure()
+    # Attempts of this epoch, too: no host renders any more.
     plan.folder.clear_work(held.epoch + 1)
     try:
         _save_manifest(plan, outcome, held)

@@ -55,6 +55,7 @@ def run_job(
         nonce: Nonce | None = None
         try:
             guarded_call(san, lambda: _apply_changes(plan, held))
+            # The output folder may be changed during the run; its marker is the one from here.
             began_as = plan.attributes
             guarded_call(san, lambda: restore_pages(plan, held.ensure, held.epoch))
             nonce = guarded_call(san, lambda: _create_nonce(plan, held))
@@ -63,6 +64,7 @@ def run_job(
             coordinator = Coordinator(inputs)
             signals.enter_context(caught(inbox.put, lambda: view.say(coordinator.status_line())))
             outcome = coordinator.run()
+            # With a failed storage nothing can be written; the next run accounts for the pages.
             if outcome.code != ExitCode.STORAGE:
                 guarded_call(san, lambda: write_manifest(plan, outcome, held, view))
                 signals.close()  # finish may take long, and leaves no half-written file

@@ -109,8 +109,9 @@ class HostConnection:
         with self._lock:
             self._is_closed = True
             link = self._link
-        self._outbox.put(b"")
+        self._outbox.put(b"")  # wakes the writing thread
         if link is not None:
+            # Closing may block on a dead connection.
             threading.Thread(target=link.close, daemon=True, name=f"close {self.host}").start()
 
     def join(self, timeout: float) -> None:
@@ -170,6 +171,7 @@ class HostConnection:
     def _connect(self) -> Link | None:
         time.sleep(self._delay * random.uniform(0.5, 1.5))
         spec = RunnerSpec(self.setup.python, self._label, self._marker, SILENCE_TIMEOUT)
+        # The semaphore is shared by all connections of this process: jump hosts see them together.
         with _handshakes:
             if self._has_ended():
                 return None

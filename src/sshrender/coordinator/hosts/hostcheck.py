@@ -134,7 +134,7 @@ def _prepare(hosts: Sequence[HostSetup], folder: JobFolder, nonce: Nonce) -> Ite
             nonce_file=nonce.path.name,
             nonce=nonce.word,
             sandbox=setup.sandbox,
-            slots=0,
+            slots=0,  # no renderers: only the checks
         )
     try:
         yield from _collect(waiting, inbox)

@@ -53,7 +53,7 @@ class HostRouter:
 
     def connect(self, host: str) -> None:
         """Connect to a host and send it the job: an idle one starts its renderers while it answers."""
-        self.close(host)
+        self.close(host)  # a connection of before, if any
         setup = self._setups[host]
         link = self._current[host] = self._connections.take(setup)
         if self.needs_transfer(host):
@@ -90,6 +90,7 @@ class HostRouter:
     def recall(self, op: str, command: do.RevokeAttempt | do.KillAttempt) -> None:
         """Revoke or kill an attempt: on its host, or here if it was not sent yet."""
         file_transfer = self._transfers.get(command.host)
+        # An attempt whose upload still waits never reached the host: it returns at once.
         if file_transfer is not None and file_transfer.cancel(command.attempt):
             self._post(ev.AttemptRevoked(command.host, command.attempt))
         else:

@@ -55,6 +55,7 @@ class JournalWriterThread:
         is_open = True
         while is_open:
             batch = [self._queue.get()]
+            # At the end nothing more comes, and the run waits for this thread.
             if not self._is_closing:
                 time.sleep(BATCH_INTERVAL)
             while not self._queue.empty():

@@ -43,7 +43,7 @@ class LeaseRenewer:
                 self._lease.beat()
             except LeaseLost:
                 self._post(LeaseGone())
-                return
+                return  # nothing to release: the lease is another coordinator's
             except OSError as error:
                 self._post(ev.StorageFailed(f"cannot renew the lease: {error.strerror}"))
         self._lease.release()

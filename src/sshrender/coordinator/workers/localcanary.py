@@ -72,6 +72,7 @@ class LocalCanary:
         """Return the digest of the pixels; empty if it was stopped before."""
         (folder / "canary.pdf").write_bytes(canary.document())
         environment = {**processlimits.environment(dict(os.environ)), "TMPDIR": str(folder)}
+        # Under the lock, so that ``stop`` either prevents the process or finds it.
         with self._lock:
             if self._has_stopped:
                 return ""

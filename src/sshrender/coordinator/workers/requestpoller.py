@@ -117,6 +117,7 @@ class RequestPoller:
     def _work(self) -> None:
         while not self._stop.is_set():
             try:
+                # Requests are removed when they are taken, so the job must still be ours.
                 self._fence()
                 self._refuse(requests.take(self._folder, self._carry_out))
             except (OSError, UserError):

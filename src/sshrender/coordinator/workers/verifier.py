@@ -246,6 +246,7 @@ class _Worker:
                 self._unflushed.append(result)
             elif result is not None:
                 self._answer(result)
+            # One flush for many pages while they arrive fast, and at once for a single one.
             if len(self._unflushed) >= BATCH or self._queue.is_empty():
                 self._flush()
         self._flush()
