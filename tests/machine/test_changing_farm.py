@@ -29,11 +29,15 @@ class ChangingFarm(Farm):
         for name in names:
             self.held.setdefault(name, [])
 
-    def whims(self) -> list[Callable[[], ev.Event]]:
+    def user_requests(self) -> list[Callable[[], ev.Event]]:
         joins = [partial(self.add, plan) for plan in self.plans]
         if not self.unlucky:
-            return [*super().whims(), *joins]
-        return [*super().whims(), *joins, *(partial(self.remove, plan.name) for plan in self.plans)]
+            return [*super().user_requests(), *joins]
+        return [
+            *super().user_requests(),
+            *joins,
+            *(partial(self.remove, plan.name) for plan in self.plans),
+        ]
 
     def add(self, plan: HostPlan) -> ev.Event:
         self.removed.discard(plan.name)
@@ -79,52 +83,52 @@ def test_every_page_is_delivered_once_whichever_hosts_join_and_leave(
 
 
 def test_a_host_that_joins_gets_pages() -> None:
-    story = Script([HostPlan("a", 1)], 50)
-    story.greet("a")
-    commands = story.tell(ev.HostAdded(HostPlan("b", 1)))
+    script = Script([HostPlan("a", 1)], 50)
+    script.connect("a")
+    commands = script.send(ev.HostAdded(HostPlan("b", 1)))
     assert do.ConnectHost("b") in commands
-    story.greet("b")
-    assert story.scheduler.hosts["b"].state is HostState.IDLE
-    assert story.sent("b")
+    script.connect("b")
+    assert script.scheduler.hosts["b"].state is HostState.IDLE
+    assert script.sent("b")
 
 
 def test_the_pages_of_a_host_that_leaves_are_not_charged() -> None:
-    story = Script([HostPlan("a", 1)], 1, Policy(retries=1))
+    script = Script([HostPlan("a", 1)], 1, Policy(retries=1))
     for _ in range(5):
-        story.greet("a")
-        attempt = story.sent("a")[-1].attempt
-        story.tell(ev.PageStarted("a", attempt))
-        commands = story.tell(ev.HostRemoved("a", "its time is over"), after=1.0)
+        script.connect("a")
+        attempt = script.sent("a")[-1].attempt
+        script.send(ev.PageStarted("a", attempt))
+        commands = script.send(ev.HostRemoved("a", "its time is over"), after=1.0)
         assert do.CloseHost("a") in commands
         assert any(isinstance(command, do.ReturnPage) for command in commands)
-        story.tell(ev.HostAdded(HostPlan("a", 1)), after=1.0)
-    page = story.scheduler.page_queue[1]
+        script.send(ev.HostAdded(HostPlan("a", 1)), after=1.0)
+    page = script.scheduler.page_queue[1]
     assert page.state is PageState.WAITING
     assert page.disconnects == 0
     assert not page.failures
 
 
 def test_a_host_that_has_left_is_not_contacted_again() -> None:
-    story = Script([HostPlan("a", 1), HostPlan("b", 1)], 3, Policy(lost_wait=500.0))
-    story.greet("a")
-    story.tell(ev.HostRemoved("b", "its time is over"))
-    assert story.greet("b") == [do.CloseHost("b")], "it was removed while it connected"
-    story.tell(ev.HostLost("b", "cable"))
-    story.tell(ev.HostRefused("b", "san", "no SAN"))
-    assert do.ConnectHost("b") not in story.beat_until(200, ["a"])
-    assert story.scheduler.hosts["b"].state is HostState.REMOVED
+    script = Script([HostPlan("a", 1), HostPlan("b", 1)], 3, Policy(lost_wait=500.0))
+    script.connect("a")
+    script.send(ev.HostRemoved("b", "its time is over"))
+    assert script.connect("b") == [do.CloseHost("b")], "it was removed while it connected"
+    script.send(ev.HostLost("b", "cable"))
+    script.send(ev.HostRefused("b", "san", "no SAN"))
+    assert do.ConnectHost("b") not in script.beat_until(200, ["a"])
+    assert script.scheduler.hosts["b"].state is HostState.REMOVED
 
 
 def test_a_farm_without_hosts_waits_for_one_to_join() -> None:
-    story = Script([HostPlan("a", 1)], 1, Policy(wait=20.0))
-    story.tell(ev.HostRemoved("a", "its time is over"))
-    story.beat_until(19, [])
-    assert story.end() is None
-    story.tell(ev.HostAdded(HostPlan("b", 1)))
-    story.beat_until(19, [])
-    assert story.end() is None, "it may still connect"
-    story.tell(ev.HostRemoved("b", "its time is over"))
-    story.beat_until(21, [])
-    end = story.end()
+    script = Script([HostPlan("a", 1)], 1, Policy(wait=20.0))
+    script.send(ev.HostRemoved("a", "its time is over"))
+    script.beat_until(19, [])
+    assert script.end() is None
+    script.send(ev.HostAdded(HostPlan("b", 1)))
+    script.beat_until(19, [])
+    assert script.end() is None, "it may still connect"
+    script.send(ev.HostRemoved("b", "its time is over"))
+    script.beat_until(21, [])
+    end = script.end()
     assert end is not None
     assert end.end is JobEnd.NO_HOST

@@ -58,7 +58,7 @@ def test_without_ghostscript_here_there_is_no_canary(monkeypatch: pytest.MonkeyP
 def test_of_two_hosts_that_differ_hosts_refuses_the_one_that_this_machine_disagrees_with(
     monkeypatch: pytest.MonkeyPatch, own: str
 ) -> None:
-    monkeypatch.setattr(LocalCanary, "look", lambda self: HostFingerprint("10.00.0", own))
+    monkeypatch.setattr(LocalCanary, "fingerprint", lambda self: HostFingerprint("10.00.0", own))
     reports = [
         HostReport(name, "idle", checks=[Check("picture", None)], ghostscript="10.00.0", canary=name)
         for name in ("a", "b")
