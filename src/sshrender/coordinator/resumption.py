@@ -140,7 +140,7 @@ def _adopt(
                 continue
             require_time(plan)
             seen = publish.identity(plan.folder.pages / name)
-            if page in remembered.withdrawn:
+            if page in remembered.withdrawn:  # an outvoted host's file that was not removed in time
                 fence()
                 publish.remove(plan.folder.pages / name, seen)
                 continue
