@@ -146,7 +146,7 @@ def test_a_job_of_a_version_that_did_not_sign_is_signed_by_who_has_its_document(
     answer = sshrender(command, *words)
     assert answer.returncode == 0, answer.stderr
     (line,) = (line for line in answer.stderr.splitlines() if "not signed" in line)
-    assert line.startswith(f"{job.name} was not signed; it is made anew from ")
+    assert line.startswith(f"{job.name} was not signed; it is created again from ")
     assert (job / "source.pdf").read_bytes() == document.read_bytes()
     assert sshrender("resume", job.name).returncode == 0
     assert next(job.glob("pages/page-*")).stat().st_ino == page.st_ino, "it is not rendered again"

@@ -18,7 +18,7 @@ from typing import Any
 
 from sshrender.coordinator.hosts.connection import HostSpoke, LinkFailed
 from sshrender.coordinator.jobopening import open_job
-from sshrender.coordinator.jobrun import see_through
+from sshrender.coordinator.jobrun import run_job
 from sshrender.coordinator.outcome import Outcome
 from sshrender.coordinator.plan import HostSetup, JobPlan, RenderRequest
 from sshrender.core.policy import HostPlan, Policy
@@ -44,14 +44,14 @@ def image(page: int, color: int = 0) -> bytes:
 class Host:
     """Answers as an honest runner does, in a thread of its own."""
 
-    def __init__(self, name: str, folder: Path, **greeting: Any) -> None:
+    def __init__(self, name: str, folder: Path, **hello: Any) -> None:
         self.name = name
         self.folder = folder
-        self.greeting = greeting
+        self.hello = hello
         self.asked: queue.SimpleQueue[tuple[str, Fields] | None] = queue.SimpleQueue()
         self.heard: list[Fields] = []
         self.delay = 0.0
-        """Seconds until it greets."""
+        """Seconds until it sends its hello."""
         self._post: Callable[[Any], None] = lambda item: None
         self._link: Any = None
 
@@ -60,7 +60,7 @@ class Host:
         self._link, self._post = link, post
         threading.Thread(target=self._live, args=(link,), daemon=True).start()
 
-    def say(self, type_: str, **fields: Any) -> None:
+    def send(self, type_: str, **fields: Any) -> None:
         """A line, as it would be read at the other end."""
         link = self._link
         if link.is_closed:
@@ -73,15 +73,15 @@ class Host:
             return
         self._post(HostSpoke(link, message))
 
-    def greet(self) -> None:
+    def send_hello(self) -> None:
         """Say what it is."""
         fields: Fields = {"python": "3.11.2", "ghostscript": "10.00.0", "slots": 2, "cores": 2}
         fields["san"] = {"seen": True, "writable": True, "reason": ""}
-        self.say("hello", **{**fields, **self.greeting})
+        self.send("hello", **{**fields, **self.hello})
 
     def beat(self) -> None:
         """Say how it is."""
-        self.say("heartbeat", others=0.0, ours=0.0, free_memory=1)
+        self.send("beat", others=0.0, ours=0.0, free_memory=1)
 
     def report(self, request: Fields, data: bytes) -> Fields:
         """Write a page image; answers the report of it."""
@@ -93,17 +93,17 @@ class Host:
     def answer(self, op: str, request: Fields) -> None:
         """One request."""
         if op == "prepare":
-            self.greet()
+            self.send_hello()
         elif op == "render":
-            self.say("started", attempt=request["attempt"])
-            self.say("rendered", **self.report(request, image(request["page"])))
+            self.send("started", attempt=request["attempt"])
+            self.send("rendered", **self.report(request, image(request["page"])))
         elif op in ("revoke", "kill"):
-            self.say("kept", attempt=request["attempt"])
+            self.send("kept", attempt=request["attempt"])
         elif op == "finish":
-            self.say("bye")
+            self.send("bye")
 
     def idle(self) -> None:
-        """Nothing was asked for a moment."""
+        """No request came for a moment."""
 
     def _live(self, link: Any) -> None:
         threading.Event().wait(self.delay)
@@ -137,7 +137,7 @@ class Link:
         """There are none."""
         raise FilesFailed("no files travel here")
 
-    def taken(self) -> None:
+    def message_taken(self) -> None:
         """A message was taken in."""
 
     def close(self) -> None:
@@ -192,7 +192,7 @@ QUICK = Policy(
     max_storage_probe=0.3,
     silence=5.0,
 )
-"""The scheduler's patience, shorter: what takes seconds in a farm is not waited for here."""
+"""The scheduler's timeouts, shortened for tests."""
 
 
 def run(
@@ -202,12 +202,12 @@ def run(
     policy: Policy = QUICK,
     only: Mapping[str, str] | None = None,
 ) -> Ended:
-    """Render a document on these hosts. ``make`` is told the folder in which they work."""
+    """Render a document on these hosts. ``make`` gets the folder in which they work."""
     document = folder / "d.pdf"
     if not document.exists():
         pdfs.write(document, pdfs.numbered(pages, SIDE, SIDE))
     (folder / "san").mkdir(exist_ok=True)
-    wanted = RenderRequest(
+    request = RenderRequest(
         source=document,
         san=folder / "san",
         output=folder / "out",
@@ -219,7 +219,7 @@ def run(
     reading, inbox = Reading(), queue.SimpleQueue[Any]()
     try:
         (folder / "out").mkdir(exist_ok=True)
-        plan = open_job(wanted, reading, lambda san, file: Inspected(pages, ()))
+        plan = open_job(request, reading, lambda san, file: Inspected(pages, ()))
         hosts = {host.name: host for host in make(plan.folder.path)}
         links: Any = Links(hosts, inbox)
         transport: Any = None
@@ -227,7 +227,7 @@ def run(
             HostSetup(HostPlan(name, 2), transport, str(folder / "san"), connect_timeout=2.0)
             for name in hosts
         ]
-        outcome = see_through(plan, setups, SilentView(io.StringIO()), links, inbox)
+        outcome = run_job(plan, setups, SilentView(io.StringIO()), links, inbox)
     finally:
         reading.close()
     return Ended(outcome, plan, lines_of(plan.folder.journal))
@@ -257,7 +257,7 @@ class RandomHost(Host):
         self.focus = self.rng.choice(self.known[-3:])
         for _ in range(self.rng.choice([0, 1, 3, 30, 100])):
             (type_,) = self.rng.choices(list(_ANYTHING), [_RARE.get(type_, 1.0) for type_ in _ANYTHING])
-            self.say(type_, **_ANYTHING[type_](self))
+            self.send(type_, **_ANYTHING[type_](self))
 
     def attempt(self) -> str:
         """Most often the one that it speaks of now, which is one of its newest."""
@@ -267,7 +267,7 @@ class RandomHost(Host):
         """Of a failure."""
         return self.rng.choices(KINDS, [1, 1, 1, 1, 20, 0.1, 1])[0]
 
-    def said(self) -> list[str]:
+    def diagnostics(self) -> list[str]:
         """Some lines."""
         return [f"line {self.rng.randrange(99)}" for _ in range(self.rng.choice([0, 1, 40]))]
 
@@ -275,19 +275,19 @@ class RandomHost(Host):
         """A report of a file that is whole, half, another page's, or not there."""
         if not self.renders or self.rng.random() < 0.3:
             report = {"attempt": self.attempt(), "bytes": 9, "sha256": "0" * 64, "page_size": None}
-            return {**report, "seconds": 1e8, "cpu": 0.0, "diagnostics": self.said()}
+            return {**report, "seconds": 1e8, "cpu": 0.0, "said": self.diagnostics()}
         focus = [request for request in self.renders if request["attempt"] == self.focus]
         request = self.rng.choice(focus or self.renders[-3:])
         if request["attempt"] not in self.reports:
             data = self.rng.choice([image(request["page"]), image(1)[:50], b"", image(2) + b"more"])
             self.reports[request["attempt"]] = self.report(request, data)
-        return {**self.reports[request["attempt"]], "diagnostics": self.said()}
+        return {**self.reports[request["attempt"]], "said": self.diagnostics()}
 
 
 KINDS = ("timeout", "memory", "crashed", "no_output", "storage", "killed", "low_memory")
 
 _RARE = {"revoked": 0.05, "inspected": 0.03, "trouble": 0.03, "bye": 0.03, "failed": 4.0}
-"""What ends the conversation comes seldom, or little else would be said."""
+"""Messages that end the connection are rare, or few others would be sent."""
 
 _ANYTHING: dict[str, Callable[[RandomHost], Fields]] = {
     "heartbeat": lambda h: {
@@ -303,10 +303,10 @@ _ANYTHING: dict[str, Callable[[RandomHost], Fields]] = {
     "suspected": lambda h: {
         "attempt": h.attempt(),
         "page": h.rng.choice(h.pages),
-        "diagnostics": ["x", *h.said()],
+        "said": ["x", *h.diagnostics()],
     },
-    "thumbnail": lambda h: {"page": h.rng.choice(h.pages), "data": "/9j/"},
-    "noted": lambda h: {"diagnostics": h.said()},
+    "pictured": lambda h: {"page": h.rng.choice(h.pages), "data": "/9j/"},
+    "noted": lambda h: {"said": h.diagnostics()},
     "inspected": lambda h: {"pages": 3},
     "trouble": lambda h: {"reason": "?"} if h.rng.random() < 0.3 else {"reason": "\ud800" * 9},
     "bye": lambda h: {},

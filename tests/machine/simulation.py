@@ -1,7 +1,7 @@
-"""A farm in simulated time: hosts of given speeds draw pages of given work, and nothing is random.
+"""A farm in simulated time: hosts of given speeds render pages of given cost, and nothing is random.
 
-What real hosts do is kept: a slot draws one page after the other in the order in which they came, what
-was drawn is reported a little later, and requests take a moment to arrive.
+It keeps what real hosts do: a slot renders one page after the other in the order of their arrival, pages
+are reported a little later, and requests take a moment to arrive.
 """
 
 from __future__ import annotations
@@ -27,21 +27,21 @@ TICK = 0.25
 
 @dataclass
 class SimulatedHost:
-    """``seconds`` that a page of work 1 takes; ``frozen``: it goes on for ever from then on."""
+    """``seconds`` that a page of cost 1 takes; ``frozen``: no page ends from then on."""
 
     name: str
     seconds: float
     slots: int = 1
-    greets_at: float = 0.1
+    connects_at: float = 0.1
     frozen: float = float("inf")
     queue: list[tuple[str, int]] = field(default_factory=list)
-    drawing: dict[str, int] = field(default_factory=dict)
+    rendering: dict[str, int] = field(default_factory=dict)
     spent: float = 0.0
     slot_limit: int | None = None
 
     @property
     def usable_slots(self) -> int:
-        """Slots that draw for the job."""
+        """Slots that render for the job."""
         return self.slots if self.slot_limit is None else min(self.slots, self.slot_limit)
 
 
@@ -51,39 +51,39 @@ class Simulation:
     def __init__(
         self,
         hosts: Sequence[SimulatedHost],
-        works: Sequence[float],
+        costs: Sequence[float],
         policy: Policy | None = None,
-        weighed: bool = True,
+        are_costs_known: bool = True,
         pins: Mapping[int, frozenset[str]] | None = None,
     ) -> None:
         self.hosts = {host.name: host for host in hosts}
-        self.works = dict(enumerate(works, 1))
+        self.costs = dict(enumerate(costs, 1))
         self.scheduler = Scheduler(
             policy or Policy(),
             [HostPlan(host.name, host.slots) for host in hosts],
-            self.works,
+            self.costs,
             pins=(pins or {}).items(),
         )
         self.now = 0.0
         self.sent: list[tuple[float, do.RenderPage]] = []
         self.delivered: dict[int, str] = {}
         self.returned: list[tuple[float, str]] = []
-        self.called_back = 0
-        self.proof_of: dict[str, float] = {}
+        self.revoked = 0
+        self.verification_seconds: dict[str, float] = {}
         self.most_at_once = 0
         self.has_ended = False
         self._order = itertools.count()
         self._agenda: list[tuple[float, int, Any]] = []
-        if weighed:
-            self._later(0.0, ev.PageCostsKnown(tuple(self.works.items())))
+        if are_costs_known:
+            self._later(0.0, ev.PageCostsKnown(tuple(self.costs.items())))
 
     def at(self, moment: float, event: ev.Event) -> None:
         """Something that happens then, whatever else does."""
         self._later(moment, event)
 
     def run(self, longest: float = 1e5) -> float:
-        """Seconds until every page is settled."""
-        self._obey(self.scheduler.start(self.now))
+        """Seconds until every page is finished."""
+        self._carry_out(self.scheduler.start(self.now))
         self._later(TICK, ev.Ticked())
         while not self.has_ended:
             assert self._agenda, "nothing will ever happen again"
@@ -91,57 +91,57 @@ class Simulation:
             assert self.now < longest, "no end"
             if isinstance(item, ev.Ticked):
                 self._later(self.now + TICK, item)
-                self._tell(*[ev.LoadSampled(name, 0.0, 1.0) for name in self.hosts])
+                self._send(*[ev.LoadSampled(name, 0.0, 1.0) for name in self.hosts])
             elif callable(item):
                 item()
             else:
-                self._tell(item)
+                self._send(item)
         return self.now
 
     def ideal(self) -> float:
-        """All the work by all the speed."""
-        return sum(self.works.values()) / sum(h.slots / h.seconds for h in self.hosts.values())
+        """All the cost by all the speed."""
+        return sum(self.costs.values()) / sum(h.slots / h.seconds for h in self.hosts.values())
 
     def _later(self, moment: float, item: Any) -> None:
         heapq.heappush(self._agenda, (moment, next(self._order), item))
 
-    def _tell(self, *events: ev.Event) -> None:
-        self._obey(self.scheduler.handle(*events, now=self.now))
+    def _send(self, *events: ev.Event) -> None:
+        self._carry_out(self.scheduler.handle(*events, now=self.now))
 
-    def _obey(self, commands: list[do.Command]) -> None:
+    def _carry_out(self, commands: list[do.Command]) -> None:
         for command in commands:
             match command:
                 case do.ConnectHost(name):
-                    moment = self.now + self.hosts[name].greets_at
+                    moment = self.now + self.hosts[name].connects_at
                     self._later(moment, ev.HostConnected(name, self.hosts[name].slots, 0.0, 0.0))
                 case do.SetSlotLimit(name, slots):
-                    self._later(self.now + WIRE, lambda n=name, s=slots: self._allot(n, s))
+                    self._later(self.now + WIRE, lambda n=name, s=slots: self._set_slot_limit(n, s))
                 case do.FinishHost(name):
                     self._later(self.now + WIRE, ev.HostFinished(name))
                 case do.EndJob():
                     self.has_ended = True
                 case _:
-                    self._obey_of_pages(command)
+                    self._carry_out_for_pages(command)
 
-    def _obey_of_pages(self, command: do.Command) -> None:
+    def _carry_out_for_pages(self, command: do.Command) -> None:
         match command:
             case do.RenderPage(name, page, attempt):
                 self.sent.append((self.now, command))
                 self._later(self.now + WIRE, lambda: self._take(name, page, attempt))
             case do.RevokeAttempt(name, attempt) | do.KillAttempt(name, attempt):
                 is_kill = isinstance(command, do.KillAttempt)
-                self.called_back += not is_kill
-                self._later(self.now + WIRE, lambda: self._call_off(name, attempt, is_kill))
+                self.revoked += not is_kill
+                self._later(self.now + WIRE, lambda: self._recall(name, attempt, is_kill))
             case do.VerifyPage(name, page, attempt):
-                moment = self.now + self.proof_of.get(name, WIRE)
+                moment = self.now + self.verification_seconds.get(name, WIRE)
                 self._later(moment, ev.PageDelivered(name, attempt))
             case do.ReturnPage(_, name):
                 self.returned.append((self.now, name))
             case do.FinishPage(page):
-                assert page not in self.delivered, "a page was settled twice"
+                assert page not in self.delivered, "a page was finished twice"
                 self.delivered[page] = self.scheduler.page_queue[page].host
 
-    def _allot(self, name: str, slots: int | None) -> None:
+    def _set_slot_limit(self, name: str, slots: int | None) -> None:
         self.hosts[name].slot_limit = slots
         self._begin(self.hosts[name])
 
@@ -150,13 +150,13 @@ class Simulation:
         self._begin(self.hosts[name])
 
     def _begin(self, host: SimulatedHost) -> None:
-        while host.queue and len(host.drawing) < host.usable_slots:
+        while host.queue and len(host.rendering) < host.usable_slots:
             attempt, page = host.queue.pop(0)
-            host.drawing[attempt] = page
+            host.rendering[attempt] = page
             self.most_at_once = max(
-                self.most_at_once, sum(len(each.drawing) for each in self.hosts.values())
+                self.most_at_once, sum(len(each.rendering) for each in self.hosts.values())
             )
-            seconds = host.seconds * self.works[page]
+            seconds = host.seconds * self.costs[page]
             self._later(self.now + REPORTING, ev.PageStarted(host.name, attempt))
             if self.now < host.frozen:
                 self._later(
@@ -164,19 +164,17 @@ class Simulation:
                 )
 
     def _end_page(self, host: SimulatedHost, attempt: str, seconds: float) -> None:
-        if host.drawing.pop(attempt, None) is not None:
+        if host.rendering.pop(attempt, None) is not None:
             host.spent += seconds
             self._later(self.now + REPORTING, ev.PageRendered(host.name, attempt, seconds))
             self._begin(host)
 
-    def _call_off(self, name: str, attempt: str, is_kill: bool) -> None:
+    def _recall(self, name: str, attempt: str, is_kill: bool) -> None:
         host = self.hosts[name]
         waiting = [each for each in host.queue if each[0] == attempt]
         if waiting:
             host.queue.remove(waiting[0])
             self._later(self.now + WIRE, ev.AttemptRevoked(name, attempt))
-        elif is_kill and host.drawing.pop(attempt, None) is not None:
-            self._later(
-                self.now + WIRE, ev.AttemptFailed(name, attempt, FailureKind.KILLED, "called off")
-            )
+        elif is_kill and host.rendering.pop(attempt, None) is not None:
+            self._later(self.now + WIRE, ev.AttemptFailed(name, attempt, FailureKind.KILLED, "killed"))
             self._begin(host)

@@ -1,4 +1,4 @@
-"""The whole coordinator against hosts that say anything: no message ends a run, or keeps it going."""
+"""The whole coordinator against hosts that send anything: no message ends a run, or prevents its end."""
 
 from __future__ import annotations
 
@@ -52,14 +52,14 @@ def test_no_well_formed_message_ends_a_run_or_spoils_a_page(tmp_path: Path, seed
 
 
 class Repeater(Host):
-    """Reports a page, then says without end that its storage failed."""
+    """Reports a page, then reports without end that its storage failed."""
 
     def answer(self, op: str, request: Fields) -> None:
         super().answer(op, request)
         if op == "render":
             for _ in range(400):
                 fields = {"attempt": request["attempt"], "kind": "storage", "reason": "no room"}
-                self.say("failed", **fields)
+                self.send("failed", **fields)
 
 
 def test_a_failure_of_a_page_that_was_reported_counts_for_nothing(tmp_path: Path) -> None:
@@ -69,14 +69,14 @@ def test_a_failure_of_a_page_that_was_reported_counts_for_nothing(tmp_path: Path
 
 
 class Deaf(Host):
-    """Takes pages, says that it has no slot for them, and gives none back."""
+    """Takes pages, reports that it has no slot for them, and returns none."""
 
     def beat(self) -> None:
-        self.say("heartbeat", others=0.0, ours=0.0, free_memory=1, available_slots=0)
+        self.send("beat", others=0.0, ours=0.0, free_memory=1, seats=0)
 
     def answer(self, op: str, request: Fields) -> None:
         if op == "prepare":
-            self.greet()
+            self.send_hello()
 
 
 def test_a_host_that_ignores_revokes_does_not_keep_its_pages(tmp_path: Path) -> None:
@@ -99,20 +99,20 @@ class Flood(Host):
         self.deed = deed
 
     def answer(self, op: str, request: Fields) -> None:
-        if op == "render" and self.deed == "low_memory":
-            self.say("failed", attempt=request["attempt"], kind="low_memory", reason="x")
+        if op == "render" and self.deed == "crowded":
+            self.send("failed", attempt=request["attempt"], kind="crowded", reason="x")
             return
         super().answer(op, request)
         if op == "prepare":
             return
         for n in range(300):
             if self.deed == "notes":
-                self.say("noted", diagnostics=[])
+                self.send("noted", said=[])
             elif self.deed == "loads":
-                self.say("heartbeat", others=99.0 * (n % 2), ours=0.0)
+                self.send("beat", others=99.0 * (n % 2), ours=0.0)
             elif self.deed == "suspects" and op == "render":
                 fields: dict[str, Any] = {"attempt": request["attempt"], "page": request["page"]}
-                self.say("suspected", **fields, diagnostics=[f"{n} " + "x" * 900])
+                self.send("suspected", **fields, said=[f"{n} " + "x" * 900])
 
 
 @pytest.mark.parametrize("deed", ["low_memory", "notes", "loads", "suspects"])
@@ -133,7 +133,7 @@ class Broken(Host):
 
     def answer(self, op: str, request: Fields) -> None:
         if op == "render":
-            self.say("trouble", reason="break it")
+            self.send("trouble", reason="break it")
         else:
             super().answer(op, request)
 
@@ -201,7 +201,7 @@ def test_a_page_that_a_host_laid_itself_does_not_keep_a_run_from_its_end(
     class Liar(Host):
         def answer(self, op: str, request: Fields) -> None:
             if op == "render":
-                self.say("started", attempt=request["attempt"])
+                self.send("started", attempt=request["attempt"])
                 held[request["page"]] = (self, request)
             else:
                 super().answer(op, request)
@@ -216,8 +216,8 @@ def test_a_page_that_a_host_laid_itself_does_not_keep_a_run_from_its_end(
                 if not is_there:
                     (self.folder / theirs["output"]).unlink()
                     report["sha256"] = "0" * 64
-                    threading.Timer(2.0, lambda: liar.say("trouble", reason="it leaves")).start()
-                liar.say("rendered", **report)
+                    threading.Timer(2.0, lambda: liar.send("trouble", reason="it leaves")).start()
+                liar.send("rendered", **report)
             super().answer(op, request)
 
     def make(folder: Path) -> list[Host]:
@@ -269,8 +269,8 @@ def test_the_output_keeps_no_page_of_an_outvoted_host_that_fails_elsewhere(tmp_p
     class Fails(Host):
         def answer(self, op: str, request: Fields) -> None:
             if op == "render" and request["page"] <= 2:
-                self.say("started", attempt=request["attempt"])
-                self.say("failed", attempt=request["attempt"], kind="crashed", reason="x")
+                self.send("started", attempt=request["attempt"])
+                self.send("failed", attempt=request["attempt"], kind="crashed", reason="x")
             else:
                 super().answer(op, request)
 

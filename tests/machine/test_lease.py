@@ -269,7 +269,7 @@ class Run:
         wanted, old = sorted(machine.world.wanted), map(ev.Recovered, sorted(present))
         self.scheduler = Scheduler(POLICY, HOSTS, wanted, epoch=lease.epoch, recovered=old, now=self.now)
 
-    def see_through(self) -> None:
+    def run(self) -> None:
         """Until the scheduler says that it is over; then the lease is given back. Raises LeaseLost."""
         events = self.obey(self.scheduler.start(self.now))
         while self.scheduler.end is None:
@@ -317,7 +317,7 @@ def coordinate(machine: Machine) -> None:
     """See the job through, again and again until it is complete."""
     while not machine.world.is_complete():
         try:
-            Run(machine, machine.take()).see_through()
+            Run(machine, machine.take()).run()
         except (LeaseHeld, LeaseLost):
             machine.pause(AGAIN)
 

@@ -38,7 +38,7 @@ def test_a_limited_job_ends_whatever_its_pages_are_pinned_to(
     job = Simulation(hosts, [1.0] * 12, Policy(limit=limit), pins=names)
     job.run(1000)
     assert sorted(job.delivered) == list(range(1, 13))
-    # What a host has begun when its slots go elsewhere, it draws to its end.
+    # What a host has started when its slots go elsewhere, it renders to the end.
     assert job.most_at_once <= limit + sum(host.slots for host in hosts)
 
 

@@ -1,7 +1,7 @@
-"""The scheduler as a machine: whatever hosts do, every page is settled, once, by the rules.
+"""The scheduler as a machine: whatever hosts do, every page is finished once, by the rules.
 
 A simulated farm carries out the commands and answers with events in an order that hypothesis picks:
-hosts that are busy, lost, refused, slow, that fail pages, lose them, hand them back.
+hosts that are busy, lost, refused, slow, that fail pages, lose them or return them.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ PAGE_FAILURES = [FailureKind.TIMEOUT, FailureKind.CRASHED, FailureKind.NO_OUTPUT
 
 
 class Farm:
-    """Hosts as the scheduler meets them."""
+    """Hosts as the scheduler knows them."""
 
     def __init__(self, scheduler: Scheduler, rng: random.Random, bad_pages: set[int]) -> None:
         self.scheduler = scheduler
@@ -43,7 +43,7 @@ class Farm:
         self.ended: do.EndJob | None = None
         self.unlucky = 0.2
 
-    def obey(self, commands: list[do.Command]) -> None:
+    def carry_out(self, commands: list[do.Command]) -> None:
         for command in commands:
             match command:
                 case do.ConnectHost(host):
@@ -78,7 +78,7 @@ class Farm:
         """Something happens somewhere."""
         self.now += self.rng.choice([0.01, 0.1, 0.5, 1.0, 3.0])
         events = self.beats() + [self.rng.choice(self.possible())()]
-        self.obey(self.scheduler.handle(*events, now=self.now))
+        self.carry_out(self.scheduler.handle(*events, now=self.now))
 
     def beats(self) -> list[ev.Event]:
         loads = [0.1, 0.1, 0.1, 0.7, 5.0] if self.unlucky else [0.1]
@@ -86,31 +86,31 @@ class Farm:
 
     def possible(self) -> list[Callable[[], ev.Event]]:
         actions: list[Callable[[], ev.Event]] = [ev.Ticked]
-        actions += [partial(self.greet, h) for h in sorted(self.connecting)]
+        actions += [partial(self.connect, h) for h in sorted(self.connecting)]
         for host in sorted(self.connected):
             if self.held[host]:
                 actions += [partial(self.finish_page, host)] * 4
             if self.rng.random() < self.unlucky / 4:
                 actions.append(partial(self.lose, host))
-        actions += [partial(self.prove, p) for p in self.verifying] * 2
+        actions += [partial(self.verify, p) for p in self.verifying] * 2
         actions += [partial(ev.HostFinished, h) for h in sorted(self.finishing & self.connected)]
-        return actions + self.whims()
+        return actions + self.user_requests()
 
-    def whims(self) -> list[Callable[[], ev.Event]]:
-        """What people ask for; in the end they let the job go on."""
+    def user_requests(self) -> list[Callable[[], ev.Event]]:
+        """Requests of users; in the end they let the job go on."""
         names = sorted(self.scheduler.hosts)
-        back: list[Callable[[], ev.Event]] = [partial(ev.ReleaseRequested, "somebody")]
-        back += [partial(ev.UndrainRequested, name, "somebody") for name in names]
+        back: list[Callable[[], ev.Event]] = [partial(ev.ReleaseRequested, "a user")]
+        back += [partial(ev.UndrainRequested, name, "a user") for name in names]
         if not self.unlucky:
             return back
         page = self.rng.choice(sorted(self.scheduler.page_queue.pages))
-        asked: list[Callable[[], ev.Event]] = [partial(ev.RetryRequested, page, "somebody")]
+        requests: list[Callable[[], ev.Event]] = [partial(ev.RetryRequested, page, "a user")]
         if self.rng.random() < self.unlucky / 2:
-            asked.append(partial(ev.HoldRequested, "somebody"))
-            asked.append(partial(ev.DrainRequested, self.rng.choice(names), "somebody", "why not"))
-        return asked + [self.rng.choice(back)]
+            requests.append(partial(ev.HoldRequested, "a user"))
+            requests.append(partial(ev.DrainRequested, self.rng.choice(names), "a user", "why not"))
+        return requests + [self.rng.choice(back)]
 
-    def greet(self, host: str) -> ev.Event:
+    def connect(self, host: str) -> ev.Event:
         self.connecting.discard(host)
         if self.rng.random() < self.unlucky:
             return ev.HostLost(host, "no answer")
@@ -130,16 +130,16 @@ class Farm:
         if luck < self.unlucky / 4:
             return ev.AttemptRevoked(host, attempt)
         if luck < self.unlucky / 2:
-            return ev.AttemptFailed(host, attempt, FailureKind.KILLED, "called off")
+            return ev.AttemptFailed(host, attempt, FailureKind.KILLED, "killed")
         return ev.PageRendered(host, attempt, 0.05)
 
-    def prove(self, command: do.VerifyPage) -> ev.Event:
+    def verify(self, command: do.VerifyPage) -> ev.Event:
         self.verifying.remove(command)
         self.delivered[command.page] += command.attempt in self.scheduler.attempts
         return ev.PageDelivered(command.host, command.attempt)
 
     def run(self, steps: int = 20_000) -> None:
-        self.obey(self.scheduler.start(self.now))
+        self.carry_out(self.scheduler.start(self.now))
         for step in range(steps):
             if self.ended is not None:
                 return
@@ -161,7 +161,7 @@ def _policy(retries: int) -> Policy:
     bad=st.sets(st.integers(1, 25), max_size=3),
     retries=st.integers(1, 4),
 )
-def test_every_page_is_settled_once_whatever_hosts_do(
+def test_every_page_is_finished_once_whatever_hosts_do(
     seed: int, pages: int, slots: list[int], bad: set[int], retries: int
 ) -> None:
     plans = [HostPlan(f"h{n}", count) for n, count in enumerate(slots)]
@@ -176,7 +176,7 @@ def test_every_page_is_settled_once_whatever_hosts_do(
             assert page.state is PageState.FAILED
             assert page.failures
             charged = [f for f in page.failures if f.kind is not FailureKind.HOST]
-            assert len(charged) <= retries + 1, "two hosts may be at it when it fails for the last time"
+            assert len(charged) <= retries + 1, "two hosts may render it when it fails for the last time"
         elif page.state is PageState.FAILED:
             assert page.disconnects >= 2 * retries, "a good page may only fail with the hosts it was on"
         else:
@@ -192,8 +192,8 @@ def test_the_same_events_lead_to_the_same_commands(seed: int, pages: int) -> Non
         plans = [HostPlan("a", 2), HostPlan("b", 1)]
         scheduler = Scheduler(_policy(3), plans, range(1, pages + 1))
         farm = Farm(scheduler, random.Random(seed), {2})
-        original = farm.obey
-        farm.obey = lambda commands: (log.extend(commands), original(commands))[1]  # type: ignore[method-assign]
+        original = farm.carry_out
+        farm.carry_out = lambda commands: (log.extend(commands), original(commands))[1]  # type: ignore[method-assign]
         farm.run()
         return log
 
@@ -201,27 +201,27 @@ def test_the_same_events_lead_to_the_same_commands(seed: int, pages: int) -> Non
 
 
 class Script:
-    """A scheduler told a story line by line."""
+    """A scheduler that gets a script of events."""
 
     def __init__(self, plans: list[HostPlan], pages: int, policy: Policy | None = None) -> None:
         self.scheduler = Scheduler(policy or Policy(), plans, range(1, pages + 1))
         self.now = 0.0
         self.log: list[do.Command] = list(self.scheduler.start(0.0))
 
-    def tell(self, *events: ev.Event, after: float = 0.0) -> list[do.Command]:
+    def send(self, *events: ev.Event, after: float = 0.0) -> list[do.Command]:
         self.now += after
         commands = self.scheduler.handle(*events, now=self.now)
         self.log += commands
         return commands
 
-    def greet(self, host: str, others: float = 0.0) -> list[do.Command]:
-        return self.tell(ev.HostConnected(host, 1, others, 0.0))
+    def connect(self, host: str, others: float = 0.0) -> list[do.Command]:
+        return self.send(ev.HostConnected(host, 1, others, 0.0))
 
     def beat_until(self, seconds: float, hosts: list[str], others: float = 0.0) -> list[do.Command]:
         commands = []
         for _ in range(int(seconds)):
             beats = [ev.LoadSampled(host, others, 0.0) for host in hosts]
-            commands += self.tell(*beats, after=1.0)
+            commands += self.send(*beats, after=1.0)
         return commands
 
     def sent(self, host: str) -> list[do.RenderPage]:
@@ -232,247 +232,247 @@ class Script:
 
 
 def test_a_busy_host_gets_nothing_until_it_is_idle() -> None:
-    story = Script([HostPlan("a", 1)], 3)
-    story.greet("a", others=0.6)
-    assert story.sent("a") == []
-    story.tell(ev.LoadSampled("a", 0.55, 0), after=1)
-    assert story.sent("a") == []
-    story.tell(ev.LoadSampled("a", 0.4, 0), after=1)
-    assert len(story.sent("a")) == 2
+    script = Script([HostPlan("a", 1)], 3)
+    script.connect("a", others=0.6)
+    assert script.sent("a") == []
+    script.send(ev.LoadSampled("a", 0.55, 0), after=1)
+    assert script.sent("a") == []
+    script.send(ev.LoadSampled("a", 0.4, 0), after=1)
+    assert len(script.sent("a")) == 2
 
 
 def test_hysteresis_keeps_a_host_between_the_thresholds() -> None:
-    story = Script([HostPlan("a", 1)], 9)
-    story.greet("a")
-    story.tell(ev.LoadSampled("a", 0.7, 0), after=1)
-    assert story.scheduler.hosts["a"].state is HostState.IDLE
-    story.tell(ev.LoadSampled("a", 0.9, 0), after=1)
-    assert story.scheduler.hosts["a"].state is HostState.BUSY
-    story.tell(ev.LoadSampled("a", 0.7, 0), after=1)
-    assert story.scheduler.hosts["a"].state is HostState.BUSY
+    script = Script([HostPlan("a", 1)], 9)
+    script.connect("a")
+    script.send(ev.LoadSampled("a", 0.7, 0), after=1)
+    assert script.scheduler.hosts["a"].state is HostState.IDLE
+    script.send(ev.LoadSampled("a", 0.9, 0), after=1)
+    assert script.scheduler.hosts["a"].state is HostState.BUSY
+    script.send(ev.LoadSampled("a", 0.7, 0), after=1)
+    assert script.scheduler.hosts["a"].state is HostState.BUSY
 
 
 def test_a_returning_owner_gets_his_host_back_within_seconds() -> None:
-    story = Script([HostPlan("a", 1)], 3)
-    story.greet("a")
-    first, second = story.sent("a")
-    story.tell(ev.PageStarted("a", first.attempt))
-    commands = story.tell(ev.LoadSampled("a", 4.0, 1), after=1)
+    script = Script([HostPlan("a", 1)], 3)
+    script.connect("a")
+    first, second = script.sent("a")
+    script.send(ev.PageStarted("a", first.attempt))
+    commands = script.send(ev.LoadSampled("a", 4.0, 1), after=1)
     assert do.RevokeAttempt("a", second.attempt) in commands
-    story.tell(ev.AttemptRevoked("a", second.attempt))
-    commands = story.beat_until(3, ["a"], others=4.0)
+    script.send(ev.AttemptRevoked("a", second.attempt))
+    commands = script.beat_until(3, ["a"], others=4.0)
     assert do.KillAttempt("a", first.attempt) in commands
-    story.tell(ev.AttemptFailed("a", first.attempt, FailureKind.KILLED, "called off"))
-    assert story.scheduler.page_queue[1].state is PageState.WAITING
-    assert story.scheduler.page_queue[1].failures == []
+    script.send(ev.AttemptFailed("a", first.attempt, FailureKind.KILLED, "killed"))
+    assert script.scheduler.page_queue[1].state is PageState.WAITING
+    assert script.scheduler.page_queue[1].failures == []
 
 
 def test_a_page_is_retried_where_it_has_not_failed() -> None:
-    story = Script([HostPlan("a", 1), HostPlan("b", 1), HostPlan("c", 1)], 1)
+    script = Script([HostPlan("a", 1), HostPlan("b", 1), HostPlan("c", 1)], 1)
     for host in "abc":
-        story.greet(host)
+        script.connect(host)
     tried = []
     for _ in range(3):
-        (attempt,) = story.scheduler.attempts.values()
+        (attempt,) = script.scheduler.attempts.values()
         tried.append(attempt.host)
-        story.tell(ev.AttemptFailed(attempt.host, attempt.name, FailureKind.CRASHED, "boom"))
+        script.send(ev.AttemptFailed(attempt.host, attempt.name, FailureKind.CRASHED, "boom"))
     assert sorted(tried) == ["a", "b", "c"]
-    assert story.scheduler.page_queue[1].state is PageState.FAILED
+    assert script.scheduler.page_queue[1].state is PageState.FAILED
 
 
 def test_a_host_that_fails_page_after_page_is_quarantined_and_comes_back() -> None:
-    story = Script([HostPlan("bad", 1), HostPlan("good", 1)], 30)
-    story.greet("good")
-    story.greet("bad")
-    while story.scheduler.hosts["bad"].state is HostState.IDLE:
-        attempt = next(iter(story.scheduler.hosts["bad"].in_flight.values()))
-        story.tell(ev.AttemptFailed("bad", attempt.name, FailureKind.CRASHED, "boom"))
-    assert story.scheduler.hosts["bad"].state is HostState.QUARANTINED
-    assert len({c.page for c in story.sent("bad")}) >= 3
-    reconnects = [c for c in story.beat_until(61, ["good"]) if c == do.ConnectHost("bad")]
+    script = Script([HostPlan("bad", 1), HostPlan("good", 1)], 30)
+    script.connect("good")
+    script.connect("bad")
+    while script.scheduler.hosts["bad"].state is HostState.IDLE:
+        attempt = next(iter(script.scheduler.hosts["bad"].in_flight.values()))
+        script.send(ev.AttemptFailed("bad", attempt.name, FailureKind.CRASHED, "boom"))
+    assert script.scheduler.hosts["bad"].state is HostState.QUARANTINED
+    assert len({c.page for c in script.sent("bad")}) >= 3
+    reconnects = [c for c in script.beat_until(61, ["good"]) if c == do.ConnectHost("bad")]
     assert reconnects == [do.ConnectHost("bad")]
 
 
 def test_the_last_host_is_never_quarantined() -> None:
-    story = Script([HostPlan("only", 1)], 6, Policy(retries=1))
-    story.greet("only")
-    while story.end() is None:
-        attempts = list(story.scheduler.hosts["only"].in_flight.values())
+    script = Script([HostPlan("only", 1)], 6, Policy(retries=1))
+    script.connect("only")
+    while script.end() is None:
+        attempts = list(script.scheduler.hosts["only"].in_flight.values())
         if attempts:
-            story.tell(ev.AttemptFailed("only", attempts[0].name, FailureKind.CRASHED, "boom"))
+            script.send(ev.AttemptFailed("only", attempts[0].name, FailureKind.CRASHED, "boom"))
         else:
-            story.tell(ev.HostFinished("only"))
-    assert snapshot.take(story.scheduler).settled == 6
+            script.send(ev.HostFinished("only"))
+    assert snapshot.take(script.scheduler).settled == 6
 
 
 def test_a_storage_failure_charges_nobody_and_pauses_everything() -> None:
-    story = Script([HostPlan("a", 1), HostPlan("b", 1)], 10)
-    story.greet("a")
-    story.greet("b")
-    sent = len(story.sent("a") + story.sent("b"))
-    first = story.sent("a")[0]
-    commands = story.tell(ev.AttemptFailed("a", first.attempt, FailureKind.STORAGE, "disk full"))
+    script = Script([HostPlan("a", 1), HostPlan("b", 1)], 10)
+    script.connect("a")
+    script.connect("b")
+    sent = len(script.sent("a") + script.sent("b"))
+    first = script.sent("a")[0]
+    commands = script.send(ev.AttemptFailed("a", first.attempt, FailureKind.STORAGE, "disk full"))
     assert do.ProbeStorage() in commands
-    story.tell(ev.StorageFailed("disk full"))
-    story.beat_until(30, ["a", "b"])
-    assert len(story.sent("a") + story.sent("b")) == sent
-    story.tell(ev.StorageRecovered())
-    assert len(story.sent("a") + story.sent("b")) > sent
-    assert all(page.failures == [] for page in story.scheduler.page_queue.pages.values())
-    assert story.end() is None
+    script.send(ev.StorageFailed("disk full"))
+    script.beat_until(30, ["a", "b"])
+    assert len(script.sent("a") + script.sent("b")) == sent
+    script.send(ev.StorageRecovered())
+    assert len(script.sent("a") + script.sent("b")) > sent
+    assert all(page.failures == [] for page in script.scheduler.page_queue.pages.values())
+    assert script.end() is None
 
 
 def test_a_storage_that_stays_away_ends_the_run() -> None:
-    story = Script([HostPlan("a", 1)], 3, Policy(storage_wait=60))
-    story.greet("a")
-    story.tell(ev.StorageFailed("gone"))
-    story.beat_until(70, ["a"])
-    end = story.end()
+    script = Script([HostPlan("a", 1)], 3, Policy(storage_wait=60))
+    script.connect("a")
+    script.send(ev.StorageFailed("gone"))
+    script.beat_until(70, ["a"])
+    end = script.end()
     assert end is not None
     assert end.end is JobEnd.STORAGE
 
 
 def test_a_storage_that_seems_well_and_takes_no_page_is_given_up_without_haste() -> None:
-    story = Script([HostPlan("a", 1)], 3, Policy(storage_wait=60))
-    story.greet("a")
-    first = story.sent("a")[0]
-    story.tell(ev.PageRendered("a", first.attempt, 0.1))
-    looks = 0
-    while story.end() is None:
-        story.tell(ev.AttemptFailed("a", first.attempt, FailureKind.STORAGE, "no room"))
-        while not any(isinstance(c, do.ProbeStorage) for c in story.log) and story.end() is None:
-            story.beat_until(1, ["a"])
-        story.log = [command for command in story.log if not isinstance(command, do.ProbeStorage)]
-        story.tell(ev.StorageRecovered())
-        looks += 1
-        assert story.now < 200
-    end = story.end()
+    script = Script([HostPlan("a", 1)], 3, Policy(storage_wait=60))
+    script.connect("a")
+    first = script.sent("a")[0]
+    script.send(ev.PageRendered("a", first.attempt, 0.1))
+    probes = 0
+    while script.end() is None:
+        script.send(ev.AttemptFailed("a", first.attempt, FailureKind.STORAGE, "no room"))
+        while not any(isinstance(c, do.ProbeStorage) for c in script.log) and script.end() is None:
+            script.beat_until(1, ["a"])
+        script.log = [command for command in script.log if not isinstance(command, do.ProbeStorage)]
+        script.send(ev.StorageRecovered())
+        probes += 1
+        assert script.now < 200
+    end = script.end()
     assert end is not None
     assert end.end is JobEnd.STORAGE
-    assert looks < 12
+    assert probes < 12
 
 
 def test_a_host_that_alone_cannot_write_is_refused() -> None:
-    story = Script([HostPlan("a", 1), HostPlan("b", 1)], 30)
-    story.greet("a")
-    story.greet("b")
-    while story.scheduler.hosts["a"].state is HostState.IDLE:
-        attempt = next(iter(story.scheduler.hosts["a"].in_flight.values()))
-        story.tell(ev.AttemptFailed("a", attempt.name, FailureKind.STORAGE, "read-only"))
-        story.tell(ev.StorageRecovered())
-    assert story.scheduler.hosts["a"].state is HostState.REFUSED
-    assert story.scheduler.hosts["b"].state is HostState.IDLE
+    script = Script([HostPlan("a", 1), HostPlan("b", 1)], 30)
+    script.connect("a")
+    script.connect("b")
+    while script.scheduler.hosts["a"].state is HostState.IDLE:
+        attempt = next(iter(script.scheduler.hosts["a"].in_flight.values()))
+        script.send(ev.AttemptFailed("a", attempt.name, FailureKind.STORAGE, "read-only"))
+        script.send(ev.StorageRecovered())
+    assert script.scheduler.hosts["a"].state is HostState.REFUSED
+    assert script.scheduler.hosts["b"].state is HostState.IDLE
 
 
 def test_a_host_that_reconnects_during_an_outage_of_the_storage_is_not_refused() -> None:
     """It cannot write either: that is the storage's failure, not the host's."""
-    story = Script([HostPlan("a", 1)], 3)
-    story.greet("a")
-    story.tell(ev.StorageFailed("read-only"))
-    story.tell(ev.HostLost("a", "cable"))
-    story.tell(ev.HostRefused("a", "san", "cannot write to the SAN"))
-    assert story.scheduler.hosts["a"].state is HostState.LOST
-    assert story.end() is None
+    script = Script([HostPlan("a", 1)], 3)
+    script.connect("a")
+    script.send(ev.StorageFailed("read-only"))
+    script.send(ev.HostLost("a", "cable"))
+    script.send(ev.HostRefused("a", "san", "cannot write to the SAN"))
+    assert script.scheduler.hosts["a"].state is HostState.LOST
+    assert script.end() is None
 
 
 def test_hosts_that_were_refused_for_the_storage_are_tried_again_after_an_outage() -> None:
     """A host may meet the outage before the coordinator does."""
-    story = Script([HostPlan("a", 1), HostPlan("b", 1), HostPlan("c", 1)], 3)
-    story.greet("a")
-    story.tell(ev.HostRefused("b", "san", "cannot write to the SAN"))
-    story.tell(ev.HostRefused("c", "authentication", "no key"))
-    story.tell(ev.StorageFailed("read-only"))
-    story.log.clear()
-    story.tell(ev.StorageRecovered())
-    assert [c.host for c in story.log if isinstance(c, do.ConnectHost)] == ["b"]
-    assert story.scheduler.hosts["b"].state is HostState.CONNECTING
-    assert story.scheduler.hosts["c"].state is HostState.REFUSED
+    script = Script([HostPlan("a", 1), HostPlan("b", 1), HostPlan("c", 1)], 3)
+    script.connect("a")
+    script.send(ev.HostRefused("b", "san", "cannot write to the SAN"))
+    script.send(ev.HostRefused("c", "authentication", "no key"))
+    script.send(ev.StorageFailed("read-only"))
+    script.log.clear()
+    script.send(ev.StorageRecovered())
+    assert [c.host for c in script.log if isinstance(c, do.ConnectHost)] == ["b"]
+    assert script.scheduler.hosts["b"].state is HostState.CONNECTING
+    assert script.scheduler.hosts["c"].state is HostState.REFUSED
 
 
 def test_a_silent_host_is_lost_and_its_pages_go_elsewhere() -> None:
-    story = Script([HostPlan("a", 1), HostPlan("b", 1)], 4)
-    story.greet("a")
-    story.greet("b")
-    taken = {command.page for command in story.sent("a")}
-    for command in story.sent("b"):
-        story.tell(ev.PageRendered("b", command.attempt, 0.1), ev.PageDelivered("b", command.attempt))
-    story.beat_until(9, ["b"])
-    assert story.scheduler.hosts["a"].state is HostState.LOST
-    assert taken <= {command.page for command in story.sent("b")}
+    script = Script([HostPlan("a", 1), HostPlan("b", 1)], 4)
+    script.connect("a")
+    script.connect("b")
+    taken = {command.page for command in script.sent("a")}
+    for command in script.sent("b"):
+        script.send(ev.PageRendered("b", command.attempt, 0.1), ev.PageDelivered("b", command.attempt))
+    script.beat_until(9, ["b"])
+    assert script.scheduler.hosts["a"].state is HostState.LOST
+    assert taken <= {command.page for command in script.sent("b")}
 
 
 def test_a_host_that_never_begins_its_pages_does_not_hold_the_job() -> None:
-    story = Script([HostPlan("a", 1), HostPlan("b", 1)], 4, Policy(stall=20, page_timeout=30))
-    story.greet("a")
-    story.greet("b")
-    taken = {command.page for command in story.sent("a")}
-    for command in story.sent("b"):
-        story.tell(ev.PageRendered("b", command.attempt, 0.1), ev.PageDelivered("b", command.attempt))
-    story.beat_until(32, ["a", "b"])
-    assert story.scheduler.hosts["a"].state is HostState.LOST
-    assert taken <= {command.page for command in story.sent("b")}
+    script = Script([HostPlan("a", 1), HostPlan("b", 1)], 4, Policy(stall=20, page_timeout=30))
+    script.connect("a")
+    script.connect("b")
+    taken = {command.page for command in script.sent("a")}
+    for command in script.sent("b"):
+        script.send(ev.PageRendered("b", command.attempt, 0.1), ev.PageDelivered("b", command.attempt))
+    script.beat_until(32, ["a", "b"])
+    assert script.scheduler.hosts["a"].state is HostState.LOST
+    assert taken <= {command.page for command in script.sent("b")}
 
 
 def test_what_a_lost_host_still_says_is_not_believed() -> None:
-    story = Script([HostPlan("a", 1), HostPlan("b", 1)], 1)
-    story.greet("a")
-    first = story.sent("a")[0]
-    story.tell(ev.HostLost("a", "cable"))
-    story.greet("b")
-    story.tell(ev.PageRendered("a", first.attempt, 0.1))
-    assert not [c for c in story.log if isinstance(c, do.VerifyPage)]
+    script = Script([HostPlan("a", 1), HostPlan("b", 1)], 1)
+    script.connect("a")
+    first = script.sent("a")[0]
+    script.send(ev.HostLost("a", "cable"))
+    script.connect("b")
+    script.send(ev.PageRendered("a", first.attempt, 0.1))
+    assert not [c for c in script.log if isinstance(c, do.VerifyPage)]
 
 
 def test_nobody_idle_in_time_ends_the_run() -> None:
-    story = Script([HostPlan("a", 1), HostPlan("b", 1)], 3, Policy(wait=20))
-    story.greet("a", others=3.0)
-    story.tell(ev.HostRefused("b", "authentication", "no key"))
-    story.beat_until(19, ["a"], others=3.0)
-    assert story.end() is None
-    story.beat_until(3, ["a"], others=3.0)
-    end = story.end()
+    script = Script([HostPlan("a", 1), HostPlan("b", 1)], 3, Policy(wait=20))
+    script.connect("a", others=3.0)
+    script.send(ev.HostRefused("b", "authentication", "no key"))
+    script.beat_until(19, ["a"], others=3.0)
+    assert script.end() is None
+    script.beat_until(3, ["a"], others=3.0)
+    end = script.end()
     assert end is not None
     assert end.end is JobEnd.NO_HOST
 
 
 def test_all_hosts_refused_ends_the_run_at_once() -> None:
-    story = Script([HostPlan("a", 1), HostPlan("b", 1)], 3)
-    story.tell(ev.HostRefused("a", "authentication", "no key"))
-    story.tell(ev.HostRefused("b", "host key", "changed"))
-    end = story.end()
+    script = Script([HostPlan("a", 1), HostPlan("b", 1)], 3)
+    script.send(ev.HostRefused("a", "authentication", "no key"))
+    script.send(ev.HostRefused("b", "host key", "changed"))
+    end = script.end()
     assert end is not None
     assert end.end is JobEnd.NO_HOST
 
 
 def test_the_deadline_ends_the_run() -> None:
-    story = Script([HostPlan("a", 1)], 3, Policy(deadline=10))
-    story.greet("a")
-    story.beat_until(11, ["a"])
-    end = story.end()
+    script = Script([HostPlan("a", 1)], 3, Policy(deadline=10))
+    script.connect("a")
+    script.beat_until(11, ["a"])
+    end = script.end()
     assert end is not None
     assert end.end is JobEnd.DEADLINE
 
 
 def test_queued_pages_move_to_a_slot_that_has_nothing() -> None:
-    story = Script([HostPlan("slow", 1), HostPlan("fast", 1)], 2)
-    story.greet("slow")
-    first, second = story.sent("slow")
-    story.tell(ev.PageStarted("slow", first.attempt))
-    commands = story.greet("fast")
+    script = Script([HostPlan("slow", 1), HostPlan("fast", 1)], 2)
+    script.connect("slow")
+    first, second = script.sent("slow")
+    script.send(ev.PageStarted("slow", first.attempt))
+    commands = script.connect("fast")
     assert do.RevokeAttempt("slow", second.attempt) in commands
-    story.tell(ev.AttemptRevoked("slow", second.attempt))
-    assert [c.page for c in story.sent("fast")] == [second.page]
+    script.send(ev.AttemptRevoked("slow", second.attempt))
+    assert [c.page for c in script.sent("fast")] == [second.page]
 
 
 def test_a_late_complaint_makes_a_delivered_page_suspect() -> None:
-    story = Script([HostPlan("a", 1)], 1)
-    story.greet("a")
-    attempt = story.sent("a")[0].attempt
-    story.tell(ev.PageRendered("a", attempt, 0.1), ev.PageDelivered("a", attempt))
-    story.tell(ev.PageSuspected("a", attempt, 1, ("bad operator",)))
-    story.tell(ev.HostFinished("a"))
-    assert story.scheduler.page_queue[1].state is PageState.SUSPECT
-    end = story.end()
+    script = Script([HostPlan("a", 1)], 1)
+    script.connect("a")
+    attempt = script.sent("a")[0].attempt
+    script.send(ev.PageRendered("a", attempt, 0.1), ev.PageDelivered("a", attempt))
+    script.send(ev.PageSuspected("a", attempt, 1, ("bad operator",)))
+    script.send(ev.HostFinished("a"))
+    assert script.scheduler.page_queue[1].state is PageState.SUSPECT
+    end = script.end()
     assert end is not None
     assert end.end is JobEnd.COMPLETE
 
@@ -498,105 +498,105 @@ def test_a_job_that_is_all_there_asks_nobody() -> None:
 
 def test_a_held_job_of_the_queue_ends_when_what_was_begun_is_done() -> None:
     """It has a place among those that are seen through, and connections: others want them."""
-    story = Script([HostPlan("a", 1)], 9, Policy(ends_when_held=True))
-    story.greet("a")
-    first, *queued = story.sent("a")
-    story.tell(ev.PageStarted("a", first.attempt))
-    story.tell(ev.HoldRequested("me"))
-    story.tell(*[ev.AttemptRevoked("a", command.attempt) for command in queued])
-    assert story.end() is None
-    story.tell(ev.PageRendered("a", first.attempt, 0.1))
-    assert story.end() is None
-    story.tell(ev.PageDelivered("a", first.attempt))
-    end = story.end()
+    script = Script([HostPlan("a", 1)], 9, Policy(ends_when_held=True))
+    script.connect("a")
+    first, *queued = script.sent("a")
+    script.send(ev.PageStarted("a", first.attempt))
+    script.send(ev.HoldRequested("me"))
+    script.send(*[ev.AttemptRevoked("a", command.attempt) for command in queued])
+    assert script.end() is None
+    script.send(ev.PageRendered("a", first.attempt, 0.1))
+    assert script.end() is None
+    script.send(ev.PageDelivered("a", first.attempt))
+    end = script.end()
     assert end is not None
     assert (end.end, end.reason) == (JobEnd.HELD, "held by me")
 
 
 def test_a_held_job_sends_nothing_and_waits_until_it_is_released() -> None:
-    story = Script([HostPlan("a", 1)], 9, Policy(wait=20, lost_wait=20))
-    story.greet("a")
-    first, *queued = story.sent("a")
-    story.tell(ev.PageStarted("a", first.attempt))
-    story.tell(ev.HoldRequested("me"))
-    assert {c.attempt for c in story.log if isinstance(c, do.RevokeAttempt)} == {
+    script = Script([HostPlan("a", 1)], 9, Policy(wait=20, lost_wait=20))
+    script.connect("a")
+    first, *queued = script.sent("a")
+    script.send(ev.PageStarted("a", first.attempt))
+    script.send(ev.HoldRequested("me"))
+    assert {c.attempt for c in script.log if isinstance(c, do.RevokeAttempt)} == {
         c.attempt for c in queued
     }
-    story.tell(*[ev.AttemptRevoked("a", command.attempt) for command in queued])
-    story.tell(ev.PageRendered("a", first.attempt, 0.1), ev.PageDelivered("a", first.attempt))
-    sent = len(story.sent("a"))
-    story.beat_until(100, ["a"])
-    assert len(story.sent("a")) == sent
-    assert story.end() is None
-    story.tell(ev.ReleaseRequested("me"))
-    assert len(story.sent("a")) > sent
+    script.send(*[ev.AttemptRevoked("a", command.attempt) for command in queued])
+    script.send(ev.PageRendered("a", first.attempt, 0.1), ev.PageDelivered("a", first.attempt))
+    sent = len(script.sent("a"))
+    script.beat_until(100, ["a"])
+    assert len(script.sent("a")) == sent
+    assert script.end() is None
+    script.send(ev.ReleaseRequested("me"))
+    assert len(script.sent("a")) > sent
 
 
 def test_a_drained_host_gives_its_pages_back_within_seconds_and_is_used_again_when_asked() -> None:
-    story = Script([HostPlan("a", 1), HostPlan("b", 1)], 30)
-    story.greet("a")
-    first = story.sent("a")[0]
-    story.tell(ev.PageStarted("a", first.attempt))
-    story.greet("b")
-    story.tell(ev.DrainRequested("a", "me", "a new disk"))
-    host = story.scheduler.hosts["a"]
+    script = Script([HostPlan("a", 1), HostPlan("b", 1)], 30)
+    script.connect("a")
+    first = script.sent("a")[0]
+    script.send(ev.PageStarted("a", first.attempt))
+    script.connect("b")
+    script.send(ev.DrainRequested("a", "me", "a new disk"))
+    host = script.scheduler.hosts["a"]
     assert host.state is HostState.DRAINED
     assert host.reason == "drained by me: a new disk"
-    story.beat_until(2.5, ["a", "b"])
-    assert do.KillAttempt("a", first.attempt) in story.log
-    sent = len(story.sent("a"))
-    story.tell(ev.HostLost("a", "rebooted"))
-    story.beat_until(4, ["b"])
-    story.greet("a")
+    script.beat_until(2.5, ["a", "b"])
+    assert do.KillAttempt("a", first.attempt) in script.log
+    sent = len(script.sent("a"))
+    script.send(ev.HostLost("a", "rebooted"))
+    script.beat_until(4, ["b"])
+    script.connect("a")
     assert host.state is HostState.DRAINED
-    assert len(story.sent("a")) == sent
-    story.tell(ev.UndrainRequested("a", "me"))
+    assert len(script.sent("a")) == sent
+    script.send(ev.UndrainRequested("a", "me"))
     assert host.state is HostState.IDLE
-    assert len(story.sent("a")) > sent
+    assert len(script.sent("a")) > sent
 
 
 def test_a_failed_page_may_be_tried_again_by_hand() -> None:
-    story = Script([HostPlan("a", 1)], 2, Policy(retries=1))
-    story.greet("a")
-    first, second = story.sent("a")
-    story.tell(ev.AttemptFailed("a", first.attempt, FailureKind.CRASHED, "bad luck"))
-    assert story.scheduler.page_queue[first.page].state is PageState.FAILED
-    story.tell(ev.RetryRequested(first.page, "me"))
-    again = story.sent("a")[-1]
+    script = Script([HostPlan("a", 1)], 2, Policy(retries=1))
+    script.connect("a")
+    first, second = script.sent("a")
+    script.send(ev.AttemptFailed("a", first.attempt, FailureKind.CRASHED, "bad luck"))
+    assert script.scheduler.page_queue[first.page].state is PageState.FAILED
+    script.send(ev.RetryRequested(first.page, "me"))
+    again = script.sent("a")[-1]
     assert again.page == first.page
     for command in (again, second):
-        story.tell(ev.PageRendered("a", command.attempt, 0.1), ev.PageDelivered("a", command.attempt))
-    assert story.scheduler.page_queue.is_finished()
-    assert snapshot.take(story.scheduler).failed == 0
+        script.send(ev.PageRendered("a", command.attempt, 0.1), ev.PageDelivered("a", command.attempt))
+    assert script.scheduler.page_queue.is_finished()
+    assert snapshot.take(script.scheduler).failed == 0
 
 
 def test_a_cancelled_job_ends_at_once() -> None:
-    story = Script([HostPlan("a", 1)], 9)
-    story.greet("a")
-    story.tell(ev.CancelRequested("me"))
-    end = story.end()
+    script = Script([HostPlan("a", 1)], 9)
+    script.connect("a")
+    script.send(ev.CancelRequested("me"))
+    end = script.end()
     assert end is not None
     assert (end.end, end.reason) == (JobEnd.CANCELLED, "cancelled by me")
 
 
 def test_an_honest_host_that_is_short_of_memory_is_kept_with_fewer_slots() -> None:
     script = Script([HostPlan("big", 32)], 100)
-    script.greet("big")
+    script.connect("big")
     for _ in range(31):
         attempt = next(iter(script.scheduler.hosts["big"].in_flight))
-        script.tell(ev.PageStarted("big", attempt))
-        script.tell(
+        script.send(ev.PageStarted("big", attempt))
+        script.send(
             ev.AttemptFailed("big", attempt, FailureKind.LOW_MEMORY, "short of memory", is_reported=True)
         )
     host = script.scheduler.hosts["big"]
     assert (host.state, host.slots) == (HostState.IDLE, 1)
-    script.tell(ev.HostLost("big", "cable"))
-    script.tell(ev.Ticked(), after=4.0)
-    script.greet("big")
+    script.send(ev.HostLost("big", "cable"))
+    script.send(ev.Ticked(), after=4.0)
+    script.connect("big")
     assert host.slots == 1
     for _ in range(Policy().max_uncharged_failures + 1):
         attempt = next(iter(host.in_flight))
-        script.tell(
+        script.send(
             ev.AttemptFailed("big", attempt, FailureKind.LOW_MEMORY, "short of memory", is_reported=True)
         )
     assert host.state is HostState.LOST, "one that gives up every page, though it has one slot"
@@ -605,37 +605,37 @@ def test_an_honest_host_that_is_short_of_memory_is_kept_with_fewer_slots() -> No
 @pytest.mark.parametrize("why", ["drain", "hold", "load"])
 def test_a_large_honest_host_may_hand_back_all_that_it_was_asked_for(why: str) -> None:
     script = Script([HostPlan("big", 256)], 20000)
-    script.greet("big")
+    script.connect("big")
     host = script.scheduler.hosts["big"]
     for _ in range(600):
         if len(host.in_flight) > 4100:
             break
         attempt = next(iter(host.in_flight))
-        script.tell(ev.PageStarted("big", attempt))
-        script.tell(ev.PageRendered("big", attempt, 0.01), ev.LoadSampled("big", 0.0, 0.0), after=0.01)
-        script.tell(ev.PageDelivered("big", attempt))
+        script.send(ev.PageStarted("big", attempt))
+        script.send(ev.PageRendered("big", attempt, 0.01), ev.LoadSampled("big", 0.0, 0.0), after=0.01)
+        script.send(ev.PageDelivered("big", attempt))
         host.seconds_per_page = host.seconds_per_a4 = 0.01  # as a host is known after a while
     assert len(host.in_flight) > 4100
     if why == "load":
-        script.tell(ev.LoadSampled("big", 9e3, 0.0), after=0.3)
+        script.send(ev.LoadSampled("big", 9e3, 0.0), after=0.3)
     elif why == "drain":
-        script.tell(ev.DrainRequested("big", "me", ""))
+        script.send(ev.DrainRequested("big", "me", ""))
     else:
-        script.tell(ev.HoldRequested("me"))
+        script.send(ev.HoldRequested("me"))
     script.scheduler.apply(
         *(ev.AttemptRevoked("big", name) for name in list(host.in_flight)), now=script.now
     )
-    script.tell(ev.LoadSampled("big", 0.0, 0.0), after=0.3)
+    script.send(ev.LoadSampled("big", 0.0, 0.0), after=0.3)
     assert not host.in_flight or why == "load"
     assert host.is_connected
 
 
 def test_a_host_whose_load_calls_pages_back_again_and_again_is_left() -> None:
     script = Script([HostPlan("liar", 256)], 20000)
-    script.greet("liar")
+    script.connect("liar")
     host = script.scheduler.hosts["liar"]
     for _ in range(60):
-        script.tell(ev.LoadSampled("liar", 9e3, 0.0), after=0.3)
+        script.send(ev.LoadSampled("liar", 9e3, 0.0), after=0.3)
         revoked = [ev.AttemptRevoked("liar", name) for name in list(host.in_flight)]
-        script.tell(*revoked, ev.LoadSampled("liar", 0.0, 0.0), after=0.3)
+        script.send(*revoked, ev.LoadSampled("liar", 0.0, 0.0), after=0.3)
     assert host.state is HostState.LOST

@@ -229,7 +229,7 @@ def test_a_successor_that_changes_nothing_still_refuses_what_its_predecessor_wri
             compare_document=lambda: None,
         )
         held = lease.take(folder.lease)
-        jobrun._enter(cast(JobPlan, plan), held)
+        jobrun._apply_changes(cast(JobPlan, plan), held)
         held.release()
     else:
         queueoperations.change(folder, Request(Operation.RELEASE, "ann@desk"))

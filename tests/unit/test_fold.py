@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from sshrender.coordinator.hosts.loadsampler import CHANGE, EVERY, LoadSamples
+from sshrender.coordinator.hosts.loadsampler import MIN_CHANGE, SAMPLE_INTERVAL, LoadSamples
 from sshrender.coordinator.workers.thumbnailwriter import ThumbnailWriter
 from sshrender.core.policy import HostPlan
 from sshrender.core.records import Host
@@ -204,10 +204,10 @@ def test_loads_are_told_when_they_move_and_not_too_often() -> None:
     host.others = 1.0
     assert samples.due([host], 100.0) == {"a": (0.5, 0.0)}
     host.others = 4.0
-    assert samples.due([host], 100.0 + EVERY / 2) == {}
-    assert samples.due([host], 100.0 + EVERY) == {"a": (2.0, 0.0)}
-    host.others += CHANGE
-    assert samples.due([host], 100.0 + 2 * EVERY) == {}
+    assert samples.due([host], 100.0 + SAMPLE_INTERVAL / 2) == {}
+    assert samples.due([host], 100.0 + SAMPLE_INTERVAL) == {"a": (2.0, 0.0)}
+    host.others += MIN_CHANGE
+    assert samples.due([host], 100.0 + 2 * SAMPLE_INTERVAL) == {}
 
 
 def _jpeg(width: int = 158, height: int = 224) -> bytes:

@@ -498,9 +498,7 @@ class TestForeman:
             if queue.now == 10:
                 assert len(looks) == 1, "nobody looks while one hangs"
                 is_back.set()
-                abandoned = queue.dispatcher._hang_guard._abandoned
-                assert abandoned is not None
-                _wait_until(lambda: not abandoned.is_alive())
+                _wait_until(lambda: not queue.dispatcher._hang_guard._abandoned.is_alive())  # type: ignore[union-attr]
 
         queue.dispatcher._pause = passes
         queue.dispatcher.run()

@@ -21,7 +21,7 @@ def test_this_machine_renders_the_canary_page_as_a_runner_here_does() -> None:
     digest = fingerprint.picture("gs", processlimits.environment(dict(os.environ)))
     version = hostfacts.ghostscript_version("gs")
     assert digest
-    assert LocalCanary(lambda event: None).look() == HostFingerprint(version or "", digest)
+    assert LocalCanary(lambda event: None).fingerprint() == HostFingerprint(version or "", digest)
 
 
 def test_a_canary_that_hangs_is_ended_with_the_run_and_leaves_no_file(
@@ -51,14 +51,14 @@ def test_a_canary_that_hangs_is_ended_with_the_run_and_leaves_no_file(
 
 def test_without_ghostscript_here_there_is_no_canary(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(localcanary, "PROGRAM", "no-such-ghostscript")
-    assert LocalCanary(lambda event: None).look() is None
+    assert LocalCanary(lambda event: None).fingerprint() is None
 
 
 @pytest.mark.parametrize("own", ["a", "b"])
 def test_of_two_hosts_that_differ_hosts_refuses_the_one_that_this_machine_disagrees_with(
     monkeypatch: pytest.MonkeyPatch, own: str
 ) -> None:
-    monkeypatch.setattr(LocalCanary, "look", lambda self: HostFingerprint("10.00.0", own))
+    monkeypatch.setattr(LocalCanary, "fingerprint", lambda self: HostFingerprint("10.00.0", own))
     reports = [
         HostReport(name, "idle", checks=[Check("picture", None)], ghostscript="10.00.0", canary=name)
         for name in ("a", "b")

@@ -200,7 +200,7 @@ def test_a_list_of_pages_is_written_down_in_a_bounded_length() -> None:
     )
     told = documentevents.DocumentEvents(document, range(1, 100_001))
     told.new()
-    assert len(told.fonts["x"]) <= documentevents.MAX_LIST + 2
+    assert len(told.fonts["x"]) <= documentevents.MAX_PAGE_LIST + 2
     assert told.fonts["x"].startswith("2,4,6,")
 
 

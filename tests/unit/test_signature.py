@@ -372,10 +372,10 @@ class TestRequests:
     def test_a_coordinator_tells_of_refused_requests_once(self, folder: JobFolder) -> None:
         posted: queue.SimpleQueue[Any] = queue.SimpleQueue()
         request_poller = _request_poller(folder, posted)
-        request_poller._refuse(requests.take(folder, request_poller._do))
+        request_poller._refuse(requests.take(folder, request_poller._carry_out))
         for _ in range(3):
             (folder.requests / "0-evil.json").write_text("{}")
-            request_poller._refuse(requests.take(folder, request_poller._do))
+            request_poller._refuse(requests.take(folder, request_poller._carry_out))
         assert (posted.get_nowait(), posted.empty()) == (RequestsRefused(1), True)
 
     def test_a_request_under_another_name_is_none(self, folder: JobFolder) -> None:

@@ -9,7 +9,8 @@ from pathlib import Path
 
 from sshrender.api.jobs import on_san
 from sshrender.api.runcontext import RunContext
-from sshrender.coordinator.hosts.hostcheck import HostReport, compare, survey
+from sshrender.coordinator.hosts.hostcheck import HostReport, compare
+from sshrender.coordinator.hosts.hostcheck import check_hosts as check_each
 from sshrender.coordinator.jobopening import require_san
 from sshrender.coordinator.outcome import no_host_code
 from sshrender.coordinator.workers.requestpoller import drained_event
@@ -31,7 +32,7 @@ def check_hosts(context: RunContext) -> HostChecks:
     def work() -> list[HostReport]:
         require_san(context.san)
         drained = drains.read(context.san, [setup.plan.name for setup in context.hosts])
-        return [_with_drain(report, drained) for report in survey(context.hosts, context.san)]
+        return [_with_drain(report, drained) for report in check_each(context.hosts, context.san)]
 
     found = {report.name: report for report in on_san(context.san, work)}
     reports = [found[setup.plan.name] for setup in context.hosts]

@@ -309,7 +309,7 @@ class RunContext:
         self, open_: Callable[[], JobPlan], links: ConnectionPool, inbox: queue.SimpleQueue[Any]
     ) -> tuple[Outcome, JobPlan, Assembly | None]:
         from sshrender.api.assembly import Assembly
-        from sshrender.coordinator.jobrun import see_through
+        from sshrender.coordinator.jobrun import run_job
 
         plan = on_san(self.san, open_, deadline_of(self.settings))
         if self.on_job is not None:
@@ -318,7 +318,7 @@ class RunContext:
         assembly = None if kind is None else Assembly(plan, kind)
         finish = (lambda _outcome, _fence: None) if assembly is None else assembly.make
         with self.listener.showing(plan.spec.name) as view:
-            outcome = see_through(plan, self.hosts, view, links, inbox, finish)
+            outcome = run_job(plan, self.hosts, view, links, inbox, finish)
         if plan.has_overview and outcome.code != ExitCode.STORAGE:
             self._write_overview(plan)
         return outcome, plan, assembly

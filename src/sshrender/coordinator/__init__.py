@@ -1,1 +1,1 @@
-"""The one loop: events in, commands carried out, journal written, views told."""
+"""Runs jobs: one loop that feeds the scheduler and carries out its commands, and what it needs."""

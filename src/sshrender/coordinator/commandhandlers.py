@@ -130,7 +130,7 @@ def finish_page(run: RunParts, command: do.FinishPage) -> None:
     """Record a page's final state. What was delivered of one that failed later is removed."""
     run.recorder.settled(run.scheduler.page_queue[command.page], command.state)
     if command.state is PageState.FAILED:
-        run.page_remover.take_back(command.page)
+        run.page_remover.remove_delivered(command.page)
 
 
 def report_host(run: RunParts, command: do.ReportHost) -> None:

@@ -1,4 +1,4 @@
-"""What the document turns out to be while it is read: how much there is to draw, what fonts it lacks."""
+"""Reports what becomes known of the document while it is read: page sizes and missing fonts."""
 
 from __future__ import annotations
 
@@ -12,64 +12,66 @@ from sshrender.document.boxes import Box
 A4 = 595.0 * 842.0
 """Square points."""
 
-MAX_LIST = 2000
-"""Characters of a list of pages that is written down: of odd pages only, a list has no ranges."""
+MAX_PAGE_LIST = 2000
+"""Most characters of a recorded page list: one of odd pages has no ranges, and can be very long."""
 
-FIXED = 0.25
-"""The part of an A4 page's time that is not spent on its pixels: 25 to 30 % at 150 and 300 dpi."""
+FIXED_COST = 0.25
+"""The part of an A4 page's time that does not depend on its size: 25 to 30 % at 150 and 300 dpi
+(measured)."""
 
 
 class OpenDocument(Protocol):
-    """What is known of a document by now (document/reading.py). Nothing here waits."""
+    """What is known of a document by now (document/reading.py). No method waits."""
 
     def boxes_from(self, first: int) -> list[Box | None]:
-        """The boxes that are known, from this page on."""
+        """Return the known page boxes from this page on."""
 
     def missing_fonts(self) -> list[list[str]] | None:
-        """For each page the fonts that the document lacks; None until all is known."""
+        """Return the missing fonts of each page; None until the whole document was read."""
 
 
-def work(box: Box) -> float:
-    """In pages of A4."""
-    return FIXED + (1 - FIXED) * box[0] * box[1] / A4
+def cost(box: Box) -> float:
+    """Return the cost of a page: an A4 page costs 1."""
+    return FIXED_COST + (1 - FIXED_COST) * box[0] * box[1] / A4
 
 
 class DocumentEvents:
-    """Asked now and then; tells each thing once. ``fonts``: by font, the pages that ask for it."""
+    """Returns each fact once, as an event. ``fonts``: the pages of each missing font, as page lists."""
 
     def __init__(self, document: OpenDocument, pages: Sequence[int]) -> None:
         self._document = document
         self._pages = frozenset(pages)
         self._next = 1
-        self._are_fonts_told = False
+        self._are_fonts_reported = False
         self.fonts: Mapping[str, str] = {}
 
     def new(self) -> list[ev.Event]:
-        """What has become known since this was last asked."""
-        return self._weights() + self._missing_fonts()
+        """Return what has become known since the last call."""
+        return self._costs() + self._missing_fonts()
 
-    def _weights(self) -> list[ev.Event]:
+    def _costs(self) -> list[ev.Event]:
         boxes = self._document.boxes_from(self._next)
         first, self._next = self._next, self._next + len(boxes)
-        works = tuple(
-            (page, work(box))
+        costs = tuple(
+            (page, cost(box))
             for page, box in enumerate(boxes, first)
             if box is not None and page in self._pages
         )
-        return [ev.PageCostsKnown(works)] if works else []
+        return [ev.PageCostsKnown(costs)] if costs else []
 
     def _missing_fonts(self) -> list[ev.Event]:
-        missing = None if self._are_fonts_told else self._document.missing_fonts()
+        missing = None if self._are_fonts_reported else self._document.missing_fonts()
         if missing is None:
             return []
-        self._are_fonts_told = True
+        self._are_fonts_reported = True
         self.fonts = _by_font(missing, self._pages)
+        # Pages that pypdf could not read count as pages with missing fonts.
         is_unread = len(missing) < max(self._pages)
         return [ev.FontsKnown(bool(self.fonts) or is_unread)]
 
 
 def _by_font(missing: Sequence[Sequence[str]], pages: frozenset[int]) -> dict[str, str]:
-    """Page lists by font, the font that most pages ask for first."""
+    """Return page lists by font, the font of most pages first."""
     found: dict[str, list[int]] = {}
     for page, names in enumerate(missing, 1):
         if page in pages:
@@ -80,6 +82,6 @@ def _by_font(missing: Sequence[Sequence[str]], pages: frozenset[int]) -> dict[st
 
 
 def _shortened(pages: str) -> str:
-    if len(pages) <= MAX_LIST:
+    if len(pages) <= MAX_PAGE_LIST:
         return pages
-    return f"{pages[:MAX_LIST].rpartition(',')[0]},…"
+    return f"{pages[:MAX_PAGE_LIST].rpartition(',')[0]},…"

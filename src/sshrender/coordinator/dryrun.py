@@ -1,4 +1,4 @@
-"""What a render would do, without doing it: the job, its pages, and the room that they need."""
+"""Finds out what a render would do, without doing it: the job, its pages, and the space they need."""
 
 from __future__ import annotations
 
@@ -18,12 +18,15 @@ from sshrender.renderers.devices import DEVICES
 from sshrender.storage.files import free_bytes
 
 SAMPLE_BYTES_A_PIXEL = 3
-"""Of an RGB raster that is not compressed: an upper bound for most devices."""
+"""Bytes of an uncompressed RGB pixel: an upper bound for most devices."""
 
 
 @dataclass(frozen=True, slots=True)
 class DryRun:
-    """``delivered``: pages that an earlier run has proved. Sizes in bytes; ``most`` None: not known."""
+    """The result. ``delivered``: pages that earlier runs have verified. Sizes in bytes.
+
+    ``most``: upper bound of the pages' size; None: not known.
+    """
 
     spec: JobSpec
     folder: str
@@ -37,31 +40,31 @@ class DryRun:
     free_for_output: int
 
 
-def plan_dry_run(wanted: RenderRequest, reading: Reading) -> DryRun:
-    """Reads the document and what earlier runs left; writes nothing. Raises UserError or OSError."""
-    jobopening.require_san(wanted.san)
-    size = facts.check_file(wanted.source).bytes
-    reading.begin(wanted.source, wanted.password)
-    seen = reading.facts()
-    total = seen.pages
+def plan_dry_run(request: RenderRequest, reading: Reading) -> DryRun:
+    """Read the document and what earlier runs left; write nothing. Raises UserError or OSError."""
+    jobopening.require_san(request.san)
+    size = facts.check_file(request.source).bytes
+    reading.begin(request.source, request.password)
+    known = reading.facts()
+    total = known.pages
     if total is None:
-        raise facts.needs_ghostscript(wanted.source)
+        raise facts.needs_ghostscript(request.source)
     spec = jobopening.describe(
-        wanted, size, seen, staging.digest(wanted.source), total, reading.is_sound()
+        request, size, known, staging.digest(request.source), total, reading.is_sound()
     )
-    folder = JobFolder(wanted.san / spec.name)
+    folder = JobFolder(request.san / spec.name)
     pages = pagelist.parse(spec.settings.pages, total)
     return DryRun(
         spec=spec,
         folder=str(folder.path),
-        output=str(wanted.output),
+        output=str(request.output),
         total=len(pages),
         delivered=_delivered(folder, spec, pages),
         is_counted=reading.counts_right(),
         document=size,
         most=_most(reading, pages, spec.settings.dpi),
-        free_on_san=free_bytes(wanted.san),
-        free_for_output=free_bytes(wanted.output),
+        free_on_san=free_bytes(request.san),
+        free_for_output=free_bytes(request.output),
     )
 
 
@@ -83,7 +86,7 @@ def _delivered(folder: JobFolder, spec: JobSpec, pages: list[int]) -> int:
 
 
 def _most(reading: Reading, pages: list[int], dpi: float) -> int | None:
-    """Bytes of all pages' rasters."""
+    """Return the bytes of all pages as rasters; None if no page size is known."""
     boxes = [reading.box(page) for page in pages]
     known = [box for box in boxes if box is not None]
     if not known:

@@ -28,7 +28,7 @@ from sshrender.utf8 import writable
 
 def on_message(run: RunParts, item: HostSpoke) -> list[ev.Event]:
     """Handle a message of a host, unless it came over a connection that was closed since."""
-    item.link.taken()
+    item.link.message_taken()
     run.heard_until = item.at
     if not run.router.is_current(item.link):
         return []
@@ -40,6 +40,7 @@ def on_link_failed(run: RunParts, item: LinkFailed) -> list[ev.Event]:
     host = item.link.host
     if not run.router.is_current(item.link):
         return []
+    # An unreachable host may be rebooting; a refused key does not change by itself.
     if item.refusal.may_come_back:
         return [ev.HostLost(host, item.reason)]
     return [ev.HostRefused(host, item.refusal.value, item.reason)]
@@ -81,6 +82,7 @@ def on_verified(run: RunParts, result: vf.Verified) -> list[ev.Event]:
     run.attempts.remove(task.attempt)
     page = run.scheduler.page_queue[task.page]
     ghostscript = run.scheduler.hosts[task.host].ghostscript
+    # Recorded before the scheduler learns of it: FinishPage, its answer, reads the recorded page.
     run.recorder.delivered(
         result, report, page.attempts, ghostscript, run.plan.recipe_name(page.renderer)
     )
@@ -150,7 +152,7 @@ def on_storage_recovered(run: RunParts, event: ev.StorageRecovered) -> list[ev.E
 def on_parts_failed(run: RunParts, item: PartsFailed) -> list[ev.Event]:
     """Render pages that have no part yet from the whole document."""
     run.recorder.record(je.SplitFailed(reason=item.reason))
-    run.router.split = 0
+    run.router.split = 0  # later requests name the whole document
     return [ev.PagesReady(tuple(run.plan.pages))]
 
 
@@ -162,6 +164,7 @@ def on_request(run: RunParts, item: RequestReceived) -> list[ev.Event]:
     request = item.request
     run.recorder.record(queueoperations.handled(request, is_late=False))
     if "priority" in request.changes:
+        # Runners decide with it which job gets a free slot on a shared host.
         run.router.send_priority(request.changes["priority"])
     return [event_of(request, run.plan.attributes.limit)]
 

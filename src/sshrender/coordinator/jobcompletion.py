@@ -43,17 +43,20 @@ def end_run(
 
     ``seconds``: how long the run took. ``carry_out`` executes commands of the scheduler.
     """
+    # The hosts first: afterwards nothing new arrives.
     run.router.close_all()
     run.canary.stop()
     run.page_remover.stop()
+    # Before the verifier stops: pages that were rendered should not be rendered again by the next run.
     _keep_last_pages(run, carry_out)
     run.verifier.stop()
     # Only now is it known which withdrawn pages were not replaced.
-    run.page_remover.take_back_all()
+    run.page_remover.remove_all_delivered()
     run.plan.reading.await_fonts(SHUTDOWN_TIMEOUT)
     read_document_events(run)
     _close_thumbnail_writer(run)
     outcome = Outcome.of(run.plan, run.scheduler, command, signal=run.signal, seconds=seconds)
+    # The last entry: readers of the journal take the run as ended from here on.
     run.recorder.record(je.RunEnded(state=outcome.state, reason=command.reason))
     run.recorder.close(SHUTDOWN_TIMEOUT)
     run.request_poller.stop()
@@ -91,6 +94,7 @@ def write_manifest(plan: JobPlan, outcome: Outcome, held: lease.Lease, view: Vie
     if outcome.pages["missing"]:
         return
     held.ensure()
+    # Attempts of this epoch, too: no host renders any more.
     plan.folder.clear_work(held.epoch + 1)
     try:
         _save_manifest(plan, outcome, held)

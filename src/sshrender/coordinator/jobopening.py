@@ -1,4 +1,4 @@
-"""From a PDF and settings to an opened job: found again on the SAN, or made there."""
+"""Opens the job for a PDF and settings: an existing one on the SAN, or a new one."""
 
 from __future__ import annotations
 
@@ -37,28 +37,28 @@ from sshrender.storage.files import sync_folder, user_in
 from sshrender.transports.messages import Inspected
 from sshrender.utf8 import writable
 
-Inspector = Callable[[Path, str], Inspected]
-"""Asks a Ghostscript how many pages a staged document has: (SAN folder, file in it) -> pages."""
+PageCounter = Callable[[Path, str], Inspected]
+"""Has Ghostscript count the pages of a staged document: (SAN folder, file in it) -> pages."""
 
 
-def open_job(wanted: RenderRequest, reading: Reading, inspect: Inspector) -> JobPlan:
-    """The job on the SAN, made if it is not there. Nobody's lease is needed for that.
+def open_job(request: RenderRequest, reading: Reading, count_pages: PageCounter) -> JobPlan:
+    """Open the job on the SAN; create it if it does not exist. No lease is needed for that.
 
     Raises UserError.
     """
-    if wanted.pages is not None:
-        pagelist.check(wanted.pages)
-    stamp = facts.check_file(wanted.source)
-    reading.begin(wanted.source, wanted.password)
-    require_san(wanted.san)
+    if request.pages is not None:
+        pagelist.check(request.pages)
+    stamp = facts.check_file(request.source)
+    reading.begin(request.source, request.password)
+    require_san(request.san)
     try:
-        return _open(wanted, stamp, reading, inspect)
+        return _open(request, stamp, reading, count_pages)
     except OSError as error:
-        raise storage_error(error, wanted.san) from None
+        raise storage_error(error, request.san) from None
 
 
 def storage_error(error: OSError, san: Path) -> UserError:
-    """An OSError on the SAN, as the user meets it."""
+    """Return the error for the user of an OSError on the SAN."""
     where, quoted = error.filename or san, shlex.quote(str(san))
     hints = {
         errno.ENOSPC: f"df -h {quoted} shows the space; the job resumes when there is some",
@@ -74,7 +74,7 @@ def storage_error(error: OSError, san: Path) -> UserError:
 
 
 def deadline_passed() -> UserError:
-    """The deadline passed before there was a run that could end by it."""
+    """Return the error for the user of a deadline that passed before the run started."""
     return UserError(
         ExitCode.DEADLINE,
         "the deadline passed before the first page was rendered",
@@ -83,161 +83,173 @@ def deadline_passed() -> UserError:
 
 
 def require_san(san: Path) -> None:
-    """Raises UserError where the shared folder is not there."""
+    """Raise UserError if the shared folder does not exist."""
     if not san.is_dir():
         raise UserError(
             ExitCode.STORAGE,
             f"the SAN folder {san} is not there",
-            "mount the SAN, or name its folder with --san DIR"
+            "mount the SAN, or give its folder with --san DIR"
             f" (mkdir {shlex.quote(str(san))} if it is new)",
         )
 
 
 @dataclass(slots=True)
 class _Source:
-    """The document that is wanted: on the SAN under a temporary name once it is needed there."""
+    """The document to render: copied to the SAN, under a temporary name, once it is needed there."""
 
-    wanted: RenderRequest
+    request: RenderRequest
     user: int
     earlier: list[JobFolder]
     sha256: str
     staged: staging.Staged | None = None
 
     @classmethod
-    def begin(cls, wanted: RenderRequest) -> _Source:
-        """A document that is likely there already is not copied again. Raises UserError or OSError."""
-        user = user_in(wanted.san)
-        earlier = _earlier_jobs(wanted, user)
+    def begin(cls, request: RenderRequest) -> _Source:
+        """Digest the document, and stage it unless an earlier job probably has it.
+
+        Raises UserError or OSError.
+        """
+        user = user_in(request.san)
+        earlier = _earlier_jobs(request, user)
         if earlier:
-            return cls(wanted, user, earlier, staging.digest(wanted.source))
-        staged = staging.Staged(wanted.source, wanted.san)
-        return cls(wanted, user, earlier, staged.sha256, staged)
+            return cls(request, user, earlier, staging.digest(request.source))
+        staged = staging.Staged(request.source, request.san)
+        return cls(request, user, earlier, staged.sha256, staged)
 
     def get(self) -> staging.Staged:
-        """Stage it, unless it is. Raises UserError or OSError."""
+        """Return the staged document; stage it first if needed. Raises UserError or OSError."""
         if self.staged is None:
-            self.staged = staging.Staged(self.wanted.source, self.wanted.san)
+            self.staged = staging.Staged(self.request.source, self.request.san)
             if self.staged.sha256 != self.sha256:
-                raise facts.changed_meanwhile(self.wanted.source)
+                raise facts.changed_meanwhile(self.request.source)
         return self.staged
 
     def clear(self) -> None:
-        """Remove it, unless it became a job's document."""
+        """Remove the staged copy, unless it became a job's document."""
         if self.staged is not None:
             self.staged.clear()
 
 
-def _open(wanted: RenderRequest, stamp: facts.Stamp, reading: Reading, inspect: Inspector) -> JobPlan:
-    staging.clear_stale(wanted.san)
-    source = _Source.begin(wanted)
-    asked = functools.cache(lambda: inspect(wanted.san, source.get().path.name))
+def _open(
+    request: RenderRequest, stamp: facts.Stamp, reading: Reading, count_pages: PageCounter
+) -> JobPlan:
+    staging.clear_stale(request.san)
+    source = _Source.begin(request)
+    counted = functools.cache(lambda: count_pages(request.san, source.get().path.name))
 
-    def ask() -> int:
-        return asked().pages
+    def count() -> int:
+        return counted().pages
 
     try:
-        seen = pagecount.look(reading, ask, wanted.password is not None)
-        total = _known_count(source) or pagecount.count(reading, seen, ask)
+        known = pagecount.read_facts(reading, count, request.password is not None)
+        total = _known_count(source) or pagecount.page_count(reading, known, count)
         if total == 0:
-            raise facts.beyond_repair(wanted.source, asked().diagnostics)
+            raise facts.beyond_repair(request.source, counted().diagnostics)
         if total > facts.MAX_PAGES:
-            raise facts.too_many_pages(wanted.source)
-        _check_recipes(wanted, seen.needs_password)
-        facts.require_unchanged(wanted.source, stamp)  # what was read is what was staged
-        may_split = seen.pages == total and reading.is_sound()
-        spec = describe(wanted, stamp.bytes, seen, source.sha256, total, may_split)
-        folder = JobFolder(wanted.san / spec.name)
-        spec, settled = _settle_in(folder, spec, source)
+            raise facts.too_many_pages(request.source)
+        _check_recipes(request, known.needs_password)
+        facts.require_unchanged(request.source, stamp)  # so that what was read is what was staged
+        may_split = known.pages == total and reading.is_sound()
+        spec = describe(request, stamp.bytes, known, source.sha256, total, may_split)
+        folder = JobFolder(request.san / spec.name)
+        spec, document_stamp = _create_or_find(folder, spec, source)
     finally:
         source.clear()
-    return _plan(wanted, reading, spec, folder, settled)
+    return _plan(request, reading, spec, folder, document_stamp)
 
 
-def reopen_job(wanted: RenderRequest, reading: Reading, folder: JobFolder, spec: JobSpec) -> JobPlan:
-    """A job that is there, from its folder alone: ``wanted.source`` is its document.
+def reopen_job(request: RenderRequest, reading: Reading, folder: JobFolder, spec: JobSpec) -> JobPlan:
+    """Open an existing job from its folder alone; ``request.source`` is its document.
 
-    Raises UserError, also where the folder holds another document or job than it was made for.
+    Raises UserError, also if the folder holds another document or job than it was created for.
     """
     try:
         facts.check_file(folder.source)
-        reading.begin(folder.source, wanted.password)
+        reading.begin(folder.source, request.password)
         stamp = identity.require(folder, spec)
-        if spec.document.needs_password and wanted.password is None:
+        if spec.document.needs_password and request.password is None:
             raise UserError(
                 ExitCode.DOCUMENT,
                 f"the document of {spec.name} needs a password",
                 "add --password-file FILE",
             )
-        return _plan(wanted, reading, spec, folder, stamp)
+        return _plan(request, reading, spec, folder, stamp)
     except OSError as error:
         raise storage_error(error, folder.path.parent) from None
 
 
-def _earlier_jobs(wanted: RenderRequest, user: int) -> list[JobFolder]:
-    """Our jobs of documents of this name. A safe stem holds none of the characters that glob knows."""
-    found = wanted.san.glob(f"{safe_stem(wanted.source.stem)}-????????/job.json")
+def _earlier_jobs(request: RenderRequest, user: int) -> list[JobFolder]:
+    """Return our jobs of documents of this name. A safe stem has none of the characters special to
+    glob.
+    """
+    found = request.san.glob(f"{safe_stem(request.source.stem)}-????????/job.json")
     folders = [JobFolder(path.parent) for path in found]
     return [folder for folder in folders if folder.belongs_to(user)]
 
 
 def _known_count(source: _Source) -> int | None:
-    """The number of pages that an earlier job found in this very document."""
+    """Return the number of pages that an earlier job found in this same document; None if none did."""
     for folder in source.earlier:
-        with contextlib.suppress(UserError):  # another job's damage is not ours
+        with contextlib.suppress(UserError):  # a damaged job is no source, and no reason to fail
             spec = load_signed_spec(folder)
             if spec is not None and spec.document.sha256 == source.sha256:
                 return spec.document.pages
     return None
 
 
-def _check_recipes(wanted: RenderRequest, needs_password: bool) -> None:
-    """Raises UserError: one of them cannot open the document."""
-    for recipe in wanted.recipes:
+def _check_recipes(request: RenderRequest, needs_password: bool) -> None:
+    """Raise UserError if a recipe cannot open the document."""
+    for recipe in request.recipes:
         if needs_password and not recipe.is_built_in and not recipe.uses("password_file"):
             raise UserError(
                 ExitCode.USAGE,
                 f"the document needs a password, and recipe {recipe.name} has no {{password_file}}",
-                "leave --recipe out: Ghostscript gets it unseen; or add that field to the recipe",
+                "omit --recipe, as Ghostscript gets the password unseen; or add the field to the recipe",
             )
 
 
 def describe(
-    wanted: RenderRequest, size: int, seen: facts.DocumentFacts, sha256: str, total: int, may_split: bool
+    request: RenderRequest,
+    size: int,
+    known: facts.DocumentFacts,
+    sha256: str,
+    total: int,
+    may_split: bool,
 ) -> JobSpec:
-    """The job that these wishes and this document make. Raises UserError: the page list."""
-    selected = pagelist.parse(wanted.pages, total) if wanted.pages else range(1, total + 1)
+    """Return the spec of the job for this request and document. Raises UserError for the page list."""
+    selected = pagelist.parse(request.pages, total) if request.pages else range(1, total + 1)
     settings = RenderSettings(
-        device=wanted.device,
-        dpi=wanted.dpi,
+        device=request.device,
+        dpi=request.dpi,
         pages=pagelist.canonical(selected),
-        # pypdf's parts of a document that it had to repair may hold other pages than Ghostscript's.
-        split=_split(wanted, seen, size, total) if may_split else 0,
-        options=wanted.options,
-        recipes=wanted.recipes,
+        # Where pypdf had to repair the document, its parts may hold other pages than Ghostscript sees.
+        split=_split(request, known, size, total) if may_split else 0,
+        options=request.options,
+        recipes=request.recipes,
     )
     return JobSpec(
-        name=job_name(wanted.source.stem, sha256, settings),
+        name=job_name(request.source.stem, sha256, settings),
         created=timestamp(time.time()),
         document=DocumentRecord(
-            name=writable(wanted.source.name),
+            name=writable(request.source.name),
             bytes=size,
             sha256=sha256,
             pages=total,
-            needs_password=seen.needs_password,
+            needs_password=known.needs_password,
         ),
         settings=settings,
         id=secrets.token_hex(16),
     )
 
 
-def _split(wanted: RenderRequest, seen: facts.DocumentFacts, size: int, total: int) -> int:
-    return splitting.part_size_for(seen.revision, wanted.split, size, total)
+def _split(request: RenderRequest, known: facts.DocumentFacts, size: int, total: int) -> int:
+    return splitting.part_size_for(known.revision, request.split, size, total)
 
 
-def _settle_in(folder: JobFolder, spec: JobSpec, source: _Source) -> tuple[JobSpec, facts.Stamp]:
-    """Give the job its folder and document; ``job.json`` comes last and makes it a job.
+def _create_or_find(folder: JobFolder, spec: JobSpec, source: _Source) -> tuple[JobSpec, facts.Stamp]:
+    """Create the job's folder and put the document there; return the spec and the document's stamp.
 
-    Returns the stamp of the document there too.
+    ``job.json`` is written last and makes the folder a job, so that a crash before leaves none.
     """
     with contextlib.suppress(FileExistsError):
         folder.path.mkdir(mode=0o700)
@@ -249,9 +261,9 @@ def _settle_in(folder: JobFolder, spec: JobSpec, source: _Source) -> tuple[JobSp
             " (--san DIR)",
         )
     if jobsigning.is_of_old_form(folder):
-        stamp = jobsigning.heal(folder, spec, source.wanted.attributes, source.get)
-        source.wanted.remark(
-            f"{folder.name} was not signed; it is made anew from {source.wanted.source}"
+        stamp = jobsigning.sign_again(folder, spec, source.request.attributes, source.get)
+        source.request.remark(
+            f"{folder.name} was not signed; it is created again from {source.request.source}"
         )
         return spec, stamp
     found = load_signed_spec(folder)
@@ -259,27 +271,27 @@ def _settle_in(folder: JobFolder, spec: JobSpec, source: _Source) -> tuple[JobSp
         raise damaged(folder.spec, "it describes another job than its name")
     if found is not None and os.path.lexists(folder.source):
         stamp = identity.require(folder, found)
-        _require_attributes(folder, source.wanted, found)
+        _require_attributes(folder, source.request, found)
         return found, stamp
     folder.create()
     stamp = identity.stamp_of(folder, spec) or source.get().settle(folder.source)
     if found is not None:
-        _require_attributes(folder, source.wanted, found)
+        _require_attributes(folder, source.request, found)
     else:
-        source.wanted.attributes.changed(job=spec.id).save(folder)
+        source.request.attributes.changed(job=spec.id).save(folder)
         spec.save(folder)
         sync_folder(folder.path.parent)
     return spec, stamp
 
 
-def _require_attributes(folder: JobFolder, wanted: RenderRequest, spec: JobSpec) -> None:
-    """Make those of a job that lost them, as of a new one: its owner says here what it is to have.
+def _require_attributes(folder: JobFolder, request: RenderRequest, spec: JobSpec) -> None:
+    """Create the attributes of a job that has lost them, as for a new job: its owner states them here.
 
     Raises UserError or OSError.
     """
     if not attributes.is_there(folder):
-        with contextlib.suppress(LeaseLost):  # another process has the job, and says so when it runs
-            wanted.attributes.changed(job=spec.id).save(folder)
+        with contextlib.suppress(LeaseLost):  # another process has the job; the run reports that
+            request.attributes.changed(job=spec.id).save(folder)
 
 
 def _identity(spec: JobSpec) -> tuple[str, int, RenderSettings]:
@@ -287,40 +299,40 @@ def _identity(spec: JobSpec) -> tuple[str, int, RenderSettings]:
 
 
 def _plan(
-    wanted: RenderRequest, reading: Reading, spec: JobSpec, folder: JobFolder, stamp: facts.Stamp
+    request: RenderRequest, reading: Reading, spec: JobSpec, folder: JobFolder, stamp: facts.Stamp
 ) -> JobPlan:
-    """Raises UserError or OSError."""
+    """Return the opened job. Raises UserError or OSError."""
     folder.complete()
     total = spec.document.pages
     return JobPlan(
         spec=spec,
         folder=folder,
-        output=wanted.output,
+        output=request.output,
         pages=pagelist.parse(spec.settings.pages, total),
         reading=reading,
         history=History(),
         stamp=stamp,
-        password=wanted.password,
-        limits=wanted.limits,
-        policy=wanted.policy,
-        strict=wanted.strict,
-        has_overview=wanted.has_overview,
-        pins=_pinned(wanted, total),
-        changes=wanted.changes,
-        wished=wanted.wished,
-        is_delivered_as_asked=wanted.is_delivered_as_asked,
-        is_from_queue=wanted.is_from_queue,
-        known_dead=wanted.known_dead,
+        password=request.password,
+        limits=request.limits,
+        policy=request.policy,
+        strict=request.strict,
+        has_overview=request.has_overview,
+        pins=_pinned(request, total),
+        changes=request.changes,
+        wished=request.wished,
+        is_delivered_as_asked=request.is_delivered_as_asked,
+        is_from_queue=request.is_from_queue,
+        known_dead=request.known_dead,
     )
 
 
-def _pinned(wanted: RenderRequest, total: int) -> dict[int, frozenset[str]]:
-    """The hosts that a page may go to, by page; of two pins the last one counts."""
-    return {page: pin.hosts for pin in wanted.pins for page in pagelist.parse(pin.pages, total)}
+def _pinned(request: RenderRequest, total: int) -> dict[int, frozenset[str]]:
+    """Return the only hosts of each pinned page; of two pins the last one counts."""
+    return {page: pin.hosts for pin in request.pins for page in pagelist.parse(pin.pages, total)}
 
 
 def require_output(output: Path) -> None:
-    """Make the output folder and see that it can be written. Raises UserError."""
+    """Create the output folder and test that it can be written. Raises UserError."""
     probe = output / f".sshrender-{secrets.token_hex(4)}"
     try:
         output.mkdir(parents=True, exist_ok=True)
@@ -331,15 +343,15 @@ def require_output(output: Path) -> None:
 
 
 def output_error(error: OSError, output: Path) -> UserError:
-    """An OSError in the output folder, as the user meets it."""
+    """Return the error for the user of an OSError in the output folder."""
     return UserError(
         ExitCode.STORAGE,
         f"cannot write to the output folder {output}: {error.strerror}",
-        "name another folder with -o DIR",
+        "choose another folder with -o DIR",
     )
 
 
 def require_time(plan: JobPlan) -> None:
-    """Raises UserError where the deadline has passed."""
+    """Raise UserError if the deadline has passed."""
     if plan.policy.deadline is not None and time.monotonic() >= plan.policy.deadline:
         raise deadline_passed()

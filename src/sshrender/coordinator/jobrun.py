@@ -1,4 +1,8 @@
-"""One job from its lease to its manifest."""
+"""Runs one job: takes the lease, renders what is missing, delivers, and records the end.
+
+The main thread takes signals and must be able to end the run, so it never touches the SAN itself: each
+call that does is guarded (hangguard.py).
+"""
 
 from __future__ import annotations
 
@@ -15,7 +19,7 @@ from sshrender.coordinator.jobopening import deadline_passed, require_output, st
 from sshrender.coordinator.loop import Coordinator
 from sshrender.coordinator.outcome import Outcome
 from sshrender.coordinator.plan import HostSetup, JobPlan
-from sshrender.coordinator.resumption import recall
+from sshrender.coordinator.resumption import restore_pages
 from sshrender.coordinator.runparts import RunInputs
 from sshrender.coordinator.signals import caught
 from sshrender.coordinator.workers.leaserenewer import LeaseRenewer
@@ -26,7 +30,7 @@ from sshrender.storage.hangguard import DeadlinePassed, guarded_call
 from sshrender.views.protocol import View
 
 
-def see_through(
+def run_job(
     plan: JobPlan,
     hosts: Sequence[HostSetup],
     view: View,
@@ -34,49 +38,55 @@ def see_through(
     inbox: queue.SimpleQueue[Any],
     finish: Callable[[Outcome, Callable[[], None]], None] = lambda _outcome, _fence: None,
 ) -> Outcome:
-    """Take the lease, render what is missing, deliver, account for it. Raises UserError.
+    """Run the job until it ends, and return the outcome. Raises UserError.
 
-    ``inbox`` is where ``links`` post what they hear. ``finish`` makes of the pages what else is wanted:
-    a job is over when that is done, so if it fails, or is ended by a signal, the job is not. It gets the
-    lease's ``ensure``.
+    ``inbox``: where ``links`` post what they receive. ``finish`` makes what else is requested of the
+    pages, such as one file of all; it gets the lease's ``ensure``. The job counts as finished only after
+    that: if
+    ``finish`` fails or is ended by a signal, the next run calls it again.
     """
     gctuning.begin()
     san = plan.folder.path.parent
-    held = _begin(plan)
-    keeper = LeaseRenewer(held, inbox.put)
-    keeper.start()
-    # Whoever asks a second time, while what was done is accounted for, must not end that in the middle.
+    held = _prepare_output_and_lease(plan)
+    renewer = LeaseRenewer(held, inbox.put)
+    renewer.start()
+    # A second signal must not interrupt the accounting in the middle, so signals stay caught until then.
     with contextlib.ExitStack() as signals:
         nonce: Nonce | None = None
         try:
-            guarded_call(san, lambda: _enter(plan, held))
+            guarded_call(san, lambda: _apply_changes(plan, held))
+            # The output folder may be changed during the run; its marker is the one from here.
             began_as = plan.attributes
-            guarded_call(san, lambda: recall(plan, held.ensure, held.epoch))
-            nonce = guarded_call(san, lambda: _lay_nonce(plan, held))
+            guarded_call(san, lambda: restore_pages(plan, held.ensure, held.epoch))
+            nonce = guarded_call(san, lambda: _create_nonce(plan, held))
             drained = guarded_call(san, lambda: drains.read(san, [setup.plan.name for setup in hosts]))
             inputs = RunInputs(plan, hosts, held, nonce, links, inbox, view, drained)
             coordinator = Coordinator(inputs)
             signals.enter_context(caught(inbox.put, lambda: view.print_line(coordinator.status_line())))
             outcome = coordinator.run()
+            # With a failed storage nothing can be written; the next run accounts for the pages.
             if outcome.code != ExitCode.STORAGE:
                 guarded_call(san, lambda: write_manifest(plan, outcome, held, view))
-                signals.close()  # it may take long, and writes nothing that is half done
+                signals.close()  # finish may take long, and leaves no half-written file
                 finish(outcome, held.ensure)
                 guarded_call(san, lambda: record_end(plan, outcome, held, began_as))
         except lease.LeaseLost:
-            raise _held(plan, "somebody else") from None
+            raise _lease_error(plan, "was taken over by another coordinator") from None
         except OSError as error:
             raise storage_error(error, san) from None
         finally:
             if nonce is not None:
                 with contextlib.suppress(OSError):
                     guarded_call(san, nonce.lift)
-            keeper.stop()
+            renewer.stop()
     return outcome
 
 
-def _begin(plan: JobPlan) -> lease.Lease:
-    """Raises UserError. Under the lease nothing is left behind: from then on the run ends by itself."""
+def _prepare_output_and_lease(plan: JobPlan) -> lease.Lease:
+    """Create the output folder and take the lease, both before the deadline. Raises UserError.
+
+    Later steps have no deadline here: a run that holds the lease ends in order.
+    """
     until = plan.policy.deadline
     try:
         guarded_call(plan.output.parent, lambda: require_output(plan.output), until)
@@ -92,19 +102,19 @@ def _take_lease(plan: JobPlan, until: float | None) -> lease.Lease:
             san, lambda: lease.take(plan.folder.lease, known_dead=plan.known_dead), until
         )
     except lease.LeaseHeld as other:
-        raise _held(plan, lease.in_words(other.claim)) from None
+        raise _lease_error(plan, f"is already running on {lease.in_words(other.claim)}") from None
     except OSError as error:
         raise storage_error(error, san) from None
 
 
-def _lay_nonce(plan: JobPlan, held: lease.Lease) -> Nonce:
-    """In the place of the one before, by which its successor's hosts know the SAN. Raises as ensure."""
+def _create_nonce(plan: JobPlan, held: lease.Lease) -> Nonce:
+    """Replace the nonce, a file by which hosts recognize the SAN. Raises as ensure."""
     held.ensure()
     return Nonce.lay(plan.folder, held.epoch)
 
 
-def _enter(plan: JobPlan, held: lease.Lease) -> None:
-    """What is asked of the job, and what this command changes of that.
+def _apply_changes(plan: JobPlan, held: lease.Lease) -> None:
+    """Apply pending requests, and what this command changes of the job's attributes.
 
     Raises UserError, LeaseLost or OSError.
     """
@@ -112,7 +122,7 @@ def _enter(plan: JobPlan, held: lease.Lease) -> None:
     plan.compare_document()
     name, found = plan.spec.name, queueoperations.settle(plan.folder, held.epoch)
     if plan.is_from_queue and (found.held or found.over):
-        raise UserError(ExitCode.LEASE, f"{name} is not to be seen through any more", "sshrender status")
+        raise UserError(ExitCode.LEASE, f"job {name} is already finished or held", "sshrender status")
     if found.held:
         raise UserError(
             ExitCode.USAGE,
@@ -121,23 +131,26 @@ def _enter(plan: JobPlan, held: lease.Lease) -> None:
         )
     wishes = {**found.wishes, **plan.wished}
     plan.attributes = found.changed(**{"over": "", "why": "", "wishes": wishes, **plan.changes})
-    # Also where nothing changes: from then on what a predecessor writes late is refused.
+    # Saved even if nothing changes: the new epoch makes late writes of a predecessor fail.
     plan.attributes.save(plan.folder, held.epoch)
     if plan.is_delivered_as_asked:
         _follow_output(plan)
 
 
 def _follow_output(plan: JobPlan) -> None:
-    """Somebody may have altered it since this command looked. Raises UserError."""
+    """Use the output folder of the attributes, which may have changed since the job was opened.
+
+    Raises UserError.
+    """
     output = delivery.place(plan.attributes, plan.folder) or plan.folder.pages
     if output != plan.output:
         plan.output = output
         require_output(output)
 
 
-def _held(plan: JobPlan, by: str) -> UserError:
+def _lease_error(plan: JobPlan, state: str) -> UserError:
     return UserError(
         ExitCode.LEASE,
-        f"job {plan.spec.name} is being seen through by {by}",
+        f"job {plan.spec.name} {state}",
         f"sshrender watch {shlex.quote(plan.spec.name)} shows it; or end that process and try again",
     )

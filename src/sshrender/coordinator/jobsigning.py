@@ -1,4 +1,4 @@
-"""A job of a version that did not sign is signed when its owner renders or submits it again."""
+"""Signs a job of a version that did not sign, when its owner renders or submits it again."""
 
 from __future__ import annotations
 
@@ -16,7 +16,9 @@ from sshrender.storage.files import read_plain, sync_folder
 
 
 def is_of_old_form(folder: JobFolder) -> bool:
-    """Whether ``job.json`` has no MAC at all. What cannot be read is for load_signed_spec to tell."""
+    """Return whether ``job.json`` has no MAC at all. Unreadable files are reported by
+    load_signed_spec.
+    """
     try:
         fields = json.loads(read_plain(folder.spec))
     except (OSError, ValueError, RecursionError):
@@ -24,14 +26,18 @@ def is_of_old_form(folder: JobFolder) -> bool:
     return isinstance(fields, dict) and signature.FIELD not in fields
 
 
-def heal(folder: JobFolder, spec: JobSpec, attributes: Attributes, get: Callable[[], Staged]) -> Stamp:
-    """Write the job anew, as its owner wants it; ``get`` stages the owner's own copy of the document.
+def sign_again(
+    folder: JobFolder, spec: JobSpec, attributes: Attributes, get: Callable[[], Staged]
+) -> Stamp:
+    """Write the job's files again, signed; ``get`` stages the owner's own copy of the document.
 
     Returns the stamp of the document in the job's folder.
 
-    Nothing is taken from the unsigned files: any machine that has this user could have written them.
-    ``job.json`` comes last, so that a process that ends in between leaves an unsigned job. Raises
-    UserError or OSError.
+    Nothing is taken from the unsigned files: any machine on which this user works could have written
+    them.
+    ``job.json`` is written last, so that a process that ends in between leaves an unsigned job.
+
+    Raises UserError or OSError.
     """
     try:
         held = lease.take(folder.lease)

@@ -1,7 +1,7 @@
-"""Telling somebody that a job is over: a command of this machine's configuration, mail by sendmail(8).
+"""Notifies users that a job has ended: runs the ``on_done`` command, or sends mail by sendmail(8).
 
-What is to be run stands in the configuration of whoever coordinates, never on the SAN: a job may name
-people, and not programs.
+The command comes from the configuration of the machine that coordinates, never from the SAN: a job may
+name addresses, but not programs.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from sshrender.config.mailaddresses import in_ascii
 from sshrender.utf8 import writable
 from sshrender.views.text import clean
 
-TIME_LIMIT = 120.0
+COMMAND_TIMEOUT = 120.0
 """Seconds that a command or sendmail may take."""
 
 _SENDMAIL = os.pathsep.join(("/usr/sbin", "/usr/lib", os.defpath))
 
 
-def run(command: Sequence[str], summary: Mapping[str, Any], say: Callable[[str], None]) -> None:
-    """Run the command with the summary on its input, and its main facts as variables."""
+def run(command: Sequence[str], summary: Mapping[str, Any], report: Callable[[str], None]) -> None:
+    """Run the command with the summary on stdin, and its main facts as environment variables."""
     facts = {
         "SSHRENDER_JOB": summary["job"],
         "SSHRENDER_JOB_DIR": summary["job_dir"],
@@ -33,22 +33,24 @@ def run(command: Sequence[str], summary: Mapping[str, Any], say: Callable[[str],
         "SSHRENDER_DELIVERED": summary["output"],
         "SSHRENDER_EXIT_CODE": summary["exit_code"],
     }
-    told = {key: writable(str(value)).replace("\0", "?") for key, value in facts.items()}
-    _call("on_done", command, json.dumps(summary).encode(), {**os.environ, **told}, say)
+    variables = {key: writable(str(value)).replace("\0", "?") for key, value in facts.items()}
+    _call("on_done", command, json.dumps(summary).encode(), {**os.environ, **variables}, report)
 
 
-def mail(to: str, summary: Mapping[str, Any], lines: Iterable[str], say: Callable[[str], None]) -> None:
+def mail(
+    to: str, summary: Mapping[str, Any], lines: Iterable[str], report: Callable[[str], None]
+) -> None:
     """Send the lines by this machine's own sendmail."""
     program = shutil.which("sendmail", path=_SENDMAIL)
     if program is None:
-        say(f"no mail to {to}: there is no sendmail here")
+        report(f"no mail to {to}: there is no sendmail here")
         return
     message = EmailMessage()
     message["To"] = in_ascii(to) or to
     message["Subject"] = clean(writable(f"sshrender: {summary['job']} {summary['state']}"))
     message["Auto-Submitted"] = "auto-generated"
     message.set_content(writable("\n".join(lines)) + "\n")
-    _call("sendmail", [program, "-i", "-t"], message.as_bytes(), dict(os.environ), say)
+    _call("sendmail", [program, "-i", "-t"], message.as_bytes(), dict(os.environ), report)
 
 
 def _call(
@@ -56,9 +58,9 @@ def _call(
     command: Sequence[str],
     text: bytes,
     environment: Mapping[str, str],
-    say: Callable[[str], None],
+    report: Callable[[str], None],
 ) -> None:
-    """What goes wrong is said: the job is over all the same."""
+    """Run a command and report what fails: the job has ended all the same."""
     try:
         answer = subprocess.run(
             list(command),
@@ -66,13 +68,13 @@ def _call(
             env=dict(environment),
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
-            timeout=TIME_LIMIT,
+            timeout=COMMAND_TIMEOUT,
             check=False,
         )
     except (OSError, ValueError, subprocess.TimeoutExpired) as error:
-        say(f"{name}: {getattr(error, 'strerror', None) or error}")
+        report(f"{name}: {getattr(error, 'strerror', None) or error}")
         return
     if answer.returncode != 0:
-        said = answer.stderr.decode("utf-8", "replace").strip().splitlines()
-        last = clean(said[-1]) if said else "it says nothing"
-        say(f"{name}: exit code {answer.returncode}: {last}")
+        errors = answer.stderr.decode("utf-8", "replace").strip().splitlines()
+        last = clean(errors[-1]) if errors else "no error message"
+        report(f"{name}: exit code {answer.returncode}: {last}")

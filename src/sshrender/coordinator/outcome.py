@@ -1,4 +1,4 @@
-"""How a run went: the summary of CONTRACT's JSON and the exit code."""
+"""The outcome of a run: the summary that ``--json`` prints, and the exit code."""
 
 from __future__ import annotations
 
@@ -25,14 +25,15 @@ _REFUSED_BY = {
     Refusal.SAN.value: ExitCode.STORAGE,
     Refusal.FILES.value: ExitCode.STORAGE,
 }
-
+"""The exit code when all hosts were refused for the same kind of reason."""
 
 _FINAL = frozenset({JobEnd.COMPLETE, JobEnd.CANCELLED, JobEnd.DEADLINE})
+"""Ends after which the queue does not start the job again."""
 
 
 @dataclass(frozen=True, slots=True)
 class FailedPage:
-    """A page that was given up, and why."""
+    """A failed page: its last failure, and the hosts that failed on it."""
 
     page: int
     kind: str
@@ -43,7 +44,7 @@ class FailedPage:
 
 @dataclass(frozen=True, slots=True)
 class HostSummary:
-    """What became of a host."""
+    """The state of a host at the end, and what it did."""
 
     name: str
     state: str
@@ -71,7 +72,7 @@ class Outcome:
     seconds: float
     hosts: tuple[HostSummary, ...]
     is_over: bool
-    """Whether it is not to be seen through again, unless a person asks for it."""
+    """Whether the queue does not start the job again, unless a user requests it."""
 
     @classmethod
     def of(
@@ -82,7 +83,7 @@ class Outcome:
         signal: int | None,
         seconds: float,
     ) -> Outcome:
-        """The outcome of a scheduler that has ended."""
+        """Return the outcome of a scheduler that has ended."""
         shot = snapshot.take(scheduler)
         pages = scheduler.page_queue.pages.values()
         suspect = {p.number: p.diagnostics for p in pages if p.state is PageState.SUSPECT}
@@ -114,7 +115,7 @@ class Outcome:
         )
 
     def as_json(self) -> dict[str, Any]:
-        """The object that ``--json`` prints."""
+        """Return the object that ``--json`` prints."""
         return {
             "schema": 1,
             "job": self.job,
@@ -165,7 +166,7 @@ def _code(
         case JobEnd.DEADLINE:
             return ExitCode.DEADLINE
         case JobEnd.HELD:
-            return ExitCode.LEASE  # as where it is held before it is begun (jobrun.py)
+            return ExitCode.LEASE  # the same as for a job that is held before its run (jobrun.py)
         case JobEnd.STOPPED:
             if signal is not None:
                 return 128 + signal
@@ -177,7 +178,7 @@ def _no_host_code(hosts: list[Host]) -> ExitCode:
 
 
 def no_host_code(refusals: Iterable[str]) -> ExitCode:
-    """What every host was refused for (a Refusal's value), where they agree; else NO_HOST."""
+    """Return the exit code of the reason (a Refusal's value) that all hosts share; else NO_HOST."""
     codes = {_REFUSED_BY.get(refusal, ExitCode.NO_HOST) for refusal in refusals}
     return codes.pop() if len(codes) == 1 else ExitCode.NO_HOST
 
@@ -189,7 +190,7 @@ def _failed(page: Page) -> FailedPage:
 
 
 def _too_suspect(page: Page) -> FailedPage:
-    """Delivered, but with --strict a suspect page counts as failed."""
+    """Return a suspect page as a failed one, as ``--strict`` counts it."""
     return FailedPage(page.number, "suspect", page.diagnostics[-1], page.attempts, (page.host,))
 
 

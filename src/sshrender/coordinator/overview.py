@@ -1,4 +1,4 @@
-"""``overview.html``: how a job stands, page by page: a sheet that any browser opens from its folder."""
+"""Writes ``overview.html``, which shows a job page by page and opens from its folder in any browser."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from sshrender.views.pagehistory import tell, time_of_day
 _MAX_FONTS = 20
 
 _TRIES = 3
-"""A job that runs is shown as it was a moment ago."""
+"""How often it is written while the journal grows. A running job is shown as it was a moment ago."""
 
 _IN_BROWSERS = frozenset(("png", "jpeg", "bmp"))
 """Formats (renderers/devices.py) that every browser shows."""
@@ -52,7 +52,7 @@ def _size(journal: Path) -> int:
 def sheet(
     folder: JobFolder, spec: JobSpec, entries: Sequence[JournalEntry], holder: Claim | None
 ) -> dict[str, Any]:
-    """All that the overview shows; its shape is views/overview's to explain. Raises OSError."""
+    """Return everything that the overview shows, in the form of views/overview. Raises OSError."""
     told = jobstatus.of(folder, spec, entries, holder, attributes.load_or_none(folder))
     fold = _fold(told, entries)
     pages, small = history.sizes(folder.pages), _thumbnails(folder)
@@ -92,12 +92,14 @@ def _fold(told: JobReport, entries: Sequence[JournalEntry]) -> JobModel:
 
 
 def _thumbnails(folder: JobFolder) -> dict[str, int]:
-    """Jobs of earlier versions have no such folder."""
+    """Return the thumbnails' sizes by name; jobs of earlier versions have no folder for them."""
     return history.sizes(folder.thumbnails) if folder.thumbnails.is_dir() else {}
 
 
 def _page(row: PageRow, pages: dict[str, int], small: dict[str, int]) -> dict[str, Any]:
-    """One page. Its thumbnail's size follows from its own: reading thousands of them would take long."""
+    """Return one page. Its thumbnail's size is computed from the page's: reading thousands would take
+    long.
+    """
     is_there = pages.get(row.file) == row.bytes if row.file else False
     thumbnail = thumbnails.file_of(row.file) if row.file else ""
     longest = max(row.width, row.height, 1)

@@ -1,8 +1,8 @@
-"""How many pages a document has: what Ghostscript will find in it, whoever is asked.
+"""Determines how many pages Ghostscript will find in a document.
 
-A document's own /Count may lie, either way, and pypdf repairs other documents than Ghostscript does.
-Where pypdf read all of it soundly and found as many pages as it says, the two agree; else Ghostscript
-is asked, which takes a moment longer.
+A document's own /Count may be too low or too high, and pypdf repairs documents differently from
+Ghostscript. If pypdf read everything without repairs and found as many pages as /Count says, the two
+agree. Otherwise Ghostscript counts, which takes a moment longer.
 """
 
 from __future__ import annotations
@@ -14,32 +14,32 @@ from sshrender.document.reading import Reading
 from sshrender.errors import UserError
 
 
-def look(reading: Reading, inspect: Callable[[], int], has_password: bool) -> DocumentFacts:
-    """The facts. Raises UserError: the password is missing or wrong."""
+def read_facts(reading: Reading, count_pages: Callable[[], int], has_password: bool) -> DocumentFacts:
+    """Return the document's facts. Raises UserError if the password is missing or wrong."""
     try:
         return reading.facts()
     except UserError as error:
         if has_password:
             raise
-        # Ghostscript ignores an encryption that makes no sense, and needs no password then.
-        if not _ask(inspect):
+        # Ghostscript ignores an invalid encryption dictionary, and needs no password then.
+        if not _count_or_none(count_pages):
             raise error from None
         return DocumentFacts(None, False)
 
 
-def count(reading: Reading, seen: DocumentFacts, inspect: Callable[[], int]) -> int:
-    """The number of pages; 0 when there is none. Raises UserError: nobody can tell."""
-    if seen.pages is None:
-        return inspect()
+def page_count(reading: Reading, facts: DocumentFacts, count_pages: Callable[[], int]) -> int:
+    """Return the number of pages, 0 if there is none. Raises UserError if no Ghostscript can count."""
+    if facts.pages is None:
+        return count_pages()
     if reading.counts_right():
-        return seen.pages
-    found = _ask(inspect)
-    return seen.pages if found is None else found
+        return facts.pages
+    found = _count_or_none(count_pages)
+    return facts.pages if found is None else found
 
 
-def _ask(inspect: Callable[[], int]) -> int | None:
-    """None when nobody can be asked."""
+def _count_or_none(count_pages: Callable[[], int]) -> int | None:
+    """Return the number of pages; None if no Ghostscript can count them."""
     try:
-        return inspect()
+        return count_pages()
     except UserError:
         return None

@@ -1,7 +1,7 @@
-"""Ask a Ghostscript what it finds in a document that pypdf cannot read.
+"""Has a Ghostscript count the pages of a document that pypdf cannot read.
 
-Any host will do; they are asked one after the other until one answers, this machine first if it
-has a Ghostscript. A rare errand, so it has a connection of its own.
+The hosts are tried one after the other until one answers, this machine first if it has Ghostscript. This
+is rare, and happens before the run, so it uses a connection of its own.
 """
 
 from __future__ import annotations
@@ -21,27 +21,27 @@ from sshrender.transports.messages import Inspected, ProtocolError, Trouble
 from sshrender.transports.protocol import ConnectFailed, LinkClosed, RunnerSpec, Transport
 
 PROBE_TIMEOUT = 300.0
-"""Seconds in all, however many hosts are asked: what keeps one of them busy does so with all."""
+"""Seconds for all hosts together: a document that keeps one of them busy does so with all."""
 
 PROBE_MEMORY = 1 << 30
-"""Bytes. Ghostscript 10.00 opens sound documents with 28 MB (measured), and takes memory by the number
+"""Bytes. Ghostscript 10.00 opens intact documents with 28 MB (measured), and takes memory by the number
 of pages that a document claims: 1.1 GB for 276 million."""
 
 
 class PageCountProbe:
-    """An Inspector (coordinator/jobopening.py) over these hosts."""
+    """Counts pages on these hosts: a PageCounter (coordinator/jobopening.py)."""
 
     def __init__(self, hosts: Iterable[HostSetup], password: str | None, limits: RunLimits) -> None:
         self._hosts = list(hosts)
         self._password = password
         self._limits = limits
-        wishes = {setup.sandbox for setup in self._hosts}
-        self._own_sandbox = BWRAP if BWRAP in wishes else NO_SANDBOX
+        sandboxes = {setup.sandbox for setup in self._hosts}
+        self._own_sandbox = BWRAP if BWRAP in sandboxes else NO_SANDBOX
 
     def __call__(self, san: Path, file: str) -> Inspected:
-        """The number of pages, 0 when Ghostscript finds none, and what it says of the document.
+        """Return the number of pages, 0 if Ghostscript finds none, and its diagnostics.
 
-        Raises UserError where no Ghostscript can be asked.
+        Raises UserError if no Ghostscript answers.
         """
         reasons = []
         until = time.monotonic() + PROBE_TIMEOUT
@@ -54,7 +54,7 @@ class PageCountProbe:
                 break
         raise UserError(
             ExitCode.NO_HOST,
-            "the document is damaged and no host's Ghostscript could be asked what is left of it"
+            "the document is damaged, and no host's Ghostscript could count its pages"
             + "".join(f"; {reason}" for reason in reasons),
             "install ghostscript here, or check the hosts of the inventory",
         )
@@ -64,12 +64,15 @@ class PageCountProbe:
             yield "this machine", LocalTransport(), str(san), None
         for setup in self._hosts:
             if setup.san is None:
-                continue  # the document would have to travel first, to be looked at once
+                continue  # the whole document would have to be copied first, for one request
             yield setup.plan.name, setup.transport, setup.san, setup
 
     def _ask(
         self, transport: Transport, folder: str, file: str, setup: HostSetup | None, until: float
     ) -> Inspected:
+        """Count on one machine; ``setup`` None: this one. Raises the transport's errors or
+        TimeoutError.
+        """
         spec = RunnerSpec(setup.python if setup else "python3", "inspection", secrets.token_hex(6), 30.0)
         link = transport.connect(spec, setup.connect_timeout if setup else 10.0)
         try:

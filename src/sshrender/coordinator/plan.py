@@ -1,4 +1,4 @@
-"""What a run of a job is made of: plain data that the command line puts together."""
+"""The data that describes a run: the user's request, the hosts, the opened job."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from sshrender.transports.protocol import Transport
 
 @dataclass(frozen=True, slots=True)
 class RunLimits:
-    """What a renderer may take. Memory in bytes, time in seconds."""
+    """Limits of a renderer. Memory in bytes, time in seconds."""
 
     page_timeout: float = 600.0
     page_memory: int = 2 << 30
@@ -31,16 +31,17 @@ class RunLimits:
 
     @property
     def recycle_memory(self) -> int:
-        """A warm renderer larger than this is replaced between two pages."""
+        """Return the size above which a warm renderer is replaced between two pages."""
         return max(self.page_memory // 4, 64 << 20)
 
 
 @dataclass(frozen=True, slots=True)
 class HostSetup:
-    """How to reach a host and where it finds things.
+    """How to reach a host, and the paths and programs that it uses.
 
-    ``san`` is where it sees the shared folder; None: it has none, and files travel by SFTP, to a folder
-    in ``scratch`` (None: wherever the host has room).
+    ``san``: where it mounts the shared folder; None: it does not, and files are copied by SFTP to a
+    folder in
+    ``scratch`` (None: wherever the host has space).
     """
 
     plan: HostPlan
@@ -55,7 +56,7 @@ class HostSetup:
 
 @dataclass(frozen=True, slots=True)
 class RenderRequest:
-    """What the user asked for, of one document."""
+    """What the user requests for one document."""
 
     source: Path
     san: Path
@@ -73,24 +74,24 @@ class RenderRequest:
     has_overview: bool = True
     pins: tuple[Pin, ...] = ()
     attributes: Attributes = field(default_factory=Attributes)
-    """What a new job has."""
+    """The attributes of a new job."""
     changes: Mapping[str, Any] = field(default_factory=dict)
-    """What of its attributes changes where there is the job already."""
+    """Attributes to change if the job exists already."""
     wished: Mapping[str, Any] = field(default_factory=dict)
-    """What is added to its wishes."""
+    """Job settings to add to those that it keeps for later runs."""
     is_delivered_as_asked: bool = False
-    """Whether its attributes say where to deliver, and not ``output``."""
+    """Whether to deliver where its attributes say, instead of ``output``."""
     is_from_queue: bool = False
-    """Whether it is wanted only if it waits to be seen through."""
+    """Whether to run the job only if it still waits in the queue."""
     known_dead: str = ""
-    """A lease that was seen to stand still for long enough (job/lease.py, take)."""
+    """The content of a lease whose heartbeat stood still for long enough (job/lease.py, take)."""
     remark: Callable[[str], None] = lambda _line: None
-    """Tells the user what is not as usual."""
+    """Shows the user a remark about something unusual."""
 
 
 @dataclass(slots=True)
 class JobPlan:
-    """One job, opened: what to render, what is there already, where it goes."""
+    """An opened job: what to render, what earlier runs delivered, where to deliver."""
 
     spec: JobSpec
     folder: JobFolder
@@ -111,23 +112,25 @@ class JobPlan:
     is_from_queue: bool = False
     known_dead: str = ""
     stamp: Stamp | None = None
-    """Of the document, when its digest was compared."""
+    """The stamp of the document when its digest was compared; None: it was not."""
 
     def require_document(self) -> None:
-        """Raises DocumentReplaced where the document is another file by now, or OSError."""
+        """Raise DocumentReplaced if the document is another file by now, or OSError."""
         if self.stamp is not None:
             self.stamp = identity.require_same(self.folder, self.spec, self.stamp)
 
     def compare_document(self) -> None:
-        """Before the run, under the lease. Raises UserError where it is not the job's, or OSError."""
+        """Compare the document before the run, under the lease. Raises UserError if it is not the
+        job's.
+        """
         try:
             self.require_document()
-        except identity.DocumentReplaced:  # by another process that was to make the job, too
+        except identity.DocumentReplaced:  # by another process that created the job at the same time
             self.stamp = identity.require(self.folder, self.spec)
 
     @property
     def device(self) -> Device:
-        """What the pages' files are: those of a raster device, or of a recipe."""
+        """Return the format of the page files: a raster device's, or a recipe's."""
         recipes = self.spec.settings.recipes
         made = next((recipe for recipe in recipes if not recipe.is_built_in), None)
         if made is None:
@@ -136,20 +139,20 @@ class JobPlan:
 
     @property
     def renders_with_ghostscript(self) -> bool:
-        """Whether the built-in renderer draws any page."""
+        """Return whether the built-in renderer may render a page."""
         recipes = self.spec.settings.recipes
         return not recipes or any(recipe.is_built_in for recipe in recipes)
 
     def is_sized(self, recipe: int) -> bool:
-        """Whether a page's size tells that of the picture which this recipe makes of it."""
+        """Return whether the page's size determines the size of the recipe's output."""
         recipes = self.spec.settings.recipes
         return not recipes or recipes[recipe].is_built_in
 
     def recipe_name(self, recipe: int) -> str:
-        """What draws, in a word."""
+        """Return the name of a recipe, or of the built-in renderer."""
         recipes = self.spec.settings.recipes
         return recipes[recipe].name if recipes else "ghostscript"
 
     def page_file(self, page: int) -> str:
-        """A page's final name."""
+        """Return the final name of a page's file."""
         return page_name(page, self.spec.document.pages, self.device.extension)

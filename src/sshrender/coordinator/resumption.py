@@ -1,8 +1,8 @@
-"""What earlier runs of a job achieved: the journal, held against what is in ``pages/`` now.
+"""Restores the pages of earlier runs: compares the journal with the files in ``pages/``.
 
-Whatever has a page's name there and is not what was verified (a link, a FIFO, a folder, another content)
-is removed, and the page is rendered again. No host is charged for it: any of them, or the user, may have
-put it there.
+Anything that has a page's name there and is not the verified file (a link, a FIFO, a folder, other
+content) is removed, and the page is rendered again. No host is charged: any of them, or the user, may
+have put it there.
 """
 
 from __future__ import annotations
@@ -26,20 +26,20 @@ from sshrender.renderers.renderer import FILE_TO_MEMORY
 from sshrender.storage.files import sync_folder
 
 
-def recall(plan: JobPlan, fence: Callable[[], None], epoch: int) -> None:
-    """What earlier runs achieved, into ``plan.history``; deliver it again. Needs the lease.
+def restore_pages(plan: JobPlan, fence: Callable[[], None], epoch: int) -> None:
+    """Load what earlier runs achieved into ``plan.history``, and deliver it again. Needs the lease.
 
-    A page in ``pages/`` that the journal does not know was published just before a crash: it is
-    verified again and adopted. What lower epochs than ours left in ``work/`` is removed. ``fence``
-    raises LeaseLost where that is another's to do. Raises OSError, or UserError: the deadline passed, or
-    a link has the place of a folder.
+    A page in ``pages/`` that the journal does not know was published just before a crash: it is verified
+    and adopted. Files of lower epochs in ``work/`` are removed. ``fence`` raises LeaseLost once another
+    coordinator has the job. Raises OSError, or UserError if the deadline has passed or a link is in the
+    place of a folder.
     """
-    plan.folder.require_workspaces()  # what was seen before the lease was ours may have changed
+    plan.folder.require_workspaces()  # checked again: it may have changed before we had the lease
     remembered = history.of(read_journal(plan.folder.journal))
-    _sweep(plan.folder.pages, fence)
+    _remove_leftovers(plan.folder.pages, fence)
     present = history.sizes(plan.folder.pages)
-    wanted = set(plan.pages)
-    remembered.pages = {n: record for n, record in remembered.pages.items() if n in wanted}
+    selected = set(plan.pages)
+    remembered.pages = {n: record for n, record in remembered.pages.items() if n in selected}
     history.keep_present(remembered, present, plan.page_file)
     _adopt(plan, remembered, present, fence, epoch)
     copies: list[Path] = []
@@ -62,8 +62,8 @@ def recall(plan: JobPlan, fence: Callable[[], None], epoch: int) -> None:
         sync_folder(plan.output)
 
 
-def _sweep(pages: Path, fence: Callable[[], None]) -> None:
-    """Remove what no page is, and copies that were not finished. Other files are not ours."""
+def _remove_leftovers(pages: Path, fence: Callable[[], None]) -> None:
+    """Remove unfinished copies, and what has a page's name and is no regular file. Leave other files."""
     with os.scandir(pages) as entries:
         found = [
             entry.name
@@ -78,7 +78,7 @@ def _sweep(pages: Path, fence: Callable[[], None]) -> None:
 
 
 def _deliver(plan: JobPlan, record: PageRecord) -> list[Path]:
-    """Deliver a page, if its file is still what was verified; the copies that are to be flushed.
+    """Deliver a page, if its file is still the verified one; return the copies that need a flush.
 
     Raises VerificationFailed, FileNotFoundError or another OSError.
     """
@@ -107,7 +107,7 @@ def _deliver_open(plan: JobPlan, page: int, record: PageRecord) -> list[Path]:
 
 
 def _redeliver(plan: JobPlan, owned: int, record: PageRecord) -> None:
-    """Deliver the page that has taken this one's place, if one has: another coordinator's, perhaps.
+    """Deliver the file that has replaced this page meanwhile, if any, perhaps by another coordinator.
 
     Raises VerificationFailed then, or OSError.
     """
@@ -141,7 +141,7 @@ def _adopt(
                 continue
             require_time(plan)
             seen = publish.identity(plan.folder.pages / name)
-            if page in remembered.withdrawn:
+            if page in remembered.withdrawn:  # an outvoted host's file that was not removed in time
                 fence()
                 publish.remove(plan.folder.pages / name, seen)
                 continue
@@ -162,7 +162,7 @@ def _adopt(
 
 
 def _verify(plan: JobPlan, page: int, path: Path, verifications: Verifications) -> PageImage:
-    """Raises VerificationFailed or OSError."""
+    """Verify a file by its path. Raises VerificationFailed or OSError."""
     descriptor = open_page(path)
     try:
         return _verify_open(plan, page, descriptor, verifications)

@@ -80,6 +80,7 @@ class RunParts:
         self.heard_until: float | None = None
         """When the newest handled message of any host arrived; None: none waits in the inbox."""
         self.watches = [HangDetector(str(folder)) for folder in (plan.folder.work, plan.output)]
+        # The scheduler needs the journal's reference and the size of parts; the messages need all three.
         self.router = HostRouter(plan, self.setups, inputs.connections, inputs.nonce, post)
         self.recorder = JournalRecorder(plan, inputs.view, lease.ensure, post, lease.epoch)
         self.scheduler = _make_scheduler(inputs, self.recorder, self.router)
@@ -104,6 +105,7 @@ class RunParts:
             self.thumbnail_writer,
             self.attempts,
         )
+        # A new key in each run: names of earlier runs tell nothing about later ones.
         self._name_key = secrets.token_bytes(32)
 
     def start(self) -> None:
@@ -164,6 +166,7 @@ def _make_scheduler(inputs: RunInputs, recorder: JournalRecorder, router: HostRo
         pins=[(page, only) for page, only in plan.pins.items() if page in pages],
         now=now,
     )
+    # Before the first command: a drained host is connected, but gets no page.
     for drain in inputs.drained.values():
         scheduler.handle(drained_event(drain), now=now)
     return scheduler

@@ -1,4 +1,4 @@
-"""Signals become items in the coordinator's queue; SIGUSR1 prints one status line."""
+"""Posts signals into the coordinator's inbox; SIGUSR1 prints one status line."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 @dataclass(frozen=True, slots=True)
 class SignalCaught:
-    """We were asked to end."""
+    """A signal asks the program to end."""
 
     number: int
 
 
 @contextlib.contextmanager
 def caught(post: Callable[[SignalCaught], None], status: Callable[[], None]) -> Iterator[None]:
-    """Within this context the ending signals are posted instead of ending the program.
+    """Post ending signals within this context, instead of ending the program.
 
-    ``post`` must be safe in a handler (queue.SimpleQueue.put is, queue.Queue.put is not). A SIGHUP
-    that was ignored when we began stays ignored: that is what nohup(1) asks for. Once one was posted the
-    program ends by itself in a moment, with an account of what it did: further ones are ignored then.
+    ``post`` must be safe in a handler (queue.SimpleQueue.put is, queue.Queue.put is not). A SIGHUP that
+    was ignored at the start stays ignored: nohup(1) relies on that. After the first posted signal the
+    program ends by itself in a moment and records what it did, so that later signals are ignored.
     """
     is_ending = False
 
@@ -34,14 +34,14 @@ def caught(post: Callable[[SignalCaught], None], status: Callable[[], None]) -> 
         is_ending = True
         post(SignalCaught(number))
 
-    def tell(_number: int, _frame: FrameType | None) -> None:
+    def show_status(_number: int, _frame: FrameType | None) -> None:
         status()
 
     before: dict[int, Any] = {}
     for ending in ENDING:
         if ending != signal.SIGHUP or signal.getsignal(ending) is not signal.SIG_IGN:
             before[ending] = signal.signal(ending, end)
-    before[signal.SIGUSR1] = signal.signal(signal.SIGUSR1, tell)
+    before[signal.SIGUSR1] = signal.signal(signal.SIGUSR1, show_status)
     try:
         yield
     finally:

@@ -1,1 +1,1 @@
-"""What should happen next: events in, commands out. Pure: no I/O, no clock, no threads."""
+"""The scheduler: events in, commands out. Pure: no I/O, no clock, no threads."""

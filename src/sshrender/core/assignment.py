@@ -59,6 +59,7 @@ class Assignment:
                 run.set_slot_limit(host, None)
             return
         idle = run.idle_hosts()
+        # Hosts that are not idle keep what their slots have started, and get nothing new.
         left = run.limit - sum(host.started_count for host in run.hosts.values() if host not in idle)
         for host in sorted(idle, key=_limit_rank):
             run.set_slot_limit(host, max(0, min(self._useful_slots(host), left)))
@@ -82,6 +83,8 @@ class Assignment:
         if not takers:
             return
         usual, outlook = forecast.usual_seconds_per_page(run) or 1.0, forecast.Forecast(run)
+        # One page at a time, as each changes the forecasts. A host without a suitable page leaves the
+        # loop.
         while takers:
             host = min(takers, key=lambda host: _seconds_to_finish(host, usual))
             page = self._page_for(host)
@@ -141,6 +144,8 @@ class Assignment:
     @staticmethod
     def _is_worth_it(host: Host, page: Page, outlook: forecast.Forecast) -> bool:
         """Return whether the host would finish the page before the others finish everything."""
+        # A page that failed elsewhere cannot wait for a faster host; a host of unknown speed must be
+        # measured.
         if page.is_constrained or host.seconds_per_a4 is None:
             return True
         others = outlook.seconds_without(host, page)
@@ -164,10 +169,12 @@ class Assignment:
         """Yield queued attempts of the fullest hosts, at most one for each free slot."""
         idle = self._run.idle_hosts()
         free = sum(host.free_slots() for host in idle)
+        # Attempts that are on their way back will fill free slots already.
         free -= sum(attempt.is_revoking for attempt in self._run.attempts.values())
         for host in sorted(idle, key=lambda host: host.usable_slots - len(host.in_flight)):
             waiting = [each for each in host.in_flight.values() if each.started_at is None]
             surplus = min(len(host.in_flight) - host.usable_slots, free, len(waiting))
+            # The newest first: they would wait longest.
             for attempt in reversed(waiting[-surplus:] if surplus > 0 else []):
                 page = self._run.page_queue[attempt.page]
                 is_recent = self._run.now - page.recalled_at < _RECALL_INTERVAL
@@ -218,7 +225,7 @@ class Assignment:
             return False  # it has failed too often already, and fails unless this attempt succeeds
         if attempt.host == host.name or not host.can_render(page) or page.failed_on(host.name):
             return False
-        if attempt.rendered_at is not None:
+        if attempt.rendered_at is not None:  # reported; its verification may be stuck
             return now - attempt.rendered_at > self._run.policy.verification_timeout
         return attempt.revoked_at is None or now - attempt.revoked_at > _REVOKED_TIMEOUT
 

@@ -124,11 +124,13 @@ class CompatibilityCheck:
         if not self._present or (self._is_finished and not self._is_changed):
             return
         self._is_changed = False
-        if self._is_finished:
+        if self._is_finished:  # decided before, but votes have changed since
             self._recount()
         self._request_canary()
         outstanding = self._count_outstanding()
         majority = self._present_majority(outstanding)
+        # Either the votes decide, or time has passed so that no more votes are awaited, or hosts start
+        # before the decision, and may be outvoted.
         if majority is not None:
             self._confirm(majority)
         elif self._is_finished:

@@ -9,9 +9,26 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from sshrender.core.fingerprint import HostFingerprint
+from sshrender.core.policy import HostPlan
 from sshrender.core.states import FailureKind
 
 # Hosts
+
+
+class HostAdded(NamedTuple):
+    """A host joined the farm during the run, or joined it again after it was removed.
+
+    Requests to drain it have to follow this event: those that came before are not remembered.
+    """
+
+    plan: HostPlan
+
+
+class HostRemoved(NamedTuple):
+    """A host left the farm, which is no failure: its pages return to the queue uncharged."""
+
+    host: str
+    reason: str
 
 
 class HostConnected(NamedTuple):
@@ -265,7 +282,9 @@ class Ticked(NamedTuple):
 
 
 Event = (
-    HostConnected
+    HostAdded
+    | HostRemoved
+    | HostConnected
     | HostRefused
     | HostLost
     | HostDistrusted

@@ -49,7 +49,7 @@ def seconds_left(run: SchedulerState, host: Host, attempt: Attempt, usual: float
     whole = seconds_for(host, run.page_queue[attempt.page], usual)
     if attempt.rendered_at is not None:
         return _overrun(run.now - attempt.rendered_at)
-    if attempt.started_at is None:
+    if attempt.started_at is None:  # queued behind others; hosts report starts a little late
         waits = run.now - attempt.sent_at
         return None if whole is None else max(seconds_until_free(host, usual) + whole, _overrun(waits))
     elapsed = run.now - attempt.started_at

@@ -49,18 +49,49 @@ class HostTransitions:
         )
         self.is_outvoted = self._compatibility.is_outvoted
 
+    # Hosts that come and go
+
+    def on_added(self, event: ev.HostAdded) -> None:
+        """Connect to a host that joined the farm; one that is in it already stays as it is."""
+        known = self._run.hosts.get(event.plan.name)
+        if known is not None and known.state is not HostState.REMOVED:
+            return
+        # A new record: what an earlier machine of this name did says nothing about this one.
+        host = self._run.hosts[event.plan.name] = Host(event.plan, heard_at=self._run.now)
+        if known is not None:
+            # Pages of the earlier one may still be verified: they are counted here when that ends.
+            host.verifying, host.pages_done, host.budget = (
+                known.verifying,
+                known.pages_done,
+                known.budget,
+            )
+        self._reconnect(host, "it joined the farm")
+
+    def on_removed(self, event: ev.HostRemoved) -> None:
+        """Requeue the attempts of a host that left the farm, without a charge to their pages."""
+        host = self._run.hosts.get(event.host)
+        if host is None or host.state is HostState.REMOVED:
+            return
+        for attempt in list(host.in_flight.values()):
+            self._run.release(attempt, f"its host left the farm: {event.reason}")
+        self._disconnect(host, HostState.REMOVED, event.reason)
+
     # Messages of hosts
 
     def on_connected(self, event: ev.HostConnected) -> None:
         """Take in what the handshake reported, and have the fingerprint compared."""
         host = self._run.hosts[event.host]
+        if host.state is HostState.REMOVED:  # it was removed while it connected
+            self._run.issue(do.CloseHost(host.name))
+            return
         host.is_connected, host.heard_at = True, self._run.now
         host.cores, host.others, host.ours = event.cores, event.others, event.ours
         host.slots = host.plan.slots or event.slots or event.cores
         host.slots = min(host.slots, host.memory_slot_limit or host.slots)
-        host.available_slots = None
+        host.available_slots = None  # until the first heartbeat says otherwise
         host.slot_limit = None if self._run.limit is None else 0
-        # The runner may have been prepared under an earlier limit of the job.
+        # 0 until slots are shared on this turn. Sent in any case: the runner may have been prepared
+        # under an earlier limit of the job.
         self._run.issue(do.SetSlotLimit(host.name, host.slot_limit))
         host.ghostscript = event.ghostscript
         host.retry_at = None
@@ -96,7 +127,7 @@ class HostTransitions:
         host.sampled_at = self._run.now
         host.others, host.ours, host.available_slots = event.others, event.ours, event.available_slots
         if host.plan.ignores_load or host.awaits_comparison:
-            return
+            return  # its state is set when the comparison ends
         if host.state is HostState.IDLE and host.others_per_core > host.plan.busy_above:
             self._yield_to_owner(host)
         elif host.state is HostState.BUSY:
@@ -122,6 +153,7 @@ class HostTransitions:
         if host is None:
             return
         host.drain_reason = event.reason
+        # A host that is not connected becomes DRAINED after its handshake.
         if host.is_connected and not host.awaits_comparison:
             self._run.set_state(host, HostState.DRAINED, host.drain_reason)
             self._recall_attempts(host, "its host was drained", self._run.policy.drain_grace)
@@ -132,7 +164,7 @@ class HostTransitions:
         if host is None or not host.drain_reason:
             return
         host.drain_reason = ""
-        host.recalling_since = None
+        host.recalling_since = None  # running attempts may go on
         if host.is_connected and not host.awaits_comparison:
             self._set_usable_state(host)
 
@@ -169,7 +201,9 @@ class HostTransitions:
     def count_page_failure(self, host: Host, page: Page) -> None:
         """Count a failed page, and quarantine the host after several different ones in a row."""
         host.failures += 1
+        # A set of pages: one page that fails twice says more about the page than about the host.
         host.consecutive_failures.add(page.number)
+        # The only usable host stays in use: a slow job is better than none.
         has_other = any(other is not host for other in self._run.idle_hosts())
         if len(host.consecutive_failures) >= self._run.policy.quarantine_after and has_other:
             self._quarantine(host)
@@ -207,6 +241,7 @@ class HostTransitions:
     def check_timeouts(self, host: Host, may_reconnect: bool) -> None:
         """Check a host for silence, ended pauses, and attempts that do not start, end or return."""
         run = self._run
+        # Compared with heard_until, not with the clock: messages may wait in the coordinator's inbox.
         if host.is_connected and run.heard_until - host.heard_at > run.policy.silence:
             self.mark_lost(host, f"no message for {run.policy.silence:g} s")
         elif host.is_connected and host.budget.is_exhausted:
@@ -288,6 +323,7 @@ class HostTransitions:
         for attempt in host.in_flight.values():
             run.revoke(attempt, reason)
             left = forecast.seconds_left(run, host, attempt, usual)
+            # What cannot finish in time is killed now, so that another host can start it sooner.
             if attempt.started_at is not None and left is not None and left > within:
                 run.kill(attempt, reason)
 
@@ -303,6 +339,8 @@ class HostTransitions:
         self, host: Host, state: HostState, reason: str, retry_at: float | None = None
     ) -> None:
         """Close the connection and requeue the host's attempts. ``retry_at`` None: not tried again."""
+        if host.state is HostState.REMOVED:
+            return  # reports of its failure that crossed its removal must not bring it back
         self._run.issue(do.CloseHost(host.name))
         host.is_connected = False
         host.retry_at = retry_at
@@ -334,6 +372,7 @@ class HostTransitions:
         if attempt.started_at is None:
             return
         policy = self._run.policy
+        # First the attempt is killed; if that does not end it, the host is left.
         late = self._run.now - attempt.started_at - policy.page_timeout
         if late > 2 * policy.overdue_grace:
             self.mark_lost(host, f"it does not finish page {attempt.page}")
@@ -347,6 +386,8 @@ class HostTransitions:
         if unanswered is not None and now - unanswered > policy.answer_timeout:
             self.distrust(host, f"no answer to the request to return page {attempt.page}")
         elif attempt.kept_at is not None:
+            # It answered that a slot has the attempt. So the attempt must end, by the page timeout at
+            # latest.
             within = policy.page_timeout + 2 * policy.overdue_grace
             if now - attempt.kept_at > (policy.kill_timeout if attempt.is_killed else within):
                 self.distrust(host, f"it kept page {attempt.page} and does not render it")
@@ -364,7 +405,7 @@ class HostTransitions:
         elif host.stalled_since is None:
             host.stalled_since = self._run.now
         elif self._run.now - host.stalled_since > max(policy.stall, policy.page_timeout):
-            if host.usable_slots:
+            if host.usable_slots:  # by its own account a slot is free for us
                 self.mark_lost(host, "it does not start the pages that were sent to it")
                 return
             host.stalled_since = self._run.now
@@ -373,6 +414,8 @@ class HostTransitions:
 
 
 HOST_HANDLERS: Mapping[type, Callable[[HostTransitions, Any], None]] = {
+    ev.HostAdded: HostTransitions.on_added,
+    ev.HostRemoved: HostTransitions.on_removed,
     ev.HostConnected: HostTransitions.on_connected,
     ev.HostRefused: HostTransitions.on_refused,
     ev.HostLost: HostTransitions.on_lost,

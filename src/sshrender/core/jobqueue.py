@@ -82,6 +82,7 @@ def state(entry: Entry, unfinished: Collection[str], now: float) -> QueueState:
 
     ``unfinished``: the names of all jobs, of all users, that are not known to be finished.
     """
+    # The order decides which reason is shown when several apply.
     if entry.is_over:
         return QueueState.FINISHED
     if entry.holder is LeaseHolder.ACTIVE:
@@ -114,6 +115,7 @@ def choose(waiting: Iterable[Entry], running: Collection[int], at_once: int, now
     chosen: list[Entry] = []
     for entry in sorted(waiting, key=lambda entry: entry.rank(now)):
         active = len(running) + len(chosen)
+        # The most urgent job that would run; nothing runs: -inf, so that any job is more urgent.
         most = max([*running, *(each.priority for each in chosen)], default=-math.inf)
         if active < at_once or (entry.priority > most and active < 2 * at_once):
             chosen.append(entry)
@@ -128,7 +130,7 @@ def circle(name: str, after: Iterable[str], known: Mapping[str, Collection[str]]
     """
     ways: list[tuple[str, ...]] = [(name, other) for other in after if other != name]
     seen = {other for _, other in ways}
-    for way in ways:
+    for way in ways:  # grows while it is read: a breadth-first search
         for other in known.get(way[-1], ()):
             if other == name:
                 return (*way, name)

@@ -28,10 +28,12 @@ class NoHostTimeout:
         if states & _PROMISING:
             self._since = None
             return ""
+        # No host can recover by itself, so there is nothing to wait for.
         if states <= {HostState.REFUSED}:
             return "every host was refused"
         if self._since is None:
             self._since = now
+        # The job has begun, and owners go home at night.
         if has_delivered and HostState.BUSY in states:
             return ""
         wait = max(self._policy.wait, self._policy.lost_wait) if has_delivered else self._policy.wait

@@ -43,6 +43,7 @@ class PageQueue:
         self.cost_to_send += page.cost * ((state in _TO_BE_SENT) - (page.state in _TO_BE_SENT))
         page.state = state
         if state is PageState.WAITING:
+            # Neither list is searched for older entries of the page: they are dropped when read.
             if page.is_constrained:
                 self._constrained.append(page.number)
             else:
@@ -75,7 +76,7 @@ class PageQueue:
 
     def constrained(self) -> list[Page]:
         """Return the waiting constrained pages, in the order in which they became so."""
-        kept = dict.fromkeys(
+        kept = dict.fromkeys(  # without duplicates, in order
             number for number in self._constrained if self.pages[number].state is PageState.WAITING
         )
         self._constrained = list(kept)

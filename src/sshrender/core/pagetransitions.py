@@ -66,6 +66,7 @@ class PageTransitions:
         if attempt is None or attempt.state is AttemptState.VERIFYING:
             return
         page = self._run.page_queue[attempt.page]
+        # UNREADY: the page was withdrawn meanwhile, and its old file still has the name.
         if page.state in FINISHED or page.state is PageState.UNREADY:
             self._run.release(attempt, attempt.recall_reason or "the page was already delivered")
             return
@@ -101,7 +102,7 @@ class PageTransitions:
         for other in list(page.live.values()):
             self._drop_duplicate(other, f"{attempt.host} was faster")
         if self._hosts.is_outvoted(page.fingerprint):
-            self._withdraw(page)
+            self._withdraw(page)  # the reference changed while the page was verified
 
     def withdraw_outvoted(self) -> None:
         """Withdraw the delivered pages of hosts that differ from the new reference."""
@@ -145,6 +146,7 @@ class PageTransitions:
             attempt.diagnostics = _merged(attempt.diagnostics, event.diagnostics)
             return
         page = self._run.page_queue.pages.get(event.page)
+        # Only the host whose file was delivered can make the page suspect.
         if page is None or page.host != event.host or page.state not in _DELIVERED:
             return
         diagnostics = _merged(page.diagnostics, event.diagnostics)
@@ -178,6 +180,8 @@ class PageTransitions:
         if event.kind is FailureKind.KILLED and not attempt.is_killed:
             self._hosts.distrust(host, "it ended a page without a request")
             return
+        # Order matters: a storage failure suspends the run even if the page does not need the attempt,
+        # and a failed attempt at a finished page is charged to nothing.
         charge = CHARGE_OF[event.kind]
         page = self._run.page_queue[attempt.page]
         if charge is Charge.STORAGE:
@@ -201,7 +205,9 @@ class PageTransitions:
         if page is not None and page.state is PageState.FAILED:
             page.failures.clear()
             page.lost_on.clear()
-            page.disconnects = page.failures_before_fallback = page.renderer = 0
+            page.disconnects = page.failures_before_fallback = page.renderer = (
+                0  # the first recipe again
+            )
             self._run.page_queue.move(page, PageState.WAITING)
 
     def on_move(self, event: ev.MoveRequested) -> None:
@@ -211,6 +217,7 @@ class PageTransitions:
             return
         self._run.page_queue.pin(page, frozenset({event.host}))
         for attempt in list(page.live.values()):
+            # A page that was reported already is kept: rendering it again would only cost time.
             if attempt.host != event.host and attempt.rendered_at is None:
                 self._run.kill(attempt, f"{event.by} moved the page to {event.host}")
 
@@ -225,10 +232,10 @@ class PageTransitions:
 
     def _suspect_storage(self, attempt: Attempt, reason: str) -> None:
         """Suspend sending until a probe from here shows whether the storage or the host has failed."""
-        if attempt.rendered_at is None:
+        if attempt.rendered_at is None:  # the host could not write its file
             self._run.storage.suspect(self._run.now, reason, attempt.host)
             self._run.update_page(self._run.remove_attempt(attempt))
-        else:
+        else:  # we could not publish it; the file waits in work/ and is verified again later
             self._run.storage.suspect(self._run.now, reason)
             self._unverified[attempt.name] = attempt
 

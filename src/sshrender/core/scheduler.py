@@ -28,9 +28,11 @@ Hosts
 - Different pages that fail on it in a row make it QUARANTINED, unless no other host is IDLE. The pause
   doubles each time; it ends at once when no other host is left.
 - DrainRequested makes it DRAINED, UndrainRequested undoes that.
-- All attempts of a host that becomes LOST, QUARANTINED or REFUSED return to the queue. Those of a host
-  that becomes BUSY or DRAINED are recalled: queued ones at once, running ones killed after a grace
-  period.
+- HostAdded makes a new or a REMOVED host CONNECTING; HostRemoved makes a host REMOVED, which is no
+  failure.
+- All attempts of a host that becomes LOST, QUARANTINED, REFUSED or REMOVED return to the queue. Those of
+  a host that becomes BUSY or DRAINED are recalled: queued ones at once, running ones killed after a
+  grace period.
 
 Who is charged for a failure
 - Timeout, memory, crash, no output, bad output: the page, and the host if several pages in a row fail.
@@ -75,8 +77,8 @@ from sshrender.core.states import JobEnd, PageState
 _APPLICABLE_AFTER_THE_END = frozenset({ev.PageDelivered, ev.PageSuspected})
 """Pages that were being verified when the run ended are kept."""
 
-_IGNORED_WHILE_FINISHING = frozenset({ev.RetryRequested, ev.MoveRequested})
-"""They would reopen pages after the hosts were told that no page follows."""
+_IGNORED_WHILE_FINISHING = frozenset({ev.RetryRequested, ev.MoveRequested, ev.HostAdded})
+"""They would reopen pages after the hosts were told that no page follows, or connect to more hosts."""
 
 _RENDERED = frozenset({PageState.DONE, PageState.SUSPECT, PageState.VERIFYING})
 

@@ -16,6 +16,8 @@ from sshrender.core.records import Attempt, Host, Page
 from sshrender.core.states import FINISHED, HostState, PageState
 from sshrender.core.storagehealth import StorageHealth
 
+_UNUSABLE = frozenset({HostState.REFUSED, HostState.REMOVED})
+
 
 class SchedulerState:
     """The state of one run. ``now`` is set before any handler is called."""
@@ -89,9 +91,9 @@ class SchedulerState:
         host.in_flight[attempt.name] = attempt
         host.backlog += page.cost
         if host.plan.needs_transfer:
-            host.staged_parts[self.page_queue.part_of(page)] = None
+            host.staged_parts[self.page_queue.part_of(page)] = None  # a dict as an ordered set
         page.attempts += 1
-        if page.state is PageState.WAITING:
+        if page.state is PageState.WAITING:  # else another host has it already (hedging)
             self.page_queue.move(page, PageState.SENT)
         self.issue(do.RenderPage(host.name, page.number, attempt.name, because, page.renderer))
 
@@ -127,6 +129,7 @@ class SchedulerState:
     def release(self, attempt: Attempt, reason: str) -> None:
         """End the attempt without a page and without a charge; record what its page does next."""
         page = self.remove_attempt(attempt)
+        # Returns that we requested are work of ours; others could be repeated by a host without end.
         if not (attempt.is_recalled and attempt.is_return_uncharged):
             self.hosts[attempt.host].budget.spend(self.now)
         if page.live or page.state in FINISHED:
@@ -143,6 +146,7 @@ class SchedulerState:
         """Set the page's state after one of its attempts has changed or ended."""
         if page.state in FINISHED or page.state is PageState.UNREADY:
             return
+        # The attempt that has come furthest decides.
         if any(attempt.rendered_at is not None for attempt in page.live.values()):
             state = PageState.VERIFYING
         elif page.live:
@@ -169,7 +173,7 @@ class SchedulerState:
     def _falls_back(self, page: Page) -> bool:
         """Switch the page to the next recipe that some usable host has; return whether there is one."""
         for renderer in range(page.renderer + 1, self.policy.renderers):
-            hosts = [host for host in self.hosts.values() if host.state is not HostState.REFUSED]
+            hosts = [host for host in self.hosts.values() if host.state not in _UNUSABLE]
             if any(host.renderers is None or renderer in host.renderers for host in hosts):
                 reason = page.failures[-1].reason
                 page.renderer, page.disconnects = renderer, 0

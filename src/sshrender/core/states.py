@@ -62,6 +62,8 @@ class HostState(enum.Enum):
     """Unreachable, silent, or in breach of the protocol: contacted again after a pause."""
     REFUSED = "refused"
     """Unusable until an administrator repairs it: not contacted again in this run."""
+    REMOVED = "removed"
+    """Left the farm without a failure, as when the time of a batch job is over: may be added again."""
 
 
 class FailureKind(enum.Enum):

@@ -32,6 +32,7 @@ class StorageHealth:
         if host is not None:
             self._suspected.add(host)
         self._reason = reason
+        # Kept from the first suspicion on, as its age decides when the storage is given up.
         if self._suspected_since is None:
             self._suspected_since = now
         if self._probe_at is None and not self.paused:
@@ -72,7 +73,7 @@ class StorageHealth:
         """Return why the storage is given up; empty while it is waited for."""
         limit = self._policy.storage_wait
         if self.paused and now - self._paused_at > limit:
-            return self.paused
+            return self.paused  # probes fail
         suspected_since = now if self._suspected_since is None else self._suspected_since
         if self._unconfirmed_recoveries >= MAX_UNCONFIRMED_RECOVERIES and now - suspected_since > limit:
             return self._reason

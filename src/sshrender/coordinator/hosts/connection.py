@@ -1,7 +1,7 @@
-"""One host's connection: a thread that connects and listens, and one that writes and pings.
+"""The connection to one host: a thread that connects and reads, and one that writes and pings.
 
-What it hears goes into the coordinator's queue; nothing here blocks the loop, however wedged the
-host is. Once closed it says nothing more.
+Messages go into the coordinator's inbox. Nothing here blocks the loop, however unresponsive the host is.
+A closed connection posts nothing more.
 """
 
 from __future__ import annotations
@@ -20,28 +20,32 @@ from sshrender.transports.framing import MessageReader, encode
 from sshrender.transports.messages import Hello, Message, ProtocolError, Trouble
 from sshrender.transports.protocol import ConnectFailed, HostFiles, Link, LinkClosed, Refusal, RunnerSpec
 
-PING = 1.0
-SILENCE = 8.0
-"""Seconds without a word after which either end takes the other for gone."""
+PING_INTERVAL = 1.0
+"""Seconds between two pings, and the longest wait for data."""
 
-HANDSHAKES = 8
-"""At once: sshd's MaxStartups begins to drop at 10 (sshd_config(5)), at a jump host too."""
+SILENCE_TIMEOUT = 8.0
+"""Seconds without data after which either end considers the other gone."""
+
+MAX_HANDSHAKES = 8
+"""Handshakes at a time: sshd's MaxStartups starts to drop connections at 10 (sshd_config(5)), at a jump
+host too."""
 
 WRITE_TIMEOUT = 10.0
+"""Seconds."""
 
-UNHEARD = 500
-"""Messages of one host that may wait in the loop's queue."""
+MAX_UNHANDLED = 500
+"""Messages of one host that may wait in the loop's inbox."""
 
 HANDSHAKE_TIMEOUT = 60.0
-"""Time limit of the handshake in seconds: ``gs --version`` may take 20 (runner/hostfacts.py), and the
-canary 30 (runner/fingerprint.py), which waits for a slot lock (runner/slotlocks.py)."""
+"""Seconds for the handshake: ``gs --version`` may take 20 (runner/hostfacts.py) and the canary 30
+(runner/fingerprint.py), which also waits for a slot lock (runner/slotlocks.py)."""
 
-_handshakes = threading.BoundedSemaphore(HANDSHAKES)
+_handshakes = threading.BoundedSemaphore(MAX_HANDSHAKES)
 
 
 @dataclass(frozen=True, slots=True)
 class HostSpoke:
-    """A message came over this link, ``at`` this moment: the loop may take it in much later."""
+    """A message arrived over this connection, ``at`` this time: the loop may handle it much later."""
 
     link: HostConnection
     message: Message
@@ -50,7 +54,7 @@ class HostSpoke:
 
 @dataclass(frozen=True, slots=True)
 class LinkFailed:
-    """The link could not be made, broke, or spoke another language. ``refusal`` says which."""
+    """The connection failed, broke, or did not follow the protocol; ``refusal`` is the kind."""
 
     link: HostConnection
     refusal: Refusal
@@ -58,7 +62,7 @@ class LinkFailed:
 
 
 class HostConnection:
-    """A conversation with one host's runner."""
+    """A connection to one host's runner. ``delay``: seconds, randomized, before it connects."""
 
     def __init__(
         self,
@@ -74,7 +78,7 @@ class HostConnection:
         self._marker = secrets.token_hex(6)
         self._label = label
         self._outbox: queue.SimpleQueue[bytes] = queue.SimpleQueue()
-        self._credit = threading.Semaphore(UNHEARD)
+        self._free_places = threading.Semaphore(MAX_UNHANDLED)
         self._link: Link | None = None
         self._lock = threading.Lock()
         self._is_closed = False
@@ -83,17 +87,17 @@ class HostConnection:
         self._thread = threading.Thread(target=self._run, name=f"host {self.host}", daemon=True)
 
     def start(self) -> None:
-        """Begin to connect."""
+        """Start to connect."""
         self._thread.start()
 
     def send(self, op: str, **fields: Any) -> None:
-        """Queue a request. What it is told with ``prepare`` a runner answers with its greeting."""
+        """Queue a request. The runner answers ``prepare`` with its hello."""
         if op == "prepare":
             self._prepared_at = time.monotonic()
         self._outbox.put(encode(op, **fields))
 
     def files(self, timeout: float) -> HostFiles:
-        """A way for files over this connection. Raises LinkClosed or FilesFailed."""
+        """Open a file channel over this connection. Raises LinkClosed or FilesFailed."""
         with self._lock:
             link = None if self._is_closed else self._link
         if link is None:
@@ -101,78 +105,82 @@ class HostConnection:
         return link.files(timeout)
 
     def close(self) -> None:
-        """End the connection; returns at once."""
+        """Close the connection; return at once."""
         with self._lock:
             self._is_closed = True
             link = self._link
-        self._outbox.put(b"")
+        self._outbox.put(b"")  # wakes the writing thread
         if link is not None:
+            # Closing may block on a dead connection.
             threading.Thread(target=link.close, daemon=True, name=f"close {self.host}").start()
 
     def join(self, timeout: float) -> None:
-        """Wait for the listening thread to end."""
+        """Wait for the reading thread to end."""
         self._thread.join(timeout)
 
     def _run(self) -> None:
-        """The thread. Whatever goes wrong in it becomes a message."""
+        """Run in the reading thread; post whatever fails as LinkFailed."""
         try:
-            self._converse()
+            self._read_messages()
         except ConnectFailed as failed:
-            self._fail(failed.refusal, failed.reason)
+            self._report_failure(failed.refusal, failed.reason)
         except LinkClosed as closed:
-            self._end_of(closed)
+            self._report_end(closed)
         except ProtocolError as error:
-            self._fail(Refusal.PROTOCOL, self._with_noise(f"it does not speak our protocol: {error}"))
+            self._report_failure(Refusal.PROTOCOL, self._with_noise(f"protocol error: {error}"))
         except Exception as error:  # noqa: BLE001 - a worker thread turns a crash into an event
-            self._fail(Refusal.PROTOCOL, f"{type(error).__name__}: {error}")
+            self._report_failure(Refusal.PROTOCOL, f"{type(error).__name__}: {error}")
 
-    def _converse(self) -> None:
+    def _read_messages(self) -> None:
         link = self._connect()
         if link is None:
             return
         threading.Thread(target=self._write, args=(link,), daemon=True).start()
         connected_at, has_completed_handshake = time.monotonic(), False
         while True:
-            for message in self._reader.feed(link.read(PING)):
+            for message in self._reader.feed(link.read(PING_INTERVAL)):
                 if self._has_ended():
                     return
                 if isinstance(message, Hello):
                     if has_completed_handshake:
-                        raise ProtocolError("it greets a second time")
+                        raise ProtocolError("it sent a second hello")
                     has_completed_handshake = True
                 elif not has_completed_handshake and not isinstance(message, Trouble):
-                    raise ProtocolError("it speaks of pages before it greets")
-                self._hand_over(message)
+                    raise ProtocolError("it sent a message about pages before its hello")
+                self._post_message(message)
             if not has_completed_handshake:
-                self._expect_greeting(connected_at)
+                self._require_hello(connected_at)
 
-    def _hand_over(self, message: Message) -> None:
-        """A host that talks faster than the loop listens has to wait for it."""
-        while not self._credit.acquire(timeout=PING):
+    def _post_message(self, message: Message) -> None:
+        """Post a message. A host that sends faster than the loop handles messages has to wait."""
+        while not self._free_places.acquire(timeout=PING_INTERVAL):
             if self._has_ended():
                 return
         self._post(HostSpoke(self, message))
 
-    def taken(self) -> None:
-        """A message of ours was taken from the queue."""
-        self._credit.release()
+    def message_taken(self) -> None:
+        """Note that the loop has taken one of this connection's messages."""
+        self._free_places.release()
 
-    def _expect_greeting(self, connected_at: float) -> None:
+    def _require_hello(self, connected_at: float) -> None:
         if self._prepared_at is None:
-            return  # it has not been told yet what it is wanted for
+            return  # the job is not open yet, so nothing was requested
         if time.monotonic() - max(self._prepared_at, connected_at) > HANDSHAKE_TIMEOUT:
-            raise LinkClosed(f"connected, but does not greet within {HANDSHAKE_TIMEOUT:g} s")
+            raise LinkClosed(f"connected, but sent no hello within {HANDSHAKE_TIMEOUT:g} s")
 
     def _connect(self) -> Link | None:
         time.sleep(self._delay * random.uniform(0.5, 1.5))
-        spec = RunnerSpec(self.setup.python, self._label, self._marker, SILENCE)
+        spec = RunnerSpec(self.setup.python, self._label, self._marker, SILENCE_TIMEOUT)
+        # The semaphore is shared by all connections of this process: jump hosts see them together.
         with _handshakes:
             if self._has_ended():
                 return None
             link = self.setup.transport.connect(spec, self.setup.connect_timeout)
         with self._lock:
             self._link = link
-        if self._has_ended():  # close() came while we connected and found nothing to close
+        if (
+            self._has_ended()
+        ):  # close() was called while this thread connected, and found no link to close
             link.close()
             return None
         return link
@@ -189,30 +197,30 @@ class HostConnection:
             try:
                 link.write(data, WRITE_TIMEOUT)
             except LinkClosed as closed:
-                self._end_of(closed)
+                self._report_end(closed)
                 return
 
     def _outgoing(self) -> bytes:
-        """All that is queued, in one piece; a ping when nothing is."""
+        """Return everything that is queued, in one piece; a ping if nothing is queued in time."""
         try:
-            lines = [self._outbox.get(timeout=PING)]
+            lines = [self._outbox.get(timeout=PING_INTERVAL)]
             while not self._outbox.empty():
                 lines.append(self._outbox.get())
         except queue.Empty:
             lines = [encode("ping")]
         return b"".join(lines)
 
-    def _end_of(self, closed: LinkClosed) -> None:
-        """Whoever notices first, reading or writing, says why."""
+    def _report_end(self, closed: LinkClosed) -> None:
+        """Report the end of the connection, if the other thread has not done so."""
         refusal = Refusal.NO_PYTHON if closed.has_no_program else Refusal.UNREACHABLE
-        self._fail(refusal, self._with_noise(closed.reason))
+        self._report_failure(refusal, self._with_noise(closed.reason))
 
-    def _fail(self, refusal: Refusal, reason: str) -> None:
+    def _report_failure(self, refusal: Refusal, reason: str) -> None:
         with self._lock:
             was_closed, self._is_closed = self._is_closed, True
         if not was_closed:
             self._post(LinkFailed(self, refusal, reason))
 
     def _with_noise(self, reason: str) -> str:
-        """What the host printed last often says why (a missing python3, a profile that fails)."""
+        """Add what the host printed last, which often explains it (no python3, a failing profile)."""
         return f"{reason}: {self._reader.noise[-1]}" if self._reader.noise else reason

@@ -1,6 +1,6 @@
-"""What hosts without a SAN are fed: the document, or the parts that hold their pages, cut on demand.
+"""Provides the document, or parts of it that are cut on demand, for upload to hosts without a SAN.
 
-Shared by all feeders of a job; each waits here in a thread of its own.
+Shared by the file transfers of all hosts, which wait here in their own threads.
 """
 
 from __future__ import annotations
@@ -16,18 +16,20 @@ from sshrender.document.splitting import PartsFolder, fed_place
 
 WHOLE_BYTES = 16 << 20
 PART_BYTES = 4 << 20
-"""Documents above the first are fed in parts of about the second: a second on a line of 32 Mbit/s."""
+"""Larger documents than the first are copied in parts of about the second: one second at 32 Mbit/s."""
 
 CUT_TIMEOUT = 120.0
-"""Seconds for one part; after that the whole document is fed."""
+"""Seconds to cut one part; after that the whole document is copied."""
 
 
 class DocumentPartsFailed(Exception):
-    """A part cannot be cut; the whole document is fed instead."""
+    """A part cannot be cut; the whole document is copied instead."""
 
 
 def per_part(plan: JobPlan) -> int:
-    """Pages of a part; 0 where the whole document is fed. What pypdf had to repair is not cut."""
+    """Return the pages of a part; 0: the whole document is copied, as are those that pypdf had to
+    repair.
+    """
     size, pages = plan.spec.document.bytes, plan.spec.document.pages
     if plan.spec.settings.split:
         return plan.spec.settings.split
@@ -37,28 +39,30 @@ def per_part(plan: JobPlan) -> int:
 
 
 class DocumentParts:
-    """``per_part``: pages of each part, 0 for the document itself."""
+    """The parts of one job's document. ``per_part``: pages of each part; 0: the document is one part."""
 
     def __init__(self, plan: JobPlan) -> None:
         self.per_part = per_part(plan)
         self._plan = plan
         self._lock = threading.Lock()
         self._parts: set[int] = set()
-        """What this run cut: any host of the owner's may have laid another file there before."""
+        """Parts that this run has cut: a file from before may have been replaced by any machine."""
         self._worker: ReaderProcess | None = None
 
     def place(self, page: int) -> PartsFolder:
-        """Where a host that is fed finds a page, below its own folder."""
+        """Return the file and index of a page, below the host's own folder."""
         return fed_place(page, self.per_part)
 
     def pages_of(self, file: str) -> int:
-        """How many pages of the job are in a file that is fed."""
+        """Return how many pages of the job are in a file."""
         if not self.per_part:
             return len(self._plan.pages)
         return sum(self.place(page).file == file for page in self._plan.pages)
 
     def fetch(self, page: int) -> Path:
-        """The file that holds a page, once it is there. Raises LarderFailed or OSError."""
+        """Return the file that holds a page, cut first if needed. Raises DocumentPartsFailed or
+        OSError.
+        """
         path = self._plan.folder.path / self.place(page).file
         with self._lock:
             part = (page - 1) // self.per_part if self.per_part else None
@@ -68,17 +72,17 @@ class DocumentParts:
         return path
 
     def give_up_parts(self) -> None:
-        """From now on the whole document is fed."""
+        """Copy the whole document from now on."""
         self.per_part = 0
 
     def close(self) -> None:
-        """End the process that cuts."""
+        """Stop the process that cuts."""
         worker = self._worker
         if worker is not None:
             worker.stop()
 
     def _cut(self, part: int) -> None:
-        """Needs the lock."""
+        """Cut one part in the reader process. Needs the lock. Raises DocumentPartsFailed."""
         if self._worker is None:
             self._worker = ReaderProcess()
             self._worker.ask(
@@ -102,7 +106,7 @@ class DocumentParts:
 
 
 def _is_file(path: Path) -> bool:
-    """A symbolic link is none: it may lead to any file of the owner's."""
+    """Return whether it is a regular file; a symbolic link may lead to any file of the owner."""
     try:
         return stat.S_ISREG(path.lstat().st_mode)
     except FileNotFoundError:

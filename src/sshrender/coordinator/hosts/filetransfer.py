@@ -1,7 +1,7 @@
-"""One host without a SAN: what it draws from goes there, its pages come back, over the same connection.
+"""Copies files to and from one host without a SAN, over the connection that it has.
 
-Two threads, one for each direction, so that a long document on its way there holds up no page. A page is
-asked for when what it is drawn from has arrived; until then it can be called off here.
+Two threads, one for each direction, so that a long upload delays no page. A page is requested when its
+part of the document has arrived; until then the attempt can be cancelled here.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from sshrender.document.splitting import SOURCE
 from sshrender.transports.protocol import FilesFailed, HostFiles, LinkClosed, Refusal
 
 ANSWER_TIMEOUT = 30.0
-"""Seconds that the other end may take for one answer; heartbeats tell sooner that it is gone."""
+"""Seconds for one answer of the other end; missing heartbeats show sooner that it is gone."""
 
 
 @dataclass(frozen=True, slots=True)
 class TransferFailed:
-    """A drawn page that did not arrive: its host was left, or would not give it."""
+    """A rendered page did not arrive: the connection was closed, or the host did not send it."""
 
     task: vf.VerificationTask
     reason: str
@@ -36,14 +36,14 @@ class TransferFailed:
 
 @dataclass(frozen=True, slots=True)
 class TransferDone:
-    """A drawn page has arrived, and can be proved."""
+    """A rendered page has arrived and can be verified."""
 
     task: vf.VerificationTask
 
 
 @dataclass(frozen=True, slots=True)
 class _Request:
-    """A page that is to be asked for: the request, but for where the page is found."""
+    """A request for a page, without the file and index, which are known when the part has arrived."""
 
     page: int
     attempt: str
@@ -52,9 +52,9 @@ class _Request:
 
 
 class FileTransfer:
-    """Between the loop and one host's link. All methods return at once.
+    """Transfers files between the SAN and one host. All methods return at once.
 
-    ``largest``: bytes that a page may have.
+    ``largest``: most bytes of a page.
     """
 
     def __init__(
@@ -80,26 +80,26 @@ class FileTransfer:
         self._downloads: queue.SimpleQueue[vf.VerificationTask | None] = queue.SimpleQueue()
 
     def begin(self, folder: str) -> None:
-        """The host has greeted; this is where it works."""
+        """Start the transfers with the host, which works in ``folder``."""
         self._folder = folder
         for work in (self._upload, self._download_all):
-            name = f"ferry {self._link.host}"
+            name = f"transfer {self._link.host}"
             threading.Thread(target=self._guarded, args=(work,), daemon=True, name=name).start()
 
     def render(self, page: int, attempt: str, output: str, recipe: int | None) -> None:
-        """Have a page drawn, as soon as what it is drawn from is there."""
+        """Request a page as soon as its part of the document is on the host."""
         request = _Request(page, attempt, output, recipe)
         with self._lock:
             self._waiting[attempt] = request
         self._uploads.put(request)
 
     def cancel(self, attempt: str) -> bool:
-        """Whether the host has not been told of this attempt, and will not be."""
+        """Cancel an attempt that was not sent yet; return False if the host has it."""
         with self._lock:
             return self._waiting.pop(attempt, None) is not None
 
     def fetch(self, task: vf.VerificationTask) -> None:
-        """Bring a drawn page here: answered by Landed, Strayed or StorageTrouble."""
+        """Copy a rendered page here; answered by TransferDone, TransferFailed or StorageTrouble."""
         with self._lock:
             if not self._has_ended:
                 self._downloads.put(task)
@@ -107,23 +107,23 @@ class FileTransfer:
         self._report_lost(task)
 
     def drop(self, attempt: str) -> None:
-        """Nobody needs this attempt's page any more."""
+        """Do not copy the page of this attempt any more."""
         with self._lock:
             self._dropped.add(attempt)
 
     def transfer_seconds(self, attempt: str) -> float:
-        """Seconds that a fetched page, and its share of what it was drawn from, were on the wire."""
+        """Return the seconds on the wire of a copied page and its share of the document."""
         return self._transfer_seconds.pop(attempt, 0.0)
 
     def close(self) -> None:
-        """The host is left: what has not arrived will not."""
+        """Stop the transfers: the connection is closed."""
         with self._lock:
             self._is_closed = True
         self._uploads.put(None)
         self._downloads.put(None)
 
     def _guarded(self, work: Callable[[HostFiles], None]) -> None:
-        """A thread. Whatever goes wrong in it ends the link, and is said."""
+        """Run one of the threads; report whatever fails as the end of the connection."""
         files: HostFiles | None = None
         try:
             files = self._link.files(ANSWER_TIMEOUT)
@@ -138,7 +138,7 @@ class FileTransfer:
             if work == self._download_all:
                 self._abandon()
 
-    # There
+    # To the host
 
     def _upload(self, files: HostFiles) -> None:
         while (request := self._uploads.get()) is not None:
@@ -148,8 +148,8 @@ class FileTransfer:
             with self._lock:
                 if self._is_closed:
                     return
-                is_wanted = self._waiting.pop(request.attempt, None) is not None
-            if is_wanted:
+                is_needed = self._waiting.pop(request.attempt, None) is not None
+            if is_needed:
                 self._link.send(
                     "render",
                     attempt=request.attempt,
@@ -161,7 +161,7 @@ class FileTransfer:
                 )
 
     def _stage(self, page: int, files: HostFiles) -> Any:
-        """What holds this page, to the host; answers where the page is found there."""
+        """Copy the part that holds this page to the host; return where the page is in it."""
         try:
             source = self._document_parts.fetch(page)
         except DocumentPartsFailed:
@@ -172,7 +172,7 @@ class FileTransfer:
             began = time.monotonic()
             files.put(source, f"{self._folder}/{place.file}")
             self._staged.add(place.file)
-            # The whole document is brought once, and says nothing of what the next page will cost.
+            # The whole document is copied once: its time is no forecast for the next page.
             if place.file != SOURCE:
                 seconds = time.monotonic() - began
                 self._staging_seconds[place.file] = seconds / max(
@@ -180,21 +180,23 @@ class FileTransfer:
                 )
         return place
 
-    # And back
+    # Back
 
     def _download_all(self, files: HostFiles) -> None:
         while (task := self._downloads.get()) is not None:
             with self._lock:
-                is_wanted = task.attempt not in self._dropped and not self._is_closed
-            if not is_wanted or self._download(task, files):
+                is_needed = task.attempt not in self._dropped and not self._is_closed
+            if not is_needed or self._download(task, files):
                 self._link.send("discard", outputs=[task.work.name])
 
     def _download(self, task: vf.VerificationTask, files: HostFiles) -> bool:
-        """Whether it arrived. A page that cannot be written here stays there, to be fetched again."""
+        """Copy one page; return whether the host may delete it. If it cannot be written here it stays
+        there, to be copied again.
+        """
         began = time.monotonic()
         size = task.expected.bytes or 0
         if size > self._largest:
-            self._post(TransferFailed(task, f"it says that the page has {size} bytes"))
+            self._post(TransferFailed(task, f"its size is reported as {size} bytes"))
             return True
         try:
             _write(
@@ -202,7 +204,7 @@ class FileTransfer:
                 lambda target: files.get(f"{self._folder}/work/{task.work.name}", size, target),
             )
         except FileNotFoundError:
-            self._post(TransferFailed(task, "its file is not there"))
+            self._post(TransferFailed(task, "its file does not exist on the host"))
             return True
         except OSError as error:
             self._post(vf.StorageTrouble(task, f"{error.strerror}: {error.filename or task.work}"))
@@ -216,7 +218,7 @@ class FileTransfer:
         return True
 
     def _abandon(self) -> None:
-        """The host is left with pages that it has drawn."""
+        """Report all pages that were not copied when the connection ended."""
         with self._lock:
             self._has_ended = True
         while not self._downloads.empty():
@@ -225,12 +227,12 @@ class FileTransfer:
                 self._report_lost(task)
 
     def _report_lost(self, task: vf.VerificationTask) -> None:
-        self._post(TransferFailed(task, "its host was left before it arrived"))
+        self._post(TransferFailed(task, "the connection to its host was closed before it arrived"))
 
 
 def _write(path: Path, fill: Callable[[Any], None]) -> None:
-    """A file that is there whole or not at all, as far as anybody looks for it."""
-    path.unlink(missing_ok=True)  # what an attempt to fetch it left
+    """Write a file that exists whole or, after an error, not at all."""
+    path.unlink(missing_ok=True)  # left by an earlier attempt to copy it
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o644)
     try:
         with os.fdopen(descriptor, "wb") as file:

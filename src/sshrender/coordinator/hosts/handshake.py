@@ -1,4 +1,4 @@
-"""What a runner is told when it is met, and its greeting: has this host all that a page needs?"""
+"""The handshake: what a runner is sent, and whether its hello shows a usable host."""
 
 from __future__ import annotations
 
@@ -19,7 +19,9 @@ from sshrender.transports.protocol import Refusal
 
 
 def preparation(plan: JobPlan, setup: HostSetup, nonce: Nonce, split: int) -> dict[str, Any]:
-    """What a host's slots draw with. ``slots`` None: as many as it has room for."""
+    """Return the fields of ``prepare``: all that a host's slots need. ``slots`` None: as many as it has
+    room for.
+    """
     limits, settings = plan.limits, plan.spec.settings
     return {
         "folder": seen_folder(setup, plan.folder.name),
@@ -33,7 +35,7 @@ def preparation(plan: JobPlan, setup: HostSetup, nonce: Nonce, split: int) -> di
         "dpi": f"{settings.dpi:g}",
         "file": place(plan.pages[0], split).file,
         "options": list(settings.options),
-        "recipes": [_sent(recipe) for recipe in settings.recipes],
+        "recipes": [_recipe_fields(recipe) for recipe in settings.recipes],
         "password": plan.password,
         "tag": plan.spec.name,
         "priority": plan.attributes.priority,
@@ -47,7 +49,7 @@ def preparation(plan: JobPlan, setup: HostSetup, nonce: Nonce, split: int) -> di
     }
 
 
-def _sent(recipe: RecipeRecord) -> dict[str, Any]:
+def _recipe_fields(recipe: RecipeRecord) -> dict[str, Any]:
     return {"name": recipe.name} if recipe.is_built_in else recipe.model_dump(mode="json")
 
 
@@ -56,14 +58,14 @@ def _has_thumbnails(plan: JobPlan) -> bool:
 
 
 def seen_folder(setup: HostSetup, job: str) -> str | None:
-    """Where a host sees the folder of a job; None: nowhere."""
+    """Return the path of a job's folder on a host; None: it does not mount the SAN."""
     return None if setup.san is None else f"{setup.san.rstrip('/')}/{job}"
 
 
 def check_host(
     host: str, hello: Hello, san: str | None, recipes: Sequence[RecipeRecord] = ()
 ) -> ev.HostConnected | ev.HostRefused:
-    """The checks in the order of their causes: Python, the renderer, sandbox, the shared folder."""
+    """Check a hello in the order of causes: Python, the renderer, the sandbox, the shared folder."""
     for refusal, reason in (
         _python(hello.python),
         _renderer(hello, recipes),
@@ -90,17 +92,17 @@ def _may_render(recipes: Sequence[RecipeRecord]) -> bool:
 
 
 def _renderer(hello: Hello, recipes: Sequence[RecipeRecord]) -> tuple[Refusal, str]:
-    """What draws first has to be there; what is fallen back to may be missing."""
+    """Check the first recipe, which is required; those to fall back to may be missing."""
     if not recipes or recipes[0].is_built_in:
         return _ghostscript(hello.ghostscript)
     if 0 in hello.missing_recipes:
         lacks = dict(zip(hello.missing_recipes, hello.missing, strict=True))[0]
-        return Refusal.NO_GHOSTSCRIPT, f"recipe {recipes[0].name} wants {lacks}, which is not there"
+        return Refusal.NO_GHOSTSCRIPT, f"recipe {recipes[0].name} needs {lacks}, which is not installed"
     return Refusal.NO_GHOSTSCRIPT, ""
 
 
 def fingerprint_of(hello: Hello) -> HostFingerprint:
-    """What its pictures depend on, as far as it says."""
+    """Return the host's fingerprint, as far as it reports one."""
     fonts = hello.fonts
     return HostFingerprint(
         ghostscript=hello.ghostscript or "",
@@ -114,7 +116,7 @@ def _python(version: str) -> tuple[Refusal, str]:
     try:
         parts = tuple(int(part) for part in version.split(".")[:2])
     except ValueError:
-        return Refusal.PROTOCOL, f"it claims to run Python {version[:20]!r}"
+        return Refusal.PROTOCOL, f"it reports Python version {version[:20]!r}"
     wanted = ".".join(map(str, MINIMUM_PYTHON))
     if parts < MINIMUM_PYTHON:
         return Refusal.NO_PYTHON, f"Python {version} is too old ({wanted} or later)"
@@ -126,7 +128,7 @@ def _ghostscript(version: str | None) -> tuple[Refusal, str]:
         return Refusal.NO_GHOSTSCRIPT, "Ghostscript is not installed (apt install ghostscript)"
     parsed = ghostscript.parse_version(version)
     if parsed is None:
-        return Refusal.NO_GHOSTSCRIPT, f"its Ghostscript says it is {version[:40]!r}"
+        return Refusal.NO_GHOSTSCRIPT, f"its Ghostscript reports version {version[:40]!r}"
     if not ghostscript.is_supported(parsed):
         wanted = ".".join(map(str, ghostscript.MINIMUM_VERSION))
         return Refusal.NO_GHOSTSCRIPT, f"Ghostscript {version} is too old ({wanted} or later)"
@@ -135,8 +137,8 @@ def _ghostscript(version: str | None) -> tuple[Refusal, str]:
 
 def _san(hello: Hello, san: str | None) -> tuple[Refusal, str]:
     if san is None:
-        why = hello.san.reason if hello.san is not None else "it does not say where"
-        return Refusal.FILES, "" if hello.folder and not why else f"has no room to work in: {why}"
+        why = hello.san.reason if hello.san is not None else "it reports no folder"
+        return Refusal.FILES, "" if hello.folder and not why else f"has no folder to work in: {why}"
     if hello.san is None or not hello.san.seen:
         why = hello.san.reason if hello.san is not None else ""
         return Refusal.SAN, f"does not see the SAN at {san}" + (f": {why}" if why else "")

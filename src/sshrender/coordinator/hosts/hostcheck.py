@@ -1,6 +1,6 @@
-"""Asks every host what ``render`` would ask it, without a job: is it usable, and if not, why?
+"""Checks every host as ``render`` would, without a job: whether it is usable, and if not, why.
 
-The checks stand in the order of their causes: what comes after the one that fails cannot be known.
+The checks are in the order of their causes: those after a failed one cannot be known.
 """
 
 from __future__ import annotations
@@ -33,12 +33,14 @@ from sshrender.job.nonce import Nonce
 from sshrender.transports.messages import Hello, Trouble
 from sshrender.transports.protocol import FilesFailed, LinkClosed, Refusal
 
-PATIENCE = 60.0
-"""Seconds for the whole survey after its last handshake began; one host's own limits are shorter."""
+CHECK_TIMEOUT = 60.0
+"""Seconds for all hosts together, added to the longest time to connect; each host's own limits are
+shorter."""
 
 LITTLE_SPACE = 64 << 20
 LARGE_SKEW = 60.0
-"""Seconds. Nothing is decided by a host's clock, but its log files will be hard to read beside ours."""
+"""Seconds. No decision depends on a host's clock, but its log files would be hard to compare with
+ours."""
 
 CHECKS = (
     "name",
@@ -74,7 +76,7 @@ _FAILS_AT = {
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One question. ``ok`` None: not known, because an earlier one failed."""
+    """One check. ``ok`` None: not known, because an earlier one failed."""
 
     name: str
     ok: bool | None
@@ -83,7 +85,7 @@ class Check:
 
 @dataclass(slots=True)
 class HostReport:
-    """What a host is now. ``refusal`` is a Refusal's value; memory in bytes, loads in threads."""
+    """The result of one host. ``refusal`` is a Refusal's value; memory in bytes, loads in threads."""
 
     name: str
     state: str
@@ -104,23 +106,23 @@ class HostReport:
 
     @property
     def fingerprint(self) -> HostFingerprint:
-        """What its pictures depend on."""
+        """Return the fingerprint."""
         return HostFingerprint(
             self.ghostscript, self.canary, self.fonts, tuple(self.font_groups.items())
         )
 
 
-def survey(hosts: Sequence[HostSetup], san: Path) -> Iterator[HostReport]:
-    """Each host's report as it comes in. Raises OSError where the SAN cannot be written from here."""
+def check_hosts(hosts: Sequence[HostSetup], san: Path) -> Iterator[HostReport]:
+    """Yield each host's report as it arrives. Raises OSError if the SAN cannot be written from here."""
     folder = JobFolder(san / f".hosts-{secrets.token_hex(6)}")
     folder.create()
     try:
-        yield from _ask(hosts, folder, Nonce.lay(folder))
+        yield from _prepare(hosts, folder, Nonce.lay(folder))
     finally:
         shutil.rmtree(folder.path, ignore_errors=True)
 
 
-def _ask(hosts: Sequence[HostSetup], folder: JobFolder, nonce: Nonce) -> Iterator[HostReport]:
+def _prepare(hosts: Sequence[HostSetup], folder: JobFolder, nonce: Nonce) -> Iterator[HostReport]:
     inbox: queue.SimpleQueue[Any] = queue.SimpleQueue()
     links = ConnectionPool(hosts, "hosts", inbox)
     waiting = {setup.plan.name: (setup, links.take(setup)) for setup in hosts}
@@ -132,18 +134,20 @@ def _ask(hosts: Sequence[HostSetup], folder: JobFolder, nonce: Nonce) -> Iterato
             nonce_file=nonce.path.name,
             nonce=nonce.word,
             sandbox=setup.sandbox,
-            slots=0,
+            slots=0,  # no renderers: only the checks
         )
     try:
-        yield from _listen(waiting, inbox)
+        yield from _collect(waiting, inbox)
     finally:
         for _, link in waiting.values():
             link.close()
 
 
-def _listen(waiting: dict[str, Any], inbox: queue.SimpleQueue[Any]) -> Iterator[HostReport]:
+def _collect(waiting: dict[str, Any], inbox: queue.SimpleQueue[Any]) -> Iterator[HostReport]:
     left = set(waiting)
-    deadline = time.monotonic() + PATIENCE + max(setup.connect_timeout for setup, _ in waiting.values())
+    deadline = (
+        time.monotonic() + CHECK_TIMEOUT + max(setup.connect_timeout for setup, _ in waiting.values())
+    )
     while left and time.monotonic() < deadline:
         try:
             item = inbox.get(timeout=1.0)
@@ -159,11 +163,11 @@ def _listen(waiting: dict[str, Any], inbox: queue.SimpleQueue[Any]) -> Iterator[
 
 
 def _report(setup: HostSetup, item: HostSpoke | LinkFailed) -> HostReport | None:
-    """What an item says of its host; None when it says nothing of that."""
+    """Return the report that an item of the inbox makes possible; None if it makes none."""
     name = setup.plan.name
     if isinstance(item, LinkFailed):
         return _failed(name, item.refusal, item.reason)
-    item.link.taken()
+    item.link.message_taken()
     if isinstance(item.message, Trouble):
         return _failed(name, Refusal.SAN, item.message.reason)
     if not isinstance(item.message, Hello):
@@ -173,7 +177,7 @@ def _report(setup: HostSetup, item: HostSpoke | LinkFailed) -> HostReport | None
             item.link.files(setup.connect_timeout).close()
     except (FilesFailed, LinkClosed) as failed:
         return _failed(name, Refusal.FILES, str(failed))
-    return _greeted(setup, item.message)
+    return _answered(setup, item.message)
 
 
 def _failed(name: str, refusal: Refusal, reason: str) -> HostReport:
@@ -189,7 +193,7 @@ def _checks_up_to(failing: str, reason: str) -> list[Check]:
     return [*passed, Check(failing, False, reason), *(Check(name, None) for name in CHECKS[at + 1 :])]
 
 
-def _greeted(setup: HostSetup, hello: Hello) -> HostReport:
+def _answered(setup: HostSetup, hello: Hello) -> HostReport:
     checked = check_host(setup.plan.name, hello, setup.san)
     if isinstance(checked, ev.HostRefused):
         report = _failed(setup.plan.name, Refusal(checked.refusal), checked.reason)
@@ -199,28 +203,28 @@ def _greeted(setup: HostSetup, hello: Hello) -> HostReport:
     report.cores, report.memory, report.free_memory = hello.cores, hello.memory, hello.free_memory
     report.python, report.ghostscript = hello.python, hello.ghostscript or ""
     report.others, report.ours = hello.others, hello.ours
-    seen = fingerprint_of(hello)
-    report.canary, report.fonts, report.font_groups = seen.canary, seen.fonts, dict(seen.groups)
+    found = fingerprint_of(hello)
+    report.canary, report.fonts, report.font_groups = found.canary, found.fonts, dict(found.groups)
     return report
 
 
 def compare(reports: Sequence[HostReport]) -> None:
-    """Compare what usable hosts render: a host that differs from most of them is refused, as by a run.
+    """Compare what usable hosts render, and refuse those that differ from most, as a run would.
 
-    Where they are even, what this machine renders itself decides. Fonts alone are a remark: they matter
-    only to documents that lack some.
+    A tie is decided by what this machine renders itself. Other fonts are only a remark: they matter only
+    to documents that do not embed theirs.
     """
     usable = [report for report in reports if report.state in _USABLE and report.canary]
     if not usable:
         return
     fingerprints = {report.name: report.fingerprint for report in usable}
-    own = LocalCanary(lambda _event: None).look() if is_tied(fingerprints.values()) else None
-    rule = most_common_fingerprint(fingerprints, own)
+    own = LocalCanary(lambda _event: None).fingerprint() if is_tied(fingerprints.values()) else None
+    reference = most_common_fingerprint(fingerprints, own)
     for report in usable:
-        why = difference(report.fingerprint, rule, do_fonts_matter=False)
+        why = difference(report.fingerprint, reference, do_fonts_matter=False)
         if why:
             report.state, report.reason, report.refusal = "refused", why, Refusal.PICTURE.value
-        says = why or difference(report.fingerprint, rule, do_fonts_matter=True)
+        says = why or difference(report.fingerprint, reference, do_fonts_matter=True)
         report.checks = [
             Check("picture", not says, says) if check.name == "picture" else check
             for check in report.checks
@@ -234,7 +238,7 @@ def _usable(setup: HostSetup, hello: Hello) -> HostReport:
         "" if is_idle else f" (used below {setup.plan.idle_below:g})"
     )
     checks = [Check(name, True) for name in CHECKS[: CHECKS.index("san")]]
-    checks += [Check("san", True, "" if setup.san is not None else "none: files travel by SFTP")]
+    checks += [Check("san", True, "" if setup.san is not None else "none: files are copied by SFTP")]
     checks += [_space(hello), _clock(hello), Check("load", is_idle, busy), Check("picture", None)]
     state = HostState.IDLE if is_idle else HostState.BUSY
     return HostReport(setup.plan.name, state.value, "" if is_idle else busy, checks=checks)
@@ -249,4 +253,4 @@ def _clock(hello: Hello) -> Check:
     if hello.clock is None:
         return Check("clock", None)
     skew = hello.clock - time.time()
-    return Check("clock", abs(skew) < LARGE_SKEW, f"{skew:+.0f} s beside ours")
+    return Check("clock", abs(skew) < LARGE_SKEW, f"{skew:+.0f} s from ours")

@@ -91,6 +91,7 @@ class HostMessages:
         known = self._known(host, report.attempt)
         if known is None or known.state is AttemptState.VERIFYING:
             return []
+        # Substituted fonts: find out in advance whether the document lacks fonts on other pages as well.
         if report.has_substituted_fonts:
             self._plan.reading.want_fonts()
         kept = report._replace(diagnostics=self._texts.lines(host, report.diagnostics))

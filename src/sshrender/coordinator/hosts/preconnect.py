@@ -1,6 +1,6 @@
-"""Connections begun before the job is open: hosts can use the time that reading a document takes.
+"""Connects to hosts before the job is open, so that they start while the document is read.
 
-A host is only asked to look at itself; it answers when it is told what it is wanted for.
+A host only collects facts about itself at first. It answers when ``prepare`` tells it the job.
 """
 
 from __future__ import annotations
@@ -9,15 +9,15 @@ import queue
 from collections.abc import Sequence
 from typing import Any
 
-from sshrender.coordinator.hosts.connection import HANDSHAKES, HostConnection
+from sshrender.coordinator.hosts.connection import MAX_HANDSHAKES, HostConnection
 from sshrender.coordinator.plan import HostSetup
 
 STAGGER = 0.01
-"""Seconds between two hosts' handshakes, where there are more than may shake hands at once."""
+"""Seconds between the starts of two handshakes beyond the first MAX_HANDSHAKES."""
 
 
 class ConnectionPool:
-    """The links of a run to be: started now, or when they are asked for."""
+    """The connections of a run: started early, or when they are taken."""
 
     def __init__(
         self,
@@ -34,14 +34,14 @@ class ConnectionPool:
         self._early: dict[str, HostConnection] = {}
 
     def begin(self, hosts: Sequence[HostSetup]) -> None:
-        """Start to connect to every host."""
+        """Start to connect to these hosts."""
         for setup in hosts:
             link = self._make(setup)
             self._early[setup.plan.name] = link
             link.start()
 
     def take(self, setup: HostSetup) -> HostConnection:
-        """A started link to this host: the early one, the first time."""
+        """Return a started connection to this host: the early one, the first time."""
         link = self._early.pop(setup.plan.name, None)
         if link is None:
             link = self._make(setup)
@@ -49,13 +49,13 @@ class ConnectionPool:
         return link
 
     def close(self) -> None:
-        """End the links that nobody took."""
+        """Close the early connections that were not taken."""
         for link in self._early.values():
             link.close()
         self._early.clear()
 
     def _make(self, setup: HostSetup) -> HostConnection:
-        delay = STAGGER * max(0, self._order[setup.plan.name] + 1 - HANDSHAKES)
+        delay = STAGGER * max(0, self._order[setup.plan.name] + 1 - MAX_HANDSHAKES)
         link = HostConnection(setup, self._label, self._inbox.put, delay)
         link.send(
             "hello",

@@ -1,4 +1,4 @@
-"""All hosts' links, and the ferries of those without a SAN: what is told to whom, over which way."""
+"""Routes requests to hosts: over their connection, or through a file transfer where there is no SAN."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from sshrender.renderers.renderer import FILE_TO_MEMORY
 
 
 class HostRouter:
-    """Carries out the scheduler's commands that concern a host. Nothing here waits.
+    """Carries out the scheduler's commands that concern a host. No method waits.
 
     ``split``: pages of each part that hosts with a SAN find there; 0: the document is whole.
     """
@@ -44,16 +44,16 @@ class HostRouter:
         self._transfers: dict[str, FileTransfer] = {}
 
     def is_current(self, link: HostConnection) -> bool:
-        """Whether what this link says still counts."""
+        """Return whether this is the connection in use: messages of earlier ones do not count."""
         return self._current.get(link.host) is link
 
     def needs_transfer(self, host: str) -> bool:
-        """Whether files travel to and from this host."""
+        """Return whether files are copied to and from this host."""
         return self._setups[host].san is None
 
     def connect(self, host: str) -> None:
-        """Tell the host what it is wanted for: an idle one warms up while it answers."""
-        self.close(host)
+        """Connect to a host and send it the job: an idle one starts its renderers while it answers."""
+        self.close(host)  # a connection of before, if any
         setup = self._setups[host]
         link = self._current[host] = self._connections.take(setup)
         if self.needs_transfer(host):
@@ -62,15 +62,15 @@ class HostRouter:
         link.send("prepare", **preparation(self._plan, setup, self._nonce, self.split))
 
     def begin(self, host: str, folder: str) -> None:
-        """The host has greeted; where it works, if it has no SAN."""
+        """Start file transfers with a host without a SAN, which works in ``folder``."""
         if host in self._transfers:
             self._transfers[host].begin(folder)
 
     def render(self, command: do.RenderPage, output: str) -> None:
-        """Have a page drawn into ``output``, a file below the job's folder."""
+        """Have a page rendered into ``output``, a file below the job's folder."""
         recipe = command.renderer if self._plan.spec.settings.recipes else None
         if recipe is not None and self._plan.is_sized(recipe):
-            recipe = None  # the built-in one
+            recipe = None  # the built-in renderer, which the protocol states by no recipe
         file_transfer = self._transfers.get(command.host)
         if file_transfer is not None:
             file_transfer.render(command.page, command.attempt, output, recipe)
@@ -88,42 +88,43 @@ class HostRouter:
         )
 
     def recall(self, op: str, command: do.RevokeAttempt | do.KillAttempt) -> None:
-        """Revoke or kill an attempt, wherever it is."""
+        """Revoke or kill an attempt: on its host, or here if it was not sent yet."""
         file_transfer = self._transfers.get(command.host)
+        # An attempt whose upload still waits never reached the host: it returns at once.
         if file_transfer is not None and file_transfer.cancel(command.attempt):
             self._post(ev.AttemptRevoked(command.host, command.attempt))
         else:
             self.send(command.host, op, attempt=command.attempt)
 
     def drop(self, host: str, attempt: str) -> None:
-        """Nobody needs this attempt's page any more."""
+        """Do not copy the page of this attempt any more."""
         if host in self._transfers:
             self._transfers[host].drop(attempt)
 
     def fetch(self, task: vf.VerificationTask) -> None:
-        """Bring a drawn page here: answered as Ferry.fetch is."""
+        """Copy a rendered page here; answered as FileTransfer.fetch is."""
         if task.host in self._transfers:
             self._transfers[task.host].fetch(task)
         else:
-            self._post(TransferFailed(task, "its host was left before it arrived"))
+            self._post(TransferFailed(task, "the connection to its host was closed before it arrived"))
 
     def transfer_seconds(self, host: str, attempt: str) -> float:
-        """Seconds that a page was on the wire."""
+        """Return the seconds that a page spent on the wire."""
         return self._transfers[host].transfer_seconds(attempt) if host in self._transfers else 0.0
 
     def send(self, host: str, op: str, **fields: Any) -> None:
-        """A request to a runner, if its host is there."""
+        """Send a request to a runner, if its host is connected."""
         link = self._current.get(host)
         if link is not None:
             link.send(op, **fields)
 
     def send_priority(self, priority: int) -> None:
-        """The job's place among those that want the same slots has changed."""
+        """Tell all runners the job's new priority, which decides which job gets a slot first."""
         for host in self._current:
             self.send(host, "priority", priority=priority)
 
     def close(self, host: str) -> None:
-        """Leave the host."""
+        """Close the connection to a host."""
         file_transfer = self._transfers.pop(host, None)
         if file_transfer is not None:
             file_transfer.close()
@@ -132,7 +133,7 @@ class HostRouter:
             link.close()
 
     def close_all(self) -> None:
-        """Leave every host."""
+        """Close all connections."""
         for host in list(self._current):
             self.close(host)
         self.document_parts.close()

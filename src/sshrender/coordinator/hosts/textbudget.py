@@ -1,7 +1,7 @@
-"""How much text each host may have us store: in memory, in the journal, the manifest and the overview.
+"""Limits how much text of a host is stored: in memory, the journal, the manifest and the overview.
 
-A page's own bound (transports/messagefields.py) is no bound for a host: twenty thousand pages of it are
-gigabytes. Past a host's budget its diagnostics are one line that says so, which leaves a suspect page
+The limit of one page (transports/messagefields.py) is none for a host: twenty thousand pages would be
+gigabytes. Beyond a host's budget its diagnostics are replaced by one line, so that a suspect page stays
 suspect.
 """
 
@@ -11,26 +11,26 @@ import json
 from collections import Counter
 
 MAX_HOST_BYTES = 4 << 20
-"""As the journal writes it. A thousand bytes for each of 4,000 suspect pages of one host."""
+"""Bytes as the journal writes them: a thousand for each of 4,000 suspect pages of one host."""
 
 MAX_JOB_BYTES = 64 << 20
-"""Of all hosts together: a host can use up its own share of this only."""
+"""Bytes of all hosts together: one host can use no more than its own budget of it."""
 
-CUT = "(what this host says is no longer kept: it has said too much)"
+CUT = "(more diagnostics of this host are not stored: it has sent too many)"
 
 
 class TextBudget:
-    """Asked before anything is stored that a host worded. One for each run."""
+    """The budgets of one run. Any text that a host sends passes here before it is stored."""
 
     def __init__(self, host_bytes: int = MAX_HOST_BYTES, job_bytes: int = MAX_JOB_BYTES) -> None:
         self._host_bytes = host_bytes
         self._left = job_bytes
         self._used: Counter[str] = Counter()
 
-    def lines(self, host: str, said: tuple[str, ...]) -> tuple[str, ...]:
-        """The lines, or the one that stands for those that are too many; nothing for nothing."""
+    def lines(self, host: str, texts: tuple[str, ...]) -> tuple[str, ...]:
+        """Return the lines that fit the budget, and CUT in place of the others."""
         kept = []
-        for line in said:
+        for line in texts:
             if not self._takes(host, line):
                 kept.append(CUT)
                 break
@@ -38,13 +38,15 @@ class TextBudget:
         return tuple(kept)
 
     def reason(self, host: str, text: str) -> str:
-        """The text, or the line that stands for it."""
+        """Return the text, or CUT if it does not fit the budget."""
         return text if self._takes(host, text) else CUT
 
     def _takes(self, host: str, text: str) -> bool:
         size = len(json.dumps(text))
         if self._used[host] + size > self._host_bytes or size > self._left:
-            self._used[host] = self._host_bytes  # a shorter line later would look as if all were there
+            self._used[host] = (
+                self._host_bytes
+            )  # otherwise a shorter line later would suggest that nothing is missing
             return False
         self._used[host] += size
         self._left -= size

@@ -1,6 +1,6 @@
 """The thread that writes the journal, so that a slow or hanging SAN never delays the loop.
 
-It writes nothing into a journal that has become another coordinator's.
+It stops writing when another coordinator has taken the job over.
 """
 
 from __future__ import annotations
@@ -14,16 +14,19 @@ from sshrender.job.journal import JournalWriter
 from sshrender.job.journalentries import JournalEntry
 from sshrender.job.lease import LeaseLost
 
-GATHER = 0.05
-"""Seconds: what happens together is written together, because every flush is a round trip."""
+BATCH_INTERVAL = 0.05
+"""Seconds in which entries are gathered for one write: every flush is a round trip to the file
+server."""
 
-RETRY = 2.0
+RETRY_INTERVAL = 2.0
+"""Seconds between two attempts to write while the storage fails."""
 
 
 class JournalWriterThread:
-    """Appends entries in order; keeps them while the storage is away.
+    """Appends entries in order; keeps them in memory while the storage fails.
 
-    ``fence`` raises LeaseLost when the journal is not ours any more.
+    ``fence`` raises LeaseLost once another coordinator has the job. ``trouble`` gets the reason of a
+    failure.
     """
 
     def __init__(
@@ -42,7 +45,7 @@ class JournalWriterThread:
         self._queue.put(entry)
 
     def close(self, timeout: float) -> bool:
-        """Write and sync what is queued; False when the storage did not take it in time."""
+        """Write and flush what is queued; return False if that took too long."""
         self._is_closing = True
         self._queue.put(None)
         self._thread.join(timeout)
@@ -52,8 +55,9 @@ class JournalWriterThread:
         is_open = True
         while is_open:
             batch = [self._queue.get()]
+            # At the end nothing more comes, and the run waits for this thread.
             if not self._is_closing:
-                time.sleep(GATHER)
+                time.sleep(BATCH_INTERVAL)
             while not self._queue.empty():
                 batch.append(self._queue.get())
             is_open = None not in batch
@@ -61,7 +65,9 @@ class JournalWriterThread:
         self._writer.close()
 
     def _persist(self, entries: list[JournalEntry]) -> None:
-        """Once appended, entries are not appended again: only the flush is repeated."""
+        """Append and flush the entries, again until it works. What was appended is only flushed
+        again.
+        """
         is_appended = not entries
         while True:
             try:
@@ -72,7 +78,7 @@ class JournalWriterThread:
                 self._writer.sync()
                 return
             except LeaseLost:
-                return  # the keeper tells; what we did is proved again by whoever has the job now
+                return  # the lease renewer reports it; the other coordinator verifies our pages again
             except OSError as error:
                 self._trouble(f"cannot write the journal: {error.strerror}")
-                time.sleep(RETRY)
+                time.sleep(RETRY_INTERVAL)

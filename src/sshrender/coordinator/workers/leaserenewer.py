@@ -1,4 +1,5 @@
-"""The thread that keeps our lease alive."""
+"""The thread that renews the lease: it writes the heartbeat by which others see that the run is
+alive."""
 
 from __future__ import annotations
 
@@ -19,7 +20,7 @@ class LeaseGone:
 
 
 class LeaseRenewer:
-    """Beats until stopped, then gives the lease back."""
+    """Renews the lease until stopped, then releases it."""
 
     def __init__(self, lease: Lease, post: Callable[[LeaseGone | ev.StorageFailed], None]) -> None:
         self._lease = lease
@@ -28,11 +29,11 @@ class LeaseRenewer:
         self._thread = threading.Thread(target=self._run, name="lease", daemon=True)
 
     def start(self) -> None:
-        """Begin to beat."""
+        """Start to renew."""
         self._thread.start()
 
     def stop(self) -> None:
-        """Give the lease back; waits a little for a storage that is slow."""
+        """Release the lease; wait a little for a slow storage."""
         self._stop.set()
         self._thread.join(1.0)
 
@@ -42,7 +43,7 @@ class LeaseRenewer:
                 self._lease.beat()
             except LeaseLost:
                 self._post(LeaseGone())
-                return
+                return  # nothing to release: the lease is another coordinator's
             except OSError as error:
                 self._post(ev.StorageFailed(f"cannot renew the lease: {error.strerror}"))
         self._lease.release()

@@ -1,6 +1,6 @@
-"""How this machine renders the canary page itself: what no host can forge.
+"""Renders the canary page on this machine: a fingerprint that no host can forge.
 
-In a thread, bounded in time, because Ghostscript may hang; ``stop`` leaves nothing running and no file.
+It runs in a thread with a time limit, as Ghostscript may hang; ``stop`` leaves no process and no file.
 """
 
 from __future__ import annotations
@@ -23,10 +23,11 @@ from sshrender.runner import hostfacts, processlimits
 PROGRAM = "gs"
 TIME_LIMIT = canary.TIMEOUT
 MEMORY = 1 << 30
+"""Bytes that the process may use."""
 
 
 class LocalCanary:
-    """Renders the page once. ``post`` hears CanaryRendered, also where there is no Ghostscript."""
+    """Renders the page once, and posts CanaryRendered, also if there is no Ghostscript here."""
 
     def __init__(self, post: Callable[[ev.CanaryRendered], None]) -> None:
         self._post = post
@@ -36,11 +37,11 @@ class LocalCanary:
         self._thread = threading.Thread(target=self._work, daemon=True, name="canary")
 
     def begin(self) -> None:
-        """Start; returns at once."""
+        """Start; return at once."""
         self._thread.start()
 
     def stop(self) -> None:
-        """End what still runs. Does not wait long for it."""
+        """Kill what still runs; wait a moment for its end."""
         with self._lock:
             self._has_stopped = True
             if self._process is not None:
@@ -48,8 +49,8 @@ class LocalCanary:
         if self._thread.ident is not None:
             self._thread.join(1.0)
 
-    def look(self) -> HostFingerprint | None:
-        """The fingerprint of this machine; None where it has no Ghostscript, or not in time."""
+    def fingerprint(self) -> HostFingerprint | None:
+        """Return this machine's fingerprint; None without Ghostscript or if it takes too long."""
         version = hostfacts.ghostscript_version(PROGRAM) if shutil.which(PROGRAM) is not None else None
         if version is None:
             return None
@@ -61,15 +62,16 @@ class LocalCanary:
         return None
 
     def _work(self) -> None:
-        look = None
-        with contextlib.suppress(Exception):  # whatever it is, there is no canary
-            look = self.look()
-        self._post(ev.CanaryRendered(look))
+        result = None
+        with contextlib.suppress(Exception):  # whatever failed, there is no canary of ours
+            result = self.fingerprint()
+        self._post(ev.CanaryRendered(result))
 
     def _render(self, folder: Path) -> str:
-        """The digest of the pixels; empty where it was stopped."""
+        """Return the digest of the pixels; empty if it was stopped before."""
         (folder / "canary.pdf").write_bytes(canary.document())
         environment = {**processlimits.environment(dict(os.environ)), "TMPDIR": str(folder)}
+        # Under the lock, so that ``stop`` either prevents the process or finds it.
         with self._lock:
             if self._has_stopped:
                 return ""

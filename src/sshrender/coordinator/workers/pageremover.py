@@ -1,7 +1,7 @@
 """The thread that removes published pages of outvoted hosts, so that others can be published instead.
 
-The user keeps the page until then: what was delivered is replaced by the next delivery. Where there is
-none, because the page fails elsewhere or the run ends, what was delivered is removed too.
+The delivered copy stays until the next delivery replaces it. If there is none, because the page fails
+elsewhere or the run ends, the delivered copy is removed too.
 """
 
 from __future__ import annotations
@@ -20,12 +20,18 @@ from sshrender.core import events as ev
 from sshrender.job import publish
 from sshrender.job.lease import LeaseLost
 
-RETRY = 2.0
-CLOSING = 1.0
+RETRY_INTERVAL = 2.0
+"""Seconds between two attempts while the storage fails."""
+
+SHUTDOWN_TIMEOUT = 1.0
+"""Seconds that the thread gets to end."""
 
 
 class PageRemover:
-    """Posts PagesReady when a page's name is free. ``fence`` raises LeaseLost: another's to remove."""
+    """Removes files, and posts PagesReady when a page's name is free.
+
+    ``fence`` raises LeaseLost once another coordinator has the job.
+    """
 
     def __init__(self, plan: JobPlan, fence: Callable[[], None], post: Callable[[Any], None]) -> None:
         self._plan = plan
@@ -36,30 +42,32 @@ class PageRemover:
         self._thread: threading.Thread | None = None
 
     def remove(self, page: int) -> None:
-        """Remove the page's published file; returns at once."""
+        """Remove the page's published file; return at once."""
         self._enqueue(page, self._plan.folder.pages / self._plan.page_file(page), "")
 
-    def take_back(self, page: int) -> None:
-        """Remove what was delivered of a page that was withdrawn, if it is there; returns at once."""
+    def remove_delivered(self, page: int) -> None:
+        """Remove the delivered copy of a withdrawn page, if it is still there; return at once."""
         sha256 = self._plan.history.withdrawn.get(page)
         if sha256:
             self._enqueue(page, self._target(page), sha256)
 
     def stop(self) -> None:
-        """Remove no more: what is left is removed when the job is taken up again (resumption.py)."""
+        """Stop removing: the next run removes what is left (resumption.py)."""
         self._stop.set()
         self._queue.put(None)
         if self._thread is not None:
-            self._thread.join(CLOSING)
+            self._thread.join(SHUTDOWN_TIMEOUT)
 
-    def take_back_all(self) -> None:
-        """The run has ended: remove what was delivered and withdrawn, and has not been replaced."""
+    def remove_all_delivered(self) -> None:
+        """Remove, at the end of the run, all delivered copies of withdrawn pages that were not
+        replaced.
+        """
         outvoted = self._plan.history.withdrawn.items()
         files = {self._target(page): sha256 for page, sha256 in outvoted if sha256}
         if files:
-            thread = threading.Thread(target=self._take_back, args=(files,), daemon=True)
+            thread = threading.Thread(target=self._remove_delivered, args=(files,), daemon=True)
             thread.start()
-            thread.join(CLOSING)
+            thread.join(SHUTDOWN_TIMEOUT)
 
     def _target(self, page: int) -> Path:
         return self._plan.output / self._plan.page_file(page)
@@ -67,14 +75,14 @@ class PageRemover:
     def _enqueue(self, page: int, file: Path, sha256: str) -> None:
         self._queue.put((page, file, sha256))
         if self._thread is None:
-            self._thread = threading.Thread(target=self._work, daemon=True, name="withdrawer")
+            self._thread = threading.Thread(target=self._work, daemon=True, name="page remover")
             self._thread.start()
 
     def _work(self) -> None:
         while (task := self._queue.get()) is not None and not self._stop.is_set():
             page, file, sha256 = task
             if sha256:
-                self._take_back({file: sha256})
+                self._remove_delivered({file: sha256})
                 continue
             while not self._stop.is_set():
                 try:
@@ -82,29 +90,31 @@ class PageRemover:
                     self._fence()
                     publish.remove(file, seen)
                 except LeaseLost:
-                    return  # the keeper tells
+                    return  # the lease renewer reports it
                 except OSError as error:
                     self._post(ev.StorageFailed(f"cannot remove {file}: {error.strerror}"))
-                    self._stop.wait(RETRY)
+                    self._stop.wait(RETRY_INTERVAL)
                 else:
                     self._post(ev.PagesReady((page,)))
                     break
 
-    def _take_back(self, files: Mapping[Path, str]) -> None:
+    def _remove_delivered(self, files: Mapping[Path, str]) -> None:
         for file, sha256 in files.items():
-            with contextlib.suppress(OSError):  # the folder is the user's
+            with contextlib.suppress(
+                OSError
+            ):  # the output folder is the user's: what cannot be removed there stays
                 seen = publish.identity(file)
                 if seen is None or _digest(file) != sha256:
                     continue
                 try:
                     self._fence()
                 except LeaseLost:
-                    return  # the keeper tells
+                    return  # the lease renewer reports it
                 publish.remove(file, seen)
 
 
 def _digest(file: Path) -> str:
-    """Of a regular file; empty for all else. Raises OSError."""
+    """Return the digest of a regular file; empty for anything else. Raises OSError."""
     if not stat.S_ISREG(file.lstat().st_mode):
         return ""
     descriptor = os.open(file, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)

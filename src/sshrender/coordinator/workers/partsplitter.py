@@ -1,4 +1,4 @@
-"""Has the document split, while the parts that are ready already render."""
+"""The thread that has the document split, while pages of finished parts are rendered already."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class PartsFailed:
 
 
 class PartSplitter(threading.Thread):
-    """Posts PagesReady for each part."""
+    """Posts PagesReady for each part, or PartsFailed."""
 
     def __init__(self, plan: JobPlan, post: Callable[[ev.PagesReady | PartsFailed], None]) -> None:
         super().__init__(daemon=True, name="splitter")
@@ -31,7 +31,7 @@ class PartSplitter(threading.Thread):
         self._post = post
 
     def run(self) -> None:
-        """The thread."""
+        """Split the document in a reader process, and post its progress."""
         plan = self._plan
         missing = [page for page in plan.pages if page not in plan.history.pages]
         worker = ReaderProcess()
@@ -45,12 +45,12 @@ class PartSplitter(threading.Thread):
                 per_part=plan.spec.settings.split,
                 pages=missing,
             )
-            asked = frozenset(missing)
+            requested = frozenset(missing)
             while (answer := worker.answer(PART_TIMEOUT)) is not None:
                 if "error" in answer:
                     self._post(PartsFailed(workeranswers.error(answer)[0]))
                     return
-                self._post(ev.PagesReady(workeranswers.ready(answer, asked)))
+                self._post(ev.PagesReady(workeranswers.ready(answer, requested)))
         except WorkerFailed as failed:
             self._post(PartsFailed(str(failed)))
         finally:

@@ -1,4 +1,4 @@
-"""The thread that looks for requests of other people, on other machines or in a dashboard here."""
+"""The thread that reads requests of users, made on other machines or in a dashboard here."""
 
 from __future__ import annotations
 
@@ -17,28 +17,31 @@ from sshrender.job.lease import LeaseLost
 from sshrender.job.operations import Operation
 from sshrender.job.requests import Request
 
-LOOK = 0.5
-"""Seconds between two looks: a listing of an empty folder each."""
+POLL_INTERVAL = 0.5
+"""Seconds between two listings of the requests' folder, which is usually empty."""
 
-CLOSING = 1.0
+SHUTDOWN_TIMEOUT = 1.0
+"""Seconds that the thread gets to end: the SAN may hang."""
 
 
 @dataclass(frozen=True, slots=True)
 class RequestReceived:
-    """Somebody asks for something."""
+    """A user's request was recorded where it changes the job, and is to be carried out."""
 
     request: Request
 
 
 @dataclass(frozen=True, slots=True)
 class RequestsRefused:
-    """Files in ``requests/`` were not signed with the owner's key. Told once in a run."""
+    """Files in ``requests/`` were not signed with the owner's key. Posted once in a run."""
 
     count: int
 
 
 def event_of(request: Request, limit: int | None = None) -> ev.Event:
-    """The scheduler's event for a request. ``limit``: the job's, now that this was recorded."""
+    """Return the scheduler's event for a request. ``limit``: the job's, after the request was
+    recorded.
+    """
     match request.op:
         case Operation.HOLD:
             return ev.HoldRequested(request.by)
@@ -61,15 +64,15 @@ def event_of(request: Request, limit: int | None = None) -> ev.Event:
 
 
 def drained_event(drain: Drain) -> ev.DrainRequested:
-    """The scheduler's event for a host that is out of use for every job."""
+    """Return the scheduler's event for a host that is drained for every job."""
     return ev.DrainRequested(drain.host, drain.by, drain.note)
 
 
 class RequestPoller:
-    """Posts what it finds until it is stopped. ``drained``: those of the ``hosts`` that are known to be.
+    """Posts requests until it is stopped. ``drained``: the hosts that are known to be drained.
 
-    What changes the job's attributes is on record before anybody hears of it: ``fence`` raises LeaseLost
-    when they are not ours to change; ``epoch`` is our lease's.
+    Changes of the job's attributes are saved before the request is posted. ``fence`` raises LeaseLost
+    once another coordinator has the job; ``epoch`` is our lease's.
     """
 
     def __init__(
@@ -95,45 +98,46 @@ class RequestPoller:
         self._thread = threading.Thread(target=self._work, daemon=True, name="requests")
 
     def start(self) -> None:
-        """Begin to look."""
+        """Start to poll."""
         self._thread.start()
 
     def stop(self) -> None:
-        """Look no more; does not wait long for a SAN that hangs."""
+        """Stop polling; wait a moment for the thread's end."""
         self._stop.set()
-        self._thread.join(CLOSING)
+        self._thread.join(SHUTDOWN_TIMEOUT)
 
-    def _look_at_drains(self) -> None:
+    def _read_drains(self) -> None:
         try:
             drained = self._drains.read()
         except OSError:
-            return  # as above
+            return  # the storage is reported by others
         for name, drain in drained.items():
             if self._drained.get(name) != drain:
                 self._post(drained_event(drain))
         for name in self._drained.keys() - drained.keys():
-            self._post(ev.UndrainRequested(name, "somebody"))
+            self._post(ev.UndrainRequested(name, "a user"))
         self._drained = drained
 
     def _work(self) -> None:
         while not self._stop.is_set():
             try:
+                # Requests are removed when they are taken, so the job must still be ours.
                 self._fence()
-                self._refuse(requests.take(self._folder, self._do))
+                self._refuse(requests.take(self._folder, self._carry_out))
             except (OSError, UserError):
-                pass  # others report the storage; a request stays where it is until it is back
+                pass  # other threads report the storage; the request stays in its folder until it works
             except LeaseLost:
-                return  # requests are for whoever has the job now
-            self._look_at_drains()
-            self._stop.wait(LOOK)
+                return  # requests are for the coordinator that has the job now
+            self._read_drains()
+            self._stop.wait(POLL_INTERVAL)
 
     def _refuse(self, count: int) -> None:
-        """One entry in a run, however many files a host lays there: the journal stays small."""
+        """Post once in a run, however many files a host puts there, so that the journal stays small."""
         if count and not self._has_refused:
             self._has_refused = True
             self._post(RequestsRefused(count))
 
-    def _do(self, request: Request) -> None:
+    def _carry_out(self, request: Request) -> None:
         plan = self._plan
         admitted = queueoperations.admit(plan.attributes, request)
         if admitted is None:
@@ -142,5 +146,5 @@ class RequestPoller:
         if changed != plan.attributes:
             changed.save(self._folder, self._epoch)
             plan.attributes = changed
-        self._fence()  # the request stays where it was not ours to do
+        self._fence()  # if this raises, the request stays for the other coordinator
         self._post(RequestReceived(request))

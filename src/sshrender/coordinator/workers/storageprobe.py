@@ -1,4 +1,4 @@
-"""Can the SAN and the output be written, seen from here? Asked in a thread, because it may hang."""
+"""Tests in a thread, as it may hang, whether this machine can write to the SAN and the output folder."""
 
 from __future__ import annotations
 
@@ -13,12 +13,13 @@ from sshrender.coordinator.plan import JobPlan
 from sshrender.core import events as ev
 from sshrender.storage import primitives
 
-ROOM = 2
-"""Pages, each as large as the largest so far, that must have room: one is drawn while one is proved."""
+REQUIRED_PAGES = 2
+"""Pages, each as large as the largest so far, that need free space: one is rendered while one is
+verified."""
 
 
 class StorageProbe:
-    """Looks when asked to; answers StorageFailed or StorageRecovered."""
+    """Probes on request, and posts StorageFailed or StorageRecovered."""
 
     def __init__(
         self,
@@ -27,7 +28,9 @@ class StorageProbe:
         epoch: int = 0,
         trouble: Callable[[], str] = lambda: "",
     ) -> None:
-        """``trouble``: why no page can be taken though the folders are well; empty where one can."""
+        """``trouble`` returns why no page can be verified although the folders work; empty if one
+        can.
+        """
         self._trouble = trouble
         self._name = f"e{epoch}.coordinator"
         self._plan = plan
@@ -36,24 +39,24 @@ class StorageProbe:
         self._since: float | None = None
 
     def start(self) -> None:
-        """Start a look, unless one is under way; one that does not end is an answer too."""
+        """Start a probe, unless one is running; one that does not end counts as a failure."""
         if self._since is None:
             self._since = time.monotonic()
             largest = max((record.bytes for record in self._plan.history.pages.values()), default=0)
             thread = threading.Thread(
-                target=self._probe, args=(ROOM * largest,), daemon=True, name="storage probe"
+                target=self._probe, args=(REQUIRED_PAGES * largest,), daemon=True, name="storage probe"
             )
             try:
                 thread.start()
             except RuntimeError:
                 self._since = None
-                self._post(ev.StorageFailed("no thread can be started to look at it"))
+                self._post(ev.StorageFailed("no thread can be started to test the storage"))
         elif time.monotonic() - self._since > primitives.HANG_TIMEOUT:
             self._post(ev.StorageFailed(f"{self._folders[0]} does not answer"))
 
-    def _probe(self, room: int) -> None:
+    def _probe(self, space: int) -> None:
         for folder in self._folders:
-            reason = primitives.try_write(str(folder), self._name) or _lacks(folder, room)
+            reason = primitives.try_write(str(folder), self._name) or _lack_of_space(folder, space)
             if reason:
                 self._post(ev.StorageFailed(f"{folder}: {reason}"))
                 break
@@ -63,10 +66,10 @@ class StorageProbe:
         self._since = None
 
 
-def _lacks(folder: Path, room: int) -> str:
-    """Why there is too little room; empty where there is enough."""
+def _lack_of_space(folder: Path, space: int) -> str:
+    """Return why there is too little free space; empty if there is enough."""
     try:
         free = primitives.free_bytes(str(folder))
     except OSError as error:
         return str(error.strerror)
-    return os.strerror(errno.ENOSPC) if free < room else ""
+    return os.strerror(errno.ENOSPC) if free < space else ""

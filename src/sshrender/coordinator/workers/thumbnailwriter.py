@@ -1,4 +1,4 @@
-"""The thread that keeps thumbnails: what they cost, or that the SAN hangs, is nobody else's trouble."""
+"""The thread that writes thumbnails, so that a slow or hanging SAN never delays the loop."""
 
 from __future__ import annotations
 
@@ -10,26 +10,26 @@ from sshrender.job.folder import JobFolder
 from sshrender.job.verification.errors import VerificationFailed
 
 MAX_WAITING = 2000
-"""Thumbnails in memory, some 20 MB, while the storage is slow; what comes on top is lost."""
+"""Thumbnails in memory, some 20 MB, while the storage is slow; further ones are dropped."""
 
 
 class ThumbnailWriter:
-    """Takes thumbnails from the loop and writes them one after the other."""
+    """Writes thumbnails one after the other, and counts those that are lost."""
 
     def __init__(self, folder: JobFolder) -> None:
         self._folder = folder
         self._queue: queue.SimpleQueue[tuple[str, bytes] | None] = queue.SimpleQueue()
-        self._thread = threading.Thread(target=self._work, daemon=True, name="gallery")
+        self._thread = threading.Thread(target=self._work, daemon=True, name="thumbnails")
         self.lost = 0
         self.reason = ""
         try:
             self._thread.start()
             self._is_running = True
-        except RuntimeError:  # no room for a thread: a job without thumbnails is a whole job
+        except RuntimeError:  # too many threads here: a job is complete without thumbnails
             self._is_running = False
 
     def submit(self, page_file: str, data: bytes) -> None:
-        """Keep this picture of a page; returns at once."""
+        """Queue the thumbnail of a page; return at once."""
         if not self._is_running:
             self._lose("no thread can be started to write them")
         elif self._queue.qsize() < MAX_WAITING:
@@ -48,9 +48,9 @@ class ThumbnailWriter:
         self.reason = self.reason or reason
 
     def _work(self) -> None:
-        while (picture := self._queue.get()) is not None:
+        while (thumbnail := self._queue.get()) is not None:
             try:
-                thumbnails.save(self._folder, *picture)
+                thumbnails.save(self._folder, *thumbnail)
             except OSError as error:
                 self._lose(str(error.strerror or error))
             except VerificationFailed as error:

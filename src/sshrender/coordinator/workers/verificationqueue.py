@@ -1,6 +1,6 @@
-"""Pages that wait to be verified, in fair turns between hosts, and those that are not visible yet.
+"""Queues pages for verification: hosts take turns, and files that are not visible yet are tried later.
 
-A host whose pages take long, or never appear, delays its own. Nothing here reads a file.
+A host whose pages take long, or never appear, delays only its own. Nothing here reads a file.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from typing import Generic, Protocol, TypeVar
 
 
 class Waiting(Protocol):
-    """What is queued."""
+    """A queued task."""
 
     @property
     def host(self) -> str:
-        """The host whose turn it takes."""
+        """Return the host whose turn the task uses."""
         ...
 
 
@@ -27,7 +27,7 @@ T = TypeVar("T", bound=Waiting)
 
 
 class VerificationQueue(Generic[T]):
-    """Takes from any thread. One heap holds what is looked for again, however many pages that are."""
+    """A thread-safe queue. One heap holds all tasks that are tried later."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
@@ -49,19 +49,19 @@ class VerificationQueue(Generic[T]):
             self._changed.notify()
 
     def put_later(self, task: T, due: float) -> None:
-        """Add a task again that was taken before, for a time on the clock."""
+        """Add a task again that was taken before, due at a time on the clock."""
         with self._changed:
             heapq.heappush(self._later, (due, next(self._numbers), task))
             self._later_of[task.host] += 1
             self._changed.notify()
 
     def waiting_later(self, host: str) -> int:
-        """How many of a host's tasks wait for their time."""
+        """Return how many of a host's tasks wait for their time."""
         with self._changed:
             return self._later_of[host]
 
     def take(self) -> T | None:
-        """Wait for the next task; it runs until ``done``. None: the queue was closed."""
+        """Wait for the next task, which runs until ``done``. None: the queue was closed."""
         with self._changed:
             while not self._is_closed:
                 due_in = self._promote()
@@ -75,7 +75,7 @@ class VerificationQueue(Generic[T]):
             return None
 
     def done(self, task: T) -> None:
-        """A task that was taken does not run any more."""
+        """Note that a task that was taken does not run any more."""
         with self._changed:
             self._running[task.host] -= 1
             if not self._running[task.host]:
@@ -83,36 +83,36 @@ class VerificationQueue(Generic[T]):
             self._changed.notify()
 
     def answered(self, count: int) -> None:
-        """So many tasks are not open any more."""
+        """Note that this many tasks are not open any more."""
         with self._changed:
             self._open -= count
             self._changed.notify_all()
 
     def is_empty(self) -> bool:
-        """Whether no task could be taken now."""
+        """Return whether no task could be taken now."""
         with self._changed:
             self._promote()
             return not self._ready
 
     def keeps_a_host_waiting(self) -> bool:
-        """Whether a host has tasks waiting, none running, and no thread is free for it."""
+        """Return whether a host has waiting tasks but none running, and no thread is free."""
         with self._changed:
             self._promote()
             return self._idle == 0 and any(host not in self._running for host in self._ready)
 
     def has_backlog(self) -> bool:
-        """Whether more tasks wait than run, and no thread is free."""
+        """Return whether more tasks wait than run, and no thread is free."""
         with self._changed:
             self._promote()
             return self._idle == 0 and sum(map(len, self._ready.values())) > self._running.total()
 
     def drain(self, timeout: float) -> bool:
-        """Wait until nothing is open; False when it was not in time."""
+        """Wait until no task is open; return False if that took too long."""
         with self._changed:
             return self._changed.wait_for(lambda: self._open == 0, timeout)
 
     def close(self) -> None:
-        """Have every ``take`` return None."""
+        """Make every ``take`` return None."""
         with self._changed:
             self._is_closed = True
             self._changed.notify_all()
@@ -121,7 +121,7 @@ class VerificationQueue(Generic[T]):
         self._ready.setdefault(task.host, deque()).append(task)
 
     def _promote(self) -> float | None:
-        """Make ready what is due; seconds until the next is. Needs the lock."""
+        """Make due tasks ready; return the seconds until the next one is due. Needs the lock."""
         now = self._clock()
         while self._later and self._later[0][0] <= now:
             _, _, task = heapq.heappop(self._later)
@@ -130,12 +130,14 @@ class VerificationQueue(Generic[T]):
         return self._later[0][0] - now if self._later else None
 
     def _choose(self) -> T | None:
-        """The next host's first task; a host with none running comes first. Needs the lock."""
+        """Take the first task of the next host; hosts with none running come first. Needs the lock."""
         if not self._ready:
             return None
-        host = min(self._ready, key=lambda each: self._running[each])  # the longest waiting of equals
+        host = min(
+            self._ready, key=lambda each: self._running[each]
+        )  # of equals, the one that waits longest
         tasks = self._ready.pop(host)
         task = tasks.popleft()
         if tasks:
-            self._ready[host] = tasks  # now the last in turn
+            self._ready[host] = tasks  # its turn is last now
         return task

@@ -1,8 +1,8 @@
-"""Threads that verify, publish and deliver pages: the only ones that touch the SAN for a page.
+"""The threads that verify, publish and deliver pages: the only ones that access the SAN for a page.
 
-The loop never does, so that a storage that hangs cannot hang the loop with it. What a host wrote is read
-by child processes (job/verification/process.py), one for each thread; a file that makes one of them loop
-or die is a failed page of its host.
+The loop never does, so that a hanging storage cannot block it. Files of hosts are read by child
+processes (job/verification/process.py), one for each thread: a file that makes one of them loop or crash
+is a failed page of its host.
 """
 
 from __future__ import annotations
@@ -29,25 +29,34 @@ from sshrender.job.verification.verify import Expected, PageImage, open_page
 from sshrender.storage.primitives import VISIBLE_TIMEOUT
 
 THREADS = 2
+"""Threads at the start."""
+
 MAX_THREADS = 8
-"""Threads are added up to so many while slow pages of some hosts keep others waiting, and up to the
-number of processors while pages arrive faster than they are verified."""
+"""Most threads. They are added up to this number while slow pages of some hosts delay others, and up to
+the number of processors while pages arrive faster than they are verified."""
 
 BATCH = 16
-"""Pages published before the first of them is reported: they are flushed together."""
+"""Most pages that are published before they are reported: they are flushed together."""
 
-RETRY = 0.05
-SLOWEST_RETRY = 2.0
-LOOKS_A_SECOND = 50
-"""Looks for files of one host that are not visible yet: each is a request to the file server."""
+RETRY_INTERVAL = 0.05
+MAX_RETRY_INTERVAL = 2.0
+"""Seconds before a file that is not visible yet is tried again: doubled each time, from the first to the
+second."""
+
+MAX_TRIES_PER_SECOND = 50
+"""Tries for invisible files of one host: each is a request to the file server."""
 
 MAX_REPLACEMENTS = 3
-"""Times that something in the place of a published page is removed before the storage is blamed."""
+"""Times that something in the place of a published page is removed before the storage counts as
+failed."""
 
 
 @dataclass(frozen=True, slots=True)
 class VerificationTask:
-    """One page's way from ``work/`` to the user. ``expected.box`` is what Ghostscript says of it."""
+    """One page on its way from ``work/`` to the output folder.
+
+    ``expected.box`` is the page size that Ghostscript reported.
+    """
 
     host: str
     page: int
@@ -57,15 +66,14 @@ class VerificationTask:
     target: Path
     expected: Expected
     since: float = field(default_factory=time.monotonic)
-    pause: float = RETRY
+    pause: float = RETRY_INTERVAL
 
 
 @dataclass(frozen=True, slots=True)
 class Verified:
-    """It is delivered. ``doubt`` is set when only Ghostscript's own page size fits.
+    """The page is delivered. ``doubt`` is set if only the page size that Ghostscript reported fits.
 
-    ``copies``: files that are to be flushed. ``was_taken``: another attempt had published the page
-    before.
+    ``copies``: files to flush. ``was_taken``: another attempt had published the page before.
     """
 
     task: VerificationTask
@@ -77,7 +85,7 @@ class Verified:
 
 @dataclass(frozen=True, slots=True)
 class Rejected:
-    """It is not an image of the page, or it never came."""
+    """The file is not an image of the page, or never appeared (``is_absent``)."""
 
     task: VerificationTask
     reason: str
@@ -86,7 +94,7 @@ class Rejected:
 
 @dataclass(frozen=True, slots=True)
 class StorageTrouble:
-    """The SAN or the output failed; the page waits."""
+    """The SAN or the output failed; the page waits until it works again."""
 
     task: VerificationTask
     reason: str
@@ -102,7 +110,7 @@ class SyncRefused:
 
 @dataclass(frozen=True, slots=True)
 class DocumentGone:
-    """What hosts render is not the job's document any more."""
+    """The job's document was replaced, so hosts may have rendered another one."""
 
     REASON: ClassVar[str] = "source.pdf was changed or replaced while it was being rendered"
 
@@ -111,7 +119,7 @@ Result = Verified | Rejected | StorageTrouble | LeaseGone | DocumentGone
 
 
 class _Published(NamedTuple):
-    """A page in ``pages/``, open. The caller closes the descriptor."""
+    """A published page in ``pages/``, open. The caller closes the descriptor."""
 
     descriptor: int
     image: PageImage
@@ -120,31 +128,31 @@ class _Published(NamedTuple):
     was_taken: bool = False
 
 
-class Sizes(Protocol):
-    """What the document says of its pages (document/reading.py)."""
+class PageSizes(Protocol):
+    """The page sizes that the document states (document/reading.py)."""
 
     def box(self, page: int) -> tuple[float, float] | None:
-        """Width and height in points; None when it does not say."""
+        """Return width and height in points; None if they are not known."""
 
     def is_sound(self) -> bool:
-        """Whether the document could be read without repairing it."""
+        """Return whether the document could be read without repairs."""
 
 
 class Verifier:
-    """A small pool. ``fence`` raises LeaseLost when pages are another coordinator's to publish, and
-    DocumentReplaced when they may be another document's.
+    """A small pool of threads.
 
-    ``limit``: bytes that a host may write.
+    ``fence`` raises LeaseLost once another coordinator has the job, and DocumentReplaced if pages may be
+    of another document. ``limit``: most bytes of a page.
     """
 
     def __init__(
         self,
-        reading: Sizes,
+        reading: PageSizes,
         fence: Callable[[], None],
         post: Callable[[Result | SyncRefused], None],
         limit: int | None = None,
     ) -> None:
-        """Raises BlockingIOError: this machine has no room for a thread."""
+        """Raises BlockingIOError if no thread can be started."""
         self._reading = reading
         self._fence = fence
         self._post = post
@@ -159,14 +167,14 @@ class Verifier:
             raise BlockingIOError(errno.EAGAIN, "no thread can be started to verify pages")
 
     def submit(self, task: VerificationTask) -> None:
-        """Answered by a Result."""
+        """Queue a page; a Result is posted for it."""
         self._queue.put(task)
         if self._queue.has_backlog():
             self._add_thread(min(MAX_THREADS, len(os.sched_getaffinity(0))))
 
     @staticmethod
     def trouble() -> str:
-        """Why this machine can verify no page now; empty where it can. Any thread may ask."""
+        """Return why this machine cannot verify pages now; empty if it can. Callable from any thread."""
         trial = Verifications()
         try:
             trial.start()
@@ -177,17 +185,17 @@ class Verifier:
         return ""
 
     def drain(self, timeout: float) -> bool:
-        """Wait until everything submitted was answered; False when it was not in time."""
+        """Wait until a result was posted for every page; return False if that took too long."""
         return self._queue.drain(timeout)
 
     def stop(self) -> None:
-        """Let the threads end, and what their processes still read."""
+        """End the threads, and the processes that still read files for them."""
         self._queue.close()
         for worker in self._workers:
             worker.cancel()
 
     def _add_thread(self, most: int = MAX_THREADS) -> None:
-        """One thread more, if there is room for it: the others go on."""
+        """Add a thread, if one can be started; the others continue in any case."""
         with self._lock:
             if len(self._workers) >= most:
                 return
@@ -201,18 +209,18 @@ class Verifier:
                 self._workers.append(worker)
 
     def _relieve(self) -> None:
-        """A page takes long: other hosts' pages are not to wait for it."""
+        """Add a thread while a page takes long, if another host's pages wait for it."""
         if self._queue.keeps_a_host_waiting():
             self._add_thread()
 
 
 class _Worker:
-    """What one of the threads does."""
+    """The work of one thread."""
 
     def __init__(
         self,
         queue: VerificationQueue[VerificationTask],
-        reading: Sizes,
+        reading: PageSizes,
         fence: Callable[[], None],
         post: Callable[[Result | SyncRefused], None],
         folders: Folders,
@@ -229,7 +237,7 @@ class _Worker:
         self._relieve: Callable[[], None] = lambda: None
 
     def run(self, relieve: Callable[[], None]) -> None:
-        """Take tasks until the queue is closed. ``relieve``: called while a page takes long."""
+        """Handle tasks until the queue is closed. ``relieve`` is called while a page takes long."""
         self._relieve = relieve
         while (task := self._queue.take()) is not None:
             result = self._attempt(task)
@@ -238,17 +246,18 @@ class _Worker:
                 self._unflushed.append(result)
             elif result is not None:
                 self._answer(result)
+            # One flush for many pages while they arrive fast, and at once for a single one.
             if len(self._unflushed) >= BATCH or self._queue.is_empty():
                 self._flush()
         self._flush()
         self._verifications.stop()
 
     def cancel(self) -> None:
-        """End what it reads, from another thread."""
+        """End the process that reads a file for this thread; called by another thread."""
         self._verifications.cancel()
 
     def _attempt(self, task: VerificationTask) -> Result | None:
-        """None: not visible yet, and queued again."""
+        """Return the result of a page; None if its file is not visible yet and it was queued again."""
         try:
             return self._verify_and_deliver(task)
         except Exception as error:  # noqa: BLE001 - a worker thread turns a crash into an event
@@ -260,22 +269,22 @@ class _Worker:
         if isinstance(error, DocumentReplaced):
             return DocumentGone()
         if isinstance(error, FileNotFoundError):
-            return self._look_again(task)
+            return self._try_later(task)
         if isinstance(error, VerificationFailed):
             return Rejected(task, str(error))
         if isinstance(error, OSError):
             return _trouble(task, error)
         return Rejected(task, f"{type(error).__name__}: {error}")
 
-    def _look_again(self, task: VerificationTask) -> Result | None:
-        """Later, and the more files of this host are looked for the less often each."""
+    def _try_later(self, task: VerificationTask) -> Result | None:
+        """Queue the page again, later the more files of this host are invisible."""
         now = time.monotonic()
         last = task.since + VISIBLE_TIMEOUT
         if now > last:
             return Rejected(task, "its file never appeared on the SAN", is_absent=True)
-        pause = max(task.pause, self._queue.waiting_later(task.host) / LOOKS_A_SECOND)
-        again = replace(task, pause=min(2 * task.pause, SLOWEST_RETRY))
-        self._queue.put_later(again, min(now + pause, last + RETRY))
+        pause = max(task.pause, self._queue.waiting_later(task.host) / MAX_TRIES_PER_SECOND)
+        again = replace(task, pause=min(2 * task.pause, MAX_RETRY_INTERVAL))
+        self._queue.put_later(again, min(now + pause, last + RETRY_INTERVAL))
         return None
 
     def _answer(self, result: Result) -> None:
@@ -283,7 +292,7 @@ class _Worker:
         self._queue.answered(1)
 
     def _flush(self) -> None:
-        """What was copied, and both names of each page, are durable before they count as delivered."""
+        """Flush copies, and both names of each page, before the pages count as delivered."""
         waiting, self._unflushed = self._unflushed, []
         if waiting:
             for result in self._durable(waiting):
@@ -306,12 +315,12 @@ class _Worker:
         self._relieve()
 
     def _verify_and_deliver(self, task: VerificationTask) -> Verified:
-        """May be called again after whatever it raises.
+        """Verify, publish and deliver a page. May be called again after any error.
 
         Raises FileNotFoundError, VerificationFailed, OSError, LeaseLost or DocumentReplaced.
         """
         if self._limit is not None and (task.expected.bytes or 0) > self._limit:
-            raise VerificationFailed(f"{task.expected.bytes} bytes are more than a host may write")
+            raise VerificationFailed(f"{task.expected.bytes} bytes are more than a page may have")
         found = self._publish(task)
         copies = [task.final] if found.is_copy else []
         try:
@@ -329,8 +338,10 @@ class _Worker:
         return Verified(task, found.image, found.doubt, tuple(copies), found.was_taken)
 
     def _other(self, found: _Published, task: VerificationTask) -> _Published | None:
-        """The page that has taken this one's place: the delivered one is to be it. Needs no lease: if
-        that is another's by now, what was delivered over its page is made good.
+        """Return the page that replaced this one meanwhile, to deliver it instead; None if none did.
+
+        Needs no lease: if another coordinator has the job by now, this repairs what was delivered over
+        its page.
         """
         page = publish.other_in_place(found.descriptor, task.final, found.image.sha256)
         if page is None:
@@ -348,7 +359,7 @@ class _Worker:
         try:
             attempt = open_page(task.work)
         except FileNotFoundError:
-            # A retry after a storage failure may find the page published already.
+            # After a storage failure, an earlier try may have published the page already.
             if (found := self._published(task, task.expected)) is None:
                 raise
             return found
@@ -362,13 +373,17 @@ class _Worker:
                 except publish.PageTaken:
                     if (found := self._give_way(task)) is not None:
                         return found
-            raise OSError(errno.EBUSY, "what is in a page's place comes back", str(task.final))
+            raise OSError(
+                errno.EBUSY,
+                "something in the place of a page comes back after it was removed",
+                str(task.final),
+            )
         finally:
             os.close(attempt)
 
     def _give_way(self, task: VerificationTask) -> _Published | None:
-        """The page that was published before, by a coordinator that was taken for dead or from another
-        host's attempt; None where what has its name is no page, and was removed: no host is charged.
+        """Return the page that was published before, from another host's attempt or by a coordinator
+        that was thought dead. None if what has its name is no page and was removed: no host is charged.
         """
         seen = publish.identity(task.final)
         found = self._published(task, task.expected._replace(bytes=None, sha256=None))
@@ -381,7 +396,9 @@ class _Worker:
         return found._replace(was_taken=True)
 
     def _published(self, task: VerificationTask, expected: Expected) -> _Published | None:
-        """The page in ``pages/``, if there is one. Raises OSError: the storage."""
+        """Return the verified page in ``pages/``; None if there is none. Raises OSError if the storage
+        fails.
+        """
         try:
             page = open_page(task.final)
         except (FileNotFoundError, VerificationFailed):
@@ -390,14 +407,19 @@ class _Worker:
             image, doubt = self._verify(page, task, expected)
             self._fence()
             owned = publish.own(page, task.final, image.sha256)
-            return _Published(owned, image, doubt, is_copy=True)  # perhaps one that was never flushed
+            return _Published(
+                owned, image, doubt, is_copy=True
+            )  # flushed again: its publisher may have crashed before
         except VerificationFailed:
             return None
         finally:
             os.close(page)
 
     def _verify(self, page: int, task: VerificationTask, expected: Expected) -> tuple[PageImage, str]:
-        """What the document says of the page's size counts, unless it is damaged and may mislead us."""
+        """Verify against the page size that the document states, or that Ghostscript reported.
+
+        The latter only if the document is damaged, so that its own statement may be wrong.
+        """
         box = self._reading.box(task.page) if expected.is_sized else None
         if box is None:
             return self._check(page, expected), ""
@@ -422,7 +444,7 @@ def _secured(result: Verified) -> Result:
 
 
 def _deliver(found: _Published, task: VerificationTask) -> list[Path]:
-    """The copies that are to be flushed. Raises VerificationFailed or OSError."""
+    """Deliver a page; return the copies to flush. Raises VerificationFailed or OSError."""
     try:
         is_copy = publish.deliver(found.descriptor, task.target, found.image.sha256)
     except FileNotFoundError:
@@ -431,7 +453,9 @@ def _deliver(found: _Published, task: VerificationTask) -> list[Path]:
 
 
 def _clear(final: Path, seen: publish.Identity | None) -> None:
-    """Raises OSError, but no FileNotFoundError: that would be said of the file of the host."""
+    """Remove what has a page's name. Raises OSError, but not FileNotFoundError, which would be taken for
+    the absence of the host's file.
+    """
     try:
         publish.remove(final, seen)
     except FileNotFoundError:
