@@ -191,8 +191,7 @@ class Runner:
         self._send_heartbeats()
 
     def _missing_recipes(self) -> List[int]:
-        """Return the recipes that cannot run here; in a job without recipes, 0 stands for
-        Ghostscript."""
+        """Return the recipes that cannot run here; without recipes, 0 stands for Ghostscript."""
         return [number for number in range(max(1, len(self._recipes))) if self._missing_program(number)]
 
     def _missing_program(self, number: int) -> str:

@@ -206,7 +206,7 @@ class Session:
             return self._listen(timeout)
         finally:
             if self._guard is not None:
-                self._guard.rests(self)
+                self._guard.finished(self)
 
     def _listen(self, timeout: float) -> Answer:
         self._lines = []
@@ -238,7 +238,7 @@ class Session:
             self.kill(wire.TIMEOUT)
         elif size > self._limit:
             self.kill(wire.MEMORY)
-        elif self._guard is not None and self._guard.must_go(self, size, now):
+        elif self._guard is not None and self._guard.must_end(self, size, now):
             self.kill(wire.LOW_MEMORY)
 
     def _read(self) -> None:
