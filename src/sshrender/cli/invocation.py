@@ -399,11 +399,11 @@ def output_of(named: Path | None, source: Path, is_only: bool) -> Path:
 
 
 def _this_machine(san: Path, settings: Settings) -> HostSetup:
-    from sshrender.transports.local import LocalTransport
+    from sshrender.transports import registry
 
     return HostSetup(
         plan=HostPlan(HERE, ignores_load=True),
-        transport=LocalTransport(),
+        transport=registry.create(registry.THIS_MACHINE),
         san=str(san),
         sandbox=settings.sandbox,
     )
@@ -436,10 +436,11 @@ def _seen_san(host: inv.HostTable, inventory: inv.Inventory, san: Path) -> str |
 
 
 def _transport(host: inv.HostTable, settings: Settings) -> Transport:
-    from sshrender.transports.ssh import SshTransport
+    from sshrender.transports import registry
     from sshrender.transports.sshconfig import Overrides
 
-    return SshTransport(
+    return registry.create(
+        registry.HOSTS,
         host.name,
         Overrides(
             address=host.address,

@@ -13,10 +13,11 @@ import hashlib
 import os
 import queue
 import threading
-from typing import Any, Dict, List, NamedTuple, Optional, Tuple
+from typing import Any, Dict, List, Optional, Tuple
 
 from sshrender.runner import wire
-from sshrender.runner.taskqueue import Task, TaskQueue
+from sshrender.runner.pagerenderer import RenderedFile
+from sshrender.runner.taskqueue import TaskQueue
 from sshrender.storage import primitives
 
 GATHER = 0.3
@@ -25,24 +26,6 @@ GATHER = 0.3
 LOW_SPACE = 8 * 1024 * 1024
 """Bytes free in the folder below which a test file is written: Ghostscript does not report a full
 disk."""
-
-
-class RenderedFile(NamedTuple):
-    """The result of a renderer for one page.
-
-    ``written``: the name of the file as the renderer made it, in the job's folder. ``page_size``: in
-    points, where it is known. ``seconds`` of wall time, ``cpu`` in seconds. ``diagnostics``: the
-    renderer's warnings. ``is_rendered``: false when no file came out.
-    """
-
-    task: Task
-    written: str
-    page_size: Optional[Tuple[float, float]]
-    seconds: float
-    cpu: float
-    diagnostics: List[str]
-    is_rendered: bool = True
-    has_substituted_fonts: bool = False
 
 
 class Finalizer(threading.Thread):

@@ -1,4 +1,4 @@
-"""Renders single pages with the programs of a recipe.
+"""Renders pages with the programs of a recipe, one run per page.
 
 Standard library only, Python 3.7 and later.
 """
@@ -14,8 +14,8 @@ from sshrender.renderers import recipe as recipes
 from sshrender.renderers.recipe import Recipe
 from sshrender.runner import scratch, wire
 from sshrender.runner.diagnosticwindow import remove_output
-from sshrender.runner.finalizer import RenderedFile
 from sshrender.runner.oneshot import OneShot, ProcessLimits
+from sshrender.runner.pagerenderer import PageRenderer, RenderedFile
 from sshrender.runner.slotlocks import SlotLocks
 from sshrender.runner.slotsettings import SlotSettings
 from sshrender.runner.taskqueue import Task
@@ -23,27 +23,35 @@ from sshrender.runner.warmrenderer import require_document
 from sshrender.runner.warmsession import SessionEnded
 
 
-class RecipeRenderer:
-    """Runs recipes for one slot; used by the slot's thread, except for ``kill``."""
+class RecipeRenderer(PageRenderer):
+    """Runs one recipe for one slot. See PageRenderer."""
 
     def __init__(
-        self, settings: SlotSettings, environ: Dict[str, str], locks: SlotLocks, lock: threading.Lock
+        self,
+        recipe: Recipe,
+        settings: SlotSettings,
+        environ: Dict[str, str],
+        locks: SlotLocks,
+        lock: threading.Lock,
     ) -> None:
+        self._recipe = recipe
         self._settings = settings
         self._environ = environ
         self._locks = locks
         self._lock = lock
         self._running: Optional[OneShot] = None
 
-    def kill(self) -> bool:
-        """End what runs, from any thread; return whether anything did. The caller holds the lock."""
-        if self._running is None:
-            return False
-        self._running.kill()
-        return True
+    def kill(self) -> None:
+        """See PageRenderer.kill."""
+        if self._running is not None:
+            self._running.kill()
 
-    def render(self, task: Task, recipe: Recipe) -> RenderedFile:
-        """Render one page. Raises SessionEnded."""
+    def conclude(self, rendered: RenderedFile) -> None:
+        """See PageRenderer.conclude: there is nothing to do."""
+
+    def render(self, task: Task) -> RenderedFile:
+        """See PageRenderer.render."""
+        recipe = self._recipe
         require_document(self._settings.folder, task.file)
         folder = scratch.make()
         if folder is None:
@@ -52,7 +60,7 @@ class RecipeRenderer:
         written = "%s.%s" % (stem, recipe.extension)
         began = time.monotonic()
         try:
-            page = self._one_shot(task, recipe, folder, stem)
+            page = self._one_shot(task, folder, stem)
             with self._lock:
                 self._running = page
             ran = page.run()
@@ -72,8 +80,8 @@ class RecipeRenderer:
             diagnostics=recipes.warnings(recipe, ran.lines),
         )
 
-    def _one_shot(self, task: Task, recipe: Recipe, folder: str, stem: str) -> OneShot:
-        settings = self._settings
+    def _one_shot(self, task: Task, folder: str, stem: str) -> OneShot:
+        settings, recipe = self._settings, self._recipe
         fields = {
             "document": task.file,
             "page": str(task.number),

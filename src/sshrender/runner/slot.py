@@ -16,6 +16,7 @@ from typing import Dict, Optional
 from sshrender.renderers import diagnostics
 from sshrender.runner import memory, slotlocks, wire
 from sshrender.runner.finalizer import Finalizer
+from sshrender.runner.pagerenderer import PageRenderer
 from sshrender.runner.reciperenderer import RecipeRenderer
 from sshrender.runner.slotsettings import SlotSettings
 from sshrender.runner.taskqueue import Task, TaskQueue
@@ -52,7 +53,11 @@ class Slot(threading.Thread):
         self._warm = WarmRenderer(
             settings, tasks, post, environ, self._locks, self._lock, self._may_continue
         )
-        self._recipes = RecipeRenderer(settings, environ, self._locks, self._lock)
+        self._recipes = [
+            recipe and RecipeRenderer(recipe, settings, environ, self._locks, self._lock)
+            for recipe in settings.recipes
+        ]
+        self._renderer: PageRenderer = self._warm
 
     def run(self) -> None:
         """Work until the queue ends. An error in this thread is reported as this host's failure."""
@@ -84,8 +89,8 @@ class Slot(threading.Thread):
             if ahead is not None and attempt == ahead.attempt:
                 # The renderer works on the page before it, which must not fail with it.
                 self._cancelled = attempt
-            elif attempt == self._attempt and not self._recipes.kill():
-                self._warm.kill()
+            elif attempt == self._attempt:
+                self._renderer.kill()
 
     def _warm_up(self) -> None:
         """Start a renderer before the first page comes, if no other job is delayed by that."""
@@ -137,21 +142,20 @@ class Slot(threading.Thread):
         return self._tasks.take_now()
 
     def _render(self, task: Task) -> None:
+        renderer = self._renderer_for(task)
         with self._lock:
-            is_sent = self._warm.take_ahead()
-            self._attempt = task.attempt
+            self._warm.take_ahead()
+            self._attempt, self._renderer = task.attempt, renderer
         self._wire.post("started", can_wait=True, attempt=task.attempt, page=task.page)
         began = time.monotonic()
         try:
             if task.attempt == self._cancelled:
                 raise SessionEnded(wire.KILLED, "was cancelled", [])
-            recipe = None if task.recipe is None else self._settings.recipes[task.recipe]
-            if recipe is not None:
+            if renderer is not self._warm:
+                # Beside the program of a recipe a warm renderer would be one process too many.
                 self._warm.close_window()
-                self._warm.drop()  # beside a recipe's program it would be one process too many
-                self._finalizer.submit(self._recipes.render(task, recipe))
-                return
-            rendered = self._warm.render(task, began, is_sent)
+                self._warm.drop()
+            rendered = renderer.render(task)
         except SessionEnded as end:
             self._fail(task, end, time.monotonic() - began)
             return
@@ -159,7 +163,11 @@ class Slot(threading.Thread):
             with self._lock:
                 self._attempt = None
         self._finalizer.submit(rendered)
-        self._warm.conclude(rendered)
+        renderer.conclude(rendered)
+
+    def _renderer_for(self, task: Task) -> PageRenderer:
+        renderer = None if task.recipe is None else self._recipes[task.recipe]
+        return self._warm if renderer is None else renderer
 
     def _fail(self, task: Task, end: SessionEnded, seconds: float) -> None:
         self._warm.drop()

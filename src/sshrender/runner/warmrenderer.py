@@ -14,7 +14,7 @@ from typing import Callable, Dict, Optional, Tuple
 from sshrender.renderers import diagnostics, ghostscript
 from sshrender.runner import jobfolder, thumbnailbudget, wire
 from sshrender.runner.diagnosticwindow import DiagnosticWindow, output_name, remove_output
-from sshrender.runner.finalizer import RenderedFile
+from sshrender.runner.pagerenderer import PageRenderer, RenderedFile
 from sshrender.runner.slotlocks import SlotLocks
 from sshrender.runner.slotsettings import SlotSettings
 from sshrender.runner.taskqueue import Task, TaskQueue
@@ -25,8 +25,8 @@ QUEUE_AHEAD_BELOW = 0.5
 """Seconds a page: below this the next page is sent to the renderer before this one is finished."""
 
 
-class WarmRenderer:
-    """The warm Ghostscript of one slot; used by the slot's thread, except for ``kill``.
+class WarmRenderer(PageRenderer):
+    """The warm Ghostscript of one slot. See PageRenderer.
 
     ``lock`` guards what ``kill`` reads: ``ahead`` and the session. ``may_continue`` tells whether the
     slot is sure to keep its lock for another page.
@@ -51,7 +51,7 @@ class WarmRenderer:
         self._may_continue = may_continue
         self.ahead: Optional[Task] = None
         self.has_unkillable = False
-        self._is_ahead_sent = False
+        self._is_ahead_sent = self._is_sent = False
         self._session: Optional[Session] = None
         self._window = DiagnosticWindow(post, settings.folder, settings.page_timeout)
         self._budget = thumbnailbudget.ThumbnailBudget(bool(settings.setup.thumbnails))
@@ -63,16 +63,12 @@ class WarmRenderer:
         """Whether pages were rendered whose diagnostics are not known yet."""
         return not self._window.is_empty
 
-    def take_ahead(self) -> bool:
-        """Take over the page that was queued ahead; return whether the renderer has it already.
-
-        The caller holds the lock.
-        """
-        is_sent, self._is_ahead_sent, self.ahead = self._is_ahead_sent, False, None
-        return is_sent
+    def take_ahead(self) -> None:
+        """Make the page that was queued ahead, if any, the one to render. The caller holds the lock."""
+        self._is_sent, self._is_ahead_sent, self.ahead = self._is_ahead_sent, False, None
 
     def kill(self) -> None:
-        """End the renderer, from any thread. The caller holds the lock."""
+        """See PageRenderer.kill."""
         if self._session is not None:
             self._session.kill()
 
@@ -105,9 +101,10 @@ class WarmRenderer:
         if self.has_unkillable:
             raise SessionEnded(wire.CRASHED, "one that was killed does not end", [])
 
-    def render(self, task: Task, began: float, is_sent: bool) -> RenderedFile:
-        """Render one page. Raises SessionEnded. ``is_sent``: the renderer was asked for it before."""
-        session, answer = self._ask_for(task, is_sent)
+    def render(self, task: Task) -> RenderedFile:
+        """See PageRenderer.render."""
+        began = time.monotonic()
+        session, answer = self._ask_for(task)
         shown, size = ghostscript.parse_page_answer(answer.value)
         if size is None and diagnostics.was_not_found(answer.lines):
             session, answer = self._seek(task)
@@ -128,7 +125,7 @@ class WarmRenderer:
         )
 
     def conclude(self, rendered: RenderedFile) -> None:
-        """Add a page to the window, after it has been handed over, and close the window when due."""
+        """Add a page to the window, and close the window when that is due."""
         self._seconds_per_page = rendered.seconds
         self._window.add(rendered.task, rendered.seconds)
         if not rendered.is_rendered:
@@ -180,11 +177,11 @@ class WarmRenderer:
         assert self._session is not None
         return self._session
 
-    def _ask_for(self, task: Task, is_sent: bool) -> Tuple[Session, Answer]:
+    def _ask_for(self, task: Task) -> Tuple[Session, Answer]:
         """Render a page. A renderer that dies of an earlier page's thumbnail does not fail this one."""
         before, session = self._session, self._session_for(task.file)
         try:
-            if not is_sent or session is not before:
+            if not self._is_sent or session is not before:
                 self._tell(session, task)
             self._queue_ahead(session)
             return session, session.answer(self._settings.page_timeout)

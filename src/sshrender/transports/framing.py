@@ -50,7 +50,7 @@ class MessageReader:
     def _note(self, line: bytes) -> None:
         self._noise_bytes += len(line)
         if self._noise_bytes > MAX_NOISE:
-            raise ProtocolError(f"more than {MAX_NOISE} bytes of other output")
+            raise ProtocolError(f"it prints without end: more than {MAX_NOISE} bytes")
         text = line[:300].decode("utf-8", "replace").strip()
         if text:
             self.noise.append(text)
