@@ -1,5 +1,4 @@
-"""Sorts the lines that Ghostscript prints: messages without meaning, and warnings that make a page
-suspect.
+"""Finds, among the lines that Ghostscript prints, the warnings that make a page suspect.
 
 Ghostscript 10.00 prints two kinds of warnings (measured): some while it renders a page, others only as a
 summary when the document is closed. Both kinds come on stdout and on stderr, so both are read as one

@@ -168,8 +168,7 @@ def seek_lines(number: int, token: str) -> List[str]:
 
 
 def close_lines(token: str) -> List[str]:
-    """Return the lines that close the document. Before the answer, ``token``, comes the summary of
-    errors."""
+    """Return the lines that close the document. Answer: the summary of errors, then ``token``."""
     return ["clear { runpdfend } stopped clear", _print_token(token) + " 0 == flush"]
 
 

@@ -10,9 +10,9 @@ decays with a time constant of 60 s and
 - The threads that are runnable or blocked now, from ``/proc/*/task/*/stat``. A change shows within a
   second. In a container this counts only its own processes; the load average is the whole machine's.
 
-Processes of sshrender are told by their command line, or that of a process that started them, which
-contains "sshrender". That covers every runner and renderer of any job on this host, so that two jobs
-never take each other for the host's owner.
+Processes of sshrender are recognized by their command line, or that of a process that started them,
+which contains "sshrender". That covers every runner and renderer of any job on this host, so that two
+jobs never take each other for the host's owner.
 
 Standard library only, Python 3.7 and later.
 """
@@ -77,8 +77,7 @@ def _active_threads(pid: str) -> int:
 
 
 def _stat(path: str) -> List[bytes]:
-    """Return the fields of a stat file after the command's name (proc(5)); empty for a thread that
-    ended."""
+    """Return the fields of a stat file after the command's name (proc(5)); empty when it is gone."""
     try:
         with open(path, "rb") as file:
             return file.read().rpartition(b")")[2].split()

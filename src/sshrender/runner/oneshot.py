@@ -18,8 +18,7 @@ from sshrender.runner.warmsession import POLL_INTERVAL, SessionEnded, reason_for
 
 
 class ProcessLimits(NamedTuple):
-    """Limits on memory, in bytes for each process tree, and on time, in seconds for all steps
-    together."""
+    """Limits on memory, in bytes, and on time, in seconds for all steps together."""
 
     memory: int
     timeout: float

@@ -1,6 +1,6 @@
 """What a slot expects of every renderer, and the result that each renderer returns for a page.
 
-A renderer makes the file of a page and reports what the program said about it. Naming, syncing and
+A renderer makes the file of a page and reports the program's diagnostics. Naming, syncing and
 hashing the file is the finalizer's work (finalizer.py), so that it is done in one way for all of them.
 
 Standard library only, Python 3.7 and later.

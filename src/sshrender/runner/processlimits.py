@@ -56,8 +56,7 @@ def find(program: str) -> Optional[str]:
 
 
 def wrap(command: List[str], memory: int, which: Callable[[str], Optional[str]] = find) -> List[str]:
-    """Return ``command`` with the lowest priority, limited to ``memory`` bytes, killed with its
-    parent."""
+    """Return ``command`` with lowest priority, limited to ``memory`` bytes, killed with its parent."""
     wrappers = [
         ["nice", "-n", "19"],
         ["ionice", "-c", "3"],

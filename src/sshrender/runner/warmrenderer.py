@@ -235,7 +235,7 @@ class WarmRenderer(PageRenderer):
 
 
 def require_document(folder: str, file: str) -> None:
-    """Wait until a document is visible here; the coordinator wrote it before it told us its name.
+    """Wait until a document is visible here; the coordinator wrote it before it sent its name.
 
     Raises FileNotFoundError.
     """

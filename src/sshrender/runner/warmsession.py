@@ -294,8 +294,7 @@ class Session:
 
 
 def reason_for(kind: str, status: int, program: str = "Ghostscript") -> str:
-    """Return in words why a renderer ended; ``status`` is as subprocess has it, negative for a
-    signal."""
+    """Return in words why a renderer ended; ``status``: negative for a signal, as in subprocess."""
     if kind == wire.CRASHED and -status in _LIMITS:
         return "%s reached a limit of this host: %s" % (program, _LIMITS[-status])
     if kind == wire.CRASHED and status < 0:

@@ -1,5 +1,4 @@
-"""Reaches hosts by SSH with Fabric: one connection per host, every wait bounded, every host key
-checked."""
+"""Reaches hosts by SSH with Fabric: one connection each, waits bounded, host keys checked."""
 
 from __future__ import annotations
 
