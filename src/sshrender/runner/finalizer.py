@@ -104,6 +104,7 @@ class Finalizer(threading.Thread):
         primitives.rename(os.path.join(self._folder, rendered.written), path)
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
         with os.fdopen(descriptor, "rb") as file:
+            # Before the report: the coordinator publishes the page when it reads that.
             os.fsync(descriptor)
             size = os.fstat(descriptor).st_size
             if size == 0:

@@ -17,6 +17,7 @@ from sshrender.runner import scratch
 from sshrender.storage import primitives
 
 _FOLDERS = ("work", "parts")
+# cat ends with the pipe, when the last process that has its other end open is gone.
 _GUARDIAN = 'cat >/dev/null; exec rm -rf -- "$0"'
 
 

@@ -95,6 +95,7 @@ class Runner:
         pending = b""
         last_request = time.monotonic()
         while True:
+            # A half-open connection never becomes readable, so the silence is checked every second.
             ready, _, _ = select.select([descriptor], [], [], 1.0)
             if ready:
                 data = os.read(descriptor, 65536)
@@ -102,7 +103,7 @@ class Runner:
                     die()
                 last_request = time.monotonic()
                 lines = (pending + data).split(b"\n")
-                pending = lines.pop()
+                pending = lines.pop()  # the beginning of a line that has not arrived as a whole
                 for line in lines:
                     self._carry_out(line)
             elif time.monotonic() - last_request > self._silence:
@@ -114,6 +115,7 @@ class Runner:
         try:
             request = wire.parse(line)
             self._operations[request["op"]](request)
+        # A request that cannot be read is reported; it must not end the pages that are being rendered.
         except (KeyError, ValueError, TypeError) as error:
             self._wire.post("trouble", reason="bad request: %s: %s" % (type(error).__name__, error))
 
@@ -167,6 +169,7 @@ class Runner:
         scratch.clear_dead()
         is_sandboxed = request.get("sandbox") == BWRAP
         no_sandbox = sandbox.check(self._ghostscript) if is_sandboxed else None
+        # Facts are gathered since hello; a slow Ghostscript or canary delays the answer here.
         self._has_facts.wait()
         is_wanted = request.get("slots") != 0  # 0: the host is only checked
         too_low = processlimits.too_low()

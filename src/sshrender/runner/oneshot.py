@@ -92,7 +92,7 @@ class OneShot:
                 processlimits.wrap(command, self._limits.memory),
                 cwd=self._folder,
                 env=scratch.environment(environ, temporary),
-                stdin=subprocess.DEVNULL,
+                stdin=subprocess.DEVNULL,  # a program that asks for a password must not wait
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
                 pass_fds=self._inherited,

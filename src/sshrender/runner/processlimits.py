@@ -59,11 +59,13 @@ def wrap(command: List[str], memory: int, which: Callable[[str], Optional[str]] 
     """Return ``command`` with lowest priority, limited to ``memory`` bytes, killed with its parent."""
     wrappers = [
         ["nice", "-n", "19"],
-        ["ionice", "-c", "3"],
+        ["ionice", "-c", "3"],  # class 3, idle: the disk serves others first
+        # The kernel kills the renderer when the runner dies, also by SIGKILL (prctl(2),
+        # PR_SET_PDEATHSIG).
         ["setpriv", "--pdeathsig", "KILL"],
         [
             "prlimit",
-            "--core=0",
+            "--core=0",  # no core dumps in the job's folder
             "--as=%d" % at_most(resource.RLIMIT_AS, memory + ADDRESS_SPACE_MARGIN),
             "--fsize=%d" % at_most(resource.RLIMIT_FSIZE, renderer.FILE_TO_MEMORY * memory),
             "--nofile=%d" % at_most(resource.RLIMIT_NOFILE, MAX_OPEN_FILES),
@@ -80,5 +82,5 @@ def wrap(command: List[str], memory: int, which: Callable[[str], Optional[str]] 
 def environment(base: Dict[str, str]) -> Dict[str, str]:
     """Return the runner's environment without variables that would change the output of a renderer."""
     kept = {name: value for name, value in base.items() if not name.startswith(("GS_", "LD_"))}
-    kept["LC_ALL"] = "C"
+    kept["LC_ALL"] = "C"  # messages are matched in English, numbers have a point
     return kept

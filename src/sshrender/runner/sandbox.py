@@ -37,6 +37,7 @@ def wrap(command: List[str], folder: str, document: str, scratch: Optional[str])
     words = _sandbox_words()
     if scratch is not None:
         words += ["--bind", scratch, scratch]
+    # After --tmpfs /tmp: a job's folder below /tmp must not be hidden by it.
     words += ["--ro-bind-try", folder + "/" + document, folder + "/" + document]
     words += ["--bind-try", folder + "/work", folder + "/work", "--chdir", folder]
     return words + ["--"] + command

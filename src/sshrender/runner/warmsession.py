@@ -73,6 +73,7 @@ class Session:
         # For each answer that is due, in order: whether it is a thumbnail's.
         self._due: Deque[bool] = deque()
         self._token = token
+        # An answer is a line: the token, a mark if it is a thumbnail's, a space, the value.
         self._answer = re.compile(b"^" + token.encode("ascii") + b"(~?) ([^\n]*)\n", re.MULTILINE)
         self._on_thumbnail = on_thumbnail
         self._limit = limit
@@ -96,6 +97,7 @@ class Session:
             stderr=subprocess.STDOUT,
             pass_fds=inherited,
         )
+        # select(2) may report readable output that is gone at the read; that must not block.
         os.set_blocking(self._output, False)
 
     @property

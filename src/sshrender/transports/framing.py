@@ -26,6 +26,7 @@ class MessageReader:
 
     def feed(self, data: bytes) -> list[Message]:
         """Return the messages that ``data`` completes. Raises ProtocolError."""
+        # A line may arrive in many pieces; only a newline is worth a look at all of it.
         self._pending += data
         if b"\n" not in data:
             self._bound()

@@ -41,6 +41,7 @@ def _matching(file: Path, name: str) -> Iterator[KnownKey]:
     for number, line in enumerate(lines, 1):
         fields = line.split()
         marker = fields.pop(0) if fields and fields[0].startswith("@") else ""
+        # Name, type, key; an optional marker was taken off above.
         if len(fields) < 3 or fields[0].startswith("#") or marker == "@cert-authority":
             continue
         if not names_match(fields[0], name):
@@ -61,7 +62,7 @@ def names_match(patterns: str, name: str) -> bool:
         plain = pattern.removeprefix("!")
         # [ and ] are literal in known_hosts; only * and ? are wildcards.
         if fnmatch.fnmatchcase(name.lower(), plain.lower().replace("[", "[[]")):
-            if pattern.startswith("!"):
+            if pattern.startswith("!"):  # a negation wins over every other pattern of the line
                 return False
             matched = True
     return matched

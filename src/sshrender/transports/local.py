@@ -29,6 +29,7 @@ class LocalTransport:
 
     def connect(self, spec: RunnerSpec, timeout: float) -> Link:
         """Start the runner; ``timeout`` bounds the sending of its payload."""
+        # Without a setting, the interpreter of this program, which is known to work.
         python = sys.executable if spec.python == "python3" else spec.python
         try:
             process = subprocess.Popen(
@@ -118,4 +119,5 @@ class LocalLink:
                 with contextlib.suppress(OSError):
                     pipe.close()
         with contextlib.suppress(subprocess.TimeoutExpired):
+            # It kills its group itself; only its own exit status is collected here.
             self._process.wait(0.5)

@@ -37,10 +37,12 @@ class SftpFiles:
         """See HostFiles.put."""
         with open_plain(source) as ours:
             try:
+                # "x" is O_EXCL: nothing that another user put there is written through.
                 with self._client.open(target, "wbx") as theirs:
                     theirs.set_pipelined(True)
                     while block := ours.read(_BLOCK):
                         theirs.write(block)
+                # Pipelined writes report no error of their own; the size shows a lost one.
                 found = self._client.stat(target).st_size
             except (paramiko.SSHException, OSError, EOFError) as error:
                 raise FilesFailed(f"{target}: {_words(error)}") from None

@@ -103,6 +103,7 @@ def open_connection(settings: SshSettings, timeout: float, gateway: Any = None) 
         client.close()  # Fabric does not close it when the host has closed the connection already
         raise _connect_failed(settings, known, error) from None
     transport: Any = connection.transport
+    # A known and revoked key passes paramiko's own comparison, so it is checked here as well.
     check = transport.get_remote_server_key()
     try:
         check_revoked(known, check)
@@ -131,12 +132,12 @@ def _connection(settings: SshSettings, timeout: float, gateway: Any) -> fabric.C
         # An empty ssh_config and a lazy Config: Fabric reads no file of its own.
         config=fabric.Config(ssh_config=paramiko.SSHConfig(), lazy=True),
         gateway=gateway,
-        forward_agent=False,
+        forward_agent=False,  # a runner needs no keys of the user
         connect_timeout=max(1, round(timeout)),
         connect_kwargs={
             "key_filename": list(settings.identity_files),
             "allow_agent": settings.uses_agent,
-            "look_for_keys": False,
+            "look_for_keys": False,  # ssh -G has named the identity files already
             "banner_timeout": timeout,
             "auth_timeout": timeout,
             "channel_timeout": timeout,
@@ -290,6 +291,7 @@ class SshLink:
     def start(self, command: str) -> None:
         """Run the command."""
         self._channel.exec_command(command)
+        # read() is called in a loop; this is how long it may stay in one call.
         self._channel.settimeout(1.0)
 
     def read(self, timeout: float) -> bytes:
