@@ -18,7 +18,7 @@ from sshrender.runner import fingerprint, hostfacts, processlimits
 
 
 def test_this_machine_renders_the_canary_page_as_a_runner_here_does() -> None:
-    digest = fingerprint.picture("gs", processlimits.environment(dict(os.environ)))
+    digest = fingerprint.canary_digest("gs", processlimits.environment(dict(os.environ)))
     version = hostfacts.ghostscript_version("gs")
     assert digest
     assert LocalCanary(lambda event: None).fingerprint() == HostFingerprint(version or "", digest)

@@ -170,7 +170,7 @@ def test_which_ghostscripts_are_accepted(text: str, is_supported: bool) -> None:
     assert ghostscript.is_supported(version) is is_supported
 
 
-def test_chatter_and_boilerplate_are_no_complaints() -> None:
+def test_standard_phrases_are_no_warnings() -> None:
     lines = [
         "Page 7",
         "Processing pages 1 through 14.",
@@ -182,12 +182,12 @@ def test_chatter_and_boilerplate_are_no_complaints() -> None:
         "   **** >>>> Scribus PDF Library 1.5.5 <<<<",
         "   **** Error: page not found.",
     ]
-    assert diagnostics.complaints(lines) == [
+    assert diagnostics.warnings(lines) == [
         "circular reference to indirect object",
         "**** Error: page not found.",
     ]
-    assert diagnostics.was_not_drawn(lines)
-    assert not diagnostics.was_not_drawn(lines[:-1])
+    assert diagnostics.was_not_rendered(lines)
+    assert not diagnostics.was_not_rendered(lines[:-1])
 
 
 class Clock:

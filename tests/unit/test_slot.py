@@ -1,4 +1,4 @@
-"""A slot answers for every page that it took, whatever its renderer does."""
+"""A slot reports every page that it has taken, whatever its renderer does."""
 
 from __future__ import annotations
 
@@ -17,8 +17,9 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from sshrender.renderers import ghostscript
-from sshrender.runner import memory, slotlocks, thumbnailbudget
-from sshrender.runner import slot as slots
+from sshrender.runner import diagnosticwindow, memory, slotlocks, thumbnailbudget, warmrenderer
+from sshrender.runner.slot import Slot
+from sshrender.runner.slotsettings import SlotSettings
 from sshrender.runner.taskqueue import Task, TaskQueue
 from sshrender.runner.thumbnailbudget import CREDIT, SHARE, ThumbnailBudget
 from sshrender.runner.warmsession import Answer, Session, SessionEnded
@@ -28,22 +29,22 @@ from tests import pdfs
 PAGES = 40
 
 
-class DiesOfTelling(Session):
-    """A renderer whose pipe breaks the first time that it is told a page while it draws another."""
+class DiesWhenAsked(Session):
+    """A renderer whose pipe breaks when it is first asked for a page while it renders another."""
 
     has_died = False
-    is_drawing = False
+    is_rendering = False
 
     def tell(self, number: int, thumbnail_of: int | None = None) -> None:
-        if self.is_drawing and not DiesOfTelling.has_died:
-            DiesOfTelling.has_died = True
+        if self.is_rendering and not DiesWhenAsked.has_died:
+            DiesWhenAsked.has_died = True
             raise SessionEnded(CRASHED, "the pipe broke", [])
-        self.is_drawing = True
+        self.is_rendering = True
         super().tell(number, thumbnail_of)
 
     def answer(self, timeout: float) -> Answer:
         answer = super().answer(timeout)
-        self.is_drawing = False
+        self.is_rendering = False
         return answer
 
 
@@ -73,16 +74,16 @@ class DiesOfThumbnails(Session):
                 self._due.append(True)
 
 
-def _said(folder: Path, thumbnails: str = "") -> list[dict[str, Any]]:
-    """What a slot says of all the tasks that are put before it."""
-    spoken = folder / "spoken"
-    writing = os.open(spoken, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+def _messages(folder: Path, thumbnails: str = "") -> list[dict[str, Any]]:
+    """Return the messages of a slot that renders all pages."""
+    output = folder / "output"
+    writing = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     tasks = TaskQueue()
     for page in range(1, PAGES + 1):
         tasks.put(Task(f"1.{page}", page, "source.pdf", page, f"work/p{page}"))
     tasks.finish()
     setup = ghostscript.Setup("gs", "png16m", "72", "source.pdf", "work", "", (), "test", thumbnails)
-    plan = slots.Plan(
+    slot_settings = SlotSettings(
         setup,
         str(folder),
         None,
@@ -96,25 +97,25 @@ def _said(folder: Path, thumbnails: str = "") -> list[dict[str, Any]]:
         slotlocks.JobShare("job"),
     )
     wire = Wire(writing, "mark")
-    slots.Slot(plan, tasks, wire, dict(os.environ)).run()
+    Slot(slot_settings, tasks, wire, dict(os.environ)).run()
     wire.flush()
     os.close(writing)
-    with spoken.open("rb") as file:
+    with output.open("rb") as file:
         return [json.loads(line.partition(b" ")[2]) for line in file]
 
 
-def _answers(said: list[dict[str, Any]]) -> dict[str, str]:
-    """Every task by its attempt, and the type of what it was answered with."""
-    return {each["attempt"]: each["type"] for each in said if each["type"] in ("rendered", "failed")}
+def _answers(messages: list[dict[str, Any]]) -> dict[str, str]:
+    """Return the type of the answer to each attempt."""
+    return {each["attempt"]: each["type"] for each in messages if each["type"] in ("rendered", "failed")}
 
 
-def test_a_renderer_that_dies_of_being_told_the_next_page_takes_no_page_along(
+def test_a_renderer_that_dies_when_asked_for_the_next_page_loses_no_page(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(slots, "Session", DiesOfTelling)
-    monkeypatch.setattr(slots, "CLEAN_WINDOW_FACTOR", 0.0)  # windows end by count, however fast this is
-    answers = _answers(_said(folder))
-    assert DiesOfTelling.has_died
+    monkeypatch.setattr(warmrenderer, "Session", DiesWhenAsked)
+    monkeypatch.setattr(diagnosticwindow, "CLEAN_WINDOW_FACTOR", 0.0)  # windows end by count
+    answers = _answers(_messages(folder))
+    assert DiesWhenAsked.has_died
     assert set(answers) == {f"1.{page}" for page in range(1, PAGES + 1)}
     assert list(answers.values()).count("failed") == 1
 
@@ -132,7 +133,7 @@ def test_a_file_that_cannot_be_removed_ends_no_slot(
         remove(path, **place)
 
     monkeypatch.setattr(os, "unlink", refuse)
-    answers = _answers(_said(folder))
+    answers = _answers(_messages(folder))
     assert answers.pop(f"1.{PAGES}") == "failed"
     assert list(answers.values()) == ["rendered"] * (PAGES - 1)
 
@@ -150,12 +151,13 @@ class KilledLate(Session):
         return answer
 
 
-def test_a_kill_that_comes_after_the_answer_takes_no_other_page_along(
+def test_a_kill_that_comes_after_the_answer_loses_no_other_page(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(slots, "Session", KilledLate)
-    monkeypatch.setattr(slots, "CLEAN_WINDOW_FACTOR", 1e9)  # the document is not closed in between
-    answers = _answers(_said(folder))
+    monkeypatch.setattr(warmrenderer, "Session", KilledLate)
+    # The document is not closed in between.
+    monkeypatch.setattr(diagnosticwindow, "CLEAN_WINDOW_FACTOR", 1e9)
+    answers = _answers(_messages(folder))
     assert KilledLate.count >= 10
     assert answers == {f"1.{page}": "rendered" for page in range(1, PAGES + 1)}
 
@@ -165,33 +167,33 @@ def test_every_page_has_a_thumbnail_of_a_bounded_size(
 ) -> None:
     # Small pages earn little on a busy machine.
     monkeypatch.setattr(thumbnailbudget, "CREDIT", 60.0)
-    said = _said(folder, "jpeg")
-    pictures = {each["page"]: base64.b64decode(each["data"]) for each in said if "data" in each}
-    assert set(pictures) == set(range(1, PAGES + 1))
-    for data in pictures.values():
-        with Image.open(io.BytesIO(data)) as picture:
-            picture.load()
-            assert picture.size == (ghostscript.THUMBNAIL, ghostscript.THUMBNAIL // 2)
-    assert len(set(pictures.values())) > PAGES / 2  # they say their numbers
+    messages = _messages(folder, "jpeg")
+    images = {each["page"]: base64.b64decode(each["data"]) for each in messages if "data" in each}
+    assert set(images) == set(range(1, PAGES + 1))
+    for data in images.values():
+        with Image.open(io.BytesIO(data)) as image:
+            image.load()
+            assert image.size == (ghostscript.THUMBNAIL, ghostscript.THUMBNAIL // 2)
+    assert len(set(images.values())) > PAGES / 2  # each shows its number
 
 
-def test_thumbnails_change_no_picture(folder: Path, tmp_path: Path) -> None:
-    """The second drawing of a page leaves no trace in the pages after it."""
+def test_thumbnails_change_no_image(folder: Path, tmp_path: Path) -> None:
+    """Rendering a page a second time leaves no trace in the pages after it."""
     pages = [*pdfs.numbered(3), pdfs.text_page(4, 700, 300), pdfs.bad_operator_page(), *pdfs.numbered(5)]
     pages += [pdfs.PdfPage((0, 0, 300, 200), page.content, "/Rotate 90") for page in pdfs.numbered(3)]
     pdfs.write(folder / "source.pdf", (pages * 3)[:PAGES])
-    pictures = []
-    for wish in ("", "jpeg"):
-        assert set(_answers(_said(folder, wish)).values()) <= {"rendered", "failed"}
-        pictures.append({path.name: path.read_bytes() for path in (folder / "work").iterdir()})
-    assert pictures[0] == pictures[1]
+    images = []
+    for device in ("", "jpeg"):
+        assert set(_answers(_messages(folder, device)).values()) <= {"rendered", "failed"}
+        images.append({path.name: path.read_bytes() for path in (folder / "work").iterdir()})
+    assert images[0] == images[1]
 
 
 def test_a_renderer_that_dies_of_a_thumbnail_costs_no_page(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(slots, "Session", DiesOfThumbnails)
-    answers = _answers(_said(folder, "jpeg"))
+    monkeypatch.setattr(warmrenderer, "Session", DiesOfThumbnails)
+    answers = _answers(_messages(folder, "jpeg"))
     assert set(answers) == {f"1.{page}" for page in range(1, PAGES + 1)}
     assert set(answers.values()) == {"rendered"}
     assert DiesOfThumbnails.asked >= 3

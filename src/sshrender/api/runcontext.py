@@ -413,3 +413,59 @@ def output_of(named: Path | None, source: Path, is_only: bool) -> Path:
     if named is None:
         return Path(own).absolute()
     return named.absolute() if is_only else named.absolute() / own
+
+
+def _this_machine(san: Path, settings: Settings) -> HostSetup:
+    from sshrender.transports import registry
+
+    return HostSetup(
+        plan=HostPlan(HERE, ignores_load=True),
+        transport=registry.create(registry.THIS_MACHINE),
+        san=str(san),
+        sandbox=settings.sandbox,
+    )
+
+
+def _host_setup(
+    host: inv.HostTable, inventory: inv.Inventory, san: Path, settings: Settings
+) -> HostSetup:
+    return HostSetup(
+        plan=HostPlan(
+            host.name, host.slots, host.idle_below, host.busy_above, is_carried=host.san is False
+        ),
+        transport=_transport(host, settings),
+        san=_seen_san(host, inventory, san),
+        scratch=host.scratch,
+        python=host.python,
+        ghostscript=host.ghostscript,
+        sandbox=host.sandbox or settings.sandbox,
+        connect_timeout=host.connect_timeout,
+    )
+
+
+def _seen_san(host: inv.HostTable, inventory: inv.Inventory, san: Path) -> str | None:
+    """Where a host sees the SAN: as it says, as the inventory says, as this machine does."""
+    if host.san is False:
+        return None
+    if host.san is not None:
+        return host.san
+    return str(inventory.san.path if inventory.san is not None else san)
+
+
+def _transport(host: inv.HostTable, settings: Settings) -> Transport:
+    from sshrender.transports import registry
+    from sshrender.transports.sshconfig import Overrides
+
+    return registry.create(
+        registry.HOSTS,
+        host.name,
+        Overrides(
+            address=host.address,
+            port=host.port,
+            user=host.user,
+            identity_file=host.identity_file,
+            known_hosts=host.known_hosts,
+            host_key=host.host_key,
+            config_file=str(settings.ssh_config) if settings.ssh_config else None,
+        ),
+    )

@@ -15,8 +15,8 @@ from pathlib import Path
 from sshrender.coordinator.plan import HostSetup, RunLimits
 from sshrender.errors import ExitCode, UserError
 from sshrender.renderers.renderer import BWRAP, NO_SANDBOX
+from sshrender.transports import registry
 from sshrender.transports.framing import MessageReader, encode
-from sshrender.transports.local import LocalTransport
 from sshrender.transports.messages import Inspected, ProtocolError, Trouble
 from sshrender.transports.protocol import ConnectFailed, LinkClosed, RunnerSpec, Transport
 
@@ -26,6 +26,8 @@ PROBE_TIMEOUT = 300.0
 PROBE_MEMORY = 1 << 30
 """Bytes. Ghostscript 10.00 opens intact documents with 28 MB (measured), and takes memory by the number
 of pages that a document claims: 1.1 GB for 276 million."""
+
+_OWN = registry.KINDS[registry.THIS_MACHINE]
 
 
 class PageCountProbe:
@@ -61,7 +63,7 @@ class PageCountProbe:
 
     def _candidates(self, san: Path) -> Iterable[tuple[str, Transport, str, HostSetup | None]]:
         if shutil.which("gs") is not None:
-            yield "this machine", LocalTransport(), str(san), None
+            yield "this machine", registry.create(registry.THIS_MACHINE), str(san), None
         for setup in self._hosts:
             if setup.san is None:
                 continue  # the whole document would have to be copied first, for one request
@@ -74,7 +76,7 @@ class PageCountProbe:
         TimeoutError.
         """
         spec = RunnerSpec(setup.python if setup else "python3", "inspection", secrets.token_hex(6), 30.0)
-        link = transport.connect(spec, setup.connect_timeout if setup else 10.0)
+        link = transport.connect(spec, setup.connect_timeout if setup else _OWN.connect_timeout)
         try:
             program = setup.ghostscript if setup else "gs"
             slots = setup.plan.slots if setup else None

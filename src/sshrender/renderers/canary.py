@@ -1,7 +1,8 @@
-"""A small page that hosts draw before any other: where two pictures of it differ, all others may.
+"""The canary page: hosts render it before any other page, and their results are compared.
 
-It asks for what differs between machines: the standard fonts and names that are commonly left out of
-documents and stood in for, thin lines, curves, a shading, transparency, a stretched picture.
+Hosts whose canary pages differ may render other pages differently, too. The page contains what differs
+between machines: fonts that documents commonly do not embed, thin lines, curves, a shading, transparency
+and an interpolated image.
 
 Imported on the hosts: standard library only, Python 3.7 and later.
 """
@@ -11,7 +12,7 @@ from __future__ import annotations
 from typing import List
 
 DPI = 50
-"""Of the picture: 60 KB of pixels, drawn in a tenth of a second."""
+"""Resolution of the page: 60 KB of pixels, rendered in a tenth of a second."""
 
 TIMEOUT = 20.0
 """Seconds that the rendering of the page may take."""
@@ -36,7 +37,7 @@ FONTS = (
     "Calibri",
     "DejaVuSans",
 )
-"""None of them is embedded: the standard fourteen by some of their names, and others in common use."""
+"""Fonts of the page; none is embedded. Some of the standard fourteen, and others in common use."""
 
 _WIDTH, _HEIGHT = 220, 300
 
@@ -55,7 +56,7 @@ _FADE = (
 
 
 def document() -> bytes:
-    """The page, as a PDF. The same bytes wherever it is called."""
+    """Return the page as a PDF: the same bytes on every machine."""
     fonts = "".join("/F%d %d 0 R " % (n, 8 + n) for n in range(len(FONTS)))
     objects = [
         "<< /Type /Catalog /Pages 2 0 R >>",
@@ -94,13 +95,13 @@ def command(program: str) -> List[str]:
 def _content() -> str:
     lines = [_RENDERING]
     for number in range(len(FONTS)):
-        place = "%d %d" % (10 + 105 * (number % 2), _HEIGHT - 25 - 22 * (number // 2))
-        lines.append("BT /F%d 13 Tf %s Td (Rag\\344 &@gf 10%%) Tj ET" % (number, place))
+        position = "%d %d" % (10 + 105 * (number % 2), _HEIGHT - 25 - 22 * (number // 2))
+        lines.append("BT /F%d 13 Tf %s Td (Rag\\344 &@gf 10%%) Tj ET" % (number, position))
     return "\n".join(lines)
 
 
 def _font(name: str) -> str:
-    """Without an embedded program, and without a descriptor that would say what it looks like."""
+    """Return a font without embedded program and descriptor, so that the host chooses a replacement."""
     encoding = "" if name in ("Symbol", "ZapfDingbats") else " /Encoding /WinAnsiEncoding"
     return "<< /Type /Font /Subtype /Type1 /BaseFont /%s%s >>" % (name, encoding)
 

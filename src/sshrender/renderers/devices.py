@@ -1,7 +1,7 @@
-"""Ghostscript's raster devices that write one file a page: extension and format of each.
+"""Ghostscript's raster devices that write one file per page: extension and format of each.
 
-Devices that write several files a page (tiffsep, tiffsep1), that print, that show a window or that
-write a document (pdfwrite, pdfimage) have no place here.
+Devices that write several files per page (tiffsep, tiffsep1), that print, that show a window or that
+write a document (pdfwrite, pdfimage) are not supported.
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ from typing import Dict, List, NamedTuple
 
 
 class Device(NamedTuple):
-    """One raster device. ``format`` names the proof.
+    """One raster device. ``format`` selects how its files are verified (job/verification).
 
-    ``bits`` is the raw formats' bits a pixel; ``shrink`` is by how much the device itself scales the
-    page down (psdcmykog, measured: 206 x 292 where the others make 413 x 585).
+    ``bits``: bits per pixel, for the raw formats. ``shrink``: by which factor the device itself scales
+    the page down (psdcmykog, measured: 206 x 292 pixels where the others make 413 x 585).
     """
 
     name: str
@@ -61,11 +61,11 @@ _GREY = ("gray", "mono", "pgm", "pgnm", "pbm", "tiffg3", "tiffg4", "tiffcrle", "
 
 
 def thumbnail_device(name: str) -> str:
-    """The device whose thumbnails resemble what ``name`` draws: with colours or without."""
+    """Return the device for the thumbnails of ``name``'s pages: with colours or without."""
     is_grey = any(word in name for word in _GREY) or name in ("bit", "tiffscaled", "tiffg32d")
     return "jpeggray" if is_grey else "jpeg"
 
 
 def nearest(name: str) -> List[str]:
-    """Known devices whose names resemble ``name``."""
+    """Return known devices whose names resemble ``name``, for hints."""
     return difflib.get_close_matches(name.lower(), DEVICES, n=3, cutoff=0.5)

@@ -1,8 +1,8 @@
-"""What Ghostscript said: which of its lines are chatter and which make a page suspect.
+"""Finds, among the lines that Ghostscript prints, the warnings that make a page suspect.
 
-Two kinds of complaint exist (Ghostscript 10.00, measured): some are printed while a page is drawn,
-others are only summed up when the document is closed. Both come on either stream, so both streams
-are read as one.
+Ghostscript 10.00 prints two kinds of warnings (measured): some while it renders a page, others only as a
+summary when the document is closed. Both kinds come on stdout and on stderr, so both are read as one
+stream.
 
 Imported on the hosts: standard library only, Python 3.7 and later.
 """
@@ -14,9 +14,9 @@ from typing import Iterable, List
 
 MAX_LINES = 40
 MAX_LINE = 300
-"""What is kept of one page's output: a page may print gigabytes."""
+"""Lines of one page's output that are kept, and characters of each: a page may print gigabytes."""
 
-_CHATTER = re.compile(
+_MEANINGLESS = re.compile(
     r"Page \d+\s*$"
     r"|Processing pages \d+ through \d+\.\s*$"
     r"|Loading (a TT )?font "
@@ -34,33 +34,35 @@ _BOILERPLATE = re.compile(
     r"|specification\.|The file was produced by|>>>>)"
     r"|The following (errors|warnings) were encountered"
 )
-_STANDS_IN = re.compile(r"Loading (a TT )?font |Loading [A-Za-z0-9_.+-]+ font from |Substituting font ")
-"""Said of fonts that are not in the document, the first time that a renderer needs each."""
+_SUBSTITUTES = re.compile(
+    r"Loading (a TT )?font |Loading [A-Za-z0-9_.+-]+ font from |Substituting font "
+)
+"""Lines about a font that the document does not contain; printed when a process first needs it."""
 
-_NEVER_RENDERED = "Could not draw this page at all"
+_NOT_RENDERED = "Could not draw this page at all"
 _NOT_FOUND = "page not found"
 
 
-def complaints(lines: Iterable[str]) -> List[str]:
-    """The lines that say something went wrong, without chatter, blanks and boilerplate."""
+def warnings(lines: Iterable[str]) -> List[str]:
+    """Return the lines that report a problem, without blank lines and standard phrases."""
     kept = []
     for line in lines:
         text = line.strip()
-        if text and not _CHATTER.match(text) and not _BOILERPLATE.search(text):
+        if text and not _MEANINGLESS.match(text) and not _BOILERPLATE.search(text):
             kept.append(text)
     return kept
 
 
 def has_substituted_fonts(lines: Iterable[str]) -> bool:
-    """Whether a font was looked for outside of the document."""
-    return any(_STANDS_IN.match(line.strip()) for line in lines)
+    """Return whether a font was taken from outside of the document."""
+    return any(_SUBSTITUTES.match(line.strip()) for line in lines)
 
 
 def was_not_found(lines: Iterable[str]) -> bool:
-    """Whether Ghostscript says that there is no such page."""
+    """Return whether Ghostscript reports that the document has no such page."""
     return any(_NOT_FOUND in line for line in lines)
 
 
-def was_not_drawn(lines: Iterable[str]) -> bool:
-    """Whether Ghostscript itself says that there is no such page or that it was left out."""
-    return any(_NEVER_RENDERED in line or _NOT_FOUND in line for line in lines)
+def was_not_rendered(lines: Iterable[str]) -> bool:
+    """Return whether Ghostscript reports that the page does not exist or was left out."""
+    return any(_NOT_RENDERED in line or _NOT_FOUND in line for line in lines)

@@ -1,8 +1,8 @@
-"""The dialogue with one warm Ghostscript: the lines it is told and what its answers mean.
+"""The dialogue with one warm Ghostscript: PostScript lines to send, and how to read its answers.
 
 Ghostscript is started without a final ``-`` (with it, Ghostscript waits for a full input buffer) and
-reads PostScript from standard input, a line at a time. Every file name is relative to the job's
-folder, so no folder name, however odd, ever meets PostScript's or Ghostscript's own quoting.
+reads PostScript from standard input, line by line. Every file name is relative to the job's folder, so
+that no folder name needs PostScript's or Ghostscript's own quoting.
 
 Imported on the hosts: standard library only, Python 3.7 and later.
 """
@@ -13,7 +13,8 @@ import re
 from typing import List, NamedTuple, Optional, Tuple
 
 MINIMUM_VERSION = (10, 0)
-"""The oldest Ghostscript accepted: the first whose C PDF interpreter was measured (Debian 12)."""
+"""The oldest accepted Ghostscript. All measurements of its PDF interpreter in C are of it (Debian
+12)."""
 
 _VERSION = re.compile(r"(\d{1,6})\.(\d{1,6})(?:\.(\d{1,6}))?")
 _NUMBER = r"[-+0-9.eE]+"
@@ -21,23 +22,23 @@ _PAGE_SIZE = re.compile(r"\[\s*(" + _NUMBER + r")\s+(" + _NUMBER + r")\s*\]")
 
 
 THUMBNAIL = 224
-"""Pixels on a thumbnail's longer side."""
+"""Pixels of a thumbnail's longer side."""
 
 OVERSAMPLED = 3
-"""A thumbnail is drawn so many times larger and averaged, or its text would be noise. With 2, 3 and 4
-the second drawing of a page took 5, 7 and 8 % of the first (261-page manual, 150 dpi, png16m)."""
+"""A thumbnail is rendered this many times larger and averaged, because its text would be noise
+otherwise. With 2, 3 and 4 it took 5, 7 and 8 % of the page's time (261-page manual, 150 dpi, png16m)."""
 
-PICTURE_MARK = "~"
-"""Stands behind the token where a thumbnail is answered for."""
+THUMBNAIL_MARK = "~"
+"""Follows the token in the answer for a thumbnail."""
 
 
 class Setup(NamedTuple):
-    """What one Ghostscript process is started for.
+    """The settings of one Ghostscript process.
 
-    ``output`` is the name of every page's file and holds ``%d``, which the device replaces by the
-    number of pages that it has shown, this one included; only with it is each file closed when its
-    page ends, and PSD devices insist on it. ``options`` are further Ghostscript switches; ``tag``
-    names the job in the host's process list. ``thumbnails``: the device that draws them, if any.
+    ``output``: the name of the pages' files, with ``%d``, which the device replaces by the number of
+    pages that it has shown, this one included. Only with ``%d`` is a file closed at the end of its page,
+    and PSD devices require it. ``options``: further Ghostscript switches. ``tag``: names the job in the
+    host's process list. ``thumbnails``: the device for thumbnails; empty: none are made.
     """
 
     program: str
@@ -52,10 +53,10 @@ class Setup(NamedTuple):
 
 
 def command(setup: Setup) -> List[str]:
-    """The argument list of a warm Ghostscript that may read one document and write its own pages.
+    """Return the command line of a warm Ghostscript that may read one document and write its pages.
 
-    What the name of the output matches, with ``*`` for its ``%d``, is permitted by itself, and nothing
-    else in that folder (measured, Ghostscript 10.00).
+    The switch for the output permits writing the names that it matches, with ``*`` for ``%d``, and no
+    other file in that folder (measured, Ghostscript 10.00).
     """
     return [
         setup.program,
@@ -72,51 +73,50 @@ def command(setup: Setup) -> List[str]:
 
 
 def literal(text: str) -> str:
-    """``text`` as a PostScript hexadecimal string: nothing in it can end the string early."""
+    """Return ``text`` as a PostScript hexadecimal string, which no character can end early."""
     return "<" + text.encode("utf-8").hex() + ">"
 
 
-_HOOK = [
+_STORE_PAGE_SIZE = [
     "<< /EndPage { exch pop 2 ne dup",
     "  { userdict /SSHRENDERsize currentpagedevice /PageSize get put } if } >> setpagedevice",
 ]
-"""EndPage is where a page's own size can be read: before the page it is the last one's, after it the
-default's. It is called too when the device is left (reason 2), which is no page (PLRM 6.2.6), and
-answers what PostScript's own default does."""
+"""Stores each page's size, which only EndPage can read: before a page the device has the size of the
+last one, and after it the default size. EndPage is also called when the device is deactivated (reason
+2), which is no page (PLRM 6.2.6). The procedure returns what PostScript's own default returns."""
 
 
 def open_lines(document: str, password: Optional[str], token: str) -> List[str]:
-    """Open the document; answered by ``token`` and its number of pages."""
-    lines = list(_HOOK)
+    """Return the lines that open the document. Answer: ``token`` and its number of pages."""
+    lines = list(_STORE_PAGE_SIZE)
     if password is not None:
         lines.append("/PDFPassword " + literal(password) + " def")
     lines += [
         "{ " + literal(document) + " (r) file runpdfbegin } stopped pop",
-        _say(token) + " pdfpagecount == flush",
+        _print_token(token) + " pdfpagecount == flush",
     ]
     return lines
 
 
 def page_lines(number: int, token: str) -> List[str]:
-    """Draw page ``number``; answered by ``token``, the pages shown before it, and its size in points.
+    """Return the lines that render page ``number``.
 
-    ``stopped`` proves nothing (it is false even for a page that does not exist), so its answer is
-    thrown away.
+    Answer: ``token``, the number of pages shown before it, and its size in points. The result of
+    ``stopped`` is dropped, because it says nothing: it is false even for a page that does not exist.
     """
     return [
         "clear userdict /SSHRENDERsize null put",
         "userdict /SSHRENDERcount currentpagedevice /PageCount get put",
         "{ %d %d dopdfpages } stopped clear" % (number, number),
-        _say(token) + " SSHRENDERcount =only ( ) print SSHRENDERsize == flush",
+        _print_token(token) + " SSHRENDERcount =only ( ) print SSHRENDERsize == flush",
     ]
 
 
 def thumbnail_setup_lines(device: str, output: str) -> List[str]:
-    """Make a second, small device beside the one that draws the pages. Not answered.
+    """Return the lines that make a second, small device for thumbnails. There is no answer.
 
-    A copy: what finddevice answers is the very device that draws, where that is of the same name.
-
-    ``output`` is the name of the thumbnails' files and holds ``%d``, as in Setup.
+    It is a copy, because finddevice returns the very device that renders the pages when both have the
+    same name. ``output``: the name of the thumbnails' files, with ``%d``, as in Setup.
     """
     return [
         "userdict /SSHRENDERlarge currentdevice put",
@@ -127,13 +127,13 @@ def thumbnail_setup_lines(device: str, output: str) -> List[str]:
 
 
 def thumbnail_lines(number: int, page: int, token: str) -> List[str]:
-    """Draw page ``number``, which was just drawn, once more on the small device.
+    """Return the lines that render page ``number`` once more, on the small device.
 
-    Answered by ``token``, PICTURE_MARK, ``page`` (what others call it), the thumbnails shown before
-    it, and the milliseconds of CPU time that it took. Everything that the first drawing loaded is
-    still there, which is why the second is cheap. The resolution is given to the device itself,
-    because ``-r`` fixes that of setpagedevice. Leaving the large device forgets its page device
-    dictionary, and with it the hook; its parameters stay.
+    Answer: ``token``, THUMBNAIL_MARK, ``page`` (its number in the whole document), the thumbnails shown
+    before it, and the milliseconds of CPU time that it took. It is cheap because fonts and contents are
+    loaded already. The resolution is set on the device itself, because ``-r`` fixes the one of
+    setpagedevice. Switching back to the large device loses its page device dictionary and with it the
+    EndPage procedure, which is therefore set again; the device's parameters stay.
     """
     return [
         "clear userdict /SSHRENDERtime usertime put userdict /SSHRENDERbefore 0 put",
@@ -147,44 +147,44 @@ def thumbnail_lines(number: int, page: int, token: str) -> List[str]:
         "    %d %d dopdfpages" % (number, number),
         "  } stopped clear",
         "  SSHRENDERlarge setdevice",
-        *_HOOK,
+        *_STORE_PAGE_SIZE,
         "} if",
-        _say(token + PICTURE_MARK)
+        _print_token(token + THUMBNAIL_MARK)
         + " %d =only ( ) print SSHRENDERbefore =only ( ) print usertime SSHRENDERtime sub == flush"
         % page,
     ]
 
 
 def seek_lines(number: int, token: str) -> List[str]:
-    """Look up every page before ``number``.
+    """Return the lines that look up every page before ``number``. Answer: ``token``.
 
-    A page object that stands in the tree twice is found a second time only behind the pages before it
-    (measured, Ghostscript 10.00).
+    A page object that is in the page tree twice is found a second time only after the pages before it
+    have been looked up (measured, Ghostscript 10.00).
     """
     return [
         "clear { 1 1 %d { pdfgetpage pop } for } stopped clear" % (number - 1),
-        _say(token) + " 0 == flush",
+        _print_token(token) + " 0 == flush",
     ]
 
 
 def close_lines(token: str) -> List[str]:
-    """Close the document; Ghostscript then tells which errors it met since it was opened."""
-    return ["clear { runpdfend } stopped clear", _say(token) + " 0 == flush"]
+    """Return the lines that close the document. Answer: the summary of errors, then ``token``."""
+    return ["clear { runpdfend } stopped clear", _print_token(token) + " 0 == flush"]
 
 
-def _say(token: str) -> str:
+def _print_token(token: str) -> str:
     return "(\\n" + token + " ) print"
 
 
 class PageAnswer(NamedTuple):
-    """What page_lines is answered with. ``size`` is None when no page came out."""
+    """The answer to page_lines. ``size``: in points; None when no page came out."""
 
     shown: int
     size: Optional[Tuple[float, float]]
 
 
 def parse_page_answer(value: str) -> PageAnswer:
-    """``12 [595.0 842.0]``. Raises ValueError when it is anything else."""
+    """Parse ``12 [595.0 842.0]`` or ``12 null``. Raises ValueError for anything else."""
     shown, _, size = value.partition(" ")
     match = _PAGE_SIZE.fullmatch(size.strip())
     if match is None:
@@ -193,7 +193,7 @@ def parse_page_answer(value: str) -> PageAnswer:
 
 
 class Thumbnail(NamedTuple):
-    """What thumbnail_lines is answered with. ``seconds`` of CPU time."""
+    """The answer to thumbnail_lines. ``seconds``: CPU time."""
 
     page: int
     shown: int
@@ -201,13 +201,13 @@ class Thumbnail(NamedTuple):
 
 
 def parse_thumbnail(value: str) -> Thumbnail:
-    """``7 12 5``. Raises ValueError when it is anything else."""
+    """Parse ``7 12 5``. Raises ValueError for anything else."""
     page, shown, milliseconds = value.split()
     return Thumbnail(int(page), int(shown), int(milliseconds) / 1000.0)
 
 
 def parse_version(text: str) -> Optional[Tuple[int, ...]]:
-    """``10.00.0`` as (10, 0, 0); None when no version is in the text."""
+    """Return ``10.00.0`` as (10, 0, 0); None when the text contains no version."""
     match = _VERSION.search(text)
     if match is None:
         return None
@@ -215,5 +215,5 @@ def parse_version(text: str) -> Optional[Tuple[int, ...]]:
 
 
 def is_supported(version: Tuple[int, ...]) -> bool:
-    """Whether a Ghostscript of this version may render (see MINIMUM_VERSION)."""
+    """Return whether a Ghostscript of this version is accepted."""
     return version[:2] >= MINIMUM_VERSION

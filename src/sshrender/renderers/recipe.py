@@ -1,4 +1,4 @@
-"""One page by one run of some program: the command lines of a recipe, with the fields of a page in them.
+"""A recipe: the command lines that render one page with other programs than the warm Ghostscript.
 
 Imported on the hosts: standard library only, Python 3.7 and later.
 """
@@ -10,7 +10,11 @@ from typing import Any, Dict, Iterable, List, NamedTuple, Optional
 
 
 class Recipe(NamedTuple):
-    """How a page is drawn. Either ``steps``, each a list of words, or a ``shell`` script."""
+    """How a page is rendered: by ``steps``, each a list of words, or else by a ``shell`` script.
+
+    ``extension``: of the file that it makes. ``complaints``: a regular expression; a line of output that
+    it matches makes the page suspect.
+    """
 
     name: str
     steps: List[List[str]]
@@ -20,7 +24,10 @@ class Recipe(NamedTuple):
 
     @classmethod
     def of(cls, fields: Dict[str, Any]) -> "Optional[Recipe]":
-        """As a job has it; None for the built-in renderer. Raises KeyError or TypeError."""
+        """Return the recipe that a job's fields describe; None for the built-in renderer.
+
+        Raises KeyError or TypeError.
+        """
         if "extension" not in fields:
             return None
         steps = [[str(word) for word in words] for words in fields["steps"]]
@@ -33,29 +40,32 @@ class Recipe(NamedTuple):
         )
 
     def programs(self) -> List[str]:
-        """What has to be installed, as far as one can tell; of a script, only its shell."""
+        """Return the programs that a host needs. Of a script only the shell is known."""
         return ["sh"] if self.shell else [words[0] for words in self.steps]
 
     def uses(self, field: str) -> bool:
-        """Whether a field stands in it."""
+        """Return whether the recipe refers to a field."""
         if self.shell:
             return re.search(r"\$\{?%s\b" % field, self.shell) is not None
         return any("{%s}" % field in word for words in self.steps for word in words)
 
 
 def command_lines(recipe: Recipe, fields: Dict[str, str]) -> List[List[str]]:
-    """What is run, one after the other. A script finds its fields in the environment."""
+    """Return the commands to run one after the other, with a page's fields filled in.
+
+    A script is run as it is and gets its fields as environment variables, which need no quoting.
+    """
     if recipe.shell:
         return [["sh", "-euc", recipe.shell, recipe.name]]
     return [[word.format(**fields) for word in words] for words in recipe.steps]
 
 
 def environment(recipe: Recipe, base: Dict[str, str], fields: Dict[str, str]) -> Dict[str, str]:
-    """What a script gets its fields in."""
+    """Return the environment of a recipe's programs: of a script, ``base`` and the fields."""
     return dict(base, **fields) if recipe.shell else base
 
 
-def complaints(recipe: Recipe, lines: Iterable[str]) -> List[str]:
-    """The lines that make a page suspect."""
+def warnings(recipe: Recipe, lines: Iterable[str]) -> List[str]:
+    """Return the lines of output that make a page suspect."""
     wanted = re.compile(recipe.complaints)
     return [line.strip() for line in lines if line.strip() and wanted.search(line)]

@@ -1,5 +1,6 @@
-"""What runs on a host: one payload over the wire, nothing installed, nothing left behind.
+"""The runner: the program that is sent to a host and renders pages there; nothing is installed.
 
-Standard library only, Python 3.7 and later. It may import ``sshrender.renderers`` and nothing else
-of the house.
+Standard library only, Python 3.7 and later. It may import ``sshrender.renderers``,
+``sshrender.storage.primitives`` and ``sshrender.storage.processidentity``, and nothing else of the
+program.
 """

@@ -1,8 +1,8 @@
-"""What becomes of a drawn page: made safe on disk, measured, hashed, reported.
+"""Finishes rendered pages: names, syncs, measures, hashes and reports the file of each.
 
-Runs in a thread of its own beside each slot, so that Ghostscript draws the next page meanwhile, and
-takes several pages at a time while there is work queued: on a core that Ghostscript keeps busy, a page
-looked at by itself costs four times what it does in a row (measured: caches are cold each time).
+Runs in a thread beside each slot, so that Ghostscript renders the next page meanwhile. While work is
+queued, the thread takes several pages at a time: on a core that Ghostscript keeps busy, a page that is
+finished alone costs four times as much as in a row (measured: the caches are cold each time).
 
 Standard library only, Python 3.7 and later.
 """
@@ -13,40 +13,26 @@ import hashlib
 import os
 import queue
 import threading
-from typing import Any, Dict, List, NamedTuple, Optional, Tuple
+from typing import Any, Dict, List, Optional, Tuple
 
 from sshrender.runner import wire
-from sshrender.runner.taskqueue import Task, TaskQueue
+from sshrender.runner.pagerenderer import RenderedFile
+from sshrender.runner.taskqueue import TaskQueue
 from sshrender.storage import primitives
 
 GATHER = 0.3
-"""Seconds that a drawn page may wait for the next ones."""
+"""Seconds that a rendered page may wait for the next ones."""
 
 LOW_SPACE = 8 * 1024 * 1024
-"""Below this many bytes free the folder is tried: Ghostscript does not say that a disk is full."""
-
-
-class RenderedFile(NamedTuple):
-    """A page that a renderer has answered for; ``written`` is the file's name as it made it.
-
-    ``complaints`` are its lines that say something went wrong; ``page_size`` is in points, where known.
-    """
-
-    task: Task
-    written: str
-    page_size: Optional[Tuple[float, float]]
-    seconds: float
-    cpu: float
-    complaints: List[str]
-    is_rendered: bool = True
-    has_substituted_fonts: bool = False
+"""Bytes free in the folder below which a test file is written: Ghostscript does not report a full
+disk."""
 
 
 class Finalizer(threading.Thread):
-    """Takes drawn pages from a queue and posts ``rendered`` or ``failed`` for each."""
+    """Takes rendered pages from a queue and posts ``rendered`` or ``failed`` for each."""
 
     def __init__(self, post: wire.Wire, folder: str, tasks: TaskQueue, epoch: int = 0) -> None:
-        super().__init__(daemon=True, name="finisher")
+        super().__init__(daemon=True, name="finalizer")
         self._tasks = tasks
         self._wire = post
         self._folder = folder
@@ -54,22 +40,22 @@ class Finalizer(threading.Thread):
         self._queue: "queue.SimpleQueue[Optional[RenderedFile]]" = queue.SimpleQueue()
         self._is_urgent = threading.Event()
 
-    def submit(self, drawn: RenderedFile) -> None:
-        """Hand over a page; answered on the wire."""
-        self._queue.put(drawn)
+    def submit(self, rendered: RenderedFile) -> None:
+        """Hand over a page; the answer goes to the coordinator."""
+        self._queue.put(rendered)
 
     def hurry(self) -> None:
-        """Nothing more will come for now: report what there is."""
+        """Report now: no further page comes soon."""
         self._is_urgent.set()
 
     def finish(self) -> None:
-        """Report what is left, then end."""
+        """Report what is left, end the thread and wait for it."""
         self._queue.put(None)
         self.hurry()
         self.join()
 
     def run(self) -> None:
-        """The thread."""
+        """Report pages until ``finish`` is called."""
         while True:
             self._is_urgent.clear()
             batch = [self._queue.get()]
@@ -77,29 +63,29 @@ class Finalizer(threading.Thread):
                 self._is_urgent.wait(GATHER)
             while not self._queue.empty():
                 batch.append(self._queue.get())
-            for drawn in batch:
-                if drawn is None:
+            for rendered in batch:
+                if rendered is None:
                     return
-                self._report(drawn)
+                self._report(rendered)
             if not self._tasks.has_waiting():
                 self._wire.flush()
 
-    def _report(self, drawn: RenderedFile) -> None:
-        complaints = drawn.complaints
+    def _report(self, rendered: RenderedFile) -> None:
+        lines = rendered.diagnostics
         common: Dict[str, Any] = {
-            "attempt": drawn.task.attempt,
-            "page": drawn.task.page,
-            "seconds": round(drawn.seconds, 4),
-            "cpu": round(drawn.cpu, 2),
-            "diagnostics": complaints,
+            "attempt": rendered.task.attempt,
+            "page": rendered.task.page,
+            "seconds": round(rendered.seconds, 4),
+            "cpu": round(rendered.cpu, 2),
+            "diagnostics": lines,
         }
         try:
-            # A page that never came out has no file, and the name is then the next page's.
-            if not drawn.is_rendered:
+            # A page that did not come out has no file; the next page gets the name then.
+            if not rendered.is_rendered:
                 raise FileNotFoundError
-            size, digest = self._secure(drawn)
+            size, digest = self._secure(rendered)
         except OSError as error:
-            kind, reason = self._blame(error, complaints)
+            kind, reason = self._blame(error, lines)
             self._wire.post("failed", kind=kind, reason=reason, **common)
             return
         self._wire.post(
@@ -107,17 +93,18 @@ class Finalizer(threading.Thread):
             can_wait=True,
             bytes=size,
             sha256=digest,
-            page_size=drawn.page_size,
-            substituted_fonts=drawn.has_substituted_fonts,
+            page_size=rendered.page_size,
+            substituted_fonts=rendered.has_substituted_fonts,
             **common,
         )
 
-    def _secure(self, drawn: RenderedFile) -> Tuple[int, str]:
-        """Flush the page to the storage and read it once: (bytes, sha256)."""
-        path = os.path.join(self._folder, drawn.task.output)
-        primitives.rename(os.path.join(self._folder, drawn.written), path)
+    def _secure(self, rendered: RenderedFile) -> Tuple[int, str]:
+        """Rename the file, sync it and read it once. Return its bytes and SHA-256. Raises OSError."""
+        path = os.path.join(self._folder, rendered.task.output)
+        primitives.rename(os.path.join(self._folder, rendered.written), path)
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
         with os.fdopen(descriptor, "rb") as file:
+            # Before the report: the coordinator publishes the page when it reads that.
             os.fsync(descriptor)
             size = os.fstat(descriptor).st_size
             if size == 0:
@@ -134,7 +121,8 @@ class Finalizer(threading.Thread):
         if reason is not None:
             raise StorageUnusable(reason)
 
-    def _blame(self, error: OSError, complaints: List[str]) -> Tuple[str, str]:
+    def _blame(self, error: OSError, lines: List[str]) -> Tuple[str, str]:
+        """Return the kind and the reason of a failure: of the storage, or of the page."""
         if error.errno in primitives.STORAGE_ERRORS or isinstance(error, StorageUnusable):
             return wire.STORAGE, str(error.strerror or error)
         try:
@@ -143,11 +131,11 @@ class Finalizer(threading.Thread):
         except OSError as unusable:
             return wire.STORAGE, str(unusable)
         if free < LOW_SPACE:
-            # Room for what the trial writes is not room for a page.
+            # There was room for the test file, which does not mean room for a page.
             return wire.STORAGE, "only %d KiB are free" % (free // 1024)
-        said_last = ": " + complaints[-1] if complaints else ""
-        return wire.NO_OUTPUT, "no page was drawn" + said_last
+        last = ": " + lines[-1] if lines else ""
+        return wire.NO_OUTPUT, "no page was rendered" + last
 
 
 class StorageUnusable(OSError):
-    """The shared folder cannot be written from here."""
+    """The folder cannot be written from this host."""

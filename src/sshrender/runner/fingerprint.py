@@ -1,4 +1,4 @@
-"""What this host's pictures depend on: its fonts, and how it draws the canary page.
+"""Gathers the host's fingerprint, on which its output depends: fonts, and the canary page's pixels.
 
 Standard library only, Python 3.7 and later.
 """
@@ -21,17 +21,21 @@ _FOLDERS = (
     "~/.fonts",
     "~/.local/share/fonts",
 )
-"""Where Debian's Ghostscript and fontconfig look."""
+"""Where Debian's Ghostscript and fontconfig look for fonts."""
 
 _PLAIN = ("Font", "CIDFont")
-"""Folders of Ghostscript's own, whose files have no extension."""
+"""Folders of Ghostscript's own fonts, whose files have no extension."""
 
-_KINDS = (".ttf", ".otf", ".ttc", ".otc", ".pfb", ".pfa", ".t1", ".cff")
+_EXTENSIONS = (".ttf", ".otf", ".ttc", ".otc", ".pfb", ".pfa", ".t1", ".cff")
 _MAX_GROUPS = 100
+"""Folders that are reported, those with most fonts first (transports/messages.py, MAX_GROUPS)."""
 
 
 def fonts() -> Dict[str, Any]:
-    """A digest of the names and sizes of all fonts, and how many there are in each folder."""
+    """Return a digest of the names and sizes of all fonts, and how many are in each folder.
+
+    The contents are not read: that would take seconds, and packages rarely change fonts in place.
+    """
     digest = hashlib.sha256()
     groups: Dict[str, int] = {}
     for path, size in sorted(_files()):
@@ -47,7 +51,7 @@ def _files() -> Iterator[Tuple[str, int]]:
         for folder, folders, names in os.walk(os.path.expanduser(place)):
             folders.sort()
             for name in names:
-                if name.lower().endswith(_KINDS) or os.path.basename(folder) in _PLAIN:
+                if name.lower().endswith(_EXTENSIONS) or os.path.basename(folder) in _PLAIN:
                     path = os.path.join(folder, name)
                     yield path, _size(path)
 
@@ -59,10 +63,10 @@ def _size(path: str) -> int:
         return -1  # a link that leads nowhere
 
 
-def picture(program: str, environ: Dict[str, str], seat: Tuple[int, ...] = ()) -> str:
-    """A digest of the canary page's pixels as this Ghostscript draws them; empty where it cannot.
+def canary_digest(program: str, environ: Dict[str, str], inherited: Tuple[int, ...] = ()) -> str:
+    """Return SHA-256 of the canary page as this Ghostscript renders it; empty when that fails.
 
-    ``seat``: descriptors that it inherits (slotlocks.py).
+    ``inherited``: descriptors that it inherits, its slot's lock (slotlocks.py).
     """
     folder = scratch.make()
     if folder is None:
@@ -78,7 +82,7 @@ def picture(program: str, environ: Dict[str, str], seat: Tuple[int, ...] = ()) -
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             timeout=canary.TIMEOUT,
-            pass_fds=seat,
+            pass_fds=inherited,
         )
         with open(os.path.join(folder, "canary.ppm"), "rb") as file:
             return hashlib.sha256(file.read()).hexdigest()

@@ -1,4 +1,4 @@
-"""What this host is: said once, in the greeting, before any page is sent here.
+"""Gathers facts about this host for the handshake: cores, memory, versions, free space, clock.
 
 Standard library only, Python 3.7 and later.
 """
@@ -15,7 +15,7 @@ from sshrender.storage import primitives
 
 
 def gather(ghostscript: str) -> Dict[str, Any]:
-    """Cores, memory in bytes, versions, boot id and name of this host."""
+    """Return cores, memory in bytes, versions, boot id and name of this host."""
     return {
         "hostname": os.uname().nodename,
         "cores": os.cpu_count() or 1,
@@ -31,7 +31,7 @@ def gather(ghostscript: str) -> Dict[str, Any]:
 
 
 def memory(field: str) -> int:
-    """A field of /proc/meminfo in bytes (proc(5): the file counts kibibytes); 0 when unknown."""
+    """Return a field of /proc/meminfo in bytes (proc(5): the file counts kibibytes); 0: unknown."""
     for line in read("/proc/meminfo").splitlines():
         name, _, rest = line.partition(":")
         if name == field:
@@ -40,7 +40,7 @@ def memory(field: str) -> int:
 
 
 def ghostscript_version(program: str) -> Optional[str]:
-    """What ``gs --version`` prints; None when there is no such program or it does not answer."""
+    """Return what ``gs --version`` prints; None when the program is missing or does not answer."""
     try:
         answer = subprocess.run(
             [program, "--version"],
@@ -55,7 +55,7 @@ def ghostscript_version(program: str) -> Optional[str]:
 
 
 def temporary_free() -> int:
-    """Bytes free where Ghostscript keeps its temporary files; 0 when that folder is unusable."""
+    """Return the free bytes in the folder for temporary files; 0 when it cannot be used."""
     try:
         return primitives.free_bytes(os.environ.get("TMPDIR") or "/tmp")
     except OSError:
@@ -63,7 +63,7 @@ def temporary_free() -> int:
 
 
 def read(path: str) -> str:
-    """The text of a small file of /proc; empty when it cannot be read."""
+    """Return the text of a small file of /proc; empty when it cannot be read."""
     try:
         with open(path, encoding="ascii", errors="replace") as file:
             return file.read()

@@ -1,16 +1,18 @@
-"""Other people's load on this host: what decides whether pages may be rendered here.
+"""Measures the load of other programs on this host; it decides whether pages may be rendered here.
 
-Two measures, and the higher one counts:
+There are two measures, and the higher one counts:
 
-- The kernel's load average, taken apart. ``/proc/loadavg`` decays with a time constant of 60 s and
+- The kernel's load average, reduced to the threads that were active in each interval. ``/proc/loadavg``
+decays with a time constant of 60 s and
   is updated every 5 s (kernel/sched/loadavg.c), so two readings give the number of active threads
-  in between: ``n = (L2 - L1*e) / (1 - e)`` with ``e = exp(-dt/60)``. It forgets our own last job at
-  once, where the plain figure remembers it for minutes.
-- The threads that are runnable or blocked now, from ``/proc/*/task/*/stat``: seen within a second,
-  and true for a container or a name space, where the load average is the whole machine's.
+  in between: ``n = (L2 - L1*e) / (1 - e)`` with ``e = exp(-dt/60)``. A job of ours that has ended does
+  not count any more, while the plain figure contains it for minutes.
+- The threads that are runnable or blocked now, from ``/proc/*/task/*/stat``. A change shows within a
+  second. In a container this counts only its own processes; the load average is the whole machine's.
 
-Ours are the processes whose command line, or whose parents', names sshrender: every runner and every
-renderer of any job on this host, so that two jobs never take each other for the owner.
+Processes of sshrender are recognized by their command line, or that of a process that started them,
+which contains "sshrender". That covers every runner and renderer of any job on this host, so that two
+jobs never take each other for the host's owner.
 
 Standard library only, Python 3.7 and later.
 """
@@ -25,29 +27,32 @@ from typing import Callable, Dict, List, Optional, Tuple
 MARK = b"sshrender"
 MARK_UPPER = b"SSHRENDER"
 GENERATIONS = 6
-"""A runner, what wraps and walls in its renderers, a script, a program of it."""
+"""How many parents are looked at: runner, wrappers and sandbox, a script, a program that it started."""
 
-LOADAVG_CONSTANT = 60.0
-LOADAVG_STEP = 5.0
-SCAN_CONSTANT = 5.0
-"""Seconds over which the thread counts are smoothed: quick to yield, deaf to a passing cron job."""
+LOADAVG_TIME_CONSTANT = 60.0
+LOADAVG_INTERVAL = 5.0
+"""Seconds: the decay of the one-minute average, and how often the kernel updates it."""
+
+SCAN_TIME_CONSTANT = 5.0
+"""Seconds over which thread counts are smoothed: a short cron job hardly shows, an owner's work soon
+does."""
 
 SCAN_BUDGET = 0.01
-"""The share of one core that looking at /proc may cost on a host with many threads."""
+"""The share of one core that scanning /proc may cost on a host with many threads."""
 
 
 def read_loadavg() -> float:
-    """The one-minute load average (getloadavg(3) reads the same file, but asks no name space)."""
+    """Return the one-minute load average from /proc, which a container may have of its own."""
     with open("/proc/loadavg", encoding="ascii") as file:
         return float(file.read().split()[0])
 
 
 def scan() -> Tuple[int, int]:
-    """The threads that are running, runnable or blocked now: (other people's, ours)."""
+    """Return how many threads are running, runnable or blocked now: (others', ours)."""
     others = ours = 0
     myself = str(os.getpid())
     for pid in os.listdir("/proc"):
-        if not pid.isdigit() or pid == myself:  # whoever looks is running, always
+        if not pid.isdigit() or pid == myself:  # this process is always running while it scans
             continue
         active = _active_threads(pid)
         if active and is_ours(pid):
@@ -72,7 +77,7 @@ def _active_threads(pid: str) -> int:
 
 
 def _stat(path: str) -> List[bytes]:
-    """The fields of a stat file after the command's name (proc(5)); empty when the thread is gone."""
+    """Return the fields of a stat file after the command's name (proc(5)); empty when it is gone."""
     try:
         with open(path, "rb") as file:
             return file.read().rpartition(b")")[2].split()
@@ -81,17 +86,20 @@ def _stat(path: str) -> List[bytes]:
 
 
 def is_ours(pid: str) -> bool:
-    """Whether it, or whoever started it, names us: a recipe's program bears no name of ours."""
+    """Return whether a process belongs to sshrender: its command line or that of a parent says so.
+
+    The program of a recipe does not contain the name itself.
+    """
     for _ in range(GENERATIONS):
         if pid in ("0", "1"):
             return False
-        if _bears_mark(pid):
+        if _has_mark(pid):
             return True
         pid = _parent(pid)
     return False
 
 
-def _bears_mark(pid: str) -> bool:
+def _has_mark(pid: str) -> bool:
     try:
         with open("/proc/%s/cmdline" % pid, "rb") as file:
             line = file.read(65536)
@@ -106,7 +114,7 @@ def _parent(pid: str) -> str:
 
 
 class LoadMeter:
-    """Smooths both measures; ``sample`` is called about once a second."""
+    """Combines and smooths both measures; ``sample`` is called about once a second."""
 
     def __init__(
         self,
@@ -126,7 +134,7 @@ class LoadMeter:
         self._kernel_others = 0.0
 
     def greet(self, samples: int = 3, pause: float = 0.01) -> Dict[str, float]:
-        """A first verdict within a tenth of a second: the mean of a few scans."""
+        """Return a first reading within a tenth of a second: the mean of a few scans."""
         counts = []
         for _ in range(samples):
             counts.append(self._scanner())
@@ -140,41 +148,43 @@ class LoadMeter:
         return self.reading()
 
     def sample(self) -> Dict[str, float]:
-        """Look again; answers ``reading()``."""
+        """Measure again, and return ``reading()``."""
         now = self._clock()
         if self._scanned_at is None or now - self._scanned_at >= self._scan_pause:
             self._scan(now)
-        self._take_apart(now)
+        self._update_from_loadavg(now)
         return self.reading()
 
     def reading(self) -> Dict[str, float]:
-        """``others`` and ``ours`` in threads, smoothed."""
+        """Return the smoothed load of ``others`` and of ``ours``, in threads."""
         others = max(self._others, self._kernel_others)
         return {"others": round(others, 3), "ours": round(self._ours, 3)}
 
     def _scan(self, now: float) -> None:
         others, ours = self._scanner()
         cost = self._clock() - now
+        # Scanning thousands of threads is expensive, so it is done less often there.
         self._scan_pause = min(30.0, cost / SCAN_BUDGET) if cost > 0.01 else 0.0
         elapsed = now - self._scanned_at if self._scanned_at is not None else math.inf
-        keep = math.exp(-elapsed / SCAN_CONSTANT)
+        keep = math.exp(-elapsed / SCAN_TIME_CONSTANT)
         self._others = self._others * keep + others * (1 - keep)
         self._ours = self._ours * keep + ours * (1 - keep)
         self._window.append(ours)
         self._scanned_at = now
 
-    def _take_apart(self, now: float) -> None:
+    def _update_from_loadavg(self, now: float) -> None:
         average = self._loadavg()
         if self._last_average is None:
             self._last_average = (now, average)
             return
         then, before = self._last_average
-        if now - then < LOADAVG_STEP:
+        if now - then < LOADAVG_INTERVAL:
             return
-        keep = math.exp(-(now - then) / LOADAVG_CONSTANT)
+        keep = math.exp(-(now - then) / LOADAVG_TIME_CONSTANT)
         active = (average - before * keep) / (1 - keep)
         ours = sum(self._window) / len(self._window) if self._window else 0.0
         fresh = max(0.0, active - ours)
+        # A fall counts at once, a rise by half: one interval may hold a short peak.
         self._kernel_others = fresh if fresh < self._kernel_others else _mean(self._kernel_others, fresh)
         self._window = []
         self._last_average = (now, average)

@@ -1,8 +1,8 @@
-"""A job's folder on a host without a SAN: made here, filled and emptied over the wire, gone afterwards.
+"""The job's folder on a host without a shared folder: files are transferred to and from it.
 
-A guardian process removes it when the runner is gone, however that went: it waits for the end of a pipe
-that only the runner holds. What a power failure leaves, the next runner of this user removes where no
-other machine sees that folder (scratch.py).
+A guardian process removes the folder when the runner has ended, in whatever way: it waits for the end of
+a pipe that only the runner has open. What a power failure leaves behind is removed by the next runner of
+this user, if no other machine sees that folder (scratch.py).
 
 Standard library only, Python 3.7 and later.
 """
@@ -17,16 +17,17 @@ from sshrender.runner import scratch
 from sshrender.storage import primitives
 
 _FOLDERS = ("work", "parts")
+# cat ends with the pipe, when the last process that has its other end open is gone.
 _GUARDIAN = 'cat >/dev/null; exec rm -rf -- "$0"'
 
 
 class LocalWorkspace:
-    """Where a runner without a SAN works. ``path`` is empty where none could be made: ``reason``."""
+    """The folder of a runner without a shared folder. Where it could not be made, ``path`` is empty."""
 
     def __init__(self, base: Optional[str]) -> None:
         self.path = self.reason = ""
         self._pipe = -1
-        place = base or _roomiest()
+        place = base or _largest_folder()
         scratch.clear_dead(place)
         path: Optional[str] = None
         try:
@@ -40,21 +41,22 @@ class LocalWorkspace:
             return
         self.path = path
 
-    def as_seen(self) -> Dict[str, Any]:
-        """What ``jobfolder.check`` answers of a shared folder."""
+    def check(self) -> Dict[str, Any]:
+        """Return whether the folder can be used, in the form of ``jobfolder.check``."""
         reason = self.reason or primitives.try_write(os.path.join(self.path, "work"), "own")
         return {"seen": bool(self.path), "writable": reason is None, "reason": reason or ""}
 
     def discard(self, names: List[str]) -> None:
-        """Remove files that were fetched."""
+        """Remove files that the coordinator has fetched."""
         for name in names:
+            # Only names in work/ count, whatever path the request holds.
             path = os.path.join(self.path, "work", os.path.basename(name))
             if os.path.exists(path):
                 os.unlink(path)
 
 
-def _roomiest() -> str:
-    """Where a document has most room: TMPDIR where it is set, else the larger of two."""
+def _largest_folder() -> str:
+    """Return the folder for large files: TMPDIR where it is set, else the one with most space."""
     if os.environ.get("TMPDIR"):
         return os.environ["TMPDIR"]
     return max(("/var/tmp", "/tmp"), key=_free)
@@ -68,7 +70,7 @@ def _free(folder: str) -> int:
 
 
 def _guard(path: str) -> int:
-    """Start the guardian of a folder; answers our end of its pipe. Raises OSError."""
+    """Start the guardian of a folder. Return our end of its pipe. Raises OSError."""
     theirs, ours = os.pipe()
     try:
         subprocess.Popen(
@@ -77,7 +79,7 @@ def _guard(path: str) -> int:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             cwd="/",
-            start_new_session=True,  # what kills the runner's group must not kill it
+            start_new_session=True,  # it must survive when the runner kills its process group
         )
     finally:
         os.close(theirs)

@@ -1,8 +1,7 @@
-"""The runner's main thread: reads requests, beats, and makes sure that nothing outlives it.
+"""The runner's main thread: reads requests, sends heartbeats, and ends everything that it started.
 
-It ends, and takes its whole process group along, when its input ends (the wire broke, the
-coordinator died) or when the coordinator has been silent too long (a cable is out and the wire is
-half open).
+It kills its whole process group when its input ends (the connection broke, or the coordinator died), and
+when no request has come for too long (a cable is out, and the connection stays half open).
 
 Standard library only, Python 3.7 and later.
 """
@@ -32,29 +31,34 @@ from sshrender.runner import (
     scratch,
     slot,
     slotlocks,
+    warmsession,
     wire,
 )
+from sshrender.runner.slotsettings import SlotSettings
 from sshrender.runner.taskqueue import Task, TaskQueue
 from sshrender.runner.warmsession import Session, SessionEnded
 from sshrender.storage import primitives
 
-BEAT = 1.0
-FLUSHES = 3
-"""In a beat."""
+HEARTBEAT_INTERVAL = 1.0
+FLUSHES_PER_HEARTBEAT = 3
+"""How often, between two heartbeats, messages that could wait are sent."""
 
-SEEN_TIMEOUT = 10.0
-"""Seconds that a document to be inspected gets to appear: another host may see it sooner."""
+VISIBLE_TIMEOUT = 10.0
+"""Seconds in which a document to inspect must appear: the coordinator asks another host sooner."""
+
+DEFAULT_SILENCE = 8.0
+"""Seconds without a request after which the runner ends; the coordinator sends pings more often."""
 
 
 def die() -> NoReturn:
-    """Kill this process group: every renderer, and ourselves."""
+    """Kill this process group: every renderer, and this process."""
     scratch.remove_all()
     os.killpg(0, signal.SIGKILL)
-    os._exit(1)  # only reached where the group is not ours to kill
+    os._exit(1)  # only reached where this process may not kill the group
 
 
 class Runner:
-    """Carries out requests until told to finish."""
+    """Carries out the coordinator's requests."""
 
     def __init__(self, post: wire.Wire, silence: float) -> None:
         self._wire = post
@@ -64,14 +68,14 @@ class Runner:
         self._environ = processlimits.environment(dict(os.environ))
         self._meter = load.LoadMeter()
         self._folder = "."
-        self._own: Optional[localworkspace.LocalWorkspace] = None
+        self._workspace: Optional[localworkspace.LocalWorkspace] = None
         self._recipes: List[Optional[Recipe]] = []
-        self._place = slotlocks.JobShare("")
-        self._count = 0
-        self._found: Dict[str, Any] = {}
-        self._has_looked = threading.Event()
+        self._share = slotlocks.JobShare("")
+        self._slot_count = 0
+        self._facts: Dict[str, Any] = {}
+        self._has_facts = threading.Event()
         self._ghostscript = "gs"
-        self._storage = primitives.HangDetector(self._folder)
+        self._hang_detector = primitives.HangDetector(self._folder)
         self._operations: Dict[str, Callable[[Dict[str, Any]], None]] = {
             "hello": self._hello,
             "prepare": self._prepare,
@@ -80,136 +84,147 @@ class Runner:
             "kill": self._kill,
             "inspect": self._inspect,
             "discard": self._discard,
-            "priority": self._rank,
-            "set_slot_limit": self._widen,
-            "ping": lambda _request: None,
+            "priority": self._set_priority,
+            "set_slot_limit": self._set_slot_limit,
+            "ping": lambda request: None,
             "finish": self._finish,
         }
 
     def serve(self, descriptor: int) -> NoReturn:
         """Read requests until the input ends, then die."""
         pending = b""
-        heard = time.monotonic()
+        last_request = time.monotonic()
         while True:
+            # A half-open connection never becomes readable, so the silence is checked every second.
             ready, _, _ = select.select([descriptor], [], [], 1.0)
             if ready:
                 data = os.read(descriptor, 65536)
                 if not data:
                     die()
-                heard = time.monotonic()
+                last_request = time.monotonic()
                 lines = (pending + data).split(b"\n")
-                pending = lines.pop()
+                pending = lines.pop()  # the beginning of a line that has not arrived as a whole
                 for line in lines:
-                    self._obey(line)
-            elif time.monotonic() - heard > self._silence:
+                    self._carry_out(line)
+            elif time.monotonic() - last_request > self._silence:
                 die()
 
-    def _obey(self, line: bytes) -> None:
+    def _carry_out(self, line: bytes) -> None:
         if not line.strip():
             return
         try:
             request = wire.parse(line)
             self._operations[request["op"]](request)
+        # A request that cannot be read is reported; it must not end the pages that are being rendered.
         except (KeyError, ValueError, TypeError) as error:
             self._wire.post("trouble", reason="bad request: %s: %s" % (type(error).__name__, error))
 
     def _hello(self, request: Dict[str, Any]) -> None:
-        """Look at this host; what is found is said when ``prepare`` tells what it is wanted for."""
+        """Start to gather facts about this host; ``prepare`` or ``inspect`` needs them."""
         self._ghostscript = request.get("ghostscript") or "gs"
-        is_compared = bool(request.get("canary"))
+        has_canary = bool(request.get("canary"))
         slots = int(request.get("slots") or 0)
-        threading.Thread(target=self._look_around, args=(is_compared, slots), daemon=True).start()
+        threading.Thread(target=self._gather_facts, args=(has_canary, slots), daemon=True).start()
 
-    def _look_around(self, is_compared: bool, slots: int) -> None:
-        """``slots``: those that it is said to have; 0: as many as its memory allows."""
-        self._found.update(self._meter.greet())
-        self._found.update(hostfacts.gather(self._ghostscript))
-        self._found["slots"] = slots or memory.slots(self._found["cores"], self._found["free_memory"])
-        if is_compared:
-            self._found["fonts"] = fingerprint.fonts()
-            with slotlocks.one_off_slot(self._found["slots"]) as seat:
-                self._found["canary"] = fingerprint.picture(self._ghostscript, self._environ, seat)
-        self._has_looked.set()
+    def _gather_facts(self, has_canary: bool, slots: int) -> None:
+        """Gather the facts. ``slots``: as the inventory says; 0: as many as memory allows."""
+        self._facts.update(self._meter.greet())
+        self._facts.update(hostfacts.gather(self._ghostscript))
+        self._facts["slots"] = slots or memory.slots(self._facts["cores"], self._facts["free_memory"])
+        if has_canary:
+            self._facts["fonts"] = fingerprint.fonts()
+            # The canary is rendered in a slot, too, or a host would have one renderer too many.
+            with slotlocks.one_off_slot(self._facts["slots"]) as inherited:
+                self._facts["canary"] = fingerprint.canary_digest(
+                    self._ghostscript, self._environ, inherited
+                )
+        self._has_facts.set()
 
     def _prepare(self, request: Dict[str, Any]) -> None:
-        """In threads, because the shared folder may hang. No folder: this host has no SAN."""
+        """Get ready for a job, in threads, because the shared folder may hang.
+
+        Without a folder in the request this host has no shared folder, and works in a folder of its own.
+        """
         if request["folder"] is None:
-            self._own = localworkspace.LocalWorkspace(request.get("scratch"))
-        self._folder = request["folder"] if self._own is None else self._own.path
-        self._place = slotlocks.JobShare(request.get("tag", ""), int(request.get("priority") or 0))
+            self._workspace = localworkspace.LocalWorkspace(request.get("scratch"))
+        self._folder = request["folder"] if self._workspace is None else self._workspace.path
+        self._share = slotlocks.JobShare(request.get("tag", ""), int(request.get("priority") or 0))
         if request.get("is_limited"):
-            self._place.slot_limit = 0  # until the coordinator says how many of the job's slots are here
-        self._storage = primitives.HangDetector(self._folder)
-        self._storage.start()
-        threading.Thread(target=self._greet, args=(request,), daemon=True).start()
+            # Until the coordinator says how many of the job's slots are on this host.
+            self._share.slot_limit = 0
+        self._hang_detector = primitives.HangDetector(self._folder)
+        self._hang_detector.start()
+        threading.Thread(target=self._answer_hello, args=(request,), daemon=True).start()
         threading.Thread(target=self._watch_storage, daemon=True).start()
 
     def _watch_storage(self) -> None:
-        """Whoever waits for a page from here must know that none will come."""
-        while not self._storage.is_hanging():
-            time.sleep(BEAT)
+        """Report when the shared folder hangs, because no page will come from here then."""
+        while not self._hang_detector.is_hanging():
+            time.sleep(HEARTBEAT_INTERVAL)
         self._wire.post("trouble", reason="the shared folder does not answer")
 
-    def _greet(self, request: Dict[str, Any]) -> None:
-        """Warm the slots up if the host is idle, and answer with what it is."""
-        san = self._look(request)
+    def _answer_hello(self, request: Dict[str, Any]) -> None:
+        """Start the slots and answer the handshake; then send heartbeats for ever."""
+        san = self._check_folder(request)
         scratch.clear_dead()
         is_sandboxed = request.get("sandbox") == BWRAP
-        walls = sandbox.check(self._ghostscript) if is_sandboxed else None
-        self._has_looked.wait()
-        is_wanted = request.get("slots") != 0  # nobody renders who is only asked how he is
+        no_sandbox = sandbox.check(self._ghostscript) if is_sandboxed else None
+        # Facts are gathered since hello; a slow Ghostscript or canary delays the answer here.
+        self._has_facts.wait()
+        is_wanted = request.get("slots") != 0  # 0: the host is only checked
         too_low = processlimits.too_low()
         if too_low is not None:
             self._wire.post("trouble", reason=too_low)
             return
         self._recipes = [Recipe.of(fields) for fields in request.get("recipes", ())]
         missing = self._missing_recipes()
-        is_able = san["writable"] and 0 not in missing and walls is None
+        is_able = san["writable"] and 0 not in missing and no_sandbox is None
         if is_wanted and is_able:
             self._start_slots(request)
-        own = "" if self._own is None else self._own.path
+        workspace = "" if self._workspace is None else self._workspace.path
         self._wire.post(
             "hello",
             san=san,
-            folder=own,
-            no_sandbox=walls or "",
-            missing=[self._lacks(number) for number in missing],
+            folder=workspace,
+            no_sandbox=no_sandbox or "",
+            missing=[self._missing_program(number) for number in missing],
             missing_recipes=missing,
-            **self._found,
+            **self._facts,
         )
-        self._beat()
+        self._send_heartbeats()
 
     def _missing_recipes(self) -> List[int]:
-        """The recipes whose programs are not here; without recipes, 0 stands for Ghostscript."""
-        return [number for number in range(max(1, len(self._recipes))) if self._lacks(number)]
+        """Return the recipes that cannot run here; without recipes, 0 stands for Ghostscript."""
+        return [number for number in range(max(1, len(self._recipes))) if self._missing_program(number)]
 
-    def _lacks(self, number: int) -> str:
-        """The first program that a recipe wants and this host has not."""
+    def _missing_program(self, number: int) -> str:
+        """Return the first program of a recipe that is not installed; empty when all are."""
         recipe = self._recipes[number] if self._recipes else None
         if recipe is None:
-            return "" if self._found["ghostscript"] is not None else self._ghostscript
+            return "" if self._facts["ghostscript"] is not None else self._ghostscript
         return next((name for name in recipe.programs() if processlimits.find(name) is None), "")
 
-    def _look(self, request: Dict[str, Any]) -> Dict[str, Any]:
-        if self._own is not None:
-            return self._own.as_seen()
+    def _check_folder(self, request: Dict[str, Any]) -> Dict[str, Any]:
+        if self._workspace is not None:
+            return self._workspace.check()
         epoch = int(request.get("epoch") or 0)
         return jobfolder.check(self._folder, request["nonce_file"], request["nonce"], epoch)
 
     def _discard(self, request: Dict[str, Any]) -> None:
-        """In a thread of its own: a disk may be slow, and the wire must be read."""
-        if self._own is not None:
-            threading.Thread(target=self._own.discard, args=(request["outputs"],), daemon=True).start()
+        """Remove fetched files, in a thread: a disk may be slow, and requests must be read meanwhile."""
+        if self._workspace is not None:
+            discard, names = self._workspace.discard, request["outputs"]
+            threading.Thread(target=discard, args=(names,), daemon=True).start()
 
-    def _beat(self) -> None:
-        """Every beat says how the host is; in between, what could wait a little is sent."""
+    def _send_heartbeats(self) -> None:
+        """Send a heartbeat every second, and in between the messages that could wait."""
         while True:
-            for _ in range(FLUSHES):
-                time.sleep(BEAT / FLUSHES)
+            for _ in range(FLUSHES_PER_HEARTBEAT):
+                time.sleep(HEARTBEAT_INTERVAL / FLUSHES_PER_HEARTBEAT)
                 self._wire.flush()
             load_now: Dict[str, Any] = dict(self._meter.sample())
-            if self._count:
-                load_now["available_slots"] = slotlocks.available_to(self._place, self._count)
+            if self._slot_count:
+                load_now["available_slots"] = slotlocks.available_to(self._share, self._slot_count)
             self._wire.post("heartbeat", free_memory=hostfacts.memory("MemAvailable"), **load_now)
 
     def _setup(self, request: Dict[str, Any]) -> ghostscript.Setup:
@@ -226,12 +241,13 @@ class Runner:
         )
 
     def _start_slots(self, request: Dict[str, Any]) -> None:
+        # Pages must be as readable as the job's folder, whatever the login's umask is.
         os.umask(jobfolder.umask_for(self._folder))
         cores = os.cpu_count() or 1
         idle_below = request.get("idle_below")
-        is_idle = idle_below is None or self._found["others"] < float(idle_below) * cores
-        self._count = int(request.get("slots") or self._found["slots"])
-        plan = slot.Plan(
+        is_idle = idle_below is None or self._facts["others"] < float(idle_below) * cores
+        self._slot_count = int(request.get("slots") or self._facts["slots"])
+        settings = SlotSettings(
             setup=self._setup(request),
             folder=self._folder,
             password=request.get("password"),
@@ -241,23 +257,23 @@ class Runner:
             recycle_memory=int(request["recycle_memory"]),
             is_eager=is_idle and not (self._recipes and self._recipes[0] is not None),
             guard=memory.Guard(),
-            seats=self._count,
-            place=self._place,
+            slots=self._slot_count,
+            share=self._share,
             recipes=tuple(self._recipes),
             is_sandboxed=request.get("sandbox") == BWRAP,
             epoch=int(request.get("epoch") or 0),
         )
-        for number in range(self._count):
-            self._slots.append(slot.Slot(plan, self._tasks, self._wire, self._environ, number))
+        for number in range(self._slot_count):
+            self._slots.append(slot.Slot(settings, self._tasks, self._wire, self._environ, number))
             self._slots[-1].start()
 
-    def _rank(self, request: Dict[str, Any]) -> None:
-        """The job's place among those that want the same seats."""
-        self._place.priority = int(request["priority"])
+    def _set_priority(self, request: Dict[str, Any]) -> None:
+        """Set the job's priority among the jobs that share this host's slots."""
+        self._share.priority = int(request["priority"])
 
-    def _widen(self, request: Dict[str, Any]) -> None:
-        """How many slots draw for the job; the others rest."""
-        self._place.slot_limit = None if request["slots"] is None else int(request["slots"])
+    def _set_slot_limit(self, request: Dict[str, Any]) -> None:
+        """Set how many slots work for the job; the others rest."""
+        self._share.slot_limit = None if request["slots"] is None else int(request["slots"])
 
     def _render(self, request: Dict[str, Any]) -> None:
         self._tasks.put(
@@ -272,7 +288,7 @@ class Runner:
         )
 
     def _revoke(self, request: Dict[str, Any]) -> None:
-        """Always answered."""
+        """Take an attempt back, and always answer: whether no slot had begun it."""
         attempt = wire.attempt(request)
         is_handed_back = self._tasks.revoke(attempt)
         self._wire.post("revoked" if is_handed_back else "kept", attempt=attempt)
@@ -288,16 +304,16 @@ class Runner:
 
     def _inspect_now(self, request: Dict[str, Any]) -> None:
         document = os.path.join(self._folder, request["file"])
-        if not jobfolder.becomes_visible(document, SEEN_TIMEOUT):
-            self._wire.post("trouble", reason="does not see the document %s" % document)
+        if not jobfolder.becomes_visible(document, VISIBLE_TIMEOUT):
+            self._wire.post("trouble", reason="the document %s does not appear on this host" % document)
             return
-        self._has_looked.wait()
-        with slotlocks.one_off_slot(self._found["slots"]) as seat:
-            pages, lines = self._count_pages(request, seat)
+        self._has_facts.wait()
+        with slotlocks.one_off_slot(self._facts["slots"]) as inherited:
+            pages, lines = self._count_pages(request, inherited)
         self._wire.post("inspected", pages=int(pages) if pages.isdigit() else 0, diagnostics=lines)
 
-    def _count_pages(self, request: Dict[str, Any], seat: Tuple[int, ...]) -> Tuple[str, List[str]]:
-        """How many Ghostscript finds, and what it says of the document."""
+    def _count_pages(self, request: Dict[str, Any], inherited: Tuple[int, ...]) -> Tuple[str, List[str]]:
+        """Return how many pages Ghostscript finds, and its warnings about the document."""
         session = Session(
             self._setup(request)._replace(output="%d"),
             self._folder,
@@ -306,10 +322,10 @@ class Runner:
             self._environ,
             request.get("password"),
             request.get("sandbox") == BWRAP,
-            seat=seat,
+            inherited=inherited,
         )
         try:
-            return slot.inspect(session, float(request["page_timeout"]))
+            return warmsession.inspect(session, float(request["page_timeout"]))
         except SessionEnded as end:
             return "0", [end.reason] + end.lines
         finally:
@@ -326,17 +342,17 @@ class Runner:
 
 
 def main(marker: str, silence: float) -> NoReturn:
-    """Run until the input ends. ``marker`` starts every line of ours; ``silence`` is in seconds."""
+    """Run until the input ends. ``marker`` starts every line; ``silence``: seconds without a request."""
     for number in (signal.SIGHUP, signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: die())
     Runner(wire.Wire(1, marker), silence).serve(0)
 
 
 def start(marker: str, silence: Optional[float] = None) -> NoReturn:
-    """The payload's entry point; prints to the wire's noise what no thread could report."""
+    """Start the runner; the payload calls this. An error is printed where no thread could report it."""
     try:
         signal.alarm(0)  # set by the command that read the payload
-        main(marker, 8.0 if silence is None else silence)
+        main(marker, DEFAULT_SILENCE if silence is None else silence)
     except Exception as error:  # noqa: BLE001 - the last line of defence of a process far away
         sys.stderr.write("sshrender runner: %s: %s\n" % (type(error).__name__, error))
         die()

@@ -1,4 +1,4 @@
-"""How many renderers this host has memory for, and who has to go when it runs short.
+"""Decides how many renderers the host has memory for, and which one ends when memory runs short.
 
 Standard library only, Python 3.7 and later.
 """
@@ -12,53 +12,55 @@ from typing import Callable, Dict
 from sshrender.runner import hostfacts
 
 TYPICAL = 256 << 20
-"""Bytes that are counted for a slot: a warm renderer has 28 MB when it starts, and had 217 MB after
-1,321 pages (measured); one that grows further is replaced between two pages."""
+"""Bytes that are reckoned for a slot: a warm renderer had 28 MB at its start and 217 MB after 1,321
+pages (measured). A renderer that grows larger is replaced between two pages."""
 
-SPARED = 0.05
-"""The part of a host's memory that is left, between these bounds, to whoever works there."""
+RESERVED = 0.05
+"""Fraction of the host's memory that is left to other programs, between MIN_RESERVED and
+MAX_RESERVED."""
 
-LEAST_SPARED, MAX_SPARED = 64 << 20, 1 << 30
+MIN_RESERVED, MAX_RESERVED = 64 << 20, 1 << 30
 
-SWAPPING = 32 << 20
-"""Bytes that went to the swap since the last look, which is a host that runs short, too."""
+SWAP_GROWTH = 32 << 20
+"""Bytes that were swapped out since the last check: a host that swaps is short of memory, too."""
 
-BREATH = 3.0
-"""Seconds after a renderer had to go until the next one may have to."""
+COOLDOWN = 3.0
+"""Seconds after a renderer was ended before another one may be, so that its memory shows as free."""
 
 
 def slots(cores: int, free: int, each: int = TYPICAL) -> int:
-    """As many as there are cores, as far as the free memory (bytes; 0: unknown) goes; at least one."""
+    """Return the number of slots: one per core, as far as free memory (bytes; 0: unknown) allows."""
     return max(1, min(cores, free // each)) if free else max(1, cores)
 
 
 class Guard:
-    """Shared by a host's slots: told how large each renderer is, answers which one has to go.
+    """Watches the memory of a host's renderers, and picks the largest one to end when memory runs short.
 
-    The only one at work never has to: what one page may take is the page memory's matter.
+    All slots share one guard. A renderer that works alone is never ended by it: the limit for a single
+    page is the setting page_memory.
     """
 
     def __init__(self, read: Callable[[str], int] = hostfacts.memory) -> None:
         self._read = read
-        self._spared = min(max(SPARED * read("MemTotal"), LEAST_SPARED), MAX_SPARED)
+        self._reserved = min(max(RESERVED * read("MemTotal"), MIN_RESERVED), MAX_RESERVED)
         self._sizes: Dict[object, int] = {}
         self._lock = threading.Lock()
         self._quiet_until = 0.0
         self._swap_free = read("SwapFree")
 
-    def must_go(self, renderer: object, size: int, now: float) -> bool:
-        """A renderer at work is so many bytes large at ``now`` (seconds): must it end for the others?"""
+    def must_end(self, renderer: object, size: int, now: float) -> bool:
+        """Record the size in bytes of a renderer at work. Return whether it must end for the others."""
         with self._lock:
             self._sizes[renderer] = size
             if now < self._quiet_until or len(self._sizes) < 2 or not self._is_short():
                 return False
             if max(self._sizes, key=self._sizes.__getitem__) is not renderer:
                 return False
-            self._quiet_until = now + BREATH
+            self._quiet_until = now + COOLDOWN
             return True
 
-    def rests(self, renderer: object) -> None:
-        """It draws nothing now."""
+    def finished(self, renderer: object) -> None:
+        """Record that a renderer renders no page now."""
         with self._lock:
             self._sizes.pop(renderer, None)
 
@@ -67,24 +69,25 @@ class Guard:
         available = self._read("MemAvailable")
         if available == 0:
             return False  # unknown
-        is_swapping = swap_before - self._swap_free > SWAPPING and available < 4 * self._spared
-        return available < self._spared or is_swapping
+        is_swapping = swap_before - self._swap_free > SWAP_GROWTH and available < 4 * self._reserved
+        return available < self._reserved or is_swapping
 
 
 class Backoff:
-    """How long a slot sits out after its renderer had to go: longer each time."""
+    """The time that a slot pauses after its renderer was ended: it doubles each time."""
 
     FIRST = 20.0
+    """Seconds."""
 
     def __init__(self) -> None:
         self._until = 0.0
         self._pause = self.FIRST
 
     def begin(self) -> None:
-        """The renderer had to go."""
+        """Start a pause, because the renderer was ended."""
         self._until = time.monotonic() + self._pause
         self._pause *= 2
 
     def is_over(self) -> bool:
-        """Whether the slot may work."""
+        """Return whether the slot may work again."""
         return time.monotonic() >= self._until

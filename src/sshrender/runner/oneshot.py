@@ -1,4 +1,4 @@
-"""One page by one run of some program: started, watched, ended like a warm Ghostscript (warmsession.py).
+"""Runs the programs of a recipe for one page, within the limits of a warm Ghostscript (warmsession.py).
 
 Standard library only, Python 3.7 and later.
 """
@@ -18,23 +18,23 @@ from sshrender.runner.warmsession import POLL_INTERVAL, SessionEnded, reason_for
 
 
 class ProcessLimits(NamedTuple):
-    """Bytes, and seconds for all steps together."""
+    """Limits on memory, in bytes, and on time, in seconds for all steps together."""
 
     memory: int
     timeout: float
 
 
 class Ran(NamedTuple):
-    """All steps have ended well: what they printed, and their CPU seconds."""
+    """The result of steps that all succeeded: their output and CPU seconds."""
 
     lines: List[str]
     cpu: float
 
 
 class OneShot:
-    """Runs a recipe's steps. ``run`` is called once; only ``kill`` may be called from another thread.
+    """One run of a recipe's steps. ``run`` is called once; another thread may call ``kill`` only.
 
-    ``seat``: descriptors that the programs inherit (slotlocks.py).
+    ``inherited``: descriptors that the programs inherit, their slot's lock (slotlocks.py).
     """
 
     def __init__(
@@ -44,44 +44,44 @@ class OneShot:
         folder: str,
         document: str,
         environ: Dict[str, str],
-        bounds: ProcessLimits,
+        limits: ProcessLimits,
         guard: memory.Guard,
         is_sandboxed: bool,
-        seat: Tuple[int, ...] = (),
+        inherited: Tuple[int, ...] = (),
     ) -> None:
         self._recipe = recipe
         self._fields = fields
         self._folder = folder
         self._document = document
         self._environ = environ
-        self._bounds = bounds
+        self._limits = limits
         self._guard = guard
         self._is_sandboxed = is_sandboxed
-        self._seat = seat
+        self._inherited = inherited
         self._killed_as: Optional[str] = None
         self._process: "Optional[subprocess.Popen[bytes]]" = None
         self._lines: List[str] = []
 
     def run(self) -> Ran:
-        """All steps. Raises SessionEnded."""
-        deadline = time.monotonic() + self._bounds.timeout
+        """Run all steps. Raises SessionEnded."""
+        deadline = time.monotonic() + self._limits.timeout
         cpu = 0.0
         try:
             for command in recipes.command_lines(self._recipe, self._fields):
                 cpu += self._step(command, deadline)
         finally:
-            self._guard.rests(self)
+            self._guard.finished(self)
         return Ran(self._lines, cpu)
 
     def kill(self, kind: str = wire.KILLED) -> None:
-        """End it now; ``run`` raises SessionEnded of this kind."""
+        """End the running step now; ``run`` raises SessionEnded of this kind."""
         self._killed_as = self._killed_as or kind
         process = self._process
         if process is not None:
             processes.kill_tree(process.pid)
 
     def _step(self, command: List[str], deadline: float) -> float:
-        """One step; its CPU seconds."""
+        """Run one step; return its CPU seconds. Raises SessionEnded."""
         program = "the script" if self._recipe.shell else os.path.basename(command[0])
         temporary = self._fields["scratch"]
         if self._is_sandboxed:
@@ -89,19 +89,20 @@ class OneShot:
         environ = recipes.environment(self._recipe, self._environ, self._fields)
         try:
             self._process = process = subprocess.Popen(
-                processlimits.wrap(command, self._bounds.memory),
+                processlimits.wrap(command, self._limits.memory),
                 cwd=self._folder,
                 env=scratch.environment(environ, temporary),
-                stdin=subprocess.DEVNULL,
+                stdin=subprocess.DEVNULL,  # a program that asks for a password must not wait
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
-                pass_fds=self._seat,
+                pass_fds=self._inherited,
             )
         except OSError as error:
             raise SessionEnded(wire.CRASHED, "%s: %s" % (program, error.strerror), []) from None
-        if self._killed_as is not None:  # between two steps
+        if self._killed_as is not None:  # the kill came between two steps
             self.kill()
         self._listen(process, deadline)
+        # wait4(2) reports the resources of the process and of the children that it waited for.
         _, ended, used = os.wait4(process.pid, 0)
         status = -os.WTERMSIG(ended) if os.WIFSIGNALED(ended) else os.WEXITSTATUS(ended)
         process.returncode = status
@@ -111,9 +112,9 @@ class OneShot:
         return used.ru_utime + used.ru_stime
 
     def _listen(self, process: "subprocess.Popen[bytes]", deadline: float) -> None:
-        """Until its output ends, or it has to."""
+        """Read the output until it ends, and check the limits meanwhile."""
         assert process.stdout is not None
-        descriptor, pending, glance = process.stdout.fileno(), b"", 0.0
+        descriptor, pending, next_check = process.stdout.fileno(), b"", 0.0
         while True:
             ready, _, _ = select.select([descriptor], [], [], POLL_INTERVAL)
             if ready:
@@ -122,8 +123,8 @@ class OneShot:
                     break
                 pending = self._keep(pending + data)
             now = time.monotonic()
-            if now >= glance:
-                glance = now + POLL_INTERVAL
+            if now >= next_check:
+                next_check = now + POLL_INTERVAL
                 self._check(process.pid, now, deadline)
         self._keep(pending + b"\n")
         process.stdout.close()
@@ -132,13 +133,13 @@ class OneShot:
         size = processes.resident(pid)
         if now > deadline:
             self.kill(wire.TIMEOUT)
-        elif size > self._bounds.memory:
+        elif size > self._limits.memory:
             self.kill(wire.MEMORY)
-        elif self._guard.must_go(self, size, now):
+        elif self._guard.must_end(self, size, now):
             self.kill(wire.LOW_MEMORY)
 
     def _keep(self, data: bytes) -> bytes:
-        """Take whole lines; answers what is left."""
+        """Keep whole lines, up to MAX_LINES; return the rest."""
         whole, _, rest = data.rpartition(b"\n")
         for line in whole.split(b"\n") if len(self._lines) < diagnostics.MAX_LINES else ():
             if line.strip() and len(self._lines) < diagnostics.MAX_LINES:

@@ -1,4 +1,4 @@
-"""Processes and what they use, from /proc.
+"""Process trees, and the memory and CPU time that they use, from /proc.
 
 Standard library only, Python 3.7 and later.
 """
@@ -14,7 +14,7 @@ _CLOCK_TICKS = os.sysconf("SC_CLK_TCK")
 
 
 def tree(pid: int) -> List[int]:
-    """A process and its descendants: a sandbox and a wrapper script stay around as parents.
+    """Return a process and its descendants: a sandbox and a wrapper script remain as parents.
 
     Each thread has children of its own (proc(5), task/TID/children).
     """
@@ -26,13 +26,13 @@ def tree(pid: int) -> List[int]:
 
 
 def resident(pid: int) -> int:
-    """Bytes of memory that it and its descendants use (proc(5), statm); 0 when it is gone."""
+    """Return the bytes of memory that a process tree uses (proc(5), statm); 0 when it is gone."""
     fields = [_read(each, "statm").split() for each in tree(pid)]
     return sum(int(each[1]) for each in fields if len(each) > 1) * _PAGE_BYTES
 
 
 def cpu(pid: int) -> float:
-    """Seconds of user and system time of it and its living descendants (proc(5), stat, 14 and 15)."""
+    """Return the CPU seconds of a process and its living descendants (proc(5), stat, fields 14, 15)."""
     ticks = 0
     for each in tree(pid):
         fields = _read(each, "stat").rpartition(b")")[2].split()
@@ -41,7 +41,7 @@ def cpu(pid: int) -> float:
 
 
 def kill(pid: int) -> None:
-    """End it, if it is there."""
+    """Kill a process, if it exists."""
     try:
         os.kill(pid, signal.SIGKILL)
     except OSError:
@@ -49,7 +49,7 @@ def kill(pid: int) -> None:
 
 
 def kill_tree(pid: int) -> None:
-    """End it and its descendants, the innermost first."""
+    """Kill a process tree, the innermost processes first."""
     for each in reversed(tree(pid)):
         kill(each)
 

@@ -1,4 +1,4 @@
-"""How a renderer is started so that it disturbs nobody and cannot outlive its runner.
+"""Starts renderers with the lowest priority, with limits, and so that they cannot outlive the runner.
 
 Uses nice(1) and ionice(1), setpriv(1) and prlimit(1) (coreutils and util-linux, both essential on
 Debian); a tool that a host lacks is left out.
@@ -15,27 +15,28 @@ from typing import Callable, Dict, List, Optional
 from sshrender.renderers import renderer
 
 ADDRESS_SPACE_MARGIN = 512 * 1024 * 1024
-"""Added to the memory limit for what is mapped but not resident; the resident limit is watched."""
+"""Bytes added to the limit on address space for what is mapped but not resident. The resident memory
+itself is checked by warmsession.py and oneshot.py."""
 
-OPEN_FILES = 512
+MAX_OPEN_FILES = 512
 
-LEAST = (
+MINIMUM_LIMITS = (
     (resource.RLIMIT_AS, "RLIMIT_AS, ulimit -v", 256 << 20),
     (resource.RLIMIT_FSIZE, "RLIMIT_FSIZE, ulimit -f", 1 << 20),
     (resource.RLIMIT_NOFILE, "RLIMIT_NOFILE, ulimit -n", 32),
 )
-"""What a renderer needs at least: Ghostscript 10.00 maps 120 MiB when it starts, and opens ten files."""
+"""The limits that a renderer needs: Ghostscript 10.00 maps 120 MiB at its start and opens ten files."""
 
 
 def at_most(kind: int, wanted: int) -> int:
-    """``wanted``, or this process's hard limit where that is less: only root may ask for more."""
+    """Return ``wanted``, or the hard limit of this process if that is lower: only root may exceed it."""
     hard = resource.getrlimit(kind)[1]
     return wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
 
 
 def too_low() -> Optional[str]:
-    """Which of this process's hard limits no renderer can work under, in words; None: none."""
-    for kind, name, least in LEAST:
+    """Return in words which hard limit is too low for any renderer; None when all are high enough."""
+    for kind, name, least in MINIMUM_LIMITS:
         if at_most(kind, least) < least:
             return "a limit of this host is too low: %s is %d, and a renderer needs %d" % (
                 name,
@@ -46,7 +47,7 @@ def too_low() -> Optional[str]:
 
 
 def find(program: str) -> Optional[str]:
-    """Where a program is (shutil.which costs a host more to import than all of this file)."""
+    """Return the path of a program. Importing shutil.which would take longer than all of this module."""
     for folder in os.environ.get("PATH", os.defpath).split(os.pathsep):
         path = os.path.join(folder, program)
         if os.access(path, os.X_OK):
@@ -55,17 +56,19 @@ def find(program: str) -> Optional[str]:
 
 
 def wrap(command: List[str], memory: int, which: Callable[[str], Optional[str]] = find) -> List[str]:
-    """``command`` at the lowest priority, bounded to ``memory`` bytes, dying with its parent."""
+    """Return ``command`` with lowest priority, limited to ``memory`` bytes, killed with its parent."""
     wrappers = [
         ["nice", "-n", "19"],
-        ["ionice", "-c", "3"],
+        ["ionice", "-c", "3"],  # class 3, idle: the disk serves others first
+        # The kernel kills the renderer when the runner dies, also by SIGKILL (prctl(2),
+        # PR_SET_PDEATHSIG).
         ["setpriv", "--pdeathsig", "KILL"],
         [
             "prlimit",
-            "--core=0",
+            "--core=0",  # no core dumps in the job's folder
             "--as=%d" % at_most(resource.RLIMIT_AS, memory + ADDRESS_SPACE_MARGIN),
             "--fsize=%d" % at_most(resource.RLIMIT_FSIZE, renderer.FILE_TO_MEMORY * memory),
-            "--nofile=%d" % at_most(resource.RLIMIT_NOFILE, OPEN_FILES),
+            "--nofile=%d" % at_most(resource.RLIMIT_NOFILE, MAX_OPEN_FILES),
             "--",
         ],
     ]
@@ -77,7 +80,7 @@ def wrap(command: List[str], memory: int, which: Callable[[str], Optional[str]] 
 
 
 def environment(base: Dict[str, str]) -> Dict[str, str]:
-    """The runner's environment without what would change a picture from host to host."""
+    """Return the runner's environment without variables that would change the output of a renderer."""
     kept = {name: value for name, value in base.items() if not name.startswith(("GS_", "LD_"))}
-    kept["LC_ALL"] = "C"
+    kept["LC_ALL"] = "C"  # messages are matched in English, numbers have a point
     return kept

@@ -1,8 +1,8 @@
-"""Ghostscript inside bubblewrap, for documents that nobody vouches for: ``sandbox = "bwrap"``.
+"""Runs renderers inside bubblewrap, for documents from unknown sources: ``sandbox = "bwrap"``.
 
-It then sees the system's programs and fonts, the document, ``work/`` and its own temporary files; no
-network, no other process, no home. bwrap(1) works for an ordinary user where user name spaces are
-allowed, which is Debian's default.
+A renderer then sees the system's programs and fonts, the document, ``work/`` and its own temporary
+files; no network, no other process, no home. bwrap(1) works for an ordinary user where user name spaces
+are allowed, which is Debian's default.
 
 Standard library only, Python 3.7 and later.
 """
@@ -27,26 +27,27 @@ _SYSTEM = (
     "/var/cache/fontconfig",
     "/var/lib/ghostscript",
 )
-"""What Debian's ghostscript reads besides /usr; which of it exists depends on the release."""
+"""What Debian's ghostscript reads besides /usr; which paths exist depends on the release."""
 
 CHECK_TIMEOUT = 20.0
 
 
 def wrap(command: List[str], folder: str, document: str, scratch: Optional[str]) -> List[str]:
-    """``command`` in a sandbox around the job's ``folder``; ``scratch`` is for temporary files."""
-    words = _walls()
+    """Return ``command`` in a sandbox with the job's ``folder``; ``scratch``: for temporary files."""
+    words = _sandbox_words()
     if scratch is not None:
         words += ["--bind", scratch, scratch]
+    # After --tmpfs /tmp: a job's folder below /tmp must not be hidden by it.
     words += ["--ro-bind-try", folder + "/" + document, folder + "/" + document]
     words += ["--bind-try", folder + "/work", folder + "/work", "--chdir", folder]
     return words + ["--"] + command
 
 
 def check(program: str) -> Optional[str]:
-    """Why Ghostscript cannot run in a sandbox on this host; None when it can."""
+    """Return why Ghostscript cannot run in a sandbox on this host; None when it can."""
     try:
         answer = subprocess.run(
-            _walls() + ["--", program, "--version"],
+            _sandbox_words() + ["--", program, "--version"],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -62,7 +63,7 @@ def check(program: str) -> Optional[str]:
     return "bwrap: %s" % lines[-1]
 
 
-def _walls() -> List[str]:
+def _sandbox_words() -> List[str]:
     words = ["bwrap", "--unshare-all", "--die-with-parent", "--new-session", "--cap-drop", "ALL"]
     words += ["--ro-bind", "/usr", "/usr", "--dev", "/dev", "--tmpfs", "/tmp"]
     for path in _SYSTEM:

@@ -1,11 +1,12 @@
-"""A renderer's temporary files: in a folder of its own, because a killed Ghostscript leaves them behind.
+"""Folders for renderers' temporary files, which a killed Ghostscript would leave behind.
 
-Also the only folder besides ``work/`` that ``-dSAFER`` lets it write to: it permits everything below
-TMPDIR (measured, Ghostscript 10.00), which by default is all of /tmp.
+Besides ``work/`` this is the only folder that a renderer can write to: ``-dSAFER`` permits everything
+below TMPDIR (measured, Ghostscript 10.00), which would be all of /tmp by default.
 
-Hosts and containers may share the folder that these lie in (a home on NFS, a mounted /tmp), and each
-clears what killed runners left there. So a name says which process of which boot and pid namespace owns
-it, and the owner holds a lock in it. One is removed only where its owner is known to be gone.
+Hosts and containers may share the parent folder (a home on NFS, a mounted /tmp), and each runner removes
+what killed runners left there. Therefore the name of a folder identifies its owner by boot, pid
+namespace and process, and the owner holds a lock on a file in it. A folder is removed only when its
+owner is known to be gone.
 
 Standard library only, Python 3.7 and later.
 """
@@ -25,20 +26,20 @@ _NAME = re.compile(r"sshrender-(\w*)\.(\d*)-(\d{1,10})-(\d*)-[0-9a-f]{16}", re.A
 _LOCK = ".owner"
 
 _OWN_KERNEL = frozenset(("btrfs", "ext2", "ext3", "ext4", "f2fs", "tmpfs", "xfs"))
-"""File systems that one kernel mounts at a time, so that flock(2) there tells of every owner. On NFS it
-may be local to each machine (nfs(5), nolock and local_lock)."""
+"""File systems that one kernel mounts at a time, so that flock(2) sees the locks of every owner. On NFS
+locks may be local to each machine (nfs(5), nolock and local_lock)."""
 
 _open: Dict[str, int] = {}
 """The folders of this process, and the descriptor that locks each."""
 
 
 def base() -> str:
-    """Where temporary files belong on this host."""
+    """Return the folder for temporary files on this host."""
     return os.environ.get("TMPDIR") or "/tmp"
 
 
 def make() -> Optional[str]:
-    """A new folder, for us alone; None where there is no room for one."""
+    """Make a folder that only this user can enter; return None where that fails."""
     try:
         return make_in(base())
     except OSError:
@@ -46,7 +47,7 @@ def make() -> Optional[str]:
 
 
 def make_in(folder: str) -> str:
-    """A new folder there, whose name tells whose it is. Raises OSError."""
+    """Make a folder in ``folder`` whose name identifies this process. Raises OSError."""
     path = os.path.join(folder, "%s%s-%s" % (PREFIX, _ourselves(), os.urandom(8).hex()))
     os.mkdir(path, 0o700)
     try:
@@ -58,12 +59,16 @@ def make_in(folder: str) -> str:
 
 
 def _lock(path: str) -> int:
-    """The lock gets its name once it is held: a file of that name that nothing holds is an end."""
+    """Make and hold the lock file.
+
+    It is renamed to its final name only when the lock is held, so that a file of that name without a
+    lock means that its owner has ended.
+    """
     unheld = os.path.join(path, _LOCK + "-new")
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
     descriptor = os.open(unheld, flags, 0o600)
     try:
-        with contextlib.suppress(OSError):  # a file system without locks, where they decide nothing
+        with contextlib.suppress(OSError):  # a file system without locks: there they are never looked at
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         os.rename(unheld, os.path.join(path, _LOCK))
     except OSError:
@@ -78,18 +83,18 @@ def _ourselves() -> str:
 
 
 def _as_word(where: str) -> str:
-    """``owner.space`` in a file's name."""
+    """Return ``processidentity.space()`` in a form that a file name can contain."""
     boot, _, space = where.partition("/")
     return "%s.%s" % (re.sub(r"\W", "", boot), re.sub(r"\D", "", space))
 
 
 def environment(base_environment: Dict[str, str], path: Optional[str]) -> Dict[str, str]:
-    """A renderer's environment with its temporary files in ``path``."""
+    """Return a renderer's environment with ``path`` as its folder for temporary files."""
     return dict(base_environment, TMPDIR=path) if path is not None else base_environment
 
 
 def take(path: str) -> bytes:
-    """What a file holds, which is then removed; nothing when there is none or it cannot be read."""
+    """Return the content of a file and remove it; return nothing when it cannot be read."""
     try:
         with open(path, "rb") as file:
             data = file.read()
@@ -100,7 +105,7 @@ def take(path: str) -> bytes:
 
 
 def write(path: str, text: str) -> None:
-    """A file that only we can read."""
+    """Write a new file that only this user can read. Raises OSError."""
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
     with os.fdopen(descriptor, "w", encoding="utf-8") as file:
         file.write(text)
@@ -125,13 +130,13 @@ def remove(path: Optional[str]) -> None:
 
 
 def remove_all() -> None:
-    """Remove what this runner made."""
+    """Remove all folders that this runner made."""
     for path in list(_open):
         remove(path)
 
 
 def clear_dead(folder: Optional[str] = None) -> None:
-    """Remove what runners of this user left that were killed themselves. Never raises."""
+    """Remove folders that killed runners of this user left behind. Never raises."""
     place = folder or base()
     for name in _names(place):
         path = os.path.join(place, name)
@@ -155,7 +160,7 @@ def _is_ours(path: str) -> bool:
 
 
 def _is_left_behind(path: str, name: str) -> bool:
-    """Whether its owner is known to be gone; what cannot be told stays."""
+    """Return whether the owner of a folder is known to be gone; otherwise the folder stays."""
     match = _NAME.fullmatch(name)
     if match is None or path in _open:
         return False
@@ -167,7 +172,7 @@ def _is_left_behind(path: str, name: str) -> bool:
 
 
 def _is_unlocked(lock: str) -> bool:
-    """Whether no process of this kernel holds it; False where it is not there (yet)."""
+    """Return whether no process of this kernel holds the lock; False when the file does not exist."""
     try:
         descriptor = os.open(lock, os.O_WRONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     except OSError:
@@ -182,7 +187,7 @@ def _is_unlocked(lock: str) -> bool:
 
 
 def _is_of_one_kernel(path: str) -> bool:
-    """Whether no other machine sees this folder (proc(5), mountinfo)."""
+    """Return whether no other machine can see this folder (proc(5), mountinfo)."""
     try:
         device = os.stat(path).st_dev
         number = "%d:%d" % (os.major(device), os.minor(device))

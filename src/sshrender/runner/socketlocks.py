@@ -1,4 +1,5 @@
-"""Locks that are names in the kernel's table of abstract sockets (unix(7)), and who holds one.
+"""Locks that are names in the kernel's table of abstract sockets (unix(7)), and the owners of such
+names.
 
 A name belongs to one socket at a time. It leaves no file behind, and the kernel frees it when the last
 process that has the socket ends, however that ends. Any user may take any name, so the owner of a name
@@ -19,8 +20,9 @@ import time
 from typing import List, Optional, Tuple
 
 LISTEN_TIMEOUT = 2.0
-"""Seconds between bind(2) and listen(2), at most, on a busy host. A name that answers nobody for so long
-belongs to another user. Were it taken for another user's too soon, there would be a slot too many."""
+"""Seconds between bind(2) and listen(2), at most, on a busy host. A name that gives no answer for so
+long belongs to another user. Were it taken for another user's too soon, there would be a slot too
+many."""
 
 _CREDENTIALS = struct.Struct("3i")
 """struct ucred (unix(7), SO_PEERCRED): pid, uid, gid."""

@@ -1,6 +1,7 @@
-"""The pages that this host holds but has not begun: shared by its slots, first come first drawn.
+"""The queue of pages that were sent to this host and that no slot has begun.
 
-By attempt: thousands may be asked for back at once, one request each.
+All slots share it, first in, first out. Tasks are found by attempt, because the coordinator may ask for
+thousands of them back at once, with one request each.
 
 Standard library only, Python 3.7 and later.
 """
@@ -13,9 +14,9 @@ from typing import NamedTuple, Optional
 
 
 class Task(NamedTuple):
-    """One attempt at one page. ``number`` is the page's number in ``file``.
+    """One attempt at one page. ``page``: its number in the whole document, ``number``: in ``file``.
 
-    ``recipe``: which of the job's recipes draws it; None: the warm Ghostscript.
+    ``recipe``: the number of the recipe that renders it; None: the warm Ghostscript.
     """
 
     attempt: str
@@ -27,7 +28,7 @@ class Task(NamedTuple):
 
 
 class TaskQueue:
-    """A queue that can be revoked from and that ends."""
+    """A queue from which tasks can be revoked, and which ends."""
 
     def __init__(self) -> None:
         self._tasks = OrderedDict()  # type: OrderedDict[str, Task]
@@ -41,39 +42,39 @@ class TaskQueue:
             self._changed.notify()
 
     def wait(self, timeout: float) -> None:
-        """Until there is a task, or none will come, but not longer than ``timeout``."""
+        """Wait until there is a task or no more will come, at most ``timeout`` seconds."""
         with self._changed:
             if not self._tasks and not self._finishing:
                 self._changed.wait(timeout)
 
     def take_now(self) -> Optional[Task]:
-        """The next task, if there is one."""
+        """Return the next task, if there is one; never wait."""
         with self._changed:
             return self._tasks.popitem(last=False)[1] if self._tasks else None
 
     def take_of(self, file: str) -> Optional[Task]:
-        """The next task, if it is a page of this file for the warm Ghostscript; never waits."""
+        """Return the next task, if it is a page of this file for the warm Ghostscript; never wait."""
         with self._changed:
             first = next(iter(self._tasks.values()), None)
             is_there = first is not None and first.file == file and first.recipe is None
             return self._tasks.popitem(last=False)[1] if is_there else None
 
     def revoke(self, attempt: str) -> bool:
-        """Take back a task that no slot has begun; False when one has."""
+        """Remove a task. Return False when a slot has begun it, or it is not known."""
         with self._changed:
             return self._tasks.pop(attempt, None) is not None
 
     def has_waiting(self) -> bool:
-        """Whether a slot would find something to do."""
+        """Return whether there is a task."""
         return bool(self._tasks)
 
     def finish(self) -> None:
-        """No more tasks will come: ``take`` no longer waits."""
+        """Record that no more tasks will come."""
         with self._changed:
             self._finishing = True
             self._changed.notify_all()
 
     def has_ended(self) -> bool:
-        """Whether everything was taken and nothing more will come."""
+        """Return whether all tasks were taken and no more will come."""
         with self._changed:
             return self._finishing and not self._tasks

@@ -1,7 +1,8 @@
-"""Which pages are drawn a second time, small: as many as a bounded share of the drawing pays for.
+"""Limits the time that a slot spends on thumbnails to a share of its rendering time.
 
-A page that is slow for what is in it, not for its many pixels, is nearly as slow when it is drawn
-small. Such pages use up what is left to spend, and then there are no thumbnails until it has grown.
+A thumbnail is the page rendered again, small. A page that is slow because of its contents, not of its
+many pixels, takes nearly as long again. Such pages use up the budget, and then there are no thumbnails
+until it has grown again.
 
 Standard library only, Python 3.7 and later.
 """
@@ -9,34 +10,35 @@ Standard library only, Python 3.7 and later.
 from __future__ import annotations
 
 SHARE = 0.12
-"""Of the time that pages take: thumbnails may cost 15 % in all, and what follows them costs too."""
+"""Of the time that pages take. All costs of thumbnails may reach 15 %; sending and writing cost as
+well."""
 
 CREDIT = 0.25
-"""Seconds that may be spent before anything was drawn: the first thumbnail loads what others reuse."""
+"""Seconds that may be spent at first: the first thumbnail loads what the others reuse."""
 
 MAX_SIZE = 96 * 1024
-"""Bytes of a thumbnail that is worth sending: an ordinary one has 10 KiB."""
+"""Bytes of a thumbnail that is sent; an ordinary one has 10 KiB."""
 
 
 class ThumbnailBudget:
-    """What one slot may spend, in seconds."""
+    """The seconds that one slot may spend on thumbnails."""
 
     def __init__(self, is_wanted: bool) -> None:
         self._is_wanted = is_wanted
         self._left = CREDIT
 
     def allows_another(self) -> bool:
-        """Whether the next page may be drawn twice."""
+        """Return whether the next page may get a thumbnail."""
         return self._is_wanted and self._left > 0
 
     def earn(self, seconds: float) -> None:
-        """A page was drawn."""
+        """Add the share of a page's rendering time."""
         self._left += SHARE * seconds
 
     def spend(self, seconds: float) -> None:
-        """A thumbnail was drawn."""
+        """Subtract the time that a thumbnail took."""
         self._left -= seconds
 
     def give_up(self) -> None:
-        """Thumbnails do harm here: a renderer died of one."""
+        """Allow no more thumbnails: a renderer crashed while it made one."""
         self._is_wanted = False

@@ -1,6 +1,6 @@
-"""One warm Ghostscript: started once, asked for page after page, watched while it works.
+"""One warm Ghostscript process: starts it, asks it for page after page, limits its time and memory.
 
-A session belongs to one slot's thread; only ``kill`` may be called from another.
+A session belongs to one slot's thread; only ``kill`` may be called from another thread.
 
 Standard library only, Python 3.7 and later.
 """
@@ -20,16 +20,17 @@ from sshrender.renderers import diagnostics, ghostscript
 from sshrender.runner import memory, processes, processlimits, sandbox, scratch, wire
 
 POLL_INTERVAL = 0.25
-"""Seconds between two looks at a working renderer's memory."""
+"""Seconds between two checks of a working renderer's time and memory."""
 
 GONE_TIMEOUT = 5.0
-"""Seconds that a killed renderer gets; the kernel keeps one that waits for storage (signal(7))."""
+"""Seconds in which a killed renderer must be gone; the kernel keeps one that waits for storage
+(signal(7))."""
 
 _THUMBNAILS = "thumbnail.%d"
 
 
 class SessionEnded(Exception):
-    """The renderer is gone: why (a kind of wire.py), in words, and what it said last."""
+    """The renderer has ended: ``kind`` as in wire.py, the reason in words, and its last lines."""
 
     def __init__(self, kind: str, reason: str, lines: List[str]) -> None:
         super().__init__(reason)
@@ -39,7 +40,7 @@ class SessionEnded(Exception):
 
 
 class Answer(NamedTuple):
-    """``value`` came behind the token; ``lines`` are what Ghostscript said before it."""
+    """``value`` followed the token in Ghostscript's output; ``lines`` are the output before it."""
 
     value: str
     lines: List[str]
@@ -48,9 +49,10 @@ class Answer(NamedTuple):
 class Session:
     """A Ghostscript process with its document open.
 
-    ``on_thumbnail`` is called with a page, its thumbnail (empty where there is none) and the CPU
-    seconds that it took, from within whatever waits for an answer. ``seat``: descriptors that the
-    renderer inherits (slotlocks.py).
+    ``token``: a random word that Ghostscript prints in front of each answer, so that no output of the
+    document is taken for one. ``limit``: bytes of memory. ``on_thumbnail`` is called with a page, its
+    thumbnail (empty where there is none) and the CPU seconds that it took, by the methods that wait for
+    an answer. ``inherited``: descriptors that the renderer inherits, its slot's lock (slotlocks.py).
     """
 
     def __init__(
@@ -64,12 +66,14 @@ class Session:
         is_sandboxed: bool = False,
         on_thumbnail: Optional[Callable[[int, bytes, float], None]] = None,
         guard: Optional[memory.Guard] = None,
-        seat: Tuple[int, ...] = (),
+        inherited: Tuple[int, ...] = (),
     ) -> None:
         self.setup = setup
         self.pages_rendered = 0
+        # For each answer that is due, in order: whether it is a thumbnail's.
         self._due: Deque[bool] = deque()
         self._token = token
+        # An answer is a line: the token, a mark if it is a thumbnail's, a space, the value.
         self._answer = re.compile(b"^" + token.encode("ascii") + b"(~?) ([^\n]*)\n", re.MULTILINE)
         self._on_thumbnail = on_thumbnail
         self._limit = limit
@@ -78,7 +82,7 @@ class Session:
         self._pending = b""
         self._lines: List[str] = []
         self._killed_as: Optional[str] = None
-        self._cpu_told = 0.0
+        self._cpu_before = 0.0
         self._scratch = scratch.make()
         self._has_small_device = False
         command = ghostscript.command(setup)
@@ -91,8 +95,9 @@ class Session:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            pass_fds=seat,
+            pass_fds=inherited,
         )
+        # select(2) may report readable output that is gone at the read; that must not block.
         os.set_blocking(self._output, False)
 
     @property
@@ -101,7 +106,7 @@ class Session:
         return self._process.stdout.fileno()
 
     def open(self, timeout: float) -> Answer:
-        """Open the document; the answer's value is its number of pages."""
+        """Open the document; the value of the answer is its number of pages. Raises SessionEnded."""
         lines = ghostscript.open_lines(self.setup.document, self._password, self._token)
         if self.can_make_thumbnails and not self._has_small_device:
             self._has_small_device = True
@@ -111,26 +116,26 @@ class Session:
 
     @property
     def is_at_thumbnail(self) -> bool:
-        """Whether the next thing that the renderer owes us is a thumbnail."""
+        """Whether the next answer that is due is a thumbnail's."""
         return bool(self._due) and self._due[0]
 
     @property
     def can_make_thumbnails(self) -> bool:
-        """Whether somebody wants them and there is room for them."""
+        """Whether thumbnails are requested and there is a folder for their files."""
         return bool(self.setup.thumbnails) and self._scratch is not None
 
     def close_document(self, timeout: float) -> Answer:
-        """Close the document: Ghostscript sums up what it met since ``open``."""
+        """Close the document; Ghostscript prints a summary of the problems since ``open``."""
         return self._ask(ghostscript.close_lines(self._token), timeout)
 
     def seek(self, number: int, timeout: float) -> Answer:
-        """Look up the pages before this one, which Ghostscript may need in order to find it."""
+        """Look up all pages before this one; Ghostscript may find it only then."""
         return self._ask(ghostscript.seek_lines(number, self._token), timeout)
 
     def tell(self, number: int, thumbnail_of: Optional[int] = None) -> None:
-        """Ask for a page; it may be told while the one before is still being drawn.
+        """Ask for a page; this is possible while the page before is still being rendered.
 
-        ``thumbnail_of``: ask for its thumbnail too, and what to call it.
+        ``thumbnail_of``: ask for its thumbnail as well, under this page number.
         """
         self.pages_rendered += 1
         lines = ghostscript.page_lines(number, self._token)
@@ -141,24 +146,25 @@ class Session:
         self._tell(lines)
 
     def answer(self, timeout: float) -> Answer:
-        """The page told first is drawn; the value is for ghostscript.parse_page_answer."""
+        """Wait for the page that was asked for first; see ghostscript.parse_page_answer."""
         return self._await(timeout)
 
     @property
     def is_killed(self) -> bool:
-        """Whether it was told to end, so that no page may be told to it."""
+        """Whether the renderer is being ended, so that no page may be asked of it."""
         return self._killed_as is not None
 
     def kill(self, kind: str = wire.KILLED) -> None:
-        """End the renderer now; whoever waits for an answer gets SessionEnded of this kind."""
+        """End the renderer now; a method that waits for an answer raises SessionEnded of this kind."""
         self._killed_as = self._killed_as or kind
         if self._process.poll() is None:
             processes.kill_tree(self._process.pid)
 
     def close(self) -> bool:
-        """End the renderer and wait until it is gone, which one that hangs in a dead SAN never is.
+        """End the renderer and wait for its end. Return whether it is gone.
 
-        Whether it is. What a sandbox or a script has started is gone when nobody writes to us any more.
+        A renderer that hangs in a dead file server does not end. Processes that a sandbox or a wrapper
+        script has started are gone when no process has our pipe open for writing any more.
         """
         self.kill()
         end = time.monotonic() + GONE_TIMEOUT
@@ -166,31 +172,31 @@ class Session:
             self._process.wait(GONE_TIMEOUT)
         except subprocess.TimeoutExpired:
             return False
-        is_gone = self._falls_silent(end)
+        is_gone = self._output_ends(end)
         scratch.remove(self._scratch)
         for pipe in (self._process.stdin, self._process.stdout):
             if pipe is not None:
                 try:
                     pipe.close()
                 except BrokenPipeError:
-                    continue  # closing flushes what a dead renderer never read
+                    continue  # close() flushes what the dead renderer has not read
         return is_gone
 
-    def _falls_silent(self, end: float) -> bool:
-        """Whether its output ends by then; what is said meanwhile is nobody's."""
+    def _output_ends(self, end: float) -> bool:
+        """Return whether its output ends in time; the output until then is dropped."""
         while select.select([self._output], [], [], max(0.0, end - time.monotonic()))[0]:
             if not os.read(self._output, 65536):
                 return True
         return False
 
     def resident(self) -> int:
-        """Bytes of memory in use (proc(5), statm); 0 when the process is gone."""
+        """Return the bytes of memory in use (proc(5), statm); 0 when the process is gone."""
         return processes.resident(self._process.pid)
 
     def cpu_since(self) -> float:
-        """Seconds of user and system time since this was last asked (proc(5), stat, 14 and 15)."""
-        before, self._cpu_told = self._cpu_told, processes.cpu(self._process.pid)
-        return max(0.0, self._cpu_told - before)
+        """Return the CPU seconds since the last call (proc(5), stat, fields 14 and 15)."""
+        before, self._cpu_before = self._cpu_before, processes.cpu(self._process.pid)
+        return max(0.0, self._cpu_before - before)
 
     def _ask(self, lines: List[str], timeout: float) -> Answer:
         self._due.append(False)
@@ -202,12 +208,12 @@ class Session:
             return self._listen(timeout)
         finally:
             if self._guard is not None:
-                self._guard.rests(self)
+                self._guard.finished(self)
 
     def _listen(self, timeout: float) -> Answer:
         self._lines = []
         deadline = time.monotonic() + timeout
-        glance = time.monotonic() + POLL_INTERVAL
+        next_check = time.monotonic() + POLL_INTERVAL
         while True:
             value = self._next_answer()
             if value is not None:
@@ -216,8 +222,8 @@ class Session:
             if ready:
                 self._read()
             now = time.monotonic()
-            if now >= glance:
-                glance = now + POLL_INTERVAL
+            if now >= next_check:
+                next_check = now + POLL_INTERVAL
                 self._check(deadline)
 
     def _tell(self, lines: List[str]) -> None:
@@ -234,7 +240,7 @@ class Session:
             self.kill(wire.TIMEOUT)
         elif size > self._limit:
             self.kill(wire.MEMORY)
-        elif self._guard is not None and self._guard.must_go(self, size, now):
+        elif self._guard is not None and self._guard.must_end(self, size, now):
             self.kill(wire.LOW_MEMORY)
 
     def _read(self) -> None:
@@ -244,7 +250,7 @@ class Session:
         self._pending += data
 
     def _next_answer(self) -> Optional[str]:
-        """Take whole lines from what was read; the value behind our token, or None."""
+        """Take whole lines from what was read. Return the value after our token, or None."""
         while True:
             match = self._answer.search(self._pending)
             if match is None:
@@ -255,11 +261,12 @@ class Session:
             if not match.group(1):
                 self._keep_lines(before)
                 return value
-            self._lines = []  # what was said while the page was drawn again was said before
+            # Rendering the page again, as a thumbnail, only repeats the page's own warnings.
+            self._lines = []
             self._take_thumbnail(value)
         lines, _, self._pending = self._pending.rpartition(b"\n")
         self._keep_lines(lines)
-        if len(self._pending) > 65536:
+        if len(self._pending) > 65536:  # a line without end
             self._keep(self._pending)
             self._pending = b""
         return None
@@ -272,7 +279,7 @@ class Session:
             self._on_thumbnail(thumbnail.page, data, thumbnail.seconds)
 
     def _keep_lines(self, lines: bytes) -> None:
-        """A page may print gigabytes: once there are enough, the rest is not even looked at."""
+        """Keep up to MAX_LINES lines. A page may print gigabytes, so the rest is not even split."""
         if len(self._lines) < diagnostics.MAX_LINES:
             for line in lines.split(b"\n"):
                 self._keep(line)
@@ -289,7 +296,7 @@ class Session:
 
 
 def reason_for(kind: str, status: int, program: str = "Ghostscript") -> str:
-    """Why a renderer ended, in words; ``status`` as subprocess has it."""
+    """Return in words why a renderer ended; ``status``: negative for a signal, as in subprocess."""
     if kind == wire.CRASHED and -status in _LIMITS:
         return "%s reached a limit of this host: %s" % (program, _LIMITS[-status])
     if kind == wire.CRASHED and status < 0:
@@ -303,13 +310,22 @@ def reason_for(kind: str, status: int, program: str = "Ghostscript") -> str:
     return _REASONS[kind]
 
 
+def inspect(session: Session, timeout: float) -> Tuple[str, List[str]]:
+    """Open and close a document. Return its number of pages, as printed, and the warnings."""
+    opened = session.open(timeout)
+    closed = session.close_document(timeout)
+    return opened.value, diagnostics.warnings(opened.lines + closed.lines)
+
+
 _LIMITS: Dict[int, str] = {
     signal.SIGXFSZ: "RLIMIT_FSIZE, ulimit -f, the size of a file",
     signal.SIGXCPU: "RLIMIT_CPU, ulimit -t, processor time",
 }
+"""Signals that the kernel sends when a limit is exceeded (getrlimit(2))."""
+
 _REASONS = {
     wire.TIMEOUT: "took longer than the page timeout",
     wire.MEMORY: "used more memory than a page may",
-    wire.KILLED: "was called off",
+    wire.KILLED: "was cancelled",
     wire.LOW_MEMORY: "the host ran short of memory",
 }

@@ -1,4 +1,4 @@
-"""How a runner is reached: a local pipe, or one SSH channel. All behind one Protocol.
+"""Ways to reach a runner on a host: a local pipe, or one SSH channel, both behind one Protocol.
 
-Transports know the protocol between coordinator and runner; they know nothing of scheduling.
+Transports know the messages between coordinator and runner; they know nothing of scheduling.
 """

@@ -1,4 +1,4 @@
-"""From bytes to messages: finds our lines among whatever else a login shell prints."""
+"""Converts between bytes and messages; finds the runner's lines among what a login shell prints."""
 
 from __future__ import annotations
 
@@ -9,13 +9,14 @@ from typing import Any
 from sshrender.transports.messages import MAX_LINE, Message, ProtocolError, decode
 
 MAX_NOISE = 64 << 20
-"""Bytes that are not ours before a host is given up: a banner is kilobytes, this is a flood."""
+"""Bytes of other output after which a host is given up: a banner has kilobytes, not megabytes."""
 
 KEPT_NOISE = 12
+"""Lines of other output that are kept for error messages."""
 
 
 class MessageReader:
-    """Feed it bytes, take messages. ``noise`` holds the last lines that were not ours."""
+    """Turns bytes into messages. ``noise``: the last lines that did not come from the runner."""
 
     def __init__(self, marker: str) -> None:
         self._mark = f"@{marker} ".encode("ascii")
@@ -24,7 +25,8 @@ class MessageReader:
         self.noise: deque[str] = deque(maxlen=KEPT_NOISE)
 
     def feed(self, data: bytes) -> list[Message]:
-        """The messages completed by ``data``. Raises ProtocolError."""
+        """Return the messages that ``data`` completes. Raises ProtocolError."""
+        # A line may arrive in many pieces; only a newline is worth a look at all of it.
         self._pending += data
         if b"\n" not in data:
             self._bound()
@@ -34,7 +36,7 @@ class MessageReader:
         self._bound()
         messages = []
         for line in lines:
-            # A prompt or a banner without a newline may stand before our mark on the same line.
+            # A prompt or a banner without a newline may precede the marker on the same line.
             before, mark, ours = line.partition(self._mark)
             if before:
                 self._note(before)
@@ -49,12 +51,12 @@ class MessageReader:
     def _note(self, line: bytes) -> None:
         self._noise_bytes += len(line)
         if self._noise_bytes > MAX_NOISE:
-            raise ProtocolError("it prints without end")
+            raise ProtocolError(f"it prints without end: more than {MAX_NOISE} bytes")
         text = line[:300].decode("utf-8", "replace").strip()
         if text:
             self.noise.append(text)
 
 
 def encode(op: str, **fields: Any) -> bytes:
-    """One request line."""
+    """Return one request as a line."""
     return json.dumps({"op": op, **fields}).encode("utf-8") + b"\n"

@@ -1,8 +1,8 @@
-"""known_hosts: is this the host that it was? Fabric accepts any key (its issue 1804), so we ask.
+"""Looks up host keys in known_hosts files, because Fabric accepts any key (its issue 1804).
 
-Understands what OpenSSH writes: plain, hashed and wildcard names, negation, ``[host]:port``,
-``@revoked``. ``@cert-authority`` lines vouch for certificates, which paramiko does not check on
-hosts, and count for nothing.
+Supports what OpenSSH writes: plain, hashed and wildcard names, negation, ``[host]:port``, ``@revoked``.
+``@cert-authority`` lines are ignored: they are about certificates of hosts, which paramiko does not
+check.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import paramiko
 
 @dataclass(frozen=True, slots=True)
 class KnownKey:
-    """One line that speaks of a host."""
+    """One line of a known_hosts file that matches a host. ``where``: file and line."""
 
     kind: str
     blob: bytes
@@ -29,7 +29,7 @@ class KnownKey:
 
 
 def lookup(files: Iterable[str], name: str) -> list[KnownKey]:
-    """Every line of these files that speaks of ``name``; files that cannot be read have none."""
+    """Return the lines of these files that match ``name``. A file that cannot be read has none."""
     return [key for file in files for key in _matching(Path(file), name)]
 
 
@@ -41,6 +41,7 @@ def _matching(file: Path, name: str) -> Iterator[KnownKey]:
     for number, line in enumerate(lines, 1):
         fields = line.split()
         marker = fields.pop(0) if fields and fields[0].startswith("@") else ""
+        # Name, type, key; an optional marker was taken off above.
         if len(fields) < 3 or fields[0].startswith("#") or marker == "@cert-authority":
             continue
         if not names_match(fields[0], name):
@@ -53,7 +54,7 @@ def _matching(file: Path, name: str) -> Iterator[KnownKey]:
 
 
 def names_match(patterns: str, name: str) -> bool:
-    """Whether a line's first field speaks of ``name`` (sshd(8)): hashed, or a list of patterns."""
+    """Return whether a line's first field, hashed or a list of patterns, matches a name (sshd(8))."""
     if patterns.startswith("|1|"):
         return _hash_matches(patterns, name)
     matched = False
@@ -61,7 +62,7 @@ def names_match(patterns: str, name: str) -> bool:
         plain = pattern.removeprefix("!")
         # [ and ] are literal in known_hosts; only * and ? are wildcards.
         if fnmatch.fnmatchcase(name.lower(), plain.lower().replace("[", "[[]")):
-            if pattern.startswith("!"):
+            if pattern.startswith("!"):  # a negation wins over every other pattern of the line
                 return False
             matched = True
     return matched
@@ -75,7 +76,7 @@ def _hash_matches(hashed: str, name: str) -> bool:
 
 
 def fingerprint(blob: bytes) -> str:
-    """``SHA256:…`` as ssh-keygen -l prints it."""
+    """Return a key's fingerprint, ``SHA256:…``, as ssh-keygen -l prints it."""
     digest = base64.b64encode(hashlib.sha256(blob).digest()).decode("ascii")
     return "SHA256:" + digest.rstrip("=")
 
@@ -83,7 +84,7 @@ def fingerprint(blob: bytes) -> str:
 def remember(file: Path, name: str, key: paramiko.PKey) -> None:
     """Append a new host's key, as ssh does with StrictHostKeyChecking accept-new.
 
-    One write to a file opened for appending, so that hosts met at the same moment do not mix.
+    A single write to a file opened for appending, so that lines written at the same moment do not mix.
     """
     file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     line = f"{name} {key.get_name()} {key.get_base64()}\n"

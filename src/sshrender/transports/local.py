@@ -1,4 +1,4 @@
-"""The local pipe: the same runner, the same protocol, on this machine and without ssh."""
+"""Starts a runner on this machine and speaks with it through pipes, without ssh."""
 
 from __future__ import annotations
 
@@ -25,10 +25,11 @@ from sshrender.transports.protocol import (
 
 
 class LocalTransport:
-    """Starts a runner as a child in a session of its own: the terminal's Ctrl-C is not for it."""
+    """Starts a runner as a child, in a session of its own so that Ctrl-C does not reach it."""
 
     def connect(self, spec: RunnerSpec, timeout: float) -> Link:
         """Start the runner; ``timeout`` bounds the sending of its payload."""
+        # Without a setting, the interpreter of this program, which is known to work.
         python = sys.executable if spec.python == "python3" else spec.python
         try:
             process = subprocess.Popen(
@@ -50,27 +51,27 @@ class LocalTransport:
 
 
 class LocalFiles:
-    """See Files: this machine is the host."""
+    """Copies files within this machine, which is the host. See HostFiles."""
 
     def put(self, source: Path, target: str) -> None:
-        """See Files.put."""
+        """See HostFiles.put."""
         try:
             with open_plain(source) as ours, Path(target).open("wb") as theirs:
                 shutil.copyfileobj(ours, theirs)
         except OSError as error:
             raise FilesFailed(f"{target}: {error.strerror}") from None
 
-    def get(self, source: str, _size: int, target: IO[bytes]) -> None:
-        """See Files.get."""
+    def get(self, source: str, size: int, target: IO[bytes]) -> None:
+        """See HostFiles.get."""
         with Path(source).open("rb") as theirs:
             shutil.copyfileobj(theirs, target)
 
     def close(self) -> None:
-        """See Files.close."""
+        """See HostFiles.close."""
 
 
 class LocalLink:
-    """The runner's two pipes."""
+    """The runner's two pipes. See Link."""
 
     def __init__(self, process: subprocess.Popen[bytes]) -> None:
         assert process.stdin is not None
@@ -118,4 +119,5 @@ class LocalLink:
                 with contextlib.suppress(OSError):
                     pipe.close()
         with contextlib.suppress(subprocess.TimeoutExpired):
+            # It kills its group itself; only its own exit status is collected here.
             self._process.wait(0.5)

@@ -1,8 +1,9 @@
-"""The runner as one piece of text: what is sent to a host, and the command that takes it.
+"""Packs the runner into one message for a host, with the command that receives and starts it there.
 
-The command is short, and quoted so that sh, bash, dash, zsh, fish and tcsh read the same words. It
-reads a loader up to a NUL byte (or the end of its input), and the loader reads exactly the rest, so
-that nothing is read ahead of what belongs to the runner. An alarm ends it should nothing come at all.
+The command is short, and quoted so that sh, bash, dash, zsh, fish and tcsh read the same words. It reads
+a loader up to a NUL byte (or the end of its input), byte by byte. The loader reads exactly the size of
+the modules, so that no byte of the first request is lost in a buffer. An alarm ends the command when
+nothing comes at all.
 """
 
 from __future__ import annotations
@@ -25,13 +26,14 @@ NOT_SENT = frozenset(
 _COMMENT = re.compile(r"^[ \t]*#[^\n]*", re.MULTILINE)
 """A line that is a comment. No string of the packages sent has a line that begins so."""
 
-PATIENCE = 60
-"""Seconds within which the whole payload must have come; the runner's own clock takes over then."""
+RECEIVE_TIMEOUT = 60
+"""Seconds within which the whole payload must arrive; then the runner's own time-out applies."""
 
 _PROGRAM = (
-    f"import os,signal;signal.alarm({PATIENCE});"
+    f"import os,signal;signal.alarm({RECEIVE_TIMEOUT});"
     'exec(b"".join(iter(lambda:os.read(0,1)or b"\\0",b"\\0")))'
 )
+# -I: no user site and no PYTHON variables; -S: no site module; -u: unbuffered.
 _COMMAND = "exec {python} -ISuc '" + _PROGRAM + "' {words}"
 
 _LOADER = """
@@ -67,18 +69,18 @@ start({marker!r}, {silence!r})
 
 
 def command(python: str, label: str) -> str:
-    """The remote command line. ``label`` shows in the host's process list and is made harmless."""
+    """Return the remote command line. ``label``: shown in the host's process list; made harmless."""
     safe = re.sub(r"[^A-Za-z0-9._-]", "_", label)
     return _COMMAND.format(python=python, words=f"sshrender-runner {safe}")
 
 
 def argv(python: str, label: str) -> list[str]:
-    """The same as an argument list, for a runner without a shell."""
+    """Return the command as an argument list, for a start without a shell."""
     return [python, "-ISuc", _PROGRAM, "sshrender-runner", label]
 
 
 def build(marker: str, silence: float) -> bytes:
-    """What is written to the command's standard input before the first request."""
+    """Return the bytes for the command's standard input that precede the first request."""
     body = _body()
     loader = _LOADER.format(minimum=MINIMUM_PYTHON, marker=marker, size=len(body), silence=silence)
     return loader.encode("ascii") + b"\0" + body

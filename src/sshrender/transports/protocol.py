@@ -1,8 +1,8 @@
-"""What every way of reaching a runner has in common.
+"""The interface of all transports.
 
-``Transport.connect`` blocks until a runner listens or raises ``ConnectFailed``; the ``Link`` that it
-returns is a stream of bytes in both directions. ``tests/lab/test_conformance.py`` holds every
-transport to the same promises.
+``Transport.connect`` blocks until a runner listens, or raises ``ConnectFailed``. The ``Link`` that it
+returns is a stream of bytes in both directions. ``tests/lab/test_conformance.py`` checks that every
+transport behaves alike.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ class Refusal(enum.Enum):
     UNREACHABLE = "unreachable"
     """No route, no answer, connection refused or broken: may come back."""
     NO_ADDRESS = "address"
-    """Nobody knows an address for its name: may come back, as name servers do."""
+    """No address is known for its name: may come back, as name servers do."""
     AUTHENTICATION = "authentication"
     """The host knows none of our keys."""
     HOST_KEY = "host key"
@@ -29,26 +29,26 @@ class Refusal(enum.Enum):
     NO_GHOSTSCRIPT = "ghostscript"
     """No Ghostscript, or one that is too old."""
     NO_SANDBOX = "sandbox"
-    """The sandbox that is asked for does not work there."""
+    """The sandbox that the job asks for does not work there."""
     SAN = "san"
     """The host does not see the job's folder, or cannot write to it."""
     FILES = "files"
-    """The host has no SAN, and files cannot travel to it either."""
+    """The host has no shared folder, and files cannot be transferred to it either."""
     PICTURE = "picture"
-    """The host draws other pictures than the others."""
+    """The host renders the canary page differently from the others."""
     PROTOCOL = "protocol"
     """The host answers, but not as a runner does."""
     CONFIGURATION = "configuration"
-    """What the inventory or ssh_config says of this host cannot be carried out."""
+    """The inventory or ssh_config contains a setting for this host that cannot be used."""
 
     @property
     def may_come_back(self) -> bool:
-        """Whether it is worth trying again without anybody having mended something."""
+        """Whether the reason may disappear without action by an administrator."""
         return self in (Refusal.UNREACHABLE, Refusal.NO_ADDRESS)
 
 
 class ConnectFailed(Exception):
-    """The runner could not be started: of which kind, and in words that an administrator can use."""
+    """The runner could not be started: ``refusal`` is the kind, ``reason`` is for the administrator."""
 
     def __init__(self, refusal: Refusal, reason: str) -> None:
         super().__init__(reason)
@@ -57,13 +57,13 @@ class ConnectFailed(Exception):
 
 
 class FilesFailed(Exception):
-    """A file could not be brought over: what the other end, or this one, says of it."""
+    """A file could not be transferred; the text is the error of the host or of this machine."""
 
 
 class LinkClosed(Exception):
-    """The other end is gone; ``reason`` is what is known of why.
+    """The connection to the runner has ended; ``reason``: why, as far as that is known.
 
-    ``status`` is the command's exit status where it has one.
+    ``status``: the exit status of the remote command, where it has one.
     """
 
     def __init__(self, reason: str, status: int | None = None) -> None:
@@ -73,15 +73,16 @@ class LinkClosed(Exception):
 
     @property
     def has_no_program(self) -> bool:
-        """Whether a shell said that the command cannot be run (POSIX: 126 and 127)."""
+        """Whether the shell could not run the command (exit status 126 and 127 in POSIX)."""
         return self.status in (126, 127)
 
 
 @dataclass(frozen=True, slots=True)
 class RunnerSpec:
-    """What is started at the other end.
+    """How to start a runner.
 
-    ``silence`` is how long (seconds) the runner waits for us before it kills everything it started.
+    ``label``: shown in the host's process list. ``marker``: begins each line of the runner. ``silence``:
+    seconds without a request after which the runner kills everything that it started.
     """
 
     python: str
@@ -94,7 +95,7 @@ class Link(Protocol):
     """A running runner's input and output, as bytes."""
 
     def read(self, timeout: float) -> bytes:
-        """What has come, b"" after ``timeout`` seconds without anything. Raises LinkClosed."""
+        """Return what has arrived; b"" when nothing came for ``timeout`` seconds. Raises LinkClosed."""
         ...
 
     def write(self, data: bytes, timeout: float) -> None:
@@ -102,33 +103,34 @@ class Link(Protocol):
         ...
 
     def files(self, timeout: float) -> HostFiles:
-        """A way for files beside the runner's own, over the same connection; for one thread.
+        """Open a channel for files on the same connection, for use by one thread.
 
-        ``timeout`` bounds each answer of the other end, in seconds. Raises FilesFailed.
+        ``timeout``: seconds for each answer of the host. Raises FilesFailed.
         """
         ...
 
     def close(self) -> None:
-        """End the connection; the runner sees end of file and dies. Never blocks, never raises."""
+        """End the connection; the runner reads end of file and ends. Never blocks, never raises."""
         ...
 
 
 class HostFiles(Protocol):
-    """Brings files to a host, and from it."""
+    """Transfers files to and from a host."""
 
     def put(self, source: Path, target: str) -> None:
-        """Copy a file of ours there. Raises FilesFailed."""
+        """Copy a local file to the host. Raises FilesFailed."""
         ...
 
     def get(self, source: str, size: int, target: IO[bytes]) -> None:
-        """Copy a file of ``size`` bytes from there. Raises FilesFailed, or OSError where it is ours.
+        """Copy a file of ``size`` bytes from the host.
 
-        FileNotFoundError: it is not there.
+        Raises FilesFailed; FileNotFoundError when the host has no such file; another OSError when this
+        machine cannot write.
         """
         ...
 
     def close(self) -> None:
-        """No more files. Never raises."""
+        """End the transfer channel. Never raises."""
         ...
 
 

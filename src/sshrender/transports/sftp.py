@@ -1,6 +1,7 @@
-"""Files over SFTP, on a connection that is there already.
+"""Transfers files over SFTP on an existing SSH connection.
 
-Reads and writes are many at a time: a far host then costs one round trip, not one for each 32 KiB.
+Many reads and writes are in flight at a time: a distant host then costs one round trip, not one per 32
+KiB.
 """
 
 from __future__ import annotations
@@ -15,12 +16,12 @@ from sshrender.transports.protocol import FilesFailed
 from sshrender.transports.sshlimits import BoundedSftp
 
 _BLOCK = 1 << 18
-_AHEAD = 64
-"""Requests of 32 KiB on their way: two megabytes, which paramiko's window is too."""
+_MAX_REQUESTS = 64
+"""Requests of 32 KiB in flight: two megabytes, the size of paramiko's window."""
 
 
 class SftpFiles:
-    """See Files. One channel."""
+    """One SFTP channel. See HostFiles."""
 
     def __init__(self, transport: Any, timeout: float) -> None:
         """Raises FilesFailed."""
@@ -33,13 +34,15 @@ class SftpFiles:
             raise FilesFailed(f"its sshd offers no SFTP: {error or 'the channel was closed'}") from None
 
     def put(self, source: Path, target: str) -> None:
-        """See Files.put."""
+        """See HostFiles.put."""
         with open_plain(source) as ours:
             try:
+                # "x" is O_EXCL: nothing that another user put there is written through.
                 with self._client.open(target, "wbx") as theirs:
                     theirs.set_pipelined(True)
                     while block := ours.read(_BLOCK):
                         theirs.write(block)
+                # Pipelined writes report no error of their own; the size shows a lost one.
                 found = self._client.stat(target).st_size
             except (paramiko.SSHException, OSError, EOFError) as error:
                 raise FilesFailed(f"{target}: {_words(error)}") from None
@@ -47,10 +50,10 @@ class SftpFiles:
                 raise FilesFailed(f"{target}: only {found} of {ours.tell()} bytes arrived")
 
     def get(self, source: str, size: int, target: IO[bytes]) -> None:
-        """See Files.get."""
+        """See HostFiles.get."""
         try:
             with self._client.open(source, "rb") as theirs:
-                theirs.prefetch(size, max_concurrent_requests=_AHEAD)
+                theirs.prefetch(size, max_concurrent_requests=_MAX_REQUESTS)
                 left = size
                 while left:
                     block = theirs.read(min(_BLOCK, left))
@@ -60,8 +63,8 @@ class SftpFiles:
                     self._keep(block, target)
         except FileNotFoundError:
             raise
-        except _OurTrouble as trouble:
-            raise trouble.error from None
+        except _LocalError as local:
+            raise local.error from None
         except (paramiko.SSHException, OSError, EOFError) as error:
             raise FilesFailed(f"{source}: {_words(error)}") from None
 
@@ -70,18 +73,18 @@ class SftpFiles:
         try:
             target.write(block)
         except OSError as error:
-            raise _OurTrouble(error) from None
+            raise _LocalError(error) from None
 
     def close(self) -> None:
-        """See Files.close."""
+        """See HostFiles.close."""
         try:
             self._client.close()
-        except Exception:  # noqa: BLE001 - closing a broken connection may raise anything, and matters to nobody
+        except Exception:  # noqa: BLE001 - closing a broken connection may raise anything, and nothing depends on it
             return
 
 
-class _OurTrouble(Exception):
-    """It is this machine that could not write."""
+class _LocalError(Exception):
+    """This machine could not write the file."""
 
     def __init__(self, error: OSError) -> None:
         super().__init__(str(error))

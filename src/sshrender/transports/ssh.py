@@ -1,4 +1,4 @@
-"""SSH by Fabric: one connection and one channel a host, every wait bounded, every key checked."""
+"""Reaches hosts by SSH with Fabric: one connection each, waits bounded, host keys checked."""
 
 from __future__ import annotations
 
@@ -18,25 +18,25 @@ from sshrender.transports.sftp import SftpFiles
 from sshrender.transports.sshconfig import ACCEPT_NEW, Overrides, SshSettings
 from sshrender.transports.sshlimits import BoundedTransport
 
-# What goes wrong on a connection is a verdict on its host. paramiko's threads would print it as well,
-# with a traceback, to a stderr that is not theirs.
+# Errors of a connection are reported as the state of its host. paramiko's threads would also print them,
+# with a traceback, to our stderr.
 logging.getLogger("paramiko").addHandler(logging.NullHandler())
 logging.getLogger("paramiko").propagate = False
 
 
 class HostKeyRefused(paramiko.SSHException):  # type: ignore[misc]  # paramiko has no types
-    """The host's key is not one that we accept."""
+    """The host's key is not accepted."""
 
 
 class KnownHostsPolicy(paramiko.MissingHostKeyPolicy):  # type: ignore[misc]
-    """Meets every key that paramiko has no record of. It has none of a host that is unknown."""
+    """Decides about keys that paramiko has not found among the known ones, as of a new host."""
 
     def __init__(self, settings: SshSettings, known: list[knownhosts.KnownKey]) -> None:
         self._settings = settings
         self._known = known
 
-    def missing_host_key(self, _client: paramiko.SSHClient, _hostname: str, key: paramiko.PKey) -> None:
-        """Accept a new host where the user chose that; refuse everything else."""
+    def missing_host_key(self, client: paramiko.SSHClient, hostname: str, key: paramiko.PKey) -> None:
+        """Accept the key of a new host if the user chose that; refuse every other key."""
         shown = knownhosts.fingerprint(key.asbytes())
         check_revoked(self._known, key)
         if self._known:
@@ -48,7 +48,8 @@ class KnownHostsPolicy(paramiko.MissingHostKeyPolicy):  # type: ignore[misc]
                 f"its host key {shown} is not known (ssh {self._settings.name} once to accept it,"
                 ' or set host_key = "accept-new")'
             )
-        for file in self._settings.known_hosts[:1]:  # UserKnownHostsFile none: it is not kept
+        # "UserKnownHostsFile none" leaves no file, and the key is not stored.
+        for file in self._settings.known_hosts[:1]:
             knownhosts.remember(Path(file), self._settings.known_name, key)
 
 
@@ -95,13 +96,14 @@ def open_connection(settings: SshSettings, timeout: float, gateway: Any = None) 
     _enter_known_keys(client, settings, known)
     try:
         if connection.gateway is None:
-            connection.connect_kwargs["sock"] = _reach(settings, timeout)
+            connection.connect_kwargs["sock"] = _connect_socket(settings, timeout)
         connection.open()
-    except Exception as error:  # noqa: BLE001 - paramiko raises several dozen kinds; each must become a verdict
+    except Exception as error:  # noqa: BLE001 - paramiko raises several dozen kinds; each becomes a Refusal
         connection.close()
-        client.close()  # Fabric leaves that out where the other end has closed already
+        client.close()  # Fabric does not close it when the host has closed the connection already
         raise _connect_failed(settings, known, error) from None
     transport: Any = connection.transport
+    # A known and revoked key passes paramiko's own comparison, so it is checked here as well.
     check = transport.get_remote_server_key()
     try:
         check_revoked(known, check)
@@ -111,15 +113,15 @@ def open_connection(settings: SshSettings, timeout: float, gateway: Any = None) 
     return connection
 
 
-def _reach(settings: SshSettings, timeout: float) -> socket.socket:
-    """A connected socket that sends at once.
+def _connect_socket(settings: SshSettings, timeout: float) -> socket.socket:
+    """Return a connected socket with Nagle's algorithm switched off.
 
-    The handshake, like all that follows, is a talk of short lines. With Nagle's algorithm three of
-    them wait 40 ms each for the acknowledgement of the line before (measured against OpenSSH 9.2).
+    The handshake and all that follows are short lines in turn. With Nagle's algorithm three of them wait
+    40 ms each for the acknowledgement of the line before (measured against OpenSSH 9.2).
     """
-    reached = socket.create_connection((settings.hostname, settings.port), timeout)
-    reached.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    return reached
+    connected = socket.create_connection((settings.hostname, settings.port), timeout)
+    connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return connected
 
 
 def _connection(settings: SshSettings, timeout: float, gateway: Any) -> fabric.Connection:
@@ -130,12 +132,12 @@ def _connection(settings: SshSettings, timeout: float, gateway: Any) -> fabric.C
         # An empty ssh_config and a lazy Config: Fabric reads no file of its own.
         config=fabric.Config(ssh_config=paramiko.SSHConfig(), lazy=True),
         gateway=gateway,
-        forward_agent=False,
+        forward_agent=False,  # a runner needs no keys of the user
         connect_timeout=max(1, round(timeout)),
         connect_kwargs={
             "key_filename": list(settings.identity_files),
             "allow_agent": settings.uses_agent,
-            "look_for_keys": False,
+            "look_for_keys": False,  # ssh -G has named the identity files already
             "banner_timeout": timeout,
             "auth_timeout": timeout,
             "channel_timeout": timeout,
@@ -145,7 +147,7 @@ def _connection(settings: SshSettings, timeout: float, gateway: Any) -> fabric.C
 
 
 def _agent(settings: SshSettings) -> sshagent.HostAgent:
-    """This host's agent, with the keys that ssh would offer (ssh_config(5), IdentitiesOnly)."""
+    """Return this host's agent, with the keys that ssh would offer (ssh_config(5), IdentitiesOnly)."""
     only = sshagent.public_keys(settings.identities) if settings.identities_only else None
     return sshagent.HostAgent(settings.agent_socket, only)
 
@@ -153,7 +155,7 @@ def _agent(settings: SshSettings) -> sshagent.HostAgent:
 def _enter_known_keys(
     client: paramiko.SSHClient, settings: SshSettings, known: list[knownhosts.KnownKey]
 ) -> None:
-    """Tell paramiko the keys on record: it then asks the host for a key of those kinds first."""
+    """Give paramiko the known keys: it then asks the host for a key of those types first."""
     port = settings.port
     name = settings.hostname if port == 22 else f"[{settings.hostname}]:{port}"
     for line in known:
@@ -162,70 +164,70 @@ def _enter_known_keys(
         try:
             key = paramiko.PKey.from_type_string(line.kind, line.blob)
         except (paramiko.SSHException, paramiko.UnknownKeyType, ValueError):
-            continue  # a kind of key that paramiko does not know cannot be met either
+            continue  # paramiko cannot negotiate a type that it does not know
         client.get_host_keys().add(name, line.kind, key)
 
 
 def _connect_failed(
     settings: SshSettings, known: list[knownhosts.KnownKey], error: Exception
 ) -> ConnectFailed:
-    """What paramiko raised, as a verdict and in words."""
+    """Return what paramiko raised as a kind of refusal and a reason."""
     if isinstance(error, HostKeyRefused | paramiko.BadHostKeyException):
-        return ConnectFailed(Refusal.HOST_KEY, _key_trouble(known, error))
+        return ConnectFailed(Refusal.HOST_KEY, _host_key_reason(known, error))
     if isinstance(error, paramiko.AuthenticationException) or "No authentication" in str(error):
-        return ConnectFailed(Refusal.AUTHENTICATION, _login_trouble(settings, error))
+        return ConnectFailed(Refusal.AUTHENTICATION, _login_reason(settings, error))
     if isinstance(error, socket.gaierror):
         return ConnectFailed(Refusal.NO_ADDRESS, f"no address is known for {settings.hostname}")
     if isinstance(error, OSError | paramiko.SSHException | EOFError):
-        return ConnectFailed(Refusal.UNREACHABLE, _network_trouble(settings, error))
+        return ConnectFailed(Refusal.UNREACHABLE, _network_reason(settings, error))
     return ConnectFailed(Refusal.PROTOCOL, f"{type(error).__name__}: {error}")
 
 
-def _key_trouble(known: list[knownhosts.KnownKey], error: Exception) -> str:
+def _host_key_reason(known: list[knownhosts.KnownKey], error: Exception) -> str:
     if isinstance(error, paramiko.BadHostKeyException):
         shown = knownhosts.fingerprint(error.key.asbytes())
         return f"its host key has changed: it shows {shown}, not the one in {known[0].where}"
     return str(error)
 
 
-def _login_trouble(settings: SshSettings, error: Exception) -> str:
+def _login_reason(settings: SshSettings, error: Exception) -> str:
     if isinstance(error, paramiko.PasswordRequiredException):
         return "the identity file needs a passphrase (ssh-add it first)"
     if not isinstance(error, paramiko.AuthenticationException):
-        return "there is no key to show it"
+        return "there is no key to log in with"
     return f"it accepts none of our keys for {settings.user or 'this user'}"
 
 
-def _network_trouble(settings: SshSettings, error: Exception) -> str:
+def _network_reason(settings: SshSettings, error: Exception) -> str:
     where = f"{settings.hostname} port {settings.port}"
     if isinstance(error, TimeoutError):
         return f"no answer from {where}"
     return f"{where}: {getattr(error, 'strerror', None) or error or 'connection closed'}"
 
 
-_PRODS = (0.002, 0.004, 0.008)
-"""Seconds between them. A far host is not helped, but then 40 ms matter little there."""
+_NUDGE_PAUSES = (0.002, 0.004, 0.008)
+"""Seconds between nudges. They come too early for a distant host, but 40 ms matter little there."""
 
 
-def _prod(transport: Any) -> None:
-    """Send a few messages that mean nothing (RFC 4253, 11.2), so that a waiting host may speak.
+def _nudge(transport: Any) -> None:
+    """Send a few SSH_MSG_IGNORE messages (RFC 4253, 11.2), so that a waiting host may send.
 
-    sshd leaves Nagle's algorithm on until a session begins. Its answer to the opening of a channel
-    waits behind other lines of its own until those are acknowledged, which our kernel puts off by
-    40 ms (measured against OpenSSH 9.2) unless there is something to send.
+    sshd leaves Nagle's algorithm on until a session begins. Its answer to the opening of a channel waits
+    until its earlier lines are acknowledged. Our kernel delays that acknowledgement by 40 ms (measured
+    against OpenSSH 9.2) unless it has something to send.
     """
-    for pause in _PRODS:
+    for pause in _NUDGE_PAUSES:
         time.sleep(pause)
         if not transport.is_active():
             return
         try:
             transport.send_ignore(8)
         except (paramiko.SSHException, OSError, EOFError):
-            return  # who opens the channel hears of a broken connection too
+            return  # the thread that opens the channel gets the error, too
 
 
 class _Jumps:
-    """Connections to jump hosts, one each, shared by the hosts behind them."""
+    """Connections to jump hosts, one for each, shared by the hosts behind it."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -233,7 +235,7 @@ class _Jumps:
         self._open: dict[str, fabric.Connection] = {}
 
     def get(self, chain: tuple[str, ...], config_file: str | None, timeout: float) -> Any:
-        """A connection to the last host of a chain of jumps."""
+        """Return a connection to the last host of a chain of jumps. Raises ConnectFailed."""
         key = f"{config_file}\0{','.join(chain)}"
         with self._lock:
             lock = self._locks.setdefault(key, threading.Lock())
@@ -252,7 +254,7 @@ _jumps = _Jumps()
 
 
 def _destination(text: str) -> tuple[str | None, str, int | None]:
-    """``user@host:port``, also as ``ssh://user@[::1]:22``."""
+    """Split ``user@host:port``, also as ``ssh://user@[::1]:22``, into user, host and port."""
     rest = text.removeprefix("ssh://").rstrip("/")
     user, at, rest = rest.rpartition("@")
     if rest.startswith("["):
@@ -267,32 +269,33 @@ def _gateway(settings: SshSettings, timeout: float) -> Any:
     if settings.proxy_jump is not None:
         chain = tuple(part.strip() for part in settings.proxy_jump.split(","))
         if _destination(chain[-1])[1] == settings.name:
-            return None  # "Host *" sends the jump host through itself; ssh goes there directly
+            return None  # "Host *" names the jump host as its own; ssh connects directly then
         return _jumps.get(chain, settings.config_file, timeout)
     return settings.proxy_command
 
 
 STATUS_TIMEOUT = 0.5
-"""Seconds that an exit status is waited for behind the end of a channel."""
+"""Seconds in which an exit status may follow the end of a channel."""
 
 
 class SshLink:
-    """One channel with a runner at its other end."""
+    """One channel with a runner at its other end. See Link."""
 
     def __init__(self, connection: fabric.Connection, timeout: float) -> None:
         self._connection = connection
         transport: Any = connection.transport
-        threading.Thread(target=_prod, args=(transport,), daemon=True).start()
+        threading.Thread(target=_nudge, args=(transport,), daemon=True).start()
         self._channel: paramiko.Channel = transport.open_session(timeout=timeout)
         self._channel.set_combine_stderr(True)
 
     def start(self, command: str) -> None:
         """Run the command."""
         self._channel.exec_command(command)
+        # read() is called in a loop; this is how long it may stay in one call.
         self._channel.settimeout(1.0)
 
-    def read(self, _timeout: float) -> bytes:
-        """See Link.read. The channel's own time-out, one second, is the grain of ``timeout``."""
+    def read(self, timeout: float) -> bytes:
+        """See Link.read. The channel's own time-out of one second is used in place of ``timeout``."""
         try:
             data: bytes = self._channel.recv(1 << 16)
         except TimeoutError:
@@ -328,11 +331,11 @@ class SshLink:
         """See Link.close."""
         try:
             self._connection.close()
-        except Exception:  # noqa: BLE001 - closing a broken connection may raise anything, and matters to nobody
+        except Exception:  # noqa: BLE001 - closing a broken connection may raise anything, and nothing depends on it
             return
 
     def _closed(self, why: str = "") -> LinkClosed:
-        """The end of the channel, with the command's exit status, which may come a moment later."""
+        """Return the error for a closed channel; its exit status may arrive a moment later."""
         end = time.monotonic() + STATUS_TIMEOUT
         while not self._channel.exit_status_ready() and time.monotonic() < end:
             time.sleep(0.01)

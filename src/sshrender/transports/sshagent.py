@@ -1,4 +1,4 @@
-"""The ssh agent of one host: its socket, and the keys that are for this host.
+"""Offers the keys of a host's ssh agent, and only those that are meant for this host.
 
 paramiko asks the agent of SSH_AUTH_SOCK, one for the whole process, and offers all its keys. ssh_config
 names an agent for each host (IdentityAgent), and may restrict its keys (IdentitiesOnly).

@@ -1,6 +1,6 @@
-"""What ssh_config says of a host, asked of ssh itself: ``ssh -G`` honours Include, Match and all.
+"""Reads a host's settings from ssh_config by ``ssh -G``, which honours Include, Match and all else.
 
-paramiko's own parser ignores Include, so it is never used.
+paramiko's own parser ignores Include, so it is not used.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _TIMEOUT = 10.0
 
 @dataclass(frozen=True, slots=True)
 class Overrides:
-    """What the inventory says itself; None: what ssh_config says."""
+    """Settings of the inventory that replace those of ssh_config; None: not set there."""
 
     address: str | None = None
     port: int | None = None
@@ -71,7 +71,7 @@ def resolve(name: str, overrides: Overrides | None = None) -> SshSettings:
         settings = parse(name, _ask_ssh(name, overrides))
         return _apply(replace(settings, config_file=overrides.config_file), overrides)
     except (ValueError, RuntimeError) as error:
-        # What no host, file or number can be: a NUL, a port in words, ~ of an unknown user.
+        # Values that no host, file or number can have: a NUL, a port in words, ~ of an unknown user.
         raise ConnectFailed(Refusal.CONFIGURATION, f"ssh_config of {name}: {error}") from None
 
 
@@ -94,19 +94,20 @@ def _ask_ssh(name: str, overrides: Overrides) -> str:
             check=False,
         )
     except FileNotFoundError:
-        return ""  # without OpenSSH's client there is no ssh_config to honour
+        return ""  # without OpenSSH's client there is no ssh_config to read
     except subprocess.TimeoutExpired:
-        raise ConnectFailed(Refusal.CONFIGURATION, f"ssh -G {name} does not end") from None
+        reason = f"ssh -G {name} does not end within {_TIMEOUT:g} s"
+        raise ConnectFailed(Refusal.CONFIGURATION, reason) from None
     if answer.returncode != 0:
-        said = answer.stderr.strip().splitlines() or ["it failed"]
-        raise ConnectFailed(Refusal.CONFIGURATION, f"ssh -G {name}: {said[-1]}")
+        lines = answer.stderr.strip().splitlines() or ["it failed"]
+        raise ConnectFailed(Refusal.CONFIGURATION, f"ssh -G {name}: {lines[-1]}")
     return answer.stdout
 
 
 def parse(name: str, text: str) -> SshSettings:
-    """The settings in ``ssh -G``'s output; its keywords are lower case, one setting a line.
+    """Return the settings in the output of ``ssh -G``: one per line, keywords in lower case.
 
-    Raises ValueError or RuntimeError for what no port and no path can be.
+    Raises ValueError or RuntimeError for values that are no port or no path.
     """
     values: dict[str, list[str]] = {}
     for line in text.split("\n"):  # splitlines() would also split where a value holds U+0085
@@ -151,12 +152,12 @@ def _identities(listed: list[str] | None) -> tuple[str, ...]:
 
 
 def _existing(paths: Iterable[str]) -> tuple[str, ...]:
-    """Those that are there and not a public key, which is for the agent only."""
+    """Return the files that exist and are no public keys, which only the agent can use."""
     return tuple(path for path in paths if Path(path).is_file() and not path.endswith(".pub"))
 
 
 def _agent(value: str | None, tokens: Mapping[str, str]) -> str | None:
-    """The socket that IdentityAgent names (ssh_config(5)); None: no agent is to be asked."""
+    """Return the socket that IdentityAgent names (ssh_config(5)); None: no agent is used."""
     if value is None or value == "SSH_AUTH_SOCK":
         return os.environ.get("SSH_AUTH_SOCK") or None
     if value.lower() == "none":
@@ -175,7 +176,7 @@ def _known_hosts(values: Mapping[str, list[str]]) -> tuple[str, ...]:
 
 
 def _host_key(checking: str | None) -> str:
-    """``ask`` cannot be asked here and is strict; ``no`` still refuses a changed key."""
+    """Return how unknown keys are treated: ``ask`` as strict; ``no`` still refuses a changed key."""
     return ACCEPT_NEW if checking in ("accept-new", "no", "off", "false") else STRICT
 
 
@@ -214,5 +215,5 @@ def _apply(settings: SshSettings, overrides: Overrides) -> SshSettings:
 def _identity_file(name: str, file: str) -> tuple[str, ...]:
     found = _existing(_identities([file]))
     if not found:
-        raise ConnectFailed(Refusal.CONFIGURATION, f"the identity file {file} of {name} is not there")
+        raise ConnectFailed(Refusal.CONFIGURATION, f"the identity file {file} of {name} does not exist")
     return found

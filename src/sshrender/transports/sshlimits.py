@@ -1,6 +1,6 @@
-"""Limits on what the other end of an ssh connection can make this process keep in memory.
+"""Limits on the memory that the other end of an ssh connection can make this process use.
 
-paramiko believes the lengths that it is told: a packet may claim 4 GiB before the host key is verified,
+paramiko trusts the lengths that it receives: a packet may claim 4 GiB before the host key is verified,
 the version line has no end, and a channel takes more than its window. Every connection, to jump hosts
 too, is made with the classes below. Compression stays off (paramiko offers none by default), so a packet
 holds no more than its length says.
@@ -23,16 +23,16 @@ MAX_GREETING = 64 * 1024
 """Bytes that may come up to the end of the version line. RFC 4253, 4.2: that line has at most 255."""
 
 MAX_SFTP_PACKET = 64 * 1024
-"""Bytes of an answer of the SFTP server: the longest that we ask for are 32 KiB of a file."""
+"""Bytes of an answer of the SFTP server; the longest that is requested holds 32 KiB of a file."""
 
 
 class BoundedPacketizer(paramiko.packet.Packetizer):  # type: ignore[misc]  # paramiko has no types
-    """Refuses longer packets than OpenSSH does, before it reads them."""
+    """Refuses packets that are longer than OpenSSH allows, before it reads them."""
 
     _greeting = 0
 
     def read_all(self, n: int, check_rekey: bool = False) -> bytes:
-        """Read ``n`` bytes. Raises SSHException where they are more than any packet has."""
+        """Read ``n`` bytes. Raises SSHException when no packet may have so many."""
         if n > MAX_PACKET + _MAX_OVERHEAD:
             raise paramiko.SSHException(f"it announces a packet of {n} bytes")
         data: bytes = super().read_all(n, check_rekey)
@@ -48,7 +48,7 @@ class BoundedPacketizer(paramiko.packet.Packetizer):  # type: ignore[misc]  # pa
 
 
 def _require_window(channel: paramiko.Channel, size: int) -> None:
-    """Raises SSHException where the peer sends more than it was allowed (RFC 4254, 5.2)."""
+    """Raise SSHException when the peer sends more than the window allows (RFC 4254, 5.2)."""
     waiting = len(channel.in_buffer) + len(channel.in_stderr_buffer)
     if waiting + size > channel.in_window_size:
         raise paramiko.SSHException("it sends more than the channel's window")
@@ -79,7 +79,7 @@ class BoundedTransport(paramiko.Transport):  # type: ignore[misc]
 
 
 class BoundedSftp(paramiko.SFTPClient):  # type: ignore[misc]
-    """An SFTP client whose server cannot announce megabytes."""
+    """An SFTP client that refuses answers of more than MAX_SFTP_PACKET bytes."""
 
     def _read_packet(self) -> tuple[int, bytes]:
         size = int.from_bytes(self._read_all(4), "big")

@@ -1,0 +1,142 @@
+"""Finds out which page a diagnostic of Ghostscript belongs to that names none.
+
+Ghostscript prints some diagnostics only when the document is closed, without a page number. Therefore
+the document is closed and opened again after a *window* of pages, which costs a few milliseconds. While
+all is well, windows grow: 1, 4, 16, 64 pages.
+
+When the summary of a window holds diagnostics that do not come from opening the document alone, one of
+its pages caused them. A window of one page names it. The pages of a larger window are rendered again,
+one by one, and the next window is a single page. All these pages were reported long before: a page is
+delivered first and called suspect later.
+
+Standard library only, Python 3.7 and later.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from typing import Dict, List
+
+from sshrender.renderers import diagnostics, ghostscript
+from sshrender.runner import wire
+from sshrender.runner.taskqueue import Task
+from sshrender.runner.warmsession import Session
+
+MAX_SIZE = 64
+"""Pages of a window: as many may be rendered again for one diagnostic."""
+
+GROWTH = 4
+CLEAN_WINDOW_FACTOR, DIRTY_WINDOW_FACTOR = 10.0, 2.0
+"""A window stays open until rendering has taken this many times what opening the document takes, so that
+large documents, which open slowly, are opened rarely."""
+
+
+class DiagnosticWindow:
+    """The pages that one warm renderer has rendered since the document was opened."""
+
+    def __init__(self, post: wire.Wire, folder: str, page_timeout: float) -> None:
+        self._wire = post
+        self._folder = folder
+        self._page_timeout = page_timeout
+        self._tasks: List[Task] = []
+        self._size = 1
+        self._seconds = 0.0
+        self._open_seconds = 0.0
+        self._is_dirty = False
+        self._baseline: Dict[str, List[str]] = {}
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether no page has been rendered since the document was opened."""
+        return not self._tasks
+
+    def open(self, session: Session) -> None:
+        """Open the session's document. Raises SessionEnded."""
+        began = time.monotonic()
+        session.open(self._page_timeout)
+        self._open_seconds = time.monotonic() - began
+        self._seconds = 0.0
+
+    def add(self, task: Task, seconds: float) -> None:
+        """Record that a page has been rendered."""
+        self._tasks.append(task)
+        self._seconds += seconds
+
+    def ends_with_next(self) -> bool:
+        """Return whether the page that is rendered now may be the last of the window."""
+        return len(self._tasks) + 1 >= self._size
+
+    def is_due(self) -> bool:
+        """Return whether the window must be closed."""
+        if len(self._tasks) < self._size:
+            return False
+        factor = DIRTY_WINDOW_FACTOR if self._is_dirty else CLEAN_WINDOW_FACTOR
+        return self._seconds >= factor * self._open_seconds or len(self._tasks) >= 4 * MAX_SIZE
+
+    def clear(self) -> None:
+        """Forget the pages: the renderer that had them is gone, and with it their summary."""
+        self._tasks = []
+
+    def close(self, session: Session) -> None:
+        """Close the document, report suspect pages, and open it again. Raises SessionEnded."""
+        tasks, self._tasks = self._tasks, []
+        lines = self._summary(session)
+        self.open(session)
+        self._is_dirty = bool(lines)
+        if lines:
+            self._attribute(session, tasks, lines)
+        self._size = 1 if self._is_dirty else min(GROWTH * self._size, MAX_SIZE)
+
+    def _summary(self, session: Session) -> List[str]:
+        return diagnostics.warnings(session.close_document(self._page_timeout).lines)
+
+    def _attribute(self, session: Session, tasks: List[Task], lines: List[str]) -> None:
+        new = self._beyond_baseline(session, lines)
+        self._is_dirty = bool(new)
+        if not new:
+            return
+        if len(tasks) == 1:
+            self._report(tasks[0], new)
+            return
+        for task in tasks:
+            of_page = self._beyond_baseline(session, self._render_again(session, task))
+            if of_page:
+                self._report(task, of_page)
+
+    def _beyond_baseline(self, session: Session, lines: List[str]) -> List[str]:
+        """Return the lines that do not appear when the document is only opened and closed."""
+        file = session.setup.document
+        if file not in self._baseline:
+            self._baseline[file] = self._summary(session)
+            self.open(session)
+            if self._baseline[file]:
+                self._wire.post("noted", diagnostics=self._baseline[file])
+        return [line for line in lines if line not in self._baseline[file]]
+
+    def _render_again(self, session: Session, task: Task) -> List[str]:
+        session.tell(task.number)
+        shown, _ = ghostscript.parse_page_answer(session.answer(self._page_timeout).value)
+        remove_output(self._folder, output_name(session.setup, shown))
+        lines = self._summary(session)
+        self.open(session)
+        return lines
+
+    def _report(self, task: Task, lines: List[str]) -> None:
+        self._wire.post("suspected", attempt=task.attempt, page=task.page, diagnostics=lines)
+
+
+def output_name(setup: ghostscript.Setup, shown: int) -> str:
+    """Return the name of the file, in the job's folder, of the page after ``shown`` pages."""
+    return "%s/%s" % (setup.folder, setup.output % (shown + 1))
+
+
+def remove_output(folder: str, name: str) -> None:
+    """Remove the file of a page that was rendered again or never came out.
+
+    A file that cannot be removed stays: the report of the page says what is wrong with the storage, and
+    the next coordinator clears ``work/`` (coordinator/resumption.py).
+    """
+    with contextlib.suppress(OSError):
+        os.unlink(os.path.join(folder, name))
