@@ -19,11 +19,11 @@ def this_machine(san: Path, settings: Settings) -> HostSetup:
 
     Its load is ignored: the user asked for this machine and no other.
     """
-    from sshrender.transports.local import LocalTransport
+    from sshrender.transports import registry
 
     return HostSetup(
         plan=HostPlan(HERE, ignores_load=True),
-        transport=LocalTransport(),
+        transport=registry.create(registry.THIS_MACHINE),
         san=str(san),
         sandbox=settings.sandbox,
     )
@@ -57,10 +57,11 @@ def _seen_san(host: inv.HostTable, inventory: inv.Inventory, san: Path) -> str |
 
 
 def _transport(host: inv.HostTable, settings: Settings) -> Transport:
-    from sshrender.transports.ssh import SshTransport
+    from sshrender.transports import registry
     from sshrender.transports.sshconfig import Overrides
 
-    return SshTransport(
+    return registry.create(
+        registry.HOSTS,
         host.name,
         Overrides(
             address=host.address,

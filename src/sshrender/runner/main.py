@@ -86,7 +86,7 @@ class Runner:
             "discard": self._discard,
             "priority": self._set_priority,
             "set_slot_limit": self._set_slot_limit,
-            "ping": lambda request: None,
+            "ping": lambda _request: None,
             "finish": self._finish,
         }
 

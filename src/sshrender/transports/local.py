@@ -61,7 +61,7 @@ class LocalFiles:
         except OSError as error:
             raise FilesFailed(f"{target}: {error.strerror}") from None
 
-    def get(self, source: str, size: int, target: IO[bytes]) -> None:
+    def get(self, source: str, _size: int, target: IO[bytes]) -> None:
         """See HostFiles.get."""
         with Path(source).open("rb") as theirs:
             shutil.copyfileobj(theirs, target)

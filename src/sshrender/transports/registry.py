@@ -27,7 +27,7 @@ class TransportKind:
     connect_timeout: float
 
 
-def _local(name: str, overrides: Overrides) -> Transport:
+def _local(_name: str, _overrides: Overrides) -> Transport:
     from sshrender.transports.local import LocalTransport
 
     return LocalTransport()

@@ -35,7 +35,7 @@ class KnownHostsPolicy(paramiko.MissingHostKeyPolicy):  # type: ignore[misc]
         self._settings = settings
         self._known = known
 
-    def missing_host_key(self, client: paramiko.SSHClient, hostname: str, key: paramiko.PKey) -> None:
+    def missing_host_key(self, _client: paramiko.SSHClient, _hostname: str, key: paramiko.PKey) -> None:
         """Accept the key of a new host if the user chose that; refuse every other key."""
         shown = knownhosts.fingerprint(key.asbytes())
         check_revoked(self._known, key)
@@ -294,7 +294,7 @@ class SshLink:
         # read() is called in a loop; this is how long it may stay in one call.
         self._channel.settimeout(1.0)
 
-    def read(self, timeout: float) -> bytes:
+    def read(self, _timeout: float) -> bytes:
         """See Link.read. The channel's own time-out of one second is used in place of ``timeout``."""
         try:
             data: bytes = self._channel.recv(1 << 16)
