@@ -1,4 +1,4 @@
-"""A word in the job's folder that a host must read to us: then it sees the same folder as we do."""
+"""Create a token in the job's folder that a host has to read back: then it sees the same folder."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from sshrender.job.folder import JobFolder
 
 @dataclass(frozen=True, slots=True)
 class Nonce:
-    """``word`` stands in ``path``, for one run: that of ``epoch``."""
+    """A token in a file, for one run: that of ``epoch``."""
 
     word: str
     path: Path
@@ -21,10 +21,10 @@ class Nonce:
 
     @classmethod
     def lay(cls, folder: JobFolder, epoch: int = 0) -> Nonce:
-        """Write a new one, readable for all who can enter the folder. Raises OSError.
+        """Create a new one, readable for all who can enter the folder. Raises OSError.
 
-        Those of lower epochs are removed: their runs are over. By a higher one's the hosts of another
-        coordinator know the folder.
+        Those of lower epochs are removed: their runs have ended. A higher one belongs to the hosts of
+        another coordinator.
         """
         for left in folder.path.glob(".nonce-*"):
             if _epoch_of(left.name) < epoch:
@@ -43,6 +43,6 @@ class Nonce:
 
 
 def _epoch_of(name: str) -> int:
-    """-1 where none is told."""
+    """Return the epoch in a file's name; -1 where it names none."""
     found = re.match(r"\.nonce-e(\d{1,18})-", name)
     return int(found.group(1)) if found is not None else -1
