@@ -1,4 +1,4 @@
-"""Files without pixels that a recipe may make: what shows that one is whole. They have no dimensions."""
+"""Verify files without pixels that a recipe may make: PDF, text, XML. They have no dimensions."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ _TAIL = 2048
 
 
 def measure_pdf(file: PageFile, accept: Accept) -> Size:
-    """It begins and ends as a PDF does."""
+    """Check that it begins and ends as a PDF does."""
     require(file.head(5) == b"%PDF-", "not a PDF")
     require(b"%%EOF" in file.tail(_TAIL), "a PDF without its end")
     return NO_PIXELS
 
 
 def measure_text(file: PageFile, accept: Accept) -> Size:
-    """UTF-8, without NUL bytes."""
+    """Check that it is UTF-8, without NUL bytes."""
     decoder = codecs.getincrementaldecoder("utf-8")()
     try:
         for block in file.blocks():
@@ -34,7 +34,7 @@ def measure_text(file: PageFile, accept: Accept) -> Size:
 
 
 def measure_xml(file: PageFile, accept: Accept) -> Size:
-    """Well-formed, whatever its document type says; no external entity is read."""
+    """Check that it is well-formed, whatever its document type says; no external entity is read."""
     from xml.parsers import expat
 
     parser = expat.ParserCreate()
@@ -49,5 +49,5 @@ def measure_xml(file: PageFile, accept: Accept) -> Size:
 
 
 def measure_any(file: PageFile, accept: Accept) -> Size:
-    """Nothing is known of it but that it is not empty."""
+    """Check that it is not empty: nothing else is known of the format."""
     return NO_PIXELS
