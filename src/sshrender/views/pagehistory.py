@@ -68,25 +68,26 @@ def tell(entry: je.JournalEntry) -> str | None:
 def _of_run(entry: je.JournalEntry) -> str | None:
     match entry:
         case je.RunStarted():
-            where = f" by {clean(entry.coordinator)}" if entry.coordinator else ""
-            return f"run {entry.epoch} began{where}"
+            where = f" on {clean(entry.coordinator)}" if entry.coordinator else ""
+            return f"run {entry.epoch} started{where}"
         case je.RunEnded():
             reason = f": {clean(entry.reason)}" if entry.reason else ""
-            return f"the run ended, {entry.state}{reason}"
+            return f"run ended, {entry.state}{reason}"
         case je.RequestHandled():
             return _request(entry)
         case je.RequestsRefused():
-            return "requests without the owner's key were removed"
+            return "requests that were not signed with the owner's key were removed"
         case je.ThumbnailsLost():
             return f"{count(entry.count, 'thumbnail')} lost: {clean(entry.reason)}"
         case je.FolderNotSynced():
-            return f"names of pages are not flushed to the storage: {clean(entry.reason)}"
+            return f"the storage cannot flush the names of pages: {clean(entry.reason)}"
         case je.ReferenceChosen():
             hosts = count(entry.agreed, "host")
-            return f"pictures are to be those of {hosts} with Ghostscript {clean(entry.ghostscript)}"
+            version = clean(entry.ghostscript)
+            return f"test page: {hosts} agree (Ghostscript {version}); others must match"
         case je.FontsMissing():
             named = ", ".join(f"{font} ({pages})" for font, pages in entry.fonts.items())
-            return f"not embedded, others stand in: {clean(named)}"
+            return f"fonts not in the PDF, replaced: {clean(named)}"
         case je.PageEntry():
             return _of_page(entry)
         case _:
@@ -96,25 +97,23 @@ def _of_run(entry: je.JournalEntry) -> str | None:
 def _of_page(entry: je.PageEntry) -> str | None:
     match entry:
         case je.PageSent() if entry.because:
-            return f"page {entry.page} to {clean(entry.host)} as well: {clean(entry.because)}"
+            return f"page {entry.page} also to {clean(entry.host)}: {clean(entry.because)}"
         case je.PageReturned():
             return f"page {entry.page} back from {clean(entry.host)}: {clean(entry.reason)}"
         case je.AttemptDropped():
-            return (
-                f"page {entry.page} not needed from {clean(entry.host)} any more: {clean(entry.reason)}"
-            )
+            return f"page {entry.page} on {clean(entry.host)} stopped: {clean(entry.reason)}"
         case je.PageDelivered() if entry.diagnostics:
             said = clean("; ".join(entry.diagnostics))
             return f"page {entry.page} delivered from {clean(entry.host)}, suspect: {said}"
         case je.PageWithdrawn():
             host, reason = clean(entry.host or "its host"), clean(entry.reason)
-            return f"page {entry.page} of {host} withdrawn, to be rendered again: {reason}"
+            return f"page {entry.page} of {host} removed, to be rendered again: {reason}"
         case je.PageFailed():
             attempts = count(entry.attempts, "attempt")
             return f"page {entry.page} given up after {attempts}: {clean(entry.reason)}"
         case je.PageFellBack():
             to, reason = clean(entry.to), clean(entry.reason)
-            return f"page {entry.page} is for {to} to draw from now on: {reason}"
+            return f"page {entry.page} is rendered by {to} from now on: {reason}"
         case _:
             return None
 
@@ -132,8 +131,8 @@ def _when(entry: je.JournalEntry) -> tuple[str, str]:
 
 def _request(entry: je.RequestHandled) -> str:
     note = f": {clean(entry.note)}" if entry.note else ""
-    late = ", too late for the run that it was meant for" if entry.is_late else ""
-    return f"{clean(entry.by)} asks to {_what(entry)}{note}{late}"
+    late = ", too late: the run had ended" if entry.is_late else ""
+    return f"{clean(entry.by)} requested: {_what(entry)}{note}{late}"
 
 
 def _what(entry: je.RequestHandled) -> str:  # noqa: C901 - one case for each operation
@@ -142,25 +141,25 @@ def _what(entry: je.RequestHandled) -> str:  # noqa: C901 - one case for each op
         case None:
             return clean(entry.op)  # of a later version
         case Operation.HOLD:
-            return "hold the job"
+            return "hold"
         case Operation.RELEASE:
-            return "go on with the job"
+            return "release"
         case Operation.CANCEL:
-            return "cancel the job"
+            return "cancel"
         case Operation.RESUBMIT:
-            return "queue the job again"
+            return "queue again"
         case Operation.ALTER:
             return f"alter {clean(_changes(entry))}"
         case Operation.REMARK:
-            return "note what keeps it"
+            return "note why it waits"
         case Operation.DRAIN:
             return f"drain {clean(entry.host)}"
         case Operation.UNDRAIN:
-            return f"use {clean(entry.host)} again"
+            return f"undrain {clean(entry.host)}"
         case Operation.RETRY:
-            return f"try page {entry.page} again"
+            return f"retry page {entry.page}"
         case Operation.MOVE:
-            return f"draw page {entry.page} on {clean(entry.host)}"
+            return f"render page {entry.page} on {clean(entry.host)}"
         case _:
             assert_never(operation)
 
