@@ -29,7 +29,7 @@ BUCKETS = 720
 LOG_LENGTH = 5000
 
 STRAGGLER_FACTOR = 4.0
-"""An attempt is a straggler when it takes so many times what is usual, and at least STRAGGLER_SECONDS."""
+"""An attempt is a straggler when it takes so many times the usual, and at least STRAGGLER_SECONDS."""
 
 STRAGGLER_SECONDS = 3.0
 
