@@ -94,7 +94,7 @@ def mark(output: Path) -> str:
     from sshrender.job import delivery
 
     try:
-        return guarded_call(output.parent, partial(delivery.mark, output))
+        return guarded_call(output.parent, partial(delivery.create_marker, output))
     except OSError as error:
         raise output_error(error, output) from None
 
@@ -106,7 +106,7 @@ def unmark(output: Path, word: str) -> None:
 
     if word:
         with contextlib.suppress(OSError):
-            guarded_call(output.parent, partial(delivery.unmark, output, word))
+            guarded_call(output.parent, partial(delivery.remove_marker, output, word))
 
 
 def if_readable(san: Path, read: Callable[[], T]) -> T | None:

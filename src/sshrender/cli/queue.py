@@ -132,7 +132,7 @@ def _marked(output: Path, san: Path) -> dict[str, Any]:
     from sshrender.cli.jobstore import mark
     from sshrender.job import delivery
 
-    return delivery.told(output, san, "" if output.is_relative_to(san) else mark(output))
+    return delivery.recorded(output, san, "" if output.is_relative_to(san) else mark(output))
 
 
 def _settings(context: typer.Context, config: Path | None) -> Settings:

@@ -137,13 +137,13 @@ def _submit(
     fields = {**wishes, "submitted": now, "held": whoami() if hold else ""}
     wanted = session.wanted(source, is_only, **fields)
     if not wanted.output.is_relative_to(session.san):
-        wanted = session.wanted(source, is_only, **fields, output_word=mark(wanted.output))
+        wanted = session.wanted(source, is_only, **fields, output_marker=mark(wanted.output))
     reading = Reading()
     try:
         plan = on_san(session.san, lambda: open_job(wanted, reading, session.inspection(wanted)))
         return _told(session, plan, now, hold)
     except UserError:
-        unmark(wanted.output, wanted.attributes.output_word)
+        unmark(wanted.output, wanted.attributes.output_marker)
         raise
     finally:
         reading.close()
@@ -159,7 +159,7 @@ def _told(session: Invocation, plan: JobPlan, now: str, hold: bool) -> dict[str,
     if found.submitted == now:
         _require_no_circle(session, plan, now)
     elif found.over == "done" and _is_as_wanted(plan, found):
-        unmark(plan.output, str(plan.changes.get("output_word", "")))
+        unmark(plan.output, str(plan.changes.get("output_marker", "")))
         session.reporter.remark(f"{name} is done already: its pages are in {plan.output}")
         state = "done"
     else:

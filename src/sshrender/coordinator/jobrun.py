@@ -73,7 +73,7 @@ def see_through(
         finally:
             if nonce is not None:
                 with contextlib.suppress(OSError):
-                    guarded_call(san, nonce.lift)
+                    guarded_call(san, nonce.remove)
             keeper.stop()
     return outcome
 
@@ -103,7 +103,7 @@ def _take_lease(plan: JobPlan, until: float | None) -> lease.Lease:
 def _lay_nonce(plan: JobPlan, held: lease.Lease) -> Nonce:
     """In the place of the one before, by which its successor's hosts know the SAN. Raises as ensure."""
     held.ensure()
-    return Nonce.lay(plan.folder, held.epoch)
+    return Nonce.create(plan.folder, held.epoch)
 
 
 def _enter(plan: JobPlan, held: lease.Lease) -> None:
@@ -152,7 +152,7 @@ def _conclude(plan: JobPlan, outcome: Outcome, held: lease.Lease, began_as: Attr
         )
         plan.attributes.save(plan.folder, held.epoch)
     # Last: without the marker another machine could not deliver there, if the job is its by now.
-    delivery.unmark(plan.output, began_as.output_word)
+    delivery.remove_marker(plan.output, began_as.output_marker)
 
 
 def _held(plan: JobPlan, by: str) -> UserError:

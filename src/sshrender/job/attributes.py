@@ -37,7 +37,7 @@ ALTERABLE = (
     "not_before",
     "output",
     "output_host",
-    "output_word",
+    "output_marker",
     "wishes",
 )
 """What ``alter`` changes."""
@@ -68,7 +68,7 @@ class Attributes(BaseModel):
     why: Text = ""
     output: Text = ""
     output_host: Text = ""
-    output_word: Marker = ""
+    output_marker: Marker = ""
     wishes: dict[str, Any] = {}
     handled: tuple[Text, ...] = ()
     handled_before: Text = ""

@@ -19,7 +19,7 @@ MAX_NAME_BYTES = 255
 MAX_TEXT = 4096
 """Characters of a text of a job: PATH_MAX, the longest that one of them is."""
 
-_WORD = re.compile(r"[0-9a-f]{16}")
+_TOKEN = re.compile(r"[0-9a-f]{16}")
 
 
 def text(value: str) -> str:
@@ -48,13 +48,13 @@ def moment(value: str) -> str:
 def marker(value: str) -> str:
     """Return the token of an output marker (delivery.py), or an empty text. Raises ValueError."""
     if value and not is_marker(value):
-        raise ValueError("an output word has 16 hexadecimal digits")
+        raise ValueError("an output marker has 16 hexadecimal digits")
     return value
 
 
 def is_marker(value: str) -> bool:
     """Whether it is the token of an output marker, which becomes part of a file's name."""
-    return _WORD.fullmatch(value) is not None
+    return _TOKEN.fullmatch(value) is not None
 
 
 def is_below(path: str) -> bool:

@@ -15,12 +15,12 @@ from sshrender.job.folder import JobFolder
 class Nonce:
     """A token in a file, for one run: that of ``epoch``."""
 
-    word: str
+    token: str
     path: Path
     epoch: int = 0
 
     @classmethod
-    def lay(cls, folder: JobFolder, epoch: int = 0) -> Nonce:
+    def create(cls, folder: JobFolder, epoch: int = 0) -> Nonce:
         """Create a new one, readable for all who can enter the folder. Raises OSError.
 
         Those of lower epochs are removed: their runs have ended. A higher one belongs to the hosts of
@@ -29,15 +29,15 @@ class Nonce:
         for left in folder.path.glob(".nonce-*"):
             if _epoch_of(left.name) < epoch:
                 left.unlink(missing_ok=True)
-        word = secrets.token_hex(8)
-        path = folder.path / f".nonce-e{epoch}-{word}"
+        token = secrets.token_hex(8)
+        path = folder.path / f".nonce-e{epoch}-{token}"
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o444)
         with os.fdopen(descriptor, "w", encoding="ascii") as file:
             os.fchmod(descriptor, 0o444)
-            file.write(word + "\n")
-        return cls(word, path, epoch)
+            file.write(token + "\n")
+        return cls(token, path, epoch)
 
-    def lift(self) -> None:
+    def remove(self) -> None:
         """Remove it. Raises OSError."""
         self.path.unlink(missing_ok=True)
 

@@ -111,7 +111,7 @@ def survey(hosts: Sequence[HostSetup], san: Path) -> Iterator[HostReport]:
     folder = JobFolder(san / f".hosts-{secrets.token_hex(6)}")
     folder.create()
     try:
-        yield from _ask(hosts, folder, Nonce.lay(folder))
+        yield from _ask(hosts, folder, Nonce.create(folder))
     finally:
         shutil.rmtree(folder.path, ignore_errors=True)
 
@@ -126,7 +126,7 @@ def _ask(hosts: Sequence[HostSetup], folder: JobFolder, nonce: Nonce) -> Iterato
             folder=seen_folder(setup, folder.name),
             scratch=setup.scratch,
             nonce_file=nonce.path.name,
-            nonce=nonce.word,
+            nonce=nonce.token,
             sandbox=setup.sandbox,
             slots=0,
         )
