@@ -171,7 +171,7 @@ def _error(what: str, hint: str) -> UserError:
 
 
 def needs_ghostscript(path: Path) -> UserError:
-    """pypdf cannot tell its pages, and a rehearsal asks nobody else."""
+    """Return the error of a dry run where pypdf cannot count the pages: it does not ask Ghostscript."""
     return _error(
         f"{path}: damaged: only Ghostscript may find what pages are left in it",
         f"sshrender render {shlex.quote(str(path))} asks it",

@@ -125,7 +125,7 @@ _LOOKS = {
     "/AcroForm": ("/NeedAppearances", "/DR", "/DA", "/Q"),
 }
 """What in a document's catalog changes how its pages look: which layers are shown, which colours are
-meant, how fields without an appearance are drawn. A form's list of fields leads to every page, and is
+meant, how fields without an appearance are rendered. A form's list of fields leads to every page, and is
 left out."""
 
 

@@ -92,7 +92,9 @@ def _install(path: Path, copy: Path, epoch: int) -> None:
         raise
     for _ in range(_TRIES):
         newest, its_copy = max(_copies(path), default=(epoch, copy))
-        if not epoch < newest <= newest_epoch(path.parent):  # what nobody has claimed is no epoch's
+        if (
+            not epoch < newest <= newest_epoch(path.parent)
+        ):  # an epoch that was never claimed does not count
             break
         with contextlib.suppress(FileNotFoundError):  # an even higher epoch has come
             _rename_over(path, its_copy)

@@ -34,7 +34,7 @@ LEASE_SECONDS = 10.0
 BEAT_SECONDS = 2.0
 
 TRUSTED_SECONDS = LEASE_SECONDS - 2 * BEAT_SECONDS
-"""After a beat: nobody can have taken the holder for dead by then, though clocks differ in pace."""
+"""After a heartbeat: no other process can find the lease dead by then, though clocks differ in pace."""
 
 LOOK = 0.5
 
@@ -85,7 +85,7 @@ class Lease:
             self._check()
             self._claim = replace(self._claim, counter=self._claim.counter + 1)
             self._files.write(self._claim)
-            # Whoever claims after this look sees the beat, and waits until it is trusted no more.
+            # A process that claims after this check sees the heartbeat, and waits until it has expired.
             self._check()
             self._beaten_at = began
 

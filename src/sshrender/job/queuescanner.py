@@ -23,7 +23,7 @@ from sshrender.job.signature import Unsigned
 from sshrender.job.spec import require_signed_spec
 
 OVER_AGAIN = 20.0
-"""Seconds between two looks at a job that is over: somebody may submit it again."""
+"""Seconds between two scans of a finished job: a user may submit it again."""
 
 
 class QueueSnapshot(NamedTuple):

@@ -13,7 +13,7 @@ from sshrender.job.verification.errors import require
 from sshrender.job.verification.pagefile import PageFile, Size
 
 LONGEST_SIDE = 512
-"""Pixels: more than a runner draws (renderers/ghostscript.py), less than would burden a viewer."""
+"""Pixels: more than a runner renders (renderers/ghostscript.py), less than would slow a viewer down."""
 
 
 def file_of(page_file: str) -> str:
