@@ -232,7 +232,7 @@ def test_clean_removes_no_file_that_a_host_names(
     treasure = home / "treasure"
     treasure.write_text("precious")
     place = san / job / "attributes.json"
-    fields = {**json.loads(place.read_text()), "over": "cancelled", "output_word": word}
+    fields = {**json.loads(place.read_text()), "over": "cancelled", "output_marker": word}
     place.write_text(json.dumps(fields))
     answer = sshrender("clean", job)
     assert treasure.exists(), answer.stderr

@@ -129,7 +129,7 @@ class TestRemoval:
         marker = home / "out" / ".sshrender-0123456789abcdef"
         marker.parent.mkdir()
         marker.touch()
-        fields = {"output": str(marker.parent), "output_word": "0123456789abcdef"}
+        fields = {"output": str(marker.parent), "output_marker": "0123456789abcdef"}
         folder, rename = job("one", **OVER, **fields), files.rename
         leases = LeaseFiles(folder.lease)
 

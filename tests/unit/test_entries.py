@@ -12,6 +12,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from sshrender.coordinator import overview
+from sshrender.coordinator.jobopening import storage_error
+from sshrender.errors import ExitCode
 from sshrender.job import (
     accounting,
     history,
@@ -252,8 +254,11 @@ def test_a_journal_of_an_earlier_version_is_refused_in_words(folder: JobFolder) 
     words = "earlier version of sshrender; remove the job and render"
     with pytest.raises(OldJournal, match=words):
         list(read_journal(folder.journal))
-    with pytest.raises(OldJournal, match=words):
+    with pytest.raises(OldJournal, match=words) as caught:
         JournalTail(folder.journal).new()
+    told = storage_error(caught.value, folder.path.parent)
+    assert told.code is ExitCode.STORAGE
+    assert told.hint.startswith(f"rm -r {folder.path} ")
 
 
 def test_a_line_of_an_earlier_version_costs_no_other_entry(folder: JobFolder) -> None:

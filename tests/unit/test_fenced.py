@@ -157,10 +157,10 @@ def test_what_a_higher_epoch_s_hosts_write_stays_in_the_work_folder(folder: JobF
 
 
 def test_a_nonce_is_not_removed_by_a_lower_epoch(folder: JobFolder) -> None:
-    higher = Nonce.lay(folder, 8)
-    Nonce.lay(folder, 7)
+    higher = Nonce.create(folder, 8)
+    Nonce.create(folder, 7)
     assert higher.path.exists()
-    Nonce.lay(folder, 9)
+    Nonce.create(folder, 9)
     assert not higher.path.exists()
 
 

@@ -73,7 +73,7 @@ class TestDelivery:
 
     def test_a_folder_on_the_san_is_the_same_wherever_that_is_mounted(self, folder: JobFolder) -> None:
         san = folder.path.parent
-        wanted = Attributes().changed(**delivery.told(san / "out" / "a", san))
+        wanted = Attributes().changed(**delivery.recorded(san / "out" / "a", san))
         elsewhere = JobFolder(Path("/mnt/other") / folder.name)
         assert delivery.place(wanted, elsewhere) == Path("/mnt/other/out/a")
 
@@ -81,7 +81,7 @@ class TestDelivery:
         self, folder: JobFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         output = tmp_path / "out"
-        wanted = Attributes().changed(**delivery.told(output, folder.path.parent))
+        wanted = Attributes().changed(**delivery.recorded(output, folder.path.parent))
         assert delivery.place(wanted, folder) == output
         monkeypatch.setattr("socket.gethostname", lambda: "another")
         assert delivery.place(wanted, folder) is None
@@ -90,11 +90,11 @@ class TestDelivery:
         self, folder: JobFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         output = tmp_path / "out"
-        word = delivery.mark(output)
-        wanted = Attributes().changed(**delivery.told(output, folder.path.parent, word))
+        word = delivery.create_marker(output)
+        wanted = Attributes().changed(**delivery.recorded(output, folder.path.parent, word))
         monkeypatch.setattr("socket.gethostname", lambda: "another")
         assert delivery.place(wanted, folder) == output
-        delivery.unmark(output, word)
+        delivery.remove_marker(output, word)
         assert delivery.place(wanted, folder) is None
         assert list(output.iterdir()) == []
 
@@ -102,7 +102,7 @@ class TestDelivery:
     def test_a_word_that_is_none_marks_nothing(
         self, folder: JobFolder, word: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        wanted = Attributes.model_construct(output="/tmp", output_host="elsewhere", output_word=word)
+        wanted = Attributes.model_construct(output="/tmp", output_host="elsewhere", output_marker=word)
         assert delivery.place(wanted, folder) is None
 
 

@@ -106,7 +106,7 @@ def create_marker(output: Path) -> str:
     from sshrender.storage.hangguard import guarded_call
 
     try:
-        return guarded_call(output.parent, partial(delivery.mark, output))
+        return guarded_call(output.parent, partial(delivery.create_marker, output))
     except OSError as error:
         raise output_error(error, output) from None
 
@@ -118,7 +118,7 @@ def remove_marker(output: Path, marker: str) -> None:
 
     if marker:
         with contextlib.suppress(OSError):
-            guarded_call(output.parent, partial(delivery.unmark, output, marker))
+            guarded_call(output.parent, partial(delivery.remove_marker, output, word))
 
 
 def if_readable(san: Path, read: Callable[[], T]) -> T | None:

@@ -238,8 +238,8 @@ class RunContext:
         _check_assembly(settings, chosen, settings.device)
         output = output_of(settings.output, source, is_only)
         fields = {
-            **delivery.told(output, self.san),
-            "wishes": job_settings(self.resolved),
+            **delivery.recorded(output, self.san),
+            "wishes": wishes(self.resolved),
             **self._rank(),
             **attributes,
         }
@@ -266,7 +266,7 @@ class RunContext:
         output, named = order.output, self.settings.output
         if "output" in typed and named is not None:
             output = named.absolute()
-            ranked |= delivery.told(output, self.san)
+            ranked |= delivery.recorded(output, self.san)
         return self._wanted(
             source=order.folder.source,
             output=output or order.folder.pages,

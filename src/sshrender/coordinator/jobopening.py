@@ -68,7 +68,8 @@ def storage_error(error: OSError, san: Path) -> UserError:
         errno.EPERM: f"ls -ld {quoted}; this user must be able to write there",
     }
     if isinstance(error, OldJournal):
-        hints[errno.EPROTONOSUPPORT] = f"rm -r {shlex.quote(str(Path(where).parent))}; then render again"
+        folder = shlex.quote(str(Path(where).parent))
+        hints[errno.EPROTONOSUPPORT] = f"rm -r {folder} removes the job; then render the document again"
     hint = hints.get(error.errno or 0, f"ls -ld {quoted}; is the SAN mounted?")
     return UserError(ExitCode.STORAGE, f"{where}: {error.strerror}", hint)
 

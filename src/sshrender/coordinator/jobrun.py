@@ -77,8 +77,8 @@ def run_job(
         finally:
             if nonce is not None:
                 with contextlib.suppress(OSError):
-                    guarded_call(san, nonce.lift)
-            renewer.stop()
+                    guarded_call(san, nonce.remove)
+            keeper.stop()
     return outcome
 
 
@@ -110,7 +110,7 @@ def _take_lease(plan: JobPlan, until: float | None) -> lease.Lease:
 def _create_nonce(plan: JobPlan, held: lease.Lease) -> Nonce:
     """Replace the nonce, a file by which hosts recognize the SAN. Raises as ensure."""
     held.ensure()
-    return Nonce.lay(plan.folder, held.epoch)
+    return Nonce.create(plan.folder, held.epoch)
 
 
 def _apply_changes(plan: JobPlan, held: lease.Lease) -> None:
@@ -148,7 +148,24 @@ def _follow_output(plan: JobPlan) -> None:
         require_output(output)
 
 
-def _lease_error(plan: JobPlan, state: str) -> UserError:
+def _conclude(plan: JobPlan, outcome: Outcome, held: lease.Lease, began_as: Attributes) -> None:
+    """Whether anybody is to see it through again. Raises LeaseLost or OSError.
+
+    One whose pages are wanted elsewhere by now is, though nothing is drawn for that.
+    """
+    if not outcome.is_over:
+        return
+    held.ensure()
+    if not plan.attributes.is_queued or delivery.is_same(began_as, plan.attributes):
+        plan.attributes = plan.attributes.changed(
+            over=outcome.state, why=writable(outcome.reason)[:MAX_TEXT]
+        )
+        plan.attributes.save(plan.folder, held.epoch)
+    # Last: without the marker another machine could not deliver there, if the job is its by now.
+    delivery.remove_marker(plan.output, began_as.output_marker)
+
+
+def _held(plan: JobPlan, by: str) -> UserError:
     return UserError(
         ExitCode.LEASE,
         f"job {plan.spec.name} {state}",

@@ -1,10 +1,10 @@
-"""Each page's size in points, as the document says: what a page image's dimensions are verified against.
+"""Read each page's size in points from the page tree: a page image's dimensions are verified against it.
 
-Read page by page from the tree. A page of which nothing sound is said has no size here, and is then
-held to what Ghostscript says of it.
+A page for which the tree has no sound size has none here, and is held to the size that Ghostscript
+reports.
 
 A file of a few kilobytes can hold a tree of 10 ** 14 leaves, by nodes that share their kids. The walk
-therefore ends after one page more than the document claims to have, enters no node twice, and looks at a
+therefore ends after one page more than the document claims to have, enters no node twice, and visits a
 bounded number of kids, as a tree may also have no leaf at all.
 """
 

@@ -1,8 +1,8 @@
-"""What there is to know of a PDF before a page is rendered, without flattening its page tree.
+"""Read the facts of a PDF that a job needs before a page is rendered, without walking its page tree.
 
-Counting pages by walking the tree costs seconds on large documents; ``/Root /Pages /Count`` is
-there at once. A document that pypdf cannot make sense of is not refused here: ``pages`` is then None
-and Ghostscript, which repairs more, is asked (coordinator/pagecountprobe.py).
+Counting pages by walking the tree takes seconds on large documents; ``/Root /Pages /Count`` is there at
+once. A document that pypdf cannot read is not refused here: ``pages`` is then None, and Ghostscript,
+which repairs more, is asked (coordinator/pagecountprobe.py).
 """
 
 from __future__ import annotations
@@ -20,20 +20,20 @@ from sshrender.errors import ExitCode, UserError
 if TYPE_CHECKING:
     from pypdf import PdfReader
 
-HEADER_TIMEOUT = 1024
-"""Bytes at the start within which ``%PDF-`` must stand (PDF 1.7, implementation note 13)."""
+HEADER_BYTES = 1024
+"""``%PDF-`` must be within so many bytes at the start (PDF 1.7, implementation note 13)."""
 
 MAX_PAGES = 250_000
-"""Pages of a document. A page takes about 700 bytes in the coordinator (measured with 100,000), which is
-to stay below 300 MB; and a file of two kilobytes can claim any number."""
+"""Pages of a document. A page takes about 700 bytes in the coordinator (measured with 100,000), which
+has to stay below 300 MB; and a file of two kilobytes can claim any number."""
 
 MAX_PASSWORD_BYTES = 4096
-MAX_SAID = 200
-"""Characters of what Ghostscript says that stand in an error."""
+MAX_DIAGNOSTIC = 200
+"""Characters of Ghostscript's diagnostics in an error."""
 
 
 class Stamp(NamedTuple):
-    """What changes when a file is written to or replaced (inode(7)); times in nanoseconds."""
+    """What changes when a file is written to or replaced (inode(7)). Times in nanoseconds."""
 
     device: int
     inode: int
@@ -43,12 +43,12 @@ class Stamp(NamedTuple):
 
     @classmethod
     def of(cls, status: os.stat_result) -> Stamp:
-        """From what stat(2) says."""
+        """Return the stamp from what stat(2) returns."""
         return cls(status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
 
 
 class DocumentFacts(NamedTuple):
-    """``pages`` None: pypdf could not tell. ``needs_password``: it does not open without one.
+    """``pages`` None: pypdf cannot tell. ``needs_password``: it does not open without one.
 
     ``revision`` of its encryption (ISO 32000-2, table 21); 0: it is not encrypted.
     """
@@ -72,7 +72,7 @@ def check_file(path: Path) -> Stamp:
     """Return the stamp of what looks like a PDF. Raises UserError."""
     try:
         with open_document(path) as file:
-            head = file.read(HEADER_TIMEOUT)
+            head = file.read(HEADER_BYTES)
             stamp = Stamp.of(os.fstat(file.fileno()))
     except FileNotFoundError:
         raise _error(f"{path}: no such file", "check the name; ls -l shows what is there") from None
@@ -96,7 +96,7 @@ def require_unchanged(path: Path, before: Stamp) -> None:
 
 
 def changed_meanwhile(path: Path) -> UserError:
-    """What was read of it is no whole document."""
+    """Return the error for a document that changed while it was read."""
     return _error(
         f"{path}: the file was changed while it was being read",
         f"ls -l --full-time {shlex.quote(str(path))} shows when; run the same command again",
@@ -104,7 +104,10 @@ def changed_meanwhile(path: Path) -> UserError:
 
 
 def look(path: Path, password: str | None) -> tuple[DocumentFacts, PdfReader | None]:
-    """The facts, and a reader when it can read. Raises UserError: the password is missing or wrong."""
+    """Return the facts, and a reader where pypdf can read.
+
+    Raises UserError: no password, or a wrong one.
+    """
     reader = _open(path)
     if reader is None:
         return DocumentFacts(None, False), None
@@ -168,7 +171,7 @@ def _error(what: str, hint: str) -> UserError:
 
 
 def needs_ghostscript(path: Path) -> UserError:
-    """pypdf cannot tell its pages, and a rehearsal asks nobody else."""
+    """Return the error of a dry run where pypdf cannot count the pages: it does not ask Ghostscript."""
     return _error(
         f"{path}: damaged: only Ghostscript may find what pages are left in it",
         f"sshrender render {shlex.quote(str(path))} asks it",
@@ -176,8 +179,8 @@ def needs_ghostscript(path: Path) -> UserError:
 
 
 def beyond_repair(path: Path, said: Sequence[str]) -> UserError:
-    """Neither pypdf nor Ghostscript finds a page. ``said``: what Ghostscript says, or how it ended."""
-    why = f" (Ghostscript: {said[0][:MAX_SAID]})" if said else ""
+    """Return the error where neither pypdf nor Ghostscript finds a page. ``said``: its diagnostics."""
+    why = f" (Ghostscript: {said[0][:MAX_DIAGNOSTIC]})" if said else ""
     return _error(
         f"{path}: damaged beyond repair: no page can be found in it{why}",
         "copy it again from where it came from; qpdf --check tells what is wrong with it",

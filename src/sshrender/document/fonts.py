@@ -1,7 +1,7 @@
-"""Fonts that a page asks for and the document does not bring: another font stands in for each.
+"""Find fonts that a page uses and the document does not contain: each is substituted by another font.
 
-A font is embedded when its descriptor, or its descendant's, holds a font file; Type 3 fonts are drawings
-and always there (ISO 32000-1, 9.9 and 9.6.5).
+A font is embedded when its descriptor, or its descendant's, holds a font file; Type 3 fonts are
+procedures of the document, and always there (ISO 32000-1, 9.9 and 9.6.5).
 """
 
 from __future__ import annotations
@@ -10,21 +10,21 @@ from typing import Any
 
 _PROGRAMS = ("/FontFile", "/FontFile2", "/FontFile3")
 _DEEPEST = 8
-"""Forms in forms in forms: further in, nothing is looked at."""
+"""Forms can contain forms: deeper ones than this are not searched."""
 
 MAX_A_PAGE, MAX_NAME = 50, 127
 """Names of one page that are kept, and their characters (ISO 32000-1, annex C: a name has 127 bytes)."""
 
-MAX_LOOKS = 2_000_000
-"""Members of resources looked at in one document. Each object is looked through once, but one that is no
-object of its own (written where it is used) can stand in many places."""
+MAX_SEARCHES = 2_000_000
+"""Members of resources that are searched in one document. Each object is searched once, but one that is
+no object of its own (written where it is used) can occur in many places."""
 
 
 class MissingFonts:
-    """Looks pages through. Remembers what it has seen by object number: pages share their fonts.
+    """Searches pages. Remembers what it has seen by object number: pages share their fonts.
 
-    ``has_form``: whether fields are looked at, too. Other annotations are not: reading a manual's links
-    takes longer than all else here (261 pages: 0.45 s instead of 0.06 s).
+    ``has_form``: whether fields are searched, too. Other annotations are not: reading a manual's links
+    takes longer than everything else here (261 pages: 0.45 s instead of 0.06 s).
     """
 
     def __init__(self, has_form: bool) -> None:
@@ -32,10 +32,10 @@ class MissingFonts:
         self._fonts: dict[int, str] = {}
         self._resources: dict[int, frozenset[str]] = {}
         self._forms: dict[int, frozenset[str]] = {}
-        self._looks_left = MAX_LOOKS
+        self._searches_left = MAX_SEARCHES
 
     def of(self, page: Any, resources: Any) -> list[str]:
-        """The names of a page's fonts that are not embedded, sorted; of what is broken, none."""
+        """Return the names of a page's fonts that are not embedded, sorted; none for a broken page."""
         found = self._in_resources(resources, 0)
         if self._has_form:
             found |= self._in_fields(page)
@@ -48,16 +48,16 @@ class MissingFonts:
         if raw is None or depth > _DEEPEST:
             return frozenset()
         if number:
-            self._resources[number] = frozenset()  # one that holds itself ends here
+            self._resources[number] = frozenset()  # resources that contain themselves end here
         try:
-            found = self._look_through(raw.get_object(), depth)
-        except Exception:  # noqa: BLE001 - pypdf raises anything on what is broken; Ghostscript tells of it
+            found = self._search(raw.get_object(), depth)
+        except Exception:  # noqa: BLE001 - pypdf raises anything on broken input; Ghostscript reports it
             found = frozenset()
         if number:
             self._resources[number] = found
         return found
 
-    def _look_through(self, resources: Any, depth: int) -> frozenset[str]:
+    def _search(self, resources: Any, depth: int) -> frozenset[str]:
         found = {self._name_if_missing(font) for font in self._members(resources, "/Font")}
         for kind in ("/XObject", "/Pattern"):
             for member in self._members(resources, kind):
@@ -65,7 +65,10 @@ class MissingFonts:
         return frozenset(found - {""})
 
     def _in_form(self, raw: Any, depth: int) -> frozenset[str]:
-        """Its resources may be no object of their own, so that the form is what is remembered."""
+        """Return the fonts of a form.
+
+        It is remembered itself: its resources may be no object of their own.
+        """
         number = getattr(raw, "idnum", 0)
         if number in self._forms:
             return self._forms[number]
@@ -79,21 +82,21 @@ class MissingFonts:
 
     @property
     def is_exhausted(self) -> bool:
-        """Whether so much has been looked at that what is found from now on is not complete."""
-        return self._looks_left < 0
+        """Whether the limit was reached, so that what is found from now on is not complete."""
+        return self._searches_left < 0
 
     def _members(self, resources: Any, kind: str) -> list[Any]:
         table = resources.get(kind)
         found = [] if table is None else [table.raw_get(key) for key in table.get_object()]
-        self._looks_left -= len(found)
+        self._searches_left -= len(found)
         return [] if self.is_exhausted else found
 
     def _in_fields(self, page: Any) -> frozenset[str]:
         found: frozenset[str] = frozenset()
         try:
             for annotation in page.get("/Annots", ()):
-                looks = annotation.get_object().get("/AP")
-                normal = None if looks is None else looks.get_object().get("/N")
+                appearance = annotation.get_object().get("/AP")
+                normal = None if appearance is None else appearance.get_object().get("/N")
                 if normal is not None and "/Resources" in normal.get_object():
                     found |= self._in_resources(normal.get_object().raw_get("/Resources"), 1)
         except Exception:  # noqa: BLE001 - as above
@@ -101,7 +104,7 @@ class MissingFonts:
         return found
 
     def _name_if_missing(self, raw: Any) -> str:
-        """The font's name; empty when it is embedded."""
+        """Return the font's name; an empty text when it is embedded."""
         number = getattr(raw, "idnum", 0)
         if number not in self._fonts or not number:
             font = raw.get_object()
@@ -120,7 +123,7 @@ def _is_embedded(font: Any) -> bool:
 
 
 def _name(font: Any) -> str:
-    """Without the tag of a subset."""
+    """Return a font's name without the tag of a subset."""
     name = str(font.get("/BaseFont", "/unnamed")).lstrip("/")
     tag, plus, rest = name.partition("+")
     return (rest if plus and len(tag) == 6 and tag.isupper() else name)[:MAX_NAME]

@@ -1,7 +1,7 @@
-"""Page lists: ``1-10,15,20-``, ``odd``, ``even``, ``^3`` to leave out. 1-based, in the document's order.
+"""Parse page lists: ``1-10,15,20-``, ``odd``, ``even``; ``^3``: not page 3. Pages are counted from 1.
 
-Items are separated by commas. A list that begins with an item to leave out means all pages but those.
-``-5`` is the first five; ``7-3`` is 3 to 7.
+Items are separated by commas. A list that begins with an excluded item selects all pages but the
+excluded. ``-5`` is the first five; ``7-3`` is 3 to 7.
 """
 
 from __future__ import annotations
@@ -12,15 +12,15 @@ from collections.abc import Iterable
 from sshrender.errors import ExitCode, UserError
 
 MAX_NAMED = 10_000_000
-"""Pages that a list may name, each as often as it does: another user's job.json may have any list."""
+"""Pages that a list may name, repeated ones counted again: another user's job.json may have any list."""
 
 _RANGE = re.compile(r"(?P<first>\d+)?\s*(?P<dash>-)?\s*(?P<last>\d+)?")
 
 
 def parse(text: str, total: int) -> list[int]:
-    """The pages that a list selects from a document of ``total`` pages, sorted, each once.
+    """Return the pages that a list selects from a document of ``total`` pages, sorted, each once.
 
-    Raises UserError for a list that is malformed, names a page that is not there, or selects none.
+    Raises UserError for a list that is malformed, names a page that does not exist, or selects none.
     """
     items = [item.strip() for item in text.split(",")]
     chosen: set[int] = set()
@@ -50,7 +50,7 @@ def check(text: str) -> None:
 
 
 def canonical(pages: Iterable[int]) -> str:
-    """The shortest plain list of these sorted pages: ``1-10,15``."""
+    """Return the shortest plain list of these sorted pages: ``1-10,15``."""
     runs: list[list[int]] = []
     for page in pages:
         if runs and page == runs[-1][1] + 1:

@@ -1,7 +1,7 @@
-"""The coordinator's end of document/readerworker.py: started early, asked once, ended for sure.
+"""Run document/readerworker.py as a child process: started early, asked once, and always ended.
 
-What the worker says is read under limits, as the document decides it: how long it may take in all, how
-long a line may be, and how much it may say.
+Its answers are read under limits, because the document decides them: the time for all, the length of a
+line, and the size of all.
 """
 
 from __future__ import annotations
@@ -28,22 +28,22 @@ STOP_TIMEOUT = 2.0
 
 
 class WorkerFailed(Exception):
-    """The worker ended before it had said all, or said what it may not: it crashed, or was stopped."""
+    """The worker crashed, was stopped, or answered what its program would not."""
 
 
 _spare: list[subprocess.Popen[bytes]] = []
 
 
 def warm() -> None:
-    """Start a process for the next Worker: its interpreter and pypdf load while we do other things.
+    """Start a process for the next ReaderProcess: its interpreter and pypdf load in the meantime.
 
-    One that nobody takes ends when this process does.
+    One that is not used ends when this process does.
     """
     _spare.append(_start())
 
 
 def forget() -> None:
-    """Close our ends of what was warmed up: a process that was forked off has it."""
+    """Close this process's ends of what ``warm`` started: for a process that was forked off."""
     while _spare:
         _close_pipes(_spare.pop())
 
@@ -94,7 +94,7 @@ class ReaderProcess:
         self.add(op=op, within=within, **fields)
 
     def add(self, **fields: Any) -> None:
-        """Send one line more to a request that takes several."""
+        """Send one more line to a request that takes several."""
         assert self._process.stdin is not None
         with contextlib.suppress(BrokenPipeError):  # it has died; ``answers`` says so
             self._process.stdin.write(json.dumps(fields).encode() + b"\n")
@@ -108,7 +108,8 @@ class ReaderProcess:
     def answer(self, within: float | None = None) -> dict[str, Any] | None:
         """Return the next answer; None at the end. ``within``: seconds for this one.
 
-        Raises WorkerFailed: it has died, or took too long, or said what it may not, and was stopped.
+        Raises WorkerFailed: the process died, took too long, or answered what its program would not,
+        and was stopped.
         """
         ends_at = self._ends_at if within is None else min(self._ends_at, time.monotonic() + within)
         try:
@@ -124,7 +125,7 @@ class ReaderProcess:
         return None if "end" in answer else answer
 
     def _line(self, ends_at: float) -> bytes:
-        """Raises WorkerFailed."""
+        """Return the next line. Raises WorkerFailed."""
         while b"\n" not in self._pending:
             if len(self._pending) > MAX_LINE_BYTES or self._said > MAX_BYTES:
                 raise WorkerFailed("it says more than it may")

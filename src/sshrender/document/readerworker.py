@@ -1,4 +1,4 @@
-"""The process that reads PDFs with pypdf: one request on its input, lines of JSON as its answer.
+"""Read PDFs with pypdf in a process of its own: a request on its input, lines of JSON as answers.
 
 A document may be hostile, or merely broken: whatever pypdf does to it, looping and eating memory
 included, happens here and not in the coordinator. It ends when its input ends.
@@ -56,7 +56,7 @@ _more: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
 
 
 def _listen() -> None:
-    """Take further requests; the end of the input is ours, whatever pypdf is busy with."""
+    """Take further requests. The end of the input ends this process, whatever pypdf is busy with."""
     for line in sys.stdin:
         _more.put(json.loads(line))
     os._exit(0)
@@ -136,7 +136,7 @@ def _cut(request: dict[str, Any], answer: _Answers) -> None:
 
 
 def _reason(error: Exception) -> list[str]:
-    """What pypdf raises may quote the document."""
+    """Return the text of what pypdf raised, which may quote the document."""
     return [f"{type(error).__name__}: {error}"[:MAX_REASON], ""]
 
 

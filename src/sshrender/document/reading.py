@@ -1,4 +1,4 @@
-"""One document being read: its facts first, then each page's size as it becomes known.
+"""Read a document in the background: its facts first, then each page's size as it becomes known.
 
 Everything here waits for a bounded time only, and keeps a bounded amount of what the worker says. A
 document that takes pypdf longer, or says more, is treated as one that pypdf cannot read.
@@ -50,14 +50,17 @@ class Reading:
         self._is_walked = self._has_ended = False
 
     def begin(self, path: Path, password: str | None) -> None:
-        """Say which document it is. Raises UserError: this process may not have the memory for that."""
+        """Start to read this document.
+
+        Raises UserError: this process may not have the memory for that.
+        """
         readlimits.require_memory()
         self._path, self._password = str(path.absolute()), password
         self._worker.ask("look", within=LOOK_TIMEOUT, path=self._path, password=password)
         threading.Thread(target=self._listen, daemon=True, name="document").start()
 
     def facts(self) -> DocumentFacts:
-        """The facts, once they are known. Raises UserError: the password is missing or wrong."""
+        """Return the facts, once they are known. Raises UserError: the password is missing or wrong."""
         with self._changed:
             is_answered = self._changed.wait_for(self._is_answered, FACTS_TIMEOUT)
         if not is_answered:
@@ -67,23 +70,23 @@ class Reading:
         return self._facts or DocumentFacts(None, False)
 
     def box(self, page: int) -> Box | None:
-        """The page's (width, height) in points; None when the document does not say. Any thread."""
+        """Return the page's (width, height) in points; None when the document has none. Any thread."""
         with self._changed:
             self._await(lambda: len(self._boxes) >= page or self._is_walked)
             return self._boxes[page - 1] if page <= len(self._boxes) else None
 
     def boxes_from(self, first: int) -> list[Box | None]:
-        """The boxes that are known by now, from this page on; does not wait. Any thread."""
+        """Return the boxes that are known by now, from this page on; does not wait. Any thread."""
         with self._changed:
             return self._boxes[first - 1 :]
 
     def is_sound(self) -> bool:
-        """Whether pypdf has read so far without a complaint: Ghostscript must then agree with it."""
+        """Whether pypdf has read so far without a warning: Ghostscript must then agree with it."""
         with self._changed:
             return self._facts is not None and self._facts.pages is not None and not self._complaints
 
     def counts_right(self) -> bool:
-        """Whether the document has as many pages as it says, seen by reading all of it soundly."""
+        """Whether the document has as many pages as it claims: all of it was read without a warning."""
         with self._changed:
             self._await(lambda: self._is_walked, time.monotonic() + COUNT_TIMEOUT)
             if not self._is_walked:
@@ -91,7 +94,7 @@ class Reading:
         return self.is_sound() and self._facts is not None and len(self._boxes) == self._facts.pages
 
     def missing_fonts(self) -> list[list[str]] | None:
-        """For each page the fonts that it asks for and the document lacks; None until that is known.
+        """Return for each page the fonts that it uses and the document lacks; None until that is known.
 
         Shorter than the document where it could not be read to its end. Does not wait. Any thread.
         """
@@ -99,20 +102,20 @@ class Reading:
             return self._fonts
 
     def want_fonts(self) -> None:
-        """Somebody asks for missing_fonts: the document is read once more, in the background."""
+        """Start to search for missing fonts: the document is read once more, in the background."""
         with self._changed:
             is_new, self._are_fonts_wanted = not self._are_fonts_wanted, True
         if is_new:
             threading.Thread(target=self._read_fonts, daemon=True, name="fonts").start()
 
     def await_fonts(self, timeout: float) -> None:
-        """Wait for missing_fonts, if somebody has asked for them."""
+        """Wait for missing_fonts, if ``want_fonts`` was called."""
         with self._changed:
             if self._are_fonts_wanted:
                 self._changed.wait_for(lambda: self._fonts is not None, timeout)
 
     def _read_fonts(self) -> None:
-        """The thread."""
+        """Search for missing fonts, in a thread."""
         found = workeranswers.Fonts(self._facts.pages or 0 if self._facts is not None else 0)
         worker = self._font_worker = ReaderProcess()
         worker.ask("fonts", within=FONTS_TIMEOUT, path=self._path, password=self._password)
@@ -136,7 +139,7 @@ class Reading:
                 self._has_ended = True
 
     def close(self) -> None:
-        """End what reads."""
+        """Stop the processes that read."""
         self._worker.stop()
         if self._font_worker is not None:
             self._font_worker.stop()
@@ -160,7 +163,7 @@ class Reading:
                 self._changed.notify_all()
 
     def _take_in(self, answer: dict[str, Any]) -> None:
-        """Raises WorkerFailed."""
+        """Keep an answer. Raises WorkerFailed."""
         self._complaints = workeranswers.complaints(answer)
         if "facts" in answer:
             self._facts = workeranswers.facts(answer)

@@ -1,4 +1,4 @@
-"""Splitting a document into parts of N pages while the first parts already render.
+"""Split a document into parts of N pages while the first parts already render.
 
 Page n of the document is page ``index`` of part ``part``; its number in the whole never changes.
 """
@@ -33,19 +33,19 @@ what its pages share, and a hostile page shares everything."""
 
 
 class PartsTooLarge(Exception):
-    """The parts take more room than they are worth."""
+    """The parts would take more space than splitting is worth."""
 
 
 @dataclass(frozen=True, slots=True)
 class PartsFolder:
-    """Where a host finds a page: a file below the job's folder, and the page's number in it."""
+    """Finds a page for a host: a file below the job's folder, and the page's number in it."""
 
     file: str
     index: int
 
 
 def part_size(wanted: str, size: int, pages: int) -> int:
-    """``--split`` as pages a part; 0: the document stays whole."""
+    """Return ``--split`` as pages in a part; 0: the document stays whole."""
     if wanted == "none":
         return 0
     if wanted != "auto":
@@ -61,14 +61,14 @@ of such a document are encrypted by revision 6, which it reads."""
 
 
 def part_size_for(revision: int, wanted: str, size: int, pages: int) -> int:
-    """As part_size; a document that Ghostscript cannot read is given to it in parts in any case."""
+    """Return part_size, but never 0 for a document that Ghostscript can read only in parts."""
     if revision != UNREADABLE:
         return part_size(wanted, size, pages)
     return part_size("auto" if wanted == "none" else wanted, size, pages) or pages
 
 
 def place(page: int, per_part: int) -> PartsFolder:
-    """Where a page of the whole document is found."""
+    """Return where a page of the whole document is found."""
     if per_part == 0:
         return PartsFolder(SOURCE, page)
     part, index = divmod(page - 1, per_part)
@@ -76,10 +76,10 @@ def place(page: int, per_part: int) -> PartsFolder:
 
 
 class Splitter:
-    """Writes parts of one document. The parts of one under a user password are encrypted with it."""
+    """Writes parts of one document. Parts of one under a user password are encrypted with it."""
 
     def __init__(self, source: Path, password: str | None, folder: Path, per_part: int) -> None:
-        """Raises OSError, or whatever pypdf raises on a document that it cannot read."""
+        """Open the document. Raises OSError, or whatever pypdf raises on one that it cannot read."""
         from pypdf import PdfReader
 
         self._file = file = open_document(source)
@@ -103,7 +103,7 @@ class Splitter:
         self._file.close()
 
     def write(self, part: int, names: Callable[[int, int], PartsFolder]) -> None:
-        """Part ``part``, counted from 0. One that is there is replaced: nothing tells what it holds.
+        """Write part ``part``, counted from 0. An existing one is replaced: its content is not known.
 
         Raises OSError, PartsTooLarge, or whatever pypdf raises on a document that it cannot split.
         """
@@ -135,7 +135,7 @@ _LOOKS = {
     "/AcroForm": ("/NeedAppearances", "/DR", "/DA", "/Q"),
 }
 """What in a document's catalog changes how its pages look: which layers are shown, which colours are
-meant, how fields without an appearance are drawn. A form's list of fields leads to every page, and is
+meant, how fields without an appearance are rendered. A form's list of fields leads to every page, and is
 left out."""
 
 
@@ -154,7 +154,7 @@ def _keep_catalog(reader: PdfReader, writer: PdfWriter) -> None:
 
 
 def fed_place(page: int, per_part: int) -> PartsFolder:
-    """The same in the parts that are cut for hosts without a SAN, which may be of another size."""
+    """Return the place in the parts for hosts without shared storage, which may be of another size."""
     if per_part == 0:
         return PartsFolder(SOURCE, page)
     part, index = divmod(page - 1, per_part)
@@ -164,7 +164,7 @@ def fed_place(page: int, per_part: int) -> PartsFolder:
 def split(
     source: Path, password: str | None, folder: Path, per_part: int, pages: Sequence[int]
 ) -> Iterator[tuple[int, ...]]:
-    """Write the parts that hold any of ``pages``; yields those of each part as it is ready.
+    """Write the parts that contain any of ``pages``; yield those of each part as it is ready.
 
     Raises as Splitter does.
     """

@@ -1,4 +1,4 @@
-"""The document on the SAN, once: cloned where the file system can, copied where not.
+"""Put the document into the shared folder, once: cloned where the file system can, else copied.
 
 It is never a second name of the user's file: writing to that would change the pages of a job whose name
 is a digest of what the document was.
@@ -38,7 +38,7 @@ def digest(path: Path) -> str:
 
 
 def digest_plain(path: Path, size: int) -> tuple[Stamp, str]:
-    """Return stamp and SHA-256 of a file below the SAN folder, as open_plain opens it. Raises OSError.
+    """Return stamp and SHA-256 of a file in the shared folder, as open_plain opens it. Raises OSError.
 
     No digest for a file of another size, or one that is written to meanwhile: a sparse file may claim
     exabytes.
@@ -51,13 +51,13 @@ def digest_plain(path: Path, size: int) -> tuple[Stamp, str]:
 
 
 class Staged:
-    """A document under a temporary name in the SAN folder, until it becomes a job's document.
+    """A document under a temporary name in the shared folder, until it becomes a job's document.
 
-    The file is locked for as long as this process has it, and its name tells whose it is.
+    The file is locked for as long as this process has it, and its name tells which process that is.
     """
 
     def __init__(self, source: Path, folder: Path) -> None:
-        """Bring it there. Raises UserError where it changes meanwhile, or OSError."""
+        """Stage it. Raises UserError where it changes meanwhile, or OSError."""
         self.path = folder / f"{PREFIX}{Owner.of_this_process()}-{uuid.uuid4().hex[:12]}"
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
         self._file = os.fdopen(os.open(self.path, flags, 0o600), "r+b", buffering=0)
@@ -82,7 +82,7 @@ class Staged:
         return stamp
 
     def _stamp_at(self, target: Path, size: int) -> Stamp:
-        """Raises OSError; ESTALE where another file has the name.
+        """Return the stamp under the final name. Raises OSError; ESTALE where another file has it.
 
         A file system in user space (FUSE) knows an open file by its path, and no longer finds it when
         the answer to the rename was lost. The file is then read again under its new name.
@@ -113,7 +113,7 @@ class Staged:
 
 
 def _bring(source: Path, target: BinaryIO) -> str:
-    """Return the SHA-256 of what was brought. Raises UserError or OSError."""
+    """Stage the document, and return its SHA-256. Raises UserError or OSError."""
     with open_document(source) as original:
         before = Stamp.of(os.fstat(original.fileno()))
         sha256 = _read(target) if _clone(original, target) else _read(original, target)
@@ -135,7 +135,7 @@ def _clone(original: BinaryIO, target: BinaryIO) -> bool:
 def _read(file: BinaryIO, copy: BinaryIO | None = None, most: int | None = None) -> str:
     """Return the SHA-256 of what is read, and written to ``copy``: the document is read once.
 
-    Of a file that grows no more than ``most`` bytes, and a block, are read.
+    Of a file that grows at most ``most`` bytes, and a block, are read.
     """
     hasher, read = hashlib.sha256(), 0
     while block := file.read(_BLOCK):
@@ -151,9 +151,9 @@ def _read(file: BinaryIO, copy: BinaryIO | None = None, most: int | None = None)
 def clear_stale(folder: Path) -> None:
     """Remove what ended processes left half staged; never what a live process may own.
 
-    A file's time stamps say nothing of its process. Those of another machine, or of this one before it
-    was started anew, cannot be asked; what they left is removed after ABANDONED, by the clock of the
-    file server, unless it is locked.
+    A file's time stamps say nothing about its process. Processes of another machine, or of this one
+    before it was restarted, cannot be inspected; their files are removed after ABANDONED, by the clock
+    of the file server, unless they are locked.
     """
     here = Owner.of_this_process()
     now: float | None = None
@@ -169,7 +169,7 @@ def clear_stale(folder: Path) -> None:
 
 
 def _is_locked(path: Path) -> bool:
-    """Raises OSError."""
+    """Whether a process has it locked. Raises OSError."""
     descriptor = os.open(path, os.O_RDWR | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

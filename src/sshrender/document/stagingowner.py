@@ -1,4 +1,4 @@
-"""Which process a file belongs to, said in its name: a pid alone means nothing on a shared folder.
+"""Name the process that owns a file in the file's name: a pid alone means nothing on a shared folder.
 
 The kernel's boot id, the pid namespace, the pid and the time when the process started tell processes of
 all machines and containers apart, and one from a later one with the same pid.
@@ -26,14 +26,14 @@ class Owner(NamedTuple):
 
     @classmethod
     def of_this_process(cls) -> Self:
-        """Raises OSError where /proc is not mounted."""
+        """Return this process. Raises OSError where /proc is not mounted."""
         boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
         pid = os.getpid()
         return cls(boot.replace("-", ""), _namespace(), pid, _start_of(pid) or 0)
 
     @classmethod
     def parse(cls, text: str) -> Self | None:
-        """From what ``str`` made of one; None for anything else."""
+        """Parse what ``str`` returns for an owner; return None for anything else."""
         match = _FORM.fullmatch(text)
         if match is None:
             return None
@@ -45,8 +45,8 @@ class Owner(NamedTuple):
     def is_dead(self, here: Owner) -> bool | None:
         """Whether it has certainly ended; None where this process (``here``) cannot tell.
 
-        That a process cannot be looked at says nothing: with hidepid (proc(5)) those of other users are
-        not shown. Only ESRCH does, or another start under the same pid.
+        That a process cannot be inspected proves nothing: with hidepid (proc(5)) those of other users
+        are not shown. Only ESRCH does, or another start under the same pid.
         """
         if (self.boot, self.namespace) != (here.boot, here.namespace):
             return None

@@ -1,7 +1,7 @@
-"""What document/readerworker.py says, taken with as much distrust as the document that it has read.
+"""Check what document/readerworker.py answers: it has read a document that may be hostile.
 
-Each parser checks the form of an answer and how much of it is kept; WorkerFailed where it is anything
-else than the worker's program would say.
+Each parser checks the form of an answer and limits how much of it is kept. It raises WorkerFailed for
+anything that the worker's program would not answer.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ answers, 16 MiB here."""
 
 
 def complaints(answer: dict[str, Any]) -> int:
-    """How often pypdf has warned."""
+    """Return how often pypdf warned."""
     return _whole(answer.get("complaints"), 1 << 62)
 
 
 def facts(answer: dict[str, Any]) -> DocumentFacts:
-    """The facts."""
+    """Return the facts."""
     try:
         pages, needs_password, revision = answer["facts"]
     except (TypeError, ValueError):
@@ -43,7 +43,7 @@ def facts(answer: dict[str, Any]) -> DocumentFacts:
 
 
 def error(answer: dict[str, Any]) -> tuple[str, str]:
-    """What is wrong, and the hint."""
+    """Return what is wrong, and the hint."""
     value = answer["error"]
     if not isinstance(value, list) or len(value) != 2 or not all(isinstance(x, str) for x in value):
         raise _odd("error")
@@ -51,7 +51,7 @@ def error(answer: dict[str, Any]) -> tuple[str, str]:
 
 
 def boxes(answer: dict[str, Any], most: int) -> list[Box | None]:
-    """Sizes of further pages, ``most`` of them at most."""
+    """Return the sizes of further pages, at most ``most`` of them."""
     value = answer["boxes"]
     if not isinstance(value, list) or len(value) > most:
         raise _odd("boxes")
@@ -69,7 +69,7 @@ def _box(value: Any) -> Box:
 
 
 def ready(answer: dict[str, Any], asked: Collection[int]) -> tuple[int, ...]:
-    """The pages whose part is there."""
+    """Return the pages whose part is ready."""
     value = answer.get("ready")
     if not isinstance(value, list) or not all(type(page) is int and page in asked for page in value):
         raise _odd("ready")
@@ -86,7 +86,7 @@ class Fonts:
         self._uses = 0
 
     def add(self, answer: dict[str, Any]) -> None:
-        """Take further pages in. Raises WorkerFailed, also where there is more than is kept."""
+        """Add further pages. Raises WorkerFailed, also where there is more than is kept."""
         value = answer.get("fonts")
         if not isinstance(value, list) or len(self.of_pages) + len(value) > self._pages:
             raise _odd("fonts")

@@ -1,7 +1,8 @@
-"""``attributes.json``: what of a job may change: its place in the queue, who wants it, and where.
+"""Read and write ``attributes.json``: what may change of a job, as its place in the queue.
 
-``job.json`` says what to draw and never changes; this is what qalter(1B) changes. Only whoever holds the
-job's lease writes it; others ask (requests.py), or take the lease for a moment (queueoperations.py).
+``job.json`` says what to render and never changes; this file has what qalter(1B) changes. Only the
+process that holds the job's lease writes it; others send requests (requests.py), or take the lease for
+a moment (queueoperations.py).
 """
 
 from __future__ import annotations
@@ -36,20 +37,20 @@ ALTERABLE = (
     "not_before",
     "output",
     "output_host",
-    "output_word",
+    "output_marker",
     "wishes",
 )
 """What ``alter`` changes."""
 
 
 class Attributes(BaseModel):
-    """Moments are written as in the journal; an empty text means that there is none.
+    """What may change of a job. Times are as in the journal; an empty text means that there is none.
 
-    ``submitted``: since when it has been in the queue. ``held``: by whom. ``over``: how it ended (one of
-    the states that status shows), empty while it is to be seen through; ``why``: in words. ``limit``:
-    slots at once. ``after``: jobs that must be over before. Where its pages go (``output`` and what
-    begins so) is delivery.py's. ``wishes``: settings of the submitter that bind whoever coordinates.
-    ``handled``: ids of requests that have been done, sorted; ``handled_before``: all up to this id have.
+    ``submitted``: since when it has been in the queue. ``held``: by which user. ``over``: its terminal
+    state (one of those that status shows), empty while it is unfinished; ``why``: in words. ``limit``:
+    slots at once. ``after``: jobs that have to finish first. Where its pages go (``output`` and what
+    begins so): see delivery.py. ``wishes``: settings of the submitter that bind every coordinator.
+    ``handled``: ids of requests that were handled, sorted; ``handled_before``: all up to this id were.
     ``job``: the id of the job (spec.py).
     """
 
@@ -67,7 +68,7 @@ class Attributes(BaseModel):
     why: Text = ""
     output: Text = ""
     output_host: Text = ""
-    output_word: Marker = ""
+    output_marker: Marker = ""
     wishes: dict[str, Any] = {}
     handled: tuple[Text, ...] = ()
     handled_before: Text = ""
@@ -81,26 +82,26 @@ class Attributes(BaseModel):
 
     @property
     def is_queued(self) -> bool:
-        """Whether it was submitted: whoever looks after the queue sees it through."""
+        """Whether it was submitted, so that ``coordinate`` runs it."""
         return bool(self.submitted)
 
     def changed(self, **changes: Any) -> Self:
-        """With these fields. Raises ValueError for what no field can be."""
+        """Return the attributes with these fields changed. Raises ValueError for an invalid value."""
         fields = {**self.model_dump(), **changes}
         return type(self).model_validate_json(json.dumps(fields))
 
     def has_handled(self, request: str) -> bool:
-        """Whether a request of this id has been done: a copy of it asks for nothing."""
+        """Whether a request of this id was handled: a copy of it has no effect."""
         return request in self.handled or request <= self.handled_before
 
     def handling(self, request: str) -> Self:
-        """With a request of this id among those that have been done."""
+        """Return the attributes with this id among those handled."""
         ids = sorted({*self.handled, request})
         before = ids[-MAX_HANDLED - 1] if len(ids) > MAX_HANDLED else self.handled_before
         return self.changed(handled=tuple(ids[-MAX_HANDLED:]), handled_before=before)
 
     def save(self, folder: JobFolder, epoch: int | None = None) -> None:
-        """Write it, signed. Needs the lease of ``epoch``; None: of a folder that is no job yet.
+        """Write them, signed. Needs the lease of ``epoch``; None: of a folder that is no job yet.
 
         Raises LeaseLost where another coordinator has the job by now, UserError or OSError.
         """
@@ -122,16 +123,18 @@ def is_there(folder: JobFolder) -> bool:
 
 
 def load(folder: JobFolder) -> Attributes:
-    """A job's attributes; a job without any has those of a plain render. Raises UserError or OSError.
+    """Return a job's attributes; a job without any has those of a plain render.
 
-    For readers: any machine that has the owner's user could have written them.
+    Raises UserError or OSError. For readers: every machine that has the owner's user could have written
+    them.
     """
     return _load(folder, is_run=False)
 
 
 def load_signed(folder: JobFolder, job: str | None = None) -> Attributes:
-    """The same, to go by: signed with this user's key. Raises Unsigned where there are none, too.
+    """Return a job's attributes, signed with this user's key.
 
+    Raises Unsigned where they are not, or there are none.
     ``job``: the id of the job, where it is known.
     """
     found = _load(folder, is_run=True)
@@ -163,9 +166,9 @@ def _load(folder: JobFolder, *, is_run: bool) -> Attributes:
 
 
 def _once_each(members: list[tuple[str, Any]]) -> dict[str, Any]:
-    """An object of JSON. Raises ValueError where two members have one name.
+    """Return an object of JSON. Raises ValueError where two members have one name.
 
-    The signature covers one of them, and the epoch may be read from the other (fencedfiles.py).
+    The signature would cover one of them, and the epoch might be read from the other (fencedfiles.py).
     """
     found = dict(members)
     if len(found) < len(members):
@@ -174,7 +177,7 @@ def _once_each(members: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def load_or_none(folder: JobFolder) -> Attributes | None:
-    """None where they are damaged: whoever is to change them is told. Raises OSError."""
+    """Return a job's attributes; None where they are damaged. Raises OSError."""
     try:
         return load(folder)
     except UserError:

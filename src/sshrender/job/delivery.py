@@ -1,7 +1,7 @@
-"""Where a job is delivered, when another machine sees it through than the one that wanted it.
+"""Find a job's output folder when another machine continues the job than the one that it was created on.
 
-A path means something only on the machine that it was named on. It is used elsewhere where it lies on
-the SAN, or where the file with the job's word lies in it, which whoever wanted the job laid there.
+A path means something only on the machine that it was given on. It is used elsewhere where it lies in
+the shared folder, or where the job's output marker lies in it, which the creating machine put there.
 """
 
 from __future__ import annotations
@@ -18,55 +18,58 @@ from sshrender.job.fieldforms import is_below, is_marker
 from sshrender.job.folder import JobFolder
 
 
-def told(output: Path, san: Path, word: str = "") -> dict[str, Any]:
-    """The attributes that say where. ``word``: what ``mark`` answered."""
+def recorded(output: Path, san: Path, token: str = "") -> dict[str, Any]:
+    """Return the attributes that record the output. ``token``: what ``create_marker`` returned."""
     text = os.fsencode(output).decode("utf-8", "replace")
     if output.is_relative_to(san):
-        return {"output": str(Path(text).relative_to(san)), "output_host": ON_SAN, "output_word": ""}
-    return {"output": text, "output_host": socket.gethostname(), "output_word": word}
+        return {"output": str(Path(text).relative_to(san)), "output_host": ON_SAN, "output_marker": ""}
+    return {"output": text, "output_host": socket.gethostname(), "output_marker": token}
 
 
-def mark(output: Path) -> str:
-    """Make the folder and lay a file there whose name is a word; answers the word. Raises OSError."""
+def create_marker(output: Path) -> str:
+    """Make the folder and a marker in it, whose name has a random token; return the token.
+
+    Raises OSError.
+    """
     output.mkdir(parents=True, exist_ok=True)
-    word = secrets.token_hex(8)
-    _mark_of(output, word).touch()
-    return word
+    token = secrets.token_hex(8)
+    _marker_of(output, token).touch()
+    return token
 
 
-def unmark(output: Path, word: str) -> None:
-    """The job is over. Never raises. What is no word is part of no path."""
-    if is_marker(word):
+def remove_marker(output: Path, token: str) -> None:
+    """Remove the marker of a finished job. Never raises. A token of another form is part of no path."""
+    if is_marker(token):
         with contextlib.suppress(OSError):
-            _mark_of(output, word).unlink()
+            _marker_of(output, token).unlink()
 
 
 def place(wanted: Attributes, folder: JobFolder) -> Path | None:
-    """Where to deliver, as this machine sees it; None: it does not."""
+    """Return where to deliver, as this machine sees it; None where it does not."""
     if not wanted.output:
         return None
     if wanted.output_host == ON_SAN:
         return folder.path.parent / wanted.output if is_below(wanted.output) else None
     output = Path(wanted.output)
     is_here = wanted.output_host == socket.gethostname()
-    return output if is_here or _is_marked(output, wanted.output_word) else None
+    return output if is_here or _is_marked(output, wanted.output_marker) else None
 
 
 def is_same(one: Attributes, other: Attributes) -> bool:
-    """Whether both say the same place."""
+    """Whether both record the same output."""
     return (one.output, one.output_host) == (other.output, other.output_host)
 
 
 def in_words(wanted: Attributes, san: Path) -> str:
-    """For people."""
+    """Return the output as a text for users."""
     if wanted.output_host == ON_SAN:
         return str(san / wanted.output)
     return wanted.output
 
 
-def _is_marked(output: Path, word: str) -> bool:
-    return is_marker(word) and _mark_of(output, word).exists()
+def _is_marked(output: Path, token: str) -> bool:
+    return is_marker(token) and _marker_of(output, token).exists()
 
 
-def _mark_of(output: Path, word: str) -> Path:
-    return output / f".sshrender-{word}"
+def _marker_of(output: Path, token: str) -> Path:
+    return output / f".sshrender-{token}"

@@ -1,8 +1,8 @@
-"""Hosts that users took out of use, for every job: a file for each in a hidden folder of that user's.
+"""Take hosts out of use for every job, and put them back: a file for each, in a user's hidden folder.
 
 Every user who can make jobs in the shared folder can drain every host for all of them, and each drain
-says whose it is. A look costs a bounded time, whatever another user puts there: at most MAX_DRAINS names
-are read in each user's folder, and only the files of hosts that the caller has are opened.
+says whose it is. Reading takes a bounded time, whatever another user puts there: at most MAX_DRAINS
+names are read in each user's folder, and only the files of hosts that the caller has are opened.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ _NOT_UNDERSTOOD = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Drain:
-    """Who took a host out of use, why, and when (as in the journal)."""
+    """Which user took a host out of use, why, and when (as in the journal)."""
 
     host: str
     by: str
@@ -66,7 +66,7 @@ def drain(san: Path, host: str, by: str, note: str) -> None:
 
 
 def undrain(san: Path, host: str) -> bool:
-    """Give a host back; whether it had been taken. Raises StillDrained or OSError."""
+    """Put a host back into use; return whether it was drained. Raises StillDrained or OSError."""
     was_drained = False
     for folder in userfolders.find(san, _FOLDER):
         try:
@@ -82,9 +82,9 @@ def undrain(san: Path, host: str) -> bool:
 
 
 def read(san: Path, hosts: Collection[str] | None = None) -> dict[str, Drain]:
-    """Those of these hosts that are out of use, by name; of all where none are named. Raises OSError.
+    """Return which of these hosts are drained, by name; of all hosts where none are named.
 
-    A file that cannot be understood drains its host all the same: its user wanted that.
+    Raises OSError. A file that cannot be understood drains its host all the same: its user wanted that.
     """
     try:
         return _read(userfolders.find(san, _FOLDER), hosts)
@@ -93,7 +93,7 @@ def read(san: Path, hosts: Collection[str] | None = None) -> dict[str, Drain]:
 
 
 class DrainReader:
-    """Looks again and again, for the hosts of one run. One thread at a time."""
+    """Reads the drains again and again, for the hosts of one run. One thread at a time."""
 
     def __init__(
         self, san: Path, hosts: Collection[str], clock: Callable[[], float] = time.monotonic
@@ -105,7 +105,10 @@ class DrainReader:
         self._list_at = 0.0
 
     def read(self) -> dict[str, Drain]:
-        """As ``read``. A user's first drain may be seen a little later. Raises OSError."""
+        """Return what ``read`` returns.
+
+        A user's first drain may be seen a little later. Raises OSError.
+        """
         began = self._clock()
         if began >= self._list_at:
             self._folders = userfolders.find(self._san, _FOLDER)
@@ -144,7 +147,7 @@ def _understand(folder: UserFolder, name: str, host: str) -> Drain:
 
 
 def _as_owner(by: str, user: int) -> str:
-    """What the file says, and whose file it is where that is another user's name than it says."""
+    """Return a drain with the user whom the file belongs to, where it names another one."""
     name = _name_of(user)
     return by if user == os.geteuid() or by.partition("@")[0] == name else f"{by} (as {name})"
 

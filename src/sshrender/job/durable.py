@@ -1,4 +1,4 @@
-"""Names of pages that survive a power failure: its folders are flushed before a page is delivered."""
+"""Make the names of pages survive a power failure: flush their folders before a page is delivered."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from sshrender.storage.files import sync_folder
 
 
 class Folders:
-    """Flushes folders. ``refused`` is called once for each whose file system does not do that."""
+    """Flushes folders. ``refused`` is called once for each whose file system cannot do that."""
 
     def __init__(self, refused: Callable[[Path, str], None]) -> None:
         self._refused = refused
         self._left_out: set[Path] = set()
 
     def sync(self, folders: Iterable[Path]) -> None:
-        """Make what was linked or renamed there durable. Raises OSError."""
+        """Make names that were linked or renamed in a folder durable. Raises OSError."""
         for folder in sorted(set(folders) - self._left_out):
             reason = sync_folder(folder)
             if reason:

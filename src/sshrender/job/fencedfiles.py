@@ -1,10 +1,10 @@
-"""Files that each coordinator of a job replaces: one of a lower epoch never replaces a higher one's.
+"""Replace files that every coordinator of a job writes, so that the highest epoch's file counts.
 
-A coordinator may be stopped at any moment, after it has made sure of its lease too, and go on when
-another one has the job. So each epoch writes a file of its own, ``.epochs/NAME.EPOCH``, and gives it the
-plain name as well, by rename(2), so that other programs find it at every moment. One that was stopped
-just before that gives the plain name back to the highest epoch's. A reader takes the file of the highest
-epoch.
+A coordinator may be stopped at any moment, even right after it has checked its lease, and continue when
+another one has the job. So each epoch writes a file of its own, ``.epochs/NAME.EPOCH``, and gives it
+the plain name as well, by rename(2), so that other programs find it at every moment. One that was
+stopped just before that gives the plain name back to the highest epoch's. A reader takes the file of
+the highest epoch.
 """
 
 from __future__ import annotations
@@ -39,12 +39,12 @@ _HEAD = 4096
 
 
 def newest_epoch(folder: Path) -> int:
-    """The highest epoch that was claimed of this job, 0 before the first. Raises OSError."""
+    """Return the highest epoch that was claimed of this job, 0 before the first. Raises OSError."""
     return LeaseFiles(folder / "lease").newest_epoch()
 
 
 def read(path: Path, max_bytes: int = MAX_RECORD_BYTES) -> bytes:
-    """Return what the highest epoch has written. Raises OSError."""
+    """Return what the highest epoch wrote. Raises OSError."""
     for _ in range(_TRIES):
         with contextlib.suppress(FileNotFoundError):
             return _read(path, max_bytes)
@@ -68,7 +68,7 @@ def _read(path: Path, max_bytes: int) -> bytes:
 
 
 def write(path: Path, data: bytes, epoch: int) -> None:
-    """Replace the file. ``data`` is JSON with ``epoch`` in front. Needs the lease of that epoch.
+    """Replace the file. ``data`` is JSON that begins with ``epoch``. Needs the lease of that epoch.
 
     Raises LeaseLost where a higher epoch was claimed, or OSError.
     """
@@ -87,9 +87,9 @@ def write(path: Path, data: bytes, epoch: int) -> None:
 
 
 def _install(path: Path, copy: Path, epoch: int) -> None:
-    """Give ``copy`` the name ``path`` too, which is there at every moment. Raises LeaseLost or OSError.
+    """Give ``copy`` the name ``path`` too, which exists at every moment. Raises LeaseLost or OSError.
 
-    A successor may come between the look and the rename: its file gets its name back.
+    A successor may come between the check and the rename: its file gets its name back.
     """
     _require_higher(path, epoch, path.parent)
     try:
@@ -99,7 +99,9 @@ def _install(path: Path, copy: Path, epoch: int) -> None:
         raise
     for _ in range(_TRIES):
         newest, its_copy = max(_copies(path), default=(epoch, copy))
-        if not epoch < newest <= newest_epoch(path.parent):  # what nobody has claimed is no epoch's
+        if (
+            not epoch < newest <= newest_epoch(path.parent)
+        ):  # an epoch that was never claimed does not count
             break
         with contextlib.suppress(FileNotFoundError):  # an even higher epoch has come
             _rename_over(path, its_copy)
@@ -107,7 +109,7 @@ def _install(path: Path, copy: Path, epoch: int) -> None:
 
 
 def _rename_over(path: Path, copy: Path) -> None:
-    """By another name of the copy: rename(2) replaces what is there in one step. Raises OSError."""
+    """Replace a file by another name of the copy: rename(2) does that in one step. Raises OSError."""
     second = copy.with_name(f".{path.name}.{uuid.uuid4().hex}")
     os.link(copy, second)
     try:
@@ -133,7 +135,7 @@ def _require_higher(path: Path, epoch: int, folder: Path) -> None:
 
 
 def _copies(path: Path) -> list[tuple[int, Path]]:
-    """What each epoch that was claimed has written, as far as it is kept."""
+    """Return what each epoch that was claimed wrote, as far as it is kept."""
     folder, prefix = path.parent / EPOCHS, f"{path.name}."
     try:
         names = os.listdir(folder)  # noqa: PTH208 - names alone are wanted
@@ -147,6 +149,6 @@ def _copies(path: Path) -> list[tuple[int, Path]]:
 
 
 def _epoch_of(data: bytes) -> int:
-    """What cannot be read as ours is no epoch's, and stays for the reader to judge."""
+    """Return the epoch of a file. One of another form has none, and stays for the reader to judge."""
     found = _FIELD.search(data[:_HEAD])
     return int(found.group(1)) if found is not None else 0

@@ -1,4 +1,4 @@
-"""The forms of what the files of a job may hold: names, times, digests. Checked where a file is read.
+"""Check the forms of what the files of a job may hold: names, times, digests.
 
 A job's folder can be written by every machine that has its owner's user. What is signed was written by
 the owner (signature.py); these checks hold for every reader, and for files of other users' jobs.
@@ -19,7 +19,7 @@ MAX_NAME_BYTES = 255
 MAX_TEXT = 4096
 """Characters of a text of a job: PATH_MAX, the longest that one of them is."""
 
-_WORD = re.compile(r"[0-9a-f]{16}")
+_TOKEN = re.compile(r"[0-9a-f]{16}")
 
 
 def text(value: str) -> str:
@@ -46,15 +46,15 @@ def moment(value: str) -> str:
 
 
 def marker(value: str) -> str:
-    """Return the word of an output marker (delivery.py), or an empty text. Raises ValueError."""
+    """Return the token of an output marker (delivery.py), or an empty text. Raises ValueError."""
     if value and not is_marker(value):
-        raise ValueError("an output word has 16 hexadecimal digits")
+        raise ValueError("an output marker has 16 hexadecimal digits")
     return value
 
 
 def is_marker(value: str) -> bool:
-    """Whether it is the word of an output marker, which becomes part of a file's name."""
-    return _WORD.fullmatch(value) is not None
+    """Whether it is the token of an output marker, which becomes part of a file's name."""
+    return _TOKEN.fullmatch(value) is not None
 
 
 def is_below(path: str) -> bool:

@@ -1,4 +1,4 @@
-"""The folder of one job: which file is where, and who may write it."""
+"""Name the files in the folder of one job, create its folders and check their owners."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _EPOCH = re.compile(r"(?:^|\.)e(\d{1,18})\b")
 
 @dataclass(frozen=True)
 class JobFolder:
-    """``<san>/<stem>-<digest>``; every name in it is one of ours."""
+    """``<san>/<stem>-<digest>``: the folder of a job."""
 
     path: Path
 
@@ -39,7 +39,7 @@ class JobFolder:
 
     @property
     def attributes(self) -> Path:
-        """What of it may change."""
+        """What may change of the job."""
         return self.path / "attributes.json"
 
     @property
@@ -59,12 +59,12 @@ class JobFolder:
 
     @property
     def lease(self) -> Path:
-        """Who coordinates."""
+        """Which coordinator it has."""
         return self.path / "lease"
 
     @property
     def requests(self) -> Path:
-        """What other machines ask of the coordinator."""
+        """What users ask of the coordinator from other machines."""
         return self.path / "requests"
 
     @property
@@ -74,12 +74,12 @@ class JobFolder:
 
     @property
     def pages(self) -> Path:
-        """Proved pages."""
+        """Verified pages."""
         return self.path / "pages"
 
     @property
     def thumbnails(self) -> Path:
-        """A small picture of each page that a host had time to draw twice."""
+        """A small image of each page for which a host had the time."""
         return self.path / "thumbs"
 
     @property
@@ -89,17 +89,17 @@ class JobFolder:
 
     @property
     def manifest(self) -> Path:
-        """The account of every page, at the end."""
+        """The list of all pages, written at the end."""
         return self.path / "manifest.json"
 
     def create(self) -> None:
-        """Make what is missing. The job is as open as the folder that it lies in.
+        """Create the folders that are missing. The job is as open as the folder that it lies in.
 
         Hosts may log in as another user than the coordinator's. ``work/`` is therefore writable for
-        whoever gets through the job's own folder, sticky like ``/tmp`` so that none can touch another's
-        files, and with all of the mode that makes the kernel refuse other users' links, FIFOs and files
-        in it (proc_sys_fs(5): protected_symlinks, protected_fifos, protected_regular).
-        Raises UserError as require_own_folders does, or OSError.
+        every user who can enter the job's own folder, sticky like ``/tmp`` so that none can touch
+        another's files, and with all of the mode that makes the kernel refuse other users' links, FIFOs
+        and files in it (proc_sys_fs(5): protected_symlinks, protected_fifos, protected_regular). Raises
+        UserError as require_own_folders does, or OSError.
         """
         self.require_workspaces()
         openness = stat.S_IMODE(self.path.parent.stat().st_mode) & 0o077
@@ -109,7 +109,7 @@ class JobFolder:
         _make(self.work, 0o1777 if readable & 0o055 else 0o700)
 
     def belongs_to(self, user: int) -> bool:
-        """Whether this is a folder, and this user's: in a shared folder anybody may have made it."""
+        """Whether this is a folder of this user: in a shared folder every user may have made it."""
         try:
             status = self.path.lstat()
         except FileNotFoundError:
@@ -117,10 +117,10 @@ class JobFolder:
         return stat.S_ISDIR(status.st_mode) and status.st_uid == user
 
     def require_workspaces(self) -> None:
-        """Refuse a job in which a symbolic link, or another user's folder, has the place of a folder.
+        """Raise UserError where a symbolic link, or a folder of another user, has the place of a folder.
 
         A host that logs in as the owner can put a link there: what is removed or written below it would
-        be elsewhere. Raises UserError or OSError.
+        be elsewhere. Raises OSError, too.
         """
         try:
             owner = self.path.lstat().st_uid
@@ -135,7 +135,7 @@ class JobFolder:
                 raise _no_workspace(folder)
 
     def complete(self) -> None:
-        """Before a run: every folder is the owner's, and is there. Raises as create."""
+        """Check before a run that every folder exists and is the owner's. Raises as create."""
         self.require_workspaces()
         if not all(os.path.lexists(folder) for folder in self._inner()):
             self.create()
@@ -144,10 +144,10 @@ class JobFolder:
         return self.pages, self.parts, self.requests, self.thumbnails, self.work
 
     def clear_work(self, below: int) -> None:
-        """Remove what attempts left of epochs below this one, and what is of no epoch.
+        """Remove what attempts of epochs below this one left, and what belongs to no epoch.
 
-        Harmless without a lease too: a coordinator that was stopped just before this, and goes on when
-        another one has the job, must not remove what that one's hosts write.
+        Harmless without a lease, too: a coordinator that was stopped just before this, and continues
+        when another one has the job, must not remove what that one's hosts write.
         """
         # Removed by descriptor: a symbolic link in the place of the folder would lead to others' files.
         place = open_folder(self.work)
@@ -171,7 +171,7 @@ def _no_workspace(folder: Path) -> UserError:
 
 
 def _make(folder: Path, mode: int) -> None:
-    """Make a folder of exactly this mode; one that exists and is not ours keeps its own."""
+    """Make a folder of exactly this mode; one that exists and is another user's keeps its own mode."""
     with contextlib.suppress(FileExistsError):
         folder.mkdir(mode=0o700)
     with contextlib.suppress(PermissionError):

@@ -1,6 +1,6 @@
-"""Whether a job's folder still holds the document that the job was made for.
+"""Check whether a job's folder still holds the document that the job was made for.
 
-Checked by every machine that is to render a job, before it takes the lease: pages of another document
+Every machine that is to render a job checks that before it takes the lease: pages of another document
 must not be published under a digest that is not its own. A host that has the owner's user can put
 another file there at any moment after that. So the file's stamp is compared once more before each page
 is published, after its host has rendered it.
@@ -42,9 +42,9 @@ def require(folder: JobFolder, spec: JobSpec) -> Stamp:
 
 
 def stamp_of(folder: JobFolder, spec: JobSpec) -> Stamp | None:
-    """The stamp of the job's document, where it is there already; None where it is to be brought.
+    """Return the stamp of the job's document; None where it has yet to be staged.
 
-    Another process may have brought it a moment ago, and may render it. Raises OSError.
+    Another process may have staged it a moment ago, and may render it. Raises OSError.
     """
     try:
         return require(folder, spec)

@@ -1,17 +1,18 @@
-"""``lease``: who coordinates this job. One holder at a time, also on NFS.
+"""Take, renew and observe ``lease``: it gives a job one coordinator at a time, also on NFS.
 
 The rules:
 
-- A holder raises the counter in ``lease`` every BEAT_SECONDS. An observer believes it for as long as it
-  sees that file change within LEASE_SECONDS of *its own* clock: clocks and mtimes of a shared file
-  system are not to be trusted. On the holder's own machine a dead pid is believed at once; one that
-  cannot be looked at (another user's, under hidepid) is no dead one.
-- Who finds a lease dead, or given back, claims the next epoch. An epoch is given once, for ever
+- A holder raises the counter in ``lease`` every BEAT_SECONDS. An observer believes the lease for as
+  long as it sees that file change within LEASE_SECONDS of *its own* clock: clocks and mtimes of a
+  shared file system are not reliable. On the holder's own machine a dead pid counts at once; a process
+  that cannot be inspected (another user's, under hidepid) does not count as dead.
+- A process that finds a lease dead, or released, claims the next epoch. An epoch is given only once
   (leasefiles.py); of several claimants one gets it.
-- A holder is fenced off as soon as there is a higher epoch than its own. It looks with each beat, and
-  ``ensure`` looks before whatever must not be done by a fenced one, if the last beat is so long ago that
-  somebody may have taken it for dead. A beat that comes late is overwritten by its successor's next; one
-  that comes just before the claim is seen by its successor, who then waits until nobody trusts it.
+- A holder is fenced off as soon as there is a higher epoch than its own. It checks with each heartbeat,
+  and ``ensure`` checks before whatever a fenced coordinator must not do, if the last heartbeat is so
+  old that another process may have found the lease dead. A heartbeat that comes late is overwritten by
+  the successor's next one; one that comes just before the claim is seen by the successor, which then
+  waits until nothing relies on it any more.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ LEASE_SECONDS = 10.0
 BEAT_SECONDS = 2.0
 
 TRUSTED_SECONDS = LEASE_SECONDS - 2 * BEAT_SECONDS
-"""After a beat: nobody can have taken the holder for dead by then, though clocks differ in pace."""
+"""After a heartbeat: no other process can find the lease dead by then, though clocks differ in pace."""
 
 LOOK = 0.5
 
@@ -50,11 +51,11 @@ class LeaseHeld(Exception):
 
 
 class LeaseLost(Exception):
-    """Somebody took the lease over while we held it."""
+    """Another process took the lease over while this one held it."""
 
 
 class Lease:
-    """A lease that we hold. ``beat`` is called every BEAT_SECONDS; its epoch fences our attempts.
+    """A lease that this process holds. ``beat`` is called every BEAT_SECONDS; its epoch fences attempts.
 
     May be used by several threads.
     """
@@ -74,7 +75,7 @@ class Lease:
 
     @property
     def holder(self) -> str:
-        """Who we are, in words."""
+        """The holder as a text for users."""
         return in_words(self._claim)
 
     def beat(self) -> None:
@@ -84,41 +85,41 @@ class Lease:
             self._check()
             self._claim = replace(self._claim, counter=self._claim.counter + 1)
             self._files.write(self._claim)
-            # Whoever claims after this look sees the beat, and waits until it is trusted no more.
+            # A process that claims after this check sees the heartbeat, and waits until it has expired.
             self._check()
             self._beaten_at = began
 
     def ensure(self) -> None:
-        """Return only if it is still ours. Raises LeaseLost or OSError."""
+        """Return only if this process still holds the lease. Raises LeaseLost or OSError."""
         if self._is_over or self._clock() - self._beaten_at >= TRUSTED_SECONDS:
             self.beat()
 
     def release(self) -> None:
-        """Give the lease back. Never raises."""
+        """Release the lease. Never raises."""
         with self._lock, contextlib.suppress(OSError, LeaseLost):
             self._check()
             self._is_over = True
             self._files.write(replace(self._claim, pid=0, counter=0))
 
     def _check(self) -> None:
-        """What was lost, or given back, stays so."""
+        """Raise LeaseLost where the lease was lost or released before: that is final."""
         self._is_over = self._is_over or self._files.newest_epoch() > self._claim.epoch
         if self._is_over:
             raise LeaseLost
 
 
 def boot_clock() -> float:
-    """Seconds since the machine was started, those included in which it slept (clock_gettime(2))."""
+    """Return the seconds since the machine started, with those in which it slept (clock_gettime(2))."""
     return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
 def take(
     path: Path, clock: Clock = boot_clock, pause: Pause = time.sleep, known_dead: str = ""
 ) -> Lease:
-    """Take the lease, waiting up to LEASE_SECONDS to see whether its holder lives.
+    """Take the lease; wait up to LEASE_SECONDS to find out whether its holder is alive.
 
-    ``known_dead``: what Observer.standing said of one that was watched for so long already. Raises
-    LeaseHeld when it does live, OSError when the storage fails.
+    ``known_dead``: what Observer.standing returned for a lease that was observed for so long already.
+    Raises LeaseHeld when the holder is alive, OSError when the storage fails.
     """
     return take_from(LeaseFiles(path), _our_claim(), clock, pause, known_dead)
 
@@ -126,7 +127,7 @@ def take(
 def take_from(
     files: LeaseStore, claim: Claim, clock: Clock, pause: Pause, known_dead: str = ""
 ) -> Lease:
-    """The same, of any storage and for whoever ``claim`` is; its epoch is set here."""
+    """Take a lease from any store, for any claimant; the epoch of ``claim`` is set here. See take."""
     found = _look_for_dead(files, clock, pause, known_dead)
     mine = replace(claim, counter=1, epoch=found.epoch + 1)
     began = clock()
@@ -143,10 +144,10 @@ def take_from(
 
 
 class _Sight(NamedTuple):
-    """What an observer sees: two that are equal mean that nobody has beaten in between.
+    """What an observer sees. Two equal ones mean that there was no heartbeat between them.
 
-    ``epoch``: the newest. ``claim``: its holder's, as far as one can tell; None: it cannot be read, or
-    there was never one.
+    ``epoch``: the newest. ``claim``: its holder's, as far as it can be read; None: it cannot, or there
+    was never one.
     """
 
     epoch: int
@@ -155,7 +156,7 @@ class _Sight(NamedTuple):
 
     @property
     def is_free(self) -> bool:
-        """Whether it was given back, or its holder is a process of this very machine that is no more."""
+        """Whether it was released, or its holder was a process of this machine that has ended."""
         claim = self.claim
         if claim is None:
             return self.epoch == 0
@@ -165,8 +166,8 @@ class _Sight(NamedTuple):
 
     @property
     def is_running(self) -> bool:
-        """Whether its holder is a process of this very machine that was seen to run just now."""
-        return self._process() is processidentity.OwnerState.RUNNING
+        """Whether its holder is a process of this machine that is running now."""
+        return self._process() is folderowner.OwnerState.RUNNING
 
     def _process(self) -> processidentity.OwnerState:
         claim = self.claim
@@ -176,7 +177,7 @@ class _Sight(NamedTuple):
 
     @property
     def name(self) -> str:
-        """In a word, which no other has."""
+        """A unique identifier of this observation."""
         beat = self.beat or _NOBODY
         return f"{self.epoch}.{beat.epoch}.{beat.counter}.{beat.token}"
 
@@ -189,7 +190,7 @@ def _look(files: LeaseStore) -> _Sight:
 
 
 def _look_for_dead(files: LeaseStore, clock: Clock, pause: Pause, known_dead: str) -> _Sight:
-    """What is there once nobody holds it. Raises LeaseHeld."""
+    """Return what is there once the lease is free or dead. Raises LeaseHeld."""
     first, end = _look(files), clock() + LEASE_SECONDS
     while not first.is_free and first.name != known_dead:
         pause(LOOK)
@@ -205,7 +206,7 @@ def _look_for_dead(files: LeaseStore, clock: Clock, pause: Pause, known_dead: st
 
 
 def _outwait(files: LeaseStore, found: _Sight, pause: Pause) -> None:
-    """A silent holder may have beaten once more before it could see our claim: let it not trust that."""
+    """Wait until a silent holder that renewed just before the claim relies on that no longer."""
     pause(BEAT_SECONDS)  # by then its last write is seen here, and it has seen our claim, if it is well
     if files.read() != found.beat:
         pause(TRUSTED_SECONDS)
@@ -216,10 +217,11 @@ def holders(
     pause: Pause = time.sleep,
     unreadable: dict[Path, OSError] | None = None,
 ) -> dict[Path, Claim | None]:
-    """Who holds each of these leases now; None: nobody. Takes 1.5 beats where that must be watched.
+    """Return the holder of each of these leases; None: it has none.
 
-    Those that cannot be read are no part of the answer: they are put into ``unreadable``. Without it
-    such a one raises OSError.
+    Takes 1.5 heartbeats where a lease has to be observed.
+    Leases that cannot be read are left out: they are put into ``unreadable``. Without it such a one
+    raises OSError.
     """
     first = _looks(paths, unreadable)
     held = {path: sight for path, sight in first.items() if not sight.is_free}
@@ -249,9 +251,9 @@ def _looks(paths: Sequence[Path], unreadable: dict[Path, OSError] | None) -> dic
 
 
 class Observer:
-    """Looks at a lease again and again, and believes it while its counter moves.
+    """Observes a lease, and believes it while its counter moves.
 
-    A holder that is frozen is no holder, though its pid lives.
+    A holder that is frozen counts as none, though its pid exists.
     """
 
     def __init__(self, path: Path, clock: Clock = boot_clock) -> None:
@@ -263,7 +265,7 @@ class Observer:
         """Whether it was seen to change: then its holder lives, or did a moment ago."""
 
     def holder(self) -> Claim | None:
-        """Who holds it, as far as one can tell by now; None: nobody. Raises OSError."""
+        """Return the holder's claim, as far as known by now; None: it has none. Raises OSError."""
         sight = _look(self._files)
         if sight.is_free:
             self._seen, self.has_moved = sight, False
@@ -275,18 +277,18 @@ class Observer:
         return (sight.claim or _NOBODY) if is_believed else None
 
     def standing(self) -> str:
-        """What was seen last, in a word: for ``take``, where it has been seen for LEASE_SECONDS."""
+        """Return an identifier of the last observation, for ``take``, once it is LEASE_SECONDS old."""
         is_long = self._clock() - self._seen_at >= LEASE_SECONDS
         return self._seen.name if self._seen is not None and is_long else ""
 
     def was_given_back(self) -> bool:
-        """Whether its last holder, if there was one, went in order, as far as ``holder`` has seen."""
+        """Whether the last holder, if there was one, released it, as far as ``holder`` has seen."""
         seen = self._seen
         return seen is None or seen.epoch == 0 or (seen.claim is not None and seen.claim.pid == 0)
 
 
 def in_words(claim: Claim) -> str:
-    """Who holds it, for people."""
+    """Return a holder as a text for users."""
     return f"{claim.host} (pid {claim.pid})"
 
 
@@ -299,5 +301,5 @@ def _our_claim() -> Claim:
 
 
 def _boot() -> str:
-    """This boot and this pid namespace: a pid means something only within both."""
-    return processidentity.space()
+    """Return an identifier of this boot and pid namespace: a pid means something only within both."""
+    return folderowner.space()

@@ -1,8 +1,8 @@
-"""The files of a lease: the one that beats, and one for each epoch that was ever claimed.
+"""Read and write the files of a lease: one for heartbeats, and one for each epoch that was ever claimed.
 
-``lease`` is replaced by its holder with every beat. ``.epochs/00000007`` belongs to whoever linked it
-there: link(2) lets one of several have it, on every NFS when one looks at the link count afterwards
-(open(2), O_EXCL), and as nobody ever removes one, no epoch is given twice.
+``lease`` is replaced by its holder with every heartbeat. ``.epochs/00000007`` belongs to the process
+that linked it there: link(2) lets one of several have it, on every NFS if the link count is checked
+afterwards (open(2), O_EXCL). As none is ever removed, no epoch is given twice.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ MAX_EPOCHS = 20_000
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """Who coordinates: the content of ``lease`` and of an epoch's file. ``pid`` 0: given back."""
+    """A claim to coordinate: the content of ``lease`` and of an epoch's file. ``pid`` 0: released."""
 
     counter: int
     epoch: int
@@ -46,34 +46,34 @@ class LeaseStore(Protocol):
     """What a lease needs of a storage. Each operation is done whole or not at all. Raises OSError."""
 
     def read(self) -> Claim | None:
-        """The beating file; None: there is none, or it is damaged."""
+        """Return the content of ``lease``; None: there is none, or it is damaged."""
 
     def write(self, claim: Claim) -> None:
         """Replace it."""
 
     def newest_epoch(self) -> int:
-        """The highest epoch that was claimed, 0 before the first."""
+        """Return the highest epoch that was claimed, 0 before the first."""
 
     def claimant(self, epoch: int) -> Claim | None:
-        """Who claimed it; None where that cannot be read."""
+        """Return the claim to an epoch; None where it cannot be read."""
 
     def claim(self, claim: Claim) -> bool:
-        """Claim the epoch that it names; whether it is ours."""
+        """Claim the epoch that a claim names; return whether this process got it."""
 
 
 class LeaseFiles:
-    """See Files: ``path`` is the beating one."""
+    """See LeaseStore. ``path``: of ``lease``."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._epochs = path.parent / EPOCHS
 
     def read(self) -> Claim | None:
-        """See Files.read."""
+        """See LeaseStore.read."""
         return _understood(self._path)
 
     def write(self, claim: Claim) -> None:
-        """See Files.write."""
+        """See LeaseStore.write."""
         own = self._own(self._path.parent, claim)
         try:
             rename(own, self._path)
@@ -82,7 +82,7 @@ class LeaseFiles:
             raise
 
     def newest_epoch(self) -> int:
-        """See Files.newest_epoch."""
+        """See LeaseStore.newest_epoch."""
         try:
             names = names_in(self._epochs, MAX_EPOCHS)
         except FileNotFoundError:
@@ -90,11 +90,11 @@ class LeaseFiles:
         return newest_of(names)
 
     def claimant(self, epoch: int) -> Claim | None:
-        """See Files.claimant."""
+        """See LeaseStore.claimant."""
         return _understood(self._file_of(epoch))
 
     def claim(self, claim: Claim) -> bool:
-        """See Files.claim."""
+        """See LeaseStore.claim."""
         with contextlib.suppress(FileExistsError):
             self._epochs.mkdir(mode=0o700)
             self._epochs.chmod(self._path.parent.stat().st_mode & 0o755)
@@ -110,7 +110,7 @@ class LeaseFiles:
         return self._epochs / f"{epoch:08d}"
 
     def _own(self, folder: Path, claim: Claim) -> Path:
-        """A file that nobody else knows, with the claim in it. Leaves none on failure."""
+        """Write the claim into a file with a name of its own, and return it. Leaves none on failure."""
         own = folder / f".{self._path.name}-{uuid.uuid4().hex}"
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
         descriptor = os.open(own, flags, file_mode(self._path.parent))
@@ -126,7 +126,7 @@ class LeaseFiles:
 
 
 def newest_of(names: Iterable[str]) -> int:
-    """The highest epoch among the names in ``.epochs``, 0 for none."""
+    """Return the highest epoch among the names in ``.epochs``, 0 for none."""
     return max((int(name) for name in names if _EPOCH.fullmatch(name)), default=0)
 
 
@@ -139,7 +139,7 @@ def _understood(path: Path) -> Claim | None:
 
 
 def _is_sound(claim: Claim) -> bool:
-    """Whether it could have been written by us: anybody who owns the folder may have written it."""
+    """Whether sshrender could have written it: every process of the folder's owner can write there."""
     numbers = (claim.counter, claim.epoch, claim.pid)
     texts = (claim.host, claim.boot, claim.started, claim.token)
     if not all(type(number) is int and 0 <= number < 1 << 62 for number in numbers):

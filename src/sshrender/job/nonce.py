@@ -1,4 +1,4 @@
-"""A word in the job's folder that a host must read to us: then it sees the same folder as we do."""
+"""Create a token in the job's folder that a host has to read back: then it sees the same folder."""
 
 from __future__ import annotations
 
@@ -13,36 +13,36 @@ from sshrender.job.folder import JobFolder
 
 @dataclass(frozen=True, slots=True)
 class Nonce:
-    """``word`` stands in ``path``, for one run: that of ``epoch``."""
+    """A token in a file, for one run: that of ``epoch``."""
 
-    word: str
+    token: str
     path: Path
     epoch: int = 0
 
     @classmethod
-    def lay(cls, folder: JobFolder, epoch: int = 0) -> Nonce:
-        """Write a new one, readable for all who can enter the folder. Raises OSError.
+    def create(cls, folder: JobFolder, epoch: int = 0) -> Nonce:
+        """Create a new one, readable for all who can enter the folder. Raises OSError.
 
-        Those of lower epochs are removed: their runs are over. By a higher one's the hosts of another
-        coordinator know the folder.
+        Those of lower epochs are removed: their runs have ended. A higher one belongs to the hosts of
+        another coordinator.
         """
         for left in folder.path.glob(".nonce-*"):
             if _epoch_of(left.name) < epoch:
                 left.unlink(missing_ok=True)
-        word = secrets.token_hex(8)
-        path = folder.path / f".nonce-e{epoch}-{word}"
+        token = secrets.token_hex(8)
+        path = folder.path / f".nonce-e{epoch}-{token}"
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o444)
         with os.fdopen(descriptor, "w", encoding="ascii") as file:
             os.fchmod(descriptor, 0o444)
-            file.write(word + "\n")
-        return cls(word, path, epoch)
+            file.write(token + "\n")
+        return cls(token, path, epoch)
 
-    def lift(self) -> None:
+    def remove(self) -> None:
         """Remove it. Raises OSError."""
         self.path.unlink(missing_ok=True)
 
 
 def _epoch_of(name: str) -> int:
-    """-1 where none is told."""
+    """Return the epoch in a file's name; -1 where it names none."""
     found = re.match(r"\.nonce-e(\d{1,18})-", name)
     return int(found.group(1)) if found is not None else -1

@@ -1,6 +1,6 @@
-"""From ``work/`` to ``pages/`` to the user's folder: whole or not at all, and what was verified.
+"""Move a verified page from ``work/`` to ``pages/`` and to the user's folder: whole or not at all.
 
-A host may put another file in the place of its own at any moment. So a page is one open file from its
+A host may replace its own file by another one at any moment. So a page is one open file from its
 verification on: it is linked, or copied, from its descriptor, and no name in ``work/`` is used again.
 """
 
@@ -34,7 +34,7 @@ not tell it: its number is given to the next new file once this one is removed."
 
 
 def page_name(page: int, total: int, extension: str) -> str:
-    """``page-0001.png``: at least four digits, and as many as the document's last page has."""
+    """Return ``page-0001.png``: at least four digits, and as many as the document's last page has."""
     return f"page-{page:0{max(4, len(str(total)))}d}.{extension}"
 
 
@@ -73,7 +73,7 @@ def _publish(verified: int, attempt: Path, final: Path, sha256: str) -> tuple[in
 
 
 def is_ours(descriptor: int, folder: Path) -> bool:
-    """Whether the file belongs to the user that the folder belongs to: as the storage knows us."""
+    """Whether a file and its folder belong to the same user, as the storage knows them."""
     return os.fstat(descriptor).st_uid == folder.stat().st_uid
 
 
@@ -84,10 +84,10 @@ def is_same_file(descriptor: int, path: Path) -> bool:
 
 
 def other_in_place(page: int, final: Path, sha256: str) -> int | None:
-    """A descriptor of the other content that has a page's place by now; None where there is none.
+    """Return a descriptor of the other content that has a page's name by now; None where there is none.
 
-    For after its delivery: a coordinator that was stopped between publishing and delivering may have
-    delivered over the page of the one that has the job now. Raises OSError.
+    To be called after the delivery: a coordinator that was stopped between publishing and delivering
+    may have delivered over the page of the one that has the job now. Raises OSError.
     """
     try:
         if is_same_file(page, final):
@@ -134,7 +134,7 @@ def _link(descriptor: int, new: Path, name: Path | None = None) -> None:
 
 
 def _publish_copy(verified: int, final: Path, sha256: str) -> int:
-    """A copy that belongs to us, under the final name; its descriptor."""
+    """Publish a copy that belongs to this user under the final name, and return its descriptor."""
     temporary = final.with_name(f".{final.name}.{uuid.uuid4().hex}")
     copy = _copy(verified, temporary, sha256)
     try:
@@ -157,7 +157,7 @@ def _publish_copy(verified: int, final: Path, sha256: str) -> int:
 
 
 def own(descriptor: int, final: Path, sha256: str) -> int:
-    """A published file's descriptor, once it is one of ours: another user's is replaced by a copy.
+    """Return a descriptor of a published file that is this user's; another user's is replaced by a copy.
 
     Raises VerificationFailed where its content is another one, or OSError.
     """
@@ -176,7 +176,7 @@ def own(descriptor: int, final: Path, sha256: str) -> int:
 
 
 def identity(path: Path) -> Identity | None:
-    """Which file has this name now, links not followed; None where there is none. Raises OSError."""
+    """Return which file has this name now, links not followed; None: none. Raises OSError."""
     try:
         place = open_folder(path.parent)
     except FileNotFoundError:
@@ -196,10 +196,11 @@ def _identity(status: os.stat_result) -> Identity:
 def remove(path: Path, seen: Identity | None) -> None:
     """Remove what has a page's name and is not the page: a link, a FIFO, a folder, another content.
 
-    Only the file that was ``seen`` there is removed: a coordinator that was stopped after it had looked,
-    and goes on when another one has the job, must not remove that one's page. So the file is moved aside
-    before it is compared, and gets its name back where it is another. What cannot be removed stays
-    aside: the name is free. A link in the place of the folder is not followed. Raises OSError.
+    Only the file that was ``seen`` there is removed: a coordinator that was stopped after it had
+    looked, and continues when another one has the job, must not remove that one's page. So the file is
+    moved aside before it is compared, and gets its name back where it is another. What cannot be
+    removed stays aside: the name is free. A link in the place of the folder is not followed. Raises
+    OSError.
     """
     if seen is None:
         return
@@ -223,7 +224,7 @@ def remove(path: Path, seen: Identity | None) -> None:
 
 
 def digest(descriptor: int, size: int) -> str:
-    """SHA-256 of the first ``size`` bytes of an open file. Raises OSError."""
+    """Return the SHA-256 of the first ``size`` bytes of an open file. Raises OSError."""
     hasher, at = hashlib.sha256(), 0
     while at < size and (block := os.pread(descriptor, min(_BLOCK, size - at), at)):
         hasher.update(block)
@@ -234,9 +235,9 @@ def digest(descriptor: int, size: int) -> str:
 def deliver(page: int, target: Path, sha256: str) -> bool:
     """Make ``target`` the page with this descriptor: a second name for it, or a copy.
 
-    A target that is this page already is left alone, so delivering twice costs little. True when it was
-    copied, and ``secure`` is still to be called. Raises VerificationFailed where the page has changed,
-    or OSError.
+    A target that is this page already is left alone, so that delivering twice costs little. Return True
+    when it was copied, and ``secure`` is still to be called. Raises VerificationFailed where the page
+    has changed, or OSError.
     """
     with contextlib.suppress(FileExistsError):
         if _can_link(page, target):
@@ -277,7 +278,7 @@ def _can_link(page: int, target: Path) -> bool:
 
 
 def _is_there(page: int, target: Path) -> bool:
-    """The same file, or a copy made by ``_copy``, which keeps size and time of modification."""
+    """Whether the target is the same file, or a copy by ``_copy``: of equal size and time."""
     try:
         if is_same_file(page, target):
             return True
@@ -305,7 +306,7 @@ def _replace(page: int, target: Path, sha256: str) -> bool:
 
 
 def _copy(source: int, temporary: Path, sha256: str) -> int:
-    """Copy an open file; the copy's descriptor, open for reading and writing. It keeps the times."""
+    """Copy an open file and its times; return the copy's descriptor, open for reading and writing."""
     flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     copy = os.open(temporary, flags, file_mode(temporary.parent))
     hasher, at, size = hashlib.sha256(), 0, os.fstat(source).st_size

@@ -1,4 +1,4 @@
-"""All jobs of a SAN, as whoever looks after the queue needs to know them. Looked at again and again."""
+"""Scan all jobs of a shared folder for the queue's dispatcher, again and again."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ from sshrender.job.spec import require_signed_spec
 from sshrender.storage.files import require_listing, user_in, visible
 
 OVER_AGAIN = 20.0
-"""Seconds between two looks at a job that is over: somebody may submit it again."""
+"""Seconds between two scans of a finished job: a user may submit it again."""
 
 
 class QueueSnapshot(NamedTuple):
-    """What was there at one look.
+    """The jobs at one moment.
 
     ``entries``: this user's jobs, by name; others' could not be written. ``unfinished``: the names of
-    all jobs that are not known to be over; another user's only where one of ours comes after it.
-    ``damaged``: this user's jobs that cannot be read, and why. ``unsigned``: those that are not signed
-    with this user's key, and why: anything may stand in them, so they are not run.
+    all jobs that are not known to be finished; another user's only where one of this user's comes after
+    it. ``damaged``: this user's jobs that cannot be read, and why. ``unsigned``: those that are not
+    signed with this user's key, and why: they may contain anything, so they are not run.
     """
 
     entries: list[Entry]
@@ -42,7 +42,7 @@ class QueueSnapshot(NamedTuple):
 
 
 class _Judged(NamedTuple):
-    """Whether a job.json of this state is signed with this key: the job's id if it is."""
+    """Whether a job.json in this state is signed with this key; the job's id if it is."""
 
     key: bytes | None
     status: os.stat_result
@@ -50,7 +50,7 @@ class _Judged(NamedTuple):
 
 
 class QueueScanner:
-    """Remembers the leases that it has watched. One thread at a time."""
+    """Scans the jobs, and remembers the leases that it has observed. One thread at a time."""
 
     def __init__(self, san: Path, clock: Callable[[], float] = time.monotonic) -> None:
         self._san = san
@@ -62,8 +62,11 @@ class QueueScanner:
         self._judged: dict[str, _Judged] = {}
 
     def look(self) -> QueueSnapshot:
-        """What is there now. Raises OSError where the SAN itself cannot be read, UserError where the
-        key cannot be used."""
+        """Return a snapshot.
+
+        Raises OSError where the shared folder itself cannot be read, UserError where the key cannot be
+        used.
+        """
         keyfile.load()  # what is wrong with it is wrong with every job
         if self._user is None:
             self._user = user_in(self._san)
@@ -88,7 +91,7 @@ class QueueScanner:
         return QueueSnapshot(entries, self._unfinished(entries, unread), damaged, unsigned)
 
     def _of_ours(self, folder: JobFolder, user: int) -> Entry | None:
-        """None for what is no job of this user. Raises UserError or OSError."""
+        """Return the entry of a job of this user; None for others. Raises UserError or OSError."""
         if not folder.belongs_to(user) or not _is_job(folder):
             return None
         now = self._clock()
@@ -98,7 +101,7 @@ class QueueScanner:
         return self._entry(folder, now)
 
     def _entry(self, folder: JobFolder, now: float) -> Entry:
-        """Raises UserError or OSError."""
+        """Return the entry of a job. Raises UserError or OSError."""
         name = folder.name
         found = attributes.load_signed(folder, self._require_signed(folder))
         holder = self._holder(folder, now)
@@ -114,7 +117,8 @@ class QueueScanner:
     def _require_signed(self, folder: JobFolder) -> str:
         """Return the job's id. Raises Unsigned, UserError or OSError.
 
-        A file is read once: any host can lay thousands. The process that runs the job reads it anew.
+        A file is read once: a host can put thousands there. The process that runs the job reads it
+        again.
         """
         status, key = folder.spec.lstat(), keyfile.load()
         known = self._judged.get(folder.name)
@@ -125,7 +129,10 @@ class QueueScanner:
         return known.verdict
 
     def _holder(self, folder: JobFolder, now: float) -> LeaseHolder:
-        """A lease that was never seen to move may be a dead one's: that takes LEASE_SECONDS to tell."""
+        """Return the holder.
+
+        It takes LEASE_SECONDS to find out that a lease which never changed is dead.
+        """
         observer = self._observers.setdefault(folder.name, Observer(folder.lease))
         claim = observer.holder()
         if claim is None:
@@ -148,7 +155,7 @@ class QueueScanner:
         return frozenset(unfinished | {name for name in others if self._is_unfinished(name)})
 
     def _is_unfinished(self, name: str) -> bool:
-        """Whether a job, anybody's, is there and not known to be over."""
+        """Whether a job, of any user, exists and is not known to be finished."""
         if "/" in name or name.startswith("."):
             return False
         folder = JobFolder(self._san / name)
@@ -159,7 +166,7 @@ class QueueScanner:
 
 
 def _judge(folder: JobFolder) -> Unsigned | str:
-    """Raises UserError where it is damaged, or OSError."""
+    """Verify a job.json. Raises UserError where it is damaged, or OSError."""
     try:
         return require_signed_spec(folder)
     except Unsigned as error:
@@ -167,13 +174,13 @@ def _judge(folder: JobFolder) -> Unsigned | str:
 
 
 def _is_same(one: os.stat_result, other: os.stat_result) -> bool:
-    """Whether both tell of one file that was not written in between."""
+    """Whether both describe one file that was not written in between."""
     keys = ("st_dev", "st_ino", "st_size", "st_mtime_ns", "st_ctime_ns")
     return all(getattr(one, key) == getattr(other, key) for key in keys)
 
 
 def _is_job(folder: JobFolder) -> bool:
-    """Raises OSError where that cannot be told."""
+    """Whether the folder is a job's. Raises OSError where that cannot be found out."""
     try:
         folder.spec.stat()
     except (FileNotFoundError, NotADirectoryError):
@@ -182,7 +189,7 @@ def _is_job(folder: JobFolder) -> bool:
 
 
 def _is_known_over(folder: JobFolder) -> bool:
-    """What its attributes say; none: it is not. Raises OSError, ValueError or RecursionError."""
+    """Whether its attributes say that it is finished. Raises OSError, ValueError or RecursionError."""
     fields = json.loads(fencedfiles.read(folder.attributes))
     return isinstance(fields, dict) and isinstance(fields.get("over"), str) and fields["over"] != ""
 
@@ -206,7 +213,7 @@ def _entry(name: str, found: Attributes, holder: LeaseHolder) -> Entry:
 
 
 def _seconds(moment: str) -> float:
-    """A moment of the journal; 0 for none, or for what is none."""
+    """Return a time of the journal in seconds; 0 for none, or for a damaged one."""
     try:
         return datetime.fromisoformat(moment).timestamp()
     except (ValueError, OverflowError):

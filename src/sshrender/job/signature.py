@@ -1,9 +1,9 @@
-"""Signatures of ``job.json``, ``attributes.json`` and requests: only the owner's machines can make them.
+"""Sign and verify ``job.json``, ``attributes.json`` and requests: only the owner's machines can sign.
 
 Every machine that has the owner's user can write into a job's folder, hosts too. What a coordinator
 runs and where it writes are therefore taken only from files with a MAC by the owner's key
 (config/keyfile.py), which hosts do not have. The MAC covers the whole object, its purpose and the name
-of the job's folder, so that a file signed for one job, or as one kind, is worth nothing as another.
+of the job's folder, so that a file signed for one job, or as one kind, is worthless as another.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class Purpose(Enum):
 
 
 class Unsigned(UserError):
-    """A file is not signed with this user's key: it says what any host could have written."""
+    """A file is not signed with this user's key: every host could have written it."""
 
     def __init__(self, what: str, hint: str, *, is_key_missing: bool = False) -> None:
         super().__init__(ExitCode.STORAGE, what, hint)
@@ -54,31 +54,31 @@ def signed(folder: JobFolder, purpose: Purpose, fields: Mapping[str, Any]) -> di
 
 
 def require(folder: JobFolder, purpose: Purpose, fields: Mapping[str, Any], path: Path) -> None:
-    """Raises Unsigned where the fields, as read from ``path``, are not signed with this user's key."""
+    """Raise Unsigned where the fields, read from ``path``, are not signed with this user's key."""
     found = _judge(folder, purpose, fields)
     if found:
         raise Unsigned(f"{path} {found.why}", found.hint, is_key_missing=found.hint == IMPORT)
 
 
 def missing(folder: JobFolder, path: Path) -> Unsigned:
-    """The error where a job lacks a file that its owner signed."""
+    """Return the error for a job that lacks a file which its owner signed."""
     what = f"{path} is missing: what the owner of the job allowed is not known"
     return Unsigned(what, f"{set_aside(folder)} # then render or submit the document again")
 
 
 def of_another(folder: JobFolder, path: Path) -> Unsigned:
-    """The error where a file was signed for an earlier job of the same name."""
+    """Return the error for a file that was signed for an earlier job of the same name."""
     hint = f"{set_aside(folder)} # then render or submit the document again"
     return Unsigned(f"{path} was signed for another job of this name", hint)
 
 
 def is_signed(folder: JobFolder, purpose: Purpose, fields: Mapping[str, Any]) -> bool:
-    """Whether they are signed with this user's key. Raises UserError where the key cannot be used."""
+    """Whether the fields are signed with this user's key. Raises UserError where that cannot be used."""
     return _judge(folder, purpose, fields) is None
 
 
 def set_aside(folder: JobFolder) -> str:
-    """The command that takes a job's folder out of the queue, and leaves it for inspection."""
+    """Return the command that moves a job's folder out of the queue, for inspection."""
     aside = folder.path.with_name(f".unsigned-{folder.name}")
     return f"mv {shlex.quote(str(folder.path))} {shlex.quote(str(aside))}"
 
@@ -89,7 +89,7 @@ class _Objection(NamedTuple):
 
 
 def _judge(folder: JobFolder, purpose: Purpose, fields: Mapping[str, Any]) -> _Objection | None:
-    """Why the fields are not believed; None where they are."""
+    """Return why the fields are not accepted; None where they are."""
     mac = fields.get(FIELD)
     words = mac.split(":") if isinstance(mac, str) else []
     if len(words) != 3 or words[0] != _SCHEME:
@@ -111,7 +111,7 @@ def _judge(folder: JobFolder, purpose: Purpose, fields: Mapping[str, Any]) -> _O
 
 
 def _mac(key: bytes, folder: JobFolder, purpose: Purpose, fields: Mapping[str, Any]) -> str:
-    """The MAC of an object as JSON has it: members sorted, without spaces."""
+    """Return the MAC of an object as JSON has it: members sorted, without spaces."""
     message = ["sshrender", purpose.value, folder.name, fields]
     text = json.dumps(message, sort_keys=True, separators=(",", ":"))
     return hmac.new(key, text.encode(), hashlib.sha256).hexdigest()

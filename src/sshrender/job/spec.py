@@ -1,4 +1,4 @@
-"""``job.json``: what to render. Written once, never changed; what a resume goes by."""
+"""Write and read ``job.json``: what to render. It is written once; every later run goes by it."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class DocumentRecord(_Frozen):
 
 
 class RecipeRecord(_Frozen):
-    """A way to draw a page (config/recipes.py), as it was when the job was made.
+    """A way to render a page (config/recipes.py), as it was when the job was made.
 
     One without an extension is the built-in one.
     """
@@ -91,24 +91,24 @@ class RecipeRecord(_Frozen):
 
     @classmethod
     def of(cls, fields: Mapping[str, Any]) -> Self:
-        """From what a configuration says."""
+        """Return the record of a recipe of the configuration."""
         steps = tuple(tuple(words) for words in fields.get("steps", ()))
         return cls(**{**fields, "steps": steps})
 
     @property
     def is_built_in(self) -> bool:
-        """Whether the warm Ghostscript draws."""
+        """Whether the warm Ghostscript renders."""
         return not self.extension
 
     def uses(self, field: str) -> bool:
-        """Whether a field of a page stands in it."""
+        """Whether the recipe contains a field of a page."""
         return f"{{{field}}}" in str(self.steps) or field in self.shell
 
 
 class RenderSettings(_Frozen):
     """What decides how the pages look: part of the job's identity. ``pages`` is a canonical list.
 
-    ``recipes`` are tried in this order; none: Ghostscript draws.
+    ``recipes`` are tried in this order; none: Ghostscript renders.
     """
 
     device: str
@@ -147,7 +147,7 @@ class JobSpec(_Frozen):
 
     @model_validator(mode="after")
     def _pages_are_of_the_document(self) -> Self:
-        """Without making a list of them: a file that any host can write may claim millions."""
+        """Check the page list without expanding it: a file that a host wrote may claim millions."""
         pages = self.settings.pages
         if _PAGES.fullmatch(pages) is None:
             raise ValueError("the page list is not in its shortest form")
@@ -161,8 +161,9 @@ class JobSpec(_Frozen):
     def save(self, folder: JobFolder) -> None:
         """Write ``job.json``, signed. Raises UserError or OSError.
 
-        Not signed where the key ends with this process: then the next render of the document may write
-        it anew (coordinator/jobsigning.py), while a MAC by an unknown key would be refused for ever.
+        It is not signed where the key ends with this process: then the next render of the document may
+        write it anew (coordinator/jobsigning.py), while a MAC by an unknown key would be refused for
+        ever.
         """
         fields = self.model_dump(mode="json")
         fields = {"schema": fields.pop("schema_"), **fields}
@@ -172,7 +173,7 @@ class JobSpec(_Frozen):
 
 
 def job_name(stem: str, sha256: str, settings: RenderSettings) -> str:
-    """``<stem>-<8 hexadecimal digits>`` of a digest over document and settings."""
+    """Return ``<stem>-<8 hexadecimal digits>`` of a digest over document and settings."""
     fields = settings.model_dump(mode="json")
     if not settings.recipes:
         del fields["recipes"]  # such jobs keep the names that they had before there were recipes
@@ -182,22 +183,26 @@ def job_name(stem: str, sha256: str, settings: RenderSettings) -> str:
 
 
 def safe_stem(stem: str) -> str:
-    """A document's name as a folder's name: nothing a shell, a terminal or a path could trip over."""
+    """Return a document's name as part of a folder's name, harmless in a shell, a terminal or a path."""
     safe = re.sub(r"[^\w.+-]+", "_", stem)[:MAX_STEM]
     short = safe.encode()[:MAX_STEM_BYTES].decode("utf-8", "ignore")
     return short.strip("._-") or "document"
 
 
 def load_spec(folder: JobFolder) -> JobSpec | None:
-    """The job in this folder; None when there is none. Raises UserError when it is damaged.
+    """Return the job in this folder; None when there is none. Raises UserError when it is damaged.
 
-    For readers: any machine that has the owner's user could have written it.
+    For readers: every machine that has the owner's user could have written it.
     """
     return _load(folder, is_run=False)
 
 
 def load_signed_spec(folder: JobFolder) -> JobSpec | None:
-    """The same, to be run: signed with this user's key, and the job that its folder is named after."""
+    """Return the job of this folder, to be run; None when there is none.
+
+    Raises UserError where it is damaged, not signed with this user's key, or not the one that the folder
+    is named after.
+    """
     return _load(folder, is_run=True)
 
 
@@ -222,8 +227,8 @@ def _load(folder: JobFolder, *, is_run: bool) -> JobSpec | None:
 def require_signed_spec(folder: JobFolder) -> str:
     """Return the job's id.
 
-    Raises UserError where ``job.json`` is damaged or not signed with this user's key, or OSError.
-    A process whose key is in memory has written its job unsigned (JobSpec.save): there the id counts.
+    Raises UserError where ``job.json`` is damaged or not signed with this user's key, or OSError. A
+    process whose key is in memory has written its job unsigned (JobSpec.save): there the id counts.
     """
     try:
         fields = json.loads(read_plain(folder.spec))
@@ -235,7 +240,7 @@ def require_signed_spec(folder: JobFolder) -> str:
 
 
 def signed_id(folder: JobFolder) -> str:
-    """The same; empty where there is no ``job.json``. Raises UserError or OSError."""
+    """Return the job's id; empty where there is no ``job.json``. Raises UserError or OSError."""
     try:
         return require_signed_spec(folder)
     except FileNotFoundError:
@@ -243,7 +248,7 @@ def signed_id(folder: JobFolder) -> str:
 
 
 def check_name(folder: JobFolder, spec: JobSpec) -> None:
-    """Raises UserError where the folder has another name than this document and these settings make."""
+    """Raise UserError where document and settings make another name than the folder's."""
     # A name that is not UTF-8 stands in the document's as question marks, which no name of a job has.
     identity = job_name(Path(spec.document.name).stem, spec.document.sha256, spec.settings)
     if not folder.name == spec.name == identity:
@@ -251,7 +256,7 @@ def check_name(folder: JobFolder, spec: JobSpec) -> None:
 
 
 def damaged(path: Path, why: str) -> UserError:
-    """``job.json`` is not what was written."""
+    """Return the error for a damaged ``job.json``."""
     first = (why.splitlines() or ["unreadable"])[0]
     return UserError(
         ExitCode.STORAGE,

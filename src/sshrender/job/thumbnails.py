@@ -1,4 +1,4 @@
-"""``thumbs/``: small pictures of pages, for the overview and the dashboard. Nothing depends on them."""
+"""Write ``thumbs/``: small images of pages for overview and dashboard. Nothing depends on them."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from sshrender.job.verification.pagefile import PageFile, Size
 from sshrender.storage.files import file_mode, open_folder, rename
 
 LONGEST_SIDE = 512
-"""Pixels: more than a runner draws (renderers/ghostscript.py), less than would burden a viewer."""
+"""Pixels: more than a runner renders (renderers/ghostscript.py), less than would slow a viewer down."""
 
 
 def file_of(page_file: str) -> str:
-    """The thumbnail's name for a page's: ``page-0007.png``, ``page-0007.jpg``."""
+    """Return the thumbnail's name for a page's: ``page-0007.jpg`` for ``page-0007.png``."""
     return Path(page_file).stem + ".jpg"
 
 
 def save(folder: JobFolder, page_file: str, data: bytes) -> None:
-    """Keep the thumbnail of a page, if it is one. Raises VerificationFailed or OSError.
+    """Write the thumbnail of a page, if it is one. Raises VerificationFailed or OSError.
 
-    Not flushed to the storage: one that a power failure damages is shown as missing.
+    It is not flushed to the storage: one that a power failure damages is shown as missing.
     """
     jpeg.measure(PageFile.in_memory(data), _accept)
     final = folder.thumbnails / file_of(page_file)

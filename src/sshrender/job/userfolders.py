@@ -1,9 +1,9 @@
-"""Hidden folders beside the jobs, one for each user who has something to keep there.
+"""Find and make hidden folders beside the jobs, one for each user who has something to keep there.
 
-Every user may make files in a shared folder, so a fixed name may be taken by another user first, and a
-folder that all may write may be filled by one. So each user has a folder of its own: under the plain
-name where that is free, else with a random end that cannot be taken beforehand. Who owns one is what the
-storage says, never what its name or its content says.
+Every user may make files in a shared folder, so that a fixed name may be taken by another user first,
+and a folder that all may write may be filled by one. So each user has an own folder: under the plain
+name where that is free, else with a random end that cannot be taken beforehand. The storage says which
+user owns one, never its name or its content.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ MAX_OF_ONE_USER = 4
 
 
 class UserFolder(NamedTuple):
-    """``user``: who owns it, by number."""
+    """``user``: the number of its owner."""
 
     path: Path
     user: int
 
 
 def find(san: Path, name: str) -> list[UserFolder]:
-    """The folders of this kind, at most so many of each user. Raises OSError for the shared folder."""
+    """Return the folders of this kind, at most so many of each user. Raises OSError."""
     pattern = re.compile(re.escape(name) + r"(-[0-9a-f]{16})?")
     with os.scandir(san) as entries:
         names = sorted(entry.name for entry in entries if pattern.fullmatch(entry.name))
@@ -51,9 +51,10 @@ def find(san: Path, name: str) -> list[UserFolder]:
 
 
 def own(san: Path, name: str) -> Path:
-    """This user's folder of this kind, made if need be. Raises OSError.
+    """Return this user's folder of this kind, made where it is missing. Raises OSError.
 
-    As open as the shared folder; where that is sticky, which keeps its users apart, others only read.
+    It is as open as the shared folder; where that is sticky, which keeps its users apart, others only
+    read.
     """
     user = user_in(san)
     for each in find(san, name):
@@ -71,7 +72,7 @@ def own(san: Path, name: str) -> Path:
 
 
 def files_in(folder: Path, most: int) -> Iterator[str]:
-    """The names of its JSON files, at most so many; none where it cannot be listed."""
+    """Return the names of its JSON files, at most so many; none where it cannot be listed."""
     with contextlib.suppress(OSError), os.scandir(folder) as entries:
         names = (entry.name for entry in islice(entries, most))
         yield from [name for name in names if name.endswith(".json") and not name.startswith(".")]

@@ -18,18 +18,20 @@ from sshrender.job.operations import Operation, operation_of
 from sshrender.views.rate import Rate
 
 WAITING, SENT, DONE, SUSPECT, FAILED = "waiting", "sent", "done", "suspect", "failed"
+"""States of a page."""
+
 SETTLED = (DONE, SUSPECT, FAILED)
 
 BUCKET = 5.0
-"""Seconds that a bar of the throughput's graph stands for."""
+"""Seconds of one bar in the graph of the throughput."""
 
 BUCKETS = 720
 LOG_LENGTH = 5000
 
-STRAGGLES = 4.0
-"""A page straggles when it takes so many times what its kind takes, and at least STRAGGLES_FROM."""
+STRAGGLER_FACTOR = 4.0
+"""An attempt is a straggler when it takes so many times the usual, and at least STRAGGLER_SECONDS."""
 
-STRAGGLES_FROM = 3.0
+STRAGGLER_SECONDS = 3.0
 
 
 @dataclass(slots=True)
@@ -54,7 +56,7 @@ class PageRow:
 
 @dataclass(slots=True)
 class InFlight:
-    """An attempt that a host holds. ``begun``: when a slot was free for it, as far as one can tell."""
+    """An attempt that a host holds. ``begun``: when a slot was free for it, as far as known."""
 
     attempt: str
     page: int
@@ -83,25 +85,25 @@ class HostRow:
     recent: deque[float] = field(default_factory=lambda: deque(maxlen=101))
 
     def begin(self, now: float) -> None:
-        """The oldest attempts, as many as there are slots, are being drawn."""
+        """Mark the oldest attempts, as many as there are slots, as being rendered."""
         for flight in islice(self.flights.values(), self.slots or None):
             if flight.begun is None:
                 flight.begun = now
 
     @property
     def running(self) -> int:
-        """Slots at work: a host holds more than it draws."""
+        """Slots at work: a host holds more attempts than it renders at a time."""
         return min(len(self.flights), self.slots or len(self.flights))
 
     @property
     def median(self) -> float | None:
-        """Seconds a page, of the last hundred."""
+        """The median of seconds per page, of the last hundred pages."""
         return statistics.median(self.recent) if self.recent else None
 
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """Who rendered what when, for the timeline."""
+    """An attempt on the timeline: which host rendered which page, and when."""
 
     host: str
     page: int
@@ -112,7 +114,7 @@ class Span:
 
 @dataclass(frozen=True, slots=True)
 class AttemptInWork:
-    """An attempt that is being drawn, as far as one can tell from here. ``age`` in seconds."""
+    """An attempt that is being rendered, as far as the journal shows. ``age`` in seconds."""
 
     flight: InFlight
     age: float
@@ -120,7 +122,7 @@ class AttemptInWork:
 
 
 class JobModel:
-    """Feed it the entries of a journal, in order. ``pages`` are those that the job asks for."""
+    """The state of a job, replayed from its journal. ``pages``: those of the job. See Replay."""
 
     def __init__(self, pages: Iterable[int]) -> None:
         self.pages = {number: PageRow(number) for number in pages}
@@ -141,16 +143,16 @@ class JobModel:
         self.notes: list[str] = []
         self.delivered = 0
         self.changed: set[int] = set()
-        """Pages whose looks have changed since somebody last cleared this."""
+        """Pages that have changed since the dashboard last cleared this."""
 
     @property
     def settled(self) -> int:
-        """Pages that have reached an end."""
+        """The number of pages in a terminal state."""
         return sum(self.counts[state] for state in SETTLED)
 
     @property
     def missing(self) -> int:
-        """Pages that have not."""
+        """The number of pages in no terminal state."""
         return len(self.pages) - self.settled
 
     def take(self, entry: je.JournalEntry) -> None:
@@ -222,7 +224,7 @@ class JobModel:
                 pass
 
     def drawings(self, now: float) -> list[AttemptInWork]:
-        """What is being drawn at this moment, oldest first."""
+        """Return the attempts that are being rendered at this moment, oldest first."""
         usual = self._usual()
         found = []
         for host in self.hosts.values():
@@ -230,16 +232,16 @@ class JobModel:
             for flight in host.flights.values():
                 if flight.begun is not None:
                     age = max(0.0, now - flight.begun)
-                    found.append(AttemptInWork(flight, age, _straggles(age, own)))
+                    found.append(AttemptInWork(flight, age, _is_straggler(age, own)))
         return sorted(found, key=lambda drawing: -drawing.age)
 
     def bars(self, count: int, now: float) -> list[float]:
-        """Pages a second in the last ``count`` buckets, the current one last."""
+        """Return pages per second in the last ``count`` buckets, the current one last."""
         last = int(now // BUCKET)
         return [self.throughput[number] / BUCKET for number in range(last - count + 1, last + 1)]
 
     def left(self, now: float) -> float | None:
-        """Seconds that the rest will take, if it goes on like this; None when nobody can tell."""
+        """Return the seconds that the rest will take at this rate; None where that is unknown."""
         if self.ended is not None or self.held or self.paused:
             return None
         return self.rate.left(now, self.missing)
@@ -383,7 +385,7 @@ class JobModel:
 
 
 def packed(spans: Sequence[Span], slots: Mapping[str, int]) -> list[Span]:
-    """The spans as they may have been: hosts report several pages at a time, after the last of them.
+    """Return the spans as they may have been: hosts report several pages at a time, after the last.
 
     From the end backwards, each page ends when it was reported or when its slot began the next one.
     """
@@ -398,5 +400,5 @@ def packed(spans: Sequence[Span], slots: Mapping[str, int]) -> list[Span]:
     return found[::-1]
 
 
-def _straggles(age: float, usual: float) -> bool:
-    return age > max(STRAGGLES * usual, STRAGGLES_FROM)
+def _is_straggler(age: float, usual: float) -> bool:
+    return age > max(STRAGGLER_FACTOR * usual, STRAGGLER_SECONDS)

@@ -71,24 +71,23 @@ def _of_run(entry: je.JournalEntry) -> str | None:
             where = f" on {clean(entry.coordinator)}" if entry.coordinator else ""
             return f"run {entry.epoch} started{where}"
         case je.RunEnded():
-            reason = f", {clean(entry.reason)}" if entry.reason else ""
-            return f"run ended: {entry.state}{reason}"
+            reason = f": {clean(entry.reason)}" if entry.reason else ""
+            return f"run ended, {entry.state}{reason}"
         case je.RequestHandled():
             return _request(entry)
         case je.RequestsRefused():
-            return "requests that are not signed with the owner's key were removed"
+            return "requests that were not signed with the owner's key were removed"
         case je.ThumbnailsLost():
             return f"{count(entry.count, 'thumbnail')} could not be written: {clean(entry.reason)}"
         case je.FolderNotSynced():
-            return f"cannot sync folder {clean(entry.reason)}"
+            return f"the storage cannot flush the names of pages: {clean(entry.reason)}"
         case je.ReferenceChosen():
-            hosts = "1 host decides" if entry.agreed == 1 else f"{entry.agreed} hosts agree"
+            hosts = count(entry.agreed, "host")
             version = clean(entry.ghostscript)
-            return f"test page: {hosts} (Ghostscript {version}); the other hosts must render the same"
+            return f"test page: {hosts} agree (Ghostscript {version}); others must match"
         case je.FontsMissing():
-            named = ", ".join(on_pages(font, pages) for font, pages in entry.fonts.items())
-            fonts = "font" if len(entry.fonts) == 1 else "fonts"
-            return f"{fonts} not in the PDF, replaced: {clean(named)}"
+            named = ", ".join(f"{font} ({pages})" for font, pages in entry.fonts.items())
+            return f"fonts not in the PDF, replaced: {clean(named)}"
         case je.PageEntry():
             return _of_page(entry)
         case _:
@@ -98,7 +97,7 @@ def _of_run(entry: je.JournalEntry) -> str | None:
 def _of_page(entry: je.PageEntry) -> str | None:
     match entry:
         case je.PageSent() if entry.because:
-            return f"page {entry.page} also sent to {clean(entry.host)}: {clean(entry.because)}"
+            return f"page {entry.page} also to {clean(entry.host)}: {clean(entry.because)}"
         case je.PageReturned():
             return f"page {entry.page} taken back from {clean(entry.host)}: {clean(entry.reason)}"
         case je.AttemptDropped():
@@ -108,13 +107,13 @@ def _of_page(entry: je.PageEntry) -> str | None:
             return f"page {entry.page} delivered from {clean(entry.host)}, suspect: {said}"
         case je.PageWithdrawn():
             host, reason = clean(entry.host or "its host"), clean(entry.reason)
-            return f"page {entry.page} from {host} discarded, will be rendered again: {reason}"
+            return f"page {entry.page} of {host} removed, to be rendered again: {reason}"
         case je.PageFailed():
             attempts = count(entry.attempts, "attempt")
             return f"page {entry.page} failed after {attempts}: {clean(entry.reason)}"
         case je.PageFellBack():
             to, reason = clean(entry.to), clean(entry.reason)
-            return f"page {entry.page} will be rendered with {to}: {reason}"
+            return f"page {entry.page} is rendered by {to} from now on: {reason}"
         case _:
             return None
 
@@ -131,9 +130,9 @@ def _when(entry: je.JournalEntry) -> tuple[str, str]:
 
 
 def _request(entry: je.RequestHandled) -> str:
-    note = f" ({clean(entry.note)})" if entry.note else ""
-    late = "; ignored, because that run has ended" if entry.is_late else ""
-    return f"request from {clean(entry.by)}: {_what(entry)}{note}{late}"
+    note = f": {clean(entry.note)}" if entry.note else ""
+    late = ", too late: the run had ended" if entry.is_late else ""
+    return f"{clean(entry.by)} requested: {_what(entry)}{note}{late}"
 
 
 def _what(entry: je.RequestHandled) -> str:  # noqa: C901 - one case for each operation
@@ -142,23 +141,23 @@ def _what(entry: je.RequestHandled) -> str:  # noqa: C901 - one case for each op
         case None:
             return clean(entry.op)  # of a later version
         case Operation.HOLD:
-            return "hold the job"
+            return "hold"
         case Operation.RELEASE:
-            return "release the job"
+            return "release"
         case Operation.CANCEL:
-            return "cancel the job"
+            return "cancel"
         case Operation.RESUBMIT:
-            return "queue the job again"
+            return "queue again"
         case Operation.ALTER:
             return f"change {clean(_changes(entry))}"
         case Operation.REMARK:
-            return "record why the job waits"
+            return "note why it waits"
         case Operation.DRAIN:
             return f"drain {clean(entry.host)}"
         case Operation.UNDRAIN:
             return f"undrain {clean(entry.host)}"
         case Operation.RETRY:
-            return f"render page {entry.page} again"
+            return f"retry page {entry.page}"
         case Operation.MOVE:
             return f"render page {entry.page} on {clean(entry.host)}"
         case _:

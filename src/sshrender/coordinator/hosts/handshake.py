@@ -27,7 +27,7 @@ def preparation(plan: JobPlan, setup: HostSetup, nonce: Nonce, split: int) -> di
         "folder": seen_folder(setup, plan.folder.name),
         "scratch": setup.scratch,
         "nonce_file": nonce.path.name,
-        "nonce": nonce.word,
+        "nonce": nonce.token,
         "epoch": nonce.epoch,
         "idle_below": None if setup.plan.ignores_load else setup.plan.idle_below,
         "slots": setup.plan.slots,

@@ -117,7 +117,7 @@ def check_hosts(hosts: Sequence[HostSetup], san: Path) -> Iterator[HostReport]:
     folder = JobFolder(san / f".hosts-{secrets.token_hex(6)}")
     folder.create()
     try:
-        yield from _prepare(hosts, folder, Nonce.lay(folder))
+        yield from _ask(hosts, folder, Nonce.create(folder))
     finally:
         shutil.rmtree(folder.path, ignore_errors=True)
 
@@ -132,7 +132,7 @@ def _prepare(hosts: Sequence[HostSetup], folder: JobFolder, nonce: Nonce) -> Ite
             folder=seen_folder(setup, folder.name),
             scratch=setup.scratch,
             nonce_file=nonce.path.name,
-            nonce=nonce.word,
+            nonce=nonce.token,
             sandbox=setup.sandbox,
             slots=0,  # no renderers: only the checks
         )

@@ -1,1 +1,1 @@
-"""One file of all pages, in order: written page by page, and there whole or not at all."""
+"""Assemble all pages, in order, into one file: written page by page, published whole or not at all."""

@@ -1,4 +1,4 @@
-"""A ZIP file, which a comic book archive (CBZ) is, too. Pages are compressed as they are."""
+"""Write a ZIP file, which a comic book archive (CBZ) is, too. Pages are compressed as they are."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _LONG_AGO = (1980, 1, 1, 0, 0, 0)
 
 
 def write(file: IO[bytes], sheets: Sequence[Sheet]) -> None:
-    """All pages under their names, in order. Raises OSError."""
+    """Write all pages under their names, in order. Raises OSError."""
     with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED, allowZip64=True) as archive:
         for sheet in sheets:
             entry = zipfile.ZipInfo(sheet.path.name, _LONG_AGO)

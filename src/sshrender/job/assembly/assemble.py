@@ -1,4 +1,4 @@
-"""Makes one file of a job's pages. ``KINDS`` are the files that can be made, by ``--assemble``."""
+"""Make one file of a job's pages. ``KINDS``: the files that can be made, by ``--assemble``."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _PICTURES = frozenset(("png", "jpeg", "tiff", "bmp", "pnm", "pcx"))
 
 
 def can_hold(kind: str, format_: str) -> bool:
-    """Whether such a file can be made of pages of this format."""
+    """Whether such a file can contain pages of this format."""
     return kind in ("zip", "cbz") or format_ in _PICTURES
 
 

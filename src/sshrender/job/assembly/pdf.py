@@ -1,5 +1,8 @@
-"""One PDF whose pages are pictures. What a page's file holds compressed is copied as it is, where a PDF
-can hold it so: JPEG, and the pixels of a PNG without transparency (ISO 32000-1, 7.4.4, predictors)."""
+"""Write a PDF whose pages are images.
+
+What a page's file holds compressed is copied as it is, where a PDF can hold it so: JPEG, and the pixels
+of a PNG without transparency (ISO 32000-1, 7.4.4, predictors).
+"""
 
 from __future__ import annotations
 
@@ -48,26 +51,26 @@ class _Objects:
         file.write(b"%PDF-1.5\n%\xe2\xe3\xcf\xd3\n")
 
     def reserve(self) -> int:
-        """A number for an object that is written later."""
+        """Return a number for an object that is written later."""
         number, self._next = self._next, self._next + 1
         return number
 
     def write(self, number: int, body: str) -> None:
-        """An object without a stream."""
+        """Write an object without a stream."""
         self._begin(number)
         self._file.write(f"{body}\nendobj\n".encode("latin-1"))
 
     def begin_stream(self, number: int, entries: str, length: int | str) -> None:
-        """The stream's data come next."""
+        """Begin an object whose stream is written next."""
         self._begin(number)
         self._file.write(f"<< {entries} /Length {length} >>\nstream\n".encode("latin-1"))
 
     def end_stream(self) -> None:
-        """All data were written."""
+        """End it once all data were written."""
         self._file.write(b"\nendstream\nendobj\n")
 
     def finish(self, root: int, identity: str) -> None:
-        """The cross-reference table and the trailer."""
+        """Write the cross-reference table and the trailer."""
         begin = self._file.tell()
         if begin >= _MAX_BYTES:
             raise AssemblyFailed("a PDF cannot be larger than 10 GB; --assemble zip can")
@@ -85,7 +88,7 @@ class _Objects:
 
 
 def write(file: IO[bytes], sheets: Sequence[Sheet]) -> None:
-    """Page after page, losslessly. Raises AssemblyFailed or OSError."""
+    """Write page after page, losslessly. Raises AssemblyFailed or OSError."""
     objects = _Objects(file)
     catalog, tree = objects.reserve(), objects.reserve()
     nodes = []
@@ -104,7 +107,7 @@ def write(file: IO[bytes], sheets: Sequence[Sheet]) -> None:
 
 
 def _page(file: IO[bytes], objects: _Objects, sheet: Sheet, parent: int) -> int:
-    """The page's object, once its picture is written."""
+    """Write the page's object, once its image is written."""
     page, content, image = objects.reserve(), objects.reserve(), objects.reserve()
     width, height = (side * 72 / sheet.dpi for side in (sheet.width, sheet.height))
     _image(file, objects, sheet, image)
@@ -145,7 +148,7 @@ def _copy(source: IO[bytes], target: IO[bytes], length: int) -> None:
 
 
 def _png(page: IO[bytes]) -> _Picture | None:
-    """Its pixels as they are; None where transparency or interlacing would be lost on a PDF."""
+    """Return its pixels as they are; None where transparency or interlacing would be lost in a PDF."""
     header, palette, pieces = b"", b"", []
     for kind, offset, length in _chunks(page):
         if kind in (b"IHDR", b"PLTE"):
@@ -172,7 +175,7 @@ def _png(page: IO[bytes]) -> _Picture | None:
 
 
 def _chunks(page: IO[bytes]) -> Iterator[tuple[bytes, int, int]]:
-    """Each chunk's kind, and where its data are."""
+    """Yield each chunk's kind, and where its data are."""
     at = 8
     while True:
         page.seek(at)
@@ -204,7 +207,7 @@ _BITS = {
 
 
 def _recode(file: IO[bytes], objects: _Objects, sheet: Sheet, number: int, size: str) -> None:
-    """Any other picture: its pixels, compressed anew. What is transparent becomes white paper."""
+    """Compress the pixels of any other image anew. What is transparent becomes white paper."""
     length = objects.reserve()
     with sheet.picture() as picture:
         page = _opaque(picture)

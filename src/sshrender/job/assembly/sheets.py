@@ -1,4 +1,4 @@
-"""A page on its way into an assembled file: the file that was verified, or none."""
+"""Open a page for an assembled file, if its file is still the one that was verified."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _NO_FILE = frozenset((errno.ENOENT, errno.EINVAL, errno.ELOOP, errno.ENXIO, errn
 
 
 class AssemblyFailed(Exception):
-    """A page cannot be put into the file: why."""
+    """A page cannot be put into the file; the text says why."""
 
 
 class PageChanged(AssemblyFailed):
@@ -66,7 +66,7 @@ class Sheet:
 
     @contextlib.contextmanager
     def picture(self) -> Iterator[Image.Image]:
-        """The page, opened and not read yet. Raises as ``file`` does."""
+        """The page as an image, opened and not read yet. Raises as ``file`` does."""
         with self.file() as file, Image.open(file) as picture:
             yield picture
 
@@ -89,6 +89,6 @@ class Sheet:
 
 
 def _identity(file: BinaryIO) -> tuple[int, ...]:
-    """What changes with the content; the time of change cannot be set by users (utimensat(2))."""
+    """Return what changes with the content; users cannot set the time of change (utimensat(2))."""
     status = os.fstat(file.fileno())
     return status.st_size, status.st_mtime_ns, status.st_ctime_ns

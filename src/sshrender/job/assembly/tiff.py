@@ -1,4 +1,4 @@
-"""One TIFF of many pages; above four gigabytes a BigTIFF, which newer readers know."""
+"""Write a TIFF of many pages; above four gigabytes a BigTIFF, which newer readers know."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _MODES = {"1": "1", "L": "L", "P": "RGB", "PA": "RGBA", "I;16": "I;16", "CMYK": 
 
 
 def write(file: IO[bytes], sheets: Sequence[Sheet]) -> None:
-    """Page after page, losslessly. Raises AssemblyFailed or OSError."""
+    """Write page after page, losslessly. Raises AssemblyFailed or OSError."""
     is_big = sum(sheet.bytes for sheet in sheets) > CLASSIC
     with AppendingTiffWriter(file, new=True) as frames:
         for sheet in sheets:

@@ -1,4 +1,4 @@
-"""Files without pixels that a recipe may make: what shows that one is whole. They have no dimensions."""
+"""Verify files without pixels that a recipe may make: PDF, text, XML. They have no dimensions."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ _TAIL = 2048
 """Bytes within which a PDF's end must be marked: readers look for it in the last kilobyte or two."""
 
 
-def measure_pdf(file: PageFile, _accept: Accept) -> Size:
-    """It begins and ends as a PDF does."""
+def measure_pdf(file: PageFile, accept: Accept) -> Size:
+    """Check that it begins and ends as a PDF does."""
     require(file.head(5) == b"%PDF-", "not a PDF")
     require(b"%%EOF" in file.tail(_TAIL), "a PDF without its end")
     return NO_PIXELS
 
 
-def measure_text(file: PageFile, _accept: Accept) -> Size:
-    """UTF-8, without NUL bytes."""
+def measure_text(file: PageFile, accept: Accept) -> Size:
+    """Check that it is UTF-8, without NUL bytes."""
     decoder = codecs.getincrementaldecoder("utf-8")()
     try:
         for block in file.blocks():
@@ -33,8 +33,8 @@ def measure_text(file: PageFile, _accept: Accept) -> Size:
     return NO_PIXELS
 
 
-def measure_xml(file: PageFile, _accept: Accept) -> Size:
-    """Well-formed, whatever its document type says; no external entity is read."""
+def measure_xml(file: PageFile, accept: Accept) -> Size:
+    """Check that it is well-formed, whatever its document type says; no external entity is read."""
     from xml.parsers import expat
 
     parser = expat.ParserCreate()
@@ -48,6 +48,6 @@ def measure_xml(file: PageFile, _accept: Accept) -> Size:
     return NO_PIXELS
 
 
-def measure_any(_file: PageFile, _accept: Accept) -> Size:
-    """Nothing is known of it but that it is not empty."""
+def measure_any(file: PageFile, accept: Accept) -> Size:
+    """Check that it is not empty: nothing else is known of the format."""
     return NO_PIXELS

@@ -1,4 +1,4 @@
-"""How a verification fails."""
+"""Define how a verification fails."""
 
 from __future__ import annotations
 

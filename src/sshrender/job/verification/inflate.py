@@ -23,10 +23,9 @@ _Inflate = Callable[[bytes, int], memoryview | None]
 
 @functools.cache
 def library() -> _Inflate | None:
-    """A function from a stream and the size of its content to that content.
+    """Return a function that inflates a stream to content of a given size; None without libdeflate.
 
-    It answers None for a stream that is damaged, or of another size, and raises MemoryError.
-    None: there is no such library.
+    The function returns None for a stream that is damaged, or of another size, and raises MemoryError.
     """
     try:
         found = ctypes.CDLL("libdeflate.so.0")

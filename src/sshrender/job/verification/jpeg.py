@@ -1,4 +1,4 @@
-"""JPEG (ITU-T T.81): segments from SOI to EOI, one frame, tables, and scans that can hold the pixels."""
+"""Verify JPEG (ITU-T T.81): segments from SOI to EOI, one frame, tables, and scans of enough data."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class _Frame(NamedTuple):
 
 
 def measure(file: PageFile, accept: Accept) -> Size:
-    """Width and height. Raises VerificationFailed."""
+    """Return width and height. Raises VerificationFailed."""
     require(file.head(2) == b"\xff\xd8", "not a JPEG")
     require(file.tail(2) == b"\xff\xd9", "the JPEG does not end")
     frame: _Frame | None = None
@@ -63,7 +63,7 @@ def measure(file: PageFile, accept: Accept) -> Size:
 
 
 def _frame(content: bytes) -> _Frame:
-    """A frame header (B.2.2)."""
+    """Read a frame header (B.2.2)."""
     require(len(content) >= 6, "the JPEG is damaged")
     bits, height, width, components = struct.unpack(">BHHB", content[:6])
     require(bits == 8 and components in (1, 3, 4), "the JPEG has other components than a page")
@@ -76,7 +76,7 @@ def _frame(content: bytes) -> _Frame:
 
 
 def _scan_end(file: PageFile, at: int) -> int:
-    """Where the marker after a scan's data is."""
+    """Return where the marker after a scan's data is."""
     while at + 2 <= file.size:
         block = file.read(at, min(BLOCK, file.size - at))
         found = _NEXT_MARKER.search(block)
@@ -87,7 +87,7 @@ def _scan_end(file: PageFile, at: int) -> int:
 
 
 def _whole(frame: _Frame | None, seen: set[int], coded: int) -> Size:
-    """Each block of 8 x 8 samples takes a bit at least, so data that are too few cannot be the page."""
+    """Check that the data suffice for the page: each block of 8 x 8 samples takes a bit at least."""
     if frame is None:
         raise VerificationFailed("the JPEG has no frame")
     require({_SCAN, _TABLES, _QUANTIZATION} <= seen, "the JPEG has no image data")

@@ -1,4 +1,4 @@
-"""Formats of image editors, as Ghostscript writes them: PSD and XCF."""
+"""Verify formats of image editors, as Ghostscript writes them: PSD and XCF."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def measure_psd(file: PageFile, accept: Accept) -> Size:
 
 
 def _row_lengths(file: PageFile, start: int, rows: int) -> int:
-    """The sum of a table of 16-bit numbers."""
+    """Return the sum of a table of 16-bit numbers."""
     require(start + 2 * rows <= file.size, "the PSD is cut off")
     total = 0
     for block in file.blocks(start, start + 2 * rows):
@@ -64,7 +64,7 @@ def measure_xcf(file: PageFile, accept: Accept) -> Size:
 
 
 def _after_properties(file: PageFile, at: int) -> int:
-    """The offset after a list of XCF properties (type, length, bytes), which type 0 ends."""
+    """Return the offset after a list of XCF properties (type, length, bytes), which type 0 ends."""
     for _ in range(MAX_PROPERTIES):
         kind, length = _word(file, at), _word(file, at + 4)
         at += 8 + length

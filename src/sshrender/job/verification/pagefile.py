@@ -1,4 +1,4 @@
-"""The bytes of a page's file as a verification reads them: in pieces of bounded size.
+"""Read the bytes of a page's file for a verification, in pieces of bounded size.
 
 Never mapped: the file belongs to the user that hosts log in as, and one that is cut short while it is
 read would end the process with SIGBUS (mmap(2)).
@@ -37,13 +37,13 @@ class PageFile:
 
     @classmethod
     def in_memory(cls, data: bytes) -> PageFile:
-        """What was read already."""
+        """Return what was read already."""
         file = cls(-1, 0)
         file.size, file._whole = len(data), data
         return file
 
     def read(self, at: int, count: int) -> bytes:
-        """Exactly ``count`` bytes."""
+        """Return exactly ``count`` bytes."""
         require(0 <= count <= MAX_PIECE, "a table of its file is too large")
         require(at >= 0 and at + count <= self.size, "it is cut off")
         if self._whole is not None:
@@ -51,16 +51,16 @@ class PageFile:
         return self._pread(at, count)
 
     def head(self, count: int) -> bytes:
-        """The first ``count`` bytes, or all where there are fewer."""
+        """Return the first ``count`` bytes, or all where there are fewer."""
         return self.read(0, min(count, self.size))
 
     def tail(self, count: int) -> bytes:
-        """The last ``count`` bytes, or all where there are fewer."""
+        """Return the last ``count`` bytes, or all where there are fewer."""
         count = min(count, self.size)
         return self.read(self.size - count, count)
 
     def blocks(self, start: int = 0, end: int | None = None) -> Iterator[bytes]:
-        """What lies between two offsets, in pieces of BLOCK bytes."""
+        """Yield what lies between two offsets, in pieces of BLOCK bytes."""
         end = self.size if end is None else end
         for at in range(start, end, BLOCK):
             yield self.read(at, min(BLOCK, end - at))

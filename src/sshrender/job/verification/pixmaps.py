@@ -1,4 +1,4 @@
-"""Formats whose size follows from their header or their run lengths: BMP, PCX, MIFF."""
+"""Verify formats whose size follows from their header or their run lengths: BMP, PCX, MIFF."""
 
 from __future__ import annotations
 

@@ -1,6 +1,7 @@
-"""PNG (ISO/IEC 15948): every chunk's CRC, the image data inflated and counted, nothing after IEND.
+"""Verify PNG (ISO/IEC 15948): every chunk's CRC, the image data inflated and counted, the end.
 
-Ancillary chunks that Pillow reads have to be sound as well: what was verified can be assembled.
+Nothing may follow IEND. Ancillary chunks that Pillow reads have to be sound as well: what was verified
+can be assembled.
 """
 
 from __future__ import annotations
@@ -50,7 +51,7 @@ class _Header(NamedTuple):
     is_interlaced: bool
 
     def rows(self) -> Iterator[tuple[int, int]]:
-        """Runs of rows that are equally long: (number of rows, bytes of each with its filter type)."""
+        """Return runs of rows of equal length: (number of rows, bytes of each with its filter type)."""
         bits = self.depth * _CHANNELS[self.colours]
         for left, top, across, down in _ADAM7 if self.is_interlaced else ((0, 0, 1, 1),):
             width, height = -(-(self.width - left) // across), -(-(self.height - top) // down)
@@ -59,7 +60,7 @@ class _Header(NamedTuple):
 
 
 def measure(file: PageFile, accept: Accept) -> Size:
-    """Width and height. Raises VerificationFailed."""
+    """Return width and height. Raises VerificationFailed."""
     require(file.head(8) == _SIGNATURE, "not a PNG")
     header = _header(file)
     size = header.width, header.height
@@ -102,7 +103,7 @@ def _header(file: PageFile) -> _Header:
 
 
 def _chunk(file: PageFile, at: int, data: _ImageData) -> tuple[bytes, int, int]:
-    """The chunk at an offset: its type and where its content begins and ends. Checks the CRC."""
+    """Return the chunk at an offset: its type and where its content begins and ends. Checks the CRC."""
     require(at + 12 <= file.size, "the PNG is cut off")
     length, kind = struct.unpack(">I4s", file.read(at, 8))
     start, end = at + 8, at + 8 + length
@@ -117,7 +118,7 @@ def _chunk(file: PageFile, at: int, data: _ImageData) -> tuple[bytes, int, int]:
 
 
 def _palette(length: int, header: _Header, is_late: bool) -> int:
-    """The number of its entries."""
+    """Return the number of its entries."""
     most = 1 << header.depth if header.colours == 3 else 256
     require(header.colours not in (0, 4) and not is_late, "the PNG has a palette out of place")
     require(length % 3 == 0 and 0 < length // 3 <= most, "the PNG's palette is damaged")
@@ -137,7 +138,7 @@ def _ancillary(file: PageFile, kind: bytes, start: int, end: int, header: _Heade
 
 
 def _inflatable(content: bytes) -> None:
-    """A name, a null byte, the method 0, and a compressed text or profile (11.3.3.3)."""
+    """Check a name, a null byte, the method 0, and a compressed text or profile (11.3.3.3)."""
     name, _, rest = content.partition(b"\0")
     require(0 < len(name) < 80 and rest[:1] == b"\0", "the PNG's profile or text is damaged")
     inflater = zlib.decompressobj()
@@ -161,7 +162,7 @@ class _ImageData:
         self._kept_bytes = 0
 
     def feed(self, block: bytes) -> None:
-        """Compressed bytes, in order. Raises VerificationFailed."""
+        """Take compressed bytes, in order. Raises VerificationFailed."""
         if self._whole is None:
             self._inflate(block)
             return
@@ -171,7 +172,7 @@ class _ImageData:
             self._inflate_kept()
 
     def finish(self) -> None:
-        """All was fed. Raises VerificationFailed."""
+        """Check the end of the data. Raises VerificationFailed."""
         whole = None
         if self._whole is not None:
             try:
@@ -194,7 +195,7 @@ class _ImageData:
         require(self._inflater.eof and self._left == 0, "the PNG has too few pixels")
 
     def _inflate_kept(self) -> None:
-        """By zlib, in pieces, from now on."""
+        """Inflate by zlib, in pieces, from now on."""
         self._whole = None
         for kept in self._kept:
             self._inflate(kept)

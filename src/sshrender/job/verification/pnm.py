@@ -1,4 +1,4 @@
-"""The PNM family, plain and raw (netpbm's pbm(5), pgm(5), ppm(5)), and PAM (pam(5))."""
+"""Verify the PNM family, plain and raw (netpbm's pbm(5), pgm(5), ppm(5)), and PAM (pam(5))."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _SPACE = b" \t\n\v\f\r"
 
 
 def measure(file: PageFile, accept: Accept) -> Size:
-    """Width and height. Raises VerificationFailed."""
+    """Return width and height. Raises VerificationFailed."""
     head = file.head(HEADER)
     if head[:2] == b"P7":
         return _measure_pam(file, head, accept)
@@ -37,7 +37,7 @@ def measure(file: PageFile, accept: Accept) -> Size:
 
 
 def _number(head: bytes, at: int) -> tuple[int, int]:
-    """The next number of a header and where it ends, after white space and comments."""
+    """Return the next number of a header and where it ends, after white space and comments."""
     start = at
     while at < len(head) and (head[at] in _SPACE or head[at] == 0x23):
         if head[at] == 0x23:
@@ -52,7 +52,7 @@ def _number(head: bytes, at: int) -> tuple[int, int]:
 
 
 def _measure_plain(file: PageFile, start: int, samples: int, maximum: int, is_dense: bool) -> None:
-    """Samples as text; those of a plain PBM need no space between them."""
+    """Check samples as text; those of a plain PBM need no space between them."""
     found, rest = 0, b""
     for block in file.blocks(start):
         if is_dense:

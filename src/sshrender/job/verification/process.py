@@ -1,7 +1,7 @@
-"""The coordinator's end of job/verification/worker.py: a child process that verifies open files.
+"""Have open files verified in a child process (job/verification/worker.py).
 
-The coordinator opens a file and keeps the descriptor; the child reads the same open file. What the child
-says is believed of this one page only: it is bounded, and checked for its form.
+The coordinator opens a file and keeps the descriptor; the child reads the same open file. Its answer
+counts for this one page only: it is bounded, and checked for its form.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class _Died(Exception):
 
 
 class Verifications:
-    """One child process, started when it is needed and replaced when it has ended. For one thread."""
+    """One child process, started when needed and replaced when it has ended. For one thread."""
 
     def __init__(self) -> None:
         self._child: _Child | None = None
@@ -83,7 +83,7 @@ class Verifications:
         return found
 
     def start(self) -> None:
-        """Have the process ready before it is needed. Raises OSError."""
+        """Start the process before it is needed. Raises OSError."""
         if self._child is None:
             self._child = _Child()
 
@@ -94,7 +94,7 @@ class Verifications:
             self._child = None
 
     def cancel(self) -> None:
-        """Verify nothing more: what is read now fails. From another thread."""
+        """Verify nothing more: what is read now fails. May be called from another thread."""
         self._is_cancelled = True
         child = self._child
         if child is not None:
@@ -123,7 +123,7 @@ class Verifications:
 
 
 def _identity(descriptor: int) -> tuple[int, int, int]:
-    """What changes with the content; the time of change cannot be set back by users (utimensat(2))."""
+    """Return what changes with the content; users cannot set the time of change back (utimensat(2))."""
     status = os.fstat(descriptor)
     return status.st_size, status.st_mtime_ns, status.st_ctime_ns
 
@@ -138,7 +138,7 @@ def _request(size: int, expected: Expected) -> dict[str, Any]:
 
 
 def seconds(size: int, expected: Expected) -> float:
-    """CPU time that verifying a file of this size may take."""
+    """Return the CPU time that verifying a file of this size may take."""
     allowed = CPU_SECONDS + size / BYTES_A_SECOND
     if expected.box is not None and max_bytes(expected) >= size:
         width, height = (min(pixels(side, expected), MAX_SIDE) for side in expected.box)
@@ -150,7 +150,7 @@ class _Child:
     """The process."""
 
     def __init__(self) -> None:
-        """Raises OSError: this machine has no room for it."""
+        """Start it. Raises OSError: this machine has no room for it."""
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         try:
             self._process = subprocess.Popen(
@@ -206,15 +206,17 @@ class _Child:
             self._process.wait(1.0)
 
     def _ended(self) -> Exception:
-        """Why it answered nothing."""
+        """Return why it answered nothing."""
         with contextlib.suppress(subprocess.TimeoutExpired):
             if self._process.wait(1.0) == -signal.SIGXCPU:
                 return VerificationFailed("verifying it takes too much CPU time")
         return _Died()
 
     def _overdue(self, busy: float) -> Exception:
-        """A process that waits in the kernel waits for the storage; one that has had less CPU time than
-        ``busy`` waits for this machine. Another one has a file to blame.
+        """Return the error for a process that took too long.
+
+        One that waits in the kernel waits for the storage; one that has had less CPU time than ``busy``
+        waits for this machine. For any other one the file is to blame.
         """
         if _is_waiting_for_storage(self._process.pid):
             return TimeoutError(errno.ETIMEDOUT, "it does not answer")
@@ -224,7 +226,7 @@ class _Child:
 
 
 def _cpu_time(pid: int) -> float:
-    """Seconds that a process has computed (proc_pid_stat(5)); without /proc more than any."""
+    """Return the seconds that a process has computed (proc_pid_stat(5)); without /proc more than any."""
     try:
         with open(f"/proc/{pid}/stat", "rb") as file:  # noqa: PTH123 - no file of the shared folder
             fields = file.read().rpartition(b")")[2].split()

@@ -1,7 +1,7 @@
-"""TIFF 6.0 and BigTIFF: one directory, the tags that matter, and every strip or tile whole.
+"""Verify TIFF 6.0 and BigTIFF: one directory, the tags that matter, and every strip or tile whole.
 
-Of tags that say nothing of the pixels not even the values are read. What is compressed without loss by
-run lengths, LZW or deflate is decoded and counted; of fax codes only their presence is known.
+Of tags that do not concern the pixels not even the values are read. What is compressed without loss by
+run lengths, LZW or deflate is decoded and counted; of fax codes only their presence is checked.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ class _Pieces(NamedTuple):
 
 
 def measure(file: PageFile, accept: Accept) -> Size:
-    """Width and height of the one image in the file. Raises VerificationFailed."""
+    """Return width and height of the one image in the file. Raises VerificationFailed."""
     layout = _layout(file)
     entries = _directory(file, layout)
     single = {tag: _values(file, layout, entries[tag], 1)[0] for tag in _SINGLE if tag in entries}
@@ -100,7 +100,7 @@ def _directory(file: PageFile, layout: _Layout) -> dict[int, _Entry]:
 
 
 def _values(file: PageFile, layout: _Layout, entry: _Entry, most: int) -> list[int]:
-    """A tag's whole numbers, of which there may be ``most``."""
+    """Return a tag's whole numbers, of which there may be ``most``."""
     require(entry.kind in _TYPES and 0 < entry.number <= most, "the TIFF is damaged")
     form = f"{entry.number}{_TYPES[entry.kind]}"
     place = entry.place
@@ -149,7 +149,7 @@ def _tiles(single: dict[int, int], depth: int) -> list[int]:
 
 
 def _check_places(file: PageFile, pieces: _Pieces) -> None:
-    """Every piece lies in the file, and no two of them overlap: a small file has few pixels."""
+    """Check that every piece lies in the file and none overlaps: so a small file has few pixels."""
     end = 0
     for offset, count in sorted(zip(pieces.offsets, pieces.counts, strict=True)):
         require(count > 0 and offset >= max(end, 8), "the TIFF is damaged")

@@ -1,6 +1,7 @@
-"""How a TIFF's strips are compressed: each is decoded as far as it takes to count its bytes.
+"""Count the bytes that a TIFF's compressed strips decode to.
 
-LZW, fax and JPEG are not decoded."""
+LZW, fax and JPEG are not decoded.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +22,7 @@ _LZW_CLEAR, _LZW_END, _LZW_LONGEST = 256, 257, 4096
 
 
 def check(file: PageFile, compression: int, offset: int, count: int, expected: int) -> None:
-    """Raises VerificationFailed where a strip holds another number of bytes than it should."""
+    """Raise VerificationFailed where a strip holds another number of bytes than it should."""
     if compression == NONE:
         require(count >= expected, "the TIFF has too few pixels")
     elif compression == PACKBITS:

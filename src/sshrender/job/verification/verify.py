@@ -62,7 +62,7 @@ class Expected(NamedTuple):
 
 
 class PageImage(NamedTuple):
-    """What was verified. Dimensions in pixels."""
+    """A verified page image. Dimensions in pixels."""
 
     bytes: int
     sha256: str
@@ -83,7 +83,7 @@ def verify(path: Path, expected: Expected, limit: int | None = None) -> PageImag
 
 
 def open_page(path: Path) -> int:
-    """A descriptor of a regular file: a link is not followed, and a FIFO is not waited for.
+    """Return a descriptor of a regular file: a link is not followed, and a FIFO is not waited for.
 
     Raises VerificationFailed for anything else: a host may have put it there.
     """
@@ -105,7 +105,7 @@ def open_page(path: Path) -> int:
 
 
 def require_size(descriptor: int, expected: Expected, limit: int | None = None) -> int:
-    """The size of an open file, where it may be this page's. ``limit``: what a host may write."""
+    """Return the size of an open file, if it may be this page's. ``limit``: what a host may write."""
     size = os.fstat(descriptor).st_size
     require(size > 0, "an empty file")
     if expected.bytes is not None:
@@ -115,7 +115,7 @@ def require_size(descriptor: int, expected: Expected, limit: int | None = None) 
 
 
 def max_bytes(expected: Expected, limit: int | None = None) -> int:
-    """The largest file that is read: what the host may write, and what the page's pixels can need."""
+    """Return the largest size that is read: what the host may write, and the page's pixels can need."""
     bounds = [limit] if limit is not None else []
     if expected.box is not None and expected.is_sized:
         width, height = (min(pixels(side, expected), MAX_SIDE) + 2 for side in expected.box)
@@ -124,12 +124,12 @@ def max_bytes(expected: Expected, limit: int | None = None) -> int:
 
 
 def verify_open(descriptor: int, size: int, expected: Expected) -> PageImage:
-    """The same for an open file of this size. Raises VerificationFailed or OSError."""
+    """Verify an open file of this size. Raises VerificationFailed or OSError."""
     return _verify(PageFile(descriptor, size), expected)
 
 
 def verify_bytes(data: bytes, expected: Expected) -> PageImage:
-    """The same for bytes that were read."""
+    """Verify bytes that were read."""
     return _verify(PageFile.in_memory(data), expected)
 
 
@@ -145,7 +145,7 @@ def _verify(file: PageFile, expected: Expected) -> PageImage:
 
 
 def pixels(points: float, expected: Expected) -> float:
-    """A side of the page in pixels, unrounded."""
+    """Return a side of the page in pixels, unrounded."""
     return points * expected.dpi / 72 / expected.device.shrink
 
 
@@ -178,7 +178,7 @@ def _accept(size: Size, expected: Expected) -> None:
 
 
 def _measure_raw(file: PageFile, expected: Expected) -> Size:
-    """Raw rows say nothing of themselves: only their number of bytes can be held to the page's size."""
+    """Check raw rows by their number of bytes alone: they have no header."""
     if expected.box is None:
         raise VerificationFailed("a raw image of a page of unknown size")
     width, height = (round(min(pixels(side, expected), MAX_SIDE)) for side in expected.box)

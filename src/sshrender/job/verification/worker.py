@@ -1,4 +1,4 @@
-"""The process that reads what hosts wrote: one open file at a time, one answer for each.
+"""Verify what hosts wrote, in a process of its own: one open file at a time, one answer for each.
 
 A file may be hostile, or merely broken: whatever it does to a parser, looping and eating memory
 included, happens here. The process gets descriptors and opens nothing; it can start nothing and write
