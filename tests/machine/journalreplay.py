@@ -60,8 +60,8 @@ class ScheduledReplay:
             case je.HostConnected():
                 look = HostFingerprint(entry.ghostscript, entry.canary, entry.fonts)
                 self._tell(
-                    ev.HostGreeted(
-                        entry.host, entry.cores, entry.load, 0.0, slots=entry.slots, look=look
+                    ev.HostConnected(
+                        entry.host, entry.cores, entry.load, 0.0, slots=entry.slots, fingerprint=look
                     )
                 )
             case je.HostStateChanged():
@@ -78,7 +78,7 @@ class ScheduledReplay:
                 pass
 
     def _take_of_page(self, entry: je.PageEntry) -> None:
-        page = self.scheduler.book[entry.page]
+        page = self.scheduler.page_queue[entry.page]
         match entry:
             case je.PageSent():
                 self.scheduler._run.send(page, self.scheduler.hosts[entry.host], entry.because)
@@ -121,8 +121,8 @@ class ScheduledReplay:
         assert isinstance(released, expected), "the page had another attempt, or it had none"
 
     def _tell(self, *events: ev.Event) -> None:
-        # ``take`` and not ``handle``: what follows from the time is in the journal.
-        self._note(self.scheduler.take(*events, now=self.now))
+        # ``apply`` and not ``handle``: what follows from the time is in the journal.
+        self._note(self.scheduler.apply(*events, now=self.now))
 
     def _note(self, commands: Iterable[do.Command]) -> None:
         for command in commands:
@@ -134,5 +134,5 @@ class ScheduledReplay:
 
     def states(self) -> dict[int, str]:
         """Return the state of each page as the views name it."""
-        pages = self.scheduler.book.pages.values()
+        pages = self.scheduler.page_queue.pages.values()
         return {page.number: IN_JOB_MODEL[page.state] for page in pages}

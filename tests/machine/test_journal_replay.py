@@ -43,25 +43,25 @@ class JournaledSimulation(Simulation):
         )
         self.recorder.record(je.RunStarted(pages=len(works), hosts=tuple(self.hosts)))
 
-    def _tell(self, *events: ev.Event) -> None:
+    def _send(self, *events: ev.Event) -> None:
         # An entry is written before the scheduler hears of the event, as in the coordinator's loop.
         for event in events:
             self._record_event(event)
-            super()._tell(event)
+            super()._send(event)
 
     def _record_event(self, event: ev.Event) -> None:
         attempt = self.scheduler.attempts.get(getattr(event, "attempt", ""))
         match event:
-            case ev.HostGreeted():
+            case ev.HostConnected():
                 self.recorder.record(
                     je.HostConnected(
                         host=event.host, cores=event.cores, ghostscript="10.00.0", python="3.11"
                     )
                 )
-            case ev.AttemptFailed() if attempt is not None and not attempt.is_called_off:
+            case ev.AttemptFailed() if attempt is not None and not attempt.is_recalled:
                 self.recorder.failed(attempt, event.kind, event.reason)
             case ev.PageDelivered() if attempt is not None:
-                page = self.scheduler.book[attempt.page]
+                page = self.scheduler.page_queue[attempt.page]
                 record = PageRecord(
                     page=page.number,
                     file=f"page-{page.number:04d}.png",
@@ -72,11 +72,11 @@ class JournaledSimulation(Simulation):
                     host=event.host,
                     seconds=attempt.seconds,
                     attempts=page.attempts,
-                    diagnostics=attempt.said,
+                    diagnostics=attempt.diagnostics,
                 )
                 self.recorder.record(record.as_entry(event.attempt))
 
-    def _obey(self, commands: list[do.Command]) -> None:
+    def _carry_out(self, commands: list[do.Command]) -> None:
         for command in commands:
             match command:
                 case do.RenderPage():
@@ -88,8 +88,8 @@ class JournaledSimulation(Simulation):
                 case do.ReportHost():
                     self.recorder.host_state(command)
                 case do.FinishPage():
-                    self.recorder.settled(self.scheduler.book[command.page], command.state)
-        super()._obey(commands)
+                    self.recorder.settled(self.scheduler.page_queue[command.page], command.state)
+        super()._carry_out(commands)
 
 
 def _replayed(
@@ -108,20 +108,20 @@ def _simulated(journal: Path, seed: int) -> JournaledSimulation:
     rng = random.Random(seed)
     hosts = [
         SimulatedHost("node1", 0.5, slots=2),
-        SimulatedHost("node2", 0.3, slots=2, greets_at=1.0),
-        SimulatedHost("node3", 2.0, greets_at=2.0),
+        SimulatedHost("node2", 0.3, slots=2, connects_at=1.0),
+        SimulatedHost("node3", 2.0, connects_at=2.0),
     ]
     policy = Policy(silence=1e6)
     farm = JournaledSimulation(journal, hosts, [rng.uniform(0.5, 3.0) for _ in range(60)], policy)
     failing = {page: rng.randint(1, 4) for page in rng.sample(range(1, 61), 12)}
 
     def fails(host: SimulatedHost, attempt: str, seconds: float) -> None:
-        page = host.drawing.get(attempt)
+        page = host.rendering.get(attempt)
         if page is None or failing.get(page, 0) == 0:
             Simulation._end_page(farm, host, attempt, seconds)
             return
         failing[page] -= 1
-        del host.drawing[attempt]
+        del host.rendering[attempt]
         farm.at(farm.now, ev.AttemptFailed(host.name, attempt, FailureKind.CRASHED, "signal 9"))
         farm._begin(host)
 
@@ -142,8 +142,8 @@ def test_a_simulated_run_s_journal_gives_the_states_that_its_scheduler_had(
     kinds = {type(entry) for entry in entries}
     assert {je.PageSent, je.AttemptFailed, je.PageDelivered, je.PageFailed} <= kinds
     scheduled, model, history = _replayed(entries, 60, list(farm.hosts), farm.scheduler.policy)
-    for page in farm.scheduler.book.pages.values():
-        again = scheduled.scheduler.book[page.number]
+    for page in farm.scheduler.page_queue.pages.values():
+        again = scheduled.scheduler.page_queue[page.number]
         assert (again.state, again.host, again.attempts) == (page.state, page.host, page.attempts)
         assert again.failures == page.failures
     assert scheduled.states() == {row.number: row.state for row in model.pages.values()}
@@ -165,8 +165,8 @@ class Clumsy(conversations.Host):
         self.asked_for += op == "render"
         if op == "render" and self.asked_for % 3 == 0:
             fields = {"attempt": request["attempt"], "kind": "crashed", "reason": "signal 9"}
-            self.say("started", attempt=request["attempt"])
-            self.say("failed", **fields)
+            self.send("started", attempt=request["attempt"])
+            self.send("failed", **fields)
         else:
             super().answer(op, request)
 

@@ -118,7 +118,7 @@ def retry(san: Path, job: str, pages: Iterable[int]) -> None:
 def _marked(output: Path, san: Path) -> dict[str, Any]:
     """Return the attributes of a new output folder, so that other machines know it. Raises UserError."""
     marker = "" if output.is_relative_to(san) else create_marker(output)
-    return delivery.told(output, san, marker)
+    return delivery.recorded(output, san, marker)
 
 
 def _change(san: Path, jobs: Sequence[str], order: Order, on_changed: OnChanged) -> list[Changed]:

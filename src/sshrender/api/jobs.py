@@ -118,7 +118,7 @@ def remove_marker(output: Path, marker: str) -> None:
 
     if marker:
         with contextlib.suppress(OSError):
-            guarded_call(output.parent, partial(delivery.remove_marker, output, word))
+            guarded_call(output.parent, partial(delivery.remove_marker, output, marker))
 
 
 def if_readable(san: Path, read: Callable[[], T]) -> T | None:

@@ -161,7 +161,7 @@ def _marker_remover(folder: JobFolder) -> Callable[[], None]:
     except UserError:
         return lambda: None
     output = delivery.place(found, folder)
-    return lambda: None if output is None else delivery.unmark(output, found.output_word)
+    return lambda: None if output is None else delivery.remove_marker(output, found.output_marker)
 
 
 def left_behind(san: Path) -> list[Path]:

@@ -239,7 +239,7 @@ class RunContext:
         output = output_of(settings.output, source, is_only)
         fields = {
             **delivery.recorded(output, self.san),
-            "wishes": wishes(self.resolved),
+            "wishes": job_settings(self.resolved),
             **self._rank(),
             **attributes,
         }

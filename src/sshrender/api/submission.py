@@ -65,13 +65,13 @@ def submit(
     fields = {**conditions, "submitted": now, "held": current_user() if is_held else ""}
     wanted = context.wanted(source, is_only, **fields)
     if not wanted.output.is_relative_to(context.san):
-        wanted = context.wanted(source, is_only, **fields, output_word=create_marker(wanted.output))
+        wanted = context.wanted(source, is_only, **fields, output_marker=create_marker(wanted.output))
     reading = Reading()
     try:
         plan = on_san(context.san, lambda: open_job(wanted, reading, context.page_count_probe(wanted)))
         return _result(context, plan, now, is_held)
     except UserError:
-        remove_marker(wanted.output, wanted.attributes.output_word)
+        remove_marker(wanted.output, wanted.attributes.output_marker)
         raise
     finally:
         reading.close()
@@ -84,7 +84,7 @@ def _result(context: RunContext, plan: JobPlan, now: str, hold: bool) -> Submitt
     if found.submitted == now:
         _require_no_circle(context, plan, now)
     elif found.over == "done" and _is_as_wanted(plan, found):
-        remove_marker(plan.output, str(plan.changes.get("output_word", "")))
+        remove_marker(plan.output, str(plan.changes.get("output_marker", "")))
         context.listener.print_line(f"{name} is done already: its pages are in {plan.output}")
         state = "done"
     else:

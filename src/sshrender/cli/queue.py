@@ -129,11 +129,7 @@ def alter(
 def _san(context: typer.Context, config: Path | None) -> Path:
     from sshrender.api.jobs import san_folder
 
-    return delivery.recorded(output, san, "" if output.is_relative_to(san) else mark(output))
-
-
-def _settings(context: typer.Context, config: Path | None) -> Settings:
-    return _resolved(options.typed(context), config)
+    return san_folder(_resolved(options.typed(context), config))
 
 
 def _resolved(typed: dict[str, Any], config: Path | None) -> Settings:

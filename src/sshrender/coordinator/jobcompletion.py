@@ -135,4 +135,4 @@ def record_end(plan: JobPlan, outcome: Outcome, held: lease.Lease, began_as: Att
         )
         plan.attributes.save(plan.folder, held.epoch)
     # Last: another machine that takes the job over needs the marker to deliver into this folder.
-    delivery.unmark(plan.output, began_as.output_word)
+    delivery.remove_marker(plan.output, began_as.output_marker)

@@ -78,7 +78,7 @@ def run_job(
             if nonce is not None:
                 with contextlib.suppress(OSError):
                     guarded_call(san, nonce.remove)
-            keeper.stop()
+            renewer.stop()
     return outcome
 
 
@@ -148,24 +148,7 @@ def _follow_output(plan: JobPlan) -> None:
         require_output(output)
 
 
-def _conclude(plan: JobPlan, outcome: Outcome, held: lease.Lease, began_as: Attributes) -> None:
-    """Whether anybody is to see it through again. Raises LeaseLost or OSError.
-
-    One whose pages are wanted elsewhere by now is, though nothing is drawn for that.
-    """
-    if not outcome.is_over:
-        return
-    held.ensure()
-    if not plan.attributes.is_queued or delivery.is_same(began_as, plan.attributes):
-        plan.attributes = plan.attributes.changed(
-            over=outcome.state, why=writable(outcome.reason)[:MAX_TEXT]
-        )
-        plan.attributes.save(plan.folder, held.epoch)
-    # Last: without the marker another machine could not deliver there, if the job is its by now.
-    delivery.remove_marker(plan.output, began_as.output_marker)
-
-
-def _held(plan: JobPlan, by: str) -> UserError:
+def _lease_error(plan: JobPlan, state: str) -> UserError:
     return UserError(
         ExitCode.LEASE,
         f"job {plan.spec.name} {state}",

@@ -16,7 +16,7 @@ class PdfWarnings(logging.Handler):
         super().__init__(logging.WARNING)
         self.count = 0
 
-    def emit(self, record: logging.LogRecord) -> None:
+    def emit(self, _record: logging.LogRecord) -> None:
         """Count a warning."""
         self.count += 1
 

@@ -167,7 +167,7 @@ class _Sight(NamedTuple):
     @property
     def is_running(self) -> bool:
         """Whether its holder is a process of this machine that is running now."""
-        return self._process() is folderowner.OwnerState.RUNNING
+        return self._process() is processidentity.OwnerState.RUNNING
 
     def _process(self) -> processidentity.OwnerState:
         claim = self.claim
@@ -302,4 +302,4 @@ def _our_claim() -> Claim:
 
 def _boot() -> str:
     """Return an identifier of this boot and pid namespace: a pid means something only within both."""
-    return folderowner.space()
+    return processidentity.space()

@@ -9,7 +9,7 @@ from sshrender.job import journalentries as je
 from sshrender.job.journalformat import as_fields
 from sshrender.job.operations import Operation, operation_of
 from sshrender.views.plain import describe
-from sshrender.views.text import clean, count, on_pages
+from sshrender.views.text import clean, count
 
 _OF_ALL_HOSTS = (je.RunStarted, je.RunEnded, je.StorageFailed, je.StorageRecovered)
 """Entries that belong into the history of every host."""

@@ -117,7 +117,7 @@ def check_hosts(hosts: Sequence[HostSetup], san: Path) -> Iterator[HostReport]:
     folder = JobFolder(san / f".hosts-{secrets.token_hex(6)}")
     folder.create()
     try:
-        yield from _ask(hosts, folder, Nonce.create(folder))
+        yield from _prepare(hosts, folder, Nonce.create(folder))
     finally:
         shutil.rmtree(folder.path, ignore_errors=True)
 

@@ -13,14 +13,14 @@ _TAIL = 2048
 """Bytes within which a PDF's end must be marked: readers look for it in the last kilobyte or two."""
 
 
-def measure_pdf(file: PageFile, accept: Accept) -> Size:
+def measure_pdf(file: PageFile, _accept: Accept) -> Size:
     """Check that it begins and ends as a PDF does."""
     require(file.head(5) == b"%PDF-", "not a PDF")
     require(b"%%EOF" in file.tail(_TAIL), "a PDF without its end")
     return NO_PIXELS
 
 
-def measure_text(file: PageFile, accept: Accept) -> Size:
+def measure_text(file: PageFile, _accept: Accept) -> Size:
     """Check that it is UTF-8, without NUL bytes."""
     decoder = codecs.getincrementaldecoder("utf-8")()
     try:
@@ -33,7 +33,7 @@ def measure_text(file: PageFile, accept: Accept) -> Size:
     return NO_PIXELS
 
 
-def measure_xml(file: PageFile, accept: Accept) -> Size:
+def measure_xml(file: PageFile, _accept: Accept) -> Size:
     """Check that it is well-formed, whatever its document type says; no external entity is read."""
     from xml.parsers import expat
 
@@ -48,6 +48,6 @@ def measure_xml(file: PageFile, accept: Accept) -> Size:
     return NO_PIXELS
 
 
-def measure_any(file: PageFile, accept: Accept) -> Size:
+def measure_any(_file: PageFile, _accept: Accept) -> Size:
     """Check that it is not empty: nothing else is known of the format."""
     return NO_PIXELS
