@@ -144,6 +144,8 @@ class Dashboard(PageImages):
     # Twice a second
 
     def _tick(self) -> None:
+        if not self.query("#log"):
+            return  # the dashboard closes: Textual removes the widgets before the timer
         source = self._owner.job()
         if source is not None and source is not self._source:
             self._open_job(source)
