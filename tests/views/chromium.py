@@ -90,7 +90,7 @@ class Browser:
         return found
 
     def _note(self, event: dict[str, Any]) -> None:
-        """Return the errors on the page, from scripts or from the content security policy."""
+        """Record an error on the page, from a script or from the content security policy."""
         if event.get("method") == "Log.entryAdded":
             self.logged.append(event["params"]["entry"]["text"])
         elif event.get("method") == "Runtime.exceptionThrown":
@@ -122,7 +122,7 @@ class Browser:
             time.sleep(0.02)
 
     def press(self, key: str, text: str = "", modifiers: int = 0) -> None:
-        """Press a key, named as in KeyboardEvent.key. Modifiers: Alt is 1, Control 2, Meta 4, Shift 8."""
+        """Press a key, named as in KeyboardEvent.key; modifiers: Alt 1, Control 2, Meta 4, Shift 8."""
         code = _CODES.get(key, ord(key.upper()) if len(key) == 1 else 0)
         common = {"key": key, "windowsVirtualKeyCode": code, "modifiers": modifiers}
         text = text or {"Enter": "\r"}.get(key, key if len(key) == 1 else "")
@@ -205,11 +205,11 @@ def chromium() -> Iterator[Browser]:
             process.wait()
             os.close(to_it)
             os.close(from_it)
-            _settle(Path(folder))
+            _remove(Path(folder))
 
 
-def _settle(folder: Path) -> None:
-    """Remove its folder. Killed helper processes may still write for a moment."""
+def _remove(folder: Path) -> None:
+    """Remove the browser's folder. Killed helper processes may still write for a moment."""
     for _ in range(50):
         shutil.rmtree(folder, ignore_errors=True)
         if not folder.exists():
