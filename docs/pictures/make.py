@@ -28,6 +28,9 @@ PROGRAM = [sys.executable, "-m", "sshrender"]
 SECONDS_AFTER_LOSS = 6.0
 """Until the images are made, so that they show pages delivered after the loss of a host."""
 
+MAX_RUN = 600.0
+"""Seconds for the whole run: some take long on a busy machine."""
+
 SIZES = [(160, 50), (80, 24), (50, 24)]
 
 _DARK = [(24, 26, 28), (224, 108, 96), (126, 184, 108), (214, 176, 84)]
@@ -67,7 +70,7 @@ def _run(farm: Farm) -> dict[tuple[int, int], str]:
             time.sleep(SECONDS_AFTER_LOSS)
             for size, terminal in zip(SIZES, (first, second, third), strict=True):
                 shots[size] = terminal.text(with_colours=True)
-        assert first.status(120) == 0
+        assert first.status(MAX_RUN) == 0
     return shots
 
 
