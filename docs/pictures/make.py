@@ -1,9 +1,9 @@
-"""The pictures of README, from a real run: four hosts with an sshd each, one of which is killed in it.
+"""Make the images of the README from a real run on four hosts, one of which is killed during the run.
 
-    make pictures        (root, a minute; needs what the tests need)
+    make pictures        (as root, takes a minute; needs what the tests need)
 
-The dashboard is what tmux shows at three sizes, of `render` and of two `watch`; the overview is what
-Chromium shows of the finished job.
+The images of the dashboard are what tmux shows of `render` and two `watch` at three sizes; the images of
+the overview are what Chromium shows of the finished job.
 """
 
 from __future__ import annotations
@@ -25,7 +25,12 @@ from tests.views.chromium import chromium
 HERE = Path(__file__).parent
 PDF = Path("/usr/share/debian-reference/debian-reference.en.pdf")
 PROGRAM = [sys.executable, "-m", "sshrender"]
-SOME_PAGES_LATER = 6.0
+SECONDS_AFTER_LOSS = 6.0
+"""Until the images are made, so that they show pages delivered after the loss of a host."""
+
+MAX_RUN = 600.0
+"""Seconds for the whole run: some take long on a busy machine."""
+
 SIZES = [(160, 50), (80, 24), (50, 24)]
 
 _DARK = [(24, 26, 28), (224, 108, 96), (126, 184, 108), (214, 176, 84)]
@@ -33,21 +38,21 @@ _DARK += [(104, 156, 214), (190, 130, 200), (96, 184, 190), (200, 200, 196)]
 _BRIGHT = [(110, 114, 118), (240, 130, 118), (150, 208, 130), (236, 200, 110)]
 _BRIGHT += [(130, 180, 236), (214, 154, 224), (122, 208, 214), (240, 240, 236)]
 THEME = TerminalTheme((24, 26, 28), (222, 222, 218), _DARK, _BRIGHT)
-"""The sixteen colours of a terminal; which ones is for its owner to choose."""
+"""The sixteen colours of a terminal. Users choose them; these are readable on a dark background."""
 
 
 def main() -> None:
-    """Make all of them."""
+    """Make all images."""
     with tempfile.TemporaryDirectory(prefix="farm-") as name, Farm(Path(name), 4, cpus=1) as farm:
         shots = _run(farm)
         for (width, height), shot in shots.items():
-            _draw(shot, width, HERE / f"dashboard-{width}x{height}.svg")
+            _write_svg(shot, width, HERE / f"dashboard-{width}x{height}.svg")
         (overview,) = farm.san.glob("debian-reference*/overview.html")
-        _photograph(overview)
+        _screenshot(overview)
 
 
 def _run(farm: Farm) -> dict[tuple[int, int], str]:
-    """Render with three terminals on it; what they show once a host was killed, by size."""
+    """Render, with three terminals open; return by size what they show after a host was killed."""
     hosts = str(farm.write_inventory())
     command = [*PROGRAM, "render", str(PDF), "--hosts", hosts, "-o", str(farm.root / "out")]
     farm["node4"].load(3.0)
@@ -62,15 +67,15 @@ def _run(farm: Farm) -> dict[tuple[int, int], str]:
             first.wait_for("lost")
             first.press("Right", "Right", "Right")
             second.wait_for("lost")
-            time.sleep(SOME_PAGES_LATER)
+            time.sleep(SECONDS_AFTER_LOSS)
             for size, terminal in zip(SIZES, (first, second, third), strict=True):
                 shots[size] = terminal.text(with_colours=True)
-        assert first.status(120) == 0
+        assert first.status(MAX_RUN) == 0
     return shots
 
 
-def _draw(shot: str, width: int, path: Path) -> None:
-    """A terminal's text with its escapes, as SVG. No font is fetched from anywhere."""
+def _write_svg(shot: str, width: int, path: Path) -> None:
+    """Write a terminal's text with its escapes as SVG. The SVG loads no font from the network."""
     console = Console(record=True, width=width, file=io.StringIO(), color_system="truecolor")
     console.print(Text.from_ansi(shot.rstrip("\n")), no_wrap=True, crop=True)
     svg = console.export_svg(title="sshrender", theme=THEME)
@@ -78,7 +83,7 @@ def _draw(shot: str, width: int, path: Path) -> None:
     path.write_text(svg.replace("Fira Code", "DejaVu Sans Mono"), encoding="utf-8")
 
 
-def _photograph(overview: Path) -> None:
+def _screenshot(overview: Path) -> None:
     with chromium() as browser:
         for scheme in ("light", "dark"):
             browser.scheme(scheme)

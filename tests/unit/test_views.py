@@ -1,4 +1,4 @@
-"""What a user sees: every host in its row, nothing wider than the terminal, nothing that acts on it."""
+"""Board, plain lines and summary: complete, no wider than the terminal, and harmless to it."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def _shown(snapshot: Snapshot, width: int, height: int = 24, color: bool = False
 
 
 @pytest.mark.parametrize("width", [40, 50, 69, 70, 80, 160])
-def test_a_long_reason_costs_no_other_column_its_room(width: int) -> None:
+def test_a_long_reason_takes_no_width_from_other_columns(width: int) -> None:
     hosts = [_host(f"node{n}", state, "because " * 40) for n, state in enumerate(STATES)]
     shown = _shown(_snapshot(*hosts), width)
     for line in shown.splitlines():
@@ -55,7 +55,7 @@ def test_states_differ_without_colour() -> None:
     assert len(set(symbols)) == len(STATES)
 
 
-def test_more_hosts_than_lines_are_counted_and_the_interesting_come_first() -> None:
+def test_hosts_beyond_the_height_are_counted_and_busy_ones_come_first() -> None:
     hosts = [_host(f"dead{n}", "lost") for n in range(60)] + [_host("worker", "idle")]
     shown = _shown(_snapshot(*hosts), 80, height=24)
     assert len(shown.splitlines()) <= 24
@@ -63,7 +63,7 @@ def test_more_hosts_than_lines_are_counted_and_the_interesting_come_first() -> N
     assert "more" in shown
 
 
-def test_what_a_host_says_cannot_act_on_the_terminal() -> None:
+def test_text_from_a_host_cannot_act_on_the_terminal() -> None:
     host = _host("node", "lost", EVIL)
     for text in (
         _shown(_snapshot(host), 80),
@@ -79,7 +79,7 @@ def test_markup_in_a_reason_is_only_text() -> None:
     assert "[red]see[/red]" in shown
 
 
-def test_the_rate_is_of_late_and_not_told_too_soon() -> None:
+def test_the_rate_is_recent_and_not_shown_too_soon() -> None:
     rate = Rate()
     rate.note(0.0, 0)
     rate.note(0.5, 10)
@@ -92,7 +92,7 @@ def test_the_rate_is_of_late_and_not_told_too_soon() -> None:
     assert rate.per_second(99.0) == pytest.approx(1.0, rel=0.1)
 
 
-def test_plain_lines_come_seldom_on_a_long_run() -> None:
+def test_progress_lines_are_rare_in_a_long_run() -> None:
     stream = io.StringIO()
     view = plain.PlainView(stream)
     for second in range(600):
@@ -100,7 +100,7 @@ def test_plain_lines_come_seldom_on_a_long_run() -> None:
     assert 5 <= len(stream.getvalue().splitlines()) <= 20
 
 
-def test_durations_read_well() -> None:
+def test_durations_are_short() -> None:
     assert [duration(s) for s in (0.2, 59.4, 60, 200, 3900)] == ["0s", "59s", "1m00s", "3m20s", "1h05m"]
 
 
@@ -132,29 +132,29 @@ def test_a_summary_lists_a_bounded_number_of_pages() -> None:
 
 
 class _Stuck(io.StringIO):
-    """A terminal that was stopped with Ctrl-S: what is written to it does not return."""
+    """A terminal that was stopped with Ctrl-S: writing to it blocks."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.go_on = threading.Event()
+        self.resumed = threading.Event()
 
     def write(self, text: str) -> int:
-        self.go_on.wait()
+        self.resumed.wait()
         return super().write(text)
 
 
-def test_a_terminal_that_is_stopped_stops_nobody() -> None:
+def test_a_stopped_terminal_does_not_block_the_writer() -> None:
     stream = _Stuck()
-    detached = NonBlockingStream(stream)
+    nonblocking = NonBlockingStream(stream)
     for number in range(100):
-        print(f"line {number}", file=detached, flush=True)
+        print(f"line {number}", file=nonblocking, flush=True)
     assert stream.getvalue() == ""
-    stream.go_on.set()
-    detached.drain()
+    stream.resumed.set()
+    nonblocking.drain()
     assert stream.getvalue().splitlines() == [f"line {number}" for number in range(100)]
 
 
-def test_a_reader_that_has_gone_is_no_error() -> None:
+def test_a_reader_that_exits_is_not_an_error() -> None:
     reading, writing = os.pipe()
     os.close(reading)
     stream = os.fdopen(writing, "w")

@@ -1,4 +1,4 @@
-"""A headless Chromium, spoken to over its DevTools pipe: file descriptors 3 and 4, JSON, zero bytes.
+"""A headless Chromium, controlled through its DevTools pipe: descriptors 3 and 4, JSON, zero bytes.
 
 https://chromedevtools.github.io/devtools-protocol/ (--remote-debugging-pipe)
 """
@@ -41,13 +41,13 @@ os.dup2(reading, 3)
 os.dup2(writing, 4)
 os.execv(sys.argv[3], sys.argv[3:])
 """
-"""Puts the pipes where Chromium looks for them, whatever numbers they have here."""
+"""Moves the pipes to descriptors 3 and 4, where Chromium expects them."""
 
 PATIENCE = 60.0
 
 
 class Browser:
-    """One tab."""
+    """One tab of the browser."""
 
     def __init__(self, process: subprocess.Popen[bytes], to_it: int, from_it: int) -> None:
         self._process = process
@@ -64,7 +64,7 @@ class Browser:
             self.call(f"{domain}.enable")
 
     def call(self, method: str, **parameters: Any) -> Any:
-        """One command and its result. Raises AssertionError where the browser refuses it."""
+        """Send a command and return its result. Raises AssertionError if the browser refuses it."""
         self._count += 1
         message = {"id": self._count, "method": method, "params": parameters}
         if self._session:
@@ -90,7 +90,7 @@ class Browser:
         return found
 
     def _note(self, event: dict[str, Any]) -> None:
-        """Errors on the page, from scripts or from the content security policy."""
+        """Record an error on the page, from a script or from the content security policy."""
         if event.get("method") == "Log.entryAdded":
             self.logged.append(event["params"]["entry"]["text"])
         elif event.get("method") == "Runtime.exceptionThrown":
@@ -98,31 +98,31 @@ class Browser:
             self.logged.append(details.get("exception", {}).get("description") or details["text"])
 
     def open(self, path: Path, width: int = 1280, height: int = 900) -> None:
-        """Open a file and wait until its script says that all is built."""
+        """Open a file and wait until its script has built the whole page."""
         self.resize(width, height)
         self.call("Page.navigate", url=path.as_uri())
         self.wait_for("document.documentElement?.dataset.built === 'yes'")
 
     def resize(self, width: int, height: int) -> None:
-        """The size of the window, in pixels."""
+        """Set the size of the window, in pixels."""
         metrics = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}
         self.call("Emulation.setDeviceMetricsOverride", **metrics)
 
     def run(self, script: str) -> Any:
-        """The value of an expression on the page."""
+        """Return the value of an expression on the page."""
         answer = self.call("Runtime.evaluate", expression=script, returnByValue=True, awaitPromise=True)
         assert "exceptionDetails" not in answer, answer
         return answer["result"].get("value")
 
     def wait_for(self, condition: str) -> None:
-        """Until an expression is true."""
+        """Wait until an expression is true."""
         deadline = time.monotonic() + PATIENCE
         while not self.run(condition):
             assert time.monotonic() < deadline, f"never: {condition}"
             time.sleep(0.02)
 
     def press(self, key: str, text: str = "", modifiers: int = 0) -> None:
-        """A key, by its name in KeyboardEvent.key; modifiers: Alt is 1, Control 2, Meta 4, Shift 8."""
+        """Press a key, named as in KeyboardEvent.key; modifiers: Alt 1, Control 2, Meta 4, Shift 8."""
         code = _CODES.get(key, ord(key.upper()) if len(key) == 1 else 0)
         common = {"key": key, "windowsVirtualKeyCode": code, "modifiers": modifiers}
         text = text or {"Enter": "\r"}.get(key, key if len(key) == 1 else "")
@@ -131,11 +131,11 @@ class Browser:
         self.call("Input.dispatchKeyEvent", type="keyUp", **common)
 
     def point(self, x: float, y: float) -> None:
-        """Move the mouse there."""
+        """Move the mouse to a point of the window."""
         self.call("Input.dispatchMouseEvent", type="mouseMoved", x=x, y=y)
 
     def click(self, selector: str) -> None:
-        """Where the middle of an element is, with a real mouse event."""
+        """Click the middle of an element with real mouse events."""
         self.run(
             f"document.querySelector({selector!r})"
             ".scrollIntoView({block: 'center', behavior: 'instant'})"
@@ -150,16 +150,16 @@ class Browser:
             )
 
     def scheme(self, name: str) -> None:
-        """``light`` or ``dark``."""
+        """Set the colour scheme of the system: ``light`` or ``dark``."""
         features = [{"name": "prefers-color-scheme", "value": name}]
         self.call("Emulation.setEmulatedMedia", features=features)
 
     def screenshot(self) -> bytes:
-        """The window as a PNG file."""
+        """Return the window as a PNG file."""
         return base64.b64decode(self.call("Page.captureScreenshot", format="png")["data"])
 
     def print(self) -> bytes:
-        """The page as a PDF file, as it would be printed."""
+        """Return the page as a PDF file, as it would be printed."""
         return base64.b64decode(self.call("Page.printToPDF", printBackground=True)["data"])
 
 
@@ -180,7 +180,7 @@ _CODES = {
 
 @contextlib.contextmanager
 def chromium() -> Iterator[Browser]:
-    """A browser that is gone afterwards, with all of its processes."""
+    """Start a browser; end it afterwards, with all of its processes."""
     program = shutil.which("chromium")
     assert program, "install chromium first: apt install chromium"
     to_read, to_it = os.pipe()
@@ -205,11 +205,11 @@ def chromium() -> Iterator[Browser]:
             process.wait()
             os.close(to_it)
             os.close(from_it)
-            _settle(Path(folder))
+            _remove(Path(folder))
 
 
-def _settle(folder: Path) -> None:
-    """Its helpers may still write for a moment after they were killed."""
+def _remove(folder: Path) -> None:
+    """Remove the browser's folder. Killed helper processes may still write for a moment."""
     for _ in range(50):
         shutil.rmtree(folder, ignore_errors=True)
         if not folder.exists():

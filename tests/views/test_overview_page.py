@@ -1,4 +1,4 @@
-"""The overview in a real browser: what it shows, how it is walked, and only our script runs."""
+"""The overview in a real browser: its content, its keys, and that only its own script runs."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ TITLE = "document.getElementById('viewer-title').textContent"
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """One for all: it takes a second to start."""
+    """One browser for all tests: it takes a second to start."""
     with chromium() as found:
         yield found
-        # The tests have sheets of more pages than they have pictures.
+        # The tests show more pages than they have image files.
         assert [line for line in found.logged if "ERR_FILE_NOT_FOUND" not in line] == []
 
 
 @pytest.fixture(autouse=True)
 def _as_it_was(browser: Browser) -> Iterator[None]:
-    """No test leaves its medium or its scheme to the next one, not even one that fails."""
+    """Reset medium and colour scheme after each test, also after one that fails."""
     yield
     browser.call("Emulation.setScriptExecutionDisabled", value=False)
     browser.call("Emulation.setEmulatedMedia", media="", features=[])
@@ -52,9 +52,9 @@ def _page(number: int, **changes: Any) -> dict[str, Any]:
         "host": f"node{number % 3 + 1}",
         "seconds": 0.07,
         "attempts": 1,
-        "said": [],
+        "diagnostics": [],
         "reason": "",
-        "story": [],
+        "history": [],
     }
     return {**page, **changes}
 
@@ -108,39 +108,39 @@ def _sheet(pages: list[dict[str, Any]], **changes: Any) -> dict[str, Any]:
     return {**sheet, **changes}
 
 
-def _troubled(count: int = 40) -> list[dict[str, Any]]:
+def _with_problems(count: int = 40) -> list[dict[str, Any]]:
     pages = [_page(number) for number in range(1, count + 1)]
-    pages[6] = _page(7, state="suspect", said=["Unknown operator: nonsense"])
+    pages[6] = _page(7, state="suspect", diagnostics=["Unknown operator: nonsense"])
     failed = {"file": None, "thumb": None, "size": None, "width": 0, "height": 0, "bytes": 0}
     pages[11] = _page(
         12,
         state="failed",
         reason="took longer than the page timeout",
-        story=["20:00:01  late"],
+        history=["20:00:01  late"],
         **failed,
     )
     pages[19] = _page(20, state="missing", host="", attempts=0, **failed)
     return pages
 
 
-def _lay(folder: Path, sheet: dict[str, Any]) -> Path:
-    """A job's folder with this overview, and files for its first pages."""
+def _write(folder: Path, sheet: dict[str, Any]) -> Path:
+    """Write a job's folder with this overview and files for its first pages; return the overview."""
     for name in ("thumbs", "pages"):
         (folder / name).mkdir(exist_ok=True)
     for page in sheet["pages"][:60]:
-        picture = Image.new("RGB", (158, 224), (page["page"] * 5 % 256, 90, 160))
+        image = Image.new("RGB", (158, 224), (page["page"] * 5 % 256, 90, 160))
         for path in (page["file"], page["thumb"]):
             if path:
                 data = io.BytesIO()
-                picture.save(data, "PNG" if path.endswith("png") else "JPEG")
+                image.save(data, "PNG" if path.endswith("png") else "JPEG")
                 (folder / path).write_bytes(data.getvalue())
     path = folder / "overview.html"
     path.write_text(overview.render(sheet), encoding="utf-8")
     return path
 
 
-def test_every_page_is_there_and_what_is_wrong_is_said_first(browser: Browser, tmp_path: Path) -> None:
-    browser.open(_lay(tmp_path, _sheet(_troubled())))
+def test_every_page_is_shown_and_problems_come_first(browser: Browser, tmp_path: Path) -> None:
+    browser.open(_write(tmp_path, _sheet(_with_problems())))
     assert browser.run(SHOWN) == 40
     problems = browser.run("document.getElementById('problem-list').innerText")
     assert "page 7 suspect: Unknown operator: nonsense" in problems
@@ -149,28 +149,28 @@ def test_every_page_is_there_and_what_is_wrong_is_said_first(browser: Browser, t
     assert "38 of 40 pages delivered" in browser.run("document.getElementById('summary').textContent")
 
 
-def test_thumbnails_in_sight_are_loaded_and_others_are_not(browser: Browser, tmp_path: Path) -> None:
-    browser.open(_lay(tmp_path, _sheet([_page(number) for number in range(1, 1001)])))
+def test_only_visible_thumbnails_are_loaded(browser: Browser, tmp_path: Path) -> None:
+    browser.open(_write(tmp_path, _sheet([_page(number) for number in range(1, 1001)])))
     first = "document.querySelector('#pages li:first-child img')"
     browser.wait_for(f"{first}.complete && {first}.naturalWidth === 158")
     assert not browser.run("document.querySelector('#pages li:last-child img')?.complete ?? false")
 
 
-def test_states_are_told_apart_without_colours(browser: Browser, tmp_path: Path) -> None:
-    browser.open(_lay(tmp_path, _sheet(_troubled())))
-    looks = browser.run(
+def test_states_differ_without_colours(browser: Browser, tmp_path: Path) -> None:
+    browser.open(_write(tmp_path, _sheet(_with_problems())))
+    styles = browser.run(
         "['done', 'suspect', 'failed', 'missing'].map((state) => { const li = document.querySelector("
         "`#pages li.${state}`); return li.querySelector('.sign').textContent"
         " + getComputedStyle(li.querySelector('.page')).borderStyle })"
     )
-    assert len(set(looks)) == 4
-    assert len({look[0] for look in looks}) == 4
+    assert len(set(styles)) == 4
+    assert len({style[0] for style in styles}) == 4
 
 
-def test_filters_by_state_host_number_and_words_and_keeps_them_in_the_address(
+def test_filters_by_state_host_number_and_text_are_kept_in_the_address(
     browser: Browser, tmp_path: Path
 ) -> None:
-    path = _lay(tmp_path, _sheet(_troubled()))
+    path = _write(tmp_path, _sheet(_with_problems()))
     browser.open(path)
     browser.click("#states [data-state=suspect]")
     assert browser.run(SHOWN) == 1
@@ -201,7 +201,7 @@ def _find(browser: Browser, words: str) -> None:
 
 
 def test_a_filter_holds_for_pages_that_are_built_later(browser: Browser, tmp_path: Path) -> None:
-    path = _lay(tmp_path, _sheet([_page(number) for number in range(1, 3001)]))
+    path = _write(tmp_path, _sheet([_page(number) for number in range(1, 3001)]))
     browser.call("Page.navigate", url=path.as_uri() + "#find=2990-")
     browser.wait_for("document.documentElement?.dataset.built === 'yes'")
     assert browser.run(SHOWN) == 11
@@ -211,7 +211,7 @@ def test_a_filter_holds_for_pages_that_are_built_later(browser: Browser, tmp_pat
 
 
 def test_links_within_the_sheet_leave_the_filters_alone(browser: Browser, tmp_path: Path) -> None:
-    browser.open(_lay(tmp_path, _sheet(_troubled())))
+    browser.open(_write(tmp_path, _sheet(_with_problems())))
     browser.click("#states [data-state=failed]")
     browser.run("document.querySelector('.skip').focus()")
     browser.press("Enter")
@@ -222,17 +222,17 @@ def test_links_within_the_sheet_leave_the_filters_alone(browser: Browser, tmp_pa
 
 
 def test_an_address_that_makes_no_sense_shows_all_pages(browser: Browser, tmp_path: Path) -> None:
-    path = _lay(tmp_path, _sheet(_troubled()))
+    path = _write(tmp_path, _sheet(_with_problems()))
     browser.call("Page.navigate", url=path.as_uri() + "#state=nonsense&host=nobody&x=%00%ff")
     browser.wait_for("document.documentElement?.dataset.built === 'yes'")
     assert browser.run(SHOWN) == 40
 
 
-def test_nothing_moves_while_one_scrolls(browser: Browser, tmp_path: Path) -> None:
-    """Whatever the pages' sizes: upright, across, unknown, or a strip."""
+def test_scrolling_moves_nothing(browser: Browser, tmp_path: Path) -> None:
+    """For pages of every shape: portrait, landscape, unknown, narrow strip."""
     sizes = ([158, 224], [158, 224], [224, 158], None, [20, 224])
     pages = [_page(number, size=sizes[number % 5]) for number in range(1, 301)]
-    browser.open(_lay(tmp_path, _sheet(pages)))
+    browser.open(_write(tmp_path, _sheet(pages)))
     height = "document.documentElement.scrollHeight"
     at_first = browser.run(height)
     for part in (0.3, 0.6, 1.0):
@@ -241,8 +241,8 @@ def test_nothing_moves_while_one_scrolls(browser: Browser, tmp_path: Path) -> No
         assert browser.run(height) == at_first
 
 
-def test_the_keyboard_alone_will_do(browser: Browser, tmp_path: Path) -> None:
-    browser.open(_lay(tmp_path, _sheet(_troubled())))
+def test_the_keyboard_is_enough(browser: Browser, tmp_path: Path) -> None:
+    browser.open(_write(tmp_path, _sheet(_with_problems())))
     browser.run("document.querySelector('.page').focus()")
     browser.press("ArrowRight")
     assert browser.run(FOCUSED).startswith("page 2,")
@@ -255,7 +255,7 @@ def test_the_keyboard_alone_will_do(browser: Browser, tmp_path: Path) -> None:
     browser.press("Enter")
     assert browser.run(TITLE) == "✓ page 1, done"
     assert browser.run("document.activeElement.id") == "viewer-title"
-    browser.wait_for("document.querySelector('#picture img').naturalWidth === 158")
+    browser.wait_for("document.querySelector('#image img').naturalWidth === 158")
     for _ in range(6):
         browser.press("j")
     assert browser.run(TITLE) == "? page 7, suspect"
@@ -266,31 +266,31 @@ def test_the_keyboard_alone_will_do(browser: Browser, tmp_path: Path) -> None:
     browser.wait_for(f"{FOCUSED}?.startsWith('page 40,')")
 
 
-def test_a_click_enlarges_and_a_page_that_is_not_there_tells_its_story(
+def test_a_click_opens_a_page_and_a_missing_page_shows_its_history(
     browser: Browser, tmp_path: Path
 ) -> None:
-    browser.open(_lay(tmp_path, _sheet(_troubled())))
+    browser.open(_write(tmp_path, _sheet(_with_problems())))
     browser.click("#pages li:nth-child(12) .page")
     assert browser.run(TITLE) == "✕ page 12, failed"
     facts = browser.run("document.getElementById('viewer-body').textContent")
-    assert "there is no picture of this page" in facts
+    assert "there is no image of this page" in facts
     assert "20:00:01  late" in facts
     browser.click("#close")
     browser.wait_for("!document.getElementById('viewer').open")
 
 
-def test_leafing_ends_at_the_ends_and_leaves_the_browsers_own_keys_alone(
+def test_turning_pages_stops_at_the_ends_and_leaves_the_browsers_own_keys_alone(
     browser: Browser, tmp_path: Path
 ) -> None:
-    browser.open(_lay(tmp_path, _sheet(_troubled())))
+    browser.open(_write(tmp_path, _sheet(_with_problems())))
     browser.click("#states [data-state=done]")
     browser.click("#pages li:nth-child(2) .page")
     is_off = "document.getElementById('{}').getAttribute('aria-disabled')"
     for key, place in (("k", 1), ("PageUp", 1), ("PageDown", 2), ("ArrowRight", 3), ("Home", 1)):
         browser.press(key)
-        assert browser.run("document.getElementById('place').textContent") == f"{place} / 37", key
-    assert browser.run(is_off.format("before")) == "true"
-    assert browser.run(is_off.format("after")) == "false"
+        assert browser.run("document.getElementById('position').textContent") == f"{place} / 37", key
+    assert browser.run(is_off.format("previous")) == "true"
+    assert browser.run(is_off.format("next")) == "false"
     browser.press("ArrowRight", modifiers=1)
     assert browser.run(TITLE) == "✓ page 1, done"
     for _ in range(6):
@@ -299,10 +299,10 @@ def test_leafing_ends_at_the_ends_and_leaves_the_browsers_own_keys_alone(
 
 
 def test_a_problem_opens_its_page_and_gets_the_focus_back(browser: Browser, tmp_path: Path) -> None:
-    pages = _troubled()
+    pages = _with_problems()
     for page in pages[19:30]:
         page.update(state="missing", file=None, thumb=None, size=None, host="")
-    browser.open(_lay(tmp_path, _sheet(pages)))
+    browser.open(_write(tmp_path, _sheet(pages)))
     texts = browser.run("[...document.querySelectorAll('#problem-list li')].map((li) => li.innerText)")
     assert len(texts) == 3
     assert "pages 20–30 missing: not delivered" in texts[2]
@@ -317,21 +317,21 @@ def test_a_format_that_browsers_do_not_know_is_shown_small_with_a_link_to_the_fi
     browser: Browser, tmp_path: Path
 ) -> None:
     pages = [_page(1, file="pages/a #1?.tiff"), _page(2, file="pages/2.tiff", thumb=None)]
-    browser.open(_lay(tmp_path, _sheet(pages, viewable=False)))
+    browser.open(_write(tmp_path, _sheet(pages, viewable=False)))
     browser.click("#pages li:first-child .page")
-    browser.wait_for("document.querySelector('#picture img').naturalWidth === 158")
+    browser.wait_for("document.querySelector('#image img').naturalWidth === 158")
     assert (
         browser.run("document.querySelector('#facts a').getAttribute('href')")
         == "pages/a%20%231%3F.tiff"
     )
     browser.press("j")
-    assert "cannot show" in browser.run("document.getElementById('picture').textContent")
+    assert "cannot show" in browser.run("document.getElementById('image').textContent")
 
 
-def test_the_timeline_tells_and_opens_pages_to_the_mouse_and_to_the_keyboard(
+def test_the_timeline_shows_and_opens_pages_by_mouse_and_keyboard(
     browser: Browser, tmp_path: Path
 ) -> None:
-    browser.open(_lay(tmp_path, _sheet(_troubled())))
+    browser.open(_write(tmp_path, _sheet(_with_problems())))
     tip = "document.getElementById('time-tip').textContent"
     browser.run("document.getElementById('time-box').focus()")
     for key, expected in (
@@ -363,15 +363,15 @@ def test_the_timeline_tells_and_opens_pages_to_the_mouse_and_to_the_keyboard(
     assert browser.run(TITLE) == "✕ page 12, failed"
 
 
-def test_a_job_that_has_no_pages_yet_has_a_sheet(browser: Browser, tmp_path: Path) -> None:
-    browser.open(_lay(tmp_path, _sheet([], state="queued", seconds=0.0, hosts=[])))
+def test_a_job_without_pages_has_an_overview(browser: Browser, tmp_path: Path) -> None:
+    browser.open(_write(tmp_path, _sheet([], state="queued", seconds=0.0, hosts=[])))
     assert browser.run("document.getElementById('found').textContent") == "0 pages"
     assert browser.run("document.querySelector('h1').textContent") == "big-3fa9c1d2: queued"
 
 
-def test_light_and_dark_are_both_legible(browser: Browser, tmp_path: Path) -> None:
+def test_light_and_dark_colours_have_enough_contrast(browser: Browser, tmp_path: Path) -> None:
     """WCAG 2.1, 1.4.3: text has a contrast of at least 4.5 with what is behind it."""
-    path = _lay(tmp_path, _sheet(_troubled()))
+    path = _write(tmp_path, _sheet(_with_problems()))
     papers = []
     for scheme in ("light", "dark"):
         browser.scheme(scheme)
@@ -398,15 +398,18 @@ def _luminance(colour: str) -> float:
     return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
 
 
-def test_what_others_said_never_runs(browser: Browser, tmp_path: Path) -> None:
+def test_text_from_elsewhere_never_runs(browser: Browser, tmp_path: Path) -> None:
     evil = "</script><script>window.pwned = 1</script><img src=x onerror='window.pwned = 1'>\u2028"
-    pages = [_page(number, said=[evil], reason=evil, host=evil, story=[evil]) for number in range(1, 4)]
+    pages = [
+        _page(number, diagnostics=[evil], reason=evil, host=evil, history=[evil])
+        for number in range(1, 4)
+    ]
     pages[1]["file"] = pages[1]["thumb"] = "thumbs/../../../etc/passwd"
     pages[2]["file"] = pages[2]["thumb"] = "javascript:window.pwned=1"
     sheet = _sheet(pages, job=evil, notes=[evil], output=evil)
     sheet["document"]["name"] = evil
     sheet["hosts"][0]["name"] = evil
-    browser.open(_lay_text(tmp_path, sheet))
+    browser.open(_write_only(tmp_path, sheet))
     browser.click("#pages li:nth-child(2) .page")
     assert browser.run("window.pwned") is None
     sources = browser.run(
@@ -431,28 +434,28 @@ def test_a_script_that_got_into_the_file_would_not_run(browser: Browser, tmp_pat
 
 @pytest.mark.parametrize("mark", ["@DATA@", "@SCRIPT@", "@STYLE@", "@TITLE@"])
 def test_a_job_may_have_any_name(browser: Browser, tmp_path: Path, mark: str) -> None:
-    browser.open(_lay_text(tmp_path, _sheet([_page(1)], job=mark, notes=[mark])))
+    browser.open(_write_only(tmp_path, _sheet([_page(1)], job=mark, notes=[mark])))
     assert browser.run("document.title") == f"{mark}: partial"
     assert browser.run("document.querySelector('h1').textContent") == f"{mark}: partial"
 
 
-def test_without_scripts_it_says_what_to_do(browser: Browser, tmp_path: Path) -> None:
-    path = _lay(tmp_path, _sheet(_troubled()))
+def test_without_javascript_it_says_what_to_do(browser: Browser, tmp_path: Path) -> None:
+    path = _write(tmp_path, _sheet(_with_problems()))
     browser.call("Emulation.setScriptExecutionDisabled", value=True)
     browser.call("Page.navigate", url=path.as_uri())
     browser.wait_for("document.querySelector('noscript')?.innerText?.includes('JavaScript')")
     assert "sshrender status" in browser.run("document.body.innerText")
-    assert "Who rendered what" not in browser.run("document.body.innerText")
+    assert "Timeline" not in browser.run("document.body.innerText")
 
 
-def _lay_text(folder: Path, sheet: dict[str, Any]) -> Path:
+def _write_only(folder: Path, sheet: dict[str, Any]) -> Path:
     path = folder / "overview.html"
     path.write_text(overview.render(sheet), encoding="utf-8")
     return path
 
 
 def test_a_screen_reader_finds_names_for_everything(browser: Browser, tmp_path: Path) -> None:
-    browser.open(_lay(tmp_path, _sheet(_troubled())))
+    browser.open(_write(tmp_path, _sheet(_with_problems())))
     browser.call("Accessibility.enable")
     nodes = browser.call("Accessibility.getFullAXTree")["nodes"]
     browser.call("Accessibility.disable")
@@ -479,7 +482,7 @@ def test_a_screen_reader_finds_names_for_everything(browser: Browser, tmp_path: 
 
 
 def test_prints_the_pages_without_the_controls(browser: Browser, tmp_path: Path) -> None:
-    browser.open(_lay(tmp_path, _sheet(_troubled())))
+    browser.open(_write(tmp_path, _sheet(_with_problems())))
     browser.call("Emulation.setEmulatedMedia", media="print")
     is_shown = "document.querySelector('{}').checkVisibility()"
     for name in ("#filters", "#scheme", "#sections", ".skip", "#hosts", "#time"):
@@ -490,30 +493,28 @@ def test_prints_the_pages_without_the_controls(browser: Browser, tmp_path: Path)
 
 
 def test_a_dark_screen_prints_on_white_paper(browser: Browser, tmp_path: Path) -> None:
-    path = _lay(tmp_path, _sheet(_troubled()))
+    path = _write(tmp_path, _sheet(_with_problems()))
     browser.scheme("dark")
     browser.open(path)
-    first = _drawn(tmp_path, browser.print())
+    first = _first_page(tmp_path, browser.print())
     browser.click("#scheme")
     browser.click("#scheme")
     assert browser.run("document.documentElement.dataset.scheme") == "dark"
-    for picture in (first, _drawn(tmp_path, browser.print())):
-        assert (
-            picture.getpixel((3, 3)) == picture.getpixel((picture.width - 3, picture.height - 3)) == 255
-        )
-        assert sum(picture.histogram()[128:]) > sum(picture.histogram()[:128])
+    for image in (first, _first_page(tmp_path, browser.print())):
+        assert image.getpixel((3, 3)) == image.getpixel((image.width - 3, image.height - 3)) == 255
+        assert sum(image.histogram()[128:]) > sum(image.histogram()[:128])
 
 
-def _drawn(folder: Path, pdf: bytes) -> Image.Image:
-    """The first page, in grey."""
+def _first_page(folder: Path, pdf: bytes) -> Image.Image:
+    """Return the first page of a PDF, in grey."""
     (folder / "printed.pdf").write_bytes(pdf)
     words = ["gs", "-q", "-dBATCH", "-dNOPAUSE", "-dSAFER", "-dLastPage=1", "-r30", "-sDEVICE=pnggray"]
     subprocess.run([*words, "-o", "printed.png", "printed.pdf"], cwd=folder, check=True, timeout=60)
     return Image.open(folder / "printed.png").convert("L")
 
 
-def test_a_print_of_some_pages_says_that_it_is_of_some(browser: Browser, tmp_path: Path) -> None:
-    browser.open(_lay(tmp_path, _sheet(_troubled())))
+def test_a_print_of_some_pages_says_so(browser: Browser, tmp_path: Path) -> None:
+    browser.open(_write(tmp_path, _sheet(_with_problems())))
     browser.click("#states [data-state=failed]")
     browser.call("Emulation.setEmulatedMedia", media="print")
     assert browser.run("document.getElementById('printed').innerText") == (
@@ -521,17 +522,15 @@ def test_a_print_of_some_pages_says_that_it_is_of_some(browser: Browser, tmp_pat
     )
 
 
-def test_two_thousand_pages_open_soon_and_twenty_thousand_at_all(
-    browser: Browser, tmp_path: Path
-) -> None:
-    """Two seconds are asked for; a busy machine gets five times as much before this fails."""
-    path = _lay(tmp_path, _sheet([_page(number) for number in range(1, 2001)]))
+def test_two_thousand_pages_open_fast_and_twenty_thousand_open(browser: Browser, tmp_path: Path) -> None:
+    """The target is two seconds; a busy machine may take five times as long."""
+    path = _write(tmp_path, _sheet([_page(number) for number in range(1, 2001)]))
     began = time.monotonic()
     browser.open(path)
     browser.run("new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
     assert time.monotonic() - began < 10
     assert browser.run(SHOWN) == 2000
-    browser.open(_lay(tmp_path, _sheet([_page(number) for number in range(1, 20001)])))
+    browser.open(_write(tmp_path, _sheet([_page(number) for number in range(1, 20001)])))
     browser.run("document.querySelector('.page').focus()")
     browser.press("End")
     assert browser.run(FOCUSED).startswith("page 20000,")
@@ -541,13 +540,15 @@ def test_two_thousand_pages_open_soon_and_twenty_thousand_at_all(
 
 
 def test_a_narrow_window_needs_no_sideways_scrolling(browser: Browser, tmp_path: Path) -> None:
-    """Not even where words are longer than lines."""
+    """Not even with words that are longer than a line."""
     word = "w" * 300
-    long = _sheet([_page(1, said=[word], host=word), _page(2, state="missing", reason=word)], job=word)
+    long = _sheet(
+        [_page(1, diagnostics=[word], host=word), _page(2, state="missing", reason=word)], job=word
+    )
     long["hosts"][0].update(name=word, reason=word)
     long.update(notes=[word], output=word, reason=word)
-    for sheet in (_sheet(_troubled()), long):
-        browser.open(_lay(tmp_path, sheet), 360, 700)
+    for sheet in (_sheet(_with_problems()), long):
+        browser.open(_write(tmp_path, sheet), 360, 700)
         assert browser.run("document.documentElement.scrollWidth") <= 360
         browser.click(".page")
         assert browser.run("document.getElementById('facts').scrollWidth") <= 360

@@ -1,8 +1,9 @@
-"""Writes ``overview.html``, which shows a job page by page and opens from its folder in any browser."""
+"""Write ``overview.html``: the state of a job, page by page, in one file for any browser."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -20,23 +21,25 @@ from sshrender.storage.files import write_whole
 from sshrender.views import overview
 from sshrender.views.jobmodel import FAILED, SETTLED, JobModel, PageRow, packed
 from sshrender.views.pagehistory import tell, time_of_day
+from sshrender.views.text import on_pages
 
 _MAX_FONTS = 20
+"""Fonts that are listed; a document may lack hundreds."""
 
-_TRIES = 3
-"""How often it is written while the journal grows. A running job is shown as it was a moment ago."""
+_MAX_WRITES = 3
+"""Attempts to catch up with a journal that grows: a running job is shown as of a moment ago."""
 
 _IN_BROWSERS = frozenset(("png", "jpeg", "bmp"))
-"""Formats (renderers/devices.py) that every browser shows."""
+"""Formats (renderers/devices.py) that every browser can show."""
 
 
 def write(folder: JobFolder, spec: JobSpec, holder: Claim | None = None) -> None:
     """Write or refresh a job's overview. Raises OSError.
 
-    No lease is needed: it shows what the journal says. If the journal has grown meanwhile, another
-    process may have written a newer overview, which ours has replaced: then it is written once more.
+    No lease is needed: the overview only shows the journal. If the journal has grown meanwhile, another
+    process may have written a newer overview, which this one has replaced: then it is written again.
     """
-    for _ in range(_TRIES):
+    for _ in range(_MAX_WRITES):
         size = _size(folder.journal)
         entries = list(read_journal(folder.journal))
         text = overview.render(sheet(folder, spec, entries, holder))
@@ -52,64 +55,62 @@ def _size(journal: Path) -> int:
 def sheet(
     folder: JobFolder, spec: JobSpec, entries: Sequence[JournalEntry], holder: Claim | None
 ) -> dict[str, Any]:
-    """Return everything that the overview shows, in the form of views/overview. Raises OSError."""
-    told = jobstatus.of(folder, spec, entries, holder, attributes.load_or_none(folder))
-    fold = _fold(told, entries)
-    pages, small = history.sizes(folder.pages), _thumbnails(folder)
+    """Return all that the overview shows, as ``views.overview.render`` takes it. Raises OSError."""
+    report = jobstatus.of(folder, spec, entries, holder, attributes.load_or_none(folder))
+    model = _replay(report, entries)
+    files, thumbs = history.sizes(folder.pages), _thumbnails(folder)
     recipes = [recipe.format for recipe in spec.settings.recipes if not recipe.is_built_in]
     device = DEVICES.get(spec.settings.device)
-    made = recipes[0] if recipes else device.format if device is not None else ""
+    format_ = recipes[0] if recipes else device.format if device is not None else ""
     return {
         "schema": 1,
-        "job": told.name,
-        "state": told.state,
-        "reason": told.reason,
+        "job": report.name,
+        "state": report.state,
+        "reason": report.reason,
         "document": spec.document.model_dump(mode="json"),
         "settings": spec.settings.model_dump(mode="json"),
-        "output": told.output,
-        "created": told.created,
-        "updated": told.updated,
-        "seconds": round(fold.now - fold.first_began, 3) if fold.run else 0.0,
-        "runs": told.runs,
-        "notes": [*told.notes, *(f"{font} is not embedded (pages {on})" for font, on in _fonts(told))],
-        "counts": told.pages,
-        "viewable": made in _IN_BROWSERS,
-        "pages": [_page(row, pages, small) for row in fold.pages.values()],
-        "hosts": list(_hosts(told, fold)),
-        "timeline": list(_timeline(fold)),
+        "output": report.output,
+        "created": report.created,
+        "updated": report.updated,
+        "seconds": round(model.now - model.first_began, 3) if model.run else 0.0,
+        "runs": report.runs,
+        "notes": [*report.notes, *_replaced_fonts(report)],
+        "counts": report.pages,
+        "viewable": format_ in _IN_BROWSERS,
+        "pages": [_page(row, files, thumbs) for row in model.pages.values()],
+        "hosts": list(_hosts(report, model)),
+        "timeline": list(_timeline(model)),
     }
 
 
-def _fonts(told: JobReport) -> list[tuple[str, str]]:
-    return list(told.fonts.items())[:_MAX_FONTS]
+def _replaced_fonts(report: JobReport) -> Iterator[str]:
+    for font, pages in islice(report.fonts.items(), _MAX_FONTS):
+        yield f"font not in the PDF, replaced: {on_pages(font, pages)}"
 
 
-def _fold(told: JobReport, entries: Sequence[JournalEntry]) -> JobModel:
-    asked = sorted(told.requested)
-    fold = JobModel(asked)
-    replay(entries, fold)
-    return fold
+def _replay(report: JobReport, entries: Sequence[JournalEntry]) -> JobModel:
+    model = JobModel(sorted(report.requested))
+    replay(entries, model)
+    return model
 
 
 def _thumbnails(folder: JobFolder) -> dict[str, int]:
-    """Return the thumbnails' sizes by name; jobs of earlier versions have no folder for them."""
+    """Return the thumbnails' sizes by name; none if the folder is missing."""
     return history.sizes(folder.thumbnails) if folder.thumbnails.is_dir() else {}
 
 
-def _page(row: PageRow, pages: dict[str, int], small: dict[str, int]) -> dict[str, Any]:
-    """Return one page. Its thumbnail's size is computed from the page's: reading thousands would take
-    long.
-    """
-    is_there = pages.get(row.file) == row.bytes if row.file else False
+def _page(row: PageRow, files: dict[str, int], thumbs: dict[str, int]) -> dict[str, Any]:
+    """Return one page. The thumbnail's size is computed: to read thousands of thumbnails takes long."""
+    is_present = files.get(row.file) == row.bytes if row.file else False
     thumbnail = thumbnails.file_of(row.file) if row.file else ""
     longest = max(row.width, row.height, 1)
     size = [max(1, round(side * THUMBNAIL / longest)) for side in (row.width, row.height)]
-    state = row.state if row.state in SETTLED and (is_there or row.state == FAILED) else "missing"
+    state = row.state if row.state in SETTLED and (is_present or row.state == FAILED) else "missing"
     return {
         "page": row.number,
         "state": state,
-        "file": f"pages/{row.file}" if is_there else None,
-        "thumb": f"thumbs/{thumbnail}" if is_there and small.get(thumbnail) else None,
+        "file": f"pages/{row.file}" if is_present else None,
+        "thumb": f"thumbs/{thumbnail}" if is_present and thumbs.get(thumbnail) else None,
         "size": size if row.width else None,
         "width": row.width,
         "height": row.height,
@@ -117,15 +118,15 @@ def _page(row: PageRow, pages: dict[str, int], small: dict[str, int]) -> dict[st
         "host": row.host,
         "seconds": round(row.seconds, 3),
         "attempts": row.attempts,
-        "said": list(row.diagnostics),
+        "diagnostics": list(row.diagnostics),
         "reason": row.reason if state == FAILED else "",
-        "story": [f"{time_of_day(entry)}  {tell(entry)}" for entry in row.history],
+        "history": [f"{time_of_day(entry)}  {tell(entry)}" for entry in row.history],
     }
 
 
-def _hosts(told: JobReport, fold: JobModel) -> Iterator[dict[str, Any]]:
-    for share in told.hosts:
-        row = fold.hosts.get(share.name)
+def _hosts(report: JobReport, model: JobModel) -> Iterator[dict[str, Any]]:
+    for share in report.hosts:
+        row = model.hosts.get(share.name)
         yield {
             "name": share.name,
             "state": share.state,
@@ -138,13 +139,13 @@ def _hosts(told: JobReport, fold: JobModel) -> Iterator[dict[str, Any]]:
         }
 
 
-def _timeline(fold: JobModel) -> Iterator[dict[str, Any]]:
-    slots = {name: row.slots for name, row in fold.hosts.items()}
-    for span in packed(fold.spans, slots):
+def _timeline(model: JobModel) -> Iterator[dict[str, Any]]:
+    slots = {name: row.slots for name, row in model.hosts.items()}
+    for span in packed(model.spans, slots):
         yield {
             "host": span.host,
             "page": span.page,
-            "from": round(max(0.0, span.start - fold.first_began), 3),
-            "to": round(max(0.0, span.end - fold.first_began), 3),
+            "from": round(max(0.0, span.start - model.first_began), 3),
+            "to": round(max(0.0, span.end - model.first_began), 3),
             "ok": span.is_good,
         }

@@ -148,11 +148,11 @@ def _hosts(snapshot: Snapshot, width: int, max_rows: int) -> RenderableType:
     table = Table(box=None, padding=(0, 1, 0, 0), show_edge=False)
     left = width
     for column, title in enumerate(titles[:-1]):
-        wanted = max(len(title), *(cell.cell_len for cell in (row[column] for row in rows)))
-        wanted = min(wanted, _MAX_NAME_WIDTH) if column == 0 else wanted
+        needed = max(len(title), *(cell.cell_len for cell in (row[column] for row in rows)))
+        needed = min(needed, _MAX_NAME_WIDTH) if column == 0 else needed
         justify: JustifyMethod = "left" if column < 2 else "right"
-        table.add_column(title, width=wanted, justify=justify, no_wrap=True, overflow="ellipsis")
-        left -= wanted + 1
+        table.add_column(title, width=needed, justify=justify, no_wrap=True, overflow="ellipsis")
+        left -= needed + 1
     if left >= _MIN_REASON_WIDTH:
         table.add_column(titles[-1], max_width=left - 1, no_wrap=True, overflow="ellipsis")
     for row in rows:

@@ -10,7 +10,7 @@ from sshrender.views import output
 
 
 class SilentView:
-    """Prints only the lines that it is told to print."""
+    """Prints nothing but explicit lines, such as the status line."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream

@@ -42,7 +42,8 @@ def brief(summary: Mapping[str, Any]) -> Iterator[str]:
     if len(troubled) > 2:
         yield f"  and {count(len(troubled) - 2, 'more host')} that could not be used"
     if summary["job"]:
-        yield f"hint: sshrender status {clean(summary['job'])}; the same render command resumes the job"
+        job = clean(summary["job"])
+        yield f"hint: sshrender status {job} shows details; the same render command resumes the job"
 
 
 def failed_pages(pages: Sequence[Mapping[str, Any]]) -> Iterator[str]:

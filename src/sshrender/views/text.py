@@ -36,8 +36,8 @@ def count(number: int, noun: str) -> str:
 
 
 def on_pages(what: str, pages: str) -> str:
-    """Return ``Helvetica (page 1)`` or ``Helvetica (pages 1-3,7)`` for a page list."""
-    return f"{what} ({'page' if pages.isdecimal() else 'pages'} {pages})"
+    """Return ``Helvetica (page 1)`` or ``Helvetica (pages 1-3, 7)`` for a page list."""
+    return f"{what} ({'page' if pages.isdecimal() else 'pages'} {pages.replace(',', ', ')})"
 
 
 def size(count_: int) -> str:

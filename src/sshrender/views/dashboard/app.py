@@ -1,7 +1,7 @@
 """The dashboard application: reads new journal entries twice a second and shows them.
 
 Everything that may block (the shared folder, page images) runs in threads. When the shared folder hangs,
-the dashboard keeps working and says so.
+the dashboard keeps working and the headline shows it.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ REDRAW = 0.5
 """Seconds: two redraws a second look live and load a slow link little."""
 
 HANG_TIMEOUT = 5.0
-"""Seconds without an answer from the shared folder until the headline says so."""
+"""Seconds without an answer from the shared folder until the headline shows that."""
 
 LOG_SHOWN = 500
 """Lines that the log pane shows; ``why`` and a filter find older ones."""
@@ -144,6 +144,8 @@ class Dashboard(PageImages):
     # Twice a second
 
     def _tick(self) -> None:
+        if not self.query("#log"):
+            return  # the dashboard closes: Textual removes the widgets before the timer
         source = self._owner.job()
         if source is not None and source is not self._source:
             self._open_job(source)
@@ -190,7 +192,7 @@ class Dashboard(PageImages):
         self._problem = ""
         for entry in entries:
             self._model.take(entry)
-        # The first reading has old entries: only later ones tell how the clocks differ.
+        # The first reading has old entries: only later ones show how the clocks differ.
         if entries and self._read_ended and holder:
             self._skew = self._model.now - self._clock()
         self._read_ended = time.monotonic()
@@ -244,18 +246,18 @@ class Dashboard(PageImages):
         if self._is_shown("log") and self._has_changed("log", (self._model.logged, filters["log"])):
             self._listing("log").show(self._log_rows(filters["log"]))
 
-    def _log_rows(self, wanted: str) -> list[Row]:
-        """Return the latest lines of the log, or all that contain ``wanted``; format each entry once."""
-        fold = self._model
-        new = min(fold.logged - self._logged, len(fold.log))
-        first = len(fold.log) - new
-        for number, entry in enumerate(islice(fold.log, first, None), fold.logged - new):
+    def _log_rows(self, text: str) -> list[Row]:
+        """Return the latest lines of the log, or all that contain ``text``; format each entry once."""
+        model = self._model
+        new = min(model.logged - self._logged, len(model.log))
+        first = len(model.log) - new
+        for number, entry in enumerate(islice(model.log, first, None), model.logged - new):
             row = tables.log_row(number, entry)
             if row is not None:
                 self._log_lines.append(row)
-        self._logged = fold.logged
-        if wanted:
-            return tables.log(self._log_lines, wanted)
+        self._logged = model.logged
+        if text:
+            return tables.log(self._log_lines, text)
         return list(islice(self._log_lines, max(0, len(self._log_lines) - LOG_SHOWN), None))
 
     def _is_shown(self, pane: str) -> bool:

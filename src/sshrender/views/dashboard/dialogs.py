@@ -19,31 +19,30 @@ HELP = """\
 [b]Keys[/b]
   1 2 3 4, Tab     go to: pages, hosts, attempts in work, log
   arrows, Page Up  move; also Page Down, Home, End and the mouse
-  n  N             next, previous problem: a failed or suspect page, a straggler
-  Enter            pages: show the image; hosts: show the host's log
-  /                pages: go to a page number; other lists: filter by text
+  n  N             next, previous page that failed, is suspect or slow
+  Enter            pages: show the image; hosts: show their log
+  /                pages: go to a number; other panes: filter by text
   Esc              remove the filters
-  s  r             hosts: sort by the next column; reverse the order
+  s  r             hosts: sort by the next column; reverse
   c                hosts: copy the ssh command to the clipboard
   Ctrl-P           choose a command by name
 
 [b]Requests[/b] to the job's coordinator
-  h                hold the job: pages in work are finished, no others start
-                   h again releases it
-  x                cancel the job; finished pages stay, resume continues it
-  d  u             hosts: drain the selected host, with a note; undrain it
+  h                hold the job once pages in work are done; release
+  x                cancel the job; finished pages stay
+  d  u             hosts: drain (with a note) and undrain
   t                pages: render the failed page again
 
 [b]Leaving[/b]
   q                close the dashboard; the job continues
-  Ctrl-C           in render and resume: stop the job; twice: stop at once
-                   in watch: close the dashboard; the job continues
+  Ctrl-C           render, resume: stop the job; twice: at once
+                   watch: close the dashboard; the job continues
 
 [b]Columns of hosts[/b]
-  slots            pages in work / pages that the host renders at a time
-  load  own        running threads per core: of others; of sshrender
+  slots            pages in work / most pages at a time
+  load  own        threads per core: of other programs; of sshrender
   s/page           median seconds per page
-  errors           attempts that failed on this host
+  errors           attempts that failed on the host
 
 [b]Symbols of pages[/b]
   {symbols}

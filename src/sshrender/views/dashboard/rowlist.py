@@ -205,9 +205,9 @@ class Listing(ScrollView, can_focus=True):
         if self._at < top:
             self.scroll_to(y=self._at, animate=False)
         elif height > 0 and self._at >= top + height:
-            wanted = self._at - height + 1
-            self.scroll_to(y=wanted, animate=False, immediate=True)
-            if self.scroll_offset.y < wanted and tries:
+            target = self._at - height + 1
+            self.scroll_to(y=target, animate=False, immediate=True)
+            if self.scroll_offset.y < target and tries:
                 self.set_timer(_LAYOUT_DELAY, partial(self._scroll_to_cursor, tries - 1))
 
     def _move_to(self, at: int) -> None:

@@ -63,17 +63,15 @@ def _rank(host: HostRow) -> int:
     return HOST_ORDER.index(host.state) if host.state in HOST_ORDER else len(HOST_ORDER)
 
 
-def hosts(job: JobModel, styles: Styles, sort: str, is_reversed: bool, wanted: str = "") -> list[Row]:
-    """Return the hosts whose name, state or reason contains ``wanted``, sorted by a column."""
-    found = [
-        host for host in job.hosts.values() if _contains(wanted, host.name, host.state, host.reason)
-    ]
+def hosts(job: JobModel, styles: Styles, sort: str, is_reversed: bool, text: str = "") -> list[Row]:
+    """Return the hosts whose name, state or reason contains ``text``, sorted by a column."""
+    found = [host for host in job.hosts.values() if _contains(text, host.name, host.state, host.reason)]
     found.sort(key=_KEYS[sort], reverse=is_reversed)
     return [_host(host, styles) for host in found]
 
 
-def _contains(wanted: str, *texts: str) -> bool:
-    return not wanted or any(wanted.lower() in text.lower() for text in texts)
+def _contains(text: str, *places: str) -> bool:
+    return not text or any(text.lower() in place.lower() for place in places)
 
 
 def _host(host: HostRow, styles: Styles) -> Row:
@@ -96,12 +94,12 @@ def _host(host: HostRow, styles: Styles) -> Row:
     )
 
 
-def attempts(job: JobModel, styles: Styles, now: float, wanted: str = "") -> list[Row]:
+def attempts(job: JobModel, styles: Styles, now: float, text: str = "") -> list[Row]:
     """Return the attempts in work, oldest first, with a mark on stragglers."""
     found = []
     for drawing in job.drawings(now)[:MAX_ATTEMPTS]:
         flight = drawing.flight
-        if not _contains(wanted, str(flight.page), flight.host):
+        if not _contains(text, str(flight.page), flight.host):
             continue
         symbol, style = styles.page(STRAGGLER)
         mark = f"{symbol} takes much longer than usual on this host" if drawing.straggles else ""
@@ -119,9 +117,9 @@ def log_row(number: int, entry: JournalEntry) -> Row | None:
     return Row(str(number), (time_of_day(entry), words), (_DIM, _EMPHASIS.get(type(entry))))
 
 
-def log(rows: Iterable[Row], wanted: str) -> list[Row]:
-    """Return the rows that contain ``wanted``."""
-    return [row for row in rows if _contains(wanted, row.cells[1])]
+def log(rows: Iterable[Row], text: str) -> list[Row]:
+    """Return the rows that contain ``text``."""
+    return [row for row in rows if _contains(text, row.cells[1])]
 
 
 _DIM = Style(dim=True)

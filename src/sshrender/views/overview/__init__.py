@@ -1,8 +1,8 @@
-"""The overview: all pages of a job on one HTML sheet, opened from its folder without a server.
+"""Render the overview: one HTML file with all pages of a job, which needs no server.
 
-Pure: what the sheet shows goes in, the text of one file comes out. ``coordinator/overview.py`` says
-where the data comes from. The assets beside this module are inlined, the data travels as JSON in a
-script element that no browser runs, and a content security policy names the digests of what may run.
+Pure: a dict in, the text of the file out; ``coordinator/overview.py`` collects the data. The assets
+beside this module are inlined. The data is JSON in a script element that browsers do not run, and a
+content security policy names the digests of the only style and script that they may use.
 """
 
 from __future__ import annotations
@@ -17,22 +17,22 @@ from importlib.resources import files
 from typing import Any
 
 _UNSAFE = {"<": "\\u003c", ">": "\\u003e", "&": "\\u0026", "\u2028": "\\u2028", "\u2029": "\\u2029"}
-"""What could end the element that holds the data, in a file's name or in what Ghostscript said."""
+"""Characters in file names or diagnostics that could end the element with the data."""
 
-_MARK = re.compile("@(?:POLICY|TITLE|STYLE|SCRIPT|DATA)@")
-"""Filled in one pass: a mark that stands in a job's name or in the data is no mark."""
+_PLACEHOLDER = re.compile("@(?:POLICY|TITLE|STYLE|SCRIPT|DATA)@")
+"""Replaced in one pass, so that a placeholder in a job's name or in the data stays as it is."""
 
 
 def render(sheet: Mapping[str, Any]) -> str:
-    """The HTML document for a sheet: a dict with these keys.
+    """Return the HTML document for a sheet: a dict with these keys.
 
     ``job``, ``state``, ``reason``, ``document`` (name, pages, bytes), ``settings``, ``output``,
     ``created``, ``updated`` (ISO 8601), ``seconds``, ``runs``, ``notes``, ``counts`` (total, done,
-    suspect, failed, missing); ``viewable``: browsers show the page files themselves;
+    suspect, failed, missing); ``viewable``: browsers can show the page files;
     ``pages``: page, state, file, thumb (relative paths or None), size (the thumbnail's pixels), width,
-    height, bytes, host, seconds, attempts, said, reason, story;
+    height, bytes, host, seconds, attempts, diagnostics, reason, history;
     ``hosts``: name, state, reason, pages, failures, seconds, median, cores;
-    ``timeline``: host, page, from, to (seconds since the first run began), ok.
+    ``timeline``: host, page, from, to (seconds since the first run started), ok.
     """
     style, script = _asset("sheet.css"), _asset("sheet.js")
     data = json.dumps(sheet, separators=(",", ":"), ensure_ascii=False)
@@ -49,7 +49,7 @@ def render(sheet: Mapping[str, Any]) -> str:
         "@SCRIPT@": script,
         "@DATA@": data,
     }
-    return _MARK.sub(lambda mark: parts[mark[0]], _asset("sheet.html"))
+    return _PLACEHOLDER.sub(lambda found: parts[found[0]], _asset("sheet.html"))
 
 
 def _asset(name: str) -> str:

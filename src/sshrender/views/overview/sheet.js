@@ -6,20 +6,20 @@
   const STATES = ["done", "suspect", "failed", "missing"];
   const PROBLEMS = 50;
 
-  // Everything that was said somewhere else becomes text, never markup.
+  // Create an element. Every text from elsewhere becomes text, never markup.
   function make(tag, properties = {}, ...children) {
     const element = document.createElement(tag);
     for (const [key, value] of Object.entries(properties)) {
       if (key === "class") element.className = value;
       else if (key === "text") element.textContent = value;
-      else if (key === "does") element.addEventListener("click", value);
+      else if (key === "onclick") element.addEventListener("click", value);
       else if (value !== null && value !== undefined) element.setAttribute(key, value);
     }
     element.append(...children);
     return element;
   }
 
-  // Only files in the two folders beside this one.
+  // Return a relative address, only for files in the two folders beside this one.
   function local(path) {
     const parts = typeof path === "string" && /^(thumbs|pages)\/([^/\\]+)$/.exec(path);
     return parts && !/^\.+$/.test(parts[2]) ? `${parts[1]}/${encodeURIComponent(parts[2].toWellFormed?.() ?? parts[2])}` : null;
@@ -29,7 +29,7 @@
   const two = (n) => String(n).padStart(2, "0");
   const size = (n) => (n < 1024 ? `${n} B` : n < 1048576 ? `${(n / 1024).toFixed(1)} KiB` : `${(n / 1048576).toFixed(1)} MiB`);
   const count = (n, noun) => `${n} ${noun}${n === 1 ? "" : "s"}`;
-  const why = (page) => page.reason || page.said[0] || (page.state === "missing" ? "not delivered" : "");
+  const why = (page) => page.reason || page.diagnostics[0] || (page.state === "missing" ? "not delivered" : "");
 
   function duration(seconds) {
     if (seconds < 59.95) return `${seconds.toFixed(1)} s`;
@@ -45,7 +45,7 @@
     return `${t.getFullYear()}-${two(t.getMonth() + 1)}-${two(t.getDate())} ${two(t.getHours())}:${two(t.getMinutes())}:${two(t.getSeconds())}`;
   }
 
-  // The scheme: the system's, until the button is used. A file has no storage to remember it in.
+  // The colour scheme is the system's until the button is used. A local file has no storage to keep it in.
   const dark = matchMedia("(prefers-color-scheme: dark)");
   const isDark = () => (document.documentElement.dataset.scheme ?? (dark.matches ? "dark" : "light")) === "dark";
 
@@ -68,13 +68,13 @@
     parts.push(`${duration(sheet.seconds)} on ${count(used, "host")}`);
     if (sheet.reason) parts.push(sheet.reason);
     $("summary").textContent = parts.join(", ");
-    $("when").append(`${sheet.document.name}, ${size(sheet.document.bytes)}; begun `,
+    $("when").append(`${sheet.document.name}, ${size(sheet.document.bytes)}; submitted `,
       make("time", { datetime: sheet.created, text: when(sheet.created) }), ", last event ",
       make("time", { datetime: sheet.updated, text: when(sheet.updated) }), `, ${count(sheet.runs, "run")}`);
-    $("when").after(...sheet.notes.map((note) => make("p", { text: `The document: ${note}` })));
+    $("when").after(...sheet.notes.map((note) => make("p", { text: `Document: ${note}` })));
   }
 
-  // Links that leave the address alone: the filters live there.
+  // Make a link that scrolls without changing the address: the address holds the filters.
   function link(anchor, target) {
     anchor.addEventListener("click", (event) => {
       event.preventDefault();
@@ -93,7 +93,7 @@
     }
   }
 
-  // What is wrong with many pages in a row is said once.
+  // Group neighbouring pages that have the same problem.
   function problems() {
     const found = [];
     let last = null;
@@ -114,19 +114,19 @@
       const text = `${numbers} ${first.state}${why(first) ? `: ${why(first)}` : ""}`;
       $("problem-list").append(make("li", { class: first.state },
         make("span", { class: "sign", "aria-hidden": "true", text: SIGNS[first.state] }),
-        make("button", { type: "button", text, does: () => open(first) })));
+        make("button", { type: "button", text, onclick: () => open(first) })));
     }
     const more = found.slice(PROBLEMS).reduce((sum, { pages }) => sum + pages.length, 0);
-    if (more) $("problem-list").append(make("li", { text: `and ${count(more, "page")} more; the filters below show them` }));
+    if (more) $("problem-list").append(make("li", { text: `and ${count(more, "more page")}; use the filters below to see them` }));
   }
 
-  // The grid, a part at a time so that the first screen is there at once.
+  // The grid, built in parts so that the first screenful appears at once.
   const FIRST = 240, CHUNK = 1000;
   const cells = new Map();
   let shown = sheet.pages;
-  let kept = null;
+  let matching = null;
 
-  // Width by height of the box that suits most pages; the others stand in it as they are.
+  // Aspect ratio of the cells: the median of all pages. Other pages are fitted into it.
   const ratio = (() => {
     const all = sheet.pages.filter((page) => page.size).map((page) => page.size[0] / page.size[1]).sort((a, b) => a - b);
     return Math.min(2, Math.max(0.5, all.length ? all[all.length >> 1] : Math.SQRT1_2));
@@ -156,7 +156,7 @@
     button.addEventListener("click", () => open(page));
     button.addEventListener("focus", () => rove(button));
     const item = make("li", { class: page.state }, button);
-    item.hidden = kept !== null && !kept.has(page.page);
+    item.hidden = matching !== null && !matching.has(page.page);
     cells.set(page.page, item);
     return item;
   }
@@ -200,10 +200,10 @@
     buttonOf(shown[Math.max(0, Math.min(end, next()))])?.focus();
   });
 
-  // Filters, kept in the address so that a view can be passed on.
+  // Filters. They are part of the address, so that a link can include them.
   const filter = { state: "", host: "", find: "" };
 
-  // `7`, `10-20`, `10-`, or several of them; null for words.
+  // Parse `7`, `10-20`, `10-` or a list of these; return null for text.
   function ranges(text) {
     const found = text.split(",").map((part) => /^\s*(\d*)\s*([-–]?)\s*(\d*)\s*$/.exec(part));
     if (!found.every((part) => part && (part[1] || part[3]))) return null;
@@ -221,14 +221,14 @@
       if (filter.host && page.host !== filter.host) return false;
       if (!text) return true;
       if (wanted) return wanted.some(([from, to]) => page.page >= from && page.page <= to);
-      return [page.reason, page.host, ...page.said, ...page.story].some((words) => words.toLowerCase().includes(text));
+      return [page.reason, page.host, ...page.diagnostics, ...page.history].some((words) => words.toLowerCase().includes(text));
     };
   }
 
   function apply() {
     shown = sheet.pages.filter(test());
-    kept = new Set(shown.map((page) => page.page));
-    for (const [number, item] of cells) if (item.hidden === kept.has(number)) item.hidden = !item.hidden;
+    matching = new Set(shown.map((page) => page.page));
+    for (const [number, item] of cells) if (item.hidden === matching.has(number)) item.hidden = !item.hidden;
     for (const button of $("states").children) button.setAttribute("aria-pressed", String(button.dataset.state === filter.state));
     const all = count(sheet.pages.length, "page");
     $("found").textContent = shown.length === sheet.pages.length ? all : `${shown.length || "none"} of ${all}`;
@@ -236,7 +236,7 @@
     const set = Object.entries(filter).filter(([, value]) => value);
     $("printed").textContent = set.length ? `Shown here: ${$("found").textContent} (${set.map(([key, value]) => `${key} ${value}`).join(", ")})` : "";
     const words = new URLSearchParams(set).toString();
-    // Browsers refuse too many changes in a short time; the next one sets it right.
+    // Browsers refuse too many changes in a short time; a later one will succeed.
     if (words !== location.hash.slice(1)) try { history.replaceState(null, "", words ? `#${words}` : location.pathname); } catch { /* */ }
   }
 
@@ -257,7 +257,7 @@
     for (const page of sheet.pages) totals[page.state] = (totals[page.state] || 0) + 1;
     for (const state of ["", ...STATES]) {
       const text = state ? `${SIGNS[state]} ${state} ${totals[state] || 0}` : `all ${totals[""]}`;
-      $("states").append(make("button", { type: "button", text, "data-state": state, does: () => { filter.state = state; apply(); } }));
+      $("states").append(make("button", { type: "button", text, "data-state": state, onclick: () => { filter.state = state; apply(); } }));
     }
     for (const host of sheet.hosts) $("host").append(make("option", { value: host.name, text: `${host.name} (${host.pages})` }));
     $("host").addEventListener("change", () => { filter.host = $("host").value; apply(); });
@@ -266,20 +266,20 @@
     addEventListener("hashchange", readHash);
   }
 
-  // One page, large.
+  // The viewer: one page, large.
   const viewer = $("viewer");
   let large = null;
-  let before = null;
+  let opener = null;
 
   function open(page) {
-    if (!viewer.open) before = document.activeElement;
+    if (!viewer.open) opener = document.activeElement;
     large = page;
     $("viewer-title").textContent = `${SIGNS[page.state]} page ${page.page}, ${page.state}`;
     const at = shown.indexOf(page);
-    $("place").textContent = at < 0 ? "" : `${at + 1} / ${shown.length}`;
-    $("before").setAttribute("aria-disabled", String(!neighbour(-1)));
-    $("after").setAttribute("aria-disabled", String(!neighbour(1)));
-    $("picture").replaceChildren(picture(page));
+    $("position").textContent = at < 0 ? "" : `${at + 1} / ${shown.length}`;
+    $("previous").setAttribute("aria-disabled", String(!neighbour(-1)));
+    $("next").setAttribute("aria-disabled", String(!neighbour(1)));
+    $("image").replaceChildren(imageOf(page));
     $("facts").replaceChildren(...facts(page));
     $("facts").scrollTop = 0;
     for (const step of [1, -1]) {
@@ -291,34 +291,34 @@
     $("viewer-title").focus();
   }
 
-  function picture(page) {
+  function imageOf(page) {
     const none = (text) => make("p", { class: "quiet", text });
     const source = sources(page).pop();
-    if (!source) return none(page.file ? "browsers cannot show this format" : "there is no picture of this page");
+    if (!source) return none(page.file ? "browsers cannot show this format" : "there is no image of this page");
     const isFile = source === local(page.file);
     const [width, height] = isFile && page.width ? [page.width, page.height] : page.size ?? [];
     const image = make("img", { alt: `page ${page.page}`, width, height });
-    image.addEventListener("error", () => image.replaceWith(none("the picture of this page cannot be read")));
+    image.addEventListener("error", () => image.replaceWith(none("the image of this page cannot be read")));
     image.src = source;
     return image;
   }
 
   function facts(page) {
-    const rows = [["host", page.host], ["drawn in", page.file && `${page.seconds} s`], ["attempts", page.attempts],
-      ["pixels", page.width && `${page.width} × ${page.height}`], ["file", page.file && size(page.bytes)], ["why", page.reason]];
+    const rows = [["host", page.host], ["rendered in", page.file && `${page.seconds} s`], ["attempts", page.attempts],
+      ["pixels", page.width && `${page.width} × ${page.height}`], ["file", page.file && size(page.bytes)], ["reason", page.reason]];
     const list = make("dl");
     for (const [name, value] of rows) if (value) list.append(make("dt", { text: name }), make("dd", { text: String(value) }));
     const parts = [list];
     const href = local(page.file);
     if (href) parts.push(make("p", {}, make("a", { href, text: "open the file" })));
-    for (const [title, tag, lines] of [["What Ghostscript said", "ul", page.said], ["What happened", "ol", page.story]]) {
+    for (const [title, tag, lines] of [["Messages from Ghostscript", "ul", page.diagnostics], ["History", "ol", page.history]]) {
       if (lines.length) parts.push(make("h3", { text: title }), make(tag, {}, ...lines.map((text) => make("li", { text }))));
     }
-    parts.push(make("p", { class: "quiet", text: "Arrow keys leaf, Home and End go to the first and the last page, Esc closes." }));
+    parts.push(make("p", { class: "quiet", text: "Arrow keys turn pages, Home and End go to the first and the last page, Esc closes." }));
     return parts;
   }
 
-  // Among the filtered pages, also from one that the filters hide.
+  // Return the next page that the filters show, also from a page that they hide.
   function neighbour(step) {
     const at = shown.indexOf(large);
     if (at >= 0) return shown[at + step];
@@ -327,7 +327,7 @@
     return step > 0 ? shown.find(beyond) : shown.findLast(beyond);
   }
 
-  function leaf(step) {
+  function turn(step) {
     const next = neighbour(step);
     if (next) open(next);
   }
@@ -337,22 +337,22 @@
     const facts = $("facts");
     if (event.key.startsWith("Arrow") && event.target === facts && facts.scrollHeight > facts.clientHeight && /Up|Down/.test(event.key)) return;
     const does = {
-      ArrowRight: () => leaf(1), ArrowDown: () => leaf(1), PageDown: () => leaf(1), j: () => leaf(1),
-      ArrowLeft: () => leaf(-1), ArrowUp: () => leaf(-1), PageUp: () => leaf(-1), k: () => leaf(-1),
+      ArrowRight: () => turn(1), ArrowDown: () => turn(1), PageDown: () => turn(1), j: () => turn(1),
+      ArrowLeft: () => turn(-1), ArrowUp: () => turn(-1), PageUp: () => turn(-1), k: () => turn(-1),
       Home: () => shown.length && open(shown[0]), End: () => shown.length && open(shown[shown.length - 1]),
     }[event.key];
     if (!does) return;
     event.preventDefault();
     does();
   });
-  // Back to where one was; in the grid, to the page that one has leafed to.
+  // Return the focus to the opener, or in the grid to the page that was shown last.
   viewer.addEventListener("close", () => {
-    const here = before?.classList.contains("page") && shown.includes(large) ? buttonOf(large) : null;
-    (here ?? before)?.focus();
+    const here = opener?.classList.contains("page") && shown.includes(large) ? buttonOf(large) : null;
+    (here ?? opener)?.focus();
   });
   viewer.addEventListener("click", (event) => { if (event.target === viewer) viewer.close(); });
-  $("before").addEventListener("click", () => leaf(-1));
-  $("after").addEventListener("click", () => leaf(1));
+  $("previous").addEventListener("click", () => turn(-1));
+  $("next").addEventListener("click", () => turn(1));
   $("close").addEventListener("click", () => viewer.close());
 
   function fillHosts() {
@@ -369,7 +369,7 @@
     }
   }
 
-  // The timeline: a lane for each host. Where a pixel holds many pages, it is as dark as they are many.
+  // The timeline: one lane per host. The more pages a pixel stands for, the darker it is.
   const LANE = 18, TOP = 4, BOTTOM = 22, RIGHT = 8;
   const time = (() => {
     const names = sheet.hosts.map((host) => host.name);
@@ -388,18 +388,18 @@
     return `${text.slice(0, length)}…`;
   }
 
-  // How much of each pixel's column is drawn in, and where an attempt failed.
+  // Compute how many attempts each column of pixels covers, and where attempts failed.
   function densities(spans) {
-    const density = new Float32Array(time.room + 1), bad = new Uint8Array(time.room + 1);
+    const density = new Float32Array(time.room + 1), failed = new Uint8Array(time.room + 1);
     for (const span of spans) {
       const from = span.from / time.end * time.room, to = Math.max(from + 0.5, span.to / time.end * time.room);
       for (let x = Math.floor(from); x <= Math.min(time.room, Math.floor(to)); x++) density[x] += Math.min(to, x + 1) - Math.max(from, x);
-      if (!span.ok) bad[Math.min(time.room, Math.floor(to))] = 1;
+      if (!span.ok) failed[Math.min(time.room, Math.floor(to))] = 1;
     }
-    return { density, bad, most: Math.max(1, ...density) };
+    return { density, failed, most: Math.max(1, ...density) };
   }
 
-  // The step between two figures of the scale: at least 80 pixels, and a round number of seconds.
+  // Return the step of the scale: a round number of seconds, at least 80 pixels wide.
   function step() {
     const least = time.end / Math.max(1, time.room / 80);
     const round = [0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1200, 1800, 3600, 7200, 14400, 28800, 86400];
@@ -438,7 +438,7 @@
   function drawLane(pen, name, y, colour) {
     pen.fillStyle = colour("--ink");
     pen.fillText(fitted(pen, name.slice(0, 40), time.left - 12), 5, y + 13);
-    const { density, bad, most } = densities(time.by.get(name));
+    const { density, failed, most } = densities(time.by.get(name));
     pen.fillStyle = colour("--accent");
     density.forEach((value, x) => {
       if (!value) return;
@@ -447,7 +447,7 @@
     });
     pen.globalAlpha = 1;
     pen.fillStyle = colour("--failed");
-    bad.forEach((value, x) => { if (value) pen.fillRect(time.left + x - 1, y, 3, LANE - 1); });
+    failed.forEach((value, x) => { if (value) pen.fillRect(time.left + x - 1, y, 3, LANE - 1); });
   }
 
   let drawing = 0;
@@ -456,7 +456,7 @@
     drawing = requestAnimationFrame(drawTime);
   }
 
-  // Where one points, or has walked to with the keys.
+  // The selected attempt: under the mouse, or chosen with the keys.
   let lane = -1;
   let current = null;
 
@@ -467,7 +467,7 @@
     const y = TOP + lane * LANE;
     Object.assign(mark.style, { left: `${x - 2}px`, top: `${y}px`, width: `${Math.max(5, right - x + 4)}px`, height: `${LANE}px` });
     tip.textContent = `${name}: page ${span.page}${span.ok ? "" : ", failed"}, ${duration(span.from)} to ${duration(span.to)}`
-      + (others ? `, and ${count(others, "other")} here` : "");
+      + (others ? `, and ${count(others, "other attempt")} here` : "");
     mark.hidden = tip.hidden = false;
     const width = $("time-box").clientWidth;
     tip.style.left = `${Math.max(0, Math.min(x, width - tip.offsetWidth))}px`;
@@ -489,7 +489,7 @@
     if (!here.length) { unpoint(); return; }
     lane = row;
     const distance = (span) => Math.max(span.from - at, at - span.to, 0);
-    // A failed attempt is what one looks for.
+    // A failed attempt is more interesting than the others.
     const nearest = here.find((span) => !span.ok) ?? here.reduce((best, span) => (distance(span) < distance(best) ? span : best));
     point(name, nearest, here.length - 1);
   }
@@ -499,7 +499,7 @@
     if (page) open(page);
   }
 
-  function walk(key) {
+  function moveBy(key) {
     const used = time.names.map((name, row) => row).filter((row) => time.by.get(time.names[row]).length);
     if (!used.length) return;
     const at = current ? current.from : 0;
@@ -523,7 +523,7 @@
   $("time-box").addEventListener("keydown", (event) => {
     if (!isPlain(event)) return;
     if (event.key === "Enter") openCurrent();
-    else if (/^(Arrow(Left|Right|Up|Down)|Home|End)$/.test(event.key)) walk(event.key);
+    else if (/^(Arrow(Left|Right|Up|Down)|Home|End)$/.test(event.key)) moveBy(event.key);
     else return;
     event.preventDefault();
   });
