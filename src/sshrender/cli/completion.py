@@ -1,8 +1,8 @@
-"""What the Tab key offers: devices, hosts of the inventory, jobs on the SAN.
+"""Offer values for the Tab key: devices, recipes, hosts of the inventory, jobs in the shared folder.
 
-Never fails and never says anything else: a mistake in a configuration is no matter for a shell that
-completes. Names that a shell could take for something else are not offered; anybody may name a folder
-on the SAN.
+Completion never fails and prints nothing else: the command itself reports a broken configuration. Names
+with characters that a shell interprets are left out, because any user may name a folder in the shared
+folder.
 """
 
 from __future__ import annotations
@@ -14,30 +14,30 @@ _HARMLESS = re.compile(r"[\w.+-]+")
 
 
 def devices(incomplete: str) -> list[str]:
-    """Raster devices."""
+    """Return raster devices."""
     from sshrender.renderers.devices import DEVICES
 
     return _fitting(DEVICES, incomplete)
 
 
 def recipes(incomplete: str) -> list[str]:
-    """Ready recipes, and one's own."""
+    """Return shipped recipes, and the user's own."""
     return _fitting(_quietly(_recipe_names), incomplete)
 
 
 def hosts(incomplete: str) -> list[str]:
-    """Hosts of the inventory; behind a comma the next one of a list."""
+    """Return hosts of the inventory; after a comma, the next host of a list."""
     before, comma, last = incomplete.rpartition(",")
     return [before + comma + name for name in _fitting(_quietly(_host_names), last)]
 
 
 def jobs(incomplete: str) -> list[str]:
-    """Jobs on the SAN."""
+    """Return jobs in the shared folder."""
     return _fitting(_quietly(_job_names), incomplete)
 
 
 def one_of(*values: str) -> Callable[[str], list[str]]:
-    """A choice."""
+    """Return a function that offers these values."""
     return lambda incomplete: _fitting(values, incomplete)
 
 
@@ -48,7 +48,7 @@ def _fitting(names: Iterable[str], incomplete: str) -> list[str]:
 def _quietly(names: Callable[[], Iterator[str]]) -> list[str]:
     try:
         return list(names())
-    except Exception:  # noqa: BLE001 - whatever is wrong is said by the command itself, not by Tab
+    except Exception:  # noqa: BLE001 - the command itself reports what is wrong
         return []
 
 
