@@ -1,8 +1,8 @@
-"""Offer values for the Tab key: devices, recipes, hosts of the inventory, jobs in the shared folder.
+"""What the Tab key offers: devices, hosts of the inventory, jobs on the SAN.
 
-Completion never fails and prints nothing else: the command itself reports a broken configuration. Names
-with characters that a shell interprets are left out, because any user may name a folder in the shared
-folder.
+Never fails and never says anything else: a mistake in a configuration is no matter for a shell that
+completes. Names that a shell could take for something else are not offered; anybody may name a folder
+on the SAN.
 """
 
 from __future__ import annotations
@@ -14,30 +14,30 @@ _HARMLESS = re.compile(r"[\w.+-]+")
 
 
 def devices(incomplete: str) -> list[str]:
-    """Return raster devices."""
+    """Raster devices."""
     from sshrender.renderers.devices import DEVICES
 
     return _fitting(DEVICES, incomplete)
 
 
 def recipes(incomplete: str) -> list[str]:
-    """Return shipped recipes, and the user's own."""
+    """Ready recipes, and one's own."""
     return _fitting(_quietly(_recipe_names), incomplete)
 
 
 def hosts(incomplete: str) -> list[str]:
-    """Return hosts of the inventory; after a comma, the next host of a list."""
+    """Hosts of the inventory; behind a comma the next one of a list."""
     before, comma, last = incomplete.rpartition(",")
     return [before + comma + name for name in _fitting(_quietly(_host_names), last)]
 
 
 def jobs(incomplete: str) -> list[str]:
-    """Return jobs in the shared folder."""
+    """Jobs on the SAN."""
     return _fitting(_quietly(_job_names), incomplete)
 
 
 def one_of(*values: str) -> Callable[[str], list[str]]:
-    """Return a function that offers these values."""
+    """A choice."""
     return lambda incomplete: _fitting(values, incomplete)
 
 
@@ -48,7 +48,7 @@ def _fitting(names: Iterable[str], incomplete: str) -> list[str]:
 def _quietly(names: Callable[[], Iterator[str]]) -> list[str]:
     try:
         return list(names())
-    except Exception:  # noqa: BLE001 - the command itself reports what is wrong
+    except Exception:  # noqa: BLE001 - whatever is wrong is said by the command itself, not by Tab
         return []
 
 
