@@ -1,4 +1,4 @@
-"""The manual, held against the command tree, the settings, the exit codes and the journal."""
+"""The manual agrees with the command tree, the inventory, the exit codes and the journal."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ TREE = typer.main.get_command(app)
 
 
 def _options(name: str) -> list[str]:
-    """The long options of a command, but for those that are hidden from people."""
+    """Return the long options of a command that are not hidden."""
     command = TREE.commands[name]  # type: ignore[attr-defined]  # a group has commands
     below = getattr(command, "commands", {}).values()
     params = [param for each in (command, *below) for param in each.params]
@@ -30,12 +30,12 @@ def _options(name: str) -> list[str]:
     return [option for option in found if option.startswith("--")]
 
 
-def _tells(page: str, option: str) -> bool:
+def _documents(page: str, option: str) -> bool:
     return re.search(rf"Fl Fl {re.escape(option[2:])}\b", PAGES[page]) is not None
 
 
 @pytest.mark.parametrize("name", PAGES)
-def test_a_page_is_sound_mdoc(name: str) -> None:
+def test_a_page_is_valid_mdoc(name: str) -> None:
     answer = subprocess.run(
         ["mandoc", "-T", "lint", "-W", "style", str(ROOT / "man" / name)],
         capture_output=True,
@@ -49,31 +49,31 @@ def test_a_page_is_sound_mdoc(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", sorted(TREE.commands))  # type: ignore[attr-defined]  # as above
-def test_every_command_and_option_is_told(name: str) -> None:
+def test_every_command_and_option_is_documented(name: str) -> None:
     assert re.search(rf"^\.Cm {name}\b", PAGES["sshrender.1"], re.MULTILINE)
     page = "sshrender-render.1" if name == "render" else "sshrender.1"
-    assert [option for option in _options(name) if not _tells(page, option)] == []
+    assert [option for option in _options(name) if not _documents(page, option)] == []
 
 
-def test_no_option_is_told_that_does_not_exist() -> None:
+def test_no_option_is_documented_that_does_not_exist() -> None:
     known = {option for name in TREE.commands for option in _options(name)}  # type: ignore[attr-defined]
     known |= {"--version", "--help", "--install-completion", "--show-completion"}
     for page, text in PAGES.items():
-        told = {f"--{option}" for option in re.findall(r"Fl Fl ([a-z-]+)", text)}
-        assert told <= known, page
+        documented = {f"--{option}" for option in re.findall(r"Fl Fl ([a-z-]+)", text)}
+        assert documented <= known, page
 
 
-def test_every_key_of_the_inventory_is_told() -> None:
+def test_every_key_of_the_inventory_is_documented() -> None:
     for key in HostEntry.model_fields:
         assert f".It Ic {key}\n" in PAGES["sshrender-hosts.5"]
 
 
-def test_every_exit_code_is_told() -> None:
+def test_every_exit_code_is_documented() -> None:
     for code in ExitCode:
         assert f".It {code.value}\n" in PAGES["sshrender.1"]
 
 
-def test_every_journal_entry_is_told() -> None:
+def test_every_journal_entry_is_documented() -> None:
     source = "".join(path.read_text() for path in (ROOT / "src/sshrender/coordinator").glob("*.py"))
     written = set(re.findall(r'(?:tell|entry)\(\s*"(\w+)"', source))
     assert len(written) > 10
@@ -88,7 +88,7 @@ def test_the_program_finds_its_manual(sshrender: Run, page: str) -> None:
     assert "NAME" in re.sub(".\x08", "", answer.stdout)
 
 
-def test_a_page_that_is_not_there_is_said(sshrender: Run) -> None:
+def test_a_page_that_does_not_exist_is_an_error(sshrender: Run) -> None:
     answer = sshrender("man", "woman")
     assert answer.returncode == 2
     assert "hint: sshrender man sshrender|render|watch|hosts|job|queue|7" in answer.stderr

@@ -185,8 +185,8 @@ def test_the_same_limits_and_proofs_hold(
     [
         ("", ["--recipe", "mutol"], "did you mean mutool?"),
         ('[recipes.x]\ncommand = ["x", "{pgae}"]\nextension = "png"', [], "did you mean {page}?"),
-        ('[recipes.x]\ncommand = ["x"]\nshell = "x"\nextension = "png"', [], "only one"),
-        ('[recipes.x]\ncommand = ["x"]\nextension = "xyz"', [], "add proof"),
+        ('[recipes.x]\ncommand = ["x"]\nshell = "x"\nextension = "png"', [], "exactly one"),
+        ('[recipes.x]\ncommand = ["x"]\nextension = "xyz"', [], "add format"),
         ('[recipes.x]\ncomand = ["x"]\nextension = "png"', [], "did you mean command?"),
         ("", ["--recipe", "mutool", "--fallback", "ghostscript", "--device", "jpeg"], "different kinds"),
     ],

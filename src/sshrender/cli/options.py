@@ -1,7 +1,7 @@
 """Make Typer options from the declared settings (config/declaration.py).
 
-Values are None unless the user typed them: checks, defaults and variables are the matter of
-config/settings.py, which reports the mistakes of all sources together.
+Typer neither checks values nor fills in defaults: config/settings.py does, so that mistakes in options,
+variables and files are reported together.
 """
 
 from __future__ import annotations
@@ -11,18 +11,13 @@ from collections.abc import Callable, Iterator
 from copy import copy
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, get_args
+from typing import Annotated, Any, get_args
 
 import typer
 from typer.models import OptionInfo
 
 from sshrender.cli import completion
 from sshrender.config.declaration import SETTINGS, Declared, Panel
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from sshrender.config.settings import Resolved
 
 
 def _option(name: str, *, has_panel: bool = False) -> Any:
@@ -57,7 +52,7 @@ Job = Annotated[
     ),
 ]
 
-# The options of commands that take a few only. Commands that take nearly all use ``takes_settings``.
+# Options for commands that take only a few. ``takes_settings`` gives a command nearly all of them.
 Hosts = Annotated[Path | None, _option("hosts")]
 San = Annotated[Path | None, _option("san")]
 Output = Annotated[Path | None, _option("output")]
@@ -108,7 +103,7 @@ DryRun = Annotated[
 
 @dataclass(frozen=True, slots=True)
 class Given:
-    """What a command line says of the settings."""
+    """The settings that a command line contains, as text."""
 
     typed: dict[str, Any]
     """The options that the user typed, by their setting's name."""
@@ -116,19 +111,14 @@ class Given:
     """The file of ``--config``."""
     wants_json: bool
 
-    def resolve(self, job: Mapping[str, Any] | None = None) -> Resolved:
-        """Return all settings, from all sources. Raises UserError."""
-        from sshrender.config.settings import resolve
-
-        return resolve(self.typed, self.config, job=job)
-
 
 def takes_settings(command: str, own: Panel) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Give a command the option of each setting that is declared for it.
 
     The decorated function has its own parameters, whose options are shown in the panel ``own``, and one
     called ``given``. Typer reads a command's options from its signature, therefore the function that is
-    made here gets one that names all of them.
+    made here gets one that names all of them. Annotations are evaluated: what they name must be imported
+    at run time.
     """
 
     def decorate(body: Callable[..., None]) -> Callable[..., None]:
@@ -165,17 +155,18 @@ def _in_panel(parameter: inspect.Parameter, panel: Panel) -> inspect.Parameter:
 
 
 def _shared(command: str) -> Iterator[inspect.Parameter]:
+    """Yield a parameter for each option that a command shares with others."""
     for name, declared in SETTINGS.items():
         if command in declared.commands:
-            yield _keyword(name, Annotated[_type(declared), _option(name, has_panel=True)], declared)
+            # Options come before --config and --json, which would otherwise lead their panels.
+            is_flag = declared.is_flag or declared.is_counted
+            annotation: Any = Annotated[_type(declared), _option(name, has_panel=True)]
+            yield _keyword(name, annotation, declared.default if is_flag else None)
     yield _keyword("config", Annotated[Path | None, _config(Panel.FILES)], None)
     yield _keyword("json_", Annotated[bool, _json(Panel.OUTPUT)], False)
 
 
 def _keyword(name: str, annotation: Any, default: Any = inspect.Parameter.empty) -> inspect.Parameter:
-    if isinstance(default, Declared):
-        declared = default
-        default = declared.default if declared.is_flag or declared.is_counted else None
     return inspect.Parameter(
         name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation
     )

@@ -1,8 +1,8 @@
 """Declare every setting once: type, default, check, option, help text, panel, completion, manual.
 
 The command line (cli/options.py), the variables and the files (config/settings.py), the help and a test
-of the manual read what stands here. To add a setting, add a field to ``Settings``, use it, and describe
-it in man/sshrender-render.1 under the marker that ``Declared.manual_marker`` returns.
+of the manual read these declarations. To add a setting, add a field to ``Settings``, use it, and
+describe it in man/sshrender-render.1 under the marker that ``Declared.manual_marker`` returns.
 
 No pydantic and no ``from __future__ import annotations`` here: ``--help`` imports this module and needs
 the types themselves.
@@ -118,7 +118,7 @@ class Declared:
 
     @property
     def value_name(self) -> str:
-        """What stands for the value in ``--help``."""
+        """The name of the value in ``--help``."""
         return self.metavar or "|".join(self.choices)
 
     @property

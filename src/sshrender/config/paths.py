@@ -42,7 +42,7 @@ def _of_user(find: Callable[[str], Path]) -> Path:
     )
 
 
-def here_is_ours(place: Path) -> bool:
+def is_trusted(place: Path) -> bool:
     """Return whether a file that was found, not named, may be used: it can run programs (ProxyCommand).
 
     In the current folder it must belong to this user or to root, as ssh demands of its configuration.
@@ -50,7 +50,7 @@ def here_is_ours(place: Path) -> bool:
     return place.is_absolute() or place.stat().st_uid in (0, os.geteuid())
 
 
-def distrusted(place: Path, option: str) -> UserError:
+def untrusted_file(place: Path, option: str) -> UserError:
     """Return the error for a file in the current folder that belongs to another user."""
     return UserError(
         ExitCode.USAGE,
@@ -67,8 +67,8 @@ def find_inventory(named: Path | None) -> Path | None:
     if named is not None:
         return named
     found = next((place for place in places("hosts.toml") if place.is_file()), None)
-    if found is not None and not here_is_ours(found):
-        raise distrusted(found, "--hosts")
+    if found is not None and not is_trusted(found):
+        raise untrusted_file(found, "--hosts")
     return found
 
 

@@ -27,7 +27,7 @@ from pydantic_core import to_jsonable_python
 
 from sshrender.config.declaration import SETTINGS, Declared, Settings
 from sshrender.config.mailaddresses import are_addresses
-from sshrender.config.paths import distrusted, here_is_ours, places
+from sshrender.config.paths import is_trusted, places, untrusted_file
 from sshrender.config.recipes import RecipeSettings
 from sshrender.config.settingnames import option, variable
 from sshrender.config.units import refuse_nul
@@ -50,7 +50,7 @@ def _field(declared: Declared, type_: Any) -> tuple[Any, Any]:
         checks.append(AfterValidator(declared.check))
     limits: dict[str, Any] = dict(declared.limits or {})
     about = Field(declared.default, description=declared.help, **limits)
-    # A tuple in the brackets stands for its members; Annotated refuses a type alone.
+    # Annotated unpacks a tuple in the brackets, and needs at least one check beside the type.
     return (Annotated[(type_, *checks)] if checks else type_), about
 
 
@@ -120,8 +120,8 @@ def resolve(
     files += [place for place in places("sshrender.toml", environ) if place.is_file()]
     problems = [problem for layer in layers for problem in layer.problems]
     for file in files:
-        if file != config and not here_is_ours(file):
-            raise distrusted(file, "--config")
+        if file != config and not is_trusted(file):
+            raise untrusted_file(file, "--config")
         layer = _from_file(file)
         layers.append(layer)
         problems += layer.problems

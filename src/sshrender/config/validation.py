@@ -48,7 +48,7 @@ def describe(path: Path, error: ValidationError, model: type[BaseModel]) -> list
 def invalid(lines: Iterable[str]) -> UserError:
     """Return one error that names all mistakes."""
     return UserError(
-        ExitCode.USAGE, "\n".join(lines), "sshrender config schema lists every key and its type"
+        ExitCode.USAGE, "\n".join(lines), "sshrender config schema  # lists every key and its type"
     )
 
 
