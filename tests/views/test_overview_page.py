@@ -215,9 +215,9 @@ def test_links_within_the_sheet_leave_the_filters_alone(browser: Browser, tmp_pa
     browser.click("#states [data-state=failed]")
     browser.run("document.querySelector('.skip').focus()")
     browser.press("Enter")
-    assert browser.run("document.activeElement.id") == "pages"
+    browser.wait_for("document.activeElement.id === 'pages'")
     browser.click("#sections li:last-child a")
-    assert browser.run("document.activeElement.id") == "settings-title"
+    browser.wait_for("document.activeElement.id === 'settings-title'")
     assert (browser.run(SHOWN), browser.run("location.hash")) == (1, "#state=failed")
 
 
