@@ -69,7 +69,7 @@ class Terminal:
         deadline = time.monotonic() + seconds
         while not condition(text := self.text()):
             assert time.monotonic() < deadline, f"never saw {what}:\n{text}"
-            time.sleep(0.1)
+            time.sleep(0.2)  # each look starts a process
         return text
 
     def status(self, seconds: float = PATIENCE) -> int:

@@ -43,7 +43,21 @@ os.execv(sys.argv[3], sys.argv[3:])
 """
 """Moves the pipes to descriptors 3 and 4, where Chromium expects them."""
 
-PATIENCE = 60.0
+_STANDS = """async (element) => {
+    let before = ''
+    for (let look = 0; look < 100; look += 1) {
+        element.scrollIntoView({block: 'center', behavior: 'instant'})
+        await new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))
+        const box = element.getBoundingClientRect()
+        const middle = [box.x + box.width / 2, box.y + box.height / 2]
+        if (String(middle) === before) return middle
+        before = String(middle)
+    }
+}"""
+"""Where an element's middle is when it is the same in two looks, two frames apart: a page that still
+scrolls, or is still laid out, would take the click elsewhere."""
+
+PATIENCE = 150.0
 
 
 class Browser:
@@ -135,15 +149,8 @@ class Browser:
         self.call("Input.dispatchMouseEvent", type="mouseMoved", x=x, y=y)
 
     def click(self, selector: str) -> None:
-        """Click the middle of an element with real mouse events."""
-        self.run(
-            f"document.querySelector({selector!r})"
-            ".scrollIntoView({block: 'center', behavior: 'instant'})"
-        )
-        box = self.run(
-            f"(() => {{ const b = document.querySelector({selector!r}).getBoundingClientRect();"
-            " return [b.x + b.width / 2, b.y + b.height / 2] })()"
-        )
+        """Click the middle of an element with real mouse events, once it stands still."""
+        box = self.run(f"({_STANDS})(document.querySelector({selector!r}))")
         for kind in ("mousePressed", "mouseReleased"):
             self.call(
                 "Input.dispatchMouseEvent", type=kind, x=box[0], y=box[1], button="left", clickCount=1
