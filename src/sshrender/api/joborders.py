@@ -38,7 +38,8 @@ class JobOrder:
     def decode(cls, data: bytes) -> JobOrder:
         """Return the order in ``data``. Raises ValueError."""
         fields = _object(data)
-        order = cls(**{key: fields[key] for key in cls.__slots__ if key in fields})
+        known = {key: fields[key] for key in cls.__slots__ if key in fields}
+        order = cls(**{"folder": None, "parent": None, **known})
         _require(order.folder, str)
         _require(order.parent, int)
         _require(order.known_dead, str)
@@ -85,5 +86,6 @@ def _object(data: bytes) -> dict[str, Any]:
 
 
 def _require(value: object, kind: type | tuple[type, ...]) -> None:
-    if not isinstance(value, kind):
+    is_bool = isinstance(value, bool) and kind is not bool  # which Python takes for an int
+    if is_bool or not isinstance(value, kind):
         raise ValueError(f"{value!r:.40} has the wrong type")
