@@ -1,4 +1,4 @@
-"""What the queue's dispatcher and the process that runs a job tell each other: two JSON objects.
+"""What the queue's dispatcher and the process that runs a job send to each other: two JSON objects.
 
 The dispatcher writes a ``JobOrder`` to the process's standard input; the process writes a ``JobEnd`` to
 its standard output. Each is one object, written once, and ends with the end of the pipe.

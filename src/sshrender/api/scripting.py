@@ -71,7 +71,7 @@ def render(
     context = _context(settings, listener)
     context.require_key()
     if isinstance(listener, DeliveryListener):
-        listener.output = context.wanted(document, is_only=True).output
+        listener.output = context.request(document, is_only=True).output
     return context.render(document, is_only=True)
 
 
