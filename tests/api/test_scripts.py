@@ -60,6 +60,14 @@ def test_a_name_that_is_not_public_is_an_attribute_error() -> None:
         _ = api.nothing
 
 
+def test_to_import_it_loads_next_to_nothing() -> None:
+    """A command that imports one module of the api must not pay for all of them."""
+    heavy = ("fabric", "paramiko", "pydantic", "pypdf", "rich", "textual", "typer")
+    code = f"import sys, sshrender.api; print([name for name in {heavy} if name in sys.modules])"
+    words = [sys.executable, "-c", code]
+    assert subprocess.run(words, capture_output=True, text=True, check=True).stdout.strip() == "[]"
+
+
 def test_a_document_is_queued_rendered_and_accounted_for(home: Path) -> None:
     document = pdfs.write(home / "two.pdf", pdfs.numbered(2))
     settings = {"dpi": "20", "san": str(home / "san")}

@@ -11,6 +11,10 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+MAX_CONCURRENT_JOBS = 4
+"""Jobs at the same time, by default. Each opens a connection to every host, and sshd limits those that
+have not yet logged in (MaxStartups)."""
+
 MAX_ORDER_BYTES = 1 << 20
 """Far more than the paths and options in an order can be."""
 

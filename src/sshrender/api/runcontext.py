@@ -185,6 +185,7 @@ class RunContext:
         """
         inbox: queue.SimpleQueue[Any] = queue.SimpleQueue()
         connections = ConnectionPool(self.hosts, label, inbox, is_mixed=self.settings.mixed)
+        # Handshakes take time: they run while the document is read and the job is opened.
         if not looks_done:
             connections.begin(self.hosts)
         try:
@@ -216,7 +217,7 @@ class RunContext:
         from sshrender.views.summary import lines
 
         settings = self.settings
-        if summary["exit_code"] > 128:
+        if summary["exit_code"] > 128:  # the user stopped it, and knows
             return
         command, to, say = settings.on_done, settings.mail_to, self.listener.remark
         if command:
@@ -316,6 +317,7 @@ class RunContext:
             self.on_job(plan.folder)
         kind = self.settings.assemble
         assembly = None if kind is None else Assembly(plan, kind)
+        # Run under the job's lease: a job whose file cannot be made is not finished.
         finish = (lambda outcome, fence: None) if assembly is None else assembly.make
         with self.listener.showing(plan.spec.name) as view:
             outcome = see_through(plan, self.hosts, view, connections, inbox, finish)

@@ -60,9 +60,11 @@ def submit(
     ``is_only``: the command submits no other document. ``is_held``: it starts when released.
     """
     near_document(source, partial(check_file, source))
+    # The time of submission identifies our own job below: another submit may create it first.
     now = timestamp(time.time())
     fields = {**conditions, "submitted": now, "held": current_user() if is_held else ""}
     request = context.request(source, is_only, **fields)
+    # Below the shared folder every machine finds the output folder without a marker.
     if not request.output.is_relative_to(context.san):
         request = context.request(source, is_only, **fields, output_word=create_marker(request.output))
     reading = Reading()
