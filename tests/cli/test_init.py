@@ -72,7 +72,7 @@ def test_what_is_there_is_kept(sshrender: Run, target: Path) -> None:
     assert sshrender(*words).returncode == 0
     again = sshrender(*words)
     assert again.returncode == 2
-    assert "is there already" in again.stderr
+    assert "exists already" in again.stderr
     assert sshrender(*words, "--host", "b", "--force").returncode == 0
     assert _names(target) == ["a", "b"]
 
@@ -84,7 +84,7 @@ def test_what_is_there_is_kept(sshrender: Run, target: Path) -> None:
         (["--san", "/san", "--host", "node[1-"], "not a node set"),
         (["--san", "/san", "--host", "-oProxyCommand=x"], "no host name"),
         (["--san", "/san", "--host", "a", "--user", "a b"], "user"),
-        (["--san", "/san", "--ssh-config", "none"], "no host is named"),
+        (["--san", "/san", "--ssh-config", "none"], "no host is given"),
         (["--san", "/san", "--host", "a", "--hosts", "/proc/x/y"], "/proc/x/y"),
     ],
 )

@@ -39,13 +39,13 @@ def refuse_circle(san: Path, name: str, after: Iterable[str]) -> None:
     def known() -> dict[str, tuple[str, ...]]:
         found = {}
         for folder, _ in all_jobs(san):
-            wanted = if_readable(san, partial(attributes.load_or_none, folder))
-            if wanted is not None and not wanted.over:
-                found[folder.name] = wanted.after
+            job = if_readable(san, partial(attributes.load_or_none, folder))
+            if job is not None and not job.over:
+                found[folder.name] = job.after
         return found
 
-    wanted = tuple(after)
-    circle = jobqueue.circle(name, wanted, on_san(san, known)) if wanted else ()
+    after = tuple(after)
+    circle = jobqueue.circle(name, after, on_san(san, known)) if after else ()
     if circle:
         raise UserError(
             ExitCode.USAGE,

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import glob
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
 from sshrender.errors import ExitCode, UserError
-from sshrender.storage.hangguard import guarded_call
+from sshrender.renderers.devices import DEVICES
 
 T = TypeVar("T")
+
+
+def device_names() -> Iterator[str]:
+    """Yield the raster devices that pages can be rendered with."""
+    yield from DEVICES
 
 
 def check_pdfs(sources: list[Path]) -> None:

@@ -54,9 +54,9 @@ def plan_render(context: RunContext, source: Path, *, is_only: bool) -> DryRunRe
     """Read the document and check the hosts. Raises UserError."""
     reading = Reading()
     try:
-        wanted = context.wanted(source, is_only)
+        request = context.request(source, is_only)
         until = deadline_of(context.settings)
-        plan = on_san(context.san, lambda: plan_dry_run(wanted, reading), until)
+        plan = on_san(context.san, lambda: plan_dry_run(request, reading), until)
         checks = check_hosts(context)
     finally:
         reading.close()

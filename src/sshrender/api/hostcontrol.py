@@ -26,7 +26,7 @@ from sshrender.storage import files
 
 
 def drained_hosts(san: Path) -> list[Drain]:
-    """Return the hosts that are out of use, with who drained them, when and why. Raises UserError."""
+    """Return the hosts that are out of use, with the user, the time and the note. Raises UserError."""
     return list(on_san(san, lambda: drains.read(san)).values())
 
 
@@ -38,18 +38,18 @@ def drain(san: Path, host: str, note: str = "") -> None:
 
 @dataclass(frozen=True, slots=True)
 class Undrained:
-    """``told_jobs``: how many running jobs were told. ``not_told``: jobs that were not, and why."""
+    """``informed_jobs``: number of running jobs. ``not_informed``: those that were not, and why."""
 
-    told_jobs: int
-    not_told: dict[str, str]
+    informed_jobs: int
+    not_informed: dict[str, str]
 
 
 def undrain(san: Path, host: str) -> Undrained:
     """Put a drained host back into use. Raises UserError.
 
-    A running job that drained the host for itself (the dashboard can do that) is told to use it again.
-    Jobs of other users are not told: we may not write into them. Their coordinators notice that the
-    host is drained no more.
+    A running job that drained the host for itself (the dashboard can do that) is informed, too. Jobs of
+    other users are not: we may not write into them. Their coordinators notice that the host is no
+    longer drained.
     """
     on_san(san, partial(require_san, san))
     try:
@@ -62,14 +62,14 @@ def undrain(san: Path, host: str) -> Undrained:
         ) from None
     damaged: dict[str, str] = {}
     folders = on_san(san, partial(_own_jobs, san))
-    told = [
+    informed = [
         on_san(
             san,
             partial(read_or_record, san, folder.name, partial(_send_undrain, folder, host), damaged),
         )
         for folder in folders
     ]
-    return Undrained(sum(bool(each) for each in told), damaged)
+    return Undrained(sum(bool(each) for each in informed), damaged)
 
 
 def move(san: Path, job: str, pages: str, host: str) -> str:

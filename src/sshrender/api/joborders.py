@@ -1,4 +1,4 @@
-"""What the queue's dispatcher and the process that runs a job tell each other: two JSON objects.
+"""What the queue's dispatcher and the process that runs a job send to each other: two JSON objects.
 
 The dispatcher writes a ``JobOrder`` to the process's standard input; the process writes a ``JobEnd`` to
 its standard output. Each is one object, written once, and ends with the end of the pipe.
@@ -10,6 +10,10 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
+
+MAX_CONCURRENT_JOBS = 4
+"""Jobs at the same time, by default. Each opens a connection to every host, and sshd limits those that
+have not yet logged in (MaxStartups)."""
 
 MAX_ORDER_BYTES = 1 << 20
 """Far more than the paths and options in an order can be."""
@@ -38,7 +42,8 @@ class JobOrder:
     def decode(cls, data: bytes) -> JobOrder:
         """Return the order in ``data``. Raises ValueError."""
         fields = _object(data)
-        order = cls(**{key: fields[key] for key in cls.__slots__ if key in fields})
+        known = {key: fields[key] for key in cls.__slots__ if key in fields}
+        order = cls(**{"folder": None, "parent": None, **known})
         _require(order.folder, str)
         _require(order.parent, int)
         _require(order.known_dead, str)
@@ -85,5 +90,6 @@ def _object(data: bytes) -> dict[str, Any]:
 
 
 def _require(value: object, kind: type | tuple[type, ...]) -> None:
-    if not isinstance(value, kind):
+    is_bool = isinstance(value, bool) and kind is not bool  # which Python takes for an int
+    if is_bool or not isinstance(value, kind):
         raise ValueError(f"{value!r:.40} has the wrong type")

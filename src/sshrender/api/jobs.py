@@ -31,6 +31,7 @@ def current_user() -> str:
     """Return USER@HOST as others see it. It is always valid UTF-8, which $LOGNAME need not be."""
     try:
         user = getpass.getuser()
+    # The user's number may have no entry in passwd, and no variable may name the user.
     except (KeyError, OSError):
         user = "unknown"
     return writable(f"{user}@{socket.gethostname()}")
@@ -189,9 +190,11 @@ def find_job(san: Path, named: str) -> tuple[JobFolder, JobSpec]:
 
     Raises UserError, or OSError if the shared folder cannot be read.
     """
+    # A name never contains a slash, so this is the path of a job's folder.
     if "/" in named:
         return _at(Path(named))
     names = job_names(san)
+    # A full name wins over longer names that begin with it.
     matching = [name for name in names if name == named] or [
         name for name in names if name.startswith(named)
     ]

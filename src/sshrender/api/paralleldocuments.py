@@ -108,6 +108,7 @@ class _ParallelDocuments:
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
         if os.getppid() != parent:  # it ended before the line above
             return 128 + signal.SIGTERM
+        # The handlers of the parent pass signals on to processes that are not ours.
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
             signal.signal(number, signal.SIG_DFL)
         result = self._perform(source)

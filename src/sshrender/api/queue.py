@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from sshrender.api import jobprocess
-from sshrender.api.joborders import JobEnd, JobOrder
+from sshrender.api.joborders import MAX_CONCURRENT_JOBS, JobEnd, JobOrder
 from sshrender.api.jobprocess import JobProcess
 from sshrender.api.jobs import current_user, on_san, own_san, san_folder
 from sshrender.config.paths import state_folder
@@ -38,10 +38,6 @@ T = TypeVar("T")
 ENDING_SIGNALS = signals.ENDING
 """Signals upon which a caller should call ``QueueRun.stop``."""
 
-MAX_CONCURRENT = 4
-"""Jobs at the same time. Each opens a connection to every host, and sshd limits those that have not yet
-logged in (MaxStartups)."""
-
 _PASSED_ON = ("hosts", "san", "ssh_config", "log_file")
 """Settings of the dispatcher that hold for each job's process, too."""
 
@@ -63,7 +59,7 @@ class QueueRun:
         config: Path | None,
         say: Callable[[str], None],
         *,
-        max_jobs: int = MAX_CONCURRENT,
+        max_jobs: int = MAX_CONCURRENT_JOBS,
         is_once: bool = False,
         wants_summaries: bool = False,
     ) -> None:

@@ -144,6 +144,7 @@ def _put_aside(folder: JobFolder, held: Lease) -> Path | None:
     finally:
         if account is not None and not is_ours:
             account.unlink(missing_ok=True)  # else its pages would be counted twice
+    # The job is gone from here on. What follows may fail without bringing it back.
     remove_marker()
     with contextlib.suppress(OSError):
         JobFolder(aside).spec.unlink()  # without it the folder is no job under any name

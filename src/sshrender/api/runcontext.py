@@ -94,9 +94,9 @@ class RunContext:
         resolved = resolve(dict(typed), config, job=job)
         settings = resolved.settings
         listener = listener_for(settings)
-        asked = (job or {}).get("mail_to")
-        if asked is not None and not are_addresses(asked):
-            listener.print_line(f"no mail to {str(asked)[:MAX_ADDRESSES]}: this is not a mail address")
+        address = (job or {}).get("mail_to")
+        if address is not None and not are_addresses(address):
+            listener.remark(f"no mail to {str(address)[:MAX_ADDRESSES]}: this is not a mail address")
         file = find_inventory(settings.hosts)
         if file is None:
             for name, value in (("--on", settings.on), ("--avoid", settings.avoid)):
@@ -150,11 +150,11 @@ class RunContext:
     def _render(self, source: Path, reading: Reading, is_only: bool) -> RenderResult:
         from sshrender.coordinator.jobopening import open_job
 
-        wanted = self.wanted(source, is_only)
+        request = self.request(source, is_only)
         until = deadline_of(self.settings)
         looks_done = on_san(self.san, lambda: _looks_done(self.san, source), until)
         return self._complete(
-            source.stem, looks_done, lambda: open_job(wanted, reading, self.page_count_probe(wanted))
+            source.stem, looks_done, lambda: open_job(request, reading, self.page_count_probe(request))
         )
 
     def resume(self, order: Resumption) -> RenderResult:
@@ -166,9 +166,9 @@ class RunContext:
             settings = order.spec.settings
             require_allowed(self.settings, order.spec.name, settings.recipes)
             _check_assembly(self.settings, settings.recipes, settings.device)
-            wanted = self._wanted_again(order)
+            request = self._resume_request(order)
             return self._complete(
-                order.spec.name, False, lambda: reopen_job(wanted, reading, order.folder, order.spec)
+                order.spec.name, False, lambda: reopen_job(request, reading, order.folder, order.spec)
             )
         except UserError as error:
             # The queue expects that another coordinator may have taken the job first.
@@ -179,23 +179,24 @@ class RunContext:
             reading.close()
 
     def _complete(self, label: str, looks_done: bool, open_: Callable[[], JobPlan]) -> RenderResult:
-        """Connect, open the job, run it, and tell its end to the listener, by mail and by command.
+        """Connect, open the job, run it, and report its end to the listener, by mail and by command.
 
         ``looks_done``: no page may be left to render, so connections are not opened in advance.
         """
         inbox: queue.SimpleQueue[Any] = queue.SimpleQueue()
-        links = ConnectionPool(self.hosts, label, inbox, is_mixed=self.settings.mixed)
+        connections = ConnectionPool(self.hosts, label, inbox, is_mixed=self.settings.mixed)
+        # Handshakes take time: they run while the document is read and the job is opened.
         if not looks_done:
-            links.begin(self.hosts)
+            connections.begin(self.hosts)
         try:
-            outcome, plan, assembly = self._run(open_, links, inbox)
+            outcome, plan, assembly = self._run(open_, connections, inbox)
         finally:
-            links.close()
+            connections.close()
         summary = outcome.as_json()
         if assembly is not None:
             self._add(assembly, summary)
         code = summary["exit_code"]
-        self._tell("the summary cannot be shown", lambda: self.listener.summary(summary, code))
+        self._report("the summary cannot be shown", lambda: self.listener.summary(summary, code))
         # A job of the queue that has not ended is tried again: only its end is worth a mail.
         if outcome.is_over or not plan.is_from_queue:
             self._notify(summary)
@@ -216,22 +217,22 @@ class RunContext:
         from sshrender.views.summary import lines
 
         settings = self.settings
-        if summary["exit_code"] > 128:
+        if summary["exit_code"] > 128:  # the user stopped it, and knows
             return
         command, to, say = settings.on_done, settings.mail_to, self.listener.print_line
         if command:
-            self._tell("on_done was not run", lambda: notification.run(command, summary, say))
+            self._report("on_done was not run", lambda: notification.run(command, summary, say))
         if to and (summary["exit_code"] or settings.mail_when == "always"):
-            self._tell(f"no mail to {to}", lambda: notification.mail(to, summary, lines(summary), say))
+            self._report(f"no mail to {to}", lambda: notification.mail(to, summary, lines(summary), say))
 
-    def _tell(self, failure: str, tell: Callable[[], None]) -> None:
-        """Report a result by ``tell``. An error in that goes to the listener and changes no result."""
+    def _report(self, failure: str, report: Callable[[], None]) -> None:
+        """Call ``report``. An error in it goes to the listener, and does not change the run's result."""
         try:
-            tell()
+            report()
         except Exception as error:  # noqa: BLE001 - what was delivered does not depend on it
             self.listener.report_defect(failure, error)
 
-    def wanted(self, source: Path, is_only: bool, **attributes: Any) -> RenderRequest:
+    def request(self, source: Path, is_only: bool, **attributes: Any) -> RenderRequest:
         """Return the request to render a document. ``attributes``: of its job. Raises UserError."""
         settings = self.settings
         chosen = _recipes(settings)
@@ -243,7 +244,7 @@ class RunContext:
             **self._rank(),
             **attributes,
         }
-        return self._wanted(
+        return self._complete_request(
             source=source,
             output=output,
             device=settings.device,
@@ -255,29 +256,29 @@ class RunContext:
             changes=fields,
         )
 
-    def _wanted_again(self, order: Resumption) -> RenderRequest:
+    def _resume_request(self, order: Resumption) -> RenderRequest:
         """Return the request to continue an existing job. Raises UserError.
 
         Options of this command are written into the job, so that later runs use them, too.
         """
         typed = {key for key, origin in self.resolved.origins.items() if origin == option(key)}
-        asked = {key: value for key, value in job_settings(self.resolved).items() if key in typed}
+        changed = {key: value for key, value in wishes(self.resolved).items() if key in typed}
         ranked = {key: value for key, value in self._rank().items() if key in typed}
         output, named = order.output, self.settings.output
         if "output" in typed and named is not None:
             output = named.absolute()
-            ranked |= delivery.recorded(output, self.san)
-        return self._wanted(
+            ranked |= delivery.told(output, self.san)
+        return self._complete_request(
             source=order.folder.source,
             output=output or order.folder.pages,
             changes=ranked,
-            wished=asked,
+            wished=changed,
             is_delivered_as_asked="output" not in ranked,
             is_from_queue=order.is_from_queue,
             known_dead=order.known_dead,
         )
 
-    def _wanted(self, **fields: Any) -> RenderRequest:
+    def _complete_request(self, **fields: Any) -> RenderRequest:
         """Complete a request with the settings that are the same for every document."""
         settings = self.settings
         password = read_password(settings.password_file) if settings.password_file else None
@@ -299,14 +300,14 @@ class RunContext:
         keys = [key for key in ("priority", "limit") if self.resolved.origins[key] != "default"]
         return {key: getattr(self.settings, key) for key in keys}
 
-    def page_count_probe(self, wanted: RenderRequest) -> PageCountProbe:
+    def page_count_probe(self, request: RenderRequest) -> PageCountProbe:
         """Return what asks the hosts for the page count of a damaged document."""
         from sshrender.coordinator.pagecountprobe import PageCountProbe
 
-        return PageCountProbe(self.hosts, wanted.password, wanted.limits)
+        return PageCountProbe(self.hosts, request.password, request.limits)
 
     def _run(
-        self, open_: Callable[[], JobPlan], links: ConnectionPool, inbox: queue.SimpleQueue[Any]
+        self, open_: Callable[[], JobPlan], connections: ConnectionPool, inbox: queue.SimpleQueue[Any]
     ) -> tuple[Outcome, JobPlan, Assembly | None]:
         from sshrender.api.assembly import Assembly
         from sshrender.coordinator.jobrun import run_job
@@ -316,9 +317,10 @@ class RunContext:
             self.on_job(plan.folder)
         kind = self.settings.assemble
         assembly = None if kind is None else Assembly(plan, kind)
-        finish = (lambda _outcome, _fence: None) if assembly is None else assembly.make
+        # Run under the job's lease: a job whose file cannot be made is not finished.
+        finish = (lambda outcome, fence: None) if assembly is None else assembly.make
         with self.listener.showing(plan.spec.name) as view:
-            outcome = run_job(plan, self.hosts, view, links, inbox, finish)
+            outcome = see_through(plan, self.hosts, view, connections, inbox, finish)
         if plan.has_overview and outcome.code != ExitCode.STORAGE:
             self._write_overview(plan)
         return outcome, plan, assembly
@@ -333,7 +335,7 @@ class RunContext:
             except UserError as error:
                 self.listener.print_line(f"no overview: {error.what}")
 
-        self._tell("no overview", write)
+        self._report("no overview", write)
 
     def _policy(self) -> Policy:
         settings = self.settings

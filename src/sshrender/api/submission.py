@@ -61,17 +61,19 @@ def submit(
     ``is_only``: the command submits no other document. ``is_held``: it starts when released.
     """
     near_document(source, partial(check_file, source))
+    # The time of submission identifies our own job below: another submit may create it first.
     now = timestamp(time.time())
     fields = {**conditions, "submitted": now, "held": current_user() if is_held else ""}
-    wanted = context.wanted(source, is_only, **fields)
-    if not wanted.output.is_relative_to(context.san):
-        wanted = context.wanted(source, is_only, **fields, output_marker=create_marker(wanted.output))
+    request = context.request(source, is_only, **fields)
+    # Below the shared folder every machine finds the output folder without a marker.
+    if not request.output.is_relative_to(context.san):
+        request = context.request(source, is_only, **fields, output_word=create_marker(request.output))
     reading = Reading()
     try:
-        plan = on_san(context.san, lambda: open_job(wanted, reading, context.page_count_probe(wanted)))
+        plan = on_san(context.san, lambda: open_job(request, reading, context.page_count_probe(request)))
         return _result(context, plan, now, is_held)
     except UserError:
-        remove_marker(wanted.output, wanted.attributes.output_marker)
+        remove_marker(request.output, request.attributes.output_word)
         raise
     finally:
         reading.close()
@@ -83,9 +85,9 @@ def _result(context: RunContext, plan: JobPlan, now: str, hold: bool) -> Submitt
     name, state = plan.spec.name, "held" if hold else "queued"
     if found.submitted == now:
         _require_no_circle(context, plan, now)
-    elif found.over == "done" and _is_as_wanted(plan, found):
-        remove_marker(plan.output, str(plan.changes.get("output_marker", "")))
-        context.listener.print_line(f"{name} is done already: its pages are in {plan.output}")
+    elif found.over == "done" and _is_as_requested(plan, found):
+        remove_marker(plan.output, str(plan.changes.get("output_word", "")))
+        context.listener.remark(f"{name} is done already: its pages are in {plan.output}")
         state = "done"
     else:
         _alter(context, plan, found, hold)
@@ -104,13 +106,13 @@ def _require_no_circle(context: RunContext, plan: JobPlan, now: str) -> None:
         raise
 
 
-def _is_as_wanted(plan: JobPlan, found: Attributes) -> bool:
+def _is_as_requested(plan: JobPlan, found: Attributes) -> bool:
     """Return whether nothing is left to do: the settings are the same, all pages are delivered.
 
     Raises UserError.
     """
-    wished = ("output", "output_host", "wishes")
-    if any(getattr(found, key) != plan.changes[key] for key in wished):
+    compared = ("output", "output_host", "wishes")
+    if any(getattr(found, key) != plan.changes[key] for key in compared):
         return False
     verified = on_san(plan.folder.path.parent, partial(sizes, plan.folder.pages))
     try:

@@ -1,1 +1,4 @@
-"""What a person types: parse, call, exit code. fabric, pypdf and rich are imported inside commands."""
+"""The commands: parse options, call the api, print, return an exit code.
+
+The api is imported inside commands, so that ``--help`` starts fast.
+"""

@@ -1,4 +1,4 @@
-"""Build the command tree."""
+"""The tree of commands."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""What the Tab key offers: devices, hosts of the inventory, jobs on the SAN.
+"""Completions for the Tab key: devices, recipes, hosts of the inventory, jobs in the shared folder.
 
-Never fails and never says anything else: a mistake in a configuration is no matter for a shell that
-completes. Names that a shell could take for something else are not offered; anybody may name a folder
-on the SAN.
+Completion never fails and prints nothing else: the command itself reports errors of the configuration.
+Names with characters that mean something to a shell are left out: any user of the shared folder can
+give a folder such a name.
 """
 
 from __future__ import annotations
@@ -10,45 +10,45 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Iterator
 
-_HARMLESS = re.compile(r"[\w.+-]+")
+_SHELL_SAFE = re.compile(r"[\w.+-]+")
 
 
 def devices(incomplete: str) -> list[str]:
-    """Raster devices."""
-    from sshrender.renderers.devices import DEVICES
+    """Return raster devices."""
+    from sshrender.api.documents import device_names
 
-    return _fitting(DEVICES, incomplete)
+    return _matching(_quietly(device_names), incomplete)
 
 
 def recipes(incomplete: str) -> list[str]:
-    """Ready recipes, and one's own."""
-    return _fitting(_quietly(_recipe_names), incomplete)
+    """Return the recipes that come with the program, and those of the configuration."""
+    return _matching(_quietly(_recipe_names), incomplete)
 
 
 def hosts(incomplete: str) -> list[str]:
-    """Hosts of the inventory; behind a comma the next one of a list."""
+    """Return hosts of the inventory; after a comma, the next one of a list."""
     before, comma, last = incomplete.rpartition(",")
-    return [before + comma + name for name in _fitting(_quietly(_host_names), last)]
+    return [before + comma + name for name in _matching(_quietly(_host_names), last)]
 
 
 def jobs(incomplete: str) -> list[str]:
-    """Jobs on the SAN."""
-    return _fitting(_quietly(_job_names), incomplete)
+    """Return jobs in the shared folder."""
+    return _matching(_quietly(_job_names), incomplete)
 
 
 def one_of(*values: str) -> Callable[[str], list[str]]:
-    """A choice."""
-    return lambda incomplete: _fitting(values, incomplete)
+    """Return a completion for a fixed list of values."""
+    return lambda incomplete: _matching(values, incomplete)
 
 
-def _fitting(names: Iterable[str], incomplete: str) -> list[str]:
-    return [name for name in names if name.startswith(incomplete) and _HARMLESS.fullmatch(name)]
+def _matching(names: Iterable[str], incomplete: str) -> list[str]:
+    return [name for name in names if name.startswith(incomplete) and _SHELL_SAFE.fullmatch(name)]
 
 
 def _quietly(names: Callable[[], Iterator[str]]) -> list[str]:
     try:
         return list(names())
-    except Exception:  # noqa: BLE001 - whatever is wrong is said by the command itself, not by Tab
+    except Exception:  # noqa: BLE001 - the command itself reports errors, not the Tab key
         return []
 
 
@@ -70,9 +70,8 @@ def _host_names() -> Iterator[str]:
 
 
 def _job_names() -> Iterator[str]:
-    from sshrender.api.jobs import job_names, san_folder
+    from sshrender.api.jobs import job_names, on_san, san_folder
     from sshrender.config.settings import resolve
-    from sshrender.storage.hangguard import guarded_call
 
     san = san_folder(resolve({}).settings)
-    yield from guarded_call(san, lambda: job_names(san))
+    yield from on_san(san, lambda: job_names(san))

@@ -1,4 +1,4 @@
-"""``sshrender config show | path | validate | schema``."""
+"""``sshrender config show | path | validate | schema``: settings and inventory."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ Files = Annotated[
 
 @app.command(cls=helptext.Command)
 def show(config: options.Config = None, json_: options.Json = False) -> None:
-    """Show every setting and the place that its value came from."""
-    from sshrender.config.settings import as_json, resolve
+    """Show every setting and where its value comes from."""
+    from sshrender.config.settings import resolve
 
     resolved = resolve({}, config)
     values = as_json(resolved.settings)
@@ -38,23 +38,23 @@ def show(config: options.Config = None, json_: options.Json = False) -> None:
 
 @app.command(cls=helptext.Command)
 def path() -> None:
-    """Show where configuration is looked for, and what is there."""
+    """Show the files that configuration is read from, and which of them exist."""
     from sshrender.config import keyfile
     from sshrender.config.paths import places
 
     for name in ("sshrender.toml", "hosts.toml"):
         for place in places(name):
-            _tell(place)
-    _tell(keyfile.path())
+            _print(place)
+    _print(keyfile.path())
 
 
-def _tell(place: Path) -> None:
+def _print(place: Path) -> None:
     output.line(f"{place.absolute()}" + ("" if place.is_file() else "  (not there)"))
 
 
 @app.command(cls=helptext.Command)
 def validate(files: Files = None, config: options.Config = None) -> None:
-    """Check files; without FILE, all that a run here would read."""
+    """Check files; without FILE, all files that a run here would read."""
     from sshrender.config import inventory
     from sshrender.config.paths import find_inventory
     from sshrender.config.settings import resolve
@@ -89,7 +89,7 @@ def schema(
 
 
 def _is_settings(file: Path) -> bool:
-    """An inventory has hosts as tables; in settings ``hosts`` is a file name."""
+    """Return whether a file holds settings: ``hosts`` is a file name there, in an inventory tables."""
     from sshrender.config.validation import read_toml
 
     table = read_toml(file)

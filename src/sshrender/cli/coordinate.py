@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from sshrender import gctuning
+from sshrender.api.joborders import MAX_CONCURRENT_JOBS
 from sshrender.cli import options, streams
 from sshrender.views import output
 
@@ -25,7 +26,7 @@ def coordinate(
     ] = False,
     jobs: Annotated[
         int, typer.Option("--jobs", help="Jobs at the same time.", metavar="N", min=1, max=64)
-    ] = 4,
+    ] = MAX_CONCURRENT_JOBS,
     hosts: options.Hosts = None,
     san: options.San = None,
     quiet: options.Quiet = False,

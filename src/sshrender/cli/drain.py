@@ -66,9 +66,11 @@ def undrain(
     folder = san_folder(settings)
     for name in hostcontrol.host_names(host, settings):
         done = hostcontrol.undrain(folder, name)
-        for job, why in done.not_told.items():
-            output.note(f"{job} was not told: {why}")
-        where = f", and {count(done.told_jobs, 'running job')} told" if done.told_jobs else ""
+        for job, why in done.not_informed.items():
+            output.note(f"{job} was not informed: {why}")
+        where = (
+            f", and {count(done.informed_jobs, 'running job')} informed" if done.informed_jobs else ""
+        )
         output.note(f"{name} may be used again{where}")
 
 

@@ -42,6 +42,7 @@ def run_in_foreground(context: RunContext, perform: Callable[[], int], title: st
     This returns in the child, too, with the result of ``perform``.
     """
     reading, writing = os.pipe()
+    # Not a pipe: the parent may leave, and what is written must not block or fail then.
     spool = tempfile.TemporaryFile()  # noqa: SIM115 - both processes keep it until they end
     sys.stdout.flush()
     sys.stderr.flush()
@@ -62,6 +63,7 @@ def run_in_foreground(context: RunContext, perform: Callable[[], int], title: st
 
 def _leave_terminal(spool: IO[bytes]) -> None:
     """Detach the job's process from the terminal. Standard output stays if it is not a terminal."""
+    # No terminal: neither its end nor its Ctrl-C reaches this process.
     os.setsid()
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     nothing = os.open(os.devnull, os.O_RDWR)

@@ -1,4 +1,4 @@
-"""``sshrender key show | import | path``: the key with which this user's jobs are signed."""
+"""``sshrender key show | import | path``: the key that signs this user's jobs."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from sshrender.errors import ExitCode, UserError
 from sshrender.views import output
 
 app = typer.Typer(
-    help="The key that signs this user's jobs: show it, or bring it to another machine.",
+    help="The key that signs your jobs: show it, or copy it to another machine.",
     no_args_is_help=True,
 )
 
 MAX_BYTES = 4096
-"""Bytes that are read of what is to be a key."""
+"""Bytes that are read of a file that should hold a key."""
 
 
 @app.command(cls=helptext.Command)
 def show() -> None:
-    """Print the key, for another machine of this user; make it if there is none."""
+    """Print the key, to be imported on another machine; create it if there is none."""
     from sshrender.config import keyfile
 
     key = keyfile.load_or_make()
@@ -37,11 +37,11 @@ def show() -> None:
 @app.command("import", cls=helptext.Command)
 def import_(
     file: Annotated[
-        Path | None, typer.Argument(metavar="[FILE]", help="What key show printed. [default: stdin]")
+        Path | None, typer.Argument(metavar="[FILE]", help="Output of key show. [default: stdin]")
     ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Replace another key that is there.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace an existing key.")] = False,
 ) -> None:
-    """Take a key over from another machine, so that this one can run its jobs."""
+    """Import a key from another machine, so that this machine can run its jobs."""
     from sshrender.config import keyfile
 
     origin = "standard input" if file is None or str(file) == "-" else str(file)
@@ -53,13 +53,13 @@ def import_(
 
 @app.command(cls=helptext.Command)
 def path() -> None:
-    """Print where the key is kept, and its fingerprint on standard error."""
+    """Print the path of the key, and on standard error its fingerprint."""
     from sshrender.config import keyfile
 
     key = keyfile.load()
     output.line(keyfile.path())
-    told = "there is no key yet" if key is None else f"key {keyfile.fingerprint(key)}"
-    output.note(told)
+    state = "there is no key yet" if key is None else f"key {keyfile.fingerprint(key)}"
+    output.note(state)
 
 
 def _read(file: Path | None, origin: str) -> str:

@@ -1,4 +1,4 @@
-"""``sshrender man``: the manual that came with the package."""
+"""``sshrender man``: shows the manual that comes with the package."""
 
 from __future__ import annotations
 
@@ -38,21 +38,25 @@ def man(
 ) -> None:
     """Show a page of the manual."""
     if page not in PAGES:
-        raise UserError(ExitCode.USAGE, f"there is no page {page}", f"sshrender man {'|'.join(PAGES)}")
+        raise UserError(
+            ExitCode.USAGE, f"there is no manual page {page}", f"sshrender man {'|'.join(PAGES)}"
+        )
     file = _file(PAGES[page])
     if shutil.which("man") is None:
         raise UserError(
-            ExitCode.USAGE, "there is no man(1) here", f"apt install man-db; the page is {file}"
+            ExitCode.USAGE, "the program man is not installed", f"apt install man-db; the page is {file}"
         )
     environment = dict(os.environ) if sys.stdout.isatty() else {**os.environ, "MANPAGER": "cat"}
     raise typer.Exit(subprocess.run(["man", str(file)], env=environment, check=False).returncode)
 
 
 def _file(name: str) -> Path:
-    """Where it was installed, or where it lies in a checkout. Raises UserError."""
+    """Return the page's file, as installed or in a checkout. Raises UserError."""
     section = f"man{name[-1]}"
     checkout = Path(sshrender.__file__).parents[2] / "man" / name
     for place in (Path(sys.prefix) / "share" / "man" / section / name, checkout):
         if place.is_file():
             return place
-    raise UserError(ExitCode.USAGE, f"the page {name} was not installed", "man sshrender may find it")
+    raise UserError(
+        ExitCode.USAGE, f"the manual page {name} is not installed", "man sshrender may find it"
+    )

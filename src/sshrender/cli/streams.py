@@ -1,4 +1,4 @@
-"""Standard streams that are closed, full, or cannot show a character: none of that is a defect."""
+"""Handles standard streams that are closed, full, or cannot show a character."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from sshrender.errors import ExitCode
 from sshrender.views import output
 
 _ERRORS = "sshrender"
-"""Our way with characters that standard output's encoding lacks."""
+"""Name of our error handler for characters that standard output cannot encode."""
 
 
 def open_missing() -> None:
-    """Have descriptors 0 to 2 open. A file opened later must not get the number of a standard stream."""
+    """Open descriptors 0 to 2 if they are closed: a file opened later must not get such a number."""
     for descriptor, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
         try:
             os.fstat(descriptor)
@@ -30,7 +30,7 @@ def open_missing() -> None:
 
 
 def be_lenient() -> None:
-    """Let any text be printed: bytes of file names as they came in, "?" for what the locale lacks."""
+    """Let any text be printed: bytes of file names unchanged, "?" for what the locale cannot encode."""
     codecs.register_error(_ERRORS, _escaped_or_replaced)
     stream = sys.stdout
     if isinstance(stream, io.TextIOWrapper):
@@ -43,11 +43,11 @@ def be_lenient() -> None:
             line_buffering=is_line_buffered,
             write_through=is_direct,
         )
-        sys.__stdout__ = sys.stdout  # type: ignore[misc]  # the one before has no buffer any more
+        sys.__stdout__ = sys.stdout  # type: ignore[misc]  # the old one has lost its buffer
 
 
 class _Output(io.TextIOWrapper):
-    """Standard output that remembers why it could not be written: an OSError does not tell of what."""
+    """Standard output that records why it could not be written: an OSError does not name the stream."""
 
     failure: OSError | None = None
 
@@ -69,13 +69,13 @@ class _Output(io.TextIOWrapper):
 
 
 def failure() -> str:
-    """Why standard output could not be written; empty where nothing failed there."""
+    """Return why standard output could not be written; empty if nothing failed."""
     error = getattr(sys.stdout, "failure", None)
     return "" if error is None else str(error.strerror or error)
 
 
 def is_unread() -> bool:
-    """Whether standard output could not be written because its reader is gone."""
+    """Return whether standard output failed because its reader has closed the pipe."""
     return isinstance(getattr(sys.stdout, "failure", None), BrokenPipeError)
 
 
@@ -89,14 +89,14 @@ def _escaped_or_replaced(error: UnicodeError) -> tuple[str | bytes, int]:
 
 
 def flush() -> str:
-    """Write what standard output still holds; why that cannot be done, empty where it was.
+    """Write out the buffer of standard output; return why that fails, empty if it does not.
 
-    Afterwards nothing is left that could fail later.
+    Afterwards the buffer is empty, so that nothing can fail later.
     """
     try:
         sys.stdout.flush()
     except BrokenPipeError:
-        discard()  # its reader has read what it wanted
+        discard()  # its reader has closed the pipe: it has all it wanted
     except (OSError, ValueError) as error:
         discard()
         return str(getattr(error, "strerror", None) or error)
@@ -104,7 +104,7 @@ def flush() -> str:
 
 
 def discard() -> None:
-    """Have all that is still written to standard output go nowhere."""
+    """Discard everything that is written to standard output from now on."""
     with contextlib.suppress(OSError):
         nothing = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nothing, 1)
@@ -112,9 +112,9 @@ def discard() -> None:
 
 
 def put(result: object, code: int) -> int:
-    """Print the result of a run; its exit code, which is worse where the result cannot be written.
+    """Print the result of a run as JSON; return ``code``, or STORAGE if that was 0 and printing fails.
 
-    A reader that is gone has read what it wanted.
+    A reader that has closed the pipe is no failure: it has all it wanted.
     """
     try:
         output.as_json(result, indent=1)
