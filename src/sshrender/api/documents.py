@@ -10,6 +10,7 @@ from typing import TypeVar
 
 from sshrender.errors import ExitCode, UserError
 from sshrender.renderers.devices import DEVICES
+from sshrender.storage.hangguard import guarded_call
 
 T = TypeVar("T")
 

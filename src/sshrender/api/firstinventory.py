@@ -8,7 +8,7 @@ from pathlib import Path
 
 from sshrender.config import inventory
 from sshrender.errors import ExitCode, UserError
-from sshrender.files import write_whole
+from sshrender.storage.files import write_whole
 
 HEAD = """\
 # The inventory of sshrender: which machines may render, and how to reach them.

@@ -96,7 +96,7 @@ class RunContext:
         listener = listener_for(settings)
         address = (job or {}).get("mail_to")
         if address is not None and not are_addresses(address):
-            listener.remark(f"no mail to {str(address)[:MAX_ADDRESSES]}: this is not a mail address")
+            listener.print_line(f"no mail to {str(address)[:MAX_ADDRESSES]}: this is not a mail address")
         file = find_inventory(settings.hosts)
         if file is None:
             for name, value in (("--on", settings.on), ("--avoid", settings.avoid)):
@@ -262,12 +262,12 @@ class RunContext:
         Options of this command are written into the job, so that later runs use them, too.
         """
         typed = {key for key, origin in self.resolved.origins.items() if origin == option(key)}
-        changed = {key: value for key, value in wishes(self.resolved).items() if key in typed}
+        changed = {key: value for key, value in job_settings(self.resolved).items() if key in typed}
         ranked = {key: value for key, value in self._rank().items() if key in typed}
         output, named = order.output, self.settings.output
         if "output" in typed and named is not None:
             output = named.absolute()
-            ranked |= delivery.told(output, self.san)
+            ranked |= delivery.recorded(output, self.san)
         return self._complete_request(
             source=order.folder.source,
             output=output or order.folder.pages,
@@ -318,9 +318,9 @@ class RunContext:
         kind = self.settings.assemble
         assembly = None if kind is None else Assembly(plan, kind)
         # Run under the job's lease: a job whose file cannot be made is not finished.
-        finish = (lambda outcome, fence: None) if assembly is None else assembly.make
+        finish = (lambda _outcome, _fence: None) if assembly is None else assembly.make
         with self.listener.showing(plan.spec.name) as view:
-            outcome = see_through(plan, self.hosts, view, connections, inbox, finish)
+            outcome = run_job(plan, self.hosts, view, connections, inbox, finish)
         if plan.has_overview and outcome.code != ExitCode.STORAGE:
             self._write_overview(plan)
         return outcome, plan, assembly

@@ -22,7 +22,8 @@ from sshrender.api.resumption import find_unfinished, resumption_of
 from sshrender.api.runcontext import RunContext
 from sshrender.config.settings import Settings, resolve
 from sshrender.job.jobstatus import JobReport
-from sshrender.views.protocol import Entry, View
+from sshrender.job.journalentries import JournalEntry, PageDelivered
+from sshrender.views.protocol import View
 
 Options = Mapping[str, Any]
 OnPage = Callable[[DeliveredPage], None]
@@ -37,23 +38,23 @@ class DeliveryListener(SilentListener):
         """The folder of the pages; known once the run has started."""
 
     @contextlib.contextmanager
-    def showing(self, job: str) -> Iterator[View]:
+    def showing(self, job: str) -> Iterator[View]:  # noqa: ARG002 - the protocol names it
         """See Listener."""
         yield EntryView(self._take)
 
-    def _take(self, entry: Entry) -> None:
-        if entry["type"] == "page_delivered":
+    def _take(self, entry: JournalEntry) -> None:
+        if isinstance(entry, PageDelivered):
             self._on_page(_delivered(entry, self.output))
 
 
-def _delivered(entry: Entry, output: Path) -> DeliveredPage:
+def _delivered(entry: PageDelivered, output: Path) -> DeliveredPage:
     return DeliveredPage(
-        number=entry["page"],
-        file=output / entry["file"],
-        host=entry["host"],
-        bytes=entry["bytes"],
-        seconds=entry["seconds"],
-        is_suspect=bool(entry.get("said")),
+        number=entry.page,
+        file=output / entry.file,
+        host=entry.host,
+        bytes=entry.bytes,
+        seconds=entry.seconds,
+        is_suspect=bool(entry.diagnostics),
     )
 
 
@@ -111,7 +112,7 @@ def submit(
 
 def run_queue(settings: Options | None = None) -> QueueResult:
     """Render all queued jobs, and return when none is waiting any more. Raises UserError."""
-    run = QueueRun(_resolved(settings), None, lambda line: None, is_once=True, wants_summaries=True)
+    run = QueueRun(_resolved(settings), None, lambda _line: None, is_once=True, wants_summaries=True)
     return run.run()
 
 
@@ -145,8 +146,8 @@ def _resolved(settings: Options | None) -> Settings:
 
 
 def _context(settings: Options | None, listener: Listener | None = None) -> RunContext:
-    return RunContext.start(settings or {}, None, lambda found: listener or SilentListener())
+    return RunContext.start(settings or {}, None, lambda _found: listener or SilentListener())
 
 
-def _silent(settings: object) -> Listener:
+def _silent(_settings: object) -> Listener:
     return SilentListener()

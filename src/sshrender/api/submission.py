@@ -67,13 +67,13 @@ def submit(
     request = context.request(source, is_only, **fields)
     # Below the shared folder every machine finds the output folder without a marker.
     if not request.output.is_relative_to(context.san):
-        request = context.request(source, is_only, **fields, output_word=create_marker(request.output))
+        request = context.request(source, is_only, **fields, output_marker=create_marker(request.output))
     reading = Reading()
     try:
         plan = on_san(context.san, lambda: open_job(request, reading, context.page_count_probe(request)))
         return _result(context, plan, now, is_held)
     except UserError:
-        remove_marker(request.output, request.attributes.output_word)
+        remove_marker(request.output, request.attributes.output_marker)
         raise
     finally:
         reading.close()
@@ -86,8 +86,8 @@ def _result(context: RunContext, plan: JobPlan, now: str, hold: bool) -> Submitt
     if found.submitted == now:
         _require_no_circle(context, plan, now)
     elif found.over == "done" and _is_as_requested(plan, found):
-        remove_marker(plan.output, str(plan.changes.get("output_word", "")))
-        context.listener.remark(f"{name} is done already: its pages are in {plan.output}")
+        remove_marker(plan.output, str(plan.changes.get("output_marker", "")))
+        context.listener.print_line(f"{name} is done already: its pages are in {plan.output}")
         state = "done"
     else:
         _alter(context, plan, found, hold)

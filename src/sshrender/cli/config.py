@@ -22,7 +22,7 @@ Files = Annotated[
 @app.command(cls=helptext.Command)
 def show(config: options.Config = None, json_: options.Json = False) -> None:
     """Show every setting and where its value comes from."""
-    from sshrender.config.settings import resolve
+    from sshrender.config.settings import as_json, resolve
 
     resolved = resolve({}, config)
     values = as_json(resolved.settings)
