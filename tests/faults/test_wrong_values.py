@@ -146,7 +146,7 @@ def test_programs_that_a_host_lacks_for_some_recipes_are_named_by_recipe() -> No
     assert isinstance(hello, messages.Hello)
     refused = check_host("h", hello, "/san", recipes)
     assert isinstance(refused, ev.HostRefused)
-    assert "wants near" in refused.reason
+    assert "needs near" in refused.reason
 
 
 def test_a_half_of_a_surrogate_pair_is_replaced_where_it_enters() -> None:

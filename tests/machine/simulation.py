@@ -15,7 +15,7 @@ from typing import Any
 from sshrender.core import commands as do
 from sshrender.core import events as ev
 from sshrender.core.policy import HostPlan, Policy
-from sshrender.core.scheduler import Scheduler
+from sshrender.core.scheduler import RunStart, Scheduler
 from sshrender.core.states import FailureKind
 
 REPORTING = 0.3
@@ -62,7 +62,7 @@ class Simulation:
             policy or Policy(),
             [HostPlan(host.name, host.slots) for host in hosts],
             self.costs,
-            pins=(pins or {}).items(),
+            RunStart(pins=(pins or {}).items()),
         )
         self.now = 0.0
         self.sent: list[tuple[float, do.RenderPage]] = []

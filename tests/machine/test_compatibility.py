@@ -10,7 +10,7 @@ from sshrender.core import events as ev
 from sshrender.core import fingerprint
 from sshrender.core.fingerprint import HostFingerprint
 from sshrender.core.policy import HostPlan, Policy
-from sshrender.core.scheduler import Scheduler
+from sshrender.core.scheduler import RunStart, Scheduler
 from sshrender.core.states import HostState, JobEnd
 
 PLAIN = HostFingerprint("10.00.0", "pixels", "fonts", (("urw", 35),))
@@ -35,9 +35,7 @@ class Scenario:
             policy or Policy(),
             [HostPlan(name, 1) for name in names],
             range(1, pages + 1),
-            reference=reference,
-            votes=votes,
-            recovered=recovered or [],
+            RunStart(reference=reference, votes=votes or {}, recovered=recovered or []),
         )
         self.log = self.scheduler.start(0.0)
         self.now = 0.0

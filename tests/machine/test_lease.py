@@ -31,7 +31,7 @@ from hypothesis import strategies as st
 from sshrender.core import commands as do
 from sshrender.core import events as ev
 from sshrender.core.policy import HostPlan, Policy
-from sshrender.core.scheduler import Scheduler
+from sshrender.core.scheduler import RunStart, Scheduler
 from sshrender.core.states import JobEnd
 from sshrender.job import history
 from sshrender.job import lease as leases
@@ -267,7 +267,9 @@ class Run:
         for page in sorted(present - journaled):
             self.tell(page)
         wanted, old = sorted(machine.world.wanted), map(ev.Recovered, sorted(present))
-        self.scheduler = Scheduler(POLICY, HOSTS, wanted, epoch=lease.epoch, recovered=old, now=self.now)
+        self.scheduler = Scheduler(
+            POLICY, HOSTS, wanted, RunStart(epoch=lease.epoch, recovered=old, now=self.now)
+        )
 
     def run(self) -> None:
         """Until the scheduler says that it is over; then the lease is given back. Raises LeaseLost."""

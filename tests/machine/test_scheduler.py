@@ -19,7 +19,7 @@ from sshrender.core import commands as do
 from sshrender.core import events as ev
 from sshrender.core import snapshot
 from sshrender.core.policy import HostPlan, Policy
-from sshrender.core.scheduler import Scheduler
+from sshrender.core.scheduler import RunStart, Scheduler
 from sshrender.core.states import FailureKind, HostState, JobEnd, PageState
 
 PAGE_FAILURES = [FailureKind.TIMEOUT, FailureKind.CRASHED, FailureKind.NO_OUTPUT, FailureKind.MEMORY]
@@ -482,7 +482,7 @@ def test_recovered_pages_are_not_rendered_again() -> None:
         Policy(),
         [HostPlan("a", 1)],
         range(1, 4),
-        recovered=[ev.Recovered(1), ev.Recovered(2, suspect=True)],
+        RunStart(recovered=[ev.Recovered(1), ev.Recovered(2, suspect=True)]),
     )
     scheduler.start(0)
     commands = scheduler.handle(ev.HostConnected("a", 1, 0, 0), now=1)
@@ -490,7 +490,7 @@ def test_recovered_pages_are_not_rendered_again() -> None:
 
 
 def test_a_job_that_is_all_there_asks_nobody() -> None:
-    scheduler = Scheduler(Policy(), [HostPlan("a", 1)], [1], recovered=[ev.Recovered(1)])
+    scheduler = Scheduler(Policy(), [HostPlan("a", 1)], [1], RunStart(recovered=[ev.Recovered(1)]))
     commands = scheduler.start(0)
     assert not [c for c in commands if isinstance(c, do.ConnectHost)]
     assert scheduler.end is JobEnd.COMPLETE

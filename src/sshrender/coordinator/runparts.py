@@ -30,7 +30,7 @@ from sshrender.coordinator.workers.storageprobe import StorageProbe
 from sshrender.coordinator.workers.thumbnailwriter import ThumbnailWriter
 from sshrender.coordinator.workers.verifier import Verifier
 from sshrender.core import events as ev
-from sshrender.core.scheduler import Scheduler
+from sshrender.core.scheduler import RunStart, Scheduler
 from sshrender.job.drains import Drain
 from sshrender.job.folder import WORK
 from sshrender.job.lease import Lease
@@ -144,10 +144,7 @@ def _make_scheduler(inputs: RunInputs, recorder: JournalRecorder, router: HostRo
         compare_timeout=HANDSHAKE_MARGIN + connect_timeout,
     )
     pages = set(plan.pages)
-    scheduler = Scheduler(
-        policy,
-        [setup.plan for setup in hosts],
-        plan.pages,
+    start = RunStart(
         epoch=inputs.lease.epoch,
         ready=plan.spec.settings.split == 0,
         recovered=[
@@ -166,6 +163,7 @@ def _make_scheduler(inputs: RunInputs, recorder: JournalRecorder, router: HostRo
         pins=[(page, only) for page, only in plan.pins.items() if page in pages],
         now=now,
     )
+    scheduler = Scheduler(policy, [setup.plan for setup in hosts], plan.pages, start)
     # Before the first command: a drained host is connected, but gets no page.
     for drain in inputs.drained.values():
         scheduler.handle(drained_event(drain), now=now)

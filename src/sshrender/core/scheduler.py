@@ -59,6 +59,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Container, Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from sshrender.core import commands as do
@@ -87,33 +88,50 @@ _CHECK_INTERVAL = 0.1
 check visits every attempt."""
 
 
-class Scheduler:
-    """One run of one job.
+@dataclass(frozen=True, slots=True)
+class RunStart:
+    """What a run starts with besides its hosts and pages."""
 
-    ``reference``: the reference fingerprint of earlier runs, ``votes``: the fingerprints of their hosts.
-    ``pins``: pairs of a page and the only hosts that may render it. ``pages_per_part``: pages in each
-    part of the document that is copied to hosts without a SAN; 0: they get the whole document.
-    """
+    epoch: int = 1
+    """The lease's epoch: makes the names of attempts unique among all coordinators of the job."""
+    ready: bool = True
+    """Whether pages can be sent at once; else each waits for PagesReady."""
+    recovered: Iterable[ev.Recovered] = ()
+    """The pages that earlier runs delivered."""
+    reference: HostFingerprint | None = None
+    """The reference of earlier runs."""
+    votes: Mapping[str, HostFingerprint] = field(default_factory=dict)
+    """The fingerprints of their hosts."""
+    pages_per_part: int = 0
+    """Pages in each part of the document that is copied to hosts without a SAN; 0: the whole
+    document."""
+    pins: Iterable[tuple[int, frozenset[str]]] = ()
+    """Pages with the only hosts that may render them."""
+    now: float = 0.0
+    """The scheduler's clock."""
+
+
+class Scheduler:
+    """One run of one job."""
 
     def __init__(
         self,
         policy: Policy,
         hosts: Iterable[HostPlan],
         pages: Iterable[int],
-        *,
-        epoch: int = 1,
-        ready: bool = True,
-        recovered: Iterable[ev.Recovered] = (),
-        reference: HostFingerprint | None = None,
-        votes: Mapping[str, HostFingerprint] | None = None,
-        pages_per_part: int = 0,
-        pins: Iterable[tuple[int, frozenset[str]]] = (),
-        now: float = 0.0,
+        start: RunStart | None = None,
     ) -> None:
+        start = start or RunStart()
         self._run = run = SchedulerState(
-            policy, hosts, pages, epoch=epoch, ready=ready, pages_per_part=pages_per_part, now=now
+            policy,
+            hosts,
+            pages,
+            epoch=start.epoch,
+            ready=start.ready,
+            pages_per_part=start.pages_per_part,
+            now=start.now,
         )
-        self._host_transitions = HostTransitions(run, reference, votes or {})
+        self._host_transitions = HostTransitions(run, start.reference, start.votes)
         self._page_transitions = PageTransitions(run, self._host_transitions)
         self._assignment = Assignment(run)
         self._no_host_timeout = NoHostTimeout(policy)
@@ -121,9 +139,9 @@ class Scheduler:
         self.held = ""
         self._finish_by: float | None = None
         self._checked_at = -math.inf
-        for number, only in pins:
+        for number, only in start.pins:
             run.page_queue.pin(run.page_queue[number], only)
-        for page in recovered:
+        for page in start.recovered:
             self._page_transitions.recover(page)
 
     @property
