@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import signal
 import subprocess
 import sys
 import uuid
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import settings
@@ -63,6 +65,36 @@ def _ghostscript_is_there() -> None:
 def _key_is_of_the_tests(tmp_path_factory: pytest.TempPathFactory) -> None:
     """Signing makes a key on first use (config/keyfile.py): not in the home of the person who tests."""
     os.environ["XDG_CONFIG_HOME"] = str(tmp_path_factory.mktemp("configuration"))
+
+
+_started: list[subprocess.Popen[Any]] = []
+"""Processes that the running test itself has started, and those of earlier tests that still run."""
+
+
+@pytest.fixture(autouse=True)
+def _pipes_of_tests_are_closed() -> Iterator[None]:
+    """Close the pipes of a process that a test has killed or left: a warning of them would be an error.
+
+    Processes that the program starts are not meant: what it leaves open is a defect.
+    """
+    original = subprocess.Popen.__init__
+
+    def remembered(self: subprocess.Popen[Any], *words: Any, **options: Any) -> None:
+        original(self, *words, **options)
+        if str(sys._getframe(1).f_globals.get("__name__")).startswith("tests."):
+            _started.append(self)
+
+    subprocess.Popen.__init__ = remembered  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        subprocess.Popen.__init__ = original  # type: ignore[method-assign]
+        for process in [each for each in _started if each.poll() is not None]:
+            _started.remove(process)
+            for pipe in (process.stdin, process.stdout, process.stderr):
+                if pipe is not None:
+                    with contextlib.suppress(OSError):  # nobody reads any more what was not written yet
+                        pipe.close()
 
 
 @pytest.fixture
