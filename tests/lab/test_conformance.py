@@ -18,7 +18,7 @@ WAYS = ["local", "ssh"]
 
 PROBE = r"""
 import json, secrets, sys, time
-from sshrender.transports.framing import Reader, encode
+from sshrender.transports.framing import MessageReader, encode
 from sshrender.transports.messages import Hello
 from sshrender.transports.protocol import ConnectFailed, LinkClosed, RunnerSpec
 
@@ -31,7 +31,7 @@ else:
     from sshrender.transports.sshconfig import Overrides
     transport = SshTransport("node1", Overrides(config_file=options["ssh_config"]))
 spec = RunnerSpec(options.get("python", "python3"), "conformance", secrets.token_hex(4), 3.0)
-reader = Reader(spec.marker)
+reader = MessageReader(spec.marker)
 
 def hear(link, seconds):
     end, heard = time.monotonic() + seconds, []
