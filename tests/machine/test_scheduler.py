@@ -375,6 +375,20 @@ def test_a_host_that_reconnects_during_an_outage_of_the_storage_is_not_refused()
     assert script.end() is None
 
 
+def test_a_refused_host_is_not_connected_to_again_for_what_it_did_before() -> None:
+    """Its last pages are verified after its refusal, and the end of its connection is reported."""
+    script = Script([HostPlan("a", 2), HostPlan("b", 1)], 9, Policy(quarantine_after=1))
+    script.connect("a")
+    script.connect("b")
+    first = script.sent("a")[0]
+    script.send(ev.PageRendered("a", first.attempt, 0.1))
+    script.send(ev.HostRefused("a", "host key", "changed"))
+    script.send(ev.AttemptFailed("a", first.attempt, FailureKind.NO_OUTPUT, "not a PNG"))
+    script.send(ev.HostLost("a", "closed"))
+    script.beat_until(300, ["b"])
+    assert script.scheduler.hosts["a"].state is HostState.REFUSED
+
+
 def test_hosts_that_were_refused_for_the_storage_are_tried_again_after_an_outage() -> None:
     """A host may meet the outage before the coordinator does."""
     script = Script([HostPlan("a", 1), HostPlan("b", 1), HostPlan("c", 1)], 3)

@@ -20,6 +20,9 @@ from sshrender.core.states import FailureKind, HostState
 _CONNECTED = frozenset({HostState.IDLE, HostState.BUSY})
 _ACTIVE = frozenset({HostState.IDLE, HostState.BUSY, HostState.CONNECTING})
 
+_NOT_TRIED_AGAIN = frozenset({HostState.REFUSED, HostState.REMOVED})
+"""States of hosts that are not connected to again unless the cause has gone."""
+
 _NO_SAN = "san"
 """The refusal of a host that cannot use the shared folder (``Refusal.SAN`` in
 transports/protocol.py)."""
@@ -339,8 +342,8 @@ class HostTransitions:
         self, host: Host, state: HostState, reason: str, retry_at: float | None = None
     ) -> None:
         """Close the connection and requeue the host's attempts. ``retry_at`` None: not tried again."""
-        if host.state is HostState.REMOVED:
-            return  # reports of its failure that crossed its removal must not bring it back
+        if host.state in _NOT_TRIED_AGAIN and state not in _NOT_TRIED_AGAIN:
+            return  # reports of its failure that crossed its refusal or removal must not bring it back
         self._run.issue(do.CloseHost(host.name))
         host.is_connected = False
         host.retry_at = retry_at

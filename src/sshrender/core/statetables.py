@@ -46,14 +46,12 @@ HOST_CHANGES: tuple[Change[HostState], ...] = (
     Change(CONNECTED, _from(HostState.QUARANTINED), "several different pages failed in a row"),
     # A host's last pages are verified after its connection has ended, too.
     Change(
-        _from(HostState.LOST, HostState.REFUSED, HostState.CONNECTING),
+        _from(HostState.LOST, HostState.CONNECTING),
         _from(HostState.QUARANTINED),
         "earlier pages found bad",
     ),
     Change(CONNECTED, _from(HostState.LOST), "connection ended, silence, or protocol error"),
     Change(_from(HostState.CONNECTING, HostState.QUARANTINED), _from(HostState.LOST), "no connection"),
-    # The end of a connection may be reported after the refusal.
-    Change(_from(HostState.REFUSED), _from(HostState.LOST), "connection ended"),
     Change(CONNECTED, _from(HostState.REFUSED), "outvoted, or cannot write to the shared folder"),
     Change(
         _from(HostState.CONNECTING, HostState.LOST, HostState.QUARANTINED),
@@ -63,6 +61,8 @@ HOST_CHANGES: tuple[Change[HostState], ...] = (
     Change(
         _from(HostState.REFUSED), _from(HostState.CONNECTING), "storage is back, or majority changed"
     ),
+    Change(frozenset(HostState) - {HostState.REMOVED}, _from(HostState.REMOVED), "left the farm"),
+    Change(_from(HostState.REMOVED), _from(HostState.CONNECTING), "joined the farm again"),
 )
 
 PAGE_CHANGES: tuple[Change[PageState], ...] = (
