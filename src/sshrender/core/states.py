@@ -85,7 +85,7 @@ class FailureKind(enum.Enum):
     """The shared folder or the output failed: the run pauses and nothing is charged."""
     KILLED = "killed"
     """Ended at the coordinator's request."""
-    LOW_MEMORY = "crowded"
+    LOW_MEMORY = "low_memory"
     """The host ran short of memory while several slots rendered: it uses one slot less from then on."""
 
 
