@@ -11,6 +11,7 @@ from sshrender.errors import ExitCode, UserError
 from sshrender.job.jobstatus import HostShare, JobReport
 from sshrender.job.journalentries import JournalEntry
 from sshrender.views import joblist, pagehistory
+from sshrender.views.text import count
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +59,8 @@ def _end_of_host(report: JobReport, host: str, is_known: bool) -> str:
     if host not in shares and not is_known:
         names = ", ".join(sorted(shares)) or "none yet"
         raise UserError(ExitCode.USAGE, f"{host} is not a host of this job", f"its hosts are {names}")
-    share = shares.get(host) or HostShare(
-        host
-    )  # a page may have failed there, and nothing else happened
+    # A page may have failed there, and nothing else happened.
+    share = shares.get(host) or HostShare(host)
     reason = f" ({share.reason})" if share.reason else ""
-    return f"{host}: {share.state}{reason}, {share.pages} pages, {share.failures} failures"
+    pages, failures = count(share.pages, "page"), count(share.failures, "failure")
+    return f"{host}: {share.state}{reason}, {pages}, {failures}"

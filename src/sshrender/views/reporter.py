@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator, Mapping
-from pathlib import Path
 from typing import Any, TextIO, cast
 
 from sshrender.errors import UserError
-from sshrender.utf8 import writable
 from sshrender.views import output
 from sshrender.views.guarded import GuardedView
 from sshrender.views.nonblocking import NonBlockingStream
@@ -103,23 +101,6 @@ class Reporter:
         for line in error.what.split("\n"):
             self._print(f"sshrender: error: {clean(line, 1000)}")
         self._print(f"hint: {clean(error.hint, 1000)}")
-
-    def failure(self, source: Path, error: UserError) -> dict[str, Any]:
-        """Return the summary of a document whose job could not start."""
-        return {
-            "schema": 1,
-            "job": None,
-            "document": writable(str(source)),
-            "state": "failed",
-            "job_dir": None,
-            "output": None,
-            "pages": {"total": 0, "done": 0, "suspect": 0, "failed": 0, "missing": 0},
-            "failed_pages": [],
-            "seconds": 0.0,
-            "hosts": [],
-            "exit_code": int(error.code),
-            "error": _error_fields(error),
-        }
 
     def _json_line(self, fields: Mapping[str, Any]) -> None:
         with contextlib.suppress(OSError, ValueError):
