@@ -26,7 +26,7 @@ PAGE = (
     Step("document.facts", "coordinator.jobopening", "reads pages, sizes and fonts, in a child process"),
     Step("job.spec", "coordinator.jobopening", "writes `job.json`, signed"),
     Step(
-        "coordinator.jobrun", "api.runcontext", "takes the lease and recalls what earlier runs delivered"
+        "coordinator.jobrun", "api.runcontext", "takes the lease and reads what earlier runs delivered"
     ),
     Step(
         "coordinator.loop",
@@ -39,7 +39,7 @@ PAGE = (
     Step("coordinator.hosts.router", "coordinator.loop", "turns the command into a message"),
     Step("coordinator.hosts.connection", "coordinator.hosts.router", "writes the message as one line"),
     Step("runner.main", "coordinator.hosts.connection", "reads the line on the host", "wire"),
-    Step("runner.slot", "runner.main", "takes the page in its turn, names the file in `work/`"),
+    Step("runner.slot", "runner.main", "takes the next page from its queue, names the file in `work/`"),
     Step("runner.warmsession", "runner.slot", "asks the warm Ghostscript for the page"),
     Step(
         "renderers.ghostscript",
@@ -72,7 +72,7 @@ PAGE = (
 REQUEST = (
     Step("views.dashboard.requests", "", "the user presses `d`: drain the selected host"),
     Step(
-        "views.dashboard.source", "views.dashboard.requests", "the protocol of what a dashboard may ask"
+        "views.dashboard.source", "views.dashboard.requests", "the interface for requests of a dashboard"
     ),
     Step(
         "api.dashboardsource",

@@ -99,10 +99,10 @@ def _say(error: UserError) -> int:
 
 
 def _usage(error: typer.TyperException) -> UserError:
-    """A mistake on the command line, said as every other error is."""
+    """Return an error of the command line in the form of all other errors."""
     from sshrender.errors import ExitCode, UserError
 
-    what = str(getattr(error, "format_message", error.__str__)())
+    what = str(getattr(error, "format_message", error.__str__)()) or "an argument is missing"
     context = getattr(error, "ctx", None)
     command = context.command_path if context is not None else "sshrender"
     return UserError(ExitCode.USAGE, what, f"{command} --help")

@@ -6,12 +6,12 @@ import enum
 
 
 class ExitCode(enum.IntEnum):
-    """What the shell is told; never renumbered. A signal N ends with 128 + N."""
+    """The exit codes of the program; never renumbered. After signal N it is 128 + N."""
 
     OK = 0
-    """Every requested page delivered and proved."""
+    """Every requested page is verified and delivered."""
     BUG = 1
-    """A defect of sshrender; the traceback is in the log."""
+    """A bug in sshrender; the traceback is in the log."""
     USAGE = 2
     """A flag, the page list, the configuration or the inventory."""
     PARTIAL = 3
@@ -49,12 +49,12 @@ SEVERITY = (
 
 
 def most_severe(codes: list[ExitCode]) -> ExitCode:
-    """The exit code of a run with these outcomes; OK when there are none."""
+    """Return the exit code for these outcomes; OK if there are none."""
     return max(codes, key=SEVERITY.index, default=ExitCode.OK)
 
 
 class UserError(Exception):
-    """Something the user can mend: what is wrong, what to type next, and the exit code."""
+    """An error that the user can fix: what is wrong, what to type next, and the exit code."""
 
     def __init__(self, code: ExitCode, what: str, hint: str) -> None:
         super().__init__(what)

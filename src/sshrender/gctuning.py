@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 
 _LOADING = 100_000
-"""New objects between two looks, instead of 700: loading all of ``render`` makes some 200,000."""
+"""New objects between two collections, instead of 700: importing ``render`` creates some 200,000."""
 
 _USUAL = gc.get_threshold()
 

@@ -36,7 +36,7 @@ class Assembly:
 
         lacking = outcome.pages["failed"] + outcome.pages["missing"]
         if lacking:
-            self.lacks = f"no {self._kind} is made: {lacking} of its pages are missing"
+            self.lacks = f"no {self._kind} was made: {lacking} pages are missing"
             return
         plan, kind = self._plan, self._kind
         target = plan.output / f"{safe_stem(Path(plan.spec.document.name).stem)}.{kind}"

@@ -25,7 +25,7 @@ def start_time(text: str | None) -> str:
     try:
         return timestamp(times.parse(text, datetime.now().astimezone()).timestamp())
     except ValueError as error:
-        raise UserError(ExitCode.USAGE, f"--not-before {text}: {error}", "as in 22:30 or 2h") from None
+        raise UserError(ExitCode.USAGE, f"--not-before {text}: {error}", "--not-before 22:30") from None
 
 
 def job_names_of(san: Path, jobs: Iterable[str]) -> list[str]:

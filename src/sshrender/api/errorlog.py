@@ -28,7 +28,7 @@ def record(error: BaseException) -> str:
 def defect(error: BaseException) -> tuple[str, str]:
     """Log a defect; return what to tell the user, and a hint. Never raises."""
     where = record(error)
-    what = f"a defect in sshrender ({type(error).__name__}); the traceback is in {where}"
+    what = f"a bug in sshrender ({type(error).__name__}); the traceback is in {where}"
     return what, "please report it with that file; the job itself can be resumed"
 
 

@@ -43,7 +43,7 @@ def _end_of_page(report: JobReport, page: int) -> str:
         raise UserError(
             ExitCode.USAGE,
             f"page {page} is not a page of this job",
-            f"its pages are {settings.pages} of {total}",
+            f"the job has the pages {settings.pages}; the document has {total}",
         )
     if any(failed["page"] == page for failed in report.failed):
         return f"page {page} has failed; {joblist.again(report.as_json())} tries it again"
@@ -58,7 +58,9 @@ def _end_of_host(report: JobReport, host: str, is_known: bool) -> str:
     shares = {share.name: share for share in report.hosts}
     if host not in shares and not is_known:
         names = ", ".join(sorted(shares)) or "none yet"
-        raise UserError(ExitCode.USAGE, f"{host} is not a host of this job", f"its hosts are {names}")
+        raise UserError(
+            ExitCode.USAGE, f"{host} is not a host of this job", f"the hosts of this job: {names}"
+        )
     # A page may have failed there, and nothing else happened.
     share = shares.get(host) or HostShare(host)
     reason = f" ({share.reason})" if share.reason else ""

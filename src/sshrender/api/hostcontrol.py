@@ -81,7 +81,9 @@ def move(san: Path, job: str, pages: str, host: str) -> str:
     numbers: Sequence[int] = pagelist.parse(pages, spec.document.pages)
     if not on_san(san, lambda: _is_running(found)):
         raise UserError(
-            ExitCode.USAGE, f"{spec.name} is not running", f"render it with --pin {pages}={host}"
+            ExitCode.USAGE,
+            f"{spec.name} is not running",
+            f"sshrender resume {spec.name} --pin {pages}={host}",
         )
     for number in numbers:
         on_san(san, partial(_send_request, found, Operation.MOVE, host=host, page=number))
@@ -93,7 +95,9 @@ def host_names(node_set: str, settings: Settings, *, may_be_unknown: bool = Fals
     try:
         names = inv.node_names(node_set)
     except ValueError as error:
-        raise UserError(ExitCode.USAGE, f"{node_set}: {error}", "as in node[01-04],big") from None
+        raise UserError(
+            ExitCode.USAGE, f"{node_set}: {error}", "a node set is written as 'node[01-04],big'"
+        ) from None
     file = find_inventory(settings.hosts)
     known = None if file is None else {host.name for host in inv.expand(inv.load(file))}
     unknown = [name for name in names if known is not None and name not in known]

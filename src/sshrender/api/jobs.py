@@ -80,7 +80,7 @@ def san_of(inventory: inv.Inventory, file: Path) -> Path:
         raise UserError(
             ExitCode.USAGE,
             f"{file}: san.path is missing: the hosts and this machine share no folder",
-            'add to it: [san] and path = "/san/sshrender"; without a SAN: [defaults] and san = false',
+            'add [san] path = "/san/sshrender"; without a shared folder: [defaults] san = false',
         )
     return inventory.san.path
 
@@ -205,7 +205,9 @@ def find_job(san: Path, named: str) -> tuple[JobFolder, JobSpec]:
         raise UserError(ExitCode.USAGE, what, "sshrender status lists them")
     listed = ", ".join(matching[:5]) + (", …" if len(matching) > 5 else "")
     raise UserError(
-        ExitCode.USAGE, f"{named} is ambiguous: {listed}", "type more characters of the name"
+        ExitCode.USAGE,
+        f"{named} is ambiguous: {listed}",
+        "type more of the name; sshrender status lists the jobs",
     )
 
 

@@ -63,7 +63,7 @@ class QueueRun:
         is_once: bool = False,
         wants_summaries: bool = False,
     ) -> None:
-        """``say`` gets each line of narration, from any thread. Raises UserError."""
+        """``say`` prints each line about a job; it is called from any thread. Raises UserError."""
         self._folder = san_folder(settings)
         if self._folder == state_folder():
             own_san()

@@ -101,7 +101,11 @@ class RunContext:
         if file is None:
             for name, value in (("--on", settings.on), ("--avoid", settings.avoid)):
                 if value is not None:
-                    raise invalid([f"{name} {value}: there is no inventory to select from"])
+                    raise UserError(
+                        ExitCode.USAGE,
+                        f"{name} {value}: there is no inventory to select from",
+                        "sshrender init",
+                    )
             san = (settings.san or own_san()).absolute()
             return cls(resolved, san, [this_machine(san, settings)], listener)
         inventory = inv.load(file)

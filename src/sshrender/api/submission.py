@@ -136,5 +136,5 @@ def _alter(context: RunContext, plan: JobPlan, found: Attributes, hold: bool) ->
     requests += [Request(Operation.HOLD, current_user())] if hold else []
     for request in requests:
         on_san(context.san, partial(queueoperations.change, plan.folder, request))
-    was = "existed already; queued again" if is_again else "is in the queue already; altered"
+    was = "existed already: it is queued again" if is_again else "is in the queue already; altered"
     context.listener.print_line(f"{name} {was} with the new options")

@@ -21,7 +21,7 @@ def clean(
         list[str] | None,
         typer.Argument(
             metavar="[JOB]...",
-            help="Jobs to remove. [default: all old ones]",
+            help="Jobs to remove. [default: all that --older-than selects]",
             autocompletion=completion.jobs,
         ),
     ] = None,

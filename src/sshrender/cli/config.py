@@ -49,7 +49,7 @@ def path() -> None:
 
 
 def _print(place: Path) -> None:
-    output.line(f"{place.absolute()}" + ("" if place.is_file() else "  (not there)"))
+    output.line(f"{place.absolute()}" + ("" if place.is_file() else "  (does not exist)"))
 
 
 @app.command(cls=helptext.Command)

@@ -16,7 +16,7 @@ from sshrender.cli import options, streams
 from sshrender.views import output
 
 _lock = threading.Lock()
-"""Several threads narrate, one for each job."""
+"""Serializes the output of several threads, one for each job."""
 
 
 def coordinate(
@@ -63,6 +63,6 @@ def coordinate(
 
 
 def say(line: str) -> None:
-    """Write a line of narration. A log that is full, or has no reader, ends nothing."""
+    """Print a line about a job. A full log, or one without a reader, does not stop the queue."""
     with _lock, contextlib.suppress(OSError):
         output.note(line, flush=True)

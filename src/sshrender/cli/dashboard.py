@@ -51,7 +51,7 @@ def show(owner: Owner, title: str) -> str:
     except Exception as error:  # noqa: BLE001 - whatever it is, the job continues
         log = errorlog.record(error)
         kind = type(error).__name__
-        return f"the dashboard failed by a defect of sshrender ({kind}); the traceback is in {log}"
+        return f"the dashboard failed because of a bug ({kind}); the traceback is in {log}"
     finally:
         for survived in dashboard.survived if dashboard is not None else ():
             errorlog.record(survived)

@@ -95,7 +95,7 @@ def move(
     if len(names) != 1:
         raise UserError(ExitCode.USAGE, f"{host} is not one host", "sshrender move JOB 7 node3")
     name = hostcontrol.move(san_folder(settings), job, pages, names[0])
-    output.note(f"{name} is asked to render {pages} on {names[0]}")
+    output.note(f"{name}: requested to render pages {pages} on {names[0]}")
 
 
 def _settings(context: typer.Context, config: Path | None) -> Settings:

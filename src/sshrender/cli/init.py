@@ -68,7 +68,7 @@ def _node_set(named: Sequence[str] | None, found: Sequence[str], may_ask: bool) 
         return _folded([str(answer)])
     if suggested is None:
         raise UserError(
-            ExitCode.USAGE, "no host is given, and ssh_config names none", "add --host node[01-16]"
+            ExitCode.USAGE, "no host is given, and ssh_config names none", "add --host 'node[01-16]'"
         )
     return suggested
 
@@ -84,5 +84,5 @@ def _folded(names: Sequence[str]) -> str:
         return str(NodeSet.fromlist(every))
     except (ValueError, NodeSetException, RangeSetException) as error:
         raise UserError(
-            ExitCode.USAGE, f"{','.join(names)}: not a node set: {error}", "as in node[01-16],big"
+            ExitCode.USAGE, f"{','.join(names)}: {error}", "sshrender init --host 'node[01-16],big'"
         ) from None

@@ -47,7 +47,11 @@ def import_(
     origin = "standard input" if file is None or str(file) == "-" else str(file)
     key = keyfile.parse(_read(file, origin), origin)
     is_new = keyfile.install(key, is_forced=force)
-    was = "is this user's key on this machine now" if is_new else "was this user's key here already"
+    was = (
+        "imported; it is now this user's key on this machine"
+        if is_new
+        else "was already this user's key here; nothing changed"
+    )
     output.note(f"key {keyfile.fingerprint(key)} {was}")
 
 

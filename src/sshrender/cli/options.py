@@ -184,7 +184,7 @@ def _type(declared: Declared) -> Any:
 def _declare(
     call: Callable[..., None], body: Callable[..., None], parameters: list[inspect.Parameter]
 ) -> None:
-    """Have ``call`` look like a function that was written with these parameters."""
+    """Give ``call`` the name, docstring and signature of a function with these parameters."""
     call.__name__, call.__doc__, call.__module__ = body.__name__, body.__doc__, body.__module__
     call.__annotations__ = {each.name: each.annotation for each in parameters}
     call.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]  # inspect reads it

@@ -23,7 +23,7 @@ def status(
         ),
     ] = None,
     all_: Annotated[
-        bool, typer.Option("--all", help="Add what each host did for each job; include removed jobs.")
+        bool, typer.Option("--all", help="Add the CPU time of each job; include removed jobs.")
     ] = False,
     hosts: options.Hosts = None,
     san: options.San = None,

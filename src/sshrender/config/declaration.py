@@ -123,7 +123,7 @@ class Declared:
 
     @property
     def help_text(self) -> str:
-        """The help with the default behind it."""
+        """Return the help text, followed by the default."""
         if self.is_counted:
             return self.help
         shown = "on" if self.default is True else "off" if self.default is False else ""

@@ -10,6 +10,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from sshrender.config.units import refuse_nul
 from sshrender.config.validation import Duration, Word, describe, invalid, read_toml
 
+_SCHEMA = "sshrender config schema hosts  # every key and its type"
+_HOSTS = "sshrender hosts  # checks and lists the hosts of the inventory"
+
 
 class _Table(BaseModel):
     """A table of the file: an unknown key is an error."""
@@ -126,10 +129,10 @@ def check(table: dict[str, Any], path: Path) -> Inventory:
     try:
         inventory = Inventory.model_validate(table)
     except ValidationError as error:
-        raise invalid(describe(path, error, Inventory)) from None
+        raise invalid(describe(path, error, Inventory), _SCHEMA) from None
     problems = [f"{path}: {problem}" for problem in _name_problems(inventory)]
     if problems:
-        raise invalid(problems)
+        raise invalid(problems, _SCHEMA)
     return inventory
 
 
@@ -146,7 +149,7 @@ def select(hosts: list[HostTable], on: str | None, avoid: str | None = None) -> 
     left_out = set() if avoid is None else _named(avoid, "--avoid", known)
     chosen = [host for host in hosts if host.name in wanted - left_out]
     if not chosen:
-        raise invalid([f"--avoid {avoid}: no host is left"])
+        raise invalid([f"--avoid {avoid}: no host is left"], _HOSTS)
     return chosen
 
 
@@ -154,10 +157,10 @@ def _named(node_set: str, option: str, known: set[str]) -> set[str]:
     try:
         names = node_names(node_set)
     except ValueError as error:
-        raise invalid([f"{option} {node_set}: {error}"]) from None
+        raise invalid([f"{option} {node_set}: {error}"], _HOSTS) from None
     unknown = [name for name in names if name not in known]
     if unknown:
-        raise invalid([f"{option}: {', '.join(unknown)}: not in the inventory"])
+        raise invalid([f"{option}: {', '.join(unknown)}: not in the inventory"], _HOSTS)
     return set(names)
 
 

@@ -39,7 +39,7 @@ class NoPlace(UserError):
         super().__init__(
             ExitCode.USAGE,
             f"the key {place} cannot be made: {why}",
-            "export XDG_CONFIG_HOME=DIR  # an absolute path that this user can write, not on the SAN",
+            "export XDG_CONFIG_HOME=DIR  # an absolute path, writable, outside the shared folder",
         )
 
 

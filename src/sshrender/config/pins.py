@@ -38,6 +38,6 @@ def check(pins: Iterable[Pin], known: Collection[str]) -> tuple[Pin, ...]:
     for pin in found:
         unknown = sorted(pin.hosts - set(known))
         if unknown:
-            what = f"--pin {pin.pages}: {', '.join(unknown)} is none of the hosts of this run"
+            what = f"--pin {pin.pages}: {', '.join(unknown)} is not among the hosts of this run"
             raise invalid([what])
     return found

@@ -19,7 +19,7 @@ def known_device(name: str) -> str:
     if name not in DEVICES:
         near = nearest(name)
         hint = f" (did you mean {' or '.join(near)}?)" if near else ""
-        raise ValueError(f"{name} is no raster device that writes one file for each page{hint}")
+        raise ValueError(f"{name} is not a raster device that writes one file per page{hint}")
     return name
 
 

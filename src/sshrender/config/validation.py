@@ -45,11 +45,11 @@ def describe(path: Path, error: ValidationError, model: type[BaseModel]) -> list
     return [_line(path, dict(problem), model) for problem in error.errors()]
 
 
-def invalid(lines: Iterable[str]) -> UserError:
+def invalid(
+    lines: Iterable[str], hint: str = "sshrender config schema settings  # every key and its type"
+) -> UserError:
     """Return one error that names all mistakes."""
-    return UserError(
-        ExitCode.USAGE, "\n".join(lines), "sshrender config schema  # lists every key and its type"
-    )
+    return UserError(ExitCode.USAGE, "\n".join(lines), hint)
 
 
 def _line(path: Path, problem: Mapping[str, Any], model: type[BaseModel]) -> str:

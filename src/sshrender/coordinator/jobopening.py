@@ -70,7 +70,7 @@ def storage_error(error: OSError, san: Path) -> UserError:
     if isinstance(error, OldJournal):
         folder = shlex.quote(str(Path(where).parent))
         hints[errno.EPROTONOSUPPORT] = f"rm -r {folder} removes the job; then render the document again"
-    hint = hints.get(error.errno or 0, f"ls -ld {quoted}; is the SAN mounted?")
+    hint = hints.get(error.errno or 0, f"ls -ld {quoted}; is the shared folder mounted?")
     return UserError(ExitCode.STORAGE, f"{where}: {error.strerror}", hint)
 
 
@@ -88,8 +88,8 @@ def require_san(san: Path) -> None:
     if not san.is_dir():
         raise UserError(
             ExitCode.STORAGE,
-            f"the SAN folder {san} is not there",
-            "mount the SAN, or give its folder with --san DIR"
+            f"the shared folder {san} does not exist",
+            "mount it, or name another folder with --san DIR"
             f" (mkdir {shlex.quote(str(san))} if it is new)",
         )
 

@@ -71,7 +71,7 @@ def run_job(
                 finish(outcome, held.ensure)
                 guarded_call(san, lambda: record_end(plan, outcome, held, began_as))
         except lease.LeaseLost:
-            raise _lease_error(plan, "was taken over by another coordinator") from None
+            raise _lease_error(plan, "has been taken over by another coordinator") from None
         except OSError as error:
             raise storage_error(error, san) from None
         finally:

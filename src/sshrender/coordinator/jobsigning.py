@@ -61,6 +61,6 @@ def sign_again(
 def _busy(spec: JobSpec, by: str) -> UserError:
     return UserError(
         ExitCode.LEASE,
-        f"job {spec.name} is not signed, and {by} holds its lease",
+        f"job {spec.name} is not signed yet, and cannot be signed while {by} holds its lease",
         f"sshrender status {spec.name}; end that process and try again",
     )

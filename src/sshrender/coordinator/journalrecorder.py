@@ -67,7 +67,7 @@ class JournalRecorder:
 
     @property
     def votes(self) -> dict[str, HostFingerprint]:
-        """The fingerprints of the hosts of earlier runs, where they count."""
+        """Return the fingerprints of hosts of earlier runs that count as votes for the reference."""
         if self.reference is None:
             return {}
         found = {host: _fingerprint(fields) for host, fields in self._history.hosts.items()}

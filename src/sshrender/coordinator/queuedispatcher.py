@@ -1,7 +1,7 @@
-"""Looks after the queue: starts a coordinator for each job that is to be seen through.
+"""Dispatches the queue: starts a coordinator process for each job that may run.
 
-Each job is seen through by a process of its own, as ``resume`` would: what goes wrong there spoils
-nothing here. Any number of foremen may look after the same SAN; of each job one gets the lease.
+Each job runs in a process of its own, as with ``resume``, so that an error in one job does not affect
+others. Any number of dispatchers may serve the same SAN; for each job, one of them gets the lease.
 """
 
 from __future__ import annotations
@@ -22,35 +22,34 @@ from sshrender.storage.hangguard import HangGuard
 from sshrender.views.text import clean
 
 LOOK = 1.0
-"""Seconds between two looks at the queue."""
+"""Seconds between two scans of the queue."""
 
 FIRST_PAUSE, LONGEST_PAUSE = 30.0, 600.0
-"""Seconds before a job is tried again that could not be seen through: growing."""
+"""Seconds before a job that could not be completed is tried again: doubled each time."""
 
 MAX_TOLD = 2000
-"""Characters of a line: a path in it, and in the command that helps, may be long."""
+"""Most characters of a printed line, which may contain a long path twice."""
 
 DEFECTS = 3
-"""Failures by a defect of sshrender after which a person is to look: this machine may be just being
-upgraded."""
+"""Bugs in a row after which a job is held. The first ones may be due to an upgrade of this machine that
+is in progress."""
 
 REPEATS = 2
-"""Times in a row that a job's process may say that the job is over, or another's, while the queue says
-that it waits, until it is tried later: its output may have been altered meanwhile, or a host may have
-damaged what the queue goes by."""
+"""How often in a row a job may be started again at once although its process found nothing to do. After
+that the job is tried later: a host may have damaged the files that the queue reads."""
 
 _NOT_OURS = frozenset((ExitCode.LEASE,))
 _OVER = frozenset((ExitCode.OK, ExitCode.PARTIAL, ExitCode.DEADLINE))
 
 
 class JobProcess(Protocol):
-    """A process that sees one job through."""
+    """A process that runs one job."""
 
     def ended(self) -> int | None:
-        """Its exit code, once it is over; as a shell has it. Asked no more after that."""
+        """Return the exit code as a shell reports it, once; None while the process runs."""
 
     def reason(self) -> str:
-        """The last error that it told; empty for none."""
+        """Return the last error that the process reported; empty for none."""
 
     def stop(self, number: int) -> None:
         """Pass a signal on."""
@@ -58,7 +57,7 @@ class JobProcess(Protocol):
 
 @dataclass(slots=True)
 class _Task:
-    """A job that is being seen through. ``is_told``: to end."""
+    """A running job. ``is_told``: a signal to end was sent to it."""
 
     worker: JobProcess
     priority: int
@@ -67,7 +66,7 @@ class _Task:
 
 @dataclass(slots=True)
 class _Failure:
-    """A job that could not be seen through so far."""
+    """A job that failed. ``until``: when it is tried again; ``defects``: bugs in a row."""
 
     until: float = 0.0
     seconds: float = FIRST_PAUSE
@@ -76,16 +75,16 @@ class _Failure:
 
 @dataclass(slots=True)
 class Tally:
-    """What became of the jobs that were started here: how often each exit code."""
+    """Counts the exit codes of the jobs that ran here."""
 
     codes: Counter[int] = field(default_factory=Counter)
 
 
 class QueueDispatcher:
-    """``start``: begin to see a job through; raises OSError where this machine has no room for that.
+    """Starts, watches and ends the processes of jobs.
 
-    ``put_aside``: hold a job that cannot be seen through, and say why. ``remark``: write down what keeps
-    a job from being seen through here.
+    ``start`` starts the process of a job; it raises OSError if this machine cannot. ``put_aside`` holds
+    a job that cannot be completed and records the reason. ``remark`` records why a job cannot run here.
     """
 
     def __init__(
@@ -124,12 +123,12 @@ class QueueDispatcher:
         self.tally = Tally()
 
     def stop(self, number: int) -> None:
-        """A signal: what is under way ends, and stays in the queue. Safe in a handler."""
+        """End running jobs with this signal; they stay in the queue. Safe in a signal handler."""
         self._stopped_by = number
         self._pass_on(number)
 
     def run(self) -> int | None:
-        """Until nothing is left, or for ever: the signal that ended it, if one did. Raises OSError."""
+        """Run until a signal comes (returned) or, with ``is_once``, no job is left. Raises OSError."""
         while True:
             self._reap()
             if self._stopped_by is not None:
@@ -141,20 +140,20 @@ class QueueDispatcher:
             self._pause(LOOK)
 
     def _pass_on(self, number: int) -> None:
-        """To each worker once: it knows by then."""
+        """Send the signal to each process, once."""
         for task in list(self._working.values()):
             if not task.is_told:
                 task.is_told = True
                 task.worker.stop(number)
 
     def _look(self) -> bool:
-        """Start what is to be started; whether there is nothing left to wait for."""
+        """Scan the queue and start jobs; return whether there is nothing left to wait for."""
         try:
             found = self._hang_guard.call(self._queue_scanner.look)
         except OSError as error:
             if isinstance(error, TimeoutError):
-                # A look that hangs keeps its Shelf. Nor do leases tell anything that stood still
-                # while nobody could write.
+                # The hanging call still uses the old scanner. Leases that it observed are worthless:
+                # no coordinator could write a heartbeat during the failure.
                 self._queue_scanner = QueueScanner(self._san, self._clock)
             if self._is_once and not self._working and self._stopped_by is None:
                 raise
@@ -181,14 +180,14 @@ class QueueDispatcher:
         return not waiting and not self._is_worth_waiting(found, now)
 
     def _count_repeats(self, ready: set[str]) -> None:
-        """A job that is ready though its process had nothing left to do is not started for ever."""
+        """Delay a job that stays ready although its process had nothing to do."""
         ended, self._ended = self._ended, set()
         for name in ended - ready:
             self._repeats.pop(name, None)
         for name in ended & ready:
             self._repeats[name] += 1
             if self._repeats[name] >= REPEATS:
-                self._try_later(name, "it ended, and the queue says that it waits")
+                self._try_later(name, "its process has ended, but the job is still queued")
 
     def _may_start(self, name: str) -> bool:
         if name in self._working or name in self._done_with:
@@ -210,7 +209,7 @@ class QueueDispatcher:
         return QueueState.UNSURE in states
 
     def _forget_failures(self, found: QueueSnapshot) -> None:
-        """Of jobs that are gone or over, and of those that are held: who releases one has mended it."""
+        """Remove failures of jobs that are gone, finished or held: a release starts anew."""
         live = {entry.name for entry in found.entries if not (entry.is_over or entry.is_held)}
         for name in self._failures.keys() - live - found.damaged.keys() - found.unsigned.keys():
             del self._failures[name]
@@ -223,7 +222,7 @@ class QueueDispatcher:
                 self._take_in(name, code, task.worker.reason())
 
     def _take_in(self, name: str, code: int, reason: str) -> None:
-        """What becomes of a job whose process has ended."""
+        """Handle the end of a job's process: done, try later, or hold the job."""
         if code in _NOT_OURS | _OVER:
             self._ended.add(name)
         if code in _NOT_OURS or (code > 128 and self._stopped_by is not None):
@@ -238,14 +237,14 @@ class QueueDispatcher:
                 self._remark(name, reason)
             self._try_later(name, reason or f"exit code {code}")
             return
-        self._say(f"{name}: it cannot be seen through, and is to be held: {reason}")
+        self._say(f"{name}: cannot be completed; holding it: {reason}")
         self._rest(name)  # whether or not that can be written down
         self._put_aside(name, reason)
 
     def _is_for_a_person(self, name: str, code: int, reason: str) -> bool:
-        """Whether trying again is of no use: elsewhere, later, and without anybody touching the job.
+        """Return whether a user must act, because the job would fail again anywhere and at any time.
 
-        A process that ended without a word of its own tells of this machine, not of the job.
+        No error message: treat it as a failure of this machine, not of the job.
         """
         if code == ExitCode.BUG and reason:
             self._failure(name).defects += 1
@@ -256,10 +255,10 @@ class QueueDispatcher:
     def _try_later(self, name: str, why: str) -> None:
         seconds = self._rest(name)
         if not self._is_once:
-            self._say(f"{name}: tried again in {seconds:g} s ({why})")
+            self._say(f"{name}: next try in {seconds:g} s ({why})")
 
     def _rest(self, name: str) -> float:
-        """Leave a job alone for so many seconds, each time longer; with ``is_once`` for good."""
+        """Return a job's next pause, longer each time; with ``is_once`` it is not tried again."""
         if self._is_once:
             self._done_with.add(name)
         failure = self._failure(name)
@@ -278,7 +277,7 @@ class QueueDispatcher:
         self._told = damaged
 
     def _tell_unsigned(self, unsigned: Mapping[str, Unsigned]) -> None:
-        """One line for all of them, and again only for more: any host can lay thousands."""
+        """Print one line for all new unsigned jobs: a host can create thousands."""
         if any(each.is_key_missing for each in unsigned.values()):
             self.tally.codes[ExitCode.STORAGE] = max(1, self.tally.codes[ExitCode.STORAGE])
         new = unsigned.keys() - self._told_unsigned

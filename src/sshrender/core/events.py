@@ -25,7 +25,7 @@ class HostAdded(NamedTuple):
 
 
 class HostRemoved(NamedTuple):
-    """A host left the farm, which is no failure: its pages return to the queue uncharged."""
+    """A host was removed, which is not a failure: its pages return to the queue uncharged."""
 
     host: str
     reason: str

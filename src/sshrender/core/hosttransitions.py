@@ -55,7 +55,7 @@ class HostTransitions:
     # Hosts that come and go
 
     def on_added(self, event: ev.HostAdded) -> None:
-        """Connect to a host that joined the farm; one that is in it already stays as it is."""
+        """Connect to a host that was added; one that is known already stays as it is."""
         known = self._run.hosts.get(event.plan.name)
         if known is not None and known.state is not HostState.REMOVED:
             return
@@ -68,15 +68,15 @@ class HostTransitions:
                 known.pages_done,
                 known.budget,
             )
-        self._reconnect(host, "it joined the farm")
+        self._reconnect(host, "it was added again")
 
     def on_removed(self, event: ev.HostRemoved) -> None:
-        """Requeue the attempts of a host that left the farm, without a charge to their pages."""
+        """Requeue the attempts of a host that was removed, without a charge to their pages."""
         host = self._run.hosts.get(event.host)
         if host is None or host.state is HostState.REMOVED:
             return
         for attempt in list(host.in_flight.values()):
-            self._run.release(attempt, f"its host left the farm: {event.reason}")
+            self._run.release(attempt, f"its host was removed: {event.reason}")
         self._disconnect(host, HostState.REMOVED, event.reason)
 
     # Messages of hosts
@@ -126,7 +126,7 @@ class HostTransitions:
         host = self._run.hosts[event.host]
         host.heard_at = max(host.heard_at, self._run.now if event.at is None else event.at)
         if self._run.now - host.sampled_at < self._run.policy.sample_interval:
-            return  # a host that floods us with heartbeats is not worth more work
+            return  # ignore heartbeats that come too often
         host.sampled_at = self._run.now
         host.others, host.ours, host.available_slots = event.others, event.ours, event.available_slots
         if host.plan.ignores_load or host.awaits_comparison:
@@ -248,7 +248,7 @@ class HostTransitions:
         if host.is_connected and run.heard_until - host.heard_at > run.policy.silence:
             self.mark_lost(host, f"no message for {run.policy.silence:g} s")
         elif host.is_connected and host.budget.is_exhausted:
-            self.distrust(host, "it caused more journal entries than one host may")
+            self.distrust(host, "it caused too many journal entries")
         elif host.retry_at is not None and run.now >= host.retry_at and may_reconnect:
             host.retry_at = None
             run.issue(do.ConnectHost(host.name))
@@ -278,8 +278,10 @@ class HostTransitions:
                 run.issue(do.CloseHost(host.name))
             if host.state is HostState.CONNECTING:
                 seconds = run.now - run.began
-                what = "not compared with the others" if host.awaits_comparison else "no answer"
-                run.set_state(host, HostState.LOST, f"{what} in the {seconds:.1f} s that the run took")
+                what = "its test page was not compared" if host.awaits_comparison else "no answer"
+                run.set_state(
+                    host, HostState.LOST, f"{what} before the run ended, after {seconds:.1f} s"
+                )
 
     # Helpers
 
@@ -366,7 +368,7 @@ class HostTransitions:
             page.lost_on.add(attempt.host)
             if page.disconnects >= 2 * run.policy.retries:
                 page.failures.append(Failure(attempt.host, FailureKind.HOST, reason))
-        run.release(attempt, f"the host was left: {reason}")
+        run.release(attempt, f"the host was disconnected: {reason}")
 
     def _check_attempt(self, host: Host, attempt: Attempt) -> None:
         """Enforce the page timeout on a runner that does not do so itself."""
@@ -393,7 +395,7 @@ class HostTransitions:
             # latest.
             within = policy.page_timeout + 2 * policy.overdue_grace
             if now - attempt.kept_at > (policy.kill_timeout if attempt.is_killed else within):
-                self.distrust(host, f"it kept page {attempt.page} and does not render it")
+                self.distrust(host, f"it neither returned page {attempt.page} nor rendered it")
         return not host.is_connected
 
     def _check_stall(self, host: Host) -> None:

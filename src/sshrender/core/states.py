@@ -59,11 +59,11 @@ class HostState(enum.Enum):
     QUARANTINED = "quarantined"
     """Different pages failed on it in a row: disconnected, and contacted again after a pause."""
     LOST = "lost"
-    """Unreachable, silent, or in breach of the protocol: contacted again after a pause."""
+    """Unreachable, silent, or misbehaving: contacted again after a pause."""
     REFUSED = "refused"
     """Unusable until an administrator repairs it: not contacted again in this run."""
     REMOVED = "removed"
-    """Left the farm without a failure, as when the time of a batch job is over: may be added again."""
+    """Removed from the run without a failure, as when its batch job ends; may be added again."""
 
 
 class FailureKind(enum.Enum):

@@ -48,11 +48,15 @@ HOST_CHANGES: tuple[Change[HostState], ...] = (
     Change(
         _from(HostState.LOST, HostState.CONNECTING),
         _from(HostState.QUARANTINED),
-        "earlier pages found bad",
+        "pages of the host failed verification",
     ),
-    Change(CONNECTED, _from(HostState.LOST), "connection ended, silence, or protocol error"),
+    Change(CONNECTED, _from(HostState.LOST), "connection ended, silence, or misbehaviour"),
     Change(_from(HostState.CONNECTING, HostState.QUARANTINED), _from(HostState.LOST), "no connection"),
-    Change(CONNECTED, _from(HostState.REFUSED), "outvoted, or cannot write to the shared folder"),
+    Change(
+        CONNECTED,
+        _from(HostState.REFUSED),
+        "outvoted, cannot write to the shared folder, or malformed message",
+    ),
     Change(
         _from(HostState.CONNECTING, HostState.LOST, HostState.QUARANTINED),
         _from(HostState.REFUSED),
@@ -61,8 +65,8 @@ HOST_CHANGES: tuple[Change[HostState], ...] = (
     Change(
         _from(HostState.REFUSED), _from(HostState.CONNECTING), "storage is back, or majority changed"
     ),
-    Change(frozenset(HostState) - {HostState.REMOVED}, _from(HostState.REMOVED), "left the farm"),
-    Change(_from(HostState.REMOVED), _from(HostState.CONNECTING), "joined the farm again"),
+    Change(frozenset(HostState) - {HostState.REMOVED}, _from(HostState.REMOVED), "removed from the run"),
+    Change(_from(HostState.REMOVED), _from(HostState.CONNECTING), "added again"),
 )
 
 PAGE_CHANGES: tuple[Change[PageState], ...] = (
@@ -90,7 +94,7 @@ PAGE_CHANGES: tuple[Change[PageState], ...] = (
     Change(
         _from(PageState.WAITING),
         _from(PageState.VERIFYING, PageState.FAILED),
-        "a cancelled attempt ended all the same",
+        "a cancelled attempt reported its result",
     ),
 )
 

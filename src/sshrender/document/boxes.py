@@ -102,7 +102,7 @@ class _Walk:
     def _may_enter(self, kid: Any, depth: int) -> bool:
         number = getattr(kid, "idnum", 0)
         if number in self._entered or depth >= MAX_DEPTH:
-            _logger.warning("a branch of the page tree leads nowhere")
+            _logger.warning("a node of the page tree has no pages")
             return False
         if number:
             self._entered.add(number)

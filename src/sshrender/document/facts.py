@@ -81,7 +81,7 @@ def check_file(path: Path) -> Stamp:
     if stamp.bytes == 0:
         raise _error(f"{path}: the file is empty", "copy it again from where it came from")
     if b"%PDF-" not in head:
-        raise _error(f"{path}: not a PDF", f"file {shlex.quote(str(path))} tells what it is")
+        raise _error(f"{path}: not a PDF", f"file {shlex.quote(str(path))} shows what it is")
     return stamp
 
 
@@ -173,7 +173,7 @@ def _error(what: str, hint: str) -> UserError:
 def needs_ghostscript(path: Path) -> UserError:
     """Return the error of a dry run where pypdf cannot count the pages: it does not ask Ghostscript."""
     return _error(
-        f"{path}: damaged: only Ghostscript may find what pages are left in it",
+        f"{path}: damaged: only Ghostscript may be able to find its pages",
         f"sshrender render {shlex.quote(str(path))} asks it",
     )
 
@@ -183,15 +183,15 @@ def beyond_repair(path: Path, said: Sequence[str]) -> UserError:
     why = f" (Ghostscript: {said[0][:MAX_DIAGNOSTIC]})" if said else ""
     return _error(
         f"{path}: damaged beyond repair: no page can be found in it{why}",
-        "copy it again from where it came from; qpdf --check tells what is wrong with it",
+        "copy it again from where it came from; qpdf --check shows what is wrong with it",
     )
 
 
 def too_many_pages(path: Path) -> UserError:
     """Ghostscript finds more than one job can hold."""
     return _error(
-        f"{path}: it claims more than the {MAX_PAGES:,} pages that a document may have",
-        f"qpdf {shlex.quote(str(path))} --pages . 1-1000 -- part.pdf takes some of them",
+        f"{path}: it claims more than {MAX_PAGES:,} pages, the most that a document may have",
+        f"qpdf {shlex.quote(str(path))} --pages . 1-1000 -- part.pdf copies the first 1,000 of them",
     )
 
 

@@ -30,7 +30,7 @@ def parse(text: str, total: int) -> list[int]:
         pages_of = _item(item.removeprefix("^").strip(), text, total)
         named += len(pages_of)
         if named > MAX_NAMED:
-            raise _error(f"the page list {text[:60]!r} names pages again and again", total)
+            raise _error(f"the page list {text[:60]!r} names too many pages", total)
         if item.startswith("^"):
             left_out |= pages_of
         else:

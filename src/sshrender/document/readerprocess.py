@@ -121,14 +121,14 @@ class ReaderProcess:
             raise
         except (ValueError, RecursionError):
             self.stop()
-            raise WorkerFailed("it answers with what is no JSON") from None
+            raise WorkerFailed("its answer is not JSON") from None
         return None if "end" in answer else answer
 
     def _line(self, ends_at: float) -> bytes:
         """Return the next line. Raises WorkerFailed."""
         while b"\n" not in self._pending:
             if len(self._pending) > MAX_LINE_BYTES or self._said > MAX_BYTES:
-                raise WorkerFailed("it says more than it may")
+                raise WorkerFailed("its answer is too large")
             data = self._read(ends_at)
             self._said += len(data)
             self._pending += data

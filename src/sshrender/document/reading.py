@@ -156,7 +156,7 @@ class Reading:
         except WorkerFailed:
             self._worker.stop()
             with self._changed:
-                self._complaints += 1  # what it said before it died proves nothing
+                self._complaints += 1  # answers of a process that crashed are not trusted
         finally:
             with self._changed:
                 self._has_ended = True

@@ -111,7 +111,9 @@ class Splitter:
         data = self._part(part * self._per_part)
         self._room -= len(data)
         if self._room < 0:
-            raise PartsTooLarge(f"the parts would be {MAX_GROWTH} times as large as the document")
+            raise PartsTooLarge(
+                f"the parts would be more than {MAX_GROWTH} times as large as the document"
+            )
         os.close(open_folder(path.parent))  # ENOTDIR: a link leads out of the job's folder
         write_whole(path, data)
 

@@ -1,1 +1,1 @@
-"""A job on the SAN: its folder, spec, journal and lease, and the proving and publishing of pages."""
+"""A job on the SAN: its folder, spec, journal and lease, and how pages are verified and published."""

@@ -25,7 +25,7 @@ LOWEST, HIGHEST = -1024, 1023
 CANCELLED = "cancelled"
 
 ON_SAN = "the SAN"
-"""Stands for the host of an output path that is told from the shared folder on."""
+"""The value of ``output_host`` if the output path is relative to the shared folder."""
 
 MAX_HANDLED = 256
 """Requests whose ids are remembered. Once there are more, those older than the oldest are refused."""

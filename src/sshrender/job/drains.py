@@ -37,7 +37,7 @@ SHARE = 20
 _NOT_UNDERSTOOD = frozenset(
     (errno.ENOENT, errno.EACCES, errno.EINVAL, errno.ELOOP, errno.EFBIG, errno.ENXIO, errno.ENOTDIR)
 )
-"""What opening a file says that is there, or was, and is none to read: anybody may lay one here."""
+"""Errors of opening a name that is not a readable file: any user may create one here."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +84,7 @@ def undrain(san: Path, host: str) -> bool:
 def read(san: Path, hosts: Collection[str] | None = None) -> dict[str, Drain]:
     """Return which of these hosts are drained, by name; of all hosts where none are named.
 
-    Raises OSError. A file that cannot be understood drains its host all the same: its user wanted that.
+    Raises OSError. A file that cannot be parsed still drains its host: its user wanted that.
     """
     try:
         return _read(userfolders.find(san, _FOLDER), hosts)

@@ -32,7 +32,7 @@ _TRIES = 2
 """More than one: what was listed may have been replaced by a higher epoch's before it is opened."""
 
 _MAX_LOOKED_AT = 8
-"""Copies that a read opens: there is one, and for a moment two, unless a host lays others."""
+"""Most copies that a read opens. Usually there is one, for a moment two; a host can create more."""
 
 _HEAD = 4096
 """Bytes of a file in which its epoch stands: it is the second field."""
@@ -60,7 +60,7 @@ def _read(path: Path, max_bytes: int) -> bytes:
         if number <= epoch:
             break
         data = read_plain(copy, max_bytes)
-        if _epoch_of(data) == number:  # any host can lay a copy of an old file under a high number
+        if _epoch_of(data) == number:  # any host can put an old file under a high number
             return data
     if plain is None:
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path))

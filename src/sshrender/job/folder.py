@@ -18,7 +18,7 @@ from sshrender.storage.files import open_folder
 WORK = "work"
 
 _EPOCH = re.compile(r"(?:^|\.)e(\d{1,18})\b")
-"""In the name of everything that is written to ``work/``: whose coordinator wanted it."""
+"""The epoch in the name of each file in ``work/``: it identifies the coordinator that requested it."""
 
 
 @dataclass(frozen=True)
@@ -117,7 +117,7 @@ class JobFolder:
         return stat.S_ISDIR(status.st_mode) and status.st_uid == user
 
     def require_workspaces(self) -> None:
-        """Raise UserError where a symbolic link, or a folder of another user, has the place of a folder.
+        """Raise UserError if a folder of the job is now a symbolic link or another user's folder.
 
         A host that logs in as the owner can put a link there: what is removed or written below it would
         be elsewhere. Raises OSError, too.

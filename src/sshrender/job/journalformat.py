@@ -39,7 +39,7 @@ _IN_UNKNOWN: Mapping[str, Check] = {
     "reason": check_text,
     "diagnostics": check_texts,
 }
-"""Fields of an unknown type that have to be sound all the same: ``why`` selects entries by them."""
+"""Fields that are checked also in entries of unknown types: ``why`` selects entries by them."""
 
 
 class _Field(NamedTuple):

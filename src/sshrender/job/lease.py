@@ -34,7 +34,8 @@ LEASE_SECONDS = 10.0
 BEAT_SECONDS = 2.0
 
 TRUSTED_SECONDS = LEASE_SECONDS - 2 * BEAT_SECONDS
-"""After a heartbeat: no other process can find the lease dead by then, though clocks differ in pace."""
+"""Seconds after a heartbeat in which no other process can treat the lease as expired, even if clocks run
+at different speeds."""
 
 LOOK = 0.5
 

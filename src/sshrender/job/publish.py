@@ -21,7 +21,8 @@ from sshrender.storage.files import file_mode, open_folder, remove_tree, rename
 _CANNOT_LINK = frozenset(
     (errno.EXDEV, errno.EPERM, errno.EACCES, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EMLINK, errno.ENOSYS)
 )
-"""Another file system, or one without links, or a file of another user (protected_hardlinks)."""
+"""Errors of link(2) upon which the file is copied: another file system, one without links, or a file of
+another user (protected_hardlinks)."""
 
 _BLOCK = 1 << 20
 

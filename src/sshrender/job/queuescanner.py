@@ -180,7 +180,7 @@ def _is_same(one: os.stat_result, other: os.stat_result) -> bool:
 
 
 def _is_job(folder: JobFolder) -> bool:
-    """Whether the folder is a job's. Raises OSError where that cannot be found out."""
+    """Return whether the folder is a job. Raises OSError if that cannot be determined."""
     try:
         folder.spec.stat()
     except (FileNotFoundError, NotADirectoryError):

@@ -110,8 +110,8 @@ def ask(folder: JobFolder, request: Request) -> Path:
     if found.has_handled(name):
         raise UserError(
             ExitCode.USAGE,
-            f"the clock of this machine is behind: {folder.name} takes no requests of that time",
-            "date; set the clock, or ask on another machine",
+            f"the clock of this machine is behind: {folder.name} has handled later requests",
+            "date shows the clock; set it, or type the command on another machine",
         )
     fields = {"schema": SCHEMA, **asdict(request), "id": name, "job": signed_id(folder)}
     data = json.dumps(signature.signed(folder, Purpose.REQUEST, fields)) + "\n"

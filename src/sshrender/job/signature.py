@@ -24,7 +24,7 @@ from sshrender.job.folder import JobFolder
 FIELD = "mac"
 _SCHEME = "hmac-sha256"
 
-IMPORT = "ssh MACHINE sshrender key show | sshrender key import, where MACHINE made the job"
+IMPORT = "ssh MACHINE sshrender key show | sshrender key import  # MACHINE: where the job was made"
 """How the owner shares the key. It is not said which machine: any host could have written that."""
 
 
@@ -62,7 +62,7 @@ def require(folder: JobFolder, purpose: Purpose, fields: Mapping[str, Any], path
 
 def missing(folder: JobFolder, path: Path) -> Unsigned:
     """Return the error for a job that lacks a file which its owner signed."""
-    what = f"{path} is missing: what the owner of the job allowed is not known"
+    what = f"{path} is missing: without it the job is not run"
     return Unsigned(what, f"{set_aside(folder)} # then render or submit the document again")
 
 

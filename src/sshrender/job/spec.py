@@ -24,11 +24,11 @@ from sshrender.renderers.devices import DEVICES
 from sshrender.storage.files import read_plain, write_whole
 
 MAX_STEM, MAX_STEM_BYTES = 80, 200
-"""Of a document's name in a job's name: file names end at 255 bytes, and have ours around them."""
+"""Most characters and bytes of a document's name in a job's name: a file name has at most 255 bytes."""
 
 
 _OPTION = re.compile(r"-[dDsS](?!NOSAFER|SAFER|DELAYSAFER|OutputFile)\w+(=[^\0-\x1f]*)?")
-"""Of Ghostscript's switches those that set a parameter (Use.htm), and not one that guards files."""
+"""Allowed switches of Ghostscript: those that set a parameter (Use.htm), except those of SAFER."""
 
 
 _JOB_NAME = re.compile(r"[\w+][\w.+-]*-[0-9a-f]{8}")

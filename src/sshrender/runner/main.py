@@ -164,7 +164,7 @@ class Runner:
         self._wire.post("trouble", reason="the shared folder does not answer")
 
     def _answer_hello(self, request: Dict[str, Any]) -> None:
-        """Start the slots and answer the handshake; then send heartbeats for ever."""
+        """Start the slots and answer the handshake; then send heartbeats until the runner ends."""
         san = self._check_folder(request)
         scratch.clear_dead()
         is_sandboxed = request.get("sandbox") == BWRAP

@@ -12,7 +12,7 @@ from typing import Callable, Dict
 from sshrender.runner import hostfacts
 
 TYPICAL = 256 << 20
-"""Bytes that are reckoned for a slot: a warm renderer had 28 MB at its start and 217 MB after 1,321
+"""Bytes that are assumed for each slot: a warm renderer had 28 MB at its start and 217 MB after 1,321
 pages (measured). A renderer that grows larger is replaced between two pages."""
 
 RESERVED = 0.05

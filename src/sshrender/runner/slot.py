@@ -24,7 +24,7 @@ from sshrender.runner.warmrenderer import WarmRenderer
 from sshrender.runner.warmsession import SessionEnded
 
 IDLE_PAUSE = 0.2
-"""Seconds between two looks at the queue and at the job's share while there is nothing to render."""
+"""Seconds between two checks of the queue and at the job's share while there is nothing to render."""
 
 
 class Slot(threading.Thread):

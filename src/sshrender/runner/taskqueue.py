@@ -1,4 +1,4 @@
-"""The queue of pages that were sent to this host and that no slot has begun.
+"""The queue of pages that were sent to this host and that no slot has started.
 
 All slots share it, first in, first out. Tasks are found by attempt, because the coordinator may ask for
 thousands of them back at once, with one request each.

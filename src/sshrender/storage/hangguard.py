@@ -20,7 +20,7 @@ from sshrender.storage.primitives import HangDetector
 
 T = TypeVar("T")
 POLL_INTERVAL = 0.25
-"""Seconds between two looks at the folder while the work runs."""
+"""Seconds between two checks of the folder while the work runs."""
 
 
 class DeadlinePassed(Exception):

@@ -26,7 +26,7 @@ class MessageReader:
 
     def feed(self, data: bytes) -> list[Message]:
         """Return the messages that ``data`` completes. Raises ProtocolError."""
-        # A line may arrive in many pieces; only a newline is worth a look at all of it.
+        # A line may arrive in many pieces: it is parsed when its newline has come.
         self._pending += data
         if b"\n" not in data:
             self._bound()
@@ -51,7 +51,7 @@ class MessageReader:
     def _note(self, line: bytes) -> None:
         self._noise_bytes += len(line)
         if self._noise_bytes > MAX_NOISE:
-            raise ProtocolError(f"it prints without end: more than {MAX_NOISE} bytes")
+            raise ProtocolError(f"it printed more than {MAX_NOISE} bytes that are not messages")
         text = line[:300].decode("utf-8", "replace").strip()
         if text:
             self.noise.append(text)

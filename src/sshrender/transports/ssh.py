@@ -195,7 +195,9 @@ def _login_reason(settings: SshSettings, error: Exception) -> str:
         return "the identity file needs a passphrase (ssh-add it first)"
     if not isinstance(error, paramiko.AuthenticationException):
         return "there is no key to log in with"
-    return f"it accepts none of our keys for {settings.user or 'this user'}"
+    return "it accepts none of our keys for " + (
+        f"user {settings.user}" if settings.user else "this user"
+    )
 
 
 def _network_reason(settings: SshSettings, error: Exception) -> str:

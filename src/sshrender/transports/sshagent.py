@@ -47,7 +47,7 @@ class HostAgent(Agent):  # type: ignore[misc]  # paramiko has no types
 
 
 def public_keys(identity_files: Iterable[str]) -> frozenset[bytes]:
-    """The public halves of these identities, as far as files tell. The private ones may be missing.
+    """Return the public keys of these identities that files show. Private keys may be missing.
 
     ssh(1), IdentitiesOnly: a public key may be named where the agent has the private one.
     """

@@ -82,9 +82,9 @@ def _of_run(entry: je.JournalEntry) -> str | None:
         case je.FolderNotSynced():
             return f"the storage cannot flush the names of pages: {clean(entry.reason)}"
         case je.ReferenceChosen():
-            hosts = count(entry.agreed, "host")
+            hosts = "1 host agrees" if entry.agreed == 1 else f"{entry.agreed} hosts agree"
             version = clean(entry.ghostscript)
-            return f"test page: {hosts} agree (Ghostscript {version}); others must match"
+            return f"test page: {hosts} (Ghostscript {version}); others must match"
         case je.FontsMissing():
             named = ", ".join(f"{font} ({pages})" for font, pages in entry.fonts.items())
             return f"fonts not in the PDF, replaced: {clean(named)}"

@@ -107,9 +107,11 @@ def _describe_storage(entry: je.JournalEntry) -> str | None:
             return "storage works again, rendering continues"
         case je.SplitFailed():
             reason = clean(entry.reason)
-            return f"the document cannot be split, the rest is rendered from the whole: {reason}"
+            return (
+                f"the document cannot be split; the rest is rendered from the whole document: {reason}"
+            )
         case je.FolderNotSynced():
-            return f"cannot sync folder {clean(entry.reason)}"
+            return f"page names may be lost in a crash: cannot sync folder {clean(entry.reason)}"
         case _:
             return None
 

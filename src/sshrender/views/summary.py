@@ -50,10 +50,10 @@ def failed_pages(pages: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     """Yield a line for each of the first failed pages, with its reason, and the number of the others."""
     for page in pages[:MAX_LISTED]:
         hosts = clean(", ".join(page["hosts"]))
-        yield (
-            f"  page {page['page']} failed ({page['kind']}): {clean(page['reason'])}"
-            f" [{count(page['attempts'], 'attempt')} on {hosts}]"
-        )
+        # A suspect page that counts as failed (--strict) has no failed attempt.
+        attempts = f"{count(page['attempts'], 'attempt')} " if page["attempts"] else ""
+        what = f"page {page['page']} failed ({page['kind']}): {clean(page['reason'])}"
+        yield f"  {what} [{attempts}on {hosts}]"
     yield from _more(pages, "failed page")
 
 

@@ -141,7 +141,7 @@ def _san(hello: Hello, san: str | None) -> tuple[Refusal, str]:
         return Refusal.FILES, "" if hello.folder and not why else f"has no folder to work in: {why}"
     if hello.san is None or not hello.san.seen:
         why = hello.san.reason if hello.san is not None else ""
-        return Refusal.SAN, f"does not see the SAN at {san}" + (f": {why}" if why else "")
+        return Refusal.SAN, f"does not see the shared folder at {san}" + (f": {why}" if why else "")
     if not hello.san.writable:
-        return Refusal.SAN, f"cannot write to the SAN at {san}: {hello.san.reason}"
+        return Refusal.SAN, f"cannot write to the shared folder at {san}: {hello.san.reason}"
     return Refusal.SAN, ""

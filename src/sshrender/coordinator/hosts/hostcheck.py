@@ -238,7 +238,9 @@ def _usable(setup: HostSetup, hello: Hello) -> HostReport:
         "" if is_idle else f" (used below {setup.plan.idle_below:g})"
     )
     checks = [Check(name, True) for name in CHECKS[: CHECKS.index("san")]]
-    checks += [Check("san", True, "" if setup.san is not None else "none: files are copied by SFTP")]
+    checks += [
+        Check("san", True, "" if setup.san is not None else "not mounted: files are copied by SFTP")
+    ]
     checks += [_space(hello), _clock(hello), Check("load", is_idle, busy), Check("picture", None)]
     state = HostState.IDLE if is_idle else HostState.BUSY
     return HostReport(setup.plan.name, state.value, "" if is_idle else busy, checks=checks)
@@ -253,4 +255,4 @@ def _clock(hello: Hello) -> Check:
     if hello.clock is None:
         return Check("clock", None)
     skew = hello.clock - time.time()
-    return Check("clock", abs(skew) < LARGE_SKEW, f"{skew:+.0f} s from ours")
+    return Check("clock", abs(skew) < LARGE_SKEW, f"{round(skew):+d} s from ours")

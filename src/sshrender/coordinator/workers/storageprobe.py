@@ -50,7 +50,7 @@ class StorageProbe:
                 thread.start()
             except RuntimeError:
                 self._since = None
-                self._post(ev.StorageFailed("no thread can be started to test the storage"))
+                self._post(ev.StorageFailed("cannot start a thread to test the storage"))
         elif time.monotonic() - self._since > primitives.HANG_TIMEOUT:
             self._post(ev.StorageFailed(f"{self._folders[0]} does not answer"))
 

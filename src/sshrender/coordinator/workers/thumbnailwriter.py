@@ -31,7 +31,7 @@ class ThumbnailWriter:
     def submit(self, page_file: str, data: bytes) -> None:
         """Queue the thumbnail of a page; return at once."""
         if not self._is_running:
-            self._lose("no thread can be started to write them")
+            self._lose("cannot start a thread to write them")
         elif self._queue.qsize() < MAX_WAITING:
             self._queue.put((page_file, data))
         else:
@@ -54,4 +54,4 @@ class ThumbnailWriter:
             except OSError as error:
                 self._lose(str(error.strerror or error))
             except VerificationFailed as error:
-                self._lose(f"it was no thumbnail: {error}")
+                self._lose(f"not a valid thumbnail: {error}")

@@ -164,7 +164,7 @@ class Verifier:
         for _ in range(THREADS):
             self._add_thread()
         if not self._workers:
-            raise BlockingIOError(errno.EAGAIN, "no thread can be started to verify pages")
+            raise BlockingIOError(errno.EAGAIN, "cannot start a thread to verify pages")
 
     def submit(self, task: VerificationTask) -> None:
         """Queue a page; a Result is posted for it."""
@@ -281,7 +281,7 @@ class _Worker:
         now = time.monotonic()
         last = task.since + VISIBLE_TIMEOUT
         if now > last:
-            return Rejected(task, "its file never appeared on the SAN", is_absent=True)
+            return Rejected(task, "its file never appeared in the shared folder", is_absent=True)
         pause = max(task.pause, self._queue.waiting_later(task.host) / MAX_TRIES_PER_SECOND)
         again = replace(task, pause=min(2 * task.pause, MAX_RETRY_INTERVAL))
         self._queue.put_later(again, min(now + pause, last + RETRY_INTERVAL))
@@ -375,7 +375,7 @@ class _Worker:
                         return found
             raise OSError(
                 errno.EBUSY,
-                "something in the place of a page comes back after it was removed",
+                "a file under a page's name was removed, and reappears",
                 str(task.final),
             )
         finally:

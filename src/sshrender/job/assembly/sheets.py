@@ -55,7 +55,7 @@ class Sheet:
             except (AssemblyFailed, KeyboardInterrupt, SystemExit, GeneratorExit):
                 raise
             except MemoryError:
-                raise AssemblyFailed(f"{self.path.name}: it takes more memory than there is") from None
+                raise AssemblyFailed(f"{self.path.name}: not enough memory to decode it") from None
             except Exception as error:
                 if isinstance(error, OSError) and error.errno is not None:
                     raise

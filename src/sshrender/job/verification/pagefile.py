@@ -20,8 +20,8 @@ MAX_PIECE = 16 << 20
 
 Size = tuple[int, int]
 Accept = Callable[[Size], None]
-"""Told the dimensions as soon as they are known; raises VerificationFailed where they are not the
-page's, so that no more is read of a file that names absurd ones."""
+"""Called with the dimensions as soon as they are known. Raises VerificationFailed if they are not the
+page's, so that no more of such a file is read."""
 
 
 class PageFile:

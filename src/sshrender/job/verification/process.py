@@ -33,16 +33,16 @@ from sshrender.job.verification.worker import MAX_PACKET
 CPU_SECONDS = 10.0
 BYTES_A_SECOND = 10e6
 PIXELS_A_SECOND = 10e6
-"""CPU time that a page may take: a small one hardly any, a large one a tenth of this speed at worst."""
+"""CPU seconds that a page may take: CPU_SECONDS + bytes / BYTES_A_SECOND + pixels / PIXELS_A_SECOND."""
 
 WALL_TO_CPU = 4.0
 """The wall time that a page may take, on a machine that does other work too."""
 
 BUSY = 0.5
-"""The part of its CPU time that a page must have taken before it is blamed for the wall time."""
+"""A page fails for its wall time only if it used this part of its CPU time; else the machine is busy."""
 
 SLOW = 0.25
-"""Seconds after which an answer counts as late, and the caller is told."""
+"""Seconds after which an answer counts as late, and the caller is informed."""
 
 
 class _Died(Exception):
@@ -77,7 +77,7 @@ class Verifications:
             try:
                 found = self._ask(descriptor, request, on_slow)
             except _Died:
-                raise VerificationFailed("verifying it ended the process twice") from None
+                raise VerificationFailed("the verification process crashed on it twice") from None
         if _identity(descriptor) != before:
             raise VerificationFailed("changed while it was verified")
         return found
@@ -164,7 +164,7 @@ class _Child:
             )
         except OSError as error:
             ours.close()
-            what = f"no process can be started to verify pages: {error.strerror}"
+            what = f"cannot start a process to verify pages: {error.strerror}"
             # No FileNotFoundError (the interpreter was replaced): that would be said of the page.
             number = errno.EAGAIN if error.errno == errno.ENOENT else error.errno
             raise OSError(number, what) from None

@@ -22,7 +22,7 @@ MAX_SIDE = 1 << 20
 """Pixels: more than any renderer makes (200 inches, the largest page of a PDF, at 5,000 dpi)."""
 
 MAX_UNSIZED = 1 << 30
-"""Pixels of an image whose size the page's does not tell: A0 at 700 dpi."""
+"""Most pixels of an image if the page's size is unknown: A0 at 700 dpi."""
 
 MAX_BYTES_A_PIXEL = 24
 """A plain PPM of 16 bits takes 18; incompressible data take more than their pixels in run lengths."""
@@ -50,7 +50,7 @@ class Expected(NamedTuple):
     """What the file must be. ``box`` is the page's (width, height) in points, None where unknown.
 
     ``bytes`` and ``sha256`` are the host's report; None for a file found after a crash. ``is_sized``:
-    whether the page's size tells that of its image, as it does where Ghostscript renders it.
+    whether the image's size follows from the page's, as with Ghostscript.
     """
 
     device: Device
@@ -109,7 +109,7 @@ def require_size(descriptor: int, expected: Expected, limit: int | None = None) 
     size = os.fstat(descriptor).st_size
     require(size > 0, "an empty file")
     if expected.bytes is not None:
-        require(size == expected.bytes, "another size than the host reported")
+        require(size == expected.bytes, "its size differs from the host's report")
     require(size <= max_bytes(expected, limit), f"{size} bytes are more than a page of this size has")
     return size
 
@@ -139,7 +139,7 @@ def _verify(file: PageFile, expected: Expected) -> PageImage:
         hasher.update(block)
     digest = hasher.hexdigest()
     if expected.sha256 is not None:
-        require(digest == expected.sha256, "another content than the host reported")
+        require(digest == expected.sha256, "its content differs from the host's report")
     width, height = _measure(file, expected)
     return PageImage(file.size, digest, width, height)
 
@@ -180,10 +180,10 @@ def _accept(size: Size, expected: Expected) -> None:
 def _measure_raw(file: PageFile, expected: Expected) -> Size:
     """Check raw rows by their number of bytes alone: they have no header."""
     if expected.box is None:
-        raise VerificationFailed("a raw image of a page of unknown size")
+        raise VerificationFailed("a raw image, and the page's size is unknown")
     width, height = (round(min(pixels(side, expected), MAX_SIDE)) for side in expected.box)
     for across in (width, width - 1, width + 1):
         row = (across * expected.device.bits + 7) // 8
         if row and file.size % row == 0 and abs(file.size // row - height) <= TOLERANCE:
             return across, file.size // row
-    raise VerificationFailed("another number of bytes than a page of this size has")
+    raise VerificationFailed("its number of bytes does not fit a page of this size")

@@ -106,7 +106,9 @@ class RequestActions(App[None]):
 
     def _request(self, op: Operation, **fields: object) -> None:
         if not self._coordinator:
-            self.notify("the job is not running: no coordinator takes requests", severity="warning")
+            self.notify(
+                "the job is not running; use sshrender alter, cancel or resubmit", severity="warning"
+            )
         elif self._source is not None:
             self.run_worker(
                 lambda: self._send(op, fields), thread=True, group="request", exit_on_error=False
