@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 Jobs = Annotated[
     list[str],
     typer.Argument(
-        metavar="JOB...",
+        metavar="JOB",
         help="Names, unique prefixes or folders of jobs.",
         autocompletion=completion.jobs,
     ),
