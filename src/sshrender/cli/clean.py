@@ -20,7 +20,7 @@ def clean(
     job: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[JOB]...",
+            metavar="JOB",
             help="Jobs to remove. [default: all that --older-than selects]",
             autocompletion=completion.jobs,
         ),

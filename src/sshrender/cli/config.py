@@ -15,7 +15,7 @@ app = typer.Typer(help="Settings and inventory: show, find, check.", no_args_is_
 
 Files = Annotated[
     list[Path] | None,
-    typer.Argument(metavar="[FILE]...", help="Inventories or settings. [default: all in use]"),
+    typer.Argument(metavar="FILE", help="Inventories or settings. [default: all in use]"),
 ]
 
 
@@ -75,7 +75,7 @@ def validate(files: Files = None, config: options.Config = None) -> None:
 
 @app.command(cls=helptext.Command)
 def schema(
-    which: Annotated[str, typer.Argument(metavar="[hosts|settings]")] = "hosts",
+    which: Annotated[str, typer.Argument(metavar="hosts|settings")] = "hosts",
 ) -> None:
     """Print the JSON Schema of an inventory or of the settings."""
     from sshrender.config.inventory import Inventory

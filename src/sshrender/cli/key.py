@@ -37,7 +37,7 @@ def show() -> None:
 @app.command("import", cls=helptext.Command)
 def import_(
     file: Annotated[
-        Path | None, typer.Argument(metavar="[FILE]", help="Output of key show. [default: stdin]")
+        Path | None, typer.Argument(metavar="FILE", help="Output of key show. [default: stdin]")
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace an existing key.")] = False,
 ) -> None:

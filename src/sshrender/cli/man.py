@@ -30,7 +30,7 @@ def man(
     page: Annotated[
         str,
         typer.Argument(
-            metavar="[PAGE]",
+            metavar="PAGE",
             help=f"One of {', '.join(PAGES)}.",
             autocompletion=completion.one_of(*PAGES),
         ),

@@ -17,7 +17,7 @@ def status(
     job: Annotated[
         str | None,
         typer.Argument(
-            metavar="[JOB]",
+            metavar="JOB",
             help="Name, unique prefix or folder of a job. [default: all jobs]",
             autocompletion=completion.jobs,
         ),
