@@ -39,7 +39,7 @@ def main() -> None:
 def _hurry() -> None:
     """What makes loading shorter, which is most of the time before the first page is sent."""
     # Loading makes no garbage, and looking for it takes a tenth of the time. It is never turned off: a
-    # command that does not call collector.begin() still has it, though seldom.
+    # command that does not call gctuning.begin() still has it, though seldom.
     gctuning.load()
     # Looking for pydantic's plugins reads every installed package's metadata: 15 ms, for nothing.
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")

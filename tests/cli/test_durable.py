@@ -32,8 +32,8 @@ def synced(descriptor):
 def appended(self, entries):
     entries = list(entries)
     for entry in entries:
-        if entry["type"] == "page_delivered":
-            keep("delivered", entry["file"])
+        if entry.type == "page_delivered":
+            keep("delivered", entry.file)
     append(self, entries)
 os.link, os.fsync, JournalWriter.append = linked, synced, appended
 import sshrender.__main__ as program

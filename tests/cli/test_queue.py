@@ -258,7 +258,7 @@ def test_space_comes_back_and_accounts_stay(sshrender: Run, home: Path, papers: 
     )
     answer = sshrender("clean", "three")
     assert answer.returncode == 2
-    assert "is queued, not over" in answer.stderr
+    assert "is queued, not finished" in answer.stderr
     assert sshrender("clean", "--older-than", "0s").returncode == 0
     assert _states(sshrender) == {"three": "queued"}
     assert sshrender("report", "--by", "user,month").stdout == before
@@ -290,8 +290,8 @@ def test_somebody_is_told(sshrender: Run, home: Path, papers: Path) -> None:
         (["submit", "papers/one.pdf", "--not-before", "noon"], 2, "a start time is 22:30"),
         (["submit", "papers/one.pdf", "--after", "nobody"], 2, "there is no job nobody"),
         (["hold", "nobody"], 2, "there is no job nobody"),
-        (["alter", "nobody"], 2, "nothing is to be changed"),
-        (["clean"], 2, "which jobs are to be removed"),
+        (["alter", "nobody"], 2, "no option says what to change"),
+        (["clean"], 2, "name the jobs, or give"),
         (["clean", "--older-than", "soon"], 2, "a time is written as"),
         (["report", "--by", "colour"], 2, "there is no colour"),
         (["resume", "nobody"], 2, "there is no job nobody"),

@@ -308,8 +308,8 @@ class TestThreads:
             where.append(threading.current_thread() is threading.main_thread())
             return "0" * 16
 
-        monkeypatch.setattr(delivery, "mark", seen)
-        monkeypatch.setattr(delivery, "unmark", seen)
+        monkeypatch.setattr(delivery, "create_marker", seen)
+        monkeypatch.setattr(delivery, "remove_marker", seen)
         jobchanges._marked(home / "out", home / "san")
         jobs.remove_marker(home / "out", jobs.create_marker(home / "out"))
         assert where == [False] * 3

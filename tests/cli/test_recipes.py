@@ -130,7 +130,7 @@ def test_what_one_renderer_cannot_draw_the_next_one_does(sshrender: Run, home: P
     drawn = {page["page"]: page["renderer"] for page in _manifest(summary)["pages"]}
     assert drawn == {1: "fussy", 2: "fussy", 3: "mutool", 4: "fussy", 5: "fussy"}
     told = sshrender("why", summary["job"], "--page", "3").stdout
-    assert "is for mutool to draw from now on: the script ended with exit code 7" in told
+    assert "is rendered by mutool from now on: the script ended with exit code 7" in told
 
 
 def test_without_anything_to_fall_back_to_the_page_has_failed(
@@ -206,7 +206,7 @@ def test_a_program_that_is_not_there_is_said_to_be_missing(
     _config(home, '[recipes.x]\ncommand = ["no-such-program"]\nextension = "png"\n')
     answer = sshrender("render", five, "--recipe", "x", "--json")
     assert answer.returncode == 7
-    assert "recipe x wants no-such-program" in answer.stderr
+    assert "recipe x needs no-such-program" in answer.stderr
 
 
 def test_a_password_goes_to_a_recipe_in_a_file_or_not_at_all(

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from sshrender.job.journalformat import SCHEMA
 from tests import pdfs
 
 PROGRAM = [sys.executable, "-m", "sshrender"]
@@ -99,7 +100,7 @@ def test_streams_that_take_nothing_change_no_page(document: Path, shell: str) ->
     if shell.startswith(">/dev/full") and "2>" not in shell:
         assert "standard output cannot be written: No space left on device" in answer.stderr
     (journal,) = document.parent.glob(".local/**/journal.jsonl")
-    assert all(json.loads(line)["schema"] == 1 for line in journal.read_text().splitlines())
+    assert all(json.loads(line)["schema"] == SCHEMA for line in journal.read_text().splitlines())
 
 
 def test_data_that_cannot_be_written_is_no_defect(document: Path) -> None:

@@ -36,7 +36,7 @@ PasswordAuthentication no
 KbdInteractiveAuthentication no
 PermitRootLogin prohibit-password
 Subsystem sftp internal-sftp
-SetEnv SSHRENDER_ROOM={room}
+SetEnv SSHRENDER_SLOT_NAMESPACE={room}
 """
 
 

@@ -57,7 +57,7 @@ def test_a_host_without_the_recipes_program_is_refused_and_named(farm: Farm, thi
     code, summary, stderr = _end(_start(farm, thirty, "--recipe", "pdftoppm"))
     assert code == 0, stderr
     assert _host(summary, "node2")["state"] == "refused"
-    assert "recipe pdftoppm wants pdftoppm" in _host(summary, "node2")["reason"]
+    assert "recipe pdftoppm needs pdftoppm" in _host(summary, "node2")["reason"]
     assert _host(summary, "node1")["pages"] == 30
 
 

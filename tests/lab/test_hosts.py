@@ -74,7 +74,7 @@ def test_a_clock_that_is_off_is_a_warning_and_no_verdict(farm: Farm) -> None:
     assert report["state"] == "idle"
     (clock,) = [check for check in report["checks"] if check["name"] == "clock"]
     assert clock["ok"] is False
-    assert "clock: -3600 s beside ours" in _ask(farm).stdout.replace("-3601", "-3600")
+    assert "clock: -3600 s from ours" in _ask(farm).stdout.replace("-3601", "-3600")
 
 
 def test_the_sandbox_is_asked_for_where_it_is_wanted(farm: Farm) -> None:

@@ -54,6 +54,9 @@ class Host:
         """Seconds until it sends its hello."""
         self._post: Callable[[Any], None] = lambda item: None
         self._link: Any = None
+        self.breaks_protocol = False
+        """Whether a message that cannot be decoded is meant."""
+        self.protocol_errors: list[str] = []
 
     def meet(self, link: Any, post: Callable[[Any], None]) -> None:
         """A connection begins."""
@@ -68,6 +71,7 @@ class Host:
         try:
             message = decode(json.dumps({"type": type_, **fields}).encode())
         except ProtocolError as error:
+            self.protocol_errors.append(str(error))
             link.is_closed = True
             self._post(LinkFailed(link, Refusal.PROTOCOL, str(error)))
             return
@@ -81,7 +85,7 @@ class Host:
 
     def beat(self) -> None:
         """Say how it is."""
-        self.send("beat", others=0.0, ours=0.0, free_memory=1)
+        self.send("heartbeat", others=0.0, ours=0.0, free_memory=1)
 
     def report(self, request: Fields, data: bytes) -> Fields:
         """Write a page image; answers the report of it."""
@@ -230,6 +234,9 @@ def run(
         outcome = run_job(plan, setups, SilentView(io.StringIO()), links, inbox)
     finally:
         reading.close()
+    for host in hosts.values():
+        # Otherwise a message that was renamed would be tested by nothing.
+        assert host.breaks_protocol or host.protocol_errors == [], host.protocol_errors
     return Ended(outcome, plan, lines_of(plan.folder.journal))
 
 
@@ -275,13 +282,13 @@ class RandomHost(Host):
         """A report of a file that is whole, half, another page's, or not there."""
         if not self.renders or self.rng.random() < 0.3:
             report = {"attempt": self.attempt(), "bytes": 9, "sha256": "0" * 64, "page_size": None}
-            return {**report, "seconds": 1e8, "cpu": 0.0, "said": self.diagnostics()}
+            return {**report, "seconds": 1e8, "cpu": 0.0, "diagnostics": self.diagnostics()}
         focus = [request for request in self.renders if request["attempt"] == self.focus]
         request = self.rng.choice(focus or self.renders[-3:])
         if request["attempt"] not in self.reports:
             data = self.rng.choice([image(request["page"]), image(1)[:50], b"", image(2) + b"more"])
             self.reports[request["attempt"]] = self.report(request, data)
-        return {**self.reports[request["attempt"]], "said": self.diagnostics()}
+        return {**self.reports[request["attempt"]], "diagnostics": self.diagnostics()}
 
 
 KINDS = ("timeout", "memory", "crashed", "no_output", "storage", "killed", "low_memory")
@@ -303,10 +310,10 @@ _ANYTHING: dict[str, Callable[[RandomHost], Fields]] = {
     "suspected": lambda h: {
         "attempt": h.attempt(),
         "page": h.rng.choice(h.pages),
-        "said": ["x", *h.diagnostics()],
+        "diagnostics": ["x", *h.diagnostics()],
     },
-    "pictured": lambda h: {"page": h.rng.choice(h.pages), "data": "/9j/"},
-    "noted": lambda h: {"said": h.diagnostics()},
+    "thumbnail": lambda h: {"page": h.rng.choice(h.pages), "data": "/9j/"},
+    "noted": lambda h: {"diagnostics": h.diagnostics()},
     "inspected": lambda h: {"pages": 3},
     "trouble": lambda h: {"reason": "?"} if h.rng.random() < 0.3 else {"reason": "\ud800" * 9},
     "bye": lambda h: {},

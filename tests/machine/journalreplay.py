@@ -54,7 +54,7 @@ class ScheduledReplay:
         self.now = max(self.now, entry.moment.timestamp())
         match entry:
             case je.RunStarted():
-                self._tell()
+                self._note(self.scheduler.start(self.now))
             case je.RunEnded():
                 self.ended = True
             case je.HostConnected():

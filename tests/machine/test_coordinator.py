@@ -72,7 +72,7 @@ class Deaf(Host):
     """Takes pages, reports that it has no slot for them, and returns none."""
 
     def beat(self) -> None:
-        self.send("beat", others=0.0, ours=0.0, free_memory=1, seats=0)
+        self.send("heartbeat", others=0.0, ours=0.0, free_memory=1, available_slots=0)
 
     def answer(self, op: str, request: Fields) -> None:
         if op == "prepare":
@@ -99,20 +99,20 @@ class Flood(Host):
         self.deed = deed
 
     def answer(self, op: str, request: Fields) -> None:
-        if op == "render" and self.deed == "crowded":
-            self.send("failed", attempt=request["attempt"], kind="crowded", reason="x")
+        if op == "render" and self.deed == "low_memory":
+            self.send("failed", attempt=request["attempt"], kind="low_memory", reason="x")
             return
         super().answer(op, request)
         if op == "prepare":
             return
         for n in range(300):
             if self.deed == "notes":
-                self.send("noted", said=[])
+                self.send("noted", diagnostics=[])
             elif self.deed == "loads":
-                self.send("beat", others=99.0 * (n % 2), ours=0.0)
+                self.send("heartbeat", others=99.0 * (n % 2), ours=0.0)
             elif self.deed == "suspects" and op == "render":
                 fields: dict[str, Any] = {"attempt": request["attempt"], "page": request["page"]}
-                self.send("suspected", **fields, said=[f"{n} " + "x" * 900])
+                self.send("suspected", **fields, diagnostics=[f"{n} " + "x" * 900])
 
 
 @pytest.mark.parametrize("deed", ["low_memory", "notes", "loads", "suspects"])
@@ -125,7 +125,7 @@ def test_a_host_causes_no_flood_of_entries(tmp_path: Path, deed: str) -> None:
     ended = run(tmp_path, PAGES, make)
     assert ended.outcome.pages["failed"] == ended.outcome.pages["missing"] == 0
     assert len(ended.entries) < 60 * PAGES
-    assert ended.of("document_noted") == []
+    assert ended.of("document_diagnosed") == []
 
 
 class Broken(Host):

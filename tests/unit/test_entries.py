@@ -22,6 +22,7 @@ from sshrender.job import (
     journalchecks,
     journalentries,
     journalformat,
+    queueoperations,
 )
 from sshrender.job.folder import JobFolder
 from sshrender.job.journal import JournalTail, OldJournal, read_journal
@@ -256,6 +257,8 @@ def test_a_journal_of_an_earlier_version_is_refused_in_words(folder: JobFolder) 
         list(read_journal(folder.journal))
     with pytest.raises(OldJournal, match=words) as caught:
         JournalTail(folder.journal).new()
+    with pytest.raises(OldJournal, match=words):
+        queueoperations.settle(folder)  # what changes a queued job appends to its journal
     told = storage_error(caught.value, folder.path.parent)
     assert told.code is ExitCode.STORAGE
     assert told.hint.startswith(f"rm -r {folder.path} ")

@@ -229,8 +229,8 @@ class TestForms:
     @pytest.mark.parametrize(
         "changes",
         [
-            {"output_word": "x/../../home"},
-            {"output_word": "0" * 15},
+            {"output_marker": "x/../../home"},
+            {"output_marker": "0" * 15},
             {"output_host": "the SAN", "output": "../home"},
             {"output_host": "the SAN", "output": "/home"},
             {"output": "/a\0b"},
@@ -302,13 +302,13 @@ class TestForms:
         output = home / "out"
         (output / ".sshrender-x").mkdir(parents=True)
         fields = {"schema": 1, "submitted": CREATED, "over": "done", "output": str(output)}
-        fields |= {"output_host": os.uname().nodename, "output_word": "x/../../treasure"}
+        fields |= {"output_host": os.uname().nodename, "output_marker": "x/../../treasure"}
         folder.attributes.write_text(json.dumps(fields))
         with pytest.raises(UserError, match="damaged"):
             removal.remove(folder, removal.is_unwanted)
         assert treasure.exists()
         (output / ".sshrender-0123456789abcdef").touch()
-        folder.attributes.write_text(json.dumps({**fields, "output_word": "0123456789abcdef"}))
+        folder.attributes.write_text(json.dumps({**fields, "output_marker": "0123456789abcdef"}))
         assert removal.remove(folder, removal.is_unwanted)
         assert (output / ".sshrender-0123456789abcdef").exists(), "the owner did not say so"
         assert treasure.exists()

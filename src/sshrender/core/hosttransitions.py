@@ -344,7 +344,8 @@ class HostTransitions:
         self, host: Host, state: HostState, reason: str, retry_at: float | None = None
     ) -> None:
         """Close the connection and requeue the host's attempts. ``retry_at`` None: not tried again."""
-        if host.state in _NOT_TRIED_AGAIN and state not in _NOT_TRIED_AGAIN:
+        is_over = host.state is HostState.REFUSED and state not in _NOT_TRIED_AGAIN
+        if host.state is HostState.REMOVED or is_over:
             return  # reports of its failure that crossed its refusal or removal must not bring it back
         self._run.issue(do.CloseHost(host.name))
         host.is_connected = False

@@ -197,6 +197,14 @@ class _Filter:
         return not is_late
 
 
+def require_current(path: Path) -> None:
+    """Raise OldJournal for a journal of an earlier version: no entry may be appended to it.
+
+    It could be read from then on, and the job would have lost its history. Raises OSError.
+    """
+    JournalTail(path).new()
+
+
 def read_journal(path: Path, max_bytes: int = MAX_BYTES) -> Iterator[JournalEntry]:
     """Yield every sound entry, in order; nothing when there is no journal.
 

@@ -14,7 +14,7 @@ from typing import assert_never
 from sshrender.job import attributes, lease, requests
 from sshrender.job.attributes import CANCELLED, Attributes
 from sshrender.job.folder import JobFolder
-from sshrender.job.journal import JournalWriter
+from sshrender.job.journal import JournalWriter, require_current
 from sshrender.job.journalentries import JournalEntry, RequestHandled, RequestsRefused
 from sshrender.job.journalformat import stamped, timestamp
 from sshrender.job.operations import Operation
@@ -77,6 +77,7 @@ def settle(folder: JobFolder, epoch: int | None = None) -> Attributes:
     Needs the lease of ``epoch``. A request that concerns a run is too late: there was none. Raises
     UserError, Unsigned where the attributes are not this user's, LeaseLost or OSError.
     """
+    require_current(folder.journal)
     found = attributes.load_signed(folder)
 
     def do(request: Request) -> None:

@@ -9,7 +9,7 @@ from sshrender.job import journalentries as je
 from sshrender.job.journalformat import as_fields
 from sshrender.job.operations import Operation, operation_of
 from sshrender.views.plain import describe
-from sshrender.views.text import clean, count
+from sshrender.views.text import clean, count, on_pages
 
 _OF_ALL_HOSTS = (je.RunStarted, je.RunEnded, je.StorageFailed, je.StorageRecovered)
 """Entries that belong into the history of every host."""
@@ -71,8 +71,8 @@ def _of_run(entry: je.JournalEntry) -> str | None:
             where = f" on {clean(entry.coordinator)}" if entry.coordinator else ""
             return f"run {entry.epoch} started{where}"
         case je.RunEnded():
-            reason = f": {clean(entry.reason)}" if entry.reason else ""
-            return f"run ended, {entry.state}{reason}"
+            reason = f", {clean(entry.reason)}" if entry.reason else ""
+            return f"run ended: {entry.state}{reason}"
         case je.RequestHandled():
             return _request(entry)
         case je.RequestsRefused():
@@ -86,8 +86,9 @@ def _of_run(entry: je.JournalEntry) -> str | None:
             version = clean(entry.ghostscript)
             return f"test page: {hosts} (Ghostscript {version}); others must match"
         case je.FontsMissing():
-            named = ", ".join(f"{font} ({pages})" for font, pages in entry.fonts.items())
-            return f"fonts not in the PDF, replaced: {clean(named)}"
+            named = ", ".join(on_pages(font, pages) for font, pages in entry.fonts.items())
+            fonts = "font" if len(entry.fonts) == 1 else "fonts"
+            return f"{fonts} not in the PDF, replaced: {clean(named)}"
         case je.PageEntry():
             return _of_page(entry)
         case _:
@@ -97,7 +98,7 @@ def _of_run(entry: je.JournalEntry) -> str | None:
 def _of_page(entry: je.PageEntry) -> str | None:
     match entry:
         case je.PageSent() if entry.because:
-            return f"page {entry.page} also to {clean(entry.host)}: {clean(entry.because)}"
+            return f"page {entry.page} also sent to {clean(entry.host)}: {clean(entry.because)}"
         case je.PageReturned():
             return f"page {entry.page} taken back from {clean(entry.host)}: {clean(entry.reason)}"
         case je.AttemptDropped():
