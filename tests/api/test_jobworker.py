@@ -84,7 +84,7 @@ def test_it_does_not_outlive_the_process_that_started_it(home: Path) -> None:
 @pytest.mark.parametrize(
     ("error", "code", "says"),
     [
-        (KeyError("x"), ExitCode.BUG, "a defect in sshrender (KeyError); the traceback is in "),
+        (KeyError("x"), ExitCode.BUG, "a bug in sshrender (KeyError); the traceback is in "),
         (MemoryError(), ExitCode.USAGE, "a limit on memory or threads was reached"),
         (UserError(ExitCode.STORAGE, "two\nlines", "df -h"), ExitCode.STORAGE, "two lines"),
     ],

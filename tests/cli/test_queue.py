@@ -295,7 +295,7 @@ def test_somebody_is_told(sshrender: Run, home: Path, papers: Path) -> None:
         (["clean", "--older-than", "soon"], 2, "a time is written as"),
         (["report", "--by", "colour"], 2, "there is no colour"),
         (["resume", "nobody"], 2, "there is no job nobody"),
-        (["coordinate", "--once", "--san", "/nowhere"], 6, "is not there"),
+        (["coordinate", "--once", "--san", "/nowhere"], 6, "does not exist"),
     ],
 )
 def test_what_cannot_be_meant_is_said(

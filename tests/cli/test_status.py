@@ -145,4 +145,4 @@ def test_damaged_jobs_and_journals_hide_no_others(sshrender: Run, san: Path, hom
 def test_a_san_that_is_not_there_is_said(sshrender: Run, san: Path) -> None:
     answer = sshrender("status", "--san", san / "gone")
     assert answer.returncode == 6
-    assert "is not there" in answer.stderr
+    assert "does not exist" in answer.stderr

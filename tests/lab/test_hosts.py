@@ -37,7 +37,12 @@ TROUBLES: dict[str, tuple[Callable[[Host], object], str, str, str]] = {
     "login": (_no_login, "refused", "none of our keys", "ssh-copy-id node1"),
     "python": (lambda host: host.remove("/usr/bin/python3"), "refused", "127", "install -y python3"),
     "ghostscript": (lambda h: h.remove("/usr/bin/gs"), "refused", "not installed", "-y ghostscript"),
-    "san": (lambda host: host.san("gone"), "refused", "does not see the SAN", "ls -ld /mnt/san"),
+    "san": (
+        lambda host: host.san("gone"),
+        "refused",
+        "does not see the shared folder",
+        "ls -ld /mnt/san",
+    ),
     "load": (lambda host: host.load(9.0), "busy", "other people's load is 4.50 per core", ""),
 }
 

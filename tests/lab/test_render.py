@@ -259,7 +259,7 @@ def test_a_host_without_the_san_is_refused_with_the_reason(farm: Farm, big: Path
     assert code == 0
     (refused,) = [host for host in summary["hosts"] if host["name"] == "node1"]
     assert refused["state"] == "refused"
-    assert "does not see the SAN" in refused["reason"]
+    assert "does not see the shared folder" in refused["reason"]
 
 
 def test_no_host_that_sees_the_san(farm: Farm, big: Path) -> None:
@@ -267,7 +267,7 @@ def test_no_host_that_sees_the_san(farm: Farm, big: Path) -> None:
         host.san("gone")
     code, _, stderr = _render(farm, big)
     assert code == 6
-    assert "does not see the SAN" in stderr
+    assert "does not see the shared folder" in stderr
 
 
 def test_a_read_only_san_on_one_host(farm: Farm, big: Path) -> None:
@@ -275,7 +275,7 @@ def test_a_read_only_san_on_one_host(farm: Farm, big: Path) -> None:
     code, summary, _ = _render(farm, big, "--pages", "1-5")
     assert code == 0
     (refused,) = [host for host in summary["hosts"] if host["name"] == "node1"]
-    assert "cannot write to the SAN" in refused["reason"]
+    assert "cannot write to the shared folder" in refused["reason"]
 
 
 @pytest.mark.parametrize(

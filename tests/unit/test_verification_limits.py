@@ -514,7 +514,7 @@ def test_where_no_process_can_be_started_the_storage_waits_and_no_host_is_charge
     task.work.write_bytes(_png(ROWS))
     (result,) = _run([task], tmp_path, 30)
     assert isinstance(result, StorageTrouble)
-    assert "no process can be started to verify pages" in result.reason
+    assert "cannot start a process to verify pages" in result.reason
 
 
 @pytest.mark.parametrize("number", [errno.EAGAIN, errno.ENOENT])
@@ -534,7 +534,7 @@ def test_where_no_process_can_be_started_the_look_at_the_storage_says_so(
     probe.start()
     failed = posted.get(timeout=30)
     assert isinstance(failed, ev.StorageFailed)
-    assert "no process can be started to verify pages" in failed.reason
+    assert "cannot start a process to verify pages" in failed.reason
     monkeypatch.undo()
     _until_looked(probe)
     probe.start()

@@ -83,7 +83,7 @@ FAULTS = [
         "storage/not there from the start",
         "refused with that reason",
         breaks=lambda n: node(n).san("gone"),
-        host_says="SAN",
+        host_says="shared folder",
     ),
     Fault(
         "storage/another folder of the name",
@@ -91,7 +91,7 @@ FAULTS = [
         breaks=_another_folder,
         after=10,
         pages=MANY,
-        host_says="SAN",
+        host_says="shared folder",
     ),
     Fault(
         "storage/hangs on one host",
