@@ -37,7 +37,7 @@ def main() -> None:
 
 
 def _hurry() -> None:
-    """What makes loading shorter, which is most of the time before the first page is sent."""
+    """Make loading shorter: it is most of the time before the first page is sent."""
     # Loading makes no garbage, and looking for it takes a tenth of the time. It is never turned off: a
     # command that does not call gctuning.begin() still has it, though seldom.
     gctuning.load()
@@ -84,7 +84,7 @@ def _run() -> int:
 
 
 def _unwritable(why: str) -> int:
-    """Standard output takes no data, and data was asked for."""
+    """Report that standard output takes no data although data was requested."""
     from sshrender.errors import ExitCode, UserError
 
     what = f"standard output cannot be written: {why}"
@@ -109,14 +109,14 @@ def _usage(error: typer.TyperException) -> UserError:
 
 
 def _progress() -> str:
-    """An error before the settings are known is a JSON line too where the user wants those."""
+    """Return the form of an error before the settings are known: JSON if the user wants it."""
     words = sys.argv[1:]
     wants = "--progress=jsonl" in words or ("--progress", "jsonl") in itertools.pairwise(words)
     return "jsonl" if wants or os.environ.get("SSHRENDER_PROGRESS") == "jsonl" else "plain"
 
 
 def _failed(error: Exception) -> int:
-    """A limit of this machine, or a defect of sshrender."""
+    """Report a limit of this machine, or a bug in sshrender; return the exit code."""
     from sshrender.api import errorlog
     from sshrender.errors import ExitCode
     from sshrender.views import output

@@ -8,7 +8,7 @@ _began: list[float] = []
 
 
 def start() -> None:
-    """Called first of all in the program; a process that is forked off keeps the time."""
+    """Note the time. Called first in the program; a forked process keeps the time."""
     _began[:] = [time.monotonic()]
 
 

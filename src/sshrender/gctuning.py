@@ -11,12 +11,12 @@ _USUAL = gc.get_threshold()
 
 
 def load() -> None:
-    """A command is being loaded, which makes no garbage."""
+    """Collect garbage seldom while a command is being loaded: that makes none."""
     gc.set_threshold(_LOADING, *_USUAL[1:])
 
 
 def begin() -> None:
-    """What lives longer than a moment begins: what was loaded stays, and what comes is looked at."""
+    """Collect garbage as usual from now on, but not among what was loaded: that stays."""
     gc.freeze()
     gc.set_threshold(*_USUAL)
     gc.enable()

@@ -4,5 +4,5 @@ from __future__ import annotations
 
 
 def writable(text: str) -> str:
-    """The same, with a question mark for each half of a surrogate pair (PEP 383, RFC 8259)."""
+    """Replace each half of a surrogate pair by a question mark (PEP 383, RFC 8259)."""
     return text.encode("utf-8", "replace").decode()

@@ -46,7 +46,7 @@ def _documents(named: Path) -> list[Path]:
 
 
 def _matching(named: Path) -> list[Path]:
-    """Raises OSError."""
+    """Return the documents that a path or a pattern names. Raises OSError."""
     if named.is_dir():
         return sorted(path for path in named.iterdir() if path.suffix.lower() == ".pdf")
     # A file whose name contains a bracket is a file, not a pattern.

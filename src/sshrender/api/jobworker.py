@@ -86,7 +86,7 @@ def run(order: JobOrder) -> JobEnd:
 
 
 def _resume(order: JobOrder, reporters: list[Reporter]) -> RenderResult:
-    """Raises UserError."""
+    """Run the ordered job. Raises UserError."""
     from sshrender.api.resumption import find_unfinished, resumption_of
     from sshrender.api.runcontext import RunContext
 

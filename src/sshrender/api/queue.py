@@ -188,7 +188,10 @@ class JobStarter:
             notification.run(self._settings.on_done, summary, self._say)
 
     def _mail(self, summary: dict[str, Any]) -> None:
-        """Raises UserError if the job's address cannot be read, ValueError if it is not an address."""
+        """Mail that a job is held.
+
+        Raises UserError if the job's address cannot be read, ValueError if it is not an address.
+        """
         name = summary["job"]
         folder = JobFolder(self._san / name)
         found = on_san(self._san, lambda: _signed_or_none(folder))

@@ -30,7 +30,7 @@ class RenderResult:
 
     @property
     def state(self) -> str:
-        """Return the job's state: done, partial, failed, held, cancelled, queued, …"""
+        """Return the job's state, as done, partial, failed, held, cancelled or queued."""
         return str(self.summary["state"])
 
     @property

@@ -67,7 +67,7 @@ def path() -> None:
 
 
 def _read(file: Path | None, origin: str) -> str:
-    """Raises UserError."""
+    """Return the text of a file or of standard input. Raises UserError."""
     try:
         if file is None or str(file) == "-":
             data = sys.stdin.buffer.read(MAX_BYTES)

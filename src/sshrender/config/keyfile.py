@@ -33,7 +33,7 @@ _TEXT = re.compile(rf"[0-9a-f]{{{2 * KEY_BYTES}}}")
 
 
 class NoPlace(UserError):
-    """This user's configuration folder is not writable, so that no key can be kept."""
+    """No key can be kept: the user's configuration folder is not writable."""
 
     def __init__(self, place: Path, why: str) -> None:
         super().__init__(

@@ -106,8 +106,9 @@ def on_rejected(run: RunParts, result: vf.Rejected) -> list[ev.Event]:
 
 
 def on_storage_trouble(run: RunParts, result: vf.StorageTrouble) -> list[ev.Event]:
-    """Report a page that the storage did not take. It is verified again with each return of the storage,
-    and recorded once.
+    """Report a page that the storage did not take.
+
+    It is verified again whenever the storage is back, and recorded once.
     """
     task = result.task
     event = ev.AttemptFailed(task.host, task.attempt, FailureKind.STORAGE, result.reason)

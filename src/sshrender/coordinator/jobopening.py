@@ -180,8 +180,9 @@ def reopen_job(request: RenderRequest, reading: Reading, folder: JobFolder, spec
 
 
 def _earlier_jobs(request: RenderRequest, user: int) -> list[JobFolder]:
-    """Return our jobs of documents of this name. A safe stem has none of the characters special to
-    glob.
+    """Return this user's jobs of documents with this name.
+
+    A safe stem has none of the characters that are special to glob.
     """
     found = request.san.glob(f"{safe_stem(request.source.stem)}-????????/job.json")
     folders = [JobFolder(path.parent) for path in found]

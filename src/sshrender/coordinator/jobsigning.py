@@ -16,8 +16,9 @@ from sshrender.storage.files import read_plain, sync_folder
 
 
 def is_of_old_form(folder: JobFolder) -> bool:
-    """Return whether ``job.json`` has no MAC at all. Unreadable files are reported by
-    load_signed_spec.
+    """Return whether ``job.json`` has no MAC at all.
+
+    load_signed_spec reports files that cannot be read.
     """
     try:
         fields = json.loads(read_plain(folder.spec))

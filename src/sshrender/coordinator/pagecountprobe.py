@@ -72,8 +72,9 @@ class PageCountProbe:
     def _ask(
         self, transport: Transport, folder: str, file: str, setup: HostSetup | None, until: float
     ) -> Inspected:
-        """Count on one machine; ``setup`` None: this one. Raises the transport's errors or
-        TimeoutError.
+        """Count on one machine; ``setup`` None: this one.
+
+        Raises the transport's errors or TimeoutError.
         """
         spec = RunnerSpec(setup.python if setup else "python3", "inspection", secrets.token_hex(6), 30.0)
         link = transport.connect(spec, setup.connect_timeout if setup else _OWN.connect_timeout)

@@ -120,8 +120,9 @@ class JobPlan:
             self.stamp = identity.require_same(self.folder, self.spec, self.stamp)
 
     def compare_document(self) -> None:
-        """Compare the document before the run, under the lease. Raises UserError if it is not the
-        job's.
+        """Compare the document before the run, under the lease.
+
+        Raises UserError if it is not the job's.
         """
         try:
             self.require_document()

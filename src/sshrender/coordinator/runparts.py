@@ -125,8 +125,9 @@ class RunParts:
         return f"{WORK}/p{page:06d}.e{epoch}.a{number}.{token}"
 
     def _require_authority(self) -> None:
-        """Raise LeaseLost, DocumentReplaced or OSError unless pages may be published. Called in the
-        verifier's threads.
+        """Raise LeaseLost, DocumentReplaced or OSError unless pages may be published.
+
+        Called in the verifier's threads.
         """
         self.lease.ensure()
         self.plan.require_document()

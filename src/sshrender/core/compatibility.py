@@ -97,8 +97,9 @@ class CompatibilityCheck:
             self._decide_host(host)  # otherwise its vote may be the one that overturns the reference
 
     def set_fonts_matter(self, are_missing: bool) -> None:
-        """Take in whether the document uses fonts that it does not embed, and decide hosts that
-        waited.
+        """Take in whether the document uses fonts that it does not embed.
+
+        Hosts that waited for that are decided.
         """
         self._do_fonts_matter, self._is_changed = are_missing, True
         for host in self._waiting():

@@ -31,9 +31,7 @@ class HostFingerprint(NamedTuple):
 
 
 def has_majority(fingerprints: Iterable[HostFingerprint], outstanding: int) -> bool:
-    """Return whether one page image with its fonts has a majority that outstanding hosts cannot
-    change.
-    """
+    """Return whether a fingerprint has a majority that the outstanding hosts cannot change."""
     counts = Counter((fingerprint.page_image, fingerprint.fonts) for fingerprint in fingerprints)
     return bool(counts) and 2 * max(counts.values()) > sum(counts.values()) + outstanding
 

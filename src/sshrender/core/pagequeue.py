@@ -112,8 +112,9 @@ class PageQueue:
         return None
 
     def _drop_stale(self) -> None:
-        """Remove pages from the head of the heap that were sent or constrained since they were
-        pushed.
+        """Remove stale pages from the head of the heap.
+
+        They were sent or constrained after they had been pushed.
         """
         while self._unconstrained and not self._is_unconstrained(self.pages[self._unconstrained[0]]):
             heapq.heappop(self._unconstrained)

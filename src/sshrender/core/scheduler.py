@@ -218,8 +218,9 @@ class Scheduler:
         return any(attempt.page == number for attempt in self.hosts[host].in_flight.values())
 
     def is_verifying_another(self, attempt: Attempt, besides: Container[str] = ()) -> bool:
-        """Return whether another attempt at the same page is being verified, not counting
-        ``besides``.
+        """Return whether another attempt at the same page is being verified.
+
+        ``besides``: attempts that do not count.
         """
         others = self.page_queue[attempt.page].live.values()
         return any(

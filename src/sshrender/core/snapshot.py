@@ -85,7 +85,8 @@ def _view(host: Host) -> HostView:
 
 
 def _rendering(host: Host) -> int:
-    """Return the slots that render. More attempts may have started, as a host reports several at a
-    time.
+    """Return the number of slots that render.
+
+    More attempts may have started, as a host reports several at a time.
     """
     return min(host.started_count, host.slots)

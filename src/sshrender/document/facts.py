@@ -196,7 +196,7 @@ def too_many_pages(path: Path) -> UserError:
 
 
 def read_password(path: Path) -> str:
-    """The first line of a file, without its end. Raises UserError."""
+    """Return the first line of a file, without its end. Raises UserError."""
     try:
         with path.open("rb") as file:
             text = file.read(MAX_PASSWORD_BYTES).decode()

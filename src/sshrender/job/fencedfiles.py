@@ -124,7 +124,7 @@ def _require_newest(path: Path, epoch: int) -> None:
 
 
 def _require_higher(path: Path, epoch: int, folder: Path) -> None:
-    """Raises LeaseLost where the file is of a higher epoch that was claimed of the job in ``folder``."""
+    """Raise LeaseLost if the file has a higher epoch that was claimed of the job in ``folder``."""
     try:
         with open_plain(path) as file:
             written = _epoch_of(file.read(_HEAD))

@@ -53,11 +53,11 @@ def stamp_of(folder: JobFolder, spec: JobSpec) -> Stamp | None:
 
 
 def require_same(folder: JobFolder, spec: JobSpec, before: Stamp) -> Stamp:
-    """Return the stamp of the document. Raises DocumentReplaced where it is not the file of the stamp
-    ``before``, or OSError.
+    """Return the stamp of the document.
 
-    It is opened for that: NFS asks the server on open(2), and stat(2) may tell what was true a minute
-    ago (nfs(5), close-to-open). A file system that is mounted again may have another device number.
+    Raises DocumentReplaced if it is not the file of the stamp ``before``, or OSError. It is opened
+    for that: NFS asks the server on open(2), and stat(2) may return what was true a minute ago (nfs(5),
+    close-to-open). A file system that is mounted again may have another device number.
     """
     try:
         with open_plain(folder.source) as file:

@@ -89,7 +89,7 @@ def schema_of(line: bytes) -> int | None:
 
 
 def _decode(line: bytes) -> Any:
-    """Raises ValueError or RecursionError."""
+    """Parse a line of JSON. Raises ValueError or RecursionError."""
     # Decoded here, because json.loads would guess at UTF-16 and let surrogates pass in bytes.
     fields = json.loads(line.decode())
     # An escaped lone surrogate is valid JSON, but no text that a stream or a file could hold.

@@ -116,8 +116,7 @@ class SlotLocks:
         return () if self._lock is None else (self._lock.fileno(),)
 
     def acquire(self) -> bool:
-        """Take a lock if this slot is entitled to one. Return whether one is held; never blocks for
-        long."""
+        """Take a lock if this slot is entitled to one; return whether it has one. Never block long."""
         if self._lock is not None:
             return True
         now = self._clock()

@@ -1,5 +1,4 @@
-"""Locks that are names in the kernel's table of abstract sockets (unix(7)), and the owners of such
-names.
+"""Lock by names in the kernel's table of abstract sockets (unix(7)), and find the owner of a name.
 
 A name belongs to one socket at a time. It leaves no file behind, and the kernel frees it when the last
 process that has the socket ends, however that ends. Any user may take any name, so the owner of a name

@@ -24,7 +24,7 @@ class SftpFiles:
     """One SFTP channel. See HostFiles."""
 
     def __init__(self, transport: Any, timeout: float) -> None:
-        """Raises FilesFailed."""
+        """Open an SFTP session on the connection. Raises FilesFailed."""
         try:
             channel = transport.open_session(timeout=timeout)
             channel.settimeout(timeout)
@@ -84,7 +84,7 @@ class SftpFiles:
 
 
 class _LocalError(Exception):
-    """This machine could not write the file."""
+    """The file could not be written on this machine."""
 
     def __init__(self, error: OSError) -> None:
         super().__init__(str(error))

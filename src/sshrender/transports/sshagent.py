@@ -39,7 +39,7 @@ class HostAgent(Agent):  # type: ignore[misc]  # paramiko has no types
             connection.close()  # ssh, too, goes on without an agent that does not answer
 
     def get_keys(self) -> tuple[AgentKey, ...]:
-        """The keys to offer."""
+        """Return the keys to offer."""
         keys: tuple[AgentKey, ...] = super().get_keys()
         if self._only is None:
             return keys
@@ -73,7 +73,7 @@ def _public_key(path: Path) -> bytes | None:
 
 
 def _public_half(text: str) -> bytes | None:
-    """An OpenSSH private key has its public half in front, in the clear (PROTOCOL.key)."""
+    """Return the public half of an OpenSSH private key: it comes first, in the clear (PROTOCOL.key)."""
     body = "".join(line for line in text.splitlines() if line and not line.startswith("-----"))
     data = base64.b64decode(body)
     if not data.startswith(_MAGIC):

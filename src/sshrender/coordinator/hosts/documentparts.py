@@ -27,8 +27,9 @@ class DocumentPartsFailed(Exception):
 
 
 def per_part(plan: JobPlan) -> int:
-    """Return the pages of a part; 0: the whole document is copied, as are those that pypdf had to
-    repair.
+    """Return the number of pages of a part; 0 if the whole document is copied.
+
+    A document that pypdf had to repair is copied as a whole.
     """
     size, pages = plan.spec.document.bytes, plan.spec.document.pages
     if plan.spec.settings.split:
@@ -60,8 +61,9 @@ class DocumentParts:
         return sum(self.place(page).file == file for page in self._plan.pages)
 
     def fetch(self, page: int) -> Path:
-        """Return the file that holds a page, cut first if needed. Raises DocumentPartsFailed or
-        OSError.
+        """Return the file that holds a page, split off first if needed.
+
+        Raises DocumentPartsFailed or OSError.
         """
         path = self._plan.folder.path / self.place(page).file
         with self._lock:

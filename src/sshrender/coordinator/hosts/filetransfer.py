@@ -190,8 +190,9 @@ class FileTransfer:
                 self._link.send("discard", outputs=[task.work.name])
 
     def _download(self, task: vf.VerificationTask, files: HostFiles) -> bool:
-        """Copy one page; return whether the host may delete it. If it cannot be written here it stays
-        there, to be copied again.
+        """Copy one page; return whether the host may delete it.
+
+        If it cannot be written here, it stays there and is copied again later.
         """
         began = time.monotonic()
         size = task.expected.bytes or 0

@@ -19,8 +19,9 @@ from sshrender.transports.protocol import Refusal
 
 
 def preparation(plan: JobPlan, setup: HostSetup, nonce: Nonce, split: int) -> dict[str, Any]:
-    """Return the fields of ``prepare``: all that a host's slots need. ``slots`` None: as many as it has
-    room for.
+    """Return the fields of ``prepare``: all that a host's slots need.
+
+    ``slots`` None: as many as it has room for.
     """
     limits, settings = plan.limits, plan.spec.settings
     return {

@@ -75,8 +75,9 @@ class HostMessages:
         return known if known is not None and known.host == host else None
 
     def _is_expected(self, attempt: Attempt, kind: FailureKind) -> bool:
-        """Return whether this side ended the attempt, or its page is finished: its end is recorded
-        then.
+        """Return whether this side ended the attempt, or its page is finished.
+
+        Its end has been recorded then.
         """
         return kind is FailureKind.KILLED or self._scheduler.page_queue[attempt.page].state in FINISHED
 

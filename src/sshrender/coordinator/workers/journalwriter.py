@@ -65,8 +65,9 @@ class JournalWriterThread:
         self._writer.close()
 
     def _persist(self, entries: list[JournalEntry]) -> None:
-        """Append and flush the entries, again until it works. What was appended is only flushed
-        again.
+        """Append and flush the entries, again until it works.
+
+        Entries that were appended are only flushed again.
         """
         is_appended = not entries
         while True:

@@ -1,5 +1,4 @@
-"""The thread that renews the lease: it writes the heartbeat by which others see that the run is
-alive."""
+"""Renew the lease in a thread: its heartbeat shows other machines that the run is alive."""
 
 from __future__ import annotations
 

@@ -59,9 +59,7 @@ class PageRemover:
             self._thread.join(SHUTDOWN_TIMEOUT)
 
     def remove_all_delivered(self) -> None:
-        """Remove, at the end of the run, all delivered copies of withdrawn pages that were not
-        replaced.
-        """
+        """Remove delivered copies of withdrawn pages that were not replaced by the end of the run."""
         outvoted = self._plan.history.withdrawn.items()
         files = {self._target(page): sha256 for page, sha256 in outvoted if sha256}
         if files:

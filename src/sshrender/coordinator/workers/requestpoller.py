@@ -39,8 +39,9 @@ class RequestsRefused:
 
 
 def event_of(request: Request, limit: int | None = None) -> ev.Event:
-    """Return the scheduler's event for a request. ``limit``: the job's, after the request was
-    recorded.
+    """Return the scheduler's event for a request.
+
+    ``limit``: the job's, after the request was recorded.
     """
     match request.op:
         case Operation.HOLD:

@@ -28,8 +28,9 @@ class StorageProbe:
         epoch: int = 0,
         trouble: Callable[[], str] = lambda: "",
     ) -> None:
-        """``trouble`` returns why no page can be verified although the folders work; empty if one
-        can.
+        """Prepare a probe; start it with ``start``.
+
+        ``trouble`` returns why no page can be verified although the folders work; empty if one can.
         """
         self._trouble = trouble
         self._name = f"e{epoch}.coordinator"

@@ -152,7 +152,7 @@ class Verifier:
         post: Callable[[Result | SyncRefused], None],
         limit: int | None = None,
     ) -> None:
-        """Raises BlockingIOError if no thread can be started."""
+        """Start the threads. Raises BlockingIOError if no thread can be started."""
         self._reading = reading
         self._fence = fence
         self._post = post
@@ -382,8 +382,9 @@ class _Worker:
             os.close(attempt)
 
     def _give_way(self, task: VerificationTask) -> _Published | None:
-        """Return the page that was published before, from another host's attempt or by a coordinator
-        that was thought dead. None if what has its name is no page and was removed: no host is charged.
+        """Return the page that was published before: by another attempt, or a coordinator thought dead.
+
+        None if what has its name is no page and was removed: no host is charged.
         """
         seen = publish.identity(task.final)
         found = self._published(task, task.expected._replace(bytes=None, sha256=None))
@@ -396,8 +397,9 @@ class _Worker:
         return found._replace(was_taken=True)
 
     def _published(self, task: VerificationTask, expected: Expected) -> _Published | None:
-        """Return the verified page in ``pages/``; None if there is none. Raises OSError if the storage
-        fails.
+        """Return the verified page in ``pages/``; None if there is none.
+
+        Raises OSError if the storage fails.
         """
         try:
             page = open_page(task.final)
@@ -453,8 +455,9 @@ def _deliver(found: _Published, task: VerificationTask) -> list[Path]:
 
 
 def _clear(final: Path, seen: publish.Identity | None) -> None:
-    """Remove what has a page's name. Raises OSError, but not FileNotFoundError, which would be taken for
-    the absence of the host's file.
+    """Remove what has a page's name.
+
+    Raises OSError, but not FileNotFoundError, which would be taken for the absence of the host's file.
     """
     try:
         publish.remove(final, seen)

@@ -44,7 +44,7 @@ class Sheet:
 
     @contextlib.contextmanager
     def file(self) -> Iterator[BinaryIO]:
-        """The page's file. Raises PageChanged, AssemblyFailed, or OSError: the storage.
+        """Open the page's file. Raises PageChanged, AssemblyFailed, or OSError: the storage.
 
         Whatever decoding it raises is the page's fault: Pillow raises an OSError without a number too.
         """
@@ -66,7 +66,7 @@ class Sheet:
 
     @contextlib.contextmanager
     def picture(self) -> Iterator[Image.Image]:
-        """The page as an image, opened and not read yet. Raises as ``file`` does."""
+        """Open the page as an image, not read yet. Raises as ``file`` does."""
         with self.file() as file, Image.open(file) as picture:
             yield picture
 

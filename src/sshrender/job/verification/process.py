@@ -177,7 +177,10 @@ class _Child:
     def ask(
         self, descriptor: int, request: dict[str, Any], on_slow: Callable[[], None]
     ) -> dict[str, Any]:
-        """Raises _Died, VerificationFailed where it takes too long, or TimeoutError: the storage."""
+        """Return the answer to one request.
+
+        Raises _Died, VerificationFailed if it takes too long, or TimeoutError: the storage.
+        """
         deadline = time.monotonic() + WALL_TO_CPU * request["seconds"]
         used = _cpu_time(self._process.pid)
         try:
