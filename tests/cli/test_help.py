@@ -44,7 +44,7 @@ def test_option_variable_and_help_come_from_the_declaration(declared: Declared) 
         assert found.opts[0] == declared.option
         assert found.opts[1:] == ([declared.short] if declared.short else [])
         assert found.envvar == declared.variable
-        assert found.help.replace("\\[", "[") == declared.help_text
+        assert found.help.replace("\\[", "[") == declared.help_text(command)
         assert found.rich_help_panel == declared.panel
 
 
@@ -52,7 +52,7 @@ def test_option_variable_and_help_come_from_the_declaration(declared: Declared) 
 def test_every_setting_has_a_default_in_its_help_and_a_paragraph_in_the_manual(
     declared: Declared,
 ) -> None:
-    assert declared.is_counted or re.search(r"\[default: (?!None|\(\))[^\]]+\]$", declared.help_text)
+    assert declared.is_counted or re.search(r"\[default: (?!None|\(\))[^\]]+\]$", declared.help_text())
     assert f"\n{declared.manual_marker}\n" in MANUAL
 
 
@@ -110,7 +110,7 @@ def test_options_are_in_panels_the_most_used_first(command: str) -> None:
     assert titles == ["Arguments", *(panel.value for panel in Panel if panel is not Panel.FILE_ONLY)]
     flat = re.sub(r"[│\s]+", " ", text)
     shown = [each for each in WITH_OPTION if command in each.commands]
-    assert [each.name for each in shown if each.help_text not in flat] == []
+    assert [each.name for each in shown if each.help_text(command) not in flat] == []
     where = [text.index(word) for word in ("--output", "--hosts", "--retries", "--priority", "--help")]
     assert where == sorted(where)
 

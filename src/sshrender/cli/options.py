@@ -20,15 +20,15 @@ from sshrender.cli import completion
 from sshrender.config.declaration import SETTINGS, Declared, Panel
 
 
-def _option(name: str, *, has_panel: bool = False) -> Any:
-    """Return the Typer option of a setting."""
+def _option(name: str, command: str = "", *, has_panel: bool = False) -> Any:
+    """Return the Typer option of a setting, as this command shows it."""
     declared = SETTINGS[name]
     return typer.Option(
         *declared.flags,
         envvar=declared.variable,
         show_envvar=False,
         show_default=False,
-        help=declared.help_text,
+        help=declared.help_text(command),
         metavar=declared.value_name or None,
         count=declared.is_counted,
         autocompletion=_completion(declared),
@@ -55,8 +55,8 @@ Job = Annotated[
 # Options for commands that take only a few. ``takes_settings`` gives a command nearly all of them.
 Hosts = Annotated[Path | None, _option("hosts")]
 San = Annotated[Path | None, _option("san")]
-Output = Annotated[Path | None, _option("output")]
-Priority = Annotated[str | None, _option("priority")]
+Output = Annotated[Path | None, _option("output", "alter")]
+Priority = Annotated[str | None, _option("priority", "alter")]
 LogFile = Annotated[Path | None, _option("log_file")]
 SshConfig = Annotated[Path | None, _option("ssh_config")]
 Sandbox = Annotated[str | None, _option("sandbox")]
@@ -160,7 +160,7 @@ def _shared(command: str) -> Iterator[inspect.Parameter]:
         if command in declared.commands:
             # Options come before --config and --json, which would otherwise lead their panels.
             is_flag = declared.is_flag or declared.is_counted
-            annotation: Any = Annotated[_type(declared), _option(name, has_panel=True)]
+            annotation: Any = Annotated[_type(declared), _option(name, command, has_panel=True)]
             yield _keyword(name, annotation, declared.default if is_flag else None)
     yield _keyword("config", Annotated[Path | None, _config(Panel.FILES)], None)
     yield _keyword("json_", Annotated[bool, _json(Panel.OUTPUT)], False)

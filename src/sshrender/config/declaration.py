@@ -121,11 +121,14 @@ class Declared:
         """The name of the value in ``--help``."""
         return self.metavar or "|".join(self.choices)
 
-    @property
-    def help_text(self) -> str:
-        """Return the help text, followed by the default."""
+    def help_text(self, command: str = "") -> str:
+        """Return the help text, followed by the default that the option has in this command."""
         if self.is_counted:
             return self.help
+        if command == "resume" and self.goes_with_job:
+            return f"{self.help} [default: as the job has it]"
+        if command == "alter":
+            return f"{self.help} [default: unchanged]"
         shown = "on" if self.default is True else "off" if self.default is False else ""
         shown = self.default_text or shown or self.show(self.default)
         return f"{self.help} [default: {shown}]"
