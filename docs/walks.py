@@ -70,9 +70,11 @@ PAGE = (
 )
 
 REQUEST = (
-    Step("views.dashboard.requests", "", "the user presses `d`: drain the selected host"),
+    Step("views.dashboard.requestkeys", "", "the user presses `d`: drain the selected host"),
     Step(
-        "views.dashboard.source", "views.dashboard.requests", "the interface for requests of a dashboard"
+        "views.dashboard.source",
+        "views.dashboard.requestkeys",
+        "the interface for requests of a dashboard",
     ),
     Step(
         "api.dashboardsource",
@@ -98,8 +100,8 @@ JOB = (
     Step("cli.submit", "", "parses the command, calls the api, prints the job's name"),
     Step("api.submission", "cli.submit", "opens the job, and queues it"),
     Step("coordinator.jobopening", "api.submission", "stages the document and writes `job.json`"),
-    Step("job.attributes", "api.submission", "writes `attributes.json`: the job is queued"),
-    Step("cli.coordinate", "job.attributes", "runs on any machine, and calls the api", "file"),
+    Step("job.jobattributes", "api.submission", "writes `attributes.json`: the job is queued"),
+    Step("cli.coordinate", "job.jobattributes", "runs on any machine, and calls the api", "file"),
     Step("api.queue", "cli.coordinate", "runs the queue until it is empty or the command is stopped"),
     Step("coordinator.queuedispatcher", "api.queue", "starts, watches and ends jobs"),
     Step("job.queuescanner", "coordinator.queuedispatcher", "finds the job in the shared folder"),
@@ -111,7 +113,7 @@ JOB = (
     Step("coordinator.loop", "coordinator.jobrun", "renders the pages, as in the first walk"),
     Step("coordinator.outcome", "coordinator.loop", "sums up: state, exit code, failed pages"),
     Step("job.manifest", "coordinator.jobrun", "writes `manifest.json`"),
-    Step("coordinator.overview", "api.runcontext", "writes `overview.html`"),
+    Step("coordinator.overviewdata", "api.runcontext", "writes `overview.html`"),
     Step("coordinator.notification", "api.runcontext", "sends mail and runs `on_done`"),
     Step("api.jobprocess", "api.jobworker", "reads how the job ended", "pipe"),
 )

@@ -8,7 +8,7 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
-from sshrender import clock, gctuning
+from sshrender import commandstart, gctuning
 from sshrender.cli import streams
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ def main() -> None:
     Everything is closed by then. What may be left are threads that wait for a dead host or a
     hanging SAN; they must not keep the interpreter from ending, nor does tidying it up serve anyone.
     """
-    clock.start()
+    commandstart.start()
     streams.open_missing()
     _hurry()
     streams.be_lenient()

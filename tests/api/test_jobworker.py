@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sshrender.api import errorlog, jobworker
-from sshrender.api.joborders import JobEnd, JobOrder
+from sshrender.api.jobmessages import JobEnd, JobOrder
 from sshrender.api.jobprocess import WORKER
 from sshrender.errors import ExitCode, UserError
 from tests import pdfs

@@ -17,16 +17,16 @@ import pytest
 import sshrender as package
 from sshrender.core.snapshot import HostView, Snapshot
 from sshrender.job import drains
-from sshrender.job.attributes import Attributes
 from sshrender.job.folder import JobFolder
+from sshrender.job.jobattributes import Attributes
 from sshrender.job.journal import JournalWriter
 from sshrender.job.journalentries import JournalEntry
 from sshrender.job.spec import DocumentRecord, JobSpec, RecipeRecord, RenderSettings
 from sshrender.storage import processidentity
 from sshrender.views import output
-from sshrender.views.board import BoardView
 from sshrender.views.dashboard.app import Dashboard
 from sshrender.views.plain import PlainView
+from sshrender.views.progressboard import BoardView
 from sshrender.views.text import CONTROL
 from tests.conftest import Run
 from tests.entries import entry

@@ -16,7 +16,7 @@ from typing import cast
 import pytest
 
 from sshrender.document.staging import digest_plain
-from sshrender.job import identity
+from sshrender.job import documentidentity
 from sshrender.job.folder import JobFolder
 from sshrender.job.spec import DocumentRecord, JobSpec
 from tests import pdfs, signed
@@ -185,9 +185,9 @@ def test_a_document_that_was_touched_since_its_digest_was_taken_is_noticed(
     stamp, digest = digest_plain(folder.source, 8)
     document = DocumentRecord(name="a.pdf", bytes=8, sha256=digest, pages=1)
     spec = cast("JobSpec", SimpleNamespace(document=document))
-    assert identity.require_same(folder, spec, stamp) == stamp
+    assert documentidentity.require_same(folder, spec, stamp) == stamp
     unstable = stamp._replace(inode=stamp.inode + 1)
-    assert identity.require_same(folder, spec, unstable) == stamp, "inode numbers need not last"
+    assert documentidentity.require_same(folder, spec, unstable) == stamp, "inode numbers need not last"
     aside = tmp_path / "aside"
     time.sleep(0.02)  # time stamps have the kernel's tick
     if swap == "written":
@@ -201,8 +201,8 @@ def test_a_document_that_was_touched_since_its_digest_was_taken_is_noticed(
         aside.rename(folder.source)
     elif swap == "linked":
         folder.source.symlink_to(aside)
-    with pytest.raises(identity.DocumentReplaced):
-        identity.require_same(folder, spec, stamp)
+    with pytest.raises(documentidentity.DocumentReplaced):
+        documentidentity.require_same(folder, spec, stamp)
 
 
 def test_no_page_of_a_document_that_was_swapped_while_it_is_rendered_is_published(

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from sshrender.config.settings import resolve
-from sshrender.job import attributes, requests
+from sshrender.job import jobattributes, requests
 from sshrender.job.folder import JobFolder
-from sshrender.job.operations import Operation
+from sshrender.job.requestoperations import Operation
 from sshrender.job.requests import Request
 from tests import pdfs
 from tests.conftest import PROGRAM, Run
@@ -246,11 +246,11 @@ def test_a_copy_of_a_request_is_not_obeyed(sshrender: Run, san: Path, document: 
     path = requests.ask(folder, Request(Operation.CANCEL, "ann@desk"))
     data = path.read_bytes()
     assert sshrender("release", job).returncode == 0
-    assert attributes.load(folder).over == "cancelled"
+    assert jobattributes.load(folder).over == "cancelled"
     assert sshrender("resubmit", job).returncode == 0
     path.write_bytes(data)
     assert sshrender("coordinate", "--once").returncode == 0
-    assert attributes.load(folder).over == "done"
+    assert jobattributes.load(folder).over == "done"
 
 
 @pytest.mark.parametrize(("site", "found"), [("bwrap", "bwrap"), ("none", "none")])

@@ -12,16 +12,16 @@ from typing import Any
 
 import pytest
 
-from sshrender.api import documents, jobchanges, jobs, removal
+from sshrender.api import documentarguments, jobchanges, jobs, removal
 from sshrender.errors import ExitCode, UserError
-from sshrender.job import attributes, delivery
-from sshrender.job.attributes import Attributes
+from sshrender.job import jobattributes, outputfolder
 from sshrender.job.folder import JobFolder
 from sshrender.job.history import PageRecord
+from sshrender.job.jobattributes import Attributes
 from sshrender.job.journal import JournalWriter
 from sshrender.job.journalformat import SCHEMA, stamped
 from sshrender.job.leasefiles import LeaseFiles
-from sshrender.job.operations import Operation
+from sshrender.job.requestoperations import Operation
 from sshrender.job.spec import DocumentRecord, JobSpec, RenderSettings
 from sshrender.storage import files
 from tests import pdfs
@@ -176,15 +176,15 @@ class TestRemoval:
         self, job: Made, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         folder = job("one", **OVER)
-        load = attributes.load
+        load = jobattributes.load
 
         def slow(found: JobFolder) -> Attributes:
             wanted = load(found)
-            monkeypatch.setattr(attributes, "load", load)
+            monkeypatch.setattr(jobattributes, "load", load)
             assert removal.remove(folder, removal.is_unwanted)
             return wanted
 
-        monkeypatch.setattr(attributes, "load", slow)
+        monkeypatch.setattr(jobattributes, "load", slow)
         assert not removal.remove(folder, removal.is_unwanted)
 
 
@@ -294,7 +294,7 @@ class TestText:
         folder = job("one")
         answer = sshrender("hold", "one", "--note", "f\udcfcr", env={"LOGNAME": "\udcfc"})
         assert answer.returncode == 0, answer.stderr
-        found = attributes.load(folder)
+        found = jobattributes.load(folder)
         assert (found.held.partition("@")[0], found.why) == ("?", "f?r")
 
 
@@ -308,8 +308,8 @@ class TestThreads:
             where.append(threading.current_thread() is threading.main_thread())
             return "0" * 16
 
-        monkeypatch.setattr(delivery, "create_marker", seen)
-        monkeypatch.setattr(delivery, "remove_marker", seen)
+        monkeypatch.setattr(outputfolder, "create_marker", seen)
+        monkeypatch.setattr(outputfolder, "remove_marker", seen)
         jobchanges._marked(home / "out", home / "san")
         jobs.remove_marker(home / "out", jobs.create_marker(home / "out"))
         assert where == [False] * 3
@@ -321,9 +321,9 @@ class TestThreads:
             where.append(threading.current_thread() is threading.main_thread())
             raise TimeoutError(110, "it does not answer", str(path))
 
-        monkeypatch.setattr(documents, "_matching", fails)
+        monkeypatch.setattr(documentarguments, "_matching", fails)
         with pytest.raises(UserError, match="it does not answer") as caught:
-            documents._documents(Path("papers"))
+            documentarguments._documents(Path("papers"))
         assert caught.value.code == ExitCode.DOCUMENT
         assert where == [False]
 
@@ -384,7 +384,7 @@ class TestAgain:
         folder = job("one", output="/there", output_host="elsewhere", priority=3)
         env = {"SSHRENDER_OUTPUT": "/tmp/else", "SSHRENDER_PRIORITY": "9", "SSHRENDER_LIMIT": "8"}
         assert sshrender("alter", "one", "--limit", "2", env=env).returncode == 0
-        found = attributes.load(folder)
+        found = jobattributes.load(folder)
         assert (found.output, found.priority, found.limit) == ("/there", 3, 2)
         answer = sshrender("alter", "one", env=env)
         assert (answer.returncode, "no option says what to change" in answer.stderr) == (2, True)

@@ -26,7 +26,7 @@ from sshrender.job.journalentries import JournalEntry
 from sshrender.job.spec import RenderSettings, job_name, safe_stem
 from sshrender.renderers import ghostscript
 from sshrender.transports import payload
-from sshrender.views import board, plain, summary
+from sshrender.views import plain, progressboard, summary
 from sshrender.views.jsonl import JsonLinesView
 from sshrender.views.rate import Rate
 from sshrender.views.reporter import Reporter
@@ -200,7 +200,9 @@ def test_the_board_shows_names_as_they_are_and_nothing_acts_on_the_terminal(said
     host = HostView(said, "lost", said, 2, 1, 0.25, 0.5, 12, 0, 0.07)
     shot = Snapshot(10, 5, 0, 0, 5, 1, 5, said, "", (host,))
     stream = io.StringIO()
-    Console(file=stream, width=200, height=24).print(board.render(shot, said, Rate(), 1.0, 200, 24))
+    Console(file=stream, width=200, height=24).print(
+        progressboard.render(shot, said, Rate(), 1.0, 200, 24)
+    )
     assert all(_is_harmless(line) for line in stream.getvalue().split("\n"))
     if "[" in said and len(said) < 60 and said.isascii() and said.isprintable():
         assert said.strip() in stream.getvalue()

@@ -22,7 +22,7 @@ from sshrender.job.folder import JobFolder
 from sshrender.job.journal import read_journal
 from sshrender.job.spec import RecipeRecord, RenderSettings, job_name, load_spec
 from sshrender.transports import knownhosts, messages, ssh, sshconfig
-from sshrender.transports.protocol import ConnectFailed
+from sshrender.transports.interface import ConnectFailed
 from tests.entries import entries_of, fields_of, parsed
 
 CLAIM = {"counter": 1, "epoch": 1, "host": "h", "pid": 0, "boot": "b", "started": "s", "token": "0" * 32}

@@ -14,11 +14,11 @@ import typer.main
 
 from sshrender.cli.app import app
 from sshrender.errors import ExitCode
-from sshrender.job.attributes import Attributes
+from sshrender.job.jobattributes import Attributes
 from sshrender.job.leasefiles import Claim
 from sshrender.job.requests import Request
 from sshrender.job.spec import JobSpec
-from sshrender.transports.protocol import Refusal
+from sshrender.transports.interface import Refusal
 from tests.house.source import ROOT, SOURCE
 
 PAGES = [

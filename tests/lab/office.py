@@ -12,7 +12,7 @@ from typing import Any
 
 from PIL import Image
 
-from sshrender.job import attributes, history, jobstatus
+from sshrender.job import history, jobattributes, jobstatus
 from sshrender.job.folder import JobFolder
 from sshrender.job.journal import read_journal
 from sshrender.job.publish import page_name
@@ -91,7 +91,7 @@ class Office:
 
     def unfinished(self) -> list[str]:
         """The jobs that have not come to an end."""
-        return [name for name in self.names if not attributes.load(self.folder(name)).over]
+        return [name for name in self.names if not jobattributes.load(self.folder(name)).over]
 
     def who_has_begun(self) -> str:
         """The machine that coordinates the first job of which a page is there; empty: there is none."""
@@ -175,7 +175,7 @@ def _check_replay(job: Job) -> None:
     assert spec is not None
     first, again = (
         jobstatus.of(job.folder, spec, list(read_journal(job.folder.journal)), None, found)
-        for found in (attributes.load(job.folder), attributes.load(job.folder))
+        for found in (jobattributes.load(job.folder), jobattributes.load(job.folder))
     )
     assert first.as_json() == again.as_json()
     assert (first.state, first.pages) == (job.status["state"], job.status["pages"])

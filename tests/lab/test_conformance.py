@@ -1,4 +1,4 @@
-"""What every transport promises (transports/protocol.py), held against each of them for real."""
+"""What every transport promises (transports/interface.py), held against each of them for real."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ PROBE = r"""
 import json, secrets, sys, time
 from sshrender.transports.framing import MessageReader, encode
 from sshrender.transports.messages import Hello
-from sshrender.transports.protocol import ConnectFailed, LinkClosed, RunnerSpec
+from sshrender.transports.interface import ConnectFailed, LinkClosed, RunnerSpec
 
 way, story, options = sys.argv[1], sys.argv[2], json.loads(sys.argv[3])
 if way == "local":

@@ -18,13 +18,13 @@ from typing import Any
 
 from sshrender.coordinator.hosts.connection import HostSpoke, LinkFailed
 from sshrender.coordinator.jobopening import open_job
+from sshrender.coordinator.jobplan import HostSetup, JobPlan, RenderRequest
 from sshrender.coordinator.jobrun import run_job
 from sshrender.coordinator.outcome import Outcome
-from sshrender.coordinator.plan import HostSetup, JobPlan, RenderRequest
 from sshrender.core.policy import HostPlan, Policy
 from sshrender.document.reading import Reading
+from sshrender.transports.interface import FilesFailed, Refusal
 from sshrender.transports.messages import Inspected, ProtocolError, decode
-from sshrender.transports.protocol import FilesFailed, Refusal
 from sshrender.views.silent import SilentView
 from tests import pdfs
 from tests.entries import lines_of

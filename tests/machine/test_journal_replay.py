@@ -10,8 +10,8 @@ from typing import Any, cast
 
 import pytest
 
+from sshrender.coordinator.jobplan import JobPlan
 from sshrender.coordinator.journalrecorder import JournalRecorder
-from sshrender.coordinator.plan import JobPlan
 from sshrender.core import commands as do
 from sshrender.core import events as ev
 from sshrender.core.policy import Policy
@@ -20,8 +20,8 @@ from sshrender.job import journalentries as je
 from sshrender.job.history import History, PageRecord
 from sshrender.job.journal import read_journal
 from sshrender.job.replay import replay
+from sshrender.views.interface import View
 from sshrender.views.jobmodel import JobModel
-from sshrender.views.protocol import View
 from tests.entries import entries_of
 from tests.machine import conversations
 from tests.machine.journalreplay import ScheduledReplay

@@ -9,7 +9,7 @@ from typing import Any
 from PIL import Image
 
 from sshrender.job.journalentries import AttemptEntry, JournalEntry, PageDelivered, PageSent
-from sshrender.job.operations import Operation
+from sshrender.job.requestoperations import Operation
 from sshrender.views.dashboard.source import JobFacts, JobView
 from tests.entries import entry
 

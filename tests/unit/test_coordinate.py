@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from sshrender.api import jobprocess, queue
-from sshrender.api.joborders import JobEnd, JobOrder
+from sshrender.api.jobmessages import JobEnd, JobOrder
 from sshrender.api.jobprocess import JobProcess
 from sshrender.api.queue import JobStarter
 from sshrender.cli import coordinate
@@ -25,9 +25,9 @@ from sshrender.coordinator import notification
 from sshrender.coordinator.signals import ENDING
 from sshrender.core.jobqueue import Entry
 from sshrender.errors import ExitCode
-from sshrender.job import attributes, lease
-from sshrender.job.attributes import Attributes
+from sshrender.job import jobattributes, lease
 from sshrender.job.folder import JobFolder
+from sshrender.job.jobattributes import Attributes
 from tests import signed
 
 
@@ -70,7 +70,7 @@ class TestHeld:
         for _ in range(3):
             _Starter(folder.path.parent).put_aside("job", "it needs a password")
         assert told == ["it needs a password", "ann@example.org"]
-        found = attributes.load(folder)
+        found = jobattributes.load(folder)
         assert found.held.startswith("coordinate (")
         assert found.why == "it needs a password"
         assert list(folder.requests.iterdir()) == []
@@ -90,10 +90,10 @@ class TestHeld:
     def test_what_somebody_said_of_it_stays(
         self, folder: JobFolder, told: list[str], fields: dict[str, str]
     ) -> None:
-        attributes.load(folder).changed(**fields).save(folder)
-        before = attributes.load(folder)
+        jobattributes.load(folder).changed(**fields).save(folder)
+        before = jobattributes.load(folder)
         _Starter(folder.path.parent).put_aside("job", "why")
-        assert (attributes.load(folder), told) == (before, [])
+        assert (jobattributes.load(folder), told) == (before, [])
 
     def test_one_that_somebody_sees_through_is_his(
         self, folder: JobFolder, told: list[str], monkeypatch: pytest.MonkeyPatch
@@ -103,7 +103,7 @@ class TestHeld:
 
         monkeypatch.setattr(lease, "take", held)
         _Starter(folder.path.parent).put_aside("job", "why")
-        assert (attributes.load(folder).held, told) == ("", [])
+        assert (jobattributes.load(folder).held, told) == ("", [])
 
     def test_nobody_is_told_what_could_not_be_written_down(
         self, folder: JobFolder, told: list[str], monkeypatch: pytest.MonkeyPatch
@@ -124,7 +124,7 @@ class TestHeld:
 
     def test_a_long_reason_is_cut(self, folder: JobFolder, told: list[str]) -> None:
         _Starter(folder.path.parent).put_aside("job", "x" * 100_000)
-        assert attributes.load(folder).why == "x" * 300
+        assert jobattributes.load(folder).why == "x" * 300
 
     def test_whom_to_tell_is_never_read_by_the_main_thread(
         self, folder: JobFolder, told: list[str], monkeypatch: pytest.MonkeyPatch

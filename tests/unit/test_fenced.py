@@ -13,16 +13,16 @@ from typing import Any, cast
 import pytest
 
 from sshrender.coordinator import jobrun
-from sshrender.coordinator.plan import JobPlan
+from sshrender.coordinator.jobplan import JobPlan
 from sshrender.errors import UserError
-from sshrender.job import attributes, fencedfiles, lease, manifest, publish, queueoperations
-from sshrender.job.attributes import Attributes
+from sshrender.job import fencedfiles, jobattributes, lease, manifest, publish, queueoperations
 from sshrender.job.folder import JobFolder
+from sshrender.job.jobattributes import Attributes
 from sshrender.job.journal import JournalTail, JournalWriter
 from sshrender.job.journalformat import as_fields
 from sshrender.job.lease import LeaseLost
 from sshrender.job.nonce import Nonce
-from sshrender.job.operations import Operation
+from sshrender.job.requestoperations import Operation
 from sshrender.job.requests import Request
 from sshrender.job.spec import DocumentRecord, JobSpec, RenderSettings
 from tests.entries import entry, lines_of
@@ -90,11 +90,11 @@ def test_attributes_of_a_lower_epoch_never_replace_a_higher_one_s(
                 refused += 1
         if at.work is not None:
             break  # it had finished by then
-        assert attributes.load(folder).held == "ann", moment
+        assert jobattributes.load(folder).held == "ann", moment
         assert json.loads(folder.attributes.read_text())["why"] == "by the successor", moment
         moment += 1
     assert refused == moment > 10
-    assert attributes.load(folder).why == "late", "nobody has come"
+    assert jobattributes.load(folder).why == "late", "nobody has come"
 
 
 def test_a_reader_finds_the_newest_attributes_though_the_file_is_away_for_a_moment(
@@ -103,7 +103,7 @@ def test_a_reader_finds_the_newest_attributes_though_the_file_is_away_for_a_mome
     epoch = _epoch(folder)
     Attributes(why="kept").save(folder, epoch)
     folder.attributes.unlink()
-    assert attributes.load(folder).why == "kept"
+    assert jobattributes.load(folder).why == "kept"
 
 
 def test_old_attributes_laid_as_a_higher_epoch_s_do_not_count(folder: JobFolder) -> None:
@@ -115,16 +115,16 @@ def test_old_attributes_laid_as_a_higher_epoch_s_do_not_count(folder: JobFolder)
     Attributes(why="new").save(folder, second)
     laid = folder.path / ".epochs" / "attributes.json.99999999"
     laid.write_bytes(old)
-    assert attributes.load_signed(folder).why == "new"
+    assert jobattributes.load_signed(folder).why == "new"
     (folder.path / ".epochs" / "99999999").touch()
-    assert attributes.load_signed(folder).why == "new"
+    assert jobattributes.load_signed(folder).why == "new"
     laid.write_bytes(old.replace(b"{", b'{"epoch": 99999999,', 1))
     with pytest.raises(UserError, match="damaged"):
-        attributes.load_signed(folder)
+        jobattributes.load_signed(folder)
     (folder.path / ".epochs" / "99999999").unlink()
     folder.attributes.write_bytes(b'{"schema": 1, "epoch": 99999999}')
     Attributes(why="newest").save(folder, second)
-    assert attributes.load_signed(folder).why == "newest"
+    assert jobattributes.load_signed(folder).why == "newest"
 
 
 def test_a_file_has_its_plain_name_at_every_moment_of_a_write(
@@ -237,4 +237,4 @@ def test_a_successor_that_changes_nothing_still_refuses_what_its_predecessor_wri
         context.setattr(fencedfiles, "_require_newest", lambda path, epoch: None)
         with contextlib.suppress(LeaseLost):
             Attributes(why="late").save(folder, late)
-    assert attributes.load(folder).why == ""
+    assert jobattributes.load(folder).why == ""

@@ -21,9 +21,9 @@ from sshrender.coordinator.queuedispatcher import DEFECTS, FIRST_PAUSE, QueueDis
 from sshrender.core import jobqueue
 from sshrender.core.jobqueue import AGING_INTERVAL, Entry, LeaseHolder, QueueState
 from sshrender.errors import ExitCode
-from sshrender.job import attributes, lease
-from sshrender.job.attributes import Attributes
+from sshrender.job import jobattributes, lease
 from sshrender.job.folder import JobFolder
+from sshrender.job.jobattributes import Attributes
 from sshrender.job.queuescanner import QueueScanner, QueueSnapshot
 from sshrender.storage import hangguard
 from sshrender.storage.primitives import HangDetector
@@ -218,7 +218,7 @@ class TestShelf:
             shutil.rmtree(san)
             raise OSError(116, "Stale file handle", str(folder.attributes))
 
-        monkeypatch.setattr(attributes, "load_signed", goes)
+        monkeypatch.setattr(jobattributes, "load_signed", goes)
         for _ in range(2):
             with pytest.raises(FileNotFoundError):
                 queue_scanner.look()
@@ -255,7 +255,7 @@ class TestShelf:
         now = [0.0]
         queue_scanner = QueueScanner(tmp_path, clock=lambda: now[0])
         assert queue_scanner.look().entries[0].is_over
-        attributes.load(folder).changed(over="").save(folder)
+        jobattributes.load(folder).changed(over="").save(folder)
         assert queue_scanner.look().entries[0].is_over
         now[0] += 60
         assert not queue_scanner.look().entries[0].is_over
@@ -270,7 +270,7 @@ class _Worker:
 
     def ended(self) -> int | None:
         if self.code == ExitCode.OK:
-            attributes.load(self.folder).changed(over="done").save(self.folder)
+            jobattributes.load(self.folder).changed(over="done").save(self.folder)
         return self.code
 
     def reason(self) -> str:
@@ -318,7 +318,7 @@ class _Queue:
     def _put_aside(self, name: str, reason: str) -> None:
         self.aside[name] = reason
         folder = JobFolder(self.san / name)
-        attributes.load(folder).changed(held="foreman", why=reason).save(folder)
+        jobattributes.load(folder).changed(held="foreman", why=reason).save(folder)
 
     def _pause(self, seconds: float) -> None:
         self.now += seconds
@@ -386,7 +386,7 @@ class TestForeman:
         queue.stops_at = 30
 
         def got(entry: Entry) -> _Worker:
-            attributes.load(folder).changed(over="done").save(folder)
+            jobattributes.load(folder).changed(over="done").save(folder)
             return _Queue._start(queue, entry)
 
         queue.dispatcher._start = got
@@ -544,7 +544,7 @@ class TestForeman:
         def released(seconds: float) -> None:
             pause(seconds)
             if queue.now == 5:
-                attributes.load(folder).changed(held="").save(folder)
+                jobattributes.load(folder).changed(held="").save(folder)
 
         queue.dispatcher._pause = released
         queue.dispatcher.run()

@@ -5,21 +5,21 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sshrender.runner import memory
-from sshrender.runner.memory import Guard
+from sshrender.runner import memorylimits
+from sshrender.runner.memorylimits import Guard
 
 GB = 1 << 30
 
 
 @given(cores=st.integers(1, 512), free=st.integers(0, 1 << 44))
 def test_there_is_at_least_one_slot_and_never_more_than_cores(cores: int, free: int) -> None:
-    assert 1 <= memory.slots(cores, free) <= cores
+    assert 1 <= memorylimits.slots(cores, free) <= cores
 
 
 def test_a_host_of_many_cores_and_little_memory_gets_few_slots() -> None:
-    assert memory.slots(32, 2 * GB) == 8
-    assert memory.slots(4, 64 * GB) == 4
-    assert memory.slots(4, 10 << 20) == 1
+    assert memorylimits.slots(32, 2 * GB) == 8
+    assert memorylimits.slots(4, 64 * GB) == 4
+    assert memorylimits.slots(4, 10 << 20) == 1
 
 
 class Host:

@@ -12,7 +12,7 @@ from PIL import Image
 
 from sshrender.job import publish, thumbnails
 from sshrender.job.assembly.assemble import assemble
-from sshrender.job.assembly.sheets import AssemblyFailed, PageChanged
+from sshrender.job.assembly.pagereader import AssemblyFailed, PageChanged
 from sshrender.job.folder import JobFolder
 from sshrender.job.history import PageRecord
 from sshrender.job.verification.errors import VerificationFailed

@@ -15,10 +15,10 @@ from sshrender.cli import reporting
 from sshrender.config.settings import job_settings, resolve
 from sshrender.coordinator import notification
 from sshrender.errors import UserError
-from sshrender.job import accounting, attributes, delivery
+from sshrender.job import accounting, jobattributes, outputfolder
 from sshrender.job.accounting import Account
-from sshrender.job.attributes import Attributes
 from sshrender.job.folder import JobFolder
+from sshrender.job.jobattributes import Attributes
 from sshrender.job.journalentries import JournalEntry
 from tests.entries import entry, fields_of, parsed
 
@@ -41,11 +41,11 @@ class TestAttributes:
             owner="ann@desk", priority=-3, limit=2, after=("x-1",), wishes={"retries": 5, "pin": ["1=a"]}
         )
         wanted.save(folder)
-        assert attributes.load(folder) == wanted
+        assert jobattributes.load(folder) == wanted
         assert json.loads(folder.attributes.read_text())["schema"] == 1
 
     def test_a_job_without_any_is_nobodys_and_not_queued(self, folder: JobFolder) -> None:
-        assert attributes.load(folder) == Attributes()
+        assert jobattributes.load(folder) == Attributes()
         assert not Attributes().is_queued
 
     @given(st.binary(max_size=100) | st.just(b"{}") | st.just(b'{"schema": 1, "limit": 0}'))
@@ -55,7 +55,7 @@ class TestAttributes:
         made = JobFolder(tmp_path_factory.mktemp("job"))
         made.attributes.write_bytes(data)
         with pytest.raises(UserError, match=r"attributes\.json is damaged"):
-            attributes.load(made)
+            jobattributes.load(made)
 
     def test_job_settings_are_those_not_default_and_only_options_replace_them(self, home: Path) -> None:
         resolved = resolve(
@@ -73,29 +73,29 @@ class TestDelivery:
 
     def test_a_folder_on_the_san_is_the_same_wherever_that_is_mounted(self, folder: JobFolder) -> None:
         san = folder.path.parent
-        wanted = Attributes().changed(**delivery.recorded(san / "out" / "a", san))
+        wanted = Attributes().changed(**outputfolder.recorded(san / "out" / "a", san))
         elsewhere = JobFolder(Path("/mnt/other") / folder.name)
-        assert delivery.place(wanted, elsewhere) == Path("/mnt/other/out/a")
+        assert outputfolder.place(wanted, elsewhere) == Path("/mnt/other/out/a")
 
     def test_a_folder_of_this_machine_is_used_here_and_nowhere_else(
         self, folder: JobFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         output = tmp_path / "out"
-        wanted = Attributes().changed(**delivery.recorded(output, folder.path.parent))
-        assert delivery.place(wanted, folder) == output
+        wanted = Attributes().changed(**outputfolder.recorded(output, folder.path.parent))
+        assert outputfolder.place(wanted, folder) == output
         monkeypatch.setattr("socket.gethostname", lambda: "another")
-        assert delivery.place(wanted, folder) is None
+        assert outputfolder.place(wanted, folder) is None
 
     def test_a_marked_folder_is_known_on_any_machine(
         self, folder: JobFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         output = tmp_path / "out"
-        word = delivery.create_marker(output)
-        wanted = Attributes().changed(**delivery.recorded(output, folder.path.parent, word))
+        word = outputfolder.create_marker(output)
+        wanted = Attributes().changed(**outputfolder.recorded(output, folder.path.parent, word))
         monkeypatch.setattr("socket.gethostname", lambda: "another")
-        assert delivery.place(wanted, folder) == output
-        delivery.remove_marker(output, word)
-        assert delivery.place(wanted, folder) is None
+        assert outputfolder.place(wanted, folder) == output
+        outputfolder.remove_marker(output, word)
+        assert outputfolder.place(wanted, folder) is None
         assert list(output.iterdir()) == []
 
     @pytest.mark.parametrize("word", ["", "../x", "a/b", "0" * 15, "G" * 16])
@@ -103,7 +103,7 @@ class TestDelivery:
         self, folder: JobFolder, word: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         wanted = Attributes.model_construct(output="/tmp", output_host="elsewhere", output_marker=word)
-        assert delivery.place(wanted, folder) is None
+        assert outputfolder.place(wanted, folder) is None
 
 
 DELIVERED: dict[str, Any] = {

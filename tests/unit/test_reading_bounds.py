@@ -19,8 +19,8 @@ from sshrender.core import events as ev
 from sshrender.document import facts, readerprocess, reading
 from sshrender.document.reading import Reading
 from sshrender.storage import hangguard
+from sshrender.transports.interface import FilesFailed
 from sshrender.transports.local import LocalFiles
-from sshrender.transports.protocol import FilesFailed
 from sshrender.transports.sftp import SftpFiles
 from tests import pdfs
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from sshrender.coordinator import resumption
+from sshrender.coordinator import pagerestoration
 from sshrender.job import publish
 from sshrender.job.history import PageRecord
 from sshrender.job.verification.errors import VerificationFailed
@@ -50,5 +50,5 @@ def test_a_late_recall_leaves_the_page_that_took_the_place_of_its_own(
 
     monkeypatch.setattr(publish, "deliver", deliver)
     with pytest.raises(VerificationFailed, match="replaced"):
-        resumption._deliver(plan, record)
+        pagerestoration._deliver(plan, record)
     assert (output / name).read_bytes() == right

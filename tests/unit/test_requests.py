@@ -17,14 +17,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from sshrender.api.jobs import current_user
-from sshrender.coordinator.plan import JobPlan
+from sshrender.coordinator.jobplan import JobPlan
 from sshrender.coordinator.workers.requestpoller import RequestPoller, RequestReceived, event_of
 from sshrender.core import events as ev
-from sshrender.job import attributes, lease, queueoperations, requests
-from sshrender.job.attributes import Attributes
+from sshrender.job import jobattributes, lease, queueoperations, requests
 from sshrender.job.folder import JobFolder
+from sshrender.job.jobattributes import Attributes
 from sshrender.job.lease import LeaseLost
-from sshrender.job.operations import Operation
+from sshrender.job.requestoperations import Operation
 from sshrender.job.requests import Request
 from sshrender.storage import files
 from tests import signed
@@ -172,7 +172,7 @@ def test_what_was_asked_while_nobody_coordinated_holds_and_what_concerns_a_run_i
     requests.ask(folder, Request(Operation.HOLD, "ann@desk"))
     requests.ask(folder, Request(Operation.DRAIN, "ann@desk", host="node1"))
     assert queueoperations.settle(folder).held == "ann@desk"
-    assert attributes.load(folder).held == "ann@desk"
+    assert jobattributes.load(folder).held == "ann@desk"
     told = [(entry["op"], entry["is_late"]) for entry in lines_of(folder.journal)]
     assert told == [("hold", False), ("drain", True)]
 
@@ -184,10 +184,10 @@ def test_what_changes_a_job_is_on_record_before_it_is_heard_of(folder: JobFolder
     try:
         requests.ask(folder, Request(Operation.HOLD, "ann@desk"))
         assert posted.get(timeout=10) == RequestReceived(Request(Operation.HOLD, "ann@desk"))
-        assert attributes.load(folder).held == "ann@desk"
+        assert jobattributes.load(folder).held == "ann@desk"
         requests.ask(folder, Request(Operation.ALTER, "ann@desk", changes={"limit": 3, "priority": -7}))
         assert posted.get(timeout=10).request.changes == {"limit": 3, "priority": -7}
-        found = attributes.load(folder)
+        found = jobattributes.load(folder)
         assert (found.limit, found.priority, found.held) == (3, -7, "ann@desk")
     finally:
         request_poller.stop()
@@ -207,13 +207,13 @@ def test_a_coordinator_that_was_fenced_off_takes_no_requests(folder: JobFolder) 
 
 def test_a_job_that_nobody_coordinates_is_changed_at_once(folder: JobFolder) -> None:
     queueoperations.change(folder, Request(Operation.HOLD, "ann@desk", note="until Monday"))
-    assert attributes.load(folder).why == "until Monday"
+    assert jobattributes.load(folder).why == "until Monday"
     queueoperations.change(folder, Request(Operation.CANCEL, "ann@desk"))
-    found = attributes.load(folder)
+    found = jobattributes.load(folder)
     assert (found.over, found.held) == ("cancelled", "")
     queueoperations.change(folder, Request(Operation.RESUBMIT, "ann@desk"))
-    assert attributes.load(folder).is_queued
-    assert not attributes.load(folder).over
+    assert jobattributes.load(folder).is_queued
+    assert not jobattributes.load(folder).over
 
 
 def test_a_request_that_nobody_takes_is_taken_back(
@@ -285,7 +285,7 @@ def test_a_request_holds_no_text_that_nobody_can_write(folder: JobFolder) -> Non
     assert _taken(folder) == [PLAIN]
     queueoperations.change(folder, ODD)
     queueoperations.change(folder, Request(Operation.HOLD, ODD.by + "\udcfc", note="f\udcfcr"))
-    found = attributes.load(folder)
+    found = jobattributes.load(folder)
     assert (found.output, found.held, found.why) == ("/a?", "ann?@desk?", "f?r")
 
 

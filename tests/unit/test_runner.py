@@ -18,8 +18,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sshrender.renderers import diagnostics, ghostscript
-from sshrender.runner import load, processes, processlimits
-from sshrender.runner.load import LoadMeter
+from sshrender.runner import loadmeasurement, processes, processlimits
+from sshrender.runner.loadmeasurement import LoadMeter
 from sshrender.runner.taskqueue import Task, TaskQueue
 from sshrender.transports import payload
 
@@ -337,8 +337,8 @@ def test_what_a_recipe_runs_is_ours_though_nothing_of_ours_is_in_its_name() -> N
     started = [sys.executable, "-c", code, "sshrender-runner", LOOP]
     with subprocess.Popen(started, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
-        assert load.is_ours(process.stdout.readline().strip())
-        assert max(ours for _, ours in (load.scan() for _ in range(10))) >= 1
+        assert loadmeasurement.is_ours(process.stdout.readline().strip())
+        assert max(ours for _, ours in (loadmeasurement.scan() for _ in range(10))) >= 1
 
 
 def test_what_others_run_is_not_ours() -> None:
@@ -348,5 +348,5 @@ def test_what_others_run_is_not_ours() -> None:
         assert process.stdout is not None
         loop = process.stdout.readline().strip()
         process.wait()
-        assert not load.is_ours(loop)
-        assert max(others for others, _ in (load.scan() for _ in range(10))) >= 1
+        assert not loadmeasurement.is_ours(loop)
+        assert max(others for others, _ in (loadmeasurement.scan() for _ in range(10))) >= 1

@@ -19,16 +19,16 @@ from sshrender.api import removal
 from sshrender.api.runcontext import require_allowed
 from sshrender.config import keyfile
 from sshrender.config.settings import Settings, resolve, validated
-from sshrender.coordinator.plan import JobPlan
+from sshrender.coordinator.jobplan import JobPlan
 from sshrender.coordinator.queuedispatcher import QueueDispatcher
 from sshrender.coordinator.workers.requestpoller import RequestPoller, RequestReceived, RequestsRefused
 from sshrender.document import facts
 from sshrender.errors import ExitCode, UserError
-from sshrender.job import attributes, queueoperations, requests, signature, spec
-from sshrender.job.attributes import MAX_HANDLED, Attributes
+from sshrender.job import jobattributes, queueoperations, requests, signature, spec
 from sshrender.job.folder import JobFolder
-from sshrender.job.operations import Operation
+from sshrender.job.jobattributes import MAX_HANDLED, Attributes
 from sshrender.job.queuescanner import QueueScanner
+from sshrender.job.requestoperations import Operation
 from sshrender.job.requests import Request
 from sshrender.job.signature import Purpose, Unsigned
 from sshrender.job.spec import DocumentRecord, JobSpec, RecipeRecord, RenderSettings
@@ -122,7 +122,7 @@ class TestFiles:
 
     def test_what_the_owner_wrote_is_run(self, folder: JobFolder) -> None:
         assert spec.load_signed_spec(folder) == spec.load_spec(folder)
-        assert attributes.load_signed(folder).submitted == CREATED
+        assert jobattributes.load_signed(folder).submitted == CREATED
 
     @pytest.mark.parametrize("which", ["spec", "attributes"])
     @pytest.mark.parametrize("damage", ["changed", "unsigned", "elsewhere", "no key", "other key"])
@@ -145,12 +145,12 @@ class TestFiles:
                 keyfile.load_or_make()
         path.write_text(json.dumps(fields))
         with pytest.raises(Unsigned) as caught:
-            spec.load_signed_spec(folder) if which == "spec" else attributes.load_signed(folder)
+            spec.load_signed_spec(folder) if which == "spec" else jobattributes.load_signed(folder)
         assert caught.value.code == ExitCode.STORAGE
         wanted = "sshrender key import" if "key" in damage else f"mv {folder.path} "
         assert wanted in caught.value.hint
         assert spec.load_spec(folder) is not None
-        assert attributes.load(folder).is_queued
+        assert jobattributes.load(folder).is_queued
 
     def test_one_kind_of_file_is_worth_nothing_as_another(self, folder: JobFolder) -> None:
         fields = json.loads(folder.attributes.read_text())
@@ -190,7 +190,7 @@ class TestFiles:
         reports = {"job": job.name, "submitted": CREATED}
         commands = {"mv": str(job.path), "file": str(path), "sshrender": "resubmit"}
         hints = [joblist.again(reports)]
-        for work in (lambda: attributes.load(job), lambda: facts.check_file(path)):
+        for work in (lambda: jobattributes.load(job), lambda: facts.check_file(path)):
             with pytest.raises(UserError) as caught:
                 work()
             hints.append(caught.value.hint)
@@ -216,11 +216,11 @@ class TestFiles:
         with pytest.raises(Unsigned, match="is missing") as caught:
             queueoperations.change(folder, Request(Operation.ALTER, "ann@desk", changes={"priority": 1}))
         assert (caught.value.code, caught.value.hint[:3]) == (ExitCode.STORAGE, "mv ")
-        for work in (attributes.load_signed, queueoperations.settle):
+        for work in (jobattributes.load_signed, queueoperations.settle):
             with pytest.raises(Unsigned):
                 work(folder)
         assert QueueScanner(folder.path.parent).look().unsigned.keys() == {NAME}
-        assert not attributes.is_there(folder)
+        assert not jobattributes.is_there(folder)
 
 
 class TestForms:
@@ -253,7 +253,7 @@ class TestForms:
         fields = signature.signed(folder, Purpose.ATTRIBUTES, fields)
         folder.attributes.write_text(json.dumps(fields))
         with pytest.raises(UserError, match=r"attributes\.json is damaged"):
-            attributes.load(folder)
+            jobattributes.load(folder)
 
     @pytest.mark.parametrize(
         ("part", "changes"),
@@ -316,14 +316,14 @@ class TestForms:
     def test_clean_follows_no_link_in_the_place_of_a_job(self, folder: JobFolder) -> None:
         link = folder.path.with_name("two-12345678")
         link.symlink_to(folder.path)
-        attributes.load(folder).changed(over="done").save(folder)
+        jobattributes.load(folder).changed(over="done").save(folder)
         with pytest.raises(UserError, match="symbolic link"):
             removal.remove(JobFolder(link), removal.is_unwanted)
         assert folder.spec.exists()
 
 
 def _request_poller(folder: JobFolder, posted: queue.SimpleQueue[Any]) -> RequestPoller:
-    plan = SimpleNamespace(folder=folder, attributes=attributes.load(folder))
+    plan = SimpleNamespace(folder=folder, attributes=jobattributes.load(folder))
     return RequestPoller(cast("JobPlan", plan), posted.put, lambda: None, {})
 
 
@@ -403,17 +403,17 @@ class TestRequests:
         assert not path.exists()
         folder.attributes.write_bytes(old)
         with pytest.raises(Unsigned, match="another job of this name"):
-            attributes.load_signed(folder)
+            jobattributes.load_signed(folder)
         assert QueueScanner(folder.path.parent).look().unsigned.keys() == {NAME}
 
     def test_a_long_note_holds_a_job(self, folder: JobFolder) -> None:
         queueoperations.change(folder, Request(Operation.HOLD, "ann@desk", note="x" * 10_000))
-        assert attributes.load(folder).why == "x" * requests.MAX_CHARS
+        assert jobattributes.load(folder).why == "x" * requests.MAX_CHARS
 
     def test_a_request_of_an_earlier_job_of_the_name_is_none(self, folder: JobFolder) -> None:
         requests.ask(folder, Request(Operation.CANCEL, "ann@desk"))
         before = requests.floor(time.time() + 1)
-        attributes.load(folder).changed(handled_before=before).save(folder)
+        jobattributes.load(folder).changed(handled_before=before).save(folder)
         assert queueoperations.settle(folder).over == ""
 
     def test_ids_are_remembered_within_bounds_and_none_is_obeyed_again(self) -> None:
@@ -492,7 +492,7 @@ class TestQueue:
         found = QueueScanner(san).look()
         assert [entry.name for entry in found.entries] == [NAME]
         assert (len(found.unsigned), found.damaged) == (20, {})
-        attributes.load(folder).changed(over="done").save(folder)
+        jobattributes.load(folder).changed(over="done").save(folder)
         said: list[str] = []
         started: list[str] = []
 

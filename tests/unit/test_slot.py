@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from sshrender.renderers import ghostscript
-from sshrender.runner import diagnosticwindow, memory, slotlocks, thumbnailbudget, warmrenderer
+from sshrender.runner import diagnosticsearch, memorylimits, slotlocks, thumbnailbudget, warmrenderer
 from sshrender.runner.slot import Slot
 from sshrender.runner.slotsettings import SlotSettings
 from sshrender.runner.taskqueue import Task, TaskQueue
@@ -92,7 +92,7 @@ def _messages(folder: Path, thumbnails: str = "") -> list[dict[str, Any]]:
         500,
         1 << 30,
         False,
-        memory.Guard(),
+        memorylimits.Guard(),
         1,
         slotlocks.JobShare("job"),
     )
@@ -113,7 +113,7 @@ def test_a_renderer_that_dies_when_asked_for_the_next_page_loses_no_page(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(warmrenderer, "Session", DiesWhenAsked)
-    monkeypatch.setattr(diagnosticwindow, "CLEAN_WINDOW_FACTOR", 0.0)  # windows end by count
+    monkeypatch.setattr(diagnosticsearch, "CLEAN_WINDOW_FACTOR", 0.0)  # windows end by count
     answers = _answers(_messages(folder))
     assert DiesWhenAsked.has_died
     assert set(answers) == {f"1.{page}" for page in range(1, PAGES + 1)}
@@ -156,7 +156,7 @@ def test_a_kill_that_comes_after_the_answer_loses_no_other_page(
 ) -> None:
     monkeypatch.setattr(warmrenderer, "Session", KilledLate)
     # The document is not closed in between.
-    monkeypatch.setattr(diagnosticwindow, "CLEAN_WINDOW_FACTOR", 1e9)
+    monkeypatch.setattr(diagnosticsearch, "CLEAN_WINDOW_FACTOR", 1e9)
     answers = _answers(_messages(folder))
     assert KilledLate.count >= 10
     assert answers == {f"1.{page}": "rendered" for page in range(1, PAGES + 1)}

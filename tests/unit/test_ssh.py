@@ -15,7 +15,7 @@ import paramiko
 import pytest
 
 from sshrender.transports import sshconfig
-from sshrender.transports.protocol import ConnectFailed, FilesFailed
+from sshrender.transports.interface import ConnectFailed, FilesFailed
 from sshrender.transports.sftp import SftpFiles
 from sshrender.transports.ssh import open_connection
 from tests.unit import sshd

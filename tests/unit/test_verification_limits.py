@@ -42,7 +42,7 @@ from sshrender.coordinator.workers.verifier import (
 )
 from sshrender.core import events as ev
 from sshrender.job import publish
-from sshrender.job.identity import DocumentReplaced
+from sshrender.job.documentidentity import DocumentReplaced
 from sshrender.job.lease import LeaseLost
 from sshrender.job.verification import inflate, process, worker
 from sshrender.job.verification.errors import VerificationFailed

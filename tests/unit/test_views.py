@@ -12,7 +12,7 @@ from rich.console import Console
 from sshrender.core.snapshot import HostView, Snapshot
 from sshrender.errors import ExitCode, UserError
 from sshrender.job.journalentries import HostStateChanged, PageSuspected
-from sshrender.views import board, plain, summary
+from sshrender.views import plain, progressboard, summary
 from sshrender.views.nonblocking import NonBlockingStream
 from sshrender.views.rate import Rate
 from sshrender.views.reporter import Reporter
@@ -32,7 +32,7 @@ def _snapshot(*hosts: HostView, total: int = 261, done: int = 100) -> Snapshot:
 
 def _shown(snapshot: Snapshot, width: int, height: int = 24, color: bool = False) -> str:
     console = Console(file=io.StringIO(), width=width, height=height, force_terminal=color)
-    console.print(board.render(snapshot, "job-12345678", Rate(), 10.0, width, height))
+    console.print(progressboard.render(snapshot, "job-12345678", Rate(), 10.0, width, height))
     assert isinstance(console.file, io.StringIO)
     return console.file.getvalue()
 

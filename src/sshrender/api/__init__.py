@@ -14,10 +14,10 @@ if TYPE_CHECKING:
     from sshrender.api.hostcontrol import drain, drained_hosts, move, undrain
     from sshrender.api.jobchanges import alter, cancel, hold, release, resubmit, retry
     from sshrender.api.jobreports import write_overview
-    from sshrender.api.listener import DeliveredPage
     from sshrender.api.queue import QueueRun
     from sshrender.api.removal import removable_jobs, remove
     from sshrender.api.results import RenderResult
+    from sshrender.api.runevents import DeliveredPage
     from sshrender.api.scripting import (
         check_hosts,
         list_jobs,
@@ -37,7 +37,7 @@ _MODULES = {
     "sshrender.api.history": ("history_of_host", "history_of_page"),
     "sshrender.api.jobchanges": ("alter", "cancel", "hold", "release", "resubmit", "retry"),
     "sshrender.api.jobreports": ("write_overview",),
-    "sshrender.api.listener": ("DeliveredPage",),
+    "sshrender.api.runevents": ("DeliveredPage",),
     "sshrender.api.queue": ("QueueRun",),
     "sshrender.api.removal": ("removable_jobs", "remove"),
     "sshrender.api.results": ("RenderResult",),

@@ -12,8 +12,8 @@ from sshrender.errors import ExitCode, UserError
 from sshrender.job.spec import safe_stem
 
 if TYPE_CHECKING:
+    from sshrender.coordinator.jobplan import JobPlan
     from sshrender.coordinator.outcome import Outcome
-    from sshrender.coordinator.plan import JobPlan
 
 
 class Assembly:
@@ -32,7 +32,7 @@ class Assembly:
         The job is not finished then, and the next run tries again. Raises LeaseLost as ``fence`` does.
         """
         from sshrender.job.assembly.assemble import assemble
-        from sshrender.job.assembly.sheets import AssemblyFailed, PageChanged
+        from sshrender.job.assembly.pagereader import AssemblyFailed, PageChanged
 
         lacking = outcome.pages["failed"] + outcome.pages["missing"]
         if lacking:

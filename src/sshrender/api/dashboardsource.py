@@ -19,7 +19,7 @@ from sshrender.job.folder import JobFolder
 from sshrender.job.journal import JournalTail
 from sshrender.job.journalentries import JournalEntry
 from sshrender.job.lease import Observer, in_words
-from sshrender.job.operations import Operation
+from sshrender.job.requestoperations import Operation
 from sshrender.job.requests import Request, ask
 from sshrender.job.spec import JobSpec
 from sshrender.storage.files import read_plain

@@ -14,7 +14,7 @@ from sshrender.api.jobs import all_jobs, find_job, if_readable, on_san
 from sshrender.config import times
 from sshrender.core import jobqueue
 from sshrender.errors import ExitCode, UserError
-from sshrender.job import attributes
+from sshrender.job import jobattributes
 from sshrender.job.journalformat import timestamp
 
 
@@ -39,7 +39,7 @@ def refuse_circle(san: Path, name: str, after: Iterable[str]) -> None:
     def known() -> dict[str, tuple[str, ...]]:
         found = {}
         for folder, _ in all_jobs(san):
-            job = if_readable(san, partial(attributes.load_or_none, folder))
+            job = if_readable(san, partial(jobattributes.load_or_none, folder))
             if job is not None and not job.over:
                 found[folder.name] = job.after
         return found

@@ -19,7 +19,7 @@ from sshrender.job import drains
 from sshrender.job.drains import Drain
 from sshrender.job.folder import JobFolder
 from sshrender.job.lease import Observer
-from sshrender.job.operations import Operation
+from sshrender.job.requestoperations import Operation
 from sshrender.job.requests import Request, ask
 from sshrender.job.signature import Unsigned
 from sshrender.storage import files

@@ -19,11 +19,11 @@ from sshrender.api.dependencies import refuse_circle
 from sshrender.api.jobs import create_marker, current_user, find_job, on_san
 from sshrender.api.runcontext import output_of
 from sshrender.errors import ExitCode, UserError
-from sshrender.job import attributes, delivery, queueoperations
-from sshrender.job.attributes import Attributes
+from sshrender.job import jobattributes, outputfolder, queueoperations
 from sshrender.job.folder import JobFolder
+from sshrender.job.jobattributes import Attributes
 from sshrender.job.lease import Observer
-from sshrender.job.operations import Operation
+from sshrender.job.requestoperations import Operation
 from sshrender.job.requests import Request, ask
 from sshrender.job.spec import JobSpec, require_signed_spec
 from sshrender.storage import files
@@ -118,7 +118,7 @@ def retry(san: Path, job: str, pages: Iterable[int]) -> None:
 def _marked(output: Path, san: Path) -> dict[str, Any]:
     """Return the attributes of a new output folder, so that other machines know it. Raises UserError."""
     marker = "" if output.is_relative_to(san) else create_marker(output)
-    return delivery.recorded(output, san, marker)
+    return outputfolder.recorded(output, san, marker)
 
 
 def _change(san: Path, jobs: Sequence[str], order: Order, on_changed: OnChanged) -> list[Changed]:
@@ -131,7 +131,7 @@ def _change(san: Path, jobs: Sequence[str], order: Order, on_changed: OnChanged)
     requests = [Request(op, user, note=order.note, changes=dict(order.changes(*each))) for each in found]
     done = []
     for (folder, _), request in zip(found, requests, strict=True):
-        before = on_san(san, partial(attributes.load_or_none, folder))
+        before = on_san(san, partial(jobattributes.load_or_none, folder))
         try:
             on_san(san, partial(queueoperations.change, folder, request))
         except queueoperations.NotHeard:

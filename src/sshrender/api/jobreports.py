@@ -12,13 +12,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from sshrender.api.accounts import accounts
 from sshrender.api.jobs import all_jobs, find_job, job_names, on_san, read_or_record
+from sshrender.api.usagetotals import accounts
 from sshrender.config.paths import state_folder
-from sshrender.coordinator import overview
+from sshrender.coordinator import overviewdata
 from sshrender.coordinator.jobopening import require_san
 from sshrender.errors import UserError
-from sshrender.job import attributes, jobstatus, lease
+from sshrender.job import jobattributes, jobstatus, lease
 from sshrender.job.accounting import Account
 from sshrender.job.folder import JobFolder
 from sshrender.job.jobstatus import JobReport
@@ -62,7 +62,7 @@ def why_not_runnable(report: JobReport) -> str:
 
     def work() -> None:
         require_signed_spec(folder)
-        attributes.load_signed(folder)
+        jobattributes.load_signed(folder)
 
     try:
         on_san(folder.path.parent, work)
@@ -88,7 +88,7 @@ def write_overview(san: Path, named: str) -> Path:
 
     def work() -> Path:
         folder, spec = find_job(san, named)
-        overview.write(folder, spec, lease.holders([folder.lease])[folder.lease])
+        overviewdata.write(folder, spec, lease.holders([folder.lease])[folder.lease])
         return folder.overview
 
     return on_san(san, work)
@@ -113,7 +113,7 @@ def read_jobs(
     def one(folder: JobFolder, spec: JobSpec, holder: Claim | None) -> JobOnDisk:
         if folder.lease in unreadable:
             raise unreadable[folder.lease]
-        found = attributes.load_or_none(folder)
+        found = jobattributes.load_or_none(folder)
         if are_named:
             entries = list(read_journal(folder.journal))
             return JobOnDisk(folder, jobstatus.of(folder, spec, entries, holder, found), entries)

@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
-from sshrender import clock
+from sshrender import commandstart
 from sshrender.config import inventory as inv
 from sshrender.config.paths import find_inventory, state_folder
 from sshrender.config.settings import Settings
@@ -61,7 +61,7 @@ def require_readable(san: Path) -> None:
 
 def deadline_of(settings: Settings) -> float | None:
     """Return when this command must end, on the monotonic clock: ``--deadline`` after its start."""
-    return None if settings.deadline is None else clock.began() + settings.deadline
+    return None if settings.deadline is None else commandstart.began() + settings.deadline
 
 
 def san_folder(settings: Settings) -> Path:
@@ -98,28 +98,28 @@ def own_san() -> Path:
 
 
 def create_marker(output: Path) -> str:
-    """Create the marker by which other machines recognise an output folder (job/delivery.py).
+    """Create the marker by which other machines recognise an output folder (job/outputfolder.py).
 
     Return its content. Raises UserError.
     """
     from sshrender.coordinator.jobopening import output_error
-    from sshrender.job import delivery
+    from sshrender.job import outputfolder
     from sshrender.storage.hangguard import guarded_call
 
     try:
-        return guarded_call(output.parent, partial(delivery.create_marker, output))
+        return guarded_call(output.parent, partial(outputfolder.create_marker, output))
     except OSError as error:
         raise output_error(error, output) from None
 
 
 def remove_marker(output: Path, marker: str) -> None:
     """Remove that marker, if there is one. Never raises OSError."""
-    from sshrender.job import delivery
+    from sshrender.job import outputfolder
     from sshrender.storage.hangguard import guarded_call
 
     if marker:
         with contextlib.suppress(OSError):
-            guarded_call(output.parent, partial(delivery.remove_marker, output, marker))
+            guarded_call(output.parent, partial(outputfolder.remove_marker, output, marker))
 
 
 def if_readable(san: Path, read: Callable[[], T]) -> T | None:

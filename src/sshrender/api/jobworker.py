@@ -14,8 +14,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sshrender import clock, gctuning
-from sshrender.api.joborders import MAX_ORDER_BYTES, JobEnd, JobOrder
+from sshrender import commandstart, gctuning
+from sshrender.api.jobmessages import MAX_ORDER_BYTES, JobEnd, JobOrder
 
 if TYPE_CHECKING:
     from sshrender.api.results import RenderResult
@@ -29,7 +29,7 @@ _PR_SET_PDEATHSIG = 1
 
 def main() -> None:
     """Run the job of the order on stdin, and write its end to stdout."""
-    clock.start()
+    commandstart.start()
     gctuning.load()
     results = _take_stdout()
     order = JobOrder.decode(sys.stdin.buffer.read(MAX_ORDER_BYTES))

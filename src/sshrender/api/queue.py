@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from sshrender.api import jobprocess
-from sshrender.api.joborders import MAX_CONCURRENT_JOBS, JobEnd, JobOrder
+from sshrender.api.jobmessages import MAX_CONCURRENT_JOBS, JobEnd, JobOrder
 from sshrender.api.jobprocess import JobProcess
 from sshrender.api.jobs import current_user, on_san, own_san, san_folder
 from sshrender.config.paths import state_folder
@@ -25,12 +25,12 @@ from sshrender.coordinator.jobopening import require_san, storage_error
 from sshrender.coordinator.queuedispatcher import QueueDispatcher
 from sshrender.core.jobqueue import Entry
 from sshrender.errors import ExitCode, UserError, most_severe
-from sshrender.job import attributes, lease, queueoperations
-from sshrender.job.attributes import Attributes
+from sshrender.job import jobattributes, lease, queueoperations
 from sshrender.job.folder import JobFolder
+from sshrender.job.jobattributes import Attributes
 from sshrender.job.journal import JournalWriter
 from sshrender.job.journalformat import stamped
-from sshrender.job.operations import Operation
+from sshrender.job.requestoperations import Operation
 from sshrender.job.requests import MAX_CHARS, Request
 
 T = TypeVar("T")
@@ -220,7 +220,7 @@ class JobStarter:
 def _signed_or_none(folder: JobFolder) -> Attributes | None:
     """Return the attributes that the job's owner signed; None if they are not. Raises OSError."""
     try:
-        return attributes.load_signed(folder)
+        return jobattributes.load_signed(folder)
     except UserError:
         return None
 

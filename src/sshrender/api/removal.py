@@ -14,13 +14,13 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from pathlib import Path
 
-from sshrender.api.accounts import account_of
 from sshrender.api.jobreports import read_jobs
 from sshrender.api.jobs import all_jobs, find_job
+from sshrender.api.usagetotals import account_of
 from sshrender.errors import ExitCode, UserError
-from sshrender.job import accounting, attributes, delivery, fencedfiles, lease
-from sshrender.job.attributes import Attributes
+from sshrender.job import accounting, fencedfiles, jobattributes, lease, outputfolder
 from sshrender.job.folder import JobFolder
+from sshrender.job.jobattributes import Attributes
 from sshrender.job.jobstatus import JobReport
 from sshrender.job.lease import Lease
 from sshrender.job.spec import JobSpec
@@ -92,7 +92,7 @@ def remove(folder: JobFolder, may_go: Callable[[Attributes], bool]) -> bool:
     It stays if it is running, or if ``may_go`` of its attributes is false. Raises UserError or OSError.
     """
     _require_folder(folder)
-    attributes.load(folder)  # a damaged job is left as it is, its lease too
+    jobattributes.load(folder)  # a damaged job is left as it is, its lease too
     try:
         held = lease.take(folder.lease)
     except lease.LeaseHeld:
@@ -103,7 +103,7 @@ def remove(folder: JobFolder, may_go: Callable[[Attributes], bool]) -> bool:
         return False  # another clean has removed it
     aside: Path | None = None
     try:
-        found = attributes.load(folder)
+        found = jobattributes.load(folder)
         aside = _put_aside(folder, held) if may_go(found) else None
     except lease.LeaseLost:
         return False  # this process was stopped so long that another one has the job now
@@ -158,11 +158,11 @@ def _marker_remover(folder: JobFolder) -> Callable[[], None]:
     OSError, and so may the function that is returned.
     """
     try:
-        found = attributes.load_signed(folder)
+        found = jobattributes.load_signed(folder)
     except UserError:
         return lambda: None
-    output = delivery.place(found, folder)
-    return lambda: None if output is None else delivery.remove_marker(output, found.output_marker)
+    output = outputfolder.place(found, folder)
+    return lambda: None if output is None else outputfolder.remove_marker(output, found.output_marker)
 
 
 def left_behind(san: Path) -> list[Path]:

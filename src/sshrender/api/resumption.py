@@ -11,9 +11,9 @@ from sshrender.api.jobs import deadline_of, find_job, on_san, san_folder
 from sshrender.api.runcontext import Resumption, RunContext
 from sshrender.config.settings import resolve
 from sshrender.errors import ExitCode, UserError
-from sshrender.job import attributes, delivery
-from sshrender.job.attributes import Attributes
+from sshrender.job import jobattributes, outputfolder
 from sshrender.job.folder import JobFolder
+from sshrender.job.jobattributes import Attributes
 from sshrender.job.spec import JobSpec, load_signed_spec
 
 
@@ -37,9 +37,9 @@ def find_unfinished(typed: Mapping[str, Any], config: Path | None, named: str) -
     def work() -> UnfinishedJob:
         folder, _ = find_job(san, named)
         spec = load_signed_spec(folder)
-        if spec is None or not attributes.is_there(folder):
+        if spec is None or not jobattributes.is_there(folder):
             raise _incomplete(folder)
-        return UnfinishedJob(folder, spec, attributes.load_signed(folder))
+        return UnfinishedJob(folder, spec, jobattributes.load_signed(folder))
 
     return on_san(san, work, deadline_of(settings))
 
@@ -63,7 +63,7 @@ def resumption_of(
     one. See Resumption for the rest.
     """
     found = job.attributes
-    output = on_san(context.san, lambda: delivery.place(found, job.folder))
+    output = on_san(context.san, lambda: outputfolder.place(found, job.folder))
     if output is None and found.output and context.settings.output is None:
         where = f"{found.output} is a folder of {found.output_host}"
         context.listener.print_line(

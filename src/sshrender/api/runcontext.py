@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
-from sshrender.api.hostsetups import host_setup, this_machine
+from sshrender.api.hostaccess import host_setup, this_machine
 from sshrender.api.jobs import current_user, deadline_of, on_san, own_san, san_of
-from sshrender.api.listener import Listener
 from sshrender.api.results import RenderResult
+from sshrender.api.runevents import Listener
 from sshrender.config import inventory as inv
 from sshrender.config import pins, recipes
 from sshrender.config.mailaddresses import MAX_LENGTH as MAX_ADDRESSES
@@ -27,22 +27,22 @@ from sshrender.config.settingnames import option
 from sshrender.config.settings import Resolved, Settings, job_settings, resolve
 from sshrender.config.validation import invalid
 from sshrender.coordinator.hosts.preconnect import ConnectionPool
-from sshrender.coordinator.plan import HostSetup, RenderRequest, RunLimits
+from sshrender.coordinator.jobplan import HostSetup, RenderRequest, RunLimits
 from sshrender.core.policy import Policy
 from sshrender.document.facts import read_password
 from sshrender.document.reading import Reading
 from sshrender.errors import ExitCode, UserError
-from sshrender.job import delivery, requests
-from sshrender.job.attributes import Attributes
+from sshrender.job import outputfolder, requests
 from sshrender.job.folder import JobFolder
+from sshrender.job.jobattributes import Attributes
 from sshrender.job.spec import JobSpec, RecipeRecord, safe_stem
 from sshrender.renderers.devices import DEVICES
 
 if TYPE_CHECKING:
     from sshrender.api.assembly import Assembly
+    from sshrender.coordinator.jobplan import JobPlan
     from sshrender.coordinator.outcome import Outcome
     from sshrender.coordinator.pagecountprobe import PageCountProbe
-    from sshrender.coordinator.plan import JobPlan
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,7 +243,7 @@ class RunContext:
         _check_assembly(settings, chosen, settings.device)
         output = output_of(settings.output, source, is_only)
         fields = {
-            **delivery.recorded(output, self.san),
+            **outputfolder.recorded(output, self.san),
             "wishes": job_settings(self.resolved),
             **self._rank(),
             **attributes,
@@ -271,7 +271,7 @@ class RunContext:
         output, named = order.output, self.settings.output
         if "output" in typed and named is not None:
             output = named.absolute()
-            ranked |= delivery.recorded(output, self.san)
+            ranked |= outputfolder.recorded(output, self.san)
         return self._complete_request(
             source=order.folder.source,
             output=output or order.folder.pages,
@@ -331,11 +331,11 @@ class RunContext:
 
     def _write_overview(self, plan: JobPlan) -> None:
         """Write the HTML overview. A failure is only a remark: the pages do not depend on it."""
-        from sshrender.coordinator import overview
+        from sshrender.coordinator import overviewdata
 
         def write() -> None:
             try:
-                on_san(self.san, lambda: overview.write(plan.folder, plan.spec))
+                on_san(self.san, lambda: overviewdata.write(plan.folder, plan.spec))
             except UserError as error:
                 self.listener.print_line(f"no overview: {error.what}")
 

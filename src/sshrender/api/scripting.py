@@ -11,19 +11,19 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from sshrender.api import accounts, dependencies, hosts, jobreports, submission
+from sshrender.api import dependencies, hosts, jobreports, submission, usagetotals
 from sshrender.api.dryrun import DryRunReport, plan_render
 from sshrender.api.jobreports import JobOnDisk
 from sshrender.api.jobs import san_folder
-from sshrender.api.listener import DeliveredPage, EntryView, Listener, SilentListener
 from sshrender.api.queue import QueueResult, QueueRun
 from sshrender.api.results import RenderResult
 from sshrender.api.resumption import find_unfinished, resumption_of
 from sshrender.api.runcontext import RunContext
+from sshrender.api.runevents import DeliveredPage, EntryView, Listener, SilentListener
 from sshrender.config.settings import Settings, resolve
 from sshrender.job.jobstatus import JobReport
 from sshrender.job.journalentries import JournalEntry, PageDelivered
-from sshrender.views.protocol import View
+from sshrender.views.interface import View
 
 Options = Mapping[str, Any]
 OnPage = Callable[[DeliveredPage], None]
@@ -131,9 +131,9 @@ def check_hosts(settings: Options | None = None) -> hosts.HostChecks:
     return hosts.check_hosts(_context(settings))
 
 
-def usage(by: Iterable[str] = ("month", "user"), settings: Options | None = None) -> accounts.Usage:
+def usage(by: Iterable[str] = ("month", "user"), settings: Options | None = None) -> usagetotals.Usage:
     """Return what was used, summed up by any of job, user, host and month. Raises UserError."""
-    return accounts.usage(shared_folder(settings), list(by))
+    return usagetotals.usage(shared_folder(settings), list(by))
 
 
 def shared_folder(settings: Options | None = None) -> Path:

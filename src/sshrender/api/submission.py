@@ -10,20 +10,20 @@ from pathlib import Path
 from typing import Any
 
 from sshrender.api.dependencies import refuse_circle
-from sshrender.api.documents import near_document
+from sshrender.api.documentarguments import near_document
 from sshrender.api.jobs import create_marker, current_user, on_san, remove_marker
 from sshrender.api.removal import remove
 from sshrender.api.runcontext import RunContext
 from sshrender.coordinator.jobopening import open_job, output_error
-from sshrender.coordinator.plan import JobPlan
+from sshrender.coordinator.jobplan import JobPlan
 from sshrender.document.facts import check_file
 from sshrender.document.reading import Reading
 from sshrender.errors import UserError
-from sshrender.job import attributes, queueoperations
-from sshrender.job.attributes import Attributes
+from sshrender.job import jobattributes, queueoperations
 from sshrender.job.history import sizes
+from sshrender.job.jobattributes import Attributes
 from sshrender.job.journalformat import timestamp
-from sshrender.job.operations import Operation
+from sshrender.job.requestoperations import Operation
 from sshrender.job.requests import Request
 from sshrender.storage.hangguard import guarded_call
 
@@ -81,7 +81,7 @@ def submit(
 
 def _result(context: RunContext, plan: JobPlan, now: str, hold: bool) -> Submitted:
     """Return the new job, or change an existing one to what was submitted now. Raises UserError."""
-    found = on_san(context.san, partial(attributes.load_signed, plan.folder))
+    found = on_san(context.san, partial(jobattributes.load_signed, plan.folder))
     name, state = plan.spec.name, "held" if hold else "queued"
     if found.submitted == now:
         _require_no_circle(context, plan, now)
@@ -128,7 +128,7 @@ def _is_as_requested(plan: JobPlan, found: Attributes) -> bool:
 def _alter(context: RunContext, plan: JobPlan, found: Attributes, hold: bool) -> None:
     """Change an existing job to what was submitted now, and queue it. Raises UserError."""
     name = plan.spec.name
-    changes = {key: value for key, value in plan.changes.items() if key in attributes.ALTERABLE}
+    changes = {key: value for key, value in plan.changes.items() if key in jobattributes.ALTERABLE}
     refuse_circle(context.san, name, changes["after"])
     is_again = bool(found.over) or not found.is_queued
     op = Operation.RESUBMIT if is_again else Operation.ALTER

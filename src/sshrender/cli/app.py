@@ -16,10 +16,10 @@ from sshrender.cli import (
     helptext,
     hosts,
     init,
+    jobchanges,
     key,
     man,
     overview,
-    queue,
     render,
     resume,
     status,
@@ -62,11 +62,11 @@ _add("render", render.render, needs_argument=True)
 _add("resume", resume.resume, needs_argument=True)
 _add("submit", submit.submit, needs_argument=True)
 _add("coordinate", coordinate.coordinate)
-_add("hold", queue.hold, needs_argument=True)
-_add("release", queue.release, needs_argument=True)
-_add("cancel", queue.cancel, needs_argument=True)
-_add("resubmit", queue.resubmit, needs_argument=True)
-_add("alter", queue.alter, needs_argument=True)
+_add("hold", jobchanges.hold, needs_argument=True)
+_add("release", jobchanges.release, needs_argument=True)
+_add("cancel", jobchanges.cancel, needs_argument=True)
+_add("resubmit", jobchanges.resubmit, needs_argument=True)
+_add("alter", jobchanges.alter, needs_argument=True)
 _add("clean", clean.clean)
 _add("report", usagereport.report)
 _add("init", init.init)

@@ -15,7 +15,7 @@ _SHELL_SAFE = re.compile(r"[\w.+-]+")
 
 def devices(incomplete: str) -> list[str]:
     """Return raster devices."""
-    from sshrender.api.documents import device_names
+    from sshrender.api.documentarguments import device_names
 
     return _matching(_quietly(device_names), incomplete)
 

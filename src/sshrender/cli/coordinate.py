@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from sshrender import gctuning
-from sshrender.api.joborders import MAX_CONCURRENT_JOBS
+from sshrender.api.jobmessages import MAX_CONCURRENT_JOBS
 from sshrender.cli import options, streams
 from sshrender.views import output
 

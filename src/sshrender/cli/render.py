@@ -28,7 +28,7 @@ def render(
 
     The same command given again continues an unfinished job, and returns at once if nothing is missing.
     """
-    from sshrender.api.documents import check_pdfs
+    from sshrender.api.documentarguments import check_pdfs
 
     check_pdfs(pdf)
     run_context, reporter = reporting.start(given.typed, given.config, wants_json=given.wants_json)

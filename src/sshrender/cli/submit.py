@@ -34,7 +34,7 @@ def submit(
 ) -> None:
     """Queue jobs and print their names. The command coordinate renders them."""
     from sshrender.api.dependencies import job_names_of, start_time
-    from sshrender.api.documents import check_pdfs, find_documents
+    from sshrender.api.documentarguments import check_pdfs, find_documents
     from sshrender.api.results import failure_summary
     from sshrender.api.submission import submit as submit_document
 

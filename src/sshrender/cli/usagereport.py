@@ -33,8 +33,8 @@ def report(
     config: options.Config = None,
 ) -> None:
     """Show usage by user, host, job or month: pages, CPU time and failures, removed jobs included."""
-    from sshrender.api.accounts import usage
     from sshrender.api.jobs import san_folder
+    from sshrender.api.usagetotals import usage
     from sshrender.config.settings import resolve
     from sshrender.views import usage as view
 

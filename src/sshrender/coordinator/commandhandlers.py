@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from sshrender.coordinator.runparts import RunParts
+from sshrender.coordinator.runcomponents import RunParts
 from sshrender.coordinator.workers.verifier import VerificationTask
 from sshrender.core import commands as do
 from sshrender.core.states import PageState

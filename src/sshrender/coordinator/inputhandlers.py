@@ -11,7 +11,7 @@ from typing import Any
 
 from sshrender.coordinator.hosts.connection import HostSpoke, LinkFailed
 from sshrender.coordinator.hosts.filetransfer import TransferDone, TransferFailed
-from sshrender.coordinator.runparts import RunParts
+from sshrender.coordinator.runcomponents import RunParts
 from sshrender.coordinator.signals import SignalCaught
 from sshrender.coordinator.workers import verifier as vf
 from sshrender.coordinator.workers.leaserenewer import LeaseGone

@@ -15,19 +15,19 @@ from collections.abc import Callable
 from dataclasses import asdict
 
 from sshrender.coordinator.inputhandlers import on_verified
+from sshrender.coordinator.jobplan import JobPlan
 from sshrender.coordinator.outcome import Outcome
-from sshrender.coordinator.plan import JobPlan
-from sshrender.coordinator.runparts import RunParts
+from sshrender.coordinator.runcomponents import RunParts
 from sshrender.coordinator.workers import verifier as vf
 from sshrender.core import commands as do
 from sshrender.core import events as ev
-from sshrender.job import delivery, lease, manifest
 from sshrender.job import journalentries as je
-from sshrender.job.attributes import Attributes
-from sshrender.job.fieldforms import MAX_TEXT
+from sshrender.job import lease, manifest, outputfolder
+from sshrender.job.fieldpatterns import MAX_TEXT
+from sshrender.job.jobattributes import Attributes
 from sshrender.job.journalformat import timestamp
 from sshrender.utf8 import writable
-from sshrender.views.protocol import View
+from sshrender.views.interface import View
 
 SHUTDOWN_TIMEOUT = 2.0
 """Seconds that pages being verified, and the journal, get when a run ends."""
@@ -129,10 +129,10 @@ def record_end(plan: JobPlan, outcome: Outcome, held: lease.Lease, began_as: Att
     if not outcome.is_over:
         return
     held.ensure()
-    if not plan.attributes.is_queued or delivery.is_same(began_as, plan.attributes):
+    if not plan.attributes.is_queued or outputfolder.is_same(began_as, plan.attributes):
         plan.attributes = plan.attributes.changed(
             over=outcome.state, why=writable(outcome.reason)[:MAX_TEXT]
         )
         plan.attributes.save(plan.folder, held.epoch)
     # Last: another machine that takes the job over needs the marker to deliver into this folder.
-    delivery.remove_marker(plan.output, began_as.output_marker)
+    outputfolder.remove_marker(plan.output, began_as.output_marker)

@@ -14,11 +14,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sshrender.coordinator import jobsigning, pagecount
-from sshrender.coordinator.plan import JobPlan, RenderRequest
+from sshrender.coordinator.jobplan import JobPlan, RenderRequest
 from sshrender.document import facts, pagelist, splitting, staging
 from sshrender.document.reading import Reading
 from sshrender.errors import ExitCode, UserError
-from sshrender.job import attributes, identity
+from sshrender.job import documentidentity, jobattributes
 from sshrender.job.folder import JobFolder
 from sshrender.job.history import History
 from sshrender.job.journal import OldJournal
@@ -167,7 +167,7 @@ def reopen_job(request: RenderRequest, reading: Reading, folder: JobFolder, spec
     try:
         facts.check_file(folder.source)
         reading.begin(folder.source, request.password)
-        stamp = identity.require(folder, spec)
+        stamp = documentidentity.require(folder, spec)
         if spec.document.needs_password and request.password is None:
             raise UserError(
                 ExitCode.DOCUMENT,
@@ -272,11 +272,11 @@ def _create_or_find(folder: JobFolder, spec: JobSpec, source: _Source) -> tuple[
     if found is not None and _identity(found) != _identity(spec):
         raise damaged(folder.spec, "it describes another job than its name")
     if found is not None and os.path.lexists(folder.source):
-        stamp = identity.require(folder, found)
+        stamp = documentidentity.require(folder, found)
         _require_attributes(folder, source.request, found)
         return found, stamp
     folder.create()
-    stamp = identity.stamp_of(folder, spec) or source.get().settle(folder.source)
+    stamp = documentidentity.stamp_of(folder, spec) or source.get().settle(folder.source)
     if found is not None:
         _require_attributes(folder, source.request, found)
     else:
@@ -291,7 +291,7 @@ def _require_attributes(folder: JobFolder, request: RenderRequest, spec: JobSpec
 
     Raises UserError or OSError.
     """
-    if not attributes.is_there(folder):
+    if not jobattributes.is_there(folder):
         with contextlib.suppress(LeaseLost):  # another process has the job; the run reports that
             request.attributes.changed(job=spec.id).save(folder)
 

@@ -16,18 +16,18 @@ from sshrender import gctuning
 from sshrender.coordinator.hosts.preconnect import ConnectionPool
 from sshrender.coordinator.jobcompletion import record_end, write_manifest
 from sshrender.coordinator.jobopening import deadline_passed, require_output, storage_error
+from sshrender.coordinator.jobplan import HostSetup, JobPlan
 from sshrender.coordinator.loop import Coordinator
 from sshrender.coordinator.outcome import Outcome
-from sshrender.coordinator.plan import HostSetup, JobPlan
-from sshrender.coordinator.resumption import restore_pages
-from sshrender.coordinator.runparts import RunInputs
+from sshrender.coordinator.pagerestoration import restore_pages
+from sshrender.coordinator.runcomponents import RunInputs
 from sshrender.coordinator.signals import caught
 from sshrender.coordinator.workers.leaserenewer import LeaseRenewer
 from sshrender.errors import ExitCode, UserError
-from sshrender.job import delivery, drains, lease, queueoperations
+from sshrender.job import drains, lease, outputfolder, queueoperations
 from sshrender.job.nonce import Nonce
 from sshrender.storage.hangguard import DeadlinePassed, guarded_call
-from sshrender.views.protocol import View
+from sshrender.views.interface import View
 
 
 def run_job(
@@ -142,7 +142,7 @@ def _follow_output(plan: JobPlan) -> None:
 
     Raises UserError.
     """
-    output = delivery.place(plan.attributes, plan.folder) or plan.folder.pages
+    output = outputfolder.place(plan.attributes, plan.folder) or plan.folder.pages
     if output != plan.output:
         plan.output = output
         require_output(output)

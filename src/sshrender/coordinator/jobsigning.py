@@ -8,9 +8,9 @@ from collections.abc import Callable
 from sshrender.document.facts import Stamp
 from sshrender.document.staging import Staged
 from sshrender.errors import ExitCode, UserError
-from sshrender.job import identity, lease, signature
-from sshrender.job.attributes import Attributes
+from sshrender.job import documentidentity, lease, signature
 from sshrender.job.folder import JobFolder
+from sshrender.job.jobattributes import Attributes
 from sshrender.job.spec import JobSpec
 from sshrender.storage.files import read_plain, sync_folder
 
@@ -46,7 +46,7 @@ def sign_again(
         raise _busy(spec, lease.in_words(other.claim)) from None
     try:
         folder.create()
-        stamp = identity.stamp_of(folder, spec) or get().settle(folder.source)
+        stamp = documentidentity.stamp_of(folder, spec) or get().settle(folder.source)
         held.ensure()
         attributes.changed(job=spec.id).save(folder, held.epoch)
         held.ensure()

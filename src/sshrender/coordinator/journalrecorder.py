@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Mapping
 from itertools import islice
 
-from sshrender.coordinator.plan import HostSetup, JobPlan
+from sshrender.coordinator.jobplan import HostSetup, JobPlan
 from sshrender.coordinator.workers import verifier as vf
 from sshrender.coordinator.workers.journalwriter import JournalWriterThread
 from sshrender.core import commands as do
@@ -19,7 +19,7 @@ from sshrender.job.history import PageRecord
 from sshrender.job.journal import JournalWriter
 from sshrender.job.journalformat import stamped
 from sshrender.transports import messages as msg
-from sshrender.views.protocol import View
+from sshrender.views.interface import View
 
 MAX_FONT_NAMES = 200
 """Missing fonts that are recorded: a document can name as many as it likes."""

@@ -21,7 +21,7 @@ from sshrender.coordinator.hosts.connection import HostSpoke
 from sshrender.coordinator.inputhandlers import INPUT_HANDLERS, on_storage_failed, take_deferred
 from sshrender.coordinator.jobcompletion import end_run, read_document_events
 from sshrender.coordinator.outcome import Outcome
-from sshrender.coordinator.runparts import RunInputs, RunParts
+from sshrender.coordinator.runcomponents import RunInputs, RunParts
 from sshrender.coordinator.workers.partsplitter import PartSplitter
 from sshrender.core import commands as do
 from sshrender.core import events as ev

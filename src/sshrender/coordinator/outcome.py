@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from sshrender.coordinator.plan import JobPlan
+from sshrender.coordinator.jobplan import JobPlan
 from sshrender.coordinator.workers.leaserenewer import LeaseGone
 from sshrender.core import commands as do
 from sshrender.core import snapshot
@@ -14,7 +14,7 @@ from sshrender.core.records import Host, Page
 from sshrender.core.scheduler import Scheduler
 from sshrender.core.states import HostState, JobEnd, PageState
 from sshrender.errors import ExitCode
-from sshrender.transports.protocol import Refusal
+from sshrender.transports.interface import Refusal
 
 _REFUSED_BY = {
     Refusal.AUTHENTICATION.value: ExitCode.AUTHENTICATION,

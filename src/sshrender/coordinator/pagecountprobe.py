@@ -12,13 +12,13 @@ import time
 from collections.abc import Iterable
 from pathlib import Path
 
-from sshrender.coordinator.plan import HostSetup, RunLimits
+from sshrender.coordinator.jobplan import HostSetup, RunLimits
 from sshrender.errors import ExitCode, UserError
-from sshrender.renderers.renderer import BWRAP, NO_SANDBOX
+from sshrender.renderers.limits import BWRAP, NO_SANDBOX
 from sshrender.transports import registry
 from sshrender.transports.framing import MessageReader, encode
+from sshrender.transports.interface import ConnectFailed, LinkClosed, RunnerSpec, Transport
 from sshrender.transports.messages import Inspected, ProtocolError, Trouble
-from sshrender.transports.protocol import ConnectFailed, LinkClosed, RunnerSpec, Transport
 
 PROBE_TIMEOUT = 300.0
 """Seconds for all hosts together: a document that keeps one of them busy does so with all."""

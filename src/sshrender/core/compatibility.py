@@ -35,7 +35,7 @@ from sshrender.core.schedulerstate import SchedulerState
 from sshrender.core.states import HostState
 
 REFUSAL = "picture"
-"""The refusal of a host that differs (``Refusal.PICTURE`` in transports/protocol.py)."""
+"""The refusal of a host that differs (``Refusal.PICTURE`` in transports/interface.py)."""
 
 _CANARY_AFTER = 0.25
 """Seconds without a majority before this machine renders the canary page: most farms agree sooner."""

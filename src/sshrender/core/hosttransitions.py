@@ -25,7 +25,7 @@ _NOT_TRIED_AGAIN = frozenset({HostState.REFUSED, HostState.REMOVED})
 
 _NO_SAN = "san"
 """The refusal of a host that cannot use the shared folder (``Refusal.SAN`` in
-transports/protocol.py)."""
+transports/interface.py)."""
 
 _YIELD_INTERVAL = 60.0
 """Seconds between two recalls caused by load that do not count against the host's journal budget: a host

@@ -12,15 +12,15 @@ from typing import Any, assert_never
 
 from sshrender.document import pagelist
 from sshrender.errors import UserError
-from sshrender.job import delivery, history
+from sshrender.job import history, outputfolder
 from sshrender.job import journalentries as je
 from sshrender.job.accounting import Account
-from sshrender.job.attributes import CANCELLED, Attributes
 from sshrender.job.folder import JobFolder
+from sshrender.job.jobattributes import CANCELLED, Attributes
 from sshrender.job.lease import in_words
 from sshrender.job.leasefiles import Claim
-from sshrender.job.operations import Operation, operation_of
 from sshrender.job.replay import replay
+from sshrender.job.requestoperations import Operation, operation_of
 from sshrender.job.spec import JobSpec
 
 MAX_HOSTS = 10_000
@@ -236,7 +236,7 @@ def of(
         runs=progress.runs,
         created=spec.created,
         updated=progress.updated or spec.created,
-        output=progress.output or delivery.in_words(attributes, folder.path.parent),
+        output=progress.output or outputfolder.in_words(attributes, folder.path.parent),
         coordinator=in_words(holder) if holder is not None else "",
         notes=past.notes,
         fonts=past.fonts,

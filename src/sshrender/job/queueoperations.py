@@ -11,13 +11,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import assert_never
 
-from sshrender.job import attributes, lease, requests
-from sshrender.job.attributes import CANCELLED, Attributes
+from sshrender.job import jobattributes, lease, requests
 from sshrender.job.folder import JobFolder
+from sshrender.job.jobattributes import CANCELLED, Attributes
 from sshrender.job.journal import JournalWriter, require_current
 from sshrender.job.journalentries import JournalEntry, RequestHandled, RequestsRefused
 from sshrender.job.journalformat import stamped, timestamp
-from sshrender.job.operations import Operation
+from sshrender.job.requestoperations import Operation
 from sshrender.job.requests import Request
 
 TAKEN_TIMEOUT = 5.0
@@ -78,7 +78,7 @@ def settle(folder: JobFolder, epoch: int | None = None) -> Attributes:
     UserError, Unsigned where the attributes are not this user's, LeaseLost or OSError.
     """
     require_current(folder.journal)
-    found = attributes.load_signed(folder)
+    found = jobattributes.load_signed(folder)
 
     def do(request: Request) -> None:
         nonlocal found
@@ -102,7 +102,7 @@ def change(
     Return the attributes afterwards; None where the coordinator made the change. Raises NotHeard,
     Unsigned for a job that is not this user's, UserError or OSError.
     """
-    attributes.load_signed(folder)  # before its lease is touched
+    jobattributes.load_signed(folder)  # before its lease is touched
     end = clock() + CHANGE_TIMEOUT
     while clock() < end:
         try:

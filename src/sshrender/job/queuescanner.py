@@ -14,9 +14,9 @@ from typing import Any, NamedTuple
 from sshrender.config import keyfile
 from sshrender.core.jobqueue import Entry, LeaseHolder
 from sshrender.errors import UserError
-from sshrender.job import attributes, fencedfiles
-from sshrender.job.attributes import Attributes
+from sshrender.job import fencedfiles, jobattributes
 from sshrender.job.folder import JobFolder
+from sshrender.job.jobattributes import Attributes
 from sshrender.job.lease import LEASE_SECONDS, Observer
 from sshrender.job.signature import Unsigned
 from sshrender.job.spec import require_signed_spec
@@ -103,7 +103,7 @@ class QueueScanner:
     def _entry(self, folder: JobFolder, now: float) -> Entry:
         """Return the entry of a job. Raises UserError or OSError."""
         name = folder.name
-        found = attributes.load_signed(folder, self._require_signed(folder))
+        found = jobattributes.load_signed(folder, self._require_signed(folder))
         holder = self._holder(folder, now)
         entry = _entry(name, found, holder)
         if holder is LeaseHolder.VANISHED:

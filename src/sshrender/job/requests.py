@@ -25,10 +25,10 @@ from typing import Any
 
 from sshrender.document.facts import MAX_PAGES
 from sshrender.errors import ExitCode, UserError
-from sshrender.job import attributes, signature
-from sshrender.job.attributes import ALTERABLE, Attributes
+from sshrender.job import jobattributes, signature
 from sshrender.job.folder import JobFolder
-from sshrender.job.operations import Operation, operation_of
+from sshrender.job.jobattributes import ALTERABLE, Attributes
+from sshrender.job.requestoperations import Operation, operation_of
 from sshrender.job.signature import Purpose
 from sshrender.job.spec import signed_id
 from sshrender.storage.files import read_plain, write_whole
@@ -105,7 +105,7 @@ def ask(folder: JobFolder, request: Request) -> Path:
 
     Raises Unsigned for a job whose coordinator could not verify it, UserError or OSError.
     """
-    found = attributes.load_signed(folder)
+    found = jobattributes.load_signed(folder)
     name = f"{time.time_ns():020d}-{uuid.uuid4().hex[:16]}"
     if found.has_handled(name):
         raise UserError(

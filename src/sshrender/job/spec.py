@@ -17,7 +17,7 @@ from sshrender.config import recipes as recipe_forms
 from sshrender.document.facts import MAX_PAGES
 from sshrender.errors import ExitCode, UserError
 from sshrender.job import signature
-from sshrender.job.fieldforms import Digest, Moment, Name, Text
+from sshrender.job.fieldpatterns import Digest, Moment, Name, Text
 from sshrender.job.folder import JobFolder
 from sshrender.job.signature import Purpose
 from sshrender.renderers.devices import DEVICES

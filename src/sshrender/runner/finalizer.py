@@ -16,7 +16,7 @@ import threading
 from typing import Any, Dict, List, Optional, Tuple
 
 from sshrender.runner import wire
-from sshrender.runner.pagerenderer import RenderedFile
+from sshrender.runner.rendererinterface import RenderedFile
 from sshrender.runner.taskqueue import TaskQueue
 from sshrender.storage import primitives
 

@@ -17,15 +17,15 @@ import time
 from typing import Any, Callable, Dict, List, NoReturn, Optional, Tuple
 
 from sshrender.renderers import ghostscript
+from sshrender.renderers.limits import BWRAP
 from sshrender.renderers.recipe import Recipe
-from sshrender.renderers.renderer import BWRAP
 from sshrender.runner import (
     fingerprint,
     hostfacts,
     jobfolder,
-    load,
+    loadmeasurement,
     localworkspace,
-    memory,
+    memorylimits,
     processlimits,
     sandbox,
     scratch,
@@ -66,7 +66,7 @@ class Runner:
         self._tasks = TaskQueue()
         self._slots: List[slot.Slot] = []
         self._environ = processlimits.environment(dict(os.environ))
-        self._meter = load.LoadMeter()
+        self._meter = loadmeasurement.LoadMeter()
         self._folder = "."
         self._workspace: Optional[localworkspace.LocalWorkspace] = None
         self._recipes: List[Optional[Recipe]] = []
@@ -130,7 +130,9 @@ class Runner:
         """Gather the facts. ``slots``: as the inventory says; 0: as many as memory allows."""
         self._facts.update(self._meter.greet())
         self._facts.update(hostfacts.gather(self._ghostscript))
-        self._facts["slots"] = slots or memory.slots(self._facts["cores"], self._facts["free_memory"])
+        self._facts["slots"] = slots or memorylimits.slots(
+            self._facts["cores"], self._facts["free_memory"]
+        )
         if has_canary:
             self._facts["fonts"] = fingerprint.fonts()
             # The canary is rendered in a slot, too, or a host would have one renderer too many.
@@ -256,7 +258,7 @@ class Runner:
             recycle_pages=int(request["recycle_pages"]),
             recycle_memory=int(request["recycle_memory"]),
             is_eager=is_idle and not (self._recipes and self._recipes[0] is not None),
-            guard=memory.Guard(),
+            guard=memorylimits.Guard(),
             slots=self._slot_count,
             share=self._share,
             recipes=tuple(self._recipes),

@@ -13,7 +13,7 @@ from typing import Dict, List, NamedTuple, Optional, Tuple
 
 from sshrender.renderers import diagnostics
 from sshrender.renderers import recipe as recipes
-from sshrender.runner import memory, processes, processlimits, sandbox, scratch, wire
+from sshrender.runner import memorylimits, processes, processlimits, sandbox, scratch, wire
 from sshrender.runner.warmsession import POLL_INTERVAL, SessionEnded, reason_for
 
 
@@ -45,7 +45,7 @@ class OneShot:
         document: str,
         environ: Dict[str, str],
         limits: ProcessLimits,
-        guard: memory.Guard,
+        guard: memorylimits.Guard,
         is_sandboxed: bool,
         inherited: Tuple[int, ...] = (),
     ) -> None:

@@ -12,7 +12,7 @@ import os
 import resource
 from typing import Callable, Dict, List, Optional
 
-from sshrender.renderers import renderer
+from sshrender.renderers import limits
 
 ADDRESS_SPACE_MARGIN = 512 * 1024 * 1024
 """Bytes added to the limit on address space for what is mapped but not resident. The resident memory
@@ -67,7 +67,7 @@ def wrap(command: List[str], memory: int, which: Callable[[str], Optional[str]] 
             "prlimit",
             "--core=0",  # no core dumps in the job's folder
             "--as=%d" % at_most(resource.RLIMIT_AS, memory + ADDRESS_SPACE_MARGIN),
-            "--fsize=%d" % at_most(resource.RLIMIT_FSIZE, renderer.FILE_TO_MEMORY * memory),
+            "--fsize=%d" % at_most(resource.RLIMIT_FSIZE, limits.FILE_TO_MEMORY * memory),
             "--nofile=%d" % at_most(resource.RLIMIT_NOFILE, MAX_OPEN_FILES),
             "--",
         ],

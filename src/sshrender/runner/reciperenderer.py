@@ -13,9 +13,9 @@ from typing import Dict, Optional
 from sshrender.renderers import recipe as recipes
 from sshrender.renderers.recipe import Recipe
 from sshrender.runner import scratch, wire
-from sshrender.runner.diagnosticwindow import remove_output
+from sshrender.runner.diagnosticsearch import remove_output
 from sshrender.runner.oneshot import OneShot, ProcessLimits
-from sshrender.runner.pagerenderer import PageRenderer, RenderedFile
+from sshrender.runner.rendererinterface import PageRenderer, RenderedFile
 from sshrender.runner.slotlocks import SlotLocks
 from sshrender.runner.slotsettings import SlotSettings
 from sshrender.runner.taskqueue import Task

@@ -14,10 +14,10 @@ import time
 from typing import Dict, Optional
 
 from sshrender.renderers import diagnostics
-from sshrender.runner import memory, slotlocks, wire
+from sshrender.runner import memorylimits, slotlocks, wire
 from sshrender.runner.finalizer import Finalizer
-from sshrender.runner.pagerenderer import PageRenderer
 from sshrender.runner.reciperenderer import RecipeRenderer
+from sshrender.runner.rendererinterface import PageRenderer
 from sshrender.runner.slotsettings import SlotSettings
 from sshrender.runner.taskqueue import Task, TaskQueue
 from sshrender.runner.warmrenderer import WarmRenderer
@@ -45,7 +45,7 @@ class Slot(threading.Thread):
         self._wire = post
         self._finalizer = Finalizer(post, settings.folder, tasks, settings.epoch)
         self._locks = slotlocks.SlotLocks(settings.slots, settings.share)
-        self._backoff = memory.Backoff()
+        self._backoff = memorylimits.Backoff()
         # Guards what kill() reads from another thread: the attempt, and the renderers' processes.
         self._lock = threading.Lock()
         self._attempt: Optional[str] = None

@@ -9,7 +9,7 @@ from typing import NamedTuple, Optional, Tuple
 
 from sshrender.renderers import ghostscript
 from sshrender.renderers.recipe import Recipe
-from sshrender.runner import memory, slotlocks
+from sshrender.runner import memorylimits, slotlocks
 
 
 class SlotSettings(NamedTuple):
@@ -32,7 +32,7 @@ class SlotSettings(NamedTuple):
     recycle_pages: int
     recycle_memory: int
     is_eager: bool
-    guard: memory.Guard
+    guard: memorylimits.Guard
     slots: int
     share: slotlocks.JobShare
     recipes: Tuple[Optional[Recipe], ...] = ()

@@ -13,8 +13,8 @@ from typing import Callable, Dict, Optional, Tuple
 
 from sshrender.renderers import diagnostics, ghostscript
 from sshrender.runner import jobfolder, thumbnailbudget, wire
-from sshrender.runner.diagnosticwindow import DiagnosticWindow, output_name, remove_output
-from sshrender.runner.pagerenderer import PageRenderer, RenderedFile
+from sshrender.runner.diagnosticsearch import DiagnosticWindow, output_name, remove_output
+from sshrender.runner.rendererinterface import PageRenderer, RenderedFile
 from sshrender.runner.slotlocks import SlotLocks
 from sshrender.runner.slotsettings import SlotSettings
 from sshrender.runner.taskqueue import Task, TaskQueue

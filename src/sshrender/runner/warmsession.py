@@ -17,7 +17,7 @@ from collections import deque
 from typing import Callable, Deque, Dict, List, NamedTuple, Optional, Tuple
 
 from sshrender.renderers import diagnostics, ghostscript
-from sshrender.runner import memory, processes, processlimits, sandbox, scratch, wire
+from sshrender.runner import memorylimits, processes, processlimits, sandbox, scratch, wire
 
 POLL_INTERVAL = 0.25
 """Seconds between two checks of a working renderer's time and memory."""
@@ -65,7 +65,7 @@ class Session:
         password: Optional[str] = None,
         is_sandboxed: bool = False,
         on_thumbnail: Optional[Callable[[int, bytes, float], None]] = None,
-        guard: Optional[memory.Guard] = None,
+        guard: Optional[memorylimits.Guard] = None,
         inherited: Tuple[int, ...] = (),
     ) -> None:
         self.setup = setup

@@ -14,7 +14,7 @@ from typing import IO
 
 from sshrender.storage.files import open_plain
 from sshrender.transports import payload
-from sshrender.transports.protocol import (
+from sshrender.transports.interface import (
     ConnectFailed,
     FilesFailed,
     Link,

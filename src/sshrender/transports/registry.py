@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from sshrender.transports.protocol import Transport
+from sshrender.transports.interface import Transport
 from sshrender.transports.sshconfig import Overrides
 
 THIS_MACHINE = "this machine"

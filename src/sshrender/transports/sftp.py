@@ -12,7 +12,7 @@ from typing import IO, Any
 import paramiko
 
 from sshrender.storage.files import open_plain
-from sshrender.transports.protocol import FilesFailed
+from sshrender.transports.interface import FilesFailed
 from sshrender.transports.sshlimits import BoundedSftp
 
 _BLOCK = 1 << 18

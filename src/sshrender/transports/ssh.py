@@ -13,7 +13,7 @@ import fabric
 import paramiko
 
 from sshrender.transports import knownhosts, payload, sshagent, sshconfig
-from sshrender.transports.protocol import ConnectFailed, Link, LinkClosed, Refusal, RunnerSpec
+from sshrender.transports.interface import ConnectFailed, Link, LinkClosed, Refusal, RunnerSpec
 from sshrender.transports.sftp import SftpFiles
 from sshrender.transports.sshconfig import ACCEPT_NEW, Overrides, SshSettings
 from sshrender.transports.sshlimits import BoundedTransport

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from sshrender.transports.protocol import ConnectFailed, Refusal
+from sshrender.transports.interface import ConnectFailed, Refusal
 
 STRICT, ACCEPT_NEW = "strict", "accept-new"
 

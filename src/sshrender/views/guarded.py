@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from sshrender.core.snapshot import Snapshot
 from sshrender.job.journalentries import JournalEntry
-from sshrender.views.protocol import View
+from sshrender.views.interface import View
 
 
 class GuardedView:

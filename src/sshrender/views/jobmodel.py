@@ -14,7 +14,7 @@ from itertools import islice
 from typing import assert_never
 
 from sshrender.job import journalentries as je
-from sshrender.job.operations import Operation, operation_of
+from sshrender.job.requestoperations import Operation, operation_of
 from sshrender.views.rate import Rate
 
 WAITING, SENT, DONE, SUSPECT, FAILED = "waiting", "sent", "done", "suspect", "failed"

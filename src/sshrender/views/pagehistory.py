@@ -7,7 +7,7 @@ from typing import Any, assert_never
 
 from sshrender.job import journalentries as je
 from sshrender.job.journalformat import as_fields
-from sshrender.job.operations import Operation, operation_of
+from sshrender.job.requestoperations import Operation, operation_of
 from sshrender.views.plain import describe
 from sshrender.views.text import clean, count, on_pages
 

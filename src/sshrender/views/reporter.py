@@ -9,11 +9,11 @@ from typing import Any, TextIO, cast
 from sshrender.errors import UserError
 from sshrender.views import output
 from sshrender.views.guarded import GuardedView
+from sshrender.views.interface import View
 from sshrender.views.nonblocking import NonBlockingStream
-from sshrender.views.protocol import View
-from sshrender.views.selection import choose
 from sshrender.views.summary import brief, lines
 from sshrender.views.text import clean
+from sshrender.views.viewchoice import choose
 
 
 class Reporter:

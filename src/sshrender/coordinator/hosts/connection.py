@@ -15,10 +15,17 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from sshrender.coordinator.plan import HostSetup
+from sshrender.coordinator.jobplan import HostSetup
 from sshrender.transports.framing import MessageReader, encode
+from sshrender.transports.interface import (
+    ConnectFailed,
+    HostFiles,
+    Link,
+    LinkClosed,
+    Refusal,
+    RunnerSpec,
+)
 from sshrender.transports.messages import Hello, Message, ProtocolError, Trouble
-from sshrender.transports.protocol import ConnectFailed, HostFiles, Link, LinkClosed, Refusal, RunnerSpec
 
 PING_INTERVAL = 1.0
 """Seconds between two pings, and the longest wait for data."""

@@ -9,7 +9,7 @@ import stat
 import threading
 from pathlib import Path
 
-from sshrender.coordinator.plan import JobPlan
+from sshrender.coordinator.jobplan import JobPlan
 from sshrender.document import workeranswers
 from sshrender.document.readerprocess import ReaderProcess, WorkerFailed
 from sshrender.document.splitting import PartsFolder, fed_place

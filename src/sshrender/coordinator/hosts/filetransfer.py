@@ -20,7 +20,7 @@ from sshrender.coordinator.hosts.connection import HostConnection, LinkFailed
 from sshrender.coordinator.hosts.documentparts import DocumentParts, DocumentPartsFailed
 from sshrender.coordinator.workers import verifier as vf
 from sshrender.document.splitting import SOURCE
-from sshrender.transports.protocol import FilesFailed, HostFiles, LinkClosed, Refusal
+from sshrender.transports.interface import FilesFailed, HostFiles, LinkClosed, Refusal
 
 ANSWER_TIMEOUT = 30.0
 """Seconds for one answer of the other end; missing heartbeats show sooner that it is gone."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from sshrender.coordinator.plan import HostSetup, JobPlan
+from sshrender.coordinator.jobplan import HostSetup, JobPlan
 from sshrender.core import events as ev
 from sshrender.core.fingerprint import HostFingerprint
 from sshrender.document.splitting import place
@@ -13,9 +13,9 @@ from sshrender.job.nonce import Nonce
 from sshrender.job.spec import RecipeRecord
 from sshrender.renderers import ghostscript
 from sshrender.renderers.devices import thumbnail_device
+from sshrender.transports.interface import Refusal
 from sshrender.transports.messages import Hello
 from sshrender.transports.payload import MINIMUM_PYTHON
-from sshrender.transports.protocol import Refusal
 
 
 def preparation(plan: JobPlan, setup: HostSetup, nonce: Nonce, split: int) -> dict[str, Any]:

@@ -17,21 +17,16 @@ from typing import Any
 from sshrender.coordinator.hosts.connection import HostSpoke, LinkFailed
 from sshrender.coordinator.hosts.handshake import check_host, fingerprint_of, seen_folder
 from sshrender.coordinator.hosts.preconnect import ConnectionPool
-from sshrender.coordinator.plan import HostSetup
+from sshrender.coordinator.jobplan import HostSetup
 from sshrender.coordinator.workers.localcanary import LocalCanary
 from sshrender.core import events as ev
-from sshrender.core.fingerprint import (
-    HostFingerprint,
-    difference,
-    is_tied,
-    most_common_fingerprint,
-)
+from sshrender.core.fingerprint import HostFingerprint, difference, is_tied, most_common_fingerprint
 from sshrender.core.records import Host
 from sshrender.core.states import HostState
 from sshrender.job.folder import JobFolder
 from sshrender.job.nonce import Nonce
+from sshrender.transports.interface import FilesFailed, LinkClosed, Refusal
 from sshrender.transports.messages import Hello, Trouble
-from sshrender.transports.protocol import FilesFailed, LinkClosed, Refusal
 
 CHECK_TIMEOUT = 60.0
 """Seconds for all hosts together, added to the longest time to connect; each host's own limits are

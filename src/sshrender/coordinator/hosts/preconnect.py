@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from sshrender.coordinator.hosts.connection import MAX_HANDSHAKES, HostConnection
-from sshrender.coordinator.plan import HostSetup
+from sshrender.coordinator.jobplan import HostSetup
 
 STAGGER = 0.01
 """Seconds between the starts of two handshakes beyond the first MAX_HANDSHAKES."""

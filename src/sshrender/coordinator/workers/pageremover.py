@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from sshrender.coordinator.plan import JobPlan
+from sshrender.coordinator.jobplan import JobPlan
 from sshrender.core import events as ev
 from sshrender.job import publish
 from sshrender.job.lease import LeaseLost
@@ -52,7 +52,7 @@ class PageRemover:
             self._enqueue(page, self._target(page), sha256)
 
     def stop(self) -> None:
-        """Stop removing: the next run removes what is left (resumption.py)."""
+        """Stop removing: the next run removes what is left (pagerestoration.py)."""
         self._stop.set()
         self._queue.put(None)
         if self._thread is not None:

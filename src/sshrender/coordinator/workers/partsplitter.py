@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from sshrender.coordinator.plan import JobPlan
+from sshrender.coordinator.jobplan import JobPlan
 from sshrender.core import events as ev
 from sshrender.document import workeranswers
 from sshrender.document.readerprocess import ReaderProcess, WorkerFailed

@@ -8,13 +8,13 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import assert_never
 
-from sshrender.coordinator.plan import JobPlan
+from sshrender.coordinator.jobplan import JobPlan
 from sshrender.core import events as ev
 from sshrender.errors import UserError
 from sshrender.job import drains, queueoperations, requests
 from sshrender.job.drains import Drain
 from sshrender.job.lease import LeaseLost
-from sshrender.job.operations import Operation
+from sshrender.job.requestoperations import Operation
 from sshrender.job.requests import Request
 
 POLL_INTERVAL = 0.5

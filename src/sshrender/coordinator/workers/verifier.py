@@ -20,8 +20,8 @@ from typing import ClassVar, NamedTuple, Protocol
 from sshrender.coordinator.workers.leaserenewer import LeaseGone
 from sshrender.coordinator.workers.verificationqueue import VerificationQueue
 from sshrender.job import publish
-from sshrender.job.durable import Folders
-from sshrender.job.identity import DocumentReplaced
+from sshrender.job.documentidentity import DocumentReplaced
+from sshrender.job.foldersync import Folders
 from sshrender.job.lease import LeaseLost
 from sshrender.job.verification.errors import VerificationFailed
 from sshrender.job.verification.process import Verifications

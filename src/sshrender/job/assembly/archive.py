@@ -7,7 +7,7 @@ import zipfile
 from collections.abc import Sequence
 from typing import IO
 
-from sshrender.job.assembly.sheets import Sheet
+from sshrender.job.assembly.pagereader import Sheet
 
 _LONG_AGO = (1980, 1, 1, 0, 0, 0)
 """The same pages make the same file."""

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import IO
 
 from sshrender.job.assembly import archive, pdf, tiff
-from sshrender.job.assembly.sheets import AssemblyFailed, Sheet
+from sshrender.job.assembly.pagereader import AssemblyFailed, Sheet
 from sshrender.job.folder import JobFolder
 from sshrender.job.history import PageRecord
 from sshrender.storage.files import read_plain, rename, sync_folder, write_whole

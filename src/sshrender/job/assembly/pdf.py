@@ -15,7 +15,7 @@ from typing import IO
 
 from PIL import Image
 
-from sshrender.job.assembly.sheets import AssemblyFailed, Sheet
+from sshrender.job.assembly.pagereader import AssemblyFailed, Sheet
 
 _SPACES = {1: "/DeviceGray", 3: "/DeviceRGB", 4: "/DeviceCMYK"}
 _MAX_BYTES = 10**10

@@ -8,7 +8,7 @@ from typing import IO
 from PIL import Image
 from PIL.TiffImagePlugin import AppendingTiffWriter
 
-from sshrender.job.assembly.sheets import Sheet
+from sshrender.job.assembly.pagereader import Sheet
 
 CLASSIC = 3 << 30
 """Bytes of pages up to which a classic TIFF will hold them: its offsets have 32 bits."""

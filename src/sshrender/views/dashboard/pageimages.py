@@ -12,7 +12,7 @@ from textual.widgets import Static
 
 from sshrender.views.dashboard import terminalgraphics
 from sshrender.views.dashboard.dialogs import PageImageScreen
-from sshrender.views.dashboard.requests import RequestActions
+from sshrender.views.dashboard.requestkeys import RequestActions
 from sshrender.views.text import clean
 
 MAX_SURVIVED = 10

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from sshrender.job.journalentries import JournalEntry
-from sshrender.job.operations import Operation
+from sshrender.job.requestoperations import Operation
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TextIO
 
-from sshrender.views.protocol import View
+from sshrender.views.interface import View
 
 
 def choose(progress: str, stream: TextIO, job: str, *, quiet: bool, verbose: int, color: str) -> View:
@@ -15,7 +15,7 @@ def choose(progress: str, stream: TextIO, job: str, *, quiet: bool, verbose: int
     if progress in ("auto", "tui"):
         progress = "none" if quiet else "board" if _is_terminal(stream) else "plain"
     if progress == "board":
-        from sshrender.views.board import BoardView
+        from sshrender.views.progressboard import BoardView
 
         return BoardView(stream, job, color, verbose)
     if progress == "jsonl":

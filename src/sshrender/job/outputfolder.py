@@ -13,9 +13,9 @@ import socket
 from pathlib import Path
 from typing import Any
 
-from sshrender.job.attributes import ON_SAN, Attributes
-from sshrender.job.fieldforms import is_below, is_marker
+from sshrender.job.fieldpatterns import is_below, is_marker
 from sshrender.job.folder import JobFolder
+from sshrender.job.jobattributes import ON_SAN, Attributes
 
 
 def recorded(output: Path, san: Path, token: str = "") -> dict[str, Any]:

@@ -13,8 +13,8 @@ from typing import Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from sshrender.errors import ExitCode, UserError
-from sshrender.job import fencedfiles, fieldforms, signature
-from sshrender.job.fieldforms import Marker, Moment, Name, Text
+from sshrender.job import fencedfiles, fieldpatterns, signature
+from sshrender.job.fieldpatterns import Marker, Moment, Name, Text
 from sshrender.job.folder import JobFolder
 from sshrender.job.signature import Purpose
 from sshrender.job.spec import signed_id
@@ -49,7 +49,7 @@ class Attributes(BaseModel):
     ``submitted``: since when it has been in the queue. ``held``: by which user. ``over``: its terminal
     state (one of those that status shows), empty while it is unfinished; ``why``: in words. ``limit``:
     slots at once. ``after``: jobs that have to finish first. Where its pages go (``output`` and what
-    begins so): see delivery.py. ``wishes``: settings of the submitter that bind every coordinator.
+    begins so): see outputfolder.py. ``wishes``: settings of the submitter that bind every coordinator.
     ``handled``: ids of requests that were handled, sorted; ``handled_before``: all up to this id were.
     ``job``: the id of the job (spec.py).
     """
@@ -76,7 +76,7 @@ class Attributes(BaseModel):
 
     @model_validator(mode="after")
     def _output_is_a_path(self) -> Self:
-        if self.output_host == ON_SAN and not fieldforms.is_below(self.output):
+        if self.output_host == ON_SAN and not fieldpatterns.is_below(self.output):
             raise ValueError("the output leads out of the shared folder")
         return self
 

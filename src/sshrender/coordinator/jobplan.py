@@ -11,14 +11,14 @@ from sshrender.config.pins import Pin
 from sshrender.core.policy import HostPlan, Policy
 from sshrender.document.facts import Stamp
 from sshrender.document.reading import Reading
-from sshrender.job import identity
-from sshrender.job.attributes import Attributes
+from sshrender.job import documentidentity
 from sshrender.job.folder import JobFolder
 from sshrender.job.history import History
+from sshrender.job.jobattributes import Attributes
 from sshrender.job.publish import page_name
 from sshrender.job.spec import JobSpec, RecipeRecord
 from sshrender.renderers.devices import DEVICES, Device
-from sshrender.transports.protocol import Transport
+from sshrender.transports.interface import Transport
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +117,7 @@ class JobPlan:
     def require_document(self) -> None:
         """Raise DocumentReplaced if the document is another file by now, or OSError."""
         if self.stamp is not None:
-            self.stamp = identity.require_same(self.folder, self.spec, self.stamp)
+            self.stamp = documentidentity.require_same(self.folder, self.spec, self.stamp)
 
     def compare_document(self) -> None:
         """Compare the document before the run, under the lease.
@@ -126,8 +126,10 @@ class JobPlan:
         """
         try:
             self.require_document()
-        except identity.DocumentReplaced:  # by another process that created the job at the same time
-            self.stamp = identity.require(self.folder, self.spec)
+        except (
+            documentidentity.DocumentReplaced
+        ):  # by another process that created the job at the same time
+            self.stamp = documentidentity.require(self.folder, self.spec)
 
     @property
     def device(self) -> Device:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from textual.app import App
 from textual.notifications import SeverityLevel
 
-from sshrender.job.operations import Operation
+from sshrender.job.requestoperations import Operation
 from sshrender.views.dashboard.dialogs import Confirmation, Question
 from sshrender.views.dashboard.pagemap import PageMap
 from sshrender.views.dashboard.rowlist import Listing

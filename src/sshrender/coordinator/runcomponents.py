@@ -21,8 +21,8 @@ from sshrender.coordinator.hosts.loadsampler import LoadSamples
 from sshrender.coordinator.hosts.messagehandlers import HostMessages
 from sshrender.coordinator.hosts.preconnect import ConnectionPool
 from sshrender.coordinator.hosts.router import HostRouter
+from sshrender.coordinator.jobplan import HostSetup, JobPlan
 from sshrender.coordinator.journalrecorder import JournalRecorder
-from sshrender.coordinator.plan import HostSetup, JobPlan
 from sshrender.coordinator.workers.localcanary import LocalCanary
 from sshrender.coordinator.workers.pageremover import PageRemover
 from sshrender.coordinator.workers.requestpoller import RequestPoller, drained_event
@@ -35,9 +35,9 @@ from sshrender.job.drains import Drain
 from sshrender.job.folder import WORK
 from sshrender.job.lease import Lease
 from sshrender.job.nonce import Nonce
-from sshrender.renderers.renderer import FILE_TO_MEMORY
+from sshrender.renderers.limits import FILE_TO_MEMORY
 from sshrender.storage.primitives import HangDetector
-from sshrender.views.protocol import View
+from sshrender.views.interface import View
 
 HANDSHAKE_MARGIN = 5.0
 """Seconds after the time to connect in which a host may still complete its handshake, and have its page

@@ -6,9 +6,9 @@ from pathlib import Path
 
 from sshrender.config import inventory as inv
 from sshrender.config.settings import Settings
-from sshrender.coordinator.plan import HostSetup
+from sshrender.coordinator.jobplan import HostSetup
 from sshrender.core.policy import HostPlan
-from sshrender.transports.protocol import Transport
+from sshrender.transports.interface import Transport
 
 HERE = "localhost"
 """The name of this machine if no inventory names any host."""

@@ -7,7 +7,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from sshrender.job import attributes, history, jobstatus, thumbnails
+from sshrender.job import history, jobattributes, jobstatus, thumbnails
 from sshrender.job.folder import JobFolder
 from sshrender.job.jobstatus import JobReport
 from sshrender.job.journal import read_journal
@@ -56,7 +56,7 @@ def sheet(
     folder: JobFolder, spec: JobSpec, entries: Sequence[JournalEntry], holder: Claim | None
 ) -> dict[str, Any]:
     """Return all that the overview shows, as ``views.overview.render`` takes it. Raises OSError."""
-    report = jobstatus.of(folder, spec, entries, holder, attributes.load_or_none(folder))
+    report = jobstatus.of(folder, spec, entries, holder, jobattributes.load_or_none(folder))
     model = _replay(report, entries)
     files, thumbs = history.sizes(folder.pages), _thumbnails(folder)
     recipes = [recipe.format for recipe in spec.settings.recipes if not recipe.is_built_in]

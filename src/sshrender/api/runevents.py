@@ -15,7 +15,7 @@ from typing import Any, Protocol
 from sshrender.core.snapshot import Snapshot
 from sshrender.errors import UserError
 from sshrender.job.journalentries import JournalEntry
-from sshrender.views.protocol import View
+from sshrender.views.interface import View
 
 
 class Listener(Protocol):

@@ -136,7 +136,7 @@ def remove_output(folder: str, name: str) -> None:
     """Remove the file of a page that was rendered again or never came out.
 
     A file that cannot be removed stays: the report of the page says what is wrong with the storage, and
-    the next coordinator clears ``work/`` (coordinator/resumption.py).
+    the next coordinator clears ``work/`` (coordinator/pagerestoration.py).
     """
     with contextlib.suppress(OSError):
         os.unlink(os.path.join(folder, name))

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from sshrender.coordinator.jobopening import require_time
-from sshrender.coordinator.plan import JobPlan
+from sshrender.coordinator.jobplan import JobPlan
 from sshrender.job import history, publish
 from sshrender.job.history import History, PageRecord
 from sshrender.job.journal import JournalWriter, read_journal
@@ -22,7 +22,7 @@ from sshrender.job.journalformat import stamped
 from sshrender.job.verification.errors import VerificationFailed
 from sshrender.job.verification.process import Verifications
 from sshrender.job.verification.verify import Expected, PageImage, open_page
-from sshrender.renderers.renderer import FILE_TO_MEMORY
+from sshrender.renderers.limits import FILE_TO_MEMORY
 from sshrender.storage.files import sync_folder
 
 

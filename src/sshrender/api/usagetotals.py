@@ -10,7 +10,7 @@ from pathlib import Path
 
 from sshrender.api.jobs import all_jobs, on_san, read_or_record
 from sshrender.errors import ExitCode, UserError
-from sshrender.job import accounting, attributes
+from sshrender.job import accounting, jobattributes
 from sshrender.job.accounting import KEYS, Account, summed
 from sshrender.job.folder import JobFolder
 from sshrender.job.journal import read_journal
@@ -63,7 +63,7 @@ def account_of(path: Path) -> Sequence[Account]:
     """Return the account of one job. Raises OSError."""
     folder = JobFolder(path)
     try:
-        owner = attributes.load(folder).owner
+        owner = jobattributes.load(folder).owner
     except UserError:
         owner = ""
     return accounting.of(folder.name, owner or "unknown", read_journal(folder.journal))
