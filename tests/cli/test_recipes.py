@@ -258,7 +258,7 @@ def test_a_file_of_some_pages_is_not_made(sshrender: Run, home: Path, five: Path
     words = ["--recipe", "fussy", "--retries", "1", "-o", "out", "--assemble", "zip", "--json"]
     answer = sshrender("render", five, *words)
     assert answer.returncode == 3
-    assert "no zip is made: 1 of its pages are missing" in answer.stderr
+    assert "no zip was made: 1 page missing" in answer.stderr
     assert _summary(answer)["assembled"] is None
     refused = sshrender("render", five, "--device", "psdrgb", "--assemble", "pdf")
     assert refused.returncode == 2

@@ -394,7 +394,7 @@ def test_the_story_of_a_page_tells_why_it_moved(farm: Farm, big: Path) -> None:
     page = next(entry["page"] for entry in entries if entry["type"] == "page_returned")
     words = ["why", str(journal.parent), "--page", str(page), "--hosts", str(farm.root / "hosts.toml")]
     told = farm.run([*PROGRAM[:-1], *words]).stdout
-    assert f"page {page} taken back from node1: the host was left" in told
+    assert f"page {page} taken back from node1: the host was disconnected" in told
     assert f"page {page} delivered from node2" in told
 
 

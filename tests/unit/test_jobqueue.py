@@ -363,8 +363,8 @@ class TestForeman:
         queue.stops_at = 4 * FIRST_PAUSE
         assert queue.dispatcher.run() == signal.SIGTERM
         assert queue.started == ["a", "a", "a"]
-        assert f"tried again in {FIRST_PAUSE:g} s" in queue.said[0]
-        assert f"tried again in {2 * FIRST_PAUSE:g} s" in queue.said[1]
+        assert f"next try in {FIRST_PAUSE:g} s" in queue.said[0]
+        assert f"next try in {2 * FIRST_PAUSE:g} s" in queue.said[1]
 
     def test_what_is_wrong_on_this_machine_alone_holds_nobody_else_up(self, tmp_path: Path) -> None:
         _job(tmp_path, "a")

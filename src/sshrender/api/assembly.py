@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from sshrender.api.jobs import on_san
 from sshrender.errors import ExitCode, UserError
 from sshrender.job.spec import safe_stem
+from sshrender.views.text import count
 
 if TYPE_CHECKING:
     from sshrender.coordinator.jobplan import JobPlan
@@ -36,7 +37,7 @@ class Assembly:
 
         lacking = outcome.pages["failed"] + outcome.pages["missing"]
         if lacking:
-            self.lacks = f"no {self._kind} was made: {lacking} pages are missing"
+            self.lacks = f"no {self._kind} was made: {count(lacking, 'page')} missing"
             return
         plan, kind = self._plan, self._kind
         target = plan.output / f"{safe_stem(Path(plan.spec.document.name).stem)}.{kind}"
