@@ -6,6 +6,7 @@ import fcntl
 import os
 import signal
 import subprocess
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -105,6 +106,27 @@ def test_a_reader_that_hangs_is_stopped(tmp_path: Path, monkeypatch: pytest.Monk
     assert found.facts() == (None, False, 0)
     assert time.monotonic() - began < 5
     assert found._worker._process.poll() is not None
+
+
+def test_an_interrupt_while_a_dropped_reader_ends_is_not_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Python ignores exceptions in what is called when an object goes."""
+    end = readerprocess._end
+
+    def end_slowly(dropped: subprocess.Popen[bytes]) -> None:
+        time.sleep(1)
+        end(dropped)
+
+    monkeypatch.setattr(readerprocess, "_end", end_slowly)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    reader = readerprocess.ReaderProcess()
+    try:
+        threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGINT)).start()
+        with pytest.raises(KeyboardInterrupt):
+            del reader
+            time.sleep(5)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    time.sleep(1)  # the slow end of the process belongs to this test
 
 
 def test_a_reader_nobody_wants_any_more_ends() -> None:

@@ -6,6 +6,7 @@ line, and the size of all.
 
 from __future__ import annotations
 
+import _thread
 import contextlib
 import json
 import os
@@ -64,6 +65,18 @@ def _end(process: subprocess.Popen[bytes]) -> None:
     _close_pipes(process)
 
 
+def _end_aside(process: subprocess.Popen[bytes]) -> None:
+    """End a process that nothing refers to any more, in a thread.
+
+    Python ignores exceptions in what is called when an object goes: a Ctrl-C that comes while this
+    process is waited for would be lost.
+    """
+    try:
+        _thread.start_new_thread(_end, (process,))
+    except RuntimeError:  # no room for a thread
+        _end(process)
+
+
 def _start() -> subprocess.Popen[bytes]:
     return subprocess.Popen(
         # -P: modules that lie in the current folder are not ours.
@@ -84,7 +97,7 @@ class ReaderProcess:
         self._pending = b""
         # Not in stop(): another thread may wait for an answer, and the number of a closed descriptor is
         # given to the next file that is opened.
-        weakref.finalize(self, _end, self._process).atexit = False
+        weakref.finalize(self, _end_aside, self._process).atexit = False
         self._said = 0
 
     def ask(self, op: str, *, within: float | None = None, **fields: Any) -> None:
