@@ -1,7 +1,7 @@
 # make try        installs what is needed and renders a real PDF on this machine
 # make test       installs what is needed and passes the tests
 # make test-all   the same with the whole fault matrix (root, about half an hour on two cores)
-# make coverage   measures what of src the tests run, and writes the figure into docs/figures.md
+# make coverage   measures what of src the tests run: lines and branches, subprocesses included
 # make faults     breaks everything that can be broken, by name (root, about twenty minutes on two cores)
 # make pictures   draws the pictures of README from a run in the lab (root, a minute)
 # make benchmark  compares with plain Ghostscript and GNU parallel (root, about five minutes)
@@ -37,8 +37,6 @@ coverage: packages-test .venv/dev
 	$(BIN)/coverage run -m pytest -n auto --dist worksteal -m "not matrix"
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report --skip-covered --sort cover
-	total=$$($(BIN)/coverage report --format total) && \
-	  sed -i "s/^| branch coverage of .src. |.*/| branch coverage of \`src\` | \`make coverage\` | $$total % |/" docs/figures.md
 
 # The whole fault matrix, and from it the table of docs/faults.md.
 faults: packages-test .venv/dev
