@@ -25,7 +25,7 @@ settings.load_profile("here")
 # Under nohup(1) what is started would ignore SIGHUP as well, rightly, and not do what tests expect.
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
-# A shell starts what is in the background with SIGINT ignored, and what a test starts would inherit that:
+# A shell starts background processes with SIGINT ignored, and what a test starts would inherit that:
 # tests of Ctrl-C would wait for ever.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
