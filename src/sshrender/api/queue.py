@@ -28,8 +28,6 @@ from sshrender.errors import ExitCode, UserError, most_severe
 from sshrender.job import jobattributes, lease, queueoperations
 from sshrender.job.folder import JobFolder
 from sshrender.job.jobattributes import Attributes
-from sshrender.job.journal import JournalWriter
-from sshrender.job.journalformat import stamped
 from sshrender.job.requestoperations import Operation
 from sshrender.job.requests import MAX_CHARS, Request
 
@@ -241,19 +239,9 @@ def _hold(folder: JobFolder, request: Request) -> bool:
             return False
         found = queueoperations.after(before, request, time.time())
         found.save(folder, held.epoch)
-        _record(folder, request)
+        queueoperations.record(folder, queueoperations.handled(request, is_late=False))
         return bool(found.held)
     except lease.LeaseLost:
         return False
     finally:
         held.release()
-
-
-def _record(folder: JobFolder, request: Request) -> None:
-    """Append the change to the job's journal. Raises OSError."""
-    writer = JournalWriter(folder.journal)
-    try:
-        writer.append([stamped(queueoperations.handled(request, is_late=False), time.time())])
-        writer.sync()
-    finally:
-        writer.close()

@@ -15,9 +15,8 @@ from pathlib import Path
 
 from sshrender.coordinator.jobopening import require_time
 from sshrender.coordinator.jobplan import JobPlan
-from sshrender.job import history, publish
+from sshrender.job import history, journal, publish
 from sshrender.job.history import History, PageRecord
-from sshrender.job.journal import JournalWriter, read_journal
 from sshrender.job.journalformat import stamped
 from sshrender.job.verification.errors import VerificationFailed
 from sshrender.job.verification.process import Verifications
@@ -35,7 +34,7 @@ def restore_pages(plan: JobPlan, fence: Callable[[], None], epoch: int) -> None:
     place of a folder.
     """
     plan.folder.require_workspaces()  # checked again: it may have changed before we had the lease
-    remembered = history.of(read_journal(plan.folder.journal))
+    remembered = history.of(journal.read_journal(plan.folder.journal))
     _remove_leftovers(plan.folder.pages, fence)
     present = history.sizes(plan.folder.pages)
     selected = set(plan.pages)
@@ -177,9 +176,5 @@ def _verify_open(plan: JobPlan, page: int, descriptor: int, verifications: Verif
 
 
 def _journal_adopted(plan: JobPlan, records: list[PageRecord], epoch: int) -> None:
-    writer = JournalWriter(plan.folder.journal)
-    try:
-        writer.append(stamped(record.as_entry(), time.time(), epoch) for record in records)
-        writer.sync()
-    finally:
-        writer.close()
+    entries = (stamped(record.as_entry(), time.time(), epoch) for record in records)
+    journal.append(plan.folder.journal, entries)

@@ -73,6 +73,16 @@ class JournalWriter:
         os.close(self._descriptor)
 
 
+def append(path: Path, entries: Iterable[JournalEntry]) -> None:
+    """Append entries to a journal that no coordinator writes now, and flush them. Raises OSError."""
+    writer = JournalWriter(path)
+    try:
+        writer.append(entries)
+        writer.sync()
+    finally:
+        writer.close()
+
+
 class _Reader:
     """Reads whole lines from where the last call ended, in blocks, whatever the file holds.
 

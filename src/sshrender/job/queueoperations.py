@@ -11,10 +11,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import assert_never
 
-from sshrender.job import jobattributes, lease, requests
+from sshrender.job import jobattributes, journal, lease, requests
 from sshrender.job.folder import JobFolder
 from sshrender.job.jobattributes import CANCELLED, Attributes
-from sshrender.job.journal import JournalWriter, require_current
 from sshrender.job.journalentries import JournalEntry, RequestHandled, RequestsRefused
 from sshrender.job.journalformat import stamped, timestamp
 from sshrender.job.requestoperations import Operation
@@ -77,7 +76,7 @@ def settle(folder: JobFolder, epoch: int | None = None) -> Attributes:
     Needs the lease of ``epoch``. A request that concerns a run is too late: there was none. Raises
     UserError, Unsigned where the attributes are not this user's, LeaseLost or OSError.
     """
-    require_current(folder.journal)
+    journal.require_current(folder.journal)
     found = jobattributes.load_signed(folder)
 
     def do(request: Request) -> None:
@@ -86,11 +85,11 @@ def settle(folder: JobFolder, epoch: int | None = None) -> Attributes:
         if admitted is None:
             return
         found = _save(folder, found, after(admitted, request, time.time()), epoch)
-        _record(folder, handled(request, is_late=not request.op.is_of_queue))
+        record(folder, handled(request, is_late=not request.op.is_of_queue))
 
     refused = requests.take(folder, do)
     if refused:
-        _record(folder, RequestsRefused(count=refused))
+        record(folder, RequestsRefused(count=refused))
     return found
 
 
@@ -116,7 +115,7 @@ def change(
             found = after(found, request, time.time())
             # Saved also where nothing changes: from then on a late write of a predecessor is refused.
             found.save(folder, held.epoch)
-            _record(folder, handled(request, is_late=False))
+            record(folder, handled(request, is_late=False))
             return found
         except lease.LeaseLost:
             continue  # this process was stopped for so long that another one has the job by now
@@ -159,10 +158,6 @@ def handled(request: Request, *, is_late: bool) -> RequestHandled:
     )
 
 
-def _record(folder: JobFolder, entry: JournalEntry) -> None:
-    writer = JournalWriter(folder.journal)
-    try:
-        writer.append([stamped(entry, time.time())])
-        writer.sync()
-    finally:
-        writer.close()
+def record(folder: JobFolder, entry: JournalEntry) -> None:
+    """Append an entry to the job's journal. Needs the job's lease. Raises OSError."""
+    journal.append(folder.journal, [stamped(entry, time.time())])
