@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -49,25 +49,22 @@ ENDLESS = {
 
 
 @pytest.fixture
-def child(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """What the next processes say, instead of reading a document."""
-    scripts: list[str] = []
-
-    def start() -> subprocess.Popen[bytes]:
-        words = [sys.executable, "-c", SCRIPT + scripts[0]]
-        return subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-
-    monkeypatch.setattr(readerprocess, "_start", start)
+def child(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """Set what the next processes do instead of reading a document."""
     monkeypatch.setattr(readerprocess, "_spare", [])
-    return scripts
+
+    def set_script(script: str) -> None:
+        monkeypatch.setattr(readerprocess, "COMMAND", [sys.executable, "-c", SCRIPT + script])
+
+    return set_script
 
 
 @pytest.mark.parametrize("script", ENDLESS.values(), ids=list(ENDLESS))
 def test_what_a_reading_process_says_is_bounded_and_checked(
-    child: list[str], tmp_path: Path, script: str
+    child: Callable[[str], None], tmp_path: Path, script: str
 ) -> None:
     """It is stopped, and what it said is no reason to trust the document's own count."""
-    child.append(script + "\ntime.sleep(600)")
+    child(script + "\ntime.sleep(600)")
     found = Reading()
     found.begin(pdfs.write(tmp_path / "a.pdf", pdfs.numbered(1)), None)
     assert not found.counts_right()
@@ -77,11 +74,11 @@ def test_what_a_reading_process_says_is_bounded_and_checked(
 
 
 def test_news_now_and_then_does_not_keep_a_reading_alive(
-    child: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    child: Callable[[str], None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """There is a bound on all of it, and not only on the time without news."""
     monkeypatch.setattr(reading, "LOOK_TIMEOUT", 2.0)
-    child.append(GREET + "while True: say(boxes=[[9, 9]]); time.sleep(.05)")
+    child(GREET + "while True: say(boxes=[[9, 9]]); time.sleep(.05)")
     found = Reading()
     found.begin(pdfs.write(tmp_path / "a.pdf", pdfs.numbered(1)), None)
     assert not found.counts_right()
@@ -90,11 +87,11 @@ def test_news_now_and_then_does_not_keep_a_reading_alive(
 
 
 def test_a_count_that_takes_long_is_asked_of_ghostscript_while_the_reading_goes_on(
-    child: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    child: Callable[[str], None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(reading, "COUNT_TIMEOUT", 0.5)
     monkeypatch.setattr(reading, "BOXES_TIMEOUT", 0.5)
-    child.append(GREET + "while True: say(boxes=[[9, 9]]); time.sleep(.05)")
+    child(GREET + "while True: say(boxes=[[9, 9]]); time.sleep(.05)")
     found = Reading()
     found.begin(pdfs.write(tmp_path / "a.pdf", pdfs.numbered(1)), None)
     assert not found.counts_right()
@@ -114,10 +111,10 @@ def test_a_count_that_takes_long_is_asked_of_ghostscript_while_the_reading_goes_
     ],
 )
 def test_fonts_are_unknown_from_where_a_process_takes_or_says_too_much(
-    child: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str
+    child: Callable[[str], None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str
 ) -> None:
     monkeypatch.setattr(reading, "FONTS_TIMEOUT", 3.0)
-    child.append(f"if op == 'fonts':\n    exec({script!r})\n    time.sleep(600)\n{NO_FONTS}")
+    child(f"if op == 'fonts':\n    exec({script!r})\n    time.sleep(600)\n{NO_FONTS}")
     found = Reading()
     found.begin(pdfs.write(tmp_path / "a.pdf", pdfs.numbered(1)), None)
     assert found.facts().pages == 200_000
@@ -149,12 +146,12 @@ def _plan(folder: Path) -> Any:
     "script", ["time.sleep(600)", "say(ready=[7])", "say(ready='x')", "say(error='x')", "raw('x\\n')"]
 )
 def test_a_part_that_does_not_come_is_given_up(
-    child: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str
+    child: Callable[[str], None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str
 ) -> None:
     """Then pages are rendered from the whole document; a page that was not asked for is none."""
     monkeypatch.setattr(partsplitter, "PART_TIMEOUT", 1.0)
     monkeypatch.setattr(documentparts, "CUT_TIMEOUT", 1.0)
-    child.append(script + "\ntime.sleep(600)")
+    child(script + "\ntime.sleep(600)")
     posted: list[ev.PagesReady | partsplitter.PartsFailed] = []
     splitter = partsplitter.PartSplitter(_plan(tmp_path), posted.append)
     splitter.start()
@@ -163,10 +160,10 @@ def test_a_part_that_does_not_come_is_given_up(
 
 
 def test_a_cut_that_does_not_come_is_given_up(
-    child: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    child: Callable[[str], None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(documentparts, "CUT_TIMEOUT", 1.0)
-    child.append("time.sleep(600)")
+    child("time.sleep(600)")
     with pytest.raises(documentparts.DocumentPartsFailed, match="took too long"):
         documentparts.DocumentParts(_plan(tmp_path)).fetch(1)
 

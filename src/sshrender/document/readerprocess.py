@@ -28,6 +28,10 @@ STOP_TIMEOUT = 2.0
 """Seconds that a killed process gets: one that waits for a dead file server ends when that answers."""
 
 
+# -P: modules that lie in the current folder are not ours.
+COMMAND = [sys.executable, "-P", "-m", "sshrender.document.readerworker"]
+
+
 class WorkerFailed(Exception):
     """The worker crashed, was stopped, or answered what its program would not."""
 
@@ -79,8 +83,7 @@ def _end_aside(process: subprocess.Popen[bytes]) -> None:
 
 def _start() -> subprocess.Popen[bytes]:
     return subprocess.Popen(
-        # -P: modules that lie in the current folder are not ours.
-        [sys.executable, "-P", "-m", "sshrender.document.readerworker"],
+        COMMAND,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
