@@ -118,10 +118,10 @@ def _progress() -> str:
 def _failed(error: Exception) -> int:
     """Report a limit of this machine, or a bug in sshrender; return the exit code."""
     from sshrender.api import errorlog
-    from sshrender.errors import ExitCode
+    from sshrender.errors import ExitCode, limit_reached
     from sshrender.views import output
 
-    limit = errorlog.limit_reached(error)
+    limit = limit_reached(error)
     if limit is not None:
         return _say(limit)
     what, hint = errorlog.defect(error)

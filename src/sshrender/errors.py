@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import errno
 
 
 class ExitCode(enum.IntEnum):
@@ -61,3 +62,19 @@ class UserError(Exception):
         self.code = code
         self.what = what
         self.hint = hint
+
+
+def limit_reached(error: BaseException) -> UserError | None:
+    """Return the user's error if a limit of this machine on memory or threads is the cause, else None.
+
+    CPython reports EAGAIN of pthread_create(3) as a RuntimeError without a number; storage/hangguard.py
+    gives it back its number, as fork(2) does.
+    """
+    is_number = isinstance(error, OSError) and error.errno in (errno.EAGAIN, errno.ENOMEM)
+    if not (is_number or isinstance(error, MemoryError) or str(error) == "can't start new thread"):
+        return None
+    return UserError(
+        ExitCode.USAGE,
+        "a limit on memory or threads was reached (RLIMIT_AS, ulimit -v; RLIMIT_NPROC, ulimit -u)",
+        "ulimit -a shows the limits; the job can be resumed with larger ones",
+    )

@@ -181,7 +181,6 @@ def _under(limit: str, most: int, *words: str) -> list[str]:
     [
         ("RLIMIT_AS", 1500 << 20, 0, ""),
         ("RLIMIT_FSIZE", 64 << 20, 0, ""),
-        # Met before or after the program has looked at its limits: the allocator decides.
         ("RLIMIT_AS", 200 << 20, 2, "RLIMIT_AS, ulimit -v"),
         ("RLIMIT_NOFILE", 31, 4, "RLIMIT_NOFILE, ulimit -n is 31, and a renderer needs 32"),
     ],

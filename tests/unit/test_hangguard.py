@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 import gc
+import os
 import threading
 import weakref
 from pathlib import Path
 
 import pytest
 
+from sshrender.coordinator.jobopening import storage_error
+from sshrender.errors import ExitCode
 from sshrender.storage import hangguard
 from sshrender.storage.hangguard import HangGuard
 from sshrender.storage.primitives import HangDetector
@@ -67,3 +71,12 @@ def test_a_machine_without_room_for_a_thread_says_so_as_an_error_of_the_system(
     monkeypatch.setattr(threading.Thread, "start", full)
     with pytest.raises(BlockingIOError, match="can't start new thread"):
         hangguard.guarded_call(tmp_path, lambda: None)
+
+
+def test_a_limit_of_this_machine_is_not_blamed_on_the_shared_folder(tmp_path: Path) -> None:
+    """The user is told of the limit, and not to look whether the folder is mounted."""
+    for number in (errno.EAGAIN, errno.ENOMEM):
+        error = storage_error(OSError(number, os.strerror(number)), tmp_path)
+        assert error.code is ExitCode.USAGE
+        assert "ulimit" in error.hint
+    assert storage_error(OSError(errno.EIO, "x"), tmp_path).code is ExitCode.STORAGE

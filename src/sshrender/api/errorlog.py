@@ -8,8 +8,6 @@ import sys
 import traceback
 from pathlib import Path
 
-from sshrender.errors import ExitCode, UserError
-
 
 def record(error: BaseException) -> str:
     """Append the traceback to the log; return the log's path as text for the user. Never raises."""
@@ -30,20 +28,6 @@ def defect(error: BaseException) -> tuple[str, str]:
     where = record(error)
     what = f"a bug in sshrender ({type(error).__name__}); the traceback is in {where}"
     return what, "please report it with that file; the job itself can be resumed"
-
-
-def limit_reached(error: Exception) -> UserError | None:
-    """Return the user's error if a limit of this machine is the cause; None for a defect.
-
-    Of a thread CPython only says that it cannot be started.
-    """
-    if not (isinstance(error, MemoryError) or str(error) == "can't start new thread"):
-        return None
-    return UserError(
-        ExitCode.USAGE,
-        "a limit on memory or threads was reached (RLIMIT_AS, ulimit -v; RLIMIT_NPROC, ulimit -u)",
-        "ulimit -a shows the limits; the job can be resumed with larger ones",
-    )
 
 
 def log_file() -> Path:

@@ -68,7 +68,7 @@ def end_with_parent(parent: int) -> bool:
 def run(order: JobOrder) -> JobEnd:
     """Run the job; return how that ended, whatever goes wrong."""
     from sshrender.api import errorlog
-    from sshrender.errors import ExitCode, UserError
+    from sshrender.errors import ExitCode, UserError, limit_reached
 
     reporters: list[Reporter] = []
     try:
@@ -76,7 +76,7 @@ def run(order: JobOrder) -> JobEnd:
     except UserError as error:
         return _failed(error, reporters)
     except Exception as error:  # noqa: BLE001 - the last resort: a defect becomes an exit code and a log
-        limit = errorlog.limit_reached(error)
+        limit = limit_reached(error)
         if limit is not None:
             return _failed(limit, reporters)
         what, hint = errorlog.defect(error)

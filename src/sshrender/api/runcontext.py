@@ -29,6 +29,7 @@ from sshrender.config.validation import invalid
 from sshrender.coordinator.hosts.preconnect import ConnectionPool
 from sshrender.coordinator.jobplan import HostSetup, RenderRequest, RunLimits
 from sshrender.core.policy import Policy
+from sshrender.document import readlimits
 from sshrender.document.facts import read_password
 from sshrender.document.reading import Reading
 from sshrender.errors import ExitCode, UserError
@@ -91,6 +92,9 @@ class RunContext:
         ``typed``: the options that the user gave, by setting. ``job``: the settings of an existing job.
         ``listener_for`` makes the listener once the settings are known.
         """
+        # Before the first thread: threading.Thread.start() never returns where the new thread dies of
+        # MemoryError before it reports that it runs.
+        readlimits.require_memory()
         resolved = resolve(dict(typed), config, job=job)
         settings = resolved.settings
         listener = listener_for(settings)

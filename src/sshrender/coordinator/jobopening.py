@@ -17,7 +17,7 @@ from sshrender.coordinator import jobsigning, pagecount
 from sshrender.coordinator.jobplan import JobPlan, RenderRequest
 from sshrender.document import facts, pagelist, splitting, staging
 from sshrender.document.reading import Reading
-from sshrender.errors import ExitCode, UserError
+from sshrender.errors import ExitCode, UserError, limit_reached
 from sshrender.job import documentidentity, jobattributes
 from sshrender.job.folder import JobFolder
 from sshrender.job.history import History
@@ -58,7 +58,10 @@ def open_job(request: RenderRequest, reading: Reading, count_pages: PageCounter)
 
 
 def storage_error(error: OSError, san: Path) -> UserError:
-    """Return the error for the user of an OSError on the SAN."""
+    """Return the error for the user of an OSError on the SAN, or of a limit that caused it."""
+    limit = limit_reached(error)
+    if limit is not None:
+        return limit
     where, quoted = error.filename or san, shlex.quote(str(san))
     hints = {
         errno.ENOSPC: f"df -h {quoted} shows the space; the job resumes when there is some",

@@ -142,7 +142,7 @@ FAULTS = [
     ),
     Fault(
         "coordinator/who reads its stderr goes away",
-        "nothing: it narrates to nobody",
+        "nothing: its progress lines are lost",
         prepares=_into_a_pipe,
         code=None,
     ),

@@ -74,14 +74,14 @@ FAULTS = [
     ),
     Fault(
         "host/out-of-memory killer takes gs",
-        "the page is charged with a crash and goes elsewhere; the slot starts another gs",
+        "one failure is counted for the page, which is rendered elsewhere; the slot starts another gs",
         breaks=_kill_renderers,
         after=10,
         is_fast=True,
     ),
     Fault(
         "host/temporary files: disk full",
-        "pages that need none are drawn; others fail there and go elsewhere",
+        "pages that need none are rendered; others fail there and are rendered elsewhere",
         breaks=shell("mount -t tmpfs -o size=4k tmpfs /tmp && head -c 1M /dev/zero > /tmp/full || true"),
     ),
     Fault(
@@ -110,7 +110,7 @@ FAULTS = [
     ),
     Fault(
         "host/another Ghostscript than the rest",
-        "used; the manifest says for each page which version drew it",
+        "used; the manifest names the version that rendered each page",
         breaks=_other_version,
         checks=lambda night, morning: _versions_are_told(night),
     ),

@@ -29,16 +29,16 @@ def _yielded(night: Night, morning: Morning) -> None:
     busy = [e for e in night.journal() if e["type"] == "host_state" and e["state"] == "busy"]
     assert busy
     assert night.seconds_of(busy[0]) - night.marks["came"] < YIELD_TIMEOUT
-    drawn = [e for e in night.journal() if e["type"] == "page_delivered" and e["host"] == "node1"]
+    delivered = [e for e in night.journal() if e["type"] == "page_delivered" and e["host"] == "node1"]
     came, went = night.marks["came"], night.marks.get("went", float("inf"))
-    late = [e for e in drawn if came + YIELD_TIMEOUT < night.seconds_of(e) < went]
+    late = [e for e in delivered if came + YIELD_TIMEOUT < night.seconds_of(e) < went]
     assert late == []
 
 
 def _came_back(night: Night, morning: Morning) -> None:
     _yielded(night, morning)
-    drawn = [e for e in night.journal() if e["type"] == "page_delivered" and e["host"] == "node1"]
-    assert any(night.seconds_of(e) > night.marks["went"] for e in drawn)
+    delivered = [e for e in night.journal() if e["type"] == "page_delivered" and e["host"] == "node1"]
+    assert any(night.seconds_of(e) > night.marks["went"] for e in delivered)
 
 
 FAULTS = [

@@ -5,7 +5,7 @@ from __future__ import annotations
 from tests.faults.fault import MANY, Deed, Fault, node
 from tests.faults.night import Night
 
-CHARGED = "the page is charged and drawn elsewhere; a host that fails three in a row is quarantined"
+COUNTED = "a failure is counted, the page is rendered elsewhere; three in a row quarantine the host"
 FAKE = r"""#!/usr/bin/python3 -u
 import os, re, signal, subprocess, sys, time
 if '--version' in sys.argv: print('10.00.0'); sys.exit()
@@ -32,26 +32,26 @@ def _renderer(script: str) -> Deed:
 FAULTS = [
     Fault(
         "renderer/crashes",
-        CHARGED,
+        COUNTED,
         breaks=_renderer("    if odd: gs.kill(); os.kill(os.getpid(), 11)"),
         is_fast=True,
     ),
-    Fault("renderer/ends with 0", CHARGED, breaks=_renderer("    if odd: gs.kill(); sys.exit(0)")),
+    Fault("renderer/ends with 0", COUNTED, breaks=_renderer("    if odd: gs.kill(); sys.exit(0)")),
     Fault(
         "renderer/hangs",
-        f"killed after the page timeout (here 3 s); {CHARGED}",
+        f"killed after the page timeout (here 3 s); {COUNTED}",
         breaks=_renderer("    if odd: time.sleep(600)"),
         words=("--page-timeout", "3s"),
     ),
     Fault(
         "renderer/eats memory",
-        f"killed at the page's limit; {CHARGED}",
+        f"killed at the page's limit; {COUNTED}",
         breaks=_renderer("    if odd: x = b'x' * (1 << 29); time.sleep(5)"),
         words=("--page-memory", "300M"),
     ),
     Fault(
-        "renderer/draws half a file",
-        f"the proof finds it; {CHARGED}",
+        "renderer/writes half a file",
+        f"the proof finds it; {COUNTED}",
         breaks=_renderer(
             "    if odd:\n"
             "        gs.stdin.write(line.encode()); gs.stdin.flush(); time.sleep(0.5)\n"
@@ -60,8 +60,8 @@ FAULTS = [
         ),
     ),
     Fault(
-        "renderer/draws a page and then fails",
-        "the page counts or is drawn again; never half",
+        "renderer/writes a page and then fails",
+        "the page counts or is rendered again; never half",
         breaks=_renderer(
             "    if odd:\n"
             "        gs.stdin.write(line.encode()); gs.stdin.flush(); time.sleep(0.3); gs.kill()\n"
@@ -69,13 +69,13 @@ FAULTS = [
         ),
     ),
     Fault(
-        "renderer/draws nothing and says all is well",
-        CHARGED,
+        "renderer/writes nothing and reports success",
+        COUNTED,
         breaks=_renderer("    if odd: line = re.sub(r'\\d+ \\d+ dopdfpages', '', line)"),
     ),
     Fault(
-        "renderer/draws another page size",
-        f"the proof finds it; {CHARGED}",
+        "renderer/renders another page size",
+        f"the proof finds it; {COUNTED}",
         breaks=_renderer("    if odd: line = '<< /PageSize [50 50] >> setpagedevice showpage\\n'"),
     ),
     Fault(

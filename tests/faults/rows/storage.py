@@ -21,7 +21,7 @@ from tests.faults.night import Morning, Night
 READ_ONLY = dict.fromkeys(("write", "create", "mkdir", "unlink", "link", "rename"), "EROFS")
 FULL = {"write": "ENOSPC"}
 LATE = {"late": {"match": "*/work/p0*", "seconds": 3}}
-PAUSES = "everything pauses, nobody is charged; goes on within seconds of its return"
+PAUSES = "the job pauses, no failure is counted; it goes on within seconds of the return"
 
 
 def _another_folder(night: Night) -> None:
@@ -75,7 +75,7 @@ FAULTS = [
     ),
     Fault(
         "storage/unmounted on one host",
-        "what it draws goes nowhere that counts; its pages go elsewhere",
+        "its output is not used; its pages are rendered elsewhere",
         breaks=lambda n: node(n).san("gone"),
         after=10,
     ),
