@@ -23,12 +23,14 @@ from sshrender.core.states import HostState, PageState
 from sshrender.core.statetables import CONNECTED, HOST_CHANGES, PAGE_CHANGES, Change, State
 from sshrender.job import journalentries
 from sshrender.job.history import PageRecord
+from sshrender.transports.sshkeywords import TREATMENTS, Treatment
 
 ROOT = Path(__file__).parents[1]
 SOURCE = ROOT / "src" / "sshrender"
 PAGES = (
     ROOT / "docs" / "architecture.md",
     ROOT / "docs" / "formats.md",
+    ROOT / "docs" / "ssh.md",
     ROOT / "CONTRIBUTING.md",
 )
 
@@ -166,6 +168,15 @@ def page_record() -> str:
     return ", ".join(f"`{field.name}`" for field in dataclasses.fields(PageRecord)) + "\n"
 
 
+def ssh_keywords() -> str:
+    """Return a table of what becomes of each keyword of ssh_config."""
+    lines = ["| keywords | what sshrender does with them |", "|---|---|"]
+    for treatment in Treatment:
+        names = sorted(name for name, found in TREATMENTS.items() if found is treatment)
+        lines.append(f"| {', '.join(f'`{name}`' for name in names)} | {treatment.value} |")
+    return "\n".join(lines) + "\n"
+
+
 def _first_paragraph(text: str | None) -> str:
     return " ".join((text or "").partition("\n\n")[0].split()).replace("``", "`")
 
@@ -202,6 +213,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "state-meanings": lambda: state_meanings((HostState, PageState)),
     "journal-entries": journal_entries,
     "page-record": page_record,
+    "ssh-keywords": ssh_keywords,
     **{name: functools.partial(table, steps) for name, steps in WALKS.items()},
 }
 

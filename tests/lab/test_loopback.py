@@ -33,13 +33,17 @@ def document(tmp_path: Path) -> Path:
     return pdfs.write(tmp_path / "six.pdf", pdfs.numbered(PAGES))
 
 
-@pytest.mark.parametrize("has_san", [True, False], ids=["shared folder", "files travel"])
+@pytest.mark.parametrize(
+    ("has_san", "client"),
+    [(True, "fabric"), (False, "fabric"), (False, "openssh")],
+    ids=["shared folder", "files travel", "files travel with OpenSSH"],
+)
 def test_a_document_is_rendered_over_ssh_as_ghostscript_renders_it(
-    loopback: Loopback, sshrender: Run, home: Path, document: Path, has_san: bool
+    loopback: Loopback, sshrender: Run, home: Path, document: Path, has_san: bool, client: str
 ) -> None:
     san = home / "san"
     san.mkdir()
-    hosts = loopback.inventory(home / "hosts.toml", san if has_san else None)
+    hosts = loopback.inventory(home / "hosts.toml", san if has_san else None, transport=client)
     answer = sshrender("render", document, "--hosts", hosts, "-o", "out", "-r", "72", "--json")
     assert answer.returncode == 0, answer.stderr
     summary = json.loads(answer.stdout)
@@ -63,9 +67,10 @@ def test_the_host_is_shown_as_idle(loopback: Loopback, sshrender: Run, home: Pat
     assert (host["name"], host["state"]) == ("loopback", "idle")
 
 
+@pytest.mark.parametrize("client", ["fabric", "openssh"])
 @pytest.mark.parametrize("what", ["host key", "identity"])
 def test_a_host_that_cannot_be_trusted_or_does_not_let_us_in_is_refused(
-    loopback: Loopback, sshrender: Run, home: Path, document: Path, what: str
+    loopback: Loopback, sshrender: Run, home: Path, document: Path, what: str, client: str
 ) -> None:
     assert new_key(home / "other").wait(timeout=60) == 0
     kind, key, *_ = (home / "other.pub").read_text().split()
@@ -74,7 +79,7 @@ def test_a_host_that_cannot_be_trusted_or_does_not_let_us_in_is_refused(
         "host key": {"known_hosts": home / "known_hosts"},
         "identity": {"identity_file": home / "other"},
     }
-    hosts = loopback.inventory(home / "hosts.toml", None, **changes[what])
+    hosts = loopback.inventory(home / "hosts.toml", None, transport=client, **changes[what])
     answer = sshrender("render", document, "--hosts", hosts, "-o", "out", "--wait", "5s")
     assert answer.returncode == 8, answer.stderr
     assert not list(home.glob("out/page-*"))

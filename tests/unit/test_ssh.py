@@ -16,7 +16,7 @@ import pytest
 
 from sshrender.transports import sshconfig
 from sshrender.transports.interface import ConnectFailed, FilesFailed
-from sshrender.transports.sftp import SftpFiles
+from sshrender.transports.sftp import open_sftp
 from sshrender.transports.ssh import open_connection
 from tests.unit import sshd
 
@@ -128,7 +128,7 @@ def test_an_sftp_server_cannot_announce_a_larger_answer_than_was_asked_for(tmp_p
 
     def ask(transport: paramiko.Transport) -> None:
         with pytest.raises(FilesFailed, match="it announces an answer of"):
-            SftpFiles(transport, 20)
+            open_sftp(transport, 20)
 
     _behind_login(tmp_path, announce, ask)
 

@@ -12,7 +12,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sshrender.transports import framing, knownhosts, messages, sshconfig
-from sshrender.transports.ssh import _destination
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
@@ -114,7 +113,7 @@ def test_proxy_command_tokens_are_replaced() -> None:
     ],
 )
 def test_destinations(text: str, parts: tuple[str | None, str, int | None]) -> None:
-    assert _destination(text) == parts
+    assert sshconfig.destination(text) == parts
 
 
 @pytest.mark.parametrize(

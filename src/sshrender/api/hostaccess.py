@@ -71,5 +71,6 @@ def _transport(host: inv.HostTable, settings: Settings) -> Transport:
             known_hosts=host.known_hosts,
             host_key=host.host_key,
             config_file=str(settings.ssh_config) if settings.ssh_config else None,
+            client=host.transport,
         ),
     )

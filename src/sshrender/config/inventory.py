@@ -37,6 +37,9 @@ class HostSettings(_Table):
     host_key: Literal["strict", "accept-new"] | None = Field(
         None, description="refuse or record unknown host keys; changed keys are always refused"
     )
+    transport: Literal["auto", "fabric", "openssh"] | None = Field(
+        None, description="ssh client; auto: Fabric, and OpenSSH's own where ssh_config needs it"
+    )
     slots: int | None = Field(
         None, ge=1, le=1024, description="pages to render at a time; default: one per core"
     )
@@ -108,6 +111,7 @@ class HostTable(_Table):
     identity_file: str | None
     known_hosts: str | None
     host_key: str | None
+    transport: str | None
     slots: int | None
     idle_below: float
     busy_above: float
@@ -216,6 +220,7 @@ def _host(name: str, entry: HostEntry, defaults: HostSettings) -> HostTable:
         identity_file=pick("identity_file"),
         known_hosts=pick("known_hosts"),
         host_key=pick("host_key"),
+        transport=pick("transport"),
         slots=pick("slots"),
         idle_below=pick("idle_below", IDLE_BELOW),
         busy_above=pick("busy_above", BUSY_ABOVE),

@@ -1,8 +1,8 @@
 """Looks up host keys in known_hosts files, because Fabric accepts any key (its issue 1804).
 
 Supports what OpenSSH writes: plain, hashed and wildcard names, negation, ``[host]:port``, ``@revoked``.
-``@cert-authority`` lines are ignored: they are about certificates of hosts, which paramiko does not
-check.
+``@cert-authority`` lines are about certificates of hosts, which paramiko does not check: a host with one
+is reached with OpenSSH's own client.
 """
 
 from __future__ import annotations
@@ -33,7 +33,25 @@ def lookup(files: Iterable[str], name: str) -> list[KnownKey]:
     return [key for file in files for key in _matching(Path(file), name)]
 
 
+def has_authority(files: Iterable[str], name: str) -> bool:
+    """Return whether a certificate authority is trusted for this host."""
+    lines = (line for file in files for line in _lines(Path(file), name))
+    return any(marker == "@cert-authority" for marker, _, _ in lines)
+
+
 def _matching(file: Path, name: str) -> Iterator[KnownKey]:
+    for marker, (_, kind, key, *_), where in _lines(file, name):
+        if marker == "@cert-authority":
+            continue
+        try:
+            blob = base64.b64decode(key, validate=True)
+        except ValueError:
+            continue
+        yield KnownKey(kind, blob, marker == "@revoked", where)
+
+
+def _lines(file: Path, name: str) -> Iterator[tuple[str, list[str], str]]:
+    """Yield marker, fields (names, type, key) and place of each line about a host."""
     try:
         lines = file.read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
@@ -41,16 +59,9 @@ def _matching(file: Path, name: str) -> Iterator[KnownKey]:
     for number, line in enumerate(lines, 1):
         fields = line.split()
         marker = fields.pop(0) if fields and fields[0].startswith("@") else ""
-        # Name, type, key; an optional marker was taken off above.
-        if len(fields) < 3 or fields[0].startswith("#") or marker == "@cert-authority":
+        if len(fields) < 3 or fields[0].startswith("#") or not names_match(fields[0], name):
             continue
-        if not names_match(fields[0], name):
-            continue
-        try:
-            blob = base64.b64decode(fields[2], validate=True)
-        except ValueError:
-            continue
-        yield KnownKey(fields[1], blob, marker == "@revoked", f"{file}:{number}")
+        yield marker, fields, f"{file}:{number}"
 
 
 def names_match(patterns: str, name: str) -> bool:
@@ -81,13 +92,16 @@ def fingerprint(blob: bytes) -> str:
     return "SHA256:" + digest.rstrip("=")
 
 
-def remember(file: Path, name: str, key: paramiko.PKey) -> None:
+def remember(file: Path, name: str, key: paramiko.PKey, *, is_hashed: bool = False) -> None:
     """Append a new host's key, as ssh does with StrictHostKeyChecking accept-new.
+
+    ``is_hashed``: the name is stored as a hash (HashKnownHosts).
 
     A single write to a file opened for appending, so that lines written at the same moment do not mix.
     """
     file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    line = f"{name} {key.get_name()} {key.get_base64()}\n"
+    shown = paramiko.HostKeys.hash_host(name) if is_hashed else name
+    line = f"{shown} {key.get_name()} {key.get_base64()}\n"
     descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     try:
         os.write(descriptor, line.encode("ascii"))

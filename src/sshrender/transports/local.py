@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import os
-import select
 import shutil
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import IO
 
 from sshrender.storage.files import open_plain
-from sshrender.transports import payload
+from sshrender.transports import childprocess, payload
 from sshrender.transports.interface import (
     ConnectFailed,
     FilesFailed,
@@ -71,7 +69,7 @@ class LocalFiles:
 
 
 class LocalLink:
-    """The runner's two pipes. See Link."""
+    """The runner's two childprocess. See Link."""
 
     def __init__(self, process: subprocess.Popen[bytes]) -> None:
         assert process.stdin is not None
@@ -85,8 +83,7 @@ class LocalLink:
     def read(self, timeout: float) -> bytes:
         """See Link.read."""
         try:
-            ready, _, _ = select.select([self._output], [], [], timeout)
-            if not ready:
+            if not childprocess.readable([self._output], timeout):
                 return b""
             data = os.read(self._output, 1 << 16)
         except (OSError, ValueError) as error:
@@ -97,14 +94,10 @@ class LocalLink:
 
     def write(self, data: bytes, timeout: float) -> None:
         """See Link.write."""
-        deadline = time.monotonic() + timeout
-        view = memoryview(data)
         try:
-            while view:
-                _, ready, _ = select.select([], [self._input], [], deadline - time.monotonic())
-                if not ready:
-                    raise LinkClosed("the runner does not read its input")
-                view = view[os.write(self._input, view) :]
+            childprocess.write_all(self._input, data, timeout)
+        except TimeoutError:
+            raise LinkClosed("the runner does not read its input") from None
         except (OSError, ValueError) as error:
             raise LinkClosed(f"the runner's pipe broke: {error}") from None
 

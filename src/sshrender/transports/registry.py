@@ -34,9 +34,9 @@ def _local(_name: str, _overrides: Overrides) -> Transport:
 
 
 def _ssh(name: str, overrides: Overrides) -> Transport:
-    from sshrender.transports.ssh import SshTransport
+    from sshrender.transports.sshchoice import ChosenTransport
 
-    return SshTransport(name, overrides)
+    return ChosenTransport(name, overrides)
 
 
 KINDS: dict[str, TransportKind] = {

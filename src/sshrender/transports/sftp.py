@@ -6,6 +6,7 @@ KiB.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Any
 
@@ -20,16 +21,25 @@ _MAX_REQUESTS = 64
 """Requests of 32 KiB in flight: two megabytes, the size of paramiko's window."""
 
 
+def open_sftp(transport: Any, timeout: float) -> SftpFiles:
+    """Open an SFTP session on a connection of paramiko. Raises FilesFailed."""
+
+    def channel() -> Any:
+        opened = transport.open_session(timeout=timeout)
+        opened.settimeout(timeout)
+        opened.invoke_subsystem("sftp")
+        return opened
+
+    return SftpFiles(channel)
+
+
 class SftpFiles:
     """One SFTP channel. See HostFiles."""
 
-    def __init__(self, transport: Any, timeout: float) -> None:
-        """Open an SFTP session on the connection. Raises FilesFailed."""
+    def __init__(self, open_channel: Callable[[], Any]) -> None:
+        """Greet the SFTP server at the other end of a channel as paramiko's. Raises FilesFailed."""
         try:
-            channel = transport.open_session(timeout=timeout)
-            channel.settimeout(timeout)
-            channel.invoke_subsystem("sftp")
-            self._client = BoundedSftp(channel)
+            self._client = BoundedSftp(open_channel())
         except (paramiko.SSHException, OSError, EOFError) as error:
             raise FilesFailed(f"its sshd offers no SFTP: {error or 'the channel was closed'}") from None
 

@@ -12,11 +12,13 @@ from typing import Any
 import fabric
 import paramiko
 
-from sshrender.transports import knownhosts, payload, sshagent, sshconfig
+from sshrender.transports import knownhosts, payload, sshconfig
 from sshrender.transports.interface import ConnectFailed, Link, LinkClosed, Refusal, RunnerSpec
-from sshrender.transports.sftp import SftpFiles
+from sshrender.transports.sftp import SftpFiles, open_sftp
 from sshrender.transports.sshconfig import ACCEPT_NEW, Overrides, SshSettings
 from sshrender.transports.sshlimits import BoundedTransport
+from sshrender.transports.sshlogin import Login, LoginFailed
+from sshrender.transports.sshproxy import ProxySocket
 
 # Errors of a connection are reported as the state of its host. paramiko's threads would also print them,
 # with a traceback, to our stderr.
@@ -50,7 +52,9 @@ class KnownHostsPolicy(paramiko.MissingHostKeyPolicy):  # type: ignore[misc]
             )
         # "UserKnownHostsFile none" leaves no file, and the key is not stored.
         for file in self._settings.known_hosts[:1]:
-            knownhosts.remember(Path(file), self._settings.known_name, key)
+            knownhosts.remember(
+                Path(file), self._settings.known_name, key, is_hashed=self._settings.hash_known_hosts
+            )
 
 
 def check_revoked(known: list[knownhosts.KnownKey], key: paramiko.PKey) -> None:
@@ -63,14 +67,12 @@ def check_revoked(known: list[knownhosts.KnownKey], key: paramiko.PKey) -> None:
 class SshTransport:
     """Reaches one host of the inventory; shares the connections to jump hosts."""
 
-    def __init__(self, name: str, overrides: Overrides | None = None) -> None:
-        self._name = name
-        self._overrides = overrides or Overrides()
+    def __init__(self, settings: SshSettings) -> None:
+        self._settings = settings
 
     def connect(self, spec: RunnerSpec, timeout: float) -> Link:
         """See Transport.connect."""
-        settings = sshconfig.resolve(self._name, self._overrides)
-        connection = open_connection(settings, timeout)
+        connection = open_connection(self._settings, timeout)
         try:
             link = SshLink(connection, timeout)
             link.start(payload.command(spec.python, spec.label))
@@ -91,8 +93,7 @@ def open_connection(settings: SshSettings, timeout: float, gateway: Any = None) 
     connection = _connection(settings, timeout, gateway or _gateway(settings, timeout))
     client: Any = connection.client
     client.set_missing_host_key_policy(KnownHostsPolicy(settings, known))
-    if settings.uses_agent:
-        client._agent = _agent(settings)
+    connection.connect_kwargs["auth_strategy"] = Login(settings)
     _enter_known_keys(client, settings, known)
     try:
         if connection.gateway is None:
@@ -114,11 +115,13 @@ def open_connection(settings: SshSettings, timeout: float, gateway: Any = None) 
 
 
 def _connect_socket(settings: SshSettings, timeout: float) -> socket.socket:
-    """Return a connected socket with Nagle's algorithm switched off.
+    """Return a socket that leads to the host, with Nagle's algorithm switched off.
 
     The handshake and all that follows are short lines in turn. With Nagle's algorithm three of them wait
     40 ms each for the acknowledgement of the line before (measured against OpenSSH 9.2).
     """
+    if settings.proxy_command is not None and settings.proxy_jump is None:
+        return ProxySocket(settings.proxy_command, timeout)
     connected = socket.create_connection((settings.hostname, settings.port), timeout)
     connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return connected
@@ -135,21 +138,12 @@ def _connection(settings: SshSettings, timeout: float, gateway: Any) -> fabric.C
         forward_agent=False,  # a runner needs no keys of the user
         connect_timeout=max(1, round(timeout)),
         connect_kwargs={
-            "key_filename": list(settings.identity_files),
-            "allow_agent": settings.uses_agent,
-            "look_for_keys": False,  # ssh -G has named the identity files already
             "banner_timeout": timeout,
             "auth_timeout": timeout,
             "channel_timeout": timeout,
             "transport_factory": BoundedTransport,
         },
     )
-
-
-def _agent(settings: SshSettings) -> sshagent.HostAgent:
-    """Return this host's agent, with the keys that ssh would offer (ssh_config(5), IdentitiesOnly)."""
-    only = sshagent.public_keys(settings.identities) if settings.identities_only else None
-    return sshagent.HostAgent(settings.agent_socket, only)
 
 
 def _enter_known_keys(
@@ -174,8 +168,8 @@ def _connect_failed(
     """Return what paramiko raised as a kind of refusal and a reason."""
     if isinstance(error, HostKeyRefused | paramiko.BadHostKeyException):
         return ConnectFailed(Refusal.HOST_KEY, _host_key_reason(known, error))
-    if isinstance(error, paramiko.AuthenticationException) or "No authentication" in str(error):
-        return ConnectFailed(Refusal.AUTHENTICATION, _login_reason(settings, error))
+    if isinstance(error, LoginFailed):
+        return ConnectFailed(Refusal.AUTHENTICATION, str(error))
     if isinstance(error, socket.gaierror):
         return ConnectFailed(Refusal.NO_ADDRESS, f"no address is known for {settings.hostname}")
     if isinstance(error, OSError | paramiko.SSHException | EOFError):
@@ -188,16 +182,6 @@ def _host_key_reason(known: list[knownhosts.KnownKey], error: Exception) -> str:
         shown = knownhosts.fingerprint(error.key.asbytes())
         return f"its host key has changed: it shows {shown}, not the one in {known[0].where}"
     return str(error)
-
-
-def _login_reason(settings: SshSettings, error: Exception) -> str:
-    if isinstance(error, paramiko.PasswordRequiredException):
-        return "the identity file needs a passphrase (ssh-add it first)"
-    if not isinstance(error, paramiko.AuthenticationException):
-        return "there is no key to log in with"
-    return "it accepts none of our keys for " + (
-        f"user {settings.user}" if settings.user else "this user"
-    )
 
 
 def _network_reason(settings: SshSettings, error: Exception) -> str:
@@ -245,35 +229,22 @@ class _Jumps:
             found = self._open.get(key)
             if found is not None and found.is_connected:
                 return found
-            user, name, port = _destination(chain[-1])
+            user, name, port = sshconfig.destination(chain[-1])
             settings = sshconfig.resolve(name, Overrides(user=user, port=port, config_file=config_file))
             before = self.get(chain[:-1], config_file, timeout) if chain[1:] else None
-            self._open[key] = open_connection(settings, timeout, before)
+            try:
+                self._open[key] = open_connection(settings, timeout, before)
+            except ConnectFailed as failed:
+                raise ConnectFailed(failed.refusal, f"jump host {name}: {failed.reason}") from None
             return self._open[key]
 
 
 _jumps = _Jumps()
 
 
-def _destination(text: str) -> tuple[str | None, str, int | None]:
-    """Split ``user@host:port``, also as ``ssh://user@[::1]:22``, into user, host and port."""
-    rest = text.removeprefix("ssh://").rstrip("/")
-    user, at, rest = rest.rpartition("@")
-    if rest.startswith("["):
-        host, _, tail = rest[1:].partition("]")
-        port = tail.removeprefix(":")
-    else:
-        host, _, port = rest.partition(":")
-    return (user if at else None), host, (int(port) if port else None)
-
-
 def _gateway(settings: SshSettings, timeout: float) -> Any:
-    if settings.proxy_jump is not None:
-        chain = tuple(part.strip() for part in settings.proxy_jump.split(","))
-        if _destination(chain[-1])[1] == settings.name:
-            return None  # "Host *" names the jump host as its own; ssh connects directly then
-        return _jumps.get(chain, settings.config_file, timeout)
-    return settings.proxy_command
+    chain = tuple(sshconfig.jumps(settings))
+    return _jumps.get(chain, settings.config_file, timeout) if chain else None
 
 
 STATUS_TIMEOUT = 0.5
@@ -327,7 +298,7 @@ class SshLink:
 
     def files(self, timeout: float) -> SftpFiles:
         """See Link.files."""
-        return SftpFiles(self._connection.transport, timeout)
+        return open_sftp(self._connection.transport, timeout)
 
     def close(self) -> None:
         """See Link.close."""

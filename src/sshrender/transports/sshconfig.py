@@ -11,12 +11,18 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import paramiko
+
+from sshrender.transports import knownhosts, sshagent, sshkeywords, sshtokens
 from sshrender.transports.interface import ConnectFailed, Refusal
 
 STRICT, ACCEPT_NEW = "strict", "accept-new"
 
 _DEFAULT_IDENTITIES = ("id_ed25519", "id_ecdsa", "id_rsa")
 _TIMEOUT = 10.0
+
+MAX_JUMPS = 16
+"""Hosts on the way to one host, beyond which the configuration is taken for a circle."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +36,8 @@ class Overrides:
     known_hosts: str | None = None
     host_key: str | None = None
     config_file: str | None = None
+    client: str | None = None
+    """Which client connects (transports/sshchoice.py)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +45,8 @@ class SshSettings:
     """How to reach one host. Paths are expanded; ``proxy_command`` has its tokens replaced.
 
     ``identities``: every identity file that is named; ``identity_files``: those that are there.
-    ``agent_socket``: of this host's agent; None: there is none.
+    ``agent_socket``: of this host's agent; None: there is none. ``openssh_only``: what the configuration
+    asks for and only OpenSSH's own client can do.
     """
 
     name: str
@@ -55,6 +64,8 @@ class SshSettings:
     proxy_jump: str | None = None
     proxy_command: str | None = None
     config_file: str | None = None
+    hash_known_hosts: bool = False
+    openssh_only: tuple[str, ...] = ()
 
     @property
     def known_name(self) -> str:
@@ -83,6 +94,9 @@ def _ask_ssh(name: str, overrides: Overrides) -> str:
         command += ["-l", overrides.user]
     if overrides.port is not None:
         command += ["-p", str(overrides.port)]
+    if overrides.address is not None:
+        # ssh replaces tokens in it, and others contain it (%h).
+        command += ["-o", f"HostName={overrides.address.replace('%', '%%')}"]
     try:
         answer = subprocess.run(
             [*command, "--", name],
@@ -109,16 +123,15 @@ def parse(name: str, text: str) -> SshSettings:
 
     Raises ValueError or RuntimeError for values that are no port or no path.
     """
-    values: dict[str, list[str]] = {}
-    for line in text.split("\n"):  # splitlines() would also split where a value holds U+0085
-        key, _, value = line.partition(" ")
-        values.setdefault(key.lower(), []).append(value)
+    values = sshkeywords.parse(text)
     hostname = _first(values, "hostname") or name
     port = int(_first(values, "port") or 22)
     user = _first(values, "user")
-    tokens = {"%": "%", "h": hostname, "p": str(port), "r": user or "", "n": name}
-    agent = _agent(_first(values, "identityagent"), {**tokens, "d": str(Path.home())})
-    identities = _identities(values.get("identityfile"))
+    jump = _unless_none(_first(values, "proxyjump"))
+    command = _unless_none(_first(values, "proxycommand"))
+    tokens = sshtokens.tokens(name, hostname, port, user, jump)
+    agent = _agent(_first(values, "identityagent"), tokens)
+    identities = _identities(values.get("identityfile"), tokens)
     return SshSettings(
         name=name,
         hostname=hostname,
@@ -129,11 +142,14 @@ def parse(name: str, text: str) -> SshSettings:
         identities_only=_first(values, "identitiesonly") in ("yes", "true"),
         uses_agent=agent is not None,
         agent_socket=agent,
-        known_hosts=_known_hosts(values),
+        known_hosts=_known_hosts(values, tokens),
         alias=_first(values, "hostkeyalias"),
         host_key=_host_key(_first(values, "stricthostkeychecking")),
-        proxy_jump=_unless_none(_first(values, "proxyjump")),
-        proxy_command=_expand(_unless_none(_first(values, "proxycommand")), tokens),
+        proxy_jump=jump,
+        # The shell that runs it replaces variables.
+        proxy_command=None if command is None else sshtokens.replace_tokens(command, tokens),
+        hash_known_hosts=_first(values, "hashknownhosts") in ("yes", "true"),
+        openssh_only=_openssh_only(values, identities),
     )
 
 
@@ -146,14 +162,31 @@ def _unless_none(value: str | None) -> str | None:
     return None if value is None or value.lower() == "none" else value
 
 
-def _identities(listed: list[str] | None) -> tuple[str, ...]:
+def _identities(listed: list[str] | None, tokens: Mapping[str, str]) -> tuple[str, ...]:
     paths = listed or [f"~/.ssh/{name}" for name in _DEFAULT_IDENTITIES]
-    return tuple(str(Path(path.strip('"')).expanduser()) for path in paths)
+    return tuple(sshtokens.path(path, tokens) for path in paths if path != "none")
 
 
 def _existing(paths: Iterable[str]) -> tuple[str, ...]:
-    """Return the files that exist and are no public keys, which only the agent can use."""
-    return tuple(path for path in paths if Path(path).is_file() and not path.endswith(".pub"))
+    """Return the files that exist and are no public keys, which only the agent can use.
+
+    One in a folder that cannot be searched is among them: the login says that it cannot be read.
+    """
+    return tuple(path for path in paths if _is_there(path) and not path.endswith(".pub"))
+
+
+def _is_there(path: str) -> bool:
+    try:
+        return Path(path).is_file()
+    except PermissionError:
+        return True
+
+
+def _openssh_only(values: sshkeywords.Values, identities: Iterable[str]) -> tuple[str, ...]:
+    """Return what asks for OpenSSH's own client: keywords, and keys that are held by a security key."""
+    kinds = (paramiko.Message(blob).get_binary() for blob in sshagent.public_keys(identities))
+    has_security_key = any(kind.startswith(b"sk-") for kind in kinds)
+    return (*sshkeywords.needing_openssh(values), *(["a security key"] if has_security_key else []))
 
 
 def _agent(value: str | None, tokens: Mapping[str, str]) -> str | None:
@@ -164,34 +197,19 @@ def _agent(value: str | None, tokens: Mapping[str, str]) -> str | None:
         return None
     if value.startswith("$") and os.sep not in value:
         return os.environ.get(value.strip("${}")) or None
-    expanded = _expand(value.strip('"'), tokens) or ""
-    return str(Path(expanded).expanduser())
+    return sshtokens.path(value, tokens)
 
 
-def _known_hosts(values: Mapping[str, list[str]]) -> tuple[str, ...]:
+def _known_hosts(values: Mapping[str, list[str]], tokens: Mapping[str, str]) -> tuple[str, ...]:
     user = _first(values, "userknownhostsfile") or "~/.ssh/known_hosts ~/.ssh/known_hosts2"
     shared = _first(values, "globalknownhostsfile") or "/etc/ssh/ssh_known_hosts"
-    files = f"{user} {shared}".split()
-    return tuple(str(Path(file).expanduser()) for file in files if file != "none")
+    files = [*sshtokens.paths(user), *sshtokens.paths(shared)]
+    return tuple(sshtokens.path(file, tokens) for file in files if file != "none")
 
 
 def _host_key(checking: str | None) -> str:
     """Return how unknown keys are treated: ``ask`` as strict; ``no`` still refuses a changed key."""
     return ACCEPT_NEW if checking in ("accept-new", "no", "off", "false") else STRICT
-
-
-def _expand(command: str | None, tokens: Mapping[str, str]) -> str | None:
-    if command is None:
-        return None
-    parts = command.split("%")
-    text = parts[0]
-    rest = iter(parts[1:])
-    for part in rest:
-        if part == "":  # "%%"
-            text += "%" + next(rest, "")
-        else:
-            text += tokens.get(part[0], "%" + part[0]) + part[1:]
-    return text
 
 
 def _apply(settings: SshSettings, overrides: Overrides) -> SshSettings:
@@ -203,17 +221,65 @@ def _apply(settings: SshSettings, overrides: Overrides) -> SshSettings:
     if overrides.user is not None:
         changes["user"] = overrides.user
     if overrides.identity_file is not None:
-        changes["identity_files"] = _identity_file(settings.name, overrides.identity_file)
-        changes["uses_agent"] = False
+        file = _identity_file(settings.name, overrides.identity_file)
+        # An agent may hold the key of a file with a passphrase, or of a public key; none but this one.
+        changes.update(identities=(file,), identity_files=_existing([file]), identities_only=True)
     if overrides.known_hosts is not None:
         changes["known_hosts"] = (str(Path(overrides.known_hosts).expanduser()),)
     if overrides.host_key is not None:
         changes["host_key"] = overrides.host_key
-    return replace(settings, **changes)  # type: ignore[arg-type]
+    applied = replace(settings, **changes)  # type: ignore[arg-type]
+    if knownhosts.has_authority(applied.known_hosts, applied.known_name):
+        applied = replace(applied, openssh_only=(*applied.openssh_only, "@cert-authority"))
+    return applied
 
 
-def _identity_file(name: str, file: str) -> tuple[str, ...]:
-    found = _existing(_identities([file]))
-    if not found:
+def _identity_file(name: str, file: str) -> str:
+    """Return the path of the inventory's identity file. Raises ConnectFailed."""
+    path = str(Path(file).expanduser())
+    if not _is_there(path):
         raise ConnectFailed(Refusal.CONFIGURATION, f"the identity file {file} of {name} does not exist")
-    return found
+    return path
+
+
+def route(settings: SshSettings) -> list[SshSettings]:
+    """Return the settings of the jump hosts to a host, as ssh_config has them, nearest to it first.
+
+    Raises ConnectFailed when they form a circle, in which OpenSSH's client starts processes without end.
+    """
+    passed: list[SshSettings] = []
+    waiting = [settings]
+    names = [settings.name]
+    while waiting:
+        current = waiting.pop()
+        for text in reversed(jumps(current)):
+            user, name, port = destination(text)
+            if name in names or len(names) > MAX_JUMPS:
+                circle = " → ".join([*names, name])
+                raise ConnectFailed(Refusal.CONFIGURATION, f"the jump hosts form a circle: {circle}")
+            names.append(name)
+            found = resolve(name, Overrides(user=user, port=port, config_file=settings.config_file))
+            passed.append(found)
+            waiting.append(found)
+    return passed
+
+
+def jumps(settings: SshSettings) -> list[str]:
+    """Return the jump hosts of one host, the first to connect to first."""
+    if settings.proxy_jump is None:
+        return []
+    chain = [part.strip() for part in settings.proxy_jump.split(",")]
+    # "Host *" may name the jump host as its own; ssh connects directly then.
+    return [] if destination(chain[-1])[1] == settings.name else chain
+
+
+def destination(text: str) -> tuple[str | None, str, int | None]:
+    """Split ``user@host:port``, also as ``ssh://user@[::1]:22``, into user, host and port."""
+    rest = text.removeprefix("ssh://").rstrip("/")
+    user, at, rest = rest.rpartition("@")
+    if rest.startswith("["):
+        host, _, tail = rest[1:].partition("]")
+        port = tail.removeprefix(":")
+    else:
+        host, _, port = rest.partition(":")
+    return (user if at else None), host, (int(port) if port else None)

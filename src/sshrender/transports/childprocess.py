@@ -1,0 +1,66 @@
+"""Pipes to a child process, and its end: every wait is bounded."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import signal
+import subprocess
+import time
+from collections.abc import Sequence
+from typing import Any
+
+END_TIMEOUT = 0.5
+"""Seconds that a process gets to end by itself after its input was closed."""
+
+
+def readable(descriptors: Sequence[int], timeout: float) -> list[int]:
+    """Return those that have data or have ended, after at most ``timeout`` seconds.
+
+    poll(2) and not select(2), which takes no descriptor above 1023: a farm of 400 hosts has more.
+    """
+    poll = select.poll()
+    for descriptor in descriptors:
+        poll.register(descriptor, select.POLLIN)
+    return [descriptor for descriptor, _ in poll.poll(max(0.0, timeout) * 1000)]
+
+
+def write_all(descriptor: int, data: bytes, timeout: float) -> None:
+    """Write all of ``data`` to a pipe that does not block.
+
+    Raises TimeoutError: nobody reads it; another OSError: it is broken.
+    """
+    deadline = time.monotonic() + timeout
+    view = memoryview(data)
+    poll = select.poll()
+    poll.register(descriptor, select.POLLOUT)
+    while view:
+        if not poll.poll(max(0.0, deadline - time.monotonic()) * 1000):
+            raise TimeoutError("nobody reads the pipe")
+        view = view[os.write(descriptor, view) :]
+
+
+def end_group(process: subprocess.Popen[Any]) -> None:
+    """Wait a moment for the leader of a session to end by itself, then end all that it has started.
+
+    A ProxyCommand may outlive its ssh. The process is not collected before its group is killed: until
+    then the group's number belongs to nobody else.
+    """
+    if process.returncode is not None:
+        return
+    end = time.monotonic() + END_TIMEOUT
+    while _is_running(process) and time.monotonic() < end:
+        time.sleep(0.01)
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(process.pid, signal.SIGKILL)
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(END_TIMEOUT)
+
+
+def _is_running(process: subprocess.Popen[Any]) -> bool:
+    """Return whether it has not ended; does not collect it."""
+    try:
+        return os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None
+    except ChildProcessError:
+        return False

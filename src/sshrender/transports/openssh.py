@@ -1,0 +1,215 @@
+"""Reaches hosts with OpenSSH's own client, for configurations that paramiko cannot honour.
+
+One ``ssh`` process holds the connection. It is the master of a control socket of its own, through which
+file transfers use the same connection (ssh_config(5), ControlMaster).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import socket
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+
+from sshrender.transports import childprocess, opensshclient, payload
+from sshrender.transports.interface import ConnectFailed, Link, LinkClosed, Refusal, RunnerSpec
+from sshrender.transports.sftp import SftpFiles
+from sshrender.transports.sshconfig import Overrides
+
+MAX_SOCKET_PATH = 80
+"""Bytes of the control socket's path. sun_path has 108, of which ssh adds 17 for a temporary name."""
+
+
+class OpensshTransport:
+    """Reaches one host of the inventory."""
+
+    def __init__(self, name: str, overrides: Overrides) -> None:
+        self._name = name
+        self._overrides = overrides
+
+    def connect(self, spec: RunnerSpec, timeout: float) -> Link:
+        """See Transport.connect."""
+        link = OpensshLink(self._name, self._overrides)
+        try:
+            link.start(payload.command(spec.python, spec.label), timeout)
+            link.write(payload.build(spec.marker, spec.silence), timeout)
+        except LinkClosed as closed:
+            link.close()
+            refusal = Refusal.NO_PYTHON if closed.has_no_program else Refusal.UNREACHABLE
+            raise ConnectFailed(refusal, closed.reason) from None
+        except ConnectFailed:
+            link.close()
+            raise
+        return link
+
+
+class OpensshLink:
+    """An ``ssh`` process with a runner at its other end. See Link."""
+
+    def __init__(self, name: str, overrides: Overrides) -> None:
+        self._name = name
+        self._overrides = overrides
+        self._folder = _private_folder()
+        self._errors = opensshclient.ErrorLines()
+        self._process: subprocess.Popen[bytes] | None = None
+        self._output: list[int] = []
+        self._early = b""
+        """What the host wrote before the login was reported."""
+
+    @property
+    def _socket(self) -> Path:
+        return self._folder / "s"
+
+    def start(self, command: str, timeout: float) -> None:
+        """Run the command on the host. Returns once the client is logged in. Raises ConnectFailed."""
+        words = opensshclient.arguments(self._name, self._overrides, self._socket, timeout)
+        self._process = process = _popen([*words, command])
+        assert process.stdin is not None
+        for pipe in (process.stdin, process.stdout, process.stderr):
+            assert pipe is not None
+            os.set_blocking(pipe.fileno(), False)
+        assert process.stdout is not None
+        assert process.stderr is not None
+        self._output = [process.stdout.fileno(), process.stderr.fileno()]
+        end = time.monotonic() + timeout
+        try:
+            while not self._errors.is_logged_in and not self._early:
+                if time.monotonic() > end:
+                    raise opensshclient.no_answer(self._errors)
+                self._early += self._receive(end - time.monotonic())
+        except LinkClosed:
+            raise opensshclient.failure(self._errors) from None
+
+    def read(self, timeout: float) -> bytes:
+        """See Link.read."""
+        early, self._early = self._early, b""
+        return early or self._receive(timeout)
+
+    def _receive(self, timeout: float) -> bytes:
+        """Return what the host has written to its standard output; keep what the client reports."""
+        assert self._process is not None
+        try:
+            ready = childprocess.readable(self._output, timeout)
+            # The reason for the end of the output is read before that end.
+            for descriptor in sorted(ready, key=lambda each: each == self._output[0]):
+                data = os.read(descriptor, 1 << 16)
+                if descriptor == self._output[0]:
+                    if data:
+                        return data
+                    raise self._closed()
+                if not data:
+                    self._output = self._output[:1]
+                self._errors.feed(data)
+        except (OSError, ValueError) as error:
+            raise LinkClosed(f"the pipe of ssh broke: {error}") from None
+        return b""
+
+    def write(self, data: bytes, timeout: float) -> None:
+        """See Link.write."""
+        assert self._process is not None
+        assert self._process.stdin is not None
+        try:
+            childprocess.write_all(self._process.stdin.fileno(), data, timeout)
+        except TimeoutError:
+            raise LinkClosed("the host does not read what it is sent") from None
+        except (OSError, ValueError):
+            raise self._closed() from None
+
+    def files(self, timeout: float) -> SftpFiles:
+        """See Link.files."""
+        words = opensshclient.sftp_arguments(self._name, self._socket)
+        return SftpFiles(lambda: _Channel(words, timeout))
+
+    def close(self) -> None:
+        """See Link.close. The runner reads end of file and ends, then the client does."""
+        process = self._process
+        if process is not None:
+            with contextlib.suppress(OSError):
+                if process.stdin is not None:
+                    process.stdin.close()
+            childprocess.end_group(process)
+            for pipe in (process.stdout, process.stderr):
+                if pipe is not None:
+                    pipe.close()
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _closed(self) -> LinkClosed:
+        """Return the error for a connection that has ended, with the client's reason for it."""
+        assert self._process is not None
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(childprocess.END_TIMEOUT)
+        with contextlib.suppress(OSError, ValueError):
+            while len(self._output) > 1 and childprocess.readable(self._output[1:], 0):
+                data = os.read(self._output[1], 1 << 16)
+                self._errors.feed(data)
+                if not data:
+                    break
+        status = self._process.returncode
+        last = self._errors.last()
+        if status is None or status < 0 or status == opensshclient.OWN_FAILURE:
+            return LinkClosed("the connection broke" + (f": {last}" if last else ""))
+        return LinkClosed(
+            f"the runner ended with exit code {status}" + (f": {last}" if last else ""), status
+        )
+
+
+class _Channel:
+    """The standard streams of an ``ssh`` process, with the methods that paramiko's SFTP client calls."""
+
+    def __init__(self, words: list[str], timeout: float) -> None:
+        ours, theirs = socket.socketpair()
+        ours.settimeout(timeout)
+        self._socket = ours
+        with theirs:
+            self._process = subprocess.Popen(
+                words,
+                stdin=theirs.fileno(),
+                stdout=theirs.fileno(),
+                stderr=subprocess.DEVNULL,
+                start_new_session=True,
+                env=opensshclient.environment(),
+            )
+
+    def send(self, data: bytes) -> int:
+        return self._socket.send(data)
+
+    def recv(self, size: int) -> bytes:
+        return self._socket.recv(size)
+
+    def recv_ready(self) -> bool:
+        return bool(childprocess.readable([self._socket.fileno()], 0))
+
+    def get_name(self) -> str:
+        return "sftp"
+
+    def close(self) -> None:
+        self._socket.close()
+        childprocess.end_group(self._process)
+
+
+def _popen(words: list[str]) -> subprocess.Popen[bytes]:
+    try:
+        return subprocess.Popen(
+            words,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            bufsize=0,
+            # Ctrl-C is for the coordinator; without a terminal ssh cannot ask for a password.
+            start_new_session=True,
+            env=opensshclient.environment(),
+        )
+    except OSError as error:
+        raise ConnectFailed(Refusal.CONFIGURATION, f"cannot start ssh: {error.strerror}") from None
+
+
+def _private_folder() -> Path:
+    """Return a new folder for the control socket, which only this user may enter."""
+    for parent in (os.environ.get("XDG_RUNTIME_DIR"), tempfile.gettempdir(), "/tmp"):
+        if parent and len(parent) < MAX_SOCKET_PATH - 16 and os.access(parent, os.W_OK):
+            return Path(tempfile.mkdtemp(prefix="sshr-", dir=parent))
+    raise ConnectFailed(Refusal.CONFIGURATION, "no folder for the control socket of ssh can be written")

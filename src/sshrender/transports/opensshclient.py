@@ -1,0 +1,172 @@
+"""The command line of OpenSSH's client, and what its messages mean."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+from sshrender.transports.interface import ConnectFailed, Refusal
+from sshrender.transports.sshconfig import ACCEPT_NEW, Overrides
+
+OWN_FAILURE = 255
+"""The exit status of ssh when ssh itself failed (ssh(1), EXIT STATUS)."""
+
+MAX_LINES, MAX_LINE = 40, 400
+"""How many lines, of how many characters, are kept of what the client and the host report."""
+
+_FIXED = (
+    # Names that releases before 8.7 do not have.
+    "IgnoreUnknown=SessionType,StdinNull,ForkAfterAuthentication",
+    "BatchMode=yes",
+    "ControlMaster=yes",
+    "ControlPersist=no",
+    "ClearAllForwardings=yes",
+    "ForwardAgent=no",
+    "ForwardX11=no",
+    "Tunnel=no",
+    "PermitLocalCommand=no",
+    "RemoteCommand=none",
+    "RequestTTY=no",
+    "SessionType=default",
+    "StdinNull=no",
+    "ForkAfterAuthentication=no",
+    "VisualHostKey=no",
+    # The line "Authenticated to" comes with this level.
+    "LogLevel=VERBOSE",
+    # Ends a client whose coordinator was killed while the network was dead.
+    "ServerAliveInterval=15",
+    "ServerAliveCountMax=3",
+)
+
+_AUTHENTICATED = "Authenticated to "
+_OWN_CHATTER = re.compile(r"^(Authenticated to |Transferred: |Bytes per second: |Server accepts key)")
+
+_REFUSALS = (
+    (
+        Refusal.HOST_KEY,
+        re.compile(
+            r"Host key verification failed|REMOTE HOST IDENTIFICATION HAS CHANGED|marked as revoked"
+            r"|host key is known for|No matching host key|Certificate invalid"
+        ),
+    ),
+    (Refusal.AUTHENTICATION, re.compile(r"Permission denied \(|Too many authentication failures")),
+    (Refusal.NO_ADDRESS, re.compile(r"Could not resolve hostname")),
+    (
+        Refusal.CONFIGURATION,
+        re.compile(
+            r"Bad configuration option|bad configuration options|percent_expand|vdollar_percent_expand"
+            r"|ControlPath .* too long|line \d+: |Bad .* spec|unknown option"
+        ),
+    ),
+)
+"""Messages of ssh(1) by what they mean for the host; every other one leaves it unreachable."""
+
+
+def environment() -> dict[str, str]:
+    """Return the client's environment: messages in English, and no window that asks for a password."""
+    return {**os.environ, "LC_ALL": "C", "SSH_ASKPASS_REQUIRE": "never"}
+
+
+def arguments(name: str, overrides: Overrides, control: Path, timeout: float) -> list[str]:
+    """Return the command line up to the remote command."""
+    options = [*_FIXED, f"ControlPath={control}", f"ConnectTimeout={max(1, round(timeout))}"]
+    words = ["ssh", "-T"]
+    if overrides.config_file is not None:
+        words += ["-F", str(Path(overrides.config_file).expanduser())]
+    if overrides.user is not None:
+        words += ["-l", overrides.user]
+    if overrides.port is not None:
+        words += ["-p", str(overrides.port)]
+    if overrides.identity_file is not None:
+        words += ["-i", str(Path(overrides.identity_file).expanduser())]
+        options.append("IdentitiesOnly=yes")
+    if overrides.address is not None:
+        options.append(f"HostName={_literal(overrides.address)}")
+    if overrides.known_hosts is not None:
+        path = _literal(str(Path(overrides.known_hosts).expanduser()))
+        options += [f'UserKnownHostsFile="{path}"', "GlobalKnownHostsFile=/dev/null"]
+    if overrides.host_key is not None:
+        checking = "accept-new" if overrides.host_key == ACCEPT_NEW else "yes"
+        options.append(f"StrictHostKeyChecking={checking}")
+    for option in options:
+        words += ["-o", option]
+    return [*words, "--", name]
+
+
+def sftp_arguments(name: str, control: Path) -> list[str]:
+    """Return the command line of a file transfer over the connection that ``control`` leads to.
+
+    Where that has ended, ssh would connect anew and without our options; the ProxyCommand prevents it.
+    """
+    options = ["ControlMaster=no", "BatchMode=yes", "ProxyCommand=false", "LogLevel=QUIET"]
+    words = [word for option in options for word in ("-o", option)]
+    return ["ssh", "-T", "-F", "/dev/null", "-S", str(control), *words, "-s", "--", name, "sftp"]
+
+
+def _literal(text: str) -> str:
+    return text.replace("%", "%%")
+
+
+class ErrorLines:
+    """The last lines on the client's standard error: its own, and those of the host."""
+
+    def __init__(self) -> None:
+        self.is_logged_in = False
+        self._lines: list[str] = []
+        self._pending = b""
+
+    def feed(self, data: bytes) -> None:
+        """Take what has arrived."""
+        *complete, pending = (self._pending + data).split(b"\n")
+        self._pending = pending[:MAX_LINE]
+        for line in complete:
+            self._add(line[:MAX_LINE].decode("utf-8", "replace").strip())
+
+    def _add(self, line: str) -> None:
+        self.is_logged_in = self.is_logged_in or line.startswith(_AUTHENTICATED)
+        if line and not _OWN_CHATTER.match(line):
+            self._lines = [*self._lines, line][-MAX_LINES:]
+
+    def all(self) -> list[str]:
+        """Return the lines that are kept."""
+        rest = self._pending.decode("utf-8", "replace").strip()
+        return [*self._lines, rest] if rest else list(self._lines)
+
+    def last(self) -> str:
+        """Return the last line; empty if there is none."""
+        return self.all()[-1] if self.all() else ""
+
+
+def failure(errors: ErrorLines) -> ConnectFailed:
+    """Return why the client ended before it was logged in."""
+    lines = errors.all()
+    for refusal, pattern in _REFUSALS:
+        found = [line for line in lines if pattern.search(line)]
+        if found:
+            return ConnectFailed(refusal, _explained(refusal, lines, found[0]))
+    return ConnectFailed(Refusal.UNREACHABLE, errors.last() or "ssh ended without a message")
+
+
+def no_answer(errors: ErrorLines) -> ConnectFailed:
+    """Return the error for a client that was not logged in in time."""
+    last = errors.last()
+    return ConnectFailed(Refusal.UNREACHABLE, "no login in time" + (f": {last}" if last else ""))
+
+
+def _explained(refusal: Refusal, lines: list[str], line: str) -> str:
+    if refusal is not Refusal.HOST_KEY:
+        return line
+    text = " ".join(lines)
+    offending = re.search(r"Offending \S+ key in (\S+)", text)
+    if offending:
+        return f"its host key has changed: it shows {_shown(text)}, not the one in {offending.group(1)}"
+    if "marked as revoked" in text:
+        return line
+    # With BatchMode ssh shows no fingerprint of a key that it does not know.
+    return 'its host key is not known (ssh to it once to accept it, or set host_key = "accept-new")'
+
+
+def _shown(text: str) -> str:
+    found = re.search(r"SHA256:[A-Za-z0-9+/]+", text)
+    return found.group() if found else "(no fingerprint)"

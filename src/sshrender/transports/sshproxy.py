@@ -1,0 +1,35 @@
+"""Runs the ProxyCommand of ssh_config as ssh does: by a shell, and ended with the connection.
+
+paramiko's own splits the command into words, so that no variable is replaced, and leaves it running.
+"""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+
+from sshrender.transports import childprocess
+
+
+class ProxySocket(socket.socket):
+    """Our end of the standard streams of a ProxyCommand."""
+
+    def __init__(self, command: str, timeout: float) -> None:
+        """Start the command. Raises OSError."""
+        ours, theirs = socket.socketpair()
+        super().__init__(fileno=ours.detach())
+        self.settimeout(timeout)
+        with theirs:
+            self._process = subprocess.Popen(
+                # ssh_config(5): it is run with exec, so that no shell stays beside it.
+                ["/bin/sh", "-c", f"exec {command}"],
+                stdin=theirs.fileno(),
+                stdout=theirs.fileno(),
+                stderr=subprocess.DEVNULL,
+                start_new_session=True,
+            )
+
+    def close(self) -> None:
+        """Close the socket, and end the command."""
+        super().close()
+        childprocess.end_group(self._process)

@@ -1,0 +1,92 @@
+"""Replaces what ``ssh -G`` leaves: tokens, variables, quotes and ``~`` (ssh_config(5), TOKENS).
+
+``ssh -G`` prints a value as ssh_config has it. ssh replaces ``%h``, ``${HOME}`` and the like only when
+it uses the value.
+"""
+
+from __future__ import annotations
+
+import getpass
+import hashlib
+import os
+import re
+import shlex
+import socket
+from collections.abc import Mapping
+from pathlib import Path
+
+_VARIABLE = re.compile(r"\$\{(\w+)\}")
+
+
+def tokens(name: str, hostname: str, port: int, user: str | None, jump: str | None) -> dict[str, str]:
+    """Return the tokens of one host by their letter. Those that only ssh can know are not among them."""
+    here = socket.gethostname()
+    remote = user or _user()
+    parts = here, hostname, str(port), remote, jump or ""
+    return {
+        "%": "%",
+        "C": hashlib.sha1("".join(parts).encode(), usedforsecurity=False).hexdigest(),
+        "d": str(Path.home()),
+        "h": hostname,
+        "i": str(os.getuid()),
+        "j": jump or "",
+        "k": name,
+        "L": here.partition(".")[0],
+        "l": here,
+        "n": name,
+        "p": str(port),
+        "r": remote,
+        "u": _user(),
+    }
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # the user's number may have no entry in passwd
+        return str(os.getuid())
+
+
+def replace_tokens(text: str, known: Mapping[str, str]) -> str:
+    """Return ``text`` with every ``%x`` replaced. Raises ValueError for an unknown one, as ssh does."""
+    parts = text.split("%")
+    replaced = parts[0]
+    rest = iter(parts[1:])
+    for part in rest:
+        letter = part[:1] or "%"
+        if letter not in known:
+            raise ValueError(f"unknown token %{letter} in {text!r}")
+        # "%%" leaves an empty part, and the text up to the next token in the part after it.
+        replaced += known[letter] + (part[1:] if part else next(rest, ""))
+    return replaced
+
+
+def replace_variables(text: str) -> str:
+    """Return ``text`` with every ``${NAME}`` replaced. Raises ValueError for one that is not set."""
+
+    def value(found: re.Match[str]) -> str:
+        name = found.group(1)
+        if name not in os.environ:
+            raise ValueError(f"the variable {name} in {text!r} is not set")
+        return os.environ[name]
+
+    return _VARIABLE.sub(value, text)
+
+
+def path(text: str, known: Mapping[str, str]) -> str:
+    """Return a path with all of that replaced. Raises ValueError or RuntimeError."""
+    plain = replace_variables(replace_tokens(unquote(text), known))
+    return str(Path(plain).expanduser())
+
+
+def paths(text: str) -> list[str]:
+    """Split a list of paths, of which some may be in quotes, as UserKnownHostsFile has it."""
+    try:
+        return shlex.split(text, posix=True) if '"' in text else text.split()
+    except ValueError:  # a quote without its partner is part of a name
+        return text.split()
+
+
+def unquote(text: str) -> str:
+    """Return a value without the quotes around it."""
+    return text[1:-1] if len(text) > 1 and text[0] == text[-1] == '"' else text
