@@ -24,7 +24,7 @@ from pypdf.generic import (
 )
 
 from sshrender.document import readerprocess, reading, splitting, staging
-from sshrender.document.facts import Stamp, check_file
+from sshrender.document.facts import Stamp, check_file, look, read_password
 from sshrender.document.reading import Reading
 from sshrender.document.stagingowner import Owner
 from sshrender.errors import ExitCode, UserError
@@ -374,3 +374,36 @@ def test_parts_are_cut_on_demand_in_any_order(tmp_path: Path) -> None:
     ]
     where = splitting.fed_place(10, 4)
     assert _draw(tmp_path / where.file, where.index) == _draw(source, 10)
+
+
+@pytest.mark.parametrize(
+    ("attached", "has_collection", "is_refused"),
+    [("a.pdf", True, True), ("a.PDF", True, True), ("notes.txt", True, False), ("a.pdf", False, False)],
+)
+def test_a_portfolio_is_refused_where_ghostscript_renders_what_is_attached(
+    tmp_path: Path, attached: str, has_collection: bool, is_refused: bool
+) -> None:
+    """Pages never go missing in silence: Ghostscript itself says how many it would render."""
+    inner = pdfs.write(tmp_path / "inner.pdf", pdfs.numbered(3))
+    writer = PdfWriter(clone_from=pdfs.write(tmp_path / "cover.pdf", pdfs.numbered(1)))
+    writer.add_attachment(attached, inner.read_bytes() if is_refused or not has_collection else b"text")
+    if has_collection:
+        writer.root_object[NameObject("/Collection")] = DictionaryObject()
+    writer.write(tmp_path / "portfolio.pdf")
+    command = ["gs", "-q", "-dBATCH", "-dNOPAUSE", "-sDEVICE=bbox", str(tmp_path / "portfolio.pdf")]
+    shown = subprocess.run(command, capture_output=True, text=True, check=True).stderr
+    assert (shown.count("%%BoundingBox") != 1) is is_refused
+    if is_refused:
+        with pytest.raises(UserError, match="portfolio") as caught:
+            look(tmp_path / "portfolio.pdf", None)
+        assert caught.value.code is ExitCode.DOCUMENT
+    else:
+        facts, reader = look(tmp_path / "portfolio.pdf", None)
+        assert reader is not None
+        reader.stream.close()
+        assert facts.pages == 1
+
+
+def test_a_byte_order_mark_is_no_part_of_a_password(tmp_path: Path) -> None:
+    (tmp_path / "password").write_bytes("\ufeffpässwört\r\n".encode())
+    assert read_password(tmp_path / "password") == "pässwört"
