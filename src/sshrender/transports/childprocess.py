@@ -29,7 +29,7 @@ def readable(descriptors: Sequence[int], timeout: float) -> list[int]:
 def write_all(descriptor: int, data: bytes, timeout: float) -> None:
     """Write all of ``data`` to a pipe that does not block.
 
-    Raises TimeoutError: nobody reads it; another OSError: it is broken.
+    Raises TimeoutError: it is not read; another OSError: it is broken.
     """
     deadline = time.monotonic() + timeout
     view = memoryview(data)
@@ -37,7 +37,7 @@ def write_all(descriptor: int, data: bytes, timeout: float) -> None:
     poll.register(descriptor, select.POLLOUT)
     while view:
         if not poll.poll(max(0.0, deadline - time.monotonic()) * 1000):
-            raise TimeoutError("nobody reads the pipe")
+            raise TimeoutError("the pipe is not read")
         view = view[os.write(descriptor, view) :]
 
 
@@ -45,7 +45,7 @@ def end_group(process: subprocess.Popen[Any]) -> None:
     """Wait a moment for the leader of a session to end by itself, then end all that it has started.
 
     A ProxyCommand may outlive its ssh. The process is not collected before its group is killed: until
-    then the group's number belongs to nobody else.
+    then the number of the group is not given to another one.
     """
     if process.returncode is not None:
         return

@@ -161,14 +161,14 @@ class _Channel:
     """The standard streams of an ``ssh`` process, with the methods that paramiko's SFTP client calls."""
 
     def __init__(self, words: list[str], timeout: float) -> None:
-        ours, theirs = socket.socketpair()
-        ours.settimeout(timeout)
-        self._socket = ours
-        with theirs:
+        near, far = socket.socketpair()
+        near.settimeout(timeout)
+        self._socket = near
+        with far:
             self._process = subprocess.Popen(
                 words,
-                stdin=theirs.fileno(),
-                stdout=theirs.fileno(),
+                stdin=far.fileno(),
+                stdout=far.fileno(),
                 stderr=subprocess.DEVNULL,
                 start_new_session=True,
                 env=opensshclient.environment(),

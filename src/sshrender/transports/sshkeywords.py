@@ -24,7 +24,7 @@ class Treatment(enum.Enum):
     OPENSSH = "honoured; the host is then reached with OpenSSH's client"
     RESOLVED = "resolved by ssh itself before sshrender reads the settings"
     REPLACED = "sshrender sets it itself"
-    NO_MEANING = "without meaning: a runner needs no terminal, no forwarding and nobody to ask"
+    NO_MEANING = "without meaning: a runner needs no terminal, no forwarding and no user to ask"
 
 
 _BY_TREATMENT = {

@@ -16,15 +16,15 @@ class ProxySocket(socket.socket):
 
     def __init__(self, command: str, timeout: float) -> None:
         """Start the command. Raises OSError."""
-        ours, theirs = socket.socketpair()
-        super().__init__(fileno=ours.detach())
+        near, far = socket.socketpair()
+        super().__init__(fileno=near.detach())
         self.settimeout(timeout)
-        with theirs:
+        with far:
             self._process = subprocess.Popen(
                 # ssh_config(5): it is run with exec, so that no shell stays beside it.
                 ["/bin/sh", "-c", f"exec {command}"],
-                stdin=theirs.fileno(),
-                stdout=theirs.fileno(),
+                stdin=far.fileno(),
+                stdout=far.fileno(),
                 stderr=subprocess.DEVNULL,
                 start_new_session=True,
             )
