@@ -37,7 +37,7 @@ class SftpFiles:
     """One SFTP channel. See HostFiles."""
 
     def __init__(self, open_channel: Callable[[], Any]) -> None:
-        """Begin a session with the SFTP server at the other end of a channel as paramiko's. Raises FilesFailed."""
+        """Begin a session with the SFTP server behind a channel like paramiko's. Raises FilesFailed."""
         try:
             self._client = BoundedSftp(open_channel())
         except (paramiko.SSHException, OSError, EOFError) as error:
