@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from sshrender.cli import completion, options
+from sshrender.cli import completion, jsonresult, options
 from sshrender.views import output
 
 
@@ -45,7 +45,6 @@ def report(
         output.note(f"{name} is damaged and not counted: {why}")
     rows = [account.as_json() for account in used.accounts]
     if json_:
-        output.as_json({"schema": 1, "by": keys, "accounts": rows}, indent=1)
-        return
+        raise typer.Exit(jsonresult.put({"by": keys, "accounts": rows}))
     for line in view.table(rows, keys):
         output.line(line)
