@@ -73,9 +73,8 @@ def run() -> int:
         if streams.is_unread():
             streams.discard()
             return 141
-        code = ended.code if isinstance(ended.code, int) else 1
-        return _interrupted(signal.SIGINT) if code == 128 + signal.SIGINT else code
-    except (KeyboardInterrupt, typer.Abort):
+        return ended.code if isinstance(ended.code, int) else 1
+    except (KeyboardInterrupt, typer.Abort):  # before or after the command; within it see below
         return _interrupted(signal.SIGINT)
     except streams.Ended as ended:
         return _interrupted(ended.number)
@@ -85,7 +84,8 @@ def run() -> int:
         return _say(jsonresult.unwritable(why)) if why else _failed(error)
     except Exception as error:  # noqa: BLE001 - the last resort: a defect becomes an exit code and a log
         return _failed(error)
-    return code if isinstance(code, int) else 0
+    # typer turns Ctrl-C within a command into this code (typer/core.py, _main).
+    return _interrupted(signal.SIGINT) if code == 128 + signal.SIGINT else int(code or 0)
 
 
 def _say(error: UserError) -> int:

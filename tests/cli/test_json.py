@@ -13,7 +13,7 @@ import pytest
 import typer.main
 
 import sshrender.__main__ as program
-from sshrender.cli import jsonresult
+from sshrender.cli import jsonresult, streams
 from sshrender.cli.app import app
 from sshrender.errors import ExitCode, UserError
 from sshrender.views import resultschema
@@ -170,7 +170,7 @@ def test_each_error_is_one_object(command: Command, job: str) -> None:
     ("raised", "code"),
     [
         (KeyboardInterrupt(), 130),
-        (program.streams.Ended(signal.SIGTERM), 143),
+        (streams.Ended(signal.SIGTERM), 143),
         (UserError(ExitCode.DEADLINE, "the deadline has passed", "sshrender resume"), 10),
         (UserError(ExitCode.LEASE, "it runs elsewhere", "sshrender status"), 9),
         (RuntimeError("a defect"), 1),
@@ -227,4 +227,4 @@ def test_several_documents_have_one_object_with_a_total(sshrender: Run, home: Pa
         found["jobs"][0]["job"]
     }
     (last,) = [each for each in events if each["type"] == "status"][-1:]
-    assert (last["percent"], last["pages"]["done"], last["seconds_left"]) == (100.0, 2, None)
+    assert (last["percent"], last["pages"]["done"], last["hosts_rendering"]) == (100.0, 2, 0)
