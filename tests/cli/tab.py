@@ -15,11 +15,14 @@ from pathlib import Path
 
 SCRIPTS = Path(__file__).parents[2] / "completions"
 
+PROMPT = "ready: "
+"""Once a shell has printed it, it reads keys itself; before that the kernel would act upon Ctrl-U."""
+
 _START = {"bash": ["bash", "--norc", "--noprofile", "-i"], "zsh": ["zsh", "-f", "-i"]}
 
 _SETUP = {
     "bash": f"""
-        PS1=
+        PS1='{PROMPT}'
         bind 'set bell-style none'
         bind 'set show-all-if-ambiguous on'
         bind 'set completion-query-items 0'
@@ -29,7 +32,7 @@ _SETUP = {
         source '{SCRIPTS}/sshrender.bash'
     """,
     "zsh": f"""
-        PS1= PS2= RPS1= LISTMAX=9999
+        PS1='{PROMPT}' RPS1= LISTMAX=9999
         zle_highlight=(none)
         unset zle_bracketed_paste
         unsetopt prompt_cr prompt_sp beep
@@ -70,14 +73,16 @@ class Shell:
         self._number += 1
         # The shell's echo of the command has quotes within the word, its output has none.
         self._send(f"\x15echo en''d{self._number}.\n")
-        end, shown = f"end{self._number}.\r\n", ""
+        end, shown = f"end{self._number}.", ""
         deadline = time.monotonic() + TIMEOUT
-        while end not in shown:
+        while PROMPT not in shown.partition(end)[2]:
             ready, _, _ = select.select([self._terminal], [], [], max(0.0, deadline - time.monotonic()))
             if not ready:
                 raise AssertionError(f"the shell does not answer: {shown!r}")
             shown += os.read(self._terminal, 65536).decode("utf-8", "replace")
-        return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]|\x07|.\x08", "", shown.partition(end)[0])
+        return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]|\x07|.\x08", "", shown.partition(end)[0]).replace(
+            PROMPT, ""
+        )
 
     def _send(self, text: str) -> None:
         data = text.encode()
