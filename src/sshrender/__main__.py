@@ -29,14 +29,19 @@ def main() -> None:
     streams.be_lenient()
     if jsonresult.is_wanted():
         streams.raise_on_signals()
-    code = run()
+    os._exit(flushed(run()))
+
+
+def flushed(code: int) -> int:
+    """Write out what both streams hold; return the exit code, STORAGE in place of 0 if that fails."""
     why = streams.flush()
     if why and code == 0:
-        jsonresult.narrate(jsonresult.unwritable(why))
-        code = jsonresult.unwritable(why).code
+        error = jsonresult.unwritable(why)
+        jsonresult.narrate(error)
+        code = error.code
     with contextlib.suppress(OSError, ValueError):
         sys.stderr.flush()
-    os._exit(code)
+    return code
 
 
 def _hurry() -> None:

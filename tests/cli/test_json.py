@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import signal
 import sys
@@ -96,8 +97,8 @@ SUCCEED = [
     "clean --older-than 300d",
     "report",
     "overview JOB",
-    "drain",
     "drain here",
+    "drain",
     "undrain here",
     "init --host node[1-2] --san /san --hosts new.toml",
     "man render",
@@ -121,6 +122,33 @@ def test_what_succeeds_prints_its_form(command: Command, job: str) -> None:
         form = "-".join(words[:2] if words[0] in ("config", "key") else words[:1])
         assert answer.code == 0, (line, answer.stderr)
         answer.object_of(form)
+
+
+SILENT = ("hold", "release", "alter", "cancel", "resubmit", "drain here", "undrain", "clean")
+"""Commands that print no data here: they only say on stderr what they have done."""
+
+
+def test_a_full_stream_is_an_error_of_no_command_but_of_its_data(
+    job: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As with ``> /dev/full`` and ``2> /dev/full``: data that is lost is an error, narration is not."""
+    for line in SUCCEED:
+        words = [job if word == "JOB" else word for word in line.split()]
+        monkeypatch.setattr(sys, "argv", ["sshrender", *words, *["--force"] * (words[0] == "init")])
+        with Path("/dev/full").open("wb", buffering=0) as full, monkeypatch.context() as patch:
+            patch.setattr(sys, "stdout", streams._Output(full, "utf-8"))
+            patch.setattr(streams, "discard", lambda: None)
+            assert program.flushed(program.run()) == (0 if line.startswith(SILENT) else 6), line
+            with contextlib.suppress(OSError):
+                sys.stdout.close()
+        said = capsys.readouterr().err
+        assert line.startswith(SILENT) or "standard output cannot be written: No space" in said, line
+        assert "bug" not in said
+        with Path("/dev/full").open("w") as full, monkeypatch.context() as patch:
+            patch.setattr(sys, "stderr", full)
+            assert program.flushed(program.run()) == 0, line
+            with contextlib.suppress(OSError):
+                full.close()
 
 
 def test_an_unknown_option_is_an_object_of_every_command(command: Command, san: Path) -> None:

@@ -28,7 +28,9 @@ def clean(
     older_than: Annotated[
         str | None,
         typer.Option(
-            "--older-than", help="Only jobs unchanged for this long, as in 30d.", metavar="TIME"
+            "--older-than",
+            help="Only jobs unchanged for this long, as in 30d. [default: any]",
+            metavar="TIME",
         ),
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="List the jobs; remove nothing.")] = False,

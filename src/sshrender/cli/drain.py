@@ -16,16 +16,18 @@ if TYPE_CHECKING:
     from sshrender.api.hostcontrol import Drain
     from sshrender.config.settings import Settings
 
-Named = typer.Argument(
-    metavar="HOST",
-    help="A host of the inventory, or a node set.",
-    autocompletion=completion.hosts,
-)
+
+def _host(default: str = "") -> Any:
+    return typer.Argument(
+        metavar="HOST",
+        help=f"A host of the inventory, or a node set. {default}".strip(),
+        autocompletion=completion.hosts,
+    )
 
 
 def drain(
     context: typer.Context,
-    host: Annotated[str | None, Named] = None,
+    host: Annotated[str | None, _host("[default: list the drained hosts]")] = None,
     note: Annotated[
         str, typer.Option("--note", help="Reason, shown to other users.", metavar="TEXT")
     ] = "",
@@ -71,7 +73,7 @@ def _list(found: list[Drain], wants_json: bool) -> None:
 
 def undrain(
     context: typer.Context,
-    host: Annotated[str, Named],
+    host: Annotated[str, _host()],
     hosts: options.Hosts = None,
     san: options.San = None,
     json_: options.Json = False,

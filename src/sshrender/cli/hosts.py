@@ -38,12 +38,19 @@ def hosts(
     """Check every host; one line each, with a command to fix what is wrong.
 
     The order of the checks: name, tcp, key, login, python, ghostscript, sandbox, san, space, clock,
-    load, picture. -v shows each of them. The exit code is 0 if at least one host is usable.
+    load, picture. -v shows each of them, -vv the ssh commands as well. The exit code is 0 if at least
+    one host is usable.
     """
     if watch and json_:
         what = "--watch repeats the table, and --json prints exactly one object"
         raise UserError(ExitCode.USAGE, what, "sshrender hosts --json")
+    from sshrender.api.hosts import command_lines
+    from sshrender.api.runcontext import COMMAND_LINES
+
     run_context, _ = reporting.start(options.typed(context), config, wants_json=json_)
+    if verbose >= COMMAND_LINES:
+        for line in command_lines(run_context):
+            output.note(line)
     while True:
         code = _once(run_context, is_json=json_, verbose=verbose, is_watched=watch)
         if not watch:

@@ -19,7 +19,11 @@ def init(
     san: options.San = None,
     host: Annotated[
         list[str] | None,
-        typer.Option("--host", help="A host or node set. May be repeated.", metavar="NODESET"),
+        typer.Option(
+            "--host",
+            help="A host or node set. May be repeated. [default: those of ssh_config]",
+            metavar="NODESET",
+        ),
     ] = None,
     user: Annotated[
         str | None,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from sshrender.cli import completion, jsonresult, options
-from sshrender.cli.queueoptions import After, NotBefore
+from sshrender.cli.queueoptions import NewAfter, NewNotBefore
 from sshrender.errors import ExitCode, UserError
 from sshrender.views import output as printed
 
@@ -100,10 +100,14 @@ def alter(
     priority: options.Priority = None,
     limit: Annotated[
         str | None,
-        typer.Option("--limit", help="At most N pages at a time; none removes the limit.", metavar="N"),
+        typer.Option(
+            "--limit",
+            help="At most N pages at a time; none removes the limit. [default: unchanged]",
+            metavar="N",
+        ),
     ] = None,
-    after: After = None,
-    not_before: NotBefore = None,
+    after: NewAfter = None,
+    not_before: NewNotBefore = None,
     output: options.Output = None,
     hosts: options.Hosts = None,
     san: options.San = None,

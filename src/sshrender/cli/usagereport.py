@@ -22,10 +22,12 @@ def report(
         ),
     ] = "month,user",
     month: Annotated[
-        str | None, typer.Option("--month", help="Only this month, as in 2026-01.", metavar="MONTH")
+        str | None,
+        typer.Option("--month", help="Only this month, as in 2026-01. [default: all]", metavar="MONTH"),
     ] = None,
     user: Annotated[
-        str | None, typer.Option("--user", help="Only the jobs of this user.", metavar="NAME")
+        str | None,
+        typer.Option("--user", help="Only the jobs of this user. [default: all]", metavar="NAME"),
     ] = None,
     hosts: options.Hosts = None,
     san: options.San = None,
