@@ -22,7 +22,7 @@ FOLDER = Path(__file__).parents[1] / "completions"
 
 FILES, FOLDERS, DOCUMENTS, NONE = "files", "folders", "documents", "none"
 _BY_VALUE_NAME = {"FILE": FILES, "DIR": FOLDERS, "PDF": DOCUMENTS}
-_ASKED = {
+_DYNAMIC = {
     each.__name__: each.__name__ for each in (completion.hosts, completion.jobs, completion.recipes)
 }
 """What the program is asked for, by the function in cli/completion.py that answers."""
@@ -118,8 +118,8 @@ def _value(param: Any) -> Value:
     name = param.metavar or param.name.upper()
     is_repeated = param.nargs == -1
     offered = _offer(param)
-    if offered is not None and offered.__name__ in _ASKED:
-        return Value(name, _ASKED[offered.__name__], (), is_repeated)
+    if offered is not None and offered.__name__ in _DYNAMIC:
+        return Value(name, _DYNAMIC[offered.__name__], (), is_repeated)
     if offered is not None:
         return Value(name, "words", tuple(offered("")), is_repeated)
     return Value(name, _BY_VALUE_NAME.get(name, NONE), (), is_repeated)

@@ -67,9 +67,9 @@ def run() -> int:
     try:
         code = app(standalone_mode=False)
     except UserError as error:
-        return _say(error)
+        return _report(error)
     except typer.TyperException as error:
-        return _say(_usage(error))
+        return _report(_usage(error))
     except BrokenPipeError:
         streams.discard()  # its reader is gone
         return 141
@@ -86,14 +86,14 @@ def run() -> int:
     except OSError as error:
         why = streams.failure()
         streams.flush()
-        return _say(jsonresult.unwritable(why)) if why else _failed(error)
+        return _report(jsonresult.unwritable(why)) if why else _failed(error)
     except Exception as error:  # noqa: BLE001 - the last resort: a defect becomes an exit code and a log
         return _failed(error)
     # typer turns Ctrl-C within a command into this code (typer/core.py, _main).
     return _interrupted(signal.SIGINT) if code == 128 + signal.SIGINT else int(code or 0)
 
 
-def _say(error: UserError) -> int:
+def _report(error: UserError) -> int:
     """Report an error on stderr and, with ``--json``, on stdout; return its exit code."""
     jsonresult.narrate(error)
     jsonresult.put_error(error.what, error.hint, error.code)
@@ -122,7 +122,7 @@ def _failed(error: Exception) -> int:
     from sshrender.api import errorlog
     from sshrender.errors import ExitCode, UserError, limit_reached
 
-    return _say(limit_reached(error) or UserError(ExitCode.BUG, *errorlog.defect(error)))
+    return _report(limit_reached(error) or UserError(ExitCode.BUG, *errorlog.defect(error)))
 
 
 if __name__ == "__main__":

@@ -65,19 +65,19 @@ def validate(files: Files = None, json_: options.Json = False, config: options.C
         if _is_settings(file):
             resolve({}, file, {})
             rows.append({"path": str(file), "kind": "settings"})
-            _say(f"{file}: settings, well formed", json_)
+            _print_line(f"{file}: settings, well formed", json_)
             continue
         loaded = inventory.load(file)
         count = len(inventory.expand(loaded))
         rows.append({"path": str(file), "kind": "inventory", "hosts": count})
-        _say(f"{file}: inventory of {count} host{'s' * (count != 1)}, well formed", json_)
+        _print_line(f"{file}: inventory of {count} host{'s' * (count != 1)}, well formed", json_)
     if not files:
-        _say("settings are well formed", json_)
+        _print_line("settings are well formed", json_)
     if json_:
         raise typer.Exit(jsonresult.put({"files": rows}))
 
 
-def _say(line: str, wants_json: bool) -> None:
+def _print_line(line: str, wants_json: bool) -> None:
     if not wants_json:
         output.line(line)
 

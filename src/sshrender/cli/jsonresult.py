@@ -28,7 +28,7 @@ class _Process:
 
     known: ClassVar[dict[str, Any]] = {}
     """What an error's object contains beside the error."""
-    is_settled = False
+    is_printed = False
     """Whether the object is printed, or another process prints it."""
     progress = ""
     """The form of progress that the settings name, once they are known."""
@@ -56,7 +56,7 @@ def set_progress(named: str) -> None:
 
 def leave_to_other_process() -> None:
     """Print no object in this process any more: the other side of a fork prints it."""
-    _Process.is_settled = True
+    _Process.is_printed = True
 
 
 def know(**fields: Any) -> None:
@@ -70,7 +70,7 @@ def put(fields: Mapping[str, Any], code: int = 0) -> int:
     ``schema`` and ``exit_code`` are added, and to a failure ``error`` and ``hint``. A reader that has
     closed the pipe is no failure: it has all it wanted.
     """
-    _Process.is_settled = True
+    _Process.is_printed = True
     result = {"schema": SCHEMA, **fields, "exit_code": int(code)}
     if code and "error" not in result:
         result["error"], result["hint"] = summary.failure(result)
@@ -91,7 +91,7 @@ def put(fields: Mapping[str, Any], code: int = 0) -> int:
 
 def put_error(what: str, hint: str, code: int) -> None:
     """Print the object of a command that failed, if one is wanted and none has been printed."""
-    if is_wanted() and not _Process.is_settled:
+    if is_wanted() and not _Process.is_printed:
         put({"error": what, "hint": hint, **_Process.known}, code)
 
 
