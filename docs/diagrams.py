@@ -1,4 +1,4 @@
-"""Writes the generated parts of the documentation: state diagrams, the picture of the packages, tables.
+"""Writes what is made from the source: state diagrams, the picture of the packages, tables, completions.
 
 ``python -m docs.diagrams`` compares them with the pages and exits with 1 where one is out of date;
 ``python -m docs.diagrams --write`` writes them. A generated part is enclosed by two comments,
@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 
 import grimp
+from docs import completions
 from docs.walks import WALKS, table
 
 from sshrender.core.states import HostState, PageState
@@ -224,11 +225,12 @@ def renewed(text: str) -> str:
 
 
 def main(arguments: list[str]) -> int:
-    """Compare the pages with what would be generated, or write them. Return the exit code."""
-    stale = [page for page in PAGES if renewed(page.read_text()) != page.read_text()]
+    """Compare the files with what would be generated, or write them. Return the exit code."""
+    made = {page: renewed(page.read_text()) for page in PAGES} | completions.scripts()
+    stale = [page for page, text in made.items() if page.read_text() != text]
     for page in stale:
         if "--write" in arguments:
-            page.write_text(renewed(page.read_text()))
+            page.write_text(made[page])
         sys.stderr.write(f"{page.relative_to(ROOT)}: generated parts are out of date\n")
     return 1 if stale and "--write" not in arguments else 0
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import itertools
 import os
+import signal
 import sys
 from typing import TYPE_CHECKING
 
 from sshrender import commandstart, gctuning
-from sshrender.cli import streams
+from sshrender.cli import jsonresult, streams
 
 if TYPE_CHECKING:
     import typer
@@ -27,13 +27,21 @@ def main() -> None:
     streams.open_missing()
     _hurry()
     streams.be_lenient()
-    code = _run()
+    if jsonresult.is_wanted():
+        streams.raise_on_signals()
+    os._exit(flushed(run()))
+
+
+def flushed(code: int) -> int:
+    """Write out what both streams hold; return the exit code, STORAGE in place of 0 if that fails."""
     why = streams.flush()
     if why and code == 0:
-        code = _unwritable(why)
+        error = jsonresult.unwritable(why)
+        jsonresult.narrate(error)
+        code = error.code
     with contextlib.suppress(OSError, ValueError):
         sys.stderr.flush()
-    os._exit(code)
+    return code
 
 
 def _hurry() -> None:
@@ -49,7 +57,8 @@ def _hurry() -> None:
         readerprocess.warm()
 
 
-def _run() -> int:
+def run() -> int:
+    """Run the command of ``sys.argv``; return its exit code. Every error has been reported."""
     import typer
 
     from sshrender.cli.app import app
@@ -58,11 +67,9 @@ def _run() -> int:
     try:
         code = app(standalone_mode=False)
     except UserError as error:
-        return _say(error)
-    except typer.Abort:
-        return 130
+        return _report(error)
     except typer.TyperException as error:
-        return _say(_usage(error))
+        return _report(_usage(error))
     except BrokenPipeError:
         streams.discard()  # its reader is gone
         return 141
@@ -72,30 +79,32 @@ def _run() -> int:
             streams.discard()
             return 141
         return ended.code if isinstance(ended.code, int) else 1
-    except KeyboardInterrupt:
-        return 130
+    except (KeyboardInterrupt, typer.Abort):  # before or after the command; within it see below
+        return _interrupted(signal.SIGINT)
+    except streams.Ended as ended:
+        return _interrupted(ended.number)
     except OSError as error:
         why = streams.failure()
         streams.flush()
-        return _unwritable(why) if why else _failed(error)
+        return _report(jsonresult.unwritable(why)) if why else _failed(error)
     except Exception as error:  # noqa: BLE001 - the last resort: a defect becomes an exit code and a log
         return _failed(error)
-    return code if isinstance(code, int) else 0
+    # typer turns Ctrl-C within a command into this code (typer/core.py, _main).
+    return _interrupted(signal.SIGINT) if code == 128 + signal.SIGINT else int(code or 0)
 
 
-def _unwritable(why: str) -> int:
-    """Report that standard output takes no data although data was requested."""
-    from sshrender.errors import ExitCode, UserError
-
-    what = f"standard output cannot be written: {why}"
-    return _say(UserError(ExitCode.STORAGE, what, "df -h shows the space where it goes"))
-
-
-def _say(error: UserError) -> int:
-    from sshrender.views.reporter import Reporter
-
-    Reporter(sys.stderr, progress=_progress()).error(error)
+def _report(error: UserError) -> int:
+    """Report an error on stderr and, with ``--json``, on stdout; return its exit code."""
+    jsonresult.narrate(error)
+    jsonresult.put_error(error.what, error.hint, error.code)
     return error.code
+
+
+def _interrupted(number: int) -> int:
+    """Return the exit code of a signal. On stderr nothing is said: the user knows."""
+    what = f"ended by signal {number} ({signal.Signals(number).name})"
+    jsonresult.put_error(what, "run the same command again", 128 + number)
+    return 128 + number
 
 
 def _usage(error: typer.TyperException) -> UserError:
@@ -108,27 +117,12 @@ def _usage(error: typer.TyperException) -> UserError:
     return UserError(ExitCode.USAGE, what, f"{command} --help")
 
 
-def _progress() -> str:
-    """Return the form of an error before the settings are known: JSON if the user wants it."""
-    words = sys.argv[1:]
-    wants = "--progress=jsonl" in words or ("--progress", "jsonl") in itertools.pairwise(words)
-    return "jsonl" if wants or os.environ.get("SSHRENDER_PROGRESS") == "jsonl" else "plain"
-
-
 def _failed(error: Exception) -> int:
     """Report a limit of this machine, or a bug in sshrender; return the exit code."""
     from sshrender.api import errorlog
-    from sshrender.errors import ExitCode, limit_reached
-    from sshrender.views import output
+    from sshrender.errors import ExitCode, UserError, limit_reached
 
-    limit = limit_reached(error)
-    if limit is not None:
-        return _say(limit)
-    what, hint = errorlog.defect(error)
-    with contextlib.suppress(OSError, ValueError):  # the exit code remains
-        output.note(f"sshrender: error: {what}")
-        output.note(f"hint: {hint}")
-    return ExitCode.BUG
+    return _report(limit_reached(error) or UserError(ExitCode.BUG, *errorlog.defect(error)))
 
 
 if __name__ == "__main__":

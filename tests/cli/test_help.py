@@ -124,6 +124,18 @@ def test_help_is_at_most_100_columns_wide(command: list[str]) -> None:
     assert "`" not in text
 
 
+@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
+def test_help_shows_a_default_for_every_option(command: list[str]) -> None:
+    """Brackets are markup to the library that prints the help: only what it has printed counts."""
+    found: Any = TREE
+    for name in command:
+        found = found.commands[name]
+    options = [each for each in found.params if each.param_type_name == "option" and not each.is_eager]
+    assert len(re.findall(r"\[default:", _help(*command))) >= len(options)
+    for each in options:
+        assert "default: " in each.help or each.default is not None
+
+
 def _help(*command: str) -> str:
     """Return the help as a terminal of 200 columns shows it."""
     with redirect_stdout(StringIO()) as output, pytest.MonkeyPatch.context() as patch:

@@ -504,7 +504,10 @@ def test_a_dry_run_tells_the_plan_and_does_nothing(sshrender: Run, five: Path, h
     done = json.loads(sshrender("render", five, *words).stdout)
     assert plan["job"] == done["job"]
     again = json.loads(sshrender("render", five, *words, "--dry-run").stdout)
-    assert again["pages"] == {"total": 3, "delivered": 3}
+    assert again["pages"] == {"total": 3, "done": 3, "suspect": 0, "failed": 0, "missing": 0}
+    text = sshrender("render", five, *words[:-1], "--dry-run")
+    assert "3 pages (2-4), 3 of them delivered already" in text.stdout
+    assert text.stderr == ""
 
 
 def test_a_dry_run_meets_the_errors_of_a_render(sshrender: Run, five: Path, home: Path) -> None:

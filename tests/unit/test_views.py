@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import threading
 
@@ -13,6 +14,7 @@ from sshrender.core.snapshot import HostView, Snapshot
 from sshrender.errors import ExitCode, UserError
 from sshrender.job.journalentries import HostStateChanged, PageSuspected
 from sshrender.views import plain, progressboard, summary
+from sshrender.views.jsonl import JsonLinesView
 from sshrender.views.nonblocking import NonBlockingStream
 from sshrender.views.rate import Rate
 from sshrender.views.reporter import Reporter
@@ -164,3 +166,20 @@ def test_a_reader_that_exits_is_not_an_error() -> None:
     reporter.error(UserError(ExitCode.USAGE, "lost", "lost, too"))
     with pytest.raises(BrokenPipeError):
         stream.close()
+
+
+def test_jsonl_tells_every_five_seconds_how_far_a_run_is() -> None:
+    stream = io.StringIO()
+    view = JsonLinesView(stream, "big-12345678")
+    for second in range(13):
+        view.snapshot(_snapshot(done=10 * second), float(second))
+    view.close()
+    told = [json.loads(line) for line in stream.getvalue().splitlines()]
+    assert {(each["type"], each["job"], each["schema"]) for each in told} == {
+        ("status", "big-12345678", 1)
+    }
+    assert [each["pages"]["done"] for each in told] == [0, 50, 100, 120]
+    assert [each["percent"] for each in told] == sorted(each["percent"] for each in told)
+    assert (told[0]["rate"], told[0]["seconds_left"]) == (None, None)
+    assert told[1]["rate"] > 0
+    assert told[1]["seconds_left"] > 0

@@ -8,6 +8,7 @@ from typing import Any
 
 from sshrender.api.hosts import check_hosts
 from sshrender.api.jobs import deadline_of, on_san
+from sshrender.api.results import NO_PAGES
 from sshrender.api.runcontext import RunContext
 from sshrender.coordinator.hosts.hostcheck import HostReport
 from sshrender.coordinator.spaceestimate import DryRun, plan_dry_run
@@ -37,7 +38,12 @@ class DryRunReport:
             "state": "queued",
             "job_dir": plan.folder,
             "output": plan.output,
-            "pages": {"total": plan.total, "delivered": plan.delivered},
+            "pages": {
+                **NO_PAGES,
+                "total": plan.total,
+                "done": plan.delivered,
+                "missing": plan.total - plan.delivered,
+            },
             "settings": plan.spec.settings.model_dump(mode="json"),
             "space": {
                 "document": plan.document,
@@ -46,7 +52,7 @@ class DryRunReport:
                 "free_for_output": plan.free_for_output,
             },
             "hosts": [asdict(report) for report in self.hosts],
-            "exit_code": self.hosts_code,
+            "exit_code": self.exit_code,
         }
 
 

@@ -24,6 +24,16 @@ from sshrender.job.requests import Request, ask
 from sshrender.job.signature import Unsigned
 from sshrender.storage import files
 
+__all__ = [
+    "Drain",
+    "Undrained",
+    "drain",
+    "drained_hosts",
+    "host_names",
+    "move",
+    "undrain",
+]
+
 
 def drained_hosts(san: Path) -> list[Drain]:
     """Return the hosts that are out of use, with the user, the time and the note. Raises UserError."""

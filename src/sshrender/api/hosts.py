@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from sshrender.api import commandlines
 from sshrender.api.jobs import on_san
 from sshrender.api.runcontext import RunContext
 from sshrender.coordinator.hosts.hostcheck import HostReport, compare
@@ -51,6 +52,11 @@ def _with_drain(report: HostReport, drained: Mapping[str, Drain]) -> HostReport:
         report.state = "drained"
         report.reason = drained_event(drain).reason
     return report
+
+
+def command_lines(context: RunContext) -> list[str]:
+    """Return for each host the command that starts its runner."""
+    return list(commandlines.of_connections(context.hosts, "check"))
 
 
 def remedy(context: RunContext, report: HostReport) -> str:

@@ -19,9 +19,9 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from sshrender.api.results import RenderResult
+from sshrender.api.results import RenderResult, failure_summary
 from sshrender.document import readerprocess
-from sshrender.utf8 import writable
+from sshrender.errors import ExitCode, UserError
 
 MAX_CONCURRENT = 4
 """Documents at the same time. Each opens a connection to every host, and sshd limits those that have not
@@ -173,10 +173,5 @@ def _summary_of(source: Path, member: _DocumentProcess) -> dict[str, Any]:
 
 def _no_summary(source: Path, member: _DocumentProcess) -> dict[str, Any]:
     """Return the summary of a document whose process ended without writing one."""
-    return {
-        "schema": 1,
-        "job": None,
-        "document": writable(str(source)),
-        "state": "failed",
-        "exit_code": member.code,
-    }
+    error = UserError(ExitCode.BUG, "its process ended before it had a result", "run it again alone")
+    return {**failure_summary(source, error), "exit_code": member.code}

@@ -134,6 +134,8 @@ class JobStarter:
         options: dict[str, Any] = {"progress": "plain" if settings.verbose else "none"}
         if settings.quiet:
             options["quiet"] = True
+        if settings.verbose > 1:  # the first one shows progress
+            options["verbose"] = settings.verbose
         for key in _PASSED_ON:
             value = getattr(settings, key)
             if value is not None:

@@ -50,6 +50,10 @@ class RenderResult:
         return cls(int(error.code), failure_summary(source, error), error)
 
 
+NO_PAGES = {"total": 0, "done": 0, "suspect": 0, "failed": 0, "missing": 0}
+"""The pages of a job that does not exist."""
+
+
 def failure_summary(source: Path, error: UserError) -> dict[str, Any]:
     """Return the summary of a document whose job never started."""
     return {
@@ -59,10 +63,11 @@ def failure_summary(source: Path, error: UserError) -> dict[str, Any]:
         "state": "failed",
         "job_dir": None,
         "output": None,
-        "pages": {"total": 0, "done": 0, "suspect": 0, "failed": 0, "missing": 0},
+        "pages": dict(NO_PAGES),
         "failed_pages": [],
         "seconds": 0.0,
         "hosts": [],
         "exit_code": int(error.code),
-        "error": {"code": int(error.code), "what": error.what, "hint": error.hint},
+        "error": error.what,
+        "hint": error.hint,
     }

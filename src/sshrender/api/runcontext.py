@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
+from sshrender.api import commandlines
 from sshrender.api.hostaccess import host_setup, this_machine
 from sshrender.api.jobs import current_user, deadline_of, on_san, own_san, san_of
 from sshrender.api.results import RenderResult
@@ -44,6 +45,10 @@ if TYPE_CHECKING:
     from sshrender.coordinator.jobplan import JobPlan
     from sshrender.coordinator.outcome import Outcome
     from sshrender.coordinator.pagecountprobe import PageCountProbe
+
+
+COMMAND_LINES = 2
+"""How often -v is given to see command lines."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -323,6 +328,12 @@ class RunContext:
         plan = on_san(self.san, open_, deadline_of(self.settings))
         if self.on_job is not None:
             self.on_job(plan.folder)
+        if self.settings.verbose >= COMMAND_LINES:
+            for line in (
+                *commandlines.of_connections(self.hosts, plan.spec.name),
+                *commandlines.of_renderers(self.hosts, plan),
+            ):
+                self.listener.print_line(line)
         kind = self.settings.assemble
         assembly = None if kind is None else Assembly(plan, kind)
         # Run under the job's lease: a job whose file cannot be made is not finished.

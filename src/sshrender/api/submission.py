@@ -13,6 +13,7 @@ from sshrender.api.dependencies import refuse_circle
 from sshrender.api.documentarguments import near_document
 from sshrender.api.jobs import create_marker, current_user, on_san, remove_marker
 from sshrender.api.removal import remove
+from sshrender.api.results import NO_PAGES
 from sshrender.api.runcontext import RunContext
 from sshrender.coordinator.jobopening import open_job, output_error
 from sshrender.coordinator.jobplan import JobPlan
@@ -35,6 +36,8 @@ class Submitted:
     job: str
     state: str
     folder: Path
+    output: Path
+    pages: int
 
     def as_json(self) -> dict[str, Any]:
         """Return the object that ``--json`` prints."""
@@ -43,6 +46,12 @@ class Submitted:
             "job": self.job,
             "state": self.state,
             "job_dir": str(self.folder),
+            "output": str(self.output),
+            "pages": {
+                **NO_PAGES,
+                "total": self.pages,
+                "done" if self.state == "done" else "missing": self.pages,
+            },
             "exit_code": 0,
         }
 
@@ -91,7 +100,7 @@ def _result(context: RunContext, plan: JobPlan, now: str, hold: bool) -> Submitt
         state = "done"
     else:
         _alter(context, plan, found, hold)
-    return Submitted(name, state, plan.folder.path)
+    return Submitted(name, state, plan.folder.path, plan.output, len(plan.pages))
 
 
 def _require_no_circle(context: RunContext, plan: JobPlan, now: str) -> None:

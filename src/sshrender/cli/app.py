@@ -34,6 +34,7 @@ app = typer.Typer(
     cls=helptext.Group,
     help="Render large PDFs on the idle machines of a network, with nothing but ssh.",
     no_args_is_help=True,
+    rich_markup_mode="rich",
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
@@ -54,30 +55,30 @@ def _main(
     pass
 
 
-def _add(name: str, command: Callable[..., None], *, needs_argument: bool = False) -> None:
-    app.command(name, cls=helptext.Command, no_args_is_help=needs_argument)(command)
+def _add(name: str, command: Callable[..., None]) -> None:
+    app.command(name, cls=helptext.Command)(command)
 
 
-_add("render", render.render, needs_argument=True)
-_add("resume", resume.resume, needs_argument=True)
-_add("submit", submit.submit, needs_argument=True)
+_add("render", render.render)
+_add("resume", resume.resume)
+_add("submit", submit.submit)
 _add("coordinate", coordinate.coordinate)
-_add("hold", jobchanges.hold, needs_argument=True)
-_add("release", jobchanges.release, needs_argument=True)
-_add("cancel", jobchanges.cancel, needs_argument=True)
-_add("resubmit", jobchanges.resubmit, needs_argument=True)
-_add("alter", jobchanges.alter, needs_argument=True)
+_add("hold", jobchanges.hold)
+_add("release", jobchanges.release)
+_add("cancel", jobchanges.cancel)
+_add("resubmit", jobchanges.resubmit)
+_add("alter", jobchanges.alter)
 _add("clean", clean.clean)
 _add("report", usagereport.report)
 _add("init", init.init)
 _add("hosts", hosts.hosts)
 _add("status", status.status)
-_add("why", status.why, needs_argument=True)
-_add("overview", overview.overview, needs_argument=True)
-_add("watch", watch.watch, needs_argument=True)
+_add("why", status.why)
+_add("overview", overview.overview)
+_add("watch", watch.watch)
 _add("drain", drain.drain)
-_add("undrain", drain.undrain, needs_argument=True)
-_add("move", drain.move, needs_argument=True)
+_add("undrain", drain.undrain)
+_add("move", drain.move)
 _add("man", man.man)
 app.add_typer(config.app, name="config", cls=helptext.Group)
 app.add_typer(key.app, name="key", cls=helptext.Group)

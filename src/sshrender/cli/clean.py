@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from sshrender.cli import completion, options
+from sshrender.cli import completion, jsonresult, options
 from sshrender.errors import ExitCode, UserError, most_severe
 from sshrender.views import output
 
@@ -28,7 +28,9 @@ def clean(
     older_than: Annotated[
         str | None,
         typer.Option(
-            "--older-than", help="Only jobs unchanged for this long, as in 30d.", metavar="TIME"
+            "--older-than",
+            help="Only jobs unchanged for this long, as in 30d. [default: any]",
+            metavar="TIME",
         ),
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="List the jobs; remove nothing.")] = False,
@@ -55,18 +57,24 @@ def clean(
     settings = resolve(options.typed(context), config).settings
     place = san_folder(settings)
     failures = _Failures(settings.progress)
-    removed = []
+    removed: list[str] = []
+    jsonresult.know(removed=removed, dry_run=dry_run)
     for folder, report in removable_jobs(place, job or [], age):
         if dry_run or failures.attempt(place, partial(remove, folder, is_unwanted)):
             removed.append(report.name)
             would = "would be " if dry_run else ""
-            output.note(f"{report.name} ({report.state}) {would}removed")
+            words = f"{report.name} ({report.state}) {would}removed"
+            if dry_run and not json_:  # the plan is what was asked for
+                output.line(words)
+            else:
+                output.note(words)
     if not dry_run:
         for left in on_san(place, partial(left_behind, place)):
             failures.attempt(place, partial(remove_folder, left))
+    code = int(most_severe(failures.codes))
     if json_:
-        output.as_json({"schema": 1, "removed": removed, "dry_run": dry_run})
-    raise typer.Exit(most_severe(failures.codes))
+        code = jsonresult.put({"removed": removed, "dry_run": dry_run, **failures.first()}, code)
+    raise typer.Exit(code)
 
 
 class _Failures:
@@ -75,6 +83,11 @@ class _Failures:
     def __init__(self, progress: str) -> None:
         self._progress = progress
         self.codes: list[ExitCode] = []
+        self._errors: list[UserError] = []
+
+    def first(self) -> dict[str, str]:
+        """Return the error for ``--json``: of the jobs that could not be removed, the first one's."""
+        return {"error": self._errors[0].what, "hint": self._errors[0].hint} if self._errors else {}
 
     def attempt(self, san: Path, work: Callable[[], bool]) -> bool:
         """Return whether ``work`` succeeded. Raises UserError if the shared folder itself fails."""
@@ -86,6 +99,7 @@ class _Failures:
         except UserError as error:
             Reporter(sys.stderr, progress=self._progress).error(error)
             self.codes.append(error.code)
+            self._errors.append(error)
             require_readable(san)
             return False
 

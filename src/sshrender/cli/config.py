@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from sshrender.cli import helptext, options
+from sshrender.cli import completion, helptext, jsonresult, options
 from sshrender.views import output
 
 app = typer.Typer(help="Settings and inventory: show, find, check.", no_args_is_help=True)
@@ -28,8 +28,7 @@ def show(config: options.Config = None, json_: options.Json = False) -> None:
     values = as_json(resolved.settings)
     if json_:
         rows = {key: {"value": values[key], "origin": resolved.origins[key]} for key in values}
-        output.as_json(rows, indent=1)
-        return
+        raise typer.Exit(jsonresult.put(rows))
     width = max(map(len, values))
     for key, value in values.items():
         shown = json.dumps(value) if value is not None else "-"
@@ -37,23 +36,22 @@ def show(config: options.Config = None, json_: options.Json = False) -> None:
 
 
 @app.command(cls=helptext.Command)
-def path() -> None:
+def path(json_: options.Json = False) -> None:
     """Show the files that configuration is read from, and which of them exist."""
     from sshrender.config import keyfile
     from sshrender.config.paths import places
 
-    for name in ("sshrender.toml", "hosts.toml"):
-        for place in places(name):
-            _print(place)
-    _print(keyfile.path())
-
-
-def _print(place: Path) -> None:
-    output.line(f"{place.absolute()}" + ("" if place.is_file() else "  (does not exist)"))
+    found = [place for name in ("sshrender.toml", "hosts.toml") for place in places(name)]
+    found.append(keyfile.path())
+    if json_:
+        rows = [{"path": str(each.absolute()), "exists": each.is_file()} for each in found]
+        raise typer.Exit(jsonresult.put({"files": rows}))
+    for place in found:
+        output.line(f"{place.absolute()}" + ("" if place.is_file() else "  (does not exist)"))
 
 
 @app.command(cls=helptext.Command)
-def validate(files: Files = None, config: options.Config = None) -> None:
+def validate(files: Files = None, json_: options.Json = False, config: options.Config = None) -> None:
     """Check files; without FILE, all files that a run here would read."""
     from sshrender.config import inventory
     from sshrender.config.paths import find_inventory
@@ -61,30 +59,57 @@ def validate(files: Files = None, config: options.Config = None) -> None:
 
     resolved = resolve({}, config)
     found = [find_inventory(resolved.settings.hosts)] if not files else []
+    rows: list[dict[str, Any]] = []
+    jsonresult.know(files=rows)
     for file in [*(files or []), *(file for file in found if file is not None)]:
         if _is_settings(file):
             resolve({}, file, {})
-            output.line(f"{file}: settings, well formed")
+            rows.append({"path": str(file), "kind": "settings"})
+            _print_line(f"{file}: settings, well formed", json_)
             continue
         loaded = inventory.load(file)
         count = len(inventory.expand(loaded))
-        output.line(f"{file}: inventory of {count} host{'s' * (count != 1)}, well formed")
+        rows.append({"path": str(file), "kind": "inventory", "hosts": count})
+        _print_line(f"{file}: inventory of {count} host{'s' * (count != 1)}, well formed", json_)
     if not files:
-        output.line("settings are well formed")
+        _print_line("settings are well formed", json_)
+    if json_:
+        raise typer.Exit(jsonresult.put({"files": rows}))
+
+
+def _print_line(line: str, wants_json: bool) -> None:
+    if not wants_json:
+        output.line(line)
 
 
 @app.command(cls=helptext.Command)
 def schema(
-    which: Annotated[str, typer.Argument(metavar="hosts|settings")] = "hosts",
+    which: Annotated[
+        str,
+        typer.Argument(
+            metavar="hosts|settings|results",
+            help="Of the inventory, of the settings, or of what --json prints.",
+            autocompletion=completion.one_of("hosts", "settings", "results"),
+        ),
+    ] = "hosts",
+    json_: options.Json = False,
 ) -> None:
-    """Print the JSON Schema of an inventory or of the settings."""
+    """Print the JSON Schema of an inventory, of the settings, or of what --json prints."""
     from sshrender.config.inventory import Inventory
     from sshrender.config.settings import json_schema
     from sshrender.errors import ExitCode, UserError
+    from sshrender.views import resultschema
 
-    schemas: dict[str, Any] = {"hosts": Inventory.model_json_schema, "settings": json_schema}
+    schemas: dict[str, Any] = {
+        "hosts": Inventory.model_json_schema,
+        "settings": json_schema,
+        "results": resultschema.load,
+    }
     if which not in schemas:
         raise UserError(ExitCode.USAGE, f"there is no schema {which!r}", "sshrender config schema hosts")
+    if json_:
+        # JSON Schema ignores keywords that it does not know, so the object may have our fields as well.
+        raise typer.Exit(jsonresult.put(schemas[which]()))
     output.as_json(schemas[which](), indent=1)
 
 

@@ -12,7 +12,7 @@ import typer
 
 from sshrender import gctuning
 from sshrender.api.jobmessages import MAX_CONCURRENT_JOBS
-from sshrender.cli import options, streams
+from sshrender.cli import jsonresult, options
 from sshrender.views import output
 
 _lock = threading.Lock()
@@ -58,7 +58,7 @@ def coordinate(
     result = run.run()
     code = result.exit_code
     if json_:
-        code = streams.put({"schema": 1, "jobs": result.summaries}, code)
+        code = jsonresult.put({"jobs": result.summaries}, code)
     raise typer.Exit(code)
 
 

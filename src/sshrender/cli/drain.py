@@ -3,33 +3,37 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sshrender.cli import completion, options
+from sshrender.cli import completion, jsonresult, options
 from sshrender.errors import ExitCode, UserError
 from sshrender.views import output
 from sshrender.views.text import count
 
 if TYPE_CHECKING:
+    from sshrender.api.hostcontrol import Drain
     from sshrender.config.settings import Settings
 
-Named = typer.Argument(
-    metavar="HOST",
-    help="A host of the inventory, or a node set.",
-    autocompletion=completion.hosts,
-)
+
+def _host(default: str = "") -> Any:
+    return typer.Argument(
+        metavar="HOST",
+        help=f"A host of the inventory, or a node set. {default}".strip(),
+        autocompletion=completion.hosts,
+    )
 
 
 def drain(
     context: typer.Context,
-    host: Annotated[str | None, Named] = None,
+    host: Annotated[str | None, _host("[default: list the drained hosts]")] = None,
     note: Annotated[
         str, typer.Option("--note", help="Reason, shown to other users.", metavar="TEXT")
     ] = "",
     hosts: options.Hosts = None,
     san: options.San = None,
+    json_: options.Json = False,
     config: options.Config = None,
 ) -> None:
     """Take a host out of use, for every job; without HOST, list the drained hosts.
@@ -42,20 +46,37 @@ def drain(
     settings = _settings(context, config)
     folder = san_folder(settings)
     if host is None:
-        for drained in hostcontrol.drained_hosts(folder):
-            note = f": {drained.note}" if drained.note else ""
-            output.line(f"{drained.host}  {drained.since or '-'}  {drained.by}{note}")
+        _list(hostcontrol.drained_hosts(folder), json_)
         return
+    hosts_: list[dict[str, Any]] = []
+    jsonresult.know(hosts=hosts_)
     for name in hostcontrol.host_names(host, settings):
         hostcontrol.drain(folder, name, note)
+        hosts_.append({"name": name, "drained": True, "note": note})
         output.note(f"{name} is drained; sshrender undrain {name} puts it back into use")
+    if json_:
+        raise typer.Exit(jsonresult.put({"hosts": hosts_}))
+
+
+def _list(found: list[Drain], wants_json: bool) -> None:
+    """Print the drained hosts."""
+    if wants_json:
+        rows = [
+            {"name": each.host, "drained": True, "note": each.note, "since": each.since, "by": each.by}
+            for each in found
+        ]
+        raise typer.Exit(jsonresult.put({"hosts": rows}))
+    for each in found:
+        note = f": {each.note}" if each.note else ""
+        output.line(f"{each.host}  {each.since or '-'}  {each.by}{note}")
 
 
 def undrain(
     context: typer.Context,
-    host: Annotated[str, Named],
+    host: Annotated[str, _host()],
     hosts: options.Hosts = None,
     san: options.San = None,
+    json_: options.Json = False,
     config: options.Config = None,
 ) -> None:
     """Put a drained host back into use, for every job."""
@@ -64,14 +85,22 @@ def undrain(
 
     settings = _settings(context, config)
     folder = san_folder(settings)
+    hosts_: list[dict[str, Any]] = []
+    jsonresult.know(hosts=hosts_)
     for name in hostcontrol.host_names(host, settings):
         done = hostcontrol.undrain(folder, name)
+        informed, failed = done.informed_jobs, done.not_informed
+        hosts_.append(
+            {"name": name, "drained": False, "informed_jobs": informed, "not_informed": dict(failed)}
+        )
         for job, why in done.not_informed.items():
             output.note(f"{job} was not informed: {why}")
         where = (
             f", and {count(done.informed_jobs, 'running job')} informed" if done.informed_jobs else ""
         )
         output.note(f"{name} may be used again{where}")
+    if json_:
+        raise typer.Exit(jsonresult.put({"hosts": hosts_}))
 
 
 def move(
@@ -84,6 +113,7 @@ def move(
     ],
     hosts: options.Hosts = None,
     san: options.San = None,
+    json_: options.Json = False,
     config: options.Config = None,
 ) -> None:
     """Render pages of a running job on this host only, wherever they are now."""
@@ -96,6 +126,8 @@ def move(
         raise UserError(ExitCode.USAGE, f"{host} is not one host", "sshrender move JOB 7 node3")
     name = hostcontrol.move(san_folder(settings), job, pages, names[0])
     output.note(f"{name}: requested to render pages {pages} on {names[0]}")
+    if json_:
+        raise typer.Exit(jsonresult.put({"job": name, "requested": pages, "host": names[0]}))
 
 
 def _settings(context: typer.Context, config: Path | None) -> Settings:

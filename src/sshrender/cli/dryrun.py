@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO
 
 from sshrender.errors import UserError
 from sshrender.views import output
@@ -16,8 +16,10 @@ if TYPE_CHECKING:
     from sshrender.api.runcontext import RunContext
 
 
-def dry_run(context: RunContext, source: Path, *, is_only: bool) -> RenderResult:
-    """Say on stderr what a render would do, and return it for ``--json``."""
+def dry_run(
+    context: RunContext, source: Path, *, is_only: bool, stream: TextIO | None = None
+) -> RenderResult:
+    """Print what a render would do, to stdout if no stream is given, and return it for ``--json``."""
     from sshrender.api.dryrun import plan_render
     from sshrender.api.results import RenderResult
 
@@ -28,7 +30,7 @@ def dry_run(context: RunContext, source: Path, *, is_only: bool) -> RenderResult
         return RenderResult.failure(source, error)
     if not context.settings.quiet:
         for line in _lines(report):
-            output.note(line)
+            output.line(line, stream)
     return RenderResult(report.exit_code, report.as_json())
 
 

@@ -21,7 +21,7 @@ from typing import IO, TYPE_CHECKING
 
 from sshrender import gctuning
 from sshrender.api import errorlog
-from sshrender.cli import dashboard
+from sshrender.cli import dashboard, jsonresult
 from sshrender.job.journalentries import JournalEntry
 from sshrender.views import output
 
@@ -53,6 +53,7 @@ def run_in_foreground(context: RunContext, perform: Callable[[], int], title: st
         context.on_job = lambda folder: _announce(writing, folder.path)
         return perform()
     os.close(writing)
+    jsonresult.leave_to_other_process()
     context.leave_reader_to_child()
     child = _Child(pid, reading, spool)
     with _forwarding(child):
@@ -176,8 +177,11 @@ class _Child:
             output.text(self.spool.read().decode("utf-8", "replace"), sys.stderr)
         if self.status >= 0:
             return self.status
-        output.note("the job was stopped at once; run the same command again to continue it")
-        return 128 + (signal.SIGINT if self.stops else -self.status)
+        what, hint = "the job was stopped at once", "run the same command again to continue it"
+        output.note(f"{what}; {hint}")
+        code = 128 + (signal.SIGINT if self.stops else -self.status)
+        # It had no time to print its object.
+        return jsonresult.put({"error": what, "hint": hint}, code) if jsonresult.is_wanted() else code
 
 
 class _JobOwner:

@@ -59,5 +59,16 @@ def _lay_out(params: Iterable[Any]) -> None:
     for param in params:
         if getattr(param, "is_flag", False) or getattr(param, "count", False):
             param.metavar = ""  # an empty name of the value; None would show the type
+        if param.param_type_name == "option" and not param.is_eager:
+            param.help = _with_default(param)
         if getattr(param, "help", None):
             param.help = _MARKUP.sub(r"\\[", param.help)
+
+
+def _with_default(option: Any) -> str:
+    """Return an option's help with its default, where neither the help nor typer says it."""
+    text: str = option.help or ""
+    has_value = not (option.is_flag or option.count)
+    if "[default: " in text or (has_value and option.default not in (None, "")):
+        return text
+    return f"{text} [default: {'none' if has_value else 'off'}]"

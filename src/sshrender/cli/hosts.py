@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sshrender.cli import options, reporting
+from sshrender.cli import jsonresult, options, reporting
+from sshrender.errors import ExitCode, UserError
 from sshrender.views import output
 
 if TYPE_CHECKING:
@@ -37,9 +38,19 @@ def hosts(
     """Check every host; one line each, with a command to fix what is wrong.
 
     The order of the checks: name, tcp, key, login, python, ghostscript, sandbox, san, space, clock,
-    load, picture. -v shows each of them. The exit code is 0 if at least one host is usable.
+    load, picture. -v shows each of them, -vv the ssh commands as well. The exit code is 0 if at least
+    one host is usable.
     """
+    if watch and json_:
+        what = "--watch repeats the table, and --json prints exactly one object"
+        raise UserError(ExitCode.USAGE, what, "sshrender hosts --json")
+    from sshrender.api.hosts import command_lines
+    from sshrender.api.runcontext import COMMAND_LINES
+
     run_context, _ = reporting.start(options.typed(context), config, wants_json=json_)
+    if verbose >= COMMAND_LINES:
+        for line in command_lines(run_context):
+            output.note(line)
     while True:
         code = _once(run_context, is_json=json_, verbose=verbose, is_watched=watch)
         if not watch:
@@ -54,8 +65,7 @@ def _once(context: RunContext, *, is_json: bool, verbose: int, is_watched: bool)
     checks = check_hosts(context)
     rows = [asdict(report) for report in checks.reports]
     if is_json:
-        output.as_json({"schema": 1, "hosts": rows})
-        return checks.exit_code
+        return jsonresult.put({"hosts": rows}, checks.exit_code)
     if is_watched and sys.stdout.isatty():
         output.clear_screen(sys.stdout)
     remedies = {report.name: remedy(context, report) for report in checks.reports}

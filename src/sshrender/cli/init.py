@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from sshrender.cli import options
+from sshrender.cli import jsonresult, options
 from sshrender.errors import ExitCode, UserError
 from sshrender.views import output
 
@@ -19,7 +19,11 @@ def init(
     san: options.San = None,
     host: Annotated[
         list[str] | None,
-        typer.Option("--host", help="A host or node set. May be repeated.", metavar="NODESET"),
+        typer.Option(
+            "--host",
+            help="A host or node set. May be repeated. [default: those of ssh_config]",
+            metavar="NODESET",
+        ),
     ] = None,
     user: Annotated[
         str | None,
@@ -30,6 +34,7 @@ def init(
         bool, typer.Option("--yes", "-y", help="Do not ask; use the hosts of ssh_config.")
     ] = False,
     force: Annotated[bool, typer.Option("--force", help="Replace an existing file.")] = False,
+    json_: options.Json = False,
 ) -> None:
     """Write a first inventory, from ~/.ssh/config and your answers, or from the options alone."""
     from sshrender.api.firstinventory import inventory_text, write_inventory
@@ -44,6 +49,9 @@ def init(
     folder = _folder(san, may_ask)
     node_set = _node_set(host, found, may_ask)
     write_inventory(target, inventory_text(folder, node_set, user))
+    if json_:
+        fields = {"path": str(target), "node_set": node_set, "san": str(folder)}
+        raise typer.Exit(jsonresult.put(fields))
     output.line(f"{target}: {node_set}")
     output.line("next: sshrender hosts")
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from functools import partial
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sshrender.cli import completion, options
-from sshrender.cli.queueoptions import After, NotBefore
+from sshrender.cli import completion, jsonresult, options
+from sshrender.cli.queueoptions import NewAfter, NewNotBefore
 from sshrender.errors import ExitCode, UserError
 from sshrender.views import output as printed
 
@@ -35,12 +35,15 @@ def hold(
     ] = "",
     hosts: options.Hosts = None,
     san: options.San = None,
+    json_: options.Json = False,
     config: options.Config = None,
 ) -> None:
     """Pause a job. Pages that are being rendered are finished."""
     from sshrender.api import jobchanges
 
-    jobchanges.hold(_san(context, config), job, note, on_changed=partial(_print, "held"))
+    done = _Changes("held", json_)
+    jobchanges.hold(_san(context, config), job, note, on_changed=done.add)
+    done.end()
 
 
 def release(
@@ -48,12 +51,15 @@ def release(
     job: Jobs,
     hosts: options.Hosts = None,
     san: options.San = None,
+    json_: options.Json = False,
     config: options.Config = None,
 ) -> None:
     """Let a held job continue."""
     from sshrender.api import jobchanges
 
-    jobchanges.release(_san(context, config), job, on_changed=partial(_print, "released"))
+    done = _Changes("released", json_)
+    jobchanges.release(_san(context, config), job, on_changed=done.add)
+    done.end()
 
 
 def cancel(
@@ -61,12 +67,15 @@ def cancel(
     job: Jobs,
     hosts: options.Hosts = None,
     san: options.San = None,
+    json_: options.Json = False,
     config: options.Config = None,
 ) -> None:
     """Stop a job. Finished pages stay; resubmit, resume and render continue it."""
     from sshrender.api import jobchanges
 
-    jobchanges.cancel(_san(context, config), job, on_changed=partial(_print, "cancelled"))
+    done = _Changes("cancelled", json_)
+    jobchanges.cancel(_san(context, config), job, on_changed=done.add)
+    done.end()
 
 
 def resubmit(
@@ -74,12 +83,15 @@ def resubmit(
     job: Jobs,
     hosts: options.Hosts = None,
     san: options.San = None,
+    json_: options.Json = False,
     config: options.Config = None,
 ) -> None:
     """Put a finished job back into the queue. Failed pages are tried again."""
     from sshrender.api import jobchanges
 
-    jobchanges.resubmit(_san(context, config), job, on_changed=partial(_print, "queued again"))
+    done = _Changes("queued again", json_)
+    jobchanges.resubmit(_san(context, config), job, on_changed=done.add)
+    done.end()
 
 
 def alter(
@@ -88,13 +100,18 @@ def alter(
     priority: options.Priority = None,
     limit: Annotated[
         str | None,
-        typer.Option("--limit", help="At most N pages at a time; none removes the limit.", metavar="N"),
+        typer.Option(
+            "--limit",
+            help="At most N pages at a time; none removes the limit. [default: unchanged]",
+            metavar="N",
+        ),
     ] = None,
-    after: After = None,
-    not_before: NotBefore = None,
+    after: NewAfter = None,
+    not_before: NewNotBefore = None,
     output: options.Output = None,
     hosts: options.Hosts = None,
     san: options.San = None,
+    json_: options.Json = False,
     config: options.Config = None,
 ) -> None:
     """Change priority, limit, start conditions or output folder of a job, running or not.
@@ -123,7 +140,9 @@ def alter(
     goes_to: Path | None = typed.get("output")
     if not changes and goes_to is None:
         raise UserError(ExitCode.USAGE, "no option says what to change", "sshrender alter --help")
-    jobchanges.alter(place, job, changes, goes_to, on_changed=partial(_print, "altered"))
+    done = _Changes("altered", json_)
+    jobchanges.alter(place, job, changes, goes_to, on_changed=done.add)
+    done.end()
 
 
 def _san(context: typer.Context, config: Path | None) -> Path:
@@ -138,5 +157,24 @@ def _resolved(typed: dict[str, Any], config: Path | None) -> Settings:
     return resolve(typed, config).settings
 
 
-def _print(done: str, changed: Changed) -> None:
-    printed.note(f"{changed.job} {changed.no_need or done}")
+@dataclass(slots=True)
+class _Changes:
+    """Reports each job as soon as it has changed: an error at a later one does not undo it."""
+
+    done: str
+    wants_json: bool
+    jobs: list[dict[str, Any]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        jsonresult.know(jobs=self.jobs)
+
+    def add(self, changed: Changed) -> None:
+        """Say what has happened to a job."""
+        result = changed.no_need or self.done
+        self.jobs.append({"job": changed.job, "changed": not changed.no_need, "result": result})
+        printed.note(f"{changed.job} {result}")
+
+    def end(self) -> None:
+        """End the command, after the last job."""
+        if self.wants_json:
+            raise typer.Exit(jsonresult.put({"jobs": self.jobs}))

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from sshrender.cli import helptext
+from sshrender.cli import helptext, jsonresult, options
 from sshrender.errors import ExitCode, UserError
 from sshrender.views import output
 
@@ -22,7 +22,7 @@ MAX_BYTES = 4096
 
 
 @app.command(cls=helptext.Command)
-def show() -> None:
+def show(json_: options.Json = False) -> None:
     """Print the key, to be imported on another machine; create it if there is none."""
     from sshrender.config import keyfile
 
@@ -31,6 +31,9 @@ def show() -> None:
         f"key {keyfile.fingerprint(key)}: machines that have it can sign jobs of this user;"
         " never copy it to a rendering host or to the shared folder"
     )
+    if json_:
+        fields = {"key": keyfile.as_text(key), "fingerprint": keyfile.fingerprint(key)}
+        raise typer.Exit(jsonresult.put(fields))
     output.line(keyfile.as_text(key))
 
 
@@ -40,6 +43,7 @@ def import_(
         Path | None, typer.Argument(metavar="FILE", help="Output of key show. [default: stdin]")
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace an existing key.")] = False,
+    json_: options.Json = False,
 ) -> None:
     """Import a key from another machine, so that this machine can run its jobs."""
     from sshrender.config import keyfile
@@ -53,14 +57,23 @@ def import_(
         else "was already this user's key here; nothing changed"
     )
     output.note(f"key {keyfile.fingerprint(key)} {was}")
+    if json_:
+        fields = {"fingerprint": keyfile.fingerprint(key), "changed": is_new}
+        raise typer.Exit(jsonresult.put(fields))
 
 
 @app.command(cls=helptext.Command)
-def path() -> None:
+def path(json_: options.Json = False) -> None:
     """Print the path of the key, and on standard error its fingerprint."""
     from sshrender.config import keyfile
 
     key = keyfile.load()
+    if json_:
+        fields = {
+            "path": str(keyfile.path()),
+            "fingerprint": None if key is None else keyfile.fingerprint(key),
+        }
+        raise typer.Exit(jsonresult.put(fields))
     output.line(keyfile.path())
     state = "there is no key yet" if key is None else f"key {keyfile.fingerprint(key)}"
     output.note(state)

@@ -12,8 +12,9 @@ from typing import Annotated
 import typer
 
 import sshrender
-from sshrender.cli import completion
+from sshrender.cli import completion, jsonresult, options
 from sshrender.errors import ExitCode, UserError
+from sshrender.views import output
 
 PAGES = {
     "sshrender": "sshrender.1",
@@ -35,6 +36,7 @@ def man(
             autocompletion=completion.one_of(*PAGES),
         ),
     ] = "sshrender",
+    json_: options.Json = False,
 ) -> None:
     """Show a page of the manual."""
     if page not in PAGES:
@@ -42,12 +44,19 @@ def man(
             ExitCode.USAGE, f"there is no manual page {page}", f"sshrender man {'|'.join(PAGES)}"
         )
     file = _file(PAGES[page])
+    if json_:
+        raise typer.Exit(jsonresult.put({"page": page, "path": str(file)}))
     if shutil.which("man") is None:
         raise UserError(
             ExitCode.USAGE, "the program man is not installed", f"apt install man-db; the page is {file}"
         )
-    environment = dict(os.environ) if sys.stdout.isatty() else {**os.environ, "MANPAGER": "cat"}
-    raise typer.Exit(subprocess.run(["man", str(file)], env=environment, check=False).returncode)
+    if sys.stdout.isatty():
+        raise typer.Exit(subprocess.run(["man", str(file)], check=False).returncode)
+    # Not man itself: it ends with 0 where its output cannot be written.
+    environment = {**os.environ, "MANPAGER": "cat"}
+    shown = subprocess.run(["man", str(file)], env=environment, stdout=subprocess.PIPE, check=False)
+    output.text(shown.stdout.decode("utf-8", "replace"))
+    raise typer.Exit(shown.returncode)
 
 
 def _file(name: str) -> Path:

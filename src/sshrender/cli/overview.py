@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from sshrender.cli import options
+from sshrender.cli import jsonresult, options
 from sshrender.views import output
 
 
@@ -24,6 +24,5 @@ def overview(
     settings = resolve(options.typed(context), config).settings
     written = write_overview(san_folder(settings), job)
     if json_:
-        output.as_json({"schema": 1, "overview": str(written)})
-    else:
-        output.line(written)
+        raise typer.Exit(jsonresult.put({"overview": str(written)}))
+    output.line(written)

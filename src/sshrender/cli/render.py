@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import sys
+import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
 import typer
 
-from sshrender.cli import dashboard, options, reporting, streams
+from sshrender.cli import dashboard, jsonresult, options, reporting
 from sshrender.config.declaration import Panel
 from sshrender.errors import ExitCode, most_severe
+from sshrender.views.summary import totals
 
 if TYPE_CHECKING:
     from sshrender.api.results import RenderResult
     from sshrender.api.runcontext import RunContext
+    from sshrender.views.reporter import Reporter
 
 
 @options.takes_settings("render", own=Panel.OUTPUT)
@@ -33,12 +37,14 @@ def render(
     check_pdfs(pdf)
     run_context, reporter = reporting.start(given.typed, given.config, wants_json=given.wants_json)
     if dry_run:
-        perform = partial(_dry_run, run_context)
-        raise typer.Exit(_all(pdf, perform, given.wants_json, are_dry_runs=True))
+        perform = partial(_dry_run, run_context, stream=sys.stderr if given.wants_json else sys.stdout)
+        raise typer.Exit(_one_by_one(pdf, perform, reporter, given.wants_json))
     run_context.require_key()
 
     def everything() -> int:
-        return _all(pdf, run_context.render, given.wants_json, are_dry_runs=False)
+        if len(pdf) == 1:
+            return _one_by_one(pdf, run_context.render, reporter, given.wants_json)
+        return _in_parallel(pdf, run_context.render, reporter, given.wants_json)
 
     if not dashboard.is_wanted(run_context.settings, reporter):
         raise typer.Exit(everything())
@@ -50,36 +56,54 @@ def render(
     )
 
 
-def _dry_run(context: RunContext, source: Path, *, is_only: bool) -> RenderResult:
+def _dry_run(context: RunContext, source: Path, *, is_only: bool, stream: TextIO) -> RenderResult:
     from sshrender.cli.dryrun import dry_run
 
-    return dry_run(context, source, is_only=is_only)
+    return dry_run(context, source, is_only=is_only, stream=stream)
 
 
-def _all(
-    sources: list[Path],
-    perform: Callable[..., RenderResult],
-    json_: bool,
-    *,
-    are_dry_runs: bool,
+def _one_by_one(
+    sources: list[Path], perform: Callable[..., RenderResult], reporter: Reporter, wants_json: bool
 ) -> int:
-    """Render one document here, several in parallel; return the exit code."""
-    codes: list[int] = []
-    summaries: list[dict[str, Any]] = []
-    if len(sources) > 1 and not are_dry_runs:
-        from sshrender.api.paralleldocuments import CollectedSummaries, render_in_parallel
+    """Render documents in this process; return the exit code."""
+    results = [perform(source, is_only=len(sources) == 1) for source in sources]
+    codes = [result.exit_code for result in results]
+    return _end(codes, [result.summary for result in results], reporter, wants_json)
 
-        collected = render_in_parallel(sources, partial(perform, is_only=False))
-        if not isinstance(collected, CollectedSummaries):
-            return collected
-        codes, summaries = collected.codes, collected.summaries
-    else:
-        for source in sources:
-            result = perform(source, is_only=len(sources) == 1)
-            codes.append(result.exit_code)
-            summaries.append(result.summary)
+
+def _in_parallel(
+    sources: list[Path], perform: Callable[..., RenderResult], reporter: Reporter, wants_json: bool
+) -> int:
+    """Render several documents, each in a process of its own; return the exit code of this process."""
+    from sshrender.api.paralleldocuments import CollectedSummaries, render_in_parallel
+
+    def render_one(source: Path) -> RenderResult:
+        jsonresult.leave_to_other_process()
+        return perform(source, is_only=False)
+
+    started = time.monotonic()
+    collected = render_in_parallel(sources, render_one)
+    if not isinstance(collected, CollectedSummaries):
+        return collected
+    seconds = round(time.monotonic() - started, 3)
+    return _end(collected.codes, collected.summaries, reporter, wants_json, seconds)
+
+
+def _end(
+    codes: list[int],
+    summaries: list[dict[str, Any]],
+    reporter: Reporter,
+    wants_json: bool,
+    seconds: float | None = None,
+) -> int:
+    """Print the total and, with ``--json``, the object; return the exit code."""
     code = _worst(codes)
-    return streams.put(_combined(summaries), code) if json_ else code
+    combined = _combined(summaries) if summaries else {"state": "failed", "jobs": [], **totals([])}
+    if seconds is not None:
+        combined["seconds"] = seconds
+        total = {key: combined[key] for key in ("documents", "pages", "seconds")}
+        reporter.total(total, code)
+    return jsonresult.put(combined, code) if wants_json else code
 
 
 def _worst(codes: list[int]) -> int:
@@ -98,4 +122,4 @@ def _combined(summaries: list[dict[str, Any]]) -> dict[str, Any]:
         return summaries[0]
     states = {summary["state"] for summary in summaries}
     state = states.pop() if len(states) == 1 else "partial"
-    return {"schema": 1, "state": state, "jobs": summaries}
+    return {"state": state, **totals(summaries), "jobs": summaries}

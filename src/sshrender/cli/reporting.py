@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sshrender.api import errorlog
+from sshrender.cli import jsonresult
 
 if TYPE_CHECKING:
     from sshrender.api.runcontext import RunContext
@@ -19,6 +20,7 @@ def reporter_for(settings: Settings, *, wants_json: bool) -> Reporter:
     """Return what writes remarks, errors, progress and summaries to stderr."""
     from sshrender.views.reporter import Reporter
 
+    jsonresult.set_progress(settings.progress)
     return Reporter(
         sys.stderr,
         progress=settings.progress,

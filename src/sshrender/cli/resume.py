@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from sshrender.cli import dashboard, options, reporting, streams
+from sshrender.cli import dashboard, jsonresult, options, reporting
 from sshrender.config.declaration import Panel
 
 
@@ -26,7 +26,8 @@ def resume(job: options.Job, given: options.Given) -> None:
 
     def everything() -> int:
         result = run_context.resume(order)
-        return streams.put(result.summary, result.exit_code) if given.wants_json else result.exit_code
+        code = result.exit_code
+        return jsonresult.put(result.summary, code) if given.wants_json else code
 
     if not dashboard.is_wanted(run_context.settings, reporter):
         raise typer.Exit(everything())

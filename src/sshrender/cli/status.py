@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from sshrender.cli import completion, options
+from sshrender.cli import completion, jsonresult, options
 from sshrender.views import output
 
 
@@ -41,16 +41,14 @@ def status(
         if all_:
             add_accounts(place, rows)
         if json_:
-            output.as_json({"schema": 1, "jobs": rows, **_as_json(damaged)}, indent=1)
-        else:
-            _print(view.table(rows, damaged, has_accounts=all_))
+            raise typer.Exit(jsonresult.put({"jobs": rows, **_as_json(damaged)}))
+        _print(view.table(rows, damaged, has_accounts=all_))
         return
     report = job_report(place, job).report
     row = {**report.as_json(), "unsigned": why_not_runnable(report) or None}
     if json_:
-        output.as_json(row, indent=1)
-    else:
-        _print(view.whole(row))
+        raise typer.Exit(jsonresult.put(row))
+    _print(view.whole(row))
 
 
 def why(
@@ -88,9 +86,8 @@ def why(
         )
     if json_:
         entries = pagehistory.as_json(found.entries)
-        output.as_json({"schema": 1, "job": found.job, "entries": entries, "now": found.now})
-    else:
-        _print([*pagehistory.lines(found.entries), found.now])
+        raise typer.Exit(jsonresult.put({"job": found.job, "entries": entries, "now": found.now}))
+    _print([*pagehistory.lines(found.entries), found.now])
 
 
 def _san(context: typer.Context, config: Path | None) -> Path:

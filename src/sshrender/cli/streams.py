@@ -6,13 +6,31 @@ import codecs
 import contextlib
 import io
 import os
+import signal
 import sys
-
-from sshrender.errors import ExitCode
-from sshrender.views import output
+from types import FrameType
 
 _ERRORS = "sshrender"
 """Name of our error handler for characters that standard output cannot encode."""
+
+
+class Ended(BaseException):
+    """A signal ends this command. No ``except Exception`` may hold it up."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.number = number
+
+
+def raise_on_signals() -> None:
+    """Let TERM and HUP raise ``Ended``, so that the command can still print. nohup(1) ignores HUP."""
+
+    def end(number: int, _frame: FrameType | None) -> None:
+        raise Ended(number)
+
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is signal.SIG_DFL:
+            signal.signal(number, end)
 
 
 def open_missing() -> None:
@@ -109,24 +127,3 @@ def discard() -> None:
         nothing = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nothing, 1)
         os.close(nothing)
-
-
-def put(result: object, code: int) -> int:
-    """Print the result of a run as JSON; return ``code``, or STORAGE if that was 0 and printing fails.
-
-    A reader that has closed the pipe is no failure: it has all it wanted.
-    """
-    try:
-        output.as_json(result, indent=1)
-        why = flush()
-    except BrokenPipeError:
-        discard()
-        why = ""
-    except (OSError, ValueError) as error:
-        discard()
-        why = str(getattr(error, "strerror", None) or error)
-    if why:
-        with contextlib.suppress(OSError, ValueError):
-            output.note(f"standard output cannot be written: {why}", flush=True)
-        return code or ExitCode.STORAGE
-    return code

@@ -7,11 +7,12 @@ from typing import Annotated, Any
 
 import typer
 
-from sshrender.cli import options, reporting
+from sshrender.cli import jsonresult, options, reporting
 from sshrender.cli.queueoptions import After, NotBefore
 from sshrender.config.declaration import Panel
 from sshrender.errors import ExitCode, UserError, most_severe
-from sshrender.views.output import as_json, line
+from sshrender.views.output import line
+from sshrender.views.summary import totals
 
 
 @options.takes_settings("submit", own=Panel.QUEUE)
@@ -47,6 +48,7 @@ def submit(
     }
     codes: list[ExitCode] = []
     summaries: list[dict[str, Any]] = []
+    jsonresult.know(jobs=summaries)
     is_only = len(sources) == 1
     for source in sources:
         try:
@@ -60,6 +62,7 @@ def submit(
         summaries.append(submitted.as_json())
         if not given.wants_json:
             line(submitted.job, flush=True)
+    code = int(most_severe(codes))
     if given.wants_json:
-        as_json({"schema": 1, "jobs": summaries}, indent=1)
-    raise typer.Exit(most_severe(codes))
+        code = jsonresult.put({"jobs": summaries, **totals(summaries)}, code)
+    raise typer.Exit(code)

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from sshrender.cli import completion, options
+from sshrender.cli import completion, jsonresult, options
 from sshrender.views import output
 
 
@@ -22,10 +22,12 @@ def report(
         ),
     ] = "month,user",
     month: Annotated[
-        str | None, typer.Option("--month", help="Only this month, as in 2026-01.", metavar="MONTH")
+        str | None,
+        typer.Option("--month", help="Only this month, as in 2026-01. [default: all]", metavar="MONTH"),
     ] = None,
     user: Annotated[
-        str | None, typer.Option("--user", help="Only the jobs of this user.", metavar="NAME")
+        str | None,
+        typer.Option("--user", help="Only the jobs of this user. [default: all]", metavar="NAME"),
     ] = None,
     hosts: options.Hosts = None,
     san: options.San = None,
@@ -45,7 +47,6 @@ def report(
         output.note(f"{name} is damaged and not counted: {why}")
     rows = [account.as_json() for account in used.accounts]
     if json_:
-        output.as_json({"schema": 1, "by": keys, "accounts": rows}, indent=1)
-        return
+        raise typer.Exit(jsonresult.put({"by": keys, "accounts": rows}))
     for line in view.table(rows, keys):
         output.line(line)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO
 
 import typer
 
 from sshrender import gctuning
-from sshrender.cli import dashboard, options
+from sshrender.cli import dashboard, jsonresult, options
 from sshrender.views import output
 
 if TYPE_CHECKING:
@@ -26,10 +27,15 @@ def watch(
     hosts: options.Hosts = None,
     san: options.San = None,
     verbose: options.Verbose = 0,
+    json_: options.Json = False,
     config: options.Config = None,
 ) -> None:
-    """Open the dashboard of a job. Leaving it does not stop the job."""
+    """Open the dashboard of a job. Leaving it does not stop the job.
+
+    With --json there is no dashboard: the object is printed when the job's run has ended.
+    """
     from sshrender.api.dashboardsource import open_source
+    from sshrender.api.jobreports import job_report
     from sshrender.api.jobs import san_folder
     from sshrender.config.settings import resolve
 
@@ -37,6 +43,9 @@ def watch(
     settings = resolve(options.typed(context), config).settings
     folder = san_folder(settings)
     source = open_source(folder, job, settings.hosts)
+    if json_:
+        _follow(source, folder, verbose, sys.stderr)
+        raise typer.Exit(jsonresult.put(job_report(folder, job).report.as_json()))
     why_not = dashboard.why_no_dashboard()
     if why_not:
         output.note(f"no dashboard: {why_not}")
@@ -68,7 +77,7 @@ class _Viewer:
         return ""
 
 
-def _follow(source: JobSource, san: Path, verbose: int) -> None:
+def _follow(source: JobSource, san: Path, verbose: int, stream: TextIO | None = None) -> None:
     """Print the journal as plain lines until the job ends; if it is not running, print it once."""
     from sshrender.api.jobs import on_san
     from sshrender.job.journalentries import PageSent
@@ -80,7 +89,7 @@ def _follow(source: JobSource, san: Path, verbose: int) -> None:
         entries = on_san(san, source.entries)
         shown = [entry for entry in entries if verbose or not isinstance(entry, PageSent)]
         for line in lines([entry for entry in shown if tell(entry)]):
-            output.line(line, flush=True)
+            output.line(line, stream, flush=True)
         has_ended = not holder
         if not has_ended:
             time.sleep(POLL_INTERVAL)

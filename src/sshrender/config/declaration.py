@@ -405,7 +405,13 @@ class Settings:
         commands=FOREGROUND,
     )
     quiet: bool = setting(False, "Print nothing if all is well.", Panel.OUTPUT, short="-q")
-    verbose: int = setting(0, "Print more. May be repeated.", Panel.OUTPUT, short="-v", limits={"ge": 0})
+    verbose: int = setting(
+        0,
+        "Print more; -vv: also the command lines of ssh and Ghostscript.",
+        Panel.OUTPUT,
+        short="-v",
+        limits={"ge": 0},
+    )
     color: Literal["auto", "always", "never"] = setting(
         "auto", "Use colours.", Panel.OUTPUT, commands=FOREGROUND
     )

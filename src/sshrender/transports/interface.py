@@ -140,3 +140,7 @@ class Transport(Protocol):
     def connect(self, spec: RunnerSpec, timeout: float) -> Link:
         """Start the runner within ``timeout`` seconds. Raises ConnectFailed."""
         ...
+
+    def command_line(self, python: str, label: str) -> list[str]:
+        """Return the command that does the same as ``connect``, for a user to read or to type."""
+        ...

@@ -47,6 +47,10 @@ class LocalTransport:
             raise ConnectFailed(Refusal.NO_PYTHON, closed.reason) from None
         return link
 
+    def command_line(self, python: str, label: str) -> list[str]:
+        """See Transport.command_line."""
+        return payload.argv(sys.executable if python == "python3" else python, label)
+
 
 class LocalFiles:
     """Copies files within this machine, which is the host. See HostFiles."""

@@ -86,6 +86,26 @@ def resolve(name: str, overrides: Overrides | None = None) -> SshSettings:
         raise ConnectFailed(Refusal.CONFIGURATION, f"ssh_config of {name}: {error}") from None
 
 
+def command_line(name: str, overrides: Overrides) -> list[str]:
+    """Return the words of OpenSSH's command that reaches the host with the inventory's settings."""
+    given = (
+        ("-F", overrides.config_file and Path(overrides.config_file).expanduser()),
+        ("-l", overrides.user),
+        ("-p", overrides.port),
+        ("-i", overrides.identity_file),
+        ("-o", overrides.known_hosts and f"UserKnownHostsFile={overrides.known_hosts}"),
+        ("-o", overrides.host_key and f"StrictHostKeyChecking={_as_openssh(overrides.host_key)}"),
+        ("-o", overrides.address and f"HostName={overrides.address}"),
+    )
+    options = [word for flag, value in given if value for word in (flag, str(value))]
+    return ["ssh", *options, "--", name]
+
+
+def _as_openssh(host_key: str) -> str:
+    """Return the value of StrictHostKeyChecking (ssh_config(5)) for ``host_key`` of the inventory."""
+    return "accept-new" if host_key == ACCEPT_NEW else "yes"
+
+
 def _ask_ssh(name: str, overrides: Overrides) -> str:
     command = ["ssh", "-G"]
     if overrides.config_file is not None:

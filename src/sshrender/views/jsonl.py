@@ -2,31 +2,84 @@
 
 from __future__ import annotations
 
-from typing import TextIO
+import time
+from collections.abc import Mapping
+from typing import Any, TextIO
 
 from sshrender.core.snapshot import Snapshot
 from sshrender.job.journalentries import JournalEntry
-from sshrender.job.journalformat import as_fields
+from sshrender.job.journalformat import as_fields, timestamp
 from sshrender.views import output
+from sshrender.views.plain import progress_line
+from sshrender.views.rate import Rate
+
+STATUS_INTERVAL = 5.0
+"""Seconds between two status lines, also while nothing is delivered: a program then knows that the run
+lives."""
 
 
 class JsonLinesView:
-    """Writes entries unchanged."""
+    """Writes entries as the journal has them, and a status line now and then.
 
-    def __init__(self, stream: TextIO) -> None:
+    ``job``: the name that each line has, because several documents may share the stream.
+    """
+
+    def __init__(self, stream: TextIO, job: str = "") -> None:
         self._stream = stream
+        self._job = {"job": job} if job else {}
+        self._rate = Rate()
+        self._next: float | None = None
+        self._status: dict[str, Any] = {}
+        self._last = ""
 
     def entry(self, entry: JournalEntry) -> None:
         """See View.entry."""
-        output.as_json(as_fields(entry), self._stream)
+        self._write({**as_fields(entry), **self._job})
 
     def snapshot(self, snapshot: Snapshot, now: float) -> None:
-        """Do nothing: the entries carry the same facts."""
+        """Write a status line if one is due."""
+        self._rate.note(now, snapshot.delivered_here)
+        self._status = status(snapshot, self._rate, now)
+        self._last = progress_line(snapshot, self._rate, now)
+        if self._next is None or now >= self._next:
+            self._next = now + STATUS_INTERVAL
+            self.print_line(self._last)
 
     def print_line(self, line: str) -> None:
-        """Write a status line as an entry of the type ``status``."""
-        output.as_json({"schema": 1, "type": "status", "text": line}, self._stream)
+        """Write a line of text as an entry of the type ``status``, with the numbers known by now."""
+        self._write({**_event("status"), **self._job, **self._status, "text": line})
+        self._last = ""
 
     def close(self) -> None:
-        """See View.close."""
+        """Write how the run stood at its end, if that has not been written."""
+        if self._last:
+            self.print_line(self._last)
         self._stream.flush()
+
+    def _write(self, fields: Mapping[str, Any]) -> None:
+        output.as_json(fields, self._stream)
+
+
+def status(snapshot: Snapshot, rate: Rate, now: float) -> dict[str, Any]:
+    """Return how far a run is. ``rate`` is in pages per second; None while it cannot be estimated."""
+    speed, left = rate.per_second(now), rate.left(now, snapshot.missing)
+    delivered = snapshot.done + snapshot.suspect
+    return {
+        "percent": round(100 * delivered / snapshot.total, 1) if snapshot.total else 100.0,
+        "pages": {
+            "total": snapshot.total,
+            "done": snapshot.done,
+            "suspect": snapshot.suspect,
+            "failed": snapshot.failed,
+            "missing": snapshot.missing,
+        },
+        "rate": None if speed is None else round(speed, 3),
+        "seconds_left": None if left is None else round(left, 1),
+        "hosts_rendering": sum(host.running > 0 for host in snapshot.hosts),
+        "paused": snapshot.paused,
+        "held": snapshot.held,
+    }
+
+
+def _event(kind: str) -> dict[str, Any]:
+    return {"schema": 1, "type": kind, "time": timestamp(time.time())}

@@ -7,6 +7,7 @@ encode ends no command. A test keeps every other module from writing to stdout o
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import sys
@@ -28,8 +29,9 @@ def line(text: object, stream: TextIO | None = None, *, flush: bool = False) -> 
 
 
 def note(text: object, *, flush: bool = False) -> None:
-    """Write one line to stderr. Raises OSError."""
-    line(text, sys.stderr, flush=flush)
+    """Write one line to stderr. Never fails: a full disk or a lost reader changes no exit code."""
+    with contextlib.suppress(OSError, ValueError):
+        line(text, sys.stderr, flush=flush)
 
 
 def text(words: str, stream: TextIO | None = None) -> None:

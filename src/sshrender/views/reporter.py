@@ -11,7 +11,7 @@ from sshrender.views import output
 from sshrender.views.guarded import GuardedView
 from sshrender.views.interface import View
 from sshrender.views.nonblocking import NonBlockingStream
-from sshrender.views.summary import brief, lines
+from sshrender.views.summary import brief, lines, total_line
 from sshrender.views.text import clean
 from sshrender.views.viewchoice import choose
 
@@ -78,8 +78,10 @@ class Reporter:
         self._progress = "none"
 
     def print_line(self, line: str) -> None:
-        """Print a line that is not a journal entry; nothing with ``--progress jsonl``."""
-        if self._progress != "jsonl":
+        """Print a line that is not a journal entry: with ``--progress jsonl`` as an event ``remark``."""
+        if self._progress == "jsonl":
+            self._json_line({"schema": 1, "type": "remark", "text": line})
+        else:
             self._print(line)
 
     def summary(self, summary: Mapping[str, Any], code: int) -> None:
@@ -92,6 +94,14 @@ class Reporter:
         elif code or not self._quiet:
             for line in brief(summary) if self._quiet else lines(summary):
                 self._print(line)
+
+    def total(self, fields: Mapping[str, Any], code: int) -> None:
+        """Print the sum over several documents; with --quiet only if one of them failed."""
+        if self._progress == "jsonl":
+            self._json_line({"schema": 1, "type": "total", **fields, "exit_code": code})
+        elif code or not self._quiet:
+            self._label = ""
+            self._print(total_line(fields))
 
     def error(self, error: UserError) -> None:
         """Print an error and its hint."""
@@ -117,4 +127,5 @@ class Reporter:
 
 
 def _error_fields(error: UserError) -> dict[str, Any]:
-    return {"code": int(error.code), "what": error.what, "hint": error.hint}
+    code = int(error.code)
+    return {"error": error.what, "hint": error.hint, "exit_code": code, "code": code, "what": error.what}

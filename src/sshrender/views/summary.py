@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -44,6 +46,41 @@ def brief(summary: Mapping[str, Any]) -> Iterator[str]:
     if summary["job"]:
         job = clean(summary["job"])
         yield f"hint: sshrender status {job} shows details; the same render command resumes the job"
+
+
+def totals(summaries: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return the sums over several documents: of pages by state, and of documents by state."""
+    pages: Counter[str] = Counter(dict.fromkeys(("total", "done", "suspect", "failed", "missing"), 0))
+    for each in summaries:
+        pages.update({key: each["pages"][key] for key in pages if key in each.get("pages", {})})
+    states = Counter(str(each["state"]) for each in summaries)
+    return {"documents": {"total": len(summaries), **states}, "pages": dict(pages)}
+
+
+def total_line(fields: Mapping[str, Any]) -> str:
+    """Return the sum over several documents in words; ``fields`` as ``totals`` returns them."""
+    documents, pages = dict(fields["documents"]), fields["pages"]
+    words = [f"{documents.pop('total')} documents"]
+    words[0] += ": " + ", ".join(f"{number} {state}" for state, number in documents.items())
+    words.append(f"{pages['done'] + pages['suspect']} of {count(pages['total'], 'page')} delivered")
+    words += [f"{pages[key]} {key}" for key in ("suspect", "failed", "missing") if pages[key]]
+    if "seconds" in fields:
+        words.append(duration(fields["seconds"]))
+    return "; ".join([words[0], ", ".join(words[1:])])
+
+
+def failure(result: Mapping[str, Any]) -> tuple[str, str]:
+    """Return what failed, and a hint, for the object of a command that did not end with 0."""
+    for each in result.get("jobs", ()):
+        if each.get("error"):
+            return f"{each.get('job') or each.get('document')}: {each['error']}", str(each["hint"])
+    job, pages = result.get("job"), result.get("pages", {})
+    what = str(result.get("reason") or "")
+    if not what:
+        words = [f"{count(pages[key], 'page')} {key}" for key in ("failed", "missing") if pages.get(key)]
+        what = ", ".join(words) or f"ended with exit code {result['exit_code']}"
+    shown = f"sshrender status {shlex.quote(clean(job))}" if job else "sshrender status"
+    return what, shown
 
 
 def failed_pages(pages: Sequence[Mapping[str, Any]]) -> Iterator[str]:

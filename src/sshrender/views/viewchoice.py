@@ -21,7 +21,7 @@ def choose(progress: str, stream: TextIO, job: str, *, quiet: bool, verbose: int
     if progress == "jsonl":
         from sshrender.views.jsonl import JsonLinesView
 
-        return JsonLinesView(stream)
+        return JsonLinesView(stream, job)
     if progress == "plain":
         from sshrender.views.plain import PlainView
 

@@ -50,6 +50,23 @@ def preparation(plan: JobPlan, setup: HostSetup, nonce: Nonce, split: int) -> di
     }
 
 
+def ghostscript_command(plan: JobPlan, setup: HostSetup) -> list[str]:
+    """Return the command line of the warm Ghostscript that a runner starts for such a preparation."""
+    settings = plan.spec.settings
+    return ghostscript.command(
+        ghostscript.Setup(
+            program=setup.ghostscript,
+            device=settings.device,
+            dpi=f"{settings.dpi:g}",
+            document=place(plan.pages[0], settings.split).file,
+            folder="work",
+            output="NAME.%d",
+            options=tuple(settings.options),
+            tag=plan.spec.name,
+        )
+    )
+
+
 def _recipe_fields(recipe: RecipeRecord) -> dict[str, Any]:
     return {"name": recipe.name} if recipe.is_built_in else recipe.model_dump(mode="json")
 

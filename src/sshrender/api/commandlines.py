@@ -1,0 +1,31 @@
+"""The command lines of a run, for ``-vv``: how a host is reached, and what renders there.
+
+They hold no password: Ghostscript reads it from standard input, and ssh gets none.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator, Sequence
+
+from sshrender.coordinator.hosts.handshake import ghostscript_command
+from sshrender.coordinator.jobplan import HostSetup, JobPlan
+
+
+def of_connections(hosts: Sequence[HostSetup], label: str) -> Iterator[str]:
+    """Yield for each host the command that starts its runner, as OpenSSH would be typed."""
+    for setup in hosts:
+        command = setup.transport.command_line(setup.python, label)
+        yield f"host {setup.plan.name}: {shlex.join(command)}"
+
+
+def of_renderers(hosts: Sequence[HostSetup], plan: JobPlan) -> Iterator[str]:
+    """Yield for each host the command of its warm Ghostscript; for a recipe, that recipe's."""
+    recipes = plan.spec.settings.recipes
+    for recipe in recipes:
+        if not recipe.is_built_in:
+            steps = [shlex.join(step) for step in recipe.steps] or [recipe.shell]
+            yield f"recipe {recipe.name}: {' | '.join(steps)}"
+    if plan.renders_with_ghostscript:
+        for setup in hosts:
+            yield f"host {setup.plan.name}: {shlex.join(ghostscript_command(plan, setup))}"

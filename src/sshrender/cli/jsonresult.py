@@ -1,0 +1,108 @@
+"""``--json``: prints exactly one object on standard output, also if the command fails.
+
+A command passes its result to ``put``. ``__main__`` passes every error to ``put_error``, which prints
+nothing if the option was not given, or if the object has been printed already.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import sys
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+from sshrender.cli import streams
+from sshrender.errors import ExitCode, UserError
+from sshrender.views import output, summary
+
+SCHEMA = 1
+"""Version of every object that a command prints."""
+
+_TRUE = frozenset({"1", "true", "t", "yes", "y", "on"})
+"""Values of a variable that mean *on*, as click reads them."""
+
+
+class _Process:
+    """What this process still has to print."""
+
+    known: ClassVar[dict[str, Any]] = {}
+    """What an error's object contains beside the error."""
+    is_printed = False
+    """Whether the object is printed, or another process prints it."""
+    progress = ""
+    """The form of progress that the settings name, once they are known."""
+
+
+def is_wanted() -> bool:
+    """Return whether the user asked for JSON. The command line may be one that cannot be parsed."""
+    words = itertools.takewhile(lambda word: word != "--", sys.argv[1:])
+    return "--json" in words or os.environ.get("SSHRENDER_JSON", "").strip().lower() in _TRUE
+
+
+def progress() -> str:
+    """Return the form of errors on stderr: jsonl if the user asked for that, else plain."""
+    if _Process.progress:
+        return _Process.progress
+    words = sys.argv[1:]
+    wants = "--progress=jsonl" in words or ("--progress", "jsonl") in itertools.pairwise(words)
+    return "jsonl" if wants or os.environ.get("SSHRENDER_PROGRESS") == "jsonl" else "plain"
+
+
+def set_progress(named: str) -> None:
+    """Note the form of progress that the settings name: errors take the same form."""
+    _Process.progress = named
+
+
+def leave_to_other_process() -> None:
+    """Print no object in this process any more: the other side of a fork prints it."""
+    _Process.is_printed = True
+
+
+def know(**fields: Any) -> None:
+    """Note what the object shall contain also if the command fails later."""
+    _Process.known.update(fields)
+
+
+def put(fields: Mapping[str, Any], code: int = 0) -> int:
+    """Print the object; return ``code``, or STORAGE if that was 0 and printing fails.
+
+    ``schema`` and ``exit_code`` are added, and to a failure ``error`` and ``hint``. A reader that has
+    closed the pipe is no failure: it has all it wanted.
+    """
+    _Process.is_printed = True
+    result = {"schema": SCHEMA, **fields, "exit_code": int(code)}
+    if code and "error" not in result:
+        result["error"], result["hint"] = summary.failure(result)
+    try:
+        output.as_json(result, indent=1)
+        why = streams.flush()
+    except BrokenPipeError:
+        streams.discard()
+        why = ""
+    except (OSError, ValueError) as error:
+        streams.discard()
+        why = str(getattr(error, "strerror", None) or error)
+    if not why:
+        return code
+    narrate(unwritable(why))
+    return code or ExitCode.STORAGE
+
+
+def put_error(what: str, hint: str, code: int) -> None:
+    """Print the object of a command that failed, if one is wanted and none has been printed."""
+    if is_wanted() and not _Process.is_printed:
+        put({"error": what, "hint": hint, **_Process.known}, code)
+
+
+def unwritable(why: str) -> UserError:
+    """Return the error of a standard output that takes no data although data was requested."""
+    what = f"standard output cannot be written: {why}"
+    return UserError(ExitCode.STORAGE, what, "df -h shows the space where it goes")
+
+
+def narrate(error: UserError) -> None:
+    """Print an error and its hint on stderr."""
+    from sshrender.views.reporter import Reporter
+
+    Reporter(sys.stderr, progress=progress()).error(error)

@@ -1,0 +1,44 @@
+"""``-vv`` shows the command lines of ssh and Ghostscript as they are run, without passwords."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import shutil
+from pathlib import Path
+
+from sshrender.transports.sshconfig import Overrides, command_line
+from tests import pdfs
+from tests.conftest import Run
+
+PASSWORD = "open-sesame-7351"
+
+
+def test_the_command_line_of_ghostscript_is_the_one_that_runs(sshrender: Run, home: Path) -> None:
+    program, log = home / "bin" / "gs", home / "log"
+    program.parent.mkdir()
+    program.write_text(f'#!/bin/sh\nprintf "%s\\n" "$*" >>{log}\nexec {shutil.which("gs")} "$@"\n')
+    program.chmod(0o755)
+    pdfs.protect(pdfs.write(home / "open.pdf", pdfs.numbered(1)), home / "locked.pdf", PASSWORD)
+    (home / "secret").write_text(PASSWORD)
+    words = ("render", "locked.pdf", "-r", "20", "--password-file", "secret", "--no-overview")
+    environment = {"PATH": f"{program.parent}:{os.environ['PATH']}"}
+    more = sshrender(*words, "-vv", env=environment)
+    assert more.returncode == 0, more.stderr
+    (shown,) = re.findall(r"^host localhost: (gs .*)$", more.stderr, re.MULTILINE)
+    run = [re.sub(r"work/\S+\.%d", "work/NAME.%d", line) for line in log.read_text().splitlines()]
+    assert " ".join(shlex.split(shown)[1:]) in run
+    assert "sshrender-runner locked-" in more.stderr
+    assert PASSWORD not in more.stderr + more.stdout
+    less = sshrender(*words, "-v", env=environment)
+    assert "-dSAFER" not in less.stderr
+    assert "sshrender-runner" not in less.stderr
+
+
+def test_the_command_line_of_ssh_has_what_the_inventory_says() -> None:
+    assert command_line("node1", Overrides()) == ["ssh", "--", "node1"]
+    every = Overrides("10.0.0.9", 2222, "ann", "~/.ssh/farm", "/known", "accept-new", "/config")
+    words = "ssh -F /config -l ann -p 2222 -i ~/.ssh/farm -o UserKnownHostsFile=/known"
+    words += " -o StrictHostKeyChecking=accept-new -o HostName=10.0.0.9 -- node1"
+    assert shlex.join(command_line("node1", every)).replace("'", "") == words
