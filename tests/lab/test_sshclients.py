@@ -229,7 +229,7 @@ def test_nothing_is_left_of_a_client_that_was_closed(
     assert to_it.config_file is not None
     mark = f"mark-{secrets.token_hex(6)}"
     (tmp_path / "relay.py").write_text(RELAY)
-    command = f"exec {sys.executable} -S {tmp_path}/relay.py %h %p {mark}"
+    command = f"{sys.executable} -S {tmp_path}/relay.py %h %p {mark}"
     Path(to_it.config_file).write_text(f"ProxyCommand {command}\n")
     for client in CLIENTS:
         link = _connect(to_it, client)

@@ -6,8 +6,8 @@ import os
 import re
 from pathlib import Path
 
+from sshrender.transports import sshconfig
 from sshrender.transports.interface import ConnectFailed, Refusal
-from sshrender.transports.sshconfig import ACCEPT_NEW, Overrides
 
 OWN_FAILURE = 255
 """The exit status of ssh when ssh itself failed (ssh(1), EXIT STATUS)."""
@@ -68,30 +68,12 @@ def environment() -> dict[str, str]:
     return {**os.environ, "LC_ALL": "C", "SSH_ASKPASS_REQUIRE": "never"}
 
 
-def arguments(name: str, overrides: Overrides, control: Path, timeout: float) -> list[str]:
+def arguments(name: str, overrides: sshconfig.Overrides, control: Path, timeout: float) -> list[str]:
     """Return the command line up to the remote command."""
-    options = [*_FIXED, f"ControlPath={control}", f"ConnectTimeout={max(1, round(timeout))}"]
-    words = ["ssh", "-T"]
-    if overrides.config_file is not None:
-        words += ["-F", str(Path(overrides.config_file).expanduser())]
-    if overrides.user is not None:
-        words += ["-l", overrides.user]
-    if overrides.port is not None:
-        words += ["-p", str(overrides.port)]
-    if overrides.identity_file is not None:
-        words += ["-i", str(Path(overrides.identity_file).expanduser())]
-        options.append("IdentitiesOnly=yes")
-    if overrides.address is not None:
-        options.append(f"HostName={_literal(overrides.address)}")
-    if overrides.known_hosts is not None:
-        path = _literal(str(Path(overrides.known_hosts).expanduser()))
-        options += [f'UserKnownHostsFile="{path}"', "GlobalKnownHostsFile=/dev/null"]
-    if overrides.host_key is not None:
-        checking = "accept-new" if overrides.host_key == ACCEPT_NEW else "yes"
-        options.append(f"StrictHostKeyChecking={checking}")
-    for option in options:
-        words += ["-o", option]
-    return [*words, "--", name]
+    own = [*_FIXED, f"ControlPath={control}", f"ConnectTimeout={max(1, round(timeout))}"]
+    # Of an option that is given twice ssh takes the first.
+    words = [word for option in own for word in ("-o", option)]
+    return ["ssh", "-T", *words, *sshconfig.options(overrides), "--", name]
 
 
 def sftp_arguments(name: str, control: Path) -> list[str]:
@@ -102,10 +84,6 @@ def sftp_arguments(name: str, control: Path) -> list[str]:
     options = ["ControlMaster=no", "BatchMode=yes", "ProxyCommand=false", "LogLevel=QUIET"]
     words = [word for option in options for word in ("-o", option)]
     return ["ssh", "-T", "-F", "/dev/null", "-S", str(control), *words, "-s", "--", name, "sftp"]
-
-
-def _literal(text: str) -> str:
-    return text.replace("%", "%%")
 
 
 class ErrorLines:

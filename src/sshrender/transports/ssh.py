@@ -86,10 +86,6 @@ class SshTransport:
             raise ConnectFailed(Refusal.UNREACHABLE, f"no session: {error}") from None
         return link
 
-    def command_line(self, python: str, label: str) -> list[str]:
-        """See Transport.command_line."""
-        return [*sshconfig.command_line(self._name, self._overrides), payload.command(python, label)]
-
 
 def open_connection(settings: SshSettings, timeout: float, gateway: Any = None) -> fabric.Connection:
     """Connect and authenticate, through ``gateway`` or as ssh_config says. Raises ConnectFailed."""

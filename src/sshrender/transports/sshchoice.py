@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 
-from sshrender.transports import sshconfig
+from sshrender.transports import payload, sshconfig
 from sshrender.transports.interface import ConnectFailed, Link, Refusal, RunnerSpec
 from sshrender.transports.sshconfig import Overrides, SshSettings
 
@@ -30,6 +30,10 @@ class ChosenTransport:
         from sshrender.transports.ssh import SshTransport
 
         return SshTransport(settings).connect(spec, timeout)
+
+    def command_line(self, python: str, label: str) -> list[str]:
+        """See Transport.command_line."""
+        return [*sshconfig.command_line(self._name, self._overrides), payload.command(python, label)]
 
     def _uses_openssh(self, settings: SshSettings) -> bool:
         """Decide. Raises ConnectFailed for what the chosen client cannot do."""

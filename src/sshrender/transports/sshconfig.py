@@ -88,17 +88,29 @@ def resolve(name: str, overrides: Overrides | None = None) -> SshSettings:
 
 def command_line(name: str, overrides: Overrides) -> list[str]:
     """Return the words of OpenSSH's command that reaches the host with the inventory's settings."""
+    return ["ssh", *options(overrides), "--", name]
+
+
+def options(overrides: Overrides) -> list[str]:
+    """Return the options of ssh(1) that say what the inventory says."""
+    known_hosts = overrides.known_hosts and _literal(str(Path(overrides.known_hosts).expanduser()))
     given = (
         ("-F", overrides.config_file and Path(overrides.config_file).expanduser()),
         ("-l", overrides.user),
         ("-p", overrides.port),
-        ("-i", overrides.identity_file),
-        ("-o", overrides.known_hosts and f"UserKnownHostsFile={overrides.known_hosts}"),
+        ("-i", overrides.identity_file and Path(overrides.identity_file).expanduser()),
+        ("-o", overrides.identity_file and "IdentitiesOnly=yes"),
+        ("-o", known_hosts and f'UserKnownHostsFile="{known_hosts}"'),
+        ("-o", known_hosts and "GlobalKnownHostsFile=/dev/null"),
         ("-o", overrides.host_key and f"StrictHostKeyChecking={_as_openssh(overrides.host_key)}"),
-        ("-o", overrides.address and f"HostName={overrides.address}"),
+        ("-o", overrides.address and f"HostName={_literal(overrides.address)}"),
     )
-    options = [word for flag, value in given if value for word in (flag, str(value))]
-    return ["ssh", *options, "--", name]
+    return [word for flag, value in given if value for word in (flag, str(value))]
+
+
+def _literal(text: str) -> str:
+    """Return a value in which ssh finds no token."""
+    return text.replace("%", "%%")
 
 
 def _as_openssh(host_key: str) -> str:
@@ -289,7 +301,7 @@ def jumps(settings: SshSettings) -> list[str]:
     if settings.proxy_jump is None:
         return []
     chain = [part.strip() for part in settings.proxy_jump.split(",")]
-    # "Host *" may name the jump host as its own; ssh connects directly then.
+    # "Host *" may name the jump host as its own; releases of ssh that allow that connect directly.
     return [] if destination(chain[-1])[1] == settings.name else chain
 
 
