@@ -148,7 +148,7 @@ def _open(
         known = pagecount.read_facts(reading, count, request.password is not None)
         total = _known_count(source) or pagecount.page_count(reading, known, count)
         if total == 0:
-            raise facts.beyond_repair(request.source, counted().diagnostics)
+            raise facts.no_pages(request.source, counted().diagnostics, request.password)
         if total > facts.MAX_PAGES:
             raise facts.too_many_pages(request.source)
         _check_recipes(request, known.needs_password)

@@ -26,7 +26,7 @@ from sshrender.views.text import clean, duration
 
 HOSTS = (
     Column("host", max_width=24),
-    Column("state", max_width=13),
+    Column("state", max_width=15),
     Column("slots", is_right=True),
     Column("load", min_list_width=64, is_right=True),
     Column("own", min_list_width=64, is_right=True),
