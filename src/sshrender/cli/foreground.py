@@ -177,7 +177,17 @@ class _Child:
         if self.status >= 0:
             return self.status
         output.note("the job was stopped at once; run the same command again to continue it")
+        if self.stops:
+            self._record_end()
         return 128 + (signal.SIGINT if self.stops else -self.status)
+
+    def _record_end(self) -> None:
+        """Record that the user ended it: its process was killed, and the queue must not continue it."""
+        from sshrender.api.endbyhand import record_end_by_hand
+
+        self.read_announced()
+        for problem in record_end_by_hand(self.folders):
+            output.note(problem)
 
 
 class _JobOwner:

@@ -73,6 +73,13 @@ class JobReport:
     spec: JobSpec
     attributes: Attributes
     paused: Pause | None = None
+    has_open_run: bool = False
+    """Whether the last run has recorded no end."""
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether every page is delivered."""
+        return self.pages["done"] + len(self.suspect) == self.pages["total"] > 0
 
     def as_json(self) -> dict[str, Any]:
         """Return what ``status --json`` prints for a job: the summary of ``render``, and some more."""
@@ -279,6 +286,7 @@ def of(
         spec=spec,
         attributes=attributes,
         paused=progress.paused if state == "paused" else None,
+        has_open_run=progress.runs > 0 and progress.ended is None,
     )
 
 

@@ -45,7 +45,8 @@ def _row(report: Report) -> tuple[str, ...]:
     return (
         clean(report["job"]),
         report["state"],
-        f"{delivered}/{pages['total']}",
+        # Of a removed job it is known what was rendered, not how much there was to render.
+        str(delivered) if report["state"] == "removed" else f"{delivered}/{pages['total']}",
         str(pages["suspect"] or "-"),
         str(pages["failed"] or "-"),
         _local_time(report["updated"]),
@@ -141,7 +142,8 @@ def _host(host: Mapping[str, Any], is_running: bool) -> str:
     reason = f": {clean(host['reason'])}" if host["reason"] else ""
     has_state = is_running or host["state"] in hostwords.TROUBLED
     word = " " + hostwords.word(host["state"], is_working=host["running"] > 0) if has_state else ""
-    return f"  host      {clean(host['name'])}{clean(word)}{reason}; " + ", ".join(words)
+    colon = "; " if word or reason else ": "
+    return f"  host      {clean(host['name'])}{clean(word)}{reason}{colon}" + ", ".join(words)
 
 
 def _local_time(text: str) -> str:
