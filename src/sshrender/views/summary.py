@@ -7,7 +7,7 @@ from typing import Any
 
 from sshrender.errors import ExitCode
 from sshrender.views import hostwords
-from sshrender.views.text import clean, count, duration, on_pages, pause
+from sshrender.views.text import clean, clock_time, count, duration, on_pages
 
 MAX_LISTED = 20
 """Failed or suspect pages that are listed; the others are only counted."""
@@ -101,7 +101,8 @@ def _reason(summary: Mapping[str, Any]) -> Iterator[str]:
         yield f"  reason: {clean(summary['reason'])}"
     paused = summary.get("paused")
     if paused:
-        yield f"  paused {pause(paused['since'], paused['until'])}: {clean(paused['reason'])}"
+        times = [clock_time(paused[key]) for key in ("since", "until")]
+        yield f"  paused since {times[0]}; the run would have waited until {times[1]}"
 
 
 def _next_step(summary: Mapping[str, Any]) -> Iterator[str]:
