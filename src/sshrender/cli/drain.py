@@ -68,12 +68,12 @@ def undrain(
         done = hostcontrol.undrain(folder, name)
         for job, why in done.not_informed.items():
             output.note(f"{job} was not informed: {why}")
-        told = f"{count(done.informed_jobs, 'running job')} informed" if done.informed_jobs else ""
+        informed = f"{count(done.informed_jobs, 'running job')} informed" if done.informed_jobs else ""
         if done.was_drained:
-            output.note(f"{name} may be used again" + (f", and {told}" if told else ""))
+            output.note(f"{name} may be used again" + (f", and {informed}" if informed else ""))
         else:  # a job may have drained it for itself, in the dashboard
-            told = f"; {told}, in case one had drained it" if told else ""
-            output.note(f"{name} was not drained{told}")
+            remark = f"; {informed}, in case one had drained it" if informed else ""
+            output.note(f"{name} was not drained{remark}")
 
 
 def move(

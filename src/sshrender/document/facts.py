@@ -181,14 +181,14 @@ def needs_ghostscript(path: Path) -> UserError:
     )
 
 
-def no_pages(path: Path, said: Sequence[str], password: str | None) -> UserError:
-    """Return the error where neither pypdf nor Ghostscript finds a page. ``said``: its diagnostics.
+def no_pages(path: Path, diagnostics: Sequence[str], password: str | None) -> UserError:
+    """Return the error where neither pypdf nor Ghostscript finds a page. ``diagnostics``: Ghostscript's.
 
     A document may be whole, and only protected: then it is not called damaged.
     """
-    if any(_ASKS_FOR_PASSWORD in line for line in said):
+    if any(_ASKS_FOR_PASSWORD in line for line in diagnostics):
         return _needs_password(path) if password is None else _wrong_password(path)
-    return _protected_otherwise(path) if _is_encrypted(path) else _beyond_repair(path, said)
+    return _protected_otherwise(path) if _is_encrypted(path) else _beyond_repair(path, diagnostics)
 
 
 def _is_encrypted(path: Path) -> bool:
@@ -223,8 +223,8 @@ def _protected_otherwise(path: Path) -> UserError:
     )
 
 
-def _beyond_repair(path: Path, said: Sequence[str]) -> UserError:
-    why = f" (Ghostscript: {said[0][:MAX_DIAGNOSTIC]})" if said else ""
+def _beyond_repair(path: Path, diagnostics: Sequence[str]) -> UserError:
+    why = f" (Ghostscript: {diagnostics[0][:MAX_DIAGNOSTIC]})" if diagnostics else ""
     return _error(
         f"{path}: damaged beyond repair: no page can be found in it{why}",
         "copy it again from where it came from; qpdf --check shows what is wrong with it",

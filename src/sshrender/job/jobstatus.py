@@ -256,7 +256,7 @@ def of(
     is_strict = attributes.wishes.get("strict") is True
     if is_strict:  # as the run's own summary counts them (coordinator/outcome.py)
         failed += [_too_suspect(done[number]) for number in suspect]
-        failed.sort(key=lambda told: int(told["page"]))
+        failed.sort(key=lambda each: int(each["page"]))
     counts = {
         "total": len(pages),
         "done": len(done) - len(suspect),
