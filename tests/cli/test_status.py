@@ -91,7 +91,7 @@ def test_the_story_of_a_host(sshrender: Run, san: Path, home: Path) -> None:
     told = sshrender("why", "five", "--host", "localhost").stdout
     assert "run 1 started on" in told
     assert "run ended: done" in told
-    assert told.splitlines()[-1] == "localhost: idle, 5 pages, 0 failures"
+    assert told.splitlines()[-1] == "localhost: 5 pages, 0 failures"
 
 
 def test_a_job_is_meant_by_name_beginning_or_folder(sshrender: Run, san: Path, home: Path) -> None:

@@ -10,7 +10,7 @@ from sshrender.document import pagelist
 from sshrender.errors import ExitCode, UserError
 from sshrender.job.jobstatus import HostShare, JobReport
 from sshrender.job.journalentries import JournalEntry
-from sshrender.views import joblist, pagehistory
+from sshrender.views import hostwords, joblist, pagehistory
 from sshrender.views.text import count
 
 
@@ -65,4 +65,6 @@ def _end_of_host(report: JobReport, host: str, is_known: bool) -> str:
     share = shares.get(host) or HostShare(host)
     reason = f" ({share.reason})" if share.reason else ""
     pages, failures = count(share.pages, "page"), count(share.failures, "failure")
-    return f"{host}: {share.state}{reason}, {pages}, {failures}"
+    is_usable = share.state == "idle" and not report.coordinator
+    word = "" if is_usable else f"{hostwords.word(share.state, is_working=share.flights > 0)}{reason}, "
+    return f"{host}: {word}{pages}, {failures}"

@@ -22,6 +22,7 @@ from sshrender.job.lease import Observer
 from sshrender.job.requestoperations import Operation
 from sshrender.job.requests import Request, ask
 from sshrender.job.signature import Unsigned
+from sshrender.job.spec import require_pages
 from sshrender.storage import files
 
 __all__ = [
@@ -48,10 +49,14 @@ def drain(san: Path, host: str, note: str = "") -> None:
 
 @dataclass(frozen=True, slots=True)
 class Undrained:
-    """``informed_jobs``: number of running jobs. ``not_informed``: those that were not, and why."""
+    """``informed_jobs``: number of running jobs. ``not_informed``: those that were not, and why.
+
+    ``was_drained``: whether the host was out of use for every job.
+    """
 
     informed_jobs: int
     not_informed: dict[str, str]
+    was_drained: bool = True
 
 
 def undrain(san: Path, host: str) -> Undrained:
@@ -63,7 +68,7 @@ def undrain(san: Path, host: str) -> Undrained:
     """
     on_san(san, partial(require_san, san))
     try:
-        on_san(san, partial(drains.undrain, san, host))
+        was_drained = on_san(san, partial(drains.undrain, san, host))
     except drains.StillDrained as other:
         raise UserError(
             ExitCode.STORAGE,
@@ -79,7 +84,7 @@ def undrain(san: Path, host: str) -> Undrained:
         )
         for folder in folders
     ]
-    return Undrained(sum(bool(each) for each in informed), damaged)
+    return Undrained(sum(bool(each) for each in informed), damaged, was_drained)
 
 
 def move(san: Path, job: str, pages: str, host: str) -> str:
@@ -89,6 +94,7 @@ def move(san: Path, job: str, pages: str, host: str) -> str:
     """
     found, spec = on_san(san, lambda: find_job(san, job))
     numbers: Sequence[int] = pagelist.parse(pages, spec.document.pages)
+    require_pages(spec, numbers)
     if not on_san(san, lambda: _is_running(found)):
         raise UserError(
             ExitCode.USAGE,

@@ -19,9 +19,10 @@ from sshrender.api.dependencies import refuse_circle
 from sshrender.api.jobs import create_marker, current_user, find_job, on_san
 from sshrender.api.runcontext import output_of
 from sshrender.errors import ExitCode, UserError
-from sshrender.job import jobattributes, outputfolder, queueoperations
+from sshrender.job import jobattributes, jobstatus, outputfolder, queueoperations
 from sshrender.job.folder import JobFolder
 from sshrender.job.jobattributes import Attributes
+from sshrender.job.journal import read_journal
 from sshrender.job.lease import Observer
 from sshrender.job.requestoperations import Operation
 from sshrender.job.requests import Request, ask
@@ -130,10 +131,11 @@ def _change(san: Path, jobs: Sequence[str], order: Order, on_changed: OnChanged)
     found = [on_san(san, partial(_find, san, job, op)) for job in jobs]
     requests = [Request(op, user, note=order.note, changes=dict(order.changes(*each))) for each in found]
     done = []
-    for (folder, _), request in zip(found, requests, strict=True):
+    for (folder, spec), request in zip(found, requests, strict=True):
         before = on_san(san, partial(jobattributes.load_or_none, folder))
+        is_complete = partial(_is_complete, folder, spec)
         try:
-            on_san(san, partial(queueoperations.change, folder, request))
+            now = on_san(san, partial(queueoperations.change, folder, request, is_complete=is_complete))
         except queueoperations.NotHeard:
             raise UserError(
                 ExitCode.LEASE,
@@ -141,7 +143,7 @@ def _change(san: Path, jobs: Sequence[str], order: Order, on_changed: OnChanged)
                 f"sshrender status {shlex.quote(folder.name)} shows where it runs;"
                 " check the shared folder there",
             ) from None
-        done.append(Changed(folder.name, _no_need(op, before)))
+        done.append(Changed(folder.name, _no_need(op, before, now)))
         on_changed(done[-1])
     return done
 
@@ -183,8 +185,18 @@ def _name_of(user: int) -> str:
         return f"#{user}"
 
 
-def _no_need(op: str, found: Attributes | None) -> str:
-    """Return why nothing has changed; empty if something has."""
+def _is_complete(folder: JobFolder, spec: JobSpec) -> bool:
+    """Return whether every page of a job is delivered. Raises OSError."""
+    return jobstatus.of(folder, spec, read_journal(folder.journal), None).is_complete
+
+
+def _no_need(op: str, found: Attributes | None, now: Attributes | None) -> str:
+    """Return why nothing has changed; empty if something has.
+
+    ``now``: the attributes after the change; None if the job's coordinator makes it.
+    """
+    if op is Operation.CANCEL and now is not None and found != now and now.over == jobattributes.DONE:
+        return "is done: all pages are delivered"
     if found is not None and op is Operation.CANCEL and found.over:
         return f"has ended already: {found.over}"
     if found is not None and op is Operation.RELEASE and not found.held:

@@ -95,10 +95,12 @@ def undrain(
         )
         for job, why in done.not_informed.items():
             output.note(f"{job} was not informed: {why}")
-        where = (
-            f", and {count(done.informed_jobs, 'running job')} informed" if done.informed_jobs else ""
-        )
-        output.note(f"{name} may be used again{where}")
+        told = f"{count(informed, 'running job')} informed" if informed else ""
+        if done.was_drained:
+            output.note(f"{name} may be used again" + (f", and {told}" if told else ""))
+        else:  # a job may have drained it for itself, in the dashboard
+            remark = f"; {told}, in case one had drained it" if told else ""
+            output.note(f"{name} was not drained{remark}")
     if json_:
         raise typer.Exit(jsonresult.put({"hosts": hosts_}))
 

@@ -179,9 +179,19 @@ class _Child:
             return self.status
         what, hint = "the job was stopped at once", "run the same command again to continue it"
         output.note(f"{what}; {hint}")
+        if self.stops:
+            self._record_end()
         code = 128 + (signal.SIGINT if self.stops else -self.status)
         # It had no time to print its object.
         return jsonresult.put({"error": what, "hint": hint}, code) if jsonresult.is_wanted() else code
+
+    def _record_end(self) -> None:
+        """Record that the user ended it: its process was killed, and the queue must not continue it."""
+        from sshrender.api.endbyhand import record_end_by_hand
+
+        self.read_announced()
+        for problem in record_end_by_hand(self.folders):
+            output.note(problem)
 
 
 class _JobOwner:

@@ -139,7 +139,8 @@ def _attempt_failed(
 def on_storage_failed(run: RunParts, event: ev.StorageFailed) -> list[ev.Event]:
     """Record the start of an outage; probes and workers repeat the event while it lasts."""
     if not run.scheduler.paused:
-        run.recorder.record(je.StorageFailed(reason=event.reason))
+        waits = run.scheduler.policy.storage_wait
+        run.recorder.record(je.StorageFailed(reason=event.reason, waits=waits))
     return [event]
 
 

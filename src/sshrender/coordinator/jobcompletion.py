@@ -57,7 +57,7 @@ def end_run(
     _close_thumbnail_writer(run)
     outcome = Outcome.of(run.plan, run.scheduler, command, signal=run.signal, seconds=seconds)
     # The last entry: readers of the journal take the run as ended from here on.
-    run.recorder.record(je.RunEnded(state=outcome.state, reason=command.reason))
+    run.recorder.record(je.RunEnded(state=outcome.state, reason=outcome.reason))
     run.recorder.close(SHUTDOWN_TIMEOUT)
     run.request_poller.stop()
     for watch in run.watches:

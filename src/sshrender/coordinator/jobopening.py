@@ -31,6 +31,7 @@ from sshrender.job.spec import (
     damaged,
     job_name,
     load_signed_spec,
+    require_pages,
     safe_stem,
 )
 from sshrender.storage.files import sync_folder, user_in
@@ -148,7 +149,7 @@ def _open(
         known = pagecount.read_facts(reading, count, request.password is not None)
         total = _known_count(source) or pagecount.page_count(reading, known, count)
         if total == 0:
-            raise facts.beyond_repair(request.source, counted().diagnostics)
+            raise facts.no_pages(request.source, counted().diagnostics, request.password)
         if total > facts.MAX_PAGES:
             raise facts.too_many_pages(request.source)
         _check_recipes(request, known.needs_password)
@@ -322,7 +323,7 @@ def _plan(
         policy=request.policy,
         strict=request.strict,
         has_overview=request.has_overview,
-        pins=_pinned(request, total),
+        pins=_pinned(request, spec),
         changes=request.changes,
         wished=request.wished,
         is_delivered_as_asked=request.is_delivered_as_asked,
@@ -331,9 +332,15 @@ def _plan(
     )
 
 
-def _pinned(request: RenderRequest, total: int) -> dict[int, frozenset[str]]:
-    """Return the only hosts of each pinned page; of two pins the last one counts."""
-    return {page: pin.hosts for pin in request.pins for page in pagelist.parse(pin.pages, total)}
+def _pinned(request: RenderRequest, spec: JobSpec) -> dict[int, frozenset[str]]:
+    """Return the only hosts of each pinned page; of two pins the last one counts.
+
+    Raises UserError for a page that the job does not render.
+    """
+    total = spec.document.pages
+    found = {page: pin.hosts for pin in request.pins for page in pagelist.parse(pin.pages, total)}
+    require_pages(spec, found)
+    return found
 
 
 def require_output(output: Path) -> None:

@@ -43,7 +43,9 @@ class JournalRecorder:
         self._history = plan.history
         self._view = view
         self._journal_writer = JournalWriterThread(
-            JournalWriter(plan.folder.journal), fence, lambda why: post(ev.StorageFailed(why))
+            JournalWriter(plan.folder.journal, has_reserve=True),
+            fence,
+            lambda why: post(ev.StorageFailed(why)),
         )
 
     def record(self, entry: je.JournalEntry) -> None:

@@ -73,10 +73,11 @@ class Coordinator:
         shot = snapshot.take(self._run.scheduler)
         working = sum(host.running > 0 for host in shot.hosts)
         return (
-            f"{self._run.plan.spec.name}: {shot.settled}/{shot.total} pages"
+            f"{self._run.plan.spec.name}: {shot.delivered}/{shot.total} pages"
             f" ({shot.suspect} suspect, {shot.failed} failed),"
             f" {working} of {len(shot.hosts)} hosts at work,"
             f" {self._run.clock() - self._began:.0f} s"
+            + (f", paused for {shot.paused_seconds:.0f} s: {shot.paused}" if shot.paused else "")
         )
 
     def _start_splitting(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -14,6 +15,7 @@ from sshrender.core.records import Host, Page
 from sshrender.core.scheduler import Scheduler
 from sshrender.core.states import HostState, JobEnd, PageState
 from sshrender.errors import ExitCode
+from sshrender.job.pause import Pause
 from sshrender.transports.interface import Refusal
 
 _REFUSED_BY = {
@@ -71,6 +73,8 @@ class Outcome:
     fonts: dict[str, str]
     seconds: float
     hosts: tuple[HostSummary, ...]
+    paused: Pause | None
+    """The pause in which it ended, if the storage failed then."""
     is_over: bool
     """Whether the queue does not start the job again, unless a user requests it."""
 
@@ -95,7 +99,7 @@ class Outcome:
             job=plan.spec.name,
             state=_state(shot, command.end),
             code=_code(scheduler, shot, command, signal),
-            reason=command.reason,
+            reason=_reason(shot, command),
             job_dir=str(plan.folder.path),
             output=str(plan.output),
             pages={
@@ -111,6 +115,7 @@ class Outcome:
             fonts=plan.history.fonts,
             seconds=seconds,
             hosts=tuple(_host(host) for host in scheduler.hosts.values()),
+            paused=_pause(shot),
             is_over=command.end in _FINAL,
         )
 
@@ -133,7 +138,22 @@ class Outcome:
             "hosts": [asdict(host) for host in self.hosts],
             "exit_code": self.code,
             "reason": self.reason,
+            "paused": None if self.paused is None else self.paused.as_json(),
         }
+
+
+def _pause(shot: snapshot.Snapshot) -> Pause | None:
+    if not shot.paused:
+        return None
+    now = time.time()
+    return Pause.begun(shot.paused, now - shot.paused_seconds, now + shot.pause_left)
+
+
+def _reason(shot: snapshot.Snapshot, command: do.EndJob) -> str:
+    """Return why the run ended; a pause explains why it had delivered no more until then."""
+    if not (shot.paused and command.reason) or command.end is JobEnd.STORAGE:
+        return command.reason
+    return f"{command.reason}, while the run was paused: {shot.paused}"
 
 
 def _state(shot: snapshot.Snapshot, end: JobEnd) -> str:

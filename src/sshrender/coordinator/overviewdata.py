@@ -68,11 +68,11 @@ def sheet(
         "state": report.state,
         "reason": report.reason,
         "document": spec.document.model_dump(mode="json"),
-        "settings": spec.settings.model_dump(mode="json"),
+        "settings": _settings(spec),
         "output": report.output,
         "created": report.created,
         "updated": report.updated,
-        "seconds": round(model.now - model.first_began, 3) if model.run else 0.0,
+        "seconds": round(model.times.seconds(), 3),
         "runs": report.runs,
         "notes": [*report.notes, *_replaced_fonts(report)],
         "counts": report.pages,
@@ -81,6 +81,12 @@ def sheet(
         "hosts": list(_hosts(report, model)),
         "timeline": list(_timeline(model)),
     }
+
+
+def _settings(spec: JobSpec) -> dict[str, Any]:
+    """Return the settings that decide how pages look; a recipe by its name."""
+    settings = spec.settings.model_dump(mode="json")
+    return {**settings, "recipes": [recipe.name for recipe in spec.settings.recipes]}
 
 
 def _replaced_fonts(report: JobReport) -> Iterator[str]:
@@ -145,7 +151,7 @@ def _timeline(model: JobModel) -> Iterator[dict[str, Any]]:
         yield {
             "host": span.host,
             "page": span.page,
-            "from": round(max(0.0, span.start - model.first_began), 3),
-            "to": round(max(0.0, span.end - model.first_began), 3),
+            "from": round(model.times.at(span.start), 3),
+            "to": round(model.times.at(span.end), 3),
             "ok": span.is_good,
         }

@@ -278,10 +278,14 @@ class HostTransitions:
                 run.issue(do.CloseHost(host.name))
             if host.state is HostState.CONNECTING:
                 seconds = run.now - run.began
-                what = "its test page was not compared" if host.awaits_comparison else "no answer"
-                run.set_state(
-                    host, HostState.LOST, f"{what} before the run ended, after {seconds:.1f} s"
+                what = (
+                    "its test page was not compared yet"
+                    if host.awaits_comparison
+                    else "it had not answered yet"
                 )
+                # Not lost: a short run may end before a healthy host can answer.
+                reason = f"{what} when the run ended, after {seconds:.1f} s"
+                run.set_state(host, HostState.UNKNOWN, reason)
 
     # Helpers
 

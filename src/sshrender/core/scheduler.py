@@ -174,6 +174,11 @@ class Scheduler:
         """Return what is wrong with the storage while nothing is sent; empty while it works."""
         return self._run.storage.paused
 
+    @property
+    def paused_seconds(self) -> float:
+        """Return how long it has been paused; 0 while it is not."""
+        return self._run.storage.paused_seconds(self._run.now)
+
     def start(self, now: float) -> list[do.Command]:
         """Return the first commands of the run."""
         self._run.now = now

@@ -40,6 +40,15 @@ class Snapshot:
     paused: str
     held: str
     hosts: tuple[HostView, ...]
+    paused_seconds: float = 0.0
+    """How long it has been paused."""
+    pause_left: float = 0.0
+    """Seconds that it still waits for the storage before it gives up."""
+
+    @property
+    def delivered(self) -> int:
+        """Return the number of pages that were delivered, suspect ones too."""
+        return self.done + self.suspect
 
     @property
     def settled(self) -> int:
@@ -66,7 +75,15 @@ def take(scheduler: Scheduler) -> Snapshot:
         paused=scheduler.paused,
         held=scheduler.held,
         hosts=tuple(_view(host) for host in scheduler.hosts.values()),
+        paused_seconds=scheduler.paused_seconds,
+        pause_left=_pause_left(scheduler),
     )
+
+
+def _pause_left(scheduler: Scheduler) -> float:
+    if not scheduler.paused:
+        return 0.0
+    return max(0.0, scheduler.policy.storage_wait - scheduler.paused_seconds)
 
 
 def _view(host: Host) -> HostView:

@@ -47,7 +47,7 @@ class HostState(enum.Enum):
     """What a host currently means to this job."""
 
     UNKNOWN = "unknown"
-    """Never contacted: nothing was left to render."""
+    """Not used: nothing was left to render, or the run ended before it answered."""
     CONNECTING = "connecting"
     """Being contacted, or waiting for the comparison of its fingerprint."""
     IDLE = "idle"
@@ -114,6 +114,11 @@ CHARGE_OF = {
     FailureKind.LOW_MEMORY: Charge.NONE,
 }
 """What each kind of failure is charged to."""
+
+UNCHARGED = frozenset(
+    kind.value for kind, charge in CHARGE_OF.items() if charge in (Charge.STORAGE, Charge.NONE)
+)
+"""Kinds, as the journal has them, that are charged to neither page nor host: no report counts them."""
 
 
 class JobEnd(enum.Enum):

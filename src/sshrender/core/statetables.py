@@ -63,6 +63,9 @@ HOST_CHANGES: tuple[Change[HostState], ...] = (
         "the handshake shows what is missing",
     ),
     Change(
+        _from(HostState.CONNECTING), _from(HostState.UNKNOWN), "the run ended before the host answered"
+    ),
+    Change(
         _from(HostState.REFUSED), _from(HostState.CONNECTING), "storage is back, or majority changed"
     ),
     Change(frozenset(HostState) - {HostState.REMOVED}, _from(HostState.REMOVED), "removed from the run"),

@@ -58,6 +58,10 @@ class StorageHealth:
         """Clear all suspicion: a page was written."""
         self._unconfirmed_recoveries, self._suspected_since = 0, None
 
+    def paused_seconds(self, now: float) -> float:
+        """Return how long the run has been paused; 0 while it is not."""
+        return now - self._paused_at if self.paused else 0.0
+
     def is_suspended(self) -> bool:
         """Return whether no page is to be sent now."""
         return bool(self.paused) or self._probe_at is not None

@@ -27,6 +27,12 @@ MAX_PAGES = 250_000
 """Pages of a document. A page takes about 700 bytes in the coordinator (measured with 100,000), which
 has to stay below 300 MB; and a file of two kilobytes can claim any number."""
 
+_TRAILER_BYTES = 1 << 20
+"""Bytes at either end of a file in which a trailer is looked for (ISO 32000-2, 7.5.5; annex F)."""
+
+_ASKS_FOR_PASSWORD = "requires a password"
+"""Ghostscript 10.00 says so of a document that does not open without one, or with a wrong one."""
+
 MAX_PASSWORD_BYTES = 4096
 MAX_ATTACHMENTS, MAX_TREE_DEPTH = 1000, 4
 """How much of the tree of attached documents is looked at."""
@@ -150,12 +156,9 @@ def _unlock(reader: PdfReader, path: Path, password: str | None) -> bool:
     if _decrypts(reader, ""):
         return False
     if password is None:
-        raise _error(
-            f"{path}: protected by a password",
-            "write the password to a file that only you can read, and add --password-file FILE",
-        )
+        raise _needs_password(path)
     if not _decrypts(reader, password):
-        raise _error(f"{path}: wrong password", "check the first line of the --password-file")
+        raise _wrong_password(path)
     return True
 
 
@@ -222,14 +225,55 @@ def portfolio(path: Path) -> UserError:
 def needs_ghostscript(path: Path) -> UserError:
     """Return the error of a dry run where pypdf cannot count the pages: it does not ask Ghostscript."""
     return _error(
-        f"{path}: damaged: only Ghostscript may be able to find its pages",
+        f"{path}: damaged or protected: only Ghostscript may be able to find its pages",
         f"sshrender render {shlex.quote(str(path))} asks it",
     )
 
 
-def beyond_repair(path: Path, said: Sequence[str]) -> UserError:
-    """Return the error where neither pypdf nor Ghostscript finds a page. ``said``: its diagnostics."""
-    why = f" (Ghostscript: {said[0][:MAX_DIAGNOSTIC]})" if said else ""
+def no_pages(path: Path, diagnostics: Sequence[str], password: str | None) -> UserError:
+    """Return the error where neither pypdf nor Ghostscript finds a page. ``diagnostics``: Ghostscript's.
+
+    A document may be whole, and only protected: then it is not called damaged.
+    """
+    if any(_ASKS_FOR_PASSWORD in line for line in diagnostics):
+        return _needs_password(path) if password is None else _wrong_password(path)
+    return _protected_otherwise(path) if _is_encrypted(path) else _beyond_repair(path, diagnostics)
+
+
+def _is_encrypted(path: Path) -> bool:
+    """Return whether a trailer names an encryption, by the file's bytes: pypdf could not read it."""
+    try:
+        with open_document(path) as file:
+            found = file.read(_TRAILER_BYTES)
+            file.seek(max(0, os.fstat(file.fileno()).st_size - _TRAILER_BYTES))
+            return b"/Encrypt" in found or b"/Encrypt" in file.read(_TRAILER_BYTES)
+    except OSError:
+        return False
+
+
+def _needs_password(path: Path) -> UserError:
+    """Return the error for a document that opens with a password, and none was given."""
+    return _error(
+        f"{path}: protected by a password",
+        "write the password to a file that only you can read, and add --password-file FILE",
+    )
+
+
+def _wrong_password(path: Path) -> UserError:
+    """Return the error for a password that does not open the document."""
+    return _error(f"{path}: wrong password", "check the first line of the --password-file")
+
+
+def _protected_otherwise(path: Path) -> UserError:
+    """Return the error for a document that no password opens."""
+    return _error(
+        f"{path}: protected in a way that cannot be opened here, as by a certificate",
+        "save or print it without protection in a program that opens it; qpdf --check shows more",
+    )
+
+
+def _beyond_repair(path: Path, diagnostics: Sequence[str]) -> UserError:
+    why = f" (Ghostscript: {diagnostics[0][:MAX_DIAGNOSTIC]})" if diagnostics else ""
     return _error(
         f"{path}: damaged beyond repair: no page can be found in it{why}",
         "copy it again from where it came from; qpdf --check shows what is wrong with it",

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from sshrender.core.states import UNCHARGED
 from sshrender.job import journalentries as je
 from sshrender.job import userfolders
 from sshrender.job.folder import JobFolder
@@ -76,7 +77,7 @@ class Accounts:
             case je.PageDelivered(host=host) if host:
                 used = self._account(entry, host)
                 self._add(used._replace(pages=1, cpu_seconds=entry.cpu, seconds=entry.seconds))
-            case je.AttemptFailed(host=host) if host:
+            case je.AttemptFailed(host=host) if host and entry.kind not in UNCHARGED:
                 self._add(self._account(entry, host)._replace(failures=1))
             case _:
                 pass

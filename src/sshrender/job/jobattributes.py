@@ -23,6 +23,7 @@ LOWEST, HIGHEST = -1024, 1023
 """Priorities, as in qsub(1B)."""
 
 CANCELLED = "cancelled"
+DONE = "done"
 
 ON_SAN = "the SAN"
 """The value of ``output_host`` if the output path is relative to the shared folder."""

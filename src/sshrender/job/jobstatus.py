@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, assert_never
 
+from sshrender.core.states import UNCHARGED
 from sshrender.document import pagelist
 from sshrender.errors import UserError
 from sshrender.job import history, outputfolder
@@ -19,6 +20,7 @@ from sshrender.job.folder import JobFolder
 from sshrender.job.jobattributes import CANCELLED, Attributes
 from sshrender.job.lease import in_words
 from sshrender.job.leasefiles import Claim
+from sshrender.job.pause import Pause
 from sshrender.job.replay import replay
 from sshrender.job.requestoperations import Operation, operation_of
 from sshrender.job.spec import JobSpec
@@ -29,9 +31,13 @@ MAX_HOSTS = 10_000
 
 @dataclass(slots=True)
 class HostShare:
-    """What a host did for the job in all its runs. ``state``: its last one."""
+    """What a host did for the job in all its runs. ``state``: its last one.
+
+    ``flights``: attempts that it has now. A failure that is charged to nothing is not counted.
+    """
 
     name: str
+    flights: int = 0
     pages: int = 0
     failures: int = 0
     hedged: int = 0
@@ -66,6 +72,14 @@ class JobReport:
     fonts: dict[str, str]
     spec: JobSpec
     attributes: Attributes
+    paused: Pause | None = None
+    has_open_run: bool = False
+    """Whether the last run has recorded no end."""
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether every page is delivered."""
+        return self.pages["done"] + len(self.suspect) == self.pages["total"] > 0
 
     def as_json(self) -> dict[str, Any]:
         """Return what ``status --json`` prints for a job: the summary of ``render``, and some more."""
@@ -74,6 +88,7 @@ class JobReport:
             "job": self.name,
             "state": self.state,
             "reason": self.reason,
+            "paused": None if self.paused is None else self.paused.as_json(),
             "job_dir": self.folder,
             "output": self.output or None,
             "pages": self.pages,
@@ -86,6 +101,7 @@ class JobReport:
                     "name": host.name,
                     "state": host.state,
                     "reason": host.reason,
+                    "running": host.flights,
                     "pages": host.pages,
                     "failures": host.failures,
                     "hedged": host.hedged,
@@ -129,6 +145,9 @@ class _Progress:
     hedged: Counter[str] = field(default_factory=Counter)
     states: dict[str, tuple[str, str]] = field(default_factory=dict)
     held: str = ""
+    paused: Pause | None = None
+    flights: dict[str, str] = field(default_factory=dict)
+    """The host of each attempt that has not ended."""
 
     def take(self, entry: je.JournalEntry) -> None:
         """See Replay.take."""
@@ -138,20 +157,39 @@ class _Progress:
                 self.runs += 1
                 self.output, self.ended, self.held = entry.output, None, ""
                 self.failed.clear()
+                self._leave_all()
             case je.RunEnded():
                 self.ended = entry
+                self._leave_all()
+            case je.StorageFailed():
+                self.paused = Pause.of(entry)
+            case je.StorageRecovered():
+                self.paused = None
             case je.RequestHandled(is_late=False):
                 self._request(entry)
             case je.HostStateChanged():
                 self.states[entry.host] = entry.state, entry.reason
-            case je.AttemptFailed(host=host):
-                self.failures[host] += 1
-            case je.AttemptDropped(host=host):
-                self.hedged[host] += entry.is_hedged
             case je.PageFailed(page=page):
                 self.failed[page] = _failed(entry)
+            case je.AttemptEntry() | je.PageDelivered():
+                self._of_attempt(entry)
             case _:
                 pass
+
+    def _of_attempt(self, entry: je.AttemptEntry | je.PageDelivered) -> None:
+        if isinstance(entry, je.PageSent):
+            self.flights[entry.attempt] = entry.host
+            return
+        self.flights.pop(entry.attempt, None)
+        if isinstance(entry, je.AttemptFailed) and entry.kind not in UNCHARGED:
+            self.failures[entry.host] += 1
+        elif isinstance(entry, je.AttemptDropped):
+            self.hedged[entry.host] += entry.is_hedged
+
+    def _leave_all(self) -> None:
+        """Forget what belongs to a run alone: its pause, and its attempts."""
+        self.paused = None
+        self.flights.clear()
 
     def _request(self, entry: je.RequestHandled) -> None:
         operation = operation_of(entry.op)
@@ -214,12 +252,17 @@ def of(
     suspect = {
         number: record.diagnostics for number, record in sorted(done.items()) if record.is_suspect
     }
+    missing = pages - done.keys() - {entry["page"] for entry in failed}
+    is_strict = attributes.wishes.get("strict") is True
+    if is_strict:  # as the run's own summary counts them (coordinator/outcome.py)
+        failed += [_too_suspect(done[number]) for number in suspect]
+        failed.sort(key=lambda each: int(each["page"]))
     counts = {
         "total": len(pages),
         "done": len(done) - len(suspect),
-        "suspect": len(suspect),
+        "suspect": 0 if is_strict else len(suspect),
         "failed": len(failed),
-        "missing": len(pages) - len(done) - len(failed),
+        "missing": len(missing),
     }
     state, reason = _state(counts, progress, holder, attributes)
     return JobReport(
@@ -231,7 +274,7 @@ def of(
         failed=failed,
         suspect=suspect,
         requested=pages,
-        missing=pages - done.keys() - {entry["page"] for entry in failed},
+        missing=missing,
         hosts=_shares(done.values(), progress),
         runs=progress.runs,
         created=spec.created,
@@ -242,6 +285,8 @@ def of(
         fonts=past.fonts,
         spec=spec,
         attributes=attributes,
+        paused=progress.paused if state == "paused" else None,
+        has_open_run=progress.runs > 0 and progress.ended is None,
     )
 
 
@@ -287,13 +332,26 @@ def _failed(entry: je.PageFailed) -> dict[str, Any]:
     }
 
 
+def _too_suspect(record: history.PageRecord) -> dict[str, Any]:
+    """Return a suspect page as a failed one, as ``--strict`` counts it."""
+    return {
+        "page": record.page,
+        "kind": "suspect",
+        "reason": record.diagnostics[-1],
+        "attempts": record.attempts,
+        "hosts": [record.host],
+    }
+
+
 def _state(
     counts: dict[str, int], progress: _Progress, holder: Claim | None, attributes: Attributes
 ) -> tuple[str, str]:
     held = attributes.held and f"held by {attributes.held}" + (attributes.why and f": {attributes.why}")
     if holder is not None:
         held = held or progress.held
-        return ("held", held) if held else ("running", "")
+        if held:
+            return "held", held
+        return ("running", "") if progress.paused is None else ("paused", progress.paused.reason)
     delivered = counts["done"] + counts["suspect"]
     is_queued = attributes.is_queued and not attributes.over
     if delivered == counts["total"] and not is_queued:
@@ -333,4 +391,6 @@ def _shares(records: Iterable[history.PageRecord], progress: _Progress) -> list[
         shares.setdefault(name, HostShare(name)).failures = count
     for name, count in progress.hedged.items():
         shares.setdefault(name, HostShare(name)).hedged = count
+    for name in progress.flights.values():
+        shares.setdefault(name, HostShare(name)).flights += 1
     return sorted(shares.values(), key=lambda share: (-share.pages, share.name))

@@ -17,7 +17,7 @@ from typing import BinaryIO
 
 from sshrender.job.journalentries import JournalEntry
 from sshrender.job.journalformat import SCHEMA, as_line, parse_line, schema_of
-from sshrender.storage.files import file_mode, open_plain, sync_folder
+from sshrender.storage.files import file_mode, open_plain, reserve, sync_folder
 
 MAX_LINE = 1 << 20
 """Bytes of one entry. The longest that sshrender writes names each host of an inventory: some KiB."""
@@ -29,6 +29,10 @@ BLOCK = 1 << 20
 """Bytes that are read at a time."""
 
 
+RESERVE = 16 << 10
+"""Bytes: some minutes of a paused run. A pause is of no use to readers that cannot read of it."""
+
+
 class OldJournal(OSError):
     """The journal has the format of an earlier version: this one can neither read nor continue it."""
 
@@ -38,16 +42,22 @@ class OldJournal(OSError):
 
 
 class JournalWriter:
-    """Appends entries. One thread at a time; ``sync`` makes them durable."""
+    """Appends entries. One thread at a time; ``sync`` makes them durable.
 
-    def __init__(self, path: Path) -> None:
+    ``has_reserve``: keep space for the next entries, so that a full disk can be recorded, too.
+    """
+
+    def __init__(self, path: Path, *, has_reserve: bool = False) -> None:
         flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW
         is_new = not path.exists()
         self._descriptor = os.open(path, flags, file_mode(path.parent))
         if is_new:
             sync_folder(path.parent)
         self._is_torn = False
+        self._has_reserve = has_reserve
+        self._reserved_until = 0
         self._end_torn_line()
+        self._reserve()
 
     def _end_torn_line(self) -> None:
         """End a line that a crash cut off, so that the next entry begins a line of its own."""
@@ -63,6 +73,15 @@ class JournalWriter:
         while view:
             view = view[os.write(self._descriptor, view) :]
         self._is_torn = False
+        self._reserve()
+
+    def _reserve(self) -> None:
+        """Keep space behind the end of the file, where the file system can do that."""
+        if not self._has_reserve:
+            return
+        size = os.fstat(self._descriptor).st_size
+        if self._reserved_until - size < RESERVE // 2 and reserve(self._descriptor, size, RESERVE):
+            self._reserved_until = size + RESERVE
 
     def sync(self) -> None:
         """Flush to the storage. Raises OSError."""

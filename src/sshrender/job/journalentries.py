@@ -249,10 +249,11 @@ class ReferenceChosen(JournalEntry):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StorageFailed(JournalEntry):
-    """The storage failed; the run pauses."""
+    """The storage failed; the run pauses, and waits ``waits`` seconds for it before it ends."""
 
     type: ClassVar[str] = "storage_failed"
     reason: Text
+    waits: Number = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,7 +13,7 @@ from typing import assert_never
 
 from sshrender.job import jobattributes, journal, lease, requests
 from sshrender.job.folder import JobFolder
-from sshrender.job.jobattributes import CANCELLED, Attributes
+from sshrender.job.jobattributes import CANCELLED, DONE, Attributes
 from sshrender.job.journalentries import JournalEntry, RequestHandled, RequestsRefused
 from sshrender.job.journalformat import stamped, timestamp
 from sshrender.job.requestoperations import Operation
@@ -94,9 +94,15 @@ def settle(folder: JobFolder, epoch: int | None = None) -> Attributes:
 
 
 def change(
-    folder: JobFolder, request: Request, clock: Callable[[], float] = time.monotonic
+    folder: JobFolder,
+    request: Request,
+    clock: Callable[[], float] = time.monotonic,
+    *,
+    is_complete: Callable[[], bool] = lambda: False,
 ) -> Attributes | None:
     """Have the job's coordinator make a change, or make it here where there is none.
+
+    ``is_complete``: whether every page is delivered. Such a job is done, and cancelling leaves it so.
 
     Return the attributes afterwards; None where the coordinator made the change. Raises NotHeard,
     Unsigned for a job that is not this user's, UserError or OSError.
@@ -113,6 +119,8 @@ def change(
         try:
             found = settle(folder, held.epoch)
             found = after(found, request, time.time())
+            if request.op is Operation.CANCEL and found.over == CANCELLED and is_complete():
+                found = found.changed(over=DONE, why="")
             # Saved also where nothing changes: from then on a late write of a predecessor is refused.
             found.save(folder, held.epoch)
             record(folder, handled(request, is_late=False))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from sshrender.config import keyfile
 from sshrender.config import recipes as recipe_forms
+from sshrender.document import pagelist
 from sshrender.document.facts import MAX_PAGES
 from sshrender.errors import ExitCode, UserError
 from sshrender.job import signature
@@ -170,6 +171,19 @@ class JobSpec(_Frozen):
         if not keyfile.is_in_memory():
             fields = signature.signed(folder, Purpose.JOB, fields)
         write_whole(folder.spec, (json.dumps(fields, indent=1) + "\n").encode())
+
+
+def require_pages(spec: JobSpec, numbers: Iterable[int]) -> None:
+    """Raise UserError for a page of the document that the job does not render."""
+    own = set(pagelist.parse(spec.settings.pages, spec.document.pages))
+    foreign = sorted(set(numbers) - own)
+    if foreign:
+        noun = "page" if len(foreign) == 1 else "pages"
+        raise UserError(
+            ExitCode.USAGE,
+            f"{spec.name} does not render {noun} {pagelist.canonical(foreign)}",
+            f"its pages are {spec.settings.pages}; sshrender status {spec.name} shows more",
+        )
 
 
 def job_name(stem: str, sha256: str, settings: RenderSettings) -> str:

@@ -25,11 +25,21 @@ def check(folder: str, nonce_file: str, nonce: str, epoch: int = 0) -> Dict[str,
         with open(os.path.join(folder, nonce_file), encoding="ascii") as file:
             found = file.read(256).strip()
     except (OSError, ValueError) as error:
-        return {"seen": False, "writable": False, "reason": primitives.reason_of(error)}
+        return {"seen": False, "writable": False, "reason": _why_unseen(folder, error)}
     if found != nonce:
         return {"seen": False, "writable": False, "reason": "another folder of the same name"}
     reason = primitives.try_write(os.path.join(folder, "work"), "e%d.%s" % (epoch, nonce))
     return {"seen": True, "writable": reason is None, "reason": reason or ""}
+
+
+def _why_unseen(folder: str, error: Exception) -> str:
+    """Return why the job's folder cannot be read: the shared folder may be another one, without it."""
+    shared = os.path.dirname(folder)
+    if isinstance(error, FileNotFoundError) and not os.path.isdir(folder):
+        if os.path.isdir(shared):
+            return "a folder is there, but it is another one, or nothing is mounted on it"
+        return "there is no such folder"
+    return primitives.reason_of(error)
 
 
 def becomes_visible(path: str, timeout: float) -> bool:

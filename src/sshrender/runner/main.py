@@ -74,6 +74,7 @@ class Runner:
         self._slot_count = 0
         self._facts: Dict[str, Any] = {}
         self._has_facts = threading.Event()
+        self._has_slots = threading.Event()
         self._ghostscript = "gs"
         self._hang_detector = primitives.HangDetector(self._folder)
         self._operations: Dict[str, Callable[[Dict[str, Any]], None]] = {
@@ -166,7 +167,7 @@ class Runner:
         self._wire.post("trouble", reason="the shared folder does not answer")
 
     def _answer_hello(self, request: Dict[str, Any]) -> None:
-        """Start the slots and answer the handshake; then send heartbeats until the runner ends."""
+        """Answer the handshake, start the slots, and send heartbeats until the runner ends."""
         san = self._check_folder(request)
         scratch.clear_dead()
         is_sandboxed = request.get("sandbox") == BWRAP
@@ -180,9 +181,9 @@ class Runner:
             return
         self._recipes = [Recipe.of(fields) for fields in request.get("recipes", ())]
         missing = self._missing_recipes()
-        is_able = san["writable"] and 0 not in missing and no_sandbox is None
+        is_able = san["writable"] and 0 not in missing and no_sandbox is None and not self._is_too_old()
         if is_wanted and is_able:
-            self._start_slots(request)
+            self._create_slots(request)
         workspace = "" if self._workspace is None else self._workspace.path
         self._wire.post(
             "hello",
@@ -193,7 +194,18 @@ class Runner:
             missing_recipes=missing,
             **self._facts,
         )
+        # After the hello: what fails in a slot then cannot hide from the coordinator what is wrong here.
+        for each in self._slots:
+            each.start()
+        self._has_slots.set()
         self._send_heartbeats()
+
+    def _is_too_old(self) -> bool:
+        """Return whether the first recipe needs Ghostscript, and this one will be refused."""
+        if self._recipes and self._recipes[0] is not None:
+            return False
+        version = ghostscript.parse_version(self._facts["ghostscript"] or "")
+        return version is None or not ghostscript.is_supported(version)
 
     def _missing_recipes(self) -> List[int]:
         """Return the recipes that cannot run here; without recipes, 0 stands for Ghostscript."""
@@ -242,7 +254,7 @@ class Runner:
             thumbnails=request.get("thumbnails") or "",
         )
 
-    def _start_slots(self, request: Dict[str, Any]) -> None:
+    def _create_slots(self, request: Dict[str, Any]) -> None:
         # Pages must be as readable as the job's folder, whatever the login's umask is.
         os.umask(jobfolder.umask_for(self._folder))
         cores = os.cpu_count() or 1
@@ -267,7 +279,6 @@ class Runner:
         )
         for number in range(self._slot_count):
             self._slots.append(slot.Slot(settings, self._tasks, self._wire, self._environ, number))
-            self._slots[-1].start()
 
     def _set_priority(self, request: Dict[str, Any]) -> None:
         """Set the job's priority among the jobs that share this host's slots."""
@@ -338,6 +349,7 @@ class Runner:
         threading.Thread(target=self._say_bye, daemon=True).start()
 
     def _say_bye(self) -> None:
+        self._has_slots.wait()
         for each in self._slots:
             each.join()
         self._wire.post("bye")

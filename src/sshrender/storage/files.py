@@ -7,6 +7,7 @@ Files are opened without following links and without waiting (FIFOs), and are re
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import errno
 import os
 import stat
@@ -20,6 +21,12 @@ from sshrender.storage import primitives
 MAX_RECORD_BYTES = 1 << 20
 """Size limit of a file that holds one JSON object. The largest that sshrender writes is a job.json with
 recipes, a few KiB."""
+
+
+_LIBC = ctypes.CDLL(None)
+
+_FALLOC_FL_KEEP_SIZE = 1
+"""fallocate(2). Python has posix_fallocate(3) alone, which makes the file longer."""
 
 
 def file_mode(folder: Path) -> int:
@@ -242,3 +249,14 @@ def sync_folder(folder: Path) -> str:
             raise
         return str(error.strerror)
     return ""
+
+
+def reserve(descriptor: int, offset: int, size: int) -> bool:
+    """Allocate space behind the end of a file, whose size stays; return whether that worked.
+
+    It does not on NFS before 4.2, and on a full disk.
+    """
+    result: int = _LIBC.fallocate(
+        descriptor, _FALLOC_FL_KEEP_SIZE, ctypes.c_long(offset), ctypes.c_long(size)
+    )
+    return result == 0

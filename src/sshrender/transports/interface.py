@@ -76,6 +76,13 @@ class LinkClosed(Exception):
         """Whether the shell could not run the command (exit status 126 and 127 in POSIX)."""
         return self.status in (126, 127)
 
+    def reason_on(self, host: str, program: str) -> str:
+        """Return the reason for the administrator: a shell's exit status says what is missing."""
+        if not self.has_no_program:
+            return self.reason
+        how = "not found" if self.status == 127 else "cannot be executed"
+        return f"{program} {how} on {host}"
+
 
 @dataclass(frozen=True, slots=True)
 class RunnerSpec:

@@ -80,7 +80,7 @@ class SshTransport:
         except LinkClosed as closed:
             connection.close()
             refusal = Refusal.NO_PYTHON if closed.has_no_program else Refusal.UNREACHABLE
-            raise ConnectFailed(refusal, closed.reason) from None
+            raise ConnectFailed(refusal, closed.reason_on(self._name, spec.python)) from None
         except (paramiko.SSHException, OSError, EOFError) as error:
             connection.close()
             raise ConnectFailed(Refusal.UNREACHABLE, f"no session: {error}") from None
@@ -247,8 +247,9 @@ def _gateway(settings: SshSettings, timeout: float) -> Any:
     return _jumps.get(chain, settings.config_file, timeout) if chain else None
 
 
-STATUS_TIMEOUT = 0.5
-"""Seconds in which an exit status may follow the end of a channel."""
+STATUS_TIMEOUT = 3.0
+"""Seconds in which an exit status may follow the end of a channel, on a host that is loaded. A
+connection that has broken is not waited for."""
 
 
 class SshLink:

@@ -10,8 +10,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from sshrender.views import summary
-from sshrender.views.text import clean, count, duration
+from sshrender.views import hostwords, summary
+from sshrender.views.text import clean, count, duration, job_settings, pause
 
 Report = Mapping[str, Any]
 """A job as ``status --json`` has it."""
@@ -45,7 +45,8 @@ def _row(report: Report) -> tuple[str, ...]:
     return (
         clean(report["job"]),
         report["state"],
-        f"{delivered}/{pages['total']}",
+        # Of a removed job it is known what was rendered, not how much there was to render.
+        str(delivered) if report["state"] == "removed" else f"{delivered}/{pages['total']}",
         str(pages["suspect"] or "-"),
         str(pages["failed"] or "-"),
         _local_time(report["updated"]),
@@ -66,7 +67,7 @@ def whole(report: Report) -> Iterator[str]:
         f"  document  {clean(document['name'])}, {document['bytes']:,} bytes,"
         f" {count(document['pages'], 'page')}"
     )
-    yield f"  settings  {settings['device']} at {settings['dpi']:g} dpi, pages {settings['pages']}"
+    yield f"  settings  {job_settings(settings)}, pages {settings['pages']}"
     yield f"  folder    {clean(report['job_dir'], 4096)}"
     if report.get("unsigned"):
         yield f"  not run   {clean(report['unsigned'], 4096)}"
@@ -75,8 +76,9 @@ def whole(report: Report) -> Iterator[str]:
     yield f"  submitted {_local_time(report['created'])}, last event {_local_time(report['updated'])}"
     yield from _queue(report)
     yield f"  pages     {_counts(report['pages'])}"
-    for host in report["hosts"]:
-        yield _host(host)
+    is_running = report["state"] in ("running", "paused", "held") and bool(report["coordinator"])
+    for host in sorted(report["hosts"], key=_rank):
+        yield _host(host, is_running)
     yield from summary.failed_pages(report["failed_pages"])
     yield from summary.suspect_pages(report["suspect_pages"])
     for note in report["notes"]:
@@ -95,6 +97,9 @@ def _state(report: Report) -> str:
     words = str(report["state"])
     if report["coordinator"]:
         words += f" on {clean(report['coordinator'])}"
+    paused = report.get("paused")
+    if paused:
+        words += f" {pause(paused['since'], paused['until'])}"
     if report["reason"]:
         words += f" ({clean(report['reason'])})"
     return words + f", {count(report['runs'], 'run')}"
@@ -117,7 +122,14 @@ def _counts(pages: Mapping[str, int]) -> str:
     return ", ".join(words)
 
 
-def _host(host: Mapping[str, Any]) -> str:
+def _rank(host: Mapping[str, Any]) -> tuple[int, bool]:
+    """Return a sort key that keeps the order of hosts that have no problem."""
+    rank, _ = hostwords.rank(host["state"])
+    return min(rank, len(hostwords.TROUBLED)), False
+
+
+def _host(host: Mapping[str, Any], is_running: bool) -> str:
+    """Return a line for a host. After the end, that it could be used until then says nothing."""
     words = [count(host["pages"], "page")]
     if host["pages"]:
         words.append(
@@ -128,7 +140,10 @@ def _host(host: Mapping[str, Any]) -> str:
     if host.get("hedged"):
         words.append(f"{host['hedged']} hedged")
     reason = f": {clean(host['reason'])}" if host["reason"] else ""
-    return f"  host      {clean(host['name'])} {host['state']}{reason}; " + ", ".join(words)
+    has_state = is_running or host["state"] in hostwords.TROUBLED
+    word = " " + hostwords.word(host["state"], is_working=host["running"] > 0) if has_state else ""
+    colon = "; " if word or reason else ": "
+    return f"  host      {clean(host['name'])}{clean(word)}{reason}{colon}" + ", ".join(words)
 
 
 def _local_time(text: str) -> str:

@@ -13,9 +13,13 @@ from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import assert_never
 
+from sshrender.core.states import UNCHARGED
 from sshrender.job import journalentries as je
+from sshrender.job.pause import Pause
 from sshrender.job.requestoperations import Operation, operation_of
+from sshrender.views import hostwords
 from sshrender.views.rate import Rate
+from sshrender.views.runtimes import RunTimes
 
 WAITING, SENT, DONE, SUSPECT, FAILED = "waiting", "sent", "done", "suspect", "failed"
 """States of a page."""
@@ -84,6 +88,16 @@ class HostRow:
     flights: dict[str, InFlight] = field(default_factory=dict)
     recent: deque[float] = field(default_factory=lambda: deque(maxlen=101))
 
+    @property
+    def is_working(self) -> bool:
+        """Whether it renders a page now."""
+        return bool(self.flights)
+
+    @property
+    def word(self) -> str:
+        """Its state in words."""
+        return hostwords.word(self.state, is_working=self.is_working)
+
     def begin(self, now: float) -> None:
         """Mark the oldest attempts, as many as there are slots, as being rendered."""
         for flight in islice(self.flights.values(), self.slots or None):
@@ -134,16 +148,28 @@ class JobModel:
         self.throughput: Counter[int] = Counter()
         self.rate = Rate()
         self.run = 0
-        self.first_began = self.began = self.now = 0.0
+        self.began = self.now = 0.0
         self.ended: je.RunEnded | None = None
         self.coordinator = ""
         self.output = ""
         self.held = ""
-        self.paused = ""
+        self.pause: Pause | None = None
+        self.times = RunTimes()
+        self._states_before: dict[str, tuple[str, str]] = {}
         self.notes: list[str] = []
         self.delivered = 0
         self.changed: set[int] = set()
         """Pages that have changed since the dashboard last cleared this."""
+
+    @property
+    def delivered_pages(self) -> int:
+        """The number of pages that are there, suspect ones too: what a percentage counts."""
+        return self.counts[DONE] + self.counts[SUSPECT]
+
+    @property
+    def paused(self) -> str:
+        """What is wrong with the storage while the run is paused; else empty."""
+        return "" if self.pause is None else self.pause.reason
 
     @property
     def settled(self) -> int:
@@ -158,6 +184,7 @@ class JobModel:
     def take(self, entry: je.JournalEntry) -> None:
         """Apply the next entry. One that names a page which is not the job's is ignored."""
         self.now = max(self.now, entry.moment.timestamp())
+        self.times.take(entry, self.now)
         if not isinstance(entry, je.PageEntry):
             self._take_of_run(entry)
         elif entry.page in self.pages:
@@ -182,9 +209,9 @@ class JobModel:
             case je.HostsSampled():
                 self._hosts_sampled(entry)
             case je.StorageFailed():
-                self.paused = entry.reason
+                self.pause = Pause.of(entry)
             case je.StorageRecovered():
-                self.paused = ""
+                self.pause = None
             case je.DocumentDiagnosed():
                 self.notes = list(entry.diagnostics)
             case je.RequestHandled(is_late=False):
@@ -271,10 +298,10 @@ class JobModel:
     def _run_started(self, entry: je.RunStarted) -> None:
         self.run += 1
         self.began = self.now
-        self.first_began = self.first_began or self.now
-        self.ended, self.held, self.paused = None, "", ""
+        self.ended, self.held, self.pause = None, "", None
         self.coordinator, self.output = entry.coordinator, entry.output
         self.rate = Rate()
+        self._states_before = {host.name: (host.state, host.reason) for host in self.hosts.values()}
         for host in self.hosts.values():
             host.flights.clear()
             host.state, host.reason = "unknown", ""
@@ -286,9 +313,15 @@ class JobModel:
                 self._move(page, WAITING)
 
     def _run_ended(self, entry: je.RunEnded) -> None:
-        self.ended = entry
+        self.ended, self.pause = entry, None
         for host in self.hosts.values():
             host.flights.clear()
+            if host.state == "connecting":  # it was not needed, and no connection was waited for
+                host.state, host.reason = "unknown", ""
+        # No host was contacted, as nothing was left to do: the run before says how they were.
+        if all(host.state == "unknown" and not host.reason for host in self.hosts.values()):
+            for name, (state, reason) in self._states_before.items():
+                self.hosts[name].state, self.hosts[name].reason = state, reason
         for page in self.pages.values():
             if page.state == SENT:
                 self._move(page, WAITING)
@@ -315,7 +348,7 @@ class JobModel:
 
     def _attempt_failed(self, entry: je.AttemptFailed, page: PageRow) -> None:
         flight, host = self._remove_flight(entry.host, entry.attempt), self._host(entry.host)
-        host.failures += 1
+        host.failures += entry.kind not in UNCHARGED
         page.reason, page.kind = entry.reason, entry.kind
         page.history.append(entry)
         if flight is not None:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import TextIO
 
 from sshrender.core.snapshot import Snapshot
-from sshrender.core.states import FailureKind
+from sshrender.core.states import UNCHARGED
 from sshrender.job import journalentries as je
-from sshrender.views import output
+from sshrender.job.pause import Pause
+from sshrender.views import hostwords, output
 from sshrender.views.rate import Rate
-from sshrender.views.text import clean, count, duration
+from sshrender.views.text import clean, count, duration, pause
 
 FIRST_INTERVAL = 5.0
 MAX_INTERVAL = 60.0
@@ -43,7 +44,8 @@ class PlainView:
         if self._started is None:
             self._started = now
             self._next = now + self._interval
-        if now >= self._next and snapshot.settled != self._last_settled:
+        # A pause is told again and again: a log that just ends would look like a program that hangs.
+        if now >= self._next and (snapshot.settled != self._last_settled or snapshot.paused):
             self._last_settled = snapshot.settled
             self._interval = min(2 * self._interval, MAX_INTERVAL)
             self._next = now + self._interval
@@ -60,7 +62,11 @@ class PlainView:
 
 def progress_line(snapshot: Snapshot, rate: Rate, now: float) -> str:
     """Return a line such as ``120 of 261 pages, 11.8 pages/s, 12s left, 2 hosts rendering``."""
-    parts = [f"{snapshot.settled} of {count(snapshot.total, 'page')}"]
+    parts = [f"{snapshot.delivered} of {count(snapshot.total, 'page')}"]
+    if snapshot.failed:
+        parts.append(f"{snapshot.failed} failed")
+    if snapshot.paused:
+        return ", ".join([*parts, pause_now(snapshot)])
     speed = rate.per_second(now)
     if speed:
         parts.append(f"{speed:.1f} pages/s" if speed >= 1 else f"{speed * 60:.1f} pages/min")
@@ -70,10 +76,10 @@ def progress_line(snapshot: Snapshot, rate: Rate, now: float) -> str:
     return ", ".join(parts)
 
 
-_UNCHARGED = frozenset(
-    kind.value for kind in (FailureKind.KILLED, FailureKind.STORAGE, FailureKind.LOW_MEMORY)
-)
-"""Failures that count against neither page nor host. The pause that follows is shown, they are not."""
+def pause_now(snapshot: Snapshot) -> str:
+    """Return how long a run has been paused, how long it still waits, and why."""
+    since, left = duration(snapshot.paused_seconds), duration(snapshot.pause_left)
+    return f"paused for {since}, waits {left} more: {clean(snapshot.paused)}"
 
 
 def describe(entry: je.JournalEntry, verbose: int = 0) -> str | None:
@@ -81,9 +87,10 @@ def describe(entry: je.JournalEntry, verbose: int = 0) -> str | None:
     match entry:
         case je.HostStateChanged():
             reason = f": {clean(entry.reason)}" if entry.reason else ""
-            return f"host {clean(entry.host)} {entry.state}{reason}"
+            state = hostwords.word(entry.state, is_working=False)
+            return f"host {clean(entry.host)} {clean(state)}{reason}"
         case je.AttemptFailed():
-            if entry.kind in _UNCHARGED and not verbose:
+            if entry.kind in UNCHARGED and not verbose:
                 return None
             where = f"page {entry.page} failed on {clean(entry.host)}"
             return f"{where} ({entry.kind}): {clean(entry.reason)}"
@@ -102,7 +109,8 @@ def _describe_storage(entry: je.JournalEntry) -> str | None:
         case je.DocumentDiagnosed():
             return f"document: {clean('; '.join(entry.diagnostics))}"
         case je.StorageFailed():
-            return f"storage failed, rendering is paused: {clean(entry.reason)}"
+            found = Pause.of(entry)
+            return f"paused {pause(found.since, found.until)}: {clean(found.reason)}"
         case je.StorageRecovered():
             return "storage works again, rendering continues"
         case je.SplitFailed():

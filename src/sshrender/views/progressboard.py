@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TextIO
 
 from rich.console import Console, Group, JustifyMethod, RenderableType
@@ -15,8 +16,9 @@ from rich.text import Text
 
 from sshrender.core.snapshot import HostView, Snapshot
 from sshrender.job.journalentries import HostStateChanged, JournalEntry
+from sshrender.views import hostwords
 from sshrender.views.controlcharacters import Harmless
-from sshrender.views.plain import describe
+from sshrender.views.plain import describe, pause_now
 from sshrender.views.rate import Rate
 from sshrender.views.text import clean, count, duration
 
@@ -26,15 +28,15 @@ REDRAW = 0.5
 _STYLES = {
     "idle": ("●", "green"),
     "busy": ("◐", "yellow"),
+    "drained": ("▼", "cyan"),
+    "removed": ("·", "white"),
     "connecting": ("…", "cyan"),
     "unknown": ("·", "white"),
     "quarantined": ("▲", "magenta"),
     "lost": ("○", "red"),
     "refused": ("✕", "red"),
 }
-"""Symbol and colour of each state: states differ without colours, too. The order is that of the rows."""
-
-_ORDER = list(_STYLES)
+"""Symbol and colour of each state: states differ without colours, too."""
 
 
 class BoardView:
@@ -86,7 +88,7 @@ def render(
     parts: list[RenderableType] = [_headline(snapshot, job), _progress(snapshot, width)]
     parts.append(_pace(snapshot, rate, now))
     if snapshot.paused:
-        parts.append(Text(f"paused: {clean(snapshot.paused)}", style="bold red", no_wrap=True))
+        parts.append(Text(pause_now(snapshot), style="bold red", no_wrap=True))
     # Three lines are not for hosts: the titles, "and … more", and the one that the cursor is on.
     max_rows = max(3, height - len(parts) - 3)
     parts.append(_hosts(snapshot, width, max_rows))
@@ -96,19 +98,22 @@ def render(
 def _headline(snapshot: Snapshot, job: str) -> Text:
     text = Text(no_wrap=True, overflow="ellipsis")
     text.append(clean(job), style="bold")
-    text.append(f"  {snapshot.settled} of {count(snapshot.total, 'page')}")
+    text.append(f"  {snapshot.delivered} of {count(snapshot.total, 'page')}")
     if snapshot.suspect:
         text.append(f"  ? {snapshot.suspect} suspect", style="yellow")
     if snapshot.failed:
         text.append(f"  ✕ {snapshot.failed} failed", style="red")
+    troubled = hostwords.troubled(host.state for host in snapshot.hosts)
+    if troubled:
+        text.append(f"  hosts: {troubled}", style="red")
     return text
 
 
 def _progress(snapshot: Snapshot, width: int) -> RenderableType:
-    share = snapshot.settled / snapshot.total if snapshot.total else 1.0
+    share = snapshot.delivered / snapshot.total if snapshot.total else 1.0
     line = Table.grid(padding=(0, 1, 0, 0))
     line.add_row(
-        ProgressBar(total=snapshot.total, completed=snapshot.settled, width=min(width - 6, 100)),
+        ProgressBar(total=snapshot.total, completed=snapshot.delivered, width=min(width - 6, 100)),
         f"{int(100 * share)} %",
     )
     return line
@@ -118,6 +123,8 @@ def _pace(snapshot: Snapshot, rate: Rate, now: float) -> Text:
     speed = rate.per_second(now)
     left = rate.left(now, snapshot.missing)
     words = [f"{count(snapshot.running, 'page')} in work"]
+    if snapshot.paused:  # no page is delivered until it ends, whatever the last half minute was like
+        speed = left = None
     if speed is not None:
         words.append(f"{speed:.1f} pages/s" if speed >= 1 else f"{speed * 60:.1f} pages/min")
     if left is not None:
@@ -141,9 +148,9 @@ def _hosts(snapshot: Snapshot, width: int, max_rows: int) -> RenderableType:
 
     Rich's own layout would squeeze every column to make room for one long reason.
     """
-    hosts = sorted(snapshot.hosts, key=lambda host: _ORDER.index(host.state))
+    hosts = _chosen(snapshot.hosts, max_rows)
     kept = range(len(_TITLES)) if width >= _WIDE else _NARROW
-    rows = [[cell for n, cell in enumerate(_row(host)) if n in kept] for host in hosts[:max_rows]]
+    rows = [[cell for n, cell in enumerate(_row(host)) if n in kept] for host in hosts]
     titles = [_TITLES[n] for n in kept]
     table = Table(box=None, padding=(0, 1, 0, 0), show_edge=False)
     left = width
@@ -157,9 +164,28 @@ def _hosts(snapshot: Snapshot, width: int, max_rows: int) -> RenderableType:
         table.add_column(titles[-1], max_width=left - 1, no_wrap=True, overflow="ellipsis")
     for row in rows:
         table.add_row(*row[: len(table.columns)])
-    if len(hosts) > max_rows:
-        return Group(table, Text(f"… and {count(len(hosts) - max_rows, 'more host')}"))
+    left_out = len(snapshot.hosts) - len(hosts)
+    if left_out:
+        return Group(table, Text(f"… and {count(left_out, 'more host')}"))
     return table
+
+
+def _chosen(hosts: Sequence[HostView], max_rows: int) -> list[HostView]:
+    """Return the hosts that are shown, those with a problem first.
+
+    Where not all fit, these take half of the rows at most: the others show that work goes on.
+    """
+    ordered = sorted(hosts, key=_rank)
+    if len(ordered) <= max_rows:
+        return ordered
+    troubled = [host for host in ordered if host.state in hostwords.TROUBLED]
+    others = [host for host in ordered if host.state not in hostwords.TROUBLED]
+    kept = max(max_rows // 2, max_rows - len(others))
+    return (troubled[:kept] + others)[:max_rows]
+
+
+def _rank(host: HostView) -> tuple[int, bool]:
+    return hostwords.rank(host.state, is_working=host.running > 0)
 
 
 def _row(host: HostView) -> list[Text]:
@@ -167,7 +193,7 @@ def _row(host: HostView) -> list[Text]:
     is_known = bool(host.slots)
     return [
         Text(clean(host.name)),
-        Text(f"{symbol} {host.state}", style=colour),
+        Text(f"{symbol} {hostwords.word(host.state, is_working=host.running > 0)}", style=colour),
         Text(f"{host.running}/{host.slots}" if is_known else ""),
         Text(f"{host.others:.2f}" if is_known else ""),
         Text(str(host.pages) if is_known else ""),

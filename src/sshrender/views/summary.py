@@ -7,7 +7,9 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from sshrender.views.text import clean, count, duration, on_pages
+from sshrender.errors import ExitCode
+from sshrender.views import hostwords
+from sshrender.views.text import clean, clock_time, count, duration, on_pages
 
 MAX_LISTED = 20
 """Failed or suspect pages that are listed; the others are only counted."""
@@ -17,25 +19,29 @@ MAX_FONTS = 5
 HEALTHY = ("idle", "unknown")
 """States of hosts that need no line: *unknown* are those that the run did not use."""
 
+_HOSTS_AT_FAULT = (ExitCode.NO_HOST, ExitCode.RENDERER, ExitCode.AUTHENTICATION)
+"""Exit codes of a run that ended because no host could be used."""
+
 
 def lines(summary: Mapping[str, Any]) -> Iterator[str]:
     """Yield the lines for a summary, given as ``--json`` prints it."""
     yield _headline(summary)
+    yield from _reason(summary)
     yield from failed_pages(summary["failed_pages"])
     yield from suspect_pages(summary["suspect_pages"])
     for note in summary["notes"]:
         yield f"  document: {clean(note)}"
     yield from missing_fonts(summary["fonts_missing"])
-    for host in summary["hosts"]:
-        if host["state"] not in HEALTHY or host["failures"]:
+    for host in sorted(summary["hosts"], key=lambda host: hostwords.rank(host["state"])):
+        if _is_worth_a_line(host, summary):
             yield _host(host)
+    yield from _next_step(summary)
 
 
 def brief(summary: Mapping[str, Any]) -> Iterator[str]:
     """Yield at most ten lines, for a mail from cron: the result, failed pages, hosts with problems."""
     yield _headline(summary)
-    if summary.get("reason"):
-        yield f"  reason: {clean(summary['reason'])}"
+    yield from _reason(summary)
     yield from list(failed_pages(summary["failed_pages"]))[:3]
     if len(summary["failed_pages"]) > 3:
         yield f"  and {count(len(summary['failed_pages']) - 3, 'more failed page')}"
@@ -43,7 +49,9 @@ def brief(summary: Mapping[str, Any]) -> Iterator[str]:
     yield from (_host(host) for host in troubled[:2])
     if len(troubled) > 2:
         yield f"  and {count(len(troubled) - 2, 'more host')} that could not be used"
-    if summary["job"]:
+    if summary.get("exit_code") in _HOSTS_AT_FAULT:
+        yield from _next_step(summary)
+    elif summary["job"]:
         job = clean(summary["job"])
         yield f"hint: sshrender status {job} shows details; the same render command resumes the job"
 
@@ -125,10 +133,34 @@ def _headline(summary: Mapping[str, Any]) -> str:
     return f"{summary['job']}: {summary['state']}, " + ", ".join(words)
 
 
+def _reason(summary: Mapping[str, Any]) -> Iterator[str]:
+    if summary.get("reason"):
+        yield f"  reason: {clean(summary['reason'])}"
+    paused = summary.get("paused")
+    if paused:
+        times = [clock_time(paused[key]) for key in ("since", "until")]
+        yield f"  paused since {times[0]}; the run would have waited until {times[1]}"
+
+
+def _next_step(summary: Mapping[str, Any]) -> Iterator[str]:
+    """Yield a hint where no host could be used: what is wrong with each, and how to go on."""
+    if summary.get("exit_code") in _HOSTS_AT_FAULT:
+        yield "hint: sshrender hosts checks every host and says how to fix it; then type this again"
+
+
+def _is_worth_a_line(host: Mapping[str, Any], summary: Mapping[str, Any]) -> bool:
+    if host["state"] == "unknown":  # it had no time to answer: that matters where pages are missing
+        return bool(host["reason"]) and summary["pages"]["missing"] > 0
+    return host["state"] not in HEALTHY or bool(host["failures"])
+
+
 def _host(host: Mapping[str, Any]) -> str:
     reason = f": {clean(host['reason'])}" if host["reason"] else ""
     failures = f" ({count(host['failures'], 'failure')})" if host["failures"] else ""
-    return f"  host {clean(host['name'])} {host['state']}{failures}{reason}"
+    # The run has ended: that a host could be used until then is nothing to report.
+    is_usable = host["state"] == "idle"
+    state = "" if is_usable else " " + hostwords.word(host["state"], is_working=False)
+    return f"  host {clean(host['name'])}{clean(state)}{failures}{reason}"
 
 
 def _more(items: Sequence[Any], noun: str) -> Iterator[str]:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
 
 CONTROL = re.compile(
     r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069\ufff9-\ufffb"
@@ -28,6 +31,33 @@ def duration(seconds: float) -> str:
     if whole < 3600:
         return f"{whole // 60}m{whole % 60:02d}s"
     return f"{whole // 3600}h{whole % 3600 // 60:02d}m"
+
+
+def clock_time(text: str) -> str:
+    """Return the time of day of a journal's time, in the time zone of this machine."""
+    try:
+        return datetime.fromisoformat(text).astimezone().strftime("%H:%M:%S")
+    except (ValueError, OverflowError):
+        return clean(text, 30)
+
+
+def pause(since: str, until: str | None) -> str:
+    """Return ``since 14:00:03, waits until 14:05:03`` for times as in the journal."""
+    words = [f"since {clock_time(since)}"] if since else []
+    words += [f"waits until {clock_time(until)}"] if until else []
+    return ", ".join(words)
+
+
+def job_settings(settings: Mapping[str, Any]) -> str:
+    """Return what renders a job's pages, as ``png16m at 150 dpi``, from its settings in ``job.json``."""
+    names = [str(recipe["name"]) for recipe in settings.get("recipes", ())]
+    device = clean(str(settings["device"]))
+    for recipe in settings.get("recipes", ()):
+        if recipe["extension"]:  # else the built-in one, which uses the device
+            device = f"{clean(recipe['format'])} pages"
+            break
+    by = f" by {clean(', else '.join(names))}" if names else ""
+    return f"{device}{by} at {settings['dpi']:g} dpi"
 
 
 def count(number: int, noun: str) -> str:

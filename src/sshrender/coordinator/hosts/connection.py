@@ -219,8 +219,11 @@ class HostConnection:
 
     def _report_end(self, closed: LinkClosed) -> None:
         """Report the end of the connection, if the other thread has not done so."""
-        refusal = Refusal.NO_PYTHON if closed.has_no_program else Refusal.UNREACHABLE
-        self._report_failure(refusal, self._with_noise(closed.reason))
+        if closed.has_no_program:  # what its shell printed says the same, in its own words
+            reason = closed.reason_on(self.host, self.setup.python)
+            self._report_failure(Refusal.NO_PYTHON, reason)
+        else:
+            self._report_failure(Refusal.UNREACHABLE, self._with_noise(closed.reason))
 
     def _report_failure(self, refusal: Refusal, reason: str) -> None:
         with self._lock:

@@ -197,6 +197,7 @@ class Dashboard(PageImages):
             self._skew = self._model.now - self._clock()
         self._read_ended = time.monotonic()
         self._coordinator = holder
+        self.refresh_bindings()
         self._update()
 
     def _page_state(self, page: int) -> str:
@@ -223,7 +224,8 @@ class Dashboard(PageImages):
             words = headline.lines(
                 self._source.facts, self._model, self._coordinator, self.now, width, self._styles
             )
-        problem = self._problem or self._storage_hang() or clean(self._model.paused)
+        paused = self._model.paused if self._coordinator else ""
+        problem = self._problem or self._storage_hang() or clean(paused)
         if problem:
             words[-1] = Text(problem, "bold red reverse")
         self._show("#headline", Text("\n").join(words))

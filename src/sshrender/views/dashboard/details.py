@@ -49,7 +49,7 @@ def of_host(host: HostRow, ssh_command: str, styles: Styles) -> Text:
     symbol, style = styles.host(host.state)
     text = Text()
     text.append(f"{clean(host.name)}  ", "bold")
-    text.append(f"{symbol} {host.state}", style)
+    text.append(f"{symbol} {clean(host.word)}", style)
     text.append(f"  {clean(host.reason)}\n")
     if host.slots:
         text.append(

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from rich.text import Text
 
+from sshrender.views import hostwords
 from sshrender.views.dashboard.source import JobFacts
 from sshrender.views.dashboard.styles import Styles
 from sshrender.views.jobmodel import DONE, FAILED, SENT, SUSPECT, JobModel
-from sshrender.views.text import clean, count, duration
+from sshrender.views.text import clean, count, duration, pause
 
 _MAX_BAR = _MAX_GRAPH = 60
 _MIN_BAR = _MIN_GRAPH = 8
@@ -26,8 +27,8 @@ def state_of(job: JobModel, coordinator: str) -> tuple[str, str]:
         state = job.ended.state
         style = {"done": "bold green", "failed": "bold red"}.get(state, "bold yellow")
         return state, style
-    if job.paused:
-        return "paused: the storage failed", "bold red reverse"
+    if job.pause is not None and coordinator:
+        return f"paused {pause(job.pause.since, job.pause.until)}", "bold red reverse"
     if job.held:
         return clean(job.held), "bold yellow reverse"
     if job.run == 0:
@@ -62,8 +63,9 @@ def _title(facts: JobFacts, job: JobModel, coordinator: str) -> Text:
 
 def _progress(job: JobModel, coordinator: str, now: float, width: int, styles: Styles) -> Text:
     total = len(job.pages)
-    share = job.settled / total if total else 1.0
-    done = f"{job.settled}/{total}" if width < _NARROW else f"{job.settled} of {count(total, 'page')}"
+    there = job.delivered_pages
+    share = there / total if total else 1.0
+    done = f"{there}/{total}" if width < _NARROW else f"{there} of {count(total, 'page')}"
     words = Text(f" {int(100 * share):3d} %  {done}", no_wrap=True)
     for state, name in ((SUSPECT, "suspect"), (FAILED, "failed")):
         if job.counts[state]:
@@ -97,13 +99,16 @@ def _speed(job: JobModel, coordinator: str, now: float, width: int, styles: Styl
     text = Text(no_wrap=True)
     if coordinator and job.ended is None:
         text.append(_in_work(job, width))
-        speed = job.rate.per_second(now)
+        speed = None if job.paused else job.rate.per_second(now)
         if speed:
             text.append(f", {speed:.1f} pages/s" if speed >= 1 else f", {speed * 60:.1f} pages/min")
         left = job.left(now)
         text.append(f", {duration(left)} left  " if left is not None else "  ")
+        troubled = hostwords.troubled(host.state for host in job.hosts.values())
+        if troubled:
+            text.append(f"hosts: {troubled}  ", "bold red")
     else:
-        text.append(f"{count(job.counts[DONE] + job.counts[SUSPECT], 'page')} delivered  ")
+        text.append(_result(job))
     room = min(_MAX_GRAPH, width - text.cell_len - _PEAK_WIDTH)
     if room >= _MIN_GRAPH:
         bars = job.bars(room, min(now, job.now + 1.0) if job.ended is not None else now)
@@ -112,6 +117,15 @@ def _speed(job: JobModel, coordinator: str, now: float, width: int, styles: Styl
             text.append(_graph(bars, highest, styles), "cyan")
             text.append(f" peak {highest:.1f} pages/s", "dim")
     return text
+
+
+def _result(job: JobModel) -> str:
+    """Return what the job came to: the time that it took, and where its pages are."""
+    hosts = sum(host.pages > 0 for host in job.hosts.values())
+    seconds = job.times.seconds()
+    took = f"took {duration(seconds)} on {count(hosts, 'host')}, " if hosts else ""
+    where = f" in {clean(job.output, 200)}" if job.output else ""
+    return f"{took}{count(job.delivered_pages, 'page')} delivered{where}  "
 
 
 def _in_work(job: JobModel, width: int) -> str:

@@ -46,6 +46,11 @@ class RequestActions(App[None]):
     def _map(self) -> PageMap:
         return self.query_one("#pages", PageMap)
 
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Show no key for a request that a job which has ended cannot carry out."""
+        has_ended = self._model.ended is not None and not self._coordinator
+        return super().check_action(action, parameters) and not (action == "hold" and has_ended)
+
     def action_hold(self) -> None:
         """Hold the job, or release it if it is held."""
         self._request(Operation.RELEASE if self._model.held else Operation.HOLD)

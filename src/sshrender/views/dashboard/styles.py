@@ -37,8 +37,6 @@ _HOSTS: dict[str, tuple[str, str, str]] = {
     "refused": ("✕", "X", "bold red"),
 }
 
-HOST_ORDER = tuple(_HOSTS)
-
 _RAMP = (" ▁▂▃▄▅▆▇█", " .:-=+*#@")
 _BAR = (("━", "─"), ("#", "-"))
 _SORT_MARKS = (("▼", "▲"), ("v", "^"))

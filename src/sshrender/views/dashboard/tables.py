@@ -17,15 +17,16 @@ from sshrender.job.journalentries import (
     RunStarted,
     StorageFailed,
 )
+from sshrender.views import hostwords
 from sshrender.views.dashboard.rowlist import Column, Row
-from sshrender.views.dashboard.styles import HOST_ORDER, STRAGGLER, Styles
+from sshrender.views.dashboard.styles import STRAGGLER, Styles
 from sshrender.views.jobmodel import HostRow, JobModel
 from sshrender.views.pagehistory import tell, time_of_day
 from sshrender.views.text import clean, duration
 
 HOSTS = (
     Column("host", max_width=24),
-    Column("state", max_width=13),
+    Column("state", max_width=15),
     Column("slots", is_right=True),
     Column("load", min_list_width=64, is_right=True),
     Column("own", min_list_width=64, is_right=True),
@@ -59,13 +60,13 @@ _KEYS: dict[str, Callable[[HostRow], Any]] = {
 SORTS = tuple(_KEYS)
 
 
-def _rank(host: HostRow) -> int:
-    return HOST_ORDER.index(host.state) if host.state in HOST_ORDER else len(HOST_ORDER)
+def _rank(host: HostRow) -> tuple[int, bool]:
+    return hostwords.rank(host.state, is_working=host.is_working)
 
 
 def hosts(job: JobModel, styles: Styles, sort: str, is_reversed: bool, text: str = "") -> list[Row]:
     """Return the hosts whose name, state or reason contains ``text``, sorted by a column."""
-    found = [host for host in job.hosts.values() if _contains(text, host.name, host.state, host.reason)]
+    found = [host for host in job.hosts.values() if _contains(text, host.name, host.word, host.reason)]
     found.sort(key=_KEYS[sort], reverse=is_reversed)
     return [_host(host, styles) for host in found]
 
@@ -81,7 +82,7 @@ def _host(host: HostRow, styles: Styles) -> Row:
         host.name,
         (
             clean(host.name),
-            f"{symbol} {host.state}",
+            f"{symbol} {clean(host.word)}",
             f"{host.running}/{host.slots}" if is_known else "",
             f"{host.others:.2f}" if is_known else "",
             f"{host.ours:.2f}" if is_known else "",

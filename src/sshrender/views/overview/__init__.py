@@ -32,7 +32,8 @@ def render(sheet: Mapping[str, Any]) -> str:
     ``pages``: page, state, file, thumb (relative paths or None), size (the thumbnail's pixels), width,
     height, bytes, host, seconds, attempts, diagnostics, reason, history;
     ``hosts``: name, state, reason, pages, failures, seconds, median, cores;
-    ``timeline``: host, page, from, to (seconds since the first run started), ok.
+    ``timeline``: host, page, from, to (seconds of the runs, as ``seconds`` counts them), ok.
+    ``seconds``: how long runs worked on the job (views/runtimes.py).
     """
     style, script = _asset("sheet.css"), _asset("sheet.js")
     data = json.dumps(sheet, separators=(",", ":"), ensure_ascii=False)

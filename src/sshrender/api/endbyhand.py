@@ -1,0 +1,56 @@
+"""Records that the user has ended a run whose process could not record it: one that was killed.
+
+Without that it would look like a run whose machine died, and the queue would continue the job.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from sshrender.api.jobs import current_user, on_san
+from sshrender.errors import UserError
+from sshrender.job import jobattributes, jobstatus, lease, queueoperations
+from sshrender.job.folder import JobFolder
+from sshrender.job.journal import read_journal
+from sshrender.job.journalentries import RunEnded
+from sshrender.job.spec import load_spec
+
+
+def record_end_by_hand(folders: Iterable[Path]) -> list[str]:
+    """Record it in each job whose process is gone without having released the job; return why not.
+
+    The lease is released: a job that ``render`` made is not continued by the queue then, and one that
+    was submitted waits in it again.
+    """
+    problems = []
+    for path in folders:
+        folder = JobFolder(path)
+        try:
+            on_san(path.parent, lambda folder=folder: _record(folder))  # type: ignore[misc]
+        except UserError as error:
+            problems.append(f"{folder.name}: that it was stopped could not be recorded: {error.what}")
+    return problems
+
+
+def _record(folder: JobFolder) -> None:
+    """Record the end of one job, if its process is gone. Raises UserError or OSError."""
+    observer = lease.Observer(folder.lease)
+    if observer.holder() is not None or observer.was_given_back():
+        return  # another process runs it, or its own did record the end
+    spec = load_spec(folder)
+    if spec is None:
+        return
+    try:
+        held = lease.take(folder.lease)
+    except lease.LeaseHeld:
+        return
+    try:
+        found = jobattributes.load_or_none(folder)
+        report = jobstatus.of(folder, spec, read_journal(folder.journal), None, found)
+        if report.has_open_run:
+            state = "partial" if report.pages["done"] + report.pages["suspect"] else "failed"
+            reason = f"stopped at once by {current_user()}"
+            queueoperations.record(folder, RunEnded(state=state, reason=reason))
+    finally:
+        held.release()
