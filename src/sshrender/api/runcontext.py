@@ -290,6 +290,8 @@ class RunContext:
         """Complete a request with the settings that are the same for every document."""
         settings = self.settings
         password = read_password(settings.password_file) if settings.password_file else None
+        # Whoever submitted the job has said so then: the queue's own settings must not remove pages.
+        may_replace = settings.overwrite and not fields.get("is_from_queue")
         names = {host.plan.name for host in self.hosts}
         return RenderRequest(
             san=self.san,
@@ -298,6 +300,7 @@ class RunContext:
             policy=self._policy(),
             strict=settings.strict,
             has_overview=settings.overview,
+            may_replace=may_replace,
             pins=pins.check(map(pins.parse, settings.pin), names),
             remark=self.listener.print_line,
             **fields,
@@ -325,6 +328,8 @@ class RunContext:
             self.on_job(plan.folder)
         kind = self.settings.assemble
         assembly = None if kind is None else Assembly(plan, kind)
+        if assembly is not None:
+            plan.assembled = assembly.name
         # Run under the job's lease: a job whose file cannot be made is not finished.
         finish = (lambda _outcome, _fence: None) if assembly is None else assembly.make
         with self.listener.showing(plan.spec.name) as view:
