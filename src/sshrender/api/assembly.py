@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sshrender.api.jobs import on_san
 from sshrender.errors import ExitCode, NeedsUser, UserError
-from sshrender.job.spec import safe_stem
 from sshrender.views.text import count
 
 if TYPE_CHECKING:
@@ -18,13 +16,13 @@ if TYPE_CHECKING:
 
 
 class Assembly:
-    """Makes the file ``name``. ``path`` is set when it is made; ``lacks`` or ``error`` if it cannot be made."""
+    """Makes the file ``name``. ``path`` is set when it is made, else ``lacks`` or ``error``."""
 
     def __init__(self, plan: JobPlan, kind: str) -> None:
         self.path: str | None = None
         self.lacks = ""
         self.error: UserError | None = None
-        self.name = f"{safe_stem(Path(plan.spec.document.name).stem)}.{kind}"
+        self.name = plan.delivery.assembled
         self._plan = plan
         self._kind = kind
 

@@ -301,6 +301,7 @@ class RunContext:
             strict=settings.strict,
             has_overview=settings.overview,
             may_replace=may_replace,
+            assemble=settings.assemble or "",
             pins=pins.check(map(pins.parse, settings.pin), names),
             remark=self.listener.print_line,
             **fields,
@@ -328,8 +329,6 @@ class RunContext:
             self.on_job(plan.folder)
         kind = self.settings.assemble
         assembly = None if kind is None else Assembly(plan, kind)
-        if assembly is not None:
-            plan.assembled = assembly.name
         # Run under the job's lease: a job whose file cannot be made is not finished.
         finish = (lambda _outcome, _fence: None) if assembly is None else assembly.make
         with self.listener.showing(plan.spec.name) as view:

@@ -161,7 +161,8 @@ def _open(
         spec = describe(request, stamp.bytes, known, source.sha256, total, may_split)
         folder = JobFolder(request.san / spec.name)
         # Before there is a job: one that cannot deliver is not worth a folder.
-        check_output(Delivery(request.output, spec, folder, request.may_replace))
+        delivery = Delivery(request.output, spec, folder, request.may_replace, assemble=request.assemble)
+        check_output(delivery)
         spec, document_stamp = _create_or_find(folder, spec, source)
     finally:
         source.clear()
@@ -341,6 +342,7 @@ def _plan(
         is_from_queue=request.is_from_queue,
         known_dead=request.known_dead,
         may_replace=request.may_replace,
+        assemble=request.assemble,
         is_reopened=is_reopened,
     )
 

@@ -89,6 +89,8 @@ class RenderRequest:
     """The content of a lease whose heartbeat stood still for long enough (job/lease.py, take)."""
     may_replace: bool = False
     """Whether to replace what another job has delivered into the output folder."""
+    assemble: str = ""
+    """The kind of the file of all pages that is to be made beside them; empty: none."""
     remark: Callable[[str], None] = lambda _line: None
     """Shows the user a remark about something unusual."""
 
@@ -118,8 +120,7 @@ class JobPlan:
     may_replace: bool = False
     is_reopened: bool = False
     """Whether the user named the job, not its document."""
-    assembled: str = ""
-    """The name of the file of all pages that is to be made beside them; empty: none."""
+    assemble: str = ""
     claim: OutputClaim = field(default_factory=OutputClaim)
     """The claim of the output folder, once the run has one."""
     stamp: Stamp | None = None
@@ -131,7 +132,7 @@ class JobPlan:
         by: By = "job" if self.is_reopened else "document"
         if self.is_from_queue:
             by = "queue"
-        return Delivery(self.output, self.spec, self.folder, self.may_replace, by)
+        return Delivery(self.output, self.spec, self.folder, self.may_replace, by, self.assemble)
 
     def require_document(self) -> None:
         """Raise DocumentReplaced if the document is another file by now, or OSError."""

@@ -63,8 +63,6 @@ def run_job(
             # The output folder may be changed during the run; its marker is the one from here.
             began_as = plan.attributes
             plan.claim = claim_output(plan.delivery)
-            if plan.assembled:
-                guarded_call(plan.output.parent, lambda: plan.claim.require_free(plan.assembled))
             guarded_call(san, lambda: restore_pages(plan, held.ensure, held.epoch))
             nonce = guarded_call(san, lambda: _create_nonce(plan, held))
             drained = guarded_call(san, lambda: drains.read(san, [setup.plan.name for setup in hosts]))

@@ -54,7 +54,9 @@ def plan_dry_run(request: RenderRequest, reading: Reading) -> DryRun:
         request, size, known, staging.digest(request.source), total, reading.is_sound()
     )
     folder = JobFolder(request.san / spec.name)
-    jobopening.check_output(Delivery(request.output, spec, folder, request.may_replace))
+    jobopening.check_output(
+        Delivery(request.output, spec, folder, request.may_replace, assemble=request.assemble)
+    )
     pages = pagelist.parse(spec.settings.pages, total)
     return DryRun(
         spec=spec,

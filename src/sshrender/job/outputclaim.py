@@ -15,15 +15,13 @@ from __future__ import annotations
 
 import os
 import shlex
-import stat
 import threading
 from pathlib import Path
 
-from sshrender.errors import ExitCode, NeedsUser, UserError
+from sshrender.errors import ExitCode, UserError
 from sshrender.job import outputrecord, publish
 from sshrender.job.outputrecord import Contents, Record
-from sshrender.job.outputrules import Delivery, file_at, free_name, next_record, shown
-from sshrender.job.spec import JobSpec, safe_stem
+from sshrender.job.outputrules import Delivery, file_at, next_record, require_free
 
 _TRIES = 5
 """Times that a claim is tried again because another process was faster."""
@@ -59,7 +57,7 @@ def take(delivery: Delivery) -> OutputClaim:
             found = outputrecord.look(output)
         if found.number == number and found.record is not None:
             outputrecord.remove(output, found.older)
-            return OutputClaim(output, number, found.record, delivery.spec)
+            return OutputClaim(output, number, found.record, delivery)
     raise UserError(
         ExitCode.STORAGE,
         f"{delivery.output} is being claimed by other processes",
@@ -78,12 +76,12 @@ class OutputClaim:
         folder: Path | None = None,
         number: int = 0,
         record: Record | None = None,
-        spec: JobSpec | None = None,
+        delivery: Delivery | None = None,
     ) -> None:
         self._folder = folder
         self._number = number
         self._record = record
-        self._spec = spec
+        self._delivery = delivery
         self._lock = threading.Lock()
 
     def deliver(self, page: int, target: Path, sha256: str) -> bool:
@@ -116,35 +114,15 @@ class OutputClaim:
         with self._lock:
             self._require()
 
-    def require_free(self, name: str) -> None:
-        """Raise NeedsUser if a file has this name that no job of the folder made. Raises OSError.
-
-        ``name``: of the file that ``--assemble`` is to make there.
-        """
-        if self._folder is None or self._record is None or self._spec is None:
-            return
-        target = self._folder / name
-        document = self._spec.document
-        if not os.path.lexists(target) or name in self._record.contents.assembled:
-            return
-        if self._record.is_adopted and not _is_document(target, document.bytes, document.sha256):
-            return
-        aside = shlex.quote(str(target.with_name(f"{name}.aside")))
-        other = shlex.quote(shown(free_name(self._folder / f"{safe_stem(Path(name).stem)}-pages")))
-        raise NeedsUser(
-            ExitCode.STORAGE,
-            f"{target} exists, and no job of this folder made it",
-            f"choose another folder, as with -o {other};"
-            f" or mv {shlex.quote(str(target))} {aside}, if it is not the document",
-        )
-
     def note_assembled(self, name: str) -> None:
         """Record that the job makes a file of this name, so that ``--overwrite`` can replace it.
 
         Raises NeedsUser if another file has the name; OutputLost or OSError.
         """
         self.begin()
-        self.require_free(name)
+        if self._folder is None or self._record is None or self._delivery is None:
+            return
+        require_free(self._delivery, name, self._record)
         with self._lock:
             while self._record is not None and name not in self._record.owner.assembled:
                 owner = self._record.owner
@@ -210,15 +188,3 @@ class OutputClaim:
         if found.record is None or not found.record.owner.is_same(self._record.owner):
             raise OutputLost
         self._number, self._record = found.number, found.record
-
-
-def _is_document(path: Path, size: int, sha256: str) -> bool:
-    """Whether a file is the job's document. Raises OSError."""
-    status = path.stat()
-    if not stat.S_ISREG(status.st_mode) or status.st_size != size:
-        return False
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    try:
-        return publish.digest(descriptor, size) == sha256
-    finally:
-        os.close(descriptor)

@@ -150,8 +150,8 @@ class Record(_Part):
 class Found:
     """What is in a folder. ``record`` is None without one, or if the newest is damaged.
 
-    ``number``: of the newest record, 0 for none. ``older``: the numbers of others. ``names``: what is not
-    a record.
+    ``number``: of the newest record, 0 for none. ``older``: the numbers of others. ``names``: what is
+    not a record.
     """
 
     number: int

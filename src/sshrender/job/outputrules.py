@@ -39,7 +39,8 @@ class Delivery:
     """Where a job shall deliver. ``may_replace``: instead of what is there.
 
     ``by``: what asks for it, for hints: a command that names the document, one that resumes the job, one
-    that changes the job, or the queue.
+    that changes the job, or the queue. ``assemble``: the kind of the file of all pages that is to be
+    made beside them; empty: none.
     """
 
     output: Path
@@ -47,11 +48,18 @@ class Delivery:
     folder: JobFolder
     may_replace: bool = False
     by: By = "document"
+    assemble: str = ""
 
     @property
     def is_own_folder(self) -> bool:
         """Whether pages stay in the job's own folder, which is no other job's."""
         return self.output == self.folder.pages
+
+    @property
+    def assembled(self) -> str:
+        """The name of the file of all pages; empty if there is to be none."""
+        stem = safe_stem(Path(self.spec.document.name).stem)
+        return self.assemble and f"{stem}.{self.assemble}"
 
     @property
     def contents(self) -> Contents:
@@ -84,6 +92,40 @@ def next_record(delivery: Delivery, found: Found) -> Record | None:
 
     Raises NeedsUser or OSError.
     """
+    record = _next_record(delivery, found)
+    in_force = record or found.record
+    if delivery.assembled and in_force is not None:
+        require_free(delivery, delivery.assembled, in_force)
+    return record
+
+
+def require_free(delivery: Delivery, name: str, record: Record) -> None:
+    """Raise NeedsUser if a file of the folder has this name that no job of it made. Raises OSError.
+
+    With ``-o .`` it may be the document itself.
+    """
+    target, document = delivery.output / name, delivery.spec.document
+    if not os.path.lexists(target) or name in record.contents.assembled:
+        return
+    if _is_document(target, document.bytes, document.sha256):
+        own = target.with_name(f"{target.stem}-pages")
+        other = shlex.quote(shown(free_name(own) if os.path.lexists(own) else own))
+        raise NeedsUser(
+            ExitCode.STORAGE,
+            f"{target} is the document: the file of all pages cannot have its name",
+            f"choose another folder, as with -o {other}",
+        )
+    if record.is_adopted:
+        return
+    here, aside = shlex.quote(str(target)), shlex.quote(str(target.with_name(f"{name}.aside")))
+    raise NeedsUser(
+        ExitCode.STORAGE,
+        f"{target} exists, and no job of this folder made it",
+        f"mv {here} {aside} # then run the same command again",
+    )
+
+
+def _next_record(delivery: Delivery, found: Found) -> Record | None:
     ours = delivery.contents
     if found.number == 0:
         return _first_record(delivery, ours, found)
@@ -189,6 +231,18 @@ def file_at(path: Path) -> publish.Identity | None:
     return None if stat.S_ISDIR(status.st_mode) else publish.identity_of(status)
 
 
+def _is_document(path: Path, size: int, sha256: str) -> bool:
+    """Whether a file is the job's document. Raises OSError."""
+    status = path.stat()
+    if not stat.S_ISREG(status.st_mode) or status.st_size != size:
+        return False
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        return publish.digest(descriptor, size) == sha256
+    finally:
+        os.close(descriptor)
+
+
 # What users are told
 
 
@@ -226,10 +280,10 @@ def _refused(delivery: Delivery, what: str) -> NeedsUser:
 def _in_use(delivery: Delivery, owner: Contents, state: tuple[str, str]) -> NeedsUser:
     """Return the error for a folder into which another job is going to deliver."""
     job, doing = state
+    words = owner.model_copy(update={"job": job}).in_words()
     return NeedsUser(
         ExitCode.STORAGE,
-        f"{delivery.output} belongs to {job}, which is {doing} and delivers there {owner.in_words()};"
-        f" this is {delivery.contents.in_words()}",
+        f"{delivery.output} belongs to {words}, which is {doing}; this is {delivery.contents.in_words()}",
         f"{delivery.elsewhere()}; sshrender cancel {shlex.quote(job)} gives the folder up",
     )
 
