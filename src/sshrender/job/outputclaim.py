@@ -14,14 +14,14 @@ folder is another one, it loses the folder, notices that with its next page, and
 from __future__ import annotations
 
 import os
-import shlex
 import threading
 from pathlib import Path
 
 from sshrender.errors import ExitCode, UserError
-from sshrender.job import outputrecord, publish
-from sshrender.job.outputrecord import Contents, Record
+from sshrender.job import outputrecord, outputstore, publish
+from sshrender.job.outputrecord import Contents, Found, Record
 from sshrender.job.outputrules import Delivery, file_at, next_record, require_free
+from sshrender.job.outputstore import Stored
 
 _TRIES = 5
 """Times that a claim is tried again because another process was faster."""
@@ -49,19 +49,19 @@ def take(delivery: Delivery) -> OutputClaim:
     for _ in range(_TRIES):
         found = outputrecord.look(output)
         record = next_record(delivery, found)
-        number = found.number
         if record is not None:
-            number += 1
-            if not outputrecord.append(output, number, record):
+            number = found.newest.number if found.newest is not None else 0
+            if outputstore.create(output, number + 1, record.encode()) is None:
                 continue
             found = outputrecord.look(output)
-        if found.number == number and found.record is not None:
-            outputrecord.remove(output, found.older)
-            return OutputClaim(output, number, found.record, delivery)
+        in_force = found.record
+        if found.newest and in_force and in_force.owner.is_same(delivery.contents):
+            outputstore.remove(output, found.older)
+            return OutputClaim(output, found.newest, in_force, delivery)
     raise UserError(
         ExitCode.STORAGE,
         f"{delivery.output} is being claimed by other processes",
-        f"ls -a {shlex.quote(str(delivery.output))} shows its records; try again",
+        "run the same command again",
     )
 
 
@@ -74,12 +74,12 @@ class OutputClaim:
     def __init__(
         self,
         folder: Path | None = None,
-        number: int = 0,
+        stored: Stored | None = None,
         record: Record | None = None,
         delivery: Delivery | None = None,
     ) -> None:
         self._folder = folder
-        self._number = number
+        self._stored = stored
         self._record = record
         self._delivery = delivery
         self._lock = threading.Lock()
@@ -131,31 +131,24 @@ class OutputClaim:
 
     def _require(self) -> None:
         """Make sure that the record which this run goes by is the newest. Needs the lock."""
-        if self._folder is None or self._is_there():
+        if self._folder is None or self._stored is None or self._record is None:
             return
-        assert self._record is not None
+        if outputstore.is_there(self._folder, self._stored):
+            return
         found = outputrecord.look(self._folder)
-        if found.record is not None and found.record.owner.is_same(self._record.owner):
-            self._number, self._record = found.number, found.record
+        if found.newest is not None:
+            self._follow(found)
             return
-        if found.number:
-            raise OutputLost
-        # A user has removed the records, perhaps with the pages. A folder that is gone is an OSError.
-        self._number = 0
+        # A user has made the folder anew. One that is gone is an OSError.
+        self._stored = None
         self._advance(self._record)
 
-    def _is_there(self) -> bool:
-        """Whether the record is there: another job removes it with its claim.
-
-        It is opened: NFS asks the server then, even where it has the name in its cache (close-to-open).
-        """
-        assert self._folder is not None
-        path = outputrecord.path_of(self._folder, self._number)
-        try:
-            os.close(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC))
-        except FileNotFoundError:
-            return False
-        return True
+    def _follow(self, found: Found) -> None:
+        """Go by the newest record. Raises OutputLost if it is another document's."""
+        assert self._record is not None
+        if found.record is None or not found.record.owner.is_same(self._record.owner):
+            raise OutputLost
+        self._stored, self._record = found.newest, found.record
 
     def _clear(self, old: Contents) -> None:
         """Remove the files of the old contents, and record that. Needs the lock. Raises OSError.
@@ -179,12 +172,10 @@ class OutputClaim:
     def _advance(self, record: Record) -> None:
         """Replace the record; the newest is another one where another process was faster."""
         assert self._folder is not None
-        if outputrecord.append(self._folder, self._number + 1, record):
-            older, self._number, self._record = self._number, self._number + 1, record
-            outputrecord.remove(self._folder, [older] if older else [])
+        number = self._stored.number if self._stored is not None else 0
+        stored = outputstore.create(self._folder, number + 1, record.encode())
+        if stored is None:
+            self._follow(outputrecord.look(self._folder))
             return
-        found = outputrecord.look(self._folder)
-        assert self._record is not None
-        if found.record is None or not found.record.owner.is_same(self._record.owner):
-            raise OutputLost
-        self._number, self._record = found.number, found.record
+        older, self._stored, self._record = self._stored, stored, record
+        outputstore.remove(self._folder, [older] if older is not None else [])

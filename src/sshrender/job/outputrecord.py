@@ -1,21 +1,16 @@
-"""Write and read what an output folder remembers: of which document its pages are, and how rendered.
+"""Say what an output folder remembers: of which document its pages are, and with which settings.
 
-``.sshrender-job.00000001`` in the folder is one JSON object. Where there are several, the highest number
-counts. A file is put there whole by link(2), which lets one of several processes have a number, on every
-NFS if the link count is checked afterwards (open(2), O_EXCL). So a folder passes from one job to another
-at one moment, and a process that is killed leaves the old record or the new one.
+The folder has a record (outputstore.py), which is one JSON object. Of several the one with the highest
+number counts, and one of several processes gets a number. So a folder passes from one job to another at
+one moment, and a process that is killed leaves the old record or the new one.
 
-Whoever can write into the folder can write such a file: it is read up to a limit, and checked.
+Whoever can write into the folder can write a record: it is checked.
 """
 
 from __future__ import annotations
 
-import contextlib
-import errno
 import json
-import os
 import re
-import uuid
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,15 +19,12 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field
 
 from sshrender.document.facts import MAX_PAGES
+from sshrender.job import outputstore
 from sshrender.job.fieldpatterns import Digest, Name, Text
-from sshrender.job.publish import CANNOT_LINK, REMOVED, page_name
+from sshrender.job.outputstore import Stored
+from sshrender.job.publish import REMOVED, page_name
 from sshrender.job.spec import JobSpec, RenderSettings
 from sshrender.renderers.devices import DEVICES
-from sshrender.storage.files import MAX_RECORD_BYTES, file_mode, read_plain, sync_folder
-
-PREFIX = ".sshrender-job."
-_RECORD = re.compile(r"\.sshrender-job\.([0-9]{8})")
-LAST_NUMBER = 99_999_999
 
 _PAGE = re.compile(r"page-([0-9]{4,8})\.([A-Za-z0-9]{1,10})")
 """The names of publish.page_name."""
@@ -141,101 +133,41 @@ class Record(_Part):
         return self.replaces or self.owner
 
     def encode(self) -> bytes:
-        """Return it as it is stored."""
-        fields = self.model_dump(mode="json")
-        return (json.dumps({"schema": fields.pop("schema_"), **fields}, indent=1) + "\n").encode()
+        """Return it as it is stored: without what is empty, as ext4 has little room for attributes."""
+        fields = self.model_dump(mode="json", exclude_defaults=True)
+        return json.dumps({"schema": self.schema_, **fields}, separators=(",", ":")).encode()
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What is in a folder. ``record`` is None without one, or if the newest is damaged.
+    """What is in a folder. ``newest``: the record that counts; None: there is none.
 
-    ``number``: of the newest record, 0 for none. ``older``: the numbers of others. ``names``: what is
-    not a record.
+    ``record``: what it says; None for none, and for one that is damaged or of a later version.
+    ``older``: others. ``names``: the files of the folder.
     """
 
-    number: int
+    newest: Stored | None
     record: Record | None
-    older: tuple[int, ...]
+    older: tuple[Stored, ...]
     names: tuple[str, ...]
 
 
 def look(folder: Path) -> Found:
-    """Return what is in an output folder, which may not exist yet. Raises OSError.
-
-    The folder is listed, never asked name by name: NFS caches that a name was not there.
-    """
-    numbers, names = [], []
-    with contextlib.suppress(FileNotFoundError), os.scandir(folder) as entries:
-        for entry in entries:
-            found = _RECORD.fullmatch(entry.name)
-            if found is not None:
-                numbers.append(int(found.group(1)))
-            else:
-                names.append(entry.name)
-    number = max(numbers, default=0)
-    older = tuple(each for each in numbers if each != number)
-    record = _read(path_of(folder, number)) if numbers else None
-    return Found(number, record, older, tuple(names))
+    """Return what is in an output folder, which may not exist yet. Raises OSError."""
+    stored, names = outputstore.find(folder)
+    if not stored:
+        return Found(None, None, (), tuple(names))
+    *older, newest = stored
+    return Found(newest, _decoded(outputstore.read(folder, newest)), tuple(older), tuple(names))
 
 
-def path_of(folder: Path, number: int) -> Path:
-    """Return the file of a record."""
-    return folder / f"{PREFIX}{number:08d}"
-
-
-def _read(path: Path) -> Record | None:
-    """Return a record; None for one that is damaged, or of a later version. Raises OSError."""
+def _decoded(data: bytes) -> Record | None:
     try:
-        fields = json.loads(read_plain(path, MAX_RECORD_BYTES))
+        fields = json.loads(data)
         text = json.dumps({**fields, "schema_": fields["schema"]})
         return Record.model_validate_json(text)  # where a list is a tuple, strictly
-    except OSError as error:
-        if error.errno in (errno.EINVAL, errno.ELOOP, errno.EFBIG, errno.EACCES, errno.ENXIO):
-            return None
-        raise
     except (ValueError, KeyError, TypeError, RecursionError):
         return None
-
-
-def append(folder: Path, number: int, record: Record) -> bool:
-    """Give the folder its next record; return whether this process got the number. Raises OSError."""
-    path = path_of(folder, number)
-    own = folder / f".sshrender-{uuid.uuid4().hex}"
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-    try:
-        _write(os.open(own, flags, file_mode(folder)), record)
-        try:
-            with contextlib.suppress(FileExistsError):
-                os.link(own, path)
-            is_ours = own.stat().st_nlink == 2
-        except OSError as error:
-            if error.errno not in CANNOT_LINK:
-                raise
-            # No links here. O_EXCL gives the number to one process, too; a reader may see half a record
-            # for a moment, and refuse the folder.
-            try:
-                _write(os.open(path, flags, file_mode(folder)), record)
-            except FileExistsError:
-                return False
-            is_ours = True
-    finally:
-        own.unlink(missing_ok=True)
-    sync_folder(folder)
-    return is_ours
-
-
-def _write(descriptor: int, record: Record) -> None:
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(record.encode())
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def remove(folder: Path, numbers: Iterable[int]) -> None:
-    """Remove records that do not count any more: their jobs notice that. Raises OSError."""
-    for number in numbers:
-        path_of(folder, number).unlink(missing_ok=True)
 
 
 def is_page(name: str) -> bool:

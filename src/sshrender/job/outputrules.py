@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Literal
 
 from sshrender.errors import ExitCode, NeedsUser, UserError
-from sshrender.job import jobattributes, lease, outputfolder, outputrecord, publish
+from sshrender.job import jobattributes, lease, outputfolder, publish
 from sshrender.job.folder import JobFolder
 from sshrender.job.outputrecord import UNKNOWN, Contents, Found, Record
 from sshrender.job.spec import JobSpec, load_spec, safe_stem
@@ -127,14 +127,11 @@ def require_free(delivery: Delivery, name: str, record: Record) -> None:
 
 def _next_record(delivery: Delivery, found: Found) -> Record | None:
     ours = delivery.contents
-    if found.number == 0:
+    if found.newest is None:
         return _first_record(delivery, ours, found)
-    if found.number >= outputrecord.LAST_NUMBER:
-        path = outputrecord.path_of(delivery.output, found.number)
-        raise NeedsUser(ExitCode.STORAGE, f"{path} is damaged", f"rm {shlex.quote(str(path))}")
     if found.record is None:
         if not delivery.may_replace:
-            raise _damaged(delivery, found)
+            raise _damaged(delivery)
         return Record(owner=ours, replaces=UNKNOWN)
     if found.record.owner.is_same(ours):
         return None
@@ -267,9 +264,12 @@ def _of_unknown_origin(delivery: Delivery, names: list[str]) -> NeedsUser:
     )
 
 
-def _damaged(delivery: Delivery, found: Found) -> NeedsUser:
-    path = outputrecord.path_of(delivery.output, found.number)
-    return _refused(delivery, f"{path} is damaged: it does not say whose pages are there")
+def _damaged(delivery: Delivery) -> NeedsUser:
+    return _refused(
+        delivery,
+        f"{delivery.output} does not say whose pages it holds:"
+        " its record is damaged, or of a later version",
+    )
 
 
 def _refused(delivery: Delivery, what: str) -> NeedsUser:
@@ -280,10 +280,10 @@ def _refused(delivery: Delivery, what: str) -> NeedsUser:
 def _in_use(delivery: Delivery, owner: Contents, state: tuple[str, str]) -> NeedsUser:
     """Return the error for a folder into which another job is going to deliver."""
     job, doing = state
-    words = owner.model_copy(update={"job": job}).in_words()
+    words, ours = owner.model_copy(update={"job": job}).in_words(), delivery.contents.in_words()
     return NeedsUser(
         ExitCode.STORAGE,
-        f"{delivery.output} belongs to {words}, which is {doing}; this is {delivery.contents.in_words()}",
+        f"{delivery.output} belongs to {words}, which is {doing}; this is {ours}",
         f"{delivery.elsewhere()}; sshrender cancel {shlex.quote(job)} gives the folder up",
     )
 
