@@ -94,12 +94,12 @@ def fill(delivery: Delivery, *, may_replace: bool = False) -> None:
 def refusal(delivery: Delivery) -> NeedsUser:
     """Return the error of a job that may not have the folder; nothing is changed by it."""
     before = {path: path.read_bytes() for path in delivery.output.iterdir() if path.is_file()}
-    found = outputrecord.look(delivery.output)
+    found = outputrecord.inspect(delivery.output)
     for claim in (outputclaim.check, outputclaim.take):
         with pytest.raises(NeedsUser) as raised:
             claim(delivery)
     assert {path: path.read_bytes() for path in delivery.output.iterdir() if path.is_file()} == before
-    assert outputrecord.look(delivery.output) == found
+    assert outputrecord.inspect(delivery.output) == found
     assert raised.value.code is ExitCode.STORAGE
     return raised.value
 
@@ -259,7 +259,7 @@ def test_of_many_that_want_a_folder_at_once_one_has_it(desk: Desk, tmp_path: Pat
         thread.start()
     for thread in threads:
         thread.join(60)
-    found = outputrecord.look(desk.output).record
+    found = outputrecord.inspect(desk.output).record
     assert found is not None
     assert found.owner.job in ended
     assert set(desk.pages().values()) <= {found.owner.job}

@@ -290,7 +290,7 @@ class RunContext:
         """Complete a request with the settings that are the same for every document."""
         settings = self.settings
         password = read_password(settings.password_file) if settings.password_file else None
-        # Whoever submitted the job has said so then: the queue's own settings must not remove pages.
+        # A job of the queue: only its submitter decides, not this machine's settings.
         may_replace = settings.overwrite and not fields.get("is_from_queue")
         names = {host.plan.name for host in self.hosts}
         return RenderRequest(

@@ -34,7 +34,7 @@ class OutputLost(Exception):
 def check(delivery: Delivery) -> None:
     """Raise NeedsUser if the job may not have its output folder; change nothing. Raises OSError."""
     if not delivery.is_own_folder:
-        next_record(delivery, outputrecord.look(delivery.output))
+        next_record(delivery, outputrecord.inspect(delivery.output))
 
 
 def take(delivery: Delivery) -> OutputClaim:
@@ -47,13 +47,13 @@ def take(delivery: Delivery) -> OutputClaim:
     output = Path(os.path.realpath(delivery.output))
     output.mkdir(parents=True, exist_ok=True)
     for _ in range(_TRIES):
-        found = outputrecord.look(output)
+        found = outputrecord.inspect(output)
         record = next_record(delivery, found)
         if record is not None:
             number = found.newest.number if found.newest is not None else 0
             if outputstore.create(output, number + 1, record.encode()) is None:
                 continue
-            found = outputrecord.look(output)
+            found = outputrecord.inspect(output)
         in_force = found.record
         if found.newest and in_force and in_force.owner.is_same(delivery.contents):
             outputstore.remove(output, found.older)
@@ -135,7 +135,7 @@ class OutputClaim:
             return
         if outputstore.is_there(self._folder, self._stored):
             return
-        found = outputrecord.look(self._folder)
+        found = outputrecord.inspect(self._folder)
         if found.newest is not None:
             self._follow(found)
             return
@@ -158,7 +158,7 @@ class OutputClaim:
         """
         assert self._folder is not None
         assert self._record is not None
-        found = outputrecord.look(self._folder)
+        found = outputrecord.inspect(self._folder)
         names = old.files_in(found.names) + self._record.owner.files_in(found.names)
         names += filter(outputrecord.is_left, found.names)
         seen = {name: file_at(self._folder / name) for name in dict.fromkeys(names)}
@@ -175,7 +175,7 @@ class OutputClaim:
         number = self._stored.number if self._stored is not None else 0
         stored = outputstore.create(self._folder, number + 1, record.encode())
         if stored is None:
-            self._follow(outputrecord.look(self._folder))
+            self._follow(outputrecord.inspect(self._folder))
             return
         older, self._stored, self._record = self._stored, stored, record
         outputstore.remove(self._folder, [older] if older is not None else [])

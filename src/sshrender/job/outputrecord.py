@@ -4,7 +4,7 @@ The folder has a record (outputstore.py), which is one JSON object. Of several t
 number counts, and one of several processes gets a number. So a folder passes from one job to another at
 one moment, and a process that is killed leaves the old record or the new one.
 
-Whoever can write into the folder can write a record: it is checked.
+Any process that can write into the folder can write a record: it is checked.
 """
 
 from __future__ import annotations
@@ -152,7 +152,7 @@ class Found:
     names: tuple[str, ...]
 
 
-def look(folder: Path) -> Found:
+def inspect(folder: Path) -> Found:
     """Return what is in an output folder, which may not exist yet. Raises OSError."""
     stored, names = outputstore.find(folder)
     if not stored:

@@ -126,50 +126,50 @@ def require_free(delivery: Delivery, name: str, record: Record) -> None:
 
 
 def _next_record(delivery: Delivery, found: Found) -> Record | None:
-    ours = delivery.contents
+    own = delivery.contents
     if found.newest is None:
-        return _first_record(delivery, ours, found)
+        return _first_record(delivery, own, found)
     if found.record is None:
         if not delivery.may_replace:
             raise _damaged(delivery)
-        return Record(owner=ours, replaces=UNKNOWN)
-    if found.record.owner.is_same(ours):
+        return Record(owner=own, replaces=UNKNOWN)
+    if found.record.owner.is_same(own):
         return None
     user = _user_of(delivery, found.record.owner)
     if user is not None:
         raise _in_use(delivery, found.record.owner, user)
     old = found.record.contents
-    if old.is_same(ours):  # what was to replace our pages never delivered one
-        return Record(owner=_with_files_of(ours, old))
+    if old.is_same(own):  # what was to replace our pages never delivered one
+        return Record(owner=_with_files_of(own, old))
     if not old.files_in(found.names):
-        return Record(owner=ours)
+        return Record(owner=own)
     if not delivery.may_replace:
-        raise _others(delivery, ours, old)
-    return Record(owner=ours, replaces=old)
+        raise _others(delivery, own, old)
+    return Record(owner=own, replaces=old)
 
 
-def _with_files_of(ours: Contents, old: Contents) -> Contents:
+def _with_files_of(own: Contents, old: Contents) -> Contents:
     """Return our contents with the files that an earlier job of the same made beside the pages."""
-    return ours.model_copy(update={"assembled": old.assembled})
+    return own.model_copy(update={"assembled": old.assembled})
 
 
-def _first_record(delivery: Delivery, ours: Contents, found: Found) -> Record:
+def _first_record(delivery: Delivery, own: Contents, found: Found) -> Record:
     """Return the record of a folder that has none: it is new, or an earlier version filled it."""
-    pages = UNKNOWN.files_in(found.names) + ours.files_in(found.names)
+    pages = UNKNOWN.files_in(found.names) + own.files_in(found.names)
     if not pages:
-        return Record(owner=ours)
-    unknown = _unknown(delivery, ours, sorted(set(pages)))
+        return Record(owner=own)
+    unknown = _unknown(delivery, own, sorted(set(pages)))
     if not unknown:
-        return Record(owner=ours, is_adopted=True)
+        return Record(owner=own, is_adopted=True)
     if not delivery.may_replace:
         raise _of_unknown_origin(delivery, unknown)
-    return Record(owner=ours, replaces=UNKNOWN)
+    return Record(owner=own, replaces=UNKNOWN)
 
 
-def _unknown(delivery: Delivery, ours: Contents, pages: list[str]) -> list[str]:
+def _unknown(delivery: Delivery, own: Contents, pages: list[str]) -> list[str]:
     """Return the page files that are not known to be of these contents. Raises OSError."""
-    folders = [delivery.folder.pages, *(job.pages for job, _ in _siblings(delivery, ours))]
-    is_ours = set(ours.files_in(pages))
+    folders = [delivery.folder.pages, *(job.pages for job, _ in _siblings(delivery, own))]
+    is_ours = set(own.files_in(pages))
     unknown = []
     for name in pages:
         seen = file_at(delivery.output / name)
@@ -243,14 +243,14 @@ def _is_document(path: Path, size: int, sha256: str) -> bool:
 # What users are told
 
 
-def _others(delivery: Delivery, ours: Contents, old: Contents) -> NeedsUser:
+def _others(delivery: Delivery, own: Contents, old: Contents) -> NeedsUser:
     if not old.is_known:
         return _of_unknown_origin(delivery, [])
-    is_document = ours.sha256 == old.sha256
+    is_document = own.sha256 == old.sha256
     what = "with other settings" if is_document else "of another document"
     return _refused(
         delivery,
-        f"{delivery.output} holds pages {what}: {old.in_words()}; this is {ours.in_words()}",
+        f"{delivery.output} holds pages {what}: {old.in_words()}; this is {own.in_words()}",
     )
 
 
@@ -280,10 +280,10 @@ def _refused(delivery: Delivery, what: str) -> NeedsUser:
 def _in_use(delivery: Delivery, owner: Contents, state: tuple[str, str]) -> NeedsUser:
     """Return the error for a folder into which another job is going to deliver."""
     job, doing = state
-    words, ours = owner.model_copy(update={"job": job}).in_words(), delivery.contents.in_words()
+    words, own = owner.model_copy(update={"job": job}).in_words(), delivery.contents.in_words()
     return NeedsUser(
         ExitCode.STORAGE,
-        f"{delivery.output} belongs to {words}, which is {doing}; this is {ours}",
+        f"{delivery.output} belongs to {words}, which is {doing}; this is {own}",
         f"{delivery.elsewhere()}; sshrender cancel {shlex.quote(job)} gives the folder up",
     )
 

@@ -6,7 +6,7 @@ system has no such attributes (NFS before 4.2) or no room for one (ext4 has 4 Ki
 hidden file, ``.sshrender-job.00000001``, put there whole by link(2), which does the same on every NFS if
 the link count is checked afterwards (open(2), O_EXCL).
 
-Whoever can write into the folder can write a record: the caller checks what is read.
+Any process that can write into the folder can write a record: the caller checks what is read.
 """
 
 from __future__ import annotations
