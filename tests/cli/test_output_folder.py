@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -64,7 +65,7 @@ class TestQueue:
         document = _report(home / "a", 1)
         first = api.submit(document, {"dpi": 30, "overview": False})
         for dpi in (60, 90, 120):
-            error = _refused(lambda dpi=dpi: api.submit(document, {"dpi": dpi}), "which is queued")
+            error = _refused(partial(api.submit, document, {"dpi": dpi}), "which is queued")
             assert "-o report-pages-2 " in error.hint
         _refused(lambda: api.submit(document, {"dpi": 60, "overwrite": True}), "which is queued")
         assert [report.name for report in api.list_jobs()] == [first.job]
