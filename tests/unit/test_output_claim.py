@@ -326,7 +326,8 @@ DAMAGED = [
     b"[" * 2000,
     b'{"schema": 2}',
     b'{"schema": 1, "owner": {"job": "x", "pages": -1}}',
-    b'{"schema": 1, "owner": {"job": "x", "assembled": ["../../etc/passwd"]}}',
+    b'{"schema": 1, "owner": {"job": "x", "assembled": ["../../etc/x.pdf"]}}',
+    b'{"schema": 1, "owner": {"job": "x", "assembled": ["notes.txt"]}}',
     b'{"schema": 1, "owner": {"job": "x", "extension": "png/../x"}}',
 ]
 

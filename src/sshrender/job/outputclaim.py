@@ -96,9 +96,10 @@ class OutputClaim:
             self.require()
         except OutputLost:
             # Between the check and the delivery another job may have removed old pages: not this one.
-            seen = publish.identity(Path(os.path.realpath(target)))
-            if publish.is_delivered(page, target):
-                publish.remove(Path(os.path.realpath(target)), seen)
+            path = self._folder / target.name if self._folder is not None else target
+            seen = publish.identity(path)
+            if publish.is_delivered(page, path):
+                publish.remove(path, seen)
             raise
         return is_copy
 

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field
+from pydantic_core import to_jsonable_python
 
 from sshrender.document.facts import MAX_PAGES
 from sshrender.job import outputstore
@@ -41,6 +42,10 @@ MAX_WORDS = 100
 """Characters of a name from a record in an error."""
 
 
+_Assembled = Annotated[Name, Field(pattern=r"\.(pdf|tiff|zip|cbz)$")]
+"""A file that ``--assemble`` makes: a forged record cannot have other files removed."""
+
+
 class _Part(BaseModel):
     # Readers ignore fields that they do not know (docs/formats.md).
     model_config = ConfigDict(frozen=True, extra="ignore", strict=True, allow_inf_nan=False)
@@ -60,7 +65,7 @@ class Contents(_Part):
     pages: int = Field(0, ge=0, le=MAX_PAGES)
     extension: str = Field("", pattern=r"^[A-Za-z0-9]{0,10}$")
     settings: dict[str, Any] = {}
-    assembled: Annotated[tuple[Name, ...], Field(max_length=100)] = ()
+    assembled: Annotated[tuple[_Assembled, ...], Field(max_length=100)] = ()
 
     @classmethod
     def of(cls, spec: JobSpec) -> Self:
@@ -183,9 +188,11 @@ def is_left(name: str) -> bool:
 
 def _defaults() -> dict[str, Any]:
     """Return the settings that have a default, as they are stored."""
-    usual = RenderSettings(device="png16m", dpi=1, pages="1").model_dump(mode="json")
-    needed = {name for name, about in RenderSettings.model_fields.items() if about.is_required()}
-    return {key: usual[key] for key in usual if key not in needed and key not in _WHICH_PAGES}
+    return {
+        name: to_jsonable_python(about.get_default(call_default_factory=True))
+        for name, about in RenderSettings.model_fields.items()
+        if not about.is_required() and name not in _WHICH_PAGES
+    }
 
 
 def _complete(settings: dict[str, Any]) -> dict[str, Any]:
