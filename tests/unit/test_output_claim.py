@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import itertools
 import os
 import threading
 from collections.abc import Callable
@@ -13,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from sshrender.coordinator.workers.verifier import OutputGone
 from sshrender.errors import ExitCode, NeedsUser, UserError
 from sshrender.job import lease, outputclaim, outputfolder, outputrecord, outputstore, publish
 from sshrender.job.folder import JobFolder
@@ -22,6 +24,7 @@ from sshrender.job.outputrecord import Contents, Record
 from sshrender.job.outputrules import Delivery
 from sshrender.job.outputstore import Stored
 from sshrender.job.spec import DocumentRecord, JobSpec, RecipeRecord, RenderSettings, job_name
+from tests.machine.conversations import Host, run
 
 NOTES = "notes.txt"
 RECIPE = RecipeRecord(name="mine", shell="make {output}", extension="png", format="png")
@@ -238,6 +241,29 @@ def test_a_job_that_loses_its_folder_leaves_no_page_there(
         deliver(claim, first)
     fill(second)
     assert set(desk.pages().values()) == {second.spec.name}
+
+
+def test_a_run_ends_once_its_folder_is_another_job_s(
+    desk: Desk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No page and no host is charged; the exit code is that of the storage."""
+    other = replace(desk.job(), output=tmp_path / "out", may_replace=True)
+    real, calls = publish.deliver, itertools.count(1)
+
+    def given_away(*words: Any) -> bool:
+        if next(calls) == 2:
+            outputclaim.take(other).begin()
+        return real(*words)
+
+    monkeypatch.setattr(publish, "deliver", given_away)
+    (tmp_path / "run").mkdir()
+    (tmp_path / "out").mkdir()
+    (tmp_path / "run" / "out").symlink_to(tmp_path / "out")
+    ended = run(tmp_path / "run", 3, lambda folder: [Host("honest", folder)])
+    assert ended.outcome.code == ExitCode.STORAGE
+    assert ended.outcome.reason == OutputGone.REASON
+    assert ended.outcome.pages["failed"] == 0
+    assert list((tmp_path / "out").glob("page-*")) == []
 
 
 def test_of_many_that_want_a_folder_at_once_one_has_it(desk: Desk, tmp_path: Path) -> None:
