@@ -64,6 +64,10 @@ class UserError(Exception):
         self.hint = hint
 
 
+class NeedsUser(UserError):
+    """An error that stays until the user decides: the queue holds the job instead of trying again."""
+
+
 def limit_reached(error: BaseException) -> UserError | None:
     """Return the user's error if a limit of this machine on memory or threads is the cause, else None.
 

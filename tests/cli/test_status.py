@@ -97,7 +97,7 @@ def test_the_story_of_a_host(sshrender: Run, san: Path, home: Path) -> None:
 def test_a_job_is_meant_by_name_beginning_or_folder(sshrender: Run, san: Path, home: Path) -> None:
     document = pdfs.write(home / "five.pdf", pdfs.numbered(5))
     for dpi in (36, 72):
-        assert sshrender("render", document, "-r", dpi).returncode == 0
+        assert sshrender("render", document, "-r", dpi, "-o", f"at-{dpi}").returncode == 0
     names = sorted(path.name for path in san.iterdir())
     for named in (names[0], names[0][:-1], san / names[0], os.path.relpath(san / names[0], home)):
         assert json.loads(sshrender("status", named, "--json").stdout)["job"] == names[0]

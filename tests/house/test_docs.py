@@ -16,6 +16,7 @@ from sshrender.cli.app import app
 from sshrender.errors import ExitCode
 from sshrender.job.jobattributes import Attributes
 from sshrender.job.leasefiles import Claim
+from sshrender.job.outputrecord import Contents, Record
 from sshrender.job.requests import Request
 from sshrender.job.spec import JobSpec
 from sshrender.transports.interface import Refusal
@@ -166,6 +167,8 @@ def test_every_refusal_of_a_host_is_explained(refusal: Refusal) -> None:
         ("job.json", [name.strip("_") for name in JobSpec.model_fields]),
         ("lease and .epochs/", [field.name for field in dataclasses.fields(Claim)]),
         ("requests/", [field.name for field in dataclasses.fields(Request)]),
+        ("The output folder", [name.strip("_") for name in Record.model_fields]),
+        ("The output folder", list(Contents.model_fields)),
     ],
 )
 def test_every_field_of_a_file_is_explained(heading: str, names: list[str]) -> None:

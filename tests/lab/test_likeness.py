@@ -112,7 +112,7 @@ def test_other_fonts_matter_only_to_a_document_that_lacks_some(
     assert odd["state"] == "refused"
     assert "1 of house" in odd["reason"]
     assert summary["fonts_missing"] == [{"font": "Helvetica", "pages": "1-20"}]
-    code, summary, stderr = _render(farm, drawing, "--pin", "1=node1")
+    code, summary, stderr = _render(farm, drawing, "--pin", "1=node1", "-o", str(farm.root / "drawing"))
     assert code == 0, stderr
     assert _host(summary, "node1")["pages"] >= 1
     assert summary["fonts_missing"] == []

@@ -276,6 +276,9 @@ class _Worker:
     def reason(self) -> str:
         return self.why
 
+    def needs_user(self) -> bool:
+        return False
+
     def stop(self, number: int) -> None:
         self.signals.append(number)
         self.code = 128 + number

@@ -13,6 +13,7 @@ from PIL import Image
 from sshrender.coordinator import pagerestoration
 from sshrender.job import publish
 from sshrender.job.history import PageRecord
+from sshrender.job.outputclaim import OutputClaim
 from sshrender.job.verification.errors import VerificationFailed
 from sshrender.renderers.devices import DEVICES
 
@@ -38,6 +39,7 @@ def test_a_late_recall_leaves_the_page_that_took_the_place_of_its_own(
         spec=SimpleNamespace(settings=SimpleNamespace(dpi=72.0, recipes=())),
         reading=SimpleNamespace(box=lambda page: (100.0, 100.0)),
         limits=SimpleNamespace(page_memory=1 << 30),
+        claim=OutputClaim(),
     )
     real = publish.deliver
 

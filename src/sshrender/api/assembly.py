@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sshrender.api.jobs import on_san
-from sshrender.errors import ExitCode, UserError
-from sshrender.job.spec import safe_stem
+from sshrender.errors import ExitCode, NeedsUser, UserError
 from sshrender.views.text import count
 
 if TYPE_CHECKING:
@@ -18,12 +16,13 @@ if TYPE_CHECKING:
 
 
 class Assembly:
-    """Makes the file. ``path`` is set when it is made; ``lacks`` or ``error`` if it cannot be made."""
+    """Makes the file ``name``. ``path`` is set when it is made, else ``lacks`` or ``error``."""
 
     def __init__(self, plan: JobPlan, kind: str) -> None:
         self.path: str | None = None
         self.lacks = ""
         self.error: UserError | None = None
+        self.name = plan.delivery.assembled
         self._plan = plan
         self._kind = kind
 
@@ -40,11 +39,19 @@ class Assembly:
             self.lacks = f"no {self._kind} was made: {count(lacking, 'page')} missing"
             return
         plan, kind = self._plan, self._kind
-        target = plan.output / f"{safe_stem(Path(plan.spec.document.name).stem)}.{kind}"
+        target = plan.output / self.name
+
+        def ensure() -> None:
+            fence()
+            plan.claim.require()
+
         pages, dpi = list(plan.history.pages.values()), plan.spec.settings.dpi
         try:
-            on_san(target.parent, lambda: assemble(plan.folder, pages, target, kind, dpi, fence))
+            on_san(target.parent, lambda: plan.claim.note_assembled(self.name))
+            on_san(target.parent, lambda: assemble(plan.folder, pages, target, kind, dpi, ensure))
             self.path = str(target)
+        except NeedsUser as refused:
+            self.error = refused
         except PageChanged as failed:
             what = f"{target} cannot be made: {failed}"
             hint = f"sshrender resume {shlex.quote(plan.spec.name)} renders it again"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import shlex
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from pathlib import Path
@@ -22,14 +23,17 @@ def device_names() -> Iterator[str]:
 
 def check_pdfs(sources: list[Path]) -> None:
     """Raise UserError if two documents have the same name: they would share an output folder."""
-    stems = [source.stem for source in sources]
-    for stem in stems:
-        if stems.count(stem) > 1:
-            raise UserError(
-                ExitCode.USAGE,
-                f"two documents are called {stem} and would share a folder",
-                "render them one after the other, each with its own -o DIR",
-            )
+    first: dict[str, Path] = {}
+    for source in sources:
+        other = first.setdefault(source.stem, source)
+        if other is source:
+            continue
+        own = "-".join(part for part in (source.absolute().parent.name, source.stem, "pages") if part)
+        raise UserError(
+            ExitCode.USAGE,
+            f"{other} and {source} are both called {source.stem} and would share a folder",
+            f"one command for each, with -o {shlex.quote(own)} for {shlex.quote(str(source))}",
+        )
 
 
 def find_documents(named: Iterable[Path]) -> list[Path]:

@@ -18,12 +18,14 @@ from typing import Any
 from sshrender.api.dependencies import refuse_circle
 from sshrender.api.jobs import create_marker, current_user, find_job, on_san
 from sshrender.api.runcontext import output_of
+from sshrender.coordinator.jobopening import claim_output
 from sshrender.errors import ExitCode, UserError
 from sshrender.job import jobattributes, jobstatus, outputfolder, queueoperations
 from sshrender.job.folder import JobFolder
 from sshrender.job.jobattributes import Attributes
 from sshrender.job.journal import read_journal
 from sshrender.job.lease import Observer
+from sshrender.job.outputrules import Delivery
 from sshrender.job.requestoperations import Operation
 from sshrender.job.requests import Request, ask
 from sshrender.job.spec import JobSpec, require_signed_spec
@@ -77,7 +79,14 @@ def cancel(san: Path, jobs: Sequence[str], on_changed: OnChanged = _ignore) -> l
 
 def resubmit(san: Path, jobs: Sequence[str], on_changed: OnChanged = _ignore) -> list[Changed]:
     """Put finished jobs back into the queue; failed pages are tried again. Raises UserError."""
-    return _change(san, jobs, Order(Operation.RESUBMIT), on_changed)
+
+    def claim(folder: JobFolder, spec: JobSpec) -> Mapping[str, Any]:
+        output = on_san(san, lambda: outputfolder.place(jobattributes.load(folder), folder))
+        if output is not None:
+            claim_output(Delivery(output, spec, folder, by="alter"))
+        return {}
+
+    return _change(san, jobs, Order(Operation.RESUBMIT, changes=claim), on_changed)
 
 
 def alter(
@@ -92,12 +101,22 @@ def alter(
     ``changes``: any of priority, limit, not_before (see dependencies.start_time) and after (names).
     ``output``: deliver there; of several jobs, each gets its own folder in it.
     """
+    taken: dict[Path, Delivery] = {}
 
     def for_each(folder: JobFolder, spec: JobSpec) -> Mapping[str, Any]:
         refuse_circle(san, folder.name, changes.get("after", ()))
         if output is None:
             return changes
         own = output_of(output, Path(spec.document.name), len(jobs) == 1)
+        delivery = Delivery(own, spec, folder, by="alter")
+        other = taken.setdefault(own, delivery)
+        if not other.contents.is_same(delivery.contents):
+            raise UserError(
+                ExitCode.USAGE,
+                f"{other.spec.name} and {spec.name} cannot share {own}: their pages would be mixed",
+                "give each of them its own -o DIR, one command for each",
+            )
+        claim_output(delivery)
         return {**changes, **_marked(own, san)}
 
     return _change(san, jobs, Order(Operation.ALTER, changes=for_each), on_changed)

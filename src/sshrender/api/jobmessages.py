@@ -57,12 +57,14 @@ class JobOrder:
 class JobEnd:
     """How the run ended. ``error``: why it could not start or go on; empty if the job's result says it.
 
-    ``summary``: what ``--json`` prints, if the order asked for it.
+    ``summary``: what ``--json`` prints, if the order asked for it. ``needs_user``: the job would fail
+    again until a user decides something.
     """
 
     exit_code: int
     error: str = ""
     summary: dict[str, Any] | None = None
+    needs_user: bool = False
 
     def encode(self) -> bytes:
         """Return the end as JSON."""
@@ -72,10 +74,16 @@ class JobEnd:
     def decode(cls, data: bytes) -> JobEnd:
         """Return the end in ``data``. Raises ValueError, as for a process that was killed."""
         fields = _object(data)
-        end = cls(fields.get("exit_code", -1), fields.get("error", ""), fields.get("summary"))
+        end = cls(
+            fields.get("exit_code", -1),
+            fields.get("error", ""),
+            fields.get("summary"),
+            fields.get("needs_user", False),
+        )
         _require(end.exit_code, int)
         _require(end.error, str)
         _require(end.summary, (dict, type(None)))
+        _require(end.needs_user, bool)
         return end
 
 

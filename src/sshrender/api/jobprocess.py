@@ -101,6 +101,10 @@ class JobProcess:
         """See JobProcess.reason."""
         return "" if self._end is None else self._end.error
 
+    def needs_user(self) -> bool:
+        """See JobProcess.needs_user."""
+        return self._end is not None and self._end.needs_user
+
     def stop(self, number: int) -> None:
         """See JobProcess.stop."""
         if self._process.poll() is None:

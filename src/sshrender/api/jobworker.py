@@ -68,7 +68,7 @@ def end_with_parent(parent: int) -> bool:
 def run(order: JobOrder) -> JobEnd:
     """Run the job; return how that ended, whatever goes wrong."""
     from sshrender.api import errorlog
-    from sshrender.errors import ExitCode, UserError, limit_reached
+    from sshrender.errors import ExitCode, NeedsUser, UserError, limit_reached
 
     reporters: list[Reporter] = []
     try:
@@ -82,7 +82,8 @@ def run(order: JobOrder) -> JobEnd:
         what, hint = errorlog.defect(error)
         return _failed(UserError(ExitCode.BUG, what, hint), reporters)
     reason = "" if result.error is None else _one_line(result.error)
-    return JobEnd(result.exit_code, reason, result.summary if order.wants_summary else None)
+    summary = result.summary if order.wants_summary else None
+    return JobEnd(result.exit_code, reason, summary, isinstance(result.error, NeedsUser))
 
 
 def _resume(order: JobOrder, reporters: list[Reporter]) -> RenderResult:

@@ -295,6 +295,8 @@ class RunContext:
         """Complete a request with the settings that are the same for every document."""
         settings = self.settings
         password = read_password(settings.password_file) if settings.password_file else None
+        # A job of the queue: only its submitter decides, not this machine's settings.
+        may_replace = settings.overwrite and not fields.get("is_from_queue")
         names = {host.plan.name for host in self.hosts}
         return RenderRequest(
             san=self.san,
@@ -303,6 +305,8 @@ class RunContext:
             policy=self._policy(),
             strict=settings.strict,
             has_overview=settings.overview,
+            may_replace=may_replace,
+            assemble=settings.assemble or "",
             pins=pins.check(map(pins.parse, settings.pin), names),
             remark=self.listener.print_line,
             **fields,

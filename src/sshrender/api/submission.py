@@ -15,7 +15,7 @@ from sshrender.api.jobs import create_marker, current_user, on_san, remove_marke
 from sshrender.api.removal import remove
 from sshrender.api.results import NO_PAGES
 from sshrender.api.runcontext import RunContext
-from sshrender.coordinator.jobopening import open_job, output_error
+from sshrender.coordinator.jobopening import claim_output, open_job, output_error
 from sshrender.coordinator.jobplan import JobPlan
 from sshrender.document.facts import check_file
 from sshrender.document.reading import Reading
@@ -94,11 +94,13 @@ def _result(context: RunContext, plan: JobPlan, now: str, hold: bool) -> Submitt
     name, state = plan.spec.name, "held" if hold else "queued"
     if found.submitted == now:
         _require_no_circle(context, plan, now)
+        _claim_output(context, plan, now)
     elif found.over == "done" and _is_as_requested(plan, found):
         remove_marker(plan.output, str(plan.changes.get("output_marker", "")))
         context.listener.print_line(f"{name} is done already: its pages are in {plan.output}")
         state = "done"
     else:
+        claim_output(plan.delivery)
         _alter(context, plan, found, hold)
     return Submitted(name, state, plan.folder.path, plan.output, len(plan.pages))
 
@@ -110,6 +112,18 @@ def _require_no_circle(context: RunContext, plan: JobPlan, now: str) -> None:
     """
     try:
         refuse_circle(context.san, plan.spec.name, plan.changes["after"])
+    except UserError:
+        on_san(context.san, lambda: remove(plan.folder, lambda found: found.submitted == now))
+        raise
+
+
+def _claim_output(context: RunContext, plan: JobPlan, now: str) -> None:
+    """Claim the output folder of the new job; remove the job if another one was faster.
+
+    Raises UserError.
+    """
+    try:
+        claim_output(plan.delivery)
     except UserError:
         on_san(context.san, lambda: remove(plan.folder, lambda found: found.submitted == now))
         raise

@@ -176,6 +176,11 @@ class Settings:
         short="-o",
         default_text="<stem>-pages/",
     )
+    overwrite: bool = setting(
+        False,
+        "Replace the pages of another document or of other settings in that folder.",
+        Panel.FILES,
+    )
     pages: str | None = setting(
         None,
         "Render only these pages: 1-10,15,20-, odd, even; ^3: not page 3.",

@@ -76,6 +76,7 @@ def verify_page(run: RunParts, command: do.VerifyPage) -> None:
             sha256=report.sha256,
             is_sized=run.plan.is_sized(run.scheduler.page_queue[command.page].renderer),
         ),
+        claim=run.plan.claim,
     )
     if run.router.needs_transfer(command.host) and not record.is_transferred:
         run.router.fetch(task)

@@ -183,8 +183,8 @@ def on_signal(run: RunParts, item: SignalCaught) -> list[ev.Event]:
     return [ev.StopRequested(f"signal {item.number}")]
 
 
-def on_gone(_run: RunParts, item: LeaseGone | vf.DocumentGone) -> list[ev.Event]:
-    """Stop the run: the job is another coordinator's, or its document was replaced."""
+def on_gone(_run: RunParts, item: LeaseGone | vf.DocumentGone | vf.OutputGone) -> list[ev.Event]:
+    """Stop the run: the job or its output folder is another's, or its document was replaced."""
     return [ev.StopRequested(item.REASON)]
 
 
@@ -203,6 +203,7 @@ INPUT_HANDLERS: Mapping[type, Callable[[RunParts, Any], list[ev.Event]]] = {
     vf.StorageTrouble: on_storage_trouble,
     vf.SyncRefused: on_sync_refused,
     vf.DocumentGone: on_gone,
+    vf.OutputGone: on_gone,
     LeaseGone: on_gone,
     PartsFailed: on_parts_failed,
     RequestReceived: on_request,

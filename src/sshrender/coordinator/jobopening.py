@@ -11,6 +11,7 @@ import shlex
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from sshrender.coordinator import jobsigning, pagecount
@@ -18,12 +19,14 @@ from sshrender.coordinator.jobplan import JobPlan, RenderRequest
 from sshrender.document import facts, pagelist, splitting, staging
 from sshrender.document.reading import Reading
 from sshrender.errors import ExitCode, UserError, limit_reached
-from sshrender.job import documentidentity, jobattributes
+from sshrender.job import documentidentity, jobattributes, outputclaim
 from sshrender.job.folder import JobFolder
 from sshrender.job.history import History
 from sshrender.job.journal import OldJournal
 from sshrender.job.journalformat import timestamp
 from sshrender.job.lease import LeaseLost
+from sshrender.job.outputclaim import OutputClaim
+from sshrender.job.outputrules import Delivery
 from sshrender.job.spec import (
     DocumentRecord,
     JobSpec,
@@ -35,6 +38,7 @@ from sshrender.job.spec import (
     safe_stem,
 )
 from sshrender.storage.files import sync_folder, user_in
+from sshrender.storage.hangguard import guarded_call
 from sshrender.transports.messages import Inspected
 from sshrender.utf8 import writable
 
@@ -157,6 +161,9 @@ def _open(
         may_split = known.pages == total and reading.is_sound()
         spec = describe(request, stamp.bytes, known, source.sha256, total, may_split)
         folder = JobFolder(request.san / spec.name)
+        # Before there is a job: one that cannot deliver is not worth a folder.
+        delivery = Delivery(request.output, spec, folder, request.may_replace, assemble=request.assemble)
+        check_output(delivery)
         spec, document_stamp = _create_or_find(folder, spec, source)
     finally:
         source.clear()
@@ -178,7 +185,7 @@ def reopen_job(request: RenderRequest, reading: Reading, folder: JobFolder, spec
                 f"the document of {spec.name} needs a password",
                 "add --password-file FILE",
             )
-        return _plan(request, reading, spec, folder, stamp)
+        return _plan(request, reading, spec, folder, stamp, is_reopened=True)
     except OSError as error:
         raise storage_error(error, folder.path.parent) from None
 
@@ -305,7 +312,13 @@ def _identity(spec: JobSpec) -> tuple[str, int, RenderSettings]:
 
 
 def _plan(
-    request: RenderRequest, reading: Reading, spec: JobSpec, folder: JobFolder, stamp: facts.Stamp
+    request: RenderRequest,
+    reading: Reading,
+    spec: JobSpec,
+    folder: JobFolder,
+    stamp: facts.Stamp,
+    *,
+    is_reopened: bool = False,
 ) -> JobPlan:
     """Return the opened job. Raises UserError or OSError."""
     folder.complete()
@@ -329,6 +342,9 @@ def _plan(
         is_delivered_as_asked=request.is_delivered_as_asked,
         is_from_queue=request.is_from_queue,
         known_dead=request.known_dead,
+        may_replace=request.may_replace,
+        assemble=request.assemble,
+        is_reopened=is_reopened,
     )
 
 
@@ -352,6 +368,22 @@ def require_output(output: Path) -> None:
         probe.unlink()
     except OSError as error:
         raise output_error(error, output) from None
+
+
+def check_output(delivery: Delivery) -> None:
+    """Raise UserError if the output folder is another job's; change nothing."""
+    try:
+        guarded_call(delivery.output.parent, partial(outputclaim.check, delivery))
+    except OSError as error:
+        raise output_error(error, delivery.output) from None
+
+
+def claim_output(delivery: Delivery) -> OutputClaim:
+    """Claim the output folder, and create it if needed. Raises UserError."""
+    try:
+        return guarded_call(delivery.output.parent, partial(outputclaim.take, delivery))
+    except OSError as error:
+        raise output_error(error, delivery.output) from None
 
 
 def output_error(error: OSError, output: Path) -> UserError:

@@ -15,6 +15,8 @@ from sshrender.job import documentidentity
 from sshrender.job.folder import JobFolder
 from sshrender.job.history import History
 from sshrender.job.jobattributes import Attributes
+from sshrender.job.outputclaim import OutputClaim
+from sshrender.job.outputrules import By, Delivery
 from sshrender.job.publish import page_name
 from sshrender.job.spec import JobSpec, RecipeRecord
 from sshrender.renderers.devices import DEVICES, Device
@@ -85,6 +87,10 @@ class RenderRequest:
     """Whether to run the job only if it still waits in the queue."""
     known_dead: str = ""
     """The content of a lease whose heartbeat stood still for long enough (job/lease.py, take)."""
+    may_replace: bool = False
+    """Whether to replace what another job has delivered into the output folder."""
+    assemble: str = ""
+    """The kind of the file of all pages that is to be made beside them; empty: none."""
     remark: Callable[[str], None] = lambda _line: None
     """Shows the user a remark about something unusual."""
 
@@ -111,8 +117,22 @@ class JobPlan:
     is_delivered_as_asked: bool = False
     is_from_queue: bool = False
     known_dead: str = ""
+    may_replace: bool = False
+    is_reopened: bool = False
+    """Whether the user named the job, not its document."""
+    assemble: str = ""
+    claim: OutputClaim = field(default_factory=OutputClaim)
+    """The claim of the output folder, once the run has one."""
     stamp: Stamp | None = None
     """The stamp of the document when its digest was compared; None: it was not."""
+
+    @property
+    def delivery(self) -> Delivery:
+        """Where the job shall deliver, and whether it may replace what is there."""
+        by: By = "job" if self.is_reopened else "document"
+        if self.is_from_queue:
+            by = "queue"
+        return Delivery(self.output, self.spec, self.folder, self.may_replace, by, self.assemble)
 
     def require_document(self) -> None:
         """Raise DocumentReplaced if the document is another file by now, or OSError."""

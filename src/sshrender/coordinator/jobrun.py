@@ -15,7 +15,12 @@ from typing import Any
 from sshrender import gctuning
 from sshrender.coordinator.hosts.preconnect import ConnectionPool
 from sshrender.coordinator.jobcompletion import record_end, write_manifest
-from sshrender.coordinator.jobopening import deadline_passed, require_output, storage_error
+from sshrender.coordinator.jobopening import (
+    claim_output,
+    deadline_passed,
+    require_output,
+    storage_error,
+)
 from sshrender.coordinator.jobplan import HostSetup, JobPlan
 from sshrender.coordinator.loop import Coordinator
 from sshrender.coordinator.outcome import Outcome
@@ -24,7 +29,7 @@ from sshrender.coordinator.runcomponents import RunInputs
 from sshrender.coordinator.signals import caught
 from sshrender.coordinator.workers.leaserenewer import LeaseRenewer
 from sshrender.errors import ExitCode, UserError
-from sshrender.job import drains, lease, outputfolder, queueoperations
+from sshrender.job import drains, lease, outputclaim, outputfolder, queueoperations
 from sshrender.job.nonce import Nonce
 from sshrender.storage.hangguard import DeadlinePassed, guarded_call
 from sshrender.views.interface import View
@@ -57,6 +62,7 @@ def run_job(
             guarded_call(san, lambda: _apply_changes(plan, held))
             # The output folder may be changed during the run; its marker is the one from here.
             began_as = plan.attributes
+            plan.claim = claim_output(plan.delivery)
             guarded_call(san, lambda: restore_pages(plan, held.ensure, held.epoch))
             nonce = guarded_call(san, lambda: _create_nonce(plan, held))
             drained = guarded_call(san, lambda: drains.read(san, [setup.plan.name for setup in hosts]))
@@ -72,6 +78,12 @@ def run_job(
                 guarded_call(san, lambda: record_end(plan, outcome, held, began_as))
         except lease.LeaseLost:
             raise _lease_error(plan, "has been taken over by another coordinator") from None
+        except outputclaim.OutputLost:
+            raise UserError(
+                ExitCode.STORAGE,
+                f"{plan.output} was given to another job during the run",
+                f"sshrender resume {shlex.quote(plan.spec.name)} shows which, and what to do",
+            ) from None
         except OSError as error:
             raise storage_error(error, san) from None
         finally:

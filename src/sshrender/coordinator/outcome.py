@@ -9,6 +9,7 @@ from typing import Any
 
 from sshrender.coordinator.jobplan import JobPlan
 from sshrender.coordinator.workers.leaserenewer import LeaseGone
+from sshrender.coordinator.workers.verifier import OutputGone
 from sshrender.core import commands as do
 from sshrender.core import snapshot
 from sshrender.core.records import Host, Page
@@ -28,6 +29,9 @@ _REFUSED_BY = {
     Refusal.FILES.value: ExitCode.STORAGE,
 }
 """The exit code when all hosts were refused for the same kind of reason."""
+
+_GONE = {LeaseGone.REASON: ExitCode.LEASE, OutputGone.REASON: ExitCode.STORAGE}
+"""The exit code where the run lost what it needs; that of the document otherwise."""
 
 _FINAL = frozenset({JobEnd.COMPLETE, JobEnd.CANCELLED, JobEnd.DEADLINE})
 """Ends after which the queue does not start the job again."""
@@ -190,7 +194,7 @@ def _code(
         case JobEnd.STOPPED:
             if signal is not None:
                 return 128 + signal
-            return ExitCode.LEASE if command.reason == LeaseGone.REASON else ExitCode.DOCUMENT
+            return _GONE.get(command.reason, ExitCode.DOCUMENT)
 
 
 def _no_host_code(hosts: list[Host]) -> ExitCode:

@@ -96,7 +96,7 @@ def _deliver_open(plan: JobPlan, page: int, record: PageRecord) -> list[Path]:
     target, final = plan.output / record.file, plan.folder.pages / record.file
     owned = publish.own(page, final, record.sha256)
     try:
-        is_copy = publish.deliver(owned, target, record.sha256)
+        is_copy = plan.claim.deliver(owned, target, record.sha256)
         _redeliver(plan, owned, record)
         return [target] if is_copy else []
     except FileNotFoundError:
@@ -116,7 +116,7 @@ def _redeliver(plan: JobPlan, owned: int, record: PageRecord) -> None:
     verifications = Verifications()
     try:
         image = _verify_open(plan, record.page, other, verifications)
-        if publish.deliver(other, plan.output / record.file, image.sha256):
+        if plan.claim.deliver(other, plan.output / record.file, image.sha256):
             publish.secure(plan.output / record.file)
     finally:
         verifications.stop()

@@ -51,6 +51,9 @@ class JobProcess(Protocol):
     def reason(self) -> str:
         """Return the last error that the process reported; empty for none."""
 
+    def needs_user(self) -> bool:
+        """Return whether the job would fail again until a user decides something."""
+
     def stop(self, number: int) -> None:
         """Pass a signal on."""
 
@@ -219,9 +222,10 @@ class QueueDispatcher:
             code = task.worker.ended()
             if code is not None:
                 del self._working[name]
-                self._take_in(name, code, task.worker.reason())
+                worker = task.worker
+                self._take_in(name, code, worker.reason(), needs_user=worker.needs_user())
 
-    def _take_in(self, name: str, code: int, reason: str) -> None:
+    def _take_in(self, name: str, code: int, reason: str, *, needs_user: bool) -> None:
         """Handle the end of a job's process: done, try later, or hold the job."""
         if code in _NOT_OURS | _OVER:
             self._ended.add(name)
@@ -232,7 +236,7 @@ class QueueDispatcher:
             if not self._repeats[name]:
                 self._failures.pop(name, None)
             return
-        if not self._is_for_a_person(name, code, reason):
+        if not (needs_user or self._is_for_a_person(name, code, reason)):
             if reason and code in (ExitCode.USAGE, ExitCode.BUG):
                 self._remark(name, reason)
             self._try_later(name, reason or f"exit code {code}")

@@ -12,6 +12,7 @@ from sshrender.errors import UserError
 from sshrender.job import history
 from sshrender.job.folder import JobFolder
 from sshrender.job.journal import read_journal
+from sshrender.job.outputrules import Delivery
 from sshrender.job.publish import page_name
 from sshrender.job.spec import JobSpec, load_spec
 from sshrender.renderers.devices import DEVICES
@@ -53,6 +54,9 @@ def plan_dry_run(request: RenderRequest, reading: Reading) -> DryRun:
         request, size, known, staging.digest(request.source), total, reading.is_sound()
     )
     folder = JobFolder(request.san / spec.name)
+    jobopening.check_output(
+        Delivery(request.output, spec, folder, request.may_replace, assemble=request.assemble)
+    )
     pages = pagelist.parse(spec.settings.pages, total)
     return DryRun(
         spec=spec,

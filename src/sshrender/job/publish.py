@@ -18,7 +18,7 @@ from sshrender.job.verification.errors import VerificationFailed
 from sshrender.job.verification.verify import open_page
 from sshrender.storage.files import file_mode, open_folder, remove_tree, rename
 
-_CANNOT_LINK = frozenset(
+CANNOT_LINK = frozenset(
     (errno.EXDEV, errno.EPERM, errno.EACCES, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EMLINK, errno.ENOSYS)
 )
 """Errors of link(2) upon which the file is copied: another file system, one without links, or a file of
@@ -68,7 +68,7 @@ def _publish(verified: int, attempt: Path, final: Path, sha256: str) -> tuple[in
                 raise PageTaken from None
             return os.dup(verified), False
         except OSError as error:
-            if error.errno not in _CANNOT_LINK:
+            if error.errno not in CANNOT_LINK:
                 raise
     return _publish_copy(verified, final, sha256), True
 
@@ -144,7 +144,7 @@ def _publish_copy(verified: int, final: Path, sha256: str) -> int:
         except FileExistsError:
             raise PageTaken from None
         except OSError as error:
-            if error.errno not in _CANNOT_LINK:
+            if error.errno not in CANNOT_LINK:
                 raise
             if os.path.lexists(final):
                 raise PageTaken from None
@@ -183,14 +183,15 @@ def identity(path: Path) -> Identity | None:
     except FileNotFoundError:
         return None
     try:
-        return _identity(os.stat(path.name, dir_fd=place, follow_symlinks=False))
+        return identity_of(os.stat(path.name, dir_fd=place, follow_symlinks=False))
     except FileNotFoundError:
         return None
     finally:
         os.close(place)
 
 
-def _identity(status: os.stat_result) -> Identity:
+def identity_of(status: os.stat_result) -> Identity:
+    """Return which file has this status."""
     return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
 
 
@@ -215,7 +216,7 @@ def remove(path: Path, seen: Identity | None) -> None:
             with contextlib.suppress(OSError):
                 remove_tree(aside, place)
             return
-        if _identity(found) != seen:
+        if identity_of(found) != seen:
             with contextlib.suppress(FileExistsError):
                 os.link(aside, path.name, src_dir_fd=place, dst_dir_fd=place, follow_symlinks=False)
         with contextlib.suppress(OSError):
@@ -243,7 +244,7 @@ def deliver(page: int, target: Path, sha256: str) -> bool:
     with contextlib.suppress(FileExistsError):
         if _can_link(page, target):
             return False
-    if _is_there(page, target):
+    if is_delivered(page, target):
         return False
     return _replace(page, target, sha256)
 
@@ -272,13 +273,13 @@ def _can_link(page: int, target: Path) -> bool:
     except FileExistsError:
         raise
     except OSError as error:
-        if error.errno not in _CANNOT_LINK:
+        if error.errno not in CANNOT_LINK:
             raise
         return False
     return True
 
 
-def _is_there(page: int, target: Path) -> bool:
+def is_delivered(page: int, target: Path) -> bool:
     """Whether the target is the same file, or a copy by ``_copy``: of equal size and time."""
     try:
         if is_same_file(page, target):

@@ -23,6 +23,7 @@ from sshrender.job import publish
 from sshrender.job.documentidentity import DocumentReplaced
 from sshrender.job.foldersync import Folders
 from sshrender.job.lease import LeaseLost
+from sshrender.job.outputclaim import OutputClaim, OutputLost
 from sshrender.job.verification.errors import VerificationFailed
 from sshrender.job.verification.process import Verifications
 from sshrender.job.verification.verify import Expected, PageImage, open_page
@@ -65,6 +66,7 @@ class VerificationTask:
     final: Path
     target: Path
     expected: Expected
+    claim: OutputClaim = field(default_factory=OutputClaim, compare=False)
     since: float = field(default_factory=time.monotonic)
     pause: float = RETRY_INTERVAL
 
@@ -115,7 +117,14 @@ class DocumentGone:
     REASON: ClassVar[str] = "source.pdf was changed or replaced while it was being rendered"
 
 
-Result = Verified | Rejected | StorageTrouble | LeaseGone | DocumentGone
+@dataclass(frozen=True, slots=True)
+class OutputGone:
+    """The output folder was given to another job."""
+
+    REASON: ClassVar[str] = "the output folder was given to another job"
+
+
+Result = Verified | Rejected | StorageTrouble | LeaseGone | DocumentGone | OutputGone
 
 
 class _Published(NamedTuple):
@@ -268,6 +277,8 @@ class _Worker:
             return LeaseGone()
         if isinstance(error, DocumentReplaced):
             return DocumentGone()
+        if isinstance(error, OutputLost):
+            return OutputGone()
         if isinstance(error, FileNotFoundError):
             return self._try_later(task)
         if isinstance(error, VerificationFailed):
@@ -448,7 +459,7 @@ def _secured(result: Verified) -> Result:
 def _deliver(found: _Published, task: VerificationTask) -> list[Path]:
     """Deliver a page; return the copies to flush. Raises VerificationFailed or OSError."""
     try:
-        is_copy = publish.deliver(found.descriptor, task.target, found.image.sha256)
+        is_copy = task.claim.deliver(found.descriptor, task.target, found.image.sha256)
     except FileNotFoundError:
         raise OSError(errno.ENOTDIR, "the output folder is gone", str(task.target)) from None
     return [task.target] if is_copy else []
