@@ -18,6 +18,7 @@ from sshrender.api.hostaccess import host_setup, this_machine
 from sshrender.api.jobs import current_user, deadline_of, on_san, own_san, san_of
 from sshrender.api.results import RenderResult
 from sshrender.api.runevents import Listener
+from sshrender.api.runfiles import RunFiles
 from sshrender.config import inventory as inv
 from sshrender.config import pins, recipes
 from sshrender.config.mailaddresses import MAX_LENGTH as MAX_ADDRESSES
@@ -203,6 +204,7 @@ class RunContext:
         summary = outcome.as_json()
         if assembly is not None:
             self._add(assembly, summary)
+        summary |= RunFiles(self.settings, self.listener).add(plan, summary)
         code = summary["exit_code"]
         self._report("the summary cannot be shown", lambda: self.listener.summary(summary, code))
         # A job of the queue that has not ended is tried again: only its end is worth a mail.
@@ -297,7 +299,7 @@ class RunContext:
             limits=RunLimits(settings.page_timeout, settings.page_memory),
             policy=self._policy(),
             strict=settings.strict,
-            has_overview=settings.overview,
+            has_overview=settings.overview or settings.overview_embed,
             pins=pins.check(map(pins.parse, settings.pin), names),
             remark=self.listener.print_line,
             **fields,
@@ -329,21 +331,7 @@ class RunContext:
         finish = (lambda _outcome, _fence: None) if assembly is None else assembly.make
         with self.listener.showing(plan.spec.name) as view:
             outcome = run_job(plan, self.hosts, view, connections, inbox, finish)
-        if plan.has_overview and outcome.code != ExitCode.STORAGE:
-            self._write_overview(plan)
         return outcome, plan, assembly
-
-    def _write_overview(self, plan: JobPlan) -> None:
-        """Write the HTML overview. A failure is only a remark: the pages do not depend on it."""
-        from sshrender.coordinator import overviewdata
-
-        def write() -> None:
-            try:
-                on_san(self.san, lambda: overviewdata.write(plan.folder, plan.spec))
-            except UserError as error:
-                self.listener.print_line(f"no overview: {error.what}")
-
-        self._report("no overview", write)
 
     def _policy(self) -> Policy:
         settings = self.settings

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from sshrender.cli import completion, options
+from sshrender.cli import completion, looks, options
+from sshrender.errors import ExitCode, UserError
 from sshrender.views import output
 
 
@@ -22,35 +24,120 @@ def status(
             autocompletion=completion.jobs,
         ),
     ] = None,
+    state: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--state",
+            help="List only jobs in these states, as in running,queued. May be repeated.",
+            metavar="STATE",
+            autocompletion=completion.states,
+        ),
+    ] = None,
+    user: Annotated[
+        str | None, typer.Option("--user", help="List only the jobs of this user.", metavar="NAME")
+    ] = None,
     all_: Annotated[
         bool, typer.Option("--all", help="Add the CPU time of each job; include removed jobs.")
     ] = False,
+    stats: Annotated[
+        bool, typer.Option("--stats", help="Add bytes, speed, CPU time and the slowest pages of JOB.")
+    ] = False,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Show it again and again, until interrupted.")
+    ] = False,
+    interval: Annotated[
+        str, typer.Option("--interval", help="Time between two looks with --watch.", metavar="TIME")
+    ] = "2s",
     hosts: options.Hosts = None,
     san: options.San = None,
     json_: options.Json = False,
     config: options.Config = None,
 ) -> None:
-    """List all jobs, or show one in detail."""
-    from sshrender.api.jobreports import add_accounts, job_report, job_reports, why_not_runnable
-    from sshrender.views import joblist as view
+    """List all jobs, running ones first, or show one in detail."""
+    from sshrender.api.jobselection import states_of
 
+    wanted = _Wanted(job, states_of(state or ()), user, has_accounts=all_, has_stats=stats)
+    wanted.check(is_watched=watch, is_json=json_)
+    seconds = _interval(interval)
     place = _san(context, config)
-    if job is None:
-        damaged: dict[str, str] = {}
-        rows = [each.as_json() for each in job_reports(place, damaged)]
-        if all_:
-            add_accounts(place, rows)
-        if json_:
-            output.as_json({"schema": 1, "jobs": rows, **_as_json(damaged)}, indent=1)
-        else:
-            _print(view.table(rows, damaged, has_accounts=all_))
-        return
-    report = job_report(place, job).report
-    row = {**report.as_json(), "unsigned": why_not_runnable(report) or None}
     if json_:
-        output.as_json(row, indent=1)
+        output.as_json(wanted.as_json(place), indent=1)
+    elif watch:
+        looks.repeat(lambda: wanted.look(place), seconds)
     else:
-        _print(view.whole(row))
+        _print(wanted.look(place).lines)
+
+
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    """What ``status`` is to show: one job, or all jobs with these states and this owner."""
+
+    job: str | None
+    states: tuple[str, ...]
+    user: str | None
+    has_accounts: bool
+    has_stats: bool
+
+    def check(self, *, is_watched: bool, is_json: bool) -> None:
+        """Raise UserError for options that do not go together."""
+        if self.job is not None and (self.states or self.user is not None):
+            name = "--state" if self.states else "--user"
+            raise UserError(
+                ExitCode.USAGE, f"{name} selects from all jobs, and {self.job} is one", "leave one out"
+            )
+        if self.job is None and self.has_stats:
+            raise UserError(
+                ExitCode.USAGE, "--stats is about one job", "sshrender status JOB --stats; or --all"
+            )
+        if is_watched and is_json:
+            raise UserError(
+                ExitCode.USAGE,
+                "--json prints one object, and --watch shows many",
+                "sshrender status --json, as often as you like",
+            )
+
+    def as_json(self, san: Path) -> dict[str, Any]:
+        """Return what ``--json`` prints. Raises UserError."""
+        if self.job is not None:
+            return self._one(san)
+        damaged: dict[str, str] = {}
+        rows = self._rows(san, damaged)
+        return {"schema": 1, "jobs": rows, **_as_json(damaged)}
+
+    def look(self, san: Path) -> looks.Look:
+        """Return the lines to print. Raises UserError."""
+        from sshrender.views import joblist as view
+
+        if self.job is not None:
+            row = self._one(san)
+            return looks.Look([*view.whole(row)], is_last=row["state"] not in looks.UNFINISHED)
+        damaged: dict[str, str] = {}
+        rows = self._rows(san, damaged)
+        if not rows and (self.states or self.user is not None):
+            return looks.Look(["no job is like this"])
+        return looks.Look([*view.table(rows, damaged, has_accounts=self.has_accounts)])
+
+    def _one(self, san: Path) -> dict[str, Any]:
+        from sshrender.api.jobreports import job_report, overview_of, stats_of, why_not_runnable
+
+        found = job_report(san, self.job or "")
+        row = {
+            **found.report.as_json(),
+            "unsigned": why_not_runnable(found.report) or None,
+            "overview": overview_of(found),
+        }
+        return {**row, "stats": stats_of(found)} if self.has_stats else row
+
+    def _rows(self, san: Path, damaged: dict[str, str]) -> list[dict[str, Any]]:
+        """Return the selected jobs. With a selection, ``damaged`` stays empty: their state is unknown."""
+        from sshrender.api.jobreports import add_accounts, job_reports
+        from sshrender.api.jobselection import REMOVED, selected
+
+        is_selection = bool(self.states) or self.user is not None
+        rows = [each.as_json() for each in job_reports(san, {} if is_selection else damaged)]
+        if self.has_accounts or REMOVED in self.states:
+            add_accounts(san, rows)
+        return selected(rows, self.states, self.user)
 
 
 def why(
@@ -91,6 +178,23 @@ def why(
         output.as_json({"schema": 1, "job": found.job, "entries": entries, "now": found.now})
     else:
         _print([*pagehistory.lines(found.entries), found.now])
+
+
+def _interval(text: str) -> float:
+    """Return the seconds between two looks. Raises UserError."""
+    from sshrender.config.units import parse_duration
+
+    try:
+        seconds = parse_duration(text)
+    except ValueError as error:
+        raise UserError(ExitCode.USAGE, f"--interval {text}: {error}", "as in 5s or 1m") from None
+    if seconds < looks.MIN_INTERVAL:
+        raise UserError(
+            ExitCode.USAGE,
+            f"--interval {text}: at least {looks.MIN_INTERVAL:g} s: each look reads the shared folder",
+            "as in 5s or 1m",
+        )
+    return seconds
 
 
 def _san(context: typer.Context, config: Path | None) -> Path:

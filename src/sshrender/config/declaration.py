@@ -206,6 +206,12 @@ class Settings:
         Panel.FILES,
         goes_with_job=True,
     )
+    overview_embed: bool = setting(
+        False,
+        "Also write an overview that contains its thumbnails, next to the pages; to be mailed.",
+        Panel.FILES,
+        goes_with_job=True,
+    )
     split: str = setting(
         "none",
         "Cut the PDF into parts of N pages; for very large PDFs.",
@@ -406,6 +412,12 @@ class Settings:
     )
     quiet: bool = setting(False, "Print nothing if all is well.", Panel.OUTPUT, short="-q")
     verbose: int = setting(0, "Print more. May be repeated.", Panel.OUTPUT, short="-v", limits={"ge": 0})
+    stats: bool = setting(
+        False,
+        "Print bytes, pages a second, CPU time, retries and the slowest pages at the end.",
+        Panel.OUTPUT,
+        commands=FOREGROUND,
+    )
     color: Literal["auto", "always", "never"] = setting(
         "auto", "Use colours.", Panel.OUTPUT, commands=FOREGROUND
     )

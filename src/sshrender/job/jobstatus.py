@@ -66,6 +66,8 @@ class JobReport:
     fonts: dict[str, str]
     spec: JobSpec
     attributes: Attributes
+    seconds_left: float | None = None
+    """Time that the rest will take at the present rate; None where that is unknown."""
 
     def as_json(self) -> dict[str, Any]:
         """Return what ``status --json`` prints for a job: the summary of ``render``, and some more."""
@@ -77,6 +79,7 @@ class JobReport:
             "job_dir": self.folder,
             "output": self.output or None,
             "pages": self.pages,
+            "seconds_left": None if self.seconds_left is None else round(self.seconds_left),
             "failed_pages": self.failed,
             "suspect_pages": [{"page": page, "said": list(said)} for page, said in self.suspect.items()],
             "notes": self.notes,

@@ -10,13 +10,24 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from sshrender.views import summary
+from sshrender.views import jobstats, summary
 from sshrender.views.text import clean, count, duration
 
 Report = Mapping[str, Any]
 """A job as ``status --json`` has it."""
 
-_TITLES = ("JOB", "STATE", "PAGES", "SUSPECT", "FAILED", "LAST EVENT", "PRIORITY", "OWNER")
+_TITLES = (
+    "JOB",
+    "STATE",
+    "PAGES",
+    "LEFT",
+    "SUSPECT",
+    "FAILED",
+    "SETTINGS",
+    "LAST EVENT",
+    "PRIORITY",
+    "OWNER",
+)
 
 
 def table(
@@ -46,12 +57,30 @@ def _row(report: Report) -> tuple[str, ...]:
         clean(report["job"]),
         report["state"],
         f"{delivered}/{pages['total']}",
+        _left(report) or "-",
         str(pages["suspect"] or "-"),
         str(pages["failed"] or "-"),
+        _settings(report.get("settings")),
         _local_time(report["updated"]),
         str(report.get("priority") or "-"),
         clean(report["owner"] or "-", 40),
     )
+
+
+def _left(report: Report) -> str:
+    """Return the time that the rest will take; empty where it is unknown."""
+    seconds = report.get("seconds_left")
+    return "" if seconds is None else duration(seconds)
+
+
+def _settings(settings: Mapping[str, Any] | None) -> str:
+    """Return what renders at which resolution, as ``png16m 150 dpi`` or ``mutool 150 dpi``."""
+    if settings is None:
+        return "-"  # a job that was removed left only its account
+    recipes = [recipe["name"] for recipe in settings["recipes"] if recipe["extension"]]
+    dpi = settings["dpi"]
+    shown = f"{dpi:g}" if isinstance(dpi, int | float) else str(dpi)
+    return f"{clean(recipes[0] if recipes else settings['device'], 30)} {shown} dpi"
 
 
 def _cpu(report: Report) -> str:
@@ -74,7 +103,12 @@ def whole(report: Report) -> Iterator[str]:
         yield f"  output    {clean(report['output'], 4096)}"
     yield f"  submitted {_local_time(report['created'])}, last event {_local_time(report['updated'])}"
     yield from _queue(report)
-    yield f"  pages     {_counts(report['pages'])}"
+    left = _left(report)
+    yield f"  pages     {_counts(report['pages'])}" + (f"; about {left} left" if left else "")
+    if report.get("overview"):
+        yield f"  overview  {clean(report['overview'], 4096)}"
+    if report.get("stats"):
+        yield from jobstats.lines(report["stats"])
     for host in report["hosts"]:
         yield _host(host)
     yield from summary.failed_pages(report["failed_pages"])

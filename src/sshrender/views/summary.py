@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from sshrender.views import jobstats
 from sshrender.views.text import clean, count, duration, on_pages
 
 MAX_LISTED = 20
@@ -19,6 +20,7 @@ HEALTHY = ("idle", "unknown")
 def lines(summary: Mapping[str, Any]) -> Iterator[str]:
     """Yield the lines for a summary, given as ``--json`` prints it."""
     yield _headline(summary)
+    yield from _files(summary)
     yield from failed_pages(summary["failed_pages"])
     yield from suspect_pages(summary["suspect_pages"])
     for note in summary["notes"]:
@@ -27,6 +29,19 @@ def lines(summary: Mapping[str, Any]) -> Iterator[str]:
     for host in summary["hosts"]:
         if host["state"] not in HEALTHY or host["failures"]:
             yield _host(host)
+    if summary.get("stats"):
+        yield from jobstats.lines(summary["stats"])
+
+
+def _files(summary: Mapping[str, Any]) -> Iterator[str]:
+    """Yield where the files are that the run wrote beside its pages."""
+    for key, name in (
+        ("assembled", "all pages"),
+        ("overview", "overview"),
+        ("overview_embedded", "mailable"),
+    ):
+        if summary.get(key):
+            yield f"  {name:<9} {clean(summary[key], 4096)}"
 
 
 def brief(summary: Mapping[str, Any]) -> Iterator[str]:
