@@ -112,8 +112,8 @@ def write_overview(san: Path, named: str) -> Path:
 def write_overview_to_mail(san: Path, named: str, target: Path | None = None) -> Path:
     """Write the overview that contains its thumbnails; return its path. Raises UserError.
 
-    Without ``target`` it is written next to the pages. Of a job that another user signed, or whose output
-    folder this machine does not see, it is written into the current folder.
+    Without ``target`` it is written next to the pages. If another user signed the job, or this machine
+    does not see its output folder, it is written into the current folder.
     """
     found = job_report(san, named)
     holder = on_san(san, lambda: lease.holders([found.folder.lease])[found.folder.lease])

@@ -53,8 +53,8 @@ def selected(
 ) -> list[dict[str, Any]]:
     """Return the rows of ``status --json`` with these states (none: all) and this owner, sorted.
 
-    Running jobs come first, then those that wait, in the order in which they will start, then the others;
-    within a state the job with the latest event comes first.
+    Running jobs come first, then those that wait, in the order in which they are to start, then the
+    others; within a state the job with the latest event comes first.
     """
     return sorted(
         (

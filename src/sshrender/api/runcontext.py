@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
@@ -31,7 +32,7 @@ from sshrender.coordinator.hosts.preconnect import ConnectionPool
 from sshrender.coordinator.jobplan import HostSetup, RenderRequest, RunLimits
 from sshrender.core.policy import Policy
 from sshrender.document import readlimits
-from sshrender.document.facts import read_password
+from sshrender.document.facts import others_may_read, read_password
 from sshrender.document.reading import Reading
 from sshrender.errors import ExitCode, UserError
 from sshrender.job import outputfolder, requests
@@ -102,6 +103,7 @@ class RunContext:
         address = (job or {}).get("mail_to")
         if address is not None and not are_addresses(address):
             listener.print_line(f"no mail to {str(address)[:MAX_ADDRESSES]}: this is not a mail address")
+        _warn_of_password_file(settings, listener)
         file = find_inventory(settings.hosts)
         if file is None:
             for name, value in (("--on", settings.on), ("--avoid", settings.avoid)):
@@ -343,6 +345,18 @@ class RunContext:
             page_timeout=settings.page_timeout,
             hedge=settings.hedge,
             is_mixed=settings.mixed,
+        )
+
+
+def _warn_of_password_file(settings: Settings, listener: Listener) -> None:
+    """Print how to protect a password file that others can read, unless only failures are wanted.
+
+    It is used all the same: scripts write such files with the permissions that umask gives them.
+    """
+    path = settings.password_file
+    if path is not None and not settings.quiet and others_may_read(path):
+        listener.print_line(
+            f"warning: other users can read the password in {path}; hint: chmod 600 {quote(str(path))}"
         )
 
 

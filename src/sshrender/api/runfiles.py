@@ -41,7 +41,7 @@ class RunFiles:
         return added
 
     def _try(self, failure: str, work: Callable[[], Any]) -> Any:
-        """Return the result of ``work``, which may take its time on the shared folder; None if it fails."""
+        """Return the result of ``work``; None if it fails."""
         try:
             return work()
         except UserError as error:

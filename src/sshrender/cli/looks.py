@@ -31,8 +31,8 @@ class Look:
 def repeat(look: Callable[[], Look], interval: float) -> None:
     """Show each look until one is the last, or Ctrl-C. Raises UserError if the first one fails.
 
-    On a terminal a look takes the place of the one before, cut to the size of the window. Elsewhere it is
-    printed, below the time, where it differs from the one before: a log shows when what has changed.
+    On a terminal a look replaces the one before, cut to the size of the window. Elsewhere it is printed,
+    below the time, if it differs from the one before: a log shows what has changed when.
     """
     is_terminal = sys.stdout.isatty() and os.environ.get("TERM", "dumb") not in ("dumb", "unknown")
     found = look()

@@ -28,7 +28,7 @@ def overview(
 ) -> None:
     """Write the HTML overview of a job's pages, and print its path.
 
-    It lies in the job's folder and shows the thumbnails there. --embed makes one file that can be mailed.
+    It is in the job's folder and shows the thumbnails there. --embed makes one file that can be mailed.
     """
     from sshrender.api.jobreports import write_overview, write_overview_to_mail
     from sshrender.api.jobs import san_folder

@@ -129,7 +129,7 @@ class _Wanted:
         return {**row, "stats": stats_of(found)} if self.has_stats else row
 
     def _rows(self, san: Path, damaged: dict[str, str]) -> list[dict[str, Any]]:
-        """Return the selected jobs. With a selection, ``damaged`` stays empty: their state is unknown."""
+        """Return the selected jobs. A selection has no damaged ones, as their state is unknown."""
         from sshrender.api.jobreports import add_accounts, job_reports
         from sshrender.api.jobselection import REMOVED, selected
 
@@ -160,24 +160,39 @@ def why(
     json_: options.Json = False,
     config: options.Config = None,
 ) -> None:
-    """Show the history of a page or a host in a job: each event and its cause."""
+    """Show all problems of a job and their causes, or the whole history of a page or a host."""
     from sshrender.api.history import history_of_host, history_of_page
-    from sshrender.errors import ExitCode, UserError
     from sshrender.views import pagehistory
 
-    if page is not None and host is None:
-        found = history_of_page(_san(context, config), job, page)
-    elif host is not None and page is None:
-        found = history_of_host(_san(context, config), job, host)
-    else:
+    if page is not None and host is not None:
         raise UserError(
-            ExitCode.USAGE, "either --page N or --host NAME is needed", "sshrender why JOB --page 7"
+            ExitCode.USAGE,
+            "--page and --host are two questions: give one of them",
+            "sshrender why JOB --page 7",
         )
+    place = _san(context, config)
+    if page is None and host is None:
+        _show_problems(place, job, is_json=json_)
+        return
+    found = history_of_host(place, job, host) if host else history_of_page(place, job, page or 0)
     if json_:
         entries = pagehistory.as_json(found.entries)
         output.as_json({"schema": 1, "job": found.job, "entries": entries, "now": found.now})
     else:
         _print([*pagehistory.lines(found.entries), found.now])
+
+
+def _show_problems(san: Path, job: str, *, is_json: bool) -> None:
+    from sshrender.api.history import problems_of_job
+    from sshrender.views import jobproblems
+
+    found = problems_of_job(san, job)
+    if is_json:
+        problems = [each.as_json() for each in found.problems]
+        shown = {key: found.row[key] for key in ("job", "state", "reason", "pages")}
+        output.as_json({"schema": 1, **shown, "problems": problems, "now": found.now}, indent=1)
+    else:
+        _print(jobproblems.lines(found.row, found.problems, now=found.now))
 
 
 def _interval(text: str) -> float:

@@ -1,7 +1,7 @@
 """Make the overview that can be mailed: one HTML file that contains its thumbnails, of bounded size.
 
-It refers to no other file. What does not fit is left out, pages without a problem first, and the file says
-so.
+It refers to no other file. What does not fit is left out, pages without a problem first, and the file
+says so.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from sshrender.views import overview
 from sshrender.views.text import count
 
 MAX_BYTES = 7 << 20
-"""Of the file. Postfix takes messages of 10,240,000 bytes by default (postconf(5), message_size_limit), and
-base64 makes an attachment of 7 MiB as large as 10.05 million bytes."""
+"""Of the file. Postfix takes messages of 10,240,000 bytes by default (postconf(5), message_size_limit),
+and base64 makes an attachment of 7 MiB as large as 10.05 million bytes."""
 
 _MAX_PAGE_DATA = MAX_BYTES // 2
 _MAX_TIMELINE = MAX_BYTES // 8

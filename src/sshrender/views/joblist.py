@@ -7,11 +7,10 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import datetime
 from typing import Any
 
 from sshrender.views import jobstats, summary
-from sshrender.views.text import clean, count, duration
+from sshrender.views.text import clean, count, duration, local_time
 
 Report = Mapping[str, Any]
 """A job as ``status --json`` has it."""
@@ -61,7 +60,7 @@ def _row(report: Report) -> tuple[str, ...]:
         str(pages["suspect"] or "-"),
         str(pages["failed"] or "-"),
         _settings(report.get("settings")),
-        _local_time(report["updated"]),
+        local_time(report["updated"]),
         str(report.get("priority") or "-"),
         clean(report["owner"] or "-", 40),
     )
@@ -101,7 +100,7 @@ def whole(report: Report) -> Iterator[str]:
         yield f"  not run   {clean(report['unsigned'], 4096)}"
     if report["output"]:
         yield f"  output    {clean(report['output'], 4096)}"
-    yield f"  submitted {_local_time(report['created'])}, last event {_local_time(report['updated'])}"
+    yield f"  submitted {local_time(report['created'])}, last event {local_time(report['updated'])}"
     yield from _queue(report)
     left = _left(report)
     yield f"  pages     {_counts(report['pages'])}" + (f"; about {left} left" if left else "")
@@ -117,6 +116,11 @@ def whole(report: Report) -> Iterator[str]:
         yield f"  document: {clean(note)}"
     if report["state"] in ("partial", "failed"):
         yield f"hint: {again(report)} renders the missing and failed pages"
+
+
+def headline(report: Report) -> str:
+    """Return the state of a job and its pages in one line."""
+    return f"{clean(report['job'])}: {_state(report)}, {_counts(report['pages'])}"
 
 
 def again(report: Report) -> str:
@@ -140,7 +144,7 @@ def _queue(report: Report) -> Iterator[str]:
     words += [f"priority {report['priority']}"] if report["priority"] else []
     words += [f"at most {count(report['limit'], 'slot')} at a time"] if report["limit"] else []
     words += [f"after {clean(', '.join(report['after']))}"] if report["after"] else []
-    words += [f"not before {_local_time(report['not_before'])}"] if report["not_before"] else []
+    words += [f"not before {local_time(report['not_before'])}"] if report["not_before"] else []
     if words:
         yield "  queue     " + ", ".join(words)
 
@@ -163,11 +167,3 @@ def _host(host: Mapping[str, Any]) -> str:
         words.append(f"{host['hedged']} hedged")
     reason = f": {clean(host['reason'])}" if host["reason"] else ""
     return f"  host      {clean(host['name'])} {host['state']}{reason}; " + ", ".join(words)
-
-
-def _local_time(text: str) -> str:
-    """Return a time of the journal in the time zone of this machine."""
-    try:
-        return datetime.fromisoformat(text).astimezone().strftime("%Y-%m-%d %H:%M:%S")
-    except (ValueError, OverflowError):
-        return clean(text, 30)

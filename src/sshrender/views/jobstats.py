@@ -89,8 +89,8 @@ class JobStats:
         """Return the numbers by name. Call it after the last entry.
 
         ``seconds``: from the start of each run to its last page event. ``retries``: how often a page was
-        sent again after it had failed or come back. ``hedges``: how often a page was also sent to a second
-        host; ``hedges_won``: where that one was faster.
+        sent again after it had failed or come back. ``hedges``: how often a page was also sent to a
+        second host; ``hedges_won``: where that one was faster.
         """
         self._end_run()
         found = self._delivered.values()

@@ -40,8 +40,8 @@ def render(sheet: Mapping[str, Any]) -> str:
     ``hosts``: name, state, reason, pages, failures, seconds, median, cores;
     ``timeline``: host, page, from, to (seconds since the first run started), ok.
 
-    With ``images`` (JPEG in base64 by page number) the file contains its thumbnails and refers to no other
-    file: ``file`` of a page is a mere name then.
+    With ``images`` (JPEG in base64 by page number) the file contains its thumbnails and refers to no
+    other file: ``file`` of a page is a mere name then.
     """
     style, script = _asset("sheet.css"), _asset("sheet.js")
     data = json.dumps(sheet, separators=(",", ":"), ensure_ascii=False)
