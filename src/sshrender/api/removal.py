@@ -44,8 +44,9 @@ def removable_jobs(
 ) -> Found:
     """Return jobs that neither run nor wait, and are old enough.
 
-    Raises UserError for a named one that runs or waits. ``age``: seconds since the job's last event. Without names: all jobs of this user. Some may be
-    unfinished: see is_unfinished. ``recent`` gets the age of each named job that is not old enough.
+    ``age``: seconds since the job's last event. Without names: all jobs of this user. Some may be
+    unfinished: see is_unfinished. Raises UserError for a named job that runs or waits; ``recent`` gets
+    the age of each named one that is not old enough.
     """
 
     def find() -> list[tuple[JobFolder, JobSpec]]:

@@ -155,7 +155,10 @@ class _Failures:
         self.codes: list[ExitCode] = []
 
     def attempt(self, san: Path, work: Callable[[], bool]) -> bool | None:
-        """Return the result of ``work``; None if it fails. Raises UserError if the shared folder fails."""
+        """Return the result of ``work``; None if it fails, unless the shared folder does.
+
+        Raises UserError then.
+        """
         from sshrender.api.jobs import on_san, require_readable
         from sshrender.views.reporter import Reporter
 

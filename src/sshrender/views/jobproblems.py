@@ -6,13 +6,15 @@ Pure: what ``status --json`` prints and the entries of the journal in, problems 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+import shlex
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import Any
 
 from sshrender.core.states import CHARGE_OF, Charge, HostState
 from sshrender.job import journalentries as je
+from sshrender.views.joblist import again
 from sshrender.views.text import clean, count, duration, local_time, page_list
 
 MAX_LISTED = 20
@@ -39,8 +41,8 @@ class Problem:
     """One cause and all that it befell.
 
     ``kind``: failed, missing, suspect, retried, withdrawn, fallback (pages); host; pause; run; waiting;
-    document; storage. ``pages`` are sorted. ``times``: how often it happened. ``since`` and ``until`` are
-    as in the journal; ``until`` is empty while it lasts, and where it is one moment.
+    document; storage. ``pages`` are sorted. ``times``: how often it happened. ``since`` and ``until``
+    are as in the journal; ``until`` is empty while it lasts, and where it is one moment.
     """
 
     kind: str
@@ -274,16 +276,20 @@ def lines(row: Mapping[str, Any], problems: Iterable[Problem], *, now: str) -> I
         yield from (f"  {words(each)}" for each in of_kind[:MAX_LISTED])
         if len(of_kind) > MAX_LISTED:
             yield f"  and {len(of_kind) - MAX_LISTED} more like these; --json has them all"
-    yield from _hints(clean(row["job"]), found)
+    yield from _hints(row, found)
 
 
-def _hints(job: str, problems: Iterable[Problem]) -> Iterator[str]:
-    page = next((each.pages[0] for each in problems if each.pages), None)
+def _hints(row: Mapping[str, Any], problems: Sequence[Problem]) -> Iterator[str]:
+    kinds = {each.kind for each in problems}
+    page = next((each.pages[0] for each in problems if each.pages and each.kind != "missing"), None)
     host = next((each.hosts[0] for each in problems if each.kind == "host"), None)
+    job = shlex.quote(clean(row["job"]))
     if page is not None:
         yield f"hint: sshrender why {job} --page {page} shows the history of that page"
     elif host is not None:
         yield f"hint: sshrender why {job} --host {clean(host)} shows the history of that host"
+    if row["state"] in ("partial", "failed") and kinds & {"missing", "failed"}:
+        yield f"hint: {again(row)} renders the missing and failed pages"
 
 
 def _pages(pages: list[int]) -> str:
