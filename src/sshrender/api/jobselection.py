@@ -42,8 +42,8 @@ def states_of(texts: Iterable[str]) -> tuple[str, ...]:
             mean = f" (did you mean {near[0]}?)" if near else ""
             raise UserError(
                 ExitCode.USAGE,
-                f"--state {word}: there is no such state{mean}",
-                f"the states are {', '.join(STATES)}",
+                f"--state {word}: no job has such a state{mean}; there are {', '.join(STATES)}",
+                f"sshrender status --state {near[0] if near else STATES[0]}",
             )
     return tuple(dict.fromkeys(words))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,9 +10,11 @@ from typing import Annotated, Any
 
 import typer
 
-from sshrender.cli import completion, looks, options
+from sshrender.cli import completion, options, tablewatch
 from sshrender.errors import ExitCode, UserError
 from sshrender.views import output
+
+_INTERVAL_HINT = "sshrender status --watch --interval 5s"
 
 
 def status(
@@ -46,7 +49,7 @@ def status(
         bool, typer.Option("--watch", help="Show it again and again, until interrupted.")
     ] = False,
     interval: Annotated[
-        str, typer.Option("--interval", help="Time between two looks with --watch.", metavar="TIME")
+        str, typer.Option("--interval", help="Time between two tables with --watch.", metavar="TIME")
     ] = "2s",
     hosts: options.Hosts = None,
     san: options.San = None,
@@ -63,9 +66,9 @@ def status(
     if json_:
         output.as_json(wanted.as_json(place), indent=1)
     elif watch:
-        looks.repeat(lambda: wanted.look(place), seconds)
+        tablewatch.repeat(lambda: wanted.read(place), seconds)
     else:
-        _print(wanted.look(place).lines)
+        _print(wanted.read(place).lines)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,17 +86,19 @@ class _Wanted:
         if self.job is not None and (self.states or self.user is not None):
             name = "--state" if self.states else "--user"
             raise UserError(
-                ExitCode.USAGE, f"{name} selects from all jobs, and {self.job} is one", "leave one out"
+                ExitCode.USAGE,
+                f"{name} selects from all jobs, and {self.job} is one job",
+                f"sshrender status {shlex.quote(self.job)}",
             )
         if self.job is None and self.has_stats:
             raise UserError(
-                ExitCode.USAGE, "--stats is about one job", "sshrender status JOB --stats; or --all"
+                ExitCode.USAGE, "--stats is about one job", "sshrender report shows what all jobs used"
             )
         if is_watched and is_json:
             raise UserError(
                 ExitCode.USAGE,
                 "--json prints one object, and --watch shows many",
-                "sshrender status --json, as often as you like",
+                "sshrender status --json",
             )
 
     def as_json(self, san: Path) -> dict[str, Any]:
@@ -104,18 +109,20 @@ class _Wanted:
         rows = self._rows(san, damaged)
         return {"schema": 1, "jobs": rows, **_as_json(damaged)}
 
-    def look(self, san: Path) -> looks.Look:
+    def read(self, san: Path) -> tablewatch.Shown:
         """Return the lines to print. Raises UserError."""
         from sshrender.views import joblist as view
 
         if self.job is not None:
             row = self._one(san)
-            return looks.Look([*view.whole(row)], is_last=row["state"] not in looks.UNFINISHED)
+            return tablewatch.Shown(
+                [*view.whole(row)], is_last=row["state"] not in tablewatch.UNFINISHED
+            )
         damaged: dict[str, str] = {}
         rows = self._rows(san, damaged)
         if not rows and (self.states or self.user is not None):
-            return looks.Look(["no job is like this"])
-        return looks.Look([*view.table(rows, damaged, has_accounts=self.has_accounts)])
+            return tablewatch.Shown(["no job is like this"])
+        return tablewatch.Shown([*view.table(rows, damaged, has_accounts=self.has_accounts)])
 
     def _one(self, san: Path) -> dict[str, Any]:
         from sshrender.api.jobreports import job_report, overview_of, stats_of, why_not_runnable
@@ -196,18 +203,18 @@ def _show_problems(san: Path, job: str, *, is_json: bool) -> None:
 
 
 def _interval(text: str) -> float:
-    """Return the seconds between two looks. Raises UserError."""
+    """Return the seconds between two tablewatch. Raises UserError."""
     from sshrender.config.units import parse_duration
 
     try:
         seconds = parse_duration(text)
     except ValueError as error:
-        raise UserError(ExitCode.USAGE, f"--interval {text}: {error}", "as in 5s or 1m") from None
-    if seconds < looks.MIN_INTERVAL:
+        raise UserError(ExitCode.USAGE, f"--interval {text}: {error}", _INTERVAL_HINT) from None
+    if seconds < tablewatch.MIN_INTERVAL:
         raise UserError(
             ExitCode.USAGE,
-            f"--interval {text}: at least {looks.MIN_INTERVAL:g} s: each look reads the shared folder",
-            "as in 5s or 1m",
+            f"--interval {text}: at least {tablewatch.MIN_INTERVAL:g} s, as each table reads all journals",
+            _INTERVAL_HINT,
         )
     return seconds
 

@@ -14,28 +14,29 @@ from sshrender.views import output
 from sshrender.views.text import fitted
 
 MIN_INTERVAL = 0.5
-"""Seconds: a look reads the journals of all jobs."""
+"""Seconds: each table needs the journals of all jobs."""
 
 UNFINISHED = frozenset({"running", "paused", "queued", "held"})
 """States of a job in which there is more to wait for."""
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
-    """What one look shows. ``is_last``: nothing more will change by itself."""
+class Shown:
+    """The lines of a table at one moment. ``is_last``: nothing more will change by itself."""
 
     lines: list[str]
     is_last: bool = False
 
 
-def repeat(look: Callable[[], Look], interval: float) -> None:
-    """Show each look until one is the last, or Ctrl-C. Raises UserError if the first one fails.
+def repeat(read: Callable[[], Shown], interval: float) -> None:
+    """Show the table again and again, until it is the last one or Ctrl-C.
 
-    On a terminal a look replaces the one before, cut to the size of the window. Elsewhere it is printed,
-    below the time, if it differs from the one before: a log shows what has changed when.
+    On a terminal it replaces the one before, cut to the size of the window. Elsewhere it is printed,
+    below the time, if it differs from the one before: a log shows what has changed when. Raises
+    UserError if the first one cannot be read.
     """
     is_terminal = sys.stdout.isatty() and os.environ.get("TERM", "dumb") not in ("dumb", "unknown")
-    found = look()
+    found = read()
     before: list[str] | None = None
     while True:
         if is_terminal:
@@ -46,15 +47,15 @@ def repeat(look: Callable[[], Look], interval: float) -> None:
         if found.is_last:
             return
         time.sleep(interval)
-        found = _again(look)
+        found = _again(read)
 
 
-def _again(look: Callable[[], Look]) -> Look:
-    """Return the next look; where the shared folder fails by now, the reason: it may come back."""
+def _again(read: Callable[[], Shown]) -> Shown:
+    """Return the next table; if the shared folder fails by now, the reason: it may come back."""
     try:
-        return look()
+        return read()
     except UserError as error:
-        return Look([f"error: {error.what}", f"hint: {error.hint}"])
+        return Shown([f"error: {error.what}", f"hint: {error.hint}"])
 
 
 def _redraw(lines: list[str], interval: float) -> None:
