@@ -213,7 +213,7 @@ def _interval(text: str) -> float:
     if seconds < tablewatch.MIN_INTERVAL:
         raise UserError(
             ExitCode.USAGE,
-            f"--interval {text}: at least {tablewatch.MIN_INTERVAL:g} s, as each table reads all journals",
+            f"--interval {text}: at least {tablewatch.MIN_INTERVAL:g} s: each table reads all journals",
             _INTERVAL_HINT,
         )
     return seconds
