@@ -47,8 +47,8 @@ def clean(
 ) -> None:
     """Remove finished jobs from the shared folder. Running, held and queued jobs are never removed.
 
-    An interrupted job is removed if it is named, or with --yes; --older-than alone asks on a terminal,
-    and leaves it elsewhere. Delivered pages stay, and so does the account of what the job used.
+    An interrupted job is removed if it is named, or with --yes. --older-than alone asks first
+    on a terminal, and keeps it elsewhere. Delivered pages stay, and so does the account of usage.
     """
     from sshrender.api.jobs import on_san, san_folder
     from sshrender.api.removal import is_unwanted, left_behind, removable_jobs, remove, remove_folder
