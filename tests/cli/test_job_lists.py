@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pty
+import shlex
 import subprocess
 import sys
 import time
@@ -108,11 +109,17 @@ def test_jobs_are_selected_by_state_and_user(
         (["--watch", "--interval", "0"], "at least 0.5 s"),
     ],
 )
-def test_options_that_make_no_sense_together_are_refused(san: Path, words: list[str], what: str) -> None:
+def test_options_that_make_no_sense_together_are_refused_with_a_command_that_works(
+    san: Path, say: Say, words: list[str], what: str
+) -> None:
+    jobs.make(san, "alpha", [started(), delivered(1)])
     with pytest.raises(UserError, match=what) as raised:
         app(["status", *words], standalone_mode=False)
     assert raised.value.code == ExitCode.USAGE
-    assert raised.value.hint.startswith("sshrender ")
+    program, *hinted = shlex.split(raised.value.hint)
+    assert program == "sshrender"
+    if "--watch" not in hinted:  # which has no end
+        say(*hinted)
 
 
 def test_every_state_that_a_job_can_have_can_be_selected(queue: Path) -> None:
@@ -248,8 +255,11 @@ def test_all_problems_of_a_job_are_grouped_by_their_cause(san: Path, say: Say) -
     assert "signal 2" in found["run", "partial"]["words"]
     assert "Helvetica" in found["document", ""]["words"]
     hints = [line for line in say("why", "sick").splitlines() if line.startswith("hint: ")]
-    assert hints[0].startswith("hint: sshrender why sick-12345678 --page 5")
-    assert hints[1].startswith("hint: sshrender resume sick-12345678")
+    assert hints == [
+        "hint: the history of page 5: sshrender why sick-12345678 --page 5",
+        "hint: to render the missing and failed pages: sshrender resume sick-12345678",
+    ]
+    assert "page 5 has failed" in say(*shlex.split(hints[0].rpartition(": ")[2])[1:])
 
 
 @pytest.mark.parametrize(

@@ -91,9 +91,7 @@ class _Wanted:
                 f"sshrender status {shlex.quote(self.job)}",
             )
         if self.job is None and self.has_stats:
-            raise UserError(
-                ExitCode.USAGE, "--stats is about one job", "sshrender report shows what all jobs used"
-            )
+            raise UserError(ExitCode.USAGE, "--stats is about one job", "sshrender report")
         if is_watched and is_json:
             raise UserError(
                 ExitCode.USAGE,
@@ -175,7 +173,7 @@ def why(
         raise UserError(
             ExitCode.USAGE,
             "--page and --host are two questions: give one of them",
-            "sshrender why JOB --page 7",
+            f"sshrender why {shlex.quote(job)} --page {page}",
         )
     place = _san(context, config)
     if page is None and host is None:

@@ -285,11 +285,12 @@ def _hints(row: Mapping[str, Any], problems: Sequence[Problem]) -> Iterator[str]
     host = next((each.hosts[0] for each in problems if each.kind == "host"), None)
     job = shlex.quote(clean(row["job"]))
     if page is not None:
-        yield f"hint: sshrender why {job} --page {page} shows the history of that page"
+        yield f"hint: the history of page {page}: sshrender why {job} --page {page}"
     elif host is not None:
-        yield f"hint: sshrender why {job} --host {clean(host)} shows the history of that host"
+        name = shlex.quote(clean(host))
+        yield f"hint: the history of {clean(host)}: sshrender why {job} --host {name}"
     if row["state"] in ("partial", "failed") and kinds & {"missing", "failed"}:
-        yield f"hint: {again(row)} renders the missing and failed pages"
+        yield f"hint: to render the missing and failed pages: {again(row)}"
 
 
 def _pages(pages: list[int]) -> str:
