@@ -3,7 +3,7 @@
     make pictures        (as root, takes a minute; needs what the tests need)
 
 The images of the dashboard are what tmux shows of `render` and two `watch` at three sizes; the images of
-the overview are what Chromium shows of the finished job.
+the overview are what Chromium shows of the finished job, and of the file that is mailed.
 """
 
 from __future__ import annotations
@@ -48,13 +48,17 @@ def main() -> None:
         for (width, height), shot in shots.items():
             _write_svg(shot, width, HERE / f"dashboard-{width}x{height}.svg")
         (overview,) = farm.san.glob("debian-reference*/overview.html")
-        _screenshot(overview)
+        _screenshot(overview, "light", "dark")
+        (mailed,) = (farm.root / "out").glob("*-overview.html")
+        # Alone in a folder, as in a mail.
+        _screenshot(mailed.rename(farm.root / "mailed.html"), "mailed")
 
 
 def _run(farm: Farm) -> dict[tuple[int, int], str]:
     """Render, with three terminals open; return by size what they show after a host was killed."""
     hosts = str(farm.write_inventory())
     command = [*PROGRAM, "render", str(PDF), "--hosts", hosts, "-o", str(farm.root / "out")]
+    command.append("--overview-embed")
     farm["node4"].load(3.0)
     shots = {}
     with Terminal(farm, command, width=160, height=50) as first:
@@ -83,10 +87,11 @@ def _write_svg(shot: str, width: int, path: Path) -> None:
     path.write_text(svg.replace("Fira Code", "DejaVu Sans Mono"), encoding="utf-8")
 
 
-def _screenshot(overview: Path) -> None:
+def _screenshot(overview: Path, *names: str) -> None:
+    """Make an image of each name; one that is called dark has dark colours."""
     with chromium() as browser:
-        for scheme in ("light", "dark"):
-            browser.scheme(scheme)
+        for scheme in names:
+            browser.scheme("dark" if scheme == "dark" else "light")
             browser.open(overview, 1200, 760)
             browser.wait_for("[...document.images].slice(0, 16).every((image) => image.complete)")
             time.sleep(0.5)

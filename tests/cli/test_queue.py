@@ -254,7 +254,7 @@ def test_space_comes_back_and_accounts_stay(sshrender: Run, home: Path, papers: 
     before = sshrender("report", "--by", "user,month").stdout
     assert " 6 " in before.splitlines()[1]
     assert sshrender("clean", "--older-than", "30d", "--json").stdout.strip() == json.dumps(
-        {"schema": 1, "removed": [], "dry_run": False}
+        {"schema": 1, "removed": [], "kept": [], "dry_run": False}
     )
     answer = sshrender("clean", "three")
     assert answer.returncode == 2

@@ -112,7 +112,7 @@ def test_a_job_is_meant_by_name_beginning_or_folder(sshrender: Run, san: Path, h
     [
         (["status", "nothing"], "there is no job nothing"),
         (["status", "./here"], "is not the folder of a job"),
-        (["why", "five"], "either --page N or --host NAME"),
+        (["why", "five", "--page", "1", "--host", "localhost"], "--page and --host are two questions"),
         (["why", "five", "--page", "9"], "page 9 is not a page of this job"),
         (["why", "five", "--host", "elsewhere"], "elsewhere is not a host of this job"),
     ],

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 import sys
 import threading
 import time
@@ -12,6 +14,8 @@ from typing import Any
 
 import pytest
 
+from sshrender.api.runcontext import RunContext
+from sshrender.api.runevents import SilentListener
 from sshrender.coordinator import documentevents
 from sshrender.coordinator.hosts import documentparts
 from sshrender.coordinator.workers import partsplitter
@@ -243,3 +247,41 @@ def test_no_link_is_followed_to_a_file_that_a_host_is_sent(tmp_path: Path) -> No
         with pytest.raises((OSError, FilesFailed)):
             files.put(tmp_path / "source.pdf", str(tmp_path / "sent"))
     assert not (tmp_path / "sent").exists()
+
+
+@pytest.mark.parametrize(
+    ("mode", "settings", "warns"),
+    [
+        (0o600, {}, False),
+        (0o400, {}, False),
+        (0o644, {}, True),
+        (0o640, {}, True),
+        (0o622, {}, False),
+        (0o644, {"quiet": True}, False),
+    ],
+)
+def test_a_password_file_that_others_can_read_is_named_with_the_command_that_helps(
+    home: Path, mode: int, settings: dict[str, bool], warns: bool
+) -> None:
+    file = home / "the password"
+    file.write_text("open sesame\n")
+    file.chmod(mode)
+    said: list[str] = []
+
+    class Listener(SilentListener):
+        def print_line(self, line: str) -> None:
+            said.append(line)
+
+    RunContext.start({"password_file": file, **settings}, None, lambda _found: Listener())
+    assert len(said) == warns
+    for line in said:
+        warning, _, command = line.partition("; hint: ")
+        assert warning == f"warning: other users can read the password in {file}"
+        subprocess.run(["sh", "-c", command], check=True)
+        assert not facts.others_may_read(file)
+
+
+def test_a_password_from_a_pipe_or_nowhere_is_not_warned_of(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe", 0o644)
+    assert not facts.others_may_read(tmp_path / "pipe")
+    assert not facts.others_may_read(tmp_path / "nothing")

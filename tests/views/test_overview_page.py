@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import os
 import subprocess
@@ -327,6 +328,36 @@ def test_a_format_that_browsers_do_not_know_is_shown_small_with_a_link_to_the_fi
     )
     browser.press("j")
     assert "cannot show" in browser.run("document.getElementById('image').textContent")
+
+
+def test_one_that_is_mailed_shows_its_images_without_any_other_file(
+    browser: Browser, tmp_path: Path
+) -> None:
+    sheet = _sheet(_with_problems(20), viewable=False)
+    data = io.BytesIO()
+    Image.new("RGB", (158, 224), (40, 90, 160)).save(data, "JPEG")
+    image = base64.b64encode(data.getvalue()).decode()
+    for page in sheet["pages"]:
+        page["file"], page["thumb"] = page["file"] and Path(page["file"]).name, None
+    sheet["images"] = {str(number): image for number in range(1, 21) if number not in (2, 12, 20)}
+    path = tmp_path / "mailed.html"
+    path.write_text(overview.render(sheet), encoding="utf-8")
+    logged = len(browser.logged)
+    browser.open(path)
+    shown = "[...document.querySelectorAll('#pages img')].map((image) => image.naturalWidth)"
+    browser.wait_for(f"{shown}.length === 17 && {shown}.every((width) => width === 158)")
+    assert browser.run("performance.getEntriesByType('resource').map((each) => each.name)") == []
+    browser.click("#pages li:nth-child(7) button")
+    browser.wait_for("document.querySelector('#image img')?.naturalWidth === 158")
+    assert "page-0007.png" in browser.run("document.getElementById('facts').innerText")
+    assert browser.run("document.querySelectorAll('#facts a').length") == 0
+    browser.press("Home")
+    browser.press("ArrowRight")
+    assert browser.run("document.getElementById('image').innerText") == (
+        "the image of this page is not in this file"
+    )
+    assert browser.logged[logged:] == []
+    assert "beside it" not in path.read_text()
 
 
 def test_the_timeline_shows_and_opens_pages_by_mouse_and_keyboard(

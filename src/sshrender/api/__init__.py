@@ -10,10 +10,10 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from sshrender.api.history import history_of_host, history_of_page
+    from sshrender.api.history import history_of_host, history_of_page, problems_of_job
     from sshrender.api.hostcontrol import drain, drained_hosts, move, undrain
     from sshrender.api.jobchanges import alter, cancel, hold, release, resubmit, retry
-    from sshrender.api.jobreports import write_overview
+    from sshrender.api.jobreports import write_overview, write_overview_to_mail
     from sshrender.api.queue import QueueRun
     from sshrender.api.removal import removable_jobs, remove
     from sshrender.api.results import RenderResult
@@ -34,9 +34,9 @@ if TYPE_CHECKING:
 
 _MODULES = {
     "sshrender.api.hostcontrol": ("drain", "drained_hosts", "move", "undrain"),
-    "sshrender.api.history": ("history_of_host", "history_of_page"),
+    "sshrender.api.history": ("history_of_host", "history_of_page", "problems_of_job"),
     "sshrender.api.jobchanges": ("alter", "cancel", "hold", "release", "resubmit", "retry"),
-    "sshrender.api.jobreports": ("write_overview",),
+    "sshrender.api.jobreports": ("write_overview", "write_overview_to_mail"),
     "sshrender.api.runevents": ("DeliveredPage",),
     "sshrender.api.queue": ("QueueRun",),
     "sshrender.api.removal": ("removable_jobs", "remove"),
@@ -75,6 +75,7 @@ __all__ = [
     "list_jobs",
     "move",
     "plan",
+    "problems_of_job",
     "release",
     "removable_jobs",
     "remove",
@@ -89,6 +90,7 @@ __all__ = [
     "undrain",
     "usage",
     "write_overview",
+    "write_overview_to_mail",
 ]
 
 

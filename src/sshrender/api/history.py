@@ -1,16 +1,18 @@
-"""The history of a page or of a host in a job: each event, its cause, and the present state."""
+"""The history of a page or of a host in a job, and all its problems: each event and its cause."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from sshrender.api.jobreports import job_report
+from sshrender.api.jobreports import job_report, why_not_runnable
 from sshrender.document import pagelist
 from sshrender.errors import ExitCode, UserError
 from sshrender.job.jobstatus import HostShare, JobReport
 from sshrender.job.journalentries import JournalEntry
-from sshrender.views import hostwords, joblist, pagehistory
+from sshrender.views import hostwords, joblist, jobproblems, pagehistory
+from sshrender.views.jobproblems import Problem
 from sshrender.views.text import count
 
 
@@ -21,6 +23,23 @@ class History:
     job: str
     entries: list[JournalEntry]
     now: str
+
+
+@dataclass(frozen=True, slots=True)
+class JobProblems:
+    """All problems of a job. ``row``: as ``status --json`` has it; ``now``: its state in words."""
+
+    row: dict[str, Any]
+    problems: list[Problem]
+    now: str
+
+
+def problems_of_job(san: Path, named: str) -> JobProblems:
+    """Return all problems of the job that the user names. Raises UserError."""
+    _, report, entries = job_report(san, named)
+    row = {**report.as_json(), "unsigned": why_not_runnable(report) or None}
+    found = jobproblems.of(row, report.requested, report.missing, entries)
+    return JobProblems(row, found, joblist.headline(row))
 
 
 def history_of_page(san: Path, named: str, page: int) -> History:

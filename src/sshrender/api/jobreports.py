@@ -7,18 +7,20 @@ from __future__ import annotations
 
 import contextlib
 import os
+import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from sshrender.api.jobs import all_jobs, find_job, job_names, on_san, read_or_record
+from sshrender.api.runfiles import on_folder
 from sshrender.api.usagetotals import accounts
 from sshrender.config.paths import state_folder
-from sshrender.coordinator import overviewdata
+from sshrender.coordinator import embeddedoverview, overviewdata
 from sshrender.coordinator.jobopening import require_san
 from sshrender.errors import UserError
-from sshrender.job import jobattributes, jobstatus, lease
+from sshrender.job import jobattributes, jobstatus, lease, outputfolder
 from sshrender.job.accounting import Account
 from sshrender.job.folder import JobFolder
 from sshrender.job.jobstatus import JobReport
@@ -26,6 +28,8 @@ from sshrender.job.journal import MAX_BYTES, read_journal
 from sshrender.job.journalentries import JournalEntry
 from sshrender.job.leasefiles import Claim
 from sshrender.job.spec import JobSpec, require_signed_spec
+from sshrender.views import jobstats
+from sshrender.views.rate import JournalRate
 
 MAX_LISTED_BYTES = 1 << 27
 """Bytes of the journals of one other user that a list of jobs reads."""
@@ -71,6 +75,17 @@ def why_not_runnable(report: JobReport) -> str:
     return ""
 
 
+def overview_of(found: JobOnDisk) -> str | None:
+    """Return the path of a job's HTML overview; None if none was written. Raises UserError."""
+    path = found.folder.overview
+    return str(path) if on_san(found.folder.path.parent, path.is_file) else None
+
+
+def stats_of(found: JobOnDisk) -> dict[str, Any]:
+    """Return the statistics of a job that the user named (views/jobstats.py)."""
+    return jobstats.of(found.entries, found.report.requested)
+
+
 def add_accounts(san: Path, rows: list[dict[str, Any]]) -> None:
     """Add to each job's row what it used; append a row for each removed job. Raises UserError."""
     used: dict[str, list[Account]] = {}
@@ -94,6 +109,37 @@ def write_overview(san: Path, named: str) -> Path:
     return on_san(san, work)
 
 
+def write_overview_to_mail(san: Path, named: str, target: Path | None = None) -> Path:
+    """Write the overview that contains its thumbnails; return its path. Raises UserError.
+
+    Without ``target`` it is written next to the pages. If another user signed the job, or this machine
+    does not see its output folder, it is written into the current folder.
+    """
+    found = job_report(san, named)
+    holder = on_san(san, lambda: lease.holders([found.folder.lease])[found.folder.lease])
+    document = found.report.spec.document.name
+    if target is None:
+        target = embeddedoverview.file_of(_output_of(found.folder) or Path.cwd(), document)
+    place = target.absolute()
+    return on_folder(
+        place.parent,
+        lambda: embeddedoverview.write(found.folder, found.report.spec, place, holder),
+    )
+
+
+def _output_of(folder: JobFolder) -> Path | None:
+    """Return the output folder that the owner's key vouches for, if it is there."""
+
+    def find() -> Path | None:
+        output = outputfolder.place(jobattributes.load_signed(folder), folder)
+        return output if output is not None and output.is_dir() else None
+
+    try:
+        return on_san(folder.path.parent, find)
+    except UserError:
+        return None  # of another user, who could name any folder
+
+
 def read_jobs(
     san: Path,
     find: Callable[[], list[tuple[JobFolder, JobSpec]]],
@@ -114,13 +160,16 @@ def read_jobs(
         if folder.lease in unreadable:
             raise unreadable[folder.lease]
         found = jobattributes.load_or_none(folder)
+        rate, entries = JournalRate(), list[JournalEntry]()
         if are_named:
             entries = list(read_journal(folder.journal))
-            return JobOnDisk(folder, jobstatus.of(folder, spec, entries, holder, found), entries)
-        lines = read_journal(folder.journal, budget.of(folder))
-        report = jobstatus.of(folder, spec, lines, holder, found)
-        report.requested = report.missing = frozenset()  # a list of thousands of jobs shows neither
-        return JobOnDisk(folder, report, [])
+        lines = entries if are_named else read_journal(folder.journal, budget.of(folder))
+        report = jobstatus.of(folder, spec, rate.following(lines), holder, found)
+        if report.state == "running":
+            report.seconds_left = rate.left(time.time(), report.pages["missing"])
+        if not are_named:
+            report.requested = report.missing = frozenset()  # a list of thousands of jobs shows neither
+        return JobOnDisk(folder, report, entries)
 
     def work() -> list[JobOnDisk]:
         if san != state_folder():  # which is created with the first job

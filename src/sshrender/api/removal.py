@@ -26,6 +26,10 @@ from sshrender.job.lease import Lease
 from sshrender.job.spec import JobSpec
 from sshrender.storage import files
 
+Report = JobReport
+Found = list[tuple[JobFolder, Report]]
+"""Jobs, each with its report."""
+
 _FINISHED = ("done", "partial", "failed", "cancelled")
 
 HIDDEN_PREFIX = ".removed-"
@@ -35,10 +39,14 @@ REMOVAL_TIMEOUT = 600.0
 """Seconds after which no other process can still be about to remove such a folder."""
 
 
-def removable_jobs(san: Path, named: Sequence[str], age: float) -> list[tuple[JobFolder, JobReport]]:
-    """Return finished jobs that are old enough. Raises UserError for a named one that is not finished.
+def removable_jobs(
+    san: Path, named: Sequence[str], age: float, recent: dict[str, float] | None = None
+) -> Found:
+    """Return jobs that neither run nor wait, and are old enough.
 
-    ``age``: seconds since the job's last event. Without names: all jobs of this user.
+    ``age``: seconds since the job's last event. Without names: all jobs of this user. Some may be
+    unfinished: see is_unfinished. Raises UserError for a named job that runs or waits; ``recent`` gets
+    the age of each named one that is not old enough.
     """
 
     def find() -> list[tuple[JobFolder, JobSpec]]:
@@ -48,24 +56,34 @@ def removable_jobs(san: Path, named: Sequence[str], age: float) -> list[tuple[Jo
         user = files.user_in(san) if jobs else 0  # only their owner may remove the jobs of another user
         return [(folder, spec) for folder, spec in jobs if folder.belongs_to(user)]
 
-    found = []
+    found: Found = []
     for folder, report, _ in read_jobs(san, find, are_named=bool(named)):
-        if not _is_finished(report):
+        if not _is_at_rest(report):
             if named:
                 raise UserError(
                     ExitCode.USAGE,
                     f"{report.name} is {report.state}, not finished",
                     f"sshrender cancel {shlex.quote(report.name)} stops it",
                 )
-        elif _age(folder, report) >= age:
+        elif (since := _age(folder, report)) >= age:
             found.append((folder, report))
+        elif named and recent is not None:
+            recent[report.name] = since
     return found
 
 
-def _is_finished(report: JobReport) -> bool:
+def _is_at_rest(report: JobReport) -> bool:
     """Return whether a job is finished, or was left by ``render`` and is neither queued nor running."""
     was_left = report.state == "queued" and not report.attributes.is_queued
     return (report.state in _FINISHED or was_left) and not report.coordinator
+
+
+def is_unfinished(report: JobReport) -> bool:
+    """Return whether a job was interrupted, so that ``resume`` could still render its missing pages.
+
+    A user who cancelled a job has finished it.
+    """
+    return report.pages["missing"] > 0 and report.state != jobattributes.CANCELLED
 
 
 def _age(folder: JobFolder, report: JobReport) -> float:

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
@@ -19,6 +20,7 @@ from sshrender.api.hostaccess import host_setup, this_machine
 from sshrender.api.jobs import current_user, deadline_of, on_san, own_san, san_of
 from sshrender.api.results import RenderResult
 from sshrender.api.runevents import Listener
+from sshrender.api.runfiles import RunFiles
 from sshrender.config import inventory as inv
 from sshrender.config import pins, recipes
 from sshrender.config.mailaddresses import MAX_LENGTH as MAX_ADDRESSES
@@ -31,7 +33,7 @@ from sshrender.coordinator.hosts.preconnect import ConnectionPool
 from sshrender.coordinator.jobplan import HostSetup, RenderRequest, RunLimits
 from sshrender.core.policy import Policy
 from sshrender.document import readlimits
-from sshrender.document.facts import read_password
+from sshrender.document.facts import others_may_read, read_password
 from sshrender.document.reading import Reading
 from sshrender.errors import ExitCode, UserError
 from sshrender.job import outputfolder, requests
@@ -106,6 +108,7 @@ class RunContext:
         address = (job or {}).get("mail_to")
         if address is not None and not are_addresses(address):
             listener.print_line(f"no mail to {str(address)[:MAX_ADDRESSES]}: this is not a mail address")
+        _warn_of_password_file(settings, listener)
         file = find_inventory(settings.hosts)
         if file is None:
             for name, value in (("--on", settings.on), ("--avoid", settings.avoid)):
@@ -208,6 +211,7 @@ class RunContext:
         summary = outcome.as_json()
         if assembly is not None:
             self._add(assembly, summary)
+        summary |= RunFiles(self.settings, self.listener).add(plan, summary)
         code = summary["exit_code"]
         self._report("the summary cannot be shown", lambda: self.listener.summary(summary, code))
         # A job of the queue that has not ended is tried again: only its end is worth a mail.
@@ -304,7 +308,7 @@ class RunContext:
             limits=RunLimits(settings.page_timeout, settings.page_memory),
             policy=self._policy(),
             strict=settings.strict,
-            has_overview=settings.overview,
+            has_overview=settings.overview or settings.overview_embed,
             may_replace=may_replace,
             assemble=settings.assemble or "",
             pins=pins.check(map(pins.parse, settings.pin), names),
@@ -344,21 +348,7 @@ class RunContext:
         finish = (lambda _outcome, _fence: None) if assembly is None else assembly.make
         with self.listener.showing(plan.spec.name) as view:
             outcome = run_job(plan, self.hosts, view, connections, inbox, finish)
-        if plan.has_overview and outcome.code != ExitCode.STORAGE:
-            self._write_overview(plan)
         return outcome, plan, assembly
-
-    def _write_overview(self, plan: JobPlan) -> None:
-        """Write the HTML overview. A failure is only a remark: the pages do not depend on it."""
-        from sshrender.coordinator import overviewdata
-
-        def write() -> None:
-            try:
-                on_san(self.san, lambda: overviewdata.write(plan.folder, plan.spec))
-            except UserError as error:
-                self.listener.print_line(f"no overview: {error.what}")
-
-        self._report("no overview", write)
 
     def _policy(self) -> Policy:
         settings = self.settings
@@ -370,6 +360,18 @@ class RunContext:
             page_timeout=settings.page_timeout,
             hedge=settings.hedge,
             is_mixed=settings.mixed,
+        )
+
+
+def _warn_of_password_file(settings: Settings, listener: Listener) -> None:
+    """Print how to protect a password file that others can read, unless only failures are wanted.
+
+    It is used all the same: scripts write such files with the permissions that umask gives them.
+    """
+    path = settings.password_file
+    if path is not None and not settings.quiet and others_may_read(path):
+        listener.print_line(
+            f"warning: other users can read the password in {path}; hint: chmod 600 {quote(str(path))}"
         )
 
 

@@ -37,12 +37,12 @@ def usage(san: Path, keys: Sequence[str], month: str | None = None, user: str | 
     found = [
         account
         for account in on_san(san, lambda: list(accounts(san, damaged)))
-        if month in (None, account.month) and (user is None or _matches(account.user, user))
+        if month in (None, account.month) and (user is None or is_owner(account.user, user))
     ]
     return Usage(summed(found, keys), damaged)
 
 
-def _matches(owner: str, user: str) -> bool:
+def is_owner(owner: str, user: str) -> bool:
     """Return whether ``user`` names the owner, with or without the machine."""
     return owner == user or owner.partition("@")[0] == user
 

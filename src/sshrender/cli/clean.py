@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from sshrender.cli import completion, jsonresult, options
 from sshrender.errors import ExitCode, UserError, most_severe
 from sshrender.views import output
+from sshrender.views.text import count, duration, local_time
+
+if TYPE_CHECKING:
+    from sshrender.api.removal import Found, Report
 
 
 def clean(
@@ -34,6 +39,9 @@ def clean(
         ),
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="List the jobs; remove nothing.")] = False,
+    yes: Annotated[
+        bool, typer.Option("--yes", "-y", help="Remove unfinished jobs, too, without asking.")
+    ] = False,
     hosts: options.Hosts = None,
     san: options.San = None,
     json_: options.Json = False,
@@ -41,7 +49,8 @@ def clean(
 ) -> None:
     """Remove finished jobs from the shared folder. Running, held and queued jobs are never removed.
 
-    Delivered pages stay, and so does the account of what the job used.
+    An interrupted job is removed if it is named, or with --yes. --older-than alone asks first
+    on a terminal, and keeps it elsewhere. Delivered pages stay, and so does the account of usage.
     """
     from sshrender.api.jobs import on_san, san_folder
     from sshrender.api.removal import is_unwanted, left_behind, removable_jobs, remove, remove_folder
@@ -57,24 +66,96 @@ def clean(
     settings = resolve(options.typed(context), config).settings
     place = san_folder(settings)
     failures = _Failures(settings.progress)
-    removed: list[str] = []
-    jsonresult.know(removed=removed, dry_run=dry_run)
-    for folder, report in removable_jobs(place, job or [], age):
-        if dry_run or failures.attempt(place, partial(remove, folder, is_unwanted)):
-            removed.append(report.name)
-            would = "would be " if dry_run else ""
-            words = f"{report.name} ({report.state}) {would}removed"
-            if dry_run and not json_:  # the plan is what was asked for
-                output.line(words)
-            else:
-                output.note(words)
+    recent: dict[str, float] = {}
+    found = removable_jobs(place, job or [], age, recent)
+    result = _Result(
+        dry_run, {name: _recent(seconds) for name, seconds in recent.items()}, is_json=json_
+    )
+    jsonresult.know(removed=result.removed, dry_run=dry_run)
+    if not job and not yes:
+        found = _without_unfinished(found, result, may_ask=not json_)
+    for folder, report in found:
+        if dry_run:
+            result.remove(report)
+            continue
+        is_gone = failures.attempt(place, partial(remove, folder, is_unwanted))
+        if is_gone:
+            result.remove(report)
+        elif is_gone is not None:
+            result.keep(report.name, "it was started or queued again")
+    result.print_kept()
     if not dry_run:
         for left in on_san(place, partial(left_behind, place)):
             failures.attempt(place, partial(remove_folder, left))
     code = int(most_severe(failures.codes))
     if json_:
-        code = jsonresult.put({"removed": removed, "dry_run": dry_run, **failures.first()}, code)
+        code = jsonresult.put({**result.as_json(), **failures.first()}, code)
     raise typer.Exit(code)
+
+
+@dataclass(slots=True)
+class _Result:
+    """What is removed, and what is kept for which reason; each is printed."""
+
+    is_dry_run: bool
+    kept: dict[str, str] = field(default_factory=dict)
+    removed: list[str] = field(default_factory=list)
+    is_json: bool = False
+
+    def remove(self, report: Report) -> None:
+        """Report a removed job, or one that would be."""
+        self.removed.append(report.name)
+        would = "would be " if self.is_dry_run else ""
+        words = f"{report.name} ({_state(report)}) {would}removed"
+        if self.is_dry_run and not self.is_json:  # the plan is what was asked for
+            output.line(words)
+        else:
+            output.note(words)
+
+    def keep(self, name: str, reason: str) -> None:
+        """Remember why a job is kept."""
+        self.kept[name] = reason
+
+    def print_kept(self) -> None:
+        """Print the jobs that are kept though the user may expect otherwise."""
+        for name, reason in self.kept.items():
+            output.note(f"{name} kept: {reason}")
+
+    def as_json(self) -> dict[str, Any]:
+        """Return what ``--json`` prints."""
+        kept = [{"job": name, "reason": reason} for name, reason in self.kept.items()]
+        return {"removed": self.removed, "kept": kept, "dry_run": self.is_dry_run}
+
+
+def _without_unfinished(found: Found, result: _Result, *, may_ask: bool) -> Found:
+    """Return the jobs to remove: unfinished ones only if the user at the terminal agrees."""
+    from sshrender.api.removal import is_unfinished
+
+    unfinished = [report for _, report in found if is_unfinished(report)]
+    if not unfinished:
+        return found
+    if may_ask and not result.is_dry_run and sys.stdin.isatty() and sys.stderr.isatty():
+        for report in unfinished:
+            output.note(f"{report.name}: {_state(report)}, last event {local_time(report.updated)}")
+        which = "this unfinished job" if len(unfinished) == 1 else "these unfinished jobs"
+        if typer.confirm(f"Remove {which}, too?", err=True):
+            return found
+    for report in unfinished:
+        result.keep(report.name, f"{_state(report)}; --yes removes it, too")
+    return [(folder, report) for folder, report in found if report.name not in result.kept]
+
+
+def _state(report: Report) -> str:
+    """Return the state of a job; of an unfinished one what removing it would lose."""
+    from sshrender.api.removal import is_unfinished
+
+    if not is_unfinished(report):
+        return report.state
+    return f"unfinished, {report.pages['missing']} of {count(report.pages['total'], 'page')} missing"
+
+
+def _recent(seconds: float) -> str:
+    return f"its last event was {duration(seconds)} ago"
 
 
 class _Failures:
@@ -89,8 +170,11 @@ class _Failures:
         """Return the error for ``--json``: of the jobs that could not be removed, the first one's."""
         return {"error": self._errors[0].what, "hint": self._errors[0].hint} if self._errors else {}
 
-    def attempt(self, san: Path, work: Callable[[], bool]) -> bool:
-        """Return whether ``work`` succeeded. Raises UserError if the shared folder itself fails."""
+    def attempt(self, san: Path, work: Callable[[], bool]) -> bool | None:
+        """Return the result of ``work``; None if it fails, unless the shared folder does.
+
+        Raises UserError then.
+        """
         from sshrender.api.jobs import on_san, require_readable
         from sshrender.views.reporter import Reporter
 
@@ -101,7 +185,7 @@ class _Failures:
             self.codes.append(error.code)
             self._errors.append(error)
             require_readable(san)
-            return False
+            return None
 
 
 def _seconds(text: str | None) -> float:

@@ -36,6 +36,14 @@ def jobs(incomplete: str) -> list[str]:
     return _matching(_quietly(_job_names), incomplete)
 
 
+def states(incomplete: str) -> list[str]:
+    """Return states of jobs; after a comma, the next one of a list."""
+    from sshrender.api.jobselection import STATES
+
+    before, comma, last = incomplete.rpartition(",")
+    return [before + comma + name for name in _matching(STATES, last)]
+
+
 def one_of(*values: str) -> Callable[[str], list[str]]:
     """Return a completion for a fixed list of values."""
     return lambda incomplete: _matching(values, incomplete)

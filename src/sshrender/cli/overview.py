@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Annotated
+
 import typer
 
 from sshrender.cli import jsonresult, options
@@ -11,18 +14,32 @@ from sshrender.views import output
 def overview(
     context: typer.Context,
     job: options.Job,
+    embed: Annotated[
+        bool, typer.Option("--embed", help="Write one that contains its thumbnails, next to the pages.")
+    ] = False,
+    output_file: Annotated[
+        Path | None,
+        typer.Option("-o", "--output", help="Write that one to this file instead.", metavar="FILE"),
+    ] = None,
     hosts: options.Hosts = None,
     san: options.San = None,
     json_: options.Json = False,
     config: options.Config = None,
 ) -> None:
-    """Write the HTML overview of a job's pages, and print its path."""
-    from sshrender.api.jobreports import write_overview
+    """Write the HTML overview of a job's pages, and print its path.
+
+    It is in the job's folder and shows the thumbnails there. --embed makes one file that can be mailed.
+    """
+    from sshrender.api.jobreports import write_overview, write_overview_to_mail
     from sshrender.api.jobs import san_folder
     from sshrender.config.settings import resolve
 
     settings = resolve(options.typed(context), config).settings
-    written = write_overview(san_folder(settings), job)
+    place = san_folder(settings)
+    if embed or output_file is not None:
+        written = write_overview_to_mail(place, job, output_file)
+    else:
+        written = write_overview(place, job)
     if json_:
         raise typer.Exit(jsonresult.put({"overview": str(written)}))
     output.line(written)

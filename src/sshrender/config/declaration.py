@@ -211,6 +211,12 @@ class Settings:
         Panel.FILES,
         goes_with_job=True,
     )
+    overview_embed: bool = setting(
+        False,
+        "Also write an overview that contains its thumbnails, next to the pages; to be mailed.",
+        Panel.FILES,
+        goes_with_job=True,
+    )
     split: str = setting(
         "none",
         "Cut the PDF into parts of N pages; for very large PDFs.",
@@ -416,6 +422,12 @@ class Settings:
         Panel.OUTPUT,
         short="-v",
         limits={"ge": 0},
+    )
+    stats: bool = setting(
+        False,
+        "Print bytes, pages a second, CPU time, retries and the slowest pages at the end.",
+        Panel.OUTPUT,
+        commands=FOREGROUND,
     )
     color: Literal["auto", "always", "never"] = setting(
         "auto", "Use colours.", Panel.OUTPUT, commands=FOREGROUND

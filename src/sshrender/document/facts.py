@@ -288,6 +288,18 @@ def too_many_pages(path: Path) -> UserError:
     )
 
 
+def others_may_read(path: Path) -> bool:
+    """Return whether the permissions of a password file let other users read it.
+
+    ssh(1) refuses a private key then. A pipe (``<(pass show pdf)``) has no readers but this process.
+    """
+    try:
+        mode = path.stat().st_mode
+    except OSError:
+        return False  # read_password tells why
+    return stat.S_ISREG(mode) and bool(mode & (stat.S_IRGRP | stat.S_IROTH))
+
+
 def read_password(path: Path) -> str:
     """Return the first line of a file, without its end. Raises UserError."""
     try:

@@ -72,6 +72,8 @@ class JobReport:
     fonts: dict[str, str]
     spec: JobSpec
     attributes: Attributes
+    seconds_left: float | None = None
+    """Time that the rest will take at the present rate; None where that is unknown."""
     paused: Pause | None = None
     has_open_run: bool = False
     """Whether the last run has recorded no end."""
@@ -92,6 +94,7 @@ class JobReport:
             "job_dir": self.folder,
             "output": self.output or None,
             "pages": self.pages,
+            "seconds_left": None if self.seconds_left is None else round(self.seconds_left),
             "failed_pages": self.failed,
             "suspect_pages": [{"page": page, "said": list(said)} for page, said in self.suspect.items()],
             "notes": self.notes,

@@ -40,7 +40,7 @@ class OpensshTransport:
         except LinkClosed as closed:
             link.close()
             refusal = Refusal.NO_PYTHON if closed.has_no_program else Refusal.UNREACHABLE
-            raise ConnectFailed(refusal, closed.reason) from None
+            raise ConnectFailed(refusal, closed.reason_on(self._name, spec.python)) from None
         except ConnectFailed:
             link.close()
             raise

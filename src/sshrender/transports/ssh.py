@@ -80,7 +80,7 @@ class SshTransport:
         except LinkClosed as closed:
             connection.close()
             refusal = Refusal.NO_PYTHON if closed.has_no_program else Refusal.UNREACHABLE
-            raise ConnectFailed(refusal, closed.reason_on(self._name, spec.python)) from None
+            raise ConnectFailed(refusal, closed.reason_on(self._settings.name, spec.python)) from None
         except (paramiko.SSHException, OSError, EOFError) as error:
             connection.close()
             raise ConnectFailed(Refusal.UNREACHABLE, f"no session: {error}") from None

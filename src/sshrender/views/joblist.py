@@ -7,16 +7,26 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import datetime
 from typing import Any
 
-from sshrender.views import hostwords, summary
-from sshrender.views.text import clean, count, duration, job_settings, pause
+from sshrender.views import hostwords, jobstats, summary
+from sshrender.views.text import clean, count, duration, job_settings, local_time, pause
 
 Report = Mapping[str, Any]
 """A job as ``status --json`` has it."""
 
-_TITLES = ("JOB", "STATE", "PAGES", "SUSPECT", "FAILED", "LAST EVENT", "PRIORITY", "OWNER")
+_TITLES = (
+    "JOB",
+    "STATE",
+    "PAGES",
+    "LEFT",
+    "SUSPECT",
+    "FAILED",
+    "SETTINGS",
+    "LAST EVENT",
+    "PRIORITY",
+    "OWNER",
+)
 
 
 def table(
@@ -47,12 +57,30 @@ def _row(report: Report) -> tuple[str, ...]:
         report["state"],
         # Of a removed job it is known what was rendered, not how much there was to render.
         str(delivered) if report["state"] == "removed" else f"{delivered}/{pages['total']}",
+        _left(report) or "-",
         str(pages["suspect"] or "-"),
         str(pages["failed"] or "-"),
-        _local_time(report["updated"]),
+        _settings(report.get("settings")),
+        local_time(report["updated"]),
         str(report.get("priority") or "-"),
         clean(report["owner"] or "-", 40),
     )
+
+
+def _left(report: Report) -> str:
+    """Return the time that the rest will take; empty where it is unknown."""
+    seconds = report.get("seconds_left")
+    return "" if seconds is None else duration(seconds)
+
+
+def _settings(settings: Mapping[str, Any] | None) -> str:
+    """Return what renders at which resolution, as ``png16m 150 dpi`` or ``mutool 150 dpi``."""
+    if settings is None:
+        return "-"  # a job that was removed left only its account
+    recipes = [recipe["name"] for recipe in settings["recipes"] if recipe["extension"]]
+    dpi = settings["dpi"]
+    shown = f"{dpi:g}" if isinstance(dpi, int | float) else str(dpi)
+    return f"{clean(recipes[0] if recipes else settings['device'], 30)} {shown} dpi"
 
 
 def _cpu(report: Report) -> str:
@@ -73,9 +101,14 @@ def whole(report: Report) -> Iterator[str]:
         yield f"  not run   {clean(report['unsigned'], 4096)}"
     if report["output"]:
         yield f"  output    {clean(report['output'], 4096)}"
-    yield f"  submitted {_local_time(report['created'])}, last event {_local_time(report['updated'])}"
+    yield f"  submitted {local_time(report['created'])}, last event {local_time(report['updated'])}"
     yield from _queue(report)
-    yield f"  pages     {_counts(report['pages'])}"
+    left = _left(report)
+    yield f"  pages     {_counts(report['pages'])}" + (f"; about {left} left" if left else "")
+    if report.get("overview"):
+        yield f"  overview  {clean(report['overview'], 4096)}"
+    if report.get("stats"):
+        yield from jobstats.lines(report["stats"])
     is_running = report["state"] in ("running", "paused", "held") and bool(report["coordinator"])
     for host in sorted(report["hosts"], key=_rank):
         yield _host(host, is_running)
@@ -85,6 +118,11 @@ def whole(report: Report) -> Iterator[str]:
         yield f"  document: {clean(note)}"
     if report["state"] in ("partial", "failed"):
         yield f"hint: {again(report)} renders the missing and failed pages"
+
+
+def headline(report: Report) -> str:
+    """Return the state of a job and its pages in one line."""
+    return f"{clean(report['job'])}: {_state(report)}, {_counts(report['pages'])}"
 
 
 def again(report: Report) -> str:
@@ -111,7 +149,7 @@ def _queue(report: Report) -> Iterator[str]:
     words += [f"priority {report['priority']}"] if report["priority"] else []
     words += [f"at most {count(report['limit'], 'slot')} at a time"] if report["limit"] else []
     words += [f"after {clean(', '.join(report['after']))}"] if report["after"] else []
-    words += [f"not before {_local_time(report['not_before'])}"] if report["not_before"] else []
+    words += [f"not before {local_time(report['not_before'])}"] if report["not_before"] else []
     if words:
         yield "  queue     " + ", ".join(words)
 
@@ -144,11 +182,3 @@ def _host(host: Mapping[str, Any], is_running: bool) -> str:
     word = " " + hostwords.word(host["state"], is_working=host["running"] > 0) if has_state else ""
     colon = "; " if word or reason else ": "
     return f"  host      {clean(host['name'])}{clean(word)}{reason}{colon}" + ", ".join(words)
-
-
-def _local_time(text: str) -> str:
-    """Return a time of the journal in the time zone of this machine."""
-    try:
-        return datetime.fromisoformat(text).astimezone().strftime("%Y-%m-%d %H:%M:%S")
-    except (ValueError, OverflowError):
-        return clean(text, 30)

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterable, Iterator
+
+from sshrender.job import journalentries as je
 
 WINDOW = 30.0
 """Seconds that the average covers: long enough to be steady, short enough to show that a host left."""
@@ -36,3 +39,44 @@ class Rate:
         """Return the seconds that ``missing`` pages will take; None when this cannot be estimated."""
         rate = self.per_second(now)
         return missing / rate if rate else None
+
+
+class JournalRate:
+    """The rate of the last run in a journal. ``following`` passes the entries on that it reads."""
+
+    def __init__(self) -> None:
+        self._rate = Rate()
+        self._delivered = 0
+        self._is_paused = False
+        self._newest = 0.0
+
+    def following(self, entries: Iterable[je.JournalEntry]) -> Iterator[je.JournalEntry]:
+        """Yield each entry, after it was counted. Raises what ``entries`` raises."""
+        for entry in entries:
+            self._take(entry)
+            yield entry
+
+    def _take(self, entry: je.JournalEntry) -> None:
+        match entry:
+            case je.RunStarted():
+                self._rate, self._delivered, self._is_paused = Rate(), 0, False
+            case je.StorageFailed():
+                self._is_paused = True
+            case je.StorageRecovered():
+                self._is_paused = False
+            case je.PageDelivered(host=host) if host:  # not one that an earlier run published
+                self._newest = entry.moment.timestamp()
+                self._delivered += 1
+                self._rate.note(self._newest, self._delivered)
+            case _:
+                pass
+
+    def left(self, now: float, missing: int) -> float | None:
+        """Return the seconds that ``missing`` pages will take; None when this cannot be estimated.
+
+        ``now``: by this machine's clock. The coordinator's may differ: as far as it does, the moment of
+        the last page counts.
+        """
+        if self._is_paused:
+            return None
+        return self._rate.left(min(max(now, self._newest), self._newest + WINDOW), missing)

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from sshrender.errors import ExitCode
-from sshrender.views import hostwords
+from sshrender.views import hostwords, jobstats
 from sshrender.views.text import clean, clock_time, count, duration, on_pages
 
 MAX_LISTED = 20
@@ -27,6 +27,7 @@ def lines(summary: Mapping[str, Any]) -> Iterator[str]:
     """Yield the lines for a summary, given as ``--json`` prints it."""
     yield _headline(summary)
     yield from _reason(summary)
+    yield from _files(summary)
     yield from failed_pages(summary["failed_pages"])
     yield from suspect_pages(summary["suspect_pages"])
     for note in summary["notes"]:
@@ -35,7 +36,20 @@ def lines(summary: Mapping[str, Any]) -> Iterator[str]:
     for host in sorted(summary["hosts"], key=lambda host: hostwords.rank(host["state"])):
         if _is_worth_a_line(host, summary):
             yield _host(host)
+    if summary.get("stats"):
+        yield from jobstats.lines(summary["stats"])
     yield from _next_step(summary)
+
+
+def _files(summary: Mapping[str, Any]) -> Iterator[str]:
+    """Yield where the files are that the run wrote beside its pages."""
+    for key, name in (
+        ("assembled", "all pages"),
+        ("overview", "overview"),
+        ("overview_embedded", "mailable"),
+    ):
+        if summary.get(key):
+            yield f"  {name:<9} {clean(summary[key], 4096)}"
 
 
 def brief(summary: Mapping[str, Any]) -> Iterator[str]:

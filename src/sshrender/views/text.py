@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+import unicodedata
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -60,9 +61,9 @@ def job_settings(settings: Mapping[str, Any]) -> str:
     return f"{device}{by} at {settings['dpi']:g} dpi"
 
 
-def count(number: int, noun: str) -> str:
+def count(number: int, noun: str, plural: str = "") -> str:
     """Return a number with its noun, in the singular or plural: ``1 page``, ``2 pages``."""
-    return f"{number} {noun}" + ("" if number == 1 else "s")
+    return f"{number} {noun}" if number == 1 else f"{number} {plural or noun + 's'}"
 
 
 def on_pages(what: str, pages: str) -> str:
@@ -78,3 +79,32 @@ def size(count_: int) -> str:
             return f"{amount:.0f} {unit}" if unit == "B" else f"{amount:.1f} {unit}"
         amount /= 1024
     return f"{amount:.1f} TiB"
+
+
+def local_time(text: str) -> str:
+    """Return a time of the journal in the time zone of this machine; another text as it is."""
+    try:
+        return datetime.fromisoformat(text).astimezone().strftime("%Y-%m-%d %H:%M:%S")
+    except (ValueError, OverflowError):
+        return clean(text, 30)
+
+
+def fitted(text: str, columns: int) -> str:
+    """Return as much of a line as a terminal of this width shows in one row."""
+    width = 0
+    for at, char in enumerate(text):
+        width += 2 if unicodedata.east_asian_width(char) in "WF" else not unicodedata.combining(char)
+        if width > columns:
+            return text[:at]
+    return text
+
+
+def page_list(pages: Iterable[int]) -> str:
+    """Return sorted pages as ``1-10, 15``."""
+    runs: list[list[int]] = []
+    for page in pages:
+        if runs and page == runs[-1][1] + 1:
+            runs[-1][1] = page
+        else:
+            runs.append([page, page])
+    return ", ".join(str(first) if first == last else f"{first}-{last}" for first, last in runs)

@@ -19,8 +19,14 @@ from typing import Any
 _UNSAFE = {"<": "\\u003c", ">": "\\u003e", "&": "\\u0026", "\u2028": "\\u2028", "\u2029": "\\u2029"}
 """Characters in file names or diagnostics that could end the element with the data."""
 
-_PLACEHOLDER = re.compile("@(?:POLICY|TITLE|STYLE|SCRIPT|DATA)@")
+_PLACEHOLDER = re.compile("@(?:POLICY|TITLE|STYLE|BESIDE|SCRIPT|DATA)@")
 """Replaced in one pass, so that a placeholder in a job's name or in the data stays as it is."""
+
+
+_BESIDE, _EMBEDDED = "'self' file:", "data:"
+"""Where images may come from (Content-Security-Policy, img-src)."""
+
+_WHERE_FILES_ARE = "The page files are in the folder <code>pages</code> beside it;"
 
 
 def render(sheet: Mapping[str, Any]) -> str:
@@ -34,19 +40,25 @@ def render(sheet: Mapping[str, Any]) -> str:
     ``hosts``: name, state, reason, pages, failures, seconds, median, cores;
     ``timeline``: host, page, from, to (seconds of the runs, as ``seconds`` counts them), ok.
     ``seconds``: how long runs worked on the job (views/runtimes.py).
+
+    With ``images`` (JPEG in base64 by page number) the file contains its thumbnails and refers to no
+    other file: ``file`` of a page is a mere name then.
     """
     style, script = _asset("sheet.css"), _asset("sheet.js")
     data = json.dumps(sheet, separators=(",", ":"), ensure_ascii=False)
     for char, escape in _UNSAFE.items():
         data = data.replace(char, escape)
+    is_alone = "images" in sheet
     policy = (
-        "default-src 'none'; base-uri 'none'; form-action 'none'; img-src 'self' file:;"
+        "default-src 'none'; base-uri 'none'; form-action 'none';"
+        f" img-src {_EMBEDDED if is_alone else _BESIDE};"
         f" style-src '{_digest(style)}'; script-src '{_digest(script)}'"
     )
     parts = {
         "@POLICY@": policy,
         "@TITLE@": html.escape(f"{sheet['job']}: {sheet['state']}"),
         "@STYLE@": style,
+        "@BESIDE@": "" if is_alone else _WHERE_FILES_ARE,
         "@SCRIPT@": script,
         "@DATA@": data,
     }

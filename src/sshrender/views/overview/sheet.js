@@ -25,7 +25,8 @@
     return parts && !/^\.+$/.test(parts[2]) ? `${parts[1]}/${encodeURIComponent(parts[2].toWellFormed?.() ?? parts[2])}` : null;
   }
 
-  const sources = (page) => [local(page.thumb), sheet.viewable ? local(page.file) : null].filter(Boolean);
+  // The images of a page, the smallest first. A file that is mailed contains them all.
+  const sources = (page) => sheet.images ? [sheet.images[page.page]].filter(Boolean).map((data) => `data:image/jpeg;base64,${data}`) : [local(page.thumb), sheet.viewable ? local(page.file) : null].filter(Boolean);
   const two = (n) => String(n).padStart(2, "0");
   const size = (n) => (n < 1024 ? `${n} B` : n < 1048576 ? `${(n / 1024).toFixed(1)} KiB` : `${(n / 1048576).toFixed(1)} MiB`);
   const count = (n, noun) => `${n} ${noun}${n === 1 ? "" : "s"}`;
@@ -294,7 +295,7 @@
   function imageOf(page) {
     const none = (text) => make("p", { class: "quiet", text });
     const source = sources(page).pop();
-    if (!source) return none(page.file ? "browsers cannot show this format" : "there is no image of this page");
+    if (!source) return none(!page.file ? "there is no image of this page" : sheet.images ? "the image of this page is not in this file" : "browsers cannot show this format");
     const isFile = source === local(page.file);
     const [width, height] = isFile && page.width ? [page.width, page.height] : page.size ?? [];
     const image = make("img", { alt: `page ${page.page}`, width, height });
@@ -305,7 +306,7 @@
 
   function facts(page) {
     const rows = [["host", page.host], ["rendered in", page.file && `${page.seconds} s`], ["attempts", page.attempts],
-      ["pixels", page.width && `${page.width} × ${page.height}`], ["file", page.file && size(page.bytes)], ["reason", page.reason]];
+      ["pixels", page.width && `${page.width} × ${page.height}`], ["file", page.file && (sheet.images ? `${page.file}, ${size(page.bytes)}` : size(page.bytes))], ["reason", page.reason]];
     const list = make("dl");
     for (const [name, value] of rows) if (value) list.append(make("dt", { text: name }), make("dd", { text: String(value) }));
     const parts = [list];
