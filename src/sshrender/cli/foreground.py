@@ -210,7 +210,10 @@ class _JobOwner:
 
         context = self._context
         return on_san(
-            context.san, lambda: JobSource(*find_job(context.san, str(path)), context.inventory)
+            context.san,
+            lambda: JobSource(
+                *find_job(context.san, str(path)), context.inventory, context.settings.ssh_config
+            ),
         )
 
     def is_over(self) -> bool:

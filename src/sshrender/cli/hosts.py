@@ -48,7 +48,7 @@ def hosts(
 
 
 def _once(context: RunContext, *, is_json: bool, verbose: int, is_watched: bool) -> int:
-    from sshrender.api.hosts import check_hosts, remedy
+    from sshrender.api.hosts import check_hosts, remedies_of
     from sshrender.views import hosttable
 
     checks = check_hosts(context)
@@ -58,8 +58,11 @@ def _once(context: RunContext, *, is_json: bool, verbose: int, is_watched: bool)
         return checks.exit_code
     if is_watched and sys.stdout.isatty():
         output.clear_screen(sys.stdout)
-    remedies = {report.name: remedy(context, report) for report in checks.reports}
-    for line in hosttable.lines(rows, remedies, verbose):
+    fixes = {
+        report.name: [(step.lead, step.text) for step in remedies_of(context, report)]
+        for report in checks.reports
+    }
+    for line in hosttable.lines(rows, fixes, verbose):
         output.line(line)
     sys.stdout.flush()
     return checks.exit_code

@@ -36,7 +36,7 @@ def watch(
     gctuning.begin()
     settings = resolve(options.typed(context), config).settings
     folder = san_folder(settings)
-    source = open_source(folder, job, settings.hosts)
+    source = open_source(folder, job, settings.hosts, settings.ssh_config)
     why_not = dashboard.why_no_dashboard()
     if why_not:
         output.note(f"no dashboard: {why_not}")
@@ -46,7 +46,7 @@ def watch(
     if failed:
         output.note(f"{failed}; plain lines follow, and Ctrl-C ends them")
         # The journal from its start: how much of it the dashboard has shown is unknown.
-        _follow(open_source(folder, job, settings.hosts), folder, verbose)
+        _follow(open_source(folder, job, settings.hosts, settings.ssh_config), folder, verbose)
 
 
 class _Viewer:

@@ -20,12 +20,22 @@ import paramiko
 
 @dataclass(frozen=True, slots=True)
 class KnownKey:
-    """One line of a known_hosts file that matches a host. ``where``: file and line."""
+    """One line of a known_hosts file that matches a host.
+
+    ``is_exact``: it names the host, or its hash, rather than a pattern.
+    """
 
     kind: str
     blob: bytes
     is_revoked: bool
-    where: str
+    file: str
+    line: int
+    is_exact: bool = True
+
+    @property
+    def where(self) -> str:
+        """File and line."""
+        return f"{self.file}:{self.line}"
 
 
 def lookup(files: Iterable[str], name: str) -> list[KnownKey]:
@@ -50,7 +60,8 @@ def _matching(file: Path, name: str) -> Iterator[KnownKey]:
             blob = base64.b64decode(fields[2], validate=True)
         except ValueError:
             continue
-        yield KnownKey(fields[1], blob, marker == "@revoked", f"{file}:{number}")
+        is_exact = fields[0].startswith("|1|") or name.lower() in fields[0].lower().split(",")
+        yield KnownKey(fields[1], blob, marker == "@revoked", str(file), number, is_exact)
 
 
 def names_match(patterns: str, name: str) -> bool:

@@ -44,10 +44,7 @@ class KnownHostsPolicy(paramiko.MissingHostKeyPolicy):  # type: ignore[misc]
                 f"its {key.get_name()} key {shown} is not the one in {self._known[0].where}"
             )
         if self._settings.host_key != ACCEPT_NEW:
-            raise HostKeyRefused(
-                f"its host key {shown} is not known (ssh {self._settings.name} once to accept it,"
-                ' or set host_key = "accept-new")'
-            )
+            raise HostKeyRefused(f"its {key.get_name()} host key {shown} is not known")
         # "UserKnownHostsFile none" leaves no file, and the key is not stored.
         for file in self._settings.known_hosts[:1]:
             knownhosts.remember(Path(file), self._settings.known_name, key)
@@ -192,7 +189,8 @@ def _host_key_reason(known: list[knownhosts.KnownKey], error: Exception) -> str:
 
 def _login_reason(settings: SshSettings, error: Exception) -> str:
     if isinstance(error, paramiko.PasswordRequiredException):
-        return "the identity file needs a passphrase (ssh-add it first)"
+        locked = [file for file in settings.identity_files if sshagent.needs_passphrase(Path(file))]
+        return f"the identity file {', '.join(locked)} needs a passphrase, and no agent has its key"
     if not isinstance(error, paramiko.AuthenticationException):
         return "there is no key to log in with"
     return "it accepts none of our keys for " + (

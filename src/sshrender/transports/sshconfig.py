@@ -203,8 +203,9 @@ def _apply(settings: SshSettings, overrides: Overrides) -> SshSettings:
     if overrides.user is not None:
         changes["user"] = overrides.user
     if overrides.identity_file is not None:
-        changes["identity_files"] = _identity_file(settings.name, overrides.identity_file)
-        changes["uses_agent"] = False
+        files = _identity_file(settings.name, overrides.identity_file)
+        # This key alone. If it has a passphrase, an agent may have it: ssh asks that, too.
+        changes.update(identity_files=files, identities=files, identities_only=True)
     if overrides.known_hosts is not None:
         changes["known_hosts"] = (str(Path(overrides.known_hosts).expanduser()),)
     if overrides.host_key is not None:
