@@ -47,7 +47,8 @@ class SshCommand:
         host = self.host
         words = ["ssh-copy-id"]
         if host.identity_file:
-            words += ["-i", expanded(host.identity_file)]
+            # -f: otherwise it takes a login with any other key for a sign that this key is there.
+            words += ["-f", "-i", expanded(host.identity_file)]
         if host.port:
             words += ["-p", str(host.port)]
         return shlex.join([*words, *self._common(), self._target()])
@@ -67,7 +68,12 @@ class SshCommand:
     def _common(self) -> list[str]:
         words = ["-F", expanded(self.config_file)] if self.config_file else []
         if self.host.known_hosts:
-            words += ["-o", f"UserKnownHostsFile={expanded(self.host.known_hosts)}"]
+            # The value is a list of files with spaces between (ssh_config(5)): quotes keep one together.
+            file = expanded(self.host.known_hosts)
+            words += [
+                "-o",
+                f'UserKnownHostsFile="{file}"' if " " in file else f"UserKnownHostsFile={file}",
+            ]
         if self.host.address and self.host.address != self.host.name:
             words += ["-o", f"HostName={self.host.address}"]
         return words
