@@ -55,18 +55,22 @@ def _print(place: Path) -> None:
 @app.command(cls=helptext.Command)
 def validate(files: Files = None, config: options.Config = None) -> None:
     """Check files; without FILE, all files that a run here would read."""
+    from sshrender.api.jobs import require_san_path
     from sshrender.config import inventory
     from sshrender.config.paths import find_inventory
     from sshrender.config.settings import resolve
+    from sshrender.config.validation import read_toml
 
-    resolved = resolve({}, config)
-    found = [find_inventory(resolved.settings.hosts)] if not files else []
-    for file in [*(files or []), *(file for file in found if file is not None)]:
-        if _is_settings(file):
+    settings = resolve({}, config).settings
+    in_use = find_inventory(settings.hosts) if not files else None
+    for file in files or ([] if in_use is None else [in_use]):
+        if file != in_use and not inventory.looks_like_inventory(read_toml(file), file):
             resolve({}, file, {})
             output.line(f"{file}: settings, well formed")
             continue
         loaded = inventory.load(file)
+        if settings.san is None:
+            require_san_path(loaded, file)
         count = len(inventory.expand(loaded))
         output.line(f"{file}: inventory of {count} host{'s' * (count != 1)}, well formed")
     if not files:
@@ -75,7 +79,9 @@ def validate(files: Files = None, config: options.Config = None) -> None:
 
 @app.command(cls=helptext.Command)
 def schema(
-    which: Annotated[str, typer.Argument(metavar="hosts|settings")] = "hosts",
+    which: Annotated[
+        str, typer.Argument(metavar="hosts|settings", help="Of which file. [default: hosts]")
+    ] = "hosts",
 ) -> None:
     """Print the JSON Schema of an inventory or of the settings."""
     from sshrender.config.inventory import Inventory
@@ -84,13 +90,53 @@ def schema(
 
     schemas: dict[str, Any] = {"hosts": Inventory.model_json_schema, "settings": json_schema}
     if which not in schemas:
-        raise UserError(ExitCode.USAGE, f"there is no schema {which!r}", "sshrender config schema hosts")
+        near = "settings" if which.startswith("s") else "hosts"
+        raise UserError(
+            ExitCode.USAGE, f"there is no schema {which!r}", f"sshrender config schema {near}"
+        )
     output.as_json(schemas[which](), indent=1)
 
 
-def _is_settings(file: Path) -> bool:
-    """Return whether a file holds settings: ``hosts`` is a file name there, in an inventory tables."""
-    from sshrender.config.validation import read_toml
+@app.command(cls=helptext.Command)
+def values(
+    setting: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="SETTING", help="As device or page-timeout. [default: all]"),
+    ] = None,
+    config: options.Config = None,
+) -> None:
+    """List the values that a setting may have: devices, recipes, words, or the form of a number."""
+    from sshrender.config import settingforms
+    from sshrender.config.declaration import SETTINGS
+    from sshrender.errors import ExitCode, UserError
 
-    table = read_toml(file)
-    return "defaults" not in table and not isinstance(table.get("hosts", ""), list)
+    if not setting:
+        width = max(map(len, SETTINGS))
+        for declared in SETTINGS.values():
+            output.line(f"{declared.name:{width}}  {settingforms.form(declared)}")
+        return
+    for text in setting:
+        found = settingforms.named(text)
+        if found is None:
+            near = settingforms.nearest_name(text)
+            raise UserError(
+                ExitCode.USAGE,
+                f"there is no setting {text}" + (f" (did you mean {near}?)" if near else ""),
+                settingforms.listing([near] if near else []),
+            )
+        lines = settingforms.described(found, _own_recipes(config))
+        if len(setting) > 1:
+            output.line(f"{settingforms.label(found)}:")
+        for line in lines:
+            output.line(f"  {line}" if len(setting) > 1 else line)
+
+
+def _own_recipes(config: Path | None) -> list[str]:
+    """Return the names of configured recipes; none if the configuration is wrong, which it may be."""
+    from sshrender.config.settings import resolve
+    from sshrender.errors import UserError
+
+    try:
+        return list(resolve({}, config).settings.recipes)
+    except UserError:
+        return []
