@@ -88,13 +88,14 @@ def _unwritable(why: str) -> int:
     from sshrender.errors import ExitCode, UserError
 
     what = f"standard output cannot be written: {why}"
-    return _say(UserError(ExitCode.STORAGE, what, "df -h shows the space where it goes"))
+    return _say(UserError(ExitCode.STORAGE, what, "the space where it goes: df -h"))
 
 
 def _say(error: UserError) -> int:
+    from sshrender.cli import repeatedoptions
     from sshrender.views.reporter import Reporter
 
-    Reporter(sys.stderr, progress=_progress()).error(error)
+    Reporter(sys.stderr, progress=_progress(), complete=repeatedoptions.complete).error(error)
     return error.code
 
 

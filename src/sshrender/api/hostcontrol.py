@@ -83,7 +83,7 @@ def move(san: Path, job: str, pages: str, host: str) -> str:
         raise UserError(
             ExitCode.USAGE,
             f"{spec.name} is not running",
-            f"sshrender resume {spec.name} --pin {pages}={host}",
+            f"sshrender resume {shlex.quote(spec.name)} --pin {shlex.quote(f'{pages}={host}')}",
         )
     for number in numbers:
         on_san(san, partial(_send_request, found, Operation.MOVE, host=host, page=number))
@@ -105,7 +105,7 @@ def host_names(node_set: str, settings: Settings, *, may_be_unknown: bool = Fals
         raise UserError(
             ExitCode.USAGE,
             f"{', '.join(unknown)}: not in the inventory {file}",
-            "sshrender hosts lists its hosts",
+            "sshrender hosts",
         )
     return names
 

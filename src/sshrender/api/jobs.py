@@ -206,12 +206,12 @@ def find_job(san: Path, named: str) -> tuple[JobFolder, JobSpec]:
         return _at(san / matching[0])
     if not matching:
         what = f"there is no job {named} in {san}"
-        raise UserError(ExitCode.USAGE, what, "sshrender status lists them")
+        raise UserError(ExitCode.USAGE, what, "sshrender status")
     listed = ", ".join(matching[:5]) + (", …" if len(matching) > 5 else "")
     raise UserError(
         ExitCode.USAGE,
         f"{named} is ambiguous: {listed}",
-        "type more of the name; sshrender status lists the jobs",
+        "type more of the name; to list the jobs: sshrender status",
     )
 
 
@@ -219,7 +219,5 @@ def _at(path: Path) -> tuple[JobFolder, JobSpec]:
     folder = JobFolder(path.absolute())
     spec = load_spec(folder)
     if spec is None:
-        raise UserError(
-            ExitCode.USAGE, f"{path} is not the folder of a job", "sshrender status lists the jobs"
-        )
+        raise UserError(ExitCode.USAGE, f"{path} is not the folder of a job", "sshrender status")
     return folder, spec

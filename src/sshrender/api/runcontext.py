@@ -398,7 +398,7 @@ def require_allowed(settings: Settings, job: str, found: tuple[RecipeRecord, ...
                 ExitCode.USAGE,
                 f"recipe {recipe.name} of {job} is not in the configuration of this machine,"
                 " and recipes_allowed is configured",
-                "sshrender config show lists the recipes that may run here",
+                "sshrender config values recipe",
             )
 
 

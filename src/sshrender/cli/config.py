@@ -90,10 +90,10 @@ def schema(
 
     schemas: dict[str, Any] = {"hosts": Inventory.model_json_schema, "settings": json_schema}
     if which not in schemas:
-        near = "settings" if which.startswith("s") else "hosts"
-        raise UserError(
-            ExitCode.USAGE, f"there is no schema {which!r}", f"sshrender config schema {near}"
-        )
+        near = "sshrender config schema hosts"
+        if which.startswith("s"):
+            near = "sshrender config schema settings"
+        raise UserError(ExitCode.USAGE, f"there is no schema {which}: hosts or settings", near)
     output.as_json(schemas[which](), indent=1)
 
 
@@ -122,7 +122,7 @@ def values(
             raise UserError(
                 ExitCode.USAGE,
                 f"there is no setting {text}" + (f" (did you mean {near}?)" if near else ""),
-                settingforms.listing([near] if near else []),
+                f"sshrender config values {near}" if near else "sshrender config values",
             )
         lines = settingforms.described(found, _own_recipes(config))
         if len(setting) > 1:

@@ -84,5 +84,5 @@ def _folded(names: Sequence[str]) -> str:
         return str(NodeSet.fromlist(every))
     except (ValueError, NodeSetException, RangeSetException) as error:
         raise UserError(
-            ExitCode.USAGE, f"{','.join(names)}: {error}", "sshrender init --host 'node[01-16],big'"
+            ExitCode.USAGE, f"{','.join(names)}: {error}", "a node set is written as 'node[01-16],big'"
         ) from None

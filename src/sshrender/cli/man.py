@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -38,13 +39,18 @@ def man(
 ) -> None:
     """Show a page of the manual."""
     if page not in PAGES:
+        listed = ", ".join(PAGES)
         raise UserError(
-            ExitCode.USAGE, f"there is no manual page {page}", f"sshrender man {'|'.join(PAGES)}"
+            ExitCode.USAGE,
+            f"there is no manual page {page}; there are {listed}",
+            "sshrender man sshrender",
         )
     file = _file(PAGES[page])
     if shutil.which("man") is None:
         raise UserError(
-            ExitCode.USAGE, "the program man is not installed", f"apt install man-db; the page is {file}"
+            ExitCode.USAGE,
+            "the program man is not installed",
+            f"install man-db, or read the source of the page: less {shlex.quote(str(file))}",
         )
     environment = dict(os.environ) if sys.stdout.isatty() else {**os.environ, "MANPAGER": "cat"}
     raise typer.Exit(subprocess.run(["man", str(file)], env=environment, check=False).returncode)
@@ -57,6 +63,4 @@ def _file(name: str) -> Path:
     for place in (Path(sys.prefix) / "share" / "man" / section / name, checkout):
         if place.is_file():
             return place
-    raise UserError(
-        ExitCode.USAGE, f"the manual page {name} is not installed", "man sshrender may find it"
-    )
+    raise UserError(ExitCode.USAGE, f"the manual page {name} is not installed", "man sshrender")

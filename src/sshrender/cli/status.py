@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from sshrender.cli import completion, options
+from sshrender.cli import completion, options, repeatedoptions
 from sshrender.views import output
 
 
@@ -50,7 +51,7 @@ def status(
     if json_:
         output.as_json(row, indent=1)
     else:
-        _print(view.whole(row))
+        _print(repeatedoptions.in_hints(view.whole(row)))
 
 
 def why(
@@ -84,13 +85,15 @@ def why(
         found = history_of_host(_san(context, config), job, host)
     else:
         raise UserError(
-            ExitCode.USAGE, "either --page N or --host NAME is needed", "sshrender why JOB --page 7"
+            ExitCode.USAGE,
+            "either --page N or --host NAME is needed",
+            f"sshrender status {shlex.quote(job)}",
         )
     if json_:
         entries = pagehistory.as_json(found.entries)
         output.as_json({"schema": 1, "job": found.job, "entries": entries, "now": found.now})
     else:
-        _print([*pagehistory.lines(found.entries), found.now])
+        _print([*pagehistory.lines(found.entries), repeatedoptions.complete(found.now)])
 
 
 def _san(context: typer.Context, config: Path | None) -> Path:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from sshrender.errors import ExitCode
 from sshrender.views.text import clean, count, duration, on_pages
 
 MAX_LISTED = 20
@@ -27,6 +29,27 @@ def lines(summary: Mapping[str, Any]) -> Iterator[str]:
     for host in summary["hosts"]:
         if host["state"] not in HEALTHY or host["failures"]:
             yield _host(host)
+    step = next_step(summary)
+    if step:
+        yield f"hint: {step}"
+
+
+def next_step(summary: Mapping[str, Any]) -> str:
+    """Return the command that explains or mends what a run left undone; empty if there is nothing."""
+    code, pages = summary.get("exit_code", 0), summary["pages"]
+    if not code or not summary["job"]:
+        return ""
+    job = shlex.quote(clean(summary["job"]))
+    if summary["failed_pages"]:
+        return f"sshrender why {job} --page {summary['failed_pages'][0]['page']}"
+    if not pages["missing"]:
+        return ""  # the file of --assemble could not be made: its error has its own hint
+    is_refused = any(host["state"] == "refused" for host in summary["hosts"])
+    if code in (ExitCode.NO_HOST, ExitCode.RENDERER, ExitCode.AUTHENTICATION) or is_refused:
+        return "sshrender hosts"
+    if code in (ExitCode.DOCUMENT, ExitCode.LEASE):
+        return f"sshrender status {job}"
+    return f"sshrender resume {job}"
 
 
 def brief(summary: Mapping[str, Any]) -> Iterator[str]:
@@ -42,8 +65,7 @@ def brief(summary: Mapping[str, Any]) -> Iterator[str]:
     if len(troubled) > 2:
         yield f"  and {count(len(troubled) - 2, 'more host')} that could not be used"
     if summary["job"]:
-        job = clean(summary["job"])
-        yield f"hint: sshrender status {job} shows details; the same render command resumes the job"
+        yield f"hint: sshrender status {shlex.quote(clean(summary['job']))}"
 
 
 def failed_pages(pages: Sequence[Mapping[str, Any]]) -> Iterator[str]:
