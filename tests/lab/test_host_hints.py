@@ -23,6 +23,7 @@ from sshrender.api.sshcommand import SshCommand
 from sshrender.config import inventory
 from sshrender.coordinator.hosts.hostcheck import HostReport
 from sshrender.views.reporter import Reporter
+from tests.conftest import Run
 from tests.lab.host import new_key
 from tests.lab.loopback import Loopback, missing
 from tests.lab.requirements import skip_or_fail
@@ -243,3 +244,25 @@ def test_the_dashboard_s_command_and_sftp_reach_the_host(desk: Desk) -> None:
     assert (answer.returncode, answer.stdout.splitlines()[0]) == (0, "in"), answer.stderr
     assert shlex.split(made.resolved())[:2] == ["ssh", "-G"]
     assert desk.type(made.resolved()).returncode == 0
+
+
+def test_init_ends_with_the_table_of_the_hosts(desk: Desk, sshrender: Run) -> None:
+    """One host of ssh_config can be used; the other one cannot, and what is suggested mends that."""
+    loopback = desk.loopback
+    desk.key("refused")
+    common = f"  HostName 127.0.0.1\n  Port {loopback.port}\n  User {loopback.user}\n"
+    common += f"  UserKnownHostsFile {loopback.known_hosts}\n"
+    config = desk.home / "ssh_config"
+    config.write_text(
+        f"Host good\n  IdentityFile {loopback.identity}\n{common}"
+        f"Host bad\n  IdentityFile {desk.home / 'missing'}\n  IdentityAgent none\n{common}"
+        "Host github.com\n  User git\n"
+    )
+    words = ["init", "--ssh-config", config, "--yes", "--san", desk.san, "--hosts", "hosts.toml"]
+    answer = sshrender(*words)
+    assert answer.returncode == 0, answer.stderr
+    rows = {line.split()[0]: line.split()[1] for line in answer.stdout.splitlines() if line.strip()}
+    assert (rows["good"], rows["bad"]) in (("idle", "refused"), ("busy", "refused"))
+    assert "github.com" not in answer.stdout
+    assert f"ssh-copy-id -F {config} bad" in answer.stdout
+    assert "next: sshrender hosts --hosts hosts.toml" in answer.stdout

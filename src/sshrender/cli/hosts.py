@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 import time
-from dataclasses import asdict
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from sshrender.cli import options, reporting
-from sshrender.views import output
-
-if TYPE_CHECKING:
-    from sshrender.api.runcontext import RunContext
+from sshrender.cli import hosttables, options, reporting
 
 WATCH_INTERVAL = 5.0
 """Seconds between two checks with ``--watch``."""
@@ -41,28 +35,7 @@ def hosts(
     """
     run_context, _ = reporting.start(options.typed(context), config, wants_json=json_)
     while True:
-        code = _once(run_context, is_json=json_, verbose=verbose, is_watched=watch)
+        code = hosttables.show(run_context, is_json=json_, verbose=verbose, is_watched=watch)
         if not watch:
             raise typer.Exit(code)
         time.sleep(WATCH_INTERVAL)
-
-
-def _once(context: RunContext, *, is_json: bool, verbose: int, is_watched: bool) -> int:
-    from sshrender.api.hosts import check_hosts, remedies_of
-    from sshrender.views import hosttable
-
-    checks = check_hosts(context)
-    rows = [asdict(report) for report in checks.reports]
-    if is_json:
-        output.as_json({"schema": 1, "hosts": rows})
-        return checks.exit_code
-    if is_watched and sys.stdout.isatty():
-        output.clear_screen(sys.stdout)
-    fixes = {
-        report.name: [(step.lead, step.text) for step in remedies_of(context, report)]
-        for report in checks.reports
-    }
-    for line in hosttable.lines(rows, fixes, verbose):
-        output.line(line)
-    sys.stdout.flush()
-    return checks.exit_code

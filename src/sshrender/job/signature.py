@@ -25,8 +25,10 @@ FIELD = "mac"
 _SCHEME = "hmac-sha256"
 
 IMPORT = "ssh MACHINE sshrender key show | sshrender key import"
+"""How the owner shares the key."""
+
 MACHINE = "MACHINE stands for the one where the job was made"
-"""How the owner shares the key. It is not said which machine: any host could have written that."""
+"""It is not said which machine that is: any host could have written its name."""
 
 
 class Purpose(Enum):
