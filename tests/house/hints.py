@@ -153,3 +153,20 @@ def _assigned(name: str, function: FunctionNode | None, module: ast.Module) -> l
 def _is(target: ast.expr, name: str) -> bool:
     owner = target.value if isinstance(target, ast.Subscript) else target
     return isinstance(owner, ast.Name) and owner.id == name
+
+
+PROGRAMS = frozenset(
+    (
+        *("sshrender", "sudo", "ls", "df", "findmnt", "mv", "rm", "mkdir", "chmod", "sed", "tail"),
+        *("file", "qpdf", "less", "man", "ssh", "export", "ulimit", "date", "{command}"),
+    )
+)
+"""Programs, and builtins of shells, that hints name."""
+
+
+def command_of(text: str) -> str | None:
+    """Return the command of a hint: all of it, or what follows its last colon; None: there is none."""
+    for part in (text, text.rpartition(": ")[2]):
+        if part.partition(" ")[0] in PROGRAMS:
+            return part
+    return None
