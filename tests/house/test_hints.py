@@ -229,3 +229,14 @@ def test_options_that_a_command_does_not_take_are_not_repeated(name: str) -> Non
     added = repeatedoptions.complete(f"sshrender {name}", given).split()[2:]
     known = {option for each in TREE.commands[name].params for option in each.opts}
     assert {word for word in added if word.startswith("--")} == known & set(repeatedoptions.REPEATED)
+
+
+@pytest.mark.parametrize("page", ["README.md", "man/sshrender-queue.7"])
+def test_a_crontab_has_the_path_that_cron_has_not(page: str) -> None:
+    """cron(8) looks in /usr/bin and /bin alone: the documentation sets PATH, and says to what."""
+    lines = [line.removeprefix(".Dl ").strip() for line in (ROOT / page).read_text().splitlines()]
+    at = next(number for number, line in enumerate(lines) if re.match(r"(\S+ +){5}sshrender ", line))
+    name, _, value = lines[at - 1].partition("=")
+    assert name == "PATH"
+    assert value.startswith("/home/me/.local/bin:")
+    assert "command -v sshrender" in "\n".join(lines[at - 12 : at])
