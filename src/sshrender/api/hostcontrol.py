@@ -104,7 +104,7 @@ def host_names(node_set: str, settings: Settings, *, may_be_unknown: bool = Fals
     if unknown and not may_be_unknown:
         raise UserError(
             ExitCode.USAGE,
-            f"{', '.join(unknown)}: not in the inventory {file}",
+            f"{inv.unknown_hosts(unknown, known or ())}, {file}",
             "sshrender hosts",
         )
     return names

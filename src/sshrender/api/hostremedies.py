@@ -104,9 +104,9 @@ def _address(problem: Problem) -> list[Remedy]:
     assert problem.host is not None
     named = problem.host.address or problem.report.name
     found = problem.settings()
-    asked = named if found is None else found.hostname
+    searched = named if found is None else found.hostname
     return [
-        Remedy("try", f"getent hosts {shlex.quote(asked)}"),
+        Remedy("try", f"getent hosts {shlex.quote(searched)}"),
         Remedy("or", problem.setting('address = "ADDRESS"')),
     ]
 
@@ -151,10 +151,10 @@ def _host_key(problem: Problem) -> list[Remedy]:
             Remedy("try", accept),
             Remedy("or", problem.setting('host_key = "accept-new"')),
         ]
-    return [*_forget(found.known_name, known), Remedy("then", accept)]
+    return [*_old_keys_removed(found.known_name, known), Remedy("then", accept)]
 
 
-def _forget(name: str, known: list[knownhosts.KnownKey]) -> list[Remedy]:
+def _old_keys_removed(name: str, known: list[knownhosts.KnownKey]) -> list[Remedy]:
     """Return what removes a host's old keys: from each file that has one."""
     places = ", ".join(key.where for key in known)
     steps = [
@@ -266,7 +266,7 @@ def _files(problem: Problem) -> list[Remedy]:
     ]
 
 
-def _picture(problem: Problem) -> list[Remedy]:
+def _canary(problem: Problem) -> list[Remedy]:
     return [
         Remedy("try", problem.there(f"{problem.host.ghostscript if problem.host else 'gs'} --version")),
         Remedy("note", "install the Ghostscript and the fonts that the other hosts have"),
@@ -304,7 +304,7 @@ _BY_REFUSAL: Mapping[str, _Find] = {
     Refusal.NO_SANDBOX.value: _sandbox,
     Refusal.SAN.value: _san,
     Refusal.FILES.value: _files,
-    Refusal.PICTURE.value: _picture,
+    Refusal.PICTURE.value: _canary,
     Refusal.PROTOCOL.value: _protocol,
 }
 

@@ -8,7 +8,8 @@ from typing import Annotated, Any
 
 import typer
 
-from sshrender.cli import helptext, options
+from sshrender.cli import completion, helptext, options
+from sshrender.config.declaration import SETTINGS
 from sshrender.views import output
 
 app = typer.Typer(help="Settings and inventory: show, find, check.", no_args_is_help=True)
@@ -101,13 +102,16 @@ def schema(
 def values(
     setting: Annotated[
         list[str] | None,
-        typer.Argument(metavar="SETTING", help="As device or page-timeout. [default: all]"),
+        typer.Argument(
+            metavar="SETTING",
+            help="As device or page-timeout. [default: all]",
+            autocompletion=completion.one_of(*SETTINGS),
+        ),
     ] = None,
     config: options.Config = None,
 ) -> None:
     """List the values that a setting may have: devices, recipes, words, or the form of a number."""
     from sshrender.config import settingforms
-    from sshrender.config.declaration import SETTINGS
     from sshrender.errors import ExitCode, UserError
 
     if not setting:

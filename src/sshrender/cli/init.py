@@ -112,7 +112,7 @@ def _node_set(named: Sequence[str] | None, found: Sequence[str], may_ask: bool, 
         return _folded(named)
     suggested = _folded(found) if found else None
     if may_ask:
-        return _asked(lambda: _answered(suggested, target))
+        return _repeated(lambda: _answered(suggested, target))
     if suggested is None:
         raise UserError(
             ExitCode.USAGE, "no host is given, and ssh_config names none", "add --host 'node[01-16]'"
@@ -130,7 +130,7 @@ def _answered(suggested: str | None, target: Path) -> str:
     return node_set
 
 
-def _asked(ask: Callable[[], T]) -> T:
+def _repeated(ask: Callable[[], T]) -> T:
     """Return the answer to a question; ask again after one that is wrong. Earlier answers stay."""
     while True:
         try:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import difflib
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -189,8 +190,15 @@ def _named(node_set: str, option: str, known: set[str]) -> set[str]:
         raise invalid([f"{option} {node_set}: {error}"], _HOSTS) from None
     unknown = [name for name in names if name not in known]
     if unknown:
-        raise invalid([f"{option}: {', '.join(unknown)}: not in the inventory"], _HOSTS)
+        raise invalid([f"{option}: {unknown_hosts(unknown, known)}"], _HOSTS)
     return set(names)
+
+
+def unknown_hosts(names: Iterable[str], known: Iterable[str]) -> str:
+    """Return in words that these hosts are not in the inventory, and which one has a similar name."""
+    listed = list(names)
+    near = difflib.get_close_matches(listed[0], known, n=1)
+    return f"{', '.join(listed)}: not in the inventory" + (f" (did you mean {near[0]}?)" if near else "")
 
 
 def node_names(node_set: str) -> list[str]:

@@ -66,6 +66,7 @@ _FAILS_AT = {
     Refusal.NO_SANDBOX: "sandbox",
     Refusal.SAN: "san",
     Refusal.FILES: "san",
+    Refusal.PICTURE: "picture",
 }
 
 
