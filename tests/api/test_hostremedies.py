@@ -34,7 +34,12 @@ def _problem(report: HostReport, **keys: Any) -> Problem:
 
 
 def _of(refusal: Refusal, **keys: Any) -> list[Remedy]:
-    return remedies(_problem(_failed("bigiron", refusal, "some reason"), **keys))
+    if refusal is Refusal.PICTURE:  # found by the comparison, after all other checks
+        checks = [Check("picture", False, "some reason")]
+        report = HostReport("bigiron", "refused", "some reason", refusal.value, checks)
+    else:
+        report = _failed("bigiron", refusal, "some reason")
+    return remedies(_problem(report, **keys))
 
 
 @pytest.fixture

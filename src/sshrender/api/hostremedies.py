@@ -15,6 +15,7 @@ from pathlib import Path
 from sshrender.api.sshcommand import SshCommand, expanded
 from sshrender.config.inventory import HostTable
 from sshrender.coordinator.hosts.hostcheck import HostReport
+from sshrender.core.compatibility import REFUSAL as DIFFERS
 from sshrender.transports import knownhosts, sshagent, sshconfig
 from sshrender.transports.interface import ConnectFailed, Refusal
 
@@ -304,7 +305,7 @@ _BY_REFUSAL: Mapping[str, _Find] = {
     Refusal.NO_SANDBOX.value: _sandbox,
     Refusal.SAN.value: _san,
     Refusal.FILES.value: _files,
-    Refusal.PICTURE.value: _canary,
+    DIFFERS: _canary,
     Refusal.PROTOCOL.value: _protocol,
 }
 

@@ -66,7 +66,6 @@ _FAILS_AT = {
     Refusal.NO_SANDBOX: "sandbox",
     Refusal.SAN: "san",
     Refusal.FILES: "san",
-    Refusal.PICTURE: "picture",
 }
 
 
