@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 import shlex
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -240,3 +241,17 @@ def test_a_crontab_has_the_path_that_cron_has_not(page: str) -> None:
     assert name == "PATH"
     assert value.startswith("/home/me/.local/bin:")
     assert "command -v sshrender" in "\n".join(lines[at - 12 : at])
+
+
+def test_a_program_that_is_not_on_the_path_is_named_as_it_was_called(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.argv", [".venv/bin/sshrender", "render", "x.pdf", "--san=a b"])
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert repeatedoptions.complete("see it: sshrender status") == (
+        "see it: .venv/bin/sshrender status --san 'a b'"
+    )
+    assert repeatedoptions.complete("the inventory of sshrender") == "the inventory of sshrender"
+    program = tmp_path / "sshrender"
+    program.touch(mode=0o755)
+    assert repeatedoptions.complete("sshrender hosts --help") == "sshrender hosts --help"

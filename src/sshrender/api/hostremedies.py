@@ -178,6 +178,14 @@ def _old_keys_removed(name: str, known: list[knownhosts.KnownKey]) -> list[Remed
     return steps
 
 
+_START_AGENT = {False: 'eval "$(ssh-agent)"', True: "eval (ssh-agent -c)"}
+"""Starts an agent from a shell; True: from fish, which takes the commands for csh."""
+
+
+def _is_fish() -> bool:
+    return os.environ.get("SHELL", "").endswith("/fish")
+
+
 def _login(problem: Problem) -> list[Remedy]:
     found = problem.settings()
     if found is None:
@@ -187,7 +195,7 @@ def _login(problem: Problem) -> list[Remedy]:
         add = shlex.join(["ssh-add", *locked])
         has_agent = found.agent_socket is not None and Path(found.agent_socket).exists()
         return [
-            Remedy("try", add if has_agent else f'eval "$(ssh-agent)" && {add}'),
+            Remedy("try", add if has_agent else f"{_START_AGENT[_is_fish()]} && {add}"),
             Remedy(
                 "or",
                 "from cron, which has no agent: "

@@ -77,7 +77,7 @@ def init(
     output.line(f"{target}: {node_set}")
     if check:
         _check(target, ssh_config)
-    output.line("next: sshrender hosts" + (f" --hosts {hosts}" if hosts is not None else ""))
+    output.line(f"next: {repeatedoptions.complete('sshrender hosts')}")
 
 
 def _folder(named: Path | None, may_ask: bool) -> Path | None:

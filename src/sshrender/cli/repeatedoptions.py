@@ -1,17 +1,22 @@
-"""Repeats in a hint the options without which its command would look elsewhere.
+"""Makes the command of a hint work where it is typed: with the options and the program of this command.
 
 ``sshrender status`` after ``sshrender hold big --san /mnt/b`` would list the jobs of another folder.
-Variables need no repeating: the next command of the same shell has them, too.
+Variables need no repeating: the next command of the same shell has them, too. And in a checkout the
+program is called ``.venv/bin/sshrender``, which no shell finds under its bare name.
 """
 
 from __future__ import annotations
 
 import re
 import shlex
+import shutil
 import sys
 from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
 
-REPEATED = ("--hosts", "--san", "--config")
+NAME = "sshrender"
+
+REPEATED = ("--hosts", "--san", "--config", "--ssh-config")
 
 WITHOUT = {
     "config": ("--hosts", "--san"),
@@ -19,9 +24,15 @@ WITHOUT = {
     "key": REPEATED,
     "man": REPEATED,
 }
-"""Options that a command does not take; all others take each of REPEATED."""
+"""Options that a command does not take; all others take each of REPEATED, but for ``--ssh-config``."""
+
+REACH_HOSTS = ("coordinate", "hosts", "init", "render", "resume", "submit")
+"""Commands that take ``--ssh-config``."""
 
 _COMMAND = re.compile(r"(?:^|(?<=: )|(?<= ))sshrender ([a-z]+)(?P<rest>.*)$")
+
+
+_PROGRAM = re.compile(r"(?:^|(?<=: )|(?<=\| ))sshrender (?=[a-z-])")
 
 
 def complete(hint: str, words: Sequence[str] | None = None) -> str:
@@ -29,17 +40,31 @@ def complete(hint: str, words: Sequence[str] | None = None) -> str:
 
     ``words``: the command line; None: that of this process.
     """
+    whole = _with_options(hint, sys.argv[1:] if words is None else words)
+    return _PROGRAM.sub(lambda _: f"{_program()} ", whole)
+
+
+def _program() -> str:
+    """Return how this program is called: by its path, if a shell does not find it by its name."""
+    called = sys.argv[0]
+    is_found = Path(called).name != NAME or shutil.which(NAME) is not None
+    return NAME if is_found else shlex.quote(called)
+
+
+def _with_options(hint: str, words: Sequence[str]) -> str:
     found = _COMMAND.search(hint)
     if found is None or "--help" in found["rest"] or "|" in found["rest"]:
         return hint
     if found[1] == "config" and not found["rest"].startswith((" show", " validate", " values")):
         return hint
     without = WITHOUT.get(found[1], ())
-    given = _given(sys.argv[1:] if words is None else words)
+    if found[1] not in REACH_HOSTS:
+        without = (*without, "--ssh-config")
+    given = _given(words)
     added = [
-        shlex.join([name, value])
-        for name, value in given.items()
-        if name not in without and name not in found["rest"]
+        shlex.join([name, given[name]])
+        for name in REPEATED
+        if name in given and name not in without and name not in found["rest"]
     ]
     return " ".join([hint, *added])
 
