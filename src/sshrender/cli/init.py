@@ -9,7 +9,7 @@ from typing import Annotated, TypeVar
 
 import typer
 
-from sshrender.cli import hosttables, options, reporting
+from sshrender.cli import hosttables, options, repeatedoptions, reporting
 from sshrender.errors import ExitCode, UserError
 from sshrender.views import output
 
