@@ -355,3 +355,48 @@ def test_a_render_that_fails_prints_the_next_step_and_that_shows_the_cause(
     assert shown.code == 4
     assert "127.0.0.1 port 1: Connection refused" in shown.text
     assert "try: ssh -o HostName=127.0.0.1 -p 1 near true" in shown.text
+
+
+HOST = '[[hosts]]\nname = "a"\n'
+REFUSED_BY_HOSTS = {
+    "no san.path": (HOST, "san.path is missing"),
+    "no hosts": ('[san]\npath = "/x"\n', "hosts is missing"),
+    "an empty list": ('hosts = []\n[san]\npath = "/x"\n', "hosts: must not be empty"),
+    "nothing": ("", "hosts is missing"),
+    "a relative san.path": (f'[san]\npath = "x"\n{HOST}', "x does not begin with /"),
+    "a relative san": (f'{HOST}san = "x"\n', "hosts[1].san: must be an absolute path"),
+    "a number for a path": (f"[san]\npath = 5\n{HOST}", "san.path: must be a path"),
+    "a number for a name": (f"{HOST}san = 5\n", "san: must be text, in quotes, or false"),
+    "a word": (f'{HOST}host_key = "acept-new"\n', "did you mean accept-new?"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED_BY_HOSTS)
+def test_validate_finds_what_hosts_refuses_in_the_same_words(desk: Path, case: str) -> None:
+    text, says = REFUSED_BY_HOSTS[case]
+    (desk / "hosts.toml").write_text(text)
+    answers = [run("config", "validate", *words) for words in ([], ["hosts.toml"])]
+    answers.append(run("hosts"))
+    for said in answers:
+        assert says in said.error, said
+        assert "<class" not in said.error
+        assert "config validate" not in said.hint
+    assert len({said.error for said in answers}) == 1
+
+
+def test_validate_takes_an_inventory_whose_folder_an_option_names(
+    desk: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (desk / "hosts.toml").write_text(HOST)
+    monkeypatch.setenv("SSHRENDER_SAN", str(desk))
+    assert "inventory of 1 host, well formed" in run("config", "validate").text
+
+
+def test_a_setting_of_a_wrong_type_says_its_form_and_no_class(desk: Path) -> None:
+    (desk / "sshrender.toml").write_text('san = 5\nmixed = "maybe"\n')
+    said = run("config", "validate")
+    assert said.error.splitlines() == [
+        "sshrender.toml: mixed: must be true or false",
+        "sshrender.toml: san: must be a path",
+    ]
+    assert "san:\n  a path" in type_(said.hint).text
