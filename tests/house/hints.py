@@ -10,6 +10,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import cache
 
 from tests.house.source import FunctionNode, modules
 
@@ -30,6 +31,7 @@ class Hint:
     text: str | None
 
 
+@cache
 def hints() -> list[Hint]:
     """Return every hint of the source."""
     found = []
