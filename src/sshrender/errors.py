@@ -80,5 +80,5 @@ def limit_reached(error: BaseException) -> UserError | None:
     return UserError(
         ExitCode.USAGE,
         "a limit on memory or threads was reached (RLIMIT_AS, ulimit -v; RLIMIT_NPROC, ulimit -u)",
-        "ulimit -a shows the limits; the job can be resumed with larger ones",
+        "raise the limit, and run the same command again; the limits: ulimit -a",
     )

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pty
+import select
 import subprocess
-import time
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,11 @@ host=big   # an equals sign is allowed
 Host * !gate
   ForwardAgent no
 Host "quoted" node03
+Host work
+  HostName gitlab.example.org
+Host pages
+  User git
+Host github.com *.github.com
 """
 
 
@@ -39,13 +45,14 @@ def _names(target: Path) -> list[str]:
 
 
 def test_without_a_question_ssh_config_s_hosts_are_taken(sshrender: Run, target: Path) -> None:
-    answer = sshrender("init", "--yes", "--san", "/san/a b")
+    answer = sshrender("init", "--yes", "--no-check", "--san", "/san/a b")
     assert answer.returncode == 0, answer.stderr
     assert sorted(_names(target)) == ["big", "node01", "node02", "node03", "node04", "quoted"]
     written = inventory.load(target)
     assert written.san is not None
     assert written.san.path == Path("/san/a b")
     assert "next: sshrender hosts" in answer.stdout
+    assert "left out, as they are git servers: work, pages, github.com" in answer.stderr
     assert sshrender("config", "validate").returncode == 0
 
 
@@ -62,13 +69,13 @@ def test_the_options_say_it_all(sshrender: Run, home: Path) -> None:
         "--user",
         "me",
     ]
-    assert sshrender("init", *words).returncode == 0
+    assert sshrender("init", "--no-check", *words).returncode == 0
     assert sorted(_names(home / "mine.toml")) == ["big", "n1", "n2", "n3"]
     assert inventory.load(home / "mine.toml").defaults.user == "me"
 
 
 def test_what_is_there_is_kept(sshrender: Run, target: Path) -> None:
-    words = ["init", "--san", "/san", "--host", "a"]
+    words = ["init", "--no-check", "--san", "/san", "--host", "a"]
     assert sshrender(*words).returncode == 0
     again = sshrender(*words)
     assert again.returncode == 2
@@ -91,26 +98,84 @@ def test_what_is_there_is_kept(sshrender: Run, target: Path) -> None:
 def test_what_is_missing_or_wrong_is_said_and_nothing_is_written(
     sshrender: Run, target: Path, words: list[str], said: str
 ) -> None:
-    answer = sshrender("init", *words)
+    answer = sshrender("init", "--no-check", *words)
     assert answer.returncode == 2
     assert said in answer.stderr
     assert "hint: " in answer.stderr
     assert not target.exists()
 
 
-def test_on_a_terminal_it_asks(target: Path, home: Path) -> None:
+def test_without_a_shared_folder_files_travel(sshrender: Run, target: Path) -> None:
+    answer = sshrender("init", "--no-san", "--host", "a", "--user", "me", "--no-check")
+    assert answer.returncode == 0, answer.stderr
+    written = inventory.load(target)
+    assert (written.san, written.defaults.san, written.defaults.user) == (None, False, "me")
+    assert sshrender("config", "validate").returncode == 0
+
+
+def test_a_folder_that_is_not_there_is_said_and_the_inventory_is_written(
+    sshrender: Run, target: Path, home: Path
+) -> None:
+    """What is then suggested is typed."""
+    answer = sshrender("init", "--san", home / "the san", "--host", "nowhere.invalid")
+    assert answer.returncode == 0, answer.stderr
+    assert target.exists()
+    assert f"the shared folder {home / 'the san'} does not exist" in answer.stderr
+    command = answer.stderr.splitlines()[-1].rpartition(": ")[2]
+    assert subprocess.run(command, shell=True, check=False).returncode == 0
+    assert (home / "the san").is_dir()
+
+
+class Terminal:
+    """A program at a terminal: answers come after their questions."""
+
+    def __init__(self, home: Path, *words: str) -> None:
+        self._ours, theirs = pty.openpty()
+        self.process = subprocess.Popen(
+            [*PROGRAM, *words],
+            stdin=theirs,
+            stdout=theirs,
+            stderr=theirs,
+            cwd=home,
+            env={**os.environ, "TERM": "dumb"},
+        )
+        os.close(theirs)
+        self.shown = ""
+
+    def answer(self, question: str, text: str) -> None:
+        """Wait for a question, and answer it."""
+        seen = ""
+        while question not in seen:
+            assert select.select([self._ours], [], [], 90)[0], f"{question} is not asked: {self.shown}"
+            part = os.read(self._ours, 4096).decode()
+            seen += part
+            self.shown += part
+        os.write(self._ours, f"{text}\n".encode())
+
+    def end(self) -> int:
+        """Return the exit code."""
+        with contextlib.suppress(OSError):  # EIO: the program has closed its end
+            while part := os.read(self._ours, 4096):
+                self.shown += part.decode()
+        os.close(self._ours)
+        return self.process.wait(timeout=90)
+
+
+def test_on_a_terminal_it_asks_again_after_a_typo_and_keeps_the_other_answers(
+    target: Path, home: Path
+) -> None:
     """What ssh_config names is what Enter takes."""
-    ours, theirs = pty.openpty()
-    process = subprocess.Popen(
-        [*PROGRAM, "init"], stdin=theirs, stdout=theirs, stderr=theirs, cwd=home, env=dict(os.environ)
-    )
-    os.close(theirs)
-    os.write(ours, b"/san/here\n")
-    time.sleep(1)
-    os.write(ours, b"\n")
-    assert process.wait(timeout=90) == 0
-    os.close(ours)
+    (home / "san").mkdir()
+    terminal = Terminal(home, "init", "--no-check")
+    terminal.answer("or none", str(home / "sna"))
+    terminal.answer("nevertheless?", "")
+    terminal.answer("or none", str(home / "san"))
+    terminal.answer("Hosts, as in", "node[1-")
+    terminal.answer("Hosts, as in", "")
+    assert terminal.end() == 0, terminal.shown
+    assert f"{home / 'sna'} does not exist on this machine" in terminal.shown
+    assert "not a node set" in terminal.shown
     assert len(_names(target)) == 6
     written = inventory.load(target)
     assert written.san is not None
-    assert written.san.path == Path("/san/here")
+    assert written.san.path == home / "san"

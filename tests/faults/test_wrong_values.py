@@ -39,7 +39,7 @@ def test_a_user_cannot_smuggle_in_a_proxy_command(character: str) -> None:
 
 
 def test_a_known_key_of_an_unknown_kind_is_passed_over() -> None:
-    known = [knownhosts.KnownKey("sk-ssh-ed25519@openssh.com", b"x", False, "f:1")]
+    known = [knownhosts.KnownKey("sk-ssh-ed25519@openssh.com", b"x", False, "f", 1)]
     ssh._enter_known_keys(paramiko.SSHClient(), sshconfig.SshSettings("n", "n"), known)
 
 

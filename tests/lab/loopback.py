@@ -27,7 +27,7 @@ _CONFIG = """
 ListenAddress 127.0.0.1
 Port {port}
 HostKey {folder}/hostkey
-AuthorizedKeysFile {folder}/identity.pub
+AuthorizedKeysFile {folder}/identity.pub {folder}/home/.ssh/authorized_keys
 PidFile none
 StrictModes no
 UsePAM no
@@ -36,7 +36,7 @@ PasswordAuthentication no
 KbdInteractiveAuthentication no
 PermitRootLogin prohibit-password
 Subsystem sftp internal-sftp
-SetEnv SSHRENDER_SLOT_NAMESPACE={room}
+SetEnv SSHRENDER_SLOT_NAMESPACE={room} HOME={folder}/home
 """
 
 
@@ -65,6 +65,8 @@ class Loopback:
         self.known_hosts = folder / "known_hosts"
         for making in [new_key(self.identity), new_key(folder / "hostkey")]:
             making.wait(timeout=PATIENCE)
+        # What is typed there must not change the home of the person who tests.
+        (folder / "home").mkdir()
         self._log = folder / "log"
         self._process = self._start()
 
@@ -76,7 +78,10 @@ class Loopback:
         self._process.wait(timeout=PATIENCE)
 
     def inventory(self, path: Path, san: Path | None, **changes: object) -> Path:
-        """Write an inventory of it to ``path``; ``san`` None: the host sees none."""
+        """Write an inventory of it to ``path``; ``san`` None: the host sees none.
+
+        ``seen_at`` in ``changes``: where the host sees it.
+        """
         entry = {
             "name": "loopback",
             "address": "127.0.0.1",
@@ -91,6 +96,8 @@ class Loopback:
             **({"san": False} if san is None else {}),
             **changes,
         }
+        if "seen_at" in entry:
+            entry["san"] = entry.pop("seen_at")
         parts = [] if san is None else [table("[san]", {"path": san})]
         path.write_text("\n".join([*parts, table("[[hosts]]", entry)]))
         return path

@@ -32,9 +32,14 @@ def _no_login(host: Host) -> None:
 
 
 TROUBLES: dict[str, tuple[Callable[[Host], object], str, str, str]] = {
-    "tcp": (lambda host: host.crash(), "lost", "Connection refused", "ssh node1 true"),
-    "key": (lambda host: host.new_host_key(), "refused", "host key has changed", "ssh-keygen -R node1"),
-    "login": (_no_login, "refused", "none of our keys", "ssh-copy-id node1"),
+    "tcp": (lambda host: host.crash(), "lost", "Connection refused", "artist@node1 true"),
+    "key": (
+        lambda host: host.new_host_key(),
+        "refused",
+        "host key has changed",
+        "ssh-keygen -R 10.77.0.11 -f",
+    ),
+    "login": (_no_login, "refused", "none of our keys", "ssh-copy-id -f -i"),
     "python": (lambda host: host.remove("/usr/bin/python3"), "refused", "127", "install -y python3"),
     "ghostscript": (lambda h: h.remove("/usr/bin/gs"), "refused", "not installed", "-y ghostscript"),
     "san": (

@@ -54,7 +54,7 @@ class Assembly:
             self.error = refused
         except PageChanged as failed:
             what = f"{target} cannot be made: {failed}"
-            hint = f"sshrender resume {shlex.quote(plan.spec.name)} renders it again"
+            hint = f"sshrender resume {shlex.quote(plan.spec.name)}"
             self.error = UserError(ExitCode.PARTIAL, what, hint)
         except AssemblyFailed as failed:
             what = f"{target} cannot be made: {failed}"

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from sshrender.api.jobs import current_user, find_job, on_san
+from sshrender.api.sshcommand import SshCommand
 from sshrender.config import inventory as inv
 from sshrender.config.paths import find_inventory
 from sshrender.document import pagelist
@@ -33,9 +33,12 @@ _SHOWABLE = frozenset((".png", ".jpg", ".tif", ".bmp", ".pbm", ".pgm", ".ppm", "
 """Formats that Pillow opens without other programs."""
 
 
-def open_source(san: Path, named: str, hosts_file: Path | None) -> JobSource:
+def open_source(
+    san: Path, named: str, hosts_file: Path | None, ssh_config: Path | None = None
+) -> JobSource:
     """Return the source for the job that the user names. Raises UserError."""
-    return on_san(san, lambda: JobSource(*find_job(san, named), _inventory_hosts(hosts_file)))
+    hosts = _inventory_hosts(hosts_file)
+    return on_san(san, lambda: JobSource(*find_job(san, named), hosts, ssh_config))
 
 
 def _inventory_hosts(named: Path | None) -> list[inv.HostTable]:
@@ -50,10 +53,17 @@ def _inventory_hosts(named: Path | None) -> list[inv.HostTable]:
 class JobSource:
     """One job. ``hosts``: as the inventory lists them, for the ssh command of each."""
 
-    def __init__(self, folder: JobFolder, spec: JobSpec, hosts: Sequence[inv.HostTable]) -> None:
+    def __init__(
+        self,
+        folder: JobFolder,
+        spec: JobSpec,
+        hosts: Sequence[inv.HostTable],
+        ssh_config: Path | None = None,
+    ) -> None:
         self._folder = folder
         self._tail = JournalTail(folder.journal)
         self._observer = Observer(folder.lease)
+        self._ssh_config = None if ssh_config is None else str(ssh_config)
         self._hosts = {host.name: host for host in hosts}
         settings = spec.settings
         self._facts = JobFacts(
@@ -104,13 +114,4 @@ class JobSource:
         entry = self._hosts.get(host)
         if entry is None:
             return ""
-        words = ["ssh"]
-        if entry.identity_file:
-            words += ["-i", str(entry.identity_file)]
-        if entry.port:
-            words += ["-p", str(entry.port)]
-        if entry.known_hosts:
-            words += ["-o", f"UserKnownHostsFile={entry.known_hosts}"]
-        target = entry.address or entry.name
-        words.append(f"{entry.user}@{target}" if entry.user else target)
-        return shlex.join(words)
+        return SshCommand(entry, self._ssh_config).ssh()

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable
 from datetime import datetime
 from functools import partial
@@ -25,7 +26,11 @@ def start_time(text: str | None) -> str:
     try:
         return timestamp(times.parse(text, datetime.now().astimezone()).timestamp())
     except ValueError as error:
-        raise UserError(ExitCode.USAGE, f"--not-before {text}: {error}", "--not-before 22:30") from None
+        raise UserError(
+            ExitCode.USAGE,
+            f"--not-before {text}: {error}",
+            "--not-before 22:30, --not-before '2026-01-31 22:30' or --not-before 2h",
+        ) from None
 
 
 def job_names_of(san: Path, jobs: Iterable[str]) -> list[str]:
@@ -45,10 +50,14 @@ def refuse_circle(san: Path, name: str, after: Iterable[str]) -> None:
         return found
 
     after = tuple(after)
+    if name in after:
+        raise UserError(
+            ExitCode.USAGE, f"{name} cannot wait for itself", "name another job with --after"
+        )
     circle = jobqueue.circle(name, after, on_san(san, known)) if after else ()
     if circle:
         raise UserError(
             ExitCode.USAGE,
             f"{' waits for '.join(circle)}: none of them would ever start",
-            f"sshrender alter {circle[1]} --after '' removes that dependency",
+            f"sshrender alter {shlex.quote(circle[1])} --after ''",
         )

@@ -45,8 +45,13 @@ def _documents(named: Path) -> list[Path]:
     """Return a document, those in a folder, or those that match a pattern. Raises UserError."""
     found = near_document(named, partial(_matching, named))
     if not found:
-        raise UserError(ExitCode.DOCUMENT, f"{named}: no PDF is there", f"ls {named}")
+        raise UserError(ExitCode.DOCUMENT, f"{named}: no PDF is there", f"ls {_place(named)}")
     return found
+
+
+def _place(named: Path) -> str:
+    """Return the folder in which the documents would be, as a shell takes it."""
+    return shlex.quote(str(named if named.is_dir() else named.parent))
 
 
 def _matching(named: Path) -> list[Path]:
@@ -65,4 +70,4 @@ def near_document(document: Path, work: Callable[[], T]) -> T:
         return guarded_call(document.parent, work)
     except OSError as error:
         what = f"{document}: {error.strerror or error}"
-        raise UserError(ExitCode.DOCUMENT, what, f"ls -ld {document}") from None
+        raise UserError(ExitCode.DOCUMENT, what, f"ls -ld {shlex.quote(str(document))}") from None

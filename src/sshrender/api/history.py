@@ -65,7 +65,7 @@ def _end_of_page(report: JobReport, page: int) -> str:
             f"the job has the pages {settings.pages}; the document has {total}",
         )
     if any(failed["page"] == page for failed in report.failed):
-        return f"page {page} has failed; {joblist.again(report.as_json())} tries it again"
+        return f"page {page} has failed; to try it again: {joblist.again(report.as_json())}"
     if page in report.suspect:
         return f"page {page} is delivered, and suspect"
     if page in report.missing:

@@ -99,7 +99,7 @@ def move(san: Path, job: str, pages: str, host: str) -> str:
         raise UserError(
             ExitCode.USAGE,
             f"{spec.name} is not running",
-            f"sshrender resume {spec.name} --pin {pages}={host}",
+            f"sshrender resume {shlex.quote(spec.name)} --pin {shlex.quote(f'{pages}={host}')}",
         )
     for number in numbers:
         on_san(san, partial(_send_request, found, Operation.MOVE, host=host, page=number))
@@ -120,8 +120,8 @@ def host_names(node_set: str, settings: Settings, *, may_be_unknown: bool = Fals
     if unknown and not may_be_unknown:
         raise UserError(
             ExitCode.USAGE,
-            f"{', '.join(unknown)}: not in the inventory {file}",
-            "sshrender hosts lists its hosts",
+            f"{inv.unknown_hosts(unknown, known or ())}, {file}",
+            "sshrender hosts",
         )
     return names
 

@@ -1,15 +1,15 @@
-"""Checks every host of the inventory, and names the command that fixes what is wrong with one."""
+"""Checks every host of the inventory, and names what fixes what is wrong with one."""
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 from sshrender.api import commandlines
+from sshrender.api.hostremedies import Problem, Remedy, remedies
 from sshrender.api.jobs import on_san
 from sshrender.api.runcontext import RunContext
+from sshrender.config.paths import find_inventory
 from sshrender.coordinator.hosts.hostcheck import HostReport, compare
 from sshrender.coordinator.hosts.hostcheck import check_hosts as check_each
 from sshrender.coordinator.jobopening import require_san
@@ -59,26 +59,15 @@ def command_lines(context: RunContext) -> list[str]:
     return list(commandlines.of_connections(context.hosts, "check"))
 
 
-def remedy(context: RunContext, report: HostReport) -> str:
-    """Return the command that fixes the first failed check; empty if nothing needs to be done."""
-    failing = next((check for check in report.checks if check.ok is False), None)
-    if failing is None:
-        return ""
-    name = shlex.quote(report.name)
+def remedies_of(context: RunContext, report: HostReport) -> list[Remedy]:
+    """Return what fixes the first failed check; nothing if nothing needs to be done."""
     setup = next(setup for setup in context.hosts if setup.plan.name == report.name)
-    changed = "changed" in failing.says
-    commands = {
-        "name": f"getent hosts {name}; ssh -G {name}",
-        "tcp": f"ssh {name} true",
-        "key": f"ssh-keygen -R {name}; ssh {name} true" if changed else f"ssh {name} true",
-        "login": f"ssh-copy-id {name}",
-        "python": f"ssh {name} sudo apt-get install -y python3",
-        "ghostscript": f"ssh {name} sudo apt-get install -y ghostscript",
-        "sandbox": f"ssh {name} sudo apt-get install -y bubblewrap",
-        "san": f"sftp {name}"
-        if setup.san is None
-        else f"ssh {name} ls -ld {shlex.quote(str(Path(setup.san)))}",
-        "space": f"ssh {name} df -h /tmp",
-        "clock": f"ssh {name} timedatectl",
-    }
-    return commands.get(failing.name, "")
+    settings = context.settings
+    problem = Problem(
+        report,
+        host=next((host for host in context.inventory if host.name == report.name), None),
+        san=setup.san,
+        config_file=str(settings.ssh_config) if settings.ssh_config else None,
+        file=find_inventory(settings.hosts),
+    )
+    return remedies(problem)

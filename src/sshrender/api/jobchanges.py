@@ -129,7 +129,7 @@ def retry(san: Path, job: str, pages: Iterable[int]) -> None:
         raise UserError(
             ExitCode.USAGE,
             f"{spec.name} is not running",
-            f"sshrender resubmit {shlex.quote(spec.name)} tries all failed pages again",
+            f"sshrender resubmit {shlex.quote(spec.name)}",
         )
     for page in pages:
         on_san(san, partial(ask, folder, Request(Operation.RETRY, current_user(), page=page)))
@@ -159,8 +159,8 @@ def _change(san: Path, jobs: Sequence[str], order: Order, on_changed: OnChanged)
             raise UserError(
                 ExitCode.LEASE,
                 f"the coordinator of {folder.name} does not answer requests",
-                f"sshrender status {shlex.quote(folder.name)} shows where it runs;"
-                " check the shared folder there",
+                "check the shared folder on the machine that"
+                f" this shows: sshrender status {shlex.quote(folder.name)}",
             ) from None
         done.append(Changed(folder.name, _no_need(op, before, now)))
         on_changed(done[-1])

@@ -74,15 +74,19 @@ def san_folder(settings: Settings) -> Path:
 
 def san_of(inventory: inv.Inventory, file: Path) -> Path:
     """Return an inventory's shared folder; this user's own if no host has one. Raises UserError."""
-    if inventory.san is None and all(host.san is False for host in inv.expand(inventory)):
-        return own_san()
-    if inventory.san is None:
+    require_san_path(inventory, file)
+    return own_san() if inventory.san is None else inventory.san.path
+
+
+def require_san_path(inventory: inv.Inventory, file: Path) -> None:
+    """Raise UserError if hosts need a shared folder, and the inventory names none for this machine."""
+    if inventory.san is None and any(host.san is not False for host in inv.expand(inventory)):
         raise UserError(
             ExitCode.USAGE,
             f"{file}: san.path is missing: the hosts and this machine share no folder",
-            'add [san] path = "/san/sshrender"; without a shared folder: [defaults] san = false',
+            f'put san.path = "/san/sshrender" at the top of {file};'
+            " or, if they share no folder, san = false into [defaults]",
         )
-    return inventory.san.path
 
 
 def own_san() -> Path:
@@ -202,12 +206,12 @@ def find_job(san: Path, named: str) -> tuple[JobFolder, JobSpec]:
         return _at(san / matching[0])
     if not matching:
         what = f"there is no job {named} in {san}"
-        raise UserError(ExitCode.USAGE, what, "sshrender status lists them")
+        raise UserError(ExitCode.USAGE, what, "sshrender status")
     listed = ", ".join(matching[:5]) + (", …" if len(matching) > 5 else "")
     raise UserError(
         ExitCode.USAGE,
         f"{named} is ambiguous: {listed}",
-        "type more of the name; sshrender status lists the jobs",
+        "type more of the name; to list the jobs: sshrender status",
     )
 
 
@@ -215,7 +219,5 @@ def _at(path: Path) -> tuple[JobFolder, JobSpec]:
     folder = JobFolder(path.absolute())
     spec = load_spec(folder)
     if spec is None:
-        raise UserError(
-            ExitCode.USAGE, f"{path} is not the folder of a job", "sshrender status lists the jobs"
-        )
+        raise UserError(ExitCode.USAGE, f"{path} is not the folder of a job", "sshrender status")
     return folder, spec

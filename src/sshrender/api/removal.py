@@ -63,7 +63,7 @@ def removable_jobs(
                 raise UserError(
                     ExitCode.USAGE,
                     f"{report.name} is {report.state}, not finished",
-                    f"sshrender cancel {shlex.quote(report.name)} stops it",
+                    f"sshrender cancel {shlex.quote(report.name)}",
                 )
         elif (since := _age(folder, report)) >= age:
             found.append((folder, report))
@@ -136,8 +136,8 @@ def _require_folder(folder: JobFolder) -> None:
     if folder.path.is_symlink():
         raise UserError(
             ExitCode.STORAGE,
-            f"{folder.path} is a symbolic link, not a job's folder",
-            f"rm {shlex.quote(str(folder.path))} removes the link alone",
+            f"{folder.path} is a symbolic link, not a job's folder; the link alone may be removed",
+            f"rm {shlex.quote(str(folder.path))}",
         )
 
 

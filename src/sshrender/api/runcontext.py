@@ -382,7 +382,8 @@ def _attributes(fields: dict[str, Any]) -> Attributes:
     try:
         return Attributes(owner=current_user(), handled_before=before).changed(**fields)
     except ValueError:
-        raise invalid(["a job stores its settings as UTF-8, and one of these is not UTF-8"]) from None
+        what = "a job stores its settings as UTF-8, and one of these is not UTF-8"
+        raise invalid([what], "sshrender config show") from None
 
 
 def _recipes(settings: Settings) -> tuple[RecipeRecord, ...]:
@@ -392,10 +393,11 @@ def _recipes(settings: Settings) -> tuple[RecipeRecord, ...]:
         found = [RecipeRecord.of(fields) for fields in recipes.as_sent(names, settings.recipes)]
     except ValidationError as error:
         words = "; ".join(str(problem["msg"]) for problem in error.errors())
-        raise invalid([f"recipe {', '.join(names)}: {words}"]) from None
+        raise invalid([f"recipe {', '.join(names)}: {words}"], "sshrender config show") from None
     made = {recipe.extension or DEVICES[settings.device].extension for recipe in found}
     if len(made) > 1:
-        raise invalid([f"{', '.join(names)} make files of different kinds: {', '.join(sorted(made))}"])
+        what = f"{', '.join(names)} make files of different kinds: {', '.join(sorted(made))}"
+        raise invalid([what], "sshrender config show")
     return tuple(found)
 
 
@@ -413,7 +415,7 @@ def require_allowed(settings: Settings, job: str, found: tuple[RecipeRecord, ...
                 ExitCode.USAGE,
                 f"recipe {recipe.name} of {job} is not in the configuration of this machine,"
                 " and recipes_allowed is configured",
-                "sshrender config show lists the recipes that may run here",
+                "sshrender config values recipe",
             )
 
 
@@ -425,7 +427,8 @@ def _check_assembly(settings: Settings, recipes_: tuple[RecipeRecord, ...], devi
     format_ = made[0] if made else DEVICES[device].format
     if settings.assemble is not None and not can_hold(settings.assemble, format_):
         raise invalid(
-            [f"--assemble {settings.assemble}: it cannot hold {format_}; zip and cbz hold any format"]
+            [f"--assemble {settings.assemble}: it cannot hold {format_}; zip and cbz hold any format"],
+            "sshrender config values assemble",
         )
 
 

@@ -30,9 +30,11 @@ def usage(san: Path, keys: Sequence[str], month: str | None = None, user: str | 
     if unknown or not keys:
         text = ",".join(keys)
         what = f"--by {text}: there is no {', '.join(unknown)}" if unknown else "--by: no key is given"
-        raise UserError(ExitCode.USAGE, what, "--by user,month")
+        raise UserError(ExitCode.USAGE, what, "sshrender report --by user,month")
     if month is not None and re.fullmatch(r"\d{4}-(0[1-9]|1[0-2])", month) is None:
-        raise UserError(ExitCode.USAGE, f"--month {month}: not a month", "--month 2026-01")
+        raise UserError(
+            ExitCode.USAGE, f"--month {month}: not a month", "sshrender report --month 2026-01"
+        )
     damaged: dict[str, str] = {}
     found = [
         account

@@ -194,4 +194,8 @@ def _seconds(text: str | None) -> float:
     try:
         return parse_duration(text or "0")
     except ValueError as error:
-        raise UserError(ExitCode.USAGE, f"--older-than {text}: {error}", "as in 30d or 12h") from None
+        raise UserError(
+            ExitCode.USAGE,
+            f"--older-than {text}: {error}",
+            "--older-than takes a time such as 30d or 12h",
+        ) from None

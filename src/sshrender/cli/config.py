@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from sshrender.cli import completion, helptext, jsonresult, options
+from sshrender.config.declaration import SETTINGS
 from sshrender.views import output
 
 app = typer.Typer(help="Settings and inventory: show, find, check.", no_args_is_help=True)
@@ -53,21 +54,25 @@ def path(json_: options.Json = False) -> None:
 @app.command(cls=helptext.Command)
 def validate(files: Files = None, json_: options.Json = False, config: options.Config = None) -> None:
     """Check files; without FILE, all files that a run here would read."""
+    from sshrender.api.jobs import require_san_path
     from sshrender.config import inventory
     from sshrender.config.paths import find_inventory
     from sshrender.config.settings import resolve
+    from sshrender.config.validation import read_toml
 
-    resolved = resolve({}, config)
-    found = [find_inventory(resolved.settings.hosts)] if not files else []
+    settings = resolve({}, config).settings
+    in_use = find_inventory(settings.hosts) if not files else None
     rows: list[dict[str, Any]] = []
     jsonresult.know(files=rows)
-    for file in [*(files or []), *(file for file in found if file is not None)]:
-        if _is_settings(file):
+    for file in files or ([] if in_use is None else [in_use]):
+        if file != in_use and not inventory.looks_like_inventory(read_toml(file), file):
             resolve({}, file, {})
             rows.append({"path": str(file), "kind": "settings"})
             _print_line(f"{file}: settings, well formed", json_)
             continue
         loaded = inventory.load(file)
+        if settings.san is None:
+            require_san_path(loaded, file)
         count = len(inventory.expand(loaded))
         rows.append({"path": str(file), "kind": "inventory", "hosts": count})
         _print_line(f"{file}: inventory of {count} host{'s' * (count != 1)}, well formed", json_)
@@ -88,7 +93,7 @@ def schema(
         str,
         typer.Argument(
             metavar="hosts|settings|results",
-            help="Of the inventory, of the settings, or of what --json prints.",
+            help="Of the inventory, of the settings, or of what --json prints. [default: hosts]",
             autocompletion=completion.one_of("hosts", "settings", "results"),
         ),
     ] = "hosts",
@@ -106,16 +111,58 @@ def schema(
         "results": resultschema.load,
     }
     if which not in schemas:
-        raise UserError(ExitCode.USAGE, f"there is no schema {which!r}", "sshrender config schema hosts")
+        near = next((name for name in schemas if name.startswith(which[:1])), "hosts")
+        what = f"there is no schema {which}: hosts, settings or results"
+        raise UserError(ExitCode.USAGE, what, f"sshrender config schema {near}")
     if json_:
         # JSON Schema ignores keywords that it does not know, so the object may have our fields as well.
         raise typer.Exit(jsonresult.put(schemas[which]()))
     output.as_json(schemas[which](), indent=1)
 
 
-def _is_settings(file: Path) -> bool:
-    """Return whether a file holds settings: ``hosts`` is a file name there, in an inventory tables."""
-    from sshrender.config.validation import read_toml
+@app.command(cls=helptext.Command)
+def values(
+    setting: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="SETTING",
+            help="As device or page-timeout. [default: all]",
+            autocompletion=completion.one_of(*SETTINGS),
+        ),
+    ] = None,
+    config: options.Config = None,
+) -> None:
+    """List the values that a setting may have: devices, recipes, words, or the form of a number."""
+    from sshrender.config import settingforms
+    from sshrender.errors import ExitCode, UserError
 
-    table = read_toml(file)
-    return "defaults" not in table and not isinstance(table.get("hosts", ""), list)
+    if not setting:
+        width = max(map(len, SETTINGS))
+        for declared in SETTINGS.values():
+            output.line(f"{declared.name:{width}}  {settingforms.form(declared)}")
+        return
+    for text in setting:
+        found = settingforms.named(text)
+        if found is None:
+            near = settingforms.nearest_name(text)
+            raise UserError(
+                ExitCode.USAGE,
+                f"there is no setting {text}" + (f" (did you mean {near}?)" if near else ""),
+                f"sshrender config values {near}" if near else "sshrender config values",
+            )
+        lines = settingforms.described(found, _own_recipes(config))
+        if len(setting) > 1:
+            output.line(f"{settingforms.label(found)}:")
+        for line in lines:
+            output.line(f"  {line}" if len(setting) > 1 else line)
+
+
+def _own_recipes(config: Path | None) -> list[str]:
+    """Return the names of configured recipes; none if the configuration is wrong, which it may be."""
+    from sshrender.config.settings import resolve
+    from sshrender.errors import UserError
+
+    try:
+        return list(resolve({}, config).settings.recipes)
+    except UserError:
+        return []

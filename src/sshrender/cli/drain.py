@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sshrender.cli import completion, jsonresult, options
+from sshrender.cli import completion, jsonresult, options, repeatedoptions
 from sshrender.errors import ExitCode, UserError
 from sshrender.views import output
 from sshrender.views.text import count
@@ -53,7 +54,8 @@ def drain(
     for name in hostcontrol.host_names(host, settings):
         hostcontrol.drain(folder, name, note)
         hosts_.append({"name": name, "drained": True, "note": note})
-        output.note(f"{name} is drained; sshrender undrain {name} puts it back into use")
+        back = repeatedoptions.complete(f"sshrender undrain {shlex.quote(name)}")
+        output.note(f"{name} is drained; to put it back into use: {back}")
     if json_:
         raise typer.Exit(jsonresult.put({"hosts": hosts_}))
 
@@ -125,7 +127,11 @@ def move(
     settings = _settings(context, config)
     names = hostcontrol.host_names(host, settings, may_be_unknown=True)
     if len(names) != 1:
-        raise UserError(ExitCode.USAGE, f"{host} is not one host", "sshrender move JOB 7 node3")
+        raise UserError(
+            ExitCode.USAGE,
+            f"{host} is not one host",
+            f"sshrender move {shlex.quote(job)} {shlex.quote(pages)} {shlex.quote(names[0])}",
+        )
     name = hostcontrol.move(san_folder(settings), job, pages, names[0])
     output.note(f"{name}: requested to render pages {pages} on {names[0]}")
     if json_:

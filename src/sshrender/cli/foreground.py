@@ -21,7 +21,7 @@ from typing import IO, TYPE_CHECKING
 
 from sshrender import gctuning
 from sshrender.api import errorlog
-from sshrender.cli import dashboard, jsonresult
+from sshrender.cli import dashboard, jsonresult, repeatedoptions
 from sshrender.job.journalentries import JournalEntry
 from sshrender.views import output
 
@@ -168,7 +168,7 @@ class _Child:
             name = self.folders[-1].name if self.folders else "JOB"
             output.note(
                 f"the job continues (pid {self.pid}); to open the dashboard again:"
-                f" sshrender watch {shlex.quote(name)}"
+                f" {repeatedoptions.complete(f'sshrender watch {shlex.quote(name)}')}"
             )
             output.note(f"to stop it: kill -INT {self.pid}")
             return 0
@@ -224,7 +224,10 @@ class _JobOwner:
 
         context = self._context
         return on_san(
-            context.san, lambda: JobSource(*find_job(context.san, str(path)), context.inventory)
+            context.san,
+            lambda: JobSource(
+                *find_job(context.san, str(path)), context.inventory, context.settings.ssh_config
+            ),
         )
 
     def is_over(self) -> bool:

@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import sys
 import time
-from dataclasses import asdict
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from sshrender.cli import jsonresult, options, reporting
+from sshrender.cli import hosttables, options, reporting
 from sshrender.errors import ExitCode, UserError
 from sshrender.views import output
-
-if TYPE_CHECKING:
-    from sshrender.api.runcontext import RunContext
 
 WATCH_INTERVAL = 5.0
 """Seconds between two checks with ``--watch``."""
@@ -52,24 +47,7 @@ def hosts(
         for line in command_lines(run_context):
             output.note(line)
     while True:
-        code = _once(run_context, is_json=json_, verbose=verbose, is_watched=watch)
+        code = hosttables.show(run_context, is_json=json_, verbose=verbose, is_watched=watch)
         if not watch:
             raise typer.Exit(code)
         time.sleep(WATCH_INTERVAL)
-
-
-def _once(context: RunContext, *, is_json: bool, verbose: int, is_watched: bool) -> int:
-    from sshrender.api.hosts import check_hosts, remedy
-    from sshrender.views import hosttable
-
-    checks = check_hosts(context)
-    rows = [asdict(report) for report in checks.reports]
-    if is_json:
-        return jsonresult.put({"hosts": rows}, checks.exit_code)
-    if is_watched and sys.stdout.isatty():
-        output.clear_screen(sys.stdout)
-    remedies = {report.name: remedy(context, report) for report in checks.reports}
-    for line in hosttable.lines(rows, remedies, verbose):
-        output.line(line)
-    sys.stdout.flush()
-    return checks.exit_code

@@ -1,22 +1,32 @@
-"""``sshrender init``: writes a first inventory, from options or from answers."""
+"""``sshrender init``: writes a first inventory, from options or from answers, and checks its hosts."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 import typer
 
-from sshrender.cli import jsonresult, options
+from sshrender.cli import hosttables, jsonresult, options, repeatedoptions, reporting
 from sshrender.errors import ExitCode, UserError
 from sshrender.views import output
 
+T = TypeVar("T")
+
+USUAL_SAN = Path("/san/sshrender")
+NONE = ("none", "no", "-")
+"""Answers that say that the hosts share no folder."""
+
 
 def init(
-    hosts: options.Hosts = None,
-    san: options.San = None,
+    hosts: options.NewHosts = None,
+    san: options.NewSan = None,
+    no_san: Annotated[
+        bool,
+        typer.Option("--no-san", help="The hosts share no folder: files travel by SFTP. [default: off]"),
+    ] = False,
     host: Annotated[
         list[str] | None,
         typer.Option(
@@ -31,12 +41,26 @@ def init(
     ] = None,
     ssh_config: options.SshConfig = None,
     yes: Annotated[
-        bool, typer.Option("--yes", "-y", help="Do not ask; use the hosts of ssh_config.")
+        bool, typer.Option("--yes", "-y", help="Do not ask; use the hosts of ssh_config. [default: off]")
     ] = False,
-    force: Annotated[bool, typer.Option("--force", help="Replace an existing file.")] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Replace an existing file. [default: off]")
+    ] = False,
+    check: Annotated[
+        bool,
+        typer.Option(
+            "--check/--no-check",
+            help="Check the folder and every host. [default: on]",
+            show_default=False,
+        ),
+    ] = True,
     json_: options.Json = False,
 ) -> None:
-    """Write a first inventory, from ~/.ssh/config and your answers, or from the options alone."""
+    """Write a first inventory, from ~/.ssh/config and your answers, or from the options alone.
+
+    Then it checks every host, as sshrender hosts does, and shows what to do about those that cannot be
+    used. The inventory is written whatever the check finds.
+    """
     from sshrender.api.firstinventory import inventory_text, write_inventory
     from sshrender.config import sshhosts
     from sshrender.config.paths import places
@@ -44,41 +68,79 @@ def init(
     target = hosts or places("hosts.toml")[1]
     if target.exists() and not force:
         raise UserError(ExitCode.USAGE, f"{target} exists already", "edit it, or add --force")
-    found = sshhosts.names(ssh_config or Path("~/.ssh/config").expanduser())
+    found = sshhosts.find(ssh_config or Path("~/.ssh/config").expanduser())
     may_ask = not yes and sys.stdin.isatty()
-    folder = _folder(san, may_ask)
-    node_set = _node_set(host, found, may_ask)
+    folder = None if no_san else _folder(san, may_ask)
+    if found.git and not host:
+        output.note(f"left out, as they are git servers: {', '.join(found.git)}")
+    node_set = _node_set(host, found.names, may_ask, target)
     write_inventory(target, inventory_text(folder, node_set, user))
     if json_:
         fields = {"path": str(target), "node_set": node_set, "san": str(folder)}
         raise typer.Exit(jsonresult.put(fields))
     output.line(f"{target}: {node_set}")
-    output.line("next: sshrender hosts")
+    if check:
+        _check(target, ssh_config)
+    output.line(f"next: {repeatedoptions.complete('sshrender hosts')}")
 
 
-def _folder(named: Path | None, may_ask: bool) -> Path:
+def _folder(named: Path | None, may_ask: bool) -> Path | None:
+    """Return the shared folder; None if there is none. Raises UserError if it is not known."""
+    from sshrender.api.firstinventory import folder_problem
+
     if named is not None:
         return named.absolute()
     if not may_ask:
-        raise UserError(ExitCode.USAGE, "the shared folder is not known", "add --san DIR")
-    return Path(
-        str(typer.prompt("Folder that all hosts mount", default="/san/sshrender", err=True))
-    ).absolute()
+        raise UserError(
+            ExitCode.USAGE,
+            "the shared folder is not known",
+            "add --san DIR, or --no-san if the hosts share none",
+        )
+    default = str(USUAL_SAN) if USUAL_SAN.is_dir() else NONE[0]
+    while True:
+        answer = str(typer.prompt("Folder that all hosts mount, or none", default=default, err=True))
+        if answer.strip().lower() in NONE:
+            return None
+        folder = Path(answer.strip()).expanduser().absolute()
+        why = folder_problem(folder)
+        if not why:
+            return folder
+        output.note(why)
+        if typer.confirm("Use it nevertheless?", default=False, err=True):
+            return folder
 
 
-def _node_set(named: Sequence[str] | None, found: Sequence[str], may_ask: bool) -> str:
+def _node_set(named: Sequence[str] | None, found: Sequence[str], may_ask: bool, target: Path) -> str:
     """Return the hosts as a node set. Raises UserError if there are none, or the text is not one."""
     if named:
         return _folded(named)
     suggested = _folded(found) if found else None
     if may_ask:
-        answer = typer.prompt("Hosts, as in node[01-16],big", default=suggested, err=True)
-        return _folded([str(answer)])
+        return _repeated(lambda: _answered(suggested, target))
     if suggested is None:
         raise UserError(
             ExitCode.USAGE, "no host is given, and ssh_config names none", "add --host 'node[01-16]'"
         )
     return suggested
+
+
+def _answered(suggested: str | None, target: Path) -> str:
+    """Return the answer as a node set. Raises UserError if no inventory can hold it."""
+    from sshrender.api.firstinventory import inventory_text, require_valid
+
+    answer = typer.prompt("Hosts, as in node[01-16],big", default=suggested, err=True)
+    node_set = _folded([str(answer).strip()])
+    require_valid(target, inventory_text(None, node_set, None))
+    return node_set
+
+
+def _repeated(ask: Callable[[], T]) -> T:
+    """Return the answer to a question; ask again after one that is wrong. Earlier answers stay."""
+    while True:
+        try:
+            return ask()
+        except UserError as error:
+            output.note(f"{error.what}; {error.hint}")
 
 
 def _folded(names: Sequence[str]) -> str:
@@ -92,5 +154,18 @@ def _folded(names: Sequence[str]) -> str:
         return str(NodeSet.fromlist(every))
     except (ValueError, NodeSetException, RangeSetException) as error:
         raise UserError(
-            ExitCode.USAGE, f"{','.join(names)}: {error}", "sshrender init --host 'node[01-16],big'"
+            ExitCode.USAGE,
+            f"{','.join(names)}: {error}",
+            "a node set is written as 'node[01-16],big'",
         ) from None
+
+
+def _check(target: Path, ssh_config: Path | None) -> None:
+    """Print the table of the hosts. What is wrong with them is told, and is no error of this command."""
+    typed = {"hosts": target, **({} if ssh_config is None else {"ssh_config": ssh_config})}
+    try:
+        context, _ = reporting.start(typed, None, wants_json=False)
+        hosttables.show(context)
+    except UserError as error:
+        output.note(f"the hosts cannot be checked yet: {error.what}")
+        output.note(f"hint: {error.hint}")

@@ -12,7 +12,7 @@ import sys
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from sshrender.cli import streams
+from sshrender.cli import repeatedoptions, streams
 from sshrender.errors import ExitCode, UserError
 from sshrender.views import output, summary
 
@@ -74,6 +74,8 @@ def put(fields: Mapping[str, Any], code: int = 0) -> int:
     result = {"schema": SCHEMA, **fields, "exit_code": int(code)}
     if code and "error" not in result:
         result["error"], result["hint"] = summary.failure(result)
+    if "hint" in result:
+        result["hint"] = repeatedoptions.complete(str(result["hint"]))
     try:
         output.as_json(result, indent=1)
         why = streams.flush()
@@ -98,11 +100,11 @@ def put_error(what: str, hint: str, code: int) -> None:
 def unwritable(why: str) -> UserError:
     """Return the error of a standard output that takes no data although data was requested."""
     what = f"standard output cannot be written: {why}"
-    return UserError(ExitCode.STORAGE, what, "df -h shows the space where it goes")
+    return UserError(ExitCode.STORAGE, what, "the space where it goes: df -h")
 
 
 def narrate(error: UserError) -> None:
     """Print an error and its hint on stderr."""
     from sshrender.views.reporter import Reporter
 
-    Reporter(sys.stderr, progress=progress()).error(error)
+    Reporter(sys.stderr, progress=progress(), complete=repeatedoptions.complete).error(error)

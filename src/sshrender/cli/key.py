@@ -89,5 +89,9 @@ def _read(file: Path | None, origin: str) -> str:
                 data = opened.read(MAX_BYTES)
     except OSError as error:
         what = f"{origin}: {error.strerror}"
-        raise UserError(ExitCode.USAGE, what, "sshrender key import < FILE") from None
+        raise UserError(
+            ExitCode.USAGE,
+            what,
+            "name a file that has the key, or nothing to read it from standard input",
+        ) from None
     return data.decode("ascii", "replace")

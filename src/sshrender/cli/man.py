@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -40,15 +41,20 @@ def man(
 ) -> None:
     """Show a page of the manual."""
     if page not in PAGES:
+        listed = ", ".join(PAGES)
         raise UserError(
-            ExitCode.USAGE, f"there is no manual page {page}", f"sshrender man {'|'.join(PAGES)}"
+            ExitCode.USAGE,
+            f"there is no manual page {page}; there are {listed}",
+            "sshrender man sshrender",
         )
     file = _file(PAGES[page])
     if json_:
         raise typer.Exit(jsonresult.put({"page": page, "path": str(file)}))
     if shutil.which("man") is None:
         raise UserError(
-            ExitCode.USAGE, "the program man is not installed", f"apt install man-db; the page is {file}"
+            ExitCode.USAGE,
+            "the program man is not installed",
+            f"install man-db, or read the source of the page: less {shlex.quote(str(file))}",
         )
     if sys.stdout.isatty():
         raise typer.Exit(subprocess.run(["man", str(file)], check=False).returncode)
@@ -66,6 +72,4 @@ def _file(name: str) -> Path:
     for place in (Path(sys.prefix) / "share" / "man" / section / name, checkout):
         if place.is_file():
             return place
-    raise UserError(
-        ExitCode.USAGE, f"the manual page {name} is not installed", "man sshrender may find it"
-    )
+    raise UserError(ExitCode.USAGE, f"the manual page {name} is not installed", "man sshrender")

@@ -20,15 +20,15 @@ from sshrender.cli import completion
 from sshrender.config.declaration import SETTINGS, Declared, Panel
 
 
-def _option(name: str, command: str = "", *, has_panel: bool = False) -> Any:
-    """Return the Typer option of a setting, as this command shows it."""
+def _option(name: str, command: str = "", *, has_panel: bool = False, about: str = "") -> Any:
+    """Return the Typer option of a setting, as this command shows it; ``about``: its help there."""
     declared = SETTINGS[name]
     return typer.Option(
         *declared.flags,
         envvar=declared.variable,
         show_envvar=False,
         show_default=False,
-        help=declared.help_text(command),
+        help=about or declared.help_text(command),
         metavar=declared.value_name or None,
         count=declared.is_counted,
         autocompletion=_completion(declared),
@@ -55,6 +55,13 @@ Job = Annotated[
 # Options for commands that take only a few. ``takes_settings`` gives a command nearly all of them.
 Hosts = Annotated[Path | None, _option("hosts")]
 San = Annotated[Path | None, _option("san")]
+NewHosts = Annotated[
+    Path | None,
+    _option("hosts", about="Write this file. [default: ~/.config/sshrender/hosts.toml]"),
+]
+NewSan = Annotated[
+    Path | None, _option("san", about="Folder that all hosts mount. [default: the answer to a question]")
+]
 Output = Annotated[Path | None, _option("output", "alter")]
 Priority = Annotated[str | None, _option("priority", "alter")]
 LogFile = Annotated[Path | None, _option("log_file")]

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sshrender.api import errorlog
-from sshrender.cli import jsonresult
+from sshrender.cli import jsonresult, repeatedoptions
 
 if TYPE_CHECKING:
     from sshrender.api.runcontext import RunContext
@@ -29,6 +29,7 @@ def reporter_for(settings: Settings, *, wants_json: bool) -> Reporter:
         color=settings.color,
         is_json=wants_json,
         log=errorlog.record,
+        complete=repeatedoptions.complete,
     )
 
 

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from sshrender.cli import completion, jsonresult, options, tablewatch
+from sshrender.cli import completion, jsonresult, options, repeatedoptions, tablewatch
 from sshrender.errors import ExitCode, UserError
 from sshrender.views import output
 
@@ -68,7 +68,7 @@ def status(
     if watch:
         tablewatch.repeat(lambda: wanted.read(place), seconds)
     else:
-        _print(wanted.read(place).lines)
+        _print(repeatedoptions.in_hints(wanted.read(place).lines))
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,7 +183,7 @@ def why(
     if json_:
         entries = pagehistory.as_json(found.entries)
         raise typer.Exit(jsonresult.put({"job": found.job, "entries": entries, "now": found.now}))
-    _print([*pagehistory.lines(found.entries), found.now])
+    _print([*pagehistory.lines(found.entries), repeatedoptions.complete(found.now)])
 
 
 def _show_problems(san: Path, job: str, *, is_json: bool) -> None:

@@ -42,7 +42,7 @@ def watch(
     gctuning.begin()
     settings = resolve(options.typed(context), config).settings
     folder = san_folder(settings)
-    source = open_source(folder, job, settings.hosts)
+    source = open_source(folder, job, settings.hosts, settings.ssh_config)
     if json_:
         _follow(source, folder, verbose, sys.stderr)
         raise typer.Exit(jsonresult.put(job_report(folder, job).report.as_json()))
@@ -55,7 +55,7 @@ def watch(
     if failed:
         output.note(f"{failed}; plain lines follow, and Ctrl-C ends them")
         # The journal from its start: how much of it the dashboard has shown is unknown.
-        _follow(open_source(folder, job, settings.hosts), folder, verbose)
+        _follow(open_source(folder, job, settings.hosts, settings.ssh_config), folder, verbose)
 
 
 class _Viewer:

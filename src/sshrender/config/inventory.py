@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -10,8 +12,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from sshrender.config.units import refuse_nul
 from sshrender.config.validation import Duration, Word, describe, invalid, read_toml
 
-_SCHEMA = "sshrender config schema hosts  # every key and its type"
-_HOSTS = "sshrender hosts  # checks and lists the hosts of the inventory"
+_SCHEMA = "sshrender config schema hosts"
+_HOSTS = "sshrender hosts"
 
 
 class _Table(BaseModel):
@@ -25,6 +27,12 @@ class San(_Table):
     """The shared folder."""
 
     path: Annotated[Path, Field(description="the shared folder, as this machine sees it")]
+
+    @field_validator("path")
+    @classmethod
+    def _path_is_absolute(cls, value: Path) -> Path:
+        # A relative path would be another folder on each host, and for each current folder here.
+        return Path(_absolute(str(value)))
 
 
 class HostSettings(_Table):
@@ -70,6 +78,17 @@ class HostSettings(_Table):
         None, description="bwrap: renderers see only the document, their pages and the fonts"
     )
     connect_timeout: Duration | None = Field(None, gt=0, description="how long to wait for a connection")
+
+    @field_validator("san")
+    @classmethod
+    def _san_is_absolute(cls, value: str | Literal[False] | None) -> str | Literal[False] | None:
+        return _absolute(value) if isinstance(value, str) else value
+
+
+def _absolute(path: str) -> str:
+    if not path.startswith("/"):
+        raise ValueError(f"must be an absolute path, and {path or 'an empty one'} does not begin with /")
+    return path
 
 
 class HostEntry(HostSettings):
@@ -128,6 +147,17 @@ def load(path: Path) -> Inventory:
     return check(read_toml(path), path)
 
 
+def looks_like_inventory(table: Mapping[str, Any], path: Path) -> bool:
+    """Return whether a file is an inventory rather than settings.
+
+    ``hosts`` and ``san`` are texts in settings and tables in an inventory, which alone has
+    ``defaults``. A file that has none of them is what its name says.
+    """
+    if "defaults" in table or any(isinstance(table.get(key), list | dict) for key in ("hosts", "san")):
+        return True
+    return "hosts" in path.stem and not any(isinstance(table.get(key), str) for key in ("hosts", "san"))
+
+
 def check(table: dict[str, Any], path: Path) -> Inventory:
     """Return the inventory in a table of a file, which need not exist yet. Raises UserError."""
     try:
@@ -164,8 +194,15 @@ def _named(node_set: str, option: str, known: set[str]) -> set[str]:
         raise invalid([f"{option} {node_set}: {error}"], _HOSTS) from None
     unknown = [name for name in names if name not in known]
     if unknown:
-        raise invalid([f"{option}: {', '.join(unknown)}: not in the inventory"], _HOSTS)
+        raise invalid([f"{option}: {unknown_hosts(unknown, known)}"], _HOSTS)
     return set(names)
+
+
+def unknown_hosts(names: Iterable[str], known: Iterable[str]) -> str:
+    """Return in words that these hosts are not in the inventory, and which one has a similar name."""
+    listed = list(names)
+    near = difflib.get_close_matches(listed[0], known, n=1)
+    return f"{', '.join(listed)}: not in the inventory" + (f" (did you mean {near[0]}?)" if near else "")
 
 
 def node_names(node_set: str) -> list[str]:

@@ -50,7 +50,7 @@ def path() -> Path:
         raise UserError(
             ExitCode.USAGE,
             "the configuration folder of this user is unknown, so its key cannot be kept",
-            "export HOME=/var/lib/sshrender  # or XDG_CONFIG_HOME; an absolute path",
+            "name this user's home: export HOME=/var/lib/sshrender",
         )
     return folder / "key"
 
@@ -115,7 +115,8 @@ def install(key: bytes, *, is_forced: bool) -> bool:
         raise UserError(
             ExitCode.USAGE,
             f"{place} holds another key, {fingerprint(found)}; the new one is {fingerprint(key)}",
-            "sshrender key import --force  # jobs that the old key signed cannot be run here any more",
+            "jobs that the old key signed cannot be run here any more if you replace it:"
+            " sshrender key import --force",
         )
     try:
         _make_folder(place)
@@ -137,7 +138,7 @@ def parse(text: str, origin: str) -> bytes:
         raise UserError(
             ExitCode.USAGE,
             f"{origin}: no key: a key is {2 * KEY_BYTES} hexadecimal digits",
-            "sshrender key show prints one, on the machine that has it",
+            "on the machine that has the key: sshrender key show",
         )
     return bytes.fromhex(word)
 
@@ -156,8 +157,8 @@ def _require_private(place: Path, status: os.stat_result) -> None:
     if status.st_mode & 0o077:
         raise UserError(
             ExitCode.USAGE,
-            f"{place}: other users can read or write this key",
-            f"chmod 600 {shlex.quote(str(place))}  # if none of them has read it",
+            f"{place}: other users can read or write this key; make another if they may have read it",
+            f"chmod 600 {shlex.quote(str(place))}",
         )
 
 

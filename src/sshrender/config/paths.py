@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -38,7 +39,7 @@ def _of_user(find: Callable[[str], Path]) -> Path:
     raise UserError(
         ExitCode.USAGE,
         "the home of this user is unknown: HOME is not set, and /etc/passwd has no entry",
-        "export HOME=/var/lib/sshrender  # or another folder of this user",
+        "name this user's home: export HOME=/var/lib/sshrender",
     )
 
 
@@ -55,7 +56,7 @@ def untrusted_file(place: Path, option: str) -> UserError:
     return UserError(
         ExitCode.USAGE,
         f"{place.absolute()} belongs to another user and is used only if an option names it",
-        f"read the file; if you trust it, add {option} {place}",
+        f"read the file; if you trust it, add {option} {shlex.quote(str(place))}",
     )
 
 

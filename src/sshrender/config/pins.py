@@ -39,5 +39,5 @@ def check(pins: Iterable[Pin], known: Collection[str]) -> tuple[Pin, ...]:
         unknown = sorted(pin.hosts - set(known))
         if unknown:
             what = f"--pin {pin.pages}: {', '.join(unknown)} is not among the hosts of this run"
-            raise invalid([what])
+            raise invalid([what], "sshrender hosts")
     return found

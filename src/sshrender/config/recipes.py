@@ -158,7 +158,7 @@ def chain(name: str | None, fallback: Iterable[str], own: Mapping[str, RecipeSet
         if each != BUILT_IN and each not in known:
             near = difflib.get_close_matches(each, [*known, BUILT_IN], n=1)
             hint = f" (did you mean {near[0]}?)" if near else f"; there are {', '.join(known)}"
-            raise invalid([f"unknown recipe {each}{hint}"])
+            raise invalid([f"unknown recipe {each}{hint}"], "sshrender config values recipe")
     return [] if names == [BUILT_IN] else names
 
 

@@ -8,7 +8,7 @@ declaration.py says.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, get_type_hints
@@ -27,11 +27,13 @@ from pydantic_core import to_jsonable_python
 
 from sshrender.config.declaration import SETTINGS, Declared, Settings
 from sshrender.config.mailaddresses import are_addresses
+from sshrender.config.mistakes import in_words
 from sshrender.config.paths import is_trusted, places, untrusted_file
 from sshrender.config.recipes import RecipeSettings
+from sshrender.config.settingforms import listing, wrong_value
 from sshrender.config.settingnames import option, variable
 from sshrender.config.units import refuse_nul
-from sshrender.config.validation import describe, invalid, read_toml
+from sshrender.config.validation import describe, dotted, invalid, read_toml
 
 __all__ = ["Resolved", "Settings", "as_json", "job_settings", "json_schema", "resolve", "validated"]
 
@@ -129,8 +131,17 @@ def resolve(
         problems = of_job.problems + problems
         layers.insert(1, _without_weaker(of_job, layers[1:]))
     if problems:
-        raise invalid(problems)
+        raise invalid(problems, _hint([*layers, *([of_job] if of_job is not None else [])]))
     return _merge(layers)
+
+
+SCHEMA = "sshrender config schema settings"
+
+
+def _hint(layers: Iterable[_Layer]) -> str:
+    """Return what lists the values that would be right, or, where a key is wrong, the keys."""
+    wrong = [key for layer in layers for key in layer.wrong]
+    return listing(wrong) if all(key in SETTINGS for key in wrong) else SCHEMA
 
 
 def _known_job_settings(job: Mapping[str, Any]) -> dict[str, Any]:
@@ -162,11 +173,12 @@ def _without_weaker(job: _Layer, site: list[_Layer]) -> _Layer:
 
 @dataclass(frozen=True, slots=True)
 class _Layer:
-    """What one source sets, and the mistakes in it."""
+    """What one source sets, and the mistakes in it. ``wrong``: the keys that have them."""
 
     origin: str
     values: dict[str, Any]
     problems: list[str]
+    wrong: tuple[str, ...] = ()
 
 
 def _from_environment(environ: Mapping[str, str]) -> dict[str, Any]:
@@ -183,23 +195,41 @@ def _from_file(path: Path) -> _Layer:
     try:
         validated(table)
     except ValidationError as error:
-        return _Layer(str(path), {}, describe(path, error, _MODEL))
+        wrong = tuple(dotted(problem["loc"]) for problem in error.errors())
+        return _Layer(str(path), {}, _in_file(path, error), wrong)
     return _Layer(str(path), table, [])
 
 
 def _checked(values: dict[str, Any], kind: str) -> _Layer:
     """Return a layer whose mistakes name the option, the variable or the job's setting."""
     values = {key: value for key, value in values.items() if value is not None}
-    problems = []
+    problems, wrong = [], []
     try:
         validated(values)
     except ValidationError as error:
         for problem in error.errors():
             key = str(problem["loc"][0])
-            name = _origin(kind, key)
-            message = str(problem["msg"]).removeprefix("Value error, ")
-            problems.append(f"{name} {values.get(key)}: {message[:1].lower()}{message[1:]}")
-    return _Layer(kind, values, problems)
+            wrong.append(key)
+            problems.append(f"{_origin(kind, key)} {values.get(key)}: {_wrong(key, dict(problem))}")
+    return _Layer(kind, values, list(dict.fromkeys(problems)), tuple(wrong))
+
+
+def _in_file(path: Path, error: ValidationError) -> list[str]:
+    """Return one line for each mistake in a file: a setting of a wrong form, or anything else."""
+    lines = describe(path, error, _MODEL)
+    for problem in error.errors():
+        key = str(problem["loc"][0])
+        if len(problem["loc"]) == 1 and key in SETTINGS:
+            words = f"{path}: {key}: {_wrong(key, dict(problem))}"
+            lines = [words if line.startswith(f"{path}: {key}: ") else line for line in lines]
+    return lines
+
+
+def _wrong(key: str, problem: Mapping[str, Any]) -> str:
+    """Return what is wrong with a setting; the declaration's own checks have said it in words."""
+    if problem["type"] == "value_error":
+        return in_words(problem)
+    return wrong_value(SETTINGS[key], problem["input"])
 
 
 def _merge(layers: list[_Layer]) -> Resolved:

@@ -18,8 +18,8 @@ def known_device(name: str) -> str:
 
     if name not in DEVICES:
         near = nearest(name)
-        hint = f" (did you mean {' or '.join(near)}?)" if near else ""
-        raise ValueError(f"{name} is not a raster device that writes one file per page{hint}")
+        hint = f" (did you mean {near[0]}?)" if near else ""
+        raise ValueError(f"must be a raster device that writes one file per page{hint}")
     return name
 
 

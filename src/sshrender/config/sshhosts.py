@@ -1,7 +1,7 @@
 """List the hosts that an ssh_config names, for a first inventory.
 
-Only complete names are taken, not patterns. All other settings of a host are resolved by ``ssh -G`` when
-the host is used (transports/sshconfig.py).
+Only complete names are taken, not patterns, and no servers of git, which run nothing else. All other
+settings of a host are resolved by ``ssh -G`` when the host is used (transports/sshconfig.py).
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import glob
 import shlex
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 
 MAX_DEPTH = 16
@@ -16,20 +17,58 @@ MAX_DEPTH = 16
 
 _PATTERN = frozenset("*?!")
 
-
-def names(file: Path) -> list[str]:
-    """Return the names in the order of the file, each once; none if the file cannot be read."""
-    return list(dict.fromkeys(_names(file, 0)))
+_GIT_HOSTS = ("github", "gitlab", "bitbucket", "codeberg", "gitea", "sourcehut", "sr.ht", "dev.azure")
+"""Parts of the names of servers that offer git over ssh and no shell."""
 
 
-def _names(file: Path, depth: int) -> Iterator[str]:
+@dataclass(slots=True)
+class SshHosts:
+    """Names in the order of the file, each once. ``git``: those of git servers, which are left out."""
+
+    names: list[str] = field(default_factory=list)
+    git: list[str] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class _Block:
+    """The lines from one ``Host`` to the next."""
+
+    names: list[str]
+    user: str = ""
+    hostname: str = ""
+
+    def is_git(self, name: str) -> bool:
+        reached = f"{name} {self.hostname}".lower()
+        return self.user == "git" or any(each in reached for each in _GIT_HOSTS)
+
+
+def find(file: Path) -> SshHosts:
+    """Return the hosts of a file; none if it cannot be read."""
+    found = SshHosts()
+    for block in _blocks(file, 0):
+        for name in block.names:
+            if name not in found.names and name not in found.git:
+                (found.git if block.is_git(name) else found.names).append(name)
+    return found
+
+
+def _blocks(file: Path, depth: int) -> Iterator[_Block]:
+    block = _Block([])
+    included: list[_Block] = []
     for keyword, values in _lines(file):
-        if keyword == "host":
-            yield from (name for name in values if not _PATTERN & set(name))
+        if keyword in ("host", "match"):
+            yield from (block, *included)
+            names = [name for name in values if not _PATTERN & set(name)] if keyword == "host" else []
+            block, included = _Block(names), []
+        elif keyword == "user" and values:
+            block.user = block.user or values[0]  # the first value of a keyword counts (ssh_config(5))
+        elif keyword == "hostname" and values:
+            block.hostname = block.hostname or values[0]
         elif keyword == "include" and depth < MAX_DEPTH:
             for pattern in values:
-                for included in sorted(glob.glob(str(_included(pattern)))):  # noqa: PTH207 - absolute
-                    yield from _names(Path(included), depth + 1)
+                for path in sorted(glob.glob(str(_included(pattern)))):  # noqa: PTH207 - absolute
+                    included += _blocks(Path(path), depth + 1)
+    yield from (block, *included)
 
 
 def _included(pattern: str) -> Path:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 import shlex
 import tomllib
 from collections.abc import Iterable, Mapping
@@ -11,6 +12,7 @@ from typing import Annotated, Any, get_origin
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ValidationError
 
+from sshrender.config.mistakes import in_words
 from sshrender.config.units import check_word, parse_duration
 from sshrender.errors import ExitCode, UserError
 
@@ -36,32 +38,48 @@ def read_toml(path: Path) -> dict[str, Any]:
         ) from None
     except (ValueError, RecursionError) as error:
         # Errors of TOML and of UTF-8 are ValueErrors; deep nesting and huge numbers raise these, too.
-        hint = f"sshrender config validate {shlex.quote(str(path))}"
-        raise UserError(ExitCode.USAGE, f"{path}: not TOML: {error}", hint) from None
+        raise UserError(ExitCode.USAGE, f"{path}: not TOML: {error}", _near(path, str(error))) from None
+
+
+def _near(path: Path, message: str) -> str:
+    """Return the command that shows the line that a message of tomllib names, else the file's end."""
+    line = re.search(r"at line (\d+)", message)
+    shown = f"sed -n {line[1]}p" if line is not None else "tail -n 3"
+    return f"{shown} {shlex.quote(str(path))}"
 
 
 def describe(path: Path, error: ValidationError, model: type[BaseModel]) -> list[str]:
-    """Return one line for each mistake that pydantic found."""
-    return [_line(path, dict(problem), model) for problem in error.errors()]
+    """Return one line for each mistake that pydantic found.
+
+    Of a value that may have several types pydantic reports each: they become one line.
+    """
+    lines: dict[str, list[str]] = {}
+    for problem in error.errors():
+        key, message = _mistake(dict(problem), model)
+        lines.setdefault(key, []).append(message)
+    return [f"{path}: {key}{_joined(each)}" for key, each in lines.items()]
 
 
-def invalid(
-    lines: Iterable[str], hint: str = "sshrender config schema settings  # every key and its type"
-) -> UserError:
+def _joined(messages: list[str]) -> str:
+    first, *others = dict.fromkeys(messages)
+    return ", or ".join([first, *(each.removeprefix("must be ") for each in others)])
+
+
+def invalid(lines: Iterable[str], hint: str) -> UserError:
     """Return one error that names all mistakes."""
     return UserError(ExitCode.USAGE, "\n".join(lines), hint)
 
 
-def _line(path: Path, problem: Mapping[str, Any], model: type[BaseModel]) -> str:
+def _mistake(problem: Mapping[str, Any], model: type[BaseModel]) -> tuple[str, str]:
+    """Return the beginning of a line, with the key, and what is wrong with that."""
     location = [part for part in problem["loc"] if not _is_internal(part)]
-    key = _dotted(location)
+    key = dotted(location)
     if problem["type"] == "extra_forbidden":
         near = _nearest(str(location[-1]), _known_keys(model, location[:-1]))
-        return f"{path}: unknown key {key}" + (f" (did you mean {near}?)" if near else "")
+        return f"unknown key {key}", f" (did you mean {near}?)" if near else ""
     if problem["type"] == "missing":
-        return f"{path}: {key} is missing"
-    message = str(problem["msg"]).removeprefix("Value error, ")
-    return f"{path}: {key}: {message[:1].lower()}{message[1:]}"
+        return key, " is missing"
+    return f"{key}: ", in_words(problem)
 
 
 def _is_internal(part: object) -> bool:
@@ -72,7 +90,7 @@ def _is_internal(part: object) -> bool:
 _BRANCHES = frozenset({"str", "int", "float", "bool"})
 
 
-def _dotted(location: Iterable[object]) -> str:
+def dotted(location: Iterable[object]) -> str:
     """Return a location as ``hosts[1].name``, counted from 1."""
     text = ""
     for part in location:

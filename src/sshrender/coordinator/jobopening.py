@@ -69,16 +69,16 @@ def storage_error(error: OSError, san: Path) -> UserError:
         return limit
     where, quoted = error.filename or san, shlex.quote(str(san))
     hints = {
-        errno.ENOSPC: f"df -h {quoted} shows the space; the job resumes when there is some",
-        errno.EDQUOT: f"quota and df -h {san} show the space; the job resumes when there is some",
-        errno.EROFS: f"mount | grep -F {quoted} shows how it is mounted",
-        errno.EACCES: f"ls -ld {quoted}; this user must be able to write there",
-        errno.EPERM: f"ls -ld {quoted}; this user must be able to write there",
+        errno.ENOSPC: f"run the same command again when there is space: df -h {quoted}",
+        errno.EDQUOT: f"run the same command again when your quota allows it: df -h {quoted}",
+        errno.EROFS: f"findmnt -T {quoted}",
+        errno.EACCES: f"this user must be able to write there: ls -ld {quoted}",
+        errno.EPERM: f"this user must be able to write there: ls -ld {quoted}",
     }
     if isinstance(error, OldJournal):
         folder = shlex.quote(str(Path(where).parent))
-        hints[errno.EPROTONOSUPPORT] = f"rm -r {folder} removes the job; then render the document again"
-    hint = hints.get(error.errno or 0, f"ls -ld {quoted}; is the shared folder mounted?")
+        hints[errno.EPROTONOSUPPORT] = f"rm -r {folder}"
+    hint = hints.get(error.errno or 0, f"see whether the shared folder is mounted: ls -ld {quoted}")
     return UserError(ExitCode.STORAGE, f"{where}: {error.strerror}", hint)
 
 
@@ -97,8 +97,8 @@ def require_san(san: Path) -> None:
         raise UserError(
             ExitCode.STORAGE,
             f"the shared folder {san} does not exist",
-            "mount it, or name another folder with --san DIR"
-            f" (mkdir {shlex.quote(str(san))} if it is new)",
+            "mount it, or name another folder with --san DIR;"
+            f" if it is new: mkdir -p {shlex.quote(str(san))}",
         )
 
 
@@ -269,9 +269,9 @@ def _create_or_find(folder: JobFolder, spec: JobSpec, source: _Source) -> tuple[
     if not folder.belongs_to(source.user):
         raise UserError(
             ExitCode.STORAGE,
-            f"the job's folder {folder.path} was made by another user",
-            f"ls -ld {shlex.quote(str(folder.path))}; ask its owner, or use another shared folder"
-            " (--san DIR)",
+            f"the job's folder {folder.path} was made by another user;"
+            " ask its owner, or use another shared folder (--san DIR)",
+            f"ls -ld {shlex.quote(str(folder.path))}",
         )
     if jobsigning.is_of_old_form(folder):
         stamp = jobsigning.sign_again(folder, spec, source.request.attributes, source.get)

@@ -164,5 +164,5 @@ def _lease_error(plan: JobPlan, state: str) -> UserError:
     return UserError(
         ExitCode.LEASE,
         f"job {plan.spec.name} {state}",
-        f"sshrender watch {shlex.quote(plan.spec.name)} shows it; or end that process and try again",
+        f"sshrender watch {shlex.quote(plan.spec.name)}",
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Callable
 
 from sshrender.document.facts import Stamp
@@ -63,5 +64,5 @@ def _busy(spec: JobSpec, by: str) -> UserError:
     return UserError(
         ExitCode.LEASE,
         f"job {spec.name} is not signed yet, and cannot be signed while {by} holds its lease",
-        f"sshrender status {spec.name}; end that process and try again",
+        f"end that process and try again; to see it: sshrender status {shlex.quote(spec.name)}",
     )

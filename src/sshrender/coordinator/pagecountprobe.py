@@ -58,7 +58,7 @@ class PageCountProbe:
             ExitCode.NO_HOST,
             "the document is damaged, and no host's Ghostscript could count its pages"
             + "".join(f"; {reason}" for reason in reasons),
-            "apt-get install ghostscript here, or sshrender hosts",
+            "install Ghostscript here, or see what the hosts need: sshrender hosts",
         )
 
     def _candidates(self, san: Path) -> Iterable[tuple[str, Transport, str, HostSetup | None]]:

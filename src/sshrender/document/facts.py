@@ -84,13 +84,15 @@ def check_file(path: Path) -> Stamp:
             head = file.read(HEADER_BYTES)
             stamp = Stamp.of(os.fstat(file.fileno()))
     except FileNotFoundError:
-        raise _error(f"{path}: no such file", "check the name; ls -l shows what is there") from None
+        raise _error(
+            f"{path}: no such file", f"check the name: ls -l {shlex.quote(str(path.parent))}"
+        ) from None
     except OSError as error:
         raise _error(f"{path}: {error.strerror}", f"ls -ld {shlex.quote(str(path))}") from None
     if stamp.bytes == 0:
         raise _error(f"{path}: the file is empty", "copy it again from where it came from")
     if b"%PDF-" not in head:
-        raise _error(f"{path}: not a PDF", f"file {shlex.quote(str(path))} shows what it is")
+        raise _error(f"{path}: not a PDF", f"file {shlex.quote(str(path))}")
     return stamp
 
 
@@ -108,7 +110,7 @@ def changed_meanwhile(path: Path) -> UserError:
     """Return the error for a document that changed while it was read."""
     return _error(
         f"{path}: the file was changed while it was being read",
-        f"ls -l --full-time {shlex.quote(str(path))} shows when; run the same command again",
+        f"try again when this stays the same: ls -l --full-time {shlex.quote(str(path))}",
     )
 
 
@@ -226,7 +228,7 @@ def needs_ghostscript(path: Path) -> UserError:
     """Return the error of a dry run where pypdf cannot count the pages: it does not ask Ghostscript."""
     return _error(
         f"{path}: damaged or protected: only Ghostscript may be able to find its pages",
-        f"sshrender render {shlex.quote(str(path))} asks it",
+        f"Ghostscript looks for them in: sshrender render {shlex.quote(str(path))}",
     )
 
 
@@ -276,7 +278,7 @@ def _beyond_repair(path: Path, diagnostics: Sequence[str]) -> UserError:
     why = f" (Ghostscript: {diagnostics[0][:MAX_DIAGNOSTIC]})" if diagnostics else ""
     return _error(
         f"{path}: damaged beyond repair: no page can be found in it{why}",
-        "copy it again from where it came from; qpdf --check shows what is wrong with it",
+        f"copy it again from its origin; to see what is wrong: qpdf --check {shlex.quote(str(path))}",
     )
 
 
@@ -284,7 +286,7 @@ def too_many_pages(path: Path) -> UserError:
     """Ghostscript finds more than one job can hold."""
     return _error(
         f"{path}: it claims more than {MAX_PAGES:,} pages, the most that a document may have",
-        f"qpdf {shlex.quote(str(path))} --pages . 1-1000 -- part.pdf copies the first 1,000 of them",
+        f"copy a part of it: qpdf {shlex.quote(str(path))} --pages . 1-1000 -- part.pdf",
     )
 
 

@@ -36,5 +36,5 @@ def require_memory() -> None:
             ExitCode.USAGE,
             f"the limit on address space (RLIMIT_AS, ulimit -v) is {allowed >> 20} MiB, and this"
             f" program needs {MIN_MEMORY >> 20} MiB",
-            "ulimit -v unlimited, or a larger memory request of the batch job",
+            "in a batch job, request more memory; elsewhere: ulimit -v unlimited",
         )

@@ -85,6 +85,6 @@ def _error(folder: JobFolder, what: str) -> UserError:
     here, aside = folder.path, folder.path.with_name(f".altered-{folder.name}")
     return UserError(
         ExitCode.DOCUMENT,
-        f"{folder.name}: {what}",
-        f"mv {shlex.quote(str(here))} {shlex.quote(str(aside))} # then submit the document again",
+        f"{folder.name}: {what}; set the job aside, then submit the document again",
+        f"mv {shlex.quote(str(here))} {shlex.quote(str(aside))}",
     )

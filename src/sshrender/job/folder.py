@@ -165,8 +165,9 @@ def _no_workspace(folder: Path) -> UserError:
     name, aside = (shlex.quote(str(path)) for path in (folder, folder.with_name(f"{folder.name}.aside")))
     return UserError(
         ExitCode.STORAGE,
-        f"{folder} is not a folder of the job's owner: a symbolic link, or another user's",
-        f"mv {name} {aside}  # then run the same command again",
+        f"{folder} is not a folder of the job's owner: a symbolic link, or another user's;"
+        " set it aside, then run the same command again",
+        f"mv {name} {aside}",
     )
 
 

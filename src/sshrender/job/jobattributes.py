@@ -158,8 +158,8 @@ def _load(folder: JobFolder, *, is_run: bool) -> Attributes:
             first = f"{error.error_count()} fields are wrong"
         raise UserError(
             ExitCode.STORAGE,
-            f"{folder.attributes} is damaged: {first}",
-            f"{signature.set_aside(folder)} # then render or submit the document again",
+            f"{folder.attributes} is damaged: {first}; {signature.THEN}",
+            signature.set_aside(folder),
         ) from None
     if is_run:
         signature.require(folder, Purpose.ATTRIBUTES, fields, folder.attributes)

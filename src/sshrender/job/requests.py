@@ -111,7 +111,7 @@ def ask(folder: JobFolder, request: Request) -> Path:
         raise UserError(
             ExitCode.USAGE,
             f"the clock of this machine is behind: {folder.name} has handled later requests",
-            "date shows the clock; set it, or type the command on another machine",
+            "set the clock, or type the command on another machine; the clock: date",
         )
     fields = {"schema": SCHEMA, **asdict(request), "id": name, "job": signed_id(folder)}
     data = json.dumps(signature.signed(folder, Purpose.REQUEST, fields)) + "\n"

@@ -24,8 +24,11 @@ from sshrender.job.folder import JobFolder
 FIELD = "mac"
 _SCHEME = "hmac-sha256"
 
-IMPORT = "ssh MACHINE sshrender key show | sshrender key import  # MACHINE: where the job was made"
-"""How the owner shares the key. It is not said which machine: any host could have written that."""
+IMPORT = "ssh MACHINE sshrender key show | sshrender key import"
+"""How the owner shares the key."""
+
+MACHINE = "MACHINE stands for the one where the job was made"
+"""It is not said which machine that is: any host could have written its name."""
 
 
 class Purpose(Enum):
@@ -62,19 +65,22 @@ def require(folder: JobFolder, purpose: Purpose, fields: Mapping[str, Any], path
 
 def missing(folder: JobFolder, path: Path) -> Unsigned:
     """Return the error for a job that lacks a file which its owner signed."""
-    what = f"{path} is missing: without it the job is not run"
-    return Unsigned(what, f"{set_aside(folder)} # then render or submit the document again")
+    what = f"{path} is missing: without it the job is not run; {THEN}"
+    return Unsigned(what, set_aside(folder))
 
 
 def of_another(folder: JobFolder, path: Path) -> Unsigned:
     """Return the error for a file that was signed for an earlier job of the same name."""
-    hint = f"{set_aside(folder)} # then render or submit the document again"
-    return Unsigned(f"{path} was signed for another job of this name", hint)
+    return Unsigned(f"{path} was signed for another job of this name; {THEN}", set_aside(folder))
 
 
 def is_signed(folder: JobFolder, purpose: Purpose, fields: Mapping[str, Any]) -> bool:
     """Whether the fields are signed with this user's key. Raises UserError where that cannot be used."""
     return _judge(folder, purpose, fields) is None
+
+
+THEN = "set the job aside, then render or submit the document again"
+"""What to do with a job whose files cannot be used; the hint is the command for it."""
 
 
 def set_aside(folder: JobFolder) -> str:
@@ -94,19 +100,20 @@ def _judge(folder: JobFolder, purpose: Purpose, fields: Mapping[str, Any]) -> _O
     words = mac.split(":") if isinstance(mac, str) else []
     if len(words) != 3 or words[0] != _SCHEME:
         why = "is not signed: any machine that has this user could have written it"
-        return _Objection(why, f"{set_aside(folder)} # then render or submit the document again")
+        return _Objection(f"{why}; {THEN}", set_aside(folder))
     key = keyfile.load()
     if key is None:
-        why = f"is signed, and this user has no key on this machine ({keyfile.path()})"
+        why = f"is signed, and this user has no key on this machine ({keyfile.path()}); {MACHINE}"
         return _Objection(why, IMPORT)
     mine = keyfile.fingerprint(key)
     if words[1] != mine:
-        return _Objection(f"is signed with another key than this user's, {mine}", IMPORT)
+        why = f"is signed with another key than this user's, {mine}; {MACHINE}"
+        return _Objection(why, IMPORT)
     bare = {name: value for name, value in fields.items() if name != FIELD}
     expected = _mac(key, folder, purpose, bare)
     if not hmac.compare_digest(expected.encode(), words[2].encode("utf-8", "replace")):
         why = "was changed after it was signed, or was signed for another job"
-        return _Objection(why, f"{set_aside(folder)} # then render or submit the document again")
+        return _Objection(f"{why}; {THEN}", set_aside(folder))
     return None
 
 

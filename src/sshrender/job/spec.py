@@ -274,6 +274,6 @@ def damaged(path: Path, why: str) -> UserError:
     first = (why.splitlines() or ["unreadable"])[0]
     return UserError(
         ExitCode.STORAGE,
-        f"{path} is damaged: {first}",
-        f"{signature.set_aside(JobFolder(path.parent))} # then run the same command again",
+        f"{path} is damaged: {first}; {signature.THEN}",
+        signature.set_aside(JobFolder(path.parent)),
     )

@@ -20,12 +20,22 @@ import paramiko
 
 @dataclass(frozen=True, slots=True)
 class KnownKey:
-    """One line of a known_hosts file that matches a host. ``where``: file and line."""
+    """One line of a known_hosts file that matches a host.
+
+    ``is_exact``: it names the host, or its hash, rather than a pattern.
+    """
 
     kind: str
     blob: bytes
     is_revoked: bool
-    where: str
+    file: str
+    line: int
+    is_exact: bool = True
+
+    @property
+    def where(self) -> str:
+        """File and line."""
+        return f"{self.file}:{self.line}"
 
 
 def lookup(files: Iterable[str], name: str) -> list[KnownKey]:
@@ -40,18 +50,19 @@ def has_authority(files: Iterable[str], name: str) -> bool:
 
 
 def _matching(file: Path, name: str) -> Iterator[KnownKey]:
-    for marker, (_, kind, key, *_), where in _lines(file, name):
+    for marker, (names, kind, key, *_), number in _lines(file, name):
         if marker == "@cert-authority":
             continue
         try:
             blob = base64.b64decode(key, validate=True)
         except ValueError:
             continue
-        yield KnownKey(kind, blob, marker == "@revoked", where)
+        is_exact = names.startswith("|1|") or name.lower() in names.lower().split(",")
+        yield KnownKey(kind, blob, marker == "@revoked", str(file), number, is_exact)
 
 
-def _lines(file: Path, name: str) -> Iterator[tuple[str, list[str], str]]:
-    """Yield marker, fields (names, type, key) and place of each line about a host."""
+def _lines(file: Path, name: str) -> Iterator[tuple[str, list[str], int]]:
+    """Yield marker, fields (names, type, key) and number of each line about a host."""
     try:
         lines = file.read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
@@ -61,7 +72,7 @@ def _lines(file: Path, name: str) -> Iterator[tuple[str, list[str], str]]:
         marker = fields.pop(0) if fields and fields[0].startswith("@") else ""
         if len(fields) < 3 or fields[0].startswith("#") or not names_match(fields[0], name):
             continue
-        yield marker, fields, f"{file}:{number}"
+        yield marker, fields, number
 
 
 def names_match(patterns: str, name: str) -> bool:

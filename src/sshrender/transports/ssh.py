@@ -46,10 +46,7 @@ class KnownHostsPolicy(paramiko.MissingHostKeyPolicy):  # type: ignore[misc]
                 f"its {key.get_name()} key {shown} is not the one in {self._known[0].where}"
             )
         if self._settings.host_key != ACCEPT_NEW:
-            raise HostKeyRefused(
-                f"its host key {shown} is not known (ssh {self._settings.name} once to accept it,"
-                ' or set host_key = "accept-new")'
-            )
+            raise HostKeyRefused(f"its {key.get_name()} host key {shown} is not known")
         # "UserKnownHostsFile none" leaves no file, and the key is not stored.
         for file in self._settings.known_hosts[:1]:
             knownhosts.remember(

@@ -60,6 +60,20 @@ def public_keys(identity_files: Iterable[str]) -> frozenset[bytes]:
     return frozenset(found)
 
 
+def needs_passphrase(path: Path) -> bool:
+    """Return whether a private key can be read only with a passphrase."""
+    try:
+        if path.stat().st_size > _MAX_KEY_FILE or not path.is_file():
+            return False
+        text = path.read_text(encoding="ascii", errors="replace")
+        if _PRIVATE not in text:
+            return "ENCRYPTED" in text  # PEM (RFC 1421) and PKCS#8 say so in their first lines
+        data = _binary(text)
+        return data.startswith(_MAGIC) and paramiko.Message(data[len(_MAGIC) :]).get_text() != "none"
+    except (OSError, ValueError, paramiko.SSHException):
+        return False
+
+
 def _public_key(path: Path) -> bytes | None:
     try:
         if path.stat().st_size > _MAX_KEY_FILE or not path.is_file():
@@ -74,8 +88,7 @@ def _public_key(path: Path) -> bytes | None:
 
 def _public_half(text: str) -> bytes | None:
     """Return the public half of an OpenSSH private key: it comes first, in the clear (PROTOCOL.key)."""
-    body = "".join(line for line in text.splitlines() if line and not line.startswith("-----"))
-    data = base64.b64decode(body)
+    data = _binary(text)
     if not data.startswith(_MAGIC):
         return None
     message = paramiko.Message(data[len(_MAGIC) :])
@@ -84,3 +97,9 @@ def _public_half(text: str) -> bytes | None:
     message.get_int()
     key: bytes = message.get_binary()
     return key
+
+
+def _binary(text: str) -> bytes:
+    """Return what stands between the lines BEGIN and END. Raises ValueError."""
+    body = "".join(line for line in text.splitlines() if line and not line.startswith("-----"))
+    return base64.b64decode(body)

@@ -16,13 +16,20 @@ Report = Mapping[str, Any]
 _STATES = ("idle", "busy", "drained", "lost", "refused")
 """States in the last line; *drained* is left out there where no host is."""
 
+MAX_FIX = 4096
+"""Characters of a line that fixes a host. A command must not be cut."""
+
 _SIGNS = {True: "ok", False: "FAILS", None: "-"}
 
 
-def lines(reports: Sequence[Report], fixes: Mapping[str, str], verbose: int = 0) -> Iterator[str]:
-    """Yield the table, a fix below each host that needs one, and the number of hosts by state.
+Fixes = Mapping[str, Sequence[tuple[str, str]]]
+"""By a host's name what fixes it, line by line: how the line begins (try, then, or, note), its text."""
 
-    ``fixes`` maps a host's name to a command. With ``verbose``, every check is listed.
+
+def lines(reports: Sequence[Report], fixes: Fixes, verbose: int = 0) -> Iterator[str]:
+    """Yield the table, what fixes a host below it, and the number of hosts by state.
+
+    With ``verbose``, every check is listed.
     """
     rows: list[tuple[str, ...]] = [("HOST", "STATE", "SLOTS", "LOAD", "GS", "PYTHON", "REASON")]
     rows += [_row(report) for report in reports]
@@ -34,8 +41,8 @@ def lines(reports: Sequence[Report], fixes: Mapping[str, str], verbose: int = 0)
     yield table[0]
     for report, line in zip(reports, table[1:], strict=True):
         yield line
-        if fixes.get(report["name"]):
-            yield f"    try: {fixes[report['name']]}"
+        for lead, text in fixes.get(report["name"], ()):
+            yield f"    {lead}: {clean(text, MAX_FIX)}"
         if verbose:
             yield from _checks(report)
     states = [report["state"] for report in reports]

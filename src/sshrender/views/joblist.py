@@ -117,7 +117,7 @@ def whole(report: Report) -> Iterator[str]:
     for note in report["notes"]:
         yield f"  document: {clean(note)}"
     if report["state"] in ("partial", "failed"):
-        yield f"hint: {again(report)} renders the missing and failed pages"
+        yield f"hint: {again(report)}"
 
 
 def headline(report: Report) -> str:

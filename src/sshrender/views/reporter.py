@@ -15,6 +15,9 @@ from sshrender.views.summary import brief, lines, total_line
 from sshrender.views.text import clean
 from sshrender.views.viewchoice import choose
 
+MAX_HINT = 4096
+"""Characters of a hint: it may hold two paths, and a command must not be cut."""
+
 
 class Reporter:
     """Prints to one stream, in the form that ``--progress`` names."""
@@ -29,10 +32,15 @@ class Reporter:
         color: str = "auto",
         is_json: bool = False,
         log: Callable[[BaseException], str] = lambda _error: "(there is no log)",
+        complete: Callable[[str], str] = lambda hint: hint,
     ) -> None:
-        """``log`` records the traceback of a defect and returns the path of the log."""
+        """``log`` records the traceback of a defect and returns the path of the log.
+
+        ``complete`` adds to a hint the options without which its command would do something else.
+        """
         self._stream = stream
         self._log = log
+        self._complete = complete
         self._progress = progress
         self._quiet = quiet
         self._verbose = verbose
@@ -93,7 +101,7 @@ class Reporter:
             self._json_line({"schema": 1, "type": "summary", **summary})
         elif code or not self._quiet:
             for line in brief(summary) if self._quiet else lines(summary):
-                self._print(line)
+                self._print(self._complete(line) if line.startswith("hint: ") else line)
 
     def total(self, fields: Mapping[str, Any], code: int) -> None:
         """Print the sum over several documents; with --quiet only if one of them failed."""
@@ -110,7 +118,7 @@ class Reporter:
             return
         for line in error.what.split("\n"):
             self._print(f"sshrender: error: {clean(line, 1000)}")
-        self._print(f"hint: {clean(error.hint, 1000)}")
+        self._print(f"hint: {clean(self._complete(error.hint), MAX_HINT)}")
 
     def _json_line(self, fields: Mapping[str, Any]) -> None:
         with contextlib.suppress(OSError, ValueError):

@@ -19,9 +19,6 @@ MAX_FONTS = 5
 HEALTHY = ("idle", "unknown")
 """States of hosts that need no line: *unknown* are those that the run did not use."""
 
-_HOSTS_AT_FAULT = (ExitCode.NO_HOST, ExitCode.RENDERER, ExitCode.AUTHENTICATION)
-"""Exit codes of a run that ended because no host could be used."""
-
 
 def lines(summary: Mapping[str, Any]) -> Iterator[str]:
     """Yield the lines for a summary, given as ``--json`` prints it."""
@@ -38,7 +35,9 @@ def lines(summary: Mapping[str, Any]) -> Iterator[str]:
             yield _host(host)
     if summary.get("stats"):
         yield from jobstats.lines(summary["stats"])
-    yield from _next_step(summary)
+    step = next_step(summary)
+    if step:
+        yield f"hint: {step}"
 
 
 def _files(summary: Mapping[str, Any]) -> Iterator[str]:
@@ -52,6 +51,24 @@ def _files(summary: Mapping[str, Any]) -> Iterator[str]:
             yield f"  {name:<9} {clean(summary[key], 4096)}"
 
 
+def next_step(summary: Mapping[str, Any]) -> str:
+    """Return the command that explains or mends what a run left undone; empty if there is nothing."""
+    code, pages = summary.get("exit_code", 0), summary["pages"]
+    if not code or not summary["job"]:
+        return ""
+    job = shlex.quote(clean(summary["job"]))
+    if summary["failed_pages"]:
+        return f"sshrender why {job} --page {summary['failed_pages'][0]['page']}"
+    if not pages["missing"]:
+        return ""  # the file of --assemble could not be made: its error has its own hint
+    is_refused = any(host["state"] == "refused" for host in summary["hosts"])
+    if code in (ExitCode.NO_HOST, ExitCode.RENDERER, ExitCode.AUTHENTICATION) or is_refused:
+        return "sshrender hosts"
+    if code in (ExitCode.DOCUMENT, ExitCode.LEASE):
+        return f"sshrender status {job}"
+    return f"sshrender resume {job}"
+
+
 def brief(summary: Mapping[str, Any]) -> Iterator[str]:
     """Yield at most ten lines, for a mail from cron: the result, failed pages, hosts with problems."""
     yield _headline(summary)
@@ -63,11 +80,8 @@ def brief(summary: Mapping[str, Any]) -> Iterator[str]:
     yield from (_host(host) for host in troubled[:2])
     if len(troubled) > 2:
         yield f"  and {count(len(troubled) - 2, 'more host')} that could not be used"
-    if summary.get("exit_code") in _HOSTS_AT_FAULT:
-        yield from _next_step(summary)
-    elif summary["job"]:
-        job = clean(summary["job"])
-        yield f"hint: sshrender status {job} shows details; the same render command resumes the job"
+    if summary["job"]:
+        yield f"hint: sshrender status {shlex.quote(clean(summary['job']))}"
 
 
 def totals(summaries: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -154,12 +168,6 @@ def _reason(summary: Mapping[str, Any]) -> Iterator[str]:
     if paused:
         times = [clock_time(paused[key]) for key in ("since", "until")]
         yield f"  paused since {times[0]}; the run would have waited until {times[1]}"
-
-
-def _next_step(summary: Mapping[str, Any]) -> Iterator[str]:
-    """Yield a hint where no host could be used: what is wrong with each, and how to go on."""
-    if summary.get("exit_code") in _HOSTS_AT_FAULT:
-        yield "hint: sshrender hosts checks every host and says how to fix it; then type this again"
 
 
 def _is_worth_a_line(host: Mapping[str, Any], summary: Mapping[str, Any]) -> bool:

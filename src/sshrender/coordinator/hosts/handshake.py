@@ -143,7 +143,7 @@ def _python(version: str) -> tuple[Refusal, str]:
 
 def _ghostscript(version: str | None) -> tuple[Refusal, str]:
     if version is None:
-        return Refusal.NO_GHOSTSCRIPT, "Ghostscript is not installed (apt install ghostscript)"
+        return Refusal.NO_GHOSTSCRIPT, "Ghostscript is not installed"
     parsed = ghostscript.parse_version(version)
     if parsed is None:
         return Refusal.NO_GHOSTSCRIPT, f"its Ghostscript reports version {version[:40]!r}"

@@ -1,0 +1,36 @@
+"""Checks the hosts of an inventory and prints their table, for ``hosts`` and ``init``."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+from sshrender.cli import jsonresult
+from sshrender.views import output
+
+if TYPE_CHECKING:
+    from sshrender.api.runcontext import RunContext
+
+
+def show(
+    context: RunContext, *, is_json: bool = False, verbose: int = 0, is_watched: bool = False
+) -> int:
+    """Check every host and print the table; return the exit code. Raises UserError."""
+    from sshrender.api.hosts import check_hosts, remedies_of
+    from sshrender.views import hosttable
+
+    checks = check_hosts(context)
+    rows = [asdict(report) for report in checks.reports]
+    if is_json:
+        return jsonresult.put({"hosts": rows}, checks.exit_code)
+    if is_watched and sys.stdout.isatty():
+        output.clear_screen(sys.stdout)
+    fixes = {
+        report.name: [(step.lead, step.text) for step in remedies_of(context, report)]
+        for report in checks.reports
+    }
+    for line in hosttable.lines(rows, fixes, verbose):
+        output.line(line)
+    sys.stdout.flush()
+    return checks.exit_code

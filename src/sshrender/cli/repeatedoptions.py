@@ -1,0 +1,89 @@
+"""Makes the command of a hint work where it is typed: with the options and the program of this command.
+
+``sshrender status`` after ``sshrender hold big --san /mnt/b`` would list the jobs of another folder.
+Variables need no repeating: the next command of the same shell has them, too. And in a checkout the
+program is called ``.venv/bin/sshrender``, which no shell finds under its bare name.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+import shutil
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+NAME = "sshrender"
+
+REPEATED = ("--hosts", "--san", "--config", "--ssh-config")
+
+WITHOUT = {
+    "config": ("--hosts", "--san"),
+    "init": ("--config",),
+    "key": REPEATED,
+    "man": REPEATED,
+}
+"""Options that a command does not take; all others take each of REPEATED, but for ``--ssh-config``."""
+
+REACH_HOSTS = ("coordinate", "hosts", "init", "render", "resume", "submit")
+"""Commands that take ``--ssh-config``."""
+
+_COMMAND = re.compile(r"(?:^|(?<=: )|(?<= ))sshrender ([a-z]+)(?P<rest>.*)$")
+
+
+_PROGRAM = re.compile(r"(?:^|(?<=: )|(?<=\| ))sshrender (?=[a-z-])")
+
+
+def complete(hint: str, words: Sequence[str] | None = None) -> str:
+    """Return the hint with options of this command line, if it ends in a command that takes them.
+
+    ``words``: the command line; None: that of this process.
+    """
+    whole = _with_options(hint, sys.argv[1:] if words is None else words)
+    return _PROGRAM.sub(lambda _: f"{_program()} ", whole)
+
+
+def _program() -> str:
+    """Return how this program is called: by its path, if a shell does not find it by its name."""
+    called = sys.argv[0]
+    is_found = Path(called).name != NAME or shutil.which(NAME) is not None
+    return NAME if is_found else shlex.quote(called)
+
+
+def _with_options(hint: str, words: Sequence[str]) -> str:
+    found = _COMMAND.search(hint)
+    if found is None or "--help" in found["rest"] or "|" in found["rest"]:
+        return hint
+    if found[1] == "config" and not found["rest"].startswith((" show", " validate", " values")):
+        return hint
+    without = WITHOUT.get(found[1], ())
+    if found[1] not in REACH_HOSTS:
+        without = (*without, "--ssh-config")
+    given = _given(words)
+    added = [
+        shlex.join([name, given[name]])
+        for name in REPEATED
+        if name in given and name not in without and name not in found["rest"]
+    ]
+    return " ".join([hint, *added])
+
+
+def in_hints(lines: Iterable[str]) -> Iterator[str]:
+    """Yield the lines; those that are hints are completed."""
+    for line in lines:
+        yield complete(line) if line.startswith("hint: ") else line
+
+
+def _given(words: Sequence[str]) -> dict[str, str]:
+    """Return those options that a command line has, the last of each."""
+    found = {}
+    for at, word in enumerate(words):
+        if word == "--":
+            break
+        name, sign, value = word.partition("=")
+        if name in REPEATED and sign:
+            found[name] = value
+        elif word in REPEATED and at + 1 < len(words):
+            found[word] = words[at + 1]
+    return found

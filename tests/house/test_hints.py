@@ -1,0 +1,257 @@
+"""Each hint of the source is a command that can be typed as it stands, or words without one.
+
+Which test types a command in the situation that prints it is written down here. A new hint belongs into
+TYPED with its test, into STARTS if it starts or changes so much that only its form is checked, or into
+WORDS.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+import typer.main
+
+from sshrender.cli import repeatedoptions
+from sshrender.cli.app import app
+from tests.house.hints import Hint, command_of, hints
+from tests.house.source import ROOT
+
+TREE: Any = typer.main.get_command(app)
+
+SITUATIONS = "tests/cli/test_hints.py"
+
+TYPED = {
+    "{command} --help": SITUATIONS,
+    "the space where it goes: df -h": SITUATIONS,
+    "sshrender alter {shlex.quote(circle[1])} --after ''": SITUATIONS,
+    "ls {_place(named)}": SITUATIONS,
+    "ls -ld {shlex.quote(str(document))}": SITUATIONS,
+    "sshrender hosts": SITUATIONS,
+    "type more of the name; to list the jobs: sshrender status": SITUATIONS,
+    "sshrender status": SITUATIONS,
+    "sshrender cancel {shlex.quote(report.name)}": SITUATIONS,
+    "rm {shlex.quote(str(folder.path))}": SITUATIONS,
+    "sshrender config show": SITUATIONS,
+    "sshrender config values": SITUATIONS,
+    "sshrender config values assemble": SITUATIONS,
+    "sshrender config values recipe": SITUATIONS,
+    "sshrender config values {near}": SITUATIONS,
+    "sshrender init": SITUATIONS,
+    "sshrender report --by user,month": SITUATIONS,
+    "sshrender report --month 2026-01": SITUATIONS,
+    "sshrender clean --older-than 30d": SITUATIONS,
+    "sshrender config schema hosts": SITUATIONS,
+    "sshrender config schema settings": SITUATIONS,
+    "sshrender status {shlex.quote(job)}": SITUATIONS,
+    "sshrender alter --help": SITUATIONS,
+    "sshrender man sshrender": "tests/cli/test_manual.py",
+    "ls -l {shlex.quote(str(place))}": "tests/unit/test_signature.py",
+    "chmod 600 {shlex.quote(str(place))}": SITUATIONS,
+    "ls -ld {shlex.quote(str(path.absolute().parent))}": SITUATIONS,
+    "ls -l {shlex.quote(str(path))}": SITUATIONS,
+    "sed -n {line[1]}p {shlex.quote(str(path))}": SITUATIONS,
+    "tail -n 3 {shlex.quote(str(path))}": SITUATIONS,
+    "findmnt -T {quoted}": SITUATIONS,
+    "run the same command again when there is space: df -h {quoted}": SITUATIONS,
+    "run the same command again when your quota allows it: df -h {quoted}": SITUATIONS,
+    "see whether the shared folder is mounted: ls -ld {quoted}": SITUATIONS,
+    "this user must be able to write there: ls -ld {quoted}": SITUATIONS,
+    "mount it, or name another folder with --san DIR; if it is new: mkdir -p"
+    " {shlex.quote(str(san))}": SITUATIONS,
+    "ls -ld {shlex.quote(str(folder.path))}": "tests/lab/test_trust.py",
+    "sshrender release {shlex.quote(name)}": SITUATIONS,
+    "rm -r {folder}": "tests/unit/test_entries.py",
+    "try again when this stays the same: ls -l --full-time {shlex.quote(str(path))}": SITUATIONS,
+    "file {shlex.quote(str(path))}": SITUATIONS,
+    "check the name: ls -l {shlex.quote(str(path.parent))}": SITUATIONS,
+    "ls -ld {shlex.quote(str(path))}": SITUATIONS,
+    "raise the limit, and run the same command again; the limits: ulimit -a": SITUATIONS,
+    "mv {shlex.quote(str(here))} {shlex.quote(str(aside))}": "tests/cli/test_identity.py",
+    "mv {name} {aside}": "tests/cli/test_job_folders.py",
+    "mv {shlex.quote(str(folder.path))} {shlex.quote(str(aside))}": "tests/cli/test_key.py",
+    "set the clock, or type the command on another machine; the clock: date": SITUATIONS,
+    "on the machine that has the key: sshrender key show": SITUATIONS,
+}
+"""Commands that a test types in the situation that prints them."""
+
+STARTS = {
+    "sshrender resume {shlex.quote(plan.spec.name)}",
+    "sshrender resume {shlex.quote(spec.name)} --pin {shlex.quote(f'{pages}={host}')}",
+    "sudo -u {shlex.quote(other.user)} sshrender undrain {shlex.quote(host)}",
+    "sudo -u {shlex.quote(name)} sshrender {op} {shlex.quote(folder.name)}",
+    "sshrender resubmit {shlex.quote(spec.name)}",
+    (
+        "check the shared folder on the machine that this shows: sshrender status"
+        " {shlex.quote(folder.name)}"
+    ),
+    "sshrender move {shlex.quote(job)} {shlex.quote(pages)} {shlex.quote(names[0])}",
+    "man sshrender",
+    "install man-db, or read the source of the page: less {shlex.quote(str(file))}",
+    "name this user's home: export HOME=/var/lib/sshrender",
+    (
+        "jobs that the old key signed cannot be run here any more if you replace it:"
+        " sshrender key import --force"
+    ),
+    "sshrender watch {shlex.quote(plan.spec.name)}",
+    "end that process and try again; to see it: sshrender status {shlex.quote(spec.name)}",
+    "install Ghostscript here, or see what the hosts need: sshrender hosts",
+    "Ghostscript looks for them in: sshrender render {shlex.quote(str(path))}",
+    "copy it again from its origin; to see what is wrong: qpdf --check {shlex.quote(str(path))}",
+    "copy a part of it: qpdf {shlex.quote(str(path))} --pages . 1-1000 -- part.pdf",
+    "in a batch job, request more memory; elsewhere: ulimit -v unlimited",
+    "ssh MACHINE sshrender key show | sshrender key import",
+}
+"""Commands that start work, need another user or machine, or a program that may not be there."""
+
+WORDS = {
+    "--assemble zip takes any page",
+    "name another job with --after",
+    "--not-before 22:30, --not-before '2026-01-31 22:30' or --not-before 2h",
+    "render them one after the other, each with its own -o DIR",
+    "name another file with --hosts FILE",
+    "the job has the pages {settings.pages}; the document has {total}",
+    "the hosts of this job: {names}",
+    "a node set is written as 'node[01-04],big'",
+    "a node set is written as 'node[01-16],big'",
+    (
+        'put san.path = "/san/sshrender" at the top of {file}; or, if they share no folder,'
+        " san = false into [defaults]"
+    ),
+    "name another folder with --san DIR",
+    "render or submit the document again: finished pages are kept",
+    "--older-than takes a time such as 30d or 12h",
+    "edit it, or add --force",
+    "add --san DIR, or --no-san if the hosts share none",
+    "add --host 'node[01-16]'",
+    "name a file that has the key, or nothing to read it from standard input",
+    "read the file; if you trust it, add {option} {shlex.quote(str(place))}",
+    "run the same command again with a longer --deadline",
+    "choose another folder with -o DIR",
+    "add --password-file FILE",
+    "omit --recipe, as Ghostscript gets the password unseen; or add the field to the recipe",
+    "copy it again from where it came from",
+    "write the password to a file that only you can read, and add --password-file FILE",
+    "check the first line of the --password-file",
+    "--pages takes a list such as 1-10,15,20- or odd or ^3",
+}
+"""Hints without a command."""
+
+FROM_ELSEWHERE = {
+    "api/jobworker.py::run",
+    "config/settings.py::resolve",
+    "config/validation.py::invalid",
+    "document/facts.py::_error",
+    "job/signature.py::require",
+}
+"""Functions that pass on a hint that is found where it is made."""
+
+FIELDS = {
+    "{shlex.quote(f'{pages}={host}')}": "7=node1",
+    "{shlex.quote(pages)}": "7",
+    "{op}": "hold",
+    "{near}": "device",
+}
+"""What stands in the place of fields when a command is parsed; a job's name for all others."""
+
+
+def test_every_hint_is_known() -> None:
+    known = TYPED.keys() | STARTS | WORDS
+    found = {hint.text for hint in hints() if hint.text is not None}
+    assert sorted(found - known) == [], "type it in a test, and add it here (see the docstring)"
+    assert sorted(known - found) == [], "no hint any more"
+    assert {hint.place for hint in hints() if hint.text is None} == FROM_ELSEWHERE
+
+
+@pytest.mark.parametrize("path", sorted(set(TYPED.values())))
+def test_the_tests_that_type_them_are_there(path: str) -> None:
+    assert "hint" in (ROOT / path).read_text()
+
+
+def test_a_command_stands_at_the_end_and_can_be_typed_in_any_shell() -> None:
+    """zsh takes ``# a remark`` at its prompt for arguments; back quotes would run something."""
+    wrong = [hint for hint in hints() if hint.text is not None and _objection(hint)]
+    assert wrong == [], [_objection(hint) for hint in wrong]
+
+
+def _objection(hint: Hint) -> str:
+    text = hint.text or ""
+    command = command_of(text)
+    if " #" in text or "`" in text:
+        return f"{text}: a comment or a back quote"
+    if (command is None) != (text in WORDS):
+        return f"{text}: words with a command, or a command that is none"
+    before = text if command is None else text.removesuffix(command)
+    if re.search(r"\bsshrender [a-z]", before):
+        return f"{text}: a command in the middle"
+    return "" if command is None else _parsed(command)
+
+
+def _parsed(command: str) -> str:
+    """Return why a command of ours is not one; empty where it is, or is another program's."""
+    for field, word in FIELDS.items():
+        command = command.replace(field, word)
+    command = re.sub(r"\{(?:[^{}]|\{[^{}]*\})*\}", "big-12345678", command)
+    for part in command.split("|"):
+        _, found, words = part.partition("sshrender ")
+        if found and not part.strip().startswith(("man ", "export ")):
+            try:
+                _parse(TREE, shlex.split(words))
+            except typer.TyperException as error:
+                return f"{command}: {error}"
+    return ""
+
+
+def _parse(group: Any, words: list[str]) -> None:
+    name, *rest = words
+    command = group.commands.get(name)
+    if command is None:
+        raise typer.TyperException(f"there is no command {name}")
+    if getattr(command, "commands", None):
+        _parse(command, rest)
+    elif "--help" not in rest:
+        command.make_context(name, rest)
+
+
+def test_a_wrong_hint_is_noticed() -> None:
+    assert _parsed("sshrender status lists them")
+    assert _parsed("sshrender alter {x} --aftre ''")
+    assert _parsed("sshrender hold")
+    assert not _parsed("sshrender hold {folder.name} --note 'a b'")
+
+
+@pytest.mark.parametrize("name", sorted(TREE.commands))
+def test_options_that_a_command_does_not_take_are_not_repeated(name: str) -> None:
+    given = [word for option in repeatedoptions.REPEATED for word in (option, "x")]
+    added = repeatedoptions.complete(f"sshrender {name}", given).split()[2:]
+    known = {option for each in TREE.commands[name].params for option in each.opts}
+    assert {word for word in added if word.startswith("--")} == known & set(repeatedoptions.REPEATED)
+
+
+@pytest.mark.parametrize("page", ["README.md", "man/sshrender-queue.7"])
+def test_a_crontab_has_the_path_that_cron_has_not(page: str) -> None:
+    """cron(8) looks in /usr/bin and /bin alone: the documentation sets PATH, and says to what."""
+    lines = [line.removeprefix(".Dl ").strip() for line in (ROOT / page).read_text().splitlines()]
+    at = next(number for number, line in enumerate(lines) if re.match(r"(\S+ +){5}sshrender ", line))
+    name, _, value = lines[at - 1].partition("=")
+    assert name == "PATH"
+    assert value.startswith("/home/me/.local/bin:")
+    assert "command -v sshrender" in "\n".join(lines[at - 12 : at])
+
+
+def test_a_program_that_is_not_on_the_path_is_named_as_it_was_called(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.argv", [".venv/bin/sshrender", "render", "x.pdf", "--san=a b"])
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert repeatedoptions.complete("see it: sshrender status") == (
+        "see it: .venv/bin/sshrender status --san 'a b'"
+    )
+    assert repeatedoptions.complete("the inventory of sshrender") == "the inventory of sshrender"
+    program = tmp_path / "sshrender"
+    program.touch(mode=0o755)
+    assert repeatedoptions.complete("sshrender hosts --help") == "sshrender hosts --help"
