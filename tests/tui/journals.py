@@ -121,6 +121,30 @@ def straggling() -> Journal:
     return journal
 
 
+def finished() -> Journal:
+    """Return ``eventful`` at its end: all pages but one are delivered."""
+    journal = eventful()
+    journal.now = 12.0
+    waiting = [23, *range(41, 61)]
+    for page in waiting:
+        journal.now += 0.2
+        journal.deliver(page, "node1", journal.send(page, "node1"))
+    journal.write("run_ended", state="partial", reason="1 page failed")
+    return journal
+
+
+def paused() -> Journal:
+    """Return ``eventful`` when the shared folder has just become full."""
+    journal = eventful()
+    for page in (41, 42, 43):
+        attempt = f"1.{page}"
+        journal.write(
+            "page_returned", page=page, host="node1", attempt=attempt, reason="the storage failed"
+        )
+    journal.write("storage_failed", reason="/san/big-3fa9c1d2/pages: No space left on device")
+    return journal
+
+
 class FakeJob:
     """A JobView in memory."""
 
@@ -189,3 +213,11 @@ class Watcher:
         """See Owner."""
         self.interrupts += 1
         return "stopping"
+
+
+def several_documents() -> Watcher:
+    return Watcher(FakeJob(eventful(), 60))
+
+
+def queue() -> Watcher:
+    return Watcher(FakeJob(eventful(), 60))

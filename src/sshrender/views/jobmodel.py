@@ -15,6 +15,7 @@ from typing import assert_never
 
 from sshrender.job import journalentries as je
 from sshrender.job.requestoperations import Operation, operation_of
+from sshrender.views.problems import ERROR, severity
 from sshrender.views.rate import Rate
 
 WAITING, SENT, DONE, SUSPECT, FAILED = "waiting", "sent", "done", "suspect", "failed"
@@ -27,6 +28,9 @@ BUCKET = 5.0
 
 BUCKETS = 720
 LOG_LENGTH = 5000
+MAX_PROBLEMS = 500
+"""Errors, and as many warnings, that stay when the log has forgotten what happened around them."""
+
 
 STRAGGLER_FACTOR = 4.0
 """An attempt is a straggler when it takes so many times the usual, and at least STRAGGLER_SECONDS."""
@@ -130,6 +134,8 @@ class JobModel:
         self.counts: Counter[str] = Counter({WAITING: len(self.pages)})
         self.log: deque[je.JournalEntry] = deque(maxlen=LOG_LENGTH)
         self.logged = 0
+        self._errors: deque[tuple[int, je.JournalEntry]] = deque(maxlen=MAX_PROBLEMS)
+        self._warnings: deque[tuple[int, je.JournalEntry]] = deque(maxlen=MAX_PROBLEMS)
         self.spans: list[Span] = []
         self.throughput: Counter[int] = Counter()
         self.rate = Rate()
@@ -165,8 +171,18 @@ class JobModel:
         else:
             return
         if not isinstance(entry, je.HostsSampled):
-            self.log.append(entry)
-            self.logged += 1
+            self._log(entry)
+
+    def _log(self, entry: je.JournalEntry) -> None:
+        severe = severity(entry)
+        if severe:
+            (self._errors if severe == ERROR else self._warnings).append((self.logged, entry))
+        self.log.append(entry)
+        self.logged += 1
+
+    def problems(self) -> list[tuple[int, je.JournalEntry]]:
+        """Return the latest errors and warnings with their numbers in the log, oldest first."""
+        return sorted([*self._errors, *self._warnings], key=lambda problem: problem[0])
 
     def _take_of_run(self, entry: je.JournalEntry) -> None:
         match entry:

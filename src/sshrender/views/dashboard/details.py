@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from rich.text import Text
 
+from sshrender.job.journalentries import JournalEntry
 from sshrender.views.dashboard.styles import Styles
 from sshrender.views.jobmodel import SENT, WAITING, HostRow, PageRow
 from sshrender.views.pagehistory import tell, time_of_day
@@ -65,4 +66,12 @@ def of_host(host: HostRow, ssh_command: str, styles: Styles) -> Text:
         text.append(f" and {more} more\n" if more > 0 else "\n")
     if ssh_command:
         text.append(f"{clean(ssh_command)}\n", "cyan")
+    return text
+
+
+def of_entry(entry: JournalEntry) -> Text:
+    """Return an entry of the log in full: the log cuts long ones."""
+    text = Text()
+    text.append(f"{time_of_day(entry)}  ", "dim")
+    text.append(f"{tell(entry) or ''}\n")
     return text

@@ -83,7 +83,8 @@ def _bar(job: JobModel, room: int, styles: Styles) -> Text:
     states = [page.state for page in job.pages.values()]
     text = Text()
     for cell in range(room):
-        part = states[cell * len(states) // room : max(1, (cell + 1) * len(states) // room)]
+        first = cell * len(states) // room
+        part = states[first : max(first + 1, (cell + 1) * len(states) // room)]
         if FAILED in part or SUSPECT in part:
             text.append(*styles.page(FAILED if FAILED in part else SUSPECT))
         elif part and part.count(DONE) == len(part):

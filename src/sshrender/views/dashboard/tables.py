@@ -7,20 +7,12 @@ from typing import Any
 
 from rich.style import Style
 
-from sshrender.job.journalentries import (
-    AttemptFailed,
-    JournalEntry,
-    PageFailed,
-    PageSuspected,
-    RequestHandled,
-    RunEnded,
-    RunStarted,
-    StorageFailed,
-)
+from sshrender.job.journalentries import JournalEntry, RequestHandled, RunEnded, RunStarted
 from sshrender.views.dashboard.rowlist import Column, Row
 from sshrender.views.dashboard.styles import HOST_ORDER, STRAGGLER, Styles
 from sshrender.views.jobmodel import HostRow, JobModel
 from sshrender.views.pagehistory import tell, time_of_day
+from sshrender.views.problems import ERROR, WARNING, severity
 from sshrender.views.text import clean, duration
 
 HOSTS = (
@@ -114,7 +106,8 @@ def log_row(number: int, entry: JournalEntry) -> Row | None:
     words = tell(entry)
     if words is None:
         return None
-    return Row(str(number), (time_of_day(entry), words), (_DIM, _EMPHASIS.get(type(entry))))
+    style = _SEVERE.get(severity(entry)) or _EMPHASIS.get(type(entry))
+    return Row(str(number), (time_of_day(entry), words), (_DIM, style))
 
 
 def log(rows: Iterable[Row], text: str) -> list[Row]:
@@ -123,11 +116,8 @@ def log(rows: Iterable[Row], text: str) -> list[Row]:
 
 
 _DIM = Style(dim=True)
+_SEVERE = {WARNING: Style(color="yellow"), ERROR: Style(color="red", bold=True)}
 _EMPHASIS: Mapping[type[JournalEntry], Style] = {
-    AttemptFailed: Style(color="yellow"),
-    PageSuspected: Style(color="yellow"),
-    PageFailed: Style(color="red", bold=True),
-    StorageFailed: Style(color="red", bold=True),
     RequestHandled: Style(bold=True),
     RunStarted: Style(bold=True),
     RunEnded: Style(bold=True),
