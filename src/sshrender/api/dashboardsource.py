@@ -34,10 +34,10 @@ _SHOWABLE = frozenset((".png", ".jpg", ".tif", ".bmp", ".pbm", ".pgm", ".ppm", "
 
 def open_source(san: Path, named: str, hosts_file: Path | None) -> JobSource:
     """Return the source for the job that the user names. Raises UserError."""
-    return on_san(san, lambda: JobSource(*find_job(san, named), _inventory_hosts(hosts_file)))
+    return on_san(san, lambda: JobSource(*find_job(san, named), inventory_hosts(hosts_file)))
 
 
-def _inventory_hosts(named: Path | None) -> list[inv.HostTable]:
+def inventory_hosts(named: Path | None) -> list[inv.HostTable]:
     """Return the hosts of the inventory, if one can be read: a job can be watched without."""
     try:
         file = find_inventory(named)

@@ -87,6 +87,8 @@ class RenderRequest:
     """The content of a lease whose heartbeat stood still for long enough (job/lease.py, take)."""
     remark: Callable[[str], None] = lambda _line: None
     """Shows the user a remark about something unusual."""
+    stage: Callable[[str], None] = lambda _words: None
+    """Shows the user what is being done to open the job. Large documents take minutes."""
 
 
 @dataclass(slots=True)

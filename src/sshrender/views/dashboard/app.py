@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import ClassVar
 
 from rich.text import Text
@@ -22,13 +23,14 @@ from textual.widgets import Static
 from sshrender.job.journalentries import JournalEntry, RequestHandled
 from sshrender.views.controlcharacters import harmless_text
 from sshrender.views.dashboard import details, headline, tables, terminalgraphics
+from sshrender.views.dashboard.jobscreen import JobScreen
 from sshrender.views.dashboard.keyline import KeyLine, PaneTabs
 from sshrender.views.dashboard.logrows import LogRows
 from sshrender.views.dashboard.navigation import Navigation
 from sshrender.views.dashboard.pagemap import PageMap
 from sshrender.views.dashboard.palette import DashboardCommands
 from sshrender.views.dashboard.rowlist import Listing
-from sshrender.views.dashboard.source import JobView, Owner
+from sshrender.views.dashboard.source import JobList, JobView, Owner
 from sshrender.views.dashboard.styles import Styles, of_terminal
 from sshrender.views.jobmodel import JobModel
 from sshrender.views.text import clean
@@ -41,6 +43,9 @@ HANG_TIMEOUT = 5.0
 
 _MIN_WIDTH_FOR_IMAGE, _MIN_HEIGHT_FOR_IMAGE = 50, 8
 """Columns of the terminal and lines of the details that a thumbnail needs."""
+
+_MANY_ENTRIES = 500
+"""Entries in one reading that mean that more of the journal is left to read: a block of it has 1 MiB."""
 
 _DETAILS_HEIGHT = 12
 """Lines of the details where all panes are shown side by side."""
@@ -105,10 +110,12 @@ class Dashboard(Navigation):
         self._waiting_for = waiting_for
         self._clock = clock
         self._source: JobView | None = None
+        self._chosen: JobView | None = None
         self._model = JobModel(())
         self._coordinator = ""
         self._skew = 0.0
         self._is_reading = False
+        self._is_behind = True
         self._read_started = self._read_ended = 0.0
         self._problem = ""
         self._shown_values: dict[str, object] = {}
@@ -142,6 +149,8 @@ class Dashboard(Navigation):
         self._update_titles()
         self.set_interval(REDRAW, self._tick)
         self._tick()
+        if self._source is None and self._has_jobs():
+            self.action_jobs()
 
     @property
     def now(self) -> float:
@@ -153,7 +162,7 @@ class Dashboard(Navigation):
     def _tick(self) -> None:
         if not self.query("#log"):
             return  # the dashboard closes: Textual removes the widgets before the timer
-        source = self._owner.job()
+        source = self._chosen or self._owner.job()
         if source is not None and source is not self._source:
             self._open_job(source)
         if self._source is None or self._is_reading:
@@ -170,6 +179,7 @@ class Dashboard(Navigation):
         self._model = JobModel(source.facts.pages)
         self._skew = 0.0
         self._read_ended = 0.0
+        self._is_behind = True
         self._log_rows = LogRows()
         self._shown_values.clear()
         self._map.show(source.facts.pages, self._page_state)
@@ -207,7 +217,10 @@ class Dashboard(Navigation):
             self._skew = self._model.now - self._clock()
         self._read_ended = time.monotonic()
         self._coordinator = holder
+        self._is_behind = len(entries) >= _MANY_ENTRIES
         self._update()
+        if self._is_behind:  # a block of a long journal was read, not all of it
+            self.call_later(self._tick)
 
     # Output: only what has changed since the last time
 
@@ -226,11 +239,13 @@ class Dashboard(Navigation):
     def _update_headline(self) -> None:
         width = max(20, self.size.width)
         if self._source is None:
-            words = [Text(f"opening {clean(self._waiting_for)} …", "bold")]
+            words = headline.opening(self._waiting_for, self._owner.doing())
         else:
             words = headline.lines(
                 self._source.facts, self._model, self._coordinator, self.now, width, self._styles
             )
+        if self._source is not None and self._is_behind:
+            words[-1] = Text(f"reading the journal: {self._model.logged:,} events so far …", "bold")
         problem = self._problem or self._storage_hang() or clean(self._model.paused)
         if problem:
             words[-1] = Text(problem, "bold red reverse")
@@ -268,7 +283,8 @@ class Dashboard(Navigation):
         The details are below the pages there.
         """
         panes = self.query_one("#panes")
-        if not (self.screen.has_class("-wide") and self.screen.has_class("-high")):
+        below = self.screen_stack[0]
+        if not (below.has_class("-wide") and below.has_class("-high")):
             return
         slots = sum(host.slots for host in self._model.hosts.values())
         frame, room = 3, panes.size.height  # a border above and below, and the titles
@@ -317,6 +333,40 @@ class Dashboard(Navigation):
             return False
         self._shown_values[what] = value
         return True
+
+    # Several jobs
+
+    def _has_jobs(self) -> bool:
+        return self._owner.jobs() is not None
+
+    def action_jobs(self) -> None:
+        """Show all jobs, or all documents of the command, to choose another one."""
+        jobs = self._owner.jobs()
+        if jobs is None:
+            self.notify("this command has one job; sshrender watch shows all of them")
+        elif not isinstance(self.screen, JobScreen):
+            has_job = self._source is not None
+            self.push_screen(JobScreen(jobs, self._styles, partial(self._choose, jobs), has_job=has_job))
+
+    def _choose(self, jobs: JobList, key: str) -> None:
+        self._in_thread(partial(self._open_chosen, jobs, key))
+
+    def _open_chosen(self, jobs: JobList, key: str) -> None:
+        """Open a job of the list. Runs in a thread."""
+        try:
+            chosen = jobs.open(key)
+        except Exception as error:  # noqa: BLE001 - other programs can write into the folder
+            why = getattr(error, "strerror", None) or error or type(error).__name__
+            self.call_from_thread(self.notify, f"cannot open the job: {why}", severity="error")
+            return
+        self.call_from_thread(self._show_chosen, chosen)
+
+    def _show_chosen(self, chosen: JobView) -> None:
+        self._chosen = chosen
+        if isinstance(self.screen, JobScreen):
+            self.pop_screen()
+        self.action_pane("pages")
+        self._tick()
 
     # Leaving
 

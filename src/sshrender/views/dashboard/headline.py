@@ -35,6 +35,12 @@ def state_of(job: JobModel, coordinator: str) -> tuple[str, str]:
     return ("running", "bold") if coordinator else ("abandoned: no coordinator", "bold red")
 
 
+def opening(document: str, doing: str) -> list[Text]:
+    """Return what stands there before a job is open. ``doing``: what is being done, if that is known."""
+    found = [Text(f"opening {clean(document)} …", "bold", no_wrap=True, overflow="ellipsis")]
+    return [*found, Text(clean(doing), no_wrap=True, overflow="ellipsis")] if doing else found
+
+
 def lines(
     facts: JobFacts, job: JobModel, coordinator: str, now: float, width: int, styles: Styles
 ) -> list[Text]:

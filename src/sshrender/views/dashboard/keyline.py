@@ -38,7 +38,7 @@ class KeyLine(Widget):
     def _fitting(self) -> list[Hint]:
         return fitting(self._hints, self._ends, self.size.width)
 
-    def render_line(self, y: int) -> Strip:
+    def render_line(self, y: int) -> Strip:  # noqa: ARG002 - there is one line
         """Return the line."""
         segments = []
         for hint in self._fitting():
@@ -50,14 +50,14 @@ class KeyLine(Widget):
         left = 0
         for hint in self._fitting():
             if left <= event.x < left + hint.width:
-                await self.run_action(f"{_owner(self)}.{hint.action}")
+                await self.run_action(self._named(hint.action))
                 return
             left += hint.width
 
-
-def _owner(line: KeyLine) -> str:
-    """Return who has the actions: a screen above the dashboard, or the dashboard."""
-    return "app" if line.screen is line.app.screen_stack[0] else "screen"
+    def _named(self, action: str) -> str:
+        """Return an action with its owner: the screen that has the line, or else the dashboard."""
+        name = f"action_{action.partition('(')[0]}"
+        return f"screen.{action}" if hasattr(self.screen, name) else f"app.{action}"
 
 
 class Tab(NamedTuple):
@@ -87,7 +87,7 @@ class PaneTabs(Widget):
     def _words(self) -> list[str]:
         return [f" {tab.key} {harmless(tab.title)} " for tab in self._tabs]
 
-    def render_line(self, y: int) -> Strip:
+    def render_line(self, y: int) -> Strip:  # noqa: ARG002 - there is one line
         """Return the line."""
         segments = []
         for tab, words in zip(self._tabs, self._words(), strict=True):

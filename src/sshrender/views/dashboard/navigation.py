@@ -122,7 +122,11 @@ class Navigation(PageImages):
         )
 
     def _has_jobs(self) -> bool:
-        return False
+        raise NotImplementedError
+
+    def action_jobs(self) -> None:
+        """Show the list of jobs."""
+        raise NotImplementedError
 
     # Cursors
 
@@ -220,7 +224,9 @@ class Navigation(PageImages):
         self._update_titles()
 
     def action_clear(self) -> None:
-        """Remove the filters of all lists."""
+        """Remove the filters of all lists; without any, go back to the list of jobs, if there is one."""
+        if not any(self._pane_filters.values()) and self._has_jobs():
+            self.action_jobs()
         for pane in list(PANES)[1:]:
             self._filter(pane, "")
         self._update()

@@ -35,7 +35,7 @@ class DashboardCommands(Provider):
                 shown = matcher.highlight(binding.description)
                 yield Hit(match, shown, self._run(binding), help=_key(binding))
 
-    def _run(self, binding: Binding) -> partial[object]:
+    def _run(self, binding: Binding) -> partial[bool]:
         # Once the palette has closed: an action may open a dialog of its own.
         return partial(self.app.call_later, self.app.run_action, binding.action)
 
