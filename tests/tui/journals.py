@@ -228,8 +228,9 @@ class Watcher:
 class FakeList:
     """A JobList in memory. ``opened``: the keys of the jobs that were opened."""
 
-    def __init__(self, title: str, listed: Listed) -> None:
+    def __init__(self, title: str, listed: Listed, *, is_first: bool = False) -> None:
         self.title = title
+        self.is_first = is_first
         self.listed = listed
         self.opened: list[str] = []
         self.error: OSError | None = None
@@ -276,4 +277,4 @@ def queue() -> Watcher:
         HostLine("node4", "lost", "not heard for 8 s", 0, 0, None, ("big-3fa9c1d2",)),
         HostLine("node5", "", "no job uses it now"),
     )
-    return Watcher(None, FakeList("jobs in /san/sshrender", Listed(lines, hosts)))
+    return Watcher(None, FakeList("jobs in /san/sshrender", Listed(lines, hosts), is_first=True))

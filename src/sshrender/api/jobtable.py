@@ -44,6 +44,8 @@ _WORKING = ("idle", "busy")
 class JobTable:
     """A JobList of all jobs in the shared folder. See views.dashboard.source."""
 
+    is_first = True
+
     def __init__(self, san: Path, title: str, hosts: Sequence[inv.HostTable]) -> None:
         self.title = title
         self._san = san
@@ -111,6 +113,8 @@ class DocumentTable(JobTable):
     ``documents``: their file names. ``jobs``: the names of the jobs that were opened so far. ``stages``:
     what is being done to open each of the others, or why it failed (RunContext.on_stage).
     """
+
+    is_first = False
 
     def __init__(
         self,

@@ -21,6 +21,9 @@ from sshrender.views.rate import Rate
 WAITING, SENT, DONE, SUSPECT, FAILED = "waiting", "sent", "done", "suspect", "failed"
 """States of a page."""
 
+_CONNECTED = ("idle", "busy", "drained")
+"""States of a host whose slots may be at work."""
+
 SETTLED = (DONE, SUSPECT, FAILED)
 
 BUCKET = 5.0
@@ -86,11 +89,14 @@ class HostRow:
     seconds: float = 0.0
     ghostscript: str = ""
     flights: dict[str, InFlight] = field(default_factory=dict)
+    reopening: dict[int, float] = field(default_factory=dict)
+    """Since when slots open the document anew, by the page after which they do."""
     recent: deque[float] = field(default_factory=lambda: deque(maxlen=101))
 
     def begin(self, now: float) -> None:
         """Mark the oldest attempts, as many as there are slots, as being rendered."""
-        for flight in islice(self.flights.values(), self.slots or None):
+        free = max(0, self.slots - len(self.reopening)) if self.slots else None
+        for flight in islice(self.flights.values(), free):
             if flight.begun is None:
                 flight.begun = now
 
@@ -166,10 +172,12 @@ class JobModel:
         self.now = max(self.now, entry.moment.timestamp())
         if not isinstance(entry, je.PageEntry):
             self._take_of_run(entry)
-        elif entry.page in self.pages:
-            self._take_of_page(entry, self.pages[entry.page])
-        else:
+        elif entry.page not in self.pages:
             return
+        elif isinstance(entry, je.DocumentReopening):
+            self._reopening(entry)
+        else:
+            self._take_of_page(entry, self.pages[entry.page])
         if not isinstance(entry, je.HostsSampled):
             self._log(entry)
 
@@ -191,8 +199,7 @@ class JobModel:
             case je.RunEnded():
                 self._run_ended(entry)
             case je.HostStateChanged():
-                host = self._host(entry.host)
-                host.state, host.reason = entry.state, entry.reason
+                self._host_changed(entry)
             case je.HostConnected():
                 self._host_connected(entry)
             case je.HostsSampled():
@@ -238,6 +245,14 @@ class JobModel:
                 self._move(page, FAILED)
             case _:
                 pass
+
+    def _reopening(self, entry: je.DocumentReopening) -> None:
+        host = self._host(entry.host)
+        if entry.is_over:
+            host.reopening.pop(entry.page, None)
+            host.begin(self.now)
+        elif len(host.reopening) < max(1, host.slots):
+            host.reopening[entry.page] = self.now
 
     def drawings(self, now: float) -> list[AttemptInWork]:
         """Return the attempts that are being rendered at this moment, oldest first."""
@@ -293,6 +308,7 @@ class JobModel:
         self.rate = Rate()
         for host in self.hosts.values():
             host.flights.clear()
+            host.reopening.clear()
             host.state, host.reason = "unknown", ""
         for name in entry.hosts:
             self._host(name).state = "connecting"
@@ -305,9 +321,16 @@ class JobModel:
         self.ended = entry
         for host in self.hosts.values():
             host.flights.clear()
+            host.reopening.clear()
         for page in self.pages.values():
             if page.state == SENT:
                 self._move(page, WAITING)
+
+    def _host_changed(self, entry: je.HostStateChanged) -> None:
+        host = self._host(entry.host)
+        host.state, host.reason = entry.state, entry.reason
+        if entry.state not in _CONNECTED:
+            host.reopening.clear()
 
     def _host_connected(self, entry: je.HostConnected) -> None:
         host = self._host(entry.host)

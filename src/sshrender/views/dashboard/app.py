@@ -149,7 +149,8 @@ class Dashboard(Navigation):
         self._update_titles()
         self.set_interval(REDRAW, self._tick)
         self._tick()
-        if self._source is None and self._has_jobs():
+        jobs = self._owner.jobs()
+        if jobs is not None and jobs.is_first:
             self.action_jobs()
 
     @property

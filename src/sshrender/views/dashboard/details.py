@@ -58,6 +58,8 @@ def of_host(host: HostRow, ssh_command: str, styles: Styles) -> Text:
             f" Ghostscript {clean(host.ghostscript)}\n",
             "dim",
         )
+    for page in host.reopening:
+        text.append(f"a slot opens the document anew after page {page}\n", "cyan")
     assigned = [str(flight.page) for flight in host.flights.values()]
     if assigned:
         noun = "page" if len(assigned) == 1 else "pages"

@@ -102,6 +102,11 @@ class JobList(Protocol):
         """What is listed."""
         ...
 
+    @property
+    def is_first(self) -> bool:
+        """Whether the list is shown before any job; else the user asks for it."""
+        ...
+
     def read(self) -> Listed:
         """Return the list as it is now. Raises OSError or UserError."""
         ...

@@ -88,7 +88,8 @@ def _host(host: HostRow, styles: Styles) -> Row:
 
 def attempts(job: JobModel, styles: Styles, now: float, text: str = "") -> list[Row]:
     """Return the attempts in work, oldest first, with a mark on stragglers."""
-    found = []
+    found = [_reopening(host, page, now) for host in job.hosts.values() for page in host.reopening]
+    found = [row for row in found if _contains(text, *row.cells)]
     for drawing in job.drawings(now)[:MAX_ATTEMPTS]:
         flight = drawing.flight
         if not _contains(text, str(flight.page), flight.host):
@@ -99,6 +100,13 @@ def attempts(job: JobModel, styles: Styles, now: float, text: str = "") -> list[
         cells = (str(flight.page), clean(flight.host), duration(drawing.age), str(tries), mark)
         found.append(Row(flight.attempt, cells, (None, None, None, None, style)))
     return found
+
+
+def _reopening(host: HostRow, page: int, now: float) -> Row:
+    """Return the row of a slot that renders nothing, because it opens the document anew."""
+    age = duration(now - host.reopening[page])
+    words = f"after page {page} Ghostscript opens the document anew: this slot waits"
+    return Row(f"reopening {host.name} {page}", ("", clean(host.name), age, "", words), _WAITS)
 
 
 def log_row(number: int, entry: JournalEntry) -> Row | None:
@@ -116,6 +124,7 @@ def log(rows: Iterable[Row], text: str) -> list[Row]:
 
 
 _DIM = Style(dim=True)
+_WAITS = (None, None, None, None, Style(color="cyan"))
 _SEVERE = {WARNING: Style(color="yellow"), ERROR: Style(color="red", bold=True)}
 _EMPHASIS: Mapping[type[JournalEntry], Style] = {
     RequestHandled: Style(bold=True),
