@@ -45,6 +45,7 @@ SCENES = (
     Scene("pages", _of(journals.eventful)),
     Scene("hosts", _of(journals.eventful), ["2"]),
     Scene("in-work", _of(journals.straggling), ["3"]),
+    Scene("in-work-reopening", _of(journals.reopening), ["3"]),
     Scene("log", _of(journals.eventful), ["4"]),
     Scene("log-problems", _of(journals.eventful), ["4", "l"]),
     Scene("help", _of(journals.eventful), ["question_mark"]),

@@ -121,6 +121,15 @@ def straggling() -> Journal:
     return journal
 
 
+def reopening() -> Journal:
+    """Return ``straggling``, but a slot of node1 opens the document anew for half a minute by now."""
+    journal = straggling()
+    journal.now = 10.0
+    fields = {"host": "node1", "page": 40, "seconds": 31.0}
+    journal.write("document_reopening", is_over=False, **fields)
+    return journal
+
+
 def finished() -> Journal:
     """Return ``eventful`` at its end: all pages but one are delivered."""
     journal = eventful()

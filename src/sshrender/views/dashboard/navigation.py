@@ -87,8 +87,7 @@ class Navigation(PageImages):
         elif pane == "hosts":
             self._subject = ("host", self._listing("hosts").key or "")
         elif pane == "attempts":
-            self._go_to_attempt(self._listing("attempts").key or "")
-            self._subject = ("page", "")
+            self._show_attempt(self._listing("attempts").key or "")
         else:
             self._subject = ("entry", self._listing("log").key or "")
         self._update_titles()
@@ -111,7 +110,9 @@ class Navigation(PageImages):
     def _update_keys(self) -> None:
         page = self._map.page
         self.query_one("#keys", KeyLine).show(
-            keyhints.hints(
+            []
+            if self._source is None
+            else keyhints.hints(
                 self._pane,
                 is_running=bool(self._coordinator),
                 is_held=bool(self._model.held),
@@ -144,12 +145,17 @@ class Navigation(PageImages):
         if self._pane == "hosts":
             self._subject = ("host", event.key)
         elif self._pane == "attempts":
-            self._go_to_attempt(event.key)
+            self._show_attempt(event.key)
         elif self._pane == "log":
             self._subject = ("entry", event.key)
         self._update_details()
 
-    def _go_to_attempt(self, attempt: str) -> None:
+    def _show_attempt(self, attempt: str) -> None:
+        """Show the page of an attempt, or the host of a slot that waits."""
+        if attempt.startswith(tables.REOPENING):
+            self._subject = ("host", attempt.removeprefix(tables.REOPENING))
+            return
+        self._subject = ("page", "")
         for host in self._model.hosts.values():
             if attempt in host.flights:
                 self._map.go_to(host.flights[attempt].page)

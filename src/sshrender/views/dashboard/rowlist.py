@@ -105,6 +105,7 @@ class Listing(ScrollView, can_focus=True):
         self._at = 0
         self._follows = follows
         self._widths: list[int] = []
+        self._measured_for = 0
         self.sorted_by = ""
         self.sort_mark = ""
 
@@ -156,7 +157,7 @@ class Listing(ScrollView, can_focus=True):
 
     def _measure(self) -> list[int]:
         """Return a width for each column; 0 leaves the column out."""
-        room = self.size.width
+        room = self._measured_for = self.size.width
         widths = []
         for number, column in enumerate(self._columns):
             if column.min_list_width > self.size.width or room <= 0:
@@ -199,12 +200,15 @@ class Listing(ScrollView, can_focus=True):
         return self._strip(row.cells, row.styles, _CURSOR if is_selected else _PLAIN)
 
     def _strip(self, cells: Sequence[str], styles: Sequence[Style | None], common: Style) -> Strip:
+        if self._measured_for != self.size.width:  # a scroll bar has come or gone
+            self._widths = self._measure()
         segments = []
         for number, (cell, width) in enumerate(zip(cells, self._widths, strict=False)):
             if not width:
                 continue
             own = styles[number] if number < len(styles) else None
-            style = own + common if own is not None else common
+            # The cursor is one colour: on the background of another one, words are hard to read.
+            style = own + common if own is not None and common is not _CURSOR else common
             words = _fit(harmless(cell), width, is_right=self._columns[number].is_right)
             segments += [Segment(words, style), Segment(" ", common)]
         return Strip(segments).adjust_cell_length(self.size.width, _PLAIN)

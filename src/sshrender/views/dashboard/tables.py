@@ -36,6 +36,9 @@ ATTEMPTS = (
 MAX_ATTEMPTS = 200
 """The oldest attempts are listed: a large farm renders hundreds of pages at a time."""
 
+REOPENING = "reopening "
+"""How the key of a row begins that is no attempt, but a slot that waits; the host's name follows."""
+
 LOG = (Column("time"), Column("event"))
 
 _KEYS: dict[str, Callable[[HostRow], Any]] = {
@@ -105,8 +108,8 @@ def attempts(job: JobModel, styles: Styles, now: float, text: str = "") -> list[
 def _reopening(host: HostRow, page: int, now: float) -> Row:
     """Return the row of a slot that renders nothing, because it opens the document anew."""
     age = duration(now - host.reopening[page])
-    words = f"after page {page} Ghostscript opens the document anew: this slot waits"
-    return Row(f"reopening {host.name} {page}", ("", clean(host.name), age, "", words), _WAITS)
+    words = f"opens the document anew, after page {page}; the slot waits"
+    return Row(f"{REOPENING}{host.name}", ("", clean(host.name), age, "", words), _WAITS)
 
 
 def log_row(number: int, entry: JournalEntry) -> Row | None:
