@@ -115,6 +115,11 @@ class Listing(ScrollView, can_focus=True):
         return self._rows[self._at].key if self._rows else None
 
     @property
+    def _width(self) -> int:
+        """The columns beside the scroll bar, which ``size`` includes."""
+        return self.scrollable_content_region.width
+
+    @property
     def _top(self) -> int:
         """The lines above the rows: the titles, and the pinned rows with a rule below them."""
         return 1 + len(self._pinned) + bool(self._pinned)
@@ -133,7 +138,7 @@ class Listing(ScrollView, can_focus=True):
         widths = self._measure()
         if widths != self._widths or len(rows) != len(before) or are_pinned_new:
             self._widths = widths
-            self.virtual_size = Size(self.size.width, len(rows) + self._top)
+            self.virtual_size = Size(self._width, len(rows) + self._top)
             if self._follows and was_last:
                 self.call_after_refresh(self._scroll_to_cursor)  # after the layout of the new row
             self.refresh()
@@ -153,14 +158,14 @@ class Listing(ScrollView, can_focus=True):
         top, height = self.scroll_offset.y, self.size.height - self._top
         for y in range(min(height, len(self._rows) - top)):
             if self._rows[top + y] != before[top + y]:
-                self.refresh(Region(0, y + self._top, self.size.width, 1))
+                self.refresh(Region(0, y + self._top, self._width, 1))
 
     def _measure(self) -> list[int]:
         """Return a width for each column; 0 leaves the column out."""
-        room = self._measured_for = self.size.width
+        room = self._measured_for = self._width
         widths = []
         for number, column in enumerate(self._columns):
-            if column.min_list_width > self.size.width or room <= 0:
+            if column.min_list_width > self._width or room <= 0:
                 widths.append(0)
             elif number == len(self._columns) - 1:
                 widths.append(room)
@@ -179,7 +184,7 @@ class Listing(ScrollView, can_focus=True):
     def on_resize(self, _event: Resize) -> None:
         """Choose columns and widths for the new size."""
         self._widths = self._measure()
-        self.virtual_size = Size(self.size.width, len(self._rows) + self._top)
+        self.virtual_size = Size(self._width, len(self._rows) + self._top)
         self.call_after_refresh(self._scroll_to_cursor)
         self.refresh()
 
@@ -191,16 +196,16 @@ class Listing(ScrollView, can_focus=True):
             row = self._pinned[y - 1]
             return self._strip(row.cells, row.styles, _PLAIN)
         if y < self._top:
-            return Strip([Segment("─" * self.size.width, _RULE)])
+            return Strip([Segment("─" * self._width, _RULE)])
         at = y - self._top + self.scroll_offset.y
         if at >= len(self._rows):
-            return Strip.blank(self.size.width, _PLAIN)
+            return Strip.blank(self._width, _PLAIN)
         row = self._rows[at]
         is_selected = at == self._at and self.has_focus
         return self._strip(row.cells, row.styles, _CURSOR if is_selected else _PLAIN)
 
     def _strip(self, cells: Sequence[str], styles: Sequence[Style | None], common: Style) -> Strip:
-        if self._measured_for != self.size.width:  # a scroll bar has come or gone
+        if self._measured_for != self._width:  # a scroll bar has come or gone
             self._widths = self._measure()
         segments = []
         for number, (cell, width) in enumerate(zip(cells, self._widths, strict=False)):
@@ -211,7 +216,7 @@ class Listing(ScrollView, can_focus=True):
             style = own + common if own is not None and common is not _CURSOR else common
             words = _fit(harmless(cell), width, is_right=self._columns[number].is_right)
             segments += [Segment(words, style), Segment(" ", common)]
-        return Strip(segments).adjust_cell_length(self.size.width, _PLAIN)
+        return Strip(segments).adjust_cell_length(self._width, _PLAIN)
 
     def on_focus(self) -> None:
         """Show the cursor."""
