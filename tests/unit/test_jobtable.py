@@ -226,9 +226,8 @@ def test_a_slot_reports_that_it_opens_a_document_anew_if_that_takes_long(
     tmp_path: Path, seconds: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clock = iter(range(1000))
-    monkeypatch.setattr(
-        "sshrender.runner.diagnosticsearch.time.monotonic", lambda: next(clock) * seconds
-    )
+    fake = SimpleNamespace(monotonic=lambda: next(clock) * seconds)
+    monkeypatch.setattr("sshrender.runner.diagnosticsearch.time", fake)
     sent, session = _Sent(), cast("Session", _Opened())
     window = diagnosticsearch.DiagnosticWindow(cast("Wire", sent), str(tmp_path), 60.0)
     window.open(session)
