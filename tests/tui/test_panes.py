@@ -20,6 +20,7 @@ from sshrender.views.dashboard.logrows import ALL, PROBLEMS_ALONE, PROBLEMS_FIRS
 from sshrender.views.dashboard.navigation import PANES
 from sshrender.views.dashboard.palette import DashboardCommands
 from sshrender.views.dashboard.source import JobView
+from sshrender.views.dashboard.styles import Styles
 from sshrender.views.jobmodel import JobModel
 from tests.tui.journals import (
     FakeJob,
@@ -394,6 +395,9 @@ def test_each_document_of_a_command_can_be_opened() -> None:
 def test_the_whole_queue_is_shown_at_every_size(size: tuple[int, int]) -> None:
     async def scene(pilot: Pilot[None], app: Dashboard) -> None:
         shown = _text(app)
+        offered = [str(hit.prompt) async for hit in DashboardCommands(app.screen).discover()]
+        assert offered[0] == "Open the job"
+        assert "Cancel the job" not in offered, "which one would that be?"
         for words in ("1 running", "big-3fa9c1d2", "atlas-0b77f2aa", "paused", "node1", "Enter Open"):
             assert words in shown
         await pilot.press("tab", "end")
@@ -463,6 +467,19 @@ def test_hostile_names_in_the_queue_stay_text() -> None:
         assert "\x9b" not in _text(app)
 
     _play(scene, owner=owner, size=(160, 50))
+
+
+@pytest.mark.parametrize("make", [queue, lambda: Watcher(FakeJob(eventful(), 60))])
+def test_the_linux_console_gets_lines_that_its_font_has(make: Callable[[], Watcher]) -> None:
+    async def scene(pilot: Pilot[None], app: Dashboard) -> None:
+        for key in ("tab", "tab"):
+            await pilot.press(key)
+            await _settle(pilot)
+            for char in re.sub("[▁▂▃▄▅▆▇█]", "", _text(app)):  # of a scroll bar's end
+                assert char == "…" or ord(char) < 256 or char.encode("cp437")
+            assert "╔" in _text(app), "the focused one"
+
+    _play(scene, owner=make(), size=(160, 50), styles=Styles(is_ascii=True))
 
 
 def test_a_journal_without_problems_has_no_rule() -> None:

@@ -37,6 +37,9 @@ MAX_LISTED_JOURNAL = 8 << 20
 _ORDER = ("running", "paused", "held", "queued")
 """Unfinished jobs come first, in this order; then finished ones, the latest first."""
 
+_READINGS_SKIPPED = 4
+"""Readings after which a finished job is looked at again: there may be thousands, on a slow folder."""
+
 _WORKING = ("idle", "busy")
 """States of a connected host. A host that works for one job and is lost for another one works."""
 
@@ -160,6 +163,7 @@ class _Job:
         self._observer = Observer(folder.lease)
         self._stamp: object = None
         self._read: JobLine | None = None
+        self._skipped = 0
         self._tail: JournalTail | None = None
         self._model = JobModel(())
         self._attributes = Attributes()
@@ -177,9 +181,14 @@ class _Job:
 
     def line(self) -> JobLine:
         """Return how it stands. Raises UserError or OSError."""
+        if self._read is not None and self._read.state not in _ORDER and self._tail is None:
+            self._skipped = (self._skipped + 1) % (_READINGS_SKIPPED + 1)
+            if self._skipped:
+                return self._read
         claim = self._observer.holder()
         stamp = (_stamp(self._folder.journal), _stamp(self._folder.attributes), claim is None)
         if claim is not None:
+            self._read = None
             return self._followed(stamp)
         self._tail = None
         if stamp != self._stamp or self._read is None:

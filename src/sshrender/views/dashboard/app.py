@@ -116,6 +116,7 @@ class Dashboard(Navigation):
         self._skew = 0.0
         self._is_reading = False
         self._is_behind = True
+        self._opened = time.monotonic()
         self._read_started = self._read_ended = 0.0
         self._problem = ""
         self._shown_values: dict[str, object] = {}
@@ -144,6 +145,7 @@ class Dashboard(Navigation):
 
     def on_mount(self) -> None:
         """Set the titles and start the timer."""
+        self.screen.set_class(self._styles.is_ascii, "-plain")
         self._mark_sorted()
         self.action_pane("pages")
         self._update_titles()
@@ -240,7 +242,9 @@ class Dashboard(Navigation):
     def _update_headline(self) -> None:
         width = max(20, self.size.width)
         if self._source is None:
-            words = headline.opening(self._waiting_for, self._owner.doing())
+            words = headline.opening(
+                self._waiting_for, self._owner.doing(), time.monotonic() - self._opened
+            )
         else:
             words = headline.lines(
                 self._source.facts, self._model, self._coordinator, self.now, width, self._styles

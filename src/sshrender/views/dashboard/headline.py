@@ -35,9 +35,14 @@ def state_of(job: JobModel, coordinator: str) -> tuple[str, str]:
     return ("running", "bold") if coordinator else ("abandoned: no coordinator", "bold red")
 
 
-def opening(document: str, doing: str) -> list[Text]:
-    """Return what stands there before a job is open. ``doing``: what is being done, if that is known."""
+def opening(document: str, doing: str, seconds: float) -> list[Text]:
+    """Return what stands there before a job is open.
+
+    ``doing``: what is being done, if that is known. ``seconds``: since the dashboard was opened.
+    """
     found = [Text(f"opening {clean(document)} …", "bold", no_wrap=True, overflow="ellipsis")]
+    if seconds >= 1:
+        found[0].append(f" {duration(seconds)}", "not bold")
     return [*found, Text(clean(doing), no_wrap=True, overflow="ellipsis")] if doing else found
 
 

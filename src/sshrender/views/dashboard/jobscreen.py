@@ -20,6 +20,7 @@ from sshrender.views.dashboard.keyline import KeyLine
 from sshrender.views.dashboard.rowlist import Column, Listing, Row
 from sshrender.views.dashboard.source import HostLine, JobLine, JobList, Listed
 from sshrender.views.dashboard.styles import Styles
+from sshrender.views.jobmodel import FAILED, SUSPECT
 from sshrender.views.text import clean, count, duration
 
 REFRESH = 2.0
@@ -98,6 +99,7 @@ class JobScreen(Screen[None]):
 
     def on_mount(self) -> None:
         """Start to read."""
+        self.set_class(self._styles.is_ascii, "-plain")
         self.query_one("#jobs").border_title = "jobs"
         self.query_one("#all-hosts").border_title = "hosts"
         self.query_one(KeyLine).show([*_HINTS, _BACK] if self._has_job else list(_HINTS))
@@ -137,7 +139,9 @@ class JobScreen(Screen[None]):
         hosts.display = bool(listed.hosts)
         text = self._filter.lower()
         found = [line for line in listed.jobs if _matches(text, line.name, line.state, line.owner)]
-        self.query_one("#jobs", Listing).show([_job(line, number) for number, line in enumerate(found)])
+        self.query_one("#jobs", Listing).show(
+            [_job(line, number, self._styles) for number, line in enumerate(found)]
+        )
         seen = [host for host in listed.hosts if _matches(text, host.name, host.state, *host.jobs)]
         hosts.show([_host(host, self._styles) for host in seen])
         hosts.styles.height = min(len(listed.hosts) + 3, max(5, self.size.height * 2 // 5))
@@ -212,8 +216,9 @@ def _matches(text: str, *places: str) -> bool:
     return not text or any(text in place.lower() for place in places)
 
 
-def _job(line: JobLine, number: int) -> Row:
-    problems = [f"? {line.suspect}"] * bool(line.suspect) + [f"✕ {line.failed}"] * bool(line.failed)
+def _job(line: JobLine, number: int, styles: Styles) -> Row:
+    counts = ((SUSPECT, line.suspect), (FAILED, line.failed))
+    problems = [f"{styles.page(state)[0]} {pages}" for state, pages in counts if pages]
     style = Style.parse(_STATES.get(line.state, ""))
     cells = (
         clean(line.name),

@@ -74,10 +74,10 @@ def hints(
     found = [hint for hint in OF_PANES[pane] if is_running or hint.action not in _OF_REQUESTS]
     if pane == "pages" and has_failed_page and is_running:
         found.insert(1, RETRY)
+    if has_jobs:
+        found.insert(1, JOBS)
     if has_filter:
         found.insert(0, CLEAR)
-    if has_jobs:
-        found.append(JOBS)
     found.append(PANES)
     if is_running:
         found += [RELEASE if is_held else HOLD, CANCEL]

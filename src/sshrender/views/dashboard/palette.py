@@ -9,16 +9,24 @@ from textual.command import DiscoveryHit, Hit, Hits, Provider
 
 if TYPE_CHECKING:
     from textual.binding import Binding
+    from textual.dom import DOMNode
 
 
 class DashboardCommands(Provider):
     """Offers the dashboard's own commands, in the order in which the dashboard lists them.
 
-    Textual's own, such as another theme, would not fit: the colours are the terminal's.
+    Above a screen that covers the dashboard, that screen's commands: the user does not see what the
+    dashboard's would change. Textual's own, such as another theme, would not fit: the colours are the
+    terminal's.
     """
 
+    @property
+    def _owner(self) -> DOMNode:
+        is_covered = self.screen is not self.app.default_screen
+        return self.screen if is_covered else self.app
+
     def _bindings(self) -> list[Binding]:
-        found: list[Binding] = getattr(self.app, "BINDINGS", [])
+        found: list[Binding] = getattr(self._owner, "BINDINGS", [])
         return [binding for binding in found if binding.description]
 
     async def discover(self) -> Hits:
@@ -37,7 +45,9 @@ class DashboardCommands(Provider):
 
     def _run(self, binding: Binding) -> partial[bool]:
         # Once the palette has closed: an action may open a dialog of its own.
-        return partial(self.app.call_later, self.app.run_action, binding.action)
+        return partial(
+            self.app.call_later, self.app.run_action, binding.action, default_namespace=self._owner
+        )
 
 
 def _key(binding: Binding) -> str:

@@ -58,7 +58,8 @@ class RequestActions(App[None]):
             if is_confirmed:
                 self._request(Operation.CANCEL)
 
-        self.push_screen(Confirmation("Cancel the job? Finished pages stay."), answered)
+        name = clean(self._source.facts.name) if self._source is not None else ""
+        self.push_screen(Confirmation(f"Cancel the job {name}? Finished pages stay."), answered)
 
     def action_drain(self) -> None:
         """Drain the selected host, with a note."""
