@@ -2,8 +2,9 @@
 
     make pictures        (as root, takes a minute; needs what the tests need)
 
-The images of the dashboard are what tmux shows of `render` and two `watch` at three sizes; the images of
-the overview are what Chromium shows of the finished job, and of the file that is mailed.
+The image of the dashboard is what tmux shows of `render`; the images of the overview are what Chromium
+shows of the finished job, and of the file that is mailed. docs/pictures/scenes.py makes images of every
+other situation, to look at.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ SECONDS_AFTER_LOSS = 6.0
 MAX_RUN = 600.0
 """Seconds for the whole run: some take long on a busy machine."""
 
-SIZES = [(160, 50), (80, 24), (50, 24)]
+WIDTH, HEIGHT = 160, 50
 
 _DARK = [(24, 26, 28), (224, 108, 96), (126, 184, 108), (214, 176, 84)]
 _DARK += [(104, 156, 214), (190, 130, 200), (96, 184, 190), (200, 200, 196)]
@@ -44,9 +45,7 @@ THEME = TerminalTheme((24, 26, 28), (222, 222, 218), _DARK, _BRIGHT)
 def main() -> None:
     """Make all images."""
     with tempfile.TemporaryDirectory(prefix="farm-") as name, Farm(Path(name), 4, cpus=1) as farm:
-        shots = _run(farm)
-        for (width, height), shot in shots.items():
-            _write_svg(shot, width, HERE / f"dashboard-{width}x{height}.svg")
+        _write_svg(_run(farm), WIDTH, HERE / f"dashboard-{WIDTH}x{HEIGHT}.svg")
         (overview,) = farm.san.glob("debian-reference*/overview.html")
         _screenshot(overview, "light", "dark")
         (mailed,) = (farm.root / "out").glob("*-overview.html")
@@ -54,28 +53,21 @@ def main() -> None:
         _screenshot(mailed.rename(farm.root / "mailed.html"), "mailed")
 
 
-def _run(farm: Farm) -> dict[tuple[int, int], str]:
-    """Render, with three terminals open; return by size what they show after a host was killed."""
+def _run(farm: Farm) -> str:
+    """Render in a terminal; return what it shows after a host was killed."""
     hosts = str(farm.write_inventory())
     command = [*PROGRAM, "render", str(PDF), "--hosts", hosts, "-o", str(farm.root / "out")]
     command.append("--overview-embed")
     farm["node4"].load(3.0)
-    shots = {}
-    with Terminal(farm, command, width=160, height=50) as first:
-        first.wait_for("running", "■")
-        watch = [*PROGRAM, "watch", "debian", "--hosts", hosts]
-        with Terminal(farm, watch) as second, Terminal(farm, watch, width=50) as third:
-            second.press("2")
-            third.wait_for("■")
-            farm["node2"].crash()
-            first.wait_for("lost")
-            first.press("Right", "Right", "Right")
-            second.wait_for("lost")
-            time.sleep(SECONDS_AFTER_LOSS)
-            for size, terminal in zip(SIZES, (first, second, third), strict=True):
-                shots[size] = terminal.text(with_colours=True)
-        assert first.status(MAX_RUN) == 0
-    return shots
+    with Terminal(farm, command, width=WIDTH, height=HEIGHT) as terminal:
+        terminal.wait_for("running", "■")
+        farm["node2"].crash()
+        terminal.wait_for("lost")
+        terminal.press("Right", "Right", "Right")
+        time.sleep(SECONDS_AFTER_LOSS)
+        shot = terminal.text(with_colours=True)
+        assert terminal.status(MAX_RUN) == 0
+    return shot
 
 
 def _write_svg(shot: str, width: int, path: Path) -> None:

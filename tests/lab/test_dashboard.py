@@ -122,8 +122,10 @@ def test_requests_travel_over_the_san(farm: Farm, big: Path) -> None:
     pace(farm.hosts, 0.6)
     job = farm.popen(_render(farm, big, "--quiet"))
     _await(lambda: _delivered(farm) > 5, "the first pages")
-    watch = [*PROGRAM, "watch", "big", "--hosts", str(farm.root / "hosts.toml")]
+    watch = [*PROGRAM, "watch", "--hosts", str(farm.root / "hosts.toml")]
     with Terminal(farm, watch) as terminal:
+        terminal.wait_for("1 running", "big-", "node1")  # the whole queue
+        terminal.press("Enter")
         terminal.wait_for("running", "■")
         terminal.press("h")
         terminal.wait_for("held by")

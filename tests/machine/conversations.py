@@ -312,6 +312,12 @@ _ANYTHING: dict[str, Callable[[RandomHost], Fields]] = {
         "page": h.rng.choice(h.pages),
         "diagnostics": ["x", *h.diagnostics()],
     },
+    "reopening": lambda h: {
+        "attempt": h.attempt(),
+        "page": h.rng.choice(h.pages),
+        "seconds": 9.0,
+        "is_over": h.rng.random() < 0.5,
+    },
     "thumbnail": lambda h: {"page": h.rng.choice(h.pages), "data": "/9j/"},
     "noted": lambda h: {"diagnostics": h.diagnostics()},
     "inspected": lambda h: {"pages": 3},

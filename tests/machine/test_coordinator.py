@@ -105,17 +105,21 @@ class Flood(Host):
         super().answer(op, request)
         if op == "prepare":
             return
+        fields: dict[str, Any]
         for n in range(300):
             if self.deed == "notes":
                 self.send("noted", diagnostics=[])
             elif self.deed == "loads":
                 self.send("heartbeat", others=99.0 * (n % 2), ours=0.0)
+            elif self.deed == "reopens" and op == "render":
+                fields = {"attempt": request["attempt"], "page": n % PAGES + 1, "seconds": 9.0}
+                self.send("reopening", **fields, is_over=n % 2 == 0)
             elif self.deed == "suspects" and op == "render":
-                fields: dict[str, Any] = {"attempt": request["attempt"], "page": request["page"]}
+                fields = {"attempt": request["attempt"], "page": request["page"]}
                 self.send("suspected", **fields, diagnostics=[f"{n} " + "x" * 900])
 
 
-@pytest.mark.parametrize("deed", ["low_memory", "notes", "loads", "suspects"])
+@pytest.mark.parametrize("deed", ["low_memory", "notes", "loads", "suspects", "reopens"])
 def test_a_host_causes_no_flood_of_entries(tmp_path: Path, deed: str) -> None:
     def make(folder: Path) -> list[Host]:
         honest = Host("honest", folder)

@@ -10,7 +10,7 @@ from PIL import Image
 
 from sshrender.job.journalentries import AttemptEntry, JournalEntry, PageDelivered, PageSent
 from sshrender.job.requestoperations import Operation
-from sshrender.views.dashboard.source import JobFacts, JobView
+from sshrender.views.dashboard.source import HostLine, JobFacts, JobLine, JobList, JobView, Listed
 from tests.entries import entry
 
 DIED = "Ghostscript died of signal 9"
@@ -121,6 +121,39 @@ def straggling() -> Journal:
     return journal
 
 
+def reopening() -> Journal:
+    """Return ``straggling``, but a slot of node1 opens the document anew for half a minute by now."""
+    journal = straggling()
+    journal.now = 10.0
+    fields = {"host": "node1", "page": 40, "seconds": 31.0}
+    journal.write("document_reopening", is_over=False, **fields)
+    return journal
+
+
+def finished() -> Journal:
+    """Return ``eventful`` at its end: all pages but one are delivered."""
+    journal = eventful()
+    journal.now = 12.0
+    waiting = [23, *range(41, 61)]
+    for page in waiting:
+        journal.now += 0.2
+        journal.deliver(page, "node1", journal.send(page, "node1"))
+    journal.write("run_ended", state="partial", reason="1 page failed")
+    return journal
+
+
+def paused() -> Journal:
+    """Return ``eventful`` when the shared folder has just become full."""
+    journal = eventful()
+    for page in (41, 42, 43):
+        attempt = f"1.{page}"
+        journal.write(
+            "page_returned", page=page, host="node1", attempt=attempt, reason="the storage failed"
+        )
+    journal.write("storage_failed", reason="/san/big-3fa9c1d2/pages: No space left on device")
+    return journal
+
+
 class FakeJob:
     """A JobView in memory."""
 
@@ -172,14 +205,24 @@ class FakeJob:
 class Watcher:
     """An Owner that shows one job until ``is_done`` is set."""
 
-    def __init__(self, job: JobView | None) -> None:
+    def __init__(self, job: JobView | None, listed: JobList | None = None) -> None:
         self.source = job
+        self.listed = listed
+        self.stage = ""
         self.is_done = False
         self.interrupts = 0
 
     def job(self) -> JobView | None:
         """See Owner."""
         return self.source
+
+    def jobs(self) -> JobList | None:
+        """See Owner."""
+        return self.listed
+
+    def doing(self) -> str:
+        """See Owner."""
+        return self.stage
 
     def is_over(self) -> bool:
         """See Owner."""
@@ -189,3 +232,58 @@ class Watcher:
         """See Owner."""
         self.interrupts += 1
         return "stopping"
+
+
+class FakeList:
+    """A JobList in memory. ``opened``: the keys of the jobs that were opened."""
+
+    def __init__(self, title: str, listed: Listed, *, is_first: bool = False) -> None:
+        self.title = title
+        self.is_first = is_first
+        self.listed = listed
+        self.opened: list[str] = []
+        self.error: OSError | None = None
+
+    def read(self) -> Listed:
+        """See JobList."""
+        if self.error is not None:
+            raise self.error
+        return self.listed
+
+    def open(self, key: str) -> JobView:
+        """See JobList."""
+        self.opened.append(key)
+        return FakeJob(eventful(), 60)
+
+
+def several_documents() -> Watcher:
+    """Return a command that renders three documents, of which one waits."""
+    lines = (
+        JobLine("1", "big-3fa9c1d2", "running", 60, 38, 1, 1, hosts=1, speed=4.2, left=5.0),
+        JobLine("2", "small-77aa01b3", "done", 12, 12),
+        JobLine("", "third.pdf", "waiting", note="is opened when another document has ended"),
+    )
+    return Watcher(FakeJob(eventful(), 60), FakeList("documents of this command", Listed(lines)))
+
+
+def queue() -> Watcher:
+    """Return what ``watch`` without a job shows: five jobs on four hosts."""
+    lines = (
+        JobLine("a", "big-3fa9c1d2", "running", 60, 38, 1, 1, 2, 4.2, 5.0, "ann@desk"),
+        JobLine(
+            "b", "atlas-0b77f2aa", "paused", 1321, 400, owner="ann@desk", note="No space left on device"
+        ),
+        JobLine("c", "thesis-91c0de55", "queued", 204, owner="bob@lab", note="after big-3fa9c1d2"),
+        JobLine("d", "flyer-5be1a0c4", "held", 2, owner="bob@lab", note="held by bob@lab: new paper"),
+        JobLine(
+            "e", "manual-2a18866e", "partial", 120, 118, 0, 2, owner="ann@desk", note="2 pages failed"
+        ),
+    )
+    hosts = (
+        HostLine("node1", "idle", "", 4, 4, 0.1, ("big-3fa9c1d2",)),
+        HostLine("node2", "idle", "", 4, 2, 0.3, ("big-3fa9c1d2", "atlas-0b77f2aa")),
+        HostLine("node3", "busy", "other people's load is 1.20 per core", 4, 0, 1.2, ("big-3fa9c1d2",)),
+        HostLine("node4", "lost", "not heard for 8 s", 0, 0, None, ("big-3fa9c1d2",)),
+        HostLine("node5", "", "no job uses it now"),
+    )
+    return Watcher(None, FakeList("jobs in /san/sshrender", Listed(lines, hosts), is_first=True))

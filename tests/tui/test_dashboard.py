@@ -232,7 +232,7 @@ def test_no_request_is_sent_without_a_coordinator() -> None:
     async def scene(pilot: Pilot[None], app: Dashboard) -> None:
         await pilot.press("h")
         await _settle(pilot)
-        assert "the job is not running" in _text(app)
+        assert "no coordinator runs the job now" in _text(app)
 
     _play(scene, job)
     assert job.requests == []

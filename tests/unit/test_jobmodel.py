@@ -45,6 +45,7 @@ KINDS = [
     "storage_failed",
     "storage_recovered",
     "document_diagnosed",
+    "document_reopening",
     "requested",
     "something_new",
 ]

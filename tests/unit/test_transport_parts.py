@@ -19,7 +19,7 @@ JSON = st.recursive(
     max_leaves=8,
 )
 TYPES = st.sampled_from(
-    ["hello", "heartbeat", "started", "rendered", "failed", "revoked", "suspected", "noted"]
+    ["hello", "heartbeat", "started", "rendered", "failed", "revoked", "suspected", "noted", "reopening"]
 )
 FIELDS = st.sampled_from(
     ["attempt", "bytes", "sha256", "page_size", "seconds", "diagnostics", "kind", "reason"]

@@ -37,11 +37,11 @@ def open_source(
     san: Path, named: str, hosts_file: Path | None, ssh_config: Path | None = None
 ) -> JobSource:
     """Return the source for the job that the user names. Raises UserError."""
-    hosts = _inventory_hosts(hosts_file)
+    hosts = inventory_hosts(hosts_file)
     return on_san(san, lambda: JobSource(*find_job(san, named), hosts, ssh_config))
 
 
-def _inventory_hosts(named: Path | None) -> list[inv.HostTable]:
+def inventory_hosts(named: Path | None) -> list[inv.HostTable]:
     """Return the hosts of the inventory, if one can be read: a job can be watched without."""
     try:
         file = find_inventory(named)

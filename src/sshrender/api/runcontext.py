@@ -9,6 +9,7 @@ import queue
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from shlex import quote
 from typing import TYPE_CHECKING, Any
@@ -52,6 +53,9 @@ if TYPE_CHECKING:
 COMMAND_LINES = 2
 """How often -v is given to see command lines."""
 
+FAILED = "failed: "
+"""How the stage of a document begins that cannot be opened (RunContext.on_stage)."""
+
 
 @dataclass(frozen=True, slots=True)
 class Resumption:
@@ -79,6 +83,8 @@ class RunContext:
     inventory: list[inv.HostTable] = field(default_factory=list)
     on_job: Callable[[JobFolder], None] | None = None
     """Called as soon as a document has a job."""
+    on_stage: Callable[[str, str], None] | None = None
+    """Called with a document's file name and what is being done to open its job."""
 
     @property
     def settings(self) -> Settings:
@@ -158,6 +164,7 @@ class RunContext:
         try:
             return self._render(source, reading, is_only)
         except UserError as error:
+            self._tell_stage(source.name, FAILED + error.what)
             self.listener.error(error)
             return RenderResult.failure(source, error)
         finally:
@@ -313,8 +320,13 @@ class RunContext:
             assemble=settings.assemble or "",
             pins=pins.check(map(pins.parse, settings.pin), names),
             remark=self.listener.print_line,
+            stage=partial(self._tell_stage, fields["source"].name),
             **fields,
         )
+
+    def _tell_stage(self, document: str, words: str) -> None:
+        if self.on_stage is not None:
+            self.on_stage(document, words)
 
     def _rank(self) -> dict[str, Any]:
         """Return the job's priority and limit, as far as an option, variable or file sets them."""

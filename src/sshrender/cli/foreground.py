@@ -13,7 +13,7 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
@@ -27,6 +27,7 @@ from sshrender.views import output
 
 if TYPE_CHECKING:
     from sshrender.api.dashboardsource import JobSource
+    from sshrender.api.jobtable import DocumentTable
     from sshrender.api.runcontext import RunContext
 
 POLL_INTERVAL = 0.5
@@ -36,9 +37,10 @@ START_TIMEOUT = 0.4
 """Seconds that the job gets to end or to fail before a dashboard is opened for it."""
 
 
-def run_in_foreground(context: RunContext, perform: Callable[[], int], title: str) -> int:
+def run_in_foreground(context: RunContext, perform: Callable[[], int], documents: Sequence[str]) -> int:
     """Run ``perform`` in a child process under a dashboard; return this process's exit code.
 
+    ``documents``: the file names of what is rendered, or the name of the job that is resumed.
     This returns in the child, too, with the result of ``perform``.
     """
     reading, writing = os.pipe()
@@ -50,7 +52,8 @@ def run_in_foreground(context: RunContext, perform: Callable[[], int], title: st
     if pid == 0:
         os.close(reading)
         _leave_terminal(spool)
-        context.on_job = lambda folder: _announce(writing, folder.path)
+        context.on_job = lambda folder: _announce(writing, _JOB, os.fsencode(folder.path))
+        context.on_stage = lambda document, words: _announce(writing, _STAGE, _packed(document, words))
         return perform()
     os.close(writing)
     jsonresult.leave_to_other_process()
@@ -58,7 +61,7 @@ def run_in_foreground(context: RunContext, perform: Callable[[], int], title: st
     child = _Child(pid, reading, spool)
     with _forwarding(child):
         if not child.ends_within(START_TIMEOUT):
-            _show(child, context, title)
+            _show(child, context, documents)
     return child.leave()
 
 
@@ -75,19 +78,30 @@ def _leave_terminal(spool: IO[bytes]) -> None:
     os.close(nothing)
 
 
-def _announce(pipe: int, folder: Path) -> None:
-    """Tell the parent in which folder the job is."""
+_JOB, _STAGE = b"J", b"S"
+"""The first byte of what the job's process announces: the folder of a job; a document and its stage."""
+
+_MAX_WORDS = 1000
+"""Characters of a stage: a write of at most PIPE_BUF bytes is not mixed with another one."""
+
+
+def _announce(pipe: int, kind: bytes, what: bytes) -> None:
+    """Tell the parent in which folder a job is, or what is being done to open one."""
     with contextlib.suppress(BrokenPipeError):  # the parent has ended
-        os.write(pipe, os.fsencode(folder) + b"\0")
+        os.write(pipe, kind + what + b"\0")
 
 
-def _show(child: _Child, context: RunContext, title: str) -> None:
+def _packed(document: str, words: str) -> bytes:
+    return os.fsencode(f"{document}\n{words[:_MAX_WORDS]}".replace("\0", ""))
+
+
+def _show(child: _Child, context: RunContext, documents: Sequence[str]) -> None:
     """Show a dashboard; if it fails, plain lines on stderr until the job has ended."""
     gctuning.begin()
-    failed = dashboard.show(_JobOwner(child, context), title)
+    failed = dashboard.show(_JobOwner(child, context, documents), ", ".join(documents))
     if failed:
         _note(f"{failed}; the job continues, and plain lines follow")
-        _print_entries(child, _JobOwner(child, context))
+        _print_entries(child, _JobOwner(child, context, documents))
 
 
 def _print_entries(child: _Child, owner: _JobOwner) -> None:
@@ -126,6 +140,8 @@ class _Child:
     stops: int = 0
     _pending: bytes = b""
     folders: list[Path] = field(default_factory=list)
+    stages: dict[str, str] = field(default_factory=dict)
+    """What is being done to open each document, by its file name; the latest is the last."""
 
     def __post_init__(self) -> None:
         os.set_blocking(self.pipe, False)
@@ -134,8 +150,15 @@ class _Child:
         """Read the folders that the job's process has announced."""
         with contextlib.suppress(BlockingIOError):
             self._pending += os.read(self.pipe, 65536)
-        *names, self._pending = self._pending.split(b"\0")
-        self.folders += [Path(os.fsdecode(name)) for name in names]
+        *lines, self._pending = self._pending.split(b"\0")
+        for line in lines:
+            words = os.fsdecode(line[1:])
+            if line[:1] == _JOB:
+                self.folders.append(Path(words))
+            else:
+                document, _, stage = words.partition("\n")
+                self.stages.pop(document, None)
+                self.stages[document] = stage
 
     def has_ended(self) -> bool:
         """Return whether it has ended; its status is known then."""
@@ -197,9 +220,19 @@ class _Child:
 class _JobOwner:
     """See views.dashboard.source.Owner."""
 
-    def __init__(self, child: _Child, context: RunContext) -> None:
+    def __init__(self, child: _Child, context: RunContext, documents: Sequence[str]) -> None:
+        from sshrender.api.jobtable import DocumentTable
+
         self._child = child
         self._context = context
+        self._documents = documents
+        self._table = DocumentTable(
+            context.san,
+            context.inventory,
+            documents,
+            jobs=lambda: [folder.name for folder in list(child.folders)],
+            stages=lambda: dict(child.stages),
+        )
         self._source: JobSource | None = None
         self._shown: Path | None = None
 
@@ -229,6 +262,14 @@ class _JobOwner:
                 *find_job(context.san, str(path)), context.inventory, context.settings.ssh_config
             ),
         )
+
+    def jobs(self) -> DocumentTable | None:
+        """Return the list of documents, if there are several."""
+        return self._table if len(self._documents) > 1 else None
+
+    def doing(self) -> str:
+        """Return what is being done to open the document."""
+        return next(reversed(self._child.stages.values()), "")
 
     def is_over(self) -> bool:
         """Return whether the job has ended: the command ends with it."""

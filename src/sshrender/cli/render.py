@@ -51,9 +51,7 @@ def render(
     from sshrender.cli.foreground import run_in_foreground
 
     reporter.hide_progress()
-    raise typer.Exit(
-        run_in_foreground(run_context, everything, ", ".join(source.name for source in pdf))
-    )
+    raise typer.Exit(run_in_foreground(run_context, everything, [source.name for source in pdf]))
 
 
 def _dry_run(context: RunContext, source: Path, *, is_only: bool, stream: TextIO) -> RenderResult:

@@ -34,4 +34,4 @@ def resume(job: options.Job, given: options.Given) -> None:
     from sshrender.cli.foreground import run_in_foreground
 
     reporter.hide_progress()
-    raise typer.Exit(run_in_foreground(run_context, everything, found.spec.name))
+    raise typer.Exit(run_in_foreground(run_context, everything, [found.spec.name]))

@@ -121,14 +121,15 @@ class _Source:
         user = user_in(request.san)
         earlier = _earlier_jobs(request, user)
         if earlier:
-            return cls(request, user, earlier, staging.digest(request.source))
-        staged = staging.Staged(request.source, request.san)
+            read = _Percent(request, "comparing the document with that of an earlier job")
+            return cls(request, user, earlier, staging.digest(request.source, read))
+        staged = _stage(request)
         return cls(request, user, earlier, staged.sha256, staged)
 
     def get(self) -> staging.Staged:
         """Return the staged document; stage it first if needed. Raises UserError or OSError."""
         if self.staged is None:
-            self.staged = staging.Staged(self.request.source, self.request.san)
+            self.staged = _stage(self.request)
             if self.staged.sha256 != self.sha256:
                 raise facts.changed_meanwhile(self.request.source)
         return self.staged
@@ -137,6 +138,29 @@ class _Source:
         """Remove the staged copy, unless it became a job's document."""
         if self.staged is not None:
             self.staged.clear()
+
+
+class _Percent:
+    """Tells the user how much of the document was read, at each tenth of it."""
+
+    def __init__(self, request: RenderRequest, words: str) -> None:
+        self._stage = request.stage
+        self._words = words
+        self._size = max(1, request.source.stat().st_size)
+        self._next = 0
+        self(0)
+
+    def __call__(self, read: int) -> None:
+        """Take the number of bytes that were read so far."""
+        percent = 100 * read // self._size
+        if percent >= self._next:
+            self._next = percent - percent % 10 + 10
+            self._stage(f"{self._words}: {percent} % of {self._size / 1e6:,.0f} MB")
+
+
+def _stage(request: RenderRequest) -> staging.Staged:
+    copied = _Percent(request, "copying the document to the shared folder")
+    return staging.Staged(request.source, request.san, copied)
 
 
 def _open(
@@ -150,7 +174,10 @@ def _open(
         return counted().pages
 
     try:
+        request.stage("reading the document's first pages")
         known = pagecount.read_facts(reading, count, request.password is not None)
+        pages = "the pages" if known.pages is None else f"the {known.pages:,} pages that it claims"
+        request.stage(f"counting {pages}")
         total = _known_count(source) or pagecount.page_count(reading, known, count)
         if total == 0:
             raise facts.no_pages(request.source, counted().diagnostics, request.password)
@@ -164,6 +191,7 @@ def _open(
         # Before there is a job: one that cannot deliver is not worth a folder.
         delivery = Delivery(request.output, spec, folder, request.may_replace, assemble=request.assemble)
         check_output(delivery)
+        request.stage(f"creating the job of {total:,} pages")
         spec, document_stamp = _create_or_find(folder, spec, source)
     finally:
         source.clear()

@@ -93,6 +93,8 @@ class RenderRequest:
     """The kind of the file of all pages that is to be made beside them; empty: none."""
     remark: Callable[[str], None] = lambda _line: None
     """Shows the user a remark about something unusual."""
+    stage: Callable[[str], None] = lambda _words: None
+    """Shows the user what is being done to open the job. Large documents take minutes."""
 
 
 @dataclass(slots=True)

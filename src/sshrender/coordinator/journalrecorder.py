@@ -191,6 +191,10 @@ class JournalRecorder:
         """Record that another renderer renders a page from now on."""
         self.record(je.PageFellBack(page=command.page, to=recipe, reason=command.reason))
 
+    def reopening(self, host: str, page: int, seconds: float, is_over: bool) -> None:
+        """Record that a slot opens the document anew after a page, or has done so."""
+        self.record(je.DocumentReopening(host=host, page=page, seconds=seconds, is_over=is_over))
+
     def noted(self, host: str, said: tuple[str, ...]) -> None:
         """Record what Ghostscript reports of the document as a whole, the first time only."""
         if not self._history.notes:

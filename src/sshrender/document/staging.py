@@ -12,6 +12,7 @@ import fcntl
 import hashlib
 import os
 import uuid
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Self
@@ -20,6 +21,9 @@ from sshrender.document.facts import Stamp, changed_meanwhile, open_document
 from sshrender.document.stagingowner import Owner
 from sshrender.storage.files import file_mode, open_plain, rename, status_of_new, sync_folder
 from sshrender.storage.primitives import write_all
+
+Progress = Callable[[int], None] | None
+"""Is called with the number of bytes that were read so far, if it is given."""
 
 PREFIX = ".staging-"
 _BLOCK = 1 << 20
@@ -31,10 +35,10 @@ ABANDONED = 7 * 86400.0
 it is not locked either. Staging takes minutes: each operation of it has a time bound."""
 
 
-def digest(path: Path) -> str:
+def digest(path: Path, progress: Progress = None) -> str:
     """Return the SHA-256 of a file that a user names. Raises OSError."""
     with open_document(path) as file:
-        return _read(file)
+        return _read(file, progress=progress)
 
 
 def digest_plain(path: Path, size: int) -> tuple[Stamp, str]:
@@ -56,7 +60,7 @@ class Staged:
     The file is locked for as long as this process has it, and its name tells which process that is.
     """
 
-    def __init__(self, source: Path, folder: Path) -> None:
+    def __init__(self, source: Path, folder: Path, progress: Progress = None) -> None:
         """Stage it. Raises UserError where it changes meanwhile, or OSError."""
         self.path = folder / f"{PREFIX}{Owner.of_this_process()}-{uuid.uuid4().hex[:12]}"
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -64,7 +68,7 @@ class Staged:
         try:
             with contextlib.suppress(OSError):  # not every file system has locks
                 fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            self.sha256 = _bring(source, self._file)
+            self.sha256 = _bring(source, self._file, progress)
             os.fchmod(self._file.fileno(), file_mode(folder))  # a host may be asked about it
             os.fsync(self._file.fileno())
         except BaseException:
@@ -112,11 +116,14 @@ class Staged:
         self.clear()
 
 
-def _bring(source: Path, target: BinaryIO) -> str:
+def _bring(source: Path, target: BinaryIO, progress: Progress) -> str:
     """Stage the document, and return its SHA-256. Raises UserError or OSError."""
     with open_document(source) as original:
         before = Stamp.of(os.fstat(original.fileno()))
-        sha256 = _read(target) if _clone(original, target) else _read(original, target)
+        is_clone = _clone(original, target)
+        sha256 = (
+            _read(target, progress=progress) if is_clone else _read(original, target, None, progress)
+        )
         after = Stamp.of(os.fstat(original.fileno()))
     if after != before or os.fstat(target.fileno()).st_size != before.bytes:
         raise changed_meanwhile(source)
@@ -132,7 +139,12 @@ def _clone(original: BinaryIO, target: BinaryIO) -> bool:
     return True
 
 
-def _read(file: BinaryIO, copy: BinaryIO | None = None, most: int | None = None) -> str:
+def _read(
+    file: BinaryIO,
+    copy: BinaryIO | None = None,
+    most: int | None = None,
+    progress: Progress = None,
+) -> str:
     """Return the SHA-256 of what is read, and written to ``copy``: the document is read once.
 
     Of a file that grows at most ``most`` bytes, and a block, are read.
@@ -145,6 +157,8 @@ def _read(file: BinaryIO, copy: BinaryIO | None = None, most: int | None = None)
             break
         if copy is not None:
             write_all(copy.fileno(), block)
+        if progress is not None:
+            progress(read)
     return hasher.hexdigest()
 
 

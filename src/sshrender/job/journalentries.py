@@ -229,6 +229,20 @@ class DocumentDiagnosed(JournalEntry):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class DocumentReopening(PageEntry):
+    """A slot of a host opens the document anew after this page, and renders nothing meanwhile.
+
+    Ghostscript reports some problems of a page only when the document is closed. ``seconds``: how long
+    opening it took before. ``is_over``: the document is open again.
+    """
+
+    type: ClassVar[str] = "document_reopening"
+    host: Text
+    seconds: Number
+    is_over: Flag
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class FontsMissing(JournalEntry):
     """Fonts that are not in the document, each with the pages that use it, as in ``1-3,7``."""
 
@@ -337,6 +351,7 @@ TYPES: Mapping[str, type[JournalEntry]] = {
         PageFailed,
         PageFellBack,
         DocumentDiagnosed,
+        DocumentReopening,
         FontsMissing,
         ReferenceChosen,
         StorageFailed,

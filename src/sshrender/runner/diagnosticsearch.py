@@ -17,7 +17,7 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from typing import Dict, List
+from typing import Any, Dict, Iterator, List
 
 from sshrender.renderers import diagnostics, ghostscript
 from sshrender.runner import wire
@@ -28,6 +28,9 @@ MAX_SIZE = 64
 """Pages of a window: as many may be rendered again for one diagnostic."""
 
 GROWTH = 4
+ANNOUNCED_FROM = 1.0
+"""Seconds: where opening the document takes less, nobody notices that it is opened anew."""
+
 CLEAN_WINDOW_FACTOR, DIRTY_WINDOW_FACTOR = 10.0, 2.0
 """A window stays open until rendering has taken this many times what opening the document takes, so that
 large documents, which open slowly, are opened rarely."""
@@ -82,12 +85,31 @@ class DiagnosticWindow:
     def close(self, session: Session) -> None:
         """Close the document, report suspect pages, and open it again. Raises SessionEnded."""
         tasks, self._tasks = self._tasks, []
-        lines = self._summary(session)
-        self.open(session)
-        self._is_dirty = bool(lines)
-        if lines:
-            self._attribute(session, tasks, lines)
+        with self._announced(tasks[-1]):
+            lines = self._summary(session)
+            self.open(session)
+            self._is_dirty = bool(lines)
+            if lines:
+                self._attribute(session, tasks, lines)
         self._size = 1 if self._is_dirty else min(GROWTH * self._size, MAX_SIZE)
+
+    @contextlib.contextmanager
+    def _announced(self, task: Task) -> Iterator[None]:
+        """Tell the user that the slot renders nothing meanwhile, where that takes long enough to see."""
+        seconds = self._open_seconds
+        if seconds < ANNOUNCED_FROM:
+            yield
+            return
+        fields: Dict[str, Any] = {
+            "attempt": task.attempt,
+            "page": task.page,
+            "seconds": round(seconds, 3),
+        }
+        self._wire.post("reopening", is_over=False, **fields)
+        try:
+            yield
+        finally:
+            self._wire.post("reopening", is_over=True, **fields)
 
     def _summary(self, session: Session) -> List[str]:
         return diagnostics.warnings(session.close_document(self._page_timeout).lines)

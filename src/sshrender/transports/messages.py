@@ -185,6 +185,18 @@ class Suspected(NamedTuple):
     diagnostics: tuple[str, ...]
 
 
+class Reopening(NamedTuple):
+    """A slot opens the document anew after a page, to learn what Ghostscript reports of it.
+
+    ``seconds``: how long opening it took before. ``is_over``: it has done so.
+    """
+
+    attempt: str
+    page: int
+    seconds: float
+    is_over: bool
+
+
 class ThumbnailRendered(NamedTuple):
     """The thumbnail of a page, expected to be a JPEG file; its content has not been checked yet."""
 
@@ -224,6 +236,7 @@ Message = (
     | Revoked
     | Kept
     | Suspected
+    | Reopening
     | ThumbnailRendered
     | Noted
     | Inspected
@@ -369,6 +382,12 @@ _DECODERS: dict[str, Callable[[Fields], Message]] = {
     "revoked": lambda f: Revoked(attempt(f)),
     "kept": lambda f: Kept(attempt(f)),
     "suspected": _suspected,
+    "reopening": lambda f: Reopening(
+        attempt(f),
+        count(f, "page", MAX_PAGES),
+        number(f, "seconds", MAX_SECONDS),
+        f.get("is_over") is True,
+    ),
     "thumbnail": _thumbnail,
     "noted": lambda f: Noted(texts(f, "diagnostics")),
     "inspected": lambda f: Inspected(capped(f, "pages", MAX_PAGES), texts(f, "diagnostics")),

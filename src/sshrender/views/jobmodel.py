@@ -18,11 +18,15 @@ from sshrender.job import journalentries as je
 from sshrender.job.pause import Pause
 from sshrender.job.requestoperations import Operation, operation_of
 from sshrender.views import hostwords
+from sshrender.views.problems import ERROR, severity
 from sshrender.views.rate import Rate
 from sshrender.views.runtimes import RunTimes
 
 WAITING, SENT, DONE, SUSPECT, FAILED = "waiting", "sent", "done", "suspect", "failed"
 """States of a page."""
+
+_CONNECTED = ("idle", "busy", "drained")
+"""States of a host whose slots may be at work."""
 
 SETTLED = (DONE, SUSPECT, FAILED)
 
@@ -31,6 +35,9 @@ BUCKET = 5.0
 
 BUCKETS = 720
 LOG_LENGTH = 5000
+MAX_PROBLEMS = 500
+"""Errors, and as many warnings, that stay when the log has forgotten what happened around them."""
+
 
 STRAGGLER_FACTOR = 4.0
 """An attempt is a straggler when it takes so many times the usual, and at least STRAGGLER_SECONDS."""
@@ -86,6 +93,8 @@ class HostRow:
     seconds: float = 0.0
     ghostscript: str = ""
     flights: dict[str, InFlight] = field(default_factory=dict)
+    reopening: dict[int, float] = field(default_factory=dict)
+    """Since when slots open the document anew, by the page after which they do."""
     recent: deque[float] = field(default_factory=lambda: deque(maxlen=101))
 
     @property
@@ -100,7 +109,8 @@ class HostRow:
 
     def begin(self, now: float) -> None:
         """Mark the oldest attempts, as many as there are slots, as being rendered."""
-        for flight in islice(self.flights.values(), self.slots or None):
+        free = max(0, self.slots - len(self.reopening)) if self.slots else None
+        for flight in islice(self.flights.values(), free):
             if flight.begun is None:
                 flight.begun = now
 
@@ -144,6 +154,8 @@ class JobModel:
         self.counts: Counter[str] = Counter({WAITING: len(self.pages)})
         self.log: deque[je.JournalEntry] = deque(maxlen=LOG_LENGTH)
         self.logged = 0
+        self._errors: deque[tuple[int, je.JournalEntry]] = deque(maxlen=MAX_PROBLEMS)
+        self._warnings: deque[tuple[int, je.JournalEntry]] = deque(maxlen=MAX_PROBLEMS)
         self.spans: list[Span] = []
         self.throughput: Counter[int] = Counter()
         self.rate = Rate()
@@ -187,13 +199,25 @@ class JobModel:
         self.times.take(entry, self.now)
         if not isinstance(entry, je.PageEntry):
             self._take_of_run(entry)
-        elif entry.page in self.pages:
-            self._take_of_page(entry, self.pages[entry.page])
-        else:
+        elif entry.page not in self.pages:
             return
+        elif isinstance(entry, je.DocumentReopening):
+            self._reopening(entry)
+        else:
+            self._take_of_page(entry, self.pages[entry.page])
         if not isinstance(entry, je.HostsSampled):
-            self.log.append(entry)
-            self.logged += 1
+            self._log(entry)
+
+    def _log(self, entry: je.JournalEntry) -> None:
+        severe = severity(entry)
+        if severe:
+            (self._errors if severe == ERROR else self._warnings).append((self.logged, entry))
+        self.log.append(entry)
+        self.logged += 1
+
+    def problems(self) -> list[tuple[int, je.JournalEntry]]:
+        """Return the latest errors and warnings with their numbers in the log, oldest first."""
+        return sorted([*self._errors, *self._warnings], key=lambda problem: problem[0])
 
     def _take_of_run(self, entry: je.JournalEntry) -> None:
         match entry:
@@ -202,8 +226,7 @@ class JobModel:
             case je.RunEnded():
                 self._run_ended(entry)
             case je.HostStateChanged():
-                host = self._host(entry.host)
-                host.state, host.reason = entry.state, entry.reason
+                self._host_changed(entry)
             case je.HostConnected():
                 self._host_connected(entry)
             case je.HostsSampled():
@@ -249,6 +272,14 @@ class JobModel:
                 self._move(page, FAILED)
             case _:
                 pass
+
+    def _reopening(self, entry: je.DocumentReopening) -> None:
+        host = self._host(entry.host)
+        if entry.is_over:
+            host.reopening.pop(entry.page, None)
+            host.begin(self.now)
+        elif len(host.reopening) < max(1, host.slots):
+            host.reopening[entry.page] = self.now
 
     def drawings(self, now: float) -> list[AttemptInWork]:
         """Return the attempts that are being rendered at this moment, oldest first."""
@@ -304,6 +335,7 @@ class JobModel:
         self._states_before = {host.name: (host.state, host.reason) for host in self.hosts.values()}
         for host in self.hosts.values():
             host.flights.clear()
+            host.reopening.clear()
             host.state, host.reason = "unknown", ""
         for name in entry.hosts:
             self._host(name).state = "connecting"
@@ -316,6 +348,7 @@ class JobModel:
         self.ended, self.pause = entry, None
         for host in self.hosts.values():
             host.flights.clear()
+            host.reopening.clear()
             if host.state == "connecting":  # it was not needed, and no connection was waited for
                 host.state, host.reason = "unknown", ""
         # No host was contacted, as nothing was left to do: the run before says how they were.
@@ -325,6 +358,12 @@ class JobModel:
         for page in self.pages.values():
             if page.state == SENT:
                 self._move(page, WAITING)
+
+    def _host_changed(self, entry: je.HostStateChanged) -> None:
+        host = self._host(entry.host)
+        host.state, host.reason = entry.state, entry.reason
+        if entry.state not in _CONNECTED:
+            host.reopening.clear()
 
     def _host_connected(self, entry: je.HostConnected) -> None:
         host = self._host(entry.host)

@@ -9,7 +9,7 @@ from sshrender.job import journalentries as je
 from sshrender.job.journalformat import as_fields
 from sshrender.job.requestoperations import Operation, operation_of
 from sshrender.views.plain import describe
-from sshrender.views.text import clean, count, on_pages
+from sshrender.views.text import clean, count, duration, on_pages
 
 _OF_ALL_HOSTS = (je.RunStarted, je.RunEnded, je.StorageFailed, je.StorageRecovered)
 """Entries that belong into the history of every host."""
@@ -106,6 +106,14 @@ def _of_page(entry: je.PageEntry) -> str | None:
         case je.PageDelivered() if entry.diagnostics:
             said = clean("; ".join(entry.diagnostics))
             return f"page {entry.page} delivered from {clean(entry.host)}, suspect: {said}"
+        case je.DocumentReopening():
+            host = clean(entry.host)
+            if entry.is_over:
+                return f"host {host} has opened the document anew after page {entry.page}"
+            return (
+                f"host {host} opens the document anew after page {entry.page}, to learn what Ghostscript"
+                f" reports of it; opening took {duration(entry.seconds)} before"
+            )
         case je.PageWithdrawn():
             host, reason = clean(entry.host or "its host"), clean(entry.reason)
             return f"page {entry.page} of {host} removed, to be rendered again: {reason}"

@@ -51,6 +51,7 @@ class HostMessages:
         self._attempts = attempts
         self._texts = TextBudget()
         self._with_thumbnail: set[tuple[str, int]] = set()
+        self._reopened: set[tuple[str, int, bool]] = set()
 
     def events_of(self, host: str, message: msg.Message, at: float) -> list[ev.Event]:
         """Return what the message means. ``at``: when it arrived."""
@@ -120,6 +121,14 @@ class HostMessages:
         said = self._texts.lines(host, new[: max(0, msg.MAX_TEXTS - len(before))])
         return [ev.PageSuspected(host, suspected.attempt, number, said)] if said else []
 
+    def _on_reopening(self, host: str, message: msg.Reopening) -> list[ev.Event]:
+        """Record that a slot opens the document anew after a page of this host: once for each page."""
+        key = host, message.page, message.is_over
+        if key not in self._reopened and self._scheduler.is_rendered_by(message.page, host):
+            self._reopened.add(key)
+            self._journal_recorder.reopening(host, message.page, message.seconds, message.is_over)
+        return []
+
     def _on_thumbnail(self, host: str, thumbnail: msg.ThumbnailRendered) -> list[ev.Event]:
         """Store one thumbnail for each page of the host: a repetition would only be written again."""
         key = host, thumbnail.page
@@ -145,6 +154,7 @@ MESSAGE_HANDLERS: Mapping[type, Callable[[HostMessages, str, Any], list[ev.Event
     msg.Revoked: lambda _, host, message: [ev.AttemptRevoked(host, message.attempt)],
     msg.Kept: lambda _, host, message: [ev.AttemptKept(host, message.attempt)],
     msg.Suspected: HostMessages._on_suspected,
+    msg.Reopening: HostMessages._on_reopening,
     msg.ThumbnailRendered: HostMessages._on_thumbnail,
     msg.Noted: HostMessages._on_noted,
     msg.Trouble: HostMessages._on_trouble,

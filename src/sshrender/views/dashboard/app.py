@@ -8,29 +8,31 @@ from __future__ import annotations
 
 import os
 import time
-from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from functools import partial
-from itertools import islice
 from typing import ClassVar
 
 from rich.text import Text
-from textual.app import ComposeResult, SystemCommand
+from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
+from textual.command import Provider
 from textual.containers import Container, Horizontal, VerticalScroll
 from textual.screen import Screen
-from textual.widgets import Footer, Static
+from textual.widgets import Static
 
-from sshrender.job.journalentries import JournalEntry
+from sshrender.job.journalentries import JournalEntry, RequestHandled
 from sshrender.views.controlcharacters import harmless_text
 from sshrender.views.dashboard import details, headline, tables, terminalgraphics
-from sshrender.views.dashboard.dialogs import HelpScreen, Question
-from sshrender.views.dashboard.pageimages import PageImages
+from sshrender.views.dashboard.jobscreen import JobScreen
+from sshrender.views.dashboard.keyline import KeyLine, PaneTabs
+from sshrender.views.dashboard.logrows import LogRows
+from sshrender.views.dashboard.navigation import Navigation
 from sshrender.views.dashboard.pagemap import PageMap
-from sshrender.views.dashboard.rowlist import Listing, Row
-from sshrender.views.dashboard.source import JobView, Owner
+from sshrender.views.dashboard.palette import DashboardCommands
+from sshrender.views.dashboard.rowlist import Listing
+from sshrender.views.dashboard.source import JobList, JobView, Owner
 from sshrender.views.dashboard.styles import Styles, of_terminal
-from sshrender.views.jobmodel import DONE, FAILED, LOG_LENGTH, SUSPECT, JobModel
+from sshrender.views.jobmodel import JobModel
 from sshrender.views.text import clean
 
 REDRAW = 0.5
@@ -39,45 +41,58 @@ REDRAW = 0.5
 HANG_TIMEOUT = 5.0
 """Seconds without an answer from the shared folder until the headline shows that."""
 
-LOG_SHOWN = 500
-"""Lines that the log pane shows; ``why`` and a filter find older ones."""
-
 _MIN_WIDTH_FOR_IMAGE, _MIN_HEIGHT_FOR_IMAGE = 50, 8
 """Columns of the terminal and lines of the details that a thumbnail needs."""
 
-_PANES = {"pages": "pages", "hosts": "hosts", "attempts": "in work", "log": "log"}
-"""Panes by id, with their titles, in the order of their keys."""
+_MANY_ENTRIES = 500
+"""Entries in one reading that mean that more of the journal is left to read: a block of it has 1 MiB."""
+
+_DETAILS_HEIGHT = 12
+"""Lines of the details where all panes are shown side by side."""
 
 
-class Dashboard(PageImages):
+class _PaneScreen(Screen[None]):
+    """The dashboard's own screen. Tab selects the next pane, also one that is not shown yet."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("tab", "app.next_pane(1)", show=False),
+        Binding("shift+tab", "app.next_pane(-1)", show=False),
+    ]
+
+
+class Dashboard(Navigation):
     """Shows the job that its owner gives it."""
 
     CSS_PATH = "dashboard.tcss"
     TITLE = "sshrender"
     HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (110, "-wide")]  # noqa: RUF012 - Textual has it so
-    VERTICAL_BREAKPOINTS = [(0, "-low"), (34, "-high")]  # noqa: RUF012
+    VERTICAL_BREAKPOINTS = [(0, "-tiny"), (20, "-low"), (34, "-high")]  # noqa: RUF012
     COMMAND_PALETTE_BINDING = "ctrl+p"
+    COMMANDS: ClassVar[set[type[Provider] | Callable[[], type[Provider]]]] = {DashboardCommands}
+    # The command palette lists them in this order: what only shows something comes first.
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("q", "leave", "Leave"),
-        Binding("question_mark", "help", "Help", key_display="?"),
-        Binding("1", "pane('pages')", "Pages"),
-        Binding("2", "pane('hosts')", "Hosts"),
-        Binding("3", "pane('attempts')", "In work"),
-        Binding("4", "pane('log')", "Log"),
-        Binding("slash", "search", "Find", key_display="/"),
+        Binding("1", "pane('pages')", "Go to the pages"),
+        Binding("2", "pane('hosts')", "Go to the hosts"),
+        Binding("3", "pane('attempts')", "Go to the attempts in work"),
+        Binding("4", "pane('log')", "Go to the log"),
         Binding("n", "problem(1)", "Next problem"),
-        Binding("N", "problem(-1)", "Previous problem", show=False),
-        Binding("enter", "open", "Open", show=False),
-        Binding("h", "hold", "Hold"),
-        Binding("x", "cancel_job", "Cancel job", show=False),
-        Binding("d", "drain", "Drain host", show=False),
-        Binding("u", "undrain", "Undrain host", show=False),
-        Binding("t", "retry", "Retry page", show=False),
-        Binding("s", "sort", "Sort hosts", show=False),
-        Binding("r", "reverse", "Reverse sort", show=False),
-        Binding("c", "ssh", "Copy ssh command", show=False),
-        Binding("escape", "clear", "Clear filters", show=False),
-        Binding("ctrl+c", "interrupt", "Stop", show=False, priority=True),
+        Binding("N", "problem(-1)", "Previous problem"),
+        Binding("enter", "open", "Open what is under the cursor", key_display="Enter"),
+        Binding("slash", "search", "Find a page, or filter a list", key_display="/"),
+        Binding("l", "log_mode", "Log: problems first, problems alone, everything"),
+        Binding("escape", "clear", "Clear filters", key_display="Esc"),
+        Binding("s", "sort", "Sort hosts by the next column"),
+        Binding("r", "reverse", "Reverse the order of hosts"),
+        Binding("c", "ssh", "Copy the ssh command of the host"),
+        Binding("o", "jobs", "All jobs or documents"),
+        Binding("question_mark", "help", "Help", key_display="?"),
+        Binding("q", "leave", "Leave; the job continues"),
+        Binding("h", "hold", "Hold or release the job"),
+        Binding("u", "undrain", "Undrain the host"),
+        Binding("t", "retry", "Retry the failed page"),
+        Binding("d", "drain", "Drain the host"),
+        Binding("x", "cancel_job", "Cancel the job"),
+        Binding("ctrl+c", "interrupt", "Stop", priority=True, key_display="Ctrl-C"),
     ]
 
     def __init__(
@@ -88,53 +103,57 @@ class Dashboard(PageImages):
         styles: Styles | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        super().__init__(ansi_color=True)  # here, because NO_COLOR is read here
+        super().__init__(styles or of_terminal())
         self.theme = "ansi-dark"  # the terminal's own colours, light or dark, all sixteen of them
         self.animation_level = "none"
         self._owner = owner
         self._waiting_for = waiting_for
-        self._styles = styles or of_terminal()
         self._clock = clock
         self._source: JobView | None = None
+        self._chosen: JobView | None = None
         self._model = JobModel(())
         self._coordinator = ""
         self._skew = 0.0
         self._is_reading = False
+        self._is_behind = True
+        self._opened = time.monotonic()
         self._read_started = self._read_ended = 0.0
         self._problem = ""
-        self._pane_filters = dict.fromkeys(_PANES, "")
-        self._sort, self._is_reversed = "state", False
-        self._pane = "pages"
-        self._subject: tuple[str, str] = ("page", "")
-        self._log_lines: deque[Row] = deque(maxlen=LOG_LENGTH)
-        self._logged = 0
         self._shown_values: dict[str, object] = {}
         self._defects: list[Exception] = []
+
+    def get_default_screen(self) -> Screen[None]:
+        """Return the screen below all dialogs."""
+        return _PaneScreen(id="_default")
 
     # Layout
 
     def compose(self) -> ComposeResult:
         """Yield headline, panes, details and keys, from top to bottom."""
         yield Static(id="headline")
+        yield PaneTabs(id="tabs")
         with Container(id="panes"):
             yield PageMap(self._styles, id="pages")
             yield Listing(tables.HOSTS, id="hosts")
             yield Listing(tables.ATTEMPTS, id="attempts")
             yield Listing(tables.LOG, follows=True, id="log")
-        with Horizontal(id="details"):
-            with VerticalScroll(id="words", can_focus=False):
-                yield Static(id="subject")
-            yield Container(id="thumbnail")
-        yield Footer(show_command_palette=False, compact=True)
+            with Horizontal(id="details"):
+                with VerticalScroll(id="words", can_focus=False):
+                    yield Static(id="subject")
+                yield Container(id="thumbnail")
+        yield KeyLine(id="keys")
 
     def on_mount(self) -> None:
         """Set the titles and start the timer."""
-        for pane, title in _PANES.items():
-            self.query_one(f"#{pane}").border_title = title
+        self.screen.set_class(self._styles.is_ascii, "-plain")
         self._mark_sorted()
         self.action_pane("pages")
+        self._update_titles()
         self.set_interval(REDRAW, self._tick)
         self._tick()
+        jobs = self._owner.jobs()
+        if jobs is not None and jobs.is_first:
+            self.action_jobs()
 
     @property
     def now(self) -> float:
@@ -146,7 +165,7 @@ class Dashboard(PageImages):
     def _tick(self) -> None:
         if not self.query("#log"):
             return  # the dashboard closes: Textual removes the widgets before the timer
-        source = self._owner.job()
+        source = self._chosen or self._owner.job()
         if source is not None and source is not self._source:
             self._open_job(source)
         if self._source is None or self._is_reading:
@@ -163,8 +182,9 @@ class Dashboard(PageImages):
         self._model = JobModel(source.facts.pages)
         self._skew = 0.0
         self._read_ended = 0.0
-        self._log_lines.clear()
-        self._logged = 0
+        self._is_behind = True
+        self._log_rows = LogRows()
+        self._shown_values.clear()
         self._map.show(source.facts.pages, self._page_state)
         self._subject = ("page", "")
 
@@ -192,16 +212,19 @@ class Dashboard(PageImages):
         self._problem = ""
         for entry in entries:
             self._model.take(entry)
+            # What happened before this dashboard was opened is history.
+            if isinstance(entry, RequestHandled) and self._read_ended:
+                self._report_request(entry)
         # The first reading has old entries: only later ones show how the clocks differ.
         if entries and self._read_ended and holder:
             self._skew = self._model.now - self._clock()
         self._read_ended = time.monotonic()
         self._coordinator = holder
         self.refresh_bindings()
+        self._is_behind = len(entries) >= _MANY_ENTRIES
         self._update()
-
-    def _page_state(self, page: int) -> str:
-        return self._model.pages[page].state
+        if self._is_behind:  # a block of a long journal was read, not all of it
+            self.call_later(self._tick)
 
     # Output: only what has changed since the last time
 
@@ -215,16 +238,21 @@ class Dashboard(PageImages):
                 self._model.changed.clear()
             self._update_lists()
             self._update_details()
+            self._update_keys()
 
     def _update_headline(self) -> None:
         width = max(20, self.size.width)
         if self._source is None:
-            words = [Text(f"opening {clean(self._waiting_for)} …", "bold")]
+            words = headline.opening(
+                self._waiting_for, self._owner.doing(), time.monotonic() - self._opened
+            )
         else:
             words = headline.lines(
                 self._source.facts, self._model, self._coordinator, self.now, width, self._styles
             )
         paused = self._model.paused if self._coordinator else ""
+        if self._source is not None and self._is_behind:
+            words[-1] = Text(f"reading the journal: {self._model.logged:,} events so far …", "bold")
         problem = self._problem or self._storage_hang() or clean(paused)
         if problem:
             words[-1] = Text(problem, "bold red reverse")
@@ -240,36 +268,49 @@ class Dashboard(PageImages):
     def _update_lists(self) -> None:
         filters = self._pane_filters
         rows = tables.hosts(self._model, self._styles, self._sort, self._is_reversed, filters["hosts"])
+        self._arrange(len(rows))
         self._listing("hosts").show(rows)
         if self._is_shown("attempts"):
             self._listing("attempts").show(
                 tables.attempts(self._model, self._styles, self.now, filters["attempts"])
             )
-        if self._is_shown("log") and self._has_changed("log", (self._model.logged, filters["log"])):
-            self._listing("log").show(self._log_rows(filters["log"]))
+        if self._is_shown("log"):
+            self._update_log(filters["log"])
 
-    def _log_rows(self, text: str) -> list[Row]:
-        """Return the latest lines of the log, or all that contain ``text``; format each entry once."""
-        model = self._model
-        new = min(model.logged - self._logged, len(model.log))
-        first = len(model.log) - new
-        for number, entry in enumerate(islice(model.log, first, None), model.logged - new):
-            row = tables.log_row(number, entry)
-            if row is not None:
-                self._log_lines.append(row)
-        self._logged = model.logged
-        if text:
-            return tables.log(self._log_lines, text)
-        return list(islice(self._log_lines, max(0, len(self._log_lines) - LOG_SHOWN), None))
+    def _update_log(self, text: str) -> None:
+        listing, model = self._listing("log"), self._model
+        if self._has_changed("log", (model.logged, text, self._log_mode, listing.size.height)):
+            self._log_rows.take(model)
+            pinned = self._log_rows.pinned(self._log_mode, text, listing.size.height)
+            listing.show(self._log_rows.rows(self._log_mode, text), pinned)
+
+    def _arrange(self, hosts: int) -> None:
+        """Where all panes are shown, give hosts and attempts the lines that they need, the log the rest.
+
+        The details are below the pages there.
+        """
+        panes = self.query_one("#panes")
+        below = self.screen_stack[0]
+        if not (below.has_class("-wide") and below.has_class("-high")):
+            return
+        slots = sum(host.slots for host in self._model.hosts.values())
+        frame, room = 3, panes.size.height  # a border above and below, and the titles
+        lines = min(max(hosts, 2) + frame, room * 2 // 5)
+        attempts = min(max(slots, 2) + frame, room // 4)
+        if self._has_changed("rows", (lines, attempts)):
+            panes.styles.grid_rows = f"{lines} {attempts} 1fr {_DETAILS_HEIGHT}"
 
     def _is_shown(self, pane: str) -> bool:
         return self.query_one(f"#{pane}").display and self.query_one(f"#{pane}").size.height > 0
 
     def _update_details(self) -> None:
         kind, name = self._subject
+        entry = self._log_rows.entry(name) if kind == "entry" else None
         if kind == "host" and name in self._model.hosts:
             command = self._source.ssh_command(name) if self._source is not None else ""
             words = details.of_host(self._model.hosts[name], command, self._styles)
+        elif entry is not None:
+            words = details.of_entry(entry)
         else:
             page = self._map.page
             if page is None:
@@ -300,135 +341,39 @@ class Dashboard(PageImages):
         self._shown_values[what] = value
         return True
 
-    # Navigation
+    # Several jobs
 
-    def action_pane(self, pane: str) -> None:
-        """Select a pane. A small terminal shows only the selected one."""
-        self.screen.set_class(True, "-any")
-        for each in _PANES:
-            self.query_one(f"#{each}").set_class(each == pane, "-chosen")
-        self.query_one(f"#{pane}").focus()
-        self.call_after_refresh(self._update)
+    def _has_jobs(self) -> bool:
+        return self._owner.jobs() is not None
 
-    def on_descendant_focus(self) -> None:
-        """Follow the focus, which Tab or the mouse has moved."""
-        pane = self.focused.id if self.focused is not None else None
-        if pane not in _PANES:
-            return  # a dialog has the focus
-        self._pane = pane
-        for each in _PANES:
-            self.query_one(f"#{each}").set_class(each == pane, "-chosen")
-        if pane == "pages":
-            self._subject = ("page", "")
-        elif pane == "hosts":
-            self._subject = ("host", self._listing("hosts").key or "")
-        if self._source is not None:
-            self._update_details()
+    def action_jobs(self) -> None:
+        """Show all jobs, or all documents of the command, to choose another one."""
+        jobs = self._owner.jobs()
+        if jobs is None:
+            self.notify("this command has one job; sshrender watch shows all of them")
+        elif not isinstance(self.screen, JobScreen):
+            has_job = self._source is not None
+            self.push_screen(JobScreen(jobs, self._styles, partial(self._choose, jobs), has_job=has_job))
 
-    def on_page_map_moved(self, _event: PageMap.Moved) -> None:
-        """Show the page that is now under the cursor."""
-        self._subject = ("page", "")
-        self._update_details()
+    def _choose(self, jobs: JobList, key: str) -> None:
+        self._in_thread(partial(self._open_chosen, jobs, key))
 
-    def on_listing_moved(self, event: Listing.Moved) -> None:
-        """Show the host or page of the row that is now under the cursor."""
-        if event.listing.id == "hosts" and self._pane == "hosts":
-            self._subject = ("host", event.key)
-        elif event.listing.id == "attempts" and self._pane == "attempts":
-            self._go_to_attempt(event.key)
-        self._update_details()
+    def _open_chosen(self, jobs: JobList, key: str) -> None:
+        """Open a job of the list. Runs in a thread."""
+        try:
+            chosen = jobs.open(key)
+        except Exception as error:  # noqa: BLE001 - other programs can write into the folder
+            why = getattr(error, "strerror", None) or error or type(error).__name__
+            self.call_from_thread(self.notify, f"cannot open the job: {why}", severity="error")
+            return
+        self.call_from_thread(self._show_chosen, chosen)
 
-    def _go_to_attempt(self, attempt: str) -> None:
-        for host in self._model.hosts.values():
-            if attempt in host.flights:
-                self._map.go_to(host.flights[attempt].page)
-
-    def on_listing_titled(self, event: Listing.Titled) -> None:
-        """Sort the hosts by the title that was clicked; a second click reverses."""
-        title = tables.HOSTS[event.column].title
-        if event.listing.id == "hosts" and title in tables.SORTS:
-            self._is_reversed = not self._is_reversed if title == self._sort else False
-            self._sort_by(title)
-
-    def action_sort(self) -> None:
-        """Sort the hosts by the next column."""
-        self._sort_by(tables.SORTS[(tables.SORTS.index(self._sort) + 1) % len(tables.SORTS)])
-
-    def action_reverse(self) -> None:
-        """Reverse the order of the hosts."""
-        self._is_reversed = not self._is_reversed
-        self._sort_by(self._sort)
-
-    def _sort_by(self, title: str) -> None:
-        self._sort = title
-        self._mark_sorted()
-        self._update()
-
-    def _mark_sorted(self) -> None:
-        listing = self._listing("hosts")
-        listing.sorted_by, listing.sort_mark = self._sort, self._styles.sort_marks[self._is_reversed]
-        listing.refresh()
-
-    def action_problem(self, step: int) -> None:
-        """Go to the next page that failed, is suspect or is a straggler."""
-        slow = {drawing.flight.page for drawing in self._model.drawings(self.now) if drawing.straggles}
-
-        def is_problem(page: int) -> bool:
-            return self._page_state(page) in (FAILED, SUSPECT) or page in slow
-
-        if self._map.find(is_problem, step):
-            self.action_pane("pages")
-        else:
-            self.notify("no page has failed, is suspect or takes much longer than usual")
-
-    def action_search(self) -> None:
-        """Go to a page by number, or filter a list by text."""
-        pane = self._pane
-        words = "go to page:" if pane == "pages" else f"filter {_PANES[pane]}:"
-
-        def answered(text: str | None) -> None:
-            if text is None:
-                return
-            if pane != "pages":
-                self._pane_filters[pane] = text
-                self._shown_values.pop(pane, None)
-                self._update_title(pane)
-                self._update()
-            elif not (text.isdecimal() and self._map.go_to(int(text))):
-                self.notify(f"the job has no page {text}", severity="warning")
-
-        self.push_screen(Question(words, self._pane_filters[pane]), answered)
-
-    def _update_title(self, pane: str) -> None:
-        text = self._pane_filters[pane]
-        self.query_one(f"#{pane}").border_title = _PANES[pane] + (f": {text}" if text else "")
-
-    def action_clear(self) -> None:
-        """Remove the filters of all lists."""
-        for pane in list(_PANES)[1:]:
-            self._pane_filters[pane] = ""
-            self._shown_values.pop(pane, None)
-            self._update_title(pane)
-        self._update()
-
-    def action_open(self) -> None:
-        """Show the page's image, the log of the selected host, or the page of the selected attempt."""
-        if self._pane == "hosts":
-            self._pane_filters["log"] = self._listing("hosts").key or ""
-            self._update_title("log")
-            self.action_pane("log")
-        elif self._pane == "attempts":
-            self.action_pane("pages")
-        elif self._pane == "pages" and self._map.page is not None and self._source is not None:
-            self._in_thread(partial(self._enlarge, self._map.page))
-
-    def action_help(self) -> None:
-        """Show keys, columns and symbols."""
-        symbols = Text()
-        for state in ("waiting", "sent", DONE, SUSPECT, FAILED, "straggler"):
-            symbol, style = self._styles.page(state)
-            symbols.append(f"{symbol} {state}  ", style)
-        self.push_screen(HelpScreen(symbols))
+    def _show_chosen(self, chosen: JobView) -> None:
+        self._chosen = chosen
+        if isinstance(self.screen, JobScreen):
+            self.pop_screen()
+        self.action_pane("pages")
+        self._tick()
 
     # Leaving
 
@@ -457,17 +402,3 @@ class Dashboard(PageImages):
         self.run()
         if self._defects:
             raise self._defects[0]
-
-    def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
-        """Yield the entries of the command palette: every key binding by name, and Textual's own."""
-        for binding in self.BINDINGS:
-            assert isinstance(binding, Binding)
-            name = binding.description
-            yield SystemCommand(name, f"key {binding.key_display or binding.key}", self._runner(binding))
-        yield from super().get_system_commands(screen)
-
-    def _runner(self, binding: Binding) -> Callable[[], None]:
-        def run() -> None:
-            self.call_later(self.run_action, binding.action)
-
-        return run

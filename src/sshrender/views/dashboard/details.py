@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from rich.text import Text
 
+from sshrender.job.journalentries import JournalEntry
 from sshrender.views.dashboard.styles import Styles
 from sshrender.views.jobmodel import SENT, WAITING, HostRow, PageRow
 from sshrender.views.pagehistory import tell, time_of_day
@@ -57,6 +58,8 @@ def of_host(host: HostRow, ssh_command: str, styles: Styles) -> Text:
             f" Ghostscript {clean(host.ghostscript)}\n",
             "dim",
         )
+    for page in host.reopening:
+        text.append(f"a slot opens the document anew after page {page}\n", "cyan")
     assigned = [str(flight.page) for flight in host.flights.values()]
     if assigned:
         noun = "page" if len(assigned) == 1 else "pages"
@@ -65,4 +68,12 @@ def of_host(host: HostRow, ssh_command: str, styles: Styles) -> Text:
         text.append(f" and {more} more\n" if more > 0 else "\n")
     if ssh_command:
         text.append(f"{clean(ssh_command)}\n", "cyan")
+    return text
+
+
+def of_entry(entry: JournalEntry) -> Text:
+    """Return an entry of the log in full: the log cuts long ones."""
+    text = Text()
+    text.append(f"{time_of_day(entry)}  ", "dim")
+    text.append(f"{tell(entry) or ''}\n")
     return text

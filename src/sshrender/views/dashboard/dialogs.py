@@ -1,10 +1,10 @@
-"""Screens on top of the dashboard: help, questions, a page image."""
+"""Screens on top of the dashboard: help and questions."""
 
 from __future__ import annotations
 
 from typing import ClassVar
 
-from PIL.Image import Image
+from rich.table import Table
 from rich.text import Text
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
@@ -13,44 +13,75 @@ from textual.screen import ModalScreen
 from textual.widgets import Input, Static
 
 from sshrender.views.controlcharacters import harmless_text
-from sshrender.views.dashboard import terminalgraphics
 
-HELP = """\
-[b]Keys[/b]
-  1 2 3 4, Tab     go to: pages, hosts, attempts in work, log
-  arrows, Page Up  move; also Page Down, Home, End and the mouse
-  n  N             next, previous page that failed, is suspect or slow
-  Enter            pages: show the image; hosts: show their log
-  /                pages: go to a number; other panes: filter by text
-  Esc              remove the filters
-  s  r             hosts: sort by the next column; reverse
-  c                hosts: copy the ssh command to the clipboard
-  Ctrl-P           choose a command by name
+_HELP: tuple[tuple[str, tuple[tuple[str, str], ...]], ...] = (
+    (
+        "Move",
+        (
+            ("1 2 3 4, Tab", "go to: pages, hosts, attempts in work, log"),
+            ("arrows, Page Up", "move; also Page Down, Home, End and the mouse"),
+            ("n N", "next, previous page that failed, is suspect or slow"),
+            ("o", "all jobs, or all documents of the command: choose one"),
+            ("Ctrl-P", "choose a command by name"),
+        ),
+    ),
+    (
+        "Pages",
+        (
+            ("Enter", "show the image; there: n p next, previous; + - 0 zoom; arrows move"),
+            ("/", "go to a page by its number"),
+            ("t", "render the failed page again"),
+        ),
+    ),
+    (
+        "Hosts",
+        (
+            ("Enter", "show the log of the host"),
+            ("d u", "drain (with a note) and undrain"),
+            ("/ Esc", "filter by text; remove the filters of all lists"),
+            ("s r", "sort by the next column; reverse"),
+            ("c", "copy the ssh command to the clipboard"),
+        ),
+    ),
+    (
+        "Log",
+        (
+            ("l", "problems first, problems alone, everything in order of time"),
+            ("Enter", "go to the page or the host of the entry"),
+            ("/ Esc", "filter by text; remove the filters of all lists"),
+        ),
+    ),
+    (
+        "Job",
+        (
+            ("h", "hold it once pages in work are done; release it"),
+            ("x", "cancel it; finished pages stay"),
+        ),
+    ),
+    (
+        "Leave",
+        (
+            ("q", "close the dashboard; the job continues"),
+            ("Ctrl-C", "render, resume: stop the job; twice: at once"),
+            ("", "watch: close the dashboard; the job continues"),
+        ),
+    ),
+    (
+        "Columns of hosts",
+        (
+            ("slots", "pages in work / most pages at a time"),
+            ("load own", "threads per core: of other programs; of sshrender"),
+            ("s/page", "median seconds per page"),
+            ("errors", "attempts that failed on the host"),
+        ),
+    ),
+)
 
-[b]Requests[/b] to the job's coordinator
-  h                hold the job once pages in work are done; release
-  x                cancel the job; finished pages stay
-  d  u             hosts: drain (with a note) and undrain
-  t                pages: render the failed page again
-
-[b]Leaving[/b]
-  q                close the dashboard; the job continues
-  Ctrl-C           render, resume: stop the job; twice: at once
-                   watch: close the dashboard; the job continues
-
-[b]Columns of hosts[/b]
-  slots            pages in work / most pages at a time
-  load  own        threads per core: of other programs; of sshrender
-  s/page           median seconds per page
-  errors           attempts that failed on the host
-
-[b]Symbols of pages[/b]
-  {symbols}
-"""
+_KEY_WIDTH = 15
 
 
 class HelpScreen(ModalScreen[None]):
-    """Shows keys, columns and symbols."""
+    """Shows keys, columns and symbols. It is as wide as the terminal allows, and scrolls."""
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,q,question_mark,enter", "dismiss", "Close")]
 
@@ -59,13 +90,29 @@ class HelpScreen(ModalScreen[None]):
         self._symbols = symbols
 
     def compose(self) -> ComposeResult:
-        """Yield the help text, which scrolls."""
-        before, _, after = HELP.partition("{symbols}")
-        text = Text.from_markup(before)
-        text.append_text(self._symbols)
-        text.append(after)
-        with VerticalScroll(id="box"):
-            yield Static(text)
+        """Yield the help text in a box that scrolls."""
+        with VerticalScroll(id="box", classes="help") as box:
+            box.border_title = "help"
+            box.border_subtitle = "arrows scroll · Esc closes"
+            yield Static(_help(self._symbols))
+
+    def on_mount(self) -> None:
+        """Give the keys that scroll to the box."""
+        self.query_one("#box").focus()
+
+
+def _help(symbols: Text) -> Table:
+    """Return a table of two columns, of which the second one wraps."""
+    table = Table.grid(padding=(0, 1, 0, 0), expand=True)
+    table.add_column(width=_KEY_WIDTH)
+    table.add_column(ratio=1)
+    for title, rows in _HELP:
+        table.add_row(Text(title, "bold underline"), "")
+        for key, words in rows:
+            table.add_row(Text(key, "bold"), words)
+        table.add_row("", "")
+    table.add_row(Text("Symbols", "bold underline"), symbols)
+    return table
 
 
 class Question(ModalScreen[str | None]):
@@ -113,20 +160,3 @@ class Confirmation(ModalScreen[bool]):
     def action_answer(self, answer: bool) -> None:
         """Return the answer."""
         self.dismiss(answer)
-
-
-class PageImageScreen(ModalScreen[None]):
-    """Shows a page image as large as the terminal."""
-
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,q,enter,space", "dismiss", "Close")]
-
-    def __init__(self, title: str, image: Image) -> None:
-        super().__init__()
-        self._title = title
-        self._image = image
-
-    def compose(self) -> ComposeResult:
-        """Yield a title and the image."""
-        with Vertical(id="image"):
-            yield Static(harmless_text(Text(self._title)))
-            yield terminalgraphics.widget(self._image)

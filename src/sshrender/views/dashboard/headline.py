@@ -36,6 +36,17 @@ def state_of(job: JobModel, coordinator: str) -> tuple[str, str]:
     return ("running", "bold") if coordinator else ("abandoned: no coordinator", "bold red")
 
 
+def opening(document: str, doing: str, seconds: float) -> list[Text]:
+    """Return what stands there before a job is open.
+
+    ``doing``: what is being done, if that is known. ``seconds``: since the dashboard was opened.
+    """
+    found = [Text(f"opening {clean(document)} …", "bold", no_wrap=True, overflow="ellipsis")]
+    if seconds >= 1:
+        found[0].append(f" {duration(seconds)}", "not bold")
+    return [*found, Text(clean(doing), no_wrap=True, overflow="ellipsis")] if doing else found
+
+
 def lines(
     facts: JobFacts, job: JobModel, coordinator: str, now: float, width: int, styles: Styles
 ) -> list[Text]:
@@ -85,7 +96,8 @@ def _bar(job: JobModel, room: int, styles: Styles) -> Text:
     states = [page.state for page in job.pages.values()]
     text = Text()
     for cell in range(room):
-        part = states[cell * len(states) // room : max(1, (cell + 1) * len(states) // room)]
+        first = cell * len(states) // room
+        part = states[first : max(first + 1, (cell + 1) * len(states) // room)]
         if FAILED in part or SUSPECT in part:
             text.append(*styles.page(FAILED if FAILED in part else SUSPECT))
         elif part and part.count(DONE) == len(part):

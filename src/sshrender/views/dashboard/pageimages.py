@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 from PIL.Image import Image
 from rich.text import Text
@@ -11,7 +12,7 @@ from textual.message import Message
 from textual.widgets import Static
 
 from sshrender.views.dashboard import terminalgraphics
-from sshrender.views.dashboard.dialogs import PageImageScreen
+from sshrender.views.dashboard.imagescreen import PageImageScreen
 from sshrender.views.dashboard.requestkeys import RequestActions
 from sshrender.views.text import clean
 
@@ -79,14 +80,32 @@ class PageImages(RequestActions):
         image, why = self._image_of(page.file, is_large=True)
         if image is None:
             words = why or f"page {number} has no image that a terminal can show"
-            self.call_from_thread(self.notify, words)
+            self.call_from_thread(self._cannot_enlarge, words)
             return
         title = f"page {number}, {page.width} × {page.height} pixels, from {clean(page.host)}"
-        self.call_from_thread(self._show_large, PageImageScreen(title, image))
+        show = self._show_large
+        self.call_from_thread(show, number, title, image)  # type: ignore[arg-type]  # Textual awaits it
 
-    def _show_large(self, screen: PageImageScreen) -> None:
-        if not isinstance(self.screen, PageImageScreen):  # Enter may have been typed twice
-            self.push_screen(screen)
+    def _cannot_enlarge(self, words: str) -> None:
+        if isinstance(self.screen, PageImageScreen):
+            self.screen.say(words)
+        else:
+            self.notify(words)
+
+    async def _show_large(self, number: int, title: str, image: Image) -> None:
+        self._map.go_to(number)
+        if isinstance(self.screen, PageImageScreen):  # the next page, or Enter was typed twice
+            await self.screen.show(title, image)
+        else:
+            await self.push_screen(PageImageScreen(title, image, self._turn_page))
+
+    def _turn_page(self, step: int) -> None:
+        """Show the next page (``step`` 1) that was delivered, or the previous one, in the large view."""
+        page = self._map.next_of(lambda number: bool(self._model.pages[number].file), step)
+        if page is not None:
+            self._in_thread(partial(self._enlarge, page))
+        elif isinstance(self.screen, PageImageScreen):
+            self.screen.say("this is the last page" if step > 0 else "this is the first page")
 
     async def _dispatch_message(self, message: Message) -> None:
         """Handle a key or a timer. An error there is kept, and the dashboard continues."""

@@ -95,6 +95,11 @@ class PageMap(ScrollView, can_focus=True):
                 return True
         return False
 
+    def next_of(self, matches: Callable[[int], bool], step: int) -> int | None:
+        """Return the next page that matches (``step`` -1: previous); None if there is none."""
+        places = range(self._at + 1, len(self._pages)) if step > 0 else range(self._at - 1, -1, -1)
+        return next((self._pages[at] for at in places if matches(self._pages[at])), None)
+
     # Layout
 
     def on_resize(self, _event: Resize) -> None:

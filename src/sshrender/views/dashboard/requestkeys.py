@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from textual.app import App
 from textual.notifications import SeverityLevel
 
-from sshrender.job.requestoperations import Operation
+from sshrender.job.journalentries import RequestHandled
+from sshrender.job.requestoperations import Operation, operation_of
 from sshrender.views.dashboard.dialogs import Confirmation, Question
 from sshrender.views.dashboard.pagemap import PageMap
 from sshrender.views.dashboard.rowlist import Listing
@@ -62,7 +63,8 @@ class RequestActions(App[None]):
             if is_confirmed:
                 self._request(Operation.CANCEL)
 
-        self.push_screen(Confirmation("Cancel the job? Finished pages stay."), answered)
+        name = clean(self._source.facts.name) if self._source is not None else ""
+        self.push_screen(Confirmation(f"Cancel the job {name}? Finished pages stay."), answered)
 
     def action_drain(self) -> None:
         """Drain the selected host, with a note."""
@@ -101,7 +103,7 @@ class RequestActions(App[None]):
                 self.notify(f"no ssh command: {host} is not in the inventory", severity="warning")
                 return
             self.copy_to_clipboard(command)
-            self.notify(command, title="copied")
+            self.notify(command, title=f"copied the ssh command of {host}")
 
     def _selected_host(self) -> str:
         host = self._listing("hosts").key if self._pane == "hosts" else None
@@ -112,7 +114,8 @@ class RequestActions(App[None]):
     def _request(self, op: Operation, **fields: object) -> None:
         if not self._coordinator:
             self.notify(
-                "the job is not running; use sshrender alter, cancel or resubmit", severity="warning"
+                "no coordinator runs the job now: use sshrender hold, cancel, alter or resubmit",
+                severity="warning",
             )
         elif self._source is not None:
             self.run_worker(
@@ -128,11 +131,39 @@ class RequestActions(App[None]):
             words = f"{_in_words(op, fields)} failed: {error.strerror or error}"
             self.call_from_thread(self.notify, words, severity="error")
         else:
-            self.call_from_thread(self.notify, f"{_in_words(op, fields)} requested")
+            words = f"asked {self._coordinator}: {_in_words(op, fields)}"
+            self.call_from_thread(self.notify, words, timeout=3)
+
+    def _report_request(self, entry: RequestHandled) -> None:
+        """Show what the coordinator did about a request: of this dashboard, or of another user."""
+        words = done_in_words(entry)
+        if words and entry.is_late:
+            self.notify(f"too late, the run had ended: {words}", severity="warning")
+        elif words:
+            self.notify(words)
 
 
 def _in_words(op: str, fields: Mapping[str, object]) -> str:
-    """Return a request as ``drain of node2``, ``retry of page 12`` or ``hold``."""
+    """Return a request as ``drain node2``, ``retry page 12`` or ``hold the job``."""
     if "host" in fields:
-        return f"{op} of {clean(str(fields['host']))}"
-    return f"{op} of page {fields['page']}" if "page" in fields else op
+        return f"{op} {clean(str(fields['host']))}"
+    return f"{op} page {fields['page']}" if "page" in fields else f"{op} the job"
+
+
+def done_in_words(entry: RequestHandled) -> str:
+    """Return what was done, to which host or page, for whom and why; empty for what users do not ask."""
+    host, by = clean(entry.host), clean(entry.by)
+    done = {
+        Operation.HOLD: "job held",
+        Operation.RELEASE: "job released",
+        Operation.CANCEL: "job cancelled",
+        Operation.DRAIN: f"{host} drained: no more pages are sent to it",
+        Operation.UNDRAIN: f"{host} undrained: it gets pages again",
+        Operation.RETRY: f"page {entry.page} is rendered again",
+        Operation.MOVE: f"page {entry.page} moved to {host}",
+        Operation.ALTER: "settings of the job changed",
+    }
+    operation = operation_of(entry.op)
+    words = done.get(operation, "") if operation is not None else ""
+    note = f" ({clean(entry.note)})" if entry.note else ""
+    return f"{words}, by {by}{note}" if words else ""

@@ -28,6 +28,7 @@ _LAYOUT_DELAY = 0.03
 _CURSOR = Style(reverse=True)
 _PLAIN = Style()
 _TITLE = Style(bold=True, underline=True)
+_RULE = Style(dim=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,9 +101,11 @@ class Listing(ScrollView, can_focus=True):
         super().__init__(id=id)
         self._columns = columns
         self._rows: list[Row] = []
+        self._pinned: list[Row] = []
         self._at = 0
         self._follows = follows
         self._widths: list[int] = []
+        self._measured_for = 0
         self.sorted_by = ""
         self.sort_mark = ""
 
@@ -111,20 +114,31 @@ class Listing(ScrollView, can_focus=True):
         """The key of the row under the cursor."""
         return self._rows[self._at].key if self._rows else None
 
-    def show(self, rows: list[Row]) -> None:
-        """Show these rows, in this order."""
+    @property
+    def _width(self) -> int:
+        """The columns beside the scroll bar, which ``size`` includes."""
+        return self.scrollable_content_region.width
+
+    @property
+    def _top(self) -> int:
+        """The lines above the rows: the titles, and the pinned rows with a rule below them."""
+        return 1 + len(self._pinned) + bool(self._pinned)
+
+    def show(self, rows: list[Row], pinned: Sequence[Row] = ()) -> None:
+        """Show these rows, in this order. ``pinned``: rows above them that do not scroll."""
         before, key = self._rows, self.key
         was_last = self._at >= len(before) - 1
-        self._rows = rows
+        are_pinned_new = list(pinned) != self._pinned
+        self._rows, self._pinned = rows, list(pinned)
         if self._follows and was_last:
             self._at = max(0, len(rows) - 1)
         else:
             places = {row.key: at for at, row in enumerate(rows)}
             self._at = places.get(key or "", min(self._at, max(0, len(rows) - 1)))
         widths = self._measure()
-        if widths != self._widths or len(rows) != len(before):
+        if widths != self._widths or len(rows) != len(before) or are_pinned_new:
             self._widths = widths
-            self.virtual_size = Size(self.size.width, len(rows) + 1)
+            self.virtual_size = Size(self._width, len(rows) + self._top)
             if self._follows and was_last:
                 self.call_after_refresh(self._scroll_to_cursor)  # after the layout of the new row
             self.refresh()
@@ -133,23 +147,31 @@ class Listing(ScrollView, can_focus=True):
         if self.key is not None and self.key != key:
             self.post_message(self.Moved(self, self.key))
 
+    def go_to(self, key: str) -> bool:
+        """Move the cursor to the row with this key. Return False if there is none."""
+        at = next((at for at, row in enumerate(self._rows) if row.key == key), None)
+        if at is not None:
+            self._move_to(at)
+        return at is not None
+
     def _refresh_changed(self, before: list[Row]) -> None:
-        top, height = self.scroll_offset.y, self.size.height - 1
+        top, height = self.scroll_offset.y, self.size.height - self._top
         for y in range(min(height, len(self._rows) - top)):
             if self._rows[top + y] != before[top + y]:
-                self.refresh(Region(0, y + 1, self.size.width, 1))
+                self.refresh(Region(0, y + self._top, self._width, 1))
 
     def _measure(self) -> list[int]:
         """Return a width for each column; 0 leaves the column out."""
-        room = self.size.width
+        room = self._measured_for = self._width
         widths = []
         for number, column in enumerate(self._columns):
-            if column.min_list_width > self.size.width or room <= 0:
+            if column.min_list_width > self._width or room <= 0:
                 widths.append(0)
             elif number == len(self._columns) - 1:
                 widths.append(room)
             else:
-                cells = [cell_len(row.cells[number]) for row in self._rows[:_MEASURED_ROWS]]
+                measured = (*self._pinned, *self._rows[:_MEASURED_ROWS])
+                cells = [cell_len(row.cells[number]) for row in measured]
                 width = min(max(len(self._title(column)), *cells, 1), column.max_width, room)
                 widths.append(width)
                 room -= width + 1
@@ -162,31 +184,39 @@ class Listing(ScrollView, can_focus=True):
     def on_resize(self, _event: Resize) -> None:
         """Choose columns and widths for the new size."""
         self._widths = self._measure()
-        self.virtual_size = Size(self.size.width, len(self._rows) + 1)
+        self.virtual_size = Size(self._width, len(self._rows) + self._top)
         self.call_after_refresh(self._scroll_to_cursor)
         self.refresh()
 
     def render_line(self, y: int) -> Strip:
-        """Return a line: the titles, which stay in place, or a row."""
+        """Return a line: the titles and pinned rows, which stay in place, or a row."""
         if y == 0:
             return self._strip([self._title(column) for column in self._columns], (), _TITLE)
-        at = y - 1 + self.scroll_offset.y
+        if y <= len(self._pinned):
+            row = self._pinned[y - 1]
+            return self._strip(row.cells, row.styles, _PLAIN)
+        if y < self._top:
+            return Strip([Segment("─" * self._width, _RULE)])
+        at = y - self._top + self.scroll_offset.y
         if at >= len(self._rows):
-            return Strip.blank(self.size.width, _PLAIN)
+            return Strip.blank(self._width, _PLAIN)
         row = self._rows[at]
         is_selected = at == self._at and self.has_focus
         return self._strip(row.cells, row.styles, _CURSOR if is_selected else _PLAIN)
 
     def _strip(self, cells: Sequence[str], styles: Sequence[Style | None], common: Style) -> Strip:
+        if self._measured_for != self._width:  # a scroll bar has come or gone
+            self._widths = self._measure()
         segments = []
         for number, (cell, width) in enumerate(zip(cells, self._widths, strict=False)):
             if not width:
                 continue
             own = styles[number] if number < len(styles) else None
-            style = own + common if own is not None else common
+            # The cursor is one colour: on the background of another one, words are hard to read.
+            style = own + common if own is not None and common is not _CURSOR else common
             words = _fit(harmless(cell), width, is_right=self._columns[number].is_right)
             segments += [Segment(words, style), Segment(" ", common)]
-        return Strip(segments).adjust_cell_length(self.size.width, _PLAIN)
+        return Strip(segments).adjust_cell_length(self._width, _PLAIN)
 
     def on_focus(self) -> None:
         """Show the cursor."""
@@ -201,7 +231,7 @@ class Listing(ScrollView, can_focus=True):
 
         Scrolling reaches no further than the last layout, so it may have to be tried again.
         """
-        top, height = self.scroll_offset.y, self.size.height - 1
+        top, height = self.scroll_offset.y, self.size.height - self._top
         if self._at < top:
             self.scroll_to(y=self._at, animate=False)
         elif height > 0 and self._at >= top + height:
@@ -223,7 +253,7 @@ class Listing(ScrollView, can_focus=True):
 
     def action_screenful(self, step: int) -> None:
         """Move by a screenful of rows."""
-        self._move_to(self._at + step * max(1, self.size.height - 2))
+        self._move_to(self._at + step * max(1, self.size.height - self._top - 1))
 
     def action_edge(self, last: int) -> None:
         """Move to the first row or the last."""
@@ -232,8 +262,9 @@ class Listing(ScrollView, can_focus=True):
     def on_click(self, event: Click) -> None:
         """Move to the row under the mouse, or report the title under it."""
         if event.y > 0:
-            if event.y - 1 + self.scroll_offset.y < len(self._rows):
-                self._move_to(event.y - 1 + self.scroll_offset.y)
+            at = event.y - self._top + self.scroll_offset.y
+            if event.y >= self._top and at < len(self._rows):
+                self._move_to(at)
             return
         left = 0
         for number, width in enumerate(self._widths):

@@ -49,11 +49,86 @@ class JobView(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class JobLine:
+    """A job in a list. ``key`` opens it; empty: it cannot be opened (yet), and ``note`` says why.
+
+    ``speed``: pages per second, ``left``: seconds; None where they are not known. ``hosts``: how many
+    render its pages now.
+    """
+
+    key: str
+    name: str
+    state: str
+    total: int = 0
+    done: int = 0
+    suspect: int = 0
+    failed: int = 0
+    hosts: int = 0
+    speed: float | None = None
+    left: float | None = None
+    owner: str = ""
+    note: str = ""
+    is_coordinated: bool = False
+    """Whether a coordinator has it now."""
+
+
+@dataclass(frozen=True, slots=True)
+class HostLine:
+    """A host in a list of jobs: what it does for all of them together. Loads are threads per core."""
+
+    name: str
+    state: str = ""
+    reason: str = ""
+    slots: int = 0
+    running: int = 0
+    others: float | None = None
+    jobs: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """All jobs, running ones first, and all hosts."""
+
+    jobs: tuple[JobLine, ...] = ()
+    hosts: tuple[HostLine, ...] = ()
+
+
+class JobList(Protocol):
+    """A list of jobs of which the user opens one. The methods may block; they are called in threads."""
+
+    @property
+    def title(self) -> str:
+        """What is listed."""
+        ...
+
+    @property
+    def is_first(self) -> bool:
+        """Whether the list is shown before any job; else the user asks for it."""
+        ...
+
+    def read(self) -> Listed:
+        """Return the list as it is now. Raises OSError or UserError."""
+        ...
+
+    def open(self, key: str) -> JobView:
+        """Return the job of a line. Raises OSError or UserError."""
+        ...
+
+
 class Owner(Protocol):
     """The command that started the dashboard: it knows the job and the meaning of Ctrl-C."""
 
     def job(self) -> JobView | None:
-        """Return the job to show; None while it is being opened. Must not block."""
+        """Return the job to show; None while it is being opened, or chosen. Must not block."""
+        ...
+
+    def jobs(self) -> JobList | None:
+        """Return the list from which the user may choose another job; None: there is one job."""
+        ...
+
+    def doing(self) -> str:
+        """Return what is being done to open the job; empty if that is not known. Must not block."""
         ...
 
     def is_over(self) -> bool:

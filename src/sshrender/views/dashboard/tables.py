@@ -7,21 +7,13 @@ from typing import Any
 
 from rich.style import Style
 
-from sshrender.job.journalentries import (
-    AttemptFailed,
-    JournalEntry,
-    PageFailed,
-    PageSuspected,
-    RequestHandled,
-    RunEnded,
-    RunStarted,
-    StorageFailed,
-)
+from sshrender.job.journalentries import JournalEntry, RequestHandled, RunEnded, RunStarted
 from sshrender.views import hostwords
 from sshrender.views.dashboard.rowlist import Column, Row
 from sshrender.views.dashboard.styles import STRAGGLER, Styles
 from sshrender.views.jobmodel import HostRow, JobModel
 from sshrender.views.pagehistory import tell, time_of_day
+from sshrender.views.problems import ERROR, WARNING, severity
 from sshrender.views.text import clean, duration
 
 HOSTS = (
@@ -44,6 +36,9 @@ ATTEMPTS = (
 )
 MAX_ATTEMPTS = 200
 """The oldest attempts are listed: a large farm renders hundreds of pages at a time."""
+
+REOPENING = "reopening "
+"""How the key of a row begins that is no attempt, but a slot that waits; the host's name follows."""
 
 LOG = (Column("time"), Column("event"))
 
@@ -97,7 +92,8 @@ def _host(host: HostRow, styles: Styles) -> Row:
 
 def attempts(job: JobModel, styles: Styles, now: float, text: str = "") -> list[Row]:
     """Return the attempts in work, oldest first, with a mark on stragglers."""
-    found = []
+    found = [_reopening(host, page, now) for host in job.hosts.values() for page in host.reopening]
+    found = [row for row in found if _contains(text, *row.cells)]
     for drawing in job.drawings(now)[:MAX_ATTEMPTS]:
         flight = drawing.flight
         if not _contains(text, str(flight.page), flight.host):
@@ -110,12 +106,20 @@ def attempts(job: JobModel, styles: Styles, now: float, text: str = "") -> list[
     return found
 
 
+def _reopening(host: HostRow, page: int, now: float) -> Row:
+    """Return the row of a slot that renders nothing, because it opens the document anew."""
+    age = duration(now - host.reopening[page])
+    words = f"opens the document anew, after page {page}; the slot waits"
+    return Row(f"{REOPENING}{host.name}", ("", clean(host.name), age, "", words), _WAITS)
+
+
 def log_row(number: int, entry: JournalEntry) -> Row | None:
     """Return an entry as a row with its number as the key; None for an entry that has no text."""
     words = tell(entry)
     if words is None:
         return None
-    return Row(str(number), (time_of_day(entry), words), (_DIM, _EMPHASIS.get(type(entry))))
+    style = _SEVERE.get(severity(entry)) or _EMPHASIS.get(type(entry))
+    return Row(str(number), (time_of_day(entry), words), (_DIM, style))
 
 
 def log(rows: Iterable[Row], text: str) -> list[Row]:
@@ -124,11 +128,9 @@ def log(rows: Iterable[Row], text: str) -> list[Row]:
 
 
 _DIM = Style(dim=True)
+_WAITS = (None, None, None, None, Style(color="cyan"))
+_SEVERE = {WARNING: Style(color="yellow"), ERROR: Style(color="red", bold=True)}
 _EMPHASIS: Mapping[type[JournalEntry], Style] = {
-    AttemptFailed: Style(color="yellow"),
-    PageSuspected: Style(color="yellow"),
-    PageFailed: Style(color="red", bold=True),
-    StorageFailed: Style(color="red", bold=True),
     RequestHandled: Style(bold=True),
     RunStarted: Style(bold=True),
     RunEnded: Style(bold=True),

@@ -35,6 +35,12 @@ SIXEL, KITTY, CELLS, CHARACTERS = "sixel", "kitty", "cells", "characters"
 ANSWER_TIMEOUT = 1.5
 """Seconds to wait for an answer: every terminal answers at once, but the link to it may be slow."""
 
+MAX_SIDE = 4000
+"""Pixels: of A4 at 300 dpi everything is left to zoom into, and a decoded image takes at most 48 MB."""
+
+_CELL = (10, 20)
+"""Pixels of a character, width and height, where the terminal does not tell: the usual ratio."""
+
 _QUERY_KITTY = "\x1b_Gi=31,s=1,v=1,a=q,t=d,f=24;AAAA\x1b\\"
 _QUERY_DEVICE = "\x1b[c"
 """Primary device attributes (DA1): a 4 in the answer means sixel. Sent last: it is always answered."""
@@ -99,8 +105,8 @@ def _kind_in(answer: bytes) -> str:
 def decode(data: bytes) -> Image.Image:
     """Return the image, small enough for a terminal. May take long; raises whatever Pillow raises."""
     with Image.open(io.BytesIO(data)) as image:
-        image.draft("RGB", (1600, 1600))
-        image.thumbnail((1600, 1600))
+        image.draft("RGB", (MAX_SIDE, MAX_SIDE))
+        image.thumbnail((MAX_SIDE, MAX_SIDE))
         return image.convert("RGB")
 
 
@@ -158,6 +164,17 @@ def _widgets() -> dict[str, type[Widget]]:
         finally:
             sys.__stdout__ = stdout  # type: ignore[misc]
     return {SIXEL: SixelImage, KITTY: TGPImage, CELLS: HalfcellImage, CHARACTERS: UnicodeImage}
+
+
+def cell_size() -> tuple[int, int]:
+    """Return width and height of a character in pixels."""
+    try:
+        rows, columns, width, height = struct.unpack("HHHH", ioctl(2, TIOCGWINSZ, b"\0" * 8))
+    except OSError:
+        return _CELL
+    if not (rows and columns and width // columns and height // rows):
+        return _CELL
+    return width // columns, height // rows
 
 
 def _export_cell_size() -> None:

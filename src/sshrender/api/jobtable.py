@@ -1,0 +1,291 @@
+"""Follows many jobs at once for the dashboard's list: the whole queue, or the documents of one command.
+
+A running job's journal is followed line by line. Any other job is read again only when its files have
+changed, so that thousands of finished jobs cost one look each.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+
+from sshrender.api.dashboardsource import JobSource, inventory_hosts
+from sshrender.api.jobs import find_job, job_names, on_san, read_or_record
+from sshrender.api.runcontext import FAILED
+from sshrender.config import inventory as inv
+from sshrender.config.paths import state_folder
+from sshrender.coordinator.jobopening import require_san
+from sshrender.document import pagelist
+from sshrender.job import drains, jobattributes, jobstatus
+from sshrender.job.folder import JobFolder
+from sshrender.job.jobattributes import Attributes
+from sshrender.job.journal import MAX_BYTES, JournalTail, read_journal
+from sshrender.job.lease import Observer
+from sshrender.job.leasefiles import Claim
+from sshrender.job.spec import JobSpec, load_spec
+from sshrender.utf8 import writable
+from sshrender.views.dashboard.source import HostLine, JobLine, JobView, Listed
+from sshrender.views.jobmodel import HostRow, JobModel
+
+MAX_LISTED_JOURNAL = 8 << 20
+"""Bytes of another user's journal that the list reads: some 20,000 pages."""
+
+_ORDER = ("running", "paused", "held", "queued")
+"""Unfinished jobs come first, in this order; then finished ones, the latest first."""
+
+_READINGS_SKIPPED = 4
+"""Readings after which a finished job is looked at again: there may be thousands, on a slow folder."""
+
+_WORKING = ("idle", "busy")
+"""States of a connected host. A host that works for one job and is lost for another one works."""
+
+
+class JobTable:
+    """A JobList of all jobs in the shared folder. See views.dashboard.source."""
+
+    is_first = True
+
+    def __init__(self, san: Path, title: str, hosts: Sequence[inv.HostTable]) -> None:
+        self.title = title
+        self._san = san
+        self._hosts = hosts
+        self._jobs: dict[str, _Job] = {}
+
+    def read(self) -> Listed:
+        """See JobList."""
+        return on_san(self._san, self._read)
+
+    def open(self, key: str) -> JobView:
+        """See JobList."""
+        path = str(self._san / key)
+        return on_san(self._san, lambda: JobSource(*find_job(self._san, path), self._hosts))
+
+    def _read(self) -> Listed:
+        names = self._names()
+        damaged: dict[str, str] = {}
+        for gone in self._jobs.keys() - set(names):
+            del self._jobs[gone]
+        lines, updated = [], {}
+        for name in names:
+            line = read_or_record(self._san, name, partial(self._line, name), damaged)
+            if line is not None:
+                lines.append(line)
+                updated[name] = self._jobs[name].updated
+        lines += [JobLine("", name, "damaged", note=why) for name, why in damaged.items()]
+        return Listed(tuple(self._in_order(lines, updated)), tuple(self._host_lines()))
+
+    def _names(self) -> Sequence[str]:
+        """Return the names of the jobs to list. Raises OSError."""
+        return job_names(self._san)
+
+    def _in_order(self, lines: list[JobLine], updated: Mapping[str, str]) -> list[JobLine]:
+        """Return the unfinished jobs first, and of those that are equal in that the latest first."""
+        latest = sorted(lines, key=lambda line: updated.get(line.name, ""), reverse=True)
+        return sorted(latest, key=lambda line: _rank(line.state))
+
+    def _line(self, name: str) -> JobLine | None:
+        """Return the line of a job; None if it is gone. Raises UserError or OSError."""
+        known = self._jobs.get(name)
+        if known is None:
+            folder = JobFolder(self._san / name)
+            spec = load_spec(folder)
+            if spec is None:
+                return None
+            known = self._jobs[name] = _Job(folder, spec)
+        return known.line()
+
+    def _host_lines(self) -> list[HostLine]:
+        """Return what each host does for all running jobs, those that work first."""
+        used: dict[str, list[tuple[str, HostRow]]] = {host.name: [] for host in self._hosts}
+        for name, job in self._jobs.items():
+            for row in job.hosts():
+                used.setdefault(row.name, []).append((name, row))
+        drained: dict[str, drains.Drain] = {}
+        with contextlib.suppress(OSError):
+            drained = drains.read(self._san)
+        return [_host(name, rows, drained.get(name)) for name, rows in sorted(used.items())]
+
+
+class DocumentTable(JobTable):
+    """The documents of one command: those that have a job by now, then the others.
+
+    ``documents``: their file names. ``jobs``: the names of the jobs that were opened so far. ``stages``:
+    what is being done to open each of the others, or why it failed (RunContext.on_stage).
+    """
+
+    is_first = False
+
+    def __init__(
+        self,
+        san: Path,
+        hosts: Sequence[inv.HostTable],
+        documents: Sequence[str],
+        jobs: Callable[[], Sequence[str]],
+        stages: Callable[[], Mapping[str, str]],
+    ) -> None:
+        super().__init__(san, "documents of this command", hosts)
+        self._documents = documents
+        self._opened = jobs
+        self._stages = stages
+
+    def _names(self) -> Sequence[str]:
+        return list(dict.fromkeys(self._opened()))
+
+    def _in_order(self, lines: list[JobLine], updated: Mapping[str, str]) -> list[JobLine]:  # noqa: ARG002 - as typed
+        return [*lines, *self._without_job()]
+
+    def _without_job(self) -> Iterator[JobLine]:
+        stages = self._stages()
+        opened = [job.document for job in self._jobs.values()]
+        for document in self._documents:
+            if writable(document) in opened:
+                opened.remove(writable(document))
+                continue
+            stage = stages.get(document, "")
+            state = "failed" if stage.startswith(FAILED) else "opening" if stage else "waiting"
+            yield JobLine("", document, state, note=stage.removeprefix(FAILED))
+
+
+def _rank(state: str) -> int:
+    return _ORDER.index(state) if state in _ORDER else len(_ORDER)
+
+
+class _Job:
+    """One job of the list."""
+
+    def __init__(self, folder: JobFolder, spec: JobSpec) -> None:
+        self._folder = folder
+        self._spec = spec
+        self._observer = Observer(folder.lease)
+        self._stamp: object = None
+        self._read: JobLine | None = None
+        self._skipped = 0
+        self._tail: JournalTail | None = None
+        self._model = JobModel(())
+        self._attributes = Attributes()
+        self.updated = spec.created
+        """When something happened last, as in the journal."""
+
+    @property
+    def document(self) -> str:
+        """The file name of its document."""
+        return self._spec.document.name
+
+    def hosts(self) -> list[HostRow]:
+        """Return the hosts of a running job."""
+        return [] if self._tail is None else list(self._model.hosts.values())
+
+    def line(self) -> JobLine:
+        """Return how it stands. Raises UserError or OSError."""
+        if self._read is not None and self._read.state not in _ORDER and self._tail is None:
+            self._skipped = (self._skipped + 1) % (_READINGS_SKIPPED + 1)
+            if self._skipped:
+                return self._read
+        claim = self._observer.holder()
+        stamp = (_stamp(self._folder.journal), _stamp(self._folder.attributes), claim is None)
+        if claim is not None:
+            self._read = None
+            return self._followed(stamp)
+        self._tail = None
+        if stamp != self._stamp or self._read is None:
+            self._read = self._reported(claim)
+            self._stamp = stamp
+        return self._read
+
+    def _followed(self, stamp: object) -> JobLine:
+        """Return the line of a running job, from the new entries of its journal."""
+        if self._tail is None:
+            self._tail = JournalTail(self._folder.journal)
+            pages = pagelist.parse(self._spec.settings.pages, self._spec.document.pages)
+            self._model = JobModel(pages)
+        while entries := self._tail.new():
+            for entry in entries:
+                self._model.take(entry)
+                self.updated = entry.time
+        if stamp != self._stamp:
+            self._attributes = jobattributes.load_or_none(self._folder) or Attributes()
+            self._stamp = stamp
+        return _running(self._folder.name, self._model, self._attributes)
+
+    def _report(self, claim: Claim | None) -> jobstatus.JobReport:
+        is_own = self._folder.path.lstat().st_uid == os.geteuid()
+        entries = read_journal(self._folder.journal, MAX_BYTES if is_own else MAX_LISTED_JOURNAL)
+        found = jobattributes.load_or_none(self._folder)
+        return jobstatus.of(self._folder, self._spec, entries, claim, found)
+
+    def _reported(self, claim: Claim | None) -> JobLine:
+        """Return the line of a job that does not run."""
+        report = self._report(claim)
+        self.updated = report.updated
+        return JobLine(
+            key=report.name,
+            name=report.name,
+            state=report.state,
+            total=report.pages["total"],
+            done=report.pages["done"],
+            suspect=report.pages["suspect"],
+            failed=report.pages["failed"],
+            owner=report.attributes.owner,
+            note=report.reason,
+        )
+
+
+def _stamp(path: Path) -> tuple[int, int, int] | None:
+    """Return what changes when a file is written or replaced; None where there is none."""
+    try:
+        status = path.stat()
+    except FileNotFoundError:
+        return None
+    return status.st_ino, status.st_size, status.st_mtime_ns
+
+
+def _running(name: str, model: JobModel, attributes: Attributes) -> JobLine:
+    held = model.held or (attributes.held and f"held by {attributes.held}")
+    state = "paused" if model.paused else "held" if held else "running"
+    now = max(model.now, time.time())
+    return JobLine(
+        key=name,
+        name=name,
+        state=state,
+        total=len(model.pages),
+        done=model.counts["done"],
+        suspect=model.counts["suspect"],
+        failed=model.counts["failed"],
+        hosts=sum(bool(host.flights) for host in model.hosts.values()),
+        speed=model.rate.per_second(now),
+        left=model.left(now),
+        owner=attributes.owner,
+        note=model.paused or held,
+        is_coordinated=True,
+    )
+
+
+def _host(name: str, rows: Sequence[tuple[str, HostRow]], drained: drains.Drain | None) -> HostLine:
+    """Return the line of a host that these jobs use."""
+    works = [row for _, row in rows if row.state in _WORKING]
+    shown = works[0] if works else rows[0][1] if rows else HostRow(name, state="")
+    note = f": {drained.note}" if drained is not None and drained.note else ""
+    why = "" if drained is None else f"drained by {drained.by}{note}"
+    return HostLine(
+        name=name,
+        state=shown.state or ("drained" if drained is not None else ""),
+        reason=shown.reason or why,
+        slots=max((row.slots for _, row in rows), default=0),
+        running=sum(row.running for _, row in rows),
+        others=shown.others if works else None,
+        jobs=tuple(job for job, _ in rows),
+    )
+
+
+def whole_queue(san: Path, hosts_file: Path | None) -> JobTable:
+    """Return the list of all jobs in the shared folder, and of all hosts of the inventory.
+
+    Raises UserError.
+    """
+    if san != state_folder():  # which is created with the first job
+        on_san(san, lambda: require_san(san))
+    return JobTable(san, f"jobs in {san}", inventory_hosts(hosts_file))

@@ -1,0 +1,259 @@
+"""The screen that lists jobs and hosts: the whole queue, or the documents of one command."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import ClassVar
+
+from rich.style import Style
+from rich.text import Text
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Container
+from textual.screen import Screen
+from textual.widgets import Static
+
+from sshrender.views.controlcharacters import harmless_text
+from sshrender.views.dashboard.dialogs import Question
+from sshrender.views.dashboard.keyhints import ENDS, Hint
+from sshrender.views.dashboard.keyline import KeyLine
+from sshrender.views.dashboard.rowlist import Column, Listing, Row
+from sshrender.views.dashboard.source import HostLine, JobLine, JobList, Listed
+from sshrender.views.dashboard.styles import Styles
+from sshrender.views.jobmodel import FAILED, SUSPECT
+from sshrender.views.text import clean, count, duration
+
+REFRESH = 2.0
+"""Seconds between two readings: each one lists the shared folder and reads what has changed."""
+
+_JOBS = (
+    Column("job", max_width=32),
+    Column("state", max_width=11),
+    Column("pages", is_right=True),
+    Column("problems", min_list_width=60, is_right=True),
+    Column("hosts", min_list_width=70, is_right=True),
+    Column("speed", min_list_width=80, is_right=True),
+    Column("left", is_right=True),
+    Column("owner", min_list_width=100, max_width=20),
+    Column(""),
+)
+_HOSTS = (
+    Column("host", max_width=24),
+    Column("state", max_width=13),
+    Column("slots", is_right=True),
+    Column("load", min_list_width=60, is_right=True),
+    Column("jobs", min_list_width=60, max_width=40),
+    Column("reason"),
+)
+_STATES = {
+    "running": "bold green",
+    "paused": "bold red",
+    "failed": "bold red",
+    "partial": "bold yellow",
+    "held": "yellow",
+    "done": "green",
+}
+_HINTS = (
+    Hint("Enter", "Open", "open"),
+    Hint("/", "Filter", "search"),
+    Hint("Tab", "Jobs, hosts", "other"),
+)
+_BACK = Hint("Esc", "Back", "back")
+
+
+class JobScreen(Screen[None]):
+    """Lists jobs and hosts, and opens a job.
+
+    ``on_open`` gets the key of the chosen job. ``has_job``: a job is shown below, to go back to.
+    """
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("enter", "open", "Open the job"),
+        Binding("slash", "search", "Filter jobs and hosts"),
+        Binding("tab,shift+tab", "other", "Jobs or hosts"),
+        Binding("escape", "back", "Back"),
+        Binding("question_mark", "app.help", "Help"),
+        Binding("q", "leave", "Leave"),
+    ]
+
+    def __init__(
+        self, jobs: JobList, styles: Styles, on_open: Callable[[str], object], *, has_job: bool
+    ) -> None:
+        super().__init__()
+        self._jobs = jobs
+        self._styles = styles
+        self._on_open = on_open
+        self._has_job = has_job
+        self._listed: Listed | None = None
+        self._problem = ""
+        self._filter = ""
+        self._is_reading = False
+
+    def compose(self) -> ComposeResult:
+        """Yield a headline, the jobs, the hosts and the keys."""
+        yield Static(id="list-title")
+        with Container(id="lists"):
+            yield Listing(_JOBS, id="jobs")
+            yield Listing(_HOSTS, id="all-hosts")
+        yield KeyLine(id="list-keys", ends=ENDS)
+
+    def on_mount(self) -> None:
+        """Start to read."""
+        self.set_class(self._styles.is_ascii, "-plain")
+        self.query_one("#jobs").border_title = "jobs"
+        self.query_one("#all-hosts").border_title = "hosts"
+        self.query_one(KeyLine).show([*_HINTS, _BACK] if self._has_job else list(_HINTS))
+        self.query_one("#jobs").focus()
+        self._show()
+        self._read()
+        self.set_interval(REFRESH, self._read)
+
+    def _read(self) -> None:
+        if not self._is_reading:
+            self._is_reading = True
+            self.run_worker(self._read_now, thread=True, exit_on_error=False)
+
+    def _read_now(self) -> None:
+        """Read the list. Runs in a thread."""
+        listed, problem = self._listed, ""
+        try:
+            listed = self._jobs.read()
+        except Exception as error:  # noqa: BLE001 - other programs can write into the folder
+            why = getattr(error, "strerror", None) or error or type(error).__name__
+            problem = f"cannot read the jobs: {clean(str(why))}"
+        if self.is_attached:
+            self.app.call_from_thread(self._take, listed, problem)
+
+    def _take(self, listed: Listed | None, problem: str) -> None:
+        self._is_reading = False
+        self._listed, self._problem = listed, problem
+        if self.is_attached:
+            self._show()
+
+    def _show(self) -> None:
+        listed = self._listed
+        self.query_one("#list-title", Static).update(harmless_text(self._title()))
+        if listed is None:
+            return
+        hosts = self.query_one("#all-hosts", Listing)
+        hosts.display = bool(listed.hosts)
+        text = self._filter.lower()
+        found = [line for line in listed.jobs if _matches(text, line.name, line.state, line.owner)]
+        self.query_one("#jobs", Listing).show(
+            [_job(line, number, self._styles) for number, line in enumerate(found)]
+        )
+        seen = [host for host in listed.hosts if _matches(text, host.name, host.state, *host.jobs)]
+        hosts.show([_host(host, self._styles) for host in seen])
+        hosts.styles.height = min(len(listed.hosts) + 3, max(5, self.size.height * 2 // 5))
+
+    def _title(self) -> Text:
+        listed = self._listed
+        text = Text(clean(self._jobs.title), "bold", no_wrap=True, overflow="ellipsis")
+        if self._filter:
+            text.append(f"  only: {clean(self._filter)}", "reverse")
+        if self._problem:
+            text.append(f"  {self._problem}", "bold red reverse")
+        elif listed is None:
+            text.append("  reading …", "dim")
+        elif not listed.jobs:
+            text.append("  no jobs")
+        else:
+            states = [line.state for line in listed.jobs]
+            counted = {state: states.count(state) for state in dict.fromkeys(states)}
+            words = ", ".join(f"{number} {state}" for state, number in counted.items())
+            text.append(f"  {words}")
+            text.append(_speed(listed.jobs), "dim")
+        return text
+
+    # Keys
+
+    def action_open(self) -> None:
+        """Open the job under the cursor; of a host, show its jobs alone."""
+        if self.query_one("#all-hosts").has_focus:
+            self._set_filter(self.query_one("#all-hosts", Listing).key or "")
+            self.query_one("#jobs").focus()
+            return
+        key = self.query_one("#jobs", Listing).key
+        line = next(
+            (line for line in (self._listed or Listed()).jobs if line.key and line.key == key), None
+        )
+        if line is not None:
+            self._on_open(line.key)
+        elif key is not None:
+            self.app.notify("this job cannot be opened yet", severity="warning")
+
+    def action_other(self) -> None:
+        """Go from the jobs to the hosts, or back."""
+        hosts = self.query_one("#all-hosts")
+        (self.query_one("#jobs") if hosts.has_focus or not hosts.display else hosts).focus()
+
+    def action_search(self) -> None:
+        """Show only the jobs and hosts that contain a text."""
+
+        def answered(text: str | None) -> None:
+            if text is not None:
+                self._set_filter(text)
+
+        self.app.push_screen(Question("show only:", "a part of a name, a state or an owner"), answered)
+
+    def _set_filter(self, text: str) -> None:
+        self._filter = text
+        self._show()
+
+    def action_back(self) -> None:
+        """Remove the filter, or go back to the job."""
+        if self._filter:
+            self._set_filter("")
+        elif self._has_job:
+            self.dismiss(None)
+
+    def action_leave(self) -> None:
+        """Leave the program. The jobs continue."""
+        self.app.exit()
+
+
+def _matches(text: str, *places: str) -> bool:
+    return not text or any(text in place.lower() for place in places)
+
+
+def _job(line: JobLine, number: int, styles: Styles) -> Row:
+    counts = ((SUSPECT, line.suspect), (FAILED, line.failed))
+    problems = [f"{styles.page(state)[0]} {pages}" for state, pages in counts if pages]
+    style = Style.parse(_STATES.get(line.state, ""))
+    cells = (
+        clean(line.name),
+        line.state,
+        f"{line.done + line.suspect}/{line.total}" if line.total else "",
+        " ".join(problems),
+        str(line.hosts or ""),
+        _pages_per(line.speed),
+        "" if line.left is None else duration(line.left),
+        clean(line.owner),
+        clean(line.note),
+    )
+    problem_style = Style.parse("bold red" if line.failed else "yellow")
+    return Row(line.key or f"#{number}", cells, (None, style, None, problem_style))
+
+
+def _host(host: HostLine, styles: Styles) -> Row:
+    symbol, style = styles.host(host.state or "unknown")
+    cells = (
+        clean(host.name),
+        f"{symbol} {host.state or 'not in use'}",
+        f"{host.running}/{host.slots}" if host.slots else "",
+        "" if host.others is None else f"{host.others:.2f}",
+        clean(", ".join(host.jobs)),
+        clean(host.reason),
+    )
+    return Row(host.name, cells, (None, style))
+
+
+def _pages_per(speed: float | None) -> str:
+    if not speed:
+        return ""
+    return f"{speed:.1f}/s" if speed >= 1 else f"{speed * 60:.1f}/min"
+
+
+def _speed(jobs: Sequence[JobLine]) -> str:
+    speeds = [line.speed for line in jobs if line.speed]
+    return f", {sum(speeds):.1f} pages/s on {count(len(speeds), 'job')}" if speeds else ""
