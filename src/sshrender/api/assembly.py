@@ -41,7 +41,7 @@ class Assembly:
             return
         plan, kind = self._plan, self._kind
         target = plan.output / f"{safe_stem(Path(plan.spec.document.name).stem)}.{kind}"
-        pages, dpi = list(plan.history.pages.values()), plan.spec.settings.dpi
+        pages, dpi = list(plan.history.pages.values()), plan.spec.settings.resolutions
         try:
             on_san(target.parent, lambda: assemble(plan.folder, pages, target, kind, dpi, fence))
             self.path = str(target)

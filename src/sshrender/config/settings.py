@@ -198,8 +198,13 @@ def _checked(values: dict[str, Any], kind: str) -> _Layer:
             key = str(problem["loc"][0])
             name = _origin(kind, key)
             message = str(problem["msg"]).removeprefix("Value error, ")
-            problems.append(f"{name} {values.get(key)}: {message[:1].lower()}{message[1:]}")
+            problems.append(f"{name} {_shown(values.get(key))}: {message[:1].lower()}{message[1:]}")
     return _Layer(kind, values, problems)
+
+
+def _shown(value: Any) -> str:
+    """Return a value as the user typed it, of a list each."""
+    return " ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
 
 
 def _merge(layers: list[_Layer]) -> Resolved:

@@ -11,12 +11,16 @@ from sshrender.config.pins import Pin
 from sshrender.core.policy import HostPlan, Policy
 from sshrender.document.facts import Stamp
 from sshrender.document.reading import Reading
-from sshrender.job import documentidentity
+from sshrender.job import documentidentity, profiles
 from sshrender.job.folder import JobFolder
 from sshrender.job.history import History
 from sshrender.job.jobattributes import Attributes
+from sshrender.job.profiles import Profile
 from sshrender.job.publish import page_name
 from sshrender.job.spec import JobSpec, RecipeRecord
+from sshrender.job.verification.verify import Expected
+from sshrender.renderers import switches
+from sshrender.renderers.appearance import Appearance
 from sshrender.renderers.devices import DEVICES, Device
 from sshrender.transports.interface import Transport
 
@@ -66,7 +70,10 @@ class RenderRequest:
     pages: str | None = None
     split: str = "none"
     password: str | None = None
+    appearance: Appearance = field(default_factory=Appearance)
     options: tuple[str, ...] = ()
+    profiles: tuple[Profile, ...] = ()
+    """The ICC profiles that ``options`` name."""
     recipes: tuple[RecipeRecord, ...] = ()
     limits: RunLimits = field(default_factory=RunLimits)
     policy: Policy = field(default_factory=Policy)
@@ -120,9 +127,9 @@ class JobPlan:
             self.stamp = documentidentity.require_same(self.folder, self.spec, self.stamp)
 
     def compare_document(self) -> None:
-        """Compare the document before the run, under the lease.
+        """Compare the document and its ICC profiles before the run, under the lease.
 
-        Raises UserError if it is not the job's.
+        Raises UserError if they are not the job's.
         """
         try:
             self.require_document()
@@ -130,6 +137,7 @@ class JobPlan:
             documentidentity.DocumentReplaced
         ):  # by another process that created the job at the same time
             self.stamp = documentidentity.require(self.folder, self.spec)
+        profiles.require(self.folder, self.spec.settings.options)
 
     @property
     def device(self) -> Device:
@@ -150,6 +158,28 @@ class JobPlan:
         """Return whether the page's size determines the size of the recipe's output."""
         recipes = self.spec.settings.recipes
         return not recipes or recipes[recipe].is_built_in
+
+    def expected(
+        self,
+        box: tuple[float, float] | None,
+        *,
+        is_sized: bool,
+        size: int | None = None,
+        sha256: str | None = None,
+    ) -> Expected:
+        """Return what the file of a page must be. ``size`` and ``sha256``: its host's report."""
+        settings = self.spec.settings
+        return Expected(
+            device=self.device,
+            dpi=settings.dpi,
+            box=box,
+            bytes=size,
+            sha256=sha256,
+            is_sized=is_sized,
+            vertical_dpi=settings.vertical_dpi,
+            fixed_size=settings.size,
+            downscale=switches.downscale(settings.options),
+        )
 
     def recipe_name(self, recipe: int) -> str:
         """Return the name of a recipe, or of the built-in renderer."""

@@ -38,7 +38,8 @@ class Setup(NamedTuple):
     ``output``: the name of the pages' files, with ``%d``, which the device replaces by the number of
     pages that it has shown, this one included. Only with ``%d`` is a file closed at the end of its page,
     and PSD devices require it. ``options``: further Ghostscript switches. ``tag``: names the job in the
-    host's process list. ``thumbnails``: the device for thumbnails; empty: none are made.
+    host's process list. ``thumbnails``: the device for thumbnails; empty: none are made. ``files``: what
+    the options name in the job's folder.
     """
 
     program: str
@@ -50,6 +51,7 @@ class Setup(NamedTuple):
     options: Tuple[str, ...]
     tag: str
     thumbnails: str = ""
+    files: Tuple[str, ...] = ()
 
 
 def command(setup: Setup) -> List[str]:
@@ -67,7 +69,7 @@ def command(setup: Setup) -> List[str]:
         "-sDEVICE=" + setup.device,
         "-r" + setup.dpi,
         *setup.options,
-        "--permit-file-read=" + setup.document,
+        *("--permit-file-read=" + name for name in (setup.document, *setup.files)),
         "-sOutputFile=" + setup.folder + "/" + setup.output,
     ]
 

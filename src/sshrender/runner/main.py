@@ -240,6 +240,7 @@ class Runner:
             options=tuple(request.get("options", ())),
             tag=request.get("tag", ""),
             thumbnails=request.get("thumbnails") or "",
+            files=tuple(request.get("files", ())),
         )
 
     def _start_slots(self, request: Dict[str, Any]) -> None:
@@ -264,6 +265,7 @@ class Runner:
             recipes=tuple(self._recipes),
             is_sandboxed=request.get("sandbox") == BWRAP,
             epoch=int(request.get("epoch") or 0),
+            page_fields=tuple(sorted(request.get("page_fields", {}).items())),
         )
         for number in range(self._slot_count):
             self._slots.append(slot.Slot(settings, self._tasks, self._wire, self._environ, number))

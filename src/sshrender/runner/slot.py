@@ -96,7 +96,8 @@ class Slot(threading.Thread):
         """Start a renderer before the first page comes, if no other job is delayed by that."""
         document = self._settings.setup.document
         # The parts of a document that is still being split do not exist yet.
-        exists = os.path.exists(os.path.join(self._settings.folder, document))
+        needed = (document,) + self._settings.setup.files
+        exists = all(os.path.exists(os.path.join(self._settings.folder, name)) for name in needed)
         is_wanted = self._settings.is_eager and self._is_allowed()
         if is_wanted and exists and self._locks.acquire():
             self._warm.start(document)

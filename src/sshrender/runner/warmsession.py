@@ -87,7 +87,7 @@ class Session:
         self._has_small_device = False
         command = ghostscript.command(setup)
         if is_sandboxed:
-            command = sandbox.wrap(command, job_folder, setup.document, self._scratch)
+            command = sandbox.wrap(command, job_folder, setup.document, self._scratch, setup.files)
         self._process = subprocess.Popen(
             processlimits.wrap(command, limit),
             cwd=job_folder,

@@ -1,0 +1,96 @@
+"""ICC profiles that switches of Ghostscript name: they travel with the job, as files in its folder.
+
+A profile's file is named by its digest. So the switch in ``job.json`` says which content is meant, the
+job's name depends on it, and no machine needs the path that the user typed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import shlex
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from sshrender.document.facts import open_document
+from sshrender.document.staging import digest_plain
+from sshrender.errors import ExitCode, UserError
+from sshrender.job.folder import JobFolder
+from sshrender.renderers import switches
+from sshrender.storage.files import write_whole
+
+NAME = re.compile(r"profile-([0-9a-f]{64})\.icc")
+"""The name of a profile's file in the job's folder."""
+
+MAX_BYTES = 64 << 20
+"""Profiles of printers have up to 10 MB; device links a little more."""
+
+_HEADER_BYTES, _SIGNATURE = 128, slice(36, 40)
+"""ICC.1:2022, 7.2: the header, and where its signature ``acsp`` is."""
+
+
+class Profile(NamedTuple):
+    """A profile that the user named, as it was when the command started."""
+
+    name: str
+    data: bytes
+
+
+def taken(options: Sequence[str]) -> tuple[tuple[str, ...], tuple[Profile, ...]]:
+    """Return the switches with the names that profiles have in the job's folder, and these profiles.
+
+    Raises UserError if a file cannot be read or is no profile.
+    """
+    changed, found = list(options), {}
+    for number, path in switches.profiles(options):
+        switch = switches.parse(options[number])
+        profile = _read(Path(path).expanduser(), switch)
+        changed[number] = f"-s{switch.name}={profile.name}"
+        found[profile.name] = profile
+    return tuple(changed), tuple(found.values())
+
+
+def names(options: Sequence[str]) -> tuple[str, ...]:
+    """Return the files in the job's folder that a job's switches name."""
+    return tuple(dict.fromkeys(name for _, name in switches.profiles(options)))
+
+
+def copy(folder: JobFolder, profiles: Iterable[Profile]) -> None:
+    """Copy profiles into the job's folder, unless they are there. Raises OSError."""
+    for profile in profiles:
+        if not _is_there(folder, profile.name):
+            write_whole(folder.path / profile.name, profile.data)
+
+
+def require(folder: JobFolder, options: Sequence[str]) -> None:
+    """Raise UserError where a profile of the job is missing or has another content, or OSError."""
+    for name in names(options):
+        if not _is_there(folder, name):
+            raise UserError(
+                ExitCode.STORAGE,
+                f"{folder.path / name}: this ICC profile of the job is missing or was changed",
+                "render or submit the document again with the same --gs-option, which copies it again",
+            )
+
+
+def _is_there(folder: JobFolder, name: str) -> bool:
+    path = folder.path / name
+    try:
+        _, found = digest_plain(path, os.lstat(path).st_size)
+    except OSError:
+        return False
+    return f"profile-{found}.icc" == name
+
+
+def _read(path: Path, switch: switches.Switch) -> Profile:
+    what, hint = f"--gs-option -s{switch.name}: {path}", f"ls -l {shlex.quote(str(path))}"
+    try:
+        with open_document(path) as file:
+            data = file.read(MAX_BYTES + 1)
+    except OSError as error:
+        raise UserError(ExitCode.USAGE, f"{what}: {error.strerror}", hint) from None
+    if len(data) > MAX_BYTES or len(data) <= _HEADER_BYTES or data[_SIGNATURE] != b"acsp":
+        raise UserError(ExitCode.USAGE, f"{what}: this is not an ICC profile", hint)
+    return Profile(f"profile-{hashlib.sha256(data).hexdigest()}.icc", data)
