@@ -17,11 +17,11 @@ from sshrender.config.settingvalues import resolutions
 from sshrender.config.validation import invalid
 from sshrender.errors import ExitCode, UserError
 from sshrender.job import profiles
-from sshrender.job.profiles import Profile
+from sshrender.job.profiles import Taken
 from sshrender.job.spec import RecipeRecord
 from sshrender.renderers import switches
 from sshrender.renderers.appearance import Appearance, antialias_bits
-from sshrender.renderers.devices import DEVICES
+from sshrender.renderers.devices import DEVICES, colour_space
 
 
 class Rendering(NamedTuple):
@@ -29,8 +29,7 @@ class Rendering(NamedTuple):
 
     dpi: float
     appearance: Appearance
-    options: tuple[str, ...]
-    profiles: tuple[Profile, ...]
+    taken: Taken
     recipes: tuple[RecipeRecord, ...]
 
 
@@ -42,10 +41,11 @@ def rendering_of(settings: Settings) -> Rendering:
     has_ghostscript = not chain or any(recipe.is_built_in for recipe in chain)
     if has_ghostscript:
         _require_ghostscript_can(settings, size)
-    options, named = profiles.taken(settings.gs_options)
+    taken = profiles.taken(settings.gs_options)
+    _require_profile_fits(settings, taken)
     bits = 0
     if has_ghostscript or settings.antialias != "auto" or any(_uses_bits(each) for each in chain):
-        bits = antialias_bits(settings.antialias, device, dpi, options)
+        bits = antialias_bits(settings.antialias, device, dpi, taken.options)
     appearance = Appearance(
         vertical_dpi=0 if dpi[0] == dpi[1] else dpi[1],
         antialias=bits,
@@ -54,7 +54,7 @@ def rendering_of(settings: Settings) -> Rendering:
         jpeg_quality=settings.jpeg_quality,
         size=size,
     )
-    return Rendering(dpi[0], appearance, options, named, chain)
+    return Rendering(dpi[0], appearance, taken, chain)
 
 
 def _uses_bits(recipe: RecipeRecord) -> bool:
@@ -89,6 +89,19 @@ def _require_ghostscript_can(settings: Settings, size: tuple[int, int] | None) -
         raise UserError(
             ExitCode.USAGE, f"--gs-option {error}", "omit that --gs-option, or choose another --device"
         ) from None
+
+
+def _require_profile_fits(settings: Settings, taken: Taken) -> None:
+    """Raise UserError if the device has other colours than its profile: Ghostscript would not start."""
+    wanted, name = colour_space(settings.device), switches.output_profile(taken.options)
+    for profile in taken.profiles:
+        if profile.name == name and wanted and profile.colour_space != wanted:
+            raise UserError(
+                ExitCode.USAGE,
+                f"--gs-option -sOutputICCProfile: the profile is for {profile.colour_space} colours,"
+                f" and device {settings.device} has {wanted}",
+                "name another profile, or choose another --device",
+            )
 
 
 def _wishes(settings: Settings, dpi: tuple[float, float], size: tuple[int, int] | None) -> Wishes:

@@ -1,4 +1,4 @@
-"""How each recipe does what ``--antialias``, ``--box``, ``--size`` and the like ask for, or that it cannot.
+"""Says how each recipe does what ``--antialias``, ``--box`` and the like ask for, or that it cannot.
 
 The recipes that come with the program get words for it. A user's own recipe does it by a field in
 braces, and is refused if it has none: pages that silently look otherwise would be wrong.

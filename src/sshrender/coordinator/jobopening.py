@@ -233,6 +233,7 @@ def describe(
         split=_split(request, known, size, total) if may_split else 0,
         **request.appearance._asdict(),
         options=request.options,
+        profile_name=request.profile_name,
         recipes=request.recipes,
     )
     return JobSpec(

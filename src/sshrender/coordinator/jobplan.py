@@ -74,6 +74,8 @@ class RenderRequest:
     options: tuple[str, ...] = ()
     profiles: tuple[Profile, ...] = ()
     """The ICC profiles that ``options`` name."""
+    profile_name: str = ""
+    """How the user named the profile of the device."""
     recipes: tuple[RecipeRecord, ...] = ()
     limits: RunLimits = field(default_factory=RunLimits)
     policy: Policy = field(default_factory=Policy)

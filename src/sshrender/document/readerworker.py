@@ -7,10 +7,10 @@ Requests (field ``op``): ``look`` at a document (``path``, ``password``, ``box``
 ``error``, then ``boxes`` for its pages in order, and ``walked``; ``fonts`` (``path``, ``password``)
 answers with the ``fonts`` that each page lacks; ``split`` it (``path``, ``password``, ``folder``,
 ``per_part``, ``pages``) answers ``ready`` for each part; ``cut`` it (the same without ``pages``) answers
-``cut`` for each further line that names a ``part``, until its input ends. Each answer carries ``complaints``, how often pypdf has
-warned so far. The last one is ``end``; without it, the process died. ``within`` is the time in seconds
-that a request may take; the parent watches that, and the limit on processor time here ends a process
-whose parent cannot.
+``cut`` for each further line that names a ``part``, until its input ends. Each answer carries
+``complaints``, how often pypdf has warned so far. The last one is ``end``; without it, the process died.
+``within`` is the time in seconds that a request may take; the parent watches that, and the limit on
+processor time here ends a process whose parent cannot.
 """
 
 from __future__ import annotations

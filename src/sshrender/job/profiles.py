@@ -27,8 +27,8 @@ NAME = re.compile(r"profile-([0-9a-f]{64})\.icc")
 MAX_BYTES = 64 << 20
 """Profiles of printers have up to 10 MB; device links a little more."""
 
-_HEADER_BYTES, _SIGNATURE = 128, slice(36, 40)
-"""ICC.1:2022, 7.2: the header, and where its signature ``acsp`` is."""
+_HEADER_BYTES, _COLOURS, _SIGNATURE = 128, slice(16, 20), slice(36, 40)
+"""ICC.1:2022, 7.2: the header, and where its colour space and its signature ``acsp`` are."""
 
 
 class Profile(NamedTuple):
@@ -37,19 +37,37 @@ class Profile(NamedTuple):
     name: str
     data: bytes
 
+    @property
+    def colour_space(self) -> str:
+        """As in renderers/devices.py: RGB, CMYK, GRAY and others."""
+        return self.data[_COLOURS].decode("ascii", "replace").strip()
 
-def taken(options: Sequence[str]) -> tuple[tuple[str, ...], tuple[Profile, ...]]:
-    """Return the switches with the names that profiles have in the job's folder, and these profiles.
 
-    Raises UserError if a file cannot be read or is no profile.
+class Taken(NamedTuple):
+    """The switches with the names that profiles have in the job's folder, and these profiles.
+
+    ``output_name``: how the user named the profile of the device.
     """
-    changed, found = list(options), {}
+
+    options: tuple[str, ...]
+    profiles: tuple[Profile, ...]
+    output_name: str
+
+
+def taken(options: Sequence[str]) -> Taken:
+    """Read the profiles that switches name. Raises UserError if a file is not there or no profile."""
+    changed, found, output_name = list(options), {}, ""
     for number, path in switches.profiles(options):
         switch = switches.parse(options[number])
-        profile = _read(Path(path).expanduser(), switch)
+        profile = _read(Path(path), switch)
         changed[number] = f"-s{switch.name}={profile.name}"
         found[profile.name] = profile
-    return tuple(changed), tuple(found.values())
+        if switch.name == switches.OUTPUT_PROFILE:
+            # Below a folder of the host such a name would lead out of it.
+            output_name = str(Path(path).resolve()) if ".." in path.split("/") else path
+    if switches.output_profile(changed) in switches.SHIPPED_PROFILES:
+        output_name = ""
+    return Taken(tuple(changed), tuple(found.values()), output_name)
 
 
 def names(options: Sequence[str]) -> tuple[str, ...]:

@@ -112,7 +112,8 @@ class RenderSettings(_Frozen):
 
     ``recipes`` are tried in this order; none: Ghostscript renders. The fields of an Appearance are as
     there (renderers/appearance.py). ``options`` are further switches of Ghostscript; an ICC profile that
-    one names is a file in the job's folder (job/profiles.py).
+    one names is a file in the job's folder (job/profiles.py). ``profile_name``: how the user named the
+    one of the device, which PNG files contain.
     """
 
     device: str
@@ -125,6 +126,7 @@ class RenderSettings(_Frozen):
     pages: str
     split: int = Field(0, ge=0, le=MAX_PAGES)
     options: tuple[Text, ...] = ()
+    profile_name: str = Field("", max_length=switches.MAX_LENGTH)
     recipes: tuple[RecipeRecord, ...] = ()
 
     @field_validator("device")
@@ -141,6 +143,24 @@ class RenderSettings(_Frozen):
             if profiles.NAME.fullmatch(name) is None:
                 raise ValueError("an option names a profile that is not in the job's folder")
         return options
+
+    @field_validator("profile_name")
+    @classmethod
+    def _profile_name_stays_below(cls, name: str) -> str:
+        if not name.isprintable() or ".." in name.split("/") or name.endswith("/"):
+            raise ValueError("the name of a profile is a path without ..")
+        return name
+
+    @property
+    def output_profile(self) -> tuple[str, str] | None:
+        """The name that the user gave to the device's profile, and its file; None if there is none."""
+        file = switches.output_profile(self.options)
+        return (self.profile_name, file) if self.profile_name and file else None
+
+    @property
+    def sent_options(self) -> tuple[str, ...]:
+        """The switches for the command line: without the profile that is set by its user's name."""
+        return switches.without_output_profile(self.options) if self.output_profile else self.options
 
     @property
     def appearance(self) -> Appearance:
@@ -195,7 +215,7 @@ class JobSpec(_Frozen):
 def job_name(stem: str, sha256: str, settings: RenderSettings) -> str:
     """Return ``<stem>-<8 hexadecimal digits>`` of a digest over document and settings."""
     fields = settings.model_dump(mode="json")
-    for name in ("recipes", *Appearance._fields):
+    for name in ("recipes", "profile_name", *Appearance._fields):
         # Jobs keep the names that they had before there was such a setting.
         if fields[name] in (RenderSettings.model_fields[name].get_default(), []):
             del fields[name]

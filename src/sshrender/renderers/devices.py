@@ -86,6 +86,19 @@ def thumbnail_device(name: str) -> str:
     return "jpeggray" if is_grey else "jpeg"
 
 
+_CMYK = ("tiff32nc", "tiff64nc", "tiffscaled4", "tiffscaled32", "bmp32b", "pkm", "pkmraw", "pam")
+
+
+def colour_space(name: str) -> str:
+    """Return the colours of a device as ICC profiles call them; empty if they vary."""
+    if name.startswith("xcf"):
+        return ""
+    if "cmyk" in name or name in _CMYK:
+        return "CMYK"
+    is_grey = thumbnail_device(name) == "jpeggray" or name == "tiffscaled8"
+    return "GRAY" if is_grey else "RGB"
+
+
 def nearest(name: str) -> List[str]:
     """Return known devices whose names resemble ``name``, for hints."""
     return difflib.get_close_matches(name.lower(), DEVICES, n=3, cutoff=0.5)

@@ -39,7 +39,8 @@ class Setup(NamedTuple):
     pages that it has shown, this one included. Only with ``%d`` is a file closed at the end of its page,
     and PSD devices require it. ``options``: further Ghostscript switches. ``tag``: names the job in the
     host's process list. ``thumbnails``: the device for thumbnails; empty: none are made. ``files``: what
-    the options name in the job's folder.
+    the options name in the job's folder. ``profile``: the device's ICC profile, as the user named it;
+    and the file, one of ``files``.
     """
 
     program: str
@@ -52,6 +53,7 @@ class Setup(NamedTuple):
     tag: str
     thumbnails: str = ""
     files: Tuple[str, ...] = ()
+    profile: Optional[Tuple[str, str]] = None
 
 
 def command(setup: Setup) -> List[str]:
@@ -111,6 +113,23 @@ def page_lines(number: int, token: str) -> List[str]:
         "userdict /SSHRENDERcount currentpagedevice /PageCount get put",
         "{ %d %d dopdfpages } stopped clear" % (number, number),
         _print_token(token) + " SSHRENDERcount =only ( ) print SSHRENDERsize == flush",
+    ]
+
+
+def profile_lines(name: str, folder: str, file: str) -> List[str]:
+    """Return the lines that give the device its ICC profile. There is no answer.
+
+    PNG files contain the profile's name as it was given, a path of the user's machine. Ghostscript looks
+    for the name below ICCProfilesDir first, so ``folder``, which ends in a slash, contains a link of
+    that whole name. Where that is not permitted, the profile has the name of its ``file``.
+    """
+    return [
+        "userdict /SSHRENDERprofiles currentuserparams /ICCProfilesDir get put",
+        "{ << /ICCProfilesDir %s >> setuserparams" % literal(folder),
+        "  << /OutputICCProfile %s >> setpagedevice } stopped" % literal(name),
+        "{ { << /OutputICCProfile %s >> setpagedevice } stopped" % literal(file),
+        "  { (the device cannot use the profile of -sOutputICCProfile) = flush quit } if } if",
+        "clear { << /ICCProfilesDir SSHRENDERprofiles >> setuserparams } stopped clear",
     ]
 
 

@@ -134,6 +134,9 @@ _OWN_SIZE = frozenset(
 )
 """Switches after which the size of a page is not the one that the document states."""
 
+OUTPUT_PROFILE = "OutputICCProfile"
+"""The switch for the device's own profile, whose name PNG files contain."""
+
 SHIPPED_PROFILES = frozenset(
     (
         *("a98.icc", "default_cmyk.icc", "default_gray.icc", "default_rgb.icc", "esrgb.icc"),
@@ -141,7 +144,7 @@ SHIPPED_PROFILES = frozenset(
         *("scrgb.icc", "sgray.icc", "srgb.icc"),
     )
 )
-"""The profiles that every Ghostscript contains (iccprofiles/, compiled into its ROM file system)."""
+"""The profiles that come with every Ghostscript: its folder iccprofiles/, on disk or compiled in."""
 
 
 class Switch(NamedTuple):
@@ -246,6 +249,17 @@ def require_no_size(options: Sequence[str]) -> None:
     for each in map(parse, options):
         if each.name in _OWN_SIZE and each.name not in harmless:
             raise ValueError("-%s%s: --size decides the size of the pages" % (each.kind, each.name))
+
+
+def output_profile(options: Sequence[str]) -> str:
+    """Return the value of the switch for the device's own ICC profile; empty if there is none."""
+    found = [each.value or "" for each in map(parse, options) if each.name == OUTPUT_PROFILE]
+    return found[-1] if found else ""
+
+
+def without_output_profile(options: Sequence[str]) -> tuple[str, ...]:
+    """Return the switches but those for the device's own ICC profile."""
+    return tuple(each for each in options if parse(each).name != OUTPUT_PROFILE)
 
 
 def profiles(options: Sequence[str]) -> list[tuple[int, str]]:

@@ -241,6 +241,7 @@ class Runner:
             tag=request.get("tag", ""),
             thumbnails=request.get("thumbnails") or "",
             files=tuple(request.get("files", ())),
+            profile=tuple(request["profile"]) if request.get("profile") else None,
         )
 
     def _start_slots(self, request: Dict[str, Any]) -> None:

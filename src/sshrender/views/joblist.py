@@ -11,6 +11,7 @@ from datetime import datetime
 from typing import Any
 
 from sshrender.views import summary
+from sshrender.views.rendersettings import settings_in_words
 from sshrender.views.text import clean, count, duration
 
 Report = Mapping[str, Any]
@@ -66,7 +67,7 @@ def whole(report: Report) -> Iterator[str]:
         f"  document  {clean(document['name'])}, {document['bytes']:,} bytes,"
         f" {count(document['pages'], 'page')}"
     )
-    yield f"  settings  {settings['device']} at {settings['dpi']:g} dpi, pages {settings['pages']}"
+    yield f"  settings  {settings_in_words(settings)}, pages {settings['pages']}"
     yield f"  folder    {clean(report['job_dir'], 4096)}"
     if report.get("unsigned"):
         yield f"  not run   {clean(report['unsigned'], 4096)}"
