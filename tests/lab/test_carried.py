@@ -16,6 +16,7 @@ from tests import pdfs
 from tests.lab.farm import Farm
 from tests.lab.host import Host
 from tests.lab.slow import pace
+from tests.plain import SMOOTHED
 
 PROGRAM = [sys.executable, "-m", "sshrender"]
 NO_SAN = {"san": False}
@@ -62,7 +63,7 @@ def _nothing_left_within(farm: Farm, seconds: float) -> None:
 def _plain(document: Path, folder: Path) -> dict[str, bytes]:
     folder.mkdir()
     subprocess.run(
-        ["gs", "-q", "-dSAFER", "-dBATCH", "-dNOPAUSE", "-sDEVICE=png16m", "-r72"]
+        ["gs", "-q", "-dSAFER", "-dBATCH", "-dNOPAUSE", "-sDEVICE=png16m", "-r72", *SMOOTHED]
         + [f"-sOutputFile={folder}/page-%04d.png", str(document)],
         check=True,
     )
