@@ -50,8 +50,9 @@ def ghostscript_switches(value: Any) -> tuple[str, ...]:
     words = shlex.split(value) if isinstance(value, str) else value
     if not isinstance(words, list | tuple) or not all(isinstance(word, str) for word in words):
         raise ValueError("must be texts such as -dNAME=VALUE")
-    for word in words:
-        switches.parse(word)
+    problems = [problem for word in words if (problem := switches.problem_of(word))]
+    if problems:
+        raise ValueError("; ".join(problems))
     return tuple(words)
 
 

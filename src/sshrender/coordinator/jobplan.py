@@ -122,9 +122,13 @@ class JobPlan:
     known_dead: str = ""
     stamp: Stamp | None = None
     """The stamp of the document when its digest was compared; None: it was not."""
+    profile_stamps: Mapping[str, Stamp] = field(default_factory=dict)
+    """The stamps of its ICC profiles, by the names of their files."""
 
     def require_document(self) -> None:
-        """Raise DocumentReplaced if the document is another file by now, or OSError."""
+        """Raise DocumentReplaced if the document or a profile is another file by now, or OSError."""
+        if not profiles.are_same(self.folder, self.profile_stamps):
+            raise documentidentity.DocumentReplaced
         if self.stamp is not None:
             self.stamp = documentidentity.require_same(self.folder, self.spec, self.stamp)
 
@@ -139,7 +143,7 @@ class JobPlan:
             documentidentity.DocumentReplaced
         ):  # by another process that created the job at the same time
             self.stamp = documentidentity.require(self.folder, self.spec)
-        profiles.require(self.folder, self.spec.settings.options)
+        self.profile_stamps = profiles.require(self.folder, self.spec.settings.options)
 
     @property
     def device(self) -> Device:

@@ -10,16 +10,16 @@ import hashlib
 import os
 import re
 import shlex
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from sshrender.document.facts import open_document
+from sshrender.document.facts import Stamp, open_document
 from sshrender.document.staging import digest_plain
 from sshrender.errors import ExitCode, UserError
 from sshrender.job.folder import JobFolder
 from sshrender.renderers import switches
-from sshrender.storage.files import write_whole
+from sshrender.storage.files import open_plain, write_whole
 
 NAME = re.compile(r"profile-([0-9a-f]{64})\.icc")
 """The name of a profile's file in the job's folder."""
@@ -78,28 +78,47 @@ def names(options: Sequence[str]) -> tuple[str, ...]:
 def copy(folder: JobFolder, profiles: Iterable[Profile]) -> None:
     """Copy profiles into the job's folder, unless they are there. Raises OSError."""
     for profile in profiles:
-        if not _is_there(folder, profile.name):
+        if _stamp(folder, profile.name) is None:
             write_whole(folder.path / profile.name, profile.data)
 
 
-def require(folder: JobFolder, options: Sequence[str]) -> None:
-    """Raise UserError where a profile of the job is missing or has another content, or OSError."""
-    for name in names(options):
-        if not _is_there(folder, name):
+def require(folder: JobFolder, options: Sequence[str]) -> dict[str, Stamp]:
+    """Return the stamp of each profile. Raises UserError where one is missing or has another content."""
+    stamps = {name: _stamp(folder, name) for name in names(options)}
+    for name, stamp in stamps.items():
+        if stamp is None:
             raise UserError(
                 ExitCode.STORAGE,
                 f"{folder.path / name}: this ICC profile of the job is missing or was changed",
                 "render or submit the document again with the same --gs-option, which copies it again",
             )
+    return {name: stamp for name, stamp in stamps.items() if stamp is not None}
 
 
-def _is_there(folder: JobFolder, name: str) -> bool:
-    path = folder.path / name
+def are_same(folder: JobFolder, before: Mapping[str, Stamp]) -> bool:
+    """Return whether every profile is the file that it was; before each page is published."""
+    return all(_is_same(folder, name, stamp) for name, stamp in before.items())
+
+
+def _is_same(folder: JobFolder, name: str, before: Stamp) -> bool:
     try:
-        _, found = digest_plain(path, os.lstat(path).st_size)
+        # Opened, because NFS asks the server on open(2) only (nfs(5), close-to-open).
+        with open_plain(folder.path / name) as file:
+            now = Stamp.of(os.fstat(file.fileno()))
     except OSError:
         return False
-    return f"profile-{found}.icc" == name
+    # A file system that is mounted again may have other numbers.
+    return now == before or _stamp(folder, name) is not None
+
+
+def _stamp(folder: JobFolder, name: str) -> Stamp | None:
+    """Return the stamp of a profile; None where its file is missing or has another content."""
+    path = folder.path / name
+    try:
+        stamp, found = digest_plain(path, path.lstat().st_size)
+    except OSError:
+        return None
+    return stamp if f"profile-{found}.icc" == name else None
 
 
 def _read(path: Path, switch: switches.Switch) -> Profile:

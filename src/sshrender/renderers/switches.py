@@ -185,6 +185,15 @@ def parse(text: str) -> Switch:
     return switch
 
 
+def problem_of(text: str) -> str:
+    """Return why a switch is not allowed; empty if it is."""
+    try:
+        parse(text)
+    except ValueError as error:
+        return str(error)
+    return ""
+
+
 def _check_value(switch: Switch, shown: str) -> None:
     value = switch.value
     if switch.kind == "d":
