@@ -296,7 +296,7 @@ def test_a_wrong_value_is_refused_with_its_form(settings: dict[str, object], wor
     ("settings", "words"),
     [
         ({"jpeg_quality": 90}, "--jpeg-quality 90: png16m does not write JPEG"),
-        ({"device": "tiffg4", "gs_options": ["-dDownScaleFactor=2"]}, "device tiffg4 ignores it"),
+        ({"device": "tiffg4", "gs_options": ["-dDownScaleFactor=2"]}, "device tiffg4 cannot do that"),
         ({"size": "A4", "gs_options": ["-sPAPERSIZE=a5"]}, "-sPAPERSIZE: --size decides"),
         ({"size": "600x600in"}, "90000 x 90000 pixels"),
         ({"gs_options": ["-sProofProfile=/nowhere/x.icc"]}, "-sProofProfile: /nowhere/x.icc: No such"),

@@ -51,7 +51,7 @@ CASES: dict[str, dict[str, Any]] = {
     "a size, across": {"size": (500, 400), "box": "crop"},
     "two resolutions": {"dpi": 204.0, "vertical_dpi": 98.0},
     "two resolutions and a size": {"dpi": 102.0, "vertical_dpi": 49.0, "size": (300, 200)},
-    "JPEG": {"device": "jpegcmyk", "jpeg_quality": 30, "antialias": 4},
+    "JPEG": {"device": "jpeg", "jpeg_quality": 30, "antialias": 4},
     "smaller": {"options": ("-dDownScaleFactor=2",)},
     "smaller than a size": {"options": ("-dDownScaleFactor=3",), "size": (400, 500)},
     "own switches": {"options": ("-dOverprint=/simulate", "-dTextAlphaBits=4", "-dUseCropBox")},
@@ -80,7 +80,11 @@ def test_a_warm_ghostscript_makes_what_plain_ghostscript_makes(
     (tmp_path / "work").mkdir()
     (tmp_path / "odd.pdf").symlink_to(document)
     sizes = list(boxes.walk(PdfReader(document), 5, page_box(settings.appearance, settings.options)))
-    session = Session(_setup(settings), str(tmp_path), "sshrender-token", 1 << 30, dict(os.environ))
+    thumbnails: list[bytes] = []
+    session = Session(
+        *(_setup(settings), str(tmp_path), "sshrender-token", 1 << 30, dict(os.environ)),
+        on_thumbnail=lambda _page, data, _seconds: thumbnails.append(data),
+    )
     try:
         assert session.open(60).value == "5"
         for number in ORDER:
@@ -91,6 +95,8 @@ def test_a_warm_ghostscript_makes_what_plain_ghostscript_makes(
             box = sizes[number - 1]
             assert box or switches.has_own_size(settings.options)
             assert verify(path, _expected(settings, box or reported)).width > 0
+        session.close_document(60)
+        assert [data[:2] for data in thumbnails] == [b"\xff\xd8"] * len(ORDER)
     finally:
         session.close()
 

@@ -16,7 +16,7 @@ class Device(NamedTuple):
     ``bits``: bits per pixel, for the raw formats. ``shrink``: by which factor the device itself scales
     the page down (psdcmykog, measured: 206 x 292 pixels where the others make 413 x 585).
     ``is_smooth``: its files have 8 bits for each component. ``can_downscale``: it has the parameter
-    DownScaleFactor (measured with getdeviceprops, Ghostscript 10.00).
+    DownScaleFactor (getdeviceprops, Ghostscript 10.00), and does not crash of it, as psdrgb16 does.
     """
 
     name: str
@@ -34,8 +34,8 @@ _SMOOTH = (
     " pamcmyk32 pcxgray pcx24b psdrgb psdcmyk psdcmykog xcf xcfcmyk miff24"
 )
 _DOWNSCALING = (
-    "png16m png16malpha png48 pngalpha pnggray pngmonod jpeg jpeggray jpegcmyk tiffscaled tiffscaled4"
-    " tiffscaled8 tiffscaled24 tiffscaled32 psdrgb psdrgb16 psdcmyk psdcmyk16"
+    "png16m png16malpha pngalpha pnggray pngmonod jpeg jpeggray jpegcmyk tiffscaled tiffscaled4"
+    " tiffscaled8 tiffscaled24 tiffscaled32 psdrgb psdcmyk"
 )
 
 

@@ -136,12 +136,12 @@ def profile_lines(name: str, folder: str, file: str) -> List[str]:
 def thumbnail_setup_lines(device: str, output: str) -> List[str]:
     """Return the lines that make a second, small device for thumbnails. There is no answer.
 
-    It is a copy, because finddevice returns the very device that renders the pages when both have the
-    same name. ``output``: the name of the thumbnails' files, with ``%d``, as in Setup.
+    It is a copy of the prototype: when both have the same name, finddevice returns the very device that
+    renders the pages, and a copy of a device that is open crashes. ``output``: the name of the thumbnails' files, with ``%d``, as in Setup.
     """
     return [
         "userdict /SSHRENDERlarge currentdevice put",
-        "{ userdict /SSHRENDERsmall /%s finddevice copydevice put" % device,
+        "{ userdict /SSHRENDERsmall /%s findprotodevice copydevice put" % device,
         "  mark /OutputFile %s /DownScaleFactor %d" % (literal(output), OVERSAMPLED),
         "  SSHRENDERsmall putdeviceprops pop } stopped clear",
     ]

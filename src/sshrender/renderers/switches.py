@@ -248,7 +248,7 @@ def require_device(options: Sequence[str], device: Device) -> None:
     """Raise ValueError if a device ignores a switch, and the page's size would be wrong."""
     if downscale(options) > 1 and not device.can_downscale:
         raise ValueError(
-            "-dDownScaleFactor: device %s ignores it; png16m, pnggray and jpeg do not" % device.name
+            "-dDownScaleFactor: device %s cannot do that; png16m, pnggray and jpeg can" % device.name
         )
 
 
