@@ -79,6 +79,13 @@ def test_a_pdf_holds_each_pages_pixels(tmp_path: Path, device: str) -> None:
     assert "error" not in (shown.stdout + shown.stderr).lower()
 
 
+def test_pages_of_two_resolutions_are_as_large_as_they_print(tmp_path: Path) -> None:
+    job = _pages(tmp_path, "pnggray")
+    target = assemble(job, _records(job), tmp_path / "all.pdf", "pdf", (144, 36))
+    boxes = [page.mediabox for page in PdfReader(target, strict=True).pages]
+    assert [(float(box.width), float(box.height)) for box in boxes] == [(75.0, 180.0)] * 4
+
+
 @pytest.mark.parametrize("device", ["jpeg", "jpegcmyk"])
 def test_jpeg_is_copied_and_not_compressed_again(tmp_path: Path, device: str) -> None:
     job = _pages(tmp_path, device)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -14,8 +15,10 @@ from sshrender.api.rendering import rendering_of, require_allowed
 from sshrender.config import pagesizes, recipes
 from sshrender.config.recipelook import NoEqual, Wishes
 from sshrender.config.settings import Settings, resolve, validated
+from sshrender.coordinator.jobplan import JobPlan
 from sshrender.errors import ExitCode, UserError
 from sshrender.job import profiles
+from sshrender.job.documentidentity import DocumentReplaced
 from sshrender.job.folder import JobFolder
 from sshrender.job.spec import RecipeRecord, RenderSettings, job_name
 from sshrender.job.verification.errors import VerificationFailed
@@ -389,6 +392,19 @@ def test_a_profile_is_named_by_its_content_and_guarded(tmp_path: Path) -> None:
     profiles.copy(folder, found.profiles)
     assert profiles.are_same(folder, stamps)
     assert not path.is_symlink()
+
+
+def test_no_page_is_published_after_a_profile_was_changed(tmp_path: Path) -> None:
+    profile = profiles.Profile(f"profile-{hashlib.sha256(PROFILE).hexdigest()}.icc", PROFILE)
+    folder = JobFolder(tmp_path)
+    profiles.copy(folder, [profile])
+    nothing: Any = None
+    plan = JobPlan(nothing, folder, tmp_path, [], nothing, nothing)
+    plan.profile_stamps = profiles.require(folder, [f"-sProofProfile={profile.name}"])
+    plan.require_document()
+    (tmp_path / profile.name).write_bytes(PROFILE + b"\0")
+    with pytest.raises(DocumentReplaced):
+        plan.require_document()
 
 
 def test_a_profile_of_other_colours_than_the_device_is_refused(tmp_path: Path) -> None:

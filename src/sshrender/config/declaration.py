@@ -274,7 +274,7 @@ class Settings:
         150,
         "Resolution in dots per inch, or two: 204x98.",
         Panel.RENDERING,
-        metavar="N|WxH",
+        metavar="N",
         short="-r",
         commands=NEW_JOBS,
         parse=settingvalues.resolution,

@@ -13,7 +13,7 @@ from sshrender.renderers.devices import Device
 
 SMOOTH_UP_TO = 200
 """Dots per inch up to which ``auto`` smooths: above, the steps are smaller than the eye resolves at
-reading distance, and smoothing doubles the time of pages of text (measured)."""
+reading distance, and smoothing more than doubles the time of pages of text (measured)."""
 
 SMOOTH_BITS = 4
 """Bits of ``auto``: the most that Ghostscript has (Use.htm, TextAlphaBits)."""
