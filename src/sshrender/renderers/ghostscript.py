@@ -137,7 +137,8 @@ def thumbnail_setup_lines(device: str, output: str) -> List[str]:
     """Return the lines that make a second, small device for thumbnails. There is no answer.
 
     It is a copy of the prototype: when both have the same name, finddevice returns the very device that
-    renders the pages, and a copy of a device that is open crashes. ``output``: the name of the thumbnails' files, with ``%d``, as in Setup.
+    renders the pages, and a copy of a device that is open crashes. ``output``: the name of the
+    thumbnails' files, with ``%d``, as in Setup.
     """
     return [
         "userdict /SSHRENDERlarge currentdevice put",
