@@ -61,11 +61,6 @@ def test_every_option_gives_what_ghostscript_gives_and_is_recorded(
         with Image.open(job / "pages" / page["file"]) as image:
             assert image.size == (page["width"], page["height"])
 
-    # The profile is read when the command starts: another content is another job.
-    (home / "my paper.icc").write_bytes(ICC.with_name("scrgb.icc").read_bytes())
-    other = sshrender(*words, "--dry-run")
-    assert json.loads(other.stdout)["job"] != job.name
-
 
 def test_a_recipe_fits_the_page_into_a_size(sshrender: Run, home: Path, boxed: Path) -> None:
     words = ["--recipe", "mutool", "--size", "150x150px", "--antialias", "none", "--pages", "1"]

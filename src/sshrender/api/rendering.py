@@ -6,6 +6,7 @@ refused by its name.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 from pydantic import ValidationError
@@ -81,14 +82,22 @@ def _require_ghostscript_can(settings: Settings, size: tuple[int, int] | None) -
             f"--jpeg-quality {settings.jpeg_quality}: {device.name} does not write JPEG files",
             "add --device jpeg, or omit --jpeg-quality",
         )
+    options = settings.gs_options
+    _require(
+        lambda: switches.require_device(options, device),
+        "choose another --device, or omit that --gs-option",
+    )
+    if size is None:
+        _require(lambda: switches.require_paper(options), "add --size A4")
+    else:
+        _require(lambda: switches.require_no_size(options), "omit --size, or that --gs-option")
+
+
+def _require(check: Callable[[], None], hint: str) -> None:
     try:
-        switches.require_device(settings.gs_options, device)
-        if size is not None:
-            switches.require_no_size(settings.gs_options)
+        check()
     except ValueError as error:
-        raise UserError(
-            ExitCode.USAGE, f"--gs-option {error}", "omit that --gs-option, or choose another --device"
-        ) from None
+        raise UserError(ExitCode.USAGE, f"--gs-option {error}", hint) from None
 
 
 def _require_profile_fits(settings: Settings, taken: Taken) -> None:

@@ -71,4 +71,5 @@ def page_box(look: Appearance, options: Sequence[str]) -> str:
     chosen = ([switches.BOX_SWITCHES[look.box]] if look.box in switches.BOX_SWITCHES else []) + [
         *options
     ]
-    return switches.box(chosen) or "media"
+    found = switches.boxes(chosen) or ["media"]
+    return found[0] if len(found) == 1 else ""

@@ -120,7 +120,7 @@ _BOXES = {
     "UseArtBox": "art",
     "UseCropBox": "crop",
 }
-"""The first of these that is on decides (pdf_main.ps, newpdf_get_any_box)."""
+"""The first of these that is on, and that a page has, decides (pdf_main.ps, newpdf_get_any_box)."""
 
 BOX_SWITCHES = {box: "-d%s" % name for name, box in _BOXES.items()}
 
@@ -228,10 +228,10 @@ def downscale(options: Sequence[str]) -> int:
     return factors[-1] if factors else 1
 
 
-def box(options: Sequence[str]) -> str:
-    """Return the box that the switches select; empty if none does."""
+def boxes(options: Sequence[str]) -> list[str]:
+    """Return the boxes that the switches select: a page that lacks the first has the second."""
     on = {each.name: each.is_on for each in map(parse, options) if each.name in _BOXES}
-    return next((box for name, box in _BOXES.items() if on.get(name)), "")
+    return [box for name, box in _BOXES.items() if on.get(name)]
 
 
 def has_own_size(options: Sequence[str]) -> bool:
@@ -249,6 +249,17 @@ def require_device(options: Sequence[str], device: Device) -> None:
     if downscale(options) > 1 and not device.can_downscale:
         raise ValueError(
             "-dDownScaleFactor: device %s cannot do that; png16m, pnggray and jpeg can" % device.name
+        )
+
+
+def require_paper(options: Sequence[str]) -> None:
+    """Raise ValueError if pages would get the size of the paper that each host has by default."""
+    names = {each.name for each in map(parse, options)}
+    fitted = names & {"PDFFitPage", "FitPage", "FIXEDMEDIA"}
+    is_named = "PAPERSIZE" in names or {"DEVICEWIDTHPOINTS", "DEVICEHEIGHTPOINTS"} <= names
+    if fitted and not is_named:
+        raise ValueError(
+            "-d%s: hosts may have other papers by default; --size A4 says which one" % sorted(fitted)[0]
         )
 
 

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from sshrender.views.text import clean
+
+_FILE = re.compile(r"profile-([0-9a-f]{8})[0-9a-f]{56}\.icc")
+"""The file of an ICC profile in the job's folder (job/profiles.py)."""
 
 
 def settings_in_words(settings: Mapping[str, Any]) -> str:
@@ -25,4 +29,12 @@ def _words(settings: Mapping[str, Any]) -> Iterator[str]:
         yield "fitted into {}x{} pixels".format(*settings["size"])
     if settings.get("jpeg_quality") is not None:
         yield f"JPEG quality {settings['jpeg_quality']}"
-    yield from (clean(option) for option in settings.get("options", ()))
+    for option in settings.get("options", ()):
+        yield clean(_shown(option, settings.get("profile_name", "")))
+
+
+def _shown(option: str, name: str) -> str:
+    """Return a switch with the profile as its user named it; of others the beginning of the digest."""
+    if name and option[2:].startswith("OutputICCProfile"):
+        return _FILE.sub(lambda _: name, option)
+    return _FILE.sub(r"profile-\1….icc", option)
