@@ -88,7 +88,8 @@ def _sshrender(setting: Setting, folder: str, **defaults: object) -> list[str]:
     return [
         *(sys.executable, "-m", "sshrender", "render", setting.inside(DOCUMENT)),
         *("--hosts", str(inventory), "-o", setting.inside(folder)),
-        *("--dpi", str(setting.dpi), "--device", DEVICE),
+        # As plain Ghostscript, which the other ways run.
+        *("--dpi", str(setting.dpi), "--device", DEVICE, "--antialias", "none"),
     ]
 
 

@@ -79,6 +79,8 @@ def test_a_variable_sets_what_the_option_sets(declared: Declared) -> None:
         "pin": "1-3=node1",
         "device": "jpeg",
         "page_memory": "77M",
+        "size": "77x77mm",
+        "gs_options": "-dNOCACHE",
     }
     kind = "bool" if declared.is_flag else "choice" if declared.choices else declared.name
     text = values.get(kind, "77")

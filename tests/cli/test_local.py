@@ -15,8 +15,10 @@ from sshrender.job.journalformat import SCHEMA
 from sshrender.renderers.devices import DEVICES
 from tests import pdfs
 from tests.conftest import PROGRAM, Run
+from tests.plain import SMOOTHED
 
 NAMES = [f"page-{n:04d}.png" for n in range(1, 6)]
+ONE_BIT = ("tiffg4", "pbmraw")
 
 
 @pytest.fixture
@@ -25,11 +27,12 @@ def five(home: Path) -> Path:
 
 
 def _plain(document: Path, folder: Path, dpi: int = 150, device: str = "png16m") -> dict[str, bytes]:
-    """What plain Ghostscript makes of the document: page name to content."""
+    """What plain Ghostscript makes of the document: page name to content. ``dpi``: at most 200."""
     folder.mkdir()
+    smoothed = () if device in ONE_BIT else SMOOTHED
     extension = DEVICES[device].extension
     subprocess.run(
-        ["gs", "-q", "-dSAFER", "-dBATCH", "-dNOPAUSE", f"-sDEVICE={device}", f"-r{dpi}"]
+        ["gs", "-q", "-dSAFER", "-dBATCH", "-dNOPAUSE", f"-sDEVICE={device}", f"-r{dpi}", *smoothed]
         + [f"-sOutputFile={folder}/page-%04d.{extension}", str(document)],
         stdin=subprocess.DEVNULL,
         capture_output=True,

@@ -65,6 +65,7 @@ def renders():
 def draw(request):
     """What an honest host does: answers the report of a page that is drawn."""
     options = ["-dSAFER", "-dBATCH", "-dNOPAUSE", "-q", "-sDEVICE=png16m", "-r" + TOLD["dpi"]]
+    options += TOLD["options"]
     page = "-sPageList=%d" % request["index"]
     subprocess.run(["gs", *options, page, "-o", request["output"], request["file"]], check=True)
     with open(request["output"], "rb") as file:

@@ -156,7 +156,7 @@ class Night:
         """No page that was delivered was rendered again by a later run."""
         first: dict[int, int] = {}
         for entry in self.journal():
-            if entry["type"] == "page_delivered" and entry["attempt"]:
+            if entry["type"] == "page_delivered" and entry.get("attempt"):
                 epoch = int(entry["attempt"].partition(".")[0])
                 assert first.setdefault(entry["page"], epoch) == epoch, entry
 

@@ -18,6 +18,7 @@ import pytest
 from tests import pdfs
 from tests.conftest import Run
 from tests.faults import hostile_documents, odd_documents, random_damage
+from tests.plain import SMOOTHED
 
 DPI = 36
 SECRET = "the-word-that-nobody-may-see"
@@ -91,7 +92,8 @@ class Desk:
         return [data for path in sorted(output.iterdir()) if (data := path.read_bytes())]
 
     def _ghostscript(self, output: Path, words: Sequence[str]) -> None:
-        command = ["gs", "-q", "-dSAFER", "-dBATCH", "-dNOPAUSE", "-sDEVICE=png16m", f"-r{DPI}", *words]
+        command = ["gs", "-q", "-dSAFER", "-dBATCH", "-dNOPAUSE", "-sDEVICE=png16m", f"-r{DPI}"]
+        command += [*SMOOTHED, *words]
         subprocess.run(
             [*command, f"-sOutputFile={output}/page-%06d.png", self.document],
             cwd=self.folder,

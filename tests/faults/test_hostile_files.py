@@ -18,6 +18,7 @@ from tests.faults.test_hostile_host import MEASURED, MEMORY
 from tests.lab.farm import Farm
 from tests.lab.plugin import FarmFactory
 from tests.lab.slow import slow_down
+from tests.plain import SMOOTHED
 
 PAGES = 20
 
@@ -75,7 +76,7 @@ def document(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def _plain(document: Path, device: str, extension: str) -> dict[str, bytes]:
     """The same pages by plain Ghostscript."""
     out = document.parent / f"page-%04d.{extension}"
-    command = ["gs", "-q", "-dSAFER", "-dBATCH", "-dNOPAUSE", f"-sDEVICE={device}", "-r72"]
+    command = ["gs", "-q", "-dSAFER", "-dBATCH", "-dNOPAUSE", f"-sDEVICE={device}", "-r72", *SMOOTHED]
     subprocess.run([*command, "-o", str(out), str(document)], check=True)
     return {path.name: path.read_bytes() for path in document.parent.glob(f"page-*.{extension}")}
 

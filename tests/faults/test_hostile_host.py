@@ -19,6 +19,7 @@ from tests.faults.hostile import turn
 from tests.lab.farm import Farm
 from tests.lab.plugin import FarmFactory
 from tests.lab.slow import slow_down
+from tests.plain import SMOOTHED
 
 PAGES = 30
 MEMORY = 300_000
@@ -161,7 +162,7 @@ def document(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def reference(document: Path) -> dict[str, bytes]:
     """The same pages by plain Ghostscript."""
-    command = ["gs", "-q", "-dSAFER", "-dBATCH", "-dNOPAUSE", "-sDEVICE=png16m", "-r72"]
+    command = ["gs", "-q", "-dSAFER", "-dBATCH", "-dNOPAUSE", "-sDEVICE=png16m", "-r72", *SMOOTHED]
     subprocess.run([*command, "-o", str(document.parent / "page-%04d.png"), str(document)], check=True)
     return {path.name: path.read_bytes() for path in document.parent.glob("*.png")}
 

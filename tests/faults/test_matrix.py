@@ -14,6 +14,7 @@ from tests.faults.fault import Fault
 from tests.faults.night import Morning, Night
 from tests.faults.rows import FAULTS
 from tests.lab.plugin import FarmFactory
+from tests.plain import SMOOTHED
 
 KNOWS_ITS_PAGES = frozenset({0, 3, 129, 130, 143})
 """Exit codes of a run that saw its own end: the others died, or found another at work."""
@@ -37,7 +38,7 @@ def documents(tmp_path_factory: pytest.TempPathFactory) -> Callable[[int], tuple
 def _reference(document: Path) -> Path:
     folder = document.with_suffix("")
     folder.mkdir()
-    command = ["gs", "-q", "-dSAFER", "-dBATCH", "-dNOPAUSE", "-sDEVICE=png16m", "-r150"]
+    command = ["gs", "-q", "-dSAFER", "-dBATCH", "-dNOPAUSE", "-sDEVICE=png16m", "-r150", *SMOOTHED]
     subprocess.run([*command, f"-sOutputFile={folder}/page-%04d.png", str(document)], check=True)
     return folder
 

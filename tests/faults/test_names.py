@@ -35,6 +35,7 @@ from tests.conftest import PROGRAM, Run
 from tests.entries import entries_of, entry
 from tests.lab.farm import Farm
 from tests.lab.plugin import FarmFactory
+from tests.plain import SMOOTHED
 
 NASTY = {
     "blanks": b" leading and trailing ",
@@ -233,7 +234,7 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     """What plain Ghostscript makes of the two pages."""
     folder = tmp_path_factory.mktemp("plain")
     document = pdfs.write(folder / "two.pdf", pdfs.numbered(2))
-    command = ["gs", "-q", "-dSAFER", "-dBATCH", "-dNOPAUSE", "-sDEVICE=png16m", "-r36"]
+    command = ["gs", "-q", "-dSAFER", "-dBATCH", "-dNOPAUSE", "-sDEVICE=png16m", "-r36", *SMOOTHED]
     subprocess.run([*command, "-o", str(folder / "page-%04d.png"), str(document)], check=True)
     return {path.name: path.read_bytes() for path in folder.glob("*.png")}
 

@@ -15,7 +15,10 @@ import pytest
 from tests import pdfs
 from tests.lab.farm import Farm
 from tests.lab.host import Host
+from tests.lab.requirements import require_sandbox
 from tests.lab.slow import pace
+from tests.plain import SMOOTHED
+from tests.unit.test_switches_warm import ICC
 
 PROGRAM = [sys.executable, "-m", "sshrender"]
 NO_SAN = {"san": False}
@@ -59,11 +62,11 @@ def _nothing_left_within(farm: Farm, seconds: float) -> None:
         time.sleep(0.2)
 
 
-def _plain(document: Path, folder: Path) -> dict[str, bytes]:
+def _plain(document: Path, folder: Path, *switches: str) -> dict[str, bytes]:
     folder.mkdir()
     subprocess.run(
-        ["gs", "-q", "-dSAFER", "-dBATCH", "-dNOPAUSE", "-sDEVICE=png16m", "-r72"]
-        + [f"-sOutputFile={folder}/page-%04d.png", str(document)],
+        ["gs", "-q", "-dSAFER", "-dBATCH", "-dNOPAUSE", "-sDEVICE=png16m", "-r72", *SMOOTHED]
+        + [*switches, f"-sOutputFile={folder}/page-%04d.png", str(document)],
         check=True,
     )
     return {path.name: path.read_bytes() for path in folder.iterdir()}
@@ -84,6 +87,24 @@ def test_hosts_with_and_without_a_san_draw_one_job(farm: Farm, big: Path) -> Non
     _nothing_left_within(farm, 5)
     manifest = json.loads((farm.san / summary["job"] / "manifest.json").read_text())
     assert {page["host"] for page in manifest["pages"]} == {"node1", "node2"}
+
+
+def test_an_icc_profile_travels_to_hosts_with_and_without_a_san(farm: Farm, tmp_path: Path) -> None:
+    """Though no host has the path that the user typed, and renderers are in a sandbox."""
+    require_sandbox()
+    document = pdfs.write(tmp_path / "big.pdf", pdfs.numbered(24, 300.0, 400.0))
+    profile = farm.home / "my paper.icc"
+    profile.write_bytes(ICC.read_bytes())
+    inventory = farm.write_inventory(extra={"node2": NO_SAN})
+    farm["node2"].san("gone")
+    switch = f"-sOutputICCProfile={profile}"
+    words = ["--gs-option", switch, "--size", "200x300px", "--sandbox", "bwrap"]
+    code, summary, stderr = _end(_start(farm, document, inventory, *words))
+    assert code == 0, stderr
+    assert all(host["pages"] for host in summary["hosts"]), summary["hosts"]
+    fitted = ("-g200x300", "-dFIXEDMEDIA", "-dPDFFitPage")
+    assert _delivered(farm) == _plain(document, farm.root / "plain", switch, *fitted)
+    _nothing_left_within(farm, 5)
 
 
 def _without_san(farm: Farm, **defaults: Any) -> Path:

@@ -16,6 +16,7 @@ from pypdf import PdfReader, PdfWriter
 from tests import pdfs
 from tests.lab.farm import Farm
 from tests.lab.slow import slow_down
+from tests.plain import SMOOTHED
 
 PROGRAM = [sys.executable, "-m", "sshrender"]
 USER, OWNER = "Sesam-0ffne-dich", "Meister-W0rt"
@@ -48,7 +49,7 @@ def _end(process: Any) -> tuple[int, dict[str, Any], str]:
 def _plain(document: Path, folder: Path) -> dict[str, bytes]:
     folder.mkdir()
     subprocess.run(
-        ["gs", "-q", "-dSAFER", "-dBATCH", "-dNOPAUSE", "-sDEVICE=png16m", "-r72"]
+        ["gs", "-q", "-dSAFER", "-dBATCH", "-dNOPAUSE", "-sDEVICE=png16m", "-r72", *SMOOTHED]
         + [f"-sOutputFile={folder}/page-%04d.png", str(document)],
         check=True,
     )

@@ -15,6 +15,7 @@ from tests.lab.office import Job, check_epochs
 from tests.lab.ordeal import AFTERWARDS, LONG, SEED, SLOTS, Ended, Length, Ordeal, inventory
 from tests.lab.plugin import FarmFactory
 from tests.lab.vitals import Vitals
+from tests.plain import SMOOTHED
 
 EVIL = "node7"
 MEMORY = 300 << 20
@@ -82,7 +83,7 @@ def _check_folder(folder: JobFolder, output: Path, reference: dict[str, Path], f
 def _rendered_plainly(job: Job, farm: Farm) -> dict[str, Path]:
     place = farm.root / "reference" / job.folder.name
     place.mkdir(parents=True)
-    command = ["gs", "-q", "-dSAFER", "-dBATCH", "-dNOPAUSE", "-sDEVICE=png16m", "-r30"]
+    command = ["gs", "-q", "-dSAFER", "-dBATCH", "-dNOPAUSE", "-sDEVICE=png16m", "-r30", *SMOOTHED]
     target = str(place / "page-%04d.png")
     subprocess.run([*command, "-o", target, str(job.folder.source)], check=True)
     return {path.name: path for path in place.iterdir()}

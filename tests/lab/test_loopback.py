@@ -14,6 +14,7 @@ from tests.conftest import Run
 from tests.lab.host import new_key
 from tests.lab.loopback import Loopback, missing
 from tests.lab.requirements import skip_or_fail
+from tests.plain import SMOOTHED
 
 PAGES = 6
 
@@ -50,7 +51,7 @@ def test_a_document_is_rendered_over_ssh_as_ghostscript_renders_it(
     assert [(host["name"], host["pages"]) for host in summary["hosts"]] == [("loopback", PAGES)]
     plain = home / "plain"
     plain.mkdir()
-    command = ["gs", "-q", "-dSAFER", "-dBATCH", "-dNOPAUSE", "-sDEVICE=png16m", "-r72"]
+    command = ["gs", "-q", "-dSAFER", "-dBATCH", "-dNOPAUSE", "-sDEVICE=png16m", "-r72", *SMOOTHED]
     subprocess.run([*command, "-o", str(plain / "page-%04d.png"), str(document)], check=True)
     found = {path.name: path.read_bytes() for path in (home / "out").iterdir()}
     assert found == {path.name: path.read_bytes() for path in plain.iterdir()}

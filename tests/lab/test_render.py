@@ -18,6 +18,7 @@ from tests.lab.farm import Farm
 from tests.lab.host import Host
 from tests.lab.plugin import FarmFactory
 from tests.lab.slow import pace
+from tests.plain import SMOOTHED
 
 PROGRAM = [sys.executable, "-m", "sshrender", "render"]
 FULL = (600.0, 800.0)
@@ -131,7 +132,7 @@ def test_two_hosts_share_the_pages_and_draw_what_ghostscript_draws(farm: Farm, f
     plain = farm.root / "plain"
     plain.mkdir()
     subprocess.run(
-        ["gs", "-q", "-dSAFER", "-dBATCH", "-dNOPAUSE", "-sDEVICE=png16m", "-r150"]
+        ["gs", "-q", "-dSAFER", "-dBATCH", "-dNOPAUSE", "-sDEVICE=png16m", "-r150", *SMOOTHED]
         + [f"-sOutputFile={plain}/page-%04d.png", str(full)],
         check=True,
     )

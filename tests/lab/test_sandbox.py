@@ -16,6 +16,7 @@ from sshrender.runner import processlimits, sandbox, scratch
 from tests import pdfs
 from tests.lab.farm import Farm
 from tests.lab.requirements import require_sandbox
+from tests.plain import SMOOTHED
 
 PROGRAM = [sys.executable, "-m", "sshrender", "render"]
 ESCAPES = {
@@ -102,7 +103,7 @@ def test_a_sandboxed_job_draws_the_same_and_leaves_nothing(farm: Farm, tmp_path:
     code, summary = _render(farm, document, "--sandbox", "bwrap")
     assert code == 0
     assert all(host["pages"] for host in summary["hosts"])
-    gs = ["gs", "-q", "-dSAFER", "-dBATCH", "-dNOPAUSE", "-sDEVICE=png16m", "-r150"]
+    gs = ["gs", "-q", "-dSAFER", "-dBATCH", "-dNOPAUSE", "-sDEVICE=png16m", "-r150", *SMOOTHED]
     subprocess.run([*gs, f"-sOutputFile={tmp_path}/page-%04d.png", str(document)], check=True)
     for page in (farm.root / "out").iterdir():
         assert page.read_bytes() == (tmp_path / page.name).read_bytes()

@@ -63,7 +63,7 @@ def _same(one: Image.Image, other: Image.Image) -> bool:
 @pytest.mark.parametrize("device", LOSSLESS)
 def test_a_pdf_holds_each_pages_pixels(tmp_path: Path, device: str) -> None:
     job = _pages(tmp_path, device)
-    target = assemble(job, _records(job), tmp_path / "all.pdf", "pdf", 72)
+    target = assemble(job, _records(job), tmp_path / "all.pdf", "pdf", (72, 72))
     reader = PdfReader(target, strict=True)
     assert [tuple(map(float, page.mediabox[2:])) for page in reader.pages] == [(150.0, 90.0)] * 4
     subprocess.run(["pdfimages", "-png", str(target), str(tmp_path / "out")], check=True)
@@ -79,10 +79,17 @@ def test_a_pdf_holds_each_pages_pixels(tmp_path: Path, device: str) -> None:
     assert "error" not in (shown.stdout + shown.stderr).lower()
 
 
+def test_pages_of_two_resolutions_are_as_large_as_they_print(tmp_path: Path) -> None:
+    job = _pages(tmp_path, "pnggray")
+    target = assemble(job, _records(job), tmp_path / "all.pdf", "pdf", (144, 36))
+    boxes = [page.mediabox for page in PdfReader(target, strict=True).pages]
+    assert [(float(box.width), float(box.height)) for box in boxes] == [(75.0, 180.0)] * 4
+
+
 @pytest.mark.parametrize("device", ["jpeg", "jpegcmyk"])
 def test_jpeg_is_copied_and_not_compressed_again(tmp_path: Path, device: str) -> None:
     job = _pages(tmp_path, device)
-    target = assemble(job, _records(job), tmp_path / "all.pdf", "pdf", 72)
+    target = assemble(job, _records(job), tmp_path / "all.pdf", "pdf", (72, 72))
     data = target.read_bytes()
     assert all(path.read_bytes() in data for path in job.pages.iterdir())
     plain, again = (_shown(path, tmp_path) for path in (tmp_path / "source.pdf", target))
@@ -100,7 +107,7 @@ def _shown(document: Path, folder: Path) -> Image.Image:
 
 def test_what_is_transparent_becomes_white_paper(tmp_path: Path) -> None:
     job = _pages(tmp_path, "pngalpha")
-    target = assemble(job, _records(job), tmp_path / "all.pdf", "pdf", 72)
+    target = assemble(job, _records(job), tmp_path / "all.pdf", "pdf", (72, 72))
     subprocess.run(["pdfimages", "-png", str(target), str(tmp_path / "out")], check=True)
     with Image.open(tmp_path / "out-000.png") as page:
         assert page.convert("RGB").getpixel((0, 0)) == (255, 255, 255)
@@ -109,7 +116,7 @@ def test_what_is_transparent_becomes_white_paper(tmp_path: Path) -> None:
 @pytest.mark.parametrize("device", [*LOSSLESS[:8], "pngalpha", "tiff32nc"])
 def test_a_tiff_holds_each_pages_pixels(tmp_path: Path, device: str) -> None:
     job = _pages(tmp_path, device)
-    target = assemble(job, _records(job), tmp_path / "all.tiff", "tiff", 72)
+    target = assemble(job, _records(job), tmp_path / "all.tiff", "tiff", (72, 72))
     with Image.open(target) as tiff:
         assert getattr(tiff, "n_frames", 1) == 4
         for number, path in enumerate(sorted(job.pages.iterdir())):
@@ -122,7 +129,7 @@ def test_a_tiff_holds_each_pages_pixels(tmp_path: Path, device: str) -> None:
 @pytest.mark.parametrize("kind", ["zip", "cbz"])
 def test_an_archive_holds_the_files_themselves_in_order(tmp_path: Path, kind: str) -> None:
     job = _pages(tmp_path, "png16m", 12)
-    target = assemble(job, _records(job), tmp_path / f"all.{kind}", kind, 72)
+    target = assemble(job, _records(job), tmp_path / f"all.{kind}", kind, (72, 72))
     with zipfile.ZipFile(target) as archive:
         assert archive.testzip() is None
         assert archive.namelist() == [f"page-{number:04d}.png" for number in range(1, 13)]
@@ -134,12 +141,12 @@ def test_an_archive_holds_the_files_themselves_in_order(tmp_path: Path, kind: st
 def test_the_same_pages_make_the_same_file_and_only_once(tmp_path: Path, kind: str) -> None:
     job = _pages(tmp_path, "png16m")
     target = tmp_path / f"all.{kind}"
-    assemble(job, _records(job), target, kind, 72)
+    assemble(job, _records(job), target, kind, (72, 72))
     first, written = target.read_bytes(), target.stat().st_ino
-    assemble(job, _records(job), target, kind, 72)
+    assemble(job, _records(job), target, kind, (72, 72))
     assert target.stat().st_ino == written
     target.unlink()
-    assemble(job, _records(job), target, kind, 72)
+    assemble(job, _records(job), target, kind, (72, 72))
     assert target.read_bytes() == first
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
 
@@ -156,7 +163,7 @@ size, digest = len(data), hashlib.sha256(data).hexdigest()
 del data
 records = [PageRecord(n, "page-0001.png", size, digest, 2000, 2000) for n in range(1, 81)]
 for kind in ("pdf", "zip"):
-    assemble(job, records, job.path.parent / f"all.{kind}", kind, 600)
+    assemble(job, records, job.path.parent / f"all.{kind}", kind, (600, 600))
 peak = next(line for line in open("/proc/self/status") if line.startswith("VmHWM"))
 print(int(peak.split()[1]) // 1024)
 """
@@ -196,10 +203,10 @@ def test_a_coordinator_that_lost_its_job_writes_no_assembled_file(tmp_path: Path
         raise LeaseLost
 
     with pytest.raises(LeaseLost):
-        assemble(job, _records(job), target, "zip", 72, lost)
+        assemble(job, _records(job), target, "zip", (72, 72), lost)
     assert target.read_text() == "its successor's"
     looks = iter((lambda: None, lost))
     with pytest.raises(LeaseLost):
-        assemble(job, _records(job), target, "zip", 72, lambda: next(looks)())
+        assemble(job, _records(job), target, "zip", (72, 72), lambda: next(looks)())
     assert not (job.path / "assembled-zip.json").exists()
     assert not list(tmp_path.glob(".all.zip.*"))

@@ -132,7 +132,7 @@ def test_a_page_that_cannot_be_decoded_fails_the_assembly_and_not_the_storage(
     data = path.read_bytes()[:-600]
     path.write_bytes(data)
     with pytest.raises(AssemblyFailed, match=path.name):
-        assemble(job, [_record(path, data)], tmp_path / f"all.{kind}", kind, 72)
+        assemble(job, [_record(path, data)], tmp_path / f"all.{kind}", kind, (72, 72))
     assert not (tmp_path / f"all.{kind}").exists()
 
 
@@ -148,7 +148,7 @@ def test_a_page_that_changed_after_its_delivery_is_not_assembled(
     path.unlink()
     SWAPS[swap](path)
     with pytest.raises(PageChanged):
-        assemble(job, [record], tmp_path / f"all.{kind}", kind, 72)
+        assemble(job, [record], tmp_path / f"all.{kind}", kind, (72, 72))
 
 
 def test_pages_are_linked_where_that_is_possible(job: JobFolder) -> None:

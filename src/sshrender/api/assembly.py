@@ -45,7 +45,7 @@ class Assembly:
             fence()
             plan.claim.require()
 
-        pages, dpi = list(plan.history.pages.values()), plan.spec.settings.dpi
+        pages, dpi = list(plan.history.pages.values()), plan.spec.settings.resolutions
         try:
             on_san(target.parent, lambda: plan.claim.note_assembled(self.name))
             on_san(target.parent, lambda: assemble(plan.folder, pages, target, kind, dpi, ensure))

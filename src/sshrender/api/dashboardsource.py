@@ -24,7 +24,7 @@ from sshrender.job.requests import Request, ask
 from sshrender.job.spec import JobSpec
 from sshrender.storage.files import read_plain
 from sshrender.views.dashboard.source import JobFacts
-from sshrender.views.text import job_settings
+from sshrender.views.rendersettings import settings_in_words
 
 MAX_THUMBNAIL_BYTES = 64 << 20
 """Largest page image, in bytes, that is read in order to show it in a terminal."""
@@ -71,7 +71,7 @@ class JobSource:
             folder=str(folder.path),
             document=spec.document.name,
             pages=tuple(pagelist.parse(settings.pages, spec.document.pages)),
-            settings=job_settings(settings.model_dump()),
+            settings=settings_in_words(settings.model_dump()),
         )
 
     @property

@@ -14,16 +14,15 @@ from pathlib import Path
 from shlex import quote
 from typing import TYPE_CHECKING, Any
 
-from pydantic import ValidationError
-
 from sshrender.api import commandlines
 from sshrender.api.hostaccess import host_setup, this_machine
 from sshrender.api.jobs import current_user, deadline_of, on_san, own_san, san_of
+from sshrender.api.rendering import rendering_of, require_allowed
 from sshrender.api.results import RenderResult
 from sshrender.api.runevents import Listener
 from sshrender.api.runfiles import RunFiles
 from sshrender.config import inventory as inv
-from sshrender.config import pins, recipes
+from sshrender.config import pins
 from sshrender.config.mailaddresses import MAX_LENGTH as MAX_ADDRESSES
 from sshrender.config.mailaddresses import are_addresses
 from sshrender.config.paths import find_inventory
@@ -187,7 +186,13 @@ class RunContext:
         reading = Reading()
         try:
             settings = order.spec.settings
-            require_allowed(self.settings, order.spec.name, settings.recipes)
+            require_allowed(
+                self.settings,
+                order.spec.name,
+                settings.recipes,
+                settings.dpi,
+                settings.appearance,
+            )
             _check_assembly(self.settings, settings.recipes, settings.device)
             request = self._resume_request(order)
             return self._complete(
@@ -259,8 +264,8 @@ class RunContext:
     def request(self, source: Path, is_only: bool, **attributes: Any) -> RenderRequest:
         """Return the request to render a document. ``attributes``: of its job. Raises UserError."""
         settings = self.settings
-        chosen = _recipes(settings)
-        _check_assembly(settings, chosen, settings.device)
+        how = rendering_of(settings)
+        _check_assembly(settings, how.recipes, settings.device)
         output = output_of(settings.output, source, is_only)
         fields = {
             **outputfolder.recorded(output, self.san),
@@ -272,10 +277,14 @@ class RunContext:
             source=source,
             output=output,
             device=settings.device,
-            dpi=settings.dpi,
+            dpi=how.dpi,
+            appearance=how.appearance,
+            options=how.taken.options,
+            profiles=how.taken.profiles,
+            profile_name=how.taken.output_name,
             pages=settings.pages,
             split=settings.split,
-            recipes=chosen,
+            recipes=how.recipes,
             attributes=_attributes(fields),
             changes=fields,
         )
@@ -396,39 +405,6 @@ def _attributes(fields: dict[str, Any]) -> Attributes:
     except ValueError:
         what = "a job stores its settings as UTF-8, and one of these is not UTF-8"
         raise invalid([what], "sshrender config show") from None
-
-
-def _recipes(settings: Settings) -> tuple[RecipeRecord, ...]:
-    """Return the recipes in order; nothing if only Ghostscript renders. Raises UserError."""
-    names = recipes.chain(settings.recipe, settings.fallback, settings.recipes)
-    try:
-        found = [RecipeRecord.of(fields) for fields in recipes.as_sent(names, settings.recipes)]
-    except ValidationError as error:
-        words = "; ".join(str(problem["msg"]) for problem in error.errors())
-        raise invalid([f"recipe {', '.join(names)}: {words}"], "sshrender config show") from None
-    made = {recipe.extension or DEVICES[settings.device].extension for recipe in found}
-    if len(made) > 1:
-        what = f"{', '.join(names)} make files of different kinds: {', '.join(sorted(made))}"
-        raise invalid([what], "sshrender config show")
-    return tuple(found)
-
-
-def require_allowed(settings: Settings, job: str, found: tuple[RecipeRecord, ...]) -> None:
-    """Raise UserError if only configured recipes may run here, and the job brings another one."""
-    if settings.recipes_allowed == "signed":
-        return
-    known = {*settings.recipes, *recipes.SHIPPED}
-    for recipe in found:
-        if recipe.is_built_in:
-            continue
-        sent = recipes.as_sent([recipe.name], settings.recipes) if recipe.name in known else []
-        if not any(RecipeRecord.of(fields) == recipe for fields in sent):
-            raise UserError(
-                ExitCode.USAGE,
-                f"recipe {recipe.name} of {job} is not in the configuration of this machine,"
-                " and recipes_allowed is configured",
-                "sshrender config values recipe",
-            )
 
 
 def _check_assembly(settings: Settings, recipes_: tuple[RecipeRecord, ...], device: str) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, TextIO
 
 from sshrender.errors import UserError
 from sshrender.views import output
+from sshrender.views.rendersettings import settings_in_words
 from sshrender.views.text import clean, count, size
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ def _lines(report: DryRunReport) -> Iterator[str]:
     )
     if not plan.is_counted:
         yield "           the document is damaged: Ghostscript may find another number of pages"
-    yield f"  render   {settings.device} at {settings.dpi:g} dpi"
+    yield f"  render   {settings_in_words(settings.model_dump())}"
     yield f"  job      {clean(plan.folder, 4096)}, {size(plan.free_on_san)} free"
     yield f"  output   {clean(plan.output, 4096)}, {size(plan.free_for_output)} free"
     most = f"at most {size(plan.most)}, uncompressed" if plan.most is not None else "not known"

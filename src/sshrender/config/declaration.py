@@ -281,14 +281,14 @@ class Settings:
         default_text="~/.ssh/config",
     )
 
-    dpi: float = setting(
+    dpi: float | str = setting(
         150,
-        "Resolution in dots per inch.",
+        "Resolution in dots per inch, or two: 204x98.",
         Panel.RENDERING,
         metavar="N",
         short="-r",
         commands=NEW_JOBS,
-        limits={"gt": 0, "le": 14400},
+        parse=settingvalues.resolution,
     )
     device: str = setting(
         "png16m",
@@ -298,6 +298,46 @@ class Settings:
         completion="devices",
         commands=NEW_JOBS,
         check=settingvalues.known_device,
+    )
+    antialias: Literal["auto", "none", "2", "4"] = setting(
+        "auto",
+        "Smooth text and graphics; auto: 4 on devices of 8 bits a component up to 200 dpi.",
+        Panel.RENDERING,
+        commands=NEW_JOBS,
+    )
+    box: Literal["media", "crop", "trim", "bleed", "art"] | None = setting(
+        None,
+        "Render this box of each page.",
+        Panel.RENDERING,
+        default_text="media; a recipe's own",
+        commands=NEW_JOBS,
+    )
+    size: str | None = setting(
+        None,
+        "Fit each page into this size: A4, 210x297mm, 1240x1754px.",
+        Panel.RENDERING,
+        metavar="SIZE",
+        default_text="as the page says",
+        commands=NEW_JOBS,
+        check=settingvalues.page_size,
+    )
+    jpeg_quality: int | None = setting(
+        None,
+        "Quality of JPEG files, 0 to 100.",
+        Panel.RENDERING,
+        metavar="N",
+        default_text="75",
+        commands=NEW_JOBS,
+        limits={"ge": 0, "le": 100},
+    )
+    gs_options: tuple[str, ...] = setting(
+        (),
+        "Further switch for Ghostscript: -dNAME=VALUE or -sNAME=VALUE. May be repeated.",
+        Panel.RENDERING,
+        metavar="SWITCH",
+        default_text="no switch",
+        commands=NEW_JOBS,
+        parse=settingvalues.ghostscript_switches,
     )
     recipe: str | None = setting(
         None,

@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from sshrender.config.recipelook import Wishes, adapted
 from sshrender.config.units import refuse_nul
 from sshrender.config.validation import invalid
 
@@ -24,7 +25,14 @@ FIELDS = {
     "page": "the page's number in that file",
     "number": "the page's number in the whole document",
     "dpi": "--dpi",
+    "dpi_x": "the horizontal resolution, where --dpi has two",
+    "dpi_y": "the vertical one",
     "device": "--device",
+    "antialias": "bits of smoothing: 0, 2 or 4",
+    "box": "--box: media, crop, trim, bleed or art",
+    "width": "pixels of --size; 0 without it",
+    "height": "as width",
+    "jpeg_quality": "--jpeg-quality",
     "output": "the file to write",
     "stem": "that file without its extension",
     "scratch": "a folder for files between two steps",
@@ -162,7 +170,17 @@ def chain(name: str | None, fallback: Iterable[str], own: Mapping[str, RecipeSet
     return [] if names == [BUILT_IN] else names
 
 
-def as_sent(names: Iterable[str], own: Mapping[str, RecipeSettings]) -> list[dict[str, Any]]:
-    """Return the recipes of a chain as jobs and runners have them; the built-in one has no steps."""
-    known = {**SHIPPED, **own}
-    return [known[name].as_sent(name) if name in known else {"name": name} for name in names]
+def as_sent(
+    names: Iterable[str], own: Mapping[str, RecipeSettings], wishes: Wishes | None = None
+) -> list[dict[str, Any]]:
+    """Return the recipes of a chain as jobs and runners have them; the built-in one has no steps.
+
+    ``wishes``: what the pages are to look like. Raises NoEqual.
+    """
+    known, wishes = {**SHIPPED, **own}, wishes or Wishes()
+    return [
+        adapted(known[name].as_sent(name), wishes, is_shipped=name not in own)
+        if name in known
+        else {"name": name}
+        for name in names
+    ]

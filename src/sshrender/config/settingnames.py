@@ -5,12 +5,15 @@ Imports nothing: every start of the program loads this module.
 
 from __future__ import annotations
 
+_ONE = {"gs_options": "gs_option"}
+"""Settings that hold a list, and have the name of one value where each value is given by itself."""
+
 
 def variable(key: str) -> str:
     """Return the environment variable of a setting."""
-    return f"SSHRENDER_{key.upper()}"
+    return f"SSHRENDER_{_ONE.get(key, key).upper()}"
 
 
 def option(key: str) -> str:
     """Return the long option of a setting."""
-    return f"--{key.replace('_', '-')}"
+    return f"--{_ONE.get(key, key).replace('_', '-')}"

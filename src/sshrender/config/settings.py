@@ -210,7 +210,9 @@ def _checked(values: dict[str, Any], kind: str) -> _Layer:
         for problem in error.errors():
             key = str(problem["loc"][0])
             wrong.append(key)
-            problems.append(f"{_origin(kind, key)} {values.get(key)}: {_wrong(key, dict(problem))}")
+            problems.append(
+                f"{_origin(kind, key)} {_shown(values.get(key))}: {_wrong(key, dict(problem))}"
+            )
     return _Layer(kind, values, list(dict.fromkeys(problems)), tuple(wrong))
 
 
@@ -230,6 +232,11 @@ def _wrong(key: str, problem: Mapping[str, Any]) -> str:
     if problem["type"] == "value_error":
         return in_words(problem)
     return wrong_value(SETTINGS[key], problem["input"])
+
+
+def _shown(value: Any) -> str:
+    """Return a value as the user typed it, of a list each."""
+    return " ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
 
 
 def _merge(layers: list[_Layer]) -> Resolved:

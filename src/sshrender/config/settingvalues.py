@@ -12,6 +12,50 @@ MAX_PART_PAGES = 10**7
 """Pages of a part below which ``--split`` must stay."""
 
 
+MAX_DPI = 14400
+"""Dots per inch: a device is 200 inches wide at 1,048,576 pixels, the most that a page may have."""
+
+
+def resolution(value: Any) -> float | str:
+    """Return a resolution as a number, or as ``204x98`` where both directions differ."""
+    across, down = resolutions(value)
+    return across if across == down else f"{across:g}x{down:g}"
+
+
+def resolutions(value: Any) -> tuple[float, float]:
+    """Return the horizontal and the vertical resolution in dots per inch."""
+    first, cross, second = str(value).lower().partition("x")
+    try:
+        across, down = float(first), float(second if cross else first)
+    except ValueError:
+        raise ValueError("must be a number such as 150, or two such as 204x98") from None
+    if isinstance(value, bool) or not all(0 < each <= MAX_DPI for each in (across, down)):
+        raise ValueError(f"must be greater than 0 and at most {MAX_DPI}")
+    return across, down
+
+
+def page_size(text: str | None) -> str | None:
+    """Return a page size whose form is right; how many pixels it has depends on the resolution."""
+    from sshrender.config import pagesizes
+
+    if text is not None:
+        pagesizes.parse(text)
+    return text
+
+
+def ghostscript_switches(value: Any) -> tuple[str, ...]:
+    """Return switches; a text (a variable) holds several with spaces between, quoted as in a shell."""
+    from sshrender.renderers import switches
+
+    words = shlex.split(value) if isinstance(value, str) else value
+    if not isinstance(words, list | tuple) or not all(isinstance(word, str) for word in words):
+        raise ValueError("must be texts such as -dNAME=VALUE")
+    problems = [problem for word in words if (problem := switches.problem_of(word))]
+    if problems:
+        raise ValueError("; ".join(problems))
+    return tuple(words)
+
+
 def known_device(name: str) -> str:
     """Return the name of a raster device that writes one file for each page."""
     from sshrender.renderers.devices import DEVICES, nearest

@@ -13,7 +13,6 @@ from sshrender.coordinator.runcomponents import RunParts
 from sshrender.coordinator.workers.verifier import VerificationTask
 from sshrender.core import commands as do
 from sshrender.core.states import PageState
-from sshrender.job.verification.verify import Expected
 
 # To hosts
 
@@ -68,13 +67,11 @@ def verify_page(run: RunParts, command: do.VerifyPage) -> None:
         work=run.plan.folder.path / run.work_name(command.page, command.attempt),
         final=run.plan.folder.pages / name,
         target=run.plan.output / name,
-        expected=Expected(
-            device=run.plan.device,
-            dpi=run.plan.spec.settings.dpi,
-            box=report.page_size,
-            bytes=report.bytes,
-            sha256=report.sha256,
+        expected=run.plan.expected(
+            report.page_size,
             is_sized=run.plan.is_sized(run.scheduler.page_queue[command.page].renderer),
+            size=report.bytes,
+            sha256=report.sha256,
         ),
         claim=run.plan.claim,
     )

@@ -19,7 +19,7 @@ from sshrender.coordinator.jobplan import JobPlan, RenderRequest
 from sshrender.document import facts, pagelist, splitting, staging
 from sshrender.document.reading import Reading
 from sshrender.errors import ExitCode, UserError, limit_reached
-from sshrender.job import documentidentity, jobattributes, outputclaim
+from sshrender.job import documentidentity, jobattributes, outputclaim, profiles
 from sshrender.job.folder import JobFolder
 from sshrender.job.history import History
 from sshrender.job.journal import OldJournal
@@ -37,6 +37,7 @@ from sshrender.job.spec import (
     require_pages,
     safe_stem,
 )
+from sshrender.renderers.appearance import page_box
 from sshrender.storage.files import sync_folder, user_in
 from sshrender.storage.hangguard import guarded_call
 from sshrender.transports.messages import Inspected
@@ -54,7 +55,7 @@ def open_job(request: RenderRequest, reading: Reading, count_pages: PageCounter)
     if request.pages is not None:
         pagelist.check(request.pages)
     stamp = facts.check_file(request.source)
-    reading.begin(request.source, request.password)
+    reading.begin(request.source, request.password, page_box(request.appearance, request.options))
     require_san(request.san)
     try:
         return _open(request, stamp, reading, count_pages)
@@ -205,7 +206,8 @@ def reopen_job(request: RenderRequest, reading: Reading, folder: JobFolder, spec
     """
     try:
         facts.check_file(folder.source)
-        reading.begin(folder.source, request.password)
+        settings = spec.settings
+        reading.begin(folder.source, request.password, page_box(settings.appearance, settings.options))
         stamp = documentidentity.require(folder, spec)
         if spec.document.needs_password and request.password is None:
             raise UserError(
@@ -265,7 +267,9 @@ def describe(
         pages=pagelist.canonical(selected),
         # Where pypdf had to repair the document, its parts may hold other pages than Ghostscript sees.
         split=_split(request, known, size, total) if may_split else 0,
+        **request.appearance._asdict(),
         options=request.options,
+        profile_name=request.profile_name,
         recipes=request.recipes,
     )
     return JobSpec(
@@ -312,9 +316,11 @@ def _create_or_find(folder: JobFolder, spec: JobSpec, source: _Source) -> tuple[
         raise damaged(folder.spec, "it describes another job than its name")
     if found is not None and os.path.lexists(folder.source):
         stamp = documentidentity.require(folder, found)
+        profiles.copy(folder, source.request.profiles)
         _require_attributes(folder, source.request, found)
         return found, stamp
     folder.create()
+    profiles.copy(folder, source.request.profiles)
     stamp = documentidentity.stamp_of(folder, spec) or source.get().settle(folder.source)
     if found is not None:
         _require_attributes(folder, source.request, found)

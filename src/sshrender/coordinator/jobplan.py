@@ -11,14 +11,18 @@ from sshrender.config.pins import Pin
 from sshrender.core.policy import HostPlan, Policy
 from sshrender.document.facts import Stamp
 from sshrender.document.reading import Reading
-from sshrender.job import documentidentity
+from sshrender.job import documentidentity, profiles
 from sshrender.job.folder import JobFolder
 from sshrender.job.history import History
 from sshrender.job.jobattributes import Attributes
 from sshrender.job.outputclaim import OutputClaim
 from sshrender.job.outputrules import By, Delivery
+from sshrender.job.profiles import Profile
 from sshrender.job.publish import page_name
 from sshrender.job.spec import JobSpec, RecipeRecord
+from sshrender.job.verification.verify import Expected
+from sshrender.renderers import switches
+from sshrender.renderers.appearance import Appearance
 from sshrender.renderers.devices import DEVICES, Device
 from sshrender.transports.interface import Transport
 
@@ -68,7 +72,12 @@ class RenderRequest:
     pages: str | None = None
     split: str = "none"
     password: str | None = None
+    appearance: Appearance = field(default_factory=Appearance)
     options: tuple[str, ...] = ()
+    profiles: tuple[Profile, ...] = ()
+    """The ICC profiles that ``options`` name."""
+    profile_name: str = ""
+    """How the user named the profile of the device."""
     recipes: tuple[RecipeRecord, ...] = ()
     limits: RunLimits = field(default_factory=RunLimits)
     policy: Policy = field(default_factory=Policy)
@@ -127,6 +136,8 @@ class JobPlan:
     """The claim of the output folder, once the run has one."""
     stamp: Stamp | None = None
     """The stamp of the document when its digest was compared; None: it was not."""
+    profile_stamps: Mapping[str, Stamp] = field(default_factory=dict)
+    """The stamps of its ICC profiles, by the names of their files."""
 
     @property
     def delivery(self) -> Delivery:
@@ -137,14 +148,16 @@ class JobPlan:
         return Delivery(self.output, self.spec, self.folder, self.may_replace, by, self.assemble)
 
     def require_document(self) -> None:
-        """Raise DocumentReplaced if the document is another file by now, or OSError."""
+        """Raise DocumentReplaced if the document or a profile is another file by now, or OSError."""
+        if not profiles.are_same(self.folder, self.profile_stamps):
+            raise documentidentity.DocumentReplaced
         if self.stamp is not None:
             self.stamp = documentidentity.require_same(self.folder, self.spec, self.stamp)
 
     def compare_document(self) -> None:
-        """Compare the document before the run, under the lease.
+        """Compare the document and its ICC profiles before the run, under the lease.
 
-        Raises UserError if it is not the job's.
+        Raises UserError if they are not the job's.
         """
         try:
             self.require_document()
@@ -152,6 +165,7 @@ class JobPlan:
             documentidentity.DocumentReplaced
         ):  # by another process that created the job at the same time
             self.stamp = documentidentity.require(self.folder, self.spec)
+        self.profile_stamps = profiles.require(self.folder, self.spec.settings.options)
 
     @property
     def device(self) -> Device:
@@ -172,6 +186,28 @@ class JobPlan:
         """Return whether the page's size determines the size of the recipe's output."""
         recipes = self.spec.settings.recipes
         return not recipes or recipes[recipe].is_built_in
+
+    def expected(
+        self,
+        box: tuple[float, float] | None,
+        *,
+        is_sized: bool,
+        size: int | None = None,
+        sha256: str | None = None,
+    ) -> Expected:
+        """Return what the file of a page must be. ``size`` and ``sha256``: its host's report."""
+        settings = self.spec.settings
+        return Expected(
+            device=self.device,
+            dpi=settings.dpi,
+            box=box,
+            bytes=size,
+            sha256=sha256,
+            is_sized=is_sized,
+            vertical_dpi=settings.vertical_dpi,
+            fixed_size=settings.size,
+            downscale=switches.downscale(settings.options),
+        )
 
     def recipe_name(self, recipe: int) -> str:
         """Return the name of a recipe, or of the built-in renderer."""

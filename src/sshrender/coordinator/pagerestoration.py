@@ -20,7 +20,7 @@ from sshrender.job.history import History, PageRecord
 from sshrender.job.journalformat import stamped
 from sshrender.job.verification.errors import VerificationFailed
 from sshrender.job.verification.process import Verifications
-from sshrender.job.verification.verify import Expected, PageImage, open_page
+from sshrender.job.verification.verify import PageImage, open_page
 from sshrender.renderers.limits import FILE_TO_MEMORY
 from sshrender.storage.files import sync_folder
 
@@ -170,8 +170,7 @@ def _verify(plan: JobPlan, page: int, path: Path, verifications: Verifications) 
 
 
 def _verify_open(plan: JobPlan, page: int, descriptor: int, verifications: Verifications) -> PageImage:
-    settings = plan.spec.settings
-    expected = Expected(plan.device, settings.dpi, plan.reading.box(page), is_sized=not settings.recipes)
+    expected = plan.expected(plan.reading.box(page), is_sized=not plan.spec.settings.recipes)
     return verifications.verify(descriptor, expected, FILE_TO_MEMORY * plan.limits.page_memory)
 
 

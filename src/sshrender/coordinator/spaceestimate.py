@@ -14,7 +14,8 @@ from sshrender.job.folder import JobFolder
 from sshrender.job.journal import read_journal
 from sshrender.job.outputrules import Delivery
 from sshrender.job.publish import page_name
-from sshrender.job.spec import JobSpec, load_spec
+from sshrender.job.spec import JobSpec, RenderSettings, load_spec
+from sshrender.renderers.appearance import page_box
 from sshrender.renderers.devices import DEVICES
 from sshrender.storage.files import free_bytes
 
@@ -45,7 +46,7 @@ def plan_dry_run(request: RenderRequest, reading: Reading) -> DryRun:
     """Read the document and what earlier runs left; write nothing. Raises UserError or OSError."""
     jobopening.require_san(request.san)
     size = facts.check_file(request.source).bytes
-    reading.begin(request.source, request.password)
+    reading.begin(request.source, request.password, page_box(request.appearance, request.options))
     known = reading.facts()
     total = known.pages
     if total is None:
@@ -66,7 +67,7 @@ def plan_dry_run(request: RenderRequest, reading: Reading) -> DryRun:
         delivered=_delivered(folder, spec, pages),
         is_counted=reading.counts_right(),
         document=size,
-        most=_most(reading, pages, spec.settings.dpi),
+        most=_most(reading, pages, spec.settings),
         free_on_san=free_bytes(request.san),
         free_for_output=free_bytes(request.output),
     )
@@ -89,11 +90,14 @@ def _delivered(folder: JobFolder, spec: JobSpec, pages: list[int]) -> int:
     return len(past.pages.keys() & set(pages))
 
 
-def _most(reading: Reading, pages: list[int], dpi: float) -> int | None:
+def _most(reading: Reading, pages: list[int], settings: RenderSettings) -> int | None:
     """Return the bytes of all pages as rasters; None if no page size is known."""
+    if settings.size is not None:
+        return settings.size[0] * settings.size[1] * SAMPLE_BYTES_A_PIXEL * len(pages)
     boxes = [reading.box(page) for page in pages]
     known = [box for box in boxes if box is not None]
     if not known:
         return None
-    pixels = sum(width * height for width, height in known) * (dpi / 72) ** 2
+    across, down = settings.resolutions
+    pixels = sum(width * height for width, height in known) * across * down / 72**2
     return int(pixels * SAMPLE_BYTES_A_PIXEL * len(boxes) / len(known))

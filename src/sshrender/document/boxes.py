@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
 Box = tuple[float, float]
 _logger = logging.getLogger("pypdf")  # where document/pdfwarnings.py listens
-_INHERITED = ("/MediaBox", "/Rotate", "/Resources")
+_INHERITED = ("/MediaBox", "/CropBox", "/Rotate", "/Resources")
+_NAMES = {"crop": "/CropBox", "bleed": "/BleedBox", "trim": "/TrimBox", "art": "/ArtBox"}
 _FORGET_AFTER = 1000
 """Pages after which pypdf forgets what it has read: it would keep all of a large document."""
 
@@ -33,13 +34,13 @@ _KIDS_A_PAGE, _MORE_KIDS = 4, 1000
 """A tree whose nodes all have two kids has twice as many kids as pages."""
 
 
-def walk(reader: PdfReader, claimed: int) -> Iterator[Box | None]:
+def walk(reader: PdfReader, claimed: int, box: str = "media") -> Iterator[Box | None]:
     """Yield every page's (width, height) in order; None where the document does not say it.
 
-    Ends as ``leaves`` does.
+    ``box``: which of the page's boxes counts; empty: none does. Ends as ``leaves`` does.
     """
     for node, values in leaves(reader, claimed):
-        yield _box(values, node.get("/UserUnit", 1))
+        yield _box(node, values, box)
 
 
 def leaves(reader: PdfReader, claimed: int) -> Iterator[tuple[Any, dict[str, Any]]]:
@@ -113,11 +114,11 @@ def _inherit(node: Any, above: dict[str, Any]) -> dict[str, Any]:
     return {**above, **{key: node.raw_get(key) for key in _INHERITED if key in node}}
 
 
-def _box(values: dict[str, Any], unit: Any) -> Box | None:
+def _box(node: Any, values: dict[str, Any], wanted: str) -> Box | None:
     try:
-        x0, y0, x1, y1 = (float(number) for number in values["/MediaBox"].get_object())
+        x0, y0, x1, y1 = _rectangle(node, values, wanted)
         rotate = float(values["/Rotate"].get_object()) if "/Rotate" in values else 0.0
-        scale = float(unit)
+        scale = float(node.get("/UserUnit", 1))
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError):
         return None
     width, height = abs(x1 - x0) * scale, abs(y1 - y0) * scale
@@ -126,3 +127,34 @@ def _box(values: dict[str, Any], unit: Any) -> Box | None:
     if not (0 < width <= MAX_SIDE and 0 < height <= MAX_SIDE):
         return None
     return (height, width) if rotate % 180 else (width, height)
+
+
+def _rectangle(node: Any, values: dict[str, Any], wanted: str) -> tuple[float, float, float, float]:
+    """Return the corners of the wanted box: as Ghostscript does, clipped to the MediaBox.
+
+    A page without that box has the MediaBox (pdf_main.ps, newpdf_get_any_box). Raises KeyError or
+    ValueError where a box is not sound, so that Ghostscript may understand another one.
+    """
+    if not wanted:
+        raise KeyError("no box gives pages their size")
+    media = _numbers(values["/MediaBox"])
+    name = _NAMES.get(wanted)
+    own = values.get(name) if name in _INHERITED else node.get(name)
+    if name is None or own is None:
+        return media
+    inner = _numbers(own)
+    for x0, y0, x1, y1 in (media, inner):
+        if not (x0 < x1 and y0 < y1):
+            raise ValueError("a box with its corners the other way round")
+    x0, y0, x1, y1 = (
+        (max if at < 2 else min)(one, other)
+        for at, (one, other) in enumerate(zip(media, inner, strict=True))
+    )
+    if not (x0 < x1 and y0 < y1):
+        raise ValueError("the box is outside of the page")
+    return x0, y0, x1, y1
+
+
+def _numbers(box: Any) -> tuple[float, float, float, float]:
+    x0, y0, x1, y1 = (float(number) for number in box.get_object())
+    return x0, y0, x1, y1

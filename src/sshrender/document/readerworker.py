@@ -3,14 +3,14 @@
 A document may be hostile, or merely broken: whatever pypdf does to it, looping and eating memory
 included, happens here and not in the coordinator. It ends when its input ends.
 
-Requests (field ``op``): ``look`` at a document (``path``, ``password``) answers ``facts`` or ``error``,
-then ``boxes`` for its pages in order, and ``walked``; ``fonts`` (the same) answers with the ``fonts``
-that each page lacks; ``split`` it (``path``, ``password``, ``folder``, ``per_part``, ``pages``) answers
-``ready`` for each part; ``cut`` it (the same without ``pages``) answers ``cut`` for each further line
-that names a ``part``, until its input ends. Each answer carries ``complaints``, how often pypdf has
-warned so far. The last one is ``end``; without it, the process died. ``within`` is the time in seconds
-that a request may take; the parent watches that, and the limit on processor time here ends a process
-whose parent cannot.
+Requests (field ``op``): ``look`` at a document (``path``, ``password``, ``box``) answers ``facts`` or
+``error``, then ``boxes`` for its pages in order, and ``walked``; ``fonts`` (``path``, ``password``)
+answers with the ``fonts`` that each page lacks; ``split`` it (``path``, ``password``, ``folder``,
+``per_part``, ``pages``) answers ``ready`` for each part; ``cut`` it (the same without ``pages``) answers
+``cut`` for each further line that names a ``part``, until its input ends. Each answer carries
+``complaints``, how often pypdf has warned so far. The last one is ``end``; without it, the process died.
+``within`` is the time in seconds that a request may take; the parent watches that, and the limit on
+processor time here ends a process whose parent cannot.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ def _look(request: dict[str, Any], answer: _Answers) -> None:
     answer(facts=facts)
     if reader is None or facts.pages is None:
         return
-    pages = boxes.walk(reader, facts.pages)
+    pages = boxes.walk(reader, facts.pages, request["box"])
     while chunk := list(itertools.islice(pages, CHUNK)):
         answer(boxes=chunk)
     answer(walked=True)

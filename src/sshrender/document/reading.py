@@ -49,14 +49,14 @@ class Reading:
         self._complaints = 0
         self._is_walked = self._has_ended = False
 
-    def begin(self, path: Path, password: str | None) -> None:
-        """Start to read this document.
+    def begin(self, path: Path, password: str | None, box: str = "media") -> None:
+        """Start to read this document. ``box``: which one gives a page its size; empty: not known.
 
         Raises UserError: this process may not have the memory for that.
         """
         readlimits.require_memory()
         self._path, self._password = str(path.absolute()), password
-        self._worker.ask("look", within=LOOK_TIMEOUT, path=self._path, password=password)
+        self._worker.ask("look", within=LOOK_TIMEOUT, path=self._path, password=password, box=box)
         threading.Thread(target=self._listen, daemon=True, name="document").start()
 
     def facts(self) -> DocumentFacts:

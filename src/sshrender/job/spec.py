@@ -17,10 +17,12 @@ from sshrender.config import recipes as recipe_forms
 from sshrender.document import pagelist
 from sshrender.document.facts import MAX_PAGES
 from sshrender.errors import ExitCode, UserError
-from sshrender.job import signature
+from sshrender.job import profiles, signature
 from sshrender.job.fieldpatterns import Digest, Moment, Name, Text
 from sshrender.job.folder import JobFolder
 from sshrender.job.signature import Purpose
+from sshrender.renderers import switches
+from sshrender.renderers.appearance import Appearance
 from sshrender.renderers.devices import DEVICES
 from sshrender.storage.files import read_plain, write_whole
 
@@ -28,15 +30,15 @@ MAX_STEM, MAX_STEM_BYTES = 80, 200
 """Most characters and bytes of a document's name in a job's name: a file name has at most 255 bytes."""
 
 
-_OPTION = re.compile(r"-[dDsS](?!NOSAFER|SAFER|DELAYSAFER|OutputFile)\w+(=[^\0-\x1f]*)?")
-"""Allowed switches of Ghostscript: those that set a parameter (Use.htm), except those of SAFER."""
-
-
 _JOB_NAME = re.compile(r"[\w+][\w.+-]*-[0-9a-f]{8}")
 """What job_name makes. What a reader shows under a name, and names in a command, has that form."""
 
 _PAGES = re.compile(r"[0-9]{1,8}(-[0-9]{1,8})?(,[0-9]{1,8}(-[0-9]{1,8})?)*")
 """What pagelist.canonical writes."""
+
+
+PixelCount = Annotated[int, Field(ge=1, le=65_000)]
+"""Pixels of a side (config/pagesizes.py)."""
 
 
 class _Frozen(BaseModel):
@@ -109,14 +111,23 @@ class RecipeRecord(_Frozen):
 class RenderSettings(_Frozen):
     """What decides how the pages look: part of the job's identity. ``pages`` is a canonical list.
 
-    ``recipes`` are tried in this order; none: Ghostscript renders.
+    ``recipes`` are tried in this order; none: Ghostscript renders. The fields of an Appearance are as
+    there (renderers/appearance.py). ``options`` are further switches of Ghostscript; an ICC profile that
+    one names is a file in the job's folder (job/profiles.py). ``profile_name``: how the user named the
+    one of the device, which PNG files contain.
     """
 
     device: str
     dpi: float = Field(gt=0, le=14400, allow_inf_nan=False)
+    vertical_dpi: float = Field(0, ge=0, le=14400, allow_inf_nan=False)
+    antialias: Literal[0, 2, 4] = 0
+    box: Literal["", "media", "crop", "trim", "bleed", "art"] = ""
+    jpeg_quality: int | None = Field(None, ge=0, le=100)
+    size: tuple[PixelCount, PixelCount] | None = None
     pages: str
     split: int = Field(0, ge=0, le=MAX_PAGES)
     options: tuple[Text, ...] = ()
+    profile_name: str = Field("", max_length=switches.MAX_LENGTH)
     recipes: tuple[RecipeRecord, ...] = ()
 
     @field_validator("device")
@@ -129,10 +140,39 @@ class RenderSettings(_Frozen):
     @field_validator("options")
     @classmethod
     def _options_set_parameters(cls, options: tuple[str, ...]) -> tuple[str, ...]:
-        for option in options:
-            if _OPTION.fullmatch(option) is None:
-                raise ValueError("an option is -dNAME=VALUE or -sNAME=VALUE, and is none of SAFER's")
+        for _, name in switches.profiles(options):
+            if profiles.NAME.fullmatch(name) is None:
+                raise ValueError("an option names a profile that is not in the job's folder")
         return options
+
+    @field_validator("profile_name")
+    @classmethod
+    def _profile_name_stays_below(cls, name: str) -> str:
+        if not name.isprintable() or ".." in name.split("/") or name.endswith("/"):
+            raise ValueError("the name of a profile is a path without ..")
+        return name
+
+    @property
+    def output_profile(self) -> tuple[str, str] | None:
+        """The name that the user gave to the device's profile, and its file; None if there is none."""
+        file = switches.output_profile(self.options)
+        return (self.profile_name, file) if self.profile_name and file else None
+
+    @property
+    def sent_options(self) -> tuple[str, ...]:
+        """The switches for the command line: without the profile that is set by its user's name."""
+        return switches.without_output_profile(self.options) if self.output_profile else self.options
+
+    @property
+    def appearance(self) -> Appearance:
+        """How the pages look, beside device and resolution."""
+        return Appearance(**{name: getattr(self, name) for name in Appearance._fields})
+
+    @property
+    def resolutions(self) -> tuple[float, float]:
+        """The horizontal and the vertical resolution of the files, in dots per inch."""
+        shrink = switches.downscale(self.options)
+        return self.dpi / shrink, (self.vertical_dpi or self.dpi) / shrink
 
 
 class JobSpec(_Frozen):
@@ -189,8 +229,10 @@ def require_pages(spec: JobSpec, numbers: Iterable[int]) -> None:
 def job_name(stem: str, sha256: str, settings: RenderSettings) -> str:
     """Return ``<stem>-<8 hexadecimal digits>`` of a digest over document and settings."""
     fields = settings.model_dump(mode="json")
-    if not settings.recipes:
-        del fields["recipes"]  # such jobs keep the names that they had before there were recipes
+    for name in ("recipes", "profile_name", *Appearance._fields):
+        # Jobs keep the names that they had before there was such a setting.
+        if fields[name] in (RenderSettings.model_fields[name].get_default(), []):
+            del fields[name]
     identity = json.dumps([sha256, fields], sort_keys=True)
     digest = hashlib.sha256(identity.encode()).hexdigest()
     return f"{safe_stem(stem)}-{digest[:8]}"

@@ -15,6 +15,8 @@ class Device(NamedTuple):
 
     ``bits``: bits per pixel, for the raw formats. ``shrink``: by which factor the device itself scales
     the page down (psdcmykog, measured: 206 x 292 pixels where the others make 413 x 585).
+    ``is_smooth``: its files have 8 bits for each component. ``can_downscale``: it has the parameter
+    DownScaleFactor (getdeviceprops, Ghostscript 10.00), and does not crash of it, as psdrgb16 does.
     """
 
     name: str
@@ -22,10 +24,28 @@ class Device(NamedTuple):
     format: str
     bits: int = 0
     shrink: int = 1
+    is_smooth: bool = False
+    can_downscale: bool = False
+
+
+_SMOOTH = (
+    "png16m png16malpha pngalpha pnggray jpeg jpeggray jpegcmyk tiffgray tiff24nc tiff32nc tiffscaled8"
+    " tiffscaled24 tiffscaled32 bmpgray bmp16m bmp32b pgm pgmraw ppm ppmraw pgnm pgnmraw pnm pnmraw pam"
+    " pamcmyk32 pcxgray pcx24b psdrgb psdcmyk psdcmykog xcf xcfcmyk miff24"
+)
+_DOWNSCALING = (
+    "png16m png16malpha pngalpha pnggray pngmonod jpeg jpeggray jpegcmyk tiffscaled tiffscaled4"
+    " tiffscaled8 tiffscaled24 tiffscaled32 psdrgb psdcmyk"
+)
+
+
+def _device(name: str, extension: str, format_: str, bits: int = 0, shrink: int = 1) -> Device:
+    is_smooth, can_downscale = (name in names.split() for names in (_SMOOTH, _DOWNSCALING))
+    return Device(name, extension, format_, bits, shrink, is_smooth, can_downscale)
 
 
 def _family(extension: str, format_: str, names: str) -> List[Device]:
-    return [Device(name, extension, format_) for name in names.split()]
+    return [_device(name, extension, format_) for name in names.split()]
 
 
 _ALL = [
@@ -46,12 +66,12 @@ _ALL = [
     *_family("pam", "pnm", "pam pamcmyk4 pamcmyk32"),
     *_family("pcx", "pcx", "pcxmono pcxgray pcx16 pcx256 pcx24b pcxcmyk"),
     *_family("psd", "psd", "psdrgb psdrgb16 psdcmyk psdcmyk16"),
-    Device("psdcmykog", "psd", "psd", shrink=2),
+    _device("psdcmykog", "psd", "psd", shrink=2),
     *_family("xcf", "xcf", "xcf xcfcmyk"),
     *_family("miff", "miff", "miff24"),
-    Device("bit", "raw", "raw", bits=1),
-    Device("bitrgb", "raw", "raw", bits=4),
-    Device("bitcmyk", "raw", "raw", bits=4),
+    _device("bit", "raw", "raw", bits=1),
+    _device("bitrgb", "raw", "raw", bits=4),
+    _device("bitcmyk", "raw", "raw", bits=4),
 ]
 
 DEVICES: Dict[str, Device] = {device.name: device for device in _ALL}
@@ -64,6 +84,19 @@ def thumbnail_device(name: str) -> str:
     """Return the device for the thumbnails of ``name``'s pages: with colours or without."""
     is_grey = any(word in name for word in _GREY) or name in ("bit", "tiffscaled", "tiffg32d")
     return "jpeggray" if is_grey else "jpeg"
+
+
+_CMYK = ("tiff32nc", "tiff64nc", "tiffscaled4", "tiffscaled32", "bmp32b", "pkm", "pkmraw", "pam")
+
+
+def colour_space(name: str) -> str:
+    """Return the colours of a device as ICC profiles call them; empty if they vary."""
+    if name.startswith("xcf"):
+        return ""
+    if "cmyk" in name or name in _CMYK:
+        return "CMYK"
+    is_grey = thumbnail_device(name) == "jpeggray" or name == "tiffscaled8"
+    return "GRAY" if is_grey else "RGB"
 
 
 def nearest(name: str) -> List[str]:

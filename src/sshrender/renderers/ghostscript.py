@@ -38,7 +38,9 @@ class Setup(NamedTuple):
     ``output``: the name of the pages' files, with ``%d``, which the device replaces by the number of
     pages that it has shown, this one included. Only with ``%d`` is a file closed at the end of its page,
     and PSD devices require it. ``options``: further Ghostscript switches. ``tag``: names the job in the
-    host's process list. ``thumbnails``: the device for thumbnails; empty: none are made.
+    host's process list. ``thumbnails``: the device for thumbnails; empty: none are made. ``files``: what
+    the options name in the job's folder. ``profile``: the device's ICC profile, as the user named it;
+    and the file, one of ``files``.
     """
 
     program: str
@@ -50,6 +52,8 @@ class Setup(NamedTuple):
     options: Tuple[str, ...]
     tag: str
     thumbnails: str = ""
+    files: Tuple[str, ...] = ()
+    profile: Optional[Tuple[str, str]] = None
 
 
 def command(setup: Setup) -> List[str]:
@@ -67,7 +71,7 @@ def command(setup: Setup) -> List[str]:
         "-sDEVICE=" + setup.device,
         "-r" + setup.dpi,
         *setup.options,
-        "--permit-file-read=" + setup.document,
+        *("--permit-file-read=" + name for name in (setup.document, *setup.files)),
         "-sOutputFile=" + setup.folder + "/" + setup.output,
     ]
 
@@ -112,15 +116,33 @@ def page_lines(number: int, token: str) -> List[str]:
     ]
 
 
+def profile_lines(name: str, folder: str, file: str) -> List[str]:
+    """Return the lines that give the device its ICC profile. There is no answer.
+
+    PNG files contain the profile's name as it was given, a path of the user's machine. Ghostscript looks
+    for the name below ICCProfilesDir first, so ``folder``, which ends in a slash, contains a link of
+    that whole name. Where that is not permitted, the profile has the name of its ``file``.
+    """
+    return [
+        "userdict /SSHRENDERprofiles currentuserparams /ICCProfilesDir get put",
+        "{ << /ICCProfilesDir %s >> setuserparams" % literal(folder),
+        "  << /OutputICCProfile %s >> setpagedevice } stopped" % literal(name),
+        "{ { << /OutputICCProfile %s >> setpagedevice } stopped" % literal(file),
+        "  { (the device cannot use the profile of -sOutputICCProfile) = flush quit } if } if",
+        "clear { << /ICCProfilesDir SSHRENDERprofiles >> setuserparams } stopped clear",
+    ]
+
+
 def thumbnail_setup_lines(device: str, output: str) -> List[str]:
     """Return the lines that make a second, small device for thumbnails. There is no answer.
 
-    It is a copy, because finddevice returns the very device that renders the pages when both have the
-    same name. ``output``: the name of the thumbnails' files, with ``%d``, as in Setup.
+    It is a copy of the prototype: when both have the same name, finddevice returns the very device that
+    renders the pages, and a copy of a device that is open crashes. ``output``: the name of the
+    thumbnails' files, with ``%d``, as in Setup.
     """
     return [
         "userdict /SSHRENDERlarge currentdevice put",
-        "{ userdict /SSHRENDERsmall /%s finddevice copydevice put" % device,
+        "{ userdict /SSHRENDERsmall /%s findprotodevice copydevice put" % device,
         "  mark /OutputFile %s /DownScaleFactor %d" % (literal(output), OVERSAMPLED),
         "  SSHRENDERsmall putdeviceprops pop } stopped clear",
     ]

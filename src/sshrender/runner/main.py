@@ -252,6 +252,8 @@ class Runner:
             options=tuple(request.get("options", ())),
             tag=request.get("tag", ""),
             thumbnails=request.get("thumbnails") or "",
+            files=tuple(request.get("files", ())),
+            profile=tuple(request["profile"]) if request.get("profile") else None,
         )
 
     def _create_slots(self, request: Dict[str, Any]) -> None:
@@ -276,6 +278,7 @@ class Runner:
             recipes=tuple(self._recipes),
             is_sandboxed=request.get("sandbox") == BWRAP,
             epoch=int(request.get("epoch") or 0),
+            page_fields=tuple(sorted(request.get("page_fields", {}).items())),
         )
         for number in range(self._slot_count):
             self._slots.append(slot.Slot(settings, self._tasks, self._wire, self._environ, number))

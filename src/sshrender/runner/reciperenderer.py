@@ -83,6 +83,7 @@ class RecipeRenderer(PageRenderer):
     def _one_shot(self, task: Task, folder: str, stem: str) -> OneShot:
         settings, recipe = self._settings, self._recipe
         fields = {
+            **dict(settings.page_fields),
             "document": task.file,
             "page": str(task.number),
             "number": str(task.page),

@@ -10,7 +10,7 @@ Standard library only, Python 3.7 and later.
 from __future__ import annotations
 
 import subprocess
-from typing import List, Optional
+from typing import List, Optional, Sequence
 
 _SYSTEM = (
     "/bin",
@@ -32,13 +32,19 @@ _SYSTEM = (
 CHECK_TIMEOUT = 20.0
 
 
-def wrap(command: List[str], folder: str, document: str, scratch: Optional[str]) -> List[str]:
-    """Return ``command`` in a sandbox with the job's ``folder``; ``scratch``: for temporary files."""
+def wrap(
+    command: List[str], folder: str, document: str, scratch: Optional[str], files: Sequence[str] = ()
+) -> List[str]:
+    """Return ``command`` in a sandbox with the job's ``folder``; ``scratch``: for temporary files.
+
+    ``files``: what else of that folder the renderer reads.
+    """
     words = _sandbox_words()
     if scratch is not None:
         words += ["--bind", scratch, scratch]
     # After --tmpfs /tmp: a job's folder below /tmp must not be hidden by it.
-    words += ["--ro-bind-try", folder + "/" + document, folder + "/" + document]
+    for name in (document, *files):
+        words += ["--ro-bind-try", folder + "/" + name, folder + "/" + name]
     words += ["--bind-try", folder + "/work", folder + "/work", "--chdir", folder]
     return words + ["--"] + command
 

@@ -111,6 +111,15 @@ def write(path: str, text: str) -> None:
         file.write(text)
 
 
+def link(folder: str, name: str, target: str) -> None:
+    """Make ``name`` below a folder a link to a file. Raises OSError, or ValueError: it leads outside."""
+    if ".." in name.split("/"):
+        raise ValueError("%s leads out of the folder" % name)
+    path = folder + "/" + name
+    os.makedirs(os.path.dirname(path), 0o700, exist_ok=True)
+    os.symlink(target, path)
+
+
 def remove(path: Optional[str]) -> None:
     """Remove a folder and all that is in it. Never raises."""
     if path is None:

@@ -74,7 +74,7 @@ class Slot(threading.Thread):
                     self._warm.close_window()
             self._warm.close_window()
         except SessionEnded as end:
-            self._wire.post("trouble", reason="no renderer: %s" % end.reason)
+            self._wire.post("trouble", reason="no renderer: " + _with_last_line(end))
         except Exception as error:  # noqa: BLE001 - a worker thread turns a crash into an event
             self._wire.post("trouble", reason="%s: %s" % (type(error).__name__, error))
         finally:
@@ -96,7 +96,8 @@ class Slot(threading.Thread):
         """Start a renderer before the first page comes, if no other job is delayed by that."""
         document = self._settings.setup.document
         # The parts of a document that is still being split do not exist yet.
-        exists = os.path.exists(os.path.join(self._settings.folder, document))
+        needed = (document,) + self._settings.setup.files
+        exists = all(os.path.exists(os.path.join(self._settings.folder, name)) for name in needed)
         is_wanted = self._settings.is_eager and self._is_allowed()
         if is_wanted and exists and self._locks.acquire():
             self._warm.start(document)
@@ -173,15 +174,19 @@ class Slot(threading.Thread):
         self._warm.drop()
         if end.kind == wire.LOW_MEMORY:
             self._backoff.begin()
-        lines = diagnostics.warnings(end.lines)
-        reason = end.reason + (": " + lines[-1] if lines else "")
         self._wire.post(
             "failed",
             attempt=task.attempt,
             page=task.page,
             kind=end.kind,
-            reason=reason,
+            reason=_with_last_line(end),
             seconds=round(seconds, 4),
             cpu=0.0,
-            diagnostics=lines,
+            diagnostics=diagnostics.warnings(end.lines),
         )
+
+
+def _with_last_line(end: SessionEnded) -> str:
+    """Return why a renderer ended, with the last thing that it said about it."""
+    lines = diagnostics.warnings(end.lines)
+    return end.reason + (": " + lines[-1] if lines else "")

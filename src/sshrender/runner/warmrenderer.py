@@ -172,7 +172,8 @@ class WarmRenderer(PageRenderer):
         if self._session is not None and self._session.is_killed:
             self.drop()  # killed for the page before, whose answer had been read by then
         if self._session is None:
-            require_document(self._settings.folder, file)
+            for name in (file,) + self._settings.setup.files:
+                require_document(self._settings.folder, name)
             self.start(file)
         assert self._session is not None
         return self._session
@@ -235,7 +236,7 @@ class WarmRenderer(PageRenderer):
 
 
 def require_document(folder: str, file: str) -> None:
-    """Wait until a document is visible here; the coordinator wrote it before it sent its name.
+    """Wait until a file is visible here; the coordinator wrote it before it sent its name.
 
     Raises FileNotFoundError.
     """

@@ -84,10 +84,11 @@ class Session:
         self._killed_as: Optional[str] = None
         self._cpu_before = 0.0
         self._scratch = scratch.make()
-        self._has_small_device = False
+        self._is_set_up = False
+        self._profiles = self._link_profile(job_folder)
         command = ghostscript.command(setup)
         if is_sandboxed:
-            command = sandbox.wrap(command, job_folder, setup.document, self._scratch)
+            command = sandbox.wrap(command, job_folder, setup.document, self._scratch, setup.files)
         self._process = subprocess.Popen(
             processlimits.wrap(command, limit),
             cwd=job_folder,
@@ -108,11 +109,36 @@ class Session:
     def open(self, timeout: float) -> Answer:
         """Open the document; the value of the answer is its number of pages. Raises SessionEnded."""
         lines = ghostscript.open_lines(self.setup.document, self._password, self._token)
-        if self.can_make_thumbnails and not self._has_small_device:
-            self._has_small_device = True
-            files = str(self._scratch) + "/" + _THUMBNAILS
-            lines = ghostscript.thumbnail_setup_lines(self.setup.thumbnails, files) + lines
+        if not self._is_set_up:
+            self._is_set_up = True
+            lines = self._setup_lines() + lines
         return self._ask(lines, timeout)
+
+    def _setup_lines(self) -> List[str]:
+        lines = []
+        if self.setup.profile is not None:
+            lines += ghostscript.profile_lines(
+                self.setup.profile[0], self._profiles, self.setup.profile[1]
+            )
+        if self.can_make_thumbnails:
+            files = str(self._scratch) + "/" + _THUMBNAILS
+            lines += ghostscript.thumbnail_setup_lines(self.setup.thumbnails, files)
+        return lines
+
+    def _link_profile(self, job_folder: str) -> str:
+        """Return the folder in which the device's profile has the user's name. Raises SessionEnded."""
+        if self.setup.profile is None:
+            return ""
+        name, file = self.setup.profile
+        folder = str(self._scratch) + "/icc"
+        try:
+            if self._scratch is None:
+                raise OSError("there is no room for temporary files")
+            scratch.link(folder, name, os.path.abspath(job_folder) + "/" + file)
+        except (OSError, ValueError) as error:
+            scratch.remove(self._scratch)
+            raise SessionEnded(wire.CRASHED, "no ICC profile: %s" % error, []) from None
+        return folder + "/"
 
     @property
     def is_at_thumbnail(self) -> bool:

@@ -19,7 +19,13 @@ from importlib import resources
 MINIMUM_PYTHON = (3, 7)
 _PACKAGES = ("sshrender.renderers", "sshrender.runner", "sshrender.storage")
 NOT_SENT = frozenset(
-    {"sshrender.renderers.devices", "sshrender.storage.files", "sshrender.storage.hangguard"}
+    {
+        "sshrender.renderers.appearance",
+        "sshrender.renderers.devices",
+        "sshrender.renderers.switches",
+        "sshrender.storage.files",
+        "sshrender.storage.hangguard",
+    }
 )
 """Modules of those packages that only the coordinator needs."""
 

@@ -10,7 +10,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from sshrender.views import hostwords, jobstats, summary
-from sshrender.views.text import clean, count, duration, job_settings, local_time, pause
+from sshrender.views.rendersettings import settings_in_words
+from sshrender.views.text import clean, count, duration, local_time, pause
 
 Report = Mapping[str, Any]
 """A job as ``status --json`` has it."""
@@ -95,7 +96,7 @@ def whole(report: Report) -> Iterator[str]:
         f"  document  {clean(document['name'])}, {document['bytes']:,} bytes,"
         f" {count(document['pages'], 'page')}"
     )
-    yield f"  settings  {job_settings(settings)}, pages {settings['pages']}"
+    yield f"  settings  {settings_in_words(settings)}, pages {settings['pages']}"
     yield f"  folder    {clean(report['job_dir'], 4096)}"
     if report.get("unsigned"):
         yield f"  not run   {clean(report['unsigned'], 4096)}"

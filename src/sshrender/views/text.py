@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from datetime import datetime
-from typing import Any
 
 CONTROL = re.compile(
     r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069\ufff9-\ufffb"
@@ -47,18 +46,6 @@ def pause(since: str, until: str | None) -> str:
     words = [f"since {clock_time(since)}"] if since else []
     words += [f"waits until {clock_time(until)}"] if until else []
     return ", ".join(words)
-
-
-def job_settings(settings: Mapping[str, Any]) -> str:
-    """Return what renders a job's pages, as ``png16m at 150 dpi``, from its settings in ``job.json``."""
-    names = [str(recipe["name"]) for recipe in settings.get("recipes", ())]
-    device = clean(str(settings["device"]))
-    for recipe in settings.get("recipes", ()):
-        if recipe["extension"]:  # else the built-in one, which uses the device
-            device = f"{clean(recipe['format'])} pages"
-            break
-    by = f" by {clean(', else '.join(names))}" if names else ""
-    return f"{device}{by} at {settings['dpi']:g} dpi"
 
 
 def count(number: int, noun: str, plural: str = "") -> str:

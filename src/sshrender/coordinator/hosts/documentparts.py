@@ -13,6 +13,7 @@ from sshrender.coordinator.jobplan import JobPlan
 from sshrender.document import workeranswers
 from sshrender.document.readerprocess import ReaderProcess, WorkerFailed
 from sshrender.document.splitting import PartsFolder, fed_place
+from sshrender.job import profiles
 
 WHOLE_BYTES = 16 << 20
 PART_BYTES = 4 << 20
@@ -49,6 +50,12 @@ class DocumentParts:
         self._parts: set[int] = set()
         """Parts that this run has cut: a file from before may have been replaced by any machine."""
         self._worker: ReaderProcess | None = None
+
+    def further_files(self) -> list[Path]:
+        """Return the files that a renderer needs beside the document: ICC profiles."""
+        return [
+            self._plan.folder.path / name for name in profiles.names(self._plan.spec.settings.options)
+        ]
 
     def place(self, page: int) -> PartsFolder:
         """Return the file and index of a page, below the host's own folder."""

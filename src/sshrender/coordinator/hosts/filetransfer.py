@@ -141,6 +141,8 @@ class FileTransfer:
     # To the host
 
     def _upload(self, files: HostFiles) -> None:
+        for path in self._document_parts.further_files():
+            files.put(path, f"{self._folder}/{path.name}")
         while (request := self._uploads.get()) is not None:
             place = self._document_parts.place(request.page)
             if place.file not in self._staged:

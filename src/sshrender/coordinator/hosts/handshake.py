@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from sshrender.config.recipelook import page_fields
 from sshrender.coordinator.jobplan import HostSetup, JobPlan
 from sshrender.core import events as ev
 from sshrender.core.fingerprint import HostFingerprint
 from sshrender.document.splitting import place
+from sshrender.job import profiles
 from sshrender.job.nonce import Nonce
 from sshrender.job.spec import RecipeRecord
 from sshrender.renderers import ghostscript
+from sshrender.renderers.appearance import ghostscript_switches, resolution
 from sshrender.renderers.devices import thumbnail_device
 from sshrender.transports.interface import Refusal
 from sshrender.transports.messages import Hello
@@ -33,9 +36,12 @@ def preparation(plan: JobPlan, setup: HostSetup, nonce: Nonce, split: int) -> di
         "idle_below": None if setup.plan.ignores_load else setup.plan.idle_below,
         "slots": setup.plan.slots,
         "device": settings.device,
-        "dpi": f"{settings.dpi:g}",
+        "dpi": resolution(settings.dpi, settings.appearance),
         "file": place(plan.pages[0], split).file,
-        "options": list(settings.options),
+        "options": ghostscript_switches(settings.appearance, settings.sent_options),
+        "files": profiles.names(settings.options),
+        "profile": settings.output_profile,
+        "page_fields": page_fields(settings.dpi, settings.appearance),
         "recipes": [_recipe_fields(recipe) for recipe in settings.recipes],
         "password": plan.password,
         "tag": plan.spec.name,

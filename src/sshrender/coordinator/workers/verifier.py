@@ -114,7 +114,9 @@ class SyncRefused:
 class DocumentGone:
     """The job's document was replaced, so hosts may have rendered another one."""
 
-    REASON: ClassVar[str] = "source.pdf was changed or replaced while it was being rendered"
+    REASON: ClassVar[str] = (
+        "source.pdf, or an ICC profile of the job, was changed or replaced while it was being rendered"
+    )
 
 
 @dataclass(frozen=True, slots=True)

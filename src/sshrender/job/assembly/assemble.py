@@ -41,13 +41,13 @@ def assemble(
     records: Sequence[PageRecord],
     target: Path,
     kind: str,
-    dpi: float,
+    dpi: tuple[float, float],
     fence: Callable[[], None] = lambda: None,
 ) -> Path:
     """Write ``target``, unless it is there and of these pages.
 
-    ``fence`` raises LeaseLost where another coordinator has the job by now. Raises AssemblyFailed or
-    OSError.
+    ``dpi``: horizontal and vertical. ``fence`` raises LeaseLost where another coordinator has the job by
+    now. Raises AssemblyFailed or OSError.
     """
     ordered = sorted(records, key=lambda record: record.page)
     key = _key(ordered, kind, dpi)
@@ -74,8 +74,9 @@ def _account(folder: JobFolder, kind: str) -> Path:
     return folder.path / f"assembled-{kind}.json"
 
 
-def _key(records: Sequence[PageRecord], kind: str, dpi: float) -> str:
-    digest = hashlib.sha256(f"{kind} {dpi:g}\n".encode())
+def _key(records: Sequence[PageRecord], kind: str, dpi: tuple[float, float]) -> str:
+    resolution = f"{dpi[0]:g}" if dpi[0] == dpi[1] else f"{dpi[0]:g}x{dpi[1]:g}"
+    digest = hashlib.sha256(f"{kind} {resolution}\n".encode())
     for record in records:
         digest.update(f"{record.file} {record.sha256}\n".encode())
     return digest.hexdigest()

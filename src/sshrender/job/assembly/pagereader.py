@@ -33,12 +33,12 @@ class PageChanged(AssemblyFailed):
 
 @dataclass(frozen=True, slots=True)
 class Sheet:
-    """A page's file as it was verified, its size in pixels, and the resolution it was rendered at."""
+    """A page's file as it was verified, its size in pixels, and the resolutions of both."""
 
     path: Path
     width: int
     height: int
-    dpi: float
+    dpi: tuple[float, float]
     bytes: int
     sha256: str
 

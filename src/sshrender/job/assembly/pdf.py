@@ -109,7 +109,7 @@ def write(file: IO[bytes], sheets: Sequence[Sheet]) -> None:
 def _page(file: IO[bytes], objects: _Objects, sheet: Sheet, parent: int) -> int:
     """Write the page's object, once its image is written."""
     page, content, image = objects.reserve(), objects.reserve(), objects.reserve()
-    width, height = (side * 72 / sheet.dpi for side in (sheet.width, sheet.height))
+    width, height = sheet.width * 72 / sheet.dpi[0], sheet.height * 72 / sheet.dpi[1]
     _image(file, objects, sheet, image)
     drawing = f"q {width:.4f} 0 0 {height:.4f} 0 0 cm /P Do Q"
     objects.begin_stream(content, "", len(drawing))

@@ -28,7 +28,7 @@ def write(file: IO[bytes], sheets: Sequence[Sheet]) -> None:
                     frames,
                     format="TIFF",
                     compression="group4" if mode == "1" else "tiff_deflate",
-                    dpi=(sheet.dpi, sheet.dpi),
+                    dpi=sheet.dpi,
                     big_tiff=is_big,
                 )
                 frames.newFrame()

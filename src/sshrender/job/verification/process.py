@@ -140,8 +140,8 @@ def _request(size: int, expected: Expected) -> dict[str, Any]:
 def seconds(size: int, expected: Expected) -> float:
     """Return the CPU time that verifying a file of this size may take."""
     allowed = CPU_SECONDS + size / BYTES_A_SECOND
-    if expected.box is not None and max_bytes(expected) >= size:
-        width, height = (min(pixels(side, expected), MAX_SIDE) for side in expected.box)
+    if (page := pixels(expected)) is not None and max_bytes(expected) >= size:
+        width, height = (min(side, MAX_SIDE) for side in page)
         allowed += min(width * height, 1e10) / PIXELS_A_SECOND
     return allowed
 

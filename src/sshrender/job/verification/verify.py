@@ -16,7 +16,8 @@ from sshrender.job.verification.pagefile import Accept, PageFile, Size
 from sshrender.renderers.devices import Device
 
 TOLERANCE = 1.0
-"""Pixels by which a side may differ from page box times dpi: Ghostscript rounds each side."""
+"""Pixels by which a side may differ from page box times dpi: Ghostscript rounds each side, and rounds
+down where the device makes the image smaller."""
 
 MAX_SIDE = 1 << 20
 """Pixels: more than any renderer makes (200 inches, the largest page of a PDF, at 5,000 dpi)."""
@@ -50,7 +51,9 @@ class Expected(NamedTuple):
     """What the file must be. ``box`` is the page's (width, height) in points, None where unknown.
 
     ``bytes`` and ``sha256`` are the host's report; None for a file found after a crash. ``is_sized``:
-    whether the image's size follows from the page's, as with Ghostscript.
+    whether the image's size follows from the page's, as with Ghostscript. ``vertical_dpi`` 0: as
+    ``dpi``. ``fixed_size``: pixels into which every page is fitted, whatever its box; without
+    ``is_sized`` an upper bound. ``downscale``: the factor by which the device makes the image smaller.
     """
 
     device: Device
@@ -59,6 +62,9 @@ class Expected(NamedTuple):
     bytes: int | None = None
     sha256: str | None = None
     is_sized: bool = True
+    vertical_dpi: float = 0
+    fixed_size: tuple[int, int] | None = None
+    downscale: int = 1
 
 
 class PageImage(NamedTuple):
@@ -117,8 +123,8 @@ def require_size(descriptor: int, expected: Expected, limit: int | None = None) 
 def max_bytes(expected: Expected, limit: int | None = None) -> int:
     """Return the largest size that is read: what the host may write, and the page's pixels can need."""
     bounds = [limit] if limit is not None else []
-    if expected.box is not None and expected.is_sized:
-        width, height = (min(pixels(side, expected), MAX_SIDE) + 2 for side in expected.box)
+    if (size := pixels(expected)) is not None and expected.is_sized:
+        width, height = (min(side, MAX_SIDE) + 2 for side in size)
         bounds.append(int(width * height) * MAX_BYTES_A_PIXEL + int(height) * 256 + (4 << 20))
     return min(bounds, default=1 << 62)
 
@@ -144,9 +150,16 @@ def _verify(file: PageFile, expected: Expected) -> PageImage:
     return PageImage(file.size, digest, width, height)
 
 
-def pixels(points: float, expected: Expected) -> float:
-    """Return a side of the page in pixels, unrounded."""
-    return points * expected.dpi / 72 / expected.device.shrink
+def pixels(expected: Expected) -> tuple[float, float] | None:
+    """Return the page's width and height in pixels, unrounded; None if they are not known."""
+    shrink = expected.device.shrink * expected.downscale
+    if expected.fixed_size is not None:
+        return expected.fixed_size[0] / shrink, expected.fixed_size[1] / shrink
+    if expected.box is None:
+        return None
+    width, height = expected.box
+    scale = 1 / 72 / shrink
+    return width * expected.dpi * scale, height * (expected.vertical_dpi or expected.dpi) * scale
 
 
 def _measure(file: PageFile, expected: Expected) -> Size:
@@ -162,11 +175,15 @@ def _accept(size: Size, expected: Expected) -> None:
     """Raise VerificationFailed where these cannot be the page's dimensions."""
     require(min(size) > 0, "a page image without pixels")
     require(max(size) <= MAX_SIDE, "a page image of too many pixels")
+    wanted = pixels(expected)
     if not expected.is_sized:
         require(size[0] * size[1] <= MAX_UNSIZED, "a page image of too many pixels")
-    if expected.box is None or not expected.is_sized:
+        if expected.fixed_size is not None:
+            bounds = zip(size, expected.fixed_size, strict=True)
+            require(all(found <= most + TOLERANCE for found, most in bounds), "larger than --size")
         return
-    wanted = tuple(pixels(side, expected) for side in expected.box)
+    if wanted is None:
+        return
     is_near = all(
         abs(found - side) <= TOLERANCE or (side < 1 and found == 1)
         for found, side in zip(size, wanted, strict=True)
@@ -179,9 +196,9 @@ def _accept(size: Size, expected: Expected) -> None:
 
 def _measure_raw(file: PageFile, expected: Expected) -> Size:
     """Check raw rows by their number of bytes alone: they have no header."""
-    if expected.box is None:
+    if (size := pixels(expected)) is None:
         raise VerificationFailed("a raw image, and the page's size is unknown")
-    width, height = (round(min(pixels(side, expected), MAX_SIDE)) for side in expected.box)
+    width, height = (round(min(side, MAX_SIDE)) for side in size)
     for across in (width, width - 1, width + 1):
         row = (across * expected.device.bits + 7) // 8
         if row and file.size % row == 0 and abs(file.size // row - height) <= TOLERANCE:

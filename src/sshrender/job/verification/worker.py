@@ -73,7 +73,7 @@ def _answer(request: dict[str, Any], descriptor: int) -> dict[str, Any]:
 
 
 def _expected(request: dict[str, Any]) -> Expected:
-    box = request["box"]
+    box, fixed = request["box"], request["fixed_size"]
     return Expected(
         device=Device(*request["device"]),
         dpi=request["dpi"],
@@ -81,6 +81,9 @@ def _expected(request: dict[str, Any]) -> Expected:
         bytes=request["bytes"],
         sha256=request["sha256"],
         is_sized=request["is_sized"],
+        vertical_dpi=request["vertical_dpi"],
+        fixed_size=None if fixed is None else (fixed[0], fixed[1]),
+        downscale=request["downscale"],
     )
 
 

@@ -1,0 +1,131 @@
+"""Says how each recipe does what ``--antialias``, ``--box`` and the like ask for, or that it cannot.
+
+The recipes that come with the program get words for it. A user's own recipe does it by a field in
+braces, and is refused if it has none: pages that silently look otherwise would be wrong.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sshrender.renderers.appearance import Appearance
+
+
+@dataclass(frozen=True, slots=True)
+class Wishes:
+    """What the user asked for explicitly. ``antialias`` and ``box`` empty, others None: nothing.
+
+    ``dpi`` is set if both directions differ, ``size`` is in pixels.
+    """
+
+    antialias: str = ""
+    box: str = ""
+    dpi: tuple[float, float] | None = None
+    size: tuple[int, int] | None = None
+    jpeg_quality: int | None = None
+    gs_options: bool = False
+
+    def options(self) -> list[tuple[str, str, tuple[str, ...]]]:
+        """Return each wish: the option as typed, its name, and the fields by which a recipe does it."""
+        found: list[tuple[str, str, tuple[str, ...]]] = []
+        if self.antialias:
+            found.append((f"--antialias {self.antialias}", "antialias", ("antialias",)))
+        if self.box:
+            found.append((f"--box {self.box}", "box", ("box",)))
+        if self.dpi is not None:
+            found.append(("--dpi {:g}x{:g}".format(*self.dpi), "dpi", ("dpi_x", "dpi_y")))
+        if self.size is not None:
+            found.append(("--size", "size", ("width", "height")))
+        if self.jpeg_quality is not None:
+            found.append((f"--jpeg-quality {self.jpeg_quality}", "jpeg_quality", ("jpeg_quality",)))
+        if self.gs_options:
+            found.append(("--gs-option", "gs_options", ()))
+        return found
+
+
+class NoEqual(ValueError):
+    """A recipe cannot do what an option asks for. ``option``: as the user typed it."""
+
+    def __init__(self, option: str, recipe: str) -> None:
+        super().__init__(f"{option}: recipe {recipe} has no equal of it")
+        self.option = option
+
+
+_MUTOOL_BITS = {"none": "0", "2": "2", "4": "4"}
+_POPPLER_YES = {"none": "no", "4": "yes"}
+"""pdftoppm(1) smooths by 4 x 4 or not at all (SplashTypes.h, splashAASize)."""
+
+
+def _mutool(wishes: Wishes, name: str) -> list[str]:
+    """Return what replaces ``-r {dpi}`` (mutool(1), draw)."""
+    if name == "antialias":
+        return ["-r", "{dpi}", "-A", _MUTOOL_BITS[wishes.antialias]]
+    if name == "box" and wishes.box == "crop":  # it renders the CropBox, and 1.21 nothing else
+        return ["-r", "{dpi}"]
+    if name == "size" and wishes.size is not None:  # with -r they would only be upper bounds
+        return ["-w", str(wishes.size[0]), "-h", str(wishes.size[1])]
+    raise KeyError(name)
+
+
+def _pdftoppm(wishes: Wishes, name: str) -> list[str]:
+    """Return what replaces ``-r {dpi}`` (pdftoppm(1))."""
+    if name == "antialias":
+        how = _POPPLER_YES[wishes.antialias]
+        return ["-r", "{dpi}", "-aa", how, "-aaVector", how]
+    if name == "box" and wishes.box in ("media", "crop"):  # the MediaBox is its default
+        return ["-r", "{dpi}", *(["-cropbox"] if wishes.box == "crop" else [])]
+    if name == "dpi" and wishes.dpi is not None:
+        return ["-rx", f"{wishes.dpi[0]:g}", "-ry", f"{wishes.dpi[1]:g}"]
+    raise KeyError(name)
+
+
+_WORDS = {"mutool": _mutool, "pdftoppm": _pdftoppm}
+_RESOLUTION = ["-r", "{dpi}"]
+
+
+def adapted(fields: Mapping[str, Any], wishes: Wishes, *, is_shipped: bool) -> dict[str, Any]:
+    """Return a recipe, as jobs record it, that does what was asked for. Raises NoEqual."""
+    recipe, words = str(fields["name"]), list(_RESOLUTION)
+    found = dict(fields)
+    for option, name, needed in wishes.options():
+        if not is_shipped:
+            if not needed or not all(uses(fields, field) for field in needed):
+                raise NoEqual(option, recipe)
+            continue
+        try:
+            more = _WORDS[recipe](wishes, name)
+        except KeyError:
+            raise NoEqual(option, recipe) from None
+        words = [*words, *more[2:]] if more[:2] == _RESOLUTION else [*more, *words[2:]]
+    if is_shipped and words != _RESOLUTION:
+        found["steps"] = [_with_words(step, words) for step in fields["steps"]]
+    return found
+
+
+def _with_words(step: list[str], words: list[str]) -> list[str]:
+    at = step.index("-r")
+    return [*step[:at], *words, *step[at + 2 :]]
+
+
+def uses(fields: Mapping[str, Any], field: str) -> bool:
+    """Return whether a recipe refers to a field of a page."""
+    if fields.get("shell"):
+        return re.search(rf"\$\{{?{field}\b", fields["shell"]) is not None
+    return any(f"{{{field}}}" in word for step in fields.get("steps", ()) for word in step)
+
+
+def page_fields(dpi: float, look: Appearance) -> dict[str, str]:
+    """Return the values of those fields, as a runner fills them in."""
+    width, height = look.size or (0, 0)
+    return {
+        "dpi_x": f"{dpi:g}",
+        "dpi_y": f"{look.vertical_dpi or dpi:g}",
+        "antialias": str(look.antialias),
+        "box": look.box or "media",
+        "width": str(width),
+        "height": str(height),
+        "jpeg_quality": str(75 if look.jpeg_quality is None else look.jpeg_quality),
+    }
