@@ -16,6 +16,8 @@ from typing import Any
 import pytest
 from hypothesis import settings
 
+from tests.prepared import PROGRAM, Prepared, is_usual
+
 pytest_plugins = ["tests.lab.plugin"]
 
 # A property is about answers, not about time: test machines are noisy.
@@ -29,8 +31,6 @@ signal.signal(signal.SIGHUP, signal.SIG_DFL)
 # tests of Ctrl-C would wait for ever.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
-
-PROGRAM = [sys.executable, "-m", "sshrender"]
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -122,17 +122,27 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
 
+@pytest.fixture(scope="session")
+def prepared() -> Iterator[Prepared]:
+    """A process that has loaded the program; commands are forked off it."""
+    with Prepared() as process:
+        yield process
+
+
 @pytest.fixture
-def sshrender(home: Path) -> Run:
+def sshrender(home: Path, prepared: Prepared) -> Run:
     """Run the program as a user does: a process of its own, both streams apart."""
 
     def run(
         *words: object, env: Mapping[str, str] | None = None, timeout: float = 120
     ) -> subprocess.CompletedProcess[str]:
+        environment = {**os.environ, **(env or {})}
+        if is_usual(environment):
+            return prepared.run([*map(str, words)], home, environment, timeout)
         return subprocess.run(
             [*PROGRAM, *map(str, words)],
             cwd=home,
-            env={**os.environ, **(env or {})},
+            env=environment,
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
