@@ -77,7 +77,7 @@ class Prepared:
         """As subprocess.run, without input, both streams captured and decoded. Raises TimeoutExpired."""
         with contextlib.ExitStack() as pipes:
             ends = [os.pipe() for _ in range(3)]
-            ours = [pipes.enter_context(open(read, "rb", buffering=0)) for read, _ in ends]
+            ours = [pipes.enter_context(os.fdopen(read, "rb", buffering=0)) for read, _ in ends]
             request = {"words": list(words), "cwd": str(cwd), "env": dict(env)}
             theirs = [write for _, write in ends]
             try:
@@ -133,7 +133,7 @@ def serve(channel: socket.socket) -> None:
 
 def _load() -> None:
     import sshrender
-    import sshrender.__main__  # noqa: F401 - the submodule, which has no name here
+    import sshrender.__main__
 
     for name in _LATER:
         importlib.import_module(name)
@@ -179,7 +179,7 @@ def _become(request: dict[str, object], out: int, err: int) -> NoReturn:
     assert isinstance(words, list)
     sys.argv = [str(program.__file__), *words]
     sys.modules["__main__"] = program  # typer takes the name in hints from there
-    sys.path[0] = os.getcwd()
+    sys.path[0] = str(Path.cwd())
     try:
         program.main()
     except BaseException:  # noqa: BLE001 - as the interpreter does
