@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import shutil
 import signal
@@ -138,7 +139,9 @@ def sshrender(home: Path, prepared: Prepared) -> Run:
     ) -> subprocess.CompletedProcess[str]:
         environment = {**os.environ, **(env or {})}
         if is_usual(environment):
-            return prepared.run([*map(str, words)], home, environment, timeout)
+            answer = prepared.run([*map(str, words)], home, environment, timeout)
+            streams = [io.TextIOWrapper(io.BytesIO(x)).read() for x in (answer.stdout, answer.stderr)]
+            return subprocess.CompletedProcess(answer.args, answer.returncode, *streams)
         return subprocess.run(
             [*PROGRAM, *map(str, words)],
             cwd=home,

@@ -73,8 +73,8 @@ class Prepared:
 
     def run(
         self, words: Sequence[str], cwd: Path, env: Mapping[str, str], timeout: float
-    ) -> subprocess.CompletedProcess[str]:
-        """As subprocess.run, without input, both streams captured and decoded. Raises TimeoutExpired."""
+    ) -> subprocess.CompletedProcess[bytes]:
+        """As subprocess.run, without input and with both streams captured. Raises TimeoutExpired."""
         with contextlib.ExitStack() as pipes:
             ends = [os.pipe() for _ in range(3)]
             ours = [pipes.enter_context(os.fdopen(read, "rb", buffering=0)) for read, _ in ends]
@@ -87,8 +87,7 @@ class Prepared:
                     os.close(each)
             out, err, ended = _read_all(ours, [*PROGRAM, *words], timeout)
         code = int(ended.split()[1])
-        streams = [text.decode().replace("\r\n", "\n") for text in (out, err)]
-        return subprocess.CompletedProcess([*PROGRAM, *words], code, *streams)
+        return subprocess.CompletedProcess([*PROGRAM, *words], code, out, err)
 
 
 def _read_all(streams: Sequence[IO[bytes]], command: Sequence[str], timeout: float) -> list[bytes]:
