@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import io
 import os
 import shutil
 import signal
@@ -17,7 +16,7 @@ from typing import Any
 import pytest
 from hypothesis import settings
 
-from tests.prepared import PROGRAM, Prepared, is_usual
+from tests.lab.prepared import PROGRAM, Prepared
 
 pytest_plugins = ["tests.lab.plugin"]
 
@@ -123,13 +122,6 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
 
-@pytest.fixture(scope="session")
-def prepared() -> Iterator[Prepared]:
-    """A process that has loaded the program; commands are forked off it."""
-    with Prepared() as process:
-        yield process
-
-
 @pytest.fixture
 def sshrender(home: Path, prepared: Prepared) -> Run:
     """Run the program as a user does: a process of its own, both streams apart."""
@@ -137,20 +129,8 @@ def sshrender(home: Path, prepared: Prepared) -> Run:
     def run(
         *words: object, env: Mapping[str, str] | None = None, timeout: float = 120
     ) -> subprocess.CompletedProcess[str]:
+        command = [*PROGRAM, *map(str, words)]
         environment = {**os.environ, **(env or {})}
-        if is_usual(environment):
-            answer = prepared.run([*map(str, words)], home, environment, timeout)
-            streams = [io.TextIOWrapper(io.BytesIO(x)).read() for x in (answer.stdout, answer.stderr)]
-            return subprocess.CompletedProcess(answer.args, answer.returncode, *streams)
-        return subprocess.run(
-            [*PROGRAM, *map(str, words)],
-            cwd=home,
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=timeout,
-            check=False,
-        )
+        return prepared.run(command, cwd=home, env=environment, text=True, timeout=timeout)
 
     return run

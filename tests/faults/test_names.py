@@ -35,8 +35,8 @@ from tests.conftest import PROGRAM, Run
 from tests.entries import entries_of, entry
 from tests.lab.farm import Farm
 from tests.lab.plugin import FarmFactory
+from tests.lab.prepared import Prepared
 from tests.lab.slow import pace
-from tests.prepared import Prepared
 
 NASTY = {
     "blanks": b" leading and trailing ",
@@ -254,9 +254,9 @@ def _render_here(
     san.mkdir(parents=True)
     document = pdfs.write(here / f"{stem}.pdf", pdfs.numbered(2))
     before = _files(root)
-    command = ["render", "-r", "36", "--json", f"--san={san}", *words, "--", document.name]
+    command = [*PROGRAM, "render", "-r", "36", "--json", f"--san={san}", *words, "--", document.name]
     env = {key: value for key, value in os.environ.items() if not key.startswith(("SSHRENDER", "XDG"))}
-    answer = prepared.run(command, here, {**env, "HOME": str(root)}, timeout=120)
+    answer = prepared.run(command, cwd=here, env={**env, "HOME": str(root)})
     new = _files(root) - before
     new -= {root / ".config" / "sshrender" / "key"}  # made with the first job
     strays = [path for path in new if not path.is_relative_to(san) and path.suffix != ".png"]

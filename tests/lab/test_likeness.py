@@ -70,7 +70,9 @@ def _with_another_font(host: Host) -> None:
 
 def _with_another_ghostscript(host: Host) -> None:
     host.exec("mv", "/usr/local/bin/gs", "/usr/local/bin/paced-gs", check=True)
-    script = '#!/bin/sh\ncase "$*" in --version) echo 10.03.1;; *) exec /usr/local/bin/paced-gs "$@";; esac\n'
+    script = (
+        '#!/bin/sh\ncase "$*" in --version) echo 10.03.1;; *) exec /usr/local/bin/paced-gs "$@";; esac\n'
+    )
     host.install("/usr/local/bin/gs", script)
 
 
