@@ -18,6 +18,8 @@ from hypothesis import settings
 
 from tests.lab.prepared import PROGRAM, Prepared
 
+__all__ = ["PROGRAM", "Run"]
+
 pytest_plugins = ["tests.lab.plugin"]
 
 # A property is about answers, not about time: test machines are noisy.

@@ -410,7 +410,7 @@ def _wait_for_pages(folder: Path, count: int) -> None:
     while time.monotonic() < end:
         if folder.is_dir() and len(list(folder.glob("page-*"))) >= count:
             return
-        time.sleep(0.01)
+        time.sleep(0.05)
     raise AssertionError(f"no {count} pages in {folder}")
 
 

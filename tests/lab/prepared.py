@@ -93,14 +93,15 @@ class Prepared:
         return subprocess.Popen(command, env=env, **options)
 
     def run(
-        self, command: Sequence[str], *, timeout: float = 120, **options: Any
+        self, command: Sequence[str], *, data: str | None = None, timeout: float = 120, **options: Any
     ) -> subprocess.CompletedProcess[Any]:
-        """As subprocess.run of PROGRAM with words, without input and with both streams captured."""
+        """As subprocess.run of PROGRAM with words, ``data`` as its input and both streams captured."""
         pipe = subprocess.PIPE
-        process = self.popen(command, stdin=subprocess.DEVNULL, stdout=pipe, stderr=pipe, **options)
+        stdin = subprocess.DEVNULL if data is None else pipe
+        process = self.popen(command, stdin=stdin, stdout=pipe, stderr=pipe, **options)
         with process:
             try:
-                streams = process.communicate(timeout=timeout)
+                streams = process.communicate(data, timeout)
             except BaseException:
                 process.kill()
                 raise

@@ -161,7 +161,7 @@ def _await_pages(farm: Farm, count: int) -> None:
     end = time.monotonic() + 60
     while len(list((farm.root / "out").glob("page-*"))) < count:
         assert time.monotonic() < end, f"no {count} pages"
-        time.sleep(0.02)
+        time.sleep(0.1)
 
 
 @pytest.mark.parametrize("signal", ["TERM", "KILL"])

@@ -30,7 +30,7 @@ def paced(farm_factory: FarmFactory) -> FarmFactory:
     """Make a farm whose hosts take their time for each page."""
 
     def make(hosts: int = 2, **options: Any) -> Farm:
-        farm = paced(hosts, **options)
+        farm = farm_factory(hosts, **options)
         pace(farm.hosts, 0.4)
         return farm
 

@@ -107,8 +107,8 @@ class World:
             raise LabError("the world is closed")
         options = {"stdin": subprocess.DEVNULL, "start_new_session": True} | kwargs
         if self._prepared is not None and user is None and is_command(argv) and is_usual(env):
-            text = {"text": True, "errors": "replace", "env": env, "cwd": cwd}
-            program = self._prepared.popen(argv, target=self.pid, **text, **options)
+            options |= {"text": True, "errors": "replace", "cwd": cwd}
+            program = self._prepared.popen(argv, env=env, target=self.pid, **options)
         else:
             prefix = _become(user) if user is not None else ()
             program = spawn(self.pid, argv, cwd=str(cwd), prefix=prefix, env=dict(env), **options)
