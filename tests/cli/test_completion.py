@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import uuid
 from pathlib import Path
 
 import pytest
 
 from tests import pdfs
-from tests.conftest import Run
+from tests.lab.prepared import PROGRAM, Prepared
 
 SCRIPTS = Path(__file__).parents[2] / "completions"
 BIN = Path(sys.executable).parent
@@ -28,13 +29,20 @@ FISH = """source "$SCRIPT"; complete --do-complete "$LINE" """
 SHELLS = {"bash": ("sshrender.bash", BASH), "zsh": ("_sshrender", ZSH), "fish": ("sshrender.fish", FISH)}
 
 
-@pytest.fixture
-def home_with_jobs(home: Path, sshrender: Run, monkeypatch: pytest.MonkeyPatch) -> Path:
+def _environment(home: Path) -> dict[str, str]:
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("SSHREN", "XDG_"))}
+    own = {"HOME": str(home), "SSHRENDER_SAN": str(home / "san"), "SSHRENDER_SLOT_NAMESPACE": home.name}
+    return {**kept, **own}
+
+
+@pytest.fixture(scope="module")
+def home_with_jobs(tmp_path_factory: pytest.TempPathFactory, prepared: Prepared) -> Path:
     """An inventory, a job, and a folder on the SAN that somebody gave an evil name."""
+    home = tmp_path_factory.mktemp(f"home-{uuid.uuid4().hex}")
     san = home / "san"
     san.mkdir()
-    monkeypatch.setenv("SSHRENDER_SAN", str(san))
-    assert sshrender("render", pdfs.write(home / "five.pdf", pdfs.numbered(2))).returncode == 0
+    render = [*PROGRAM, "render", str(pdfs.write(home / "five.pdf", pdfs.numbered(2)))]
+    assert prepared.run(render, cwd=home, env=_environment(home)).returncode == 0
     evil = san / "evil$(touch canary)`touch canary`-12345678"
     evil.mkdir()
     (evil / "job.json").write_text("{}")
@@ -44,7 +52,7 @@ def home_with_jobs(home: Path, sshrender: Run, monkeypatch: pytest.MonkeyPatch) 
 
 def _complete(shell: str, line: str, home: Path) -> list[str]:
     script, program = SHELLS[shell]
-    environment = {**os.environ, "SCRIPT": str(SCRIPTS / script), "LINE": line}
+    environment = {**_environment(home), "SCRIPT": str(SCRIPTS / script), "LINE": line}
     environment["PATH"] = f"{BIN}:{environment['PATH']}"
     answer = subprocess.run(
         [shell, "-c", program],
@@ -84,5 +92,10 @@ def test_tab_offers_jobs_and_runs_nothing(home_with_jobs: Path, shell: str) -> N
 
 
 def test_a_broken_inventory_silences_tab(home_with_jobs: Path) -> None:
-    (home_with_jobs / "hosts.toml").write_text("hosts = 7")
-    assert _complete("bash", "sshrender render x.pdf --on n", home_with_jobs) == []
+    inventory = home_with_jobs / "hosts.toml"
+    whole = inventory.read_text()
+    inventory.write_text("hosts = 7")
+    try:
+        assert _complete("bash", "sshrender render x.pdf --on n", home_with_jobs) == []
+    finally:
+        inventory.write_text(whole)
