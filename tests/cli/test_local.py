@@ -315,7 +315,7 @@ def test_what_is_no_document(sshrender: Run, home: Path, make, code: int, words:
 def test_a_truncated_document_gives_what_plain_ghostscript_gives(
     sshrender: Run, home: Path, tmp_path: Path
 ) -> None:
-    whole = pdfs.build(pdfs.numbered(20))
+    whole = pdfs.build(pdfs.numbered(8))
     for keep in (99, 90, 60, 30):
         document = home / f"cut{keep}.pdf"
         document.write_bytes(whole[: len(whole) * keep // 100])
