@@ -16,6 +16,10 @@ from typing import Any
 import pytest
 from hypothesis import settings
 
+from tests.lab.prepared import PROGRAM, Prepared
+
+__all__ = ["PROGRAM", "Run"]
+
 pytest_plugins = ["tests.lab.plugin"]
 
 # A property is about answers, not about time: test machines are noisy.
@@ -29,8 +33,6 @@ signal.signal(signal.SIGHUP, signal.SIG_DFL)
 # tests of Ctrl-C would wait for ever.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
-
-PROGRAM = [sys.executable, "-m", "sshrender"]
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -123,21 +125,14 @@ Run = Callable[..., subprocess.CompletedProcess[str]]
 
 
 @pytest.fixture
-def sshrender(home: Path) -> Run:
+def sshrender(home: Path, prepared: Prepared) -> Run:
     """Run the program as a user does: a process of its own, both streams apart."""
 
     def run(
         *words: object, env: Mapping[str, str] | None = None, timeout: float = 120
     ) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [*PROGRAM, *map(str, words)],
-            cwd=home,
-            env={**os.environ, **(env or {})},
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=timeout,
-            check=False,
-        )
+        command = [*PROGRAM, *map(str, words)]
+        environment = {**os.environ, **(env or {})}
+        return prepared.run(command, cwd=home, env=environment, text=True, timeout=timeout)
 
     return run

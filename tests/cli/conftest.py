@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
+from tests.lab import slow
 
 
 @pytest.fixture
@@ -14,3 +18,25 @@ def san(home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder.mkdir()
     monkeypatch.setenv("SSHRENDER_SAN", str(folder))
     return folder
+
+
+Paced = Callable[[float], None]
+
+
+@pytest.fixture
+def paced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Paced:
+    """Let each page take so many seconds from now on, and no more of a core.
+
+    For what is done to a job while it runs. Renderers that run already keep what they began with.
+    """
+    folder = tmp_path / "slow"
+    folder.mkdir()
+    monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
+
+    def pace(seconds: float) -> None:
+        program = folder / "new"
+        program.write_text(slow.script(seconds))
+        program.chmod(0o755)
+        program.replace(folder / "gs")
+
+    return pace

@@ -17,6 +17,7 @@ from sshrender.job.requestoperations import Operation
 from sshrender.job.requests import Request
 from tests import pdfs
 from tests.conftest import PROGRAM, Run
+from tests.lab.prepared import Prepared
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -34,22 +35,14 @@ def document(home: Path) -> Path:
 
 
 @pytest.fixture
-def elsewhere(home: Path) -> Command:
+def elsewhere(home: Path, prepared: Prepared) -> Command:
     """Run the program on another machine of the same user, whose home is not shared."""
     other = home / "machine-b"
     other.mkdir()
 
-    def run(*words: object, **options: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [*PROGRAM, *map(str, words)],
-            cwd=other,
-            env={**os.environ, "HOME": str(other)},
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=False,
-            **({"input": options["given"]} if options else {"stdin": subprocess.DEVNULL}),
-        )
+    def run(*words: object, given: str | None = None) -> subprocess.CompletedProcess[str]:
+        command, env = [*PROGRAM, *map(str, words)], {**os.environ, "HOME": str(other)}
+        return prepared.run(command, cwd=other, env=env, text=True, data=given)
 
     return run
 

@@ -14,6 +14,7 @@ import pytest
 from sshrender.job.journalformat import SCHEMA
 from sshrender.renderers.devices import DEVICES
 from tests import pdfs
+from tests.cli.conftest import Paced
 from tests.conftest import PROGRAM, Run
 from tests.plain import SMOOTHED
 
@@ -317,7 +318,7 @@ def test_what_is_no_document(sshrender: Run, home: Path, make, code: int, words:
 def test_a_truncated_document_gives_what_plain_ghostscript_gives(
     sshrender: Run, home: Path, tmp_path: Path
 ) -> None:
-    whole = pdfs.build(pdfs.numbered(20))
+    whole = pdfs.build(pdfs.numbered(8))
     for keep in (99, 90, 60, 30):
         document = home / f"cut{keep}.pdf"
         document.write_bytes(whole[: len(whole) * keep // 100])
@@ -387,9 +388,11 @@ def test_no_ghostscript_anywhere(sshrender: Run, five: Path, tmp_path: Path) -> 
     assert "Ghostscript is not installed" in answer.stderr
 
 
-def test_the_deadline(sshrender: Run, home: Path) -> None:
-    document = pdfs.write(home / "slow.pdf", [pdfs.endless_page()])
-    answer = sshrender("render", document, "--deadline", "2s", "--json")
+def test_the_deadline(sshrender: Run, home: Path, paced: Paced) -> None:
+    paced(60)
+    document = pdfs.write(home / "slow.pdf", pdfs.numbered(1))
+    # It counts from the command's start, and a busy machine takes seconds to open a document.
+    answer = sshrender("render", document, "--deadline", "6s", "--json")
     assert answer.returncode == 10
     assert json.loads(answer.stdout)["pages"]["missing"] == 1
 
@@ -410,20 +413,26 @@ def _wait_for_pages(folder: Path, count: int) -> None:
     while time.monotonic() < end:
         if folder.is_dir() and len(list(folder.glob("page-*"))) >= count:
             return
-        time.sleep(0.01)
+        time.sleep(0.05)
     raise AssertionError(f"no {count} pages in {folder}")
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGKILL])
-def test_a_signal_ends_it_and_the_next_run_finishes(sshrender: Run, home: Path, number: int) -> None:
-    document = pdfs.write(home / "five.pdf", pdfs.numbered(60, 600, 800))
+def test_a_signal_ends_it_and_the_next_run_finishes(
+    sshrender: Run, home: Path, paced: Paced, number: int
+) -> None:
+    paced(0.2)
+    document = pdfs.write(home / "five.pdf", pdfs.numbered(60))
     process = _start(document)
     _wait_for_pages(home / "out", 5)
     process.send_signal(number)
     process.communicate(timeout=90)
     assert process.returncode == (-9 if number == signal.SIGKILL else 128 + number)
-    time.sleep(0.5)
-    assert _leftovers(home) == []
+    end = time.monotonic() + 30
+    while _leftovers(home):
+        assert time.monotonic() < end, _leftovers(home)
+        time.sleep(0.1)
+    paced(0)
     assert all(path.name.startswith("page-") for path in (home / "out").iterdir())
     before = {path.name for path in (home / "out").glob("page-*")}
     answer = sshrender("render", document, "-o", "out", "--json")
@@ -433,8 +442,9 @@ def test_a_signal_ends_it_and_the_next_run_finishes(sshrender: Run, home: Path, 
     assert summary["hosts"][0]["pages"] <= 60 - len(before)
 
 
-def test_usr1_prints_one_status_line(home: Path) -> None:
-    document = pdfs.write(home / "five.pdf", pdfs.numbered(60, 600, 800))
+def test_usr1_prints_one_status_line(home: Path, paced: Paced) -> None:
+    paced(0.1)
+    document = pdfs.write(home / "five.pdf", pdfs.numbered(60))
     process = _start(document, "-q")
     _wait_for_pages(home / "out", 3)
     process.send_signal(signal.SIGUSR1)
@@ -444,8 +454,9 @@ def test_usr1_prints_one_status_line(home: Path) -> None:
     assert "/60 pages" in line
 
 
-def test_two_runs_of_one_job_at_once(sshrender: Run, home: Path) -> None:
-    document = pdfs.write(home / "five.pdf", pdfs.numbered(80, 600, 800))
+def test_two_runs_of_one_job_at_once(sshrender: Run, home: Path, paced: Paced) -> None:
+    paced(0.25)
+    document = pdfs.write(home / "five.pdf", pdfs.numbered(80))
     process = _start(document)
     _wait_for_pages(home / "out", 3)
     answer = sshrender("render", document, "-o", "out")

@@ -12,7 +12,10 @@ from typing import Any
 
 import pytest
 
+from sshrender.job import jobattributes
+from sshrender.job.folder import JobFolder
 from tests import pdfs
+from tests.cli.conftest import Paced
 from tests.conftest import PROGRAM, Run
 
 
@@ -183,16 +186,18 @@ def test_a_job_that_needs_a_password_that_is_not_here_waits_for_a_machine_that_h
 
 
 def test_a_killed_render_is_taken_over_and_no_proved_page_is_drawn_again(
-    sshrender: Run, home: Path
+    sshrender: Run, home: Path, paced: Paced
 ) -> None:
-    document = pdfs.write(home / "long.pdf", pdfs.slow(40))
+    paced(0.5)
+    document = pdfs.write(home / "long.pdf", pdfs.numbered(30))
     render = subprocess.Popen([*PROGRAM, "render", str(document), "--progress", "none"], cwd=home)
     pages = home / "long-pages"
     _until(lambda: pages.is_dir() and len(list(pages.glob("page-*.png"))) > 5)
     render.kill()
     render.wait()
+    paced(0)
     assert sshrender("coordinate", "--once", timeout=200).returncode == 0
-    assert len(list(pages.glob("page-*.png"))) == 40
+    assert len(list(pages.glob("page-*.png"))) == 30
     (journal,) = home.glob(".local/state/sshrender/long-*/journal.jsonl")
     entries = [json.loads(line) for line in journal.read_text().splitlines()]
     second = [n for n, entry in enumerate(entries) if entry["type"] == "run_started"][1]
@@ -202,34 +207,43 @@ def test_a_killed_render_is_taken_over_and_no_proved_page_is_drawn_again(
     assert not before & after
 
 
-def test_a_render_that_was_stopped_by_hand_is_left_alone(sshrender: Run, home: Path) -> None:
-    document = pdfs.write(home / "long.pdf", pdfs.slow(40))
+def test_a_render_that_was_stopped_by_hand_is_left_alone(
+    sshrender: Run, home: Path, paced: Paced
+) -> None:
+    paced(0.5)
+    document = pdfs.write(home / "long.pdf", pdfs.numbered(30))
     render = subprocess.Popen([*PROGRAM, "render", str(document), "--progress", "none"], cwd=home)
     _until(lambda: len(list(home.glob("long-pages/page-*.png"))) > 5)
     render.send_signal(signal.SIGINT)
     assert render.wait(90) == 130
+    paced(0)
     assert sshrender("coordinate", "--once").returncode == 0
     assert _states(sshrender) == {"long": "partial"}
     answer = sshrender("resume", "long", "--json")
     assert answer.returncode == 0, answer.stderr
-    assert json.loads(answer.stdout)["pages"]["done"] == 40
+    assert json.loads(answer.stdout)["pages"]["done"] == 30
 
 
-def test_a_service_stops_at_a_signal_and_its_job_waits_for_the_next(sshrender: Run, home: Path) -> None:
-    document = pdfs.write(home / "long.pdf", pdfs.slow(40))
+def test_a_service_stops_at_a_signal_and_its_job_waits_for_the_next(
+    sshrender: Run, home: Path, paced: Paced
+) -> None:
+    paced(0.5)
+    document = pdfs.write(home / "long.pdf", pdfs.numbered(30))
     assert sshrender("submit", document).returncode == 0
     service = subprocess.Popen([*PROGRAM, "coordinate"], cwd=home, stderr=subprocess.PIPE)
     _until(lambda: len(list(home.glob("long-pages/page-*.png"))) > 5)
     assert _states(sshrender) == {"long": "running"}
     service.terminate()
     assert service.wait(90) == 143
+    paced(0)
     assert _states(sshrender) == {"long": "queued"}
     assert sshrender("coordinate", "--once", timeout=200).returncode == 0
     assert _states(sshrender) == {"long": "done"}
 
 
-def test_a_running_job_is_held_released_and_limited(sshrender: Run, home: Path) -> None:
-    document = pdfs.write(home / "long.pdf", pdfs.slow(40))
+def test_a_running_job_is_held_released_and_limited(sshrender: Run, home: Path, paced: Paced) -> None:
+    paced(0.5)
+    document = pdfs.write(home / "long.pdf", pdfs.numbered(30))
     assert sshrender("submit", document, "--limit", "1").returncode == 0
     service = subprocess.Popen([*PROGRAM, "coordinate"], cwd=home, stderr=subprocess.DEVNULL)
     try:
@@ -239,12 +253,15 @@ def test_a_running_job_is_held_released_and_limited(sshrender: Run, home: Path) 
         assert job["state"] == "held"
         assert job["reason"].endswith(": not now")
         assert sshrender("alter", "long", "--limit", "none", "--priority", "7").returncode == 0
+        paced(0)
         assert sshrender("release", "long").returncode == 0
-        _until(lambda: _states(sshrender) == {"long": "done"}, 120)
+        (folder,) = home.glob(".local/state/sshrender/long-*")
+        _until(lambda: jobattributes.load(JobFolder(folder)).over == "done", 120)
     finally:
         service.terminate()
         service.wait(90)
-    assert json.loads(sshrender("status", "long", "--json").stdout)["priority"] == 7
+    job = json.loads(sshrender("status", "long", "--json").stdout)
+    assert (job["state"], job["priority"]) == ("done", 7)
 
 
 def test_space_comes_back_and_accounts_stay(sshrender: Run, home: Path, papers: Path) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from tests import pdfs
+from tests.cli.conftest import Paced
 from tests.conftest import PROGRAM, Run
 
 
@@ -26,9 +27,12 @@ def _state(sshrender: Run, name: str) -> str:
     return str(json.loads(sshrender("status", name, "--json").stdout)["state"])
 
 
-def test_a_job_that_is_held_meanwhile_keeps_no_other_waiting(sshrender: Run, home: Path) -> None:
+def test_a_job_that_is_held_meanwhile_keeps_no_other_waiting(
+    sshrender: Run, home: Path, paced: Paced
+) -> None:
     """It gives its place away, and who comes from cron does not wait for its release."""
-    pdfs.write(home / "long.pdf", pdfs.slow(40))
+    paced(0.5)
+    pdfs.write(home / "long.pdf", pdfs.numbered(30))
     pdfs.write(home / "other.pdf", pdfs.numbered(3))
     assert sshrender("submit", "long.pdf", "--priority", "9").returncode == 0
     assert sshrender("submit", "other.pdf").returncode == 0
@@ -39,13 +43,14 @@ def test_a_job_that_is_held_meanwhile_keeps_no_other_waiting(sshrender: Run, hom
             assert time.monotonic() < end
             time.sleep(0.05)
         assert sshrender("hold", "long").returncode == 0
+        paced(0)
         assert once.wait(120) == 0
     assert (_state(sshrender, "long"), _state(sshrender, "other")) == ("held", "done")
     assert sshrender("release", "long").returncode == 0
     assert sshrender("coordinate", "--once").returncode == 0
     assert _state(sshrender, "long") == "done"
     sent = [entry["page"] for entry in _journal(home, "long") if entry["type"] == "page_delivered"]
-    assert sorted(sent) == list(range(1, 41))
+    assert sorted(sent) == list(range(1, 31))
 
 
 def test_a_job_whose_pages_cannot_be_put_together_is_not_over(sshrender: Run, home: Path) -> None:
@@ -63,8 +68,11 @@ def test_a_job_whose_pages_cannot_be_put_together_is_not_over(sshrender: Run, ho
     assert len([entry for entry in _journal(home, "five") if entry["type"] == "page_sent"]) == 5
 
 
-def test_a_job_that_is_wanted_elsewhere_meanwhile_is_delivered_there(sshrender: Run, home: Path) -> None:
-    pdfs.write(home / "long.pdf", pdfs.slow(30))
+def test_a_job_that_is_wanted_elsewhere_meanwhile_is_delivered_there(
+    sshrender: Run, home: Path, paced: Paced
+) -> None:
+    paced(0.3)
+    pdfs.write(home / "long.pdf", pdfs.numbered(30))
     assert sshrender("submit", "long.pdf", "-o", "here").returncode == 0
     words = [*PROGRAM, "coordinate", "--once"]
     with subprocess.Popen(words, cwd=home, stderr=subprocess.DEVNULL) as once:

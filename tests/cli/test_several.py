@@ -15,6 +15,7 @@ import pytest
 
 from sshrender.cli import render
 from tests import pdfs
+from tests.cli.conftest import Paced
 from tests.conftest import PROGRAM, Run
 
 
@@ -22,7 +23,7 @@ from tests.conftest import PROGRAM, Run
 def three(home: Path) -> list[Path]:
     """Three documents of some pages."""
     names = ("one", "two", "three")
-    return [pdfs.write(home / f"{name}.pdf", pdfs.slow(20)) for name in names]
+    return [pdfs.write(home / f"{name}.pdf", pdfs.numbered(20)) for name in names]
 
 
 def _jobs(answer: subprocess.CompletedProcess[str]) -> list[dict[str, Any]]:
@@ -47,8 +48,9 @@ def test_a_process_that_was_killed_is_no_defect(codes: list[int], worst: int) ->
 
 
 def test_each_is_a_job_and_all_go_on_at_the_same_time(
-    sshrender: Run, home: Path, three: list[Path]
+    sshrender: Run, home: Path, three: list[Path], paced: Paced
 ) -> None:
+    paced(0.4)
     answer = sshrender("render", *three, "-r", "150", "-o", "out", "--json")
     assert answer.returncode == 0, answer.stderr
     jobs = _jobs(answer)
@@ -63,8 +65,9 @@ def test_each_is_a_job_and_all_go_on_at_the_same_time(
 
 
 def test_hosts_never_draw_more_pages_at_once_than_they_have_slots(
-    sshrender: Run, home: Path, three: list[Path]
+    sshrender: Run, home: Path, three: list[Path], paced: Paced
 ) -> None:
+    paced(0.1)
     process = subprocess.Popen(
         [*PROGRAM, "render", *map(str, three), "-r", "150", "-o", "out", "--progress", "none"],
         cwd=home,
@@ -102,7 +105,10 @@ def test_one_that_cannot_be_rendered_does_not_keep_the_others(
 @pytest.mark.parametrize(
     "number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.matrix), signal.SIGKILL]
 )
-def test_a_signal_ends_all_of_them(sshrender: Run, home: Path, three: list[Path], number: int) -> None:
+def test_a_signal_ends_all_of_them(
+    sshrender: Run, home: Path, three: list[Path], paced: Paced, number: int
+) -> None:
+    paced(0.3)
     process = subprocess.Popen(
         [*PROGRAM, "render", *map(str, three), "-r", "100", "-o", "out", "--progress", "none"],
         cwd=home,
@@ -118,6 +124,7 @@ def test_a_signal_ends_all_of_them(sshrender: Run, home: Path, three: list[Path]
     while _left(home):
         assert time.monotonic() < end, _left(home)
         time.sleep(0.1)
+    paced(0)
     answer = sshrender("render", *three, "-r", "100", "-o", "out", "--json", timeout=200)
     assert answer.returncode == 0
     assert [job["pages"]["done"] for job in _jobs(answer)] == [20, 20, 20]

@@ -35,6 +35,8 @@ from tests.conftest import PROGRAM, Run
 from tests.entries import entries_of, entry
 from tests.lab.farm import Farm
 from tests.lab.plugin import FarmFactory
+from tests.lab.prepared import Prepared
+from tests.lab.slow import pace
 from tests.plain import SMOOTHED
 
 NASTY = {
@@ -243,7 +245,9 @@ def _files(root: Path) -> set[Path]:
     return {path for path in root.rglob("*") if not path.is_dir()}
 
 
-def _render_here(name: bytes, root: Path, *words: str) -> subprocess.CompletedProcess[bytes]:
+def _render_here(
+    prepared: Prepared, name: bytes, root: Path, *words: str
+) -> subprocess.CompletedProcess[bytes]:
     """A document, in a folder, with a SAN beside it: each called ``name``."""
     stem = os.fsdecode(name)
     here = root / f"{stem}.d"
@@ -253,9 +257,7 @@ def _render_here(name: bytes, root: Path, *words: str) -> subprocess.CompletedPr
     before = _files(root)
     command = [*PROGRAM, "render", "-r", "36", "--json", f"--san={san}", *words, "--", document.name]
     env = {key: value for key, value in os.environ.items() if not key.startswith(("SSHRENDER", "XDG"))}
-    answer = subprocess.run(
-        command, cwd=here, env={**env, "HOME": str(root)}, capture_output=True, check=False
-    )
+    answer = prepared.run(command, cwd=here, env={**env, "HOME": str(root)})
     new = _files(root) - before
     new -= {root / ".config" / "sshrender" / "key"}  # made with the first job
     strays = [path for path in new if not path.is_relative_to(san) and path.suffix != ".png"]
@@ -278,31 +280,32 @@ def _check_run(
 
 @pytest.mark.parametrize("name", NASTY.values(), ids=NASTY)
 def test_a_document_is_rendered_whatever_it_and_its_folders_are_called(
-    name: bytes, pages: dict[str, bytes], tmp_path: Path
+    prepared: Prepared, name: bytes, pages: dict[str, bytes], tmp_path: Path
 ) -> None:
     stem = os.fsdecode(name)
-    answer = _render_here(name, tmp_path, f"--output={stem}.out")
+    answer = _render_here(prepared, name, tmp_path, f"--output={stem}.out")
     _check_run(answer, tmp_path / f"{stem}.d" / f"{stem}.out", pages)
 
 
 @settings(max_examples=3)
 @given(NAMES)
 def test_any_name_at_all_will_do(
-    pages: dict[str, bytes], tmp_path_factory: pytest.TempPathFactory, name: bytes
+    prepared: Prepared,
+    pages: dict[str, bytes],
+    tmp_path_factory: pytest.TempPathFactory,
+    name: bytes,
 ) -> None:
     root = tmp_path_factory.mktemp("any")
     stem = os.fsdecode(name)
-    answer = _render_here(name, root)
+    answer = _render_here(prepared, name, root)
     _check_run(answer, root / f"{stem}.d" / f"{stem}-pages", pages)
     shutil.rmtree(root)
 
 
 @pytest.mark.parametrize("words", [("--progress=jsonl",), ("--progress=board",)])
-def test_no_view_lets_a_name_through(
-    words: tuple[str, ...], pages: dict[str, bytes], tmp_path: Path
-) -> None:
+def test_no_view_lets_a_name_through(prepared: Prepared, words: tuple[str, ...], tmp_path: Path) -> None:
     name = NASTY["controls"] + b"[red]"
-    answer = _render_here(name, tmp_path, *words)
+    answer = _render_here(prepared, name, tmp_path, *words)
     assert answer.returncode == 0, answer.stderr
     assert b"\x1b[31me" not in answer.stderr
     assert b"\x1b]0;" not in answer.stderr
@@ -388,7 +391,8 @@ def test_a_user_who_is_a_command_is_nobody(farm_factory: FarmFactory, tmp_path: 
     for number, user in enumerate(_evil_users(canary)):
         entry = f'\n[[hosts]]\nname = "evil{number}"\nuser = {json.dumps(user)}\n{common}'
         hosts.write_text(hosts.read_text() + entry)
-    document = pdfs.write(tmp_path / "two.pdf", pdfs.numbered(16, 600, 800))
+    pace(farm.hosts, 0.25)  # the job is to last until the last of them has been met
+    document = pdfs.write(tmp_path / "two.pdf", pdfs.numbered(16))
     words = ["render", str(document), "--hosts", str(hosts), "-o", str(farm.root / "out"), "--json"]
     answer = farm.run([*PROGRAM, *words])
     assert answer.returncode == 0, answer.stderr

@@ -11,6 +11,7 @@ from tests.lab.badsan import BadSan
 from tests.lab.host import Host, new_key
 from tests.lab.inventory import table
 from tests.lab.namespaces import running
+from tests.lab.prepared import Prepared
 from tests.lab.world import PATIENCE, World
 
 NETWORK = "10.77.0."
@@ -40,8 +41,19 @@ class Farm:
 
     san_inside = "/mnt/san"
 
-    def __init__(self, root: Path, hosts: int = 2, *, cpus: int = 2, start: bool = True) -> None:
-        """Make a farm that keeps its files in *root*; with ``start=False`` its hosts are off."""
+    def __init__(
+        self,
+        root: Path,
+        hosts: int = 2,
+        *,
+        cpus: int = 2,
+        start: bool = True,
+        prepared: Prepared | None = None,
+    ) -> None:
+        """Make a farm that keeps its files in *root*; with ``start=False`` its hosts are off.
+
+        *prepared*: what commands of sshrender are forked off, if there is one.
+        """
         self.root = root.absolute()
         self.san = self.root / "san"
         self.home = self.root / "home"
@@ -51,7 +63,7 @@ class Farm:
         addresses = {f"node{i + 1}": f"{NETWORK}{FIRST_HOST + i}" for i in range(hosts)}
         self._make_files(addresses)
         self._bad_sans: list[BadSan] = []
-        self._world = World(self.root, self.san, self.root / "hosts", DESK_ADDRESS)
+        self._world = World(self.root, self.san, self.root / "hosts", DESK_ADDRESS, prepared)
         self.hosts = [
             Host(self._world, number, address, self.root / name, self.san)
             for number, (name, address) in enumerate(addresses.items(), 1)

@@ -108,6 +108,30 @@ def spawn(
         raise LabError(f"process {target} of the lab is no longer there") from error
 
 
+def open_namespaces(target: int) -> dict[str, int]:
+    """Open all namespaces, and the root, of process *target*, for a process that is to enter them."""
+    here = f"/proc/{target}"
+    files = {name: f"{here}/ns/{name}" for name in ("pid", *_ENTERED.values())} | {
+        "root": f"{here}/root"
+    }
+    return {name: os.open(file, os.O_RDONLY | os.O_CLOEXEC) for name, file in files.items()}
+
+
+def enter_pids(spaces: Mapping[str, int]) -> None:
+    """Let this process's children be born in the PID namespace of these."""
+    _namespace_call("setns", spaces["pid"], CLONE_NEWPID)
+
+
+def enter(spaces: Mapping[str, int]) -> None:
+    """Enter these namespaces, as nsenter does, in a process of one thread, born in the PID one."""
+    for name in _ENTERED.values():
+        _namespace_call("setns", spaces[name], 0)
+    os.fchdir(spaces["root"])
+    os.chroot(".")
+    for descriptor in spaces.values():
+        os.close(descriptor)
+
+
 def finish(process: subprocess.Popen[str], data: str | None, timeout: float) -> tuple[str, str]:
     """Wait for a process that leads its own session; when time is up, kill its whole group."""
     try:

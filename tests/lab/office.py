@@ -1,4 +1,4 @@
-"""Twelve jobs that several coordinators share, and what must be true of each of them at the end."""
+"""Jobs that several coordinators share, and what must be true of each of them at the end."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ Entry = dict[str, Any]
 
 @dataclass(frozen=True)
 class Job:
-    """One of the twelve, as its folder on the SAN tells it."""
+    """One of the jobs, as its folder on the SAN tells it."""
 
     folder: JobFolder
     entries: list[Entry]
@@ -51,32 +51,32 @@ class Job:
 class Office:
     """Where the jobs are submitted and asked for; it coordinates none."""
 
-    def __init__(self, farm: Farm, hosts: Path, pages: int) -> None:
-        """*pages*: of each document, or some more."""
+    def __init__(self, farm: Farm, hosts: Path, jobs: int, pages: int) -> None:
+        """*jobs*: at least six. *pages*: of each document, or some more."""
         self.machine = Machine(farm, "office", hosts)
         self._farm = farm
         folder = farm.root / "documents"
         folder.mkdir()
         self._documents = [
             str(pdfs.write(folder / f"d{n:02}.pdf", pdfs.numbered(pages + n, width=200 + n)))
-            for n in range(12)
+            for n in range(jobs)
         ]
         self.names: list[str] = []
         self.held = ""
 
     def submit_most(self) -> None:
-        """Seven plain ones, and three that are urgent."""
+        """Most of them plain ones, and three that are urgent."""
         documents = self._documents
-        self.names += self._submit(*documents[:7])
-        self.names += self._submit(*documents[7:10], "--priority", "5")
+        self.names += self._submit(*documents[:-5])
+        self.names += self._submit(*documents[-5:-2], "--priority", "5")
 
     def submit_the_others(self) -> None:
         """One that comes after another, and one that is held."""
         documents = self._documents
-        self.names += self._submit(documents[10], "--after", self.names[8])
-        self.names += self._submit(documents[11], "--hold")
+        self.names += self._submit(documents[-2], "--after", self.names[-2])
+        self.names += self._submit(documents[-1], "--hold")
         self.held = self.names[-1]
-        assert len(set(self.names)) == 12
+        assert len(set(self.names)) == len(documents)
 
     def _submit(self, *words: str) -> list[str]:
         # A folder for each: of one document alone, -o is the folder of its pages itself.

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from tests.lab.farm import Farm
+from tests.lab.prepared import Prepared
 from tests.lab.requirements import require_lab
 
 FarmFactory = Callable[..., Farm]
@@ -26,8 +27,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.lab)
 
 
+@pytest.fixture(scope="session")
+def prepared() -> Iterator[Prepared]:
+    """A process that has loaded the program; commands are forked off it."""
+    with Prepared() as process:
+        yield process
+
+
 @pytest.fixture
-def farm_factory(tmp_path: Path) -> Iterator[FarmFactory]:
+def farm_factory(tmp_path: Path, prepared: Prepared) -> Iterator[FarmFactory]:
     """Return a maker of farms, with the arguments of :class:`Farm` but the directory."""
     require_lab()
     with ExitStack() as farms:
@@ -36,7 +44,8 @@ def farm_factory(tmp_path: Path) -> Iterator[FarmFactory]:
         def make(hosts: int = 2, **options: Any) -> Farm:
             nonlocal made
             made += 1
-            return farms.enter_context(Farm(tmp_path / f"farm{made}", hosts, **options))
+            farm = Farm(tmp_path / f"farm{made}", hosts, prepared=prepared, **options)
+            return farms.enter_context(farm)
 
         yield make
 

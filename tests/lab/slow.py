@@ -23,13 +23,17 @@ sys.exit(gs.wait())
 """
 
 
+def script(seconds: float, works: Mapping[int, float] | None = None) -> str:
+    """Return a program to be called gs, under which each page takes so long, or its share of that."""
+    return _PROXY.replace("{seconds}", f"{seconds:g}").replace("{works}", repr(dict(works or {})))
+
+
 def slow_down(host: Host, seconds: float, works: Mapping[int, float] | None = None) -> None:
     """From now on each page takes its renderers on this host at least so long, and no more of a core.
 
     ``works``: by how much some pages take longer, or shorter.
     """
-    script = _PROXY.replace("{seconds}", f"{seconds:g}").replace("{works}", repr(dict(works or {})))
-    host.install("/usr/local/bin/gs", script)
+    host.install("/usr/local/bin/gs", script(seconds, works))
 
 
 def pace(hosts: Iterable[Host], seconds: float) -> None:

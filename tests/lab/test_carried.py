@@ -26,8 +26,8 @@ NO_SAN = {"san": False}
 
 @pytest.fixture
 def big(tmp_path: Path) -> Path:
-    """Sixty pages."""
-    return pdfs.write(tmp_path / "big.pdf", pdfs.numbered(60, 600.0, 800.0))
+    """Sixty small pages; ``pace`` says how long a job of them takes."""
+    return pdfs.write(tmp_path / "big.pdf", pdfs.numbered(60))
 
 
 def _start(farm: Farm, document: Path, inventory: Path, *words: str) -> subprocess.Popen[str]:
@@ -78,6 +78,7 @@ def _delivered(farm: Farm) -> dict[str, bytes]:
 
 def test_hosts_with_and_without_a_san_draw_one_job(farm: Farm, big: Path) -> None:
     inventory = farm.write_inventory(extra={"node2": NO_SAN})
+    pace(farm.hosts, 0.12)
     farm["node2"].san("gone")
     code, summary, stderr = _end(_start(farm, big, inventory))
     assert code == 0, stderr
@@ -181,7 +182,7 @@ def _await_pages(farm: Farm, count: int) -> None:
     end = time.monotonic() + 60
     while len(list((farm.root / "out").glob("page-*"))) < count:
         assert time.monotonic() < end, f"no {count} pages"
-        time.sleep(0.02)
+        time.sleep(0.1)
 
 
 @pytest.mark.parametrize("signal", ["TERM", "KILL"])

@@ -15,6 +15,7 @@ from pypdf import PdfReader, PdfWriter
 
 from tests import pdfs
 from tests.lab.farm import Farm
+from tests.lab.plugin import FarmFactory
 from tests.lab.slow import slow_down
 from tests.plain import SMOOTHED
 
@@ -57,8 +58,11 @@ def _plain(document: Path, folder: Path) -> dict[str, bytes]:
 
 
 @pytest.mark.parametrize("password", [USER, OWNER], ids=["user", "owner"])
-def test_every_kind_of_encryption_is_opened(farm: Farm, tmp_path: Path, password: str) -> None:
-    plain = pdfs.write(tmp_path / "plain.pdf", pdfs.numbered(6))
+def test_every_kind_of_encryption_is_opened(
+    farm_factory: FarmFactory, tmp_path: Path, password: str
+) -> None:
+    farm = farm_factory(1)
+    plain = pdfs.write(tmp_path / "plain.pdf", pdfs.numbered(2))
     wanted = _plain(plain, tmp_path / "wanted")
     for algorithm in ALGORITHMS:
         document = _encrypt(plain, tmp_path / f"{algorithm}-{password}.pdf", algorithm)

@@ -13,6 +13,7 @@ from tests import pdfs
 from tests.lab.farm import Farm
 from tests.lab.host import Host
 from tests.lab.plugin import FarmFactory
+from tests.lab.slow import pace
 
 PROGRAM = [sys.executable, "-m", "sshrender"]
 URW = "/usr/share/fonts/type1/urw-base35"
@@ -20,8 +21,20 @@ URW = "/usr/share/fonts/type1/urw-base35"
 
 @pytest.fixture
 def text(tmp_path: Path) -> Path:
-    """Twenty pages that ask for Helvetica, and take longer than the hosts need to be compared."""
-    return pdfs.write(tmp_path / "text.pdf", pdfs.slow(20))
+    """Twenty pages that ask for Helvetica; ``paced`` hosts take longer than the comparison."""
+    return pdfs.write(tmp_path / "text.pdf", pdfs.numbered(20))
+
+
+@pytest.fixture
+def paced(farm_factory: FarmFactory) -> FarmFactory:
+    """Make a farm whose hosts take their time for each page."""
+
+    def make(hosts: int = 2, **options: Any) -> Farm:
+        farm = farm_factory(hosts, **options)
+        pace(farm.hosts, 0.4)
+        return farm
+
+    return make
 
 
 @pytest.fixture
@@ -56,14 +69,15 @@ def _with_another_font(host: Host) -> None:
 
 
 def _with_another_ghostscript(host: Host) -> None:
-    script = '#!/bin/sh\ncase "$*" in --version) echo 10.03.1;; *) exec /usr/bin/gs "$@";; esac\n'
+    host.exec("mv", "/usr/local/bin/gs", "/usr/local/bin/paced-gs", check=True)
+    script = (
+        '#!/bin/sh\ncase "$*" in --version) echo 10.03.1;; *) exec /usr/local/bin/paced-gs "$@";; esac\n'
+    )
     host.install("/usr/local/bin/gs", script)
 
 
-def test_a_host_with_another_font_set_is_refused_and_named(
-    farm_factory: FarmFactory, text: Path
-) -> None:
-    farm = farm_factory(3)
+def test_a_host_with_another_font_set_is_refused_and_named(paced: FarmFactory, text: Path) -> None:
+    farm = paced(3)
     _without_fonts(farm["node3"])
     code, summary, stderr = _render(farm, text)
     assert code == 0, stderr
@@ -77,9 +91,9 @@ def test_a_host_with_another_font_set_is_refused_and_named(
 
 
 def test_mixed_pictures_are_allowed_on_demand_and_the_manifest_says_who_drew_what(
-    farm_factory: FarmFactory, text: Path
+    paced: FarmFactory, text: Path
 ) -> None:
-    farm = farm_factory(3)
+    farm = paced(3)
     _with_another_ghostscript(farm["node3"])
     code, summary, stderr = _render(farm, text, "--mixed")
     assert code == 0, stderr
@@ -91,8 +105,8 @@ def test_mixed_pictures_are_allowed_on_demand_and_the_manifest_says_who_drew_wha
     assert drawn["node1"] != "10.03.1"
 
 
-def test_another_ghostscript_is_refused(farm_factory: FarmFactory, text: Path) -> None:
-    farm = farm_factory(3)
+def test_another_ghostscript_is_refused(paced: FarmFactory, text: Path) -> None:
+    farm = paced(3)
     _with_another_ghostscript(farm["node2"])
     code, summary, _ = _render(farm, text)
     assert code == 0
@@ -102,9 +116,9 @@ def test_another_ghostscript_is_refused(farm_factory: FarmFactory, text: Path) -
 
 
 def test_other_fonts_matter_only_to_a_document_that_lacks_some(
-    farm_factory: FarmFactory, text: Path, drawing: Path
+    paced: FarmFactory, text: Path, drawing: Path
 ) -> None:
-    farm = farm_factory(3)
+    farm = paced(3)
     _with_another_font(farm["node1"])
     code, summary, _ = _render(farm, text)
     assert code == 0
@@ -134,9 +148,9 @@ def _rendered_by(farm: Farm, job: str) -> set[tuple[str, str]]:
 
 
 def test_a_resumed_job_keeps_its_reference_while_a_host_agrees_with_it(
-    farm_factory: FarmFactory, text: Path
+    paced: FarmFactory, text: Path
 ) -> None:
-    farm = farm_factory(2)
+    farm = paced(2)
     _with_another_ghostscript(farm["node2"])
     _, summary, _ = _render(farm, text, "--on", "node1")
     _without_page_7(farm, summary["job"])
@@ -147,10 +161,10 @@ def test_a_resumed_job_keeps_its_reference_while_a_host_agrees_with_it(
 
 
 def test_a_reference_that_no_host_agrees_with_any_more_is_dropped_and_all_pages_rendered_anew(
-    farm_factory: FarmFactory, text: Path
+    paced: FarmFactory, text: Path
 ) -> None:
     """The first run was of one liar, or of a machine that was upgraded since."""
-    farm = farm_factory(3)
+    farm = paced(3)
     _with_another_ghostscript(farm["node1"])
     _, summary, _ = _render(farm, text, "--on", "node1")
     _without_page_7(farm, summary["job"])
@@ -163,10 +177,10 @@ def test_a_reference_that_no_host_agrees_with_any_more_is_dropped_and_all_pages_
 
 
 def test_three_hosts_that_greet_late_are_not_refused_for_the_one_that_was_first(
-    farm_factory: FarmFactory, text: Path
+    paced: FarmFactory, text: Path
 ) -> None:
     """A nearer machine with a newer Ghostscript, or a liar: what it delivered is rendered again."""
-    farm = farm_factory(4)
+    farm = paced(4)
     _with_another_ghostscript(farm["node1"])
     for name in ("node2", "node3", "node4"):
         _greets_late(farm[name], 2.5)

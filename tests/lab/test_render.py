@@ -32,8 +32,8 @@ def big(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def full(tmp_path: Path) -> Path:
-    """Eighty pages of a usual size."""
-    return pdfs.write(tmp_path / "full.pdf", pdfs.numbered(80, *FULL))
+    """Twenty pages of a usual size."""
+    return pdfs.write(tmp_path / "full.pdf", pdfs.numbered(20, *FULL))
 
 
 def _render(
@@ -67,7 +67,7 @@ def _await_pages(farm: Farm, count: int) -> None:
     end = time.monotonic() + 60
     while len(list((farm.root / "out").glob("page-*"))) < count:
         assert time.monotonic() < end, f"no {count} pages"
-        time.sleep(0.02)
+        time.sleep(0.1)
 
 
 def _wait_for(condition: Callable[[], object], seconds: float = 60) -> None:
@@ -125,10 +125,11 @@ def _names(count: int) -> list[str]:
 
 
 def test_two_hosts_share_the_pages_and_draw_what_ghostscript_draws(farm: Farm, full: Path) -> None:
+    pace(farm.hosts, 0.25)  # one that is reached a second later still gets its share
     code, summary, stderr = _render(farm, full)
     assert code == 0, stderr
-    assert summary["pages"]["done"] == 80
-    assert all(host["pages"] > 10 for host in summary["hosts"])
+    assert summary["pages"]["done"] == 20
+    assert all(host["pages"] > 2 for host in summary["hosts"])
     plain = farm.root / "plain"
     plain.mkdir()
     subprocess.run(
@@ -136,7 +137,7 @@ def test_two_hosts_share_the_pages_and_draw_what_ghostscript_draws(farm: Farm, f
         + [f"-sOutputFile={plain}/page-%04d.png", str(full)],
         check=True,
     )
-    for name in _names(80):
+    for name in _names(20):
         assert (farm.root / "out" / name).read_bytes() == (plain / name).read_bytes(), name
     assert list((farm.san / summary["job"] / "work").iterdir()) == []
     _no_renderers_within(farm, 3)
@@ -380,7 +381,7 @@ def test_a_full_san_pauses_the_job_and_loses_nothing(farm: Farm, full: Path) -> 
     assert code == 0, stderr
     assert "storage failed" in stderr
     assert "storage works again" in stderr
-    assert summary["pages"] == {"total": 80, "done": 80, "suspect": 0, "failed": 0, "missing": 0}
+    assert summary["pages"] == {"total": 20, "done": 20, "suspect": 0, "failed": 0, "missing": 0}
 
 
 def test_the_story_of_a_page_tells_why_it_moved(farm: Farm, big: Path) -> None:

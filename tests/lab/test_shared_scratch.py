@@ -10,6 +10,7 @@ from pathlib import Path
 
 from tests import pdfs
 from tests.lab.farm import Farm
+from tests.lab.slow import pace
 
 PROGRAM = [sys.executable, "-m", "sshrender"]
 
@@ -25,9 +26,10 @@ def test_hosts_that_share_a_scratch_folder_leave_each_other_s_folders_alone(
     farm["node2"].exec("sh", "-c", "for n in $(seq 500); do /bin/true; done", check=True)
     defaults = {"san": False, "scratch": f"{farm.san_inside}/scratch"}
     inventory = str(farm.write_inventory(defaults=defaults))
+    pace(farm.hosts, 0.3)
     running = []
-    for name, pages in (("one", 150), ("two", 10)):
-        document = pdfs.write(tmp_path / f"{name}.pdf", pdfs.numbered(pages, 600.0, 800.0))
+    for name, pages in (("one", 50), ("two", 10)):
+        document = pdfs.write(tmp_path / f"{name}.pdf", pdfs.numbered(pages))
         words = ["--hosts", inventory, "-r", "72", "-o", str(farm.root / name), "--json"]
         command = [*PROGRAM, "render", str(document), *words]
         running.append(farm.popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE))

@@ -21,6 +21,7 @@ from tests.lab.namespaces import (
     spawn,
     tool,
 )
+from tests.lab.prepared import Prepared, is_command, is_usual
 
 PATIENCE = 20.0  # seconds for what takes milliseconds on an idle machine
 SCRIPTS = ("world.sh", "boot.sh", "init.sh")
@@ -35,8 +36,19 @@ class World:
     then kills all the rest, and frees the mounts and network devices that nothing uses.
     """
 
-    def __init__(self, state: Path, san: Path, hosts_file: Path, address: str) -> None:
-        """Make the world; *state* is a directory, on the machine's disk, that it may use."""
+    def __init__(
+        self,
+        state: Path,
+        san: Path,
+        hosts_file: Path,
+        address: str,
+        prepared: Prepared | None = None,
+    ) -> None:
+        """Make the world; *state* is a directory, on the machine's disk, that it may use.
+
+        *prepared*: what commands of sshrender are forked off, if there is one.
+        """
+        self._prepared = prepared
         self.disks = state / "disks"
         self.disks.mkdir(exist_ok=True)
         self._programs: list[subprocess.Popen[str]] = []
@@ -94,8 +106,12 @@ class World:
         if self._closed:
             raise LabError("the world is closed")
         options = {"stdin": subprocess.DEVNULL, "start_new_session": True} | kwargs
-        prefix = _become(user) if user is not None else ()
-        program = spawn(self.pid, argv, cwd=str(cwd), prefix=prefix, env=dict(env), **options)
+        if self._prepared is not None and user is None and is_command(argv) and is_usual(env):
+            options |= {"text": True, "errors": "replace", "cwd": cwd}
+            program = self._prepared.popen(argv, env=env, target=self.pid, **options)
+        else:
+            prefix = _become(user) if user is not None else ()
+            program = spawn(self.pid, argv, cwd=str(cwd), prefix=prefix, env=dict(env), **options)
         self._programs = [p for p in self._programs if p.poll() is None]
         self._programs.append(program)
         return program

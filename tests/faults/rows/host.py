@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 
-from tests.faults.fault import MANY, Fault, delivered_by, every, for_seconds, node, shell
+from tests.faults.fault import FEWEST, MANY, Fault, delivered_by, every, for_seconds, node, shell
 from tests.faults.night import Night
 
 ELSEWHERE = "its pages go to other hosts"
@@ -77,6 +77,7 @@ FAULTS = [
         "one failure is counted for the page, which is rendered elsewhere; the slot starts another gs",
         breaks=_kill_renderers,
         after=10,
+        pages=FEWEST,
         is_fast=True,
     ),
     Fault(
@@ -121,7 +122,6 @@ FAULTS = [
             "/home/artist/.bashrc", "seq 1 2000; echo beware >&2; printf x\n"
         ),
         checks=delivered_by("node1"),
-        is_fast=True,
     ),
     Fault(
         "host/banner and message of the day",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.faults.fault import MANY, Deed, Fault, node
+from tests.faults.fault import FEWEST, MANY, Deed, Fault, node
 from tests.faults.night import Night
 
 COUNTED = "a failure is counted, the page is rendered elsewhere; three in a row quarantine the host"
@@ -34,6 +34,7 @@ FAULTS = [
         "renderer/crashes",
         COUNTED,
         breaks=_renderer("    if odd: gs.kill(); os.kill(os.getpid(), 11)"),
+        pages=FEWEST,
         is_fast=True,
     ),
     Fault("renderer/ends with 0", COUNTED, breaks=_renderer("    if odd: gs.kill(); sys.exit(0)")),

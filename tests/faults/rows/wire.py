@@ -5,7 +5,16 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from tests.faults.fault import MANY, Deed, Fault, delivered_by, for_seconds, kill_connections, node
+from tests.faults.fault import (
+    FEWEST,
+    MANY,
+    Deed,
+    Fault,
+    delivered_by,
+    for_seconds,
+    kill_connections,
+    node,
+)
 from tests.faults.night import Night
 
 RELAY = Path(__file__).parents[1] / "relay.py"
@@ -92,6 +101,7 @@ FAULTS = [
         "nothing: sessions live on",
         breaks=lambda n: node(n).sshd_config(MaxSessions="9"),
         after=10,
+        pages=FEWEST,
         is_fast=True,
     ),
     Fault(
