@@ -470,6 +470,8 @@ class TestAssembled:
         (desk.output / "report.zip").write_text("mine")
         error = refusal(replace(desk.job(), assemble="zip", may_replace=True))
         assert error.hint.startswith(f"mv {desk.output / 'report.zip'} ")
+        (desk.output / "report.cbz").symlink_to("nothing")
+        assert refusal(replace(desk.job(), assemble="cbz"))
 
     def test_it_is_replaced_with_the_pages(self, desk: Desk) -> None:
         old, new = replace(desk.job(), assemble="pdf"), replace(desk.job(dpi=60.0), may_replace=True)

@@ -230,7 +230,10 @@ def file_at(path: Path) -> publish.Identity | None:
 
 def _is_document(path: Path, size: int, sha256: str) -> bool:
     """Whether a file is the job's document. Raises OSError."""
-    status = path.stat()
+    try:
+        status = path.stat()
+    except FileNotFoundError:  # a link to nothing
+        return False
     if not stat.S_ISREG(status.st_mode) or status.st_size != size:
         return False
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)

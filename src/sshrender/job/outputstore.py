@@ -141,10 +141,14 @@ def _create_file(folder: Path, number: int, data: bytes) -> bool:
 
 
 def remove(folder: Path, records: Iterable[Stored]) -> None:
-    """Remove records that do not count any more: their jobs notice that. Raises OSError."""
+    """Remove records that do not count any more: their jobs notice that. Raises OSError.
+
+    Another user's file in a folder with the sticky bit stays: the highest number counts in any case.
+    """
     for stored in records:
         if stored.is_file:
-            (folder / _name(stored)).unlink(missing_ok=True)
+            with contextlib.suppress(FileNotFoundError, PermissionError, IsADirectoryError):
+                (folder / _name(stored)).unlink()
             continue
         try:
             os.removexattr(folder, _name(stored))
