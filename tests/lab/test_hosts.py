@@ -35,7 +35,12 @@ TROUBLES: dict[str, tuple[Callable[[Host], object], str, str, str]] = {
     "tcp": (lambda host: host.crash(), "lost", "Connection refused", "ssh node1 true"),
     "key": (lambda host: host.new_host_key(), "refused", "host key has changed", "ssh-keygen -R node1"),
     "login": (_no_login, "refused", "none of our keys", "ssh-copy-id node1"),
-    "python": (lambda host: host.remove("/usr/bin/python3"), "refused", "127", "install -y python3"),
+    "python": (
+        lambda host: host.remove("/usr/bin/python3"),
+        "refused",
+        "python3 not found on",
+        "install -y python3",
+    ),
     "ghostscript": (lambda h: h.remove("/usr/bin/gs"), "refused", "not installed", "-y ghostscript"),
     "san": (
         lambda host: host.san("gone"),
