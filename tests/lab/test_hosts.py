@@ -40,7 +40,12 @@ TROUBLES: dict[str, tuple[Callable[[Host], object], str, str, str]] = {
         "ssh-keygen -R 10.77.0.11 -f",
     ),
     "login": (_no_login, "refused", "none of our keys", "ssh-copy-id -f -i"),
-    "python": (lambda host: host.remove("/usr/bin/python3"), "refused", "127", "install -y python3"),
+    "python": (
+        lambda host: host.remove("/usr/bin/python3"),
+        "refused",
+        "python3 not found on",
+        "install -y python3",
+    ),
     "ghostscript": (lambda h: h.remove("/usr/bin/gs"), "refused", "not installed", "-y ghostscript"),
     "san": (
         lambda host: host.san("gone"),

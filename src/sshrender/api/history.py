@@ -84,6 +84,8 @@ def _end_of_host(report: JobReport, host: str, is_known: bool) -> str:
     share = shares.get(host) or HostShare(host)
     reason = f" ({share.reason})" if share.reason else ""
     pages, failures = count(share.pages, "page"), count(share.failures, "failure")
-    is_usable = share.state == "idle" and not report.coordinator
-    word = "" if is_usable else f"{hostwords.word(share.state, is_working=share.flights > 0)}{reason}, "
+    says_nothing = share.state == "unknown" or (share.state == "idle" and not report.coordinator)
+    word = (
+        "" if says_nothing else f"{hostwords.word(share.state, is_working=share.flights > 0)}{reason}, "
+    )
     return f"{host}: {word}{pages}, {failures}"

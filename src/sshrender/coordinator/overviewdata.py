@@ -9,7 +9,7 @@ from typing import Any
 
 from sshrender.job import history, jobattributes, jobstatus, thumbnails
 from sshrender.job.folder import JobFolder
-from sshrender.job.jobstatus import JobReport
+from sshrender.job.jobstatus import HostShare, JobReport
 from sshrender.job.journal import read_journal
 from sshrender.job.journalentries import JournalEntry
 from sshrender.job.leasefiles import Claim
@@ -18,7 +18,7 @@ from sshrender.job.spec import JobSpec
 from sshrender.renderers.devices import DEVICES
 from sshrender.renderers.ghostscript import THUMBNAIL
 from sshrender.storage.files import write_whole
-from sshrender.views import overview
+from sshrender.views import hostwords, overview
 from sshrender.views.jobmodel import FAILED, SETTLED, JobModel, PageRow, packed
 from sshrender.views.pagehistory import tell, time_of_day
 from sshrender.views.text import on_pages
@@ -75,12 +75,19 @@ def sheet(
         "seconds": round(model.times.seconds(), 3),
         "runs": report.runs,
         "notes": [*report.notes, *_replaced_fonts(report)],
-        "counts": report.pages,
+        "counts": _counts(report),
         "viewable": format_ in _IN_BROWSERS,
         "pages": [_page(row, files, thumbs) for row in model.pages.values()],
         "hosts": list(_hosts(report, model)),
         "timeline": list(_timeline(model)),
     }
+
+
+def _counts(report: JobReport) -> dict[str, int]:
+    """Return the number of pages by state. The page shows suspect ones as such, also with --strict."""
+    hidden = len(report.suspect) - report.pages["suspect"]
+    pages = report.pages
+    return {**pages, "suspect": pages["suspect"] + hidden, "failed": pages["failed"] - hidden}
 
 
 def _settings(spec: JobSpec) -> dict[str, Any]:
@@ -136,6 +143,7 @@ def _hosts(report: JobReport, model: JobModel) -> Iterator[dict[str, Any]]:
         yield {
             "name": share.name,
             "state": share.state,
+            "word": _word(share, is_running=bool(report.coordinator)),
             "reason": share.reason,
             "pages": share.pages,
             "failures": share.failures,
@@ -143,6 +151,13 @@ def _hosts(report: JobReport, model: JobModel) -> Iterator[dict[str, Any]]:
             "median": None if row is None or row.median is None else round(row.median, 3),
             "cores": row.cores if row is not None else 0,
         }
+
+
+def _word(share: HostShare, *, is_running: bool) -> str:
+    """Return a host's state in words. After the end, that it could be used says nothing."""
+    if not is_running and share.state in ("idle", "unknown"):
+        return ""
+    return hostwords.word(share.state, is_working=share.flights > 0)
 
 
 def _timeline(model: JobModel) -> Iterator[dict[str, Any]]:

@@ -110,7 +110,7 @@ def _describe_storage(entry: je.JournalEntry) -> str | None:
             return f"document: {clean('; '.join(entry.diagnostics))}"
         case je.StorageFailed():
             found = Pause.of(entry)
-            return f"paused {pause(found.since, found.until)}: {clean(found.reason)}"
+            return f"paused {pause(found.since, found.until)}: storage failed: {clean(found.reason)}"
         case je.StorageRecovered():
             return "storage works again, rendering continues"
         case je.SplitFailed():

@@ -166,8 +166,8 @@ def _reason(summary: Mapping[str, Any]) -> Iterator[str]:
         yield f"  reason: {clean(summary['reason'])}"
     paused = summary.get("paused")
     if paused:
-        times = [clock_time(paused[key]) for key in ("since", "until")]
-        yield f"  paused since {times[0]}; the run would have waited until {times[1]}"
+        until = paused["until"] and f"; the run would have waited until {clock_time(paused['until'])}"
+        yield f"  paused since {clock_time(paused['since'])}{until or ''}"
 
 
 def _is_worth_a_line(host: Mapping[str, Any], summary: Mapping[str, Any]) -> bool:

@@ -37,7 +37,7 @@ def render(sheet: Mapping[str, Any]) -> str:
     suspect, failed, missing); ``viewable``: browsers can show the page files;
     ``pages``: page, state, file, thumb (relative paths or None), size (the thumbnail's pixels), width,
     height, bytes, host, seconds, attempts, diagnostics, reason, history;
-    ``hosts``: name, state, reason, pages, failures, seconds, median, cores;
+    ``hosts``: name, state, word (the state in words), reason, pages, failures, seconds, median, cores;
     ``timeline``: host, page, from, to (seconds of the runs, as ``seconds`` counts them), ok.
     ``seconds``: how long runs worked on the job (views/runtimes.py).
 

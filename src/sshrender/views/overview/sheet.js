@@ -366,7 +366,7 @@
       $("hosts").tBodies[0].append(make("tr", {}, make("th", { scope: "row", text: host.name, title: host.name }),
         make("td", { class: "n" }, make("span", { class: "bar", "aria-hidden": "true" }, filled), `${(100 * host.pages / total).toFixed(1)} %`),
         ...numbers.map((value) => make("td", { class: "n", text: String(value) })),
-        make("td", { class: "words", text: host.reason ? `${host.state}: ${host.reason}` : host.state })));
+        make("td", { class: "words", text: [host.word ?? host.state, host.reason].filter(Boolean).join(": ") })));
     }
   }
 
