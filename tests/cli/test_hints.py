@@ -160,7 +160,7 @@ def test_every_setting_has_a_form_and_its_wrong_values_say_it(desk: Path) -> Non
     """Also the value in the variable; all of them at once, and the hint lists them."""
     said = run("submit", "one.pdf", "--dpi", "0", "--priority", "x", "--color", "rad", "--split", "x")
     assert "No such option: --color" in said.error
-    os.environ["SSHRENDER_MAIL_WHEN"] = "alway"
+    os.environ["SSHRENDER_MAIL_WHEN"] = "alwaysx"
     try:
         said = run("submit", "one.pdf", "--dpi", "0", "--priority", "1.5", "--limit", "0")
     finally:
@@ -169,7 +169,7 @@ def test_every_setting_has_a_form_and_its_wrong_values_say_it(desk: Path) -> Non
         "--dpi 0: must be a number, more than 0 and at most 14400",
         "--priority 1.5: must be a whole number, at least -1024 and at most 1023",
         "--limit 0: must be a whole number, at least 1",
-        "SSHRENDER_MAIL_WHEN alway: must be always or failure (did you mean always?)",
+        "SSHRENDER_MAIL_WHEN alwaysx: must be always or failure (did you mean always?)",
     ]
     assert said.hint == "sshrender config values dpi priority limit mail_when"
 
