@@ -60,7 +60,8 @@ def test_each_is_a_job_and_all_go_on_at_the_same_time(
         assert len(list(Path(job["output"]).glob("page-*.png"))) == 20
     spans = [_moments(job) for job in jobs]
     assert max(first for first, _ in spans) < min(last for _, last in spans)
-    said = answer.stderr.splitlines()
+    *said, total = answer.stderr.splitlines()
+    assert total.startswith("3 documents: 3 done; 60 of 60 pages delivered, ")
     assert all(line.startswith(("one: ", "two: ", "three: ")) for line in said), answer.stderr
 
 
