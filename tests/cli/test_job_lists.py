@@ -99,7 +99,7 @@ def test_jobs_are_selected_by_state_and_user(
 @pytest.mark.parametrize(
     ("words", "what"),
     [
-        (["--state", "runing"], "did you mean running"),
+        (["--state", "canceled"], "did you mean cancelled"),
         (["--state", ""], "no job has such a state"),
         (["alpha", "--state", "done"], "--state selects from all jobs"),
         (["alpha", "--user", "ann"], "--user selects from all jobs"),

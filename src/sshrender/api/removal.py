@@ -86,6 +86,12 @@ def is_unfinished(report: JobReport) -> bool:
     return report.pages["missing"] > 0 and report.state != jobattributes.CANCELLED
 
 
+def is_sound(folder: JobFolder) -> bool:
+    """Return True if the job's attributes can be read, else raise UserError: ``remove`` would, too."""
+    jobattributes.load(folder)
+    return True
+
+
 def _age(folder: JobFolder, report: JobReport) -> float:
     """Return the seconds since its last event; 0 if the journal has entries, but none with a time."""
     try:

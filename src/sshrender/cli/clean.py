@@ -73,7 +73,7 @@ def clean(
     )
     jsonresult.know(removed=result.removed, dry_run=dry_run)
     if not job and not yes:
-        found = _without_unfinished(found, result, may_ask=not json_)
+        found = _without_unfinished(found, result, failures, place, may_ask=not json_)
     for folder, report in found:
         if dry_run:
             result.remove(report)
@@ -127,10 +127,21 @@ class _Result:
         return {"removed": self.removed, "kept": kept, "dry_run": self.is_dry_run}
 
 
-def _without_unfinished(found: Found, result: _Result, *, may_ask: bool) -> Found:
-    """Return the jobs to remove: unfinished ones only if the user at the terminal agrees."""
-    from sshrender.api.removal import is_unfinished
+def _without_unfinished(
+    found: Found, result: _Result, failures: _Failures, san: Path, *, may_ask: bool
+) -> Found:
+    """Return the jobs to remove: unfinished ones only if the user at the terminal agrees.
 
+    A damaged job is reported and left as it is: whether it is unfinished is not known.
+    """
+    from sshrender.api.removal import is_sound, is_unfinished
+
+    damaged = [
+        report.name
+        for folder, report in found
+        if is_unfinished(report) and not failures.attempt(san, partial(is_sound, folder))
+    ]
+    found = [(folder, report) for folder, report in found if report.name not in damaged]
     unfinished = [report for _, report in found if is_unfinished(report)]
     if not unfinished:
         return found
