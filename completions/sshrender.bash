@@ -87,7 +87,7 @@ _sshrender() {
 }
 
 # Options that take a value.
-_sshrender_valued="--after --assemble --avoid --by --color --config --deadline --device --dpi --fallback --host --hosts --jobs --limit --log-file --mail-to --mail-when --month --not-before --note --older-than --on --output --page --page-memory --page-timeout --pages --password-file --pin --priority --progress --recipe --retries --san --sandbox --split --ssh-config --user --wait -o -r"
+_sshrender_valued="--after --antialias --assemble --avoid --box --by --color --config --deadline --device --dpi --fallback --gs-option --host --hosts --interval --jobs --jpeg-quality --limit --log-file --mail-to --mail-when --month --not-before --note --older-than --on --output --page --page-memory --page-timeout --pages --password-file --pin --priority --progress --recipe --retries --san --sandbox --size --split --ssh-config --state --user --wait -o -r"
 
 # Set $options and $values of $command.
 _sshrender_command() {
@@ -97,15 +97,15 @@ _sshrender_command() {
             values="=render resume submit coordinate hold release cancel resubmit alter clean report init hosts status why overview watch drain undrain move man config key"
             ;;
         "render")
-            options="--output -o --pages --password-file --assemble --overview --no-overview --split --hosts --on --avoid --pin --mixed --san --ssh-config --dpi -r --device --recipe --fallback --sandbox --page-memory --retries --page-timeout --wait --deadline --strict --hedge --no-hedge --priority --limit --mail-to --mail-when --progress --quiet -q --verbose -v --color --log-file --config --json --dry-run --help -h"
+            options="--output -o --overwrite --pages --password-file --assemble --overview --no-overview --overview-embed --split --hosts --on --avoid --pin --mixed --san --ssh-config --dpi -r --device --antialias --box --size --jpeg-quality --gs-option --recipe --fallback --sandbox --page-memory --retries --page-timeout --wait --deadline --strict --hedge --no-hedge --priority --limit --mail-to --mail-when --progress --quiet -q --verbose -v --stats --color --log-file --config --json --dry-run --help -h"
             values="documents+"
             ;;
         "resume")
-            options="--output -o --password-file --assemble --overview --no-overview --hosts --on --avoid --pin --mixed --san --ssh-config --sandbox --page-memory --retries --page-timeout --wait --deadline --strict --hedge --no-hedge --priority --limit --mail-to --mail-when --progress --quiet -q --verbose -v --color --log-file --config --json --help -h"
+            options="--output -o --overwrite --password-file --assemble --overview --no-overview --overview-embed --hosts --on --avoid --pin --mixed --san --ssh-config --sandbox --page-memory --retries --page-timeout --wait --deadline --strict --hedge --no-hedge --priority --limit --mail-to --mail-when --progress --quiet -q --verbose -v --stats --color --log-file --config --json --help -h"
             values="jobs"
             ;;
         "submit")
-            options="--output -o --pages --password-file --assemble --overview --no-overview --split --hosts --on --avoid --pin --mixed --san --ssh-config --dpi -r --device --recipe --fallback --sandbox --page-memory --retries --page-timeout --wait --deadline --strict --hedge --no-hedge --priority --limit --mail-to --mail-when --quiet -q --verbose -v --log-file --config --json --hold --after --not-before --help -h"
+            options="--output -o --overwrite --pages --password-file --assemble --overview --no-overview --overview-embed --split --hosts --on --avoid --pin --mixed --san --ssh-config --dpi -r --device --antialias --box --size --jpeg-quality --gs-option --recipe --fallback --sandbox --page-memory --retries --page-timeout --wait --deadline --strict --hedge --no-hedge --priority --limit --mail-to --mail-when --quiet -q --verbose -v --log-file --config --json --hold --after --not-before --help -h"
             values="documents+"
             ;;
         "coordinate")
@@ -133,7 +133,7 @@ _sshrender_command() {
             values="jobs+"
             ;;
         "clean")
-            options="--older-than --dry-run --hosts --san --json --config --help -h"
+            options="--older-than --dry-run --yes -y --hosts --san --json --config --help -h"
             values="jobs+"
             ;;
         "report")
@@ -141,7 +141,7 @@ _sshrender_command() {
             values=""
             ;;
         "init")
-            options="--hosts --san --host --user --ssh-config --yes -y --force --json --help -h"
+            options="--hosts --san --no-san --host --user --ssh-config --yes -y --force --check --no-check --json --help -h"
             values=""
             ;;
         "hosts")
@@ -149,7 +149,7 @@ _sshrender_command() {
             values=""
             ;;
         "status")
-            options="--all --hosts --san --json --config --help -h"
+            options="--state --user --all --stats --watch --interval --hosts --san --json --config --help -h"
             values="jobs"
             ;;
         "why")
@@ -157,7 +157,7 @@ _sshrender_command() {
             values="jobs"
             ;;
         "overview")
-            options="--hosts --san --json --config --help -h"
+            options="--embed -o --output --hosts --san --json --config --help -h"
             values="jobs"
             ;;
         "watch")
@@ -182,7 +182,7 @@ _sshrender_command() {
             ;;
         "config")
             options="--help -h"
-            values="=show path validate schema"
+            values="=show path validate schema values"
             ;;
         "config show")
             options="--config --json --help -h"
@@ -199,6 +199,10 @@ _sshrender_command() {
         "config schema")
             options="--json --help -h"
             values="=hosts settings results"
+            ;;
+        "config values")
+            options="--config --help -h"
+            values="=output overwrite pages password_file assemble overview overview_embed split hosts on avoid pin mixed san ssh_config dpi device antialias box size jpeg_quality gs_options recipe fallback sandbox page_memory retries page_timeout wait deadline strict hedge priority limit mail_to mail_when progress quiet verbose stats color log_file recipes recipes_allowed on_done+"
             ;;
         "key")
             options="--help -h"
@@ -292,6 +296,8 @@ _sshrender_value() {
             "status --config" | \
             "why --hosts" | \
             "why --config" | \
+            "overview -o" | \
+            "overview --output" | \
             "overview --hosts" | \
             "overview --config" | \
             "watch --hosts" | \
@@ -303,7 +309,8 @@ _sshrender_value() {
             "move --hosts" | \
             "move --config" | \
             "config show --config" | \
-            "config validate --config") kind='files' ;;
+            "config validate --config" | \
+            "config values --config") kind='files' ;;
         "render --assemble" | \
             "resume --assemble" | \
             "submit --assemble") kind='=pdf tiff zip cbz' ;;
@@ -318,6 +325,10 @@ _sshrender_value() {
             "why --host") kind='hosts' ;;
         "render --device" | \
             "submit --device") kind='=png16m png16malpha png256 png16 png48 pngalpha pnggray pngmono pngmonod jpeg jpeggray jpegcmyk tiffgray tiff12nc tiff24nc tiff32nc tiff48nc tiff64nc tiffcrle tiffg3 tiffg32d tiffg4 tifflzw tiffpack tiffscaled tiffscaled4 tiffscaled8 tiffscaled24 tiffscaled32 bmpmono bmpgray bmp16 bmp256 bmp16m bmp32b pbm pbmraw pgm pgmraw ppm ppmraw pgnm pgnmraw pnm pnmraw pkm pkmraw pam pamcmyk4 pamcmyk32 pcxmono pcxgray pcx16 pcx256 pcx24b pcxcmyk psdrgb psdrgb16 psdcmyk psdcmyk16 psdcmykog xcf xcfcmyk miff24 bit bitrgb bitcmyk' ;;
+        "render --antialias" | \
+            "submit --antialias") kind='=auto none 2 4' ;;
+        "render --box" | \
+            "submit --box") kind='=media crop trim bleed art' ;;
         "render --recipe" | \
             "render --fallback" | \
             "submit --recipe" | \
@@ -336,6 +347,7 @@ _sshrender_value() {
         "submit --after" | \
             "alter --after") kind='jobs' ;;
         "report --by") kind='=job user host month' ;;
+        "status --state") kind='=running paused queued held failed partial cancelled done removed' ;;
         *) kind=none ;;
     esac
 }

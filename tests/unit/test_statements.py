@@ -37,7 +37,8 @@ from sshrender.views.dashboard.source import JobFacts
 from sshrender.views.dashboard.styles import Styles
 from sshrender.views.jobmodel import JobModel
 from sshrender.views.rate import Rate
-from sshrender.views.text import clock_time, job_settings
+from sshrender.views.rendersettings import settings_in_words
+from sshrender.views.text import clock_time
 from tests.entries import entry
 from tests.tui.journals import BEGAN, Journal
 
@@ -307,8 +308,8 @@ def test_runs_that_found_nothing_to_do_and_the_time_between_runs_count_nothing()
 
 def test_a_recipe_job_names_what_renders_it() -> None:
     by_recipe = RenderSettings(device="png16m", dpi=72, pages="1", recipes=(RECIPE,))
-    assert job_settings(by_recipe.model_dump(mode="json")) == "png pages by mutool at 72 dpi"
-    assert job_settings(SPEC.settings.model_dump(mode="json")) == "png16m at 150 dpi"
+    assert settings_in_words(by_recipe.model_dump(mode="json")) == "png pages by mutool at 72 dpi"
+    assert settings_in_words(SPEC.settings.model_dump(mode="json")) == "png16m at 150 dpi"
 
 
 def test_strict_counts_the_same_in_status_as_in_the_summary() -> None:
