@@ -12,7 +12,8 @@ import pytest
 import typer.main
 
 from sshrender.cli.app import app
-from sshrender.config.declaration import FOREGROUND, NEW_JOBS, SETTINGS, Declared, Panel
+from sshrender.config.declaration import SETTINGS
+from sshrender.config.declared import FOREGROUND, NEW_JOBS, Declared, Panel
 from sshrender.config.settings import resolve
 from sshrender.errors import UserError
 

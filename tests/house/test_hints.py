@@ -47,7 +47,14 @@ TYPED = {
     "sshrender clean --older-than 30d": SITUATIONS,
     "sshrender config schema hosts": SITUATIONS,
     "sshrender config schema settings": SITUATIONS,
-    "sshrender status {shlex.quote(job)}": SITUATIONS,
+    "sshrender config schema {near}": SITUATIONS,
+    "sshrender report": "tests/cli/test_job_lists.py",
+    "sshrender status --json": "tests/cli/test_job_lists.py",
+    "sshrender status --state {near[0] if near else STATES[0]}": "tests/cli/test_job_lists.py",
+    "its pages are {spec.settings.pages}: sshrender status {shlex.quote(spec.name)}": (
+        "tests/unit/test_statements.py"
+    ),
+    "sshrender status {shlex.quote(self.job)}": "tests/cli/test_job_lists.py",
     "sshrender alter --help": SITUATIONS,
     "sshrender man sshrender": "tests/cli/test_manual.py",
     "ls -l {shlex.quote(str(place))}": "tests/unit/test_signature.py",
@@ -80,6 +87,17 @@ TYPED = {
 """Commands that a test types in the situation that prints them."""
 
 STARTS = {
+    "sshrender hosts --json",
+    "sshrender status --watch --interval 5s",
+    "sshrender why {shlex.quote(job)} --page {page}",
+    (
+        "save it without protection in a program that opens it; to see more: qpdf --check"
+        " {shlex.quote(str(path))}"
+    ),
+    (
+        "mkdir {folder} && pdfdetach -saveall -o {folder} {shlex.quote(str(path))}"
+        " && sshrender render {folder}/*.pdf"
+    ),
     "sshrender resume {shlex.quote(plan.spec.name)}",
     "sshrender resume {shlex.quote(spec.name)} --pin {shlex.quote(f'{pages}={host}')}",
     "sudo -u {shlex.quote(other.user)} sshrender undrain {shlex.quote(host)}",
@@ -112,7 +130,15 @@ WORDS = {
     "--assemble zip takes any page",
     "name another job with --after",
     "--not-before 22:30, --not-before '2026-01-31 22:30' or --not-before 2h",
-    "render them one after the other, each with its own -o DIR",
+    "give each of them its own -o DIR, one command for each",
+    "one command for each, with -o {shlex.quote(own)} for {shlex.quote(str(source))}",
+    "add --device jpeg, or omit --jpeg-quality",
+    "choose another --size, or a lower --dpi",
+    "name another profile, or choose another --device",
+    "omit {option}; or omit the recipe, as Ghostscript can do that",
+    "render or submit the document again with the same --gs-option, which copies it again",
+    "run it again alone",
+    "run the same command again",
     "name another file with --hosts FILE",
     "the job has the pages {settings.pages}; the document has {total}",
     "the hosts of this job: {names}",
@@ -143,9 +169,11 @@ WORDS = {
 
 FROM_ELSEWHERE = {
     "api/jobworker.py::run",
+    "api/rendering.py::_require",
     "config/settings.py::resolve",
     "config/validation.py::invalid",
     "document/facts.py::_error",
+    "job/profiles.py::_read",
     "job/signature.py::require",
 }
 """Functions that pass on a hint that is found where it is made."""
@@ -154,7 +182,8 @@ FIELDS = {
     "{shlex.quote(f'{pages}={host}')}": "7=node1",
     "{shlex.quote(pages)}": "7",
     "{op}": "hold",
-    "{near}": "device",
+    "{page}": "7",
+    "{near[0] if near else STATES[0]}": "running",
 }
 """What stands in the place of fields when a command is parsed; a job's name for all others."""
 

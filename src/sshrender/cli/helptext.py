@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from typer.core import TyperCommand, TyperGroup
 
-from sshrender.config.declaration import Panel
+from sshrender.config.declared import Panel
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

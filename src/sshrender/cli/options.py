@@ -17,7 +17,8 @@ import typer
 from typer.models import OptionInfo
 
 from sshrender.cli import completion
-from sshrender.config.declaration import SETTINGS, Declared, Panel
+from sshrender.config.declaration import SETTINGS
+from sshrender.config.declared import Declared, Panel
 
 
 def _option(name: str, command: str = "", *, has_panel: bool = False, about: str = "") -> Any:

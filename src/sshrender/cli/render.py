@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TextIO
 import typer
 
 from sshrender.cli import dashboard, jsonresult, options, reporting
-from sshrender.config.declaration import Panel
+from sshrender.config.declared import Panel
 from sshrender.errors import ExitCode, most_severe
 from sshrender.views.summary import totals
 

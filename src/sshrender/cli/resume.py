@@ -5,7 +5,7 @@ from __future__ import annotations
 import typer
 
 from sshrender.cli import dashboard, jsonresult, options, reporting
-from sshrender.config.declaration import Panel
+from sshrender.config.declared import Panel
 
 
 @options.takes_settings("resume", own=Panel.OUTPUT)

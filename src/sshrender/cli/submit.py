@@ -9,7 +9,7 @@ import typer
 
 from sshrender.cli import jsonresult, options, reporting
 from sshrender.cli.queueoptions import After, NotBefore
-from sshrender.config.declaration import Panel
+from sshrender.config.declared import Panel
 from sshrender.errors import ExitCode, UserError, most_severe
 from sshrender.views.output import line
 from sshrender.views.summary import totals

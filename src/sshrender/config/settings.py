@@ -25,7 +25,8 @@ from pydantic import (
 )
 from pydantic_core import to_jsonable_python
 
-from sshrender.config.declaration import SETTINGS, Declared, Settings
+from sshrender.config.declaration import SETTINGS, Settings
+from sshrender.config.declared import Declared
 from sshrender.config.mailaddresses import are_addresses
 from sshrender.config.mistakes import in_words
 from sshrender.config.paths import is_trusted, places, untrusted_file

@@ -82,7 +82,7 @@ def run_job(
             raise UserError(
                 ExitCode.STORAGE,
                 f"{plan.output} was given to another job during the run",
-                f"sshrender resume {shlex.quote(plan.spec.name)} shows which, and what to do",
+                f"sshrender resume {shlex.quote(plan.spec.name)}",
             ) from None
         except OSError as error:
             raise storage_error(error, san) from None

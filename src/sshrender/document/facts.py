@@ -270,7 +270,8 @@ def _protected_otherwise(path: Path) -> UserError:
     """Return the error for a document that no password opens."""
     return _error(
         f"{path}: protected in a way that cannot be opened here, as by a certificate",
-        "save or print it without protection in a program that opens it; qpdf --check shows more",
+        "save it without protection in a program that opens it; to see more:"
+        f" qpdf --check {shlex.quote(str(path))}",
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import shlex
 from collections.abc import Iterable, Mapping
 from itertools import pairwise
 from pathlib import Path
@@ -222,7 +223,7 @@ def require_pages(spec: JobSpec, numbers: Iterable[int]) -> None:
         raise UserError(
             ExitCode.USAGE,
             f"{spec.name} does not render {noun} {pagelist.canonical(foreign)}",
-            f"its pages are {spec.settings.pages}; sshrender status {spec.name} shows more",
+            f"its pages are {spec.settings.pages}: sshrender status {shlex.quote(spec.name)}",
         )
 
 
