@@ -42,6 +42,10 @@ _LATER = (
 """What commands import while they run."""
 
 
+_ENVIRONMENT = dict(os.environ)
+"""What the process starts with: a test may change its own."""
+
+
 def is_command(argv: Sequence[str]) -> bool:
     """Return whether this starts the program."""
     return list(argv[: len(PROGRAM)]) == PROGRAM
@@ -49,7 +53,8 @@ def is_command(argv: Sequence[str]) -> bool:
 
 def is_usual(env: Mapping[str, str]) -> bool:
     """Return whether a command with this environment starts as this process has."""
-    return _starting(env) == _starting(os.environ) and not any(n.startswith("COVERAGE") for n in env)
+    same = _starting(env) == _starting(_ENVIRONMENT)
+    return same and not any(name.startswith("COVERAGE") for name in env)
 
 
 def _starting(env: Mapping[str, str]) -> dict[str, str]:
@@ -65,6 +70,7 @@ class Prepared:
             self._process = subprocess.Popen(
                 [sys.executable, "-c", _SERVER, str(theirs.fileno())],
                 cwd=_ROOT,
+                env=_ENVIRONMENT,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,  # of the kind that commands write to; nothing comes out of it
                 pass_fds=[theirs.fileno()],
@@ -120,11 +126,8 @@ class _Command(subprocess.Popen[Any]):
     def _execute_child(self, args: Sequence[str], *options: Any) -> None:
         """Begin it (subprocess.Popen calls this with all options by their places)."""
         cwd, env = options[4:6]
-        streams = [
-            options[9],
-            options[12],
-            options[14],
-        ]  # the ends of the child; -1: those of its parent
+        # The ends of the child; -1: it has its parent's.
+        streams = [options[9], options[12], options[14]]
         request = {
             "words": list(args[len(PROGRAM) :]),
             "cwd": os.fspath(cwd or Path.cwd()),
