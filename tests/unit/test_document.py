@@ -24,10 +24,11 @@ from pypdf.generic import (
 )
 
 from sshrender.document import readerprocess, reading, splitting, staging
-from sshrender.document.facts import Stamp, check_file, look, read_password
+from sshrender.document.facts import Stamp, check_file, encoded_password, look, read_password
 from sshrender.document.reading import Reading
 from sshrender.document.stagingowner import Owner
 from sshrender.errors import ExitCode, UserError
+from sshrender.renderers import ghostscript
 from tests import pdfs
 
 
@@ -407,3 +408,21 @@ def test_a_portfolio_is_refused_where_ghostscript_renders_what_is_attached(
 def test_a_byte_order_mark_is_no_part_of_a_password(tmp_path: Path) -> None:
     (tmp_path / "password").write_bytes("\ufeffpässwört\r\n".encode())
     assert read_password(tmp_path / "password") == "pässwört"
+
+
+@pytest.mark.parametrize("algorithm", ["RC4-40", "RC4-128", "AES-128", "AES-256"])
+def test_a_password_with_umlauts_opens_the_document_in_ghostscript(
+    tmp_path: Path, algorithm: str
+) -> None:
+    """Up to AES-128 the encryption has it in another encoding than UTF-8."""
+    writer = PdfWriter(clone_from=pdfs.write(tmp_path / "plain.pdf", pdfs.numbered(3)))
+    writer.encrypt("pässwört", "owner", algorithm=algorithm)
+    writer.write(tmp_path / "locked.pdf")
+    facts, reader = look(tmp_path / "locked.pdf", "pässwört")
+    assert reader is not None
+    reader.stream.close()
+    password = encoded_password("pässwört", facts.revision)
+    lines = ghostscript.open_lines(str(tmp_path / "locked.pdf"), password, "pages")
+    command = ["gs", "-q", "-dNOSAFER", "-dNOPAUSE", "-sDEVICE=nullpage", "-"]
+    answer = subprocess.run(command, input="\n".join(lines), capture_output=True, text=True, check=True)
+    assert "pages 3" in " ".join(answer.stdout.split())

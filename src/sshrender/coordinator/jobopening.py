@@ -240,6 +240,13 @@ def _known_count(source: _Source) -> int | None:
     return None
 
 
+def _password_bytes(password: str | None, reading: Reading) -> str | None:
+    """Return the password as Ghostscript needs it. Waits for the reading of an encrypted document."""
+    if password is None:
+        return None
+    return facts.encoded_password(password, reading.facts().revision).hex()
+
+
 def _check_recipes(request: RenderRequest, needs_password: bool) -> None:
     """Raise UserError if a recipe cannot open the document."""
     for recipe in request.recipes:
@@ -366,6 +373,7 @@ def _plan(
         history=History(),
         stamp=stamp,
         password=request.password,
+        password_bytes=_password_bytes(request.password, reading),
         limits=request.limits,
         policy=request.policy,
         strict=request.strict,

@@ -117,6 +117,8 @@ class JobPlan:
     reading: Reading
     history: History
     password: str | None = None
+    password_bytes: str | None = None
+    """The password as the document's encryption has it, in hexadecimal (document/facts.py)."""
     limits: RunLimits = field(default_factory=RunLimits)
     policy: Policy = field(default_factory=Policy)
     strict: bool = False

@@ -34,6 +34,7 @@ _ASKS_FOR_PASSWORD = "requires a password"
 """Ghostscript 10.00 says so of a document that does not open without one, or with a wrong one."""
 
 MAX_PASSWORD_BYTES = 4096
+MAX_LATIN_REVISION = 4
 MAX_ATTACHMENTS, MAX_TREE_DEPTH = 1000, 4
 """How much of the tree of attached documents is looked at."""
 
@@ -162,6 +163,20 @@ def _unlock(reader: PdfReader, path: Path, password: str | None) -> bool:
     if not _decrypts(reader, password):
         raise _wrong_password(path)
     return True
+
+
+def encoded_password(password: str, revision: int) -> bytes:
+    """Return a password in the encoding of an encryption of this revision (ISO 32000-2, 7.6.4).
+
+    Up to revision 4 it is PDFDocEncoding, of which Latin-1 is the part that keyboards have; from 5 on it
+    is UTF-8, as for what that encoding lacks. 0: the revision is not known.
+    """
+    if 0 < revision <= MAX_LATIN_REVISION:
+        try:
+            return password.encode("latin-1")
+        except UnicodeEncodeError:
+            return password.encode()
+    return password.encode()
 
 
 def _is_portfolio(reader: PdfReader) -> bool:

@@ -90,11 +90,11 @@ last one, and after it the default size. EndPage is also called when the device 
 2), which is no page (PLRM 6.2.6). The procedure returns what PostScript's own default returns."""
 
 
-def open_lines(document: str, password: Optional[str], token: str) -> List[str]:
+def open_lines(document: str, password: Optional[bytes], token: str) -> List[str]:
     """Return the lines that open the document. Answer: ``token`` and its number of pages."""
     lines = list(_STORE_PAGE_SIZE)
     if password is not None:
-        lines.append("/PDFPassword " + literal(password) + " def")
+        lines.append("/PDFPassword <" + password.hex() + "> def")
     lines += [
         "{ " + literal(document) + " (r) file runpdfbegin } stopped pop",
         _print_token(token) + " pdfpagecount == flush",

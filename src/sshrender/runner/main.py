@@ -267,6 +267,7 @@ class Runner:
             setup=self._setup(request),
             folder=self._folder,
             password=request.get("password"),
+            password_bytes=_password_bytes(request),
             page_timeout=float(request["page_timeout"]),
             page_memory=int(request["page_memory"]),
             recycle_pages=int(request["recycle_pages"]),
@@ -336,7 +337,7 @@ class Runner:
             "sshrender-" + os.urandom(8).hex(),
             int(request["page_memory"]),
             self._environ,
-            request.get("password"),
+            _password_bytes(request),
             request.get("sandbox") == BWRAP,
             inherited=inherited,
         )
@@ -363,6 +364,14 @@ def main(marker: str, silence: float) -> NoReturn:
     for number in (signal.SIGHUP, signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: die())
     Runner(wire.Wire(1, marker), silence).serve(0)
+
+
+def _password_bytes(request: Dict[str, Any]) -> Optional[bytes]:
+    """Return the password as the document's encryption has it; UTF-8 where that is not known."""
+    if request.get("password") is None:
+        return None
+    sent = request.get("password_bytes")
+    return bytes.fromhex(sent) if sent is not None else str(request["password"]).encode("utf-8")
 
 
 def start(marker: str, silence: Optional[float] = None) -> NoReturn:

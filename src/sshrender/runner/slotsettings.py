@@ -21,6 +21,7 @@ class SlotSettings(NamedTuple):
     ``is_eager``: start a renderer before the first page comes, because the host is idle.
     ``slots``: the slots of this host for all jobs, ``share``: this job's share of them.
     ``recipes``: the job's recipes by number; None stands for the warm Ghostscript.
+    ``password_bytes``: the password as the document's encryption has it, for Ghostscript.
     ``epoch``: the coordinator's, which is part of each file name in ``work/``. ``page_fields``: fields
     of recipes that have the same value on every page.
     """
@@ -40,3 +41,4 @@ class SlotSettings(NamedTuple):
     is_sandboxed: bool = False
     epoch: int = 0
     page_fields: Tuple[Tuple[str, str], ...] = ()
+    password_bytes: Optional[bytes] = None

@@ -83,7 +83,7 @@ class WarmRenderer(PageRenderer):
             "sshrender-" + os.urandom(8).hex(),
             settings.page_memory,
             self._environ,
-            settings.password,
+            settings.password_bytes,
             settings.is_sandboxed,
             self._take_thumbnail,
             settings.guard,

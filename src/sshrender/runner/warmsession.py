@@ -62,7 +62,7 @@ class Session:
         token: str,
         limit: int,
         environ: Dict[str, str],
-        password: Optional[str] = None,
+        password: Optional[bytes] = None,
         is_sandboxed: bool = False,
         on_thumbnail: Optional[Callable[[int, bytes, float], None]] = None,
         guard: Optional[memorylimits.Guard] = None,

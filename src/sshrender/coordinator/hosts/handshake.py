@@ -44,6 +44,7 @@ def preparation(plan: JobPlan, setup: HostSetup, nonce: Nonce, split: int) -> di
         "page_fields": page_fields(settings.dpi, settings.appearance),
         "recipes": [_recipe_fields(recipe) for recipe in settings.recipes],
         "password": plan.password,
+        "password_bytes": plan.password_bytes,
         "tag": plan.spec.name,
         "priority": plan.attributes.priority,
         "is_limited": plan.attributes.limit is not None,
