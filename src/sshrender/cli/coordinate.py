@@ -58,7 +58,7 @@ def coordinate(
     result = run.run()
     code = result.exit_code
     if json_:
-        code = jsonresult.put({"jobs": result.summaries}, code)
+        code = jsonresult.put({"jobs": result.summaries}, code, is_run=True)
     raise typer.Exit(code)
 
 

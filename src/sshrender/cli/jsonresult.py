@@ -64,11 +64,11 @@ def know(**fields: Any) -> None:
     _Process.known.update(fields)
 
 
-def put(fields: Mapping[str, Any], code: int = 0) -> int:
+def put(fields: Mapping[str, Any], code: int = 0, *, is_run: bool = False) -> int:
     """Print the object; return ``code``, or STORAGE if that was 0 and printing fails.
 
-    ``schema`` and ``exit_code`` are added, and to a failure ``error`` and ``hint``. A reader that has
-    closed the pipe is no failure: it has all it wanted.
+    ``schema`` and ``exit_code`` are added, and to a failure ``error`` and ``hint``. Raises
+    BrokenPipeError if the reader has gone, unless ``is_run``: a run's exit code tells of its pages.
     """
     _Process.is_printed = True
     result = {"schema": SCHEMA, **fields, "exit_code": int(code)}
@@ -80,6 +80,8 @@ def put(fields: Mapping[str, Any], code: int = 0) -> int:
         output.as_json(result, indent=1)
         why = streams.flush()
     except BrokenPipeError:
+        if not is_run:
+            raise
         streams.discard()
         why = ""
     except (OSError, ValueError) as error:
@@ -94,7 +96,7 @@ def put(fields: Mapping[str, Any], code: int = 0) -> int:
 def put_error(what: str, hint: str, code: int) -> None:
     """Print the object of a command that failed, if one is wanted and none has been printed."""
     if is_wanted() and not _Process.is_printed:
-        put({"error": what, "hint": hint, **_Process.known}, code)
+        put({"error": what, "hint": hint, **_Process.known}, code, is_run=True)
 
 
 def unwritable(why: str) -> UserError:

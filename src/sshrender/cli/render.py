@@ -101,7 +101,7 @@ def _end(
         combined["seconds"] = seconds
         total = {key: combined[key] for key in ("documents", "pages", "seconds")}
         reporter.total(total, code)
-    return jsonresult.put(combined, code) if wants_json else code
+    return jsonresult.put(combined, code, is_run=True) if wants_json else code
 
 
 def _worst(codes: list[int]) -> int:

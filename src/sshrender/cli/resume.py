@@ -27,7 +27,7 @@ def resume(job: options.Job, given: options.Given) -> None:
     def everything() -> int:
         result = run_context.resume(order)
         code = result.exit_code
-        return jsonresult.put(result.summary, code) if given.wants_json else code
+        return jsonresult.put(result.summary, code, is_run=True) if given.wants_json else code
 
     if not dashboard.is_wanted(run_context.settings, reporter):
         raise typer.Exit(everything())
