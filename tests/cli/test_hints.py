@@ -166,7 +166,7 @@ def test_every_setting_has_a_form_and_its_wrong_values_say_it(desk: Path) -> Non
     finally:
         del os.environ["SSHRENDER_MAIL_WHEN"]
     assert said.error.splitlines() == [
-        "--dpi 0: must be a number, more than 0 and at most 14400",
+        "--dpi 0: must be a number, or two such as 204x98, more than 0 and at most 14400",
         "--priority 1.5: must be a whole number, at least -1024 and at most 1023",
         "--limit 0: must be a whole number, at least 1",
         "SSHRENDER_MAIL_WHEN alwaysx: must be always or failure (did you mean always?)",
@@ -257,7 +257,7 @@ def test_a_held_job_is_released(desk: Path) -> None:
 
 def test_jobs_are_listed_where_the_name_fits_several_or_none_is_said(desk: Path) -> None:
     jobs = [_submitted("one"), _submitted("only")]
-    for words in (["status", "on"], ["why", jobs[0]]):
+    for words in (["status", "on"], ["why", "on"]):
         said = run(*words, "--san", "a san")
         assert said.error
         assert jobs[0] in type_(said.hint).text

@@ -105,6 +105,8 @@ SUCCEED = [
     "config show",
     "config path",
     "config validate",
+    "config values",
+    "config values device recipe",
     "config schema hosts",
     "config schema settings",
     "config schema results",

@@ -486,7 +486,7 @@ def test_config_commands(sshrender: Run, home: Path) -> None:
     answer = sshrender("config", "validate")
     assert answer.returncode == 2
     assert "did you mean name?" in answer.stderr
-    (home / "hosts.toml").write_text('[[hosts]]\nname = "x[1-3]"\n')
+    (home / "hosts.toml").write_text('[san]\npath = "/san"\n[[hosts]]\nname = "x[1-3]"\n')
     assert "inventory of 3 hosts" in sshrender("config", "validate").stdout
 
 

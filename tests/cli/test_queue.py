@@ -270,8 +270,8 @@ def test_space_comes_back_and_accounts_stay(sshrender: Run, home: Path, papers: 
     assert sshrender("submit", papers / "three.pdf").returncode == 0
     before = sshrender("report", "--by", "user,month").stdout
     assert " 6 " in before.splitlines()[1]
-    assert sshrender("clean", "--older-than", "30d", "--json").stdout.strip() == json.dumps(
-        {"schema": 1, "removed": [], "kept": [], "dry_run": False}
+    assert json.loads(sshrender("clean", "--older-than", "30d", "--json").stdout) == (
+        {"schema": 1, "removed": [], "kept": [], "dry_run": False, "exit_code": 0}
     )
     answer = sshrender("clean", "three")
     assert answer.returncode == 2

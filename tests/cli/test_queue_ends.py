@@ -53,13 +53,26 @@ def test_a_job_that_is_held_meanwhile_keeps_no_other_waiting(
     assert sorted(sent) == list(range(1, 31))
 
 
-def test_a_job_whose_pages_cannot_be_put_together_is_not_over(sshrender: Run, home: Path) -> None:
+def _await_a_page(folder: Path) -> None:
+    end = time.monotonic() + 120
+    while not list(folder.glob("page-*.png")):
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+
+def test_a_job_whose_pages_cannot_be_put_together_is_not_over(
+    sshrender: Run, home: Path, paced: Paced
+) -> None:
+    paced(0.5)
     pdfs.write(home / "five.pdf", pdfs.numbered(5))
     in_the_way = home / "out" / "five.zip"
-    (in_the_way / "something").mkdir(parents=True)
     words = ("-r", "36", "-o", "out", "--assemble", "zip")
     assert sshrender("submit", "five.pdf", *words).returncode == 0
-    assert sshrender("coordinate", "--once").returncode == 6
+    command = [*PROGRAM, "coordinate", "--once"]
+    with subprocess.Popen(command, cwd=home, stderr=subprocess.DEVNULL) as once:
+        _await_a_page(home / "out")
+        (in_the_way / "something").mkdir(parents=True)
+        assert once.wait(120) == 6
     assert _state(sshrender, "five") == "queued"
     (in_the_way / "something").rmdir()
     in_the_way.rmdir()
@@ -76,10 +89,7 @@ def test_a_job_that_is_wanted_elsewhere_meanwhile_is_delivered_there(
     assert sshrender("submit", "long.pdf", "-o", "here").returncode == 0
     words = [*PROGRAM, "coordinate", "--once"]
     with subprocess.Popen(words, cwd=home, stderr=subprocess.DEVNULL) as once:
-        end = time.monotonic() + 120
-        while not list(home.glob("here/page-*.png")):
-            assert time.monotonic() < end
-            time.sleep(0.05)
+        _await_a_page(home / "here")
         assert sshrender("alter", "long", "-o", "there").returncode == 0
         assert once.wait(120) == 0
     assert len(list((home / "there").glob("page-*.png"))) == 30

@@ -35,7 +35,7 @@ def endless(home: Path) -> Path:
 def test_no_job_is_no_error(sshrender: Run, san: Path) -> None:
     answer = sshrender("status")
     assert (answer.returncode, answer.stdout) == (0, "no jobs\n")
-    assert json.loads(sshrender("status", "--json").stdout) == {"schema": 1, "jobs": []}
+    assert json.loads(sshrender("status", "--json").stdout) == {"schema": 1, "jobs": [], "exit_code": 0}
 
 
 def test_a_job_that_is_done(sshrender: Run, san: Path, home: Path) -> None:

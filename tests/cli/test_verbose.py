@@ -38,7 +38,8 @@ def test_the_command_line_of_ghostscript_is_the_one_that_runs(sshrender: Run, ho
 
 def test_the_command_line_of_ssh_has_what_the_inventory_says() -> None:
     assert command_line("node1", Overrides()) == ["ssh", "--", "node1"]
-    every = Overrides("10.0.0.9", 2222, "ann", "~/.ssh/farm", "/known", "accept-new", "/config")
-    words = "ssh -F /config -l ann -p 2222 -i ~/.ssh/farm -o UserKnownHostsFile=/known"
+    every = Overrides("10.0.0.9", 2222, "ann", "/home/ann/farm", "/known", "accept-new", "/config")
+    words = "ssh -F /config -l ann -p 2222 -i /home/ann/farm -o IdentitiesOnly=yes"
+    words += ' -o UserKnownHostsFile="/known" -o GlobalKnownHostsFile=/dev/null'
     words += " -o StrictHostKeyChecking=accept-new -o HostName=10.0.0.9 -- node1"
     assert shlex.join(command_line("node1", every)).replace("'", "") == words

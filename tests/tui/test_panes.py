@@ -288,7 +288,7 @@ def test_toasts_say_what_was_done_to_which_host() -> None:
     async def scene(pilot: Pilot[None], app: Dashboard) -> None:
         await pilot.press("2", "home", "d", "enter")
         await _settle(pilot)
-        assert "asked desk (pid 7): drain node1" in _text(app)
+        assert "asked desk (pid 7): drain node4" in _text(app)
         journal.write("requested", op="drain", host="node3", **asked)
         app._tick()
         await _settle(pilot)
@@ -426,7 +426,7 @@ def test_a_job_of_the_queue_is_opened_and_left_again() -> None:
         assert "thesis" not in _text(app)
         await pilot.press("enter")
         await _settle(pilot)
-        assert "39 of 60 pages" in _text(app)
+        assert "38 of 60 pages" in _text(app)
         await pilot.press("escape")
         await _settle(pilot)
         assert "jobs in /san/sshrender" in _text(app)

@@ -253,4 +253,4 @@ def test_a_service_collects_its_garbage(home: Path, capsys: pytest.CaptureFixtur
     code = app(["coordinate", "--once", "--json", "--san", str(home)], standalone_mode=False)
     assert code == 0
     assert gc.isenabled()
-    assert json.loads(capsys.readouterr().out) == {"schema": 1, "jobs": []}
+    assert json.loads(capsys.readouterr().out) == {"schema": 1, "jobs": [], "exit_code": 0}

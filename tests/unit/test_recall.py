@@ -15,6 +15,7 @@ from sshrender.job import publish
 from sshrender.job.history import PageRecord
 from sshrender.job.outputclaim import OutputClaim
 from sshrender.job.verification.errors import VerificationFailed
+from sshrender.job.verification.verify import Expected
 from sshrender.renderers.devices import DEVICES
 
 
@@ -40,6 +41,9 @@ def test_a_late_recall_leaves_the_page_that_took_the_place_of_its_own(
         reading=SimpleNamespace(box=lambda page: (100.0, 100.0)),
         limits=SimpleNamespace(page_memory=1 << 30),
         claim=OutputClaim(),
+        expected=lambda box, *, is_sized: Expected(
+            device=DEVICES["png16m"], dpi=72.0, box=box, bytes=None, sha256=None, is_sized=is_sized
+        ),
     )
     real = publish.deliver
 

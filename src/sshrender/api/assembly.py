@@ -51,7 +51,8 @@ class Assembly:
             on_san(target.parent, lambda: assemble(plan.folder, pages, target, kind, dpi, ensure))
             self.path = str(target)
         except NeedsUser as refused:
-            self.error = refused
+            # The queue tries again: what is in the way may be gone by then.
+            raise UserError(refused.code, refused.what, refused.hint) from None
         except PageChanged as failed:
             what = f"{target} cannot be made: {failed}"
             hint = f"sshrender resume {shlex.quote(plan.spec.name)}"

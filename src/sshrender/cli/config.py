@@ -10,6 +10,7 @@ import typer
 
 from sshrender.cli import completion, helptext, jsonresult, options
 from sshrender.config.declaration import SETTINGS
+from sshrender.config.declared import Declared
 from sshrender.views import output
 
 app = typer.Typer(help="Settings and inventory: show, find, check.", no_args_is_help=True)
@@ -130,31 +131,50 @@ def values(
             autocompletion=completion.one_of(*SETTINGS),
         ),
     ] = None,
+    json_: options.Json = False,
     config: options.Config = None,
 ) -> None:
     """List the values that a setting may have: devices, recipes, words, or the form of a number."""
     from sshrender.config import settingforms
-    from sshrender.errors import ExitCode, UserError
 
+    wanted = [_named(text) for text in setting or SETTINGS]
+    if json_:
+        own = _own_recipes(config)
+        rows = [
+            {
+                "name": each.name,
+                "form": settingforms.form(each),
+                "values": settingforms.values(each, own),
+            }
+            for each in wanted
+        ]
+        raise typer.Exit(jsonresult.put({"settings": rows}))
     if not setting:
         width = max(map(len, SETTINGS))
-        for declared in SETTINGS.values():
+        for declared in wanted:
             output.line(f"{declared.name:{width}}  {settingforms.form(declared)}")
         return
-    for text in setting:
-        found = settingforms.named(text)
-        if found is None:
-            near = settingforms.nearest_name(text)
-            raise UserError(
-                ExitCode.USAGE,
-                f"there is no setting {text}" + (f" (did you mean {near}?)" if near else ""),
-                f"sshrender config values {near}" if near else "sshrender config values",
-            )
-        lines = settingforms.described(found, _own_recipes(config))
-        if len(setting) > 1:
-            output.line(f"{settingforms.label(found)}:")
-        for line in lines:
-            output.line(f"  {line}" if len(setting) > 1 else line)
+    for declared in wanted:
+        if len(wanted) > 1:
+            output.line(f"{settingforms.label(declared)}:")
+        for line in settingforms.described(declared, _own_recipes(config)):
+            output.line(f"  {line}" if len(wanted) > 1 else line)
+
+
+def _named(text: str) -> Declared:
+    """Return the setting with this name. Raises UserError."""
+    from sshrender.config import settingforms
+    from sshrender.errors import ExitCode, UserError
+
+    found = settingforms.named(text)
+    if found is None:
+        near = settingforms.nearest_name(text)
+        raise UserError(
+            ExitCode.USAGE,
+            f"there is no setting {text}" + (f" (did you mean {near}?)" if near else ""),
+            f"sshrender config values {near}" if near else "sshrender config values",
+        )
+    return found
 
 
 def _own_recipes(config: Path | None) -> list[str]:

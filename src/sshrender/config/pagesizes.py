@@ -40,7 +40,7 @@ def parse(text: str) -> PageSize:
         return _named(text.strip())
     found = PageSize(float(match.group(1)), float(match.group(2)), match.group(3))
     if min(found.width, found.height) <= 0:
-        raise ValueError("width and height must be greater than 0")
+        raise ValueError("width and height must be more than 0")
     if found.unit == "px" and not (found.width.is_integer() and found.height.is_integer()):
         raise ValueError("pixels are whole numbers")
     return found

@@ -22,15 +22,18 @@ def resolution(value: Any) -> float | str:
     return across if across == down else f"{across:g}x{down:g}"
 
 
+_RESOLUTION = f"must be a number, or two such as 204x98, more than 0 and at most {MAX_DPI}"
+
+
 def resolutions(value: Any) -> tuple[float, float]:
     """Return the horizontal and the vertical resolution in dots per inch."""
     first, cross, second = str(value).lower().partition("x")
     try:
         across, down = float(first), float(second if cross else first)
     except ValueError:
-        raise ValueError("must be a number such as 150, or two such as 204x98") from None
+        raise ValueError(_RESOLUTION) from None
     if isinstance(value, bool) or not all(0 < each <= MAX_DPI for each in (across, down)):
-        raise ValueError(f"must be greater than 0 and at most {MAX_DPI}")
+        raise ValueError(_RESOLUTION)
     return across, down
 
 

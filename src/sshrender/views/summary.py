@@ -16,6 +16,8 @@ MAX_LISTED = 20
 
 MAX_FONTS = 5
 
+CHECK_HOSTS = "sshrender hosts"
+
 HEALTHY = ("idle", "unknown")
 """States of hosts that need no line: *unknown* are those that the run did not use."""
 
@@ -63,7 +65,7 @@ def next_step(summary: Mapping[str, Any]) -> str:
         return ""  # the file of --assemble could not be made: its error has its own hint
     is_refused = any(host["state"] == "refused" for host in summary["hosts"])
     if code in (ExitCode.NO_HOST, ExitCode.RENDERER, ExitCode.AUTHENTICATION) or is_refused:
-        return "sshrender hosts"
+        return CHECK_HOSTS
     if code in (ExitCode.DOCUMENT, ExitCode.LEASE):
         return f"sshrender status {job}"
     return f"sshrender resume {job}"
@@ -80,7 +82,9 @@ def brief(summary: Mapping[str, Any]) -> Iterator[str]:
     yield from (_host(host) for host in troubled[:2])
     if len(troubled) > 2:
         yield f"  and {count(len(troubled) - 2, 'more host')} that could not be used"
-    if summary["job"]:
+    if next_step(summary) == CHECK_HOSTS:
+        yield f"hint: {CHECK_HOSTS}"
+    elif summary["job"]:
         yield f"hint: sshrender status {shlex.quote(clean(summary['job']))}"
 
 

@@ -64,12 +64,13 @@ def ghostscript_command(plan: JobPlan, setup: HostSetup) -> list[str]:
         ghostscript.Setup(
             program=setup.ghostscript,
             device=settings.device,
-            dpi=f"{settings.dpi:g}",
+            dpi=resolution(settings.dpi, settings.appearance),
             document=place(plan.pages[0], settings.split).file,
             folder="work",
             output="NAME.%d",
-            options=tuple(settings.options),
+            options=tuple(ghostscript_switches(settings.appearance, settings.sent_options)),
             tag=plan.spec.name,
+            files=tuple(profiles.names(settings.options)),
         )
     )
 
