@@ -212,7 +212,9 @@ def test_who_talks_nonsense_is_refused_and_the_others_do_it(
     ended = _run(farm, document)
     _check(farm, ended, reference)
     for deed, host in _hosts(ended, NONSENSE).items():
-        assert host["state"] in ("refused", "lost"), (deed, host)
+        # One that has not said hello yet when the run ends is not called lost.
+        is_late = host["state"] == "unknown" and "had not answered" in host["reason"]
+        assert is_late or host["state"] in ("refused", "lost"), (deed, host)
         assert host["reason"], deed
         assert host["pages"] == 0, deed
 

@@ -147,7 +147,7 @@ def test_a_drained_host_stays_so_for_the_next_job_until_it_is_given_back(
     job = Job(farm, many, "--pages", "1-20")
     assert job.end()[0] == 0
     assert job.of("page_sent", host="node1") == []
-    again = Job(farm, many, "--pages", "1-20", "-r", "31")
+    again = Job(farm, many, "--pages", "1-20", "-r", "31", "--overwrite")
     again.wait_for(lambda: len(again.of("page_delivered")) >= 21)
     assert again.say("undrain", "node1").returncode == 0
     assert again.end()[0] == 0
