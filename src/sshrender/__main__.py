@@ -113,7 +113,9 @@ def _usage(error: typer.TyperException) -> UserError:
 
     what = str(getattr(error, "format_message", error.__str__)()) or "an argument is missing"
     context = getattr(error, "ctx", None)
-    command = context.command_path if context is not None else "sshrender"
+    command = "sshrender"
+    if context is not None:  # its first words are how Python was called
+        command = context.command_path.replace(context.find_root().info_name or "", command, 1)
     return UserError(ExitCode.USAGE, what, f"{command} --help")
 
 

@@ -46,7 +46,7 @@ def test_another_document_of_the_same_name_is_refused_until_the_user_decides(
     assert _pages(home / "report-pages") == ["page-0001.png"]
     assert (home / "report-pages" / "page-0001.png").read_bytes() == image
     assert len(api.list_jobs()) == 1
-    (other,) = re.findall(r"hint: the same command with (-o \S+)", answer.stderr)
+    (other,) = re.findall(r"hint: add (-o \S+) ", answer.stderr)
     answer = sshrender("render", second, "-r", "30", *shlex.split(other))
     assert answer.returncode == 0, answer.stderr
     answer = sshrender("render", second, "-r", "30", "--overwrite")
@@ -98,8 +98,8 @@ class TestQueue:
         (report,) = api.list_jobs()
         assert report.state == "held"
         assert f"job {done.job} " in report.reason
-        (hint,) = re.findall(r"hint: (sshrender alter .*), delivers", answer.stderr)
-        for command in hint.split(", then "):
+        (hint,) = re.findall(r"hint: release the job after this: (sshrender alter .*)", answer.stderr)
+        for command in (hint, "sshrender release report"):
             typed = sshrender(*shlex.split(command)[1:])
             assert typed.returncode == 0, typed.stderr
         result = api.resume(waiting.job, {"overview": False})

@@ -76,8 +76,8 @@ def init(
     node_set = _node_set(host, found.names, may_ask, target)
     write_inventory(target, inventory_text(folder, node_set, user))
     if json_:
-        fields = {"path": str(target), "node_set": node_set, "san": str(folder)}
-        raise typer.Exit(jsonresult.put(fields))
+        shown = None if folder is None else str(folder)
+        raise typer.Exit(jsonresult.put({"path": str(target), "node_set": node_set, "san": shown}))
     output.line(f"{target}: {node_set}")
     if check:
         _check(target, ssh_config)

@@ -16,6 +16,7 @@ from sshrender import gctuning
 from sshrender.coordinator.hosts.preconnect import ConnectionPool
 from sshrender.coordinator.jobcompletion import record_end, write_manifest
 from sshrender.coordinator.jobopening import (
+    check_output,
     claim_output,
     deadline_passed,
     require_output,
@@ -59,6 +60,9 @@ def run_job(
     with contextlib.ExitStack() as signals:
         nonce: Nonce | None = None
         try:
+            if not plan.is_from_queue:
+                # Before the job is changed: a folder that is refused must not become the job's.
+                check_output(plan.delivery)
             guarded_call(san, lambda: _apply_changes(plan, held))
             # The output folder may be changed during the run; its marker is the one from here.
             began_as = plan.attributes

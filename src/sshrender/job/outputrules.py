@@ -66,25 +66,23 @@ class Delivery:
         """What the pages are of."""
         return Contents.of(self.spec)
 
-    def elsewhere(self) -> str:
-        """Return what to type to deliver into another folder."""
-        other, job = shlex.quote(shown(free_name(self.output))), shlex.quote(self.spec.name)
-        if self.by == "document":
-            return f"the same command with -o {other} delivers elsewhere"
-        if self.by == "job":
-            return f"sshrender resume {job} -o {other} delivers elsewhere"
-        if self.by == "alter":
-            return f"sshrender alter {job} -o {other} delivers elsewhere"
-        return f"sshrender alter {job} -o {other}, then sshrender release {job}, delivers elsewhere"
+    @property
+    def other(self) -> str:
+        """The words that name a folder which is free."""
+        return f"-o {shlex.quote(shown(free_name(self.output)))}"
 
-    def instead(self) -> str:
-        """Return what to type to replace what is there; empty for the queue, which no option reaches."""
+    def elsewhere(self) -> str:
+        """Return how to deliver elsewhere, or to replace what is there; a command at the end."""
+        job = shlex.quote(self.spec.name)
         if self.by == "document":
-            return "; with --overwrite it replaces these pages"
+            return f"add {self.other} to deliver elsewhere, or --overwrite to replace these pages"
         if self.by == "job":
-            job = shlex.quote(self.spec.name)
-            return f"; sshrender resume {job} --overwrite replaces these pages"
-        return ""
+            here = f"-o {shlex.quote(shown(self.output))} --overwrite"
+            replace = f"to replace these pages instead, {here}"
+            return f"{replace}; to deliver elsewhere: sshrender resume {job} {self.other}"
+        if self.by == "alter":
+            return f"to deliver elsewhere: sshrender alter {job} {self.other}"
+        return f"release the job after this: sshrender alter {job} {self.other}"
 
 
 def next_record(delivery: Delivery, found: Found) -> Record | None:
@@ -121,7 +119,7 @@ def require_free(delivery: Delivery, name: str, record: Record) -> None:
     raise NeedsUser(
         ExitCode.STORAGE,
         f"{target} exists, and no job of this folder made it",
-        f"mv {here} {aside} # then run the same command again",
+        f"run the same command again after this: mv {here} {aside}",
     )
 
 
@@ -277,7 +275,7 @@ def _damaged(delivery: Delivery) -> NeedsUser:
 
 def _refused(delivery: Delivery, what: str) -> NeedsUser:
     """Return the error for a folder that ``--overwrite`` would replace."""
-    return NeedsUser(ExitCode.STORAGE, what, delivery.elsewhere() + delivery.instead())
+    return NeedsUser(ExitCode.STORAGE, what, delivery.elsewhere())
 
 
 def _in_use(delivery: Delivery, owner: Contents, state: tuple[str, str]) -> NeedsUser:
@@ -287,7 +285,8 @@ def _in_use(delivery: Delivery, owner: Contents, state: tuple[str, str]) -> Need
     return NeedsUser(
         ExitCode.STORAGE,
         f"{delivery.output} belongs to {words}, which is {doing}; this is {own}",
-        f"{delivery.elsewhere()}; sshrender cancel {shlex.quote(job)} gives the folder up",
+        f"deliver elsewhere with {delivery.other}; or give the folder up:"
+        f" sshrender cancel {shlex.quote(job)}",
     )
 
 

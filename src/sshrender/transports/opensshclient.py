@@ -142,7 +142,7 @@ def _explained(refusal: Refusal, lines: list[str], line: str) -> str:
     if "marked as revoked" in text:
         return line
     # With BatchMode ssh shows no fingerprint of a key that it does not know.
-    return 'its host key is not known (ssh to it once to accept it, or set host_key = "accept-new")'
+    return "its host key is not known"
 
 
 def _shown(text: str) -> str:

@@ -113,14 +113,16 @@ def failure(result: Mapping[str, Any]) -> tuple[str, str]:
     """Return what failed, and a hint, for the object of a command that did not end with 0."""
     for each in result.get("jobs", ()):
         if each.get("error"):
-            return f"{each.get('job') or each.get('document')}: {each['error']}", str(each["hint"])
+            named, what = str(each.get("job") or each.get("document")), str(each["error"])
+            return what if what.startswith(named) else f"{named}: {what}", str(each["hint"])
     job, pages = result.get("job"), result.get("pages", {})
     what = str(result.get("reason") or "")
     if not what:
         words = [f"{count(pages[key], 'page')} {key}" for key in ("failed", "missing") if pages.get(key)]
         what = ", ".join(words) or f"ended with exit code {result['exit_code']}"
+    step = next_step(result) if job and "failed_pages" in result else ""
     shown = f"sshrender status {shlex.quote(clean(job))}" if job else "sshrender status"
-    return what, shown
+    return what, step or shown
 
 
 def failed_pages(pages: Sequence[Mapping[str, Any]]) -> Iterator[str]:
@@ -159,7 +161,7 @@ def _headline(summary: Mapping[str, Any]) -> str:
     if used:
         words.append(f"{duration(summary['seconds'])} on {count(used, 'host')}")
     elif pages["total"] and delivered == pages["total"]:
-        words.append("nothing to do, all pages were there")
+        words.append("nothing to render, all pages were there")
     else:
         words.append(f"{duration(summary['seconds'])}, no host delivered a page")
     return f"{summary['job']}: {summary['state']}, " + ", ".join(words)
