@@ -45,7 +45,7 @@ function __sshrender_names
         (commandline -opc)[1] 2>/dev/null
 end
 
-set -g __sshrender_valued --after --antialias --assemble --avoid --box --by --color --config --deadline --device --dpi --fallback --gs-option --host --hosts --interval --jobs --jpeg-quality --limit --log-file --mail-to --mail-when --month --not-before --note --older-than --on --output --page --page-memory --page-timeout --pages --password-file --pin --priority --progress --recipe --retries --san --sandbox --size --split --ssh-config --state --user --wait -o -r
+set -g __sshrender_valued --after --antialias --assemble --avoid --box --by --color --config --deadline --device --dpi --encoder --fallback --gs-option --host --hosts --interval --jobs --jpeg-quality --limit --log-file --mail-to --mail-when --month --not-before --note --older-than --on --output --page --page-memory --page-timeout --pages --password-file --pin --priority --progress --recipe --retries --san --sandbox --size --split --ssh-config --state --user --wait -o -r
 
 complete -c sshrender -f
 
@@ -99,6 +99,7 @@ complete -c sshrender -n '__sshrender_is "render"' -l antialias -x -a 'auto none
 complete -c sshrender -n '__sshrender_is "render"' -l box -x -a 'media crop trim bleed art' -d 'Render this box of each page.'
 complete -c sshrender -n '__sshrender_is "render"' -l size -x -d 'Fit each page into this size: A4, 210x297mm, 1240x1754px.'
 complete -c sshrender -n '__sshrender_is "render"' -l jpeg-quality -x -d 'Quality of JPEG files, 0 to 100.'
+complete -c sshrender -n '__sshrender_is "render"' -l encoder -x -a 'auto ghostscript' -d 'Which program writes PNG files. In this version both values are Ghostscript.'
 complete -c sshrender -n '__sshrender_is "render"' -l gs-option -x -d 'Further switch for Ghostscript: -dNAME=VALUE or -sNAME=VALUE. May be repeated.'
 complete -c sshrender -n '__sshrender_is "render"' -l recipe -x -a '(__sshrender_names recipes)' -d 'Render with this recipe (another program) instead of Ghostscript.'
 complete -c sshrender -n '__sshrender_is "render"' -l fallback -x -a '(__sshrender_names recipes)' -d 'Recipe for pages that the first renderer cannot render. May be repeated.'
@@ -187,6 +188,7 @@ complete -c sshrender -n '__sshrender_is "submit"' -l antialias -x -a 'auto none
 complete -c sshrender -n '__sshrender_is "submit"' -l box -x -a 'media crop trim bleed art' -d 'Render this box of each page.'
 complete -c sshrender -n '__sshrender_is "submit"' -l size -x -d 'Fit each page into this size: A4, 210x297mm, 1240x1754px.'
 complete -c sshrender -n '__sshrender_is "submit"' -l jpeg-quality -x -d 'Quality of JPEG files, 0 to 100.'
+complete -c sshrender -n '__sshrender_is "submit"' -l encoder -x -a 'auto ghostscript' -d 'Which program writes PNG files. In this version both values are Ghostscript.'
 complete -c sshrender -n '__sshrender_is "submit"' -l gs-option -x -d 'Further switch for Ghostscript: -dNAME=VALUE or -sNAME=VALUE. May be repeated.'
 complete -c sshrender -n '__sshrender_is "submit"' -l recipe -x -a '(__sshrender_names recipes)' -d 'Render with this recipe (another program) instead of Ghostscript.'
 complete -c sshrender -n '__sshrender_is "submit"' -l fallback -x -a '(__sshrender_names recipes)' -d 'Recipe for pages that the first renderer cannot render. May be repeated.'
@@ -400,9 +402,10 @@ complete -c sshrender -n '__sshrender_is "config schema"' -l json -d 'Print one 
 complete -c sshrender -n '__sshrender_is "config schema"' -l help -s h -d 'Show this message and exit.'
 complete -c sshrender -n '__sshrender_is "config schema" 0' -a 'hosts settings results'
 
+complete -c sshrender -n '__sshrender_is "config values"' -l json -d 'Print one JSON object on standard output.'
 complete -c sshrender -n '__sshrender_is "config values"' -l config -r -F -d 'Settings file that takes precedence over all others.'
 complete -c sshrender -n '__sshrender_is "config values"' -l help -s h -d 'Show this message and exit.'
-complete -c sshrender -n '__sshrender_is "config values"' -a 'output overwrite pages password_file assemble overview overview_embed split hosts on avoid pin mixed san ssh_config dpi device antialias box size jpeg_quality gs_options recipe fallback sandbox page_memory retries page_timeout wait deadline strict hedge priority limit mail_to mail_when progress quiet verbose stats color log_file recipes recipes_allowed on_done'
+complete -c sshrender -n '__sshrender_is "config values"' -a 'output overwrite pages password_file assemble overview overview_embed split hosts on avoid pin mixed san ssh_config dpi device antialias box size jpeg_quality encoder gs_options recipe fallback sandbox page_memory retries page_timeout wait deadline strict hedge priority limit mail_to mail_when progress quiet verbose stats color log_file recipes recipes_allowed on_done'
 
 complete -c sshrender -n '__sshrender_is "key"' -a show -d 'Print the key, to be imported on another machine; create it if there is none.'
 complete -c sshrender -n '__sshrender_is "key"' -a import -d 'Import a key from another machine, so that this machine can run its jobs.'

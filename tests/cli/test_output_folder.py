@@ -66,7 +66,7 @@ class TestQueue:
         first = api.submit(document, {"dpi": 30, "overview": False})
         for dpi in (60, 90, 120):
             error = _refused(partial(api.submit, document, {"dpi": dpi}), "which is queued")
-            assert "-o report-pages-2 " in error.hint
+            assert "-o report-pages-2" in error.hint
         _refused(lambda: api.submit(document, {"dpi": 60, "overwrite": True}), "which is queued")
         assert [report.name for report in api.list_jobs()] == [first.job]
         assert [path.name for path in (home / "report-pages").iterdir() if path.name[0] != "."] == []

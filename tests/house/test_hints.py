@@ -168,6 +168,7 @@ WORDS = {
 """Hints without a command."""
 
 FROM_ELSEWHERE = {
+    "api/assembly.py::make",
     "api/jobworker.py::run",
     "api/rendering.py::_require",
     "config/settings.py::resolve",

@@ -469,7 +469,9 @@ class TestAssembled:
         desk.output.mkdir()
         (desk.output / "report.zip").write_text("mine")
         error = refusal(replace(desk.job(), assemble="zip", may_replace=True))
-        assert error.hint.startswith(f"run the same command again after this: mv {desk.output / 'report.zip'} ")
+        assert error.hint.startswith(
+            f"run the same command again after this: mv {desk.output / 'report.zip'} "
+        )
         (desk.output / "report.cbz").symlink_to("nothing")
         assert refusal(replace(desk.job(), assemble="cbz"))
 

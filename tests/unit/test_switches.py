@@ -98,7 +98,18 @@ REFUSED = {
         "-sX=\udc80",
         "-sX=" + "x" * 1000,
     ],
-    "values": ["-dDownScaleFactor=0", "-dDownScaleFactor=9", "-sDownScaleFactor=2", "-sUseCropBox=true"],
+    "values": [
+        *(
+            "-dTextAlphaBits=3",
+            "-dGraphicsAlphaBits",
+            "-dAdjustWidth=x",
+            "-dInterpolateControl=9999999999",
+        ),
+        "-dDownScaleFactor=0",
+        "-dDownScaleFactor=9",
+        "-sDownScaleFactor=2",
+        "-sUseCropBox=true",
+    ],
     "profiles": ["-sOutputICCProfile=", "-sOutputICCProfile", "-dOutputICCProfile=/x"],
 }
 

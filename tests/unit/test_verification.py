@@ -13,6 +13,7 @@ from sshrender.job.verification import pagefile
 from sshrender.job.verification.errors import VerificationFailed
 from sshrender.job.verification.verify import Expected, verify, verify_bytes
 from sshrender.renderers.devices import DEVICES
+from sshrender.renderers.switches import adjust_width
 from tests import pdfs
 
 BOX = (203.0, 101.0)
@@ -35,6 +36,25 @@ def _draw(document: Path, device: str, folder: Path) -> Path:
         check=True,
     )
     return folder / f"{device}-1"
+
+
+@pytest.mark.parametrize("name", ["tiffg4", "tiffcrle", "tifflzw"])
+@pytest.mark.parametrize(("points", "adjust"), [(595, 1), (595, 0), (595, 2000), (710, 1), (300, 1)])
+def test_a_fax_has_the_width_that_ghostscript_gives_it(
+    tmp_path: Path, name: str, points: int, adjust: int
+) -> None:
+    """At 204 dpi, the resolution of fax machines, Ghostscript makes their width of a near one."""
+    document = pdfs.write(tmp_path / "page.pdf", pdfs.numbered(1, points, 100))
+    switches = [f"-dAdjustWidth={adjust}"] if adjust != 1 and DEVICES[name].adjusts_width else []
+    page = tmp_path / "page.tif"
+    command = ["gs", "-q", "-dBATCH", "-dNOPAUSE", f"-sDEVICE={name}", "-r204x98", *switches]
+    subprocess.run([*command, "-o", str(page), str(document)], check=True)
+    width = adjust_width(switches) if DEVICES[name].adjusts_width else 0
+    expected = Expected(DEVICES[name], 204, (points, 100), vertical_dpi=98, adjust_width=width)
+    assert verify(page, expected).width > 0
+    wrong = expected._replace(box=(points * 1.1, 100), adjust_width=0)
+    with pytest.raises(VerificationFailed):
+        verify(page, wrong)
 
 
 @pytest.mark.parametrize("name", DEVICES)

@@ -192,6 +192,12 @@ class Settings:
         commands=NEW_JOBS,
         limits={"ge": 0, "le": 100},
     )
+    encoder: Literal["auto", "ghostscript"] = setting(
+        "auto",
+        "Which program writes PNG files. In this version both values are Ghostscript.",
+        Panel.RENDERING,
+        commands=NEW_JOBS,
+    )
     gs_options: tuple[str, ...] = setting(
         (),
         "Further switch for Ghostscript: -dNAME=VALUE or -sNAME=VALUE. May be repeated.",

@@ -209,6 +209,7 @@ class JobPlan:
             vertical_dpi=settings.vertical_dpi,
             fixed_size=settings.size,
             downscale=switches.downscale(settings.options),
+            adjust_width=switches.adjust_width(settings.options) if self.device.adjusts_width else 0,
         )
 
     def recipe_name(self, recipe: int) -> str:

@@ -331,7 +331,7 @@ def _failed(entry: je.PageFailed) -> dict[str, Any]:
         "kind": entry.kind,
         "reason": entry.reason,
         "attempts": entry.attempts,
-        "hosts": list(entry.hosts),
+        "hosts": list(dict.fromkeys(entry.hosts)),
     }
 
 

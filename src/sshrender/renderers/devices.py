@@ -17,6 +17,7 @@ class Device(NamedTuple):
     the page down (psdcmykog, measured: 206 x 292 pixels where the others make 413 x 585).
     ``is_smooth``: its files have 8 bits for each component. ``can_downscale``: it has the parameter
     DownScaleFactor (getdeviceprops, Ghostscript 10.00), and does not crash of it, as psdrgb16 does.
+    ``adjusts_width``: it makes the widths of fax machines (AdjustWidth) of those that are near.
     """
 
     name: str
@@ -26,8 +27,10 @@ class Device(NamedTuple):
     shrink: int = 1
     is_smooth: bool = False
     can_downscale: bool = False
+    adjusts_width: bool = False
 
 
+_FAX = frozenset(("tiffcrle", "tiffg3", "tiffg32d", "tiffg4"))
 _SMOOTH = (
     "png16m png16malpha pngalpha pnggray jpeg jpeggray jpegcmyk tiffgray tiff24nc tiff32nc tiffscaled8"
     " tiffscaled24 tiffscaled32 bmpgray bmp16m bmp32b pgm pgmraw ppm ppmraw pgnm pgnmraw pnm pnmraw pam"
@@ -41,7 +44,7 @@ _DOWNSCALING = (
 
 def _device(name: str, extension: str, format_: str, bits: int = 0, shrink: int = 1) -> Device:
     is_smooth, can_downscale = (name in names.split() for names in (_SMOOTH, _DOWNSCALING))
-    return Device(name, extension, format_, bits, shrink, is_smooth, can_downscale)
+    return Device(name, extension, format_, bits, shrink, is_smooth, can_downscale, name in _FAX)
 
 
 def _family(extension: str, format_: str, names: str) -> List[Device]:

@@ -124,6 +124,9 @@ _BOXES = {
 
 BOX_SWITCHES = {box: "-d%s" % name for name, box in _BOXES.items()}
 
+_ALPHA_BITS = frozenset(("TextAlphaBits", "GraphicsAlphaBits"))
+"""With other values than 1, 2 and 4 Ghostscript ends with a rangecheck (measured, 10.00)."""
+
 _OWN_SIZE = frozenset(
     (
         *("PDFFitPage", "FitPage", "PSFitPage", "EPSFitPage", "EPSCrop", "FIXEDMEDIA", "PAPERSIZE"),
@@ -194,6 +197,19 @@ def problem_of(text: str) -> str:
     return ""
 
 
+def _check_number(switch: Switch, shown: str) -> None:
+    """Raise ValueError for a number with which Ghostscript would not start."""
+    value = switch.value or ""
+    if switch.name == "DownScaleFactor" and not _is_downscale(switch.value):
+        raise ValueError("%s: a whole number from 1 to %d is needed" % (shown, MAX_DOWNSCALE))
+    if switch.name in _ALPHA_BITS and value not in ("1", "2", "4"):
+        raise ValueError("%s: 1, 2 or 4 is needed" % shown)
+    if switch.name == "AdjustWidth" and re.fullmatch(r"[0-9]{1,5}", value) is None:
+        raise ValueError("%s: a number of pixels is needed, 0 or 1" % shown)
+    if re.fullmatch(r"[-+]?[0-9]{10,}", value):
+        raise ValueError("%s: the number is larger than Ghostscript takes" % shown)
+
+
 def _check_value(switch: Switch, shown: str) -> None:
     value = switch.value
     if switch.kind == "d":
@@ -201,8 +217,7 @@ def _check_value(switch: Switch, shown: str) -> None:
             raise ValueError(
                 "%s: the value of -d is a number, true, false, null or /Name; -s takes a text" % shown
             )
-        if switch.name == "DownScaleFactor" and not _is_downscale(value):
-            raise ValueError("%s: a whole number from 1 to %d is needed" % (shown, MAX_DOWNSCALE))
+        _check_number(switch, shown)
         if switch.is_profile or switch.name.endswith("Profile"):
             raise ValueError("%s: a profile is named with -s%s=FILE" % (shown, switch.name))
         return
@@ -226,6 +241,13 @@ def downscale(options: Sequence[str]) -> int:
     found = [parse(option) for option in options]
     factors = [int(each.value or "1") for each in found if each.name == "DownScaleFactor"]
     return factors[-1] if factors else 1
+
+
+def adjust_width(options: Sequence[str]) -> int:
+    """Return the AdjustWidth of a fax device: 1 unless a switch says otherwise."""
+    found = [parse(option) for option in options]
+    values = [int(each.value or "1") for each in found if each.name == "AdjustWidth"]
+    return values[-1] if values else 1
 
 
 def boxes(options: Sequence[str]) -> list[str]:

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from sshrender.views import hostwords, jobstats, summary
-from sshrender.views.rendersettings import settings_in_words
+from sshrender.views.rendersettings import resolution_in_words, settings_in_words
 from sshrender.views.text import clean, count, duration, local_time, pause
 
 Report = Mapping[str, Any]
@@ -79,8 +79,7 @@ def _settings(settings: Mapping[str, Any] | None) -> str:
     if settings is None:
         return "-"  # a job that was removed left only its account
     recipes = [recipe["name"] for recipe in settings["recipes"] if recipe["extension"]]
-    dpi = settings["dpi"]
-    shown = f"{dpi:g}" if isinstance(dpi, int | float) else str(dpi)
+    shown = resolution_in_words(settings)
     return f"{clean(recipes[0] if recipes else settings['device'], 30)} {shown} dpi"
 
 

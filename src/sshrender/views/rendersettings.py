@@ -17,12 +17,16 @@ def settings_in_words(settings: Mapping[str, Any]) -> str:
     return ", ".join(_words(settings))
 
 
-def _words(settings: Mapping[str, Any]) -> Iterator[str]:
+def resolution_in_words(settings: Mapping[str, Any]) -> str:
+    """Return ``150``, or ``204x98`` where the two directions differ."""
     vertical = settings.get("vertical_dpi") or 0
-    resolution = f"{settings['dpi']:g}x{vertical:g}" if vertical else f"{settings['dpi']:g}"
+    return f"{settings['dpi']:g}x{vertical:g}" if vertical else f"{settings['dpi']:g}"
+
+
+def _words(settings: Mapping[str, Any]) -> Iterator[str]:
     recipes = settings.get("recipes", ())
     by = f" by {clean(', else '.join(str(recipe['name']) for recipe in recipes))}" if recipes else ""
-    yield f"{_made(settings, recipes)}{by} at {resolution} dpi"
+    yield f"{_made(settings, recipes)}{by} at {resolution_in_words(settings)} dpi"
     if settings.get("antialias"):
         yield f"smoothed ({settings['antialias']} bits)"
     if settings.get("box"):

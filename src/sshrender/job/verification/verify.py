@@ -46,6 +46,9 @@ _MEASURES: dict[str, _Measure] = {
 }
 _WITHOUT_PIXELS = frozenset(("pdf", "text", "xml", "any"))
 
+_FAX_WIDTHS = ((1680, 1736, 1728), (2000, 2056, 2048))
+"""Widths from and to which a fax device makes a third one (gdevfax.c; measured with 10.00)."""
+
 
 class Expected(NamedTuple):
     """What the file must be. ``box`` is the page's (width, height) in points, None where unknown.
@@ -54,6 +57,7 @@ class Expected(NamedTuple):
     whether the image's size follows from the page's, as with Ghostscript. ``vertical_dpi`` 0: as
     ``dpi``. ``fixed_size``: pixels into which every page is fitted, whatever its box; without
     ``is_sized`` an upper bound. ``downscale``: the factor by which the device makes the image smaller.
+    ``adjust_width``: the parameter AdjustWidth of fax devices; 0 for all others.
     """
 
     device: Device
@@ -65,6 +69,7 @@ class Expected(NamedTuple):
     vertical_dpi: float = 0
     fixed_size: tuple[int, int] | None = None
     downscale: int = 1
+    adjust_width: int = 0
 
 
 class PageImage(NamedTuple):
@@ -184,14 +189,27 @@ def _accept(size: Size, expected: Expected) -> None:
         return
     if wanted is None:
         return
-    is_near = all(
-        abs(found - side) <= TOLERANCE or (side < 1 and found == 1)
-        for found, side in zip(size, wanted, strict=True)
-    )
-    if not is_near:
+    if not (_is_near(size[1], wanted[1]) and _has_width(size[0], wanted[0], expected.adjust_width)):
         raise VerificationFailed(
             f"{size[0]} x {size[1]} pixels where the page has {wanted[0]:.0f} x {wanted[1]:.0f}"
         )
+
+
+def _is_near(found: int, side: float) -> bool:
+    return abs(found - side) <= TOLERANCE or (side < 1 and found == 1)
+
+
+def _has_width(found: int, width: float, adjust_width: int) -> bool:
+    """Return whether a page of this width has so many pixels in a row, as fax devices adjust them.
+
+    Ghostscript's fax_adjusted_width (gdevfax.c): 1 stands for the widths of A4 and B4 at 204 dpi, and a
+    larger number for itself.
+    """
+    if adjust_width > 1:
+        return found == adjust_width
+    near = range(int(width) - 1, int(width) + 3)
+    adjusted = {most for low, high, most in _FAX_WIDTHS if any(low <= each <= high for each in near)}
+    return _is_near(found, width) or (adjust_width == 1 and found in adjusted)
 
 
 def _measure_raw(file: PageFile, expected: Expected) -> Size:

@@ -84,6 +84,7 @@ def _expected(request: dict[str, Any]) -> Expected:
         vertical_dpi=request["vertical_dpi"],
         fixed_size=None if fixed is None else (fixed[0], fixed[1]),
         downscale=request["downscale"],
+        adjust_width=request["adjust_width"],
     )
 
 

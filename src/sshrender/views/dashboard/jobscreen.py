@@ -20,6 +20,7 @@ from sshrender.views.dashboard.keyline import KeyLine
 from sshrender.views.dashboard.rowlist import Column, Listing, Row
 from sshrender.views.dashboard.source import HostLine, JobLine, JobList, Listed
 from sshrender.views.dashboard.styles import Styles
+from sshrender.views.hostwords import word
 from sshrender.views.jobmodel import FAILED, SUSPECT
 from sshrender.views.text import clean, count, duration
 
@@ -239,7 +240,7 @@ def _host(host: HostLine, styles: Styles) -> Row:
     symbol, style = styles.host(host.state or "unknown")
     cells = (
         clean(host.name),
-        f"{symbol} {host.state or 'not in use'}",
+        f"{symbol} {word(host.state, is_working=host.running > 0) if host.state else 'not in use'}",
         f"{host.running}/{host.slots}" if host.slots else "",
         "" if host.others is None else f"{host.others:.2f}",
         clean(", ".join(host.jobs)),
