@@ -28,6 +28,10 @@ MAX_SIZE = 64
 """Pages of a window: as many may be rendered again for one diagnostic."""
 
 GROWTH = 4
+
+MIN_ROOM = 64 * 1024
+"""Bytes: a file system with less free space is full for a page."""
+
 ANNOUNCED_FROM = 1.0
 """Seconds: where opening the document takes less, nobody notices that it is opened anew."""
 
@@ -140,10 +144,13 @@ class DiagnosticWindow:
     def _render_again(self, session: Session, task: Task) -> List[str]:
         session.tell(task.number)
         shown, _ = ghostscript.parse_page_answer(session.answer(self._page_timeout).value)
-        remove_output(self._folder, output_name(session.setup, shown))
+        name = output_name(session.setup, shown)
+        has_room = _has_room_for(self._folder, name)
+        remove_output(self._folder, name)
         lines = self._summary(session)
         self.open(session)
-        return lines
+        # What Ghostscript reports about a page that it could not write says nothing about the page.
+        return lines if has_room else []
 
     def _report(self, task: Task, lines: List[str]) -> None:
         self._wire.post("suspected", attempt=task.attempt, page=task.page, diagnostics=lines)
@@ -152,6 +159,16 @@ class DiagnosticWindow:
 def output_name(setup: ghostscript.Setup, shown: int) -> str:
     """Return the name of the file, in the job's folder, of the page after ``shown`` pages."""
     return "%s/%s" % (setup.folder, setup.output % (shown + 1))
+
+
+def _has_room_for(folder: str, name: str) -> bool:
+    """Return whether a page was written, into a folder that is not full by then."""
+    try:
+        status = os.statvfs(folder)
+        is_written = os.path.getsize(os.path.join(folder, name)) > 0
+    except OSError:
+        return False
+    return is_written and status.f_bavail * status.f_frsize >= MIN_ROOM
 
 
 def remove_output(folder: str, name: str) -> None:
