@@ -170,7 +170,7 @@ def page_record() -> str:
 
 
 def ssh_keywords() -> str:
-    """Return a table of what becomes of each keyword of ssh_config."""
+    """Return a table of how each keyword of ssh_config is treated."""
     lines = ["| keywords | what sshrender does with them |", "|---|---|"]
     for treatment in Treatment:
         names = sorted(name for name, found in TREATMENTS.items() if found is treatment)

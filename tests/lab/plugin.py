@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from tests.lab.farm import Farm
+from tests.lab.loopback import Loopback, missing
 from tests.lab.prepared import Prepared
-from tests.lab.requirements import require_lab
+from tests.lab.requirements import require_lab, skip_or_fail
 
 FarmFactory = Callable[..., Farm]
 
@@ -32,6 +33,15 @@ def prepared() -> Iterator[Prepared]:
     """A process that has loaded the program; commands are forked off it."""
     with Prepared() as process:
         yield process
+
+
+@pytest.fixture(scope="module")
+def loopback(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Loopback]:
+    """Return a running sshd on loopback, which needs no lab."""
+    if absent := missing():
+        skip_or_fail(f"an sshd on loopback needs: {absent}")
+    with Loopback(tmp_path_factory.mktemp("loopback")) as running:
+        yield running
 
 
 @pytest.fixture

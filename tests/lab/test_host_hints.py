@@ -10,7 +10,6 @@ import io
 import os
 import shlex
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,19 +24,9 @@ from sshrender.coordinator.hosts.hostcheck import HostReport
 from sshrender.views.reporter import Reporter
 from tests.conftest import Run
 from tests.lab.host import new_key
-from tests.lab.loopback import Loopback, missing
-from tests.lab.requirements import skip_or_fail
+from tests.lab.loopback import Loopback
 
 SECRET = "pass phrase"
-
-
-@pytest.fixture(scope="module")
-def loopback(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Loopback]:
-    """Return a running sshd."""
-    if absent := missing():
-        skip_or_fail(f"an sshd on loopback needs: {absent}")
-    with Loopback(tmp_path_factory.mktemp("loopback")) as running:
-        yield running
 
 
 class Desk:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,20 +11,10 @@ import pytest
 from tests import pdfs
 from tests.conftest import Run
 from tests.lab.host import new_key
-from tests.lab.loopback import Loopback, missing
-from tests.lab.requirements import skip_or_fail
+from tests.lab.loopback import Loopback
 from tests.plain import SMOOTHED
 
 PAGES = 6
-
-
-@pytest.fixture(scope="module")
-def loopback(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Loopback]:
-    """Return a running sshd."""
-    if absent := missing():
-        skip_or_fail(f"an sshd on loopback needs: {absent}")
-    with Loopback(tmp_path_factory.mktemp("loopback")) as running:
-        yield running
 
 
 @pytest.fixture

@@ -7,7 +7,6 @@ import secrets
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,20 +18,10 @@ from sshrender.transports.messages import Hello
 from sshrender.transports.sshchoice import FABRIC, OPENSSH, ChosenTransport
 from sshrender.transports.sshconfig import Overrides
 from tests.lab.host import new_key
-from tests.lab.loopback import Loopback, missing
-from tests.lab.requirements import skip_or_fail
+from tests.lab.loopback import Loopback
 
 CLIENTS = [FABRIC, OPENSSH]
 TIMEOUT = 20.0
-
-
-@pytest.fixture(scope="module")
-def loopback(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Loopback]:
-    """Return a running sshd."""
-    if absent := missing():
-        skip_or_fail(f"an sshd on loopback needs: {absent}")
-    with Loopback(tmp_path_factory.mktemp("clients")) as running:
-        yield running
 
 
 @pytest.fixture

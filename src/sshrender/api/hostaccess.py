@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from sshrender.api.sshcommand import overrides_of
 from sshrender.config import inventory as inv
 from sshrender.config.settings import Settings
 from sshrender.coordinator.jobplan import HostSetup
@@ -58,19 +59,6 @@ def _seen_san(host: inv.HostTable, inventory: inv.Inventory, san: Path) -> str |
 
 def _transport(host: inv.HostTable, settings: Settings) -> Transport:
     from sshrender.transports import registry
-    from sshrender.transports.sshconfig import Overrides
 
-    return registry.create(
-        registry.HOSTS,
-        host.name,
-        Overrides(
-            address=host.address,
-            port=host.port,
-            user=host.user,
-            identity_file=host.identity_file,
-            known_hosts=host.known_hosts,
-            host_key=host.host_key,
-            config_file=str(settings.ssh_config) if settings.ssh_config else None,
-            client=host.transport,
-        ),
-    )
+    config_file = str(settings.ssh_config) if settings.ssh_config else None
+    return registry.create(registry.HOSTS, host.name, overrides_of(host, config_file))

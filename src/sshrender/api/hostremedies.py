@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from sshrender.api.sshcommand import SshCommand, expanded
+from sshrender.api.sshcommand import SshCommand, expanded, overrides_of
 from sshrender.config.inventory import HostTable
 from sshrender.coordinator.hosts.hostcheck import HostReport
 from sshrender.core.compatibility import REFUSAL as DIFFERS
@@ -66,20 +66,8 @@ class Problem:
         """Return how ssh reaches the host; None if its configuration is broken, or needs no ssh."""
         if self.host is None:
             return None
-        host = self.host
         try:
-            return sshconfig.resolve(
-                host.name,
-                sshconfig.Overrides(
-                    address=host.address,
-                    port=host.port,
-                    user=host.user,
-                    identity_file=host.identity_file,
-                    known_hosts=host.known_hosts,
-                    host_key=host.host_key,
-                    config_file=self.config_file,
-                ),
-            )
+            return sshconfig.resolve(self.host.name, overrides_of(self.host, self.config_file))
         except ConnectFailed:
             return None
 

@@ -10,8 +10,12 @@ from __future__ import annotations
 import shlex
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from sshrender.config.inventory import HostTable
+
+if TYPE_CHECKING:
+    from sshrender.transports.sshconfig import Overrides
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +84,22 @@ class SshCommand:
 
     def _target(self) -> str:
         return f"{self.host.user}@{self.host.name}" if self.host.user else self.host.name
+
+
+def overrides_of(host: HostTable, config_file: str | None) -> Overrides:
+    """Return what the inventory says of a host, which replaces what ssh_config says."""
+    from sshrender.transports.sshconfig import Overrides
+
+    return Overrides(
+        address=host.address,
+        port=host.port,
+        user=host.user,
+        identity_file=host.identity_file,
+        known_hosts=host.known_hosts,
+        host_key=host.host_key,
+        config_file=config_file,
+        client=host.transport,
+    )
 
 
 def expanded(path: str) -> str:
