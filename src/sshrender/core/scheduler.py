@@ -259,8 +259,8 @@ class Scheduler:
         self._page_transitions.verify_again()
         if was_paused:
             self._host_transitions.reconnect_after_outage()
-        for name in suspected:
-            self._host_transitions.count_storage_failure(self.hosts[name])
+        for name, reason in suspected.items():
+            self._host_transitions.count_storage_failure(self.hosts[name], reason)
 
     # Requests of users
 
