@@ -15,7 +15,7 @@ import pytest
 from sshrender.coordinator import loop
 from sshrender.coordinator.hosts.textbudget import CUT, TextBudget
 from sshrender.coordinator.loop import Coordinator
-from sshrender.coordinator.workers import verifier as vf
+from sshrender.coordinator.workers import verificationresults as vf
 from sshrender.job.jobstatus import of as report_of
 from tests.entries import entries_of
 from tests.machine.conversations import QUICK, Fields, Host, RandomHost, image, run

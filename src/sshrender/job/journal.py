@@ -50,6 +50,7 @@ class JournalWriter:
 
     def __init__(self, path: Path, *, has_reserve: bool = False) -> None:
         flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW
+        self.path = path
         is_new = not path.exists()
         self._descriptor = os.open(path, flags, file_mode(path.parent))
         if is_new:

@@ -24,8 +24,8 @@ class Nonce:
     def create(cls, folder: JobFolder, epoch: int = 0) -> Nonce:
         """Create a new one. Raises OSError.
 
-        It is as readable as the document: a host that can read it can read that. Those of lower epochs are removed: their runs have ended. A higher one belongs to the hosts of
-        another coordinator.
+        It is as readable as the document: a host that can read it can read that. Those of lower epochs
+        are removed: their runs have ended. A higher one belongs to the hosts of another coordinator.
         """
         for left in folder.path.glob(".nonce-*"):
             if _epoch_of(left.name) < epoch:

@@ -34,8 +34,8 @@ def check(
     for name in files:  # the parts of a document that is still being split do not exist yet
         unread = becomes_readable(os.path.join(folder, name), 0)
         if unread is not None and not isinstance(unread, FileNotFoundError):
-            reason = "cannot read %s: %s" % (name, primitives.reason_of(unread))
-            return {"seen": False, "writable": False, "reason": reason}
+            why = "cannot read %s: %s" % (name, primitives.reason_of(unread))
+            return {"seen": False, "writable": False, "reason": why}
     reason = primitives.try_write(os.path.join(folder, "work"), "e%d.%s" % (epoch, nonce))
     return {"seen": True, "writable": reason is None, "reason": reason or ""}
 

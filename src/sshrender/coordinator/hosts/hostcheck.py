@@ -182,7 +182,7 @@ def _report(setup: HostSetup, item: HostSpoke | LinkFailed, folder: JobFolder) -
 
 
 def _unread(left: Path) -> str:
-    """Read a file that a host left as it leaves pages; return why that cannot be done, or an empty text."""
+    """Read a file that a host left as it leaves pages; return why that fails, else an empty text."""
     try:
         read_when_visible(left)
     except OSError as error:

@@ -8,7 +8,7 @@ class VerificationFailed(Exception):
 
 
 class Unreadable(VerificationFailed):
-    """This user may not read the file."""
+    """The user who runs this may not read the file."""
 
 
 def require(condition: bool, otherwise: str) -> None:
