@@ -58,7 +58,10 @@ class LeaseRenewer:
                 return  # nothing to release: the lease is another coordinator's
             except OSError as error:
                 first = time.monotonic() if first is None else first
-                is_long = time.monotonic() - first >= NAME_WAIT and self._folder is not None
-                is_final = is_long and is_of_one_name(error, self._folder, "lease")
+                is_final = (
+                    time.monotonic() - first >= NAME_WAIT
+                    and self._folder is not None
+                    and is_of_one_name(error, self._folder, "lease")
+                )
                 self._post(ev.StorageFailed(f"cannot renew the lease: {error.strerror}", is_final))
         self._lease.release()
