@@ -23,7 +23,7 @@ from sshrender.__main__ import _usage
 from sshrender.cli import jsonresult, repeatedoptions
 from sshrender.cli.app import app
 from sshrender.config import keyfile
-from sshrender.coordinator.jobopening import storage_error
+from sshrender.coordinator.storageerrors import storage_error
 from sshrender.document.facts import changed_meanwhile
 from sshrender.errors import UserError, limit_reached
 from sshrender.views import summary

@@ -15,7 +15,7 @@ import pytest
 from sshrender.coordinator import loop
 from sshrender.coordinator.hosts.textbudget import CUT, TextBudget
 from sshrender.coordinator.loop import Coordinator
-from sshrender.coordinator.workers import verifier as vf
+from sshrender.coordinator.workers import verifier
 from sshrender.job.jobstatus import of as report_of
 from tests.entries import entries_of
 from tests.machine.conversations import QUICK, Fields, Host, RandomHost, image, run
@@ -199,7 +199,7 @@ def test_a_page_that_a_host_laid_itself_does_not_keep_a_run_from_its_end(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_there: bool
 ) -> None:
     """Its own attempt's file never appears, or is one that gives way as that of the honest host does."""
-    monkeypatch.setattr(vf, "VISIBLE_TIMEOUT", 1.5)
+    monkeypatch.setattr(verifier, "VISIBLE_TIMEOUT", 1.5)
     held: dict[int, tuple[Host, Fields]] = {}
 
     class Liar(Host):

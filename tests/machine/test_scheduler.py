@@ -322,6 +322,44 @@ def test_a_storage_failure_charges_nobody_and_pauses_everything() -> None:
     assert script.end() is None
 
 
+def test_a_page_whose_name_cannot_be_written_fails_at_once_and_charges_no_host() -> None:
+    script = Script([HostPlan("a", 1), HostPlan("b", 1)], 3)
+    script.connect("a")
+    script.connect("b")
+    first = script.sent("a")[0]
+    script.send(ev.PageRendered("a", first.attempt, 1.0))
+    reason = "the output folder: /out/page-0001.png: Is a directory"
+    commands = script.send(ev.AttemptFailed("a", first.attempt, FailureKind.UNWRITABLE, reason))
+    assert do.FinishPage(first.page, PageState.FAILED) in commands
+    assert do.ProbeStorage() not in commands
+    page = script.scheduler.page_queue[first.page]
+    assert [(failure.host, failure.reason) for failure in page.failures] == [("", reason)]
+    assert [host.failures for host in script.scheduler.hosts.values()] == [0, 0]
+    assert not script.scheduler.paused
+    script.send(ev.RetryRequested(first.page, "ann"))
+    assert page.state is not PageState.FAILED
+
+
+def test_pages_that_earlier_runs_rendered_and_that_cannot_be_delivered_need_no_host() -> None:
+    start = RunStart(blocked=[(2, "in the way")], recovered=[ev.Recovered(1)])
+    scheduler = Scheduler(Policy(), [HostPlan("a", 1)], [1, 2], start)
+    commands = scheduler.start(0.0)
+    assert [each for each in commands if isinstance(each, do.ConnectHost)] == []
+    assert do.FinishPage(2, PageState.FAILED) in commands
+    assert do.EndJob(JobEnd.COMPLETE, "") in commands
+
+
+def test_a_final_failure_of_the_storage_ends_the_run_at_once() -> None:
+    script = Script([HostPlan("a", 1)], 3)
+    script.connect("a")
+    (end,) = [
+        each
+        for each in script.send(ev.StorageFailed("the journal", is_final=True))
+        if isinstance(each, do.EndJob)
+    ]
+    assert end == do.EndJob(JobEnd.STORAGE, "the journal")
+
+
 def test_a_storage_that_stays_away_ends_the_run() -> None:
     script = Script([HostPlan("a", 1)], 3, Policy(storage_wait=60))
     script.connect("a")

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from sshrender.coordinator import overviewdata
-from sshrender.coordinator.jobopening import storage_error
+from sshrender.coordinator.storageerrors import storage_error
 from sshrender.errors import ExitCode
 from sshrender.job import (
     accounting,

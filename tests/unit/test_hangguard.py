@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from sshrender.coordinator.jobopening import storage_error
+from sshrender.coordinator.storageerrors import storage_error
 from sshrender.errors import ExitCode
 from sshrender.storage import hangguard
 from sshrender.storage.hangguard import HangGuard

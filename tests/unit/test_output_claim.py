@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from sshrender.coordinator.workers.verifier import OutputGone
+from sshrender.coordinator.workers.verificationresults import OutputGone
 from sshrender.errors import ExitCode, NeedsUser, UserError
 from sshrender.job import lease, outputclaim, outputfolder, outputrecord, outputstore, publish
 from sshrender.job.folder import JobFolder

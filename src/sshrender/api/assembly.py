@@ -6,7 +6,6 @@ import shlex
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from sshrender.api.jobs import on_san
 from sshrender.errors import ExitCode, NeedsUser, UserError
 from sshrender.views.text import count
 
@@ -31,8 +30,10 @@ class Assembly:
 
         The job is not finished then, and the next run tries again. Raises LeaseLost as ``fence`` does.
         """
+        from sshrender.coordinator.storageerrors import run_error
         from sshrender.job.assembly.assemble import assemble
         from sshrender.job.assembly.pagereader import AssemblyFailed, PageChanged
+        from sshrender.storage.hangguard import guarded_call
 
         lacking = outcome.pages["failed"] + outcome.pages["missing"]
         if lacking:
@@ -47,9 +48,11 @@ class Assembly:
 
         pages, dpi = list(plan.history.pages.values()), plan.spec.settings.resolutions
         try:
-            on_san(target.parent, lambda: plan.claim.note_assembled(self.name))
-            on_san(target.parent, lambda: assemble(plan.folder, pages, target, kind, dpi, ensure))
+            guarded_call(target.parent, lambda: plan.claim.note_assembled(self.name))
+            guarded_call(target.parent, lambda: assemble(plan.folder, pages, target, kind, dpi, ensure))
             self.path = str(target)
+        except OSError as error:
+            raise run_error(error, plan.folder.path.parent, plan.output) from None
         except NeedsUser as refused:
             # The queue tries again: what is in the way may be gone by then.
             raise UserError(refused.code, refused.what, refused.hint) from None

@@ -43,7 +43,8 @@ def on_san(san: Path, work: Callable[[], T], until: float | None = None) -> T:
     A folder that hangs raises, too; it does not block the caller. ``until``: the deadline, on the
     monotonic clock.
     """
-    from sshrender.coordinator.jobopening import deadline_passed, storage_error
+    from sshrender.coordinator.jobopening import deadline_passed
+    from sshrender.coordinator.storageerrors import storage_error
     from sshrender.storage.hangguard import DeadlinePassed, guarded_call
 
     try:
@@ -106,7 +107,7 @@ def create_marker(output: Path) -> str:
 
     Return its content. Raises UserError.
     """
-    from sshrender.coordinator.jobopening import output_error
+    from sshrender.coordinator.storageerrors import output_error
     from sshrender.job import outputfolder
     from sshrender.storage.hangguard import guarded_call
 

@@ -21,8 +21,9 @@ from sshrender.api.jobs import current_user, on_san, own_san, san_folder
 from sshrender.config.paths import state_folder
 from sshrender.config.settings import Settings
 from sshrender.coordinator import notification, signals
-from sshrender.coordinator.jobopening import require_san, storage_error
+from sshrender.coordinator.jobopening import require_san
 from sshrender.coordinator.queuedispatcher import QueueDispatcher
+from sshrender.coordinator.storageerrors import storage_error
 from sshrender.core.jobqueue import Entry
 from sshrender.errors import ExitCode, UserError, most_severe
 from sshrender.job import jobattributes, lease, queueoperations

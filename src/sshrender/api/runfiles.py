@@ -67,7 +67,7 @@ def _embed(plan: JobPlan) -> str:
 
 def on_folder(folder: Path, work: Callable[[], Path]) -> Path:
     """Run ``work``, which writes into a folder of the user, as on_san does. Raises UserError."""
-    from sshrender.coordinator.jobopening import output_error
+    from sshrender.coordinator.storageerrors import output_error
     from sshrender.storage.hangguard import guarded_call
 
     try:

@@ -15,8 +15,9 @@ from sshrender.api.jobs import create_marker, current_user, on_san, remove_marke
 from sshrender.api.removal import remove
 from sshrender.api.results import NO_PAGES
 from sshrender.api.runcontext import RunContext
-from sshrender.coordinator.jobopening import claim_output, open_job, output_error
+from sshrender.coordinator.jobopening import claim_output, open_job
 from sshrender.coordinator.jobplan import JobPlan
+from sshrender.coordinator.storageerrors import output_error
 from sshrender.document.facts import check_file
 from sshrender.document.reading import Reading
 from sshrender.errors import UserError

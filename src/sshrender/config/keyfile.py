@@ -186,11 +186,27 @@ def _write(place: Path, key: bytes, *, is_new: bool) -> None:
             file.flush()
             os.fsync(file.fileno())
         if is_new:
-            os.link(temporary, place)  # unlike rename(2), it never replaces a file
+            _give_name(temporary, place)
         else:
             temporary.replace(place)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _give_name(temporary: Path, place: Path) -> None:
+    """Rename the file; unlike rename(2), never replace one. Raises OSError."""
+    try:
+        os.link(temporary, place)
+    except FileExistsError:
+        raise
+    except OSError:
+        # No links here. The name is taken at once, so that another process finds it taken.
+        os.close(os.open(place, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600))
+        try:
+            temporary.replace(place)
+        except OSError:
+            place.unlink(missing_ok=True)
+            raise
 
 
 def _unusable(place: Path, why: str) -> UserError:

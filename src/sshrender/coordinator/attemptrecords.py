@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import KeysView
 from dataclasses import dataclass
 
-from sshrender.coordinator.workers.verifier import Verified
+from sshrender.coordinator.workers.verificationresults import Verified
 from sshrender.transports.messages import Rendered
 
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from sshrender.coordinator.runcomponents import RunParts
-from sshrender.coordinator.workers.verifier import VerificationTask
+from sshrender.coordinator.workers.verificationresults import VerificationTask
 from sshrender.core import commands as do
 from sshrender.core.states import PageState
 

@@ -13,7 +13,7 @@ from sshrender.coordinator.hosts.connection import HostSpoke, LinkFailed
 from sshrender.coordinator.hosts.filetransfer import TransferDone, TransferFailed
 from sshrender.coordinator.runcomponents import RunParts
 from sshrender.coordinator.signals import SignalCaught
-from sshrender.coordinator.workers import verifier as vf
+from sshrender.coordinator.workers import verificationresults as vf
 from sshrender.coordinator.workers.leaserenewer import LeaseGone
 from sshrender.coordinator.workers.partsplitter import PartsFailed
 from sshrender.coordinator.workers.requestpoller import RequestReceived, RequestsRefused, event_of
@@ -21,6 +21,7 @@ from sshrender.core import events as ev
 from sshrender.core.states import FailureKind
 from sshrender.job import journalentries as je
 from sshrender.job import queueoperations
+from sshrender.transports.interface import Refusal
 from sshrender.utf8 import writable
 
 # Hosts
@@ -101,8 +102,26 @@ def take_deferred(run: RunParts) -> list[ev.Event]:
 
 def on_rejected(run: RunParts, result: vf.Rejected) -> list[ev.Event]:
     """Charge the host with a file that never appeared, the page with one that is no image of it."""
+    host = result.task.host
+    if result.is_unreadable and not run.scheduler.hosts[host].pages_done:
+        # Not the page's fault, and none from this host will be readable: it comes back to the queue.
+        reason = f"this machine cannot read what it writes in the shared folder: {result.task.work.name}"
+        failed = _attempt_failed(run, result.task, FailureKind.HOST, result.reason)
+        return [*failed, ev.HostRefused(host, Refusal.SAN.value, reason)]
     kind = FailureKind.HOST if result.is_absent else FailureKind.BAD_OUTPUT
     return _attempt_failed(run, result.task, kind, result.reason)
+
+
+def on_unwritable(run: RunParts, result: vf.Unwritable) -> list[ev.Event]:
+    """Fail a page whose name cannot be written; no host is charged."""
+    return _attempt_failed(run, result.task, FailureKind.UNWRITABLE, result.reason)
+
+
+def on_waits(run: RunParts, item: vf.Waits) -> list[ev.Event]:
+    """Record what a page waits for, and until when."""
+    reason = writable(item.reason)
+    run.recorder.record(je.PageWaits(page=item.task.page, reason=reason, waits=item.seconds))
+    return []
 
 
 def on_storage_trouble(run: RunParts, result: vf.StorageTrouble) -> list[ev.Event]:
@@ -201,6 +220,8 @@ INPUT_HANDLERS: Mapping[type, Callable[[RunParts, Any], list[ev.Event]]] = {
     vf.Verified: on_verified,
     vf.Rejected: on_rejected,
     vf.StorageTrouble: on_storage_trouble,
+    vf.Unwritable: on_unwritable,
+    vf.Waits: on_waits,
     vf.SyncRefused: on_sync_refused,
     vf.DocumentGone: on_gone,
     vf.OutputGone: on_gone,
@@ -214,6 +235,7 @@ INPUT_HANDLERS: Mapping[type, Callable[[RunParts, Any], list[ev.Event]]] = {
     ev.AttemptRevoked: pass_on,
     ev.CanaryRendered: pass_on,
     ev.PagesReady: pass_on,
+    ev.PageUnwritable: pass_on,
     ev.DrainRequested: pass_on,
     ev.UndrainRequested: pass_on,
 }

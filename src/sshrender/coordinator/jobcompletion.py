@@ -18,7 +18,7 @@ from sshrender.coordinator.inputhandlers import on_verified
 from sshrender.coordinator.jobplan import JobPlan
 from sshrender.coordinator.outcome import Outcome
 from sshrender.coordinator.runcomponents import RunParts
-from sshrender.coordinator.workers import verifier as vf
+from sshrender.coordinator.workers import verificationresults as vf
 from sshrender.core import commands as do
 from sshrender.core import events as ev
 from sshrender.job import journalentries as je

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import functools
 import os
 import secrets
@@ -16,13 +15,13 @@ from pathlib import Path
 
 from sshrender.coordinator import jobsigning, pagecount
 from sshrender.coordinator.jobplan import JobPlan, RenderRequest
+from sshrender.coordinator.storageerrors import output_error, storage_error
 from sshrender.document import facts, pagelist, splitting, staging
 from sshrender.document.reading import Reading
-from sshrender.errors import ExitCode, UserError, limit_reached
+from sshrender.errors import ExitCode, UserError
 from sshrender.job import documentidentity, jobattributes, outputclaim, profiles
 from sshrender.job.folder import JobFolder
 from sshrender.job.history import History
-from sshrender.job.journal import OldJournal
 from sshrender.job.journalformat import timestamp
 from sshrender.job.lease import LeaseLost
 from sshrender.job.outputclaim import OutputClaim
@@ -61,26 +60,6 @@ def open_job(request: RenderRequest, reading: Reading, count_pages: PageCounter)
         return _open(request, stamp, reading, count_pages)
     except OSError as error:
         raise storage_error(error, request.san) from None
-
-
-def storage_error(error: OSError, san: Path) -> UserError:
-    """Return the error for the user of an OSError on the SAN, or of a limit that caused it."""
-    limit = limit_reached(error)
-    if limit is not None:
-        return limit
-    where, quoted = error.filename or san, shlex.quote(str(san))
-    hints = {
-        errno.ENOSPC: f"run the same command again when there is space: df -h {quoted}",
-        errno.EDQUOT: f"run the same command again when your quota allows it: df -h {quoted}",
-        errno.EROFS: f"findmnt -T {quoted}",
-        errno.EACCES: f"this user must be able to write there: ls -ld {quoted}",
-        errno.EPERM: f"this user must be able to write there: ls -ld {quoted}",
-    }
-    if isinstance(error, OldJournal):
-        folder = shlex.quote(str(Path(where).parent))
-        hints[errno.EPROTONOSUPPORT] = f"rm -r {folder}"
-    hint = hints.get(error.errno or 0, f"see whether the shared folder is mounted: ls -ld {quoted}")
-    return UserError(ExitCode.STORAGE, f"{where}: {error.strerror}", hint)
 
 
 def deadline_passed() -> UserError:
@@ -426,15 +405,6 @@ def claim_output(delivery: Delivery) -> OutputClaim:
         return guarded_call(delivery.output.parent, partial(outputclaim.take, delivery))
     except OSError as error:
         raise output_error(error, delivery.output) from None
-
-
-def output_error(error: OSError, output: Path) -> UserError:
-    """Return the error for the user of an OSError in the output folder."""
-    return UserError(
-        ExitCode.STORAGE,
-        f"cannot write to the output folder {output}: {error.strerror}",
-        "choose another folder with -o DIR",
-    )
 
 
 def require_time(plan: JobPlan) -> None:

@@ -116,6 +116,8 @@ class JobPlan:
     pages: list[int]
     reading: Reading
     history: History
+    blocked: Mapping[int, str] = field(default_factory=dict)
+    """Pages of earlier runs that cannot be delivered under their names, each with the reason."""
     password: str | None = None
     password_bytes: str | None = None
     """The password as the document's encryption has it, in hexadecimal (document/facts.py)."""

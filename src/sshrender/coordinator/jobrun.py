@@ -20,7 +20,6 @@ from sshrender.coordinator.jobopening import (
     claim_output,
     deadline_passed,
     require_output,
-    storage_error,
 )
 from sshrender.coordinator.jobplan import HostSetup, JobPlan
 from sshrender.coordinator.loop import Coordinator
@@ -28,6 +27,7 @@ from sshrender.coordinator.outcome import Outcome
 from sshrender.coordinator.pagerestoration import restore_pages
 from sshrender.coordinator.runcomponents import RunInputs
 from sshrender.coordinator.signals import caught
+from sshrender.coordinator.storageerrors import run_error, storage_error
 from sshrender.coordinator.workers.leaserenewer import LeaseRenewer
 from sshrender.errors import ExitCode, UserError
 from sshrender.job import drains, lease, outputclaim, outputfolder, queueoperations
@@ -54,7 +54,7 @@ def run_job(
     gctuning.begin()
     san = plan.folder.path.parent
     held = _prepare_output_and_lease(plan)
-    renewer = LeaseRenewer(held, inbox.put)
+    renewer = LeaseRenewer(held, inbox.put, plan.folder.path)
     renewer.start()
     # A second signal must not interrupt the accounting in the middle, so signals stay caught until then.
     with contextlib.ExitStack() as signals:
@@ -89,7 +89,7 @@ def run_job(
                 f"sshrender resume {shlex.quote(plan.spec.name)}",
             ) from None
         except OSError as error:
-            raise storage_error(error, san) from None
+            raise run_error(error, san, plan.output) from None
         finally:
             if nonce is not None:
                 with contextlib.suppress(OSError):

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from itertools import islice
 
 from sshrender.coordinator.jobplan import HostSetup, JobPlan
-from sshrender.coordinator.workers import verifier as vf
+from sshrender.coordinator.workers import verificationresults as vf
 from sshrender.coordinator.workers.journalwriter import JournalWriterThread
 from sshrender.core import commands as do
 from sshrender.core import events as ev
@@ -45,7 +45,7 @@ class JournalRecorder:
         self._journal_writer = JournalWriterThread(
             JournalWriter(plan.folder.journal, has_reserve=True),
             fence,
-            lambda why: post(ev.StorageFailed(why)),
+            lambda why, is_final: post(ev.StorageFailed(why, is_final)),
         )
 
     def record(self, entry: je.JournalEntry) -> None:
@@ -178,7 +178,7 @@ class JournalRecorder:
                     kind=last.kind.value,
                     reason=last.reason,
                     attempts=page.attempts,
-                    hosts=tuple(failure.host for failure in page.failures),
+                    hosts=tuple(failure.host for failure in page.failures if failure.host),
                 )
             )
         elif state is PageState.SUSPECT:

@@ -9,12 +9,12 @@ from typing import Any
 
 from sshrender.coordinator.jobplan import JobPlan
 from sshrender.coordinator.workers.leaserenewer import LeaseGone
-from sshrender.coordinator.workers.verifier import OutputGone
+from sshrender.coordinator.workers.verificationresults import OutputGone
 from sshrender.core import commands as do
 from sshrender.core import snapshot
 from sshrender.core.records import Host, Page
 from sshrender.core.scheduler import Scheduler
-from sshrender.core.states import HostState, JobEnd, PageState
+from sshrender.core.states import FailureKind, HostState, JobEnd, PageState
 from sshrender.errors import ExitCode
 from sshrender.job.pause import Pause
 from sshrender.transports.interface import Refusal
@@ -180,7 +180,7 @@ def _code(
 ) -> int:
     match command.end:
         case JobEnd.COMPLETE:
-            return ExitCode.PARTIAL if shot.failed else ExitCode.OK
+            return _complete_code(scheduler, shot)
         case JobEnd.NO_HOST:
             return _no_host_code(list(scheduler.hosts.values()))
         case JobEnd.STORAGE:
@@ -197,6 +197,17 @@ def _code(
             return _GONE.get(command.reason, ExitCode.DOCUMENT)
 
 
+def _complete_code(scheduler: Scheduler, shot: snapshot.Snapshot) -> ExitCode:
+    """Return the exit code of a run that has finished every page."""
+    if not shot.failed:
+        return ExitCode.OK
+    failures = [page.failures for page in scheduler.page_queue.pages.values()]
+    # Where the storage takes none of the pages, it and not the pages are at fault.
+    if all(each and each[-1].kind is FailureKind.UNWRITABLE for each in failures):
+        return ExitCode.STORAGE
+    return ExitCode.PARTIAL
+
+
 def _no_host_code(hosts: list[Host]) -> ExitCode:
     return no_host_code(host.refusal if host.state is HostState.REFUSED else "" for host in hosts)
 
@@ -209,7 +220,7 @@ def no_host_code(refusals: Iterable[str]) -> ExitCode:
 
 def _failed(page: Page) -> FailedPage:
     last = page.failures[-1]
-    hosts = tuple(dict.fromkeys(failure.host for failure in page.failures))
+    hosts = tuple(dict.fromkeys(failure.host for failure in page.failures if failure.host))
     return FailedPage(page.number, last.kind.value, last.reason, page.attempts, hosts)
 
 

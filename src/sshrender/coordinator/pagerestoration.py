@@ -15,6 +15,7 @@ from pathlib import Path
 
 from sshrender.coordinator.jobopening import require_time
 from sshrender.coordinator.jobplan import JobPlan
+from sshrender.coordinator.workers.writefailure import OutputFailed, judge
 from sshrender.job import history, journal, publish
 from sshrender.job.history import History, PageRecord
 from sshrender.job.journalformat import stamped
@@ -23,6 +24,9 @@ from sshrender.job.verification.process import Verifications
 from sshrender.job.verification.verify import PageImage, open_page
 from sshrender.renderers.limits import FILE_TO_MEMORY
 from sshrender.storage.files import sync_folder
+
+BLOCKED_TIMEOUT, BLOCKED_INTERVAL = 3.0, 0.5
+"""Seconds in which pages are tried again whose names in the output folder cannot be written."""
 
 
 def restore_pages(plan: JobPlan, fence: Callable[[], None], epoch: int) -> None:
@@ -41,24 +45,57 @@ def restore_pages(plan: JobPlan, fence: Callable[[], None], epoch: int) -> None:
     remembered.pages = {n: record for n, record in remembered.pages.items() if n in selected}
     history.keep_present(remembered, present, plan.page_file)
     _adopt(plan, remembered, present, fence, epoch)
-    copies: list[Path] = []
-    for number, record in list(remembered.pages.items()):
-        require_time(plan)
-        seen = publish.identity(plan.folder.pages / record.file)
-        try:
-            copies += _deliver(plan, record)
-        except (VerificationFailed, FileNotFoundError):
-            fence()
-            publish.remove(plan.folder.pages / record.file, seen)
-            del remembered.pages[number]
+    copies = _deliver_all(plan, remembered, fence)
     plan.history = remembered
     fence()
     plan.folder.clear_work(epoch)
     for path in copies:
-        publish.secure(path)
+        _secure(path)
     if remembered.pages:
         sync_folder(plan.folder.pages)
         sync_folder(plan.output)
+
+
+def _deliver_all(plan: JobPlan, remembered: History, fence: Callable[[], None]) -> list[Path]:
+    """Deliver every page again; return the copies to flush. Raises OSError.
+
+    Pages that are gone leave ``remembered``, and so do those whose name in the output folder cannot be
+    written: they are tried for a moment, and put into ``plan.blocked``.
+    """
+    copies: list[Path] = []
+    left, blocked = list(remembered.pages.items()), dict[int, str]()
+    end = time.monotonic() + BLOCKED_TIMEOUT
+    while left:
+        again, blocked = [], {}
+        for number, record in left:
+            require_time(plan)
+            seen = publish.identity(plan.folder.pages / record.file)
+            try:
+                copies += _deliver(plan, record)
+            except (VerificationFailed, FileNotFoundError):
+                fence()
+                publish.remove(plan.folder.pages / record.file, seen)
+                del remembered.pages[number]
+            except OutputFailed as error:
+                failure = judge(error, plan.folder.pages, Path(error.filename), "output")
+                if not failure.is_one_name:
+                    raise
+                again.append((number, record))
+                blocked[number] = failure.reason
+        left = again if time.monotonic() < end else []
+        if left:
+            time.sleep(BLOCKED_INTERVAL)
+    for number in blocked:
+        del remembered.pages[number]
+    plan.blocked = blocked
+    return copies
+
+
+def _secure(path: Path) -> None:
+    try:
+        publish.secure(path)
+    except OSError as error:
+        raise OutputFailed.at(path, error) from error
 
 
 def _remove_leftovers(pages: Path, fence: Callable[[], None]) -> None:
@@ -96,13 +133,21 @@ def _deliver_open(plan: JobPlan, page: int, record: PageRecord) -> list[Path]:
     target, final = plan.output / record.file, plan.folder.pages / record.file
     owned = publish.own(page, final, record.sha256)
     try:
-        is_copy = plan.claim.deliver(owned, target, record.sha256)
+        is_copy = _deliver_as(plan, owned, target, record.sha256)
         _redeliver(plan, owned, record)
         return [target] if is_copy else []
-    except FileNotFoundError:
-        raise OSError(errno.ENOTDIR, "the output folder is gone", str(target)) from None
     finally:
         os.close(owned)
+
+
+def _deliver_as(plan: JobPlan, page: int, target: Path, sha256: str) -> bool:
+    """Deliver an open page; return whether it was copied. Raises OutputFailed or VerificationFailed."""
+    try:
+        return plan.claim.deliver(page, target, sha256)
+    except FileNotFoundError:
+        raise OutputFailed(errno.ENOTDIR, "the folder is gone", str(target)) from None
+    except OSError as error:
+        raise OutputFailed.at(target, error) from error
 
 
 def _redeliver(plan: JobPlan, owned: int, record: PageRecord) -> None:
@@ -116,8 +161,8 @@ def _redeliver(plan: JobPlan, owned: int, record: PageRecord) -> None:
     verifications = Verifications()
     try:
         image = _verify_open(plan, record.page, other, verifications)
-        if plan.claim.deliver(other, plan.output / record.file, image.sha256):
-            publish.secure(plan.output / record.file)
+        if _deliver_as(plan, other, plan.output / record.file, image.sha256):
+            _secure(plan.output / record.file)
     finally:
         verifications.stop()
         os.close(other)

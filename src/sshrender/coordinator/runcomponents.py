@@ -85,7 +85,11 @@ class RunParts:
         self.recorder = JournalRecorder(plan, inputs.view, lease.ensure, post, lease.epoch)
         self.scheduler = _make_scheduler(inputs, self.recorder, self.router)
         self.verifier = Verifier(
-            plan.reading, self._require_authority, post, FILE_TO_MEMORY * plan.limits.page_memory
+            plan.reading,
+            self._require_authority,
+            post,
+            FILE_TO_MEMORY * plan.limits.page_memory,
+            plan.policy.name_wait,
         )
         self.document_events = DocumentEvents(plan.reading, plan.pages)
         self.request_poller = RequestPoller(
@@ -158,6 +162,7 @@ def _make_scheduler(inputs: RunInputs, recorder: JournalRecorder, router: HostRo
             )
             for record in plan.history.pages.values()
         ],
+        blocked=[(page, reason) for page, reason in plan.blocked.items() if page in pages],
         reference=recorder.reference,
         votes=recorder.votes,
         pages_per_part=router.document_parts.per_part,

@@ -199,8 +199,20 @@ class AttemptKept(NamedTuple):
 
 
 class StorageFailed(NamedTuple):
-    """The coordinator cannot write to the shared folder or the output."""
+    """The coordinator cannot write to the shared folder or the output.
 
+    ``is_final``: it was tried for long enough, and other files can be written there: waiting for the
+    storage would be of no use.
+    """
+
+    reason: str
+    is_final: bool = False
+
+
+class PageUnwritable(NamedTuple):
+    """The name of a page that is not rendered now cannot be made free."""
+
+    page: int
     reason: str
 
 
@@ -303,6 +315,7 @@ Event = (
     | AttemptRevoked
     | AttemptKept
     | StorageFailed
+    | PageUnwritable
     | StorageRecovered
     | StopRequested
     | CancelRequested

@@ -220,11 +220,14 @@ class HostTransitions:
         if len(host.consecutive_failures) >= self._run.policy.quarantine_after and has_other:
             self._quarantine(host)
 
-    def count_storage_failure(self, host: Host) -> None:
-        """Count a host's failed write while the storage works here; refuse the host after several."""
+    def count_storage_failure(self, host: Host, reason: str) -> None:
+        """Count a host's failed access while the storage works here; refuse the host after several."""
         host.storage_failures += 1
         if host.storage_failures >= self._run.policy.storage_failures and host.state in _CONNECTED:
-            self._refuse(host, _NO_SAN, "cannot write to the shared folder")
+            cannot_read = reason.startswith("cannot read ")
+            self._refuse(
+                host, _NO_SAN, reason if cannot_read else f"cannot write to the shared folder: {reason}"
+            )
 
     def reconnect_after_outage(self) -> None:
         """Connect to the hosts that were refused for the shared folder: the outage was the cause."""

@@ -41,6 +41,17 @@ class PageTransitions:
         page.is_recovered = True
         self._run.page_queue.move(page, PageState.SUSPECT if recovered.suspect else PageState.DONE)
 
+    def fail_blocked(self, number: int, reason: str) -> None:
+        """Fail a page that an earlier run published, and that cannot be delivered under its name."""
+        page = self._run.page_queue[number]
+        page.failures.append(Failure("", FailureKind.UNWRITABLE, reason))
+        self._run.finish_page(page, PageState.FAILED)
+
+    def on_unwritable(self, event: ev.PageUnwritable) -> None:
+        """Fail a page that waits for its name."""
+        if self._run.page_queue[event.page].state is PageState.UNREADY:
+            self.fail_blocked(event.page, event.reason)
+
     def on_ready(self, event: ev.PagesReady) -> None:
         """Queue pages whose part of the document can be read now."""
         for number in event.pages:
@@ -195,6 +206,8 @@ class PageTransitions:
             self._run.release(attempt, attempt.recall_reason or event.reason)
         elif charge is Charge.PAGE:
             self._charge(attempt, event)
+        elif charge is Charge.NAME:
+            self._give_up(attempt, event)
         else:
             self._run.release(attempt, attempt.recall_reason or event.reason)
             if charge is Charge.HOST and host.is_connected:
@@ -257,9 +270,18 @@ class PageTransitions:
         self._run.update_page(page)
         self._hosts.count_page_failure(self._run.hosts[event.host], page)
 
+    def _give_up(self, attempt: Attempt, event: ev.AttemptFailed) -> None:
+        """Fail the page without a charge to a host, and end its other attempts."""
+        page = self._run.remove_attempt(attempt)
+        page.failures.append(Failure("", event.kind, event.reason))
+        self._run.finish_page(page, PageState.FAILED)
+        for other in list(page.live.values()):
+            self._drop_duplicate(other, event.reason)
+
 
 PAGE_HANDLERS: Mapping[type, Callable[[PageTransitions, Any], None]] = {
     ev.PagesReady: PageTransitions.on_ready,
+    ev.PageUnwritable: PageTransitions.on_unwritable,
     ev.PageCostsKnown: PageTransitions.on_costs_known,
     ev.PageStarted: PageTransitions.on_started,
     ev.PageRendered: PageTransitions.on_rendered,

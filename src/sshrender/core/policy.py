@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+NAME_WAIT = 10.0
+"""NFS may answer ESTALE for some seconds, and a scanner of another machine may hold a file as long."""
+
 
 @dataclass(frozen=True, slots=True)
 class Policy:
@@ -79,6 +82,8 @@ class Policy:
     """Longest interval between two probes of a storage whose probes succeed while pages fail."""
     storage_wait: float = 300.0
     """How long the storage may be unavailable before the run ends; it stays resumable."""
+    name_wait: float = NAME_WAIT
+    """How long a page is tried again whose name cannot be written while its folder works."""
     storage_failures: int = 3
     """Failed writes of one host, while probes from here succeed, after which it is refused."""
     finish_wait: float = 3.0

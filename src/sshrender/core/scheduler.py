@@ -40,6 +40,7 @@ Who is charged for a failure
   they disappeared becomes FAILED, as the page may be the cause.
 - Storage: neither. Nothing is sent until a probe from here succeeds; a host that alone cannot write is
   refused.
+- A name that cannot be written (unwritable): the page, which fails at once, and no host.
 - What this side asked for (killed, revoked, held) and low memory: neither. Low memory costs the host a
   slot.
 
@@ -94,6 +95,8 @@ class RunStart:
     """Whether pages can be sent at once; else each waits for PagesReady."""
     recovered: Iterable[ev.Recovered] = ()
     """The pages that earlier runs delivered."""
+    blocked: Iterable[tuple[int, str]] = ()
+    """Pages that earlier runs published and that cannot be delivered, each with the reason."""
     reference: HostFingerprint | None = None
     """The reference of earlier runs."""
     votes: Mapping[str, HostFingerprint] = field(default_factory=dict)
@@ -148,6 +151,7 @@ class Scheduler:
             run.page_queue.pin(run.page_queue[number], only)
         for page in start.recovered:
             self._page_transitions.recover(page)
+        self._blocked = tuple(start.blocked)
 
     @property
     def policy(self) -> Policy:
@@ -187,6 +191,8 @@ class Scheduler:
     def start(self, now: float) -> list[do.Command]:
         """Return the first commands of the run."""
         self._run.now = now
+        for number, reason in self._blocked:
+            self._page_transitions.fail_blocked(number, reason)
         if not self.page_queue.is_finished():
             self._host_transitions.connect_all()
         self._advance()
@@ -251,6 +257,9 @@ class Scheduler:
     # Storage
 
     def _on_storage_failed(self, event: ev.StorageFailed) -> None:
+        if event.is_final:
+            self._end(JobEnd.STORAGE, event.reason)
+            return
         self._run.storage.failed(self._run.now, event.reason)
 
     def _on_storage_recovered(self, _event: ev.StorageRecovered) -> None:
@@ -259,8 +268,8 @@ class Scheduler:
         self._page_transitions.verify_again()
         if was_paused:
             self._host_transitions.reconnect_after_outage()
-        for name in suspected:
-            self._host_transitions.count_storage_failure(self.hosts[name])
+        for name, reason in suspected.items():
+            self._host_transitions.count_storage_failure(self.hosts[name], reason)
 
     # Requests of users
 

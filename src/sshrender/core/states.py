@@ -88,6 +88,8 @@ class FailureKind(enum.Enum):
     """The host, not the page: it was lost, its disk failed, or its file never arrived."""
     STORAGE = "storage"
     """The shared folder or the output failed: the run pauses and nothing is charged."""
+    UNWRITABLE = "unwritable"
+    """The rendered page cannot be written under its name, although its folder takes other files."""
     KILLED = "killed"
     """Ended at the coordinator's request."""
     LOW_MEMORY = "low_memory"
@@ -103,6 +105,8 @@ class Charge(enum.Enum):
     """Counts towards the host's quarantine only; the page goes back to the queue."""
     STORAGE = "storage"
     """Makes the scheduler probe the storage; neither page nor host is charged."""
+    NAME = "name"
+    """Fails the page at once, and is charged to no host: another attempt would meet the same name."""
     NONE = "none"
     """Charged to nothing: the page goes back to the queue."""
 
@@ -115,13 +119,16 @@ CHARGE_OF = {
     FailureKind.BAD_OUTPUT: Charge.PAGE,
     FailureKind.HOST: Charge.HOST,
     FailureKind.STORAGE: Charge.STORAGE,
+    FailureKind.UNWRITABLE: Charge.NAME,
     FailureKind.KILLED: Charge.NONE,
     FailureKind.LOW_MEMORY: Charge.NONE,
 }
 """What each kind of failure is charged to."""
 
 UNCHARGED = frozenset(
-    kind.value for kind, charge in CHARGE_OF.items() if charge in (Charge.STORAGE, Charge.NONE)
+    kind.value
+    for kind, charge in CHARGE_OF.items()
+    if charge in (Charge.STORAGE, Charge.NAME, Charge.NONE)
 )
 """Kinds, as the journal has them, that are charged to neither page nor host: no report counts them."""
 

@@ -24,13 +24,13 @@ class StorageHealth:
         self._probe_at: float | None = None
         self._paused_at = 0.0
         self._suspected_since: float | None = None
-        self._suspected: set[str] = set()
+        self._suspected: dict[str, str] = {}
         self._unconfirmed_recoveries = 0
 
     def suspect(self, now: float, reason: str, host: str | None = None) -> None:
         """Suspect the storage: this host, or this machine (None), could not write a page."""
         if host is not None:
-            self._suspected.add(host)
+            self._suspected[host] = reason
         self._reason = reason
         # Kept from the first suspicion on, as its age decides when the storage is given up.
         if self._suspected_since is None:
@@ -47,11 +47,11 @@ class StorageHealth:
         if self._probe_at is None:  # a repeated report must not postpone the next probe
             self._probe_at = now + self._policy.storage_probe
 
-    def recovered(self) -> set[str]:
-        """Resume: a probe from here succeeded. Return the hosts that could not write nevertheless."""
+    def recovered(self) -> dict[str, str]:
+        """Resume: a probe from here succeeded. Return the hosts that could not, each with its reason."""
         self.paused, self._probe_at = "", None
         self._unconfirmed_recoveries += 1
-        suspected, self._suspected = self._suspected, set()
+        suspected, self._suspected = self._suspected, {}
         return suspected
 
     def confirm_write(self) -> None:

@@ -19,7 +19,8 @@ from typing import BinaryIO, Self
 
 from sshrender.document.facts import Stamp, changed_meanwhile, open_document
 from sshrender.document.stagingowner import Owner
-from sshrender.storage.files import file_mode, open_plain, rename, status_of_new, sync_folder
+from sshrender.storage.files import open_plain, rename, status_of_new, sync_folder
+from sshrender.storage.newfiles import file_mode, set_mode
 from sshrender.storage.primitives import write_all
 
 Progress = Callable[[int], None] | None
@@ -69,7 +70,7 @@ class Staged:
             with contextlib.suppress(OSError):  # not every file system has locks
                 fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             self.sha256 = _bring(source, self._file, progress)
-            os.fchmod(self._file.fileno(), file_mode(folder))  # a host may be asked about it
+            set_mode(self._file.fileno(), file_mode(folder))  # a host may be asked about it
             os.fsync(self._file.fileno())
         except BaseException:
             self.clear()
@@ -77,7 +78,7 @@ class Staged:
 
     def settle(self, target: Path) -> Stamp:
         """Give it its final name; it is read-only from then on. Raises OSError."""
-        os.fchmod(self._file.fileno(), file_mode(target.parent) & 0o444)
+        set_mode(self._file.fileno(), file_mode(target.parent) & 0o444)
         size = os.fstat(self._file.fileno()).st_size
         rename(self.path, target)
         sync_folder(target.parent)

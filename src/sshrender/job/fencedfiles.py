@@ -26,6 +26,7 @@ from sshrender.storage.files import (
     sync_folder,
     write_whole,
 )
+from sshrender.storage.newfiles import CANNOT_LINK
 
 _FIELD = re.compile(rb'"epoch": (\d{1,18})\b')
 _TRIES = 2
@@ -33,6 +34,9 @@ _TRIES = 2
 
 _MAX_LOOKED_AT = 8
 """Most copies that a read opens. Usually there is one, for a moment two; a host can create more."""
+
+_MAX_COPIED = 1 << 30
+"""Bytes of a file that is copied: a manifest of 250,000 pages has 200 MB."""
 
 _HEAD = 4096
 """Bytes of a file in which its epoch stands: it is the second field."""
@@ -109,10 +113,18 @@ def _install(path: Path, copy: Path, epoch: int) -> None:
 
 
 def _rename_over(path: Path, copy: Path) -> None:
-    """Replace a file by another name of the copy: rename(2) does that in one step. Raises OSError."""
+    """Replace a file by another name of the copy: rename(2) does that in one step. Raises OSError.
+
+    Where there are no links, by a copy of the copy.
+    """
     second = copy.with_name(f".{path.name}.{uuid.uuid4().hex}")
-    os.link(copy, second)
     try:
+        try:
+            os.link(copy, second)
+        except OSError as error:
+            if error.errno not in CANNOT_LINK:
+                raise
+            write_whole(second, read_plain(copy, _MAX_COPIED))
         rename(second, path)
     finally:
         second.unlink(missing_ok=True)  # where both were names of one file already, rename(2) leaves it

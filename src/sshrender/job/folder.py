@@ -14,6 +14,7 @@ from sshrender.document.splitting import PARTS, SOURCE
 from sshrender.errors import ExitCode, UserError
 from sshrender.job.leasefiles import EPOCHS
 from sshrender.storage.files import open_folder
+from sshrender.storage.newfiles import folder_mode, make_folder
 
 WORK = "work"
 
@@ -98,15 +99,15 @@ class JobFolder:
         Hosts may log in as another user than the coordinator's. ``work/`` is therefore writable for
         every user who can enter the job's own folder, sticky like ``/tmp`` so that none can touch
         another's files, and with all of the mode that makes the kernel refuse other users' links, FIFOs
-        and files in it (proc_sys_fs(5): protected_symlinks, protected_fifos, protected_regular). Raises
-        UserError as require_own_folders does, or OSError.
+        and files in it (proc_sys_fs(5): protected_symlinks, protected_fifos, protected_regular). In a
+        shared folder of a group every folder, and so every file of a host, belongs to that group.
+        Raises UserError as require_own_folders does, or OSError.
         """
         self.require_workspaces()
-        openness = stat.S_IMODE(self.path.parent.stat().st_mode) & 0o077
-        readable = 0o700 | (openness & 0o055)
+        mode = folder_mode(self.path.parent)
         for folder in (self.path, self.pages, self.parts, self.requests, self.thumbnails):
-            _make(folder, readable)
-        _make(self.work, 0o1777 if readable & 0o055 else 0o700)
+            make_folder(folder, mode)
+        make_folder(self.work, mode | 0o1077 if mode & 0o055 else mode)
 
     def belongs_to(self, user: int) -> bool:
         """Whether this is a folder of this user: in a shared folder every user may have made it."""
@@ -137,8 +138,16 @@ class JobFolder:
     def complete(self) -> None:
         """Check before a run that every folder exists and is the owner's. Raises as create."""
         self.require_workspaces()
-        if not all(os.path.lexists(folder) for folder in self._inner()):
+        if not all(os.path.lexists(folder) for folder in self._inner()) or self._has_lost_group():
             self.create()
+
+    def _has_lost_group(self) -> bool:
+        """Whether it lies in a group's shared folder, and does not belong to that group.
+
+        An earlier version made such jobs, and cp(1) does.
+        """
+        parts = (self.path.parent, self.path, self.work)
+        return len({path.stat().st_mode & stat.S_ISGID for path in parts}) > 1
 
     def _inner(self) -> tuple[Path, ...]:
         return self.pages, self.parts, self.requests, self.thumbnails, self.work
@@ -169,16 +178,3 @@ def _no_workspace(folder: Path) -> UserError:
         " set it aside, then run the same command again",
         f"mv {name} {aside}",
     )
-
-
-def _make(folder: Path, mode: int) -> None:
-    """Make a folder of exactly this mode; one that exists and is another user's keeps its own mode."""
-    with contextlib.suppress(FileExistsError):
-        folder.mkdir(mode=0o700)
-    with contextlib.suppress(PermissionError):
-        place = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
-        try:
-            if stat.S_IMODE(os.fstat(place).st_mode) != mode:
-                os.fchmod(place, mode)
-        finally:
-            os.close(place)

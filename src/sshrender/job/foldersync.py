@@ -18,7 +18,10 @@ class Folders:
     def sync(self, folders: Iterable[Path]) -> None:
         """Make names that were linked or renamed in a folder durable. Raises OSError."""
         for folder in sorted(set(folders) - self._left_out):
-            reason = sync_folder(folder)
+            try:
+                reason = sync_folder(folder)
+            except OSError as error:
+                raise OSError(error.errno, error.strerror, str(folder)) from error
             if reason:
                 self._left_out.add(folder)
                 self._refused(folder, reason)

@@ -6,7 +6,7 @@ No host and no coordinator is asked.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, assert_never
 
@@ -75,6 +75,8 @@ class JobReport:
     seconds_left: float | None = None
     """Time that the rest will take at the present rate; None where that is unknown."""
     paused: Pause | None = None
+    waiting: Mapping[int, Pause] = field(default_factory=dict)
+    """Rendered pages that wait, and for what."""
     has_open_run: bool = False
     """Whether the last run has recorded no end."""
 
@@ -91,6 +93,9 @@ class JobReport:
             "state": self.state,
             "reason": self.reason,
             "paused": None if self.paused is None else self.paused.as_json(),
+            "waiting_pages": [
+                {"page": page, **pause.as_json()} for page, pause in sorted(self.waiting.items())
+            ],
             "job_dir": self.folder,
             "output": self.output or None,
             "pages": self.pages,
@@ -149,6 +154,7 @@ class _Progress:
     states: dict[str, tuple[str, str]] = field(default_factory=dict)
     held: str = ""
     paused: Pause | None = None
+    waiting: dict[int, Pause] = field(default_factory=dict)
     flights: dict[str, str] = field(default_factory=dict)
     """The host of each attempt that has not ended."""
 
@@ -172,7 +178,10 @@ class _Progress:
                 self._request(entry)
             case je.HostStateChanged():
                 self.states[entry.host] = entry.state, entry.reason
+            case je.PageWaits(page=page):
+                self.waiting[page] = Pause.of(entry)
             case je.PageFailed(page=page):
+                self.waiting.pop(page, None)
                 self.failed[page] = _failed(entry)
             case je.AttemptEntry() | je.PageDelivered():
                 self._of_attempt(entry)
@@ -184,6 +193,7 @@ class _Progress:
             self.flights[entry.attempt] = entry.host
             return
         self.flights.pop(entry.attempt, None)
+        self.waiting.pop(entry.page, None)
         if isinstance(entry, je.AttemptFailed) and entry.kind not in UNCHARGED:
             self.failures[entry.host] += 1
         elif isinstance(entry, je.AttemptDropped):
@@ -192,6 +202,7 @@ class _Progress:
     def _leave_all(self) -> None:
         """Forget what belongs to a run alone: its pause, and its attempts."""
         self.paused = None
+        self.waiting.clear()
         self.flights.clear()
 
     def _request(self, entry: je.RequestHandled) -> None:
@@ -289,6 +300,7 @@ def of(
         spec=spec,
         attributes=attributes,
         paused=progress.paused if state == "paused" else None,
+        waiting=progress.waiting if holder is not None else {},
         has_open_run=progress.runs > 0 and progress.ended is None,
     )
 

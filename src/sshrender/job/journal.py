@@ -17,7 +17,8 @@ from typing import BinaryIO
 
 from sshrender.job.journalentries import JournalEntry
 from sshrender.job.journalformat import SCHEMA, as_line, parse_line, schema_of
-from sshrender.storage.files import file_mode, open_plain, reserve, sync_folder
+from sshrender.storage.files import open_plain, reserve, sync_folder
+from sshrender.storage.newfiles import file_mode, set_mode
 
 MAX_LINE = 1 << 20
 """Bytes of one entry. The longest that sshrender writes names each host of an inventory: some KiB."""
@@ -49,9 +50,11 @@ class JournalWriter:
 
     def __init__(self, path: Path, *, has_reserve: bool = False) -> None:
         flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW
+        self.path = path
         is_new = not path.exists()
         self._descriptor = os.open(path, flags, file_mode(path.parent))
         if is_new:
+            set_mode(self._descriptor, file_mode(path.parent))
             sync_folder(path.parent)
         self._is_torn = False
         self._has_reserve = has_reserve

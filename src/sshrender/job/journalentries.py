@@ -211,6 +211,15 @@ class PageFailed(PageEntry):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PageWaits(PageEntry):
+    """A rendered page waits for this reason, and is tried again for at most ``waits`` seconds."""
+
+    type: ClassVar[str] = "page_waits"
+    reason: Text
+    waits: Number
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PageFellBack(PageEntry):
     """Another renderer, the recipe ``to``, renders the page from now on."""
 
@@ -349,6 +358,7 @@ TYPES: Mapping[str, type[JournalEntry]] = {
         PageWithdrawn,
         PageSuspected,
         PageFailed,
+        PageWaits,
         PageFellBack,
         DocumentDiagnosed,
         DocumentReopening,

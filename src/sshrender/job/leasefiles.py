@@ -2,7 +2,9 @@
 
 ``lease`` is replaced by its holder with every heartbeat. ``.epochs/00000007`` belongs to the process
 that linked it there: link(2) lets one of several have it, on every NFS if the link count is checked
-afterwards (open(2), O_EXCL). As none is ever removed, no epoch is given twice.
+afterwards (open(2), O_EXCL). Where there are no links it belongs to the process that created it, with
+O_EXCL, which is as exclusive everywhere but on NFS version 2; for a moment it is empty then. As none is
+ever removed, no epoch is given twice.
 """
 
 from __future__ import annotations
@@ -17,10 +19,20 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Protocol
 
-from sshrender.storage.files import file_mode, names_in, read_plain, rename
+from sshrender.storage.files import names_in, read_plain, rename
+from sshrender.storage.newfiles import (
+    CANNOT_LINK,
+    file_mode,
+    folder_mode,
+    link_new,
+    make_folder,
+    set_mode,
+)
 
 EPOCHS = ".epochs"
 """The folder for what belongs to one epoch, in a job's folder."""
+
+_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
 
 _EPOCH = re.compile(r"\d{8,19}")
 _TOKEN = re.compile(r"[0-9a-f]{32}")
@@ -97,14 +109,30 @@ class LeaseFiles:
         """See LeaseStore.claim."""
         with contextlib.suppress(FileExistsError):
             self._epochs.mkdir(mode=0o700)
-            self._epochs.chmod(self._path.parent.stat().st_mode & 0o755)
+            make_folder(self._epochs, folder_mode(self._path.parent))
         own = self._own(self._epochs, claim)
         try:
-            with contextlib.suppress(FileExistsError):
-                os.link(own, self._file_of(claim.epoch))
-            return own.stat().st_nlink == 2
+            return link_new(own, self._file_of(claim.epoch))
+        except OSError as error:
+            if error.errno not in CANNOT_LINK:
+                raise
         finally:
             own.unlink(missing_ok=True)
+        return self._create(self._file_of(claim.epoch), claim)
+
+    def _create(self, path: Path, claim: Claim) -> bool:
+        """Claim an epoch by creating its file; return whether this process got it.
+
+        It counts from its creation on. While it is empty, or for ever if this process ends now, it
+        cannot be read, and others wait as for a holder that is silent.
+        """
+        try:
+            descriptor = os.open(path, _NEW, file_mode(self._path.parent))
+        except FileExistsError:
+            return False
+        self._fill(descriptor, claim)
+        # A file system in user space may let two create it, and keep what was written last.
+        return _understood(path) == claim
 
     def _file_of(self, epoch: int) -> Path:
         return self._epochs / f"{epoch:08d}"
@@ -112,17 +140,21 @@ class LeaseFiles:
     def _own(self, folder: Path, claim: Claim) -> Path:
         """Write the claim into a file with a name of its own, and return it. Leaves none on failure."""
         own = folder / f".{self._path.name}-{uuid.uuid4().hex}"
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
-        descriptor = os.open(own, flags, file_mode(self._path.parent))
+        descriptor = os.open(own, _NEW, file_mode(self._path.parent))
         try:
-            with os.fdopen(descriptor, "w", encoding="ascii") as file:
-                file.write(json.dumps(asdict(claim)) + "\n")
-                file.flush()
-                os.fsync(file.fileno())
+            self._fill(descriptor, claim)
         except OSError:
             own.unlink(missing_ok=True)
             raise
         return own
+
+    def _fill(self, descriptor: int, claim: Claim) -> None:
+        """Write the claim into a new file, and close that. Raises OSError."""
+        with os.fdopen(descriptor, "w", encoding="ascii") as file:
+            set_mode(descriptor, file_mode(self._path.parent))
+            file.write(json.dumps(asdict(claim)) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
 
 
 def newest_of(names: Iterable[str]) -> int:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sshrender.job.folder import JobFolder
+from sshrender.storage.newfiles import create, file_mode
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,19 +22,17 @@ class Nonce:
 
     @classmethod
     def create(cls, folder: JobFolder, epoch: int = 0) -> Nonce:
-        """Create a new one, readable for all who can enter the folder. Raises OSError.
+        """Create a new one. Raises OSError.
 
-        Those of lower epochs are removed: their runs have ended. A higher one belongs to the hosts of
-        another coordinator.
+        It is as readable as the document: a host that can read it can read that. Those of lower epochs
+        are removed: their runs have ended. A higher one belongs to the hosts of another coordinator.
         """
         for left in folder.path.glob(".nonce-*"):
             if _epoch_of(left.name) < epoch:
                 left.unlink(missing_ok=True)
         token = secrets.token_hex(8)
         path = folder.path / f".nonce-e{epoch}-{token}"
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o444)
-        with os.fdopen(descriptor, "w", encoding="ascii") as file:
-            os.fchmod(descriptor, 0o444)
+        with os.fdopen(create(path, file_mode(folder.path) & 0o444), "w", encoding="ascii") as file:
             file.write(token + "\n")
         return cls(token, path, epoch)
 

@@ -20,8 +20,9 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from sshrender.job.publish import CANNOT_LINK
-from sshrender.storage.files import file_mode, read_plain, sync_folder
+from sshrender.storage.files import read_plain, sync_folder
+from sshrender.storage.newfiles import CANNOT_LINK, file_mode, link_new
+from sshrender.storage.newfiles import create as new_file
 
 ATTRIBUTE, FILE = "user.sshrender.", ".sshrender-job."
 """How the names of records begin; a number of eight digits follows."""
@@ -123,9 +124,7 @@ def _create_file(folder: Path, number: int, data: bytes) -> bool:
     try:
         _write(own, data)
         try:
-            with contextlib.suppress(FileExistsError):
-                os.link(own, path)
-            return own.stat().st_nlink == 2
+            return link_new(own, path)
         except OSError as error:
             if error.errno not in CANNOT_LINK:
                 raise
@@ -182,8 +181,7 @@ def _name(stored: Stored) -> str:
 
 
 def _write(path: Path, data: bytes) -> None:
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-    with os.fdopen(os.open(path, flags, file_mode(path.parent)), "wb") as file:
+    with os.fdopen(new_file(path, file_mode(path.parent)), "wb") as file:
         file.write(data)
         file.flush()
         os.fsync(file.fileno())

@@ -1,17 +1,17 @@
-"""A pause of a run: the storage fails, and nothing is rendered and charged until it works again."""
+"""A pause: of a run while the storage fails, or of a page whose file cannot be written."""
 
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from datetime import timedelta
 
-from sshrender.job.journalentries import StorageFailed
+from sshrender.job.journalentries import PageWaits, StorageFailed
 from sshrender.job.journalformat import timestamp
 
 
 @dataclass(frozen=True, slots=True)
 class Pause:
-    """Why a run is paused, since when, and until when it waits. Times are as in the journal.
+    """Why a run or a page waits, since when, and until when it waits. Times are as in the journal.
 
     ``until`` is empty where it is not known.
     """
@@ -21,7 +21,7 @@ class Pause:
     until: str = ""
 
     @classmethod
-    def of(cls, entry: StorageFailed) -> Pause:
+    def of(cls, entry: StorageFailed | PageWaits) -> Pause:
         """Return the pause that an entry begins."""
         return cls(entry.reason, entry.time, _until(entry))
 
@@ -35,7 +35,7 @@ class Pause:
         return {**asdict(self), "until": self.until or None}
 
 
-def _until(entry: StorageFailed) -> str:
+def _until(entry: StorageFailed | PageWaits) -> str:
     if not entry.waits or not entry.time:
         return ""
     try:

@@ -16,13 +16,8 @@ from pathlib import Path
 
 from sshrender.job.verification.errors import VerificationFailed
 from sshrender.job.verification.verify import open_page
-from sshrender.storage.files import file_mode, open_folder, remove_tree, rename
-
-CANNOT_LINK = frozenset(
-    (errno.EXDEV, errno.EPERM, errno.EACCES, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EMLINK, errno.ENOSYS)
-)
-"""Errors of link(2) upon which the file is copied: another file system, one without links, or a file of
-another user (protected_hardlinks)."""
+from sshrender.storage.files import open_folder, remove_tree, rename
+from sshrender.storage.newfiles import CANNOT_LINK, create, file_mode, give_name
 
 _BLOCK = 1 << 20
 
@@ -139,16 +134,8 @@ def _publish_copy(verified: int, final: Path, sha256: str) -> int:
     temporary = final.with_name(f".{final.name}.{uuid.uuid4().hex}")
     copy = _copy(verified, temporary, sha256)
     try:
-        try:
-            os.link(temporary, final, follow_symlinks=False)
-        except FileExistsError:
-            raise PageTaken from None
-        except OSError as error:
-            if error.errno not in CANNOT_LINK:
-                raise
-            if os.path.lexists(final):
-                raise PageTaken from None
-            rename(temporary, final)
+        if not give_name(temporary, final):
+            raise PageTaken
         return copy
     except BaseException:
         os.close(copy)
@@ -217,12 +204,26 @@ def remove(path: Path, seen: Identity | None) -> None:
                 remove_tree(aside, place)
             return
         if identity_of(found) != seen:
-            with contextlib.suppress(FileExistsError):
-                os.link(aside, path.name, src_dir_fd=place, dst_dir_fd=place, follow_symlinks=False)
+            _give_back(aside, path.name, place)
         with contextlib.suppress(OSError):
             os.unlink(aside, dir_fd=place)
     finally:
         os.close(place)
+
+
+def _give_back(aside: str, name: str, place: int) -> None:
+    """Give a file in the open folder ``place`` its name back, unless another has it. Raises OSError."""
+    try:
+        os.link(aside, name, src_dir_fd=place, dst_dir_fd=place, follow_symlinks=False)
+    except FileExistsError:
+        return
+    except OSError as error:
+        if error.errno not in CANNOT_LINK:
+            raise
+        with contextlib.suppress(FileNotFoundError):
+            os.stat(name, dir_fd=place, follow_symlinks=False)
+            return
+        os.rename(aside, name, src_dir_fd=place, dst_dir_fd=place)
 
 
 def digest(descriptor: int, size: int) -> str:
@@ -309,8 +310,7 @@ def _replace(page: int, target: Path, sha256: str) -> bool:
 
 def _copy(source: int, temporary: Path, sha256: str) -> int:
     """Copy an open file and its times; return the copy's descriptor, open for reading and writing."""
-    flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-    copy = os.open(temporary, flags, file_mode(temporary.parent))
+    copy = create(temporary, file_mode(temporary.parent))
     hasher, at, size = hashlib.sha256(), 0, os.fstat(source).st_size
     try:
         while at < size and (block := os.pread(source, min(_BLOCK, size - at), at)):

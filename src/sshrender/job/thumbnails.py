@@ -10,7 +10,8 @@ from sshrender.job.folder import JobFolder
 from sshrender.job.verification import jpeg
 from sshrender.job.verification.errors import require
 from sshrender.job.verification.pagefile import PageFile, Size
-from sshrender.storage.files import file_mode, open_folder, rename
+from sshrender.storage.files import open_folder, rename
+from sshrender.storage.newfiles import create, file_mode
 
 LONGEST_SIDE = 512
 """Pixels: more than a runner renders (renderers/ghostscript.py), less than would slow a viewer down."""
@@ -30,8 +31,7 @@ def save(folder: JobFolder, page_file: str, data: bytes) -> None:
     final = folder.thumbnails / file_of(page_file)
     os.close(open_folder(folder.thumbnails))  # ENOTDIR: a link leads to others' pictures
     temporary = final.with_name(f".{final.name}.{uuid.uuid4().hex}")
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
-    descriptor = os.open(temporary, flags, file_mode(folder.thumbnails))
+    descriptor = create(temporary, file_mode(folder.thumbnails))
     try:
         with os.fdopen(descriptor, "wb") as file:
             file.write(data)

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from sshrender.storage.files import user_in
+from sshrender.storage.newfiles import make_folder
 
 MAX_FOLDERS = 256
 """Folders of one kind that are looked into: first our own, the shared folder's owner's and root's."""
@@ -67,7 +68,7 @@ def own(san: Path, name: str) -> Path:
         path = san / f"{name}-{secrets.token_hex(8)}"
         path.mkdir(0o700)
     mode = stat.S_IMODE(san.stat().st_mode)
-    path.chmod(0o700 | (mode & 0o055) if mode & stat.S_ISVTX else mode)
+    make_folder(path, 0o700 | (mode & 0o2055) if mode & stat.S_ISVTX else mode)
     return path
 
 

@@ -7,19 +7,22 @@ from __future__ import annotations
 
 import os
 import time
-from typing import Any, Dict
+from typing import Any, Dict, Optional, Sequence
 
 from sshrender.storage import primitives
 
 _VISIBLE_POLL_INTERVAL = 0.2
 
 
-def check(folder: str, nonce_file: str, nonce: str, epoch: int = 0) -> Dict[str, Any]:
-    """Check that ``folder`` is the job's folder and that its ``work/`` can be written.
+def check(
+    folder: str, nonce_file: str, nonce: str, epoch: int = 0, files: Sequence[str] = ()
+) -> Dict[str, Any]:
+    """Check that ``folder`` is the job's folder, and that this host can read and write what it must.
 
     The path alone proves nothing: a host may have another folder, or an empty mount point, under the
     same name. The coordinator therefore leaves a file with a random ``nonce`` in the folder, and the
-    host reads it. Return ``{"seen": bool, "writable": bool, "reason": str}``.
+    host reads it. Those of ``files`` that exist must be readable, and ``work/`` must be writable. Return
+    ``{"seen": bool, "writable": bool, "reason": str}``.
     """
     try:
         with open(os.path.join(folder, nonce_file), encoding="ascii") as file:
@@ -28,6 +31,11 @@ def check(folder: str, nonce_file: str, nonce: str, epoch: int = 0) -> Dict[str,
         return {"seen": False, "writable": False, "reason": _why_unseen(folder, error)}
     if found != nonce:
         return {"seen": False, "writable": False, "reason": "another folder of the same name"}
+    for name in files:  # the parts of a document that is still being split do not exist yet
+        unread = becomes_readable(os.path.join(folder, name), 0)
+        if unread is not None and not isinstance(unread, FileNotFoundError):
+            why = "cannot read %s: %s" % (name, primitives.reason_of(unread))
+            return {"seen": False, "writable": False, "reason": why}
     reason = primitives.try_write(os.path.join(folder, "work"), "e%d.%s" % (epoch, nonce))
     return {"seen": True, "writable": reason is None, "reason": reason or ""}
 
@@ -42,14 +50,39 @@ def _why_unseen(folder: str, error: Exception) -> str:
     return primitives.reason_of(error)
 
 
-def becomes_visible(path: str, timeout: float) -> bool:
-    """Return whether a file exists, or appears within ``timeout`` seconds: NFS may show it late."""
+def leave(folder: str, nonce: str, epoch: int) -> str:
+    """Leave a file in ``work/``, as a page is left there, and return its name. Raises OSError.
+
+    The coordinator reads it: a host whose pages cannot be read from there is of no use.
+    """
+    os.umask(umask_for(folder))
+    name = ".probe.e%d.%s-%s" % (epoch, nonce, os.urandom(6).hex())
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
+    # As open(2) is called for a page: the umask decides about the mode.
+    descriptor = os.open(os.path.join(folder, "work", name), flags, 0o666)
+    with os.fdopen(descriptor, "w", encoding="ascii") as file:
+        file.write(nonce)
+        file.flush()
+        os.fsync(descriptor)
+    return name
+
+
+def becomes_readable(path: str, timeout: float) -> Optional[OSError]:
+    """Wait until a file exists, at most ``timeout`` seconds: NFS may show it late.
+
+    Return None when it can be read, else the error.
+    """
     deadline = time.monotonic() + timeout
-    while not os.path.exists(path):
-        if time.monotonic() > deadline:
-            return False
+    while True:
+        try:
+            os.close(os.open(path, os.O_RDONLY | os.O_NONBLOCK))
+            return None
+        except FileNotFoundError as error:
+            if time.monotonic() >= deadline:
+                return error
+        except OSError as error:
+            return error
         time.sleep(_VISIBLE_POLL_INTERVAL)
-    return True
 
 
 def umask_for(folder: str) -> int:

@@ -222,7 +222,20 @@ class Runner:
         if self._workspace is not None:
             return self._workspace.check()
         epoch = int(request.get("epoch") or 0)
-        return jobfolder.check(self._folder, request["nonce_file"], request["nonce"], epoch)
+        files = (request.get("file"), *request.get("files", ()))
+        found = jobfolder.check(
+            self._folder,
+            request["nonce_file"],
+            request["nonce"],
+            epoch,
+            [name for name in files if name],
+        )
+        if found["writable"] and request.get("leaves"):
+            try:
+                found["left"] = jobfolder.leave(self._folder, request["nonce"], epoch)
+            except OSError as error:
+                found["writable"], found["reason"] = False, primitives.reason_of(error)
+        return found
 
     def _discard(self, request: Dict[str, Any]) -> None:
         """Remove fetched files, in a thread: a disk may be slow, and requests must be read meanwhile."""
@@ -321,8 +334,10 @@ class Runner:
 
     def _inspect_now(self, request: Dict[str, Any]) -> None:
         document = os.path.join(self._folder, request["file"])
-        if not jobfolder.becomes_visible(document, VISIBLE_TIMEOUT):
-            self._wire.post("trouble", reason="the document %s does not appear on this host" % document)
+        error = jobfolder.becomes_readable(document, VISIBLE_TIMEOUT)
+        if error is not None:
+            what = "does not appear" if isinstance(error, FileNotFoundError) else "cannot be read"
+            self._wire.post("trouble", reason="the document %s %s on this host" % (document, what))
             return
         self._has_facts.wait()
         with slotlocks.one_off_slot(self._facts["slots"]) as inherited:

@@ -19,7 +19,7 @@ from sshrender.runner.slotlocks import SlotLocks
 from sshrender.runner.slotsettings import SlotSettings
 from sshrender.runner.taskqueue import Task, TaskQueue
 from sshrender.runner.warmsession import Answer, Session, SessionEnded
-from sshrender.storage.primitives import VISIBLE_TIMEOUT
+from sshrender.storage.primitives import VISIBLE_TIMEOUT, reason_of
 
 QUEUE_AHEAD_BELOW = 0.5
 """Seconds a page: below this the next page is sent to the renderer before this one is finished."""
@@ -238,7 +238,10 @@ class WarmRenderer(PageRenderer):
 def require_document(folder: str, file: str) -> None:
     """Wait until a file is visible here; the coordinator wrote it before it sent its name.
 
-    Raises FileNotFoundError.
+    Raises FileNotFoundError; SessionEnded where this host may not read it, which no other page changes.
     """
-    if not jobfolder.becomes_visible(os.path.join(folder, file), VISIBLE_TIMEOUT):
+    error = jobfolder.becomes_readable(os.path.join(folder, file), VISIBLE_TIMEOUT)
+    if isinstance(error, FileNotFoundError):
         raise FileNotFoundError("%s does not appear in the job's folder" % file)
+    if error is not None:
+        raise SessionEnded(wire.STORAGE, "cannot read %s: %s" % (file, reason_of(error)), [])

@@ -11,12 +11,14 @@ import ctypes
 import errno
 import os
 import stat
+import time
 import uuid
 from itertools import islice
 from pathlib import Path
 from typing import BinaryIO
 
 from sshrender.storage import primitives
+from sshrender.storage.newfiles import create, file_mode
 
 MAX_RECORD_BYTES = 1 << 20
 """Size limit of a file that holds one JSON object. The largest that sshrender writes is a job.json with
@@ -27,11 +29,6 @@ _LIBC = ctypes.CDLL(None)
 
 _FALLOC_FL_KEEP_SIZE = 1
 """fallocate(2). Python has posix_fallocate(3) alone, which makes the file longer."""
-
-
-def file_mode(folder: Path) -> int:
-    """Return the mode of a new file that is to be as readable as the folder that it lies in."""
-    return 0o600 | (stat.S_IMODE(folder.stat().st_mode) & 0o044)
 
 
 def rename(source: Path, target: Path) -> None:
@@ -203,6 +200,18 @@ def read_plain(path: Path, max_bytes: int = MAX_RECORD_BYTES) -> bytes:
     return data
 
 
+def read_when_visible(path: Path, timeout: float = 5.0) -> bytes:
+    """Return the content of a regular file that another machine has just written. Raises OSError."""
+    deadline = time.monotonic() + timeout
+    while True:
+        try:
+            return read_plain(path)
+        except FileNotFoundError:
+            if time.monotonic() >= deadline:
+                raise
+        time.sleep(0.2)
+
+
 def _too_large(path: Path, max_bytes: int) -> OSError:
     return OSError(errno.EFBIG, f"larger than {max_bytes} bytes", str(path))
 
@@ -215,12 +224,11 @@ def write_whole(path: Path, data: bytes) -> None:
     processes of two containers that have the same pid do not share it.
     """
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+    descriptor = create(temporary, file_mode(path.parent))
     try:
         with os.fdopen(descriptor, "wb") as file:
             file.write(data)
             file.flush()
-            os.fchmod(file.fileno(), file_mode(path.parent))
             os.fsync(file.fileno())
         rename(temporary, path)
     except BaseException:
@@ -229,7 +237,12 @@ def write_whole(path: Path, data: bytes) -> None:
     sync_folder(path.parent)
 
 
-_REFUSALS = frozenset((errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EBADF, errno.EACCES))
+_REFUSALS = frozenset(
+    (
+        *(errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS),
+        *(errno.EBADF, errno.EISDIR, errno.EACCES, errno.EPERM),
+    )
+)
 """The error numbers of a file system that cannot sync a folder, or not for this user (fsync(2))."""
 
 

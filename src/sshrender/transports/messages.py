@@ -11,6 +11,7 @@ from __future__ import annotations
 import base64
 import binascii
 import json
+import re
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -71,12 +72,19 @@ _KINDS = frozenset(
 """The kinds of failure that a host may report; other kinds are determined by the coordinator."""
 
 
+_LEFT = re.compile(r"\.probe\.[0-9a-z.-]{1,100}")
+
+
 class SanView(NamedTuple):
-    """Whether the host sees the job's folder and can write to it; ``reason``: why not."""
+    """Whether the host sees the job's folder and can write to it; ``reason``: why not.
+
+    ``left``: the name of a file in ``work/`` that it left to be read; empty for none.
+    """
 
     seen: bool
     writable: bool
     reason: str
+    left: str = ""
 
 
 class Fonts(NamedTuple):
@@ -315,7 +323,14 @@ def _san(fields: Fields) -> SanView | None:
         seen=san.get("seen") is True,
         writable=san.get("writable") is True,
         reason=text(san, "reason", ""),
+        left=_file_name(text(san, "left", "")),
     )
+
+
+def _file_name(value: str) -> str:
+    if value and not _LEFT.fullmatch(value):
+        raise ProtocolError("san.left is not the name of a file")
+    return value
 
 
 def _heartbeat(fields: Fields) -> Heartbeat:

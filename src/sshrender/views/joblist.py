@@ -13,6 +13,9 @@ from sshrender.views import hostwords, jobstats, summary
 from sshrender.views.rendersettings import resolution_in_words, settings_in_words
 from sshrender.views.text import clean, count, duration, local_time, pause
 
+MAX_WAITING = 10
+"""Waiting pages that are listed: a storage that is late with one is late with many."""
+
 Report = Mapping[str, Any]
 """A job as ``status --json`` has it."""
 
@@ -112,6 +115,7 @@ def whole(report: Report) -> Iterator[str]:
     is_running = report["state"] in ("running", "paused", "held") and bool(report["coordinator"])
     for host in sorted(report["hosts"], key=_rank):
         yield _host(host, is_running)
+    yield from _waiting(report)
     yield from summary.failed_pages(report["failed_pages"])
     yield from summary.suspect_pages(report["suspect_pages"])
     for note in report["notes"]:
@@ -129,6 +133,16 @@ def again(report: Report) -> str:
     """Return the command that runs the job again."""
     command = "resubmit" if report["submitted"] else "resume"
     return f"sshrender {command} {shlex.quote(clean(report['job']))}"
+
+
+def _waiting(report: Report) -> Iterator[str]:
+    """Yield a line for each rendered page that waits: for what, and until when."""
+    for waits in report.get("waiting_pages", ())[:MAX_WAITING]:
+        words = pause(waits["since"], waits["until"])
+        yield f"  page {waits['page']}: rendered, {words}: {clean(waits['reason'])}"
+    more = len(report.get("waiting_pages", ())) - MAX_WAITING
+    if more > 0:
+        yield f"  {count(more, 'more page')} wait"
 
 
 def _state(report: Report) -> str:

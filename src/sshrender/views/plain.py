@@ -10,7 +10,7 @@ from sshrender.job import journalentries as je
 from sshrender.job.pause import Pause
 from sshrender.views import hostwords, output
 from sshrender.views.rate import Rate
-from sshrender.views.text import clean, count, duration, pause
+from sshrender.views.text import clean, clock_time, count, duration, pause
 
 FIRST_INTERVAL = 5.0
 MAX_INTERVAL = 60.0
@@ -96,6 +96,8 @@ def describe(entry: je.JournalEntry, verbose: int = 0) -> str | None:
             return f"{where} ({entry.kind}): {clean(entry.reason)}"
         case je.PageFailed():
             hosts = clean(", ".join(dict.fromkeys(entry.hosts)))
+            if not hosts:  # no host is to blame: the reason is no attempt's
+                return f"page {entry.page} failed ({entry.kind}): {clean(entry.reason)}"
             return f"page {entry.page} failed after {count(entry.attempts, 'attempt')} on {hosts}"
         case je.PageDelivered() | je.PageSuspected() if entry.diagnostics:
             return f"page {entry.page} suspect: {clean(entry.diagnostics[0])}"
@@ -111,6 +113,10 @@ def _describe_storage(entry: je.JournalEntry) -> str | None:
         case je.StorageFailed():
             found = Pause.of(entry)
             return f"paused {pause(found.since, found.until)}: storage failed: {clean(found.reason)}"
+        case je.PageWaits():
+            found = Pause.of(entry)
+            until = f" until {clock_time(found.until)}" if found.until else ""
+            return f"page {entry.page} waits{until}: {clean(found.reason)}"
         case je.StorageRecovered():
             return "storage works again, rendering continues"
         case je.SplitFailed():

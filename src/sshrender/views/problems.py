@@ -23,6 +23,7 @@ def severity(entry: je.JournalEntry) -> int:
             return WARNING if entry.diagnostics else NOTHING
         case (
             je.AttemptFailed()
+            | je.PageWaits()
             | je.PageSuspected()
             | je.PageWithdrawn()
             | je.PageFellBack()

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from sshrender.core.states import FailureKind
 from sshrender.errors import ExitCode
 from sshrender.views import hostwords, jobstats
 from sshrender.views.text import clean, clock_time, count, duration, on_pages
@@ -60,6 +61,8 @@ def next_step(summary: Mapping[str, Any]) -> str:
         return ""
     job = shlex.quote(clean(summary["job"]))
     if summary["failed_pages"]:
+        if all(page["kind"] == FailureKind.UNWRITABLE.value for page in summary["failed_pages"]):
+            return f"free the names that cannot be written, then: sshrender resume {job}"
         return f"sshrender why {job} --page {summary['failed_pages'][0]['page']}"
     if not pages["missing"]:
         return ""  # the file of --assemble could not be made: its error has its own hint
@@ -132,7 +135,7 @@ def failed_pages(pages: Sequence[Mapping[str, Any]]) -> Iterator[str]:
         # A suspect page that counts as failed (--strict) has no failed attempt.
         attempts = f"{count(page['attempts'], 'attempt')} " if page["attempts"] else ""
         what = f"page {page['page']} failed ({page['kind']}): {clean(page['reason'])}"
-        yield f"  {what} [{attempts}on {hosts}]"
+        yield f"  {what} [{attempts}on {hosts}]" if hosts else f"  {what}"
     yield from _more(pages, "failed page")
 
 

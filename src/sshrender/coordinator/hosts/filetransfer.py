@@ -18,7 +18,7 @@ from typing import Any
 
 from sshrender.coordinator.hosts.connection import HostConnection, LinkFailed
 from sshrender.coordinator.hosts.documentparts import DocumentParts, DocumentPartsFailed
-from sshrender.coordinator.workers import verifier as vf
+from sshrender.coordinator.workers import verificationresults as vf
 from sshrender.document.splitting import SOURCE
 from sshrender.transports.interface import FilesFailed, HostFiles, LinkClosed, Refusal
 

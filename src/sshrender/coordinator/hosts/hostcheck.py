@@ -25,6 +25,7 @@ from sshrender.core.records import Host
 from sshrender.core.states import HostState
 from sshrender.job.folder import JobFolder
 from sshrender.job.nonce import Nonce
+from sshrender.storage.files import read_when_visible
 from sshrender.transports.interface import FilesFailed, LinkClosed, Refusal
 from sshrender.transports.messages import Hello, Trouble
 
@@ -130,15 +131,18 @@ def _prepare(hosts: Sequence[HostSetup], folder: JobFolder, nonce: Nonce) -> Ite
             nonce=nonce.token,
             sandbox=setup.sandbox,
             slots=0,  # no renderers: only the checks
+            leaves=True,
         )
     try:
-        yield from _collect(waiting, inbox)
+        yield from _collect(waiting, inbox, folder)
     finally:
         for _, link in waiting.values():
             link.close()
 
 
-def _collect(waiting: dict[str, Any], inbox: queue.SimpleQueue[Any]) -> Iterator[HostReport]:
+def _collect(
+    waiting: dict[str, Any], inbox: queue.SimpleQueue[Any], folder: JobFolder
+) -> Iterator[HostReport]:
     left = set(waiting)
     deadline = (
         time.monotonic() + CHECK_TIMEOUT + max(setup.connect_timeout for setup, _ in waiting.values())
@@ -149,7 +153,7 @@ def _collect(waiting: dict[str, Any], inbox: queue.SimpleQueue[Any]) -> Iterator
         except queue.Empty:
             continue
         name = item.link.host
-        report = _report(waiting[name][0], item)
+        report = _report(waiting[name][0], item, folder)
         if name in left and report is not None:
             left.remove(name)
             yield report
@@ -157,7 +161,7 @@ def _collect(waiting: dict[str, Any], inbox: queue.SimpleQueue[Any]) -> Iterator
         yield _failed(name, Refusal.UNREACHABLE, "no answer in time")
 
 
-def _report(setup: HostSetup, item: HostSpoke | LinkFailed) -> HostReport | None:
+def _report(setup: HostSetup, item: HostSpoke | LinkFailed, folder: JobFolder) -> HostReport | None:
     """Return the report that an item of the inbox makes possible; None if it makes none."""
     name = setup.plan.name
     if isinstance(item, LinkFailed):
@@ -172,7 +176,18 @@ def _report(setup: HostSetup, item: HostSpoke | LinkFailed) -> HostReport | None
             item.link.files(setup.connect_timeout).close()
     except (FilesFailed, LinkClosed) as failed:
         return _failed(name, Refusal.FILES, str(failed))
-    return _answered(setup, item.message)
+    san = item.message.san
+    unread = _unread(folder.work / san.left) if san is not None and san.left else ""
+    return _answered(setup, item.message, unread)
+
+
+def _unread(left: Path) -> str:
+    """Read a file that a host left as it leaves pages; return why that fails, else an empty text."""
+    try:
+        read_when_visible(left)
+    except OSError as error:
+        return f"this machine cannot read what it writes there: {error.strerror}"
+    return ""
 
 
 def _failed(name: str, refusal: Refusal, reason: str) -> HostReport:
@@ -188,10 +203,12 @@ def _checks_up_to(failing: str, reason: str) -> list[Check]:
     return [*passed, Check(failing, False, reason), *(Check(name, None) for name in CHECKS[at + 1 :])]
 
 
-def _answered(setup: HostSetup, hello: Hello) -> HostReport:
+def _answered(setup: HostSetup, hello: Hello, unread: str = "") -> HostReport:
     checked = check_host(setup.plan.name, hello, setup.san)
     if isinstance(checked, ev.HostRefused):
         report = _failed(setup.plan.name, Refusal(checked.refusal), checked.reason)
+    elif unread:
+        report = _failed(setup.plan.name, Refusal.SAN, unread)
     else:
         report = _usable(setup, hello)
     report.slots = setup.plan.slots or hello.slots

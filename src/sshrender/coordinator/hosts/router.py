@@ -11,7 +11,7 @@ from sshrender.coordinator.hosts.filetransfer import FileTransfer, TransferFaile
 from sshrender.coordinator.hosts.handshake import preparation
 from sshrender.coordinator.hosts.preconnect import ConnectionPool
 from sshrender.coordinator.jobplan import HostSetup, JobPlan
-from sshrender.coordinator.workers import verifier as vf
+from sshrender.coordinator.workers import verificationresults as vf
 from sshrender.core import commands as do
 from sshrender.core import events as ev
 from sshrender.document.splitting import place

@@ -10,6 +10,8 @@ import threading
 import time
 from collections.abc import Callable
 
+from sshrender.coordinator.workers.writefailure import is_of_one_name
+from sshrender.core.policy import NAME_WAIT
 from sshrender.job.journal import JournalWriter
 from sshrender.job.journalentries import JournalEntry
 from sshrender.job.lease import LeaseLost
@@ -26,11 +28,11 @@ class JournalWriterThread:
     """Appends entries in order; keeps them in memory while the storage fails.
 
     ``fence`` raises LeaseLost once another coordinator has the job. ``trouble`` gets the reason of a
-    failure.
+    failure, and whether it is final: the journal alone cannot be written, for longer than NAME_WAIT.
     """
 
     def __init__(
-        self, writer: JournalWriter, fence: Callable[[], None], trouble: Callable[[str], None]
+        self, writer: JournalWriter, fence: Callable[[], None], trouble: Callable[[str, bool], None]
     ) -> None:
         self._writer = writer
         self._fence = fence
@@ -69,7 +71,7 @@ class JournalWriterThread:
 
         Entries that were appended are only flushed again.
         """
-        is_appended = not entries
+        is_appended, first = not entries, time.monotonic()
         while True:
             try:
                 if not is_appended:
@@ -81,5 +83,10 @@ class JournalWriterThread:
             except LeaseLost:
                 return  # the lease renewer reports it; the other coordinator verifies our pages again
             except OSError as error:
-                self._trouble(f"cannot write the journal: {error.strerror}")
+                is_long = time.monotonic() - first >= NAME_WAIT
+                path = self._writer.path
+                is_final = is_long and is_of_one_name(error, path.parent, "journal")
+                self._trouble(f"cannot write the journal {path}: {error.strerror}", is_final)
+                if is_final:
+                    return  # the run ends; the next one finds its pages
                 time.sleep(RETRY_INTERVAL)

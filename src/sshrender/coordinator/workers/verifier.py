@@ -13,18 +13,33 @@ import os
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import ClassVar, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 from sshrender.coordinator.workers.leaserenewer import LeaseGone
 from sshrender.coordinator.workers.verificationqueue import VerificationQueue
+from sshrender.coordinator.workers.verificationresults import (
+    RETRY_INTERVAL,
+    DocumentGone,
+    OutputGone,
+    Rejected,
+    Result,
+    StorageTrouble,
+    SyncRefused,
+    Unwritable,
+    VerificationTask,
+    Verified,
+    Waits,
+)
+from sshrender.coordinator.workers.writefailure import SAN, OutputFailed, judge
+from sshrender.core.policy import NAME_WAIT
 from sshrender.job import publish
 from sshrender.job.documentidentity import DocumentReplaced
 from sshrender.job.foldersync import Folders
 from sshrender.job.lease import LeaseLost
-from sshrender.job.outputclaim import OutputClaim, OutputLost
-from sshrender.job.verification.errors import VerificationFailed
+from sshrender.job.outputclaim import OutputLost
+from sshrender.job.verification.errors import Unreadable, VerificationFailed
 from sshrender.job.verification.process import Verifications
 from sshrender.job.verification.verify import Expected, PageImage, open_page
 from sshrender.storage.primitives import VISIBLE_TIMEOUT
@@ -39,10 +54,12 @@ the number of processors while pages arrive faster than they are verified."""
 BATCH = 16
 """Most pages that are published before they are reported: they are flushed together."""
 
-RETRY_INTERVAL = 0.05
 MAX_RETRY_INTERVAL = 2.0
-"""Seconds before a file that is not visible yet is tried again: doubled each time, from the first to the
-second."""
+"""Seconds before a file that is not visible yet is tried again: doubled each time, from RETRY_INTERVAL
+to this."""
+
+TELL_AFTER = 5.0
+"""Seconds after which it is told that a file is not visible yet: NFS often needs three."""
 
 MAX_TRIES_PER_SECOND = 50
 """Tries for invisible files of one host: each is a request to the file server."""
@@ -50,83 +67,6 @@ MAX_TRIES_PER_SECOND = 50
 MAX_REPLACEMENTS = 3
 """Times that something in the place of a published page is removed before the storage counts as
 failed."""
-
-
-@dataclass(frozen=True, slots=True)
-class VerificationTask:
-    """One page on its way from ``work/`` to the output folder.
-
-    ``expected.box`` is the page size that Ghostscript reported.
-    """
-
-    host: str
-    page: int
-    attempt: str
-    work: Path
-    final: Path
-    target: Path
-    expected: Expected
-    claim: OutputClaim = field(default_factory=OutputClaim, compare=False)
-    since: float = field(default_factory=time.monotonic)
-    pause: float = RETRY_INTERVAL
-
-
-@dataclass(frozen=True, slots=True)
-class Verified:
-    """The page is delivered. ``doubt`` is set if only the page size that Ghostscript reported fits.
-
-    ``copies``: files to flush. ``was_taken``: another attempt had published the page before.
-    """
-
-    task: VerificationTask
-    picture: PageImage
-    doubt: str = ""
-    copies: tuple[Path, ...] = ()
-    was_taken: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Rejected:
-    """The file is not an image of the page, or never appeared (``is_absent``)."""
-
-    task: VerificationTask
-    reason: str
-    is_absent: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class StorageTrouble:
-    """The SAN or the output failed; the page waits until it works again."""
-
-    task: VerificationTask
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class SyncRefused:
-    """The file system of a folder cannot make names durable."""
-
-    folder: Path
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class DocumentGone:
-    """The job's document was replaced, so hosts may have rendered another one."""
-
-    REASON: ClassVar[str] = (
-        "source.pdf, or an ICC profile of the job, was changed or replaced while it was being rendered"
-    )
-
-
-@dataclass(frozen=True, slots=True)
-class OutputGone:
-    """The output folder was given to another job."""
-
-    REASON: ClassVar[str] = "the output folder was given to another job"
-
-
-Result = Verified | Rejected | StorageTrouble | LeaseGone | DocumentGone | OutputGone
 
 
 class _Published(NamedTuple):
@@ -160,14 +100,16 @@ class Verifier:
         self,
         reading: PageSizes,
         fence: Callable[[], None],
-        post: Callable[[Result | SyncRefused], None],
+        post: Callable[[Result | SyncRefused | Waits], None],
         limit: int | None = None,
+        name_wait: float = NAME_WAIT,
     ) -> None:
         """Start the threads. Raises BlockingIOError if no thread can be started."""
         self._reading = reading
         self._fence = fence
         self._post = post
         self._limit = limit
+        self._name_wait = name_wait
         self._folders = Folders(lambda folder, why: post(SyncRefused(folder, why)))
         self._queue: VerificationQueue[VerificationTask] = VerificationQueue()
         self._lock = threading.Lock()
@@ -211,7 +153,13 @@ class Verifier:
             if len(self._workers) >= most:
                 return
             worker = _Worker(
-                self._queue, self._reading, self._fence, self._post, self._folders, self._limit
+                self._queue,
+                self._reading,
+                self._fence,
+                self._post,
+                self._folders,
+                self._limit,
+                self._name_wait,
             )
             name = f"verifier {len(self._workers)}"
             thread = threading.Thread(target=worker.run, args=(self._relieve,), daemon=True, name=name)
@@ -233,9 +181,10 @@ class _Worker:
         queue: VerificationQueue[VerificationTask],
         reading: PageSizes,
         fence: Callable[[], None],
-        post: Callable[[Result | SyncRefused], None],
+        post: Callable[[Result | SyncRefused | Waits], None],
         folders: Folders,
         limit: int | None,
+        name_wait: float,
     ) -> None:
         self._folders = folders
         self._queue = queue
@@ -243,6 +192,7 @@ class _Worker:
         self._fence = fence
         self._post = post
         self._limit = limit
+        self._name_wait = name_wait
         self._verifications = Verifications()
         self._unflushed: list[Verified] = []
         self._relieve: Callable[[], None] = lambda: None
@@ -284,9 +234,9 @@ class _Worker:
         if isinstance(error, FileNotFoundError):
             return self._try_later(task)
         if isinstance(error, VerificationFailed):
-            return Rejected(task, str(error))
+            return Rejected(task, str(error), is_unreadable=isinstance(error, Unreadable))
         if isinstance(error, OSError):
-            return _trouble(task, error)
+            return self._not_written(task, error)
         return Rejected(task, f"{type(error).__name__}: {error}")
 
     def _try_later(self, task: VerificationTask) -> Result | None:
@@ -295,10 +245,32 @@ class _Worker:
         last = task.since + VISIBLE_TIMEOUT
         if now > last:
             return Rejected(task, "its file never appeared in the shared folder", is_absent=True)
+        if now - task.since >= TELL_AFTER:
+            task = self._tell(task, f"{SAN}: {task.work}: not visible on this machine yet", last - now)
         pause = max(task.pause, self._queue.waiting_later(task.host) / MAX_TRIES_PER_SECOND)
         again = replace(task, pause=min(2 * task.pause, MAX_RETRY_INTERVAL))
         self._queue.put_later(again, min(now + pause, last + RETRY_INTERVAL))
         return None
+
+    def _not_written(self, task: VerificationTask, error: OSError) -> Result | None:
+        """Queue a page again whose name alone cannot be written, for a while. None: it was queued."""
+        failure = judge(error, task.final, task.target, "page")
+        if not failure.is_one_name:
+            return StorageTrouble(task, failure.reason)
+        now = time.monotonic()
+        since = now if task.blocked_since is None else task.blocked_since
+        if now - since >= self._name_wait:
+            return Unwritable(task, failure.reason)
+        task = self._tell(task, failure.reason, self._name_wait)
+        again = replace(task, blocked_since=since, pause=min(2 * task.pause, MAX_RETRY_INTERVAL))
+        self._queue.put_later(again, min(now + task.pause, since + self._name_wait))
+        return None
+
+    def _tell(self, task: VerificationTask, reason: str, seconds: float) -> VerificationTask:
+        """Post once that a page waits; return the task that says so."""
+        if not task.has_told:
+            self._post(Waits(task, reason, seconds))
+        return replace(task, has_told=True)
 
     def _answer(self, result: Result) -> None:
         self._post(result)
@@ -312,16 +284,28 @@ class _Worker:
                 self._answer(result)
 
     def _durable(self, waiting: list[Verified]) -> list[Result]:
-        secured = [_secured(result) for result in waiting]
+        secured = [found for result in waiting if (found := self._secured(result)) is not None]
         tasks = [result.task for result in secured if isinstance(result, Verified)]
         try:
             self._folders.sync(path.parent for task in tasks for path in (task.final, task.target))
         except OSError as error:
             return [
-                _trouble(result.task, error) if isinstance(result, Verified) else result
+                StorageTrouble(result.task, f"{error.filename}: {error.strerror}")
+                if isinstance(result, Verified)
+                else result
                 for result in secured
             ]
         return secured
+
+    def _secured(self, result: Verified) -> Result | None:
+        task = result.task
+        for path in result.copies:
+            try:
+                publish.secure(path)
+            except OSError as error:
+                is_output = path == task.target != task.final
+                return self._not_written(task, OutputFailed.at(path, error) if is_output else error)
+        return result
 
     def _on_slow(self) -> None:
         self._flush()
@@ -449,21 +433,14 @@ class _Worker:
         return self._verifications.verify(page, expected, self._limit, self._on_slow)
 
 
-def _secured(result: Verified) -> Result:
-    for path in result.copies:
-        try:
-            publish.secure(path)
-        except OSError as error:
-            return _trouble(result.task, error)
-    return result
-
-
 def _deliver(found: _Published, task: VerificationTask) -> list[Path]:
-    """Deliver a page; return the copies to flush. Raises VerificationFailed or OSError."""
+    """Deliver a page; return the copies to flush. Raises VerificationFailed or OutputFailed."""
     try:
         is_copy = task.claim.deliver(found.descriptor, task.target, found.image.sha256)
     except FileNotFoundError:
-        raise OSError(errno.ENOTDIR, "the output folder is gone", str(task.target)) from None
+        raise OutputFailed(errno.ENOTDIR, "the folder is gone", str(task.target)) from None
+    except OSError as error:
+        raise OutputFailed.at(task.target, error) from error
     return [task.target] if is_copy else []
 
 
@@ -476,7 +453,3 @@ def _clear(final: Path, seen: publish.Identity | None) -> None:
         publish.remove(final, seen)
     except FileNotFoundError:
         raise OSError(errno.ENOTDIR, "the folder of the pages is gone", str(final)) from None
-
-
-def _trouble(task: VerificationTask, error: OSError) -> StorageTrouble:
-    return StorageTrouble(task, f"{error.strerror}: {error.filename or task.final}")

@@ -7,6 +7,10 @@ class VerificationFailed(Exception):
     """The file is not a whole image of the page; the text says what is wrong with it."""
 
 
+class Unreadable(VerificationFailed):
+    """The user who runs this may not read the file."""
+
+
 def require(condition: bool, otherwise: str) -> None:
     """Raise VerificationFailed when a condition does not hold."""
     if not condition:

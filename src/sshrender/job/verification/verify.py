@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from sshrender.job.verification import documents, jpeg, layered, pixmaps, png, pnm, tiff
-from sshrender.job.verification.errors import VerificationFailed, require
+from sshrender.job.verification.errors import Unreadable, VerificationFailed, require
 from sshrender.job.verification.pagefile import Accept, PageFile, Size
 from sshrender.renderers.devices import Device
 
@@ -104,7 +104,7 @@ def open_page(path: Path) -> int:
         if error.errno in (errno.ELOOP, errno.ENXIO, errno.EMLINK):  # a symbolic link, a socket
             raise VerificationFailed("not a regular file") from None
         if error.errno in (errno.EACCES, errno.EPERM):
-            raise VerificationFailed("it may not be read from here") from None
+            raise Unreadable("its file may not be read from here") from None
         if error.errno == errno.EAGAIN:
             # Its owner holds a lease on it (fcntl(2), F_SETLEASE), which this open begins to break.
             raise FileNotFoundError(errno.ENOENT, "held by a lease", str(path)) from None

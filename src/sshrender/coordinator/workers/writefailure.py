@@ -1,0 +1,94 @@
+"""Judge an error of the storage: whether it belongs to one file's name, or to the folder.
+
+A folder or an immutable file in the place of one page, or a file of another user in a sticky folder,
+keeps that page from being written and no other. The error number does not tell: EPERM is also what a
+file system says that refuses everything. So what a page needs is tried in the folder, under another
+name. Where that works, the name is at fault.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import uuid
+from pathlib import Path
+from typing import NamedTuple
+
+from sshrender.storage import primitives
+from sshrender.storage.newfiles import CANNOT_LINK
+
+OUTPUT, SAN = "the output folder", "the shared folder"
+
+_OF_ALL_FILES = frozenset(
+    (
+        *(errno.ENOSPC, errno.EDQUOT, errno.ENOTCONN, errno.ENXIO, errno.ENODEV, errno.ETIMEDOUT),
+        *(errno.ENOMEM, errno.EMFILE, errno.ENFILE, errno.EAGAIN, errno.EINTR),
+    )
+)
+"""Errors that no single name causes. A full storage may have room for what is tried, not for a page."""
+
+
+class OutputFailed(OSError):
+    """An OSError of the output folder; others are the shared folder's. ``filename``: the page's."""
+
+    @classmethod
+    def at(cls, target: Path, error: OSError) -> OutputFailed:
+        """Return the error for the page's file ``target``."""
+        return cls(error.errno or errno.EIO, str(error.strerror or error), str(target))
+
+
+class WriteFailure(NamedTuple):
+    """``reason`` names the storage and the file. ``is_one_name``: its folder works for other files."""
+
+    reason: str
+    is_one_name: bool
+
+
+def judge(error: OSError, final: Path, target: Path, name: str) -> WriteFailure:
+    """Judge an error of publishing a page as ``final``, or of delivering it as ``target``.
+
+    ``name`` becomes part of the name of what is tried.
+    """
+    is_output = isinstance(error, OutputFailed)
+    where, file = (OUTPUT, target) if is_output else (SAN, final)
+    # Of a rename the second name is the file's that cannot be replaced.
+    named = error.filename2 or error.filename or file
+    if is_output or _is_temporary(named):
+        named = file
+    reason = f"{where}: {os.fsdecode(named)}: {error.strerror or error}"
+    return WriteFailure(reason, is_of_one_name(error, file.parent, name))
+
+
+def is_of_one_name(error: OSError, folder: Path, name: str) -> bool:
+    """Return whether the folder takes other files, though not this one."""
+    return error.errno not in _OF_ALL_FILES and why_unusable(folder, name) == ""
+
+
+def why_unusable(folder: Path, name: str) -> str:
+    """Write, link, rename and remove a file in a folder, as is done with a page. Return what failed."""
+    reason = primitives.try_write(str(folder), name)
+    if reason is not None:
+        return reason
+    first = folder / f".probe.{name}-{uuid.uuid4().hex[:12]}"
+    second = first.with_name(f"{first.name}.2")
+    try:
+        first.touch(0o600, exist_ok=False)
+        try:
+            os.link(first, second)
+        except OSError as error:
+            if error.errno not in CANNOT_LINK:
+                raise
+        primitives.rename(str(first), str(second))
+        second.unlink()
+    except OSError as error:
+        return str(error.strerror)
+    finally:
+        for left in (first, second):
+            with contextlib.suppress(OSError):
+                left.unlink()
+    return ""
+
+
+def _is_temporary(named: str | bytes | Path) -> bool:
+    return Path(os.fsdecode(named)).name.startswith(".")

@@ -1,0 +1,131 @@
+"""Make files and folders on file systems that lack hard links, modes or groups of their own.
+
+CIFS, exFAT, many file systems in user space (FUSE) and some NFS servers refuse link(2), chmod(2) or
+both. What a job needs of them is done in another way where a safe one exists (docs/storage.md).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import stat
+from pathlib import Path
+
+from sshrender.storage import primitives
+
+CANNOT_LINK = frozenset(
+    (
+        *(errno.EXDEV, errno.EPERM, errno.EACCES, errno.EOPNOTSUPP, errno.ENOTSUP),
+        *(errno.EMLINK, errno.ENOSYS, errno.EINVAL),
+    )
+)
+"""Errors of link(2) upon which another way is taken: another file system, one without links, or a file
+of another user (protected_hardlinks in proc_sys_fs(5))."""
+
+_NEW = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+def file_mode(folder: Path) -> int:
+    """Return the mode of a new file that is to be as readable as the folder that it lies in."""
+    return 0o600 | (stat.S_IMODE(folder.stat().st_mode) & 0o044)
+
+
+def folder_mode(parent: Path) -> int:
+    """Return the mode of a new folder that is to be as readable as the one that it lies in.
+
+    A shared folder of a group has the set-group-ID bit, so that what is made in it belongs to the group
+    (inode(7)); a folder in it keeps that. Only its owner may write to it.
+    """
+    mode = stat.S_IMODE(parent.stat().st_mode)
+    return 0o700 | (mode & (0o055 | stat.S_ISGID))
+
+
+def create(path: Path, mode: int) -> int:
+    """Create a file of this mode, whatever the umask is, and return its descriptor. Raises OSError.
+
+    FileExistsError if the name is taken, also by a link.
+    """
+    descriptor = os.open(path, _NEW, mode)
+    try:
+        set_mode(descriptor, mode)
+    except BaseException:
+        os.close(descriptor)
+        path.unlink(missing_ok=True)
+        raise
+    return descriptor
+
+
+def set_mode(descriptor: int, mode: int) -> str:
+    """Give an open file or folder a mode, unless it has it. Raises OSError if the storage fails.
+
+    A file system that refuses that gives all files the modes that it was mounted with: return why then,
+    else an empty text.
+    """
+    if stat.S_IMODE(os.fstat(descriptor).st_mode) == mode:
+        return ""
+    try:
+        os.fchmod(descriptor, mode)
+    except OSError as error:
+        # Whatever it is called: with a storage that fails, the next write fails, too.
+        if error.errno in primitives.STORAGE_ERRORS - {errno.EROFS}:
+            raise
+        return str(error.strerror)
+    return ""
+
+
+def make_folder(folder: Path, mode: int) -> None:
+    """Make a folder of exactly this mode, and of its parent's group where that is set-group-ID.
+
+    One that exists and is another user's keeps its own mode. A link is not followed. Raises OSError.
+    """
+    with contextlib.suppress(FileExistsError):
+        folder.mkdir(mode=0o700)
+    with contextlib.suppress(PermissionError):
+        place = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        try:
+            if mode & stat.S_ISGID:
+                _inherit_group(place, folder.parent)
+            set_mode(place, mode)
+        finally:
+            os.close(place)
+
+
+def _inherit_group(place: int, parent: Path) -> None:
+    """Give an open folder its parent's group, where the file system has not; or leave it."""
+    group = parent.stat().st_gid
+    if os.fstat(place).st_gid != group:
+        with contextlib.suppress(OSError):
+            os.fchown(place, -1, group)
+
+
+def link_new(own: Path, target: Path) -> bool:
+    """Give a file that only this process knows the name ``target``, too; return whether it has it.
+
+    Of several processes one gets the name, on every NFS: where the answer to a link that worked was
+    lost, the number of names tells (open(2), O_EXCL). Raises OSError; one of CANNOT_LINK where there are
+    no links.
+    """
+    try:
+        os.link(own, target, follow_symlinks=False)
+    except FileExistsError:
+        return own.stat().st_nlink == 2
+    return True
+
+
+def give_name(own: Path, target: Path) -> bool:
+    """Give a file that only this process knows the name ``target``; return whether it got it.
+
+    It keeps its own name only where there are links. Nothing is replaced where the file system can do
+    that (link(2), renameat2(2)); else a file that appears at the same moment is: the caller's lease
+    keeps other processes away. Raises OSError.
+    """
+    try:
+        return link_new(own, target)
+    except OSError as error:
+        if error.errno not in CANNOT_LINK:
+            raise
+    if os.path.lexists(target):
+        return False
+    primitives.rename(str(own), str(target))
+    return True

@@ -1,0 +1,326 @@
+"""An error that belongs to one name fails that page or names that file; the storage is not suspected."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import io
+import json
+import os
+import queue
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from sshrender.coordinator.storageerrors import run_error, storage_error
+from sshrender.coordinator.workers import journalwriter, leaserenewer
+from sshrender.coordinator.workers.journalwriter import JournalWriterThread
+from sshrender.coordinator.workers.leaserenewer import LeaseRenewer
+from sshrender.coordinator.workers.verificationresults import (
+    Result,
+    StorageTrouble,
+    SyncRefused,
+    Unwritable,
+    VerificationTask,
+    Verified,
+    Waits,
+)
+from sshrender.coordinator.workers.verifier import Verifier
+from sshrender.coordinator.workers.writefailure import OUTPUT, SAN, OutputFailed, judge
+from sshrender.core import events as ev
+from sshrender.errors import ExitCode
+from sshrender.job import jobstatus, lease, publish
+from sshrender.job.folder import JobFolder
+from sshrender.job.history import PageRecord
+from sshrender.job.journal import JournalWriter, read_journal
+from sshrender.job.journalformat import timestamp
+from sshrender.job.leasefiles import Claim
+from sshrender.job.spec import load_spec
+from sshrender.job.verification.verify import Expected
+from sshrender.renderers.devices import DEVICES
+from sshrender.storage import primitives
+from sshrender.views import joblist, plain
+from sshrender.views.text import clock_time
+from tests.cli import jobs
+
+SOMEBODY = 5000
+OF_ONE_NAME = (
+    *("EISDIR", "ENOTDIR", "EPERM", "EACCES", "EBUSY", "ESTALE", "ETXTBSY", "ENAMETOOLONG", "ELOOP"),
+    *("EROFS", "EXDEV", "EIO", "ENOTEMPTY", "EINVAL", "EFBIG"),
+)
+OF_ALL = ("ENOSPC", "EDQUOT", "ENOTCONN")
+
+
+class _Sizes:
+    def box(self, page: int) -> tuple[float, float] | None:
+        return None
+
+    def is_sound(self) -> bool:
+        return True
+
+
+@pytest.fixture(scope="module")
+def image() -> bytes:
+    """A page."""
+    data = io.BytesIO()
+    Image.new("RGB", (10, 10)).save(data, "PNG")
+    return data.getvalue()
+
+
+def _task(folder: Path, name: str, image: bytes) -> VerificationTask:
+    for each in ("work", "pages", "out"):
+        (folder / each).mkdir(exist_ok=True)
+    (folder / "work" / name).write_bytes(image)
+    places = (folder / "work" / name, folder / "pages" / name, folder / "out" / name)
+    return VerificationTask("host", 1, name, *places, Expected(DEVICES["png16m"], 20, None))
+
+
+def _verify(tasks: list[VerificationTask], name_wait: float = 0.2) -> list[Result | SyncRefused | Waits]:
+    posted: list[Result | SyncRefused | Waits] = []
+    verifier = Verifier(_Sizes(), lambda: None, posted.append, name_wait=name_wait)
+    try:
+        for task in tasks:
+            verifier.submit(task)
+        assert verifier.drain(60)
+    finally:
+        verifier.stop()
+    return posted
+
+
+def _of(posted: list[Result | SyncRefused | Waits], kind: type) -> dict[str, str]:
+    found = [each for each in posted if isinstance(each, kind)]
+    return {each.task.attempt: getattr(each, "reason", "") for each in found}  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("place", [OUTPUT, SAN])
+def test_an_error_of_one_name_fails_that_page_after_a_while_and_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, image: bytes, place: str
+) -> None:
+    """Told as it begins and as it ends; what belongs to all names is the storage's at once."""
+    real = {"deliver": publish.deliver, "publish": publish.publish}
+    name = "deliver" if place == OUTPUT else "publish"
+
+    def refuse(page: int, *paths: Path | str) -> object:
+        path = Path(paths[-2])
+        if hasattr(errno, path.name):
+            raise OSError(getattr(errno, path.name), "refused", str(path))
+        return real[name](page, *paths)  # type: ignore[operator]
+
+    monkeypatch.setattr(publish, name, refuse)
+    names = (*OF_ONE_NAME, *OF_ALL, "free", "also")
+    posted = _verify([_task(tmp_path, each, image) for each in names])
+    failed = _of(posted, Unwritable)
+    assert set(failed) == set(_of(posted, Waits)) == set(OF_ONE_NAME)
+    assert set(_of(posted, Verified)) == {"free", "also"}
+    troubles = _of(posted, StorageTrouble)
+    assert set(troubles) == set(OF_ALL)
+    folder = tmp_path / ("out" if place == OUTPUT else "pages")
+    for each, reason in (failed | troubles).items():
+        assert reason == f"{place}: {folder / each}: refused"
+
+
+def test_a_name_that_becomes_free_in_time_is_delivered(tmp_path: Path, image: bytes) -> None:
+    task = _task(tmp_path, "page", image)
+    task.target.mkdir()
+    posted: queue.SimpleQueue[Result | SyncRefused | Waits] = queue.SimpleQueue()
+    verifier = Verifier(_Sizes(), lambda: None, posted.put, name_wait=60)
+    try:
+        verifier.submit(task)
+        assert isinstance(posted.get(timeout=60), Waits)
+        task.target.rmdir()
+        assert isinstance(posted.get(timeout=60), Verified)
+    finally:
+        verifier.stop()
+    assert task.target.read_bytes() == image
+
+
+@contextlib.contextmanager
+def _immutable(path: Path) -> Iterator[None]:
+    path.write_text("old")
+    if os.geteuid() or subprocess.run(["chattr", "+i", str(path)], check=False).returncode:
+        pytest.skip("no immutable files here")
+    try:
+        yield
+    finally:
+        subprocess.run(["chattr", "-i", str(path)], check=True)
+
+
+@contextlib.contextmanager
+def _folder(path: Path) -> Iterator[None]:
+    (path / "mine").mkdir(parents=True)
+    yield
+
+
+@contextlib.contextmanager
+def _long(path: Path) -> Iterator[None]:
+    yield
+
+
+@pytest.mark.parametrize("what", [_immutable, _folder, _long])
+def test_what_really_has_a_page_s_name_is_told_and_left_alone(
+    tmp_path: Path, image: bytes, what: Callable[[Path], contextlib.AbstractContextManager[None]]
+) -> None:
+    task = _task(tmp_path, "page", image)
+    if what is _long:
+        task = VerificationTask(
+            *("host", 1, "page", task.work, task.final, task.target.with_name("x" * 300)), task.expected
+        )
+    with what(task.target):
+        (posted,) = [each for each in _verify([task]) if not isinstance(each, Waits)]
+        assert isinstance(posted, Unwritable)
+        assert posted.reason.startswith(f"{OUTPUT}: {task.target}: ")
+        assert [path.name for path in (tmp_path / "out").iterdir()] in (["page"], [])
+    assert task.final.read_bytes() == image
+
+
+def test_a_file_of_another_user_in_a_sticky_folder_is_that_name_s_error(tmp_path: Path) -> None:
+    if os.geteuid():
+        pytest.skip("only root can be several users")
+    tmp_path.chmod(0o1777)
+    for parent in tmp_path.parents:
+        if parent.owner() == "root" and str(parent).startswith("/tmp/"):
+            parent.chmod(0o755)
+    target = tmp_path / "page-0001.png"
+    target.write_text("root's")
+    read, write = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            os.setgroups([])
+            os.setresgid(SOMEBODY, SOMEBODY, SOMEBODY)
+            os.setresuid(SOMEBODY, SOMEBODY, SOMEBODY)
+            own = tmp_path / "own"
+            own.write_text("a page")
+            try:
+                primitives.rename(str(own), str(target))
+            except OSError as error:
+                failure = judge(OutputFailed.at(target, error), target, target, "page")
+                os.write(write, json.dumps(failure).encode())
+        finally:
+            os._exit(0)
+    os.close(write)
+    os.waitpid(child, 0)
+    reason, is_one_name = json.loads(os.read(read, 4096))
+    assert is_one_name
+    assert str(target) in reason
+
+
+@pytest.mark.parametrize("number", [errno.EPERM, errno.EROFS, errno.EIO])
+def test_a_folder_that_takes_no_file_is_the_storage_s_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    def refuse(source: str, target: str) -> None:
+        raise OSError(number, os.strerror(number), source, None, target)
+
+    monkeypatch.setattr(primitives, "rename", refuse)
+    target = tmp_path / "page-0001.png"
+    error = OSError(number, "refused", str(tmp_path / ".page-0001.png.12"), None, str(target))
+    assert judge(error, target, target, "page") == (f"{SAN}: {target}: refused", False)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["manifest.json", "overview.html", "attributes.json"])
+def test_a_folder_in_the_place_of_a_job_s_file_is_told_with_what_frees_the_name(
+    tmp_path: Path, name: str
+) -> None:
+    (tmp_path / "job" / name / "x").mkdir(parents=True)
+    with pytest.raises(OSError, match="directory") as raised:
+        (tmp_path / "job" / "new").touch()
+        (tmp_path / "job" / "new").rename(tmp_path / "job" / name)
+    told = storage_error(raised.value, tmp_path)
+    assert told.code is ExitCode.STORAGE
+    assert told.what == f"{tmp_path / 'job' / name}: Is a directory"
+    assert "mounted" not in told.hint
+    assert os.system(told.hint.partition(": ")[2]) == 0
+    (tmp_path / "job" / "new").rename(tmp_path / "job" / name)
+
+
+@pytest.mark.parametrize("number", [errno.EISDIR, errno.ENOSPC, errno.EPERM])
+def test_an_error_in_the_output_folder_names_it_and_not_the_shared_folder(
+    tmp_path: Path, number: int
+) -> None:
+    output, san = tmp_path / "out", tmp_path / "san"
+    named = OSError(number, "refused", str(output / ".x"), None, str(output / "all.pdf"))
+    for error in (named, OutputFailed.at(output / "all.pdf", OSError(number, "refused"))):
+        told = run_error(error, san, output)
+        assert "output folder" in told.what
+        assert str(san) not in told.what + told.hint
+    told = run_error(OSError(number, "refused", str(san / "x")), san, output)
+    assert "output folder" not in told.what + told.hint
+
+
+def test_a_journal_that_alone_cannot_be_written_ends_the_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Other files can be written, so that waiting for the storage would have no end."""
+    monkeypatch.setattr(journalwriter, "NAME_WAIT", 0.1)
+    monkeypatch.setattr(journalwriter, "RETRY_INTERVAL", 0.02)
+    told: queue.SimpleQueue[tuple[str, bool]] = queue.SimpleQueue()
+    writer = JournalWriter(tmp_path / "journal.jsonl")
+
+    def refuse() -> None:
+        raise OSError(errno.EPERM, "refused", str(writer.path))
+
+    monkeypatch.setattr(writer, "sync", refuse)
+    thread = JournalWriterThread(writer, lambda: None, lambda why, is_final: told.put((why, is_final)))
+    thread.close(0)
+    until = time.monotonic() + 60
+    while not (found := told.get(timeout=60))[1]:
+        assert time.monotonic() < until
+    assert found[0] == f"cannot write the journal {writer.path}: refused"
+
+
+def test_a_lease_that_alone_cannot_be_renewed_ends_the_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = JobFolder(tmp_path / "job")
+    folder.create()
+    monkeypatch.setattr(leaserenewer, "NAME_WAIT", 0.1)
+    monkeypatch.setattr(leaserenewer, "BEAT_SECONDS", 0.02)
+    held = lease.take(folder.lease)
+    folder.lease.unlink()
+    (folder.lease / "x").mkdir(parents=True)
+    posted: queue.SimpleQueue[leaserenewer.LeaseGone | ev.StorageFailed] = queue.SimpleQueue()
+    renewer = LeaseRenewer(held, posted.put, folder.path)
+    renewer.start()
+    try:
+        while not getattr(found := posted.get(timeout=60), "is_final", True):
+            pass
+    finally:
+        renewer.stop()
+    assert isinstance(found, ev.StorageFailed)
+
+
+@pytest.mark.parametrize("end", ["", "page_failed", "page_delivered", "run_started"])
+def test_status_says_what_a_page_waits_for_and_until_when_until_it_ends(
+    tmp_path: Path, end: str
+) -> None:
+    fields = {
+        "": {},
+        "page_failed": {"page": 2, "kind": "unwritable", "reason": "r", "attempts": 1, "hosts": ()},
+        "page_delivered": PageRecord(2, "page-0002.png", 1, "0" * 64, 1, 1).as_fields(),
+        "run_started": {"epoch": 2},
+    }[end]
+    reason = f"{OUTPUT}: /out/page-0002.png: Is a directory"
+    events = [jobs.started(), ("page_waits", {"page": 2, "reason": reason, "waits": 10.0})]
+    folder = jobs.make(tmp_path, "report", [*events, *([(end, fields)] if end else [])])
+    spec = load_spec(folder)
+    assert spec is not None
+    entries = list(read_journal(folder.journal))
+    assert "page 2 waits until " in str(plain.describe(entries[1]))
+    assert reason in str(plain.describe(entries[1]))
+    holder = Claim(1, 1, "desk", 1, "", "", "0" * 32)
+    report = jobstatus.of(folder, spec, entries, holder).as_json()
+    told = "\n".join(joblist.whole({**report, "overview": None, "stats": None}))
+    assert (report["waiting_pages"] == []) == bool(end)
+    assert (f"page 2: rendered, since {_time(0)}, waits until {_time(10)}: {reason}" in told) != bool(
+        end
+    )
+
+
+def _time(seconds: float) -> str:
+    return clock_time(timestamp(jobs.LONG_AGO + 1 + seconds))
