@@ -41,15 +41,15 @@ def show(config: options.Config = None, json_: options.Json = False) -> None:
 def path(json_: options.Json = False) -> None:
     """Show the files that configuration is read from, and which of them exist."""
     from sshrender.config import keyfile
-    from sshrender.config.paths import places
+    from sshrender.config.paths import is_there, places
 
     found = [place for name in ("sshrender.toml", "hosts.toml") for place in places(name)]
     found.append(keyfile.path())
     if json_:
-        rows = [{"path": str(each.absolute()), "exists": each.is_file()} for each in found]
+        rows = [{"path": str(each.absolute()), "exists": is_there(each)} for each in found]
         raise typer.Exit(jsonresult.put({"files": rows}))
     for place in found:
-        output.line(f"{place.absolute()}" + ("" if place.is_file() else "  (does not exist)"))
+        output.line(f"{place.absolute()}" + ("" if is_there(place) else "  (does not exist)"))
 
 
 @app.command(cls=helptext.Command)

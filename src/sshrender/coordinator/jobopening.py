@@ -430,7 +430,7 @@ def claim_output(delivery: Delivery) -> OutputClaim:
 
 def output_error(error: OSError, output: Path) -> UserError:
     """Return the error for the user of an OSError in the output folder."""
-    return UserError(
+    return limit_reached(error) or UserError(
         ExitCode.STORAGE,
         f"cannot write to the output folder {output}: {error.strerror}",
         "choose another folder with -o DIR",
