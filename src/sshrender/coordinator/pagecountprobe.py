@@ -105,6 +105,6 @@ class PageCountProbe:
                 link.write(encode("ping"), 10.0)
             raise TimeoutError("no answer in time")
         except LinkClosed as closed:
-            raise LinkClosed(": ".join([closed.reason, *reader.noise[-1:]])) from None
+            raise LinkClosed(": ".join([closed.reason, *list(reader.noise)[-1:]])) from None
         finally:
             link.close()

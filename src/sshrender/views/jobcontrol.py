@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-from typing import TextIO
+from typing import IO
 
 
-def is_in_background(stream: TextIO) -> bool:
+def is_in_background(stream: IO[str]) -> bool:
     """Return whether the shell of this terminal runs this program in the background, as with ``&``.
 
     The kernel stops a background process that reads its terminal or changes it (tcsetpgrp(3)).
