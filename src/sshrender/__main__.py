@@ -6,10 +6,12 @@ import contextlib
 import os
 import signal
 import sys
+import threading
 from typing import TYPE_CHECKING
 
 from sshrender import commandstart, gctuning
 from sshrender.cli import jsonresult, streams
+from sshrender.errors import limit_reached
 
 if TYPE_CHECKING:
     import typer
@@ -23,13 +25,41 @@ def main() -> None:
     Everything is closed by then. What may be left are threads that wait for a dead host or a
     hanging SAN; they must not keep the interpreter from ending, nor does tidying it up serve anyone.
     """
-    commandstart.start()
-    streams.open_missing()
-    _hurry()
-    streams.be_lenient()
-    if jsonresult.is_wanted():
-        streams.raise_on_signals()
-    os._exit(flushed(run()))
+    code = 1
+    try:
+        commandstart.start()
+        threading.excepthook = _record_of_thread
+        streams.open_missing()
+        _hurry()
+        streams.be_lenient()
+        if jsonresult.is_wanted():
+            streams.raise_on_signals()
+        code = flushed(run())
+    except BaseException as error:  # noqa: BLE001 - not even the report of an error was possible
+        code = _say_what_is_left(error)
+    finally:
+        os._exit(code)
+
+
+def _record_of_thread(failed: threading.ExceptHookArgs) -> None:
+    """Write an error that a thread did not handle into the log: no traceback reaches the terminal."""
+    from sshrender.api import errorlog
+
+    if failed.exc_value is not None:
+        errorlog.record(failed.exc_value)
+
+
+def _say_what_is_left(error: BaseException) -> int:
+    """Print an error with nothing but write(2), and return the exit code.
+
+    There may be no memory, no descriptor and no disk.
+    """
+    limit = limit_reached(error)
+    what = limit.what if limit is not None else f"{type(error).__name__}: {error}"[:400]
+    words = f"sshrender: error: {what}\nhint: the limits: ulimit -a\n"
+    with contextlib.suppress(OSError):
+        os.write(2, words.encode("ascii", "replace"))
+    return 1 if limit is None else limit.code
 
 
 def flushed(code: int) -> int:
@@ -120,11 +150,14 @@ def _usage(error: typer.TyperException) -> UserError:
 
 
 def _failed(error: Exception) -> int:
-    """Report a limit of this machine, or a bug in sshrender; return the exit code."""
+    """Report what the environment did, or a bug in sshrender; return the exit code."""
+    limit = limit_reached(error)
+    if limit is not None:  # no more is loaded: that needs a descriptor and memory
+        return _report(limit)
     from sshrender.api import errorlog
-    from sshrender.errors import ExitCode, UserError, limit_reached
+    from sshrender.errors import ExitCode, UserError
 
-    return _report(limit_reached(error) or UserError(ExitCode.BUG, *errorlog.defect(error)))
+    return _report(errorlog.of_environment(error) or UserError(ExitCode.BUG, *errorlog.defect(error)))
 
 
 if __name__ == "__main__":

@@ -69,16 +69,27 @@ class NeedsUser(UserError):
 
 
 def limit_reached(error: BaseException) -> UserError | None:
-    """Return the user's error if a limit of this machine on memory or threads is the cause, else None.
+    """Return the user's error if a limit of this machine is the cause, else None.
 
     CPython reports EAGAIN of pthread_create(3) as a RuntimeError without a number; storage/hangguard.py
     gives it back its number, as fork(2) does.
     """
-    is_number = isinstance(error, OSError) and error.errno in (errno.EAGAIN, errno.ENOMEM)
-    if not (is_number or isinstance(error, MemoryError) or str(error) == "can't start new thread"):
+    what = _LIMITS.get(error.errno or 0, "") if isinstance(error, OSError) else ""
+    if isinstance(error, MemoryError) or str(error) == "can't start new thread":
+        what = _LIMITS[errno.ENOMEM]
+    if not what:
         return None
     return UserError(
-        ExitCode.USAGE,
-        "a limit on memory or threads was reached (RLIMIT_AS, ulimit -v; RLIMIT_NPROC, ulimit -u)",
-        "raise the limit, and run the same command again; the limits: ulimit -a",
+        ExitCode.USAGE, what, "raise the limit, and run the same command again; the limits: ulimit -a"
     )
+
+
+_MEMORY = "a limit on memory or threads was reached (RLIMIT_AS, ulimit -v; RLIMIT_NPROC, ulimit -u)"
+_LIMITS = {
+    errno.EAGAIN: _MEMORY,
+    errno.ENOMEM: _MEMORY,
+    errno.EMFILE: "the limit on open files was reached (RLIMIT_NOFILE, ulimit -n)",
+    errno.ENFILE: "the limit of this machine on open files was reached (sysctl fs.file-max)",
+    errno.EFBIG: "the limit on the size of a file was reached (RLIMIT_FSIZE, ulimit -f)",
+}
+"""What each error means in which a limit shows itself (getrlimit(2))."""

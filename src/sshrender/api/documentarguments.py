@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import glob
 import shlex
+import stat
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from pathlib import Path
@@ -34,6 +36,39 @@ def check_pdfs(sources: list[Path]) -> None:
             f"{other} and {source} are both called {source.stem} and would share a folder",
             f"one command for each, with -o {shlex.quote(own)} for {shlex.quote(str(source))}",
         )
+
+
+def require_files(sources: Iterable[Path]) -> list[Path]:
+    """Return the documents; one that a descriptor of this process names is replaced by its file.
+
+    Raises UserError for a stream: the processes that read a document open it by its name, and begin
+    anywhere in it.
+    """
+    return [near_document(source, partial(_file, source)) for source in sources]
+
+
+def _file(source: Path) -> Path:
+    """Return the name under which other processes find a file. Raises UserError.
+
+    What cannot be found or read is reported when that document is opened: the others are rendered.
+    """
+    is_standard_input = str(source) == "-" and not source.exists()
+    named = Path("/dev/stdin") if is_standard_input else source
+    with contextlib.suppress(OSError):
+        mode = named.stat().st_mode
+        if stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode) or stat.S_ISCHR(mode):
+            raise UserError(
+                ExitCode.DOCUMENT,
+                f"{source}: a pipe or a device, and the document has to be a file",
+                "put what it contains into a file, and name that: COMMAND > document.pdf",
+            )
+        if stat.S_ISREG(mode) and str(named).startswith(_OF_THIS_PROCESS):
+            return named.resolve()
+    return source
+
+
+_OF_THIS_PROCESS = ("/dev/stdin", "/dev/fd/", "/proc/self/fd/")
+"""Names of descriptors: in another process they name other files (proc(5))."""
 
 
 def find_documents(named: Iterable[Path]) -> list[Path]:

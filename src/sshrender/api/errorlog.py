@@ -4,23 +4,60 @@ from __future__ import annotations
 
 import itertools
 import os
+import shlex
 import sys
+import tempfile
 import traceback
 from pathlib import Path
+from typing import TextIO
+
+from sshrender.errors import ExitCode, UserError
 
 
 def record(error: BaseException) -> str:
     """Append the traceback to the log; return the log's path as text for the user. Never raises."""
     from sshrender.views.text import clean
 
+    for open_ in (_open_log, _open_temporary):
+        try:
+            log, file = open_()
+            with file:
+                traceback.print_exception(error, file=file)
+            return clean(str(log), 4096)
+        except Exception:  # noqa: BLE001 - a failing log must not hide the error
+            continue
+    return "no file: none could be written; --log-file FILE names one"
+
+
+def _open_log() -> tuple[Path, TextIO]:
+    log = log_file()
+    log.parent.mkdir(parents=True, exist_ok=True)
+    return log, log.open("a", encoding="utf-8", errors="backslashreplace")
+
+
+def _open_temporary() -> tuple[Path, TextIO]:
+    """Open a new file among the temporary ones: the user's own folder may be closed, full or missing."""
+    descriptor, name = tempfile.mkstemp(prefix="sshrender-", suffix=".log")
+    return Path(name), os.fdopen(descriptor, "w", encoding="utf-8", errors="backslashreplace")
+
+
+def of_environment(error: BaseException) -> UserError | None:
+    """Return the user's error if the current folder or a file is the cause, else None.
+
+    The traceback goes to the log as of a defect: where an error is expected, it gets a better text.
+    """
+    if not isinstance(error, OSError):
+        return None
     try:
-        log = log_file()
-        log.parent.mkdir(parents=True, exist_ok=True)
-        with log.open("a", encoding="utf-8", errors="backslashreplace") as file:
-            traceback.print_exception(error, file=file)
-    except Exception:  # noqa: BLE001 - a failing log must not hide the error
-        return "(the log could not be written)"
-    return clean(str(log), 4096)
+        Path.cwd()
+    except OSError as gone:
+        what = f"the current folder cannot be used: {gone.strerror}"
+        return UserError(ExitCode.USAGE, what, "go to a folder that exists, and try again: cd /")
+    if error.filename is None:
+        return None
+    record(error)
+    path = os.fsdecode(error.filename) if isinstance(error.filename, bytes) else error.filename
+    return UserError(ExitCode.STORAGE, f"{path}: {error.strerror}", f"ls -ld {shlex.quote(str(path))}")
 
 
 def defect(error: BaseException) -> tuple[str, str]:

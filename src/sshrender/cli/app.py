@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from typing import Annotated
 
@@ -17,6 +18,7 @@ from sshrender.cli import (
     hosts,
     init,
     jobchanges,
+    jsonresult,
     key,
     man,
     overview,
@@ -41,6 +43,8 @@ app = typer.Typer(
 
 
 def _version(value: bool) -> None:
+    if value and jsonresult.is_wanted():
+        raise typer.Exit(jsonresult.put({"version": sshrender.__version__}))
     if value:
         output.line(f"sshrender {sshrender.__version__}")
         raise typer.Exit
@@ -51,8 +55,12 @@ def _main(
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
     ] = False,
+    json_: Annotated[
+        bool, typer.Option("--json", show_default=False, help="As --json after the command.")
+    ] = False,
 ) -> None:
-    pass
+    if json_:  # what the command itself reads; its own parser comes later
+        os.environ["SSHRENDER_JSON"] = "1"
 
 
 def _add(name: str, command: Callable[..., None]) -> None:

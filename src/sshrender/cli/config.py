@@ -41,46 +41,63 @@ def show(config: options.Config = None, json_: options.Json = False) -> None:
 def path(json_: options.Json = False) -> None:
     """Show the files that configuration is read from, and which of them exist."""
     from sshrender.config import keyfile
-    from sshrender.config.paths import places
+    from sshrender.config.paths import is_there, places
 
     found = [place for name in ("sshrender.toml", "hosts.toml") for place in places(name)]
     found.append(keyfile.path())
     if json_:
-        rows = [{"path": str(each.absolute()), "exists": each.is_file()} for each in found]
+        rows = [{"path": str(each.absolute()), "exists": is_there(each)} for each in found]
         raise typer.Exit(jsonresult.put({"files": rows}))
     for place in found:
-        output.line(f"{place.absolute()}" + ("" if place.is_file() else "  (does not exist)"))
+        output.line(f"{place.absolute()}" + ("" if is_there(place) else "  (does not exist)"))
 
 
 @app.command(cls=helptext.Command)
 def validate(files: Files = None, json_: options.Json = False, config: options.Config = None) -> None:
     """Check files; without FILE, all files that a run here would read."""
-    from sshrender.api.jobs import require_san_path
-    from sshrender.config import inventory
     from sshrender.config.paths import find_inventory
     from sshrender.config.settings import resolve
-    from sshrender.config.validation import read_toml
+    from sshrender.config.validation import invalid
+    from sshrender.errors import UserError
 
     settings = resolve({}, config).settings
     in_use = find_inventory(settings.hosts) if not files else None
     rows: list[dict[str, Any]] = []
     jsonresult.know(files=rows)
+    errors: list[UserError] = []
     for file in files or ([] if in_use is None else [in_use]):
-        if file != in_use and not inventory.looks_like_inventory(read_toml(file), file):
-            resolve({}, file, {})
-            rows.append({"path": str(file), "kind": "settings"})
-            _print_line(f"{file}: settings, well formed", json_)
+        try:
+            row = _validated(file, is_inventory=file == in_use, has_san=settings.san is not None)
+        except UserError as error:
+            errors.append(error)
+            rows.append({"path": str(file), "error": error.what, "hint": error.hint})
             continue
-        loaded = inventory.load(file)
-        if settings.san is None:
-            require_san_path(loaded, file)
-        count = len(inventory.expand(loaded))
-        rows.append({"path": str(file), "kind": "inventory", "hosts": count})
-        _print_line(f"{file}: inventory of {count} host{'s' * (count != 1)}, well formed", json_)
+        rows.append(row)
+        count = row.get("hosts", 0)
+        what = f"inventory of {count} host{'s' * (count != 1)}" if "hosts" in row else "settings"
+        _print_line(f"{file}: {what}, well formed", json_)
+    if errors:  # of several files the first one's hint: the others are told after that
+        raise invalid([error.what for error in errors], errors[0].hint)
     if not files:
         _print_line("settings are well formed", json_)
     if json_:
         raise typer.Exit(jsonresult.put({"files": rows}))
+
+
+def _validated(file: Path, *, is_inventory: bool, has_san: bool) -> dict[str, Any]:
+    """Return what a file is. Raises UserError if a run would refuse it."""
+    from sshrender.api.jobs import require_san_path
+    from sshrender.config import inventory
+    from sshrender.config.settings import resolve
+    from sshrender.config.validation import read_toml
+
+    if not is_inventory and not inventory.looks_like_inventory(read_toml(file), file):
+        resolve({}, file, {})
+        return {"path": str(file), "kind": "settings"}
+    loaded = inventory.load(file)
+    if not has_san:
+        require_san_path(loaded, file)
+    return {"path": str(file), "kind": "inventory", "hosts": len(inventory.expand(loaded))}
 
 
 def _print_line(line: str, wants_json: bool) -> None:

@@ -7,6 +7,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from sshrender.api import errorlog
+from sshrender.views.jobcontrol import is_in_background
 
 if TYPE_CHECKING:
     from sshrender.config.settings import Settings
@@ -31,6 +32,8 @@ def why_no_dashboard() -> str:
     for stream, name in ((sys.stdin, "standard input"), (sys.stderr, "standard error")):
         if stream is None or not stream.isatty():
             return f"{name} is not a terminal"
+    if is_in_background(sys.stdin):
+        return "this command runs in the background (sshrender watch shows the job)"
     if os.environ.get("TERM", "dumb") in ("dumb", "unknown"):
         return "the terminal is too simple (TERM)"
     return ""

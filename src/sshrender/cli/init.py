@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import typer
 
@@ -77,7 +78,8 @@ def init(
     write_inventory(target, inventory_text(folder, node_set, user))
     if json_:
         shown = None if folder is None else str(folder)
-        raise typer.Exit(jsonresult.put({"path": str(target), "node_set": node_set, "san": shown}))
+        result = {"path": str(target), "node_set": node_set, "san": shown}
+        raise typer.Exit(jsonresult.put({**result, **(_checked(target, ssh_config) if check else {})}))
     output.line(f"{target}: {node_set}")
     if check:
         _check(target, ssh_config)
@@ -162,10 +164,24 @@ def _folded(names: Sequence[str]) -> str:
 
 def _check(target: Path, ssh_config: Path | None) -> None:
     """Print the table of the hosts. What is wrong with them is told, and is no error of this command."""
-    typed = {"hosts": target, **({} if ssh_config is None else {"ssh_config": ssh_config})}
     try:
-        context, _ = reporting.start(typed, None, wants_json=False)
+        context, _ = reporting.start(_typed(target, ssh_config), None, wants_json=False)
         hosttables.show(context)
     except UserError as error:
         output.note(f"the hosts cannot be checked yet: {error.what}")
         output.note(f"hint: {error.hint}")
+
+
+def _checked(target: Path, ssh_config: Path | None) -> dict[str, Any]:
+    """Return what the check of the folder and the hosts found, as fields of the object."""
+    from sshrender.api.hosts import check_hosts
+
+    try:
+        context, _ = reporting.start(_typed(target, ssh_config), None, wants_json=True)
+        return {"hosts": [asdict(report) for report in check_hosts(context).reports]}
+    except UserError as error:
+        return {"hosts": [], "problem": error.what}
+
+
+def _typed(target: Path, ssh_config: Path | None) -> dict[str, Any]:
+    return {"hosts": target, **({} if ssh_config is None else {"ssh_config": ssh_config})}

@@ -24,7 +24,9 @@ if TYPE_CHECKING:
 
 @options.takes_settings("render", own=Panel.OUTPUT)
 def render(
-    pdf: Annotated[list[Path], typer.Argument(metavar="PDF", help="The documents to render.")],
+    pdf: Annotated[
+        list[Path], typer.Argument(metavar="PDF", readable=False, help="The documents to render.")
+    ],
     given: options.Given,
     dry_run: options.DryRun = False,
 ) -> None:
@@ -32,8 +34,9 @@ def render(
 
     The same command given again continues an unfinished job, and returns at once if nothing is missing.
     """
-    from sshrender.api.documentarguments import check_pdfs
+    from sshrender.api.documentarguments import check_pdfs, require_files
 
+    pdf = require_files(pdf)
     check_pdfs(pdf)
     run_context, reporter = reporting.start(given.typed, given.config, wants_json=given.wants_json)
     if dry_run:

@@ -19,7 +19,7 @@ from sshrender.views.summary import totals
 def submit(
     pdf: Annotated[
         list[Path],
-        typer.Argument(metavar="PDF", help="Documents, folders of them, or patterns."),
+        typer.Argument(metavar="PDF", readable=False, help="Documents, folders of them, or patterns."),
     ],
     given: options.Given,
     hold: Annotated[
@@ -35,11 +35,11 @@ def submit(
 ) -> None:
     """Queue jobs and print their names. The command coordinate renders them."""
     from sshrender.api.dependencies import job_names_of, start_time
-    from sshrender.api.documentarguments import check_pdfs, find_documents
+    from sshrender.api.documentarguments import check_pdfs, find_documents, require_files
     from sshrender.api.results import failure_summary
     from sshrender.api.submission import submit as submit_document
 
-    sources = find_documents(pdf)
+    sources = require_files(find_documents(pdf))
     check_pdfs(sources)
     run_context, reporter = reporting.start(given.typed, given.config, wants_json=given.wants_json)
     conditions = {

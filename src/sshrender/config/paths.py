@@ -43,6 +43,17 @@ def _of_user(find: Callable[[str], Path]) -> Path:
     )
 
 
+def is_there(place: Path) -> bool:
+    """Return whether a configuration file is there. One in a folder that is closed to this user is not.
+
+    ``sudo -u`` may leave HOME and the current folder as they were, and neither may be searched then.
+    """
+    try:
+        return place.is_file()
+    except OSError:
+        return False
+
+
 def is_trusted(place: Path) -> bool:
     """Return whether a file that was found, not named, may be used: it can run programs (ProxyCommand).
 
@@ -67,7 +78,7 @@ def find_inventory(named: Path | None) -> Path | None:
     """
     if named is not None:
         return named
-    found = next((place for place in places("hosts.toml") if place.is_file()), None)
+    found = next((place for place in places("hosts.toml") if is_there(place)), None)
     if found is not None and not is_trusted(found):
         raise untrusted_file(found, "--hosts")
     return found

@@ -29,7 +29,7 @@ from sshrender.config.declaration import SETTINGS, Settings
 from sshrender.config.declared import Declared
 from sshrender.config.mailaddresses import are_addresses
 from sshrender.config.mistakes import in_words
-from sshrender.config.paths import is_trusted, places, untrusted_file
+from sshrender.config.paths import is_there, is_trusted, places, untrusted_file
 from sshrender.config.recipes import RecipeSettings
 from sshrender.config.settingforms import listing, wrong_value
 from sshrender.config.settingnames import option, variable
@@ -120,7 +120,7 @@ def resolve(
     of_job = _checked(_known_job_settings(job), "job") if job else None
     layers.append(_checked(_from_environment(environ), "variable"))
     files = [config] if config is not None else []
-    files += [place for place in places("sshrender.toml", environ) if place.is_file()]
+    files += [place for place in places("sshrender.toml", environ) if is_there(place)]
     problems = [problem for layer in layers for problem in layer.problems]
     for file in files:
         if file != config and not is_trusted(file):

@@ -7,6 +7,7 @@ the run's attempt records current and returns the events.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from signal import Signals
 from typing import Any
 
 from sshrender.coordinator.hosts.connection import HostSpoke, LinkFailed
@@ -199,7 +200,7 @@ def on_requests_refused(run: RunParts, item: RequestsRefused) -> list[ev.Event]:
 def on_signal(run: RunParts, item: SignalCaught) -> list[ev.Event]:
     """Stop the run; the signal decides the exit code."""
     run.signal = item.number
-    return [ev.StopRequested(f"signal {item.number}")]
+    return [ev.StopRequested(f"stopped by {Signals(item.number).name} (signal {item.number})")]
 
 
 def on_gone(_run: RunParts, item: LeaseGone | vf.DocumentGone | vf.OutputGone) -> list[ev.Event]:

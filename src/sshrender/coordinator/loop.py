@@ -26,6 +26,7 @@ from sshrender.coordinator.workers.partsplitter import PartSplitter
 from sshrender.core import commands as do
 from sshrender.core import events as ev
 from sshrender.core import snapshot
+from sshrender.errors import limit_reached
 from sshrender.job import journalentries as je
 from sshrender.utf8 import writable
 
@@ -113,7 +114,9 @@ class Coordinator:
         except Exception as error:
             if not isinstance(item, HostSpoke):
                 raise
-            what = f"its message could not be handled ({type(error).__name__}: {error!s:.200})"
+            limit = limit_reached(error)
+            why = f"{type(error).__name__}: {error!s:.200}" if limit is None else limit.what
+            what = f"its message could not be handled ({why})"
             event = ev.HostDistrusted(item.link.host, writable(what))
             self._carry_out(run.scheduler.apply(event, now=run.clock()))
 

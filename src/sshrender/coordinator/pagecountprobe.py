@@ -56,7 +56,7 @@ class PageCountProbe:
                 break
         raise UserError(
             ExitCode.NO_HOST,
-            "the document is damaged, and no host's Ghostscript could count its pages"
+            "the document cannot be read here, and no host's Ghostscript could count its pages"
             + "".join(f"; {reason}" for reason in reasons),
             "install Ghostscript here, or see what the hosts need: sshrender hosts",
         )
@@ -78,6 +78,7 @@ class PageCountProbe:
         """
         spec = RunnerSpec(setup.python if setup else "python3", "inspection", secrets.token_hex(6), 30.0)
         link = transport.connect(spec, setup.connect_timeout if setup else _OWN.connect_timeout)
+        reader = MessageReader(spec.marker)
         try:
             program = setup.ghostscript if setup else "gs"
             slots = setup.plan.slots if setup else None
@@ -94,7 +95,6 @@ class PageCountProbe:
                 page_memory=min(self._limits.page_memory, PROBE_MEMORY),
             )
             link.write(requests, 10.0)
-            reader = MessageReader(spec.marker)
             deadline = min(until, time.monotonic() + self._limits.page_timeout)
             while time.monotonic() < deadline:
                 for message in reader.feed(link.read(1.0)):
@@ -104,5 +104,7 @@ class PageCountProbe:
                         raise LinkClosed(message.reason)
                 link.write(encode("ping"), 10.0)
             raise TimeoutError("no answer in time")
+        except LinkClosed as closed:
+            raise LinkClosed(": ".join([closed.reason, *list(reader.noise)[-1:]])) from None
         finally:
             link.close()

@@ -48,6 +48,8 @@ def storage_error(error: OSError, san: Path) -> UserError:
 
 def output_error(error: OSError, output: Path) -> UserError:
     """Return the error for the user of an OSError in the output folder."""
+    if (limit := limit_reached(error)) is not None:
+        return limit
     named, in_place = named_file(error), _in_its_place(error)
     if named is None or named == output or not in_place:
         what, hint = f"{output}: {error.strerror}", "choose another folder with -o DIR"
@@ -60,7 +62,7 @@ def run_error(error: OSError, san: Path, output: Path) -> UserError:
     """Return the error for the user of an OSError on the SAN or in the output folder."""
     named = named_file(error)
     is_in_output = named is not None and output != san and named.is_relative_to(output)
-    if limit_reached(error) is None and (isinstance(error, OutputFailed) or is_in_output):
+    if isinstance(error, OutputFailed) or is_in_output:
         return output_error(error, output)
     return storage_error(error, san)
 

@@ -44,7 +44,8 @@ def warm() -> None:
 
     One that is not used ends when this process does.
     """
-    _spare.append(_start())
+    with contextlib.suppress(OSError):  # ReaderProcess tries it again, and then the error is reported
+        _spare.append(_start())
 
 
 def forget() -> None:

@@ -117,13 +117,15 @@ class Reading:
     def _read_fonts(self) -> None:
         """Search for missing fonts, in a thread."""
         found = workeranswers.Fonts(self._facts.pages or 0 if self._facts is not None else 0)
-        worker = self._font_worker = ReaderProcess()
-        worker.ask("fonts", within=FONTS_TIMEOUT, path=self._path, password=self._password)
         try:
+            worker = self._font_worker = ReaderProcess()
+            worker.ask("fonts", within=FONTS_TIMEOUT, path=self._path, password=self._password)
             for answer in worker.answers():
                 found.add(answer)
         except WorkerFailed:
             worker.stop()
+        except OSError:  # a limit leaves no room for the process
+            pass
         finally:  # what was read until it died is what there is
             with self._changed:
                 self._fonts = found.of_pages

@@ -11,6 +11,7 @@ import sys
 import time
 from typing import Any, Dict, Optional
 
+from sshrender.runner import processlimits
 from sshrender.storage import primitives
 
 
@@ -40,7 +41,10 @@ def memory(field: str) -> int:
 
 
 def ghostscript_version(program: str) -> Optional[str]:
-    """Return what ``gs --version`` prints; None when the program is missing or does not answer."""
+    """Return what ``gs --version`` prints; None when the program is missing or does not answer.
+
+    Raises OSError: a limit of this host leaves no room for it.
+    """
     try:
         answer = subprocess.run(
             [program, "--version"],
@@ -49,7 +53,11 @@ def ghostscript_version(program: str) -> Optional[str]:
             stderr=subprocess.DEVNULL,
             timeout=20,
         )
-    except (OSError, subprocess.TimeoutExpired):
+    except subprocess.TimeoutExpired:
+        return None
+    except OSError as error:
+        if processlimits.reached(error) is not None:
+            raise
         return None
     return answer.stdout.decode("ascii", "replace").strip() if answer.returncode == 0 else None
 

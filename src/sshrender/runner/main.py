@@ -128,6 +128,14 @@ class Runner:
         threading.Thread(target=self._gather_facts, args=(has_canary, slots), daemon=True).start()
 
     def _gather_facts(self, has_canary: bool, slots: int) -> None:
+        """Gather the facts, or say which limit forbids it. ``slots``: see _gather."""
+        try:
+            self._gather(has_canary, slots)
+        except Exception as error:  # noqa: BLE001 - a worker thread turns a crash into a message
+            reason = processlimits.reached(error) or "%s: %s" % (type(error).__name__, error)
+            self._wire.post("trouble", reason=reason)
+
+    def _gather(self, has_canary: bool, slots: int) -> None:
         """Gather the facts. ``slots``: as the inventory says; 0: as many as memory allows."""
         self._facts.update(self._meter.greet())
         self._facts.update(hostfacts.gather(self._ghostscript))
@@ -395,5 +403,6 @@ def start(marker: str, silence: Optional[float] = None) -> NoReturn:
         signal.alarm(0)  # set by the command that read the payload
         main(marker, DEFAULT_SILENCE if silence is None else silence)
     except Exception as error:  # noqa: BLE001 - the last line of defence of a process far away
-        sys.stderr.write("sshrender runner: %s: %s\n" % (type(error).__name__, error))
+        reason = processlimits.reached(error) or "%s: %s" % (type(error).__name__, error)
+        sys.stderr.write("sshrender runner: %s\n" % reason)
         die()

@@ -8,6 +8,7 @@ Standard library only, Python 3.7 and later.
 
 from __future__ import annotations
 
+import errno
 import os
 import resource
 from typing import Callable, Dict, List, Optional
@@ -43,6 +44,17 @@ def too_low() -> Optional[str]:
                 resource.getrlimit(kind)[1],
                 least,
             )
+    return None
+
+
+def reached(error: BaseException) -> Optional[str]:
+    """Return in words which limit an error of fork(2), open(2) or a thread's start shows, else None."""
+    if str(error) == "can't start new thread" or getattr(error, "errno", 0) == errno.EAGAIN:
+        return "a limit of this host is too low: RLIMIT_NPROC, ulimit -u, processes of a user"
+    if getattr(error, "errno", 0) == errno.EMFILE:
+        return "a limit of this host is too low: RLIMIT_NOFILE, ulimit -n, open files"
+    if isinstance(error, MemoryError) or getattr(error, "errno", 0) == errno.ENOMEM:
+        return "a limit of this host is too low: RLIMIT_AS, ulimit -v, memory; or the host has none left"
     return None
 
 

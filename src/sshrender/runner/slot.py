@@ -14,7 +14,7 @@ import time
 from typing import Dict, Optional
 
 from sshrender.renderers import diagnostics
-from sshrender.runner import memorylimits, slotlocks, wire
+from sshrender.runner import memorylimits, processlimits, slotlocks, wire
 from sshrender.runner.finalizer import Finalizer
 from sshrender.runner.reciperenderer import RecipeRenderer
 from sshrender.runner.rendererinterface import PageRenderer
@@ -76,7 +76,8 @@ class Slot(threading.Thread):
         except SessionEnded as end:
             self._wire.post("trouble", reason="no renderer: " + _with_last_line(end))
         except Exception as error:  # noqa: BLE001 - a worker thread turns a crash into an event
-            self._wire.post("trouble", reason="%s: %s" % (type(error).__name__, error))
+            reason = processlimits.reached(error) or "%s: %s" % (type(error).__name__, error)
+            self._wire.post("trouble", reason=reason)
         finally:
             self._warm.drop()
             self._locks.release()

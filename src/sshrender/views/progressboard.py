@@ -18,6 +18,7 @@ from sshrender.core.snapshot import HostView, Snapshot
 from sshrender.job.journalentries import HostStateChanged, JournalEntry
 from sshrender.views import hostwords
 from sshrender.views.controlcharacters import Harmless
+from sshrender.views.jobcontrol import is_in_background
 from sshrender.views.plain import describe, pause_now
 from sshrender.views.rate import Rate
 from sshrender.views.text import clean, count, duration
@@ -53,6 +54,8 @@ class BoardView:
             Text(""), console=self._console, auto_refresh=False, transient=True, screen=False
         )
         self._live.start()
+        # Ctrl-Z would leave the shell without one.
+        self._console.show_cursor(True)
 
     def entry(self, entry: JournalEntry) -> None:
         """See View.entry. Hosts' states are on the board already."""
@@ -65,7 +68,7 @@ class BoardView:
     def snapshot(self, snapshot: Snapshot, now: float) -> None:
         """See View.snapshot."""
         self._rate.note(now, snapshot.delivered_here)
-        if now - self._rendered_at < REDRAW:
+        if now - self._rendered_at < REDRAW or is_in_background(self._console.file):
             return
         self._rendered_at = now
         width, height = self._console.size

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from typing import TextIO
 
 from sshrender.views.interface import View
+from sshrender.views.jobcontrol import is_in_background
 
 
 def choose(progress: str, stream: TextIO, job: str, *, quiet: bool, verbose: int, color: str) -> View:
@@ -32,6 +34,5 @@ def choose(progress: str, stream: TextIO, job: str, *, quiet: bool, verbose: int
 
 
 def _is_terminal(stream: TextIO) -> bool:
-    import os
-
-    return stream.isatty() and os.environ.get("TERM", "dumb") != "dumb"
+    is_simple = os.environ.get("TERM", "dumb") in ("dumb", "unknown")
+    return stream.isatty() and not is_simple and not is_in_background(stream)

@@ -63,7 +63,7 @@ def _end_of_run(night: Night) -> str:
 
 
 def _was_told(night: Night, morning: Morning) -> None:
-    assert _end_of_run(night) == "signal 1"
+    assert _end_of_run(night) == "stopped by SIGHUP (signal 1)"
 
 
 def _went_on(night: Night, morning: Morning) -> None:

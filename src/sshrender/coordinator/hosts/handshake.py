@@ -20,6 +20,12 @@ from sshrender.transports.interface import Refusal
 from sshrender.transports.messages import Hello
 from sshrender.transports.payload import MINIMUM_PYTHON
 
+DEFAULT_GHOSTSCRIPT = "gs"
+"""The program where the inventory names none."""
+
+MAX_PROGRAM = 200
+"""Characters of a program's name in a reason."""
+
 
 def preparation(plan: JobPlan, setup: HostSetup, nonce: Nonce, split: int) -> dict[str, Any]:
     """Return the fields of ``prepare``: all that a host's slots need.
@@ -120,7 +126,7 @@ def _may_render(recipes: Sequence[RecipeRecord]) -> bool:
 def _renderer(hello: Hello, recipes: Sequence[RecipeRecord]) -> tuple[Refusal, str]:
     """Check the first recipe, which is required; those to fall back to may be missing."""
     if not recipes or recipes[0].is_built_in:
-        return _ghostscript(hello.ghostscript)
+        return _ghostscript(hello)
     if 0 in hello.missing_recipes:
         lacks = dict(zip(hello.missing_recipes, hello.missing, strict=True))[0]
         return Refusal.NO_GHOSTSCRIPT, f"recipe {recipes[0].name} needs {lacks}, which is not installed"
@@ -149,9 +155,14 @@ def _python(version: str) -> tuple[Refusal, str]:
     return Refusal.NO_PYTHON, ""
 
 
-def _ghostscript(version: str | None) -> tuple[Refusal, str]:
+def _ghostscript(hello: Hello) -> tuple[Refusal, str]:
+    version = hello.ghostscript
     if version is None:
-        return Refusal.NO_GHOSTSCRIPT, "Ghostscript is not installed"
+        program = next(iter(hello.missing), DEFAULT_GHOSTSCRIPT)
+        if program == DEFAULT_GHOSTSCRIPT:
+            return Refusal.NO_GHOSTSCRIPT, "Ghostscript is not installed"
+        named = f"{program[:MAX_PROGRAM]} (ghostscript of the inventory)"
+        return Refusal.NO_GHOSTSCRIPT, f"{named} is not there, or does not say its version"
     parsed = ghostscript.parse_version(version)
     if parsed is None:
         return Refusal.NO_GHOSTSCRIPT, f"its Ghostscript reports version {version[:40]!r}"
