@@ -16,6 +16,7 @@ from sshrender.coordinator import loop
 from sshrender.coordinator.hosts.textbudget import CUT, TextBudget
 from sshrender.coordinator.loop import Coordinator
 from sshrender.coordinator.workers import verifier
+from sshrender.core.events import PagesReady
 from sshrender.job.jobstatus import of as report_of
 from tests.entries import entries_of
 from tests.machine.conversations import QUICK, Fields, Host, RandomHost, image, run
@@ -253,6 +254,8 @@ def test_hosts_that_beat_while_the_loop_stands_still_are_not_called_silent(
     def stall(self: Coordinator) -> None:
         shown[0] += 1
         if shown[0] == 20:
+            for _ in range(20):  # what other threads post, ahead of the hosts' messages
+                self._run.inbox.put(PagesReady(()))
             time.sleep(6.0)
         show(self)
 

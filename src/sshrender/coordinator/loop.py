@@ -45,6 +45,7 @@ class Coordinator:
         self._commands: deque[do.Command] = deque()
         self._outcome: Outcome | None = None
         self._began = inputs.clock()
+        self._emptied_at = self._began
         self._shown_at = -TICK
 
     def run(self) -> Outcome:
@@ -91,6 +92,9 @@ class Coordinator:
         inbox = self._run.inbox
         try:
             item = inbox.get(timeout=TICK)
+            if self._run.heard_until is None:
+                # Messages of hosts may wait behind items of other kinds.
+                self._run.heard_until = self._emptied_at
             for _ in range(MAX_ITEMS_PER_TURN):
                 self._handle(item)
                 if self._outcome is not None:
@@ -99,6 +103,7 @@ class Coordinator:
             self._handle(item)
         except queue.Empty:
             self._run.heard_until = None  # no message waits: silence is silence
+            self._emptied_at = self._run.clock()
 
     def _handle(self, item: Any) -> None:
         """Handle one item, and carry out the commands that it causes at once.
