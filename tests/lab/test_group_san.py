@@ -45,7 +45,16 @@ def _run(farm: Farm, *words: str, umask: str = "077") -> subprocess.CompletedPro
     closed = [each for each in python.parents if not each.stat().st_mode & 0o001]
     show = SHOW if closed else ""
     script = f'{show}\nshift 2; umask {umask}; exec "$@"'
-    shell = ["unshare", "--mount", "sh", "-ec", script, "sh", str(python), str(closed[-1] if closed else "")]
+    shell = [
+        "unshare",
+        "--mount",
+        "sh",
+        "-ec",
+        script,
+        "sh",
+        str(python),
+        str(closed[-1] if closed else ""),
+    ]
     command = [*shell, *AS_OWNER, *SSHRENDER, *words, "--hosts", str(hosts)]
     return farm.run(command, timeout=100, cwd=farm.root)
 

@@ -64,6 +64,7 @@ def validate(files: Files = None, json_: options.Json = False, config: options.C
     settings = resolve({}, config).settings
     in_use = find_inventory(settings.hosts) if not files else None
     rows: list[dict[str, Any]] = []
+    sans = [] if settings.san is None else [settings.san.absolute()]
     jsonresult.know(files=rows)
     for file in files or ([] if in_use is None else [in_use]):
         if file != in_use and not inventory.looks_like_inventory(read_toml(file), file):
@@ -76,11 +77,29 @@ def validate(files: Files = None, json_: options.Json = False, config: options.C
             require_san_path(loaded, file)
         count = len(inventory.expand(loaded))
         rows.append({"path": str(file), "kind": "inventory", "hosts": count})
+        sans += [] if loaded.san is None else [loaded.san.path.absolute()]
         _print_line(f"{file}: inventory of {count} host{'s' * (count != 1)}, well formed", json_)
     if not files:
         _print_line("settings are well formed", json_)
+    checked = _check_sans(sans, json_)
     if json_:
-        raise typer.Exit(jsonresult.put({"files": rows}))
+        raise typer.Exit(jsonresult.put({"files": rows, "sans": checked}))
+
+
+def _check_sans(sans: list[Path], wants_json: bool) -> list[dict[str, Any]]:
+    """Check each shared folder that exists here, and print what its file system cannot do."""
+    from sshrender.api.storageconditions import check_storage_if_there, in_words
+
+    found = []
+    for san in dict.fromkeys(sans):
+        conditions = check_storage_if_there(san)
+        if conditions is None:
+            _print_line(f"shared folder {san}: not on this machine, so not checked", wants_json)
+            continue
+        for line in in_words(san, conditions):
+            _print_line(line, wants_json)
+        found.append({"path": str(san), "conditions": [each.as_json() for each in conditions]})
+    return found
 
 
 def _print_line(line: str, wants_json: bool) -> None:
