@@ -29,8 +29,7 @@ from sshrender.coordinator.workers import verifier as verifier_module
 from sshrender.coordinator.workers.leaserenewer import LeaseGone
 from sshrender.coordinator.workers.storageprobe import StorageProbe
 from sshrender.coordinator.workers.verificationqueue import VerificationQueue
-from sshrender.coordinator.workers.verifier import (
-    MAX_THREADS,
+from sshrender.coordinator.workers.verificationresults import (
     DocumentGone,
     Rejected,
     Result,
@@ -38,8 +37,9 @@ from sshrender.coordinator.workers.verifier import (
     SyncRefused,
     VerificationTask,
     Verified,
-    Verifier,
+    Waits,
 )
+from sshrender.coordinator.workers.verifier import MAX_THREADS, Verifier
 from sshrender.core import events as ev
 from sshrender.job import publish
 from sshrender.job.documentidentity import DocumentReplaced
@@ -425,7 +425,7 @@ def test_a_page_is_not_published_once_the_document_was_replaced(tmp_path: Path) 
     def replaced() -> None:
         raise DocumentReplaced
 
-    results: list[Result | SyncRefused] = []
+    results: list[Result | SyncRefused | Waits] = []
     verifier = Verifier(_Sizes(), replaced, results.append)
     try:
         task = _task(tmp_path, "host", 1, _expected("png16m"))
@@ -438,8 +438,10 @@ def test_a_page_is_not_published_once_the_document_was_replaced(tmp_path: Path) 
     assert list((tmp_path / "pages").iterdir()) == list((tmp_path / "out").iterdir()) == []
 
 
-def _run(tasks: list[VerificationTask], folder: Path, timeout: float) -> list[Result | SyncRefused]:
-    results: list[Result | SyncRefused] = []
+def _run(
+    tasks: list[VerificationTask], folder: Path, timeout: float
+) -> list[Result | SyncRefused | Waits]:
+    results: list[Result | SyncRefused | Waits] = []
     verifier = Verifier(_Sizes(), lambda: None, results.append)
     try:
         for task in tasks:
@@ -452,7 +454,7 @@ def _run(tasks: list[VerificationTask], folder: Path, timeout: float) -> list[Re
 
 def test_pages_that_are_not_visible_yet_need_no_thread_each(tmp_path: Path) -> None:
     """Five thousand of one host, and one of another host that is there."""
-    results: list[Result | SyncRefused] = []
+    results: list[Result | SyncRefused | Waits] = []
     verifier = Verifier(_Sizes(), lambda: None, results.append)
     before = threading.active_count()
     try:
@@ -570,7 +572,7 @@ def test_a_late_delivery_leaves_the_page_that_took_the_place_of_its_own(
         return real(page, target, sha256)
 
     monkeypatch.setattr(publish, "deliver", deliver)
-    answers: queue.SimpleQueue[Result | SyncRefused] = queue.SimpleQueue()
+    answers: queue.SimpleQueue[Result | SyncRefused | Waits] = queue.SimpleQueue()
     made = Verifier(_Sizes(), fence, answers.put)
     try:
         made.submit(task)
@@ -592,7 +594,7 @@ def test_hosts_whose_pages_take_long_keep_no_other_host_waiting(
         return real(child, descriptor, request, on_slow)  # type: ignore[arg-type]
 
     monkeypatch.setattr(process._Child, "ask", ask)
-    answers: queue.SimpleQueue[Result | SyncRefused] = queue.SimpleQueue()
+    answers: queue.SimpleQueue[Result | SyncRefused | Waits] = queue.SimpleQueue()
     verifier = Verifier(_Sizes(), lambda: None, answers.put)
     try:
         for page in range(1, 4):

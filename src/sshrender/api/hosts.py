@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from sshrender.api import commandlines
 from sshrender.api.hostremedies import Problem, Remedy, remedies
 from sshrender.api.jobs import on_san
 from sshrender.api.runcontext import RunContext
+from sshrender.api.storageconditions import Condition, check_storage
 from sshrender.config.paths import find_inventory
 from sshrender.coordinator.hosts.hostcheck import HostReport, compare
 from sshrender.coordinator.hosts.hostcheck import check_hosts as check_each
@@ -21,17 +22,23 @@ from sshrender.job.drains import Drain
 
 @dataclass(frozen=True, slots=True)
 class HostChecks:
-    """The reports of all hosts, in the inventory's order. ``exit_code`` is 0 if one is usable."""
+    """The reports of all hosts, in the inventory's order. ``exit_code`` is 0 if one is usable.
+
+    ``conditions``: what the file system of the shared folder can do.
+    """
 
     exit_code: int
     reports: list[HostReport]
+    conditions: list[Condition] = field(default_factory=list)
 
 
 def check_hosts(context: RunContext) -> HostChecks:
     """Check every host. Raises UserError if the shared folder fails."""
+    conditions: list[Condition] = []
 
     def work() -> list[HostReport]:
         require_san(context.san)
+        conditions.extend(check_storage(context.san))
         drained = drains.read(context.san, [setup.plan.name for setup in context.hosts])
         return [_with_drain(report, drained) for report in check_each(context.hosts, context.san)]
 
@@ -40,9 +47,9 @@ def check_hosts(context: RunContext) -> HostChecks:
     if not context.settings.mixed:
         compare(reports)
     if any(report.state in ("idle", "busy") for report in reports):
-        return HostChecks(0, reports)
+        return HostChecks(0, reports, conditions)
     refusals = (report.refusal if report.state == "refused" else "" for report in reports)
-    return HostChecks(no_host_code(refusals), reports)
+    return HostChecks(no_host_code(refusals), reports, conditions)
 
 
 def _with_drain(report: HostReport, drained: Mapping[str, Drain]) -> HostReport:

@@ -63,16 +63,18 @@ def validate(files: Files = None, json_: options.Json = False, config: options.C
     settings = resolve({}, config).settings
     in_use = find_inventory(settings.hosts) if not files else None
     rows: list[dict[str, Any]] = []
+    sans = [] if settings.san is None else [settings.san.absolute()]
     jsonresult.know(files=rows)
     errors: list[UserError] = []
     for file in files or ([] if in_use is None else [in_use]):
         try:
-            row = _validated(file, is_inventory=file == in_use, has_san=settings.san is not None)
+            row, san = _validated(file, is_inventory=file == in_use, has_san=settings.san is not None)
         except UserError as error:
             errors.append(error)
             rows.append({"path": str(file), "error": error.what, "hint": error.hint})
             continue
         rows.append(row)
+        sans += [] if san is None else [san]
         count = row.get("hosts", 0)
         what = f"inventory of {count} host{'s' * (count != 1)}" if "hosts" in row else "settings"
         _print_line(f"{file}: {what}, well formed", json_)
@@ -80,12 +82,29 @@ def validate(files: Files = None, json_: options.Json = False, config: options.C
         raise invalid([error.what for error in errors], errors[0].hint)
     if not files:
         _print_line("settings are well formed", json_)
+    checked = _check_sans(sans, json_)
     if json_:
-        raise typer.Exit(jsonresult.put({"files": rows}))
+        raise typer.Exit(jsonresult.put({"files": rows, "sans": checked}))
 
 
-def _validated(file: Path, *, is_inventory: bool, has_san: bool) -> dict[str, Any]:
-    """Return what a file is. Raises UserError if a run would refuse it."""
+def _check_sans(sans: list[Path], wants_json: bool) -> list[dict[str, Any]]:
+    """Check each shared folder that exists here, and print what its file system cannot do."""
+    from sshrender.api.storageconditions import check_storage_if_there, in_words
+
+    found = []
+    for san in dict.fromkeys(sans):
+        conditions = check_storage_if_there(san)
+        if conditions is None:
+            _print_line(f"shared folder {san}: not on this machine, so not checked", wants_json)
+            continue
+        for line in in_words(san, conditions):
+            _print_line(line, wants_json)
+        found.append({"path": str(san), "conditions": [each.as_json() for each in conditions]})
+    return found
+
+
+def _validated(file: Path, *, is_inventory: bool, has_san: bool) -> tuple[dict[str, Any], Path | None]:
+    """Return what a file is, and the shared folder that it names. Raises UserError."""
     from sshrender.api.jobs import require_san_path
     from sshrender.config import inventory
     from sshrender.config.settings import resolve
@@ -93,11 +112,12 @@ def _validated(file: Path, *, is_inventory: bool, has_san: bool) -> dict[str, An
 
     if not is_inventory and not inventory.looks_like_inventory(read_toml(file), file):
         resolve({}, file, {})
-        return {"path": str(file), "kind": "settings"}
+        return {"path": str(file), "kind": "settings"}, None
     loaded = inventory.load(file)
     if not has_san:
         require_san_path(loaded, file)
-    return {"path": str(file), "kind": "inventory", "hosts": len(inventory.expand(loaded))}
+    row = {"path": str(file), "kind": "inventory", "hosts": len(inventory.expand(loaded))}
+    return row, None if loaded.san is None else loaded.san.path.absolute()
 
 
 def _print_line(line: str, wants_json: bool) -> None:

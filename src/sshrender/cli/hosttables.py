@@ -18,12 +18,14 @@ def show(
 ) -> int:
     """Check every host and print the table; return the exit code. Raises UserError."""
     from sshrender.api.hosts import check_hosts, remedies_of
+    from sshrender.api.storageconditions import in_words
     from sshrender.views import hosttable
 
     checks = check_hosts(context)
     rows = [asdict(report) for report in checks.reports]
     if is_json:
-        return jsonresult.put({"hosts": rows}, checks.exit_code)
+        san = {"path": str(context.san), "conditions": [each.as_json() for each in checks.conditions]}
+        return jsonresult.put({"hosts": rows, "san": san}, checks.exit_code)
     if is_watched and sys.stdout.isatty():
         output.clear_screen(sys.stdout)
     fixes = {
@@ -31,6 +33,8 @@ def show(
         for report in checks.reports
     }
     for line in hosttable.lines(rows, fixes, verbose):
+        output.line(line)
+    for line in in_words(context.san, checks.conditions):
         output.line(line)
     sys.stdout.flush()
     return checks.exit_code

@@ -80,7 +80,7 @@ def make_folder(folder: Path, mode: int) -> None:
     One that exists and is another user's keeps its own mode. A link is not followed. Raises OSError.
     """
     with contextlib.suppress(FileExistsError):
-        folder.mkdir(mode=0o700)
+        folder.mkdir(mode=mode & 0o1777)
     with contextlib.suppress(PermissionError):
         place = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
         try:
