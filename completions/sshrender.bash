@@ -93,7 +93,7 @@ _sshrender_valued="--after --antialias --assemble --avoid --box --by --color --c
 _sshrender_command() {
     case $command in
         "")
-            options="--version --install-completion --show-completion --help -h"
+            options="--version --json --install-completion --show-completion --help -h"
             values="=render resume submit coordinate hold release cancel resubmit alter clean report init hosts status why overview watch drain undrain move man config key"
             ;;
         "render")

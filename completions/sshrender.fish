@@ -73,6 +73,7 @@ complete -c sshrender -n '__sshrender_is ""' -a man -d 'Show a page of the manua
 complete -c sshrender -n '__sshrender_is ""' -a config -d 'Settings and inventory: show, find, check.'
 complete -c sshrender -n '__sshrender_is ""' -a key -d 'The key that signs your jobs: show it, or copy it to another machine.'
 complete -c sshrender -n '__sshrender_is ""' -l version -d 'Print the version.'
+complete -c sshrender -n '__sshrender_is ""' -l json -d 'As --json after the command.'
 complete -c sshrender -n '__sshrender_is ""' -l install-completion -d 'Install completion for the current shell.'
 complete -c sshrender -n '__sshrender_is ""' -l show-completion -d 'Show completion for the current shell, to copy it or customize the installation.'
 complete -c sshrender -n '__sshrender_is ""' -l help -s h -d 'Show this message and exit.'
