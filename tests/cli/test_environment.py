@@ -383,7 +383,7 @@ def _be_shell(command: Sequence[str], is_background: bool) -> None:
             if not is_background:
                 os.tcsetpgrp(0, os.getpid())
             signal.signal(signal.SIGTTOU, signal.SIG_DFL)
-            os.execvp(command[0], command)
+            os.execvp(command[0], [*command])
         _, status = os.waitpid(job, os.WUNTRACED)
         if os.WIFSTOPPED(status):
             os.write(1, b"stopped")
