@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import os
+import queue
 import secrets
 import subprocess
 import sys
+import threading
 import time
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
+from sshrender.coordinator.hosts.connection import HostConnection, LinkFailed
+from sshrender.coordinator.jobplan import HostSetup
 from sshrender.transports.framing import MessageReader, encode
 from sshrender.transports.interface import ConnectFailed, FilesFailed, Link, Refusal, RunnerSpec
 from sshrender.transports.messages import Hello
@@ -77,16 +83,67 @@ def test_a_key_that_the_host_does_not_know_is_a_refusal_of_our_login(
     assert failed.refusal is Refusal.AUTHENTICATION
 
 
-def test_a_key_file_that_cannot_be_used_is_named(to_it: Overrides, tmp_path: Path) -> None:
+@pytest.mark.parametrize("client", CLIENTS)
+def test_a_key_file_that_cannot_be_used_is_named(to_it: Overrides, tmp_path: Path, client: str) -> None:
     locked = _key(tmp_path, "ed25519", "secret")
-    failed = _refused(replace(to_it, identity_file=str(locked)), FABRIC)
+    failed = _refused(replace(to_it, identity_file=str(locked)), client)
     assert failed.refusal is Refusal.AUTHENTICATION
     assert f"ssh-add {locked}" in failed.reason
     odd = tmp_path / "odd"
     odd.write_text("no key\n")
-    failed = _refused(replace(to_it, identity_file=str(odd)), FABRIC)
+    failed = _refused(replace(to_it, identity_file=str(odd)), client)
     assert failed.refusal is Refusal.AUTHENTICATION
     assert f"{odd} is no private key" in failed.reason
+
+
+FORCED = {
+    "a forced command": ("echo for backups only", "(exit code 0); the host says: for backups only"),
+    "a start-up file that ends the shell": ("exit 3", "ended with exit code 3"),
+    "words and an exit code": (
+        "echo down for maintenance; exit 5",
+        "(exit code 5); the host says: down",
+    ),
+}
+
+
+@pytest.mark.parametrize("client", CLIENTS)
+@pytest.mark.parametrize("case", FORCED)
+def test_what_runs_in_the_place_of_the_runner_is_said(
+    loopback: Loopback, to_it: Overrides, tmp_path: Path, client: str, case: str
+) -> None:
+    command, words = FORCED[case]
+    key = _key(tmp_path)
+    allowed = loopback.identity.parent / "home" / ".ssh" / "authorized_keys"
+    allowed.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    allowed.write_text(f'command="{command}" {key.with_suffix(".pub").read_text()}')
+    try:
+        said = _reason(replace(to_it, identity_file=str(key)), client)
+    finally:
+        allowed.unlink()
+    assert "the runner did not start" in said
+    assert words in said
+
+
+def _reason(overrides: Overrides, client: str) -> str:
+    """Return why the runner does not run: at once, or when its first answer is read."""
+    spec = RunnerSpec("python3", "clients", secrets.token_hex(4), 20.0)
+    setup = SimpleNamespace(
+        plan=SimpleNamespace(name="loopback"),
+        python="python3",
+        connect_timeout=TIMEOUT,
+        transport=ChosenTransport("loopback", replace(overrides, client=client)),
+    )
+    posted: queue.SimpleQueue[Any] = queue.SimpleQueue()
+    connection = HostConnection(cast("HostSetup", setup), spec.label, posted.put)
+    connection.start()
+    failed = posted.get(timeout=TIMEOUT)
+    connection.close()
+    connection.join(TIMEOUT)
+    for thread in threading.enumerate():
+        if thread.name == "close loopback":
+            thread.join(TIMEOUT)
+    assert isinstance(failed, LinkFailed)
+    return failed.reason
 
 
 @pytest.mark.parametrize("client", CLIENTS)

@@ -64,6 +64,28 @@ def test_tokens_of_the_other_paths(config: Path, home: Path, monkeypatch: pytest
     assert found.proxy_command == "nc -X ${PROXY} node1 22 %"
 
 
+def test_a_known_hosts_file_with_a_space_is_one_file(config: Path, home: Path) -> None:
+    """``ssh -G`` prints it without its quotes."""
+    folder = home / "my  keys"
+    folder.mkdir()
+    for name in ("known hosts", "known", "a b c"):
+        (folder / name).write_text("")
+    named = f'"{folder}/a b c" {home}/plain "{folder}/known hosts"'.replace("  ", " ")
+    (home / "my keys").symlink_to("my  keys")
+    found = _resolved(config, f"UserKnownHostsFile {named}\nGlobalKnownHostsFile none\n")
+    single = home / "my keys"
+    assert found.known_hosts == (f"{single}/a b c", f"{home}/plain", f"{single}/known hosts")
+
+
+def test_a_known_hosts_file_with_a_space_that_is_not_there_is_refused_by_name(
+    config: Path, home: Path
+) -> None:
+    with pytest.raises(ConnectFailed, match="UserKnownHostsFile names a file with a space"):
+        _resolved(config, f'UserKnownHostsFile "{home}/nothing here"\n')
+    found = _resolved(config, "GlobalKnownHostsFile none\nUserKnownHostsFile none\n")
+    assert found.known_hosts == ()
+
+
 @pytest.mark.parametrize("text", ["IdentityFile ~/%y", "IdentityFile ${NO_SUCH_VARIABLE}/id"])
 def test_what_ssh_does_not_know_is_a_fault_of_the_configuration(config: Path, text: str) -> None:
     with pytest.raises(ConnectFailed) as caught:

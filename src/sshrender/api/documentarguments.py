@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
-from sshrender.errors import ExitCode, UserError
+from sshrender.errors import ExitCode, UserError, limit_reached
 from sshrender.renderers.devices import DEVICES
 from sshrender.storage.hangguard import guarded_call
 
@@ -105,4 +105,5 @@ def near_document(document: Path, work: Callable[[], T]) -> T:
         return guarded_call(document.parent, work)
     except OSError as error:
         what = f"{document}: {error.strerror or error}"
-        raise UserError(ExitCode.DOCUMENT, what, f"ls -ld {shlex.quote(str(document))}") from None
+        hint = f"ls -ld {shlex.quote(str(document))}"
+        raise limit_reached(error) or UserError(ExitCode.DOCUMENT, what, hint) from None

@@ -52,7 +52,9 @@ def of_environment(error: BaseException) -> UserError | None:
         Path.cwd()
     except OSError as gone:
         what = f"the current folder cannot be used: {gone.strerror}"
-        return UserError(ExitCode.USAGE, what, "go to a folder that exists, and try again: cd /")
+        return UserError(
+            ExitCode.USAGE, what, "go to a folder that exists, and run the same command again"
+        )
     if error.filename is None:
         return None
     record(error)

@@ -16,6 +16,7 @@ from sshrender.config.recipelook import NoEqual, Wishes, adapted, uses
 from sshrender.config.settings import Settings
 from sshrender.config.settingvalues import resolutions
 from sshrender.config.validation import invalid
+from sshrender.coordinator import switchtrial
 from sshrender.errors import ExitCode, UserError
 from sshrender.job import profiles
 from sshrender.job.profiles import Taken
@@ -44,6 +45,8 @@ def rendering_of(settings: Settings) -> Rendering:
         _require_ghostscript_can(settings, size)
     taken = profiles.taken(settings.gs_options)
     _require_profile_fits(settings, taken)
+    if has_ghostscript:
+        _require_start(settings, taken)
     bits = 0
     if has_ghostscript or settings.antialias != "auto" or any(_uses_bits(each) for each in chain):
         bits = antialias_bits(settings.antialias, device, dpi, taken.options)
@@ -111,6 +114,19 @@ def _require_profile_fits(settings: Settings, taken: Taken) -> None:
                 f" and device {settings.device} has {wanted}",
                 "name another profile, or choose another --device",
             )
+
+
+def _require_start(settings: Settings, taken: Taken) -> None:
+    """Raise UserError if a switch ends Ghostscript at its start, as far as this machine has one."""
+    files = {profile.name for profile in taken.profiles}  # these are not there yet
+    options = [each for each in taken.options if each.partition("=")[2] not in files]
+    found = switchtrial.objection(settings.device, options) if options else None
+    if found is not None:
+        raise UserError(
+            ExitCode.USAGE,
+            f"--gs-option {found.switch}: Ghostscript ends when it is started with it: {found.words}",
+            "omit that --gs-option, or give it another value",
+        )
 
 
 def _wishes(settings: Settings, dpi: tuple[float, float], size: tuple[int, int] | None) -> Wishes:

@@ -7,6 +7,7 @@ transport behaves alike.
 
 from __future__ import annotations
 
+import contextlib
 import enum
 from dataclasses import dataclass
 from pathlib import Path
@@ -76,10 +77,20 @@ class LinkClosed(Exception):
         """Whether the shell could not run the command (exit status 126 and 127 in POSIX)."""
         return self.status in (126, 127)
 
-    def reason_on(self, host: str, program: str) -> str:
-        """Return the reason for the administrator: a shell's exit status says what is missing."""
+    def reason_on(self, host: str, program: str, words: str = "") -> str:
+        """Return why a runner did not start, for the administrator.
+
+        A shell's exit status says what is missing. ``words``: what the host printed last.
+        """
+        if self.status is None:
+            return f"{self.reason}: {words}" if words else self.reason
         if not self.has_no_program:
-            return self.reason
+            if words:
+                return f"the runner did not start (exit code {self.status}); the host says: {words}"
+            return (
+                f"the runner did not start: the shell of this user ended with exit code {self.status},"
+                " because of a start-up file (~/.bashrc) or a forced command (authorized_keys)"
+            )
         how = "not found" if self.status == 127 else "cannot be executed"
         return f"{program} {how} on {host}"
 
@@ -139,6 +150,23 @@ class HostFiles(Protocol):
     def close(self) -> None:
         """End the transfer channel. Never raises."""
         ...
+
+
+def last_words(link: Link) -> str:
+    """Return the last line that a host printed before the link ended; empty if there is none."""
+    said = b""
+    with contextlib.suppress(LinkClosed):
+        while len(said) < MAX_WORDS_BYTES and (data := link.read(WORDS_TIMEOUT)):
+            said += data
+    lines = said[:MAX_WORDS_BYTES].decode("utf-8", "replace").strip().splitlines()
+    return lines[-1].strip()[:MAX_WORDS] if lines else ""
+
+
+MAX_WORDS_BYTES, MAX_WORDS = 16384, 300
+"""Bytes that are read of what a host prints instead of a runner; characters that are shown."""
+
+WORDS_TIMEOUT = 0.5
+"""Seconds in which the output of a shell that has ended must come."""
 
 
 class Transport(Protocol):

@@ -16,7 +16,14 @@ import time
 from pathlib import Path
 
 from sshrender.transports import childprocess, opensshclient, payload
-from sshrender.transports.interface import ConnectFailed, Link, LinkClosed, Refusal, RunnerSpec
+from sshrender.transports.interface import (
+    ConnectFailed,
+    Link,
+    LinkClosed,
+    Refusal,
+    RunnerSpec,
+    last_words,
+)
 from sshrender.transports.sftp import SftpFiles
 from sshrender.transports.sshconfig import Overrides
 
@@ -38,9 +45,10 @@ class OpensshTransport:
             link.start(payload.command(spec.python, spec.label), timeout)
             link.write(payload.build(spec.marker, spec.silence), timeout)
         except LinkClosed as closed:
+            words = last_words(link)
             link.close()
             refusal = Refusal.NO_PYTHON if closed.has_no_program else Refusal.UNREACHABLE
-            raise ConnectFailed(refusal, closed.reason_on(self._name, spec.python)) from None
+            raise ConnectFailed(refusal, closed.reason_on(self._name, spec.python, words)) from None
         except ConnectFailed:
             link.close()
             raise

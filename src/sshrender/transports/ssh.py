@@ -13,7 +13,14 @@ import fabric
 import paramiko
 
 from sshrender.transports import knownhosts, payload, sshconfig
-from sshrender.transports.interface import ConnectFailed, Link, LinkClosed, Refusal, RunnerSpec
+from sshrender.transports.interface import (
+    ConnectFailed,
+    Link,
+    LinkClosed,
+    Refusal,
+    RunnerSpec,
+    last_words,
+)
 from sshrender.transports.sftp import SftpFiles, open_sftp
 from sshrender.transports.sshconfig import ACCEPT_NEW, Overrides, SshSettings
 from sshrender.transports.sshlimits import BoundedTransport
@@ -75,9 +82,12 @@ class SshTransport:
             link.start(payload.command(spec.python, spec.label))
             link.write(payload.build(spec.marker, spec.silence), timeout)
         except LinkClosed as closed:
+            words = last_words(link)
             connection.close()
             refusal = Refusal.NO_PYTHON if closed.has_no_program else Refusal.UNREACHABLE
-            raise ConnectFailed(refusal, closed.reason_on(self._settings.name, spec.python)) from None
+            raise ConnectFailed(
+                refusal, closed.reason_on(self._settings.name, spec.python, words)
+            ) from None
         except (paramiko.SSHException, OSError, EOFError) as error:
             connection.close()
             raise ConnectFailed(Refusal.UNREACHABLE, f"no session: {error}") from None

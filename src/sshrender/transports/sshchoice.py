@@ -26,7 +26,15 @@ class ChosenTransport:
         if self._uses_openssh(settings):
             from sshrender.transports.openssh import OpensshTransport
 
-            return OpensshTransport(self._name, self._overrides).connect(spec, timeout)
+            try:
+                return OpensshTransport(self._name, self._overrides).connect(spec, timeout)
+            except ConnectFailed as failed:
+                if failed.refusal is not Refusal.AUTHENTICATION:
+                    raise
+                from sshrender.transports.sshlogin import unusable
+
+                reason = "; ".join([failed.reason, *unusable(settings)])
+                raise ConnectFailed(failed.refusal, reason) from None
         from sshrender.transports.ssh import SshTransport
 
         return SshTransport(settings).connect(spec, timeout)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import subprocess
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -235,8 +235,34 @@ def _agent(value: str | None, tokens: Mapping[str, str]) -> str | None:
 def _known_hosts(values: Mapping[str, list[str]], tokens: Mapping[str, str]) -> tuple[str, ...]:
     user = _first(values, "userknownhostsfile") or "~/.ssh/known_hosts ~/.ssh/known_hosts2"
     shared = _first(values, "globalknownhostsfile") or "/etc/ssh/ssh_known_hosts"
-    files = [*sshtokens.paths(user), *sshtokens.paths(shared)]
-    return tuple(sshtokens.path(file, tokens) for file in files if file != "none")
+    listed = (
+        *(("UserKnownHostsFile", file) for file in sshtokens.paths(user)),
+        *(("GlobalKnownHostsFile", file) for file in sshtokens.paths(shared)),
+    )
+    found = [(key, sshtokens.path(file, tokens)) for key, file in listed if file != "none"]
+    return tuple(_whole(found))
+
+
+def _whole(listed: list[tuple[str, str]]) -> Iterator[str]:
+    """Yield the files of which ``ssh -G`` prints the names: one with a space has lost its quotes.
+
+    The pieces that together name an existing file are one. Raises ValueError where a piece is left that
+    is no path: ssh would read a file that is not known here.
+    """
+    at = 0
+    while at < len(listed):
+        key, name = listed[at]
+        end = at + 1
+        if not Path(name).exists():
+            for until in range(len(listed), at + 1, -1):
+                joined = " ".join(piece for _, piece in listed[at:until])
+                if listed[until - 1][0] == key and Path(joined).exists():
+                    name, end = joined, until
+                    break
+        if at > 0 and not Path(name).is_absolute() and not Path(name).exists():
+            raise ValueError(f"{key} names a file with a space that is not there: … {name}")
+        yield name
+        at = end
 
 
 def _host_key(checking: str | None) -> str:

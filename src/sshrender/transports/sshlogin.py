@@ -81,16 +81,11 @@ class Login:
 
     def _load(self, file: str) -> paramiko.PKey | None:
         """Return the key in a file; None, with the reason noted, where it cannot be used."""
-        try:
-            return paramiko.PKey.from_path(file)
-        except OSError as error:
-            self._unusable.append(f"{file}: {error.strerror}")
-        except (paramiko.PasswordRequiredException, TypeError):
-            # TypeError is what the cryptography library raises for a missing passphrase.
-            self._unusable.append(f"the identity file {file} needs a passphrase (ssh-add {file})")
-        except (paramiko.SSHException, paramiko.UnknownKeyType, ValueError):
-            self._unusable.append(f"{file} is no private key that can be read")
-        return None
+        key = _loaded(file)
+        if isinstance(key, str):
+            self._unusable.append(key)
+            return None
+        return key
 
     def _closed(self, transport: paramiko.Transport) -> str:
         count = len(self._offered)
@@ -108,6 +103,30 @@ class Login:
         else:
             what = "there is no key to log in with"
         return "; ".join([what, *self._unusable])
+
+
+def _loaded(file: str) -> paramiko.PKey | str:
+    """Return the key in a file, or why it cannot be used."""
+    try:
+        return paramiko.PKey.from_path(file)
+    except OSError as error:
+        return f"{file}: {error.strerror}"
+    except (paramiko.PasswordRequiredException, TypeError):
+        # TypeError is what the cryptography library raises for a missing passphrase.
+        return f"the identity file {file} needs a passphrase (ssh-add {file})"
+    except (paramiko.SSHException, paramiko.UnknownKeyType, ValueError):
+        return f"{file} is no private key that can be read"
+
+
+def unusable(settings: SshSettings) -> list[str]:
+    """Return why identity files cannot be used; without a terminal ssh(1) skips them in silence."""
+    agent = sshagent.HostAgent(settings.agent_socket if settings.uses_agent else None, None)
+    try:
+        held = {blob for key in agent.get_keys() for blob in (key.blob, key.asbytes())}
+    finally:
+        agent.close()
+    files = [file for file in settings.identity_files if not sshagent.public_keys([file]) & held]
+    return [why for file in files if isinstance(why := _loaded(file), str)]
 
 
 def _banner(transport: paramiko.Transport) -> str:

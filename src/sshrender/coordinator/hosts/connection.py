@@ -94,6 +94,7 @@ class HostConnection:
         self._lock = threading.Lock()
         self._is_closed = self._is_writing = False
         self._sent_at = 0.0
+        self._has_spoken = False
         self._prepared_at: float | None = None
         self._reader = MessageReader(self._marker)
         self._thread = threading.Thread(target=self._run, name=f"host {self.host}", daemon=True)
@@ -156,6 +157,7 @@ class HostConnection:
         connected_at, has_completed_handshake = time.monotonic(), False
         while True:
             for message in self._reader.feed(link.read(PING_INTERVAL)):
+                self._has_spoken = True
                 if self._has_ended():
                     return
                 if isinstance(message, Hello):
@@ -242,6 +244,10 @@ class HostConnection:
         if closed.has_no_program:  # what its shell printed says the same, in its own words
             reason = closed.reason_on(self.host, self.setup.python)
             self._report_failure(Refusal.NO_PYTHON, reason)
+        elif closed.status is not None and not self._has_spoken:
+            words = self._reader.noise[-1] if self._reader.noise else ""
+            reason = closed.reason_on(self.host, self.setup.python, words)
+            self._report_failure(Refusal.UNREACHABLE, reason)
         else:
             self._report_failure(Refusal.UNREACHABLE, self._with_noise(closed.reason))
 

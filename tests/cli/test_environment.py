@@ -1,0 +1,417 @@
+"""Whatever the environment does gets an error and a hint, and never a traceback.
+
+Commands run in processes that are forked off the test, so that limits, users and folders can be theirs
+alone. Starting the program as a shell does costs half a second, and is left to one test for each kind.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import pty
+import resource
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import traceback
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import sshrender.__main__ as program
+from sshrender.api import errorlog
+from sshrender.api.documentarguments import require_files
+from sshrender.cli import dashboard
+from sshrender.config import paths
+from sshrender.coordinator import switchtrial
+from sshrender.errors import ExitCode, UserError, limit_reached
+from sshrender.runner import hostfacts, processlimits
+from sshrender.runner.main import Runner
+from sshrender.runner.wire import Wire
+from sshrender.views.jobcontrol import is_in_background
+from tests import pdfs
+from tests.conftest import PROGRAM
+from tests.lab import prepared
+
+OTHER_USER = 65534
+"""nobody: a user that may enter nothing that is closed to others."""
+
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="becomes another user: needs root")
+
+
+@dataclass(frozen=True)
+class Around:
+    """What surrounds a command. ``words``: its arguments; ``says``: what stands in its error."""
+
+    code: int
+    says: str = ""
+    words: Sequence[str] = ("status",)
+    env: dict[str, str] = field(default_factory=dict)
+    prepare: Callable[[Path], None] = lambda _home: None
+    """Called in the command's process, before it becomes the other user."""
+    limits: dict[int, int] = field(default_factory=dict)
+    is_other_user: bool = True
+
+
+def _leave_folder(home: Path) -> None:
+    gone = home.parent / "gone"
+    gone.mkdir()
+    os.chdir(gone)
+    gone.rmdir()
+
+
+def _close_folder(home: Path) -> None:
+    closed = home.parent / "closed"
+    closed.mkdir(mode=0o700)
+    os.chdir(closed)
+
+
+AROUND = {
+    "HOME is closed": Around(6, "Permission denied", ["status"]),
+    "HOME is closed, the queue is elsewhere": Around(0, "", ["status", "--san", "{san}"]),
+    "HOME is closed, configuration": Around(0, "", ["config", "path"]),
+    "HOME is a file": Around(6, "Not a directory", env={"HOME": "/etc/passwd"}),
+    "HOME is missing": Around(0, "", env={"HOME": "/nonexistent/x"}),
+    "HOME is not text": Around(0, "", env={"HOME": "/nonexistent/\udcff"}),
+    "the current folder is gone": Around(
+        2,
+        "the current folder cannot be used",
+        ["render", "a.pdf"],
+        prepare=_leave_folder,
+        is_other_user=False,
+    ),
+    "the current folder is gone, and is not needed": Around(
+        0, "", ["status", "--san", "{san}"], prepare=_leave_folder
+    ),
+    "the current folder is closed": Around(0, "", ["status", "--san", "{san}"], prepare=_close_folder),
+    "no other process or thread": Around(
+        2, "RLIMIT_NPROC", ["status", "--san", "{san}"], limits={resource.RLIMIT_NPROC: 0}
+    ),
+    "no other process, with the document's reader": Around(
+        2, "RLIMIT_NPROC", ["render", "a.pdf", "--san", "{san}"], limits={resource.RLIMIT_NPROC: 0}
+    ),
+    "no further file": Around(
+        2, "RLIMIT_NOFILE", ["status", "--san", "{san}"], limits={resource.RLIMIT_NOFILE: 3}
+    ),
+    "no file of any size": Around(
+        2,
+        "RLIMIT_FSIZE",
+        ["submit", "{home}/a.pdf", "--san", "{own}", "-o", "{home}/out"],
+        limits={resource.RLIMIT_FSIZE: 0},
+        is_other_user=False,
+    ),
+    "little memory": Around(
+        2,
+        "RLIMIT_AS",
+        ["render", "{home}/a.pdf", "--san", "{own}"],
+        limits={resource.RLIMIT_AS: 400 << 20},
+        is_other_user=False,
+    ),
+}
+
+
+@pytest.fixture(scope="module")
+def _loaded() -> None:
+    """Load all of the program: another user may not be able to read its modules, or Python's."""
+    prepared._load()
+
+
+@needs_root
+@pytest.mark.usefixtures("_loaded")
+@pytest.mark.parametrize("case", AROUND)
+def test_it_is_named_with_a_hint(case: str, home: Path) -> None:
+    around = AROUND[case]
+    home.chmod(0o700)
+    for folder in home.parents:  # pytest closes its folders to others
+        if "pytest" in str(folder):
+            folder.chmod(0o755)
+    san = home.parent / "san"
+    san.mkdir(mode=0o777)
+    san.chmod(0o777)
+    (home / "own").mkdir()
+    pdfs.write(home / "a.pdf", pdfs.numbered(1))
+    names = {"home": home, "san": san, "own": home / "own"}
+    code, said = _forked(around, home, [word.format(**names) for word in around.words])
+    assert code == around.code, said
+    assert "Traceback" not in said
+    assert "a bug in" not in said
+    if code:
+        assert said.startswith("sshrender: error: ") or "\nsshrender: error: " in said
+        assert around.says in said
+        assert "\nhint: " in said
+
+
+def _forked(around: Around, home: Path, words: Sequence[str]) -> tuple[int, str]:
+    """Return the exit code of a command in its surroundings, and what it wrote."""
+    reading, writing = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        try:
+            os.close(reading)
+            for stream, descriptor in ((sys.__stdout__, 1), (sys.__stderr__, 2)):
+                os.dup2(writing, descriptor)
+                assert stream is not None
+            os.environ.update(around.env)
+            sys.stdout, sys.stderr = (
+                os.fdopen(number, "w", encoding="utf-8", closefd=False) for number in (1, 2)
+            )
+            around.prepare(home)
+            sys.argv = ["sshrender", *words]
+            os.closerange(3, 256) if resource.RLIMIT_NOFILE in around.limits else None
+            if around.is_other_user:
+                os.setgroups([])
+                os.setresgid(OTHER_USER, OTHER_USER, OTHER_USER)
+                os.setresuid(OTHER_USER, OTHER_USER, OTHER_USER)
+            for kind, value in around.limits.items():
+                resource.setrlimit(kind, (value, value))
+            program.main()
+        except BaseException:  # noqa: BLE001 - not the test's frames: this is another process
+            os.write(2, traceback.format_exc().encode())
+        finally:
+            os._exit(99)
+    os.close(writing)
+    with os.fdopen(reading, encoding="utf-8", errors="replace") as pipe:
+        said = pipe.read()
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), said
+
+
+def test_a_log_that_cannot_be_written_goes_among_the_temporary_files(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SSHRENDER_LOG_FILE", "/proc/nowhere/log")
+    monkeypatch.setattr("tempfile.tempdir", str(home))
+    what, _ = errorlog.defect(ValueError("the cause"))
+    (log,) = home.glob("sshrender-*.log")
+    assert str(log) in what
+    assert "the cause" in log.read_text()
+    monkeypatch.setattr("tempfile.tempdir", "/proc/nowhere")
+    assert "--log-file FILE" in errorlog.record(ValueError("the cause"))
+
+
+@pytest.mark.parametrize("number", [errno.EACCES, errno.ENOTDIR, errno.EIO, errno.ESTALE, errno.EROFS])
+def test_a_file_that_fails_is_no_defect(home: Path, number: int) -> None:
+    error = OSError(number, os.strerror(number), str(home / "a b"))
+    found = errorlog.of_environment(error)
+    assert found is not None
+    assert (found.code, found.what) == (ExitCode.STORAGE, f"{home}/a b: {os.strerror(number)}")
+    assert found.hint == f"ls -ld '{home}/a b'"
+    assert errorlog.of_environment(ValueError()) is None
+
+
+@pytest.mark.parametrize(
+    ("error", "name"),
+    [
+        (MemoryError(), "RLIMIT_AS"),
+        (RuntimeError("can't start new thread"), "RLIMIT_NPROC"),
+        (BlockingIOError(errno.EAGAIN, "x"), "RLIMIT_NPROC"),
+        (OSError(errno.EMFILE, "x"), "RLIMIT_NOFILE"),
+        (OSError(errno.EFBIG, "x"), "RLIMIT_FSIZE"),
+    ],
+)
+def test_a_limit_is_named_by_its_name(error: BaseException, name: str) -> None:
+    found = limit_reached(error)
+    assert found is not None
+    assert name in found.what
+    if name != "RLIMIT_FSIZE":  # that of a renderer shows itself as a signal
+        assert name in str(processlimits.reached(error))
+
+
+def test_what_is_no_limit_is_not_called_one() -> None:
+    for error in (RuntimeError("x"), OSError(errno.ENOENT, "x"), ValueError()):
+        assert limit_reached(error) is None
+        assert processlimits.reached(error) is None
+
+
+def test_the_last_resort_needs_no_python(capfd: pytest.CaptureFixture[str]) -> None:
+    assert program._say_what_is_left(OSError(errno.EMFILE, "Too many open files")) == ExitCode.USAGE
+    assert program._say_what_is_left(ValueError("ß")) == 1
+    said = capfd.readouterr().err
+    assert "RLIMIT_NOFILE" in said
+    assert "ValueError: ?" in said
+    assert said.count("hint: ") == 2
+
+
+def test_an_error_of_a_thread_goes_into_the_log(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SSHRENDER_LOG_FILE", str(home / "log"))
+    error = ValueError("of a thread")
+    program._record_of_thread(threading.ExceptHookArgs((ValueError, error, None, None)))
+    assert "of a thread" in (home / "log").read_text()
+
+
+def test_a_folder_that_may_not_be_searched_holds_no_configuration(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_path: Path) -> bool:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(Path, "is_file", refuse)
+    assert paths.find_inventory(None) is None
+
+
+class TestHost:
+    """Limits on a host: what it says is the limit, and not that something is missing."""
+
+    def test_a_limit_is_no_missing_ghostscript(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        def fail(number: int) -> Callable[..., Any]:
+            def run(*_words: object, **_options: object) -> None:
+                raise OSError(number, os.strerror(number))
+
+            return run
+
+        monkeypatch.setattr(subprocess, "run", fail(errno.ENOENT))
+        assert hostfacts.ghostscript_version("gs") is None
+        monkeypatch.setattr(subprocess, "run", fail(errno.EAGAIN))
+        with pytest.raises(OSError, match="temporarily unavailable"):
+            hostfacts.ghostscript_version("gs")
+
+    def test_its_facts_name_the_limit(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        said: list[dict[str, Any]] = []
+        monkeypatch.setattr(Wire, "post", lambda _wire, _type, **fields: said.append(fields))
+
+        def gather(_program: str) -> dict[str, Any]:
+            raise BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable")
+
+        monkeypatch.setattr(hostfacts, "gather", gather)
+        Runner(Wire(1, "x"), 1.0)._gather_facts(False, 0)
+        assert "RLIMIT_NPROC" in said[0]["reason"]
+
+
+class TestDocument:
+    """A document has a name under which every process finds the same file."""
+
+    @pytest.mark.parametrize("kind", ["fifo", "socket", "pipe", "standard input", "device"])
+    def test_a_stream_is_refused_and_what_to_type_is_said(
+        self, home: Path, kind: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        reading, writing = os.pipe()
+        source = {
+            "pipe": Path(f"/dev/fd/{reading}"),
+            "standard input": Path("-"),
+            "device": Path("/dev/zero"),
+        }.get(kind, home / "a.pdf")
+        if kind == "fifo":
+            os.mkfifo(source)
+        if kind == "socket":
+            with socket.socket(socket.AF_UNIX) as made:
+                made.bind(str(source))
+        before = os.dup(0)
+        try:
+            os.dup2(reading, 0)
+            with pytest.raises(UserError, match="a pipe or a device") as caught:
+                require_files([source])
+        finally:
+            os.dup2(before, 0)
+            for descriptor in (before, reading, writing):
+                os.close(descriptor)
+        assert caught.value.code == ExitCode.DOCUMENT
+        assert caught.value.hint.endswith("COMMAND > document.pdf")
+
+    def test_a_descriptor_of_a_file_is_that_file(self, home: Path) -> None:
+        path = pdfs.write(home / "a.pdf", pdfs.numbered(1))
+        with path.open("rb") as file:
+            named = [Path(f"{folder}/{file.fileno()}") for folder in ("/dev/fd", "/proc/self/fd")]
+            assert require_files(named) == [path.resolve()] * 2
+
+    def test_other_names_stay(self, home: Path) -> None:
+        pdfs.write(home / "a.pdf", pdfs.numbered(1))
+        (home / "link.pdf").symlink_to("a.pdf")
+        (home / "loop.pdf").symlink_to("loop.pdf")
+        names = [Path("a.pdf"), Path("link.pdf"), Path("missing.pdf"), Path("loop.pdf"), home]
+        assert require_files(names) == names
+
+
+class TestTerminal:
+    """A shell's background job does not ask its terminal for anything: the kernel would stop it."""
+
+    @pytest.mark.parametrize("is_background", [True, False])
+    def test_a_job_in_the_background_has_no_dashboard(self, is_background: bool, home: Path) -> None:
+        code = (
+            "import sys\nfrom sshrender.cli import dashboard as d\n"
+            "from sshrender.views import jobcontrol as j\n"
+            "print('why:', d.why_no_dashboard(), j.is_in_background(sys.stdout))"
+        )
+        status, said = _at_terminal([sys.executable, "-c", code], is_background)
+        assert status == 0, said
+        assert ("runs in the background" in said) == is_background
+        assert f"{is_background}\r\n" in said
+
+    def test_a_render_in_the_background_ends(self, home: Path) -> None:
+        pdfs.write(home / "a.pdf", pdfs.numbered(1))
+        status, said = _at_terminal([*PROGRAM, "render", "a.pdf", "-r", "20"], True)
+        assert status == 0, said
+        assert "no dashboard: this command runs in the background" in said
+        assert "done, 1 of 1 page" in said
+        assert "\x1b" not in said, "no cursor is moved while a shell has the terminal"
+
+    def test_where_there_is_no_terminal_nothing_is_in_the_background(self, home: Path) -> None:
+        with (home / "file").open("w") as file:
+            assert not is_in_background(file)
+        assert not is_in_background(file)
+        assert dashboard.why_no_dashboard()
+
+
+def _at_terminal(command: Sequence[str], is_background: bool) -> tuple[int, str]:
+    """Run a command as a shell does; return its status (a signal: negative) and what the terminal got.
+
+    The leader of the session is the shell: the command has a process group of its own.
+    """
+    pid, master = pty.fork()
+    if pid == 0:
+        _be_shell(command, is_background)
+    said = b""
+    try:
+        while block := os.read(master, 4096):
+            said += block
+    except OSError:  # EIO: nothing has the terminal open any more
+        pass
+    os.close(master)
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), said.decode("utf-8", "replace")
+
+
+def _be_shell(command: Sequence[str], is_background: bool) -> None:
+    try:
+        os.environ["TERM"] = "xterm"
+        signal.signal(signal.SIGTTOU, signal.SIG_IGN)
+        job = os.fork()
+        if job == 0:
+            os.setpgid(0, 0)
+            if not is_background:
+                os.tcsetpgrp(0, os.getpid())
+            signal.signal(signal.SIGTTOU, signal.SIG_DFL)
+            os.execvp(command[0], [*command])
+        _, status = os.waitpid(job, os.WUNTRACED)
+        if os.WIFSTOPPED(status):
+            os.write(1, b"stopped")
+            os.kill(job, signal.SIGKILL)
+            os._exit(98)
+        os._exit(os.waitstatus_to_exitcode(status) & 0xFF)
+    finally:
+        os._exit(97)
+
+
+class TestSwitches:
+    """A value that ends Ghostscript at its start is a mistake of the command, not of the hosts."""
+
+    @pytest.mark.parametrize("switch", ["-dLeadingEdge=99", "-dMaxBitmap=-5", "-dOverprint=/foo"])
+    def test_the_switch_is_named(self, switch: str) -> None:
+        found = switchtrial.objection("png16m", ["-dPDFSTOPONERROR", switch])
+        assert found is not None
+        assert found.switch == switch
+        assert "rangecheck" in found.words
+
+    def test_what_works_passes(self) -> None:
+        assert switchtrial.objection("png16m", ["-dMaxBitmap=1000", "-dOverprint=/simulate"]) is None
+
+    def test_a_missing_or_broken_ghostscript_says_nothing_of_switches(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("PATH", str(tmp_path))
+        assert switchtrial.objection("png16m", ["-dLeadingEdge=99"]) is None
+        (tmp_path / "gs").write_text("#!/bin/sh\nexit 1\n")
+        (tmp_path / "gs").chmod(0o755)
+        assert switchtrial.objection("png16m", ["-dLeadingEdge=99"]) is None
