@@ -60,20 +60,21 @@ def test_a_walk_ends_at_the_claimed_pages_and_at_a_node_met_twice(
     """What pypdf makes of it is no reason to trust its count: Ghostscript is asked."""
     with _reading(tmp_path / "a.pdf", data) as found:
         assert _within(BOUND, found.counts_right) is False
-        assert len(found.boxes_from(1)) == most
-        assert not found.is_sound()
+        if (claimed := found.facts().pages) is not None:
+            found.read_pages(range(1, claimed + 1))
+            assert _within(BOUND, lambda: found.box(claimed)) is None or claimed == most
+        assert len([box for _, box in found.boxes_from(0) if box is not None]) <= most
 
 
 @pytest.mark.parametrize("data", [hostile.shared_forms(), hostile.shared_descendants()])
 def test_fonts_of_shared_forms_and_descendants_are_read_once(tmp_path: Path, data: bytes) -> None:
     with _reading(tmp_path / "a.pdf", data) as found:
         assert found.counts_right()
-        found.want_fonts()
+        found.want_fonts([3])
         found.await_fonts(BOUND)
         fonts = found.missing_fonts()
         assert fonts is not None
-        assert len(fonts) == 3
-        assert fonts[2] == ["Helvetica"]
+        assert fonts == {3: ["Helvetica"]}
 
 
 @pytest.mark.parametrize("command", ["render", "submit"])

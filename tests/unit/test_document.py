@@ -24,7 +24,8 @@ from pypdf.generic import (
 )
 
 from sshrender.document import readerprocess, reading, splitting, staging
-from sshrender.document.facts import Stamp, check_file, encoded_password, look, read_password
+from sshrender.document.facts import Stamp, check_file, encoded_password, read_password
+from sshrender.document.opening import look
 from sshrender.document.reading import Reading
 from sshrender.document.stagingowner import Owner
 from sshrender.errors import ExitCode, UserError
@@ -74,6 +75,7 @@ def test_a_page_tree_that_loops_ends(tmp_path: Path) -> None:
     found = _read(tmp_path / "loop.pdf")
     assert found.box(1) == (100, 100)
     assert found.box(2) is None
+    assert not found.counts_right()
     found.close()
 
 
@@ -142,7 +144,13 @@ def test_parts_hold_each_page_once(tmp_path: Path) -> None:
     (tmp_path / "parts").mkdir()
     worker = readerprocess.ReaderProcess()
     worker.ask(
-        "split", path=str(source), password=None, folder=str(tmp_path), per_part=3, pages=[1, 2, 6, 7]
+        "split",
+        path=str(source),
+        password=None,
+        folder=str(tmp_path),
+        per_part=3,
+        pages=[1, 2, 6, 7],
+        total=7,
     )
     assert [answer["ready"] for answer in worker.answers()] == [[1, 2], [6], [7]]
     for page in (1, 2, 6, 7):
@@ -161,6 +169,7 @@ def test_a_document_that_cannot_be_split_says_so(tmp_path: Path) -> None:
         folder=str(tmp_path),
         per_part=1,
         pages=[1],
+        total=1,
     )
     assert [set(answer) for answer in worker.answers()] == [{"error", "complaints"}]
 
@@ -351,7 +360,8 @@ def _draw(path: Path, page: int) -> bytes:
 def test_a_part_shows_the_layers_that_the_whole_shows(tmp_path: Path) -> None:
     source = _with_hidden_layer(tmp_path / "layers.pdf")
     (tmp_path / "parts").mkdir()
-    list(splitting.split(source, None, tmp_path, 2, [1, 2, 3]))
+    with splitting.Splitter(source, None, tmp_path, 2) as splitter:
+        list(splitting.split(splitter, [1, 2, 3]))
     for page in (1, 2, 3):
         where = splitting.place(page, 2)
         assert _draw(tmp_path / where.file, where.index) == _draw(source, page)
@@ -361,7 +371,7 @@ def test_parts_are_cut_on_demand_in_any_order(tmp_path: Path) -> None:
     source = pdfs.write(tmp_path / "ten.pdf", pdfs.numbered(10))
     (tmp_path / "parts").mkdir()
     worker = readerprocess.ReaderProcess()
-    worker.ask("cut", path=str(source), password=None, folder=str(tmp_path), per_part=4)
+    worker.ask("cut", path=str(source), password=None, folder=str(tmp_path), per_part=4, total=10)
     answers = worker.answers()
     try:
         for part in (2, 0):
@@ -399,9 +409,9 @@ def test_a_portfolio_is_refused_where_ghostscript_renders_what_is_attached(
             look(tmp_path / "portfolio.pdf", None)
         assert caught.value.code is ExitCode.DOCUMENT
     else:
-        facts, reader = look(tmp_path / "portfolio.pdf", None)
-        assert reader is not None
-        reader.stream.close()
+        facts, document = look(tmp_path / "portfolio.pdf", None)
+        assert document is not None
+        document.close()
         assert facts.pages == 1
 
 
@@ -418,9 +428,9 @@ def test_a_password_with_umlauts_opens_the_document_in_ghostscript(
     writer = PdfWriter(clone_from=pdfs.write(tmp_path / "plain.pdf", pdfs.numbered(3)))
     writer.encrypt("pässwört", "owner", algorithm=algorithm)
     writer.write(tmp_path / "locked.pdf")
-    facts, reader = look(tmp_path / "locked.pdf", "pässwört")
-    assert reader is not None
-    reader.stream.close()
+    facts, document = look(tmp_path / "locked.pdf", "pässwört")
+    assert document is not None
+    document.close()
     password = encoded_password("pässwört", facts.revision)
     lines = ghostscript.open_lines(str(tmp_path / "locked.pdf"), password, "pages")
     command = ["gs", "-q", "-dNOSAFER", "-dNOPAUSE", "-sDEVICE=nullpage", "-"]

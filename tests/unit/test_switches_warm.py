@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pypdf import PdfReader
 
 from sshrender.document import boxes
+from sshrender.document.opening import look
 from sshrender.job import profiles
 from sshrender.job.folder import JobFolder
 from sshrender.job.spec import RenderSettings
@@ -79,7 +79,11 @@ def test_a_warm_ghostscript_makes_what_plain_ghostscript_makes(
     plain = _plain(settings, typed, document, tmp_path / "plain")
     (tmp_path / "work").mkdir()
     (tmp_path / "odd.pdf").symlink_to(document)
-    sizes = list(boxes.walk(PdfReader(document), 5, page_box(settings.appearance, settings.options)))
+    _, opened = look(document, None)
+    assert opened is not None
+    box = page_box(settings.appearance, settings.options)
+    sizes = list(boxes.walk(opened, 5, [range(1, 6)], box))
+    opened.close()
     thumbnails: list[bytes] = []
     session = Session(
         *(_setup(settings), str(tmp_path), "sshrender-token", 1 << 30, dict(os.environ)),
@@ -92,9 +96,9 @@ def test_a_warm_ghostscript_makes_what_plain_ghostscript_makes(
             shown, reported = ghostscript.parse_page_answer(session.answer(60).value)
             path = tmp_path / "work" / f"page{shown + 1}"
             assert path.read_bytes() == plain[number], number
-            box = sizes[number - 1]
-            assert box or switches.has_own_size(settings.options)
-            assert verify(path, _expected(settings, box or reported)).width > 0
+            size = sizes[number - 1]
+            assert size or switches.has_own_size(settings.options)
+            assert verify(path, _expected(settings, size or reported)).width > 0
         session.close_document(60)
         assert [data[:2] for data in thumbnails] == [b"\xff\xd8"] * len(ORDER)
     finally:

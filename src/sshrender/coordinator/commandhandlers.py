@@ -98,8 +98,8 @@ def render_canary(run: RunParts, _command: do.RenderCanary) -> None:
 
 
 def read_fonts(run: RunParts, _command: do.ReadFonts) -> None:
-    """Have the whole document read for fonts that it does not embed."""
-    run.plan.reading.want_fonts()
+    """Have the pages read for fonts that the document does not embed."""
+    run.plan.reading.want_fonts(run.plan.pages)
 
 
 # To the journal

@@ -23,11 +23,11 @@ FIXED_COST = 0.25
 class OpenDocument(Protocol):
     """What is known of a document by now (document/reading.py). No method waits."""
 
-    def boxes_from(self, first: int) -> list[Box | None]:
-        """Return the known page boxes from this page on."""
+    def boxes_from(self, first: int) -> list[tuple[int, Box | None]]:
+        """Return the pages that are known by now, with their boxes, but for the ``first`` of them."""
 
-    def missing_fonts(self) -> list[list[str]] | None:
-        """Return the missing fonts of each page; None until the whole document was read."""
+    def missing_fonts(self) -> Mapping[int, list[str]] | None:
+        """Return the missing fonts of each page; None until all wanted pages were read."""
 
 
 def cost(box: Box) -> float:
@@ -41,7 +41,7 @@ class DocumentEvents:
     def __init__(self, document: OpenDocument, pages: Sequence[int]) -> None:
         self._document = document
         self._pages = frozenset(pages)
-        self._next = 1
+        self._next = 0
         self._are_fonts_reported = False
         self.fonts: Mapping[str, str] = {}
 
@@ -51,11 +51,9 @@ class DocumentEvents:
 
     def _costs(self) -> list[ev.Event]:
         boxes = self._document.boxes_from(self._next)
-        first, self._next = self._next, self._next + len(boxes)
+        self._next += len(boxes)
         costs = tuple(
-            (page, cost(box))
-            for page, box in enumerate(boxes, first)
-            if box is not None and page in self._pages
+            (page, cost(box)) for page, box in boxes if box is not None and page in self._pages
         )
         return [ev.PageCostsKnown(costs)] if costs else []
 
@@ -65,15 +63,15 @@ class DocumentEvents:
             return []
         self._are_fonts_reported = True
         self.fonts = _by_font(missing, self._pages)
-        # Pages that pypdf could not read count as pages with missing fonts.
-        is_unread = len(missing) < max(self._pages)
+        # Pages that qpdf could not read count as pages with missing fonts.
+        is_unread = len(missing) < len(self._pages)
         return [ev.FontsKnown(bool(self.fonts) or is_unread)]
 
 
-def _by_font(missing: Sequence[Sequence[str]], pages: frozenset[int]) -> dict[str, str]:
+def _by_font(missing: Mapping[int, Sequence[str]], pages: frozenset[int]) -> dict[str, str]:
     """Return page lists by font, the font of most pages first."""
     found: dict[str, list[int]] = {}
-    for page, names in enumerate(missing, 1):
+    for page, names in missing.items():
         if page in pages:
             for name in names:
                 found.setdefault(name, []).append(page)

@@ -251,7 +251,7 @@ def describe(
         device=request.device,
         dpi=request.dpi,
         pages=pagelist.canonical(selected),
-        # Where pypdf had to repair the document, its parts may hold other pages than Ghostscript sees.
+        # Where qpdf had to repair the document, its parts may hold other pages than Ghostscript sees.
         split=_split(request, known, size, total) if may_split else 0,
         **request.appearance._asdict(),
         options=request.options,

@@ -1,8 +1,9 @@
 """Determines how many pages Ghostscript will find in a document.
 
-A document's own /Count may be too low or too high, and pypdf repairs documents differently from
-Ghostscript. If pypdf read everything without repairs and found as many pages as /Count says, the two
-agree. Otherwise Ghostscript counts, which takes a moment longer.
+A document's own /Count may be too low or too high, and qpdf repairs documents differently from
+Ghostscript. If qpdf opened the document without repairs, and the kids of its page tree's root have as
+many pages together as /Count says, Ghostscript finds as many: it adds up the same kids (measured with
+10.00). Otherwise Ghostscript counts, which takes a moment longer.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Has a Ghostscript count the pages of a document that pypdf cannot read.
+"""Has a Ghostscript count the pages of a document whose own count is not sure.
 
 The hosts are tried one after the other until one answers, this machine first if it has Ghostscript. This
 is rare, and happens before the run, so it uses a connection of its own.

@@ -91,6 +91,7 @@ class RunParts:
             FILE_TO_MEMORY * plan.limits.page_memory,
             plan.policy.name_wait,
         )
+        plan.reading.read_pages([page for page in plan.pages if page not in plan.history.pages])
         self.document_events = DocumentEvents(plan.reading, plan.pages)
         self.request_poller = RequestPoller(
             plan, post, lease.ensure, inputs.drained, lease.epoch, self.setups

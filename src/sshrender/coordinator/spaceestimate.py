@@ -94,6 +94,7 @@ def _most(reading: Reading, pages: list[int], settings: RenderSettings) -> int |
     """Return the bytes of all pages as rasters; None if no page size is known."""
     if settings.size is not None:
         return settings.size[0] * settings.size[1] * SAMPLE_BYTES_A_PIXEL * len(pages)
+    reading.read_pages(pages)
     boxes = [reading.box(page) for page in pages]
     known = [box for box in boxes if box is not None]
     if not known:

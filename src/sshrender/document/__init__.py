@@ -1,1 +1,1 @@
-"""The PDF: its facts, page lists, staging on the SAN, splitting. pypdf is imported only here."""
+"""The PDF: facts, page lists, staging on the SAN, splitting. Only here pikepdf and pypdf are imported."""

@@ -1,29 +1,27 @@
-"""Read each page's size in points from the page tree: a page image's dimensions are verified against it.
+"""Read the sizes of pages in points from the page tree: page images are verified against them.
 
 A page for which the tree has no sound size has none here, and is held to the size that Ghostscript
-reports.
+reports. Only the pages that are asked for are read: nodes without any of them are skipped by their
+number of pages.
 
 A file of a few kilobytes can hold a tree of 10 ** 14 leaves, by nodes that share their kids. The walk
-therefore ends after one page more than the document claims to have, enters no node twice, and visits a
+therefore ends after the pages that the document claims to have, enters no node twice, and visits a
 bounded number of kids, as a tree may also have no leaf at all.
 """
 
 from __future__ import annotations
 
-import logging
 import math
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from pypdf import PdfReader
+    from sshrender.document.opening import OpenDocument
 
 Box = tuple[float, float]
-_logger = logging.getLogger("pypdf")  # where document/pdfwarnings.py listens
 _INHERITED = ("/MediaBox", "/CropBox", "/Rotate", "/Resources")
 _NAMES = {"crop": "/CropBox", "bleed": "/BleedBox", "trim": "/TrimBox", "art": "/ArtBox"}
-_FORGET_AFTER = 1000
-"""Pages after which pypdf forgets what it has read: it would keep all of a large document."""
 
 MAX_DEPTH = 64
 
@@ -34,92 +32,145 @@ _KIDS_A_PAGE, _MORE_KIDS = 4, 1000
 """A tree whose nodes all have two kids has twice as many kids as pages."""
 
 
-def walk(reader: PdfReader, claimed: int, box: str = "media") -> Iterator[Box | None]:
-    """Yield every page's (width, height) in order; None where the document does not say it.
+def walk(
+    document: OpenDocument, claimed: int, wanted: Sequence[range], box: str = "media"
+) -> Iterator[Box | None]:
+    """Yield the (width, height) of each wanted page in order; None where the document does not say it.
 
     ``box``: which of the page's boxes counts; empty: none does. Ends as ``leaves`` does.
     """
-    for node, values in leaves(reader, claimed):
+    for node, values in leaves(document, claimed, wanted):
         yield _box(node, values, box)
 
 
-def leaves(reader: PdfReader, claimed: int) -> Iterator[tuple[Any, dict[str, Any]]]:
-    """Yield every page in order, with what it has or inherits of _INHERITED.
+def leaves(
+    document: OpenDocument, claimed: int, wanted: Sequence[range]
+) -> Iterator[tuple[Any, dict[str, Any]]]:
+    """Yield each wanted page, with what it has or inherits of _INHERITED. ``wanted``: in order.
 
-    Ends with a warning after ``claimed`` pages when there are more, and early where the page tree is
-    broken, with whatever pypdf raises.
+    Ends early, with a complaint, where the page tree is broken, with whatever pikepdf raises.
     """
-    for number, leaf in enumerate(_Walk(claimed).leaves(reader), 1):
-        if number > claimed:
-            _logger.warning("the page tree has more pages than it claims")
-            return
-        yield leaf
-        if number % _FORGET_AFTER == 0:
-            reader.resolved_objects.clear()
+    walker = _Walk(document, claimed)
+    for numbers in wanted:
+        for number in numbers:
+            found = walker.page(number)
+            if found is None:
+                document.complain()
+                return
+            yield found
 
 
-class _Node(NamedTuple):
-    """One node on the path from the root: its kids that are left, and what they inherit."""
+@dataclass(slots=True)
+class _Node:
+    """One node on the path from the root: its kids, the next of them, and what they inherit.
 
-    kids: Iterator[Any]
+    ``size``: how many kids. ``first``: the number of its first page. ``pages``: what it claims; as many
+    as kids, and each of them is a page.
+    """
+
+    kids: Any
+    size: int
     values: dict[str, Any]
+    first: int
+    pages: int | None
+    next: int = 0
+
+    @property
+    def is_flat(self) -> bool:
+        """Whether all its kids are pages."""
+        return self.pages == self.size
 
 
 class _Walk:
-    def __init__(self, claimed: int) -> None:
-        self._entered: set[int] = set()
+    """Finds pages in rising order."""
+
+    def __init__(self, document: OpenDocument, claimed: int) -> None:
+        self._document = document
+        self._claimed = claimed
+        self._entered: set[tuple[int, int]] = set()
         self._kids_left = _KIDS_A_PAGE * claimed + _MORE_KIDS
+        self._path: list[_Node] | None = None
+        self._at = 1
+        """The number of the next page that the walk meets."""
 
-    def leaves(self, reader: PdfReader) -> Iterator[tuple[Any, dict[str, Any]]]:
-        """Yield the leaves in order. A node met twice, or deeper than any real one, ends its branch."""
-        catalog: Any = reader.trailer["/Root"]
-        root = catalog["/Pages"]
-        values = _inherit(root, {})
-        if "/Kids" not in root:
-            yield root, values
-            return
-        self._entered.add(getattr(catalog.raw_get("/Pages"), "idnum", 0))
-        path = [_Node(iter(root["/Kids"]), values)]
-        while path:
-            kid = next(path[-1].kids, None)
-            if kid is None:
-                path.pop()
-                continue
-            node, values = kid.get_object(), path[-1].values
-            if not self._may_look():
-                return
-            values = _inherit(node, values)
-            if "/Kids" not in node:
-                yield node, values
-            elif self._may_enter(kid, len(path)):
-                path.append(_Node(iter(node["/Kids"]), values))
+    def page(self, number: int) -> tuple[Any, dict[str, Any]] | None:
+        """Return a page behind the last one that was found; None where the tree does not have it."""
+        if number > self._claimed:
+            return None
+        if self._path is None:
+            root: Any = self._document.pdf.Root["/Pages"]
+            self._path = []
+            if "/Kids" not in root:
+                return (root, _inherit(root, {})) if number == 1 else None
+            self._enter(root, {})
+        while self._path:
+            if (found := self._step(self._path[-1], number)) is not None:
+                return found
+        return None
 
-    def _may_look(self) -> bool:
+    def _step(self, node: _Node, number: int) -> tuple[Any, dict[str, Any]] | None:
+        """Go one kid further; return the page where that is the one."""
+        if node.is_flat:
+            node.next = max(node.next, number - node.first)
+            self._at = node.first + min(node.next, node.size)
+        if node.next >= node.size or self._kids_left <= 0:
+            self._leave(node)
+            return None
+        kid = node.kids[node.next]
+        node.next += 1
         self._kids_left -= 1
-        if self._kids_left < 0:
-            _logger.warning("the page tree has more nodes than its pages need")
-        return self._kids_left >= 0
+        if "/Kids" not in kid:
+            self._at += 1
+            return (kid, _inherit(kid, node.values)) if self._at > number else None
+        if node.is_flat:
+            self._give_up()
+        elif (pages := _pages(kid)) is not None and self._at + pages <= number:
+            self._at += pages
+        else:
+            self._enter(kid, node.values)
+        return None
 
-    def _may_enter(self, kid: Any, depth: int) -> bool:
-        number = getattr(kid, "idnum", 0)
-        if number in self._entered or depth >= MAX_DEPTH:
-            _logger.warning("a node of the page tree has no pages")
-            return False
-        if number:
-            self._entered.add(number)
-        return True
+    def _enter(self, node: Any, above: dict[str, Any]) -> None:
+        """Go down to a node. One that is met twice, or deeper than any real one, ends the walk."""
+        assert self._path is not None
+        identity = node.objgen
+        if identity in self._entered or len(self._path) >= MAX_DEPTH:
+            self._give_up()
+            return
+        if identity != (0, 0):
+            self._entered.add(identity)
+        kids = node["/Kids"]
+        self._path.append(_Node(kids, len(kids), _inherit(node, above), self._at, _pages(node)))
+
+    def _leave(self, node: _Node) -> None:
+        assert self._path is not None
+        if self._kids_left <= 0:
+            self._give_up()
+            return
+        self._path.pop()
+        if self._at - node.first != node.pages:
+            self._document.complain()
+
+    def _give_up(self) -> None:
+        """End the walk where what the tree claims is not so."""
+        self._path = []
+
+
+def _pages(node: Any) -> int | None:
+    count = node.get("/Count")
+    return count if type(count) is int and count >= 0 else None
 
 
 def _inherit(node: Any, above: dict[str, Any]) -> dict[str, Any]:
-    return {**above, **{key: node.raw_get(key) for key in _INHERITED if key in node}}
+    return {**above, **{key: node[key] for key in _INHERITED if key in node}}
 
 
 def _box(node: Any, values: dict[str, Any], wanted: str) -> Box | None:
     try:
         x0, y0, x1, y1 = _rectangle(node, values, wanted)
-        rotate = float(values["/Rotate"].get_object()) if "/Rotate" in values else 0.0
+        rotate = float(values.get("/Rotate", 0))
         scale = float(node.get("/UserUnit", 1))
-    except (KeyError, TypeError, ValueError, AttributeError, OverflowError):
+    except Exception:  # noqa: BLE001 - pikepdf raises anything on broken input
         return None
     width, height = abs(x1 - x0) * scale, abs(y1 - y0) * scale
     if not all(map(math.isfinite, (width, height, rotate))) or rotate % 90 or scale <= 0:
@@ -139,8 +190,10 @@ def _rectangle(node: Any, values: dict[str, Any], wanted: str) -> tuple[float, f
         raise KeyError("no box gives pages their size")
     media = _numbers(values["/MediaBox"])
     name = _NAMES.get(wanted)
+    if name is None:
+        return media
     own = values.get(name) if name in _INHERITED else node.get(name)
-    if name is None or own is None:
+    if own is None:
         return media
     inner = _numbers(own)
     for x0, y0, x1, y1 in (media, inner):
@@ -156,5 +209,5 @@ def _rectangle(node: Any, values: dict[str, Any], wanted: str) -> tuple[float, f
 
 
 def _numbers(box: Any) -> tuple[float, float, float, float]:
-    x0, y0, x1, y1 = (float(number) for number in box.get_object())
+    x0, y0, x1, y1 = (float(number) for number in box)
     return x0, y0, x1, y1

@@ -1,8 +1,7 @@
-"""Read the facts of a PDF that a job needs before a page is rendered, without walking its page tree.
+"""The facts of a PDF that a job needs before a page is rendered, and the errors of its file.
 
-Counting pages by walking the tree takes seconds on large documents; ``/Root /Pages /Count`` is there at
-once. A document that pypdf cannot read is not refused here: ``pages`` is then None, and Ghostscript,
-which repairs more, is asked (coordinator/pagecountprobe.py).
+A document that document/opening.py cannot read is not refused here: ``pages`` is then None, and
+Ghostscript, which repairs more, is asked (coordinator/pagecountprobe.py).
 """
 
 from __future__ import annotations
@@ -11,14 +10,11 @@ import errno
 import os
 import shlex
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
+from typing import BinaryIO, NamedTuple
 
 from sshrender.errors import ExitCode, UserError
-
-if TYPE_CHECKING:
-    from pypdf import PdfReader
 
 HEADER_BYTES = 1024
 """``%PDF-`` must be within so many bytes at the start (PDF 1.7, implementation note 13)."""
@@ -35,9 +31,6 @@ _ASKS_FOR_PASSWORD = "requires a password"
 
 MAX_PASSWORD_BYTES = 4096
 MAX_LATIN_REVISION = 4
-MAX_ATTACHMENTS, MAX_TREE_DEPTH = 1000, 4
-"""How much of the tree of attached documents is looked at."""
-
 MAX_DIAGNOSTIC = 200
 """Characters of Ghostscript's diagnostics in an error."""
 
@@ -58,7 +51,7 @@ class Stamp(NamedTuple):
 
 
 class DocumentFacts(NamedTuple):
-    """``pages`` None: pypdf cannot tell. ``needs_password``: it does not open without one.
+    """``pages`` None: qpdf cannot tell. ``needs_password``: it does not open without one.
 
     ``revision`` of its encryption (ISO 32000-2, table 21); 0: it is not encrypted.
     """
@@ -115,56 +108,6 @@ def changed_meanwhile(path: Path) -> UserError:
     )
 
 
-def look(path: Path, password: str | None) -> tuple[DocumentFacts, PdfReader | None]:
-    """Return the facts, and a reader where pypdf can read.
-
-    Raises UserError: no password, a wrong one, or a portfolio.
-    """
-    reader = _open(path)
-    if reader is None:
-        return DocumentFacts(None, False), None
-    try:
-        needs_password = _unlock(reader, path, password)
-        if _is_portfolio(reader):
-            raise portfolio(path)
-    except UserError:
-        reader.stream.close()
-        raise
-    pages = _count(reader)
-    return DocumentFacts(pages, needs_password, _revision(reader)), reader if pages else None
-
-
-def _revision(reader: PdfReader) -> int:
-    try:
-        encryption: Any = reader.trailer["/Encrypt"]
-        return int(encryption["/R"]) if reader.is_encrypted else 0
-    except Exception:  # noqa: BLE001 - as in _open
-        return 0
-
-
-def _open(path: Path) -> PdfReader | None:
-    from pypdf import PdfReader
-
-    try:
-        # An open file: given a name, pypdf reads all of it into memory.
-        return PdfReader(open_document(path))
-    except Exception:  # noqa: BLE001 - pypdf raises anything; Ghostscript has the last word
-        return None
-
-
-def _unlock(reader: PdfReader, path: Path, password: str | None) -> bool:
-    """Whether a user password is needed; the reader can read when this returns."""
-    if not reader.is_encrypted:
-        return False
-    if _decrypts(reader, ""):
-        return False
-    if password is None:
-        raise _needs_password(path)
-    if not _decrypts(reader, password):
-        raise _wrong_password(path)
-    return True
-
-
 def encoded_password(password: str, revision: int) -> bytes:
     """Return a password in the encoding of an encryption of this revision (ISO 32000-2, 7.6.4).
 
@@ -177,52 +120,6 @@ def encoded_password(password: str, revision: int) -> bytes:
         except UnicodeEncodeError:
             return password.encode()
     return password.encode()
-
-
-def _is_portfolio(reader: PdfReader) -> bool:
-    """Return whether Ghostscript would render attached documents instead of the document's own pages.
-
-    It does where the catalog has a /Collection (ISO 32000-2, 12.3.5) and a PDF is attached. Measured
-    with Ghostscript 10.00.
-    """
-    try:
-        root: Any = reader.trailer["/Root"]
-        if "/Collection" not in root:
-            return False
-        return any(_is_pdf(each) for each in _attachments(root["/Names"]["/EmbeddedFiles"], 0))
-    except Exception:  # noqa: BLE001 - as in _open
-        return False
-
-
-def _attachments(node: Any, depth: int) -> Iterator[Any]:
-    """Yield the file specifications in a name tree (ISO 32000-2, 7.9.6), a bounded part of it."""
-    values = node.get("/Names", [])
-    yield from (value.get_object() for value in values[1 : 2 * MAX_ATTACHMENTS : 2])
-    if depth < MAX_TREE_DEPTH:
-        for child in node.get("/Kids", [])[:MAX_ATTACHMENTS]:
-            yield from _attachments(child.get_object(), depth + 1)
-
-
-def _is_pdf(attachment: Any) -> bool:
-    name = str(attachment.get("/UF") or attachment.get("/F") or "")
-    file: Any = attachment["/EF"]["/F"]
-    return name.lower().endswith(".pdf") or file.get("/Subtype") == "/application/pdf"
-
-
-def _decrypts(reader: PdfReader, password: str) -> bool:
-    try:
-        return bool(reader.decrypt(password))
-    except Exception:  # noqa: BLE001 - an encryption that pypdf does not know; a wrong guess all the same
-        return False
-
-
-def _count(reader: PdfReader) -> int | None:
-    try:
-        root: Any = reader.trailer["/Root"]
-        count = int(root["/Pages"]["/Count"])
-    except Exception:  # noqa: BLE001 - as in _open
-        return None
-    return count if 0 < count <= MAX_PAGES else None
 
 
 def _error(what: str, hint: str) -> UserError:
@@ -240,7 +137,7 @@ def portfolio(path: Path) -> UserError:
 
 
 def needs_ghostscript(path: Path) -> UserError:
-    """Return the error of a dry run where pypdf cannot count the pages: it does not ask Ghostscript."""
+    """Return the error of a dry run where qpdf cannot count the pages: it does not ask Ghostscript."""
     return _error(
         f"{path}: damaged or protected: only Ghostscript may be able to find its pages",
         f"Ghostscript looks for them in: sshrender render {shlex.quote(str(path))}",
@@ -248,17 +145,17 @@ def needs_ghostscript(path: Path) -> UserError:
 
 
 def no_pages(path: Path, diagnostics: Sequence[str], password: str | None) -> UserError:
-    """Return the error where neither pypdf nor Ghostscript finds a page. ``diagnostics``: Ghostscript's.
+    """Return the error where neither qpdf nor Ghostscript finds a page. ``diagnostics``: Ghostscript's.
 
     A document may be whole, and only protected: then it is not called damaged.
     """
     if any(_ASKS_FOR_PASSWORD in line for line in diagnostics):
-        return _needs_password(path) if password is None else _wrong_password(path)
+        return needs_password(path) if password is None else wrong_password(path)
     return _protected_otherwise(path) if _is_encrypted(path) else _beyond_repair(path, diagnostics)
 
 
 def _is_encrypted(path: Path) -> bool:
-    """Return whether a trailer names an encryption, by the file's bytes: pypdf could not read it."""
+    """Return whether a trailer names an encryption, by the file's bytes: qpdf could not read it."""
     try:
         with open_document(path) as file:
             found = file.read(_TRAILER_BYTES)
@@ -268,7 +165,7 @@ def _is_encrypted(path: Path) -> bool:
         return False
 
 
-def _needs_password(path: Path) -> UserError:
+def needs_password(path: Path) -> UserError:
     """Return the error for a document that opens with a password, and none was given."""
     return _error(
         f"{path}: protected by a password",
@@ -276,7 +173,7 @@ def _needs_password(path: Path) -> UserError:
     )
 
 
-def _wrong_password(path: Path) -> UserError:
+def wrong_password(path: Path) -> UserError:
     """Return the error for a password that does not open the document."""
     return _error(f"{path}: wrong password", "check the first line of the --password-file")
 

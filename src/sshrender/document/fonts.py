@@ -8,6 +8,10 @@ from __future__ import annotations
 
 from typing import Any
 
+_Id = tuple[int, int]
+"""The number and generation of an object; (0, 0) of one that is written where it is used."""
+
+_NOT_INDIRECT = (0, 0)
 _PROGRAMS = ("/FontFile", "/FontFile2", "/FontFile3")
 _DEEPEST = 8
 """Forms can contain forms: deeper ones than this are not searched."""
@@ -29,9 +33,9 @@ class MissingFonts:
 
     def __init__(self, has_form: bool) -> None:
         self._has_form = has_form
-        self._fonts: dict[int, str] = {}
-        self._resources: dict[int, frozenset[str]] = {}
-        self._forms: dict[int, frozenset[str]] = {}
+        self._fonts: dict[_Id, str] = {}
+        self._resources: dict[_Id, frozenset[str]] = {}
+        self._forms: dict[_Id, frozenset[str]] = {}
         self._searches_left = MAX_SEARCHES
 
     def of(self, page: Any, resources: Any) -> list[str]:
@@ -41,20 +45,20 @@ class MissingFonts:
             found |= self._in_fields(page)
         return sorted(found)[:MAX_A_PAGE]
 
-    def _in_resources(self, raw: Any, depth: int) -> frozenset[str]:
-        number = getattr(raw, "idnum", 0)
-        if number in self._resources:
-            return self._resources[number]
-        if raw is None or depth > _DEEPEST:
+    def _in_resources(self, resources: Any, depth: int) -> frozenset[str]:
+        if resources is None or depth > _DEEPEST:
             return frozenset()
-        if number:
-            self._resources[number] = frozenset()  # resources that contain themselves end here
+        identity = _identity(resources)
+        if identity in self._resources:
+            return self._resources[identity]
+        if identity != _NOT_INDIRECT:
+            self._resources[identity] = frozenset()  # resources that contain themselves end here
         try:
-            found = self._search(raw.get_object(), depth)
-        except Exception:  # noqa: BLE001 - pypdf raises anything on broken input; Ghostscript reports it
+            found = self._search(resources, depth)
+        except Exception:  # noqa: BLE001 - pikepdf raises anything on broken input; Ghostscript reports it
             found = frozenset()
-        if number:
-            self._resources[number] = found
+        if identity != _NOT_INDIRECT:
+            self._resources[identity] = found
         return found
 
     def _search(self, resources: Any, depth: int) -> frozenset[str]:
@@ -64,20 +68,19 @@ class MissingFonts:
                 found |= self._in_form(member, depth + 1)
         return frozenset(found - {""})
 
-    def _in_form(self, raw: Any, depth: int) -> frozenset[str]:
+    def _in_form(self, form: Any, depth: int) -> frozenset[str]:
         """Return the fonts of a form.
 
         It is remembered itself: its resources may be no object of their own.
         """
-        number = getattr(raw, "idnum", 0)
-        if number in self._forms:
-            return self._forms[number]
-        if number:
-            self._forms[number] = frozenset()
-        form = raw.get_object()
-        found = self._in_resources(form.raw_get("/Resources"), depth) if "/Resources" in form else None
-        if number and found is not None:
-            self._forms[number] = found
+        identity = _identity(form)
+        if identity in self._forms:
+            return self._forms[identity]
+        if identity != _NOT_INDIRECT:
+            self._forms[identity] = frozenset()
+        found = self._in_resources(form["/Resources"], depth) if "/Resources" in form else None
+        if identity != _NOT_INDIRECT and found is not None:
+            self._forms[identity] = found
         return found or frozenset()
 
     @property
@@ -87,7 +90,7 @@ class MissingFonts:
 
     def _members(self, resources: Any, kind: str) -> list[Any]:
         table = resources.get(kind)
-        found = [] if table is None else [table.raw_get(key) for key in table.get_object()]
+        found = [] if table is None else [table[key] for key in table.keys()]  # noqa: SIM118 - no dict
         self._searches_left -= len(found)
         return [] if self.is_exhausted else found
 
@@ -95,21 +98,26 @@ class MissingFonts:
         found: frozenset[str] = frozenset()
         try:
             for annotation in page.get("/Annots", ()):
-                appearance = annotation.get_object().get("/AP")
-                normal = None if appearance is None else appearance.get_object().get("/N")
-                if normal is not None and "/Resources" in normal.get_object():
-                    found |= self._in_resources(normal.get_object().raw_get("/Resources"), 1)
+                appearance = annotation.get("/AP")
+                normal = None if appearance is None else appearance.get("/N")
+                if normal is not None and "/Resources" in normal:
+                    found |= self._in_resources(normal["/Resources"], 1)
         except Exception:  # noqa: BLE001 - as above
             return found
         return found
 
-    def _name_if_missing(self, raw: Any) -> str:
+    def _name_if_missing(self, font: Any) -> str:
         """Return the font's name; an empty text when it is embedded."""
-        number = getattr(raw, "idnum", 0)
-        if number not in self._fonts or not number:
-            font = raw.get_object()
-            self._fonts[number] = "" if _is_embedded(font) else _name(font)
-        return self._fonts[number]
+        identity = _identity(font)
+        if identity not in self._fonts or identity == _NOT_INDIRECT:
+            self._fonts[identity] = "" if _is_embedded(font) else _name(font)
+        return self._fonts[identity]
+
+
+def _identity(value: Any) -> _Id:
+    """Return an object's identity. Python's own types, as of numbers, have none."""
+    found: _Id = getattr(value, "objgen", _NOT_INDIRECT)
+    return found
 
 
 def _is_embedded(font: Any) -> bool:
@@ -117,9 +125,9 @@ def _is_embedded(font: Any) -> bool:
         return True
     if font.get("/Subtype") == "/Type0":
         # One descendant, which has none (ISO 32000-1, table 121): a deeper tree could have any size.
-        font = next(iter(font["/DescendantFonts"])).get_object()
+        font = font["/DescendantFonts"][0]
     descriptor = font.get("/FontDescriptor")
-    return descriptor is not None and any(key in descriptor.get_object() for key in _PROGRAMS)
+    return descriptor is not None and any(key in descriptor for key in _PROGRAMS)
 
 
 def _name(font: Any) -> str:

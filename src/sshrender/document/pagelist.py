@@ -51,13 +51,18 @@ def check(text: str) -> None:
 
 def canonical(pages: Iterable[int]) -> str:
     """Return the shortest plain list of these sorted pages: ``1-10,15``."""
-    runs: list[list[int]] = []
+    return ",".join(str(a) if a == b else f"{a}-{b}" for a, b in runs(pages))
+
+
+def runs(pages: Iterable[int]) -> list[list[int]]:
+    """Return the first and the last page of each run of neighbours among these sorted pages."""
+    found: list[list[int]] = []
     for page in pages:
-        if runs and page == runs[-1][1] + 1:
-            runs[-1][1] = page
+        if found and page == found[-1][1] + 1:
+            found[-1][1] = page
         else:
-            runs.append([page, page])
-    return ",".join(str(a) if a == b else f"{a}-{b}" for a, b in runs)
+            found.append([page, page])
+    return found
 
 
 def _item(item: str, text: str, total: int) -> set[int]:

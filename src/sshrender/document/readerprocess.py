@@ -40,7 +40,7 @@ _spare: list[subprocess.Popen[bytes]] = []
 
 
 def warm() -> None:
-    """Start a process for the next ReaderProcess: its interpreter and pypdf load in the meantime.
+    """Start a process for the next ReaderProcess: its interpreter and qpdf load in the meantime.
 
     One that is not used ends when this process does.
     """

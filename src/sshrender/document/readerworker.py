@@ -1,16 +1,17 @@
-"""Read PDFs with pypdf in a process of its own: a request on its input, lines of JSON as answers.
+"""Read PDFs in a process of its own: requests on its input, lines of JSON as answers.
 
-A document may be hostile, or merely broken: whatever pypdf does to it, looping and eating memory
+A document may be hostile, or merely broken: whatever qpdf or pypdf does to it, looping and eating memory
 included, happens here and not in the coordinator. It ends when its input ends.
 
 Requests (field ``op``): ``look`` at a document (``path``, ``password``, ``box``) answers ``facts`` or
-``error``, then ``boxes`` for its pages in order, and ``walked``; ``fonts`` (``path``, ``password``)
-answers with the ``fonts`` that each page lacks; ``split`` it (``path``, ``password``, ``folder``,
-``per_part``, ``pages``) answers ``ready`` for each part; ``cut`` it (the same without ``pages``) answers
-``cut`` for each further line that names a ``part``, until its input ends. Each answer carries
-``complaints``, how often pypdf has warned so far. The last one is ``end``; without it, the process died.
-``within`` is the time in seconds that a request may take; the parent watches that, and the limit on
-processor time here ends a process whose parent cannot.
+``error``, and ``counted``: whether its number of pages is sure. Each further line then asks for some
+pages, as a list of first and last ones: for their ``boxes``, or for the ``fonts`` that each lacks.
+``split`` it (``path``, ``password``, ``folder``, ``per_part``, ``pages``, ``total``) answers ``ready``
+for each part; ``cut`` it (the same without ``pages``) answers ``cut`` for each further line that names a
+``part``, until its input ends. Each answer carries ``complaints``, how often qpdf or pypdf has warned so
+far. The last one to a line is ``end``; without it, the process died. ``within`` is the time in seconds
+that a request may take, ``cpu`` the processor time of all; the parent watches the former, and the limit
+on processor time here ends a process whose parent cannot.
 """
 
 from __future__ import annotations
@@ -23,32 +24,38 @@ import queue
 import resource
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import pypdf  # while the request is still being made
+import pikepdf  # while the request is still being made  # noqa: F401
 
-from sshrender.document import boxes, fonts, pdfwarnings, readlimits, splitting
-from sshrender.document.facts import look
+from sshrender.document import boxes, fonts, opening, pdfwarnings, readlimits, splitting
 from sshrender.errors import UserError
 
 MAX_REASON = 300
 
 CHUNK = 64
-"""Boxes in one answer: the first pages render while the rest is read."""
+"""Boxes in one answer: the first pages are verified while the rest is read."""
+
+AFTERWARDS = 19
+"""The niceness while pages are read: that can wait, and renderers may run here too."""
 
 
 def main() -> None:
     """Answer one request."""
     request = json.loads(sys.stdin.readline())
     readlimits.lower(resource.RLIMIT_CORE, 0)
-    readlimits.lower(resource.RLIMIT_AS, readlimits.MAX_MEMORY[request["op"]])
-    if request["within"] is not None:
-        readlimits.lower(resource.RLIMIT_CPU, math.ceil(request["within"]) + 1)
+    memory = readlimits.MAX_MEMORY[request["op"]]
+    if request["op"] == "look":
+        memory += opening.mapped_bytes(Path(request["path"]))
+    readlimits.lower(resource.RLIMIT_AS, memory)
+    seconds = request.get("cpu") or request["within"]
+    if seconds is not None:
+        readlimits.lower(resource.RLIMIT_CPU, math.ceil(seconds) + 1)
     threading.Thread(target=_listen, daemon=True).start()
-    answer = _Answers(pdfwarnings.listen())
-    {"look": _look, "fonts": _fonts, "split": _split, "cut": _cut}[request["op"]](request, answer)
+    answer = _Answers()
+    {"look": _look, "split": _split, "cut": _cut}[request["op"]](request, answer)
     answer(end=True)
 
 
@@ -56,48 +63,61 @@ _more: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
 
 
 def _listen() -> None:
-    """Take further requests. The end of the input ends this process, whatever pypdf is busy with."""
+    """Take further requests. The end of the input ends this process, whatever it is busy with."""
     for line in sys.stdin:
         _more.put(json.loads(line))
     os._exit(0)
 
 
 class _Answers:
-    def __init__(self, heard: pdfwarnings.PdfWarnings) -> None:
-        self._heard = heard
+    def __init__(self) -> None:
+        self.complaints: Callable[[], int] = lambda: 0
 
     def __call__(self, **fields: Any) -> None:
-        print(json.dumps({**fields, "complaints": self._heard.count}), flush=True)
+        print(json.dumps({**fields, "complaints": self.complaints()}), flush=True)
 
 
 def _look(request: dict[str, Any], answer: _Answers) -> None:
     try:
-        facts, reader = look(Path(request["path"]), request["password"])
+        facts, document = opening.look(Path(request["path"]), request["password"])
     except UserError as error:
         answer(error=[error.what, error.hint])
         return
+    if document is not None:
+        answer.complaints = lambda: document.complaints
     answer(facts=facts)
-    if reader is None or facts.pages is None:
+    if document is None or facts.pages is None:
         return
-    pages = boxes.walk(reader, facts.pages, request["box"])
-    while chunk := list(itertools.islice(pages, CHUNK)):
-        answer(boxes=chunk)
-    answer(walked=True)
+    answer(counted=document.counts_right())
+    os.nice(AFTERWARDS)
+    while True:
+        answer(end=True)
+        asked = _more.get()
+        if "boxes" in asked:
+            found = boxes.walk(document, facts.pages, _ranges(asked["boxes"]), request["box"])
+            _in_chunks(found, lambda chunk: answer(boxes=chunk))
+        else:
+            names = _missing_fonts(document, facts.pages, _ranges(asked["fonts"]))
+            _in_chunks(names, lambda chunk: answer(fonts=chunk))
 
 
-def _fonts(request: dict[str, Any], answer: _Answers) -> None:
-    os.nice(19)  # it can wait, and renderers may run here too
-    facts, reader = look(Path(request["path"]), request["password"])
-    if reader is None or facts.pages is None:
-        return
-    names = _missing_fonts(reader, facts.pages)
-    while found := list(itertools.islice(names, CHUNK)):
-        answer(fonts=found)
+def _ranges(asked: list[list[int]]) -> list[range]:
+    return [range(first, last + 1) for first, last in asked]
 
 
-def _missing_fonts(reader: pypdf.PdfReader, pages: int) -> Iterator[list[str]]:
-    missing = fonts.MissingFonts("/AcroForm" in reader.root_object)
-    for page, values in boxes.leaves(reader, pages):
+def _in_chunks(values: Iterator[Any], send: Callable[[list[Any]], None]) -> None:
+    # A single one first: its page may be the only one that is rendered by then.
+    size = 1
+    while chunk := list(itertools.islice(values, size)):
+        send(chunk)
+        size = CHUNK
+
+
+def _missing_fonts(
+    document: opening.OpenDocument, pages: int, wanted: list[range]
+) -> Iterator[list[str]]:
+    missing = fonts.MissingFonts("/AcroForm" in document.pdf.Root)
+    for page, values in boxes.leaves(document, pages, wanted):
         found = missing.of(page, values.get("/Resources"))
         if missing.is_exhausted:
             return
@@ -105,28 +125,29 @@ def _missing_fonts(reader: pypdf.PdfReader, pages: int) -> Iterator[list[str]]:
 
 
 def _split(request: dict[str, Any], answer: _Answers) -> None:
-    parts = splitting.split(
-        Path(request["path"]),
-        request["password"],
-        Path(request["folder"]),
-        request["per_part"],
-        request["pages"],
-    )
+    heard = pdfwarnings.listen()
+    answer.complaints = lambda: heard.count
     try:
-        for pages in parts:
-            answer(ready=pages)
+        with _splitter(request, heard) as splitter:
+            for pages in splitting.split(splitter, request["pages"]):
+                answer(ready=pages)
     except Exception as error:  # noqa: BLE001 - pypdf raises anything; the coordinator says what to do
         answer(error=_reason(error))
 
 
+def _splitter(request: dict[str, Any], heard: pdfwarnings.PdfWarnings) -> splitting.Splitter:
+    splitter = splitting.Splitter(
+        Path(request["path"]), request["password"], Path(request["folder"]), request["per_part"]
+    )
+    splitter.require_sound(request["total"], heard)
+    return splitter
+
+
 def _cut(request: dict[str, Any], answer: _Answers) -> None:
+    heard = pdfwarnings.listen()
+    answer.complaints = lambda: heard.count
     try:
-        with splitting.Splitter(
-            Path(request["path"]),
-            request["password"],
-            Path(request["folder"]),
-            request["per_part"],
-        ) as splitter:
+        with _splitter(request, heard) as splitter:
             while True:
                 part = _more.get()["part"]
                 splitter.write(part, splitting.fed_place)

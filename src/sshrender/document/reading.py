@@ -1,18 +1,19 @@
-"""Read a document in the background: its facts first, then each page's size as it becomes known.
+"""Read a document in the background: its facts first, then what is asked for of some of its pages.
 
 Everything here waits for a bounded time only, and keeps a bounded amount of what the worker says. A
-document that takes pypdf longer, or says more, is treated as one that pypdf cannot read.
+document that takes qpdf longer, or says more, is treated as one that qpdf cannot read.
 """
 
 from __future__ import annotations
 
+import queue
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from sshrender.document import readlimits, workeranswers
+from sshrender.document import pagelist, readlimits, workeranswers
 from sshrender.document.boxes import Box
 from sshrender.document.facts import DocumentFacts
 from sshrender.document.readerprocess import ReaderProcess, WorkerFailed
@@ -21,15 +22,26 @@ from sshrender.errors import ExitCode, UserError
 FACTS_TIMEOUT = 60.0
 """Seconds until the facts are known."""
 
-BOXES_TIMEOUT = 10.0
-"""Seconds without news after which the process is stopped."""
+ANSWER_TIMEOUT = 30.0
+"""Seconds without news after which the process is stopped, while it has something to read. It reads at
+the lowest priority, beside renderers that leave it a hundredth of a core."""
 
 COUNT_TIMEOUT = 60.0
-"""Seconds that counting the pages may take; after that Ghostscript is asked, and the reading goes on.
-100,000 pages take 10 to 14 (measured)."""
+"""Seconds until it is known whether the number of pages is sure; after that Ghostscript is asked."""
 
-LOOK_TIMEOUT, FONTS_TIMEOUT = 300.0, 300.0
+BOXES_TIMEOUT, FONTS_TIMEOUT = 3600.0, 300.0
 """Seconds for all sizes and for all fonts, however much news there is."""
+
+CPU_TIMEOUT = 600.0
+"""Seconds of processor time for everything. All of 100,000 pages take 9 (measured)."""
+
+
+class _Request(NamedTuple):
+    """``kind``: ``boxes`` or ``fonts``, of these pages, in order."""
+
+    kind: str
+    pages: Sequence[int]
+    timeout: float
 
 
 class Reading:
@@ -39,15 +51,16 @@ class Reading:
         self._worker = ReaderProcess()
         self._changed = threading.Condition()
         self._facts: DocumentFacts | None = None
+        self._is_counted: bool | None = None
         self._error: UserError | None = None
-        self._boxes: list[Box | None] = []
-        self._fonts: list[list[str]] | None = None
+        self._requests: queue.SimpleQueue[_Request | None] = queue.SimpleQueue()
+        self._asked: set[int] = set()
+        self._boxes: dict[int, Box | None] = {}
+        self._in_order: list[int] = []
+        self._fonts: Mapping[int, list[str]] | None = None
         self._are_fonts_wanted = False
-        self._font_worker: ReaderProcess | None = None
-        self._path = ""
-        self._password: str | None = None
         self._complaints = 0
-        self._is_walked = self._has_ended = False
+        self._has_ended = False
 
     def begin(self, path: Path, password: str | None, box: str = "media") -> None:
         """Start to read this document. ``box``: which one gives a page its size; empty: not known.
@@ -55,9 +68,8 @@ class Reading:
         Raises UserError: this process may not have the memory for that.
         """
         readlimits.require_memory()
-        self._path, self._password = str(path.absolute()), password
-        self._worker.ask("look", within=LOOK_TIMEOUT, path=self._path, password=password, box=box)
-        threading.Thread(target=self._listen, daemon=True, name="document").start()
+        self._worker.ask("look", cpu=CPU_TIMEOUT, path=str(path.absolute()), password=password, box=box)
+        threading.Thread(target=self._work, daemon=True, name="document").start()
 
     def facts(self) -> DocumentFacts:
         """Return the facts, once they are known. Raises UserError: the password is missing or wrong."""
@@ -69,92 +81,87 @@ class Reading:
             raise self._error
         return self._facts or DocumentFacts(None, False)
 
-    def box(self, page: int) -> Box | None:
-        """Return the page's (width, height) in points; None when the document has none. Any thread."""
+    def counts_right(self) -> bool:
+        """Return whether Ghostscript finds as many pages as the document claims to have."""
         with self._changed:
-            self._await(lambda: len(self._boxes) >= page or self._is_walked)
-            return self._boxes[page - 1] if page <= len(self._boxes) else None
-
-    def boxes_from(self, first: int) -> list[Box | None]:
-        """Return the boxes that are known by now, from this page on; does not wait. Any thread."""
-        with self._changed:
-            return self._boxes[first - 1 :]
+            self._changed.wait_for(
+                lambda: self._is_counted is not None or self._has_ended, COUNT_TIMEOUT
+            )
+            is_counted = self._is_counted is True
+        return is_counted and self.is_sound()
 
     def is_sound(self) -> bool:
-        """Whether pypdf has read so far without a warning: Ghostscript must then agree with it."""
+        """Return whether qpdf has read so far without a warning: Ghostscript must then agree with it."""
         with self._changed:
             return self._facts is not None and self._facts.pages is not None and not self._complaints
 
-    def counts_right(self) -> bool:
-        """Whether the document has as many pages as it claims: all of it was read without a warning."""
+    def read_pages(self, pages: Sequence[int]) -> None:
+        """Start to read the sizes of these pages."""
         with self._changed:
-            self._await(lambda: self._is_walked, time.monotonic() + COUNT_TIMEOUT)
-            if not self._is_walked:
-                return False
-        return self.is_sound() and self._facts is not None and len(self._boxes) == self._facts.pages
+            self._ask_for_boxes([page for page in pages if page not in self._asked])
 
-    def missing_fonts(self) -> list[list[str]] | None:
-        """Return for each page the fonts that it uses and the document lacks; None until that is known.
+    def box(self, page: int) -> Box | None:
+        """Return the page's (width, height) in points; None when the document has none. Any thread.
 
-        Shorter than the document where it could not be read to its end. Does not wait. Any thread.
+        Waits for a page that is still being read; one that nobody has asked for is read now.
+        """
+        with self._changed:
+            self._ask_for_boxes([page] if page not in self._asked else [])
+            self._changed.wait_for(lambda: page in self._boxes or self._has_ended)
+            return self._boxes.get(page)
+
+    def boxes_from(self, first: int) -> list[tuple[int, Box | None]]:
+        """Return the pages that are known by now, with their boxes, but for the ``first`` of them.
+
+        In the order in which they became known. Does not wait. Any thread.
+        """
+        with self._changed:
+            return [(page, self._boxes[page]) for page in self._in_order[first:]]
+
+    def missing_fonts(self) -> Mapping[int, list[str]] | None:
+        """Return the fonts that each page uses and the document lacks; None until that is known.
+
+        Without the pages that could not be read. Does not wait. Any thread.
         """
         with self._changed:
             return self._fonts
 
-    def want_fonts(self) -> None:
-        """Start to search for missing fonts: the document is read once more, in the background."""
+    def want_fonts(self, pages: Sequence[int]) -> None:
+        """Start to search these pages for missing fonts, in the background. The first call counts."""
         with self._changed:
-            is_new, self._are_fonts_wanted = not self._are_fonts_wanted, True
-        if is_new:
-            threading.Thread(target=self._read_fonts, daemon=True, name="fonts").start()
+            if not self._are_fonts_wanted:
+                self._are_fonts_wanted = True
+                self._requests.put(_Request("fonts", pages, FONTS_TIMEOUT))
 
     def await_fonts(self, timeout: float) -> None:
         """Wait for missing_fonts, if ``want_fonts`` was called."""
         with self._changed:
             if self._are_fonts_wanted:
-                self._changed.wait_for(lambda: self._fonts is not None, timeout)
-
-    def _read_fonts(self) -> None:
-        """Search for missing fonts, in a thread."""
-        found = workeranswers.Fonts(self._facts.pages or 0 if self._facts is not None else 0)
-        try:
-            worker = self._font_worker = ReaderProcess()
-            worker.ask("fonts", within=FONTS_TIMEOUT, path=self._path, password=self._password)
-            for answer in worker.answers():
-                found.add(answer)
-        except WorkerFailed:
-            worker.stop()
-        except OSError:  # a limit leaves no room for the process
-            pass
-        finally:  # what was read until it died is what there is
-            with self._changed:
-                self._fonts = found.of_pages
-                self._changed.notify_all()
-
-    def _await(self, is_met: Callable[[], bool], until: float = float("inf")) -> None:
-        """Wait while the worker makes progress; one that makes none is stopped. Needs the lock."""
-        while not is_met() and not self._has_ended and time.monotonic() < until:
-            known = len(self._boxes)
-            if not self._changed.wait(BOXES_TIMEOUT) and len(self._boxes) == known:
-                self._worker.stop()
-                self._complaints += 1
-                self._has_ended = True
+                self._changed.wait_for(lambda: self._fonts is not None or self._has_ended, timeout)
 
     def close(self) -> None:
-        """Stop the processes that read."""
+        """Stop the process that reads."""
+        self._requests.put(None)
         self._worker.stop()
-        if self._font_worker is not None:
-            self._font_worker.stop()
 
     def _is_answered(self) -> bool:
         return self._facts is not None or self._error is not None or self._has_ended
 
-    def _listen(self) -> None:
+    def _ask_for_boxes(self, pages: Sequence[int]) -> None:
+        """Needs the lock."""
+        if pages:
+            self._asked.update(pages)
+            self._requests.put(_Request("boxes", pages, BOXES_TIMEOUT))
+
+    def _work(self) -> None:
+        """Take what the worker says, in a thread."""
         try:
-            for answer in self._worker.answers():
-                with self._changed:
-                    self._take_in(answer)
-                    self._changed.notify_all()
+            self._look()
+            while self._facts is not None and (request := self._requests.get()) is not None:
+                if request.kind == "boxes":
+                    self._read_boxes(request)
+                else:
+                    self._read_fonts(request)
         except WorkerFailed:
             self._worker.stop()
             with self._changed:
@@ -162,17 +169,61 @@ class Reading:
         finally:
             with self._changed:
                 self._has_ended = True
+                if self._are_fonts_wanted and self._fonts is None:
+                    self._fonts = {}
                 self._changed.notify_all()
 
-    def _take_in(self, answer: dict[str, Any]) -> None:
-        """Keep an answer. Raises WorkerFailed."""
-        self._complaints = workeranswers.complaints(answer)
-        if "facts" in answer:
-            self._facts = workeranswers.facts(answer)
-        elif "error" in answer:
-            self._error = UserError(ExitCode.DOCUMENT, *workeranswers.error(answer))
-        elif "walked" in answer:
-            self._is_walked = True
-        elif "boxes" in answer:
-            claimed = 0 if self._facts is None else self._facts.pages or 0
-            self._boxes += workeranswers.boxes(answer, claimed - len(self._boxes))
+    def _look(self) -> None:
+        """Take the facts. Raises WorkerFailed."""
+        until = time.monotonic() + FACTS_TIMEOUT + COUNT_TIMEOUT
+        while (answer := self._worker.answer(until - time.monotonic())) is not None:
+            with self._changed:
+                self._complaints = workeranswers.complaints(answer)
+                if "facts" in answer:
+                    self._facts = workeranswers.facts(answer)
+                elif "error" in answer:
+                    self._error = UserError(ExitCode.DOCUMENT, *workeranswers.error(answer))
+                elif "counted" in answer:
+                    self._is_counted = answer["counted"] is True
+                else:
+                    raise WorkerFailed("it answers what it was not asked")
+                self._changed.notify_all()
+
+    def _read_boxes(self, request: _Request) -> None:
+        """Take the boxes of the pages; those that it does not tell have none. Raises WorkerFailed."""
+        found = 0
+        for answer in self._answers(request):
+            with self._changed:
+                self._complaints = workeranswers.complaints(answer)
+                boxes = workeranswers.boxes(answer, len(request.pages) - found)
+                for page, box in zip(request.pages[found:], boxes, strict=False):
+                    self._boxes[page] = box
+                    self._in_order.append(page)
+                found += len(boxes)
+                self._changed.notify_all()
+        with self._changed:
+            self._boxes |= dict.fromkeys(request.pages[found:])
+            self._changed.notify_all()
+
+    def _read_fonts(self, request: _Request) -> None:
+        """Take the names of missing fonts; what was read until the worker died is what there is."""
+        found = workeranswers.Fonts(len(request.pages))
+        try:
+            for answer in self._answers(request):
+                found.add(answer)
+        except WorkerFailed:
+            self._worker.stop()
+        finally:
+            with self._changed:
+                self._fonts = dict(zip(request.pages, found.of_pages, strict=False))
+                self._changed.notify_all()
+
+    def _answers(self, request: _Request) -> Iterator[dict[str, Any]]:
+        """Ask, and yield each answer. Raises WorkerFailed, also for one that takes too long."""
+        until = time.monotonic() + request.timeout
+        self._worker.add(**{request.kind: pagelist.runs(request.pages)})
+        while True:
+            within = min(ANSWER_TIMEOUT, until - time.monotonic())
+            if (answer := self._worker.answer(within)) is None:
+                return
+            yield answer

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from sshrender.document.facts import open_document
+from sshrender.document.pdfwarnings import PdfWarnings
 from sshrender.storage.files import open_folder, write_whole
 
 if TYPE_CHECKING:
@@ -34,6 +35,10 @@ what its pages share, and a hostile page shares everything."""
 
 class PartsTooLarge(Exception):
     """The parts would take more space than splitting is worth."""
+
+
+class NotSound(Exception):
+    """pypdf had to repair the document: its parts may hold other pages than Ghostscript sees."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +99,7 @@ class Splitter:
             file.close()
             raise
         self._folder = folder
-        self._per_part = per_part
+        self.per_part = per_part
 
     def __enter__(self) -> Self:
         return self
@@ -102,13 +107,19 @@ class Splitter:
     def __exit__(self, *_error: object) -> None:
         self._file.close()
 
+    def require_sound(self, total: int, heard: PdfWarnings) -> None:
+        """Raise NotSound unless pypdf finds this number of pages, and has not warned."""
+        found = len(self._reader.pages)
+        if found != total or heard.count:
+            raise NotSound(f"pypdf finds {found} of {total} pages, after {heard.count} warnings")
+
     def write(self, part: int, names: Callable[[int, int], PartsFolder]) -> None:
         """Write part ``part``, counted from 0. An existing one is replaced: its content is not known.
 
         Raises OSError, PartsTooLarge, or whatever pypdf raises on a document that it cannot split.
         """
-        path = self._folder / names(part * self._per_part + 1, self._per_part).file
-        data = self._part(part * self._per_part)
+        path = self._folder / names(part * self.per_part + 1, self.per_part).file
+        data = self._part(part * self.per_part)
         self._room -= len(data)
         if self._room < 0:
             raise PartsTooLarge(
@@ -121,7 +132,7 @@ class Splitter:
         from pypdf import PdfWriter
 
         writer = PdfWriter()
-        last = min(first + self._per_part, len(self._reader.pages))
+        last = min(first + self.per_part, len(self._reader.pages))
         writer.append(self._reader, pages=(first, last), import_outline=False)
         _keep_catalog(self._reader, writer)
         if self._secret is not None:
@@ -163,17 +174,14 @@ def fed_place(page: int, per_part: int) -> PartsFolder:
     return PartsFolder(f"{PARTS}/of{per_part}-{part + 1:05d}.pdf", index + 1)
 
 
-def split(
-    source: Path, password: str | None, folder: Path, per_part: int, pages: Sequence[int]
-) -> Iterator[tuple[int, ...]]:
+def split(splitter: Splitter, pages: Sequence[int]) -> Iterator[tuple[int, ...]]:
     """Write the parts that contain any of ``pages``; yield those of each part as it is ready.
 
     Raises as Splitter does.
     """
     wanted: dict[int, list[int]] = {}
     for page in pages:
-        wanted.setdefault((page - 1) // per_part, []).append(page)
-    with Splitter(source, password, folder, per_part) as splitter:
-        for part, members in wanted.items():
-            splitter.write(part, place)
-            yield tuple(members)
+        wanted.setdefault((page - 1) // splitter.per_part, []).append(page)
+    for part, members in wanted.items():
+        splitter.write(part, place)
+        yield tuple(members)

@@ -25,7 +25,7 @@ answers, 16 MiB here."""
 
 
 def complaints(answer: dict[str, Any]) -> int:
-    """Return how often pypdf warned."""
+    """Return how often qpdf or pypdf warned."""
     return _whole(answer.get("complaints"), 1 << 62)
 
 

@@ -30,7 +30,7 @@ class DocumentPartsFailed(Exception):
 def per_part(plan: JobPlan) -> int:
     """Return the number of pages of a part; 0 if the whole document is copied.
 
-    A document that pypdf had to repair is copied as a whole.
+    A document that had to be repaired is copied as a whole.
     """
     size, pages = plan.spec.document.bytes, plan.spec.document.pages
     if plan.spec.settings.split:
@@ -100,6 +100,7 @@ class DocumentParts:
                 password=self._plan.password,
                 folder=str(self._plan.folder.path),
                 per_part=self.per_part,
+                total=self._plan.spec.document.pages,
             )
         self._worker.add(part=part)
         try:

@@ -95,7 +95,7 @@ class HostMessages:
             return []
         # Substituted fonts: find out in advance whether the document lacks fonts on other pages as well.
         if report.has_substituted_fonts:
-            self._plan.reading.want_fonts()
+            self._plan.reading.want_fonts(self._plan.pages)
         kept = report._replace(diagnostics=self._texts.lines(host, report.diagnostics))
         self._attempts.add(kept)
         return [ev.PageRendered(host, report.attempt, report.seconds, kept.diagnostics)]

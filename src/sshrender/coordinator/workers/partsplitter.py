@@ -44,6 +44,7 @@ class PartSplitter(threading.Thread):
                 folder=str(plan.folder.path),
                 per_part=plan.spec.settings.split,
                 pages=missing,
+                total=plan.spec.document.pages,
             )
             requested = frozenset(missing)
             while (answer := worker.answer(PART_TIMEOUT)) is not None:
