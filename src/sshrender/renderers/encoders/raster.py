@@ -1,0 +1,78 @@
+"""Reads the header of a raster: PPM, PGM or PBM (raw), and PAM with depth 1, 3 or 4 and 8 bits a sample.
+
+Imported on the hosts: standard library only, Python 3.7 and later.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+MAX_HEADER = 1024
+"""Bytes that a header may have. Ghostscript writes a comment of 50 into each."""
+
+_PNM = re.compile(
+    rb"P([456])(?:\s+#[^\n]*)*\s+([0-9]{1,9})(?:\s+#[^\n]*)*\s+([0-9]{1,9})(?:(?<=[0-9])\s+(255))?\s"
+)
+_PAM_LINE = re.compile(rb"(WIDTH|HEIGHT|DEPTH|MAXVAL)[ \t]+([0-9]{1,9})[ \t]*")
+_CHANNELS = {b"4": 1, b"5": 1, b"6": 3}
+
+
+class Raster(NamedTuple):
+    """The form of a raster. ``channels``: samples of a pixel, with ``bits`` each; 1 bit: 1 is black.
+
+    ``offset``: where the first row begins. Rows begin at whole bytes.
+    """
+
+    width: int
+    height: int
+    channels: int
+    bits: int
+    offset: int
+
+    @property
+    def row_bytes(self) -> int:
+        """Bytes of a row."""
+        return (self.width * self.channels * self.bits + 7) // 8
+
+    @property
+    def size(self) -> int:
+        """Bytes of the whole file."""
+        return self.offset + self.height * self.row_bytes
+
+
+def parse(head: bytes) -> Raster:
+    """Return the form of the raster that begins so. Raises ValueError."""
+    if head.startswith(b"P7\n"):
+        return _parse_pam(head)
+    match = _PNM.match(head)
+    if match is None:
+        raise ValueError("not a raster")
+    kind, width, height, most = match.groups()
+    bits, end = 8, match.end()
+    if kind == b"4":
+        # A bitmap has no largest value: what looks like one is its first row.
+        bits, end = 1, (match.end(3) + 1)
+    elif most is None:
+        raise ValueError("a raster with other than 8 bits a sample")
+    return _checked(Raster(int(width), int(height), _CHANNELS[kind], bits, end))
+
+
+def _parse_pam(head: bytes) -> Raster:
+    end = head.find(b"\nENDHDR\n")
+    found = {}
+    for line in head[3 : max(end, 0)].split(b"\n"):
+        match = _PAM_LINE.fullmatch(line)
+        if match is not None:
+            found[match.group(1)] = int(match.group(2))
+    if end < 0 or len(found) != 4 or found[b"MAXVAL"] != 255 or found[b"DEPTH"] not in (1, 3, 4):
+        raise ValueError("not a raster with 1, 3 or 4 samples of 8 bits")
+    return _checked(
+        Raster(found[b"WIDTH"], found[b"HEIGHT"], found[b"DEPTH"], 8, end + len(b"\nENDHDR\n"))
+    )
+
+
+def _checked(raster: Raster) -> Raster:
+    if raster.width < 1 or raster.height < 1:
+        raise ValueError("a raster without pixels")
+    return raster
