@@ -88,9 +88,13 @@ class RowEncoder:
             self._lines[:: row + 1] = bytes([deflate.UP]) * count
 
     def _read(self, read: ReadInto, raster: Raster, at: int, span: Span) -> None:
+        """Read rows of the raster to a place in our rows, as PNG has them."""
         row = raster.row_bytes
         target = memoryview(self._rows)[at * row : (at + span.rows) * row]
-        read(target, raster.offset + span.first * row)
+        if raster.padding or raster.is_upside_down:
+            _read_bitmap(read, raster, span, target)
+        else:
+            read(target, raster.offset + span.first * row)
         if raster.bits == 1:
             target[:] = bytes(target).translate(_INVERTED)  # PBM: 1 is black; PNG: 0 is
 
@@ -155,6 +159,17 @@ class RowEncoder:
         elif count:
             self.checksum.add_repeated(count, length)
             yield from self._deflater.repeated(count, length)
+
+
+def _read_bitmap(read: ReadInto, raster: Raster, span: Span, target: memoryview) -> None:
+    """Read rows that are padded or in the other order."""
+    row, stride = raster.row_bytes, raster.row_bytes + raster.padding
+    first = raster.height - span.last if raster.is_upside_down else span.first
+    found = memoryview(bytearray(span.rows * stride))
+    read(found, raster.offset + first * stride)
+    for number in range(span.rows):
+        source = (span.rows - 1 - number if raster.is_upside_down else number) * stride
+        target[number * row : (number + 1) * row] = found[source : source + row]
 
 
 def _append(
