@@ -1,4 +1,4 @@
-"""Finishes rendered pages: names, syncs, measures, hashes and reports the file of each.
+"""Finishes rendered pages: encodes rasters, and names, syncs, measures, hashes and reports each file.
 
 Runs in a thread beside each slot, so that Ghostscript renders the next page meanwhile. While work is
 queued, the thread takes several pages at a time: on a core that Ghostscript keeps busy, a page that is
@@ -13,15 +13,20 @@ import hashlib
 import os
 import queue
 import threading
+import time
 from typing import Any, Dict, List, Optional, Tuple
 
-from sshrender.runner import wire
-from sshrender.runner.rendererinterface import RenderedFile
+from sshrender.runner import pageencoder, wire
+from sshrender.runner.pageencoder import EncodingFailed, PageEncoder
+from sshrender.runner.rendererinterface import RasterFile, RenderedFile
 from sshrender.runner.taskqueue import TaskQueue
 from sshrender.storage import primitives
 
 GATHER = 0.3
 """Seconds that a rendered page may wait for the next ones."""
+
+MAX_RASTERS = 3
+"""Rasters that may wait to be encoded: each takes memory, and more of them make no page faster."""
 
 LOW_SPACE = 8 * 1024 * 1024
 """Bytes free in the folder below which a test file is written: Ghostscript does not report a full
@@ -31,7 +36,14 @@ disk."""
 class Finalizer(threading.Thread):
     """Takes rendered pages from a queue and posts ``rendered`` or ``failed`` for each."""
 
-    def __init__(self, post: wire.Wire, folder: str, tasks: TaskQueue, epoch: int = 0) -> None:
+    def __init__(
+        self,
+        post: wire.Wire,
+        folder: str,
+        tasks: TaskQueue,
+        epoch: int = 0,
+        encoder: Optional[PageEncoder] = None,
+    ) -> None:
         super().__init__(daemon=True, name="finalizer")
         self._tasks = tasks
         self._wire = post
@@ -39,9 +51,14 @@ class Finalizer(threading.Thread):
         self._epoch = epoch
         self._queue: "queue.SimpleQueue[Optional[RenderedFile]]" = queue.SimpleQueue()
         self._is_urgent = threading.Event()
+        self._encoder = encoder or PageEncoder()
+        self._raster_room = threading.Semaphore(MAX_RASTERS)
 
     def submit(self, rendered: RenderedFile) -> None:
-        """Hand over a page; the answer goes to the coordinator."""
+        """Hand over a page; the answer goes to the coordinator. Blocks while many rasters wait."""
+        if rendered.raster is not None:
+            while not self._raster_room.acquire(timeout=GATHER):
+                self.hurry()
         self._queue.put(rendered)
 
     def hurry(self) -> None:
@@ -59,7 +76,7 @@ class Finalizer(threading.Thread):
         while True:
             self._is_urgent.clear()
             batch = [self._queue.get()]
-            if self._tasks.has_waiting():
+            if self._tasks.has_waiting() and self._queue.qsize() < MAX_RASTERS - 1:
                 self._is_urgent.wait(GATHER)
             while not self._queue.empty():
                 batch.append(self._queue.get())
@@ -79,7 +96,12 @@ class Finalizer(threading.Thread):
             "cpu": round(rendered.cpu, 2),
             "diagnostics": lines,
         }
+        began, cpu = time.monotonic(), time.thread_time()
         try:
+            if rendered.raster is not None:
+                self._encode(rendered, rendered.raster)
+                common["seconds"] = round(rendered.seconds + time.monotonic() - began, 4)
+                common["cpu"] = round(rendered.cpu + time.thread_time() - cpu, 2)
             # A page that did not come out has no file; the next page gets the name then.
             if not rendered.is_rendered:
                 raise FileNotFoundError
@@ -87,6 +109,9 @@ class Finalizer(threading.Thread):
         except OSError as error:
             kind, reason = self._blame(error, lines)
             self._wire.post("failed", kind=kind, reason=reason, **common)
+            return
+        except EncodingFailed as error:
+            self._wire.post("failed", kind=wire.CRASHED, reason=str(error), **common)
             return
         self._wire.post(
             "rendered",
@@ -97,6 +122,16 @@ class Finalizer(threading.Thread):
             substituted_fonts=rendered.has_substituted_fonts,
             **common,
         )
+
+    def _encode(self, rendered: RenderedFile, raster: RasterFile) -> None:
+        """Make the page's file of its raster. Raises OSError or EncodingFailed."""
+        try:
+            if rendered.is_rendered:
+                self._encoder.encode(raster, os.path.join(self._folder, rendered.written))
+            else:
+                pageencoder.discard(raster)
+        finally:
+            self._raster_room.release()
 
     def _secure(self, rendered: RenderedFile) -> Tuple[int, str]:
         """Rename the file, sync it and read it once. Return its bytes and SHA-256. Raises OSError."""

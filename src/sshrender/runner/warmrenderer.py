@@ -12,8 +12,10 @@ import time
 from typing import Callable, Dict, Optional, Tuple
 
 from sshrender.renderers import diagnostics, ghostscript
-from sshrender.runner import jobfolder, thumbnailbudget, wire
-from sshrender.runner.diagnosticsearch import DiagnosticWindow, output_name, remove_output
+from sshrender.renderers.encoders import png
+from sshrender.runner import jobfolder, scratch, thumbnailbudget, wire
+from sshrender.runner.diagnosticsearch import DiagnosticWindow, remove_output
+from sshrender.runner.rasterrenderer import Rasters
 from sshrender.runner.rendererinterface import PageRenderer, RenderedFile
 from sshrender.runner.slotlocks import SlotLocks
 from sshrender.runner.slotsettings import SlotSettings
@@ -54,6 +56,7 @@ class WarmRenderer(PageRenderer):
         self._is_ahead_sent = self._is_sent = False
         self._session: Optional[Session] = None
         self._window = DiagnosticWindow(post, settings.folder, settings.page_timeout)
+        self._rasters = Rasters(settings)
         self._budget = thumbnailbudget.ThumbnailBudget(bool(settings.setup.thumbnails))
         self._seconds_per_page = 0.0
         self._thumbnail_seconds = 0.0
@@ -78,7 +81,7 @@ class WarmRenderer(PageRenderer):
         settings = self._settings
         output = "s%s.e%d.%%d" % (os.urandom(8).hex(), settings.epoch)
         session = Session(
-            settings.setup._replace(document=document, output=output),
+            self._rasters.setup(settings.setup._replace(document=document, output=output)),
             settings.folder,
             "sshrender-" + os.urandom(8).hex(),
             settings.page_memory,
@@ -105,23 +108,28 @@ class WarmRenderer(PageRenderer):
         """See PageRenderer.render."""
         began = time.monotonic()
         session, answer = self._ask_for(task)
-        shown, size = ghostscript.parse_page_answer(answer.value)
-        if size is None and diagnostics.was_not_found(answer.lines):
+        page = ghostscript.parse_page_answer(answer.value)
+        if page.size is None and diagnostics.was_not_found(answer.lines):
             session, answer = self._seek(task)
-            shown, size = ghostscript.parse_page_answer(answer.value)
+            page = ghostscript.parse_page_answer(answer.value)
+        raster = self._rasters.take(session, page, self._make_chunks)
+        if session.setup.raster is not None and raster is None and page.size is not None:
+            session, answer = self._render_without_raster(session, task)
+            page = ghostscript.parse_page_answer(answer.value)
         seconds = time.monotonic() - began
         # Thumbnails of earlier pages that were made meanwhile are not this page's time.
         aside, self._thumbnail_seconds = min(self._thumbnail_seconds, seconds), 0.0
         self._budget.earn(seconds - aside)
         return RenderedFile(
             task=task,
-            written=output_name(session.setup, shown),
-            page_size=size,
+            written=ghostscript.output_name(session.setup._replace(raster=None), page.shown),
+            page_size=page.size,
             seconds=seconds - aside,
             cpu=session.cpu_since(),
             diagnostics=diagnostics.warnings(answer.lines),
-            is_rendered=size is not None and not diagnostics.was_not_rendered(answer.lines),
+            is_rendered=page.size is not None and not diagnostics.was_not_rendered(answer.lines),
             has_substituted_fonts=diagnostics.has_substituted_fonts(answer.lines),
+            raster=raster,
         )
 
     def conclude(self, rendered: RenderedFile) -> None:
@@ -158,6 +166,8 @@ class WarmRenderer(PageRenderer):
         self._window.clear()
         if session is not None and not session.close():
             self.has_unkillable = True
+        if session is not None:
+            self._rasters.clear(session)
 
     def _needs_recycling(self, session: Session) -> bool:
         return (
@@ -171,6 +181,9 @@ class WarmRenderer(PageRenderer):
             self.drop()
         if self._session is not None and self._session.is_killed:
             self.drop()  # killed for the page before, whose answer had been read by then
+        if self._session is not None and self._rasters.may_return(self._session, self._is_sent):
+            self.close_window()
+            self.drop()
         if self._session is None:
             for name in (file,) + self._settings.setup.files:
                 require_document(self._settings.folder, name)
@@ -205,6 +218,54 @@ class WarmRenderer(PageRenderer):
         session.seek(task.number, self._settings.page_timeout)
         session.tell(task.number)
         return session, session.answer(self._settings.page_timeout)
+
+    def _render_without_raster(self, session: Session, task: Task) -> Tuple[Session, Answer]:
+        """Render a page that is too large as a raster, with a renderer that writes its file itself.
+
+        The pages of the window are not lost: the answer for the page that was asked for ahead is waited
+        for, and the document is closed.
+        """
+        timeout = self._settings.page_timeout
+        try:
+            if self._is_ahead_sent:
+                ahead = ghostscript.parse_page_answer(session.answer(timeout).value)
+                remove_output(
+                    self._settings.folder,
+                    ghostscript.output_name(session.setup, ahead.shown, ahead.place),
+                )
+            self.close_window()
+        except SessionEnded as end:
+            if end.kind == wire.KILLED:
+                raise
+        self.drop()
+        session = self._session_for(task.file)
+        self._tell(session, task)
+        return session, session.answer(timeout)
+
+    def _make_chunks(self, output: ghostscript.RasterOutput) -> Optional[bytes]:
+        """Return the chunks that Ghostscript writes into a PNG file before its pixels; None: it fails.
+
+        A process of its own finds them out: what else runs in a renderer could change its pages.
+        """
+        settings = self._settings
+        setup = settings.setup._replace(thumbnails="", folder=output.folder, output="chunks.%d")
+        session = Session(
+            setup,
+            settings.folder,
+            "sshrender-" + os.urandom(8).hex(),
+            settings.page_memory,
+            self._environ,
+            is_sandboxed=settings.is_sandboxed,
+            inherited=self._locks.descriptors,
+            writable=(output.folder,),
+        )
+        try:
+            session.write_blank_page(settings.page_timeout)
+            return png.chunks_before_pixels(scratch.take(ghostscript.output_name(setup, 0)))
+        except (SessionEnded, ValueError):
+            return None
+        finally:
+            session.close()
 
     def _tell(self, session: Session, task: Task) -> None:
         session.tell(task.number, task.page if self._budget.allows_another() else None)

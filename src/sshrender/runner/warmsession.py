@@ -53,6 +53,7 @@ class Session:
     document is taken for one. ``limit``: bytes of memory. ``on_thumbnail`` is called with a page, its
     thumbnail (empty where there is none) and the CPU seconds that it took, by the methods that wait for
     an answer. ``inherited``: descriptors that the renderer inherits, its slot's lock (slotlocks.py).
+    ``writable``: further folders that a sandbox lets it write to.
     """
 
     def __init__(
@@ -67,6 +68,7 @@ class Session:
         on_thumbnail: Optional[Callable[[int, bytes, float], None]] = None,
         guard: Optional[memorylimits.Guard] = None,
         inherited: Tuple[int, ...] = (),
+        writable: Tuple[str, ...] = (),
     ) -> None:
         self.setup = setup
         self.pages_rendered = 0
@@ -88,7 +90,11 @@ class Session:
         self._profiles = self._link_profile(job_folder)
         command = ghostscript.command(setup)
         if is_sandboxed:
-            command = sandbox.wrap(command, job_folder, setup.document, self._scratch, setup.files)
+            if setup.raster is not None:
+                writable += (setup.raster.folder, setup.raster.large_folder)
+            command = sandbox.wrap(
+                command, job_folder, setup.document, self._scratch, setup.files, writable
+            )
         self._process = subprocess.Popen(
             processlimits.wrap(command, limit),
             cwd=job_folder,
@@ -108,7 +114,7 @@ class Session:
 
     def open(self, timeout: float) -> Answer:
         """Open the document; the value of the answer is its number of pages. Raises SessionEnded."""
-        lines = ghostscript.open_lines(self.setup.document, self._password, self._token)
+        lines = ghostscript.open_lines(self.setup.document, self._password, self._token, self.setup)
         if not self._is_set_up:
             self._is_set_up = True
             lines = self._setup_lines() + lines
@@ -149,6 +155,11 @@ class Session:
     def can_make_thumbnails(self) -> bool:
         """Whether thumbnails are requested and there is a folder for their files."""
         return bool(self.setup.thumbnails) and self._scratch is not None
+
+    def write_blank_page(self, timeout: float) -> None:
+        """Write a small blank page, before any document is opened. Raises SessionEnded."""
+        self._is_set_up = True
+        self._ask(self._setup_lines() + ghostscript.blank_page_lines(self._token), timeout)
 
     def close_document(self, timeout: float) -> Answer:
         """Close the document; Ghostscript prints a summary of the problems since ``open``."""

@@ -17,11 +17,17 @@ from collections.abc import Iterator
 from importlib import resources
 
 MINIMUM_PYTHON = (3, 7)
-_PACKAGES = ("sshrender.renderers", "sshrender.runner", "sshrender.storage")
+_PACKAGES = (
+    "sshrender.renderers",
+    "sshrender.renderers.encoders",
+    "sshrender.runner",
+    "sshrender.storage",
+)
 NOT_SENT = frozenset(
     {
         "sshrender.renderers.appearance",
         "sshrender.renderers.devices",
+        "sshrender.renderers.encoding",
         "sshrender.renderers.switches",
         "sshrender.storage.files",
         "sshrender.storage.hangguard",

@@ -1,0 +1,4 @@
+"""How the raster of a page becomes a file. Rows in, bytes out: no file is opened here.
+
+Imported on the hosts: standard library only, Python 3.7 and later.
+"""
