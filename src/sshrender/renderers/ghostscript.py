@@ -33,14 +33,15 @@ THUMBNAIL_MARK = "~"
 
 
 class Setup(NamedTuple):
-    """The settings of one Ghostscript process.
+    """The settings of one warm renderer, a process of Ghostscript unless its dialogue says otherwise.
 
     ``output``: the name of the pages' files, with ``%d``, which the device replaces by the number of
     pages that it has shown, this one included. Only with ``%d`` is a file closed at the end of its page,
     and PSD devices require it. ``options``: further Ghostscript switches. ``tag``: names the job in the
     host's process list. ``thumbnails``: the device for thumbnails; empty: none are made. ``files``: what
     the options name in the job's folder. ``profile``: the device's ICC profile, as the user named it;
-    and the file, one of ``files``.
+    and the file, one of ``files``. ``rasters``: a folder of this host for rasters, each of at most
+    ``max_raster`` bytes; empty: there is none.
     """
 
     program: str
@@ -54,6 +55,8 @@ class Setup(NamedTuple):
     thumbnails: str = ""
     files: Tuple[str, ...] = ()
     profile: Optional[Tuple[str, str]] = None
+    rasters: str = ""
+    max_raster: int = 0
 
 
 def command(setup: Setup) -> List[str]:

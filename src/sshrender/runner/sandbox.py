@@ -33,15 +33,22 @@ CHECK_TIMEOUT = 20.0
 
 
 def wrap(
-    command: List[str], folder: str, document: str, scratch: Optional[str], files: Sequence[str] = ()
+    command: List[str],
+    folder: str,
+    document: str,
+    scratch: Optional[str],
+    files: Sequence[str] = (),
+    writable: Sequence[str] = (),
 ) -> List[str]:
     """Return ``command`` in a sandbox with the job's ``folder``; ``scratch``: for temporary files.
 
-    ``files``: what else of that folder the renderer reads.
+    ``files``: what else of that folder the renderer reads. ``writable``: further folders, absolute.
     """
     words = _sandbox_words()
     if scratch is not None:
         words += ["--bind", scratch, scratch]
+    for name in writable:
+        words += ["--bind", name, name]
     # After --tmpfs /tmp: a job's folder below /tmp must not be hidden by it.
     for name in (document, *files):
         words += ["--ro-bind-try", folder + "/" + name, folder + "/" + name]

@@ -1,4 +1,4 @@
-"""Renders page after page with one warm Ghostscript, which it starts, replaces and ends.
+"""Renders page after page with one warm program, which it starts, replaces and ends.
 
 Standard library only, Python 3.7 and later.
 """
@@ -9,12 +9,14 @@ import base64
 import os
 import threading
 import time
-from typing import Callable, Dict, Optional, Tuple
+from typing import Callable, Dict, NamedTuple, Optional, Tuple, Union
 
-from sshrender.renderers import diagnostics, ghostscript
-from sshrender.runner import jobfolder, thumbnailbudget, wire
+from sshrender.renderers.dialogue import Dialogue, PageResult
+from sshrender.renderers.ghostscript import Setup
+from sshrender.runner import jobfolder, rasterfolder, thumbnailbudget, wire
 from sshrender.runner.diagnosticsearch import DiagnosticWindow, output_name, remove_output
-from sshrender.runner.rendererinterface import PageRenderer, RenderedFile
+from sshrender.runner.pagewindow import PageWindow
+from sshrender.runner.rendererinterface import PageRenderer, RasterFile, RenderedFile
 from sshrender.runner.slotlocks import SlotLocks
 from sshrender.runner.slotsettings import SlotSettings
 from sshrender.runner.taskqueue import Task, TaskQueue
@@ -25,15 +27,31 @@ QUEUE_AHEAD_BELOW = 0.5
 """Seconds a page: below this the next page is sent to the renderer before this one is finished."""
 
 
-class WarmRenderer(PageRenderer):
-    """The warm Ghostscript of one slot. See PageRenderer.
+class WarmProgram(NamedTuple):
+    """A program that is kept warm, and what its pages need (warmprograms.py).
 
-    ``lock`` guards what ``kill`` reads: ``ahead`` and the session. ``may_continue`` tells whether the
-    slot is sure to keep its lock for another page.
+    ``recipe``: the number of the recipe that it renders; None: it is Ghostscript. ``one_shot`` renders
+    the pages that the warm program declines. ``chunks``: for the PNG files of its rasters (RasterFile).
+    """
+
+    dialogue: Dialogue
+    setup: Setup
+    window: Union[DiagnosticWindow, PageWindow]
+    recipe: Optional[int] = None
+    one_shot: Optional[PageRenderer] = None
+    chunks: bytes = b""
+
+
+class WarmRenderer(PageRenderer):
+    """The warm renderer of one slot. See PageRenderer.
+
+    ``lock`` guards what ``kill`` reads: ``ahead``, the session and whether it renders. ``may_continue``
+    tells whether the slot is sure to keep its lock for another page.
     """
 
     def __init__(
         self,
+        program: WarmProgram,
         settings: SlotSettings,
         tasks: TaskQueue,
         post: wire.Wire,
@@ -42,6 +60,7 @@ class WarmRenderer(PageRenderer):
         lock: threading.Lock,
         may_continue: Callable[[], bool],
     ) -> None:
+        self._program = program
         self._settings = settings
         self._tasks = tasks
         self._wire = post
@@ -53,8 +72,10 @@ class WarmRenderer(PageRenderer):
         self.has_unkillable = False
         self._is_ahead_sent = self._is_sent = False
         self._session: Optional[Session] = None
-        self._window = DiagnosticWindow(post, settings.folder, settings.page_timeout)
-        self._budget = thumbnailbudget.ThumbnailBudget(bool(settings.setup.thumbnails))
+        self._window = program.window
+        self._rasters = rasterfolder.RasterFolder()
+        self._is_one_shot = False
+        self._budget = thumbnailbudget.ThumbnailBudget(bool(program.setup.thumbnails))
         self._seconds_per_page = 0.0
         self._thumbnail_seconds = 0.0
 
@@ -69,16 +90,17 @@ class WarmRenderer(PageRenderer):
 
     def kill(self) -> None:
         """See PageRenderer.kill."""
-        if self._session is not None:
+        if self._is_one_shot and self._program.one_shot is not None:
+            self._program.one_shot.kill()
+        elif self._session is not None:
             self._session.kill()
 
     def start(self, document: str) -> None:
         """Start a renderer and open the document. Raises SessionEnded."""
         self.require_killable()
         settings = self._settings
-        output = "s%s.e%d.%%d" % (os.urandom(8).hex(), settings.epoch)
         session = Session(
-            settings.setup._replace(document=document, output=output),
+            self._setup(document),
             settings.folder,
             "sshrender-" + os.urandom(8).hex(),
             settings.page_memory,
@@ -88,10 +110,18 @@ class WarmRenderer(PageRenderer):
             self._take_thumbnail,
             settings.guard,
             self._locks.descriptors,
+            self._program.dialogue,
         )
         with self._lock:
             self._session = session
         self._window.open(session)
+
+    def _setup(self, document: str) -> Setup:
+        output = "s%s.e%d.%%d" % (os.urandom(8).hex(), self._settings.epoch)
+        setup = self._program.setup._replace(document=document, output=output)
+        if self._program.dialogue.writes_rasters:
+            setup = self._rasters.apply(setup)
+        return setup
 
     def require_killable(self) -> None:
         """Raise SessionEnded when a renderer was killed and does not end.
@@ -105,28 +135,53 @@ class WarmRenderer(PageRenderer):
         """See PageRenderer.render."""
         began = time.monotonic()
         session, answer = self._ask_for(task)
-        shown, size = ghostscript.parse_page_answer(answer.value)
-        if size is None and diagnostics.was_not_found(answer.lines):
+        result = self._program.dialogue.page_result(answer.value, answer.lines)
+        if result.is_missing:
             session, answer = self._seek(task)
-            shown, size = ghostscript.parse_page_answer(answer.value)
+            result = self._program.dialogue.page_result(answer.value, answer.lines)
+        if result.is_declined:
+            return self._render_by_one_shot(task)
         seconds = time.monotonic() - began
         # Thumbnails of earlier pages that were made meanwhile are not this page's time.
         aside, self._thumbnail_seconds = min(self._thumbnail_seconds, seconds), 0.0
         self._budget.earn(seconds - aside)
+        self._seconds_per_page = seconds - aside
+        written = output_name(session.setup, result.shown)
         return RenderedFile(
             task=task,
-            written=output_name(session.setup, shown),
-            page_size=size,
+            written=written,
+            page_size=result.size,
             seconds=seconds - aside,
             cpu=session.cpu_since(),
-            diagnostics=diagnostics.warnings(answer.lines),
-            is_rendered=size is not None and not diagnostics.was_not_rendered(answer.lines),
-            has_substituted_fonts=diagnostics.has_substituted_fonts(answer.lines),
+            diagnostics=self._window.of_page(self._program.dialogue.warnings(answer.lines)),
+            is_rendered=result.is_rendered,
+            has_substituted_fonts=result.has_substituted_fonts,
+            raster=self._raster(session, result, written),
         )
+
+    def _raster(self, session: Session, result: PageResult, written: str) -> Optional[RasterFile]:
+        if not result.is_raster:
+            return None
+        return RasterFile(rasterfolder.raster_path(session.setup, written), self._program.chunks)
+
+    def _render_by_one_shot(self, task: Task) -> RenderedFile:
+        """Render a page that the warm program declined, with a run of its own.
+
+        The page after it may have been queued ahead; no further one is, until the warm program has
+        rendered again: two programs of one slot would work at once.
+        """
+        self._seconds_per_page = 0.0
+        assert self._program.one_shot is not None
+        with self._lock:
+            self._is_one_shot = True
+        try:
+            return self._program.one_shot.render(task)
+        finally:
+            with self._lock:
+                self._is_one_shot = False
 
     def conclude(self, rendered: RenderedFile) -> None:
         """Add a page to the window, and close the window when that is due."""
-        self._seconds_per_page = rendered.seconds
         self._window.add(rendered.task, rendered.seconds)
         if not rendered.is_rendered:
             # Nothing came out. Perhaps the document could not be opened: the next try opens it anew.
@@ -172,7 +227,7 @@ class WarmRenderer(PageRenderer):
         if self._session is not None and self._session.is_killed:
             self.drop()  # killed for the page before, whose answer had been read by then
         if self._session is None:
-            for name in (file,) + self._settings.setup.files:
+            for name in (file,) + self._program.setup.files:
                 require_document(self._settings.folder, name)
             self.start(file)
         assert self._session is not None
@@ -220,7 +275,7 @@ class WarmRenderer(PageRenderer):
             return
         if not self._may_continue():
             return
-        task = self._tasks.take_of(session.setup.document)
+        task = self._tasks.take_of(session.setup.document, self._program.recipe)
         if task is not None:
             with self._lock:
                 self.ahead = task  # before it is sent: a renderer that dies of that must not lose it
