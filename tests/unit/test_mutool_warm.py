@@ -15,11 +15,10 @@ from PIL import Image
 from sshrender.config import recipes
 from sshrender.config.recipelook import Wishes
 from sshrender.renderers import mutool
-from sshrender.renderers.ghostscript import Setup
+from sshrender.renderers.ghostscript import FAR_AWAY, NEAR_BY, RasterOutput, Setup, output_name
 from sshrender.renderers.mutool import Look, MutoolDialogue, look_of
 from sshrender.renderers.recipe import Recipe
-from sshrender.runner import rasterfolder, wire
-from sshrender.runner.diagnosticsearch import output_name
+from sshrender.runner import wire
 from sshrender.runner.pageencoder import PageEncoder
 from sshrender.runner.rendererinterface import RasterFile
 from sshrender.runner.warmsession import Session, SessionEnded
@@ -119,10 +118,13 @@ class Warm:
         assert look is not None
         (folder / "work").mkdir()
         (folder / "odd.pdf").symlink_to(document)
-        self.look, self.folder = look, folder
+        self.look, self.folder, self.places = look, folder, set[int]()
         self.dialogue = MutoolDialogue(look, recipe)
-        setup = Setup("gs", "png16m", DPI, "odd.pdf", "work", "page.%d", (), "test")
-        self.setup = rasterfolder.RasterFolder().apply(setup) if has_rasters else setup
+        raster = RasterOutput("", 24, str(folder / "near"), 15_000, str(folder / "far"), 1 << 20)
+        for name in ("near", "far"):
+            (folder / name).mkdir()
+        setup = Setup("gs", "png16m", DPI, "odd.pdf", "work", "page.%d.1", (), "test")
+        self.setup = setup._replace(raster=raster if has_rasters else None)
         self.session = Session(
             *(self.setup, str(folder), "sshrender-token", 1 << 30, dict(os.environ)),
             dialogue=self.dialogue,
@@ -138,12 +140,13 @@ class Warm:
         if result.is_declined:
             return None, lines
         assert result.is_rendered, lines
-        name = output_name(self.setup, result.shown)
-        path = self.folder / name
-        if result.is_raster:
-            chunks = mutool.resolution_chunk(self.look, DPI)
-            raster = RasterFile(rasterfolder.raster_path(self.setup, name), chunks)
-            PageEncoder().encode(raster, str(path))
+        if result.place is None:
+            return (self.folder / output_name(self.setup, result.shown)).read_bytes(), lines
+        self.places.add(result.place)
+        chunks = mutool.resolution_chunk(self.look, DPI)
+        raster = RasterFile(output_name(self.setup, result.shown, result.place), chunks)
+        path = self.folder / "work" / f"{result.shown}.png"
+        PageEncoder().encode(raster, str(path))
         return path.read_bytes(), lines
 
 
@@ -188,6 +191,7 @@ def test_a_page_looks_as_mutool_draws_it_in_any_order_of_pages(
             assert (png is None) == (number in declined), number
             if png is not None:
                 assert _look(png) == plain[number], number
+        assert warm.places == {NEAR_BY, FAR_AWAY}
     finally:
         warm.session.close()
 

@@ -150,14 +150,14 @@ def test_no_text_ends_a_postscript_string_early(text: str) -> None:
 @pytest.mark.parametrize(
     ("value", "shown", "size"),
     [
-        ("12 [595.0 842.0]", 12, (595.0, 842.0)),
-        ("0 null", 0, None),
+        ("12/0 [595.0 842.0]", 12, (595.0, 842.0)),
+        ("0/0 null", 0, None),
         ("3 [1e3 20]", 3, (1000.0, 20.0)),
         ("3 [1 2 3]", 3, None),
     ],
 )
 def test_the_answer_to_a_page(value: str, shown: int, size: tuple[float, float] | None) -> None:
-    assert ghostscript.parse_page_answer(value) == (shown, size)
+    assert ghostscript.parse_page_answer(value)[:2] == (shown, size)
 
 
 @pytest.mark.parametrize(

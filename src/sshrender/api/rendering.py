@@ -7,7 +7,7 @@ refused by its name.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from pydantic import ValidationError
 
@@ -23,6 +23,7 @@ from sshrender.job.spec import RecipeRecord
 from sshrender.renderers import switches
 from sshrender.renderers.appearance import Appearance, antialias_bits
 from sshrender.renderers.devices import DEVICES, colour_space
+from sshrender.renderers.encoding import AUTO, raster_device
 
 
 class Rendering(NamedTuple):
@@ -32,6 +33,7 @@ class Rendering(NamedTuple):
     appearance: Appearance
     taken: Taken
     recipes: tuple[RecipeRecord, ...]
+    encoder: Literal["auto", "ghostscript"]
 
 
 def rendering_of(settings: Settings) -> Rendering:
@@ -55,7 +57,10 @@ def rendering_of(settings: Settings) -> Rendering:
         jpeg_quality=settings.jpeg_quality,
         size=size,
     )
-    return Rendering(dpi[0], appearance, taken, chain)
+    encoder = settings.encoder
+    if not chain and raster_device(device.name, taken.options, AUTO) is None:
+        encoder = "auto"  # Ghostscript writes these files anyway, so that both are one job
+    return Rendering(dpi[0], appearance, taken, chain, encoder)
 
 
 def _uses_bits(recipe: RecipeRecord) -> bool:

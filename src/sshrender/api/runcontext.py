@@ -285,6 +285,7 @@ class RunContext:
             pages=settings.pages,
             split=settings.split,
             recipes=how.recipes,
+            encoder=how.encoder,
             attributes=_attributes(fields),
             changes=fields,
         )

@@ -194,7 +194,7 @@ class Settings:
     )
     encoder: Literal["auto", "ghostscript"] = setting(
         "auto",
-        "Which program writes PNG files. In this version both values are Ghostscript.",
+        "What writes PNG files: a fast encoder of our own (auto), or Ghostscript; same pixels.",
         Panel.RENDERING,
         commands=NEW_JOBS,
     )

@@ -277,6 +277,7 @@ def describe(
         **request.appearance._asdict(),
         options=request.options,
         profile_name=request.profile_name,
+        encoder=request.encoder,
         recipes=request.recipes,
     )
     return JobSpec(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from sshrender.config.pins import Pin
 from sshrender.core.policy import HostPlan, Policy
@@ -79,6 +79,7 @@ class RenderRequest:
     profile_name: str = ""
     """How the user named the profile of the device."""
     recipes: tuple[RecipeRecord, ...] = ()
+    encoder: Literal["auto", "ghostscript"] = "auto"
     limits: RunLimits = field(default_factory=RunLimits)
     policy: Policy = field(default_factory=Policy)
     strict: bool = False

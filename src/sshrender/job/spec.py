@@ -115,7 +115,8 @@ class RenderSettings(_Frozen):
     ``recipes`` are tried in this order; none: Ghostscript renders. The fields of an Appearance are as
     there (renderers/appearance.py). ``options`` are further switches of Ghostscript; an ICC profile that
     one names is a file in the job's folder (job/profiles.py). ``profile_name``: how the user named the
-    one of the device, which PNG files contain.
+    one of the device, which PNG files contain. ``encoder``: what makes PNG files of rasters
+    (renderers/encoding.py); one that is not recorded is ``auto``: the pixels are the same.
     """
 
     device: str
@@ -130,6 +131,7 @@ class RenderSettings(_Frozen):
     options: tuple[Text, ...] = ()
     profile_name: str = Field("", max_length=switches.MAX_LENGTH)
     recipes: tuple[RecipeRecord, ...] = ()
+    encoder: Literal["auto", "ghostscript"] = "auto"
 
     @field_validator("device")
     @classmethod
@@ -230,7 +232,7 @@ def require_pages(spec: JobSpec, numbers: Iterable[int]) -> None:
 def job_name(stem: str, sha256: str, settings: RenderSettings) -> str:
     """Return ``<stem>-<8 hexadecimal digits>`` of a digest over document and settings."""
     fields = settings.model_dump(mode="json")
-    for name in ("recipes", "profile_name", *Appearance._fields):
+    for name in ("recipes", "profile_name", "encoder", *Appearance._fields):
         # Jobs keep the names that they had before there was such a setting.
         if fields[name] in (RenderSettings.model_fields[name].get_default(), []):
             del fields[name]

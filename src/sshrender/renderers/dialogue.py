@@ -18,16 +18,18 @@ class PageResult(NamedTuple):
     """What the program answered for a page.
 
     ``shown``: number of the page's output in this process. ``size``: in points; None: not known.
-    ``is_missing``: the program did not find the page, and may after ``seek``. ``is_declined``: it cannot
-    render this page warm. ``is_raster``: the output is still to be encoded.
+    ``place``: where its raster is (ghostscript.py, NEAR_BY), if the session makes rasters; None: it
+    wrote the page's file. ``is_to_be_encoded``: the raster is one of this page. ``is_missing``: the
+    program did not find the page, and may after ``seek``. ``is_declined``: it cannot render it warm.
     """
 
     shown: int
     size: Optional[Tuple[float, float]] = None
     is_rendered: bool = True
+    place: Optional[int] = None
+    is_to_be_encoded: bool = False
     is_missing: bool = False
     is_declined: bool = False
-    is_raster: bool = False
     has_substituted_fonts: bool = False
 
 
@@ -37,7 +39,8 @@ class Dialogue(abc.ABC):
     name = ""
     """Of the program, as users know it."""
 
-    writes_rasters = False
+    output_suffix = ""
+    """Follows the number in the names of its files."""
 
     @abc.abstractmethod
     def command(self, setup: Setup, scratch: str) -> List[str]:
@@ -56,7 +59,7 @@ class Dialogue(abc.ABC):
         return []
 
     @abc.abstractmethod
-    def open_lines(self, document: str, password: Optional[bytes], token: str) -> List[str]:
+    def open_lines(self, setup: Setup, password: Optional[bytes], token: str) -> List[str]:
         """Return the lines that open the document. Answer: its number of pages."""
 
     @abc.abstractmethod

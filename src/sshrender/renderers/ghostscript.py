@@ -32,6 +32,26 @@ THUMBNAIL_MARK = "~"
 """Follows the token in the answer for a thumbnail."""
 
 
+class RasterOutput(NamedTuple):
+    """Where rasters go instead of pages' files, and on which device.
+
+    ``bits``: of a pixel. A raster of up to ``limit`` bytes goes to ``folder``, one of up to
+    ``large_limit`` to ``large_folder``; a larger page is not rasterized. The folders are absolute, and
+    their names need no quoting.
+    """
+
+    device: str
+    bits: int
+    folder: str
+    limit: int
+    large_folder: str
+    large_limit: int
+
+
+NEAR_BY, FAR_AWAY, TOO_LARGE = 0, 1, 2
+"""Where a raster is: in ``folder``, in ``large_folder``, or nowhere."""
+
+
 class Setup(NamedTuple):
     """The settings of one warm renderer, a process of Ghostscript unless its dialogue says otherwise.
 
@@ -40,8 +60,7 @@ class Setup(NamedTuple):
     and PSD devices require it. ``options``: further Ghostscript switches. ``tag``: names the job in the
     host's process list. ``thumbnails``: the device for thumbnails; empty: none are made. ``files``: what
     the options name in the job's folder. ``profile``: the device's ICC profile, as the user named it;
-    and the file, one of ``files``. ``rasters``: a folder of this host for rasters, each of at most
-    ``max_raster`` bytes; empty: there is none.
+    and the file, one of ``files``. ``raster``: renders rasters instead of the device's files.
     """
 
     program: str
@@ -55,8 +74,7 @@ class Setup(NamedTuple):
     thumbnails: str = ""
     files: Tuple[str, ...] = ()
     profile: Optional[Tuple[str, str]] = None
-    rasters: str = ""
-    max_raster: int = 0
+    raster: Optional[RasterOutput] = None
 
 
 def command(setup: Setup) -> List[str]:
@@ -71,12 +89,30 @@ def command(setup: Setup) -> List[str]:
         "-dNOPAUSE",
         "-dNOPROMPT",
         "-sSSHRENDER=" + setup.tag,
-        "-sDEVICE=" + setup.device,
+        "-sDEVICE=" + (setup.raster.device if setup.raster else setup.device),
         "-r" + setup.dpi,
         *setup.options,
         *("--permit-file-read=" + name for name in (setup.document, *setup.files)),
-        "-sOutputFile=" + setup.folder + "/" + setup.output,
+        *_permit_large(setup),
+        "-sOutputFile=" + output_name(setup, None),
     ]
+
+
+def _permit_large(setup: Setup) -> List[str]:
+    if setup.raster is None:
+        return []
+    return ["--permit-file-write=" + output_name(setup, None, FAR_AWAY).replace("%d", "*")]
+
+
+def output_name(setup: Setup, shown: Optional[int], place: int = NEAR_BY) -> str:
+    """Return the name of the file of the page after ``shown`` pages; None: for all pages, with ``%d``.
+
+    It is relative to the job's folder, or absolute where it is a raster.
+    """
+    folder = setup.folder
+    if setup.raster is not None:
+        folder = setup.raster.large_folder if place == FAR_AWAY else setup.raster.folder
+    return folder + "/" + (setup.output if shown is None else setup.output % (shown + 1))
 
 
 def literal(text: str) -> str:
@@ -93,9 +129,34 @@ last one, and after it the default size. EndPage is also called when the device 
 2), which is no page (PLRM 6.2.6). The procedure returns what PostScript's own default returns."""
 
 
-def open_lines(document: str, password: Optional[bytes], token: str) -> List[str]:
+def _place_raster(setup: Setup, raster: RasterOutput) -> List[str]:
+    """Return the lines that store each page's size, and choose the file of its raster by its bytes.
+
+    HWSize is the size in pixels. The device opens its file only when EndPage has returned true
+    (gdevprn.c), so that another name can be given to it here. For a page that is too large EndPage
+    returns false: it has been interpreted by then, and is not rasterized.
+    """
+    names = [literal(output_name(setup, None, place)) for place in (NEAR_BY, FAR_AWAY)]
+    return [
+        "<< /EndPage { exch pop 2 ne dup",
+        "  { userdict /SSHRENDERsize currentpagedevice /PageSize get put",
+        "    currentpagedevice /HWSize get aload pop mul %d mul 8 div" % raster.bits,
+        "    dup %d gt" % raster.large_limit,
+        "    { pop pop userdict /SSHRENDERplace %d put false }" % TOO_LARGE,
+        "    { %d gt { %s %d } { %s %d } ifelse" % (raster.limit, names[1], FAR_AWAY, names[0], NEAR_BY),
+        "      userdict exch /SSHRENDERplace exch put",
+        "      mark exch /OutputFile exch currentdevice putdeviceprops pop } ifelse } if",
+        "  } >> setpagedevice",
+    ]
+
+
+def open_lines(
+    document: str, password: Optional[bytes], token: str, setup: Optional[Setup] = None
+) -> List[str]:
     """Return the lines that open the document. Answer: ``token`` and its number of pages."""
     lines = list(_STORE_PAGE_SIZE)
+    if setup is not None and setup.raster is not None:
+        lines = _place_raster(setup, setup.raster)
     if password is not None:
         lines.append("/PDFPassword <" + password.hex() + "> def")
     lines += [
@@ -108,14 +169,16 @@ def open_lines(document: str, password: Optional[bytes], token: str) -> List[str
 def page_lines(number: int, token: str) -> List[str]:
     """Return the lines that render page ``number``.
 
-    Answer: ``token``, the number of pages shown before it, and its size in points. The result of
-    ``stopped`` is dropped, because it says nothing: it is false even for a page that does not exist.
+    Answer: ``token``, the number of pages shown before it, where its raster is, and its size in points.
+    The result of ``stopped`` is dropped, because it says nothing: it is false even for a page that does
+    not exist.
     """
     return [
-        "clear userdict /SSHRENDERsize null put",
+        "clear userdict /SSHRENDERsize null put userdict /SSHRENDERplace %d put" % NEAR_BY,
         "userdict /SSHRENDERcount currentpagedevice /PageCount get put",
         "{ %d %d dopdfpages } stopped clear" % (number, number),
-        _print_token(token) + " SSHRENDERcount =only ( ) print SSHRENDERsize == flush",
+        _print_token(token) + " SSHRENDERcount =only (/) print SSHRENDERplace =only ( ) print"
+        " SSHRENDERsize == flush",
     ]
 
 
@@ -192,6 +255,14 @@ def seek_lines(number: int, token: str) -> List[str]:
     ]
 
 
+def blank_page_lines(token: str) -> List[str]:
+    """Return the lines that write a small blank page. Answer: ``token``."""
+    return [
+        "{ << /PageSize [9 9] >> setpagedevice showpage } stopped clear",
+        _print_token(token) + " 0 == flush",
+    ]
+
+
 def close_lines(token: str) -> List[str]:
     """Return the lines that close the document. Answer: the summary of errors, then ``token``."""
     return ["clear { runpdfend } stopped clear", _print_token(token) + " 0 == flush"]
@@ -206,15 +277,17 @@ class PageAnswer(NamedTuple):
 
     shown: int
     size: Optional[Tuple[float, float]]
+    place: int = NEAR_BY
 
 
 def parse_page_answer(value: str) -> PageAnswer:
-    """Parse ``12 [595.0 842.0]`` or ``12 null``. Raises ValueError for anything else."""
+    """Parse ``12/0 [595.0 842.0]`` or ``12/0 null``. Raises ValueError for anything else."""
     shown, _, size = value.partition(" ")
+    shown, _, place = shown.partition("/")
     match = _PAGE_SIZE.fullmatch(size.strip())
     if match is None:
         return PageAnswer(int(shown), None)
-    return PageAnswer(int(shown), (float(match.group(1)), float(match.group(2))))
+    return PageAnswer(int(shown), (float(match.group(1)), float(match.group(2))), int(place or NEAR_BY))
 
 
 class Thumbnail(NamedTuple):

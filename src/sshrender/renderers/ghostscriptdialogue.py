@@ -30,9 +30,9 @@ class GhostscriptDialogue(Dialogue):
             lines += ghostscript.thumbnail_setup_lines(setup.thumbnails, thumbnails)
         return lines
 
-    def open_lines(self, document: str, password: Optional[bytes], token: str) -> List[str]:
+    def open_lines(self, setup: Setup, password: Optional[bytes], token: str) -> List[str]:
         """See Dialogue.open_lines."""
-        return ghostscript.open_lines(document, password, token)
+        return ghostscript.open_lines(setup.document, password, token, setup)
 
     def close_lines(self, token: str) -> List[str]:
         """See Dialogue.close_lines: Ghostscript prints a summary of the problems since then."""
@@ -52,11 +52,13 @@ class GhostscriptDialogue(Dialogue):
 
     def page_result(self, value: str, lines: List[str]) -> PageResult:
         """See Dialogue.page_result."""
-        shown, size = ghostscript.parse_page_answer(value)
+        shown, size, place = ghostscript.parse_page_answer(value)
         return PageResult(
             shown,
             size,
             is_rendered=size is not None and not diagnostics.was_not_rendered(lines),
+            place=place,
+            is_to_be_encoded=size is not None,
             is_missing=size is None and diagnostics.was_not_found(lines),
             has_substituted_fonts=diagnostics.has_substituted_fonts(lines),
         )

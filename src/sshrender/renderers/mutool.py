@@ -15,7 +15,7 @@ from typing import Dict, List, NamedTuple, Optional
 from sshrender.renderers import recipe as recipes
 from sshrender.renderers.dialogue import Dialogue, PageResult
 from sshrender.renderers.encoders.png import chunk
-from sshrender.renderers.ghostscript import Setup
+from sshrender.renderers.ghostscript import FAR_AWAY, NEAR_BY, Setup
 from sshrender.renderers.mutoolscript import SCRIPT
 from sshrender.renderers.recipe import Recipe
 
@@ -61,7 +61,7 @@ class MutoolDialogue(Dialogue):
     """See Dialogue. ``recipe``: says which lines make a page suspect."""
 
     name = "mutool"
-    writes_rasters = True
+    output_suffix = ".1"
 
     def __init__(self, look: Look, recipe: Recipe) -> None:
         self._look = look
@@ -79,11 +79,22 @@ class MutoolDialogue(Dialogue):
             self._look.size,
             self._look.antialias,
             repr(dpi),
-            setup.rasters and "%s/%s." % (setup.rasters, setup.output.partition(".%d")[0]),
-            "%s/%s." % (setup.folder, setup.output.partition(".%d")[0]),
-            str(setup.max_raster),
+            *self._places(setup),
             setup.tag,
         ]
+
+    def _places(self, setup: Setup) -> List[str]:
+        """Return how the names of rasters and files begin, and how large rasters may be."""
+        begin = setup.output.partition("%d")[0]
+        words = ["%s/%s" % (setup.folder, begin)]
+        if setup.raster is None:
+            return [*words, "", "0", "", "0"]
+        for folder, limit in (
+            (setup.raster.folder, setup.raster.limit),
+            (setup.raster.large_folder, setup.raster.large_limit),
+        ):
+            words += ["%s/%s" % (folder, begin), str(limit)]
+        return words
 
     def files(self) -> Dict[str, str]:
         """See Dialogue.files."""
@@ -92,7 +103,7 @@ class MutoolDialogue(Dialogue):
     # The command line names the document. One with a password is refused before.
     def open_lines(
         self,
-        document: str,  # noqa: ARG002
+        setup: Setup,  # noqa: ARG002
         password: Optional[bytes],  # noqa: ARG002
         token: str,
     ) -> List[str]:
@@ -109,15 +120,17 @@ class MutoolDialogue(Dialogue):
 
     def page_result(self, value: str, lines: List[str]) -> PageResult:  # noqa: ARG002 - the value says it
         """See Dialogue.page_result."""
-        shown, kind = value.split()[:2]
-        if kind not in ("raster", "file", "declined", "failed"):
+        number, kind = value.split()
+        place = {"near": NEAR_BY, "far": FAR_AWAY}.get(kind)
+        if place is None and kind not in ("file", "declined", "failed"):
             raise ValueError("%s: not an answer of the script" % kind)
         # Files are numbered from 1, like Ghostscript's.
         return PageResult(
-            int(shown) - 1,
-            is_rendered=kind in ("raster", "file"),
+            int(number) - 1,
+            is_rendered=place is not None or kind == "file",
+            place=place,
+            is_to_be_encoded=place is not None,
             is_declined=kind == "declined",
-            is_raster=kind == "raster",
         )
 
     def warnings(self, lines: List[str]) -> List[str]:

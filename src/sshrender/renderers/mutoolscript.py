@@ -25,7 +25,8 @@ Imported on the hosts: standard library only, Python 3.7 and later.
 
 SCRIPT = r"""
 var file = scriptArgs[0], zoom = +scriptArgs[1], size = scriptArgs[2].split("x"), aa = scriptArgs[3];
-var dpi = +scriptArgs[4], rasters = scriptArgs[5], files = scriptArgs[6], largest = +scriptArgs[7];
+var dpi = +scriptArgs[4], files = scriptArgs[5];
+var near = scriptArgs[6], nearLimit = +scriptArgs[7], far = scriptArgs[8], farLimit = +scriptArgs[9];
 var doc = null, done = {}, wasBroken = false, empty = new PDFDocument(), count = 0, marks = 0, pad = "";
 while (pad.length < 4096) pad += "                                                               \n";
 
@@ -191,8 +192,9 @@ function render(number) {
   area = box(bounds, scale);
   list = page.toDisplayList();
   if (aa === "0" && hasImages(list)) return "declined";
-  var isRaster = rasters !== "" && (area[2] - area[0]) * (area[3] - area[1]) * 3 <= largest;
-  if (isRaster) {
+  var bytes = (area[2] - area[0]) * (area[3] - area[1]) * 3;
+  var rasters = bytes <= nearLimit ? near : bytes <= farLimit ? far : "";
+  if (rasters !== "") {
     options = "resolution=72,colorspace=rgb";
     if (aa !== "") options += ",graphics=aa" + aa + ",text=aa" + aa;
     writer = new DocumentWriter(rasters + count + ".%d", "pam", options);
@@ -200,7 +202,7 @@ function render(number) {
     list.run(device, Scale(scale, scale));
     writer.endPage(device);
     writer.close();
-    return "raster " + area.join(" ");
+    return rasters === near ? "near" : "far";
   }
   if (aa !== "") return "declined";
   var pixmap = new Pixmap(DeviceRGB, area, false);
@@ -209,8 +211,8 @@ function render(number) {
   list.run(device, Scale(scale, scale));
   device.close();
   pixmap.setResolution(dpi, dpi);
-  pixmap.saveAsPNG(files + count);
-  return "file " + area.join(" ");
+  pixmap.saveAsPNG(files + count + ".1");
+  return "file";
 }
 
 function attempt(f, number) {

@@ -147,9 +147,9 @@ class DiagnosticWindow:
 
     def _render_again(self, session: Session, task: Task) -> List[str]:
         session.tell(task.number)
-        shown, _ = ghostscript.parse_page_answer(session.answer(self._page_timeout).value)
-        name = output_name(session.setup, shown)
-        has_room = _has_room_for(self._folder, name)
+        answer = ghostscript.parse_page_answer(session.answer(self._page_timeout).value)
+        name = ghostscript.output_name(session.setup, answer.shown, answer.place)
+        has_room = answer.place == ghostscript.TOO_LARGE or _has_room_for(self._folder, name)
         remove_output(self._folder, name)
         lines = self._summary(session)
         self.open(session)
@@ -160,16 +160,13 @@ class DiagnosticWindow:
         self._wire.post("suspected", attempt=task.attempt, page=task.page, diagnostics=lines)
 
 
-def output_name(setup: ghostscript.Setup, shown: int) -> str:
-    """Return the name of the file, in the job's folder, of the page after ``shown`` pages."""
-    return "%s/%s" % (setup.folder, setup.output % (shown + 1))
-
-
 def _has_room_for(folder: str, name: str) -> bool:
     """Return whether a page was written, into a folder that is not full by then."""
     try:
-        status = os.statvfs(folder)
-        is_written = os.path.getsize(os.path.join(folder, name)) > 0
+        # A raster has an absolute name, elsewhere.
+        path = os.path.join(folder, name)
+        status = os.statvfs(os.path.dirname(path))
+        is_written = os.path.getsize(path) > 0
     except OSError:
         return False
     return is_written and status.f_bavail * status.f_frsize >= MIN_ROOM

@@ -18,7 +18,7 @@ from sshrender.storage import primitives
 
 _FOLDERS = ("work", "parts")
 # cat ends with the pipe, when the last process that has its other end open is gone.
-_GUARDIAN = 'cat >/dev/null; exec rm -rf -- "$0"'
+_GUARDIAN = 'cat >/dev/null; exec rm -rf -- "$@"'
 
 
 class LocalWorkspace:
@@ -27,12 +27,12 @@ class LocalWorkspace:
     def __init__(self, base: Optional[str]) -> None:
         self.path = self.reason = ""
         self._pipe = -1
-        place = base or _largest_folder()
+        place = base or largest_folder()
         scratch.clear_dead(place)
         path: Optional[str] = None
         try:
             path = scratch.make_in(place)
-            self._pipe = _guard(path)
+            self._pipe = guard(path)
             for name in _FOLDERS:
                 os.mkdir(os.path.join(path, name), 0o700)
         except OSError as error:
@@ -55,7 +55,7 @@ class LocalWorkspace:
                 os.unlink(path)
 
 
-def _largest_folder() -> str:
+def largest_folder() -> str:
     """Return the folder for large files: TMPDIR where it is set, else the one with most space."""
     if os.environ.get("TMPDIR"):
         return os.environ["TMPDIR"]
@@ -69,12 +69,12 @@ def _free(folder: str) -> int:
         return -1
 
 
-def _guard(path: str) -> int:
-    """Start the guardian of a folder. Return our end of its pipe. Raises OSError."""
+def guard(*paths: str) -> int:
+    """Start the guardian of folders. Return our end of its pipe. Raises OSError."""
     theirs, ours = os.pipe()
     try:
         subprocess.Popen(
-            ["sh", "-c", _GUARDIAN, path],
+            ["sh", "-c", _GUARDIAN, "sh", *paths],
             stdin=theirs,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,

@@ -27,10 +27,12 @@ from sshrender.runner import (
     localworkspace,
     memorylimits,
     processlimits,
+    rasterfolders,
     sandbox,
     scratch,
     slot,
     slotlocks,
+    stripes,
     warmsession,
     wire,
 )
@@ -259,9 +261,7 @@ class Runner:
     def _create_slots(self, request: Dict[str, Any]) -> None:
         # Pages must be as readable as the job's folder, whatever the login's umask is.
         os.umask(jobfolder.umask_for(self._folder))
-        cores = os.cpu_count() or 1
-        idle_below = request.get("idle_below")
-        is_idle = idle_below is None or self._facts["others"] < float(idle_below) * cores
+        is_idle = self._is_idle(request)
         self._slot_count = int(request.get("slots") or self._facts["slots"])
         settings = SlotSettings(
             setup=self._setup(request),
@@ -281,8 +281,28 @@ class Runner:
             epoch=int(request.get("epoch") or 0),
             page_fields=tuple(sorted(request.get("page_fields", {}).items())),
         )
+        settings = settings._replace(
+            rasters=self._rasters(request.get("raster"), settings.page_memory),
+            recipe_rasters=self._rasters(request.get("recipe_raster"), settings.page_memory),
+            helpers=stripes.Helpers(self._slot_count, self._share, lambda: self._is_idle(request)),
+        )
         for number in range(self._slot_count):
             self._slots.append(slot.Slot(settings, self._tasks, self._wire, self._environ, number))
+
+    def _is_idle(self, request: Dict[str, Any]) -> bool:
+        """Return whether other people's load is low enough to start work."""
+        idle_below = request.get("idle_below")
+        cores = os.cpu_count() or 1
+        return idle_below is None or self._meter.reading()["others"] < float(idle_below) * cores
+
+    def _rasters(
+        self, wanted: Optional[Dict[str, Any]], page_memory: int
+    ) -> Optional[rasterfolders.RasterFolders]:
+        """Return where rasters of this form go; None where the renderer writes the files itself."""
+        if not wanted:
+            return None
+        form = rasterfolders.RasterRequest(str(wanted["device"]), int(wanted["bits"]))
+        return rasterfolders.RasterFolders(form, self._slot_count, page_memory)
 
     def _set_priority(self, request: Dict[str, Any]) -> None:
         """Set the job's priority among the jobs that share this host's slots."""

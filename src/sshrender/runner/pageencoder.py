@@ -6,21 +6,44 @@ Standard library only, Python 3.7 and later.
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
-import zlib
-from typing import BinaryIO
+import threading
+from typing import Callable, Iterator, List, Optional
 
-from sshrender.renderers.encoders import png
+from sshrender.renderers.encoders import deflate, difference, isal, png
 from sshrender.renderers.encoders import raster as rasters
+from sshrender.renderers.encoders.raster import Raster
+from sshrender.renderers.encoders.rows import RowEncoder, Span
+from sshrender.runner import stripes
 from sshrender.runner.rendererinterface import RasterFile
+from sshrender.storage import primitives
+
+STRIPED_FROM = 64 << 20
+"""Bytes of raster from which on a page is encoded in stripes: A4 at 300 dpi has 26 MB."""
+
+CHUNK = 1 << 20
+"""Bytes of image data that are collected for one chunk of the file."""
+
+ISAL, ZLIB = "isal", "zlib"
+"""What compresses: ISA-L where the host has it, else the zlib of Python."""
 
 
 class EncodingFailed(Exception):
     """The raster is not one, or not whole: the page must be rendered again."""
 
 
+def kind() -> str:
+    """Return what compresses pages on this host."""
+    return ISAL if isal.load() is not None else ZLIB
+
+
 class PageEncoder:
     """Encodes the rasters of one slot, one after another."""
+
+    def __init__(self, helpers: Optional[stripes.Helpers] = None) -> None:
+        self._helpers = helpers
+        self._rows: Optional[RowEncoder] = None
 
     def encode(self, raster: RasterFile, path: str) -> None:
         """Write the PNG file of a raster, and remove the raster.
@@ -28,34 +51,101 @@ class PageEncoder:
         Raises EncodingFailed, and OSError where the file cannot be written.
         """
         try:
-            with self._open(raster) as file:
-                form = self._form(file.fileno())
-                file.seek(form.offset)
-                rows = b"".join(b"\0" + file.read(form.row_bytes) for _ in range(form.height))
-        finally:
-            discard(raster)
-        with open(path, "wb") as output:
-            output.write(png.beginning(form, raster.chunks))
-            output.write(png.chunk(b"IDAT", zlib.compress(rows, 1)))
-            output.write(png.chunk(b"IEND", b""))
-
-    def _open(self, raster: RasterFile) -> BinaryIO:
-        try:
-            return open(raster.path, "rb")
+            descriptor = os.open(raster.path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
         except OSError as error:
             raise EncodingFailed("its raster cannot be read: %s" % error.strerror) from None
-
-    def _form(self, descriptor: int) -> rasters.Raster:
         try:
-            form = rasters.parse(os.pread(descriptor, rasters.MAX_HEADER, 0))
-        except ValueError as error:
-            raise EncodingFailed(str(error)) from None
-        if os.fstat(descriptor).st_size != form.size:
-            raise EncodingFailed("its raster is cut off")
-        return form
+            form = form_of(descriptor)
+            target = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o666)
+            try:
+                self._write(target, form, raster.chunks, _reader(descriptor))
+            except BaseException:
+                with contextlib.suppress(OSError):
+                    os.unlink(path)
+                raise
+            finally:
+                os.close(target)
+        finally:
+            os.close(descriptor)
+            discard(raster)
+
+    def _write(self, target: int, form: Raster, chunks: bytes, read: Callable[..., None]) -> None:
+        written = [png.beginning(form, chunks)]
+        data, size = [deflate.BEGINNING], 0
+        checksum = 1
+        for stripe in self._stripes(form, read):
+            data.append(stripe.data)
+            size += len(stripe.data)
+            checksum = deflate.combined(checksum, stripe.checksum, stripe.length)
+            if size >= CHUNK:
+                written.append(png.chunk(b"IDAT", b"".join(data)))
+                primitives.write_all(target, b"".join(written))
+                written, data, size = [], [], 0
+        data += [deflate.END, checksum.to_bytes(4, "big")]
+        written += [png.chunk(b"IDAT", b"".join(data)), png.chunk(b"IEND", b"")]
+        primitives.write_all(target, b"".join(written))
+
+    def _stripes(self, form: Raster, read: Callable[..., None]) -> Iterator[stripes.Stripe]:
+        if self._rows is None:
+            self._rows = row_encoder()
+        encode = functools.partial(_encode, self._rows, form, read)
+        if form.size < STRIPED_FROM:
+            yield encode(Span(0, form.height))
+            return
+        shared = stripes.Stripes(_spans(form))
+        threads: List[threading.Thread] = []
+        try:
+            if self._helpers is not None:
+                threads = self._helpers.start(
+                    shared, lambda: functools.partial(_encode, row_encoder(), form, read)
+                )
+            yield from shared.in_order(encode)
+        finally:
+            shared.end()
+            for each in threads:
+                each.join()
+
+
+def row_encoder() -> RowEncoder:
+    """Return an encoder by the fastest means of this host."""
+    return RowEncoder(
+        deflate.Deflater(isal.load()), difference.with_libgmp() or difference.with_integers()
+    )
+
+
+def form_of(descriptor: int) -> Raster:
+    """Return the form of an open raster. Raises EncodingFailed where it is none, or not whole."""
+    try:
+        form = rasters.parse(os.pread(descriptor, rasters.MAX_HEADER, 0))
+    except ValueError as error:
+        raise EncodingFailed(str(error)) from None
+    if os.fstat(descriptor).st_size != form.size:
+        raise EncodingFailed("its raster is cut off")
+    return form
 
 
 def discard(raster: RasterFile) -> None:
     """Remove a raster. What cannot be removed goes with the folder, when the runner ends."""
     with contextlib.suppress(OSError):
         os.unlink(raster.path)
+
+
+def _spans(form: Raster) -> List[Span]:
+    rows = max(1, stripes.STRIPE // form.row_bytes)
+    return [Span(first, min(first + rows, form.height)) for first in range(0, form.height, rows)]
+
+
+def _encode(rows: RowEncoder, form: Raster, read: Callable[..., None], span: Span) -> stripes.Stripe:
+    data = b"".join(rows.encode(read, form, span))
+    return stripes.Stripe(data, rows.checksum.value, span.rows * (form.row_bytes + 1))
+
+
+def _reader(descriptor: int) -> Callable[[memoryview, int], None]:
+    def read(target: memoryview, offset: int) -> None:
+        while target:
+            count = os.preadv(descriptor, [target], offset)
+            if count == 0:
+                raise EncodingFailed("its raster is cut off")
+            target, offset = target[count:], offset + count
+
+    return read

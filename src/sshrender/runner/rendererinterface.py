@@ -20,10 +20,12 @@ class RasterFile(NamedTuple):
 
     ``path``: absolute; the finalizer removes the file. ``chunks``: what the PNG file has between its
     header and its pixels: whole chunks, as the renderer's own PNG writer would make them.
+    ``has_thumbnail``: whether a thumbnail of it is wanted.
     """
 
     path: str
     chunks: bytes = b""
+    has_thumbnail: bool = False
 
 
 class RenderedFile(NamedTuple):

@@ -17,7 +17,7 @@ import contextlib
 import fcntl
 import os
 import re
-from typing import Dict, List, Optional
+from typing import Dict, List, Optional, Set
 
 from sshrender.storage import processidentity
 
@@ -196,13 +196,23 @@ def _is_unlocked(lock: str) -> bool:
 
 
 def _is_of_one_kernel(path: str) -> bool:
-    """Return whether no other machine can see this folder (proc(5), mountinfo)."""
+    """Return whether no other machine can see this folder."""
+    kinds = _kinds(path)
+    return bool(kinds) and kinds <= _OWN_KERNEL
+
+
+def is_in_memory(path: str) -> bool:
+    """Return whether the files of this folder take memory."""
+    return "tmpfs" in _kinds(path)
+
+
+def _kinds(path: str) -> Set[str]:
+    """Return the types of the file system of this folder, as it is mounted (proc(5), mountinfo)."""
     try:
         device = os.stat(path).st_dev
         number = "%d:%d" % (os.major(device), os.minor(device))
         with open("/proc/self/mountinfo", encoding="utf-8", errors="replace") as file:
             mounts = [line.split() for line in file]
     except OSError:
-        return False
-    kinds = {words[words.index("-") + 1] for words in mounts if words[2] == number and "-" in words}
-    return bool(kinds) and kinds <= _OWN_KERNEL
+        return set()
+    return {words[words.index("-") + 1] for words in mounts if words[2] == number and "-" in words}

@@ -16,6 +16,7 @@ from typing import Dict, Optional
 from sshrender.renderers import diagnostics
 from sshrender.runner import memorylimits, slotlocks, wire
 from sshrender.runner.finalizer import Finalizer
+from sshrender.runner.pageencoder import PageEncoder
 from sshrender.runner.rendererinterface import PageRenderer
 from sshrender.runner.slotsettings import SlotSettings
 from sshrender.runner.taskqueue import Task, TaskQueue
@@ -43,7 +44,9 @@ class Slot(threading.Thread):
         self._settings = settings
         self._tasks = tasks
         self._wire = post
-        self._finalizer = Finalizer(post, settings.folder, tasks, settings.epoch)
+        self._finalizer = Finalizer(
+            post, settings.folder, tasks, settings.epoch, PageEncoder(settings.helpers)
+        )
         self._locks = slotlocks.SlotLocks(settings.slots, settings.share)
         self._backoff = memorylimits.Backoff()
         # Guards what kill() reads from another thread: the attempt, and the renderers' processes.

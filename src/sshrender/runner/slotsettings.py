@@ -10,6 +10,8 @@ from typing import NamedTuple, Optional, Tuple
 from sshrender.renderers import ghostscript
 from sshrender.renderers.recipe import Recipe
 from sshrender.runner import memorylimits, slotlocks
+from sshrender.runner.rasterfolders import RasterFolders
+from sshrender.runner.stripes import Helpers
 
 
 class SlotSettings(NamedTuple):
@@ -23,7 +25,9 @@ class SlotSettings(NamedTuple):
     ``recipes``: the job's recipes by number; None stands for the warm Ghostscript.
     ``password_bytes``: the password as the document's encryption has it, for Ghostscript.
     ``epoch``: the coordinator's, which is part of each file name in ``work/``. ``page_fields``: fields
-    of recipes that have the same value on every page.
+    of recipes that have the same value on every page. ``rasters``: where Ghostscript's rasters go; None:
+    it writes the pages' files itself. ``recipe_rasters``: the same of a recipe's warm program.
+    ``helpers``: encode large pages as well, on free slots.
     """
 
     setup: ghostscript.Setup
@@ -42,3 +46,6 @@ class SlotSettings(NamedTuple):
     epoch: int = 0
     page_fields: Tuple[Tuple[str, str], ...] = ()
     password_bytes: Optional[bytes] = None
+    rasters: Optional[RasterFolders] = None
+    recipe_rasters: Optional[RasterFolders] = None
+    helpers: Optional[Helpers] = None

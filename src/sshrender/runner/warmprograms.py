@@ -14,6 +14,7 @@ from sshrender.renderers.recipe import Recipe
 from sshrender.runner import wire
 from sshrender.runner.diagnosticsearch import DiagnosticWindow
 from sshrender.runner.pagewindow import PageWindow
+from sshrender.runner.rasterrenderer import Rasters
 from sshrender.runner.reciperenderer import RecipeRenderer
 from sshrender.runner.rendererinterface import PageRenderer
 from sshrender.runner.slotlocks import SlotLocks
@@ -52,7 +53,8 @@ def _of_recipe(parts: SlotParts, number: int, recipe: Recipe) -> PageRenderer:
 def _ghostscript(parts: SlotParts) -> WarmProgram:
     settings = parts.settings
     window = DiagnosticWindow(parts.post, settings.folder, settings.page_timeout)
-    return WarmProgram(GHOSTSCRIPT, settings.setup, window)
+    rasters = Rasters(settings.rasters, bool(settings.setup.thumbnails))
+    return WarmProgram(GHOSTSCRIPT, settings.setup, window, rasters)
 
 
 def _mutool(
@@ -68,4 +70,5 @@ def _mutool(
     setup = settings.setup._replace(options=(), files=(), profile=None, thumbnails="")
     window = PageWindow(parts.post, dialogue, settings.page_timeout, settings.recycle_memory)
     chunks = mutool.resolution_chunk(look, setup.dpi)
-    return WarmProgram(dialogue, setup, window, number, one_shot, chunks)
+    rasters = Rasters(settings.recipe_rasters, has_thumbnails=False)
+    return WarmProgram(dialogue, setup, window, rasters, number, one_shot, chunks)

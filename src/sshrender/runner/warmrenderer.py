@@ -11,12 +11,15 @@ import threading
 import time
 from typing import Callable, Dict, NamedTuple, Optional, Tuple, Union
 
+from sshrender.renderers import ghostscript
 from sshrender.renderers.dialogue import Dialogue, PageResult
+from sshrender.renderers.encoders import png
 from sshrender.renderers.ghostscript import Setup
-from sshrender.runner import jobfolder, rasterfolder, thumbnailbudget, wire
-from sshrender.runner.diagnosticsearch import DiagnosticWindow, output_name, remove_output
+from sshrender.runner import jobfolder, scratch, thumbnailbudget, wire
+from sshrender.runner.diagnosticsearch import DiagnosticWindow, remove_output
 from sshrender.runner.pagewindow import PageWindow
-from sshrender.runner.rendererinterface import PageRenderer, RasterFile, RenderedFile
+from sshrender.runner.rasterrenderer import Rasters
+from sshrender.runner.rendererinterface import PageRenderer, RenderedFile
 from sshrender.runner.slotlocks import SlotLocks
 from sshrender.runner.slotsettings import SlotSettings
 from sshrender.runner.taskqueue import Task, TaskQueue
@@ -31,15 +34,17 @@ class WarmProgram(NamedTuple):
     """A program that is kept warm, and what its pages need (warmprograms.py).
 
     ``recipe``: the number of the recipe that it renders; None: it is Ghostscript. ``one_shot`` renders
-    the pages that the warm program declines. ``chunks``: for the PNG files of its rasters (RasterFile).
+    the pages that the warm program declines. ``chunks``: for the PNG files of its rasters (RasterFile);
+    None: a Ghostscript finds them out.
     """
 
     dialogue: Dialogue
     setup: Setup
     window: Union[DiagnosticWindow, PageWindow]
+    rasters: Rasters
     recipe: Optional[int] = None
     one_shot: Optional[PageRenderer] = None
-    chunks: bytes = b""
+    chunks: Optional[bytes] = None
 
 
 class WarmRenderer(PageRenderer):
@@ -73,7 +78,7 @@ class WarmRenderer(PageRenderer):
         self._is_ahead_sent = self._is_sent = False
         self._session: Optional[Session] = None
         self._window = program.window
-        self._rasters = rasterfolder.RasterFolder()
+        self._rasters = program.rasters
         self._is_one_shot = False
         self._budget = thumbnailbudget.ThumbnailBudget(bool(program.setup.thumbnails))
         self._seconds_per_page = 0.0
@@ -99,8 +104,10 @@ class WarmRenderer(PageRenderer):
         """Start a renderer and open the document. Raises SessionEnded."""
         self.require_killable()
         settings = self._settings
+        suffix = self._program.dialogue.output_suffix
+        output = "s%s.e%d.%%d%s" % (os.urandom(8).hex(), settings.epoch, suffix)
         session = Session(
-            self._setup(document),
+            self._rasters.setup(self._program.setup._replace(document=document, output=output)),
             settings.folder,
             "sshrender-" + os.urandom(8).hex(),
             settings.page_memory,
@@ -110,18 +117,11 @@ class WarmRenderer(PageRenderer):
             self._take_thumbnail,
             settings.guard,
             self._locks.descriptors,
-            self._program.dialogue,
+            dialogue=self._program.dialogue,
         )
         with self._lock:
             self._session = session
         self._window.open(session)
-
-    def _setup(self, document: str) -> Setup:
-        output = "s%s.e%d.%%d" % (os.urandom(8).hex(), self._settings.epoch)
-        setup = self._program.setup._replace(document=document, output=output)
-        if self._program.dialogue.writes_rasters:
-            setup = self._rasters.apply(setup)
-        return setup
 
     def require_killable(self) -> None:
         """Raise SessionEnded when a renderer was killed and does not end.
@@ -135,34 +135,35 @@ class WarmRenderer(PageRenderer):
         """See PageRenderer.render."""
         began = time.monotonic()
         session, answer = self._ask_for(task)
-        result = self._program.dialogue.page_result(answer.value, answer.lines)
+        result = self._result(answer)
         if result.is_missing:
             session, answer = self._seek(task)
-            result = self._program.dialogue.page_result(answer.value, answer.lines)
+            result = self._result(answer)
         if result.is_declined:
             return self._render_by_one_shot(task)
+        raster = self._rasters.take(session, result, self._make_chunks)
+        if raster is None and session.setup.raster is not None and result.is_to_be_encoded:
+            session, answer = self._render_without_raster(session, task)
+            result = self._result(answer)
         seconds = time.monotonic() - began
         # Thumbnails of earlier pages that were made meanwhile are not this page's time.
         aside, self._thumbnail_seconds = min(self._thumbnail_seconds, seconds), 0.0
         self._budget.earn(seconds - aside)
         self._seconds_per_page = seconds - aside
-        written = output_name(session.setup, result.shown)
         return RenderedFile(
             task=task,
-            written=written,
+            written=ghostscript.output_name(session.setup._replace(raster=None), result.shown),
             page_size=result.size,
             seconds=seconds - aside,
             cpu=session.cpu_since(),
             diagnostics=self._window.of_page(self._program.dialogue.warnings(answer.lines)),
             is_rendered=result.is_rendered,
             has_substituted_fonts=result.has_substituted_fonts,
-            raster=self._raster(session, result, written),
+            raster=raster,
         )
 
-    def _raster(self, session: Session, result: PageResult, written: str) -> Optional[RasterFile]:
-        if not result.is_raster:
-            return None
-        return RasterFile(rasterfolder.raster_path(session.setup, written), self._program.chunks)
+    def _result(self, answer: Answer) -> PageResult:
+        return self._program.dialogue.page_result(answer.value, answer.lines)
 
     def _render_by_one_shot(self, task: Task) -> RenderedFile:
         """Render a page that the warm program declined, with a run of its own.
@@ -213,6 +214,8 @@ class WarmRenderer(PageRenderer):
         self._window.clear()
         if session is not None and not session.close():
             self.has_unkillable = True
+        if session is not None:
+            self._rasters.clear(session)
 
     def _needs_recycling(self, session: Session) -> bool:
         return (
@@ -226,6 +229,9 @@ class WarmRenderer(PageRenderer):
             self.drop()
         if self._session is not None and self._session.is_killed:
             self.drop()  # killed for the page before, whose answer had been read by then
+        if self._session is not None and self._rasters.may_return(self._session, self._is_sent):
+            self.close_window()
+            self.drop()
         if self._session is None:
             for name in (file,) + self._program.setup.files:
                 require_document(self._settings.folder, name)
@@ -260,6 +266,56 @@ class WarmRenderer(PageRenderer):
         session.seek(task.number, self._settings.page_timeout)
         session.tell(task.number)
         return session, session.answer(self._settings.page_timeout)
+
+    def _render_without_raster(self, session: Session, task: Task) -> Tuple[Session, Answer]:
+        """Render a page that is too large as a raster, with a renderer that writes its file itself.
+
+        The pages of the window are not lost: the answer for the page that was asked for ahead is waited
+        for, and the document is closed.
+        """
+        timeout = self._settings.page_timeout
+        try:
+            if self._is_ahead_sent:
+                ahead = self._result(session.answer(timeout))
+                place = ghostscript.NEAR_BY if ahead.place is None else ahead.place
+                name = ghostscript.output_name(session.setup, ahead.shown, place)
+                remove_output(self._settings.folder, name)
+            self.close_window()
+        except SessionEnded as end:
+            if end.kind == wire.KILLED:
+                raise
+        self.drop()
+        session = self._session_for(task.file)
+        self._tell(session, task)
+        return session, session.answer(timeout)
+
+    def _make_chunks(self, output: ghostscript.RasterOutput) -> Optional[bytes]:
+        """Return the chunks that the program writes into a PNG file before its pixels; None: it fails.
+
+        A process of its own finds out those of Ghostscript: what else runs in a renderer could change
+        its pages.
+        """
+        if self._program.chunks is not None:
+            return self._program.chunks
+        settings = self._settings
+        setup = settings.setup._replace(thumbnails="", folder=output.folder, output="chunks.%d")
+        session = Session(
+            setup,
+            settings.folder,
+            "sshrender-" + os.urandom(8).hex(),
+            settings.page_memory,
+            self._environ,
+            is_sandboxed=settings.is_sandboxed,
+            inherited=self._locks.descriptors,
+            writable=(output.folder,),
+        )
+        try:
+            session.write_blank_page(settings.page_timeout)
+            return png.chunks_before_pixels(scratch.take(ghostscript.output_name(setup, 0)))
+        except (SessionEnded, ValueError):
+            return None
+        finally:
+            session.close()
 
     def _tell(self, session: Session, task: Task) -> None:
         session.tell(task.number, task.page if self._budget.allows_another() else None)

@@ -55,6 +55,7 @@ class Session:
     document is taken for one. ``limit``: bytes of memory. ``on_thumbnail`` is called with a page, its
     thumbnail (empty where there is none) and the CPU seconds that it took, by the methods that wait for
     an answer. ``inherited``: descriptors that the renderer inherits, its slot's lock (slotlocks.py).
+    ``writable``: further folders that a sandbox lets it write to.
     """
 
     def __init__(
@@ -69,6 +70,7 @@ class Session:
         on_thumbnail: Optional[Callable[[int, bytes, float], None]] = None,
         guard: Optional[memorylimits.Guard] = None,
         inherited: Tuple[int, ...] = (),
+        writable: Tuple[str, ...] = (),
         dialogue: Dialogue = GHOSTSCRIPT,
     ) -> None:
         self.setup = setup
@@ -93,8 +95,10 @@ class Session:
         self._write_files()
         command = dialogue.command(setup, self._scratch or "")
         if is_sandboxed:
+            if setup.raster is not None:
+                writable += (setup.raster.folder, setup.raster.large_folder)
             command = sandbox.wrap(
-                command, job_folder, setup.document, self._scratch, setup.files, _folders(setup)
+                command, job_folder, setup.document, self._scratch, setup.files, writable
             )
         self._process = subprocess.Popen(
             processlimits.wrap(command, limit),
@@ -115,7 +119,7 @@ class Session:
 
     def open(self, timeout: float) -> Answer:
         """Open the document; the value of the answer is its number of pages. Raises SessionEnded."""
-        lines = self._dialogue.open_lines(self.setup.document, self._password, self._token)
+        lines = self._dialogue.open_lines(self.setup, self._password, self._token)
         if not self._is_set_up:
             self._is_set_up = True
             lines = self._setup_lines() + lines
@@ -161,6 +165,11 @@ class Session:
     def can_make_thumbnails(self) -> bool:
         """Whether thumbnails are requested and there is a folder for their files."""
         return bool(self.setup.thumbnails) and self._scratch is not None
+
+    def write_blank_page(self, timeout: float) -> None:
+        """Write a small blank page, before any document is opened. Raises SessionEnded."""
+        self._is_set_up = True
+        self._ask(self._setup_lines() + ghostscript.blank_page_lines(self._token), timeout)
 
     def close_document(self, timeout: float) -> Answer:
         """Close the document; Ghostscript prints a summary of the problems since ``open``."""
@@ -332,10 +341,6 @@ class Session:
         kind = self._killed_as or wire.CRASHED
         reason = reason_for(kind, status, self._dialogue.name, is_warm=True)
         return SessionEnded(kind, reason, self._lines)
-
-
-def _folders(setup: ghostscript.Setup) -> Tuple[str, ...]:
-    return (setup.rasters,) if setup.rasters else ()
 
 
 def reason_for(kind: str, status: int, program: str, is_warm: bool = False) -> str:

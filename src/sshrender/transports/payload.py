@@ -27,6 +27,7 @@ NOT_SENT = frozenset(
     {
         "sshrender.renderers.appearance",
         "sshrender.renderers.devices",
+        "sshrender.renderers.encoding",
         "sshrender.renderers.switches",
         "sshrender.storage.files",
         "sshrender.storage.hangguard",

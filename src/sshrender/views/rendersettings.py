@@ -35,6 +35,8 @@ def _words(settings: Mapping[str, Any]) -> Iterator[str]:
         yield "fitted into {}x{} pixels".format(*settings["size"])
     if settings.get("jpeg_quality") is not None:
         yield f"JPEG quality {settings['jpeg_quality']}"
+    if settings.get("encoder") == "ghostscript":
+        yield "PNG files as Ghostscript writes them"
     for option in settings.get("options", ()):
         yield clean(_shown(option, settings.get("profile_name", "")))
 

@@ -12,10 +12,11 @@ from sshrender.core.fingerprint import HostFingerprint
 from sshrender.document.splitting import place
 from sshrender.job import profiles
 from sshrender.job.nonce import Nonce
-from sshrender.job.spec import RecipeRecord
+from sshrender.job.spec import RecipeRecord, RenderSettings
 from sshrender.renderers import ghostscript
 from sshrender.renderers.appearance import ghostscript_switches, resolution
 from sshrender.renderers.devices import thumbnail_device
+from sshrender.renderers.encoding import GHOSTSCRIPT, raster_device
 from sshrender.transports.interface import Refusal
 from sshrender.transports.messages import Hello
 from sshrender.transports.payload import MINIMUM_PYTHON
@@ -49,6 +50,8 @@ def preparation(plan: JobPlan, setup: HostSetup, nonce: Nonce, split: int) -> di
         "priority": plan.attributes.priority,
         "is_limited": plan.attributes.limit is not None,
         "sandbox": setup.sandbox,
+        "raster": _raster(settings),
+        "recipe_raster": None if settings.encoder == GHOSTSCRIPT else {"device": "", "bits": 24},
         "thumbnails": thumbnail_device(settings.device) if _has_thumbnails(plan) else "",
         "page_timeout": limits.page_timeout,
         "page_memory": limits.page_memory,
@@ -73,6 +76,12 @@ def ghostscript_command(plan: JobPlan, setup: HostSetup) -> list[str]:
             files=tuple(profiles.names(settings.options)),
         )
     )
+
+
+def _raster(settings: RenderSettings) -> dict[str, Any] | None:
+    """Return the device for rasters; None: Ghostscript writes the pages' files."""
+    device = raster_device(settings.device, settings.options, settings.encoder)
+    return None if device is None else {"device": device.name, "bits": device.bits}
 
 
 def _recipe_fields(recipe: RecipeRecord) -> dict[str, Any]:

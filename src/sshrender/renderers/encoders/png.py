@@ -25,3 +25,21 @@ def beginning(raster: Raster, chunks: bytes) -> bytes:
     """Return what precedes the pixels. ``chunks``: whole chunks that follow the header."""
     header = (raster.width, raster.height, raster.bits, _COLOUR_TYPES[raster.channels], 0, 0, 0)
     return SIGNATURE + chunk(b"IHDR", struct.pack(">IIBBBBB", *header)) + chunks
+
+
+def chunks_before_pixels(data: bytes) -> bytes:
+    """Return the chunks of a PNG file between its header and its pixels. Raises ValueError.
+
+    With a palette the pixels would have another meaning than a raster's.
+    """
+    if not data.startswith(SIGNATURE):
+        raise ValueError("not a PNG file")
+    at = first = 33
+    while at + 8 <= len(data):
+        length, kind = struct.unpack(">I4s", data[at : at + 8])
+        if kind == b"IDAT":
+            return data[first:at]
+        if not kind[:1].islower() or kind == b"tRNS":
+            break
+        at += 12 + length
+    raise ValueError("not a PNG file as expected")

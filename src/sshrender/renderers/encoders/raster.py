@@ -1,4 +1,4 @@
-"""Reads the header of a raster: PPM, PGM or PBM (raw), and PAM with depth 1, 3 or 4 and 8 bits a sample.
+"""Reads the header of a raster: raw PPM, PGM or PBM, PAM with 1, 3 or 4 samples of 8 bits, grey BMP.
 
 Imported on the hosts: standard library only, Python 3.7 and later.
 """
@@ -6,10 +6,14 @@ Imported on the hosts: standard library only, Python 3.7 and later.
 from __future__ import annotations
 
 import re
+import struct
 from typing import NamedTuple
 
-MAX_HEADER = 1024
-"""Bytes that a header may have. Ghostscript writes a comment of 50 into each."""
+_BMP_ROWS = 14 + 40 + 4 * 256
+"""Where the rows of a bitmap of 8 bits begin: after two headers and the palette."""
+
+MAX_HEADER = 2048
+"""Bytes that a header may have."""
 
 _PNM = re.compile(
     rb"P([456])(?:\s+#[^\n]*)*\s+([0-9]{1,9})(?:\s+#[^\n]*)*\s+([0-9]{1,9})(?:(?<=[0-9])\s+(255))?\s"
@@ -21,7 +25,8 @@ _CHANNELS = {b"4": 1, b"5": 1, b"6": 3}
 class Raster(NamedTuple):
     """The form of a raster. ``channels``: samples of a pixel, with ``bits`` each; 1 bit: 1 is black.
 
-    ``offset``: where the first row begins. Rows begin at whole bytes.
+    ``offset``: where the rows begin. ``padding``: bytes after each row. ``is_upside_down``: the last row
+    comes first.
     """
 
     width: int
@@ -29,6 +34,8 @@ class Raster(NamedTuple):
     channels: int
     bits: int
     offset: int
+    padding: int = 0
+    is_upside_down: bool = False
 
     @property
     def row_bytes(self) -> int:
@@ -38,13 +45,15 @@ class Raster(NamedTuple):
     @property
     def size(self) -> int:
         """Bytes of the whole file."""
-        return self.offset + self.height * self.row_bytes
+        return self.offset + self.height * (self.row_bytes + self.padding)
 
 
 def parse(head: bytes) -> Raster:
     """Return the form of the raster that begins so. Raises ValueError."""
     if head.startswith(b"P7\n"):
         return _parse_pam(head)
+    if head.startswith(b"BM"):
+        return _parse_bmp(head)
     match = _PNM.match(head)
     if match is None:
         raise ValueError("not a raster")
@@ -70,6 +79,17 @@ def _parse_pam(head: bytes) -> Raster:
     return _checked(
         Raster(found[b"WIDTH"], found[b"HEIGHT"], found[b"DEPTH"], 8, end + len(b"\nENDHDR\n"))
     )
+
+
+def _parse_bmp(head: bytes) -> Raster:
+    """Parse the header of the device bmpgray: 8 bits, a palette of all greys in their order."""
+    if len(head) < _BMP_ROWS:
+        raise ValueError("a bitmap without a header")
+    offset, header, width, height, planes, bits, method = struct.unpack("<IIiiHHI", head[10:34])
+    greys = b"".join(bytes([grey, grey, grey, 0]) for grey in range(256))
+    if (offset, header, planes, bits, method) != (_BMP_ROWS, 40, 1, 8, 0) or head[54:offset] != greys:
+        raise ValueError("a bitmap of another form than Ghostscript's greys")
+    return _checked(Raster(width, height, 1, 8, offset, -width % 4, is_upside_down=True))
 
 
 def _checked(raster: Raster) -> Raster:

@@ -1,0 +1,146 @@
+"""Compresses the rows of a page into blocks of deflate (RFC 1951), and adds up their checksum.
+
+All blocks end at a byte and refer to nothing before them. So blocks that were made once stand for rows
+that are equal to the row above, and blocks of several threads can be written one behind the other.
+
+Imported on the hosts: standard library only, Python 3.7 and later.
+"""
+
+from __future__ import annotations
+
+import zlib
+from typing import Any, Dict, List, Optional, Tuple
+
+from sshrender.renderers.encoders import isal
+
+UP = 2
+"""The type of PNG's filter Up, the first byte of each row."""
+
+BEGINNING = b"\x78\x01"
+"""The header of zlib's format (RFC 1950): deflate, a window of 32 KiB, fast."""
+
+END = b"\x03\x00"
+"""The last block, an empty one."""
+
+_MODULUS = 65521
+
+Mode = Tuple[int, int]
+"""Level and strategy of zlib."""
+
+_RUNS, _FAST, _SMALL = (1, zlib.Z_RLE), (3, zlib.Z_DEFAULT_STRATEGY), (4, zlib.Z_DEFAULT_STRATEGY)
+"""Measured on pages of two manuals at 150 and 300 dpi, in units of Ghostscript's size: _RUNS gives 1.0
+to 1.9, _FAST 1.0 to 1.5, and takes as long; _SMALL gives 1.0 to 1.1 and takes twice as long."""
+
+_MAX_EXCESS = 1.3
+"""How much larger than with _SMALL a page may become: with more, its file would have more than 1.5 times
+Ghostscript's size."""
+
+_MAX_REPEATED = 1 << 20
+"""Bytes of rows that one prepared block stands for."""
+
+
+class Checksum:
+    """Adler-32 (RFC 1950, 9) of the rows so far."""
+
+    def __init__(self, value: int = 1) -> None:
+        self.value = value
+
+    def add(self, rows: "memoryview") -> None:
+        """Add rows."""
+        self.value = zlib.adler32(rows, self.value)
+
+    def add_repeated(self, count: int, length: int) -> None:
+        """Add ``count`` rows of ``length`` bytes, which are UP and zeros."""
+        first, second = self.value & 0xFFFF, self.value >> 16
+        second += length * (count * first + UP * (count * (count + 1) // 2))
+        first += UP * count
+        self.value = first % _MODULUS | second % _MODULUS << 16
+
+
+def combined(first: int, second: int, length: int) -> int:
+    """Return the Adler-32 of two byte strings of which the second, alone, has ``length`` and its own.
+
+    The sums of the second began at 1 and 0; here they begin at those of the first.
+    """
+    low = (first & 0xFFFF) + (second & 0xFFFF) - 1
+    high = (first >> 16) + (second >> 16) + ((first & 0xFFFF) - 1) * length
+    return low % _MODULUS | high % _MODULUS << 16
+
+
+class Deflater:
+    """Compresses the rows of one page, or of a stripe of it. Not for two threads at once."""
+
+    def __init__(self, stream: Optional[isal.Isal] = None) -> None:
+        self._isal = stream
+        self._history = isal.FAR
+        self._mode: Mode = _FAST
+        self._streams: Dict[Mode, Any] = {}
+        self._is_open = False
+        self._repeated: Dict[Tuple[int, int], bytes] = {}
+
+    def choose(self, sample: bytearray) -> None:
+        """Choose how to compress a page, by some of its rows. The last block must be complete."""
+        if not sample:
+            return
+        if self._isal is not None:
+            found = {each: self._isal.deflate(sample, len(sample), each) for each in _HISTORIES}
+            self._history = min(_HISTORIES, key=lambda each: len(found[each] or sample))
+            return
+        sizes = {mode: _size(sample, mode) for mode in (_RUNS, _FAST, _SMALL)}
+        fast = min((_RUNS, _FAST), key=sizes.__getitem__)
+        self._mode = fast if sizes[fast] <= _MAX_EXCESS * sizes[_SMALL] else _SMALL
+
+    def rows(self, data: bytearray, size: int) -> bytes:
+        """Return what ``size`` bytes of rows add to the blocks."""
+        if self._isal is not None:
+            block = self._isal.deflate(data, size, self._history)
+            if block is not None:
+                return block
+            self._isal = None  # it has failed its own check: zlib does the rest
+        self._is_open = True
+        if self._mode not in self._streams:
+            self._streams[self._mode] = _stream(self._mode)
+        return bytes(self._streams[self._mode].compress(memoryview(data)[:size]))
+
+    def repeated(self, count: int, length: int) -> List[bytes]:
+        """Return the blocks of ``count`` rows of ``length`` bytes that equal the row above them."""
+        found = [self.flush()]
+        size = 1
+        while size * 2 * length <= _MAX_REPEATED:
+            size *= 2
+        while count:
+            while size > count:
+                size //= 2
+            found += [self._block(size, length)] * (count // size)
+            count %= size
+        return found
+
+    def flush(self) -> bytes:
+        """Return what is still to come of the rows so far, so that other blocks may follow."""
+        if not self._is_open:
+            return b""
+        self._is_open = False
+        return bytes(self._streams[self._mode].flush(zlib.Z_FULL_FLUSH))
+
+    def _block(self, count: int, length: int) -> bytes:
+        key = count, length
+        if key not in self._repeated:
+            if len(self._repeated) > 64:
+                self._repeated.clear()
+            row = bytes([UP]) + bytes(length - 1)
+            packed = zlib.compressobj(9, zlib.DEFLATED, -15)
+            self._repeated[key] = packed.compress(row * count) + packed.flush(zlib.Z_FULL_FLUSH)
+        return self._repeated[key]
+
+
+_HISTORIES = (isal.FAR, isal.NEAR)
+
+
+def _stream(mode: Mode) -> Any:
+    """Return a stream of raw deflate, with the most memory that zlib takes."""
+    return zlib.compressobj(mode[0], zlib.DEFLATED, -15, 9, mode[1])
+
+
+def _size(sample: bytearray, mode: Mode) -> int:
+    stream = _stream(mode)
+    return len(stream.compress(sample)) + len(stream.flush())
