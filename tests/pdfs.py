@@ -83,7 +83,7 @@ def build(pages: Sequence[PdfPage], *, kids_per_node: int = 0) -> bytes:
             objects[node_at + number] = _node(2, [kids[member] for member in members], len(members))
         kids = [node_at + number for number in range(len(nodes))]
     objects[2] = _node(None, kids, len(pages))
-    return _assemble(objects)
+    return assemble(objects)
 
 
 def write(path: Path, pages: Sequence[PdfPage]) -> Path:
@@ -130,7 +130,8 @@ def _node(parent: int | None, kids: Sequence[int], count: int) -> bytes:
     return f"<< /Type /Pages{up} /Kids [{listed}] /Count {count} >>".encode()
 
 
-def _assemble(objects: dict[int, bytes]) -> bytes:
+def assemble(objects: dict[int, bytes]) -> bytes:
+    """A whole PDF of objects, numbered from 1 on without gaps; 1 is its catalogue."""
     out = bytearray(b"%PDF-1.4\n%\xe2\xe3\xcf\xd3\n")
     places = {}
     for number in sorted(objects):

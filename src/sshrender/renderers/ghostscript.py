@@ -53,7 +53,7 @@ NEAR_BY, FAR_AWAY, TOO_LARGE = 0, 1, 2
 
 
 class Setup(NamedTuple):
-    """The settings of one Ghostscript process.
+    """The settings of one warm renderer, a process of Ghostscript unless its dialogue says otherwise.
 
     ``output``: the name of the pages' files, with ``%d``, which the device replaces by the number of
     pages that it has shown, this one included. Only with ``%d`` is a file closed at the end of its page,

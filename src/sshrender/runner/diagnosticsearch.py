@@ -71,6 +71,10 @@ class DiagnosticWindow:
         self._tasks.append(task)
         self._seconds += seconds
 
+    def of_page(self, lines: List[str]) -> List[str]:
+        """Return those diagnostics that Ghostscript printed while it rendered a page: they are its."""
+        return lines
+
     def ends_with_next(self) -> bool:
         """Return whether the page that is rendered now may be the last of the window."""
         return len(self._tasks) + 1 >= self._size

@@ -303,7 +303,8 @@ class Runner:
             page_fields=tuple(sorted(request.get("page_fields", {}).items())),
         )
         settings = settings._replace(
-            rasters=self._rasters(request, settings.page_memory),
+            rasters=self._rasters(request.get("raster"), settings.page_memory),
+            recipe_rasters=self._rasters(request.get("recipe_raster"), settings.page_memory),
             helpers=stripes.Helpers(self._slot_count, self._share, lambda: self._is_idle(request)),
         )
         for number in range(self._slot_count):
@@ -316,10 +317,9 @@ class Runner:
         return idle_below is None or self._meter.reading()["others"] < float(idle_below) * cores
 
     def _rasters(
-        self, request: Dict[str, Any], page_memory: int
+        self, wanted: Optional[Dict[str, Any]], page_memory: int
     ) -> Optional[rasterfolders.RasterFolders]:
-        """Return where Ghostscript's rasters go; None where it writes the files itself."""
-        wanted = request.get("raster")
+        """Return where rasters of this form go; None where the renderer writes the files itself."""
         if not wanted:
             return None
         form = rasterfolders.RasterRequest(str(wanted["device"]), int(wanted["bits"]))

@@ -10,10 +10,10 @@ import os
 from typing import Callable, Optional
 
 from sshrender.renderers import ghostscript
+from sshrender.renderers.dialogue import PageResult
 from sshrender.runner import pageencoder
 from sshrender.runner.rasterfolders import RasterFolders
 from sshrender.runner.rendererinterface import RasterFile
-from sshrender.runner.slotsettings import SlotSettings
 from sshrender.runner.warmsession import Session
 
 PLAIN_PAGES = 16
@@ -25,9 +25,9 @@ MakeChunks = Callable[[ghostscript.RasterOutput], Optional[bytes]]
 class Rasters:
     """The rasters of one slot's sessions."""
 
-    def __init__(self, settings: SlotSettings) -> None:
-        self._folders: Optional[RasterFolders] = settings.rasters
-        self._has_thumbnails = bool(settings.setup.thumbnails)
+    def __init__(self, folders: Optional[RasterFolders], has_thumbnails: bool) -> None:
+        self._folders = folders
+        self._has_thumbnails = has_thumbnails
         self._plain_pages = 0
         self._taken = 0
 
@@ -40,17 +40,15 @@ class Rasters:
         # Thumbnails are made of the rasters: a second device could change the pages.
         return setup if output is None else setup._replace(raster=output, thumbnails="")
 
-    def take(
-        self, session: Session, page: ghostscript.PageAnswer, make_chunks: MakeChunks
-    ) -> Optional[RasterFile]:
+    def take(self, session: Session, page: PageResult, make_chunks: MakeChunks) -> Optional[RasterFile]:
         """Return the raster of a page; None where it must be rendered without, or did not come out."""
         if session.setup.raster is None or self._folders is None:
             self._plain_pages = max(0, self._plain_pages - 1)
             return None
         self._taken = page.shown + 1
-        path = ghostscript.output_name(session.setup, page.shown, page.place)
-        if page.size is None:
+        if page.place is None or not page.is_to_be_encoded:
             return None
+        path = ghostscript.output_name(session.setup, page.shown, page.place)
         if page.place == ghostscript.TOO_LARGE or not self._is_whole(path):
             self._plain_pages = PLAIN_PAGES
             return None
@@ -70,12 +68,13 @@ class Rasters:
         raster = session.setup.raster
         if raster is None:
             return
-        prefix = session.setup.output.replace("%d", "")
+        prefix, _, suffix = session.setup.output.partition("%d")
         for folder in (raster.folder, raster.large_folder):
             with contextlib.suppress(OSError):
                 for name in os.listdir(folder):
-                    number = name[len(prefix) :]
-                    if name.startswith(prefix) and number.isdigit() and int(number) > self._taken:
+                    number = name[len(prefix) : len(name) - len(suffix)]
+                    is_ours = name.startswith(prefix) and name.endswith(suffix) and number.isdigit()
+                    if is_ours and int(number) > self._taken:
                         _remove(os.path.join(folder, name))
 
     def _is_whole(self, path: str) -> bool:

@@ -17,10 +17,10 @@ from sshrender.renderers import diagnostics
 from sshrender.runner import memorylimits, processlimits, slotlocks, wire
 from sshrender.runner.finalizer import Finalizer
 from sshrender.runner.pageencoder import PageEncoder
-from sshrender.runner.reciperenderer import RecipeRenderer
 from sshrender.runner.rendererinterface import PageRenderer
 from sshrender.runner.slotsettings import SlotSettings
 from sshrender.runner.taskqueue import Task, TaskQueue
+from sshrender.runner.warmprograms import SlotParts, renderers
 from sshrender.runner.warmrenderer import WarmRenderer
 from sshrender.runner.warmsession import SessionEnded
 
@@ -53,14 +53,13 @@ class Slot(threading.Thread):
         self._lock = threading.Lock()
         self._attempt: Optional[str] = None
         self._cancelled: Optional[str] = None
-        self._warm = WarmRenderer(
-            settings, tasks, post, environ, self._locks, self._lock, self._may_continue
+        self._renderers = renderers(
+            SlotParts(settings, tasks, post, environ, self._locks, self._lock, self._may_continue)
         )
-        self._recipes = [
-            recipe and RecipeRenderer(recipe, settings, environ, self._locks, self._lock)
-            for recipe in settings.recipes
-        ]
-        self._renderer: PageRenderer = self._warm
+        self._renderer = self._renderers[0 if settings.recipes else None]
+        # The one that is warm now, or will be: there is at most one process of them.
+        warm = self._renderer
+        self._warm = warm if isinstance(warm, WarmRenderer) else self._ghostscript()
 
     def run(self) -> None:
         """Work until the queue ends. An error in this thread is reported as this host's failure."""
@@ -147,7 +146,7 @@ class Slot(threading.Thread):
         return self._tasks.take_now()
 
     def _render(self, task: Task) -> None:
-        renderer = self._renderer_for(task)
+        renderer = self._renderers[task.recipe]
         with self._lock:
             self._warm.take_ahead()
             self._attempt, self._renderer = task.attempt, renderer
@@ -157,9 +156,7 @@ class Slot(threading.Thread):
             if task.attempt == self._cancelled:
                 raise SessionEnded(wire.KILLED, "was cancelled", [])
             if renderer is not self._warm:
-                # Beside the program of a recipe a warm renderer would be one process too many.
-                self._warm.close_window()
-                self._warm.drop()
+                self._change_to(renderer)
             rendered = renderer.render(task)
         except SessionEnded as end:
             self._fail(task, end, time.monotonic() - began)
@@ -170,9 +167,19 @@ class Slot(threading.Thread):
         self._finalizer.submit(rendered)
         renderer.conclude(rendered)
 
-    def _renderer_for(self, task: Task) -> PageRenderer:
-        renderer = None if task.recipe is None else self._recipes[task.recipe]
-        return self._warm if renderer is None else renderer
+    def _change_to(self, renderer: PageRenderer) -> None:
+        """End the warm renderer: beside another program it would be one process too many."""
+        self._warm.close_window()
+        self._warm.drop()
+        if isinstance(renderer, WarmRenderer):
+            self._warm.require_killable()
+            with self._lock:
+                self._warm = renderer
+
+    def _ghostscript(self) -> WarmRenderer:
+        ghostscript = self._renderers[None]
+        assert isinstance(ghostscript, WarmRenderer)
+        return ghostscript
 
     def _fail(self, task: Task, end: SessionEnded, seconds: float) -> None:
         self._warm.drop()

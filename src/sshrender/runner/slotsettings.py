@@ -26,7 +26,8 @@ class SlotSettings(NamedTuple):
     ``password_bytes``: the password as the document's encryption has it, for Ghostscript.
     ``epoch``: the coordinator's, which is part of each file name in ``work/``. ``page_fields``: fields
     of recipes that have the same value on every page. ``rasters``: where Ghostscript's rasters go; None:
-    it writes the pages' files itself. ``helpers``: encode large pages as well, on free slots.
+    it writes the pages' files itself. ``recipe_rasters``: the same of a recipe's warm program.
+    ``helpers``: encode large pages as well, on free slots.
     """
 
     setup: ghostscript.Setup
@@ -46,4 +47,5 @@ class SlotSettings(NamedTuple):
     page_fields: Tuple[Tuple[str, str], ...] = ()
     password_bytes: Optional[bytes] = None
     rasters: Optional[RasterFolders] = None
+    recipe_rasters: Optional[RasterFolders] = None
     helpers: Optional[Helpers] = None

@@ -52,11 +52,11 @@ class TaskQueue:
         with self._changed:
             return self._tasks.popitem(last=False)[1] if self._tasks else None
 
-    def take_of(self, file: str) -> Optional[Task]:
-        """Return the next task, if it is a page of this file for the warm Ghostscript; never wait."""
+    def take_of(self, file: str, recipe: Optional[int] = None) -> Optional[Task]:
+        """Return the next task, if it is a page of this file for this recipe; never wait."""
         with self._changed:
             first = next(iter(self._tasks.values()), None)
-            is_there = first is not None and first.file == file and first.recipe is None
+            is_there = first is not None and first.file == file and first.recipe == recipe
             return self._tasks.popitem(last=False)[1] if is_there else None
 
     def revoke(self, attempt: str) -> bool:

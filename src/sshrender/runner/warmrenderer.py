@@ -1,4 +1,4 @@
-"""Renders page after page with one warm Ghostscript, which it starts, replaces and ends.
+"""Renders page after page with one warm program, which it starts, replaces and ends.
 
 Standard library only, Python 3.7 and later.
 """
@@ -9,12 +9,15 @@ import base64
 import os
 import threading
 import time
-from typing import Callable, Dict, Optional, Tuple
+from typing import Callable, Dict, NamedTuple, Optional, Tuple, Union
 
-from sshrender.renderers import diagnostics, ghostscript
+from sshrender.renderers import ghostscript
+from sshrender.renderers.dialogue import Dialogue, PageResult
 from sshrender.renderers.encoders import png
+from sshrender.renderers.ghostscript import Setup
 from sshrender.runner import jobfolder, scratch, thumbnailbudget, wire
 from sshrender.runner.diagnosticsearch import DiagnosticWindow, remove_output
+from sshrender.runner.pagewindow import PageWindow
 from sshrender.runner.rasterrenderer import Rasters
 from sshrender.runner.rendererinterface import PageRenderer, RenderedFile
 from sshrender.runner.slotlocks import SlotLocks
@@ -27,15 +30,33 @@ QUEUE_AHEAD_BELOW = 0.5
 """Seconds a page: below this the next page is sent to the renderer before this one is finished."""
 
 
-class WarmRenderer(PageRenderer):
-    """The warm Ghostscript of one slot. See PageRenderer.
+class WarmProgram(NamedTuple):
+    """A program that is kept warm, and what its pages need (warmprograms.py).
 
-    ``lock`` guards what ``kill`` reads: ``ahead`` and the session. ``may_continue`` tells whether the
-    slot is sure to keep its lock for another page.
+    ``recipe``: the number of the recipe that it renders; None: it is Ghostscript. ``one_shot`` renders
+    the pages that the warm program declines. ``chunks``: for the PNG files of its rasters (RasterFile);
+    None: a Ghostscript finds them out.
+    """
+
+    dialogue: Dialogue
+    setup: Setup
+    window: Union[DiagnosticWindow, PageWindow]
+    rasters: Rasters
+    recipe: Optional[int] = None
+    one_shot: Optional[PageRenderer] = None
+    chunks: Optional[bytes] = None
+
+
+class WarmRenderer(PageRenderer):
+    """The warm renderer of one slot. See PageRenderer.
+
+    ``lock`` guards what ``kill`` reads: ``ahead``, the session and whether it renders. ``may_continue``
+    tells whether the slot is sure to keep its lock for another page.
     """
 
     def __init__(
         self,
+        program: WarmProgram,
         settings: SlotSettings,
         tasks: TaskQueue,
         post: wire.Wire,
@@ -44,6 +65,7 @@ class WarmRenderer(PageRenderer):
         lock: threading.Lock,
         may_continue: Callable[[], bool],
     ) -> None:
+        self._program = program
         self._settings = settings
         self._tasks = tasks
         self._wire = post
@@ -55,9 +77,10 @@ class WarmRenderer(PageRenderer):
         self.has_unkillable = False
         self._is_ahead_sent = self._is_sent = False
         self._session: Optional[Session] = None
-        self._window = DiagnosticWindow(post, settings.folder, settings.page_timeout)
-        self._rasters = Rasters(settings)
-        self._budget = thumbnailbudget.ThumbnailBudget(bool(settings.setup.thumbnails))
+        self._window = program.window
+        self._rasters = program.rasters
+        self._is_one_shot = False
+        self._budget = thumbnailbudget.ThumbnailBudget(bool(program.setup.thumbnails))
         self._seconds_per_page = 0.0
         self._thumbnail_seconds = 0.0
 
@@ -72,16 +95,19 @@ class WarmRenderer(PageRenderer):
 
     def kill(self) -> None:
         """See PageRenderer.kill."""
-        if self._session is not None:
+        if self._is_one_shot and self._program.one_shot is not None:
+            self._program.one_shot.kill()
+        elif self._session is not None:
             self._session.kill()
 
     def start(self, document: str) -> None:
         """Start a renderer and open the document. Raises SessionEnded."""
         self.require_killable()
         settings = self._settings
-        output = "s%s.e%d.%%d" % (os.urandom(8).hex(), settings.epoch)
+        suffix = self._program.dialogue.output_suffix
+        output = "s%s.e%d.%%d%s" % (os.urandom(8).hex(), settings.epoch, suffix)
         session = Session(
-            self._rasters.setup(settings.setup._replace(document=document, output=output)),
+            self._rasters.setup(self._program.setup._replace(document=document, output=output)),
             settings.folder,
             "sshrender-" + os.urandom(8).hex(),
             settings.page_memory,
@@ -91,6 +117,7 @@ class WarmRenderer(PageRenderer):
             self._take_thumbnail,
             settings.guard,
             self._locks.descriptors,
+            dialogue=self._program.dialogue,
         )
         with self._lock:
             self._session = session
@@ -108,33 +135,54 @@ class WarmRenderer(PageRenderer):
         """See PageRenderer.render."""
         began = time.monotonic()
         session, answer = self._ask_for(task)
-        page = ghostscript.parse_page_answer(answer.value)
-        if page.size is None and diagnostics.was_not_found(answer.lines):
+        result = self._result(answer)
+        if result.is_missing:
             session, answer = self._seek(task)
-            page = ghostscript.parse_page_answer(answer.value)
-        raster = self._rasters.take(session, page, self._make_chunks)
-        if session.setup.raster is not None and raster is None and page.size is not None:
+            result = self._result(answer)
+        if result.is_declined:
+            return self._render_by_one_shot(task)
+        raster = self._rasters.take(session, result, self._make_chunks)
+        if raster is None and session.setup.raster is not None and result.is_to_be_encoded:
             session, answer = self._render_without_raster(session, task)
-            page = ghostscript.parse_page_answer(answer.value)
+            result = self._result(answer)
         seconds = time.monotonic() - began
         # Thumbnails of earlier pages that were made meanwhile are not this page's time.
         aside, self._thumbnail_seconds = min(self._thumbnail_seconds, seconds), 0.0
         self._budget.earn(seconds - aside)
+        self._seconds_per_page = seconds - aside
         return RenderedFile(
             task=task,
-            written=ghostscript.output_name(session.setup._replace(raster=None), page.shown),
-            page_size=page.size,
+            written=ghostscript.output_name(session.setup._replace(raster=None), result.shown),
+            page_size=result.size,
             seconds=seconds - aside,
             cpu=session.cpu_since(),
-            diagnostics=diagnostics.warnings(answer.lines),
-            is_rendered=page.size is not None and not diagnostics.was_not_rendered(answer.lines),
-            has_substituted_fonts=diagnostics.has_substituted_fonts(answer.lines),
+            diagnostics=self._window.of_page(self._program.dialogue.warnings(answer.lines)),
+            is_rendered=result.is_rendered,
+            has_substituted_fonts=result.has_substituted_fonts,
             raster=raster,
         )
 
+    def _result(self, answer: Answer) -> PageResult:
+        return self._program.dialogue.page_result(answer.value, answer.lines)
+
+    def _render_by_one_shot(self, task: Task) -> RenderedFile:
+        """Render a page that the warm program declined, with a run of its own.
+
+        The page after it may have been queued ahead; no further one is, until the warm program has
+        rendered again: two programs of one slot would work at once.
+        """
+        self._seconds_per_page = 0.0
+        assert self._program.one_shot is not None
+        with self._lock:
+            self._is_one_shot = True
+        try:
+            return self._program.one_shot.render(task)
+        finally:
+            with self._lock:
+                self._is_one_shot = False
+
     def conclude(self, rendered: RenderedFile) -> None:
         """Add a page to the window, and close the window when that is due."""
-        self._seconds_per_page = rendered.seconds
         self._window.add(rendered.task, rendered.seconds)
         if not rendered.is_rendered:
             # Nothing came out. Perhaps the document could not be opened: the next try opens it anew.
@@ -185,7 +233,7 @@ class WarmRenderer(PageRenderer):
             self.close_window()
             self.drop()
         if self._session is None:
-            for name in (file,) + self._settings.setup.files:
+            for name in (file,) + self._program.setup.files:
                 require_document(self._settings.folder, name)
             self.start(file)
         assert self._session is not None
@@ -228,11 +276,10 @@ class WarmRenderer(PageRenderer):
         timeout = self._settings.page_timeout
         try:
             if self._is_ahead_sent:
-                ahead = ghostscript.parse_page_answer(session.answer(timeout).value)
-                remove_output(
-                    self._settings.folder,
-                    ghostscript.output_name(session.setup, ahead.shown, ahead.place),
-                )
+                ahead = self._result(session.answer(timeout))
+                place = ghostscript.NEAR_BY if ahead.place is None else ahead.place
+                name = ghostscript.output_name(session.setup, ahead.shown, place)
+                remove_output(self._settings.folder, name)
             self.close_window()
         except SessionEnded as end:
             if end.kind == wire.KILLED:
@@ -243,10 +290,13 @@ class WarmRenderer(PageRenderer):
         return session, session.answer(timeout)
 
     def _make_chunks(self, output: ghostscript.RasterOutput) -> Optional[bytes]:
-        """Return the chunks that Ghostscript writes into a PNG file before its pixels; None: it fails.
+        """Return the chunks that the program writes into a PNG file before its pixels; None: it fails.
 
-        A process of its own finds them out: what else runs in a renderer could change its pages.
+        A process of its own finds out those of Ghostscript: what else runs in a renderer could change
+        its pages.
         """
+        if self._program.chunks is not None:
+            return self._program.chunks
         settings = self._settings
         setup = settings.setup._replace(thumbnails="", folder=output.folder, output="chunks.%d")
         session = Session(
@@ -281,7 +331,7 @@ class WarmRenderer(PageRenderer):
             return
         if not self._may_continue():
             return
-        task = self._tasks.take_of(session.setup.document)
+        task = self._tasks.take_of(session.setup.document, self._program.recipe)
         if task is not None:
             with self._lock:
                 self.ahead = task  # before it is sent: a renderer that dies of that must not lose it

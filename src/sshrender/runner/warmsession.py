@@ -1,4 +1,4 @@
-"""One warm Ghostscript process: starts it, asks it for page after page, limits its time and memory.
+"""One warm renderer process: starts it, asks it for page after page, limits its time and memory.
 
 A session belongs to one slot's thread; only ``kill`` may be called from another thread.
 
@@ -17,6 +17,8 @@ from collections import deque
 from typing import Callable, Deque, Dict, List, NamedTuple, Optional, Tuple
 
 from sshrender.renderers import diagnostics, ghostscript
+from sshrender.renderers.dialogue import Dialogue
+from sshrender.renderers.ghostscriptdialogue import GHOSTSCRIPT
 from sshrender.runner import memorylimits, processes, processlimits, sandbox, scratch, wire
 
 POLL_INTERVAL = 0.25
@@ -40,16 +42,16 @@ class SessionEnded(Exception):
 
 
 class Answer(NamedTuple):
-    """``value`` followed the token in Ghostscript's output; ``lines`` are the output before it."""
+    """``value`` followed the token in the renderer's output; ``lines`` are the output before it."""
 
     value: str
     lines: List[str]
 
 
 class Session:
-    """A Ghostscript process with its document open.
+    """A renderer's process with its document open; ``dialogue`` says how it is spoken to.
 
-    ``token``: a random word that Ghostscript prints in front of each answer, so that no output of the
+    ``token``: a random word that the renderer prints in front of each answer, so that no output of the
     document is taken for one. ``limit``: bytes of memory. ``on_thumbnail`` is called with a page, its
     thumbnail (empty where there is none) and the CPU seconds that it took, by the methods that wait for
     an answer. ``inherited``: descriptors that the renderer inherits, its slot's lock (slotlocks.py).
@@ -69,8 +71,10 @@ class Session:
         guard: Optional[memorylimits.Guard] = None,
         inherited: Tuple[int, ...] = (),
         writable: Tuple[str, ...] = (),
+        dialogue: Dialogue = GHOSTSCRIPT,
     ) -> None:
         self.setup = setup
+        self._dialogue = dialogue
         self.pages_rendered = 0
         # For each answer that is due, in order: whether it is a thumbnail's.
         self._due: Deque[bool] = deque()
@@ -88,7 +92,8 @@ class Session:
         self._scratch = scratch.make()
         self._is_set_up = False
         self._profiles = self._link_profile(job_folder)
-        command = ghostscript.command(setup)
+        self._write_files()
+        command = dialogue.command(setup, self._scratch or "")
         if is_sandboxed:
             if setup.raster is not None:
                 writable += (setup.raster.folder, setup.raster.large_folder)
@@ -114,22 +119,27 @@ class Session:
 
     def open(self, timeout: float) -> Answer:
         """Open the document; the value of the answer is its number of pages. Raises SessionEnded."""
-        lines = ghostscript.open_lines(self.setup.document, self._password, self._token, self.setup)
+        lines = self._dialogue.open_lines(self.setup, self._password, self._token)
         if not self._is_set_up:
             self._is_set_up = True
             lines = self._setup_lines() + lines
         return self._ask(lines, timeout)
 
     def _setup_lines(self) -> List[str]:
-        lines = []
-        if self.setup.profile is not None:
-            lines += ghostscript.profile_lines(
-                self.setup.profile[0], self._profiles, self.setup.profile[1]
-            )
-        if self.can_make_thumbnails:
-            files = str(self._scratch) + "/" + _THUMBNAILS
-            lines += ghostscript.thumbnail_setup_lines(self.setup.thumbnails, files)
-        return lines
+        thumbnails = "%s/%s" % (self._scratch, _THUMBNAILS) if self.can_make_thumbnails else ""
+        return self._dialogue.setup_lines(self.setup, self._profiles, thumbnails)
+
+    def _write_files(self) -> None:
+        """Write what the program reads in its folder for temporary files. Raises SessionEnded."""
+        try:
+            for name, text in self._dialogue.files().items():
+                if self._scratch is None:
+                    raise OSError("there is no room for temporary files")
+                scratch.write("%s/%s" % (self._scratch, name), text)
+        except OSError as error:
+            scratch.remove(self._scratch)
+            reason = "%s cannot be started: %s" % (self._dialogue.name, error)
+            raise SessionEnded(wire.CRASHED, reason, []) from None
 
     def _link_profile(self, job_folder: str) -> str:
         """Return the folder in which the device's profile has the user's name. Raises SessionEnded."""
@@ -163,11 +173,11 @@ class Session:
 
     def close_document(self, timeout: float) -> Answer:
         """Close the document; Ghostscript prints a summary of the problems since ``open``."""
-        return self._ask(ghostscript.close_lines(self._token), timeout)
+        return self._ask(self._dialogue.close_lines(self._token), timeout)
 
     def seek(self, number: int, timeout: float) -> Answer:
-        """Look up all pages before this one; Ghostscript may find it only then."""
-        return self._ask(ghostscript.seek_lines(number, self._token), timeout)
+        """Look up all pages before this one; the renderer may find it only then."""
+        return self._ask(self._dialogue.seek_lines(number, self._token), timeout)
 
     def tell(self, number: int, thumbnail_of: Optional[int] = None) -> None:
         """Ask for a page; this is possible while the page before is still being rendered.
@@ -175,15 +185,15 @@ class Session:
         ``thumbnail_of``: ask for its thumbnail as well, under this page number.
         """
         self.pages_rendered += 1
-        lines = ghostscript.page_lines(number, self._token)
+        lines = self._dialogue.page_lines(number, self._token)
         self._due.append(False)
         if thumbnail_of is not None and self.can_make_thumbnails:
-            lines += ghostscript.thumbnail_lines(number, thumbnail_of, self._token)
+            lines += self._dialogue.thumbnail_lines(number, thumbnail_of, self._token)
             self._due.append(True)
         self._tell(lines)
 
     def answer(self, timeout: float) -> Answer:
-        """Wait for the page that was asked for first; see ghostscript.parse_page_answer."""
+        """Wait for the page that was asked for first; see Dialogue.page_result."""
         return self._await(timeout)
 
     @property
@@ -329,11 +339,15 @@ class Session:
         status = self._process.wait()
         self._keep(self._pending)
         kind = self._killed_as or wire.CRASHED
-        return SessionEnded(kind, reason_for(kind, status), self._lines)
+        reason = reason_for(kind, status, self._dialogue.name, is_warm=True)
+        return SessionEnded(kind, reason, self._lines)
 
 
-def reason_for(kind: str, status: int, program: str = "Ghostscript") -> str:
-    """Return in words why a renderer ended; ``status``: negative for a signal, as in subprocess."""
+def reason_for(kind: str, status: int, program: str, is_warm: bool = False) -> str:
+    """Return in words why a renderer ended; ``status``: negative for a signal, as in subprocess.
+
+    ``is_warm``: the program was to stay until it is killed.
+    """
     if kind == wire.CRASHED and -status in _LIMITS:
         return "%s reached a limit of this host: %s" % (program, _LIMITS[-status])
     if kind == wire.CRASHED and status < 0:
@@ -341,7 +355,7 @@ def reason_for(kind: str, status: int, program: str = "Ghostscript") -> str:
     if kind == wire.CRASHED:
         return "%s ended %swith exit code %d" % (
             program,
-            "by itself " if program == "Ghostscript" else "",
+            "by itself " if is_warm else "",
             status,
         )
     return _REASONS[kind]

@@ -16,7 +16,7 @@ from sshrender.job.spec import RecipeRecord, RenderSettings
 from sshrender.renderers import ghostscript
 from sshrender.renderers.appearance import ghostscript_switches, resolution
 from sshrender.renderers.devices import thumbnail_device
-from sshrender.renderers.encoding import raster_device
+from sshrender.renderers.encoding import GHOSTSCRIPT, raster_device
 from sshrender.transports.interface import Refusal
 from sshrender.transports.messages import Hello
 from sshrender.transports.payload import MINIMUM_PYTHON
@@ -57,6 +57,7 @@ def preparation(plan: JobPlan, setup: HostSetup, nonce: Nonce, split: int) -> di
         "is_limited": plan.attributes.limit is not None,
         "sandbox": setup.sandbox,
         "raster": _raster(settings),
+        "recipe_raster": None if settings.encoder == GHOSTSCRIPT else {"device": "", "bits": 24},
         "thumbnails": thumbnail_device(settings.device) if _has_thumbnails(plan) else "",
         "page_timeout": limits.page_timeout,
         "page_memory": limits.page_memory,

@@ -1,0 +1,154 @@
+"""The dialogue with a warm MuPDF: ``mutool run`` with a script of ours (mutoolscript.py).
+
+A recipe that consists of just the words of ``mutool draw`` that the script can replace is rendered so,
+with the same pixels; any other word, and ``mutool draw`` is run for each page.
+
+Imported on the hosts: standard library only, Python 3.7 and later.
+"""
+
+from __future__ import annotations
+
+import re
+import struct
+from typing import Dict, List, NamedTuple, Optional
+
+from sshrender.renderers import recipe as recipes
+from sshrender.renderers.dialogue import Dialogue, PageResult
+from sshrender.renderers.encoders.png import chunk
+from sshrender.renderers.ghostscript import FAR_AWAY, NEAR_BY, Setup
+from sshrender.renderers.mutoolscript import SCRIPT
+from sshrender.renderers.recipe import Recipe
+
+SCRIPT_NAME = "mutool.js"
+
+_BEGINNING = ["mutool", "draw", "-q"]
+_END = ["-o", "{output}", "{document}", "{page}"]
+
+_MARK = re.compile(r"\(1[0-9]{6} 0 R\)")
+"""Ends the lines that the script itself causes (mutoolscript.py)."""
+
+
+class Look(NamedTuple):
+    """How pages look. ``antialias``: bits; empty: MuPDF's own. ``size``: ``WxH`` pixels to fit into."""
+
+    antialias: str = ""
+    size: str = ""
+
+
+def look_of(recipe: Recipe) -> Optional[Look]:
+    """Return the look that a recipe's words ask for; None if a warm MuPDF cannot replace them."""
+    if recipe.shell or len(recipe.steps) != 1 or recipe.extension != "png":
+        return None
+    words = recipe.steps[0]
+    middle = words[len(_BEGINNING) : len(words) - len(_END)]
+    if words != _BEGINNING + middle + _END or len(middle) % 2:
+        return None
+    found = dict(zip(middle[::2], middle[1::2]))
+    if len(found) != len(middle) // 2:
+        return None
+    bits, dpi = found.pop("-A", ""), found.pop("-r", "")
+    width, height = found.pop("-w", ""), found.pop("-h", "")
+    if found or (bits and re.fullmatch("[0-8]", bits) is None):
+        return None
+    if dpi == "{dpi}" and not width and not height:
+        return Look(bits)
+    if not dpi and all(re.fullmatch("[1-9][0-9]{0,5}", side) for side in (width, height)):
+        return Look(bits, "%sx%s" % (width, height))
+    return None
+
+
+class MutoolDialogue(Dialogue):
+    """See Dialogue. ``recipe``: says which lines make a page suspect."""
+
+    name = "mutool"
+    output_suffix = ".1"
+
+    def __init__(self, look: Look, recipe: Recipe) -> None:
+        self._look = look
+        self._recipe = recipe
+
+    def command(self, setup: Setup, scratch: str) -> List[str]:
+        """See Dialogue.command. The numbers are in single precision, as MuPDF computes."""
+        dpi = 72.0 if self._look.size else float(setup.dpi)
+        return [
+            "mutool",
+            "run",
+            scratch + "/" + SCRIPT_NAME,
+            setup.document,
+            repr(_single(_single(dpi) / 72)),
+            self._look.size,
+            self._look.antialias,
+            repr(dpi),
+            *self._places(setup),
+            setup.tag,
+        ]
+
+    def _places(self, setup: Setup) -> List[str]:
+        """Return how the names of rasters and files begin, and how large rasters may be."""
+        begin = setup.output.partition("%d")[0]
+        words = ["%s/%s" % (setup.folder, begin)]
+        if setup.raster is None:
+            return [*words, "", "0", "", "0"]
+        for folder, limit in (
+            (setup.raster.folder, setup.raster.limit),
+            (setup.raster.large_folder, setup.raster.large_limit),
+        ):
+            words += ["%s/%s" % (folder, begin), str(limit)]
+        return words
+
+    def files(self) -> Dict[str, str]:
+        """See Dialogue.files."""
+        return {SCRIPT_NAME: SCRIPT}
+
+    # The command line names the document. One with a password is refused before.
+    def open_lines(
+        self,
+        setup: Setup,  # noqa: ARG002
+        password: Optional[bytes],  # noqa: ARG002
+        token: str,
+    ) -> List[str]:
+        """See Dialogue.open_lines."""
+        return ["open " + token]
+
+    def close_lines(self, token: str) -> List[str]:
+        """See Dialogue.close_lines."""
+        return ["close " + token]
+
+    def page_lines(self, number: int, token: str) -> List[str]:
+        """See Dialogue.page_lines."""
+        return ["page %s %d" % (token, number)]
+
+    def page_result(self, value: str, lines: List[str]) -> PageResult:  # noqa: ARG002 - the value says it
+        """See Dialogue.page_result."""
+        number, kind = value.split()
+        place = {"near": NEAR_BY, "far": FAR_AWAY}.get(kind)
+        if place is None and kind not in ("file", "declined", "failed"):
+            raise ValueError("%s: not an answer of the script" % kind)
+        # Files are numbered from 1, like Ghostscript's.
+        return PageResult(
+            int(number) - 1,
+            is_rendered=place is not None or kind == "file",
+            place=place,
+            is_to_be_encoded=place is not None,
+            is_declined=kind == "declined",
+        )
+
+    def warnings(self, lines: List[str]) -> List[str]:
+        """See Dialogue.warnings."""
+        return recipes.warnings(self._recipe, (line for line in lines if not _MARK.search(line)))
+
+
+def is_resolution(dpi: str) -> bool:
+    """Return whether this is one number: MuPDF has no two."""
+    return re.fullmatch(r"[0-9]+(\.[0-9]+)?", dpi) is not None
+
+
+def resolution_chunk(look: Look, dpi: str) -> bytes:
+    """Return the chunk pHYs as mutool writes it: whole pixels per metre (1.21, output-png.c)."""
+    per_metre = int((72 if look.size else int(float(dpi))) * 100 / 2.54 + 0.5)
+    return chunk(b"pHYs", struct.pack(">IIB", per_metre, per_metre, 1))
+
+
+def _single(number: float) -> float:
+    """Return the nearest number of single precision."""
+    return float(struct.unpack("f", struct.pack("f", number))[0])

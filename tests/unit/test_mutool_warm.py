@@ -1,0 +1,244 @@
+"""A warm MuPDF makes the pixels of ``mutool draw``, in any order of pages, or declines the page."""
+
+from __future__ import annotations
+
+import io
+import os
+import signal
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from sshrender.config import recipes
+from sshrender.config.recipelook import Wishes
+from sshrender.renderers import mutool
+from sshrender.renderers.ghostscript import FAR_AWAY, NEAR_BY, RasterOutput, Setup, output_name
+from sshrender.renderers.mutool import Look, MutoolDialogue, look_of
+from sshrender.renderers.recipe import Recipe
+from sshrender.runner import wire
+from sshrender.runner.pageencoder import PageEncoder
+from sshrender.runner.rendererinterface import RasterFile
+from sshrender.runner.warmsession import Session, SessionEnded
+from tests import pdfs
+
+DPI = "97.5"
+NOISE = bytes((7 * n * n + n // 3) % 251 for n in range(90 * 90))
+IMAGE = "/Subtype /Image /Width 90 /Height 90 /BitsPerComponent 8 /ColorSpace /DeviceGray"
+GLYPH = b"8 0 0 0 8 8 d1 8 0 0 8 0 0 cm BI /W 32 /H 32 /IM true /BPC 1 ID " + NOISE[:128] + b" EI"
+SPOT = (
+    "[/Separation /Gold /DeviceCMYK"
+    " << /FunctionType 2 /Domain [0 1] /C0 [0 0 0 0] /C1 [0 1 1 0] /N 1 >>]"
+)
+
+OBJECTS: dict[int, tuple[str, bytes]] = {
+    21: (IMAGE, NOISE),
+    22: (
+        (
+            "/Type /Font /Subtype /Type3 /FontBBox [0 0 8 8] /FontMatrix [.1 0 0 .1 0 0] /FirstChar 97"
+            " /LastChar 97 /Widths [8] /Encoding << /Differences [97 /a] >> /CharProcs << /a 23 0 R >>"
+        ),
+        b"",
+    ),
+    23: ("", GLYPH),
+    24: (
+        (
+            "/PatternType 1 /PaintType 1 /TilingType 1 /BBox [0 0 7.3 7.3] /XStep 7.3 /YStep 7.3"
+            " /Resources << >>"
+        ),
+        b"1 0 0 rg 0 0 3.1 3.1 re f 0 0 1 RG 1 2 m 6 5 l S",
+    ),
+}
+"""An image, a Type 3 font whose glyph is one, and a pattern: what MuPDF caches."""
+
+SHARED = "/XObject << /I 21 0 R >> /Font << /T 22 0 R >> /Pattern << /P 24 0 R >>"
+TEXT = b"BT /T 9 Tf 5 80 Td (aaa) Tj ET "
+PAGES: list[tuple[str, bytes]] = [
+    (f"/MediaBox [0 0 200 150] /Resources << {SHARED} >>", b"q 140 0 0 140 5 5 cm /I Do Q " + TEXT),
+    (f"/MediaBox [0 0 90 120] /Resources << {SHARED} >>", b"q 20 0 0 20 5.3 5.1 cm /I Do Q " + TEXT),
+    (
+        f"/MediaBox [0 0 90 120] /Rotate 90 /CropBox [3.3 4.4 88.8 119.2] /Resources << {SHARED} >>",
+        b"/Pattern cs /P scn 5 5 60 60 re f BT /T 30 Tf 5 80 Td (a) Tj ET",
+    ),
+    (
+        f"/MediaBox [-7.1 3 90 120.7] /UserUnit 1.5 /Resources << {SHARED} >>",
+        b"/Pattern cs /P scn 9.4 7.7 33 44 re f",
+    ),
+    ("/MediaBox [0 0 99 77] /Resources << >>", b"0 0 1 rg 5 5 60 60 re f"),
+    (
+        f"/MediaBox [0 0 99 77] /Resources << /ColorSpace << /S {SPOT} >> >>",
+        b"/S cs 0.7 scn 5 5 60 60 re f",
+    ),
+    (
+        "/MediaBox [0 0 99 77] /Resources << /ExtGState << /O << /OP true >> >> >>",
+        b"/O gs 1 0 0 0 k 5 5 60 60 re f 0 1 0 0 k 30 30 60 60 re f",
+    ),
+    ("/MediaBox [0 0 99 77] /Resources << /Font << /F << /isName 1 /get 2 >> >> >>", b"5 5 60 60 re f"),
+    ("/MediaBox [0 0 60 60] /Resources << >>", b"(x) Tj\n0 0 50 50 re f\nnonsense\nnonsense\n"),
+]
+SPOTS, BAD = (6, 7, 8), 9
+"""Pages that need an overprint simulation or have hostile names; one with errors, which comes out."""
+
+ORDER = (1, 2, 3, 4, 5, 6, 7, 8, 9, 4, 3, 2, 1, 2, 5)
+
+
+@pytest.fixture(scope="module")
+def document(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    parts = dict(OBJECTS)
+    for number, (keys, content) in enumerate(PAGES):
+        at = 3 + 2 * number
+        parts[at] = (f"/Type /Page /Parent 2 0 R {keys} /Contents {at + 1} 0 R", b"")
+        parts[at + 1] = ("", content)
+    kids = " ".join(f"{3 + 2 * number} 0 R" for number in range(len(PAGES)))
+    parts[1] = ("/Type /Catalog /Pages 2 0 R", b"")
+    parts[2] = (f"/Type /Pages /Kids [{kids}] /Count {len(PAGES)}", b"")
+    path = tmp_path_factory.mktemp("document") / "odd.pdf"
+    assert len(PAGES) == 9, "the numbers of OBJECTS follow theirs"
+    path.write_bytes(pdfs.assemble({number: _object(*part) for number, part in parts.items()}))
+    return path
+
+
+def _object(keys: str, content: bytes) -> bytes:
+    if not content:
+        return f"<< {keys} >>".encode()
+    return f"<< {keys} /Length {len(content)} >>\nstream\n".encode() + content + b"\nendstream"
+
+
+class Warm:
+    """One session, and what it makes of a page."""
+
+    def __init__(
+        self, folder: Path, document: Path, wishes: Wishes, *, has_rasters: bool = True
+    ) -> None:
+        recipe = Recipe.of(recipes.as_sent(["mutool"], {}, wishes)[0])
+        assert recipe is not None
+        look = look_of(recipe)
+        assert look is not None
+        (folder / "work").mkdir()
+        (folder / "odd.pdf").symlink_to(document)
+        self.look, self.folder, self.places = look, folder, set[int]()
+        self.dialogue = MutoolDialogue(look, recipe)
+        raster = RasterOutput("", 24, str(folder / "near"), 15_000, str(folder / "far"), 1 << 20)
+        for name in ("near", "far"):
+            (folder / name).mkdir()
+        setup = Setup("gs", "png16m", DPI, "odd.pdf", "work", "page.%d.1", (), "test")
+        self.setup = setup._replace(raster=raster if has_rasters else None)
+        self.session = Session(
+            *(self.setup, str(folder), "sshrender-token", 1 << 30, dict(os.environ)),
+            dialogue=self.dialogue,
+        )
+        assert self.session.open(60).value == str(len(PAGES))
+
+    def page(self, number: int) -> tuple[bytes | None, list[str]]:
+        """Return a page's PNG file, None if it was declined, and its diagnostics."""
+        self.session.tell(number)
+        answer = self.session.answer(60)
+        result = self.dialogue.page_result(answer.value, answer.lines)
+        lines = self.dialogue.warnings(answer.lines)
+        if result.is_declined:
+            return None, lines
+        assert result.is_rendered, lines
+        if result.place is None:
+            return (self.folder / output_name(self.setup, result.shown)).read_bytes(), lines
+        self.places.add(result.place)
+        chunks = mutool.resolution_chunk(self.look, DPI)
+        raster = RasterFile(output_name(self.setup, result.shown, result.place), chunks)
+        path = self.folder / "work" / f"{result.shown}.png"
+        PageEncoder().encode(raster, str(path))
+        return path.read_bytes(), lines
+
+
+@pytest.fixture
+def warm(tmp_path: Path, document: Path) -> Iterator[Warm]:
+    made = Warm(tmp_path, document, Wishes())
+    yield made
+    made.session.close()
+
+
+def _draw(document: Path, number: int, words: list[str]) -> bytes:
+    """Return what plain mutool draws."""
+    path = document.parent / "plain.png"
+    command = ["mutool", "draw", "-q", *words, "-o", str(path), str(document), str(number)]
+    subprocess.run(command, check=False, stderr=subprocess.DEVNULL)  # 1: the page has errors
+    return path.read_bytes()
+
+
+def _look(png: bytes) -> tuple[object, ...]:
+    with Image.open(io.BytesIO(png)) as image:
+        return image.mode, image.size, image.info.get("dpi"), image.tobytes()
+
+
+@pytest.mark.parametrize(
+    ("wishes", "words", "declined"),
+    [
+        (Wishes(), ["-r", DPI], SPOTS),
+        (Wishes(antialias="2", box="crop"), ["-r", DPI, "-A", "2"], (*SPOTS, 1, 2, 3, 4)),
+        (Wishes(size=(131, 77)), ["-w", "131", "-h", "77"], SPOTS),
+    ],
+    ids=["as it is", "antialias", "size"],
+)
+def test_a_page_looks_as_mutool_draws_it_in_any_order_of_pages(
+    tmp_path: Path, document: Path, wishes: Wishes, words: list[str], declined: tuple[int, ...]
+) -> None:
+    """Also where pages share what MuPDF keeps in its cache."""
+    warm = Warm(tmp_path, document, wishes)
+    plain = {number: _look(_draw(document, number, words)) for number in range(1, len(PAGES) + 1)}
+    try:
+        for number in ORDER:
+            png, _lines = warm.page(number)
+            assert (png is None) == (number in declined), number
+            if png is not None:
+                assert _look(png) == plain[number], number
+        assert warm.places == {NEAR_BY, FAR_AWAY}
+    finally:
+        warm.session.close()
+
+
+def test_without_room_for_rasters_mutool_writes_the_files(tmp_path: Path, document: Path) -> None:
+    warm = Warm(tmp_path, document, Wishes(), has_rasters=False)
+    try:
+        for number in (1, 3, 5):
+            assert warm.page(number)[0] == _draw(document, number, ["-r", DPI])
+    finally:
+        warm.session.close()
+
+
+def test_diagnostics_belong_to_their_page(warm: Warm) -> None:
+    """Each time, though MuPDF itself only counts a warning that repeats."""
+    for _ in range(2):
+        assert warm.page(5)[1] == []
+        assert any("unknown keyword" in line for line in warm.page(BAD)[1])
+    assert warm.page(5)[1] == []
+
+
+def test_a_dead_mutool_is_named(warm: Warm) -> None:
+    os.kill(warm.session._process.pid, signal.SIGKILL)
+    with pytest.raises(SessionEnded) as ended:
+        warm.page(1)
+    assert ended.value.kind == wire.CRASHED
+    assert ended.value.reason == "mutool died of signal 9"
+
+
+@pytest.mark.parametrize(
+    ("words", "look"),
+    [
+        (["-r", "{dpi}"], Look()),
+        (["-r", "{dpi}", "-A", "4"], Look("4")),
+        (["-w", "30", "-h", "40"], Look("", "30x40")),
+        (["-r", "150"], None),
+        (["-r", "{dpi}", "-w", "30", "-h", "40"], None),
+        (["-r", "{dpi}", "-I"], None),
+        (["-r", "{dpi}", "-r", "{dpi}"], None),
+        (["-r", "{dpi}", "-A", "4/8"], None),
+        ([], None),
+    ],
+)
+def test_only_words_that_the_script_can_replace_are_replaced(
+    words: list[str], look: Look | None
+) -> None:
+    steps = [["mutool", "draw", "-q", *words, "-o", "{output}", "{document}", "{page}"]]
+    assert look_of(Recipe("mine", steps, "", "png", "error")) == look
+    assert look_of(Recipe("mine", [*steps, ["true"]], "", "png", "error")) is None
+    assert look_of(Recipe("mine", steps, "", "pam", "error")) is None
