@@ -18,6 +18,8 @@ import math
 from collections.abc import Iterator
 
 from sshrender.core import forecast
+from sshrender.core.constrainedpages import Constraint
+from sshrender.core.hosttotals import pass_interval
 from sshrender.core.records import Attempt, Host, Page
 from sshrender.core.schedulerstate import SchedulerState
 from sshrender.core.states import FINISHED, HostState
@@ -30,6 +32,9 @@ every attempt."""
 
 _CANDIDATES = 64
 """Slowest attempts that are considered in one search."""
+
+_HEDGE_HOSTS = 2 * _CANDIDATES
+"""Fastest hosts with a free slot that are considered for them. Slower ones would save less."""
 
 _UNKNOWN_SPEED_SECONDS = 0.75
 """Expected seconds that are left of an attempt before a host repeats it while no host's speed is known.
@@ -45,22 +50,37 @@ elsewhere."""
 
 
 class Assignment:
-    """Chooses pages and hosts. Its methods are called, in order, on every turn of the scheduler."""
+    """Chooses pages and hosts. Its methods are called, in order, on every turn of the scheduler.
+
+    Most turns cost the same however many hosts there are. What has to look at all hosts, or at many, is
+    done at intervals on a large farm (``pass_interval``), and on every turn on a small one.
+    """
 
     def __init__(self, run: SchedulerState) -> None:
         self._run = run
-        self._hedged_at = -math.inf
+        self._share_after = self._unpark_after = self._recall_after = self._hedge_after = -math.inf
+        self._is_limited = run.limit is not None
 
     def share_slots(self) -> None:
         """Distribute the slots of the job's limit over the hosts."""
         run = self._run
         if run.limit is None:
-            for host in run.hosts.values():
-                run.set_slot_limit(host, None)
+            if self._is_limited:
+                self._is_limited = False
+                for host in run.hosts.values():
+                    run.set_slot_limit(host, None)
             return
-        idle = run.idle_hosts()
+        if run.now < self._share_after and self._is_limited:
+            return
+        self._is_limited = True
+        self._share_after = run.now + pass_interval(len(run.hosts))
         # Hosts that are not idle keep what their slots have started, and get nothing new.
-        left = run.limit - sum(host.started_count for host in run.hosts.values() if host not in idle)
+        left, idle = run.limit, []
+        for host in run.hosts.values():
+            if host.state is HostState.IDLE:
+                idle.append(host)
+            else:
+                left -= host.started_count
         for host in sorted(idle, key=_limit_rank):
             run.set_slot_limit(host, max(0, min(self._useful_slots(host), left)))
             left -= max(host.slot_limit or 0, host.started_count)
@@ -79,28 +99,28 @@ class Assignment:
         run = self._run
         if run.storage.is_suspended() or not run.page_queue.has_waiting():
             return
-        takers = [host for host in run.idle_hosts() if host.capacity(run.policy) > 0]
-        if not takers:
-            return
-        usual, outlook = forecast.usual_seconds_per_page(run) or 1.0, forecast.Forecast(run)
-        # One page at a time, as each changes the forecasts. A host without a suitable page leaves the
-        # loop.
-        while takers:
-            host = min(takers, key=lambda host: _seconds_to_finish(host, usual))
+        totals = run.totals.refresh()
+        if run.now >= self._unpark_after:
+            self._unpark_after = run.now + pass_interval(len(run.hosts))
+            totals.unpark()
+        usual = totals.usual or 1.0
+        # One page at a time, as each changes the forecasts. A host without a suitable page is left out
+        # for a while.
+        while (host := totals.next_taker(usual)) is not None:
             page = self._page_for(host)
-            if page is None or not self._is_worth_it(host, page, outlook):
-                takers.remove(host)
+            if page is None or not self._is_worth_it(host, page):
+                totals.park(host)
                 continue
             run.send(page, host)
-            outlook.sent(page.cost)
-            if host.capacity(run.policy) <= 0:
-                takers.remove(host)
+            if not run.page_queue.has_waiting():
+                break
+            totals.refresh()
 
     def _page_for(self, host: Host) -> Page | None:
         """Return the next page for this host: a constrained one if any suits, else another."""
-        for page in self._run.page_queue.constrained():
-            if self._may_try(page, host):
-                return page
+        page = self._run.page_queue.next_constrained(lambda each: self._may_try(each, host))
+        if page is not None:
+            return page
         return (
             self._page_for_transfer(host)
             if host.plan.needs_transfer
@@ -113,46 +133,40 @@ class Assignment:
         Beside hosts with a SAN, which take pages from the front, parts are taken from the end: so a part
         that was copied is used whole.
         """
-        page_queue, hosts = self._run.page_queue, self._run.hosts.values()
+        page_queue = self._run.page_queue
         for part in reversed(host.staged_parts):
             page = page_queue.next_in_part(part)
             if page is not None:
                 return page
-        taken = {part for other in hosts for part in other.staged_parts}
-        has_sharers = any(not other.plan.needs_transfer for other in self._run.idle_hosts())
-        return (
-            page_queue.next_in_unstaged_part(taken, from_end=has_sharers)
-            or page_queue.next_unconstrained()
-        )
+        has_sharers = self._run.totals.refresh().sharers > 0
+        return page_queue.next_in_untouched_part(from_end=has_sharers) or page_queue.next_unconstrained()
 
-    def _may_try(self, page: Page, host: Host) -> bool:
-        """Return whether the host may try a constrained page.
+    def _may_try(self, constraint: Constraint, host: Host) -> bool:
+        """Return whether the host may try pages with this constraint.
 
-        It returns to a host where it failed only if no other page waits and no other host can try it.
+        A page returns to a host where it failed only if no other page waits and no other host can try
+        it.
         """
-        if not host.can_render(page):
+        if not constraint.allows(host):
             return False
-        if not page.failed_on(host.name):
+        if host.name not in constraint.failed_on:
             return True
         if self._run.page_queue.has_unconstrained():
             return False
         return not any(
-            other.state in _MAY_TAKE and other.can_render(page) and not page.failed_on(other.name)
+            other.state in _MAY_TAKE
+            and constraint.allows(other)
+            and other.name not in constraint.failed_on
             for other in self._run.hosts.values()
         )
 
-    @staticmethod
-    def _is_worth_it(host: Host, page: Page, outlook: forecast.Forecast) -> bool:
+    def _is_worth_it(self, host: Host, page: Page) -> bool:
         """Return whether the host would finish the page before the others finish everything."""
         # A page that failed elsewhere cannot wait for a faster host; a host of unknown speed must be
         # measured.
         if page.is_constrained or host.seconds_per_a4 is None:
             return True
-        others = outlook.seconds_without(host, page)
-        own = forecast.seconds_for(host, page, None)
-        if others is None or own is None:
-            return True
-        return forecast.seconds_until_free(host, None) + own <= others
+        return forecast.is_finished_sooner(self._run, host, page)
 
     # Near the end, when no page waits
 
@@ -161,17 +175,21 @@ class Assignment:
         run = self._run
         if run.page_queue.has_waiting() or run.storage.paused:
             return
-        for attempt in list(self._recallable()):
+        totals = run.totals.refresh()
+        # Attempts that are on their way back will fill free slots already.
+        free = totals.free - run.revoking_count
+        if free <= 0 or not totals.surplus or run.now < self._recall_after:
+            return
+        self._recall_after = run.now + pass_interval(len(run.hosts))
+        for attempt in list(self._recallable(list(totals.surplus.values()), free)):
             run.page_queue[attempt.page].recalled_at = run.now
             run.revoke(attempt, "a free host can take it")
 
-    def _recallable(self) -> Iterator[Attempt]:
-        """Yield queued attempts of the fullest hosts, at most one for each free slot."""
-        idle = self._run.idle_hosts()
-        free = sum(host.free_slots() for host in idle)
-        # Attempts that are on their way back will fill free slots already.
-        free -= sum(attempt.is_revoking for attempt in self._run.attempts.values())
-        for host in sorted(idle, key=lambda host: host.usable_slots - len(host.in_flight)):
+    def _recallable(self, full: list[Host], free: int) -> Iterator[Attempt]:
+        """Yield queued attempts of the fullest of these hosts, at most one for each free slot."""
+        for host in sorted(full, key=lambda host: (host.usable_slots - len(host.in_flight), host.index)):
+            if free <= 0:
+                return
             waiting = [each for each in host.in_flight.values() if each.started_at is None]
             surplus = min(len(host.in_flight) - host.usable_slots, free, len(waiting))
             # The newest first: they would wait longest.
@@ -187,14 +205,19 @@ class Assignment:
         run = self._run
         if not run.policy.hedge or run.page_queue.has_waiting() or run.storage.is_suspended():
             return
-        free = [host for host in run.idle_hosts() if host.free_slots()]
-        if not free or run.now - self._hedged_at < _HEDGE_INTERVAL:
+        if run.now < self._hedge_after or not run.totals.refresh().free:
             return
-        self._hedged_at = run.now
-        usual = forecast.usual_seconds_per_page(run)
-        free.sort(key=lambda host: host.seconds_per_a4 or usual or 0.0)
+        interval = max(_HEDGE_INTERVAL, pass_interval(len(run.attempts)))
+        self._hedge_after = run.now + interval
         slowest = self._slowest()
-        for host in free:
+        if slowest:
+            self._repeat(slowest)
+
+    def _repeat(self, slowest: list[tuple[Attempt, float]]) -> None:
+        """Have free slots repeat these attempts, each with the seconds that it still takes."""
+        run = self._run
+        usual = forecast.usual_seconds_per_page(run)
+        for host in self._hosts_for_hedging([attempt for attempt, _ in slowest], usual):
             for attempt, left in slowest:
                 if not host.free_slots():
                     break
@@ -205,6 +228,19 @@ class Assignment:
                 if saves and self._may_be_repeated(attempt, host):
                     because = f"{attempt.host} may need {left:.1f} s more for it"
                     run.send(run.page_queue[attempt.page], host, because)
+
+    def _hosts_for_hedging(self, attempts: list[Attempt], usual: float | None) -> list[Host]:
+        """Return hosts with free slots, the fastest first: the fastest of all, and of pinned pages."""
+        run = self._run
+        free = [host for host in run.idle_hosts() if host.free_slots()]
+        fastest = heapq.nsmallest(
+            _HEDGE_HOSTS, free, key=lambda host: (host.seconds_per_a4 or usual or 0.0, host.index)
+        )
+        if len(free) > len(fastest):
+            pins = [run.page_queue[attempt.page].pinned_to or () for attempt in attempts]
+            wanted = frozenset().union(*pins) - {host.name for host in fastest}
+            fastest += [host for host in free if host.name in wanted]
+        return fastest
 
     def _slowest(self) -> list[tuple[Attempt, float]]:
         """Return the attempts that will take longest, each with its seconds, the slowest first."""
@@ -234,10 +270,3 @@ def _limit_rank(host: Host) -> tuple[bool, bool, float]:
     """Return a sort key: first hosts with a free slot, then those in use already, then the fastest."""
     has_no_slot = host.available_slots == 0 and not host.started_count
     return has_no_slot, not host.slot_limit, host.seconds_per_a4 or 0.0
-
-
-def _seconds_to_finish(host: Host, usual: float) -> float:
-    """Return the seconds until a page of cost 1 that is sent now would be finished."""
-    seconds_per_a4 = host.seconds_per_a4 if host.seconds_per_a4 is not None else usual
-    rendering = seconds_per_a4 * (1 + host.backlog / max(host.usable_slots, 1))
-    return rendering + host.transfer_seconds * (1 + len(host.in_flight)) + forecast.slot_lock_wait(host)

@@ -18,6 +18,7 @@ forth. Only when no host renders the reference any more do their newest fingerpr
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 
 from sshrender.core import commands as do
@@ -30,12 +31,16 @@ from sshrender.core.fingerprint import (
     is_tied,
     most_common_fingerprint,
 )
+from sshrender.core.hosttotals import pass_interval
 from sshrender.core.records import Host
 from sshrender.core.schedulerstate import SchedulerState
 from sshrender.core.states import HostState
 
 REFUSAL = "picture"
 """The refusal of a host that differs (``Refusal.PICTURE`` in transports/interface.py)."""
+
+_DECISION_PASSES = 4
+"""A decision compares every host with others: it costs as much as so many passes over all hosts."""
 
 _CANARY_AFTER = 0.25
 """Seconds without a majority before this machine renders the canary page: most farms agree sooner."""
@@ -74,6 +79,7 @@ class CompatibilityCheck:
         self._do_fonts_matter: bool | None = None
         self._are_fonts_requested = False
         self._first_connected_at = 0.0
+        self._decide_after = -math.inf
         self._is_finished = self._is_changed = self._is_overturned = False
 
     @property
@@ -124,6 +130,9 @@ class CompatibilityCheck:
         """Decide on the reference, as far as it can be decided now."""
         if not self._present or (self._is_finished and not self._is_changed):
             return
+        if self._run.now < self._decide_after:
+            return
+        self._decide_after = self._run.now + _DECISION_PASSES * pass_interval(len(self._run.hosts))
         self._is_changed = False
         if self._is_finished:  # decided before, but votes have changed since
             self._recount()

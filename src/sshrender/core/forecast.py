@@ -7,21 +7,20 @@ nothing better is known about work without a known end.
 
 from __future__ import annotations
 
+from sshrender.core.hosttotals import SLOT_LOCK_WAIT, rate
 from sshrender.core.records import Attempt, Host, Page
 from sshrender.core.schedulerstate import SchedulerState
-from sshrender.core.states import HostState
 
 _OVERRUN_SHARE = 0.25
 """The part of the time that has passed that is expected on top of it, once a forecast was exceeded."""
 
-SLOT_LOCK_WAIT = 5.0
-"""Seconds that a job waits for a slot lock behind another job of its rank (runner/slotlocks.py)."""
+_MIN_RATE = 1e-6
+"""Pages a second that count as none: what is left of a sum when a rate was taken from it."""
 
 
 def usual_seconds_per_page(run: SchedulerState) -> float | None:
     """Return the seconds of a page of cost 1 on an average host; None before the first page."""
-    known = [host.seconds_per_a4 for host in run.hosts.values() if host.seconds_per_a4 is not None]
-    return sum(known) / len(known) if known else None
+    return run.totals.refresh().usual
 
 
 def seconds_for(host: Host, page: Page, usual: float | None) -> float | None:
@@ -62,33 +61,23 @@ def _overrun(elapsed: float) -> float:
     return _OVERRUN_SHARE * elapsed
 
 
-class Forecast:
-    """How long the idle hosts together need for everything that is left. Made for each assignment."""
+def is_finished_sooner(run: SchedulerState, host: Host, page: Page) -> bool:
+    """Return whether this host would finish the page before the others finish all that is left.
 
-    def __init__(self, run: SchedulerState) -> None:
-        idle = [host for host in run.hosts.values() if host.state is HostState.IDLE]
-        known = [host for host in idle if host.seconds_per_a4 is not None]
-        self._fastest = sorted(known, key=lambda host: host.seconds_per_a4 or 0.0)[:2]
-        self._cost = run.page_queue.cost_to_send
-        self._backlog = sum(host.backlog for host in idle)
-        self._rate = sum(_rate(host) for host in known)
-
-    def sent(self, cost: float) -> None:
-        """Move this cost from the waiting pages to those in flight."""
-        self._cost -= cost
-        self._backlog += cost
-
-    def seconds_without(self, host: Host, page: Page) -> float | None:
-        """Return when the other hosts would have finished everything; None if no speed is known."""
-        fastest = next((other for other in self._fastest if other is not host), None)
-        rate = self._rate - _rate(host)
-        if fastest is None or rate <= 0:
-            return None
-        last = seconds_for(fastest, page, None) or 0.0
-        return (self._cost + self._backlog - host.backlog) / rate + last
-
-
-def _rate(host: Host) -> float:
-    """Return the host's speed in pages of cost 1 per second."""
-    each = host.seconds_between_pages
-    return 1 / each if each else 0.0
+    True where that is not known.
+    """
+    own = seconds_for(host, page, None)
+    totals = run.totals.refresh()
+    if own is None or not totals.rate:
+        return True
+    own += seconds_until_free(host, None)
+    left = run.page_queue.cost_to_send + totals.backlog - host.backlog
+    # While much is left, all hosts together would take longer than this one: the others even more so.
+    if own <= left / totals.rate:
+        return True
+    others_rate = totals.rate - rate(host)
+    fastest = totals.fastest.first_besides(host.name)
+    if fastest is None or others_rate <= _MIN_RATE:
+        return True
+    last = seconds_for(run.hosts[fastest[2]], page, None) or 0.0
+    return own <= left / others_rate + last

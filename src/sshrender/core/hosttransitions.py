@@ -10,7 +10,7 @@ from typing import Any
 
 from sshrender.core import commands as do
 from sshrender.core import events as ev
-from sshrender.core import forecast
+from sshrender.core import forecast, hosttimeouts
 from sshrender.core.compatibility import CompatibilityCheck
 from sshrender.core.fingerprint import HostFingerprint
 from sshrender.core.records import Attempt, Failure, Host, Page
@@ -26,6 +26,9 @@ _NOT_TRIED_AGAIN = frozenset({HostState.REFUSED, HostState.REMOVED})
 _NO_SAN = "san"
 """The refusal of a host that cannot use the shared folder (``Refusal.SAN`` in
 transports/interface.py)."""
+
+CHECK_INTERVAL = 0.1
+"""Least seconds between two checks of a host's timeouts: none of them is shorter than a second."""
 
 _YIELD_INTERVAL = 60.0
 """Seconds between two recalls caused by load that do not count against the host's journal budget: a host
@@ -60,7 +63,7 @@ class HostTransitions:
         if known is not None and known.state is not HostState.REMOVED:
             return
         # A new record: what an earlier machine of this name did says nothing about this one.
-        host = self._run.hosts[event.plan.name] = Host(event.plan, heard_at=self._run.now)
+        host = self._run.add_host(event.plan)
         if known is not None:
             # Pages of the earlier one may still be verified: they are counted here when that ends.
             host.verifying, host.pages_done, host.budget = (
@@ -99,6 +102,8 @@ class HostTransitions:
         host.ghostscript = event.ghostscript
         host.retry_at = None
         host.fingerprint, host.renderers = event.fingerprint, event.renderers
+        self._run.totals.touch(host)
+        self._run.wake(host, host.heard_at + self._run.policy.silence)
         self._compatibility.admit(host)
 
     def on_refused(self, event: ev.HostRefused) -> None:
@@ -128,7 +133,10 @@ class HostTransitions:
         if self._run.now - host.sampled_at < self._run.policy.sample_interval:
             return  # ignore heartbeats that come too often
         host.sampled_at = self._run.now
-        host.others, host.ours, host.available_slots = event.others, event.ours, event.available_slots
+        host.others, host.ours = event.others, event.ours
+        if host.available_slots != event.available_slots:
+            host.available_slots = event.available_slots
+            self._run.totals.touch(host)
         if host.plan.ignores_load or host.awaits_comparison:
             return  # its state is set when the comparison ends
         if host.state is HostState.IDLE and host.others_per_core > host.plan.busy_above:
@@ -200,6 +208,7 @@ class HostTransitions:
         if host.slots <= 1:
             self.count_uncharged_failure(host, reason)
         host.slots = host.memory_slot_limit = max(1, host.slots - 1)
+        self._run.totals.touch(host)
 
     def count_page_failure(self, host: Host, page: Page) -> None:
         """Count a failed page, and quarantine the host after several different ones in a row."""
@@ -207,7 +216,7 @@ class HostTransitions:
         # A set of pages: one page that fails twice says more about the page than about the host.
         host.consecutive_failures.add(page.number)
         # The only usable host stays in use: a slow job is better than none.
-        has_other = any(other is not host for other in self._run.idle_hosts())
+        has_other = self._run.host_counts[HostState.IDLE] > (host.state is HostState.IDLE)
         if len(host.consecutive_failures) >= self._run.policy.quarantine_after and has_other:
             self._quarantine(host)
 
@@ -228,7 +237,7 @@ class HostTransitions:
     def connect_all(self) -> None:
         """Connect to every host."""
         for host in self._run.hosts.values():
-            host.state = HostState.CONNECTING
+            self._run.put_state(host, HostState.CONNECTING)
             self._run.issue(do.ConnectHost(host.name))
 
     @property
@@ -241,7 +250,17 @@ class HostTransitions:
         self._compatibility.decide()
         return self._compatibility.take_overturned()
 
-    def check_timeouts(self, host: Host, may_reconnect: bool) -> None:
+    def check_due(self, may_reconnect: bool) -> None:
+        """Check the timeouts of the hosts whose turn it is, and set when each is checked next."""
+        run = self._run
+        for host in run.take_due_hosts():
+            self._check_timeouts(host, may_reconnect)
+            due = hosttimeouts.next_check(host, run.policy, run.stall_timeout)
+            if due is not None:
+                # Not at once: what is compared with the newest handled message may still be too early.
+                run.wake(host, max(due, run.now + CHECK_INTERVAL))
+
+    def _check_timeouts(self, host: Host, may_reconnect: bool) -> None:
         """Check a host for silence, ended pauses, and attempts that do not start, end or return."""
         run = self._run
         # Compared with heard_until, not with the clock: messages may wait in the coordinator's inbox.
@@ -261,9 +280,9 @@ class HostTransitions:
 
     def release_quarantine(self) -> None:
         """End the quarantine that would end first, when no other host is left."""
-        hosts = self._run.hosts.values()
-        if any(host.state in _ACTIVE for host in hosts):
+        if self._run.has_hosts(*_ACTIVE) or not self._run.has_hosts(HostState.QUARANTINED):
             return
+        hosts = self._run.hosts.values()
         held = [host for host in hosts if host.state is HostState.QUARANTINED]
         if held and all(host.retry_at is not None for host in held):
             first = min(held, key=lambda host: host.retry_at or 0.0)
@@ -329,6 +348,7 @@ class HostTransitions:
         run = self._run
         usual = forecast.usual_seconds_per_page(run)
         host.recalling_since, host.recall_grace, host.recall_reason = run.now, within, reason
+        run.wake(host, run.now + within)
         for attempt in host.in_flight.values():
             run.revoke(attempt, reason)
             left = forecast.seconds_left(run, host, attempt, usual)
@@ -354,8 +374,10 @@ class HostTransitions:
         self._run.issue(do.CloseHost(host.name))
         host.is_connected = False
         host.retry_at = retry_at
+        if retry_at is not None:
+            self._run.wake(host, retry_at)
         host.recalling_since = host.stalled_since = None
-        host.staged_parts.clear()
+        self._run.forget_parts(host)
         host.awaits_comparison = False
         for attempt in list(host.in_flight.values()):
             self._requeue_attempt(attempt, reason)
@@ -370,7 +392,7 @@ class HostTransitions:
         if attempt.started_at is not None or is_kept_back:
             page = run.page_queue[attempt.page]
             page.disconnects += 1
-            page.lost_on.add(attempt.host)
+            page.lost_on |= {attempt.host}
             if page.disconnects >= 2 * run.policy.retries:
                 page.failures.append(Failure(attempt.host, FailureKind.HOST, reason))
         run.release(attempt, f"the host was disconnected: {reason}")
@@ -395,12 +417,12 @@ class HostTransitions:
         unanswered = attempt.unanswered_since()
         if unanswered is not None and now - unanswered > policy.answer_timeout:
             self.distrust(host, f"no answer to the request to return page {attempt.page}")
-        elif attempt.kept_at is not None:
+        elif attempt.kept_at is not None and now - attempt.kept_at > hosttimeouts.kept_timeout(
+            attempt, policy
+        ):
             # It answered that a slot has the attempt. So the attempt must end, by the page timeout at
             # latest.
-            within = policy.page_timeout + 2 * policy.overdue_grace
-            if now - attempt.kept_at > (policy.kill_timeout if attempt.is_killed else within):
-                self.distrust(host, f"it neither returned page {attempt.page} nor rendered it")
+            self.distrust(host, f"it neither returned page {attempt.page} nor rendered it")
         return not host.is_connected
 
     def _check_stall(self, host: Host) -> None:
@@ -409,12 +431,8 @@ class HostTransitions:
         A host that reports no free slot may be right, as other jobs may hold them all. Then its
         attempts are recalled, which only a host that follows the protocol answers.
         """
-        policy = self._run.policy
-        if not host.is_stalled():
-            host.stalled_since = None
-        elif host.stalled_since is None:
-            host.stalled_since = self._run.now
-        elif self._run.now - host.stalled_since > max(policy.stall, policy.page_timeout):
+        since = host.stalled_since
+        if since is not None and self._run.now - since > self._run.stall_timeout:
             if host.usable_slots:  # by its own account a slot is free for us
                 self.mark_lost(host, "it does not start the pages that were sent to it")
                 return

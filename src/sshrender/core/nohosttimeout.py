@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Set as AbstractSet
 
 from sshrender.core.policy import Policy
-from sshrender.core.records import Host
 from sshrender.core.states import HostState
 
-_PROMISING = frozenset({HostState.IDLE, HostState.CONNECTING})
+PROMISING = frozenset({HostState.IDLE, HostState.CONNECTING})
+"""States of hosts that take pages, or may take some in a moment."""
 
 
 class NoHostTimeout:
@@ -18,14 +18,13 @@ class NoHostTimeout:
         self._policy = policy
         self._since: float | None = None
 
-    def is_over(self, hosts: Collection[Host], now: float, has_delivered: bool) -> str:
-        """Return why the run should stop waiting for these hosts; empty while it should wait.
+    def is_over(self, states: AbstractSet[HostState], now: float, has_delivered: bool) -> str:
+        """Return why the run should stop waiting for hosts in these states; empty while it should wait.
 
         After the first delivered page, busy hosts are waited for without a limit, and lost ones longer
         than before it.
         """
-        states = {host.state for host in hosts}
-        if states & _PROMISING:
+        if states & PROMISING:
             self._since = None
             return ""
         # No host can recover by itself, so there is nothing to wait for.

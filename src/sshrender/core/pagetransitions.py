@@ -10,6 +10,7 @@ from typing import Any
 
 from sshrender.core import commands as do
 from sshrender.core import events as ev
+from sshrender.core import hosttimeouts
 from sshrender.core.hosttransitions import HostTransitions
 from sshrender.core.records import Attempt, Failure, Page
 from sshrender.core.schedulerstate import SchedulerState
@@ -58,7 +59,7 @@ class PageTransitions:
         """Note that a slot renders the attempt."""
         attempt = self._attempt(event)
         if attempt is not None and attempt.state is AttemptState.SENT:
-            attempt.started_at = self._run.now
+            self._run.begin(attempt)
 
     def on_rendered(self, event: ev.PageRendered) -> None:
         """Have the attempt's file verified, unless the page does not need it any more."""
@@ -75,7 +76,7 @@ class PageTransitions:
         attempt.seconds = min(event.seconds, self._run.now - attempt.sent_at)
         attempt.rendered_at, attempt.diagnostics = self._run.now, event.diagnostics
         self._run.unassign(attempt)
-        self._run.hosts[attempt.host].verifying += 1
+        self._run.count_verifying(self._run.hosts[attempt.host], 1)
         page.host = attempt.host
         self._run.update_page(page)
         self._run.issue(do.VerifyPage(attempt.host, attempt.page, attempt.name))
@@ -89,6 +90,7 @@ class PageTransitions:
         host = self._run.hosts[attempt.host]
         host.note_seconds_per_page(attempt.seconds, page.cost, event.transfer_seconds)
         host.pages_done += 1
+        self._run.totals.touch(host)
         host.consecutive_failures.clear()
         # Only a delivered page resets these, not the handshake: a host that reports storage failures and
         # reconnects again and again would suspend the whole run.
@@ -124,6 +126,7 @@ class PageTransitions:
         host = self._run.hosts.get(page.host)
         if page.state in _DELIVERED and not page.is_recovered and host is not None:
             host.pages_done -= 1
+            self._run.totals.touch(host)
             self._run.delivered -= 1
         reason = "most hosts render the canary page differently from the host that rendered it"
         self._run.issue(do.WithdrawPage(page.number, page.host, reason))
@@ -152,7 +155,7 @@ class PageTransitions:
         diagnostics = _merged(page.diagnostics, event.diagnostics)
         if diagnostics != page.diagnostics:
             page.diagnostics = diagnostics
-            self._run.hosts[event.host].budget.spend(self._run.now)
+            self._run.spend(self._run.hosts[event.host])
             self._run.finish_page(page, PageState.SUSPECT)
 
     def on_revoked(self, event: ev.AttemptRevoked) -> None:
@@ -170,6 +173,8 @@ class PageTransitions:
         attempt = self._attempt(event)
         if attempt is not None and attempt.is_recalled and attempt.kept_at is None:
             attempt.kept_at = self._run.now
+            within = hosttimeouts.kept_timeout(attempt, self._run.policy)
+            self._run.wake(self._run.hosts[event.host], self._run.now + within)
 
     def on_failed(self, event: ev.AttemptFailed) -> None:
         """Charge the failure to the page, the host, the storage or nothing (states.CHARGE_OF)."""
@@ -204,7 +209,7 @@ class PageTransitions:
         page = self._run.page_queue.pages.get(event.page)
         if page is not None and page.state is PageState.FAILED:
             page.failures.clear()
-            page.lost_on.clear()
+            page.lost_on = frozenset()
             page.disconnects = page.failures_before_fallback = page.renderer = (
                 0  # the first recipe again
             )

@@ -7,6 +7,7 @@ pagetransitions.py and schedulerstate.py.
 from __future__ import annotations
 
 import math
+import statistics
 from collections import deque
 from dataclasses import dataclass, field
 
@@ -97,7 +98,7 @@ class Page:
     """How expensive it is: an A4 page costs 1."""
     failures: list[Failure] = field(default_factory=list)
     disconnects: int = 0
-    lost_on: set[str] = field(default_factory=set)
+    lost_on: frozenset[str] = frozenset()
     """Hosts that disappeared while one of their slots rendered it."""
     attempts: int = 0
     renderer: int = 0
@@ -116,11 +117,14 @@ class Page:
     is_recovered: bool = False
     """Whether an earlier run delivered it."""
 
+    def failed_hosts(self) -> frozenset[str]:
+        """Return the hosts that it failed on, or that disappeared while they rendered it."""
+        counted = self.failures[self.failures_before_fallback :]
+        return self.lost_on.union(failure.host for failure in counted) if counted else self.lost_on
+
     def failed_on(self, host: str) -> bool:
         """Return whether it failed on that host, or the host disappeared while it rendered the page."""
-        return host in self.lost_on or any(
-            failure.host == host for failure in self.failures[self.failures_before_fallback :]
-        )
+        return host in self.failed_hosts()
 
     @property
     def charged(self) -> int:
@@ -145,6 +149,8 @@ class Host:
     """
 
     plan: HostPlan
+    index: int = 0
+    """Its place in the inventory, which decides between hosts that are equal otherwise."""
     state: HostState = HostState.UNKNOWN
     reason: str = ""
     refusal: str = ""
@@ -167,6 +173,8 @@ class Host:
     uncharged_failures: int = 0
     """Attempts that it gave up since its last page without a charge to their pages."""
     in_flight: dict[str, Attempt] = field(default_factory=dict)
+    started_count: int = 0
+    """Attempts in flight that a slot has started."""
     backlog: float = 0.0
     """The cost of the pages in flight."""
     verifying: int = 0
@@ -188,6 +196,8 @@ class Host:
     hedged: int = 0
     """Attempts that another host finished sooner."""
     recent_seconds: deque[float] = field(default_factory=lambda: deque(maxlen=101))
+    _median: float | None = None
+    """The median of ``recent_seconds``, once it was computed; None: it has to be computed."""
     ghostscript: str = ""
     fingerprint: HostFingerprint | None = None
     renderers: frozenset[int] | None = None
@@ -214,16 +224,19 @@ class Host:
         return self.others / max(self.cores, 1)
 
     @property
-    def started_count(self) -> int:
-        """Return the number of its attempts that a slot has started."""
-        return sum(attempt.started_at is not None for attempt in self.in_flight.values())
-
-    @property
     def usable_slots(self) -> int:
         """Return how many slots the job can use here now."""
-        return min(
-            each for each in (self.slots, self.available_slots, self.slot_limit) if each is not None
-        )
+        slots, available, limit = self.slots, self.available_slots, self.slot_limit
+        if available is not None and available < slots:
+            slots = available
+        return slots if limit is None or limit > slots else limit
+
+    @property
+    def median_seconds(self) -> float | None:
+        """Return the median of the newest pages' seconds; None before the first page."""
+        if self._median is None and self.recent_seconds:
+            self._median = statistics.median(self.recent_seconds)
+        return self._median
 
     @property
     def seconds_between_pages(self) -> float | None:
@@ -238,16 +251,16 @@ class Host:
         Reported pages count too once they are more than can be verified in a moment. A host that has
         delivered nothing yet gets few: its cores and its pages are its own claim so far.
         """
-        depth = 1
-        if not self.usable_slots:
+        depth, usable = 1, self.usable_slots
+        if not usable:
             # One attempt makes its runner wait for a slot lock that another job holds.
             return 0 if self.slot_limit == 0 else 1 - len(self.in_flight)
         if self.seconds_per_page:
-            each = max(self.seconds_per_page, self.transfer_seconds * self.usable_slots)
+            each = max(self.seconds_per_page, self.transfer_seconds * usable)
             depth = min(max(1, math.ceil(policy.queue_seconds / each)), policy.max_queued)
-        limit, unverified = self.usable_slots * (1 + depth), policy.unverified * self.usable_slots
+        limit, unverified = usable * (1 + depth), policy.unverified * usable
         if self.plan.needs_transfer:
-            unverified = policy.max_untransferred * self.usable_slots
+            unverified = policy.max_untransferred * usable
         if not self.pages_done:
             unverified = min(unverified, policy.probation)
             limit = min(limit, policy.probation) if self.plan.slots is None else limit
@@ -257,6 +270,7 @@ class Host:
         """Take in how long a page of this cost took to render and to transfer."""
         seconds = max(seconds, MIN_PAGE_SECONDS)
         self.recent_seconds.append(seconds)
+        self._median = None
         self.seconds_per_page = _smooth(self.seconds_per_page, seconds)
         self.seconds_per_a4 = _smooth(self.seconds_per_a4, seconds / cost)
         self.transfer_seconds = _smooth(
@@ -269,8 +283,7 @@ class Host:
 
     def is_stalled(self) -> bool:
         """Return whether it holds attempts and no slot has started any of them."""
-        held = self.in_flight.values()
-        return bool(held) and all(attempt.started_at is None for attempt in held)
+        return bool(self.in_flight) and not self.started_count
 
     def free_slots(self) -> int:
         """Return the number of slots that have nothing to do."""

@@ -57,9 +57,9 @@ state they share.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Container, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from sshrender.core import commands as do
@@ -67,13 +67,13 @@ from sshrender.core import events as ev
 from sshrender.core.assignment import Assignment
 from sshrender.core.fingerprint import HostFingerprint
 from sshrender.core.hosttransitions import HOST_HANDLERS, HostTransitions
-from sshrender.core.nohosttimeout import NoHostTimeout
+from sshrender.core.nohosttimeout import PROMISING, NoHostTimeout
 from sshrender.core.pagequeue import PageQueue
 from sshrender.core.pagetransitions import PAGE_HANDLERS, PageTransitions
 from sshrender.core.policy import HostPlan, Policy
 from sshrender.core.records import Attempt, Host
 from sshrender.core.schedulerstate import SchedulerState
-from sshrender.core.states import JobEnd, PageState
+from sshrender.core.states import HostState, JobEnd, PageState
 
 _APPLICABLE_AFTER_THE_END = frozenset({ev.PageDelivered, ev.PageSuspected})
 """Pages that were being verified when the run ended are kept."""
@@ -82,10 +82,6 @@ _IGNORED_WHILE_FINISHING = frozenset({ev.RetryRequested, ev.MoveRequested, ev.Ho
 """They would reopen pages after the hosts were told that no page follows, or connect to more hosts."""
 
 _RENDERED = frozenset({PageState.DONE, PageState.SUSPECT, PageState.VERIFYING})
-
-_CHECK_INTERVAL = 0.1
-"""Seconds between two checks of all hosts' timeouts: none of them is shorter than a second, and the
-check visits every attempt."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +134,16 @@ class Scheduler:
         self.end: JobEnd | None = None
         self.held = ""
         self._finish_by: float | None = None
-        self._checked_at = -math.inf
+        owners: tuple[tuple[Any, Mapping[type, Callable[[Any, Any], None]]], ...] = (
+            (self._host_transitions, HOST_HANDLERS),
+            (self._page_transitions, PAGE_HANDLERS),
+            (self, JOB_HANDLERS),
+        )
+        self._handlers: dict[type, Callable[[Any], None]] = {
+            kind: partial(handler, owner)
+            for owner, handlers in owners
+            for kind, handler in handlers.items()
+        }
         for number, only in start.pins:
             run.page_queue.pin(run.page_queue[number], only)
         for page in start.recovered:
@@ -201,7 +206,7 @@ class Scheduler:
         commands = self.apply(*events, now=now)
         self._run.heard_until = self._run.now if heard_until is None else min(heard_until, self._run.now)
         self._advance()
-        return _with_end_last(commands + self._run.take_commands())
+        return self._with_end_last(commands + self._run.take_commands())
 
     def apply(self, *events: ev.Event, now: float) -> list[do.Command]:
         """Apply the events like ``handle``, but leave what follows from them to the next ``handle``.
@@ -212,8 +217,8 @@ class Scheduler:
         self._run.now = max(now, self._run.now)
         for event in events:
             if self._is_applicable(event):
-                self._dispatch(event)
-        return _with_end_last(self._run.take_commands())
+                self._handlers[type(event)](event)
+        return self._with_end_last(self._run.take_commands())
 
     def is_rendered_by(self, number: int, host: str) -> bool:
         """Return whether this host delivered the page, or it is being verified or rendered there."""
@@ -238,15 +243,6 @@ class Scheduler:
         if self.end is not None:
             return type(event) in _APPLICABLE_AFTER_THE_END
         return self._finish_by is None or type(event) not in _IGNORED_WHILE_FINISHING
-
-    def _dispatch(self, event: ev.Event) -> None:
-        kind = type(event)
-        if kind in HOST_HANDLERS:
-            HOST_HANDLERS[kind](self._host_transitions, event)
-        elif kind in PAGE_HANDLERS:
-            PAGE_HANDLERS[kind](self._page_transitions, event)
-        else:
-            JOB_HANDLERS[kind](self, event)
 
     # Storage
 
@@ -297,10 +293,7 @@ class Scheduler:
         if is_late and not is_finished:
             self._end(JobEnd.DEADLINE, "the deadline passed")
             return
-        if self._run.now - self._checked_at >= _CHECK_INTERVAL:
-            self._checked_at = self._run.now
-            for host in self.hosts.values():
-                self._host_transitions.check_timeouts(host, may_reconnect=self._finish_by is None)
+        self._host_transitions.check_due(may_reconnect=self._finish_by is None)
         self._check_storage()
         if self.end is None and self._finish_by is None:
             # Withdrawn pages and released hosts come first: assignment has to see them.
@@ -335,21 +328,30 @@ class Scheduler:
 
     def _end_without_hosts(self) -> None:
         given_up = self._no_host_timeout.is_over(
-            self._suitable_hosts(), self._run.now, has_delivered=self.delivered_here > 0
+            self._suitable_states(), self._run.now, has_delivered=self.delivered_here > 0
         )
         if given_up:
             self._end(JobEnd.NO_HOST, given_up)
 
-    def _suitable_hosts(self) -> list[Host]:
-        """Return the hosts that could render any page that is left: pinned pages suit few hosts."""
-        hosts = list(self.hosts.values())
-        counts = self.page_queue.counts
+    def _suitable_states(self) -> frozenset[HostState]:
+        """Return the states of the hosts that could render any page that is left.
+
+        Pinned pages suit few hosts. Where one of these may take pages, the others do not count.
+        """
+        run, counts = self._run, self.page_queue.counts
+        all_states = frozenset(state for state, count in run.host_counts.items() if count)
         if self.page_queue.has_unconstrained() or any(
             counts[state] for state in (PageState.UNREADY, PageState.SENT, PageState.VERIFYING)
         ):
-            return hosts
-        waiting = self.page_queue.constrained()
-        return [host for host in hosts if any(host.can_render(page) for page in waiting)] or hosts
+            return all_states
+        constraints = list(self.page_queue.constrained.constraints())
+        states = set()
+        for host in self.hosts.values():
+            if host.state not in states and any(each.allows(host) for each in constraints):
+                states.add(host.state)
+                if host.state in PROMISING:
+                    break
+        return frozenset(states) or all_states
 
     def _finish(self) -> None:
         """End the run, all pages of which are finished, once the hosts have sent late diagnostics."""
@@ -363,6 +365,12 @@ class Scheduler:
         waiting = any(host.is_finishing and host.is_connected for host in self.hosts.values())
         if not waiting or run.now >= self._finish_by:
             self._end(JobEnd.COMPLETE, "")
+
+    def _with_end_last(self, commands: list[do.Command]) -> list[do.Command]:
+        """Return the commands in order, except that EndJob, which stops their execution, comes last."""
+        if self.end is None:
+            return commands
+        return sorted(commands, key=lambda command: isinstance(command, do.EndJob))
 
     def _end(self, end: JobEnd, reason: str) -> None:
         self.end = end
@@ -381,8 +389,3 @@ JOB_HANDLERS: Mapping[type, Callable[[Scheduler, Any], None]] = {
     ev.Ticked: Scheduler._on_tick,
 }
 """Handlers of the events that concern the run as a whole."""
-
-
-def _with_end_last(commands: list[do.Command]) -> list[do.Command]:
-    """Return the commands in order, except that EndJob, which stops their execution, comes last."""
-    return sorted(commands, key=lambda command: isinstance(command, do.EndJob))

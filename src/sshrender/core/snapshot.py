@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import statistics
 from dataclasses import dataclass
 
 from sshrender.core.records import Host
@@ -97,7 +96,7 @@ def _view(host: Host) -> HostView:
         ours=host.ours / max(host.cores, 1),
         pages=host.pages_done,
         failures=host.failures,
-        median=statistics.median(host.recent_seconds) if host.recent_seconds else None,
+        median=host.median_seconds,
     )
 
 
