@@ -34,10 +34,10 @@ class HostRemoved(NamedTuple):
 class HostsExpected(NamedTuple):
     """So many hosts may still be added, as a batch system has their jobs in its queue.
 
-    ``reason``: why there are none, if ``count`` is 0 and more were wanted.
+    ``reason``: why there are none, if ``number`` is 0 and more were wanted.
     """
 
-    count: int
+    number: int
     reason: str = ""
 
 

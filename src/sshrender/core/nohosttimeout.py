@@ -27,7 +27,7 @@ class NoHostTimeout:
         After the first delivered page, busy hosts are waited for without a limit, and lost ones longer
         than before it.
         """
-        if states & PROMISING or self.expected.count:
+        if states & PROMISING or self.expected.number:
             self._since = None
             return ""
         # No host can recover by itself, so there is nothing to wait for.

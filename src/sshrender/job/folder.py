@@ -17,6 +17,9 @@ from sshrender.storage.files import open_folder
 
 WORK = "work"
 
+BATCH = "batch"
+"""The folders of arrays of pilots, of which nothing is needed after the job."""
+
 _EPOCH = re.compile(r"(?:^|\.)e(\d{1,18})\b")
 """The epoch in the name of each file in ``work/``: it identifies the coordinator that requested it."""
 

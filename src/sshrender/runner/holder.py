@@ -16,6 +16,7 @@ Standard library only, Python 3.7 and later.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -372,10 +373,8 @@ def hold(folder: str, key: bytes, walltime: float, words: List[str]) -> NoReturn
     os.close(ours)
 
     def warn(number: int, _frame: Any) -> None:
-        try:
+        with contextlib.suppress(OSError):
             os.write(theirs, b"t" if number in (signal.SIGTERM, signal.SIGXCPU) else b"r")
-        except OSError:
-            pass
 
     for number in (signal.SIGUSR1, signal.SIGUSR2, signal.SIGTERM, signal.SIGXCPU):
         signal.signal(number, warn)

@@ -1,9 +1,9 @@
-"""Lines in append-only files on the shared folder, between a coordinator and the holder of an allocation.
+"""Lines in append-only files on the shared folder, between a coordinator and an allocation's holder.
 
-A file has one writer, which appends whole lines; readers open it anew for each look, because an NFS client
-shows the new end of a file when it is opened. A line is ``NUMBER TEXT MAC``: the text is base64, the MAC is
-over the file's name, the number and the text, with a key that is in no file of the shared folder. So a line
-cannot be made, moved or repeated by another user of that folder.
+A file has one writer, which appends whole lines; readers open it anew for each look, because an NFS
+client shows the new end of a file when it is opened. A line is ``NUMBER TEXT MAC``: the text is base64,
+the MAC is over the file's name, the number and the text, with a key that is in no file of the shared
+folder. So no other user of that folder can make, move or repeat a line.
 
 Standard library only, Python 3.7 and later.
 """

@@ -1,15 +1,16 @@
-"""The folder of one array of pilots on the shared folder: what is made before its submission, and its notes.
+"""The folder of one array of pilots: what is made before its submission, and what its pilots report.
 
-``state`` says ``open`` until the array is over; then it is a tombstone. ``INDEX.pilot`` holds what the holder of
-an element appends, ``INDEX.eEPOCH.NUMBER.down`` and ``.up`` are the pairs of its connections. The folder is closed to
-other users. All files are made before the submission, because an NFS client that looks for a name before it exists
-may not see it for a minute.
+``state`` says ``open`` until the array is over; then it is a tombstone. ``INDEX.pilot`` holds what the
+holder of an element appends; ``INDEX.eEPOCH.NUMBER.down`` and ``.up`` are the pairs of its connections.
+The folder is closed to other users. All files are made before the submission, because an NFS client that
+looks for a name before it exists may not see it for a minute.
 """
 
 from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -132,5 +133,6 @@ def _text(fields: Mapping[str, Any], key: str) -> str:
 
 def _number(fields: Mapping[str, Any], key: str) -> float:
     value = fields.get(key)
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    return min(max(0.0, float(value)), 1e15) if is_number and value == value else 0.0
+    if not isinstance(value, int | float) or isinstance(value, bool) or math.isnan(value):
+        return 0.0
+    return min(max(0.0, float(value)), 1e15)

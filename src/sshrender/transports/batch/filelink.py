@@ -1,7 +1,7 @@
-"""The carrier *files*: a pair of append-only files on the shared folder for each connection to a runner.
+"""The carrier *files*: for each connection to a runner a pair of append-only files on the shared folder.
 
-The holder of the allocation (runner/holder.py) is at the other end. It needs no port, no key on a node and no
-command of the engine. A line takes 0.2 to 0.5 s each way.
+The holder of the allocation (runner/holder.py) is at the other end. It needs no port, no key on a node and
+no command of the engine. A line takes 0.2 to 0.5 s each way.
 """
 
 from __future__ import annotations
