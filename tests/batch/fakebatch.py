@@ -1,7 +1,7 @@
-"""A batch system of one machine, for the stand-ins of its commands: starts jobs, and kills them as the real one.
+"""A batch system of one machine for stand-ins of commands: starts jobs, kills them as real ones do.
 
-There is no daemon: every command looks after the queue, and so does the process that waits for a job. The
-state is one JSON file in a folder, under a lock.
+There is no daemon: every command looks after the queue, and so does the process that waits for a job.
+The state is one JSON file in a folder, under a lock.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ State = dict[str, Any]
 
 
 class Cluster:
-    """The state in a folder. ``config.json``: slots, queues, max_array, grace (seconds from TERM to KILL)."""
+    """The state in a folder. ``config.json``: slots, queues, max_array, grace (from TERM to KILL)."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -52,7 +52,7 @@ class Cluster:
 
     def submit(self, name: str, script: str, indexes: list[int], environ: State, seconds: float) -> int:
         with self.locked() as state:
-            number = state["next"]
+            number: int = state["next"]
             state["next"] += 1
             (self.folder / f"{number}.sh").write_text(script)
             for index in indexes:
@@ -89,7 +89,7 @@ class Cluster:
         """Cancel a job as TORQUE does: TERM to its session, and KILL a moment later."""
         with self.locked() as state:
             job = state["jobs"].get(key)
-            if job is None or job["state"] in ("C",):
+            if job is None or job["state"] == "C":
                 return
             waits = job["state"] in ("Q", "H")
             job["state"] = "C" if waits else job["state"]

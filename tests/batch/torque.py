@@ -1,6 +1,7 @@
 """Stand-ins of TORQUE's qsub, qstat, qdel, qhold, qrls and pbsnodes, with its option letters (6.1.3).
 
-An option that TORQUE does not know is refused as it does: exit code 2. Called as ``torque.py FOLDER NAME …``.
+An option that TORQUE does not know is refused as it does: exit code 2. Called as ``torque.py FOLDER
+NAME …``.
 """
 
 from __future__ import annotations
@@ -46,7 +47,9 @@ def qsub(cluster: Cluster, words: list[str]) -> int:
         indexes = list(range(int(low), int(high or low) + 1))
     if len(indexes) > config["max_array"]:
         limit = config["max_array"]
-        text = f"submit error (Bad Job Array Request MSG=Requested array size too large, limit is {limit})"
+        text = (
+            f"submit error (Bad Job Array Request MSG=Requested array size too large, limit is {limit})"
+        )
         return refuse("qsub", 235, text)
     needs = dict(part.split("=", 1) for part in given.get("-l", "").split(","))
     hours, minutes, seconds = map(int, needs["walltime"].split(":"))
@@ -75,7 +78,9 @@ def qstat(cluster: Cluster, words: list[str]) -> int:
                 "<Hold_Types>u</Hold_Types><Variable_List>PS1=\x1b[1m</Variable_List>"
             )
             if job["state"] == "Q":
-                rows += "<comment>Not Running: Not enough of the right type of nodes are available</comment>"
+                rows += (
+                    "<comment>Not Running: Not enough of the right type of nodes are available</comment>"
+                )
             if job["state"] == "R":
                 rows += "<exec_host>node1/0</exec_host>"
             rows += "</Job>"
@@ -90,7 +95,7 @@ def _keys(cluster: Cluster, ids: list[str]) -> tuple[list[str], bool]:
     for each in ids:
         match = re.fullmatch(r"(\d+)\[(\d*)\](?:\.desk)?", each)
         mine = (
-            [key for key in jobs if match and key in (f"{match[1]}.{match[2]}",)]
+            [key for key in jobs if match and key == f"{match[1]}.{match[2]}"]
             if match and match[2]
             else [key for key in jobs if match and key.startswith(f"{match[1]}.")]
         )

@@ -37,7 +37,7 @@ def pool_setup(pool: PoolEntry, inventory: inv.Inventory, san: Path, settings: S
 
 
 def _ssh_words(pool: PoolEntry, inventory: inv.Inventory, settings: Settings) -> list[str]:
-    """Return the ssh command to the host of ``via``, which may be a host of the inventory; none: here."""
+    """Return the ssh command to the host of ``via``, perhaps one of the inventory; none: here."""
     if pool.via is None:
         return []
     known = {host.name: host for host in inv.expand(inventory)}

@@ -91,8 +91,8 @@ class Inventory(Table):
 
     san: San | None = None
     defaults: HostSettings = HostSettings()
-    hosts: list[HostEntry] = []
-    pools: list[PoolEntry] = []
+    hosts: list[HostEntry] = Field(default=[])
+    pools: list[PoolEntry] = Field(default=[])
 
     @model_validator(mode="after")
     def _thresholds_are_ordered(self) -> Inventory:
@@ -193,7 +193,10 @@ def select(
 def select_pools(
     pools: list[PoolEntry], on: str | None, avoid: str | None, engine: str | None
 ) -> list[PoolEntry]:
-    """Return the pools that ``--engine`` or ``--on`` names and ``--avoid`` does not. Raises UserError."""
+    """Return the pools that ``--engine`` or ``--on`` names and ``--avoid`` does not.
+
+    Raises UserError.
+    """
     names = [pool.name for pool in pools]
     if engine is not None and engine not in names:
         raise invalid([f"--engine {engine}: {_no_pool(engine, names)}"], _HOSTS)

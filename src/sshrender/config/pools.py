@@ -14,8 +14,8 @@ MIN_WALLTIME = 180.0
 """Seconds: a pilot takes no more pages in the last minute (runner/holder.py)."""
 
 _LEAKS = frozenset({"-V", "--export=ALL"})
-"""Options that take the whole environment along: variables change how programs run, and an escape character
-in one of them makes the XML of TORQUE's qstat invalid for everybody."""
+"""Options that take the whole environment along: variables change how programs run, and an escape
+character in one of them makes the XML of TORQUE's qstat invalid for everybody."""
 
 EngineName = Literal["slurm", "torque", "openpbs", "gridengine", "htcondor"]
 

@@ -27,7 +27,8 @@ from sshrender.renderers.devices import DEVICES, Device
 from sshrender.transports.interface import Transport
 
 SILENCE_TIMEOUT = 8.0
-"""Seconds without data after which either end of a pipe or an ssh connection considers the other gone."""
+"""Seconds without data after which either end of a pipe or an ssh connection considers the other
+gone."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -71,7 +71,7 @@ class HostTransitions:
                 known.pages_done,
                 known.budget,
             )
-        self._reconnect(host, "it was added again")
+        self._reconnect(host, "it was added again" if known is not None else "it was added")
 
     def on_removed(self, event: ev.HostRemoved) -> None:
         """Requeue the attempts of a host that was removed, without a charge to their pages."""

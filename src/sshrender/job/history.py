@@ -94,6 +94,11 @@ class History:
                 self.hosts[host] = _fingerprint(entry)
             case je.DocumentDiagnosed(diagnostics=lines):
                 self.notes = list(lines)
+            case _:
+                self._take_pilots(entry)
+
+    def _take_pilots(self, entry: je.JournalEntry) -> None:
+        match entry:
             case je.PilotsRequested(name=name):
                 self.pilots[name] = entry
             case je.PilotsSubmitted(name=name, array=array):

@@ -90,8 +90,8 @@ class RunEnded(JournalEntry):
 class HostConnected(JournalEntry):
     """A host completed the handshake. ``memory`` in bytes; ``load``: other people's runnable threads.
 
-    ``canary`` and ``fonts``: digests of its test page and of its fonts (core/fingerprint.py). ``node``: the
-    node of a pilot of a batch system.
+    ``canary`` and ``fonts``: digests of its test page and of its fonts (core/fingerprint.py). ``node``:
+    the node of a pilot of a batch system.
     """
 
     type: ClassVar[str] = "host_connected"
@@ -329,7 +329,7 @@ class RequestHandled(JournalEntry):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PilotsRequested(JournalEntry):
-    """An array of ``count`` pilots is about to be submitted under this unique name, from index ``first``.
+    """An array of ``count`` pilots, from index ``first``, is about to be submitted under this name.
 
     ``array``: its id, which a replay adds when the batch system has given it.
     """

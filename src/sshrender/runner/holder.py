@@ -1,15 +1,16 @@
-"""The holder of an allocation: a job of a batch system that runs a runner for as long as it is lent a node.
+"""Holds an allocation: a job of a batch system that runs a runner for as long as it has a node.
 
-The script of the job starts it (transports/batch/script.py). It appends what becomes of the allocation to
-``INDEX.pilot``, looks for the newest pair of files that a coordinator has made for it, and pumps the lines of
-that pair to a runner's input and the runner's output back.
+The script of the job starts it (transports/batch/script.py). It appends what becomes of the allocation
+to ``INDEX.pilot``, looks for the newest pair of files that a coordinator has made for it, and pumps the
+lines of that pair to a runner's input and the runner's output back.
 
 Two processes. The first stays in the session of the job and gets the engine's signals; the second has a
-session of its own and does the work. TORQUE kills a cancelled job 2 to 60 ms after TERM, but no process of
-another session: the second sees the end of the first as the end of a pipe, reports it, and ends the runner.
+session of its own and does the work. TORQUE kills a cancelled job 2 to 60 ms after TERM, but no process
+of another session: the second sees the end of the first as the end of a pipe, reports it, and ends the
+runner.
 
-A job that is over leaves a *tombstone*: the file ``state`` no longer says ``open``. A holder that finds one,
-or no folder at all, exits with 0, so that a late start, a rerun or a forgotten pilot does nothing.
+A job that is over leaves a *tombstone*: the file ``state`` no longer says ``open``. A holder that finds
+one, or no folder at all, exits with 0, so that a late start, a rerun or a forgotten pilot does nothing.
 
 Standard library only, Python 3.7 and later.
 """
@@ -57,8 +58,8 @@ OUTPUT, EXIT = b"o", b"x"
 
 _PAIR = re.compile(r"(\d+)\.e(\d+)\.(\d+)\.down$")
 _DROPPED = ("SLURM_", "SBATCH_", "SRUN_", "PMIX_", "PMI_", "PBS_", "SGE_", "GS_", "LD_", "_CONDOR_")
-"""Variables of engines, which change how programs run: an inherited SLURM_CPU_BIND puts all renderers on one
-core. SLURM_CONF only says where a configuration is."""
+"""Variables of engines, which change how programs run: an inherited SLURM_CPU_BIND puts all renderers
+on one core. SLURM_CONF only says where a configuration is."""
 
 
 def index_of(environ: Dict[str, str], words: List[str]) -> int:
@@ -197,7 +198,7 @@ class Holder:
                 return reason
 
     def _descriptors(self) -> Tuple[List[int], List[int]]:
-        """Return what to wait for: signals and the runner's output; its input while bytes wait for it."""
+        """Return what to wait for: signals, the runner's output, and its input while it has to read."""
         inputs, outputs = [self._parent], []
         if self._runner is not None and self._runner.stdout is not None:
             inputs.append(self._runner.stdout.fileno())
@@ -307,7 +308,8 @@ class Holder:
 
     def _feed(self) -> None:
         """Write to the runner what its pipe takes. It never blocks: a runner may hang."""
-        assert self._runner is not None and self._runner.stdin is not None
+        assert self._runner is not None
+        assert self._runner.stdin is not None
         try:
             written = os.write(self._runner.stdin.fileno(), self._input[: 1 << 16])
             self._input = self._input[written:]
@@ -317,7 +319,8 @@ class Holder:
             self._input = b""  # its output ends as well, and that is reported
 
     def _forward_output(self) -> None:
-        assert self._runner is not None and self._runner.stdout is not None
+        assert self._runner is not None
+        assert self._runner.stdout is not None
         data = os.read(self._runner.stdout.fileno(), MAX_OUTPUT)
         if data:
             self._send(OUTPUT + data)
@@ -345,14 +348,10 @@ class Holder:
                     pipe.close()
             except OSError:
                 pass
-        try:
+        with contextlib.suppress(subprocess.TimeoutExpired):
             runner.wait(0.5)
-        except subprocess.TimeoutExpired:
-            pass
-        try:
+        with contextlib.suppress(OSError):
             os.killpg(runner.pid, signal.SIGKILL)
-        except OSError:
-            pass
         runner.wait()
 
 
@@ -365,8 +364,8 @@ def hold(folder: str, key: bytes, walltime: float, words: List[str]) -> NoReturn
     if child == 0:
         os.close(theirs)
         os.setsid()
-        # Renderers inherit this: Slurm sends TERM to every process of a job, and a page that could still be
-        # finished would count as crashed.
+        # Renderers inherit this: Slurm sends TERM to every process of a job, and a page that could
+        # still be finished would count as crashed.
         for number in (signal.SIGUSR1, signal.SIGUSR2, signal.SIGTERM, signal.SIGXCPU, signal.SIGHUP):
             signal.signal(number, signal.SIG_IGN)
         Holder(folder, index, key, end, ours).run()

@@ -29,7 +29,8 @@ NOT_SENT = frozenset(
         "sshrender.storage.hangguard",
     }
 )
-"""Modules of those packages that only the coordinator needs, or a holder (transports/batch/script.py)."""
+"""Modules of those packages that only the coordinator needs, or a holder
+(transports/batch/script.py)."""
 
 _COMMENT = re.compile(r"^[ \t]*#[^\n]*", re.MULTILINE)
 """A line that is a comment. No string of the packages sent has a line that begins so."""

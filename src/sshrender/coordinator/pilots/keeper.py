@@ -1,7 +1,7 @@
-"""The thread that keeps one pool: submits arrays of pilots, reads what they report, asks the engine, cancels.
+"""Keeps one pool: submits arrays of pilots, reads what they report, asks the engine, cancels.
 
-Whether a pilot lives is its runner's heartbeat alone. The engine is asked once a minute, for display and for
-pilots that ended before they spoke. An element that it does not list may still run.
+Whether a pilot lives is its runner's heartbeat alone. The engine is asked once a minute, for display
+and for pilots that ended before they spoke. An element that it does not list may still run.
 """
 
 from __future__ import annotations
@@ -119,8 +119,9 @@ class PilotArray:
 class PoolKeeper:
     """Keeps one pool until it is stopped.
 
-    ``folder``: of the job's arrays. ``secret``: from which the keys of arrays are derived. ``post`` takes what
-    is to be done in the loop. ``known``: arrays of earlier coordinators that may still be there.
+    ``folder``: of the job's arrays. ``secret``: from which the keys of arrays are derived. ``post``
+    takes what is to be done in the loop. ``known``: arrays of earlier coordinators that may still be
+    there.
     """
 
     def __init__(
@@ -176,7 +177,7 @@ class PoolKeeper:
         self._stop.set()
 
     def finish(self, timeout: float) -> list[je.JournalEntry]:
-        """Cancel what waits and bury all arrays; return what to record. Waits so many seconds at most."""
+        """Cancel what waits and bury all arrays, in so many seconds at most; return what to record."""
         self._stop.set()
         until = time.monotonic() + timeout
         if self._thread.is_alive():

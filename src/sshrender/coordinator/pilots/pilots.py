@@ -19,8 +19,7 @@ from sshrender.core.policy import HostPlan
 from sshrender.core.scheduler import Scheduler
 from sshrender.core.states import FINISHED, HostState, PageState
 from sshrender.job import journalentries as je
-from sshrender.runner import holder
-from sshrender.transports.batch.filelink import FileTransport
+from sshrender.transports.batch.filelink import CONNECT_TIMEOUT, FileTransport
 
 SILENCE = 30.0
 """Seconds without a message over files after which either end considers the other gone."""
@@ -33,11 +32,12 @@ IDLE_TIMEOUT = 20.0
 
 UPDATE_INTERVAL = 0.5
 FINISH_TIMEOUT = 20.0
-"""Seconds for the engines to cancel what waits at the end of a run. Pilots that start later do nothing."""
+"""Seconds for the engines to cancel what waits at the end of a run. Pilots that start later do
+nothing."""
 
 FAILURES, FAILURE_WINDOW = 2, 180.0
-"""Failed connections of a pilot within so many seconds, after which it is taken for ended: its holder gives
-up after a minute (runner/holder.py)."""
+"""Failed connections of a pilot within so many seconds, after which it is taken for ended: its holder
+gives up after a minute (runner/holder.py)."""
 
 
 @dataclass(slots=True)
@@ -128,7 +128,7 @@ class Pilots:
             python=setup.python,
             ghostscript=setup.ghostscript,
             sandbox=setup.sandbox,
-            connect_timeout=holder.ABANDONED,
+            connect_timeout=CONNECT_TIMEOUT,
             silence=SILENCE,
         )
         events: list[ev.Event] = [ev.HostAdded(plan)]

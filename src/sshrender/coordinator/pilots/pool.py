@@ -9,14 +9,15 @@ from dataclasses import dataclass, field
 from sshrender.transports.batch.engines.interface import Answer, Command, Engine
 
 MAX_SILENT, MAX_REFUSED = 3, 10
-"""Pilots in a row that never spoke, and refused submissions, after which a pool pauses: a script that fails
-at once would flood the queue otherwise."""
+"""Pilots in a row that never spoke, and refused submissions, after which a pool pauses: a script that
+fails at once would flood the queue otherwise."""
 
 DELAYS = (0.0, 60.0, 900.0, 1800.0, 3600.0)
 """Seconds after the first, second … refused submission in a row, as HyperQueue has them."""
 
 PATIENCE = 2
-"""Refusals in a row after which no pilot is expected any more, so that a job without other hosts ends."""
+"""Refusals in a row after which no pilot is expected any more, so that a job without other hosts
+ends."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +105,7 @@ class Backoff:
         return True
 
     def is_hopeless(self, now: float) -> bool:
-        """Return whether nothing should be waited for: submissions or pilots fail, one after the other."""
+        """Return whether nothing is worth waiting for, as submissions or pilots fail one by one."""
         return self.refused >= PATIENCE or (self.silent >= MAX_SILENT and now < self._until)
 
 

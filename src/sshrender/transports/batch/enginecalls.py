@@ -30,7 +30,7 @@ SLURM_CPU_BIND makes it three times slower."""
 
 
 class EngineCalls:
-    """Runs commands. ``via``: the words of an ssh command to the machine that has them; none: this one."""
+    """Runs commands. ``via``: the words of an ssh command to where they are; none: this machine."""
 
     def __init__(self, via: Sequence[str] = ()) -> None:
         self._via = tuple(via)
@@ -61,11 +61,9 @@ class EngineCalls:
         answer = Answer(done.returncode, out, err)
         if self._via and done.returncode == 127:
             raise SubmissionRefused(f"{command.words[0]} is not installed there: {answer.reason}")
-        if (
-            self._via and done.returncode == 255
-        ):  # ssh's own errors (ssh(1)); sbatch has it for bad options
-            if "sbatch:" not in err:
-                raise EngineUnavailable(f"ssh: {answer.reason}")
+        # An error of ssh itself (ssh(1)); sbatch exits so for a bad option.
+        if self._via and done.returncode == 255 and "sbatch:" not in err:
+            raise EngineUnavailable(f"ssh: {answer.reason}")
         return answer
 
 

@@ -1,7 +1,7 @@
 """The carrier *files*: for each connection to a runner a pair of append-only files on the shared folder.
 
-The holder of the allocation (runner/holder.py) is at the other end. It needs no port, no key on a node and
-no command of the engine. A line takes 0.2 to 0.5 s each way.
+The holder of the allocation (runner/holder.py) is at the other end. It needs no port, no key on a node
+and no command of the engine. A line takes 0.2 to 0.5 s each way.
 """
 
 from __future__ import annotations
@@ -24,6 +24,9 @@ from sshrender.transports.interface import (
     Refusal,
     RunnerSpec,
 )
+
+CONNECT_TIMEOUT = holder.ABANDONED
+"""Seconds in which a holder finds its pair and answers; after that it has given up."""
 
 LATE_BYTES = 15.0
 """Seconds that the bytes of a line may arrive after its length, on a file server that reorders them."""
