@@ -97,7 +97,7 @@ class Inventory(Table):
     @model_validator(mode="after")
     def _thresholds_are_ordered(self) -> Inventory:
         if not self.hosts and not self.pools:
-            raise ValueError("names neither [[hosts]] nor [[pools]]")
+            raise ValueError("hosts is missing, and pools as well")
         for entry in self.hosts:
             low = _or(entry.idle_below, self.defaults.idle_below, IDLE_BELOW)
             high = _or(entry.busy_above, self.defaults.busy_above, BUSY_ABOVE)

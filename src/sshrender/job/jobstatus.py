@@ -75,6 +75,8 @@ class JobReport:
     seconds_left: float | None = None
     """Time that the rest will take at the present rate; None where that is unknown."""
     paused: Pause | None = None
+    pools: list[je.PoolReported] = field(default_factory=list)
+    """How the pools of batch systems stand that the running coordinator uses."""
     has_open_run: bool = False
     """Whether the last run has recorded no end."""
 
@@ -111,6 +113,16 @@ class JobReport:
                     "seconds": round(host.seconds, 3),
                 }
                 for host in self.hosts
+            ],
+            "pools": [
+                {
+                    "pool": pool.pool,
+                    "waiting": pool.waiting,
+                    "running": pool.running,
+                    "reason": pool.reason,
+                    "start": pool.start,
+                }
+                for pool in self.pools
             ],
             "runs": self.runs,
             "created": self.created,
@@ -149,6 +161,7 @@ class _Progress:
     states: dict[str, tuple[str, str]] = field(default_factory=dict)
     held: str = ""
     paused: Pause | None = None
+    pools: dict[str, je.PoolReported] = field(default_factory=dict)
     flights: dict[str, str] = field(default_factory=dict)
     """The host of each attempt that has not ended."""
 
@@ -168,6 +181,8 @@ class _Progress:
                 self.paused = Pause.of(entry)
             case je.StorageRecovered():
                 self.paused = None
+            case je.PoolReported(pool=pool) if len(self.pools) < MAX_HOSTS:
+                self.pools[pool] = entry
             case je.RequestHandled(is_late=False):
                 self._request(entry)
             case je.HostStateChanged():
@@ -193,6 +208,7 @@ class _Progress:
         """Forget what belongs to a run alone: its pause, and its attempts."""
         self.paused = None
         self.flights.clear()
+        self.pools.clear()
 
     def _request(self, entry: je.RequestHandled) -> None:
         operation = operation_of(entry.op)
@@ -289,6 +305,7 @@ def of(
         spec=spec,
         attributes=attributes,
         paused=progress.paused if state == "paused" else None,
+        pools=list(progress.pools.values()) if holder is not None else [],
         has_open_run=progress.runs > 0 and progress.ended is None,
     )
 
@@ -354,7 +371,9 @@ def _state(
         held = held or progress.held
         if held:
             return "held", held
-        return ("running", "") if progress.paused is None else ("paused", progress.paused.reason)
+        if progress.paused is not None:
+            return "paused", progress.paused.reason
+        return "running", _waits_in_queue(progress.pools.values())
     delivered = counts["done"] + counts["suspect"]
     is_queued = attributes.is_queued and not attributes.over
     if delivered == counts["total"] and not is_queued:
@@ -372,6 +391,16 @@ def _state(
     if progress.ended is not None and progress.ended.state == CANCELLED:
         return CANCELLED, reason
     return ("partial" if delivered else "failed"), reason
+
+
+def _waits_in_queue(pools: Iterable[je.PoolReported]) -> str:
+    """Return that pilots wait in the queue of a batch system, while none of any pool runs."""
+    pools = list(pools)
+    waiting = sum(pool.waiting for pool in pools)
+    if not waiting or any(pool.running for pool in pools):
+        return ""
+    reason = next((pool.reason for pool in pools if pool.reason), "")
+    return f"{waiting} waiting in the queue" + (f": {reason}" if reason else "")
 
 
 def _waits_for(attributes: Attributes) -> str:
