@@ -87,7 +87,7 @@ _sshrender() {
 }
 
 # Options that take a value.
-_sshrender_valued="--after --antialias --assemble --avoid --box --by --color --config --deadline --device --dpi --encoder --fallback --gs-option --host --hosts --interval --jobs --jpeg-quality --limit --log-file --mail-to --mail-when --month --not-before --note --older-than --on --output --page --page-memory --page-timeout --pages --password-file --pin --priority --progress --recipe --retries --san --sandbox --size --split --ssh-config --state --user --wait -o -r"
+_sshrender_valued="--after --antialias --assemble --avoid --box --by --color --config --deadline --device --dpi --encoder --engine --fallback --gs-option --host --hosts --interval --jobs --jpeg-quality --limit --log-file --mail-to --mail-when --month --not-before --note --older-than --on --output --page --page-memory --page-timeout --pages --password-file --pin --priority --progress --recipe --retries --san --sandbox --size --split --ssh-config --state --user --wait -o -r"
 
 # Set $options and $values of $command.
 _sshrender_command() {
@@ -97,15 +97,15 @@ _sshrender_command() {
             values="=render resume submit coordinate hold release cancel resubmit alter clean report init hosts status why overview watch drain undrain move man config key"
             ;;
         "render")
-            options="--output -o --overwrite --pages --password-file --assemble --overview --no-overview --overview-embed --split --hosts --on --avoid --pin --mixed --san --ssh-config --dpi -r --device --antialias --box --size --jpeg-quality --encoder --gs-option --recipe --fallback --sandbox --page-memory --retries --page-timeout --wait --deadline --strict --hedge --no-hedge --priority --limit --mail-to --mail-when --progress --quiet -q --verbose -v --stats --color --log-file --config --json --dry-run --help -h"
+            options="--output -o --overwrite --pages --password-file --assemble --overview --no-overview --overview-embed --split --hosts --on --avoid --engine --pin --mixed --san --ssh-config --dpi -r --device --antialias --box --size --jpeg-quality --encoder --gs-option --recipe --fallback --sandbox --page-memory --retries --page-timeout --wait --deadline --strict --hedge --no-hedge --priority --limit --mail-to --mail-when --progress --quiet -q --verbose -v --stats --color --log-file --config --json --dry-run --help -h"
             values="documents+"
             ;;
         "resume")
-            options="--output -o --overwrite --password-file --assemble --overview --no-overview --overview-embed --hosts --on --avoid --pin --mixed --san --ssh-config --sandbox --page-memory --retries --page-timeout --wait --deadline --strict --hedge --no-hedge --priority --limit --mail-to --mail-when --progress --quiet -q --verbose -v --stats --color --log-file --config --json --help -h"
+            options="--output -o --overwrite --password-file --assemble --overview --no-overview --overview-embed --hosts --on --avoid --engine --pin --mixed --san --ssh-config --sandbox --page-memory --retries --page-timeout --wait --deadline --strict --hedge --no-hedge --priority --limit --mail-to --mail-when --progress --quiet -q --verbose -v --stats --color --log-file --config --json --help -h"
             values="jobs"
             ;;
         "submit")
-            options="--output -o --overwrite --pages --password-file --assemble --overview --no-overview --overview-embed --split --hosts --on --avoid --pin --mixed --san --ssh-config --dpi -r --device --antialias --box --size --jpeg-quality --encoder --gs-option --recipe --fallback --sandbox --page-memory --retries --page-timeout --wait --deadline --strict --hedge --no-hedge --priority --limit --mail-to --mail-when --quiet -q --verbose -v --log-file --config --json --hold --after --not-before --help -h"
+            options="--output -o --overwrite --pages --password-file --assemble --overview --no-overview --overview-embed --split --hosts --on --avoid --engine --pin --mixed --san --ssh-config --dpi -r --device --antialias --box --size --jpeg-quality --encoder --gs-option --recipe --fallback --sandbox --page-memory --retries --page-timeout --wait --deadline --strict --hedge --no-hedge --priority --limit --mail-to --mail-when --quiet -q --verbose -v --log-file --config --json --hold --after --not-before --help -h"
             values="documents+"
             ;;
         "coordinate")
@@ -202,7 +202,7 @@ _sshrender_command() {
             ;;
         "config values")
             options="--json --config --help -h"
-            values="=output overwrite pages password_file assemble overview overview_embed split hosts on avoid pin mixed san ssh_config dpi device antialias box size jpeg_quality encoder gs_options recipe fallback sandbox page_memory retries page_timeout wait deadline strict hedge priority limit mail_to mail_when progress quiet verbose stats color log_file recipes recipes_allowed on_done+"
+            values="=output overwrite pages password_file assemble overview overview_embed split hosts on avoid engine pin mixed san ssh_config dpi device antialias box size jpeg_quality encoder gs_options recipe fallback sandbox page_memory retries page_timeout wait deadline strict hedge priority limit mail_to mail_when progress quiet verbose stats color log_file recipes recipes_allowed on_done+"
             ;;
         "key")
             options="--help -h"

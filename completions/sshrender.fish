@@ -45,7 +45,7 @@ function __sshrender_names
         (commandline -opc)[1] 2>/dev/null
 end
 
-set -g __sshrender_valued --after --antialias --assemble --avoid --box --by --color --config --deadline --device --dpi --encoder --fallback --gs-option --host --hosts --interval --jobs --jpeg-quality --limit --log-file --mail-to --mail-when --month --not-before --note --older-than --on --output --page --page-memory --page-timeout --pages --password-file --pin --priority --progress --recipe --retries --san --sandbox --size --split --ssh-config --state --user --wait -o -r
+set -g __sshrender_valued --after --antialias --assemble --avoid --box --by --color --config --deadline --device --dpi --encoder --engine --fallback --gs-option --host --hosts --interval --jobs --jpeg-quality --limit --log-file --mail-to --mail-when --month --not-before --note --older-than --on --output --page --page-memory --page-timeout --pages --password-file --pin --priority --progress --recipe --retries --san --sandbox --size --split --ssh-config --state --user --wait -o -r
 
 complete -c sshrender -f
 
@@ -90,6 +90,7 @@ complete -c sshrender -n '__sshrender_is "render"' -l split -x -d 'Cut the PDF i
 complete -c sshrender -n '__sshrender_is "render"' -l hosts -r -F -d 'Inventory: the file that lists the hosts.'
 complete -c sshrender -n '__sshrender_is "render"' -l on -x -a '(__sshrender_names hosts)' -d 'Use only these hosts, as in node[01-16],big.'
 complete -c sshrender -n '__sshrender_is "render"' -l avoid -x -a '(__sshrender_names hosts)' -d 'Do not use these hosts.'
+complete -c sshrender -n '__sshrender_is "render"' -l engine -x -d 'Use only this pool of the inventory: pilots of its batch system, and no other hosts.'
 complete -c sshrender -n '__sshrender_is "render"' -l pin -x -d 'Render these pages only on these hosts: 1-3=node[01-04]. May be repeated.'
 complete -c sshrender -n '__sshrender_is "render"' -l mixed -d 'Also use hosts whose test page looks different.'
 complete -c sshrender -n '__sshrender_is "render"' -l san -x -a '(__fish_complete_directories)' -d 'Shared folder, as this machine sees it.'
@@ -139,6 +140,7 @@ complete -c sshrender -n '__sshrender_is "resume"' -l overview-embed -d 'Also wr
 complete -c sshrender -n '__sshrender_is "resume"' -l hosts -r -F -d 'Inventory: the file that lists the hosts.'
 complete -c sshrender -n '__sshrender_is "resume"' -l on -x -a '(__sshrender_names hosts)' -d 'Use only these hosts, as in node[01-16],big.'
 complete -c sshrender -n '__sshrender_is "resume"' -l avoid -x -a '(__sshrender_names hosts)' -d 'Do not use these hosts.'
+complete -c sshrender -n '__sshrender_is "resume"' -l engine -x -d 'Use only this pool of the inventory: pilots of its batch system, and no other hosts.'
 complete -c sshrender -n '__sshrender_is "resume"' -l pin -x -d 'Render these pages only on these hosts: 1-3=node[01-04]. May be repeated.'
 complete -c sshrender -n '__sshrender_is "resume"' -l mixed -d 'Also use hosts whose test page looks different.'
 complete -c sshrender -n '__sshrender_is "resume"' -l san -x -a '(__fish_complete_directories)' -d 'Shared folder, as this machine sees it.'
@@ -179,6 +181,7 @@ complete -c sshrender -n '__sshrender_is "submit"' -l split -x -d 'Cut the PDF i
 complete -c sshrender -n '__sshrender_is "submit"' -l hosts -r -F -d 'Inventory: the file that lists the hosts.'
 complete -c sshrender -n '__sshrender_is "submit"' -l on -x -a '(__sshrender_names hosts)' -d 'Use only these hosts, as in node[01-16],big.'
 complete -c sshrender -n '__sshrender_is "submit"' -l avoid -x -a '(__sshrender_names hosts)' -d 'Do not use these hosts.'
+complete -c sshrender -n '__sshrender_is "submit"' -l engine -x -d 'Use only this pool of the inventory: pilots of its batch system, and no other hosts.'
 complete -c sshrender -n '__sshrender_is "submit"' -l pin -x -d 'Render these pages only on these hosts: 1-3=node[01-04]. May be repeated.'
 complete -c sshrender -n '__sshrender_is "submit"' -l mixed -d 'Also use hosts whose test page looks different.'
 complete -c sshrender -n '__sshrender_is "submit"' -l san -x -a '(__fish_complete_directories)' -d 'Shared folder, as this machine sees it.'
@@ -406,7 +409,7 @@ complete -c sshrender -n '__sshrender_is "config schema" 0' -a 'hosts settings r
 complete -c sshrender -n '__sshrender_is "config values"' -l json -d 'Print one JSON object on standard output.'
 complete -c sshrender -n '__sshrender_is "config values"' -l config -r -F -d 'Settings file that takes precedence over all others.'
 complete -c sshrender -n '__sshrender_is "config values"' -l help -s h -d 'Show this message and exit.'
-complete -c sshrender -n '__sshrender_is "config values"' -a 'output overwrite pages password_file assemble overview overview_embed split hosts on avoid pin mixed san ssh_config dpi device antialias box size jpeg_quality encoder gs_options recipe fallback sandbox page_memory retries page_timeout wait deadline strict hedge priority limit mail_to mail_when progress quiet verbose stats color log_file recipes recipes_allowed on_done'
+complete -c sshrender -n '__sshrender_is "config values"' -a 'output overwrite pages password_file assemble overview overview_embed split hosts on avoid engine pin mixed san ssh_config dpi device antialias box size jpeg_quality encoder gs_options recipe fallback sandbox page_memory retries page_timeout wait deadline strict hedge priority limit mail_to mail_when progress quiet verbose stats color log_file recipes recipes_allowed on_done'
 
 complete -c sshrender -n '__sshrender_is "key"' -a show -d 'Print the key, to be imported on another machine; create it if there is none.'
 complete -c sshrender -n '__sshrender_is "key"' -a import -d 'Import a key from another machine, so that this machine can run its jobs.'

@@ -14,7 +14,7 @@ import pytest
 from tests.lab.farm import Farm
 from tests.lab.plugin import FarmFactory
 
-WAYS = ["local", "ssh", "openssh"]
+WAYS = ["local", "ssh", "openssh", "files"]
 
 PROBE = r"""
 import json, secrets, sys, time
@@ -26,6 +26,15 @@ way, story, options = sys.argv[1], sys.argv[2], json.loads(sys.argv[3])
 if way == "local":
     from sshrender.transports.local import LocalTransport
     transport = LocalTransport()
+elif way == "files":
+    import subprocess, tempfile from pathlib import Path from sshrender.transports.batch import script
+    from sshrender.transports.batch.arrayfolder import ArrayFolder from
+    sshrender.transports.batch.filelink import FileTransport array =
+    ArrayFolder(Path(tempfile.mkdtemp()) / "array", b"k" * 32) array.create([0], epoch=1) text =
+    script.build(sys.executable, str(array.path), b"k" * 32, 600, {}) null = subprocess.DEVNULL job =
+    subprocess.Popen(["sh", "-s"], stdin=subprocess.PIPE, stdout=null, stderr=null,
+    start_new_session=True) job.stdin.write(text.encode()); job.stdin.close() transport =
+    FileTransport(array.path, 0, b"k" * 32, 1)
 else:
     from sshrender.transports.sshchoice import ChosenTransport
     from sshrender.transports.sshconfig import Overrides
@@ -43,6 +52,9 @@ def hear(link, seconds):
     return heard
 
 def tell(**fields):
+    if way == "files":
+        transport.dismiss()
+        job.wait(20)
     print(json.dumps(fields))
     sys.exit(0)
 

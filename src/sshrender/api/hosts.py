@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from sshrender.api import commandlines
 from sshrender.api.hostremedies import Problem, Remedy, remedies
@@ -15,6 +15,7 @@ from sshrender.coordinator.hosts.hostcheck import HostReport, compare
 from sshrender.coordinator.hosts.hostcheck import check_hosts as check_each
 from sshrender.coordinator.jobopening import require_san
 from sshrender.coordinator.outcome import no_host_code
+from sshrender.coordinator.pilots.poolcheck import USABLE, PoolCheck, check_pools
 from sshrender.coordinator.workers.requestpoller import drained_event
 from sshrender.job import drains
 from sshrender.job.drains import Drain
@@ -22,34 +23,40 @@ from sshrender.job.drains import Drain
 
 @dataclass(frozen=True, slots=True)
 class HostChecks:
-    """The reports of all hosts, in the inventory's order. ``exit_code`` is 0 if one is usable.
+    """The reports of all hosts and pools, in the inventory's order; exit code 0 if one is usable.
 
     ``conditions``: what the file system of the shared folder can do.
     """
 
     exit_code: int
     reports: list[HostReport]
-    conditions: list[Condition] = field(default_factory=list)
+    pools: list[PoolCheck]
+    conditions: list[Condition]
 
 
 def check_hosts(context: RunContext) -> HostChecks:
-    """Check every host. Raises UserError if the shared folder fails."""
+    """Check every host and pool. Raises UserError if the shared folder fails."""
     conditions: list[Condition] = []
 
     def work() -> list[HostReport]:
         require_san(context.san)
         conditions.extend(check_storage(context.san))
         drained = drains.read(context.san, [setup.plan.name for setup in context.hosts])
+        if not context.hosts:
+            return []
         return [_with_drain(report, drained) for report in check_each(context.hosts, context.san)]
 
     found = {report.name: report for report in on_san(context.san, work)}
     reports = [found[setup.plan.name] for setup in context.hosts]
     if not context.settings.mixed:
         compare(reports)
-    if any(report.state in ("idle", "busy") for report in reports):
-        return HostChecks(0, reports, conditions)
+    pools = check_pools(context.pools)
+    if any(report.state in ("idle", "busy") for report in reports) or any(
+        pool.state == USABLE for pool in pools
+    ):
+        return HostChecks(0, reports, pools, conditions)
     refusals = (report.refusal if report.state == "refused" else "" for report in reports)
-    return HostChecks(no_host_code(refusals), reports, conditions)
+    return HostChecks(no_host_code([*refusals, *("" for _ in pools)]), reports, pools, conditions)
 
 
 def _with_drain(report: HostReport, drained: Mapping[str, Drain]) -> HostReport:

@@ -81,7 +81,8 @@ def san_of(inventory: inv.Inventory, file: Path) -> Path:
 
 def require_san_path(inventory: inv.Inventory, file: Path) -> None:
     """Raise UserError if hosts need a shared folder, and the inventory names none for this machine."""
-    if inventory.san is None and any(host.san is not False for host in inv.expand(inventory)):
+    needs_folder = any(host.san is not False for host in inv.expand(inventory)) or inventory.pools
+    if inventory.san is None and needs_folder:
         raise UserError(
             ExitCode.USAGE,
             f"{file}: san.path is missing: the hosts and this machine share no folder",

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from sshrender.api import commandlines
 from sshrender.api.hostaccess import host_setup, this_machine
 from sshrender.api.jobs import current_user, deadline_of, on_san, own_san, san_of
+from sshrender.api.poolaccess import pool_setup
 from sshrender.api.rendering import rendering_of, require_allowed
 from sshrender.api.results import RenderResult
 from sshrender.api.runevents import Listener
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
     from sshrender.coordinator.jobplan import JobPlan
     from sshrender.coordinator.outcome import Outcome
     from sshrender.coordinator.pagecountprobe import PageCountProbe
+    from sshrender.coordinator.pilots.pool import PoolSetup
 
 
 COMMAND_LINES = 2
@@ -80,6 +82,7 @@ class RunContext:
     hosts: list[HostSetup]
     listener: Listener
     inventory: list[inv.HostTable] = field(default_factory=list)
+    pools: list[PoolSetup] = field(default_factory=list)
     on_job: Callable[[JobFolder], None] | None = None
     """Called as soon as a document has a job."""
     on_stage: Callable[[str, str], None] | None = None
@@ -116,7 +119,8 @@ class RunContext:
         _warn_of_password_file(settings, listener)
         file = find_inventory(settings.hosts)
         if file is None:
-            for name, value in (("--on", settings.on), ("--avoid", settings.avoid)):
+            named = {"--on": settings.on, "--avoid": settings.avoid, "--engine": settings.engine}
+            for name, value in named.items():
                 if value is not None:
                     raise UserError(
                         ExitCode.USAGE,
@@ -127,9 +131,13 @@ class RunContext:
             return cls(resolved, san, [this_machine(san, settings)], listener)
         inventory = inv.load(file)
         san = (settings.san or san_of(inventory, file)).absolute()
-        chosen = inv.select(inv.expand(inventory), settings.on, settings.avoid)
+        names = [pool.name for pool in inventory.pools]
+        chosen = inv.select(inv.expand(inventory), settings.on, settings.avoid, names)
+        chosen = [] if settings.engine is not None else chosen
         hosts = [host_setup(host, inventory, san, settings) for host in chosen]
-        return cls(resolved, san, hosts, listener, chosen)
+        entries = inv.select_pools(inventory.pools, settings.on, settings.avoid, settings.engine)
+        pools = [pool_setup(pool, inventory, san, settings) for pool in entries]
+        return cls(resolved, san, hosts, listener, chosen, pools)
 
     @staticmethod
     def leave_reader_to_child() -> None:
@@ -212,7 +220,9 @@ class RunContext:
         ``looks_done``: no page may be left to render, so connections are not opened in advance.
         """
         inbox: queue.SimpleQueue[Any] = queue.SimpleQueue()
-        connections = ConnectionPool(self.hosts, label, inbox, is_mixed=self.settings.mixed)
+        connections = ConnectionPool(
+            self.hosts, label, inbox, is_mixed=self.settings.mixed, has_pools=bool(self.pools)
+        )
         # Handshakes take time: they run while the document is read and the job is opened.
         if not looks_done:
             connections.begin(self.hosts)
@@ -369,7 +379,7 @@ class RunContext:
         # Run under the job's lease: a job whose file cannot be made is not finished.
         finish = (lambda _outcome, _fence: None) if assembly is None else assembly.make
         with self.listener.showing(plan.spec.name) as view:
-            outcome = run_job(plan, self.hosts, view, connections, inbox, finish)
+            outcome = run_job(plan, self.hosts, view, connections, inbox, finish, self.pools)
         return outcome, plan, assembly
 
     def _policy(self) -> Policy:

@@ -19,21 +19,26 @@ def show(
     """Check every host and print the table; return the exit code. Raises UserError."""
     from sshrender.api.hosts import check_hosts, remedies_of
     from sshrender.api.storageconditions import in_words
-    from sshrender.views import hosttable
+    from sshrender.views import hosttable, pooltable
 
     checks = check_hosts(context)
     rows = [asdict(report) for report in checks.reports]
     if is_json:
         san = {"path": str(context.san), "conditions": [each.as_json() for each in checks.conditions]}
-        return jsonresult.put({"hosts": rows, "san": san}, checks.exit_code)
+        pools = {"pools": [asdict(pool) for pool in checks.pools]} if context.pools else {}
+        return jsonresult.put({"hosts": rows, "san": san, **pools}, checks.exit_code)
     if is_watched and sys.stdout.isatty():
         output.clear_screen(sys.stdout)
     fixes = {
         report.name: [(step.lead, step.text) for step in remedies_of(context, report)]
         for report in checks.reports
     }
-    for line in hosttable.lines(rows, fixes, verbose):
-        output.line(line)
+    if rows:
+        for line in hosttable.lines(rows, fixes, verbose):
+            output.line(line)
+    if checks.pools:
+        for line in pooltable.lines([asdict(pool) for pool in checks.pools]):
+            output.line(line)
     for line in in_words(context.san, checks.conditions):
         output.line(line)
     sys.stdout.flush()

@@ -113,6 +113,14 @@ class Settings:
         completion="hosts",
         goes_with_job=True,
     )
+    engine: str | None = setting(
+        None,
+        "Use only this pool of the inventory: pilots of its batch system, and no other hosts.",
+        Panel.HOSTS,
+        metavar="POOL",
+        default_text="all pools and hosts",
+        goes_with_job=True,
+    )
     pin: tuple[str, ...] = setting(
         (),
         "Render these pages only on these hosts: 1-3=node[01-04]. May be repeated.",

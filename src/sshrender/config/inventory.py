@@ -7,35 +7,29 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
-from sshrender.config.units import refuse_nul
+from sshrender.config.inventorytable import Table, absolute
+from sshrender.config.pools import PoolEntry
 from sshrender.config.validation import Duration, Word, describe, invalid, read_toml
 
 _SCHEMA = "sshrender config schema hosts"
 _HOSTS = "sshrender hosts"
 
 
-class _Table(BaseModel):
-    """A table of the file: an unknown key is an error."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-    _refuse_nul = field_validator("*", mode="before")(refuse_nul)
-
-
-class San(_Table):
+class San(Table):
     """The shared folder."""
 
     path: Annotated[Path, Field(description="the shared folder, as this machine sees it")]
 
     @field_validator("path")
     @classmethod
-    def _path_is_absolute(cls, value: Path) -> Path:
+    def _path_isabsolute(cls, value: Path) -> Path:
         # A relative path would be another folder on each host, and for each current folder here.
-        return Path(_absolute(str(value)))
+        return Path(absolute(str(value)))
 
 
-class HostSettings(_Table):
+class HostSettings(Table):
     """The keys that ``[defaults]`` and each ``[[hosts]]`` may set."""
 
     user: Word | None = Field(None, min_length=1, description="log in as this user")
@@ -81,14 +75,8 @@ class HostSettings(_Table):
 
     @field_validator("san")
     @classmethod
-    def _san_is_absolute(cls, value: str | Literal[False] | None) -> str | Literal[False] | None:
-        return _absolute(value) if isinstance(value, str) else value
-
-
-def _absolute(path: str) -> str:
-    if not path.startswith("/"):
-        raise ValueError(f"must be an absolute path, and {path or 'an empty one'} does not begin with /")
-    return path
+    def _san_isabsolute(cls, value: str | Literal[False] | None) -> str | Literal[False] | None:
+        return absolute(value) if isinstance(value, str) else value
 
 
 class HostEntry(HostSettings):
@@ -98,15 +86,18 @@ class HostEntry(HostSettings):
     address: Word | None = Field(None, min_length=1, description="where to connect to")
 
 
-class Inventory(_Table):
+class Inventory(Table):
     """The whole file."""
 
     san: San | None = None
     defaults: HostSettings = HostSettings()
-    hosts: list[HostEntry] = Field(min_length=1)
+    hosts: list[HostEntry] = Field(default=[])
+    pools: list[PoolEntry] = Field(default=[])
 
     @model_validator(mode="after")
     def _thresholds_are_ordered(self) -> Inventory:
+        if not self.hosts and not self.pools:
+            raise ValueError("hosts is missing, and pools as well")
         for entry in self.hosts:
             low = _or(entry.idle_below, self.defaults.idle_below, IDLE_BELOW)
             high = _or(entry.busy_above, self.defaults.busy_above, BUSY_ABOVE)
@@ -120,7 +111,7 @@ IDLE_BELOW, BUSY_ABOVE = 0.5, 0.8
 HTCondor's thresholds for starting and suspending jobs do."""
 
 
-class HostTable(_Table):
+class HostTable(Table):
     """One host with all its settings, defaults filled in."""
 
     name: str
@@ -151,9 +142,11 @@ def looks_like_inventory(table: Mapping[str, Any], path: Path) -> bool:
     """Return whether a file is an inventory rather than settings.
 
     ``hosts`` and ``san`` are texts in settings and tables in an inventory, which alone has
-    ``defaults``. A file that has none of them is what its name says.
+    ``defaults`` and ``pools``. A file that has none of them is what its name says.
     """
-    if "defaults" in table or any(isinstance(table.get(key), list | dict) for key in ("hosts", "san")):
+    if any(key in table for key in ("defaults", "pools")) or any(
+        isinstance(table.get(key), list | dict) for key in ("hosts", "san")
+    ):
         return True
     return "hosts" in path.stem and not any(isinstance(table.get(key), str) for key in ("hosts", "san"))
 
@@ -176,15 +169,49 @@ def expand(inventory: Inventory) -> list[HostTable]:
     return [_host(name, entry, defaults) for entry in inventory.hosts for name in node_names(entry.name)]
 
 
-def select(hosts: list[HostTable], on: str | None, avoid: str | None = None) -> list[HostTable]:
-    """Return the hosts that ``--on`` names and ``--avoid`` does not. Raises UserError."""
-    known = {host.name for host in hosts}
+def unlisted(name: str, inventory: Inventory) -> HostTable:
+    """Return a host that the inventory does not list, with its defaults."""
+    return _host(name, HostEntry(name=name), inventory.defaults)
+
+
+def select(
+    hosts: list[HostTable], on: str | None, avoid: str | None = None, pools: Iterable[str] = ()
+) -> list[HostTable]:
+    """Return the hosts that ``--on`` names and ``--avoid`` does not. Raises UserError.
+
+    Both options may name ``pools`` as well (``select_pools``).
+    """
+    known = {host.name for host in hosts} | set(pools)
     wanted = known if on is None else _named(on, "--on", known)
     left_out = set() if avoid is None else _named(avoid, "--avoid", known)
     chosen = [host for host in hosts if host.name in wanted - left_out]
-    if not chosen:
+    if not chosen and not (wanted - left_out) & set(pools):
         raise invalid([f"--avoid {avoid}: no host is left"], _HOSTS)
     return chosen
+
+
+def select_pools(
+    pools: list[PoolEntry], on: str | None, avoid: str | None, engine: str | None
+) -> list[PoolEntry]:
+    """Return the pools that ``--engine`` or ``--on`` names and ``--avoid`` does not.
+
+    Raises UserError.
+    """
+    names = [pool.name for pool in pools]
+    if engine is not None and engine not in names:
+        raise invalid([f"--engine {engine}: {_no_pool(engine, names)}"], _HOSTS)
+    kept = set(names) if on is None else set(node_names(on))
+    left_out = set() if avoid is None else set(node_names(avoid))
+    return [
+        pool
+        for pool in pools
+        if pool.name in kept - left_out and (engine is None or pool.name == engine)
+    ]
+
+
+def _no_pool(name: str, pools: list[str]) -> str:
+    near = difflib.get_close_matches(name, pools, n=1)
+    return "the inventory has no such pool" + (f" (did you mean {near[0]}?)" if near else "")
 
 
 def _named(node_set: str, option: str, known: set[str]) -> set[str]:
@@ -241,6 +268,10 @@ def _name_problems(inventory: Inventory) -> list[str]:
             seen.add(name)
         if entry.address is not None and len(names) > 1:
             problems.append(f"hosts[{number}].address: one address cannot serve {len(names)} hosts")
+    for number, pool in enumerate(inventory.pools, 1):
+        if pool.name in seen:
+            problems.append(f"pools[{number}].name: {pool.name} is named twice")
+        seen.add(pool.name)
     return problems
 
 

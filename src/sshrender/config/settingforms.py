@@ -19,6 +19,7 @@ _FORMS = {
     "split": "none, auto or a number of pages",
     "on": "a node set such as node[01-16],big",
     "avoid": "a node set such as node[01-16],big",
+    "engine": "the name of a pool of the inventory",
     "pin": "pages and hosts such as 7=node3 or 1-3,9=node[01-04]",
     "device": "a raster device of Ghostscript that writes one file per page",
     "recipe": "the name of a recipe",

@@ -12,6 +12,8 @@ from typing import Any
 
 from sshrender.coordinator.hosts.connection import HostSpoke, LinkFailed
 from sshrender.coordinator.hosts.filetransfer import TransferDone, TransferFailed
+from sshrender.coordinator.pilots.keeper import EntryRequested, PilotEnded, PilotRetiring, PilotStarted
+from sshrender.coordinator.pilots.pool import PoolReport
 from sshrender.coordinator.runcomponents import RunParts
 from sshrender.coordinator.signals import SignalCaught
 from sshrender.coordinator.workers import verificationresults as vf
@@ -24,6 +26,8 @@ from sshrender.job import journalentries as je
 from sshrender.job import queueoperations
 from sshrender.transports.interface import Refusal
 from sshrender.utf8 import writable
+
+_DRAINS = (ev.DrainRequested, ev.UndrainRequested)
 
 # Hosts
 
@@ -42,6 +46,9 @@ def on_link_failed(run: RunParts, item: LinkFailed) -> list[ev.Event]:
     host = item.link.host
     if not run.router.is_current(item.link):
         return []
+    ended = run.pilots.on_failure(host, item.reason)
+    if ended is not None:
+        return ended
     # An unreachable host may be rebooting; a refused key does not change by itself.
     if item.refusal.may_come_back:
         return [ev.HostLost(host, item.reason)]
@@ -188,7 +195,8 @@ def on_request(run: RunParts, item: RequestReceived) -> list[ev.Event]:
     if "priority" in request.changes:
         # Runners decide with it which job gets a free slot on a shared host.
         run.router.send_priority(request.changes["priority"])
-    return [event_of(request, run.plan.attributes.limit)]
+    event = event_of(request, run.plan.attributes.limit)
+    return run.pilots.on_drain(event) if isinstance(event, _DRAINS) else [event]
 
 
 def on_requests_refused(run: RunParts, item: RequestsRefused) -> list[ev.Event]:
@@ -206,6 +214,41 @@ def on_signal(run: RunParts, item: SignalCaught) -> list[ev.Event]:
 def on_gone(_run: RunParts, item: LeaseGone | vf.DocumentGone | vf.OutputGone) -> list[ev.Event]:
     """Stop the run: the job or its output folder is another's, or its document was replaced."""
     return [ev.StopRequested(item.REASON)]
+
+
+# Pilots of a batch system
+
+
+def on_pilot_started(run: RunParts, item: PilotStarted) -> list[ev.Event]:
+    """Make a host of a pilot."""
+    setup, events = run.pilots.on_started(item)
+    run.setups[item.host] = setup
+    return events
+
+
+def on_pool_report(run: RunParts, item: PoolReport) -> list[ev.Event]:
+    """Record how a pool stands."""
+    run.recorder.record(
+        je.PoolReported(
+            pool=item.pool,
+            waiting=item.waiting,
+            running=item.running,
+            reason=writable(item.reason),
+            start=writable(item.start),
+        )
+    )
+    return run.pilots.on_report(item)
+
+
+def on_entry_requested(run: RunParts, item: EntryRequested) -> list[ev.Event]:
+    """Record an entry of a pool's keeper, which waits until the journal has it."""
+    run.recorder.record_durably(item.entry, item.written)
+    return []
+
+
+def on_drain(run: RunParts, event: ev.DrainRequested | ev.UndrainRequested) -> list[ev.Event]:
+    """Apply a drain of every job: of a host, or of each pilot on a node."""
+    return run.pilots.on_drain(event)
 
 
 def pass_on(_run: RunParts, event: ev.Event) -> list[ev.Event]:
@@ -237,7 +280,12 @@ INPUT_HANDLERS: Mapping[type, Callable[[RunParts, Any], list[ev.Event]]] = {
     ev.CanaryRendered: pass_on,
     ev.PagesReady: pass_on,
     ev.PageUnwritable: pass_on,
-    ev.DrainRequested: pass_on,
-    ev.UndrainRequested: pass_on,
+    ev.DrainRequested: on_drain,
+    ev.UndrainRequested: on_drain,
+    PilotStarted: on_pilot_started,
+    PilotRetiring: lambda run, item: run.pilots.on_retiring(item),
+    PilotEnded: lambda run, item: run.pilots.on_ended(item),
+    PoolReport: on_pool_report,
+    EntryRequested: on_entry_requested,
 }
 """The handler of each type that a thread of the run posts into the inbox."""

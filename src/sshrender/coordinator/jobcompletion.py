@@ -45,6 +45,7 @@ def end_run(
     """
     # The hosts first: afterwards nothing new arrives.
     run.router.close_all()
+    pilots_ended = run.pilots.stop()
     run.canary.stop()
     run.page_remover.stop()
     # Before the verifier stops: pages that were rendered should not be rendered again by the next run.
@@ -56,6 +57,8 @@ def end_run(
     read_document_events(run)
     _close_thumbnail_writer(run)
     outcome = Outcome.of(run.plan, run.scheduler, command, signal=run.signal, seconds=seconds)
+    for entry in pilots_ended:
+        run.recorder.record(entry)
     # The last entry: readers of the journal take the run as ended from here on.
     run.recorder.record(je.RunEnded(state=outcome.state, reason=outcome.reason))
     run.recorder.close(SHUTDOWN_TIMEOUT)

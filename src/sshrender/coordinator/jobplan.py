@@ -26,6 +26,10 @@ from sshrender.renderers.appearance import Appearance
 from sshrender.renderers.devices import DEVICES, Device
 from sshrender.transports.interface import Transport
 
+SILENCE_TIMEOUT = 8.0
+"""Seconds without data after which either end of a pipe or an ssh connection considers the other
+gone."""
+
 
 @dataclass(frozen=True, slots=True)
 class RunLimits:
@@ -58,6 +62,7 @@ class HostSetup:
     ghostscript: str = "gs"
     sandbox: str = "none"
     connect_timeout: float = 10.0
+    silence: float = SILENCE_TIMEOUT
 
 
 @dataclass(frozen=True, slots=True)

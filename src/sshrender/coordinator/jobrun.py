@@ -25,6 +25,7 @@ from sshrender.coordinator.jobplan import HostSetup, JobPlan
 from sshrender.coordinator.loop import Coordinator
 from sshrender.coordinator.outcome import Outcome
 from sshrender.coordinator.pagerestoration import restore_pages
+from sshrender.coordinator.pilots.pool import PoolSetup
 from sshrender.coordinator.runcomponents import RunInputs
 from sshrender.coordinator.signals import caught
 from sshrender.coordinator.storageerrors import run_error, storage_error
@@ -43,6 +44,7 @@ def run_job(
     links: ConnectionPool,
     inbox: queue.SimpleQueue[Any],
     finish: Callable[[Outcome, Callable[[], None]], None] = lambda _outcome, _fence: None,
+    pools: Sequence[PoolSetup] = (),
 ) -> Outcome:
     """Run the job until it ends, and return the outcome. Raises UserError.
 
@@ -69,8 +71,9 @@ def run_job(
             plan.claim = claim_output(plan.delivery)
             guarded_call(san, lambda: restore_pages(plan, held.ensure, held.epoch))
             nonce = guarded_call(san, lambda: _create_nonce(plan, held))
-            drained = guarded_call(san, lambda: drains.read(san, [setup.plan.name for setup in hosts]))
-            inputs = RunInputs(plan, hosts, held, nonce, links, inbox, view, drained)
+            names = None if pools else [setup.plan.name for setup in hosts]
+            drained = guarded_call(san, lambda: drains.read(san, names))
+            inputs = RunInputs(plan, hosts, held, nonce, links, inbox, view, drained, pools)
             coordinator = Coordinator(inputs)
             signals.enter_context(caught(inbox.put, lambda: view.print_line(coordinator.status_line())))
             outcome = coordinator.run()

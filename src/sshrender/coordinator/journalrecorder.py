@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Mapping
 from itertools import islice
@@ -54,6 +55,11 @@ class JournalRecorder:
         self._history.take(entry)
         self._journal_writer.write(entry)
         self._view.entry(entry)
+
+    def record_durably(self, entry: je.JournalEntry, written: threading.Event) -> None:
+        """Record an entry, and set ``written`` when a crash cannot lose it."""
+        self.record(entry)
+        self._journal_writer.mark(written)
 
     def close(self, timeout: float) -> None:
         """Write what is queued."""

@@ -129,6 +129,7 @@ class Coordinator:
         """Let the scheduler do what follows from the items, the document, the folders and the time."""
         run = self._run
         events = read_document_events(run) + self._check_folders() + take_deferred(run)
+        events += run.pilots.update(run.scheduler, run.clock())
         # Read the clock after the handlers: the scheduler's time never goes back.
         now = run.clock()
         self._carry_out(run.scheduler.handle(*events, now=now, heard_until=run.heard_until))

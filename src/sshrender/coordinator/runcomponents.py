@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from hashlib import blake2b
 from typing import Any
 
+from sshrender.config import keyfile
 from sshrender.coordinator.attemptrecords import AttemptRecords
 from sshrender.coordinator.documentevents import DocumentEvents
 from sshrender.coordinator.hosts.loadsampler import LoadSamples
@@ -23,6 +24,9 @@ from sshrender.coordinator.hosts.preconnect import ConnectionPool
 from sshrender.coordinator.hosts.router import HostRouter
 from sshrender.coordinator.jobplan import HostSetup, JobPlan
 from sshrender.coordinator.journalrecorder import JournalRecorder
+from sshrender.coordinator.pilots.keeper import PoolKeeper
+from sshrender.coordinator.pilots.pilots import Pilots
+from sshrender.coordinator.pilots.pool import PoolSetup
 from sshrender.coordinator.workers.localcanary import LocalCanary
 from sshrender.coordinator.workers.pageremover import PageRemover
 from sshrender.coordinator.workers.requestpoller import RequestPoller, drained_event
@@ -32,7 +36,7 @@ from sshrender.coordinator.workers.verifier import Verifier
 from sshrender.core import events as ev
 from sshrender.core.scheduler import RunStart, Scheduler
 from sshrender.job.drains import Drain
-from sshrender.job.folder import WORK
+from sshrender.job.folder import BATCH, WORK
 from sshrender.job.lease import Lease
 from sshrender.job.nonce import Nonce
 from sshrender.renderers.limits import FILE_TO_MEMORY
@@ -60,6 +64,7 @@ class RunInputs:
     inbox: queue.SimpleQueue[Any]
     view: View
     drained: Mapping[str, Drain]
+    pools: Sequence[PoolSetup] = ()
     clock: Callable[[], float] = time.monotonic
 
 
@@ -93,8 +98,11 @@ class RunParts:
         )
         plan.reading.read_pages([page for page in plan.pages if page not in plan.history.pages])
         self.document_events = DocumentEvents(plan.reading, plan.pages)
+        self.pilots = _make_pilots(inputs)
+        # Nodes of a pool are drained by names that no inventory has.
+        drainable = None if inputs.pools else self.setups
         self.request_poller = RequestPoller(
-            plan, post, lease.ensure, inputs.drained, lease.epoch, self.setups
+            plan, post, lease.ensure, inputs.drained, lease.epoch, drainable
         )
         self.load_samples = LoadSamples()
         self.canary = LocalCanary(post)
@@ -116,6 +124,7 @@ class RunParts:
     def start(self) -> None:
         """Start the threads that watch the folders and read requests."""
         self.request_poller.start()
+        self.pilots.start()
         for watch in self.watches:
             watch.start()
 
@@ -136,6 +145,26 @@ class RunParts:
         """
         self.lease.ensure()
         self.plan.require_document()
+
+
+def _make_pilots(inputs: RunInputs) -> Pilots:
+    """Return the pools' keepers, with the arrays that earlier coordinators of the job have left."""
+    plan, folder = inputs.plan, inputs.plan.folder.path / BATCH
+    left = plan.history.pilots.values()
+    secret = keyfile.load() if inputs.pools else None
+    return Pilots(
+        [
+            PoolKeeper(
+                pool,
+                folder,
+                secret or b"",
+                inputs.lease.epoch,
+                inputs.inbox.put,
+                [entry for entry in left if entry.pool == pool.name],
+            )
+            for pool in inputs.pools
+        ]
+    )
 
 
 def _make_scheduler(inputs: RunInputs, recorder: JournalRecorder, router: HostRouter) -> Scheduler:
@@ -171,6 +200,9 @@ def _make_scheduler(inputs: RunInputs, recorder: JournalRecorder, router: HostRo
         now=now,
     )
     scheduler = Scheduler(policy, [setup.plan for setup in hosts], plan.pages, start)
+    scheduler.apply(
+        ev.HostsExpected(sum(pool.pilots for pool in inputs.pools)), now=now
+    )  # a run without hosts would end at once
     # Before the first command: a drained host is connected, but gets no page.
     for drain in inputs.drained.values():
         scheduler.handle(drained_event(drain), now=now)

@@ -31,6 +31,16 @@ class HostRemoved(NamedTuple):
     reason: str
 
 
+class HostsExpected(NamedTuple):
+    """So many hosts may still be added, as a batch system has their jobs in its queue.
+
+    ``reason``: why there are none, if ``number`` is 0 and more were wanted.
+    """
+
+    number: int
+    reason: str = ""
+
+
 class HostConnected(NamedTuple):
     """A runner answered the handshake, and its host has everything that a page needs.
 
@@ -296,6 +306,7 @@ class Ticked(NamedTuple):
 Event = (
     HostAdded
     | HostRemoved
+    | HostsExpected
     | HostConnected
     | HostRefused
     | HostLost

@@ -20,7 +20,7 @@ def next_check(host: Host, policy: Policy, stall_timeout: float) -> float | None
 
 def _of_host(host: Host, policy: Policy, stall_timeout: float) -> Iterator[float]:
     if host.is_connected:
-        yield host.heard_at + policy.silence
+        yield host.heard_at + host.silence(policy)
     if host.retry_at is not None:
         yield host.retry_at
     if host.recalling_since is not None and host.in_flight:

@@ -71,7 +71,7 @@ class HostTransitions:
                 known.pages_done,
                 known.budget,
             )
-        self._reconnect(host, "it was added again")
+        self._reconnect(host, "it was added again" if known is not None else "it was added")
 
     def on_removed(self, event: ev.HostRemoved) -> None:
         """Requeue the attempts of a host that was removed, without a charge to their pages."""
@@ -103,7 +103,7 @@ class HostTransitions:
         host.retry_at = None
         host.fingerprint, host.renderers = event.fingerprint, event.renderers
         self._run.totals.touch(host)
-        self._run.wake(host, host.heard_at + self._run.policy.silence)
+        self._run.wake(host, host.heard_at + host.silence(self._run.policy))
         self._compatibility.admit(host)
 
     def on_refused(self, event: ev.HostRefused) -> None:
@@ -267,8 +267,9 @@ class HostTransitions:
         """Check a host for silence, ended pauses, and attempts that do not start, end or return."""
         run = self._run
         # Compared with heard_until, not with the clock: messages may wait in the coordinator's inbox.
-        if host.is_connected and run.heard_until - host.heard_at > run.policy.silence:
-            self.mark_lost(host, f"no message for {run.policy.silence:g} s")
+        silence = host.silence(run.policy)
+        if host.is_connected and run.heard_until - host.heard_at > silence:
+            self.mark_lost(host, f"no message for {silence:g} s")
         elif host.is_connected and host.budget.is_exhausted:
             self.distrust(host, "it caused too many journal entries")
         elif host.retry_at is not None and run.now >= host.retry_at and may_reconnect:

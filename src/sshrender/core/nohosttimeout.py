@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Set as AbstractSet
 
+from sshrender.core.events import HostsExpected
 from sshrender.core.policy import Policy
 from sshrender.core.states import HostState
 
@@ -17,6 +18,8 @@ class NoHostTimeout:
     def __init__(self, policy: Policy) -> None:
         self._policy = policy
         self._since: float | None = None
+        self.expected = HostsExpected(0)
+        """Hosts that may still be added: they wait in a queue for as long as that takes."""
 
     def is_over(self, states: AbstractSet[HostState], now: float, has_delivered: bool) -> str:
         """Return why the run should stop waiting for hosts in these states; empty while it should wait.
@@ -24,16 +27,17 @@ class NoHostTimeout:
         After the first delivered page, busy hosts are waited for without a limit, and lost ones longer
         than before it.
         """
-        if states & PROMISING:
+        if states & PROMISING or self.expected.number:
             self._since = None
             return ""
         # No host can recover by itself, so there is nothing to wait for.
         if states <= {HostState.REFUSED}:
-            return "every host was refused"
+            return self.expected.reason or "every host was refused"
         if self._since is None:
             self._since = now
         # The job has begun, and owners go home at night.
         if has_delivered and HostState.BUSY in states:
             return ""
         wait = max(self._policy.wait, self._policy.lost_wait) if has_delivered else self._policy.wait
-        return "no host was usable in time" if now - self._since >= wait else ""
+        late = self.expected.reason or "no host was usable in time"
+        return late if now - self._since >= wait else ""

@@ -103,5 +103,9 @@ class HostPlan:
     busy_above: float = 0.8
     needs_transfer: bool = False
     """It has no SAN: the document and the pages are copied over the connection."""
+    silence: float | None = None
+    """As ``Policy.silence``, for a connection that is slower than most; None: the policy's."""
+    queue_seconds: float | None = None
+    """As ``Policy.queue_seconds``, at least twice the connection's round trip; None: the policy's."""
     ignores_load: bool = False
     """It renders whatever its load is: the machine that the user works on."""

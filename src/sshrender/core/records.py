@@ -246,6 +246,10 @@ class Host:
             return None
         return max(self.seconds_per_a4 / usable, self.transfer_seconds)
 
+    def silence(self, policy: Policy) -> float:
+        """Return the seconds without a message after which it is lost."""
+        return self.plan.silence or policy.silence
+
     def capacity(self, policy: Policy) -> int:
         """Return how many more attempts it may get: one for each slot, and a short queue behind each.
 
@@ -258,7 +262,8 @@ class Host:
             return 0 if self.slot_limit == 0 else 1 - len(self.in_flight)
         if self.seconds_per_page:
             each = max(self.seconds_per_page, self.transfer_seconds * usable)
-            depth = min(max(1, math.ceil(policy.queue_seconds / each)), policy.max_queued)
+            queue_seconds = self.plan.queue_seconds or policy.queue_seconds
+            depth = min(max(1, math.ceil(queue_seconds / each)), policy.max_queued)
         limit, unverified = usable * (1 + depth), policy.unverified * usable
         if self.plan.needs_transfer:
             unverified = policy.max_untransferred * usable

@@ -28,6 +28,7 @@ Hosts
 - Different pages that fail on it in a row make it QUARANTINED, unless no other host is IDLE. The pause
   doubles each time; it ends at once when no other host is left.
 - DrainRequested makes it DRAINED, UndrainRequested undoes that.
+- HostsExpected says how many hosts may still be added: the run waits for them without a limit.
 - HostAdded makes a new or a REMOVED host CONNECTING; HostRemoved makes a host REMOVED, which is no
   failure.
 - All attempts of a host that becomes LOST, QUARANTINED, REFUSED or REMOVED return to the queue. Those of
@@ -284,6 +285,9 @@ class Scheduler:
         for attempt in self.attempts.values():
             self._run.revoke(attempt, "the job is held")
 
+    def _on_expected(self, event: ev.HostsExpected) -> None:
+        self._no_host_timeout.expected = event
+
     def _on_release(self, _event: ev.ReleaseRequested) -> None:
         self.held = ""
 
@@ -403,6 +407,7 @@ JOB_HANDLERS: Mapping[type, Callable[[Scheduler, Any], None]] = {
     ev.HoldRequested: Scheduler._on_hold,
     ev.ReleaseRequested: Scheduler._on_release,
     ev.LimitChanged: Scheduler._on_limit,
+    ev.HostsExpected: Scheduler._on_expected,
     ev.Ticked: Scheduler._on_tick,
 }
 """Handlers of the events that concern the run as a whole."""

@@ -93,13 +93,13 @@ def read(san: Path, hosts: Collection[str] | None = None) -> dict[str, Drain]:
 
 
 class DrainReader:
-    """Reads the drains again and again, for the hosts of one run. One thread at a time."""
+    """Reads the drains again and again, for the hosts of one run; None: any. One thread at a time."""
 
     def __init__(
-        self, san: Path, hosts: Collection[str], clock: Callable[[], float] = time.monotonic
+        self, san: Path, hosts: Collection[str] | None, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self._san = san
-        self._hosts = frozenset(hosts)
+        self._hosts = None if hosts is None else frozenset(hosts)
         self._clock = clock
         self._folders: list[UserFolder] = []
         self._list_at = 0.0

@@ -18,6 +18,9 @@ from sshrender.storage.newfiles import folder_mode, make_folder
 
 WORK = "work"
 
+BATCH = "batch"
+"""The folders of arrays of pilots, of which nothing is needed after the job."""
+
 _EPOCH = re.compile(r"(?:^|\.)e(\d{1,18})\b")
 """The epoch in the name of each file in ``work/``: it identifies the coordinator that requested it."""
 

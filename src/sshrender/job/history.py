@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +66,8 @@ class History:
     hosts: dict[str, dict[str, str]] = field(default_factory=dict)
     fingerprints: dict[int, dict[str, str]] = field(default_factory=dict)
     withdrawn: dict[int, str] = field(default_factory=dict)
+    pilots: dict[str, je.PilotsRequested] = field(default_factory=dict)
+    """Arrays of pilots that may still wait or run, by name."""
 
     def withdraw(self, page: int) -> None:
         """Remove a page: it is rendered again."""
@@ -92,6 +94,18 @@ class History:
                 self.hosts[host] = _fingerprint(entry)
             case je.DocumentDiagnosed(diagnostics=lines):
                 self.notes = list(lines)
+            case _:
+                self._take_pilots(entry)
+
+    def _take_pilots(self, entry: je.JournalEntry) -> None:
+        match entry:
+            case je.PilotsRequested(name=name):
+                self.pilots[name] = entry
+            case je.PilotsSubmitted(name=name, array=array):
+                if name in self.pilots:
+                    self.pilots[name] = replace(self.pilots[name], array=array)
+            case je.PilotsEnded(name=name):
+                self.pilots.pop(name, None)
             case _:
                 pass
 

@@ -77,6 +77,8 @@ class JobReport:
     paused: Pause | None = None
     waiting: Mapping[int, Pause] = field(default_factory=dict)
     """Rendered pages that wait, and for what."""
+    pools: list[je.PoolReported] = field(default_factory=list)
+    """How the pools of batch systems stand that the running coordinator uses."""
     has_open_run: bool = False
     """Whether the last run has recorded no end."""
 
@@ -117,6 +119,16 @@ class JobReport:
                 }
                 for host in self.hosts
             ],
+            "pools": [
+                {
+                    "pool": pool.pool,
+                    "waiting": pool.waiting,
+                    "running": pool.running,
+                    "reason": pool.reason,
+                    "start": pool.start,
+                }
+                for pool in self.pools
+            ],
             "runs": self.runs,
             "created": self.created,
             "updated": self.updated,
@@ -155,6 +167,7 @@ class _Progress:
     held: str = ""
     paused: Pause | None = None
     waiting: dict[int, Pause] = field(default_factory=dict)
+    pools: dict[str, je.PoolReported] = field(default_factory=dict)
     flights: dict[str, str] = field(default_factory=dict)
     """The host of each attempt that has not ended."""
 
@@ -170,10 +183,10 @@ class _Progress:
             case je.RunEnded():
                 self.ended = entry
                 self._leave_all()
-            case je.StorageFailed():
-                self.paused = Pause.of(entry)
-            case je.StorageRecovered():
-                self.paused = None
+            case je.StorageFailed() | je.StorageRecovered():
+                self.paused = Pause.of(entry) if isinstance(entry, je.StorageFailed) else None
+            case je.PoolReported(pool=pool) if len(self.pools) < MAX_HOSTS:
+                self.pools[pool] = entry
             case je.RequestHandled(is_late=False):
                 self._request(entry)
             case je.HostStateChanged():
@@ -204,6 +217,7 @@ class _Progress:
         self.paused = None
         self.waiting.clear()
         self.flights.clear()
+        self.pools.clear()
 
     def _request(self, entry: je.RequestHandled) -> None:
         operation = operation_of(entry.op)
@@ -301,6 +315,7 @@ def of(
         attributes=attributes,
         paused=progress.paused if state == "paused" else None,
         waiting=progress.waiting if holder is not None else {},
+        pools=list(progress.pools.values()) if holder is not None else [],
         has_open_run=progress.runs > 0 and progress.ended is None,
     )
 
@@ -366,7 +381,9 @@ def _state(
         held = held or progress.held
         if held:
             return "held", held
-        return ("running", "") if progress.paused is None else ("paused", progress.paused.reason)
+        if progress.paused is not None:
+            return "paused", progress.paused.reason
+        return "running", _waits_in_queue(progress.pools.values())
     delivered = counts["done"] + counts["suspect"]
     is_queued = attributes.is_queued and not attributes.over
     if delivered == counts["total"] and not is_queued:
@@ -384,6 +401,16 @@ def _state(
     if progress.ended is not None and progress.ended.state == CANCELLED:
         return CANCELLED, reason
     return ("partial" if delivered else "failed"), reason
+
+
+def _waits_in_queue(pools: Iterable[je.PoolReported]) -> str:
+    """Return that pilots wait in the queue of a batch system, while none of any pool runs."""
+    pools = list(pools)
+    waiting = sum(pool.waiting for pool in pools)
+    if not waiting or any(pool.running for pool in pools):
+        return ""
+    reason = next((pool.reason for pool in pools if pool.reason), "")
+    return f"{waiting} waiting in the queue" + (f": {reason}" if reason else "")
 
 
 def _waits_for(attributes: Attributes) -> str:

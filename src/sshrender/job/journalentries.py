@@ -90,7 +90,8 @@ class RunEnded(JournalEntry):
 class HostConnected(JournalEntry):
     """A host completed the handshake. ``memory`` in bytes; ``load``: other people's runnable threads.
 
-    ``canary`` and ``fonts``: digests of its test page and of its fonts (core/fingerprint.py).
+    ``canary`` and ``fonts``: digests of its test page and of its fonts (core/fingerprint.py). ``node``:
+    the node of a pilot of a batch system.
     """
 
     type: ClassVar[str] = "host_connected"
@@ -102,6 +103,7 @@ class HostConnected(JournalEntry):
     memory: Bytes = 0
     load: Number = 0.0
     boot_id: Text = ""
+    node: Text = ""
     canary: Text = ""
     fonts: Text = ""
 
@@ -335,6 +337,53 @@ class RequestHandled(JournalEntry):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PilotsRequested(JournalEntry):
+    """An array of ``count`` pilots, from index ``first``, is about to be submitted under this name.
+
+    ``array``: its id, which a replay adds when the batch system has given it.
+    """
+
+    type: ClassVar[str] = "pilots_requested"
+    pool: Text
+    name: FileName
+    count: Count
+    first: Count = 0
+    array: Text = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PilotsSubmitted(JournalEntry):
+    """The batch system has taken an array; ``array``: its id, empty where the answer was lost."""
+
+    type: ClassVar[str] = "pilots_submitted"
+    pool: Text
+    name: FileName
+    array: Text = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PilotsEnded(JournalEntry):
+    """No pilot of an array waits or runs any more. ``reason``: why it was refused, if it was."""
+
+    type: ClassVar[str] = "pilots_ended"
+    pool: Text
+    name: FileName
+    reason: Text = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PoolReported(JournalEntry):
+    """Pilots of a pool: how many wait and run, why they wait, and when one is expected to start."""
+
+    type: ClassVar[str] = "pool_reported"
+    pool: Text
+    waiting: Count
+    running: Count
+    reason: Text = ""
+    start: Text = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class UnknownEntry(JournalEntry):
     """An entry of a type that this version does not know, perhaps of a later one."""
 
@@ -371,6 +420,10 @@ TYPES: Mapping[str, type[JournalEntry]] = {
         ThumbnailsLost,
         RequestsRefused,
         RequestHandled,
+        PilotsRequested,
+        PilotsSubmitted,
+        PilotsEnded,
+        PoolReported,
     )
 }
 """Every type that the coordinator writes, by its name in the file."""

@@ -32,11 +32,16 @@ def gather(ghostscript: str) -> Dict[str, Any]:
 
 
 def memory(field: str) -> int:
-    """Return a field of /proc/meminfo in bytes (proc(5): the file counts kibibytes); 0: unknown."""
+    """Return a field of /proc/meminfo in bytes (proc(5): the file counts kibibytes); 0: unknown.
+
+    In an allocation of a batch system no more than the allocation has (holder.py).
+    """
+    allocated = os.environ.get("SSHRENDER_ALLOCATED_MEMORY", "")
     for line in read("/proc/meminfo").splitlines():
         name, _, rest = line.partition(":")
         if name == field:
-            return int(rest.split()[0]) * 1024
+            size = int(rest.split()[0]) * 1024
+            return min(size, int(allocated)) if allocated.isdigit() else size
     return 0
 
 

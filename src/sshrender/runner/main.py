@@ -404,8 +404,10 @@ class Runner:
 
 def main(marker: str, silence: float) -> NoReturn:
     """Run until the input ends. ``marker`` starts every line; ``silence``: seconds without a request."""
-    for number in (signal.SIGHUP, signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: die())
+    # In an allocation the holder takes the engine's signals (holder.py), and ends this process itself.
+    if "SSHRENDER_ALLOCATION" not in os.environ:
+        for number in (signal.SIGHUP, signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: die())
     Runner(wire.Wire(1, marker), silence).serve(0)
 
 

@@ -29,11 +29,14 @@ NOT_SENT = frozenset(
         "sshrender.renderers.devices",
         "sshrender.renderers.encoding",
         "sshrender.renderers.switches",
+        "sshrender.runner.holder",
+        "sshrender.runner.pilotlines",
         "sshrender.storage.files",
         "sshrender.storage.hangguard",
     }
 )
-"""Modules of those packages that only the coordinator needs."""
+"""Modules of those packages that only the coordinator needs, or a holder
+(transports/batch/script.py)."""
 
 _COMMENT = re.compile(r"^[ \t]*#[^\n]*", re.MULTILINE)
 """A line that is a comment. No string of the packages sent has a line that begins so."""

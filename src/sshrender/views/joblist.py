@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from sshrender.views import hostwords, jobstats, summary
+from sshrender.views.pooltable import queue_in_words
 from sshrender.views.rendersettings import resolution_in_words, settings_in_words
 from sshrender.views.text import clean, count, duration, local_time, pause
 
@@ -113,6 +114,8 @@ def whole(report: Report) -> Iterator[str]:
     if report.get("stats"):
         yield from jobstats.lines(report["stats"])
     is_running = report["state"] in ("running", "paused", "held") and bool(report["coordinator"])
+    for pool in report.get("pools", ()):
+        yield f"  {queue_in_words(pool)}"
     for host in sorted(report["hosts"], key=_rank):
         yield _host(host, is_running)
     yield from _waiting(report)

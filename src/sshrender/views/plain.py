@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import TextIO
 
 from sshrender.core.snapshot import Snapshot
@@ -9,6 +10,7 @@ from sshrender.core.states import UNCHARGED
 from sshrender.job import journalentries as je
 from sshrender.job.pause import Pause
 from sshrender.views import hostwords, output
+from sshrender.views.pooltable import queue_in_words
 from sshrender.views.rate import Rate
 from sshrender.views.text import clean, clock_time, count, duration, pause
 
@@ -124,6 +126,10 @@ def _describe_storage(entry: je.JournalEntry) -> str | None:
             return (
                 f"the document cannot be split; the rest is rendered from the whole document: {reason}"
             )
+        case je.PoolReported():
+            return queue_in_words(dataclasses.asdict(entry))
+        case je.PilotsEnded() if entry.reason:
+            return f"pool {clean(entry.pool)}: pilots refused: {clean(entry.reason)}"
         case je.FolderNotSynced():
             return f"page names may be lost in a crash: cannot sync folder {clean(entry.reason)}"
         case _:
@@ -137,6 +143,8 @@ def _describe_detail(entry: je.JournalEntry) -> str | None:
                 f"host {clean(entry.host)}: {count(entry.cores, 'core')},"
                 f" Ghostscript {clean(entry.ghostscript)}, Python {clean(entry.python)}"
             )
+        case je.PilotsSubmitted():
+            return f"pool {clean(entry.pool)}: pilots submitted as {clean(entry.array or entry.name)}"
         case je.PageSent():
             return f"page {entry.page} sent to {clean(entry.host)}"
         case je.PageDelivered():

@@ -31,9 +31,6 @@ from sshrender.transports.messages import Hello, Message, ProtocolError, Trouble
 PING_INTERVAL = 1.0
 """Seconds between two pings, and the longest wait for data."""
 
-SILENCE_TIMEOUT = 8.0
-"""Seconds without data after which either end considers the other gone."""
-
 MAX_HANDSHAKES = 8
 """Handshakes at a time: sshd's MaxStartups starts to drop connections at 10 (sshd_config(5)), at a jump
 host too."""
@@ -189,7 +186,7 @@ class HostConnection:
 
     def _connect(self) -> Link | None:
         time.sleep(self._delay * random.uniform(0.5, 1.5))
-        spec = RunnerSpec(self.setup.python, self._label, self._marker, SILENCE_TIMEOUT)
+        spec = RunnerSpec(self.setup.python, self._label, self._marker, self.setup.silence)
         # The semaphore is shared by all connections of this process: jump hosts see them together.
         with _handshakes:
             if self._has_ended():

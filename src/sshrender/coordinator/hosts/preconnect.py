@@ -17,7 +17,10 @@ STAGGER = 0.01
 
 
 class ConnectionPool:
-    """The connections of a run: started early, or when they are taken."""
+    """The connections of a run: started early, or when they are taken.
+
+    ``has_pools``: hosts may be added, whose test pages are compared as well.
+    """
 
     def __init__(
         self,
@@ -26,9 +29,10 @@ class ConnectionPool:
         inbox: queue.SimpleQueue[Any],
         *,
         is_mixed: bool = False,
+        has_pools: bool = False,
     ) -> None:
         self._label = label
-        self._are_compared = len(hosts) > 1 and not is_mixed
+        self._are_compared = (len(hosts) > 1 or has_pools) and not is_mixed
         self._inbox = inbox
         self._order = {setup.plan.name: number for number, setup in enumerate(hosts)}
         self._early: dict[str, HostConnection] = {}
@@ -55,7 +59,7 @@ class ConnectionPool:
         self._early.clear()
 
     def _make(self, setup: HostSetup) -> HostConnection:
-        delay = STAGGER * max(0, self._order[setup.plan.name] + 1 - MAX_HANDSHAKES)
+        delay = STAGGER * max(0, self._order.get(setup.plan.name, 0) + 1 - MAX_HANDSHAKES)
         link = HostConnection(setup, self._label, self._inbox.put, delay)
         link.send(
             "hello",

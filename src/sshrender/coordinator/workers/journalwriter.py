@@ -38,13 +38,17 @@ class JournalWriterThread:
         self._fence = fence
         self._trouble = trouble
         self._is_closing = False
-        self._queue: queue.SimpleQueue[JournalEntry | None] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[JournalEntry | threading.Event | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="journal", daemon=True)
         self._thread.start()
 
     def write(self, entry: JournalEntry) -> None:
         """Queue an entry."""
         self._queue.put(entry)
+
+    def mark(self, written: threading.Event) -> None:
+        """Set ``written`` when everything that is queued by now has been written and flushed."""
+        self._queue.put(written)
 
     def close(self, timeout: float) -> bool:
         """Write and flush what is queued; return False if that took too long."""
@@ -63,11 +67,14 @@ class JournalWriterThread:
             while not self._queue.empty():
                 batch.append(self._queue.get())
             is_open = None not in batch
-            self._persist([entry for entry in batch if entry is not None])
+            if self._persist([entry for entry in batch if isinstance(entry, JournalEntry)]):
+                for each in batch:
+                    if isinstance(each, threading.Event):
+                        each.set()
         self._writer.close()
 
-    def _persist(self, entries: list[JournalEntry]) -> None:
-        """Append and flush the entries, again until it works.
+    def _persist(self, entries: list[JournalEntry]) -> bool:
+        """Append and flush the entries, again until it works; return False if the job is another's.
 
         Entries that were appended are only flushed again.
         """
@@ -79,14 +86,15 @@ class JournalWriterThread:
                     self._writer.append(entries)
                     is_appended = True
                 self._writer.sync()
-                return
+                return True
             except LeaseLost:
-                return  # the lease renewer reports it; the other coordinator verifies our pages again
+                # The lease renewer reports it; the other coordinator verifies our pages again.
+                return False
             except OSError as error:
                 is_long = time.monotonic() - first >= NAME_WAIT
                 path = self._writer.path
                 is_final = is_long and is_of_one_name(error, path.parent, "journal")
                 self._trouble(f"cannot write the journal {path}: {error.strerror}", is_final)
                 if is_final:
-                    return  # the run ends; the next one finds its pages
+                    return False  # the run ends; the next one finds its pages
                 time.sleep(RETRY_INTERVAL)

@@ -85,7 +85,7 @@ class RequestPoller:
         fence: Callable[[], None],
         drained: Mapping[str, Drain],
         epoch: int | None = None,
-        hosts: Collection[str] = (),
+        hosts: Collection[str] | None = (),
     ) -> None:
         self._drains = drains.DrainReader(plan.folder.path.parent, hosts)
         self._plan = plan

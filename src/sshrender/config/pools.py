@@ -1,0 +1,97 @@
+"""The ``[[pools]]`` of an inventory: batch systems that lend nodes for a time."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, Self
+
+from pydantic import BeforeValidator, Field, field_validator, model_validator
+
+from sshrender.config.inventorytable import Table, absolute
+from sshrender.config.units import parse_size
+from sshrender.config.validation import Duration, Word
+
+MIN_WALLTIME = 180.0
+"""Seconds: a pilot takes no more pages in the last minute (runner/holder.py)."""
+
+_LEAKS = frozenset({"-V", "--export=ALL"})
+"""Options that take the whole environment along: variables change how programs run, and an escape
+character in one of them makes the XML of TORQUE's qstat invalid for everybody."""
+
+EngineName = Literal["slurm", "torque", "openpbs", "gridengine", "htcondor"]
+
+
+class PoolEntry(Table):
+    """One ``[[pools]]``: pilots are jobs of its engine, and each that runs is a host."""
+
+    name: Word = Field(
+        min_length=1, max_length=60, description="name of the pool, for --engine and --on"
+    )
+    engine: EngineName = Field(description="the batch system")
+    pilots: int = Field(ge=1, le=1000, description="at most so many at once, waiting ones included")
+    cores: int = Field(1, ge=1, le=1024, description="cores of each pilot; it renders a page on each")
+    memory: Annotated[int, BeforeValidator(parse_size)] | None = Field(
+        None, gt=0, description="memory of each pilot; default: as the engine has it"
+    )
+    walltime: Duration = Field(
+        ge=MIN_WALLTIME, description="how long each pilot may run; it takes no pages in the last minute"
+    )
+    queue: Word | None = Field(None, min_length=1, description="queue or partition to submit to")
+    partition: Word | None = Field(None, min_length=1, description="the same, as Slurm calls it")
+    options: list[str] = Field(
+        default=[],
+        max_length=100,
+        description="further words of sbatch or qsub; for HTCondor lines of the submit description",
+    )
+    environment: dict[str, str] = Field(default={}, description="variables for what runs on the nodes")
+    carrier: Literal["auto", "files"] = Field(
+        "auto", description="how runners are reached: over files on the shared folder"
+    )
+    via: Word | None = Field(
+        None,
+        min_length=1,
+        description="host on which the engine's commands are run over ssh; default: here",
+    )
+    san: str | None = Field(None, description="the shared folder, as the nodes see it")
+
+    @field_validator("san")
+    @classmethod
+    def _san_is_absolute(cls, value: str | None) -> str | None:
+        return None if value is None else absolute(value)
+
+    @field_validator("options")
+    @classmethod
+    def _options_are_words(cls, value: list[str]) -> list[str]:
+        for word in value:
+            if not word or any(not character.isprintable() for character in word):
+                raise ValueError(f"{word!r} is empty or has a control character")
+            if word in _LEAKS:
+                raise ValueError(
+                    f"{word} would take the whole environment along; name it in environment"
+                )
+        return value
+
+    @field_validator("environment")
+    @classmethod
+    def _variables_are_names(cls, value: dict[str, str]) -> dict[str, str]:
+        for name, text in value.items():
+            if not (name.isidentifier() and name.isascii()) or not text.isprintable():
+                raise ValueError(f"{name!r} is no variable of one line")
+        return value
+
+    @model_validator(mode="after")
+    def _fits_its_engine(self) -> Self:
+        if self.queue is not None and self.partition is not None:
+            raise ValueError("queue and partition are the same; set one of them")
+        if self.engine == "htcondor" and self.queue_name is not None:
+            raise ValueError("HTCondor has no queues; options may hold a line such as requirements = …")
+        if self.engine == "gridengine" and self.cores > 1 and "-pe" not in self.options:
+            raise ValueError(
+                "more than one core of Grid Engine needs a parallel environment:"
+                f' options = ["-pe", "smp", "{self.cores}"]'
+            )
+        return self
+
+    @property
+    def queue_name(self) -> str | None:
+        """Return the queue or partition."""
+        return self.queue or self.partition

@@ -1,0 +1,462 @@
+"""Keeps one pool: submits arrays of pilots, reads what they report, asks the engine, cancels.
+
+Whether a pilot lives is its runner's heartbeat alone. The engine is asked once a minute, for display
+and for pilots that ended before they spoke. An element that it does not list may still run.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import re
+import secrets
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from sshrender.coordinator.pilots.pool import Backoff, Demand, PoolReport, PoolSetup, wanted
+from sshrender.job import journalentries as je
+from sshrender.transports.batch import script
+from sshrender.transports.batch.arrayfolder import ArrayFolder, PilotNote
+from sshrender.transports.batch.engines.interface import (
+    ArrayHandle,
+    ArrayRequest,
+    Command,
+    Element,
+    ElementState,
+    EngineUnavailable,
+    SubmissionRefused,
+)
+from sshrender.transports.batch.filelink import FileTransport
+
+LOOK_INTERVAL = 1.0
+"""Seconds between two looks at what pilots report."""
+
+QUERY_INTERVAL, MAX_QUERY_INTERVAL = 60.0, 600.0
+"""Seconds between two queries of the engine, and most while it does not answer."""
+
+FIRST_QUERY = 15.0
+"""Seconds from a submission to the query that tells why the pilots wait."""
+
+WRITTEN_TIMEOUT = 30.0
+"""Seconds in which the journal must have the name of an array before it is submitted."""
+
+MAX_ABSENT = 2
+"""Queries that do not list an element that never spoke, after which it has ended."""
+
+
+@dataclass(frozen=True, slots=True)
+class EntryRequested:
+    """An entry to record; ``written`` is set when the journal has it."""
+
+    entry: je.JournalEntry
+    written: threading.Event = field(default_factory=threading.Event)
+
+
+@dataclass(frozen=True, slots=True)
+class PilotStarted:
+    """A pilot has started on a node, and can be connected to."""
+
+    keeper: PoolKeeper
+    host: str
+    index: int
+    note: PilotNote
+    transport: FileTransport
+
+
+@dataclass(frozen=True, slots=True)
+class PilotRetiring:
+    """A pilot's allocation ends soon: it should get no more pages."""
+
+    host: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class PilotEnded:
+    """A pilot's allocation has ended."""
+
+    host: str
+    reason: str
+
+
+@dataclass(slots=True)
+class Pilot:
+    """An element of an array, as this run knows it."""
+
+    host: str
+    transport: FileTransport
+    token: str = ""
+    is_live: bool = False
+    has_ended: bool = False
+    absent: int = 0
+    running_unheard: int = 0
+    element: Element | None = None
+
+    @property
+    def is_waiting(self) -> bool:
+        """Return whether it is in the queue, as far as is known."""
+        return not self.is_live and not self.has_ended
+
+
+@dataclass(slots=True)
+class PilotArray:
+    """An array of pilots. ``pilots`` by index."""
+
+    handle: ArrayHandle
+    folder: ArrayFolder
+    pilots: dict[int, Pilot] = field(default_factory=dict)
+    is_over: bool = False
+
+    def waiting(self) -> list[int]:
+        """Return the indexes of those that wait."""
+        return [index for index, pilot in self.pilots.items() if pilot.is_waiting]
+
+
+class PoolKeeper:
+    """Keeps one pool until it is stopped.
+
+    ``folder``: of the job's arrays. ``secret``: from which the keys of arrays are derived. ``post``
+    takes what is to be done in the loop. ``known``: arrays of earlier coordinators that may still be
+    there.
+    """
+
+    def __init__(
+        self,
+        setup: PoolSetup,
+        folder: Path,
+        secret: bytes,
+        epoch: int,
+        post: Callable[[Any], None],
+        known: Iterable[je.PilotsRequested] = (),
+    ) -> None:
+        self.setup = setup
+        self._folder = folder
+        self._secret = secret
+        self._epoch = epoch
+        self._post = post
+        self._arrays = [
+            self._array(entry.name, entry.array, range(entry.first, entry.first + entry.count))
+            for entry in known
+        ]
+        self._demand = Demand(0)
+        self._backoff = Backoff()
+        self._max_size = setup.pilots
+        self._is_held = False
+        self._reason = ""
+        self._report: PoolReport | None = None
+        # Known arrays may wait for a reason, or be gone; otherwise a submission sets the time.
+        self._query_at = 0.0 if self._arrays else float("inf")
+        self._last_query = -QUERY_INTERVAL
+        self._query_interval = QUERY_INTERVAL
+        self._is_needed = threading.Event()
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name=f"pool {setup.name}", daemon=True)
+
+    def start(self) -> None:
+        """Start to submit and to look."""
+        self._thread.start()
+
+    def need(self, demand: Demand) -> None:
+        """Set what the run needs from now on."""
+        self._demand = demand
+        self._is_needed.set()
+
+    def give_up(self, host: str) -> None:
+        """Take a pilot that does not answer for ended."""
+        for array in self._arrays:
+            for pilot in array.pilots.values():
+                if pilot.host == host:
+                    pilot.is_live, pilot.has_ended = False, True
+
+    def stop(self) -> None:
+        """Begin to end: no pilot is submitted any more."""
+        self._stop.set()
+
+    def finish(self, timeout: float) -> list[je.JournalEntry]:
+        """Cancel what waits and bury all arrays, in so many seconds at most; return what to record."""
+        self._stop.set()
+        until = time.monotonic() + timeout
+        if self._thread.is_alive():
+            self._thread.join(timeout)
+        for array in self._arrays:
+            array.folder.bury()
+        ended: list[je.JournalEntry] = []
+        worker = threading.Thread(target=lambda: ended.extend(self._cancel_all()), daemon=True)
+        worker.start()
+        worker.join(max(1.0, until - time.monotonic()))
+        return list(ended)
+
+    def _cancel_all(self) -> Iterator[je.JournalEntry]:
+        for array in self._arrays:
+            # Running ones end by themselves: they find the tombstone within seconds.
+            if array.is_over or not array.waiting() or self._cancel(array, array.waiting()):
+                yield je.PilotsEnded(pool=self.setup.name, name=array.handle.name)
+
+    def _run(self) -> None:
+        while not self._stop.is_set():
+            if not self._is_needed.wait(LOOK_INTERVAL):
+                continue  # what the run needs is not known yet
+            now = time.monotonic()
+            try:
+                self._read_notes()
+                if now >= self._query_at:
+                    self._query(now)
+                self._resize(now)
+            except OSError as error:  # the shared folder, which others report, too
+                self._reason = f"cannot write to the shared folder: {error.strerror}"
+            self._show(now)
+            self._stop.wait(LOOK_INTERVAL)
+
+    # What pilots report
+
+    def _read_notes(self) -> None:
+        for array in self._arrays:
+            if array.is_over:
+                continue
+            for note in array.folder.notes(array.pilots):
+                self._take(array.pilots[note.index], note)
+
+    def _take(self, pilot: Pilot, note: PilotNote) -> None:
+        if note.kind == "started":
+            if pilot.is_live:  # it was run again; the end of its first start was not reported
+                self._post(PilotEnded(pilot.host, "the batch system runs it again"))
+            pilot.token, pilot.is_live, pilot.has_ended = note.token, True, False
+            self._backoff.spoke()
+            self._post(PilotStarted(self, pilot.host, note.index, note, pilot.transport))
+        elif note.token != pilot.token or not pilot.is_live:
+            return
+        elif note.kind == "retiring":
+            self._post(PilotRetiring(pilot.host, note.reason))
+        elif note.kind == "ended":
+            pilot.is_live, pilot.has_ended = False, True
+            self._post(PilotEnded(pilot.host, note.reason))
+
+    # What the engine says
+
+    def _query(self, now: float) -> None:
+        """Ask the engine once for all arrays."""
+        self._last_query = now
+        open_ = [array for array in self._arrays if not array.is_over]
+        if not open_:
+            self._query_at = float("inf")
+            return
+        engine = self.setup.engine
+        try:
+            answer = self.setup.call(engine.query([array.handle for array in open_]))
+            elements = engine.elements(answer)
+        except (EngineUnavailable, SubmissionRefused) as error:
+            self._query_interval = min(MAX_QUERY_INTERVAL, 2 * self._query_interval)
+            self._query_at = now + self._query_interval
+            self._reason = f"{engine.name} does not answer: {error}"
+            return
+        self._query_interval = QUERY_INTERVAL
+        self._query_at = now + QUERY_INTERVAL
+        if not self._backoff.refused:
+            self._reason = ""
+        for array in open_:
+            self._match(array, elements, now)
+
+    def _match(self, array: PilotArray, elements: list[Element], now: float) -> None:
+        mine = [
+            each
+            for each in elements
+            if each.name == array.handle.name
+            or (_number(array) and _number(array) == _digits(each.array))
+        ]
+        if mine and not array.handle.array:  # the answer to its submission was lost
+            array.handle = ArrayHandle(array.handle.name, mine[0].array)
+        by_index = {each.index: each for each in mine if each.state is not ElementState.ENDED}
+        for index, pilot in array.pilots.items():
+            pilot.element = by_index.get(index)
+            if pilot.is_waiting:
+                self._judge_waiting(array, index, pilot, now)
+        array.is_over = not mine and all(pilot.has_ended for pilot in array.pilots.values())
+        if array.is_over:
+            array.folder.bury()
+            self._post(EntryRequested(je.PilotsEnded(pool=self.setup.name, name=array.handle.name)))
+
+    def _judge_waiting(self, array: PilotArray, index: int, pilot: Pilot, now: float) -> None:
+        """Decide whether a pilot that has not spoken may still do so."""
+        if pilot.element is None:
+            pilot.absent += 1
+            if pilot.absent >= MAX_ABSENT:
+                pilot.has_ended = True
+                self._note_silent("a pilot left the queue before it reported", now)
+            return
+        pilot.absent = 0
+        if pilot.element.state is ElementState.RUNNING:
+            pilot.running_unheard += 1
+            if pilot.running_unheard > MAX_ABSENT:
+                pilot.has_ended = True
+                self._note_silent(f"a pilot on {pilot.element.node} started and did not report", now)
+                self._cancel(array, [index])
+
+    def _note_silent(self, reason: str, now: float) -> None:
+        self._reason = reason
+        self._backoff.note_silent(now)
+
+    # How many there should be
+
+    def _resize(self, now: float) -> None:
+        demand = self._demand
+        if demand.is_held != self._is_held:
+            self._hold(demand.is_held)
+        pilots = [pilot for array in self._arrays for pilot in array.pilots.values()]
+        live, waiting = sum(p.is_live for p in pilots), sum(p.is_waiting for p in pilots)
+        want = wanted(demand, self.setup)
+        if demand.is_held:
+            return
+        if live + waiting < want and self._backoff.may_submit(now):
+            self._submit(min(want - live - waiting, self._max_size), now)
+        elif waiting and live + waiting > want:
+            self._cancel_some(live + waiting - want)
+
+    def _hold(self, is_held: bool) -> None:
+        """Keep waiting pilots from being started while the job is held: they keep their place."""
+        self._is_held = is_held
+        engine = self.setup.engine
+        for array in self._arrays:
+            if array.waiting() and array.handle.array:
+                verb = engine.hold if is_held else engine.release
+                self._order(verb(array.handle))
+
+    def _cancel_some(self, count: int) -> None:
+        """Cancel the newest of those that wait."""
+        for array in reversed(self._arrays):
+            indexes = array.waiting()[-count:] if count else []
+            if indexes and self._cancel(array, indexes):
+                count -= len(indexes)
+                for index in indexes:
+                    array.pilots[index].has_ended = True
+
+    def _cancel(self, array: PilotArray, indexes: list[int]) -> bool:
+        """Cancel elements; return whether the engine took it. All of them: the array as a whole."""
+        engine = self.setup.engine
+        try:
+            chosen = () if len(indexes) == len(array.pilots) else indexes
+            return self._order(engine.cancel(array.handle, chosen))
+        except EngineUnavailable:  # its id is not known yet
+            return False
+
+    def _order(self, command: Command) -> bool:
+        try:
+            answer = self.setup.call(command)
+        except (EngineUnavailable, SubmissionRefused) as error:
+            self._reason = str(error)
+            return False
+        # An element that has ended since is no failure: PBS exits with 153 or 170, Grid Engine with 1.
+        return answer.code in (0, 1, 35, 153, 170)
+
+    def _submit(self, count: int, now: float) -> None:
+        """Submit an array. Its name is in the journal first: a lost answer leaves no unknown pilot."""
+        setup, engine = self.setup, self.setup.engine
+        name = f"ssr-{secrets.token_hex(4)}"
+        indexes = range(engine.first, engine.first + count)
+        array = self._array(name, "", indexes)
+        array.folder.create(indexes, self._epoch)
+        asked = EntryRequested(
+            je.PilotsRequested(pool=setup.name, name=name, count=count, first=engine.first)
+        )
+        self._post(asked)
+        if not self._await(asked.written):
+            array.folder.bury()
+            return
+        try:
+            answer = setup.call(engine.submit(self._request(array, count)))
+            array.handle = ArrayHandle(name, engine.submitted(answer))
+        except SubmissionRefused as refused:
+            array.folder.bury()
+            self._post(EntryRequested(je.PilotsEnded(pool=setup.name, name=name, reason=refused.reason)))
+            self._reason = f"{engine.name} refused: {refused.reason}"
+            if refused.is_size and count > 1:
+                self._max_size = count // 2
+            else:
+                self._backoff.note_refused(now)
+            return
+        except EngineUnavailable as error:
+            # It may be in the queue all the same: the next queries tell.
+            self._reason = f"{engine.name} does not answer: {error}"
+        else:
+            self._backoff.accepted()
+            self._reason = ""
+        for index in indexes:
+            array.pilots[index].host = self._host(array.handle, index)
+        self._arrays.append(array)
+        entry = je.PilotsSubmitted(pool=setup.name, name=name, array=array.handle.array)
+        self._post(EntryRequested(entry))
+        self._query_at = min(self._query_at, max(now + FIRST_QUERY, self._last_query + QUERY_INTERVAL))
+
+    def _request(self, array: PilotArray, count: int) -> ArrayRequest:
+        setup, folder = self.setup, array.folder
+        # <job>/batch/<array>, as nodes see it.
+        seen = "/".join((setup.san.rstrip("/"), *folder.path.parts[-3:]))
+        python = setup.python
+        text = script.build(python, seen, folder.key, setup.walltime, setup.environment)
+        script_file = ""
+        if setup.engine.needs_script_file:
+            script_file = f"{seen}/{folder.write_script(text).name}"
+        return ArrayRequest(
+            name=array.handle.name,
+            count=count,
+            cores=setup.cores,
+            walltime=setup.walltime,
+            memory=setup.memory,
+            queue=setup.queue,
+            options=setup.options,
+            avoid=self._demand.avoid,
+            script=text,
+            script_file=script_file,
+        )
+
+    def _await(self, written: threading.Event) -> bool:
+        until = time.monotonic() + WRITTEN_TIMEOUT
+        while not self._stop.is_set() and time.monotonic() < until:
+            if written.wait(0.1):
+                return True
+        return False
+
+    def _array(self, name: str, array: str, indexes: Iterable[int]) -> PilotArray:
+        # Derived from the owner's key: another coordinator of the same owner finds it, and nobody else.
+        key = hmac.new(self._secret, f"sshrender pilots {name}".encode(), hashlib.sha256).digest()
+        handle, folder = ArrayHandle(name, array), ArrayFolder(self._folder / name, key)
+        pilots = {
+            index: Pilot(self._host(handle, index), FileTransport(folder.path, index, key, self._epoch))
+            for index in indexes
+        }
+        return PilotArray(handle, folder, pilots)
+
+    def _host(self, handle: ArrayHandle, index: int) -> str:
+        return f"{self.setup.engine.name}:{_digits(handle.array) or handle.name}_{index}"
+
+    # What is shown
+
+    def _show(self, now: float) -> None:
+        pilots = [pilot for array in self._arrays for pilot in array.pilots.values()]
+        waiting = [pilot for pilot in pilots if pilot.is_waiting]
+        live = sum(pilot.is_live for pilot in pilots)
+        elements = [pilot.element for pilot in waiting if pilot.element is not None]
+        may_come = wanted(self._demand, self.setup) and not self._backoff.is_hopeless(now)
+        report = PoolReport(
+            pool=self.setup.name,
+            waiting=len(waiting),
+            running=live,
+            expected=len(waiting) or (int(bool(may_come)) if not live else 0),
+            reason=self._reason or next((each.reason for each in elements if each.reason), ""),
+            start=min((each.start for each in elements if each.start), default=""),
+        )
+        if report != self._report:
+            self._report = report
+            self._post(report)
+
+
+def _digits(array: str) -> str:
+    found = re.match(r"\d+", array)
+    return found[0] if found else ""
+
+
+def _number(array: PilotArray) -> str:
+    return _digits(array.handle.array)

@@ -1,0 +1,198 @@
+"""The pilots of a run, on the side of the loop: they become hosts, retire and leave.
+
+``update`` is called on every turn of the loop; the handlers translate what keepers post into events.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+
+from sshrender.coordinator.jobplan import HostSetup
+from sshrender.coordinator.pilots import keeper as kp
+from sshrender.coordinator.pilots.pool import Demand, PoolReport
+from sshrender.core import events as ev
+from sshrender.core.policy import HostPlan
+from sshrender.core.scheduler import Scheduler
+from sshrender.core.states import FINISHED, HostState, PageState
+from sshrender.job import journalentries as je
+from sshrender.transports.batch.filelink import CONNECT_TIMEOUT, FileTransport
+
+SILENCE = 30.0
+"""Seconds without a message over files after which either end considers the other gone."""
+
+QUEUE_SECONDS = 4.0
+"""Seconds of work behind each slot: over files a line takes up to 2 s each way when it was quiet."""
+
+IDLE_TIMEOUT = 20.0
+"""Seconds without a page, while none waits, after which an allocation is given back."""
+
+UPDATE_INTERVAL = 0.5
+FINISH_TIMEOUT = 20.0
+"""Seconds for the engines to cancel what waits at the end of a run. Pilots that start later do
+nothing."""
+
+FAILURES, FAILURE_WINDOW = 2, 180.0
+"""Failed connections of a pilot within so many seconds, after which it is taken for ended: its holder
+gives up after a minute (runner/holder.py)."""
+
+
+@dataclass(slots=True)
+class _Guest:
+    """A pilot that is a host now."""
+
+    pool: str
+    keeper: kp.PoolKeeper
+    node: str
+    transport: FileTransport
+    is_retiring: bool = False
+    idle_since: float | None = None
+    failed_at: list[float] = field(default_factory=list)
+
+
+class Pilots:
+    """All pilots of a run."""
+
+    def __init__(self, keepers: Sequence[kp.PoolKeeper]) -> None:
+        self._keepers = list(keepers)
+        self._guests: dict[str, _Guest] = {}
+        self._drained: dict[str, ev.DrainRequested] = {}  # by host or node
+        self._reports: dict[str, PoolReport] = {}
+        self._updated_at = 0.0
+
+    def start(self) -> None:
+        """Start the keepers."""
+        for each in self._keepers:
+            each.start()
+
+    def expected(self) -> ev.HostsExpected:
+        """Return how many pilots may still become hosts."""
+        if len(self._reports) < len(self._keepers):
+            return ev.HostsExpected(sum(each.setup.pilots for each in self._keepers))
+        reports = self._reports.values()
+        reason = "; ".join(f"pool {each.pool}: {each.reason}" for each in reports if each.reason)
+        return ev.HostsExpected(sum(each.expected for each in reports), reason)
+
+    def update(self, scheduler: Scheduler, now: float) -> list[ev.Event]:
+        """Tell the keepers what is needed; return the removal of pilots that have nothing to do."""
+        if not self._keepers or now - self._updated_at < UPDATE_INTERVAL:
+            return []
+        self._updated_at = now
+        counts = scheduler.page_queue.counts
+        unfinished = sum(count for state, count in counts.items() if state not in FINISHED)
+        avoid = tuple(sorted(self._drained))
+        for each in self._keepers:
+            each.need(Demand(unfinished, bool(scheduler.held), avoid))
+        is_waiting = bool(counts[PageState.WAITING] or counts[PageState.UNREADY])
+        events: list[ev.Event] = []
+        for name, guest in list(self._guests.items()):
+            reason = self._leaves(name, guest, scheduler, is_waiting and not scheduler.held, now)
+            if reason:
+                events += self._remove(name, reason)
+        return events
+
+    def _leaves(
+        self, name: str, guest: _Guest, scheduler: Scheduler, is_waiting: bool, now: float
+    ) -> str:
+        """Return why the pilot should leave now; empty if it should not."""
+        host = scheduler.hosts.get(name)
+        if host is None or host.in_flight or host.verifying or host.state is HostState.CONNECTING:
+            guest.idle_since = None
+            return ""
+        if guest.is_retiring:
+            return "its allocation ends"
+        if is_waiting and host.state is not HostState.DRAINED:
+            guest.idle_since = None
+            return ""
+        guest.idle_since = guest.idle_since or now
+        return "no page is left for it" if now - guest.idle_since >= IDLE_TIMEOUT else ""
+
+    def on_started(self, item: kp.PilotStarted) -> tuple[HostSetup, list[ev.Event]]:
+        """Return how to reach a pilot that has started, and the events that make it a host."""
+        setup, note = item.keeper.setup, item.note
+        plan = HostPlan(
+            item.host,
+            slots=max(1, min(setup.cores, note.cores or setup.cores)),
+            ignores_load=True,  # other people's load on a shared node is none of our business
+            silence=SILENCE,
+            queue_seconds=QUEUE_SECONDS,
+        )
+        self._guests[item.host] = _Guest(setup.name, item.keeper, note.node, item.transport)
+        host_setup = HostSetup(
+            plan=plan,
+            transport=item.transport,
+            san=setup.san,
+            python=setup.python,
+            ghostscript=setup.ghostscript,
+            sandbox=setup.sandbox,
+            connect_timeout=CONNECT_TIMEOUT,
+            silence=SILENCE,
+        )
+        events: list[ev.Event] = [ev.HostAdded(plan)]
+        drain = self._drained.get(note.node)
+        if drain is not None:
+            events.append(drain._replace(host=item.host))
+        return host_setup, events
+
+    def on_retiring(self, item: kp.PilotRetiring) -> list[ev.Event]:
+        """Take a pilot out of use whose allocation ends soon."""
+        guest = self._guests.get(item.host)
+        if guest is None:
+            return []
+        guest.is_retiring = True
+        return [ev.DrainRequested(item.host, f"pool {guest.pool}", item.reason)]
+
+    def on_ended(self, item: kp.PilotEnded) -> list[ev.Event]:
+        """Remove a pilot whose allocation has ended: nobody is charged with that."""
+        if item.host not in self._guests:
+            return []
+        del self._guests[item.host]
+        return [ev.HostRemoved(item.host, f"its allocation ended: {item.reason}")]
+
+    def on_report(self, report: PoolReport) -> list[ev.Event]:
+        """Take in the state of a pool."""
+        self._reports[report.pool] = report
+        return [self.expected()]
+
+    def on_failure(self, host: str, reason: str) -> list[ev.Event] | None:
+        """Return the events of a failed connection to a pilot that is over; None: as of any host."""
+        guest = self._guests.get(host)
+        if guest is None:
+            return None
+        now = time.monotonic()
+        guest.failed_at = [at for at in guest.failed_at if now - at < FAILURE_WINDOW] + [now]
+        if len(guest.failed_at) < FAILURES:
+            return None
+        guest.keeper.give_up(host)
+        return self._remove(host, f"its allocation does not answer: {reason}")
+
+    def on_drain(self, event: ev.DrainRequested | ev.UndrainRequested) -> list[ev.Event]:
+        """Return the event for every pilot on the node of this name, and the event itself."""
+        if isinstance(event, ev.DrainRequested):
+            self._drained[event.host] = event
+        else:
+            self._drained.pop(event.host, None)
+        pilots = [name for name, guest in self._guests.items() if guest.node == event.host]
+        return [event, *(event._replace(host=name) for name in pilots)]
+
+    def stop(self) -> list[je.JournalEntry]:
+        """Leave no pilot behind: cancel what waits, and leave tombstones. Return what to record."""
+        if not self._keepers:
+            return []
+        for each in self._keepers:
+            each.stop()
+        with ThreadPoolExecutor(len(self._keepers)) as workers:
+            return [
+                entry
+                for ended in workers.map(lambda each: each.finish(FINISH_TIMEOUT), self._keepers)
+                for entry in ended
+            ]
+
+    def _remove(self, host: str, reason: str) -> list[ev.Event]:
+        guest = self._guests.pop(host)
+        # In a thread: the shared folder may hang.
+        threading.Thread(target=guest.transport.dismiss, daemon=True, name=f"dismiss {host}").start()
+        return [ev.HostRemoved(host, reason)]

@@ -1,0 +1,114 @@
+"""What a pool is, and how many pilots it should have. Pure but for what the engine's commands do."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from sshrender.transports.batch.engines.interface import Answer, Command, Engine
+
+MAX_SILENT, MAX_REFUSED = 3, 10
+"""Pilots in a row that never spoke, and refused submissions, after which a pool pauses: a script that
+fails at once would flood the queue otherwise."""
+
+DELAYS = (0.0, 60.0, 900.0, 1800.0, 3600.0)
+"""Seconds after the first, second … refused submission in a row, as HyperQueue has them."""
+
+PATIENCE = 2
+"""Refusals in a row after which no pilot is expected any more, so that a job without other hosts
+ends."""
+
+
+@dataclass(frozen=True, slots=True)
+class PoolSetup:
+    """A pool of the inventory. ``san``: where its nodes see the shared folder; memory in bytes."""
+
+    name: str
+    engine: Engine
+    call: Callable[[Command], Answer]
+    pilots: int
+    cores: int
+    walltime: float
+    san: str
+    memory: int | None = None
+    queue: str | None = None
+    options: tuple[str, ...] = ()
+    environment: Mapping[str, str] = field(default_factory=dict)
+    python: str = "python3"
+    ghostscript: str = "gs"
+    sandbox: str = "none"
+
+
+@dataclass(frozen=True, slots=True)
+class Demand:
+    """What the run needs of a pool. ``pages``: that are not finished; ``avoid``: drained nodes."""
+
+    pages: int
+    is_held: bool = False
+    avoid: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class PoolReport:
+    """The state of a pool's pilots. ``expected``: those that may still become hosts.
+
+    ``reason``: why they wait, or why there are none; ``start``: when the engine expects one to start.
+    """
+
+    pool: str
+    waiting: int
+    running: int
+    expected: int
+    reason: str = ""
+    start: str = ""
+
+
+@dataclass(slots=True)
+class Backoff:
+    """When the next submission may be made, and whether one is worth waiting for. Times in seconds."""
+
+    refused: int = 0
+    silent: int = 0
+    _until: float = 0.0
+    _pauses: int = 0
+
+    def accepted(self) -> None:
+        """Note that an array was accepted."""
+        self.refused = 0
+
+    def spoke(self) -> None:
+        """Note that a pilot has reported: what becomes of it later is no fault of its script."""
+        self.silent = self._pauses = 0
+
+    def note_refused(self, now: float) -> None:
+        """Note a refused submission."""
+        self.refused += 1
+        delay = DELAYS[min(self.refused, len(DELAYS)) - 1]
+        if self.refused >= MAX_REFUSED:
+            delay = DELAYS[-1]
+        self._until = max(self._until, now + delay)
+
+    def note_silent(self, now: float) -> None:
+        """Note a pilot that ended before it spoke."""
+        self.silent += 1
+        if self.silent >= MAX_SILENT:
+            self._pauses += 1
+            self._until = now + DELAYS[min(self._pauses + 1, len(DELAYS) - 1)]
+
+    def may_submit(self, now: float) -> bool:
+        """Return whether a submission may be made now."""
+        if now < self._until:
+            return False
+        if self.silent >= MAX_SILENT:
+            self.silent = MAX_SILENT - 1  # one more try after the pause
+        return True
+
+    def is_hopeless(self, now: float) -> bool:
+        """Return whether nothing is worth waiting for, as submissions or pilots fail one by one."""
+        return self.refused >= PATIENCE or (self.silent >= MAX_SILENT and now < self._until)
+
+
+def wanted(demand: Demand, pool: PoolSetup) -> int:
+    """Return how many pilots should run or wait: as many as have pages for all of their cores."""
+    return min(pool.pilots, math.ceil(demand.pages / pool.cores))

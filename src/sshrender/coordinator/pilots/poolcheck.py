@@ -1,0 +1,71 @@
+"""Asks the engine of each pool how it stands, without a job: for ``hosts``. Two commands a pool."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+
+from sshrender.coordinator.pilots.pool import PoolSetup
+from sshrender.transports.batch.engines.interface import EngineUnavailable, SubmissionRefused
+
+USABLE, LOST, REFUSED = "usable", "lost", "refused"
+
+
+@dataclass(frozen=True, slots=True)
+class PoolCheck:
+    """How a pool stands. ``state``: usable, lost (no answer) or refused (not this engine, no command).
+
+    ``nodes``: their numbers by state, as the engine calls it; ``free``: cores that no job has now.
+    """
+
+    name: str
+    engine: str
+    state: str
+    reason: str = ""
+    version: str = ""
+    nodes: dict[str, int] = field(default_factory=dict)
+    free: int = 0
+    cores: int = 0
+    pilots: int = 0
+
+
+def check_pools(pools: Sequence[PoolSetup]) -> list[PoolCheck]:
+    """Return how the pools stand, in their order."""
+    if not pools:
+        return []
+    with ThreadPoolExecutor(min(8, len(pools))) as workers:
+        return list(workers.map(_check, pools))
+
+
+def _check(pool: PoolSetup) -> PoolCheck:
+    engine = pool.engine
+    try:
+        version = engine.version(pool.call(engine.version_command()))
+    except SubmissionRefused as refused:
+        return _failed(pool, REFUSED, refused.reason)
+    except EngineUnavailable as error:
+        # A command that answers as another program does will not change by itself.
+        state = REFUSED if " is not " in str(error) or "engine = " in str(error) else LOST
+        return _failed(pool, state, str(error))
+    try:
+        nodes = engine.nodes(pool.call(engine.nodes_command()))
+    except (EngineUnavailable, SubmissionRefused) as error:
+        return _failed(pool, LOST, f"{engine.name} does not answer: {error}", version)
+    usable = [node for node in nodes if node.is_usable]
+    return PoolCheck(
+        name=pool.name,
+        engine=engine.name,
+        state=USABLE if usable else LOST,
+        reason="" if usable else "no node takes jobs now",
+        version=version,
+        nodes=dict(Counter(node.state for node in nodes)),
+        free=sum(node.free for node in usable),
+        cores=sum(node.cores for node in nodes),
+        pilots=pool.pilots,
+    )
+
+
+def _failed(pool: PoolSetup, state: str, reason: str, version: str = "") -> PoolCheck:
+    return PoolCheck(pool.name, pool.engine.name, state, reason, version, pilots=pool.pilots)

@@ -1,0 +1,381 @@
+"""Holds an allocation: a job of a batch system that runs a runner for as long as it has a node.
+
+The script of the job starts it (transports/batch/script.py). It appends what becomes of the allocation
+to ``INDEX.pilot``, looks for the newest pair of files that a coordinator has made for it, and pumps the
+lines of that pair to a runner's input and the runner's output back.
+
+Two processes. The first stays in the session of the job and gets the engine's signals; the second has a
+session of its own and does the work. TORQUE kills a cancelled job 2 to 60 ms after TERM, but no process
+of another session: the second sees the end of the first as the end of a pipe, reports it, and ends the
+runner.
+
+A job that is over leaves a *tombstone*: the file ``state`` no longer says ``open``. A holder that finds
+one, or no folder at all, exits with 0, so that a late start, a rerun or a forgotten pilot does nothing.
+
+Standard library only, Python 3.7 and later.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import select
+import signal
+import subprocess
+import sys
+import time
+from typing import Any, Dict, List, NoReturn, Optional, Tuple
+
+from sshrender.runner import pilotlines
+
+BUSY_INTERVAL, QUIET_INTERVAL = 0.2, 2.0
+"""Seconds between two looks: while lines come, and most when it is quiet."""
+
+LIST_INTERVAL = 2.0
+"""Seconds between two listings of the folder, for a newer pair or a tombstone."""
+
+ABANDONED = 60.0
+"""Seconds without a line of any coordinator after which the allocation is given back."""
+
+MIN_NOTICE = 60.0
+"""Seconds before the end of the allocation at which it says *retiring*, at least."""
+
+MAX_OUTPUT = 1 << 16
+
+MAX_INPUT = 16 << 20
+"""Bytes for a runner that does not read, beyond which no more lines are taken."""
+
+LAST_NOTICE = 25.0
+"""Seconds that are left after TERM, at most: Slurm and OpenPBS wait 30 s and 12 s before they kill."""
+
+START, DATA, CLOSE, END = b"s", b"d", b"c", b"e"
+"""Lines of the coordinator: start a runner, bytes for its input, end it, give the allocation back."""
+
+OUTPUT, EXIT = b"o", b"x"
+"""Lines of the holder: bytes of the runner's output, and its exit status."""
+
+_PAIR = re.compile(r"(\d+)\.e(\d+)\.(\d+)\.down$")
+_DROPPED = ("SLURM_", "SBATCH_", "SRUN_", "PMIX_", "PMI_", "PBS_", "SGE_", "GS_", "LD_", "_CONDOR_")
+"""Variables of engines, which change how programs run: an inherited SLURM_CPU_BIND puts all renderers
+on one core. SLURM_CONF only says where a configuration is."""
+
+
+def index_of(environ: Dict[str, str], words: List[str]) -> int:
+    """Return which element of its array this is: a word of the script, or a variable of the engine."""
+    for text in (
+        *words,
+        environ.get("SLURM_ARRAY_TASK_ID"),
+        environ.get("PBS_ARRAYID"),
+        environ.get("PBS_ARRAY_INDEX"),
+        environ.get("SGE_TASK_ID"),  # "undefined" outside of arrays
+    ):
+        if text is not None and text.isdigit():
+            return int(text)
+    return 0
+
+
+def cores_of(environ: Dict[str, str]) -> int:
+    """Return the cores of the allocation: the engine's number, then what the kernel allows."""
+    for name in ("SLURM_CPUS_ON_NODE", "PBS_NUM_PPN", "NSLOTS", "NCPUS", "OMP_NUM_THREADS"):
+        text = environ.get(name, "")
+        if text.isdigit() and int(text):
+            return min(int(text), 1024)
+    return len(os.sched_getaffinity(0))
+
+
+def memory_of(environ: Dict[str, str]) -> int:
+    """Return the bytes of the allocation, as the engine or the control group says; 0: unknown."""
+    text = environ.get("SLURM_MEM_PER_NODE", "")
+    if text.isdigit() and int(text):
+        return int(text) << 20
+    for path in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
+        try:
+            with open(path) as file:
+                text = file.read().strip()
+        except OSError:
+            continue
+        if text.isdigit() and int(text) < 1 << 50:
+            return int(text)
+    return 0
+
+
+def kept(environ: Dict[str, str]) -> Dict[str, str]:
+    """Return the environment of the runner."""
+    return {
+        name: value
+        for name, value in environ.items()
+        if name == "SLURM_CONF" or not name.startswith(_DROPPED + ("SSHRENDER_PILOT",))
+    }
+
+
+class Holder:
+    """The second process. ``parent``: a pipe that brings the first one's signals, and ends with it."""
+
+    def __init__(self, folder: str, index: int, key: bytes, end: float, parent: int) -> None:
+        self._folder = folder
+        self._index = index
+        self._key = key
+        self._end = end
+        self._parent = parent
+        self._token = os.urandom(8).hex()
+        self._notes: Optional[pilotlines.LineWriter] = None
+        self._pair = (0, 0)
+        self._reader: Optional[pilotlines.LineReader] = None
+        self._writer: Optional[pilotlines.LineWriter] = None
+        self._runner: Optional[subprocess.Popen[bytes]] = None
+        self._input = b""
+        self._silence = ABANDONED
+        self._heard_at = self._list_at = time.monotonic()
+        self._interval = BUSY_INTERVAL
+        self._look_at = 0.0
+        self._is_retiring = False
+
+    def run(self) -> NoReturn:
+        """Serve coordinators until the allocation ends, is abandoned or is not needed."""
+        reason = "the shared folder failed"
+        try:
+            if self._is_over():
+                os._exit(0)
+            self._note(type="started", **self._facts())
+            reason = self._serve()
+            self._stop_runner()
+            self._note(type="ended", reason=reason)
+        except (OSError, pilotlines.BadLine) as error:
+            sys.stderr.write("sshrender: %s: %s\n" % (reason, error))
+        finally:
+            self._stop_runner()
+        os._exit(0)
+
+    def _facts(self) -> Dict[str, Any]:
+        return {
+            "node": os.uname().nodename,
+            "cores": cores_of(dict(os.environ)),
+            "memory": memory_of(dict(os.environ)),
+            "left": max(0.0, self._end - time.monotonic()),
+        }
+
+    def _note(self, **fields: Any) -> None:
+        """Append a line about the allocation; a rerun appends after the lines of earlier starts."""
+        if self._notes is None:
+            path = os.path.join(self._folder, "%d.pilot" % self._index)
+            earlier = pilotlines.LineReader(path, self._key)
+            while earlier.look():
+                pass
+            self._notes = pilotlines.LineWriter(path, self._key, earlier.number)
+        self._notes.append(json.dumps(dict(fields, token=self._token)).encode("utf-8"))
+
+    def _is_over(self) -> bool:
+        """Return whether there is a tombstone. A folder that is gone is one."""
+        try:
+            with open(os.path.join(self._folder, "state"), encoding="ascii") as file:
+                return file.read(4) != "open"
+        except OSError:
+            return True
+
+    def _serve(self) -> str:
+        """Pump lines; return why it ended."""
+        while True:
+            inputs, outputs = self._descriptors()
+            pause = max(0.0, min(self._look_at - time.monotonic(), QUIET_INTERVAL))
+            ready, writable, _ = select.select(inputs, outputs, [], pause)
+            now = time.monotonic()
+            if self._parent in ready:
+                signals = os.read(self._parent, 16)
+                if not signals:
+                    return "the batch system ended it"
+                self._take_signal(is_last=b"t" in signals)
+            if len(inputs) > 1 and inputs[1] in ready:
+                self._forward_output()
+            if writable:
+                self._feed()
+            reason = self._check_time(now)
+            if not reason and now >= self._look_at and len(self._input) < MAX_INPUT:
+                reason = self._take_lines(now)
+                self._look_at = now + self._interval
+            if reason:
+                return reason
+
+    def _descriptors(self) -> Tuple[List[int], List[int]]:
+        """Return what to wait for: signals, the runner's output, and its input while it has to read."""
+        inputs, outputs = [self._parent], []
+        if self._runner is not None and self._runner.stdout is not None:
+            inputs.append(self._runner.stdout.fileno())
+            if self._input and self._runner.stdin is not None:
+                outputs.append(self._runner.stdin.fileno())
+        return inputs, outputs
+
+    def _take_signal(self, is_last: bool) -> None:
+        if is_last:
+            self._end = min(self._end, time.monotonic() + LAST_NOTICE)
+        self._retire("a signal of the batch system")
+
+    def _check_time(self, now: float) -> str:
+        if now >= self._end - MIN_NOTICE - self._stagger():
+            self._retire("its walltime ends soon")
+        if now >= self._end:
+            return "its walltime ended"
+        if self._runner is not None and now - self._heard_at > self._silence:
+            self._stop_runner()
+            self._send_exit(None, "the coordinator was silent for %d s" % self._silence)
+        if now - self._heard_at > ABANDONED:
+            return "no coordinator has spoken for %d s" % ABANDONED
+        if now >= self._list_at:
+            self._list_at = now + LIST_INTERVAL
+            if self._is_over():
+                return "it is not needed any more"
+            self._find_pair()
+        return ""
+
+    def _stagger(self) -> float:
+        """Return up to six seconds, so that the pilots of an array do not all retire at once."""
+        return float(int(self._token[0], 16) % 7)
+
+    def _retire(self, reason: str) -> None:
+        if not self._is_retiring:
+            self._is_retiring = True
+            left = max(0.0, self._end - time.monotonic())
+            self._note(type="retiring", reason=reason, left=left)
+
+    def _find_pair(self) -> None:
+        """Change to the newest pair of this element. The folder is listed: NFS caches absent names."""
+        newest: Tuple[int, int] = self._pair
+        for name in os.listdir(self._folder):
+            found = _PAIR.match(name)
+            if found is not None and int(found.group(1)) == self._index:
+                newest = max(newest, (int(found.group(2)), int(found.group(3))))
+        if newest == self._pair:
+            return
+        self._stop_runner()
+        self._pair = newest
+        stem = os.path.join(self._folder, "%d.e%d.%d" % ((self._index,) + newest))
+        self._reader = self._writer = None
+        if os.stat(stem + ".up").st_size:
+            return  # an earlier start of this element has used the pair
+        self._reader = pilotlines.LineReader(stem + ".down", self._key)
+        self._writer = pilotlines.LineWriter(stem + ".up", self._key)
+
+    def _take_lines(self, now: float) -> str:
+        """Carry out what the coordinator has written; return why to end."""
+        if self._pair == (0, 0):
+            self._find_pair()
+        if self._reader is None:
+            return ""
+        try:
+            lines = self._reader.look()
+        except pilotlines.BadLine:
+            return ""  # its bytes may arrive late; the silence limit ends the wait
+        if lines:
+            self._heard_at = now
+        self._interval = BUSY_INTERVAL if lines else min(QUIET_INTERVAL, 1.5 * self._interval)
+        for line in lines:
+            kind, data = line[:1], line[1:]
+            if kind == START:
+                self._start_runner(json.loads(data.decode("utf-8")))
+            elif kind == DATA and self._runner is not None:
+                self._input += data
+            elif kind in (CLOSE, END):
+                self._stop_runner()
+                if kind == END or self._is_retiring:
+                    return "it was given back"
+        return ""
+
+    def _start_runner(self, request: Dict[str, Any]) -> None:
+        self._stop_runner()
+        self._silence = float(request["silence"])
+        environ = kept(dict(os.environ))
+        # Slots are the allocation's own: two pilots on one node share none.
+        environ["SSHRENDER_SLOT_NAMESPACE"] = environ["SSHRENDER_ALLOCATION"] = "a" + self._token
+        memory = memory_of(dict(os.environ))
+        if memory:
+            environ["SSHRENDER_ALLOCATED_MEMORY"] = str(memory)
+        try:
+            self._runner = subprocess.Popen(
+                request["argv"],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                env=environ,
+                cwd="/",
+                start_new_session=True,
+            )
+        except OSError as error:
+            self._send_exit(127, str(error))
+            return
+        assert self._runner.stdin is not None
+        os.set_blocking(self._runner.stdin.fileno(), False)
+
+    def _feed(self) -> None:
+        """Write to the runner what its pipe takes. It never blocks: a runner may hang."""
+        assert self._runner is not None
+        assert self._runner.stdin is not None
+        try:
+            written = os.write(self._runner.stdin.fileno(), self._input[: 1 << 16])
+            self._input = self._input[written:]
+        except BlockingIOError:
+            pass
+        except OSError:
+            self._input = b""  # its output ends as well, and that is reported
+
+    def _forward_output(self) -> None:
+        assert self._runner is not None
+        assert self._runner.stdout is not None
+        data = os.read(self._runner.stdout.fileno(), MAX_OUTPUT)
+        if data:
+            self._send(OUTPUT + data)
+            return
+        status = self._runner.wait()
+        self._stop_runner()
+        self._send_exit(status, "the runner ended")
+
+    def _send_exit(self, status: Optional[int], reason: str) -> None:
+        self._send(EXIT + json.dumps({"status": status, "reason": reason}).encode("utf-8"))
+
+    def _send(self, line: bytes) -> None:
+        assert self._writer is not None
+        self._writer.append(line)
+
+    def _stop_runner(self) -> None:
+        """End the runner and all that it has started: it kills its group when its input ends."""
+        runner, self._runner = self._runner, None
+        self._input = b""
+        if runner is None:
+            return
+        for pipe in (runner.stdin, runner.stdout):
+            try:
+                if pipe is not None:
+                    pipe.close()
+            except OSError:
+                pass
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            runner.wait(0.5)
+        with contextlib.suppress(OSError):
+            os.killpg(runner.pid, signal.SIGKILL)
+        runner.wait()
+
+
+def hold(folder: str, key: bytes, walltime: float, words: List[str]) -> NoReturn:
+    """Hold the allocation until its end. ``walltime``: seconds from now; ``words``: of the script."""
+    end = time.monotonic() + walltime
+    index = index_of(dict(os.environ), words)
+    ours, theirs = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.close(theirs)
+        os.setsid()
+        # Renderers inherit this: Slurm sends TERM to every process of a job, and a page that could
+        # still be finished would count as crashed.
+        for number in (signal.SIGUSR1, signal.SIGUSR2, signal.SIGTERM, signal.SIGXCPU, signal.SIGHUP):
+            signal.signal(number, signal.SIG_IGN)
+        Holder(folder, index, key, end, ours).run()
+    os.close(ours)
+
+    def warn(number: int, _frame: Any) -> None:
+        with contextlib.suppress(OSError):
+            os.write(theirs, b"t" if number in (signal.SIGTERM, signal.SIGXCPU) else b"r")
+
+    for number in (signal.SIGUSR1, signal.SIGUSR2, signal.SIGTERM, signal.SIGXCPU):
+        signal.signal(number, warn)
+    os.waitpid(child, 0)
+    os._exit(0)

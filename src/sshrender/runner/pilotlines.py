@@ -1,0 +1,116 @@
+"""Lines in append-only files on the shared folder, between a coordinator and an allocation's holder.
+
+A file has one writer, which appends whole lines; readers open it anew for each look, because an NFS
+client shows the new end of a file when it is opened. A line is ``NUMBER TEXT MAC``: the text is base64,
+the MAC is over the file's name, the number and the text, with a key that is in no file of the shared
+folder. So no other user of that folder can make, move or repeat a line.
+
+Standard library only, Python 3.7 and later.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import os
+from typing import List, Optional
+
+MAX_LOOK = 1 << 20
+"""Bytes that one look reads: a reader that was away catches up in several looks."""
+
+MAX_LINE = 8 << 20
+"""Bytes of a line. The longest holds the whole runner, or a burst of requests."""
+
+
+class BadLine(Exception):
+    """A whole line that its writer did not write: perhaps its bytes have not arrived yet."""
+
+
+def mac(key: bytes, name: str, number: int, text: bytes) -> str:
+    """Return the MAC of a line in the file of this name."""
+    message = ("%s %d " % (name, number)).encode("utf-8") + text
+    return hmac.new(key, message, hashlib.sha256).hexdigest()[:32]
+
+
+class LineWriter:
+    """Appends lines to a file that exists. ``number``: of the first line that this writer appends."""
+
+    def __init__(self, path: str, key: bytes, number: int = 0) -> None:
+        self._path = path
+        self._name = os.path.basename(path)
+        self._key = key
+        self._number = number
+
+    def append(self, data: bytes) -> None:
+        """Append one line and flush it to the file server. Raises OSError."""
+        text = base64.b64encode(data)
+        line = b"%d %s %s\n" % (
+            self._number,
+            text,
+            mac(self._key, self._name, self._number, text).encode("ascii"),
+        )
+        descriptor = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC)
+        try:
+            if os.fstat(descriptor).st_size and not self._number:
+                raise OSError(17, "it has lines of another writer")
+            # After a half line the same number is written again; the reader passes over the half.
+            if os.write(descriptor, line) != len(line):
+                os.write(descriptor, b"\n")
+                raise OSError(28, "only a part of a line was written")
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+        self._number += 1
+
+
+class LineReader:
+    """Reads the lines of a file in order, each once."""
+
+    def __init__(self, path: str, key: bytes) -> None:
+        self._path = path
+        self._name = os.path.basename(path)
+        self._key = key
+        self._offset = 0
+        self.number = 0
+
+    def look(self) -> List[bytes]:
+        """Return the lines that have come since the last look. Raises BadLine or OSError.
+
+        A line that has not arrived as a whole is read by a later look, and so is one that is bad.
+        """
+        descriptor = os.open(self._path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        try:
+            size = MAX_LOOK
+            data = os.pread(descriptor, size, self._offset)
+            while b"\n" not in data and len(data) == size and size < MAX_LINE:
+                size *= 2
+                data = os.pread(descriptor, size, self._offset)
+        finally:
+            os.close(descriptor)
+        found: List[bytes] = []
+        lines = data.split(b"\n")[:-1]
+        for place, line in enumerate(lines):
+            content = self._parse(line)
+            if content is None:
+                # The rest of a line that a full disk cut off: the same line follows it as a whole.
+                if place + 1 < len(lines) and self._parse(lines[place + 1]) is not None:
+                    self._offset += len(line) + 1
+                    continue
+                if found:
+                    return found  # the good ones first; the next look meets the bad one again
+                raise BadLine("line %d of %s is not its writer's" % (self.number, self._name))
+            self._offset += len(line) + 1
+            self.number += 1
+            found.append(content)
+        return found
+
+    def _parse(self, line: bytes) -> Optional[bytes]:
+        """Return the content of the next line; None if this is not that line."""
+        fields = line.split(b" ")
+        if len(fields) != 3 or fields[0] != b"%d" % self.number:
+            return None
+        expected = mac(self._key, self._name, self.number, fields[1])
+        if not hmac.compare_digest(expected.encode("ascii"), fields[2]):
+            return None
+        return base64.b64decode(fields[1])

@@ -1,0 +1,1 @@
+"""Hosts that a batch system lends: the commands of engines, and carriers to a runner there."""

@@ -1,0 +1,138 @@
+"""The folder of one array of pilots: what is made before its submission, and what its pilots report.
+
+``state`` says ``open`` until the array is over; then it is a tombstone. ``INDEX.pilot`` holds what the
+holder of an element appends; ``INDEX.eEPOCH.NUMBER.down`` and ``.up`` are the pairs of its connections.
+The folder is closed to other users. All files are made before the submission, because an NFS client that
+looks for a name before it exists may not see it for a minute.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from sshrender.runner import pilotlines
+from sshrender.transports.batch.filelink import make_pair
+
+STATE = "state"
+OPEN, OVER = "open\n", "over\n"
+
+SCRIPT = "script"
+
+MAX_TEXT = 300
+"""Characters of a text of a note that are kept."""
+
+
+@dataclass(frozen=True, slots=True)
+class PilotNote:
+    """What a holder reports. ``token`` names one start of its element; ``left``: seconds to its end."""
+
+    index: int
+    token: str
+    kind: str
+    node: str = ""
+    reason: str = ""
+    cores: int = 0
+    memory: int = 0
+    left: float = 0.0
+
+
+@dataclass
+class ArrayFolder:
+    """The folder of one array. ``key``: of the lines in its files."""
+
+    path: Path
+    key: bytes
+    _readers: dict[int, pilotlines.LineReader] = field(default_factory=dict)
+
+    def create(self, indexes: Iterable[int], epoch: int) -> None:
+        """Make the folder and the files of these elements. Raises OSError."""
+        self.path.parent.mkdir(mode=0o700, exist_ok=True)
+        self.path.mkdir(mode=0o700)
+        for index in indexes:
+            os.close(os.open(self._notes(index), os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+            make_pair(self.path / f"{index}.e{epoch}.1")
+        self._write_state(OPEN)
+
+    def write_script(self, text: str) -> Path:
+        """Write the script for an engine that reads it from a file. Raises OSError."""
+        path = self.path / SCRIPT
+        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        return path
+
+    def bury(self) -> None:
+        """Leave a tombstone: no pilot of this array works from now on. Never raises."""
+        with contextlib.suppress(OSError):
+            self._write_state(OVER)
+
+    def notes(self, indexes: Iterable[int]) -> Iterator[PilotNote]:
+        """Yield what the holders of these elements have reported since the last call. Never raises.
+
+        What cannot be read yet is read by a later call.
+        """
+        for index in indexes:
+            reader = self._readers.get(index)
+            if reader is None:
+                reader = pilotlines.LineReader(str(self._notes(index)), self.key)
+                self._readers[index] = reader
+            try:
+                lines = reader.look()
+            except (OSError, pilotlines.BadLine):
+                continue
+            for line in lines:
+                note = _note(index, line)
+                if note is not None:
+                    yield note
+
+    def _notes(self, index: int) -> Path:
+        return self.path / f"{index}.pilot"
+
+    def _write_state(self, text: str) -> None:
+        """Replace the state as a whole: a holder reads it at any moment."""
+        new = self.path / f".{STATE}.{os.getpid()}"
+        with new.open("w", encoding="ascii") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        new.replace(self.path / STATE)
+
+
+def _note(index: int, line: bytes) -> PilotNote | None:
+    try:
+        fields = json.loads(line)
+    except ValueError:
+        return None
+    if not isinstance(fields, Mapping):
+        return None
+    return PilotNote(
+        index=index,
+        token=_text(fields, "token"),
+        kind=_text(fields, "type"),
+        node=_text(fields, "node"),
+        reason=_text(fields, "reason"),
+        cores=min(1024, int(_number(fields, "cores"))),
+        memory=int(_number(fields, "memory")),
+        left=_number(fields, "left"),
+    )
+
+
+def _text(fields: Mapping[str, Any], key: str) -> str:
+    value = fields.get(key)
+    kept = value[:MAX_TEXT] if isinstance(value, str) else ""
+    return "".join(character for character in kept if character.isprintable())
+
+
+def _number(fields: Mapping[str, Any], key: str) -> float:
+    value = fields.get(key)
+    if not isinstance(value, int | float) or isinstance(value, bool) or math.isnan(value):
+        return 0.0
+    return min(max(0.0, float(value)), 1e15)

@@ -1,0 +1,178 @@
+"""HTCondor: condor_submit, condor_q, condor_rm, condor_hold, condor_release, condor_status.
+
+From its manual and source; no running pool was at hand. Jobs carry the attribute ``SsrPilot``, the name
+of their array. ``-forcex`` is never used: it makes the pool forget a job that may still run.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from sshrender.transports.batch.engines.answers import count_of, field_of, json_of
+from sshrender.transports.batch.engines.interface import (
+    Answer,
+    ArrayHandle,
+    ArrayRequest,
+    Command,
+    Element,
+    ElementState,
+    EngineUnavailable,
+    Node,
+    SubmissionRefused,
+    mebibytes,
+    require,
+)
+
+_ATTRIBUTES = "ClusterId,ProcId,JobStatus,SsrPilot,HoldReason,RemoteHost,LastRejMatchReason"
+
+_STATES = {
+    1: ElementState.WAITING,
+    2: ElementState.RUNNING,
+    3: ElementState.ENDING,
+    4: ElementState.ENDED,
+    5: ElementState.HELD,
+    6: ElementState.RUNNING,
+    7: ElementState.RUNNING,
+}
+"""JobStatus: idle, running, removed, completed, held, transferring output, suspended."""
+
+_IDLE, _RUNNING = 1, 2
+_AWAY = (
+    "can't find address of local schedd",
+    "failed to connect",
+    "failed to fetch ads",
+    "can't connect",
+)
+_SIZE = ("max_jobs_submitted", "max_jobs_per_submission", "max_jobs_per_owner", "number of jobs")
+
+
+class HtCondor:
+    """See Engine. It transfers the script from a file, not from its input."""
+
+    name = "htcondor"
+    first = 0
+    needs_script_file = True
+
+    def version_command(self) -> Command:
+        """See Engine."""
+        return Command(("condor_version",))
+
+    def version(self, answer: Answer) -> str:
+        """See Engine."""
+        found = re.search(r"\$CondorVersion: (\S+)", require(answer))
+        if found is None:
+            raise EngineUnavailable(f"condor_version is not HTCondor's: {answer.reason}")
+        return found[1]
+
+    def submit(self, request: ArrayRequest) -> Command:
+        """See Engine. ``want_graceful_removal``: condor_rm sends TERM first, and KILL later."""
+        limit = round(request.walltime)
+        lines = [
+            "universe = vanilla",
+            "executable = /bin/sh",
+            f'arguments = "{_quoted(request.script_file)} $(Process)"',
+            "transfer_executable = false",
+            "should_transfer_files = NO",
+            "initialdir = /",
+            f"request_cpus = {request.cores}",
+            "output = /dev/null",
+            "error = /dev/null",
+            "want_graceful_removal = true",
+            "job_max_vacate_time = 30",
+            "getenv = false",
+            f'+SsrPilot = "{request.name}"',
+            # HTCondor has no walltime of its own.
+            f"periodic_remove = JobStatus == {_RUNNING} && time() - EnteredCurrentStatus > {limit}",
+        ]
+        if request.memory is not None:
+            lines.append(f"request_memory = {mebibytes(request.memory)}MB")
+        if request.avoid:
+            others = " && ".join(f'(Machine != "{node}")' for node in request.avoid)
+            lines.append(f"requirements = {others}")
+        lines += [*request.options, f"queue {request.count}"]
+        return Command(("condor_submit", "-terse", "-"), "\n".join(lines) + "\n")
+
+    def submitted(self, answer: Answer) -> str:
+        """See Engine."""
+        found = re.match(r"(\d+)\.\d+ - \1\.\d+$", answer.out.strip())
+        if answer.code == 0 and found is not None:
+            return found[1]
+        reason = answer.reason
+        if any(text in reason.lower() for text in _AWAY):
+            raise EngineUnavailable(reason)
+        raise SubmissionRefused(reason, is_size=any(text in reason.lower() for text in _SIZE))
+
+    def query(self, arrays: Sequence[ArrayHandle]) -> Command:
+        """See Engine."""
+        constraint = " || ".join(f'SsrPilot == "{array.name}"' for array in arrays) or "false"
+        return Command(("condor_q", "-json", "-attributes", _ATTRIBUTES, "-constraint", constraint))
+
+    def elements(self, answer: Answer) -> list[Element]:
+        """See Engine. Without any job it prints nothing."""
+        found = []
+        for job in _ads(require(answer)):
+            cluster, process, status = (
+                count_of(job, key) for key in ("ClusterId", "ProcId", "JobStatus")
+            )
+            if cluster is None or process is None:
+                continue
+            state = _STATES.get(status or 0, ElementState.ENDED)
+            key = "HoldReason" if state is ElementState.HELD else "LastRejMatchReason"
+            reason = "" if state is ElementState.RUNNING else field_of(job, key)
+            node = field_of(job, "RemoteHost").rpartition("@")[2]
+            found.append(Element(str(cluster), process, field_of(job, "SsrPilot"), state, reason, node))
+        return found
+
+    def cancel(self, array: ArrayHandle, indexes: Sequence[int] = ()) -> Command:
+        """See Engine."""
+        if indexes and array.array:
+            return Command(("condor_rm", *(f"{array.array}.{index}" for index in indexes)))
+        return Command(("condor_rm", "-constraint", f'SsrPilot == "{array.name}"'))
+
+    def hold(self, array: ArrayHandle) -> Command:
+        """See Engine. A running job that is held is killed: only those that wait are."""
+        waiting = f'SsrPilot == "{array.name}" && JobStatus == {_IDLE}'
+        return Command(("condor_hold", "-constraint", waiting))
+
+    def release(self, array: ArrayHandle) -> Command:
+        """See Engine."""
+        return Command(("condor_release", "-constraint", f'SsrPilot == "{array.name}"'))
+
+    def nodes_command(self) -> Command:
+        """See Engine."""
+        return Command(("condor_status", "-json", "-attributes", "Machine,State,Cpus,TotalSlotCpus"))
+
+    def nodes(self, answer: Answer) -> list[Node]:
+        """See Engine. A machine has several slots, each with its own state."""
+        total: dict[str, int] = {}
+        free: dict[str, int] = {}
+        states: dict[str, list[str]] = {}
+        for slot in _ads(require(answer)):
+            name, state, cpus = (
+                field_of(slot, "Machine"),
+                field_of(slot, "State"),
+                count_of(slot, "Cpus") or 0,
+            )
+            total[name] = total.get(name, 0) + cpus
+            free[name] = free.get(name, 0) + (cpus if state == "Unclaimed" else 0)
+            states.setdefault(name, []).append(state)
+        return [
+            Node(name, states[name][0], set(states[name]) != {"Owner"}, total[name], free[name])
+            for name in total
+            if name
+        ]
+
+
+def _quoted(path: str) -> str:
+    """Return a path as an argument of a submit description: quotes are doubled (condor_submit(1))."""
+    return "'" + path.replace("'", "''").replace('"', '""') + "'"
+
+
+def _ads(text: str) -> list[Mapping[str, Any]]:
+    """Return the objects. Raises EngineUnavailable where it is no list of them."""
+    value = json_of(text, "[]")
+    if not isinstance(value, list):
+        raise EngineUnavailable("its answer is no list")
+    return [each for each in value if isinstance(each, Mapping)]

@@ -1,0 +1,233 @@
+"""What every engine does: requests and records, and the Protocol that an adapter implements. Pure."""
+
+from __future__ import annotations
+
+import enum
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+MAX_REASON = 300
+"""Characters of an engine's text that are kept."""
+
+_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
+"""Control characters that XML forbids: TORQUE prints them as they are in the variables of any user."""
+
+
+class ElementState(enum.Enum):
+    """The state of an element of an array, as its engine reports it. Absent elements have none."""
+
+    WAITING = "waiting"
+    """In the queue."""
+    HELD = "held"
+    """In the queue, and not to be started until it is released."""
+    RUNNING = "running"
+    """Started; the engine may not have noticed yet that its node is gone."""
+    ENDING = "ending"
+    """Told to end, and not gone yet."""
+    ENDED = "ended"
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """A command of an engine: its words, and what it reads. No shell reads the words."""
+
+    words: tuple[str, ...]
+    stdin: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a command printed, and its exit code."""
+
+    code: int
+    out: str = ""
+    err: str = ""
+
+    @property
+    def reason(self) -> str:
+        """Return what it complains of, in one line, without the names of programs in front."""
+        lines = [each.strip() for each in (self.err or self.out).splitlines()]
+        kept = [line for line in lines if line and not line.lower().startswith(_USELESS)]
+        text = "; ".join(dict.fromkeys(_PREFIX.sub("", line) for line in kept[:3]))
+        return clean(text)[:MAX_REASON] or f"exit code {self.code}"
+
+
+_PREFIX = re.compile(
+    r"^(?:(?:sbatch|squeue|scancel|sinfo|scontrol|qsub|qstat|qdel)\w*: )?(?:error: )?", re.IGNORECASE
+)
+_USELESS = ("usage:", "exiting.", "try ")
+
+
+@dataclass(frozen=True, slots=True)
+class ArrayRequest:
+    """An array of identical jobs. ``memory`` in bytes (None: the engine's default), walltime in seconds.
+
+    ``avoid``: nodes to keep off, where the engine can. ``script_file``: where the script lies for an
+    engine that reads it from a file.
+    """
+
+    name: str
+    count: int
+    cores: int
+    walltime: float
+    memory: int | None = None
+    queue: str | None = None
+    options: tuple[str, ...] = ()
+    avoid: tuple[str, ...] = ()
+    script: str = ""
+    script_file: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Element:
+    """An element of an array. ``start``: when the engine expects it to start, in its own words."""
+
+    array: str
+    index: int
+    name: str
+    state: ElementState
+    reason: str = ""
+    node: str = ""
+    start: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """A node of the cluster. ``is_usable``: it takes jobs; ``free``: its free cores."""
+
+    name: str
+    state: str
+    is_usable: bool
+    cores: int
+    free: int
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ArrayHandle:
+    """An array that was submitted: its name, and its id if the engine's answer arrived."""
+
+    name: str
+    array: str = ""
+    elements: tuple[int, ...] = field(default=())
+
+
+class EngineUnavailable(Exception):
+    """The engine gave no answer that can be read: nothing is known about its jobs."""
+
+
+class SubmissionRefused(Exception):
+    """The engine refused an array. ``is_size``: a smaller array may be accepted."""
+
+    def __init__(self, reason: str, *, is_size: bool = False) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.is_size = is_size
+
+
+class Engine(Protocol):
+    """The six verbs of an engine. ``first``: the index of an array's first element."""
+
+    name: str
+    first: int
+    needs_script_file: bool
+
+    def version_command(self) -> Command:
+        """Return the command that prints the engine's version."""
+        ...
+
+    def version(self, answer: Answer) -> str:
+        """Return the version. Raises EngineUnavailable, also for another engine's answer."""
+        ...
+
+    def submit(self, request: ArrayRequest) -> Command:
+        """Return the command that submits an array."""
+        ...
+
+    def submitted(self, answer: Answer) -> str:
+        """Return the id of the new array. Raises SubmissionRefused or EngineUnavailable."""
+        ...
+
+    def query(self, arrays: Sequence[ArrayHandle]) -> Command:
+        """Return the one command that lists these arrays, perhaps among others."""
+        ...
+
+    def elements(self, answer: Answer) -> list[Element]:
+        """Return every element in an answer. Raises EngineUnavailable."""
+        ...
+
+    def cancel(self, array: ArrayHandle, indexes: Sequence[int] = ()) -> Command:
+        """Return the command that cancels these elements of an array; none given: all of it."""
+        ...
+
+    def hold(self, array: ArrayHandle) -> Command:
+        """Return the command that keeps waiting elements of an array from being started."""
+        ...
+
+    def release(self, array: ArrayHandle) -> Command:
+        """Return the command that undoes ``hold``."""
+        ...
+
+    def nodes_command(self) -> Command:
+        """Return the command that lists the nodes."""
+        ...
+
+    def nodes(self, answer: Answer) -> list[Node]:
+        """Return the nodes in an answer. Raises EngineUnavailable."""
+        ...
+
+
+def clean(text: str) -> str:
+    """Return a text of an engine without control characters."""
+    return _CONTROL.sub("", text).strip()
+
+
+def require(answer: Answer) -> str:
+    """Return what a command printed. Raises EngineUnavailable if it failed."""
+    if answer.code:
+        raise EngineUnavailable(answer.reason)
+    return answer.out
+
+
+def hours(seconds: float) -> str:
+    """Return a time as hours, minutes and seconds, as every engine reads it."""
+    whole = max(1, round(seconds))
+    return f"{whole // 3600}:{whole // 60 % 60:02}:{whole % 60:02}"
+
+
+def mebibytes(size: int) -> int:
+    """Return a size in MiB, rounded up."""
+    return -(-size // (1 << 20))
+
+
+def ranges(indexes: Iterable[int]) -> str:
+    """Return numbers as ``0-3,7``."""
+    ordered = sorted(set(indexes))
+    found: list[list[int]] = []
+    for number in ordered:
+        if found and number == found[-1][1] + 1:
+            found[-1][1] = number
+        else:
+            found.append([number, number])
+    return ",".join(str(low) if low == high else f"{low}-{high}" for low, high in found)
+
+
+def number(text: str | None, default: int = 0) -> int:
+    """Return a number of an answer; ``default`` where it is none."""
+    try:
+        return int(text or "")
+    except ValueError:
+        return default
+
+
+def indexes_of(text: str) -> Iterator[int]:
+    """Yield the indexes in a list such as ``5,7-9:2``; of a part at most 100,000, of no list none."""
+    for part in text.split(","):
+        bounds, _, step = part.partition(":")
+        low, dash, high = bounds.partition("-")
+        if not low.isdigit() or (dash and not high.isdigit()) or (step and not step.isdigit()):
+            continue
+        last = int(high) if dash else int(low)
+        yield from range(int(low), min(last, int(low) + 100_000) + 1, max(1, number(step, 1)))

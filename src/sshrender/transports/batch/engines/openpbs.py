@@ -1,0 +1,144 @@
+"""OpenPBS and PBS Professional: qsub -J, qstat -f -F json, qdel, qhold, qrls, pbsnodes. Seen: 23.06.
+
+Its JSON may be invalid because of other users' jobs (openpbs issues 1255 and 2541): only own ids are
+asked for. An array of one element is refused, so that is a plain job.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from sshrender.transports.batch.engines import pbs
+from sshrender.transports.batch.engines.answers import count_of, field_of, json_of
+from sshrender.transports.batch.engines.interface import (
+    Answer,
+    ArrayHandle,
+    ArrayRequest,
+    Command,
+    Element,
+    ElementState,
+    EngineUnavailable,
+    Node,
+    clean,
+    hours,
+    mebibytes,
+)
+
+_GONE = frozenset({0, 35, 153})
+"""Exit codes of qstat that come with an answer: 35 finished and 153 unknown are said of single ids."""
+
+_DOWN = ("down", "offline", "unknown", "stale", "provisioning", "maintenance", "sleep")
+
+
+class OpenPbs:
+    """See Engine."""
+
+    name = "openpbs"
+    first = 0
+    needs_script_file = False
+
+    def version_command(self) -> Command:
+        """See Engine."""
+        return Command(("qsub", "--version"))
+
+    def version(self, answer: Answer) -> str:
+        """See Engine."""
+        text = answer.out + answer.err
+        _, found, version = text.partition("pbs_version = ")
+        if not found:
+            is_torque = "ersion: " in text and "ommit" in text
+            why = 'qsub is that of TORQUE: engine = "torque"' if is_torque else answer.reason
+            raise EngineUnavailable(why)
+        return version.split()[0] if version.split() else ""
+
+    def submit(self, request: ArrayRequest) -> Command:
+        """See Engine."""
+        needs = f"select=1:ncpus={request.cores}"
+        if request.memory is not None:
+            needs += f":mem={mebibytes(request.memory)}mb"
+        words = ["qsub", "-N", request.name]
+        if request.count > 1:
+            words += ["-J", f"0-{request.count - 1}"]
+        words += ["-l", needs, "-l", f"walltime={hours(request.walltime)}"]
+        words += ["-j", "oe", "-o", "/dev/null", "-S", "/bin/sh"]
+        if request.queue is not None:
+            words += ["-q", request.queue]
+        return Command((*words, *request.options), request.script)
+
+    def submitted(self, answer: Answer) -> str:
+        """See Engine."""
+        return pbs.submitted(answer)
+
+    def query(self, arrays: Sequence[ArrayHandle]) -> Command:
+        """See Engine. Only ids that are known; an array whose answer was lost is looked for by name."""
+        ids = [array.array for array in arrays if array.array]
+        if len(ids) < len(arrays):
+            return Command(("qstat", "-t", "-f", "-F", "json"))
+        return Command(("qstat", "-t", "-f", "-F", "json", *ids))
+
+    def elements(self, answer: Answer) -> list[Element]:
+        """See Engine."""
+        if answer.code not in _GONE:
+            raise EngineUnavailable(answer.reason)
+        found = []
+        for text, job in _table(json_of(answer.out, "{}"), "Jobs").items():
+            parts = pbs.split_id(text)
+            if parts is None or not isinstance(job, Mapping) or field_of(job, "job_state") == "B":
+                continue
+            if parts[1] is None and "[]" in text:
+                continue
+            state = pbs.state_of(field_of(job, "job_state"))
+            reason = field_of(job, "comment") if state is ElementState.WAITING else ""
+            found.append(
+                Element(
+                    array=parts[0],
+                    index=parts[1] or 0,
+                    name=field_of(job, "Job_Name"),
+                    state=state,
+                    reason=reason.removeprefix("Not Running: "),
+                    node=field_of(job, "exec_host").partition("/")[0],
+                    start=field_of(job, "estimated.start_time"),
+                )
+            )
+        return found
+
+    def cancel(self, array: ArrayHandle, indexes: Sequence[int] = ()) -> Command:
+        """See Engine."""
+        return pbs.cancel(array, indexes)
+
+    def hold(self, array: ArrayHandle) -> Command:
+        """See Engine. Only arrays as a whole can be held."""
+        return Command(("qhold", pbs.require_id(array)))
+
+    def release(self, array: ArrayHandle) -> Command:
+        """See Engine."""
+        return Command(("qrls", pbs.require_id(array)))
+
+    def nodes_command(self) -> Command:
+        """See Engine."""
+        return Command(("pbsnodes", "-a", "-F", "json"))
+
+    def nodes(self, answer: Answer) -> list[Node]:
+        """See Engine."""
+        if answer.code:
+            raise EngineUnavailable(answer.reason)
+        found = []
+        for name, node in _table(json_of(answer.out, "{}"), "nodes").items():
+            if not isinstance(node, Mapping):
+                continue
+            state = field_of(node, "state")
+            cores = _count(node, "resources_available")
+            is_usable = not any(word in state for word in _DOWN)
+            free = max(0, cores - _count(node, "resources_assigned")) if is_usable else 0
+            found.append(Node(clean(name), state, is_usable, cores, free, field_of(node, "comment")))
+        return found
+
+
+def _count(node: Mapping[str, Any], key: str) -> int:
+    return count_of(_table(node, key), "ncpus") or 0
+
+
+def _table(fields: Any, key: str) -> Mapping[str, Any]:
+    value = fields.get(key) if isinstance(fields, Mapping) else None
+    return value if isinstance(value, Mapping) else {}

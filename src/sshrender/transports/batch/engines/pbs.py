@@ -1,0 +1,95 @@
+"""What TORQUE and OpenPBS have in common: ids, states, qdel, qhold and qrls. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from sshrender.transports.batch.engines.interface import (
+    Answer,
+    ArrayHandle,
+    Command,
+    ElementState,
+    EngineUnavailable,
+    SubmissionRefused,
+)
+
+_ID = re.compile(r"(\d+)(?:\[(\d*)\])?(\..*)?$")
+"""``123.desk``, ``123[].desk``, ``123[4].desk``."""
+
+_STATES = {
+    "Q": ElementState.WAITING,
+    "W": ElementState.WAITING,
+    "T": ElementState.WAITING,
+    "H": ElementState.HELD,
+    "R": ElementState.RUNNING,
+    "S": ElementState.RUNNING,
+    "U": ElementState.RUNNING,
+    "M": ElementState.RUNNING,
+    "E": ElementState.ENDING,
+}
+"""qstat(1B). C, F and X are ends. The row of an array itself is B in OpenPBS."""
+
+_AWAY = ("cannot connect", "unable to communicate", "connection refused", "no permission to contact")
+
+_AWAY_CODE = 111
+"""The exit code is the error number modulo 256: ECONNREFUSED."""
+
+_SIZE = (
+    "bad job array request",
+    "array size too large",
+    "maximum number of jobs",
+    "max_queued",
+    "array size",
+)
+
+
+def split_id(text: str) -> tuple[str, int | None] | None:
+    """Return the number of a job or array, and the index of an element; None: this is no id.
+
+    The index is None for the array itself and for a job that is no array.
+    """
+    found = _ID.match(text.strip())
+    if found is None:
+        return None
+    return found[1], int(found[2]) if found[2] else None
+
+
+def state_of(letter: str) -> ElementState:
+    """Return the state that a letter of qstat stands for."""
+    return _STATES.get(letter, ElementState.ENDED)
+
+
+def submitted(answer: Answer) -> str:
+    """Return the id that qsub printed. Raises SubmissionRefused or EngineUnavailable."""
+    lines = answer.out.strip().splitlines()
+    if answer.code == 0 and lines and split_id(lines[-1]) is not None:
+        return lines[-1].strip()
+    reason = answer.reason
+    if answer.code == _AWAY_CODE or any(text in reason.lower() for text in _AWAY):
+        raise EngineUnavailable(reason)
+    raise SubmissionRefused(reason, is_size=any(text in reason.lower() for text in _SIZE))
+
+
+def whole(array: str) -> Sequence[str]:
+    """Return the words that name an array as a whole."""
+    return (array,)
+
+
+def element(array: str, index: int) -> str:
+    """Return the id of an element: ``123[4].desk``. A job that is no array is its own element."""
+    return array.replace("[]", f"[{index}]")
+
+
+def cancel(array: ArrayHandle, indexes: Sequence[int]) -> Command:
+    """Return qdel with the ids of these elements, or of the array. Raises EngineUnavailable."""
+    require_id(array)
+    ids = [element(array.array, index) for index in indexes] or [array.array]
+    return Command(("qdel", *dict.fromkeys(ids)))
+
+
+def require_id(array: ArrayHandle) -> str:
+    """Return the id of an array. Raises EngineUnavailable if the answer to its submission was lost."""
+    if not array.array:
+        raise EngineUnavailable(f"the id of {array.name} is not known yet")
+    return array.array

@@ -1,0 +1,171 @@
+"""Slurm: sbatch, squeue, scancel, scontrol, sinfo. Read in 20.11 to 24.05; measured with 22.05.8.
+
+``squeue --json`` is not used: before 24.05.1 it ignores every filter (22.05: 3.7 kB for each job of the
+cluster), and its fields change with each version.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sshrender.transports.batch.engines.interface import (
+    Answer,
+    ArrayHandle,
+    ArrayRequest,
+    Command,
+    Element,
+    ElementState,
+    EngineUnavailable,
+    Node,
+    SubmissionRefused,
+    clean,
+    hours,
+    mebibytes,
+    number,
+    ranges,
+    require,
+)
+
+_FIELDS = "%F|%K|%T|%N|%S|%j|%r"
+"""Array, index, state, node, expected start, name, reason: the last may hold any text."""
+
+_STATES = {
+    "PENDING": ElementState.WAITING,
+    "REQUEUED": ElementState.WAITING,
+    "REQUEUE_HOLD": ElementState.HELD,
+    "SPECIAL_EXIT": ElementState.HELD,
+    "CONFIGURING": ElementState.WAITING,
+    "RUNNING": ElementState.RUNNING,
+    "SUSPENDED": ElementState.RUNNING,
+    "STOPPED": ElementState.RUNNING,
+    "RESIZING": ElementState.RUNNING,
+    "SIGNALING": ElementState.RUNNING,
+    "STAGE_OUT": ElementState.ENDING,
+    "COMPLETING": ElementState.ENDING,
+}
+"""squeue(1), JOB STATE CODES. Every other one is an end."""
+
+_HELD = frozenset({"JobHeldUser", "JobHeldAdmin"})
+
+_SIZE = ("invalid job array specification", "maxsubmitjob", "job violates accounting/qos policy")
+"""Refusals that a smaller array may escape: MaxArraySize and limits on submitted jobs."""
+
+_AWAY = ("unable to contact slurm controller", "socket timed out", "connection refused", "slurm backup")
+
+WARNING = 90
+"""Seconds before the end at which the script gets USR1, or up to 60 s earlier (sbatch(1))."""
+
+_USABLE = ("idle", "mixed", "allocated", "completing", "planned")
+
+
+class Slurm:
+    """See Engine."""
+
+    name = "slurm"
+    first = 0
+    needs_script_file = False
+
+    def version_command(self) -> Command:
+        """See Engine."""
+        return Command(("sbatch", "--version"))
+
+    def version(self, answer: Answer) -> str:
+        """See Engine."""
+        words = require(answer).split()
+        if len(words) < 2 or not words[0].startswith("slurm"):
+            raise EngineUnavailable(f"sbatch is not Slurm's: {answer.reason}")
+        return words[1]
+
+    def submit(self, request: ArrayRequest) -> Command:
+        """See Engine."""
+        words = ["sbatch", "--parsable", f"--job-name={request.name}", f"--array=0-{request.count - 1}"]
+        words += ["--nodes=1", "--ntasks=1", f"--cpus-per-task={request.cores}"]
+        words += [f"--time={hours(request.walltime)}", f"--signal=B:USR1@{WARNING}"]
+        words += ["--output=/dev/null", "--chdir=/"]
+        if request.memory is not None:
+            words.append(f"--mem={mebibytes(request.memory)}M")
+        if request.queue is not None:
+            words.append(f"--partition={request.queue}")
+        if request.avoid:
+            words.append(f"--exclude={','.join(request.avoid)}")
+        return Command((*words, *request.options), request.script)
+
+    def submitted(self, answer: Answer) -> str:
+        """See Engine."""
+        found = answer.out.strip().partition(";")[0]
+        if answer.code == 0 and found.isdigit():
+            return found
+        reason = answer.reason
+        if any(text in reason.lower() for text in _AWAY):
+            raise EngineUnavailable(reason)
+        raise SubmissionRefused(reason, is_size=any(text in reason.lower() for text in _SIZE))
+
+    def query(self, arrays: Sequence[ArrayHandle]) -> Command:
+        """See Engine."""
+        names = ",".join(array.name for array in arrays)
+        return Command(
+            ("squeue", "--me", "--noheader", "--array", f"--name={names}", f"--format={_FIELDS}")
+        )
+
+    def elements(self, answer: Answer) -> list[Element]:
+        """See Engine."""
+        found = []
+        for line in require(answer).splitlines():
+            fields = line.strip().split("|", 6)
+            if len(fields) < 7 or not fields[0].isdigit():
+                continue
+            array, index, word, node, start, name, reason = fields
+            state = _STATES.get(word, ElementState.ENDED)
+            if state is ElementState.WAITING and reason in _HELD:
+                state = ElementState.HELD
+            found.append(
+                Element(
+                    array=array,
+                    index=number(index),
+                    name=name,
+                    state=state,
+                    reason="" if reason == "None" else clean(reason),
+                    node=node,
+                    start="" if start == "N/A" or state is not ElementState.WAITING else start,
+                )
+            )
+        return found
+
+    def cancel(self, array: ArrayHandle, indexes: Sequence[int] = ()) -> Command:
+        """See Engine. The name is the unique one, so it serves where the id is unknown."""
+        if indexes and array.array:
+            return Command(("scancel", f"{array.array}_[{ranges(indexes)}]"))
+        return Command(("scancel", "--me", f"--name={array.name}"))
+
+    def hold(self, array: ArrayHandle) -> Command:
+        """See Engine."""
+        return Command(("scontrol", "hold", array.array))
+
+    def release(self, array: ArrayHandle) -> Command:
+        """See Engine."""
+        return Command(("scontrol", "release", array.array))
+
+    def nodes_command(self) -> Command:
+        """See Engine."""
+        return Command(("sinfo", "--Node", "--noheader", "--format=%N|%T|%C|%E"))
+
+    def nodes(self, answer: Answer) -> list[Node]:
+        """See Engine. A node is listed once for each of its partitions."""
+        found: dict[str, Node] = {}
+        for line in require(answer).splitlines():
+            fields = line.strip().split("|", 3)
+            if len(fields) < 4 or fields[2].count("/") != 3:
+                continue
+            name, state, counts, note = fields
+            _, free, _, total = (number(each) for each in counts.split("/"))
+            # A mark behind the state says more: * does not respond, $ maintenance, ~ powered down.
+            is_usable = state.rstrip("#+-") in _USABLE
+            found[name] = Node(
+                name,
+                state,
+                is_usable,
+                total,
+                free if is_usable else 0,
+                "" if note == "none" else clean(note),
+            )
+        return list(found.values())

@@ -1,0 +1,143 @@
+"""TORQUE: qsub, qstat -x -t, qdel, qhold, qrls, pbsnodes -x. Measured with 6.1.3.
+
+``qstat 'ID[]'`` prints every job of the server, so all are listed and picked by id. There is no JSON.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from xml.etree import ElementTree as ET
+
+from sshrender.transports.batch.engines import pbs
+from sshrender.transports.batch.engines.answers import text_of, xml_of
+from sshrender.transports.batch.engines.interface import (
+    Answer,
+    ArrayHandle,
+    ArrayRequest,
+    Command,
+    Element,
+    ElementState,
+    EngineUnavailable,
+    Node,
+    hours,
+    mebibytes,
+    number,
+    require,
+)
+
+_OPENPBS = "pbs_version"
+
+
+class Torque:
+    """See Engine."""
+
+    name = "torque"
+    first = 0
+    needs_script_file = False
+
+    def version_command(self) -> Command:
+        """See Engine. It tells TORQUE from OpenPBS: options have other meanings there."""
+        return Command(("qsub", "--version"))
+
+    def version(self, answer: Answer) -> str:
+        """See Engine."""
+        text = answer.out + answer.err
+        if _OPENPBS in text:
+            raise EngineUnavailable('qsub is that of OpenPBS: engine = "openpbs"')
+        found = re.search(r"ersion: *(\S+)", text)
+        if found is None:
+            raise EngineUnavailable(f"qsub is not TORQUE's: {answer.reason}")
+        return found[1]
+
+    def submit(self, request: ArrayRequest) -> Command:
+        """See Engine. Never -V: an escape character of a variable makes the XML of qstat invalid."""
+        needs = f"nodes=1:ppn={request.cores},walltime={hours(request.walltime)}"
+        if request.memory is not None:
+            needs += f",mem={mebibytes(request.memory)}mb"
+        words = [
+            "qsub",
+            "-N",
+            request.name,
+            "-t",
+            f"0-{request.count - 1}" if request.count > 1 else "0",
+        ]
+        words += ["-l", needs, "-j", "oe", "-o", "/dev/null", "-S", "/bin/sh"]
+        if request.queue is not None:
+            words += ["-q", request.queue]
+        return Command((*words, *request.options), request.script)
+
+    def submitted(self, answer: Answer) -> str:
+        """See Engine."""
+        return pbs.submitted(answer)
+
+    def query(self, arrays: Sequence[ArrayHandle]) -> Command:  # noqa: ARG002 - it lists all jobs
+        """See Engine."""
+        return Command(("qstat", "-x", "-t"))
+
+    def elements(self, answer: Answer) -> list[Element]:
+        """See Engine. Without any job old versions print nothing at all."""
+        found = []
+        for job in xml_of(require(answer)).iter("Job"):
+            name, parts = text_of(job, "Job_Name"), pbs.split_id(text_of(job, "Job_Id"))
+            if parts is None or (parts[1] is None and "[]" in text_of(job, "Job_Id")):
+                continue  # the row of the array itself
+            state = pbs.state_of(text_of(job, "job_state"))
+            if state is ElementState.HELD and text_of(job, "Hold_Types") == "l":
+                state = ElementState.WAITING  # the array's own limit on running elements
+            index = parts[1] or 0
+            # An element's name is the array's with its index behind.
+            found.append(
+                Element(
+                    array=parts[0],
+                    index=index,
+                    name=name.removesuffix(f"-{index}"),
+                    state=state,
+                    reason=_comment(job) if state is ElementState.WAITING else "",
+                    node=text_of(job, "exec_host").partition("/")[0],
+                )
+            )
+        return found
+
+    def cancel(self, array: ArrayHandle, indexes: Sequence[int] = ()) -> Command:
+        """See Engine."""
+        return pbs.cancel(array, indexes)
+
+    def hold(self, array: ArrayHandle) -> Command:
+        """See Engine."""
+        return Command(("qhold", pbs.require_id(array)))
+
+    def release(self, array: ArrayHandle) -> Command:
+        """See Engine."""
+        return Command(("qrls", pbs.require_id(array)))
+
+    def nodes_command(self) -> Command:
+        """See Engine."""
+        return Command(("pbsnodes", "-x"))
+
+    def nodes(self, answer: Answer) -> list[Node]:
+        """See Engine. A job of several cores on a node is listed as ``0-3/12.desk``."""
+        found = []
+        for node in xml_of(require(answer)).iter("Node"):
+            state = text_of(node, "state")
+            cores = number(text_of(node, "np"))
+            used = sum(
+                sum(1 for _ in _cores(each.partition("/")[0]))
+                for each in text_of(node, "jobs").replace(" ", "").split(",")
+                if each
+            )
+            is_usable = state in ("free", "job-exclusive")
+            free = max(0, cores - used) if is_usable else 0
+            found.append(
+                Node(text_of(node, "name"), state, is_usable, cores, free, text_of(node, "note"))
+            )
+        return found
+
+
+def _cores(text: str) -> range:
+    low, _, high = text.partition("-")
+    return range(number(low), number(high, number(low)) + 1)
+
+
+def _comment(job: ET.Element) -> str:
+    return text_of(job, "comment").removeprefix("Not Running: ")

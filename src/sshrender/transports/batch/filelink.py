@@ -1,0 +1,153 @@
+"""The carrier *files*: for each connection to a runner a pair of append-only files on the shared folder.
+
+The holder of the allocation (runner/holder.py) is at the other end. It needs no port, no key on a node
+and no command of the engine. A line takes 0.2 to 0.5 s each way.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import threading
+import time
+from pathlib import Path
+
+from sshrender.runner import holder, pilotlines
+from sshrender.transports import payload
+from sshrender.transports.interface import (
+    ConnectFailed,
+    FilesFailed,
+    HostFiles,
+    Link,
+    LinkClosed,
+    Refusal,
+    RunnerSpec,
+)
+
+CONNECT_TIMEOUT = holder.ABANDONED
+"""Seconds in which a holder finds its pair and answers; after that it has given up."""
+
+LATE_BYTES = 15.0
+"""Seconds that the bytes of a line may arrive after its length, on a file server that reorders them."""
+
+
+class FileTransport:
+    """Reaches the runner of one pilot. ``epoch``: the coordinator's, part of the names of its pairs."""
+
+    def __init__(self, folder: Path, index: int, key: bytes, epoch: int) -> None:
+        self._stem = folder / f"{index}.e{epoch}"
+        self._key = key
+        self._connections = 0
+        self._link: FileLink | None = None
+
+    def connect(self, spec: RunnerSpec, timeout: float) -> Link:  # noqa: ARG002 - a file takes what it gets
+        """Have the holder start a runner. It answers when it has found the pair, or never."""
+        self._connections += 1
+        stem = f"{self._stem}.{self._connections}"
+        try:
+            make_pair(Path(stem))
+            link = FileLink(stem, self._key)
+            request = {"argv": payload.argv(spec.python, spec.label), "silence": spec.silence}
+            link.append(holder.START + json.dumps(request).encode())
+            link.append(holder.DATA + payload.build(spec.marker, spec.silence))
+        except OSError as error:
+            reason = f"cannot write to the shared folder: {error.strerror}"
+            raise ConnectFailed(Refusal.UNREACHABLE, reason) from None
+        self._link = link
+        return link
+
+    def dismiss(self) -> None:
+        """Have the holder give its allocation back, if a connection was made. Never raises."""
+        if self._link is not None:
+            with contextlib.suppress(OSError):
+                self._link.append(holder.END)
+
+    def command_line(self, python: str, label: str) -> list[str]:
+        """See Transport.command_line: the holder runs this in the allocation."""
+        return payload.argv(python, label)
+
+
+class FileLink:
+    """A pair of files. See Link."""
+
+    def __init__(self, stem: str, key: bytes) -> None:
+        self._writer = pilotlines.LineWriter(f"{stem}.down", key)
+        self._reader = pilotlines.LineReader(f"{stem}.up", key)
+        self._interval = holder.BUSY_INTERVAL
+        self._lock = threading.Lock()
+        self._is_closed = threading.Event()
+        self._bad_since: float | None = None
+        self._end: LinkClosed | None = None
+
+    def append(self, line: bytes) -> None:
+        """Append a line for the holder. Raises OSError."""
+        with self._lock:
+            self._writer.append(line)
+
+    def read(self, timeout: float) -> bytes:
+        """See Link.read."""
+        end = time.monotonic() + timeout
+        while True:
+            data = self._look()
+            left = end - time.monotonic()
+            if data or left <= 0:
+                return data
+            self._is_closed.wait(min(self._interval, left))
+
+    def _look(self) -> bytes:
+        if self._is_closed.is_set():
+            raise LinkClosed("the connection is closed")
+        try:
+            lines = self._reader.look()
+            self._bad_since = None
+        except pilotlines.BadLine as bad:
+            self._bad_since = self._bad_since or time.monotonic()
+            if time.monotonic() - self._bad_since > LATE_BYTES:
+                raise LinkClosed(str(bad)) from None
+            return b""
+        except OSError as error:
+            raise LinkClosed(f"cannot read the shared folder: {error.strerror}") from None
+        quiet = min(holder.QUIET_INTERVAL, 1.5 * self._interval)
+        self._interval = holder.BUSY_INTERVAL if lines else quiet
+        data = b"".join(line[1:] for line in lines if line[:1] == holder.OUTPUT)
+        self._end = next((_closed(line[1:]) for line in lines if line[:1] == holder.EXIT), self._end)
+        if self._end is not None and not data:
+            raise self._end
+        return data  # what it printed before its end comes first
+
+    def write(self, data: bytes, timeout: float) -> None:  # noqa: ARG002 - a file takes what it gets
+        """See Link.write."""
+        if self._is_closed.is_set():
+            raise LinkClosed("the connection is closed")
+        try:
+            self.append(holder.DATA + data)
+        except OSError as error:
+            raise LinkClosed(f"cannot write to the shared folder: {error.strerror}") from None
+
+    def files(self, timeout: float) -> HostFiles:  # noqa: ARG002
+        """See Link.files."""
+        raise FilesFailed("a pilot reads and writes the shared folder only")
+
+    def close(self) -> None:
+        """See Link.close."""
+        if not self._is_closed.is_set():
+            self._is_closed.set()
+            with contextlib.suppress(OSError):
+                self.append(holder.CLOSE)
+
+
+def make_pair(stem: Path) -> None:
+    """Make both files of a connection, if they are not there yet. Raises OSError."""
+    for suffix in (".up", ".down"):  # a holder looks for the second, and finds the first then
+        with contextlib.suppress(FileExistsError):
+            os.close(os.open(f"{stem}{suffix}", os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+
+
+def _closed(data: bytes) -> LinkClosed:
+    try:
+        fields = json.loads(data)
+        status, reason = fields["status"], str(fields["reason"])[:300]
+    except (ValueError, KeyError, TypeError):
+        return LinkClosed("the holder of the allocation reports an end that cannot be read")
+    return LinkClosed(reason, status if isinstance(status, int) else None)

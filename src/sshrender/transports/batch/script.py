@@ -1,0 +1,66 @@
+"""The script of a pilot: what is submitted to a batch engine. Pure but for reading our own source.
+
+It holds the whole holder and the key of its lines, and reaches the engine over the input of the
+submitting command. So nothing that runs on a node, and no key, lies on the shared folder (except with
+HTCondor, which reads the script from a file).
+"""
+
+from __future__ import annotations
+
+import base64
+import functools
+import json
+import shlex
+import zlib
+from collections.abc import Mapping
+from importlib import resources
+
+from sshrender.transports.payload import strip
+
+_MODULES = ("pilotlines", "holder")
+
+_PROGRAM = """\
+import base64, importlib.machinery, json, sys, zlib
+SOURCES = json.loads(zlib.decompress(base64.b64decode("{sources}")).decode("utf-8"))
+class Importer:
+    @staticmethod
+    def find_spec(name, path=None, target=None):
+        if name in SOURCES:
+            return importlib.machinery.ModuleSpec(name, Importer, is_package=not SOURCES[name])
+    @staticmethod
+    def create_module(spec):
+        return None
+    @staticmethod
+    def exec_module(module):
+        exec(compile(SOURCES[module.__name__], module.__name__, "exec"), module.__dict__)
+sys.meta_path.insert(0, Importer)
+from sshrender.runner.holder import hold
+hold(sys.argv[2], bytes.fromhex("{key}"), float(sys.argv[3]), sys.argv[4:])
+"""
+
+_SCRIPT = """\
+#!/bin/sh
+{exports}exec {python} -IS - sshrender-holder {folder} {walltime:g} "$@" <<'END_OF_HOLDER'
+{program}END_OF_HOLDER
+"""
+
+
+def build(python: str, folder: str, key: bytes, walltime: float, environment: Mapping[str, str]) -> str:
+    """Return the script. ``folder``: of the array, as nodes see it; ``walltime`` in seconds."""
+    exports = "".join(f"export {name}={shlex.quote(value)}\n" for name, value in environment.items())
+    return _SCRIPT.format(
+        exports=exports,
+        python=python,
+        folder=shlex.quote(folder),
+        walltime=walltime,
+        program=_PROGRAM.format(sources=_sources(), key=key.hex()),
+    )
+
+
+@functools.cache
+def _sources() -> str:
+    sources = {"sshrender": "", "sshrender.runner": ""}
+    for name in _MODULES:
+        text = resources.files("sshrender.runner").joinpath(f"{name}.py").read_text(encoding="utf-8")
+        sources[f"sshrender.runner.{name}"] = strip(text)
+    return base64.b64encode(zlib.compress(json.dumps(sources).encode("utf-8"), 9)).decode("ascii")

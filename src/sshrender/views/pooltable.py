@@ -1,0 +1,62 @@
+"""Format the pools of an inventory for ``hosts``: one line for each, and what to type below it.
+
+The input is what ``hosts --json`` prints.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from sshrender.views.text import clean
+
+_TRY = {
+    "slurm": "sinfo",
+    "torque": "pbsnodes",
+    "openpbs": "pbsnodes -a",
+    "gridengine": "qstat -f",
+    "htcondor": "condor_status",
+}
+"""The command of an engine that shows its nodes to a user."""
+
+
+def lines(pools: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """Yield the table of pools."""
+    rows: list[tuple[str, ...]] = [
+        ("POOL", "STATE", "ENGINE", "NODES", "FREE CORES", "PILOTS", "REASON")
+    ]
+    rows += [_row(pool) for pool in pools]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    for number, row in enumerate(rows):
+        cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+        yield "  ".join(cells).rstrip()
+        if number:
+            yield from _advice(pools[number - 1])
+
+
+def _advice(pool: Mapping[str, Any]) -> Iterator[str]:
+    if pool["state"] == "lost":
+        yield f"    try: {_TRY[pool['engine']]}"
+    elif pool["state"] == "refused":
+        yield f"    note: {pool['engine']} is not here; via names the host that has its commands"
+
+
+def _row(pool: Mapping[str, Any]) -> tuple[str, ...]:
+    nodes = ", ".join(f"{number} {clean(state)}" for state, number in pool["nodes"].items())
+    return (
+        clean(pool["name"]),
+        pool["state"],
+        f"{pool['engine']} {clean(pool['version'], 20)}".strip(),
+        nodes or "-",
+        f"{pool['free']} of {pool['cores']}" if pool["cores"] else "-",
+        f"up to {pool['pilots']}",
+        clean(pool["reason"]),
+    )
+
+
+def queue_in_words(pool: Mapping[str, Any]) -> str:
+    """Return how many pilots of a pool wait and run, and why they wait."""
+    words = f"pool {clean(pool['pool'])}: {pool['waiting']} waiting, {pool['running']} running"
+    why = [clean(pool["reason"])] if pool["reason"] else []
+    why += [f"expected to start {clean(pool['start'])}"] if pool["start"] else []
+    return words + (f" ({'; '.join(why)})" if why else "")
