@@ -22,6 +22,7 @@ from sshrender.cli import (
     overview,
     render,
     resume,
+    serve,
     status,
     submit,
     usagereport,
@@ -76,6 +77,7 @@ _add("status", status.status)
 _add("why", status.why)
 _add("overview", overview.overview)
 _add("watch", watch.watch)
+_add("serve", serve.serve)
 _add("drain", drain.drain)
 _add("undrain", drain.undrain)
 _add("move", drain.move)
