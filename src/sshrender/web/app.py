@@ -6,17 +6,16 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 
-from starlette.applications import Starlette
-from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
-from starlette.types import ASGIApp
+from starlette.routing import Router
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from sshrender.web.fileroutes import FILES
 from sshrender.web.guard import Guard
 from sshrender.web.identity import Doorkeeper
 from sshrender.web.jobroutes import JOBS
 from sshrender.web.pageroutes import PAGES
-from sshrender.web.refusals import Refused, not_found
+from sshrender.web.refusals import not_found
 from sshrender.web.routing import Call, Endpoint, Endpoints, routes
 from sshrender.web.settings import ServeSettings
 from sshrender.web.site import Site
@@ -42,24 +41,18 @@ def make_app(settings: ServeSettings, key: bytes) -> ASGIApp:
     site = Site(settings, Doorkeeper(settings, key))
 
     @contextlib.asynccontextmanager
-    async def lifespan(_app: Starlette) -> AsyncIterator[None]:
+    async def lifespan(_app: Router) -> AsyncIterator[None]:
         tending = asyncio.create_task(site.tend())
         try:
             yield
         finally:
             tending.cancel()
 
-    async def missing(_request: Request, _error: Exception) -> Response:
+    async def missing(_scope: Scope, _receive: Receive, _send: Send) -> None:
         raise not_found()
 
-    async def wrong_method(_request: Request, _error: Exception) -> Response:
-        raise Refused(405, "this address does not take this method", "see /api/v1/openapi.json")
-
-    app = Starlette(
-        routes=routes(site, endpoints()),
-        lifespan=lifespan,
-        exception_handlers={404: missing, 405: wrong_method},
+    # Not a Starlette(): its outermost layer would answer every refusal with 500 before the guard can.
+    router = Router(
+        routes(site, endpoints()), redirect_slashes=False, default=missing, lifespan=lifespan
     )
-    app.router.redirect_slashes = False
-    app.state.site = site
-    return Guard(app, settings)
+    return Guard(router, settings)

@@ -86,7 +86,12 @@ def _route(site: Site, path: str, endpoints: list[Endpoint]) -> Route:
 
     async def handle(request: Request) -> Response:
         method = "GET" if request.method == "HEAD" else request.method
-        endpoint = by_method[method]
+        endpoint = by_method.get(method)
+        if endpoint is None:
+            allowed = {"Allow": ", ".join(sorted(by_method))}
+            raise Refused(
+                405, "this address does not take this method", "see /api/v1/openapi.json", allowed
+            )
         person = await person_of(site, request)
         if endpoint.needs is not None and person is None:
             raise Refused(401, "no user is logged in", _way_in(site), _challenge(site, request))
@@ -98,7 +103,9 @@ def _route(site: Site, path: str, endpoints: list[Endpoint]) -> Route:
         site.counts[f"{endpoint.method} {response.status_code}"] += 1
         return response
 
-    return Route(path, handle, methods=sorted(by_method))
+    route = Route(path, handle)
+    route.methods = None  # the handler answers other methods itself, as JSON
+    return route
 
 
 def _way_in(site: Site) -> str:

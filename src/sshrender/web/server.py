@@ -104,8 +104,8 @@ def serve(
 ) -> int:
     """Serve until a signal ends it; return the exit code. Raises UserError.
 
-    ``print_address`` gets the address, with the one-time link where that is the way in; ``say_line`` each
-    line about the queue, in any thread.
+    ``print_address`` gets the address, with the one-time link where that is the way in; ``say_line``
+    gets the lines about the queue, in any thread.
     """
     require_safe(settings)
     _require_users(settings)
