@@ -9,7 +9,8 @@ import contextlib
 import getpass
 import socket
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextvars import ContextVar
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
@@ -27,8 +28,26 @@ from sshrender.utf8 import writable
 T = TypeVar("T")
 
 
+_acting: ContextVar[str] = ContextVar("_acting", default="")
+
+
+@contextlib.contextmanager
+def acting_as(user: str) -> Iterator[None]:
+    """Let what is requested within be requested by this user: one process serves many web users.
+
+    It holds for this thread, or this task of asyncio. The journal and the attributes name the user.
+    """
+    token = _acting.set(writable(user))
+    try:
+        yield
+    finally:
+        _acting.reset(token)
+
+
 def current_user() -> str:
     """Return USER@HOST as others see it. It is always valid UTF-8, which $LOGNAME need not be."""
+    if _acting.get():
+        return _acting.get()
     try:
         user = getpass.getuser()
     # The user's number may have no entry in passwd, and no variable may name the user.

@@ -15,7 +15,7 @@ from datetime import datetime
 from pathlib import Path
 
 from sshrender.api.jobreports import read_jobs
-from sshrender.api.jobs import all_jobs, find_job
+from sshrender.api.jobs import all_jobs, find_job, on_san
 from sshrender.api.usagetotals import account_of
 from sshrender.errors import ExitCode, UserError
 from sshrender.job import accounting, fencedfiles, jobattributes, lease, outputfolder
@@ -135,6 +135,12 @@ def remove(folder: JobFolder, may_go: Callable[[Attributes], bool]) -> bool:
         if aside is None:  # else the lease went with the folder, and a new job may have its name
             held.release()
     return aside is not None and remove_folder(aside)
+
+
+def remove_finished(san: Path, named: str) -> bool:
+    """Remove the finished job that the user names; return whether it is gone. Raises UserError."""
+    ((folder, _),) = removable_jobs(san, [named], 0)
+    return on_san(san, lambda: remove(folder, is_unwanted))
 
 
 def _require_folder(folder: JobFolder) -> None:

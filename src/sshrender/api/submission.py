@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from sshrender.coordinator.jobplan import JobPlan
 from sshrender.coordinator.storageerrors import output_error
 from sshrender.document.facts import check_file
 from sshrender.document.reading import Reading
-from sshrender.errors import UserError
+from sshrender.errors import ExitCode, UserError
 from sshrender.job import jobattributes, queueoperations
 from sshrender.job.history import sizes
 from sshrender.job.jobattributes import Attributes
@@ -28,6 +28,18 @@ from sshrender.job.journalformat import timestamp
 from sshrender.job.requestoperations import Operation
 from sshrender.job.requests import Request
 from sshrender.storage.hangguard import guarded_call
+
+
+class OwnedByAnother(UserError):
+    """The document, with these settings, is the job of another user. ``job``: its name."""
+
+    def __init__(self, job: str, owner: str) -> None:
+        super().__init__(
+            ExitCode.USAGE,
+            f"{job} is a job of {owner or 'another user'}",
+            "give the document another name",
+        )
+        self.job = job
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,11 +76,13 @@ def submit(
     *,
     is_only: bool = True,
     is_held: bool = False,
+    only_of: str = "",
 ) -> Submitted:
-    """Queue one document. Raises UserError.
+    """Queue one document. Raises UserError; OwnedByAnother for a job that is not of user ``only_of``.
 
     ``conditions``: the attributes not_before (see dependencies.start_time) and after (names of jobs).
-    ``is_only``: the command submits no other document. ``is_held``: it starts when released.
+    ``is_only``: the command submits no other document. ``is_held``: it starts when released. With
+    ``only_of`` the pages stay in the job's folder, as a web user has no output folder.
     """
     near_document(source, partial(check_file, source))
     # The time of submission identifies our own job below: another submit may create it first.
@@ -76,17 +90,29 @@ def submit(
     fields = {**conditions, "submitted": now, "held": current_user() if is_held else ""}
     request = context.request(source, is_only, **fields)
     # Below the shared folder every machine finds the output folder without a marker.
-    if not request.output.is_relative_to(context.san):
+    if only_of:
+        own = {"output": "", "output_host": "", "output_marker": ""}
+        request = replace(context.request(source, is_only, **fields, **own), stays_in_job=True)
+    elif not request.output.is_relative_to(context.san):
         request = context.request(source, is_only, **fields, output_marker=create_marker(request.output))
     reading = Reading()
     try:
         plan = on_san(context.san, lambda: open_job(request, reading, context.page_count_probe(request)))
+        if only_of:
+            _require_owner(context, plan, only_of)
         return _result(context, plan, now, is_held)
     except UserError:
         remove_marker(request.output, request.attributes.output_marker)
         raise
     finally:
         reading.close()
+
+
+def _require_owner(context: RunContext, plan: JobPlan, user: str) -> None:
+    """Raise OwnedByAnother for a job that exists already and belongs to another user."""
+    found = on_san(context.san, partial(jobattributes.load_signed, plan.folder))
+    if found.owner != user:
+        raise OwnedByAnother(plan.spec.name, found.owner)
 
 
 def _result(context: RunContext, plan: JobPlan, now: str, hold: bool) -> Submitted:

@@ -24,6 +24,7 @@ from sshrender.cli import (
     overview,
     render,
     resume,
+    serve,
     status,
     submit,
     usagereport,
@@ -84,6 +85,7 @@ _add("status", status.status)
 _add("why", status.why)
 _add("overview", overview.overview)
 _add("watch", watch.watch)
+_add("serve", serve.serve)
 _add("drain", drain.drain)
 _add("undrain", drain.undrain)
 _add("move", drain.move)

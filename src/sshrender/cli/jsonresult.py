@@ -64,6 +64,11 @@ def know(**fields: Any) -> None:
     _Process.known.update(fields)
 
 
+def known(name: str) -> Any:
+    """Return what was noted under this name; None if nothing was."""
+    return _Process.known.get(name)
+
+
 def put(fields: Mapping[str, Any], code: int = 0, *, is_run: bool = False) -> int:
     """Print the object; return ``code``, or STORAGE if that was 0 and printing fails.
 

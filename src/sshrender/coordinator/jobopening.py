@@ -169,7 +169,8 @@ def _open(
         spec = describe(request, stamp.bytes, known, source.sha256, total, may_split)
         folder = JobFolder(request.san / spec.name)
         # Before there is a job: one that cannot deliver is not worth a folder.
-        delivery = Delivery(request.output, spec, folder, request.may_replace, assemble=request.assemble)
+        output = folder.pages if request.stays_in_job else request.output
+        delivery = Delivery(output, spec, folder, request.may_replace, assemble=request.assemble)
         check_output(delivery)
         request.stage(f"creating the job of {total:,} pages")
         spec, document_stamp = _create_or_find(folder, spec, source)
@@ -347,7 +348,7 @@ def _plan(
     return JobPlan(
         spec=spec,
         folder=folder,
-        output=request.output,
+        output=folder.pages if request.stays_in_job else request.output,
         pages=pagelist.parse(spec.settings.pages, total),
         reading=reading,
         history=History(),

@@ -106,6 +106,8 @@ class RenderRequest:
     """Whether to replace what another job has delivered into the output folder."""
     assemble: str = ""
     """The kind of the file of all pages that is to be made beside them; empty: none."""
+    stays_in_job: bool = False
+    """Whether the pages stay in the job's folder: ``output`` is not used then."""
     remark: Callable[[str], None] = lambda _line: None
     """Shows the user a remark about something unusual."""
     stage: Callable[[str], None] = lambda _words: None

@@ -57,7 +57,12 @@ def sheet(
 ) -> dict[str, Any]:
     """Return all that the overview shows, as ``views.overview.render`` takes it. Raises OSError."""
     report = jobstatus.of(folder, spec, entries, holder, jobattributes.load_or_none(folder))
-    model = _replay(report, entries)
+    return sheet_of(folder, report, _replay(report, entries))
+
+
+def sheet_of(folder: JobFolder, report: JobReport, model: JobModel) -> dict[str, Any]:
+    """Return the sheet of a job whose journal was replayed already. Raises OSError."""
+    spec = report.spec
     files, thumbs = history.sizes(folder.pages), _thumbnails(folder)
     recipes = [recipe.format for recipe in spec.settings.recipes if not recipe.is_built_in]
     device = DEVICES.get(spec.settings.device)
@@ -110,6 +115,21 @@ def _replay(report: JobReport, entries: Sequence[JournalEntry]) -> JobModel:
 def _thumbnails(folder: JobFolder) -> dict[str, int]:
     """Return the thumbnails' sizes by name; none if the folder is missing."""
     return history.sizes(folder.thumbnails) if folder.thumbnails.is_dir() else {}
+
+
+def page_of(row: PageRow) -> dict[str, Any]:
+    """Return one page as the journal shows it, without a look at its files."""
+    return _page(row, {row.file: row.bytes}, {thumbnails.file_of(row.file): 1} if row.file else {})
+
+
+def hosts_of(report: JobReport, model: JobModel) -> list[dict[str, Any]]:
+    """Return the hosts as the sheet lists them."""
+    return list(_hosts(report, model))
+
+
+def counts_of(report: JobReport) -> dict[str, int]:
+    """Return the number of pages by state, as the sheet has them."""
+    return _counts(report)
 
 
 def _page(row: PageRow, files: dict[str, int], thumbs: dict[str, int]) -> dict[str, Any]:

@@ -272,9 +272,49 @@ def of(
     attributes: Attributes | None = None,
 ) -> JobReport:
     """Return the report of a job with this journal. ``holder``: the claim of its coordinator, if any."""
-    attributes = attributes or Attributes()
+    follower = Follower(spec)
+    replay(entries, follower)
+    return follower.report(folder, holder, attributes)
+
+
+class Follower:
+    """Follows the journal of a job; makes the report at any time. See Replay."""
+
+    def __init__(self, spec: JobSpec) -> None:
+        self._spec = spec
+        self._pages = _pages(spec)
+        self._progress, self._past = _Progress(), history.History()
+        self._relevant = _Relevant(self._pages)
+
+    def take(self, entry: je.JournalEntry) -> None:
+        """See Replay.take."""
+        if self._relevant.concerns(entry):
+            self._progress.take(entry)
+            self._past.take(entry)
+
+    def report(
+        self, folder: JobFolder, holder: Claim | None, attributes: Attributes | None = None
+    ) -> JobReport:
+        """Return the report as of the last entry. ``holder``: the claim of its coordinator, if any."""
+        return _report(
+            folder, self._spec, self._progress, self._past, holder, attributes or Attributes()
+        )
+
+    @property
+    def records(self) -> dict[int, history.PageRecord]:
+        """The delivered pages of the job."""
+        return {number: record for number, record in self._past.pages.items() if number in self._pages}
+
+
+def _report(
+    folder: JobFolder,
+    spec: JobSpec,
+    progress: _Progress,
+    past: history.History,
+    holder: Claim | None,
+    attributes: Attributes,
+) -> JobReport:
     pages = _pages(spec)
-    progress, past = _replay(entries, pages)
     done = {number: record for number, record in past.pages.items() if number in pages}
     failed = [told for number, told in sorted(progress.failed.items()) if number not in done]
     suspect = {
@@ -333,16 +373,6 @@ def removed(name: str, accounts: Sequence[Account]) -> dict[str, Any]:
         "updated": max((account.month for account in accounts), default=""),
         "accounts": [account.as_json() for account in accounts],
     }
-
-
-def _replay(
-    entries: Iterable[je.JournalEntry], pages: frozenset[int]
-) -> tuple[_Progress, history.History]:
-    """Replay a journal in one pass: another user's may be as large as a reader allows."""
-    progress, past = _Progress(), history.History()
-    relevant = _Relevant(pages)
-    replay(filter(relevant.concerns, entries), progress, past)
-    return progress, past
 
 
 def _pages(spec: JobSpec) -> frozenset[int]:

@@ -153,6 +153,11 @@ class _Reader:
             self._rest, self._is_too_long = b"", True
         return [line for line in ended if len(line) <= MAX_LINE]
 
+    @property
+    def offset(self) -> int:
+        """Where the line begins that has not ended yet: the bytes of all lines before it."""
+        return self._at - len(self._rest)
+
     def last(self) -> bytes:
         """Return what follows the last end of a line."""
         return self._rest
@@ -165,6 +170,11 @@ class JournalTail:
         self._path = path
         self._reader = _Reader()
         self._filter = _Filter(path)
+
+    @property
+    def offset(self) -> int:
+        """The bytes of the journal whose entries were returned: every reader counts them alike."""
+        return self._reader.offset
 
     def new(self) -> list[JournalEntry]:
         """Return the entries since the last call, at least one if there is one; none without a journal.

@@ -13,13 +13,15 @@ import html
 import json
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
 from importlib.resources import files
 from typing import Any
 
 _UNSAFE = {"<": "\\u003c", ">": "\\u003e", "&": "\\u0026", "\u2028": "\\u2028", "\u2029": "\\u2029"}
 """Characters in file names or diagnostics that could end the element with the data."""
 
-_PLACEHOLDER = re.compile("@(?:POLICY|TITLE|STYLE|BESIDE|SCRIPT|DATA)@")
+_PLACEHOLDER = re.compile("@(?:HEAD|TITLE|STYLE|BODY|TOP|LIVE|BESIDE|SCRIPT|DATA|MORE)@")
 """Replaced in one pass, so that a placeholder in a job's name or in the data stays as it is."""
 
 
@@ -45,9 +47,6 @@ def render(sheet: Mapping[str, Any]) -> str:
     other file: ``file`` of a page is a mere name then.
     """
     style, script = _asset("sheet.css"), _asset("sheet.js")
-    data = json.dumps(sheet, separators=(",", ":"), ensure_ascii=False)
-    for char, escape in _UNSAFE.items():
-        data = data.replace(char, escape)
     is_alone = "images" in sheet
     policy = (
         "default-src 'none'; base-uri 'none'; form-action 'none';"
@@ -55,16 +54,76 @@ def render(sheet: Mapping[str, Any]) -> str:
         f" style-src '{_digest(style)}'; script-src '{_digest(script)}'"
     )
     parts = {
-        "@POLICY@": policy,
-        "@TITLE@": html.escape(f"{sheet['job']}: {sheet['state']}"),
+        "@HEAD@": f'<meta http-equiv="Content-Security-Policy" content="{policy}">\n',
         "@STYLE@": style,
         "@BESIDE@": "" if is_alone else _WHERE_FILES_ARE,
         "@SCRIPT@": script,
-        "@DATA@": data,
     }
-    return _PLACEHOLDER.sub(lambda found: parts[found[0]], _asset("sheet.html"))
+    return _filled(sheet, parts)
 
 
+@dataclass(frozen=True, slots=True)
+class Served:
+    """What the web front end adds to the overview of a job, which is live there.
+
+    ``root``: the relative address of its first page. ``top`` and ``live``: HTML above the overview and
+    below its heading. ``style`` and ``script``: added to its own. ``data``: for the script.
+    """
+
+    root: str
+    top: str
+    live: str
+    style: str
+    script: str
+    data: Mapping[str, Any]
+    icon: str = ""
+
+
+def render_served(sheet: Mapping[str, Any], served: Served) -> tuple[str, str]:
+    """Return the HTML document that a server sends, and the policy for its header."""
+    style, script = _asset("sheet.css") + served.style, _asset("sheet.js")
+    policy = (
+        "default-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none';"
+        f" img-src 'self' data:; connect-src 'self'; style-src '{_digest(style)}';"
+        f" script-src '{_digest(script)}' '{_digest(served.script)}'"
+    )
+    more = (
+        '<div id="live" class="unseen" role="status" aria-live="polite"></div>\n'
+        f'<script type="application/json" id="data">{as_data(served.data)}</script>\n'
+        f'<script type="module">{served.script}</script>\n'
+    )
+    parts = {
+        "@HEAD@": served.icon,
+        "@STYLE@": style,
+        "@BODY@": f' class="web" data-root="{html.escape(served.root)}"',
+        "@TOP@": served.top,
+        "@LIVE@": served.live,
+        "@SCRIPT@": script,
+        "@MORE@": more,
+    }
+    return _filled(sheet, parts), policy
+
+
+def _filled(sheet: Mapping[str, Any], parts: Mapping[str, str]) -> str:
+    common = {"@TITLE@": html.escape(f"{sheet['job']}: {sheet['state']}"), "@DATA@": as_data(sheet)}
+    values = {**common, **parts}
+    return _PLACEHOLDER.sub(lambda found: values.get(found[0], ""), _asset("sheet.html"))
+
+
+def style() -> str:
+    """Return the styles of the overview, which other pages share."""
+    return _asset("sheet.css")
+
+
+def as_data(value: Mapping[str, Any]) -> str:
+    """Return JSON for a script element that browsers do not run."""
+    data = json.dumps(value, separators=(",", ":"), ensure_ascii=False)
+    for char, escape in _UNSAFE.items():
+        data = data.replace(char, escape)
+    return data
+
+
+@cache
 def _asset(name: str) -> str:
     return files(__package__).joinpath(name).read_text(encoding="utf-8")
 

@@ -5,6 +5,8 @@
   const SIGNS = { done: "✓", suspect: "?", failed: "✕", missing: "…" };
   const STATES = ["done", "suspect", "failed", "missing"];
   const PROBLEMS = 50;
+  const pages = new Map(sheet.pages.map((page) => [page.page, page]));
+  const viewer = $("viewer");
 
   // Create an element. Every text from elsewhere becomes text, never markup.
   function make(tag, properties = {}, ...children) {
@@ -30,7 +32,9 @@
   const two = (n) => String(n).padStart(2, "0");
   const size = (n) => (n < 1024 ? `${n} B` : n < 1048576 ? `${(n / 1024).toFixed(1)} KiB` : `${(n / 1048576).toFixed(1)} MiB`);
   const count = (n, noun) => `${n} ${noun}${n === 1 ? "" : "s"}`;
-  const why = (page) => page.reason || page.diagnostics[0] || (page.state === "missing" ? "not delivered" : "");
+  // A job that can still deliver its missing pages.
+  const isLive = () => ["queued", "running", "paused", "held"].includes(sheet.state);
+  const why = (page) => page.reason || page.diagnostics[0] || (page.state === "missing" ? (isLive() ? "not rendered yet" : "not delivered") : "");
 
   function duration(seconds) {
     if (seconds < 59.95) return `${seconds.toFixed(1)} s`;
@@ -69,10 +73,12 @@
     parts.push(`${duration(sheet.seconds)} on ${count(used, "host")}`);
     if (sheet.reason) parts.push(sheet.reason);
     $("summary").textContent = parts.join(", ");
-    $("when").append(`${sheet.document.name}, ${size(sheet.document.bytes)}; submitted `,
+    document.querySelector("h1").textContent = document.title = `${sheet.job}: ${sheet.state}`;
+    for (const note of document.querySelectorAll("header .note")) note.remove();
+    $("when").replaceChildren(`${sheet.document.name}, ${size(sheet.document.bytes)}; submitted `,
       make("time", { datetime: sheet.created, text: when(sheet.created) }), ", last event ",
       make("time", { datetime: sheet.updated, text: when(sheet.updated) }), `, ${count(sheet.runs, "run")}`);
-    $("when").after(...sheet.notes.map((note) => make("p", { text: `Document: ${note}` })));
+    $("when").after(...sheet.notes.map((note) => make("p", { class: "note", text: `Document: ${note}` })));
   }
 
   // Make a link that scrolls without changing the address: the address holds the filters.
@@ -86,7 +92,7 @@
   }
 
   function fillSections() {
-    link(document.querySelector(".skip"), $("pages"));
+    $("sections").replaceChildren();
     for (const title of document.querySelectorAll("main h2")) {
       if (title.closest("section").hidden) continue;
       title.tabIndex = -1;
@@ -99,7 +105,7 @@
     const found = [];
     let last = null;
     sheet.pages.forEach((page, at) => {
-      if (page.state === "done") return;
+      if (page.state === "done" || (page.state === "missing" && isLive())) return;
       if (last && last.at + last.pages.length === at && last.pages[0].state === page.state && why(last.pages[0]) === why(page)) last.pages.push(page);
       else found.push(last = { at, pages: [page] });
     });
@@ -109,6 +115,7 @@
   function fillProblems() {
     const found = problems();
     $("problems").hidden = !found.length;
+    $("problem-list").replaceChildren();
     for (const { pages } of found.slice(0, PROBLEMS)) {
       const [first, last] = [pages[0], pages[pages.length - 1]];
       const numbers = first === last ? `page ${first.page}` : `pages ${first.page}–${last.page}`;
@@ -134,6 +141,18 @@
   })();
   $("pages").style.setProperty("--box", String(1 / ratio));
 
+  // Where the web front end shows the job live, a thumbnail may come after its page: try again.
+  const isServed = "root" in document.body.dataset;
+  const RETRY = 2000, TRIES = 6;
+
+  function retry(image, url, number) {
+    const tries = Number(image.dataset.tries ?? 0) + 1;
+    if (!isServed || !isLive() || tries > TRIES) return false;
+    image.dataset.tries = String(tries);
+    setTimeout(() => { image.src = `${url}?try=${tries}`; }, RETRY * tries);
+    return number;
+  }
+
   function frameOf(page) {
     const frame = make("span", { class: "frame" });
     const own = page.size ? page.size[0] / page.size[1] : ratio;
@@ -143,7 +162,10 @@
     const from = sources(page);
     if (!from.length) { frame.append(number()); return frame; }
     const image = make("img", { loading: "lazy", decoding: "async", alt: "", width: page.size?.[0], height: page.size?.[1] });
-    image.addEventListener("error", () => { if (from.length > 1) image.src = from.splice(0, 2)[1]; else image.replaceWith(number()); });
+    image.addEventListener("error", () => {
+      if (from.length && retry(image, from[0], true)) return;
+      if (from.length > 1) image.src = from.splice(0, 2)[1]; else image.replaceWith(number());
+    });
     image.src = from[0];
     frame.append(image);
     return frame;
@@ -236,6 +258,7 @@
     keepRoving();
     const set = Object.entries(filter).filter(([, value]) => value);
     $("printed").textContent = set.length ? `Shown here: ${$("found").textContent} (${set.map(([key, value]) => `${key} ${value}`).join(", ")})` : "";
+    if (viewer.open && large) set.push(["page", String(large.page)]);
     const words = new URLSearchParams(set).toString();
     // Browsers refuse too many changes in a short time; a later one will succeed.
     if (words !== location.hash.slice(1)) try { history.replaceState(null, "", words ? `#${words}` : location.pathname); } catch { /* */ }
@@ -250,27 +273,59 @@
     }
     $("host").value = filter.host;
     $("find").value = filter.find;
+    const wanted = pages.get(Number(words.get("page")));
     apply();
+    if (wanted && (!viewer.open || wanted !== large)) open(wanted);
+  }
+
+  function fillCounts() {
+    const totals = { "": sheet.pages.length };
+    for (const page of sheet.pages) totals[page.state] = (totals[page.state] || 0) + 1;
+    for (const button of $("states").children) {
+      const state = button.dataset.state;
+      button.textContent = state ? `${SIGNS[state]} ${state} ${totals[state] || 0}` : `all ${totals[""]}`;
+    }
+    $("host").replaceChildren($("host").options[0], ...sheet.hosts.map((host) => make("option", { value: host.name, text: `${host.name} (${host.pages})` })));
+    $("host").value = filter.host;
   }
 
   function fillFilters() {
-    const totals = { "": sheet.pages.length };
-    for (const page of sheet.pages) totals[page.state] = (totals[page.state] || 0) + 1;
-    for (const state of ["", ...STATES]) {
-      const text = state ? `${SIGNS[state]} ${state} ${totals[state] || 0}` : `all ${totals[""]}`;
-      $("states").append(make("button", { type: "button", text, "data-state": state, onclick: () => { filter.state = state; apply(); } }));
-    }
-    for (const host of sheet.hosts) $("host").append(make("option", { value: host.name, text: `${host.name} (${host.pages})` }));
+    for (const state of ["", ...STATES]) $("states").append(make("button", { type: "button", "data-state": state, onclick: () => { filter.state = state; apply(); } }));
+    fillCounts();
     $("host").addEventListener("change", () => { filter.host = $("host").value; apply(); });
     $("find").addEventListener("input", () => { filter.find = $("find").value; apply(); });
     $("filters").addEventListener("submit", (event) => event.preventDefault());
     addEventListener("hashchange", readHash);
   }
 
-  // The viewer: one page, large.
-  const viewer = $("viewer");
+  // The viewer: one page, large. Zoomed, each pixel of the file is one of the screen.
   let large = null;
   let opener = null;
+  let isZoomed = false;
+
+  function zoom(x = 0.5, y = 0.5) {
+    const box = $("image"), image = box.querySelector("img");
+    isZoomed = !isZoomed && Boolean(image);
+    box.classList.toggle("zoomed", isZoomed);
+    $("zoom").setAttribute("aria-pressed", String(isZoomed));
+    if (isZoomed) box.scrollTo({ left: x * box.scrollWidth - box.clientWidth / 2, top: y * box.scrollHeight - box.clientHeight / 2, behavior: "instant" });
+  }
+
+  $("zoom").addEventListener("click", () => zoom());
+  $("image").addEventListener("dblclick", (event) => {
+    const place = event.target.getBoundingClientRect();
+    if (event.target.tagName === "IMG") zoom((event.clientX - place.left) / place.width, (event.clientY - place.top) / place.height);
+  });
+
+  // Swipe to turn pages, unless the finger moves over a zoomed page or with another one.
+  let touch = null;
+  $("image").addEventListener("touchstart", (event) => { touch = event.touches.length === 1 && !isZoomed ? event.touches[0] : null; }, { passive: true });
+  $("image").addEventListener("touchend", (event) => {
+    if (!touch) return;
+    const x = event.changedTouches[0].clientX - touch.clientX, y = event.changedTouches[0].clientY - touch.clientY;
+    if (Math.abs(x) > 60 && Math.abs(x) > 2 * Math.abs(y)) turn(x < 0 ? 1 : -1);
+    touch = null;
+  }, { passive: true });
 
   function open(page) {
     if (!viewer.open) opener = document.activeElement;
@@ -280,16 +335,20 @@
     $("position").textContent = at < 0 ? "" : `${at + 1} / ${shown.length}`;
     $("previous").setAttribute("aria-disabled", String(!neighbour(-1)));
     $("next").setAttribute("aria-disabled", String(!neighbour(1)));
+    if (isZoomed) zoom();
     $("image").replaceChildren(imageOf(page));
+    $("zoom").hidden = !$("image").querySelector("img") || Boolean(sheet.images);
     $("facts").replaceChildren(...facts(page));
     $("facts").scrollTop = 0;
     for (const step of [1, -1]) {
       const source = sources(neighbour(step) ?? {}).pop();
       if (source) new Image().src = source;
     }
-    if (viewer.open) return;
-    viewer.showModal();
-    $("viewer-title").focus();
+    if (!viewer.open) {
+      viewer.showModal();
+      $("viewer-title").focus();
+    }
+    apply();
   }
 
   function imageOf(page) {
@@ -315,7 +374,7 @@
     for (const [title, tag, lines] of [["Messages from Ghostscript", "ul", page.diagnostics], ["History", "ol", page.history]]) {
       if (lines.length) parts.push(make("h3", { text: title }), make(tag, {}, ...lines.map((text) => make("li", { text }))));
     }
-    parts.push(make("p", { class: "quiet", text: "Arrow keys turn pages, Home and End go to the first and the last page, Esc closes." }));
+    parts.push(make("p", { class: "quiet", text: "Arrow keys turn pages, Home and End go to the first and the last page, z shows real pixels, Esc closes." }));
     return parts;
   }
 
@@ -336,11 +395,16 @@
   viewer.addEventListener("keydown", (event) => {
     if (!isPlain(event)) return;
     const facts = $("facts");
+    if (isZoomed && event.key.startsWith("Arrow")) {
+      $("image").scrollBy({ left: { ArrowLeft: -80, ArrowRight: 80 }[event.key] ?? 0, top: { ArrowUp: -80, ArrowDown: 80 }[event.key] ?? 0 });
+      event.preventDefault();
+      return;
+    }
     if (event.key.startsWith("Arrow") && event.target === facts && facts.scrollHeight > facts.clientHeight && /Up|Down/.test(event.key)) return;
     const does = {
       ArrowRight: () => turn(1), ArrowDown: () => turn(1), PageDown: () => turn(1), j: () => turn(1),
       ArrowLeft: () => turn(-1), ArrowUp: () => turn(-1), PageUp: () => turn(-1), k: () => turn(-1),
-      Home: () => shown.length && open(shown[0]), End: () => shown.length && open(shown[shown.length - 1]),
+      z: () => zoom(), Home: () => shown.length && open(shown[0]), End: () => shown.length && open(shown[shown.length - 1]),
     }[event.key];
     if (!does) return;
     event.preventDefault();
@@ -350,6 +414,7 @@
   viewer.addEventListener("close", () => {
     const here = opener?.classList.contains("page") && shown.includes(large) ? buttonOf(large) : null;
     (here ?? opener)?.focus();
+    apply();
   });
   viewer.addEventListener("click", (event) => { if (event.target === viewer) viewer.close(); });
   $("previous").addEventListener("click", () => turn(-1));
@@ -357,6 +422,7 @@
   $("close").addEventListener("click", () => viewer.close());
 
   function fillHosts() {
+    $("hosts").tBodies[0].replaceChildren();
     const total = Math.max(1, sheet.hosts.reduce((sum, host) => sum + host.pages, 0));
     const most = Math.max(1, ...sheet.hosts.map((host) => host.pages));
     for (const host of sheet.hosts) {
@@ -372,15 +438,15 @@
 
   // The timeline: one lane per host. The more pages a pixel stands for, the darker it is.
   const LANE = 18, TOP = 4, BOTTOM = 22, RIGHT = 8;
-  const time = (() => {
+  const timeOf = () => {
     const names = sheet.hosts.map((host) => host.name);
     const by = new Map(names.map((name) => [name, []]));
     let end = Math.max(0.001, sheet.seconds);
     for (const span of sheet.timeline) { by.get(span.host)?.push(span); end = Math.max(end, span.to); }
     for (const spans of by.values()) spans.sort((a, b) => a.from - b.from);
     return { names, by, end, left: 0, room: 0 };
-  })();
-  const pages = new Map(sheet.pages.map((page) => [page.page, page]));
+  };
+  let time = timeOf();
 
   function fitted(pen, text, room) {
     if (pen.measureText(text).width <= room) return text;
@@ -535,6 +601,40 @@
     for (const [name, value] of rows) $("settings").append(make("dt", { text: name }), make("dd", { text: String(value) }));
   }
 
+  // Take the new states of some pages, and what has changed of the job (web front end).
+  function update(changed, standing) {
+    Object.assign(sheet, standing);
+    let focused = null;
+    for (const fresh of changed) {
+      const page = pages.get(fresh.page);
+      if (!page) continue;
+      const before = JSON.stringify([page.state, page.file]);
+      Object.assign(page, fresh);
+      const old = cells.get(page.page);
+      if (!old || before === JSON.stringify([page.state, page.file])) continue;
+      const isRoving = roving === old.firstChild;
+      if (old.contains(document.activeElement)) focused = page;
+      const made = cell(page);
+      old.replaceWith(made);
+      if (isRoving) rove(made.firstChild);
+    }
+    if (focused) buttonOf(focused)?.focus({ preventScroll: true });
+    fillHead(); fillCounts(); fillHosts();
+    if (changed.length) { fillProblems(); apply(); }
+    if (viewer.open && changed.some((page) => page.page === large.page)) open(large);
+  }
+
+  // Take the whole sheet anew, as after the end of a job.
+  function replace(fresh) {
+    const { pages: changed, ...rest } = fresh;
+    update(changed, rest);
+    time = timeOf();
+    fillSections();
+    drawSoon();
+  }
+
+  globalThis.overview = { sheet, update, replace, open: (number) => open(pages.get(number)), shown: () => shown, make, duration, count, isDark };
+  link(document.querySelector(".skip"), $("pages"));
   fillHead(); fillProblems(); fillSections(); fillFilters(); readHash(); build(); fillHosts(); fillSettings(); showScheme();
   addEventListener("resize", drawSoon);
 })();

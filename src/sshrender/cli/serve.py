@@ -1,0 +1,147 @@
+"""``sshrender serve``: the web front end."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import threading
+from dataclasses import replace
+from typing import Annotated
+
+import typer
+
+from sshrender import gctuning
+from sshrender.cli import jsonresult, options, streams
+from sshrender.errors import ExitCode, UserError
+from sshrender.views import output
+
+_lock = threading.Lock()
+"""Serializes the output of several threads, one for each job."""
+
+
+def _option(name: str, about: str, metavar: str) -> object:
+    variable = f"SSHRENDER_{name.strip('-').replace('-', '_').upper()}"
+    return typer.Option(name, envvar=variable, show_envvar=False, help=about, metavar=metavar)
+
+
+def serve(
+    context: typer.Context,
+    bind: Annotated[
+        str, _option("--bind", "Listen on this address; port 0 is any free one.", "ADDRESS:PORT")
+    ] = "127.0.0.1:8470",
+    base_path: Annotated[
+        str, _option("--base-path", "Path below which a proxy offers the pages.", "PATH")
+    ] = "/",
+    host: Annotated[
+        list[str] | None,
+        _option("--host", "Also answer to this name. May be repeated. [default: localhost]", "NAME"),
+    ] = None,
+    auth: Annotated[
+        str, _option("--auth", "How users come in: link, htpasswd:FILE or proxy.", "WAY")
+    ] = "link",
+    trusted_proxy: Annotated[
+        list[str] | None,
+        _option(
+            "--trusted-proxy",
+            "Believe the headers of this proxy. May be repeated. [default: none]",
+            "ADDRESS",
+        ),
+    ] = None,
+    user_header: Annotated[
+        str, _option("--user-header", "Header in which the proxy names the user.", "NAME")
+    ] = "X-Forwarded-User",
+    operator: Annotated[
+        list[str] | None,
+        _option("--operator", "This user sees and changes all jobs and hosts. [default: none]", "NAME"),
+    ] = None,
+    viewer: Annotated[
+        list[str] | None,
+        _option("--viewer", "This user only opens jobs by links. [default: none]", "NAME"),
+    ] = None,
+    max_upload: Annotated[
+        str, _option("--max-upload", "Largest document that is accepted.", "SIZE")
+    ] = "10G",
+    coordinate: Annotated[
+        bool, typer.Option("--coordinate", help="Also render the jobs in the queue.")
+    ] = False,
+    hosts: options.Hosts = None,
+    san: options.San = None,
+    sandbox: options.Sandbox = None,
+    json_: options.Json = False,
+    log_file: options.LogFile = None,
+    ssh_config: options.SshConfig = None,
+    config: options.Config = None,
+) -> None:
+    """Run the web front end: upload PDFs, watch their jobs, see and download the pages.
+
+    The first line is the address to open. Any number of machines may serve the same shared folder. It
+    needs starlette and uvicorn, which the extra "web" of the Python package brings along.
+    """
+    _require_extra()
+    from sshrender.api.jobs import san_folder
+    from sshrender.api.queue import QueueRun
+    from sshrender.config.settings import resolve
+    from sshrender.config.units import parse_size
+    from sshrender.web import settings as web
+    from sshrender.web.server import serve as run
+
+    gctuning.begin()  # this may run for months
+    typed = options.typed(context)
+    resolved = resolve(typed, config).settings
+    address, port = web.address_of(bind)
+    kind, file = web.auth_of(auth)
+    try:
+        quota = replace(web.Quota(), document=parse_size(max_upload))
+    except ValueError as error:
+        raise UserError(
+            ExitCode.USAGE, f"--max-upload {max_upload}: {error}", "--max-upload takes a size, as in 2G"
+        ) from None
+    settings = web.ServeSettings(
+        san=san_folder(resolved),
+        host=address,
+        port=port,
+        base_path=web.base_path_of(base_path),
+        names=tuple(name.lower() for name in host or ()),
+        auth=kind,
+        htpasswd=file,
+        peers=web.peers_of(trusted_proxy or ()),
+        user_header=user_header.lower(),
+        operators=frozenset(operator or ()),
+        viewers=frozenset(viewer or ()),
+        make_queue=(lambda say: QueueRun(resolved, config, say)) if coordinate else None,
+        typed={key: str(value) for key, value in typed.items()},
+        config=config,
+        hosts_file=resolved.hosts,
+        quota=quota,
+    )
+    code = run(settings, _print_address, _note)
+    if json_:
+        code = jsonresult.put({"address": jsonresult.known("address")}, code, is_run=True)
+    raise typer.Exit(code)
+
+
+def _print_address(address: str) -> None:
+    """Print the address as the first line, also into a pipe; with --json on stderr."""
+    jsonresult.know(address=address)
+    if jsonresult.is_wanted():
+        output.note(address, flush=True)
+    else:
+        output.line(address)
+        streams.flush()
+
+
+def _note(line: str) -> None:
+    """Print a line about a job. A full log, or one without a reader, does not stop the server."""
+    with _lock, contextlib.suppress(OSError):
+        output.note(line, flush=True)
+
+
+def _require_extra() -> None:
+    """Raise UserError where the packages of the extra are not installed."""
+    missing = [name for name in ("starlette", "uvicorn") if importlib.util.find_spec(name) is None]
+    if missing:
+        raise UserError(
+            ExitCode.USAGE,
+            f"the web front end needs packages that are not installed: {', '.join(missing)}",
+            "pip install 'sshrender[web]'",
+        )

@@ -1,0 +1,364 @@
+
+// ---- Uploads: numbered parts, each with its digest; the server knows which ones it has. ----
+const known = new Map(JSON.parse(store.get("uploads") ?? "[]").map((each) => [each.id, each]));
+const remember = () => store.set("uploads", JSON.stringify([...known.values()].slice(-50)));
+const sameFile = (one, file) => one.name === file.name && one.size === file.size && one.modified === file.lastModified;
+const AT_ONE_TIME = 2;
+
+function options() {
+  return { dpi: Number($("dpi").value), device: $("device").value, pages: $("page-list").value.trim(), priority: Number($("priority").value), assemble: $("assemble").checked };
+}
+
+class Upload {
+  constructor(file, record) {
+    this.file = file;
+    this.record = record;
+    this.name = file?.name ?? record.name;
+    this.size = file?.size ?? record.size;
+    this.done = new Set();
+    this.isPaused = false;
+    this.partSize = record?.partSize ?? data.part;
+    this.state = file ? "waiting" : "lost";
+    this.build();
+  }
+
+  build() {
+    this.bar = make("progress", { max: "1", value: "0", "aria-label": `Upload of ${this.name}` });
+    this.words = make("p", { class: "quiet" });
+    this.problem = make("p", { class: "problem", role: "alert", hidden: true });
+    this.buttons = make("span", { class: "buttons" });
+    this.row = make("li", { class: "upload" }, make("div", { class: "line" }, make("b", { class: "name", text: this.name, title: this.name }), make("span", { class: "quiet", text: bytes(this.size) }), this.buttons),
+      this.bar, this.words, this.problem);
+    $("uploads").append(this.row);
+    this.show();
+  }
+
+  button(text, action, kind = "") {
+    return make("button", { type: "button", text, class: kind, "aria-label": `${text}: ${this.name}`, onclick: () => action.call(this) });
+  }
+
+  show() {
+    const sent = Math.min(this.size, this.done.size * this.partSize);
+    this.bar.value = this.size ? sent / this.size : 0;
+    this.bar.hidden = ["ready", "submitting", "refused"].includes(this.state);
+    const speed = this.speed ? `, ${bytes(this.speed)}/s, ${lasting((this.size - sent) / this.speed)} left` : "";
+    const words = {
+      waiting: "waits for the other uploads", sending: `${Math.floor(100 * this.bar.value)} %${speed}`,
+      paused: `${Math.floor(100 * this.bar.value)} %, paused`, broken: `${Math.floor(100 * this.bar.value)} %; the line is broken, and is tried again`,
+      lost: "begun earlier; choose the same file again to continue", inspecting: "uploaded; counting the pages …",
+      ready: this.told ?? "", submitting: "starting …", refused: "",
+    };
+    this.words.textContent = words[this.state] ?? "";
+    this.words.hidden = !this.words.textContent;
+    const set = {
+      waiting: [], sending: [this.button("Pause", this.pause)], broken: [this.button("Pause", this.pause)], paused: [this.button("Continue", this.resume)],
+      lost: [this.button("Choose the file", () => $("files").click())], ready: [this.button("Render", this.submit, "main")], refused: [],
+    }[this.state] ?? [];
+    if (this.state !== "submitting") set.push(this.button("Remove", this.remove));
+    const focused = this.buttons.contains(document.activeElement);
+    this.buttons.replaceChildren(...set);
+    if (focused) set[0]?.focus();
+  }
+
+  is(state) { this.state = state; this.show(); }
+
+  fail(error) {
+    this.problem.textContent = told(error);
+    this.problem.hidden = false;
+    this.is("refused");
+  }
+
+  pause() { this.isPaused = true; this.control?.abort(); this.is("paused"); }
+  resume() { this.isPaused = false; this.is("waiting"); pump(); }
+
+  async remove() {
+    this.isRemoved = true;
+    this.control?.abort();
+    const at = uploads.indexOf(this);
+    if (at >= 0) uploads.splice(at, 1);
+    this.row.remove();
+    (uploads[at]?.buttons.querySelector("button") ?? $("choose")).focus();
+    if (this.id) await call("DELETE", `api/v1/uploads/${this.id}`).catch(() => null);
+    known.delete(this.id);
+    remember();
+    pump();
+  }
+
+  get id() { return this.record?.id; }
+
+  // Begin anew, or learn which parts are there.
+  async begin() {
+    if (this.record) {
+      try {
+        const found = await call("GET", `api/v1/uploads/${this.id}`);
+        if (found.job) return this.finished(found.job);
+        this.done = new Set(found.received);
+        this.partSize = found.part_size;
+        this.parts = found.parts;
+        return true;
+      } catch (error) {
+        if (error.status !== 404) throw error;
+        known.delete(this.id);
+      }
+    }
+    const made = await call("POST", "api/v1/uploads", { name: this.name, size: this.size, part_size: this.partSize });
+    this.parts = made.parts;
+    this.done = new Set();
+    this.record = { id: made.id, name: this.name, size: this.size, modified: this.file.lastModified, partSize: made.part_size };
+    known.set(made.id, this.record);
+    remember();
+    return true;
+  }
+
+  async run() {
+    this.is("sending");
+    let wait = 1;
+    while (!this.isPaused && !this.isRemoved) {
+      try {
+        if (!await this.begin()) return;
+        this.is("sending");
+        await this.send();
+        if (!this.isPaused && !this.isRemoved) await this.inspect();
+        return;
+      } catch (error) {
+        if (this.isPaused || this.isRemoved) return;
+        if (error.status === 413 && this.begun413(error)) continue;
+        if ([400, 401, 403, 413, 415, 507].includes(error.status) || (error.status === 429 && !this.done.size)) return this.fail(error);
+        if (error.status === 404 && this.record) { known.delete(this.id); this.record = undefined; }
+        this.is("broken");
+        await pause(wait + Math.random());
+        wait = Math.min(30, 2 * wait);
+      }
+    }
+  }
+
+  // The server itself names a limit; a proxy in front of it answers with 413 and no words of ours.
+  begun413(error) {
+    if (error.hint !== "try again" || this.partSize <= data.least) {
+      if (this.partSize <= data.least && error.hint === "try again") error.hint = "The proxy in front of this server refuses bodies of 512 KiB; its administrator can raise that limit";
+      return false;
+    }
+    if (this.id) { call("DELETE", `api/v1/uploads/${this.id}`).catch(() => null); known.delete(this.id); }
+    this.record = undefined;
+    this.partSize = Math.max(data.least, this.partSize / 2);
+    return true;
+  }
+
+  async send() {
+    const left = [];
+    for (let number = 0; number < this.parts; number++) if (!this.done.has(number)) left.push(number);
+    this.control = new AbortController();
+    const began = performance.now();
+    let sent = 0;
+    const one = async () => {
+      while (left.length && !this.control.signal.aborted) {
+        const number = left.shift();
+        const part = this.file.slice(number * this.partSize, (number + 1) * this.partSize);
+        await this.put(number, part);
+        this.done.add(number);
+        sent += part.size;
+        this.speed = sent / Math.max(0.2, (performance.now() - began) / 1000);
+        this.show();
+      }
+    };
+    try {
+      await Promise.all(Array.from({ length: AT_ONE_TIME }, one));
+    } catch (error) {
+      this.control.abort();
+      if (this.isPaused) return;
+      throw error;
+    } finally {
+      this.speed = 0;
+    }
+  }
+
+  async put(number, part) {
+    const headers = { "Content-Type": "application/octet-stream" };
+    if (crypto.subtle) {
+      const digest = new Uint8Array(await crypto.subtle.digest("SHA-256", await part.arrayBuffer()));
+      headers["Content-Digest"] = `sha-256=:${btoa(String.fromCharCode(...digest))}:`;
+    }
+    await call("PUT", `api/v1/uploads/${this.id}/parts/${number}`, part, { headers, signal: this.control.signal });
+  }
+
+  async inspect() {
+    this.is("inspecting");
+    try {
+      const found = await call("POST", `api/v1/uploads/${this.id}/inspect`, options());
+      const pages = found.pages === null ? "The hosts will count the pages, because the document is damaged." : count(found.pages, "page");
+      const time = found.seconds === null ? "" : `, about ${lasting(found.seconds)} once it starts`;
+      this.told = pages + time;
+      this.problem.hidden = true;
+      this.is("ready");
+      announce(`${this.name} is uploaded: ${this.told}`);
+    } catch (error) {
+      if ([0, 503].includes(error.status)) throw error;
+      this.problem.textContent = told(error);
+      this.problem.hidden = false;
+      this.told = "";
+      this.is(error.status === 422 ? "refused" : "ready");
+    }
+  }
+
+  async submit() {
+    if (!$("options").reportValidity()) return;
+    this.problem.hidden = true;
+    this.is("submitting");
+    for (let wait = 1; ; wait = Math.min(30, 2 * wait)) {
+      try {
+        return this.finished((await call("POST", `api/v1/uploads/${this.id}/complete`, options())).job);
+      } catch (error) {
+        if (![0, 502, 503, 504].includes(error.status)) {
+          this.problem.textContent = told(error);
+          this.problem.hidden = false;
+          return this.is("ready");
+        }
+        await pause(wait);
+      }
+    }
+  }
+
+  finished(job) {
+    known.delete(this.id);
+    remember();
+    const at = uploads.indexOf(this);
+    if (at >= 0) uploads.splice(at, 1);
+    this.row.remove();
+    announce(`${this.name} is in the queue`);
+    fresh.add(job);
+    refresh();
+    const url = `${root}jobs/${encodeURIComponent(job)}/`;
+    if (!uploads.length) location.href = url;
+    return false;
+  }
+}
+
+const uploads = [];
+const fresh = new Set();
+let pumping = false;
+
+async function pump() {
+  if (pumping) return;
+  pumping = true;
+  for (let next; (next = uploads.find((each) => each.state === "waiting"));) await next.run();
+  pumping = false;
+}
+
+function add(files) {
+  for (const file of files) {
+    const lost = uploads.find((each) => each.state === "lost" && sameFile(each.record, file));
+    if (lost) { lost.file = file; lost.is("waiting"); continue; }
+    if (uploads.some((each) => each.file && sameFile({ name: each.name, size: each.size, modified: each.file.lastModified }, file))) continue;
+    if (file.size > data.limit) { notify(`${file.name} is larger than ${bytes(data.limit)}.`, true); continue; }
+    if (!file.size) { notify(`${file.name} is empty.`, true); continue; }
+    uploads.push(new Upload(file));
+  }
+  pump();
+}
+
+if ($("drop")) {
+  for (const record of known.values()) uploads.push(new Upload(null, record));
+  $("choose").addEventListener("click", () => $("files").click());
+  $("files").addEventListener("change", () => { add($("files").files); $("files").value = ""; });
+  $("options").addEventListener("submit", (event) => event.preventDefault());
+  $("options").addEventListener("change", () => { for (const each of uploads) if (each.state === "ready") each.inspect(); });
+  let depth = 0;
+  const isFiles = (event) => event.dataTransfer?.types.includes("Files");
+  addEventListener("dragenter", (event) => { if (isFiles(event)) { depth++; document.body.classList.add("dragging"); } });
+  addEventListener("dragleave", () => { if (depth && !--depth) document.body.classList.remove("dragging"); });
+  addEventListener("dragover", (event) => { if (isFiles(event)) event.preventDefault(); });
+  addEventListener("drop", (event) => {
+    if (!isFiles(event)) return;
+    event.preventDefault();
+    depth = 0;
+    document.body.classList.remove("dragging");
+    add(event.dataTransfer.files);
+  });
+  addEventListener("beforeunload", (event) => { if (uploads.some((each) => ["sending", "broken"].includes(each.state))) event.preventDefault(); });
+}
+
+// ---- The list of jobs. ----
+const GROUPS = { "": () => true, active: (job) => ["running", "paused", "queued", "held"].includes(job.state), done: (job) => job.state === "done", problem: (job) => ["partial", "failed", "damaged"].includes(job.state) || job.failed > 0 };
+const NAMES = { "": "all", active: "in progress", done: "done", problem: "with problems" };
+const SHOWN = 200;
+let jobs = [];
+const view = { state: "", find: "" };
+let most = SHOWN;
+
+function readHash() {
+  const words = new URLSearchParams(location.hash.slice(1));
+  view.state = words.get("state") in GROUPS ? words.get("state") : "";
+  view.find = words.get("find") ?? "";
+  $("search").value = view.find;
+  list();
+}
+
+function writeHash() {
+  const words = new URLSearchParams(Object.entries(view).filter(([, value]) => value)).toString();
+  try { history.replaceState(null, "", words ? `#${words}` : location.pathname); } catch { /* too many at a time */ }
+}
+
+for (const [state, text] of Object.entries(NAMES)) {
+  $("chips").append(make("button", { type: "button", "data-state": state, text, onclick: () => { view.state = state; writeHash(); list(); } }));
+}
+
+function words(job) {
+  const parts = [];
+  if (job.total) parts.push(`${(job.done + job.suspect).toLocaleString("en")} of ${count(job.total, "page")}`);
+  if (job.failed) parts.push(`${job.failed} failed`);
+  if (job.left !== null && job.state === "running") parts.push(`${lasting(job.left)} left`);
+  if (data.all && job.owner) parts.push(job.owner.replace(/^web:/, ""));
+  return parts.join(", ");
+}
+
+function row(job) {
+  const done = job.total ? (job.done + job.suspect) / job.total : 0;
+  return make("li", { class: `job ${job.state}${fresh.has(job.name) ? " fresh" : ""}`, "data-name": job.name },
+    make("a", { href: `${root}jobs/${encodeURIComponent(job.name)}/`, class: "name", title: job.name }, job.name),
+    make("span", { class: "state", title: MEANING[job.state] ?? "" }, make("span", { class: "sign", "aria-hidden": "true", text: SIGN[job.state] ?? "" }), job.state),
+    make("progress", { max: "1", value: String(done), "aria-label": `${Math.floor(100 * done)} % of ${job.name}` }),
+    make("span", { class: "quiet words", text: [words(job), job.note].filter(Boolean).join("; ") }));
+}
+
+function list() {
+  const text = view.find.toLowerCase();
+  for (const button of $("chips").children) {
+    const state = button.dataset.state;
+    button.textContent = `${NAMES[state]} ${jobs.filter(GROUPS[state]).length}`;
+    button.setAttribute("aria-pressed", String(state === view.state));
+  }
+  const found = jobs.filter(GROUPS[view.state]).filter((job) => !text || `${job.name} ${job.owner} ${job.state}`.toLowerCase().includes(text));
+  const focused = document.activeElement?.closest?.(".job")?.dataset.name;
+  const rows = found.slice(0, most).map(row);
+  if (found.length > most) rows.push(make("li", {}, make("button", { type: "button", text: `Show ${count(found.length - most, "more job")}`, onclick: () => { most += SHOWN; list(); } })));
+  $("jobs").replaceChildren(...rows);
+  if (focused) $("jobs").querySelector(`[data-name="${CSS.escape(focused)}"] a`)?.focus({ preventScroll: true });
+  $("empty").hidden = jobs.length > 0;
+}
+
+async function refresh() {
+  try {
+    const found = await call("GET", "api/v1/queue");
+    // A server whose view of the folder is old does not list what another one has just made.
+    for (const name of fresh) if (found.jobs.some((job) => job.name === name)) fresh.delete(name);
+    jobs = [...[...fresh].map((name) => ({ name, state: "queued", total: 0, done: 0, suspect: 0, failed: 0, left: null, owner: "", note: "" })), ...found.jobs];
+    $("untaken").hidden = !found.is_untaken || !$("untaken").textContent;
+    $("offline").hidden = true;
+    list();
+  } catch (error) {
+    if (error.status === 401) location.reload();
+    $("offline").textContent = told(error);
+    $("offline").hidden = false;
+  }
+}
+
+$("search").addEventListener("input", () => { view.find = $("search").value; writeHash(); list(); });
+addEventListener("hashchange", readHash);
+readHash();
+(async () => {
+  for (;;) {
+    if (!document.hidden) await refresh();
+    document.documentElement.dataset.built = "yes";
+    await pause(3);
+  }
+})();

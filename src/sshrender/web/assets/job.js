@@ -1,0 +1,240 @@
+
+// ---- The live part of a job's page. The overview below it is sheet.js, which this feeds. ----
+const sheet = overview.sheet;
+const api = `api/v1/jobs/${encodeURIComponent(sheet.job)}`;
+let offset = sheet.offset;
+let standing = data.standing;
+let working = new Set(standing.work);
+let best = 0;
+let quarter = Math.floor(4 * fraction(sheet.counts));
+let ended = isOver(standing.state);
+
+function fraction(counts) { return counts.total ? (counts.done + counts.suspect) / counts.total : 0; }
+function isOver(state) { return ["done", "partial", "failed", "cancelled"].includes(state); }
+
+function show() {
+  const counts = standing.counts, state = standing.state;
+  $("standing").className = `card ${state}`;
+  $("state").textContent = `${SIGN[state] ?? ""} ${state}`;
+  $("meaning").textContent = [MEANING[state], isOver(state) ? "" : standing.reason].filter(Boolean).join(" ");
+  // A page that is rendered again would move the bar back, which says nothing to its reader.
+  best = state === "queued" ? fraction(counts) : Math.max(best, fraction(counts));
+  $("progress").value = best;
+  const parts = [`${(counts.done + counts.suspect).toLocaleString("en")} of ${count(counts.total, "page")} (${Math.floor(100 * best)} %)`];
+  if (counts.suspect) parts.push(`${counts.suspect} suspect`);
+  if (counts.failed) parts.push(`${counts.failed} failed`);
+  if (standing.left !== null) parts.push(`about ${lasting(standing.left)} left`);
+  if (standing.speed) parts.push(`${standing.speed.toFixed(1)} pages/s`);
+  if (state === "queued" && standing.position) parts.push(standing.position === 1 ? "next in the queue" : `number ${standing.position} in the queue`);
+  $("numbers").textContent = parts.join(", ");
+  const isWaiting = state === "queued" && data.untaken;
+  $("hint").hidden = !isWaiting;
+  if (isWaiting) $("hint").textContent = "No machine takes jobs from the queue at the moment. This job waits until an administrator starts one.";
+  const used = standing.hosts.filter((host) => host.word === "working");
+  const troubled = standing.hosts.filter((host) => ["lost", "refused", "quarantined"].includes(host.state));
+  const names = (hosts) => hosts.slice(0, 6).map((host) => host.name).join(", ") + (hosts.length > 6 ? ` and ${hosts.length - 6} more` : "");
+  const words = [];
+  if (used.length && !isOver(state)) words.push(`${count(used.length, "host")} at work: ${names(used)}`);
+  if (troubled.length && !isOver(state)) words.push(`not usable: ${names(troubled)}`);
+  $("working").textContent = words.join("; ");
+  document.title = `${isOver(state) ? "" : `${Math.floor(100 * best)} % `}${sheet.job}: ${state}`;
+  actions();
+  paintSoon();
+}
+
+// ---- The page map: one canvas, a square for each page. ----
+const map = $("map");
+const COLOURS = { done: "--done", suspect: "--suspect", failed: "--failed", missing: "--line" };
+let frame = 0, grid = { columns: 1, size: 8 };
+
+function paintSoon() { cancelAnimationFrame(frame); frame = requestAnimationFrame(paint); }
+
+function paint() {
+  const pages = sheet.pages, width = $("map-box").clientWidth, scale = devicePixelRatio || 1;
+  if (!width || !pages.length) return;
+  let size = 14;
+  while (size > 3 && Math.ceil(pages.length / Math.floor(width / size)) * size > 180) size--;
+  const columns = Math.max(1, Math.floor(width / size)), height = Math.ceil(pages.length / columns) * size;
+  grid = { columns, size };
+  map.width = width * scale;
+  map.height = height * scale;
+  map.style.height = `${height}px`;
+  const pen = map.getContext("2d"), style = getComputedStyle(document.documentElement), gap = size > 5 ? 2 : size > 3 ? 1 : 0;
+  pen.scale(scale, scale);
+  const colours = Object.fromEntries(Object.entries(COLOURS).map(([state, name]) => [state, style.getPropertyValue(name).trim()]));
+  const accent = style.getPropertyValue("--accent").trim();
+  pages.forEach((page, at) => {
+    const isWork = page.state === "missing" && working.has(page.page);
+    pen.fillStyle = isWork ? accent : colours[page.state];
+    const inset = page.state === "failed" || page.state === "suspect" ? 0 : gap;
+    pen.fillRect((at % columns) * size, Math.floor(at / columns) * size, size - inset, size - inset);
+  });
+  const counts = standing.counts;
+  map.setAttribute("aria-label", `Map of ${count(counts.total, "page")}: ${counts.done} ready, ${counts.suspect} suspect, ${counts.failed} failed, ${counts.missing} to come`);
+  document.documentElement.dataset.map = "yes";
+}
+
+function pageAt(event) {
+  const place = map.getBoundingClientRect();
+  const column = Math.floor((event.clientX - place.left) / grid.size), row = Math.floor((event.clientY - place.top) / grid.size);
+  return column < grid.columns ? sheet.pages[row * grid.columns + column] : undefined;
+}
+map.addEventListener("mousemove", (event) => { const page = pageAt(event); map.title = page ? `page ${page.page}: ${working.has(page.page) && page.state === "missing" ? "being rendered" : page.state}` : ""; });
+map.addEventListener("click", (event) => { const page = pageAt(event); if (page) overview.open(page.page); });
+addEventListener("resize", paintSoon);
+
+// ---- What may be done. ----
+let acted = "";
+function actions() {
+  const state = standing.state, list = [];
+  const has = standing.counts.done + standing.counts.suspect > 0;
+  if (has) {
+    list.push(["Download as ZIP", download, "main"]);
+    if (data.assembled && state === "done") list.push(["Download the PDF", () => { location.href = `${root}${api}/assembled`; }, ""]);
+  }
+  if (data.own) {
+    if (state === "running" || state === "queued" || state === "paused") list.push(["Hold", () => act("hold", "on hold"), ""]);
+    if (state === "held") list.push(["Continue", () => act("release", "released"), "main"]);
+    if (standing.counts.failed && !["held", "queued"].includes(state)) list.push(["Try failed pages again", () => act("retry", "failed pages are tried again"), ""]);
+    if (!isOver(state)) list.push(["Cancel", cancel, "danger"]);
+    list.push(["Link for a colleague", share, ""]);
+    if (isOver(state)) list.push(["Delete", remove, "danger"]);
+  }
+  const key = JSON.stringify(list.map(([text]) => text));
+  if (key === acted) return;
+  acted = key;
+  const focused = $("actions").contains(document.activeElement) ? document.activeElement.textContent : "";
+  $("actions").replaceChildren(...list.map(([text, action, kind]) => make("button", { type: "button", text, class: kind, onclick: action })));
+  if (focused) ([...$("actions").children].find((button) => button.textContent === focused) ?? $("actions").firstChild)?.focus();
+}
+
+async function act(verb, words, body = {}) {
+  try {
+    const found = await call("POST", `${api}/${verb}`, body);
+    notify(found.no_need ? sentence(`${sheet.job} ${found.no_need}`) : sentence(`${sheet.job}: ${words}`));
+    if (verb === "retry") watch();
+  } catch (error) { notify(told(error), true); }
+}
+
+async function cancel() {
+  if (await confirmed("Cancel this job?", "Pages that are ready stay; no further page is rendered.", "Cancel the job")) act("cancel", "cancelled");
+}
+
+async function remove() {
+  if (!await confirmed("Delete this job?", "The document and all of its pages are removed. This cannot be undone.", "Delete")) return;
+  try {
+    await call("DELETE", api);
+    location.href = root;
+  } catch (error) { notify(told(error), true); }
+}
+
+async function share() {
+  try {
+    const found = await call("POST", `${api}/link`, {});
+    const url = new URL(root + found.path, location.href).href;
+    const field = make("input", { readonly: true, value: url, "aria-label": "Link" });
+    const dialog = make("dialog", { class: "ask", "aria-labelledby": "share-title" }, make("h2", { id: "share-title", text: "Link for a colleague" }),
+      make("p", { text: `This link shows the job and its pages to any person who has it, for ${Math.round(found.seconds / 86400)} days. Nothing can be changed with it.` }), field,
+      make("div", { class: "buttons" }, make("button", { type: "button", class: "main", text: "Copy", onclick: async () => { field.select(); try { await navigator.clipboard.writeText(url); notify("The link is copied."); } catch { notify("Copy the selected text."); } } }),
+        make("button", { type: "button", text: "Close", onclick: () => dialog.close() })));
+    dialog.addEventListener("close", () => dialog.remove());
+    document.body.append(dialog);
+    dialog.showModal();
+    field.select();
+  } catch (error) { notify(told(error), true); }
+}
+
+// The pages that the filters show, as a page list: what is seen is what is downloaded.
+function download() {
+  const shown = overview.shown().filter((page) => page.file).map((page) => page.page);
+  const all = sheet.pages.filter((page) => page.file).length;
+  const runs = [];
+  for (const number of shown) {
+    const last = runs[runs.length - 1];
+    if (last && last[1] === number - 1) last[1] = number; else runs.push([number, number]);
+  }
+  const list = runs.map(([first, last]) => (first === last ? first : `${first}-${last}`)).join(",");
+  if (!shown.length) { notify("The filters below show no page that is ready.", true); return; }
+  if (shown.length < all && list.length > 3900) { notify("Too many separate pages are selected; use simpler filters.", true); return; }
+  if (shown.length < all) notify(`Downloading the ${count(shown.length, "page")} that the filters show.`);
+  location.href = `${root}${api}/pages.zip${shown.length < all ? `?pages=${encodeURIComponent(list)}` : ""}`;
+}
+
+// ---- Live data: server-sent events; a long poll where a proxy keeps them back. ----
+const SILENCE = 20000;
+let source = null, timer = 0, heard = false, isPolling = false;
+
+function take(message) {
+  heard = true;
+  $("connection").hidden = true;
+  // Another server may have read less of the journal: what is older is not shown.
+  if (message.offset < offset) return;
+  offset = message.offset;
+  standing = message;
+  working = new Set(message.work);
+  const { state, reason, counts, hosts, seconds, updated, runs } = message;
+  overview.update(message.pages, { state, reason, counts, hosts, seconds, updated, runs });
+  show();
+  const now = Math.floor(4 * fraction(counts));
+  if (now > quarter && !isOver(state)) announce(`${25 * now} percent of the pages are ready`);
+  quarter = Math.max(quarter, now);
+  if (isOver(state) && !ended) finish();
+  ended = isOver(state);
+}
+
+async function finish() {
+  announce(`${sheet.job}: ${standing.state}. ${MEANING[standing.state] ?? ""}`);
+  try { overview.replace(await call("GET", `${api}/sheet`)); paintSoon(); } catch { /* the page shows what it knows */ }
+}
+
+function gone(reason) {
+  stop();
+  $("connection").textContent = sentence(reason || "this job was removed");
+  $("connection").hidden = false;
+}
+
+function stop() {
+  source?.close();
+  source = null;
+  clearTimeout(timer);
+}
+
+function watch() {
+  if (source || isPolling || document.hidden) return;
+  source = new EventSource(`${root}${api}/events?from=${offset}`);
+  const began = source;
+  const quiet = () => { if (source === began && !heard) { stop(); poll(); } };
+  heard = false;
+  timer = setTimeout(quiet, SILENCE);
+  source.onmessage = (event) => { clearTimeout(timer); take(JSON.parse(event.data)); };
+  source.addEventListener("gone", (event) => gone(JSON.parse(event.data).reason));
+  source.onerror = () => {
+    if (source !== began) return;
+    $("connection").textContent = "The connection is broken; it is tried again.";
+    $("connection").hidden = false;
+    if (began.readyState === EventSource.CLOSED) { stop(); pause(5).then(watch); }
+  };
+}
+
+async function poll() {
+  isPolling = true;
+  while (!document.hidden) {
+    try {
+      const message = await call("GET", `${api}/events?wait=1&from=${offset}`);
+      if (message) take(message);
+    } catch (error) {
+      if (error.status === 404) { gone(error.message); break; }
+      $("connection").textContent = told(error);
+      $("connection").hidden = false;
+      await pause(3);
+    }
+  }
+  isPolling = false;
+}
+
+// Browsers open six connections to a server at most: a page that is not seen needs none.
+document.addEventListener("visibilitychange", () => { if (document.hidden) stop(); else watch(); });
+addEventListener("pagehide", stop);
+addEventListener("pageshow", watch);
+show();
+watch();

@@ -1,0 +1,98 @@
+"""Reads the bodies of requests: bounded in size, and in how slowly they may arrive."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import binascii
+import json
+import re
+import time
+from collections.abc import AsyncIterator
+from typing import Any
+from urllib.parse import parse_qs
+
+from starlette.requests import ClientDisconnect, Request
+
+from sshrender.web.refusals import Refused
+from sshrender.web.settings import Limits
+
+MAX_JSON = 64 << 10
+_DIGEST = re.compile(r"sha-256=:?([A-Za-z0-9+/=_-]+):?")
+
+
+async def chunks(request: Request, limit: int, limits: Limits) -> AsyncIterator[bytes]:
+    """Yield the body. Raises Refused for one that is too large (413) or too slow (408)."""
+    length = request.headers.get("content-length", "")
+    if length.isdigit() and int(length) > limit:
+        raise _too_large(limit)
+    received, began = 0, time.monotonic()
+    stream = request.stream()
+    while True:
+        try:
+            chunk = await asyncio.wait_for(anext(stream), limits.body_idle)
+        except StopAsyncIteration:
+            return
+        except TimeoutError:
+            raise _too_slow() from None
+        except ClientDisconnect:
+            raise Refused(400, "the body ended too early", "send it again") from None
+        received += len(chunk)
+        if received > limit:
+            raise _too_large(limit)
+        seconds = time.monotonic() - began
+        if seconds > limits.body_idle and received < limits.body_rate * seconds:
+            raise _too_slow()
+        if chunk:
+            yield chunk
+
+
+def _too_large(limit: int) -> Refused:
+    # The rest of the body is not read, so that the connection cannot be used again.
+    return Refused(
+        413, f"the body has more than {limit:,} bytes", "send less at a time", {"Connection": "close"}
+    )
+
+
+def _too_slow() -> Refused:
+    return Refused(408, "the body arrives too slowly", "send it again", {"Connection": "close"})
+
+
+async def read_json(request: Request, limits: Limits) -> dict[str, Any]:
+    """Return the object of the body; an empty body is an empty object. Raises Refused."""
+    data = b"".join([chunk async for chunk in chunks(request, MAX_JSON, limits)])
+    if not data.strip():
+        return {}
+    try:
+        found = json.loads(data)
+    except (ValueError, RecursionError):
+        found = None
+    if not isinstance(found, dict):
+        raise Refused(400, "the body is not a JSON object", 'send one, as {"dpi": 150}')
+    return found
+
+
+async def read_form(request: Request, limits: Limits) -> dict[str, str]:
+    """Return the fields of a form. Raises Refused."""
+    data = b"".join([chunk async for chunk in chunks(request, MAX_JSON, limits)])
+    try:
+        fields = parse_qs(data.decode(), keep_blank_values=True, max_num_fields=20)
+    except ValueError:
+        raise Refused(400, "the form cannot be read", "send it again") from None
+    return {name: values[0] for name, values in fields.items()}
+
+
+def digest_of(request: Request) -> bytes | None:
+    """Return the SHA-256 of a Content-Digest header (RFC 9530); None without one. Raises Refused."""
+    header = request.headers.get("content-digest", "")
+    found = _DIGEST.search(header)
+    if found is None:
+        return None
+    text = found[1]
+    try:
+        value = bytes.fromhex(text) if len(text) == 64 else base64.b64decode(text, validate=True)
+    except (ValueError, binascii.Error):
+        value = b""
+    if len(value) != 32:
+        raise Refused(400, "Content-Digest is not a SHA-256", "send sha-256=:BASE64: or none")
+    return value

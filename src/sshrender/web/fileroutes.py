@@ -1,0 +1,266 @@
+"""Endpoints of files: pages, thumbnails, the ZIP of all pages, the assembled file.
+
+The type of a file comes from the job's device, never from the file. Nothing here is shown as a page of
+this site: each answer is sandboxed, and what browsers cannot show is a download.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator, Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import BinaryIO
+from urllib.parse import quote
+
+from starlette.requests import Request
+from starlette.responses import Response, StreamingResponse
+
+from sshrender.api.jobfeed import JobFeed, PageFile
+from sshrender.api.pagearchive import Member, PageArchive
+from sshrender.api.pagefiles import open_plain, read_plain
+from sshrender.web.refusals import Refused, not_found
+from sshrender.web.routing import Call, Endpoints
+from sshrender.web.sanpool import SanPool
+
+FILES = Endpoints()
+_JOB = "/api/v1/jobs/{name}"
+
+_TYPES = {
+    "png": "image/png",
+    "jpeg": "image/jpeg",
+    "tiff": "image/tiff",
+    "bmp": "image/bmp",
+}
+"""By format (renderers/devices.py). SVG and HTML are not among them: they could run scripts."""
+
+_SHOWN = ("png", "jpeg", "bmp")
+_SANDBOX = "sandbox; default-src 'none'; style-src 'unsafe-inline'"
+"""Browsers style the page that they make around an image."""
+
+MAX_THUMBNAIL = 128 << 10
+BLOCK = 1 << 20
+_RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})")
+
+
+def _headers(name: str, *, is_shown: bool, etag: str) -> dict[str, str]:
+    kind = "inline" if is_shown else "attachment"
+    plain = "".join(
+        char if char.isascii() and (char.isalnum() or char in "._-") else "_" for char in name
+    )
+    return {
+        "Content-Disposition": f"{kind}; filename=\"{plain}\"; filename*=UTF-8''{quote(name, safe='')}",
+        "Content-Security-Policy": _SANDBOX,
+        "Cache-Control": "private, no-cache",
+        "ETag": f'"{etag}"',
+    }
+
+
+async def _feed(call: Call) -> JobFeed:
+    return (await call.site.watched(call.word("name"), call.person)).feed
+
+
+async def _page(call: Call) -> PageFile:
+    feed, number = await _feed(call), call.number("number")
+    found = next((each for each in feed.files() if each.page == number), None)
+    if found is None:
+        raise not_found(f"page {number} is not delivered")
+    return found
+
+
+@FILES.add(
+    "GET",
+    f"{_JOB}/pages/{{number}}",
+    "The file of a page",
+    answers={200: "The file", 206: "A part of it"},
+)
+async def page(call: Call) -> Response:
+    """Return the file of a page."""
+    feed, found = await _feed(call), await _page(call)
+    is_shown = feed.format in _SHOWN and "download" not in call.request.query_params
+    headers = _headers(found.path.name, is_shown=is_shown, etag=found.sha256[:32])
+    kind = _TYPES.get(feed.format, "application/octet-stream")
+    return await _file(call, found.path, headers, kind)
+
+
+@FILES.add(
+    "GET",
+    f"{_JOB}/thumbs/{{number}}",
+    "A small JPEG of a page, if a host had the time",
+    answers={200: "image/jpeg"},
+)
+async def thumbnail(call: Call) -> Response:
+    """Return the thumbnail of a page."""
+    feed, number = await _feed(call), call.number("number")
+    path = feed.thumbnail(number)
+    try:
+        if path is None:
+            raise FileNotFoundError
+        data = await call.site.pool.run(read_plain, path, MAX_THUMBNAIL)
+    except OSError:
+        raise not_found(f"there is no thumbnail of page {number}") from None
+    headers = _headers(path.name, is_shown=True, etag=f"{len(data):x}-{hash(data) & 0xFFFFFFFF:x}")
+    headers["Cache-Control"] = "private, max-age=60"
+    return Response(data, 200, headers, "image/jpeg")
+
+
+@FILES.add(
+    "GET",
+    f"{_JOB}/pages.zip",
+    "All delivered pages, or ?pages=LIST, in one ZIP file; an interrupted download can be resumed",
+    answers={200: "application/zip", 206: "A part of it", 404: "No page is delivered"},
+)
+async def pages_zip(call: Call) -> Response:
+    """Return the pages in one file, which is made while it is sent."""
+    feed = await _feed(call)
+    chosen = call.request.query_params.get("pages", "")[:4000]
+    files = await call.site.pool.run(feed.files, chosen)
+    if not files:
+        raise not_found("none of these pages is delivered")
+    members = [Member(each.path.name, each.path, each.size, each.sha256) for each in files]
+    archive = await call.site.pool.run(PageArchive, members)
+    headers = _headers(f"{feed.name}.zip", is_shown=False, etag=archive.etag)
+    return _ranged(call, archive.size, headers, "application/zip", archive.read)
+
+
+@FILES.add(
+    "GET",
+    f"{_JOB}/assembled",
+    "The PDF of all pages, if the job makes one",
+    answers={200: "application/pdf"},
+)
+async def assembled(call: Call) -> Response:
+    """Return the file of all pages."""
+    feed = await _feed(call)
+    path = feed.assembled
+    if path is None:
+        raise not_found("this job makes no file of all pages")
+    if feed.report.state != "done":
+        raise Refused(
+            404, "the file of all pages is made when all are delivered", "wait until the job is done"
+        )
+    headers = _headers(path.name, is_shown=False, etag=feed.spec.id[:32])
+    return await _file(call, path, headers, "application/octet-stream")
+
+
+@FILES.add(
+    "GET", "/jobs/{name}/pages/{file}", "The file of a page, by its name", answers={200: "The file"}
+)
+async def page_by_name(call: Call) -> Response:
+    """Return the file of a page: the overview names files."""
+    feed, name = await _feed(call), call.word("file")
+    found = next((each for each in feed.files() if each.path.name == name), None)
+    if found is None:
+        raise not_found()
+    headers = _headers(name, is_shown=feed.format in _SHOWN, etag=found.sha256[:32])
+    return await _file(call, found.path, headers, _TYPES.get(feed.format, "application/octet-stream"))
+
+
+@FILES.add(
+    "GET",
+    "/jobs/{name}/thumbs/{file}",
+    "The thumbnail of a page, by its name",
+    answers={200: "image/jpeg"},
+)
+async def thumbnail_by_name(call: Call) -> Response:
+    """Return a thumbnail: the overview names files."""
+    feed, name = await _feed(call), call.word("file")
+    number = next(
+        (each.page for each in feed.files() if each.path.stem == name.removesuffix(".jpg")), None
+    )
+    if number is None or not name.endswith(".jpg"):
+        raise not_found()
+    call.request.path_params["number"] = str(number)
+    return await thumbnail(call)
+
+
+async def _file(call: Call, path: Path, headers: dict[str, str], kind: str) -> Response:
+    """Return a file of the shared folder, from its middle on if that is asked for."""
+    try:
+        file = await call.site.pool.run(open_plain, path)
+        size = await call.site.pool.run(_size_of, file)
+    except FileNotFoundError:
+        raise not_found("this file is gone") from None
+    return _ranged(call, size, headers, kind, partial(_blocks, file))
+
+
+def _size_of(file: BinaryIO) -> int:
+    end = file.seek(0, 2)
+    file.seek(0)
+    return end
+
+
+def _blocks(file: BinaryIO, start: int, end: int) -> Iterator[bytes]:
+    with file:
+        file.seek(start)
+        left = end - start
+        while left:
+            block = file.read(min(BLOCK, left))
+            if not block:
+                raise OSError(f"{file.name} has become shorter")
+            left -= len(block)
+            yield block
+
+
+def _ranged(
+    call: Call,
+    size: int,
+    headers: dict[str, str],
+    kind: str,
+    read: Callable[[int, int], Iterator[bytes]],
+) -> Response:
+    """Return the whole, or the part that a Range header names (RFC 9110, 14.2)."""
+    request = call.request
+    if request.headers.get("if-none-match") == headers["ETag"]:
+        return Response(status_code=304, headers=headers)
+    start, end = _range(request, size, headers["ETag"])
+    headers |= {"Accept-Ranges": "bytes", "Content-Length": str(end - start)}
+    is_part = (start, end) != (0, size)
+    if is_part:
+        headers["Content-Range"] = f"bytes {start}-{end - 1}/{size}"
+    call.site.counts["bytes sent"] += end - start
+    body = _sent(call.site.long, read(start, end)) if request.method != "HEAD" else _nothing()
+    return StreamingResponse(body, 206 if is_part else 200, headers, kind)
+
+
+def _range(request: Request, size: int, etag: str) -> tuple[int, int]:
+    header = request.headers.get("range", "")
+    found = _RANGE.fullmatch(header.replace(" ", ""))
+    if (
+        not header
+        or found is None
+        or request.headers.get("if-range", etag) != etag
+        or not any(found.groups())
+    ):
+        return 0, size  # several ranges at once are answered with the whole, as the RFC allows
+    first, last = found.groups()
+    start = int(first) if first else max(0, size - int(last))
+    end = min(size, int(last) + 1) if first and last else size
+    if not start < end:
+        raise Refused(
+            416,
+            "there is no such part of the file",
+            "ask for the whole",
+            {"Content-Range": f"bytes */{size}"},
+        )
+    return start, end
+
+
+async def _nothing() -> AsyncIterator[bytes]:
+    for block in list[bytes]():
+        yield block
+
+
+async def _sent(pool: SanPool, blocks: Iterator[bytes]) -> AsyncIterator[bytes]:
+    """Yield blocks that are read in threads, a MiB at a time."""
+    while data := await pool.run(_some, blocks):
+        yield data
+
+
+def _some(blocks: Iterator[bytes]) -> bytes:
+    found = bytearray()
+    for block in blocks:
+        found += block
+        if len(found) >= BLOCK:
+            break
+    return bytes(found)

@@ -1,0 +1,229 @@
+"""Who asks: sessions, passwords, the header of a proxy, links; and what each user may do.
+
+Sessions and links are signed and kept nowhere, so that every server accepts them. The role of a user is
+looked up with each request.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import json
+import re
+import time
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import bcrypt
+from starlette.requests import Request
+from starlette.responses import Response
+
+from sshrender.web.people import Person, Role
+from sshrender.web.refusals import Refused
+from sshrender.web.settings import Auth, ServeSettings
+
+SESSION, SHARED = "sshrender_session", "sshrender_shared"
+"""Names of the cookies."""
+
+SESSION_SECONDS = 12 * 3600.0
+LOCAL_SECONDS = 30 * 24 * 3600.0
+"""Of a session that a one-time link began: it ends with the browser's cookies, or a new key."""
+
+SHARED_SECONDS = 7 * 24 * 3600.0
+MAX_SHARED = 20
+"""Jobs that one browser may open by links: the cookie has to stay small."""
+
+MAX_PASSWORD_BYTES = 72
+"""bcrypt looks at no more (bcrypt 5 raises ValueError instead of ignoring the rest)."""
+
+MAX_USERS_FILE = 1 << 20
+
+LOCAL_USER = "local"
+_NAME = re.compile(r"[\w.@+-]{1,64}")
+_HASH = re.compile(rb"\$2[aby]\$\d\d\$[./A-Za-z0-9]{53}")
+_NO_HASH = b"$2b$12$" + b"." * 53
+"""Compared for unknown names, so that the time of an answer does not show which names exist."""
+
+
+@dataclass(slots=True)
+class _Attempts:
+    """Failed logins, by address."""
+
+    limit: int
+    _times: dict[str, deque[float]] = field(default_factory=dict)
+
+    def require_few(self, address: str) -> None:
+        """Raise Refused (429) after too many failures in a minute."""
+        times = self._times.get(address)
+        while times and times[0] < time.monotonic() - 60:
+            times.popleft()
+        if times and len(times) >= self.limit:
+            raise Refused(
+                429, "too many failed logins from this address", "wait a minute", {"Retry-After": "60"}
+            )
+
+    def note(self, address: str) -> None:
+        """Note a failure. The table is emptied before it grows without bound."""
+        if len(self._times) > 10_000:
+            self._times.clear()
+        self._times.setdefault(address, deque(maxlen=self.limit)).append(time.monotonic())
+
+
+class Doorkeeper:
+    """Knows who asks. ``key``: signs sessions and links."""
+
+    def __init__(self, settings: ServeSettings, key: bytes) -> None:
+        self._settings = settings
+        self._key = key
+        self.attempts = _Attempts(settings.limits.logins)
+
+    def person(self, request: Request) -> Person | None:
+        """Return the user of a request; None if it has neither a session nor a link."""
+        shared = self._shared(request)
+        name = self._name(request)
+        if name is not None:
+            return Person(name, self.role(name), shared)
+        return Person("", Role.VIEWER, shared) if shared else None
+
+    def _name(self, request: Request) -> str | None:
+        if self._settings.auth is Auth.PROXY:
+            name = request.headers.get(self._settings.user_header, "")
+            peer = request.client.host if request.client else ""
+            return name if self._settings.is_peer(peer) and _NAME.fullmatch(name) else None
+        found = self.read("session", request.cookies.get(SESSION, ""))
+        name = str(found.get("name", "")) if found else ""
+        return name if _NAME.fullmatch(name) else None
+
+    def role(self, name: str) -> Role:
+        """Return the role of a user."""
+        settings = self._settings
+        if settings.auth is Auth.LINK or name in settings.operators:
+            return Role.OPERATOR
+        return Role.VIEWER if name in settings.viewers else Role.SUBMITTER
+
+    def _shared(self, request: Request) -> frozenset[str]:
+        found = self.read("shared", request.cookies.get(SHARED, ""))
+        jobs = found.get("jobs", []) if found else []
+        return frozenset(map(str, jobs))
+
+    def basic(self, request: Request) -> tuple[str, str] | None:
+        """Return name and password of an ``Authorization: Basic`` header, for scripts."""
+        kind, _, text = request.headers.get("authorization", "").partition(" ")
+        if kind.lower() != "basic" or self._settings.auth is not Auth.HTPASSWD:
+            return None
+        try:
+            name, _, password = base64.b64decode(text, validate=True).decode().partition(":")
+        except ValueError:
+            return None
+        return name, password
+
+    def is_password(self, name: str, password: str) -> bool:
+        """Compare a password; takes about a second. Raises Refused if the file cannot be read."""
+        assert self._settings.htpasswd is not None
+        known = _hash_of(self._settings.htpasswd, name)
+        secret = password.encode("utf-8", "replace")
+        if len(secret) > MAX_PASSWORD_BYTES or b"\0" in secret:
+            return False
+        is_same = bcrypt.checkpw(secret, known or _NO_HASH)
+        return is_same and known is not None
+
+    def sign(self, kind: str, seconds: float, **fields: Any) -> str:
+        """Return a signed token of this kind, valid for so long."""
+        data = json.dumps({**fields, "kind": kind, "until": round(time.time() + seconds)}).encode()
+        return f"{_text(data)}.{_text(hmac.digest(self._key, data, 'sha256'))}"
+
+    def read(self, kind: str, token: str) -> dict[str, Any] | None:
+        """Return the fields of a token; None if it is not ours, of another kind, or has expired."""
+        body, _, mac = token.partition(".")
+        try:
+            data = base64.urlsafe_b64decode(body + "=" * (-len(body) % 4))
+            given = base64.urlsafe_b64decode(mac + "=" * (-len(mac) % 4))
+            if not hmac.compare_digest(hmac.digest(self._key, data, "sha256"), given):
+                return None
+            fields = json.loads(data)
+        except ValueError:
+            return None
+        if not isinstance(fields, dict) or fields.get("kind") != kind:
+            return None
+        return fields if time.time() < float(fields.get("until", 0)) else None
+
+    def begin_session(self, request: Request, response: Response, name: str) -> None:
+        """Let the browser keep a session."""
+        is_local = self._settings.auth is Auth.LINK
+        seconds = LOCAL_SECONDS if is_local else SESSION_SECONDS
+        self._set(request, response, SESSION, self.sign("session", seconds, name=name), seconds)
+
+    def share(self, request: Request, response: Response, job: str) -> None:
+        """Let the browser open this job, too."""
+        jobs: Iterable[str] = [*self._shared(request) - {job}, job]
+        token = self.sign("shared", SHARED_SECONDS, jobs=list(jobs)[-MAX_SHARED:])
+        self._set(request, response, SHARED, token, SHARED_SECONDS)
+
+    def end_session(self, response: Response) -> None:
+        """Remove the cookies."""
+        for name in (SESSION, SHARED):
+            response.delete_cookie(
+                name, path=self._settings.cookie_path, httponly=True, samesite="strict"
+            )
+
+    def _set(self, request: Request, response: Response, name: str, value: str, seconds: float) -> None:
+        response.set_cookie(
+            name,
+            value,
+            max_age=round(seconds),
+            path=self._settings.cookie_path,
+            secure=self.is_https(request),
+            httponly=True,
+            samesite="strict",
+        )
+
+    def is_https(self, request: Request) -> bool:
+        """Return whether the browser speaks https, perhaps to a proxy that is trusted."""
+        peer = request.client.host if request.client else ""
+        if self._settings.is_peer(peer):
+            return request.headers.get("x-forwarded-proto", "").lower() == "https"
+        return request.url.scheme == "https"
+
+    def address(self, request: Request) -> str:
+        """Return the address of the client: what a trusted proxy says, else the peer."""
+        peer = request.client.host if request.client else ""
+        if self._settings.is_peer(peer):
+            return request.headers.get("x-forwarded-for", "").rpartition(",")[2].strip()[:64] or peer
+        return peer
+
+
+def _hash_of(file: Path, name: str) -> bytes | None:
+    """Return the hash of a user's password in a file of ``htpasswd -B``; None for an unknown name."""
+    try:
+        with file.open("rb") as lines:
+            data = lines.read(MAX_USERS_FILE)
+    except OSError:
+        raise Refused(503, "the file of the users cannot be read", "call the administrator") from None
+    for line in data.splitlines():
+        user, _, known = line.strip().partition(b":")
+        if hmac.compare_digest(user, name.encode("utf-8", "replace")) and _HASH.fullmatch(known):
+            return known
+    return None
+
+
+def require_users(file: Path) -> list[str]:
+    """Return the names in a file of ``htpasswd -B`` whose hash is one of bcrypt. Raises OSError."""
+    names = []
+    for line in file.read_bytes()[:MAX_USERS_FILE].splitlines():
+        user, _, known = line.strip().partition(b":")
+        if _HASH.fullmatch(known):
+            names.append(user.decode("utf-8", "replace"))
+    return names
+
+
+def fingerprint(text: str) -> str:
+    """Return a short name for a secret, for logs."""
+    return hashlib.sha256(text.encode()).hexdigest()[:8]
+
+
+def _text(data: bytes) -> str:
+    return base64.urlsafe_b64encode(data).rstrip(b"=").decode("ascii")

@@ -1,0 +1,302 @@
+"""Endpoints of jobs: lists, live events, and what users request."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import AsyncIterator, Callable
+from dataclasses import asdict
+from typing import Any
+
+from starlette.responses import JSONResponse, Response, StreamingResponse
+
+from sshrender.api import history, hostcontrol, jobchanges, removal
+from sshrender.errors import ExitCode, UserError
+from sshrender.web import bodies
+from sshrender.web.identity import SHARED_SECONDS
+from sshrender.web.people import Role
+from sshrender.web.refusals import Refused
+from sshrender.web.routing import Call, Endpoints
+from sshrender.web.site import COMMENT_INTERVAL, Watched, public
+
+JOBS = Endpoints()
+_PATH = "/api/v1/jobs"
+_JOB = f"{_PATH}/{{name}}"
+MAX_NOTE = 400
+_NOTE = {"type": "object", "properties": {"note": {"type": "string", "maxLength": MAX_NOTE}}}
+
+
+@JOBS.add(
+    "GET", _PATH, "All jobs that you may see, as status --json has them", answers={200: "schema, jobs"}
+)
+async def jobs(call: Call) -> Response:
+    """Return all jobs in detail."""
+    return JSONResponse({"schema": 1, "jobs": await call.site.reports(call.person), "exit_code": 0})
+
+
+@JOBS.add(
+    "GET",
+    "/api/v1/queue",
+    "All jobs that you may see, a line each, and whether a coordinator takes them",
+    answers={200: "jobs, is_untaken"},
+)
+async def queue(call: Call) -> Response:
+    """Return the list that the page shows; cheap to ask for often."""
+    lines = await call.site.lines(call.person)
+    found = []
+    for line in lines:
+        row = asdict(line)
+        del row["key"]
+        row["is_own"] = call.person.may_change(line.owner)
+        found.append(row)
+    return JSONResponse({"jobs": found, "is_untaken": call.site.is_untaken})
+
+
+@JOBS.add("GET", _JOB, "One job, as status --json has it", answers={200: "The job", 404: "No such job"})
+async def job(call: Call) -> Response:
+    """Return one job in detail."""
+    watched = await _watched(call)
+    report = watched.feed.report
+    row: dict[str, Any] = report.as_json()
+    if report.state == "running":
+        row["seconds_left"] = watched.feed.standing()["left"]
+    return JSONResponse({**public(row), "position": watched.position, "exit_code": 0})
+
+
+async def _watched(call: Call) -> Watched:
+    return await call.site.watched(call.word("name"), call.person)
+
+
+def _since(call: Call) -> int:
+    text = call.request.headers.get("last-event-id") or call.request.query_params.get("from", "0")
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 16 else 0
+
+
+@JOBS.add(
+    "GET",
+    f"{_JOB}/events",
+    "What changes, as server-sent events; the id is a byte offset of the journal",
+    answers={200: "text/event-stream; with ?wait=1 one JSON object: the next event, as a long poll"},
+)
+async def events(call: Call) -> Response:
+    """Send what changes, from the offset that the client knows."""
+    watched, since = await _watched(call), _since(call)
+    if call.request.query_params.get("wait"):
+        return await _next_event(watched, since)
+    site, user = call.site, call.person.by
+    limits = site.settings.limits
+    if site.streams[user] >= limits.streams_each or site.streams.total() >= limits.streams:
+        raise Refused(503, "too many live pages are open", "close some of them", {"Retry-After": "30"})
+    headers = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
+    return StreamingResponse(_stream(call, watched, since), 200, headers, "text/event-stream")
+
+
+async def _stream(call: Call, watched: Watched, since: int) -> AsyncIterator[bytes]:
+    streams, user = call.site.streams, call.person.by
+    streams[user] += 1
+    try:
+        yield b"retry: 2000\n\n"
+        async for message in watched.messages(since):
+            if message is None:
+                yield b": still here\n\n"
+            else:
+                yield b"id: %d\ndata: %s\n\n" % message
+        yield b"event: gone\ndata: %s\n\n" % json.dumps({"reason": watched.gone}).encode()
+    finally:
+        streams[user] -= 1
+
+
+async def _next_event(watched: Watched, since: int) -> Response:
+    """Answer a long poll: for proxies that collect an answer until it ends."""
+    began = time.monotonic()
+    async for message in watched.messages(since):
+        if message is None:
+            return Response(status_code=204)
+        # The first one says how the job stands, which the client may know already.
+        if message[0] > since or time.monotonic() - began > 1 or since == 0:
+            return Response(message[1], media_type="application/json")
+        if time.monotonic() - began > COMMENT_INTERVAL:
+            break
+    return Response(status_code=204)
+
+
+@JOBS.add("GET", f"{_JOB}/sheet", "All that the overview shows, with offset: where events continue")
+async def sheet(call: Call) -> Response:
+    """Return the data of the overview."""
+    return JSONResponse(await (await _watched(call)).sheet())
+
+
+@JOBS.add("GET", f"{_JOB}/problems", "What is wrong, in words", answers={200: "problems, headline"})
+async def problems(call: Call) -> Response:
+    """Return the problems of a job."""
+    await _watched(call)
+    found = await call.site.pool.run(history.problems_of_job, call.site.san, call.word("name"))
+    return JSONResponse({"headline": found.now, "problems": [each.as_json() for each in found.problems]})
+
+
+async def _change(call: Call, change: Callable[[str, str], Any]) -> Response:
+    """Change a job that is the user's own. ``change`` gets its name and the note."""
+    watched = await _watched(call)
+    if not call.person.may_change(watched.feed.owner):
+        raise Refused(403, "only the owner of a job and operators may change it", "ask the owner")
+    fields = await bodies.read_json(call.request, call.site.settings.limits)
+    note = fields.get("note", "")
+    if not isinstance(note, str) or len(note) > MAX_NOTE:
+        raise Refused(400, f"note is a text of at most {MAX_NOTE} characters", "shorten it")
+    changed = await call.site.long.run(change, watched.feed.name, note)
+    call.site.forget_list()
+    await watched.refresh(0)
+    done = changed[0].no_need if isinstance(changed, list) and changed else ""
+    return JSONResponse(
+        {"job": watched.feed.name, "state": watched.feed.report.state, "no_need": done}, 202
+    )
+
+
+_CHANGED = {
+    202: "Requested: job, state, no_need",
+    403: "Not your job",
+    409: "Its coordinator does not answer",
+}
+
+
+@JOBS.add("POST", f"{_JOB}/hold", "Pause a job", needs=Role.SUBMITTER, body=_NOTE, answers=_CHANGED)
+async def hold(call: Call) -> Response:
+    """Pause a job."""
+    return await _change(call, lambda name, note: jobchanges.hold(call.site.san, [name], note))
+
+
+@JOBS.add("POST", f"{_JOB}/release", "Let a held job continue", needs=Role.SUBMITTER, answers=_CHANGED)
+async def release(call: Call) -> Response:
+    """Let a held job continue."""
+    return await _change(call, lambda name, _note: jobchanges.release(call.site.san, [name]))
+
+
+@JOBS.add(
+    "POST", f"{_JOB}/cancel", "Stop a job; finished pages stay", needs=Role.SUBMITTER, answers=_CHANGED
+)
+async def cancel(call: Call) -> Response:
+    """Stop a job."""
+    return await _change(call, lambda name, _note: jobchanges.cancel(call.site.san, [name]))
+
+
+@JOBS.add(
+    "POST",
+    f"{_JOB}/retry",
+    "Try failed pages again; a finished job goes back into the queue",
+    needs=Role.SUBMITTER,
+    answers=_CHANGED,
+)
+async def retry(call: Call) -> Response:
+    """Try failed pages again."""
+    watched = await _watched(call)
+    failed = [int(each["page"]) for each in watched.feed.report.failed]
+    is_running = bool(watched.feed.report.coordinator)
+
+    def work(name: str, _note: str) -> Any:
+        if is_running:
+            return jobchanges.retry(call.site.san, name, failed)
+        return jobchanges.resubmit(call.site.san, [name])
+
+    return await _change(call, work)
+
+
+@JOBS.add(
+    "DELETE",
+    _JOB,
+    "Remove a finished job with all of its pages",
+    needs=Role.SUBMITTER,
+    answers={204: "Removed", 409: "It runs or waits"},
+)
+async def delete(call: Call) -> Response:
+    """Remove a finished job."""
+    watched = await _watched(call)
+    name = watched.feed.name
+    if not call.person.may_change(watched.feed.owner):
+        raise Refused(403, "only the owner of a job and operators may remove it", "ask the owner")
+    if not watched.feed.is_finished:
+        raise Refused(409, f"{name} is {watched.feed.report.state}, not finished", "cancel it first")
+    try:
+        is_gone = await call.site.long.run(removal.remove_finished, call.site.san, name)
+    except UserError as error:
+        if error.code == ExitCode.USAGE:
+            raise Refused(409, error.what, "cancel it first") from None
+        raise
+    if not is_gone:
+        raise Refused(409, f"{name} was started or queued again", "cancel it first")
+    call.site.drop(name)
+    call.site.forget_list()
+    return Response(status_code=204)
+
+
+@JOBS.add(
+    "POST",
+    f"{_JOB}/link",
+    "Make a link that shows this job to a colleague for seven days",
+    needs=Role.SUBMITTER,
+    answers={201: "path: below the base path; seconds: how long it is valid"},
+)
+async def link(call: Call) -> Response:
+    """Make a link for a colleague: it shows one job and changes nothing."""
+    watched = await _watched(call)
+    if not call.person.may_change(watched.feed.owner):
+        raise Refused(403, "only the owner of a job and operators may share it", "ask the owner")
+    token = call.site.keeper.sign("link", SHARED_SECONDS, job=watched.feed.name, id=watched.feed.spec.id)
+    return JSONResponse({"path": f"link/{token}", "seconds": round(SHARED_SECONDS)}, 201)
+
+
+@JOBS.add(
+    "GET",
+    "/api/v1/hosts",
+    "All hosts, and which are drained",
+    needs=Role.OPERATOR,
+    answers={200: "hosts, drained"},
+)
+async def hosts(call: Call) -> Response:
+    """Return what each host does for all jobs."""
+    listed = await call.site.listed()
+    drained = await call.site.pool.run(hostcontrol.drained_hosts, call.site.san)
+    rows = [
+        {"host": each.host, "by": each.by, "note": each.note, "since": each.since} for each in drained
+    ]
+    return JSONResponse({"hosts": [asdict(host) for host in listed.hosts], "drained": rows})
+
+
+async def _known_host(call: Call) -> str:
+    name = call.word("name")
+    listed = await call.site.listed()
+    if name not in {host.name for host in listed.hosts}:
+        raise Refused(404, f"there is no host {name}", "see the list of hosts")
+    return name
+
+
+@JOBS.add(
+    "POST",
+    "/api/v1/hosts/{name}/drain",
+    "Take a host out of use",
+    needs=Role.OPERATOR,
+    body=_NOTE,
+    answers={202: "Drained"},
+)
+async def drain(call: Call) -> Response:
+    """Take a host out of use, for every job."""
+    fields = await bodies.read_json(call.request, call.site.settings.limits)
+    note = str(fields.get("note", ""))[:MAX_NOTE]
+    name = await _known_host(call)
+    await call.site.long.run(hostcontrol.drain, call.site.san, name, note)
+    call.site.forget_list()
+    return JSONResponse({"host": name}, 202)
+
+
+@JOBS.add(
+    "POST",
+    "/api/v1/hosts/{name}/undrain",
+    "Put a host back into use",
+    needs=Role.OPERATOR,
+    answers={202: "In use"},
+)
+async def undrain(call: Call) -> Response:
+    """Put a drained host back into use."""
+    name = await _known_host(call)
+    await call.site.long.run(hostcontrol.undrain, call.site.san, name)
+    call.site.forget_list()
+    return JSONResponse({"host": name}, 202)

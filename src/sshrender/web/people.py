@@ -1,0 +1,43 @@
+"""Users of the web and what each may do."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum
+
+
+class Role(IntEnum):
+    """What a user may do; each one includes the ones before."""
+
+    VIEWER = 0
+    """Open jobs by their link, see and download pages."""
+    SUBMITTER = 1
+    """Also upload documents, and change the own jobs."""
+    OPERATOR = 2
+    """Also see and change all jobs and hosts."""
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """A user of the web. ``shared``: jobs opened by a link. ``name``: empty for holders of a link."""
+
+    name: str
+    role: Role
+    shared: frozenset[str] = frozenset()
+
+    @property
+    def by(self) -> str:
+        """The user as journals and attributes name it."""
+        return f"web:{self.name or 'link'}"
+
+    def may_see(self, job: str, owner: str) -> bool:
+        """Return whether this user may see a job."""
+        return self.role is Role.OPERATOR or job in self.shared or self.owns(owner)
+
+    def owns(self, owner: str) -> bool:
+        """Return whether this user submitted the job with this owner."""
+        return bool(self.name) and self.role >= Role.SUBMITTER and owner == self.by
+
+    def may_change(self, owner: str) -> bool:
+        """Return whether this user may change a job."""
+        return self.role is Role.OPERATOR or self.owns(owner)

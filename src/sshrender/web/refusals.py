@@ -1,0 +1,94 @@
+"""Requests that are refused: the status, what is wrong and what to do, as JSON or as a page."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from sshrender.api.uploads import UploadError
+from sshrender.errors import ExitCode, UserError
+from sshrender.web import html
+
+_UPLOAD_STATUS = {
+    "missing": 404,
+    "form": 400,
+    "quota": 429,
+    "space": 507,
+    "size": 413,
+    "digest": 422,
+    "document": 415,
+}
+
+_EXIT_STATUS = {
+    ExitCode.USAGE: 400,
+    ExitCode.DOCUMENT: 422,
+    ExitCode.STORAGE: 503,
+    ExitCode.LEASE: 409,
+    ExitCode.NO_HOST: 503,
+}
+
+
+class Refused(Exception):
+    """A request that is refused. ``headers``: further ones of the answer."""
+
+    def __init__(
+        self, status: int, what: str, advice: str, headers: dict[str, str] | None = None
+    ) -> None:
+        super().__init__(what)
+        self.status = status
+        self.what = what
+        self.advice = advice
+        self.headers = headers or {}
+
+
+def busy() -> Refused:
+    """Return the refusal while the shared folder does not answer."""
+    return Refused(
+        503, "the shared folder does not answer", "try again in a moment", {"Retry-After": "5"}
+    )
+
+
+def not_found(what: str = "there is no such page") -> Refused:
+    """Return the refusal of an address that leads nowhere, or to another user's job."""
+    return Refused(404, what, "go back to the list of jobs")
+
+
+def of(error: Exception) -> Refused:
+    """Return the refusal for an error of the api."""
+    if isinstance(error, Refused):
+        return error
+    if isinstance(error, UploadError):
+        return Refused(_UPLOAD_STATUS.get(error.kind, 400), error.what, error.hint)
+    if isinstance(error, UserError):
+        status = _EXIT_STATUS.get(error.code, 500)
+        return Refused(status, error.what, error.hint, {"Retry-After": "5"} if status == 503 else None)
+    if isinstance(error, OSError):
+        return Refused(
+            503,
+            f"the shared folder: {error.strerror or error}",
+            "try again in a moment",
+            {"Retry-After": "5"},
+        )
+    return Refused(500, "an error of the server; its log has the details", "try again in a moment")
+
+
+def answer(request: Request, refused: Refused) -> Response:
+    """Return the answer to a refused request: a page for browsers that open one, else JSON."""
+    if wants_page(request):
+        root = html.root_of(request.url.path)
+        page = html.message_page(root, refused.status, refused.what, refused.advice)
+        return html.response(page, refused.status, refused.headers)
+    body: dict[str, Any] = {"error": refused.what, "hint": refused.advice}
+    return JSONResponse(body, refused.status, refused.headers)
+
+
+def wants_page(request: Request) -> bool:
+    """Return whether the request is one of a person who opens a page in a browser."""
+    path = request.url.path
+    return (
+        request.method in ("GET", "HEAD")
+        and "/api/" not in path
+        and "text/html" in request.headers.get("accept", "")
+    )

@@ -1,0 +1,258 @@
+"""What all requests of one server share: threads, followed jobs, the list of jobs, and who may ask."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import time
+from collections import Counter, OrderedDict
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from sshrender.api import jobreports, jobtable, uploads
+from sshrender.api.jobfeed import JobFeed, queue_position
+from sshrender.errors import UserError
+from sshrender.views.dashboard.source import JobLine, Listed
+from sshrender.web.identity import Doorkeeper
+from sshrender.web.people import Person
+from sshrender.web.refusals import Refused, not_found
+from sshrender.web.sanpool import SanPool
+from sshrender.web.settings import ServeSettings
+
+POLL_INTERVAL = 0.5
+"""Seconds between two looks at the journal of a running job that is watched."""
+
+REST_INTERVAL = 2.0
+COMMENT_INTERVAL = 15.0
+"""Seconds without a message after which a comment is sent: proxies close silent connections."""
+
+LIST_SECONDS = 2.0
+"""For how long a list of jobs is shown again instead of read anew."""
+
+UNTAKEN_SECONDS = 60.0
+"""Seconds after which the page says that no coordinator takes jobs of the queue."""
+
+MAX_FEEDS = 64
+"""Jobs that are kept in memory; the one that was asked for least recently is dropped."""
+
+
+class Watched:
+    """A job that is followed. One update at a time; all watchers share each message."""
+
+    def __init__(self, feed: JobFeed, pool: SanPool) -> None:
+        self.feed = feed
+        self.watchers = 0
+        self.version = 0
+        self.position: int | None = None
+        self.gone = ""
+        """Why the job is not followed any more; empty while it is."""
+        self._pool = pool
+        self._lock = asyncio.Lock()
+        self._changed = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+        self._updated = 0.0
+        self._messages: OrderedDict[tuple[int, int], tuple[int, bytes]] = OrderedDict()
+
+    async def refresh(self, age: float = POLL_INTERVAL) -> None:
+        """Read what is new, unless that was done so few seconds ago. Raises UserError or Refused."""
+        async with self._lock:
+            if time.monotonic() - self._updated >= age:
+                await self._update()
+
+    async def _update(self) -> None:
+        has_changed = await self._pool.run(self.feed.update)
+        position = None
+        if self.feed.report.state == "queued":
+            position = await self._pool.run(queue_position, self.feed.folder.path.parent, self.feed.name)
+        self._updated = time.monotonic()
+        if has_changed or position != self.position:
+            self.position = position
+            self._tell_watchers()
+
+    def _tell_watchers(self) -> None:
+        self.version += 1
+        self._changed.set()
+        self._changed = asyncio.Event()
+
+    async def message(self, since: int) -> tuple[int, bytes]:
+        """Return what is new since this byte, and the byte up to which it counts."""
+        async with self._lock:
+            key = (since, self.version)
+            if key not in self._messages:
+                made = await self._pool.run(self.feed.message, since)
+                data = json.dumps({**made, "position": self.position}, separators=(",", ":")).encode()
+                self._messages[key] = made["offset"], data
+                while len(self._messages) > 8:
+                    self._messages.popitem(last=False)
+            return self._messages[key]
+
+    async def sheet(self) -> dict[str, Any]:
+        """Return all that the overview shows."""
+        async with self._lock:
+            return await self._pool.run(self.feed.sheet)
+
+    @contextlib.contextmanager
+    def _watching(self) -> Any:
+        self.watchers += 1
+        if self._task is None or self._task.done():
+            self._task = asyncio.create_task(self._follow())
+        try:
+            yield
+        finally:
+            self.watchers -= 1
+
+    async def messages(self, since: int) -> AsyncIterator[tuple[int, bytes] | None]:
+        """Yield messages as they come; None when nothing came for a while. Ends when the job is gone."""
+        with self._watching():
+            seen = -1
+            while not self.gone:
+                changed = self._changed
+                if self.version != seen or since < self.feed.offset:
+                    seen = self.version
+                    offset, data = await self.message(since)
+                    # A server that has read less than another one has nothing new to tell.
+                    if offset >= since:
+                        since = offset
+                        yield offset, data
+                        continue
+                try:
+                    await asyncio.wait_for(changed.wait(), COMMENT_INTERVAL)
+                except TimeoutError:
+                    yield None
+
+    async def _follow(self) -> None:
+        while self.watchers and not self.gone:
+            try:
+                await self.refresh(0)
+            except Refused:
+                pass  # the shared folder does not answer for now
+            except UserError as error:
+                if not await self._is_there():
+                    self.gone = error.what
+                    self._tell_watchers()
+            is_running = self.feed.report.state == "running"
+            await asyncio.sleep(POLL_INTERVAL if is_running else REST_INTERVAL)
+
+    async def _is_there(self) -> bool:
+        try:
+            return await self._pool.run(self.feed.folder.spec.is_file)
+        except (Refused, OSError):
+            return True
+
+
+@dataclass(slots=True)
+class Site:
+    """One server. ``pool``: work of a moment; ``long``: work that takes as long as it needs."""
+
+    settings: ServeSettings
+    keeper: Doorkeeper
+    pool: SanPool = field(default_factory=lambda: SanPool(16))
+    long: SanPool = field(default_factory=lambda: SanPool(4, None, 64))
+    passwords: SanPool = field(default_factory=lambda: SanPool(2, 30.0, 16))
+    counts: Counter[str] = field(default_factory=Counter)
+    """Answers and bytes, for the metrics."""
+    bodies: Counter[str] = field(default_factory=Counter)
+    """Parts that each user is sending."""
+    streams: Counter[str] = field(default_factory=Counter)
+    """Live pages of each user."""
+    _feeds: OrderedDict[str, Watched] = field(default_factory=OrderedDict)
+    _listed: tuple[float, Listed] | None = None
+    _table: jobtable.JobTable | None = None
+    _list_lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    _untaken: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def san(self) -> Path:
+        """The shared folder."""
+        return self.settings.san
+
+    async def watched(self, name: str, person: Person) -> Watched:
+        """Return a job that this user may see. Raises Refused (404), as if others' did not exist."""
+        found = self._feeds.get(name)
+        if found is None or found.gone:
+            try:
+                feed = await self.pool.run(JobFeed, self.san, name)
+            except UserError as error:
+                raise (not_found(f"there is no job {name}") if error.code == 2 else error) from None
+            found = self._feeds[name] = Watched(feed, self.pool)
+        self._feeds.move_to_end(name)
+        try:
+            await found.refresh()
+        except UserError:
+            if not await self.pool.run(found.feed.folder.spec.is_file):
+                self.drop(name)
+                raise not_found(f"there is no job {name}") from None
+            raise
+        while len(self._feeds) > MAX_FEEDS:
+            oldest = next((key for key, each in self._feeds.items() if not each.watchers), None)
+            if oldest is None or oldest == name:
+                break
+            del self._feeds[oldest]
+        if not person.may_see(name, found.feed.owner):
+            raise not_found(f"there is no job {name}")
+        return found
+
+    def drop(self, name: str) -> None:
+        """Forget a job that is gone."""
+        found = self._feeds.pop(name, None)
+        if found is not None:
+            found.gone = found.gone or f"{name} was removed"
+
+    async def listed(self) -> Listed:
+        """Return all jobs and hosts, as of some seconds ago."""
+        async with self._list_lock:
+            if self._listed is None or time.monotonic() - self._listed[0] > LIST_SECONDS:
+                if self._table is None:
+                    self._table = await self.pool.run(
+                        jobtable.whole_queue, self.san, self.settings.hosts_file
+                    )
+                self._listed = time.monotonic(), await self.pool.run(self._table.read)
+                self._note_untaken(self._listed[1])
+            return self._listed[1]
+
+    def forget_list(self) -> None:
+        """Read the list anew when it is asked for next: something has changed."""
+        self._listed = None
+
+    def _note_untaken(self, listed: Listed) -> None:
+        now = time.monotonic()
+        if any(line.is_coordinated for line in listed.jobs):
+            self._untaken.clear()
+            return
+        waiting = {line.name for line in listed.jobs if line.state == "queued" and not line.note}
+        self._untaken = {name: self._untaken.get(name, now) for name in waiting}
+
+    @property
+    def is_untaken(self) -> bool:
+        """Whether a queued job has waited for a minute and no coordinator runs any job."""
+        return any(time.monotonic() - since > UNTAKEN_SECONDS for since in self._untaken.values())
+
+    async def lines(self, person: Person) -> list[JobLine]:
+        """Return the jobs that this user may see."""
+        listed = await self.listed()
+        return [line for line in listed.jobs if person.may_see(line.name, line.owner)]
+
+    async def reports(self, person: Person) -> list[dict[str, Any]]:
+        """Return the jobs that this user may see, as ``status --json`` has them."""
+        damaged: dict[str, str] = {}
+        found = await self.long.run(jobreports.job_reports, self.san, damaged)
+        rows = [report.as_json() for report in found]
+        return [public(row) for row in rows if person.may_see(row["job"], row["owner"] or "")]
+
+    async def tend(self) -> None:
+        """Remove what is stale, now and each hour, as long as the server runs."""
+        from sshrender.api import webaccess
+
+        while True:
+            with contextlib.suppress(Refused, OSError, UserError):
+                await self.long.run(uploads.clear_stale, self.san)
+                await self.long.run(webaccess.clear_links, self.san)
+            await asyncio.sleep(3600)
+
+
+def public(row: dict[str, Any]) -> dict[str, Any]:
+    """Return a job's row without the paths of this machine, which concern no web user."""
+    return {**row, "job_dir": None, "output": None}

@@ -1,0 +1,267 @@
+"""Endpoints of uploads: begin, parts, a look at the document, and the job that it becomes."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import asdict
+from typing import Any
+
+from starlette.responses import JSONResponse, Response
+
+from sshrender.api import uploads, webjobs
+from sshrender.api.uploads import PartWriter, Upload
+from sshrender.api.webjobs import WebOptions
+from sshrender.web import bodies
+from sshrender.web.people import Role
+from sshrender.web.refusals import Refused
+from sshrender.web.routing import Call, Endpoints
+
+UPLOADS = Endpoints()
+_PATH = "/api/v1/uploads"
+_BUFFER = 1 << 20
+"""Bytes that are collected before they are written: each write is a call in another thread."""
+
+_OPTIONS = {
+    "type": "object",
+    "additionalProperties": False,
+    "properties": {
+        "dpi": {
+            "type": "integer",
+            "minimum": webjobs.MIN_DPI,
+            "maximum": webjobs.MAX_DPI,
+            "default": 150,
+        },
+        "device": {"enum": list(webjobs.DEVICES), "default": "png16m"},
+        "pages": {
+            "type": "string",
+            "maxLength": 1000,
+            "description": "A page list, as 1-10,15,odd; empty: all.",
+        },
+        "priority": {"type": "integer", "minimum": webjobs.LOWEST_PRIORITY, "maximum": 0, "default": 0},
+        "assemble": {
+            "type": "boolean",
+            "default": False,
+            "description": "Also make one PDF of all pages.",
+        },
+    },
+}
+
+
+def _as_json(upload: Upload, **more: Any) -> dict[str, Any]:
+    return {
+        "id": upload.id,
+        "name": upload.name,
+        "size": upload.size,
+        "part_size": upload.part_size,
+        "parts": upload.parts,
+        **more,
+    }
+
+
+@UPLOADS.add(
+    "POST",
+    _PATH,
+    "Begin an upload",
+    needs=Role.SUBMITTER,
+    body={
+        "type": "object",
+        "required": ["name", "size"],
+        "properties": {
+            "name": {"type": "string", "description": "The document's name, for users."},
+            "size": {"type": "integer", "minimum": 1, "description": "Bytes of the document."},
+            "part_size": {
+                "type": "integer",
+                "minimum": uploads.MIN_PART,
+                "maximum": uploads.MAX_PART,
+                "default": uploads.DEFAULT_PART,
+            },
+        },
+    },
+    answers={201: "Begun: id, part_size and parts", 413: "Too large", 429: "Quota", 507: "No space"},
+)
+async def begin(call: Call) -> Response:
+    """Begin an upload."""
+    fields = await bodies.read_json(call.request, call.site.settings.limits)
+    name, size = fields.get("name"), fields.get("size")
+    part_size = fields.get("part_size", uploads.DEFAULT_PART)
+    if (
+        not isinstance(name, str)
+        or isinstance(size, bool)
+        or not isinstance(size, int)
+        or not isinstance(part_size, int)
+    ):
+        raise Refused(
+            400,
+            "name is a text, size and part_size are numbers",
+            'send {"name": "a.pdf", "size": 12345}',
+        )
+    made = await call.site.pool.run(
+        uploads.begin, call.site.san, call.person.by, name, size, part_size, call.site.settings.quota
+    )
+    return JSONResponse(_as_json(made), 201)
+
+
+async def _find(call: Call) -> Upload:
+    return await call.site.pool.run(uploads.find, call.site.san, call.word("id"), call.person.by)
+
+
+@UPLOADS.add(
+    "GET",
+    f"{_PATH}/{{id}}",
+    "Which parts are there",
+    needs=Role.SUBMITTER,
+    answers={200: "received: the numbers of the parts; job: what the upload became, or null"},
+)
+async def parts(call: Call) -> Response:
+    """Return which parts are there."""
+    upload = await _find(call)
+    job = await call.site.pool.run(uploads.job_of, call.site.san, upload)
+    present = [] if job else await call.site.pool.run(uploads.parts_present, call.site.san, upload)
+    return JSONResponse(_as_json(upload, received=present, job=job))
+
+
+@UPLOADS.add(
+    "DELETE", f"{_PATH}/{{id}}", "Remove an upload", needs=Role.SUBMITTER, answers={204: "Removed"}
+)
+async def remove(call: Call) -> Response:
+    """Remove an upload that is not needed."""
+    await call.site.long.run(uploads.remove, call.site.san, await _find(call))
+    return Response(status_code=204)
+
+
+@UPLOADS.add(
+    "PUT",
+    f"{_PATH}/{{id}}/parts/{{number}}",
+    "Send a part; the same part again is the same",
+    needs=Role.SUBMITTER,
+    body={"type": "string", "contentMediaType": "application/octet-stream"},
+    answers={
+        204: "Stored",
+        413: "Too large",
+        415: "Not a PDF",
+        422: "Damaged on the way",
+        429: "Too many at once",
+    },
+)
+async def put_part(call: Call) -> Response:
+    """Store a part."""
+    site, user = call.site, call.person.by
+    limits = site.settings.limits
+    if site.bodies[user] >= limits.bodies:
+        raise Refused(
+            429,
+            f"you send {limits.bodies} parts already",
+            "send the next one after that",
+            {"Retry-After": "2"},
+        )
+    site.bodies[user] += 1
+    try:
+        await _store(call)
+    finally:
+        site.bodies[user] -= 1
+        if not site.bodies[user]:
+            del site.bodies[user]
+    return Response(status_code=204)
+
+
+async def _store(call: Call) -> None:
+    site = call.site
+    upload, digest = await _find(call), bodies.digest_of(call.request)
+    writer = await site.pool.run(PartWriter, site.san, upload, call.number("number"))
+    try:
+        buffer = bytearray()
+        async for chunk in bodies.chunks(call.request, upload.part_size, site.settings.limits):
+            buffer += chunk
+            if len(buffer) >= _BUFFER:
+                await site.pool.run(writer.write, bytes(buffer))
+                buffer.clear()
+        await site.pool.run(writer.write, bytes(buffer))
+        await site.pool.run(writer.finish, digest)
+    except BaseException:
+        # The request may be cancelled because the client has gone: the file must go all the same.
+        await asyncio.shield(site.long.run(writer.abort))
+        raise
+
+
+async def _options(call: Call) -> WebOptions:
+    fields = await bodies.read_json(call.request, call.site.settings.limits)
+    try:
+        return WebOptions.of(fields)
+    except ValueError as error:
+        raise Refused(400, str(error), "see /api/v1/openapi.json") from None
+
+
+@UPLOADS.add(
+    "POST",
+    f"{_PATH}/{{id}}/inspect",
+    "Count the pages of an uploaded document and estimate the time; all parts must be there",
+    needs=Role.SUBMITTER,
+    body=_OPTIONS,
+    answers={
+        200: "pages, total, seconds (or null), compared: the earlier jobs",
+        422: "The document cannot be used",
+    },
+)
+async def inspect(call: Call) -> Response:
+    """Look at a document before it is rendered."""
+    upload, options = await _find(call), await _options(call)
+    found = await call.site.long.run(_inspect, call, upload, options)
+    return JSONResponse(asdict(found))
+
+
+def _inspect(call: Call, upload: Upload, options: WebOptions) -> webjobs.Inspection:
+    settings = call.site.settings
+    document = uploads.assemble(settings.san, upload)
+    return webjobs.inspect(webjobs.context_for(settings.typed, settings.config, options), document)
+
+
+@UPLOADS.add(
+    "POST",
+    f"{_PATH}/{{id}}/complete",
+    "Make a job of the uploaded document",
+    needs=Role.SUBMITTER,
+    body=_OPTIONS,
+    answers={
+        201: "job: its name",
+        400: "A setting is wrong",
+        404: "A part is missing",
+        422: "Not a usable PDF",
+    },
+)
+async def complete(call: Call) -> Response:
+    """Queue the uploaded document. Asked again, the answer is the same job."""
+    site = call.site
+    upload, options = await _find(call), await _options(call)
+    job = await site.pool.run(uploads.job_of, site.san, upload)
+    if job is None:
+        await _require_few_jobs(call)
+        # Not ended with the connection: a proxy may give up before a large document is read.
+        job = await asyncio.shield(site.long.run(_complete, call, upload, options))
+        site.forget_list()
+    return JSONResponse({"job": job}, 201, {"Location": f"../../jobs/{job}"})
+
+
+async def _require_few_jobs(call: Call) -> None:
+    limit = call.site.settings.limits.unfinished_jobs
+    lines = await call.site.lines(call.person)
+    own = [
+        line
+        for line in lines
+        if line.owner == call.person.by and line.state in ("queued", "held", "running", "paused")
+    ]
+    if len(own) >= limit:
+        raise Refused(
+            429,
+            f"{len(own)} of your jobs are not finished; no user may have more",
+            "wait, or cancel one",
+        )
+
+
+def _complete(call: Call, upload: Upload, options: WebOptions) -> str:
+    settings = call.site.settings
+    document = uploads.assemble(settings.san, upload)
+    context = webjobs.context_for(settings.typed, settings.config, options)
+    webjobs.inspect(context, document)
+    submitted = webjobs.submit_upload(context, document, call.person.by)
+    uploads.complete(settings.san, upload, submitted.job)
+    return submitted.job

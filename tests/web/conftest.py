@@ -1,0 +1,25 @@
+"""What the tests of the web front end share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.web.serving import Client, serving
+
+
+@pytest.fixture
+def san(home: Path) -> Path:
+    """An empty shared folder."""
+    folder = home / "san"
+    folder.mkdir()
+    return folder
+
+
+@pytest.fixture
+def alice(san: Path) -> Iterator[Client]:
+    """A user who may upload; ``as_`` makes others: olga is an operator, vera a viewer, bob as alice."""
+    with serving(san) as client:
+        yield client
