@@ -40,7 +40,7 @@ TABLE: Sequence[Mapping[str, float]] = (
 
 FIGURES = Path(__file__).parents[1] / "docs" / "figures.md"
 
-_SECTION = re.compile(r"(?<=<!-- generated: farm -->\n).*?(?=<!-- end of farm -->)", re.DOTALL)
+_SECTION = re.compile(r"(?<=<!-- measured: farm -->\n).*?(?=<!-- end of farm -->)", re.DOTALL)
 
 
 def main() -> None:
@@ -108,7 +108,7 @@ def _measured_apart(farm: Mapping[str, float]) -> dict[str, Any]:
 
 def _table(results: Sequence[Mapping[str, Any]]) -> str:
     lines = [
-        "| hosts | slots | pages | a page takes | slots busy | scheduler CPU a page | of one core | memory |",
+        "| hosts | slots | pages | each takes | slots busy | scheduler a page | of a core | memory |",
         "|--:|--:|--:|--:|--:|--:|--:|--:|",
     ]
     for each in results:
