@@ -3,8 +3,8 @@
 Arguments: the pid of a process in whose mount name space it is mounted, the folder that it shows
 and the mount point (both as seen there), and a file that says, as JSON, what goes wrong now:
 
-- ``{"write": "ENOSPC"}``: this operation fails with this error; create, fsync, mkdir, unlink, link
-  and rename can too.
+- ``{"write": "ENOSPC"}``: this operation fails with this error; create, fsync, fsyncdir, mkdir, unlink,
+  link, chmod and rename can too.
 - ``{"renamed": "EIO"}``: a rename reports this error, though it was done.
 - ``{"late": {"match": "*/work/p0*", "seconds": 5}}``: such files are not there until so long after
   they last changed, as with attributes that NFS has cached.
@@ -115,10 +115,12 @@ class BadFileSystem(mfusepy.Operations):  # type: ignore[misc]  # mfusepy's stub
         return 0
 
     def chmod(self, path: str, mode: int) -> int:
+        self._fail("chmod")
         os.chmod(self._real(path), mode)
         return 0
 
     def chown(self, path: str, uid: int, gid: int) -> int:
+        self._fail("chmod")
         os.chown(self._real(path), uid, gid)
         return 0
 
@@ -155,6 +157,10 @@ class BadFileSystem(mfusepy.Operations):  # type: ignore[misc]  # mfusepy's stub
     def fsync(self, path: str, datasync: int, fh: int) -> int:
         self._fail("fsync")
         os.fsync(fh)
+        return 0
+
+    def fsyncdir(self, path: str, datasync: int, fh: int) -> int:
+        self._fail("fsyncdir")
         return 0
 
     def release(self, path: str, fh: int) -> int:

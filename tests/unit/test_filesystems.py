@@ -6,8 +6,9 @@ import errno
 import hashlib
 import os
 import stat
+import tempfile
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -264,19 +265,15 @@ def _as_somebody(work: Callable[[], object]) -> str:
 
 
 @pytest.fixture
-def entered(tmp_path: Path) -> JobFolder:
-    """A job's folder that all users can enter."""
+def entered() -> Iterator[JobFolder]:
+    """A job's folder that all users can enter; pytest's folders are private."""
     if os.geteuid():
         pytest.skip("only root can be several users")
-    for parent in (tmp_path, *tmp_path.parents):
-        if str(parent).startswith("/tmp/"):
-            parent.chmod(parent.stat().st_mode | 0o011)
-    san = tmp_path / "san"
-    san.mkdir()
-    san.chmod(0o777)
-    folder = JobFolder(san / "job")
-    folder.create()
-    return folder
+    with tempfile.TemporaryDirectory() as name:
+        Path(name).chmod(0o777)
+        folder = JobFolder(Path(name) / "job")
+        folder.create()
+        yield folder
 
 
 def test_a_host_that_cannot_read_the_document_says_so_before_it_gets_a_page(entered: JobFolder) -> None:
