@@ -23,8 +23,10 @@ NOT_SENT = frozenset(
         "sshrender.renderers.appearance",
         "sshrender.renderers.devices",
         "sshrender.renderers.switches",
+        "sshrender.storage.conditions",
         "sshrender.storage.files",
         "sshrender.storage.hangguard",
+        "sshrender.storage.newfiles",
     }
 )
 """Modules of those packages that only the coordinator needs."""
