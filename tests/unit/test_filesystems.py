@@ -195,6 +195,7 @@ def test_a_file_system_on_which_no_job_can_run_is_refused_with_what_it_lacks(
     with pytest.raises(UserError, match=says) as raised:
         check_storage(tmp_path)
     assert raised.value.code is ExitCode.STORAGE
+    assert os.system(raised.value.hint.partition(": ")[2]) == 0
     assert list(tmp_path.iterdir()) == []
 
 

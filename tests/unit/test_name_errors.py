@@ -31,7 +31,7 @@ from sshrender.coordinator.workers.verificationresults import (
     Waits,
 )
 from sshrender.coordinator.workers.verifier import Verifier
-from sshrender.coordinator.workers.writefailure import OUTPUT, SAN, OutputFailed, judge
+from sshrender.coordinator.workers.writefailure import OUTPUT, SAN, OutputFailed, classify
 from sshrender.core import events as ev
 from sshrender.errors import ExitCode
 from sshrender.job import jobstatus, lease, publish
@@ -188,7 +188,7 @@ def test_a_file_of_another_user_in_a_sticky_folder_is_that_name_s_error() -> Non
 
 
 def _of_another_user(folder: Path) -> tuple[str, bool]:
-    """Return how a user judges that root's file has a page's name in a sticky folder."""
+    """Return how a user classifies that root's file has a page's name in a sticky folder."""
     folder.chmod(0o1777)
     target = folder / "page-0001.png"
     target.write_text("root's")
@@ -204,7 +204,7 @@ def _of_another_user(folder: Path) -> tuple[str, bool]:
             try:
                 primitives.rename(str(own), str(target))
             except OSError as error:
-                failure = judge(OutputFailed.at(target, error), target, target, "page")
+                failure = classify(OutputFailed.at(target, error), target, target, "page")
                 os.write(write, json.dumps(failure).encode())
         finally:
             os._exit(0)
@@ -224,7 +224,7 @@ def test_a_folder_that_takes_no_file_is_the_storage_s_error(
     monkeypatch.setattr(primitives, "rename", refuse)
     target = tmp_path / "page-0001.png"
     error = OSError(number, "refused", str(tmp_path / ".page-0001.png.12"), None, str(target))
-    assert judge(error, target, target, "page") == (f"{SAN}: {target}: refused", False)
+    assert classify(error, target, target, "page") == (f"{SAN}: {target}: refused", False)
     assert list(tmp_path.iterdir()) == []
 
 

@@ -1,4 +1,4 @@
-"""Judge an error of the storage: whether it belongs to one file's name, or to the folder.
+"""Classify an error of the storage: whether it belongs to one file's name, or to the folder.
 
 A folder or an immutable file in the place of one page, or a file of another user in a sticky folder,
 keeps that page from being written and no other. The error number does not tell: EPERM is also what a
@@ -45,8 +45,8 @@ class WriteFailure(NamedTuple):
     is_one_name: bool
 
 
-def judge(error: OSError, final: Path, target: Path, name: str) -> WriteFailure:
-    """Judge an error of publishing a page as ``final``, or of delivering it as ``target``.
+def classify(error: OSError, final: Path, target: Path, name: str) -> WriteFailure:
+    """Classify an error of publishing a page as ``final``, or of delivering it as ``target``.
 
     ``name`` becomes part of the name of what is tried.
     """
