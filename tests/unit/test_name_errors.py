@@ -13,15 +13,19 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from PIL import Image
 
+from sshrender.coordinator import inputhandlers
 from sshrender.coordinator.storageerrors import run_error, storage_error
-from sshrender.coordinator.workers import journalwriter, leaserenewer
+from sshrender.coordinator.workers import journalwriter, leaserenewer, writefailure
 from sshrender.coordinator.workers.journalwriter import JournalWriterThread
 from sshrender.coordinator.workers.leaserenewer import LeaseRenewer
 from sshrender.coordinator.workers.verificationresults import (
+    Rejected,
     Result,
     StorageTrouble,
     SyncRefused,
@@ -31,10 +35,12 @@ from sshrender.coordinator.workers.verificationresults import (
     Waits,
 )
 from sshrender.coordinator.workers.verifier import Verifier
-from sshrender.coordinator.workers.writefailure import OUTPUT, SAN, OutputFailed, classify
+from sshrender.coordinator.workers.writefailure import OUTPUT, SAN, NameTrouble, OutputFailed, classify
 from sshrender.core import events as ev
+from sshrender.core.states import FailureKind
 from sshrender.errors import ExitCode
 from sshrender.job import jobstatus, lease, publish
+from sshrender.job import journalentries as je
 from sshrender.job.folder import JobFolder
 from sshrender.job.history import PageRecord
 from sshrender.job.journal import JournalWriter, read_journal
@@ -329,3 +335,60 @@ def test_status_says_what_a_page_waits_for_and_until_when_until_it_ends(
 
 def _time(seconds: float) -> str:
     return clock_time(timestamp(jobs.LONG_AGO + 1 + seconds))
+
+
+def test_a_storage_that_recovers_just_before_it_is_looked_at_is_no_trouble_of_a_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now, works = [0.0], [True]
+    monkeypatch.setattr(writefailure, "why_unusable", lambda _folder, _name: "" if works[0] else "no")
+    trouble = NameTrouble(10, lambda: now[0])
+    error = OSError(errno.EROFS, "read-only")
+
+    def is_lasting(at: float, has_recovered: bool) -> bool:
+        now[0], works[0] = at, has_recovered
+        return trouble.is_lasting(error, tmp_path, "x")
+
+    assert [is_lasting(at, False) for at in (0, 5, 11)] == [False] * 3
+    assert not is_lasting(12, True)
+    assert [is_lasting(at, True) for at in (14, 21, 22)] == [False, False, True]
+    trouble.clear()
+    assert not is_lasting(23, True)
+
+
+def _run(task: VerificationTask, pages_done: int = 0) -> tuple[Any, list[je.JournalEntry]]:
+    """Return what handlers use of a run that verifies this page, and what they record."""
+    recorded: list[je.JournalEntry] = []
+    records = {task.attempt: SimpleNamespace(is_storage_failure_recorded=False, is_wait_recorded=False)}
+    run = SimpleNamespace(
+        attempts=SimpleNamespace(get=records.get, remove=records.pop),
+        recorder=SimpleNamespace(record=recorded.append),
+        messages=SimpleNamespace(attempt_failed=lambda event: [event]),
+        scheduler=SimpleNamespace(
+            paused="", storage_left=250.0, hosts={task.host: SimpleNamespace(pages_done=pages_done)}
+        ),
+    )
+    return run, recorded
+
+
+def test_a_page_for_which_a_storage_that_seems_well_has_no_room_says_what_it_waits_for(
+    tmp_path: Path, image: bytes
+) -> None:
+    task = _task(tmp_path, "page", image)
+    run, recorded = _run(task)
+    for _ in range(4):
+        inputhandlers.on_storage_trouble(run, StorageTrouble(task, "the output folder: no room"))
+    assert recorded == [je.PageWaits(page=1, reason="the output folder: no room", waits=250.0)]
+
+
+@pytest.mark.parametrize(("pages_done", "is_unreadable"), [(0, True), (1, True), (0, False)])
+def test_a_host_whose_first_page_cannot_be_read_here_is_refused_and_its_page_not_charged(
+    tmp_path: Path, image: bytes, pages_done: int, is_unreadable: bool
+) -> None:
+    task = _task(tmp_path, "page", image)
+    run, _ = _run(task, pages_done)
+    events = inputhandlers.on_rejected(run, Rejected(task, "why", is_unreadable=is_unreadable))
+    is_refused = is_unreadable and not pages_done
+    kinds = [each.kind for each in events if isinstance(each, ev.AttemptFailed)]
+    assert kinds == [FailureKind.HOST if is_refused else FailureKind.BAD_OUTPUT]
+    assert [each.host for each in events if isinstance(each, ev.HostRefused)] == ["host"] * is_refused

@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Callable
 
-from sshrender.coordinator.workers.writefailure import is_of_one_name
+from sshrender.coordinator.workers.writefailure import NameTrouble
 from sshrender.core.policy import NAME_WAIT
 from sshrender.job.journal import JournalWriter
 from sshrender.job.journalentries import JournalEntry
@@ -71,7 +71,7 @@ class JournalWriterThread:
 
         Entries that were appended are only flushed again.
         """
-        is_appended, first = not entries, time.monotonic()
+        is_appended, trouble = not entries, NameTrouble(NAME_WAIT)
         while True:
             try:
                 if not is_appended:
@@ -83,9 +83,8 @@ class JournalWriterThread:
             except LeaseLost:
                 return  # the lease renewer reports it; the other coordinator verifies our pages again
             except OSError as error:
-                is_long = time.monotonic() - first >= NAME_WAIT
                 path = self._writer.path
-                is_final = is_long and is_of_one_name(error, path.parent, "journal")
+                is_final = trouble.is_lasting(error, path.parent, "journal")
                 self._trouble(f"cannot write the journal {path}: {error.strerror}", is_final)
                 if is_final:
                     return  # the run ends; the next one finds its pages
