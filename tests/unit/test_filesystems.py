@@ -24,7 +24,7 @@ from sshrender.job.lease import LeaseLost
 from sshrender.job.leasefiles import Claim, LeaseFiles
 from sshrender.job.nonce import Nonce
 from sshrender.runner import jobfolder
-from sshrender.storage import files, newfiles
+from sshrender.storage import files, newfiles, primitives
 
 REFUSALS = ("EPERM", "EOPNOTSUPP", "ENOSYS")
 SOMEBODY = 5000
@@ -313,3 +313,24 @@ def test_a_name_is_given_to_one_file_and_replaces_none(
         (tmp_path / "other").write_text("newer")
         assert not newfiles.give_name(tmp_path / "other", target)
         assert target.read_text() == "new"
+
+
+@pytest.mark.parametrize("name", ["EBUSY", "ETXTBSY", "ESTALE", "EISDIR"])
+def test_a_name_that_is_in_use_for_a_moment_is_tried_again_and_another_error_is_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    real, tries = primitives.rename, iter(range(100))
+
+    def rename(source: str, target: str) -> None:
+        if next(tries) < 2:
+            raise OSError(getattr(errno, name), "in use", source, None, target)
+        real(source, target)
+
+    monkeypatch.setattr(primitives, "rename", rename)
+    if name == "EISDIR":
+        with pytest.raises(OSError, match="in use"):
+            files.write_whole(tmp_path / "file", PAGE)
+        assert list(tmp_path.iterdir()) == []
+        return
+    files.write_whole(tmp_path / "file", PAGE)
+    assert (tmp_path / "file").read_bytes() == PAGE
