@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import pwd
@@ -107,3 +108,28 @@ def test_a_shared_folder_without_links_modes_and_flushes_takes_a_job_and_says_wh
     (job,) = farm.san.glob("doc-*")
     assert (job / "manifest.json").is_file()
     assert [path.name for path in (job / ".epochs").glob("0*")] == ["00000001"]
+
+
+def test_names_that_a_file_system_refuses_fail_their_pages_and_no_other(
+    farm: Farm, document: Path
+) -> None:
+    (bad,) = farm.bad_sans(desk=True)
+    refused = {1: "EPERM", 2: "EBUSY", 3: "ESTALE"}
+    bad.fail({"names": {f"/out/page-000{page}.png": name for page, name in refused.items()}})
+    san = farm.san_inside
+    words = [str(document), "-o", f"{san}/out", "-r", "36", "--san", san]
+    render = [*SSHRENDER, "render", *words, "--progress", "plain", "--json"]
+    answer = farm.run(render)
+    summary = json.loads(answer.stdout)
+    assert (answer.returncode, summary["pages"]["done"]) == (3, 3), answer.stderr
+    for failed in summary["failed_pages"]:
+        why = os.strerror(getattr(errno, refused[failed["page"]]))
+        assert failed["kind"] == "unwritable"
+        assert failed["hosts"] == []
+        assert failed["reason"] == f"the output folder: {san}/out/page-000{failed['page']}.png: {why}"
+        assert f"page {failed['page']} waits until " in answer.stderr
+    bad.fail({})
+    answer = farm.run(render)
+    summary = json.loads(answer.stdout)
+    assert (answer.returncode, summary["pages"]["done"]) == (0, 6), answer.stderr
+    assert sum(host["pages"] for host in summary["hosts"]) == 0  # they were rendered already
