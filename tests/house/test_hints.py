@@ -64,6 +64,7 @@ TYPED = {
     "sed -n {line[1]}p {shlex.quote(str(path))}": SITUATIONS,
     "tail -n 3 {shlex.quote(str(path))}": SITUATIONS,
     "findmnt -T {quoted}": SITUATIONS,
+    "see which file system it is: findmnt -T {shlex.quote(str(san))}": "tests/unit/test_filesystems.py",
     "run the same command again when there is space: df -h {quoted}": SITUATIONS,
     "run the same command again when your quota allows it: df -h {quoted}": SITUATIONS,
     "see whether the shared folder is mounted: ls -ld {quoted}": SITUATIONS,

@@ -3,8 +3,9 @@
 Arguments: the pid of a process in whose mount name space it is mounted, the folder that it shows
 and the mount point (both as seen there), and a file that says, as JSON, what goes wrong now:
 
-- ``{"write": "ENOSPC"}``: this operation fails with this error; create, fsync, mkdir, unlink, link
-  and rename can too.
+- ``{"write": "ENOSPC"}``: this operation fails with this error; create, fsync, fsyncdir, mkdir, unlink,
+  link, chmod and rename can too.
+- ``{"names": {"*/page-0001.png": "EBUSY"}}``: such a name cannot be given to a file.
 - ``{"renamed": "EIO"}``: a rename reports this error, though it was done.
 - ``{"late": {"match": "*/work/p0*", "seconds": 5}}``: such files are not there until so long after
   they last changed, as with attributes that NFS has cached.
@@ -57,6 +58,12 @@ class BadFileSystem(mfusepy.Operations):  # type: ignore[misc]  # mfusepy's stub
         if name is not None:
             raise mfusepy.FuseOSError(getattr(errno, name))
 
+    def _refuse(self, path: str) -> None:
+        """Fail if no file may get this name."""
+        for pattern, name in self._faults().get("names", {}).items():
+            if fnmatch.fnmatch(path, pattern):
+                raise mfusepy.FuseOSError(getattr(errno, name))
+
     def _is_late(self, path: str, status: os.stat_result) -> bool:
         late = self._faults().get("late")
         if late is None or not fnmatch.fnmatch(path, late["match"]):
@@ -105,20 +112,24 @@ class BadFileSystem(mfusepy.Operations):  # type: ignore[misc]  # mfusepy's stub
 
     def link(self, target: str, source: str) -> int:
         self._fail("link")
+        self._refuse(target)
         os.link(self._real(source), self._real(target))
         return 0
 
     def rename(self, old: str, new: str) -> int:
         self._fail("rename")
+        self._refuse(new)
         os.rename(self._real(old), self._real(new))
         self._fail("renamed")
         return 0
 
     def chmod(self, path: str, mode: int) -> int:
+        self._fail("chmod")
         os.chmod(self._real(path), mode)
         return 0
 
     def chown(self, path: str, uid: int, gid: int) -> int:
+        self._fail("chmod")
         os.chown(self._real(path), uid, gid)
         return 0
 
@@ -155,6 +166,10 @@ class BadFileSystem(mfusepy.Operations):  # type: ignore[misc]  # mfusepy's stub
     def fsync(self, path: str, datasync: int, fh: int) -> int:
         self._fail("fsync")
         os.fsync(fh)
+        return 0
+
+    def fsyncdir(self, path: str, datasync: int, fh: int) -> int:
+        self._fail("fsyncdir")
         return 0
 
     def release(self, path: str, fh: int) -> int:

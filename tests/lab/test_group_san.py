@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import pwd
@@ -23,10 +24,12 @@ GROUP = 5000
 
 AS_OWNER = ["setpriv", f"--reuid={OWNER}", f"--regid={OTHERS}", f"--groups={GROUP}", "--"]
 SHOW = """
-kept=$(mktemp -d) && mount --bind "$1" "$kept" && mount -t tmpfs -o mode=755 shown "$2"
-mkdir -p "$1" && mount --bind "$kept" "$1"
+show() {
+    kept=$(mktemp -d) && mount --rbind "$1" "$kept" && mount -t tmpfs -o mode=755 shown "$2"
+    mkdir -p "$1" && mount --rbind "$kept" "$1"
+}
 """
-"""Let all users run a Python ($1) that lies below a private folder ($2), as in root's home."""
+"""Let all users reach a folder ($1) that lies below a private one ($2), as pytest's and root's are."""
 
 SSHRENDER = [sys.executable, "-m", "sshrender"]
 
@@ -41,35 +44,29 @@ def _own(farm: Farm) -> None:
 def _run(farm: Farm, *words: str, umask: str = "077") -> subprocess.CompletedProcess[str]:
     hosts = farm.write_inventory()
     _own(farm)
-    python = Path(sys.base_prefix)
-    closed = [each for each in python.parents if not each.stat().st_mode & 0o001]
-    show = SHOW if closed else ""
-    script = f'{show}\nshift 2; umask {umask}; exec "$@"'
-    shell = [
-        "unshare",
-        "--mount",
-        "sh",
-        "-ec",
-        script,
-        "sh",
-        str(python),
-        str(closed[-1] if closed else ""),
-    ]
-    command = [*shell, *AS_OWNER, *SSHRENDER, *words, "--hosts", str(hosts)]
-    return farm.run(command, timeout=100, cwd=farm.root)
+    script = SHOW
+    for folder in (Path(sys.base_prefix), farm.root):
+        private = [each for each in folder.parents if not each.stat().st_mode & 0o001]
+        script += f"show {folder} {private[-1]}\n" if private else ""
+    script += f'umask {umask}; exec "$@"'
+    command = ["unshare", "--mount", "sh", "-ec", script, "sh", *AS_OWNER, *SSHRENDER, *words]
+    command += ["--hosts", str(hosts)]
+    return farm.run(command, timeout=100, cwd="/")
 
 
 @pytest.fixture
 def document(farm: Farm) -> Path:
     """Six pages."""
-    for parent in farm.root.parents:
-        if parent != Path("/"):
-            parent.chmod(parent.stat().st_mode | 0o011)
     return pdfs.write(farm.root / "doc.pdf", pdfs.numbered(6))
 
 
 def test_hosts_of_a_group_render_split_and_whole_whatever_the_umask(farm: Farm, document: Path) -> None:
     os.chown(farm.san, OWNER, GROUP)
+    farm.san.chmod(0o770)  # without the set-group-ID bit
+    answer = _run(farm, "hosts")
+    assert answer.returncode == 6, answer.stdout + answer.stderr
+    assert answer.stdout.count("Permission denied") == len(farm.hosts)
+    assert "it has no set-group-ID bit (chmod g+s)" in answer.stdout
     farm.san.chmod(0o2770)
     answer = _run(farm, "hosts", "--json")
     assert answer.returncode == 0, answer.stdout + answer.stderr
@@ -92,13 +89,47 @@ def test_hosts_of_a_group_render_split_and_whole_whatever_the_umask(farm: Farm, 
             assert stat.S_IMODE(status.st_mode) & 0o047 == 0o040, path
 
 
-def test_a_host_whose_pages_cannot_be_read_is_told_by_hosts_and_refused_by_render(
+def test_a_shared_folder_without_links_modes_and_flushes_takes_a_job_and_says_what_it_lacks(
     farm: Farm, document: Path
 ) -> None:
-    """Not a group's: it can be entered by all, and files there stay their user's."""
-    os.chown(farm.san, OWNER, OTHERS)
-    farm.san.chmod(0o2770)
-    for host in farm.hosts:
-        host.exec("sh", "-c", f"echo 'more:x:{OTHERS}:artist' >> /etc/group", check=True)
-    answer = _run(farm, "hosts", "--json")
+    (bad,) = farm.bad_sans(desk=True)
+    bad.fail({"link": "EOPNOTSUPP", "chmod": "EPERM", "fsyncdir": "EINVAL"})
+    san = farm.san_inside
+    answer = farm.run([*SSHRENDER, "hosts", "--san", san, "--json"])
     assert answer.returncode == 0, answer.stdout
+    found = {each["name"]: each for each in json.loads(answer.stdout)["san"]["conditions"]}
+    assert {name for name, each in found.items() if not each["ok"]} == {"links", "modes", "sync"}
+    output = ["-o", str(farm.root / "out"), "-r", "36", "--san", san]
+    render = [*SSHRENDER, "render", str(document), *output, "--assemble", "pdf", "--progress", "plain"]
+    answer = farm.run(render)
+    assert answer.returncode == 0, answer.stderr
+    assert len(list((farm.root / "out").glob("page-*.png"))) == 6
+    assert answer.stderr.count("cannot sync folder") == 1, answer.stderr
+    (job,) = farm.san.glob("doc-*")
+    assert (job / "manifest.json").is_file()
+    assert [path.name for path in (job / ".epochs").glob("0*")] == ["00000001"]
+
+
+def test_names_that_a_file_system_refuses_fail_their_pages_and_no_other(
+    farm: Farm, document: Path
+) -> None:
+    (bad,) = farm.bad_sans(desk=True)
+    refused = {1: "EPERM", 2: "EBUSY", 3: "ESTALE"}
+    bad.fail({"names": {f"/out/page-000{page}.png": name for page, name in refused.items()}})
+    san = farm.san_inside
+    words = [str(document), "-o", f"{san}/out", "-r", "36", "--san", san]
+    render = [*SSHRENDER, "render", *words, "--progress", "plain", "--json"]
+    answer = farm.run(render)
+    summary = json.loads(answer.stdout)
+    assert (answer.returncode, summary["pages"]["done"]) == (3, 3), answer.stderr
+    for failed in summary["failed_pages"]:
+        why = os.strerror(getattr(errno, refused[failed["page"]]))
+        assert failed["kind"] == "unwritable"
+        assert failed["hosts"] == []
+        assert failed["reason"] == f"the output folder: {san}/out/page-000{failed['page']}.png: {why}"
+        assert f"page {failed['page']} waits until " in answer.stderr
+    bad.fail({})
+    answer = farm.run(render)
+    summary = json.loads(answer.stdout)
+    assert (answer.returncode, summary["pages"]["done"]) == (0, 6), answer.stderr
+    assert sum(host["pages"] for host in summary["hosts"]) == 0  # they were rendered already

@@ -6,8 +6,9 @@ import errno
 import hashlib
 import os
 import stat
+import tempfile
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -23,7 +24,7 @@ from sshrender.job.lease import LeaseLost
 from sshrender.job.leasefiles import Claim, LeaseFiles
 from sshrender.job.nonce import Nonce
 from sshrender.runner import jobfolder
-from sshrender.storage import files, newfiles
+from sshrender.storage import files, newfiles, primitives
 
 REFUSALS = ("EPERM", "EOPNOTSUPP", "ENOSYS")
 SOMEBODY = 5000
@@ -194,6 +195,7 @@ def test_a_file_system_on_which_no_job_can_run_is_refused_with_what_it_lacks(
     with pytest.raises(UserError, match=says) as raised:
         check_storage(tmp_path)
     assert raised.value.code is ExitCode.STORAGE
+    assert os.system(raised.value.hint.partition(": ")[2]) == 0
     assert list(tmp_path.iterdir()) == []
 
 
@@ -264,19 +266,15 @@ def _as_somebody(work: Callable[[], object]) -> str:
 
 
 @pytest.fixture
-def entered(tmp_path: Path) -> JobFolder:
-    """A job's folder that all users can enter."""
+def entered() -> Iterator[JobFolder]:
+    """A job's folder that all users can enter; pytest's folders are private."""
     if os.geteuid():
         pytest.skip("only root can be several users")
-    for parent in (tmp_path, *tmp_path.parents):
-        if str(parent).startswith("/tmp/"):
-            parent.chmod(parent.stat().st_mode | 0o011)
-    san = tmp_path / "san"
-    san.mkdir()
-    san.chmod(0o777)
-    folder = JobFolder(san / "job")
-    folder.create()
-    return folder
+    with tempfile.TemporaryDirectory() as name:
+        Path(name).chmod(0o777)
+        folder = JobFolder(Path(name) / "job")
+        folder.create()
+        yield folder
 
 
 def test_a_host_that_cannot_read_the_document_says_so_before_it_gets_a_page(entered: JobFolder) -> None:
@@ -315,3 +313,24 @@ def test_a_name_is_given_to_one_file_and_replaces_none(
         (tmp_path / "other").write_text("newer")
         assert not newfiles.give_name(tmp_path / "other", target)
         assert target.read_text() == "new"
+
+
+@pytest.mark.parametrize("name", ["EBUSY", "ETXTBSY", "ESTALE", "EISDIR"])
+def test_a_name_that_is_in_use_for_a_moment_is_tried_again_and_another_error_is_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    real, tries = primitives.rename, iter(range(100))
+
+    def rename(source: str, target: str) -> None:
+        if next(tries) < 2:
+            raise OSError(getattr(errno, name), "in use", source, None, target)
+        real(source, target)
+
+    monkeypatch.setattr(primitives, "rename", rename)
+    if name == "EISDIR":
+        with pytest.raises(OSError, match="in use"):
+            files.write_whole(tmp_path / "file", PAGE)
+        assert list(tmp_path.iterdir()) == []
+        return
+    files.write_whole(tmp_path / "file", PAGE)
+    assert (tmp_path / "file").read_bytes() == PAGE

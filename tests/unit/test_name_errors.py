@@ -9,18 +9,23 @@ import json
 import os
 import queue
 import subprocess
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from PIL import Image
 
+from sshrender.coordinator import inputhandlers
 from sshrender.coordinator.storageerrors import run_error, storage_error
-from sshrender.coordinator.workers import journalwriter, leaserenewer
+from sshrender.coordinator.workers import journalwriter, leaserenewer, writefailure
 from sshrender.coordinator.workers.journalwriter import JournalWriterThread
 from sshrender.coordinator.workers.leaserenewer import LeaseRenewer
 from sshrender.coordinator.workers.verificationresults import (
+    Rejected,
     Result,
     StorageTrouble,
     SyncRefused,
@@ -30,10 +35,12 @@ from sshrender.coordinator.workers.verificationresults import (
     Waits,
 )
 from sshrender.coordinator.workers.verifier import Verifier
-from sshrender.coordinator.workers.writefailure import OUTPUT, SAN, OutputFailed, judge
+from sshrender.coordinator.workers.writefailure import OUTPUT, SAN, NameTrouble, OutputFailed, classify
 from sshrender.core import events as ev
+from sshrender.core.states import FailureKind
 from sshrender.errors import ExitCode
 from sshrender.job import jobstatus, lease, publish
+from sshrender.job import journalentries as je
 from sshrender.job.folder import JobFolder
 from sshrender.job.history import PageRecord
 from sshrender.job.journal import JournalWriter, read_journal
@@ -177,14 +184,19 @@ def test_what_really_has_a_page_s_name_is_told_and_left_alone(
     assert task.final.read_bytes() == image
 
 
-def test_a_file_of_another_user_in_a_sticky_folder_is_that_name_s_error(tmp_path: Path) -> None:
+def test_a_file_of_another_user_in_a_sticky_folder_is_that_name_s_error() -> None:
     if os.geteuid():
         pytest.skip("only root can be several users")
-    tmp_path.chmod(0o1777)
-    for parent in tmp_path.parents:
-        if parent.owner() == "root" and str(parent).startswith("/tmp/"):
-            parent.chmod(0o755)
-    target = tmp_path / "page-0001.png"
+    with tempfile.TemporaryDirectory() as name:  # pytest's folders are private
+        reason, is_one_name = _of_another_user(Path(name))
+    assert is_one_name
+    assert f"{name}/page-0001.png" in reason
+
+
+def _of_another_user(folder: Path) -> tuple[str, bool]:
+    """Return how a user classifies that root's file has a page's name in a sticky folder."""
+    folder.chmod(0o1777)
+    target = folder / "page-0001.png"
     target.write_text("root's")
     read, write = os.pipe()
     child = os.fork()
@@ -193,20 +205,19 @@ def test_a_file_of_another_user_in_a_sticky_folder_is_that_name_s_error(tmp_path
             os.setgroups([])
             os.setresgid(SOMEBODY, SOMEBODY, SOMEBODY)
             os.setresuid(SOMEBODY, SOMEBODY, SOMEBODY)
-            own = tmp_path / "own"
+            own = folder / "own"
             own.write_text("a page")
             try:
                 primitives.rename(str(own), str(target))
             except OSError as error:
-                failure = judge(OutputFailed.at(target, error), target, target, "page")
+                failure = classify(OutputFailed.at(target, error), target, target, "page")
                 os.write(write, json.dumps(failure).encode())
         finally:
             os._exit(0)
     os.close(write)
     os.waitpid(child, 0)
     reason, is_one_name = json.loads(os.read(read, 4096))
-    assert is_one_name
-    assert str(target) in reason
+    return reason, is_one_name
 
 
 @pytest.mark.parametrize("number", [errno.EPERM, errno.EROFS, errno.EIO])
@@ -219,7 +230,7 @@ def test_a_folder_that_takes_no_file_is_the_storage_s_error(
     monkeypatch.setattr(primitives, "rename", refuse)
     target = tmp_path / "page-0001.png"
     error = OSError(number, "refused", str(tmp_path / ".page-0001.png.12"), None, str(target))
-    assert judge(error, target, target, "page") == (f"{SAN}: {target}: refused", False)
+    assert classify(error, target, target, "page") == (f"{SAN}: {target}: refused", False)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -324,3 +335,60 @@ def test_status_says_what_a_page_waits_for_and_until_when_until_it_ends(
 
 def _time(seconds: float) -> str:
     return clock_time(timestamp(jobs.LONG_AGO + 1 + seconds))
+
+
+def test_a_storage_that_recovers_just_before_it_is_looked_at_is_no_trouble_of_a_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now, works = [0.0], [True]
+    monkeypatch.setattr(writefailure, "why_unusable", lambda _folder, _name: "" if works[0] else "no")
+    trouble = NameTrouble(10, lambda: now[0])
+    error = OSError(errno.EROFS, "read-only")
+
+    def is_lasting(at: float, has_recovered: bool) -> bool:
+        now[0], works[0] = at, has_recovered
+        return trouble.is_lasting(error, tmp_path, "x")
+
+    assert [is_lasting(at, False) for at in (0, 5, 11)] == [False] * 3
+    assert not is_lasting(12, True)
+    assert [is_lasting(at, True) for at in (14, 21, 22)] == [False, False, True]
+    trouble.clear()
+    assert not is_lasting(23, True)
+
+
+def _run(task: VerificationTask, pages_done: int = 0) -> tuple[Any, list[je.JournalEntry]]:
+    """Return what handlers use of a run that verifies this page, and what they record."""
+    recorded: list[je.JournalEntry] = []
+    records = {task.attempt: SimpleNamespace(is_storage_failure_recorded=False, is_wait_recorded=False)}
+    run = SimpleNamespace(
+        attempts=SimpleNamespace(get=records.get, remove=records.pop),
+        recorder=SimpleNamespace(record=recorded.append),
+        messages=SimpleNamespace(attempt_failed=lambda event: [event]),
+        scheduler=SimpleNamespace(
+            paused="", storage_left=250.0, hosts={task.host: SimpleNamespace(pages_done=pages_done)}
+        ),
+    )
+    return run, recorded
+
+
+def test_a_page_for_which_a_storage_that_seems_well_has_no_room_says_what_it_waits_for(
+    tmp_path: Path, image: bytes
+) -> None:
+    task = _task(tmp_path, "page", image)
+    run, recorded = _run(task)
+    for _ in range(4):
+        inputhandlers.on_storage_trouble(run, StorageTrouble(task, "the output folder: no room"))
+    assert recorded == [je.PageWaits(page=1, reason="the output folder: no room", waits=250.0)]
+
+
+@pytest.mark.parametrize(("pages_done", "is_unreadable"), [(0, True), (1, True), (0, False)])
+def test_a_host_whose_first_page_cannot_be_read_here_is_refused_and_its_page_not_charged(
+    tmp_path: Path, image: bytes, pages_done: int, is_unreadable: bool
+) -> None:
+    task = _task(tmp_path, "page", image)
+    run, _ = _run(task, pages_done)
+    events = inputhandlers.on_rejected(run, Rejected(task, "why", is_unreadable=is_unreadable))
+    is_refused = is_unreadable and not pages_done
+    kinds = [each.kind for each in events if isinstance(each, ev.AttemptFailed)]
+    assert kinds == [FailureKind.HOST if is_refused else FailureKind.BAD_OUTPUT]
+    assert [each.host for each in events if isinstance(each, ev.HostRefused)] == ["host"] * is_refused

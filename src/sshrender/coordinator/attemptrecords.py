@@ -24,6 +24,8 @@ class AttemptRecord:
     verification."""
     is_storage_failure_recorded: bool = False
     """Whether the journal has its storage failure: each return of the storage verifies it again."""
+    is_wait_recorded: bool = False
+    """Whether the journal has that it waits, because a probe succeeded and the page failed again."""
 
 
 class AttemptRecords:

@@ -140,7 +140,13 @@ def on_storage_trouble(run: RunParts, result: vf.StorageTrouble) -> list[ev.Even
     task = result.task
     event = ev.AttemptFailed(task.host, task.attempt, FailureKind.STORAGE, result.reason)
     record = run.attempts.get(task.attempt)
-    if record is None or record.is_storage_failure_recorded:
+    if record is None:
+        return [event]
+    if record.is_storage_failure_recorded:
+        # The run is not paused, as what a probe writes is small: the page alone shows what is awaited.
+        if not record.is_wait_recorded and not run.scheduler.paused:
+            record.is_wait_recorded = True
+            on_waits(run, vf.Waits(task, result.reason, run.scheduler.storage_left))
         return [event]
     record.is_storage_failure_recorded = True
     return run.messages.attempt_failed(event)

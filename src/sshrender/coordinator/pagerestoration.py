@@ -15,7 +15,7 @@ from pathlib import Path
 
 from sshrender.coordinator.jobopening import require_time
 from sshrender.coordinator.jobplan import JobPlan
-from sshrender.coordinator.workers.writefailure import OutputFailed, judge
+from sshrender.coordinator.workers.writefailure import OutputFailed, classify
 from sshrender.job import history, journal, publish
 from sshrender.job.history import History, PageRecord
 from sshrender.job.journalformat import stamped
@@ -77,7 +77,7 @@ def _deliver_all(plan: JobPlan, remembered: History, fence: Callable[[], None]) 
                 publish.remove(plan.folder.pages / record.file, seen)
                 del remembered.pages[number]
             except OutputFailed as error:
-                failure = judge(error, plan.folder.pages, Path(error.filename), "output")
+                failure = classify(error, plan.folder.pages, Path(error.filename), "output")
                 if not failure.is_one_name:
                     raise
                 again.append((number, record))

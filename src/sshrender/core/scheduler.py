@@ -189,6 +189,11 @@ class Scheduler:
         """Return how long it has been paused; 0 while it is not."""
         return self._run.storage.paused_seconds(self._run.now)
 
+    @property
+    def storage_left(self) -> float:
+        """Return for how long pages that the storage does not take are still tried, though it works."""
+        return self._run.storage.suspicion_left(self._run.now)
+
     def start(self, now: float) -> list[do.Command]:
         """Return the first commands of the run."""
         self._run.now = now

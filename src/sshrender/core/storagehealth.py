@@ -62,6 +62,11 @@ class StorageHealth:
         """Return how long the run has been paused; 0 while it is not."""
         return now - self._paused_at if self.paused else 0.0
 
+    def suspicion_left(self, now: float) -> float:
+        """Return for how long a suspected storage is still waited for while probes succeed."""
+        since = now if self._suspected_since is None else self._suspected_since
+        return max(0.0, self._policy.storage_wait - (now - since))
+
     def is_suspended(self) -> bool:
         """Return whether no page is to be sent now."""
         return bool(self.paused) or self._probe_at is not None

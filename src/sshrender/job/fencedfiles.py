@@ -22,11 +22,10 @@ from sshrender.storage.files import (
     MAX_RECORD_BYTES,
     open_plain,
     read_plain,
-    rename,
     sync_folder,
     write_whole,
 )
-from sshrender.storage.newfiles import CANNOT_LINK
+from sshrender.storage.newfiles import CANNOT_LINK, replace
 
 _FIELD = re.compile(rb'"epoch": (\d{1,18})\b')
 _TRIES = 2
@@ -125,7 +124,7 @@ def _rename_over(path: Path, copy: Path) -> None:
             if error.errno not in CANNOT_LINK:
                 raise
             write_whole(second, read_plain(copy, _MAX_COPIED))
-        rename(second, path)
+        replace(second, path)
     finally:
         second.unlink(missing_ok=True)  # where both were names of one file already, rename(2) leaves it
 

@@ -115,9 +115,9 @@ def _link(descriptor: int, new: Path, name: Path | None = None) -> None:
     except OSError as error:
         if error.errno not in (errno.ENOENT, errno.ESTALE):
             raise
-        if error.errno == errno.ESTALE or os.fstat(descriptor).st_nlink == 0:
+        if _is_gone(descriptor):
             raise VerificationFailed("another file took its place after it was verified") from None
-        if Path("/proc/self/fd").is_dir():
+        if error.errno == errno.ESTALE or Path("/proc/self/fd").is_dir():
             raise
     finally:
         os.close(folder)
@@ -127,6 +127,16 @@ def _link(descriptor: int, new: Path, name: Path | None = None) -> None:
     if not is_same_file(descriptor, new):
         remove(new, identity(new))
         raise VerificationFailed("another file took its place after it was verified")
+
+
+def _is_gone(descriptor: int) -> bool:
+    """Whether an open file has no name any more; NFS knows such a file no longer."""
+    try:
+        return os.fstat(descriptor).st_nlink == 0
+    except OSError as error:
+        if error.errno not in (errno.ESTALE, errno.ENOENT):
+            raise
+        return True
 
 
 def _publish_copy(verified: int, final: Path, sha256: str) -> int:

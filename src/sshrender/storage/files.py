@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from sshrender.storage import primitives
-from sshrender.storage.newfiles import create, file_mode
+from sshrender.storage.newfiles import create, file_mode, replace
 
 MAX_RECORD_BYTES = 1 << 20
 """Size limit of a file that holds one JSON object. The largest that sshrender writes is a job.json with
@@ -230,7 +230,7 @@ def write_whole(path: Path, data: bytes) -> None:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        rename(temporary, path)
+        replace(temporary, path)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise

@@ -10,6 +10,7 @@ import contextlib
 import errno
 import os
 import stat
+import time
 from pathlib import Path
 
 from sshrender.storage import primitives
@@ -22,6 +23,12 @@ CANNOT_LINK = frozenset(
 )
 """Errors of link(2) upon which another way is taken: another file system, one without links, or a file
 of another user (protected_hardlinks in proc_sys_fs(5))."""
+
+_BUSY = frozenset((errno.EBUSY, errno.ETXTBSY, errno.ESTALE))
+"""Errors that pass: a client of CIFS or a scanner has the file open, NFS has cached another one."""
+
+BUSY_TIMEOUT, BUSY_INTERVAL = 3.0, 0.1
+"""Seconds in which a name that is in use is tried again, and between two tries."""
 
 _NEW = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
@@ -97,6 +104,19 @@ def _inherit_group(place: int, parent: Path) -> None:
     if os.fstat(place).st_gid != group:
         with contextlib.suppress(OSError):
             os.fchown(place, -1, group)
+
+
+def replace(source: Path, target: Path, wait: float = BUSY_TIMEOUT) -> None:
+    """Give ``source`` the name ``target``; where that is in use, try for a while. Raises OSError."""
+    deadline = time.monotonic() + wait
+    while True:
+        try:
+            primitives.rename(str(source), str(target))
+            return
+        except OSError as error:
+            if error.errno not in _BUSY or time.monotonic() >= deadline:
+                raise
+        time.sleep(BUSY_INTERVAL)
 
 
 def link_new(own: Path, target: Path) -> bool:

@@ -31,8 +31,10 @@ NOT_SENT = frozenset(
         "sshrender.renderers.switches",
         "sshrender.runner.holder",
         "sshrender.runner.pilotlines",
+        "sshrender.storage.conditions",
         "sshrender.storage.files",
         "sshrender.storage.hangguard",
+        "sshrender.storage.newfiles",
     }
 )
 """Modules of those packages that only the coordinator needs, or a holder

@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Callable
 
-from sshrender.coordinator.workers.writefailure import is_of_one_name
+from sshrender.coordinator.workers.writefailure import NameTrouble
 from sshrender.core.policy import NAME_WAIT
 from sshrender.job.journal import JournalWriter
 from sshrender.job.journalentries import JournalEntry
@@ -78,7 +78,7 @@ class JournalWriterThread:
 
         Entries that were appended are only flushed again.
         """
-        is_appended, first = not entries, time.monotonic()
+        is_appended, trouble = not entries, NameTrouble(NAME_WAIT)
         while True:
             try:
                 if not is_appended:
@@ -91,9 +91,8 @@ class JournalWriterThread:
                 # The lease renewer reports it; the other coordinator verifies our pages again.
                 return False
             except OSError as error:
-                is_long = time.monotonic() - first >= NAME_WAIT
                 path = self._writer.path
-                is_final = is_long and is_of_one_name(error, path.parent, "journal")
+                is_final = trouble.is_lasting(error, path.parent, "journal")
                 self._trouble(f"cannot write the journal {path}: {error.strerror}", is_final)
                 if is_final:
                     return False  # the run ends; the next one finds its pages

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-from sshrender.coordinator.workers.writefailure import is_of_one_name
+from sshrender.coordinator.workers.writefailure import NameTrouble
 from sshrender.core import events as ev
 from sshrender.core.policy import NAME_WAIT
 from sshrender.job.lease import BEAT_SECONDS, Lease, LeaseLost
@@ -48,20 +47,15 @@ class LeaseRenewer:
         self._thread.join(1.0)
 
     def _run(self) -> None:
-        first: float | None = None
+        trouble = NameTrouble(NAME_WAIT)
         while not self._stop.wait(BEAT_SECONDS):
             try:
                 self._lease.beat()
-                first = None
+                trouble.clear()
             except LeaseLost:
                 self._post(LeaseGone())
                 return  # nothing to release: the lease is another coordinator's
             except OSError as error:
-                first = time.monotonic() if first is None else first
-                is_final = (
-                    time.monotonic() - first >= NAME_WAIT
-                    and self._folder is not None
-                    and is_of_one_name(error, self._folder, "lease")
-                )
+                is_final = self._folder is not None and trouble.is_lasting(error, self._folder, "lease")
                 self._post(ev.StorageFailed(f"cannot renew the lease: {error.strerror}", is_final))
         self._lease.release()

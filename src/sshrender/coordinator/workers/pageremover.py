@@ -11,13 +11,12 @@ import os
 import queue
 import stat
 import threading
-import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from sshrender.coordinator.jobplan import JobPlan
-from sshrender.coordinator.workers.writefailure import SAN, is_of_one_name
+from sshrender.coordinator.workers.writefailure import SAN, NameTrouble
 from sshrender.core import events as ev
 from sshrender.job import publish
 from sshrender.job.lease import LeaseLost
@@ -84,7 +83,7 @@ class PageRemover:
             if sha256:
                 self._remove_delivered({file: sha256})
                 continue
-            first: float | None = None
+            trouble = NameTrouble(self._plan.policy.name_wait)
             while not self._stop.is_set():
                 try:
                     seen = publish.identity(file)
@@ -94,12 +93,10 @@ class PageRemover:
                     return  # the lease renewer reports it
                 except OSError as error:
                     reason = f"cannot remove {file}: {error.strerror}"
-                    first = time.monotonic() if first is None else first
-                    if is_of_one_name(error, file.parent, "remove"):
-                        if time.monotonic() - first >= self._plan.policy.name_wait:
-                            self._post(ev.PageUnwritable(page, f"{SAN}: {reason}"))
-                            break
-                    else:
+                    if trouble.is_lasting(error, file.parent, "remove"):
+                        self._post(ev.PageUnwritable(page, f"{SAN}: {reason}"))
+                        break
+                    if not trouble.is_of_one_name:
                         self._post(ev.StorageFailed(reason))
                     self._stop.wait(RETRY_INTERVAL)
                 else:

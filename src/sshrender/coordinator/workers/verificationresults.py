@@ -34,7 +34,7 @@ class VerificationTask:
     pause: float = RETRY_INTERVAL
     blocked_since: float | None = None
     """Since when its name cannot be written though the folder works; None: it was not tried, or can."""
-    has_told: bool = False
+    is_announced: bool = False
     """Whether it was posted that the page waits."""
 
 

@@ -32,7 +32,7 @@ from sshrender.coordinator.workers.verificationresults import (
     Verified,
     Waits,
 )
-from sshrender.coordinator.workers.writefailure import SAN, OutputFailed, judge
+from sshrender.coordinator.workers.writefailure import SAN, OutputFailed, classify
 from sshrender.core.policy import NAME_WAIT
 from sshrender.job import publish
 from sshrender.job.documentidentity import DocumentReplaced
@@ -58,8 +58,8 @@ MAX_RETRY_INTERVAL = 2.0
 """Seconds before a file that is not visible yet is tried again: doubled each time, from RETRY_INTERVAL
 to this."""
 
-TELL_AFTER = 5.0
-"""Seconds after which it is told that a file is not visible yet: NFS often needs three."""
+ANNOUNCE_AFTER = 5.0
+"""Seconds after which it is announced that a file is not visible yet: NFS often needs three."""
 
 MAX_TRIES_PER_SECOND = 50
 """Tries for invisible files of one host: each is a request to the file server."""
@@ -245,8 +245,10 @@ class _Worker:
         last = task.since + VISIBLE_TIMEOUT
         if now > last:
             return Rejected(task, "its file never appeared in the shared folder", is_absent=True)
-        if now - task.since >= TELL_AFTER:
-            task = self._tell(task, f"{SAN}: {task.work}: not visible on this machine yet", last - now)
+        if now - task.since >= ANNOUNCE_AFTER:
+            task = self._announce(
+                task, f"{SAN}: {task.work}: not visible on this machine yet", last - now
+            )
         pause = max(task.pause, self._queue.waiting_later(task.host) / MAX_TRIES_PER_SECOND)
         again = replace(task, pause=min(2 * task.pause, MAX_RETRY_INTERVAL))
         self._queue.put_later(again, min(now + pause, last + RETRY_INTERVAL))
@@ -254,23 +256,23 @@ class _Worker:
 
     def _not_written(self, task: VerificationTask, error: OSError) -> Result | None:
         """Queue a page again whose name alone cannot be written, for a while. None: it was queued."""
-        failure = judge(error, task.final, task.target, "page")
+        failure = classify(error, task.final, task.target, "page")
         if not failure.is_one_name:
             return StorageTrouble(task, failure.reason)
         now = time.monotonic()
         since = now if task.blocked_since is None else task.blocked_since
         if now - since >= self._name_wait:
             return Unwritable(task, failure.reason)
-        task = self._tell(task, failure.reason, self._name_wait)
+        task = self._announce(task, failure.reason, self._name_wait)
         again = replace(task, blocked_since=since, pause=min(2 * task.pause, MAX_RETRY_INTERVAL))
         self._queue.put_later(again, min(now + task.pause, since + self._name_wait))
         return None
 
-    def _tell(self, task: VerificationTask, reason: str, seconds: float) -> VerificationTask:
+    def _announce(self, task: VerificationTask, reason: str, seconds: float) -> VerificationTask:
         """Post once that a page waits; return the task that says so."""
-        if not task.has_told:
+        if not task.is_announced:
             self._post(Waits(task, reason, seconds))
-        return replace(task, has_told=True)
+        return replace(task, is_announced=True)
 
     def _answer(self, result: Result) -> None:
         self._post(result)

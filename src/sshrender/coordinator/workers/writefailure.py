@@ -1,4 +1,4 @@
-"""Judge an error of the storage: whether it belongs to one file's name, or to the folder.
+"""Classify an error of the storage: whether it belongs to one file's name, or to the folder.
 
 A folder or an immutable file in the place of one page, or a file of another user in a sticky folder,
 keeps that page from being written and no other. The error number does not tell: EPERM is also what a
@@ -11,7 +11,9 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import time
 import uuid
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -45,8 +47,8 @@ class WriteFailure(NamedTuple):
     is_one_name: bool
 
 
-def judge(error: OSError, final: Path, target: Path, name: str) -> WriteFailure:
-    """Judge an error of publishing a page as ``final``, or of delivering it as ``target``.
+def classify(error: OSError, final: Path, target: Path, name: str) -> WriteFailure:
+    """Classify an error of publishing a page as ``final``, or of delivering it as ``target``.
 
     ``name`` becomes part of the name of what is tried.
     """
@@ -63,6 +65,35 @@ def judge(error: OSError, final: Path, target: Path, name: str) -> WriteFailure:
 def is_of_one_name(error: OSError, folder: Path, name: str) -> bool:
     """Return whether the folder takes other files, though not this one."""
     return error.errno not in _OF_ALL_FILES and why_unusable(folder, name) == ""
+
+
+class NameTrouble:
+    """Notices that one file cannot be written for a while although others in its folder can.
+
+    Each failure is looked at: a storage that fails, and works again just before the last look, is none.
+    """
+
+    def __init__(self, wait: float, clock: Callable[[], float] = time.monotonic) -> None:
+        self._wait = wait
+        self._clock = clock
+        self._since: float | None = None
+
+    def clear(self) -> None:
+        """Note that the file was written."""
+        self._since = None
+
+    def is_lasting(self, error: OSError, folder: Path, name: str) -> bool:
+        """Note a failure; return whether the name alone has failed for as long as is waited."""
+        if not is_of_one_name(error, folder, name):
+            self._since = None
+            return False
+        self._since = self._clock() if self._since is None else self._since
+        return self._clock() - self._since >= self._wait
+
+    @property
+    def is_of_one_name(self) -> bool:
+        """Whether the last failure was of the name alone."""
+        return self._since is not None
 
 
 def why_unusable(folder: Path, name: str) -> str:

@@ -14,7 +14,8 @@ from sshrender.job.assembly import archive, pdf, tiff
 from sshrender.job.assembly.pagereader import AssemblyFailed, Sheet
 from sshrender.job.folder import JobFolder
 from sshrender.job.history import PageRecord
-from sshrender.storage.files import read_plain, rename, sync_folder, write_whole
+from sshrender.storage.files import read_plain, sync_folder, write_whole
+from sshrender.storage.newfiles import replace
 
 _Writer = Callable[[IO[bytes], Sequence[Sheet]], None]
 
@@ -110,7 +111,7 @@ def _write(target: Path, fill: Callable[[IO[bytes]], None], fence: Callable[[], 
             file.flush()
             os.fsync(file.fileno())
         fence()
-        rename(temporary, target)
+        replace(temporary, target)
     finally:
         temporary.unlink(missing_ok=True)
     sync_folder(target.parent)
