@@ -30,7 +30,7 @@ from typing import Any
 import pypdf  # while the request is still being made
 
 from sshrender.document import boxes, fonts, pdfwarnings, readlimits, splitting
-from sshrender.document.facts import look
+from sshrender.document.facts import PasswordError, look
 from sshrender.errors import UserError
 
 MAX_REASON = 300
@@ -74,7 +74,7 @@ def _look(request: dict[str, Any], answer: _Answers) -> None:
     try:
         facts, reader = look(Path(request["path"]), request["password"])
     except UserError as error:
-        answer(error=[error.what, error.hint])
+        answer(error=[error.what, error.hint], asks=isinstance(error, PasswordError))
         return
     answer(facts=facts)
     if reader is None or facts.pages is None:
