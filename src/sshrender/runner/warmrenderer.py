@@ -12,7 +12,7 @@ import time
 from typing import Callable, Dict, Optional, Tuple
 
 from sshrender.renderers import diagnostics, ghostscript
-from sshrender.runner import jobfolder, thumbnailbudget, wire
+from sshrender.runner import jobfolder, processlimits, thumbnailbudget, wire
 from sshrender.runner.diagnosticsearch import DiagnosticWindow, output_name, remove_output
 from sshrender.runner.rendererinterface import PageRenderer, RenderedFile
 from sshrender.runner.slotlocks import SlotLocks
@@ -163,6 +163,7 @@ class WarmRenderer(PageRenderer):
         return (
             session.pages_rendered >= self._settings.recycle_pages
             or session.resident() > self._settings.recycle_memory
+            or session.cpu_used() > processlimits.processor_time() / 2
         )
 
     def _session_for(self, file: str) -> Session:
