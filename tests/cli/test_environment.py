@@ -32,6 +32,7 @@ from sshrender.coordinator import switchtrial
 from sshrender.errors import ExitCode, UserError, limit_reached
 from sshrender.runner import hostfacts, processlimits
 from sshrender.runner.main import Runner
+from sshrender.runner.warmsession import reason_for
 from sshrender.runner.wire import Wire
 from sshrender.views.jobcontrol import is_in_background
 from tests import pdfs
@@ -268,6 +269,14 @@ class TestHost:
         monkeypatch.setattr(subprocess, "run", fail(errno.EAGAIN))
         with pytest.raises(OSError, match="temporarily unavailable"):
             hostfacts.ghostscript_version("gs")
+
+    def test_a_limit_on_processor_time_is_named_and_kept_away_from(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        assert reason_for("crashed", -9, "Ghostscript") == "Ghostscript died of signal 9"
+        monkeypatch.setattr(resource, "getrlimit", lambda _kind: (600, 600))
+        assert "RLIMIT_CPU, ulimit -t is 600 seconds" in reason_for("crashed", -9, "Ghostscript")
+        assert "RLIMIT_CPU" not in reason_for("crashed", -11, "Ghostscript")
 
     def test_its_facts_name_the_limit(self, monkeypatch: pytest.MonkeyPatch) -> None:
         said: list[dict[str, Any]] = []

@@ -10,16 +10,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from sshrender.document.facts import DocumentFacts
+from sshrender.document.facts import DocumentFacts, PasswordError
 from sshrender.document.reading import Reading
 from sshrender.errors import UserError
 
 
 def read_facts(reading: Reading, count_pages: Callable[[], int], has_password: bool) -> DocumentFacts:
-    """Return the document's facts. Raises UserError if the password is missing or wrong."""
+    """Return the document's facts. Raises UserError: a wrong or missing password, or a portfolio."""
     try:
         return reading.facts()
-    except UserError as error:
+    except PasswordError as error:
         if has_password:
             raise
         # Ghostscript ignores an invalid encryption dictionary, and needs no password then.

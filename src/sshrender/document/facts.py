@@ -165,9 +165,14 @@ def _is_encrypted(path: Path) -> bool:
         return False
 
 
+class PasswordError(UserError):
+    """The password is missing or wrong, as far as qpdf can tell."""
+
+
 def needs_password(path: Path) -> UserError:
     """Return the error for a document that opens with a password, and none was given."""
-    return _error(
+    return PasswordError(
+        ExitCode.DOCUMENT,
         f"{path}: protected by a password",
         "write the password to a file that only you can read, and add --password-file FILE",
     )
@@ -175,7 +180,9 @@ def needs_password(path: Path) -> UserError:
 
 def wrong_password(path: Path) -> UserError:
     """Return the error for a password that does not open the document."""
-    return _error(f"{path}: wrong password", "check the first line of the --password-file")
+    return PasswordError(
+        ExitCode.DOCUMENT, f"{path}: wrong password", "check the first line of the --password-file"
+    )
 
 
 def _protected_otherwise(path: Path) -> UserError:

@@ -31,6 +31,7 @@ from typing import Any
 import pikepdf  # while the request is still being made  # noqa: F401
 
 from sshrender.document import boxes, fonts, opening, pdfwarnings, readlimits, splitting
+from sshrender.document.facts import PasswordError
 from sshrender.errors import UserError
 
 MAX_REASON = 300
@@ -81,7 +82,7 @@ def _look(request: dict[str, Any], answer: _Answers) -> None:
     try:
         facts, document = opening.look(Path(request["path"]), request["password"])
     except UserError as error:
-        answer(error=[error.what, error.hint])
+        answer(error=[error.what, error.hint], asks=isinstance(error, PasswordError))
         return
     if document is not None:
         answer.complaints = lambda: document.complaints

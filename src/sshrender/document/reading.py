@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 from sshrender.document import pagelist, readlimits, workeranswers
 from sshrender.document.boxes import Box
-from sshrender.document.facts import DocumentFacts
+from sshrender.document.facts import DocumentFacts, PasswordError
 from sshrender.document.readerprocess import ReaderProcess, WorkerFailed
 from sshrender.errors import ExitCode, UserError
 
@@ -182,7 +182,8 @@ class Reading:
                 if "facts" in answer:
                     self._facts = workeranswers.facts(answer)
                 elif "error" in answer:
-                    self._error = UserError(ExitCode.DOCUMENT, *workeranswers.error(answer))
+                    kind = PasswordError if answer.get("asks") is True else UserError
+                    self._error = kind(ExitCode.DOCUMENT, *workeranswers.error(answer))
                 elif "counted" in answer:
                     self._is_counted = answer["counted"] is True
                 else:

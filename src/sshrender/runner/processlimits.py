@@ -47,6 +47,12 @@ def too_low() -> Optional[str]:
     return None
 
 
+def processor_time() -> float:
+    """Return the seconds of CPU that one process may use here; infinity where nothing limits them."""
+    soft = resource.getrlimit(resource.RLIMIT_CPU)[0]
+    return float("inf") if soft == resource.RLIM_INFINITY else float(soft)
+
+
 def reached(error: BaseException) -> Optional[str]:
     """Return in words which limit an error of fork(2), open(2) or a thread's start shows, else None."""
     if str(error) == "can't start new thread" or getattr(error, "errno", 0) == errno.EAGAIN:

@@ -15,7 +15,7 @@ from sshrender.renderers import ghostscript
 from sshrender.renderers.dialogue import Dialogue, PageResult
 from sshrender.renderers.encoders import png
 from sshrender.renderers.ghostscript import Setup
-from sshrender.runner import jobfolder, scratch, thumbnailbudget, wire
+from sshrender.runner import jobfolder, processlimits, scratch, thumbnailbudget, wire
 from sshrender.runner.diagnosticsearch import DiagnosticWindow, remove_output
 from sshrender.runner.pagewindow import PageWindow
 from sshrender.runner.rasterrenderer import Rasters
@@ -221,6 +221,7 @@ class WarmRenderer(PageRenderer):
         return (
             session.pages_rendered >= self._settings.recycle_pages
             or session.resident() > self._settings.recycle_memory
+            or session.cpu_used() > processlimits.processor_time() / 2
         )
 
     def _session_for(self, file: str) -> Session:

@@ -240,6 +240,10 @@ class Session:
         """Return the bytes of memory in use (proc(5), statm); 0 when the process is gone."""
         return processes.resident(self._process.pid)
 
+    def cpu_used(self) -> float:
+        """Return its CPU seconds so far, as of the last ``cpu_since``."""
+        return self._cpu_before
+
     def cpu_since(self) -> float:
         """Return the CPU seconds since the last call (proc(5), stat, fields 14 and 15)."""
         before, self._cpu_before = self._cpu_before, processes.cpu(self._process.pid)
@@ -351,7 +355,12 @@ def reason_for(kind: str, status: int, program: str, is_warm: bool = False) -> s
     if kind == wire.CRASHED and -status in _LIMITS:
         return "%s reached a limit of this host: %s" % (program, _LIMITS[-status])
     if kind == wire.CRASHED and status < 0:
-        return "%s died of signal %d" % (program, -status)
+        why = ""
+        if -status == signal.SIGKILL and processlimits.processor_time() < float("inf"):
+            # At the hard limit the kernel sends no SIGXCPU (setrlimit(2)).
+            limit = processlimits.processor_time()
+            why = ", perhaps of a limit of this host: RLIMIT_CPU, ulimit -t is %d seconds" % limit
+        return "%s died of signal %d%s" % (program, -status, why)
     if kind == wire.CRASHED:
         return "%s ended %swith exit code %d" % (
             program,

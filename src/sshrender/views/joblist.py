@@ -79,12 +79,15 @@ def _left(report: Report) -> str:
 
 
 def _settings(settings: Mapping[str, Any] | None) -> str:
-    """Return what renders at which resolution, as ``png16m 150 dpi`` or ``mutool 150 dpi``."""
+    """Return what renders at which resolution, as ``png16m 150 dpi`` or ``mutool 150 dpi crop``."""
     if settings is None:
         return "-"  # a job that was removed left only its account
     recipes = [recipe["name"] for recipe in settings["recipes"] if recipe["extension"]]
     shown = resolution_in_words(settings)
-    return f"{clean(recipes[0] if recipes else settings['device'], 30)} {shown} dpi"
+    words = [f"{clean(recipes[0] if recipes else settings['device'], 30)} {shown} dpi"]
+    words += [clean(settings["box"], 10)] if settings.get("box") else []
+    words += ["{}x{}px".format(*settings["size"])] if settings.get("size") else []
+    return " ".join(words)
 
 
 def _cpu(report: Report) -> str:
