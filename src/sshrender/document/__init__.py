@@ -1,1 +1,1 @@
-"""The PDF: facts, page lists, staging on the SAN, splitting. Only here pikepdf and pypdf are imported."""
+"""The PDF: facts, page lists, staging on the SAN, splitting. Only here pikepdf and pypdf are used."""

@@ -53,7 +53,7 @@ class WarmRenderer(PageRenderer):
         self.has_unkillable = False
         self._is_ahead_sent = self._is_sent = False
         self._session: Optional[Session] = None
-        self._window = DiagnosticWindow(post, settings.folder, settings.page_timeout)
+        self._window = DiagnosticWindow(post, settings.folder, settings.page_timeout, self._new_session)
         self._budget = thumbnailbudget.ThumbnailBudget(bool(settings.setup.thumbnails))
         self._seconds_per_page = 0.0
         self._thumbnail_seconds = 0.0
@@ -77,8 +77,15 @@ class WarmRenderer(PageRenderer):
         self.require_killable()
         settings = self._settings
         output = "s%s.e%d.%%d" % (os.urandom(8).hex(), settings.epoch)
-        session = Session(
-            settings.setup._replace(document=document, output=output),
+        session = self._new_session(settings.setup._replace(document=document, output=output))
+        with self._lock:
+            self._session = session
+        self._window.open(session)
+
+    def _new_session(self, setup: ghostscript.Setup) -> Session:
+        settings = self._settings
+        return Session(
+            setup,
             settings.folder,
             "sshrender-" + os.urandom(8).hex(),
             settings.page_memory,
@@ -89,9 +96,6 @@ class WarmRenderer(PageRenderer):
             settings.guard,
             self._locks.descriptors,
         )
-        with self._lock:
-            self._session = session
-        self._window.open(session)
 
     def require_killable(self) -> None:
         """Raise SessionEnded when a renderer was killed and does not end.
