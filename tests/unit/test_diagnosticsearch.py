@@ -8,22 +8,27 @@ from typing import Any
 
 import pytest
 
+from sshrender.renderers.ghostscript import Setup
 from sshrender.runner import diagnosticsearch
 from sshrender.runner.diagnosticsearch import DiagnosticWindow
 from sshrender.runner.taskqueue import Task
 
+SETUP = Setup("gs", "png16m", "150", "a.pdf", "work", "page.%d", (), "")
 COMPLAINT = "   **** Error: Page drawing error occurred."
 
 
 class FakeSession:
     """Shows pages as a warm Ghostscript does; ``odd``: the page that it complains about."""
 
-    setup = SimpleNamespace(document="a.pdf", folder="work", output="page.%d")
-
-    def __init__(self, folder: Path, odd: int, *, is_full: bool) -> None:
+    def __init__(
+        self, folder: Path, odd: int, *, is_full: bool = False, setup: Setup = SETUP, sees: bool = True
+    ) -> None:
+        self.setup = setup
+        self.interpreted = 0
         self._folder = folder
         self._odd = odd
-        self._is_full = is_full
+        self._is_full = is_full and setup.device != "nullpage"
+        self._sees = sees or setup.device != "nullpage"
         self._pages: list[int] = []
         self._shown = 0
 
@@ -32,33 +37,66 @@ class FakeSession:
 
     def tell(self, number: int) -> None:
         self._pages.append(number)
+        self.interpreted += 1
 
     def answer(self, _timeout: float) -> Any:
+        if self.setup.device == "nullpage":
+            return SimpleNamespace(value="0 null")
         shown, self._shown = self._shown, self._shown + 1
         output = self._folder / "work" / f"page.{self._shown}"
         output.write_bytes(b"" if self._is_full else b"a page")
         return SimpleNamespace(value=f"{shown} [100.0 100.0]")
 
     def close_document(self, _timeout: float) -> Any:
-        is_odd = self._pages and (self._is_full or self._odd in self._pages)
+        is_odd = self._pages and (self._is_full or (self._sees and self._odd in self._pages))
         return SimpleNamespace(lines=[COMPLAINT] if is_odd else [])
 
+    def close(self) -> None:
+        """It holds nothing."""
 
-@pytest.mark.parametrize(("is_full", "suspects"), [(False, [2]), (True, [])])
-def test_a_full_disk_makes_no_page_suspect(tmp_path: Path, is_full: bool, suspects: list[int]) -> None:
-    """What Ghostscript says of a page that it cannot write is no fault of the page."""
-    (tmp_path / "work").mkdir()
+
+def _suspects(
+    folder: Path, odd: int, pages: int, *, is_full: bool = False, sees: bool = True
+) -> tuple[list[int], int]:
+    """Return the suspect pages of a window, and how often a page was interpreted without pixels."""
+    (folder / "work").mkdir()
     posted: list[tuple[str, Any]] = []
     wire: Any = SimpleNamespace(post=lambda kind, **fields: posted.append((kind, fields.get("page"))))
-    session: Any = FakeSession(tmp_path, 2, is_full=is_full)
-    window = DiagnosticWindow(wire, str(tmp_path), 10.0)
+    session: Any = FakeSession(folder, odd, is_full=is_full, sees=sees)
+    searches: list[Any] = []
+
+    def start(setup: Setup) -> Any:
+        searches.append(FakeSession(folder, odd, is_full=is_full, setup=setup, sees=sees))
+        return searches[-1]
+
+    window = DiagnosticWindow(wire, str(folder), 10.0, start)
     window.open(session)
-    for page in (1, 2, 3):
+    for page in range(1, pages + 1):
         session.tell(page)
         window.add(Task(f"{page}", page, "a.pdf", page, ""), 0.1)
     window.close(session)
-    assert [page for kind, page in posted if kind == "suspected"] == suspects
-    assert list((tmp_path / "work").iterdir()) == []
+    assert list((folder / "work").iterdir()) == []
+    found = [page for kind, page in posted if kind == "suspected"]
+    return found, sum(search.interpreted for search in searches)
+
+
+@pytest.mark.parametrize(("pages", "odd"), [(2, 2), (3, 1), (16, 1), (16, 11), (16, 16), (50, 37)])
+def test_the_page_is_found_with_few_pages_interpreted_again(
+    tmp_path: Path, pages: int, odd: int
+) -> None:
+    found, interpreted = _suspects(tmp_path, odd, pages)
+    assert found == [odd]
+    assert interpreted <= pages * 4 / 3 + 4
+
+
+def test_what_only_pixels_show_is_found_as_the_pages_were_rendered(tmp_path: Path) -> None:
+    assert _suspects(tmp_path, 2, 5, sees=False)[0] == [2]
+
+
+@pytest.mark.parametrize("odd", [0, 2])
+def test_a_full_disk_makes_no_page_suspect(tmp_path: Path, odd: int) -> None:
+    """What Ghostscript says of a page that it cannot write is no fault of the page."""
+    assert _suspects(tmp_path, odd, 3, is_full=True)[0] == [odd] * bool(odd)
 
 
 def test_a_folder_without_room_counts_as_full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

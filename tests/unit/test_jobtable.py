@@ -229,7 +229,9 @@ def test_a_slot_reports_that_it_opens_a_document_anew_if_that_takes_long(
     fake = SimpleNamespace(monotonic=lambda: next(clock) * seconds)
     monkeypatch.setattr("sshrender.runner.diagnosticsearch.time", fake)
     sent, session = _Sent(), cast("Session", _Opened())
-    window = diagnosticsearch.DiagnosticWindow(cast("Wire", sent), str(tmp_path), 60.0)
+    window = diagnosticsearch.DiagnosticWindow(
+        cast("Wire", sent), str(tmp_path), 60.0, lambda _: session
+    )
     window.open(session)
     window.add(Task("1.7", 7, "source.pdf", 7, "out"), 1.0)
     window.close(session)

@@ -1,1 +1,1 @@
-"""The PDF: facts, page lists, staging on the SAN, splitting. Only here are pikepdf and pypdf known."""
+"""The PDF: facts, page lists, staging on the SAN, splitting. Only here pikepdf and pypdf are used."""

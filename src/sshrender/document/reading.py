@@ -163,9 +163,9 @@ class Reading:
                 else:
                     self._read_fonts(request)
         except WorkerFailed:
-            self._worker.stop()
             with self._changed:
                 self._complaints += 1  # answers of a process that crashed are not trusted
+            self._worker.stop()
         finally:
             with self._changed:
                 self._has_ended = True

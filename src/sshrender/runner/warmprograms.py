@@ -9,6 +9,7 @@ import threading
 from typing import Callable, Dict, NamedTuple, Optional
 
 from sshrender.renderers import mutool
+from sshrender.renderers.ghostscript import Setup
 from sshrender.renderers.ghostscriptdialogue import GHOSTSCRIPT
 from sshrender.renderers.recipe import Recipe
 from sshrender.runner import wire
@@ -21,6 +22,7 @@ from sshrender.runner.slotlocks import SlotLocks
 from sshrender.runner.slotsettings import SlotSettings
 from sshrender.runner.taskqueue import TaskQueue
 from sshrender.runner.warmrenderer import WarmProgram, WarmRenderer
+from sshrender.runner.warmsession import Session
 
 
 class SlotParts(NamedTuple):
@@ -52,9 +54,12 @@ def _of_recipe(parts: SlotParts, number: int, recipe: Recipe) -> PageRenderer:
 
 def _ghostscript(parts: SlotParts) -> WarmProgram:
     settings = parts.settings
-    window = DiagnosticWindow(parts.post, settings.folder, settings.page_timeout)
+
+    def make_window(start: Callable[[Setup], Session]) -> DiagnosticWindow:
+        return DiagnosticWindow(parts.post, settings.folder, settings.page_timeout, start)
+
     rasters = Rasters(settings.rasters, bool(settings.setup.thumbnails))
-    return WarmProgram(GHOSTSCRIPT, settings.setup, window, rasters)
+    return WarmProgram(GHOSTSCRIPT, settings.setup, make_window, rasters)
 
 
 def _mutool(
@@ -68,7 +73,10 @@ def _mutool(
     dialogue = mutool.MutoolDialogue(look, recipe)
     # Ghostscript's own switches, profile and thumbnails mean nothing to MuPDF.
     setup = settings.setup._replace(options=(), files=(), profile=None, thumbnails="")
-    window = PageWindow(parts.post, dialogue, settings.page_timeout, settings.recycle_memory)
+
+    def make_window(_start: Callable[[Setup], Session]) -> PageWindow:
+        return PageWindow(parts.post, dialogue, settings.page_timeout, settings.recycle_memory)
+
     chunks = mutool.resolution_chunk(look, setup.dpi)
     rasters = Rasters(settings.recipe_rasters, has_thumbnails=False)
-    return WarmProgram(dialogue, setup, window, rasters, number, one_shot, chunks)
+    return WarmProgram(dialogue, setup, make_window, rasters, number, one_shot, chunks)

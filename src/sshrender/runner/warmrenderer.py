@@ -33,6 +33,7 @@ QUEUE_AHEAD_BELOW = 0.5
 class WarmProgram(NamedTuple):
     """A program that is kept warm, and what its pages need (warmprograms.py).
 
+    ``make_window`` gets a function that starts a further session, whose document is not open.
     ``recipe``: the number of the recipe that it renders; None: it is Ghostscript. ``one_shot`` renders
     the pages that the warm program declines. ``chunks``: for the PNG files of its rasters (RasterFile);
     None: a Ghostscript finds them out.
@@ -40,7 +41,7 @@ class WarmProgram(NamedTuple):
 
     dialogue: Dialogue
     setup: Setup
-    window: Union[DiagnosticWindow, PageWindow]
+    make_window: Callable[[Callable[[Setup], Session]], Union[DiagnosticWindow, PageWindow]]
     rasters: Rasters
     recipe: Optional[int] = None
     one_shot: Optional[PageRenderer] = None
@@ -77,7 +78,7 @@ class WarmRenderer(PageRenderer):
         self.has_unkillable = False
         self._is_ahead_sent = self._is_sent = False
         self._session: Optional[Session] = None
-        self._window = program.window
+        self._window = program.make_window(self._new_session)
         self._rasters = program.rasters
         self._is_one_shot = False
         self._budget = thumbnailbudget.ThumbnailBudget(bool(program.setup.thumbnails))
@@ -106,8 +107,17 @@ class WarmRenderer(PageRenderer):
         settings = self._settings
         suffix = self._program.dialogue.output_suffix
         output = "s%s.e%d.%%d%s" % (os.urandom(8).hex(), settings.epoch, suffix)
-        session = Session(
-            self._rasters.setup(self._program.setup._replace(document=document, output=output)),
+        session = self._new_session(
+            self._rasters.setup(self._program.setup._replace(document=document, output=output))
+        )
+        with self._lock:
+            self._session = session
+        self._window.open(session)
+
+    def _new_session(self, setup: Setup) -> Session:
+        settings = self._settings
+        return Session(
+            setup,
             settings.folder,
             "sshrender-" + os.urandom(8).hex(),
             settings.page_memory,
@@ -119,9 +129,6 @@ class WarmRenderer(PageRenderer):
             self._locks.descriptors,
             dialogue=self._program.dialogue,
         )
-        with self._lock:
-            self._session = session
-        self._window.open(session)
 
     def require_killable(self) -> None:
         """Raise SessionEnded when a renderer was killed and does not end.
