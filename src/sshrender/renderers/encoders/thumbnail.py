@@ -32,12 +32,11 @@ def make(read: ReadInto, raster: Raster, longest: int) -> bytes:
         across = -(-step // 8)  # in bytes of eight pixels
         step = 8 * across
     columns = raster.row_bytes // raster.channels
-    width, height = max(1, columns // across), max(1, raster.height // step)
+    across, step = min(across, columns), min(step, raster.height)
+    width, height = columns // across, raster.height // step
     every = across * raster.channels
-    length = min(width * every, raster.row_bytes)
-    blobs = [
-        _rows(read, raster, row, step, height, length) for row in _offsets(min(step, raster.height))
-    ]
+    length = width * every
+    blobs = [_rows(read, raster, row, step, height, length) for row in _offsets(step)]
     size = width * height
     table = _WHITE_OF_EIGHT if raster.bits == 1 else _QUARTERS
     samples = [
