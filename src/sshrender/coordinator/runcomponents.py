@@ -17,6 +17,7 @@ from typing import Any
 
 from sshrender.coordinator.attemptrecords import AttemptRecords
 from sshrender.coordinator.documentevents import DocumentEvents
+from sshrender.coordinator.hosts.handshake import uses_ghostscript, uses_mutool
 from sshrender.coordinator.hosts.loadsampler import LoadSamples
 from sshrender.coordinator.hosts.messagehandlers import HostMessages
 from sshrender.coordinator.hosts.preconnect import ConnectionPool
@@ -92,7 +93,10 @@ class RunParts:
             plan, post, lease.ensure, inputs.drained, lease.epoch, self.setups
         )
         self.load_samples = LoadSamples()
-        self.canary = LocalCanary(post)
+        recipes = plan.spec.settings.recipes
+        self.canary = LocalCanary(
+            post, with_ghostscript=uses_ghostscript(recipes), with_mutool=uses_mutool(recipes)
+        )
         self.page_remover = PageRemover(plan, lease.ensure, post)
         self.storage_probe = StorageProbe(plan, post, lease.epoch, self.verifier.trouble)
         self.thumbnail_writer = ThumbnailWriter(plan.folder)

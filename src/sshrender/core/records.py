@@ -189,6 +189,8 @@ class Host:
     """Attempts that another host finished sooner."""
     recent_seconds: deque[float] = field(default_factory=lambda: deque(maxlen=101))
     ghostscript: str = ""
+    mutool: str = ""
+    """Versions of both, as far as pages need them."""
     fingerprint: HostFingerprint | None = None
     renderers: frozenset[int] | None = None
     """Indexes of the job's recipes that it can run; None before the handshake."""

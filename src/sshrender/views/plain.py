@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TextIO
 
+from sshrender.core.fingerprint import in_words
 from sshrender.core.snapshot import Snapshot
 from sshrender.core.states import UNCHARGED
 from sshrender.job import journalentries as je
@@ -129,7 +130,7 @@ def _describe_detail(entry: je.JournalEntry) -> str | None:
         case je.HostConnected():
             return (
                 f"host {clean(entry.host)}: {count(entry.cores, 'core')},"
-                f" Ghostscript {clean(entry.ghostscript)}, Python {clean(entry.python)}"
+                f" {clean(in_words(entry.ghostscript))}, Python {clean(entry.python)}"
             )
         case je.PageSent():
             return f"page {entry.page} sent to {clean(entry.host)}"
