@@ -286,7 +286,7 @@ class TestHost:
             raise BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable")
 
         monkeypatch.setattr(hostfacts, "gather", gather)
-        Runner(Wire(1, "x"), 1.0)._gather_facts(False, 0)
+        Runner(Wire(1, "x"), 1.0)._gather_facts(0)
         assert "RLIMIT_NPROC" in said[0]["reason"]
 
 

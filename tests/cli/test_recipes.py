@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 from pypdf import PdfReader
 
+from sshrender.runner import hostfacts
 from tests import pdfs
 from tests.conftest import Run
 
@@ -45,8 +46,10 @@ def test_ready_recipes_draw_every_page(sshrender: Run, home: Path, five: Path, n
         with Image.open(path) as picture:
             assert picture.size == (200, 100)
     assert len({path.read_bytes() for path in files}) == 5
+    assert _summary(answer)["suspect_pages"] == []
     pages = _manifest(_summary(answer))["pages"]
-    assert {page["renderer"] for page in pages} == {name}
+    version = hostfacts.mutool_version() if name == "mutool" else ""
+    assert {(page["renderer"], page["renderer_version"]) for page in pages} == {(name, version)}
     again = sshrender("render", five, "--recipe", name, "-r", "72", "-o", "out", "--json")
     assert again.returncode == 0
     assert _summary(again)["hosts"][0]["pages"] == 0

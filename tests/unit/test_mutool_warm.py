@@ -120,7 +120,7 @@ class Warm:
         (folder / "odd.pdf").symlink_to(document)
         self.look, self.folder, self.places = look, folder, set[int]()
         self.dialogue = MutoolDialogue(look, recipe)
-        raster = RasterOutput("", 24, str(folder / "near"), 15_000, str(folder / "far"), 1 << 20)
+        raster = RasterOutput("", 24, str(folder / "near"), 21_000, str(folder / "far"), 1 << 20)
         for name in ("near", "far"):
             (folder / name).mkdir()
         setup = Setup("gs", "png16m", DPI, "odd.pdf", "work", "page.%d.1", (), "test")

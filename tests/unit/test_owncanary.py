@@ -13,7 +13,7 @@ from sshrender.coordinator.hosts.hostcheck import Check, HostReport
 from sshrender.coordinator.workers import localcanary
 from sshrender.coordinator.workers.localcanary import LocalCanary
 from sshrender.core import events as ev
-from sshrender.core.fingerprint import HostFingerprint
+from sshrender.core.fingerprint import HostFingerprint, combined, difference
 from sshrender.runner import fingerprint, hostfacts, processlimits
 
 
@@ -22,6 +22,27 @@ def test_this_machine_renders_the_canary_page_as_a_runner_here_does() -> None:
     version = hostfacts.ghostscript_version("gs")
     assert digest
     assert LocalCanary(lambda event: None).fingerprint() == HostFingerprint(version or "", digest)
+
+
+def test_a_job_of_mutool_is_compared_by_what_mutool_renders() -> None:
+    """And one that falls back to Ghostscript by both."""
+    digest = fingerprint.mutool_digest(processlimits.environment(dict(os.environ)))
+    version = f"mutool {hostfacts.mutool_version()}"
+    assert digest
+    mutool = HostFingerprint(version, digest)
+    own = LocalCanary(lambda event: None, with_ghostscript=False, with_mutool=True).fingerprint()
+    assert own == mutool
+    ghostscript = HostFingerprint("10.00.0", "a" * 64, "fonts", (("urw", 3),))
+    both = combined(ghostscript, mutool)
+    assert both.ghostscript == f"10.00.0 and {version}"
+    assert both._replace(ghostscript="", canary="") == ghostscript._replace(ghostscript="", canary="")
+    assert both.canary not in ("", mutool.canary, ghostscript.canary)
+    assert combined(ghostscript, mutool._replace(canary="")).canary == ""
+    assert combined(None, None) == HostFingerprint()
+    other = difference(mutool._replace(ghostscript="mutool 1.0"), mutool, do_fonts_matter=False)
+    assert other == f"it has mutool 1.0, the other hosts have {version}"
+    other = difference(mutool._replace(canary="b" * 64), mutool, do_fonts_matter=False)
+    assert other.endswith("its mutool is another build")
 
 
 def test_a_canary_that_hangs_is_ended_with_the_run_and_leaves_no_file(

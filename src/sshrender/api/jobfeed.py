@@ -175,7 +175,7 @@ class JobFeed:
         row = self._model.pages.get(number)
         if row is None or not row.file or Path(row.file).name != row.file:
             return None
-        return self.folder.thumbnails / thumbnails.file_of(row.file)
+        return thumbnails.find(self.folder, row.file)
 
     @property
     def assembled(self) -> Path | None:

@@ -12,6 +12,7 @@ from typing import Any
 
 from sshrender.coordinator.hosts.connection import HostSpoke, LinkFailed
 from sshrender.coordinator.hosts.filetransfer import TransferDone, TransferFailed
+from sshrender.coordinator.jobplan import JobPlan
 from sshrender.coordinator.pilots.keeper import EntryRequested, PilotEnded, PilotRetiring, PilotStarted
 from sshrender.coordinator.pilots.pool import PoolReport
 from sshrender.coordinator.runcomponents import RunParts
@@ -21,6 +22,7 @@ from sshrender.coordinator.workers.leaserenewer import LeaseGone
 from sshrender.coordinator.workers.partsplitter import PartsFailed
 from sshrender.coordinator.workers.requestpoller import RequestReceived, RequestsRefused, event_of
 from sshrender.core import events as ev
+from sshrender.core.records import Host
 from sshrender.core.states import FailureKind
 from sshrender.job import journalentries as je
 from sshrender.job import queueoperations
@@ -90,10 +92,10 @@ def on_verified(run: RunParts, result: vf.Verified) -> list[ev.Event]:
     report = run.attempts[task.attempt].report
     run.attempts.remove(task.attempt)
     page = run.scheduler.page_queue[task.page]
-    ghostscript = run.scheduler.hosts[task.host].ghostscript
+    host = run.scheduler.hosts[task.host]
     # Recorded before the scheduler learns of it: FinishPage, its answer, reads the recorded page.
     run.recorder.delivered(
-        result, report, page.attempts, ghostscript, run.plan.recipe_name(page.renderer)
+        result, report, page.attempts, host.ghostscript, _renderer(run.plan, host, page.renderer)
     )
     seconds = run.router.transfer_seconds(task.host, task.attempt)
     events: list[ev.Event] = [ev.PageDelivered(task.host, task.attempt, seconds)]
@@ -101,6 +103,13 @@ def on_verified(run: RunParts, result: vf.Verified) -> list[ev.Event]:
         # Before the delivery, while the attempt is still known: the page becomes suspect at once.
         events.insert(0, ev.PageSuspected(task.host, task.attempt, task.page, (result.doubt,)))
     return events
+
+
+def _renderer(plan: JobPlan, host: Host, recipe: int) -> tuple[str, str]:
+    """Return the name and the version of what rendered a page; of most recipes it is unknown."""
+    version = host.ghostscript if plan.is_sized(recipe) else host.mutool
+    is_known = plan.is_sized(recipe) or plan.spec.settings.recipes[recipe].is_of_mutool
+    return plan.recipe_name(recipe), version if is_known else ""
 
 
 def take_deferred(run: RunParts) -> list[ev.Event]:

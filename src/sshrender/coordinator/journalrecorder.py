@@ -154,9 +154,9 @@ class JournalRecorder:
         report: msg.Rendered,
         attempts: int,
         ghostscript: str,
-        renderer: str,
+        renderer: tuple[str, str],
     ) -> None:
-        """Record a page that was delivered."""
+        """Record a page that was delivered. ``renderer``: its name, and its version if known."""
         task, image = result.task, result.picture
         record = PageRecord(
             page=task.page,
@@ -167,7 +167,8 @@ class JournalRecorder:
             height=image.height,
             host=task.host,
             ghostscript=ghostscript,
-            renderer=renderer,
+            renderer=renderer[0],
+            renderer_version=renderer[1],
             seconds=report.seconds,
             attempts=attempts,
             diagnostics=report.diagnostics + ((result.doubt,) if result.doubt else ()),

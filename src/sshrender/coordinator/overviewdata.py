@@ -119,7 +119,8 @@ def _thumbnails(folder: JobFolder) -> dict[str, int]:
 
 def page_of(row: PageRow) -> dict[str, Any]:
     """Return one page as the journal shows it, without a look at its files."""
-    return _page(row, {row.file: row.bytes}, {thumbnails.file_of(row.file): 1} if row.file else {})
+    thumbs = dict.fromkeys(thumbnails.files_of(row.file), 1) if row.file else {}
+    return _page(row, {row.file: row.bytes}, thumbs)
 
 
 def hosts_of(report: JobReport, model: JobModel) -> list[dict[str, Any]]:

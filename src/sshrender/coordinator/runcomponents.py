@@ -18,6 +18,7 @@ from typing import Any
 from sshrender.config import keyfile
 from sshrender.coordinator.attemptrecords import AttemptRecords
 from sshrender.coordinator.documentevents import DocumentEvents
+from sshrender.coordinator.hosts.handshake import uses_ghostscript, uses_mutool
 from sshrender.coordinator.hosts.loadsampler import LoadSamples
 from sshrender.coordinator.hosts.messagehandlers import HostMessages
 from sshrender.coordinator.hosts.preconnect import ConnectionPool
@@ -105,7 +106,10 @@ class RunParts:
             plan, post, lease.ensure, inputs.drained, lease.epoch, drainable
         )
         self.load_samples = LoadSamples()
-        self.canary = LocalCanary(post)
+        recipes = plan.spec.settings.recipes
+        self.canary = LocalCanary(
+            post, with_ghostscript=uses_ghostscript(recipes), with_mutool=uses_mutool(recipes)
+        )
         self.page_remover = PageRemover(plan, lease.ensure, post)
         self.storage_probe = StorageProbe(plan, post, lease.epoch, self.verifier.trouble)
         self.thumbnail_writer = ThumbnailWriter(plan.folder)

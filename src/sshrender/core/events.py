@@ -57,6 +57,7 @@ class HostConnected(NamedTuple):
     slots: int = 0
     fingerprint: HostFingerprint = HostFingerprint()
     renderers: frozenset[int] = frozenset((0,))
+    mutool: str = ""
 
 
 class HostRefused(NamedTuple):

@@ -6,6 +6,7 @@ fonts matter only to a document that does not embed its own.
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import NamedTuple, TypeVar
@@ -16,6 +17,7 @@ T = TypeVar("T")
 class HostFingerprint(NamedTuple):
     """What a host's page images depend on. An empty field is unknown, and differs from nothing.
 
+    ``ghostscript``: its version; of MuPDF ``mutool 1.21.1``, of both ``10.00.0 and mutool 1.21.1``.
     ``canary`` and ``fonts`` are digests; ``groups``: how many fonts are in which folder.
     """
 
@@ -28,6 +30,29 @@ class HostFingerprint(NamedTuple):
     def page_image(self) -> tuple[str, str]:
         """Return what has to be equal for every document."""
         return self.ghostscript, self.canary
+
+
+def combined(ghostscript: HostFingerprint | None, mutool: HostFingerprint | None) -> HostFingerprint:
+    """Return the fingerprint of a host whose pages these programs render; None: it is not used.
+
+    Fonts are Ghostscript's affair: MuPDF brings its own. The canary is unknown if one of them is.
+    """
+    used = [each for each in (ghostscript, mutool) if each is not None]
+    if not used:
+        return HostFingerprint()
+    canaries = [each.canary for each in used]
+    canary = canaries[0]
+    if len(used) > 1:
+        canary = hashlib.sha256(" ".join(canaries).encode()).hexdigest() if all(canaries) else ""
+    versions = " and ".join(each.ghostscript for each in used if each.ghostscript)
+    fonts = ghostscript.fonts if ghostscript is not None else ""
+    groups = ghostscript.groups if ghostscript is not None else ()
+    return HostFingerprint(versions, canary, fonts, groups)
+
+
+def in_words(version: str) -> str:
+    """Return ``10.00.0`` as ``Ghostscript 10.00.0``; another program's version names it already."""
+    return version if version[:1].isalpha() else f"Ghostscript {version}"
 
 
 def has_majority(fingerprints: Iterable[HostFingerprint], outstanding: int) -> bool:
@@ -108,13 +133,13 @@ def difference(fingerprint: HostFingerprint, reference: HostFingerprint, do_font
     """Return why this host's page images may differ from the reference; empty if they do not."""
     if _differ(fingerprint.ghostscript, reference.ghostscript):
         return (
-            f"it has Ghostscript {fingerprint.ghostscript}, the other hosts have {reference.ghostscript}"
+            f"it has {in_words(fingerprint.ghostscript)}, the other hosts have {reference.ghostscript}"
         )
     if _differ(fingerprint.canary, reference.canary):
         # The canary page uses fonts, too: other fonts explain it better than another build does.
         fonts = _other_fonts(fingerprint, reference)
         return "it renders the test page differently from the other hosts: " + (
-            fonts or "its Ghostscript is another build"
+            fonts or f"its {_program(fingerprint.ghostscript)} is another build"
         )
     if do_fonts_matter and _differ(fingerprint.fonts, reference.fonts):
         return _other_fonts(fingerprint, reference)
@@ -130,6 +155,10 @@ def has_other_fonts(fingerprint: HostFingerprint, reference: HostFingerprint) ->
 
 def _differ(one: str, other: str) -> bool:
     return bool(one and other) and one != other
+
+
+def _program(version: str) -> str:
+    return in_words(version).split()[0] if " and " not in version else "Ghostscript or mutool"
 
 
 def _other_fonts(fingerprint: HostFingerprint, reference: HostFingerprint) -> str:

@@ -99,7 +99,7 @@ class HostTransitions:
         # 0 until slots are shared on this turn. Sent in any case: the runner may have been prepared
         # under an earlier limit of the job.
         self._run.issue(do.SetSlotLimit(host.name, host.slot_limit))
-        host.ghostscript = event.ghostscript
+        host.ghostscript, host.mutool = event.ghostscript, event.mutool
         host.retry_at = None
         host.fingerprint, host.renderers = event.fingerprint, event.renderers
         self._run.totals.touch(host)

@@ -199,6 +199,8 @@ class Host:
     _median: float | None = None
     """The median of ``recent_seconds``, once it was computed; None: it has to be computed."""
     ghostscript: str = ""
+    mutool: str = ""
+    """Versions of both, as far as pages need them."""
     fingerprint: HostFingerprint | None = None
     renderers: frozenset[int] | None = None
     """Indexes of the job's recipes that it can run; None before the handshake."""

@@ -28,6 +28,7 @@ class PageRecord:
     attempts: int = 1
     diagnostics: tuple[str, ...] = ()
     renderer: str = "ghostscript"
+    renderer_version: str = ""
 
     @classmethod
     def of(cls, entry: je.PageDelivered) -> PageRecord:

@@ -178,6 +178,7 @@ class PageDelivered(PageEntry):
     height: Count
     ghostscript: Text
     renderer: Text = "ghostscript"
+    renderer_version: Text = ""
     seconds: Number
     cpu: Number = 0.0
     attempts: Count

@@ -25,6 +25,8 @@ from sshrender.job.signature import Purpose
 from sshrender.renderers import switches
 from sshrender.renderers.appearance import Appearance
 from sshrender.renderers.devices import DEVICES
+from sshrender.renderers.mutool import look_of
+from sshrender.renderers.recipe import Recipe
 from sshrender.storage.files import read_plain, write_whole
 
 MAX_STEM, MAX_STEM_BYTES = 80, 200
@@ -92,6 +94,12 @@ class RecipeRecord(_Frozen):
         if "\0" in value:
             raise ValueError("it holds a NUL byte")
         return value
+
+    @property
+    def is_of_mutool(self) -> bool:
+        """Whether a warm MuPDF renders its pages."""
+        recipe = None if self.is_built_in else Recipe.of(self.model_dump(mode="json"))
+        return recipe is not None and look_of(recipe) is not None
 
     @classmethod
     def of(cls, fields: Mapping[str, Any]) -> Self:

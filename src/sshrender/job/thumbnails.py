@@ -26,6 +26,12 @@ def files_of(page_file: str) -> tuple[str, str]:
     return f"{stem}.png", f"{stem}.jpg"
 
 
+def find(folder: JobFolder, page_file: str) -> Path | None:
+    """Return the path of a page's thumbnail; None if it has none. Raises OSError."""
+    places = (folder.thumbnails / name for name in files_of(page_file))
+    return next((place for place in places if place.is_file()), None)
+
+
 def save(folder: JobFolder, page_file: str, data: bytes) -> None:
     """Write the thumbnail of a page, if it is one. Raises VerificationFailed or OSError.
 

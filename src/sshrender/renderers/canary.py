@@ -92,6 +92,11 @@ def command(program: str) -> List[str]:
     ]
 
 
+def mutool_command() -> List[str]:
+    """Return the command line with which MuPDF makes canary.ppm of canary.pdf."""
+    return ["mutool", "draw", "-q", "-r", str(DPI), "-o", "canary.ppm", "canary.pdf", "1"]
+
+
 def _content() -> str:
     lines = [_RENDERING]
     for number in range(len(FONTS)):

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import os
 import subprocess
-from typing import Any, Dict, Iterator, Tuple
+from typing import Any, Dict, Iterator, List, Tuple
 
 from sshrender.renderers import canary
 from sshrender.runner import processlimits, scratch
@@ -68,6 +68,19 @@ def canary_digest(program: str, environ: Dict[str, str], inherited: Tuple[int, .
 
     ``inherited``: descriptors that it inherits, its slot's lock (slotlocks.py).
     """
+    return _digest(canary.command(program), environ, inherited)
+
+
+def mutool_digest(environ: Dict[str, str], inherited: Tuple[int, ...] = ()) -> str:
+    """Return the same of MuPDF."""
+    return _digest(canary.mutool_command(), environ, inherited)
+
+
+def _digest(command: List[str], environ: Dict[str, str], inherited: Tuple[int, ...]) -> str:
+    """Return SHA-256 of what a command makes of the canary page; empty when that fails.
+
+    ``inherited``: descriptors that it inherits, its slot's lock (slotlocks.py).
+    """
     folder = scratch.make()
     if folder is None:
         return ""
@@ -75,7 +88,7 @@ def canary_digest(program: str, environ: Dict[str, str], inherited: Tuple[int, .
         with open(os.path.join(folder, "canary.pdf"), "wb") as file:
             file.write(canary.document())
         subprocess.run(
-            processlimits.wrap(canary.command(program), 1 << 30),
+            processlimits.wrap(command, 1 << 30),
             cwd=folder,
             env=scratch.environment(environ, folder),
             stdin=subprocess.DEVNULL,

@@ -6,6 +6,7 @@ Standard library only, Python 3.7 and later.
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import time
@@ -66,6 +67,22 @@ def ghostscript_version(program: str) -> Optional[str]:
             raise
         return None
     return answer.stdout.decode("ascii", "replace").strip() if answer.returncode == 0 else None
+
+
+def mutool_version() -> str:
+    """Return the version that ``mutool -v`` prints; empty when it is missing or does not answer."""
+    try:
+        answer = subprocess.run(
+            ["mutool", "-v"],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            timeout=20,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    found = re.search(r"version ([0-9][0-9A-Za-z.+-]{0,30})", answer.stdout.decode("ascii", "replace"))
+    return found.group(1) if found is not None else ""
 
 
 def temporary_free() -> int:

@@ -16,7 +16,7 @@ import threading
 import time
 from typing import Any, Callable, Dict, List, NoReturn, Optional, Tuple
 
-from sshrender.renderers import ghostscript
+from sshrender.renderers import ghostscript, mutool
 from sshrender.renderers.limits import BWRAP
 from sshrender.renderers.recipe import Recipe
 from sshrender.runner import (
@@ -76,6 +76,7 @@ class Runner:
         self._slot_count = 0
         self._facts: Dict[str, Any] = {}
         self._has_facts = threading.Event()
+        self._has_canary = False
         self._has_slots = threading.Event()
         self._ghostscript = "gs"
         self._hang_detector = primitives.HangDetector(self._folder)
@@ -125,26 +126,26 @@ class Runner:
     def _hello(self, request: Dict[str, Any]) -> None:
         """Start to gather facts about this host; ``prepare`` or ``inspect`` needs them."""
         self._ghostscript = request.get("ghostscript") or "gs"
-        has_canary = bool(request.get("canary"))
+        self._has_canary = bool(request.get("canary"))
         slots = int(request.get("slots") or 0)
-        threading.Thread(target=self._gather_facts, args=(has_canary, slots), daemon=True).start()
+        threading.Thread(target=self._gather_facts, args=(slots,), daemon=True).start()
 
-    def _gather_facts(self, has_canary: bool, slots: int) -> None:
+    def _gather_facts(self, slots: int) -> None:
         """Gather the facts, or say which limit forbids it. ``slots``: see _gather."""
         try:
-            self._gather(has_canary, slots)
+            self._gather(slots)
         except Exception as error:  # noqa: BLE001 - a worker thread turns a crash into a message
             reason = processlimits.reached(error) or "%s: %s" % (type(error).__name__, error)
             self._wire.post("trouble", reason=reason)
 
-    def _gather(self, has_canary: bool, slots: int) -> None:
+    def _gather(self, slots: int) -> None:
         """Gather the facts. ``slots``: as the inventory says; 0: as many as memory allows."""
         self._facts.update(self._meter.greet())
         self._facts.update(hostfacts.gather(self._ghostscript))
         self._facts["slots"] = slots or memorylimits.slots(
             self._facts["cores"], self._facts["free_memory"]
         )
-        if has_canary:
+        if self._has_canary:
             self._facts["fonts"] = fingerprint.fonts()
             # The canary is rendered in a slot, too, or a host would have one renderer too many.
             with slotlocks.one_off_slot(self._facts["slots"]) as inherited:
@@ -190,6 +191,7 @@ class Runner:
             self._wire.post("trouble", reason=too_low)
             return
         self._recipes = [Recipe.of(fields) for fields in request.get("recipes", ())]
+        self._gather_mutool_facts()
         missing = self._missing_recipes()
         is_able = san["writable"] and 0 not in missing and no_sandbox is None and not self._is_too_old()
         if is_wanted and is_able:
@@ -209,6 +211,15 @@ class Runner:
             each.start()
         self._has_slots.set()
         self._send_heartbeats()
+
+    def _gather_mutool_facts(self) -> None:
+        """Gather what MuPDF's pages depend on, if a recipe is rendered by a warm one."""
+        if not any(recipe is not None and mutool.look_of(recipe) for recipe in self._recipes):
+            return
+        self._facts["mutool"] = hostfacts.mutool_version()
+        if self._has_canary:
+            with slotlocks.one_off_slot(self._facts["slots"]) as inherited:
+                self._facts["mutool_canary"] = fingerprint.mutool_digest(self._environ, inherited)
 
     def _is_too_old(self) -> bool:
         """Return whether the first recipe needs Ghostscript, and this one will be refused."""

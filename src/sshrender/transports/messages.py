@@ -100,6 +100,7 @@ class Hello(NamedTuple):
     ``others`` and ``ours``: the load of other people's and of sshrender's processes, in threads.
     ``slots``: how many renderers it has cores and memory for. ``folder``: its local workspace, where it
     has no shared folder. ``canary``: SHA-256 of its rendering of the canary page.
+    ``mutool``, ``mutool_canary``: version and canary page of MuPDF, where a recipe keeps it warm.
     ``missing_recipes``: the numbers of the recipes that it cannot run, ``missing``: for each of them the
     first program that is not installed.
 
@@ -123,6 +124,8 @@ class Hello(NamedTuple):
     slots: int = 1
     folder: str = ""
     canary: str = ""
+    mutool: str = ""
+    mutool_canary: str = ""
     fonts: Fonts | None = None
     missing: tuple[str, ...] = ()
     missing_recipes: tuple[int, ...] = ()
@@ -287,6 +290,8 @@ def _hello(fields: Fields) -> Hello:
         clock=None if fields.get("clock") is None else number(fields, "clock", 1e12),
         folder=text(fields, "folder", ""),
         canary=digest(fields, "canary", may_be_empty=True),
+        mutool=word(fields, "mutool", ""),
+        mutool_canary=digest(fields, "mutool_canary", may_be_empty=True),
         missing=missing,
         missing_recipes=recipes,
         fonts=_fonts(fields),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any, assert_never
 
+from sshrender.core.fingerprint import in_words
 from sshrender.job import journalentries as je
 from sshrender.job.journalformat import as_fields
 from sshrender.job.requestoperations import Operation, operation_of
@@ -83,8 +84,7 @@ def _of_run(entry: je.JournalEntry) -> str | None:
             return f"the storage cannot flush the names of pages: {clean(entry.reason)}"
         case je.ReferenceChosen():
             hosts = "1 host agrees" if entry.agreed == 1 else f"{entry.agreed} hosts agree"
-            version = clean(entry.ghostscript)
-            return f"test page: {hosts} (Ghostscript {version}); others must match"
+            return f"test page: {hosts} ({clean(in_words(entry.ghostscript))}); others must match"
         case je.FontsMissing():
             named = ", ".join(on_pages(font, pages) for font, pages in entry.fonts.items())
             fonts = "font" if len(entry.fonts) == 1 else "fonts"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import TextIO
 
+from sshrender.core.fingerprint import in_words
 from sshrender.core.snapshot import Snapshot
 from sshrender.core.states import UNCHARGED
 from sshrender.job import journalentries as je
@@ -141,7 +142,7 @@ def _describe_detail(entry: je.JournalEntry) -> str | None:
         case je.HostConnected():
             return (
                 f"host {clean(entry.host)}: {count(entry.cores, 'core')},"
-                f" Ghostscript {clean(entry.ghostscript)}, Python {clean(entry.python)}"
+                f" {clean(in_words(entry.ghostscript))}, Python {clean(entry.python)}"
             )
         case je.PilotsSubmitted():
             return f"pool {clean(entry.pool)}: pilots submitted as {clean(entry.array or entry.name)}"

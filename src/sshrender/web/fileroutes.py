@@ -7,6 +7,7 @@ this site: each answer is sandboxed, and what browsers cannot show is a download
 from __future__ import annotations
 
 import re
+import zlib
 from collections.abc import AsyncIterator, Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -86,22 +87,23 @@ async def page(call: Call) -> Response:
 @FILES.add(
     "GET",
     f"{_JOB}/thumbs/{{number}}",
-    "A small JPEG of a page, if a host had the time",
+    "A small PNG or JPEG of a page, if a host had the time",
     answers={200: "image/jpeg"},
 )
 async def thumbnail(call: Call) -> Response:
     """Return the thumbnail of a page."""
     feed, number = await _feed(call), call.number("number")
-    path = feed.thumbnail(number)
     try:
+        path = await call.site.pool.run(feed.thumbnail, number)
         if path is None:
             raise FileNotFoundError
         data = await call.site.pool.run(read_plain, path, MAX_THUMBNAIL)
     except OSError:
         raise not_found(f"there is no thumbnail of page {number}") from None
-    headers = _headers(path.name, is_shown=True, etag=f"{len(data):x}-{hash(data) & 0xFFFFFFFF:x}")
+    headers = _headers(path.name, is_shown=True, etag=f"{len(data):x}-{zlib.crc32(data):x}")
     headers["Cache-Control"] = "private, max-age=60"
-    return Response(data, 200, headers, "image/jpeg")
+    kind = "image/png" if path.suffix == ".png" else "image/jpeg"
+    return Response(data, 200, headers, kind)
 
 
 @FILES.add(

@@ -8,7 +8,7 @@ from typing import Any
 from sshrender.config.recipelook import page_fields
 from sshrender.coordinator.jobplan import HostSetup, JobPlan
 from sshrender.core import events as ev
-from sshrender.core.fingerprint import HostFingerprint
+from sshrender.core.fingerprint import HostFingerprint, combined
 from sshrender.document.splitting import place
 from sshrender.job import profiles
 from sshrender.job.nonce import Nonce
@@ -123,13 +123,20 @@ def check_host(
         memory=hello.memory,
         ghostscript=hello.ghostscript or "",
         slots=hello.slots,
-        fingerprint=fingerprint_of(hello) if _may_render(recipes) else HostFingerprint(),
+        fingerprint=fingerprint_of(hello, recipes),
+        mutool=hello.mutool,
         renderers=frozenset(range(max(1, len(recipes)))) - set(hello.missing_recipes),
     )
 
 
-def _may_render(recipes: Sequence[RecipeRecord]) -> bool:
+def uses_ghostscript(recipes: Sequence[RecipeRecord]) -> bool:
+    """Return whether Ghostscript renders pages of such a job."""
     return not recipes or any(recipe.is_built_in for recipe in recipes)
+
+
+def uses_mutool(recipes: Sequence[RecipeRecord]) -> bool:
+    """Return whether a warm MuPDF renders pages of such a job."""
+    return any(recipe.is_of_mutool for recipe in recipes)
 
 
 def _renderer(hello: Hello, recipes: Sequence[RecipeRecord]) -> tuple[Refusal, str]:
@@ -142,14 +149,18 @@ def _renderer(hello: Hello, recipes: Sequence[RecipeRecord]) -> tuple[Refusal, s
     return Refusal.NO_GHOSTSCRIPT, ""
 
 
-def fingerprint_of(hello: Hello) -> HostFingerprint:
-    """Return the host's fingerprint, as far as it reports one."""
+def fingerprint_of(hello: Hello, recipes: Sequence[RecipeRecord] = ()) -> HostFingerprint:
+    """Return the host's fingerprint, as far as it reports one, of the programs that render."""
     fonts = hello.fonts
-    return HostFingerprint(
+    ghostscript_ = HostFingerprint(
         ghostscript=hello.ghostscript or "",
         canary=hello.canary,
         fonts=fonts.digest if fonts is not None else "",
         groups=fonts.groups if fonts is not None else (),
+    )
+    mutool = HostFingerprint(hello.mutool and f"mutool {hello.mutool}", hello.mutool_canary)
+    return combined(
+        ghostscript_ if uses_ghostscript(recipes) else None, mutool if uses_mutool(recipes) else None
     )
 
 

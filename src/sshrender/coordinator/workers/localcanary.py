@@ -16,7 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from sshrender.core import events as ev
-from sshrender.core.fingerprint import HostFingerprint
+from sshrender.core.fingerprint import HostFingerprint, combined
 from sshrender.renderers import canary
 from sshrender.runner import hostfacts, processlimits
 
@@ -27,10 +27,20 @@ MEMORY = 1 << 30
 
 
 class LocalCanary:
-    """Renders the page once, and posts CanaryRendered, also if there is no Ghostscript here."""
+    """Renders the page once, and posts CanaryRendered, also if a program is missing here.
 
-    def __init__(self, post: Callable[[ev.CanaryRendered], None]) -> None:
+    ``with_ghostscript``, ``with_mutool``: the programs that render the job's pages.
+    """
+
+    def __init__(
+        self,
+        post: Callable[[ev.CanaryRendered], None],
+        *,
+        with_ghostscript: bool = True,
+        with_mutool: bool = False,
+    ) -> None:
         self._post = post
+        self._with_ghostscript, self._with_mutool = with_ghostscript, with_mutool
         self._lock = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None
         self._has_stopped = False
@@ -50,13 +60,26 @@ class LocalCanary:
             self._thread.join(1.0)
 
     def fingerprint(self) -> HostFingerprint | None:
-        """Return this machine's fingerprint; None without Ghostscript or if it takes too long."""
-        version = hostfacts.ghostscript_version(PROGRAM) if shutil.which(PROGRAM) is not None else None
-        if version is None:
+        """Return this machine's fingerprint; None without a program or if it takes too long."""
+        ghostscript = mutool = None
+        if self._with_ghostscript:
+            is_there = shutil.which(PROGRAM) is not None
+            version = hostfacts.ghostscript_version(PROGRAM) if is_there else None
+            ghostscript = self._of_program(version or "", canary.command(PROGRAM))
+        if self._with_mutool:
+            version = hostfacts.mutool_version()
+            mutool = self._of_program(version and f"mutool {version}", canary.mutool_command())
+        wanted = (self._with_ghostscript, self._with_mutool)
+        if (ghostscript is not None, mutool is not None) != wanted:
+            return None
+        return combined(ghostscript, mutool)
+
+    def _of_program(self, version: str, command: list[str]) -> HostFingerprint | None:
+        if not version:
             return None
         with contextlib.suppress(OSError, subprocess.SubprocessError):
             with tempfile.TemporaryDirectory(prefix="sshrender-canary-") as folder:
-                digest = self._render(Path(folder))
+                digest = self._render(Path(folder), command)
             if digest:
                 return HostFingerprint(ghostscript=version, canary=digest)
         return None
@@ -67,7 +90,7 @@ class LocalCanary:
             result = self.fingerprint()
         self._post(ev.CanaryRendered(result))
 
-    def _render(self, folder: Path) -> str:
+    def _render(self, folder: Path, command: list[str]) -> str:
         """Return the digest of the pixels; empty if it was stopped before."""
         (folder / "canary.pdf").write_bytes(canary.document())
         environment = {**processlimits.environment(dict(os.environ)), "TMPDIR": str(folder)}
@@ -76,7 +99,7 @@ class LocalCanary:
             if self._has_stopped:
                 return ""
             self._process = subprocess.Popen(
-                processlimits.wrap(canary.command(PROGRAM), MEMORY),
+                processlimits.wrap(command, MEMORY),
                 cwd=folder,
                 env=environment,
                 stdin=subprocess.DEVNULL,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from rich.text import Text
 
+from sshrender.core.fingerprint import in_words
 from sshrender.job.journalentries import JournalEntry
 from sshrender.views.dashboard.styles import Styles
 from sshrender.views.jobmodel import SENT, WAITING, HostRow, PageRow
@@ -55,7 +56,7 @@ def of_host(host: HostRow, ssh_command: str, styles: Styles) -> Text:
     if host.slots:
         text.append(
             f"{count(host.cores, 'core')}, {count(host.slots, 'slot')},"
-            f" Ghostscript {clean(host.ghostscript)}\n",
+            f" {clean(in_words(host.ghostscript))}\n",
             "dim",
         )
     for page in host.reopening:
