@@ -211,6 +211,17 @@ def test_loads_are_told_when_they_move_and_not_too_often() -> None:
     assert samples.due([host], 100.0 + 2 * SAMPLE_INTERVAL) == {}
 
 
+def test_the_loads_of_a_large_farm_do_not_fill_the_journal() -> None:
+    samples = LoadSamples()
+    hosts = [Host(HostPlan(f"h{number}"), cores=2) for number in range(1000)]
+    recorded = 0
+    for second in range(600):
+        for host in hosts:
+            host.others = second % 2
+        recorded += len(samples.due(hosts, float(second)))
+    assert recorded <= 600 * 100 / SAMPLE_INTERVAL
+
+
 def _jpeg(width: int = 158, height: int = 224) -> bytes:
     data = io.BytesIO()
     Image.new("RGB", (width, height)).save(data, "JPEG")

@@ -32,6 +32,10 @@ from sshrender.utf8 import writable
 TICK = 0.25
 """Seconds between two turns when nothing arrives, and between two snapshots for the views."""
 
+SHOW_SECONDS_PER_HOST = 0.0005
+"""Seconds between two snapshots, for each host: one costs 10 microseconds a host, so that they take two
+hundredths of a core at most, however large the farm is."""
+
 MAX_ITEMS_PER_TURN = 1000
 """Items between two assignments: hosts that send without end cannot keep the scheduler from its work."""
 
@@ -150,7 +154,8 @@ class Coordinator:
     def _show(self) -> None:
         """Give the views a snapshot. They are costly on a large farm, so a few a second are the most."""
         now = self._run.clock()
-        if now - self._shown_at >= TICK or self._outcome is not None:
+        interval = max(TICK, SHOW_SECONDS_PER_HOST * len(self._run.scheduler.hosts))
+        if now - self._shown_at >= interval or self._outcome is not None:
             self._shown_at = now
             self._run.view.snapshot(snapshot.take(self._run.scheduler), now)
 

@@ -100,7 +100,7 @@ class Assignment:
         if run.storage.is_suspended() or not run.page_queue.has_waiting():
             return
         totals = run.totals.refresh()
-        if run.now >= self._unpark_after:
+        if totals.has_parked and run.now >= self._unpark_after:
             self._unpark_after = run.now + pass_interval(len(run.hosts))
             totals.unpark()
         usual = totals.usual or 1.0
@@ -171,9 +171,9 @@ class Assignment:
     # Near the end, when no page waits
 
     def recall(self) -> None:
-        """Recall pages that are queued behind running ones, for free slots elsewhere."""
+        """Recall pages that are queued behind running ones, for free slots, when no page waits."""
         run = self._run
-        if run.page_queue.has_waiting() or run.storage.paused:
+        if run.storage.paused:
             return
         totals = run.totals.refresh()
         # Attempts that are on their way back will fill free slots already.
@@ -201,9 +201,9 @@ class Assignment:
                     yield attempt
 
     def hedge(self) -> None:
-        """Let free slots repeat the pages that are expected to take longest."""
+        """Let free slots repeat the slowest pages, when no page waits."""
         run = self._run
-        if not run.policy.hedge or run.page_queue.has_waiting() or run.storage.is_suspended():
+        if not run.policy.hedge or run.storage.is_suspended():
             return
         if run.now < self._hedge_after or not run.totals.refresh().free:
             return

@@ -122,6 +122,11 @@ class HostTotals:
         self._discard_taker(host.name)
         self._parked[host.name] = host
 
+    @property
+    def has_parked(self) -> bool:
+        """Return whether a host is parked."""
+        return bool(self._parked)
+
     def unpark(self) -> None:
         """Offer pages to the parked hosts again."""
         for host in self._parked.values():
@@ -146,22 +151,30 @@ class HostTotals:
             elif old.has_surplus:
                 del self.surplus[name]
         self._hosts[name] = host
-        is_idle = host.state is HostState.IDLE
-        if is_idle and host.seconds_per_a4 is not None:
-            self.fastest.put(name, host.seconds_per_a4, host.index)
-        else:
+        if self._parked:
+            self._parked.pop(name, None)
+        if host.state is not HostState.IDLE:
             self.fastest.discard(name)
-        self._parked.pop(name, None)
-        self._discard_taker(name)
-        if is_idle and host.capacity(self._policy) > 0:
+            self._discard_taker(name)
+            return
+        if host.seconds_per_a4 is not None:
+            self.fastest.put(name, host.seconds_per_a4, host.index)
+        if host.capacity(self._policy) > 0:
             self._put_taker(name, host)
+        else:
+            self._discard_taker(name)
 
     def _put_taker(self, name: str, host: Host) -> None:
         usable = host.usable_slots
         queue = 1 + host.backlog / max(usable, 1)
         if host.seconds_per_a4 is None:
+            self._waiting_takers.discard(name)
+            self._unknown_takers.discard(name)
             (self._unknown_takers if usable else self._waiting_takers).put(name, queue, host.index)
             return
+        if self._unknown_takers or self._waiting_takers:
+            self._waiting_takers.discard(name)
+            self._unknown_takers.discard(name)
         seconds = host.seconds_per_a4 * queue + host.transfer_seconds * (1 + len(host.in_flight))
         self._takers.put(name, seconds + (0.0 if usable else SLOT_LOCK_WAIT), host.index)
 

@@ -281,7 +281,7 @@ class HostTransitions:
 
     def release_quarantine(self) -> None:
         """End the quarantine that would end first, when no other host is left."""
-        if self._run.has_hosts(*_ACTIVE) or not self._run.has_hosts(HostState.QUARANTINED):
+        if not self._run.host_counts[HostState.QUARANTINED] or self._run.has_hosts(*_ACTIVE):
             return
         hosts = self._run.hosts.values()
         held = [host for host in hosts if host.state is HostState.QUARANTINED]

@@ -241,9 +241,10 @@ class Host:
     @property
     def seconds_between_pages(self) -> float | None:
         """Return the seconds between the ends of two pages of cost 1, over all slots and the wire."""
-        if self.seconds_per_a4 is None or not self.usable_slots:
+        usable = self.usable_slots
+        if self.seconds_per_a4 is None or not usable:
             return None
-        return max(self.seconds_per_a4 / self.usable_slots, self.transfer_seconds)
+        return max(self.seconds_per_a4 / usable, self.transfer_seconds)
 
     def silence(self, policy: Policy) -> float:
         """Return the seconds without a message after which it is lost."""

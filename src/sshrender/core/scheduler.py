@@ -204,10 +204,11 @@ class Scheduler:
         EndJob is the last command. After the event that ended the run, only pages that were being
         verified still count.
         """
-        commands = self.apply(*events, now=now)
-        self._run.heard_until = self._run.now if heard_until is None else min(heard_until, self._run.now)
+        run = self._run
+        self._apply(events, now)
+        run.heard_until = run.now if heard_until is None else min(heard_until, run.now)
         self._advance()
-        return self._with_end_last(commands + self._run.take_commands())
+        return self._with_end_last(run.take_commands())
 
     def apply(self, *events: ev.Event, now: float) -> list[do.Command]:
         """Apply the events like ``handle``, but leave what follows from them to the next ``handle``.
@@ -215,11 +216,14 @@ class Scheduler:
         Whether a message counts depends on the state that the previous message left. So messages are
         applied one by one, however many have arrived, and assignment and timeouts run once for all.
         """
+        self._apply(events, now)
+        return self._with_end_last(self._run.take_commands())
+
+    def _apply(self, events: Iterable[ev.Event], now: float) -> None:
         self._run.now = max(now, self._run.now)
         for event in events:
             if self._is_applicable(event):
                 self._handlers[type(event)](event)
-        return self._with_end_last(self._run.take_commands())
 
     def is_rendered_by(self, number: int, host: str) -> bool:
         """Return whether this host delivered the page, or it is being verified or rendered there."""
@@ -313,8 +317,9 @@ class Scheduler:
         """Give pages to hosts. Each step sees the slots that the earlier ones have filled."""
         self._assignment.share_slots()
         self._assignment.assign()
-        self._assignment.recall()
-        self._assignment.hedge()
+        if not self.page_queue.has_waiting():
+            self._assignment.recall()
+            self._assignment.hedge()
         self._end_without_hosts()
 
     def _may_withdraw_pages(self) -> bool:
@@ -342,11 +347,14 @@ class Scheduler:
 
         Pinned pages suit few hosts. Where one of these may take pages, the others do not count.
         """
-        run, counts = self._run, self.page_queue.counts
-        all_states = frozenset(state for state, count in run.host_counts.items() if count)
-        if self.page_queue.has_unconstrained() or any(
-            counts[state] for state in (PageState.UNREADY, PageState.SENT, PageState.VERIFYING)
-        ):
+        host_counts, counts = self._run.host_counts, self.page_queue.counts
+        does_any_suit = self.page_queue.has_unconstrained() or (
+            counts[PageState.UNREADY] + counts[PageState.SENT] + counts[PageState.VERIFYING]
+        )
+        if does_any_suit and host_counts[HostState.IDLE]:
+            return PROMISING  # the usual case, on every turn
+        all_states = frozenset(state for state, count in host_counts.items() if count)
+        if does_any_suit:
             return all_states
         constraints = list(self.page_queue.constrained.constraints())
         states = set()

@@ -84,7 +84,8 @@ class SchedulerState:
 
     def has_hosts(self, *states: HostState) -> bool:
         """Return whether any host is in one of these states."""
-        return any(self.host_counts[state] for state in states)
+        counts = self.host_counts
+        return any(map(counts.__getitem__, states))
 
     def wake(self, host: Host, at: float) -> None:
         """Have the host's timeouts checked at this time, unless they are checked before it."""

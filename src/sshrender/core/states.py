@@ -23,6 +23,9 @@ class PageState(enum.Enum):
     FAILED = "failed"
     """Given up after ``retries`` charged failures."""
 
+    # Members are looked up in counters several times an event; that of Enum is a function in Python.
+    __hash__ = object.__hash__
+
 
 class AttemptState(enum.Enum):
     """Where an attempt is. It decides which messages of its host count.
@@ -64,6 +67,8 @@ class HostState(enum.Enum):
     """Unusable until an administrator repairs it: not contacted again in this run."""
     REMOVED = "removed"
     """Removed from the run without a failure, as when its batch job ends; may be added again."""
+
+    __hash__ = object.__hash__  # as of PageState
 
 
 class FailureKind(enum.Enum):

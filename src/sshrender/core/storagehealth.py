@@ -75,6 +75,8 @@ class StorageHealth:
 
     def is_given_up(self, now: float) -> str:
         """Return why the storage is given up; empty while it is waited for."""
+        if not self.paused and not self._unconfirmed_recoveries:
+            return ""  # the usual case, on every turn
         limit = self._policy.storage_wait
         if self.paused and now - self._paused_at > limit:
             return self.paused  # probes fail

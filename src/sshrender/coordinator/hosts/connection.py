@@ -1,4 +1,4 @@
-"""The connection to one host: a thread that connects and reads, and one that writes and pings.
+"""The connection to one host: a thread that connects and reads. Shared threads write (writers.py).
 
 Messages go into the coordinator's inbox. Nothing here blocks the loop, however unresponsive the host is.
 A closed connection posts nothing more.
@@ -15,6 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from sshrender.coordinator.hosts.writers import ElasticPool, Pinger
 from sshrender.coordinator.jobplan import HostSetup
 from sshrender.transports.framing import MessageReader, encode
 from sshrender.transports.interface import (
@@ -45,6 +46,9 @@ HANDSHAKE_TIMEOUT = 60.0
 (runner/fingerprint.py), which also waits for a slot lock (runner/slotlocks.py)."""
 
 _handshakes = threading.BoundedSemaphore(MAX_HANDSHAKES)
+
+_writers = ElasticPool("write to hosts")
+_pinger = Pinger(PING_INTERVAL / 4)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +89,8 @@ class HostConnection:
         self._free_places = threading.Semaphore(MAX_UNHANDLED)
         self._link: Link | None = None
         self._lock = threading.Lock()
-        self._is_closed = False
+        self._is_closed = self._is_writing = False
+        self._sent_at = 0.0
         self._prepared_at: float | None = None
         self._reader = MessageReader(self._marker)
         self._thread = threading.Thread(target=self._run, name=f"host {self.host}", daemon=True)
@@ -99,6 +104,12 @@ class HostConnection:
         if op == "prepare":
             self._prepared_at = time.monotonic()
         self._outbox.put(encode(op, **fields))
+        self._begin_writing()
+
+    def ping_if_due(self, now: float) -> None:
+        """Queue a ping if nothing was queued for a while: the host takes silence for our end."""
+        if now - self._sent_at >= PING_INTERVAL and not self._is_writing:
+            self.send("ping")
 
     def files(self, timeout: float) -> HostFiles:
         """Open a file channel over this connection. Raises LinkClosed or FilesFailed."""
@@ -113,10 +124,9 @@ class HostConnection:
         with self._lock:
             self._is_closed = True
             link = self._link
-        self._outbox.put(b"")  # wakes the writing thread
+        _pinger.remove(self)
         if link is not None:
-            # Closing may block on a dead connection.
-            threading.Thread(target=link.close, daemon=True, name=f"close {self.host}").start()
+            _writers.run(link.close)  # which may block on a dead connection
 
     def join(self, timeout: float) -> None:
         """Wait for the reading thread to end."""
@@ -139,7 +149,7 @@ class HostConnection:
         link = self._connect()
         if link is None:
             return
-        threading.Thread(target=self._write, args=(link,), daemon=True).start()
+        self._begin_writing()
         connected_at, has_completed_handshake = time.monotonic(), False
         while True:
             for message in self._reader.feed(link.read(PING_INTERVAL)):
@@ -187,32 +197,42 @@ class HostConnection:
         ):  # close() was called while this thread connected, and found no link to close
             link.close()
             return None
+        _pinger.add(self)
+        if self._has_ended():  # close() may have come between
+            _pinger.remove(self)
         return link
 
     def _has_ended(self) -> bool:
         with self._lock:
             return self._is_closed
 
-    def _write(self, link: Link) -> None:
-        while True:
-            data = self._outgoing()
-            if self._has_ended():
+    def _begin_writing(self) -> None:
+        """Have a shared thread write what is queued, unless one does so already."""
+        self._sent_at = time.monotonic()
+        with self._lock:
+            if self._is_writing or self._is_closed or self._link is None:
                 return
-            try:
-                link.write(data, WRITE_TIMEOUT)
-            except LinkClosed as closed:
-                self._report_end(closed)
-                return
+            self._is_writing = True
+        _writers.run(self._write)
 
-    def _outgoing(self) -> bytes:
-        """Return everything that is queued, in one piece; a ping if nothing is queued in time."""
-        try:
-            lines = [self._outbox.get(timeout=PING_INTERVAL)]
+    def _write(self) -> None:
+        """Write until nothing is queued. After a failure nothing more is written."""
+        while True:
+            with self._lock:
+                link = None if self._is_closed else self._link
+                # Under the lock: what is queued after this check finds that no thread writes.
+                if link is None or self._outbox.empty():
+                    self._is_writing = False
+                    return
+            lines = []
             while not self._outbox.empty():
                 lines.append(self._outbox.get())
-        except queue.Empty:
-            lines = [encode("ping")]
-        return b"".join(lines)
+            try:
+                link.write(b"".join(lines), WRITE_TIMEOUT)
+            except LinkClosed as closed:
+                self._report_end(closed)
+            except Exception as error:  # noqa: BLE001 - as in the reading thread
+                self._report_failure(Refusal.PROTOCOL, f"{type(error).__name__}: {error}")
 
     def _report_end(self, closed: LinkClosed) -> None:
         """Report the end of the connection, if the other thread has not done so."""
@@ -225,6 +245,7 @@ class HostConnection:
     def _report_failure(self, refusal: Refusal, reason: str) -> None:
         with self._lock:
             was_closed, self._is_closed = self._is_closed, True
+        _pinger.remove(self)
         if not was_closed:
             self._post(LinkFailed(self, refusal, reason))
 

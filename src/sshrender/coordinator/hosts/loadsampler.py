@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection
 
 from sshrender.core.records import Host
 
 SAMPLE_INTERVAL = 5.0
 """Seconds between two entries."""
+
+HOSTS_PER_INTERVAL = 100
+"""Hosts up to which that holds. On more hosts entries are longer, and come less often: on busy ones the
+loads would otherwise be the larger part of the journal."""
 
 MIN_CHANGE = 0.1
 """Threads per core by which a load must have changed."""
@@ -20,11 +24,11 @@ class LoadSamples:
         self._recorded: dict[str, tuple[float, float]] = {}
         self._due_at = SAMPLE_INTERVAL / 2
 
-    def due(self, hosts: Iterable[Host], now: float) -> dict[str, tuple[float, float]]:
+    def due(self, hosts: Collection[Host], now: float) -> dict[str, tuple[float, float]]:
         """Return changed loads by host (others', ours) in threads per core; empty if none is due."""
         if now < self._due_at:
             return {}
-        self._due_at = now + SAMPLE_INTERVAL
+        self._due_at = now + SAMPLE_INTERVAL * max(1.0, len(hosts) / HOSTS_PER_INTERVAL)
         changed = {}
         for host in hosts:
             load = (round(host.others_per_core, 2), round(host.ours / max(host.cores, 1), 2))
