@@ -40,6 +40,7 @@ def _each_once(batch: Batch, pages: int) -> bool:
     return sorted(delivered) == list(range(1, pages + 1))
 
 
+@pytest.mark.parametrize("batch", ["torque", "openpbs", "htcondor"], indirect=True)
 def test_a_job_over_a_batch_system_alone_is_what_plain_ghostscript_makes(
     batch: Batch, sshrender: Run, home: Path
 ) -> None:
@@ -57,8 +58,9 @@ def test_a_job_over_a_batch_system_alone_is_what_plain_ghostscript_makes(
     )
     for page in (home / "plain").iterdir():
         assert (home / "out" / page.name).read_bytes() == page.read_bytes()
-    assert len(batch.calls("qsub")) == 1
-    assert len(batch.calls("qstat")) <= 1  # never more than one a minute
+    submit, query = {"htcondor": ("condor_submit", "condor_q")}.get(batch.engine, ("qsub", "qstat"))
+    assert len(batch.calls(submit)) == 1
+    assert len(batch.calls(query)) <= 1  # never more than one a minute
     names = [entry["type"] for entry in batch.journal() if entry["type"].startswith("pilots_")]
     assert names == ["pilots_requested", "pilots_submitted", "pilots_ended"]
     batch.require_empty()
