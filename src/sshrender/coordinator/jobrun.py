@@ -27,7 +27,7 @@ from sshrender.coordinator.loop import Coordinator
 from sshrender.coordinator.outcome import Outcome
 from sshrender.coordinator.pagerestoration import restore_pages
 from sshrender.coordinator.pilots.pool import PoolSetup
-from sshrender.coordinator.runcomponents import RunInputs
+from sshrender.coordinator.runcomponents import NO_PASSWORD, RunInputs
 from sshrender.coordinator.signals import caught
 from sshrender.coordinator.workers.leaserenewer import LeaseRenewer
 from sshrender.errors import ExitCode, UserError
@@ -55,6 +55,8 @@ def run_job(
     """
     gctuning.begin()
     san = plan.folder.path.parent
+    if pools and plan.password is not None:
+        view.print_line(f"pools are not used: {NO_PASSWORD}")
     held = _prepare_output_and_lease(plan)
     renewer = LeaseRenewer(held, inbox.put)
     renewer.start()

@@ -48,6 +48,11 @@ HANDSHAKE_MARGIN = 5.0
 image counted."""
 
 
+NO_PASSWORD = "the document has a password, which would go into a file on the shared folder"
+
+_NO_PILOTS = ev.HostsExpected(0, NO_PASSWORD)
+
+
 @dataclass(frozen=True, slots=True)
 class RunInputs:
     """Everything that a run is given.
@@ -66,6 +71,11 @@ class RunInputs:
     drained: Mapping[str, Drain]
     pools: Sequence[PoolSetup] = ()
     clock: Callable[[], float] = time.monotonic
+
+    @property
+    def usable_pools(self) -> Sequence[PoolSetup]:
+        """Return the pools that may be used: none for a document with a password."""
+        return self.pools if self.plan.password is None else ()
 
 
 class RunParts:
@@ -146,7 +156,7 @@ def _make_pilots(inputs: RunInputs) -> Pilots:
     """Return the pools' keepers, with the arrays that earlier coordinators of the job have left."""
     plan, folder = inputs.plan, inputs.plan.folder.path / BATCH
     left = plan.history.pilots.values()
-    secret = keyfile.load() if inputs.pools else None
+    secret = keyfile.load() if inputs.usable_pools else None
     return Pilots(
         [
             PoolKeeper(
@@ -157,7 +167,7 @@ def _make_pilots(inputs: RunInputs) -> Pilots:
                 inputs.inbox.put,
                 [entry for entry in left if entry.pool == pool.name],
             )
-            for pool in inputs.pools
+            for pool in inputs.usable_pools
         ]
     )
 
@@ -194,9 +204,10 @@ def _make_scheduler(inputs: RunInputs, recorder: JournalRecorder, router: HostRo
         now=now,
     )
     scheduler = Scheduler(policy, [setup.plan for setup in hosts], plan.pages, start)
-    scheduler.apply(
-        ev.HostsExpected(sum(pool.pilots for pool in inputs.pools)), now=now
-    )  # a run without hosts would end at once
+    # A run without hosts would end at once.
+    pilots = ev.HostsExpected(sum(pool.pilots for pool in inputs.usable_pools))
+    is_refused = bool(inputs.pools) and not inputs.usable_pools
+    scheduler.apply(_NO_PILOTS if is_refused else pilots, now=now)
     # Before the first command: a drained host is connected, but gets no page.
     for drain in inputs.drained.values():
         scheduler.handle(drained_event(drain), now=now)

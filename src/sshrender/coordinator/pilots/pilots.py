@@ -130,6 +130,7 @@ class Pilots:
             sandbox=setup.sandbox,
             connect_timeout=CONNECT_TIMEOUT,
             silence=SILENCE,
+            node=note.node,
         )
         events: list[ev.Event] = [ev.HostAdded(plan)]
         drain = self._drained.get(note.node)
