@@ -41,6 +41,7 @@ from sshrender.job.lease import Lease
 from sshrender.job.nonce import Nonce
 from sshrender.renderers.limits import FILE_TO_MEMORY
 from sshrender.storage.primitives import HangDetector
+from sshrender.transports.batch.arrayfolder import ArrayFolder
 from sshrender.views.interface import View
 
 HANDSHAKE_MARGIN = 5.0
@@ -156,20 +157,22 @@ def _make_pilots(inputs: RunInputs) -> Pilots:
     """Return the pools' keepers, with the arrays that earlier coordinators of the job have left."""
     plan, folder = inputs.plan, inputs.plan.folder.path / BATCH
     left = plan.history.pilots.values()
-    secret = keyfile.load() if inputs.usable_pools else None
-    return Pilots(
-        [
-            PoolKeeper(
-                pool,
-                folder,
-                secret or b"",
-                inputs.lease.epoch,
-                inputs.inbox.put,
-                [entry for entry in left if entry.pool == pool.name],
-            )
-            for pool in inputs.usable_pools
-        ]
-    )
+    pools = inputs.usable_pools
+    secret = (keyfile.load() if pools else None) or b""
+    keepers = [
+        PoolKeeper(
+            pool,
+            folder,
+            secret,
+            inputs.lease.epoch,
+            inputs.inbox.put,
+            [entry for entry in left if entry.pool == pool.name],
+        )
+        for pool in pools
+    ]
+    known = {pool.name for pool in pools}
+    orphans = [ArrayFolder(folder / entry.name, b"") for entry in left if entry.pool not in known]
+    return Pilots(keepers, orphans)
 
 
 def _make_scheduler(inputs: RunInputs, recorder: JournalRecorder, router: HostRouter) -> Scheduler:

@@ -50,7 +50,7 @@ class OpenPbs:
         text = answer.out + answer.err
         _, found, version = text.partition("pbs_version = ")
         if not found:
-            is_torque = "ersion: " in text and "ommit" in text
+            is_torque = "Version:" in text and "Commit:" in text
             why = 'qsub is that of TORQUE: engine = "torque"' if is_torque else answer.reason
             raise WrongEngine(why)
         return version.split()[0] if version.split() else ""
