@@ -85,6 +85,14 @@ class Cluster:
                     env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
                 )
 
+    def move(self, keys: list[str], before: str, after: str) -> None:
+        """Hold or release jobs."""
+        with self.locked() as state:
+            for key in keys:
+                if state["jobs"][key]["state"] == before:
+                    state["jobs"][key]["state"] = after
+            self.schedule(state)
+
     def end(self, key: str) -> None:
         """Cancel a job as TORQUE does: TERM to its session, and KILL a moment later."""
         with self.locked() as state:

@@ -115,11 +115,7 @@ def qdel(cluster: Cluster, words: list[str]) -> int:
 def _set(cluster: Cluster, name: str, words: list[str], before: str, after: str) -> int:
     _, ids = getopt.gnu_getopt(words, LETTERS[name])
     keys, is_unknown = _keys(cluster, ids)
-    with cluster.locked() as state:
-        for key in keys:
-            if state["jobs"][key]["state"] == before:
-                state["jobs"][key]["state"] = after
-        cluster.schedule(state)
+    cluster.move(keys, before, after)
     return 153 if is_unknown else 0
 
 

@@ -115,7 +115,10 @@ def host_names(node_set: str, settings: Settings, *, may_be_unknown: bool = Fals
             ExitCode.USAGE, f"{node_set}: {error}", "a node set is written as 'node[01-04],big'"
         ) from None
     file = find_inventory(settings.hosts)
-    known = None if file is None else {host.name for host in inv.expand(inv.load(file))}
+    inventory = None if file is None else inv.load(file)
+    known = None if inventory is None else {host.name for host in inv.expand(inventory)}
+    # Only the batch system knows the nodes of a pool.
+    may_be_unknown = may_be_unknown or (inventory is not None and bool(inventory.pools))
     unknown = [name for name in names if known is not None and name not in known]
     if unknown and not may_be_unknown:
         raise UserError(

@@ -63,6 +63,8 @@ class HostSetup:
     sandbox: str = "none"
     connect_timeout: float = 10.0
     silence: float = SILENCE_TIMEOUT
+    node: str = ""
+    """The node of a pilot; empty for a host."""
 
 
 @dataclass(frozen=True, slots=True)

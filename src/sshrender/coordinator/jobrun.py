@@ -26,7 +26,7 @@ from sshrender.coordinator.loop import Coordinator
 from sshrender.coordinator.outcome import Outcome
 from sshrender.coordinator.pagerestoration import restore_pages
 from sshrender.coordinator.pilots.pool import PoolSetup
-from sshrender.coordinator.runcomponents import RunInputs
+from sshrender.coordinator.runcomponents import NO_PASSWORD, RunInputs
 from sshrender.coordinator.signals import caught
 from sshrender.coordinator.storageerrors import run_error, storage_error
 from sshrender.coordinator.workers.leaserenewer import LeaseRenewer
@@ -55,6 +55,8 @@ def run_job(
     """
     gctuning.begin()
     san = plan.folder.path.parent
+    if pools and plan.password is not None:
+        view.print_line(f"pools are not used: {NO_PASSWORD}")
     held = _prepare_output_and_lease(plan)
     renewer = LeaseRenewer(held, inbox.put, plan.folder.path)
     renewer.start()

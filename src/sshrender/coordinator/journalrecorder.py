@@ -97,6 +97,7 @@ class JournalRecorder:
                 memory=hello.memory,
                 python=hello.python,
                 boot_id=hello.boot_id,
+                node=setup.node,
                 load=hello.others,
                 ghostscript=look.ghostscript,
                 canary=look.canary,

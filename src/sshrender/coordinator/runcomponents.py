@@ -42,11 +42,17 @@ from sshrender.job.lease import Lease
 from sshrender.job.nonce import Nonce
 from sshrender.renderers.limits import FILE_TO_MEMORY
 from sshrender.storage.primitives import HangDetector
+from sshrender.transports.batch.arrayfolder import ArrayFolder
 from sshrender.views.interface import View
 
 HANDSHAKE_MARGIN = 5.0
 """Seconds after the time to connect in which a host may still complete its handshake, and have its page
 image counted."""
+
+
+NO_PASSWORD = "the document has a password, which would go into a file on the shared folder"
+
+_NO_PILOTS = ev.HostsExpected(0, NO_PASSWORD)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +73,11 @@ class RunInputs:
     drained: Mapping[str, Drain]
     pools: Sequence[PoolSetup] = ()
     clock: Callable[[], float] = time.monotonic
+
+    @property
+    def usable_pools(self) -> Sequence[PoolSetup]:
+        """Return the pools that may be used: none for a document with a password."""
+        return self.pools if self.plan.password is None else ()
 
 
 class RunParts:
@@ -155,20 +166,22 @@ def _make_pilots(inputs: RunInputs) -> Pilots:
     """Return the pools' keepers, with the arrays that earlier coordinators of the job have left."""
     plan, folder = inputs.plan, inputs.plan.folder.path / BATCH
     left = plan.history.pilots.values()
-    secret = keyfile.load() if inputs.pools else None
-    return Pilots(
-        [
-            PoolKeeper(
-                pool,
-                folder,
-                secret or b"",
-                inputs.lease.epoch,
-                inputs.inbox.put,
-                [entry for entry in left if entry.pool == pool.name],
-            )
-            for pool in inputs.pools
-        ]
-    )
+    pools = inputs.usable_pools
+    secret = (keyfile.load() if pools else None) or b""
+    keepers = [
+        PoolKeeper(
+            pool,
+            folder,
+            secret,
+            inputs.lease.epoch,
+            inputs.inbox.put,
+            [entry for entry in left if entry.pool == pool.name],
+        )
+        for pool in pools
+    ]
+    known = {pool.name for pool in pools}
+    orphans = [ArrayFolder(folder / entry.name, b"") for entry in left if entry.pool not in known]
+    return Pilots(keepers, orphans)
 
 
 def _make_scheduler(inputs: RunInputs, recorder: JournalRecorder, router: HostRouter) -> Scheduler:
@@ -204,9 +217,10 @@ def _make_scheduler(inputs: RunInputs, recorder: JournalRecorder, router: HostRo
         now=now,
     )
     scheduler = Scheduler(policy, [setup.plan for setup in hosts], plan.pages, start)
-    scheduler.apply(
-        ev.HostsExpected(sum(pool.pilots for pool in inputs.pools)), now=now
-    )  # a run without hosts would end at once
+    # A run without hosts would end at once.
+    pilots = ev.HostsExpected(sum(pool.pilots for pool in inputs.usable_pools))
+    is_refused = bool(inputs.pools) and not inputs.usable_pools
+    scheduler.apply(_NO_PILOTS if is_refused else pilots, now=now)
     # Before the first command: a drained host is connected, but gets no page.
     for drain in inputs.drained.values():
         scheduler.handle(drained_event(drain), now=now)

@@ -141,7 +141,7 @@ def _describe_detail(entry: je.JournalEntry) -> str | None:
     match entry:
         case je.HostConnected():
             return (
-                f"host {clean(entry.host)}: {count(entry.cores, 'core')},"
+                f"host {clean(entry.host)}{_node(entry.node)}: {count(entry.cores, 'core')},"
                 f" {clean(in_words(entry.ghostscript))}, Python {clean(entry.python)}"
             )
         case je.PilotsSubmitted():
@@ -152,3 +152,7 @@ def _describe_detail(entry: je.JournalEntry) -> str | None:
             return f"page {entry.page} delivered from {clean(entry.host)} in {entry.seconds:.2f} s"
         case _:
             return None
+
+
+def _node(node: str) -> str:
+    return f" on node {clean(node)}" if node else ""

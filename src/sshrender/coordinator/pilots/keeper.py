@@ -10,6 +10,7 @@ import hashlib
 import hmac
 import re
 import secrets
+import shutil
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -194,6 +195,8 @@ class PoolKeeper:
         for array in self._arrays:
             # Running ones end by themselves: they find the tombstone within seconds.
             if array.is_over or not array.waiting() or self._cancel(array, array.waiting()):
+                # A folder that is gone is a tombstone, too.
+                shutil.rmtree(array.folder.path, ignore_errors=True)
                 yield je.PilotsEnded(pool=self.setup.name, name=array.handle.name)
 
     def _run(self) -> None:

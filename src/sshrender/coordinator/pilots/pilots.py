@@ -19,6 +19,7 @@ from sshrender.core.policy import HostPlan
 from sshrender.core.scheduler import Scheduler
 from sshrender.core.states import FINISHED, HostState, PageState
 from sshrender.job import journalentries as je
+from sshrender.transports.batch.arrayfolder import ArrayFolder
 from sshrender.transports.batch.filelink import CONNECT_TIMEOUT, FileTransport
 
 SILENCE = 30.0
@@ -54,10 +55,11 @@ class _Guest:
 
 
 class Pilots:
-    """All pilots of a run."""
+    """All pilots of a run. ``orphans``: arrays of earlier coordinators whose pool is not known here."""
 
-    def __init__(self, keepers: Sequence[kp.PoolKeeper]) -> None:
+    def __init__(self, keepers: Sequence[kp.PoolKeeper], orphans: Sequence[ArrayFolder] = ()) -> None:
         self._keepers = list(keepers)
+        self._orphans = list(orphans)
         self._guests: dict[str, _Guest] = {}
         self._drained: dict[str, ev.DrainRequested] = {}  # by host or node
         self._reports: dict[str, PoolReport] = {}
@@ -67,6 +69,13 @@ class Pilots:
         """Start the keepers."""
         for each in self._keepers:
             each.start()
+        if self._orphans:
+            threading.Thread(target=self._bury_orphans, daemon=True, name="pilots").start()
+
+    def _bury_orphans(self) -> None:
+        """End the pilots of pools that this inventory does not have: nobody here can cancel them."""
+        for each in self._orphans:
+            each.bury()
 
     def expected(self) -> ev.HostsExpected:
         """Return how many pilots may still become hosts."""
@@ -130,6 +139,7 @@ class Pilots:
             sandbox=setup.sandbox,
             connect_timeout=CONNECT_TIMEOUT,
             silence=SILENCE,
+            node=note.node,
         )
         events: list[ev.Event] = [ev.HostAdded(plan)]
         drain = self._drained.get(note.node)

@@ -8,7 +8,11 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 from sshrender.coordinator.pilots.pool import PoolSetup
-from sshrender.transports.batch.engines.interface import EngineUnavailable, SubmissionRefused
+from sshrender.transports.batch.engines.interface import (
+    EngineUnavailable,
+    SubmissionRefused,
+    WrongEngine,
+)
 
 USABLE, LOST, REFUSED = "usable", "lost", "refused"
 
@@ -46,9 +50,7 @@ def _check(pool: PoolSetup) -> PoolCheck:
     except SubmissionRefused as refused:
         return _failed(pool, REFUSED, refused.reason)
     except EngineUnavailable as error:
-        # A command that answers as another program does will not change by itself.
-        state = REFUSED if " is not " in str(error) or "engine = " in str(error) else LOST
-        return _failed(pool, state, str(error))
+        return _failed(pool, REFUSED if isinstance(error, WrongEngine) else LOST, str(error))
     try:
         nodes = engine.nodes(pool.call(engine.nodes_command()))
     except (EngineUnavailable, SubmissionRefused) as error:

@@ -19,6 +19,7 @@ from sshrender.transports.batch.engines.interface import (
     EngineUnavailable,
     Node,
     SubmissionRefused,
+    WrongEngine,
     clean,
     hours,
     indexes_of,
@@ -53,7 +54,7 @@ class GridEngine:
         """See Engine."""
         lines = answer.out.strip().splitlines()
         if not lines or not re.search(r"GE |Grid Engine", lines[0]):
-            raise EngineUnavailable(f"qstat is not Grid Engine's: {answer.reason}")
+            raise WrongEngine(f"qstat is not Grid Engine's: {answer.reason}")
         return clean(lines[0])
 
     def submit(self, request: ArrayRequest) -> Command:

@@ -21,6 +21,7 @@ from sshrender.transports.batch.engines.interface import (
     EngineUnavailable,
     Node,
     SubmissionRefused,
+    WrongEngine,
     mebibytes,
     require,
 )
@@ -63,7 +64,7 @@ class HtCondor:
         """See Engine."""
         found = re.search(r"\$CondorVersion: (\S+)", require(answer))
         if found is None:
-            raise EngineUnavailable(f"condor_version is not HTCondor's: {answer.reason}")
+            raise WrongEngine(f"condor_version is not HTCondor's: {answer.reason}")
         return found[1]
 
     def submit(self, request: ArrayRequest) -> Command:

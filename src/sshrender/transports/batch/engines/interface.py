@@ -118,6 +118,10 @@ class EngineUnavailable(Exception):
     """The engine gave no answer that can be read: nothing is known about its jobs."""
 
 
+class WrongEngine(EngineUnavailable):
+    """The command is another program's of the same name: that will not change by itself."""
+
+
 class SubmissionRefused(Exception):
     """The engine refused an array. ``is_size``: a smaller array may be accepted."""
 
@@ -139,7 +143,7 @@ class Engine(Protocol):
         ...
 
     def version(self, answer: Answer) -> str:
-        """Return the version. Raises EngineUnavailable, also for another engine's answer."""
+        """Return the version. Raises EngineUnavailable, or WrongEngine."""
         ...
 
     def submit(self, request: ArrayRequest) -> Command:

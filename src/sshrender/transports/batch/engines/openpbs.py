@@ -20,6 +20,7 @@ from sshrender.transports.batch.engines.interface import (
     ElementState,
     EngineUnavailable,
     Node,
+    WrongEngine,
     clean,
     hours,
     mebibytes,
@@ -44,12 +45,14 @@ class OpenPbs:
 
     def version(self, answer: Answer) -> str:
         """See Engine."""
+        if answer.code:
+            raise EngineUnavailable(answer.reason)
         text = answer.out + answer.err
         _, found, version = text.partition("pbs_version = ")
         if not found:
-            is_torque = "ersion: " in text and "ommit" in text
+            is_torque = "Version:" in text and "Commit:" in text
             why = 'qsub is that of TORQUE: engine = "torque"' if is_torque else answer.reason
-            raise EngineUnavailable(why)
+            raise WrongEngine(why)
         return version.split()[0] if version.split() else ""
 
     def submit(self, request: ArrayRequest) -> Command:

@@ -18,6 +18,7 @@ from sshrender.transports.batch.engines.interface import (
     EngineUnavailable,
     Node,
     SubmissionRefused,
+    WrongEngine,
     clean,
     hours,
     mebibytes,
@@ -73,7 +74,7 @@ class Slurm:
         """See Engine."""
         words = require(answer).split()
         if len(words) < 2 or not words[0].startswith("slurm"):
-            raise EngineUnavailable(f"sbatch is not Slurm's: {answer.reason}")
+            raise WrongEngine(f"sbatch is not Slurm's: {answer.reason}")
         return words[1]
 
     def submit(self, request: ArrayRequest) -> Command:

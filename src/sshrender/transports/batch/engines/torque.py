@@ -20,6 +20,7 @@ from sshrender.transports.batch.engines.interface import (
     ElementState,
     EngineUnavailable,
     Node,
+    WrongEngine,
     hours,
     mebibytes,
     number,
@@ -42,12 +43,14 @@ class Torque:
 
     def version(self, answer: Answer) -> str:
         """See Engine."""
+        if answer.code:
+            raise EngineUnavailable(answer.reason)
         text = answer.out + answer.err
         if _OPENPBS in text:
-            raise EngineUnavailable('qsub is that of OpenPBS: engine = "openpbs"')
+            raise WrongEngine('qsub is that of OpenPBS: engine = "openpbs"')
         found = re.search(r"ersion: *(\S+)", text)
         if found is None:
-            raise EngineUnavailable(f"qsub is not TORQUE's: {answer.reason}")
+            raise WrongEngine(f"qsub is not TORQUE's: {answer.reason}")
         return found[1]
 
     def submit(self, request: ArrayRequest) -> Command:

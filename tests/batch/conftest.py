@@ -1,0 +1,134 @@
+"""A cluster of this machine whose commands are stand-ins, and an inventory with a pool of it."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.batch.fakebatch import Cluster
+from tests.lab import slow
+
+COMMANDS = {
+    "torque": ("qsub", "qstat", "qdel", "qhold", "qrls", "pbsnodes"),
+    "openpbs": ("qsub", "qstat", "qdel", "qhold", "qrls", "pbsnodes"),
+    "htcondor": (
+        "condor_submit",
+        "condor_q",
+        "condor_rm",
+        "condor_hold",
+        "condor_release",
+        "condor_status",
+        "condor_version",
+    ),
+}
+
+
+@dataclass
+class Batch:
+    """The cluster, and what the tests ask of it."""
+
+    home: Path
+    engine: str
+    cluster: Cluster
+
+    @property
+    def hosts(self) -> str:
+        return str(self.home / "hosts.toml")
+
+    def write(self, **pool: Any) -> None:
+        """Write the inventory; ``pool`` changes keys of its one pool."""
+        fields = {"name": "cluster", "engine": self.engine, "pilots": 2, "walltime": "10m", **pool}
+        lines = [f"{key} = {json.dumps(value)}" for key, value in fields.items()]
+        text = f'[san]\npath = "{self.home / "san"}"\n[[pools]]\n' + "\n".join(lines) + "\n"
+        Path(self.hosts).write_text(text)
+
+    def configure(self, **fields: Any) -> None:
+        """Set how the cluster behaves (fakebatch.Cluster)."""
+        (self.cluster.folder / "config.json").write_text(json.dumps(fields))
+
+    def calls(self, name: str = "") -> list[list[str]]:
+        """Return the commands that were called."""
+        with self.cluster.locked() as state:
+            return [words for words in state["log"] if not name or words[0] == name]
+
+    def jobs(self, *states: str) -> list[str]:
+        """Return the jobs in these states."""
+        with self.cluster.locked() as state:
+            return [key for key, job in state["jobs"].items() if job["state"] in states]
+
+    def holders(self) -> list[str]:
+        """Return the pids of holders and runners of this test that still live."""
+        mark, found = str(self.home).encode(), []
+        for entry in Path("/proc").iterdir():
+            try:
+                line = (entry / "cmdline").read_bytes() if entry.name.isdigit() else b""
+            except OSError:
+                continue
+            if b"sshrender-holder" in line and mark in line:
+                found.append(entry.name)
+        return found
+
+    def require_empty(self) -> None:
+        """Assert that soon no pilot waits, runs or works."""
+        until = time.monotonic() + 20
+        while self.jobs("Q", "H", "R") or self.holders():
+            assert time.monotonic() < until, (self.jobs("Q", "H", "R"), self.holders())
+            time.sleep(0.2)
+
+    def journal(self, kind: str = "") -> list[dict[str, Any]]:
+        """Return the entries of the one job's journal."""
+        path = next((self.home / "san").glob("*/journal.jsonl"), None)
+        if path is None:
+            return []
+        entries = [json.loads(line) for line in path.read_text().splitlines()]
+        return [entry for entry in entries if not kind or entry["type"] == kind]
+
+    def until(self, holds: Callable[[], bool], seconds: float = 40.0) -> None:
+        """Wait until something holds."""
+        end = time.monotonic() + seconds
+        while not holds():
+            assert time.monotonic() < end, "it never holds"
+            time.sleep(0.1)
+
+
+@pytest.fixture
+def batch(request: pytest.FixtureRequest, home: Path, monkeypatch: pytest.MonkeyPatch) -> Batch:
+    """A cluster with an engine's commands in PATH; TORQUE's without a parameter."""
+    engine = getattr(request, "param", "torque")
+    folder, programs = home / "cluster", home / "programs"
+    for each in (folder, programs, home / "san"):
+        each.mkdir()
+    root = Path(__file__).parents[2]
+    for name in COMMANDS[engine]:
+        words = [sys.executable, "-m", f"tests.batch.{engine}", str(folder), name]
+        script = f'#!/bin/sh\nPYTHONPATH={shlex.quote(str(root))} exec {shlex.join(words)} "$@"\n'
+        (programs / name).write_text(script)
+        (programs / name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{programs}:{os.environ['PATH']}")
+    found = Batch(home, engine, Cluster(folder))
+    found.configure()
+    found.write()
+    return found
+
+
+@pytest.fixture
+def paced(home: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
+    """Let each page take so many seconds from now on."""
+    folder = home / "slow"
+    folder.mkdir()
+    monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
+
+    def pace(seconds: float) -> None:
+        (folder / "gs").write_text(slow.script(seconds))
+        (folder / "gs").chmod(0o755)
+
+    return pace

@@ -1,0 +1,173 @@
+"""Whole jobs on a batch system of stand-ins: pilots start, end early and leave nothing."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests import pdfs
+from tests.batch.conftest import Batch
+from tests.conftest import PROGRAM, Run
+from tests.plain import SMOOTHED
+
+Paced = Callable[[float], None]
+
+
+def _start(batch: Batch, document: Path, *words: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [*PROGRAM, "render", "--hosts", batch.hosts, "--dpi", "40", "-o", "out", str(document), *words],
+        cwd=batch.home,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def _uncharged(batch: Batch) -> bool:
+    kinds = {entry["kind"] for entry in batch.journal("attempt_failed")}
+    states = {entry["state"] for entry in batch.journal("host_state")}
+    return not kinds and not states & {"quarantined", "refused"}
+
+
+def _each_once(batch: Batch, pages: int) -> bool:
+    delivered = [entry["page"] for entry in batch.journal("page_delivered")]
+    return sorted(delivered) == list(range(1, pages + 1))
+
+
+@pytest.mark.parametrize("batch", ["torque", "openpbs", "htcondor"], indirect=True)
+def test_a_job_over_a_batch_system_alone_is_what_plain_ghostscript_makes(
+    batch: Batch, sshrender: Run, home: Path
+) -> None:
+    document = pdfs.write(home / "ten.pdf", pdfs.numbered(10))
+    answer = sshrender(
+        "render", "--hosts", batch.hosts, "--encoder", "ghostscript", "-o", "out", str(document)
+    )
+    assert answer.returncode == 0, answer.stderr
+    (home / "plain").mkdir()
+    subprocess.run(
+        ["gs", "-q", "-dSAFER", "-dBATCH", "-dNOPAUSE", "-sDEVICE=png16m", "-r150", *SMOOTHED]
+        + [f"-sOutputFile={home}/plain/page-%04d.png", str(document)],
+        check=True,
+        capture_output=True,
+    )
+    for page in (home / "plain").iterdir():
+        assert (home / "out" / page.name).read_bytes() == page.read_bytes()
+    submit, query = {"htcondor": ("condor_submit", "condor_q")}.get(batch.engine, ("qsub", "qstat"))
+    assert len(batch.calls(submit)) == 1
+    assert len(batch.calls(query)) <= 1  # never more than one a minute
+    names = [entry["type"] for entry in batch.journal() if entry["type"].startswith("pilots_")]
+    assert names == ["pilots_requested", "pilots_submitted", "pilots_ended"]
+    batch.require_empty()
+
+
+def test_pilots_that_are_cancelled_in_the_middle_lose_nothing_and_charge_nobody(
+    batch: Batch, home: Path, paced: Paced
+) -> None:
+    paced(0.5)
+    batch.configure(slots=4)
+    process = _start(batch, pdfs.write(home / "many.pdf", pdfs.numbered(24)))
+    batch.until(lambda: len(batch.jobs("R")) == 2)
+    batch.until(lambda: len(batch.journal("page_delivered")) > 3)
+    subprocess.run(["qdel", "0[0]"], check=True)
+    _, err = process.communicate(timeout=90)
+    assert process.returncode == 0, err
+    ended = [entry for entry in batch.journal("host_state") if entry["state"] == "removed"]
+    assert ended[0]["host"] == "torque:0_0"
+    assert "the batch system ended it" in ended[0]["reason"]
+    assert _uncharged(batch)
+    assert _each_once(batch, 24)
+    batch.require_empty()
+
+
+def test_another_coordinator_attaches_to_the_pilots_of_one_that_was_killed(
+    batch: Batch, sshrender: Run, home: Path, paced: Paced
+) -> None:
+    paced(0.5)
+    process = _start(batch, pdfs.write(home / "many.pdf", pdfs.numbered(30)))
+    batch.until(lambda: len(batch.journal("page_delivered")) > 3)
+    process.kill()
+    process.communicate()
+    job = next((home / "san").glob("many-*")).name
+    answer = sshrender("resume", "--hosts", batch.hosts, job)
+    assert answer.returncode == 0, answer.stderr
+    assert len(batch.calls("qsub")) == 1  # nothing was queued again
+    assert {entry["host"] for entry in batch.journal("page_delivered") if entry["epoch"] == 2} <= {
+        "torque:0_0",
+        "torque:0_1",
+    }
+    assert _each_once(batch, 30)
+    batch.require_empty()
+
+
+@pytest.mark.parametrize(
+    ("pool", "reason"),
+    [({"queue": "nope"}, "Unknown queue"), ({"options": ["-A", "nobody"]}, "Invalid account")],
+)
+def test_a_refused_submission_ends_a_job_without_other_hosts_and_says_why(
+    batch: Batch, sshrender: Run, home: Path, pool: dict[str, object], reason: str
+) -> None:
+    batch.configure(accounts=["print"])
+    batch.write(**pool)
+    document = pdfs.write(home / "two.pdf", pdfs.numbered(2))
+    answer = sshrender("render", "--hosts", batch.hosts, "--json", "-o", "out", str(document))
+    assert answer.returncode == 4
+    assert reason in json.loads(answer.stdout)["reason"]
+    assert 1 <= len(batch.calls("qsub")) <= 3
+    batch.require_empty()
+
+
+def test_an_array_limit_of_one_is_met_by_arrays_of_one(batch: Batch, home: Path, paced: Paced) -> None:
+    paced(0.5)
+    batch.configure(max_array=1)
+    process = _start(batch, pdfs.write(home / "many.pdf", pdfs.numbered(12)))
+    _, err = process.communicate(timeout=90)
+    assert process.returncode == 0, err
+    assert len(batch.calls("qsub")) == 3  # one of two, which was refused, and two of one
+    assert len({entry["host"] for entry in batch.journal("page_delivered")}) == 2
+    batch.require_empty()
+
+
+def test_pilots_that_wait_are_shown_and_cancelled_with_their_job(
+    batch: Batch, sshrender: Run, home: Path
+) -> None:
+    batch.configure(slots=0)
+    process = _start(batch, pdfs.write(home / "two.pdf", pdfs.numbered(2)))
+    batch.until(lambda: len(batch.jobs("Q")) == 2)
+    batch.until(lambda: bool(batch.journal("pool_reported")))
+    job = next((home / "san").glob("two-*")).name
+    shown = json.loads(sshrender("status", "--hosts", batch.hosts, "--json", job).stdout)
+    assert shown["state"] == "running"
+    assert [pool["waiting"] for pool in shown["pools"]] == [2]
+    assert "2 waiting in the queue" in shown["reason"]
+    assert sshrender("cancel", "--hosts", batch.hosts, job).returncode == 0
+    process.communicate(timeout=60)
+    assert batch.calls("qdel")
+    batch.require_empty()
+
+
+def test_a_signal_leaves_no_pilot(batch: Batch, home: Path, paced: Paced) -> None:
+    paced(1.0)
+    process = _start(batch, pdfs.write(home / "many.pdf", pdfs.numbered(20)))
+    batch.until(lambda: bool(batch.journal("page_sent")))
+    os.kill(process.pid, signal.SIGTERM)
+    process.communicate(timeout=60)
+    assert process.returncode == 128 + signal.SIGTERM
+    batch.require_empty()
+
+
+def test_hosts_shows_the_engine_and_its_nodes(batch: Batch, sshrender: Run) -> None:
+    answer = sshrender("hosts", "--hosts", batch.hosts)
+    assert answer.returncode == 0, answer.stderr
+    assert "torque 6.1.3.h5" in answer.stdout
+    (batch.cluster.folder / "down").touch()
+    answer = sshrender("hosts", "--hosts", batch.hosts, "--json")
+    assert answer.returncode == 4
+    (pool,) = json.loads(answer.stdout)["pools"]
+    assert pool["state"] == "lost"
+    assert "Connection refused" in pool["reason"]

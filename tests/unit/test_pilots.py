@@ -1,0 +1,267 @@
+"""Pilots in parts: lines in files, holders and tombstones, how many to submit and when to stop."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sshrender.config import inventory
+from sshrender.coordinator.pilots import keeper as kp
+from sshrender.coordinator.pilots.pool import MAX_REFUSED, Backoff, Demand, PoolSetup, wanted
+from sshrender.errors import UserError
+from sshrender.runner import holder, pilotlines
+from sshrender.transports.batch import enginecalls, script
+from sshrender.transports.batch.arrayfolder import ArrayFolder, PilotNote
+from sshrender.transports.batch.engines.interface import Answer, Command
+from sshrender.transports.batch.engines.names import engine
+
+KEY = b"k" * 32
+
+
+def _lines(path: Path, *contents: bytes) -> Path:
+    path.touch()
+    writer = pilotlines.LineWriter(str(path), KEY)
+    for content in contents:
+        writer.append(content)
+    return path
+
+
+@given(contents=st.lists(st.binary(max_size=50), max_size=8), cut=st.integers(0, 400))
+def test_half_lines_are_read_when_they_are_whole(
+    contents: list[bytes], cut: int, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    folder = tmp_path_factory.mktemp("lines")
+    whole = _lines(folder / "0.up", *contents).read_bytes()
+    path = folder / "late" / "0.up"
+    path.parent.mkdir()
+    path.write_bytes(whole[:cut])
+    reader = pilotlines.LineReader(str(path), KEY)
+    first = reader.look()
+    path.write_bytes(whole)
+    assert first + reader.look() == contents
+    assert reader.look() == []
+
+
+@given(place=st.integers(0, 200), bit=st.integers(0, 7))
+def test_a_line_that_was_changed_moved_or_repeated_is_refused(
+    place: int, bit: int, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    folder = tmp_path_factory.mktemp("lines")
+    path = _lines(folder / "0.up", b"one", b"two")
+    data = bytearray(path.read_bytes())
+    data[place % len(data)] ^= 1 << bit
+    path.write_bytes(data)
+    read: list[bytes] = []
+    with contextlib.suppress(pilotlines.BadLine):
+        read = pilotlines.LineReader(str(path), KEY).look()
+    assert read in ([], [b"one"])  # never a line that nobody wrote
+    lines = _lines(folder / "1.up", b"one", b"two").read_bytes().splitlines(keepends=True)
+    (folder / "1.up").write_bytes(lines[0] + lines[0])
+    assert _first_of(folder / "1.up") == [b"one"]
+    (folder / "2.up").write_bytes(lines[0])  # a line of another file
+    assert _first_of(folder / "2.up") == []
+
+
+def _first_of(path: Path) -> list[bytes]:
+    try:
+        return pilotlines.LineReader(str(path), KEY).look()
+    except pilotlines.BadLine:
+        return []
+
+
+def test_a_line_that_a_full_disk_cut_off_is_written_again_as_a_whole(tmp_path: Path) -> None:
+    path = _lines(tmp_path / "0.up", b"one")
+    with path.open("ab") as file:
+        file.write(b"1 dHdv 00")  # half of a MAC
+    with path.open("ab") as file:
+        file.write(b"\n")
+    pilotlines.LineWriter(str(path), KEY, 1).append(b"two")
+    assert pilotlines.LineReader(str(path), KEY).look() == [b"one", b"two"]
+
+
+def _hold(array: ArrayFolder, walltime: float = 600.0, **environ: str) -> subprocess.Popen[bytes]:
+    text = script.build(sys.executable, str(array.path), KEY, walltime, {"LANG": "C"})
+    job = subprocess.Popen(
+        ["/bin/sh", "-s"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+        env={"PATH": os.environ["PATH"], **environ},
+    )
+    assert job.stdin is not None
+    job.stdin.write(text.encode())
+    job.stdin.close()
+    return job
+
+
+def _notes(array: ArrayFolder, index: int, count: int, seconds: float = 20.0) -> list[PilotNote]:
+    found: list[PilotNote] = []
+    until = time.monotonic() + seconds
+    while len(found) < count and time.monotonic() < until:
+        found += array.notes([index])
+        time.sleep(0.05)
+    return found
+
+
+def test_a_pilot_that_starts_late_finds_the_tombstone_and_exits_with_0(tmp_path: Path) -> None:
+    array = ArrayFolder(tmp_path / "batch" / "ssr-1", KEY)
+    array.create([0], epoch=1)
+    array.bury()
+    assert _hold(array).wait(20) == 0
+    assert list(array.notes([0])) == []
+    gone = ArrayFolder(tmp_path / "batch" / "ssr-2", KEY)
+    assert _hold(gone).wait(20) == 0
+
+
+def test_a_pilot_says_what_it_has_and_that_it_retires_before_its_walltime(tmp_path: Path) -> None:
+    array = ArrayFolder(tmp_path / "batch" / "ssr-1", KEY)
+    array.create([7], epoch=1)
+    job = _hold(array, walltime=50.0, PBS_ARRAYID="7", PBS_NUM_PPN="3")
+    started, retiring = _notes(array, 7, 2)
+    assert (started.kind, started.cores, started.node) == ("started", 3, os.uname().nodename)
+    assert (retiring.kind, retiring.reason) == ("retiring", "its walltime ends soon")
+    assert retiring.token == started.token
+    array.bury()
+    assert job.wait(20) == 0
+    assert [note.kind for note in _notes(array, 7, 1)] == ["ended"]
+
+
+def test_a_session_that_is_killed_is_reported_by_the_process_outside_of_it(tmp_path: Path) -> None:
+    """TORQUE kills a cancelled job within milliseconds, but no process of another session."""
+    array = ArrayFolder(tmp_path / "batch" / "ssr-1", KEY)
+    array.create([0], epoch=1)
+    job = _hold(array)
+    assert _notes(array, 0, 1)[0].kind == "started"
+    os.killpg(job.pid, 9)
+    job.wait()
+    (ended,) = _notes(array, 0, 1)
+    assert (ended.kind, ended.reason) == ("ended", "the batch system ended it")
+
+
+@pytest.mark.parametrize(
+    ("environ", "words", "index"),
+    [
+        ({"SLURM_ARRAY_TASK_ID": "3"}, [], 3),
+        ({"PBS_ARRAYID": "4"}, [], 4),
+        ({"PBS_ARRAY_INDEX": "5"}, [], 5),
+        ({"SGE_TASK_ID": "6"}, [], 6),
+        ({"SGE_TASK_ID": "undefined"}, [], 0),
+        ({}, ["7"], 7),
+        ({}, [], 0),
+    ],
+)
+def test_each_engine_tells_a_pilot_which_element_it_is(
+    environ: dict[str, str], words: list[str], index: int
+) -> None:
+    assert holder.index_of(environ, words) == index
+
+
+def test_variables_of_an_engine_reach_neither_the_renderers_nor_the_job() -> None:
+    environ = {"SLURM_CPU_BIND": "x", "SLURM_CONF": "/c", "PATH": "/bin", "PMIX_ID": "1", "GS_LIB": "/"}
+    assert holder.kept(environ) == {"SLURM_CONF": "/c", "PATH": "/bin"}
+    assert enginecalls.kept({**environ, "SBATCH_X": "1", "LC_ALL": "C"}) == {
+        "SLURM_CONF": "/c",
+        "PATH": "/bin",
+        "LC_ALL": "C",
+    }
+
+
+def test_the_key_is_in_the_script_and_in_no_argument() -> None:
+    text = script.build("python3", "/san/job", KEY, 60, {"A": "b c"})
+    command = re.search(r"^exec .*$", text, re.MULTILINE)
+    assert command is not None
+    assert KEY.hex() not in command[0]
+    assert KEY.hex() in text
+    assert "export A='b c'" in text
+
+
+class Engineless:
+    """Commands of TORQUE that are answered here."""
+
+    def __init__(self, answer: Answer) -> None:
+        self.answer = answer
+        self.called: list[Command] = []
+
+    def __call__(self, command: Command) -> Answer:
+        self.called.append(command)
+        return self.answer
+
+
+def _pool(call: Any, **fields: Any) -> PoolSetup:
+    return PoolSetup(
+        "cluster", engine("torque"), call, **{"pilots": 4, "cores": 1, **fields}, walltime=600, san="/s"
+    )
+
+
+def test_refused_submissions_are_bounded_whatever_the_time(tmp_path: Path) -> None:
+    """Ten hours on a clock of our own; each turn asks for pilots."""
+    call = Engineless(Answer(172, "", "qsub: submit error (Unknown queue)"))
+
+    def post(item: Any) -> None:
+        if isinstance(item, kp.EntryRequested):
+            item.written.set()
+
+    keeper = kp.PoolKeeper(_pool(call), tmp_path / "batch", KEY, 1, post)
+    keeper.need(Demand(100))
+    (tmp_path / "batch").mkdir()
+    for second in range(0, 36_000, 5):
+        keeper._resize(float(second))
+    assert 2 <= len(call.called) <= MAX_REFUSED + 5
+
+
+def test_three_pilots_that_never_speak_pause_the_pool() -> None:
+    backoff = Backoff()
+    for _ in range(3):
+        assert backoff.may_submit(0.0)
+        backoff.note_silent(0.0)
+    assert not backoff.may_submit(60.0)
+    assert backoff.is_hopeless(60.0)
+    assert backoff.may_submit(2_000.0)
+    backoff.spoke()
+    backoff.note_silent(2_000.0)  # one that ends after others have worked says nothing about the script
+    assert backoff.may_submit(2_000.0)
+
+
+@given(pages=st.integers(0, 5000), pilots=st.integers(1, 50), cores=st.integers(1, 16))
+def test_no_more_pilots_than_there_are_pages_for(pages: int, pilots: int, cores: int) -> None:
+    number = wanted(Demand(pages), _pool(Engineless(Answer(0)), pilots=pilots, cores=cores))
+    assert number <= pilots
+    assert (number - 1) * cores < max(1, pages)
+    assert number == pilots or number * cores >= pages
+
+
+@pytest.mark.parametrize(
+    ("line", "complaint"),
+    [
+        ('engine = "lsf"', "engine"),
+        ('walltime = "1m"', "walltime"),
+        ("pilots = 0", "pilots"),
+        ('options = ["-V"]', "environment"),
+        ('options = ["a\\nb"]', "control character"),
+        ('queue = "a"\npartition = "b"', "partition"),
+        ('environment = {"a b" = "c"}', "variable"),
+        ('wall_time = "1h"', "did you mean walltime"),
+        ('engine = "htcondor"\nqueue = "a"', "no queues"),
+        ('engine = "gridengine"\ncores = 4', "parallel environment"),
+    ],
+)
+def test_each_mistake_in_a_pool_is_named(tmp_path: Path, line: str, complaint: str) -> None:
+    path = tmp_path / "hosts.toml"
+    keys = {each.partition(" ")[0] for each in line.splitlines()}
+    usual = {"engine": '"slurm"', "pilots": "2", "walltime": '"1h"'}
+    text = "".join(f"{key} = {value}\n" for key, value in usual.items() if key not in keys)
+    path.write_text(f'[san]\npath = "/san"\n[[pools]]\nname = "cluster"\n{text}{line}\n')
+    with pytest.raises(UserError) as caught:
+        inventory.load(path)
+    assert complaint in caught.value.what
