@@ -11,6 +11,9 @@ from sshrender.job.verification.pagefile import Accept, PageFile, Size
 
 MAX_PROPERTIES = 1024
 
+MAX_LEVELS = 64
+"""Each is half as large as the one before."""
+
 
 def measure_psd(file: PageFile, accept: Accept) -> Size:
     """Adobe Photoshop: header, three sections with lengths, then the image data to the end."""
@@ -59,8 +62,23 @@ def measure_xcf(file: PageFile, accept: Accept) -> Size:
     hierarchy = _word(file, _after_properties(file, layer + 16 + name_bytes))
     level = _word(file, hierarchy + 12)
     tile = _word(file, level + 8)
-    require(file.size >= tile + width * height * 3, "the XCF is cut off")
+    end = max(tile + width * height * 3, _end_of_levels(file, hierarchy + 12))
+    require(file.size >= end, "the XCF is cut off")
     return width, height
+
+
+def _end_of_levels(file: PageFile, at: int) -> int:
+    """Return where the last level ends: a list of pointers, which 0 ends, to sizes and no tiles.
+
+    Ghostscript writes the smaller levels after the pixels, as GIMP expects them, but nothing into them.
+    """
+    end = 0
+    for _ in range(MAX_LEVELS):
+        level = _word(file, at)
+        if level == 0:
+            return end
+        at, end = at + 4, max(end, level + 12)
+    raise VerificationFailed("the XCF has too many levels")
 
 
 def _after_properties(file: PageFile, at: int) -> int:
