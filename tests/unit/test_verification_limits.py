@@ -96,11 +96,16 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     return {name: (folder / name).read_bytes() for name in FORMATS}
 
 
+UNUSED = {"xcf": 12}
+"""Bytes at the end that nothing refers to: Ghostscript 10.00 writes one level more than it lists."""
+
+
 @given(name=st.sampled_from(FORMATS), part=st.floats(0, 1, exclude_max=True))
 @settings(max_examples=150, deadline=None)
 def test_no_truncated_page_is_verified(pages: dict[str, bytes], name: str, part: float) -> None:
     data = pages[name]
-    kept = min(int(part * len(data)), len(data) - 1)  # the largest part below 1 may round to all of it
+    needed = len(data) - UNUSED.get(name, 0)
+    kept = min(int(part * len(data)), needed - 1)  # the largest part below 1 may round to all of it
     with pytest.raises(VerificationFailed):
         verify_bytes(data[:kept], _expected(name))
 
