@@ -32,9 +32,9 @@ TABLE: Sequence[Mapping[str, float]] = (
     {"slots": 128, "hosts": 4, "pages": 20_000, "seconds": 1},
     {"slots": 1_024, "hosts": 32, "pages": 51_200, "seconds": 1},
     {"slots": 8_000, "hosts": 250, "pages": 400_000, "seconds": 1},
-    {"slots": 16_000, "hosts": 500, "pages": 320_000, "seconds": 1},
     {"slots": 8_000, "hosts": 1_000, "pages": 100_000, "seconds": 1},
-    {"slots": 40_000, "hosts": 10_000, "pages": 1_000_000, "seconds": 10},
+    {"slots": 40_000, "hosts": 10_000, "pages": 1_000_000, "seconds": 1},
+    {"slots": 40_000, "hosts": 10_000, "pages": 200_000, "seconds": 10},
 )
 """The farms of the table."""
 
@@ -102,6 +102,7 @@ def _measured_apart(farm: Mapping[str, float]) -> dict[str, Any]:
         command += [f"--{name}", str(value)]
     print(*command[2:], file=sys.stderr)
     run = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+    print(run.stdout, end="", file=sys.stderr)
     result: dict[str, Any] = json.loads(run.stdout)
     return result
 
