@@ -160,7 +160,7 @@ def _is(target: ast.expr, name: str) -> bool:
 PROGRAMS = frozenset(
     (
         *("sshrender", "sudo", "ls", "df", "findmnt", "mv", "rm", "mkdir", "chmod", "sed", "tail"),
-        *("file", "qpdf", "less", "man", "ssh", "export", "ulimit", "date", "{command}"),
+        *("file", "lsattr", "qpdf", "less", "man", "ssh", "export", "ulimit", "date", "{command}"),
     )
 )
 """Programs, and builtins of shells, that hints name."""

@@ -64,6 +64,10 @@ TYPED = {
     "sed -n {line[1]}p {shlex.quote(str(path))}": SITUATIONS,
     "tail -n 3 {shlex.quote(str(path))}": SITUATIONS,
     "findmnt -T {quoted}": SITUATIONS,
+    "it cannot be replaced, as where it is immutable or another user's: lsattr {here}": (
+        "tests/unit/test_name_errors.py"
+    ),
+    "run the same command again after this: mv {here} {aside}": "tests/unit/test_name_errors.py",
     "see which file system it is: findmnt -T {shlex.quote(str(san))}": "tests/unit/test_filesystems.py",
     "run the same command again when there is space: df -h {quoted}": SITUATIONS,
     "run the same command again when your quota allows it: df -h {quoted}": SITUATIONS,

@@ -181,6 +181,11 @@ def test_what_really_has_a_page_s_name_is_told_and_left_alone(
         assert isinstance(posted, Unwritable)
         assert posted.reason.startswith(f"{OUTPUT}: {task.target}: ")
         assert [path.name for path in (tmp_path / "out").iterdir()] in (["page"], [])
+        if what is _immutable:
+            told = run_error(
+                OutputFailed.at(task.target, PermissionError(errno.EPERM, "x")), tmp_path, tmp_path
+            )
+            assert os.system(told.hint.partition(": ")[2]) == 0
     assert task.final.read_bytes() == image
 
 
@@ -392,3 +397,11 @@ def test_a_host_whose_first_page_cannot_be_read_here_is_refused_and_its_page_not
     kinds = [each.kind for each in events if isinstance(each, ev.AttemptFailed)]
     assert kinds == [FailureKind.HOST if is_refused else FailureKind.BAD_OUTPUT]
     assert [each.host for each in events if isinstance(each, ev.HostRefused)] == ["host"] * is_refused
+
+
+@pytest.mark.parametrize("name", ["ESTALE", "ENOTDIR", "EIO", "EACCES", "EBUSY", "ENOTCONN"])
+def test_no_hint_moves_the_shared_or_the_output_folder_aside(tmp_path: Path, name: str) -> None:
+    error = OSError(getattr(errno, name), "refused", str(tmp_path))
+    for told in (storage_error(error, tmp_path), run_error(error, tmp_path, tmp_path)):
+        assert "mv " not in told.hint
+        assert str(tmp_path) in told.what

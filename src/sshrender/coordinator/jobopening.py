@@ -39,6 +39,7 @@ from sshrender.job.spec import (
 from sshrender.renderers.appearance import page_box
 from sshrender.storage.files import sync_folder, user_in
 from sshrender.storage.hangguard import guarded_call
+from sshrender.storage.newfiles import folder_mode
 from sshrender.transports.messages import Inspected
 from sshrender.utf8 import writable
 
@@ -285,7 +286,7 @@ def _create_or_find(folder: JobFolder, spec: JobSpec, source: _Source) -> tuple[
     ``job.json`` is written last and makes the folder a job, so that a crash before leaves none.
     """
     with contextlib.suppress(FileExistsError):
-        folder.path.mkdir(mode=0o700)
+        folder.path.mkdir(mode=folder_mode(folder.path.parent) & 0o777)
     if not folder.belongs_to(source.user):
         raise UserError(
             ExitCode.STORAGE,

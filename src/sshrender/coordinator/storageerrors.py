@@ -16,13 +16,13 @@ from sshrender.coordinator.workers.writefailure import OutputFailed
 from sshrender.errors import ExitCode, UserError, limit_reached
 from sshrender.job.journal import OldJournal
 
-_IN_PLACE = frozenset(
-    (
-        *(errno.EISDIR, errno.ENOTDIR, errno.EEXIST, errno.ENOTEMPTY, errno.ELOOP, errno.EINVAL),
-        *(errno.EPERM, errno.EACCES, errno.EBUSY, errno.ETXTBSY, errno.ESTALE),
-    )
+_OF_A_FILE = frozenset((errno.EPERM, errno.EACCES, errno.EBUSY, errno.ETXTBSY))
+"""Errors of a name that a file has which cannot be replaced."""
+
+_OF_ANOTHER_KIND = frozenset(
+    (errno.EISDIR, errno.ENOTDIR, errno.EEXIST, errno.ENOTEMPTY, errno.ELOOP, errno.EINVAL)
 )
-"""Errors that what has a file's name may cause."""
+"""Errors of a name that a folder, a link or a FIFO has. Others may be the storage's, as of a folder."""
 
 
 def storage_error(error: OSError, san: Path) -> UserError:
@@ -41,8 +41,9 @@ def storage_error(error: OSError, san: Path) -> UserError:
     if isinstance(error, OldJournal):
         folder = shlex.quote(str(Path(where).parent))
         hints[errno.EPROTONOSUPPORT] = f"rm -r {folder}"
-    hint = _in_its_place(error) or hints.get(error.errno or 0)
-    hint = hint or f"see whether the shared folder is mounted: ls -ld {quoted}"
+    hint = hints.get(error.errno or 0, f"see whether the shared folder is mounted: ls -ld {quoted}")
+    if _is_in_the_way(error, san):
+        hint = _way_out(where)
     return UserError(ExitCode.STORAGE, f"{where}: {error.strerror}", hint)
 
 
@@ -50,12 +51,18 @@ def output_error(error: OSError, output: Path) -> UserError:
     """Return the error for the user of an OSError in the output folder."""
     if (limit := limit_reached(error)) is not None:
         return limit
-    named, in_place = named_file(error), _in_its_place(error)
-    if named is None or named == output or not in_place:
-        what, hint = f"{output}: {error.strerror}", "choose another folder with -o DIR"
-    else:
-        what, hint = f"{named}: {error.strerror}", in_place
-    return UserError(ExitCode.STORAGE, f"cannot write to the output folder {what}", hint)
+    named = named_file(error) or output
+    if not _is_in_the_way(error, output):
+        return UserError(
+            ExitCode.STORAGE,
+            f"cannot write to the output folder {output}: {error.strerror}",
+            "choose another folder with -o DIR",
+        )
+    return UserError(
+        ExitCode.STORAGE,
+        f"cannot write to the output folder {named}: {error.strerror}",
+        _way_out(named),
+    )
 
 
 def run_error(error: OSError, san: Path, output: Path) -> UserError:
@@ -73,18 +80,21 @@ def named_file(error: OSError) -> Path | None:
     return Path(os.fsdecode(named)) if isinstance(named, str | bytes | os.PathLike) else None
 
 
-def _in_its_place(error: OSError) -> str:
-    """Return a hint about what has the file's name, if that may be the cause; else an empty text."""
+def _is_in_the_way(error: OSError, folder: Path) -> bool:
+    """Return whether what has the name of a file below ``folder`` may be the cause."""
     path = named_file(error)
-    if path is None or error.errno not in _IN_PLACE:
-        return ""
+    if path is None or path == folder or not path.is_relative_to(folder):
+        return False
     try:
-        mode = path.lstat().st_mode
+        is_file = stat.S_ISREG(path.lstat().st_mode)
     except OSError:
-        return ""
+        return False
+    return error.errno in (_OF_A_FILE if is_file else _OF_ANOTHER_KIND)
+
+
+def _way_out(path: Path) -> str:
+    """Return a hint for what has a file's name and cannot be replaced."""
     here, aside = (shlex.quote(str(each)) for each in (path, path.with_name(f"{path.name}.aside")))
-    if not stat.S_ISREG(mode) and error.errno not in (errno.EPERM, errno.EACCES):
-        return f"run the same command again after this: mv {here} {aside}"
-    if stat.S_ISREG(mode):
+    if path.is_file() and not path.is_symlink():
         return f"it cannot be replaced, as where it is immutable or another user's: lsattr {here}"
-    return ""
+    return f"run the same command again after this: mv {here} {aside}"

@@ -108,8 +108,9 @@ class LeaseFiles:
     def claim(self, claim: Claim) -> bool:
         """See LeaseStore.claim."""
         with contextlib.suppress(FileExistsError):
-            self._epochs.mkdir(mode=0o700)
-            make_folder(self._epochs, folder_mode(self._path.parent))
+            mode = folder_mode(self._path.parent)
+            self._epochs.mkdir(mode=mode & 0o777)
+            make_folder(self._epochs, mode)
         own = self._own(self._epochs, claim)
         try:
             return link_new(own, self._file_of(claim.epoch))
