@@ -259,3 +259,32 @@ def test_several_documents_have_one_object_with_a_total(sshrender: Run, home: Pa
     }
     (last,) = [each for each in events if each["type"] == "status"][-1:]
     assert (last["percent"], last["pages"]["done"], last["hosts_rendering"]) == (100.0, 2, 0)
+
+
+def test_the_option_may_stand_before_the_command(
+    command: Command, san: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SSHRENDER_JSON", "")  # put back after the test: the option sets it
+    assert command("--version", "--json").object_of("version")["version"]
+    assert command("--json", "--version").object_of("version")["version"]
+    assert command("--json", "status").object_of("status")["exit_code"] == 0
+    monkeypatch.setenv("SSHRENDER_JSON", "")
+    assert command("--json", "nonsense").object_of("error")["exit_code"] == ExitCode.USAGE
+
+
+def test_every_file_is_validated_whatever_is_wrong_with_the_others(command: Command, home: Path) -> None:
+    (home / "a.toml").write_text("dpy = 3\n")
+    (home / "b.toml").write_text("dpi = 72\n")
+    (home / "c.toml").write_text("[[hosts]\n")
+    found = command("config", "validate", "a.toml", "b.toml", "c.toml", "--json").object_of("error")
+    assert [("error" in each) for each in found["files"]] == [True, False, True]
+    assert "a.toml" in found["error"]
+    assert "c.toml" in found["error"]
+
+
+def test_init_checks_what_it_was_told(command: Command, home: Path) -> None:
+    words = ("--host", "here", "--san", str(home / "nowhere"), "--hosts", "new.toml", "--json")
+    found = command("init", *words).object_of("init")
+    assert found["exit_code"] == 0, "the inventory is written whatever the check finds"
+    assert ("problem" in found) or found["hosts"][0]["state"] in ("lost", "refused")
+    assert "hosts" not in command("init", *words, "--force", "--no-check").object_of("init")

@@ -242,6 +242,7 @@ class FakeList:
         self.is_first = is_first
         self.listed = listed
         self.opened: list[str] = []
+        self.changed: list[tuple[str, str]] = []
         self.error: OSError | None = None
 
     def read(self) -> Listed:
@@ -254,6 +255,13 @@ class FakeList:
         """See JobList."""
         self.opened.append(key)
         return FakeJob(eventful(), 60)
+
+    def change(self, key: str, op: Operation) -> str:
+        """See JobList."""
+        if self.error is not None:
+            raise self.error
+        self.changed.append((key, str(op)))
+        return ""
 
 
 def several_documents() -> Watcher:

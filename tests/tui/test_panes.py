@@ -442,6 +442,32 @@ def test_a_job_of_the_queue_is_opened_and_left_again() -> None:
     assert listed.opened == ["b"]
 
 
+def test_a_job_of_the_queue_is_held_released_and_cancelled_from_the_list() -> None:
+    owner = queue()
+    assert isinstance(owner.listed, FakeList)
+    listed = owner.listed
+
+    async def scene(pilot: Pilot[None], app: Dashboard) -> None:
+        await pilot.press("h")
+        await _settle(pilot)
+        assert "big-3fa9c1d2: held" in _text(app)
+        await pilot.press("down", "down", "down", "h")
+        await _settle(pilot)
+        await pilot.press("x", "n")
+        await _settle(pilot)
+        await pilot.press("x", "y")
+        await _settle(pilot)
+        assert "flyer-5be1a0c4: cancelled" in _text(app)
+        listed.error = OSError(116, "Stale file handle")
+        await pilot.press("h")
+        await _settle(pilot)
+        assert "failed:" in _text(app)
+
+    _play(scene, owner=owner, size=(120, 40))
+    flyer = "d"
+    assert listed.changed == [("a", "hold"), (flyer, "release"), (flyer, "cancel")]
+
+
 def test_a_job_that_cannot_be_opened_is_said_and_the_queue_stays() -> None:
     owner = queue()
     assert isinstance(owner.listed, FakeList)

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
+from sshrender.api import jobchanges
 from sshrender.api.dashboardsource import JobSource, inventory_hosts
 from sshrender.api.jobs import find_job, job_names, on_san, read_or_record
 from sshrender.api.runcontext import FAILED
@@ -26,6 +27,7 @@ from sshrender.job.jobattributes import Attributes
 from sshrender.job.journal import MAX_BYTES, JournalTail, read_journal
 from sshrender.job.lease import Observer
 from sshrender.job.leasefiles import Claim
+from sshrender.job.requestoperations import Operation
 from sshrender.job.spec import JobSpec, load_spec
 from sshrender.utf8 import writable
 from sshrender.views.dashboard.source import HostLine, JobLine, JobView, Listed
@@ -63,6 +65,17 @@ class JobTable:
         """See JobList."""
         path = str(self._san / key)
         return on_san(self._san, lambda: JobSource(*find_job(self._san, path), self._hosts))
+
+    def change(self, key: str, op: Operation) -> str:
+        """See JobList."""
+        job = [str(self._san / key)]
+        if op is Operation.HOLD:
+            (changed,) = jobchanges.hold(self._san, job)
+        elif op is Operation.RELEASE:
+            (changed,) = jobchanges.release(self._san, job)
+        else:
+            (changed,) = jobchanges.cancel(self._san, job)
+        return changed.no_need
 
     def _read(self) -> Listed:
         names = self._names()

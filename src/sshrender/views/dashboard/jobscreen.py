@@ -10,11 +10,13 @@ from rich.text import Text
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Container
+from textual.notifications import SeverityLevel
 from textual.screen import Screen
 from textual.widgets import Static
 
+from sshrender.job.requestoperations import Operation
 from sshrender.views.controlcharacters import harmless_text
-from sshrender.views.dashboard.dialogs import Question
+from sshrender.views.dashboard.dialogs import Confirmation, Question
 from sshrender.views.dashboard.keyhints import ENDS, Hint
 from sshrender.views.dashboard.keyline import KeyLine
 from sshrender.views.dashboard.rowlist import Column, Listing, Row
@@ -58,7 +60,12 @@ _HINTS = (
     Hint("Enter", "Open", "open"),
     Hint("/", "Filter", "search"),
     Hint("Tab", "Jobs, hosts", "other"),
+    Hint("h", "Hold, release", "hold"),
+    Hint("x", "Cancel", "cancel_job"),
 )
+_DONE = {Operation.HOLD: "held", Operation.RELEASE: "released", Operation.CANCEL: "cancelled"}
+_FINE: SeverityLevel = "information"
+_FAILED: SeverityLevel = "error"
 _BACK = Hint("Esc", "Back", "back")
 
 
@@ -72,6 +79,8 @@ class JobScreen(Screen[None]):
         Binding("enter", "open", "Open the job"),
         Binding("slash", "search", "Filter jobs and hosts"),
         Binding("tab,shift+tab", "other", "Jobs or hosts"),
+        Binding("h", "hold", "Hold or release the selected job"),
+        Binding("x", "cancel_job", "Cancel the selected job"),
         Binding("escape", "back", "Back"),
         Binding("question_mark", "app.help", "Help"),
         Binding("q", "leave", "Leave"),
@@ -174,14 +183,51 @@ class JobScreen(Screen[None]):
             self._set_filter(self.query_one("#all-hosts", Listing).key or "")
             self.query_one("#jobs").focus()
             return
-        key = self.query_one("#jobs", Listing).key
-        line = next(
-            (line for line in (self._listed or Listed()).jobs if line.key and line.key == key), None
-        )
+        line = self._selected("this job cannot be opened yet")
         if line is not None:
             self._on_open(line.key)
-        elif key is not None:
-            self.app.notify("this job cannot be opened yet", severity="warning")
+
+    def _selected(self, why_not: str) -> JobLine | None:
+        """Return the job under the cursor; None, after a message, if nothing can be done with it."""
+        key = self.query_one("#jobs", Listing).key
+        jobs = (self._listed or Listed()).jobs
+        line = next((line for line in jobs if line.key and line.key == key), None)
+        if line is None and key is not None:
+            self.app.notify(why_not, severity="warning")
+        return line
+
+    def action_hold(self) -> None:
+        """Hold the job under the cursor, or release it if it is held."""
+        line = self._selected("this job cannot be held yet")
+        if line is not None:
+            self._change(line, Operation.RELEASE if line.state == "held" else Operation.HOLD)
+
+    def action_cancel_job(self) -> None:
+        """Cancel the job under the cursor, after a confirmation."""
+        line = self._selected("this job cannot be cancelled yet")
+
+        def answered(is_confirmed: bool | None) -> None:
+            if is_confirmed and line is not None:
+                self._change(line, Operation.CANCEL)
+
+        if line is not None:
+            question = f"Cancel the job {clean(line.name)}? Finished pages stay."
+            self.app.push_screen(Confirmation(question), answered)
+
+    def _change(self, line: JobLine, op: Operation) -> None:
+        """Change a job in a thread, and show what was done: the folder may be slow."""
+
+        def work() -> None:
+            name, severity = clean(line.name), _FINE
+            try:
+                no_need = self._jobs.change(line.key, op)
+                words = f"{name} {no_need}" if no_need else f"{name}: {_DONE[op]}"
+            except Exception as error:  # noqa: BLE001 - the list goes on whatever becomes of one job
+                words, severity = f"{op} {name} failed: {clean(str(error))}", _FAILED
+            self.app.call_from_thread(self.app.notify, words, severity=severity)
+            self._read_now()
+
+        self.run_worker(work, thread=True, group="request", exit_on_error=False)
 
     def action_other(self) -> None:
         """Go from the jobs to the hosts, or back."""

@@ -115,6 +115,13 @@ class JobList(Protocol):
         """Return the job of a line. Raises OSError or UserError."""
         ...
 
+    def change(self, key: str, op: Operation) -> str:
+        """Hold, release or cancel the job of a line; return why nothing changed, empty if something did.
+
+        Raises OSError or UserError.
+        """
+        ...
+
 
 class Owner(Protocol):
     """The command that started the dashboard: it knows the job and the meaning of Ctrl-C."""
