@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from sshrender.errors import UserError
 
 
+COMPLETION = "_SSHRENDER_COMPLETE"
+"""The variable by which a shell asks for completions (typer/_completion_shared.py)."""
+
+
 def main() -> None:
     """Run a command; every end has an exit code and no end has a traceback.
 
@@ -61,9 +65,11 @@ def run() -> int:
     """Run the command of ``sys.argv``; return its exit code. Every error has been reported."""
     import typer
 
-    from sshrender.cli.app import app
+    from sshrender.cli.app import app, keep_only
     from sshrender.errors import UserError
 
+    if len(sys.argv) > 1 and COMPLETION not in os.environ:
+        keep_only(sys.argv[1])
     try:
         code = app(standalone_mode=False)
     except UserError as error:
