@@ -192,12 +192,13 @@ class Reading:
     def _read_boxes(self, request: _Request) -> None:
         """Take the boxes of the pages; those that it does not tell have none. Raises WorkerFailed."""
         found = 0
+        sizes: dict[Box | None, Box | None] = {}  # most pages have the same: it is kept once
         for answer in self._answers(request):
             with self._changed:
                 self._warnings = workeranswers.warnings(answer)
                 boxes = workeranswers.boxes(answer, len(request.pages) - found)
                 for page, box in zip(request.pages[found:], boxes, strict=False):
-                    self._boxes[page] = box
+                    self._boxes[page] = sizes.setdefault(box, box)
                     self._in_order.append(page)
                 found += len(boxes)
                 self._changed.notify_all()
