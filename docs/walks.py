@@ -23,7 +23,11 @@ PAGE = (
     Step("cli.render", "", "parses the command, calls the api, turns the result into an exit code"),
     Step("api.runcontext", "cli.render", "reads settings and inventory, opens the job and runs it"),
     Step("coordinator.jobopening", "api.runcontext", "stages the document and writes the job's folder"),
-    Step("document.facts", "coordinator.jobopening", "reads pages, sizes and fonts, in a child process"),
+    Step(
+        "document.reading",
+        "coordinator.jobopening",
+        "has a child process read facts, and sizes and fonts later",
+    ),
     Step("job.spec", "coordinator.jobopening", "writes `job.json`, signed"),
     Step(
         "coordinator.jobrun", "api.runcontext", "takes the lease and reads what earlier runs delivered"

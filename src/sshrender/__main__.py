@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from sshrender.errors import UserError
 
 
+COMPLETION = "_SSHRENDER_COMPLETE"
+"""The variable by which a shell asks for completions (typer/_completion_shared.py)."""
+
+
 def main() -> None:
     """Run a command; every end has an exit code and no end has a traceback.
 
@@ -91,9 +95,9 @@ def run() -> int:
     """Run the command of ``sys.argv``; return its exit code. Every error has been reported."""
     import typer
 
-    from sshrender.cli.app import app
     from sshrender.errors import UserError
 
+    app = _app()
     try:
         code = app(standalone_mode=False)
     except UserError as error:
@@ -121,6 +125,15 @@ def run() -> int:
         return _failed(error)
     # typer turns Ctrl-C within a command into this code (typer/core.py, _main).
     return _interrupted(signal.SIGINT) if code == 128 + signal.SIGINT else int(code or 0)
+
+
+def _app() -> typer.Typer:
+    """Return the commands: the one that is called, or all where its name is not that of one."""
+    from sshrender.cli.app import app, keep_only
+
+    if COMPLETION not in os.environ:
+        keep_only(*sys.argv[1:2])
+    return app
 
 
 def _report(error: UserError) -> int:

@@ -26,7 +26,7 @@ from pypdf.generic import (
 from sshrender.coordinator.pagecount import read_facts
 from sshrender.document import readerprocess, reading, splitting, staging
 from sshrender.document.facts import Stamp, check_file, encoded_password, read_password
-from sshrender.document.opening import look
+from sshrender.document.opening import read_facts
 from sshrender.document.reading import Reading
 from sshrender.document.stagingowner import Owner
 from sshrender.errors import ExitCode, UserError
@@ -172,7 +172,7 @@ def test_a_document_that_cannot_be_split_says_so(tmp_path: Path) -> None:
         pages=[1],
         total=1,
     )
-    assert [set(answer) for answer in worker.answers()] == [{"error", "complaints"}]
+    assert [set(answer) for answer in worker.answers()] == [{"error", "warnings"}]
 
 
 @pytest.mark.parametrize(
@@ -407,7 +407,7 @@ def test_a_portfolio_is_refused_where_ghostscript_renders_what_is_attached(
     assert (shown.count("%%BoundingBox") != 1) is is_refused
     if is_refused:
         with pytest.raises(UserError, match="portfolio") as caught:
-            look(tmp_path / "portfolio.pdf", None)
+            read_facts(tmp_path / "portfolio.pdf", None)
         assert caught.value.code is ExitCode.DOCUMENT
         reading = Reading()
         reading.begin(tmp_path / "portfolio.pdf", None)
@@ -417,7 +417,7 @@ def test_a_portfolio_is_refused_where_ghostscript_renders_what_is_attached(
         finally:
             reading.close()
     else:
-        facts, document = look(tmp_path / "portfolio.pdf", None)
+        facts, document = read_facts(tmp_path / "portfolio.pdf", None)
         assert document is not None
         document.close()
         assert facts.pages == 1
@@ -436,7 +436,7 @@ def test_a_password_with_umlauts_opens_the_document_in_ghostscript(
     writer = PdfWriter(clone_from=pdfs.write(tmp_path / "plain.pdf", pdfs.numbered(3)))
     writer.encrypt("pässwört", "owner", algorithm=algorithm)
     writer.write(tmp_path / "locked.pdf")
-    facts, document = look(tmp_path / "locked.pdf", "pässwört")
+    facts, document = read_facts(tmp_path / "locked.pdf", "pässwört")
     assert document is not None
     document.close()
     password = encoded_password("pässwört", facts.revision)

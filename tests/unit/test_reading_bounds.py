@@ -35,7 +35,7 @@ SCRIPT = """
 import json, sys, time
 op = json.loads(sys.stdin.readline())["op"]
 def raw(text): sys.stdout.write(text); sys.stdout.flush()
-def say(complaints=0, **fields): raw(json.dumps({**fields, "complaints": complaints}) + "\\n")
+def say(warnings=0, **fields): raw(json.dumps({**fields, "warnings": warnings}) + "\\n")
 """
 
 ENDLESS = {
@@ -46,7 +46,7 @@ ENDLESS = {
     "no JSON": COUNTED + "raw('{\\n')",
     "sizes that are none": COUNTED + "say(boxes=[['x', None]])",
     "a size without end": COUNTED + "say(boxes=[[1e999, 9]])",
-    "complaints that are none": COUNTED + "say(complaints=[1], boxes=[[9, 9]])",
+    "warnings that are none": COUNTED + "say(warnings=[1], boxes=[[9, 9]])",
     "more pages than there may be": "say(facts=[10 ** 9, False, 0])",
     "facts that are none": "say(facts=7)",
 }

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from sshrender.document import boxes
-from sshrender.document.opening import look
+from sshrender.document.opening import read_facts
 from sshrender.job import profiles
 from sshrender.job.folder import JobFolder
 from sshrender.job.spec import RenderSettings
@@ -79,7 +79,7 @@ def test_a_warm_ghostscript_makes_what_plain_ghostscript_makes(
     plain = _plain(settings, typed, document, tmp_path / "plain")
     (tmp_path / "work").mkdir()
     (tmp_path / "odd.pdf").symlink_to(document)
-    _, opened = look(document, None)
+    _, opened = read_facts(document, None)
     assert opened is not None
     box = page_box(settings.appearance, settings.options)
     sizes = list(boxes.walk(opened, 5, [range(1, 6)], box))

@@ -420,11 +420,13 @@ def _attributes(fields: dict[str, Any]) -> Attributes:
 
 def _check_assembly(settings: Settings, recipes_: tuple[RecipeRecord, ...], device: str) -> None:
     """Raise UserError if the file of ``--assemble`` cannot hold pages of this format."""
+    if settings.assemble is None:
+        return
     from sshrender.job.assembly.assemble import can_hold
 
     made = [recipe.format for recipe in recipes_ if not recipe.is_built_in]
     format_ = made[0] if made else DEVICES[device].format
-    if settings.assemble is not None and not can_hold(settings.assemble, format_):
+    if not can_hold(settings.assemble, format_):
         raise invalid(
             [f"--assemble {settings.assemble}: it cannot hold {format_}; zip and cbz hold any format"],
             "sshrender config values assemble",

@@ -68,6 +68,13 @@ def _add(name: str, command: Callable[..., None]) -> None:
     app.command(name, cls=helptext.Command)(command)
 
 
+def keep_only(word: str = "") -> None:
+    """Forget all commands but this one, if it is one: typer builds each of them before it calls one."""
+    kept = [command for command in app.registered_commands if command.name == word]
+    if kept:
+        app.registered_commands, app.registered_groups = kept, []
+
+
 _add("render", render.render)
 _add("resume", resume.resume)
 _add("submit", submit.submit)

@@ -55,7 +55,7 @@ def leaves(
         for number in numbers:
             found = walker.page(number)
             if found is None:
-                document.complain()
+                document.warn()
                 return
             yield found
 
@@ -149,7 +149,7 @@ class _Walk:
             return
         self._path.pop()
         if self._at - node.first != node.pages:
-            self._document.complain()
+            self._document.warn()
 
     def _give_up(self) -> None:
         """End the walk where what the tree claims is not so."""

@@ -30,22 +30,22 @@ MAX_KIDS = 5000
 
 
 class OpenDocument:
-    """A document that qpdf can read. ``complaints``: how often that, or this program, has warned."""
+    """A document that qpdf can read. ``warnings``: how often that, or this program, warned."""
 
     def __init__(self, pdf: pikepdf.Pdf, file: BinaryIO) -> None:
         self.pdf = pdf
         self._file = file
-        self._complaints = 0
+        self._warnings = 0
 
-    def complain(self) -> None:
+    def warn(self) -> None:
         """Count something that Ghostscript may understand differently."""
-        self._complaints += 1
+        self._warnings += 1
 
     @property
-    def complaints(self) -> int:
+    def warnings(self) -> int:
         """Return the number of warnings: of a document that has none, Ghostscript sees the same."""
-        self._complaints += len(self.pdf.get_warnings())
-        return self._complaints
+        self._warnings += len(self.pdf.get_warnings())
+        return self._warnings
 
     def counts_right(self) -> bool:
         """Return whether the root of the page tree claims as many pages as its kids do together."""
@@ -61,7 +61,7 @@ class OpenDocument:
         self._file.close()
 
 
-def look(path: Path, password: str | None) -> tuple[DocumentFacts, OpenDocument | None]:
+def read_facts(path: Path, password: str | None) -> tuple[DocumentFacts, OpenDocument | None]:
     """Return the facts, and the open document where qpdf can read it.
 
     Raises UserError: no password, a wrong one, or a portfolio.

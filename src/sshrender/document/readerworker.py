@@ -3,12 +3,12 @@
 A document may be hostile, or merely broken: whatever qpdf or pypdf does to it, looping and eating memory
 included, happens here and not in the coordinator. It ends when its input ends.
 
-Requests (field ``op``): ``look`` at a document (``path``, ``password``, ``box``) answers ``facts`` or
+Requests (field ``op``): ``read`` a document (``path``, ``password``, ``box``) answers ``facts`` or
 ``error``, and ``counted``: whether its number of pages is sure. Each further line then asks for some
 pages, as a list of first and last ones: for their ``boxes``, or for the ``fonts`` that each lacks.
 ``split`` it (``path``, ``password``, ``folder``, ``per_part``, ``pages``, ``total``) answers ``ready``
 for each part; ``cut`` it (the same without ``pages``) answers ``cut`` for each further line that names a
-``part``, until its input ends. Each answer carries ``complaints``, how often qpdf or pypdf has warned so
+``part``, until its input ends. Each answer carries ``warnings``, how often qpdf or pypdf has warned so
 far. The last one to a line is ``end``; without it, the process died. ``within`` is the time in seconds
 that a request may take, ``cpu`` the processor time of all; the parent watches the former, and the limit
 on processor time here ends a process whose parent cannot.
@@ -48,7 +48,7 @@ def main() -> None:
     request = json.loads(sys.stdin.readline())
     readlimits.lower(resource.RLIMIT_CORE, 0)
     memory = readlimits.MAX_MEMORY[request["op"]]
-    if request["op"] == "look":
+    if request["op"] == "read":
         memory += opening.mapped_bytes(Path(request["path"]))
     readlimits.lower(resource.RLIMIT_AS, memory)
     seconds = request.get("cpu") or request["within"]
@@ -56,7 +56,7 @@ def main() -> None:
         readlimits.lower(resource.RLIMIT_CPU, math.ceil(seconds) + 1)
     threading.Thread(target=_listen, daemon=True).start()
     answer = _Answers()
-    {"look": _look, "split": _split, "cut": _cut}[request["op"]](request, answer)
+    {"read": _read, "split": _split, "cut": _cut}[request["op"]](request, answer)
     answer(end=True)
 
 
@@ -72,20 +72,20 @@ def _listen() -> None:
 
 class _Answers:
     def __init__(self) -> None:
-        self.complaints: Callable[[], int] = lambda: 0
+        self.warnings: Callable[[], int] = lambda: 0
 
     def __call__(self, **fields: Any) -> None:
-        print(json.dumps({**fields, "complaints": self.complaints()}), flush=True)
+        print(json.dumps({**fields, "warnings": self.warnings()}), flush=True)
 
 
-def _look(request: dict[str, Any], answer: _Answers) -> None:
+def _read(request: dict[str, Any], answer: _Answers) -> None:
     try:
-        facts, document = opening.look(Path(request["path"]), request["password"])
+        facts, document = opening.read_facts(Path(request["path"]), request["password"])
     except UserError as error:
         answer(error=[error.what, error.hint], asks=isinstance(error, PasswordError))
         return
     if document is not None:
-        answer.complaints = lambda: document.complaints
+        answer.warnings = lambda: document.warnings
     answer(facts=facts)
     if document is None or facts.pages is None:
         return
@@ -93,17 +93,17 @@ def _look(request: dict[str, Any], answer: _Answers) -> None:
     os.nice(AFTERWARDS)
     while True:
         answer(end=True)
-        asked = _more.get()
-        if "boxes" in asked:
-            found = boxes.walk(document, facts.pages, _ranges(asked["boxes"]), request["box"])
+        wanted = _more.get()
+        if "boxes" in wanted:
+            found = boxes.walk(document, facts.pages, _ranges(wanted["boxes"]), request["box"])
             _in_chunks(found, lambda chunk: answer(boxes=chunk))
         else:
-            names = _missing_fonts(document, facts.pages, _ranges(asked["fonts"]))
+            names = _missing_fonts(document, facts.pages, _ranges(wanted["fonts"]))
             _in_chunks(names, lambda chunk: answer(fonts=chunk))
 
 
-def _ranges(asked: list[list[int]]) -> list[range]:
-    return [range(first, last + 1) for first, last in asked]
+def _ranges(wanted: list[list[int]]) -> list[range]:
+    return [range(first, last + 1) for first, last in wanted]
 
 
 def _in_chunks(values: Iterator[Any], send: Callable[[list[Any]], None]) -> None:
@@ -127,7 +127,7 @@ def _missing_fonts(
 
 def _split(request: dict[str, Any], answer: _Answers) -> None:
     heard = pdfwarnings.listen()
-    answer.complaints = lambda: heard.count
+    answer.warnings = lambda: heard.count
     try:
         with _splitter(request, heard) as splitter:
             for pages in splitting.split(splitter, request["pages"]):
@@ -146,7 +146,7 @@ def _splitter(request: dict[str, Any], heard: pdfwarnings.PdfWarnings) -> splitt
 
 def _cut(request: dict[str, Any], answer: _Answers) -> None:
     heard = pdfwarnings.listen()
-    answer.complaints = lambda: heard.count
+    answer.warnings = lambda: heard.count
     try:
         with _splitter(request, heard) as splitter:
             while True:

@@ -54,12 +54,12 @@ class Reading:
         self._is_counted: bool | None = None
         self._error: UserError | None = None
         self._requests: queue.SimpleQueue[_Request | None] = queue.SimpleQueue()
-        self._asked: set[int] = set()
+        self._requested: set[int] = set()
         self._boxes: dict[int, Box | None] = {}
         self._in_order: list[int] = []
         self._fonts: Mapping[int, list[str]] | None = None
         self._are_fonts_wanted = False
-        self._complaints = 0
+        self._warnings = 0
         self._has_ended = False
 
     def begin(self, path: Path, password: str | None, box: str = "media") -> None:
@@ -68,7 +68,7 @@ class Reading:
         Raises UserError: this process may not have the memory for that.
         """
         readlimits.require_memory()
-        self._worker.ask("look", cpu=CPU_TIMEOUT, path=str(path.absolute()), password=password, box=box)
+        self._worker.ask("read", cpu=CPU_TIMEOUT, path=str(path.absolute()), password=password, box=box)
         threading.Thread(target=self._work, daemon=True, name="document").start()
 
     def facts(self) -> DocumentFacts:
@@ -93,20 +93,20 @@ class Reading:
     def is_sound(self) -> bool:
         """Return whether qpdf has read so far without a warning: Ghostscript must then agree with it."""
         with self._changed:
-            return self._facts is not None and self._facts.pages is not None and not self._complaints
+            return self._facts is not None and self._facts.pages is not None and not self._warnings
 
     def read_pages(self, pages: Sequence[int]) -> None:
         """Start to read the sizes of these pages."""
         with self._changed:
-            self._ask_for_boxes([page for page in pages if page not in self._asked])
+            self._ask_for_boxes([page for page in pages if page not in self._requested])
 
     def box(self, page: int) -> Box | None:
         """Return the page's (width, height) in points; None when the document has none. Any thread.
 
-        Waits for a page that is still being read; one that nobody has asked for is read now.
+        Waits for a page that is still being read; one that was not requested is read now.
         """
         with self._changed:
-            self._ask_for_boxes([page] if page not in self._asked else [])
+            self._ask_for_boxes([page] if page not in self._requested else [])
             self._changed.wait_for(lambda: page in self._boxes or self._has_ended)
             return self._boxes.get(page)
 
@@ -150,13 +150,13 @@ class Reading:
     def _ask_for_boxes(self, pages: Sequence[int]) -> None:
         """Needs the lock."""
         if pages:
-            self._asked.update(pages)
+            self._requested.update(pages)
             self._requests.put(_Request("boxes", pages, BOXES_TIMEOUT))
 
     def _work(self) -> None:
         """Take what the worker says, in a thread."""
         try:
-            self._look()
+            self._read_facts()
             while self._facts is not None and (request := self._requests.get()) is not None:
                 if request.kind == "boxes":
                     self._read_boxes(request)
@@ -164,7 +164,7 @@ class Reading:
                     self._read_fonts(request)
         except WorkerFailed:
             with self._changed:
-                self._complaints += 1  # answers of a process that crashed are not trusted
+                self._warnings += 1  # answers of a process that crashed are not trusted
             self._worker.stop()
         finally:
             with self._changed:
@@ -173,12 +173,12 @@ class Reading:
                     self._fonts = {}
                 self._changed.notify_all()
 
-    def _look(self) -> None:
+    def _read_facts(self) -> None:
         """Take the facts. Raises WorkerFailed."""
         until = time.monotonic() + FACTS_TIMEOUT + COUNT_TIMEOUT
         while (answer := self._worker.answer(until - time.monotonic())) is not None:
             with self._changed:
-                self._complaints = workeranswers.complaints(answer)
+                self._warnings = workeranswers.warnings(answer)
                 if "facts" in answer:
                     self._facts = workeranswers.facts(answer)
                 elif "error" in answer:
@@ -187,18 +187,19 @@ class Reading:
                 elif "counted" in answer:
                     self._is_counted = answer["counted"] is True
                 else:
-                    raise WorkerFailed("it answers what it was not asked")
+                    raise WorkerFailed("it answers what was not requested")
                 self._changed.notify_all()
 
     def _read_boxes(self, request: _Request) -> None:
         """Take the boxes of the pages; those that it does not tell have none. Raises WorkerFailed."""
         found = 0
+        sizes: dict[Box | None, Box | None] = {}  # most pages have the same: it is kept once
         for answer in self._answers(request):
             with self._changed:
-                self._complaints = workeranswers.complaints(answer)
+                self._warnings = workeranswers.warnings(answer)
                 boxes = workeranswers.boxes(answer, len(request.pages) - found)
                 for page, box in zip(request.pages[found:], boxes, strict=False):
-                    self._boxes[page] = box
+                    self._boxes[page] = sizes.setdefault(box, box)
                     self._in_order.append(page)
                 found += len(boxes)
                 self._changed.notify_all()

@@ -15,7 +15,7 @@ MIN_MEMORY = 600 << 20
 room for its threads, each of which maps a stack of 8 MiB and an arena of 64; with 540 it has (measured).
 """
 
-MAX_MEMORY = {"look": 1 << 30, "split": 3 << 30, "cut": 3 << 30}
+MAX_MEMORY = {"read": 1 << 30, "split": 3 << 30, "cut": 3 << 30}
 """Bytes of address space for each operation. Reading 100,000 pages takes 64 MiB of memory (measured), as
 files are read piece by piece; a part is built in memory, and may be the whole document."""
 

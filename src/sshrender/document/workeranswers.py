@@ -24,9 +24,9 @@ MAX_FONTS, MAX_FONT_USES = 1000, 1_000_000
 answers, 16 MiB here."""
 
 
-def complaints(answer: dict[str, Any]) -> int:
+def warnings(answer: dict[str, Any]) -> int:
     """Return how often qpdf or pypdf warned."""
-    return _whole(answer.get("complaints"), 1 << 62)
+    return _whole(answer.get("warnings"), 1 << 62)
 
 
 def facts(answer: dict[str, Any]) -> DocumentFacts:

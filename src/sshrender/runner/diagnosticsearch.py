@@ -27,7 +27,7 @@ from typing import Any, Callable, Dict, Iterator, List, Tuple
 from sshrender.renderers import diagnostics, ghostscript
 from sshrender.runner import wire
 from sshrender.runner.taskqueue import Task
-from sshrender.runner.warmsession import Session, SessionEnded
+from sshrender.runner.warmsession import Answer, Session, SessionEnded
 
 MAX_SIZE = 16
 """Pages of a window: as many are interpreted again for one diagnostic, for 0.3 s of a manual (measured).
@@ -194,8 +194,7 @@ class DiagnosticWindow:
 
     def _of_group(self, search: Session, group: List[Task]) -> List[str]:
         for task in group:
-            search.tell(task.number)
-            search.answer(self._page_timeout)
+            self._repeat(search, task)
         lines = self._summary(search)
         search.open(self._page_timeout)
         return [line for line in lines if line not in self._baseline[search.setup.document]]
@@ -220,8 +219,7 @@ class DiagnosticWindow:
         return [line for line in lines if line not in self._baseline[file]]
 
     def _render_again(self, session: Session, task: Task) -> List[str]:
-        session.tell(task.number)
-        answer = ghostscript.parse_page_answer(session.answer(self._page_timeout).value)
+        answer = ghostscript.parse_page_answer(self._repeat(session, task).value)
         name = ghostscript.output_name(session.setup, answer.shown, answer.place)
         has_room = answer.place == ghostscript.TOO_LARGE or _has_room_for(self._folder, name)
         remove_output(self._folder, name)
@@ -229,6 +227,10 @@ class DiagnosticWindow:
         self.open(session)
         # What Ghostscript reports about a page that it could not write says nothing about the page.
         return lines if has_room else []
+
+    def _repeat(self, session: Session, task: Task) -> Answer:
+        session.tell(task.number)
+        return session.answer(self._page_timeout)
 
     def _report(self, task: Task, lines: List[str]) -> None:
         self._wire.post("suspected", attempt=task.attempt, page=task.page, diagnostics=lines)

@@ -41,7 +41,7 @@ class LocalTransport:
             raise ConnectFailed(Refusal.NO_PYTHON, f"cannot start {python}: {error}") from None
         link = LocalLink(process)
         try:
-            link.write(payload.build(spec.marker, spec.silence), timeout)
+            link.write(payload.build(spec.marker, spec.silence, is_far=False), timeout)
         except LinkClosed as closed:
             link.close()
             raise ConnectFailed(Refusal.NO_PYTHON, closed.reason) from None
