@@ -15,7 +15,6 @@ from sshrender.renderers.encoders import png
 from sshrender.renderers.encoders.raster import Raster
 from sshrender.renderers.encoders.rows import ReadInto
 
-
 _QUARTERS = bytes(value * 63 // 255 for value in range(256))
 _WHOLE = bytes(min(255, value * 255 // 252) for value in range(256))
 _WHITE_OF_EIGHT = bytes(63 - 63 * bin(value).count("1") // 8 for value in range(256))
