@@ -23,7 +23,7 @@ from pypdf.generic import (
     TextStringObject,
 )
 
-from sshrender.coordinator.pagecount import read_facts
+from sshrender.coordinator import pagecount
 from sshrender.document import readerprocess, reading, splitting, staging
 from sshrender.document.facts import Stamp, check_file, encoded_password, read_password
 from sshrender.document.opening import read_facts
@@ -413,7 +413,7 @@ def test_a_portfolio_is_refused_where_ghostscript_renders_what_is_attached(
         reading.begin(tmp_path / "portfolio.pdf", None)
         try:  # the dialogue with Ghostscript counts the envelope's own page
             with pytest.raises(UserError, match="portfolio"):
-                read_facts(reading, lambda: 1, has_password=False)
+                pagecount.read_facts(reading, lambda: 1, has_password=False)
         finally:
             reading.close()
     else:
