@@ -16,7 +16,7 @@ from sshrender.renderers.devices import DEVICES
 from tests import pdfs
 from tests.cli.conftest import Paced
 from tests.conftest import PROGRAM, Run
-from tests.plain import SMOOTHED
+from tests.plain import SMOOTHED, page_content
 
 NAMES = [f"page-{n:04d}.png" for n in range(1, 6)]
 ONE_BIT = ("tiffg4", "pbmraw")
@@ -39,11 +39,11 @@ def _plain(document: Path, folder: Path, dpi: int = 150, device: str = "png16m")
         capture_output=True,
         check=True,
     )
-    return {path.name: path.read_bytes() for path in folder.iterdir()}
+    return {path.name: page_content(path) for path in folder.iterdir()}
 
 
 def _content(folder: Path) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in folder.iterdir()}
+    return {path.name: page_content(path) for path in folder.iterdir()}
 
 
 def _leftovers(home: Path) -> list[str]:

@@ -13,6 +13,7 @@ from sshrender.config import recipes
 from sshrender.config.recipelook import Wishes
 from tests import pdfs
 from tests.conftest import Run
+from tests.plain import page_content
 from tests.unit.test_switches_warm import DRAWING, ICC
 
 
@@ -91,4 +92,4 @@ def test_a_refused_switch_is_a_mistake_of_usage(sshrender: Run, boxed: Path) -> 
 
 
 def _content(folder: Path) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in folder.iterdir()}
+    return {path.name: page_content(path) for path in folder.iterdir()}

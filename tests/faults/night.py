@@ -15,6 +15,7 @@ from typing import Any
 
 from tests.lab.badsan import BadSan
 from tests.lab.farm import Farm
+from tests.plain import page_content
 
 PROGRAM = [sys.executable, "-m", "sshrender", "render"]
 PATIENCE = 150.0
@@ -141,7 +142,7 @@ class Night:
     def check_files(self) -> None:
         """What has a page's name is that page, whole, and nothing else is there."""
         for name in self.delivered():
-            assert (self.shown / name).read_bytes() == self._wanted[name].read_bytes(), name
+            assert page_content(self.shown / name) == page_content(self._wanted[name]), name
         strays = [path.name for path in self.shown.iterdir() if not path.name.startswith("page-")]
         assert strays == []
 

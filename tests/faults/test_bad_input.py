@@ -18,7 +18,7 @@ import pytest
 from tests import pdfs
 from tests.conftest import Run
 from tests.faults import hostile_documents, odd_documents, random_damage
-from tests.plain import SMOOTHED
+from tests.plain import SMOOTHED, page_content
 
 DPI = 36
 SECRET = "the-word-that-nobody-may-see"
@@ -89,7 +89,7 @@ class Desk:
             old.unlink()
         self._ghostscript(output, words)
         # It leaves an empty file of a page that it says it could not draw: that is no picture.
-        return [data for path in sorted(output.iterdir()) if (data := path.read_bytes())]
+        return [page_content(path) for path in sorted(output.iterdir()) if path.stat().st_size]
 
     def _ghostscript(self, output: Path, words: Sequence[str]) -> None:
         command = ["gs", "-q", "-dSAFER", "-dBATCH", "-dNOPAUSE", "-sDEVICE=png16m", f"-r{DPI}"]
@@ -158,7 +158,7 @@ def desk(tmp_path: Path, sshrender: Run) -> Desk:
 def _pictures(folder: Path) -> dict[int, bytes]:
     paths = folder.iterdir() if folder.is_dir() else ()
     # Only a page's final name will do: int() refuses what is left over of anything else.
-    return {int(path.stem.removeprefix("page-")): path.read_bytes() for path in paths}
+    return {int(path.stem.removeprefix("page-")): page_content(path) for path in paths}
 
 
 def _hold(desk: Desk, data: bytes, *words: str) -> Answer:

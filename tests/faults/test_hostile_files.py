@@ -18,7 +18,7 @@ from tests.faults.test_hostile_host import MEASURED, MEMORY
 from tests.lab.farm import Farm
 from tests.lab.plugin import FarmFactory
 from tests.lab.slow import slow_down
-from tests.plain import SMOOTHED
+from tests.plain import SMOOTHED, page_content
 
 PAGES = 20
 
@@ -78,7 +78,7 @@ def _plain(document: Path, device: str, extension: str) -> dict[str, bytes]:
     out = document.parent / f"page-%04d.{extension}"
     command = ["gs", "-q", "-dSAFER", "-dBATCH", "-dNOPAUSE", f"-sDEVICE={device}", "-r72", *SMOOTHED]
     subprocess.run([*command, "-o", str(out), str(document)], check=True)
-    return {path.name: path.read_bytes() for path in document.parent.glob(f"page-*.{extension}")}
+    return {path.name: page_content(path) for path in document.parent.glob(f"page-*.{extension}")}
 
 
 def _run(farm: Farm, document: Path, *words: str) -> dict[str, Any]:
@@ -95,7 +95,7 @@ def _delivered(farm: Farm) -> dict[str, bytes]:
     """Every page, none of them through a link."""
     for folder in (farm.root / "out", next(farm.san.glob("big-*")) / "pages"):
         assert [path.name for path in folder.iterdir() if path.is_symlink()] == []
-    return {path.name: path.read_bytes() for path in (farm.root / "out").iterdir()}
+    return {path.name: page_content(path) for path in (farm.root / "out").iterdir()}
 
 
 def test_files_that_hold_up_a_parser_hold_up_nobody_else(

@@ -19,7 +19,7 @@ from tests.faults.hostile import turn
 from tests.lab.farm import Farm
 from tests.lab.plugin import FarmFactory
 from tests.lab.slow import slow_down
-from tests.plain import SMOOTHED
+from tests.plain import SMOOTHED, page_content
 
 PAGES = 30
 MEMORY = 300_000
@@ -164,7 +164,7 @@ def reference(document: Path) -> dict[str, bytes]:
     """The same pages by plain Ghostscript."""
     command = ["gs", "-q", "-dSAFER", "-dBATCH", "-dNOPAUSE", "-sDEVICE=png16m", "-r72", *SMOOTHED]
     subprocess.run([*command, "-o", str(document.parent / "page-%04d.png"), str(document)], check=True)
-    return {path.name: path.read_bytes() for path in document.parent.glob("*.png")}
+    return {path.name: page_content(path) for path in document.parent.glob("*.png")}
 
 
 def _run(farm: Farm, document: Path, *words: str) -> Ended:
@@ -179,7 +179,7 @@ def _run(farm: Farm, document: Path, *words: str) -> Ended:
 
 def _check(farm: Farm, ended: Ended, reference: dict[str, bytes]) -> None:
     """Every page is there and right, nothing else is, and what was said is short and harmless."""
-    output = {path.name: path.read_bytes() for path in (farm.root / "out").iterdir()}
+    output = {path.name: page_content(path) for path in (farm.root / "out").iterdir()}
     assert output == reference
     assert "Traceback" not in ended.stderr
     assert not set(ended.stderr) & set("\x1b\x07\x9b\r\u202e")

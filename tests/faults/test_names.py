@@ -37,7 +37,7 @@ from tests.lab.farm import Farm
 from tests.lab.plugin import FarmFactory
 from tests.lab.prepared import Prepared
 from tests.lab.slow import pace
-from tests.plain import SMOOTHED
+from tests.plain import SMOOTHED, page_content
 
 NASTY = {
     "blanks": b" leading and trailing ",
@@ -238,7 +238,7 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     document = pdfs.write(folder / "two.pdf", pdfs.numbered(2))
     command = ["gs", "-q", "-dSAFER", "-dBATCH", "-dNOPAUSE", "-sDEVICE=png16m", "-r36", *SMOOTHED]
     subprocess.run([*command, "-o", str(folder / "page-%04d.png"), str(document)], check=True)
-    return {path.name: path.read_bytes() for path in folder.glob("*.png")}
+    return {path.name: page_content(path) for path in folder.glob("*.png")}
 
 
 def _files(root: Path) -> set[Path]:
@@ -269,7 +269,7 @@ def _check_run(
     answer: subprocess.CompletedProcess[bytes], output: Path, wanted: dict[str, bytes]
 ) -> None:
     assert answer.returncode == 0, answer.stderr
-    assert {path.name: path.read_bytes() for path in output.iterdir()} == wanted
+    assert {path.name: page_content(path) for path in output.iterdir()} == wanted
     told = answer.stderr.decode("utf-8")
     assert all(_is_harmless(line) for line in told.removesuffix("\n").split("\n"))
     said = json.loads(answer.stdout.decode("utf-8"))
@@ -363,7 +363,7 @@ def test_a_san_and_an_output_may_be_called_anything(
     words = ["render", str(document), "--hosts", str(hosts), "-o", str(output), "-r", "36", "--json"]
     answer = farm.run([*PROGRAM, *words])
     assert answer.returncode == 0, answer.stderr
-    assert {path.name: path.read_bytes() for path in output.iterdir()} == pages
+    assert {path.name: page_content(path) for path in output.iterdir()} == pages
     assert all(_is_harmless(line) for line in answer.stderr.removesuffix("\n").split("\n"))
     assert not canary.exists()
     assert [host.exec("test", "-e", str(canary)).returncode for host in farm.hosts] == [1, 1]

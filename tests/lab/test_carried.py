@@ -17,7 +17,7 @@ from tests.lab.farm import Farm
 from tests.lab.host import Host
 from tests.lab.requirements import require_sandbox
 from tests.lab.slow import pace
-from tests.plain import SMOOTHED
+from tests.plain import SMOOTHED, page_content
 from tests.unit.test_switches_warm import ICC
 
 PROGRAM = [sys.executable, "-m", "sshrender"]
@@ -69,11 +69,11 @@ def _plain(document: Path, folder: Path, *switches: str) -> dict[str, bytes]:
         + [*switches, f"-sOutputFile={folder}/page-%04d.png", str(document)],
         check=True,
     )
-    return {path.name: path.read_bytes() for path in folder.iterdir()}
+    return {path.name: page_content(path) for path in folder.iterdir()}
 
 
 def _delivered(farm: Farm) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in (farm.root / "out").iterdir()}
+    return {path.name: page_content(path) for path in (farm.root / "out").iterdir()}
 
 
 def test_hosts_with_and_without_a_san_draw_one_job(farm: Farm, big: Path) -> None:

@@ -17,7 +17,7 @@ from tests import pdfs
 from tests.lab.farm import Farm
 from tests.lab.plugin import FarmFactory
 from tests.lab.slow import slow_down
-from tests.plain import SMOOTHED
+from tests.plain import SMOOTHED, page_content
 
 PROGRAM = [sys.executable, "-m", "sshrender"]
 USER, OWNER = "Sesam-0ffne-dich", "Meister-W0rt"
@@ -54,7 +54,7 @@ def _plain(document: Path, folder: Path) -> dict[str, bytes]:
         + [f"-sOutputFile={folder}/page-%04d.png", str(document)],
         check=True,
     )
-    return {path.name: path.read_bytes() for path in folder.iterdir()}
+    return {path.name: page_content(path) for path in folder.iterdir()}
 
 
 @pytest.mark.parametrize("password", [USER, OWNER], ids=["user", "owner"])
@@ -68,7 +68,7 @@ def test_every_kind_of_encryption_is_opened(
         document = _encrypt(plain, tmp_path / f"{algorithm}-{password}.pdf", algorithm)
         code, _, stderr = _end(_render(farm, document, password))
         assert code == 0, (algorithm, stderr)
-        found = {path.name: path.read_bytes() for path in (farm.root / document.stem).iterdir()}
+        found = {path.name: page_content(path) for path in (farm.root / document.stem).iterdir()}
         assert found == wanted, algorithm
 
 
@@ -83,7 +83,7 @@ def test_parts_that_travel_are_encrypted_too(farm: Farm, tmp_path: Path, passwor
     parts = list((farm.san / summary["job"] / "parts").iterdir())
     assert parts
     assert all(PdfReader(part).is_encrypted and not PdfReader(part).decrypt("") for part in parts)
-    found = {path.name: path.read_bytes() for path in (farm.root / document.stem).iterdir()}
+    found = {path.name: page_content(path) for path in (farm.root / document.stem).iterdir()}
     assert found == _plain(plain, tmp_path / "wanted")
 
 

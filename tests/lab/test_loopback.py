@@ -12,7 +12,7 @@ from tests import pdfs
 from tests.conftest import Run
 from tests.lab.host import new_key
 from tests.lab.loopback import Loopback
-from tests.plain import SMOOTHED
+from tests.plain import SMOOTHED, page_content
 
 PAGES = 6
 
@@ -42,8 +42,8 @@ def test_a_document_is_rendered_over_ssh_as_ghostscript_renders_it(
     plain.mkdir()
     command = ["gs", "-q", "-dSAFER", "-dBATCH", "-dNOPAUSE", "-sDEVICE=png16m", "-r72", *SMOOTHED]
     subprocess.run([*command, "-o", str(plain / "page-%04d.png"), str(document)], check=True)
-    found = {path.name: path.read_bytes() for path in (home / "out").iterdir()}
-    assert found == {path.name: path.read_bytes() for path in plain.iterdir()}
+    found = {path.name: page_content(path) for path in (home / "out").iterdir()}
+    assert found == {path.name: page_content(path) for path in plain.iterdir()}
     assert list(san.glob("*/work/*")) == []
 
 

@@ -16,7 +16,7 @@ from sshrender.runner import processlimits, sandbox, scratch
 from tests import pdfs
 from tests.lab.farm import Farm
 from tests.lab.requirements import require_sandbox
-from tests.plain import SMOOTHED
+from tests.plain import SMOOTHED, page_content
 
 PROGRAM = [sys.executable, "-m", "sshrender", "render"]
 ESCAPES = {
@@ -106,7 +106,7 @@ def test_a_sandboxed_job_draws_the_same_and_leaves_nothing(farm: Farm, tmp_path:
     gs = ["gs", "-q", "-dSAFER", "-dBATCH", "-dNOPAUSE", "-sDEVICE=png16m", "-r150", *SMOOTHED]
     subprocess.run([*gs, f"-sOutputFile={tmp_path}/page-%04d.png", str(document)], check=True)
     for page in (farm.root / "out").iterdir():
-        assert page.read_bytes() == (tmp_path / page.name).read_bytes()
+        assert page_content(page) == page_content(tmp_path / page.name)
     for host in farm.hosts:
         assert host.exec("ls", "-A", "/tmp").stdout == ""
 

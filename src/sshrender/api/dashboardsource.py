@@ -99,9 +99,9 @@ class JobSource:
         """See Source. Large: the page itself, or its thumbnail if no viewer can show the page."""
         if Path(page_file).name != page_file:
             return None  # a path from the journal: any host of this user can write into it
-        small = self._folder.thumbnails / thumbnails.file_of(page_file)
+        small = [self._folder.thumbnails / name for name in thumbnails.files_of(page_file)]
         page = self._folder.pages / page_file
-        for path in (page, small) if large else (small,):
+        for path in (page, *small) if large else small:
             if path.suffix in _SHOWABLE:
                 with contextlib.suppress(
                     OSError

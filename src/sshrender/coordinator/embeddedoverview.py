@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 from sshrender.coordinator import overviewdata
-from sshrender.job import thumbnails
 from sshrender.job.folder import JobFolder
 from sshrender.job.journal import read_journal
 from sshrender.job.leasefiles import Claim
@@ -120,7 +119,7 @@ def _image(page: dict[str, Any], thumbs: Path) -> str:
     if page["thumb"] is None:
         return ""
     with contextlib.suppress(OSError):
-        data = read_plain(thumbs / thumbnails.file_of(Path(page["file"]).name), MAX_THUMBNAIL)
+        data = read_plain(thumbs / Path(page["thumb"]).name, MAX_THUMBNAIL)
         return base64.b64encode(data).decode("ascii")
     return ""
 

@@ -115,7 +115,8 @@ def _thumbnails(folder: JobFolder) -> dict[str, int]:
 def _page(row: PageRow, files: dict[str, int], thumbs: dict[str, int]) -> dict[str, Any]:
     """Return one page. The thumbnail's size is computed: to read thousands of thumbnails takes long."""
     is_present = files.get(row.file) == row.bytes if row.file else False
-    thumbnail = thumbnails.file_of(row.file) if row.file else ""
+    names = thumbnails.files_of(row.file) if row.file else ()
+    thumbnail = next((name for name in names if thumbs.get(name)), "")
     longest = max(row.width, row.height, 1)
     size = [max(1, round(side * THUMBNAIL / longest)) for side in (row.width, row.height)]
     state = row.state if row.state in SETTLED and (is_present or row.state == FAILED) else "missing"
@@ -123,7 +124,7 @@ def _page(row: PageRow, files: dict[str, int], thumbs: dict[str, int]) -> dict[s
         "page": row.number,
         "state": state,
         "file": f"pages/{row.file}" if is_present else None,
-        "thumb": f"thumbs/{thumbnail}" if is_present and thumbs.get(thumbnail) else None,
+        "thumb": f"thumbs/{thumbnail}" if is_present and thumbnail else None,
         "size": size if row.width else None,
         "width": row.width,
         "height": row.height,

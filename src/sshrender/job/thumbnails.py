@@ -7,7 +7,7 @@ import uuid
 from pathlib import Path
 
 from sshrender.job.folder import JobFolder
-from sshrender.job.verification import jpeg
+from sshrender.job.verification import jpeg, png
 from sshrender.job.verification.errors import require
 from sshrender.job.verification.pagefile import PageFile, Size
 from sshrender.storage.files import file_mode, open_folder, rename
@@ -16,9 +16,13 @@ LONGEST_SIDE = 512
 """Pixels: more than a runner renders (renderers/ghostscript.py), less than would slow a viewer down."""
 
 
-def file_of(page_file: str) -> str:
-    """Return the thumbnail's name for a page's: ``page-0007.jpg`` for ``page-0007.png``."""
-    return Path(page_file).stem + ".jpg"
+def files_of(page_file: str) -> tuple[str, str]:
+    """Return the names that a page's thumbnail may have: ``page-0007.png`` or ``page-0007.jpg``.
+
+    The encoder makes PNG files of rasters, Ghostscript JPEG.
+    """
+    stem = Path(page_file).stem
+    return f"{stem}.png", f"{stem}.jpg"
 
 
 def save(folder: JobFolder, page_file: str, data: bytes) -> None:
@@ -26,8 +30,10 @@ def save(folder: JobFolder, page_file: str, data: bytes) -> None:
 
     It is not flushed to the storage: one that a power failure damages is shown as missing.
     """
-    jpeg.measure(PageFile.in_memory(data), _accept)
-    final = folder.thumbnails / file_of(page_file)
+    is_png = data.startswith(b"\x89PNG")
+    (png if is_png else jpeg).measure(PageFile.in_memory(data), _accept)
+    names = files_of(page_file)
+    final = folder.thumbnails / names[0 if is_png else 1]
     os.close(open_folder(folder.thumbnails))  # ENOTDIR: a link leads to others' pictures
     temporary = final.with_name(f".{final.name}.{uuid.uuid4().hex}")
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW

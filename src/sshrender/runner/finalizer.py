@@ -9,6 +9,7 @@ Standard library only, Python 3.7 and later.
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import os
 import queue
@@ -16,7 +17,7 @@ import threading
 import time
 from typing import Any, Dict, List, Optional, Tuple
 
-from sshrender.runner import pageencoder, wire
+from sshrender.runner import pageencoder, thumbnailbudget, wire
 from sshrender.runner.pageencoder import EncodingFailed, PageEncoder
 from sshrender.runner.rendererinterface import RasterFile, RenderedFile
 from sshrender.runner.taskqueue import TaskQueue
@@ -127,11 +128,17 @@ class Finalizer(threading.Thread):
         """Make the page's file of its raster. Raises OSError or EncodingFailed."""
         try:
             if rendered.is_rendered:
-                self._encoder.encode(raster, os.path.join(self._folder, rendered.written))
+                path = os.path.join(self._folder, rendered.written)
+                self._post_thumbnail(rendered.task.page, self._encoder.encode(raster, path))
             else:
                 pageencoder.discard(raster)
         finally:
             self._raster_room.release()
+
+    def _post_thumbnail(self, page: int, data: bytes) -> None:
+        if 0 < len(data) <= thumbnailbudget.MAX_SIZE:
+            text = base64.b64encode(data).decode("ascii")
+            self._wire.post("thumbnail", can_wait=True, page=page, data=text)
 
     def _secure(self, rendered: RenderedFile) -> Tuple[int, str]:
         """Rename the file, sync it and read it once. Return its bytes and SHA-256. Raises OSError."""

@@ -12,11 +12,12 @@ import sys
 import time
 from typing import Any, Dict, Optional
 
+from sshrender.runner import pageencoder
 from sshrender.storage import primitives
 
 
 def gather(ghostscript: str) -> Dict[str, Any]:
-    """Return cores, memory in bytes, versions, boot id and name of this host."""
+    """Return cores, memory in bytes, versions, encoder, boot id and name of this host."""
     return {
         "hostname": os.uname().nodename,
         "cores": os.cpu_count() or 1,
@@ -24,6 +25,7 @@ def gather(ghostscript: str) -> Dict[str, Any]:
         "free_memory": memory("MemAvailable"),
         "python": ".".join(map(str, sys.version_info[:3])),
         "ghostscript": ghostscript_version(ghostscript),
+        "encoder": pageencoder.kind(),
         "boot_id": read("/proc/sys/kernel/random/boot_id").strip(),
         "temporary_free": temporary_free(),
         "pid": os.getpid(),

@@ -11,10 +11,11 @@ import os
 import threading
 from typing import Callable, Iterator, List, Optional
 
-from sshrender.renderers.encoders import deflate, difference, isal, png
+from sshrender.renderers.encoders import deflate, difference, isal, png, thumbnail
 from sshrender.renderers.encoders import raster as rasters
 from sshrender.renderers.encoders.raster import Raster
 from sshrender.renderers.encoders.rows import RowEncoder, Span
+from sshrender.renderers.ghostscript import THUMBNAIL
 from sshrender.runner import stripes
 from sshrender.runner.rendererinterface import RasterFile
 from sshrender.storage import primitives
@@ -45,8 +46,8 @@ class PageEncoder:
         self._helpers = helpers
         self._rows: Optional[RowEncoder] = None
 
-    def encode(self, raster: RasterFile, path: str) -> None:
-        """Write the PNG file of a raster, and remove the raster.
+    def encode(self, raster: RasterFile, path: str) -> bytes:
+        """Write the PNG file of a raster, and remove the raster. Return its thumbnail, if one is wanted.
 
         Raises EncodingFailed, and OSError where the file cannot be written.
         """
@@ -65,6 +66,9 @@ class PageEncoder:
                 raise
             finally:
                 os.close(target)
+            if not raster.has_thumbnail:
+                return b""
+            return thumbnail.make(_reader(descriptor), form, THUMBNAIL)
         finally:
             os.close(descriptor)
             discard(raster)

@@ -97,7 +97,7 @@ class Hello(NamedTuple):
     first program that is not installed.
 
     ``clock``: its seconds since 1970. ``no_sandbox``: why the sandbox that the job asks for does not
-    work there.
+    work there. ``encoder``: what compresses PNG files there, isal or zlib.
     """
 
     hostname: str
@@ -121,6 +121,7 @@ class Hello(NamedTuple):
     fonts: Fonts | None = None
     missing: tuple[str, ...] = ()
     missing_recipes: tuple[int, ...] = ()
+    encoder: str = ""
 
 
 class Heartbeat(NamedTuple):
@@ -287,6 +288,7 @@ def _hello(fields: Fields) -> Hello:
         missing_recipes=recipes,
         fonts=_fonts(fields),
         slots=max(1, capped(fields, "slots", MAX_CORES, 1)),
+        encoder=word(fields, "encoder", ""),
     )
 
 

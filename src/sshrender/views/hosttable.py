@@ -31,7 +31,9 @@ def lines(reports: Sequence[Report], fixes: Fixes, verbose: int = 0) -> Iterator
 
     With ``verbose``, every check is listed.
     """
-    rows: list[tuple[str, ...]] = [("HOST", "STATE", "SLOTS", "LOAD", "GS", "PYTHON", "REASON")]
+    rows: list[tuple[str, ...]] = [
+        ("HOST", "STATE", "SLOTS", "LOAD", "GS", "PYTHON", "ENCODER", "REASON")
+    ]
     rows += [_row(report) for report in reports]
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     table = [
@@ -60,6 +62,7 @@ def _row(report: Report) -> tuple[str, ...]:
         f"{report['others'] / cores:.2f}" if cores else "-",
         clean(report["ghostscript"], 20) or "-",
         clean(report["python"], 20) or "-",
+        clean(report.get("encoder", ""), 20) or "-",
         clean(report["reason"]) or _warning(report),
     )
 

@@ -25,6 +25,7 @@ from sshrender.core.records import Host
 from sshrender.core.states import HostState
 from sshrender.job.folder import JobFolder
 from sshrender.job.nonce import Nonce
+from sshrender.runner.pageencoder import ZLIB
 from sshrender.transports.interface import FilesFailed, LinkClosed, Refusal
 from sshrender.transports.messages import Hello, Trouble
 
@@ -49,6 +50,7 @@ CHECKS = (
     "space",
     "clock",
     "load",
+    "encoder",
     "picture",
 )
 
@@ -69,6 +71,10 @@ _FAILS_AT = {
 }
 
 
+FAST_PACKAGE = "libisal2"
+"""Debian's package of ISA-L (renderers/encoders/isal.py)."""
+
+
 @dataclass(frozen=True, slots=True)
 class Check:
     """One check. ``ok`` None: not known, because an earlier one failed."""
@@ -80,7 +86,11 @@ class Check:
 
 @dataclass(slots=True)
 class HostReport:
-    """The result of one host. ``refusal`` is a Refusal's value; memory in bytes, loads in threads."""
+    """The result of one host. ``refusal`` is a Refusal's value; memory in bytes, loads in threads.
+
+    ``encoder``: what compresses PNG files there, isal or zlib; ``faster_with``: the package that would
+    make it faster.
+    """
 
     name: str
     state: str
@@ -98,6 +108,8 @@ class HostReport:
     canary: str = ""
     fonts: str = ""
     font_groups: dict[str, int] = field(default_factory=dict)
+    encoder: str = ""
+    faster_with: str = ""
 
     @property
     def fingerprint(self) -> HostFingerprint:
@@ -198,6 +210,8 @@ def _answered(setup: HostSetup, hello: Hello) -> HostReport:
     report.cores, report.memory, report.free_memory = hello.cores, hello.memory, hello.free_memory
     report.python, report.ghostscript = hello.python, hello.ghostscript or ""
     report.others, report.ours = hello.others, hello.ours
+    report.encoder = hello.encoder
+    report.faster_with = FAST_PACKAGE if hello.encoder == ZLIB else ""
     found = fingerprint_of(hello)
     report.canary, report.fonts, report.font_groups = found.canary, found.fonts, dict(found.groups)
     return report
@@ -236,7 +250,8 @@ def _usable(setup: HostSetup, hello: Hello) -> HostReport:
     checks += [
         Check("san", True, "" if setup.san is not None else "not mounted: files are copied by SFTP")
     ]
-    checks += [_space(hello), _clock(hello), Check("load", is_idle, busy), Check("picture", None)]
+    checks += [_space(hello), _clock(hello), Check("load", is_idle, busy), _encoder(hello)]
+    checks.append(Check("picture", None))
     state = HostState.IDLE if is_idle else HostState.BUSY
     return HostReport(setup.plan.name, state.value, "" if is_idle else busy, checks=checks)
 
@@ -244,6 +259,14 @@ def _usable(setup: HostSetup, hello: Hello) -> HostReport:
 def _space(hello: Hello) -> Check:
     free = f"{hello.temporary_free >> 20} MiB for temporary files"
     return Check("space", hello.temporary_free >= LITTLE_SPACE, free)
+
+
+def _encoder(hello: Hello) -> Check:
+    """Return a remark: every host has an encoder."""
+    faster = f"; {FAST_PACKAGE} makes it faster" if hello.encoder == ZLIB else ""
+    return (
+        Check("encoder", True, f"{hello.encoder}{faster}") if hello.encoder else Check("encoder", None)
+    )
 
 
 def _clock(hello: Hello) -> Check:

@@ -41,8 +41,8 @@ def render(sheet: Mapping[str, Any]) -> str:
     ``timeline``: host, page, from, to (seconds of the runs, as ``seconds`` counts them), ok.
     ``seconds``: how long runs worked on the job (views/runtimes.py).
 
-    With ``images`` (JPEG in base64 by page number) the file contains its thumbnails and refers to no
-    other file: ``file`` of a page is a mere name then.
+    With ``images`` (PNG or JPEG in base64 by page number) the file contains its thumbnails and refers to
+    no other file: ``file`` of a page is a mere name then.
     """
     style, script = _asset("sheet.css"), _asset("sheet.js")
     data = json.dumps(sheet, separators=(",", ":"), ensure_ascii=False)

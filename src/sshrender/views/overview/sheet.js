@@ -26,7 +26,7 @@
   }
 
   // The images of a page, the smallest first. A file that is mailed contains them all.
-  const sources = (page) => sheet.images ? [sheet.images[page.page]].filter(Boolean).map((data) => `data:image/jpeg;base64,${data}`) : [local(page.thumb), sheet.viewable ? local(page.file) : null].filter(Boolean);
+  const sources = (page) => sheet.images ? [sheet.images[page.page]].filter(Boolean).map((data) => `data:image/${data.startsWith("iVBORw") ? "png" : "jpeg"};base64,${data}`) : [local(page.thumb), sheet.viewable ? local(page.file) : null].filter(Boolean);
   const two = (n) => String(n).padStart(2, "0");
   const size = (n) => (n < 1024 ? `${n} B` : n < 1048576 ? `${(n / 1024).toFixed(1)} KiB` : `${(n / 1048576).toFixed(1)} MiB`);
   const count = (n, noun) => `${n} ${noun}${n === 1 ? "" : "s"}`;

@@ -1,0 +1,87 @@
+"""Makes a thumbnail, a small PNG file, of a raster.
+
+Each pixel is the mean of four pixels of the raster: two in two rows. All pixels of a thumbnail are added
+at a time, as bytes of one long integer; so that none overflows, each is divided by four before.
+
+Imported on the hosts: standard library only, Python 3.7 and later.
+"""
+
+from __future__ import annotations
+
+import zlib
+from typing import List, Tuple
+
+from sshrender.renderers.encoders import png
+from sshrender.renderers.encoders.raster import Raster
+from sshrender.renderers.encoders.rows import ReadInto
+
+SAMPLES = 2
+"""In each direction."""
+
+_QUARTERS = bytes(value * 63 // 255 for value in range(256))
+_WHOLE = bytes(min(255, value * 255 // 252) for value in range(256))
+_WHITE_OF_EIGHT = bytes(63 - 63 * bin(value).count("1") // 8 for value in range(256))
+"""The means of eight pixels of a bitmap, where 1 is black, divided by four."""
+
+
+def make(read: ReadInto, raster: Raster, longest: int) -> bytes:
+    """Return a PNG file of at most ``longest`` pixels a side."""
+    step = -(-max(raster.width, raster.height) // longest)
+    across = step
+    if raster.bits == 1:
+        across = -(-step // 8)  # in bytes of eight pixels
+        step = 8 * across
+    columns = raster.row_bytes // raster.channels
+    across, step = min(across, columns), min(step, raster.height)
+    width, height = columns // across, raster.height // step
+    every = across * raster.channels
+    length = width * every
+    blobs = [_rows(read, raster, row, step, height, length) for row in _offsets(step)]
+    size = width * height
+    table = _WHITE_OF_EIGHT if raster.bits == 1 else _QUARTERS
+    samples = [
+        [
+            blob[column * raster.channels + channel :: every]
+            for blob in blobs
+            for column in _offsets(across)
+        ]
+        for channel in range(min(raster.channels, 3))
+    ]
+    if all(each == samples[0] for each in samples[1:]):
+        del samples[1:]
+    planes = [_mean(each, table, size) for each in samples]
+    return _file(planes, width, height)
+
+
+def _offsets(step: int) -> Tuple[int, int]:
+    """Return which two of so many pixels count."""
+    return step // 4, step * 3 // 4
+
+
+def _rows(read: ReadInto, raster: Raster, first: int, step: int, height: int, length: int) -> bytes:
+    """Return ``length`` bytes of every ``step``th row of the raster."""
+    stride = raster.row_bytes + raster.padding
+    found = memoryview(bytearray(length * height))
+    for number in range(height):
+        at = first + number * step
+        if raster.is_upside_down:
+            at = raster.height - 1 - at
+        read(found[number * length : (number + 1) * length], raster.offset + at * stride)
+    return bytes(found)
+
+
+def _mean(samples: List[bytes], table: bytes, size: int) -> bytes:
+    total = sum(int.from_bytes(each.translate(table), "little") for each in samples)
+    return total.to_bytes(size, "little").translate(_WHOLE)
+
+
+def _file(planes: List[bytes], width: int, height: int) -> bytes:
+    channels = len(planes)
+    pixels = bytearray(width * height * channels)
+    for channel, plane in enumerate(planes):
+        pixels[channel::channels] = plane
+    row = width * channels
+    rows = b"".join(b"\0" + bytes(pixels[at : at + row]) for at in range(0, len(pixels), row))
+    form = Raster(width, height, channels, 8, 0)
+    data = png.chunk(b"IDAT", zlib.compress(rows, 1))
+    return png.beginning(form, b"") + data + png.chunk(b"IEND", b"")
