@@ -214,7 +214,9 @@ def test_a_thumbnail_is_small_and_alike(mode: str, size: tuple[int, int], tmp_pa
         assert max(found.size) <= ghostscript.THUMBNAIL
         grey = found.convert("L")
         if found.height > 2:
-            assert grey.getpixel((0, 0)) == 0
+            top = grey.getpixel((0, 0))
+            assert isinstance(top, int)
+            assert top < 128
             assert grey.getpixel((found.width - 1, found.height - 1)) == 255
 
 

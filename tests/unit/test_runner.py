@@ -26,7 +26,7 @@ from sshrender.transports import payload
 SOURCE = Path(payload.__file__).parents[1]
 ON_HOSTS = [
     path
-    for package in ("runner", "renderers", "storage")
+    for package in ("runner", "renderers", "renderers/encoders", "storage")
     for path in sorted(SOURCE.glob(f"{package}/*.py"))
     if f"sshrender.{package}.{path.stem}" not in payload.NOT_SENT
 ]
@@ -76,7 +76,8 @@ def test_a_module_means_on_a_host_what_it_means_here() -> None:
     sent = json.loads(zlib.decompress(payload._body()))
     for path in ON_HOSTS:
         stem = "" if path.stem == "__init__" else f".{path.stem}"
-        text = sent[f"sshrender.{path.parent.name}{stem}"][1]
+        package = ".".join(path.parent.relative_to(SOURCE).parts)
+        text = sent[f"sshrender.{package}{stem}"][1]
         assert not any(_is_text(node) for node in ast.walk(ast.parse(text))), path
         assert _statements(text) == _statements(path.read_text()), path
         assert text.count("\n") == path.read_text().count("\n"), "tracebacks name lines"

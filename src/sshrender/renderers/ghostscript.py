@@ -132,15 +132,18 @@ last one, and after it the default size. EndPage is also called when the device 
 def _place_raster(setup: Setup, raster: RasterOutput) -> List[str]:
     """Return the lines that store each page's size, and choose the file of its raster by its bytes.
 
-    HWSize is the size in pixels. The device opens its file only when EndPage has returned true
-    (gdevprn.c), so that another name can be given to it here. For a page that is too large EndPage
-    returns false: it has been interpreted by then, and is not rasterized.
+    They follow from PageSize, because HWSize is that of an earlier page here (measured, 10.00). The
+    device opens its file only when EndPage has returned true (gdevprn.c), so that another name can be
+    given to it here. For a page that is too large EndPage returns false: it has been interpreted by
+    then, and is not rasterized.
     """
     names = [literal(output_name(setup, None, place)) for place in (NEAR_BY, FAR_AWAY)]
     return [
         "<< /EndPage { exch pop 2 ne dup",
         "  { userdict /SSHRENDERsize currentpagedevice /PageSize get put",
-        "    currentpagedevice /HWSize get aload pop mul %d mul 8 div" % raster.bits,
+        "    currentpagedevice /PageSize get aload pop mul",
+        "    currentpagedevice /HWResolution get aload pop mul mul %d mul %d div"
+        % (raster.bits, 8 * 72**2),
         "    dup %d gt" % raster.large_limit,
         "    { pop pop userdict /SSHRENDERplace %d put false }" % TOO_LARGE,
         "    { %d gt { %s %d } { %s %d } ifelse" % (raster.limit, names[1], FAR_AWAY, names[0], NEAR_BY),

@@ -20,6 +20,9 @@ _FOLDERS = ("work", "parts")
 # cat ends with the pipe, when the last process that has its other end open is gone.
 _GUARDIAN = 'cat >/dev/null; exec rm -rf -- "$@"'
 
+_guardians: "List[subprocess.Popen[bytes]]" = []
+"""They outlive this process; without a reference Python would warn of that."""
+
 
 class LocalWorkspace:
     """The folder of a runner without a shared folder. Where it could not be made, ``path`` is empty."""
@@ -73,7 +76,7 @@ def guard(*paths: str) -> int:
     """Start the guardian of folders. Return our end of its pipe. Raises OSError."""
     theirs, ours = os.pipe()
     try:
-        subprocess.Popen(
+        process = subprocess.Popen(
             ["sh", "-c", _GUARDIAN, "sh", *paths],
             stdin=theirs,
             stdout=subprocess.DEVNULL,
@@ -83,4 +86,5 @@ def guard(*paths: str) -> int:
         )
     finally:
         os.close(theirs)
+    _guardians.append(process)
     return ours

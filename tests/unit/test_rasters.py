@@ -1,0 +1,199 @@
+"""A slot renders rasters and encodes them; what cannot be a raster is written by Ghostscript."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import uuid
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sshrender.renderers import ghostscript
+from sshrender.renderers.encoding import AUTO, GHOSTSCRIPT, raster_device
+from sshrender.runner import memorylimits, pageencoder, rasterfolders, slotlocks, warmrenderer
+from sshrender.runner.rasterfolders import RasterFolders, RasterRequest
+from sshrender.runner.slot import Slot
+from sshrender.runner.slotsettings import SlotSettings
+from sshrender.runner.taskqueue import Task, TaskQueue
+from sshrender.runner.warmsession import Answer, Session
+from sshrender.runner.wire import Wire
+from tests import pdfs
+from tests.plain import page_content
+
+PAGES = 12
+LARGE = 7
+"""A page of another size than the others."""
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A job's folder with its document, beside folders for rasters in memory and on disk."""
+    for name in ("memory", "disk", "job", "job/work"):
+        (tmp_path / name).mkdir()
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "disk"))
+    monkeypatch.setenv("SSHRENDER_SLOT_NAMESPACE", uuid.uuid4().hex[:12])
+    monkeypatch.setattr(rasterfolders, "MEMORY", str(tmp_path / "memory"))
+    pages = [pdfs.text_page(number, 300, 200) for number in range(1, PAGES + 1)]
+    pages[LARGE - 1] = pdfs.text_page(LARGE, 600, 500)
+    pages[2] = pdfs.bad_operator_page()
+    pdfs.write(tmp_path / "job" / "source.pdf", pages)
+    return tmp_path
+
+
+def _rendered(folder: Path, device: str = "png16m", pages: int = PAGES) -> list[dict[str, Any]]:
+    """The messages of a slot that renders all pages as rasters, with thumbnails."""
+    job, output = folder / "job", folder / "output"
+    writing = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+    tasks = TaskQueue()
+    for page in range(1, pages + 1):
+        tasks.put(Task(f"1.{page}", page, "source.pdf", page, f"work/p{page}"))
+    tasks.finish()
+    setup = ghostscript.Setup("gs", device, "72", "source.pdf", "work", "", (), "test", "jpeg")
+    found = raster_device(device, (), AUTO)
+    assert found is not None
+    slot_settings = SlotSettings(
+        setup,
+        str(job),
+        None,
+        60.0,
+        2 << 30,
+        500,
+        1 << 30,
+        False,
+        memorylimits.Guard(),
+        1,
+        slotlocks.JobShare("job"),
+        rasters=RasterFolders(RasterRequest(*found), 1, 2 << 30),
+    )
+    wire = Wire(writing, "mark")
+    Slot(slot_settings, tasks, wire, dict(os.environ)).run()
+    wire.flush()
+    os.close(writing)
+    with output.open("rb") as file:
+        return [json.loads(line.partition(b" ")[2]) for line in file]
+
+
+def _plain(folder: Path, device: str = "png16m") -> dict[str, Path]:
+    """The pages that plain Ghostscript writes."""
+    (folder / "plain").mkdir()
+    command = ["gs", "-q", "-dSAFER", "-dBATCH", "-dNOPAUSE", f"-sDEVICE={device}", "-r72"]
+    subprocess.run(
+        [*command, f"-sOutputFile={folder}/plain/p%d", str(folder / "job" / "source.pdf")],
+        check=True,
+        capture_output=True,
+    )
+    return {path.name: path for path in (folder / "plain").iterdir()}
+
+
+def _assert_same(folder: Path, messages: list[dict[str, Any]], plain: dict[str, Path]) -> list[str]:
+    """Every page was rendered as Ghostscript does, and no raster is left; return the identical files."""
+    assert [each for each in messages if each["type"] in ("failed", "trouble")] == []
+    found = {path.name: path for path in (folder / "job" / "work").iterdir()}
+    assert set(found) == set(plain)
+    for name, path in found.items():
+        assert page_content(path) == page_content(plain[name]), name
+    assert [path for place in ("memory", "disk") for path in (folder / place).glob("*/s*")] == []
+    return sorted(name for name in found if found[name].read_bytes() == plain[name].read_bytes())
+
+
+@pytest.mark.parametrize("device", ["png16m", "pnggray", "pngmono"])
+def test_pages_and_thumbnails_come_from_rasters(folder: Path, device: str) -> None:
+    messages = _rendered(folder, device)
+    assert _assert_same(folder, messages, _plain(folder, device)) == []
+    thumbnails = [each["page"] for each in messages if each["type"] == "thumbnail"]
+    assert sorted(thumbnails) == list(range(1, PAGES + 1))
+    assert [each["page"] for each in messages if each["type"] == "suspected"] == [3]
+
+
+def test_a_page_too_large_for_memory_goes_to_the_disk(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = []
+    encode = pageencoder.PageEncoder.encode
+
+    def note(self: pageencoder.PageEncoder, raster: Any, path: str) -> bytes:
+        seen.append(Path(raster.path).parents[1].name)
+        return encode(self, raster, path)
+
+    monkeypatch.setattr(pageencoder.PageEncoder, "encode", note)
+    monkeypatch.setattr(RasterFolders, "_memory_limit", lambda *_: 200_000)
+    assert _assert_same(folder, _rendered(folder), _plain(folder)) == []
+    assert seen == ["memory"] * (LARGE - 1) + ["disk"] + ["memory"] * (PAGES - LARGE)
+
+
+def test_a_page_too_large_for_the_disk_is_written_by_ghostscript(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(RasterFolders, "_memory_limit", lambda *_: 200_000)
+    monkeypatch.setattr(RasterFolders, "_disk_limit", lambda *_: 200_000)
+    messages = _rendered(folder)
+    written = _assert_same(folder, messages, _plain(folder))
+    assert f"p{LARGE}" in written
+    assert "p1" not in written
+    # The diagnostic of a page before it is not lost when the renderer is replaced.
+    assert [each["page"] for each in messages if each["type"] == "suspected"] == [3]
+
+
+def test_where_rasters_are_cut_off_ghostscript_writes_the_pages(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ghostscript does not report that the memory was full."""
+
+    class Cuts(Session):
+        def answer(self, timeout: float) -> Answer:
+            answer = super().answer(timeout)
+            for path in (folder / "memory").glob("*/s*.3"):
+                os.truncate(path, 100)
+            return answer
+
+    monkeypatch.setattr(warmrenderer, "Session", Cuts)
+    assert len(_assert_same(folder, _rendered(folder), _plain(folder))) > PAGES / 2
+
+
+def test_without_a_folder_ghostscript_writes_the_pages(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rasterfolders, "MEMORY", str(folder / "missing"))
+    assert len(_assert_same(folder, _rendered(folder), _plain(folder))) == PAGES
+
+
+def test_a_renderer_that_is_killed_leaves_no_raster(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Dies(Session):
+        asked = 0
+
+        def tell(self, number: int, thumbnail_of: int | None = None) -> None:
+            Dies.asked += 1
+            if Dies.asked == 4:
+                self._tell(ghostscript.page_lines(number, "lost"))
+                self._tell(["quit"])
+            super().tell(number, thumbnail_of)
+
+    monkeypatch.setattr(warmrenderer, "Session", Dies)
+    messages = _rendered(folder)
+    assert len([each for each in messages if each["type"] == "failed"]) <= 2
+    assert [path for place in ("memory", "disk") for path in (folder / place).glob("*/s*")] == []
+
+
+@pytest.mark.parametrize(
+    ("device", "options", "encoder", "expected"),
+    [
+        ("png16m", (), AUTO, "ppmraw"),
+        ("png16m", ("-dUseCropBox", "-dTextAlphaBits=4"), AUTO, "ppmraw"),
+        ("png16m", ("-dDownScaleFactor=2",), AUTO, None),
+        ("png16m", ("-dAnySwitch=1",), AUTO, None),
+        ("png16m", (), GHOSTSCRIPT, None),
+        ("pnggray", (), AUTO, "bmpgray"),
+        ("png16malpha", (), AUTO, None),
+        ("jpeg", (), AUTO, None),
+    ],
+)
+def test_rasters_only_where_the_pixels_are_the_same(
+    device: str, options: tuple[str, ...], encoder: str, expected: str | None
+) -> None:
+    found = raster_device(device, options, encoder)
+    assert (found and found.name) == expected
