@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import signal
 import subprocess
-from collections.abc import Iterator
+import time
+import uuid
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image
@@ -18,9 +22,13 @@ from sshrender.renderers import mutool
 from sshrender.renderers.ghostscript import FAR_AWAY, NEAR_BY, RasterOutput, Setup, output_name
 from sshrender.renderers.mutool import Look, MutoolDialogue, look_of
 from sshrender.renderers.recipe import Recipe
-from sshrender.runner import wire
+from sshrender.runner import memorylimits, slotlocks, wire
 from sshrender.runner.pageencoder import PageEncoder
+from sshrender.runner.rasterfolders import RasterFolders, RasterRequest
 from sshrender.runner.rendererinterface import RasterFile
+from sshrender.runner.slot import Slot
+from sshrender.runner.slotsettings import SlotSettings
+from sshrender.runner.taskqueue import Task, TaskQueue
 from sshrender.runner.warmsession import Session, SessionEnded
 from tests import pdfs
 
@@ -242,3 +250,79 @@ def test_only_words_that_the_script_can_replace_are_replaced(
     assert look_of(Recipe("mine", steps, "", "png", "error")) == look
     assert look_of(Recipe("mine", [*steps, ["true"]], "", "png", "error")) is None
     assert look_of(Recipe("mine", steps, "", "pam", "error")) is None
+
+
+def _slot(folder: Path, numbers: Sequence[int], recycle_memory: int) -> tuple[Slot, Path]:
+    """Return a slot that renders these pages by the recipe mutool, and the file of its answers."""
+    recipe = Recipe.of(recipes.as_sent(["mutool"], {})[0])
+    tasks = TaskQueue()
+    for attempt, number in enumerate(numbers):
+        tasks.put(Task(f"1.{attempt}", number, "odd.pdf", number, f"work/p{attempt}", 0))
+    tasks.finish()
+    settings = SlotSettings(
+        setup=Setup("gs", "png16m", DPI, "odd.pdf", "work", "", (), "test"),
+        folder=str(folder),
+        password=None,
+        page_timeout=60.0,
+        page_memory=2 << 30,
+        recycle_pages=500,
+        recycle_memory=recycle_memory,
+        is_eager=False,
+        guard=memorylimits.Guard(),
+        slots=1,
+        share=slotlocks.JobShare("job"),
+        recipes=(recipe,),
+        recipe_rasters=RasterFolders(RasterRequest("", 24), 1, 2 << 30),
+    )
+    output = folder / "output"
+    wire_ = wire.Wire(os.open(output, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC), "mark")
+    return Slot(settings, tasks, wire_, dict(os.environ)), output
+
+
+def _answers(slot: Slot, output: Path) -> dict[str, dict[str, Any]]:
+    slot._wire.flush()
+    messages = [json.loads(line.partition(b" ")[2]) for line in output.read_bytes().splitlines()]
+    return {each["attempt"]: each for each in messages if each["type"] in ("rendered", "failed")}
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A job's folder."""
+    temporary = tmp_path / "temporary-files"
+    temporary.mkdir()
+    monkeypatch.setenv("TMPDIR", str(temporary))
+    monkeypatch.setenv("SSHRENDER_SLOT_NAMESPACE", uuid.uuid4().hex[:12])  # as in tests/conftest.py
+    (tmp_path / "work").mkdir()
+    return tmp_path
+
+
+@pytest.mark.parametrize("recycle_memory", [1 << 30, 1], ids=["one process", "a process for each page"])
+def test_a_slot_renders_what_is_declined_with_mutool_draw(
+    folder: Path, document: Path, recycle_memory: int
+) -> None:
+    """Every page looks as mutool draws it, and only the broken one has diagnostics."""
+    (folder / "odd.pdf").symlink_to(document)
+    slot, output = _slot(folder, ORDER, recycle_memory)
+    slot.run()
+    answers = _answers(slot, output)
+    plain = {number: _look(_draw(document, number, ["-r", DPI])) for number in set(ORDER)}
+    for attempt, number in enumerate(ORDER):
+        answer = answers[f"1.{attempt}"]
+        assert answer["type"] == "rendered", answer
+        assert bool(answer["diagnostics"]) == (number == BAD), answer
+        assert _look((folder / "work" / f"p{attempt}").read_bytes()) == plain[number], number
+    assert len(list((folder / "work").iterdir())) == len(ORDER)
+
+
+def test_an_attempt_is_killed_alone(folder: Path) -> None:
+    pdfs.write(folder / "odd.pdf", [pdfs.endless_page(), *pdfs.numbered(3)])
+    slot, output = _slot(folder, (1, 2, 3), 1 << 30)
+    slot.start()
+    while b'"started"' not in output.read_bytes() or slot._warm._session is None:
+        slot._wire.flush()
+        time.sleep(0.01)
+    slot.kill("1.0")
+    slot.join()
+    answers = _answers(slot, output)
+    assert answers["1.0"]["kind"] == wire.KILLED
+    assert [answers[name]["type"] for name in ("1.1", "1.2")] == ["rendered", "rendered"]
