@@ -65,16 +65,22 @@ SHARED = "/XObject << /I 21 0 R >> /Font << /T 22 0 R >> /Pattern << /P 24 0 R >
 TEXT = b"BT /T 9 Tf 5 80 Td (aaa) Tj ET "
 PAGES: list[tuple[str, bytes]] = [
     (f"/MediaBox [0 0 200 150] /Resources << {SHARED} >>", b"q 140 0 0 140 5 5 cm /I Do Q " + TEXT),
-    (f"/MediaBox [0 0 90 120] /Resources << {SHARED} >>", b"q 20 0 0 20 5.3 5.1 cm /I Do Q " + TEXT),
     (
-        f"/MediaBox [0 0 90 120] /Rotate 90 /CropBox [3.3 4.4 88.8 119.2] /Resources << {SHARED} >>",
+        f"/MediaBox [0 0 90 120] /Rotate 90 /UserUnit 1.5 /Resources << {SHARED} >>",
+        b"q 20 0 0 20 5.3 5.1 cm /I Do Q " + TEXT,
+    ),
+    (
+        f"/MediaBox [0 0 90 120] /CropBox [3.3 4.4 88.8 119.2] /Resources << {SHARED} >>",
         b"/Pattern cs /P scn 5 5 60 60 re f BT /T 30 Tf 5 80 Td (a) Tj ET",
     ),
     (
-        f"/MediaBox [-7.1 3 90 120.7] /UserUnit 1.5 /Resources << {SHARED} >>",
+        f"/MediaBox [-7.1 3 90 120.7] /Resources << {SHARED} >>",
         b"/Pattern cs /P scn 9.4 7.7 33 44 re f",
     ),
-    ("/MediaBox [0 0 99 77] /Resources << >>", b"0 0 1 rg 5 5 60 60 re f"),
+    (
+        "/MediaBox [0 0 99 77] /Resources << /XObject << /I 21 0 R >> >>",
+        b"q 20 0 0 20 5.3 5.1 cm /I Do Q 0 0 1 rg 35 5 60 60 re f",
+    ),
     (
         f"/MediaBox [0 0 99 77] /Resources << /ColorSpace << /S {SPOT} >> >>",
         b"/S cs 0.7 scn 5 5 60 60 re f",
@@ -86,8 +92,9 @@ PAGES: list[tuple[str, bytes]] = [
     ("/MediaBox [0 0 99 77] /Resources << /Font << /F << /isName 1 /get 2 >> >> >>", b"5 5 60 60 re f"),
     ("/MediaBox [0 0 60 60] /Resources << >>", b"(x) Tj\n0 0 50 50 re f\nnonsense\nnonsense\n"),
 ]
-SPOTS, BAD = (6, 7, 8), 9
-"""Pages that need an overprint simulation or have hostile names; one with errors, which comes out."""
+TILES, SPOTS, BAD = (3, 4), (6, 7, 8), 9
+"""Pages with the tiles of one pattern; that need an overprint simulation or have hostile names; one with
+errors, which comes out."""
 
 ORDER = (1, 2, 3, 4, 5, 6, 7, 8, 9, 4, 3, 2, 1, 2, 5)
 
@@ -194,9 +201,12 @@ def test_a_page_looks_as_mutool_draws_it_in_any_order_of_pages(
     warm = Warm(tmp_path, document, wishes)
     plain = {number: _look(_draw(document, number, words)) for number in range(1, len(PAGES) + 1)}
     try:
+        had_tiles = False
         for number in ORDER:
             png, _lines = warm.page(number)
-            assert (png is None) == (number in declined), number
+            # MuPDF keeps tiles for good, and would place them as on the page before.
+            assert (png is None) == (number in declined or (number in TILES and had_tiles)), number
+            had_tiles |= number in TILES
             if png is not None:
                 assert _look(png) == plain[number], number
         assert warm.places == {NEAR_BY, FAR_AWAY}
