@@ -13,9 +13,12 @@ and measured with it:
   ``mutool draw`` does not interpolate images either. Pages with those are then declined.
 - The names in a dictionary of the document hide methods of its object (``/isName``). That raises an
   error; such a page is declined.
-- Scaled images, the tiles of patterns and glyphs of Type 3 fonts stay in a cache, and a later page gets
-  them as an earlier one needed them, at another size. Therefore the document is opened anew before a
-  page that uses one that was used since it was opened, and after a page that found it broken.
+- Scaled images and the glyphs of Type 3 fonts stay in a cache, and a later page gets them as an earlier
+  one needed them, at another size. Therefore the document is opened anew before a page that uses one
+  that was used since it was opened, and after a page that found it broken. The tiles of patterns stay
+  even then: a page with tiles of a pattern that an earlier page had is declined.
+- A display list tells whether a page has images and tiles (only ``endTile`` can be received: beginTile
+  leaves its exception handler behind), and not which; the resources tell which it may have.
 - Warnings that repeat are only counted until another one comes. A reference to an object that an empty
   document does not have makes one, which ends the output of a page.
 - Standard output is a buffer of at most 4096 bytes, which nothing flushes but more output.
@@ -27,7 +30,8 @@ SCRIPT = r"""
 var file = scriptArgs[0], zoom = +scriptArgs[1], size = scriptArgs[2].split("x"), aa = scriptArgs[3];
 var dpi = +scriptArgs[4], files = scriptArgs[5];
 var near = scriptArgs[6], nearLimit = +scriptArgs[7], far = scriptArgs[8], farLimit = +scriptArgs[9];
-var doc = null, done = {}, wasBroken = false, empty = new PDFDocument(), count = 0, marks = 0, pad = "";
+var doc = null, known = {}, used = {}, tiles = {}, wasBroken = false;
+var empty = new PDFDocument(), count = 0, marks = 0, pad = "";
 while (pad.length < 4096) pad += "                                                               \n";
 
 function single(x) {
@@ -77,57 +81,77 @@ function hasSpots(space, depth) {
   return found;
 }
 
-function look(resources, seen, page, depth) {
-  var n = id(resources);
-  if (!resources || !resources.isDictionary() || depth > 30 || (n && seen[n])) return;
-  seen[n] = true;
-  function space(o) { page.declined = page.declined || hasSpots(o, 0); }
-  function use(o) { if (id(o)) page.used[id(o)] = true; }
-  function enter(o) {
-    use(o);
-    if (id(o) && seen[id(o)]) return;
-    seen[id(o)] = true;
-    space(o.get("ColorSpace"));
-    use(o.get("SMask"));
-    use(o.get("Mask"));
-    look(o.get("Resources"), seen, page, depth + 1);
-  }
-  each(resources.get("ColorSpace"), space);
-  each(resources.get("Shading"), function (o) {
-    if (o.isDictionary() || o.isStream()) space(o.get("ColorSpace"));
-  });
-  each(resources.get("XObject"), function (o) {
-    if (!o.isStream()) return;
-    if (text(o.get("Subtype")) === "Form") {
-      if (!(id(o) && seen[id(o)])) {
-        seen[id(o)] = true;
-        look(o.get("Resources"), seen, page, depth + 1);
-      }
-    } else enter(o);
-  });
-  each(resources.get("Pattern"), function (o) {
-    if (!o.isDictionary() && !o.isStream()) return;
-    enter(o);
-    state(o.get("ExtGState"));
-  });
-  function state(o) {
-    if (!o || !o.isDictionary()) return;
-    var over = o.get("OP"), mask = o.get("SMask");
-    if (over && over.isBoolean() && over.asBoolean()) page.declined = true;
-    if (!mask || !mask.isDictionary()) return;
-    var group = mask.get("G");
-    if (group && group.isStream()) look(group.get("Resources"), seen, page, depth + 1);
-  }
-  each(resources.get("ExtGState"), state);
-  each(resources.get("Font"), function (o) {
-    if (!o.isDictionary() || text(o.get("Subtype")) !== "Type3") return;
-    enter(o);
-    if (aa !== "") page.declined = true;
+function found() { return { declined: false, images: {}, fonts: {}, patterns: {} }; }
+
+function add(to, from) {
+  to.declined = to.declined || from.declined;
+  ["images", "fonts", "patterns"].forEach(function (kind) {
+    for (var n in from[kind]) to[kind][n] = true;
   });
 }
 
+function look(resources, seen, page, depth) {
+  if (!resources || !resources.isDictionary() || depth > 30 || again(resources)) return;
+  function again(o) {
+    var n = id(o), was = n !== 0 && seen[n] === true;
+    seen[n] = true;
+    return was;
+  }
+  function space(o) { page.declined = page.declined || hasSpots(o, 0); }
+  function enter(o) { look(o.get("Resources"), seen, page, depth + 1); }
+  function image(o) { if (id(o)) page.images[id(o)] = true; }
+  var visit = {
+    ColorSpace: space,
+    Shading: function (o) { if (o.isDictionary() || o.isStream()) space(o.get("ColorSpace")); },
+    XObject: function (o) {
+      if (!o.isStream() || again(o)) return;
+      space(o.get("ColorSpace"));
+      if (text(o.get("Subtype")) !== "Form") [o, o.get("SMask"), o.get("Mask")].forEach(image);
+      enter(o);
+    },
+    Pattern: function (o) {
+      if ((!o.isDictionary() && !o.isStream()) || again(o)) return;
+      if (o.isStream() && id(o)) page.patterns[id(o)] = true;
+      visit.ExtGState(o.get("ExtGState"));
+      enter(o);
+    },
+    ExtGState: function (o) {
+      if (!o || !o.isDictionary() || again(o)) return;
+      var over = o.get("OP"), mask = o.get("SMask");
+      if (over && over.isBoolean() && over.asBoolean()) page.declined = true;
+      if (!mask || !mask.isDictionary()) return;
+      var group = mask.get("G");
+      if (group && group.isStream() && !again(group)) enter(group);
+    },
+    Font: function (o) {
+      if (!o.isDictionary() || text(o.get("Subtype")) !== "Type3" || again(o)) return;
+      page.fonts[id(o)] = true;
+      if (aa !== "") page.declined = true;
+      enter(o);
+    }
+  };
+  for (var kind in visit) {
+    var all = resources.get(kind), n = id(all);
+    if (depth > 0 || n === 0) {
+      if (!again(all)) each(all, visit[kind]);
+      continue;
+    }
+    // Many documents have one dictionary for all pages, with thousands of names.
+    if (!known[n]) {
+      var outer = page, before = seen;
+      page = known[n] = found();
+      seen = {};
+      again(all);
+      each(all, visit[kind]);
+      page = outer;
+      seen = before;
+    }
+    add(page, known[n]);
+  }
+}
+
 function needs(number) {
-  var page = { declined: false, used: {} }, seen = {}, node = doc.findPage(number - 1), up = 0;
+  var page = found(), seen = {}, node = doc.findPage(number - 1), up = 0;
   var resources = node.get("Resources"), annotations = node.get("Annots");
   for (var over = node; !resources && up < 100; up++) {
     over = over.get("Parent");
@@ -159,39 +183,57 @@ function open() {
   doc = null;
   gc();
   doc = new Document(file);
-  done = {};
+  used = {};
+  if (wasBroken !== (doc.isPDF() && doc.wasRepaired())) known = {};
   wasBroken = doc.isPDF() && doc.wasRepaired();
   return doc.countPages();
 }
 
-function hasImages(list) {
-  var found = false;
-  function see() { found = true; }
-  list.run({ fillImage: see, fillImageMask: see, clipImageMask: see }, Identity);
-  return found;
+function watch(list) {
+  var what = { images: false, tiles: false };
+  function image() { what.images = true; }
+  list.run({
+    fillImage: image, fillImageMask: image, clipImageMask: image,
+    endTile: function () { what.tiles = true; }
+  }, Identity);
+  return what;
+}
+
+function isKnown(some, all) {
+  for (var n in some) if (all[n]) return true;
+  return false;
 }
 
 function render(number) {
-  var known = { declined: false, used: {} }, again = false, n;
-  var page, list, bounds, scale, area, writer, device, options;
+  var needed = found(), page, list, what, bounds, scale, area, writer, device, options, n;
+  if (doc.isPDF() && doc.wasRepaired() !== wasBroken) open();
   if (doc.isPDF()) {
-    if (doc.wasRepaired() !== wasBroken) open();
     try {
-      known = needs(number);
+      needed = needs(number);
     } catch (e) {
       return "declined";
     }
-    for (n in known.used) again = again || done[n];
-    if (again) open();
-    if (known.declined || hasOtherIntent()) return "declined";
-    for (n in known.used) done[n] = true;
+    if (needed.declined || hasOtherIntent()) return "declined";
   }
   page = doc.loadPage(number - 1);
+  list = page.toDisplayList();
+  what = watch(list);
+  if (aa === "0" && what.images) return "declined";
+  if (!what.images) needed.images = {};
+  if (!what.tiles) needed.patterns = {};
+  if (isKnown(needed.patterns, tiles)) return "declined";
+  if (isKnown(needed.images, used) || isKnown(needed.fonts, used)) {
+    page = list = null;
+    open();
+    page = doc.loadPage(number - 1);
+    list = page.toDisplayList();
+  }
+  for (n in needed.images) used[n] = true;
+  for (n in needed.fonts) used[n] = true;
+  for (n in needed.patterns) tiles[n] = true;
   bounds = page.bound();
   scale = scaleOf(bounds);
   area = box(bounds, scale);
-  list = page.toDisplayList();
-  if (aa === "0" && hasImages(list)) return "declined";
   var bytes = (area[2] - area[0]) * (area[3] - area[1]) * 3;
   var rasters = bytes <= nearLimit ? near : bytes <= farLimit ? far : "";
   if (rasters !== "") {
