@@ -171,3 +171,38 @@ def test_hosts_shows_the_engine_and_its_nodes(batch: Batch, sshrender: Run) -> N
     (pool,) = json.loads(answer.stdout)["pools"]
     assert pool["state"] == "lost"
     assert "Connection refused" in pool["reason"]
+
+
+def test_a_password_goes_into_no_file_so_pools_are_left_out(
+    batch: Batch, sshrender: Run, home: Path
+) -> None:
+    document = pdfs.protect(pdfs.write(home / "two.pdf", pdfs.numbered(2)), home / "secret.pdf", "pass")
+    (home / "word").write_text("pass\n")
+    words = ["--password-file", "word", "-o", "out", str(document)]
+    answer = sshrender("render", "--hosts", batch.hosts, *words)
+    assert answer.returncode == 4
+    assert "the document has a password" in answer.stderr
+    assert not batch.calls("qsub")
+
+
+def test_held_jobs_keep_their_place_in_the_queue_and_drained_nodes_lose_their_pilots(
+    batch: Batch, sshrender: Run, home: Path, paced: Paced
+) -> None:
+    paced(0.5)
+    batch.configure(slots=1)
+    process = _start(batch, pdfs.write(home / "many.pdf", pdfs.numbered(12)))
+    batch.until(lambda: len(batch.journal("page_delivered")) > 0 and len(batch.jobs("Q")) == 1)
+    job = next((home / "san").glob("many-*")).name
+    assert sshrender("hold", "--hosts", batch.hosts, job).returncode == 0
+    batch.until(lambda: len(batch.jobs("H")) == 1)
+    assert sshrender("release", "--hosts", batch.hosts, job).returncode == 0
+    batch.until(lambda: not batch.jobs("H"))
+    node = os.uname().nodename
+    assert sshrender("drain", "--hosts", batch.hosts, node).returncode == 0
+    batch.until(lambda: "drained" in {entry["state"] for entry in batch.journal("host_state")})
+    assert sshrender("undrain", "--hosts", batch.hosts, node).returncode == 0
+    _, err = process.communicate(timeout=90)
+    assert process.returncode == 0, err
+    assert _uncharged(batch)
+    assert _each_once(batch, 12)
+    batch.require_empty()

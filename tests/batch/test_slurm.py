@@ -28,7 +28,7 @@ def folder(home: Path) -> Path:
     (home / "slow").mkdir()
     (home / "slow" / "gs").write_text(slow.script(0.5))
     (home / "slow" / "gs").chmod(0o755)
-    pool = 'name = "cluster"\nengine = "slurm"\npilots = 2\nwalltime = "10m"'
+    pool = 'name = "cluster"\nengine = "slurm"\npilots = 2\nwalltime = "10m"\ncarrier = "pipe"'
     (home / "hosts.toml").write_text(f'[san]\npath = "{home}/san"\n[[pools]]\n{pool}\n')
     return home
 

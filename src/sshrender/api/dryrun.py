@@ -11,6 +11,7 @@ from sshrender.api.jobs import deadline_of, on_san
 from sshrender.api.results import NO_PAGES
 from sshrender.api.runcontext import RunContext
 from sshrender.coordinator.hosts.hostcheck import HostReport
+from sshrender.coordinator.pilots.poolcheck import PoolCheck
 from sshrender.coordinator.spaceestimate import DryRun, plan_dry_run
 from sshrender.document.reading import Reading
 
@@ -27,6 +28,7 @@ class DryRunReport:
     plan: DryRun
     hosts: list[HostReport]
     hosts_code: int
+    pools: list[PoolCheck]
 
     def as_json(self) -> dict[str, Any]:
         """Return the object that ``--json`` prints."""
@@ -52,6 +54,7 @@ class DryRunReport:
                 "free_for_output": plan.free_for_output,
             },
             "hosts": [asdict(report) for report in self.hosts],
+            "pools": [asdict(pool) for pool in self.pools],
             "exit_code": self.exit_code,
         }
 
@@ -67,4 +70,4 @@ def plan_render(context: RunContext, source: Path, *, is_only: bool) -> DryRunRe
     finally:
         reading.close()
     code = 0 if plan.delivered == plan.total else checks.exit_code
-    return DryRunReport(code, plan, checks.reports, checks.exit_code)
+    return DryRunReport(code, plan, checks.reports, checks.exit_code, checks.pools)

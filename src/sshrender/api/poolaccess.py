@@ -18,10 +18,13 @@ def pool_setup(pool: PoolEntry, inventory: inv.Inventory, san: Path, settings: S
     from sshrender.transports.batch.engines.names import engine
 
     defaults = inventory.defaults
+    via = _ssh_words(pool, inventory, settings)
     return PoolSetup(
         name=pool.name,
         engine=engine(pool.engine),
-        call=EngineCalls(_ssh_words(pool, inventory, settings)),
+        call=EngineCalls(via),
+        carrier=pool.carrier,
+        via=tuple(via),
         pilots=pool.pilots,
         cores=pool.cores,
         walltime=pool.walltime,

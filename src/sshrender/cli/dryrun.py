@@ -52,4 +52,6 @@ def _lines(report: DryRunReport) -> Iterator[str]:
     most = f"at most {size(plan.most)}, uncompressed" if plan.most is not None else "not known"
     yield f"  space    {size(plan.document)} for the document; for the pages {most}"
     words = [f"{states.count(state)} {state}" for state in ("idle", "busy", "lost", "refused")]
+    for pool in report.pools:
+        yield f"  pool     {clean(pool.name)} {pool.state}, {pool.free} of {pool.cores} cores free"
     yield "  hosts    " + ", ".join(words) + " (sshrender hosts shows why)"

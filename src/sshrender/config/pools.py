@@ -43,8 +43,10 @@ class PoolEntry(Table):
         description="further words of sbatch or qsub; for HTCondor lines of the submit description",
     )
     environment: dict[str, str] = Field(default={}, description="variables for what runs on the nodes")
-    carrier: Literal["auto", "files"] = Field(
-        "auto", description="how runners are reached: over files on the shared folder"
+    carrier: Literal["auto", "pipe", "files"] = Field(
+        "auto",
+        description="how runners are reached: pipe, with srun (Slurm alone), or files on the shared"
+        " folder; auto: pipe with Slurm, and files where that fails",
     )
     via: Word | None = Field(
         None,
@@ -82,6 +84,8 @@ class PoolEntry(Table):
     def _fits_its_engine(self) -> Self:
         if self.queue is not None and self.partition is not None:
             raise ValueError("queue and partition are the same; set one of them")
+        if self.carrier == "pipe" and self.engine != "slurm":
+            raise ValueError('only Slurm has carrier = "pipe"; "files" works with every engine')
         if self.engine == "htcondor" and self.queue_name is not None:
             raise ValueError("HTCondor has no queues; options may hold a line such as requirements = …")
         if self.engine == "gridengine" and self.cores > 1 and "-pe" not in self.options:

@@ -50,8 +50,9 @@ MAX_INPUT = 16 << 20
 LAST_NOTICE = 25.0
 """Seconds that are left after TERM, at most: Slurm and OpenPBS wait 30 s and 12 s before they kill."""
 
-START, DATA, CLOSE, END = b"s", b"d", b"c", b"e"
-"""Lines of the coordinator: start a runner, bytes for its input, end it, give the allocation back."""
+START, DATA, CLOSE, END, KEEP = b"s", b"d", b"c", b"e", b"k"
+"""Lines of the coordinator: start a runner, bytes for its input, end it, give the allocation back; it is
+there, and reaches its runner in another way."""
 
 OUTPUT, EXIT = b"o", b"x"
 """Lines of the holder: bytes of the runner's output, and its exit status."""
@@ -154,6 +155,7 @@ class Holder:
             "cores": cores_of(dict(os.environ)),
             "memory": memory_of(dict(os.environ)),
             "left": max(0.0, self._end - time.monotonic()),
+            "job": os.environ.get("SLURM_JOB_ID", ""),
         }
 
     def _note(self, **fields: Any) -> None:

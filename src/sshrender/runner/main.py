@@ -415,10 +415,11 @@ class Runner:
 
 def main(marker: str, silence: float) -> NoReturn:
     """Run until the input ends. ``marker`` starts every line; ``silence``: seconds without a request."""
-    # In an allocation the holder takes the engine's signals (holder.py), and ends this process itself.
-    if "SSHRENDER_ALLOCATION" not in os.environ:
-        for number in (signal.SIGHUP, signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda *_: die())
+    # In an allocation the holder takes the engine's signals (holder.py), and this process ends with its
+    # input. Renderers inherit that: a page that can still be finished must not count as crashed.
+    is_held = "SSHRENDER_ALLOCATION" in os.environ
+    for number in (signal.SIGHUP, signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.SIG_IGN if is_held else lambda *_: die())
     Runner(wire.Wire(1, marker), silence).serve(0)
 
 

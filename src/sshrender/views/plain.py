@@ -129,8 +129,6 @@ def _describe_storage(entry: je.JournalEntry) -> str | None:
             )
         case je.PoolReported():
             return queue_in_words(dataclasses.asdict(entry))
-        case je.PilotsEnded() if entry.reason:
-            return f"pool {clean(entry.pool)}: pilots refused: {clean(entry.reason)}"
         case je.FolderNotSynced():
             return f"page names may be lost in a crash: cannot sync folder {clean(entry.reason)}"
         case _:
@@ -144,6 +142,8 @@ def _describe_detail(entry: je.JournalEntry) -> str | None:
                 f"host {clean(entry.host)}{_node(entry.node)}: {count(entry.cores, 'core')},"
                 f" {clean(in_words(entry.ghostscript))}, Python {clean(entry.python)}"
             )
+        case je.PilotsEnded() if entry.reason:
+            return f"pool {clean(entry.pool)}: pilots refused: {clean(entry.reason)}"
         case je.PilotsSubmitted():
             return f"pool {clean(entry.pool)}: pilots submitted as {clean(entry.array or entry.name)}"
         case je.PageSent():

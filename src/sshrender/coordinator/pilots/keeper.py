@@ -31,7 +31,9 @@ from sshrender.transports.batch.engines.interface import (
     EngineUnavailable,
     SubmissionRefused,
 )
+from sshrender.transports.batch.engines.slurm import Slurm
 from sshrender.transports.batch.filelink import FileTransport
+from sshrender.transports.batch.pipelink import PipeTransport
 
 LOOK_INTERVAL = 1.0
 """Seconds between two looks at what pilots report."""
@@ -65,7 +67,7 @@ class PilotStarted:
     host: str
     index: int
     note: PilotNote
-    transport: FileTransport
+    transport: FileTransport | PipeTransport
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,7 +231,8 @@ class PoolKeeper:
                 self._post(PilotEnded(pilot.host, "the batch system runs it again"))
             pilot.token, pilot.is_live, pilot.has_ended = note.token, True, False
             self._backoff.spoke()
-            self._post(PilotStarted(self, pilot.host, note.index, note, pilot.transport))
+            carrier = self._carrier(pilot.transport, note)
+            self._post(PilotStarted(self, pilot.host, note.index, note, carrier))
         elif note.token != pilot.token or not pilot.is_live:
             return
         elif note.kind == "retiring":
@@ -237,6 +240,21 @@ class PoolKeeper:
         elif note.kind == "ended":
             pilot.is_live, pilot.has_ended = False, True
             self._post(PilotEnded(pilot.host, note.reason))
+
+    def _carrier(self, files: FileTransport, note: PilotNote) -> FileTransport | PipeTransport:
+        """Return how the runner of a pilot is reached."""
+        setup, engine = self.setup, self.setup.engine
+        if not isinstance(engine, Slurm) or setup.carrier == "files" or not note.job.isdigit():
+            return files
+        environment = {
+            "SSHRENDER_ALLOCATION": note.token,
+            # Slots are the allocation's own: two pilots on one node share none.
+            "SSHRENDER_SLOT_NAMESPACE": f"a{note.token}",
+            **({"SSHRENDER_ALLOCATED_MEMORY": str(note.memory)} if note.memory else {}),
+        }
+        step = engine.step(note.job, min(setup.cores, note.cores or setup.cores))
+        falls_back = setup.carrier == "auto"
+        return PipeTransport(files, step, environment, setup.via, falls_back=falls_back)
 
     # What the engine says
 

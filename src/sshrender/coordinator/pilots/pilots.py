@@ -21,6 +21,7 @@ from sshrender.core.states import FINISHED, HostState, PageState
 from sshrender.job import journalentries as je
 from sshrender.transports.batch.arrayfolder import ArrayFolder
 from sshrender.transports.batch.filelink import CONNECT_TIMEOUT, FileTransport
+from sshrender.transports.batch.pipelink import PipeTransport
 
 SILENCE = 30.0
 """Seconds without a message over files after which either end considers the other gone."""
@@ -48,7 +49,7 @@ class _Guest:
     pool: str
     keeper: kp.PoolKeeper
     node: str
-    transport: FileTransport
+    transport: FileTransport | PipeTransport
     is_retiring: bool = False
     idle_since: float | None = None
     failed_at: list[float] = field(default_factory=list)

@@ -35,6 +35,10 @@ class PoolSetup:
     queue: str | None = None
     options: tuple[str, ...] = ()
     environment: Mapping[str, str] = field(default_factory=dict)
+    carrier: str = "files"
+    """*pipe*, *files*, or *auto*: pipe where the engine has it, and files if that fails."""
+    via: tuple[str, ...] = ()
+    """The ssh command to the machine that has the engine's commands; empty: this one."""
     python: str = "python3"
     ghostscript: str = "gs"
     sandbox: str = "none"

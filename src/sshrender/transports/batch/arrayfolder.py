@@ -31,7 +31,10 @@ MAX_TEXT = 300
 
 @dataclass(frozen=True, slots=True)
 class PilotNote:
-    """What a holder reports. ``token`` names one start of its element; ``left``: seconds to its end."""
+    """What a holder reports. ``token`` names one start of its element; ``left``: seconds to its end.
+
+    ``job``: the engine's number of it, where a command of the engine can attach to it.
+    """
 
     index: int
     token: str
@@ -41,6 +44,7 @@ class PilotNote:
     cores: int = 0
     memory: int = 0
     left: float = 0.0
+    job: str = ""
 
 
 @dataclass
@@ -122,6 +126,7 @@ def _note(index: int, line: bytes) -> PilotNote | None:
         cores=min(1024, int(_number(fields, "cores"))),
         memory=int(_number(fields, "memory")),
         left=_number(fields, "left"),
+        job=_text(fields, "job"),
     )
 
 

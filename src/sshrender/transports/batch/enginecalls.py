@@ -33,13 +33,13 @@ class EngineCalls:
     """Runs commands. ``via``: the words of an ssh command to where they are; none: this machine."""
 
     def __init__(self, via: Sequence[str] = ()) -> None:
-        self._via = tuple(via)
+        self.via = tuple(via)
 
     def __call__(self, command: Command, timeout: float = CALL_TIMEOUT) -> Answer:
         """Return the answer. Raises EngineUnavailable; SubmissionRefused if there is no such program."""
         words = list(command.words)
-        if self._via:
-            words = [*self._via, shlex.join(words)]  # ssh hands one line to a shell there
+        if self.via:
+            words = [*self.via, shlex.join(words)]  # ssh hands one line to a shell there
         try:
             done = subprocess.run(
                 words,
@@ -59,10 +59,10 @@ class EngineCalls:
             raise EngineUnavailable(f"{words[0]}: {error.strerror}") from None
         out, err = (data[:MAX_ANSWER].decode("utf-8", "replace") for data in (done.stdout, done.stderr))
         answer = Answer(done.returncode, out, err)
-        if self._via and done.returncode == 127:
+        if self.via and done.returncode == 127:
             raise SubmissionRefused(f"{command.words[0]} is not installed there: {answer.reason}")
         # An error of ssh itself (ssh(1)); sbatch exits so for a bad option.
-        if self._via and done.returncode == 255 and "sbatch:" not in err:
+        if self.via and done.returncode == 255 and "sbatch:" not in err:
             raise EngineUnavailable(f"ssh: {answer.reason}")
         return answer
 

@@ -43,14 +43,24 @@ class FileTransport:
 
     def connect(self, spec: RunnerSpec, timeout: float) -> Link:  # noqa: ARG002 - a file takes what it gets
         """Have the holder start a runner. It answers when it has found the pair, or never."""
+        link = self.attach()
+        try:
+            request = {"argv": payload.argv(spec.python, spec.label), "silence": spec.silence}
+            link.append(holder.START + json.dumps(request).encode())
+            link.append(holder.DATA + payload.build(spec.marker, spec.silence))
+        except OSError as error:
+            reason = f"cannot write to the shared folder: {error.strerror}"
+            raise ConnectFailed(Refusal.UNREACHABLE, reason) from None
+        return link
+
+    def attach(self) -> FileLink:
+        """Make the next pair, and tell the holder that a coordinator is there. Raises ConnectFailed."""
         self._connections += 1
         stem = f"{self._stem}.{self._connections}"
         try:
             make_pair(Path(stem))
             link = FileLink(stem, self._key)
-            request = {"argv": payload.argv(spec.python, spec.label), "silence": spec.silence}
-            link.append(holder.START + json.dumps(request).encode())
-            link.append(holder.DATA + payload.build(spec.marker, spec.silence))
+            link.append(holder.KEEP)
         except OSError as error:
             reason = f"cannot write to the shared folder: {error.strerror}"
             raise ConnectFailed(Refusal.UNREACHABLE, reason) from None

