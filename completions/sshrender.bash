@@ -87,14 +87,14 @@ _sshrender() {
 }
 
 # Options that take a value.
-_sshrender_valued="--after --antialias --assemble --avoid --box --by --color --config --deadline --device --dpi --encoder --fallback --gs-option --host --hosts --interval --jobs --jpeg-quality --limit --log-file --mail-to --mail-when --month --not-before --note --older-than --on --output --page --page-memory --page-timeout --pages --password-file --pin --priority --progress --recipe --retries --san --sandbox --size --split --ssh-config --state --user --wait -o -r"
+_sshrender_valued="--after --antialias --assemble --auth --avoid --base-path --bind --box --by --color --config --deadline --device --dpi --encoder --fallback --gs-option --host --hosts --interval --jobs --jpeg-quality --limit --log-file --mail-to --mail-when --max-upload --month --not-before --note --older-than --on --operator --output --page --page-memory --page-timeout --pages --password-file --pin --priority --progress --recipe --retries --san --sandbox --size --split --ssh-config --state --trusted-proxy --user --user-header --viewer --wait -o -r"
 
 # Set $options and $values of $command.
 _sshrender_command() {
     case $command in
         "")
             options="--version --install-completion --show-completion --help -h"
-            values="=render resume submit coordinate hold release cancel resubmit alter clean report init hosts status why overview watch drain undrain move man config key"
+            values="=render resume submit coordinate hold release cancel resubmit alter clean report init hosts status why overview watch serve drain undrain move man config key"
             ;;
         "render")
             options="--output -o --overwrite --pages --password-file --assemble --overview --no-overview --overview-embed --split --hosts --on --avoid --pin --mixed --san --ssh-config --dpi -r --device --antialias --box --size --jpeg-quality --encoder --gs-option --recipe --fallback --sandbox --page-memory --retries --page-timeout --wait --deadline --strict --hedge --no-hedge --priority --limit --mail-to --mail-when --progress --quiet -q --verbose -v --stats --color --log-file --config --json --dry-run --help -h"
@@ -163,6 +163,10 @@ _sshrender_command() {
         "watch")
             options="--hosts --san --verbose -v --json --config --help -h"
             values="jobs"
+            ;;
+        "serve")
+            options="--bind --base-path --host --auth --trusted-proxy --user-header --operator --viewer --max-upload --coordinate --hosts --san --sandbox --json --log-file --ssh-config --config --help -h"
+            values=""
             ;;
         "drain")
             options="--note --hosts --san --json --config --help -h"
@@ -251,6 +255,7 @@ _sshrender_value() {
             "why --san" | \
             "overview --san" | \
             "watch --san" | \
+            "serve --san" | \
             "drain --san" | \
             "undrain --san" | \
             "move --san") kind='folders' ;;
@@ -302,6 +307,10 @@ _sshrender_value() {
             "overview --config" | \
             "watch --hosts" | \
             "watch --config" | \
+            "serve --hosts" | \
+            "serve --log-file" | \
+            "serve --ssh-config" | \
+            "serve --config" | \
             "drain --hosts" | \
             "drain --config" | \
             "undrain --hosts" | \
@@ -338,7 +347,8 @@ _sshrender_value() {
         "render --sandbox" | \
             "resume --sandbox" | \
             "submit --sandbox" | \
-            "hosts --sandbox") kind='=none bwrap' ;;
+            "hosts --sandbox" | \
+            "serve --sandbox") kind='=none bwrap' ;;
         "render --mail-when" | \
             "resume --mail-when" | \
             "submit --mail-when") kind='=always failure' ;;

@@ -45,7 +45,7 @@ function __sshrender_names
         (commandline -opc)[1] 2>/dev/null
 end
 
-set -g __sshrender_valued --after --antialias --assemble --avoid --box --by --color --config --deadline --device --dpi --encoder --fallback --gs-option --host --hosts --interval --jobs --jpeg-quality --limit --log-file --mail-to --mail-when --month --not-before --note --older-than --on --output --page --page-memory --page-timeout --pages --password-file --pin --priority --progress --recipe --retries --san --sandbox --size --split --ssh-config --state --user --wait -o -r
+set -g __sshrender_valued --after --antialias --assemble --auth --avoid --base-path --bind --box --by --color --config --deadline --device --dpi --encoder --fallback --gs-option --host --hosts --interval --jobs --jpeg-quality --limit --log-file --mail-to --mail-when --max-upload --month --not-before --note --older-than --on --operator --output --page --page-memory --page-timeout --pages --password-file --pin --priority --progress --recipe --retries --san --sandbox --size --split --ssh-config --state --trusted-proxy --user --user-header --viewer --wait -o -r
 
 complete -c sshrender -f
 
@@ -66,6 +66,7 @@ complete -c sshrender -n '__sshrender_is ""' -a status -d 'List all jobs, runnin
 complete -c sshrender -n '__sshrender_is ""' -a why -d 'Show all problems of a job and their causes, or the whole history of a page or a host.'
 complete -c sshrender -n '__sshrender_is ""' -a overview -d 'Write the HTML overview of a job\'s pages, and print its path.'
 complete -c sshrender -n '__sshrender_is ""' -a watch -d 'Open the dashboard of a job, or of all jobs and hosts. Leaving it does not stop a job.'
+complete -c sshrender -n '__sshrender_is ""' -a serve -d 'Run the web front end: upload PDFs, watch their jobs, see and download the pages.'
 complete -c sshrender -n '__sshrender_is ""' -a drain -d 'Take a host out of use, for every job; without HOST, list the drained hosts.'
 complete -c sshrender -n '__sshrender_is ""' -a undrain -d 'Put a drained host back into use, for every job.'
 complete -c sshrender -n '__sshrender_is ""' -a move -d 'Render pages of a running job on this host only, wherever they are now.'
@@ -351,6 +352,25 @@ complete -c sshrender -n '__sshrender_is "watch"' -l json -d 'Print one JSON obj
 complete -c sshrender -n '__sshrender_is "watch"' -l config -r -F -d 'Settings file that takes precedence over all others.'
 complete -c sshrender -n '__sshrender_is "watch"' -l help -s h -d 'Show this message and exit.'
 complete -c sshrender -n '__sshrender_is "watch" 0' -a '(__sshrender_names jobs)'
+
+complete -c sshrender -n '__sshrender_is "serve"' -l bind -x -d 'Listen on this address; port 0 is any free one.'
+complete -c sshrender -n '__sshrender_is "serve"' -l base-path -x -d 'Path below which a proxy offers the pages.'
+complete -c sshrender -n '__sshrender_is "serve"' -l host -x -d 'Also answer to this name. May be repeated.'
+complete -c sshrender -n '__sshrender_is "serve"' -l auth -x -d 'How users come in: link, htpasswd:FILE or proxy.'
+complete -c sshrender -n '__sshrender_is "serve"' -l trusted-proxy -x -d 'Believe the headers of this proxy. May be repeated.'
+complete -c sshrender -n '__sshrender_is "serve"' -l user-header -x -d 'Header in which the proxy names the user.'
+complete -c sshrender -n '__sshrender_is "serve"' -l operator -x -d 'This user sees and changes all jobs and hosts.'
+complete -c sshrender -n '__sshrender_is "serve"' -l viewer -x -d 'This user only opens jobs by links.'
+complete -c sshrender -n '__sshrender_is "serve"' -l max-upload -x -d 'Largest document that is accepted.'
+complete -c sshrender -n '__sshrender_is "serve"' -l coordinate -d 'Also render the jobs in the queue.'
+complete -c sshrender -n '__sshrender_is "serve"' -l hosts -r -F -d 'Inventory: the file that lists the hosts.'
+complete -c sshrender -n '__sshrender_is "serve"' -l san -x -a '(__fish_complete_directories)' -d 'Shared folder, as this machine sees it.'
+complete -c sshrender -n '__sshrender_is "serve"' -l sandbox -x -a 'none bwrap' -d 'Run renderers in bubblewrap; they see only the document, their pages and the fonts.'
+complete -c sshrender -n '__sshrender_is "serve"' -l json -d 'Print one JSON object on standard output.'
+complete -c sshrender -n '__sshrender_is "serve"' -l log-file -r -F -d 'Write the traceback of a bug to this file.'
+complete -c sshrender -n '__sshrender_is "serve"' -l ssh-config -r -F -d 'Read this file instead of the user\'s ssh_config.'
+complete -c sshrender -n '__sshrender_is "serve"' -l config -r -F -d 'Settings file that takes precedence over all others.'
+complete -c sshrender -n '__sshrender_is "serve"' -l help -s h -d 'Show this message and exit.'
 
 complete -c sshrender -n '__sshrender_is "drain"' -l note -x -d 'Reason, shown to other users.'
 complete -c sshrender -n '__sshrender_is "drain"' -l hosts -r -F -d 'Inventory: the file that lists the hosts.'

@@ -160,7 +160,19 @@ def _is(target: ast.expr, name: str) -> bool:
 PROGRAMS = frozenset(
     (
         *("sshrender", "sudo", "ls", "df", "findmnt", "mv", "rm", "mkdir", "chmod", "sed", "tail"),
-        *("file", "qpdf", "less", "man", "ssh", "export", "ulimit", "date", "{command}"),
+        *(
+            "file",
+            "qpdf",
+            "less",
+            "man",
+            "ssh",
+            "export",
+            "ulimit",
+            "date",
+            "pip",
+            "htpasswd",
+            "{command}",
+        ),
     )
 )
 """Programs, and builtins of shells, that hints name."""

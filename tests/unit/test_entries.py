@@ -27,6 +27,7 @@ from sshrender.job import (
 from sshrender.job.folder import JobFolder
 from sshrender.job.journal import JournalTail, OldJournal, read_journal
 from sshrender.job.journalformat import SCHEMA, as_fields, as_line, parse_line
+from sshrender.job.replay import replay
 from sshrender.job.spec import DocumentRecord, JobSpec, RenderSettings
 from sshrender.views import joblist, jobmodel, pagehistory, plain
 from sshrender.views import overview as sheet
@@ -237,9 +238,10 @@ def test_pages_that_are_not_the_job_s_and_hosts_without_number_take_no_memory() 
     lost = {"attempt": "1.1", "kind": "crashed", "reason": "x", "page": 1}
     lines = [entry("page_failed", 0.0, page=page, **failed) for page in range(1, 500)]
     lines += [entry("attempt_failed", 0.0, host=f"h{n}", **lost) for n in range(jobstatus.MAX_HOSTS + 9)]
-    jobmodel, _ = jobstatus._replay(lines, jobstatus._pages(spec))
-    assert list(jobmodel.failed) == [1]
-    assert len(jobmodel.failures) == jobstatus.MAX_HOSTS
+    follower = jobstatus.Follower(spec)
+    replay(lines, follower)
+    assert list(follower._progress.failed) == [1]
+    assert len(follower._progress.failures) == jobstatus.MAX_HOSTS
 
 
 @given(st.binary(max_size=200) | st.builds(lambda line: json.dumps(line).encode(), lines))
