@@ -1,7 +1,7 @@
 """Makes the pictures of docs/web.md from a real run: ``python -m docs.pictures.web``.
 
-It uploads the Debian Reference to a server of this checkout, renders it on this machine, and takes pictures
-of each page in Chromium, at three widths.
+It uploads the Debian Reference to a server of this checkout, renders it here, and takes pictures of
+each page in Chromium, at three widths.
 """
 
 from __future__ import annotations

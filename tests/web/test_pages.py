@@ -157,7 +157,7 @@ def test_every_page_can_be_read_and_used_by_all(browser: Browser, client: Client
         ("olga", f"jobs/{job}/", BUILT),
         ("vera", "", BUILT),
     ]
-    loaded = "document.readyState === 'complete' && document.querySelector('h1')"
+    loaded = "document.readyState === 'complete' && document.querySelector('h1') !== null"
     pages += [("", "", loaded), ("olga", "jobs/none/", loaded)]
     browser.scheme(scheme)
     for user, path, condition in pages:
