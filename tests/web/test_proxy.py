@@ -79,15 +79,17 @@ def _nginx(folder: Path, ports: list[int]) -> Iterator[int]:
 
 
 @pytest.mark.skipif(NGINX is None, reason="install nginx first: apt install nginx-light")
-def test_an_upload_goes_in_smaller_parts_and_another_server_continues(san: Path, tmp_path: Path) -> None:
+def test_an_upload_goes_in_smaller_parts_and_another_server_continues(tmp_path: Path) -> None:
+    san = tmp_path / "san"
+    san.mkdir()
     data = pdfs.build(pdfs.heavy(4, 600_000))
     with ExitStack() as stack:
+        browser = stack.enter_context(chromium())
         first_ends = ExitStack()
         stack.callback(first_ends.close)
         clients: list[Client] = [first_ends.enter_context(serving(san, base_path="/render"))]
         clients.append(stack.enter_context(serving(san, base_path="/render")))
         port = stack.enter_context(_nginx(tmp_path, [client.port for client in clients]))
-        browser = stack.enter_context(chromium())
         base = f"http://127.0.0.1:{port}/render/"
         name, _, value = clients[0]._cookies().partition("=")
         browser.call("Network.enable")
