@@ -1,4 +1,5 @@
 # make try        installs what is needed and renders a real PDF on this machine
+# make try-web    installs what is needed, starts the web front end on loopback and prints its link
 # make test       installs what is needed and passes the tests
 # make test-all   the same with the whole fault matrix (root, about half an hour on two cores)
 # make coverage   measures what of src the tests run: lines and branches, subprocesses included
@@ -14,14 +15,20 @@ PDF ?= /usr/share/debian-reference/debian-reference.en.pdf
 
 TRY_PACKAGES := python3 python3-venv ghostscript debian-reference-en
 TEST_PACKAGES := $(TRY_PACKAGES) openssh-client openssh-server iproute2 iptables util-linux procps \
-	poppler-utils mupdf-tools tesseract-ocr tesseract-ocr-eng fish tcsh zsh mandoc man-db fuse3 faketime bubblewrap tmux chromium fonts-dejavu-core slurm-wlm munge
+	poppler-utils mupdf-tools tesseract-ocr tesseract-ocr-eng fish tcsh zsh mandoc man-db fuse3 faketime bubblewrap tmux chromium fonts-dejavu-core slurm-wlm munge nginx-light
 
-.PHONY: try test test-all coverage faults check benchmark pictures lock clean packages-try packages-test
+.PHONY: try try-web test test-all coverage faults check benchmark pictures lock clean packages-try packages-test
 
 try: packages-try .venv/run
 	$(BIN)/sshrender render $(PDF)
 
 # Compiled once: thousands of commands would each do so where PYTHONDONTWRITEBYTECODE is set.
+# The example is rendered from a folder of this checkout, which `make clean` removes.
+try-web: packages-try .venv/web
+	mkdir -p .try-web/san
+	SSHRENDER_SAN=$(CURDIR)/.try-web/san $(BIN)/sshrender submit --quiet --pages 1-40 -o .try-web/pages $(PDF)
+	SSHRENDER_SAN=$(CURDIR)/.try-web/san $(BIN)/sshrender serve --coordinate --sandbox none
+
 test: packages-test .venv/dev check
 	$(BIN)/python -m compileall -q src
 	$(BIN)/pytest -n auto --dist worksteal -m "not matrix"
@@ -70,11 +77,16 @@ packages-try packages-test:
 	$(BIN)/pip install --quiet --disable-pip-version-check --constraint requirements.lock --editable .
 	touch $@
 
+.venv/web: pyproject.toml requirements.lock
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint requirements.lock --editable '.[web]'
+	touch $@ .venv/run
+
 .venv/dev: pyproject.toml requirements.lock
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --disable-pip-version-check --requirement requirements.lock
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --editable .
-	touch $@ .venv/run
+	touch $@ .venv/run .venv/web
 
 # The newest versions that the ranges of pyproject.toml allow, pinned.
 lock:
@@ -85,4 +97,4 @@ lock:
 	rm -rf .venv-lock
 
 clean:
-	rm -rf .venv .venv-lock .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .faults.xml .coverage .coverage.* dist
+	rm -rf .venv .venv-lock .try-web .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .faults.xml .coverage .coverage.* dist

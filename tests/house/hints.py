@@ -160,7 +160,20 @@ def _is(target: ast.expr, name: str) -> bool:
 PROGRAMS = frozenset(
     (
         *("sshrender", "sudo", "ls", "df", "findmnt", "mv", "rm", "mkdir", "chmod", "sed", "tail"),
-        *("file", "lsattr", "qpdf", "less", "man", "ssh", "export", "ulimit", "date", "{command}"),
+        *(
+            "file",
+            "lsattr",
+            "date",
+            "qpdf",
+            "less",
+            "man",
+            "ssh",
+            "export",
+            "ulimit",
+            "pip",
+            "htpasswd",
+            "{command}",
+        ),
     )
 )
 """Programs, and builtins of shells, that hints name."""

@@ -128,6 +128,9 @@ STARTS = {
     "copy a part of it: qpdf {shlex.quote(str(path))} --pages . 1-1000 -- part.pdf",
     "in a batch job, request more memory; elsewhere: ulimit -v unlimited",
     "ssh MACHINE sshrender key show | sshrender key import",
+    "pip install 'sshrender[web]'",
+    "htpasswd -B -c {shlex.quote(str(file))} NAME",
+    "htpasswd -B {shlex.quote(str(file))} NAME",
 }
 """Commands that start work, need another user or machine, or a program that may not be there."""
 
@@ -172,6 +175,17 @@ WORDS = {
     "write the password to a file that only you can read, and add --password-file FILE",
     "check the first line of the --password-file",
     "--pages takes a list such as 1-10,15,20- or odd or ^3",
+    "save it without protection in a program that opens it, and upload that file",
+    "choose a lower resolution, or fewer pages",
+    "choose a lower resolution, or leave out that page",
+    "--max-upload takes a size, as in 2G",
+    "choose another port, as in --bind 127.0.0.1:8471",
+    "--auth takes link, htpasswd:FILE or proxy",
+    "add --auth htpasswd:FILE, or --auth proxy with --trusted-proxy ADDRESS",
+    "add --trusted-proxy ADDRESS, as in --trusted-proxy 127.0.0.1",
+    "--base-path takes a path, as in /render",
+    "--bind takes ADDRESS:PORT, as in 127.0.0.1:8470",
+    "--trusted-proxy takes an address or a network, as in 10.0.0.5 or 10.0.0.0/24",
 }
 """Hints without a command."""
 

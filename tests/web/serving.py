@@ -14,12 +14,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import uvicorn
-
 from sshrender.api.webaccess import session_key
-from sshrender.web.app import make_app
-from sshrender.web.identity import SESSION, Doorkeeper
-from sshrender.web.server import KEEP_ALIVE, MAX_HEADER_BYTES, listen, protocol_of
+from sshrender.web.identity import SESSION, Authenticator
+from sshrender.web.server import Server, listen
 from sshrender.web.settings import Auth, Limits, ServeSettings
 
 LOOPBACK = (ipaddress.ip_network("127.0.0.0/8"),)
@@ -43,7 +40,7 @@ class Client:
     """Speaks to a server as a user. ``user``: empty for none."""
 
     port: int
-    keeper: Doorkeeper
+    authenticator: Authenticator
     user: str = ""
     cookies: dict[str, str] = field(default_factory=dict)
 
@@ -89,7 +86,7 @@ class Client:
         return answer
 
     def _cookies(self) -> str:
-        own = {SESSION: self.keeper.sign("session", 600, name=self.user)} if self.user else {}
+        own = {SESSION: self.authenticator.sign("session", 600, name=self.user)} if self.user else {}
         return "; ".join(f"{name}={value}" for name, value in {**own, **self.cookies}.items())
 
     def upload(self, data: bytes, name: str = "manual.pdf", part_size: int = 512 << 10) -> str:
@@ -129,27 +126,14 @@ def serving(san: Path, *, limits: Limits | None = None, **fields: Any) -> Iterat
         san=san, port=0, limits=limits or Limits(), typed={"san": str(san), "sandbox": "none"}, **fields
     )
     key = session_key()
-    config = uvicorn.Config(
-        make_app(settings, key),
-        http=protocol_of(settings.limits),
-        ws="none",
-        loop="asyncio",
-        lifespan="on",
-        log_config=None,
-        access_log=False,
-        proxy_headers=False,
-        timeout_keep_alive=KEEP_ALIVE,
-        timeout_graceful_shutdown=1,
-        h11_max_incomplete_event_size=MAX_HEADER_BYTES,
-    )
-    server, listening = uvicorn.Server(config), listen(settings)
+    server, listening = Server(settings, key), listen(settings)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
     thread.start()
     try:
         while not server.started:
             assert thread.is_alive()
             time.sleep(0.01)
-        yield Client(listening.getsockname()[1], Doorkeeper(settings, key), "alice")
+        yield Client(listening.getsockname()[1], Authenticator(settings, key), "alice")
     finally:
         server.should_exit = True
         thread.join(20)

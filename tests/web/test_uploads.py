@@ -106,6 +106,15 @@ def test_uploads_of_yesterday_are_removed(san: Path) -> None:
     assert _names(san / ".web/uploads") == [new.id]
 
 
+def test_a_folder_of_another_user_s_making_is_not_used(san: Path) -> None:
+    (san / ".web").mkdir()
+    (san / ".web").chmod(0o777)
+    upload = uploads.begin(san, "web:alice", "a.pdf", 100, PART, Quota())
+    assert _names(san / ".web") == []
+    assert uploads.own_folder(san).stat().st_mode & 0o077 == 0
+    assert uploads.find(san, upload.id, "web:alice").size == 100
+
+
 @pytest.mark.parametrize(
     ("name", "label", "stem"),
     [

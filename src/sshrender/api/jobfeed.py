@@ -117,14 +117,14 @@ class JobFeed:
             offset = last if last > since else self.offset
         return {
             "offset": offset,
-            **self.standing(),
+            **self.status(),
             "pages": self._records(number for _, number in chosen),
         }
 
     def _records(self, numbers: Iterable[int]) -> list[dict[str, Any]]:
         return [overviewdata.page_of(self._model.pages[number]) for number in numbers]
 
-    def standing(self) -> dict[str, Any]:
+    def status(self) -> dict[str, Any]:
         """Return how the job stands, without its pages."""
         report, model = self.report, self._model
         now = max(model.now, time.time())

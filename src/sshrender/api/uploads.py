@@ -13,6 +13,7 @@ import json
 import os
 import re
 import secrets
+import stat
 import time
 import unicodedata
 import uuid
@@ -20,6 +21,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from sshrender.job import userfolders
 from sshrender.storage import files
 
 FOLDER = ".web"
@@ -46,6 +48,10 @@ _PART = re.compile(r"(\d{1,7})\.part")
 _BLOCK = 1 << 20
 _HEAD = 1024
 """Bytes at whose beginning readers of PDF look for the header (ISO 32000-1, annex H, note 13)."""
+
+
+_own: dict[Path, Path] = {}
+"""By shared folder: what ``own_folder`` has found."""
 
 
 class UploadError(Exception):
@@ -107,7 +113,7 @@ def begin(san: Path, owner: str, name: str, size: int, part_size: int, quota: Qu
         f"{prefix}-{secrets.token_hex(16)}", owner, clean_name(name), size, part_size, time.time()
     )
     folder = _folder(san, upload.id)
-    _make_folders(san)
+    make_folder(san, "uploads")
     folder.mkdir(mode=0o700)
     files.write_whole(folder / "upload.json", json.dumps(asdict(upload)).encode())
     return upload
@@ -300,7 +306,7 @@ def remove(san: Path, upload: Upload) -> None:
 
 def clear_stale(san: Path) -> int:
     """Remove uploads that got no part for a day; return how many. Raises OSError."""
-    place = san / FOLDER / "uploads"
+    place = own_folder(san) / "uploads"
     if not place.is_dir():
         return 0
     now = files.status_of_new(place).st_mtime  # by the clock of the file server, as the others are
@@ -324,12 +330,12 @@ def _remove_within(folder: Path, name: str) -> None:
 
 def open_count(san: Path) -> int:
     """Return how many uploads there are, of all users. Raises OSError."""
-    place = san / FOLDER / "uploads"
+    place = own_folder(san) / "uploads"
     return sum(1 for each in place.iterdir() if _ID.fullmatch(each.name)) if place.is_dir() else 0
 
 
 def _open_uploads(san: Path, owner: str) -> list[Upload]:
-    place = san / FOLDER / "uploads"
+    place = own_folder(san) / "uploads"
     if not place.is_dir():
         return []
     found = []
@@ -345,14 +351,35 @@ def _prefix(owner: str) -> str:
     return hashlib.sha256(owner.encode()).hexdigest()[:12]
 
 
-def _make_folders(san: Path) -> None:
-    for folder in (san / FOLDER, san / FOLDER / "uploads"):
-        folder.mkdir(mode=0o700, exist_ok=True)
-        os.close(files.open_folder(folder))  # ENOTDIR for a link, which leads elsewhere
+def own_folder(san: Path) -> Path:
+    """Return this user's folder of the web front end: another user may have taken the plain name."""
+    if san not in _own:
+        for each in userfolders.find(san, FOLDER):
+            if (
+                os.access(each.path, os.W_OK | os.X_OK)
+                and not stat.S_IMODE(each.path.stat().st_mode) & 0o022
+            ):
+                _own[san] = each.path
+                break
+    return _own.get(san, san / FOLDER)
+
+
+def make_folder(san: Path, name: str) -> None:
+    """Make a folder in that of the web front end. Raises OSError."""
+    own_folder(san)
+    if san not in _own or not _own[san].is_dir():
+        path = san / FOLDER
+        if os.path.lexists(path):
+            path = san / f"{FOLDER}-{secrets.token_hex(8)}"
+        path.mkdir(mode=0o700)
+        _own[san] = path
+    folder = own_folder(san) / name
+    folder.mkdir(mode=0o700, exist_ok=True)
+    os.close(files.open_folder(folder))  # ENOTDIR for a link, which leads elsewhere
 
 
 def _folder(san: Path, id_: str) -> Path:
-    return san / FOLDER / "uploads" / id_
+    return own_folder(san) / "uploads" / id_
 
 
 def clean_name(name: str) -> str:

@@ -10,12 +10,11 @@ import contextlib
 import hashlib
 import hmac
 import json
-import os
 import secrets
 import time
 from pathlib import Path
 
-from sshrender.api.uploads import FOLDER
+from sshrender.api.uploads import make_folder, own_folder
 from sshrender.config import keyfile
 from sshrender.storage import files
 
@@ -32,10 +31,7 @@ def session_key() -> bytes:
 
 def make_link(san: Path) -> str:
     """Return the token of a new one-time link. Raises OSError."""
-    folder = san / FOLDER / "links"
-    for each in (folder.parent, folder):
-        each.mkdir(mode=0o700, exist_ok=True)
-        os.close(files.open_folder(each))
+    make_folder(san, "links")
     token = secrets.token_urlsafe(32)
     expires = time.time() + LINK_SECONDS
     files.write_whole(_place(san, token), json.dumps({"expires": expires}).encode())
@@ -55,7 +51,7 @@ def spend_link(san: Path, token: str) -> bool:
 
 def clear_links(san: Path) -> None:
     """Remove links that have expired. Raises OSError."""
-    folder = san / FOLDER / "links"
+    folder = own_folder(san) / "links"
     if not folder.is_dir():
         return
     for name in files.names_in(folder, MAX_LINKS):
@@ -67,4 +63,4 @@ def clear_links(san: Path) -> None:
 
 def _place(san: Path, token: str) -> Path:
     """Return the file of a link. Its name is a digest: a listing of the folder shows no token."""
-    return san / FOLDER / "links" / hashlib.sha256(token.encode("utf-8", "replace")).hexdigest()
+    return own_folder(san) / "links" / hashlib.sha256(token.encode("utf-8", "replace")).hexdigest()

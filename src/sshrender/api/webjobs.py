@@ -96,7 +96,7 @@ def _number(fields: Mapping[str, Any], key: str, default: int, low: int, high: i
 
 
 @dataclass(frozen=True, slots=True)
-class Inspection:
+class DocumentCheck:
     """A look at a document. ``pages``: those to render; None where a damaged document hides the number.
 
     ``seconds``: how long the job may take once it starts; None if no earlier job can be compared.
@@ -126,7 +126,7 @@ def context_for(settings: Mapping[str, Any], config: Path | None, options: WebOp
     return context
 
 
-def inspect(context: RunContext, document: Path) -> Inspection:
+def inspect(context: RunContext, document: Path) -> DocumentCheck:
     """Count a document's pages and estimate the time. Raises UserError; for too large pages, too."""
     reading = Reading()
     try:
@@ -135,7 +135,7 @@ def inspect(context: RunContext, document: Path) -> Inspection:
         reading.close()
 
 
-def _inspect(context: RunContext, document: Path, reading: Reading) -> Inspection:
+def _inspect(context: RunContext, document: Path, reading: Reading) -> DocumentCheck:
     request = context.request(document, is_only=True)
     facts.check_file(document)
     reading.begin(document, None, page_box(request.appearance, request.options))
@@ -148,12 +148,12 @@ def _inspect(context: RunContext, document: Path, reading: Reading) -> Inspectio
         )
     total = known.pages
     if total is None:
-        return Inspection(None, None, None, 0)
+        return DocumentCheck(None, None, None, 0)
     pages = pagelist.parse(request.pages, total) if request.pages else list(range(1, total + 1))
     _require_sizes(reading, pages, float(request.dpi))
     found = _rates(context.san, request.device, float(request.dpi))
     seconds = None if not found else statistics.median(found) * len(pages)
-    return Inspection(len(pages), total, seconds, len(found))
+    return DocumentCheck(len(pages), total, seconds, len(found))
 
 
 def _require_sizes(reading: Reading, pages: list[int], dpi: float) -> None:

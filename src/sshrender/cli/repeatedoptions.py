@@ -26,7 +26,7 @@ WITHOUT = {
 }
 """Options that a command does not take; all others take each of REPEATED, but for ``--ssh-config``."""
 
-REACH_HOSTS = ("coordinate", "hosts", "init", "render", "resume", "submit")
+REACH_HOSTS = ("coordinate", "hosts", "init", "render", "resume", "serve", "submit")
 """Commands that take ``--ssh-config``."""
 
 _COMMAND = re.compile(r"(?:^|(?<=: )|(?<= ))sshrender ([a-z]+)(?P<rest>.*)$")

@@ -6,7 +6,8 @@ import contextlib
 import importlib.util
 import threading
 from dataclasses import replace
-from typing import Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -14,6 +15,9 @@ from sshrender import gctuning
 from sshrender.cli import jsonresult, options, streams
 from sshrender.errors import ExitCode, UserError
 from sshrender.views import output
+
+if TYPE_CHECKING:
+    from sshrender.web.settings import ServeSettings
 
 _lock = threading.Lock()
 """Serializes the output of several threads, one for each job."""
@@ -78,46 +82,55 @@ def serve(
     needs starlette and uvicorn, which the extra "web" of the Python package brings along.
     """
     _require_extra()
-    from sshrender.api.jobs import san_folder
-    from sshrender.api.queue import QueueRun
-    from sshrender.config.settings import resolve
-    from sshrender.config.units import parse_size
-    from sshrender.web import settings as web
     from sshrender.web.server import serve as run
 
     gctuning.begin()  # this may run for months
-    typed = options.typed(context)
-    resolved = resolve(typed, config).settings
-    address, port = web.address_of(bind)
-    kind, file = web.auth_of(auth)
-    try:
-        quota = replace(web.Quota(), document=parse_size(max_upload))
-    except ValueError as error:
-        raise UserError(
-            ExitCode.USAGE, f"--max-upload {max_upload}: {error}", "--max-upload takes a size, as in 2G"
-        ) from None
-    settings = web.ServeSettings(
-        san=san_folder(resolved),
-        host=address,
-        port=port,
-        base_path=web.base_path_of(base_path),
-        names=tuple(name.lower() for name in host or ()),
-        auth=kind,
-        htpasswd=file,
-        peers=web.peers_of(trusted_proxy or ()),
-        user_header=user_header.lower(),
-        operators=frozenset(operator or ()),
-        viewers=frozenset(viewer or ()),
-        make_queue=(lambda say: QueueRun(resolved, config, say)) if coordinate else None,
-        typed={key: str(value) for key, value in typed.items()},
-        config=config,
-        hosts_file=resolved.hosts,
-        quota=quota,
-    )
-    code = run(settings, _print_address, _note)
+    code = run(_settings(context, config), _print_address, _note)
     if json_:
         code = jsonresult.put({"address": jsonresult.known("address")}, code, is_run=True)
     raise typer.Exit(code)
+
+
+def _settings(context: typer.Context, config: Path | None) -> ServeSettings:
+    """Return the settings of the server. Raises UserError."""
+    from sshrender.api.jobs import san_folder
+    from sshrender.api.queue import QueueRun
+    from sshrender.config.settings import resolve
+    from sshrender.web import settings as web
+
+    given, typed = context.params, options.typed(context)
+    resolved = resolve(typed, config).settings
+    host, port = web.address_of(given["bind"])
+    kind, file = web.auth_of(given["auth"])
+    return web.ServeSettings(
+        san=san_folder(resolved),
+        host=host,
+        port=port,
+        base_path=web.base_path_of(given["base_path"]),
+        names=tuple(name.lower() for name in given["host"] or ()),
+        auth=kind,
+        htpasswd=file,
+        peers=web.peers_of(given["trusted_proxy"] or ()),
+        user_header=given["user_header"].lower(),
+        operators=frozenset(given["operator"] or ()),
+        viewers=frozenset(given["viewer"] or ()),
+        make_queue=(lambda note: QueueRun(resolved, config, note)) if given["coordinate"] else None,
+        typed={key: str(value) for key, value in typed.items()},
+        config=config,
+        hosts_file=resolved.hosts,
+        quota=replace(web.Quota(), document=_size(given["max_upload"])),
+    )
+
+
+def _size(text: str) -> int:
+    from sshrender.config.units import parse_size
+
+    try:
+        return parse_size(text)
+    except ValueError as error:
+        raise UserError(
+            ExitCode.USAGE, f"--max-upload {text}: {error}", "--max-upload takes a size, as in 2G"
+        ) from None
 
 
 def _print_address(address: str) -> None:

@@ -8,11 +8,11 @@ from collections.abc import AsyncIterator
 
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Router
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import Receive, Scope, Send
 
 from sshrender.web.fileroutes import FILES
 from sshrender.web.guard import Guard
-from sshrender.web.identity import Doorkeeper
+from sshrender.web.identity import Authenticator
 from sshrender.web.jobroutes import JOBS
 from sshrender.web.pageroutes import PAGES
 from sshrender.web.refusals import not_found
@@ -36,9 +36,9 @@ def endpoints() -> list[Endpoint]:
     return [*OPENAPI.all, *UPLOADS.all, *FILES.all, *JOBS.all, *PAGES.all, *STATUS.all]
 
 
-def make_app(settings: ServeSettings, key: bytes) -> ASGIApp:
+def make_app(settings: ServeSettings, key: bytes) -> Guard:
     """Return the application. ``key``: signs sessions and links."""
-    site = Site(settings, Doorkeeper(settings, key))
+    site = Site(settings, Authenticator(settings, key))
 
     @contextlib.asynccontextmanager
     async def lifespan(_app: Router) -> AsyncIterator[None]:
@@ -55,4 +55,4 @@ def make_app(settings: ServeSettings, key: bytes) -> ASGIApp:
     router = Router(
         routes(site, endpoints()), redirect_slashes=False, default=missing, lifespan=lifespan
     )
-    return Guard(router, settings)
+    return Guard(router, settings, site.close)

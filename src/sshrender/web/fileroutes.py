@@ -11,7 +11,6 @@ import zlib
 from collections.abc import AsyncIterator, Callable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import BinaryIO
 from urllib.parse import quote
 
 from starlette.requests import Request
@@ -19,7 +18,7 @@ from starlette.responses import Response, StreamingResponse
 
 from sshrender.api.jobfeed import JobFeed, PageFile
 from sshrender.api.pagearchive import Member, PageArchive
-from sshrender.api.pagefiles import open_plain, read_plain
+from sshrender.api.pagefiles import open_plain, read_plain, size_of
 from sshrender.web.refusals import Refused, not_found
 from sshrender.web.routing import Call, Endpoints
 from sshrender.web.sanpool import SanPool
@@ -179,27 +178,20 @@ async def thumbnail_by_name(call: Call) -> Response:
 async def _file(call: Call, path: Path, headers: dict[str, str], kind: str) -> Response:
     """Return a file of the shared folder, from its middle on if that is asked for."""
     try:
-        file = await call.site.pool.run(open_plain, path)
-        size = await call.site.pool.run(_size_of, file)
+        size = await call.site.pool.run(size_of, path)
     except FileNotFoundError:
         raise not_found("this file is gone") from None
-    return _ranged(call, size, headers, kind, partial(_blocks, file))
+    return _ranged(call, size, headers, kind, partial(_blocks, path))
 
 
-def _size_of(file: BinaryIO) -> int:
-    end = file.seek(0, 2)
-    file.seek(0)
-    return end
-
-
-def _blocks(file: BinaryIO, start: int, end: int) -> Iterator[bytes]:
-    with file:
+def _blocks(path: Path, start: int, end: int) -> Iterator[bytes]:
+    with open_plain(path) as file:
         file.seek(start)
         left = end - start
         while left:
             block = file.read(min(BLOCK, left))
             if not block:
-                raise OSError(f"{file.name} has become shorter")
+                raise OSError(f"{path} has become shorter")
             left -= len(block)
             yield block
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -37,9 +38,11 @@ _HEADERS = {
 class Guard:
     """Wraps the application. Every refusal and every unexpected error gets an answer here."""
 
-    def __init__(self, app: ASGIApp, settings: ServeSettings) -> None:
+    def __init__(self, app: ASGIApp, settings: ServeSettings, close: Callable[[], None]) -> None:
+        """``close`` ends what would keep the server from ending."""
         self._app = app
         self._settings = settings
+        self.close = close
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """See ASGI."""

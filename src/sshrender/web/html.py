@@ -67,10 +67,10 @@ def digest(text: str) -> str:
 def policy_of(styles: Sequence[str], scripts: Sequence[str]) -> str:
     """Return the policy of a page with these styles and scripts."""
     names = " ".join(f"'{digest(text)}'" for text in scripts) or "'none'"
-    looks = " ".join(f"'{digest(text)}'" for text in styles) or "'none'"
+    hashes = " ".join(f"'{digest(text)}'" for text in styles) or "'none'"
     return (
         "default-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none';"
-        f" img-src 'self' data:; connect-src 'self'; style-src {looks}; script-src {names}"
+        f" img-src 'self' data:; connect-src 'self'; style-src {hashes}; script-src {names}"
     )
 
 

@@ -73,7 +73,7 @@ class _Attempts:
         self._times.setdefault(address, deque(maxlen=self.limit)).append(time.monotonic())
 
 
-class Doorkeeper:
+class Authenticator:
     """Knows who asks. ``key``: signs sessions and links."""
 
     def __init__(self, settings: ServeSettings, key: bytes) -> None:

@@ -59,7 +59,7 @@ async def job(call: Call) -> Response:
     report = watched.feed.report
     row: dict[str, Any] = report.as_json()
     if report.state == "running":
-        row["seconds_left"] = watched.feed.standing()["left"]
+        row["seconds_left"] = watched.feed.status()["left"]
     return JSONResponse({**public(row), "position": watched.position, "exit_code": 0})
 
 
@@ -101,7 +101,8 @@ async def _stream(call: Call, watched: Watched, since: int) -> AsyncIterator[byt
                 yield b": still here\n\n"
             else:
                 yield b"id: %d\ndata: %s\n\n" % message
-        yield b"event: gone\ndata: %s\n\n" % json.dumps({"reason": watched.gone}).encode()
+        if watched.gone:
+            yield b"event: gone\ndata: %s\n\n" % json.dumps({"reason": watched.gone}).encode()
     finally:
         streams[user] -= 1
 
@@ -240,7 +241,9 @@ async def link(call: Call) -> Response:
     watched = await _watched(call)
     if not call.person.may_change(watched.feed.owner):
         raise Refused(403, "only the owner of a job and operators may share it", "ask the owner")
-    token = call.site.keeper.sign("link", SHARED_SECONDS, job=watched.feed.name, id=watched.feed.spec.id)
+    token = call.site.authenticator.sign(
+        "link", SHARED_SECONDS, job=watched.feed.name, id=watched.feed.spec.id
+    )
     return JSONResponse({"path": f"link/{token}", "seconds": round(SHARED_SECONDS)}, 201)
 
 

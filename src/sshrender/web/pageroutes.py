@@ -60,9 +60,9 @@ def _login_page(call: Call, root: str, target: str, problem: str = "", name: str
         }[auth]
         body = f'<section class="card narrow"><h1>Please log in</h1><p>{words}</p></section>'
         return html.page("Log in – sshrender", body, shell)
-    told = f'<p class="problem" role="alert">{escape(problem)}</p>' if problem else ""
+    message = f'<p class="problem" role="alert">{escape(problem)}</p>' if problem else ""
     body = (
-        f'<section class="card narrow"><h1>Log in</h1>{told}'
+        f'<section class="card narrow"><h1>Log in</h1>{message}'
         f'<form method="post" action="{escape(root)}login" class="fields">'
         f'<input type="hidden" name="next" value="{escape(target)}">'
         '<label>Name <input name="name" autocomplete="username" required maxlength="64"'
@@ -90,7 +90,7 @@ async def do_login(call: Call) -> Response:
         problem = "The name or the password is wrong."
         return html.response(_login_page(call, html.root_of("/login"), target, problem, name), 401)
     answer = RedirectResponse(f"./{_safe(target)}", 303)
-    call.site.keeper.begin_session(call.request, answer, name)
+    call.site.authenticator.begin_session(call.request, answer, name)
     return answer
 
 
@@ -104,7 +104,7 @@ def _safe(target: str) -> str:
 async def logout(call: Call) -> Response:
     """Remove the cookies of the session."""
     answer = RedirectResponse("./login", 303)
-    call.site.keeper.end_session(answer)
+    call.site.authenticator.end_session(answer)
     return answer
 
 
@@ -121,20 +121,20 @@ async def enter(call: Call) -> Response:
             403, "this link was used before, or has expired", "start sshrender serve again for a new one"
         )
     answer = html.response(html.bounce_page(root, root))
-    call.site.keeper.begin_session(call.request, answer, LOCAL_USER)
+    call.site.authenticator.begin_session(call.request, answer, LOCAL_USER)
     return answer
 
 
 @PAGES.add("GET", "/link/{token}", "Open a job by the link of a colleague", needs=None)
 async def open_link(call: Call) -> Response:
     """Let this browser see one job."""
-    found = call.site.keeper.read("link", call.word("token"))
+    found = call.site.authenticator.read("link", call.word("token"))
     root = html.root_of(call.request.url.path)
     if found is None:
         raise Refused(403, "this link has expired, or is not complete", "ask for a new one")
     job = str(found.get("job", ""))
     answer = html.response(html.bounce_page(root, f"{root}jobs/{quote(job, safe='')}/"))
-    call.site.keeper.share(call.request, answer, job)
+    call.site.authenticator.share(call.request, answer, job)
     return answer
 
 
@@ -189,7 +189,7 @@ async def job(call: Call) -> Response:
         "own": call.person.may_change(feed.owner),
         "owner": feed.owner,
         "assembled": feed.assembled is not None,
-        "standing": {**feed.standing(), "position": watched.position},
+        "status": {**feed.status(), "position": watched.position},
         "untaken": call.site.is_untaken,
     }
     style = html.asset("web.css")

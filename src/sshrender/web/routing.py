@@ -126,18 +126,20 @@ def _challenge(site: Site, request: Request) -> dict[str, str]:
 
 async def person_of(site: Site, request: Request) -> Person | None:
     """Return who asks; None if that is not known. Raises Refused for a wrong password."""
-    keeper = site.keeper
-    given = keeper.basic(request)
+    authenticator = site.authenticator
+    given = authenticator.basic(request)
     if given is None:
-        return keeper.person(request)
-    return Person(given[0], keeper.role(given[0])) if await log_in(site, request, *given) else None
+        return authenticator.person(request)
+    return (
+        Person(given[0], authenticator.role(given[0])) if await log_in(site, request, *given) else None
+    )
 
 
 async def log_in(site: Site, request: Request, name: str, password: str) -> bool:
     """Compare a password. Raises Refused (429) after too many failures of this address."""
-    address = site.keeper.address(request)
-    site.keeper.attempts.require_few(address)
-    is_right = await site.passwords.run(site.keeper.is_password, name, password)
+    address = site.authenticator.address(request)
+    site.authenticator.attempts.require_few(address)
+    is_right = await site.passwords.run(site.authenticator.is_password, name, password)
     if not is_right:
-        site.keeper.attempts.note(address)
+        site.authenticator.attempts.note(address)
     return is_right

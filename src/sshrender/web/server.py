@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import shlex
 import signal
 import socket
 import sys
@@ -25,6 +26,7 @@ from sshrender.api.jobs import on_san, own_san, require_readable
 from sshrender.api.queue import QueueRun
 from sshrender.errors import ExitCode, UserError
 from sshrender.web.app import make_app
+from sshrender.web.guard import Guard
 from sshrender.web.identity import require_users
 from sshrender.web.settings import Auth, Limits, ServeSettings, require_safe
 
@@ -114,7 +116,7 @@ def serve(
     listening = listen(settings)
     queue = None if settings.make_queue is None else _Queue(settings.make_queue, say_line)
     _log_to_stderr()
-    server = uvicorn.Server(_config(settings, key))
+    server = Server(settings, key)
     ended_by: list[int] = []
 
     def end(number: int, _frame: FrameType | None) -> None:
@@ -137,9 +139,22 @@ def serve(
     return 128 + ended_by[0] if ended_by else 0
 
 
-def _config(settings: ServeSettings, key: bytes) -> uvicorn.Config:
+class Server(uvicorn.Server):
+    """uvicorn, which ends live pages before it waits for the end of all requests."""
+
+    def __init__(self, settings: ServeSettings, key: bytes) -> None:
+        self._guard = make_app(settings, key)
+        super().__init__(_config_of(settings, self._guard))
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """See uvicorn.Server."""
+        self._guard.close()
+        await super().shutdown(sockets)
+
+
+def _config_of(settings: ServeSettings, app: Guard) -> uvicorn.Config:
     return uvicorn.Config(
-        make_app(settings, key),
+        app,
         http=protocol_of(settings.limits),
         ws="none",
         loop="asyncio",
@@ -163,11 +178,13 @@ def _require_users(settings: ServeSettings) -> None:
         names = require_users(file)
     except OSError as error:
         raise UserError(
-            ExitCode.USAGE, f"{file}: {error.strerror}", f"htpasswd -B -c {file} NAME"
+            ExitCode.USAGE, f"{file}: {error.strerror}", f"htpasswd -B -c {shlex.quote(str(file))} NAME"
         ) from None
     if not names:
         raise UserError(
-            ExitCode.USAGE, f"{file}: no user has a bcrypt password", f"htpasswd -B {file} NAME"
+            ExitCode.USAGE,
+            f"{file}: no user has a bcrypt password",
+            f"htpasswd -B {shlex.quote(str(file))} NAME",
         )
 
 

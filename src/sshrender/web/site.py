@@ -16,7 +16,7 @@ from sshrender.api import jobreports, jobtable, uploads
 from sshrender.api.jobfeed import JobFeed, queue_position
 from sshrender.errors import UserError
 from sshrender.views.dashboard.source import JobLine, Listed
-from sshrender.web.identity import Doorkeeper
+from sshrender.web.identity import Authenticator
 from sshrender.web.people import Person
 from sshrender.web.refusals import Refused, not_found
 from sshrender.web.sanpool import SanPool
@@ -49,6 +49,7 @@ class Watched:
         self.position: int | None = None
         self.gone = ""
         """Why the job is not followed any more; empty while it is."""
+        self._is_closing = False
         self._pool = pool
         self._lock = asyncio.Lock()
         self._changed = asyncio.Event()
@@ -108,7 +109,7 @@ class Watched:
         """Yield messages as they come; None when nothing came for a while. Ends when the job is gone."""
         with self._watching():
             seen = -1
-            while not self.gone:
+            while not self.gone and not self._is_closing:
                 changed = self._changed
                 if self.version != seen or since < self.feed.offset:
                     seen = self.version
@@ -123,8 +124,13 @@ class Watched:
                 except TimeoutError:
                     yield None
 
+    def close(self) -> None:
+        """End all streams: the server ends, and browsers connect to another one."""
+        self._is_closing = True
+        self._changed.set()
+
     async def _follow(self) -> None:
-        while self.watchers and not self.gone:
+        while self.watchers and not self.gone and not self._is_closing:
             try:
                 await self.refresh(0)
             except Refused:
@@ -148,7 +154,7 @@ class Site:
     """One server. ``pool``: work of a moment; ``long``: work that takes as long as it needs."""
 
     settings: ServeSettings
-    keeper: Doorkeeper
+    authenticator: Authenticator
     pool: SanPool = field(default_factory=lambda: SanPool(16))
     long: SanPool = field(default_factory=lambda: SanPool(4, None, 64))
     passwords: SanPool = field(default_factory=lambda: SanPool(2, 30.0, 16))
@@ -212,6 +218,11 @@ class Site:
                 self._listed = time.monotonic(), await self.pool.run(self._table.read)
                 self._note_untaken(self._listed[1])
             return self._listed[1]
+
+    def close(self) -> None:
+        """End what would keep the server from ending."""
+        for each in self._feeds.values():
+            each.close()
 
     def forget_list(self) -> None:
         """Read the list anew when it is asked for next: something has changed."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -151,13 +152,18 @@ def _metric(
         yield f"{name}{{{inside}}} {value}\n" if inside else f"{name} {value}\n"
 
 
+def _name_of(endpoint: Endpoint) -> str:
+    """Return a name that no other endpoint has: ``get_api_v1_jobs_name``."""
+    return re.sub(r"[/.]", "_", re.sub(r"[{}]", "", f"{endpoint.method.lower()}{endpoint.path}"))
+
+
 def document(endpoints: Iterable[Endpoint]) -> dict[str, Any]:
     """Return the OpenAPI document of these endpoints."""
     paths: dict[str, dict[str, Any]] = {}
     for endpoint in endpoints:
         operation: dict[str, Any] = {
             "summary": endpoint.summary,
-            "operationId": endpoint.handler.__name__,
+            "operationId": _name_of(endpoint),
             "parameters": [
                 {"name": part[1:-1], "in": "path", "required": True, "schema": {"type": "string"}}
                 for part in endpoint.path.split("/")

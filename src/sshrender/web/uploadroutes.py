@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import asdict
 from typing import Any
+from urllib.parse import quote
 
 from starlette.responses import JSONResponse, Response
 
@@ -209,7 +210,7 @@ async def inspect(call: Call) -> Response:
     return JSONResponse(asdict(found))
 
 
-def _inspect(call: Call, upload: Upload, options: WebOptions) -> webjobs.Inspection:
+def _inspect(call: Call, upload: Upload, options: WebOptions) -> webjobs.DocumentCheck:
     settings = call.site.settings
     document = uploads.assemble(settings.san, upload)
     return webjobs.inspect(webjobs.context_for(settings.typed, settings.config, options), document)
@@ -238,7 +239,7 @@ async def complete(call: Call) -> Response:
         # Not ended with the connection: a proxy may give up before a large document is read.
         job = await asyncio.shield(site.long.run(_complete, call, upload, options))
         site.forget_list()
-    return JSONResponse({"job": job}, 201, {"Location": f"../../jobs/{job}"})
+    return JSONResponse({"job": job}, 201, {"Location": f"../../jobs/{quote(job, safe='')}"})
 
 
 async def _require_few_jobs(call: Call) -> None:

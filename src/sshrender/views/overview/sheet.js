@@ -630,7 +630,7 @@
     update(changed, rest);
     time = timeOf();
     fillSections();
-    drawSoon();
+    dispatchEvent(new Event("resize"));
   }
 
   globalThis.overview = { sheet, update, replace, open: (number) => open(pages.get(number)), shown: () => shown, make, duration, count, isDark };

@@ -3,7 +3,7 @@
 const sheet = overview.sheet;
 const api = `api/v1/jobs/${encodeURIComponent(sheet.job)}`;
 let offset = sheet.offset;
-let standing = data.standing;
+let standing = data.status;
 let working = new Set(standing.work);
 let best = 0;
 let quarter = Math.floor(4 * fraction(sheet.counts));
