@@ -110,7 +110,7 @@ def _identity(found: dict[str, Any]) -> str:
         return "Pages were not compared: that takes plain and another way."
     counts = ", ".join(f"{way['way']} {way['identical_pages']}/{pages}" for way in others)
     answer = "yes" if is_sound(found) else "NO"
-    return f"Byte-identical to plain Ghostscript: {answer} ({counts} pages)"
+    return f"The pixels of plain Ghostscript: {answer} ({counts} pages)"
 
 
 def _plain_cpu(found: dict[str, Any]) -> Iterable[str]:

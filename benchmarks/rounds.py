@@ -40,7 +40,7 @@ class Result:
         return min(self.first_pages, default=None)
 
     def identical(self, reference: dict[int, str]) -> int:
-        """How many pages are identical to the reference, byte for byte."""
+        """How many pages are identical to the reference, pixel for pixel."""
         return sum(
             all(pages.get(number) == digest for pages in self.digests)
             for number, digest in reference.items()

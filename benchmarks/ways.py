@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.lab import Farm
+from tests.plain import page_content
 
 from benchmarks.measure import BenchmarkError
 from sshrender.job.journal import read_journal
@@ -114,7 +115,7 @@ WAYS: dict[str, Callable[[Setting, str], list[str]]] = {
 
 
 def delivered(folder: Path) -> dict[int, str]:
-    """Return the SHA-256 of every page in a way's folder."""
+    """Return the SHA-256 of what every page in a way's folder shows (tests/plain.py)."""
     digests = {}
     for file in folder.iterdir():
         if part := _PART_FILE.fullmatch(file.name):
@@ -123,7 +124,7 @@ def delivered(folder: Path) -> dict[int, str]:
             number = int(page[1])
         else:
             continue
-        digests[number] = hashlib.sha256(file.read_bytes()).hexdigest()
+        digests[number] = hashlib.sha256(page_content(file)).hexdigest()
     return digests
 
 

@@ -17,7 +17,7 @@ HEAD = """# What happens when things break
 Each fault below is done, by name, to a job over real hosts (`tests/faults/rows/`): name spaces on one
 machine, with an sshd, a network stack, a SAN and a load of their own. After each one holds:
 
-- every page is delivered, byte for byte what plain Ghostscript renders, or reported failed with its
+- every page is delivered, pixel for pixel what plain Ghostscript renders, or reported failed with its
   history;
 - the exit code is right, and the run ended by itself;
 - no process of ours is left on any host that can be asked, no file but pages in the output, none of

@@ -11,7 +11,7 @@ import os
 import threading
 from typing import Callable, Iterator, List, Optional
 
-from sshrender.renderers.encoders import deflate, difference, isal, png, thumbnail
+from sshrender.renderers.encoders import ISAL, ZLIB, deflate, difference, isal, png, thumbnail
 from sshrender.renderers.encoders import raster as rasters
 from sshrender.renderers.encoders.raster import Raster
 from sshrender.renderers.encoders.rows import RowEncoder, Span
@@ -25,9 +25,6 @@ STRIPED_FROM = 64 << 20
 
 CHUNK = 1 << 20
 """Bytes of image data that are collected for one chunk of the file."""
-
-ISAL, ZLIB = "isal", "zlib"
-"""What compresses: ISA-L where the host has it, else the zlib of Python."""
 
 
 class EncodingFailed(Exception):

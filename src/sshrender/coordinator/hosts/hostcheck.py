@@ -25,7 +25,7 @@ from sshrender.core.records import Host
 from sshrender.core.states import HostState
 from sshrender.job.folder import JobFolder
 from sshrender.job.nonce import Nonce
-from sshrender.runner.pageencoder import ZLIB
+from sshrender.renderers.encoders import ZLIB
 from sshrender.transports.interface import FilesFailed, LinkClosed, Refusal
 from sshrender.transports.messages import Hello, Trouble
 

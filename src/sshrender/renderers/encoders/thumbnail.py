@@ -15,9 +15,6 @@ from sshrender.renderers.encoders import png
 from sshrender.renderers.encoders.raster import Raster
 from sshrender.renderers.encoders.rows import ReadInto
 
-SAMPLES = 2
-"""In each direction."""
-
 _QUARTERS = bytes(value * 63 // 255 for value in range(256))
 _WHOLE = bytes(min(255, value * 255 // 252) for value in range(256))
 _WHITE_OF_EIGHT = bytes(63 - 63 * bin(value).count("1") // 8 for value in range(256))
@@ -35,8 +32,7 @@ def make(read: ReadInto, raster: Raster, longest: int) -> bytes:
     across, step = min(across, columns), min(step, raster.height)
     width, height = columns // across, raster.height // step
     every = across * raster.channels
-    length = width * every
-    blobs = [_rows(read, raster, row, step, height, length) for row in _offsets(step)]
+    blobs = _rows(read, raster, step, height, width * every)
     size = width * height
     table = _WHITE_OF_EIGHT if raster.bits == 1 else _QUARTERS
     samples = [
@@ -58,19 +54,29 @@ def _offsets(step: int) -> Tuple[int, int]:
     return step // 4, step * 3 // 4
 
 
-def _rows(read: ReadInto, raster: Raster, first: int, step: int, height: int, length: int) -> bytes:
-    """Return ``length`` bytes of every ``step``th row of the raster."""
+def _rows(
+    read: ReadInto, raster: Raster, step: int, height: int, length: int
+) -> Tuple[bytearray, bytearray]:
+    """Return the first ``length`` bytes of two rows of every ``step``, which are read at once."""
     stride = raster.row_bytes + raster.padding
-    found = memoryview(bytearray(length * height))
+    pair = memoryview(bytearray(stride + length))
+    upper, lower = bytearray(length * height), bytearray(length * height)
     for number in range(height):
-        at = first + number * step
+        first = min(number * step + step // 2, max(0, raster.height - 2))
         if raster.is_upside_down:
-            at = raster.height - 1 - at
-        read(found[number * length : (number + 1) * length], raster.offset + at * stride)
-    return bytes(found)
+            first = max(0, raster.height - 2 - first)
+        start, at = raster.offset + first * stride, number * length
+        if raster.height == 1:
+            read(pair[:length], start)
+            lower[at : at + length] = pair[:length]
+        else:
+            read(pair, start)
+            lower[at : at + length] = pair[stride:]
+        upper[at : at + length] = pair[:length]
+    return upper, lower
 
 
-def _mean(samples: List[bytes], table: bytes, size: int) -> bytes:
+def _mean(samples: List[bytearray], table: bytes, size: int) -> bytes:
     total = sum(int.from_bytes(each.translate(table), "little") for each in samples)
     return total.to_bytes(size, "little").translate(_WHOLE)
 
