@@ -84,6 +84,7 @@ def _measure(farm: Farm, hosts: int, idle: float) -> dict[str, Any]:
         rest, before = time.monotonic(), _cpu_seconds(process.pid)
         time.sleep(idle)
         share = (_cpu_seconds(process.pid) - before) / (time.monotonic() - rest)
+        files = sum(1 for _ in Path(f"/proc/{process.pid}/fd").iterdir())
         threads, memory = _status(process.pid, "Threads"), _status(process.pid, "VmRSS") / 1024
     finally:
         process.send_signal(signal.SIGTERM)
@@ -94,6 +95,7 @@ def _measure(farm: Farm, hosts: int, idle: float) -> dict[str, Any]:
         "cpu_ms_per_handshake": round(1000 * cpu / hosts, 1),
         "threads": threads,
         "threads_per_host": round(threads / hosts, 2),
+        "open_files": files,
         "memory_mb": round(memory, 1),
         "memory_mb_per_host": round(memory / hosts, 2),
         "idle_core_share": round(share, 3),

@@ -32,15 +32,15 @@ TABLE: Sequence[Mapping[str, float]] = (
     {"slots": 128, "hosts": 4, "pages": 20_000, "seconds": 1},
     {"slots": 1_024, "hosts": 32, "pages": 51_200, "seconds": 1},
     {"slots": 8_000, "hosts": 250, "pages": 400_000, "seconds": 1},
-    {"slots": 16_000, "hosts": 500, "pages": 320_000, "seconds": 1},
     {"slots": 8_000, "hosts": 1_000, "pages": 100_000, "seconds": 1},
-    {"slots": 40_000, "hosts": 10_000, "pages": 1_000_000, "seconds": 10},
+    {"slots": 40_000, "hosts": 10_000, "pages": 1_000_000, "seconds": 1},
+    {"slots": 40_000, "hosts": 10_000, "pages": 200_000, "seconds": 10},
 )
 """The farms of the table."""
 
 FIGURES = Path(__file__).parents[1] / "docs" / "figures.md"
 
-_SECTION = re.compile(r"(?<=<!-- generated: farm -->\n).*?(?=<!-- end of farm -->)", re.DOTALL)
+_SECTION = re.compile(r"(?<=<!-- measured: farm -->\n).*?(?=<!-- end of farm -->)", re.DOTALL)
 
 
 def main() -> None:
@@ -102,13 +102,14 @@ def _measured_apart(farm: Mapping[str, float]) -> dict[str, Any]:
         command += [f"--{name}", str(value)]
     print(*command[2:], file=sys.stderr)
     run = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+    print(run.stdout, end="", file=sys.stderr)
     result: dict[str, Any] = json.loads(run.stdout)
     return result
 
 
 def _table(results: Sequence[Mapping[str, Any]]) -> str:
     lines = [
-        "| hosts | slots | pages | a page takes | slots busy | scheduler CPU a page | of one core | memory |",
+        "| hosts | slots | pages | each takes | slots busy | scheduler a page | of a core | memory |",
         "|--:|--:|--:|--:|--:|--:|--:|--:|",
     ]
     for each in results:

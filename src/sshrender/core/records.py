@@ -149,8 +149,6 @@ class Host:
     """
 
     plan: HostPlan
-    index: int = 0
-    """Its place in the inventory, which decides between hosts that are equal otherwise."""
     state: HostState = HostState.UNKNOWN
     reason: str = ""
     refusal: str = ""
@@ -212,6 +210,8 @@ class Host:
     """Parts of the document that were copied to a host without a SAN; the newest last."""
     transfer_seconds: float = 0.0
     """Seconds that a page of a host without a SAN spends on the wire, one at a time, smoothed."""
+    index: int = 0
+    """Its place in the inventory, which decides between hosts that are equal otherwise."""
 
     @property
     def name(self) -> str:

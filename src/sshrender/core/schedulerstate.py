@@ -71,7 +71,7 @@ class SchedulerState:
         """Return the record of a new host, or a new record of a host that was removed."""
         known = self.hosts.get(plan.name)
         index = len(self.hosts) if known is None else known.index
-        host = self.hosts[plan.name] = Host(plan, index, heard_at=self.now)
+        host = self.hosts[plan.name] = Host(plan, heard_at=self.now, index=index)
         if known is not None:
             self.host_counts[known.state] -= 1
         self.host_counts[host.state] += 1

@@ -80,14 +80,21 @@ def names_match(patterns: str, name: str) -> bool:
     if patterns.startswith("|1|"):
         return _hash_matches(patterns, name)
     matched = False
-    for pattern in patterns.split(","):
-        plain = pattern.removeprefix("!")
-        # [ and ] are literal in known_hosts; only * and ? are wildcards.
-        if fnmatch.fnmatchcase(name.lower(), plain.lower().replace("[", "[[]")):
+    name = name.lower()
+    for pattern in patterns.lower().split(","):
+        if _pattern_matches(pattern.removeprefix("!"), name):
             if pattern.startswith("!"):  # a negation wins over every other pattern of the line
                 return False
             matched = True
     return matched
+
+
+def _pattern_matches(pattern: str, name: str) -> bool:
+    # Every host of a large farm reads every line: most patterns are names, and are only compared.
+    if "*" not in pattern and "?" not in pattern:
+        return pattern == name
+    # [ and ] are literal in known_hosts; only * and ? are wildcards.
+    return fnmatch.fnmatchcase(name, pattern.replace("[", "[[]"))
 
 
 def _hash_matches(hashed: str, name: str) -> bool:

@@ -6,6 +6,7 @@ A host only collects facts about itself at first. It answers when ``prepare`` te
 from __future__ import annotations
 
 import queue
+import resource
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,6 +15,26 @@ from sshrender.coordinator.jobplan import HostSetup
 
 STAGGER = 0.01
 """Seconds between the starts of two handshakes beyond the first MAX_HANDSHAKES."""
+
+
+FILES_PER_HOST = 8
+"""Open files for each host: paramiko has one, ssh(1) three pipes, a file transfer as many."""
+
+OTHER_FILES = 512
+"""Open files of everything else: workers, the journal, child processes."""
+
+
+def allow_open_files(hosts: int) -> None:
+    """Raise the soft limit of open files for so many hosts, as far as the hard limit lets it.
+
+    The usual soft limit is 1024, for programs that use select(2); systemd's hard limit is 524288.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = FILES_PER_HOST * hosts + OTHER_FILES
+    if soft == resource.RLIM_INFINITY or soft >= wanted:
+        return
+    allowed = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
 
 
 class ConnectionPool:
@@ -36,6 +57,7 @@ class ConnectionPool:
         self._inbox = inbox
         self._order = {setup.plan.name: number for number, setup in enumerate(hosts)}
         self._early: dict[str, HostConnection] = {}
+        allow_open_files(len(hosts))
 
     def begin(self, hosts: Sequence[HostSetup]) -> None:
         """Start to connect to these hosts."""
