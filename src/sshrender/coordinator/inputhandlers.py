@@ -13,8 +13,13 @@ from typing import Any
 from sshrender.coordinator.hosts.connection import HostSpoke, LinkFailed
 from sshrender.coordinator.hosts.filetransfer import TransferDone, TransferFailed
 from sshrender.coordinator.jobplan import JobPlan
-from sshrender.coordinator.pilots.keeper import EntryRequested, PilotEnded, PilotRetiring, PilotStarted
 from sshrender.coordinator.pilots.pool import PoolReport
+from sshrender.coordinator.pilots.poolmanager import (
+    EntryRequested,
+    PilotEnded,
+    PilotRetiring,
+    PilotStarted,
+)
 from sshrender.coordinator.runcomponents import RunParts
 from sshrender.coordinator.signals import SignalCaught
 from sshrender.coordinator.workers import verificationresults as vf
@@ -256,7 +261,7 @@ def on_pool_report(run: RunParts, item: PoolReport) -> list[ev.Event]:
 
 
 def on_entry_requested(run: RunParts, item: EntryRequested) -> list[ev.Event]:
-    """Record an entry of a pool's keeper, which waits until the journal has it."""
+    """Record an entry of a pool's manager, which waits until the journal has it."""
     run.recorder.record_durably(item.entry, item.written)
     return []
 

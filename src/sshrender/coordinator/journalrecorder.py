@@ -59,7 +59,7 @@ class JournalRecorder:
     def record_durably(self, entry: je.JournalEntry, written: threading.Event) -> None:
         """Record an entry, and set ``written`` when a crash cannot lose it."""
         self.record(entry)
-        self._journal_writer.mark(written)
+        self._journal_writer.notify(written)
 
     def close(self, timeout: float) -> None:
         """Write what is queued."""

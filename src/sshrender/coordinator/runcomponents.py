@@ -25,9 +25,9 @@ from sshrender.coordinator.hosts.preconnect import ConnectionPool
 from sshrender.coordinator.hosts.router import HostRouter
 from sshrender.coordinator.jobplan import HostSetup, JobPlan
 from sshrender.coordinator.journalrecorder import JournalRecorder
-from sshrender.coordinator.pilots.keeper import PoolKeeper
 from sshrender.coordinator.pilots.pilots import Pilots
 from sshrender.coordinator.pilots.pool import PoolSetup
+from sshrender.coordinator.pilots.poolmanager import PoolManager
 from sshrender.coordinator.workers.localcanary import LocalCanary
 from sshrender.coordinator.workers.pageremover import PageRemover
 from sshrender.coordinator.workers.requestpoller import RequestPoller, drained_event
@@ -163,13 +163,13 @@ class RunParts:
 
 
 def _make_pilots(inputs: RunInputs) -> Pilots:
-    """Return the pools' keepers, with the arrays that earlier coordinators of the job have left."""
+    """Return the pools' managers, with the arrays that earlier coordinators of the job have left."""
     plan, folder = inputs.plan, inputs.plan.folder.path / BATCH
     left = plan.history.pilots.values()
     pools = inputs.usable_pools
     secret = (keyfile.load() if pools else None) or b""
-    keepers = [
-        PoolKeeper(
+    managers = [
+        PoolManager(
             pool,
             folder,
             secret,
@@ -181,7 +181,7 @@ def _make_pilots(inputs: RunInputs) -> Pilots:
     ]
     known = {pool.name for pool in pools}
     orphans = [ArrayFolder(folder / entry.name, b"") for entry in left if entry.pool not in known]
-    return Pilots(keepers, orphans)
+    return Pilots(managers, orphans)
 
 
 def _make_scheduler(inputs: RunInputs, recorder: JournalRecorder, router: HostRouter) -> Scheduler:

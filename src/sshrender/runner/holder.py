@@ -163,7 +163,7 @@ class Holder:
         if self._notes is None:
             path = os.path.join(self._folder, "%d.pilot" % self._index)
             earlier = pilotlines.LineReader(path, self._key)
-            while earlier.look():
+            while earlier.read_new():
                 pass
             self._notes = pilotlines.LineWriter(path, self._key, earlier.number)
         self._notes.append(json.dumps(dict(fields, token=self._token)).encode("utf-8"))
@@ -265,7 +265,7 @@ class Holder:
         if self._reader is None:
             return ""
         try:
-            lines = self._reader.look()
+            lines = self._reader.read_new()
         except pilotlines.BadLine:
             return ""  # its bytes may arrive late; the silence limit ends the wait
         if lines:
@@ -361,21 +361,21 @@ def hold(folder: str, key: bytes, walltime: float, words: List[str]) -> NoReturn
     """Hold the allocation until its end. ``walltime``: seconds from now; ``words``: of the script."""
     end = time.monotonic() + walltime
     index = index_of(dict(os.environ), words)
-    ours, theirs = os.pipe()
+    read_end, write_end = os.pipe()
     child = os.fork()
     if child == 0:
-        os.close(theirs)
+        os.close(write_end)
         os.setsid()
         # Renderers inherit this: Slurm sends TERM to every process of a job, and a page that could
         # still be finished would count as crashed.
         for number in (signal.SIGUSR1, signal.SIGUSR2, signal.SIGTERM, signal.SIGXCPU, signal.SIGHUP):
             signal.signal(number, signal.SIG_IGN)
-        Holder(folder, index, key, end, ours).run()
-    os.close(ours)
+        Holder(folder, index, key, end, read_end).run()
+    os.close(read_end)
 
     def warn(number: int, _frame: Any) -> None:
         with contextlib.suppress(OSError):
-            os.write(theirs, b"t" if number in (signal.SIGTERM, signal.SIGXCPU) else b"r")
+            os.write(write_end, b"t" if number in (signal.SIGTERM, signal.SIGXCPU) else b"r")
 
     for number in (signal.SIGUSR1, signal.SIGUSR2, signal.SIGTERM, signal.SIGXCPU):
         signal.signal(number, warn)

@@ -15,7 +15,7 @@ fails at once would flood the queue otherwise."""
 DELAYS = (0.0, 60.0, 900.0, 1800.0, 3600.0)
 """Seconds after the first, second … refused submission in a row, as HyperQueue has them."""
 
-PATIENCE = 2
+MAX_WAITED_REFUSALS = 2
 """Refusals in a row after which no pilot is expected any more, so that a job without other hosts
 ends."""
 
@@ -110,7 +110,7 @@ class Backoff:
 
     def is_hopeless(self, now: float) -> bool:
         """Return whether nothing is worth waiting for, as submissions or pilots fail one by one."""
-        return self.refused >= PATIENCE or (self.silent >= MAX_SILENT and now < self._until)
+        return self.refused >= MAX_WAITED_REFUSALS or (self.silent >= MAX_SILENT and now < self._until)
 
 
 def wanted(demand: Demand, pool: PoolSetup) -> int:

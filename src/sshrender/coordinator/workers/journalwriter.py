@@ -46,7 +46,7 @@ class JournalWriterThread:
         """Queue an entry."""
         self._queue.put(entry)
 
-    def mark(self, written: threading.Event) -> None:
+    def notify(self, written: threading.Event) -> None:
         """Set ``written`` when everything that is queued by now has been written and flushed."""
         self._queue.put(written)
 

@@ -63,7 +63,7 @@ class EntryRequested:
 class PilotStarted:
     """A pilot has started on a node, and can be connected to."""
 
-    keeper: PoolKeeper
+    manager: PoolManager
     host: str
     index: int
     note: PilotNote
@@ -119,7 +119,7 @@ class PilotArray:
         return [index for index, pilot in self.pilots.items() if pilot.is_waiting]
 
 
-class PoolKeeper:
+class PoolManager:
     """Keeps one pool until it is stopped.
 
     ``folder``: of the job's arrays. ``secret``: from which the keys of arrays are derived. ``post``
@@ -379,11 +379,11 @@ class PoolKeeper:
         indexes = range(engine.first, engine.first + count)
         array = self._array(name, "", indexes)
         array.folder.create(indexes, self._epoch)
-        asked = EntryRequested(
+        request = EntryRequested(
             je.PilotsRequested(pool=setup.name, name=name, count=count, first=engine.first)
         )
-        self._post(asked)
-        if not self._await(asked.written):
+        self._post(request)
+        if not self._await(request.written):
             array.folder.bury()
             return
         try:
@@ -441,7 +441,7 @@ class PoolKeeper:
         return False
 
     def _array(self, name: str, array: str, indexes: Iterable[int]) -> PilotArray:
-        # Derived from the owner's key: another coordinator of the same owner finds it, and nobody else.
+        # Derived from the owner's key: only a coordinator of the same owner can find it.
         key = hmac.new(self._secret, f"sshrender pilots {name}".encode(), hashlib.sha256).digest()
         handle, folder = ArrayHandle(name, array), ArrayFolder(self._folder / name, key)
         pilots = {
