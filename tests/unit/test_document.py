@@ -23,6 +23,7 @@ from pypdf.generic import (
     TextStringObject,
 )
 
+from sshrender.coordinator import pagecount
 from sshrender.document import readerprocess, reading, splitting, staging
 from sshrender.document.facts import Stamp, check_file, encoded_password, read_password
 from sshrender.document.opening import read_facts
@@ -408,6 +409,9 @@ def test_a_portfolio_is_refused_where_ghostscript_renders_what_is_attached(
         with pytest.raises(UserError, match="portfolio") as caught:
             read_facts(tmp_path / "portfolio.pdf", None)
         assert caught.value.code is ExitCode.DOCUMENT
+        found = _read(tmp_path / "portfolio.pdf")
+        with pytest.raises(UserError, match="portfolio"):  # although Ghostscript counts a page in it
+            pagecount.read_facts(found, lambda: 1, False)
     else:
         facts, document = read_facts(tmp_path / "portfolio.pdf", None)
         assert document is not None

@@ -10,17 +10,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from sshrender.document.facts import DocumentFacts
+from sshrender.document.facts import DocumentFacts, Refused
 from sshrender.document.reading import Reading
 from sshrender.errors import UserError
 
 
 def read_facts(reading: Reading, count_pages: Callable[[], int], has_password: bool) -> DocumentFacts:
-    """Return the document's facts. Raises UserError if the password is missing or wrong."""
+    """Return the document's facts. Raises UserError if it is refused."""
     try:
         return reading.facts()
     except UserError as error:
-        if has_password:
+        if has_password or isinstance(error, Refused):
             raise
         # Ghostscript ignores an invalid encryption dictionary, and needs no password then.
         if not _count_or_none(count_pages):

@@ -31,6 +31,7 @@ from typing import Any
 import pikepdf  # while the request is still being made  # noqa: F401
 
 from sshrender.document import boxes, fonts, opening, pdfwarnings, readlimits, splitting
+from sshrender.document.facts import Refused
 from sshrender.errors import UserError
 
 MAX_REASON = 300
@@ -81,7 +82,7 @@ def _read(request: dict[str, Any], answer: _Answers) -> None:
     try:
         facts, document = opening.read_facts(Path(request["path"]), request["password"])
     except UserError as error:
-        answer(error=[error.what, error.hint])
+        answer(error=[error.what, error.hint], is_refused=isinstance(error, Refused))
         return
     if document is not None:
         answer.warnings = lambda: document.warnings

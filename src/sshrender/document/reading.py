@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 from sshrender.document import pagelist, readlimits, workeranswers
 from sshrender.document.boxes import Box
-from sshrender.document.facts import DocumentFacts
+from sshrender.document.facts import DocumentFacts, Refused
 from sshrender.document.readerprocess import ReaderProcess, WorkerFailed
 from sshrender.errors import ExitCode, UserError
 
@@ -72,7 +72,10 @@ class Reading:
         threading.Thread(target=self._work, daemon=True, name="document").start()
 
     def facts(self) -> DocumentFacts:
-        """Return the facts, once they are known. Raises UserError: the password is missing or wrong."""
+        """Return the facts, once they are known.
+
+        Raises UserError: the password is missing or wrong; or Refused.
+        """
         with self._changed:
             is_answered = self._changed.wait_for(self._is_answered, FACTS_TIMEOUT)
         if not is_answered:
@@ -182,7 +185,8 @@ class Reading:
                 if "facts" in answer:
                     self._facts = workeranswers.facts(answer)
                 elif "error" in answer:
-                    self._error = UserError(ExitCode.DOCUMENT, *workeranswers.error(answer))
+                    kind = Refused if answer.get("is_refused") is True else UserError
+                    self._error = kind(ExitCode.DOCUMENT, *workeranswers.error(answer))
                 elif "counted" in answer:
                     self._is_counted = answer["counted"] is True
                 else:
