@@ -132,6 +132,10 @@ class Finalizer(threading.Thread):
                 self._post_thumbnail(rendered.task.page, self._encoder.encode(raster, path))
             else:
                 pageencoder.discard(raster)
+        except (OSError, EncodingFailed):
+            raise
+        except Exception as error:  # noqa: BLE001 - the page fails, and this thread reports it
+            raise EncodingFailed("%s: %s" % (type(error).__name__, error)) from None
         finally:
             self._raster_room.release()
 

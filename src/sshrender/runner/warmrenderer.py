@@ -30,6 +30,10 @@ QUEUE_AHEAD_BELOW = 0.5
 """Seconds a page: below this the next page is sent to the renderer before this one is finished."""
 
 
+CHUNKS_TIMEOUT = 30.0
+"""Seconds for a small blank page, for which all slots wait (rasterfolders.py)."""
+
+
 class WarmProgram(NamedTuple):
     """A program that is kept warm, and what its pages need (warmprograms.py).
 
@@ -310,7 +314,7 @@ class WarmRenderer(PageRenderer):
             writable=(output.folder,),
         )
         try:
-            session.write_blank_page(settings.page_timeout)
+            session.write_blank_page(min(settings.page_timeout, CHUNKS_TIMEOUT))
             return png.chunks_before_pixels(scratch.take(ghostscript.output_name(setup, 0)))
         except (SessionEnded, ValueError):
             return None
