@@ -15,14 +15,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sshrender.api.poolaccess import pool_setup
 from sshrender.config import inventory
+from sshrender.config.settings import Settings
 from sshrender.coordinator.pilots import poolmanager as pm
 from sshrender.coordinator.pilots.pool import MAX_REFUSED, Backoff, Demand, PoolSetup, wanted
 from sshrender.errors import UserError
 from sshrender.runner import holder, pilotlines
 from sshrender.transports.batch import enginecalls, script
 from sshrender.transports.batch.arrayfolder import ArrayFolder, PilotNote
-from sshrender.transports.batch.engines.interface import Answer, Command
+from sshrender.transports.batch.engines.interface import (
+    Answer,
+    Command,
+    EngineUnavailable,
+    SubmissionRefused,
+)
 from sshrender.transports.batch.engines.names import engine
 
 KEY = b"k" * 32
@@ -265,3 +272,29 @@ def test_each_mistake_in_a_pool_is_named(tmp_path: Path, line: str, complaint: s
     with pytest.raises(UserError) as caught:
         inventory.load(path)
     assert complaint in caught.value.what
+
+
+def test_words_reach_the_login_host_as_they_are_and_its_errors_are_told_apart() -> None:
+    """What ssh does: one line goes to a shell there."""
+    call = enginecalls.EngineCalls(["sh", "-c", 'eval "$1"', "ssh"])
+    answer = call(Command(("printf", "%s|", "12[3].desk", "a b", "$HOME; 'x'"), ""))
+    assert answer.out == "12[3].desk|a b|$HOME; 'x'|"
+    assert call(Command(("cat",), "the script")).out == "the script"
+    with pytest.raises(SubmissionRefused, match="qsub is not installed there"):
+        call(Command(("qsub", "--version"), ""))
+    with pytest.raises(EngineUnavailable, match="ssh: "):
+        call(Command(("sh", "-c", "echo refused >&2; exit 255"), ""))
+    with pytest.raises(EngineUnavailable, match="no answer in"):
+        call(Command(("sleep", "5"), ""), timeout=0.2)
+
+
+def test_the_login_host_is_reached_as_the_inventory_says(tmp_path: Path) -> None:
+    path = tmp_path / "hosts.toml"
+    path.write_text(
+        '[san]\npath = "/san"\n[[hosts]]\nname = "login1"\nuser = "ann"\nport = 2222\n'
+        '[[pools]]\nname = "p"\nengine = "slurm"\npilots = 1\nwalltime = "1h"\nvia = "login1"\n'
+    )
+    read = inventory.load(path)
+    setup = pool_setup(read.pools[0], read, Path("/san"), Settings())
+    assert setup.via[0] == "ssh"
+    assert {"-p", "2222", "ann@login1", "BatchMode=yes"} <= set(setup.via)

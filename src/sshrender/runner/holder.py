@@ -151,7 +151,7 @@ class Holder:
 
     def _facts(self) -> Dict[str, Any]:
         return {
-            "node": os.uname().nodename,
+            "node": os.environ.get("SLURMD_NODENAME") or os.uname().nodename,
             "cores": cores_of(dict(os.environ)),
             "memory": memory_of(dict(os.environ)),
             "left": max(0.0, self._end - time.monotonic()),

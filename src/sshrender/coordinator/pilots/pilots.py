@@ -68,6 +68,7 @@ class Pilots:
         self._orphans = list(orphans)
         self._hosts: dict[str, _PilotHost] = {}
         self._drained: dict[str, ev.DrainRequested] = {}  # by host or node
+        self._nodes: dict[str, set[str]] = {}
         self._reports: dict[str, PoolReport] = {}
         self._updated_at = 0.0
 
@@ -98,9 +99,10 @@ class Pilots:
         self._updated_at = now
         counts = scheduler.page_queue.counts
         unfinished = sum(count for state, count in counts.items() if state not in FINISHED)
-        avoid = tuple(sorted(self._drained))
         for each in self._managers:
-            each.need(Demand(unfinished, bool(scheduler.held), avoid))
+            # Slurm refuses a submission that names a node it does not know.
+            avoid = self._drained.keys() & self._nodes.get(each.setup.name, set())
+            each.need(Demand(unfinished, bool(scheduler.held), tuple(sorted(avoid))))
         is_waiting = bool(counts[PageState.WAITING] or counts[PageState.UNREADY])
         events: list[ev.Event] = []
         for name, pilot in list(self._hosts.items()):
@@ -145,6 +147,7 @@ class Pilots:
             silence=SILENCE,
             queue_seconds=QUEUE_SECONDS,
         )
+        self._nodes.setdefault(setup.name, set()).add(note.node)
         ends_at = time.monotonic() + note.left
         self._hosts[item.host] = _PilotHost(setup.name, item.manager, note.node, item.transport, ends_at)
         host_setup = HostSetup(
