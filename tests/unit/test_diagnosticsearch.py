@@ -18,7 +18,7 @@ COMPLAINT = "   **** Error: Page drawing error occurred."
 class FakeSession:
     """Shows pages as a warm Ghostscript does; ``odd``: the page that it complains about."""
 
-    setup = SimpleNamespace(document="a.pdf", folder="work", output="page.%d")
+    setup = SimpleNamespace(document="a.pdf", folder="work", output="page.%d", raster=None)
 
     def __init__(self, folder: Path, odd: int, *, is_full: bool) -> None:
         self._folder = folder
