@@ -14,7 +14,7 @@ from functools import cache
 
 from tests.house.source import FunctionNode, modules
 
-MAKERS = {"UserError": 2, "Unsigned": 1, "invalid": 1, "_error": 1, "_Objection": 1}
+MAKERS = {"UserError": 2, "Refused": 2, "Unsigned": 1, "invalid": 1, "_error": 1, "_Objection": 1}
 """What makes an error, and at which place among its arguments the hint is."""
 
 OWN_ERRORS = {"document/pagelist.py", "job/documentidentity.py"}
