@@ -6,8 +6,8 @@ this site: each answer is sandboxed, and what browsers cannot show is a download
 
 from __future__ import annotations
 
+import hashlib
 import re
-import zlib
 from collections.abc import AsyncIterator, Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -99,7 +99,7 @@ async def thumbnail(call: Call) -> Response:
         data = await call.site.pool.run(read_plain, path, MAX_THUMBNAIL)
     except OSError:
         raise not_found(f"there is no thumbnail of page {number}") from None
-    headers = _headers(path.name, is_shown=True, etag=f"{len(data):x}-{zlib.crc32(data):x}")
+    headers = _headers(path.name, is_shown=True, etag=hashlib.sha256(data).hexdigest()[:32])
     headers["Cache-Control"] = "private, max-age=60"
     kind = "image/png" if path.suffix == ".png" else "image/jpeg"
     return Response(data, 200, headers, kind)
