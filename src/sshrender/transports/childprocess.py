@@ -20,9 +20,12 @@ def readable(descriptors: Sequence[int], timeout: float) -> list[int]:
 
     poll(2) and not select(2), which takes no descriptor above 1023: a farm of 400 hosts has more.
     """
+    # epoll would need a descriptor of its own for each call; poll(2) keeps no state in the kernel.
     poll = select.poll()
     for descriptor in descriptors:
         poll.register(descriptor, select.POLLIN)
+    # A broken pipe is reported (POLLHUP, POLLERR) without being requested; the read that follows then
+    # tells which.
     return [descriptor for descriptor, _ in poll.poll(max(0.0, timeout) * 1000)]
 
 
@@ -34,6 +37,7 @@ def write_all(descriptor: int, data: bytes, timeout: float) -> None:
     deadline = time.monotonic() + timeout
     view = memoryview(data)
     poll = select.poll()
+    # The invariant of the loop: ``view`` is what the pipe has not taken yet.
     poll.register(descriptor, select.POLLOUT)
     while view:
         if not poll.poll(max(0.0, deadline - time.monotonic()) * 1000):
@@ -49,11 +53,14 @@ def end_group(process: subprocess.Popen[Any]) -> None:
     """
     if process.returncode is not None:
         return
+    # The caller has closed the leader's input, so a runner or an ssh that works ends within this time.
     end = time.monotonic() + END_TIMEOUT
     while _is_running(process) and time.monotonic() < end:
         time.sleep(0.01)
+    # The group may have ended, or consist of another user's processes only (kill(2), EPERM).
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(process.pid, signal.SIGKILL)
+    # A process in an uninterruptible wait (a hung mount) outlives SIGKILL. It is left to the kernel.
     with contextlib.suppress(subprocess.TimeoutExpired):
         process.wait(END_TIMEOUT)
 

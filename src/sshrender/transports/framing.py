@@ -26,6 +26,7 @@ class MessageReader:
 
     def feed(self, data: bytes) -> list[Message]:
         """Return the messages that ``data`` completes. Raises ProtocolError."""
+        # A marker that is new for each connection: a line of the login shell cannot imitate a message.
         # A line may arrive in many pieces: it is parsed when its newline has come.
         self._pending += data
         if b"\n" not in data:
@@ -35,6 +36,7 @@ class MessageReader:
         self._pending = bytearray(rest)
         self._bound()
         messages = []
+        # What follows the last newline is the begin of the next line and stays in ``_pending``.
         for line in lines:
             # A prompt or a banner without a newline may precede the marker on the same line.
             before, mark, ours = line.partition(self._mark)
@@ -45,10 +47,12 @@ class MessageReader:
         return messages
 
     def _bound(self) -> None:
+        # It bounds what is kept, so that a host that never sends a newline cannot fill the memory.
         if len(self._pending) > MAX_LINE:
             raise ProtocolError(f"a line of more than {MAX_LINE} bytes")
 
     def _note(self, line: bytes) -> None:
+        # The count is for the whole life of the connection: a host that prints without end is given up.
         self._noise_bytes += len(line)
         if self._noise_bytes > MAX_NOISE:
             raise ProtocolError(f"it printed more than {MAX_NOISE} bytes that are not messages")
@@ -59,4 +63,5 @@ class MessageReader:
 
 def encode(op: str, **fields: Any) -> bytes:
     """Return one request as a line."""
+    # json.dumps escapes newlines and all that is not ASCII, so a request is always one line.
     return json.dumps({"op": op, **fields}).encode("utf-8") + b"\n"

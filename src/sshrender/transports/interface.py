@@ -44,6 +44,7 @@ class Refusal(enum.Enum):
 
     @property
     def may_come_back(self) -> bool:
+        # Other reasons need an administrator, so no timer contacts such a host again.
         """Whether the reason may disappear without action by an administrator."""
         return self in (Refusal.UNREACHABLE, Refusal.NO_ADDRESS)
 
@@ -82,6 +83,7 @@ class LinkClosed(Exception):
 
         A shell's exit status says what is missing. ``words``: what the host printed last.
         """
+        # Without a status the connection itself failed, and the shell on the host is not to blame.
         if self.status is None:
             return f"{self.reason}: {words}" if words else self.reason
         if not self.has_no_program:
@@ -156,6 +158,8 @@ def last_words(link: Link) -> str:
     """Return the last line that a host printed before the link ended; empty if there is none."""
     said = b""
     with contextlib.suppress(LinkClosed):
+        # A hostile host may print without end, so bytes are bounded; the time-out bounds only the
+        # pauses.
         while len(said) < MAX_WORDS_BYTES and (data := link.read(WORDS_TIMEOUT)):
             said += data
     lines = said[:MAX_WORDS_BYTES].decode("utf-8", "replace").strip().splitlines()

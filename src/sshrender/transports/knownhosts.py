@@ -50,12 +50,16 @@ def has_authority(files: Iterable[str], name: str) -> bool:
 
 
 def _matching(file: Path, name: str) -> Iterator[KnownKey]:
+    # The line of an authority has the key of the authority, not that of the host.
     for marker, (names, kind, key, *_), number in _lines(file, name):
         if marker == "@cert-authority":
             continue
         try:
+            # ssh, too, skips a line that it cannot read and goes on with the next.
             blob = base64.b64decode(key, validate=True)
         except ValueError:
+            # Lines are compared in lower case, as OpenSSH does. A hash matches one name only, so it is
+            # exact.
             continue
         is_exact = names.startswith("|1|") or name.lower() in names.lower().split(",")
         yield KnownKey(kind, blob, marker == "@revoked", str(file), number, is_exact)
@@ -68,6 +72,8 @@ def _lines(file: Path, name: str) -> Iterator[tuple[str, list[str], int]]:
     except OSError:
         return
     for number, line in enumerate(lines, 1):
+        # A marker is the first field (sshd(8), SSH_KNOWN_HOSTS FILE FORMAT), so the other fields move by
+        # one.
         fields = line.split()
         marker = fields.pop(0) if fields and fields[0].startswith("@") else ""
         if len(fields) < 3 or fields[0].startswith("#") or not names_match(fields[0], name):
@@ -76,6 +82,7 @@ def _lines(file: Path, name: str) -> Iterator[tuple[str, list[str], int]]:
 
 
 def names_match(patterns: str, name: str) -> bool:
+    # ``|1|`` begins a hashed name: salt and HMAC-SHA1 of one name, and never a list.
     """Return whether a line's first field, hashed or a list of patterns, matches a name (sshd(8))."""
     if patterns.startswith("|1|"):
         return _hash_matches(patterns, name)
@@ -117,6 +124,7 @@ def remember(file: Path, name: str, key: paramiko.PKey, *, is_hashed: bool = Fal
 
     A single write to a file opened for appending, so that lines written at the same moment do not mix.
     """
+    # 0700 and 0600 are the modes with which ssh creates both.
     file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     shown = paramiko.HostKeys.hash_host(name) if is_hashed else name
     line = f"{shown} {key.get_name()} {key.get_base64()}\n"

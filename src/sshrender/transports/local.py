@@ -34,13 +34,18 @@ class LocalTransport:
                 payload.argv(python, spec.label),
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
+                # Errors of the interpreter come as lines without the marker, and are kept for error
+                # messages.
                 stderr=subprocess.STDOUT,
+                # The terminal sends SIGINT to its foreground group; a session of its own is outside of
+                # that.
                 start_new_session=True,
             )
         except OSError as error:
             raise ConnectFailed(Refusal.NO_PYTHON, f"cannot start {python}: {error}") from None
         link = LocalLink(process)
         try:
+            # Nothing goes over a network here, so the payload is neither stripped nor well compressed.
             link.write(payload.build(spec.marker, spec.silence, is_far=False), timeout)
         except LinkClosed as closed:
             link.close()
@@ -58,6 +63,8 @@ class LocalFiles:
     def put(self, source: Path, target: str) -> None:
         """See HostFiles.put."""
         try:
+            # open_plain refuses links and special files: a FIFO in place of a source would block for
+            # ever.
             with open_plain(source) as ours, Path(target).open("wb") as theirs:
                 shutil.copyfileobj(ours, theirs)
         except OSError as error:
@@ -81,6 +88,7 @@ class LocalLink:
         self._process = process
         self._input = process.stdin.fileno()
         self._output = process.stdout.fileno()
+        # A blocking write to a runner that has stopped reading would never return.
         os.set_blocking(self._input, False)
         os.set_blocking(self._output, False)
 
@@ -93,6 +101,7 @@ class LocalLink:
         except (OSError, ValueError) as error:
             raise LinkClosed(f"the runner's pipe broke: {error}") from None
         if not data:
+            # No bytes from a pipe that was reported as readable are the end of file.
             raise LinkClosed("the runner ended")
         return data
 

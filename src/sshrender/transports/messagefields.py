@@ -24,6 +24,7 @@ MAX_SECONDS = 1e9
 MAX_POINTS = 1e7
 """A PDF page has 14,400 units (ISO 32000-1, annex C), each of which UserUnit may enlarge."""
 
+# An exabyte: more than any host has, and sums of such numbers stay below 2^63.
 MAX_BYTES = 1 << 60
 MAX_THREADS = 1e6
 """Linux has at most 4,194,304 process ids (proc(5), pid_max); a load of a million threads is not
@@ -48,6 +49,7 @@ def text(fields: Fields, name: str, default: str | None = None, longest: int = M
     value = fields.get(name, default)
     if not isinstance(value, str):
         raise ProtocolError(f"{name} is not a text")
+    # JSON may hold half of a surrogate pair. Such a text cannot be encoded as UTF-8 into the journal.
     return writable(value[:longest])
 
 
@@ -65,6 +67,7 @@ def attempt(fields: Fields) -> str:
 
 
 def digest(fields: Fields, name: str, *, may_be_empty: bool = False) -> str:
+    # fullmatch and not match with ``$``, which would accept a newline at the end.
     """Return a SHA-256 in hexadecimal digits."""
     value = fields.get(name, "" if may_be_empty else None)
     if value == "" and may_be_empty:
@@ -77,6 +80,7 @@ def digest(fields: Fields, name: str, *, may_be_empty: bool = False) -> str:
 def number(fields: Fields, name: str, most: float, default: float | None = None) -> float:
     """Return a number from zero to ``most``."""
     value = fields.get(name, default)
+    # bool is a subclass of int: true would pass as 1.
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise ProtocolError(f"{name} is not a number")
     if not 0 <= value <= most:  # also refuses NaN, which compares false
@@ -87,6 +91,7 @@ def number(fields: Fields, name: str, most: float, default: float | None = None)
 def count(fields: Fields, name: str, most: int, default: int | None = None) -> int:
     """Return a whole number from zero to ``most``. A float is refused: 1e3 is no page number."""
     value = fields.get(name, default)
+    # type() and not isinstance(): True would pass as a page number.
     if type(value) is not int:
         raise ProtocolError(f"{name} is not a whole number")
     if not 0 <= value <= most:
@@ -103,6 +108,7 @@ def texts(fields: Fields, name: str, longest: int = MAX_TEXT) -> tuple[str, ...]
     """Return a list of texts, of which the first MAX_TEXTS are kept."""
     value = fields.get(name, [])
     if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+        # Cut, not refused: a page that is badly broken has many diagnostics, and long ones.
         raise ProtocolError(f"{name} is not a list of texts")
     return tuple(writable(item[:longest]) for item in value[:MAX_TEXTS])
 
@@ -112,6 +118,7 @@ def counts(fields: Fields, name: str, most: int) -> tuple[int, ...]:
     value = fields.get(name, [])
     if not isinstance(value, list) or not all(type(item) is int for item in value):
         raise ProtocolError(f"{name} is not a list of whole numbers")
+    # A number that occurs twice is a contradiction, such as one recipe missing for two reasons.
     if not all(0 <= item <= most for item in value) or len(set(value)) < len(value):
         raise ProtocolError(f"{name} is out of range")
     return tuple(value)
@@ -124,5 +131,6 @@ def points(fields: Fields, name: str) -> tuple[float, float] | None:
         return None
     if not isinstance(value, list) or len(value) != 2:
         raise ProtocolError(f"{name} is not a pair")
+    # A pair has no names on the wire; these serve the error message.
     pair = {"width": value[0], "height": value[1]}
     return number(pair, "width", MAX_POINTS), number(pair, "height", MAX_POINTS)

@@ -72,6 +72,8 @@ _KINDS = frozenset(
 """The kinds of failure that a host may report; other kinds are determined by the coordinator."""
 
 
+# The name that the runner gives to the file (runner/jobfolder.py). No separator, so it cannot leave
+# ``work/``.
 _LEFT = re.compile(r"\.probe\.[0-9a-z.-]{1,100}")
 
 
@@ -260,13 +262,16 @@ Message = (
 def decode(line: bytes) -> Message:
     """Return the message in one line without its marker. Raises ProtocolError."""
     try:
+        # RecursionError: a line of a hundred thousand brackets is valid JSON.
         fields = json.loads(line)
     except (ValueError, RecursionError) as error:
         raise ProtocolError(f"not JSON: {error}") from None
     if not isinstance(fields, dict):
         raise ProtocolError("not a JSON object")
     decoder = _DECODERS.get(word(fields, "type"))
+    # Each decoder raises for a field that it does not accept, so no half-checked message exists.
     if decoder is None:
+        # ``!a`` escapes control characters, which a terminal would obey.
         raise ProtocolError(f"unknown message {word(fields, 'type')!a:.60}")
     return decoder(fields)
 
@@ -275,6 +280,8 @@ def _hello(fields: Fields) -> Hello:
     ghostscript = fields.get("ghostscript")
     missing, recipes = _missing(fields)
     return Hello(
+        # The loader of an old Python sends only ``python`` (transports/payload.py), so that all other
+        # fields have defaults.
         hostname=word(fields, "hostname", ""),
         cores=capped(fields, "cores", MAX_CORES, 1),
         memory=count(fields, "memory", MAX_BYTES, 0),
@@ -287,6 +294,8 @@ def _hello(fields: Fields) -> Hello:
         no_sandbox=text(fields, "no_sandbox", ""),
         others=number(fields, "others", MAX_THREADS, 0.0),
         ours=number(fields, "ours", MAX_THREADS, 0.0),
+        # The clock is compared with ours. 1e12 s is later than any clock, and keeps the arithmetic
+        # finite.
         clock=None if fields.get("clock") is None else number(fields, "clock", 1e12),
         folder=text(fields, "folder", ""),
         canary=digest(fields, "canary", may_be_empty=True),
@@ -295,6 +304,7 @@ def _hello(fields: Fields) -> Hello:
         missing=missing,
         missing_recipes=recipes,
         fonts=_fonts(fields),
+        # At least one: a host with 0 slots would be in use and never get a page.
         slots=max(1, capped(fields, "slots", MAX_CORES, 1)),
         encoder=word(fields, "encoder", ""),
     )
@@ -316,6 +326,7 @@ def _fonts(fields: Fields) -> Fonts | None:
     groups = fonts.get("groups", {}) if isinstance(fonts, dict) else None
     if not isinstance(groups, dict):
         raise ProtocolError("fonts is not an object with a digest and groups")
+    # The names are from fontconfig or from folders of the host, and are cut like any text of a host.
     counted = {writable(name[:MAX_WORD]): capped(groups, name, MAX_PAGES) for name in groups}
     return Fonts(digest(fonts, "digest"), tuple(counted.items())[:MAX_GROUPS])
 
@@ -327,6 +338,7 @@ def _san(fields: Fields) -> SanView | None:
     if not isinstance(san, dict):
         raise ProtocolError("san is not an object")
     return SanView(
+        # ``is True``: a string such as "false" is truthy.
         seen=san.get("seen") is True,
         writable=san.get("writable") is True,
         reason=text(san, "reason", ""),
@@ -341,6 +353,7 @@ def _file_name(value: str) -> str:
 
 
 def _heartbeat(fields: Fields) -> Heartbeat:
+    # None means that the runner cannot tell, which is not the same as 0 slots.
     is_known = fields.get("available_slots") is not None
     slots = capped(fields, "available_slots", MAX_CORES) if is_known else None
     return Heartbeat(
@@ -386,9 +399,11 @@ def _suspected(fields: Fields) -> Suspected:
 
 def _thumbnail(fields: Fields) -> ThumbnailRendered:
     data = fields.get("data")
+    # base64 needs four characters for three bytes, so twice the limit leaves room.
     if not isinstance(data, str) or len(data) > 2 * MAX_THUMBNAIL:
         raise ProtocolError("data is not a thumbnail's text, or too long")
     try:
+        # validate=True: without it base64 skips characters that are none of its own.
         decoded = base64.b64decode(data, validate=True)
     except (binascii.Error, ValueError):
         raise ProtocolError("data is not base64") from None

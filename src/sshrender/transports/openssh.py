@@ -42,9 +42,11 @@ class OpensshTransport:
         """See Transport.connect."""
         link = OpensshLink(self._name, self._overrides)
         try:
+            # start() returns after the login, so the time-out of the write is for the payload alone.
             link.start(payload.command(spec.python, spec.label), timeout)
             link.write(payload.build(spec.marker, spec.silence), timeout)
         except LinkClosed as closed:
+            # What the shell printed is in the link, so it is read before the link is closed.
             words = last_words(link)
             link.close()
             refusal = Refusal.NO_PYTHON if closed.has_no_program else Refusal.UNREACHABLE
@@ -79,12 +81,15 @@ class OpensshLink:
         assert process.stdin is not None
         for pipe in (process.stdin, process.stdout, process.stderr):
             assert pipe is not None
+            # One thread polls both outputs; a blocking read of one would hide what comes on the other.
             os.set_blocking(pipe.fileno(), False)
         assert process.stdout is not None
         assert process.stderr is not None
         self._output = [process.stdout.fileno(), process.stderr.fileno()]
         end = time.monotonic() + timeout
         try:
+            # Two signs of a login: the client's own line at LogLevel VERBOSE, or bytes from the host,
+            # which come after it.
             while not self._errors.is_logged_in and not self._early:
                 if time.monotonic() > end:
                     raise opensshclient.no_answer(self._errors)
@@ -109,7 +114,11 @@ class OpensshLink:
                     if data:
                         return data
                     raise self._closed()
+                # The end of standard error alone does not end the link: the runner's output is the other
+                # one.
                 if not data:
+                    # poll(2) would report the closed descriptor at once in each call, and the loop would
+                    # spin.
                     self._output = self._output[:1]
                 self._errors.feed(data)
         except (OSError, ValueError) as error:
@@ -124,6 +133,8 @@ class OpensshLink:
             childprocess.write_all(self._process.stdin.fileno(), data, timeout)
         except TimeoutError:
             raise LinkClosed("the host does not read what it is sent") from None
+        # ValueError: another thread has closed the file. EPIPE: ssh has ended, and its last line says
+        # why.
         except (OSError, ValueError):
             raise self._closed() from None
 
@@ -139,6 +150,7 @@ class OpensshLink:
             with contextlib.suppress(OSError):
                 if process.stdin is not None:
                     process.stdin.close()
+            # The whole session, because ProxyCommand and jump hosts are processes of their own.
             childprocess.end_group(process)
             for pipe in (process.stdout, process.stderr):
                 if pipe is not None:
@@ -148,9 +160,12 @@ class OpensshLink:
     def _closed(self) -> LinkClosed:
         """Return the error for a connection that has ended, with the client's reason for it."""
         assert self._process is not None
+        # The exit status tells a broken connection (255) from a runner that ended.
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(childprocess.END_TIMEOUT)
         with contextlib.suppress(OSError, ValueError):
+            # What is in the pipe already is enough; a process that holds the pipe open is not waited
+            # for.
             while len(self._output) > 1 and childprocess.readable(self._output[1:], 0):
                 data = os.read(self._output[1], 1 << 16)
                 self._errors.feed(data)
@@ -158,6 +173,7 @@ class OpensshLink:
                     break
         status = self._process.returncode
         last = self._errors.last()
+        # A negative status: a signal ended ssh, so the runner's status is not known.
         if status is None or status < 0 or status == opensshclient.OWN_FAILURE:
             return LinkClosed("the connection broke" + (f": {last}" if last else ""))
         return LinkClosed(
@@ -169,9 +185,12 @@ class _Channel:
     """The standard streams of an ``ssh`` process, with the methods that paramiko's SFTP client calls."""
 
     def __init__(self, words: list[str], timeout: float) -> None:
+        # paramiko's SFTP client wants one object for both directions. A pair of sockets is one; two
+        # pipes are not.
         near, far = socket.socketpair()
         near.settimeout(timeout)
         self._socket = near
+        # Without our copy of ``far``, the end of the process is read as the end of the stream.
         with far:
             self._process = subprocess.Popen(
                 words,
@@ -188,10 +207,12 @@ class _Channel:
     def recv(self, size: int) -> bytes:
         return self._socket.recv(size)
 
+    # Pipelined writes ask whether answers have come (paramiko's SFTPFile._write).
     def recv_ready(self) -> bool:
         return bool(childprocess.readable([self._socket.fileno()], 0))
 
     def get_name(self) -> str:
+        # paramiko's SFTP client names its channel in its log.
         return "sftp"
 
     def close(self) -> None:
@@ -218,6 +239,7 @@ def _popen(words: list[str]) -> subprocess.Popen[bytes]:
 def _private_folder() -> Path:
     """Return a new folder for the control socket, which only this user may enter."""
     for parent in (os.environ.get("XDG_RUNTIME_DIR"), tempfile.gettempdir(), "/tmp"):
+        # 16 bytes: ``/sshr-``, eight characters of mkdtemp, and ``/s``.
         if parent and len(parent) < MAX_SOCKET_PATH - 16 and os.access(parent, os.W_OK):
             return Path(tempfile.mkdtemp(prefix="sshr-", dir=parent))
     raise ConnectFailed(Refusal.CONFIGURATION, "no folder for the control socket of ssh can be written")

@@ -15,17 +15,22 @@ OWN_FAILURE = 255
 MAX_LINES, MAX_LINE = 40, 400
 """How many lines, of how many characters, are kept of what the client and the host report."""
 
+# They precede the user's settings on the command line. ssh_config(5): the first value obtained is used.
 _FIXED = (
     # Names that releases before 8.7 do not have.
     "IgnoreUnknown=SessionType,StdinNull,ForkAfterAuthentication",
+    # BatchMode: no question for a passphrase, a password or an unknown host key; ssh fails instead.
     "BatchMode=yes",
+    # The own control socket: file transfers join this connection, and no master of the user's is used.
     "ControlMaster=yes",
     "ControlPersist=no",
+    # Forwardings of ssh_config would fail on ports that a shell of the user's has taken.
     "ClearAllForwardings=yes",
     "ForwardAgent=no",
     "ForwardX11=no",
     "Tunnel=no",
     "PermitLocalCommand=no",
+    # RemoteCommand of ssh_config forbids a command on the command line (ssh(1) ends with an error).
     "RemoteCommand=none",
     "RequestTTY=no",
     "SessionType=default",
@@ -39,7 +44,9 @@ _FIXED = (
     "ServerAliveCountMax=3",
 )
 
+# The texts are those of sshconnect.c and sshconnect2.c; LC_ALL=C keeps strerror(3) in English.
 _AUTHENTICATED = "Authenticated to "
+# Lines that LogLevel VERBOSE adds and that explain no failure.
 _OWN_CHATTER = re.compile(r"^(Authenticated to |Transferred: |Bytes per second: |Server accepts key)")
 
 _REFUSALS = (
@@ -65,6 +72,7 @@ _REFUSALS = (
 
 def environment() -> dict[str, str]:
     """Return the client's environment: messages in English, and no window that asks for a password."""
+    # SSH_ASKPASS_REQUIRE exists from 8.4 on; earlier releases ask nothing because of BatchMode.
     return {**os.environ, "LC_ALL": "C", "SSH_ASKPASS_REQUIRE": "never"}
 
 
@@ -73,6 +81,7 @@ def arguments(name: str, overrides: sshconfig.Overrides, control: Path, timeout:
     own = [*_FIXED, f"ControlPath={control}", f"ConnectTimeout={max(1, round(timeout))}"]
     # Of an option that is given twice ssh takes the first.
     words = [word for option in own for word in ("-o", option)]
+    # ``--``: a name of the inventory that begins with ``-`` is never an option.
     return ["ssh", "-T", *words, *sshconfig.options(overrides), "--", name]
 
 
@@ -83,6 +92,7 @@ def sftp_arguments(name: str, control: Path) -> list[str]:
     """
     options = ["ControlMaster=no", "BatchMode=yes", "ProxyCommand=false", "LogLevel=QUIET"]
     words = [word for option in options for word in ("-o", option)]
+    # ``-F /dev/null``: ssh_config has been applied to the master. Match exec in it would run once more.
     return ["ssh", "-T", "-F", "/dev/null", "-S", str(control), *words, "-s", "--", name, "sftp"]
 
 
@@ -97,6 +107,7 @@ class ErrorLines:
     def feed(self, data: bytes) -> None:
         """Take what has arrived."""
         *complete, pending = (self._pending + data).split(b"\n")
+        # A host that prints without a newline is cut, too.
         self._pending = pending[:MAX_LINE]
         for line in complete:
             self._add(line[:MAX_LINE].decode("utf-8", "replace").strip())

@@ -16,6 +16,7 @@ import zlib
 from collections.abc import Iterator
 from importlib import resources
 
+# 3.7 is the oldest Python that the modules below run with (RHEL 8 has 3.6, Debian 10 has 3.7).
 MINIMUM_PYTHON = (3, 7)
 _PACKAGES = (
     "sshrender.renderers",
@@ -23,6 +24,7 @@ _PACKAGES = (
     "sshrender.runner",
     "sshrender.storage",
 )
+# Every other module of the packages is sent, so a new one needs no entry. Names here save bytes only.
 NOT_SENT = frozenset(
     {
         "sshrender.renderers.appearance",
@@ -46,13 +48,20 @@ _COMMENT = re.compile(r"^[ \t]*#[^\n]*", re.MULTILINE)
 RECEIVE_TIMEOUT = 60
 """Seconds within which the whole payload must arrive; then the runner's own time-out applies."""
 
+# Both statements fit in one argument, with double quotes only, so that single quotes protect them in any
+# shell.
 _PROGRAM = (
+    # SIGALRM ends the process: a coordinator that vanished without closing the connection leaves no
+    # python behind.
     f"import os,signal;signal.alarm({RECEIVE_TIMEOUT});"
+    # One byte at a time: a larger read could take bytes that belong to the modules behind the NUL byte.
     'exec(b"".join(iter(lambda:os.read(0,1)or b"\\0",b"\\0")))'
 )
 # -I: no user site and no PYTHON variables; -S: no site module; -u: unbuffered.
 _COMMAND = "exec {python} -ISuc '" + _PROGRAM + "' {words}"
 
+# It must be valid in every Python from 2.7 on up to the version check: an old python3 has to report
+# itself.
 _LOADER = """
 import os, sys
 if sys.version_info < {minimum!r}:
@@ -87,6 +96,7 @@ start({marker!r}, {silence!r})
 
 def command(python: str, label: str) -> str:
     """Return the remote command line. ``label``: shown in the host's process list; made harmless."""
+    # Letters that no shell treats specially, so the label needs no quotes.
     safe = re.sub(r"[^A-Za-z0-9._-]", "_", label)
     return _COMMAND.format(python=python, words=f"sshrender-runner {safe}")
 
@@ -106,12 +116,15 @@ def build(marker: str, silence: float, *, is_far: bool = True) -> bytes:
     return loader.encode("ascii") + b"\0" + body
 
 
+# About 50 KiB, the same for all hosts of a run.
 @functools.cache
 def _body(is_far: bool = True) -> bytes:
     sources: dict[str, tuple[bool, str]] = {"sshrender": (True, "")}
     for package in _PACKAGES:
         for item in resources.files(package).iterdir():
             stem, _, suffix = item.name.rpartition(".")
+            # iterdir() also yields __pycache__ and the folder of encoders, which is a package of its
+            # own.
             is_package = stem == "__init__"
             name = package if is_package else f"{package}.{stem}"
             if suffix != "py" or name in NOT_SENT:
@@ -128,6 +141,8 @@ def strip(source: str) -> str:
     A docstring is every string that is a statement of its own, those below constants included. Where
     a body holds nothing else, ``pass`` takes its place.
     """
+    # From the end or from the start makes no difference here, because each replacement keeps the number
+    # of lines.
     lines = source.split("\n")
     for body in _bodies(ast.parse(source)):
         texts = [node for node in body if _is_text(node)]
@@ -143,6 +158,7 @@ def _bodies(node: ast.Module | ast.stmt | ast.excepthandler) -> Iterator[list[as
     """Return every non-empty block of statements below ``node``, without a look into expressions."""
     for name in ("body", "handlers", "orelse", "finalbody"):
         block = getattr(node, name, None) or []
+        # ``handlers`` holds no statements; the body of each handler is reached in the next step.
         if block and name != "handlers":
             yield block
         for each in block:

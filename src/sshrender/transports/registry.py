@@ -44,6 +44,8 @@ def _ssh(name: str, overrides: Overrides | None) -> Transport:
 
 
 KINDS: dict[str, TransportKind] = {
+    # Ten seconds are more than a login over a slow network needs; ``connect_timeout`` of the inventory
+    # replaces them.
     THIS_MACHINE: TransportKind(_local, 10.0),
     HOSTS: TransportKind(_ssh, 10.0),
 }

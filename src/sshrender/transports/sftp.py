@@ -26,6 +26,7 @@ def open_sftp(transport: Any, timeout: float) -> SftpFiles:
 
     def channel() -> Any:
         opened = transport.open_session(timeout=timeout)
+        # The channel's own time-out bounds each read and write; paramiko's default is to wait for ever.
         opened.settimeout(timeout)
         opened.invoke_subsystem("sftp")
         return opened
@@ -63,15 +64,20 @@ class SftpFiles:
         """See HostFiles.get."""
         try:
             with self._client.open(source, "rb") as theirs:
+                # The size is given, because prefetch would ask for it with one more round trip.
                 theirs.prefetch(size, max_concurrent_requests=_MAX_REQUESTS)
                 left = size
                 while left:
                     block = theirs.read(min(_BLOCK, left))
                     if not block:
+                        # The host reported the size together with the digest; a file that is shorter was
+                        # changed since.
                         raise FilesFailed(f"{source}: it ends {left} bytes early")
                     left -= len(block)
                     self._keep(block, target)
         except FileNotFoundError:
+            # It is an OSError, so it must come before that: the caller treats a missing file as no fault
+            # of the connection.
             raise
         except _LocalError as local:
             raise local.error from None
@@ -79,6 +85,7 @@ class SftpFiles:
             raise FilesFailed(f"{source}: {_words(error)}") from None
 
     @staticmethod
+    # Its error concerns this machine. Inside the try it would be taken for an error of the host.
     def _keep(block: bytes, target: IO[bytes]) -> None:
         try:
             target.write(block)

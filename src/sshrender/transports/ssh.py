@@ -29,6 +29,7 @@ from sshrender.transports.sshproxy import ProxySocket
 
 # Errors of a connection are reported as the state of its host. paramiko's threads would also print them,
 # with a traceback, to our stderr.
+# logging.lastResort prints warnings to stderr when a logger has no handler at all.
 logging.getLogger("paramiko").addHandler(logging.NullHandler())
 logging.getLogger("paramiko").propagate = False
 
@@ -47,7 +48,11 @@ class KnownHostsPolicy(paramiko.MissingHostKeyPolicy):  # type: ignore[misc]
     def missing_host_key(self, _client: paramiko.SSHClient, _hostname: str, key: paramiko.PKey) -> None:
         """Accept the key of a new host if the user chose that; refuse every other key."""
         shown = knownhosts.fingerprint(key.asbytes())
+        # Lines of revoked keys are among the known ones, so this comes before the test of ``_known``: it
+        # would report a changed key.
         check_revoked(self._known, key)
+        # paramiko asks only where it found no key of the host with this type. A host with another key is
+        # not new.
         if self._known:
             raise HostKeyRefused(
                 f"its {key.get_name()} key {shown} is not the one in {self._known[0].where}"
@@ -55,6 +60,7 @@ class KnownHostsPolicy(paramiko.MissingHostKeyPolicy):  # type: ignore[misc]
         if self._settings.host_key != ACCEPT_NEW:
             raise HostKeyRefused(f"its {key.get_name()} host key {shown} is not known")
         # "UserKnownHostsFile none" leaves no file, and the key is not stored.
+        # ssh writes to the first file of UserKnownHostsFile, too.
         for file in self._settings.known_hosts[:1]:
             knownhosts.remember(
                 Path(file), self._settings.known_name, key, is_hashed=self._settings.hash_known_hosts
@@ -82,6 +88,7 @@ class SshTransport:
             link.start(payload.command(spec.python, spec.label))
             link.write(payload.build(spec.marker, spec.silence), timeout)
         except LinkClosed as closed:
+            # The exit code of the shell tells that python3 is missing; its text tells why.
             words = last_words(link)
             connection.close()
             refusal = Refusal.NO_PYTHON if closed.has_no_program else Refusal.UNREACHABLE
@@ -103,6 +110,7 @@ def open_connection(settings: SshSettings, timeout: float, gateway: Any = None) 
     connection.connect_kwargs["auth_strategy"] = Login(settings)
     _enter_known_keys(client, settings, known)
     try:
+        # Through a gateway Fabric opens a channel of that connection instead.
         if connection.gateway is None:
             connection.connect_kwargs["sock"] = _connect_socket(settings, timeout)
         connection.open()
@@ -127,6 +135,7 @@ def _connect_socket(settings: SshSettings, timeout: float) -> socket.socket:
     The handshake and all that follows are short lines in turn. With Nagle's algorithm three of them wait
     40 ms each for the acknowledgement of the line before (measured against OpenSSH 9.2).
     """
+    # A ProxyJump without a gateway names this host itself (sshconfig.jumps): the connection is direct.
     if settings.proxy_command is not None and settings.proxy_jump is None:
         return ProxySocket(settings.proxy_command, timeout)
     connected = socket.create_connection((settings.hostname, settings.port), timeout)
@@ -145,6 +154,7 @@ def _connection(settings: SshSettings, timeout: float, gateway: Any) -> fabric.C
         forward_agent=False,  # a runner needs no keys of the user
         connect_timeout=max(1, round(timeout)),
         connect_kwargs={
+            # For the version line, for the login, and for the opening of a channel.
             "banner_timeout": timeout,
             "auth_timeout": timeout,
             "channel_timeout": timeout,
@@ -158,6 +168,7 @@ def _enter_known_keys(
 ) -> None:
     """Give paramiko the known keys: it then asks the host for a key of those types first."""
     port = settings.port
+    # paramiko looks a host up under this name, which is not that of HostKeyAlias.
     name = settings.hostname if port == 22 else f"[{settings.hostname}]:{port}"
     for line in known:
         if line.is_revoked:
@@ -173,6 +184,7 @@ def _connect_failed(
     settings: SshSettings, known: list[knownhosts.KnownKey], error: Exception
 ) -> ConnectFailed:
     """Return what paramiko raised as a kind of refusal and a reason."""
+    # The order matters: LoginFailed and BadHostKeyException are SSHExceptions as well.
     if isinstance(error, HostKeyRefused | paramiko.BadHostKeyException):
         return ConnectFailed(Refusal.HOST_KEY, _host_key_reason(known, error))
     if isinstance(error, LoginFailed):
@@ -181,6 +193,7 @@ def _connect_failed(
         return ConnectFailed(Refusal.NO_ADDRESS, f"no address is known for {settings.hostname}")
     if isinstance(error, OSError | paramiko.SSHException | EOFError):
         return ConnectFailed(Refusal.UNREACHABLE, _network_reason(settings, error))
+    # Anything else is a defect, of the host's sshd or of paramiko, and names its type.
     return ConnectFailed(Refusal.PROTOCOL, f"{type(error).__name__}: {error}")
 
 
@@ -229,15 +242,22 @@ class _Jumps:
 
     def get(self, chain: tuple[str, ...], config_file: str | None, timeout: float) -> Any:
         """Return a connection to the last host of a chain of jumps. Raises ConnectFailed."""
+        # Two configuration files may give the same name different addresses.
         key = f"{config_file}\0{','.join(chain)}"
+        # One lock for each jump host: hosts behind different jumps connect at the same time, and a slow
+        # one delays none.
         with self._lock:
             lock = self._locks.setdefault(key, threading.Lock())
+        # The hosts behind one jump wait here for the first of them, so the jump gets one login and not
+        # one for each host.
         with lock:
             found = self._open.get(key)
             if found is not None and found.is_connected:
                 return found
             user, name, port = sshconfig.destination(chain[-1])
             settings = sshconfig.resolve(name, Overrides(user=user, port=port, config_file=config_file))
+            # Locks are taken in the order of the way, and sshconfig.route() has refused circles, so no
+            # two threads wait for each other.
             before = self.get(chain[:-1], config_file, timeout) if chain[1:] else None
             try:
                 self._open[key] = open_connection(settings, timeout, before)
@@ -246,6 +266,7 @@ class _Jumps:
             return self._open[key]
 
 
+# For the whole process: a host that is connected again finds the jump's connection open.
 _jumps = _Jumps()
 
 
@@ -266,7 +287,10 @@ class SshLink:
         self._connection = connection
         transport: Any = connection.transport
         threading.Thread(target=_nudge, args=(transport,), daemon=True).start()
+        # open_session waits for the answer of the host; the nudges must run meanwhile, so they have a
+        # thread.
         self._channel: paramiko.Channel = transport.open_session(timeout=timeout)
+        # One stream, because text of the shell and lines of the runner are told apart by the marker.
         self._channel.set_combine_stderr(True)
 
     def start(self, command: str) -> None:
@@ -293,8 +317,12 @@ class SshLink:
         view = memoryview(data)
         while view:
             try:
+                # send() takes what fits into the channel's window; a slice bounds the copy that bytes()
+                # makes.
                 sent = self._channel.send(bytes(view[: 1 << 16]))
             except TimeoutError:
+                # The channel's time-out is a second, so the deadline is checked at least once in a
+                # second.
                 if time.monotonic() > deadline:
                     raise LinkClosed("the host does not read what it is sent") from None
                 continue
@@ -320,6 +348,7 @@ class SshLink:
         end = time.monotonic() + STATUS_TIMEOUT
         while not self._channel.exit_status_ready() and time.monotonic() < end:
             time.sleep(0.01)
+        # recv_exit_status() blocks without limit, so it is called only when the status is there.
         status = self._channel.recv_exit_status() if self._channel.exit_status_ready() else -1
         if status < 0:
             return LinkClosed("the connection broke" + (f": {why}" if why else ""))

@@ -16,7 +16,9 @@ from paramiko.agent import Agent, AgentKey, AgentSSH
 
 _PRIVATE = "OPENSSH PRIVATE KEY"
 _MAGIC = b"openssh-key-v1\0"
+# The protocol of the agent has no time-out of its own; a forwarded agent may be on a dead connection.
 _ANSWER_SECONDS = 10.0
+# A mebibyte: a key has a few kilobytes, and IdentityFile may name anything.
 _MAX_KEY_FILE = 1 << 20
 
 
@@ -43,6 +45,7 @@ class HostAgent(Agent):  # type: ignore[misc]  # paramiko has no types
         keys: tuple[AgentKey, ...] = super().get_keys()
         if self._only is None:
             return keys
+        # A certificate's blob differs from the key's own bytes; IdentityFile may show either of them.
         return tuple(key for key in keys if self._only & {key.blob, key.asbytes()})
 
 
@@ -53,6 +56,8 @@ def public_keys(identity_files: Iterable[str]) -> frozenset[bytes]:
     """
     found = set()
     for name in identity_files:
+        # ssh_config(5), IdentitiesOnly and CertificateFile: the private key, its public half, and its
+        # certificate.
         for path in (Path(name), Path(f"{name}.pub"), Path(f"{name}-cert.pub")):
             key = _public_key(path)
             if key is not None:
@@ -69,6 +74,8 @@ def needs_passphrase(path: Path) -> bool:
         if _PRIVATE not in text:
             return "ENCRYPTED" in text  # PEM (RFC 1421) and PKCS#8 say so in their first lines
         data = _binary(text)
+        # The first field after the magic is the cipher's name (PROTOCOL.key); "none" is a key in the
+        # clear.
         return data.startswith(_MAGIC) and paramiko.Message(data[len(_MAGIC) :]).get_text() != "none"
     except (OSError, ValueError, paramiko.SSHException):
         return False
@@ -94,6 +101,7 @@ def _public_half(text: str) -> bytes | None:
     message = paramiko.Message(data[len(_MAGIC) :])
     for _ in ("cipher", "key derivation", "its options"):
         message.get_binary()
+    # The number of keys, which is 1 in every file that ssh-keygen writes.
     message.get_int()
     key: bytes = message.get_binary()
     return key

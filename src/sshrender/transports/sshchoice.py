@@ -29,6 +29,7 @@ class ChosenTransport:
             try:
                 return OpensshTransport(self._name, self._overrides).connect(spec, timeout)
             except ConnectFailed as failed:
+                # Only a failed login is explained by keys that cannot be used.
                 if failed.refusal is not Refusal.AUTHENTICATION:
                     raise
                 from sshrender.transports.sshlogin import unusable
@@ -45,12 +46,15 @@ class ChosenTransport:
 
     def _uses_openssh(self, settings: SshSettings) -> bool:
         """Decide. Raises ConnectFailed for what the chosen client cannot do."""
+        # A jump host may need OpenSSH's client although the host behind it does not.
         passed = [settings, *sshconfig.route(settings)]
+        # Decided by the inventory: no keyword is looked at.
         if self._chosen == OPENSSH:
             return True
         wanted = sorted({each for host in passed for each in host.openssh_only})
         if not wanted:
             return False
+        # Not honouring a keyword could weaken the connection, such as Ciphers, so the host is refused.
         if self._chosen == FABRIC or shutil.which("ssh") is None:
             cause = f'transport = "{FABRIC}"' if self._chosen == FABRIC else "a machine without ssh"
             reason = f"{cause} cannot honour {', '.join(wanted)} of ssh_config"

@@ -36,6 +36,8 @@ class Overrides:
     known_hosts: str | None = None
     host_key: str | None = None
     config_file: str | None = None
+    # The client that is given by the inventory's ``transport`` is no option of ssh, so options() leaves
+    # it out.
     client: str | None = None
     """Which client connects (transports/sshchoice.py)."""
 
@@ -78,6 +80,8 @@ class SshSettings:
 def resolve(name: str, overrides: Overrides | None = None) -> SshSettings:
     """Ask ``ssh -G`` about a host. Raises ConnectFailed when the configuration is broken."""
     overrides = overrides or Overrides()
+    # ssh resolves these from the values above before it prints them; what it leaves is replaced by
+    # sshtokens.
     try:
         settings = parse(name, _ask_ssh(name, overrides))
         return _apply(replace(settings, config_file=overrides.config_file), overrides)
@@ -94,17 +98,21 @@ def command_line(name: str, overrides: Overrides) -> list[str]:
 def options(overrides: Overrides) -> list[str]:
     """Return the options of ssh(1) that say what the inventory says."""
     known_hosts = overrides.known_hosts and _literal(str(Path(overrides.known_hosts).expanduser()))
+    # ``-F`` reads this file instead of both the user's and the system's (ssh(1)).
     given = (
         ("-F", overrides.config_file and Path(overrides.config_file).expanduser()),
         ("-l", overrides.user),
         ("-p", overrides.port),
         ("-i", overrides.identity_file and Path(overrides.identity_file).expanduser()),
+        # Without it ssh would offer every key of the agent first, and MaxAuthTries could end the login.
         ("-o", overrides.identity_file and "IdentitiesOnly=yes"),
         ("-o", known_hosts and f'UserKnownHostsFile="{known_hosts}"'),
+        # The inventory's file is the only source of keys; the machine's own list would accept others.
         ("-o", known_hosts and "GlobalKnownHostsFile=/dev/null"),
         ("-o", overrides.host_key and f"StrictHostKeyChecking={_as_openssh(overrides.host_key)}"),
         ("-o", overrides.address and f"HostName={_literal(overrides.address)}"),
     )
+    # ``--`` comes from the caller; values stand in words of their own, so no shell splits them.
     return [word for flag, value in given if value for word in (flag, str(value))]
 
 
@@ -127,12 +135,16 @@ def _ask_ssh(name: str, overrides: Overrides) -> str:
     if overrides.port is not None:
         command += ["-p", str(overrides.port)]
     if overrides.address is not None:
+        # The options of ssh(1) outweigh the file, so that ``Match user`` and ``%h`` see the inventory's
+        # values.
         # ssh replaces tokens in it, and others contain it (%h).
         command += ["-o", f"HostName={overrides.address.replace('%', '%%')}"]
     try:
         answer = subprocess.run(
             [*command, "--", name],
             stdin=subprocess.DEVNULL,
+            # surrogateescape: a path may hold bytes that are no UTF-8, and has to be opened by the same
+            # bytes.
             capture_output=True,
             encoding="utf-8",
             errors="surrogateescape",
@@ -145,6 +157,7 @@ def _ask_ssh(name: str, overrides: Overrides) -> str:
         reason = f"ssh -G {name} does not end within {_TIMEOUT:g} s"
         raise ConnectFailed(Refusal.CONFIGURATION, reason) from None
     if answer.returncode != 0:
+        # The last line: warnings about other lines of the file come before the error.
         lines = answer.stderr.strip().splitlines() or ["it failed"]
         raise ConnectFailed(Refusal.CONFIGURATION, f"ssh -G {name}: {lines[-1]}")
     return answer.stdout
@@ -155,6 +168,7 @@ def parse(name: str, text: str) -> SshSettings:
 
     Raises ValueError or RuntimeError for values that are no port or no path.
     """
+    # Each keyword may come several times (identityfile); for those that hold one value the first counts.
     values = sshkeywords.parse(text)
     hostname = _first(values, "hostname") or name
     port = int(_first(values, "port") or 22)
@@ -170,6 +184,7 @@ def parse(name: str, text: str) -> SshSettings:
         port=port,
         user=user,
         identity_files=_existing(identities),
+        # Both lists: the agent may hold the key of a file that is missing here.
         identities=identities,
         identities_only=_first(values, "identitiesonly") in ("yes", "true"),
         uses_agent=agent is not None,
@@ -195,11 +210,13 @@ def _unless_none(value: str | None) -> str | None:
 
 
 def _identities(listed: list[str] | None, tokens: Mapping[str, str]) -> tuple[str, ...]:
+    # ``ssh -G`` prints its defaults, so these count only on a machine without OpenSSH's client.
     paths = listed or [f"~/.ssh/{name}" for name in _DEFAULT_IDENTITIES]
     return tuple(sshtokens.path(path, tokens) for path in paths if path != "none")
 
 
 def _existing(paths: Iterable[str]) -> tuple[str, ...]:
+    # A value of ssh_config that is the word ``none`` switches the default identities off.
     """Return the files that exist and are no public keys, which only the agent can use.
 
     One in a folder that cannot be searched is among them: the login says that it cannot be read.
@@ -223,16 +240,20 @@ def _openssh_only(values: sshkeywords.Values, identities: Iterable[str]) -> tupl
 
 def _agent(value: str | None, tokens: Mapping[str, str]) -> str | None:
     """Return the socket that IdentityAgent names (ssh_config(5)); None: no agent is used."""
+    # SSH_AUTH_SOCK as a value means the variable of that name, as does no value at all.
     if value is None or value == "SSH_AUTH_SOCK":
         return os.environ.get("SSH_AUTH_SOCK") or None
     if value.lower() == "none":
         return None
+    # ``$NAME`` and ``${NAME}`` (ssh_config(5)). A path that begins with a variable has a separator and
+    # goes on below.
     if value.startswith("$") and os.sep not in value:
         return os.environ.get(value.strip("${}")) or None
     return sshtokens.path(value, tokens)
 
 
 def _known_hosts(values: Mapping[str, list[str]], tokens: Mapping[str, str]) -> tuple[str, ...]:
+    # The defaults of ssh_config(5), for a machine without OpenSSH's client.
     user = _first(values, "userknownhostsfile") or "~/.ssh/known_hosts ~/.ssh/known_hosts2"
     shared = _first(values, "globalknownhostsfile") or "/etc/ssh/ssh_known_hosts"
     listed = (
@@ -254,11 +275,15 @@ def _whole(listed: list[tuple[str, str]]) -> Iterator[str]:
         key, name = listed[at]
         end = at + 1
         if not Path(name).exists():
+            # The longest run of pieces first: a shorter one could be the name of another file.
             for until in range(len(listed), at + 1, -1):
                 joined = " ".join(piece for _, piece in listed[at:until])
+                # The files of the user and of the machine are two options, and a name never spans both.
                 if listed[until - 1][0] == key and Path(joined).exists():
                     name, end = joined, until
                     break
+        # The first piece of an option may be relative. A later one that is relative is the rest of a
+        # name with a space.
         is_continued = at > 0 and listed[at - 1][0] == key
         if is_continued and not Path(name).is_absolute() and not Path(name).exists():
             raise ValueError(f"{key} names a file with a space that is not there: … {name}")
@@ -268,6 +293,7 @@ def _whole(listed: list[tuple[str, str]]) -> Iterator[str]:
 
 def _host_key(checking: str | None) -> str:
     """Return how unknown keys are treated: ``ask`` as strict; ``no`` still refuses a changed key."""
+    # ``no`` accepts a new key and, unlike ssh, never goes on with a changed one.
     return ACCEPT_NEW if checking in ("accept-new", "no", "off", "false") else STRICT
 
 
@@ -288,6 +314,7 @@ def _apply(settings: SshSettings, overrides: Overrides) -> SshSettings:
     if overrides.host_key is not None:
         changes["host_key"] = overrides.host_key
     applied = replace(settings, **changes)  # type: ignore[arg-type]
+    # After the overrides, because the inventory's known_hosts decides which lines count.
     if knownhosts.has_authority(applied.known_hosts, applied.known_name):
         applied = replace(applied, openssh_only=(*applied.openssh_only, "@cert-authority"))
     return applied
@@ -306,11 +333,14 @@ def route(settings: SshSettings) -> list[SshSettings]:
 
     Raises ConnectFailed when they form a circle, in which OpenSSH's client starts processes without end.
     """
+    # The invariant of the loop: ``names`` holds every host that was met. One that is met again makes a
+    # circle.
     passed: list[SshSettings] = []
     waiting = [settings]
     names = [settings.name]
     while waiting:
         current = waiting.pop()
+        # Reversed, because pop() takes from the end: the jumps of the nearest host are resolved first.
         for text in reversed(jumps(current)):
             user, name, port = destination(text)
             if name in names or len(names) > MAX_JUMPS:
@@ -334,8 +364,12 @@ def jumps(settings: SshSettings) -> list[str]:
 
 def destination(text: str) -> tuple[str | None, str, int | None]:
     """Split ``user@host:port``, also as ``ssh://user@[::1]:22``, into user, host and port."""
+    # The form of a URI is allowed by ssh_config(5), ProxyJump.
     rest = text.removeprefix("ssh://").rstrip("/")
+    # rpartition: a user's name may contain ``@``, as those of some directories do; a host's name may
+    # not.
     user, at, rest = rest.rpartition("@")
+    # Brackets hold an IPv6 address, whose colons are no separator of a port.
     if rest.startswith("["):
         host, _, tail = rest[1:].partition("]")
         port = tail.removeprefix(":")

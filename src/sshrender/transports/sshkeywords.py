@@ -27,6 +27,7 @@ class Treatment(enum.Enum):
     NO_MEANING = "without meaning: a runner needs no terminal, no forwarding and no user to ask"
 
 
+# Each keyword is listed once; tests/unit/test_sshconfig.py compares the list with what ssh prints.
 _BY_TREATMENT = {
     Treatment.BOTH: """
         globalknownhostsfile hashknownhosts hostkeyalias hostname identitiesonly identityagent
@@ -76,9 +77,12 @@ def needing_openssh(values: Values) -> list[str]:
     found = [
         keyword
         for keyword, set_to in values.items()
+        # Without a client there are no defaults to compare with, and every keyword would look as if it
+        # were set.
         if defaults
         # A keyword of a later release is left to the client that knows it.
         and TREATMENTS.get(keyword, Treatment.OPENSSH) is Treatment.OPENSSH
+        # ``ssh -G`` prints every keyword, so only a value that differs from the default was set.
         and list(set_to) != defaults.get(keyword)
         # Debian's own ssh_config turns it on for all hosts.
         and (keyword != "gssapiauthentication" or _has_ticket())
@@ -97,14 +101,18 @@ def parse(text: str) -> dict[str, list[str]]:
 
 def _has_ticket() -> bool:
     """Return whether the user seems to have a Kerberos ticket, without which GSSAPI does nothing."""
+    # The default place of the MIT library's file cache (krb5.conf(5), default_ccache_name).
     return "KRB5CCNAME" in os.environ or Path(f"/tmp/krb5cc_{os.getuid()}").exists()
 
 
+# Once per process: the defaults belong to the installed ssh, and the call costs a process.
 @functools.cache
 def _defaults() -> dict[str, list[str]]:
     """Return the settings of a host without any configuration; empty if there is no ssh to ask."""
     try:
         answer = subprocess.run(
+            # ``-F /dev/null``: no configuration file at all is read, neither the user's nor the
+            # machine's.
             ["ssh", "-F", "/dev/null", "-G", "--", "localhost"],
             stdin=subprocess.DEVNULL,
             capture_output=True,

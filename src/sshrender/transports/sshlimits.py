@@ -27,6 +27,7 @@ MAX_SFTP_PACKET = 64 * 1024
 
 
 class BoundedPacketizer(paramiko.packet.Packetizer):  # type: ignore[misc]  # paramiko has no types
+    # Called by paramiko's reading thread, also for the body of a packet whose length was just decrypted.
     """Refuses packets that are longer than OpenSSH allows, before it reads them."""
 
     _greeting = 0
@@ -38,6 +39,8 @@ class BoundedPacketizer(paramiko.packet.Packetizer):  # type: ignore[misc]  # pa
         data: bytes = super().read_all(n, check_rekey)
         return data
 
+    # paramiko reads lines with this method only (Packetizer.readline), and lines come only before the
+    # first packet.
     def _read_timeout(self, timeout: float) -> bytes:
         """Only lines before the first packet are read here."""
         data: bytes = super()._read_timeout(timeout)
@@ -49,6 +52,7 @@ class BoundedPacketizer(paramiko.packet.Packetizer):  # type: ignore[misc]  # pa
 
 def _require_window(channel: paramiko.Channel, size: int) -> None:
     """Raise SSHException when the peer sends more than the window allows (RFC 4254, 5.2)."""
+    # Both buffers share one window (RFC 4254, 5.2).
     waiting = len(channel.in_buffer) + len(channel.in_stderr_buffer)
     if waiting + size > channel.in_window_size:
         raise paramiko.SSHException("it sends more than the channel's window")
@@ -56,11 +60,13 @@ def _require_window(channel: paramiko.Channel, size: int) -> None:
 
 def _feed(channel: paramiko.Channel, message: paramiko.Message) -> None:
     data = message.get_binary()
+    # Checked before it is stored: paramiko itself would append it to the buffer in any case.
     _require_window(channel, len(data))
     channel._feed(data)
 
 
 def _feed_extended(channel: paramiko.Channel, message: paramiko.Message) -> None:
+    # The message still holds the type of the data, so this counts a few bytes too many: the safe side.
     _require_window(channel, len(message.asbytes()))
     channel._feed_extended(message)
 
@@ -69,6 +75,7 @@ class BoundedTransport(paramiko.Transport):  # type: ignore[misc]
     """A connection whose packets and channels are bounded."""
 
     _channel_handler_table = {  # noqa: RUF012 - paramiko has it so
+        # The whole table is copied, so that every other message keeps its handler.
         **paramiko.Transport._channel_handler_table,
         common.MSG_CHANNEL_DATA: _feed,
         common.MSG_CHANNEL_EXTENDED_DATA: _feed_extended,
@@ -82,6 +89,7 @@ class BoundedSftp(paramiko.SFTPClient):  # type: ignore[misc]
     """An SFTP client that refuses answers of more than MAX_SFTP_PACKET bytes."""
 
     def _read_packet(self) -> tuple[int, bytes]:
+        # The length covers the type byte, so 0 is no packet (draft-ietf-secsh-filexfer-02, 3).
         size = int.from_bytes(self._read_all(4), "big")
         if not 0 < size <= MAX_SFTP_PACKET:
             raise paramiko.SSHException(f"it announces an answer of {size} bytes")

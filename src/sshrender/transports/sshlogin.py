@@ -33,6 +33,7 @@ class Login:
     def authenticate(self, transport: paramiko.Transport) -> list[str]:
         """Offer keys until one is accepted. Raises LoginFailed."""
         settings = self._settings
+        # None: every key may be offered. An empty set: none may.
         only = sshagent.public_keys(settings.identities) if settings.identities_only else None
         agent = sshagent.HostAgent(settings.agent_socket if settings.uses_agent else None, only)
         try:
@@ -43,8 +44,12 @@ class Login:
     def _offer(self, transport: paramiko.Transport, agent: sshagent.HostAgent) -> list[str]:
         user = self._settings.user or ""
         for key in self._keys(agent):
+            # Noted before the answer: _closed() reports how many keys a host had been offered when it
+            # hung up.
             self._offered.add(key.asbytes())
             try:
+                # An empty list means that the login is complete; else it names the methods that have to
+                # follow.
                 further: list[str] = transport.auth_publickey(user, key)
             except paramiko.BadAuthenticationType as error:
                 methods = ", ".join(error.allowed_types) or "none"
@@ -54,6 +59,7 @@ class Login:
                 # or any other broken connection.
                 if not transport.is_active():
                     raise LoginFailed(self._closed(transport)) from None
+                # A broken session is not a refused key: open_connection() reports it as unreachable.
                 if not isinstance(error, paramiko.AuthenticationException):
                     raise
                 continue
@@ -66,9 +72,13 @@ class Login:
 
     def _keys(self, agent: sshagent.HostAgent) -> Iterator[paramiko.PKey]:
         """Yield the agent's keys that the configuration names, its other keys, then files (ssh(1))."""
+        # Which keys are named does not depend on IdentitiesOnly: named ones are offered first in any
+        # case.
         named = sshagent.public_keys(self._settings.identities)
+        # False sorts before True, and sorted() keeps the agent's order otherwise.
         yield from sorted(agent.get_keys(), key=lambda key: not named & {key.blob, key.asbytes()})
         for file in self._settings.identity_files:
+            # MaxAuthTries of sshd is 6: a key that is offered twice uses up two of them.
             if sshagent.public_keys([file]) & self._offered:
                 continue  # the agent has it; the file may need a passphrase
             key = self._load(file)
@@ -89,6 +99,7 @@ class Login:
 
     def _closed(self, transport: paramiko.Transport) -> str:
         count = len(self._offered)
+        # One key: too many keys cannot be the reason, so the hint at IdentitiesOnly would mislead.
         if count == 1:
             return "it closed the connection during the login" + _banner(transport)
         return (
@@ -125,11 +136,13 @@ def unusable(settings: SshSettings) -> list[str]:
         held = {blob for key in agent.get_keys() for blob in (key.blob, key.asbytes())}
     finally:
         agent.close()
+    # The agent needs no passphrase for a key that it holds, so such a file is not reported.
     files = [file for file in settings.identity_files if not sshagent.public_keys([file]) & held]
     return [why for file in files if isinstance(why := _loaded(file), str)]
 
 
 def _banner(transport: paramiko.Transport) -> str:
     """Return the last line that the host showed before the login: it often says why it refuses."""
+    # A banner is text of the host before the login: its length is bounded here, its packet by sshlimits.
     lines = (transport.get_banner() or b"").decode("utf-8", "replace").strip().splitlines()
     return f": {lines[-1][:MAX_BANNER]}" if lines else ""

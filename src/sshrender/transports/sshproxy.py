@@ -17,8 +17,10 @@ class ProxySocket(socket.socket):
     def __init__(self, command: str, timeout: float) -> None:
         """Start the command. Raises OSError."""
         near, far = socket.socketpair()
+        # The descriptor moves to this object; ``near`` must not close it when it is collected.
         super().__init__(fileno=near.detach())
         self.settimeout(timeout)
+        # Only the command keeps ``far``, so that its end is read as the end of the stream.
         with far:
             self._process = subprocess.Popen(
                 # ssh_config(5): it is run with exec, so that no shell stays beside it.
@@ -32,4 +34,5 @@ class ProxySocket(socket.socket):
     def close(self) -> None:
         """Close the socket, and end the command."""
         super().close()
+        # Closing comes first: a command whose input has ended gets the time to end by itself.
         childprocess.end_group(self._process)

@@ -22,9 +22,12 @@ def tokens(name: str, hostname: str, port: int, user: str | None, jump: str | No
     """Return the tokens of one host by their letter. Those that only ssh can know are not among them."""
     here = socket.gethostname()
     remote = user or _user()
+    # ssh_config(5), TOKENS: %C is a hash of %l%h%p%r%j. Releases without %j agree where there is no
+    # jump.
     parts = here, hostname, str(port), remote, jump or ""
     return {
         "%": "%",
+        # ssh itself uses SHA-1 here; it names sockets and protects nothing.
         "C": hashlib.sha1("".join(parts).encode(), usedforsecurity=False).hexdigest(),
         "d": str(Path.home()),
         "h": hostname,
@@ -49,10 +52,12 @@ def _user() -> str:
 
 def replace_tokens(text: str, known: Mapping[str, str]) -> str:
     """Return ``text`` with every ``%x`` replaced. Raises ValueError for an unknown one, as ssh does."""
+    # Every part after the first begins with the letter of a token.
     parts = text.split("%")
     replaced = parts[0]
     rest = iter(parts[1:])
     for part in rest:
+        # A ``%`` at the end leaves an empty part, which is treated like ``%%``.
         letter = part[:1] or "%"
         if letter not in known:
             raise ValueError(f"unknown token %{letter} in {text!r}")
@@ -75,6 +80,7 @@ def replace_variables(text: str) -> str:
 
 def path(text: str, known: Mapping[str, str]) -> str:
     """Return a path with all of that replaced. Raises ValueError or RuntimeError."""
+    # Quotes first, because they enclose the whole value.
     plain = replace_variables(replace_tokens(unquote(text), known))
     return str(Path(plain).expanduser())
 
@@ -82,6 +88,7 @@ def path(text: str, known: Mapping[str, str]) -> str:
 def paths(text: str) -> list[str]:
     """Split a list of paths, of which some may be in quotes, as UserKnownHostsFile has it."""
     try:
+        # shlex knows backslashes as well, so a value without quotes is only split at spaces.
         return shlex.split(text, posix=True) if '"' in text else text.split()
     except ValueError:  # a quote without its partner is part of a name
         return text.split()

@@ -25,6 +25,7 @@ OPEN, FINISHED = "open\n", "over\n"
 
 SCRIPT = "script"
 
+# Lines are signed, but the names of nodes and texts of errors are the node's own.
 MAX_TEXT = 300
 """Characters of a text of a note that are kept."""
 
@@ -51,6 +52,7 @@ class PilotNote:
 class ArrayFolder:
     """The folder of one array. ``key``: of the lines in its files."""
 
+    # One reader per element: it remembers how far its file was read.
     path: Path
     key: bytes
     _readers: dict[int, pilotlines.LineReader] = field(default_factory=dict)
@@ -58,10 +60,14 @@ class ArrayFolder:
     def create(self, indexes: Iterable[int], epoch: int) -> None:
         """Make the folder and the files of these elements. Raises OSError."""
         self.path.parent.mkdir(mode=0o700, exist_ok=True)
+        # No parents and no exist_ok: two coordinators never share the folder of an array.
         self.path.mkdir(mode=0o700)
         for index in indexes:
+            # O_EXCL and 0600: a file that another user has put there is an error and is never written
+            # to.
             os.close(os.open(self._notes(index), os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
             make_pair(self.path / f"{index}.e{epoch}.1")
+        # Last: a holder that sees ``open`` finds all the files of its element.
         self._write_state(OPEN)
 
     def write_script(self, text: str) -> Path:
@@ -70,6 +76,8 @@ class ArrayFolder:
         with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
             file.write(text)
             file.flush()
+            # The node's NFS client reads the script from the server, so it has to be there before the
+            # submission.
             os.fsync(file.fileno())
         return path
 
@@ -90,6 +98,8 @@ class ArrayFolder:
                 self._readers[index] = reader
             try:
                 lines = reader.read_new()
+            # A line that is cut or not yet whole is read again later, and the other elements are not
+            # delayed.
             except (OSError, pilotlines.BadLine):
                 continue
             for line in lines:
@@ -106,6 +116,8 @@ class ArrayFolder:
         with new.open("w", encoding="ascii") as file:
             file.write(text)
             file.flush()
+            # Before the rename: after a crash of the file server the new name must not lead to an empty
+            # file.
             os.fsync(file.fileno())
         new.replace(self.path / STATE)
 
@@ -123,6 +135,7 @@ def _note(index: int, line: bytes) -> PilotNote | None:
         kind=_text(fields, "type"),
         node=_text(fields, "node"),
         reason=_text(fields, "reason"),
+        # 1024 cores, as for any host (transports/messages.py).
         cores=min(1024, int(_number(fields, "cores"))),
         memory=int(_number(fields, "memory")),
         left=_number(fields, "left"),
@@ -133,6 +146,7 @@ def _note(index: int, line: bytes) -> PilotNote | None:
 def _text(fields: Mapping[str, Any], key: str) -> str:
     value = fields.get(key)
     kept = value[:MAX_TEXT] if isinstance(value, str) else ""
+    # isprintable() also removes newlines and escape sequences, because views show these texts.
     return "".join(character for character in kept if character.isprintable())
 
 

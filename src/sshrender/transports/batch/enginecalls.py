@@ -20,6 +20,7 @@ CALL_TIMEOUT = 30.0
 MAX_ANSWER = 64 << 20
 """Bytes: TORQUE prints 1.6 kB for each job of the server."""
 
+# Grouped by what needs them: any program, Slurm, HTCondor, PBS, Grid Engine.
 _KEPT = (
     *("HOME", "USER", "LOGNAME", "PATH", "SHELL", "LANG", "TZ", "SSH_AUTH_SOCK", "KRB5CCNAME"),
     *("LD_LIBRARY_PATH", "SLURM_CONF", "CONDOR_CONFIG", "PBS_CONF_FILE", "PBS_DEFAULT", "PBS_SERVER"),
@@ -46,12 +47,18 @@ class EngineCalls:
                 input=command.stdin.encode(),
                 capture_output=True,
                 timeout=timeout,
+                # Variables named SBATCH_…, SQUEUE_… or PBS_… outside of this list would change options
+                # of the commands.
                 env=kept(os.environ),
+                # ``/``: PBS and Grid Engine note the current folder as that of the job, and a node may
+                # lack it.
                 cwd="/",
                 start_new_session=True,
                 check=False,
             )
         except FileNotFoundError:
+            # FileNotFoundError is an OSError, so it comes before it: a missing program does not appear
+            # by waiting.
             raise SubmissionRefused(f"{words[0]} is not installed here") from None
         except subprocess.TimeoutExpired:
             raise EngineUnavailable(f"{words[0]} gave no answer in {timeout:g} s") from None
@@ -59,6 +66,7 @@ class EngineCalls:
             raise EngineUnavailable(f"{words[0]}: {error.strerror}") from None
         out, err = (data[:MAX_ANSWER].decode("utf-8", "replace") for data in (done.stdout, done.stderr))
         answer = Answer(done.returncode, out, err)
+        # 127: the shell on the other machine found no such program (POSIX).
         if self.via and done.returncode == 127:
             raise SubmissionRefused(f"{command.words[0]} is not installed there: {answer.reason}")
         # An error of ssh itself (ssh(1)); sbatch exits so for a bad option.

@@ -39,12 +39,15 @@ class FileTransport:
         self._stem = folder / f"{index}.e{epoch}"
         self._key = key
         self._connections = 0
+        # The link whose file gets the request to end, which is the newest one.
         self._link: FileLink | None = None
 
     def connect(self, spec: RunnerSpec, timeout: float) -> Link:  # noqa: ARG002 - a file takes what it gets
         """Have the holder start a runner. It answers when it has found the pair, or never."""
         link = self.attach()
         try:
+            # START comes before the data, and KEEP (attach) before both: the holder reads lines in
+            # order.
             request = {"argv": payload.argv(spec.python, spec.label), "silence": spec.silence}
             link.append(holder.START + json.dumps(request).encode())
             link.append(holder.DATA + payload.build(spec.marker, spec.silence))
@@ -55,6 +58,8 @@ class FileTransport:
 
     def attach(self) -> FileLink:
         """Make the next pair, and tell the holder that a coordinator is there. Raises ConnectFailed."""
+        # Each connection has a new pair, so late lines of an earlier runner are never read as those of
+        # the next.
         self._connections += 1
         stem = f"{self._stem}.{self._connections}"
         try:
@@ -85,11 +90,13 @@ class FileLink:
         self._writer = pilotlines.LineWriter(f"{stem}.down", key)
         self._reader = pilotlines.LineReader(f"{stem}.up", key)
         self._interval = holder.BUSY_INTERVAL
+        # Two threads append: the one that writes requests, and the one that closes. Lines must not mix.
         self._lock = threading.Lock()
         self._is_closed = threading.Event()
         self._bad_since: float | None = None
         self._end: LinkClosed | None = None
 
+    # Offsets and counters of lines are in the writer, so every line goes through this lock.
     def append(self, line: bytes) -> None:
         """Append a line for the holder. Raises OSError."""
         with self._lock:
@@ -103,6 +110,7 @@ class FileLink:
             left = end - time.monotonic()
             if data or left <= 0:
                 return data
+            # The wait ends early when the link is closed, so close() never waits for a reader.
             self._is_closed.wait(min(self._interval, left))
 
     def _read_new(self) -> bytes:
@@ -111,6 +119,7 @@ class FileLink:
         try:
             lines = self._reader.read_new()
             self._bad_since = None
+        # Length and signature may arrive before the bytes: NFS clients flush pages in any order.
         except pilotlines.BadLine as damaged:
             self._bad_since = self._bad_since or time.monotonic()
             if time.monotonic() - self._bad_since > LATE_BYTES:
@@ -118,9 +127,11 @@ class FileLink:
             return b""
         except OSError as error:
             raise LinkClosed(f"cannot read the shared folder: {error.strerror}") from None
+        # The pause grows by half each time nothing came, from the busy interval up to the quiet one.
         quiet = min(holder.QUIET_INTERVAL, 1.5 * self._interval)
         self._interval = holder.BUSY_INTERVAL if lines else quiet
         data = b"".join(line[1:] for line in lines if line[:1] == holder.OUTPUT)
+        # Remembered, because the end may come in one look with the last output, which is returned first.
         self._end = next((_closed(line[1:]) for line in lines if line[:1] == holder.EXIT), self._end)
         if self._end is not None and not data:
             raise self._end
@@ -141,6 +152,7 @@ class FileLink:
 
     def close(self) -> None:
         """See Link.close."""
+        # CLOSE is written once: a second close() must not add a line to a file that its holder has left.
         if not self._is_closed.is_set():
             self._is_closed.set()
             with contextlib.suppress(OSError):

@@ -57,12 +57,16 @@ class PipeTransport:
 
     def connect(self, spec: RunnerSpec, timeout: float) -> Link:
         """See Transport.connect."""
+        # The last connection was a step that brought nothing. A site may forbid steps; files need none.
         if self._falls_back and self._link is not None and not self._link.has_read:
             return self._files.connect(spec, timeout)
         words = self.command_line(spec.python, spec.label)
+        # KEEP is written before srun starts, so the holder does not give up while the step is being
+        # created.
         keep = self._files.attach()
         try:
             process = subprocess.Popen(
+                # With ``via`` a shell on the other machine splits the words, so they are quoted there.
                 [*self._via, shlex.join(words)] if self._via else words,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
@@ -87,6 +91,7 @@ class PipeTransport:
 
     def command_line(self, python: str, label: str) -> list[str]:
         """See Transport.command_line."""
+        # kept() lets few variables through to srun, so the step gets the others by ``env``.
         variables = [f"{name}={value}" for name, value in self._environment.items()]
         return [*self._step, "env", *variables, *payload.argv(python, label)]
 
@@ -112,6 +117,8 @@ class PipeLink:
         self._streams.write(data, timeout)
         if time.monotonic() - self._kept_at >= KEEP_INTERVAL:
             self._kept_at = time.monotonic()
+            # The holder gives its allocation up when no such line comes for a while, although the step
+            # works.
             # The shared folder is reported by others; what counts here is the stream.
             with contextlib.suppress(OSError):
                 self._keep.append(holder.KEEP)
@@ -121,6 +128,7 @@ class PipeLink:
         raise FilesFailed("a pilot reads and writes the shared folder only")
 
     def close(self) -> None:
+        # The stream first, so the runner ends by itself; then srun; then the holder is told.
         """See Link.close. Without its client the step ends within 0.1 s (measured)."""
         self._streams.close()
         childprocess.end_group(self._process)

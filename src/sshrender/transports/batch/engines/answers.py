@@ -18,6 +18,7 @@ def xml_of(text: str) -> ET.Element:
     if "<!" in text:  # an engine prints no document type, and an entity may expand to gigabytes
         raise EngineUnavailable("its answer is not plain XML")
     try:
+        # TORQUE prints nothing at all when the server has no job, which is an answer and no error.
         return ET.fromstring(clean(text) or "<Data/>")
     except ET.ParseError as error:
         raise EngineUnavailable(f"its answer is no XML: {error}") from None

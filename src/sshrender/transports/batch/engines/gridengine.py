@@ -60,11 +60,14 @@ class GridEngine:
     def submit(self, request: ArrayRequest) -> Command:
         """See Engine. -notify: a cancelled job gets USR2 and a minute, and not KILL at once."""
         needs = f"h_rt={hours(request.walltime)}"
+        # Only a job that is much longer than the warning gets one; a soft limit near the start would end
+        # it at once.
         if request.walltime > 2 * SOFT_LIMIT:
             needs += f",s_rt={hours(request.walltime - SOFT_LIMIT)}"
         if request.memory is not None:
             needs += f",mem_free={mebibytes(request.memory)}M"
         words = [
+            # -terse: only the number is printed, not a sentence around it (qsub(1)).
             "qsub",
             "-terse",
             "-N",
@@ -75,15 +78,20 @@ class GridEngine:
             needs,
             "-notify",
         ]
+        # No output: the folder of the submission may not exist on the node. Notes go to the shared
+        # folder.
         words += ["-S", "/bin/sh", "-j", "y", "-o", "/dev/null"]
         if request.queue is not None:
             words += ["-q", request.queue]
         if request.avoid:
+            # The syntax of an expression of RESTRING (complex(5)): ``!`` negates, ``|`` is an
+            # alternative.
             words += ["-l", f"h=!({'|'.join(request.avoid)})"]
         return Command((*words, *request.options), request.script)
 
     def submitted(self, answer: Answer) -> str:
         """See Engine. A warning comes with exit code 1 although the job was submitted."""
+        # Warnings may precede the line with the number.
         for line in answer.out.splitlines():
             found = _ID.match(line.strip())
             if found is not None:
@@ -105,6 +113,7 @@ class GridEngine:
             if not array.isdigit():
                 continue
             node = text_of(job, "queue_name").partition("@")[2]
+            # A job that is no array has no tasks; an array of one element counts from 1.
             for index in indexes_of(text_of(job, "tasks") or "1"):
                 found.append(
                     Element(array, index, text_of(job, "JB_name"), _state(word), _reason(word), node)
@@ -136,6 +145,7 @@ class GridEngine:
         for row in xml_of(require(answer)).iter("Queue-List"):
             name = text_of(row, "name").partition("@")[2]
             total, state = number(text_of(row, "slots_total")), text_of(row, "state")
+            # Slots that are reserved (slots_resv) are no more free than those in use.
             used = number(text_of(row, "slots_used")) + number(text_of(row, "slots_resv"))
             # a, A: load; u: not reachable; d, D: disabled; E: error; s, S: suspended (qstat(1)).
             is_usable = not state
@@ -147,6 +157,8 @@ class GridEngine:
 
 def _state(word: str) -> ElementState:
     """Return the state that letters of qstat stand for: ``t`` is a start, no failure."""
+    # The order matters: ``dr`` is a running job that is being deleted, ``hqw`` a waiting job that is
+    # held.
     if "d" in word:
         return ElementState.ENDING
     if "E" in word or "h" in word:

@@ -26,6 +26,7 @@ from sshrender.transports.batch.engines.interface import (
     require,
 )
 
+# The attributes are requested by name: a whole ad has more than a hundred of them.
 _ATTRIBUTES = "ClusterId,ProcId,JobStatus,SsrPilot,HoldReason,RemoteHost,LastRejMatchReason"
 
 _STATES = {
@@ -70,11 +71,13 @@ class HtCondor:
     def submit(self, request: ArrayRequest) -> Command:
         """See Engine. ``want_graceful_removal``: condor_rm sends TERM first, and KILL later."""
         limit = round(request.walltime)
+        # The forms of condor_submit(1), one command a line; ``queue`` comes last and makes the elements.
         lines = [
             "universe = vanilla",
             "executable = /bin/sh",
             f'arguments = "{_quoted(request.script_file)} $(Process)"',
             "transfer_executable = false",
+            # NO: the script lies on the shared folder, which the node mounts.
             "should_transfer_files = NO",
             "initialdir = /",
             f"request_cpus = {request.cores}",
@@ -92,11 +95,13 @@ class HtCondor:
         if request.avoid:
             others = " && ".join(f'(Machine != "{node}")' for node in request.avoid)
             lines.append(f"requirements = {others}")
+        # After our lines, because of a command that is given twice HTCondor takes the last.
         lines += [*request.options, f"queue {request.count}"]
         return Command(("condor_submit", "-terse", "-"), "\n".join(lines) + "\n")
 
     def submitted(self, answer: Answer) -> str:
         """See Engine."""
+        # ``-terse`` prints the first and the last id, as 12.0 - 12.9. Both have the same cluster.
         found = re.match(r"(\d+)\.\d+ - \1\.\d+$", answer.out.strip())
         if answer.code == 0 and found is not None:
             return found[1]
@@ -107,6 +112,8 @@ class HtCondor:
 
     def query(self, arrays: Sequence[ArrayHandle]) -> Command:
         """See Engine."""
+        # Without arrays the constraint matches no job, so that the answer is empty rather than
+        # everyone's.
         constraint = " || ".join(f'SsrPilot == "{array.name}"' for array in arrays) or "false"
         return Command(("condor_q", "-json", "-attributes", _ATTRIBUTES, "-constraint", constraint))
 
@@ -122,6 +129,7 @@ class HtCondor:
             state = _STATES.get(status or 0, ElementState.ENDED)
             key = "HoldReason" if state is ElementState.HELD else "LastRejMatchReason"
             reason = "" if state is ElementState.RUNNING else field_of(job, key)
+            # RemoteHost is ``slot1@node`` (or ``slot1_2@node``).
             node = field_of(job, "RemoteHost").rpartition("@")[2]
             found.append(Element(str(cluster), process, field_of(job, "SsrPilot"), state, reason, node))
         return found
@@ -160,6 +168,7 @@ class HtCondor:
             free[name] = free.get(name, 0) + (cpus if state == "Unclaimed" else 0)
             states.setdefault(name, []).append(state)
         return [
+            # Owner: the machine is used by its owner, and takes no jobs until it is idle.
             Node(name, states[name][0], set(states[name]) != {"Owner"}, total[name], free[name])
             for name in total
             if name

@@ -49,6 +49,7 @@ class Answer:
     def reason(self) -> str:
         """Return what it complains of, in one line, without the names of programs in front."""
         lines = [each.strip() for each in (self.err or self.out).splitlines()]
+        # The first three lines: commands repeat their usage after the error.
         kept = [line for line in lines if line and not line.lower().startswith(_USELESS)]
         text = "; ".join(dict.fromkeys(_PREFIX.sub("", line) for line in kept[:3]))
         return clean(text)[:MAX_REASON] or f"exit code {self.code}"
@@ -197,6 +198,7 @@ def require(answer: Answer) -> str:
 
 def hours(seconds: float) -> str:
     """Return a time as hours, minutes and seconds, as every engine reads it."""
+    # No zero: Slurm takes a time limit of 0 as no limit at all (sbatch(1)).
     whole = max(1, round(seconds))
     return f"{whole // 3600}:{whole // 60 % 60:02}:{whole % 60:02}"
 
@@ -208,6 +210,7 @@ def mebibytes(size: int) -> int:
 
 def ranges(indexes: Iterable[int]) -> str:
     """Return numbers as ``0-3,7``."""
+    # The invariant of the loop: ``found`` holds closed ranges in ascending order that do not touch.
     ordered = sorted(set(indexes))
     found: list[list[int]] = []
     for number in ordered:
@@ -231,7 +234,9 @@ def indexes_of(text: str) -> Iterator[int]:
     for part in text.split(","):
         bounds, _, step = part.partition(":")
         low, dash, high = bounds.partition("-")
+        # The text is an engine's; a part that is no number is passed over.
         if not low.isdigit() or (dash and not high.isdigit()) or (step and not step.isdigit()):
             continue
         last = int(high) if dash else int(low)
+        # The bound keeps a range such as 0-999999999 from filling the memory.
         yield from range(int(low), min(last, int(low) + 100_000) + 1, max(1, number(step, 1)))

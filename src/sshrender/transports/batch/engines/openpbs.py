@@ -50,6 +50,8 @@ class OpenPbs:
         text = answer.out + answer.err
         _, found, version = text.partition("pbs_version = ")
         if not found:
+            # TORQUE's qsub prints ``Version:`` and ``Commit:`` lines (measured with 6.1.3) and no
+            # ``pbs_version``.
             is_torque = "Version:" in text and "Commit:" in text
             why = 'qsub is that of TORQUE: engine = "torque"' if is_torque else answer.reason
             raise WrongEngine(why)
@@ -64,6 +66,7 @@ class OpenPbs:
         if request.count > 1:
             words += ["-J", f"0-{request.count - 1}"]
         words += ["-l", needs, "-l", f"walltime={hours(request.walltime)}"]
+        # Both outputs go nowhere: the server would copy them to the folder of the submission.
         words += ["-j", "oe", "-o", "/dev/null", "-S", "/bin/sh"]
         if request.queue is not None:
             words += ["-q", request.queue]
@@ -76,6 +79,7 @@ class OpenPbs:
     def query(self, arrays: Sequence[ArrayHandle]) -> Command:
         """See Engine. Only ids that are known; an array whose answer was lost is looked for by name."""
         ids = [array.array for array in arrays if array.array]
+        # Without an id only the list of all jobs can show the array.
         if len(ids) < len(arrays):
             return Command(("qstat", "-t", "-f", "-F", "json"))
         return Command(("qstat", "-t", "-f", "-F", "json", *ids))
@@ -89,6 +93,7 @@ class OpenPbs:
             parts = pbs.split_id(text)
             if parts is None or not isinstance(job, Mapping) or field_of(job, "job_state") == "B":
                 continue
+            # The row of the array itself has no index; its elements follow in rows of their own (-t).
             if parts[1] is None and "[]" in text:
                 continue
             state = pbs.state_of(field_of(job, "job_state"))
@@ -132,6 +137,8 @@ class OpenPbs:
                 continue
             state = field_of(node, "state")
             cores = _count(node, "resources_available")
+            # A state may be several words with commas, such as ``free,offline``, so each word is
+            # searched for.
             is_usable = not any(word in state for word in _DOWN)
             free = max(0, cores - _count(node, "resources_assigned")) if is_usable else 0
             found.append(Node(clean(name), state, is_usable, cores, free, field_of(node, "comment")))

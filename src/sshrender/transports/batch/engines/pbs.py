@@ -30,11 +30,13 @@ _STATES = {
 }
 """qstat(1B). C, F and X are ends. The row of an array itself is B in OpenPBS."""
 
+# The texts are those of TORQUE's and OpenPBS's clients, in lower case.
 _AWAY = ("cannot connect", "unable to communicate", "connection refused", "no permission to contact")
 
 _AWAY_CODE = 111
 """The exit code is the error number modulo 256: ECONNREFUSED."""
 
+# A smaller array may be accepted where one of these is the reason.
 _SIZE = (
     "bad job array request",
     "array size too large",
@@ -63,6 +65,7 @@ def state_of(letter: str) -> ElementState:
 def submitted(answer: Answer) -> str:
     """Return the id that qsub printed. Raises SubmissionRefused or EngineUnavailable."""
     lines = answer.out.strip().splitlines()
+    # The last line: a site's submit filter may print lines of its own before the id.
     if answer.code == 0 and lines and split_id(lines[-1]) is not None:
         return lines[-1].strip()
     reason = answer.reason
@@ -78,6 +81,7 @@ def whole(array: str) -> Sequence[str]:
 
 def element(array: str, index: int) -> str:
     """Return the id of an element: ``123[4].desk``. A job that is no array is its own element."""
+    # An id without brackets has no index to fill in, and stays the same.
     return array.replace("[]", f"[{index}]")
 
 
@@ -85,6 +89,7 @@ def cancel(array: ArrayHandle, indexes: Sequence[int]) -> Command:
     """Return qdel with the ids of these elements, or of the array. Raises EngineUnavailable."""
     require_id(array)
     ids = [element(array.array, index) for index in indexes] or [array.array]
+    # dict.fromkeys keeps the order and drops repeats: each element of a plain job has the id of the job.
     return Command(("qdel", *dict.fromkeys(ids)))
 
 

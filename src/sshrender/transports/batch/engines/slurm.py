@@ -46,6 +46,8 @@ _STATES = {
 }
 """squeue(1), JOB STATE CODES. Every other one is an end."""
 
+# Slurm has no state for held jobs: they are pending for one of these reasons (squeue(1), JOB REASON
+# CODES).
 _HELD = frozenset({"JobHeldUser", "JobHeldAdmin"})
 
 _SIZE = ("invalid job array specification", "maxsubmitjob", "job violates accounting/qos policy")
@@ -56,6 +58,7 @@ _AWAY = ("unable to contact slurm controller", "socket timed out", "connection r
 WARNING = 90
 """Seconds before the end at which the script gets USR1, or up to 60 s earlier (sbatch(1))."""
 
+# sinfo(1), NODE STATE CODES: the states in which a node runs jobs or may get some.
 _USABLE = ("idle", "mixed", "allocated", "completing", "planned")
 
 
@@ -79,9 +82,12 @@ class Slurm:
 
     def submit(self, request: ArrayRequest) -> Command:
         """See Engine."""
+        # --parsable prints the number, and ``;cluster`` after it where there are several (sbatch(1)).
         words = ["sbatch", "--parsable", f"--job-name={request.name}", f"--array=0-{request.count - 1}"]
         words += ["--nodes=1", "--ntasks=1", f"--cpus-per-task={request.cores}"]
+        # ``B:``: only the script gets the signal, not its steps.
         words += [f"--time={hours(request.walltime)}", f"--signal=B:USR1@{WARNING}"]
+        # The node may have no folder of the name that the submission had here.
         words += ["--output=/dev/null", "--chdir=/"]
         if request.memory is not None:
             words.append(f"--mem={mebibytes(request.memory)}M")
@@ -93,6 +99,7 @@ class Slurm:
 
     def submitted(self, answer: Answer) -> str:
         """See Engine."""
+        # What follows ``;`` is the name of the cluster.
         found = answer.out.strip().partition(";")[0]
         if answer.code == 0 and found.isdigit():
             return found
@@ -105,6 +112,7 @@ class Slurm:
         """See Engine."""
         names = ",".join(array.name for array in arrays)
         return Command(
+            # --array: one line for each element, also for those that wait, which are one line otherwise.
             ("squeue", "--me", "--noheader", "--array", f"--name={names}", f"--format={_FIELDS}")
         )
 
@@ -112,6 +120,7 @@ class Slurm:
         """See Engine."""
         found = []
         for line in require(answer).splitlines():
+            # Six separators: a reason may hold ``|``, and is the last field.
             fields = line.strip().split("|", 6)
             if len(fields) < 7 or not fields[0].isdigit():
                 continue
@@ -127,6 +136,8 @@ class Slurm:
                     state=state,
                     reason="" if reason == "None" else clean(reason),
                     node=node,
+                    # A running job's %S is its start, which is of no use here; only an expected one is
+                    # shown.
                     start="" if start == "N/A" or state is not ElementState.WAITING else start,
                 )
             )
@@ -152,6 +163,8 @@ class Slurm:
         Since 22.05 a step does not inherit the cores of its job, so they are said.
         """
         return (
+            # --overlap: the step shares the cores with the script, which holds the allocation; else it
+            # would wait for ever.
             *("srun", f"--jobid={job}", "--overlap", "--nodes=1", "--ntasks=1"),
             *(f"--cpus-per-task={cores}", "--quiet", "--unbuffered", "--mpi=none"),
         )
@@ -165,12 +178,14 @@ class Slurm:
         found: dict[str, Node] = {}
         for line in require(answer).splitlines():
             fields = line.strip().split("|", 3)
+            # %C is allocated/idle/other/total cores (sinfo(1)).
             if len(fields) < 4 or fields[2].count("/") != 3:
                 continue
             name, state, counts, note = fields
             _, free, _, total = (number(each) for each in counts.split("/"))
             # A mark behind the state says more: * does not respond, $ maintenance, ~ powered down.
             is_usable = state.rstrip("#+-") in _USABLE
+            # The node's lines differ only in the partition, so any of them will do.
             found[name] = Node(
                 name,
                 state,

@@ -37,6 +37,7 @@ class Torque:
     first = 0
     needs_script_file = False
 
+    # The same words on standard output or standard error, by version.
     def version_command(self) -> Command:
         """See Engine. It tells TORQUE from OpenPBS: options have other meanings there."""
         return Command(("qsub", "--version"))
@@ -63,6 +64,7 @@ class Torque:
             "-N",
             request.name,
             "-t",
+            # One element is still an array in TORQUE, so its id has brackets.
             f"0-{request.count - 1}" if request.count > 1 else "0",
         ]
         words += ["-l", needs, "-j", "oe", "-o", "/dev/null", "-S", "/bin/sh"]
@@ -86,6 +88,7 @@ class Torque:
             if parts is None or (parts[1] is None and "[]" in text_of(job, "Job_Id")):
                 continue  # the row of the array itself
             state = pbs.state_of(text_of(job, "job_state"))
+            # Hold_Types: u, o and s are holds by user, operator and system (qhold(1B)).
             if state is ElementState.HELD and text_of(job, "Hold_Types") == "l":
                 state = ElementState.WAITING  # the array's own limit on running elements
             index = parts[1] or 0
@@ -97,6 +100,7 @@ class Torque:
                     name=name.removesuffix(f"-{index}"),
                     state=state,
                     reason=_comment(job) if state is ElementState.WAITING else "",
+                    # exec_host is ``node/0-3``, with ``+`` between nodes; a pilot has one node.
                     node=text_of(job, "exec_host").partition("/")[0],
                 )
             )
@@ -123,12 +127,14 @@ class Torque:
         found = []
         for node in xml_of(require(answer)).iter("Node"):
             state = text_of(node, "state")
+            # np: the number of processors that the administrator has given the node (pbsnodes(8)).
             cores = number(text_of(node, "np"))
             used = sum(
                 sum(1 for _ in _cores(each.partition("/")[0]))
                 for each in text_of(node, "jobs").replace(" ", "").split(",")
                 if each
             )
+            # job-exclusive: every core has a job, but the node is in use and may become free.
             is_usable = state in ("free", "job-exclusive")
             free = max(0, cores - used) if is_usable else 0
             found.append(
