@@ -67,8 +67,12 @@ def preparation(plan: JobPlan, setup: HostSetup, nonce: Nonce, split: int) -> di
 
 
 def ghostscript_command(plan: JobPlan, setup: HostSetup) -> list[str]:
-    """Return the command line of the warm Ghostscript that a runner starts for such a preparation."""
+    """Return the command line of the warm Ghostscript that a runner starts for such a preparation.
+
+    NAME, MEMORY and DISK stand for names that the host chooses: of a file, and of folders for rasters.
+    """
     settings = plan.spec.settings
+    device = raster_device(settings.device, settings.options, settings.encoder)
     return ghostscript.command(
         ghostscript.Setup(
             program=setup.ghostscript,
@@ -80,6 +84,7 @@ def ghostscript_command(plan: JobPlan, setup: HostSetup) -> list[str]:
             options=tuple(ghostscript_switches(settings.appearance, settings.sent_options)),
             tag=plan.spec.name,
             files=tuple(profiles.names(settings.options)),
+            raster=device and ghostscript.RasterOutput(device.name, device.bits, "MEMORY", 0, "DISK", 0),
         )
     )
 
