@@ -62,6 +62,7 @@ class Pilots:
         self._keepers = list(keepers)
         self._orphans = list(orphans)
         self._guests: dict[str, _Guest] = {}
+        # Also of nodes where no pilot is yet: one that starts there later is drained at once.
         self._drained: dict[str, ev.DrainRequested] = {}  # by host or node
         self._reports: dict[str, PoolReport] = {}
         self._updated_at = 0.0
@@ -80,6 +81,7 @@ class Pilots:
 
     def expected(self) -> ev.HostsExpected:
         """Return how many pilots may still become hosts."""
+        # Before each keeper has reported, every pilot of the inventory may still come.
         if len(self._reports) < len(self._keepers):
             return ev.HostsExpected(sum(each.setup.pilots for each in self._keepers))
         reports = self._reports.values()
@@ -93,6 +95,7 @@ class Pilots:
         self._updated_at = now
         counts = scheduler.page_queue.counts
         unfinished = sum(count for state, count in counts.items() if state not in FINISHED)
+        # The engine is asked to start no pilot on these nodes.
         avoid = tuple(sorted(self._drained))
         for each in self._keepers:
             each.need(Demand(unfinished, bool(scheduler.held), avoid))
@@ -109,14 +112,17 @@ class Pilots:
     ) -> str:
         """Return why the pilot should leave now; empty if it should not."""
         host = scheduler.hosts.get(name)
+        # It has work, or is about to have some: its time without a page begins anew.
         if host is None or host.in_flight or host.verifying or host.state is HostState.CONNECTING:
             guest.idle_since = None
             return ""
         if guest.is_retiring:
             return "its allocation ends"
+        # A page waits, so the pilot stays although it has none.
         if is_waiting and host.state is not HostState.DRAINED:
             guest.idle_since = None
             return ""
+        # ``or``: the loop's clock is monotonic and not 0, so a time is never false.
         guest.idle_since = guest.idle_since or now
         return "no page is left for it" if now - guest.idle_since >= IDLE_TIMEOUT else ""
 
@@ -143,6 +149,8 @@ class Pilots:
             node=note.node,
         )
         events: list[ev.Event] = [ev.HostAdded(plan)]
+        # The drain came before the pilot: HostAdded is handled first, and forgets earlier drains
+        # (core/events.py).
         drain = self._drained.get(note.node)
         if drain is not None:
             events.append(drain._replace(host=item.host))
@@ -160,6 +168,7 @@ class Pilots:
         """Remove a pilot whose allocation has ended: nobody is charged with that."""
         if item.host not in self._guests:
             return []
+        # Removed first: the failure of its connection, which follows, finds no pilot.
         del self._guests[item.host]
         return [ev.HostRemoved(item.host, f"its allocation ended: {item.reason}")]
 
@@ -174,6 +183,7 @@ class Pilots:
         if guest is None:
             return None
         now = time.monotonic()
+        # Only failures that are close together count: a pilot that works between them is alive.
         guest.failed_at = [at for at in guest.failed_at if now - at < FAILURE_WINDOW] + [now]
         if len(guest.failed_at) < FAILURES:
             return None
@@ -193,6 +203,7 @@ class Pilots:
         """Leave no pilot behind: cancel what waits, and leave tombstones. Return what to record."""
         if not self._keepers:
             return []
+        # All first, so that they end at the same time.
         for each in self._keepers:
             each.stop()
         with ThreadPoolExecutor(len(self._keepers)) as workers:
