@@ -90,6 +90,7 @@ class RunParts:
         self.inbox = inputs.inbox
         self.view = inputs.view
         self.clock = inputs.clock
+        # Pilots of pools are added as they start (inputhandlers.on_pilot_started).
         self.setups = {setup.plan.name: setup for setup in inputs.hosts}
         self.attempts = AttemptRecords()
         self.signal: int | None = None
@@ -108,6 +109,7 @@ class RunParts:
             FILE_TO_MEMORY * plan.limits.page_memory,
             plan.policy.name_wait,
         )
+        # Pages that are there already need no size.
         plan.reading.read_pages([page for page in plan.pages if page not in plan.history.pages])
         self.document_events = DocumentEvents(plan.reading, plan.pages)
         self.pilots = _make_pilots(inputs)
@@ -150,6 +152,8 @@ class RunParts:
         put a file of its own in its place beforehand.
         """
         epoch, _, number = attempt.partition(".")
+        # A keyed digest: without the key the names of other attempts cannot be computed from one's
+        # own.
         token = blake2b(attempt.encode(), key=self._name_key, digest_size=12).hexdigest()
         return f"{WORK}/p{page:06d}.e{epoch}.a{number}.{token}"
 
@@ -180,6 +184,7 @@ def _make_pilots(inputs: RunInputs) -> Pilots:
         for pool in pools
     ]
     known = {pool.name for pool in pools}
+    # They can be buried without the key: a tombstone is no signed line.
     orphans = [ArrayFolder(folder / entry.name, b"") for entry in left if entry.pool not in known]
     return Pilots(managers, orphans)
 

@@ -126,11 +126,13 @@ class Pilots:
     ) -> str:
         """Return why the pilot should leave now; empty if it should not."""
         host = scheduler.hosts.get(name)
+        # It has work, or is about to have some: its time without a page begins anew.
         if host is None or host.in_flight or host.verifying or host.state is HostState.CONNECTING:
             pilot.idle_since = None
             return ""
         if pilot.is_retiring:
             return "its allocation ends"
+        # A page waits, so the pilot stays although it has none.
         if is_waiting and host.state is not HostState.DRAINED:
             pilot.idle_since = None
             return ""
@@ -162,6 +164,8 @@ class Pilots:
             node=note.node,
         )
         events: list[ev.Event] = [ev.HostAdded(plan)]
+        # The drain came before the pilot: HostAdded is handled first, and forgets earlier drains
+        # (core/events.py).
         drain = self._drained.get(note.node)
         if drain is not None:
             events.append(drain._replace(host=item.host))

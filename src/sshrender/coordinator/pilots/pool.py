@@ -91,6 +91,7 @@ class Backoff:
         delay = DELAYS[min(self.refused, len(DELAYS)) - 1]
         if self.refused >= MAX_REFUSED:
             delay = DELAYS[-1]
+        # The delays are not added up: the later of both pauses counts.
         self._until = max(self._until, now + delay)
 
     def note_silent(self, now: float) -> None:
@@ -98,6 +99,8 @@ class Backoff:
         self.silent += 1
         if self.silent >= MAX_SILENT:
             self._pauses += 1
+            # The first pause is the third delay of the list: each silent pilot has used up an
+            # allocation.
             self._until = now + DELAYS[min(self._pauses + 1, len(DELAYS) - 1)]
 
     def may_submit(self, now: float) -> bool:
