@@ -90,8 +90,8 @@ def command(program: str) -> List[str]:
         "-sDEVICE=ppmraw",
         "-r%d" % DPI,
         "-sOutputFile=canary.ppm",
+        # Relative names: the command runs in a folder of its own (runner/fingerprint.py).
         "canary.pdf",
-    # The name is relative: the command runs in a folder of its own (runner/fingerprint.py).
     ]
 
 

@@ -50,7 +50,7 @@ def look_of(recipe: Recipe) -> Optional[Look]:
         return None
     bits, dpi = found.pop("-A", ""), found.pop("-r", "")
     width, height = found.pop("-w", ""), found.pop("-h", "")
-    # Any other option of ``mutool draw`` is left to ``mutool draw``.
+    # Any other option is left to a run of its own.
     if found or (bits and re.fullmatch("[0-8]", bits) is None):
         return None
     # A resolution, or both sides of a size in pixels.
