@@ -56,6 +56,7 @@ _MODULES = {
     "sshrender.errors": ("ExitCode", "UserError"),
 }
 
+# The inverse of the table, so that one lookup finds the module of a name.
 _HOME = {name: module for module, names in _MODULES.items() for name in names}
 
 __all__ = [

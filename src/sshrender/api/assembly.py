@@ -35,6 +35,7 @@ class Assembly:
         from sshrender.job.assembly.pagereader import AssemblyFailed, PageChanged
         from sshrender.storage.hangguard import guarded_call
 
+        # Both count: a page that failed and one that was never rendered would leave a gap in the file.
         lacking = outcome.pages["failed"] + outcome.pages["missing"]
         if lacking:
             self.lacks = f"no {self._kind} was made: {count(lacking, 'page')} missing"
@@ -42,12 +43,15 @@ class Assembly:
         plan, kind = self._plan, self._kind
         target = plan.output / self.name
 
+        # assemble() calls it before each step that others see, so that a run that lost its lease or its
+        # folder stops.
         def ensure() -> None:
             fence()
             plan.claim.require()
 
         pages, dpi = list(plan.history.pages.values()), plan.spec.settings.resolutions
         try:
+            # Recorded first: after a crash in between, --overwrite can still replace the file.
             guarded_call(target.parent, lambda: plan.claim.note_assembled(self.name))
             guarded_call(target.parent, lambda: assemble(plan.folder, pages, target, kind, dpi, ensure))
             self.path = str(target)
@@ -56,6 +60,7 @@ class Assembly:
         except NeedsUser as refused:
             # The queue tries again: what is in the way may be gone by then.
             raise UserError(refused.code, refused.what, refused.hint) from None
+        # A page was replaced after it was verified: the next run renders it again.
         except PageChanged as failed:
             what = f"{target} cannot be made: {failed}"
             hint = f"sshrender resume {shlex.quote(plan.spec.name)}"

@@ -15,6 +15,7 @@ from sshrender.coordinator.jobplan import HostSetup, JobPlan
 def of_connections(hosts: Sequence[HostSetup], label: str) -> Iterator[str]:
     """Yield for each host the command that starts its runner, as OpenSSH would be typed."""
     for setup in hosts:
+        # Nothing connects here: the words come from the inventory and ssh_config.
         command = setup.transport.command_line(setup.python, label)
         yield f"host {setup.plan.name}: {shlex.join(command)}"
 
@@ -24,6 +25,7 @@ def of_renderers(hosts: Sequence[HostSetup], plan: JobPlan) -> Iterator[str]:
     recipes = plan.spec.settings.recipes
     for recipe in recipes:
         if not recipe.is_built_in:
+            # A script is shown as it is; its fields come as variables.
             steps = [shlex.join(step) for step in recipe.steps] or [recipe.shell]
             yield f"recipe {recipe.name}: {' | '.join(steps)}"
     if plan.renders_with_ghostscript:

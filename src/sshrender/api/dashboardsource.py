@@ -37,6 +37,7 @@ def open_source(
     san: Path, named: str, hosts_file: Path | None, ssh_config: Path | None = None
 ) -> JobSource:
     """Return the source for the job that the user names. Raises UserError."""
+    # Outside of on_san: the inventory is a file of this machine.
     hosts = inventory_hosts(hosts_file)
     return on_san(san, lambda: JobSource(*find_job(san, named), hosts, ssh_config))
 
@@ -62,6 +63,7 @@ class JobSource:
     ) -> None:
         self._folder = folder
         self._tail = JournalTail(folder.journal)
+        # It judges by changes that it sees itself, so one observer lives as long as the view.
         self._observer = Observer(folder.lease)
         self._ssh_config = None if ssh_config is None else str(ssh_config)
         self._hosts = {host.name: host for host in hosts}
@@ -103,6 +105,7 @@ class JobSource:
         page = self._folder.pages / page_file
         for path in (page, *small) if large else small:
             if path.suffix in _SHOWABLE:
+                # A file of another kind, or a larger one, is passed over like a missing one.
                 with contextlib.suppress(
                     OSError
                 ):  # there is none, or it is not a regular file of that size

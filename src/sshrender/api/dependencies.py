@@ -24,6 +24,8 @@ def start_time(text: str | None) -> str:
     if not text:
         return ""
     try:
+        # The moment of the command counts, in the time zone of the user: 22:30 is the next one on this
+        # clock.
         return timestamp(times.parse(text, datetime.now().astimezone()).timestamp())
     except ValueError as error:
         raise UserError(
@@ -35,6 +37,7 @@ def start_time(text: str | None) -> str:
 
 def job_names_of(san: Path, jobs: Iterable[str]) -> list[str]:
     """Return the full names of the jobs that the user names; skip empty texts. Raises UserError."""
+    # ``alter --after ''`` gives one empty text, which removes the condition.
     return [on_san(san, partial(find_job, san, job))[0].name for job in jobs if job]
 
 
@@ -44,7 +47,9 @@ def refuse_circle(san: Path, name: str, after: Iterable[str]) -> None:
     def known() -> dict[str, tuple[str, ...]]:
         found = {}
         for folder, _ in all_jobs(san):
+            # A job that cannot be read cannot wait for anything, and must not hide a circle of others.
             job = if_readable(san, partial(jobattributes.load_or_none, folder))
+            # A finished job starts nothing: its own conditions are fulfilled or void.
             if job is not None and not job.over:
                 found[folder.name] = job.after
         return found
@@ -54,6 +59,7 @@ def refuse_circle(san: Path, name: str, after: Iterable[str]) -> None:
         raise UserError(
             ExitCode.USAGE, f"{name} cannot wait for itself", "name another job with --after"
         )
+    # Only the new edges can close a circle, so nothing is read where there are none.
     circle = jobqueue.circle(name, after, on_san(san, known)) if after else ()
     if circle:
         raise UserError(

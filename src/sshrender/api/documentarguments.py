@@ -27,9 +27,11 @@ def check_pdfs(sources: list[Path]) -> None:
     """Raise UserError if two documents have the same name: they would share an output folder."""
     first: dict[str, Path] = {}
     for source in sources:
+        # setdefault keeps the first document of each name, so the message names both.
         other = first.setdefault(source.stem, source)
         if other is source:
             continue
+        # The name of the document's folder tells the two apart.
         own = "-".join(part for part in (source.absolute().parent.name, source.stem, "pages") if part)
         raise UserError(
             ExitCode.USAGE,
@@ -52,16 +54,19 @@ def _file(source: Path) -> Path:
 
     What cannot be found or read is reported when that document is opened: the others are rendered.
     """
+    # A file that is called ``-`` is that file.
     is_standard_input = str(source) == "-" and not source.exists()
     named = Path("/dev/stdin") if is_standard_input else source
     with contextlib.suppress(OSError):
         mode = named.stat().st_mode
+        # A PDF is read from its end (ISO 32000-1, 7.5.5), so a stream cannot be one.
         if stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode) or stat.S_ISCHR(mode):
             raise UserError(
                 ExitCode.DOCUMENT,
                 f"{source}: a pipe or a device, and the document has to be a file",
                 "put what it contains into a file, and name that: COMMAND > document.pdf",
             )
+        # The reader is another process, in which the number names another file.
         if stat.S_ISREG(mode) and str(named).startswith(_OF_THIS_PROCESS):
             return named.resolve()
     return source
@@ -92,6 +97,7 @@ def _place(named: Path) -> str:
 def _matching(named: Path) -> list[Path]:
     """Return the documents that a path or a pattern names. Raises OSError."""
     if named.is_dir():
+        # Not recursive, as the shell's ``*.pdf``; the case of the ending is not looked at.
         return sorted(path for path in named.iterdir() if path.suffix.lower() == ".pdf")
     # A file whose name contains a bracket is a file, not a pattern.
     if not named.exists() and glob.has_magic(str(named)):
@@ -106,4 +112,5 @@ def near_document(document: Path, work: Callable[[], T]) -> T:
     except OSError as error:
         what = f"{document}: {error.strerror or error}"
         hint = f"ls -ld {shlex.quote(str(document))}"
+        # A limit of this process is not the document's fault, and has its own words.
         raise limit_reached(error) or UserError(ExitCode.DOCUMENT, what, hint) from None

@@ -65,9 +65,12 @@ def plan_render(context: RunContext, source: Path, *, is_only: bool) -> DryRunRe
     try:
         request = context.request(source, is_only)
         until = deadline_of(context.settings)
+        # The plan first: a document that cannot be rendered is reported without a connection to any
+        # host.
         plan = on_san(context.san, lambda: plan_dry_run(request, reading), until)
         checks = check_hosts(context)
     finally:
         reading.close()
+    # With every page delivered no host is needed, whatever the hosts say.
     code = 0 if plan.delivered == plan.total else checks.exit_code
     return DryRunReport(code, plan, checks.reports, checks.exit_code, checks.pools)

@@ -36,19 +36,23 @@ def record_end_by_hand(folders: Iterable[Path]) -> list[str]:
 def _record(folder: JobFolder) -> None:
     """Record the end of one job, if its process is gone. Raises UserError or OSError."""
     observer = lease.Observer(folder.lease)
+    # was_given_back: the process itself has released the lease, and so has recorded its end.
     if observer.holder() is not None or observer.was_given_back():
         return  # another process runs it, or its own did record the end
     spec = load_spec(folder)
     if spec is None:
         return
     try:
+        # The lease is taken before the journal is read, so no other process writes in between.
         held = lease.take(folder.lease)
     except lease.LeaseHeld:
         return
     try:
         found = jobattributes.load_or_none(folder)
         report = jobstatus.of(folder, spec, read_journal(folder.journal), None, found)
+        # Without an open run the process had not begun, or has recorded its end.
         if report.has_open_run:
+            # As a run that ends by itself: partial with some pages, failed without any.
             state = "partial" if report.pages["done"] + report.pages["suspect"] else "failed"
             reason = f"stopped at once by {current_user()}"
             queueoperations.record(folder, RunEnded(state=state, reason=reason))

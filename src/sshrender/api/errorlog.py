@@ -18,6 +18,7 @@ def record(error: BaseException) -> str:
     """Append the traceback to the log; return the log's path as text for the user. Never raises."""
     from sshrender.views.text import clean
 
+    # The user's own folder may be the cause of the error, so a second place is tried.
     for open_ in (_open_log, _open_temporary):
         try:
             log, file = open_()
@@ -35,6 +36,7 @@ def _open_log() -> tuple[Path, TextIO]:
     return log, log.open("a", encoding="utf-8", errors="backslashreplace")
 
 
+# mkstemp: a new name that no other user can have prepared.
 def _open_temporary() -> tuple[Path, TextIO]:
     """Open a new file among the temporary ones: the user's own folder may be closed, full or missing."""
     descriptor, name = tempfile.mkstemp(prefix="sshrender-", suffix=".log")
@@ -49,12 +51,14 @@ def of_environment(error: BaseException) -> UserError | None:
     if not isinstance(error, OSError):
         return None
     try:
+        # Without a current folder every relative path fails, and each error would blame another file.
         Path.cwd()
     except OSError as gone:
         what = f"the current folder cannot be used: {gone.strerror}"
         return UserError(
             ExitCode.USAGE, what, "go to a folder that exists, and run the same command again"
         )
+    # Without a file name the error is about the program, and is reported as a defect.
     if error.filename is None:
         return None
     record(error)
@@ -72,6 +76,7 @@ def defect(error: BaseException) -> tuple[str, str]:
 def log_file() -> Path:
     """Return the log's path. Found without the settings: an error in them may be what is logged."""
     words = sys.argv[1:]
+    # An option that is the last word has no value.
     for word, value in itertools.pairwise(words):
         if word == "--log-file":
             return Path(value)

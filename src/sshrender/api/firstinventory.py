@@ -48,6 +48,7 @@ def folder_problem(folder: Path) -> str:
             return f"{folder} does not exist on this machine"
         if not folder.is_dir():
             return f"{folder} is not a folder"
+        # A real write: permissions alone do not show a read-only or a full file system.
         with tempfile.TemporaryFile(dir=folder):
             return ""
 
@@ -59,6 +60,7 @@ def folder_problem(folder: Path) -> str:
 
 def write_inventory(target: Path, text: str) -> None:
     """Check the text and write it. Raises UserError."""
+    # Checked before it is written, so a file that the program itself cannot read is never left.
     require_valid(target, text)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)

@@ -58,6 +58,7 @@ def history_of_host(san: Path, named: str, host: str) -> History:
 def _end_of_page(report: JobReport, page: int) -> str:
     """Return the page's present state as a sentence. Raises UserError if the job has no such page."""
     settings, total = report.spec.settings, report.spec.document.pages
+    # The page list decides: a page of the document may not be one of the job.
     if page not in pagelist.parse(settings.pages, total):
         raise UserError(
             ExitCode.USAGE,
@@ -84,6 +85,7 @@ def _end_of_host(report: JobReport, host: str, is_known: bool) -> str:
     share = shares.get(host) or HostShare(host)
     reason = f" ({share.reason})" if share.reason else ""
     pages, failures = count(share.pages, "page"), count(share.failures, "failure")
+    # Without a coordinator the last "idle" of a journal is not how the host is now.
     says_nothing = share.state == "unknown" or (share.state == "idle" and not report.coordinator)
     word = (
         "" if says_nothing else f"{hostwords.word(share.state, is_working=share.flights > 0)}{reason}, "

@@ -35,6 +35,7 @@ def host_setup(
 ) -> HostSetup:
     """Return how to reach a host of the inventory."""
     return HostSetup(
+        # ``is False``: None means that the host has the inventory's folder.
         plan=HostPlan(
             host.name, host.slots, host.idle_below, host.busy_above, needs_transfer=host.san is False
         ),
@@ -50,6 +51,7 @@ def host_setup(
 
 def _seen_san(host: inv.HostTable, inventory: inv.Inventory, san: Path) -> str | None:
     """Return where a host sees the shared folder: its own key, the inventory's, or as this machine."""
+    # The host's own key first; without one all hosts see the folder under the same path.
     if host.san is False:
         return None
     if host.san is not None:

@@ -43,6 +43,7 @@ def drained_hosts(san: Path) -> list[Drain]:
 
 def drain(san: Path, host: str, note: str = "") -> None:
     """Take a host out of use, for every job. Raises UserError."""
+    # Checked first: in a folder that is not mounted the file would be written below the mount point.
     on_san(san, partial(require_san, san))
     on_san(san, partial(drains.drain, san, host, current_user(), note))
 
@@ -76,6 +77,7 @@ def undrain(san: Path, host: str) -> Undrained:
             f"sudo -u {shlex.quote(other.user)} sshrender undrain {shlex.quote(host)}",
         ) from None
     damaged: dict[str, str] = {}
+    # After the drain was removed, so a coordinator that is told so finds none.
     folders = on_san(san, partial(_own_jobs, san))
     informed = [
         on_san(
@@ -102,6 +104,7 @@ def move(san: Path, job: str, pages: str, host: str) -> str:
             f"sshrender resume {shlex.quote(spec.name)} --pin {shlex.quote(f'{pages}={host}')}",
         )
     for number in numbers:
+        # One request for each page, because a request names one page (job/requests.py).
         on_san(san, partial(_send_request, found, Operation.MOVE, host=host, page=number))
     return spec.name
 
@@ -132,6 +135,7 @@ def host_names(node_set: str, settings: Settings, *, may_be_unknown: bool = Fals
 def _own_jobs(san: Path) -> list[JobFolder]:
     """Return the folders of this user's jobs. Raises OSError."""
     jobs = all_jobs(san)
+    # user_in: NFS may map users, so the number of this process need not be that of its files.
     user = files.user_in(san) if jobs else 0
     return [folder for folder, _ in jobs if folder.belongs_to(user)]
 

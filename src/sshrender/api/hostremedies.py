@@ -50,6 +50,7 @@ class Problem:
 
     def there(self, command: str, *, as_root: bool = False) -> str:
         """Return a command line that runs ``command`` on the host."""
+        # Root needs no sudo, which may not even be installed.
         is_root = self._logs_in_as_root()
         if as_root and not is_root:
             command = f"sudo {command}"
@@ -80,17 +81,21 @@ class Problem:
 
 def remedies(problem: Problem) -> list[Remedy]:
     """Return what fixes the first failed check; nothing if nothing needs to be done."""
+    # Only the first failed check is explained: later ones may follow from it.
     failing = next((check for check in problem.report.checks if check.ok is False), None)
     if failing is None:
         return []
+    # This machine is not reached by ssh, so these refusals say nothing about it.
     if problem.host is None and problem.report.refusal in _BY_SSH:
         return []
+    # The kind of refusal is more exact than the name of the check.
     find = _BY_REFUSAL.get(problem.report.refusal) or _BY_CHECK.get(failing.name)
     return find(problem) if find is not None else []
 
 
 def _address(problem: Problem) -> list[Remedy]:
     assert problem.host is not None
+    # The inventory's address is what was looked up; without it ssh_config may replace the name.
     named = problem.host.address or problem.report.name
     found = problem.settings()
     searched = named if found is None else found.hostname
@@ -121,6 +126,7 @@ def _host_key(problem: Problem) -> list[Remedy]:
     found = problem.settings()
     if found is None:
         return _configuration(problem)
+    # The same files and the same name as the connection itself has used.
     known = knownhosts.lookup(found.known_hosts, found.known_name)
     revoked = [key for key in known if key.is_revoked]
     if revoked:
@@ -153,6 +159,7 @@ def _old_keys_removed(name: str, known: list[knownhosts.KnownKey]) -> list[Remed
         )
     ]
     lead = "try"
+    # Each file once; a pattern is left to the user, because it may be for many hosts.
     for file in dict.fromkeys(key.file for key in known if key.is_exact):
         sudo = "" if os.access(file, os.W_OK) else "sudo "
         steps.append(Remedy(lead, f"{sudo}ssh-keygen -R {shlex.quote(name)} -f {shlex.quote(file)}"))
@@ -181,6 +188,7 @@ def _login(problem: Problem) -> list[Remedy]:
     locked = [file for file in found.identity_files if sshagent.needs_passphrase(Path(file))]
     if locked:
         add = shlex.join(["ssh-add", *locked])
+        # A socket that the environment names may be gone with its agent.
         has_agent = found.agent_socket is not None and Path(found.agent_socket).exists()
         return [
             Remedy("try", add if has_agent else f"{_START_AGENT[_is_fish()]} && {add}"),
@@ -191,6 +199,7 @@ def _login(problem: Problem) -> list[Remedy]:
             ),
         ]
     steps = []
+    # With no key at all the first step is to make one; then it is copied to the host.
     if not found.identity_files and not (found.uses_agent and found.agent_socket):
         steps.append(Remedy("try", "ssh-keygen -t ed25519"))
     steps.append(Remedy("then" if steps else "try", problem.ssh.copy_key()))

@@ -41,14 +41,17 @@ def check_hosts(context: RunContext) -> HostChecks:
     def work() -> list[HostReport]:
         require_san(context.san)
         conditions.extend(check_storage(context.san))
+        # Drains are read once for all hosts: they are files on the shared folder.
         drained = drains.read(context.san, [setup.plan.name for setup in context.hosts])
         if not context.hosts:
             return []
         return [_with_drain(report, drained) for report in check_each(context.hosts, context.san)]
 
+    # check_each() may answer in another order than that of the inventory.
     found = {report.name: report for report in on_san(context.san, work)}
     reports = [found[setup.plan.name] for setup in context.hosts]
     if not context.settings.mixed:
+        # With --mixed no host is refused because of its canary page.
         compare(reports)
     pools = check_pools(context.pools)
     if any(report.state in ("idle", "busy") for report in reports) or any(
@@ -56,6 +59,7 @@ def check_hosts(context: RunContext) -> HostChecks:
     ):
         return HostChecks(0, reports, pools, conditions)
     refusals = (report.refusal if report.state == "refused" else "" for report in reports)
+    # Pools without a usable state count as hosts without a reason of their own.
     return HostChecks(no_host_code([*refusals, *("" for _ in pools)]), reports, pools, conditions)
 
 

@@ -81,6 +81,7 @@ def resubmit(san: Path, jobs: Sequence[str], on_changed: OnChanged = _ignore) ->
     """Put finished jobs back into the queue; failed pages are tried again. Raises UserError."""
 
     def claim(folder: JobFolder, spec: JobSpec) -> Mapping[str, Any]:
+        # Before the job is queued: without its output folder it would fail later, on another machine.
         output = on_san(san, lambda: outputfolder.place(jobattributes.load(folder), folder))
         if output is not None:
             claim_output(Delivery(output, spec, folder, by="alter"))
@@ -104,11 +105,13 @@ def alter(
     taken: dict[Path, Delivery] = {}
 
     def for_each(folder: JobFolder, spec: JobSpec) -> Mapping[str, Any]:
+        # For each job before any is changed (_change), so a circle changes nothing.
         refuse_circle(san, folder.name, changes.get("after", ()))
         if output is None:
             return changes
         own = output_of(output, Path(spec.document.name), len(jobs) == 1)
         delivery = Delivery(own, spec, folder, by="alter")
+        # Of several jobs that get the same folder, the first one has it.
         other = taken.setdefault(own, delivery)
         if not other.contents.is_same(delivery.contents):
             raise UserError(
@@ -117,6 +120,8 @@ def alter(
                 "give each of them its own -o DIR, one command for each",
             )
         claim_output(delivery)
+        # The marker lets other machines recognise the folder; below the shared folder no marker is
+        # needed.
         return {**changes, **_marked(own, san)}
 
     return _change(san, jobs, Order(Operation.ALTER, changes=for_each), on_changed)
@@ -125,6 +130,7 @@ def alter(
 def retry(san: Path, job: str, pages: Iterable[int]) -> None:
     """Ask the coordinator of a running job to try failed pages again. Raises UserError."""
     folder, spec = on_san(san, partial(_find, san, job, "watch"))
+    # Only a running coordinator knows failed pages; a finished job is queued again as a whole.
     if on_san(san, lambda: Observer(folder.lease).holder()) is None:
         raise UserError(
             ExitCode.USAGE,
@@ -151,6 +157,7 @@ def _change(san: Path, jobs: Sequence[str], order: Order, on_changed: OnChanged)
     requests = [Request(op, user, note=order.note, changes=dict(order.changes(*each))) for each in found]
     done = []
     for (folder, spec), request in zip(found, requests, strict=True):
+        # Read before the change, to tell whether there was anything to do.
         before = on_san(san, partial(jobattributes.load_or_none, folder))
         is_complete = partial(_is_complete, folder, spec)
         try:
@@ -214,8 +221,10 @@ def _no_need(op: str, found: Attributes | None, now: Attributes | None) -> str:
 
     ``now``: the attributes after the change; None if the job's coordinator makes it.
     """
+    # The change has found all pages delivered, and ended the job as done rather than cancelled.
     if op is Operation.CANCEL and now is not None and found != now and now.over == jobattributes.DONE:
         return "is done: all pages are delivered"
+    # The order matters: a job that is done was found by the line above.
     if found is not None and op is Operation.CANCEL and found.over:
         return f"has ended already: {found.over}"
     if found is not None and op is Operation.RELEASE and not found.held:

@@ -60,7 +60,9 @@ class JobFeed:
         self._tail = JournalTail(folder.journal)
         self._observer = Observer(folder.lease)
         self._follower = jobstatus.Follower(spec)
+        # The list of pages never changes during a job, so it is read once.
         self._model = JobModel(sorted(self._follower.report(folder, None).requested))
+        # By page: the byte of the journal after which its record was last different.
         self._changed_at: dict[int, int] = {}
         self._was_sent: set[int] = set()
         self._attributes = Attributes()
@@ -69,6 +71,7 @@ class JobFeed:
         """The report as of the last update."""
         self.offset = 0
         """The bytes of the journal that were read."""
+        # The key under which it was made, and the sheet itself.
         self._sheet: tuple[object, dict[str, Any]] | None = None
 
     @property
@@ -86,14 +89,17 @@ class JobFeed:
         return on_san(self._san, self._update)
 
     def _update(self) -> bool:
+        # A folder may be removed while it is watched; then each watcher is told so once.
         if not self.folder.spec.is_file():
             raise UserError(ExitCode.USAGE, f"{self.name} was removed", "sshrender status")
         has_new = False
+        # new() returns a bounded number of entries, so it is called until there are none.
         while entries := self._tail.new():
             has_new = True
             for entry in entries:
                 self._model.take(entry)
                 self._follower.take(entry)
+        # After the loop: the offset counts only what the model has taken.
         self.offset = self._tail.offset
         # A page that was only sent is told as work in progress; its record would change nothing.
         for number in self._model.changed:
@@ -102,6 +108,7 @@ class JobFeed:
         self._model.changed.clear()
         claim = self._observer.holder()
         found = jobattributes.load_or_none(self.folder) or Attributes()
+        # Besides the journal two things change how a job stands: its lease and its attributes.
         stamp = (claim is None, found)
         if has_new or stamp != self._stamp:
             self._attributes, self._stamp = found, stamp
@@ -111,6 +118,7 @@ class JobFeed:
 
     def message(self, since: int) -> dict[str, Any]:
         """Return what has changed since this byte of the journal; ``offset``: ask from there next."""
+        # Sorted by byte, so the part that is sent is the oldest.
         changed = sorted((at, number) for number, at in self._changed_at.items() if at > since)
         chosen = changed[:MAX_RECORDS]
         offset = self.offset
@@ -131,6 +139,7 @@ class JobFeed:
     def status(self) -> dict[str, Any]:
         """Return how the job stands, without its pages."""
         report, model = self.report, self._model
+        # The later of both clocks: the journal's times are of another machine.
         now = max(model.now, time.time())
         is_running = report.state == "running"
         return {
@@ -151,11 +160,13 @@ class JobFeed:
 
     def sheet(self) -> dict[str, Any]:
         """Return what the overview shows; ``offset``: the byte of the journal up to which it counts."""
+        # The offset alone is not enough: a lease that ends changes the sheet without a journal entry.
         key = (self.offset, self._stamp)
         if self._sheet is None or self._sheet[0] != key:
             made = on_san(
                 self._san, lambda: overviewdata.sheet_of(self.folder, self.report, self._model)
             )
+            # Without the output folder: a web user must not see paths of the machine.
             self._sheet = key, {**made, "output": "", "offset": self.offset}
         return self._sheet[1]
 
@@ -225,8 +236,10 @@ def queue_position(san: Path, name: str) -> int | None:
         for each in job_names(san):
             found = read_or_record(san, each, partial(jobattributes.load, JobFolder(san / each)), {})
             if found is not None and found.is_queued and not found.over and not found.held:
+                # Higher priority first, then earlier submission; the name makes the order complete.
                 ranks[each] = (-found.priority, found.submitted, each)
         own = ranks.get(name)
+        # Ranks start at 1: the job itself is counted.
         return None if own is None else sum(rank <= own for rank in ranks.values())
 
     return on_san(san, work)

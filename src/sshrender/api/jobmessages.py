@@ -36,13 +36,17 @@ class JobOrder:
 
     def encode(self) -> bytes:
         """Return the order as JSON."""
+        # json.dumps escapes what is not ASCII.
         return json.dumps(asdict(self)).encode("ascii")
 
     @classmethod
     def decode(cls, data: bytes) -> JobOrder:
         """Return the order in ``data``. Raises ValueError."""
         fields = _object(data)
+        # Unknown fields are dropped: the other end may be of another release while the program is
+        # upgraded.
         known = {key: fields[key] for key in cls.__slots__ if key in fields}
+        # None fails the type check below, so a missing field is an error like a wrong one.
         order = cls(**{"folder": None, "parent": None, **known})
         _require(order.folder, str)
         _require(order.parent, int)
@@ -75,6 +79,7 @@ class JobEnd:
         """Return the end in ``data``. Raises ValueError, as for a process that was killed."""
         fields = _object(data)
         end = cls(
+            # -1 is no exit code: an end without one is that of a process that failed.
             fields.get("exit_code", -1),
             fields.get("error", ""),
             fields.get("summary"),
@@ -90,6 +95,7 @@ class JobEnd:
 def _object(data: bytes) -> dict[str, Any]:
     try:
         found = json.loads(data)
+    # json.loads raises it for nested brackets; it is no ValueError.
     except RecursionError:
         raise ValueError("the JSON is nested too deeply") from None
     if not isinstance(found, dict):

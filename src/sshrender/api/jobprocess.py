@@ -38,6 +38,7 @@ def start(
         env={**environment, "PYTHONUNBUFFERED": "1"},
     )
     try:
+        # Its threads read both pipes, or a process that prints much would block.
         made = JobProcess(process, name, say, take)
     except RuntimeError as error:  # there was room for a process, and none for a thread
         with process:  # closes its pipes and waits
@@ -45,6 +46,7 @@ def start(
         raise BlockingIOError(errno.EAGAIN, str(error)) from None
     assert process.stdin is not None
     # An order is smaller than a pipe's buffer, so this cannot block.
+    # BrokenPipeError: the process has ended already; its exit code says why.
     with contextlib.suppress(BrokenPipeError), process.stdin as stream:
         stream.write(order.encode())
     return made
@@ -77,11 +79,14 @@ class JobProcess:
         with self._process.stderr as lines:
             for line in lines:
                 text = line.decode("utf-8", "replace").rstrip("\n")
+                # Lines that name their job already are not labelled twice.
                 self._say(text if text.startswith(self._name) else f"{self._name}: {text}")
 
     def _read_end(self) -> None:
         assert self._process.stdout is not None
         with self._process.stdout as stream:
+            # Up to the end of the pipe, which is the end of the process: no child inherits it
+            # (jobworker.py).
             data = stream.read(MAX_END_BYTES)
         with contextlib.suppress(ValueError):  # the process was killed before it could write its end
             self._end = JobEnd.decode(data)
@@ -91,10 +96,13 @@ class JobProcess:
         found = self._process.poll()
         if found is None:
             return None
+        # The pipes have ended with the process. A second bounds what a process that inherited one could
+        # delay.
         for thread in self._threads:
             thread.join(1.0)
         if self._end is not None:
             self._take(self._end)
+        # As a shell reports it: 128 and the number of the signal.
         return found if found >= 0 else 128 - found
 
     def reason(self) -> str:
@@ -107,5 +115,6 @@ class JobProcess:
 
     def stop(self, number: int) -> None:
         """See JobProcess.stop."""
+        # Without the check a collected process number could be another process's.
         if self._process.poll() is None:
             self._process.send_signal(number)

@@ -89,11 +89,13 @@ def stats_of(found: JobOnDisk) -> dict[str, Any]:
 def add_accounts(san: Path, rows: list[dict[str, Any]]) -> None:
     """Add to each job's row what it used; append a row for each removed job. Raises UserError."""
     used: dict[str, list[Account]] = {}
+    # All accounts are read in one pass, because each is a file on the shared folder.
     for account in on_san(san, lambda: list(accounts(san))):
         used.setdefault(account.job, []).append(account)
     for row in rows:
         row["accounts"] = [account.as_json() for account in used.pop(row["job"], [])]
     # A damaged job has an account and no row, but it is not removed.
+    # Read after the accounts: a job that was removed meanwhile has its account then.
     there = on_san(san, lambda: set(job_names(san)))
     rows += [jobstatus.removed(name, found) for name, found in sorted(used.items()) if name not in there]
 
@@ -119,6 +121,7 @@ def write_overview_to_mail(san: Path, named: str, target: Path | None = None) ->
     holder = on_san(san, lambda: lease.holders([found.folder.lease])[found.folder.lease])
     document = found.report.spec.document.name
     if target is None:
+        # The owner's signature vouches for the folder; an unsigned one could be anywhere.
         target = embeddedoverview.file_of(_output_of(found.folder) or Path.cwd(), document)
     place = target.absolute()
     return on_folder(
@@ -157,12 +160,14 @@ def read_jobs(
     budget = _Budget()
 
     def one(folder: JobFolder, spec: JobSpec, holder: Claim | None) -> JobOnDisk:
+        # The lease could not be read; the error belongs to this job and not to the list.
         if folder.lease in unreadable:
             raise unreadable[folder.lease]
         found = jobattributes.load_or_none(folder)
         rate, entries = JournalRate(), list[JournalEntry]()
         if are_named:
             entries = list(read_journal(folder.journal))
+        # A journal of another user is read up to a limit, so that a list stays fast.
         lines = entries if are_named else read_journal(folder.journal, budget.of(folder))
         report = jobstatus.of(folder, spec, rate.following(lines), holder, found)
         if report.state == "running":
@@ -175,10 +180,13 @@ def read_jobs(
         if san != state_folder():  # which is created with the first job
             require_san(san)
         jobs = find()
+        # All leases at once: where they have to be observed, that takes three seconds for one as for a
+        # thousand.
         holders = lease.holders([folder.lease for folder, _ in jobs], unreadable=unreadable)
         reads = [(job[0].name, partial(one, *job, holders.get(job[0].lease))) for job in jobs]
         if are_named:
             return [read() for _, read in reads]
+        # A job whose files are damaged must not hide the others.
         seen = [read_or_record(san, name, read, reasons) for name, read in reads]
         return [each for each in seen if each is not None]
 
@@ -194,10 +202,12 @@ class _Budget:
     def of(self, folder: JobFolder) -> int:
         """Return how many bytes of this job's journal may be read. Raises OSError."""
         owner = folder.path.lstat().st_uid
+        # Own journals are read whole: the user pays for them.
         if owner == os.geteuid():
             return MAX_BYTES
         left = self._left.get(owner, MAX_LISTED_BYTES)
         with contextlib.suppress(FileNotFoundError):
             status = folder.journal.lstat()
+            # st_blocks counts 512 bytes each (stat(2)): a sparse file is charged with what it occupies.
             self._left[owner] = max(0, left - min(status.st_size, 512 * status.st_blocks))
         return min(left, MAX_LISTED_JOURNAL)

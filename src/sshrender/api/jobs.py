@@ -28,6 +28,7 @@ from sshrender.utf8 import writable
 T = TypeVar("T")
 
 
+# A context variable and not a global: requests of several web users run at the same time in one process.
 _acting: ContextVar[str] = ContextVar("_acting", default="")
 
 
@@ -37,6 +38,7 @@ def acting_as(user: str) -> Iterator[None]:
 
     It holds for this thread, or this task of asyncio. The journal and the attributes name the user.
     """
+    # A user's name comes from a request and goes into files that must be UTF-8.
     token = _acting.set(writable(user))
     try:
         yield
@@ -81,12 +83,15 @@ def require_readable(san: Path) -> None:
 
 def deadline_of(settings: Settings) -> float | None:
     """Return when this command must end, on the monotonic clock: ``--deadline`` after its start."""
+    # From the start of the process, not from here: reading the settings is part of what the user waits
+    # for.
     return None if settings.deadline is None else commandstart.began() + settings.deadline
 
 
 def san_folder(settings: Settings) -> Path:
     """Return the jobs' folder: ``--san``, the inventory's, or the user's own. Raises UserError."""
     if settings.san is not None:
+        # The user's word first, then the inventory; without one, jobs stay in the user's own folder.
         return settings.san.absolute()
     file = find_inventory(settings.hosts)
     return state_folder() if file is None else san_of(inv.load(file), file).absolute()
@@ -100,6 +105,7 @@ def san_of(inventory: inv.Inventory, file: Path) -> Path:
 
 def require_san_path(inventory: inv.Inventory, file: Path) -> None:
     """Raise UserError if hosts need a shared folder, and the inventory names none for this machine."""
+    # A host without a shared folder has ``san = false``; pilots of a pool always need one.
     needs_folder = any(host.san is not False for host in inv.expand(inventory)) or inventory.pools
     if inventory.san is None and needs_folder:
         raise UserError(
@@ -168,6 +174,8 @@ def read_or_record(san: Path, name: str, read: Callable[[], T], damaged: dict[st
         why = f"{error.filename or name}: {error.strerror or error}"
     except Exception as error:  # noqa: BLE001 - see the docstring
         why = f"its files cannot be parsed ({type(error).__name__})"
+    # The shared folder itself is tested: if it fails, this job is not to blame, and that error is
+    # raised.
     require_listing(san)
     damaged[name] = why
     return None
@@ -188,10 +196,13 @@ def job_names(san: Path) -> list[str]:
 def _looks_like_job(folder: JobFolder) -> bool:
     """Return whether a folder is a job. One that cannot be read is: naming it shows the error."""
     try:
+        # A regular file only: another user may have put a FIFO there, which would block a reader.
         return stat.S_ISREG(folder.spec.stat().st_mode)
+    #  A folder that this user may not enter belongs to another one.
     except (FileNotFoundError, NotADirectoryError, PermissionError):
         return False
     except OSError:
+        # Such as ESTALE or EIO: the job is listed as damaged instead of being left out in silence.
         return True
 
 

@@ -39,6 +39,7 @@ def states_of(texts: Iterable[str]) -> tuple[str, ...]:
     for word in words:
         if word not in STATES:
             near = difflib.get_close_matches(word, STATES, n=1)
+            # The nearest state as the hint, because most wrong words are misspelled ones.
             mean = f" (did you mean {near[0]}?)" if near else ""
             raise UserError(
                 ExitCode.USAGE,
@@ -71,14 +72,17 @@ def _rank(row: dict[str, Any]) -> tuple[int, float, float, str]:
     state = row["state"]
     rank = STATES.index(state) if state in STATES else len(STATES)
     if state in _WAITING:
+        # In the order in which they are to start: by priority, then by the time of submission.
         since = row.get("submitted") or row.get("created") or ""
         return rank, -(row.get("priority") or 0), _seconds(since), row["job"]
+    # Negative, so that the latest comes first.
     return rank, -_seconds(row["updated"]), 0.0, row["job"]
 
 
 def _seconds(time: str) -> float:
     """Return a time of the journal in seconds; of removed jobs only the month is known."""
     try:
+        # ``2026-01`` alone is not a date of ISO 8601 that Python reads.
         return datetime.fromisoformat(time if len(time) > len("2026-01") else f"{time}-01").timestamp()
     except (ValueError, OverflowError):
         return -math.inf

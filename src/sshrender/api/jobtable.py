@@ -33,6 +33,7 @@ from sshrender.utf8 import writable
 from sshrender.views.dashboard.source import HostLine, JobLine, JobView, Listed
 from sshrender.views.jobmodel import HostRow, JobModel
 
+# The list is read every few seconds, and another user decides how long a journal is.
 MAX_LISTED_JOURNAL = 8 << 20
 """Bytes of another user's journal that the list reads: some 20,000 pages."""
 
@@ -55,6 +56,7 @@ class JobTable:
         self.title = title
         self._san = san
         self._hosts = hosts
+        # By name. A job that is gone is dropped, so the table does not grow for ever.
         self._jobs: dict[str, _Job] = {}
 
     def read(self) -> Listed:
@@ -63,6 +65,7 @@ class JobTable:
 
     def open(self, key: str) -> JobView:
         """See JobList."""
+        # As a path: find_job would take the key for the beginning of a longer name otherwise.
         path = str(self._san / key)
         return on_san(self._san, lambda: JobSource(*find_job(self._san, path), self._hosts))
 
@@ -80,6 +83,7 @@ class JobTable:
     def _read(self) -> Listed:
         names = self._names()
         damaged: dict[str, str] = {}
+        # keys() minus a set is a new set, so deleting from the dictionary is safe.
         for gone in self._jobs.keys() - set(names):
             del self._jobs[gone]
         lines, updated = [], {}
@@ -97,7 +101,9 @@ class JobTable:
 
     def _in_order(self, lines: list[JobLine], updated: Mapping[str, str]) -> list[JobLine]:
         """Return the unfinished jobs first, and of those that are equal in that the latest first."""
+        # Damaged jobs have no time, and come last among those of their rank.
         latest = sorted(lines, key=lambda line: updated.get(line.name, ""), reverse=True)
+        # sorted() is stable, so the order by time stays within a rank.
         return sorted(latest, key=lambda line: _rank(line.state))
 
     def _line(self, name: str) -> JobLine | None:
@@ -113,11 +119,13 @@ class JobTable:
 
     def _host_lines(self) -> list[HostLine]:
         """Return what each host does for all running jobs, those that work first."""
+        # Hosts of the inventory are shown even where no job uses them.
         used: dict[str, list[tuple[str, HostRow]]] = {host.name: [] for host in self._hosts}
         for name, job in self._jobs.items():
             for row in job.hosts():
                 used.setdefault(row.name, []).append((name, row))
         drained: dict[str, drains.Drain] = {}
+        # The drains are on the shared folder; a list without them is better than none.
         with contextlib.suppress(OSError):
             drained = drains.read(self._san)
         return [_host(name, rows, drained.get(name)) for name, rows in sorted(used.items())]
@@ -146,6 +154,7 @@ class DocumentTable(JobTable):
         self._stages = stages
 
     def _names(self) -> Sequence[str]:
+        # A document that was opened twice has one job, and one line.
         return list(dict.fromkeys(self._opened()))
 
     def _in_order(self, lines: list[JobLine], updated: Mapping[str, str]) -> list[JobLine]:  # noqa: ARG002 - as typed
@@ -156,6 +165,7 @@ class DocumentTable(JobTable):
         opened = [job.document for job in self._jobs.values()]
         for document in self._documents:
             if writable(document) in opened:
+                # Removed, so that of two documents of the same name each takes one job.
                 opened.remove(writable(document))
                 continue
             stage = stages.get(document, "")
@@ -174,10 +184,13 @@ class _Job:
         self._folder = folder
         self._spec = spec
         self._observer = Observer(folder.lease)
+        # Changes when the journal or the attributes change, or when a coordinator comes or goes.
         self._stamp: object = None
         self._read: JobLine | None = None
+        # Readings in which a finished job was not looked at.
         self._skipped = 0
         self._tail: JournalTail | None = None
+        # Empty until the job runs; a journal of thousands of pages is not kept for jobs that wait.
         self._model = JobModel(())
         self._attributes = Attributes()
         self.updated = spec.created
@@ -194,6 +207,7 @@ class _Job:
 
     def line(self) -> JobLine:
         """Return how it stands. Raises UserError or OSError."""
+        # Only finished jobs are skipped: a running or queued one may change at any moment.
         if self._read is not None and self._read.state not in _ORDER and self._tail is None:
             self._skipped = (self._skipped + 1) % (_READINGS_SKIPPED + 1)
             if self._skipped:
@@ -201,8 +215,10 @@ class _Job:
         claim = self._observer.holder()
         stamp = (_stamp(self._folder.journal), _stamp(self._folder.attributes), claim is None)
         if claim is not None:
+            # The report of a job that did not run is out of date from now on.
             self._read = None
             return self._followed(stamp)
+        # The model of the last run stays; hosts() returns none without a tail.
         self._tail = None
         if stamp != self._stamp or self._read is None:
             self._read = self._reported(claim)
@@ -253,6 +269,7 @@ def _stamp(path: Path) -> tuple[int, int, int] | None:
         status = path.stat()
     except FileNotFoundError:
         return None
+    # Size and time do not tell a file from its replacement; the inode does.
     return status.st_ino, status.st_size, status.st_mtime_ns
 
 
@@ -280,6 +297,7 @@ def _running(name: str, model: JobModel, attributes: Attributes) -> JobLine:
 def _host(name: str, rows: Sequence[tuple[str, HostRow]], drained: drains.Drain | None) -> HostLine:
     """Return the line of a host that these jobs use."""
     works = [row for _, row in rows if row.state in _WORKING]
+    # What a host is doing counts most; a host without a job is shown with its own name only.
     shown = works[0] if works else rows[0][1] if rows else HostRow(name, state="")
     note = f": {drained.note}" if drained is not None and drained.note else ""
     why = "" if drained is None else f"drained by {drained.by}{note}"
@@ -289,6 +307,7 @@ def _host(name: str, rows: Sequence[tuple[str, HostRow]], drained: drains.Drain 
         reason=shown.reason or why,
         slots=max((row.slots for _, row in rows), default=0),
         running=sum(row.running for _, row in rows),
+        # The load of others is known only while a job is connected to it.
         others=shown.others if works else None,
         jobs=tuple(job for job, _ in rows),
     )

@@ -31,13 +31,17 @@ def main() -> None:
     """Run the job of the order on stdin, and write its end to stdout."""
     commandstart.start()
     gctuning.load()
+    # Before anything may be printed: what is left on descriptor 1 would follow the result.
     results = _take_stdout()
+    # Bounded: a dispatcher of ours writes less, and anything else is no order.
     order = JobOrder.decode(sys.stdin.buffer.read(MAX_ORDER_BYTES))
+    # The parent is compared after prctl(2): a parent that ended before that sends no signal.
     if not end_with_parent(order.parent):
         os._exit(128 + signal.SIGTERM)
     try:
         end = run(order)
     except KeyboardInterrupt:
+        # As a shell reports a process that SIGINT has ended.
         end = JobEnd(128 + signal.SIGINT)
     with contextlib.suppress(OSError), os.fdopen(results, "wb") as pipe:  # the dispatcher may be gone
         pipe.write(end.encode())
@@ -52,6 +56,7 @@ def _take_stdout() -> int:
 
     A renderer that inherited the pipe would keep the dispatcher waiting for its end.
     """
+    # dup() makes a descriptor that exec'd programs do not inherit (PEP 446).
     results = os.dup(1)
     nothing = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nothing, 1)
@@ -61,7 +66,9 @@ def _take_stdout() -> int:
 
 def end_with_parent(parent: int) -> bool:
     """Have the kernel send TERM when the parent ends; return False if it has ended already."""
+    # Unlike a thread that watches the parent, the kernel sends this even while Python is busy.
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+    # Adopted by another process: the parent had ended before the call above.
     return os.getppid() == parent
 
 
@@ -75,6 +82,7 @@ def run(order: JobOrder) -> JobEnd:
         result = _resume(order, reporters)
     except UserError as error:
         return _failed(error, reporters)
+    # A limit of this machine, such as memory, is no defect of the program.
     except Exception as error:  # noqa: BLE001 - the last resort: a defect becomes an exit code and a log
         limit = limit_reached(error)
         if limit is not None:
@@ -122,6 +130,7 @@ def _failed(error: UserError, reporters: list[Reporter]) -> JobEnd:
     """Say what failed before, or beside, the run, and return it."""
     from sshrender.views.reporter import Reporter
 
+    # Without a listener the settings could not be read; the error is printed plainly then.
     (reporters[0] if reporters else Reporter(sys.stderr, progress="plain")).error(error)
     return JobEnd(int(error.code), _one_line(error))
 

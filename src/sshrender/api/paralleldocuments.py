@@ -55,12 +55,14 @@ class CollectedSummaries:
 def render_in_parallel(sources: Sequence[Path], perform: Perform) -> CollectedSummaries | int:
     """Render every document. In a document's own process: return the exit code, to end with it."""
     parallel_documents = _ParallelDocuments(sources, perform)
+    # Before the fork: what is buffered would be printed once by each process.
     sys.stdout.flush()
     sys.stderr.flush()
     readerprocess.forget()
     with parallel_documents.signals():
         while parallel_documents.has_more():
             ended = parallel_documents.start_some()
+            # Not None only in a child, which ends with this code.
             if ended is not None:
                 return ended
             parallel_documents.listen()
@@ -80,6 +82,7 @@ class _ParallelDocuments:
         self._stopped_by: int | None = None
 
     def has_more(self) -> bool:
+        # Not after a signal: the documents that wait are not started any more.
         """Return whether there is anything to start or to wait for."""
         return bool(self._working) or self._may_start()
 
@@ -88,6 +91,7 @@ class _ParallelDocuments:
 
     def start_some(self) -> int | None:
         """Start as many as may run. In a new process: return its exit code, at its end."""
+        # fork: the child takes the listener, the settings and the imports as they are.
         while self._may_start() and len(self._working) < MAX_CONCURRENT:
             reading, writing = os.pipe()
             parent = os.getpid()
@@ -95,6 +99,7 @@ class _ParallelDocuments:
             if pid == 0:
                 os.close(reading)
                 return self._work(self._sources[self._next], writing, parent)
+            # Only the child keeps the writing end, so its end is read as the end of the pipe.
             os.close(writing)
             self._working[reading] = _DocumentProcess(self._next, pid, reading)
             self._selector.register(reading, selectors.EVENT_READ)
@@ -112,6 +117,7 @@ class _ParallelDocuments:
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
             signal.signal(number, signal.SIG_DFL)
         result = self._perform(source)
+        # EPIPE: the parent has ended.
         with contextlib.suppress(OSError), os.fdopen(pipe, "w", encoding="utf-8") as stream:
             json.dump(result.summary, stream)
         return result.exit_code
@@ -126,6 +132,7 @@ class _ParallelDocuments:
                 continue
             self._selector.unregister(key.fd)
             os.close(key.fd)
+            # It has closed its pipe, so it has ended or is about to.
             _, status = os.waitpid(member.pid, 0)
             ended = os.waitstatus_to_exitcode(status)
             member.code = ended if ended >= 0 else 128 - ended
@@ -136,13 +143,16 @@ class _ParallelDocuments:
         """Pass on to all processes the signals that end the command, and SIGUSR1 (status line)."""
 
         def forward(number: int, _frame: FrameType | None) -> None:
+            # SIGUSR1 only asks for a line of status.
             if number != signal.SIGUSR1:
                 self._stopped_by = number
+            # A copy: a child that ends changes the dictionary.
             for member in list(self._working.values()):
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(member.pid, number)
 
         passed_on = [signal.SIGINT, signal.SIGTERM, signal.SIGUSR1]
+        # A command that was started with nohup stays immune to SIGHUP, as do its documents.
         if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
             passed_on.append(signal.SIGHUP)
         before = {number: signal.signal(number, forward) for number in passed_on}
@@ -174,4 +184,5 @@ def _summary_of(source: Path, member: _DocumentProcess) -> dict[str, Any]:
 def _no_summary(source: Path, member: _DocumentProcess) -> dict[str, Any]:
     """Return the summary of a document whose process ended without writing one."""
     error = UserError(ExitCode.BUG, "its process ended before it had a result", "run it again alone")
+    # The process's own exit code, which may be that of a signal.
     return {**failure_summary(source, error), "exit_code": member.code}

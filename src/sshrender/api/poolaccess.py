@@ -46,6 +46,7 @@ def _ssh_words(pool: PoolEntry, inventory: inv.Inventory, settings: Settings) ->
     known = {host.name: host for host in inv.expand(inventory)}
     host = known.get(pool.via) or inv.unlisted(pool.via, inventory)
     config_file = str(settings.ssh_config) if settings.ssh_config else None
+    # BatchMode: a command that asks for a password would block the run. The time-out bounds a dead host.
     command = SshCommand(host, config_file).ssh(
         "", "-T", "-o", "BatchMode=yes", "-o", "ConnectTimeout=10"
     )

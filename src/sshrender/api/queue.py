@@ -35,6 +35,7 @@ from sshrender.job.requests import MAX_CHARS, Request
 T = TypeVar("T")
 
 ENDING_SIGNALS = signals.ENDING
+# What is not in this list is decided by each job's own process.
 """Signals upon which a caller should call ``QueueRun.stop``."""
 
 _PASSED_ON = ("hosts", "san", "ssh_config", "log_file")
@@ -64,6 +65,7 @@ class QueueRun:
     ) -> None:
         """``say`` prints each line about a job; it is called from any thread. Raises UserError."""
         self._folder = san_folder(settings)
+        # The user's own folder is made on demand; a shared one must exist already.
         if self._folder == state_folder():
             own_san()
         on_san(self._folder, lambda: require_san(self._folder))
@@ -88,6 +90,7 @@ class QueueRun:
             ended_by = self._dispatcher.run()
         except OSError as error:
             raise storage_error(error, self._folder) from None
+        # A signal ends the queue with 128 and its number, whatever the jobs did.
         if ended_by is not None:
             return QueueResult(128 + ended_by, self._runner.summaries)
         codes = list(map(_known, self._dispatcher.tally.codes))
@@ -124,6 +127,7 @@ class JobStarter:
     def start(self, job: Entry) -> JobProcess:
         """Start to run a job, in a process that ends with this one. Raises OSError."""
         order = self._order(job)
+        # A copy, so the variable is not set for this process.
         environment = dict(os.environ)
         log_file = self._settings.log_file
         if log_file is not None:  # the log of defects is found without the settings
@@ -132,6 +136,7 @@ class JobStarter:
 
     def _order(self, job: Entry) -> JobOrder:
         settings = self._settings
+        # A line of narration for each page only where the user asked for it.
         options: dict[str, Any] = {"progress": "plain" if settings.verbose else "none"}
         if settings.quiet:
             options["quiet"] = True
@@ -144,6 +149,8 @@ class JobStarter:
         return JobOrder(
             folder=str(self._san / job.name),
             parent=os.getpid(),
+            # What this dispatcher has observed for long enough need not be observed again by the job's
+            # process.
             known_dead=job.standing,
             config=None if self._config is None else str(self._config),
             options=options,
@@ -152,6 +159,7 @@ class JobStarter:
 
     def take(self, end: JobEnd) -> None:
         """Keep the summary of a job; there is none if another process had that job."""
+        # Exit code LEASE: the job's summary belongs to the process that has it.
         if end.summary is not None and end.exit_code != ExitCode.LEASE:
             self.summaries.append(end.summary)
 
@@ -161,6 +169,7 @@ class JobStarter:
         Several machines may do this at the same time: the one that holds the job notifies.
         """
         request = self._request(Operation.HOLD, reason)
+        # True only for the one process that has held it.
         if self._write(name, partial(_hold, request=request)):
             self._notify(name, reason)
 
@@ -196,6 +205,7 @@ class JobStarter:
         name = summary["job"]
         folder = JobFolder(self._san / name)
         found = on_san(self._san, lambda: _signed_or_none(folder))
+        # The job's own address first; only the owner's signature makes it count.
         to = str((found.wishes if found else {}).get("mail_to") or self._settings.mail_to or "")
         if to:
             lines = [f"{name} is held: {summary['reason']}"]
@@ -203,6 +213,7 @@ class JobStarter:
             notification.mail(to, summary, lines, self._say)
 
     def _request(self, op: Operation, reason: str) -> Request:
+        # Bounded like every text of a request (job/requests.py).
         return Request(op, f"coordinate ({current_user()})", note=reason[:MAX_CHARS])
 
     def _write(self, name: str, change: Callable[[JobFolder], T]) -> T | None:
@@ -237,10 +248,14 @@ def _hold(folder: JobFolder, request: Request) -> bool:
     except lease.LeaseHeld:
         return False  # another process runs it, or is holding it at this moment
     try:
+        # Requests that came while no coordinator ran are carried out first: one of them may have ended
+        # the job.
         before = queueoperations.settle(folder, held.epoch)
         if before.held or before.over:
             return False
+        # The change is computed from what was just read, under the lease.
         found = queueoperations.after(before, request, time.time())
+        # save() checks the epoch, so a process that was stopped meanwhile writes nothing.
         found.save(folder, held.epoch)
         queueoperations.record(folder, queueoperations.handled(request, is_late=False))
         return bool(found.held)

@@ -102,6 +102,7 @@ def _age(folder: JobFolder, report: JobReport) -> float:
     try:
         return time.time() - datetime.fromisoformat(report.updated).timestamp()
     except (ValueError, OverflowError):
+        # A time that cannot be read counts as now: nothing is removed by mistake.
         return 0.0
 
 
@@ -122,11 +123,13 @@ def remove(folder: JobFolder, may_go: Callable[[Attributes], bool]) -> bool:
     except lease.LeaseHeld:
         return False
     except FileNotFoundError:
+        # It is gone altogether, or only the lease's file is missing, which is an error.
         if os.path.lexists(folder.path):
             raise
         return False  # another clean has removed it
     aside: Path | None = None
     try:
+        # Read again under the lease: it may have been submitted anew meanwhile.
         found = jobattributes.load(folder)
         aside = _put_aside(folder, held) if may_go(found) else None
     except lease.LeaseLost:
@@ -158,12 +161,14 @@ def _put_aside(folder: JobFolder, held: Lease) -> Path | None:
 
     Return None if another process has taken the job over. Raises LeaseLost or OSError.
     """
+    # The account is written before the job is gone, or its pages would never be counted.
     accounts = account_of(folder.path)
     account = accounting.keep(folder, accounts) if accounts else None
     remove_marker = _marker_remover(folder)  # the signature is valid under this name only
     aside = folder.path.with_name(f"{HIDDEN_PREFIX}{folder.name}-{secrets.token_hex(4)}")
     is_ours = False
     try:
+        # The last check before the rename; the one after it covers the time between.
         held.ensure()
         files.rename(folder.path, aside)
         # Between these two calls another process may take the job over: it gets its folder back.
@@ -203,11 +208,14 @@ def left_behind(san: Path) -> list[Path]:
     except FileNotFoundError:
         return []  # the user's own folder is created with the first job
     user = files.user_in(san) if found else 0
+    # Another process may be removing it at this moment; an old one was left by a crash.
     return [path for path in found if JobFolder(path).belongs_to(user) and _is_old(path)]
 
 
 def _is_old(path: Path) -> bool:
     try:
+        # The clock of the file server against ours: the limit is ten minutes, so a small difference does
+        # not matter.
         return time.time() - path.lstat().st_mtime > REMOVAL_TIMEOUT
     except FileNotFoundError:
         return False
@@ -215,6 +223,7 @@ def _is_old(path: Path) -> bool:
 
 def remove_folder(folder: Path) -> bool:
     """Remove a folder, also while other processes do so. Raises OSError if something is left."""
+    # O_PATH: the folder need not be readable, only searchable.
     within = os.open(folder.parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         files.remove_tree(folder.name, within)

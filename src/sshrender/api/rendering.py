@@ -40,15 +40,19 @@ class Rendering(NamedTuple):
 def rendering_of(settings: Settings) -> Rendering:
     """Return how the settings want pages to be rendered. Raises UserError."""
     dpi, device = resolutions(settings.dpi), DEVICES[settings.device]
+    # The size comes first, because a recipe may need it.
     size = _size(settings, dpi)
     chain = _recipes(settings, dpi, size)
+    # Without a recipe, or with ``ghostscript`` in the chain.
     has_ghostscript = not chain or any(recipe.is_built_in for recipe in chain)
     if has_ghostscript:
         _require_ghostscript_can(settings, size)
     taken = profiles.taken(settings.gs_options)
     _require_profile_fits(settings, taken)
+    # After the profiles were read: switches that name them cannot be tried before they are staged.
     if has_ghostscript:
         _require_start(settings, taken)
+    # 0 where no renderer of the job uses the bits, so that the setting does not make another job.
     bits = 0
     if has_ghostscript or settings.antialias != "auto" or any(_uses_bits(each) for each in chain):
         bits = antialias_bits(settings.antialias, device, dpi, taken.options)
@@ -61,6 +65,7 @@ def rendering_of(settings: Settings) -> Rendering:
         size=size,
     )
     encoder = settings.encoder
+    # Two settings with the same result must be one job, because a job is named by its settings.
     if not chain and raster_device(device.name, taken.options, AUTO) is None:
         encoder = "auto"  # Ghostscript writes these files anyway, so that both are one job
     return Rendering(dpi[0], appearance, taken, chain, encoder)
@@ -134,6 +139,7 @@ def _require_start(settings: Settings, taken: Taken) -> None:
         )
 
 
+# What a recipe has to be able to do, apart from device and resolution.
 def _wishes(settings: Settings, dpi: tuple[float, float], size: tuple[int, int] | None) -> Wishes:
     return Wishes(
         antialias="" if settings.antialias == "auto" else settings.antialias,
@@ -153,6 +159,7 @@ def _recipes(
     try:
         sent = recipes.as_sent(names, settings.recipes, _wishes(settings, dpi, size))
         found = [RecipeRecord.of(fields) for fields in sent]
+    # The option's name without its value.
     except NoEqual as error:
         option = error.option.partition(" ")[0]
         raise UserError(
@@ -161,6 +168,7 @@ def _recipes(
     except ValidationError as error:
         words = "; ".join(str(problem["msg"]) for problem in error.errors())
         raise invalid([f"recipe {', '.join(names)}: {words}"], "sshrender config show") from None
+    # All pages of a job have one kind of file; a fallback may not change it.
     made = {recipe.extension or DEVICES[settings.device].extension for recipe in found}
     if len(made) > 1:
         what = f"{', '.join(names)} make files of different kinds: {', '.join(sorted(made))}"
@@ -181,6 +189,7 @@ def require_allowed(
     """
     if settings.recipes_allowed == "signed":
         return
+    # A recipe that the machine's own configuration would make, for this look, is allowed.
     for recipe in found:
         if not recipe.is_built_in and recipe not in _configured(settings, recipe.name, dpi, look):
             raise UserError(
@@ -200,6 +209,7 @@ def _configured(
     bare = recipes.as_sent([name], settings.recipes)[0]
     found = [RecipeRecord.of(bare)]
     look = look or Appearance()
+    # The values that antialias can have; "" is for jobs that left it to the recipe.
     for antialias in ("", "none", "2", "4"):
         wishes = Wishes(
             antialias=antialias,
@@ -210,6 +220,7 @@ def _configured(
         )
         try:
             fields = adapted(bare, wishes, is_shipped=name not in settings.recipes)
+        # A recipe that has no word for this value has no such form.
         except NoEqual:
             continue
         found.append(RecipeRecord.of(fields))

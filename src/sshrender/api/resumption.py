@@ -31,12 +31,14 @@ def find_unfinished(typed: Mapping[str, Any], config: Path | None, named: str) -
 
     Its files must be signed by its owner: recipes in them are commands that will run.
     """
+    # Settings decide where jobs are; the job's own settings are read after it is found.
     settings = resolve(dict(typed), config).settings
     san = san_folder(settings)
 
     def work() -> UnfinishedJob:
         folder, _ = find_job(san, named)
         spec = load_signed_spec(folder)
+        # Both signatures are required: attributes hold settings that become commands.
         if spec is None or not jobattributes.is_there(folder):
             raise _incomplete(folder)
         return UnfinishedJob(folder, spec, jobattributes.load_signed(folder))
@@ -62,8 +64,10 @@ def resumption_of(
     ``context.san`` must be the folder in which the job was found, which may differ from the configured
     one. See Resumption for the rest.
     """
+    # The output folder is looked for on this machine: its marker tells whether it is the same one.
     found = job.attributes
     output = on_san(context.san, lambda: outputfolder.place(found, job.folder))
+    # Not an error: a run on another machine can still complete the job in its folder.
     if output is None and found.output and context.settings.output is None:
         where = f"{found.output} is a folder of {found.output_host}"
         context.listener.print_line(

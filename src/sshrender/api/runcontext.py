@@ -113,6 +113,7 @@ class RunContext:
         resolved = resolve(dict(typed), config, job=job)
         settings = resolved.settings
         listener = listener_for(settings)
+        # The address comes from the job's file, which another release may have written.
         address = (job or {}).get("mail_to")
         if address is not None and not are_addresses(address):
             listener.print_line(f"no mail to {str(address)[:MAX_ADDRESSES]}: this is not a mail address")
@@ -120,6 +121,8 @@ class RunContext:
         file = find_inventory(settings.hosts)
         if file is None:
             named = {"--on": settings.on, "--avoid": settings.avoid, "--engine": settings.engine}
+            # Options that select from an inventory make no sense without one, and ignoring them would
+            # render elsewhere.
             for name, value in named.items():
                 if value is not None:
                     raise UserError(
@@ -127,12 +130,14 @@ class RunContext:
                         f"{name} {value}: there is no inventory to select from",
                         "sshrender init",
                     )
+            # Without an inventory the jobs lie in the user's own folder, which is made here.
             san = (settings.san or own_san()).absolute()
             return cls(resolved, san, [this_machine(san, settings)], listener)
         inventory = inv.load(file)
         san = (settings.san or san_of(inventory, file)).absolute()
         names = [pool.name for pool in inventory.pools]
         chosen = inv.select(inv.expand(inventory), settings.on, settings.avoid, names)
+        # With --engine only pools are wanted, so the hosts are left out.
         chosen = [] if settings.engine is not None else chosen
         hosts = [host_setup(host, inventory, san, settings) for host in chosen]
         entries = inv.select_pools(inventory.pools, settings.on, settings.avoid, settings.engine)
@@ -165,6 +170,7 @@ class RunContext:
 
         ``is_only``: no other document is rendered by this command.
         """
+        # With several documents each line begins with its document.
         if not is_only:
             self.listener.label_lines(source.stem)
         reading = Reading()
@@ -175,6 +181,7 @@ class RunContext:
             self.listener.error(error)
             return RenderResult.failure(source, error)
         finally:
+            # Also after an error: the reader of the document is another process.
             reading.close()
 
     def _render(self, source: Path, reading: Reading, is_only: bool) -> RenderResult:
@@ -182,6 +189,7 @@ class RunContext:
 
         request = self.request(source, is_only)
         until = deadline_of(self.settings)
+        # A look at the folder only; the answer decides about nothing but the early connections.
         looks_done = on_san(self.san, lambda: _looks_done(self.san, source), until)
         return self._complete(
             source.stem, looks_done, lambda: open_job(request, reading, self.page_count_probe(request))
@@ -219,6 +227,8 @@ class RunContext:
 
         ``looks_done``: no page may be left to render, so connections are not opened in advance.
         """
+        # One inbox for the whole run: connections that are opened now post into it before the loop
+        # exists.
         inbox: queue.SimpleQueue[Any] = queue.SimpleQueue()
         connections = ConnectionPool(
             self.hosts, label, inbox, is_mixed=self.settings.mixed, has_pools=bool(self.pools)
@@ -229,10 +239,12 @@ class RunContext:
         try:
             outcome, plan, assembly = self._run(open_, connections, inbox)
         finally:
+            # In any case: a host that is connected holds a runner.
             connections.close()
         summary = outcome.as_json()
         if assembly is not None:
             self._add(assembly, summary)
+        # Files of the end come after the run, so that an error in them changes no page.
         summary |= RunFiles(self.settings, self.listener).add(plan, summary)
         code = summary["exit_code"]
         self._report("the summary cannot be shown", lambda: self.listener.summary(summary, code))
@@ -260,6 +272,7 @@ class RunContext:
             return
         command, to, say = settings.on_done, settings.mail_to, self.listener.print_line
         if command:
+            # Each by itself: a mail that fails does not keep the command from running.
             self._report("on_done was not run", lambda: notification.run(command, summary, say))
         if to and (summary["exit_code"] or settings.mail_when == "always"):
             self._report(f"no mail to {to}", lambda: notification.mail(to, summary, lines(summary), say))
@@ -305,10 +318,13 @@ class RunContext:
 
         Options of this command are written into the job, so that later runs use them, too.
         """
+        # Only options of this command line: what a file of this machine says must not change another
+        # one's job.
         typed = {key for key, origin in self.resolved.origins.items() if origin == option(key)}
         changed = {key: value for key, value in job_settings(self.resolved).items() if key in typed}
         ranked = {key: value for key, value in self._rank().items() if key in typed}
         output, named = order.output, self.settings.output
+        # Relative to the folder in which the user typed it.
         if "output" in typed and named is not None:
             output = named.absolute()
             ranked |= outputfolder.recorded(output, self.san)
@@ -325,6 +341,7 @@ class RunContext:
     def _complete_request(self, **fields: Any) -> RenderRequest:
         """Complete a request with the settings that are the same for every document."""
         settings = self.settings
+        # Read once and kept in memory; it is in no file of the job.
         password = read_password(settings.password_file) if settings.password_file else None
         # A job of the queue: only its submitter decides, not this machine's settings.
         may_replace = settings.overwrite and not fields.get("is_from_queue")
@@ -350,6 +367,7 @@ class RunContext:
 
     def _rank(self) -> dict[str, Any]:
         """Return the job's priority and limit, as far as an option, variable or file sets them."""
+        # A default is not recorded, so the job follows what a later command sets.
         keys = [key for key in ("priority", "limit") if self.resolved.origins[key] != "default"]
         return {key: getattr(self.settings, key) for key in keys}
 
@@ -365,9 +383,11 @@ class RunContext:
         from sshrender.api.assembly import Assembly
         from sshrender.coordinator.jobrun import run_job
 
+        # From here on the job exists: what fails later is found by resume.
         plan = on_san(self.san, open_, deadline_of(self.settings))
         if self.on_job is not None:
             self.on_job(plan.folder)
+        # Only with -vv, because a farm has hundreds of lines.
         if self.settings.verbose >= COMMAND_LINES:
             for line in (
                 *commandlines.of_connections(self.hosts, plan.spec.name),
@@ -433,6 +453,7 @@ def _check_assembly(settings: Settings, recipes_: tuple[RecipeRecord, ...], devi
         )
 
 
+# The manifest is written at the end of a run; eight characters are the digest in a job's name.
 def _looks_done(san: Path, source: Path) -> bool:
     """Return whether an earlier run finished a job of this document: then no host may be needed."""
     return any(san.glob(f"{safe_stem(source.stem)}-????????/manifest.json"))

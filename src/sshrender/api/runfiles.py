@@ -30,6 +30,8 @@ class RunFiles:
         where the storage has failed.
         """
         added: dict[str, Any] = {"overview": None}
+        # A storage that has just failed may hang, and these files would make the end of the run wait for
+        # it.
         if summary["exit_code"] == ExitCode.STORAGE:
             return added
         if plan.has_overview:
@@ -80,6 +82,7 @@ def _stats(plan: JobPlan) -> dict[str, Any]:
     from sshrender.job.journal import read_journal
 
     def read() -> dict[str, Any]:
+        # The journal is read from the file: the run keeps only what it needs itself.
         return jobstats.of(read_journal(plan.folder.journal), frozenset(plan.pages))
 
     return on_san(plan.folder.path.parent, read)

@@ -71,6 +71,7 @@ def render(
         listener = DeliveryListener(on_page)
     context = _context(settings, listener)
     context.require_key()
+    # The same request that render() makes: it names the folder of the pages, before the run begins.
     if isinstance(listener, DeliveryListener):
         listener.output = context.request(document, is_only=True).output
     return context.render(document, is_only=True)
@@ -85,6 +86,7 @@ def resume(job: str, settings: Options | None = None) -> RenderResult:
     """Continue an unfinished job, and wait until it ends. Raises UserError if there is none."""
     typed = dict(settings or {})
     found = find_unfinished(typed, None, job)
+    # The job's own folder: the settings may name another one.
     typed.setdefault("san", found.folder.path.parent)
     context = RunContext.start(typed, None, _silent, job=found.attributes.wishes)
     return context.resume(resumption_of(context, found))

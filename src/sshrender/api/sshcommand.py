@@ -29,6 +29,7 @@ class SshCommand:
         """Return an ssh command line; ``command`` is run by the host's shell."""
         host = self.host
         words = ["ssh", *self._common()]
+        # Without IdentitiesOnly ssh would offer the agent's keys first.
         if host.identity_file:
             words += ["-i", expanded(host.identity_file), "-o", "IdentitiesOnly=yes"]
         if host.port:
@@ -43,6 +44,7 @@ class SshCommand:
         if host.identity_file:
             words += ["-i", expanded(host.identity_file), "-o", "IdentitiesOnly=yes"]
         if host.port:
+            # sftp has -P where ssh has -p.
             words += ["-P", str(host.port)]
         return shlex.join([*words, self._target()])
 
@@ -78,6 +80,7 @@ class SshCommand:
                 "-o",
                 f'UserKnownHostsFile="{file}"' if " " in file else f"UserKnownHostsFile={file}",
             ]
+        # An address that is the name itself needs no option.
         if self.host.address and self.host.address != self.host.name:
             words += ["-o", f"HostName={self.host.address}"]
         return words
@@ -106,5 +109,6 @@ def expanded(path: str) -> str:
     """Return a path without ``~``, which ssh-keygen takes literally and a shell, when quoted, too."""
     try:
         return str(Path(path).expanduser())
+    # The path then stays as it is, and the error of the command names it.
     except RuntimeError:  # ~ of an unknown user
         return path

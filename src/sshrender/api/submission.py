@@ -91,16 +91,19 @@ def submit(
     request = context.request(source, is_only, **fields)
     # Below the shared folder every machine finds the output folder without a marker.
     if only_of:
+        # A web user has no folder on this machine: the pages are downloaded.
         own = {"output": "", "output_host": "", "output_marker": ""}
         request = replace(context.request(source, is_only, **fields, **own), stays_in_job=True)
     elif not request.output.is_relative_to(context.san):
         request = context.request(source, is_only, **fields, output_marker=create_marker(request.output))
     reading = Reading()
     try:
+        # It may return a job that exists: the same document with the same settings is one job.
         plan = on_san(context.san, lambda: open_job(request, reading, context.page_count_probe(request)))
         if only_of:
             _require_owner(context, plan, only_of)
         return _result(context, plan, now, is_held)
+    # The marker was created before the job was opened, and would be left over.
     except UserError:
         remove_marker(request.output, request.attributes.output_marker)
         raise
@@ -119,9 +122,11 @@ def _result(context: RunContext, plan: JobPlan, now: str, hold: bool) -> Submitt
     """Return the new job, or change an existing one to what was submitted now. Raises UserError."""
     found = on_san(context.san, partial(jobattributes.load_signed, plan.folder))
     name, state = plan.spec.name, "held" if hold else "queued"
+    # The time that was written is ours, so this process has created the job.
     if found.submitted == now:
         _require_no_circle(context, plan, now)
         _claim_output(context, plan, now)
+    # The job is complete, but only if its pages are also where this command wants them.
     elif found.over == "done" and _is_as_requested(plan, found):
         remove_marker(plan.output, str(plan.changes.get("output_marker", "")))
         context.listener.print_line(f"{name} is done already: its pages are in {plan.output}")
@@ -132,6 +137,7 @@ def _result(context: RunContext, plan: JobPlan, now: str, hold: bool) -> Submitt
     return Submitted(name, state, plan.folder.path, plan.output, len(plan.pages))
 
 
+# A circle is only seen when the job exists, because its name follows from the document.
 def _require_no_circle(context: RunContext, plan: JobPlan, now: str) -> None:
     """Remove the new job if it waits for itself: others may wait for a removed job of its name.
 
@@ -140,6 +146,7 @@ def _require_no_circle(context: RunContext, plan: JobPlan, now: str) -> None:
     try:
         refuse_circle(context.san, plan.spec.name, plan.changes["after"])
     except UserError:
+        # Only the job that this submission has created: another one may have been faster.
         on_san(context.san, lambda: remove(plan.folder, lambda found: found.submitted == now))
         raise
 
@@ -161,11 +168,13 @@ def _is_as_requested(plan: JobPlan, found: Attributes) -> bool:
 
     Raises UserError.
     """
+    # Settings that decide about pages are in the job's name; these three are not.
     compared = ("output", "output_host", "wishes")
     if any(getattr(found, key) != plan.changes[key] for key in compared):
         return False
     verified = on_san(plan.folder.path.parent, partial(sizes, plan.folder.pages))
     try:
+        # Sizes only: reading all pages of a large job would take minutes.
         delivered = guarded_call(plan.output.parent, partial(sizes, plan.output))
     except FileNotFoundError:
         return False
@@ -178,11 +187,14 @@ def _is_as_requested(plan: JobPlan, found: Attributes) -> bool:
 def _alter(context: RunContext, plan: JobPlan, found: Attributes, hold: bool) -> None:
     """Change an existing job to what was submitted now, and queue it. Raises UserError."""
     name = plan.spec.name
+    # Only what may change in an existing job; the rest belongs to the document.
     changes = {key: value for key, value in plan.changes.items() if key in jobattributes.ALTERABLE}
     refuse_circle(context.san, name, changes["after"])
+    # A job that was never queued is put into the queue in the same way as one that has ended.
     is_again = bool(found.over) or not found.is_queued
     op = Operation.RESUBMIT if is_again else Operation.ALTER
     requests = [Request(op, current_user(), changes=changes)]
+    # The hold comes after the change, so the job that is held has the new settings.
     requests += [Request(Operation.HOLD, current_user())] if hold else []
     for request in requests:
         on_san(context.san, partial(queueoperations.change, plan.folder, request))

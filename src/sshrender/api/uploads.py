@@ -43,6 +43,7 @@ VISIBLE_TIMEOUT = 60.0
 STALE_AFTER = 24 * 3600.0
 """Seconds after which an upload without a new part is removed."""
 
+# Twelve digits of the owner's digest, and 128 random bits.
 _ID = re.compile(r"[0-9a-f]{12}-[0-9a-f]{32}")
 _PART = re.compile(r"(\d{1,7})\.part")
 _BLOCK = 1 << 20
@@ -90,6 +91,7 @@ class Upload:
         """The number of its parts."""
         return -(-self.size // self.part_size)
 
+    # From 0: part ``number`` begins at ``number * part_size``.
     def size_of(self, number: int) -> int:
         """Return the bytes of a part; only the last one is shorter than the others."""
         return min(self.part_size, self.size - number * self.part_size)
@@ -107,6 +109,7 @@ def begin(san: Path, owner: str, name: str, size: int, part_size: int, quota: Qu
         raise UploadError(
             "form", f"a part has {MIN_PART:,} to {MAX_PART:,} bytes", "choose another part_size"
         )
+    # Checked before anything is written.
     _require_room(san, owner, size, quota)
     prefix = _prefix(owner)
     upload = Upload(
@@ -115,11 +118,13 @@ def begin(san: Path, owner: str, name: str, size: int, part_size: int, quota: Qu
     make_folder(san, "uploads")
     folder = _folder(san, upload.id)
     folder.mkdir(mode=0o700)
+    # Last: a folder without this file is no upload yet.
     files.write_whole(folder / "upload.json", json.dumps(asdict(upload)).encode())
     return upload
 
 
 def _require_room(san: Path, owner: str, size: int, quota: Quota) -> None:
+    # A completed upload is a job by now and counts as one.
     own = [upload for upload in _open_uploads(san, owner) if job_of(san, upload) is None]
     if len(own) >= quota.uploads:
         raise UploadError(
@@ -143,6 +148,7 @@ def _require_room(san: Path, owner: str, size: int, quota: Quota) -> None:
 
 
 def find(san: Path, id_: str, owner: str) -> Upload:
+    # The prefix is compared before a file is opened, so no user learns of another one's uploads.
     """Return an upload of this user. Raises UploadError: of another user's, too, it is not there."""
     if _ID.fullmatch(id_) and id_.startswith(f"{_prefix(owner)}-"):
         with contextlib.suppress(FileNotFoundError, ValueError, KeyError, TypeError):
@@ -155,8 +161,10 @@ def _load(folder: Path) -> Upload:
     return Upload(
         id=folder.name,
         owner=str(fields["owner"]),
+        # Cleaned again: the file lies on a shared folder.
         name=clean_name(str(fields["name"])),
         size=int(fields["size"]),
+        # At least 1, because parts are computed by a division.
         part_size=max(1, int(fields["part_size"])),
         created=float(fields["created"]),
     )
@@ -167,6 +175,7 @@ def parts_present(san: Path, upload: Upload) -> list[int]:
     found = (
         _PART.fullmatch(name) for name in files.names_in(_folder(san, upload.id), upload.parts + 100)
     )
+    # A number beyond the last part cannot come from this program.
     return sorted(int(match[1]) for match in found if match and int(match[1]) < upload.parts)
 
 
@@ -177,10 +186,13 @@ class PartWriter:
         if not 0 <= number < upload.parts:
             raise UploadError("form", f"the parts are 0 to {upload.parts - 1}", "send another part")
         self._final = _folder(san, upload.id) / f"{number}.part"
+        # A name of its own for each writer: two of the same part do not mix, and the last one that
+        # finishes counts.
         self._temporary = self._final.with_name(f".{number}.{uuid.uuid4().hex}")
         self._size = upload.size_of(number)
         self._written = 0
         self._digest = hashlib.sha256()
+        # Only the first part holds the header of a PDF.
         self._head = b"" if number == 0 else None
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
         try:
@@ -190,6 +202,7 @@ class PartWriter:
 
     def write(self, data: bytes) -> None:
         """Append bytes. Raises UploadError for more than the part has, or OSError."""
+        # Counted before it is written, so that no part exceeds its quota.
         self._written += len(data)
         if self._written > self._size:
             raise UploadError(
@@ -200,6 +213,7 @@ class PartWriter:
         self._digest.update(data)
         view = memoryview(data)
         while view:
+            # write(2) may take only a part.
             view = view[self._file.write(view) :]
 
     def finish(self, sha256: bytes | None) -> None:
@@ -214,8 +228,11 @@ class PartWriter:
             raise UploadError(
                 "digest", "the part arrived damaged: its digest differs", "send the part again"
             )
+        # Up to 1,024 bytes may precede the header, as most readers allow.
         if self._head is not None and b"%PDF-" not in self._head:
             raise UploadError("document", "this is not a PDF", "choose a file that begins with %PDF-")
+        # Synced before it gets its name: another machine must not read a part that is still in this
+        # one's memory.
         os.fsync(self._file.fileno())
         self._file.close()
         files.rename(self._temporary, self._final)
@@ -234,11 +251,13 @@ def assemble(san: Path, upload: Upload, timeout: float = VISIBLE_TIMEOUT) -> Pat
     Raises UploadError if a part is missing, or OSError.
     """
     target = _folder(san, upload.id) / "document" / f"{stem_of(upload.name)}.pdf"
+    # Another request, or another machine, may have made it already.
     with contextlib.suppress(FileNotFoundError):
         if target.stat().st_size == upload.size:
             return target
     lacking = upload.parts - len(parts_present(san, upload))
     # Another machine may have written parts that this one does not list yet, but not many.
+    # With more than half of the parts missing they were never sent, and waiting would not help.
     until = time.monotonic() + (timeout if lacking <= upload.parts // 2 else 0)
     target.parent.mkdir(mode=0o700, exist_ok=True)
     temporary = target.with_name(f".{uuid.uuid4().hex}")
@@ -247,9 +266,11 @@ def assemble(san: Path, upload: Upload, timeout: float = VISIBLE_TIMEOUT) -> Pat
             for number in range(upload.parts):
                 with _open_part(_folder(san, upload.id) / f"{number}.part", until) as part:
                     _append(part, file, upload.size_of(number))
+            # The job is opened from this file by other processes, perhaps on other machines.
             os.fsync(file.fileno())
         files.rename(temporary, target)
     finally:
+        # After a rename there is nothing of this name.
         temporary.unlink(missing_ok=True)
     return target
 
@@ -264,6 +285,7 @@ def _open_part(path: Path, until: float) -> BinaryIO:
                 raise UploadError(
                     "missing", f"part {number} is missing", "send that part, then complete it again"
                 ) from None
+            # NFS clients cache that a name does not exist (nfs(5)).
             time.sleep(0.5)
 
 
@@ -277,6 +299,7 @@ def _append(part: BinaryIO, file: BinaryIO, size: int) -> None:
             OSError
         ):  # EXDEV, EINVAL, ENOSYS, EOPNOTSUPP: not between these files (copy_file_range(2))
             copied = file.write(part.read(min(left, _BLOCK))) or 0
+        # The end of the part before its size: the file was replaced by a shorter one.
         if not copied:
             raise UploadError("missing", "a part is shorter than it was", "send the parts again")
         left -= copied
@@ -285,6 +308,7 @@ def _append(part: BinaryIO, file: BinaryIO, size: int) -> None:
 def complete(san: Path, upload: Upload, job: str) -> None:
     """Record which job the upload became, and remove its parts. Raises OSError."""
     folder = _folder(san, upload.id)
+    # The record first: a request that comes meanwhile finds the job and not missing parts.
     files.write_whole(folder / "job.json", json.dumps({"job": job}).encode())
     for name in files.names_in(folder, upload.parts + 100):
         if _PART.fullmatch(name):
@@ -310,6 +334,7 @@ def clear_stale(san: Path) -> int:
     if not place.is_dir():
         return 0
     now = files.status_of_new(place).st_mtime  # by the clock of the file server, as the others are
+    # The modification time of the folder: it changes with every part that is renamed into it.
     stale = [
         each
         for each in place.iterdir()
@@ -367,6 +392,7 @@ def make_folder(san: Path, name: str) -> None:
     own_folder(san)
     if san not in _own or not _own[san].is_dir():
         path = san / FOLDER
+        # The plain name is taken by another user's folder, so a random one is used beside it.
         if os.path.lexists(path):
             path = san / f"{FOLDER}-{secrets.token_hex(8)}"
         path.mkdir(mode=0o700)
@@ -382,13 +408,17 @@ def _folder(san: Path, id_: str) -> Path:
 
 def clean_name(name: str) -> str:
     """Return a document's name as it is shown: printable, without folders, of bounded length."""
+    # Some browsers send whole paths.
     text = name.replace("\\", "/").rpartition("/")[2]
+    # NFC: macOS sends decomposed letters. isprintable() removes control characters and direction marks.
     text = "".join(char for char in unicodedata.normalize("NFC", text) if char.isprintable()).strip()
     return text[:MAX_NAME] or "document.pdf"
 
 
 def stem_of(name: str) -> str:
     """Return the stem of the file that a document gets: no dot in front, and not too long."""
+    # Without dots in front, because hidden names are left out by readers.
     stem = name[:-4] if name.lower().endswith(".pdf") else name
+    # Cut in bytes; an incomplete letter at the end is dropped by the decoder below.
     data = stem.strip(" .").encode("utf-8", "replace")[:_MAX_STEM_BYTES]
     return data.decode("utf-8", "ignore").strip(" .") or "document"

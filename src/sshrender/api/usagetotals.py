@@ -39,6 +39,7 @@ def usage(san: Path, keys: Sequence[str], month: str | None = None, user: str | 
     found = [
         account
         for account in on_san(san, lambda: list(accounts(san, damaged)))
+        # None means all months.
         if month in (None, account.month) and (user is None or is_owner(account.user, user))
     ]
     return Usage(summed(found, keys), damaged)
@@ -56,6 +57,7 @@ def accounts(san: Path, damaged: dict[str, str] | None = None) -> Iterator[Accou
     shared folder cannot be read.
     """
     reasons = {} if damaged is None else damaged
+    # Removed jobs have left their accounts; the others are counted from their journals.
     yield from accounting.kept(san)
     for folder, _ in all_jobs(san, reasons):
         yield from read_or_record(san, folder.name, partial(account_of, folder.path), reasons) or ()
@@ -66,6 +68,7 @@ def account_of(path: Path) -> Sequence[Account]:
     folder = JobFolder(path)
     try:
         owner = jobattributes.load(folder).owner
+    # Pages of a job without readable attributes are still counted.
     except UserError:
         owner = ""
     return accounting.of(folder.name, owner or "unknown", read_journal(folder.journal))

@@ -26,12 +26,15 @@ MAX_LINKS = 10_000
 
 def session_key() -> bytes:
     """Return the key that signs sessions and links. Raises UserError if the user can have no key."""
+    # Derived, so that the owner's key itself signs nothing for browsers. The words keep this use apart
+    # from others.
     return hmac.digest(keyfile.load_or_make(), b"sshrender web sessions", "sha256")
 
 
 def make_link(san: Path) -> str:
     """Return the token of a new one-time link. Raises OSError."""
     make_folder(san, "links")
+    # 256 random bits: a link cannot be guessed.
     token = secrets.token_urlsafe(32)
     expires = time.time() + LINK_SECONDS
     files.write_whole(_place(san, token), json.dumps({"expires": expires}).encode())
@@ -54,6 +57,7 @@ def clear_links(san: Path) -> None:
     folder = own_folder(san) / "links"
     if not folder.is_dir():
         return
+    # Bounded: the folder belongs to the user, and a listing of millions would block.
     for name in files.names_in(folder, MAX_LINKS):
         path = folder / name
         with contextlib.suppress(FileNotFoundError, ValueError, KeyError, TypeError):
@@ -63,4 +67,5 @@ def clear_links(san: Path) -> None:
 
 def _place(san: Path, token: str) -> Path:
     """Return the file of a link. Its name is a digest: a listing of the folder shows no token."""
+    # "replace": a token of a request may hold anything, and no digest fits then.
     return own_folder(san) / "links" / hashlib.sha256(token.encode("utf-8", "replace")).hexdigest()

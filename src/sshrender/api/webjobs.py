@@ -68,16 +68,19 @@ class WebOptions:
     def of(cls, fields: Mapping[str, Any]) -> WebOptions:
         """Return the options of a request. Raises ValueError with words for the user."""
         known = ("dpi", "device", "pages", "priority", "assemble")
+        # Unknown settings are refused and not ignored, so that a misspelled one is noticed.
         unknown = sorted(fields.keys() - set(known))
         if unknown:
             raise ValueError(
                 f"{unknown[0]}: not a setting of uploaded jobs; there are {', '.join(known)}"
             )
+        # An empty field of a form is the same as none.
         found = {key: value for key, value in fields.items() if value is not None and value != ""}
         options = cls(
             dpi=_number(found, "dpi", 150, MIN_DPI, MAX_DPI),
             device=str(found.get("device", "png16m")),
             pages=str(found.get("pages", "")).strip(),
+            # Web users may lower the priority of a job, never raise it.
             priority=_number(found, "priority", 0, LOWEST_PRIORITY, 0),
             assemble=found.get("assemble", False) is True,
         )
@@ -90,6 +93,7 @@ class WebOptions:
 
 def _number(fields: Mapping[str, Any], key: str, default: int, low: int, high: int) -> int:
     value = fields.get(key, default)
+    # bool is an int in Python.
     if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
         raise ValueError(f"{key}: a whole number from {low} to {high}")
     return value
@@ -115,10 +119,12 @@ def context_for(settings: Mapping[str, Any], config: Path | None, options: WebOp
         typed["pages"] = options.pages
     if options.assemble:
         typed["assemble"] = "pdf"
+    # 0 is the default, and is left to the settings of the administrator.
     if options.priority:
         typed["priority"] = str(options.priority)
     context = RunContext.start(typed, config, lambda _settings: SilentListener())
     # Uploads may be hostile: the sandbox is on unless the administrator has decided otherwise.
+    # A file or a variable of the administrator may say "none"; only the default is replaced.
     if context.resolved.origins["sandbox"] == "default":
         typed["sandbox"] = "bwrap"
         context = RunContext.start(typed, config, lambda _settings: SilentListener())
@@ -138,6 +144,7 @@ def inspect(context: RunContext, document: Path) -> DocumentCheck:
 def _inspect(context: RunContext, document: Path, reading: Reading) -> DocumentCheck:
     request = context.request(document, is_only=True)
     facts.check_file(document)
+    # Sizes are read with the facts, because the limits need them.
     reading.begin(document, None, page_box(request.appearance, request.options))
     known = reading.facts()
     if known.needs_password:
@@ -148,10 +155,12 @@ def _inspect(context: RunContext, document: Path, reading: Reading) -> DocumentC
         )
     total = known.pages
     if total is None:
+        # Hosts count the pages of a damaged document later; sizes are then not checked here.
         return DocumentCheck(None, None, None, 0)
     pages = pagelist.parse(request.pages, total) if request.pages else list(range(1, total + 1))
     _require_sizes(reading, pages, float(request.dpi))
     found = _rates(context.san, request.device, float(request.dpi))
+    # The median: one slow job among six does not count much.
     seconds = None if not found else statistics.median(found) * len(pages)
     return DocumentCheck(len(pages), total, seconds, len(found))
 
@@ -160,6 +169,7 @@ def _require_sizes(reading: Reading, pages: list[int], dpi: float) -> None:
     sum_of_pixels = 0.0
     for page in pages:
         box = reading.box(page)
+        # 72 points are an inch.
         pixels = 0.0 if box is None else box[0] * box[1] * (dpi / 72) ** 2
         sum_of_pixels += pixels
         if pixels > MAX_PAGE_PIXELS:
@@ -183,9 +193,11 @@ def _rates(san: Path, device: str, dpi: float) -> list[float]:
     similar = [
         (spec.created, folder, spec)
         for folder, spec in all_jobs(san)
+        # Jobs at a similar resolution only: the time of a page does not scale over a wide range.
         if spec.settings.device == device and 0.4 <= spec.settings.dpi / dpi <= 2.5
     ]
     rates: list[float] = []
+    # The latest first; some of them may have too few pages to be compared.
     for _, folder, spec in sorted(similar, key=lambda each: each[0], reverse=True)[: 3 * MAX_COMPARED]:
         rate = read_or_record(san, folder.name, partial(_rate, folder, spec, dpi), {})
         if rate is not None:
@@ -196,6 +208,7 @@ def _rates(san: Path, device: str, dpi: float) -> list[float]:
 
 
 def _rate(folder: JobFolder, spec: JobSpec, dpi: float) -> float | None:
+    # A job that failed or was cancelled says little about the speed.
     if jobattributes.load(folder).over not in ("", "done"):
         return None
     times, delivered = RunTimes(), 0
@@ -203,6 +216,7 @@ def _rate(folder: JobFolder, spec: JobSpec, dpi: float) -> float | None:
         times.take(entry, entry.moment.timestamp())
         delivered += entry.type == "page_delivered"
     seconds = times.seconds()
+    # Too few pages: their time is mostly that of the start.
     if delivered < 3 or seconds <= 0:
         return None
     return seconds / delivered * (dpi / spec.settings.dpi)
@@ -219,6 +233,7 @@ def submit_upload(context: RunContext, document: Path, user: str) -> Submitted:
         return submit(context, document, conditions, only_of=user)
     except OwnedByAnother:
         suffix = stem_of(user.rpartition(":")[2])[:40]
+        # Another name makes another job: the name of a job begins with that of its document.
         other = document.with_name(f"{document.stem}-{suffix}.pdf")
         document.rename(other)
         return submit(context, other, conditions, only_of=user)

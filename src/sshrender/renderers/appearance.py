@@ -37,6 +37,7 @@ def antialias_bits(
 ) -> int:
     """Return the bits of ``--antialias``: auto, none, 2 or 4. A user's own switches turn auto off."""
     if wanted == "none":
+        # Values other than auto are a choice of the user and hold on every device.
         return 0
     if wanted != "auto":
         return int(wanted)
@@ -66,10 +67,12 @@ def resolution(dpi: float, look: Appearance) -> str:
 
 def page_box(look: Appearance, options: Sequence[str]) -> str:
     """Return the box that gives a page its size: media, crop, trim, bleed or art; empty: not known."""
+    # The size then follows from a switch and not from a box of the page.
     if switches.has_own_size(options):
         return ""
     chosen = ([switches.BOX_SWITCHES[look.box]] if look.box in switches.BOX_SWITCHES else []) + [
         *options
     ]
+    # Without a switch the MediaBox decides. With two, a page that lacks the first box has another one.
     found = switches.boxes(chosen) or ["media"]
     return found[0] if len(found) == 1 else ""

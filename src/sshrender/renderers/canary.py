@@ -57,6 +57,7 @@ _FADE = (
 
 def document() -> bytes:
     """Return the page as a PDF: the same bytes on every machine."""
+    # Objects 1 to 7 are the list below up to the image; fonts follow in the order of FONTS.
     fonts = "".join("/F%d %d 0 R " % (n, 8 + n) for n in range(len(FONTS)))
     objects = [
         "<< /Type /Catalog /Pages 2 0 R >>",
@@ -69,6 +70,7 @@ def document() -> bytes:
         _FADE,
         _stream(
             "/Type /XObject /Subtype /Image /Width 3 /Height 2 /BitsPerComponent 8"
+            # Interpolate: versions of a renderer differ in how they smooth a small image.
             " /ColorSpace /DeviceGray /Interpolate true /Filter /ASCIIHexDecode",
             "00 80 ff c0 20 60>",
         ),
@@ -88,6 +90,7 @@ def command(program: str) -> List[str]:
         "-sDEVICE=ppmraw",
         "-r%d" % DPI,
         "-sOutputFile=canary.ppm",
+        # Relative names: the command runs in a folder of its own (runner/fingerprint.py).
         "canary.pdf",
     ]
 
@@ -101,12 +104,14 @@ def _content() -> str:
     lines = [_RENDERING]
     for number in range(len(FONTS)):
         position = "%d %d" % (10 + 105 * (number % 2), _HEIGHT - 25 - 22 * (number // 2))
+        # \344 is an a with a diaeresis in WinAnsiEncoding, in octal digits (ISO 32000-1, 7.3.4.2).
         lines.append("BT /F%d 13 Tf %s Td (Rag\\344 &@gf 10%%) Tj ET" % (number, position))
     return "\n".join(lines)
 
 
 def _font(name: str) -> str:
     """Return a font without embedded program and descriptor, so that the host chooses a replacement."""
+    # Both have an encoding of their own, which WinAnsiEncoding would replace.
     encoding = "" if name in ("Symbol", "ZapfDingbats") else " /Encoding /WinAnsiEncoding"
     return "<< /Type /Font /Subtype /Type1 /BaseFont /%s%s >>" % (name, encoding)
 
@@ -120,6 +125,7 @@ def _file(objects: List[str]) -> bytes:
     for number, body in enumerate(objects, 1):
         offsets.append(len(data))
         data += ("%d 0 obj\n%s\nendobj\n" % (number, body)).encode("latin-1")
+    # Each entry has 20 bytes, the end of the line included (ISO 32000-1, 7.5.4).
     table = "xref\n0 %d\n0000000000 65535 f \n" % (len(objects) + 1)
     table += "".join("%010d 00000 n \n" % offset for offset in offsets)
     trailer = "trailer << /Size %d /Root 1 0 R >>\nstartxref\n%d\n%%%%EOF\n"

@@ -65,6 +65,7 @@ _ALL = [
     *_family("pgm", "pnm", "pgm pgmraw"),
     *_family("ppm", "pnm", "ppm ppmraw"),
     *_family("pnm", "pnm", "pgnm pgnmraw pnm pnmraw"),
+    # The devices of this row have CMYK inside and write RGB (Devices.htm).
     *_family("ppm", "pnm", "pkm pkmraw"),
     *_family("pam", "pnm", "pam pamcmyk4 pamcmyk32"),
     *_family("pcx", "pcx", "pcxmono pcxgray pcx16 pcx256 pcx24b pcxcmyk"),
@@ -73,6 +74,7 @@ _ALL = [
     *_family("xcf", "xcf", "xcf xcfcmyk"),
     *_family("miff", "miff", "miff24"),
     _device("bit", "raw", "raw", bits=1),
+    # One bit for each component, the default of these devices; a pixel is padded to four bits.
     _device("bitrgb", "raw", "raw", bits=4),
     _device("bitcmyk", "raw", "raw", bits=4),
 ]
@@ -80,6 +82,7 @@ _ALL = [
 DEVICES: Dict[str, Device] = {device.name: device for device in _ALL}
 
 
+# Parts of names, as ``gray`` in tiffgray; names that no part fits are listed in the function.
 _GREY = ("gray", "mono", "pgm", "pgnm", "pbm", "tiffg3", "tiffg4", "tiffcrle", "tifflzw", "tiffpack")
 
 

@@ -17,6 +17,7 @@ MAX_LINE = 300
 """Lines of one page's output that are kept, and characters of each: a page may print gigabytes."""
 
 _MEANINGLESS = re.compile(
+    # Lines of progress, of fonts and of the banner, which come on every run.
     r"Page \d+\s*$"
     r"|Processing pages \d+ through \d+\.\s*$"
     r"|Loading (a TT )?font "
@@ -30,6 +31,7 @@ _MEANINGLESS = re.compile(
     r"|>>showpage"
 )
 _BOILERPLATE = re.compile(
+    # Phrases around the summary of a document; the lines between them name the problems.
     r"\*\*\*\* (This file had errors|Please notify the author|file that it does not conform"
     r"|specification\.|The file was produced by|>>>>)"
     r"|The following (errors|warnings) were encountered"
@@ -48,6 +50,7 @@ def warnings(lines: Iterable[str]) -> List[str]:
     kept = []
     for line in lines:
         text = line.strip()
+        # match() for lines that begin so, search() for phrases that follow the asterisks of a summary.
         if text and not _MEANINGLESS.match(text) and not _BOILERPLATE.search(text):
             kept.append(text)
     return kept
@@ -65,4 +68,6 @@ def was_not_found(lines: Iterable[str]) -> bool:
 
 def was_not_rendered(lines: Iterable[str]) -> bool:
     """Return whether Ghostscript reports that the page does not exist or was left out."""
+    # The first is printed for a page that is broken, the second for one that the page tree does not
+    # have.
     return any(_NOT_RENDERED in line or _NOT_FOUND in line for line in lines)

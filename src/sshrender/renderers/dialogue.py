@@ -46,6 +46,7 @@ class Dialogue(abc.ABC):
     def command(self, setup: Setup, scratch: str) -> List[str]:
         """Return the command line. ``scratch``: folder with the ``files``; empty: there is none."""
 
+    # Most programs read no file of ours.
     def files(self) -> Dict[str, str]:
         """Return the files, by name, that the program reads in its folder for temporary files."""
         return {}

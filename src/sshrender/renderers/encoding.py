@@ -48,6 +48,7 @@ def raster_device(device: str, options: Sequence[str], encoder: str) -> RasterDe
 
     ``options``: the switches of the user. ``encoder``: the setting.
     """
+    # A switch that is not listed may change pixels on one device and not on the other.
     if encoder == GHOSTSCRIPT or any(switches.parse(each).name not in _ALIKE for each in options):
         return None
     return _RASTERS.get(device)

@@ -17,6 +17,7 @@ MINIMUM_VERSION = (10, 0)
 12)."""
 
 _VERSION = re.compile(r"(\d{1,6})\.(\d{1,6})(?:\.(\d{1,6}))?")
+# PostScript prints small and large numbers with an exponent.
 _NUMBER = r"[-+0-9.eE]+"
 _PAGE_SIZE = re.compile(r"\[\s*(" + _NUMBER + r")\s+(" + _NUMBER + r")\s*\]")
 
@@ -87,11 +88,17 @@ def command(setup: Setup) -> List[str]:
         setup.program,
         "-dSAFER",
         "-dNOPAUSE",
+        # Neither a pause after each page (-dNOPAUSE) nor a prompt of the interpreter (-dNOPROMPT).
         "-dNOPROMPT",
+        # No switch of Ghostscript has this name: it is only seen in the command line
+        # (loadmeasurement.py).
         "-sSSHRENDER=" + setup.tag,
         "-sDEVICE=" + (setup.raster.device if setup.raster else setup.device),
         "-r" + setup.dpi,
+        # The user's switches name neither device, resolution nor output (switches.py), so they replace
+        # none of ours.
         *setup.options,
+        # Beside Ghostscript's own files -dSAFER permits reading only what is listed here.
         *("--permit-file-read=" + name for name in (setup.document, *setup.files)),
         *_permit_large(setup),
         "-sOutputFile=" + output_name(setup, None),
@@ -101,6 +108,7 @@ def command(setup: Setup) -> List[str]:
 def _permit_large(setup: Setup) -> List[str]:
     if setup.raster is None:
         return []
+    # The command line permits only the pattern of OutputFile; the second folder needs this one.
     return ["--permit-file-write=" + output_name(setup, None, FAR_AWAY).replace("%d", "*")]
 
 
@@ -112,6 +120,7 @@ def output_name(setup: Setup, shown: Optional[int], place: int = NEAR_BY) -> str
     folder = setup.folder
     if setup.raster is not None:
         folder = setup.raster.large_folder if place == FAR_AWAY else setup.raster.folder
+    # Ghostscript counts from 1: the file of the first page has the number 1.
     return folder + "/" + (setup.output if shown is None else setup.output % (shown + 1))
 
 
@@ -137,13 +146,16 @@ def _place_raster(setup: Setup, raster: RasterOutput) -> List[str]:
     given to it here. For a page that is too large EndPage returns false: it has been interpreted by
     then, and is not rasterized.
     """
+    # Hexadecimal strings: a folder's name may hold brackets, which would end a PostScript string.
     names = [literal(output_name(setup, None, place)) for place in (NEAR_BY, FAR_AWAY)]
     return [
         "<< /EndPage { exch pop 2 ne dup",
         "  { userdict /SSHRENDERsize currentpagedevice /PageSize get put",
+        # Area in square points, times resolution and bits, over 8 * 72 * 72: bytes of the raster.
         "    currentpagedevice /PageSize get aload pop mul",
         "    currentpagedevice /HWResolution get aload pop mul mul %d mul %d div"
         % (raster.bits, 8 * 72**2),
+        # mul gives a real number where an integer would overflow (PLRM, 8.2).
         "    dup %d gt" % raster.large_limit,
         "    { pop pop userdict /SSHRENDERplace %d put false }" % TOO_LARGE,
         "    { %d gt { %s %d } { %s %d } ifelse" % (raster.limit, names[1], FAR_AWAY, names[0], NEAR_BY),
@@ -158,11 +170,14 @@ def open_lines(
 ) -> List[str]:
     """Return the lines that open the document. Answer: ``token`` and its number of pages."""
     lines = list(_STORE_PAGE_SIZE)
+    # Either of the two sets EndPage; the second contains what the first does.
     if setup is not None and setup.raster is not None:
         lines = _place_raster(setup, setup.raster)
     if password is not None:
+        # In hexadecimal digits: a password may hold any byte.
         lines.append("/PDFPassword <" + password.hex() + "> def")
     lines += [
+        # ``stopped`` keeps the interpreter alive on a broken file.
         "{ " + literal(document) + " (r) file runpdfbegin } stopped pop",
         _print_token(token) + " pdfpagecount == flush",
     ]
@@ -177,9 +192,12 @@ def page_lines(number: int, token: str) -> List[str]:
     not exist.
     """
     return [
+        # clear: an error of the page before may have left operands.
         "clear userdict /SSHRENDERsize null put userdict /SSHRENDERplace %d put" % NEAR_BY,
+        # Read before the page, so that the number of the file is known also where the page fails.
         "userdict /SSHRENDERcount currentpagedevice /PageCount get put",
         "{ %d %d dopdfpages } stopped clear" % (number, number),
+        # =only prints without a newline, and flush makes the line arrive now.
         _print_token(token) + " SSHRENDERcount =only (/) print SSHRENDERplace =only ( ) print"
         " SSHRENDERsize == flush",
     ]
@@ -193,10 +211,12 @@ def profile_lines(name: str, folder: str, file: str) -> List[str]:
     that whole name. Where that is not permitted, the profile has the name of its ``file``.
     """
     return [
+        # The folder is put back at the end: Ghostscript finds its own profiles there.
         "userdict /SSHRENDERprofiles currentuserparams /ICCProfilesDir get put",
         "{ << /ICCProfilesDir %s >> setuserparams" % literal(folder),
         "  << /OutputICCProfile %s >> setpagedevice } stopped" % literal(name),
         "{ { << /OutputICCProfile %s >> setpagedevice } stopped" % literal(file),
+        # Without the user's profile pages would have other colours, so the process ends.
         "  { (the device cannot use the profile of -sOutputICCProfile) = flush quit } if } if",
         "clear { << /ICCProfilesDir SSHRENDERprofiles >> setuserparams } stopped clear",
     ]
@@ -210,6 +230,7 @@ def thumbnail_setup_lines(device: str, output: str) -> List[str]:
     thumbnails' files, with ``%d``, as in Setup.
     """
     return [
+        # Kept by name, because setdevice needs it after each thumbnail.
         "userdict /SSHRENDERlarge currentdevice put",
         "{ userdict /SSHRENDERsmall /%s findprotodevice copydevice put" % device,
         "  mark /OutputFile %s /DownScaleFactor %d" % (literal(output), OVERSAMPLED),
@@ -228,7 +249,9 @@ def thumbnail_lines(number: int, page: int, token: str) -> List[str]:
     """
     return [
         "clear userdict /SSHRENDERtime usertime put userdict /SSHRENDERbefore 0 put",
+        # null: no page came out, so there is nothing to show small.
         "SSHRENDERsize null ne {",
+        # The longer side decides, so that a thumbnail of any page has the same size.
         "  { SSHRENDERsize aload pop 2 copy lt { exch } if pop",
         "    %d exch div dup 2 array astore userdict /SSHRENDERdpi 3 -1 roll put"
         % (OVERSAMPLED * THUMBNAIL * 72),
@@ -241,6 +264,7 @@ def thumbnail_lines(number: int, page: int, token: str) -> List[str]:
         *_STORE_PAGE_SIZE,
         "} if",
         _print_token(token + THUMBNAIL_MARK)
+        # usertime is in milliseconds (PLRM).
         + " %d =only ( ) print SSHRENDERbefore =only ( ) print usertime SSHRENDERtime sub == flush"
         % page,
     ]
@@ -272,6 +296,7 @@ def close_lines(token: str) -> List[str]:
 
 
 def _print_token(token: str) -> str:
+    # A newline first: the token must begin a line, also after output of the document without one.
     return "(\\n" + token + " ) print"
 
 
@@ -287,6 +312,7 @@ def parse_page_answer(value: str) -> PageAnswer:
     """Parse ``12/0 [595.0 842.0]`` or ``12/0 null``. Raises ValueError for anything else."""
     shown, _, size = value.partition(" ")
     shown, _, place = shown.partition("/")
+    # ``null`` is what page_lines stores before the page: no size means that no page came out.
     match = _PAGE_SIZE.fullmatch(size.strip())
     if match is None:
         return PageAnswer(int(shown), None)

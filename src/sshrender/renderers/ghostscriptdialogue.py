@@ -53,12 +53,15 @@ class GhostscriptDialogue(Dialogue):
     def page_result(self, value: str, lines: List[str]) -> PageResult:
         """See Dialogue.page_result."""
         shown, size, place = ghostscript.parse_page_answer(value)
+        # A size is stored for a page that was left out as well; only the output says so.
         return PageResult(
             shown,
             size,
             is_rendered=size is not None and not diagnostics.was_not_rendered(lines),
             place=place,
             is_to_be_encoded=size is not None,
+            # Only a page that did not come out: the phrase may also be in a diagnostic of a page that
+            # did.
             is_missing=size is None and diagnostics.was_not_found(lines),
             has_substituted_fonts=diagnostics.has_substituted_fonts(lines),
         )

@@ -40,16 +40,20 @@ def look_of(recipe: Recipe) -> Optional[Look]:
     if recipe.shell or len(recipe.steps) != 1 or recipe.extension != "png":
         return None
     words = recipe.steps[0]
+    # Between the fixed beginning and the fixed end there must be pairs of an option and its value.
     middle = words[len(_BEGINNING) : len(words) - len(_END)]
     if words != _BEGINNING + middle + _END or len(middle) % 2:
         return None
     found = dict(zip(middle[::2], middle[1::2]))
+    # An option that is given twice would count once here, and mutool takes the last.
     if len(found) != len(middle) // 2:
         return None
     bits, dpi = found.pop("-A", ""), found.pop("-r", "")
     width, height = found.pop("-w", ""), found.pop("-h", "")
+    # Any other option is left to a run of its own.
     if found or (bits and re.fullmatch("[0-8]", bits) is None):
         return None
+    # A resolution, or both sides of a size in pixels.
     if dpi == "{dpi}" and not width and not height:
         return Look(bits)
     if not dpi and all(re.fullmatch("[1-9][0-9]{0,5}", side) for side in (width, height)):
@@ -61,6 +65,7 @@ class MutoolDialogue(Dialogue):
     """See Dialogue. ``recipe``: says which lines make a page suspect."""
 
     name = "mutool"
+    # The name gets the number of the page in its writer behind it, which is 1 (mutoolscript.py).
     output_suffix = ".1"
 
     def __init__(self, look: Look, recipe: Recipe) -> None:
@@ -69,17 +74,22 @@ class MutoolDialogue(Dialogue):
 
     def command(self, setup: Setup, scratch: str) -> List[str]:
         """See Dialogue.command. The numbers are in single precision, as MuPDF computes."""
+        # 72: with a size in pixels the scale follows from the page, in the script.
         dpi = 72.0 if self._look.size else float(setup.dpi)
         return [
             "mutool",
             "run",
             scratch + "/" + SCRIPT_NAME,
             setup.document,
+            # Twice rounded: MuPDF keeps the resolution in single precision and divides it in single
+            # precision.
             repr(_single(_single(dpi) / 72)),
             self._look.size,
+            # Empty words stay in their places: the script reads its arguments by position.
             self._look.antialias,
             repr(dpi),
             *self._places(setup),
+            # Read by no program: it names the job in the host's process list.
             setup.tag,
         ]
 
@@ -88,6 +98,7 @@ class MutoolDialogue(Dialogue):
         begin = setup.output.partition("%d")[0]
         words = ["%s/%s" % (setup.folder, begin)]
         if setup.raster is None:
+            # Limits of 0: no raster is small enough, and the script writes files.
             return [*words, "", "0", "", "0"]
         for folder, limit in (
             (setup.raster.folder, setup.raster.limit),
@@ -122,6 +133,7 @@ class MutoolDialogue(Dialogue):
         """See Dialogue.page_result."""
         number, kind = value.split()
         place = {"near": NEAR_BY, "far": FAR_AWAY}.get(kind)
+        # Anything else is no answer of our script.
         if place is None and kind not in ("file", "declined", "failed"):
             raise ValueError("%s: not an answer of the script" % kind)
         # Files are numbered from 1, like Ghostscript's.
@@ -135,6 +147,7 @@ class MutoolDialogue(Dialogue):
 
     def warnings(self, lines: List[str]) -> List[str]:
         """See Dialogue.warnings."""
+        # The marks end the output of a page and are warnings of our own making.
         return recipes.warnings(self._recipe, (line for line in lines if not _MARK.search(line)))
 
 
@@ -145,10 +158,12 @@ def is_resolution(dpi: str) -> bool:
 
 def resolution_chunk(look: Look, dpi: str) -> bytes:
     """Return the chunk pHYs as mutool writes it: whole pixels per metre (1.21, output-png.c)."""
+    # The integer part of the resolution, as mutool itself does; a size in pixels counts as 72.
     per_metre = int((72 if look.size else int(float(dpi))) * 100 / 2.54 + 0.5)
     return chunk(b"pHYs", struct.pack(">IIB", per_metre, per_metre, 1))
 
 
 def _single(number: float) -> float:
     """Return the nearest number of single precision."""
+    # struct rounds to the nearest single, ties to even, as the processor does.
     return float(struct.unpack("f", struct.pack("f", number))[0])

@@ -30,6 +30,7 @@ class Recipe(NamedTuple):
         """
         if "extension" not in fields:
             return None
+        # str(): the fields come from JSON, and a word may be a number there.
         steps = [[str(word) for word in words] for words in fields["steps"]]
         return cls(
             str(fields["name"]),
@@ -41,11 +42,13 @@ class Recipe(NamedTuple):
 
     def programs(self) -> List[str]:
         """Return the programs that a host needs. Of a script only the shell is known."""
+        # What a script runs cannot be known without running it.
         return ["sh"] if self.shell else [words[0] for words in self.steps]
 
     def uses(self, field: str) -> bool:
         """Return whether the recipe refers to a field."""
         if self.shell:
+            # ``$name`` and ``${name}``, as the script would use it; a longer name does not count.
             return re.search(r"\$\{?%s\b" % field, self.shell) is not None
         return any("{%s}" % field in word for words in self.steps for word in words)
 
@@ -56,7 +59,10 @@ def command_lines(recipe: Recipe, fields: Dict[str, str]) -> List[List[str]]:
     A script is run as it is and gets its fields as environment variables, which need no quoting.
     """
     if recipe.shell:
+        # -e: the first failure ends the script; -u: a field that does not exist is an error. The name
+        # becomes $0.
         return [["sh", "-euc", recipe.shell, recipe.name]]
+    # format() once over each word: what a field contains is never parsed again.
     return [[word.format(**fields) for word in words] for words in recipe.steps]
 
 
@@ -72,5 +78,6 @@ _OF_BUILD = re.compile(r"\s*warning: ICC support is not available\s*$")
 def warnings(recipe: Recipe, lines: Iterable[str]) -> List[str]:
     """Return the lines of output that make a page suspect."""
     wanted = re.compile(recipe.complaints)
+    # search(): the pattern may fit anywhere in the line.
     found = [line.strip() for line in lines if line.strip() and wanted.search(line)]
     return [line for line in found if not _OF_BUILD.match(line)]

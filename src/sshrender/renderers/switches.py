@@ -24,12 +24,14 @@ _NAME = re.compile(r"[A-Z][A-Za-z0-9_]*(\.[A-Za-z0-9_]+)*")
 """All switches that set a parameter begin with a capital. A switch enters its name into systemdict,
 where the operators, which the dialogue with Ghostscript needs, have names in small letters."""
 
+# Names, numbers, numbers with a unit and radix numbers; nothing in brackets or braces.
 _TOKEN = re.compile(
     r"true|false|null|/[A-Za-z][A-Za-z0-9_.-]*"
     r"|[-+]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][-+]?[0-9]+|[kKmMgG])?|[0-9]{1,2}#[0-9A-Za-z]+"
 )
 """Values of ``-d``. Ghostscript takes any PostScript token, a procedure included, which it would run."""
 
+# Surrogates stand for bytes that are no UTF-8: such a text cannot be sent as JSON.
 _CONTROL = re.compile(r"[\0-\x1f\x7f-\x9f\ud800-\udfff]")
 
 MAX_DOWNSCALE = 8
@@ -170,6 +172,7 @@ class Switch(NamedTuple):
 
 def parse(text: str) -> Switch:
     """Return the switch that ``text`` is. Raises ValueError with a sentence if it is not allowed."""
+    # ascii(), cut: the text is the user's, and is printed to a terminal.
     shown = ascii(text[:60])[1:-1]
     match = _SWITCH.fullmatch(text)
     if match is None or len(text) > MAX_LENGTH:
@@ -177,7 +180,10 @@ def parse(text: str) -> Switch:
         others.append("only -dNAME=VALUE and -sNAME=VALUE can be added")
         raise ValueError("%s is not allowed: %s" % (shown, others[0]))
     switch = Switch(match.group(1).lower(), match.group(2), match.group(3))
+    # Names with a leading point are internal ones of the interpreter; they are refused under the same
+    # name.
     refused = switch.name.upper().lstrip(".")
+    # Before the test of the form, so that the reason is the specific one.
     if refused in REFUSED:
         raise ValueError("-%s%s is not allowed: %s" % (switch.kind, switch.name, REFUSED[refused]))
     if _NAME.fullmatch(switch.name) is None:
@@ -221,6 +227,7 @@ def _check_value(switch: Switch, shown: str) -> None:
         if switch.is_profile or switch.name.endswith("Profile"):
             raise ValueError("%s: a profile is named with -s%s=FILE" % (shown, switch.name))
         return
+    # They are numbers, or on and off: a text is a value of the wrong type.
     if switch.name in _OWN_SIZE - {"PAPERSIZE", "DEFAULTPAPERSIZE"} or switch.name in _BOXES:
         raise ValueError("%s: this switch is written -d%s" % (shown, switch.name))
     if switch.name == "DownScaleFactor":
@@ -228,6 +235,7 @@ def _check_value(switch: Switch, shown: str) -> None:
     if switch.is_profile:
         if not value:
             raise ValueError("%s: it names no ICC profile" % shown)
+    # ``%`` begins a device of files such as %pipe%, and ``|`` a pipe.
     elif value is not None and (re.search(r"[/\\%|@]", value) or ".." in value):
         raise ValueError("%s: files other than ICC profiles do not travel to the hosts" % shown)
 
@@ -239,6 +247,7 @@ def _is_downscale(value: str | None) -> bool:
 def downscale(options: Sequence[str]) -> int:
     """Return by which factor pages come out smaller than the resolution says; the last one counts."""
     found = [parse(option) for option in options]
+    # parse() has refused everything that is no number.
     factors = [int(each.value or "1") for each in found if each.name == "DownScaleFactor"]
     return factors[-1] if factors else 1
 
@@ -252,6 +261,7 @@ def adjust_width(options: Sequence[str]) -> int:
 
 def boxes(options: Sequence[str]) -> list[str]:
     """Return the boxes that the switches select: a page that lacks the first has the second."""
+    # A later switch replaces an earlier one, as in Ghostscript.
     on = {each.name: each.is_on for each in map(parse, options) if each.name in _BOXES}
     return [box for name, box in _BOXES.items() if on.get(name)]
 
@@ -278,6 +288,7 @@ def require_paper(options: Sequence[str]) -> None:
     """Raise ValueError if pages would get the size of the paper that each host has by default."""
     names = {each.name for each in map(parse, options)}
     fitted = names & {"PDFFitPage", "FitPage", "FIXEDMEDIA"}
+    # Both sides are needed: Ghostscript takes the default of the other one.
     is_named = "PAPERSIZE" in names or {"DEVICEWIDTHPOINTS", "DEVICEHEIGHTPOINTS"} <= names
     if fitted and not is_named:
         raise ValueError(
@@ -299,6 +310,7 @@ def output_profile(options: Sequence[str]) -> str:
     return found[-1] if found else ""
 
 
+# The profile is given by the dialogue instead (ghostscript.profile_lines).
 def without_output_profile(options: Sequence[str]) -> tuple[str, ...]:
     """Return the switches but those for the device's own ICC profile."""
     return tuple(each for each in options if parse(each).name != OUTPUT_PROFILE)
@@ -310,5 +322,7 @@ def profiles(options: Sequence[str]) -> list[tuple[int, str]]:
     return [
         (number, each.value or "")
         for number, each in found
+        # Names of shipped profiles are found on every host; everything else is a file that has to be
+        # staged.
         if each.is_profile and each.value not in SHIPPED_PROFILES
     ]

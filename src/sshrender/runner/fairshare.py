@@ -60,14 +60,17 @@ def order(waiters: Sequence[Waiter], holders: Sequence[SlotHolder], now: float) 
     Each waiter that is placed counts as a holder for those after it, so that a job with many waiters
     does not get all free slots in a row.
     """
+    # A copy: each waiter that is placed raises the count of its job, so the next choice sees it.
     held = Counter(holder.job for holder in holders)
     left, found = list(waiters), []
     while left:
         first = min(
             left,
             key=lambda w: (
+                # False sorts before True: waiters that have starved come first, whatever their priority.
                 not w.is_starved(now),
                 0 if w.is_starved(now) else -w.priority,
+                # The job that holds least comes first, so that equal jobs get equal numbers of slots.
                 held[w.job],
                 w.since,
                 w.id,  # the same order in every process that computes it
@@ -89,13 +92,16 @@ def must_yield(
     holders and no more of them yield than waiters need.
     """
     held = Counter(holder.job for holder in holders)
+    # Lowest priority first, then the job with most slots, then the slot that was held longest.
     staying = sorted(holders, key=lambda h: (h.priority, -held[h.job], h.since))
+    # The first ``free`` waiters of the order get a slot without a holder that yields.
     for waiter in order(waiters, holders, now)[free:]:
         yielding = next((h for h in staying if _yields_to(h, waiter, held, now)), None)
         if yielding is None:
             continue
         if yielding.slot == slot:
             return True
+        # The counts follow as if both had moved, so the next waiter is served from the state after that.
         staying.remove(yielding)
         held[yielding.job] -= 1
         held[waiter.job] += 1
@@ -104,11 +110,14 @@ def must_yield(
 
 def _yields_to(holder: SlotHolder, waiter: Waiter, held: "Counter[str]", now: float) -> bool:
     seconds = now - holder.since
+    # A job never takes slots from itself: its waiter would wait again as soon as it had yielded.
     if holder.job == waiter.job:
         return False
     if waiter.priority > holder.priority:
         return True
     if waiter.is_starved(now):
+        # A slot that was taken by a waiter that had starved shows TOP_PRIORITY for MIN_HOLD_TIME
+        # (slotlocks.py).
         return holder.priority < TOP_PRIORITY and seconds >= MIN_HOLD_TIME
     if waiter.priority < holder.priority:
         return False

@@ -38,7 +38,10 @@ def fonts() -> Dict[str, Any]:
     """
     digest = hashlib.sha256()
     groups: Dict[str, int] = {}
+    # Sorted, because os.walk yields the names in the order of the file system, which differs between
+    # hosts.
     for path, size in sorted(_files()):
+        # surrogateescape: a file name may hold bytes that are no UTF-8, and counts all the same.
         digest.update(("%s %d\n" % (path, size)).encode("utf-8", "surrogateescape"))
         group = os.path.basename(os.path.dirname(path))
         groups[group] = groups.get(group, 0) + 1
@@ -47,8 +50,10 @@ def fonts() -> Dict[str, Any]:
 
 
 def _files() -> Iterator[Tuple[str, int]]:
+    # os.walk yields nothing for a folder that is missing.
     for place in _FOLDERS:
         for folder, folders, names in os.walk(os.path.expanduser(place)):
+            # os.walk goes into the folders of this list, so sorting it in place decides the order.
             folders.sort()
             for name in names:
                 if name.lower().endswith(_EXTENSIONS) or os.path.basename(folder) in _PLAIN:
@@ -88,15 +93,19 @@ def _digest(command: List[str], environ: Dict[str, str], inherited: Tuple[int, .
         with open(os.path.join(folder, "canary.pdf"), "wb") as file:
             file.write(canary.document())
         subprocess.run(
+            # The same wrapper as for pages: a limit that is too low fails here first, and not on the
+            # first page. 1 GiB is ample for a small page.
             processlimits.wrap(command, 1 << 30),
             cwd=folder,
             env=scratch.environment(environ, folder),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
+            # A Ghostscript that hangs must not delay the answer to the handshake for ever.
             timeout=canary.TIMEOUT,
             pass_fds=inherited,
         )
+        # The digest covers the whole file: header and pixels.
         with open(os.path.join(folder, "canary.ppm"), "rb") as file:
             return hashlib.sha256(file.read()).hexdigest()
     except (OSError, subprocess.TimeoutExpired):

@@ -57,14 +57,19 @@ there, and reaches its runner in another way."""
 OUTPUT, EXIT = b"o", b"x"
 """Lines of the holder: bytes of the runner's output, and its exit status."""
 
+# ``INDEX.eEPOCH.NUMBER.down``: the newest epoch counts, then the newest number.
 _PAIR = re.compile(r"(\d+)\.e(\d+)\.(\d+)\.down$")
+# GS_ and LD_ are in the list because they change the output of a renderer (processlimits.environment).
 _DROPPED = ("SLURM_", "SBATCH_", "SRUN_", "PMIX_", "PMI_", "PBS_", "SGE_", "GS_", "LD_", "_CONDOR_")
 """Variables of engines, which change how programs run: an inherited SLURM_CPU_BIND puts all renderers
 on one core. SLURM_CONF only says where a configuration is."""
 
 
+# HTCondor has no variable for it, so its script gets the index as a word.
 def index_of(environ: Dict[str, str], words: List[str]) -> int:
     """Return which element of its array this is: a word of the script, or a variable of the engine."""
+    # The order matters: words of the script are ours, and a variable may be left over from an enclosing
+    # job.
     for text in (
         *words,
         environ.get("SLURM_ARRAY_TASK_ID"),
@@ -79,9 +84,12 @@ def index_of(environ: Dict[str, str], words: List[str]) -> int:
 
 def cores_of(environ: Dict[str, str]) -> int:
     """Return the cores of the allocation: the engine's number, then what the kernel allows."""
+    # Slurm, TORQUE, Grid Engine, OpenPBS. OMP_NUM_THREADS is what HTCondor sets to the number of its
+    # slot's cores.
     for name in ("SLURM_CPUS_ON_NODE", "PBS_NUM_PPN", "NSLOTS", "NCPUS", "OMP_NUM_THREADS"):
         text = environ.get(name, "")
         if text.isdigit() and int(text):
+            # 1024: what the coordinator accepts of any host (transports/messages.py, MAX_CORES).
             return min(int(text), 1024)
     return len(os.sched_getaffinity(0))
 
@@ -90,13 +98,16 @@ def memory_of(environ: Dict[str, str]) -> int:
     """Return the bytes of the allocation, as the engine or the control group says; 0: unknown."""
     text = environ.get("SLURM_MEM_PER_NODE", "")
     if text.isdigit() and int(text):
+        # Slurm counts mebibytes here (sbatch(1), SLURM_MEM_PER_NODE).
         return int(text) << 20
+    # Version 2 of control groups, then version 1, whose value for "no limit" is a number near 2^63.
     for path in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
         try:
             with open(path) as file:
                 text = file.read().strip()
         except OSError:
             continue
+        # "max" (version 2) is no number, and a pebibyte or more means no limit.
         if text.isdigit() and int(text) < 1 << 50:
             return int(text)
     return 0
@@ -116,16 +127,20 @@ class Holder:
 
     def __init__(self, folder: str, index: int, key: bytes, end: float, parent: int) -> None:
         self._folder = folder
+        # The key came in the script of the job and is kept in memory only.
         self._index = index
         self._key = key
         self._end = end
         self._parent = parent
+        # The token tells the starts of one element apart: an engine may run it again after a node has
+        # failed.
         self._token = os.urandom(8).hex()
         self._notes: Optional[pilotlines.LineWriter] = None
         self._pair = (0, 0)
         self._reader: Optional[pilotlines.LineReader] = None
         self._writer: Optional[pilotlines.LineWriter] = None
         self._runner: Optional[subprocess.Popen[bytes]] = None
+        # Bytes for the runner that its pipe has not taken yet.
         self._input = b""
         self._silence = ABANDONED
         self._heard_at = self._list_at = time.monotonic()
@@ -137,16 +152,21 @@ class Holder:
         """Serve coordinators until the allocation ends, is abandoned or is not needed."""
         reason = "the shared folder failed"
         try:
+            # A late start: the job was over while this element waited in the queue. Nothing is written
+            # then.
             if self._is_over():
                 os._exit(0)
             self._note(type="started", **self._facts())
             reason = self._serve()
+            # The runner ends before the note, so that the note is true when it is read.
             self._stop_runner()
             self._note(type="ended", reason=reason)
+        # The shared folder does not work, so no note can be written. Standard error is all that is left.
         except (OSError, pilotlines.BadLine) as error:
             sys.stderr.write("sshrender: %s: %s\n" % (reason, error))
         finally:
             self._stop_runner()
+        # _exit: this process is a fork, and must not run what its parent has registered to run at exit.
         os._exit(0)
 
     def _facts(self) -> Dict[str, Any]:
@@ -172,6 +192,8 @@ class Holder:
         """Return whether there is a tombstone. A folder that is gone is one."""
         try:
             with open(os.path.join(self._folder, "state"), encoding="ascii") as file:
+                # A tombstone holds "over". A file that is being replaced is never seen half: it is
+                # renamed into place.
                 return file.read(4) != "open"
         except OSError:
             return True
@@ -180,19 +202,25 @@ class Holder:
         """Pump lines; return why it ended."""
         while True:
             inputs, outputs = self._descriptors()
+            # The wait ends for the next look, even when nothing comes from the runner or the engine.
             pause = max(0.0, min(self._look_at - time.monotonic(), QUIET_INTERVAL))
             ready, writable, _ = select.select(inputs, outputs, [], pause)
             now = time.monotonic()
             if self._parent in ready:
                 signals = os.read(self._parent, 16)
+                # An empty read: the first process has ended, because the engine has killed it.
                 if not signals:
                     return "the batch system ended it"
                 self._take_signal(is_last=b"t" in signals)
+            # The order matters: output that the runner wrote before it ended is sent before its exit
+            # status.
             if len(inputs) > 1 and inputs[1] in ready:
                 self._forward_output()
             if writable:
                 self._feed()
             reason = self._check_time(now)
+            # Lines are left in the file while the runner does not read: the file is the queue, and
+            # memory stays bounded.
             if not reason and now >= self._look_at and len(self._input) < MAX_INPUT:
                 reason = self._take_lines(now)
                 self._look_at = now + self._interval
@@ -204,25 +232,33 @@ class Holder:
         inputs, outputs = [self._parent], []
         if self._runner is not None and self._runner.stdout is not None:
             inputs.append(self._runner.stdout.fileno())
+            # The input is waited for only while there is something to write; a pipe with room is always
+            # writable.
             if self._input and self._runner.stdin is not None:
                 outputs.append(self._runner.stdin.fileno())
         return inputs, outputs
 
     def _take_signal(self, is_last: bool) -> None:
         if is_last:
+            # ``min``: a second signal must not extend what the first has left.
             self._end = min(self._end, time.monotonic() + LAST_NOTICE)
         self._retire("a signal of the batch system")
 
     def _check_time(self, now: float) -> str:
+        # At least a minute before the end, so that pages that are being rendered can be finished.
         if now >= self._end - MIN_NOTICE - self._stagger():
             self._retire("its walltime ends soon")
         if now >= self._end:
             return "its walltime ended"
+        # The runner's own limit for silence: it reads a pipe here, which stays open when a coordinator
+        # dies.
         if self._runner is not None and now - self._heard_at > self._silence:
             self._stop_runner()
             self._send_exit(None, "the coordinator was silent for %d s" % self._silence)
         if now - self._heard_at > ABANDONED:
             return "no coordinator has spoken for %d s" % ABANDONED
+        # Listing is rarer than reading: a listing of an NFS folder is a request to the server for each
+        # call.
         if now >= self._list_at:
             self._list_at = now + LIST_INTERVAL
             if self._is_over():
@@ -246,13 +282,18 @@ class Holder:
         for name in os.listdir(self._folder):
             found = _PAIR.match(name)
             if found is not None and int(found.group(1)) == self._index:
+                # Tuples compare by epoch first: a new coordinator outweighs an old one that still makes
+                # pairs.
                 newest = max(newest, (int(found.group(2)), int(found.group(3))))
         if newest == self._pair:
             return
+        # The old runner ends first: one allocation has one runner.
         self._stop_runner()
         self._pair = newest
         stem = os.path.join(self._folder, "%d.e%d.%d" % ((self._index,) + newest))
         self._reader = self._writer = None
+        # ``.up`` is ours. With lines in it, its numbers would begin anew and every line would be
+        # refused.
         if os.stat(stem + ".up").st_size:
             return  # an earlier start of this element has used the pair
         self._reader = pilotlines.LineReader(stem + ".down", self._key)
@@ -268,15 +309,19 @@ class Holder:
             lines = self._reader.read_new()
         except pilotlines.BadLine:
             return ""  # its bytes may arrive late; the silence limit ends the wait
+        # Any line counts, also one that only says that the coordinator is there (KEEP).
         if lines:
             self._heard_at = now
         self._interval = BUSY_INTERVAL if lines else min(QUIET_INTERVAL, 1.5 * self._interval)
         for line in lines:
             kind, data = line[:1], line[1:]
             if kind == START:
+                # The line is signed by the coordinator (pilotlines.py), so its argument list is trusted.
                 self._start_runner(json.loads(data.decode("utf-8")))
             elif kind == DATA and self._runner is not None:
                 self._input += data
+            # While retiring, the end of a connection is the end of the allocation: no coordinator
+            # connects again.
             elif kind in (CLOSE, END):
                 self._stop_runner()
                 if kind == END or self._is_retiring:
@@ -306,6 +351,7 @@ class Holder:
             self._send_exit(127, str(error))
             return
         assert self._runner.stdin is not None
+        # Only the input: the output is read when select(2) has reported it.
         os.set_blocking(self._runner.stdin.fileno(), False)
 
     def _feed(self) -> None:
@@ -318,15 +364,18 @@ class Holder:
         except BlockingIOError:
             pass
         except OSError:
+            # EPIPE: the runner has closed its input or has ended.
             self._input = b""  # its output ends as well, and that is reported
 
     def _forward_output(self) -> None:
         assert self._runner is not None
         assert self._runner.stdout is not None
         data = os.read(self._runner.stdout.fileno(), MAX_OUTPUT)
+        # Output may hold several lines or a part of one; the coordinator's reader puts them together.
         if data:
             self._send(OUTPUT + data)
             return
+        # A runner closes its output only by ending, so this wait is short.
         status = self._runner.wait()
         self._stop_runner()
         self._send_exit(status, "the runner ended")
@@ -344,6 +393,8 @@ class Holder:
         self._input = b""
         if runner is None:
             return
+        # Closing the input makes the runner end its renderers by itself; SIGKILL below is for one that
+        # does not.
         for pipe in (runner.stdin, runner.stdout):
             try:
                 if pipe is not None:
@@ -352,6 +403,7 @@ class Holder:
                 pass
         with contextlib.suppress(subprocess.TimeoutExpired):
             runner.wait(0.5)
+        # The group is the runner's own (start_new_session).
         with contextlib.suppress(OSError):
             os.killpg(runner.pid, signal.SIGKILL)
         runner.wait()
@@ -359,6 +411,7 @@ class Holder:
 
 def hold(folder: str, key: bytes, walltime: float, words: List[str]) -> NoReturn:
     """Hold the allocation until its end. ``walltime``: seconds from now; ``words``: of the script."""
+    # Before the fork, so both processes count from the same moment.
     end = time.monotonic() + walltime
     index = index_of(dict(os.environ), words)
     read_end, write_end = os.pipe()
@@ -374,10 +427,14 @@ def hold(folder: str, key: bytes, walltime: float, words: List[str]) -> NoReturn
     os.close(read_end)
 
     def warn(number: int, _frame: Any) -> None:
+        # A handler of Python runs between two instructions of the main thread, which waits in
+        # waitpid(2).
         with contextlib.suppress(OSError):
             os.write(write_end, b"t" if number in (signal.SIGTERM, signal.SIGXCPU) else b"r")
 
+    # No SIGHUP: its default ends this process, which the other one notices like any end.
     for number in (signal.SIGUSR1, signal.SIGUSR2, signal.SIGTERM, signal.SIGXCPU):
         signal.signal(number, warn)
+    # waitpid goes on after a handler has run (PEP 475), so signals do not end the wait.
     os.waitpid(child, 0)
     os._exit(0)

@@ -22,6 +22,7 @@ def gather(ghostscript: str) -> Dict[str, Any]:
         "hostname": os.uname().nodename,
         "cores": os.cpu_count() or 1,
         "memory": memory("MemTotal"),
+        # In kernels without MemAvailable (before 3.14) it is 0, which means unknown.
         "free_memory": memory("MemAvailable"),
         "python": ".".join(map(str, sys.version_info[:3])),
         "ghostscript": ghostscript_version(ghostscript),
@@ -43,6 +44,7 @@ def memory(field: str) -> int:
         name, _, rest = line.partition(":")
         if name == field:
             size = int(rest.split()[0]) * 1024
+            # The node may have more memory than the allocation; what is beyond that kills the whole job.
             return min(size, int(allocated)) if allocated.isdigit() else size
     return 0
 
@@ -88,6 +90,7 @@ def mutool_version() -> str:
 def temporary_free() -> int:
     """Return the free bytes in the folder for temporary files; 0 when it cannot be used."""
     try:
+        # TMPDIR first, as for scratch folders (scratch.base).
         return primitives.free_bytes(os.environ.get("TMPDIR") or "/tmp")
     except OSError:
         return 0

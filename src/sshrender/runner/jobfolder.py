@@ -26,16 +26,20 @@ def check(
     """
     try:
         with open(os.path.join(folder, nonce_file), encoding="ascii") as file:
+            # 256 characters are more than a nonce has: what an attacker has put there is not read into
+            # memory.
             found = file.read(256).strip()
     except (OSError, ValueError) as error:
         return {"seen": False, "writable": False, "reason": _why_unseen(folder, error)}
     if found != nonce:
         return {"seen": False, "writable": False, "reason": "another folder of the same name"}
+    # readable is tested by opening: access(2) is wrong where a file server maps users (root_squash).
     for name in files:  # the parts of a document that is still being split do not exist yet
         unread = becomes_readable(os.path.join(folder, name), 0)
         if unread is not None and not isinstance(unread, FileNotFoundError):
             why = "cannot read %s: %s" % (name, primitives.reason_of(unread))
             return {"seen": False, "writable": False, "reason": why}
+    # Written with the nonce and the epoch in its name, so that tests of two connections do not collide.
     reason = primitives.try_write(os.path.join(folder, "work"), "e%d.%s" % (epoch, nonce))
     return {"seen": True, "writable": reason is None, "reason": reason or ""}
 
@@ -55,6 +59,7 @@ def leave(folder: str, nonce: str, epoch: int) -> str:
 
     The coordinator reads it: a host whose pages cannot be read from there is of no use.
     """
+    # The mode that a page will have, so the coordinator's test shows what will be true of pages.
     os.umask(umask_for(folder))
     name = ".probe.e%d.%s-%s" % (epoch, nonce, os.urandom(6).hex())
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
@@ -75,8 +80,11 @@ def becomes_readable(path: str, timeout: float) -> Optional[OSError]:
     deadline = time.monotonic() + timeout
     while True:
         try:
+            # O_NONBLOCK: opening a FIFO without a writer would block for ever.
             os.close(os.open(path, os.O_RDONLY | os.O_NONBLOCK))
             return None
+        # NFS clients cache that a name does not exist (nfs(5), lookupcache and acdirmin): up to half a
+        # minute.
         except FileNotFoundError as error:
             if time.monotonic() >= deadline:
                 return error
@@ -88,4 +96,5 @@ def becomes_readable(path: str, timeout: float) -> Optional[OSError]:
 def umask_for(folder: str) -> int:
     """Return the umask under which new files are as readable as the folder that they lie in."""
     mode = os.stat(folder).st_mode
+    # Files follow their folder: readable by all, by its group, or by its owner only.
     return 0o022 if mode & 0o004 else 0o027 if mode & 0o040 else 0o077

@@ -52,8 +52,10 @@ def scan() -> Tuple[int, int]:
     others = ours = 0
     myself = str(os.getpid())
     for pid in os.listdir("/proc"):
+        # Kernel threads are counted as well: writeback that blocks on a disk is load of other people.
         if not pid.isdigit() or pid == myself:  # this process is always running while it scans
             continue
+        # Only active processes are asked for their command lines: that costs more than stat.
         active = _active_threads(pid)
         if active and is_ours(pid):
             ours += active
@@ -64,8 +66,10 @@ def scan() -> Tuple[int, int]:
 
 def _active_threads(pid: str) -> int:
     fields = _stat("/proc/%s/stat" % pid)
+    # Fields 3 (state) to 20 (num_threads) are at 0 to 17 here, because pid and name are cut off.
     if len(fields) < 18:
         return 0
+    # One thread: its state is in the file that was just read, so no folder has to be listed.
     if fields[17] == b"1":
         return int(fields[0] in (b"R", b"D"))
     try:
@@ -80,6 +84,7 @@ def _stat(path: str) -> List[bytes]:
     """Return the fields of a stat file after the command's name (proc(5)); empty when it is gone."""
     try:
         with open(path, "rb") as file:
+            # The name of a command may hold spaces and brackets, so the last bracket ends it (proc(5)).
             return file.read().rpartition(b")")[2].split()
     except OSError:
         return []
@@ -91,6 +96,7 @@ def is_ours(pid: str) -> bool:
     The program of a recipe does not contain the name itself.
     """
     for _ in range(GENERATIONS):
+        # The walk ends at init, and at 0, the parent of init and of the kernel's threads.
         if pid in ("0", "1"):
             return False
         if _has_mark(pid):
@@ -102,6 +108,7 @@ def is_ours(pid: str) -> bool:
 def _has_mark(pid: str) -> bool:
     try:
         with open("/proc/%s/cmdline" % pid, "rb") as file:
+            # 64 KiB: a command line may have megabytes, and the name stands in its beginning.
             line = file.read(65536)
     except OSError:
         return False
@@ -110,6 +117,7 @@ def _has_mark(pid: str) -> bool:
 
 def _parent(pid: str) -> str:
     fields = _stat("/proc/%s/stat" % pid)
+    # Field 4 of stat is the parent's pid.
     return fields[1].decode("ascii") if len(fields) > 1 else "0"
 
 
@@ -129,6 +137,8 @@ class LoadMeter:
         self._scan_pause = 0.0
         self._others = 0.0
         self._ours = 0.0
+        # Our own threads in each scan since the last reading of the load average; their mean is
+        # subtracted.
         self._window: List[int] = []
         self._last_average: Optional[Tuple[float, float]] = None
         self._kernel_others = 0.0
@@ -136,6 +146,7 @@ class LoadMeter:
     def greet(self, samples: int = 3, pause: float = 0.01) -> Dict[str, float]:
         """Return a first reading within a tenth of a second: the mean of a few scans."""
         counts = []
+        # A few scans in a row: one alone would count a process that is active for a moment as load.
         for _ in range(samples):
             counts.append(self._scanner())
             time.sleep(pause)
@@ -144,6 +155,8 @@ class LoadMeter:
         self._scanned_at = self._clock()
         average = self._loadavg()
         self._last_average = (self._scanned_at, average)
+        # The first average is taken as it is, less our own threads of now: there is no earlier one to
+        # compare with.
         self._kernel_others = max(0.0, average - self._ours)
         return self.reading()
 
@@ -162,9 +175,11 @@ class LoadMeter:
 
     def _scan(self, now: float) -> None:
         others, ours = self._scanner()
+        # The clock is read before and after, so that a slow /proc makes scans rarer.
         cost = self._clock() - now
         # Scanning thousands of threads is expensive, so it is done less often there.
         self._scan_pause = min(30.0, cost / SCAN_BUDGET) if cost > 0.01 else 0.0
+        # The first scan replaces the initial zeros: exp(-inf) is 0.
         elapsed = now - self._scanned_at if self._scanned_at is not None else math.inf
         keep = math.exp(-elapsed / SCAN_TIME_CONSTANT)
         self._others = self._others * keep + others * (1 - keep)
@@ -178,11 +193,15 @@ class LoadMeter:
             self._last_average = (now, average)
             return
         then, before = self._last_average
+        # The kernel has not updated the average since, and the formula would divide noise by a small
+        # number.
         if now - then < LOADAVG_INTERVAL:
             return
         keep = math.exp(-(now - then) / LOADAVG_TIME_CONSTANT)
+        # The inverse of the kernel's recurrence L2 = L1*keep + n*(1-keep), solved for n.
         active = (average - before * keep) / (1 - keep)
         ours = sum(self._window) / len(self._window) if self._window else 0.0
+        # Both figures are samples, so the difference may be below zero.
         fresh = max(0.0, active - ours)
         # A fall counts at once, a rise by half: one interval may hold a short peak.
         self._kernel_others = fresh if fresh < self._kernel_others else _mean(self._kernel_others, fresh)

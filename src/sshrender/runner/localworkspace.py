@@ -31,10 +31,13 @@ class LocalWorkspace:
         self.path = self.reason = ""
         self._pipe = -1
         place = base or largest_folder()
+        # What killed runners have left takes room that the new folder needs.
         scratch.clear_dead(place)
         path: Optional[str] = None
         try:
             path = scratch.make_in(place)
+            # The guardian comes before anything is written: what is in the folder goes with this
+            # process.
             self._pipe = guard(path)
             for name in _FOLDERS:
                 os.mkdir(os.path.join(path, name), 0o700)
@@ -54,6 +57,7 @@ class LocalWorkspace:
         for name in names:
             # Only names in work/ count, whatever path the request holds.
             path = os.path.join(self.path, "work", os.path.basename(name))
+            # A name that was fetched by an earlier request is gone, which is no error.
             if os.path.exists(path):
                 os.unlink(path)
 
@@ -62,6 +66,7 @@ def largest_folder() -> str:
     """Return the folder for large files: TMPDIR where it is set, else the one with most space."""
     if os.environ.get("TMPDIR"):
         return os.environ["TMPDIR"]
+    # max() takes the first of equal ones, so /var/tmp, which is a disk on most hosts.
     return max(("/var/tmp", "/tmp"), key=_free)
 
 
@@ -74,9 +79,11 @@ def _free(folder: str) -> int:
 
 def guard(*paths: str) -> int:
     """Start the guardian of folders. Return our end of its pipe. Raises OSError."""
+    # The write end stays open in this process and in no other: Popen closes it in children (close_fds).
     theirs, ours = os.pipe()
     try:
         process = subprocess.Popen(
+            # ``sh -c`` takes the next word as $0 and the others as "$@": no path is parsed by the shell.
             ["sh", "-c", _GUARDIAN, "sh", *paths],
             stdin=theirs,
             stdout=subprocess.DEVNULL,
@@ -85,6 +92,7 @@ def guard(*paths: str) -> int:
             start_new_session=True,  # it must survive when the runner kills its process group
         )
     finally:
+        # The guardian has its own copy of the reading end.
         os.close(theirs)
     _guardians.append(process)
     return ours

@@ -54,7 +54,9 @@ DEFAULT_SILENCE = 8.0
 
 def die() -> NoReturn:
     """Kill this process group: every renderer, and this process."""
+    # Before the kill: SIGKILL leaves no time for it, and most of these folders have no guardian.
     scratch.remove_all()
+    # 0: this process group. sshd and the local transport make each runner the leader of one.
     os.killpg(0, signal.SIGKILL)
     os._exit(1)  # only reached where this process may not kill the group
 
@@ -67,6 +69,7 @@ class Runner:
         self._silence = silence
         self._tasks = TaskQueue()
         self._slots: List[slot.Slot] = []
+        # Computed once: renderers of all slots start from the same variables.
         self._environ = processlimits.environment(dict(os.environ))
         self._meter = loadmeasurement.LoadMeter()
         self._folder = "."
@@ -74,11 +77,13 @@ class Runner:
         self._recipes: List[Optional[Recipe]] = []
         self._share = slotlocks.JobShare("")
         self._slot_count = 0
+        # Filled by the thread of ``hello``, read by that of ``prepare`` after ``_has_facts`` is set.
         self._facts: Dict[str, Any] = {}
         self._has_facts = threading.Event()
         self._has_canary = False
         self._has_slots = threading.Event()
         self._ghostscript = "gs"
+        # Replaced by ``prepare``, when the folder is known.
         self._hang_detector = primitives.HangDetector(self._folder)
         self._operations: Dict[str, Callable[[Dict[str, Any]], None]] = {
             "hello": self._hello,
@@ -100,6 +105,7 @@ class Runner:
         last_request = time.monotonic()
         while True:
             # A half-open connection never becomes readable, so the silence is checked every second.
+            # select(2) is enough here: this is descriptor 0, and the limit of 1023 is about numbers.
             ready, _, _ = select.select([descriptor], [], [], 1.0)
             if ready:
                 data = os.read(descriptor, 65536)
@@ -108,8 +114,11 @@ class Runner:
                 last_request = time.monotonic()
                 lines = (pending + data).split(b"\n")
                 pending = lines.pop()  # the beginning of a line that has not arrived as a whole
+                # In the order of the lines: a revocation must not overtake the task that it is about.
                 for line in lines:
                     self._carry_out(line)
+            # Only when nothing is readable: requests that have arrived while this thread was busy count
+            # as life.
             elif time.monotonic() - last_request > self._silence:
                 die()
 
@@ -118,6 +127,8 @@ class Runner:
             return
         try:
             request = wire.parse(line)
+            # Each operation returns at once; what may block has a thread of its own, or pings would go
+            # unread.
             self._operations[request["op"]](request)
         # A request that cannot be read is reported; it must not end the pages that are being rendered.
         except (KeyError, ValueError, TypeError) as error:
@@ -128,6 +139,8 @@ class Runner:
         self._ghostscript = request.get("ghostscript") or "gs"
         self._has_canary = bool(request.get("canary"))
         slots = int(request.get("slots") or 0)
+        # hello comes before the job is known, so the facts are gathered while the coordinator still
+        # opens it.
         threading.Thread(target=self._gather_facts, args=(slots,), daemon=True).start()
 
     def _gather_facts(self, slots: int) -> None:
@@ -140,6 +153,7 @@ class Runner:
 
     def _gather(self, slots: int) -> None:
         """Gather the facts. ``slots``: as the inventory says; 0: as many as memory allows."""
+        # Before Ghostscript and the canary run here, so that their load is not measured.
         self._facts.update(self._meter.greet())
         self._facts.update(hostfacts.gather(self._ghostscript))
         self._facts["slots"] = slots or memorylimits.slots(
@@ -152,6 +166,7 @@ class Runner:
                 self._facts["canary"] = fingerprint.canary_digest(
                     self._ghostscript, self._environ, inherited
                 )
+        # Not set after an error: then "trouble" was sent, and no hello follows.
         self._has_facts.set()
 
     def _prepare(self, request: Dict[str, Any]) -> None:
@@ -165,6 +180,8 @@ class Runner:
         self._share = slotlocks.JobShare(request.get("tag", ""), int(request.get("priority") or 0))
         if request.get("is_limited"):
             # Until the coordinator says how many of the job's slots are on this host.
+            # 0 and not None: several hosts that start at the same time would exceed the job's limit
+            # together.
             self._share.slot_limit = 0
         self._hang_detector = primitives.HangDetector(self._folder)
         self._hang_detector.start()
@@ -173,12 +190,14 @@ class Runner:
 
     def _watch_storage(self) -> None:
         """Report when the shared folder hangs, because no page will come from here then."""
+        # The detector asks in a thread of its own, so this one never blocks in the folder.
         while not self._hang_detector.is_hanging():
             time.sleep(HEARTBEAT_INTERVAL)
         self._wire.post("trouble", reason="the shared folder does not answer")
 
     def _answer_hello(self, request: Dict[str, Any]) -> None:
         """Answer the handshake, start the slots, and send heartbeats until the runner ends."""
+        # A dead file server blocks this thread here, and no other.
         san = self._check_folder(request)
         scratch.clear_dead()
         is_sandboxed = request.get("sandbox") == BWRAP
@@ -193,6 +212,8 @@ class Runner:
         self._recipes = [Recipe.of(fields) for fields in request.get("recipes", ())]
         self._gather_mutool_facts()
         missing = self._missing_recipes()
+        # 0 is the first recipe, or Ghostscript where there is none. Without it no page could be rendered
+        # here.
         is_able = san["writable"] and 0 not in missing and no_sandbox is None and not self._is_too_old()
         if is_wanted and is_able:
             self._create_slots(request)
@@ -210,10 +231,12 @@ class Runner:
         for each in self._slots:
             each.start()
         self._has_slots.set()
+        # This thread goes on as the one of heartbeats.
         self._send_heartbeats()
 
     def _gather_mutool_facts(self) -> None:
         """Gather what MuPDF's pages depend on, if a recipe is rendered by a warm one."""
+        # A recipe that a warm MuPDF cannot replace (mutool.look_of) needs no canary page of MuPDF.
         if not any(recipe is not None and mutool.look_of(recipe) for recipe in self._recipes):
             return
         self._facts["mutool"] = hostfacts.mutool_version()
@@ -225,6 +248,7 @@ class Runner:
         """Return whether the first recipe needs Ghostscript, and this one will be refused."""
         if self._recipes and self._recipes[0] is not None:
             return False
+        # The version is a text of the host's program; what cannot be read counts as too old.
         version = ghostscript.parse_version(self._facts["ghostscript"] or "")
         return version is None or not ghostscript.is_supported(version)
 
@@ -268,9 +292,11 @@ class Runner:
         """Send a heartbeat every second, and in between the messages that could wait."""
         while True:
             for _ in range(FLUSHES_PER_HEARTBEAT):
+                # Three times a second: a message that can wait is late by a third of a second at most.
                 time.sleep(HEARTBEAT_INTERVAL / FLUSHES_PER_HEARTBEAT)
                 self._wire.flush()
             load_now: Dict[str, Any] = dict(self._meter.sample())
+            # Known only after the slots were made; until then the field is missing, which means unknown.
             if self._slot_count:
                 load_now["available_slots"] = slotlocks.available_to(self._share, self._slot_count)
             self._wire.post("heartbeat", free_memory=hostfacts.memory("MemAvailable"), **load_now)
@@ -281,6 +307,7 @@ class Runner:
             device=request["device"],
             dpi=request["dpi"],
             document=request["file"],
+            # Relative to the job's folder, which is the renderer's current folder.
             folder="work",
             output="",
             options=tuple(request.get("options", ())),
@@ -292,6 +319,8 @@ class Runner:
 
     def _create_slots(self, request: Dict[str, Any]) -> None:
         # Pages must be as readable as the job's folder, whatever the login's umask is.
+        # umask(2) is one for the process, and files are made by threads and by renderers that inherit
+        # it.
         os.umask(jobfolder.umask_for(self._folder))
         is_idle = self._is_idle(request)
         self._slot_count = int(request.get("slots") or self._facts["slots"])
@@ -304,6 +333,7 @@ class Runner:
             page_memory=int(request["page_memory"]),
             recycle_pages=int(request["recycle_pages"]),
             recycle_memory=int(request["recycle_memory"]),
+            # A recipe has no warm program to start, and on a busy host the first page may never come.
             is_eager=is_idle and not (self._recipes and self._recipes[0] is not None),
             guard=memorylimits.Guard(),
             slots=self._slot_count,
@@ -313,6 +343,7 @@ class Runner:
             epoch=int(request.get("epoch") or 0),
             page_fields=tuple(sorted(request.get("page_fields", {}).items())),
         )
+        # After the others, because rasters depend on the number of slots and on the memory of a page.
         settings = settings._replace(
             rasters=self._rasters(request.get("raster"), settings.page_memory),
             recipe_rasters=self._rasters(request.get("recipe_raster"), settings.page_memory),
@@ -325,6 +356,7 @@ class Runner:
         """Return whether other people's load is low enough to start work."""
         idle_below = request.get("idle_below")
         cores = os.cpu_count() or 1
+        # Without a threshold from the coordinator every host counts as idle.
         return idle_below is None or self._meter.reading()["others"] < float(idle_below) * cores
 
     def _rasters(
@@ -342,6 +374,7 @@ class Runner:
 
     def _set_slot_limit(self, request: Dict[str, Any]) -> None:
         """Set how many slots work for the job; the others rest."""
+        # An assignment of one attribute: slots read it without a lock, before each page.
         self._share.slot_limit = None if request["slots"] is None else int(request["slots"])
 
     def _render(self, request: Dict[str, Any]) -> None:
@@ -350,6 +383,7 @@ class Runner:
                 attempt=wire.attempt(request),
                 page=int(request["page"]),
                 file=str(request["file"]),
+                # ``index``: the page's number in its file, which may be a part of the document.
                 number=int(request["index"]),
                 output=str(request["output"]),
                 recipe=request.get("recipe"),
@@ -360,11 +394,14 @@ class Runner:
         """Take an attempt back, and always answer: whether no slot had begun it."""
         attempt = wire.attempt(request)
         is_handed_back = self._tasks.revoke(attempt)
+        # "kept": a slot has begun it, or it was reported already; then its own report says which.
         self._wire.post("revoked" if is_handed_back else "kept", attempt=attempt)
 
     def _kill(self, request: Dict[str, Any]) -> None:
+        # First out of the queue; a slot that takes it between both lines is met by kill().
         self._revoke(request)
         for each in self._slots:
+            # At most one slot has it; the others compare and do nothing.
             each.kill(wire.attempt(request))
 
     def _inspect(self, request: Dict[str, Any]) -> None:
@@ -381,11 +418,13 @@ class Runner:
         self._has_facts.wait()
         with slotlocks.one_off_slot(self._facts["slots"]) as inherited:
             pages, lines = self._count_pages(request, inherited)
+        # Ghostscript prints the number; a document that it cannot open yields no number.
         self._wire.post("inspected", pages=int(pages) if pages.isdigit() else 0, diagnostics=lines)
 
     def _count_pages(self, request: Dict[str, Any], inherited: Tuple[int, ...]) -> Tuple[str, List[str]]:
         """Return how many pages Ghostscript finds, and its warnings about the document."""
         session = Session(
+            # Opening and closing makes no file, but the command line needs a name for one.
             self._setup(request)._replace(output="%d"),
             self._folder,
             "sshrender-" + os.urandom(8).hex(),
@@ -398,6 +437,7 @@ class Runner:
         try:
             return warmsession.inspect(session, float(request["page_timeout"]))
         except SessionEnded as end:
+            # 0: it cannot tell how many; the lines say why.
             return "0", [end.reason] + end.lines
         finally:
             session.close()
@@ -407,8 +447,10 @@ class Runner:
         threading.Thread(target=self._say_bye, daemon=True).start()
 
     def _say_bye(self) -> None:
+        # ``finish`` may come before the slots exist; without the wait, ``bye`` would come at once.
         self._has_slots.wait()
         for each in self._slots:
+            # A slot ends when the queue has ended and its last page was reported.
             each.join()
         self._wire.post("bye")
 
@@ -420,6 +462,7 @@ def main(marker: str, silence: float) -> NoReturn:
     is_held = "SSHRENDER_ALLOCATION" in os.environ
     for number in (signal.SIGHUP, signal.SIGTERM, signal.SIGINT):
         signal.signal(number, signal.SIG_IGN if is_held else lambda *_: die())
+    # 0 and 1: the streams of the connection. Renderers get neither of them.
     Runner(wire.Wire(1, marker), silence).serve(0)
 
 
@@ -439,4 +482,5 @@ def start(marker: str, silence: Optional[float] = None) -> NoReturn:
     except Exception as error:  # noqa: BLE001 - the last line of defence of a process far away
         reason = processlimits.reached(error) or "%s: %s" % (type(error).__name__, error)
         sys.stderr.write("sshrender runner: %s\n" % reason)
+        # sys.exit() would leave the threads and the renderers of other slots behind.
         die()

@@ -30,6 +30,7 @@ COOLDOWN = 3.0
 
 def slots(cores: int, free: int, each: int = TYPICAL) -> int:
     """Return the number of slots: one per core, as far as free memory (bytes; 0: unknown) allows."""
+    # At least one: a small host renders slowly rather than not at all.
     return max(1, min(cores, free // each)) if free else max(1, cores)
 
 
@@ -42,9 +43,11 @@ class Guard:
 
     def __init__(self, read: Callable[[str], int] = hostfacts.memory) -> None:
         self._read = read
+        # MemTotal does not change, so the reserve is computed once.
         self._reserved = min(max(RESERVED * read("MemTotal"), MIN_RESERVED), MAX_RESERVED)
         self._sizes: Dict[object, int] = {}
         self._lock = threading.Lock()
+        # 0.0: before any moment of the monotonic clock.
         self._quiet_until = 0.0
         self._swap_free = read("SwapFree")
 
@@ -52,10 +55,14 @@ class Guard:
         """Record the size in bytes of a renderer at work. Return whether it must end for the others."""
         with self._lock:
             self._sizes[renderer] = size
+            # One renderer alone is never ended: nothing else of ours would get the memory.
             if now < self._quiet_until or len(self._sizes) < 2 or not self._is_short():
                 return False
+            # Each renderer asks about itself only, from its own thread; the largest one answers for all.
             if max(self._sizes, key=self._sizes.__getitem__) is not renderer:
                 return False
+            # Its pages become free some time after its end, and a second renderer must not end for the
+            # same shortage.
             self._quiet_until = now + COOLDOWN
             return True
 
@@ -65,10 +72,12 @@ class Guard:
             self._sizes.pop(renderer, None)
 
     def _is_short(self) -> bool:
+        # Under the lock: both values belong to one moment, whichever thread asks.
         swap_before, self._swap_free = self._swap_free, self._read("SwapFree")
         available = self._read("MemAvailable")
         if available == 0:
             return False  # unknown
+        # Swap alone does not count: a host with much free memory swaps out what is never used.
         is_swapping = swap_before - self._swap_free > SWAP_GROWTH and available < 4 * self._reserved
         return available < self._reserved or is_swapping
 
@@ -86,6 +95,7 @@ class Backoff:
     def begin(self) -> None:
         """Start a pause, because the renderer was ended."""
         self._until = time.monotonic() + self._pause
+        # It never shrinks within a run: a host that was short twice is likely to be so again.
         self._pause *= 2
 
     def is_over(self) -> bool:

@@ -64,26 +64,33 @@ class OneShot:
 
     def run(self) -> Ran:
         """Run all steps. Raises SessionEnded."""
+        # One deadline for all steps: page_timeout is about a page and not about a program.
         deadline = time.monotonic() + self._limits.timeout
         cpu = 0.0
         try:
             for command in recipes.command_lines(self._recipe, self._fields):
                 cpu += self._step(command, deadline)
+        # The guard compares renderers at work only, so this one is taken out of the comparison.
         finally:
             self._guard.finished(self)
         return Ran(self._lines, cpu)
 
     def kill(self, kind: str = wire.KILLED) -> None:
         """End the running step now; ``run`` raises SessionEnded of this kind."""
+        # The first reason stays: a page that ran out of time is not "cancelled" because a request came
+        # after.
         self._killed_as = self._killed_as or kind
+        # Read once: the slot's thread may replace it between two steps.
         process = self._process
         if process is not None:
+            # The tree, because a sandbox and a shell stay as parents of the program that works.
             processes.kill_tree(process.pid)
 
     def _step(self, command: List[str], deadline: float) -> float:
         """Run one step; return its CPU seconds. Raises SessionEnded."""
         program = "the script" if self._recipe.shell else os.path.basename(command[0])
         temporary = self._fields["scratch"]
+        # Each step has a sandbox of its own, with the same folders.
         if self._is_sandboxed:
             command = sandbox.wrap(command, self._folder, self._document, temporary)
         environ = recipes.environment(self._recipe, self._environ, self._fields)
@@ -94,6 +101,7 @@ class OneShot:
                 env=scratch.environment(environ, temporary),
                 stdin=subprocess.DEVNULL,  # a program that asks for a password must not wait
                 stdout=subprocess.PIPE,
+                # One stream, so that the order of the lines stays as the program wrote them.
                 stderr=subprocess.STDOUT,
                 pass_fds=self._inherited,
             )
@@ -105,6 +113,8 @@ class OneShot:
         # wait4(2) reports the resources of the process and of the children that it waited for.
         _, ended, used = os.wait4(process.pid, 0)
         status = -os.WTERMSIG(ended) if os.WIFSIGNALED(ended) else os.WEXITSTATUS(ended)
+        # Set by hand: Popen would wait for a process that wait4(2) has collected, and warn when it is
+        # deleted.
         process.returncode = status
         if status != 0 or self._killed_as is not None:
             kind = self._killed_as or wire.CRASHED
@@ -114,8 +124,10 @@ class OneShot:
     def _listen(self, process: "subprocess.Popen[bytes]", deadline: float) -> None:
         """Read the output until it ends, and check the limits meanwhile."""
         assert process.stdout is not None
+        # 0.0: the first check comes at once, because a program may take its memory in the first moments.
         descriptor, pending, next_check = process.stdout.fileno(), b"", 0.0
         while True:
+            # The time-out makes the limits hold for a program that prints nothing.
             ready, _, _ = select.select([descriptor], [], [], POLL_INTERVAL)
             if ready:
                 data = os.read(descriptor, 65536)
@@ -126,6 +138,7 @@ class OneShot:
             if now >= next_check:
                 next_check = now + POLL_INTERVAL
                 self._check(process.pid, now, deadline)
+        # The last line may lack its newline.
         self._keep(pending + b"\n")
         process.stdout.close()
 
@@ -133,6 +146,7 @@ class OneShot:
         size = processes.resident(pid)
         if now > deadline:
             self.kill(wire.TIMEOUT)
+        # Resident memory of the whole tree; RLIMIT_AS (processlimits.py) counts each process alone.
         elif size > self._limits.memory:
             self.kill(wire.MEMORY)
         elif self._guard.must_end(self, size, now):
@@ -141,7 +155,9 @@ class OneShot:
     def _keep(self, data: bytes) -> bytes:
         """Keep whole lines, up to MAX_LINES; return the rest."""
         whole, _, rest = data.rpartition(b"\n")
+        # When enough lines are kept, the rest is not even split: a program may print gigabytes.
         for line in whole.split(b"\n") if len(self._lines) < diagnostics.MAX_LINES else ():
             if line.strip() and len(self._lines) < diagnostics.MAX_LINES:
                 self._lines.append(line[: diagnostics.MAX_LINE].decode("utf-8", "replace").rstrip())
+        # A line without end is dropped, so that it cannot fill the memory.
         return rest if len(rest) < 65536 else b""

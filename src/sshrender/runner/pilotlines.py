@@ -29,7 +29,9 @@ class BadLine(Exception):
 
 def mac(key: bytes, name: str, number: int, text: bytes) -> str:
     """Return the MAC of a line in the file of this name."""
+    # The name and the number are in the MAC, so no line can be moved to another place or file.
     message = ("%s %d " % (name, number)).encode("utf-8") + text
+    # 32 hexadecimal digits, 128 bits: a MAC may be cut to half of its length (RFC 2104, 5).
     return hmac.new(key, message, hashlib.sha256).hexdigest()[:32]
 
 
@@ -50,14 +52,21 @@ class LineWriter:
             text,
             mac(self._key, self._name, self._number, text).encode("ascii"),
         )
+        # Opened for each line: on NFS, close-to-open consistency shows the file's end as it is on the
+        # server (nfs(5)).
         descriptor = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC)
         try:
+            # A writer whose first number is 0 makes a new file. With lines in it, every line would be
+            # refused.
             if os.fstat(descriptor).st_size and not self._number:
+                # 17 is EEXIST, 28 is ENOSPC (errno(3)).
                 raise OSError(17, "it has lines of another writer")
             # After a half line the same number is written again; the reader passes over the half.
             if os.write(descriptor, line) != len(line):
                 os.write(descriptor, b"\n")
                 raise OSError(28, "only a part of a line was written")
+            # Synced before the number is raised: the other end must not read a line that the server may
+            # lose.
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
@@ -83,17 +92,22 @@ class LineReader:
         try:
             size = MAX_LOOK
             data = os.pread(descriptor, size, self._offset)
+            # A line may be longer than one look; the invariant is that ``data`` begins at a line's first
+            # byte.
             while b"\n" not in data and len(data) == size and size < MAX_LINE:
                 size *= 2
                 data = os.pread(descriptor, size, self._offset)
         finally:
             os.close(descriptor)
         found: List[bytes] = []
+        # What follows the last newline is a line that has not arrived as a whole.
         lines = data.split(b"\n")[:-1]
         for place, line in enumerate(lines):
             content = self._parse(line)
             if content is None:
                 # The rest of a line that a full disk cut off: the same line follows it as a whole.
+                # Only if the next line is good: otherwise a bad line could make the reader pass over
+                # good ones.
                 if place + 1 < len(lines) and self._parse(lines[place + 1]) is not None:
                     self._offset += len(line) + 1
                     continue
@@ -108,9 +122,11 @@ class LineReader:
     def _parse(self, line: bytes) -> Optional[bytes]:
         """Return the content of the next line; None if this is not that line."""
         fields = line.split(b" ")
+        # The number is the next one, so a line that is repeated or missing shows at once.
         if len(fields) != 3 or fields[0] != b"%d" % self.number:
             return None
         expected = mac(self._key, self._name, self.number, fields[1])
+        # compare_digest: the time of the comparison tells nothing about the MAC.
         if not hmac.compare_digest(expected.encode("ascii"), fields[2]):
             return None
         return base64.b64decode(fields[1])

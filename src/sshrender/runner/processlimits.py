@@ -32,11 +32,14 @@ MINIMUM_LIMITS = (
 def at_most(kind: int, wanted: int) -> int:
     """Return ``wanted``, or the hard limit of this process if that is lower: only root may exceed it."""
     hard = resource.getrlimit(kind)[1]
+    # An unprivileged process can only lower its hard limit (setrlimit(2)); a higher value would be
+    # refused.
     return wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
 
 
 def too_low() -> Optional[str]:
     """Return in words which hard limit is too low for any renderer; None when all are high enough."""
+    # Hard limits, because wrap() raises the soft ones up to them.
     for kind, name, least in MINIMUM_LIMITS:
         if at_most(kind, least) < least:
             return "a limit of this host is too low: %s is %d, and a renderer needs %d" % (
@@ -55,6 +58,7 @@ def processor_time() -> float:
 
 def reached(error: BaseException) -> Optional[str]:
     """Return in words which limit an error of fork(2), open(2) or a thread's start shows, else None."""
+    # Python raises RuntimeError with this text and no errno where pthread_create(3) fails.
     if str(error) == "can't start new thread" or getattr(error, "errno", 0) == errno.EAGAIN:
         return "a limit of this host is too low: RLIMIT_NPROC, ulimit -u, processes of a user"
     if getattr(error, "errno", 0) == errno.EMFILE:
@@ -66,6 +70,7 @@ def reached(error: BaseException) -> Optional[str]:
 
 def find(program: str) -> Optional[str]:
     """Return the path of a program. Importing shutil.which would take longer than all of this module."""
+    # The order of PATH, as the shell and Popen search it.
     for folder in os.environ.get("PATH", os.defpath).split(os.pathsep):
         path = os.path.join(folder, program)
         if os.access(path, os.X_OK):
@@ -75,16 +80,19 @@ def find(program: str) -> Optional[str]:
 
 def wrap(command: List[str], memory: int, which: Callable[[str], Optional[str]] = find) -> List[str]:
     """Return ``command`` with lowest priority, limited to ``memory`` bytes, killed with its parent."""
+    # Each wrapper ends with exec, so the renderer keeps the process id and no wrapper stays.
     wrappers = [
         ["nice", "-n", "19"],
         ["ionice", "-c", "3"],  # class 3, idle: the disk serves others first
         # The kernel kills the renderer when the runner dies, also by SIGKILL (prctl(2),
         # PR_SET_PDEATHSIG).
         ["setpriv", "--pdeathsig", "KILL"],
+        # Last, so that the limits are those of the renderer alone and not of the other wrappers.
         [
             "prlimit",
             "--core=0",  # no core dumps in the job's folder
             "--as=%d" % at_most(resource.RLIMIT_AS, memory + ADDRESS_SPACE_MARGIN),
+            # A file of pixels may be larger than the memory of a page (renderers/limits.py).
             "--fsize=%d" % at_most(resource.RLIMIT_FSIZE, limits.FILE_TO_MEMORY * memory),
             "--nofile=%d" % at_most(resource.RLIMIT_NOFILE, MAX_OPEN_FILES),
             "--",
@@ -92,6 +100,7 @@ def wrap(command: List[str], memory: int, which: Callable[[str], Optional[str]] 
     ]
     words: List[str] = []
     for wrapper in wrappers:
+        # A host without util-linux's tools renders as well, with fewer limits.
         if which(wrapper[0]) is not None:
             words += wrapper
     return words + command
@@ -99,6 +108,8 @@ def wrap(command: List[str], memory: int, which: Callable[[str], Optional[str]] 
 
 def environment(base: Dict[str, str]) -> Dict[str, str]:
     """Return the runner's environment without variables that would change the output of a renderer."""
+    # GS_OPTIONS and GS_LIB change what Ghostscript does; LD_PRELOAD and LD_LIBRARY_PATH change any
+    # program.
     kept = {name: value for name, value in base.items() if not name.startswith(("GS_", "LD_"))}
     kept["LC_ALL"] = "C"  # messages are matched in English, numbers have a point
     return kept

@@ -26,9 +26,11 @@ PER_SLOT = 8
 """Rasters that a slot has at a time, rounded up: one that is rendered, one asked for ahead, one that is
 encoded, and those that wait (finalizer.py, MAX_RASTERS)."""
 
+# Of what is free now: other programs may need more, and a full /dev/shm makes them fail.
 MEMORY_SHARE = 0.25
 """Of the free memory: that all rasters of a host may take."""
 
+# Below this almost every page would go to the disk, so the folder in memory is not used at all.
 MIN_IN_MEMORY = 1 << 20
 
 _PLAIN = re.compile(r"[A-Za-z0-9/._-]+")
@@ -56,12 +58,16 @@ class RasterFolders:
 
     def output(self) -> Optional[RasterOutput]:
         """Return where rasters go; None where there is no room for them."""
+        # Called by the threads of all slots: the first one makes the folders, and the others wait for
+        # it.
         with self._lock:
             if self._output is None and not self._is_unusable:
                 self._output = self._make()
                 self._is_unusable = self._output is None
             return None if self._is_unusable else self._output
 
+    # Set while other slots may be rendering rasters: they finish those, and ask output() again for the
+    # next.
     def give_up(self) -> None:
         """Render no more rasters in this runner."""
         with self._lock:
@@ -73,6 +79,8 @@ class RasterFolders:
         None where that failed: then there are no rasters any more.
         """
         with self._lock:
+            # Under the lock: one slot runs the Ghostscript that finds it out, the others wait for the
+            # result.
             if self._chunks is None and self._output is not None and not self._is_unusable:
                 self._chunks = make(self._output)
                 self._is_unusable = self._chunks is None
@@ -82,10 +90,13 @@ class RasterFolders:
         made = []
         try:
             for place in (MEMORY, localworkspace.largest_folder()):
+                # What an earlier runner has left takes the room that is measured below.
                 scratch.clear_dead(place)
                 made.append(scratch.make_in(place))
+                # The name becomes a part of Ghostscript's OutputFile, where a % would be a format.
                 if _PLAIN.fullmatch(made[-1]) is None:
                     raise OSError("a folder with an odd name")
+            # The end of the pipe is not kept on purpose: it stays open until the runner ends.
             localworkspace.guard(*made)
         except OSError:
             for path in made:
@@ -102,13 +113,18 @@ class RasterFolders:
         )
 
     def _memory_limit(self, folder: str) -> int:
+        # Two limits: what the file system has left, and what the host's memory has left. tmpfs takes
+        # both.
         free = min(primitives.free_bytes(folder), int(MEMORY_SHARE * hostfacts.memory("MemAvailable")))
         limit = min(free // (PER_SLOT * self._slots), MAX_IN_MEMORY)
+        # 0: nothing goes to memory.
         return limit if limit >= MIN_IN_MEMORY else 0
 
     def _disk_limit(self, folder: str) -> int:
         """Return the bytes of a raster on disk: for one of each slot, with as much left to others."""
         free = primitives.free_bytes(folder)
+        # A /tmp that is a tmpfs is memory as well.
         if scratch.is_in_memory(folder):
             free = min(free, int(MEMORY_SHARE * hostfacts.memory("MemAvailable")))
+        # FILE_TO_MEMORY: the same limit that RLIMIT_FSIZE sets (processlimits.py).
         return min(free // (2 * self._slots), limits.FILE_TO_MEMORY * self._page_memory)

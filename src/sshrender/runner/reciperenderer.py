@@ -55,25 +55,32 @@ class RecipeRenderer(PageRenderer):
         require_document(self._settings.folder, task.file)
         folder = scratch.make()
         if folder is None:
+            # Without a folder of its own the program would write to the host's /tmp, where its files
+            # stay.
             raise SessionEnded(wire.CRASHED, "there is no room for temporary files", [])
+        # A random name, and the epoch: coordinators clear what earlier epochs have left in ``work/``.
         stem = "work/s%s.e%d" % (os.urandom(8).hex(), self._settings.epoch)
         written = "%s.%s" % (stem, recipe.extension)
         began = time.monotonic()
         try:
             page = self._one_shot(task, folder, stem)
+            # kill() reads it under this lock, from the thread that reads requests.
             with self._lock:
                 self._running = page
             ran = page.run()
         except SessionEnded:
+            # A file that is half written must not be taken for a page.
             remove_output(self._settings.folder, written)
             raise
         finally:
             with self._lock:
+                # Before the folder goes: a kill that comes later finds no process to look for.
                 self._running = None
             scratch.remove(folder)
         return RenderedFile(
             task=task,
             written=written,
+            # A recipe's program does not report it.
             page_size=None,
             seconds=time.monotonic() - began,
             cpu=ran.cpu,
@@ -83,6 +90,7 @@ class RecipeRenderer(PageRenderer):
     def _one_shot(self, task: Task, folder: str, stem: str) -> OneShot:
         settings, recipe = self._settings, self._recipe
         fields = {
+            # Fields of the job come first, so that none of them can replace one of the page.
             **dict(settings.page_fields),
             "document": task.file,
             "page": str(task.number),
@@ -94,6 +102,7 @@ class RecipeRenderer(PageRenderer):
             "scratch": folder,
             "password_file": os.path.join(folder, "password"),
         }
+        # The password is written only where a recipe reads it, and goes with the folder after the page.
         if settings.password is not None and recipe.uses("password_file"):
             scratch.write(fields["password_file"], settings.password)
         return OneShot(

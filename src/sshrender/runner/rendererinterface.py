@@ -57,6 +57,7 @@ class PageRenderer(abc.ABC):
 
     @abc.abstractmethod
     def kill(self) -> None:
+        # See WarmRenderer and OneShot: what they read here is changed under the same lock only.
         """End the program that renders now, if there is one. The caller holds the slot's lock."""
 
     @abc.abstractmethod

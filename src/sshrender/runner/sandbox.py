@@ -12,6 +12,7 @@ from __future__ import annotations
 import subprocess
 from typing import List, Optional, Sequence
 
+# Only what exists is bound (--ro-bind-try), so the list serves all releases.
 _SYSTEM = (
     "/bin",
     "/lib",
@@ -29,6 +30,7 @@ _SYSTEM = (
 )
 """What Debian's ghostscript reads besides /usr; which paths exist depends on the release."""
 
+# Seconds: a sandbox takes milliseconds to start; the rest is the start of Ghostscript on a busy host.
 CHECK_TIMEOUT = 20.0
 
 
@@ -44,14 +46,19 @@ def wrap(
 
     ``files``: what else of that folder the renderer reads. ``writable``: further folders, absolute.
     """
+    # bwrap carries out its options in order, so a later bind lies over an earlier one.
     words = _sandbox_words()
+    # Under the same path as outside, because the command line names it.
     if scratch is not None:
         words += ["--bind", scratch, scratch]
     for name in writable:
         words += ["--bind", name, name]
     # After --tmpfs /tmp: a job's folder below /tmp must not be hidden by it.
     for name in (document, *files):
+        # "try": a part of the document that does not exist yet must not fail the start.
         words += ["--ro-bind-try", folder + "/" + name, folder + "/" + name]
+    # ``work/`` alone is writable; the rest of the job's folder, with its journal and keys, is not there
+    # at all.
     words += ["--bind-try", folder + "/work", folder + "/work", "--chdir", folder]
     return words + ["--"] + command
 
@@ -59,6 +66,8 @@ def wrap(
 def check(program: str) -> Optional[str]:
     """Return why Ghostscript cannot run in a sandbox on this host; None when it can."""
     try:
+        # The program is started inside: only that shows that name spaces, mounts and its libraries work
+        # together.
         answer = subprocess.run(
             _sandbox_words() + ["--", program, "--version"],
             stdin=subprocess.DEVNULL,
@@ -77,6 +86,7 @@ def check(program: str) -> Optional[str]:
 
 
 def _sandbox_words() -> List[str]:
+    # --unshare-all: also no network. --new-session: no TIOCSTI into a terminal (bwrap(1)).
     words = ["bwrap", "--unshare-all", "--die-with-parent", "--new-session", "--cap-drop", "ALL"]
     words += ["--ro-bind", "/usr", "/usr", "--dev", "/dev", "--tmpfs", "/tmp"]
     for path in _SYSTEM:

@@ -46,9 +46,11 @@ def make() -> Optional[str]:
         return None
 
 
+# The parts of the name: boot and pid namespace, pid, start time of the process, a random word.
 def make_in(folder: str) -> str:
     """Make a folder in ``folder`` whose name identifies this process. Raises OSError."""
     path = os.path.join(folder, "%s%s-%s" % (PREFIX, _ourselves(), os.urandom(8).hex()))
+    # 0700 from the start: there is no moment at which another user could enter.
     os.mkdir(path, 0o700)
     try:
         _open[path] = _lock(path)
@@ -66,9 +68,11 @@ def _lock(path: str) -> int:
     """
     unheld = os.path.join(path, _LOCK + "-new")
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
+    # O_NOFOLLOW and O_EXCL: what another user put at this name is never opened.
     descriptor = os.open(unheld, flags, 0o600)
     try:
         with contextlib.suppress(OSError):  # a file system without locks: there they are never looked at
+            # The lock belongs to the open file, so it ends with this process, however that ends.
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         os.rename(unheld, os.path.join(path, _LOCK))
     except OSError:
@@ -90,10 +94,12 @@ def _as_word(where: str) -> str:
 
 def environment(base_environment: Dict[str, str], path: Optional[str]) -> Dict[str, str]:
     """Return a renderer's environment with ``path`` as its folder for temporary files."""
+    # Without a folder the variable stays as it is, and renderers use the host's folder.
     return dict(base_environment, TMPDIR=path) if path is not None else base_environment
 
 
 def take(path: str) -> bytes:
+    # Read and removed at once, so that such files never add up.
     """Return the content of a file and remove it; return nothing when it cannot be read."""
     try:
         with open(path, "rb") as file:
@@ -111,8 +117,10 @@ def write(path: str, text: str) -> None:
         file.write(text)
 
 
+# Ghostscript looks for a profile by its name below a folder, so a link gives the user's file that name.
 def link(folder: str, name: str, target: str) -> None:
     """Make ``name`` below a folder a link to a file. Raises OSError, or ValueError: it leads outside."""
+    # The name is a user's; a part ".." would leave the folder (the target may lie anywhere).
     if ".." in name.split("/"):
         raise ValueError("%s leads out of the folder" % name)
     path = folder + "/" + name
@@ -126,6 +134,7 @@ def remove(path: Optional[str]) -> None:
         return
     try:
         for entry in os.scandir(path):
+            # A link to a folder is unlinked and never entered.
             if entry.is_dir(follow_symlinks=False):
                 remove(entry.path)
             else:
@@ -133,6 +142,7 @@ def remove(path: Optional[str]) -> None:
         os.rmdir(path)
     except OSError:
         pass  # the next runner of this user tries again
+    # Also where files are left: without the lock the next runner of this user may try.
     lock = _open.pop(path, None)
     if lock is not None:
         os.close(lock)
@@ -140,6 +150,7 @@ def remove(path: Optional[str]) -> None:
 
 def remove_all() -> None:
     """Remove all folders that this runner made."""
+    # A copy: remove() changes the table.
     for path in list(_open):
         remove(path)
 
@@ -149,6 +160,7 @@ def clear_dead(folder: Optional[str] = None) -> None:
     place = folder or base()
     for name in _names(place):
         path = os.path.join(place, name)
+        # Cheap tests first: lstat, then the owner's state.
         if _is_ours(path) and _is_left_behind(path, name):
             remove(path)
 
@@ -165,6 +177,7 @@ def _is_ours(path: str) -> bool:
         status = os.lstat(path)
     except OSError:
         return False
+    # A link by this name is not followed; only a real folder of this user counts.
     return status.st_uid == os.getuid() and status.st_mode & 0o170000 == 0o040000
 
 
@@ -174,9 +187,11 @@ def _is_left_behind(path: str, name: str) -> bool:
     if match is None or path in _open:
         return False
     here = processidentity.space()
+    # The same boot and pid namespace: whether the owner lives can be looked up in /proc.
     if here and "%s.%s" % match.group(1, 2) == _as_word(here):
         state = processidentity.state(here, int(match.group(3)), match.group(4))
         return state is processidentity.OwnerState.GONE
+    # Another container on this machine: only the lock tells, and only where one kernel sees all locks.
     return _is_of_one_kernel(path) and _is_unlocked(os.path.join(path, _LOCK))
 
 
@@ -187,6 +202,7 @@ def _is_unlocked(lock: str) -> bool:
     except OSError:
         return False
     try:
+        # If the lock can be taken, its owner is gone. It is given back by closing.
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
         return False
@@ -198,6 +214,7 @@ def _is_unlocked(lock: str) -> bool:
 def _is_of_one_kernel(path: str) -> bool:
     """Return whether no other machine can see this folder."""
     kinds = _kinds(path)
+    # Every mount of this device must be of these types.
     return bool(kinds) and kinds <= _OWN_KERNEL
 
 
@@ -215,4 +232,5 @@ def _kinds(path: str) -> Set[str]:
             mounts = [line.split() for line in file]
     except OSError:
         return set()
+    # The fields before "-" vary in number (proc(5), mountinfo); the type is the first after it.
     return {words[words.index("-") + 1] for words in mounts if words[2] == number and "-" in words}

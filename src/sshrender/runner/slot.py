@@ -47,12 +47,15 @@ class Slot(threading.Thread):
         self._finalizer = Finalizer(
             post, settings.folder, tasks, settings.epoch, PageEncoder(settings.helpers)
         )
+        # One object for each slot: a slot holds at most one lock.
         self._locks = slotlocks.SlotLocks(settings.slots, settings.share)
         self._backoff = memorylimits.Backoff()
         # Guards what kill() reads from another thread: the attempt, and the renderers' processes.
         self._lock = threading.Lock()
         self._attempt: Optional[str] = None
+        # An attempt that was killed while it waited in the renderer's queue.
         self._cancelled: Optional[str] = None
+        # All renderers of the slot get the same lock, so kill() sees them and the attempt together.
         self._renderers = renderers(
             SlotParts(settings, tasks, post, environ, self._locks, self._lock, self._may_continue)
         )
@@ -63,16 +66,23 @@ class Slot(threading.Thread):
 
     def run(self) -> None:
         """Work until the queue ends. An error in this thread is reported as this host's failure."""
+        # Started here and not in __init__, so that a slot that never runs leaves no thread.
         self._finalizer.start()
         try:
             self._warm_up()
+            # The page ahead first: the renderer has been asked for it already, so the queue's end does
+            # not matter.
             while self._warm.ahead is not None or not self._tasks.has_ended():
+                # A slot whose renderer hangs in the kernel takes no more pages.
                 self._warm.require_killable()
                 task = self._warm.ahead or self._take()
                 if task is not None:
+                    # The order matters: the lock is looked at between two pages, when the renderer is
+                    # not working.
                     self._render(task)
                     self._yield_if_needed()
                 elif self._warm.has_open_window:
+                    # Nothing to render for now: time to learn what the window's pages cause.
                     self._warm.close_window()
             self._warm.close_window()
         except SessionEnded as end:
@@ -81,18 +91,25 @@ class Slot(threading.Thread):
             reason = processlimits.reached(error) or "%s: %s" % (type(error).__name__, error)
             self._wire.post("trouble", reason=reason)
         finally:
+            # The renderer ends before its lock is released, or two would work in one slot.
             self._warm.drop()
             self._locks.release()
+            # Last: pages that were handed over are still reported.
             self._finalizer.finish()
 
     def kill(self, attempt: str) -> None:
         """Stop an attempt, from another thread, if this slot renders it or will render it next."""
+        # Called by the main thread, which reads requests. render() changes these fields under the same
+        # lock.
         with self._lock:
             ahead = self._warm.ahead
             if ahead is not None and attempt == ahead.attempt:
                 # The renderer works on the page before it, which must not fail with it.
+                # _render() looks at it when the page's turn comes.
                 self._cancelled = attempt
             elif attempt == self._attempt:
+                # Only the page that is being rendered; a page that was handed over to the finalizer is
+                # complete.
                 self._renderer.kill()
 
     def _warm_up(self) -> None:
@@ -102,6 +119,7 @@ class Slot(threading.Thread):
         needed = (document,) + self._settings.setup.files
         exists = all(os.path.exists(os.path.join(self._settings.folder, name)) for name in needed)
         is_wanted = self._settings.is_eager and self._is_allowed()
+        # is_allowed() before acquire(): a slot beyond the job's limit must not take a lock.
         if is_wanted and exists and self._locks.acquire():
             self._warm.start(document)
 
@@ -115,11 +133,13 @@ class Slot(threading.Thread):
 
     def _yield_if_needed(self) -> None:
         """Yield the lock between two pages, unless the renderer has been asked for the next one."""
+        # With a page ahead the renderer is at work, and its page would be lost.
         if self._warm.ahead is None and not self._may_continue():
             self._leave()
 
     def _rest(self) -> None:
         """Keep a warm renderer while there is nothing to render and no other slot waits for the lock."""
+        # Other jobs' waiters get the lock; without one a warm renderer may stay for the next page.
         if not self._locks.is_held or self._locks.has_waiters():
             self._leave()
 
@@ -130,31 +150,42 @@ class Slot(threading.Thread):
         self._locks.release()
 
     def _take(self) -> Optional[Task]:
+        # The finalizer gathers pages for a moment; with an empty queue nothing comes that it could wait
+        # for.
         if not self._tasks.has_waiting():
             self._finalizer.hurry()
+        # After LOW_MEMORY, or beyond the slot limit: the slot gives up its lock and its renderer.
         if not self._backoff.is_over() or not self._is_allowed():
             self._leave()
             time.sleep(IDLE_PAUSE)
             return None
+        # The wait ends early when a task comes. A lock that this slot holds is kept meanwhile; _rest()
+        # decides.
         self._tasks.wait(IDLE_PAUSE)
         if not self._tasks.has_waiting():
             self._rest()
             return None
+        # acquire() never blocks; a lock that comes free is tried for again in the next round.
         if not self._locks.acquire():
             time.sleep(slotlocks.POLL_INTERVAL)
             return None
+        # Another slot may have taken the task meanwhile: then this returns None, and run() comes back.
         return self._tasks.take_now()
 
     def _render(self, task: Task) -> None:
         renderer = self._renderers[task.recipe]
         with self._lock:
+            # One step under the lock: kill() finds the attempt either ahead or being rendered, never
+            # nowhere.
             self._warm.take_ahead()
             self._attempt, self._renderer = task.attempt, renderer
+        # It can wait: the coordinator needs it for its views, and the next message brings it along.
         self._wire.post("started", can_wait=True, attempt=task.attempt, page=task.page)
         began = time.monotonic()
         try:
             if task.attempt == self._cancelled:
                 raise SessionEnded(wire.KILLED, "was cancelled", [])
+            # A recipe's page beside the warm program would be a second process in one slot.
             if renderer is not self._warm:
                 self._change_to(renderer)
             rendered = renderer.render(task)
@@ -164,7 +195,9 @@ class Slot(threading.Thread):
         finally:
             with self._lock:
                 self._attempt = None
+        # Outside of the lock: submit() may block while rasters wait.
         self._finalizer.submit(rendered)
+        # After the page was handed over, so that its report does not wait for this.
         renderer.conclude(rendered)
 
     def _change_to(self, renderer: PageRenderer) -> None:
@@ -172,6 +205,7 @@ class Slot(threading.Thread):
         self._warm.close_window()
         self._warm.drop()
         if isinstance(renderer, WarmRenderer):
+            # The renderer that was dropped may hang in the kernel.
             self._warm.require_killable()
             with self._lock:
                 self._warm = renderer
@@ -182,7 +216,9 @@ class Slot(threading.Thread):
         return ghostscript
 
     def _fail(self, task: Task, end: SessionEnded, seconds: float) -> None:
+        # A renderer that failed is not trusted with another page.
         self._warm.drop()
+        # Only this kind makes the slot pause; the page is not charged with it (wire.py).
         if end.kind == wire.LOW_MEMORY:
             self._backoff.begin()
         self._wire.post(

@@ -43,6 +43,8 @@ def default_namespace() -> str:
     SSHRENDER_SLOT_NAMESPACE adds to it: for tests that must not share their slots.
     """
     try:
+        # The inode tells name spaces of pids apart (namespaces(7)); sockets with abstract names are of
+        # the network name space.
         space = os.stat("/proc/self/ns/pid").st_ino
     except OSError:
         space = 0
@@ -61,6 +63,7 @@ def claim(name: bytes) -> Optional[socket.socket]:
     try:
         claimed.bind(name)
         # A name can be asked for its owner only while its socket listens.
+        # The backlog only has to hold callers that ask at the same moment: none is ever accepted.
         claimed.listen(16)
     except OSError:
         claimed.close()
@@ -73,6 +76,7 @@ def claim_or_ask(name: bytes) -> Tuple[Optional[socket.socket], bool]:
 
     A name whose owner is gone by the time it is asked is claimed again, until LISTEN_TIMEOUT.
     """
+    # bind(2) and listen(2) are two calls: between them the owner's name is taken and cannot be asked.
     end = time.monotonic() + LISTEN_TIMEOUT
     while True:
         claimed = claim(name)
@@ -89,11 +93,15 @@ def claim_or_ask(name: bytes) -> Tuple[Optional[socket.socket], bool]:
 def owner_of(name: bytes) -> NameOwner:
     """Return the owner of a name. An owner listens and never accepts: that is enough to be asked."""
     with socket.socket(socket.AF_UNIX) as caller:
+        # Non-blocking: connect(2) to a listener with a full backlog would wait.
         caller.setblocking(False)
         try:
             caller.connect(name)
             size = _CREDENTIALS.size
+            # The credentials are those of the moment of listen(2), so a later change of user does not
+            # matter (unix(7)).
             found = caller.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, size)
+        # The name is free, or its owner has not called listen(2) yet.
         except ConnectionRefusedError:
             return NameOwner.NONE
         except OSError:
@@ -116,12 +124,14 @@ def listed(namespace: str) -> List[Tuple[str, str, str, str, str]]:
     be read. Other users' names are among them.
     """
     pattern = re.compile(
+        # Each part has a bound, and the whole line must match: any user may bind such a name.
         r"@sshrender-%s-(holds|waits)-(\w{1,20})-(\w{1,40})-(-?\d{1,5})-(\d{1,15})$"
         % re.escape(namespace),
         re.MULTILINE | re.ASCII,
     )
     try:
         with open("/proc/net/unix", encoding="ascii", errors="replace") as file:
+            # set: a listening socket and connections to it are listed under one name.
             return sorted(set(pattern.findall(file.read())))
     except OSError:
         return []

@@ -41,6 +41,7 @@ class Stripes:
     def __init__(self, spans: List[Span]) -> None:
         self._spans = spans
         self._changed = threading.Condition()
+        # Numbers of the next stripe to encode and of the next one to write; both only rise.
         self._taken = self._written = 0
         self._limit = MAX_AHEAD
         self._found: Dict[int, Stripe] = {}
@@ -49,18 +50,22 @@ class Stripes:
     @property
     def is_over(self) -> bool:
         """Whether there is nothing left to take."""
+        # Read without the lock by helpers: a late answer costs one more look.
         return self._taken >= len(self._spans) or self._error is not None
 
     def work(self, encode: Encode) -> bool:
         """Encode the next stripe. Return whether there was one that may be begun."""
         with self._changed:
+            # Not too far ahead of the writer: finished stripes are in memory.
             if self.is_over or self._taken - self._written >= self._limit:
                 return False
             number = self._taken
             self._taken += 1
         try:
+            # Outside of the lock: this is the work that is shared.
             found = encode(self._spans[number])
         except BaseException as error:
+            # The page's own thread raises it in in_order(); helpers see is_over and end.
             with self._changed:
                 self._error = error
                 self._changed.notify_all()
@@ -74,8 +79,11 @@ class Stripes:
         """Yield all stripes, and encode meanwhile. Raises what an encoder has raised."""
         for number in range(len(self._spans)):
             while number not in self._found:
+                # An error of any thread: the stripe that is waited for may never come.
                 if self._error is not None:
                     raise self._error
+                # Nothing may be begun: the missing stripe is in a helper's hands, so its end is waited
+                # for.
                 if not self.work(encode):
                     with self._changed:
                         self._changed.wait(0.1)
@@ -93,6 +101,7 @@ class Stripes:
     def end(self) -> None:
         """Make helpers stop."""
         with self._changed:
+            # Nothing is left to take; helpers finish the stripe that they have.
             self._taken = len(self._spans)
 
 
@@ -116,18 +125,22 @@ class Helpers:
         return threads
 
     def _help(self, stripes: Stripes, make: Callable[[], Encode]) -> None:
+        # A lock of its own, and with it a place of its own among the waiters of the host.
         locks = slotlocks.SlotLocks(self._slots, self._share)
         encode: Optional[Encode] = None
         try:
             while not stripes.is_over:
+                # Checked before each stripe, so the owner of the host waits for one stripe at most.
                 if not self._is_idle() or (locks.is_held and locks.must_yield()):
                     locks.release()
                 elif locks.acquire():
+                    # Made by the thread that uses it, and only when it has a lock.
                     if encode is None:
                         encode = make()
                         stripes.add_thread()
                     if stripes.work(encode):
                         continue
+                # No stripe may be begun, or no slot is free.
                 time.sleep(slotlocks.POLL_INTERVAL)
         finally:
             locks.release()

@@ -31,6 +31,8 @@ class TaskQueue:
     """A queue from which tasks can be revoked, and which ends."""
 
     def __init__(self) -> None:
+        # The order of insertion is the order of rendering; a task is found by its attempt in constant
+        # time.
         self._tasks = OrderedDict()  # type: OrderedDict[str, Task]
         self._changed = threading.Condition()
         self._finishing = False
@@ -39,11 +41,13 @@ class TaskQueue:
         """Add a task at the end."""
         with self._changed:
             self._tasks[task.attempt] = task
+            # One waiter is enough for one task; finish() wakes all.
             self._changed.notify()
 
     def wait(self, timeout: float) -> None:
         """Wait until there is a task or no more will come, at most ``timeout`` seconds."""
         with self._changed:
+            # No loop: the caller looks again, and a wake-up without cause does no harm.
             if not self._tasks and not self._finishing:
                 self._changed.wait(timeout)
 
@@ -55,6 +59,7 @@ class TaskQueue:
     def take_of(self, file: str, recipe: Optional[int] = None) -> Optional[Task]:
         """Return the next task, if it is a page of this file for this recipe; never wait."""
         with self._changed:
+            # Only the first: a later task of the same file must not overtake it.
             first = next(iter(self._tasks.values()), None)
             is_there = first is not None and first.file == file and first.recipe == recipe
             return self._tasks.popitem(last=False)[1] if is_there else None
@@ -66,6 +71,8 @@ class TaskQueue:
 
     def has_waiting(self) -> bool:
         """Return whether there is a task."""
+        # Without the lock: an OrderedDict tells its length in one step, and the answer may be old at
+        # once in any case.
         return bool(self._tasks)
 
     def finish(self) -> None:

@@ -25,6 +25,7 @@ class ThumbnailBudget:
 
     def __init__(self, is_wanted: bool) -> None:
         self._is_wanted = is_wanted
+        # Below zero after an expensive thumbnail: pages have to earn that before the next one.
         self._left = CREDIT
 
     def allows_another(self) -> bool:

@@ -40,14 +40,18 @@ class SlotParts(NamedTuple):
 def renderers(parts: SlotParts) -> Dict[Optional[int], PageRenderer]:
     """Return the renderer of each recipe by its number; that of None is the warm Ghostscript."""
     ghostscript = WarmRenderer(_ghostscript(parts), *parts)
+    # None stands for Ghostscript, also where every recipe is another program: it serves the fallback.
     found: Dict[Optional[int], PageRenderer] = {None: ghostscript}
     for number, recipe in enumerate(parts.settings.recipes):
+        # A recipe that is None is the warm Ghostscript: one renderer, under two keys.
         found[number] = ghostscript if recipe is None else _of_recipe(parts, number, recipe)
     return found
 
 
 def _of_recipe(parts: SlotParts, number: int, recipe: Recipe) -> PageRenderer:
     one_shot = RecipeRenderer(recipe, parts.settings, parts.environ, parts.locks, parts.lock)
+    # None where the recipe's words ask for more than the warm program can do; the run of its own does it
+    # then.
     program = _mutool(parts, number, recipe, one_shot)
     return one_shot if program is None else WarmRenderer(program, *parts)
 

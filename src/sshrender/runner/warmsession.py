@@ -21,6 +21,7 @@ from sshrender.renderers.dialogue import Dialogue
 from sshrender.renderers.ghostscriptdialogue import GHOSTSCRIPT
 from sshrender.runner import memorylimits, processes, processlimits, sandbox, scratch, wire
 
+# A limit is exceeded for a quarter of a second at most.
 POLL_INTERVAL = 0.25
 """Seconds between two checks of a working renderer's time and memory."""
 
@@ -75,6 +76,8 @@ class Session:
     ) -> None:
         self.setup = setup
         self._dialogue = dialogue
+        # Counts pages that were asked for, so that a renderer is replaced in time even while one is
+        # ahead.
         self.pages_rendered = 0
         # For each answer that is due, in order: whether it is a thumbnail's.
         self._due: Deque[bool] = deque()
@@ -82,16 +85,21 @@ class Session:
         # An answer is a line: the token, a mark if it is a thumbnail's, a space, the value.
         self._answer = re.compile(b"^" + token.encode("ascii") + b"(~?) ([^\n]*)\n", re.MULTILINE)
         self._on_thumbnail = on_thumbnail
+        # Resident bytes of the whole process tree.
         self._limit = limit
         self._guard = guard
         self._password = password
+        # Output that was read and is not a whole line yet.
         self._pending = b""
         self._lines: List[str] = []
+        # Set by the thread that reads requests or by a limit; the first reason stays.
         self._killed_as: Optional[str] = None
+        # CPU seconds of the process at the last cpu_since(); pages are charged with differences.
         self._cpu_before = 0.0
         self._scratch = scratch.make()
         self._is_set_up = False
         self._profiles = self._link_profile(job_folder)
+        # Files and links first: the process may read them as soon as it runs.
         self._write_files()
         command = dialogue.command(setup, self._scratch or "")
         if is_sandboxed:
@@ -103,6 +111,7 @@ class Session:
         self._process = subprocess.Popen(
             processlimits.wrap(command, limit),
             cwd=job_folder,
+            # The variable TMPDIR also decides what -dSAFER lets Ghostscript write (scratch.py).
             env=scratch.environment(environ, self._scratch),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -120,6 +129,7 @@ class Session:
     def open(self, timeout: float) -> Answer:
         """Open the document; the value of the answer is its number of pages. Raises SessionEnded."""
         lines = self._dialogue.open_lines(self.setup, self._password, self._token)
+        # Once for each process: definitions stay when a document is closed and opened anew.
         if not self._is_set_up:
             self._is_set_up = True
             lines = self._setup_lines() + lines
@@ -150,6 +160,7 @@ class Session:
         try:
             if self._scratch is None:
                 raise OSError("there is no room for temporary files")
+            # An absolute target: the link lies elsewhere, and Ghostscript opens it from there.
             scratch.link(folder, name, os.path.abspath(job_folder) + "/" + file)
         except (OSError, ValueError) as error:
             scratch.remove(self._scratch)
@@ -186,6 +197,7 @@ class Session:
         """
         self.pages_rendered += 1
         lines = self._dialogue.page_lines(number, self._token)
+        # Noted before the lines are sent, so that an answer never comes without its entry.
         self._due.append(False)
         if thumbnail_of is not None and self.can_make_thumbnails:
             lines += self._dialogue.thumbnail_lines(number, thumbnail_of, self._token)
@@ -203,7 +215,9 @@ class Session:
 
     def kill(self, kind: str = wire.KILLED) -> None:
         """End the renderer now; a method that waits for an answer raises SessionEnded of this kind."""
+        # The first reason stays, because it is the one that has ended the renderer.
         self._killed_as = self._killed_as or kind
+        # After poll() has collected the process, its number may be another one's.
         if self._process.poll() is None:
             processes.kill_tree(self._process.pid)
 
@@ -214,10 +228,12 @@ class Session:
         script has started are gone when no process has our pipe open for writing any more.
         """
         self.kill()
+        # One deadline for both waits: the process and what it has started.
         end = time.monotonic() + GONE_TIMEOUT
         try:
             self._process.wait(GONE_TIMEOUT)
         except subprocess.TimeoutExpired:
+            # It keeps its slot's lock, and the slot renders nothing more (require_killable).
             return False
         is_gone = self._output_ends(end)
         scratch.remove(self._scratch)
@@ -232,6 +248,7 @@ class Session:
     def _output_ends(self, end: float) -> bool:
         """Return whether its output ends in time; the output until then is dropped."""
         while select.select([self._output], [], [], max(0.0, end - time.monotonic()))[0]:
+            # Non-blocking, and select(2) has reported data or the end.
             if not os.read(self._output, 65536):
                 return True
         return False
@@ -246,6 +263,8 @@ class Session:
 
     def cpu_since(self) -> float:
         """Return the CPU seconds since the last call (proc(5), stat, fields 14 and 15)."""
+        # Only living processes count, so a wrapper's child that has ended may lower the sum: never below
+        # zero.
         before, self._cpu_before = self._cpu_before, processes.cpu(self._process.pid)
         return max(0.0, self._cpu_before - before)
 
@@ -256,16 +275,20 @@ class Session:
 
     def _await(self, timeout: float) -> Answer:
         try:
+            # Called by the slot's thread only.
             return self._listen(timeout)
         finally:
             if self._guard is not None:
+                # Between two pages a renderer's size does not count against the others.
                 self._guard.finished(self)
 
     def _listen(self, timeout: float) -> Answer:
+        # Lines before the answer are the page's. The list is new, because the last one was given away.
         self._lines = []
         deadline = time.monotonic() + timeout
         next_check = time.monotonic() + POLL_INTERVAL
         while True:
+            # Answers that came together are taken one by one before anything is read.
             value = self._next_answer()
             if value is not None:
                 return Answer(value, self._lines)
@@ -273,6 +296,7 @@ class Session:
             if ready:
                 self._read()
             now = time.monotonic()
+            # Checked while output comes, too: a page may print without end.
             if now >= next_check:
                 next_check = now + POLL_INTERVAL
                 self._check(deadline)
@@ -280,8 +304,10 @@ class Session:
     def _tell(self, lines: List[str]) -> None:
         assert self._process.stdin is not None
         try:
+            # ASCII: names and texts are escaped by the dialogue.
             self._process.stdin.write(("\n".join(lines) + "\n").encode("ascii"))
             self._process.stdin.flush()
+        # The renderer has ended between two pages, or of what it was asked before.
         except BrokenPipeError:
             raise self._ended() from None
 
@@ -303,11 +329,13 @@ class Session:
     def _next_answer(self) -> Optional[str]:
         """Take whole lines from what was read. Return the value after our token, or None."""
         while True:
+            # The whole of what is pending: one read may bring several answers.
             match = self._answer.search(self._pending)
             if match is None:
                 break
             before, self._pending = self._pending[: match.start()], self._pending[match.end() :]
             value = match.group(2).decode("ascii", "replace").strip()
+            # Answers come in the order of the requests (self._due).
             self._due.popleft()
             if not match.group(1):
                 self._keep_lines(before)
@@ -315,6 +343,7 @@ class Session:
             # Rendering the page again, as a thumbnail, only repeats the page's own warnings.
             self._lines = []
             self._take_thumbnail(value)
+        # Without an answer only whole lines are taken: the begin of an answer must stay.
         lines, _, self._pending = self._pending.rpartition(b"\n")
         self._keep_lines(lines)
         if len(self._pending) > 65536:  # a line without end
@@ -340,6 +369,7 @@ class Session:
             self._lines.append(line[: diagnostics.MAX_LINE].decode("utf-8", "replace").rstrip())
 
     def _ended(self) -> SessionEnded:
+        # Its output has ended, so this wait is short.
         status = self._process.wait()
         self._keep(self._pending)
         kind = self._killed_as or wire.CRASHED
@@ -352,10 +382,13 @@ def reason_for(kind: str, status: int, program: str, is_warm: bool = False) -> s
 
     ``is_warm``: the program was to stay until it is killed.
     """
+    # Only a crash is explained by a signal: a renderer that was killed for another reason has died of
+    # one as well.
     if kind == wire.CRASHED and -status in _LIMITS:
         return "%s reached a limit of this host: %s" % (program, _LIMITS[-status])
     if kind == wire.CRASHED and status < 0:
         why = ""
+        # SIGKILL may also come from the kernel's out-of-memory killer.
         if -status == signal.SIGKILL and processlimits.processor_time() < float("inf"):
             # At the hard limit the kernel sends no SIGXCPU (setrlimit(2)).
             limit = processlimits.processor_time()
@@ -372,6 +405,7 @@ def reason_for(kind: str, status: int, program: str, is_warm: bool = False) -> s
 
 def inspect(session: Session, timeout: float) -> Tuple[str, List[str]]:
     """Open and close a document. Return its number of pages, as printed, and the warnings."""
+    # Both lists: some problems are reported when the document is opened, others when it is closed.
     opened = session.open(timeout)
     closed = session.close_document(timeout)
     return opened.value, diagnostics.warnings(opened.lines + closed.lines)

@@ -53,8 +53,12 @@ class Wire:
     def post(self, type_: str, can_wait: bool = False, **fields: Any) -> None:
         """Send one message; with ``can_wait``, keep it until the next one is sent."""
         fields["type"] = type_
+        # One string for the whole line: a write of a line in two parts could be cut by another thread's.
         line = ("@%s %s\n" % (self._marker, json.dumps(fields))).encode("utf-8", "surrogateescape")
+        # The lock is held during write(2), so lines of two threads never mix. A coordinator that does
+        # not read blocks every thread here.
         with self._lock:
+            # Messages that could wait go out before this one: the order of messages stays.
             self._waiting.append(line)
             if not can_wait:
                 self._write()
@@ -65,6 +69,7 @@ class Wire:
             self._write()
 
     def _write(self) -> None:
+        # Under the lock, which the caller holds.
         data, self._waiting = b"".join(self._waiting), []
         while data:  # a pipe may take only a part (write(2))
             data = data[os.write(self._descriptor, data) :]
@@ -72,6 +77,7 @@ class Wire:
 
 def parse(line: bytes) -> Dict[str, Any]:
     """Return the request in one line. Raises ValueError when it is not a JSON object."""
+    # A request is UTF-8; UnicodeDecodeError is a ValueError.
     value = json.loads(line.decode("utf-8"))
     if not isinstance(value, dict):
         raise ValueError("not an object")
@@ -80,6 +86,7 @@ def parse(line: bytes) -> Dict[str, Any]:
 
 def attempt(request: Dict[str, Any]) -> str:
     """Return the attempt that a request names. Raises KeyError, ValueError or TypeError."""
+    # A value of another type raises TypeError here, which the caller reports as a bad request.
     if not _ATTEMPT.match(request["attempt"]):
         raise ValueError("attempt is not the name of an attempt")
     return str(request["attempt"])

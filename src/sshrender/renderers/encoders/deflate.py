@@ -22,6 +22,7 @@ BEGINNING = b"\x78\x01"
 END = b"\x03\x00"
 """The last block, an empty one."""
 
+# The largest prime below 65536 (RFC 1950).
 _MODULUS = 65521
 
 Mode = Tuple[int, int]
@@ -42,6 +43,7 @@ _MAX_REPEATED = 1 << 20
 class Checksum:
     """Adler-32 (RFC 1950, 9) of the rows so far."""
 
+    # 1 is the value of no bytes (RFC 1950).
     def __init__(self, value: int = 1) -> None:
         self.value = value
 
@@ -52,8 +54,11 @@ class Checksum:
     def add_repeated(self, count: int, length: int) -> None:
         """Add ``count`` rows of ``length`` bytes, which are UP and zeros."""
         first, second = self.value & 0xFFFF, self.value >> 16
+        # The first byte of row i raises the first sum to ``first + UP * i``; each byte of the row adds
+        # that to the second.
         second += length * (count * first + UP * (count * (count + 1) // 2))
         first += UP * count
+        # ``%`` binds closer than ``<<``, and that closer than ``|``.
         self.value = first % _MODULUS | second % _MODULUS << 16
 
 
@@ -83,9 +88,11 @@ class Deflater:
         if not sample:
             return
         if self._isal is not None:
+            # Both values are tried on the sample: which is smaller depends on anti-aliasing (isal.py).
             found = {each: self._isal.deflate(sample, len(sample), each) for each in _HISTORIES}
             self._history = min(_HISTORIES, key=lambda each: len(found[each] or sample))
             return
+        # Three short runs of zlib; the sample is a sixty-fourth of the page.
         sizes = {mode: _size(sample, mode) for mode in (_RUNS, _FAST, _SMALL)}
         fast = min((_RUNS, _FAST), key=sizes.__getitem__)
         self._mode = fast if sizes[fast] <= _MAX_EXCESS * sizes[_SMALL] else _SMALL
@@ -93,11 +100,13 @@ class Deflater:
     def rows(self, data: bytearray, size: int) -> bytes:
         """Return what ``size`` bytes of rows add to the blocks."""
         if self._isal is not None:
+            # ISA-L keeps nothing from one block to the next, so there is nothing to flush.
             block = self._isal.deflate(data, size, self._history)
             if block is not None:
                 return block
             self._isal = None  # it has failed its own check: zlib does the rest
         self._is_open = True
+        # A stream is kept: after a full flush it is as good as new, and making one costs its tables.
         if self._mode not in self._streams:
             self._streams[self._mode] = _stream(self._mode)
         return bytes(self._streams[self._mode].compress(memoryview(data)[:size]))
@@ -105,9 +114,11 @@ class Deflater:
     def repeated(self, count: int, length: int) -> List[bytes]:
         """Return the blocks of ``count`` rows of ``length`` bytes that equal the row above them."""
         found = [self.flush()]
+        # Powers of two: a run of any length needs few blocks, and few of them have to be prepared.
         size = 1
         while size * 2 * length <= _MAX_REPEATED:
             size *= 2
+        # The invariant: blocks for all but ``count`` rows are in ``found``.
         while count:
             while size > count:
                 size //= 2
@@ -120,14 +131,17 @@ class Deflater:
         if not self._is_open:
             return b""
         self._is_open = False
+        # A full flush ends at a byte and empties the window, so prepared blocks may follow.
         return bytes(self._streams[self._mode].flush(zlib.Z_FULL_FLUSH))
 
     def _block(self, count: int, length: int) -> bytes:
         key = count, length
         if key not in self._repeated:
+            # Pages of another width have other blocks; 64 bound what they take.
             if len(self._repeated) > 64:
                 self._repeated.clear()
             row = bytes([UP]) + bytes(length - 1)
+            # -15: raw deflate without a header; level 9, because each block is made once.
             packed = zlib.compressobj(9, zlib.DEFLATED, -15)
             self._repeated[key] = packed.compress(row * count) + packed.flush(zlib.Z_FULL_FLUSH)
         return self._repeated[key]
@@ -138,6 +152,7 @@ _HISTORIES = (isal.FAR, isal.NEAR)
 
 def _stream(mode: Mode) -> Any:
     """Return a stream of raw deflate, with the most memory that zlib takes."""
+    # 9: memory for the longest blocks, so that fewer tables are written.
     return zlib.compressobj(mode[0], zlib.DEFLATED, -15, 9, mode[1])
 
 

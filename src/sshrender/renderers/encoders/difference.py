@@ -31,9 +31,11 @@ def with_integers() -> Difference:
     constants: Dict[int, Tuple[int, int]] = {}
 
     def difference(rows: bytearray, at: int, size: int, row: int) -> bytearray:
+        # All bands of a page have the same size but for the last one.
         if size not in constants:
             constants.clear()
             top = int.from_bytes(b"\x80" * size, "little")
+            # The complement of the top bits, by exclusive or with all ones.
             constants[size] = top, top ^ int.from_bytes(b"\xff" * size, "little")
         top, low = constants[size]
         above = int.from_bytes(rows[at - row : at - row + size], "little")
@@ -51,10 +53,12 @@ class _Limbs:
     def __init__(self, library: Any) -> None:
         if ctypes.c_int.in_dll(library, "__gmp_bits_per_limb").value != 64:
             raise ValueError("limbs of other than 64 bits")
+        # The names in the library have this prefix; the manual has them as mpn_.
         self.ior, self.and_, self.sub, self.xor, self.andn = (
             getattr(library, "__gmpn_" + name) for name in ("ior_n", "and_n", "sub_n", "xor_n", "andn_n")
         )
         for each in (self.ior, self.and_, self.sub, self.xor, self.andn):
+            # Result, first and second operand, and the number of limbs (mp_size_t is a long).
             each.argtypes = [ctypes.c_void_p] * 3 + [ctypes.c_long]
             each.restype = None
 
@@ -62,12 +66,15 @@ class _Limbs:
 def with_libgmp() -> Optional[Difference]:
     """Return the difference by libgmp; None where it is missing or does not do what it should."""
     try:
+        # The bands begin at any byte, so the operands are not aligned.
         if os.uname().machine not in _UNALIGNED:
             return None
         limbs = _Limbs(ctypes.CDLL("libgmp.so.10"))
+    # AttributeError: a build without one of the functions.
     except (OSError, AttributeError, ValueError):
         return None
     difference = _of_limbs(limbs)
+    # 67 bytes a row and 130 in all: neither is a multiple of 8, so the rest in bytes is tested as well.
     sample = bytearray((7 * n * n + n) % 256 for n in range(200))
     expected = with_integers()(sample, 67, 130, 67)
     return difference if difference(sample, 67, 130, 67)[:130] == expected[:130] else None
@@ -75,28 +82,35 @@ def with_libgmp() -> Optional[Difference]:
 
 def _of_limbs(limbs: _Limbs) -> Difference:
     top, low = (ctypes.create_string_buffer(byte * BLOCK, BLOCK) for byte in (b"\x80", b"\x7f"))
+    # Both hold a step of the computation; one set of buffers for each thread.
     first, second = ctypes.create_string_buffer(BLOCK), ctypes.create_string_buffer(BLOCK)
     tops, lows, one, two = map(ctypes.addressof, (top, low, first, second))
+    # The addresses are plain numbers; without this reference the buffers would be collected.
     kept = [top, low, first, second]
     found = bytearray()
 
     def difference(rows: bytearray, at: int, size: int, row: int) -> bytearray:
         nonlocal found
+        # It grows only, and its content is valid until the next call.
         if len(found) < size:
             found = bytearray(size)
         whole = size // 8 * 8
+        # from_buffer shares the memory of the bytearray, which cannot be resized while it does.
         source = (ctypes.c_char * len(rows)).from_buffer(rows)
         target = (ctypes.c_char * len(found)).from_buffer(found)
         start, result = ctypes.addressof(source) + at, ctypes.addressof(target)
+        # In steps that stay in the cache; every step works on whole limbs.
         for done in range(0, whole, BLOCK):
             count = min(BLOCK, whole - done) // 8
             here = start + done
+            # The operations of with_integers. The last limb cannot borrow, because its top bit is set.
             limbs.ior(one, here, tops, count)
             limbs.and_(two, here - row, lows, count)
             limbs.sub(one, one, two, count)
             limbs.xor(two, here, here - row, count)
             limbs.andn(two, tops, two, count)
             limbs.xor(result + done, one, two, count)
+        # Up to seven bytes that fill no limb.
         for n in range(whole, size):
             found[n] = (rows[at + n] - rows[at + n - row]) & 255
         assert kept

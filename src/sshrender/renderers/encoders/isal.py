@@ -61,18 +61,23 @@ class Isal:
 
     def __init__(self, library: Any) -> None:
         """Bind the library. Raises AttributeError or ValueError where it is not as expected."""
+        # "Stateless": each call makes whole blocks and remembers nothing of those before.
         self._start, self._deflate = library.isal_deflate_stateless_init, library.isal_deflate_stateless
         self._start.argtypes, self._start.restype = [ctypes.c_void_p], None
         self._deflate.argtypes, self._deflate.restype = [ctypes.c_void_p], ctypes.c_int
+        # Filled with a pattern, so that what the library writes, and where it ends, can be seen.
         self._memory = ctypes.create_string_buffer(bytes([_UNTOUCHED]) * _STREAM_BYTES, _STREAM_BYTES)
         self._stream = _Stream.from_buffer(self._memory)
         self._level_memory = ctypes.create_string_buffer(_LEVEL_BYTES)
         self._output = bytearray()
         self._start(ctypes.addressof(self._memory))
         stream = self._stream
+        # isal_deflate_stateless_init sets these fields, and leaves the buffers to the caller.
         zeros = (stream.level, stream.level_buf_size, stream.end_of_stream, stream.flush)
         if any(zeros) or stream.gzip_flag or not stream.hufftables:
             raise ValueError("its structure has another form")
+        # The library has written into the end of the memory: its structure is larger than what is
+        # reserved.
         if self._memory.raw[-4096:] != bytes([_UNTOUCHED]) * 4096:
             raise ValueError("its structure is larger")
 
@@ -81,14 +86,19 @@ class Isal:
 
         They end at a byte, and refer to nothing outside: further blocks may follow.
         """
+        # An empty input is refused: a result of no bytes counts as a failure below.
         if not 0 < size <= min(len(data), _MAX_BLOCK):
             return None
+        # Data that cannot be compressed grows by headers of blocks only (RFC 1951, 3.2.4), so this is
+        # ample.
         room = size + size // 8 + 4096
         if len(self._output) < room:
             self._output = bytearray(room)
+        # Both arrays share the memory of the bytearrays; nothing is copied.
         source = (ctypes.c_char * len(data)).from_buffer(data)
         target = (ctypes.c_char * len(self._output)).from_buffer(self._output)
         stream = self._stream
+        # Anew for each block, so nothing of an earlier one is left.
         self._start(ctypes.addressof(self._memory))
         stream.next_in, stream.avail_in, stream.total_in = ctypes.addressof(source), size, 0
         stream.next_out, stream.avail_out, stream.total_out = ctypes.addressof(target), room, 0
@@ -98,6 +108,8 @@ class Isal:
         stream.hist_bits = history
         code = self._deflate(ctypes.addressof(self._memory))
         written = stream.total_out
+        # All input was taken, and both counts of the output agree: else the layout is not the expected
+        # one.
         if code != 0 or stream.avail_in != 0 or not 0 < written == room - stream.avail_out:
             return None
         return bytes(memoryview(self._output)[:written])
@@ -112,10 +124,12 @@ def load() -> Optional[Isal]:
 @functools.lru_cache(maxsize=None)
 def _library() -> Optional[Any]:
     """Return the library, tested once per process; None where it cannot be used."""
+    # Only on these was the layout of the structure compared.
     if os.uname().machine not in ("x86_64", "aarch64"):
         return None
     try:
         library = ctypes.CDLL(LIBRARY)
+        # Tested once; each thread then makes a stream of its own (load).
         return library if _passes(Isal(library)) else None
     except (OSError, AttributeError, ValueError):
         return None
@@ -123,8 +137,10 @@ def _library() -> Optional[Any]:
 
 def _passes(stream: Isal) -> bool:
     """Return whether blocks of the library inflate to what was compressed, one behind the other."""
+    # Noise, long runs, short runs, and a single byte: the forms that blocks of deflate have.
     noise = bytearray((n * n * 7919 >> 7) % 256 for n in range(5000))
     samples = [bytearray(100_000), noise, bytearray(b"\x02\0\0\0\xff\xff\xff" * 9000), bytearray(b"x")]
+    # One inflater for all blocks: they must also fit behind each other.
     inflater, expected, found = zlib.decompressobj(-15), b"", b""
     for history in (FAR, NEAR):
         for sample in samples:

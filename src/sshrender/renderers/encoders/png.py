@@ -32,14 +32,19 @@ def chunks_before_pixels(data: bytes) -> bytes:
 
     With a palette the pixels would have another meaning than a raster's.
     """
+    # The colour type must be that of the raster, so there is no palette.
     if not data.startswith(SIGNATURE):
         raise ValueError("not a PNG file")
+    # 8 bytes of the signature, and 25 of the chunk IHDR: its length, type, 13 bytes and CRC.
     at = first = 33
     while at + 8 <= len(data):
         length, kind = struct.unpack(">I4s", data[at : at + 8])
         if kind == b"IDAT":
             return data[first:at]
+        # A critical chunk begins with a capital (5.4): PLTE would be one. tRNS makes a colour
+        # transparent.
         if not kind[:1].islower() or kind == b"tRNS":
             break
+        # Length, type and CRC take 12 bytes.
         at += 12 + length
     raise ValueError("not a PNG file as expected")

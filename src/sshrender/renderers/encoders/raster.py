@@ -15,6 +15,7 @@ _BMP_ROWS = 14 + 40 + 4 * 256
 MAX_HEADER = 2048
 """Bytes that a header may have."""
 
+# Comments may stand between the numbers (pnm(5)); one white space ends the header.
 _PNM = re.compile(
     rb"P([456])(?:\s+#[^\n]*)*\s+([0-9]{1,9})(?:\s+#[^\n]*)*\s+([0-9]{1,9})(?:(?<=[0-9])\s+(255))?\s"
 )
@@ -59,6 +60,7 @@ def parse(head: bytes) -> Raster:
         raise ValueError("not a raster")
     kind, width, height, most = match.groups()
     bits, end = 8, match.end()
+    # ``P4`` has two numbers, so the header ends one byte after the height.
     if kind == b"4":
         # A bitmap has no largest value: what looks like one is its first row.
         bits, end = 1, (match.end(3) + 1)
@@ -74,6 +76,7 @@ def _parse_pam(head: bytes) -> Raster:
         match = _PAM_LINE.fullmatch(line)
         if match is not None:
             found[match.group(1)] = int(match.group(2))
+    # Four lines, one of each kind: TUPLTYPE and comments match none of them.
     if end < 0 or len(found) != 4 or found[b"MAXVAL"] != 255 or found[b"DEPTH"] not in (1, 3, 4):
         raise ValueError("not a raster with 1, 3 or 4 samples of 8 bits")
     return _checked(
@@ -86,9 +89,12 @@ def _parse_bmp(head: bytes) -> Raster:
     if len(head) < _BMP_ROWS:
         raise ValueError("a bitmap without a header")
     offset, header, width, height, planes, bits, method = struct.unpack("<IIiiHHI", head[10:34])
+    # Blue, green, red and a reserved byte for each grey.
     greys = b"".join(bytes([grey, grey, grey, 0]) for grey in range(256))
     if (offset, header, planes, bits, method) != (_BMP_ROWS, 40, 1, 8, 0) or head[54:offset] != greys:
         raise ValueError("a bitmap of another form than Ghostscript's greys")
+    # Rows are padded to a multiple of four bytes. A negative height, for rows from the top, is refused
+    # below.
     return _checked(Raster(width, height, 1, 8, offset, -width % 4, is_upside_down=True))
 
 

@@ -17,8 +17,10 @@ from importlib import resources
 
 from sshrender.transports.payload import strip
 
+# The holder imports pilotlines and the standard library, and nothing else.
 _MODULES = ("pilotlines", "holder")
 
+# Like the loader of transports/payload.py, but read by ``python -`` from a here-document.
 _PROGRAM = """\
 import base64, importlib.machinery, json, sys, zlib
 SOURCES = json.loads(zlib.decompress(base64.b64decode("{sources}")).decode("utf-8"))
@@ -38,6 +40,8 @@ from sshrender.runner.holder import hold
 hold(sys.argv[2], bytes.fromhex("{key}"), float(sys.argv[3]), sys.argv[4:])
 """
 
+# exec: signals of the engine reach the holder and not a shell in front of it.
+# The word is quoted, so the shell replaces nothing in the program.
 _SCRIPT = """\
 #!/bin/sh
 {exports}exec {python} -IS - sshrender-holder {folder} {walltime:g} "$@" <<'END_OF_HOLDER'
@@ -53,6 +57,7 @@ def build(python: str, folder: str, key: bytes, walltime: float, environment: Ma
         python=python,
         folder=shlex.quote(folder),
         walltime=walltime,
+        # base64 holds no quote and no newline, so it fits into a string of Python and a here-document.
         program=_PROGRAM.format(sources=_sources(), key=key.hex()),
     )
 

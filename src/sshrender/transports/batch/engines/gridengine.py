@@ -84,8 +84,7 @@ class GridEngine:
         if request.queue is not None:
             words += ["-q", request.queue]
         if request.avoid:
-            # The syntax of an expression of RESTRING (complex(5)): ``!`` negates, ``|`` is an
-            # alternative.
+            # An expression of host names (sge_types(1)): ``!`` negates, ``|`` is an alternative.
             words += ["-l", f"h=!({'|'.join(request.avoid)})"]
         return Command((*words, *request.options), request.script)
 

@@ -163,8 +163,8 @@ class Slurm:
         Since 22.05 a step does not inherit the cores of its job, so they are said.
         """
         return (
-            # --overlap: the step shares the cores with the script, which holds the allocation; else it
-            # would wait for ever.
+            # --overlap: otherwise a step has its cores alone (from 20.11 on), and would wait for an
+            # earlier one that has not ended yet.
             *("srun", f"--jobid={job}", "--overlap", "--nodes=1", "--ntasks=1"),
             *(f"--cpus-per-task={cores}", "--quiet", "--unbuffered", "--mpi=none"),
         )

@@ -37,7 +37,6 @@ class Torque:
     first = 0
     needs_script_file = False
 
-    # The same words on standard output or standard error, by version.
     def version_command(self) -> Command:
         """See Engine. It tells TORQUE from OpenPBS: options have other meanings there."""
         return Command(("qsub", "--version"))
