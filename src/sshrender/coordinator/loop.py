@@ -46,7 +46,7 @@ class Coordinator:
 
     def __init__(self, inputs: RunInputs) -> None:
         self._run = RunParts(inputs)
-        # Commands that wait to be carried out. Empty between two turns, unless a handler failed.
+        # Commands that wait for their handlers. Empty between two turns, unless a handler failed.
         self._commands: deque[do.Command] = deque()
         self._outcome: Outcome | None = None
         self._began = inputs.clock()

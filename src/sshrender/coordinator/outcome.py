@@ -172,7 +172,7 @@ def _state(shot: snapshot.Snapshot, end: JobEnd) -> str:
         return "cancelled"
     if end is JobEnd.HELD:
         return "partial"
-    # ``settled`` counts failed pages, too: so this asks for at least one delivered page.
+    # Failed pages count as finished, too: so this asks for at least one delivered page.
     return "partial" if shot.settled > shot.failed else "failed"
 
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from sshrender.document.opening import OpenDocument
 
 Box = tuple[float, float]
+# Values that a page inherits from the nodes above it (ISO 32000-1, 7.7.3.4); /Resources for the fonts.
 _INHERITED = ("/MediaBox", "/CropBox", "/Rotate", "/Resources")
 _NAMES = {"crop": "/CropBox", "bleed": "/BleedBox", "trim": "/TrimBox", "art": "/ArtBox"}
 
@@ -89,6 +90,7 @@ class _Walk:
         self._claimed = claimed
         self._entered: set[tuple[int, int]] = set()
         self._kids_left = _KIDS_A_PAGE * claimed + _MORE_KIDS
+        # None: the walk has not begun. Empty: it has ended, and finds no page any more.
         self._path: list[_Node] | None = None
         self._at = 1
         """The number of the next page that the walk meets."""
@@ -100,6 +102,7 @@ class _Walk:
         if self._path is None:
             root: Any = self._document.pdf.Root["/Pages"]
             self._path = []
+            # A root that is a page itself: such documents exist, and Ghostscript renders them.
             if "/Kids" not in root:
                 return (root, _inherit(root, {})) if number == 1 else None
             self._enter(root, {})
@@ -111,8 +114,10 @@ class _Walk:
     def _step(self, node: _Node, number: int) -> tuple[Any, dict[str, Any]] | None:
         """Go one kid further; return the page where that is the one."""
         if node.is_flat:
+            # All kids are pages: the wanted one is found by its number.
             node.next = max(node.next, number - node.first)
             self._at = node.first + min(node.next, node.size)
+        # Each kid counts, whether it is entered or skipped: that bounds the walk through shared nodes.
         if node.next >= node.size or self._kids_left <= 0:
             self._leave(node)
             return None
@@ -122,8 +127,10 @@ class _Walk:
         if "/Kids" not in kid:
             self._at += 1
             return (kid, _inherit(kid, node.values)) if self._at > number else None
+        # It claimed to have pages only: numbers that were skipped by that are wrong.
         if node.is_flat:
             self._give_up()
+        # The whole subtree lies before the wanted page: it is skipped by its own claim.
         elif (pages := _pages(kid)) is not None and self._at + pages <= number:
             self._at += pages
         else:
@@ -137,6 +144,7 @@ class _Walk:
         if identity in self._entered or len(self._path) >= MAX_DEPTH:
             self._give_up()
             return
+        # Nodes that are no objects of their own have no identity; MAX_DEPTH and the kids bound those.
         if identity != (0, 0):
             self._entered.add(identity)
         kids = node["/Kids"]
@@ -148,6 +156,7 @@ class _Walk:
             self._give_up()
             return
         self._path.pop()
+        # It has another number of pages than it claimed: Ghostscript may count differently.
         if self._at - node.first != node.pages:
             self._document.warn()
 
@@ -158,6 +167,7 @@ class _Walk:
 
 def _pages(node: Any) -> int | None:
     count = node.get("/Count")
+    # type, as pikepdf returns Decimal for a number with a point.
     return count if type(count) is int and count >= 0 else None
 
 
@@ -177,6 +187,7 @@ def _box(node: Any, values: dict[str, Any], wanted: str) -> Box | None:
         return None
     if not (0 < width <= MAX_SIDE and 0 < height <= MAX_SIDE):
         return None
+    # A quarter turn exchanges the sides.
     return (height, width) if rotate % 180 else (width, height)
 
 
@@ -192,6 +203,7 @@ def _rectangle(node: Any, values: dict[str, Any], wanted: str) -> tuple[float, f
     name = _NAMES.get(wanted)
     if name is None:
         return media
+    # Only /CropBox is inherited; the other boxes belong to the page (ISO 32000-1, table 30).
     own = values.get(name) if name in _INHERITED else node.get(name)
     if own is None:
         return media
@@ -199,6 +211,7 @@ def _rectangle(node: Any, values: dict[str, Any], wanted: str) -> tuple[float, f
     for x0, y0, x1, y1 in (media, inner):
         if not (x0 < x1 and y0 < y1):
             raise ValueError("a box with its corners the other way round")
+    # Clipped: the greater lower corner, the smaller upper one.
     x0, y0, x1, y1 = (
         (max if at < 2 else min)(one, other)
         for at, (one, other) in enumerate(zip(media, inner, strict=True))

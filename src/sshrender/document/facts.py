@@ -63,6 +63,7 @@ class DocumentFacts(NamedTuple):
 
 def open_document(path: Path) -> BinaryIO:
     """Open a regular file for reading. Raises OSError; opening a FIFO would wait for a writer."""
+    # O_NONBLOCK has no effect on regular files (open(2)).
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     mode = os.fstat(descriptor).st_mode
     if not stat.S_ISREG(mode):
@@ -74,6 +75,7 @@ def open_document(path: Path) -> BinaryIO:
 def check_file(path: Path) -> Stamp:
     """Return the stamp of what looks like a PDF. Raises UserError."""
     try:
+        # The stamp of the open file: by its name it could be another one a moment later.
         with open_document(path) as file:
             head = file.read(HEADER_BYTES)
             stamp = Stamp.of(os.fstat(file.fileno()))
@@ -159,6 +161,7 @@ def _is_encrypted(path: Path) -> bool:
     """Return whether a trailer names an encryption, by the file's bytes: qpdf could not read it."""
     try:
         with open_document(path) as file:
+            # The trailer of a linearized file is near its beginning.
             found = file.read(_TRAILER_BYTES)
             file.seek(max(0, os.fstat(file.fileno()).st_size - _TRAILER_BYTES))
             return b"/Encrypt" in found or b"/Encrypt" in file.read(_TRAILER_BYTES)
@@ -234,4 +237,5 @@ def read_password(path: Path) -> str:
         raise UserError(
             ExitCode.USAGE, f"password file {path}: {what}", f"ls -l {shlex.quote(str(path))}"
         ) from None
+    # Not strip(): spaces may be part of a password.
     return text.split("\n", 1)[0].rstrip("\r")

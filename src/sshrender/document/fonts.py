@@ -51,12 +51,14 @@ class MissingFonts:
         identity = _identity(resources)
         if identity in self._resources:
             return self._resources[identity]
+        # Set before the search: recursion through the same object then finds this.
         if identity != _NOT_INDIRECT:
             self._resources[identity] = frozenset()  # resources that contain themselves end here
         try:
             found = self._search(resources, depth)
         except Exception:  # noqa: BLE001 - pikepdf raises anything on broken input; Ghostscript reports it
             found = frozenset()
+        # Remembered even where a deeper search was cut at _DEEPEST: each object is searched once.
         if identity != _NOT_INDIRECT:
             self._resources[identity] = found
         return found
@@ -91,6 +93,7 @@ class MissingFonts:
     def _members(self, resources: Any, kind: str) -> list[Any]:
         table = resources.get(kind)
         found = [] if table is None else [table[key] for key in table.keys()]  # noqa: SIM118 - no dict
+        # Counted before they are returned: a table of millions ends here.
         self._searches_left -= len(found)
         return [] if self.is_exhausted else found
 
@@ -109,6 +112,7 @@ class MissingFonts:
     def _name_if_missing(self, font: Any) -> str:
         """Return the font's name; an empty text when it is embedded."""
         identity = _identity(font)
+        # Objects without an identity share (0, 0): each is searched anew.
         if identity not in self._fonts or identity == _NOT_INDIRECT:
             self._fonts[identity] = "" if _is_embedded(font) else _name(font)
         return self._fonts[identity]
@@ -134,4 +138,5 @@ def _name(font: Any) -> str:
     """Return a font's name without the tag of a subset."""
     name = str(font.get("/BaseFont", "/unnamed")).lstrip("/")
     tag, plus, rest = name.partition("+")
+    # A subset has six capital letters and a plus sign before its name (ISO 32000-1, 9.6.4).
     return (rest if plus and len(tag) == 6 and tag.isupper() else name)[:MAX_NAME]

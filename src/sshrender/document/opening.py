@@ -44,6 +44,7 @@ class OpenDocument:
     @property
     def warnings(self) -> int:
         """Return the number of warnings: of a document that has none, Ghostscript sees the same."""
+        # get_warnings() empties the list, so the number is added up.
         self._warnings += len(self.pdf.get_warnings())
         return self._warnings
 
@@ -81,6 +82,7 @@ def read_facts(path: Path, password: str | None) -> tuple[DocumentFacts, OpenDoc
         file.close()
         raise
     pages = _count(pdf)
+    # Without a sound number of pages nothing more is read; Ghostscript is asked.
     document = OpenDocument(pdf, file) if pages else None
     return DocumentFacts(pages, is_locked, _revision(pdf)), document
 
@@ -96,6 +98,7 @@ def mapped_bytes(path: Path) -> int:
 def _open(file: BinaryIO, path: Path, password: str | None) -> tuple[pikepdf.Pdf | None, bool]:
     """Return the document, None where qpdf cannot read it, and whether it needs a password."""
     try:
+        # First without a password: most documents have none, or one for the owner alone.
         return _open_with(file, b""), False
     except pikepdf.PasswordError:
         pass
@@ -103,6 +106,7 @@ def _open(file: BinaryIO, path: Path, password: str | None) -> tuple[pikepdf.Pdf
         return None, False
     if password is None:
         raise needs_password(path)
+    # qpdf takes bytes: which encoding was used for the password is not known before it opens.
     for encoded in _encodings(password):
         try:
             return _open_with(file, encoded), True
@@ -151,6 +155,7 @@ def _is_portfolio(pdf: pikepdf.Pdf) -> bool:
 def _attachments(node: Any, depth: int) -> Iterator[Any]:
     """Yield the file specifications in a name tree (ISO 32000-2, 7.9.6), a bounded part of it."""
     values = node.get("/Names", [])
+    # Names and values alternate: the values are at odd places.
     for place in range(1, min(len(values), 2 * MAX_ATTACHMENTS), 2):
         yield values[place]
     if depth < MAX_TREE_DEPTH:

@@ -25,6 +25,7 @@ def parse(text: str, total: int) -> list[int]:
     items = [item.strip() for item in text.split(",")]
     chosen: set[int] = set()
     left_out: set[int] = set()
+    # Counted before the sets are joined: ``1-9999999,1-9999999`` would take memory for each.
     named = 0
     for item in items:
         pages_of = _item(item.removeprefix("^").strip(), text, total)
@@ -35,6 +36,7 @@ def parse(text: str, total: int) -> list[int]:
             left_out |= pages_of
         else:
             chosen |= pages_of
+    # Only exclusions: all other pages.
     if not any(not item.startswith("^") for item in items):
         chosen = set(range(1, total + 1))
     pages = sorted(chosen - left_out)
@@ -69,6 +71,7 @@ def _item(item: str, text: str, total: int) -> set[int]:
     first, last = _bounds(item, text)
     if item in ("odd", "even"):
         return set(range(1 if item == "odd" else 2, total + 1, 2))
+    # ``-5`` has no first page, ``5-`` no last one.
     low, high = sorted((first or 1, last or total)) if last else (first or 1, total)
     highest = max(page for page in (first, last, 1) if page is not None)
     if highest > total:
@@ -90,6 +93,7 @@ def _bounds(item: str, text: str) -> tuple[int | None, int | None]:
     if first == 0 or last == 0:
         raise _error(f"pages are counted from 1, in the page list {text!r}", None)
     if match["dash"] is None:
+        # A single page is its own last one.
         return first, first
     return first, last
 

@@ -106,6 +106,7 @@ class ReaderProcess:
 
     def ask(self, op: str, *, within: float | None = None, **fields: Any) -> None:
         """Send the request. ``within``: seconds that all of it may take."""
+        # The worker gets it as well: its limit of processor time follows from it.
         if within is not None:
             self._ends_at = time.monotonic() + within
         self.add(op=op, within=within, **fields)
@@ -113,6 +114,7 @@ class ReaderProcess:
     def add(self, **fields: Any) -> None:
         """Send one more line to a request that takes several."""
         assert self._process.stdin is not None
+        # Lines after the end of the process are lost without harm: the next answer reports it.
         with contextlib.suppress(BrokenPipeError):  # it has died; ``answers`` says so
             self._process.stdin.write(json.dumps(fields).encode() + b"\n")
             self._process.stdin.flush()
@@ -143,6 +145,7 @@ class ReaderProcess:
 
     def _line(self, ends_at: float) -> bytes:
         """Return the next line. Raises WorkerFailed."""
+        # Only as much as is needed for one line; the rest waits in _pending.
         while b"\n" not in self._pending:
             if len(self._pending) > MAX_LINE_BYTES or self._said > MAX_BYTES:
                 raise WorkerFailed("its answer is too large")
@@ -158,11 +161,13 @@ class ReaderProcess:
         poll = select.poll()  # select(2) takes no descriptor above 1023
         poll.register(descriptor, select.POLLIN)
         left = ends_at - time.monotonic()
+        # Rounded up, so that poll(2) does not return just before the time.
         wait = None if left == float("inf") else max(0, int(left * 1000) + 1)
         if left <= 0 or not poll.poll(wait):
             raise WorkerFailed("it took too long")
         data = os.read(descriptor, 65536)
         if not data:
+            # The end of its output without ``end``: it crashed, or a limit ended it.
             raise WorkerFailed(f"it ended with status {self._wait()}")
         return data
 

@@ -46,13 +46,16 @@ AFTERWARDS = 19
 def main() -> None:
     """Answer one request."""
     request = json.loads(sys.stdin.readline())
+    # No core files: they would hold the document, and its password.
     readlimits.lower(resource.RLIMIT_CORE, 0)
     memory = readlimits.MAX_MEMORY[request["op"]]
     if request["op"] == "read":
+        # qpdf maps the file: its size is part of the address space, whatever else is read.
         memory += opening.mapped_bytes(Path(request["path"]))
     readlimits.lower(resource.RLIMIT_AS, memory)
     seconds = request.get("cpu") or request["within"]
     if seconds is not None:
+        # One second more, as the parent stops it first where that can.
         readlimits.lower(resource.RLIMIT_CPU, math.ceil(seconds) + 1)
     threading.Thread(target=_listen, daemon=True).start()
     answer = _Answers()
@@ -67,6 +70,7 @@ def _listen() -> None:
     """Take further requests. The end of the input ends this process, whatever it is busy with."""
     for line in sys.stdin:
         _more.put(json.loads(line))
+    # _exit: the main thread may be in qpdf, where no exception reaches it.
     os._exit(0)
 
 
@@ -75,6 +79,7 @@ class _Answers:
         self.warnings: Callable[[], int] = lambda: 0
 
     def __call__(self, **fields: Any) -> None:
+        # flush: the parent waits for this line.
         print(json.dumps({**fields, "warnings": self.warnings()}), flush=True)
 
 
@@ -89,9 +94,11 @@ def _read(request: dict[str, Any], answer: _Answers) -> None:
     answer(facts=facts)
     if document is None or facts.pages is None:
         return
+    # After the facts: the caller needs these first.
     answer(counted=document.counts_right())
     os.nice(AFTERWARDS)
     while True:
+        # Each request ends with one of these; the first ends that of the facts.
         answer(end=True)
         wanted = _more.get()
         if "boxes" in wanted:
@@ -120,6 +127,7 @@ def _missing_fonts(
     missing = fonts.MissingFonts("/AcroForm" in document.pdf.Root)
     for page, values in boxes.leaves(document, pages, wanted):
         found = missing.of(page, values.get("/Resources"))
+        # What follows would be incomplete, so it is not reported as complete.
         if missing.is_exhausted:
             return
         yield found
@@ -140,6 +148,7 @@ def _splitter(request: dict[str, Any], heard: pdfwarnings.PdfWarnings) -> splitt
     splitter = splitting.Splitter(
         Path(request["path"]), request["password"], Path(request["folder"]), request["per_part"]
     )
+    # Before the first part: a document that pypdf had to repair must not be split at all.
     splitter.require_sound(request["total"], heard)
     return splitter
 

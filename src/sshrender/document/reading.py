@@ -67,6 +67,7 @@ class Reading:
 
         Raises UserError: this process may not have the memory for that.
         """
+        # Before the process is started: it would fail with less clear words.
         readlimits.require_memory()
         self._worker.ask("read", cpu=CPU_TIMEOUT, path=str(path.absolute()), password=password, box=box)
         threading.Thread(target=self._work, daemon=True, name="document").start()
@@ -79,6 +80,7 @@ class Reading:
         with self._changed:
             is_answered = self._changed.wait_for(self._is_answered, FACTS_TIMEOUT)
         if not is_answered:
+            # Stopped, so that _work() ends and no later answer changes the facts.
             self._worker.stop()
         if self._error is not None:
             raise self._error
@@ -91,6 +93,7 @@ class Reading:
                 lambda: self._is_counted is not None or self._has_ended, COUNT_TIMEOUT
             )
             is_counted = self._is_counted is True
+        # Both: the count may be right in a document that had to be repaired.
         return is_counted and self.is_sound()
 
     def is_sound(self) -> bool:
@@ -110,6 +113,7 @@ class Reading:
         """
         with self._changed:
             self._ask_for_boxes([page] if page not in self._requested else [])
+            # Without a time here: _answers() has one for each request, and notifies at its end.
             self._changed.wait_for(lambda: page in self._boxes or self._has_ended)
             return self._boxes.get(page)
 
@@ -119,6 +123,7 @@ class Reading:
         In the order in which they became known. Does not wait. Any thread.
         """
         with self._changed:
+            # A copy: the caller works without the lock.
             return [(page, self._boxes[page]) for page in self._in_order[first:]]
 
     def missing_fonts(self) -> Mapping[int, list[str]] | None:
@@ -160,6 +165,7 @@ class Reading:
         """Take what the worker says, in a thread."""
         try:
             self._read_facts()
+            # No facts: an error was answered, and nothing more is read.
             while self._facts is not None and (request := self._requests.get()) is not None:
                 if request.kind == "boxes":
                     self._read_boxes(request)
@@ -172,6 +178,7 @@ class Reading:
         finally:
             with self._changed:
                 self._has_ended = True
+                # Empty, not None: what waits is told that nothing is known.
                 if self._are_fonts_wanted and self._fonts is None:
                     self._fonts = {}
                 self._changed.notify_all()
@@ -185,6 +192,7 @@ class Reading:
                 if "facts" in answer:
                     self._facts = workeranswers.facts(answer)
                 elif "error" in answer:
+                    # Only a bool counts: the answer may hold anything.
                     kind = PasswordError if answer.get("asks") is True else UserError
                     self._error = kind(ExitCode.DOCUMENT, *workeranswers.error(answer))
                 elif "counted" in answer:
@@ -202,11 +210,13 @@ class Reading:
                 self._warnings = workeranswers.warnings(answer)
                 boxes = workeranswers.boxes(answer, len(request.pages) - found)
                 for page, box in zip(request.pages[found:], boxes, strict=False):
+                    # setdefault keeps one tuple for all pages of one size.
                     self._boxes[page] = sizes.setdefault(box, box)
                     self._in_order.append(page)
                 found += len(boxes)
                 self._changed.notify_all()
         with self._changed:
+            # Pages without an answer are known to have none.
             self._boxes |= dict.fromkeys(request.pages[found:])
             self._changed.notify_all()
 
@@ -220,6 +230,7 @@ class Reading:
             self._worker.stop()
         finally:
             with self._changed:
+                # Pages behind the last answer are left out: they could not be read.
                 self._fonts = dict(zip(request.pages, found.of_pages, strict=False))
                 self._changed.notify_all()
 
@@ -228,6 +239,7 @@ class Reading:
         until = time.monotonic() + request.timeout
         self._worker.add(**{request.kind: pagelist.runs(request.pages)})
         while True:
+            # Whichever ends first: silence, or the time for all.
             within = min(ANSWER_TIMEOUT, until - time.monotonic())
             if (answer := self._worker.answer(within)) is None:
                 return

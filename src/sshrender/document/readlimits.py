@@ -22,8 +22,10 @@ files are read piece by piece; a part is built in memory, and may be the whole d
 
 def lower(kind: int, wanted: int) -> int:
     """Set a limit to ``wanted`` or to what is allowed, whichever is smaller; return it."""
+    # RLIM_INFINITY is -1: it must not be taken for the smallest.
     given = [each for each in resource.getrlimit(kind) if each != resource.RLIM_INFINITY]
     limit = min([wanted, *given])
+    # Soft and hard: a process cannot raise it again.
     resource.setrlimit(kind, (limit, limit))
     return limit
 

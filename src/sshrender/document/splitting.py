@@ -92,6 +92,7 @@ class Splitter:
             self._room = MAX_GROWTH * os.fstat(file.fileno()).st_size + MORE_BYTES
             self._reader = PdfReader(file)
             self._secret = None
+            # An owner's password alone: the document opens with an empty one.
             if self._reader.is_encrypted and not self._reader.decrypt(""):
                 self._secret = password
                 self._reader.decrypt(password or "")
@@ -133,9 +134,11 @@ class Splitter:
 
         writer = PdfWriter()
         last = min(first + self.per_part, len(self._reader.pages))
+        # Without the outline, which leads to pages of other parts.
         writer.append(self._reader, pages=(first, last), import_outline=False)
         _keep_catalog(self._reader, writer)
         if self._secret is not None:
+            # As the document is protected, its parts are.
             writer.encrypt(self._secret, algorithm="AES-256")
         buffer = io.BytesIO()
         writer.write(buffer)
@@ -161,6 +164,7 @@ def _keep_catalog(reader: PdfReader, writer: PdfWriter) -> None:
         if value is None or key in writer.root_object:
             continue
         if wanted is not None:
+            # raw_get: references stay references, and are cloned with what they refer to.
             kept = {NameObject(name): value.raw_get(name) for name in wanted if name in value}
             value = DictionaryObject(kept)
         writer.root_object[NameObject(key)] = value.clone(writer)
@@ -171,6 +175,7 @@ def fed_place(page: int, per_part: int) -> PartsFolder:
     if per_part == 0:
         return PartsFolder(SOURCE, page)
     part, index = divmod(page - 1, per_part)
+    # The number of pages is part of the name: another run may have cut parts of another size.
     return PartsFolder(f"{PARTS}/of{per_part}-{part + 1:05d}.pdf", index + 1)
 
 
@@ -181,6 +186,7 @@ def split(splitter: Splitter, pages: Sequence[int]) -> Iterator[tuple[int, ...]]
     """
     wanted: dict[int, list[int]] = {}
     for page in pages:
+        # By part, in the order of the pages: the first part is written first.
         wanted.setdefault((page - 1) // splitter.per_part, []).append(page)
     for part, members in wanted.items():
         splitter.write(part, place)

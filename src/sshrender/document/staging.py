@@ -65,8 +65,10 @@ class Staged:
         """Stage it. Raises UserError where it changes meanwhile, or OSError."""
         self.path = folder / f"{PREFIX}{Owner.of_this_process()}-{uuid.uuid4().hex[:12]}"
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+        # Unbuffered: it is written by its descriptor as well (``_read``).
         self._file = os.fdopen(os.open(self.path, flags, 0o600), "r+b", buffering=0)
         try:
+            # Another process sees by the lock that this one is alive, also on another machine.
             with contextlib.suppress(OSError):  # not every file system has locks
                 fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             self.sha256 = _bring(source, self._file, progress)
@@ -78,6 +80,7 @@ class Staged:
 
     def settle(self, target: Path) -> Stamp:
         """Give it its final name; it is read-only from then on. Raises OSError."""
+        # Read-only even for the owner: hosts that log in as that user have to change the mode first.
         set_mode(self._file.fileno(), file_mode(target.parent) & 0o444)
         size = os.fstat(self._file.fileno()).st_size
         rename(self.path, target)
@@ -121,6 +124,7 @@ def _bring(source: Path, target: BinaryIO, progress: Progress) -> str:
     """Stage the document, and return its SHA-256. Raises UserError or OSError."""
     with open_document(source) as original:
         before = Stamp.of(os.fstat(original.fileno()))
+        # A clone is read from the copy: what is digested is what is kept.
         is_clone = _clone(original, target)
         sha256 = (
             _read(target, progress=progress) if is_clone else _read(original, target, None, progress)
@@ -154,6 +158,7 @@ def _read(
     while block := file.read(_BLOCK):
         hasher.update(block)
         read += len(block)
+        # A file that grows while it is read would have no end.
         if most is not None and read > most:
             break
         if copy is not None:
@@ -177,6 +182,7 @@ def clear_stale(folder: Path) -> None:
             owner = Owner.parse(left.name.removeprefix(PREFIX).rpartition("-")[0])
             is_dead = owner.is_dead(here) if owner is not None else None
             if is_dead is None:
+                # The clock of the file server: that of this machine may differ.
                 now = status_of_new(folder).st_ctime if now is None else now
                 is_dead = now - left.lstat().st_ctime > ABANDONED and not _is_locked(left)
             if is_dead:

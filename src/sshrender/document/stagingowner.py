@@ -55,6 +55,7 @@ class Owner(NamedTuple):
         except (ProcessLookupError, OverflowError):  # no kernel gives a pid that large
             return True
         except OSError:
+            # Another user's process, or a security module: it exists.
             pass  # EPERM: it is there
         start = _start_of(self.pid)
         return start is not None and start != self.start

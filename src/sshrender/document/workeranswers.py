@@ -32,6 +32,7 @@ def warnings(answer: dict[str, Any]) -> int:
 def facts(answer: dict[str, Any]) -> DocumentFacts:
     """Return the facts."""
     try:
+        # ValueError: another number of fields.
         pages, needs_password, revision = answer["facts"]
     except (TypeError, ValueError):
         raise _odd("facts") from None
@@ -63,6 +64,7 @@ def _box(value: Any) -> Box:
         raise _odd("boxes")
     for side in value:
         is_number = isinstance(side, float | int) and not isinstance(side, bool)
+        # isfinite first: json.loads accepts NaN and Infinity.
         if not is_number or not math.isfinite(side) or not 0 < side <= MAX_SIDE:
             raise _odd("boxes")
     return float(value[0]), float(value[1])

@@ -87,6 +87,7 @@ class Accounts:
         return [*self._found.values()]
 
     def _account(self, entry: je.JournalEntry, host: str) -> Account:
+        # The first seven characters of a timestamp: the journal is in UTC, and so are months.
         month = entry.time[: len("2026-01")]
         return Account(self._job, self._user, host, month)
 
@@ -109,6 +110,7 @@ def summed(accounts: Iterable[Account], by: Sequence[str]) -> list[Account]:
         names = [getattr(account, key) if key in by else "" for key in KEYS]
         shown = Account(names[0], names[1], names[2], names[3]).plus(account)
         key = tuple(getattr(shown, each) for each in by)
+        # ``plus`` keeps the names of its first argument: those that are not in ``by`` are empty there.
         found[key] = found[key].plus(shown) if key in found else shown
     return [found[key] for key in sorted(found)]
 
@@ -117,6 +119,7 @@ def keep(folder: JobFolder, accounts: Sequence[Account]) -> Path:
     """Write the accounts of a job that is removed, and return the file. Raises OSError."""
     place = userfolders.own(folder.path.parent, _FOLDER)
     text = json.dumps({"schema": 1, "accounts": [account.as_json() for account in accounts]})
+    # A random end: a job of the same name may be removed twice, and both accounts count.
     path = place / f"{folder.name}.{secrets.token_hex(4)}.json"
     write_whole(path, text.encode())
     return path
@@ -139,6 +142,7 @@ def _kept_in(folder: Path) -> Iterator[Account]:
     left = MAX_BYTES
     for name in sorted(userfolders.files_in(folder, MAX_FILES)):
         with contextlib.suppress(OSError, *_DAMAGE):
+            # What is left of the budget bounds each file: one that is larger is skipped, not read.
             data = read_plain(folder / name, min(left, MAX_RECORD_BYTES))
             left -= len(data)
             yield from [_checked(fields) for fields in json.loads(data)["accounts"]]
@@ -154,6 +158,7 @@ def _checked(fields: dict[str, Any]) -> Account:
 
 def _count(value: Any) -> int:
     """Return a count. Raises TypeError."""
+    # ``type`` instead of isinstance: a bool is an int, and no count.
     if type(value) is not int or not 0 <= value < _MAX_VALUE:
         raise TypeError
     return value

@@ -33,6 +33,7 @@ def require(folder: JobFolder, spec: JobSpec) -> Stamp:
     try:
         stamp, found = digest_plain(folder.source, document.bytes)
     except OSError as error:
+        # open_plain's errors for a link and for what is no regular file.
         if error.errno not in (errno.ELOOP, errno.EINVAL):
             raise
         raise _error(folder, f"{folder.source} is not a regular file") from None
@@ -49,6 +50,7 @@ def stamp_of(folder: JobFolder, spec: JobSpec) -> Stamp | None:
     try:
         return require(folder, spec)
     except (UserError, FileNotFoundError):
+        # Either it is not there yet or it is not this document: in both cases the caller stages it.
         return None
 
 
@@ -63,6 +65,8 @@ def require_same(folder: JobFolder, spec: JobSpec, before: Stamp) -> Stamp:
         with open_plain(folder.source) as file:
             now = Stamp.of(os.fstat(file.fileno()))
     except FileNotFoundError:
+        # A missing document in a job's folder was removed or renamed; without job.json the whole
+        # folder is gone, as when the share was unmounted.
         if folder.spec.exists():
             raise DocumentReplaced from None
         raise OSError(errno.ENOTDIR, "the job's folder is gone", str(folder.path)) from None
@@ -70,8 +74,11 @@ def require_same(folder: JobFolder, spec: JobSpec, before: Stamp) -> Stamp:
         if error.errno not in (errno.ELOOP, errno.EINVAL):
             raise
         raise DocumentReplaced from None
+    # The device number is left out of both comparisons: a mount may give the same file system another
+    # one.
     if now._replace(device=before.device) == before:
         return before
+    # Size or times differ: no digest is needed to know that it was written to.
     if now._replace(device=before.device, inode=before.inode) != before:
         raise DocumentReplaced
     # No inode numbers that last, as on sshfs: no file of other times, which a host cannot set all.

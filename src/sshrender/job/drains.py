@@ -71,9 +71,12 @@ def undrain(san: Path, host: str) -> bool:
     for folder in userfolders.find(san, _FOLDER):
         try:
             (folder.path / _file_of(host)).unlink()
+        # The file of another user is left; NotADirectoryError: that folder's name is a file's.
         except (FileNotFoundError, NotADirectoryError):
             continue
         except PermissionError:
+            # Only where it is listed: a folder that this user cannot look into raises PermissionError
+            # as well.
             if _file_of(host) in userfolders.files_in(folder.path, MAX_DRAINS):
                 raise StillDrained(_name_of(folder.user)) from None
         else:
@@ -110,9 +113,11 @@ class DrainReader:
         A user's first drain may be seen a little later. Raises OSError.
         """
         began = self._clock()
+        # Between two listings of the shared folder only the known folders are read.
         if began >= self._list_at:
             self._folders = userfolders.find(self._san, _FOLDER)
             now = self._clock()
+            # In proportion to the time that the listing took: a slow server is asked less often.
             self._list_at = now + SHARE * (now - began)
         return _read(self._folders, self._hosts)
 
@@ -122,6 +127,7 @@ def _read(folders: list[UserFolder], hosts: Collection[str] | None) -> dict[str,
     found: dict[str, Drain] = {}
     for folder in folders:
         for name in userfolders.files_in(folder.path, MAX_DRAINS):
+            # A name that is not UTF-8 in percent encoding becomes one that no host has.
             host = unquote(name.removesuffix(".json"), errors="replace")
             if host not in found and (hosts is None or host in hosts):
                 found[host] = _understand(folder, name, host)
@@ -139,6 +145,7 @@ def _understand(folder: UserFolder, name: str, host: str) -> Drain:
         if not all(isinstance(text, str) for text in texts):
             raise TypeError
         by, note, since = (writable(text[:_MAX_TEXT]) for text in texts)
+    # A damaged file still drains its host: its user wanted to take it out of use.
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         if isinstance(error, OSError) and error.errno not in _NOT_UNDERSTOOD:
             raise

@@ -48,6 +48,7 @@ def newest_epoch(folder: Path) -> int:
 
 def read(path: Path, max_bytes: int = MAX_RECORD_BYTES) -> bytes:
     """Return what the highest epoch wrote. Raises OSError."""
+    # One try more than _TRIES: the last one raises.
     for _ in range(_TRIES):
         with contextlib.suppress(FileNotFoundError):
             return _read(path, max_bytes)
@@ -59,6 +60,7 @@ def _read(path: Path, max_bytes: int) -> bytes:
     with contextlib.suppress(FileNotFoundError):
         plain = read_plain(path, max_bytes)
     epoch = -1 if plain is None else _epoch_of(plain)
+    # Highest first: of several copies the first sound one counts.
     for number, copy in sorted(_copies(path), reverse=True)[:_MAX_LOOKED_AT]:
         if number <= epoch:
             break
@@ -78,10 +80,13 @@ def write(path: Path, data: bytes, epoch: int) -> None:
     if epoch == 0:  # the job was never coordinated
         write_whole(path, data)
         return
+    # Before and after the write: in between, a successor may have claimed the job. The second check
+    # makes the caller notice.
     _require_newest(path, epoch)
     copy = path.parent / EPOCHS / f"{path.name}.{epoch:08d}"
     write_whole(copy, data)
     _install(path, copy, epoch)
+    # The rename has to be on the disk before the copies of lower epochs are removed.
     sync_folder(path.parent)
     for earlier, left in _copies(path):
         if earlier < epoch:
@@ -100,7 +105,9 @@ def _install(path: Path, copy: Path, epoch: int) -> None:
     except FileNotFoundError:
         _require_newest(path, epoch)  # a higher epoch removes what lower ones have kept
         raise
+    # Bounded: in each turn a successor must have come and written.
     for _ in range(_TRIES):
+        # The copy, not the plain name, tells what the highest epoch wrote.
         newest, its_copy = max(_copies(path), default=(epoch, copy))
         if (
             not epoch < newest <= newest_epoch(path.parent)
@@ -123,6 +130,8 @@ def _rename_over(path: Path, copy: Path) -> None:
         except OSError as error:
             if error.errno not in CANNOT_LINK:
                 raise
+            # Without links a second file with the same content: os.replace needs a name that it may
+            # use up.
             write_whole(second, read_plain(copy, _MAX_COPIED))
         replace(second, path)
     finally:
@@ -154,6 +163,7 @@ def _copies(path: Path) -> list[tuple[int, Path]]:
         return []
     found = [name for name in names if name.startswith(prefix)]
     numbers = [(name.removeprefix(prefix), folder / name) for name in found]
+    # Only epochs that were claimed count: a host can create any name.
     newest = newest_of(names)
     written = [(int(number), copy) for number, copy in numbers if re.fullmatch("[0-9]{8,18}", number)]
     return [(number, copy) for number, copy in written if number <= newest]

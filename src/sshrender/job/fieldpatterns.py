@@ -26,6 +26,7 @@ def text(value: str) -> str:
     """Return a text that can be written and be part of a path. Raises ValueError."""
     if "\0" in value or len(value) > MAX_TEXT:
         raise ValueError(f"a text has no NUL byte and at most {MAX_TEXT} characters")
+    # Surrogates come from names that are not UTF-8 (os.fsdecode).
     value.encode()  # a lone surrogate is a UnicodeEncodeError, which is a ValueError
     return value
 
@@ -33,6 +34,7 @@ def text(value: str) -> str:
 def name(value: str) -> str:
     """Return the name of one folder or file: it leads nowhere else. Raises ValueError."""
     text(value)
+    # No dot in front: names of that kind are the program's own, and ``..`` is one of them.
     if not value or value.startswith(".") or "/" in value or len(value.encode()) > MAX_NAME_BYTES:
         raise ValueError("a name has no slash and no dot in front")
     return value
@@ -59,6 +61,7 @@ def is_marker(value: str) -> bool:
 
 def is_below(path: str) -> bool:
     """Whether a path from a folder on stays in that folder."""
+    # Lexical only: the path need not exist here, and links below it are checked by those who open it.
     parts = PurePosixPath(path)
     return not parts.is_absolute() and ".." not in parts.parts
 

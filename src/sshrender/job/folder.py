@@ -110,6 +110,8 @@ class JobFolder:
         mode = folder_mode(self.path.parent)
         for folder in (self.path, self.pages, self.parts, self.requests, self.thumbnails):
             make_folder(folder, mode)
+        # Work: the mode of the others and, unless it is a private folder, write permission for all and
+        # the sticky bit (0o1000).
         make_folder(self.work, mode | 0o1077 if mode & 0o055 else mode)
 
     def belongs_to(self, user: int) -> bool:
@@ -130,6 +132,7 @@ class JobFolder:
             owner = self.path.lstat().st_uid
         except FileNotFoundError:
             return
+        # EPOCHS is not in _inner(): it is made with the first claim.
         for folder in (self.path, *self._inner(), self.path / EPOCHS):
             try:
                 status = folder.lstat()
@@ -141,6 +144,7 @@ class JobFolder:
     def complete(self) -> None:
         """Check before a run that every folder exists and is the owner's. Raises as create."""
         self.require_workspaces()
+        # lexists: require_workspaces() has refused links already.
         if not all(os.path.lexists(folder) for folder in self._inner()) or self._has_lost_group():
             self.create()
 
@@ -166,7 +170,9 @@ class JobFolder:
         try:
             for name in os.listdir(place):  # noqa: PTH208 - of a descriptor
                 epoch = _EPOCH.search(name)
+                # A name without an epoch was not made by a coordinator.
                 if epoch is None or int(epoch.group(1)) < below:
+                    # A folder that a host has made there stays; it harms nothing.
                     with contextlib.suppress(OSError):
                         os.unlink(name, dir_fd=place)
         finally:

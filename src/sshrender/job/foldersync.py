@@ -22,6 +22,7 @@ class Folders:
                 reason = sync_folder(folder)
             except OSError as error:
                 raise OSError(error.errno, error.strerror, str(folder)) from error
+            # Reported once: such a file system refuses each time.
             if reason:
                 self._left_out.add(folder)
                 self._refused(folder, reason)

@@ -33,6 +33,7 @@ class PageRecord:
     @classmethod
     def of(cls, entry: je.PageDelivered) -> PageRecord:
         """Return the record of a page that was delivered."""
+        # __slots__ are the names of the fields: the record has the same names as the entry.
         return cls(**{name: getattr(entry, name) for name in cls.__slots__})
 
     def as_fields(self) -> dict[str, Any]:
@@ -74,6 +75,8 @@ class History:
         """Remove a page: it is rendered again."""
         record = self.pages.pop(page, None)
         self.fingerprints.pop(page, None)
+        # The digest tells which delivered file may be removed. Of a second withdrawal it may be
+        # unknown: the known one stays.
         self.withdrawn[page] = record.sha256 if record is not None else self.withdrawn.get(page, "")
 
     def take(self, entry: je.JournalEntry) -> None:
@@ -94,6 +97,7 @@ class History:
             case je.HostConnected(host=host):
                 self.hosts[host] = _fingerprint(entry)
             case je.DocumentDiagnosed(diagnostics=lines):
+                # The newest list replaces the older: each reports the document as a whole.
                 self.notes = list(lines)
             case _:
                 self._take_pilots(entry)
@@ -113,6 +117,8 @@ class History:
     def _deliver(self, record: PageRecord) -> None:
         self.pages[record.page] = record
         self.withdrawn.pop(record.page, None)
+        # The fingerprint at that time, not the last one: an upgraded host makes other page images
+        # later.
         if record.host in self.hosts:
             self.fingerprints[record.page] = self.hosts[record.host]
 
@@ -146,5 +152,7 @@ def keep_present(history: History, present: dict[str, int], file_of: Callable[[i
     history.pages = {
         number: record
         for number, record in history.pages.items()
+        # The name changes with the number of digits and the extension: a page under another name is
+        # not taken.
         if record.file == file_of(number) and present.get(record.file) == record.bytes
     }

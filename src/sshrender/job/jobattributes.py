@@ -77,6 +77,7 @@ class Attributes(BaseModel):
 
     @model_validator(mode="after")
     def _output_is_a_path(self) -> Self:
+        # Checked here as well as on use: a signed file may have been written by another version.
         if self.output_host == ON_SAN and not fieldpatterns.is_below(self.output):
             raise ValueError("the output leads out of the shared folder")
         return self
@@ -89,15 +90,18 @@ class Attributes(BaseModel):
     def changed(self, **changes: Any) -> Self:
         """Return the attributes with these fields changed. Raises ValueError for an invalid value."""
         fields = {**self.model_dump(), **changes}
+        # Through JSON, because strict mode takes a list as a tuple only there.
         return type(self).model_validate_json(json.dumps(fields))
 
     def has_handled(self, request: str) -> bool:
         """Whether a request of this id was handled: a copy of it has no effect."""
+        # Ids begin with a time, so comparing them as texts compares their age.
         return request in self.handled or request <= self.handled_before
 
     def handling(self, request: str) -> Self:
         """Return the attributes with this id among those handled."""
         ids = sorted({*self.handled, request})
+        # The oldest id that is dropped becomes the limit: every id up to it counts as handled.
         before = ids[-MAX_HANDLED - 1] if len(ids) > MAX_HANDLED else self.handled_before
         return self.changed(handled=tuple(ids[-MAX_HANDLED:]), handled_before=before)
 
@@ -109,6 +113,7 @@ class Attributes(BaseModel):
         if epoch is None:
             epoch = fencedfiles.newest_epoch(folder.path)
         fields = self.model_dump(mode="json")
+        # The epoch is the second field, within the bytes that fencedfiles.py reads.
         fields = {"schema": fields.pop("schema_"), "epoch": epoch, **fields}
         fields = signature.signed(folder, Purpose.ATTRIBUTES, fields)
         fencedfiles.write(folder.attributes, (json.dumps(fields, indent=1) + "\n").encode(), epoch)
@@ -139,6 +144,7 @@ def load_signed(folder: JobFolder, job: str | None = None) -> Attributes:
     ``job``: the id of the job, where it is known.
     """
     found = _load(folder, is_run=True)
+    # An old signed file of an earlier job with this name would be valid otherwise.
     if found.job != (signed_id(folder) if job is None else job):
         raise signature.of_another(folder, folder.attributes)
     return found
@@ -161,6 +167,7 @@ def _load(folder: JobFolder, *, is_run: bool) -> Attributes:
             f"{folder.attributes} is damaged: {first}; {signature.THEN}",
             signature.set_aside(folder),
         ) from None
+    # After the form was checked: what is verified is what was parsed.
     if is_run:
         signature.require(folder, Purpose.ATTRIBUTES, fields, folder.attributes)
     return found

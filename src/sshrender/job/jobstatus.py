@@ -85,6 +85,7 @@ class JobReport:
     @property
     def is_complete(self) -> bool:
         """Whether every page is delivered."""
+        # ``> 0``: a page list that cannot be read has no page, and is not complete.
         return self.pages["done"] + len(self.suspect) == self.pages["total"] > 0
 
     def as_json(self) -> dict[str, Any]:
@@ -175,6 +176,7 @@ class _Progress:
         """See Replay.take."""
         self.updated = entry.time
         match entry:
+            # A run begins with nothing failed: pages that failed are tried again.
             case je.RunStarted():
                 self.runs += 1
                 self.output, self.ended, self.held = entry.output, None, ""
@@ -184,6 +186,7 @@ class _Progress:
                 self.ended = entry
                 self._leave_all()
             case je.StorageFailed() | je.StorageRecovered():
+                # A recovery ends the pause, whatever began it.
                 self.paused = Pause.of(entry) if isinstance(entry, je.StorageFailed) else None
             case je.PoolReported(pool=pool) if len(self.pools) < MAX_HOSTS:
                 self.pools[pool] = entry
@@ -202,11 +205,13 @@ class _Progress:
                 pass
 
     def _of_attempt(self, entry: je.AttemptEntry | je.PageDelivered) -> None:
+        # Only the first of these begins an attempt; all others end one.
         if isinstance(entry, je.PageSent):
             self.flights[entry.attempt] = entry.host
             return
         self.flights.pop(entry.attempt, None)
         self.waiting.pop(entry.page, None)
+        # What is charged to nothing is no failure of the host (core/states.py).
         if isinstance(entry, je.AttemptFailed) and entry.kind not in UNCHARGED:
             self.failures[entry.host] += 1
         elif isinstance(entry, je.AttemptDropped):
@@ -229,6 +234,7 @@ class _Progress:
             case Operation.RETRY:
                 self.failed.pop(entry.page, None)
             case (
+                # None: an operation of a later version.
                 None
                 | Operation.CANCEL
                 | Operation.RESUBMIT
@@ -256,6 +262,7 @@ class _Relevant:
     def concerns(self, entry: je.JournalEntry) -> bool:
         """Whether an entry is to be replayed."""
         page = je.page_of(entry)
+        # ``not page``: entries of no page, and requests with page 0.
         return (not page or page in self._pages) and self._is_of_a_host(getattr(entry, "host", ""))
 
     def _is_of_a_host(self, host: str) -> bool:
@@ -320,6 +327,7 @@ def _report(
 ) -> JobReport:
     pages = _pages(spec)
     done = {number: record for number, record in past.pages.items() if number in pages}
+    # A page that was delivered after it had failed is not failed any more.
     failed = [told for number, told in sorted(progress.failed.items()) if number not in done]
     suspect = {
         number: record.diagnostics for number, record in sorted(done.items()) if record.is_suspect
@@ -420,8 +428,10 @@ def _state(
         return "running", _waits_in_queue(progress.pools.values())
     delivered = counts["done"] + counts["suspect"]
     is_queued = attributes.is_queued and not attributes.over
+    # A complete job that was queued again waits for its next run.
     if delivered == counts["total"] and not is_queued:
         return "done", ""
+    # The order of these decides what is shown where several apply: what a user did comes first.
     if attributes.over == CANCELLED:
         return CANCELLED, attributes.why
     if held:
@@ -430,6 +440,7 @@ def _state(
         reason = progress.ended.reason
     else:
         reason = "its coordinator is gone" if progress.runs else ""
+    # A queued job stays queued, however its last run ended.
     if progress.runs == 0 or is_queued:
         return "queued", attributes.why or reason or _waits_for(attributes)
     if progress.ended is not None and progress.ended.state == CANCELLED:
@@ -455,6 +466,7 @@ def _waits_for(attributes: Attributes) -> str:
 
 
 def _shares(records: Iterable[history.PageRecord], progress: _Progress) -> list[HostShare]:
+    # In this order: the state of each host that reported one, then what hosts did that reported none.
     shares = {
         name: HostShare(name, state=state, reason=why) for name, (state, why) in progress.states.items()
     }

@@ -49,16 +49,21 @@ class JournalWriter:
     """
 
     def __init__(self, path: Path, *, has_reserve: bool = False) -> None:
+        # O_APPEND: a fenced coordinator that writes late cannot overwrite lines of its successor.
         flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW
         self.path = path
+        # Not atomic, and need not be: only the holder of the lease makes it.
         is_new = not path.exists()
         self._descriptor = os.open(path, flags, file_mode(path.parent))
         if is_new:
             set_mode(self._descriptor, file_mode(path.parent))
+            # The name of a new file has to survive a crash, or the first entries would be lost with
+            # it.
             sync_folder(path.parent)
         self._is_torn = False
         self._has_reserve = has_reserve
         self._reserved_until = 0
+        # Before the first entry: it would be glued to the line that was cut off.
         self._end_torn_line()
         self._reserve()
 
@@ -71,8 +76,11 @@ class JournalWriter:
     def append(self, entries: Iterable[JournalEntry]) -> None:
         """Write entries in one go. Raises OSError; the same entries may then be appended again."""
         data = b"".join(map(as_line, entries))
+        # After a failed write, part of a line may be at the end: a line end before the next entry
+        # makes it a damaged line of its own.
         view = memoryview(b"\n" + data if self._is_torn else data)
         self._is_torn = True
+        # write(2) may write less than it was given, as on a full disk.
         while view:
             view = view[os.write(self._descriptor, view) :]
         self._is_torn = False
@@ -83,11 +91,14 @@ class JournalWriter:
         if not self._has_reserve:
             return
         size = os.fstat(self._descriptor).st_size
+        # Half of the reserve is used up before more is taken: one call for many entries.
         if self._reserved_until - size < RESERVE // 2 and reserve(self._descriptor, size, RESERVE):
             self._reserved_until = size + RESERVE
 
     def sync(self) -> None:
         """Flush to the storage. Raises OSError."""
+        # fdatasync is enough: it flushes the size as well, which is needed to read the data
+        # (fdatasync(2)).
         os.fdatasync(self._descriptor)
 
     def close(self) -> None:
@@ -123,6 +134,7 @@ class _Reader:
         """Return the lines that end in the next block; None at the end of the file. Raises OSError."""
         descriptor = file.fileno()
         try:
+            # pread below does not use the offset that lseek sets.
             data_at = os.lseek(descriptor, self._at, os.SEEK_DATA)
         except OSError as error:
             if error.errno == errno.ENXIO:  # no data from here on (lseek(2))
@@ -131,6 +143,8 @@ class _Reader:
                 raise
             data_at = self._at
         if data_at > self._at:
+            # The hole begins within a line, which is damaged then: what follows up to the next line
+            # end belongs to it.
             self._rest, self._is_too_long = b"", True
             self._at = data_at
         block = os.pread(descriptor, BLOCK, self._at)
@@ -141,10 +155,12 @@ class _Reader:
         return self._split(block)
 
     def _split(self, block: bytes) -> list[bytes]:
+        # The last piece has no line end yet; it is empty where the block ends with one.
         *ended, rest = block.split(b"\n")
         if ended:
             ended[0] = self._rest + ended[0]
             if self._is_too_long:
+                # The end of a line that was too long.
                 del ended[0]
             self._rest, self._is_too_long = rest, False
         elif not self._is_too_long:
@@ -156,6 +172,7 @@ class _Reader:
     @property
     def offset(self) -> int:
         """Where the line begins that has not ended yet: the bytes of all lines before it."""
+        # The line is kept in ``_rest``, unless it was too long: then its bytes count as read.
         return self._at - len(self._rest)
 
     def last(self) -> bytes:
@@ -186,6 +203,8 @@ class JournalTail:
         except FileNotFoundError:
             return []
         with file:
+            # One block at a time until there is an entry: a caller shows something of a large journal
+            # early.
             while (lines := self._reader.lines(file)) is not None:
                 if entries := self._filter.entries(lines):
                     return entries
@@ -232,6 +251,7 @@ class _Filter:
 
     def _counts(self, entry: JournalEntry) -> bool:
         """Whether it is of the newest epoch so far, or of none: handled without a coordinator."""
+        # Entries of requests that were handled without a coordinator have no epoch, and always count.
         if entry.epoch is None:
             return True
         is_late = entry.epoch < self._newest
@@ -244,6 +264,7 @@ def require_current(path: Path) -> None:
 
     It could be read from then on, and the job would have lost its history. Raises OSError.
     """
+    # The first call reads until there is a sound entry, or raises.
     JournalTail(path).new()
 
 
@@ -262,5 +283,6 @@ def read_journal(path: Path, max_bytes: int = MAX_BYTES) -> Iterator[JournalEntr
         while (lines := reader.lines(file)) is not None:
             _refuse_too_large(path, reader, max_bytes)
             yield from counted.entries(lines)
+    # The last line may lack its end: with a whole object in it, it counts.
     yield from counted.entries([reader.last()])
     counted.refuse_old()

@@ -135,6 +135,7 @@ def check_time(value: Any) -> str:
     Raises Damaged.
     """
     text = check_text(value)
+    # Texts of this form compare like times.
     if _TIME.fullmatch(text) is None or not _FIRST_YEAR <= text < _LAST_YEAR:
         raise Damaged
     try:
@@ -152,6 +153,7 @@ def check_plain(value: Any, depth: int = MAX_DEPTH) -> Any:
     match value:
         case str():
             return writable(check_text(value))
+        # bool before int: True matches int() too.
         case bool() | None:
             return value
         case int() if -MAX_BYTES <= value <= MAX_BYTES:

@@ -35,6 +35,7 @@ class JournalEntry:
     A writer leaves both out: JournalRecorder sets them with ``stamped``.
     """
 
+    # ClassVars: fields of the class, not of the dataclass, so that no entry stores them.
     type: ClassVar[str] = ""
     """The name in the file."""
 
@@ -70,6 +71,8 @@ class RunStarted(JournalEntry):
     """A coordinator began a run of ``pages`` pages, with these hosts in its inventory."""
 
     type: ClassVar[str] = "run_started"
+    # JournalRecorder sets it after the entry was made, hence its default. A run without one cannot be
+    # told from its predecessor.
     required: ClassVar[frozenset[str]] = frozenset({"epoch"})
     coordinator: Text = ""
     output: Text = ""
@@ -170,6 +173,7 @@ class PageDelivered(PageEntry):
 
     type: ClassVar[str] = "page_delivered"
     host: Text
+    # Empty for a page that was adopted: no attempt of this coordinator made it.
     attempt: Text = ""
     file: FileName
     bytes: Bytes
@@ -436,6 +440,7 @@ def page_of(entry: JournalEntry) -> int | None:
         case PageEntry() | RequestHandled():
             return entry.page
         case UnknownEntry():
+            # fields holds checked values (journalformat.py, _IN_UNKNOWN).
             page: int | None = entry.fields.get("page")
             return page
         case _:

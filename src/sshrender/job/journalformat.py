@@ -58,6 +58,7 @@ def fields_of(kind: type[JournalEntry]) -> Mapping[str, _Field]:
         _FIELDS[kind] = {
             each.name: _Field(hints[each.name].__metadata__[0], _is_required(kind, each))
             for each in dataclasses.fields(kind)
+            # ``time`` is checked in parse(), for all types alike.
             if each.name != "time"
         }
     return _FIELDS[kind]
@@ -74,6 +75,7 @@ def parse_line(line: bytes) -> JournalEntry | None:
     """Return the entry of a line: an UnknownEntry for an unknown type, None for a damaged line."""
     try:
         return parse(_decode(line))
+    # RecursionError: a line of thousands of brackets.
     except (ValueError, RecursionError):
         return None
 
@@ -98,6 +100,7 @@ def _decode(line: bytes) -> Any:
 
 def parse(fields: Any) -> JournalEntry:
     """Return the entry of a decoded line. Raises Damaged."""
+    # The schema first: fields of another version may have the same names and other meanings.
     if type(fields) is not dict or fields.get("schema") != SCHEMA or len(fields) > MAX_ITEMS:
         raise Damaged
     name, time = check_text(fields.get("type")), check_time(fields.get("time"))
@@ -107,6 +110,7 @@ def parse(fields: Any) -> JournalEntry:
     found: dict[str, Any] = {"time": time}
     for key, known in fields_of(kind).items():
         try:
+            # KeyError: the field is missing. With a default, a damaged field counts as missing.
             found[key] = known.check(fields[key])
         except (KeyError, Damaged):
             if known.is_required:
@@ -133,6 +137,7 @@ def _unknown(name: str, time: str, fields: dict[str, Any]) -> UnknownEntry:
 def timestamp(seconds: float) -> str:
     """Return wall-clock seconds as ``2026-01-31T12:00:00.123Z``."""
     moment = datetime.fromtimestamp(seconds, UTC)
+    # Six characters are the offset, +00:00.
     return moment.isoformat(timespec="milliseconds")[:-6] + "Z"
 
 
@@ -150,6 +155,7 @@ def as_fields(entry: JournalEntry) -> dict[str, Any]:
     found = {"schema": SCHEMA, "time": entry.time, "type": entry.type}
     for name, known in fields_of(type(entry)).items():
         value = getattr(entry, name)
+        # A default that is not empty is written, too.
         if known.is_required or not (value is None or value in ("", (), {})):
             found[name] = value
     return found

@@ -81,7 +81,9 @@ class Lease:
 
     def beat(self) -> None:
         """Raise the counter. Raises LeaseLost or OSError."""
+        # The lock is held during the I/O, so that counters are written in their order.
         with self._lock:
+            # Taken before the write: from then on the lease is trusted, however long the write took.
             began = self._clock()
             self._check()
             self._claim = replace(self._claim, counter=self._claim.counter + 1)
@@ -92,18 +94,22 @@ class Lease:
 
     def ensure(self) -> None:
         """Return only if this process still holds the lease. Raises LeaseLost or OSError."""
+        # Without the lock: both values are read once, and a stale one only causes a heartbeat that was
+        # not needed.
         if self._is_over or self._clock() - self._beaten_at >= TRUSTED_SECONDS:
             self.beat()
 
     def release(self) -> None:
         """Release the lease. Never raises."""
         with self._lock, contextlib.suppress(OSError, LeaseLost):
+            # A released or lost lease is left alone: its file belongs to another one.
             self._check()
             self._is_over = True
             self._files.write(replace(self._claim, pid=0, counter=0))
 
     def _check(self) -> None:
         """Raise LeaseLost where the lease was lost or released before: that is final."""
+        # Final, whatever epochs are listed later.
         self._is_over = self._is_over or self._files.newest_epoch() > self._claim.epoch
         if self._is_over:
             raise LeaseLost
@@ -131,9 +137,12 @@ def take_from(
     """Take a lease from any store, for any claimant; the epoch of ``claim`` is set here. See take."""
     found = _look_for_dead(files, clock, pause, known_dead)
     mine = replace(claim, counter=1, epoch=found.epoch + 1)
+    # Before the claim: the time that it takes counts as used up.
     began = clock()
+    # Another process got this epoch: it holds the lease, or will in a moment.
     if not files.claim(mine):
         raise LeaseHeld(files.claimant(mine.epoch) or found.claim or mine)
+    # A holder that released it, or has ended, writes nothing more.
     if not found.is_free:
         _outwait(files, found, pause)
     lease = Lease(files, mine, clock, began)
@@ -161,6 +170,7 @@ class _Sight(NamedTuple):
         claim = self.claim
         if claim is None:
             return self.epoch == 0
+        # pid 0: the sign of a released lease (Lease.release).
         if claim.pid == 0:
             return True
         return self._process() is processidentity.OwnerState.GONE
@@ -185,6 +195,7 @@ class _Sight(NamedTuple):
 
 def _look(files: LeaseStore) -> _Sight:
     beat, newest = files.read(), files.newest_epoch()
+    # The newest epoch counts, though ``lease`` has an older one's content: that was written late.
     if beat is None or beat.epoch < newest:  # its holder has not beaten yet, or a fenced one did, late
         return _Sight(newest, files.claimant(newest) if newest else None, beat)
     return _Sight(beat.epoch, beat, beat)
@@ -195,10 +206,12 @@ def _look_for_dead(files: LeaseStore, clock: Clock, pause: Pause, known_dead: st
     first, end = _look(files), clock() + LEASE_SECONDS
     while not first.is_free and first.name != known_dead:
         pause(LOOK)
+        # Tested before the look: what is seen after the end of the time has been there for all of it.
         is_time = clock() >= end
         now = _look(files)
         if now.is_free:
             return now
+        # A heartbeat, or another claim.
         if now != first:
             raise LeaseHeld(now.claim or _NOBODY)
         if is_time:
@@ -228,11 +241,13 @@ def holders(
     held = {path: sight for path, sight in first.items() if not sight.is_free}
     unsure = [path for path, sight in held.items() if sight.claim and not sight.is_running]
     if unsure:
+        # One and a half: at least one heartbeat lies in between, unless the holder is slow.
         pause(1.5 * BEAT_SECONDS)
     second = _looks(unsure, unreadable)
     for path in unsure:
         if path not in second:
             del first[path]
+        # Unchanged: no heartbeat, so no holder.
         elif second[path] == first[path]:
             del held[path]
     return {path: held[path].claim if path in held else None for path in first}
@@ -272,6 +287,7 @@ class Observer:
             self._seen, self.has_moved = sight, False
             return None
         if sight != self._seen:
+            # The first look shows no change: has_moved stays False then.
             self.has_moved = self._seen is not None
             self._seen, self._seen_at = sight, self._clock()
         is_believed = self._clock() - self._seen_at < LEASE_SECONDS
@@ -284,6 +300,7 @@ class Observer:
 
     def was_given_back(self) -> bool:
         """Whether the last holder, if there was one, released it, as far as ``holder`` has seen."""
+        # A claim that cannot be read was not released: it counts as a holder that vanished.
         seen = self._seen
         return seen is None or seen.epoch == 0 or (seen.claim is not None and seen.claim.pid == 0)
 
@@ -293,6 +310,7 @@ def in_words(claim: Claim) -> str:
     return f"{claim.host} (pid {claim.pid})"
 
 
+# Stands for a holder whose claim cannot be read.
 _NOBODY = Claim(0, 0, "unknown", 0, "", "", "0" * 32)
 
 

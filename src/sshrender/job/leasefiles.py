@@ -88,6 +88,7 @@ class LeaseFiles:
         """See LeaseStore.write."""
         own = self._own(self._path.parent, claim)
         try:
+            # rename(2) replaces it whole: a reader sees the old claim or the new one.
             rename(own, self._path)
         except OSError:
             own.unlink(missing_ok=True)
@@ -110,6 +111,7 @@ class LeaseFiles:
         with contextlib.suppress(FileExistsError):
             mode = folder_mode(self._path.parent)
             self._epochs.mkdir(mode=mode & 0o777)
+            # mkdir obeys the umask; make_folder() sets the mode in any case.
             make_folder(self._epochs, mode)
         own = self._own(self._epochs, claim)
         try:
@@ -118,6 +120,7 @@ class LeaseFiles:
             if error.errno not in CANNOT_LINK:
                 raise
         finally:
+            # Also after the link was made: the epoch's file has its own name by then.
             own.unlink(missing_ok=True)
         return self._create(self._file_of(claim.epoch), claim)
 
@@ -153,6 +156,7 @@ class LeaseFiles:
         """Write the claim into a new file, and close that. Raises OSError."""
         with os.fdopen(descriptor, "w", encoding="ascii") as file:
             set_mode(descriptor, file_mode(self._path.parent))
+            # ASCII: json.dumps escapes all else, as the encoding above demands.
             file.write(json.dumps(asdict(claim)) + "\n")
             file.flush()
             os.fsync(file.fileno())
@@ -165,6 +169,7 @@ def newest_of(names: Iterable[str]) -> int:
 
 def _understood(path: Path) -> Claim | None:
     try:
+        # TypeError: other fields than a claim has.
         claim = Claim(**json.loads(read_plain(path)))
     except (FileNotFoundError, ValueError, TypeError, RecursionError):
         return None
@@ -175,6 +180,7 @@ def _is_sound(claim: Claim) -> bool:
     """Whether sshrender could have written it: every process of the folder's owner can write there."""
     numbers = (claim.counter, claim.epoch, claim.pid)
     texts = (claim.host, claim.boot, claim.started, claim.token)
+    # 1 << 62: far above any real number, and within 64 bits.
     if not all(type(number) is int and 0 <= number < 1 << 62 for number in numbers):
         return False
     return all(type(text) is str for text in texts) and _TOKEN.fullmatch(claim.token) is not None

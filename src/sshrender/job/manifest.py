@@ -38,6 +38,7 @@ def save(
         "fonts_missing": [{"font": font, "pages": pages} for font, pages in fonts.items()],
         "hosts": {name: dict(fingerprint) for name, fingerprint in hosts.items()},
     }
+    # The head is indented, each page is one line: readable, and small for a long document.
     text = json.dumps(head, indent=1).removesuffix("\n}") + f',\n "pages": [\n  {lines}\n ]\n}}\n'
     fencedfiles.write(folder.manifest, text.encode("utf-8", "replace"), epoch)
 

@@ -28,9 +28,11 @@ class Nonce:
         are removed: their runs have ended. A higher one belongs to the hosts of another coordinator.
         """
         for left in folder.path.glob(".nonce-*"):
+            # Higher epochs: this coordinator may have been fenced off meanwhile.
             if _epoch_of(left.name) < epoch:
                 left.unlink(missing_ok=True)
         token = secrets.token_hex(8)
+        # The epoch in the name lets a later run see whose it is.
         path = folder.path / f".nonce-e{epoch}-{token}"
         with os.fdopen(create(path, file_mode(folder.path) & 0o444), "w", encoding="ascii") as file:
             file.write(token + "\n")

@@ -33,6 +33,7 @@ class OutputLost(Exception):
 
 def check(delivery: Delivery) -> None:
     """Raise NeedsUser if the job may not have its output folder; change nothing. Raises OSError."""
+    # A job's own folder needs no claim: no other job delivers there.
     if not delivery.is_own_folder:
         next_record(delivery, outputrecord.inspect(delivery.output))
 
@@ -44,6 +45,7 @@ def take(delivery: Delivery) -> OutputClaim:
     """
     if delivery.is_own_folder:
         return OutputClaim()
+    # realpath: two names of one folder have the same record.
     output = Path(os.path.realpath(delivery.output))
     output.mkdir(parents=True, exist_ok=True)
     for _ in range(_TRIES):
@@ -51,10 +53,12 @@ def take(delivery: Delivery) -> OutputClaim:
         record = next_record(delivery, found)
         if record is not None:
             number = found.newest.number if found.newest is not None else 0
+            # None: another process was faster. Its record is looked at in the next turn.
             if outputstore.create(output, number + 1, record.encode()) is None:
                 continue
             found = outputrecord.inspect(output)
         in_force = found.record
+        # False also where another process has claimed it after create(): then the loop goes on.
         if found.newest and in_force and in_force.owner.is_same(delivery.contents):
             outputstore.remove(output, found.older)
             return OutputClaim(output, found.newest, in_force, delivery)
@@ -91,6 +95,7 @@ class OutputClaim:
         publish.deliver, too.
         """
         self.begin()
+        # Between begin() and this, the folder may be given away: hence require() afterwards.
         is_copy = publish.deliver(page, target, sha256)
         try:
             self.require()
@@ -98,6 +103,7 @@ class OutputClaim:
             # Between the check and the delivery another job may have removed old pages: not this one.
             path = self._folder / target.name if self._folder is not None else target
             seen = publish.identity(path)
+            # Only this page: the new owner may have delivered one of the same name.
             if publish.is_delivered(page, path):
                 publish.remove(path, seen)
             raise
@@ -107,6 +113,7 @@ class OutputClaim:
         """Remove what the job replaces, if anything is left of it. Raises OutputLost or OSError."""
         with self._lock:
             self._require()
+            # while: after _clear() another process's record may be in force.
             while self._record is not None and self._record.replaces is not None:
                 self._clear(self._record.replaces)
 
@@ -125,6 +132,7 @@ class OutputClaim:
             return
         require_free(self._delivery, name, self._record)
         with self._lock:
+            # while: _advance() may follow another record, which lacks the name.
             while self._record is not None and name not in self._record.owner.assembled:
                 owner = self._record.owner
                 made = owner.model_copy(update={"assembled": (*owner.assembled, name)})
@@ -134,6 +142,7 @@ class OutputClaim:
         """Make sure that the record which this run goes by is the newest. Needs the lock."""
         if self._folder is None or self._stored is None or self._record is None:
             return
+        # The usual case, once for each page: one open and one getxattr.
         if outputstore.is_there(self._folder, self._stored):
             return
         found = outputrecord.inspect(self._folder)
@@ -162,10 +171,12 @@ class OutputClaim:
         found = outputrecord.inspect(self._folder)
         names = old.files_in(found.names) + self._record.owner.files_in(found.names)
         names += filter(outputrecord.is_left, found.names)
+        # Before _require(): what was there while the record still said so.
         seen = {name: file_at(self._folder / name) for name in dict.fromkeys(names)}
         self._require()
         if self._record.replaces is None:
             return
+        # Only what was seen: publish.remove leaves a file that has taken the name since.
         for name, identity in seen.items():
             publish.remove(self._folder / name, identity)
         self._advance(Record(owner=self._record.owner))
@@ -173,10 +184,12 @@ class OutputClaim:
     def _advance(self, record: Record) -> None:
         """Replace the record; the newest is another one where another process was faster."""
         assert self._folder is not None
+        # The number after the own: if another process has taken it, its record decides.
         number = self._stored.number if self._stored is not None else 0
         stored = outputstore.create(self._folder, number + 1, record.encode())
         if stored is None:
             self._follow(outputrecord.inspect(self._folder))
             return
         older, self._stored, self._record = self._stored, stored, record
+        # After the new one is there: at each moment there is one.
         outputstore.remove(self._folder, [older] if older is not None else [])

@@ -20,6 +20,8 @@ from sshrender.job.jobattributes import ON_SAN, Attributes
 
 def recorded(output: Path, san: Path, token: str = "") -> dict[str, Any]:
     """Return the attributes that record the output. ``token``: what ``create_marker`` returned."""
+    # A path that is not UTF-8 is kept with replacement characters; such a folder is found on no
+    # machine.
     text = os.fsencode(output).decode("utf-8", "replace")
     if output.is_relative_to(san):
         return {"output": str(Path(text).relative_to(san)), "output_host": ON_SAN, "output_marker": ""}

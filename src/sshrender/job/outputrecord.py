@@ -78,6 +78,8 @@ class Contents(_Part):
             sha256=spec.document.sha256,
             pages=spec.document.pages,
             extension=made[0] if made else DEVICES[spec.settings.device].extension,
+            # Which pages a job has makes no difference for one page: jobs with other page lists may
+            # share a folder.
             settings={key: fields[key] for key in fields if key not in _WHICH_PAGES},
         )
 
@@ -89,6 +91,7 @@ class Contents(_Part):
     def is_same(self, other: Contents) -> bool:
         """Whether pages of both may lie in one folder: the same document, and the same settings."""
         is_document = self.is_known and self.sha256 == other.sha256
+        # Completed with defaults: a record of an earlier version lacks settings that came later.
         return is_document and _complete(self.settings) == _complete(other.settings)
 
     def files_in(self, names: Iterable[str]) -> list[str]:
@@ -100,8 +103,11 @@ class Contents(_Part):
         if found is None:
             return name in self.assembled
         if not self.is_known:
+            # Of unknown contents every name of a page counts.
             return is_page(name)
         number = int(found.group(1))
+        # Exactly the name that such a page has: ``page-00001.png`` is not one of a document of 20
+        # pages.
         return 1 <= number <= self.pages and name == page_name(number, self.pages, self.extension)
 
     def in_words(self) -> str:

@@ -92,6 +92,7 @@ def next_record(delivery: Delivery, found: Found) -> Record | None:
     """
     record = _next_record(delivery, found)
     in_force = record or found.record
+    # Also where the record stays: the name may have been taken since.
     if delivery.assembled and in_force is not None:
         require_free(delivery, delivery.assembled, in_force)
     return record
@@ -105,6 +106,7 @@ def require_free(delivery: Delivery, name: str, record: Record) -> None:
     target, document = delivery.output / name, delivery.spec.document
     if not os.path.lexists(target) or name in record.contents.assembled:
         return
+    # The content is compared, not the path: -o may name the folder in another way.
     if _is_document(target, document.bytes, document.sha256):
         own = target.with_name(f"{target.stem}-pages")
         other = shlex.quote(shown(free_name(own) if os.path.lexists(own) else own))
@@ -113,6 +115,7 @@ def require_free(delivery: Delivery, name: str, record: Record) -> None:
             f"{target} is the document: the file of all pages cannot have its name",
             f"choose another folder, as with -o {other}",
         )
+    # Of an adopted folder it is not known who made the file.
     if record.is_adopted:
         return
     here, aside = shlex.quote(str(target)), shlex.quote(str(target.with_name(f"{name}.aside")))
@@ -125,6 +128,8 @@ def require_free(delivery: Delivery, name: str, record: Record) -> None:
 
 def _next_record(delivery: Delivery, found: Found) -> Record | None:
     own = delivery.contents
+    # The order of the cases: no record, a damaged one, our own, one in use, and then what the folder
+    # holds.
     if found.newest is None:
         return _first_record(delivery, own, found)
     if found.record is None:
@@ -137,8 +142,10 @@ def _next_record(delivery: Delivery, found: Found) -> Record | None:
     if user is not None:
         raise _in_use(delivery, found.record.owner, user)
     old = found.record.contents
+    # ``contents``: what the folder still holds, while ``owner`` has not delivered yet.
     if old.is_same(own):  # what was to replace our pages never delivered one
         return Record(owner=_with_files_of(own, old))
+    # Nothing of the other contents is left, so nothing is replaced.
     if not old.files_in(found.names):
         return Record(owner=own)
     if not delivery.may_replace:
@@ -175,6 +182,7 @@ def _unknown(delivery: Delivery, own: Contents, pages: list[str]) -> list[str]:
             continue
         published = (file_at(folder / name) for folder in folders)
         # The same file, or a copy with its size and time of modification (publish.py).
+        # Size and time of modification: [2:] leaves out device and inode, which a copy does not share.
         if name not in is_ours or not any(each and each[2:] == seen[2:] for each in published):
             unknown.append(name)
     return unknown
@@ -208,8 +216,10 @@ def _user_of(delivery: Delivery, owner: Contents) -> tuple[str, str] | None:
         with contextlib.suppress(OSError):
             found = jobattributes.load_or_none(folder)
             place = None if found is None else outputfolder.place(found, folder)
+            # A damaged job delivers nothing, and so does one whose folder is not seen here.
             if found is None or place is None or os.path.realpath(place) != output:
                 continue
+            # A lease first: a running job need not be queued.
             if lease.holders([folder.lease])[folder.lease] is not None:
                 return folder.name, "running"
             if found.is_queued and not found.over:
@@ -234,6 +244,7 @@ def _is_document(path: Path, size: int, sha256: str) -> bool:
         return False
     if not stat.S_ISREG(status.st_mode) or status.st_size != size:
         return False
+    # O_NONBLOCK: a FIFO may have taken the place of the regular file.
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
         return publish.digest(descriptor, size) == sha256

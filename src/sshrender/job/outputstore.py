@@ -59,6 +59,8 @@ def find(folder: Path) -> tuple[list[Stored], list[str]]:
     except FileNotFoundError:
         return [], []
     try:
+        # The folder's own descriptor: attributes and names are those of one folder, even if it is
+        # replaced.
         records = [Stored(number, False) for number in _numbers(_attributes(place), ATTRIBUTE)]
         names = os.listdir(place)  # noqa: PTH208 - of a descriptor
     finally:
@@ -73,6 +75,8 @@ def read(folder: Path, stored: Stored) -> bytes:
     try:
         if stored.is_file:
             return read_plain(folder / _name(stored), MAX_BYTES)
+        # On the path: between find() and here the folder may be another one; then the record is
+        # missing.
         return os.getxattr(folder, _name(stored))
     except OSError as error:
         if error.errno in _GONE | _UNREADABLE:
@@ -108,6 +112,7 @@ def create(folder: Path, number: int, data: bytes) -> Stored | None:
         raise OSError(errno.EOVERFLOW, "too many records", str(folder))
     stored: Stored | None = Stored(number, False)
     try:
+        # XATTR_CREATE fails where the name exists, in one step in the kernel (setxattr(2)).
         os.setxattr(folder, f"{ATTRIBUTE}{number:08d}", data, os.XATTR_CREATE)
     except FileExistsError:
         stored = None
@@ -115,6 +120,7 @@ def create(folder: Path, number: int, data: bytes) -> Stored | None:
         if error.errno not in _NO_ATTRIBUTE:
             raise
         stored = Stored(number, True) if _create_file(folder, number, data) else None
+    # The record has to be on the disk before a page is removed because of it.
     sync_folder(folder)
     return stored
 
@@ -172,6 +178,7 @@ def _attributes(place: int) -> list[str]:
 def _numbers(names: Iterable[str], prefix: str) -> Iterator[int]:
     for name in names:
         number = name.removeprefix(prefix)
+        # _LAST is left out: the next number would not have eight digits.
         if number != name and _NUMBER.fullmatch(number) and int(number) < _LAST:
             yield int(number)
 

@@ -65,6 +65,7 @@ def taken(options: Sequence[str]) -> Taken:
         if switch.name == switches.OUTPUT_PROFILE:
             # Below a folder of the host such a name would lead out of it.
             output_name = str(Path(path).resolve()) if ".." in path.split("/") else path
+    # A switch that names a profile which comes with Ghostscript needs no name of a user.
     if switches.output_profile(changed) in switches.SHIPPED_PROFILES:
         output_name = ""
     return Taken(tuple(changed), tuple(found.values()), output_name)
@@ -78,6 +79,7 @@ def names(options: Sequence[str]) -> tuple[str, ...]:
 def copy(folder: JobFolder, profiles: Iterable[Profile]) -> None:
     """Copy profiles into the job's folder, unless they are there. Raises OSError."""
     for profile in profiles:
+        # A file with the name and another content is replaced as well.
         if _stamp(folder, profile.name) is None:
             write_whole(folder.path / profile.name, profile.data)
 
@@ -108,6 +110,7 @@ def _is_same(folder: JobFolder, name: str, before: Stamp) -> bool:
     except OSError:
         return False
     # A file system that is mounted again may have other numbers.
+    # The digest decides where the numbers changed: the name is made of it.
     return now == before or _stamp(folder, name) is not None
 
 
@@ -115,6 +118,7 @@ def _stamp(folder: JobFolder, name: str) -> Stamp | None:
     """Return the stamp of a profile; None where its file is missing or has another content."""
     path = folder.path / name
     try:
+        # A stamp and a digest of one open file; the size only tells digest_plain what to expect.
         stamp, found = digest_plain(path, path.lstat().st_size)
     except OSError:
         return None
@@ -128,6 +132,7 @@ def _read(path: Path, switch: switches.Switch) -> Profile:
             data = file.read(MAX_BYTES + 1)
     except OSError as error:
         raise UserError(ExitCode.USAGE, f"{what}: {error.strerror}", hint) from None
+    # More than MAX_BYTES was asked for, so that a file that is too large is noticed.
     if len(data) > MAX_BYTES or len(data) <= _HEADER_BYTES or data[_SIGNATURE] != b"acsp":
         raise UserError(ExitCode.USAGE, f"{what}: this is not an ICC profile", hint)
     return Profile(f"profile-{hashlib.sha256(data).hexdigest()}.icc", data)

@@ -46,6 +46,8 @@ def publish(verified: int, attempt: Path, final: Path, sha256: str) -> tuple[int
     VerificationFailed where it has changed; OSError where it has not got the name, or the folder is a
     symbolic link.
     """
+    # Refuses a symbolic link in the place of ``pages/``: what is published below it would be
+    # elsewhere.
     os.close(open_folder(final.parent))
     page, is_copy = _publish(verified, attempt, final, sha256)
     with contextlib.suppress(OSError):  # a host may have put a folder there; clear_work comes later
@@ -54,11 +56,13 @@ def publish(verified: int, attempt: Path, final: Path, sha256: str) -> tuple[int
 
 
 def _publish(verified: int, attempt: Path, final: Path, sha256: str) -> tuple[int, bool]:
+    # A second name of another user's file would leave that user the right to write to it.
     if is_ours(verified, final.parent):
         try:
             _link(verified, final, attempt)
             return os.dup(verified), False
         except FileExistsError:
+            # The name may be this very file's: a try that failed after the link is repeated.
             if not is_same_file(verified, final):
                 raise PageTaken from None
             return os.dup(verified), False
@@ -93,7 +97,9 @@ def other_in_place(page: int, final: Path, sha256: str) -> int | None:
         return None
     try:
         size = os.fstat(other).st_size
+        # The same content under another inode is the page as well: it need not be delivered again.
         if size != os.fstat(page).st_size or digest(other, size) != sha256:
+            # A second descriptor, as ``finally`` closes the first in either case.
             return os.dup(other)
         return None
     finally:
@@ -113,10 +119,12 @@ def _link(descriptor: int, new: Path, name: Path | None = None) -> None:
         os.link(f"/proc/self/fd/{descriptor}", new, src_dir_fd=folder)
         return
     except OSError as error:
+        # ENOENT: there is no /proc, or the file has no name any more. ESTALE: NFS says the latter.
         if error.errno not in (errno.ENOENT, errno.ESTALE):
             raise
         if _is_gone(descriptor):
             raise VerificationFailed("another file took its place after it was verified") from None
+        # With a /proc the error is of the storage.
         if error.errno == errno.ESTALE or Path("/proc/self/fd").is_dir():
             raise
     finally:
@@ -124,6 +132,7 @@ def _link(descriptor: int, new: Path, name: Path | None = None) -> None:
     if name is None:
         raise OSError(errno.ENOTSUP, os.strerror(errno.ENOTSUP), str(new))
     os.link(name, new, follow_symlinks=False)
+    # Between the check of the name and link(2) another file may have taken it.
     if not is_same_file(descriptor, new):
         remove(new, identity(new))
         raise VerificationFailed("another file took its place after it was verified")
@@ -164,6 +173,7 @@ def own(descriptor: int, final: Path, sha256: str) -> int:
     temporary = final.with_name(f".{final.name}.{uuid.uuid4().hex}")
     copy = _copy(descriptor, temporary, sha256)
     try:
+        # Before the rename: a name must not appear before its content is on the disk.
         os.fsync(copy)
         rename(temporary, final)
     except BaseException:
@@ -180,6 +190,7 @@ def identity(path: Path) -> Identity | None:
     except FileNotFoundError:
         return None
     try:
+        # By the folder's descriptor, so that a link in its place is not followed.
         return identity_of(os.stat(path.name, dir_fd=place, follow_symlinks=False))
     except FileNotFoundError:
         return None
@@ -203,6 +214,7 @@ def remove(path: Path, seen: Identity | None) -> None:
     """
     if seen is None:
         return
+    # A random name: of two processes that remove the same file each moves aside its own.
     aside = f"{REMOVED}{uuid.uuid4().hex}"
     place = open_folder(path.parent)
     try:
@@ -213,6 +225,7 @@ def remove(path: Path, seen: Identity | None) -> None:
             with contextlib.suppress(OSError):
                 remove_tree(aside, place)
             return
+        # Another file has taken the name since: it is moved back before the name is free for long.
         if identity_of(found) != seen:
             _give_back(aside, path.name, place)
         with contextlib.suppress(OSError):
@@ -230,6 +243,8 @@ def _give_back(aside: str, name: str, place: int) -> None:
     except OSError as error:
         if error.errno not in CANNOT_LINK:
             raise
+        # Without links: first a look, then a rename. In between another process could take the name;
+        # the lease keeps coordinators away.
         with contextlib.suppress(FileNotFoundError):
             os.stat(name, dir_fd=place, follow_symlinks=False)
             return
@@ -239,6 +254,7 @@ def _give_back(aside: str, name: str, place: int) -> None:
 def digest(descriptor: int, size: int) -> str:
     """Return the SHA-256 of the first ``size`` bytes of an open file. Raises OSError."""
     hasher, at = hashlib.sha256(), 0
+    # pread: the offset of the shared descriptor stays where it is.
     while at < size and (block := os.pread(descriptor, min(_BLOCK, size - at), at)):
         hasher.update(block)
         at += len(block)
@@ -252,6 +268,7 @@ def deliver(page: int, target: Path, sha256: str) -> bool:
     when it was copied, and ``secure`` is still to be called. Raises VerificationFailed where the page
     has changed, or OSError.
     """
+    # A link first: it is the usual case, costs no copy, and cannot replace anything.
     with contextlib.suppress(FileExistsError):
         if _can_link(page, target):
             return False
@@ -266,6 +283,7 @@ def secure(target: Path) -> None:
     Apart from ``deliver`` because several flushed in a row cost little more than one: the first
     commits the file system's journal for all of them (ext4, measured: a quarter of the time).
     """
+    # O_NONBLOCK: a FIFO may have the name by now.
     try:
         descriptor = os.open(target, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
         try:
@@ -273,6 +291,8 @@ def secure(target: Path) -> None:
         finally:
             os.close(descriptor)
     except OSError:
+        # Without its content on the disk the copy must not stay: a later run would take it for
+        # delivered (``is_delivered``).
         target.unlink(missing_ok=True)
         raise
 
@@ -298,6 +318,7 @@ def is_delivered(page: int, target: Path) -> bool:
         there, here = target.lstat(), os.fstat(page)
     except FileNotFoundError:
         return False
+    # Size and time of modification: _copy() sets the latter for that.
     return stat.S_ISREG(there.st_mode) and (there.st_size, there.st_mtime_ns) == (
         here.st_size,
         here.st_mtime_ns,
@@ -311,9 +332,11 @@ def _replace(page: int, target: Path, sha256: str) -> bool:
         if not _can_link(page, temporary):
             is_copy = True
             os.close(_copy(page, temporary, sha256))
+        # A rename replaces what has the name, in one step; a reader sees the old file or the new one.
         rename(temporary, target)
         return is_copy
     finally:
+        # After a rename of two names of one file the source is still there (rename(2)).
         with contextlib.suppress(FileNotFoundError):
             temporary.unlink()
 
@@ -329,9 +352,11 @@ def _copy(source: int, temporary: Path, sha256: str) -> int:
             rest = memoryview(block)
             while rest:
                 rest = rest[os.write(copy, rest) :]
+        # The host may write to its file while it is copied: the digest of what was read decides.
         if hasher.hexdigest() != sha256:
             raise VerificationFailed("changed after it was verified")
         status = os.fstat(source)
+        # After the content: writing sets the time of modification.
         os.utime(copy, ns=(status.st_atime_ns, status.st_mtime_ns))
     except BaseException:
         os.close(copy)
@@ -349,6 +374,7 @@ def _move_aside(name: str, aside: str, place: int) -> os.stat_result | None:
     try:
         os.rename(name, aside, src_dir_fd=place, dst_dir_fd=place)
     except OSError as error:
+        # Kept: what is seen below decides whether it was an error.
         failure = error
     try:
         return os.stat(aside, dir_fd=place, follow_symlinks=False)

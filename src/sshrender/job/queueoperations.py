@@ -48,15 +48,18 @@ def _after(found: Attributes, request: Request, now: float) -> Attributes:
             return found.changed(held="", why="")
         case Operation.CANCEL if found.over:
             return found
+        # A job that has ended stays as it ended.
         case Operation.CANCEL:
             return found.changed(over=CANCELLED, held="", why=f"cancelled by {request.by}")
         case Operation.RESUBMIT:
             fields = {"over": "", "held": "", "why": "", "submitted": timestamp(now)}
+            # The changes come last: they may set what is reset here.
             return found.changed(**{**fields, **request.changes})
         case Operation.REMARK:
             return found.changed(why=request.note)
         case Operation.ALTER:
             return found.changed(**request.changes)
+        # Nothing of these is kept: the next run of the job does not know of them.
         case Operation.DRAIN | Operation.UNDRAIN | Operation.RETRY | Operation.MOVE:
             return found  # they concern the run, not the queue
         case _:
@@ -76,6 +79,8 @@ def settle(folder: JobFolder, epoch: int | None = None) -> Attributes:
     Needs the lease of ``epoch``. A request that concerns a run is too late: there was none. Raises
     UserError, Unsigned where the attributes are not this user's, LeaseLost or OSError.
     """
+    # Before anything is changed: after an entry was appended, an old journal could not be told from a
+    # current one.
     journal.require_current(folder.journal)
     found = jobattributes.load_signed(folder)
 
@@ -84,7 +89,10 @@ def settle(folder: JobFolder, epoch: int | None = None) -> Attributes:
         admitted = admit(found, request)
         if admitted is None:
             return
+        # Saved before the entry is recorded: a crash in between loses a line of history, not the
+        # change.
         found = _save(folder, found, after(admitted, request, time.time()), epoch)
+        # Only requests of the queue have an effect without a run.
         record(folder, handled(request, is_late=not request.op.is_of_queue))
 
     refused = requests.take(folder, do)
@@ -107,11 +115,14 @@ def change(
     Return the attributes afterwards; None where the coordinator made the change. Raises NotHeard,
     Unsigned for a job that is not this user's, UserError or OSError.
     """
+    # Also without the right to sign, as on a machine without the key, taking the lease would delay its
+    # coordinator.
     jobattributes.load_signed(folder)  # before its lease is touched
     end = clock() + CHANGE_TIMEOUT
     while clock() < end:
         try:
             held = lease.take(folder.lease)
+        # The holder is asked instead; where it does not take the request either, both are tried again.
         except lease.LeaseHeld:
             if _is_taken(requests.ask(folder, request)):
                 return None
@@ -119,6 +130,7 @@ def change(
         try:
             found = settle(folder, held.epoch)
             found = after(found, request, time.time())
+            # After all pages were delivered a cancellation has nothing left to end.
             if request.op is Operation.CANCEL and found.over == CANCELLED and is_complete():
                 found = found.changed(over=DONE, why="")
             # Saved also where nothing changes: from then on a late write of a predecessor is refused.
@@ -128,6 +140,7 @@ def change(
         except lease.LeaseLost:
             continue  # this process was stopped for so long that another one has the job by now
         finally:
+            # In any case, so that the job's next coordinator need not wait for LEASE_SECONDS.
             held.release()
     raise NotHeard
 
@@ -141,6 +154,7 @@ def _save(folder: JobFolder, found: Attributes, changed: Attributes, epoch: int 
 def _is_taken(path: Path) -> bool:
     """Whether a coordinator takes the request; one that is not taken is removed."""
     end = time.monotonic() + TAKEN_TIMEOUT
+    # A request that is gone was taken: the coordinator removes it after it has handled it.
     while path.exists():
         if time.monotonic() > end:
             try:

@@ -68,6 +68,7 @@ class QueueScanner:
         used.
         """
         keyfile.load()  # what is wrong with it is wrong with every job
+        # Once: a probe file is made for it.
         if self._user is None:
             self._user = user_in(self._san)
         # A dot begins what is no job, or none any more: cli/clean.py moves one aside to remove it.
@@ -82,6 +83,8 @@ class QueueScanner:
             except UserError as error:
                 damaged[name] = error.what
             except OSError as error:
+                # The folder as a whole may have failed: then this raises, and no job is called damaged
+                # for it.
                 require_listing(self._san)
                 damaged[name] = f"{error.filename or self._san / name}: {error.strerror}"
             else:
@@ -97,16 +100,19 @@ class QueueScanner:
         now = self._clock()
         seen_at, known = self._over.get(folder.name, (0.0, None))
         if known is not None and now - seen_at < OVER_AGAIN:
+            # Attributes of finished jobs are read seldom: most jobs of a shared folder are finished.
             return known
         return self._entry(folder, now)
 
     def _entry(self, folder: JobFolder, now: float) -> Entry:
         """Return the entry of a job. Raises UserError or OSError."""
         name = folder.name
+        # The signature first: what is not signed is not looked at further.
         found = jobattributes.load_signed(folder, self._require_signed(folder))
         holder = self._holder(folder, now)
         entry = _entry(name, found, holder)
         if holder is LeaseHolder.VANISHED:
+            # Only then is it known for long enough; ``take`` compares it with what it sees.
             entry = entry._replace(standing=self._observers[name].standing())
         if entry.is_over:
             self._over[name] = (now, entry)
@@ -122,6 +128,7 @@ class QueueScanner:
         """
         status, key = folder.spec.lstat(), keyfile.load()
         known = self._judged.get(folder.name)
+        # The state of the file is part of the memory: one that is written to is read again.
         if known is None or known.key != key or not _is_same(known.status, status):
             known = self._judged[folder.name] = _Judged(key, status, _judge(folder))
         if isinstance(known.verdict, Unsigned):
@@ -137,6 +144,7 @@ class QueueScanner:
         claim = observer.holder()
         if claim is None:
             self._seen_since.pop(folder.name, None)
+            # Released, as far as is known; else the heartbeat has stood still.
             return LeaseHolder.NONE if observer.was_given_back() else LeaseHolder.VANISHED
         since = self._seen_since.setdefault(folder.name, now)
         if observer.has_moved:
@@ -149,6 +157,7 @@ class QueueScanner:
 
     def _unfinished(self, entries: list[Entry], unread: Iterable[str]) -> frozenset[str]:
         left = [entry for entry in entries if not entry.is_over]
+        # What cannot be read counts as unfinished: jobs that come after it wait.
         unfinished = {*unread, *(entry.name for entry in left)}
         named = {name for entry in left for name in entry.after}
         others = named - unfinished - {entry.name for entry in entries}
@@ -156,12 +165,14 @@ class QueueScanner:
 
     def _is_unfinished(self, name: str) -> bool:
         """Whether a job, of any user, exists and is not known to be finished."""
+        # The name comes from the attributes of a job: it must not lead out of the folder.
         if "/" in name or name.startswith("."):
             return False
         folder = JobFolder(self._san / name)
         try:
             return _is_job(folder) and not _is_known_over(folder)
         except (OSError, ValueError, RecursionError):
+            # Not known to be finished.
             return True
 
 
@@ -175,6 +186,7 @@ def _judge(folder: JobFolder) -> Unsigned | str:
 
 def _is_same(one: os.stat_result, other: os.stat_result) -> bool:
     """Whether both describe one file that was not written in between."""
+    # ctime cannot be set by a user: a file that was changed shows.
     keys = ("st_dev", "st_ino", "st_size", "st_mtime_ns", "st_ctime_ns")
     return all(getattr(one, key) == getattr(other, key) for key in keys)
 

@@ -36,6 +36,7 @@ class Operation(StrEnum):
                 | Operation.REMARK
             ):
                 return True
+            # No default: a new operation has to be added to one of the cases.
             case Operation.DRAIN | Operation.UNDRAIN | Operation.RETRY | Operation.MOVE:
                 return False
 

@@ -77,6 +77,7 @@ class Request:
     id: str = field(default="", compare=False)
 
     def __post_init__(self) -> None:
+        # __setattr__ of object, as the class is frozen.
         for name in ("by", "host", "note"):
             object.__setattr__(self, name, _plain(getattr(self, name))[:MAX_CHARS])
         object.__setattr__(self, "changes", _plain(self.changes))
@@ -90,6 +91,7 @@ def _plain(value: Any) -> Any:
         case dict():
             return {_plain(key): _plain(item) for key, item in value.items()}
         case list() | tuple():
+            # tuple or list, as it was.
             return type(value)(_plain(item) for item in value)
         case _:
             return value
@@ -106,7 +108,10 @@ def ask(folder: JobFolder, request: Request) -> Path:
     Raises Unsigned for a job whose coordinator could not verify it, UserError or OSError.
     """
     found = jobattributes.load_signed(folder)
+    # Twenty digits, so that names are in the order of time.
     name = f"{time.time_ns():020d}-{uuid.uuid4().hex[:16]}"
+    # Each later request moves the limit (handled_before): one from a clock that is behind would be
+    # ignored without a word.
     if found.has_handled(name):
         raise UserError(
             ExitCode.USAGE,
@@ -130,6 +135,7 @@ def take(folder: JobFolder, do: Callable[[Request], object]) -> int:
     refused = 0
     # Files are removed relative to this descriptor: a symbolic link that takes the place of the folder
     # later would lead to files of others.
+    # O_NOFOLLOW: a link in the place of the folder is not followed either.
     place = os.open(folder.requests, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
         names, others = _listed(place)
@@ -140,6 +146,7 @@ def take(folder: JobFolder, do: Callable[[Request], object]) -> int:
                 refused += 1
             else:
                 do(request)
+            # After it was handled: a crash in between repeats it, and its id shows that.
             _remove(name, place)
         for name in others:
             _remove(name, place)
@@ -157,10 +164,12 @@ def _listed(place: int) -> tuple[list[str], list[str]]:
     others: list[str] = []
     begun: list[str] = []
     with os.scandir(place) as entries:
+        # Bounded, as a host may put any number of names there.
         for entry in islice(entries, MAX_SCANNED):
             if entry.is_dir(follow_symlinks=False):
                 continue
             is_begun = _BEGUN.fullmatch(entry.name) is not None
+            # The first of these that applies: a file that is being written, a request, anything else.
             listed = begun if is_begun else names if entry.name.endswith(".json") else others
             if len(listed) < MAX_LISTED:
                 listed.append(entry.name)
@@ -190,6 +199,7 @@ def _read(folder: JobFolder, name: str, job: str) -> Request | None:
         return None
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
         return None
+    # The id is signed, the name of the file is not: a copy under another name would be handled twice.
     return request if request is not None and name == f"{request.id}.json" else None
 
 
@@ -202,6 +212,7 @@ def _checked(fields: Any) -> Request | None:
     page, identity = fields["page"], fields["id"]
     if not all(isinstance(text, str) for text in texts) or _ID.fullmatch(identity) is None:
         return None
+    # type, as True is an int.
     if type(page) is not int or not 0 <= page <= MAX_PAGES:
         return None
     by, host, note = texts
@@ -210,6 +221,8 @@ def _checked(fields: Any) -> Request | None:
 
 def _changes(asked: dict[str, Any]) -> dict[str, Any]:
     """Return changes of attributes. Raises TypeError, AttributeError or ValueError for others."""
+    # Only names that ``alter`` may change; what else a request has is left out.
     changes = {key: _plain(value) for key, value in asked.items() if key in ALTERABLE}
+    # Raises ValueError where a value does not fit: its result is not needed.
     Attributes().changed(**changes)
     return changes

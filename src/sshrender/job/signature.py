@@ -52,6 +52,7 @@ def signed(folder: JobFolder, purpose: Purpose, fields: Mapping[str, Any]) -> di
     """Return the fields with their MAC. Makes this user's key if there is none. Raises UserError."""
     key = keyfile.load_or_make()
     bare = {name: value for name, value in fields.items() if name != FIELD}
+    # Through JSON, so that the MAC covers what a reader parses: tuples become lists, for instance.
     mac = _mac(key, folder, purpose, json.loads(json.dumps(bare)))
     return {**bare, FIELD: f"{_SCHEME}:{keyfile.fingerprint(key)}:{mac}"}
 
@@ -98,6 +99,7 @@ def _judge(folder: JobFolder, purpose: Purpose, fields: Mapping[str, Any]) -> _O
     """Return why the fields are not accepted; None where they are."""
     mac = fields.get(FIELD)
     words = mac.split(":") if isinstance(mac, str) else []
+    # Three parts: the scheme, the key's fingerprint, the MAC.
     if len(words) != 3 or words[0] != _SCHEME:
         why = "is not signed: any machine that has this user could have written it"
         return _Objection(f"{why}; {THEN}", set_aside(folder))
@@ -106,11 +108,13 @@ def _judge(folder: JobFolder, purpose: Purpose, fields: Mapping[str, Any]) -> _O
         why = f"is signed, and this user has no key on this machine ({keyfile.path()}); {MACHINE}"
         return _Objection(why, IMPORT)
     mine = keyfile.fingerprint(key)
+    # A key of the same owner on another machine, or another owner's: which one cannot be told.
     if words[1] != mine:
         why = f"is signed with another key than this user's, {mine}; {MACHINE}"
         return _Objection(why, IMPORT)
     bare = {name: value for name, value in fields.items() if name != FIELD}
     expected = _mac(key, folder, purpose, bare)
+    # compare_digest takes the same time wherever the first difference is.
     if not hmac.compare_digest(expected.encode(), words[2].encode("utf-8", "replace")):
         why = "was changed after it was signed, or was signed for another job"
         return _Objection(f"{why}; {THEN}", set_aside(folder))
@@ -119,6 +123,8 @@ def _judge(folder: JobFolder, purpose: Purpose, fields: Mapping[str, Any]) -> _O
 
 def _mac(key: bytes, folder: JobFolder, purpose: Purpose, fields: Mapping[str, Any]) -> str:
     """Return the MAC of an object as JSON has it: members sorted, without spaces."""
+    # Purpose and folder are part of the message: a signed file is of no use in another place.
     message = ["sshrender", purpose.value, folder.name, fields]
+    # sort_keys: a reader's dictionary may have another order.
     text = json.dumps(message, sort_keys=True, separators=(",", ":"))
     return hmac.new(key, text.encode(), hashlib.sha256).hexdigest()

@@ -45,6 +45,7 @@ PixelCount = Annotated[int, Field(ge=1, le=65_000)]
 
 
 class _Frozen(BaseModel):
+    # forbid: an unknown field may change how pages look. Attributes ignore them.
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
 
@@ -74,6 +75,7 @@ class RecipeRecord(_Frozen):
     @field_validator("format")
     @classmethod
     def _format_is_known(cls, value: str) -> str:
+        # A format without a verification would let any file pass.
         if value and value not in recipe_forms.VERIFICATIONS:
             raise ValueError("a recipe makes files of a known kind")
         return value
@@ -144,6 +146,7 @@ class RenderSettings(_Frozen):
     @field_validator("device")
     @classmethod
     def _device_is_known(cls, name: str) -> str:
+        # DEVICES has only devices that write one file for each page.
         if name not in DEVICES:
             raise ValueError("the device is not a raster device that writes one file a page")
         return name
@@ -152,6 +155,7 @@ class RenderSettings(_Frozen):
     @classmethod
     def _options_set_parameters(cls, options: tuple[str, ...]) -> tuple[str, ...]:
         for _, name in switches.profiles(options):
+            # A path in a switch would name a file of each host.
             if profiles.NAME.fullmatch(name) is None:
                 raise ValueError("an option names a profile that is not in the job's folder")
         return options
@@ -159,6 +163,7 @@ class RenderSettings(_Frozen):
     @field_validator("profile_name")
     @classmethod
     def _profile_name_stays_below(cls, name: str) -> str:
+        # The name becomes part of a path on hosts.
         if not name.isprintable() or ".." in name.split("/") or name.endswith("/"):
             raise ValueError("the name of a profile is a path without ..")
         return name
@@ -206,6 +211,7 @@ class JobSpec(_Frozen):
         numbers = [int(number) for number in re.findall("[0-9]+", pages)]
         if not 1 <= min(numbers) <= max(numbers) <= self.document.pages:
             raise ValueError("the page list names a page that the document does not have")
+        # Ascending numbers without repetition: also the two ends of a range.
         if any(later <= earlier for earlier, later in pairwise(numbers)):
             raise ValueError("the page list names a page twice")
         return self
@@ -221,6 +227,7 @@ class JobSpec(_Frozen):
         fields = {"schema": fields.pop("schema_"), **fields}
         if not keyfile.is_in_memory():
             fields = signature.signed(folder, Purpose.JOB, fields)
+        # Written last of a job's files (coordinator/jobopening.py).
         write_whole(folder.spec, (json.dumps(fields, indent=1) + "\n").encode())
 
 
@@ -244,6 +251,7 @@ def job_name(stem: str, sha256: str, settings: RenderSettings) -> str:
         # Jobs keep the names that they had before there was such a setting.
         if fields[name] in (RenderSettings.model_fields[name].get_default(), []):
             del fields[name]
+    # sort_keys: the name must not depend on the order of the fields.
     identity = json.dumps([sha256, fields], sort_keys=True)
     digest = hashlib.sha256(identity.encode()).hexdigest()
     return f"{safe_stem(stem)}-{digest[:8]}"
@@ -252,6 +260,7 @@ def job_name(stem: str, sha256: str, settings: RenderSettings) -> str:
 def safe_stem(stem: str) -> str:
     """Return a document's name as part of a folder's name, harmless in a shell, a terminal or a path."""
     safe = re.sub(r"[^\w.+-]+", "_", stem)[:MAX_STEM]
+    # Cut by bytes; a character that is cut in the middle is left out.
     short = safe.encode()[:MAX_STEM_BYTES].decode("utf-8", "ignore")
     return short.strip("._-") or "document"
 
@@ -276,6 +285,7 @@ def load_signed_spec(folder: JobFolder) -> JobSpec | None:
 def _load(folder: JobFolder, *, is_run: bool) -> JobSpec | None:
     try:
         fields = json.loads(read_plain(folder.spec))
+        # ``schema`` is a reserved name in pydantic: the field is schema_.
         bare = {name: value for name, value in fields.items() if name not in ("schema", signature.FIELD)}
         text = json.dumps({**bare, "schema_": fields["schema"]})
         spec = JobSpec.model_validate_json(text)  # where a list is a tuple, strictly
@@ -286,6 +296,7 @@ def _load(folder: JobFolder, *, is_run: bool) -> JobSpec | None:
     if spec.name != folder.name or _JOB_NAME.fullmatch(spec.name) is None:
         raise damaged(folder.spec, "it describes another job than its name")
     if is_run:
+        # After the form was checked, so that ``fields`` is an object.
         signature.require(folder, Purpose.JOB, fields, folder.spec)
         check_name(folder, spec)
     return spec

@@ -41,6 +41,7 @@ def save(folder: JobFolder, page_file: str, data: bytes) -> None:
     (png if is_png else jpeg).measure(PageFile.in_memory(data), _accept)
     names = files_of(page_file)
     final = folder.thumbnails / names[0 if is_png else 1]
+    # The descriptor is not needed: opening it makes the check.
     os.close(open_folder(folder.thumbnails))  # ENOTDIR: a link leads to others' pictures
     temporary = final.with_name(f".{final.name}.{uuid.uuid4().hex}")
     descriptor = create(temporary, file_mode(folder.thumbnails))

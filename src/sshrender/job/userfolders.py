@@ -38,11 +38,13 @@ class UserFolder(NamedTuple):
 def find(san: Path, name: str) -> list[UserFolder]:
     """Return the folders of this kind, at most so many of each user. Raises OSError."""
     pattern = re.compile(re.escape(name) + r"(-[0-9a-f]{16})?")
+    # Listed, not asked for by name: NFS caches that a name was not there.
     with os.scandir(san) as entries:
         names = sorted(entry.name for entry in entries if pattern.fullmatch(entry.name))
     first = (os.geteuid(), san.stat().st_uid, 0)
     found: dict[int, list[UserFolder]] = {}
     for each in names:
+        # Removed between the two calls.
         with contextlib.suppress(FileNotFoundError):
             status = (san / each).lstat()
             if stat.S_ISDIR(status.st_mode):
@@ -59,15 +61,18 @@ def own(san: Path, name: str) -> Path:
     """
     user = user_in(san)
     for each in find(san, name):
+        # access(2) with the real user, as the server maps it: a folder of this user may be read-only.
         if each.user == user and os.access(each.path, os.W_OK | os.X_OK):
             return each.path
     path = san / name
     try:
         path.mkdir(0o700)
     except FileExistsError:
+        # 64 random bits: the name cannot be taken beforehand.
         path = san / f"{name}-{secrets.token_hex(8)}"
         path.mkdir(0o700)
     mode = stat.S_IMODE(san.stat().st_mode)
+    # The set-group-ID bit is kept (0o2000); write permission for others is not.
     make_folder(path, 0o700 | (mode & 0o2055) if mode & stat.S_ISVTX else mode)
     return path
 

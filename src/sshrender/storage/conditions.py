@@ -73,6 +73,7 @@ def _write(place: Path) -> None:
 
 def _create(place: Path) -> None:
     os.close(create(place / "created", 0o600))
+    # The second time it must fail: leases and attempts rely on O_EXCL.
     try:
         os.close(create(place / "created", 0o600))
     except FileExistsError:
@@ -104,6 +105,7 @@ def _link(place: Path) -> None:
 def _set_mode(place: Path) -> None:
     descriptor = create(place / "mode", 0o600)
     try:
+        # Twice, as the first mode may be the one that the mount gives.
         for mode in (0o640, 0o600):
             if reason := set_mode(descriptor, mode):
                 raise _Missing(reason)
@@ -128,6 +130,7 @@ def _group(folder: Path, place: Path) -> Condition:
         made = inner.stat()
         if made.st_gid != status.st_gid or not made.st_mode & stat.S_ISGID:
             says = "new folders do not get its group: hosts that log in as another user cannot read them"
+    # Without the bit a group can write to the folder, but does not own what is made in it.
     elif status.st_mode & 0o020 and not status.st_mode & 0o005:
         says = (
             "its group may write to it, but it has no set-group-ID bit (chmod g+s):"

@@ -41,6 +41,7 @@ def free_bytes(folder: Path) -> int:
 
     Raises OSError.
     """
+    # The nearest folder that exists: a new one will be on the same file system.
     while not folder.exists() and folder != folder.parent:
         folder = folder.parent
     return primitives.free_bytes(str(folder))
@@ -71,6 +72,7 @@ def open_folder(path: Path) -> int:
     process puts something else under its path meanwhile. Raises OSError; ENOTDIR for a link.
     """
     flags = os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+    # O_PATH: the parent need not be readable, only searchable.
     parent = os.open(path.parent, os.O_PATH | flags)
     try:
         return os.open(path.name, os.O_RDONLY | flags, dir_fd=parent)
@@ -90,8 +92,10 @@ def remove_tree(name: str, within: int) -> None:
     except FileNotFoundError:
         return
     try:
+        # Each turn removes a level: what was inside is at the top then.
         while left := os.listdir(top):  # noqa: PTH208 - of a descriptor
             failures = [error for each in left if (error := _take_apart(each, top)) is not None]
+            # Nothing was removed in this turn: another would do the same.
             if len(failures) == len(left):
                 raise failures[0]
     finally:
@@ -112,7 +116,10 @@ def _take_apart(name: str, top: int) -> OSError | None:
                 # What cannot be removed keeps its folder; the rmdir below reports that.
                 with contextlib.suppress(OSError):
                     if _is_folder(each, inner):
+                        # Its mode first: a folder must be writable for its entry ``..`` to be moved
+                        # (rename(2), EACCES).
                         os.close(_open_to_empty(each, inner))
+                        # A random name: two levels may have subfolders of one name.
                         os.rename(each, uuid.uuid4().hex, src_dir_fd=inner, dst_dir_fd=top)
                     else:
                         os.unlink(each, dir_fd=inner)
@@ -135,11 +142,13 @@ def _open_to_empty(name: str, within: int) -> int:
     flags = os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
     place = os.open(name, os.O_PATH | flags, dir_fd=within)
     try:
+        # Of another user's folder it fails, and so does what follows.
         if stat.S_IMODE(os.fstat(place).st_mode) & 0o700 != 0o700:
             with contextlib.suppress(OSError):
                 # fchmod(2) refuses an O_PATH descriptor, and the folder may not be readable yet, so that
                 # no other descriptor can be had; its /proc path accepts chmod (open(2), O_PATH).
                 Path(f"/proc/self/fd/{place}").chmod(0o700)
+        # "." by the descriptor: the folder that was opened, whatever has its name now.
         return os.open(".", os.O_RDONLY | flags, dir_fd=place)
     finally:
         os.close(place)
@@ -182,6 +191,7 @@ def open_plain(path: Path, max_bytes: int | None = None) -> BinaryIO:
     """
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
     status = os.fstat(descriptor)
+    # After it was opened: a test of the name before could be of another file.
     if not stat.S_ISREG(status.st_mode):
         os.close(descriptor)
         raise OSError(errno.EINVAL, "not a regular file", str(path))
@@ -194,6 +204,7 @@ def open_plain(path: Path, max_bytes: int | None = None) -> BinaryIO:
 def read_plain(path: Path, max_bytes: int = MAX_RECORD_BYTES) -> bytes:
     """Return the content of a regular file. Raises OSError; EFBIG for more than ``max_bytes``."""
     with open_plain(path, max_bytes) as file:
+        # One byte more, so that growth shows.
         data = file.read(max_bytes + 1)
     if len(data) > max_bytes:  # the file has grown since it was opened
         raise _too_large(path, max_bytes)
@@ -230,10 +241,12 @@ def write_whole(path: Path, data: bytes) -> None:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
+        # Tries for a while where the name is in use (newfiles.py).
         replace(temporary, path)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+    # After the rename: the new name is durable only then.
     sync_folder(path.parent)
 
 
@@ -269,6 +282,7 @@ def reserve(descriptor: int, offset: int, size: int) -> bool:
 
     It does not on NFS before 4.2, and on a full disk.
     """
+    # c_long: without it ctypes would pass an int of 32 bits.
     result: int = _LIBC.fallocate(
         descriptor, _FALLOC_FL_KEEP_SIZE, ctypes.c_long(offset), ctypes.c_long(size)
     )

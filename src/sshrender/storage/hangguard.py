@@ -57,6 +57,7 @@ class HangGuard:
         _start(detector)
         try:
             _start(thread)
+            # The work has no time limit of its own: it may take hours while the folder answers.
             while (future := _next(ended)) is None:
                 if detector.is_hanging():
                     self._abandoned = thread

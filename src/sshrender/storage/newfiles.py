@@ -53,6 +53,7 @@ def create(path: Path, mode: int) -> int:
 
     FileExistsError if the name is taken, also by a link.
     """
+    # Set by fchmod, as open(2) applies the umask to the mode.
     descriptor = os.open(path, _NEW, mode)
     try:
         set_mode(descriptor, mode)
@@ -86,8 +87,10 @@ def make_folder(folder: Path, mode: int) -> None:
 
     One that exists and is another user's keeps its own mode. A link is not followed. Raises OSError.
     """
+    # mkdir(2) ignores the set-group-ID bit, so it is set below.
     with contextlib.suppress(FileExistsError):
         folder.mkdir(mode=mode & 0o1777)
+    # Another user's folder: its mode is that user's.
     with contextlib.suppress(PermissionError):
         place = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
         try:
@@ -103,6 +106,7 @@ def _inherit_group(place: int, parent: Path) -> None:
     group = parent.stat().st_gid
     if os.fstat(place).st_gid != group:
         with contextlib.suppress(OSError):
+            # -1: the owner stays. It fails for a group that this user is not in.
             os.fchown(place, -1, group)
 
 
@@ -114,6 +118,7 @@ def replace(source: Path, target: Path, wait: float = BUSY_TIMEOUT) -> None:
             primitives.rename(str(source), str(target))
             return
         except OSError as error:
+            # The last error counts once the time has passed.
             if error.errno not in _BUSY or time.monotonic() >= deadline:
                 raise
         time.sleep(BUSY_INTERVAL)
@@ -129,6 +134,7 @@ def link_new(own: Path, target: Path) -> bool:
     try:
         os.link(own, target, follow_symlinks=False)
     except FileExistsError:
+        # Two names: the own one and the target.
         return own.stat().st_nlink == 2
     return True
 
@@ -145,6 +151,7 @@ def give_name(own: Path, target: Path) -> bool:
     except OSError as error:
         if error.errno not in CANNOT_LINK:
             raise
+    # lexists: a link that leads nowhere has the name, too.
     if os.path.lexists(target):
         return False
     primitives.rename(str(own), str(target))

@@ -50,6 +50,7 @@ def rename(source: str, target: str) -> None:
     try:
         os.rename(source, target)
     except OSError:
+        # The source is gone and the target is there: it has worked.
         if os.path.lexists(source) or not os.path.lexists(target):
             raise
 
@@ -69,6 +70,7 @@ def try_write(folder: str, name: str) -> Optional[str]:
     """
     path = os.path.join(folder, ".probe.%s-%s" % (name, os.urandom(6).hex()))
     try:
+        # O_EXCL and O_NOFOLLOW: the name is random, but the folder is open to others.
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
     except OSError as error:
         return reason_of(error)
@@ -107,6 +109,7 @@ class HangDetector(threading.Thread):
     def run(self) -> None:
         """Ask until ``stop`` is called."""
         while not self._stop.is_set():
+            # Read without a lock by is_hanging(): one assignment is atomic in CPython.
             self._asked_at = time.monotonic()
             # An error is an answer, too: the next operation on the folder shows what it means.
             with contextlib.suppress(OSError):
@@ -120,5 +123,6 @@ class HangDetector(threading.Thread):
 
     def is_hanging(self) -> bool:
         """Return whether a call has been without an answer for HANG_TIMEOUT."""
+        # Read once: it may become None between the two tests.
         asked_at = self._asked_at
         return asked_at is not None and time.monotonic() - asked_at > HANG_TIMEOUT

@@ -62,8 +62,10 @@ def state(where: str, pid: int, began: str) -> OwnerState:
 
     A process that cannot be examined is not gone: only ESRCH says that (kill(2)).
     """
+    # Another machine, another boot, or another pid namespace.
     if not where or where != space():
         return OwnerState.UNKNOWN
+    # Both are needed: a start time that cannot be read says nothing.
     now = started(pid)
     if now and began:
         return OwnerState.RUNNING if now == began else OwnerState.GONE
@@ -71,6 +73,7 @@ def state(where: str, pid: int, began: str) -> OwnerState:
         os.kill(pid, 0)
     except (ProcessLookupError, OverflowError):
         return OwnerState.GONE
+    # EPERM: a process has the pid, but whether it is the same cannot be told.
     except OSError:
         return OwnerState.UNKNOWN
     return OwnerState.UNKNOWN

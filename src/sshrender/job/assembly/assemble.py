@@ -51,6 +51,7 @@ def assemble(
     now. Raises AssemblyFailed or OSError.
     """
     ordered = sorted(records, key=lambda record: record.page)
+    # The key says of which pages, kind and resolution the file is.
     key = _key(ordered, kind, dpi)
     if not _is_there(folder, target, key):
         sheets = [
@@ -86,6 +87,7 @@ def _key(records: Sequence[PageRecord], kind: str, dpi: tuple[float, float]) -> 
 def _is_there(folder: JobFolder, target: Path, key: str) -> bool:
     try:
         account = json.loads(read_plain(_account(folder, target.suffix.lstrip("."))))
+        # The size as well: a file that another program replaced has another one, most likely.
         return bool(account["key"] == key and account["bytes"] == target.stat().st_size)
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return False
@@ -93,6 +95,7 @@ def _is_there(folder: JobFolder, target: Path, key: str) -> bool:
 
 def _require_room(file: IO[bytes]) -> None:
     """Raise OSError where the storage is full: libtiff says of a page that it cannot be written."""
+    # Behind what was written: a megabyte shows whether there was room for more.
     file.seek(0, os.SEEK_END)
     file.write(b"\0" * _ROOM)
     file.flush()
@@ -110,6 +113,7 @@ def _write(target: Path, fill: Callable[[IO[bytes]], None], fence: Callable[[], 
                 raise
             file.flush()
             os.fsync(file.fileno())
+        # Just before the name is given: the work may have taken minutes.
         fence()
         replace(temporary, target)
     finally:

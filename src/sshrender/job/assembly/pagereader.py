@@ -49,18 +49,22 @@ class Sheet:
         Whatever decoding it raises is the page's fault: Pillow raises an OSError without a number too.
         """
         with self._opened() as file:
+            # Before it is used: a changed page would be in the file.
             before = self._require_unchanged(file)
             try:
                 yield file
+            # These are not the page's fault.
             except (AssemblyFailed, KeyboardInterrupt, SystemExit, GeneratorExit):
                 raise
             except MemoryError:
                 raise AssemblyFailed(f"{self.path.name}: not enough memory to decode it") from None
             except Exception as error:
+                # With a number it is the storage's.
                 if isinstance(error, OSError) and error.errno is not None:
                     raise
                 what = str(error) or type(error).__name__
                 raise AssemblyFailed(f"{self.path.name}: {what}") from error
+            # And after it: the page may have been changed while it was read.
             if _identity(file) != before:
                 raise self._changed()
 

@@ -48,6 +48,8 @@ class _Objects:
         self._file = file
         self._offsets: dict[int, int] = {}
         self._next = 1
+        # The second line has bytes above 127, so that programs treat the file as binary (ISO 32000-1,
+        # 7.5.2).
         file.write(b"%PDF-1.5\n%\xe2\xe3\xcf\xd3\n")
 
     def reserve(self) -> int:
@@ -74,10 +76,12 @@ class _Objects:
         begin = self._file.tell()
         if begin >= _MAX_BYTES:
             raise AssemblyFailed("a PDF cannot be larger than 10 GB; --assemble zip can")
+        # Entry 0 is the head of the list of free objects (7.5.4).
         self._file.write(f"xref\n0 {self._next}\n0000000000 65535 f \n".encode())
         for number in range(1, self._next):
             self._file.write(f"{self._offsets[number]:010d} 00000 n \n".encode())
         self._file.write(
+            # The same two identifiers: the file was not changed since it was made (14.4).
             f"trailer\n<< /Size {self._next} /Root {root} 0 R /ID [<{identity}> <{identity}>] >>\n"
             f"startxref\n{begin}\n%%EOF\n".encode()
         )
@@ -91,6 +95,7 @@ def write(file: IO[bytes], sheets: Sequence[Sheet]) -> None:
     """Write page after page, losslessly. Raises AssemblyFailed or OSError."""
     objects = _Objects(file)
     catalog, tree = objects.reserve(), objects.reserve()
+    # A tree of two levels: the catalog's node, and nodes of _KIDS pages.
     nodes = []
     for first in range(0, len(sheets), _KIDS):
         members = sheets[first : first + _KIDS]
@@ -109,8 +114,11 @@ def write(file: IO[bytes], sheets: Sequence[Sheet]) -> None:
 def _page(file: IO[bytes], objects: _Objects, sheet: Sheet, parent: int) -> int:
     """Write the page's object, once its image is written."""
     page, content, image = objects.reserve(), objects.reserve(), objects.reserve()
+    # 72 points are an inch.
     width, height = sheet.width * 72 / sheet.dpi[0], sheet.height * 72 / sheet.dpi[1]
+    # The image first: its length is known only afterwards where it is recoded.
     _image(file, objects, sheet, image)
+    # The unit square of an image is scaled to the page (8.9.5).
     drawing = f"q {width:.4f} 0 0 {height:.4f} 0 0 cm /P Do Q"
     objects.begin_stream(content, "", len(drawing))
     file.write(drawing.encode())
@@ -127,6 +135,7 @@ def _image(file: IO[bytes], objects: _Objects, sheet: Sheet, number: int) -> Non
     size = f"/Type /XObject /Subtype /Image /Width {sheet.width} /Height {sheet.height}"
     with sheet.file() as page:
         head = page.read(8)
+        # By its first bytes, not its name: a recipe chooses the extension.
         found = _png(page) if head == b"\x89PNG\r\n\x1a\n" else _jpeg(page, sheet, head)
         if found is not None:
             objects.begin_stream(number, f"{size} {found.entries}", found.length)
@@ -160,12 +169,14 @@ def _png(page: IO[bytes]) -> _Picture | None:
         elif kind == b"IDAT":
             pieces.append((offset, length))
     width, _, depth, colours, _, _, interlaced = struct.unpack(">IIBBBBB", header)
+    # 4 and 6 have an alpha channel.
     if interlaced or colours not in (0, 2, 3):
         return None
     components = 3 if colours == 2 else 1
     space = _SPACES[components]
     if colours == 3:
         space = f"[/Indexed /DeviceRGB {len(palette) // 3 - 1} <{palette.hex()}>]"
+    # 15: each row has its own filter type, as in PNG (7.4.4.4).
     predictor = f"/Predictor 15 /Colors {components} /BitsPerComponent {depth} /Columns {width}"
     return _Picture(
         f"/ColorSpace {space} /BitsPerComponent {depth} /Filter /FlateDecode"
@@ -184,6 +195,7 @@ def _chunks(page: IO[bytes]) -> Iterator[tuple[bytes, int, int]]:
             return
         length, kind = struct.unpack(">I4s", head)
         yield kind, at + 8, length
+        # Length, type and CRC take twelve bytes.
         at += 12 + length
 
 
@@ -208,6 +220,7 @@ _BITS = {
 
 def _recode(file: IO[bytes], objects: _Objects, sheet: Sheet, number: int, size: str) -> None:
     """Compress the pixels of any other image anew. What is transparent becomes white paper."""
+    # The stream's length is an object of its own: it is known after the data were written.
     length = objects.reserve()
     with sheet.picture() as picture:
         page = _opaque(picture)
@@ -232,6 +245,7 @@ def _opaque(picture: Image.Image) -> Image.Image:
 
 def _deflate(file: IO[bytes], page: Image.Image) -> None:
     compressor = zlib.compressobj(6)
+    # In bands: all of a large page at once would take gigabytes.
     for top in range(0, page.height, _BAND):
         band = page.crop((0, top, page.width, min(top + _BAND, page.height)))
         file.write(compressor.compress(band.tobytes()))

@@ -31,4 +31,5 @@ def write(file: IO[bytes], sheets: Sequence[Sheet]) -> None:
                     dpi=sheet.dpi,
                     big_tiff=is_big,
                 )
+                # Finishes the directory of this page.
                 frames.newFrame()

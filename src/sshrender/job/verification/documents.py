@@ -25,6 +25,7 @@ def measure_text(file: PageFile, _accept: Accept) -> Size:
     decoder = codecs.getincrementaldecoder("utf-8")()
     try:
         for block in file.blocks():
+            # A NUL byte is valid UTF-8, but no text.
             require(b"\0" not in block, "not a text: it holds NUL bytes")
             decoder.decode(block)
         decoder.decode(b"", final=True)

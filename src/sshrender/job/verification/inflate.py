@@ -46,12 +46,15 @@ def library() -> _Inflate | None:
     def inflate(data: bytes, size: int) -> memoryview | None:
         nonlocal buffer
         if len(buffer) < size or (len(buffer) > KEPT and size <= KEPT):
+            # Freed before the new one is made, so that both do not take memory at once.
             buffer = bytearray()
             buffer = bytearray(size)
+        # A view of the buffer, without a copy.
         place = (ctypes.c_char * len(buffer)).from_buffer(buffer)
         read, written = ctypes.c_size_t(), ctypes.c_size_t()
         sizes = ctypes.byref(read), ctypes.byref(written)
         code = decompress(state, data, len(data), place, size, *sizes)
+        # Input that is left over is damage as well: the stream must end where the data do.
         is_whole = code == 0 and read.value == len(data) and written.value == size
         return memoryview(buffer)[:size] if is_whole else None
 

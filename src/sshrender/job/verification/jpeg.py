@@ -43,6 +43,7 @@ def measure(file: PageFile, accept: Accept) -> Size:
             require(at + 2 == file.size, "the JPEG goes on after its end")
             return _whole(frame, seen, coded)
         require(at + 4 <= file.size, "the JPEG is cut off")
+        # The length includes its own two bytes.
         (length,) = struct.unpack(">H", file.read(at + 2, 2))
         require(length >= 2, "the JPEG is damaged")
         content = file.read(at + 4, length - 2)
@@ -52,6 +53,7 @@ def measure(file: PageFile, accept: Accept) -> Size:
             require(frame is None, "the JPEG has more than one frame")
             frame = _frame(content)
             accept((frame.width, frame.height))
+        # Scan data have no length: they end at the next marker.
         elif marker == _SCAN:
             require(frame is not None, "the JPEG has a scan before its frame")
             scans += 1
@@ -68,9 +70,11 @@ def _frame(content: bytes) -> _Frame:
     bits, height, width, components = struct.unpack(">BHHB", content[:6])
     require(bits == 8 and components in (1, 3, 4), "the JPEG has other components than a page")
     require(len(content) == 6 + 3 * components, "the JPEG is damaged")
+    # One byte holds both factors: horizontal in the high, vertical in the low four bits.
     sampling = [divmod(byte, 16) for byte in content[7::3]]
     require(all(1 <= h <= 4 and 1 <= v <= 4 for h, v in sampling), "the JPEG is damaged")
     across, down = max(h for h, _ in sampling), max(v for _, v in sampling)
+    # Rounded up for each component, as subsampled components have fewer blocks.
     blocks = sum(-(-width * h // (8 * across)) * -(-height * v // (8 * down)) for h, v in sampling)
     return _Frame(width, height, blocks)
 
@@ -82,6 +86,7 @@ def _scan_end(file: PageFile, at: int) -> int:
         found = _NEXT_MARKER.search(block)
         if found is not None:
             return at + found.start()
+        # One byte less: a marker may be divided between two blocks.
         at += len(block) - 1
     raise VerificationFailed("the JPEG is cut off")
 
@@ -90,6 +95,7 @@ def _whole(frame: _Frame | None, seen: set[int], coded: int) -> Size:
     """Check that the data suffice for the page: each block of 8 x 8 samples takes a bit at least."""
     if frame is None:
         raise VerificationFailed("the JPEG has no frame")
+    # DHT and DQT too: without tables nothing can be decoded.
     require({_SCAN, _TABLES, _QUANTIZATION} <= seen, "the JPEG has no image data")
     require(coded * 8 >= frame.blocks, "the JPEG has too little image data")
     return frame.width, frame.height

@@ -24,9 +24,11 @@ def measure_psd(file: PageFile, accept: Accept) -> Size:
     accept((width, height))
     at = 26
     for _ in range(3):
+        # Three sections: colour modes, resources, layers; each begins with its length.
         at += 4 + _word(file, at)
     (compression,) = struct.unpack(">H", file.read(at, 2))
     rows = channels * height
+    # 0: raw; 1: PackBits, with a table of row lengths before the data.
     if compression == 0:
         expected = at + 2 + rows * ((width * bits + 7) // 8)
     else:
@@ -42,6 +44,7 @@ def _row_lengths(file: PageFile, start: int, rows: int) -> int:
     total = 0
     for block in file.blocks(start, start + 2 * rows):
         lengths = array.array("H", block)
+        # The format is big-endian.
         if sys.byteorder == "little":
             lengths.byteswap()
         total += sum(lengths)
@@ -57,6 +60,7 @@ def measure_xcf(file: PageFile, accept: Accept) -> Size:
     require(file.head(9) == b"gimp xcf " and file.size >= 64, "not an XCF")
     width, height = struct.unpack(">II", file.read(14, 8))
     accept((width, height))
+    # Offsets of the format: 26 is the end of the header, where the properties begin.
     layer = _word(file, _after_properties(file, 26))
     name_bytes = _word(file, layer + 12)
     hierarchy = _word(file, _after_properties(file, layer + 16 + name_bytes))

@@ -33,12 +33,14 @@ class PageFile:
     def __init__(self, descriptor: int, size: int) -> None:
         self.size = size
         self._descriptor = descriptor
+        # Read once: most files are small, and each read of NFS is a request.
         self._whole = self._pread(0, size) if size <= WHOLE else None
 
     @classmethod
     def in_memory(cls, data: bytes) -> PageFile:
         """Return what was read already."""
         file = cls(-1, 0)
+        # -1: it is never read, as all of it is in memory.
         file.size, file._whole = len(data), data
         return file
 
@@ -69,6 +71,7 @@ class PageFile:
         pieces, found = [], 0
         while found < count:
             block = os.pread(self._descriptor, count - found, start + found)
+            # An empty result before the end: the file became shorter.
             require(block != b"", "changed while it was read")
             pieces.append(block)
             found += len(block)

@@ -17,6 +17,7 @@ def measure_bmp(file: PageFile, accept: Accept) -> Size:
     """BITMAPFILEHEADER and BITMAPINFOHEADER; uncompressed, so the file's size is known."""
     head = file.head(54)
     require(head[:2] == b"BM" and len(head) == 54, "not a BMP")
+    # Little-endian; a negative height says that rows go from top to bottom.
     start, header, width, height, planes, bits, compression = struct.unpack("<IIiiHHI", head[10:34])
     (colours,) = struct.unpack("<I", head[46:50])
     require(header == 40 and planes == 1 and compression == 0, "another kind of BMP")
@@ -24,6 +25,7 @@ def measure_bmp(file: PageFile, accept: Accept) -> Size:
     require(width > 0 and height != 0, "a page image without pixels")
     accept((width, abs(height)))
     palette = 4 * (colours or 1 << bits) if bits <= 8 else 4 * colours
+    # Each row is padded to four bytes.
     expected = start + (width * bits + 31) // 32 * 4 * abs(height)
     require(start >= 54 + palette, "the BMP is damaged")
     require(expected <= file.size <= expected + _SLACK, "the BMP is cut off")
@@ -42,6 +44,7 @@ def measure_pcx(file: PageFile, accept: Accept) -> Size:
     require(bits in (1, 2, 4, 8) and 1 <= planes <= 4, "not a PCX")
     require(per_row * 8 >= width * bits, "the PCX is damaged")
     accept((width, height))
+    # 769: a marker, and 256 colours of three bytes, behind the pixels.
     palette = 769 if planes == 1 and bits == 8 else 0
     require(file.size > 128 + palette, "the PCX is cut off")
     expected = planes * per_row * height
@@ -70,6 +73,7 @@ def _pcx_bytes(file: PageFile, end: int, expected: int) -> tuple[int, int]:
         # High bytes in a row begin with a count, so an odd number of them ends in one without its value.
         rest = coded[-1:] if (len(coded) - len(coded.rstrip(_HIGH))) % 2 else b""
         leads = b"".join(_RUNS.findall(coded))
+        # What is no run stands for itself; each run has two bytes of code.
         total += sum(leads.translate(_COUNTS)) + len(coded) - len(rest) - 2 * len(leads)
         if total >= expected:
             break
@@ -94,6 +98,7 @@ def measure_miff(file: PageFile, accept: Accept) -> Size:
     assert BLOCK % 4 == 0
     for block in file.blocks(len(head) + len(colon)):
         counts = block[3::4]
+        # Each run stands for its count and one more.
         found += sum(counts) + len(counts)
     require(size[0] * size[1] <= found, "the MIFF is cut off")
     return size

@@ -24,6 +24,7 @@ _FIXED = {b"gAMA": 4, b"cHRM": 32, b"sRGB": 1, b"pHYs": 9, b"tIME": 7}
 _ANIMATION = (b"acTL", b"fcTL", b"fdAT")
 _CRITICAL = (b"IHDR", b"PLTE", b"IDAT", b"IEND")
 _ONCE = (b"PLTE", b"tRNS", b"iCCP", *_FIXED)
+# Adam7: seven passes over the same image, from coarse to fine.
 _ADAM7 = (
     (0, 0, 8, 8),
     (4, 0, 8, 8),
@@ -54,8 +55,10 @@ class _Header(NamedTuple):
         """Return runs of rows of equal length: (number of rows, bytes of each with its filter type)."""
         bits = self.depth * _CHANNELS[self.colours]
         for left, top, across, down in _ADAM7 if self.is_interlaced else ((0, 0, 1, 1),):
+            # Rounded up: the last column or row of a pass need not be complete.
             width, height = -(-(self.width - left) // across), -(-(self.height - top) // down)
             if width > 0 and height > 0:
+                # A filter type is before each row. Passes without pixels have no rows at all (8.2).
                 yield height, 1 + (width * bits + 7) // 8
 
 
@@ -69,16 +72,21 @@ def measure(file: PageFile, accept: Accept) -> Size:
     seen: set[bytes] = set()
     palette, at, previous = 0, 33, b"IHDR"
     for _ in range(MAX_CHUNKS):
+        # The image data are inflated while their CRC is computed: they are read once.
         kind, start, end = _chunk(file, at, data)
+        # Bit 5 of the first letter: lower case is ancillary (5.4). An unknown critical chunk forbids
+        # to show the image.
         require(kind in _CRITICAL or kind[0] & 0x20 != 0, "the PNG has an unknown critical chunk")
         require(kind != b"IHDR" and kind not in _ANIMATION, f"the PNG has a chunk {kind!r:.20}")
         require(kind not in seen or kind not in _ONCE, "the PNG has a chunk twice")
         if kind == b"IDAT":
+            # Palette first (11.2.3).
             require(header.colours != 3 or palette > 0, "the PNG has no palette")
             require(previous == b"IDAT" or b"IDAT" not in seen, "the PNG's data are not consecutive")
         elif kind == b"PLTE":
             palette = _palette(end - start, header, b"IDAT" in seen)
         elif kind == b"IEND":
+            # IEND has no content, only its CRC follows.
             require(end == start and end + 4 == file.size, "the PNG goes on after its end")
             data.finish()
             return size
@@ -108,6 +116,7 @@ def _chunk(file: PageFile, at: int, data: _ImageData) -> tuple[bytes, int, int]:
     length, kind = struct.unpack(">I4s", file.read(at, 8))
     start, end = at + 8, at + 8 + length
     require(end + 4 <= file.size, "the PNG is cut off")
+    # The CRC covers type and content, not the length (5.3).
     crc = zlib.crc32(kind)
     for block in file.blocks(start, end):
         crc = zlib.crc32(block, crc)
@@ -120,6 +129,7 @@ def _chunk(file: PageFile, at: int, data: _ImageData) -> tuple[bytes, int, int]:
 def _palette(length: int, header: _Header, is_late: bool) -> int:
     """Return the number of its entries."""
     most = 1 << header.depth if header.colours == 3 else 256
+    # Greyscale images have none; a palette after the data would be too late.
     require(header.colours not in (0, 4) and not is_late, "the PNG has a palette out of place")
     require(length % 3 == 0 and 0 < length // 3 <= most, "the PNG's palette is damaged")
     return length // 3
@@ -143,6 +153,7 @@ def _inflatable(content: bytes) -> None:
     require(0 < len(name) < 80 and rest[:1] == b"\0", "the PNG's profile or text is damaged")
     inflater = zlib.decompressobj()
     try:
+        # decompress() stops at the limit: a longer text has not ended then.
         found = inflater.decompress(rest[1:], MAX_INFLATED)
     except zlib.error:
         raise VerificationFailed("the PNG's profile or text is damaged") from None
@@ -155,6 +166,7 @@ class _ImageData:
     def __init__(self, header: _Header) -> None:
         self._inflater = zlib.decompressobj()
         self._runs = list(header.rows())
+        # Each byte that is inflated is taken from this: it ends at 0.
         self._left = sum(rows * length for rows, length in self._runs)
         self._at = 0  # offset in the run of rows that comes first in _runs
         self._whole = inflate.library() if self._left <= inflate.MAX_OUTPUT else None
@@ -168,6 +180,7 @@ class _ImageData:
             return
         self._kept.append(block)
         self._kept_bytes += len(block)
+        # Too much to keep: what is kept so far is inflated in pieces, and the rest after it.
         if self._kept_bytes > inflate.MAX_INPUT:
             self._inflate_kept()
 
@@ -176,6 +189,7 @@ class _ImageData:
         whole = None
         if self._whole is not None:
             try:
+                # Joined only at the end: the size of the output is known from the header.
                 whole = self._whole(b"".join(self._kept), self._left)
             except MemoryError:  # the user's own limit may be low
                 self._inflate_kept()
@@ -184,6 +198,7 @@ class _ImageData:
                 raise VerificationFailed("the PNG's data are damaged, or of another size")
             self._take(whole)
             return
+        # What zlib holds back after the last input.
         while not self._inflater.eof:
             try:
                 pixels = self._inflater.decompress(b"", _OUTPUT)
@@ -209,6 +224,7 @@ class _ImageData:
             except zlib.error:
                 raise VerificationFailed("the PNG's data are damaged") from None
             self._take(pixels)
+            # What did not fit into _OUTPUT bytes is given to it again.
             block = self._inflater.unconsumed_tail
         require(not self._inflater.unused_data, "the PNG has data after its pixels")
 
@@ -219,10 +235,12 @@ class _ImageData:
         while at < len(pixels):
             rows, length = self._runs[0]
             piece = pixels[at : at + rows * length - self._at]
+            # The first byte of each row in this piece; -at % length is the distance to the next row.
             filters = bytes(piece[-self._at % length :: length])
             require(not filters or max(filters) <= 4, "the PNG's data are damaged")
             at += len(piece)
             self._at += len(piece)
+            # The run of rows is complete: the next pass begins.
             if self._at == rows * length:
                 self._runs.pop(0)
                 self._at = 0

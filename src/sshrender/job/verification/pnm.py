@@ -19,11 +19,13 @@ def measure(file: PageFile, accept: Accept) -> Size:
         return _measure_pam(file, head, accept)
     require(len(head) > 2 and head[0] == 0x50 and 0x31 <= head[1] <= 0x36, "not a PNM")
     kind = head[1] - 0x30
+    # A plain or a raw header: numbers, with comments among them.
     width, at = _number(head, 2)
     height, at = _number(head, at)
     maximum = 1
     if kind not in (1, 4):
         maximum, at = _number(head, at)
+    # One white space character ends the header; the pixels may begin with another one.
     require(at < len(head) and head[at] in _SPACE, "not a PNM")
     require(0 < maximum < 1 << 16, "not a PNM")
     accept((width, height))
@@ -31,7 +33,9 @@ def measure(file: PageFile, accept: Accept) -> Size:
     if kind < 4:
         _measure_plain(file, at + 1, width * height * depth, maximum, kind == 1)
     else:
+        # Two bytes for a sample above 255, the higher one first.
         row = (width + 7) // 8 if kind == 4 else width * depth * (2 if maximum > 255 else 1)
+        # Exactly: what follows would be another image (ppm(5)).
         require(file.size - at - 1 == row * height, "the PNM is cut off")
     return width, height
 
@@ -40,6 +44,7 @@ def _number(head: bytes, at: int) -> tuple[int, int]:
     """Return the next number of a header and where it ends, after white space and comments."""
     start = at
     while at < len(head) and (head[at] in _SPACE or head[at] == 0x23):
+        # 0x23 is #: a comment up to the end of its line.
         if head[at] == 0x23:
             at = head.find(b"\n", at)
             require(at >= 0, "not a PNM")
@@ -61,12 +66,14 @@ def _measure_plain(file: PageFile, start: int, samples: int, maximum: int, is_de
             continue
         require(not block.translate(None, b"0123456789" + _SPACE), "the PNM is damaged")
         words = (rest + block).split()
+        # A number may be divided between two blocks.
         rest = words.pop() if words and block[-1] not in _SPACE else b""
         values = set(words)  # few, in an image: looking at each sample would take ten times as long
         require(max(map(len, (*values, rest))) <= _DIGITS, "the PNM is damaged")
         require(max(map(int, values), default=0) <= maximum, "the PNM is damaged")
         found += len(words)
     require(not rest and found == samples, "the PNM is cut off")
+    # A last number that is cut short would still be a number.
     require(file.tail(1) == b"\n", "the PNM is cut off in its last number")
 
 
@@ -75,6 +82,7 @@ def _measure_pam(file: PageFile, head: bytes, accept: Accept) -> Size:
     fields: dict[bytes, int] = {}
     for line in head.split(b"\n"):
         words = line.split()
+        # Other lines (TUPLTYPE, comments) do not matter for the size.
         if len(words) == 2 and words[0] in (b"WIDTH", b"HEIGHT", b"DEPTH", b"MAXVAL"):
             require(words[1].isdigit() and len(words[1]) <= _DIGITS, "not a PAM")
             fields[words[0]] = int(words[1])

@@ -67,11 +67,14 @@ class Verifications:
 
         ``limit``: bytes that a host may write. ``on_slow`` is called now and then while it takes long.
         """
+        # Compared afterwards: a host may write to its file during the verification.
         before = _identity(descriptor)
         size = require_size(descriptor, expected, limit)
         request = _request(size, expected)
         try:
             found = self._ask(descriptor, request, on_slow)
+        # The child died of this file, of memory, or of a signal from outside: a new one gets the same
+        # file.
         except _Died:
             # The kernel's OOM killer may have ended it, for another's memory: once more.
             try:
@@ -95,6 +98,7 @@ class Verifications:
 
     def cancel(self) -> None:
         """Verify nothing more: what is read now fails. May be called from another thread."""
+        # The flag first: a process that is started just now is not used any more.
         self._is_cancelled = True
         child = self._child
         if child is not None:
@@ -108,15 +112,19 @@ class Verifications:
         try:
             answer = self._child.ask(descriptor, request, on_slow)
         except BaseException:
+            # The answer of this request would be taken for that of the next one.
             self.stop()
             raise
         if answer.get("error"):
             number, text = answer["error"]
             # The server removed the file: its host did, or has put another in its place (nfs(5)).
+            # FileNotFoundError makes the verifier try again later, as for a file that is not visible
+            # yet.
             raise OSError(errno.ENOENT if number == errno.ESTALE else number, text)
         if "found" not in answer:
             raise VerificationFailed(str(answer.get("failed", "it was not understood"))[:500])
         found = PageImage(*answer["found"])
+        # The child was told the size: another one means that it answers something else.
         if found.bytes != request["size"]:
             raise VerificationFailed("it was not understood")
         return found
@@ -140,6 +148,7 @@ def _request(size: int, expected: Expected) -> dict[str, Any]:
 def seconds(size: int, expected: Expected) -> float:
     """Return the CPU time that verifying a file of this size may take."""
     allowed = CPU_SECONDS + size / BYTES_A_SECOND
+    # Only where so large a file may be this page: the claim of a host must not buy it time.
     if (page := pixels(expected)) is not None and max_bytes(expected) >= size:
         width, height = (min(side, MAX_SIDE) for side in page)
         allowed += min(width * height, 1e10) / PIXELS_A_SECOND
@@ -151,8 +160,10 @@ class _Child:
 
     def __init__(self) -> None:
         """Start it. Raises OSError: this machine has no room for it."""
+        # SOCK_SEQPACKET keeps messages apart, and tells when the other end is gone.
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         try:
+            # The child's end of the socket is inherited by its number.
             self._process = subprocess.Popen(
                 # -P: modules that lie in the current folder are not ours.
                 [sys.executable, "-P", "-m", "sshrender.job.verification.worker", str(theirs.fileno())],
@@ -169,6 +180,7 @@ class _Child:
             number = errno.EAGAIN if error.errno == errno.ENOENT else error.errno
             raise OSError(number, what) from None
         finally:
+            # Only the child may hold its end: then its death shows here as the end of the socket.
             theirs.close()
         self._socket = ours
         self._poll = select.poll()  # select(2) knows no descriptor above 1023
@@ -182,15 +194,18 @@ class _Child:
         Raises _Died, VerificationFailed if it takes too long, or TimeoutError: the storage.
         """
         deadline = time.monotonic() + WALL_TO_CPU * request["seconds"]
+        # What it had used before: the limit is for this request.
         used = _cpu_time(self._process.pid)
         try:
             socket.send_fds(self._socket, [json.dumps(request).encode()], [descriptor])
+            # Each turn is a chance to flush what was published before (verifier.py).
             while not self._poll.poll(1000 * SLOW):
                 on_slow()
                 # One more look: the coordinator itself may have been stopped, and not the process.
                 if time.monotonic() > deadline and not self._poll.poll(0):
                     raise self._overdue(used + BUSY * request["seconds"])
             answer = json.loads(self._socket.recv(MAX_PACKET))
+        # ValueError: an empty answer, as the child has ended.
         except (BrokenPipeError, ConnectionResetError, ValueError):
             raise self._ended() from None
         if not isinstance(answer, dict):
@@ -211,6 +226,7 @@ class _Child:
     def _ended(self) -> Exception:
         """Return why it answered nothing."""
         with contextlib.suppress(subprocess.TimeoutExpired):
+            # SIGXCPU is sent at the soft limit of processor time (setrlimit(2)).
             if self._process.wait(1.0) == -signal.SIGXCPU:
                 return VerificationFailed("verifying it takes too much CPU time")
         return _Died()
@@ -232,6 +248,7 @@ def _cpu_time(pid: int) -> float:
     """Return the seconds that a process has computed (proc_pid_stat(5)); without /proc more than any."""
     try:
         with open(f"/proc/{pid}/stat", "rb") as file:  # noqa: PTH123 - no file of the shared folder
+            # utime and stime, fields 14 and 15 of proc_pid_stat(5); the list begins with field 3.
             fields = file.read().rpartition(b")")[2].split()
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
     except (OSError, IndexError, ValueError):

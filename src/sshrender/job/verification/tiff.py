@@ -58,6 +58,7 @@ def measure(file: PageFile, accept: Accept) -> Size:
     """Return width and height of the one image in the file. Raises VerificationFailed."""
     layout = _layout(file)
     entries = _directory(file, layout)
+    # Tags with one number; all others are lists or do not matter.
     single = {tag: _values(file, layout, entries[tag], 1)[0] for tag in _SINGLE if tag in entries}
     require(_WIDTH in single and _HEIGHT in single, "the TIFF has no dimensions")
     size = single[_WIDTH], single[_HEIGHT]
@@ -66,6 +67,7 @@ def measure(file: PageFile, accept: Accept) -> Size:
     pieces = _pieces(file, layout, entries, single)
     _check_places(file, pieces)
     compression = single.get(_COMPRESSION, 1)
+    # strict=True: _pieces() has compared the numbers.
     for expected, offset, count in zip(*pieces, strict=True):
         tiffcodes.check(file, compression, offset, count, expected)
     return size
@@ -78,6 +80,7 @@ def _layout(file: PageFile) -> _Layout:
     order = orders[head[:2]]
     (magic,) = struct.unpack(order + "H", head[2:4])
     require(magic in (42, 43), "not a TIFF")
+    # 43 is BigTIFF: offsets of 64 bits. Bytes 4 to 8 of its header are constants.
     if magic == 43:
         return _Layout(order, "Q", "Q", struct.unpack(order + "Q", head[8:16])[0])
     return _Layout(order, "I", "H", struct.unpack(order + "I", head[4:8])[0])
@@ -93,6 +96,7 @@ def _directory(file: PageFile, layout: _Layout) -> dict[int, _Entry]:
         require(tag not in entries, "the TIFF has a tag twice")
         entries[tag] = _Entry(kind, values, at + 4 + struct.calcsize(layout.order + layout.offsets))
         at += layout.entry_bytes
+    # The offset of the next directory, which is 0 in a file of one page.
     (following,) = _unpack(file, layout, layout.offsets, at)
     require(following == 0, "the TIFF holds more than one page")
     return entries
@@ -103,6 +107,7 @@ def _values(file: PageFile, layout: _Layout, entry: _Entry, most: int) -> list[i
     require(entry.kind in _TYPES and 0 < entry.number <= most, "the TIFF is damaged")
     form = f"{entry.number}{_TYPES[entry.kind]}"
     place = entry.place
+    # Values that fit into the field of the offset stand there themselves.
     if struct.calcsize(layout.order + form) > struct.calcsize(layout.order + layout.offsets):
         (place,) = _unpack(file, layout, layout.offsets, place)
     return list(_unpack(file, layout, form, place))
@@ -115,12 +120,14 @@ def _pieces(
     require(0 < samples <= MAX_SAMPLES, "the TIFF has too many samples a pixel")
     bits = _values(file, layout, entries[_BITS], MAX_SAMPLES) if _BITS in entries else [1]
     require(max(bits) <= 64 and len(bits) in (1, samples), "the TIFF is damaged")
+    # BitsPerSample may have one value for all samples, though the standard asks for each.
     depth = sum(bits) if len(bits) == samples else bits[0] * samples
     planes = samples if single.get(_PLANAR, 1) == 2 else 1
     if planes > 1:
         require(len(set(bits)) == 1, "the TIFF is damaged")
         depth = bits[0]
     is_tiled = _TILE_OFFSETS in entries
+    # Planar: each plane has its own strips or tiles.
     each = _tiles(single, depth) if is_tiled else _strips(single, depth)
     require(0 < len(each) * planes <= MAX_PIECES, "the TIFF has too many pieces")
     most = len(each) * planes
@@ -144,12 +151,14 @@ def _tiles(single: dict[int, int], depth: int) -> list[int]:
     require(width > 0 and height > 0, "the TIFF is damaged")
     number = -(-single[_WIDTH] // width) * -(-single[_HEIGHT] // height)
     require(number <= MAX_PIECES, "the TIFF has too many pieces")
+    # Tiles at the edge are padded to full size.
     return [(width * depth + 7) // 8 * height] * number
 
 
 def _check_places(file: PageFile, pieces: _Pieces) -> None:
     """Check that every piece lies in the file and none overlaps: so a small file has few pixels."""
     end = 0
+    # Sorted by offset, each must begin behind the end of the one before.
     for offset, count in sorted(zip(pieces.offsets, pieces.counts, strict=True)):
         require(count > 0 and offset >= max(end, 8), "the TIFF is damaged")
         end = offset + count

@@ -42,6 +42,7 @@ def _require_bytes(found: int, expected: int) -> None:
 def _packbits(blocks: Iterator[bytes], expected: int) -> int:
     """PackBits (TIFF 6.0, section 9): n < 128: n + 1 bytes follow; n > 128: one that counts 257 - n."""
     total = skip = 0
+    # ``skip`` is how far the last code reaches into the next block.
     for block in blocks:
         at = skip
         while at < len(block):
@@ -50,9 +51,11 @@ def _packbits(blocks: Iterator[bytes], expected: int) -> int:
                 at += code + 2
                 total += code + 1
             else:
+                # 128 is a code without a meaning, which is skipped.
                 at += 1 if code == 128 else 2
                 total += 0 if code == 128 else 257 - code
         skip = at - len(block)
+        # One code more than needed is enough to know.
         if total > expected + 128:
             break
     require(skip == 0 or total > expected + 128, "the TIFF is cut off")
@@ -85,11 +88,14 @@ def _check_lzw(file: PageFile, offset: int, count: int, expected: int) -> None:
     """
     require(count >= 3, "the TIFF is cut off")
     head, tail = file.read(offset, 2), file.read(offset + count - 3, 3)
+    # The first code has nine bits.
     require(int.from_bytes(head, "big") >> 7 == _LZW_CLEAR, "the TIFF is damaged")
+    # Each code has nine bits at least.
     require(count * 8 // 9 * _LZW_LONGEST >= expected, "the TIFF has too few pixels")
     bits = int.from_bytes(tail, "big")
     is_ended = any(
         bits >> padding & (1 << width) - 1 == _LZW_END and not bits & (1 << padding) - 1
+        # The end code may have 9 to 12 bits, and up to 7 bits of padding follow it.
         for width in range(9, 13)
         for padding in range(8)
     )

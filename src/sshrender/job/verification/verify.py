@@ -129,7 +129,10 @@ def max_bytes(expected: Expected, limit: int | None = None) -> int:
     """Return the largest size that is read: what the host may write, and the page's pixels can need."""
     bounds = [limit] if limit is not None else []
     if (size := pixels(expected)) is not None and expected.is_sized:
+        # Two pixels more in each direction than computed, for rounding.
         width, height = (min(side, MAX_SIDE) + 2 for side in size)
+        # 256 bytes for each row: filter types, padding and run lengths; 4 MiB: headers, profiles and
+        # texts.
         bounds.append(int(width * height) * MAX_BYTES_A_PIXEL + int(height) * 256 + (4 << 20))
     return min(bounds, default=1 << 62)
 
@@ -146,6 +149,7 @@ def verify_bytes(data: bytes, expected: Expected) -> PageImage:
 
 def _verify(file: PageFile, expected: Expected) -> PageImage:
     hasher = hashlib.sha256()
+    # The digest first: a file that differs from the host's report need not be parsed.
     for block in file.blocks():
         hasher.update(block)
     digest = hasher.hexdigest()
@@ -170,6 +174,7 @@ def pixels(expected: Expected) -> tuple[float, float] | None:
 def _measure(file: PageFile, expected: Expected) -> Size:
     if expected.device.format == "raw":
         return _measure_raw(file, expected)
+    # Called as soon as the dimensions are known, and once more with what was measured.
     size = _MEASURES[expected.device.format](file, lambda found: _accept(found, expected))
     if expected.device.format not in _WITHOUT_PIXELS:
         _accept(size, expected)
@@ -182,6 +187,7 @@ def _accept(size: Size, expected: Expected) -> None:
     require(max(size) <= MAX_SIDE, "a page image of too many pixels")
     wanted = pixels(expected)
     if not expected.is_sized:
+        # Without a known size only the number of pixels is limited.
         require(size[0] * size[1] <= MAX_UNSIZED, "a page image of too many pixels")
         if expected.fixed_size is not None:
             bounds = zip(size, expected.fixed_size, strict=True)
@@ -189,6 +195,7 @@ def _accept(size: Size, expected: Expected) -> None:
         return
     if wanted is None:
         return
+    # Width and height are compared apart: fax devices change the width alone.
     if not (_is_near(size[1], wanted[1]) and _has_width(size[0], wanted[0], expected.adjust_width)):
         raise VerificationFailed(
             f"{size[0]} x {size[1]} pixels where the page has {wanted[0]:.0f} x {wanted[1]:.0f}"
@@ -196,6 +203,7 @@ def _accept(size: Size, expected: Expected) -> None:
 
 
 def _is_near(found: int, side: float) -> bool:
+    # A side of less than a pixel still gives one.
     return abs(found - side) <= TOLERANCE or (side < 1 and found == 1)
 
 
@@ -217,6 +225,7 @@ def _measure_raw(file: PageFile, expected: Expected) -> Size:
     if (size := pixels(expected)) is None:
         raise VerificationFailed("a raw image, and the page's size is unknown")
     width, height = (round(min(side, MAX_SIDE)) for side in size)
+    # The rounded width first, then one less and one more, as Ghostscript rounds.
     for across in (width, width - 1, width + 1):
         row = (across * expected.device.bits + 7) // 8
         if row and file.size % row == 0 and abs(file.size // row - height) <= TOLERANCE:

@@ -34,13 +34,16 @@ def main() -> None:
     """Answer requests until there are no more."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)  # the coordinator decides when this ends
+    # The number of the descriptor, which the parent has passed on.
     channel = socket.socket(fileno=int(sys.argv[1]))
+    # Set here and not by the parent: a preexec function is not safe with threads.
     _limit(resource.RLIMIT_AS, MEMORY)
     _limit(resource.RLIMIT_NOFILE, OPEN_FILES)
     for kind in (resource.RLIMIT_FSIZE, resource.RLIMIT_CORE, resource.RLIMIT_NPROC):
         _limit(kind, 0)
     while True:
         packet, descriptors, _, _ = socket.recv_fds(channel, MAX_PACKET, 1)
+        # An empty packet: the parent has closed its end.
         if not packet:
             return
         channel.send(json.dumps(_answer(json.loads(packet), descriptors[0])).encode())
@@ -55,7 +58,9 @@ def _limit(kind: int, value: int, *, is_soft: bool = False) -> None:
 
 def _answer(request: dict[str, Any], descriptor: int) -> dict[str, Any]:
     usage = resource.getrusage(resource.RUSAGE_SELF)
+    # The time that the process has used so far counts towards RLIMIT_CPU.
     used = int(usage.ru_utime + usage.ru_stime)
+    # is_soft: the soft limit is raised again for the next request, up to the hard one.
     _limit(resource.RLIMIT_CPU, used + 1 + int(request["seconds"]), is_soft=True)
     try:
         found = verify_open(descriptor, request["size"], _expected(request))
@@ -63,6 +68,7 @@ def _answer(request: dict[str, Any], descriptor: int) -> dict[str, Any]:
         return {"failed": str(failed)[:500]}
     except OSError as error:
         return {"error": [error.errno, error.strerror]}
+    # MemoryError comes from RLIMIT_AS: it is the file that asks for so much.
     except MemoryError:
         return {"failed": "it takes more memory than a verification may use"}
     except Exception as error:  # noqa: BLE001 - whatever a damaged file makes of a parser is its own fault
