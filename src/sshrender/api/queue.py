@@ -248,7 +248,7 @@ def _hold(folder: JobFolder, request: Request) -> bool:
     except lease.LeaseHeld:
         return False  # another process runs it, or is holding it at this moment
     try:
-        # Requests that came while no coordinator ran are carried out first: one of them may have ended
+        # Requests that came while no coordinator ran are handled first: one of them may have ended
         # the job.
         before = queueoperations.settle(folder, held.epoch)
         if before.held or before.over:
