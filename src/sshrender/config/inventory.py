@@ -64,8 +64,8 @@ class HostSettings(Table):
         pattern="^/",
         description="where a host without a shared folder keeps files",
     )
+    # The name is put into a remote command line, so no character may mean something to a shell.
     python: str | None = Field(
-        # The name is put into a remote command line, so no character may mean something to a shell.
         None, min_length=1, pattern=r"^[\w./+-]+$", description="command for Python 3.7 or later"
     )
     ghostscript: str | None = Field(
