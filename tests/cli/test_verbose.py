@@ -22,16 +22,19 @@ def test_the_command_line_of_ghostscript_is_the_one_that_runs(sshrender: Run, ho
     program.chmod(0o755)
     pdfs.protect(pdfs.write(home / "open.pdf", pdfs.numbered(1)), home / "locked.pdf", PASSWORD)
     (home / "secret").write_text(PASSWORD)
-    words = ("render", "locked.pdf", "-r", "20", "--password-file", "secret", "--no-overview")
+    line = ("render", "locked.pdf", "-r", "20", "--password-file", "secret", "--no-overview")
     environment = {"PATH": f"{program.parent}:{os.environ['PATH']}"}
-    more = sshrender(*words, "-vv", env=environment)
+    more = sshrender(*line, "-vv", env=environment)
     assert more.returncode == 0, more.stderr
     (shown,) = re.findall(r"^host localhost: (gs .*)$", more.stderr, re.MULTILINE)
-    run = [re.sub(r"work/\S+\.%d", "work/NAME.%d", line) for line in log.read_text().splitlines()]
-    assert " ".join(shlex.split(shown)[1:]) in run
+    words = " ".join(shlex.split(shown)[1:])
+    assert "--permit-file-write=DISK/NAME.* -sOutputFile=MEMORY/NAME.%d" in words
+    disk, memory = r"=\S+/s\w+\.e\w+\.\*", r"=\S+/s\w+\.e\w+\.%d"
+    run = re.sub(memory, "=MEMORY/NAME.%d", re.sub(disk, "=DISK/NAME.*", log.read_text())).splitlines()
+    assert words in run
     assert "sshrender-runner locked-" in more.stderr
     assert PASSWORD not in more.stderr + more.stdout
-    less = sshrender(*words, "-v", env=environment)
+    less = sshrender(*line, "-v", env=environment)
     assert "-dSAFER" not in less.stderr
     assert "sshrender-runner" not in less.stderr
 

@@ -27,14 +27,18 @@ if way == "local":
     from sshrender.transports.local import LocalTransport
     transport = LocalTransport()
 elif way == "files":
-    import subprocess, tempfile from pathlib import Path from sshrender.transports.batch import script
-    from sshrender.transports.batch.arrayfolder import ArrayFolder from
-    sshrender.transports.batch.filelink import FileTransport array =
-    ArrayFolder(Path(tempfile.mkdtemp()) / "array", b"k" * 32) array.create([0], epoch=1) text =
-    script.build(sys.executable, str(array.path), b"k" * 32, 600, {}) null = subprocess.DEVNULL job =
-    subprocess.Popen(["sh", "-s"], stdin=subprocess.PIPE, stdout=null, stderr=null,
-    start_new_session=True) job.stdin.write(text.encode()); job.stdin.close() transport =
-    FileTransport(array.path, 0, b"k" * 32, 1)
+    import subprocess, tempfile
+    from pathlib import Path
+    from sshrender.transports.batch import script
+    from sshrender.transports.batch.arrayfolder import ArrayFolder
+    from sshrender.transports.batch.filelink import FileTransport
+    array = ArrayFolder(Path(tempfile.mkdtemp()) / "array", b"k" * 32)
+    array.create([0], epoch=1)
+    text = script.build(sys.executable, str(array.path), b"k" * 32, 600, {})
+    streams = {"stdin": subprocess.PIPE, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    job = subprocess.Popen(["sh", "-s"], **streams, start_new_session=True)
+    job.stdin.write(text.encode()); job.stdin.close()
+    transport = FileTransport(array.path, 0, b"k" * 32, 1)
 else:
     from sshrender.transports.sshchoice import ChosenTransport
     from sshrender.transports.sshconfig import Overrides

@@ -15,14 +15,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sshrender.api.poolaccess import pool_setup
 from sshrender.config import inventory
-from sshrender.coordinator.pilots import keeper as kp
+from sshrender.config.settings import Settings
+from sshrender.coordinator.pilots import poolmanager as pm
 from sshrender.coordinator.pilots.pool import MAX_REFUSED, Backoff, Demand, PoolSetup, wanted
 from sshrender.errors import UserError
 from sshrender.runner import holder, pilotlines
 from sshrender.transports.batch import enginecalls, script
 from sshrender.transports.batch.arrayfolder import ArrayFolder, PilotNote
-from sshrender.transports.batch.engines.interface import Answer, Command
+from sshrender.transports.batch.engines.interface import (
+    Answer,
+    Command,
+    EngineUnavailable,
+    SubmissionRefused,
+)
 from sshrender.transports.batch.engines.names import engine
 
 KEY = b"k" * 32
@@ -46,10 +53,10 @@ def test_half_lines_are_read_when_they_are_whole(
     path.parent.mkdir()
     path.write_bytes(whole[:cut])
     reader = pilotlines.LineReader(str(path), KEY)
-    first = reader.look()
+    first = reader.read_new()
     path.write_bytes(whole)
-    assert first + reader.look() == contents
-    assert reader.look() == []
+    assert first + reader.read_new() == contents
+    assert reader.read_new() == []
 
 
 @given(place=st.integers(0, 200), bit=st.integers(0, 7))
@@ -63,7 +70,7 @@ def test_a_line_that_was_changed_moved_or_repeated_is_refused(
     path.write_bytes(data)
     read: list[bytes] = []
     with contextlib.suppress(pilotlines.BadLine):
-        read = pilotlines.LineReader(str(path), KEY).look()
+        read = pilotlines.LineReader(str(path), KEY).read_new()
     assert read in ([], [b"one"])  # never a line that nobody wrote
     lines = _lines(folder / "1.up", b"one", b"two").read_bytes().splitlines(keepends=True)
     (folder / "1.up").write_bytes(lines[0] + lines[0])
@@ -74,7 +81,7 @@ def test_a_line_that_was_changed_moved_or_repeated_is_refused(
 
 def _first_of(path: Path) -> list[bytes]:
     try:
-        return pilotlines.LineReader(str(path), KEY).look()
+        return pilotlines.LineReader(str(path), KEY).read_new()
     except pilotlines.BadLine:
         return []
 
@@ -86,7 +93,7 @@ def test_a_line_that_a_full_disk_cut_off_is_written_again_as_a_whole(tmp_path: P
     with path.open("ab") as file:
         file.write(b"\n")
     pilotlines.LineWriter(str(path), KEY, 1).append(b"two")
-    assert pilotlines.LineReader(str(path), KEY).look() == [b"one", b"two"]
+    assert pilotlines.LineReader(str(path), KEY).read_new() == [b"one", b"two"]
 
 
 def _hold(array: ArrayFolder, walltime: float = 600.0, **environ: str) -> subprocess.Popen[bytes]:
@@ -209,14 +216,14 @@ def test_refused_submissions_are_bounded_whatever_the_time(tmp_path: Path) -> No
     call = Engineless(Answer(172, "", "qsub: submit error (Unknown queue)"))
 
     def post(item: Any) -> None:
-        if isinstance(item, kp.EntryRequested):
+        if isinstance(item, pm.EntryRequested):
             item.written.set()
 
-    keeper = kp.PoolKeeper(_pool(call), tmp_path / "batch", KEY, 1, post)
-    keeper.need(Demand(100))
+    manager = pm.PoolManager(_pool(call), tmp_path / "batch", KEY, 1, post)
+    manager.need(Demand(100))
     (tmp_path / "batch").mkdir()
     for second in range(0, 36_000, 5):
-        keeper._resize(float(second))
+        manager._resize(float(second))
     assert 2 <= len(call.called) <= MAX_REFUSED + 5
 
 
@@ -265,3 +272,29 @@ def test_each_mistake_in_a_pool_is_named(tmp_path: Path, line: str, complaint: s
     with pytest.raises(UserError) as caught:
         inventory.load(path)
     assert complaint in caught.value.what
+
+
+def test_words_reach_the_login_host_as_they_are_and_its_errors_are_told_apart() -> None:
+    """What ssh does: one line goes to a shell there."""
+    call = enginecalls.EngineCalls(["sh", "-c", 'eval "$1"', "ssh"])
+    answer = call(Command(("printf", "%s|", "12[3].desk", "a b", "$HOME; 'x'"), ""))
+    assert answer.out == "12[3].desk|a b|$HOME; 'x'|"
+    assert call(Command(("cat",), "the script")).out == "the script"
+    with pytest.raises(SubmissionRefused, match="qsub is not installed there"):
+        call(Command(("qsub", "--version"), ""))
+    with pytest.raises(EngineUnavailable, match="ssh: "):
+        call(Command(("sh", "-c", "echo refused >&2; exit 255"), ""))
+    with pytest.raises(EngineUnavailable, match="no answer in"):
+        call(Command(("sleep", "5"), ""), timeout=0.2)
+
+
+def test_the_login_host_is_reached_as_the_inventory_says(tmp_path: Path) -> None:
+    path = tmp_path / "hosts.toml"
+    path.write_text(
+        '[san]\npath = "/san"\n[[hosts]]\nname = "login1"\nuser = "ann"\nport = 2222\n'
+        '[[pools]]\nname = "p"\nengine = "slurm"\npilots = 1\nwalltime = "1h"\nvia = "login1"\n'
+    )
+    read = inventory.load(path)
+    setup = pool_setup(read.pools[0], read, Path("/san"), Settings())
+    assert setup.via[0] == "ssh"
+    assert {"-p", "2222", "ann@login1", "BatchMode=yes"} <= set(setup.via)

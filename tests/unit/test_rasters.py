@@ -197,3 +197,22 @@ def test_rasters_only_where_the_pixels_are_the_same(
 ) -> None:
     found = raster_device(device, options, encoder)
     assert (found and found.name) == expected
+
+
+def test_an_encoder_that_breaks_fails_its_page_alone(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever it raises, the page is reported, and the pages after it are encoded."""
+    encode, calls = pageencoder.PageEncoder.encode, []
+
+    def breaks(self: pageencoder.PageEncoder, raster: Any, path: str) -> bytes:
+        calls.append(1)
+        if len(calls) == 2:
+            raise MemoryError("no memory")
+        return encode(self, raster, path)
+
+    monkeypatch.setattr(pageencoder.PageEncoder, "encode", breaks)
+    messages = _rendered(folder)
+    failed = [(each["page"], each["reason"]) for each in messages if each["type"] == "failed"]
+    assert failed == [(2, "MemoryError: no memory")]
+    assert len([each for each in messages if each["type"] == "rendered"]) == PAGES - 1

@@ -360,12 +360,12 @@ def test_a_dead_shared_folder_is_503_at_once(san: Path, monkeypatch: pytest.Monk
     from sshrender.web import sanpool, statusroutes
 
     ended = threading.Event()
-    monkeypatch.setattr(sanpool.SanPool.__init__, "__defaults__", (0.3, 4))
+    monkeypatch.setattr(sanpool.SanPool.__init__, "__defaults__", (2.0, 4))
     with serving(san) as client:
         assert client.call("GET", "/healthz").status == 200
         monkeypatch.setattr(statusroutes, "require_readable", lambda _san: ended.wait(60))
         try:
-            for _ in range(20):
+            for _ in range(3):
                 answer = client.call("GET", "/healthz")
                 assert answer.status == 503
                 assert answer.json()["san"] is False

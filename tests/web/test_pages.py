@@ -99,7 +99,7 @@ def test_a_dropped_document_is_rendered_watched_and_downloaded(
         "[...document.querySelectorAll('#pages img')].filter((each) => each.naturalWidth).length >= 6"
     )
     assert "12 of 12 pages (100 %)" in browser.run("document.getElementById('numbers').textContent")
-    assert "done" in browser.run("document.getElementById('live').textContent")
+    browser.wait_for("document.getElementById('live').textContent.includes('done')")
     # What the button downloads.
     job = browser.run("overview.sheet.job")
     whole = client.call("GET", f"/api/v1/jobs/{job}/pages.zip")

@@ -6,6 +6,7 @@ last message gets all that has changed since, from any machine that reads the jo
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterable
 from functools import partial
@@ -29,6 +30,9 @@ from sshrender.views.jobmodel import SENT, JobModel
 
 MAX_RECORDS = 500
 """Pages of one message: some 200 KB. A watcher that lags behind gets several messages."""
+
+_PAGE_FILE = re.compile(r"page-(\d{1,9})\.[a-z0-9]+")
+"""As job/publish.py names pages."""
 
 TERMINAL = ("done", "partial", "failed", "cancelled")
 
@@ -180,6 +184,19 @@ class JobFeed:
             # A path from the journal leads nowhere else.
             if Path(record.file).name == record.file and (chosen is None or number in chosen)
         ]
+
+    def file(self, number: int) -> PageFile | None:
+        """Return a delivered page; None if it is not delivered."""
+        record = self._follower.record(number)
+        if record is None or Path(record.file).name != record.file:
+            return None
+        return PageFile(number, self.folder.pages / record.file, record.bytes, record.sha256)
+
+    def file_named(self, name: str) -> PageFile | None:
+        """Return the delivered page whose file, or thumbnail, has this name; None if there is none."""
+        found = _PAGE_FILE.fullmatch(name)
+        page = None if found is None else self.file(int(found[1]))
+        return page if page is not None and page.path.stem == Path(name).stem else None
 
     def thumbnail(self, number: int) -> Path | None:
         """Return the path of a page's thumbnail, if the page is delivered."""

@@ -115,8 +115,8 @@ def begin(san: Path, owner: str, name: str, size: int, part_size: int, quota: Qu
     upload = Upload(
         f"{prefix}-{secrets.token_hex(16)}", owner, clean_name(name), size, part_size, time.time()
     )
-    folder = _folder(san, upload.id)
     make_folder(san, "uploads")
+    folder = _folder(san, upload.id)
     folder.mkdir(mode=0o700)
     # Last: a folder without this file is no upload yet.
     files.write_whole(folder / "upload.json", json.dumps(asdict(upload)).encode())
@@ -378,13 +378,10 @@ def _prefix(owner: str) -> str:
 
 def own_folder(san: Path) -> Path:
     """Return this user's folder of the web front end: another user may have taken the plain name."""
-    if san not in _own:
-        for each in userfolders.find(san, FOLDER):
-            # Writable by others, a folder could have been prepared by another user.
-            if (
-                os.access(each.path, os.W_OK | os.X_OK)
-                and not stat.S_IMODE(each.path.stat().st_mode) & 0o022
-            ):
+    if san not in _own and (found := userfolders.find(san, FOLDER)):
+        user = files.user_in(san)
+        for each in found:
+            if each.user == user and not stat.S_IMODE(each.path.stat().st_mode) & 0o022:
                 _own[san] = each.path
                 break
     return _own.get(san, san / FOLDER)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 from collections.abc import Callable
 from typing import Annotated
@@ -71,12 +72,17 @@ def _add(name: str, command: Callable[..., None]) -> None:
     app.command(name, cls=helptext.Command)(command)
 
 
-def keep_only(word: str = "") -> None:
-    """Forget all commands but this one, if it is one: typer builds each of them before it calls one."""
-    # An unknown word keeps all commands, because the error names them.
+def with_only(word: str = "") -> typer.Typer:
+    """Return the tree with this command alone: typer builds each command before it calls one.
+
+    Of any other word the whole tree, which says what commands there are.
+    """
     kept = [command for command in app.registered_commands if command.name == word]
-    if kept:
-        app.registered_commands, app.registered_groups = kept, []
+    if not kept:
+        return app
+    narrowed = copy.copy(app)
+    narrowed.registered_commands, narrowed.registered_groups = kept, []
+    return narrowed
 
 
 # The order is that of the list in ``--help``: what is used every day comes first.

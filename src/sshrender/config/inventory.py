@@ -101,7 +101,8 @@ class Inventory(Table):
     @model_validator(mode="after")
     def _thresholds_are_ordered(self) -> Inventory:
         if not self.hosts and not self.pools:
-            raise ValueError("hosts is missing, and pools as well")
+            is_empty = bool({"hosts", "pools"} & self.model_fields_set)
+            raise ValueError(f"hosts{': must not be empty' if is_empty else ' is missing'}, or pools")
         for entry in self.hosts:
             # Each host's own thresholds, with the defaults of the file filled in.
             low = _or(entry.idle_below, self.defaults.idle_below, IDLE_BELOW)

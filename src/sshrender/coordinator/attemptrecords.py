@@ -33,6 +33,7 @@ class AttemptRecords:
 
     def __init__(self) -> None:
         self._records: dict[str, AttemptRecord] = {}
+        # Results of attempts that found the page's name taken, until it is known which file has it.
         self._deferred: dict[str, Verified] = {}
 
     def __getitem__(self, attempt: str) -> AttemptRecord:

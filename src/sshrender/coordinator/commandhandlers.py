@@ -58,6 +58,7 @@ def close_host(run: RunParts, command: do.CloseHost) -> None:
 
 def verify_page(run: RunParts, command: do.VerifyPage) -> None:
     """Have a reported page verified, after it was copied here where its host has no SAN."""
+    # It exists: HostMessages._on_rendered adds it before the scheduler can issue VerifyPage.
     record = run.attempts[command.attempt]
     report, name = record.report, run.plan.page_file(command.page)
     task = VerificationTask(
@@ -75,6 +76,8 @@ def verify_page(run: RunParts, command: do.VerifyPage) -> None:
         ),
         claim=run.plan.claim,
     )
+    # A file that has arrived already stays here: after a storage failure it is verified again without
+    # a copy.
     if run.router.needs_transfer(command.host) and not record.is_transferred:
         run.router.fetch(task)
     else:
@@ -119,6 +122,7 @@ def return_page(run: RunParts, command: do.ReturnPage) -> None:
 
 def drop_attempt(run: RunParts, command: do.DropAttempt) -> None:
     """Record that an attempt is not needed, and do not copy its file."""
+    # The record ends first: a result of the attempt that still arrives finds none and changes nothing.
     run.attempts.remove(command.attempt)
     run.recorder.dropped(command)
     run.router.drop(command.host, command.attempt)

@@ -51,6 +51,7 @@ class DocumentEvents:
 
     def _costs(self) -> list[ev.Event]:
         boxes = self._document.boxes_from(self._next)
+        # Pages without a known size count as known, too: they stay at cost 1.
         self._next += len(boxes)
         costs = tuple(
             (page, cost(box)) for page, box in boxes if box is not None and page in self._pages
@@ -82,4 +83,5 @@ def _by_font(missing: Mapping[int, Sequence[str]], pages: frozenset[int]) -> dic
 def _shortened(pages: str) -> str:
     if len(pages) <= MAX_PAGE_LIST:
         return pages
+    # Cut at a comma: a number that is cut in the middle would name another page.
     return f"{pages[:MAX_PAGE_LIST].rpartition(',')[0]},…"

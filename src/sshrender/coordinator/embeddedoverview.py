@@ -61,6 +61,7 @@ def bounded(sheet: dict[str, Any], thumbs: Path, limit: int = MAX_BYTES) -> dict
     pages, used = _pages(sheet["pages"], limit * _MAX_PAGE_DATA // MAX_BYTES)
     numbers = {page["page"] for page in pages}
     timeline = [span for span in sheet["timeline"] if span["page"] in numbers]
+    # After the pages: a span of a page that is not listed would lead nowhere.
     timeline, taken = _thinned(timeline, limit * _MAX_TIMELINE // MAX_BYTES)
     images: dict[str, str] = {}
     rest = {name: value for name, value in sheet.items() if name not in ("pages", "timeline")}
@@ -94,6 +95,7 @@ def _pages(pages: Sequence[dict[str, Any]], room: int) -> tuple[list[dict[str, A
     chosen, used = [], 0
     for page in sorted(pages, key=_rank):
         size = _size(page)
+        # A page that is too large does not end the loop: a smaller one may still fit.
         if used + size <= room:
             used += size
             chosen.append(page)

@@ -13,8 +13,13 @@ from typing import Any
 from sshrender.coordinator.hosts.connection import HostSpoke, LinkFailed
 from sshrender.coordinator.hosts.filetransfer import TransferDone, TransferFailed
 from sshrender.coordinator.jobplan import JobPlan
-from sshrender.coordinator.pilots.keeper import EntryRequested, PilotEnded, PilotRetiring, PilotStarted
 from sshrender.coordinator.pilots.pool import PoolReport
+from sshrender.coordinator.pilots.poolmanager import (
+    EntryRequested,
+    PilotEnded,
+    PilotRetiring,
+    PilotStarted,
+)
 from sshrender.coordinator.runcomponents import RunParts
 from sshrender.coordinator.signals import SignalCaught
 from sshrender.coordinator.workers import verificationresults as vf
@@ -36,8 +41,12 @@ _DRAINS = (ev.DrainRequested, ev.UndrainRequested)
 
 def on_message(run: RunParts, item: HostSpoke) -> list[ev.Event]:
     """Handle a message of a host, unless it came over a connection that was closed since."""
+    # Before the test of the connection: also a closed one has taken its place in the inbox, which is
+    # freed here.
     item.link.message_taken()
     run.heard_until = item.at
+    # A connection that was replaced may still have messages in the inbox. They speak of attempts that
+    # were requeued.
     if not run.router.is_current(item.link):
         return []
     return run.messages.events_of(item.link.host, item.message, item.at)
@@ -48,6 +57,8 @@ def on_link_failed(run: RunParts, item: LinkFailed) -> list[ev.Event]:
     host = item.link.host
     if not run.router.is_current(item.link):
         return []
+    # A pilot that does not answer has probably ended with its allocation, which is no failure of a
+    # host.
     ended = run.pilots.on_failure(host, item.reason)
     if ended is not None:
         return ended
@@ -60,6 +71,7 @@ def on_link_failed(run: RunParts, item: LinkFailed) -> list[ev.Event]:
 def on_transfer_done(run: RunParts, item: TransferDone) -> list[ev.Event]:
     """Verify a page that has arrived from a host without a SAN."""
     record = run.attempts.get(item.task.attempt)
+    # Without a record the attempt has ended; its verification then changes nothing (on_verified).
     if record is not None:
         record.is_transferred = True
     run.verifier.submit(item.task)
@@ -78,6 +90,8 @@ def on_verified(run: RunParts, result: vf.Verified) -> list[ev.Event]:
     """Record a delivered page, unless another attempt may be the one that published it."""
     task = result.task
     attempt = run.scheduler.attempts.get(task.attempt)
+    # It has ended meanwhile, as when its host was lost. The file stays: the next attempt finds the
+    # name taken, or the next run adopts it (pagerestoration.py).
     if attempt is None:
         run.attempts.remove(task.attempt)
         return []
@@ -85,6 +99,7 @@ def on_verified(run: RunParts, result: vf.Verified) -> list[ev.Event]:
         # Two hosts may have rendered the page. The other's result tells which file was published.
         run.attempts.defer(result)
         return []
+    # The file under the name is that of an outvoted host, published after the page was withdrawn.
     if result.was_taken and task.page in run.plan.history.withdrawn:
         run.attempts.remove(task.attempt)
         run.plan.history.withdrawn[task.page] = result.picture.sha256
@@ -120,6 +135,8 @@ def take_deferred(run: RunParts) -> list[ev.Event]:
 def on_rejected(run: RunParts, result: vf.Rejected) -> list[ev.Event]:
     """Charge the host with a file that never appeared, the page with one that is no image of it."""
     host = result.task.host
+    # Only before the first page: a host that has delivered pages can write files that are readable
+    # here.
     if result.is_unreadable and not run.scheduler.hosts[host].pages_done:
         # Not the page's fault, and none from this host will be readable: it comes back to the queue.
         reason = f"this machine cannot read what it writes in the shared folder: {result.task.work.name}"
@@ -148,6 +165,7 @@ def on_storage_trouble(run: RunParts, result: vf.StorageTrouble) -> list[ev.Even
     """
     task = result.task
     event = ev.AttemptFailed(task.host, task.attempt, FailureKind.STORAGE, result.reason)
+    # Always passed on, with or without a record: each one makes the scheduler probe again.
     record = run.attempts.get(task.attempt)
     if record is None:
         return [event]
@@ -207,6 +225,7 @@ def on_request(run: RunParts, item: RequestReceived) -> list[ev.Event]:
     """Record a user's request and pass it on."""
     request = item.request
     run.recorder.record(queueoperations.handled(request, is_late=False))
+    # Only a priority is told to runners: all other changes are the scheduler's.
     if "priority" in request.changes:
         # Runners decide with it which job gets a free slot on a shared host.
         run.router.send_priority(request.changes["priority"])
@@ -256,7 +275,7 @@ def on_pool_report(run: RunParts, item: PoolReport) -> list[ev.Event]:
 
 
 def on_entry_requested(run: RunParts, item: EntryRequested) -> list[ev.Event]:
-    """Record an entry of a pool's keeper, which waits until the journal has it."""
+    """Record an entry of a pool's manager, which waits until the journal has it."""
     run.recorder.record_durably(item.entry, item.written)
     return []
 

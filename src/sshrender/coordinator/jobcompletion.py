@@ -87,6 +87,7 @@ def _keep_last_pages(run: RunParts, carry_out: Callable[[list[do.Command]], None
 
 
 def _close_thumbnail_writer(run: RunParts) -> None:
+    # The thread must have ended before ``lost`` is read, or its last losses would be missing.
     run.thumbnail_writer.close(SHUTDOWN_TIMEOUT)
     if lost := run.thumbnail_writer.lost:
         run.recorder.record(je.ThumbnailsLost(count=lost, reason=run.thumbnail_writer.reason))
@@ -98,9 +99,12 @@ def write_manifest(plan: JobPlan, outcome: Outcome, held: lease.Lease, view: Vie
         return
     held.ensure()
     # Attempts of this epoch, too: no host renders any more.
+    # One more than the own epoch, as clear_work() removes files of lower epochs.
     plan.folder.clear_work(held.epoch + 1)
     try:
         _save_manifest(plan, outcome, held)
+    # These two are for the caller: a lost lease and a failed storage change the outcome, other errors
+    # do not.
     except (lease.LeaseLost, OSError):
         raise
     except Exception as error:  # noqa: BLE001 - the pages are there, and the journal accounts for them

@@ -102,6 +102,7 @@ class _Source:
         user = user_in(request.san)
         earlier = _earlier_jobs(request, user)
         if earlier:
+            # Only its digest: where an earlier job has the document no copy is needed.
             read = _Percent(request, "comparing the document with that of an earlier job")
             return cls(request, user, earlier, staging.digest(request.source, read))
         staged = _stage(request)
@@ -110,6 +111,7 @@ class _Source:
     def get(self) -> staging.Staged:
         """Return the staged document; stage it first if needed. Raises UserError or OSError."""
         if self.staged is None:
+            # The file was read before, for its digest: it may have changed in between.
             self.staged = _stage(self.request)
             if self.staged.sha256 != self.sha256:
                 raise facts.changed_meanwhile(self.request.source)
@@ -149,6 +151,7 @@ def _open(
 ) -> JobPlan:
     staging.clear_stale(request.san)
     source = _Source.begin(request)
+    # Cached: two questions may need the count, and a Ghostscript on a host takes seconds.
     counted = functools.cache(lambda: count_pages(request.san, source.get().path.name))
 
     def count() -> int:
@@ -159,6 +162,8 @@ def _open(
         known = pagecount.read_facts(reading, count, request.password is not None)
         pages = "the pages" if known.pages is None else f"the {known.pages:,} pages that it claims"
         request.stage(f"counting {pages}")
+        # A document that an earlier job had, by its digest, has the number of pages that was found
+        # then.
         total = _known_count(source) or pagecount.page_count(reading, known, count)
         if total == 0:
             raise facts.no_pages(request.source, counted().diagnostics, request.password)
@@ -166,6 +171,7 @@ def _open(
             raise facts.too_many_pages(request.source)
         _check_recipes(request, known.needs_password)
         facts.require_unchanged(request.source, stamp)  # so that what was read is what was staged
+        # Parts are cut by qpdf, so it has to see the pages that Ghostscript sees.
         may_split = known.pages == total and reading.is_sound()
         spec = describe(request, stamp.bytes, known, source.sha256, total, may_split)
         folder = JobFolder(request.san / spec.name)
@@ -175,6 +181,7 @@ def _open(
         check_output(delivery)
         request.stage(f"creating the job of {total:,} pages")
         spec, document_stamp = _create_or_find(folder, spec, source)
+    # Also where the copy became the job's document: clear() leaves that alone.
     finally:
         source.clear()
     return _plan(request, reading, spec, folder, document_stamp)
@@ -285,6 +292,7 @@ def _create_or_find(folder: JobFolder, spec: JobSpec, source: _Source) -> tuple[
 
     ``job.json`` is written last and makes the folder a job, so that a crash before leaves none.
     """
+    # EEXIST is the usual case: the job exists, or another process creates it at this moment.
     with contextlib.suppress(FileExistsError):
         folder.path.mkdir(mode=folder_mode(folder.path.parent) & 0o777)
     if not folder.belongs_to(source.user):
@@ -301,8 +309,11 @@ def _create_or_find(folder: JobFolder, spec: JobSpec, source: _Source) -> tuple[
         )
         return spec, stamp
     found = load_signed_spec(folder)
+    # The name contains a digest of this identity (job/spec.py): a difference means damage or forgery.
     if found is not None and _identity(found) != _identity(spec):
         raise damaged(folder.spec, "it describes another job than its name")
+    # lexists: a link that leads nowhere must not count as a missing document, which would be copied
+    # over it.
     if found is not None and os.path.lexists(folder.source):
         stamp = documentidentity.require(folder, found)
         profiles.copy(folder, source.request.profiles)
@@ -310,12 +321,17 @@ def _create_or_find(folder: JobFolder, spec: JobSpec, source: _Source) -> tuple[
         return found, stamp
     folder.create()
     profiles.copy(folder, source.request.profiles)
+    # A document that is there without job.json is left by a process that ended in between, and is used
+    # if it is the same.
     stamp = documentidentity.stamp_of(folder, spec) or source.get().settle(folder.source)
     if found is not None:
         _require_attributes(folder, source.request, found)
     else:
+        # Attributes first: job.json makes the folder a job, and a job without attributes would be
+        # damaged.
         source.request.attributes.changed(job=spec.id).save(folder)
         spec.save(folder)
+        # The name of the folder itself has to survive a crash as well.
         sync_folder(folder.path.parent)
     return spec, stamp
 
@@ -412,5 +428,6 @@ def claim_output(delivery: Delivery) -> OutputClaim:
 
 def require_time(plan: JobPlan) -> None:
     """Raise UserError if the deadline has passed."""
+    # The monotonic clock, as the scheduler's: a change of the wall clock moves no deadline.
     if plan.policy.deadline is not None and time.monotonic() >= plan.policy.deadline:
         raise deadline_passed()

@@ -70,6 +70,7 @@ def run_job(
             guarded_call(san, lambda: _apply_changes(plan, held))
             # The output folder may be changed during the run; its marker is the one from here.
             began_as = plan.attributes
+            # After the changes: they may have moved the output folder.
             plan.claim = claim_output(plan.delivery)
             guarded_call(san, lambda: restore_pages(plan, held.ensure, held.epoch))
             nonce = guarded_call(san, lambda: _create_nonce(plan, held))
@@ -99,6 +100,7 @@ def run_job(
             if nonce is not None:
                 with contextlib.suppress(OSError):
                     guarded_call(san, nonce.remove)
+            # Last: it releases the lease, and another coordinator may begin.
             renewer.stop()
     return outcome
 
@@ -142,6 +144,7 @@ def _apply_changes(plan: JobPlan, held: lease.Lease) -> None:
     held.ensure()
     plan.compare_document()
     name, found = plan.spec.name, queueoperations.settle(plan.folder, held.epoch)
+    # The dispatcher's view of the queue is a moment old.
     if plan.is_from_queue and (found.held or found.over):
         raise UserError(ExitCode.LEASE, f"job {name} is already finished or held", "sshrender status")
     if found.held:
@@ -150,6 +153,7 @@ def _apply_changes(plan: JobPlan, held: lease.Lease) -> None:
             f"job {name} is held by {found.held}",
             f"sshrender release {shlex.quote(name)}",
         )
+    # Settings that are kept for later runs: those of this command win.
     wishes = {**found.wishes, **plan.wished}
     plan.attributes = found.changed(**{"over": "", "why": "", "wishes": wishes, **plan.changes})
     # Saved even if nothing changes: the new epoch makes late writes of a predecessor fail.

@@ -23,6 +23,8 @@ def is_of_old_form(folder: JobFolder) -> bool:
     """
     try:
         fields = json.loads(read_plain(folder.spec))
+    # Not a file, too large, not JSON or nested too deep: load_signed_spec reports each of these with
+    # its cause.
     except (OSError, ValueError, RecursionError):
         return False
     return isinstance(fields, dict) and signature.FIELD not in fields
@@ -41,6 +43,7 @@ def sign_again(
 
     Raises UserError or OSError.
     """
+    # Under the lease: two processes that sign at the same time would write different ids.
     try:
         held = lease.take(folder.lease)
     except lease.LeaseHeld as other:
@@ -56,6 +59,7 @@ def sign_again(
         return stamp
     except lease.LeaseLost:
         raise _busy(spec, "another process") from None
+    # Released in any case: the caller takes it again for the run.
     finally:
         held.release()
 

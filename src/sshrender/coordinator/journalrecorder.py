@@ -59,7 +59,7 @@ class JournalRecorder:
     def record_durably(self, entry: je.JournalEntry, written: threading.Event) -> None:
         """Record an entry, and set ``written`` when a crash cannot lose it."""
         self.record(entry)
-        self._journal_writer.mark(written)
+        self._journal_writer.notify(written)
 
     def close(self, timeout: float) -> None:
         """Write what is queued."""
@@ -79,6 +79,7 @@ class JournalRecorder:
         if self.reference is None:
             return {}
         found = {host: _fingerprint(fields) for host, fields in self._history.hosts.items()}
+        # A host without a fingerprint differs from nothing (core/fingerprint.py): it has no vote.
         return {host: each for host, each in found.items() if each != HostFingerprint()}
 
     def look_of(self, page: int) -> HostFingerprint | None:
@@ -190,6 +191,7 @@ class JournalRecorder:
                 )
             )
         elif state is PageState.SUSPECT:
+            # Diagnostics of the delivery are in its own entry already.
             known = self._history.pages[page.number].diagnostics
             new = tuple(line for line in page.diagnostics if line not in known)
             if new:
@@ -205,6 +207,7 @@ class JournalRecorder:
 
     def noted(self, host: str, said: tuple[str, ...]) -> None:
         """Record what Ghostscript reports of the document as a whole, the first time only."""
+        # Each host reports the same of one document.
         if not self._history.notes:
             self.record(je.DocumentDiagnosed(host=host, diagnostics=said))
 

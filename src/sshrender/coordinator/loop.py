@@ -46,9 +46,11 @@ class Coordinator:
 
     def __init__(self, inputs: RunInputs) -> None:
         self._run = RunParts(inputs)
+        # Commands that wait to be carried out. Empty between two turns, unless a handler failed.
         self._commands: deque[do.Command] = deque()
         self._outcome: Outcome | None = None
         self._began = inputs.clock()
+        # When the inbox was last empty: all messages that arrived before have been handled.
         self._emptied_at = self._began
         self._shown_at = -TICK
 
@@ -121,6 +123,7 @@ class Coordinator:
             events = INPUT_HANDLERS[type(item)](run, item)
             self._carry_out(run.scheduler.apply(*events, now=run.clock()))
         except Exception as error:
+            # An error of another item is a defect of this program: it ends the run with a traceback.
             if not isinstance(item, HostSpoke):
                 raise
             limit = limit_reached(error)
@@ -163,6 +166,7 @@ class Coordinator:
         """Give the views a snapshot. They are costly on a large farm, so a few a second are the most."""
         now = self._run.clock()
         interval = max(TICK, SHOW_SECONDS_PER_HOST * len(self._run.scheduler.hosts))
+        # The last snapshot is shown in any case: it says how the run ended.
         if now - self._shown_at >= interval or self._outcome is not None:
             self._shown_at = now
             self._run.view.snapshot(snapshot.take(self._run.scheduler), now)

@@ -33,6 +33,7 @@ def run(command: Sequence[str], summary: Mapping[str, Any], report: Callable[[st
         "SSHRENDER_DELIVERED": summary["output"],
         "SSHRENDER_EXIT_CODE": summary["exit_code"],
     }
+    # NUL ends a variable of execve(2), and os.environ takes none.
     variables = {key: writable(str(value)).replace("\0", "?") for key, value in facts.items()}
     _call("on_done", command, json.dumps(summary).encode(), {**os.environ, **variables}, report)
 
@@ -48,8 +49,11 @@ def mail(
     message = EmailMessage()
     message["To"] = in_ascii(to) or to
     message["Subject"] = clean(writable(f"sshrender: {summary['job']} {summary['state']}"))
+    # RFC 3834: vacation programs do not answer such a message.
     message["Auto-Submitted"] = "auto-generated"
     message.set_content(writable("\n".join(lines)) + "\n")
+    # -t takes the addresses from the header, so that none is a word of the command line; -i: a line of
+    # a single dot does not end the text.
     _call("sendmail", [program, "-i", "-t"], message.as_bytes(), dict(os.environ), report)
 
 
@@ -72,6 +76,7 @@ def _call(
             check=False,
         )
     except (OSError, ValueError, subprocess.TimeoutExpired) as error:
+        # ValueError: a NUL in a word of the command.
         report(f"{name}: {getattr(error, 'strerror', None) or error}")
         return
     if answer.returncode != 0:

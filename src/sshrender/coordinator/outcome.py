@@ -30,6 +30,7 @@ _REFUSED_BY = {
 }
 """The exit code when all hosts were refused for the same kind of reason."""
 
+# Compared with the reason, as a StopRequested has nothing else.
 _GONE = {LeaseGone.REASON: ExitCode.LEASE, OutputGone.REASON: ExitCode.STORAGE}
 """The exit code where the run lost what it needs; that of the document otherwise."""
 
@@ -98,6 +99,7 @@ class Outcome:
         failed = [_failed(p) for p in pages if p.state is PageState.FAILED]
         if plan.strict:
             failed += [_too_suspect(p) for p in pages if p.state is PageState.SUSPECT]
+            # With --strict a suspect page is counted as failed everywhere, also by the exit code.
             shot = replace(shot, suspect=0, failed=len(failed))
         return cls(
             job=plan.spec.name,
@@ -162,6 +164,7 @@ def _reason(shot: snapshot.Snapshot, command: do.EndJob) -> str:
 
 def _state(shot: snapshot.Snapshot, end: JobEnd) -> str:
     if end is JobEnd.COMPLETE:
+        # No page was delivered; otherwise failed pages make it partial.
         if shot.failed == shot.total:
             return "failed"
         return "partial" if shot.failed else "done"
@@ -169,6 +172,7 @@ def _state(shot: snapshot.Snapshot, end: JobEnd) -> str:
         return "cancelled"
     if end is JobEnd.HELD:
         return "partial"
+    # ``settled`` counts failed pages, too: so this asks for at least one delivered page.
     return "partial" if shot.settled > shot.failed else "failed"
 
 
@@ -201,6 +205,7 @@ def _complete_code(scheduler: Scheduler, shot: snapshot.Snapshot) -> ExitCode:
     """Return the exit code of a run that has finished every page."""
     if not shot.failed:
         return ExitCode.OK
+    # All pages, delivered ones too: these have no failures, so any of them makes the result False.
     failures = [page.failures for page in scheduler.page_queue.pages.values()]
     # Where the storage takes none of the pages, it and not the pages are at fault.
     if all(each and each[-1].kind is FailureKind.UNWRITABLE for each in failures):
@@ -214,6 +219,8 @@ def _no_host_code(hosts: list[Host]) -> ExitCode:
 
 def no_host_code(refusals: Iterable[str]) -> ExitCode:
     """Return the exit code of the reason (a Refusal's value) that all hosts share; else NO_HOST."""
+    # One code for all hosts, or the general one: two hosts refused for different reasons have no
+    # common cause.
     codes = {_REFUSED_BY.get(refusal, ExitCode.NO_HOST) for refusal in refusals}
     return codes.pop() if len(codes) == 1 else ExitCode.NO_HOST
 

@@ -44,6 +44,7 @@ def write(folder: JobFolder, spec: JobSpec, holder: Claim | None = None) -> None
         entries = list(read_journal(folder.journal))
         text = overview.render(sheet(folder, spec, entries, holder))
         write_whole(folder.overview, text.encode("utf-8", "replace"))
+        # The size is taken before the journal is read: what was appended in between makes it differ.
         if _size(folder.journal) == size:
             return
 
@@ -66,6 +67,7 @@ def sheet_of(folder: JobFolder, report: JobReport, model: JobModel) -> dict[str,
     files, thumbs = history.sizes(folder.pages), _thumbnails(folder)
     recipes = [recipe.format for recipe in spec.settings.recipes if not recipe.is_built_in]
     device = DEVICES.get(spec.settings.device)
+    # The recipe's format decides where there is one: JobPlan.device has the same rule.
     format_ = recipes[0] if recipes else device.format if device is not None else ""
     return {
         "schema": 1,
@@ -135,6 +137,7 @@ def counts_of(report: JobReport) -> dict[str, int]:
 
 def _page(row: PageRow, files: dict[str, int], thumbs: dict[str, int]) -> dict[str, Any]:
     """Return one page. The thumbnail's size is computed: to read thousands of thumbnails takes long."""
+    # A size that differs means that the file is not the one of the journal, or is being replaced.
     is_present = files.get(row.file) == row.bytes if row.file else False
     names = thumbnails.files_of(row.file) if row.file else ()
     thumbnail = next((name for name in names if thumbs.get(name)), "")

@@ -23,6 +23,7 @@ def read_facts(reading: Reading, count_pages: Callable[[], int], has_password: b
         if has_password:
             raise
         # Ghostscript ignores an invalid encryption dictionary, and needs no password then.
+        # No pages, or nothing that can count them: the password is missing after all.
         if not _count_or_none(count_pages):
             raise error from None
         return DocumentFacts(None, False)

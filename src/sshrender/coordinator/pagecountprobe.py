@@ -37,6 +37,8 @@ class PageCountProbe:
         self._hosts = list(hosts)
         self._password = password
         self._limits = limits
+        # The strictest sandbox of the hosts is used here as well: this machine opens the document,
+        # too.
         sandboxes = {setup.sandbox for setup in self._hosts}
         self._own_sandbox = BWRAP if BWRAP in sandboxes else NO_SANDBOX
 
@@ -94,6 +96,7 @@ class PageCountProbe:
                 page_timeout=self._limits.page_timeout,
                 page_memory=min(self._limits.page_memory, PROBE_MEMORY),
             )
+            # Both requests at once: the runner answers them in order.
             link.write(requests, 10.0)
             deadline = min(until, time.monotonic() + self._limits.page_timeout)
             while time.monotonic() < deadline:
@@ -102,9 +105,11 @@ class PageCountProbe:
                         return message
                     if isinstance(message, Trouble):
                         raise LinkClosed(message.reason)
+                # The runner would take silence for the end of this side.
                 link.write(encode("ping"), 10.0)
             raise TimeoutError("no answer in time")
         except LinkClosed as closed:
+            # The runner's last words explain an end that the transport only notices.
             raise LinkClosed(": ".join([closed.reason, *list(reader.noise)[-1:]])) from None
         finally:
             link.close()

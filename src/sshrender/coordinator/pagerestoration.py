@@ -42,6 +42,7 @@ def restore_pages(plan: JobPlan, fence: Callable[[], None], epoch: int) -> None:
     _remove_leftovers(plan.folder.pages, fence)
     present = history.sizes(plan.folder.pages)
     selected = set(plan.pages)
+    # Pages that this job's settings do not select may be left from other page lists.
     remembered.pages = {n: record for n, record in remembered.pages.items() if n in selected}
     history.keep_present(remembered, present, plan.page_file)
     _adopt(plan, remembered, present, fence, epoch)
@@ -65,10 +66,12 @@ def _deliver_all(plan: JobPlan, remembered: History, fence: Callable[[], None]) 
     copies: list[Path] = []
     left, blocked = list(remembered.pages.items()), dict[int, str]()
     end = time.monotonic() + BLOCKED_TIMEOUT
+    # Invariant: ``left`` holds what is not delivered yet, ``blocked`` why of the last try.
     while left:
         again, blocked = [], {}
         for number, record in left:
             require_time(plan)
+            # Before the file is opened: if it fails, exactly what was seen here is removed.
             seen = publish.identity(plan.folder.pages / record.file)
             try:
                 copies += _deliver(plan, record)
@@ -78,6 +81,7 @@ def _deliver_all(plan: JobPlan, remembered: History, fence: Callable[[], None]) 
                 del remembered.pages[number]
             except OutputFailed as error:
                 failure = classify(error, plan.folder.pages, Path(error.filename), "output")
+                # A failure of the whole folder would be met by every page: it ends the run's start.
                 if not failure.is_one_name:
                     raise
                 again.append((number, record))
@@ -105,6 +109,7 @@ def _remove_leftovers(pages: Path, fence: Callable[[], None]) -> None:
             entry.name
             for entry in entries
             if entry.name.startswith((".page-", publish.REMOVED))
+            # follow_symlinks=False: a link to a page elsewhere must not pass for the page.
             or (entry.name.startswith("page-") and not entry.is_file(follow_symlinks=False))
         ]
     for name in found:
@@ -160,6 +165,7 @@ def _redeliver(plan: JobPlan, owned: int, record: PageRecord) -> None:
         return
     verifications = Verifications()
     try:
+        # Its content is unknown, so it is verified like a page that a host reports.
         image = _verify_open(plan, record.page, other, verifications)
         if _deliver_as(plan, other, plan.output / record.file, image.sha256):
             _secure(plan.output / record.file)
@@ -195,6 +201,7 @@ def _adopt(
                 fence()
                 publish.remove(plan.folder.pages / name, seen)
                 continue
+            # Host and seconds are unknown: the journal of that run did not get so far.
             record = PageRecord(page, name, image.bytes, image.sha256, image.width, image.height)
             remembered.pages[page] = record
             adopted.append(record)
@@ -215,6 +222,7 @@ def _verify(plan: JobPlan, page: int, path: Path, verifications: Verifications) 
 
 
 def _verify_open(plan: JobPlan, page: int, descriptor: int, verifications: Verifications) -> PageImage:
+    # Pages of recipes have a size of their own: without recipes the page's size decides.
     expected = plan.expected(plan.reading.box(page), is_sized=not plan.spec.settings.recipes)
     return verifications.verify(descriptor, expected, FILE_TO_MEMORY * plan.limits.page_memory)
 

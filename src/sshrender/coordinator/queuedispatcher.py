@@ -144,6 +144,7 @@ class QueueDispatcher:
 
     def _pass_on(self, number: int) -> None:
         """Send the signal to each process, once."""
+        # A copy: this also runs in a signal handler, perhaps while the loop changes the dictionary.
         for task in list(self._working.values()):
             if not task.is_told:
                 task.is_told = True
@@ -177,6 +178,7 @@ class QueueDispatcher:
         waiting = [entry for entry in ready if self._may_start(entry.name)]
         running = [task.priority for task in self._working.values()]
         for entry in jobqueue.choose(waiting, running, self._at_once, now):
+            # Tested before each start: a signal may come between two of them.
             if self._stopped_by is not None:
                 return False
             self._begin(entry)
@@ -185,6 +187,7 @@ class QueueDispatcher:
     def _count_repeats(self, ready: set[str]) -> None:
         """Delay a job that stays ready although its process had nothing to do."""
         ended, self._ended = self._ended, set()
+        # What is not ready has changed: the count begins anew.
         for name in ended - ready:
             self._repeats.pop(name, None)
         for name in ended & ready:
@@ -227,11 +230,16 @@ class QueueDispatcher:
 
     def _take_in(self, name: str, code: int, reason: str, *, needs_user: bool) -> None:
         """Handle the end of a job's process: done, try later, or hold the job."""
+        # LEASE: another dispatcher runs the job, or it was held meanwhile.
         if code in _NOT_OURS | _OVER:
             self._ended.add(name)
+        # 128 + N: the process was ended by the signal that ended this one, which says nothing about
+        # the job.
         if code in _NOT_OURS or (code > 128 and self._stopped_by is not None):
             return
         self.tally.codes[code] += 1
+        # A deadline with a reason is one that passed before the run began
+        # (jobopening.deadline_passed).
         if code in _OVER and not (code == ExitCode.DEADLINE and reason):
             if not self._repeats[name]:
                 self._failures.pop(name, None)
@@ -283,6 +291,7 @@ class QueueDispatcher:
     def _tell_unsigned(self, unsigned: Mapping[str, Unsigned]) -> None:
         """Print one line for all new unsigned jobs: a host can create thousands."""
         if any(each.is_key_missing for each in unsigned.values()):
+            # Once, not on each scan: the tally decides the exit code.
             self.tally.codes[ExitCode.STORAGE] = max(1, self.tally.codes[ExitCode.STORAGE])
         new = unsigned.keys() - self._told_unsigned
         self._told_unsigned = frozenset(unsigned)

@@ -25,9 +25,9 @@ from sshrender.coordinator.hosts.preconnect import ConnectionPool
 from sshrender.coordinator.hosts.router import HostRouter
 from sshrender.coordinator.jobplan import HostSetup, JobPlan
 from sshrender.coordinator.journalrecorder import JournalRecorder
-from sshrender.coordinator.pilots.keeper import PoolKeeper
 from sshrender.coordinator.pilots.pilots import Pilots
 from sshrender.coordinator.pilots.pool import PoolSetup
+from sshrender.coordinator.pilots.poolmanager import PoolManager
 from sshrender.coordinator.workers.localcanary import LocalCanary
 from sshrender.coordinator.workers.pageremover import PageRemover
 from sshrender.coordinator.workers.requestpoller import RequestPoller, drained_event
@@ -90,6 +90,7 @@ class RunParts:
         self.inbox = inputs.inbox
         self.view = inputs.view
         self.clock = inputs.clock
+        # Pilots of pools are added as they start (inputhandlers.on_pilot_started).
         self.setups = {setup.plan.name: setup for setup in inputs.hosts}
         self.attempts = AttemptRecords()
         self.signal: int | None = None
@@ -108,6 +109,7 @@ class RunParts:
             FILE_TO_MEMORY * plan.limits.page_memory,
             plan.policy.name_wait,
         )
+        # Pages that are there already need no size.
         plan.reading.read_pages([page for page in plan.pages if page not in plan.history.pages])
         self.document_events = DocumentEvents(plan.reading, plan.pages)
         self.pilots = _make_pilots(inputs)
@@ -150,6 +152,8 @@ class RunParts:
         put a file of its own in its place beforehand.
         """
         epoch, _, number = attempt.partition(".")
+        # A keyed digest: without the key the names of other attempts cannot be computed from one's
+        # own.
         token = blake2b(attempt.encode(), key=self._name_key, digest_size=12).hexdigest()
         return f"{WORK}/p{page:06d}.e{epoch}.a{number}.{token}"
 
@@ -163,13 +167,13 @@ class RunParts:
 
 
 def _make_pilots(inputs: RunInputs) -> Pilots:
-    """Return the pools' keepers, with the arrays that earlier coordinators of the job have left."""
+    """Return the pools' managers, with the arrays that earlier coordinators of the job have left."""
     plan, folder = inputs.plan, inputs.plan.folder.path / BATCH
     left = plan.history.pilots.values()
     pools = inputs.usable_pools
     secret = (keyfile.load() if pools else None) or b""
-    keepers = [
-        PoolKeeper(
+    managers = [
+        PoolManager(
             pool,
             folder,
             secret,
@@ -180,8 +184,9 @@ def _make_pilots(inputs: RunInputs) -> Pilots:
         for pool in pools
     ]
     known = {pool.name for pool in pools}
+    # They can be buried without the key: a tombstone is no signed line.
     orphans = [ArrayFolder(folder / entry.name, b"") for entry in left if entry.pool not in known]
-    return Pilots(keepers, orphans)
+    return Pilots(managers, orphans)
 
 
 def _make_scheduler(inputs: RunInputs, recorder: JournalRecorder, router: HostRouter) -> Scheduler:

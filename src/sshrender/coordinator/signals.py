@@ -46,4 +46,6 @@ def caught(post: Callable[[SignalCaught], None], status: Callable[[], None]) -> 
         yield
     finally:
         for number, handler in before.items():
+            # In the order of installation. After an ending signal all ending ones stay ignored: the
+            # program is about to exit with 128 + N.
             signal.signal(number, signal.SIG_IGN if is_ending and number in ENDING else handler)

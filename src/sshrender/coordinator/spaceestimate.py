@@ -100,5 +100,6 @@ def _most(reading: Reading, pages: list[int], settings: RenderSettings) -> int |
     if not known:
         return None
     across, down = settings.resolutions
+    # Pages of unknown size count as average ones.
     pixels = sum(width * height for width, height in known) * across * down / 72**2
     return int(pixels * SAMPLE_BYTES_A_PIXEL * len(boxes) / len(known))

@@ -50,8 +50,10 @@ def objection(device: str, options: Sequence[str]) -> Objection | None:
 def _tried(folder: Path, device: str, options: Sequence[str]) -> Objection | None:
     (folder / "canary.pdf").write_bytes(canary.document())
     words = _words(folder, device, options)
+    # Both tests are needed: a Ghostscript that fails without the switches, too, says nothing of them.
     if words is None or _words(folder, device, ()) is not None:
         return None
+    # One by one: the first that fails alone is named. If only all together fail, all are.
     for option in options:
         alone = _words(folder, device, [option])
         if alone is not None:
@@ -61,6 +63,7 @@ def _tried(folder: Path, device: str, options: Sequence[str]) -> Objection | Non
 
 def _words(folder: Path, device: str, options: Sequence[str]) -> str | None:
     """Return the first line that Ghostscript prints if it fails; None if it renders the page."""
+    # -r20: the trial needs no more pixels than that.
     command = [PROGRAM, "-q", "-dSAFER", "-dBATCH", "-dNOPAUSE", f"-sDEVICE={device}", "-r20"]
     answer = subprocess.run(
         processlimits.wrap([*command, *options, "-sOutputFile=page", "canary.pdf"], MEMORY),

@@ -24,6 +24,8 @@ from sshrender.core.records import Attempt, Host, Page
 from sshrender.core.schedulerstate import SchedulerState
 from sshrender.core.states import FINISHED, HostState
 
+# Hosts that a page may hope for after it failed elsewhere. A connecting host counts, as it takes pages
+# in a moment.
 _MAY_TAKE = (HostState.IDLE, HostState.CONNECTING)
 
 _HEDGE_INTERVAL = 0.2
@@ -58,7 +60,9 @@ class Assignment:
 
     def __init__(self, run: SchedulerState) -> None:
         self._run = run
+        # Every interval begins as passed, so that the first turn makes every pass.
         self._share_after = self._unpark_after = self._recall_after = self._hedge_after = -math.inf
+        # Whether hosts have slot limits that have to be removed when the user removes the job's limit.
         self._is_limited = run.limit is not None
 
     def share_slots(self) -> None:
@@ -66,14 +70,18 @@ class Assignment:
         run = self._run
         if run.limit is None:
             if self._is_limited:
+                # Once only: each change of a host's limit is a message to its runner.
                 self._is_limited = False
                 for host in run.hosts.values():
                     run.set_slot_limit(host, None)
             return
+        # A limit that is set for the first time applies at once. Later passes wait for the interval.
         if run.now < self._share_after and self._is_limited:
             return
         self._is_limited = True
         self._share_after = run.now + pass_interval(len(run.hosts))
+        # What is left of the limit. It falls below 0 when the user lowers the limit below what runs:
+        # then no host gets a slot, and what was started is finished.
         # Hosts that are not idle keep what their slots have started, and get nothing new.
         left, idle = run.limit, []
         for host in run.hosts.values():
@@ -83,14 +91,19 @@ class Assignment:
                 left -= host.started_count
         for host in sorted(idle, key=_limit_rank):
             run.set_slot_limit(host, max(0, min(self._useful_slots(host), left)))
+            # A slot that the limit takes from a host renders until its page is finished, and counts
+            # until then.
             left -= max(host.slot_limit or 0, host.started_count)
 
     def _useful_slots(self, host: Host) -> int:
         """Return how many slots of the host the job has pages for."""
         has_nothing = not host.in_flight and self._run.page_queue.has_waiting()
+        # A host with pages in flight is not examined: it keeps the slots that it has.
         if has_nothing and self._page_for(host) is None:
             return 0  # the pages that wait need other hosts, which get no slot while this one has them
         return (
+            # At least one. A host whose slots other jobs hold gets one attempt, which makes its runner
+            # wait for a slot lock.
             host.slots if host.available_slots is None else max(1, min(host.slots, host.available_slots))
         )
 
@@ -99,13 +112,19 @@ class Assignment:
         run = self._run
         if run.storage.is_suspended() or not run.page_queue.has_waiting():
             return
+        # Invariant of the loop below: ``totals`` is current whenever a taker is chosen. Both ways
+        # through its body see to that: park() changes the orders itself, and refresh() counts the host
+        # that send() touched.
         totals = run.totals.refresh()
         if totals.has_parked and run.now >= self._unpark_after:
             self._unpark_after = run.now + pass_interval(len(run.hosts))
             totals.unpark()
+        # Before the first page no speed is known. Any number then puts the hosts in the order of their
+        # queues.
         usual = totals.usual or 1.0
         # One page at a time, as each changes the forecasts. A host without a suitable page is left out
         # for a while.
+        # It ends: each turn sends a page or parks a host, and a parked host is not offered again.
         while (host := totals.next_taker(usual)) is not None:
             page = self._page_for(host)
             if page is None or not self._is_worth_it(host, page):
@@ -138,6 +157,8 @@ class Assignment:
             page = page_queue.next_in_part(part)
             if page is not None:
                 return page
+        # Without hosts that mount the SAN nothing takes pages from the front, so parts are taken from
+        # there.
         has_sharers = self._run.totals.refresh().sharers > 0
         return page_queue.next_in_untouched_part(from_end=has_sharers) or page_queue.next_unconstrained()
 
@@ -153,6 +174,7 @@ class Assignment:
             return True
         if self._run.page_queue.has_unconstrained():
             return False
+        # This looks at every host. It is reached only for a page that failed on this one.
         return not any(
             other.state in _MAY_TAKE
             and constraint.allows(other)
@@ -177,6 +199,8 @@ class Assignment:
             return
         totals = run.totals.refresh()
         # Attempts that are on their way back will fill free slots already.
+        # Without this, each turn would recall one page more for the same free slot until the first one
+        # is back.
         free = totals.free - run.revoking_count
         if free <= 0 or not totals.surplus or run.now < self._recall_after:
             return
@@ -203,10 +227,12 @@ class Assignment:
     def hedge(self) -> None:
         """Let free slots repeat the slowest pages, when no page waits."""
         run = self._run
+        # A repetition would write to a storage that may take no file.
         if not run.policy.hedge or run.storage.is_suspended():
             return
         if run.now < self._hedge_after or not run.totals.refresh().free:
             return
+        # The search looks at every attempt, so it is made less often where there are many.
         interval = max(_HEDGE_INTERVAL, pass_interval(len(run.attempts)))
         self._hedge_after = run.now + interval
         slowest = self._slowest()
@@ -218,11 +244,14 @@ class Assignment:
         run = self._run
         usual = forecast.usual_seconds_per_page(run)
         for host in self._hosts_for_hedging([attempt for attempt, _ in slowest], usual):
+            # The fastest host comes first, and for each host the slowest page: so they meet.
             for attempt, left in slowest:
                 if not host.free_slots():
                     break
                 own = forecast.seconds_for(host, run.page_queue[attempt.page], usual)
                 saves = (
+                    # Without any known speed only the time that it has taken speaks for a repetition;
+                    # with one, what the repetition saves.
                     left > _UNKNOWN_SPEED_SECONDS if own is None else left - own > run.policy.hedge_gain
                 )
                 if saves and self._may_be_repeated(attempt, host):
@@ -237,6 +266,7 @@ class Assignment:
             _HEDGE_HOSTS, free, key=lambda host: (host.seconds_per_a4 or usual or 0.0, host.index)
         )
         if len(free) > len(fastest):
+            # A pinned page can be repeated on its own hosts only, however slow these are.
             pins = [run.page_queue[attempt.page].pinned_to or () for attempt in attempts]
             wanted = frozenset().union(*pins) - {host.name for host in fastest}
             fastest += [host for host in free if host.name in wanted]
@@ -255,6 +285,7 @@ class Assignment:
 
     def _may_be_repeated(self, attempt: Attempt, host: Host) -> bool:
         page, now = self._run.page_queue[attempt.page], self._run.now
+        # Two attempts at a page are the most (schedulerstate.py).
         if page.state in FINISHED or len(page.live) > 1 or attempt.is_killed:
             return False
         if page.charged >= self._run.policy.retries:
@@ -269,4 +300,6 @@ class Assignment:
 def _limit_rank(host: Host) -> tuple[bool, bool, float]:
     """Return a sort key: first hosts with a free slot, then those in use already, then the fastest."""
     has_no_slot = host.available_slots == 0 and not host.started_count
+    # ``not host.slot_limit``: hosts in use come before faster ones. A slot that moves to another host
+    # with each small change of speeds leaves a warm renderer and has another one open the document.
     return has_no_slot, not host.slot_limit, host.seconds_per_a4 or 0.0

@@ -67,15 +67,19 @@ class CompatibilityCheck:
     ) -> None:
         self._run = run
         self._reference = stored
+        # Whether the reference still is that of an earlier run. Only a decision replaces that one; a
+        # provisional reference gives way to what this machine renders, too.
         self._is_stored = stored is not None
         self._votes = dict(votes)
         self._accept = accept
         self._refuse = refuse
         self._revive = revive
+        # The first fingerprint of each host that has connected in this run: its vote.
         self._present: dict[str, HostFingerprint] = {}
         self._own: HostFingerprint | None = None
         self._canary_requested_at: float | None = None
         self._is_canary_known = False
+        # None until the document was read, which is requested only where fonts differ.
         self._do_fonts_matter: bool | None = None
         self._are_fonts_requested = False
         self._first_connected_at = 0.0
@@ -87,10 +91,13 @@ class CompatibilityCheck:
         """Return whether the reference in use may still turn out to be that of a minority."""
         if not self._present or self._is_finished:
             return False
+        # This machine's own canary page confirms a reference without the votes that are missing: the
+        # run may complete.
         return self._reference is None or not is_same_render(self._own, self._reference)
 
     def admit(self, host: Host) -> None:
         """Count the vote of a host that has connected, and accept it if it can be decided."""
+        # Such a host differs from nothing (fingerprint.py), so its vote would decide nothing.
         if self._run.policy.is_mixed or host.fingerprint in (None, HostFingerprint()):
             self._accept(host)
             return
@@ -117,8 +124,11 @@ class CompatibilityCheck:
 
     def is_outvoted(self, fingerprint: HostFingerprint | None) -> bool:
         """Return whether a host with this fingerprint differs from the reference."""
+        # A page of an earlier run without a recorded fingerprint stays: there is nothing to compare.
         if self._reference is None or fingerprint is None or self._run.policy.is_mixed:
             return False
+        # While it is unknown whether fonts matter, they do not: no page is withdrawn for a difference
+        # that may be none.
         return bool(difference(fingerprint, self._reference, bool(self._do_fonts_matter)))
 
     def take_overturned(self) -> bool:
@@ -128,6 +138,7 @@ class CompatibilityCheck:
 
     def decide(self) -> None:
         """Decide on the reference, as far as it can be decided now."""
+        # Until the decision it goes on, though nothing has changed: time counts as well.
         if not self._present or (self._is_finished and not self._is_changed):
             return
         if self._run.now < self._decide_after:
@@ -145,6 +156,8 @@ class CompatibilityCheck:
             self._confirm(majority)
         elif self._is_finished:
             self._decide_all()
+        # A tie waits for this machine's canary page, which decides it, but no longer than
+        # _CANARY_TIMEOUT.
         elif outstanding == 0 and not (self._is_canary_pending() and is_tied(self._present.values())):
             self._confirm(self._best_present())
         else:
@@ -156,6 +169,8 @@ class CompatibilityCheck:
         fingerprints = {
             name: fingerprint for name, fingerprint in hosts.items() if fingerprint is not None
         }
+        # Fonts are left out: a host that differs in them alone still renders the reference's canary
+        # page.
         if self._reference is not None and all(
             difference(fingerprint, self._reference, False) for fingerprint in fingerprints.values()
         ):
@@ -170,8 +185,11 @@ class CompatibilityCheck:
             if is_same_render(self._own, fingerprint)
         ]
         is_late = self._run.now - self._first_connected_at >= self._run.policy.compare_wait
+        # A stored reference stays: the hosts that made it may still connect.
         if alike and (self._reference is None or not self._is_stored):
             self._set_reference(
+                # The keys have no meaning; the order, which decides between equals, is that of the
+                # handshakes.
                 most_common_fingerprint({str(n): fingerprint for n, fingerprint in enumerate(alike)})
             )
         elif self._reference is None and (is_late or not self._absent(HostState.CONNECTING)):
@@ -179,6 +197,7 @@ class CompatibilityCheck:
 
     def _present_majority(self, outstanding: int) -> HostFingerprint | None:
         """Return the fingerprint of a majority, if a connected host has it; else None."""
+        # None counts as True: hosts that agree in their fonts, too, are a majority in either case.
         votes, fonts = list(self._votes.values()), self._do_fonts_matter is not False
         majority = find_majority(votes, outstanding, self._own, fonts)
         if majority is None and fonts:
@@ -188,6 +207,7 @@ class CompatibilityCheck:
             if alike is not None and self._reference is not None:
                 is_against = bool(difference(alike, self._reference, do_fonts_matter=False))
                 majority = alike if is_against else None
+        # A reference that no connected host renders would refuse them all.
         return majority if majority is not None and self._is_present(majority) else None
 
     def _is_present(self, fingerprint: HostFingerprint) -> bool:
@@ -205,6 +225,7 @@ class CompatibilityCheck:
         stored = self._reference if self._is_stored else None
         if stored is None:
             return most_common
+        # The hosts of the earlier run may be away while this machine renders the same.
         is_kept = self._is_present(stored) or is_same_render(self._own, stored)
         return (
             stored if is_kept or self._votes_for(stored) > self._votes_for(most_common) else most_common
@@ -236,6 +257,8 @@ class CompatibilityCheck:
     def _request_canary(self) -> None:
         if self._canary_requested_at is not None:
             return
+        # Counted from the first handshake: a farm that connects slowly is no reason to render the
+        # page.
         is_late = not self._is_finished and self._run.now - self._first_connected_at >= _CANARY_AFTER
         if is_late or len({fingerprint.page_image for fingerprint in self._present.values()}) > 1:
             self._canary_requested_at = self._run.now
@@ -257,6 +280,8 @@ class CompatibilityCheck:
         is_other = before is not None and bool(
             difference(before, fingerprint, bool(self._do_fonts_matter))
         )
+        # A reference without a canary page is replaced by an equal one that has one, as that compares
+        # more.
         if before is not None and not is_other and (before.canary or not fingerprint.canary):
             self._reference = before  # equal as far as it is known: keep the recorded one
         else:
@@ -267,11 +292,13 @@ class CompatibilityCheck:
 
     def _decide_all(self) -> None:
         for host in self._run.hosts.values():
+            # ``and`` is safe: a fingerprint is a tuple with fields, so an empty one is true as well.
             fingerprint = self._present.get(host.name) and host.fingerprint
             if host.awaits_comparison:
                 self._decide_host(host)
             elif fingerprint is None:
                 continue
+            # A host that was refused for another cause stays refused, whatever the votes are.
             elif host.refusal == REFUSAL and host.state is HostState.REFUSED:
                 if not self.is_outvoted(fingerprint):
                     self._revive(host)
@@ -295,6 +322,8 @@ class CompatibilityCheck:
     def _accept_or_refuse(self, host: Host, fingerprint: HostFingerprint) -> None:
         assert self._reference is not None
         differs = difference(fingerprint, self._reference, bool(self._do_fonts_matter))
+        # A host is refused after the decision only: a refusal is recorded, and a majority would have
+        # to take it back.
         if differs and not self._is_finished:
             return  # it may belong to the majority
         host.awaits_comparison = False

@@ -32,6 +32,7 @@ class Constraint(NamedTuple):
     def allows(self, host: Host) -> bool:
         """Return whether the host may render such a page at all, as far as is known."""
         is_pinned_elsewhere = self.pinned_to is not None and host.name not in self.pinned_to
+        # Before the handshake it is unknown what the host can run: then it may be able to.
         return not is_pinned_elsewhere and (host.renderers is None or self.renderer in host.renderers)
 
 
@@ -52,6 +53,7 @@ class ConstrainedPages:
     def add(self, page: Page) -> None:
         """Add a page, or take in that its constraint has changed."""
         constraint = Constraint.of(page)
+        # A page whose constraint is unchanged keeps its place; with a new one it goes to the end.
         if self._constraints.get(page.number) != constraint:
             self.discard(page.number)
             self._constraints[page.number] = constraint
@@ -63,6 +65,7 @@ class ConstrainedPages:
         if constraint is not None:
             group = self._groups[constraint]
             del group[number]
+            # An empty group would be compared with hosts for the rest of the run.
             if not group:
                 del self._groups[constraint]
 
@@ -72,5 +75,6 @@ class ConstrainedPages:
 
     def first(self, suits: Callable[[Constraint], bool]) -> int | None:
         """Return the page that has waited longest, of those whose constraint suits; None without one."""
+        # A group is in the order of waiting, so that its first page stands for all of it.
         heads = (next(iter(group.items())) for each, group in self._groups.items() if suits(each))
         return min(heads, key=lambda head: head[1], default=(None, 0))[0]

@@ -77,11 +77,16 @@ def find_majority(
     ``own``: what this machine renders itself, which decides a tie.
     """
     found: tuple[int, HostFingerprint] | None = None
+    # dict.fromkeys removes repetitions and keeps the order of the votes, which decides between equals.
     for fingerprint in dict.fromkeys(filter(_eligible(votes), votes)):
         agreed = sum(not difference(vote, fingerprint, do_fonts_matter) for vote in votes)
+        # Votes are doubled, so that what this machine renders decides a tie and nothing else.
         weight = 2 * agreed + is_same_render(own, fingerprint)
+        # Of equals one with a canary page is preferred: one without it differs from nothing, and
+        # collects the votes of all.
         if found is None or weight > found[0] or (weight == found[0] and not found[1].canary):
             found = weight, fingerprint
+    # Both sides are doubled, as ``weight`` is: agreed > (votes + outstanding) / 2.
     has_most = found is not None and found[0] > len(votes) + outstanding
     return found[1] if found is not None and has_most else None
 
@@ -116,6 +121,8 @@ def most_common_fingerprint(
     A tie is decided by what this machine renders (``own``), else by order.
     """
     eligible = filter(_eligible(fingerprints.values()), fingerprints.values())
+    # Counter keeps the order of insertion among equals, and sorted() is stable: what this machine
+    # renders comes first.
     first = sorted(eligible, key=lambda fingerprint: not is_same_render(own, fingerprint))
     page_image = _most_common(first, lambda fingerprint: fingerprint.page_image)
     alike = [

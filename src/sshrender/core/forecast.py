@@ -34,6 +34,7 @@ def seconds_until_free(host: Host, usual: float | None) -> float:
     if len(host.in_flight) < host.usable_slots:
         return 0.0
     seconds_per_a4 = host.seconds_per_a4 if host.seconds_per_a4 is not None else usual or 0.0
+    # Slots and wire work at the same time: the slower of them decides.
     by_slots = seconds_per_a4 * host.backlog / max(host.usable_slots, 1)
     return max(by_slots, host.transfer_seconds * len(host.in_flight)) + slot_lock_wait(host)
 
@@ -46,6 +47,7 @@ def slot_lock_wait(host: Host) -> float:
 def seconds_left(run: SchedulerState, host: Host, attempt: Attempt, usual: float | None) -> float | None:
     """Return how long the attempt will take until its end; None if no speed is known."""
     whole = seconds_for(host, run.page_queue[attempt.page], usual)
+    # The host has done its part, and verification has no forecast.
     if attempt.rendered_at is not None:
         return _overrun(run.now - attempt.rendered_at)
     if attempt.started_at is None:  # queued behind others; hosts report starts a little late
@@ -71,6 +73,7 @@ def is_finished_sooner(run: SchedulerState, host: Host, page: Page) -> bool:
     if own is None or not totals.rate:
         return True
     own += seconds_until_free(host, None)
+    # Everything besides what this host has in flight, which ``own`` counts already.
     left = run.page_queue.cost_to_send + totals.backlog - host.backlog
     # While much is left, all hosts together would take longer than this one: the others even more so.
     if own <= left / totals.rate:
@@ -79,5 +82,6 @@ def is_finished_sooner(run: SchedulerState, host: Host, page: Page) -> bool:
     fastest = totals.fastest.first_besides(host.name)
     if fastest is None or others_rate <= _MIN_RATE:
         return True
+    # The page itself would be the last of all, on the fastest of the others.
     last = seconds_for(run.hosts[fastest[2]], page, None) or 0.0
     return own <= left / others_rate + last

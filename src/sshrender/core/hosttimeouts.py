@@ -19,6 +19,8 @@ def next_check(host: Host, policy: Policy, stall_timeout: float) -> float | None
 
 
 def _of_host(host: Host, policy: Policy, stall_timeout: float) -> Iterator[float]:
+    # HostTransitions._check_timeouts checks each of these. A timeout that is added there needs a line
+    # here, else nothing wakes its host.
     if host.is_connected:
         yield host.heard_at + host.silence(policy)
     if host.retry_at is not None:
@@ -38,6 +40,8 @@ def _of_attempt(attempt: Attempt, policy: Policy) -> Iterator[float]:
     elif attempt.kept_at is not None:
         yield attempt.kept_at + kept_timeout(attempt, policy)
     if attempt.started_at is not None:
+        # The first grace ends with a kill, the second with the connection
+        # (HostTransitions._check_attempt).
         graces = 2 if attempt.is_killed else 1
         yield attempt.started_at + policy.page_timeout + graces * policy.overdue_grace
 

@@ -109,6 +109,8 @@ class HostTotals:
         """Return the host that would finish a page of cost 1 first, of those with capacity."""
         best = self._takers.first()
         unknown, waiting = self._unknown_takers.first(), self._waiting_takers.first()
+        # The keys of the three orders have different units. Each is monotonic, so it is enough to
+        # convert their first ones to seconds.
         if unknown is not None:
             unknown = (usual * unknown[0], *unknown[1:])
             best = unknown if best is None else min(best, unknown)
@@ -129,6 +131,7 @@ class HostTotals:
 
     def unpark(self) -> None:
         """Offer pages to the parked hosts again."""
+        # touch() has each host counted again, which puts it back where it still has capacity.
         for host in self._parked.values():
             self.touch(host)
         self._parked.clear()
@@ -137,6 +140,8 @@ class HostTotals:
     # Counting
 
     def _count(self, name: str, host: Host) -> None:
+        # What the host contributed last time is taken away again: so no sum needs a pass over all
+        # hosts.
         old, new = self._shares.get(name, _NOTHING), _share(host)
         if new != old:
             self._shares[name] = new
@@ -151,8 +156,10 @@ class HostTotals:
             elif old.has_surplus:
                 del self.surplus[name]
         self._hosts[name] = host
+        # Any change ends the parking: the host may suit other pages than before.
         if self._parked:
             self._parked.pop(name, None)
+        # Its speed stays in the average (``_share``); only the orders are for idle hosts.
         if host.state is not HostState.IDLE:
             self.fastest.discard(name)
             self._discard_taker(name)
@@ -166,12 +173,14 @@ class HostTotals:
 
     def _put_taker(self, name: str, host: Host) -> None:
         usable = host.usable_slots
+        # The cost in front of a new page for each slot, and the page itself.
         queue = 1 + host.backlog / max(usable, 1)
         if host.seconds_per_a4 is None:
             self._waiting_takers.discard(name)
             self._unknown_takers.discard(name)
             (self._unknown_takers if usable else self._waiting_takers).put(name, queue, host.index)
             return
+        # This runs for every page, and on most farms both orders are empty by then.
         if self._unknown_takers or self._waiting_takers:
             self._waiting_takers.discard(name)
             self._unknown_takers.discard(name)
@@ -186,6 +195,7 @@ class HostTotals:
 
 def _share(host: Host) -> Share:
     seconds = host.seconds_per_a4
+    # At least 1, as 0 says that the speed is unknown.
     speed = 0 if seconds is None else max(1, round(seconds * _UNIT))
     if host.state is not HostState.IDLE:
         return Share(speed) if speed else _NOTHING

@@ -109,6 +109,8 @@ class HostTransitions:
     def on_refused(self, event: ev.HostRefused) -> None:
         """Refuse the host, unless the shared folder is the cause and fails here as well."""
         host = self._run.hosts[event.host]
+        # While the storage is suspended, the refusal may have the same cause. A lost host is tried
+        # again after a pause, a refused one is not.
         if event.refusal == _NO_SAN and self._run.storage.is_suspended():
             self.mark_lost(host, event.reason)
         else:
@@ -129,6 +131,8 @@ class HostTransitions:
     def on_load(self, event: ev.LoadSampled) -> None:
         """Take in a heartbeat: yield to the owner, or use the host again."""
         host = self._run.hosts[event.host]
+        # max(): the heartbeat may have arrived before the handshake, which counts from when it was
+        # handled.
         host.heard_at = max(host.heard_at, self._run.now if event.at is None else event.at)
         if self._run.now - host.sampled_at < self._run.policy.sample_interval:
             return  # ignore heartbeats that come too often
@@ -145,6 +149,7 @@ class HostTransitions:
             if host.others_per_core < host.plan.idle_below:
                 self._become_idle(host)
             else:
+                # Not set_state(): the number changes with each sample and is not recorded.
                 host.reason = _busy_reason(host)
 
     def on_finished(self, event: ev.HostFinished) -> None:
@@ -224,6 +229,8 @@ class HostTransitions:
         """Count a host's failed access while the storage works here; refuse the host after several."""
         host.storage_failures += 1
         if host.storage_failures >= self._run.policy.storage_failures and host.state in _CONNECTED:
+            # The runner's own words (runner/jobfolder.py, runner/warmrenderer.py): FailureKind.STORAGE
+            # stands for reading and for writing.
             cannot_read = reason.startswith("cannot read ")
             self._refuse(
                 host, _NO_SAN, reason if cannot_read else f"cannot write to the shared folder: {reason}"
@@ -270,6 +277,7 @@ class HostTransitions:
         silence = host.silence(run.policy)
         if host.is_connected and run.heard_until - host.heard_at > silence:
             self.mark_lost(host, f"no message for {silence:g} s")
+        # At most one of these: each changes the connection.
         elif host.is_connected and host.budget.is_exhausted:
             self.distrust(host, "it caused too many journal entries")
         elif host.retry_at is not None and run.now >= host.retry_at and may_reconnect:
@@ -288,6 +296,8 @@ class HostTransitions:
             return
         hosts = self._run.hosts.values()
         held = [host for host in hosts if host.state is HostState.QUARANTINED]
+        # None: it is being connected to already, by an earlier call. Its state changes with the
+        # handshake.
         if held and all(host.retry_at is not None for host in held):
             first = min(held, key=lambda host: host.retry_at or 0.0)
             first.retry_at = None
@@ -329,6 +339,7 @@ class HostTransitions:
         """Set the state of a connected host that matches the reference."""
         if host.drain_reason:
             self._run.set_state(host, HostState.DRAINED, host.drain_reason)
+        # Below idle_below, not busy_above: a host between the two is not known to be free.
         elif host.plan.ignores_load or host.others_per_core < host.plan.idle_below:
             self._become_idle(host)
         else:
@@ -344,6 +355,8 @@ class HostTransitions:
         is_return_uncharged = self._run.now - host.yielded_at >= _YIELD_INTERVAL
         host.yielded_at = self._run.now
         for attempt in host.in_flight.values():
+            # Set for all attempts, also of an earlier recall: the newest recall decides how their
+            # return is counted.
             attempt.is_return_uncharged = is_return_uncharged
         self._recall_attempts(host, "the host's owner is back", self._run.policy.yield_grace)
 
@@ -383,6 +396,7 @@ class HostTransitions:
         host.recalling_since = host.stalled_since = None
         self._run.forget_parts(host)
         host.awaits_comparison = False
+        # A copy: releasing an attempt removes it from the dictionary.
         for attempt in list(host.in_flight.values()):
             self._requeue_attempt(attempt, reason)
         self._run.set_state(host, state, reason)
@@ -397,12 +411,15 @@ class HostTransitions:
             page = run.page_queue[attempt.page]
             page.disconnects += 1
             page.lost_on |= {attempt.host}
+            # With this failure the page is given up (SchedulerState._is_given_up). Twice the retries:
+            # that a host disappeared is weaker evidence against a page than a failure.
             if page.disconnects >= 2 * run.policy.retries:
                 page.failures.append(Failure(attempt.host, FailureKind.HOST, reason))
         run.release(attempt, f"the host was disconnected: {reason}")
 
     def _check_attempt(self, host: Host, attempt: Attempt) -> None:
         """Enforce the page timeout on a runner that does not do so itself."""
+        # Not there: the check of an earlier attempt has left the host.
         if attempt.name not in host.in_flight or self._ignores_recall(host, attempt):
             return
         if attempt.started_at is None:
@@ -417,6 +434,7 @@ class HostTransitions:
 
     def _ignores_recall(self, host: Host, attempt: Attempt) -> bool:
         """Leave a host that ignores requests to return or end an attempt; return whether it was left."""
+        # As in _check_timeouts: the answer may wait in the coordinator's inbox.
         policy, now = self._run.policy, self._run.heard_until
         unanswered = attempt.unanswered_since()
         if unanswered is not None and now - unanswered > policy.answer_timeout:
@@ -440,6 +458,7 @@ class HostTransitions:
             if host.usable_slots:  # by its own account a slot is free for us
                 self.mark_lost(host, "it does not start the pages that were sent to it")
                 return
+            # A new period: else the host would be due again at every check.
             host.stalled_since = self._run.now
             for attempt in host.in_flight.values():
                 self._run.revoke(attempt, "its host had no free slot for it for a long time")
@@ -475,4 +494,6 @@ def _busy_reason(host: Host) -> str:
 
 def _doubled_pause(first: float, longest: float, times: int) -> float:
     """Return the pause before the next connection in seconds: it doubles each time."""
+    # 16 doublings exceed any longest pause; without a limit the power would become a very large
+    # number.
     return float(min(first * 2 ** min(times - 1, 16), longest))

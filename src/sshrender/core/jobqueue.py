@@ -85,6 +85,7 @@ def state(entry: Entry, unfinished: Collection[str], now: float) -> QueueState:
     # The order decides which reason is shown when several apply.
     if entry.is_over:
         return QueueState.FINISHED
+    # A held job is RUNNING until its coordinator has ended the run.
     if entry.holder is LeaseHolder.ACTIVE:
         return QueueState.RUNNING
     if entry.is_held:
@@ -129,6 +130,7 @@ def circle(name: str, after: Iterable[str], known: Mapping[str, Collection[str]]
     job that depends only on itself does not wait (``state``).
     """
     ways: list[tuple[str, ...]] = [(name, other) for other in after if other != name]
+    # Each job is visited once, so the search ends, whatever cycles other jobs form.
     seen = {other for _, other in ways}
     for way in ways:  # grows while it is read: a breadth-first search
         for other in known.get(way[-1], ()):

@@ -27,10 +27,12 @@ class NoHostTimeout:
         After the first delivered page, busy hosts are waited for without a limit, and lost ones longer
         than before it.
         """
+        # A host that may come ends the waiting: it begins anew when that host is lost.
         if states & PROMISING or self.expected.number:
             self._since = None
             return ""
         # No host can recover by itself, so there is nothing to wait for.
+        # Also without any host, as the empty set is a subset.
         if states <= {HostState.REFUSED}:
             return self.expected.reason or "every host was refused"
         if self._since is None:

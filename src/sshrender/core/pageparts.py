@@ -47,7 +47,10 @@ class PageParts:
 
     def untouched(self, from_end: bool) -> int | None:
         """Return the first untouched part, or the last; None without one."""
+        # heapq has no largest-first heap: parts are negated there.
         heap, sign = (self._highest, -1) if from_end else (self._lowest, 1)
+        # Entries are not removed when a part ceases to be untouched. Each is removed at most once, so
+        # this costs little on average.
         while heap and not self.is_untouched(sign * heap[0]):
             heapq.heappop(heap)
         return sign * heap[0] if heap else None
@@ -57,5 +60,7 @@ class PageParts:
         was_untouched = self.is_untouched(part)
         counts[part] += change
         if self.is_untouched(part) and not was_untouched:
+            # In both heaps: either end may be asked for. An entry may be there twice, which changes
+            # nothing.
             heapq.heappush(self._lowest, part)
             heapq.heappush(self._highest, -part)

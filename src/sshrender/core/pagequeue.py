@@ -32,6 +32,7 @@ class PageQueue:
         self.constrained = ConstrainedPages()
         """The waiting pages that not every host may render."""
         self.parts = PageParts(pages_per_part)
+        # A sorted list is a heap.
         self._unconstrained = sorted(self.pages) if ready else []
         self._unconstrained_count = len(self._unconstrained)
         for number in self._unconstrained:
@@ -48,12 +49,15 @@ class PageQueue:
     def move(self, page: Page, state: PageState) -> None:
         """Put a page into another state; WAITING queues it again, by its constraint as it is now."""
         before = page.state
+        # Also called with the same state: the constraint may have changed, and the queue below has to
+        # follow.
         if before is not state:
             self.counts[before] -= 1
             self.counts[state] += 1
             self.finished_count += (state in FINISHED) - (before in FINISHED)
             self.cost_to_send += page.cost * ((state in _TO_BE_SENT) - (before in _TO_BE_SENT))
             page.state = state
+        # Read before the constrained pages change: it depends on them.
         was_unconstrained = before is PageState.WAITING and page.number not in self.constrained
         is_unconstrained = False
         if state is not PageState.WAITING:
@@ -123,6 +127,7 @@ class PageQueue:
 
         They were sent or constrained after they had been pushed.
         """
+        # Each entry is removed once; pages that wait again are pushed again.
         while self._unconstrained and not self._is_unconstrained(self.pages[self._unconstrained[0]]):
             heapq.heappop(self._unconstrained)
 

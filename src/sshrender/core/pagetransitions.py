@@ -44,11 +44,13 @@ class PageTransitions:
     def fail_blocked(self, number: int, reason: str) -> None:
         """Fail a page that an earlier run published, and that cannot be delivered under its name."""
         page = self._run.page_queue[number]
+        # No host: the name is to blame, and no host may be charged.
         page.failures.append(Failure("", FailureKind.UNWRITABLE, reason))
         self._run.finish_page(page, PageState.FAILED)
 
     def on_unwritable(self, event: ev.PageUnwritable) -> None:
         """Fail a page that waits for its name."""
+        # In any other state an attempt meets the name itself.
         if self._run.page_queue[event.page].state is PageState.UNREADY:
             self.fail_blocked(event.page, event.reason)
 
@@ -97,9 +99,13 @@ class PageTransitions:
         attempt = self._attempt(event)
         if attempt is None:
             return
+        # The order of what follows matters: the attempt is removed before its page is finished, so
+        # that page.live holds the others only.
         page = self._run.remove_attempt(attempt)
         host = self._run.hosts[attempt.host]
         host.note_seconds_per_page(attempt.seconds, page.cost, event.transfer_seconds)
+        # After note_seconds_per_page(), for which 0 pages mean that the host's transfers were never
+        # measured.
         host.pages_done += 1
         self._run.totals.touch(host)
         host.consecutive_failures.clear()
@@ -107,9 +113,12 @@ class PageTransitions:
         # reconnects again and again would suspend the whole run.
         host.disconnects = host.uncharged_failures = host.storage_failures = 0
         host.budget.earn_page()
+        # The fingerprint at the time of sending, not the host's current one: the host may have been
+        # upgraded since.
         page.host, page.fingerprint, page.is_recovered = attempt.host, attempt.fingerprint, False
         page.diagnostics = (page.diagnostics + attempt.diagnostics)[:_MAX_DIAGNOSTICS]
         self._run.delivered += 1
+        # A page was written, so the storage works for pages, too, not only for probes.
         self._run.storage.confirm_write()
         self._run.finish_page(page, PageState.SUSPECT if page.diagnostics else PageState.DONE)
         for other in list(page.live.values()):
@@ -129,12 +138,14 @@ class PageTransitions:
         if attempt is not None:
             page = self._run.page_queue[attempt.page]
             self._run.release(attempt, "the file of an outvoted host was published in its place")
+            # Otherwise another attempt is alive, or the page is finished or withdrawn.
             if page.state is PageState.WAITING:
                 self._withdraw(page)
 
     def _withdraw(self, page: Page) -> None:
         """Have the page's file removed; until that is done the page is UNREADY and cannot be sent."""
         host = self._run.hosts.get(page.host)
+        # A page of an earlier run counts neither for this run nor for a host of it.
         if page.state in _DELIVERED and not page.is_recovered and host is not None:
             host.pages_done -= 1
             self._run.totals.touch(host)
@@ -182,6 +193,7 @@ class PageTransitions:
     def on_kept(self, event: ev.AttemptKept) -> None:
         """Note that the host keeps the attempt, as a slot has started it."""
         attempt = self._attempt(event)
+        # Only once: a host that repeats the answer must not extend its time.
         if attempt is not None and attempt.is_recalled and attempt.kept_at is None:
             attempt.kept_at = self._run.now
             within = hosttimeouts.kept_timeout(attempt, self._run.policy)
@@ -193,6 +205,7 @@ class PageTransitions:
         if attempt is None or not may_end_attempt(attempt, event):
             return
         host = self._run.hosts[event.host]
+        # A host that ends pages by itself would return them without a charge, again and again.
         if event.kind is FailureKind.KILLED and not attempt.is_killed:
             self._hosts.distrust(host, "it ended a page without a request")
             return
@@ -210,6 +223,7 @@ class PageTransitions:
             self._give_up(attempt, event)
         else:
             self._run.release(attempt, attempt.recall_reason or event.reason)
+            # A host that has been left has its pause already.
             if charge is Charge.HOST and host.is_connected:
                 self._hosts.count_page_failure(host, page)
             if event.kind is FailureKind.LOW_MEMORY:
@@ -243,6 +257,7 @@ class PageTransitions:
 
     def verify_again(self) -> None:
         """Verify the pages again that could not be verified while the storage failed."""
+        # Emptied first: what fails again is put into the new dictionary.
         unverified, self._unverified = self._unverified, {}
         for attempt in unverified.values():
             if attempt.name in self._run.attempts:
@@ -262,6 +277,7 @@ class PageTransitions:
     def _attempt(self, event: Any) -> Attempt | None:
         """Return the event's attempt; None when it has ended or belongs to another host."""
         attempt = self._run.attempts.get(event.attempt)
+        # A host knows its own attempts only, but names are consecutive numbers, which it could guess.
         return attempt if attempt is not None and attempt.host == event.host else None
 
     def _charge(self, attempt: Attempt, event: ev.AttemptFailed) -> None:
@@ -273,6 +289,7 @@ class PageTransitions:
     def _give_up(self, attempt: Attempt, event: ev.AttemptFailed) -> None:
         """Fail the page without a charge to a host, and end its other attempts."""
         page = self._run.remove_attempt(attempt)
+        # No host: the views show the failure as the page's own.
         page.failures.append(Failure("", event.kind, event.reason))
         self._run.finish_page(page, PageState.FAILED)
         for other in list(page.live.values()):

@@ -38,6 +38,7 @@ class RankedHosts:
             return
         self._current[name] = entry
         heapq.heappush(self._heap, entry)
+        # A heap that is built anew has no stale entries: so its size is bounded by that of the farm.
         if len(self._heap) > _MAX_STALE_SHARE * len(self._current) + 16:
             self._heap = list(self._current.values())
             heapq.heapify(self._heap)
@@ -60,6 +61,8 @@ class RankedHosts:
         entry = self.first()
         if entry is None or entry[2] != name:
             return entry
+        # first() removes the host's entry from the heap as stale. So it is pushed again below: to put
+        # it back into the dictionary alone would lose the host.
         self.discard(name)
         other = self.first()
         self._current[name] = entry

@@ -72,10 +72,12 @@ class Attempt:
 
     def unanswered_since(self) -> float | None:
         """Return when the host was asked to return or end it, if the answer is still due; else None."""
+        # A kill asks anew: SchedulerState.kill clears ``kept_at``.
         if self.rendered_at is not None or self.kept_at is not None:
             return None
         if self.killed_at is not None:
             return self.killed_at
+        # A start that crossed the request is an answer as well.
         return self.revoked_at if self.started_at is None else None
 
 
@@ -119,6 +121,7 @@ class Page:
 
     def failed_hosts(self) -> frozenset[str]:
         """Return the hosts that it failed on, or that disappeared while they rendered it."""
+        # Earlier recipes' failures say nothing about hosts that run another program.
         counted = self.failures[self.failures_before_fallback :]
         return self.lost_on.union(failure.host for failure in counted) if counted else self.lost_on
 
@@ -261,17 +264,22 @@ class Host:
         depth, usable = 1, self.usable_slots
         if not usable:
             # One attempt makes its runner wait for a slot lock that another job holds.
+            # A host without a share of the job's limit gets none: its runner may not start it.
             return 0 if self.slot_limit == 0 else 1 - len(self.in_flight)
         if self.seconds_per_page:
+            # All slots share the wire.
             each = max(self.seconds_per_page, self.transfer_seconds * usable)
             queue_seconds = self.plan.queue_seconds or policy.queue_seconds
             depth = min(max(1, math.ceil(queue_seconds / each)), policy.max_queued)
+        # For each slot the page that it renders, and the queue behind it.
         limit, unverified = usable * (1 + depth), policy.unverified * usable
         if self.plan.needs_transfer:
             unverified = policy.max_untransferred * usable
         if not self.pages_done:
             unverified = min(unverified, policy.probation)
+            # Slots that the inventory states are the administrator's claim, not the host's.
             limit = min(limit, policy.probation) if self.plan.slots is None else limit
+        # May be negative, as when the limit falls: callers compare it with 0.
         return limit - len(self.in_flight) - max(0, self.verifying - unverified)
 
     def note_seconds_per_page(self, seconds: float, cost: float, transfer_seconds: float) -> None:
@@ -281,6 +289,7 @@ class Host:
         self._median = None
         self.seconds_per_page = _smooth(self.seconds_per_page, seconds)
         self.seconds_per_a4 = _smooth(self.seconds_per_a4, seconds / cost)
+        # The first page sets it: the 0.0 before it was never measured.
         self.transfer_seconds = _smooth(
             self.transfer_seconds if self.pages_done else None, transfer_seconds
         )
@@ -299,4 +308,6 @@ class Host:
 
 
 def _smooth(before: float | None, newest: float) -> float:
+    # Exponential smoothing with a weight of a quarter, as in TCP's estimate of round trips (RFC 6298
+    # has an eighth).
     return newest if before is None else before + (newest - before) / _SMOOTHING

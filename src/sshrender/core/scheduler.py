@@ -152,6 +152,7 @@ class Scheduler:
             run.page_queue.pin(run.page_queue[number], only)
         for page in start.recovered:
             self._page_transitions.recover(page)
+        # Reported in start(), as __init__ issues no commands.
         self._blocked = tuple(start.blocked)
 
     @property
@@ -199,6 +200,7 @@ class Scheduler:
         self._run.now = now
         for number, reason in self._blocked:
             self._page_transitions.fail_blocked(number, reason)
+        # Otherwise every page is there already, or blocked: no host is contacted.
         if not self.page_queue.is_finished():
             self._host_transitions.connect_all()
         self._advance()
@@ -269,12 +271,14 @@ class Scheduler:
         self._run.storage.failed(self._run.now, event.reason)
 
     def _on_storage_recovered(self, _event: ev.StorageRecovered) -> None:
+        # Read before recovered() clears it.
         was_paused = bool(self._run.storage.paused)
         suspected = self._run.storage.recovered()
         self._page_transitions.verify_again()
         if was_paused:
             self._host_transitions.reconnect_after_outage()
         for name, reason in suspected.items():
+            # A probe from here succeeded, so the fault is that of the host.
             self._host_transitions.count_storage_failure(self.hosts[name], reason)
 
     # Requests of users
@@ -287,6 +291,7 @@ class Scheduler:
 
     def _on_hold(self, event: ev.HoldRequested) -> None:
         self.held = f"held by {event.by}"
+        # Running attempts go on: revoke() ignores those.
         for attempt in self.attempts.values():
             self._run.revoke(attempt, "the job is held")
 
@@ -308,6 +313,8 @@ class Scheduler:
         """Do everything that follows from the new state and from the time."""
         is_late = self.policy.deadline is not None and self._run.now >= self.policy.deadline
         is_finished = self.page_queue.is_finished()
+        # The order matters. A finished job is complete even at the deadline; and a deadline ends the
+        # wait for hosts that might outvote others.
         if self.end is None and is_finished and (is_late or not self._may_withdraw_pages()):
             self._finish()
         if self.end is not None:
@@ -315,6 +322,7 @@ class Scheduler:
         if is_late and not is_finished:
             self._end(JobEnd.DEADLINE, "the deadline passed")
             return
+        # Timeouts first, so that a lost host's pages are assigned to others on this turn.
         self._host_transitions.check_due(may_reconnect=self._finish_by is None)
         self._check_storage()
         if self.end is None and self._finish_by is None:
@@ -324,6 +332,7 @@ class Scheduler:
             self._host_transitions.release_quarantine()
             if not self.held:
                 self._assign()
+            # No attempts: what was being rendered is finished and verified.
             elif self.policy.ends_when_held and not self.attempts:
                 self._end(JobEnd.HELD, self.held)
 
@@ -331,6 +340,7 @@ class Scheduler:
         """Give pages to hosts. Each step sees the slots that the earlier ones have filled."""
         self._assignment.share_slots()
         self._assignment.assign()
+        # recall and hedge are for the end of the job: while a page waits, a free slot gets it.
         if not self.page_queue.has_waiting():
             self._assignment.recall()
             self._assignment.hedge()
@@ -361,10 +371,12 @@ class Scheduler:
 
         Pinned pages suit few hosts. Where one of these may take pages, the others do not count.
         """
+        # Pages in these states may return to the queue, where any host may suit them.
         host_counts, counts = self._run.host_counts, self.page_queue.counts
         does_any_suit = self.page_queue.has_unconstrained() or (
             counts[PageState.UNREADY] + counts[PageState.SENT] + counts[PageState.VERIFYING]
         )
+        # The other states do not matter to NoHostTimeout where one of these is present.
         if does_any_suit and host_counts[HostState.IDLE]:
             return PROMISING  # the usual case, on every turn
         all_states = frozenset(state for state, count in host_counts.items() if count)
@@ -375,8 +387,10 @@ class Scheduler:
         for host in self.hosts.values():
             if host.state not in states and any(each.allows(host) for each in constraints):
                 states.add(host.state)
+                # NoHostTimeout needs no more than one promising host.
                 if host.state in PROMISING:
                     break
+        # Without any suitable host the states of all decide: hosts may be added that suit.
         return frozenset(states) or all_states
 
     def _finish(self) -> None:
@@ -396,6 +410,7 @@ class Scheduler:
         """Return the commands in order, except that EndJob, which stops their execution, comes last."""
         if self.end is None:
             return commands
+        # sorted() is stable: the order of all others stays.
         return sorted(commands, key=lambda command: isinstance(command, do.EndJob))
 
     def _end(self, end: JobEnd, reason: str) -> None:

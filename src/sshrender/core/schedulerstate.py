@@ -19,6 +19,8 @@ from sshrender.core.records import Attempt, Host, Page
 from sshrender.core.states import FINISHED, HostState, PageState
 from sshrender.core.storagehealth import StorageHealth
 
+# Hosts that render no page in this run unless something changes: a recipe that only they have is no
+# fallback.
 _UNUSABLE = frozenset({HostState.REFUSED, HostState.REMOVED})
 
 
@@ -43,6 +45,7 @@ class SchedulerState:
         self.totals = HostTotals(policy)
         self.revoking_count = 0
         """Attempts that their hosts were asked to return, and that have not ended."""
+        # When each host's timeouts are due next (hosttimeouts.py).
         self._wake_times = RankedHosts()
         self.page_queue = PageQueue(pages, ready, pages_per_part)
         self.attempts: dict[str, Attempt] = {}
@@ -70,6 +73,7 @@ class SchedulerState:
     def add_host(self, plan: HostPlan) -> Host:
         """Return the record of a new host, or a new record of a host that was removed."""
         known = self.hosts.get(plan.name)
+        # A host that is added again keeps its place, which decides between equals.
         index = len(self.hosts) if known is None else known.index
         host = self.hosts[plan.name] = Host(plan, heard_at=self.now, index=index)
         if known is not None:
@@ -99,11 +103,15 @@ class SchedulerState:
         while (entry := self._wake_times.first()) is not None and entry[0] <= self.now:
             self._wake_times.discard(entry[2])
             due.append(self.hosts[entry[2]])
+        # In the order of the inventory, so that the commands of a turn do not depend on which timeout
+        # passed first.
         return sorted(due, key=lambda host: host.index)
 
     def spend(self, host: Host) -> None:
         """Count an entry of the journal that the host caused; one that causes too many is left."""
         host.budget.spend(self.now)
+        # Not left here: the caller is in the middle of a transition. The check of the woken host does
+        # that.
         if host.budget.is_exhausted:
             self.wake(host, self.now)
 
@@ -113,12 +121,14 @@ class SchedulerState:
             host.slot_limit = slots
             self.totals.touch(host)
             self.issue(do.SetSlotLimit(host.name, slots))
+            # Pages that the host has queued would wait there for a slot that it does not get.
             if slots == 0:
                 for attempt in host.in_flight.values():
                     self.revoke(attempt, "the job's slots are on other hosts")
 
     def set_state(self, host: Host, state: HostState, reason: str) -> None:
         """Set the host's state and have the change recorded."""
+        # A repetition is not recorded, nor does it cost budget.
         if (host.state, host.reason) != (state, reason):
             self.put_state(host, state)
             host.reason = reason
@@ -160,6 +170,7 @@ class SchedulerState:
     def unassign(self, attempt: Attempt) -> None:
         """Free the attempt's place on its host, which has nothing more to do for it."""
         host = self.hosts[attempt.host]
+        # The guard makes it safe to call twice: PageRendered and the end of the attempt both do.
         if host.in_flight.pop(attempt.name, None) is not None:
             host.backlog -= self.page_queue[attempt.page].cost
             host.started_count -= attempt.started_at is not None
@@ -171,6 +182,7 @@ class SchedulerState:
         """Note that a slot renders the attempt."""
         host = self.hosts[attempt.host]
         attempt.started_at = self.now
+        # Not one that was unassigned: its slot is free already.
         host.started_count += attempt.name in host.in_flight
         host.stalled_since = None
         self.wake(host, self.now + self.policy.page_timeout + self.policy.overdue_grace)
@@ -178,6 +190,8 @@ class SchedulerState:
     def _changed(self, host: Host) -> None:
         """Take in that the host has more or less in flight than before."""
         self.totals.touch(host)
+        # Stalled: something is in flight and nothing has started. The time counts from when that
+        # began, not from the newest page.
         if not host.is_stalled():
             host.stalled_since = None
         elif host.stalled_since is None:
@@ -203,6 +217,7 @@ class SchedulerState:
 
     def remove_attempt(self, attempt: Attempt) -> Page:
         """Remove an attempt that has ended; return its page."""
+        # Counted once, however often it is removed.
         if self.attempts.pop(attempt.name, None) is not None:
             self.revoking_count -= attempt.is_revoking
             if attempt.rendered_at is not None:
@@ -219,6 +234,8 @@ class SchedulerState:
 
     def revoke(self, attempt: Attempt, reason: str) -> None:
         """Ask the host to return the attempt, unless a slot has started it."""
+        # A started attempt has to be killed instead. Each attempt is asked once: the host answers the
+        # first request.
         if attempt.started_at is None and not attempt.is_revoking:
             attempt.revoked_at, attempt.recall_reason = self.now, reason
             self.revoking_count += 1
@@ -228,6 +245,7 @@ class SchedulerState:
     def kill(self, attempt: Attempt, reason: str) -> None:
         """Have the host end the attempt."""
         if not attempt.is_killed:
+            # ``kept_at`` is cleared: the answer to an earlier revocation does not answer the kill.
             attempt.killed_at, attempt.kept_at, attempt.recall_reason = self.now, None, reason
             self.wake(self.hosts[attempt.host], self.now + self.policy.answer_timeout)
             self.issue(do.KillAttempt(attempt.host, attempt.name))
@@ -257,6 +275,7 @@ class SchedulerState:
             state = PageState.VERIFYING
         elif page.live:
             state = PageState.SENT
+        # _falls_back changes the page where it returns True, so it must come second.
         elif self._is_given_up(page) and not self._falls_back(page):
             self.finish_page(page, PageState.FAILED)
             return
@@ -280,9 +299,11 @@ class SchedulerState:
     def _falls_back(self, page: Page) -> bool:
         """Switch the page to the next recipe that some usable host has; return whether there is one."""
         for renderer in range(page.renderer + 1, self.policy.renderers):
+            # Hosts that are lost or busy count: they may come back.
             hosts = (host for host in self.hosts.values() if host.state not in _UNUSABLE)
             if any(host.renderers is None or renderer in host.renderers for host in hosts):
                 reason = page.failures[-1].reason
+                # The new recipe gets a full number of retries, and hosts that failed with the old one.
                 page.renderer, page.disconnects = renderer, 0
                 page.failures_before_fallback = len(page.failures)
                 self.issue(do.FallBack(page.number, renderer, reason))

@@ -35,14 +35,17 @@ class StorageHealth:
         # Kept from the first suspicion on, as its age decides when the storage is given up.
         if self._suspected_since is None:
             self._suspected_since = now
+        # A probe that is due stays: later reports must not move it.
         if self._probe_at is None and not self.paused:
             self._probe_at = now + self._probe_delay()
 
     def failed(self, now: float, reason: str) -> None:
         """Pause: a probe from here failed, so no host is to blame."""
+        # The pause counts from its first failed probe; is_given_up compares with that.
         if not self.paused:
             self._paused_at = now
         self.paused = self._reason = reason
+        # Its hosts are cleared: they failed for the same cause as this machine.
         self._suspected.clear()
         if self._probe_at is None:  # a repeated report must not postpone the next probe
             self._probe_at = now + self._policy.storage_probe
@@ -75,6 +78,7 @@ class StorageHealth:
         """Return whether to probe now; if so, schedule the next probe."""
         if self._probe_at is None or now < self._probe_at:
             return False
+        # The next probe is planned at once, in case that no answer comes: it may hang.
         self._probe_at = now + self._policy.storage_probe
         return True
 
@@ -94,5 +98,6 @@ class StorageHealth:
         """Return the seconds until the next probe, which double with each that succeeds for nothing."""
         if self._unconfirmed_recoveries == 0:
             return 0.0
+        # With the default policy: 2, 4, 8 s and so on.
         doublings = min(self._unconfirmed_recoveries - 1, 16)
         return min(self._policy.storage_probe * 2.0**doublings, self._policy.max_storage_probe)

@@ -129,7 +129,8 @@ def _error(what: str, hint: str) -> UserError:
 def portfolio(path: Path) -> UserError:
     """Return the error for a document that is an envelope for others."""
     folder = shlex.quote(f"{path.stem}-parts")
-    return _error(
+    return UserError(
+        ExitCode.DOCUMENT,
         f"{path}: a PDF portfolio: its pages are those of the documents that are attached to it",
         f"mkdir {folder} && pdfdetach -saveall -o {folder} {shlex.quote(str(path))}"
         f" && sshrender render {folder}/*.pdf",

@@ -72,7 +72,10 @@ class Reading:
         threading.Thread(target=self._work, daemon=True, name="document").start()
 
     def facts(self) -> DocumentFacts:
-        """Return the facts, once they are known. Raises UserError: the password is missing or wrong."""
+        """Return the facts, once they are known.
+
+        Raises UserError: the password is missing or wrong (PasswordError), or it is a portfolio.
+        """
         with self._changed:
             is_answered = self._changed.wait_for(self._is_answered, FACTS_TIMEOUT)
         if not is_answered:

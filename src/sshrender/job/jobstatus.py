@@ -300,6 +300,10 @@ class Follower:
             folder, self._spec, self._progress, self._past, holder, attributes or Attributes()
         )
 
+    def record(self, page: int) -> history.PageRecord | None:
+        """Return a delivered page of the job; None if it is not delivered."""
+        return self._past.pages.get(page) if page in self._pages else None
+
     @property
     def records(self) -> dict[int, history.PageRecord]:
         """The delivered pages of the job."""

@@ -1,8 +1,9 @@
 """Decides which jobs are rendered as rasters and encoded by the runner, and on which device.
 
-A raster must have the pixels that Ghostscript's PNG device would have written. That was compared for
-every odd PDF at hand, by device and by switch (tests/unit/test_rasters.py compares some again); what is
-not listed here is left to Ghostscript.
+A raster must have the pixels that Ghostscript's PNG device would have written. For each device here
+that was compared on 55 odd PDFs at 40, 60 and 150 dpi, with and without anti-aliasing. The switches here
+act on the size of the page, or on how it is interpreted, for any device; those that change pixels were
+compared as well. What is not listed is left to Ghostscript.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ _ALIKE = frozenset(
         *("TextAlphaBits", "GraphicsAlphaBits", "UseCropBox", "UseTrimBox", "UseBleedBox", "UseArtBox"),
         *("FIXEDMEDIA", "PDFFitPage", "FitPage", "PAPERSIZE", "DEFAULTPAPERSIZE", "NoUserUnit"),
         *("DEVICEWIDTHPOINTS", "DEVICEHEIGHTPOINTS", "ShowAnnots", "ShowAcroForm", "Printed"),
-        *("DOINTERPOLATE", "NOINTERPOLATE", "GridFitTT", "RenderIntent", "OutputICCProfile"),
+        *("DOINTERPOLATE", "NOINTERPOLATE", "RenderIntent", "OutputICCProfile"),
     )
 )
 """Switches with which both devices make the same pixels."""

@@ -171,7 +171,7 @@ class Holder:
 
     def _facts(self) -> Dict[str, Any]:
         return {
-            "node": os.uname().nodename,
+            "node": os.environ.get("SLURMD_NODENAME") or os.uname().nodename,
             "cores": cores_of(dict(os.environ)),
             "memory": memory_of(dict(os.environ)),
             "left": max(0.0, self._end - time.monotonic()),
@@ -183,9 +183,7 @@ class Holder:
         if self._notes is None:
             path = os.path.join(self._folder, "%d.pilot" % self._index)
             earlier = pilotlines.LineReader(path, self._key)
-            # To the end of the file, in looks of at most MAX_LOOK bytes; the number of the next line is
-            # known then.
-            while earlier.look():
+            while earlier.read_new():
                 pass
             self._notes = pilotlines.LineWriter(path, self._key, earlier.number)
         self._notes.append(json.dumps(dict(fields, token=self._token)).encode("utf-8"))
@@ -308,7 +306,7 @@ class Holder:
         if self._reader is None:
             return ""
         try:
-            lines = self._reader.look()
+            lines = self._reader.read_new()
         except pilotlines.BadLine:
             return ""  # its bytes may arrive late; the silence limit ends the wait
         # Any line counts, also one that only says that the coordinator is there (KEEP).
@@ -416,27 +414,23 @@ def hold(folder: str, key: bytes, walltime: float, words: List[str]) -> NoReturn
     # Before the fork, so both processes count from the same moment.
     end = time.monotonic() + walltime
     index = index_of(dict(os.environ), words)
-    # The pipe carries signals as bytes; its end of file means that the first process is gone.
-    ours, theirs = os.pipe()
-    # fork and not a new program: the source of the holder exists only in this process.
+    read_end, write_end = os.pipe()
     child = os.fork()
     if child == 0:
-        os.close(theirs)
-        # Out of the session of the job, which TORQUE kills within milliseconds.
+        os.close(write_end)
         os.setsid()
         # Renderers inherit this: Slurm sends TERM to every process of a job, and a page that could
         # still be finished would count as crashed.
         for number in (signal.SIGUSR1, signal.SIGUSR2, signal.SIGTERM, signal.SIGXCPU, signal.SIGHUP):
             signal.signal(number, signal.SIG_IGN)
-        Holder(folder, index, key, end, ours).run()
-    # Closed here, so that the pipe has one reader, and a write fails when the second process is gone.
-    os.close(ours)
+        Holder(folder, index, key, end, read_end).run()
+    os.close(read_end)
 
     def warn(number: int, _frame: Any) -> None:
         # A handler of Python runs between two instructions of the main thread, which waits in
         # waitpid(2).
         with contextlib.suppress(OSError):
-            os.write(theirs, b"t" if number in (signal.SIGTERM, signal.SIGXCPU) else b"r")
+            os.write(write_end, b"t" if number in (signal.SIGTERM, signal.SIGXCPU) else b"r")
 
     # No SIGHUP: its default ends this process, which the other one notices like any end.
     for number in (signal.SIGUSR1, signal.SIGUSR2, signal.SIGTERM, signal.SIGXCPU):

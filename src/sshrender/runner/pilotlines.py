@@ -83,8 +83,7 @@ class LineReader:
         self._offset = 0
         self.number = 0
 
-    # Called by one thread for each reader: the offset and the number are not locked.
-    def look(self) -> List[bytes]:
+    def read_new(self) -> List[bytes]:
         """Return the lines that have come since the last look. Raises BadLine or OSError.
 
         A line that has not arrived as a whole is read by a later look, and so is one that is bad.

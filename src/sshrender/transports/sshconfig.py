@@ -282,9 +282,10 @@ def _whole(listed: list[tuple[str, str]]) -> Iterator[str]:
                 if listed[until - 1][0] == key and Path(joined).exists():
                     name, end = joined, until
                     break
-        # The first piece may be relative. A later one that is relative is the rest of a name with a
-        # space.
-        if at > 0 and not Path(name).is_absolute() and not Path(name).exists():
+        # The first piece of an option may be relative. A later one that is relative is the rest of a
+        # name with a space.
+        is_continued = at > 0 and listed[at - 1][0] == key
+        if is_continued and not Path(name).is_absolute() and not Path(name).exists():
             raise ValueError(f"{key} names a file with a space that is not there: … {name}")
         yield name
         at = end

@@ -6,8 +6,8 @@ this site: each answer is sandboxed, and what browsers cannot show is a download
 
 from __future__ import annotations
 
+import hashlib
 import re
-import zlib
 from collections.abc import AsyncIterator, Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -62,7 +62,7 @@ async def _feed(call: Call) -> JobFeed:
 
 async def _page(call: Call) -> PageFile:
     feed, number = await _feed(call), call.number("number")
-    found = next((each for each in feed.files() if each.page == number), None)
+    found = feed.file(number)
     if found is None:
         raise not_found(f"page {number} is not delivered")
     return found
@@ -99,7 +99,7 @@ async def thumbnail(call: Call) -> Response:
         data = await call.site.pool.run(read_plain, path, MAX_THUMBNAIL)
     except OSError:
         raise not_found(f"there is no thumbnail of page {number}") from None
-    headers = _headers(path.name, is_shown=True, etag=f"{len(data):x}-{zlib.crc32(data):x}")
+    headers = _headers(path.name, is_shown=True, etag=hashlib.sha256(data).hexdigest()[:32])
     headers["Cache-Control"] = "private, max-age=60"
     kind = "image/png" if path.suffix == ".png" else "image/jpeg"
     return Response(data, 200, headers, kind)
@@ -150,8 +150,8 @@ async def assembled(call: Call) -> Response:
 async def page_by_name(call: Call) -> Response:
     """Return the file of a page: the overview names files."""
     feed, name = await _feed(call), call.word("file")
-    found = next((each for each in feed.files() if each.path.name == name), None)
-    if found is None:
+    found = feed.file_named(name)
+    if found is None or found.path.name != name:
         raise not_found()
     headers = _headers(name, is_shown=feed.format in _SHOWN, etag=found.sha256[:32])
     return await _file(call, found.path, headers, _TYPES.get(feed.format, "application/octet-stream"))
@@ -166,12 +166,10 @@ async def page_by_name(call: Call) -> Response:
 async def thumbnail_by_name(call: Call) -> Response:
     """Return a thumbnail: the overview names files."""
     feed, name = await _feed(call), call.word("file")
-    number = next(
-        (each.page for each in feed.files() if each.path.stem == name.removesuffix(".jpg")), None
-    )
-    if number is None or not name.endswith(".jpg"):
+    found = feed.file_named(name)
+    if found is None or not name.endswith(".jpg"):
         raise not_found()
-    call.request.path_params["number"] = str(number)
+    call.request.path_params["number"] = str(found.page)
     return await thumbnail(call)
 
 

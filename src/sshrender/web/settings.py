@@ -37,9 +37,9 @@ class Limits:
     connections: int = 600
     bodies: int = 4
     """Parts of uploads that one user may send at a time."""
-    streams: int = 300
+    streams: int = 400
     """Live pages at a time."""
-    streams_each: int = 24
+    streams_each: int = 250
     """Live pages of one user at a time. Those without a name (a link) count together."""
     logins: int = 5
     """Failed logins of one address in a minute."""

@@ -42,8 +42,9 @@ MAX_FEEDS = 64
 class Watched:
     """A job that is followed. One update at a time; all watchers share each message."""
 
-    def __init__(self, feed: JobFeed, pool: SanPool) -> None:
+    def __init__(self, feed: JobFeed, pool: SanPool, long: SanPool) -> None:
         self.feed = feed
+        self._long = long
         self.watchers = 0
         self.version = 0
         self.position: int | None = None
@@ -64,7 +65,9 @@ class Watched:
                 await self._update()
 
     async def _update(self) -> None:
-        has_changed = await self._pool.run(self.feed.update)
+        # The journal of a large job takes seconds when it is read for the first time.
+        pool = self._pool if self._updated else self._long
+        has_changed = await pool.run(self.feed.update)
         position = None
         if self.feed.report.state == "queued":
             position = await self._pool.run(queue_position, self.feed.folder.path.parent, self.feed.name)
@@ -93,7 +96,7 @@ class Watched:
     async def sheet(self) -> dict[str, Any]:
         """Return all that the overview shows."""
         async with self._lock:
-            return await self._pool.run(self.feed.sheet)
+            return await self._long.run(self.feed.sheet)
 
     @contextlib.contextmanager
     def _watching(self) -> Any:
@@ -183,7 +186,7 @@ class Site:
                 feed = await self.pool.run(JobFeed, self.san, name)
             except UserError as error:
                 raise (not_found(f"there is no job {name}") if error.code == 2 else error) from None
-            found = self._feeds[name] = Watched(feed, self.pool)
+            found = self._feeds[name] = Watched(feed, self.pool, self.long)
         self._feeds.move_to_end(name)
         try:
             await found.refresh()

@@ -45,6 +45,7 @@ HANDSHAKE_TIMEOUT = 60.0
 """Seconds for the handshake: ``gs --version`` may take 20 (runner/hostfacts.py) and the canary 30
 (runner/fingerprint.py), which also waits for a slot lock (runner/slotlocks.py)."""
 
+# Shared by all runs of this process: what counts is how many connections the machine makes.
 _handshakes = threading.BoundedSemaphore(MAX_HANDSHAKES)
 
 _writers = ElasticPool("write to hosts")
@@ -83,11 +84,13 @@ class HostConnection:
         self.host = setup.plan.name
         self._post = post
         self._delay = delay
+        # The runner frames its messages with it, so that what a login shell prints is no message.
         self._marker = secrets.token_hex(6)
         self._label = label
         self._outbox: queue.SimpleQueue[bytes] = queue.SimpleQueue()
         self._free_places = threading.Semaphore(MAX_UNHANDLED)
         self._link: Link | None = None
+        # Guards _is_closed, _is_writing and _link, which the loop and three kinds of threads use.
         self._lock = threading.Lock()
         self._is_closed = self._is_writing = False
         self._sent_at = 0.0
@@ -103,7 +106,9 @@ class HostConnection:
     def send(self, op: str, **fields: Any) -> None:
         """Queue a request. The runner answers ``prepare`` with its hello."""
         if op == "prepare":
+            # Set before the request is queued: the time of the handshake begins with it.
             self._prepared_at = time.monotonic()
+        # Put before _begin_writing(), which starts a writer only if none would see it.
         self._outbox.put(encode(op, **fields))
         self._begin_writing()
 
@@ -118,6 +123,7 @@ class HostConnection:
             link = None if self._is_closed else self._link
         if link is None:
             raise LinkClosed("the connection is closed")
+        # Outside of the lock: opening a channel waits for the host.
         return link.files(timeout)
 
     def close(self) -> None:
@@ -125,6 +131,7 @@ class HostConnection:
         with self._lock:
             self._is_closed = True
             link = self._link
+        # Outside of the lock: the pinger has one of its own, and no thread holds both.
         _pinger.remove(self)
         if link is not None:
             _writers.run(link.close)  # which may block on a dead connection
@@ -150,17 +157,22 @@ class HostConnection:
         link = self._connect()
         if link is None:
             return
+        # Requests were queued before there was a link.
         self._begin_writing()
         connected_at, has_completed_handshake = time.monotonic(), False
         while True:
+            # Returns after PING_INTERVAL without data, so that _has_ended() is tested.
             for message in self._reader.feed(link.read(PING_INTERVAL)):
                 self._has_spoken = True
+                # Tested for each message: what is posted after close() would belong to a connection
+                # that is not in use.
                 if self._has_ended():
                     return
                 if isinstance(message, Hello):
                     if has_completed_handshake:
                         raise ProtocolError("it sent a second hello")
                     has_completed_handshake = True
+                # Trouble may come instead of a hello: the runner cannot start its work.
                 elif not has_completed_handshake and not isinstance(message, Trouble):
                     raise ProtocolError("it sent a message about pages before its hello")
                 self._post_message(message)
@@ -169,6 +181,7 @@ class HostConnection:
 
     def _post_message(self, message: Message) -> None:
         """Post a message. A host that sends faster than the loop handles messages has to wait."""
+        # The semaphore is the only brake: the transport reads no further, so TCP slows the host down.
         while not self._free_places.acquire(timeout=PING_INTERVAL):
             if self._has_ended():
                 return
@@ -185,6 +198,7 @@ class HostConnection:
             raise LinkClosed(f"connected, but sent no hello within {HANDSHAKE_TIMEOUT:g} s")
 
     def _connect(self) -> Link | None:
+        # At random, as many coordinators may start at the same moment, with the same jump host.
         time.sleep(self._delay * random.uniform(0.5, 1.5))
         spec = RunnerSpec(self.setup.python, self._label, self._marker, self.setup.silence)
         # The semaphore is shared by all connections of this process: jump hosts see them together.
@@ -199,6 +213,7 @@ class HostConnection:
         ):  # close() was called while this thread connected, and found no link to close
             link.close()
             return None
+        # After the link is there, as a ping of a connection without one would only be queued.
         _pinger.add(self)
         if self._has_ended():  # close() may have come between
             _pinger.remove(self)
@@ -222,15 +237,19 @@ class HostConnection:
         while True:
             with self._lock:
                 link = None if self._is_closed else self._link
+                # The loop of the thread, not the caller, clears the flag: so no line waits without a
+                # writer.
                 # Under the lock: what is queued after this check finds that no thread writes.
                 if link is None or self._outbox.empty():
                     self._is_writing = False
                     return
+            # Lines that were queued meanwhile go out with one write.
             lines = []
             while not self._outbox.empty():
                 lines.append(self._outbox.get())
             try:
                 link.write(b"".join(lines), WRITE_TIMEOUT)
+            # The report closes the connection, so that the next turn of this loop ends it.
             except LinkClosed as closed:
                 self._report_end(closed)
             except Exception as error:  # noqa: BLE001 - as in the reading thread
@@ -250,6 +269,7 @@ class HostConnection:
 
     def _report_failure(self, refusal: Refusal, reason: str) -> None:
         with self._lock:
+            # The first of both threads reports; the second finds the connection closed.
             was_closed, self._is_closed = self._is_closed, True
         _pinger.remove(self)
         if not was_closed:

@@ -37,6 +37,7 @@ def per_part(plan: JobPlan) -> int:
         return plan.spec.settings.split
     if size <= WHOLE_BYTES or not plan.reading.is_sound():
         return 0
+    # One page is the least of a part.
     return max(1, pages * PART_BYTES // size)
 
 
@@ -47,6 +48,7 @@ class DocumentParts:
         self.per_part = per_part(plan)
         self._plan = plan
         self._lock = threading.Lock()
+        # Only for the threads that transfer. ``per_part`` is read without it.
         self._parts: set[int] = set()
         """Parts that this run has cut: a file from before may have been replaced by any machine."""
         self._worker: ReaderProcess | None = None
@@ -73,8 +75,10 @@ class DocumentParts:
         Raises DocumentPartsFailed or OSError.
         """
         path = self._plan.folder.path / self.place(page).file
+        # Under the lock: two hosts that need the same part wait for one cut.
         with self._lock:
             part = (page - 1) // self.per_part if self.per_part else None
+            # The file may have been removed by a user since it was cut.
             if part is not None and not (part in self._parts and _is_file(path)):
                 self._cut(part)
                 self._parts.add(part)
@@ -108,6 +112,7 @@ class DocumentParts:
             reason = "it ended early" if answer is None else ""
             if answer is not None and "error" in answer:
                 reason = workeranswers.error(answer)[0]
+        # A worker that failed once is not asked again.
         except WorkerFailed as failed:
             reason = str(failed)
         if reason:

@@ -70,6 +70,8 @@ class FileTransfer:
         self._post = post
         self._folder = ""
         self._lock = threading.Lock()
+        # Closed: the loop asked for the end. Ended: the thread for downloads has left, and nothing
+        # takes tasks any more.
         self._is_closed = self._has_ended = False
         self._dropped: set[str] = set()
         self._waiting: dict[str, _Request] = {}
@@ -101,6 +103,8 @@ class FileTransfer:
     def fetch(self, task: vf.VerificationTask) -> None:
         """Copy a rendered page here; answered by TransferDone, TransferFailed or StorageTrouble."""
         with self._lock:
+            # Under the lock, as _abandon() sets the flag and then empties the queue: a task is either
+            # put before that, or reported here.
             if not self._has_ended:
                 self._downloads.put(task)
                 return
@@ -119,6 +123,7 @@ class FileTransfer:
         """Stop the transfers: the connection is closed."""
         with self._lock:
             self._is_closed = True
+        # None ends a thread that waits in get().
         self._uploads.put(None)
         self._downloads.put(None)
 
@@ -135,18 +140,22 @@ class FileTransfer:
         finally:
             if files is not None:
                 files.close()
+            # Whatever ended it, the tasks that wait must be answered.
             if work == self._download_all:
                 self._abandon()
 
     # To the host
 
     def _upload(self, files: HostFiles) -> None:
+        # Once for each connection: the host's folder is new.
         for path in self._document_parts.further_files():
             files.put(path, f"{self._folder}/{path.name}")
         while (request := self._uploads.get()) is not None:
             place = self._document_parts.place(request.page)
             if place.file not in self._staged:
                 place = self._stage(request.page, files)
+            # The test and the removal are one step: after it cancel() says that the host has the
+            # attempt.
             with self._lock:
                 if self._is_closed:
                     return
@@ -168,7 +177,9 @@ class FileTransfer:
             source = self._document_parts.fetch(page)
         except DocumentPartsFailed:
             self._document_parts.give_up_parts()
+            # The second answer is the whole document, so it raises no DocumentPartsFailed.
             source = self._document_parts.fetch(page)
+        # Asked again: the page may be in another file after the parts were given up.
         place = self._document_parts.place(page)
         if place.file not in self._staged:
             began = time.monotonic()
@@ -186,9 +197,11 @@ class FileTransfer:
 
     def _download_all(self, files: HostFiles) -> None:
         while (task := self._downloads.get()) is not None:
+            # Closed: the other end may be gone, so what is left is reported, not copied.
             with self._lock:
                 is_needed = task.attempt not in self._dropped and not self._is_closed
             if not is_needed or self._download(task, files):
+                # The host deletes the page only when its copy is on the disk here (fsync in _write).
                 self._link.send("discard", outputs=[task.work.name])
 
     def _download(self, task: vf.VerificationTask, files: HostFiles) -> bool:
@@ -214,6 +227,7 @@ class FileTransfer:
             return False
         except FilesFailed as failed:
             self._post(TransferFailed(task, str(failed)))
+            # Raised again: the channel is of no use after that.
             raise
         staging = self._staging_seconds.get(self._document_parts.place(task.page).file, 0.0)
         self._transfer_seconds[task.attempt] = time.monotonic() - began + staging
@@ -236,12 +250,17 @@ class FileTransfer:
 def _write(path: Path, fill: Callable[[Any], None]) -> None:
     """Write a file that exists whole or, after an error, not at all."""
     path.unlink(missing_ok=True)  # left by an earlier attempt to copy it
+    # O_EXCL and O_NOFOLLOW: a host that mounts the folder could put a link there, and have another
+    # file of the user overwritten.
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o644)
     try:
         with os.fdopen(descriptor, "wb") as file:
             fill(file)
             file.flush()
+            # The scheduler is told that the page is here, and the host deletes its own: a crash must
+            # not lose both.
             os.fsync(file.fileno())
+    # BaseException: an incomplete file must not stay in any case.
     except BaseException:
         with contextlib.suppress(OSError):
             path.unlink()

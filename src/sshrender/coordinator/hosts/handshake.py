@@ -35,6 +35,7 @@ def preparation(plan: JobPlan, setup: HostSetup, nonce: Nonce, split: int) -> di
     """
     limits, settings = plan.limits, plan.spec.settings
     return {
+        # seen_folder: the path on the host, which may mount the SAN elsewhere.
         "folder": seen_folder(setup, plan.folder.name),
         "scratch": setup.scratch,
         "nonce_file": nonce.path.name,
@@ -44,6 +45,8 @@ def preparation(plan: JobPlan, setup: HostSetup, nonce: Nonce, split: int) -> di
         "slots": setup.plan.slots,
         "device": settings.device,
         "dpi": resolution(settings.dpi, settings.appearance),
+        # The runner opens this file at once, before the first page is assigned: that hides the start
+        # of Ghostscript.
         "file": place(plan.pages[0], split).file,
         "options": ghostscript_switches(settings.appearance, settings.sent_options),
         "files": profiles.names(settings.options),
@@ -67,8 +70,12 @@ def preparation(plan: JobPlan, setup: HostSetup, nonce: Nonce, split: int) -> di
 
 
 def ghostscript_command(plan: JobPlan, setup: HostSetup) -> list[str]:
-    """Return the command line of the warm Ghostscript that a runner starts for such a preparation."""
+    """Return the command line of the warm Ghostscript that a runner starts for such a preparation.
+
+    NAME, MEMORY and DISK stand for names that the host chooses: of a file, and of folders for rasters.
+    """
     settings = plan.spec.settings
+    device = raster_device(settings.device, settings.options, settings.encoder)
     return ghostscript.command(
         ghostscript.Setup(
             program=setup.ghostscript,
@@ -80,6 +87,7 @@ def ghostscript_command(plan: JobPlan, setup: HostSetup) -> list[str]:
             options=tuple(ghostscript_switches(settings.appearance, settings.sent_options)),
             tag=plan.spec.name,
             files=tuple(profiles.names(settings.options)),
+            raster=device and ghostscript.RasterOutput(device.name, device.bits, "MEMORY", 0, "DISK", 0),
         )
     )
 
@@ -107,6 +115,7 @@ def check_host(
     host: str, hello: Hello, san: str | None, recipes: Sequence[RecipeRecord] = ()
 ) -> ev.HostConnected | ev.HostRefused:
     """Check a hello in the order of causes: Python, the renderer, the sandbox, the shared folder."""
+    # A host without a renderer often lacks the rest as well: the first cause is shown.
     for refusal, reason in (
         _python(hello.python),
         _renderer(hello, recipes),
@@ -125,6 +134,8 @@ def check_host(
         slots=hello.slots,
         fingerprint=fingerprint_of(hello, recipes),
         mutool=hello.mutool,
+        # A recipe that is missing makes the host unfit for its pages only, unless it is the first
+        # (_renderer).
         renderers=frozenset(range(max(1, len(recipes)))) - set(hello.missing_recipes),
     )
 
@@ -144,6 +155,7 @@ def _renderer(hello: Hello, recipes: Sequence[RecipeRecord]) -> tuple[Refusal, s
     if not recipes or recipes[0].is_built_in:
         return _ghostscript(hello)
     if 0 in hello.missing_recipes:
+        # strict=True: messages.py makes both of the same length.
         lacks = dict(zip(hello.missing_recipes, hello.missing, strict=True))[0]
         return Refusal.NO_GHOSTSCRIPT, f"recipe {recipes[0].name} needs {lacks}, which is not installed"
     return Refusal.NO_GHOSTSCRIPT, ""
@@ -170,6 +182,7 @@ def _python(version: str) -> tuple[Refusal, str]:
     except ValueError:
         return Refusal.PROTOCOL, f"it reports Python version {version[:20]!r}"
     wanted = ".".join(map(str, MINIMUM_PYTHON))
+    # Tuples compare number by number, so 3.10 is later than 3.7.
     if parts < MINIMUM_PYTHON:
         return Refusal.NO_PYTHON, f"Python {version} is too old ({wanted} or later)"
     return Refusal.NO_PYTHON, ""

@@ -122,11 +122,13 @@ class HostReport:
 
 def check_hosts(hosts: Sequence[HostSetup], san: Path) -> Iterator[HostReport]:
     """Yield each host's report as it arrives. Raises OSError if the SAN cannot be written from here."""
+    # A folder of its own with a random name: it is a job's folder, so hosts are checked as for a job.
     folder = JobFolder(san / f".hosts-{secrets.token_hex(6)}")
     folder.create()
     try:
         yield from _prepare(hosts, folder, Nonce.create(folder))
     finally:
+        # Whatever hosts have left there; an error leaves a hidden folder that nothing reads.
         shutil.rmtree(folder.path, ignore_errors=True)
 
 
@@ -159,6 +161,7 @@ def _collect(
     deadline = (
         time.monotonic() + CHECK_TIMEOUT + max(setup.connect_timeout for setup, _ in waiting.values())
     )
+    # The deadline ends the loop, as a host may send heartbeats and never its hello.
     while left and time.monotonic() < deadline:
         try:
             item = inbox.get(timeout=1.0)
@@ -178,12 +181,15 @@ def _report(setup: HostSetup, item: HostSpoke | LinkFailed, folder: JobFolder) -
     name = setup.plan.name
     if isinstance(item, LinkFailed):
         return _failed(name, item.refusal, item.reason)
+    # Frees the place of the message, as the loop does.
     item.link.message_taken()
     if isinstance(item.message, Trouble):
         return _failed(name, Refusal.SAN, item.message.reason)
     if not isinstance(item.message, Hello):
+        # Heartbeats and other messages say nothing about the checks.
         return None
     try:
+        # For hosts without a SAN, files are what matters: the channel is opened once.
         if setup.san is None:
             item.link.files(setup.connect_timeout).close()
     except (FilesFailed, LinkClosed) as failed:
@@ -211,6 +217,7 @@ def _failed(name: str, refusal: Refusal, reason: str) -> HostReport:
 
 def _checks_up_to(failing: str, reason: str) -> list[Check]:
     at = CHECKS.index(failing)
+    # The checks are in the order of causes: what comes before the failed one has passed.
     passed = [Check(name, True) for name in CHECKS[:at]]
     return [*passed, Check(failing, False, reason), *(Check(name, None) for name in CHECKS[at + 1 :])]
 
@@ -244,6 +251,7 @@ def compare(reports: Sequence[HostReport]) -> None:
     if not usable:
         return
     fingerprints = {report.name: report.fingerprint for report in usable}
+    # Rendering the page here takes seconds, so only a tie is worth it.
     own = LocalCanary(lambda _event: None).fingerprint() if is_tied(fingerprints.values()) else None
     reference = most_common_fingerprint(fingerprints, own)
     for report in usable:
@@ -258,6 +266,7 @@ def compare(reports: Sequence[HostReport]) -> None:
 
 
 def _usable(setup: HostSetup, hello: Hello) -> HostReport:
+    # The scheduler's own record, so that its rule for the load is the same.
     host = Host(setup.plan, cores=max(1, hello.cores), others=hello.others)
     is_idle = setup.plan.ignores_load or host.others_per_core < setup.plan.idle_below
     busy = f"other people's load is {host.others_per_core:.2f} per core" + (

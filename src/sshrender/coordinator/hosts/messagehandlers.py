@@ -80,22 +80,26 @@ class HostMessages:
 
         Its end has been recorded then.
         """
+        # KILLED was requested here; of a finished page every other attempt is dropped.
         return kind is FailureKind.KILLED or self._scheduler.page_queue[attempt.page].state in FINISHED
 
     def _on_hello(self, host: str, hello: msg.Hello) -> list[ev.Event]:
         event = check_host(host, hello, self._setups[host].san, self._plan.spec.settings.recipes)
         if isinstance(event, ev.HostConnected):
+            # Only now: its hello names the folder.
             self._host_router.begin(host, hello.folder)
             self._journal_recorder.greeted(self._setups[host], hello, event)
         return [event]
 
     def _on_rendered(self, host: str, report: msg.Rendered) -> list[ev.Event]:
         known = self._known(host, report.attempt)
+        # A repeated report must not replace the record of the first.
         if known is None or known.state is AttemptState.VERIFYING:
             return []
         # Substituted fonts: find out in advance whether the document lacks fonts on other pages as well.
         if report.has_substituted_fonts:
             self._plan.reading.want_fonts(self._plan.pages)
+        # The budget is spent only on reports that count: others could use it up.
         kept = report._replace(diagnostics=self._texts.lines(host, report.diagnostics))
         self._attempts.add(kept)
         return [ev.PageRendered(host, report.attempt, report.seconds, kept.diagnostics)]
@@ -117,6 +121,7 @@ class HostMessages:
         if not self._scheduler.is_rendered_by(number, host):
             return []
         before = self._scheduler.page_queue[number].diagnostics if known is None else known.diagnostics
+        # dict.fromkeys: a host may repeat a line within one message.
         new = tuple(line for line in dict.fromkeys(suspected.diagnostics) if line not in before)
         said = self._texts.lines(host, new[: max(0, msg.MAX_TEXTS - len(before))])
         return [ev.PageSuspected(host, suspected.attempt, number, said)] if said else []
@@ -143,6 +148,7 @@ class HostMessages:
         return []
 
     def _on_trouble(self, host: str, trouble: msg.Trouble) -> list[ev.Event]:
+        # Lost, not refused: the host is connected again after a pause.
         return [ev.HostLost(host, self._texts.reason(host, trouble.reason))]
 
 

@@ -33,6 +33,7 @@ def allow_open_files(hosts: int) -> None:
     wanted = FILES_PER_HOST * hosts + OTHER_FILES
     if soft == resource.RLIM_INFINITY or soft >= wanted:
         return
+    # Never above the hard limit, which only root may raise (setrlimit(2)).
     allowed = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
     resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
 
@@ -53,6 +54,7 @@ class ConnectionPool:
         has_pools: bool = False,
     ) -> None:
         self._label = label
+        # One host has nothing to be compared with, and need not render the canary page.
         self._are_compared = (len(hosts) > 1 or has_pools) and not is_mixed
         self._inbox = inbox
         self._order = {setup.plan.name: number for number, setup in enumerate(hosts)}
@@ -68,6 +70,7 @@ class ConnectionPool:
 
     def take(self, setup: HostSetup) -> HostConnection:
         """Return a started connection to this host: the early one, the first time."""
+        # A second connection in the same run (the host was lost) is always a new one.
         link = self._early.pop(setup.plan.name, None)
         if link is None:
             link = self._make(setup)
@@ -81,6 +84,7 @@ class ConnectionPool:
         self._early.clear()
 
     def _make(self, setup: HostSetup) -> HostConnection:
+        # The first MAX_HANDSHAKES start at once; the others would wait for the semaphore anyway.
         delay = STAGGER * max(0, self._order.get(setup.plan.name, 0) + 1 - MAX_HANDSHAKES)
         link = HostConnection(setup, self._label, self._inbox.put, delay)
         link.send(

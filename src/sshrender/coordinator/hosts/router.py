@@ -45,6 +45,7 @@ class HostRouter:
 
     def is_current(self, link: HostConnection) -> bool:
         """Return whether this is the connection in use: messages of earlier ones do not count."""
+        # Identity: after a reconnection the name is the same.
         return self._current.get(link.host) is link
 
     def needs_transfer(self, host: str) -> bool:
@@ -59,6 +60,7 @@ class HostRouter:
         if self.needs_transfer(host):
             largest = FILE_TO_MEMORY * self._plan.limits.page_memory
             self._transfers[host] = FileTransfer(link, self.document_parts, largest, self._post)
+        # Sent before the host has answered anything: so its preparation costs no round trip.
         link.send("prepare", **preparation(self._plan, setup, self._nonce, self.split))
 
     def begin(self, host: str, folder: str) -> None:
@@ -75,6 +77,7 @@ class HostRouter:
         if file_transfer is not None:
             file_transfer.render(command.page, command.attempt, output, recipe)
             return
+        # ``split`` is read for each page: it changes to 0 when the document cannot be split.
         where = place(command.page, self.split)
         self.send(
             command.host,
@@ -92,6 +95,7 @@ class HostRouter:
         file_transfer = self._transfers.get(command.host)
         # An attempt whose upload still waits never reached the host: it returns at once.
         if file_transfer is not None and file_transfer.cancel(command.attempt):
+            # Through the inbox, not at once: the scheduler is in the middle of its commands.
             self._post(ev.AttemptRevoked(command.host, command.attempt))
         else:
             self.send(command.host, op, attempt=command.attempt)
@@ -134,6 +138,7 @@ class HostRouter:
 
     def close_all(self) -> None:
         """Close all connections."""
+        # A copy: close() removes from the dictionary.
         for host in list(self._current):
             self.close(host)
         self.document_parts.close()

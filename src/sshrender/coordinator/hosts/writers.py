@@ -29,8 +29,10 @@ class ElasticPool:
     def run(self, task: Callable[[], None]) -> None:
         """Run a task, which must not raise, in a thread that is free, or in a new one."""
         with self._lock:
+            # Reserved here, under the lock: two callers cannot count on the same thread.
             has_free = self._idle_count > 0
             self._idle_count -= has_free
+        # Put before a thread is started: it finds the task at once.
         self._tasks.put(task)
         if has_free:
             return
@@ -52,6 +54,7 @@ class ElasticPool:
                 continue
             task()
             with self._lock:
+                # After the task: a thread that works is not free.
                 self._idle_count += 1
 
 
@@ -92,6 +95,7 @@ class Pinger:
             with self._lock:
                 connections = list(self._connections.values())
                 if not connections:
+                    # In the same step as the test: add() either finds the thread alive, or starts one.
                     self._is_running = False
                     return
             for connection in connections:

@@ -1,6 +1,6 @@
 """The pilots of a run, on the side of the loop: they become hosts, retire and leave.
 
-``update`` is called on every turn of the loop; the handlers translate what keepers post into events.
+``update`` is called on every turn of the loop; the handlers translate what managers post into events.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 from sshrender.coordinator.jobplan import HostSetup
-from sshrender.coordinator.pilots import keeper as kp
+from sshrender.coordinator.pilots import poolmanager as pm
 from sshrender.coordinator.pilots.pool import Demand, PoolReport
 from sshrender.core import events as ev
 from sshrender.core.policy import HostPlan
@@ -32,6 +32,9 @@ QUEUE_SECONDS = 4.0
 IDLE_TIMEOUT = 20.0
 """Seconds without a page, while none waits, after which an allocation is given back."""
 
+SLOW_PAGES = 3
+"""An allocation is left when less time remains than so many of its slowest recent pages take."""
+
 UPDATE_INTERVAL = 0.5
 FINISH_TIMEOUT = 20.0
 """Seconds for the engines to cancel what waits at the end of a run. Pilots that start later do
@@ -43,13 +46,15 @@ gives up after a minute (runner/holder.py)."""
 
 
 @dataclass(slots=True)
-class _Guest:
+class _PilotHost:
     """A pilot that is a host now."""
 
     pool: str
-    keeper: kp.PoolKeeper
+    manager: pm.PoolManager
     node: str
     transport: FileTransport | PipeTransport
+    ends_at: float
+    """When its allocation ends, on the monotonic clock: later than that after a take-over."""
     is_retiring: bool = False
     idle_since: float | None = None
     failed_at: list[float] = field(default_factory=list)
@@ -58,79 +63,95 @@ class _Guest:
 class Pilots:
     """All pilots of a run. ``orphans``: arrays of earlier coordinators whose pool is not known here."""
 
-    def __init__(self, keepers: Sequence[kp.PoolKeeper], orphans: Sequence[ArrayFolder] = ()) -> None:
-        self._keepers = list(keepers)
+    def __init__(self, managers: Sequence[pm.PoolManager], orphans: Sequence[ArrayFolder] = ()) -> None:
+        self._managers = list(managers)
         self._orphans = list(orphans)
-        self._guests: dict[str, _Guest] = {}
+        self._hosts: dict[str, _PilotHost] = {}
         self._drained: dict[str, ev.DrainRequested] = {}  # by host or node
+        self._nodes: dict[str, set[str]] = {}
         self._reports: dict[str, PoolReport] = {}
         self._updated_at = 0.0
 
     def start(self) -> None:
-        """Start the keepers."""
-        for each in self._keepers:
+        """Start the managers."""
+        for each in self._managers:
             each.start()
         if self._orphans:
             threading.Thread(target=self._bury_orphans, daemon=True, name="pilots").start()
 
     def _bury_orphans(self) -> None:
-        """End the pilots of pools that this inventory does not have: nobody here can cancel them."""
+        """End the pilots of pools that this inventory does not have: no command here can cancel them."""
         for each in self._orphans:
             each.bury()
 
     def expected(self) -> ev.HostsExpected:
         """Return how many pilots may still become hosts."""
-        if len(self._reports) < len(self._keepers):
-            return ev.HostsExpected(sum(each.setup.pilots for each in self._keepers))
+        if len(self._reports) < len(self._managers):
+            return ev.HostsExpected(sum(each.setup.pilots for each in self._managers))
         reports = self._reports.values()
         reason = "; ".join(f"pool {each.pool}: {each.reason}" for each in reports if each.reason)
         return ev.HostsExpected(sum(each.expected for each in reports), reason)
 
     def update(self, scheduler: Scheduler, now: float) -> list[ev.Event]:
-        """Tell the keepers what is needed; return the removal of pilots that have nothing to do."""
-        if not self._keepers or now - self._updated_at < UPDATE_INTERVAL:
+        """Tell the managers what is needed; return the removal of pilots that have nothing to do."""
+        if not self._managers or now - self._updated_at < UPDATE_INTERVAL:
             return []
         self._updated_at = now
         counts = scheduler.page_queue.counts
         unfinished = sum(count for state, count in counts.items() if state not in FINISHED)
-        avoid = tuple(sorted(self._drained))
-        for each in self._keepers:
-            each.need(Demand(unfinished, bool(scheduler.held), avoid))
+        for each in self._managers:
+            # Slurm refuses a submission that names a node it does not know.
+            avoid = self._drained.keys() & self._nodes.get(each.setup.name, set())
+            each.need(Demand(unfinished, bool(scheduler.held), tuple(sorted(avoid))))
         is_waiting = bool(counts[PageState.WAITING] or counts[PageState.UNREADY])
         events: list[ev.Event] = []
-        for name, guest in list(self._guests.items()):
-            reason = self._leaves(name, guest, scheduler, is_waiting and not scheduler.held, now)
+        for name, pilot in list(self._hosts.items()):
+            events += self._retire_in_time(name, pilot, scheduler)
+            reason = self._leaves(name, pilot, scheduler, is_waiting and not scheduler.held, now)
             if reason:
                 events += self._remove(name, reason)
         return events
 
+    def _retire_in_time(self, name: str, pilot: _PilotHost, scheduler: Scheduler) -> list[ev.Event]:
+        """Retire a pilot whose slow pages may take longer than its holder leaves at the end."""
+        host = scheduler.hosts.get(name)
+        if pilot.is_retiring or host is None or not host.recent_seconds:
+            return []
+        if pilot.ends_at - time.monotonic() > SLOW_PAGES * max(host.recent_seconds):
+            return []
+        return self.on_retiring(pm.PilotRetiring(name, "its walltime ends soon"))
+
     def _leaves(
-        self, name: str, guest: _Guest, scheduler: Scheduler, is_waiting: bool, now: float
+        self, name: str, pilot: _PilotHost, scheduler: Scheduler, is_waiting: bool, now: float
     ) -> str:
         """Return why the pilot should leave now; empty if it should not."""
         host = scheduler.hosts.get(name)
+        # It has work, or is about to have some: its time without a page begins anew.
         if host is None or host.in_flight or host.verifying or host.state is HostState.CONNECTING:
-            guest.idle_since = None
+            pilot.idle_since = None
             return ""
-        if guest.is_retiring:
+        if pilot.is_retiring:
             return "its allocation ends"
+        # A page waits, so the pilot stays although it has none.
         if is_waiting and host.state is not HostState.DRAINED:
-            guest.idle_since = None
+            pilot.idle_since = None
             return ""
-        guest.idle_since = guest.idle_since or now
-        return "no page is left for it" if now - guest.idle_since >= IDLE_TIMEOUT else ""
+        pilot.idle_since = pilot.idle_since or now
+        return "no page is left for it" if now - pilot.idle_since >= IDLE_TIMEOUT else ""
 
-    def on_started(self, item: kp.PilotStarted) -> tuple[HostSetup, list[ev.Event]]:
+    def on_started(self, item: pm.PilotStarted) -> tuple[HostSetup, list[ev.Event]]:
         """Return how to reach a pilot that has started, and the events that make it a host."""
-        setup, note = item.keeper.setup, item.note
+        setup, note = item.manager.setup, item.note
         plan = HostPlan(
             item.host,
             slots=max(1, min(setup.cores, note.cores or setup.cores)),
-            ignores_load=True,  # other people's load on a shared node is none of our business
+            ignores_load=True,  # on a shared node the load of others does not count
             silence=SILENCE,
             queue_seconds=QUEUE_SECONDS,
         )
-        self._guests[item.host] = _Guest(setup.name, item.keeper, note.node, item.transport)
+        self._nodes.setdefault(setup.name, set()).add(note.node)
+        ends_at = time.monotonic() + note.left
+        self._hosts[item.host] = _PilotHost(setup.name, item.manager, note.node, item.transport, ends_at)
         host_setup = HostSetup(
             plan=plan,
             transport=item.transport,
@@ -143,24 +164,26 @@ class Pilots:
             node=note.node,
         )
         events: list[ev.Event] = [ev.HostAdded(plan)]
+        # The drain came before the pilot: HostAdded is handled first, and forgets earlier drains
+        # (core/events.py).
         drain = self._drained.get(note.node)
         if drain is not None:
             events.append(drain._replace(host=item.host))
         return host_setup, events
 
-    def on_retiring(self, item: kp.PilotRetiring) -> list[ev.Event]:
+    def on_retiring(self, item: pm.PilotRetiring) -> list[ev.Event]:
         """Take a pilot out of use whose allocation ends soon."""
-        guest = self._guests.get(item.host)
-        if guest is None:
+        pilot = self._hosts.get(item.host)
+        if pilot is None:
             return []
-        guest.is_retiring = True
-        return [ev.DrainRequested(item.host, f"pool {guest.pool}", item.reason)]
+        pilot.is_retiring = True
+        return [ev.DrainRequested(item.host, f"pool {pilot.pool}", item.reason)]
 
-    def on_ended(self, item: kp.PilotEnded) -> list[ev.Event]:
-        """Remove a pilot whose allocation has ended: nobody is charged with that."""
-        if item.host not in self._guests:
+    def on_ended(self, item: pm.PilotEnded) -> list[ev.Event]:
+        """Remove a pilot whose allocation has ended: no page and no host is charged."""
+        if item.host not in self._hosts:
             return []
-        del self._guests[item.host]
+        del self._hosts[item.host]
         return [ev.HostRemoved(item.host, f"its allocation ended: {item.reason}")]
 
     def on_report(self, report: PoolReport) -> list[ev.Event]:
@@ -170,14 +193,14 @@ class Pilots:
 
     def on_failure(self, host: str, reason: str) -> list[ev.Event] | None:
         """Return the events of a failed connection to a pilot that is over; None: as of any host."""
-        guest = self._guests.get(host)
-        if guest is None:
+        pilot = self._hosts.get(host)
+        if pilot is None:
             return None
         now = time.monotonic()
-        guest.failed_at = [at for at in guest.failed_at if now - at < FAILURE_WINDOW] + [now]
-        if len(guest.failed_at) < FAILURES:
+        pilot.failed_at = [at for at in pilot.failed_at if now - at < FAILURE_WINDOW] + [now]
+        if len(pilot.failed_at) < FAILURES:
             return None
-        guest.keeper.give_up(host)
+        pilot.manager.give_up(host)
         return self._remove(host, f"its allocation does not answer: {reason}")
 
     def on_drain(self, event: ev.DrainRequested | ev.UndrainRequested) -> list[ev.Event]:
@@ -186,24 +209,24 @@ class Pilots:
             self._drained[event.host] = event
         else:
             self._drained.pop(event.host, None)
-        pilots = [name for name, guest in self._guests.items() if guest.node == event.host]
+        pilots = [name for name, pilot in self._hosts.items() if pilot.node == event.host]
         return [event, *(event._replace(host=name) for name in pilots)]
 
     def stop(self) -> list[je.JournalEntry]:
         """Leave no pilot behind: cancel what waits, and leave tombstones. Return what to record."""
-        if not self._keepers:
+        if not self._managers:
             return []
-        for each in self._keepers:
+        for each in self._managers:
             each.stop()
-        with ThreadPoolExecutor(len(self._keepers)) as workers:
+        with ThreadPoolExecutor(len(self._managers)) as workers:
             return [
                 entry
-                for ended in workers.map(lambda each: each.finish(FINISH_TIMEOUT), self._keepers)
+                for ended in workers.map(lambda each: each.finish(FINISH_TIMEOUT), self._managers)
                 for entry in ended
             ]
 
     def _remove(self, host: str, reason: str) -> list[ev.Event]:
-        guest = self._guests.pop(host)
+        pilot = self._hosts.pop(host)
         # In a thread: the shared folder may hang.
-        threading.Thread(target=guest.transport.dismiss, daemon=True, name=f"dismiss {host}").start()
+        threading.Thread(target=pilot.transport.dismiss, daemon=True, name=f"dismiss {host}").start()
         return [ev.HostRemoved(host, reason)]

@@ -15,7 +15,7 @@ fails at once would flood the queue otherwise."""
 DELAYS = (0.0, 60.0, 900.0, 1800.0, 3600.0)
 """Seconds after the first, second … refused submission in a row, as HyperQueue has them."""
 
-PATIENCE = 2
+MAX_WAITED_REFUSALS = 2
 """Refusals in a row after which no pilot is expected any more, so that a job without other hosts
 ends."""
 
@@ -91,6 +91,7 @@ class Backoff:
         delay = DELAYS[min(self.refused, len(DELAYS)) - 1]
         if self.refused >= MAX_REFUSED:
             delay = DELAYS[-1]
+        # The delays are not added up: the later of both pauses counts.
         self._until = max(self._until, now + delay)
 
     def note_silent(self, now: float) -> None:
@@ -98,6 +99,8 @@ class Backoff:
         self.silent += 1
         if self.silent >= MAX_SILENT:
             self._pauses += 1
+            # The first pause is the third delay of the list: each silent pilot has used up an
+            # allocation.
             self._until = now + DELAYS[min(self._pauses + 1, len(DELAYS) - 1)]
 
     def may_submit(self, now: float) -> bool:
@@ -110,7 +113,7 @@ class Backoff:
 
     def is_hopeless(self, now: float) -> bool:
         """Return whether nothing is worth waiting for, as submissions or pilots fail one by one."""
-        return self.refused >= PATIENCE or (self.silent >= MAX_SILENT and now < self._until)
+        return self.refused >= MAX_WAITED_REFUSALS or (self.silent >= MAX_SILENT and now < self._until)
 
 
 def wanted(demand: Demand, pool: PoolSetup) -> int:

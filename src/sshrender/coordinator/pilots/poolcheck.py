@@ -46,12 +46,14 @@ def check_pools(pools: Sequence[PoolSetup]) -> list[PoolCheck]:
 def _check(pool: PoolSetup) -> PoolCheck:
     engine = pool.engine
     try:
+        # The version first: an engine that is another one is told from one that does not answer.
         version = engine.version(pool.call(engine.version_command()))
     except SubmissionRefused as refused:
         return _failed(pool, REFUSED, refused.reason)
     except EngineUnavailable as error:
         return _failed(pool, REFUSED if isinstance(error, WrongEngine) else LOST, str(error))
     try:
+        # Its failure is no refusal: the engine answered a moment ago.
         nodes = engine.nodes(pool.call(engine.nodes_command()))
     except (EngineUnavailable, SubmissionRefused) as error:
         return _failed(pool, LOST, f"{engine.name} does not answer: {error}", version)

@@ -46,7 +46,7 @@ class JournalWriterThread:
         """Queue an entry."""
         self._queue.put(entry)
 
-    def mark(self, written: threading.Event) -> None:
+    def notify(self, written: threading.Event) -> None:
         """Set ``written`` when everything that is queued by now has been written and flushed."""
         self._queue.put(written)
 
@@ -66,6 +66,7 @@ class JournalWriterThread:
                 time.sleep(BATCH_INTERVAL)
             while not self._queue.empty():
                 batch.append(self._queue.get())
+            # The batch that ends the thread is written, too.
             is_open = None not in batch
             if self._persist([entry for entry in batch if isinstance(entry, JournalEntry)]):
                 for each in batch:
@@ -78,13 +79,17 @@ class JournalWriterThread:
 
         Entries that were appended are only flushed again.
         """
+        # Without entries there is only a flush to do, as for a mark.
         is_appended, trouble = not entries, NameTrouble(NAME_WAIT)
         while True:
             try:
                 if not is_appended:
+                    # Before each try, also after a long pause: the journal may be another
+                    # coordinator's by now.
                     self._fence()
                     self._writer.append(entries)
                     is_appended = True
+                # A failed flush leaves the entries appended: only the flush is repeated.
                 self._writer.sync()
                 return True
             except LeaseLost:

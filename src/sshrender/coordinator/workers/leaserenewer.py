@@ -44,6 +44,7 @@ class LeaseRenewer:
     def stop(self) -> None:
         """Release the lease; wait a little for a slow storage."""
         self._stop.set()
+        # The thread is a daemon: a storage that hangs does not keep the process alive.
         self._thread.join(1.0)
 
     def _run(self) -> None:
@@ -51,10 +52,12 @@ class LeaseRenewer:
         while not self._stop.wait(BEAT_SECONDS):
             try:
                 self._lease.beat()
+                # A time of success ends the suspicion of the name.
                 trouble.clear()
             except LeaseLost:
                 self._post(LeaseGone())
                 return  # nothing to release: the lease is another coordinator's
+            # It goes on: the lease is lost only if another coordinator takes it.
             except OSError as error:
                 is_final = self._folder is not None and trouble.is_lasting(error, self._folder, "lease")
                 self._post(ev.StorageFailed(f"cannot renew the lease: {error.strerror}", is_final))

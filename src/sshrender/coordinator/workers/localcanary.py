@@ -56,6 +56,7 @@ class LocalCanary:
             self._has_stopped = True
             if self._process is not None:
                 self._process.kill()
+        # A thread that was never started cannot be joined.
         if self._thread.ident is not None:
             self._thread.join(1.0)
 
@@ -70,6 +71,8 @@ class LocalCanary:
             version = hostfacts.mutool_version()
             mutool = self._of_program(version and f"mutool {version}", canary.mutool_command())
         wanted = (self._with_ghostscript, self._with_mutool)
+        # All programs that render the job, or none: half a fingerprint would agree with too many
+        # hosts.
         if (ghostscript is not None, mutool is not None) != wanted:
             return None
         return combined(ghostscript, mutool)
@@ -86,6 +89,7 @@ class LocalCanary:
 
     def _work(self) -> None:
         result = None
+        # CanaryRendered is posted in any case: the scheduler waits for it where the hosts are tied.
         with contextlib.suppress(Exception):  # whatever failed, there is no canary of ours
             result = self.fingerprint()
         self._post(ev.CanaryRendered(result))
@@ -108,7 +112,9 @@ class LocalCanary:
             )
         try:
             self._process.wait(TIME_LIMIT)
+        # Also after a timeout, and harmless after its end.
         finally:
             self._process.kill()
             self._process.wait(1.0)
+        # Raises OSError where the program wrote nothing: _of_program() ignores that.
         return hashlib.sha256((folder / "canary.ppm").read_bytes()).hexdigest()

@@ -48,6 +48,7 @@ class PageRemover:
 
     def remove_delivered(self, page: int) -> None:
         """Remove the delivered copy of a withdrawn page, if it is still there; return at once."""
+        # Only a page with a recorded digest: without it nothing shows whose file is there.
         sha256 = self._plan.history.withdrawn.get(page)
         if sha256:
             self._enqueue(page, self._target(page), sha256)
@@ -55,6 +56,7 @@ class PageRemover:
     def stop(self) -> None:
         """Stop removing: the next run removes what is left (pagerestoration.py)."""
         self._stop.set()
+        # Wakes the thread.
         self._queue.put(None)
         if self._thread is not None:
             self._thread.join(SHUTDOWN_TIMEOUT)
@@ -73,6 +75,7 @@ class PageRemover:
 
     def _enqueue(self, page: int, file: Path, sha256: str) -> None:
         self._queue.put((page, file, sha256))
+        # Started with the first task: few runs have one.
         if self._thread is None:
             self._thread = threading.Thread(target=self._work, daemon=True, name="page remover")
             self._thread.start()
@@ -86,6 +89,7 @@ class PageRemover:
             trouble = NameTrouble(self._plan.policy.name_wait)
             while not self._stop.is_set():
                 try:
+                    # Before the fence: what is removed is what was seen while the job was ours.
                     seen = publish.identity(file)
                     self._fence()
                     publish.remove(file, seen)
@@ -96,6 +100,7 @@ class PageRemover:
                     if trouble.is_lasting(error, file.parent, "remove"):
                         self._post(ev.PageUnwritable(page, f"{SAN}: {reason}"))
                         break
+                    # StorageFailed would pause the run for one name.
                     if not trouble.is_of_one_name:
                         self._post(ev.StorageFailed(reason))
                     self._stop.wait(RETRY_INTERVAL)
@@ -109,6 +114,7 @@ class PageRemover:
                 OSError
             ):  # the output folder is the user's: what cannot be removed there stays
                 seen = publish.identity(file)
+                # The file may have been replaced by the page of another host, or by the user.
                 if seen is None or _digest(file) != sha256:
                     continue
                 try:
@@ -122,6 +128,7 @@ def _digest(file: Path) -> str:
     """Return the digest of a regular file; empty for anything else. Raises OSError."""
     if not stat.S_ISREG(file.lstat().st_mode):
         return ""
+    # O_NONBLOCK: a FIFO that has taken the name since would block open(2).
     descriptor = os.open(file, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
         return publish.digest(descriptor, os.fstat(descriptor).st_size)

@@ -33,6 +33,7 @@ class PartSplitter(threading.Thread):
     def run(self) -> None:
         """Split the document in a reader process, and post its progress."""
         plan = self._plan
+        # Pages that earlier runs delivered need no part.
         missing = [page for page in plan.pages if page not in plan.history.pages]
         worker = ReaderProcess()
         try:
@@ -46,6 +47,8 @@ class PartSplitter(threading.Thread):
                 pages=missing,
                 total=plan.spec.document.pages,
             )
+            # The worker is a process of ours, but it reads a hostile document: pages that it was not
+            # asked for are ignored.
             requested = frozenset(missing)
             while (answer := worker.answer(PART_TIMEOUT)) is not None:
                 if "error" in answer:

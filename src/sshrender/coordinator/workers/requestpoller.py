@@ -60,6 +60,7 @@ def event_of(request: Request, limit: int | None = None) -> ev.Event:
             return ev.LimitChanged(limit, request.by)
         case Operation.CANCEL:
             return ev.CancelRequested(request.by)
+        # mypy reports an operation that has no case.
         case _:
             assert_never(request.op)
 
@@ -112,10 +113,12 @@ class RequestPoller:
             drained = self._drains.read()
         except OSError:
             return  # the storage is reported by others
+        # Compared with what was posted before, as the folder is read whole each time.
         for name, drain in drained.items():
             if self._drained.get(name) != drain:
                 self._post(drained_event(drain))
         for name in self._drained.keys() - drained.keys():
+            # The file that named the user is gone.
             self._post(ev.UndrainRequested(name, "a user"))
         self._drained = drained
 
@@ -143,6 +146,7 @@ class RequestPoller:
         admitted = queueoperations.admit(plan.attributes, request)
         if admitted is None:
             return
+        # Saved before it is posted: a crash in between must not lose what the user was promised.
         changed = queueoperations.after(admitted, request, time.time())
         if changed != plan.attributes:
             changed.save(self._folder, self._epoch)

@@ -37,11 +37,13 @@ class StorageProbe:
         self._plan = plan
         self._folders = (plan.folder.work, plan.output)
         self._post = post
+        # One probe at a time: a hanging one keeps its thread for as long as the server is away.
         self._since: float | None = None
 
     def start(self) -> None:
         """Start a probe, unless one is running; one that does not end counts as a failure."""
         if self._since is None:
+            # Set before the thread starts, which clears it.
             self._since = time.monotonic()
             largest = max((record.bytes for record in self._plan.history.pages.values()), default=0)
             thread = threading.Thread(
@@ -50,6 +52,7 @@ class StorageProbe:
             try:
                 thread.start()
             except RuntimeError:
+                # At the limit of threads the storage cannot be tested: the run stays paused.
                 self._since = None
                 self._post(ev.StorageFailed("cannot start a thread to test the storage"))
         elif time.monotonic() - self._since > primitives.HANG_TIMEOUT:
@@ -57,6 +60,7 @@ class StorageProbe:
 
     def _probe(self, space: int) -> None:
         for folder in self._folders:
+            # Space is tested last, as it says nothing where writing fails.
             reason = primitives.try_write(str(folder), self._name) or _lack_of_space(folder, space)
             if reason:
                 self._post(ev.StorageFailed(f"{folder}: {reason}"))
@@ -64,6 +68,7 @@ class StorageProbe:
         else:
             trouble = self._trouble()
             self._post(ev.StorageFailed(trouble) if trouble else ev.StorageRecovered())
+        # Last: from here on another probe may start.
         self._since = None
 
 

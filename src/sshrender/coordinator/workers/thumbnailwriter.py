@@ -32,6 +32,7 @@ class ThumbnailWriter:
         """Queue the thumbnail of a page; return at once."""
         if not self._is_running:
             self._lose("cannot start a thread to write them")
+        # qsize() is approximate, and so is the limit.
         elif self._queue.qsize() < MAX_WAITING:
             self._queue.put((page_file, data))
         else:

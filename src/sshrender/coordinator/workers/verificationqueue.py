@@ -51,6 +51,7 @@ class VerificationQueue(Generic[T]):
     def put_later(self, task: T, due: float) -> None:
         """Add a task again that was taken before, due at a time on the clock."""
         with self._changed:
+            # The number decides between equal times: tasks cannot be compared.
             heapq.heappush(self._later, (due, next(self._numbers), task))
             self._later_of[task.host] += 1
             self._changed.notify()
@@ -64,11 +65,13 @@ class VerificationQueue(Generic[T]):
         """Wait for the next task, which runs until ``done``. None: the queue was closed."""
         with self._changed:
             while not self._is_closed:
+                # Under the lock in each turn: waiting releases it.
                 due_in = self._promote()
                 task = self._choose()
                 if task is not None:
                     self._running[task.host] += 1
                     return task
+                # Counted while it waits, for has_backlog() and keeps_a_host_waiting().
                 self._idle += 1
                 self._changed.wait(due_in)
                 self._idle -= 1
@@ -80,12 +83,14 @@ class VerificationQueue(Generic[T]):
             self._running[task.host] -= 1
             if not self._running[task.host]:
                 del self._running[task.host]
+            # The host of this task may have another one that goes first now.
             self._changed.notify()
 
     def answered(self, count: int) -> None:
         """Note that this many tasks are not open any more."""
         with self._changed:
             self._open -= count
+            # All: drain() waits with the threads.
             self._changed.notify_all()
 
     def is_empty(self) -> bool:
@@ -133,6 +138,7 @@ class VerificationQueue(Generic[T]):
         """Take the first task of the next host; hosts with none running come first. Needs the lock."""
         if not self._ready:
             return None
+        # min() takes the first of equals, and the dictionary is in the order of waiting.
         host = min(
             self._ready, key=lambda each: self._running[each]
         )  # of equals, the one that waits longest

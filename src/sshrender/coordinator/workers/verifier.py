@@ -123,6 +123,7 @@ class Verifier:
         """Queue a page; a Result is posted for it."""
         self._queue.put(task)
         if self._queue.has_backlog():
+            # The affinity, not the number of processors: in a container or a batch job these differ.
             self._add_thread(min(MAX_THREADS, len(os.sched_getaffinity(0))))
 
     @staticmethod
@@ -163,6 +164,7 @@ class Verifier:
             )
             name = f"verifier {len(self._workers)}"
             thread = threading.Thread(target=worker.run, args=(self._relieve,), daemon=True, name=name)
+            # RuntimeError: the limit of threads. The threads that run go on.
             with contextlib.suppress(RuntimeError):
                 thread.start()
                 self._workers.append(worker)
@@ -200,8 +202,10 @@ class _Worker:
     def run(self, relieve: Callable[[], None]) -> None:
         """Handle tasks until the queue is closed. ``relieve`` is called while a page takes long."""
         self._relieve = relieve
+        # None only after close(). Each task that was taken is answered, or queued again.
         while (task := self._queue.take()) is not None:
             result = self._attempt(task)
+            # Before the answer: the host's next page may go to another thread now.
             self._queue.done(task)
             if isinstance(result, Verified):
                 self._unflushed.append(result)
@@ -210,6 +214,7 @@ class _Worker:
             # One flush for many pages while they arrive fast, and at once for a single one.
             if len(self._unflushed) >= BATCH or self._queue.is_empty():
                 self._flush()
+        # Pages that were published and not flushed yet are reported even at the end.
         self._flush()
         self._verifications.stop()
 
@@ -231,12 +236,14 @@ class _Worker:
             return DocumentGone()
         if isinstance(error, OutputLost):
             return OutputGone()
+        # Before OSError, of which it is a kind.
         if isinstance(error, FileNotFoundError):
             return self._try_later(task)
         if isinstance(error, VerificationFailed):
             return Rejected(task, str(error), is_unreadable=isinstance(error, Unreadable))
         if isinstance(error, OSError):
             return self._not_written(task, error)
+        # Not the storage's error and not the lease's: a defect here must not be tried for ever.
         return Rejected(task, f"{type(error).__name__}: {error}")
 
     def _try_later(self, task: VerificationTask) -> Result | None:
@@ -249,8 +256,10 @@ class _Worker:
             task = self._announce(
                 task, f"{SAN}: {task.work}: not visible on this machine yet", last - now
             )
+        # The more files wait, the longer: at most MAX_TRIES_PER_SECOND for one host.
         pause = max(task.pause, self._queue.waiting_later(task.host) / MAX_TRIES_PER_SECOND)
         again = replace(task, pause=min(2 * task.pause, MAX_RETRY_INTERVAL))
+        # A last try just after the time has passed: a file that came in the last pause is found.
         self._queue.put_later(again, min(now + pause, last + RETRY_INTERVAL))
         return None
 
@@ -265,6 +274,7 @@ class _Worker:
             return Unwritable(task, failure.reason)
         task = self._announce(task, failure.reason, self._name_wait)
         again = replace(task, blocked_since=since, pause=min(2 * task.pause, MAX_RETRY_INTERVAL))
+        # The last try is at the end of the wait.
         self._queue.put_later(again, min(now + task.pause, since + self._name_wait))
         return None
 
@@ -289,10 +299,12 @@ class _Worker:
         secured = [found for result in waiting if (found := self._secured(result)) is not None]
         tasks = [result.task for result in secured if isinstance(result, Verified)]
         try:
+            # One sync for each folder, however many pages are in it (Folders).
             self._folders.sync(path.parent for task in tasks for path in (task.final, task.target))
         except OSError as error:
             return [
                 StorageTrouble(result.task, f"{error.filename}: {error.strerror}")
+                # A page that failed before the flush keeps its own result.
                 if isinstance(result, Verified)
                 else result
                 for result in secured
@@ -305,6 +317,7 @@ class _Worker:
             try:
                 publish.secure(path)
             except OSError as error:
+                # Where pages stay in the job's folder, target and final are the same file.
                 is_output = path == task.target != task.final
                 return self._not_written(task, OutputFailed.at(path, error) if is_output else error)
         return result
@@ -318,19 +331,24 @@ class _Worker:
 
         Raises FileNotFoundError, VerificationFailed, OSError, LeaseLost or DocumentReplaced.
         """
+        # Before the file is opened: so large a file is not even read.
         if self._limit is not None and (task.expected.bytes or 0) > self._limit:
             raise VerificationFailed(f"{task.expected.bytes} bytes are more than a page may have")
         found = self._publish(task)
         copies = [task.final] if found.is_copy else []
         try:
             copies += _deliver(found, task)
+            # Bounded: a host could replace the file for as long as the run lasts.
             for _ in range(MAX_REPLACEMENTS):
                 other = self._other(found, task)
                 if other is None:
                     break
+                # The one that is replaced is closed at once; ``finally`` closes the last.
                 os.close(found.descriptor)
                 found = other
                 copies += _deliver(found, task)
+                # After the delivery of another's page: if the lease is lost, the other coordinator
+                # repeats it.
                 self._fence()
         finally:
             os.close(found.descriptor)
@@ -347,6 +365,7 @@ class _Worker:
             return None
         try:
             image, doubt = self._verify(page, task, task.expected._replace(bytes=None, sha256=None))
+        # BaseException: the descriptor must not stay open, whatever ends the thread's work.
         except BaseException as failed:
             os.close(page)
             if isinstance(failed, VerificationFailed):
@@ -365,6 +384,7 @@ class _Worker:
         try:
             image, doubt = self._verify(attempt, task, task.expected)
             for _ in range(MAX_REPLACEMENTS):
+                # Before each publication, as the verification may have taken long.
                 self._fence()
                 try:
                     page, is_copy = publish.publish(attempt, task.work, task.final, image.sha256)
@@ -392,6 +412,7 @@ class _Worker:
             _clear(task.final, seen)
             return None
         with contextlib.suppress(OSError):
+            # The attempt's own file is not needed; work/ is cleared at the end anyway.
             task.work.unlink()
         return found._replace(was_taken=True)
 
@@ -428,6 +449,7 @@ class _Worker:
             return self._check(page, expected._replace(box=box)), ""
         except VerificationFailed as failed:
             if self._reading.is_sound() or expected.box is None:
+                # A sound document states its sizes reliably: then the image is wrong.
                 raise
             return self._check(page, expected), str(failed)
 

@@ -54,8 +54,10 @@ def classify(error: OSError, final: Path, target: Path, name: str) -> WriteFailu
     """
     is_output = isinstance(error, OutputFailed)
     where, file = (OUTPUT, target) if is_output else (SAN, final)
+    # POSIX has link(2) and rename(2) report both; filename2 is Python's name for the second.
     # Of a rename the second name is the file's that cannot be replaced.
     named = error.filename2 or error.filename or file
+    # The temporary name means nothing to the user: the page's name does.
     if is_output or _is_temporary(named):
         named = file
     reason = f"{where}: {os.fsdecode(named)}: {error.strerror or error}"
@@ -64,6 +66,7 @@ def classify(error: OSError, final: Path, target: Path, name: str) -> WriteFailu
 
 def is_of_one_name(error: OSError, folder: Path, name: str) -> bool:
     """Return whether the folder takes other files, though not this one."""
+    # The list comes first: a probe costs several requests to the file server.
     return error.errno not in _OF_ALL_FILES and why_unusable(folder, name) == ""
 
 
@@ -105,6 +108,7 @@ def why_unusable(folder: Path, name: str) -> str:
     second = first.with_name(f"{first.name}.2")
     try:
         first.touch(0o600, exist_ok=False)
+        # As a page is published: by a link where the file system has links, else by renaming.
         try:
             os.link(first, second)
         except OSError as error:
@@ -114,6 +118,7 @@ def why_unusable(folder: Path, name: str) -> str:
         second.unlink()
     except OSError as error:
         return str(error.strerror)
+    # In any case: a probe that fails half way must not leave files in the user's folder.
     finally:
         for left in (first, second):
             with contextlib.suppress(OSError):

@@ -21,7 +21,7 @@ from sshrender.runner import pilotlines
 from sshrender.transports.batch.filelink import make_pair
 
 STATE = "state"
-OPEN, OVER = "open\n", "over\n"
+OPEN, FINISHED = "open\n", "over\n"
 
 SCRIPT = "script"
 
@@ -84,7 +84,7 @@ class ArrayFolder:
     def bury(self) -> None:
         """Leave a tombstone: no pilot of this array works from now on. Never raises."""
         with contextlib.suppress(OSError):
-            self._write_state(OVER)
+            self._write_state(FINISHED)
 
     def notes(self, indexes: Iterable[int]) -> Iterator[PilotNote]:
         """Yield what the holders of these elements have reported since the last call. Never raises.
@@ -97,7 +97,7 @@ class ArrayFolder:
                 reader = pilotlines.LineReader(str(self._notes(index)), self.key)
                 self._readers[index] = reader
             try:
-                lines = reader.look()
+                lines = reader.read_new()
             # A line that is cut or not yet whole is read again later, and the other elements are not
             # delayed.
             except (OSError, pilotlines.BadLine):

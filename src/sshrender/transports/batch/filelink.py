@@ -106,24 +106,24 @@ class FileLink:
         """See Link.read."""
         end = time.monotonic() + timeout
         while True:
-            data = self._look()
+            data = self._read_new()
             left = end - time.monotonic()
             if data or left <= 0:
                 return data
             # The wait ends early when the link is closed, so close() never waits for a reader.
             self._is_closed.wait(min(self._interval, left))
 
-    def _look(self) -> bytes:
+    def _read_new(self) -> bytes:
         if self._is_closed.is_set():
             raise LinkClosed("the connection is closed")
         try:
-            lines = self._reader.look()
+            lines = self._reader.read_new()
             self._bad_since = None
         # Length and signature may arrive before the bytes: NFS clients flush pages in any order.
-        except pilotlines.BadLine as bad:
+        except pilotlines.BadLine as damaged:
             self._bad_since = self._bad_since or time.monotonic()
             if time.monotonic() - self._bad_since > LATE_BYTES:
-                raise LinkClosed(str(bad)) from None
+                raise LinkClosed(str(damaged)) from None
             return b""
         except OSError as error:
             raise LinkClosed(f"cannot read the shared folder: {error.strerror}") from None

@@ -143,7 +143,7 @@
 
   // Where the web front end shows the job live, a thumbnail may come after its page: try again.
   const isServed = "root" in document.body.dataset;
-  const RETRY = 2000, TRIES = 6;
+  const RETRY = 2000, TRIES = 2;
 
   function retry(image, url, number) {
     const tries = Number(image.dataset.tries ?? 0) + 1;

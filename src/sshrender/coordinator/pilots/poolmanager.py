@@ -63,7 +63,7 @@ class EntryRequested:
 class PilotStarted:
     """A pilot has started on a node, and can be connected to."""
 
-    keeper: PoolKeeper
+    manager: PoolManager
     host: str
     index: int
     note: PilotNote
@@ -119,7 +119,7 @@ class PilotArray:
         return [index for index, pilot in self.pilots.items() if pilot.is_waiting]
 
 
-class PoolKeeper:
+class PoolManager:
     """Keeps one pool until it is stopped.
 
     ``folder``: of the job's arrays. ``secret``: from which the keys of arrays are derived. ``post``
@@ -185,11 +185,14 @@ class PoolKeeper:
         until = time.monotonic() + timeout
         if self._thread.is_alive():
             self._thread.join(timeout)
+        # First the tombstones: a pilot that starts from now on ends at once, even if the engine does
+        # not answer.
         for array in self._arrays:
             array.folder.bury()
         ended: list[je.JournalEntry] = []
         worker = threading.Thread(target=lambda: ended.extend(self._cancel_all()), daemon=True)
         worker.start()
+        # At least a second: the thread may have used up all of the time, in a command of the engine.
         worker.join(max(1.0, until - time.monotonic()))
         return list(ended)
 
@@ -203,6 +206,7 @@ class PoolKeeper:
 
     def _run(self) -> None:
         while not self._stop.is_set():
+            # is_set() stays true after the first demand: from then on this line does not wait.
             if not self._is_needed.wait(LOOK_INTERVAL):
                 continue  # what the run needs is not known yet
             now = time.monotonic()
@@ -233,6 +237,7 @@ class PoolKeeper:
             self._backoff.spoke()
             carrier = self._carrier(pilot.transport, note)
             self._post(PilotStarted(self, pilot.host, note.index, note, carrier))
+        # A late note of an earlier start.
         elif note.token != pilot.token or not pilot.is_live:
             return
         elif note.kind == "retiring":
@@ -244,6 +249,7 @@ class PoolKeeper:
     def _carrier(self, files: FileTransport, note: PilotNote) -> FileTransport | PipeTransport:
         """Return how the runner of a pilot is reached."""
         setup, engine = self.setup, self.setup.engine
+        # Only Slurm can attach a step to an allocation that runs (srun --jobid); others use files.
         if not isinstance(engine, Slurm) or setup.carrier == "files" or not note.job.isdigit():
             return files
         environment = {
@@ -276,6 +282,7 @@ class PoolKeeper:
             return
         self._query_interval = QUERY_INTERVAL
         self._query_at = now + QUERY_INTERVAL
+        # The reason of a refusal stays until a submission is accepted.
         if not self._backoff.refused:
             self._reason = ""
         for array in open_:
@@ -285,16 +292,19 @@ class PoolKeeper:
         mine = [
             each
             for each in elements
+            # By name as well: an engine that lost the answer has no number here.
             if each.name == array.handle.name
             or (_number(array) and _number(array) == _digits(each.array))
         ]
         if mine and not array.handle.array:  # the answer to its submission was lost
             array.handle = ArrayHandle(array.handle.name, mine[0].array)
+        # An element that ended may still be listed for a while.
         by_index = {each.index: each for each in mine if each.state is not ElementState.ENDED}
         for index, pilot in array.pilots.items():
             pilot.element = by_index.get(index)
             if pilot.is_waiting:
                 self._judge_waiting(array, index, pilot, now)
+        # Only when the engine lists none of it either: an element that it lists may still start.
         array.is_over = not mine and all(pilot.has_ended for pilot in array.pilots.values())
         if array.is_over:
             array.folder.bury()
@@ -378,12 +388,13 @@ class PoolKeeper:
         name = f"ssr-{secrets.token_hex(4)}"
         indexes = range(engine.first, engine.first + count)
         array = self._array(name, "", indexes)
+        # The files of the connections exist before the submission (arrayfolder.py).
         array.folder.create(indexes, self._epoch)
-        asked = EntryRequested(
+        request = EntryRequested(
             je.PilotsRequested(pool=setup.name, name=name, count=count, first=engine.first)
         )
-        self._post(asked)
-        if not self._await(asked.written):
+        self._post(request)
+        if not self._await(request.written):
             array.folder.bury()
             return
         try:
@@ -393,6 +404,7 @@ class PoolKeeper:
             array.folder.bury()
             self._post(EntryRequested(je.PilotsEnded(pool=setup.name, name=name, reason=refused.reason)))
             self._reason = f"{engine.name} refused: {refused.reason}"
+            # Half the size, as the limit is not told: each refusal halves it again.
             if refused.is_size and count > 1:
                 self._max_size = count // 2
             else:
@@ -409,6 +421,7 @@ class PoolKeeper:
         self._arrays.append(array)
         entry = je.PilotsSubmitted(pool=setup.name, name=name, array=array.handle.array)
         self._post(EntryRequested(entry))
+        # Not before the interval since the last query has passed.
         self._query_at = min(self._query_at, max(now + FIRST_QUERY, self._last_query + QUERY_INTERVAL))
 
     def _request(self, array: PilotArray, count: int) -> ArrayRequest:
@@ -441,7 +454,7 @@ class PoolKeeper:
         return False
 
     def _array(self, name: str, array: str, indexes: Iterable[int]) -> PilotArray:
-        # Derived from the owner's key: another coordinator of the same owner finds it, and nobody else.
+        # Derived from the owner's key: only a coordinator of the same owner can find it.
         key = hmac.new(self._secret, f"sshrender pilots {name}".encode(), hashlib.sha256).digest()
         handle, folder = ArrayHandle(name, array), ArrayFolder(self._folder / name, key)
         pilots = {
@@ -469,6 +482,7 @@ class PoolKeeper:
             reason=self._reason or next((each.reason for each in elements if each.reason), ""),
             start=min((each.start for each in elements if each.start), default=""),
         )
+        # Only what has changed: the loop records each report.
         if report != self._report:
             self._report = report
             self._post(report)
