@@ -35,9 +35,9 @@ from sshrender.job.requests import MAX_CHARS, Request
 T = TypeVar("T")
 
 ENDING_SIGNALS = signals.ENDING
-# What is not in this list is decided by each job's own process.
 """Signals upon which a caller should call ``QueueRun.stop``."""
 
+# What is not in this list is decided by each job's own process.
 _PASSED_ON = ("hosts", "san", "ssh_config", "log_file")
 """Settings of the dispatcher that hold for each job's process, too."""
 

@@ -80,8 +80,8 @@ def in_hints(lines: Iterable[str]) -> Iterator[str]:
 
 
 def _given(words: Sequence[str]) -> dict[str, str]:
-    # The last one counts, as for the parser.
     """Return those options that a command line has, the last of each."""
+    # The last one counts, as for the parser.
     found = {}
     for at, word in enumerate(words):
         # What follows are arguments.

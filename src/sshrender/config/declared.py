@@ -39,9 +39,9 @@ NOWHERE: frozenset[str] = frozenset()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Declared:
-    # ``name`` and ``type`` are filled in from the field (declaration._declared).
     """All that is known of one setting."""
 
+    # ``name`` and ``type`` are filled in from the field (declaration._declared).
     name: str = ""
     type: Any = None
     default: Any = None

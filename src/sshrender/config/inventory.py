@@ -179,8 +179,8 @@ def expand(inventory: Inventory) -> list[HostTable]:
 
 
 def unlisted(name: str, inventory: Inventory) -> HostTable:
-    # A host of a command line: only [defaults] apply to it.
     """Return a host that the inventory does not list, with its defaults."""
+    # A host of a command line: only [defaults] apply to it.
     return _host(name, HostEntry(name=name), inventory.defaults)
 
 

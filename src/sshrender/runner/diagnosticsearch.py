@@ -112,9 +112,9 @@ class DiagnosticWindow:
     def is_due(self) -> bool:
         """Return whether the window must be closed."""
         if len(self._tasks) < self._size:
-            # Enough pages, and enough rendering time beside what opening costs, unless the window is
-            # very large.
             return False
+        # Enough pages, and enough rendering time beside what opening costs, unless the window is
+        # very large.
         factor = DIRTY_WINDOW_FACTOR if self._is_dirty else CLEAN_WINDOW_FACTOR
         return self._seconds >= factor * self._open_seconds or len(self._tasks) >= MAX_SLOW_SIZE
 

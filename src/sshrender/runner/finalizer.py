@@ -56,8 +56,8 @@ class Finalizer(threading.Thread):
         self._raster_room = threading.Semaphore(MAX_RASTERS)
 
     def submit(self, rendered: RenderedFile) -> None:
-        # A raster is charged to the limit before it is queued, and given back when it is encoded.
         """Hand over a page; the answer goes to the coordinator. Blocks while many rasters wait."""
+        # A raster is charged to the limit before it is queued, and given back when it is encoded.
         if rendered.raster is not None:
             # While the finalizer waits for further pages, no raster is given back: it is told to go on.
             while not self._raster_room.acquire(timeout=GATHER):

@@ -42,18 +42,18 @@ def text(words: str, stream: TextIO | None = None) -> None:
 
 
 def as_json(value: Any, stream: TextIO | None = None, *, indent: int | None = None) -> None:
-    # JSON escapes all control characters but DEL.
     """Write one JSON value in ASCII: JSON's escapes make every character harmless. Raises OSError.
 
     A byte of a name that is not UTF-8 is written as Python's surrogate escape: a program can restore it.
     """
+    # JSON escapes all control characters but DEL.
     words = json.dumps(value, indent=indent).replace("\x7f", "\\u007f")
     _put(words + "\n", stream, flush=True)
 
 
 def clear_screen(stream: TextIO) -> None:
-    # Absolute addressing and clearing, which every terminal with a cursor has (ECMA-48, CUP and ED).
     """Clear a terminal and move its cursor to the top left. Raises OSError."""
+    # Absolute addressing and clearing, which every terminal with a cursor has (ECMA-48, CUP and ED).
     stream.write("\x1b[H\x1b[2J")
 
 
