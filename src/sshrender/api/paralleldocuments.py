@@ -82,8 +82,8 @@ class _ParallelDocuments:
         self._stopped_by: int | None = None
 
     def has_more(self) -> bool:
-        # Not after a signal: the documents that wait are not started any more.
         """Return whether there is anything to start or to wait for."""
+        # Not after a signal: the documents that wait are not started any more.
         return bool(self._working) or self._may_start()
 
     def _may_start(self) -> bool:

@@ -35,9 +35,9 @@ from sshrender.job.requests import MAX_CHARS, Request
 T = TypeVar("T")
 
 ENDING_SIGNALS = signals.ENDING
-# What is not in this list is decided by each job's own process.
 """Signals upon which a caller should call ``QueueRun.stop``."""
 
+# What is not in this list is decided by each job's own process.
 _PASSED_ON = ("hosts", "san", "ssh_config", "log_file")
 """Settings of the dispatcher that hold for each job's process, too."""
 
@@ -248,7 +248,7 @@ def _hold(folder: JobFolder, request: Request) -> bool:
     except lease.LeaseHeld:
         return False  # another process runs it, or is holding it at this moment
     try:
-        # Requests that came while no coordinator ran are carried out first: one of them may have ended
+        # Requests that came while no coordinator ran are handled first: one of them may have ended
         # the job.
         before = queueoperations.settle(folder, held.epoch)
         if before.held or before.over:

@@ -148,8 +148,8 @@ def _require_room(san: Path, owner: str, size: int, quota: Quota) -> None:
 
 
 def find(san: Path, id_: str, owner: str) -> Upload:
-    # The prefix is compared before a file is opened, so no user learns of another one's uploads.
     """Return an upload of this user. Raises UploadError: of another user's, too, it is not there."""
+    # The prefix is compared before a file is opened, so no user learns of another one's uploads.
     if _ID.fullmatch(id_) and id_.startswith(f"{_prefix(owner)}-"):
         with contextlib.suppress(FileNotFoundError, ValueError, KeyError, TypeError):
             return _load(_folder(san, id_))

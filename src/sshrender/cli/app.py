@@ -35,16 +35,19 @@ from sshrender.views import output
 
 app = typer.Typer(
     name="sshrender",
+    # Our own group lays out the help (helptext.py).
     cls=helptext.Group,
     help="Render large PDFs on the idle machines of a network, with nothing but ssh.",
     no_args_is_help=True,
     rich_markup_mode="rich",
+    # A traceback goes to the log of defects (api/errorlog.py), not to the terminal.
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
 
 def _version(value: bool) -> None:
+    # An eager option: it ends the command before others are parsed.
     if value and jsonresult.is_wanted():
         raise typer.Exit(jsonresult.put({"version": sshrender.__version__}))
     if value:
@@ -82,6 +85,7 @@ def with_only(word: str = "") -> typer.Typer:
     return narrowed
 
 
+# The order is that of the list in ``--help``: what is used every day comes first.
 _add("render", render.render)
 _add("resume", resume.resume)
 _add("submit", submit.submit)

@@ -56,6 +56,7 @@ def clean(
     from sshrender.api.removal import is_unwanted, left_behind, removable_jobs, remove, remove_folder
     from sshrender.config.settings import resolve
 
+    # Without a selection every finished job would be removed.
     if not job and older_than is None:
         raise UserError(
             ExitCode.USAGE,
@@ -71,19 +72,23 @@ def clean(
     result = _Result(
         dry_run, {name: _recent(seconds) for name, seconds in recent.items()}, is_json=json_
     )
+    # Known before the first job is removed: an error later must not hide what is gone.
     jsonresult.know(removed=result.removed, dry_run=dry_run)
+    # Named jobs, or --yes: the user has agreed to the removal of unfinished ones.
     if not job and not yes:
         found = _without_unfinished(found, result, failures, place, may_ask=not json_)
     for folder, report in found:
         if dry_run:
             result.remove(report)
             continue
+        # None: an error, which was reported; False: the job may not go.
         is_gone = failures.attempt(place, partial(remove, folder, is_unwanted))
         if is_gone:
             result.remove(report)
         elif is_gone is not None:
             result.keep(report.name, "it was started or queued again")
     result.print_kept()
+    # Folders that a killed clean has left; their jobs are gone already.
     if not dry_run:
         for left in on_san(place, partial(left_behind, place)):
             failures.attempt(place, partial(remove_folder, left))
@@ -139,12 +144,14 @@ def _without_unfinished(
     damaged = [
         report.name
         for folder, report in found
+        # Looked at before the question: the user must not be asked about a job that cannot be removed.
         if is_unfinished(report) and not failures.attempt(san, partial(is_sound, folder))
     ]
     found = [(folder, report) for folder, report in found if report.name not in damaged]
     unfinished = [report for _, report in found if is_unfinished(report)]
     if not unfinished:
         return found
+    # Both ends of the question have to be at a terminal: cron has neither.
     if may_ask and not result.is_dry_run and sys.stdin.isatty() and sys.stderr.isatty():
         for report in unfinished:
             output.note(f"{report.name}: {_state(report)}, last event {local_time(report.updated)}")
@@ -195,6 +202,7 @@ class _Failures:
             Reporter(sys.stderr, progress=self._progress).error(error)
             self.codes.append(error.code)
             self._errors.append(error)
+            # If the folder itself fails, every other job would fail in the same way.
             require_readable(san)
             return None
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Iterator
 
+# A name of other characters would have to be quoted, which shells do in different ways.
 _SHELL_SAFE = re.compile(r"[\w.+-]+")
 
 
@@ -27,6 +28,7 @@ def recipes(incomplete: str) -> list[str]:
 
 def hosts(incomplete: str) -> list[str]:
     """Return hosts of the inventory; after a comma, the next one of a list."""
+    # Only the last name of a list is completed; what precedes it stays.
     before, comma, last = incomplete.rpartition(",")
     return [before + comma + name for name in _matching(_quietly(_host_names), last)]
 
@@ -53,6 +55,7 @@ def _matching(names: Iterable[str], incomplete: str) -> list[str]:
     return [name for name in names if name.startswith(incomplete) and _SHELL_SAFE.fullmatch(name)]
 
 
+# A traceback between two Tab keys would ruin the command line.
 def _quietly(names: Callable[[], Iterator[str]]) -> list[str]:
     try:
         return list(names())

@@ -32,6 +32,7 @@ def show(config: options.Config = None, json_: options.Json = False) -> None:
         rows = {key: {"value": values[key], "origin": resolved.origins[key]} for key in values}
         raise typer.Exit(jsonresult.put(rows))
     width = max(map(len, values))
+    # As a line of TOML, with the source as its comment.
     for key, value in values.items():
         shown = json.dumps(value) if value is not None else "-"
         output.line(f"{key:{width}} = {shown:24} # {resolved.origins[key]}")
@@ -44,6 +45,7 @@ def path(json_: options.Json = False) -> None:
     from sshrender.config.paths import is_there, places
 
     found = [place for name in ("sshrender.toml", "hosts.toml") for place in places(name)]
+    # The key is not configuration, but the user looks for it in the same place.
     found.append(keyfile.path())
     if json_:
         rows = [{"path": str(each.absolute()), "exists": is_there(each)} for each in found]
@@ -60,7 +62,9 @@ def validate(files: Files = None, json_: options.Json = False, config: options.C
     from sshrender.config.validation import invalid
     from sshrender.errors import UserError
 
+    # An invalid configuration ends the command here, with all mistakes.
     settings = resolve({}, config).settings
+    # Files of the command line are checked as they are; without them those that a run would read.
     in_use = find_inventory(settings.hosts) if not files else None
     rows: list[dict[str, Any]] = []
     sans = [] if settings.san is None else [settings.san.absolute()]
@@ -92,6 +96,7 @@ def _check_sans(sans: list[Path], wants_json: bool) -> list[dict[str, Any]]:
     from sshrender.api.storageconditions import check_storage_if_there, in_words
 
     found = []
+    # Two inventories may name one folder.
     for san in dict.fromkeys(sans):
         conditions = check_storage_if_there(san)
         if conditions is None:
@@ -111,9 +116,11 @@ def _validated(file: Path, *, is_inventory: bool, has_san: bool) -> tuple[dict[s
     from sshrender.config.validation import read_toml
 
     if not is_inventory and not inventory.looks_like_inventory(read_toml(file), file):
+        # No variables: the file is checked, and not this shell.
         resolve({}, file, {})
         return {"path": str(file), "kind": "settings"}, None
     loaded = inventory.load(file)
+    # --san of the settings replaces the inventory's path, so that may be missing.
     if not has_san:
         require_san_path(loaded, file)
     row = {"path": str(file), "kind": "inventory", "hosts": len(inventory.expand(loaded))}
@@ -219,6 +226,7 @@ def _own_recipes(config: Path | None) -> list[str]:
     from sshrender.config.settings import resolve
     from sshrender.errors import UserError
 
+    # A list of values is wanted most when the configuration is wrong.
     try:
         return list(resolve({}, config).settings.recipes)
     except UserError:

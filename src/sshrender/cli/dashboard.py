@@ -18,9 +18,11 @@ if TYPE_CHECKING:
 
 def is_wanted(settings: Settings, reporter: Reporter) -> bool:
     """Return whether the user asked for a dashboard, or may expect one at this terminal."""
+    # ``tui`` outweighs --quiet, because it asks for a dashboard by name.
     if settings.progress not in ("auto", "tui") or (settings.quiet and settings.progress == "auto"):
         return False
     why_not = why_no_dashboard()
+    # From cron neither stream is a terminal, and no remark is wanted.
     is_attended = sys.stdout.isatty() or sys.stdin.isatty() or settings.progress == "tui"
     if why_not and is_attended:
         reporter.print_line(f"no dashboard: {why_not}")
@@ -29,9 +31,11 @@ def is_wanted(settings: Settings, reporter: Reporter) -> bool:
 
 def why_no_dashboard() -> str:
     """Return why the streams cannot show a dashboard; empty if they can."""
+    # Keys come from standard input, and Textual writes the screen to standard error.
     for stream, name in ((sys.stdin, "standard input"), (sys.stderr, "standard error")):
         if stream is None or not stream.isatty():
             return f"{name} is not a terminal"
+    # A process in the background is stopped when it sets the terminal (SIGTTOU).
     if is_in_background(sys.stdin):
         return "this command runs in the background (sshrender watch shows the job)"
     if os.environ.get("TERM", "dumb") in ("dumb", "unknown"):
@@ -46,6 +50,7 @@ def show(owner: Owner, title: str) -> str:
     survived are in the log, too.
     """
     dashboard: Dashboard | None = None
+    # The finally clause looks at it also where its construction has failed.
     try:
         from sshrender.views.dashboard.app import Dashboard
 
@@ -55,6 +60,7 @@ def show(owner: Owner, title: str) -> str:
         log = errorlog.record(error)
         kind = type(error).__name__
         return f"the dashboard failed because of a bug ({kind}); the traceback is in {log}"
+    # Errors in single parts of the dashboard, after which it went on.
     finally:
         for survived in dashboard.survived if dashboard is not None else ():
             errorlog.record(survived)

@@ -49,6 +49,7 @@ def drain(
     if host is None:
         _list(hostcontrol.drained_hosts(folder), json_)
         return
+    # Filled while hosts are drained, so that an error tells how far the command came.
     hosts_: list[dict[str, Any]] = []
     jsonresult.know(hosts=hosts_)
     for name in hostcontrol.host_names(host, settings):
@@ -125,6 +126,7 @@ def move(
     from sshrender.api.jobs import san_folder
 
     settings = _settings(context, config)
+    # Unknown to the inventory: the host may have been added to the run, as a pilot is.
     names = hostcontrol.host_names(host, settings, may_be_unknown=True)
     if len(names) != 1:
         raise UserError(

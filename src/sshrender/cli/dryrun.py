@@ -44,6 +44,7 @@ def _lines(report: DryRunReport) -> Iterator[str]:
         f"  pages    {count(plan.total, 'page')} ({settings.pages}{split}),"
         f" {plan.delivered} of them delivered already"
     )
+    # The number of pages of a damaged document is Ghostscript's own, which a dry run does not ask for.
     if not plan.is_counted:
         yield "           the document is damaged: Ghostscript may find another number of pages"
     yield f"  render   {settings_in_words(settings.model_dump())}"

@@ -43,11 +43,13 @@ def run_in_foreground(context: RunContext, perform: Callable[[], int], documents
     ``documents``: the file names of what is rendered, or the name of the job that is resumed.
     This returns in the child, too, with the result of ``perform``.
     """
+    # The child announces through it which jobs it has opened.
     reading, writing = os.pipe()
     # Not a pipe: the parent may leave, and what is written must not block or fail then.
     spool = tempfile.TemporaryFile()  # noqa: SIM115 - both processes keep it until they end
     sys.stdout.flush()
     sys.stderr.flush()
+    # fork and not a new process: settings, inventory and the reporter are passed on as they are.
     pid = os.fork()
     if pid == 0:
         os.close(reading)
@@ -55,11 +57,14 @@ def run_in_foreground(context: RunContext, perform: Callable[[], int], documents
         context.on_job = lambda folder: _announce(writing, _JOB, os.fsencode(folder.path))
         context.on_stage = lambda document, words: _announce(writing, _STAGE, _packed(document, words))
         return perform()
+    # Without the parent's copy the child gets EPIPE when the parent has left, and ignores it.
     os.close(writing)
+    # The child prints the object of --json, or the parent does when the child was killed (leave).
     jsonresult.leave_to_other_process()
     context.leave_reader_to_child()
     child = _Child(pid, reading, spool)
     with _forwarding(child):
+        # A document that is done already needs no dashboard.
         if not child.ends_within(START_TIMEOUT):
             _show(child, context, documents)
     return child.leave()
@@ -71,8 +76,10 @@ def _leave_terminal(spool: IO[bytes]) -> None:
     os.setsid()
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     nothing = os.open(os.devnull, os.O_RDWR)
+    # Standard input: nothing. A program of the job that asks for something gets the end of file.
     os.dup2(nothing, 0)
     os.dup2(spool.fileno(), 2)
+    # ``sshrender render --json big.pdf >file`` still writes to the file itself.
     if os.isatty(1):
         os.dup2(spool.fileno(), 1)
     os.close(nothing)
@@ -92,6 +99,7 @@ def _announce(pipe: int, kind: bytes, what: bytes) -> None:
 
 
 def _packed(document: str, words: str) -> bytes:
+    # A NUL ends an announcement, so none may be in it.
     return os.fsencode(f"{document}\n{words[:_MAX_WORDS]}".replace("\0", ""))
 
 
@@ -101,6 +109,7 @@ def _show(child: _Child, context: RunContext, documents: Sequence[str]) -> None:
     failed = dashboard.show(_JobOwner(child, context, documents), ", ".join(documents))
     if failed:
         _note(f"{failed}; the job continues, and plain lines follow")
+        # A new owner reads the journal from its start: how far the dashboard came is not known.
         _print_entries(child, _JobOwner(child, context, documents))
 
 
@@ -108,6 +117,7 @@ def _print_entries(child: _Child, owner: _JobOwner) -> None:
     """Print new journal entries until the job has ended. Ctrl-C stops the job, as in the dashboard."""
     from sshrender.views.plain import describe
 
+    # Ctrl-C before the dashboard failed is not announced again.
     stops = child.stops
     while not child.has_ended():
         try:
@@ -144,10 +154,12 @@ class _Child:
     """What is being done to open each document, by its file name; the latest is the last."""
 
     def __post_init__(self) -> None:
+        # Read from the dashboard's loop, which must not wait for it.
         os.set_blocking(self.pipe, False)
 
     def read_announced(self) -> None:
         """Read the folders that the job's process has announced."""
+        # An empty pipe; os.read() returns b"" when the child has ended.
         with contextlib.suppress(BlockingIOError):
             self._pending += os.read(self.pipe, 65536)
         *lines, self._pending = self._pending.split(b"\0")
@@ -157,12 +169,14 @@ class _Child:
                 self.folders.append(Path(words))
             else:
                 document, _, stage = words.partition("\n")
+                # Removed first, so that the latest one is the last of the dictionary.
                 self.stages.pop(document, None)
                 self.stages[document] = stage
 
     def has_ended(self) -> bool:
         """Return whether it has ended; its status is known then."""
         if self.status is None:
+            # WNOHANG: asked from the dashboard's loop.
             pid, status = os.waitpid(self.pid, os.WNOHANG)
             if pid:
                 self.status = os.waitstatus_to_exitcode(status)
@@ -178,14 +192,17 @@ class _Child:
     def stop(self, number: int = signal.SIGINT) -> None:
         """Ask the job to stop; the second time, kill it."""
         self.stops += 1
+        # Without the check a collected process number could be another process's.
         if not self.has_ended():
             os.kill(self.pid, number if self.stops == 1 else signal.SIGKILL)
 
     def leave(self) -> int:
         """Print what the job wrote, or how to find it again; return the exit code."""
+        # The user has asked for the end, so it is waited for.
         if self.stops:
             while not self.has_ended():
                 time.sleep(0.05)
+        # The user has left the dashboard, and the job goes on without it.
         if self.status is None:
             self.read_announced()
             name = self.folders[-1].name if self.folders else "JOB"
@@ -195,6 +212,7 @@ class _Child:
             )
             output.note(f"to stop it: kill -INT {self.pid}")
             return 0
+        # What the job wrote is shown when the dashboard no longer covers it.
         self.spool.seek(0)
         with contextlib.suppress(OSError, ValueError):  # the terminal is gone; the exit code remains
             output.text(self.spool.read().decode("utf-8", "replace"), sys.stderr)
@@ -204,6 +222,7 @@ class _Child:
         output.note(f"{what}; {hint}")
         if self.stops:
             self._record_end()
+        # As a shell reports an interrupted command.
         code = 128 + (signal.SIGINT if self.stops else -self.status)
         # It had no time to print its object.
         return jsonresult.put({"error": what, "hint": hint}, code) if jsonresult.is_wanted() else code
@@ -230,6 +249,7 @@ class _JobOwner:
             context.san,
             context.inventory,
             documents,
+            # A copy: the list grows while the dashboard reads it.
             jobs=lambda: [folder.name for folder in list(child.folders)],
             stages=lambda: dict(child.stages),
         )
@@ -246,6 +266,7 @@ class _JobOwner:
     def job(self) -> JobSource | None:
         """Return the source of the document that is being rendered now."""
         self._child.read_announced()
+        # Each document has a job of its own; the dashboard follows the latest one.
         if self._child.folders and self._child.folders[-1] != self._shown:
             self._shown = self._child.folders[-1]
             self._source = self._open(self._shown)
@@ -286,6 +307,7 @@ def _forwarding(child: _Child) -> Iterator[None]:
     """Pass INT and TERM on to the job. HUP ends this process alone: the job needs no terminal."""
 
     def forward(number: int, _frame: FrameType | None) -> None:
+        # The second signal kills the job (_Child.stop).
         child.stop(number)
 
     def vanish(number: int, frame: FrameType | None) -> None:

@@ -36,8 +36,10 @@ class Command(TyperCommand):
         """Print the help."""
         params = self.get_params(ctx)
         _lay_out(params)
+        # Commands whose options have panels are those with all settings (options.takes_settings).
         if any(getattr(each, "rich_help_panel", None) for each in params):
             help_option: Any = self.get_help_option(ctx)
+            # Without a panel of its own ``--help`` would lead the list.
             help_option.rich_help_panel = Panel.OUTPUT.value
             self.epilog = _VARIABLES
         super().format_help(ctx, formatter)
@@ -59,9 +61,11 @@ def _lay_out(params: Iterable[Any]) -> None:
     for param in params:
         if getattr(param, "is_flag", False) or getattr(param, "count", False):
             param.metavar = ""  # an empty name of the value; None would show the type
+        # Eager options, as --help and --version, have no value worth showing.
         if param.param_type_name == "option" and not param.is_eager:
             param.help = _with_default(param)
         if getattr(param, "help", None):
+            # rich would take "[default: 3]" for a tag and drop it.
             param.help = _MARKUP.sub(r"\\[", param.help)
 
 
@@ -69,6 +73,7 @@ def _with_default(option: Any) -> str:
     """Return an option's help with its default, where neither the help nor typer says it."""
     text: str = option.help or ""
     has_value = not (option.is_flag or option.count)
+    # Typer shows the default itself where there is one.
     if "[default: " in text or (has_value and option.default not in (None, "")):
         return text
     return f"{text} [default: {'none' if has_value else 'off'}]"

@@ -46,6 +46,7 @@ def hosts(
     if verbose >= COMMAND_LINES:
         for line in command_lines(run_context):
             output.note(line)
+    # The context is kept: the inventory is read once.
     while True:
         code = hosttables.show(run_context, is_json=json_, verbose=verbose, is_watched=watch)
         if not watch:

@@ -22,13 +22,16 @@ def show(
     from sshrender.views import hosttable, pooltable
 
     checks = check_hosts(context)
+    # The views take plain objects, as --json prints them.
     rows = [asdict(report) for report in checks.reports]
     if is_json:
         san = {"path": str(context.san), "conditions": [each.as_json() for each in checks.conditions]}
         pools = {"pools": [asdict(pool) for pool in checks.pools]} if context.pools else {}
         return jsonresult.put({"hosts": rows, "san": san, **pools}, checks.exit_code)
+    # Redrawn in place on a terminal; a file gets one table below the other.
     if is_watched and sys.stdout.isatty():
         output.clear_screen(sys.stdout)
+    # Looked up only for people: remedies read known_hosts and keys.
     fixes = {
         report.name: [(step.lead, step.text) for step in remedies_of(context, report)]
         for report in checks.reports
@@ -41,5 +44,6 @@ def show(
             output.line(line)
     for line in in_words(context.san, checks.conditions):
         output.line(line)
+    # With --watch the table would stay in the buffer.
     sys.stdout.flush()
     return checks.exit_code

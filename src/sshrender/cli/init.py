@@ -66,15 +66,19 @@ def init(
     from sshrender.config import sshhosts
     from sshrender.config.paths import places
 
+    # The user's own folder, not the current one.
     target = hosts or places("hosts.toml")[1]
+    # Before the questions, so that no answer is lost.
     if target.exists() and not force:
         raise UserError(ExitCode.USAGE, f"{target} exists already", "edit it, or add --force")
     found = sshhosts.find(ssh_config or Path("~/.ssh/config").expanduser())
     may_ask = not yes and sys.stdin.isatty()
     folder = None if no_san else _folder(san, may_ask)
+    # Said only where the list comes from ssh_config.
     if found.git and not host:
         output.note(f"left out, as they are git servers: {', '.join(found.git)}")
     node_set = _node_set(host, found.names, may_ask, target)
+    # Written before the check: what is wrong with a host is mended later.
     write_inventory(target, inventory_text(folder, node_set, user))
     if json_:
         shown = None if folder is None else str(folder)
@@ -98,6 +102,7 @@ def _folder(named: Path | None, may_ask: bool) -> Path | None:
             "the shared folder is not known",
             "add --san DIR, or --no-san if the hosts share none",
         )
+    # The usual folder as the suggestion, if this machine has it.
     default = str(USUAL_SAN) if USUAL_SAN.is_dir() else NONE[0]
     while True:
         answer = str(typer.prompt("Folder that all hosts mount, or none", default=default, err=True))
@@ -109,6 +114,7 @@ def _folder(named: Path | None, may_ask: bool) -> Path | None:
             return folder
         output.note(why)
         if typer.confirm("Use it nevertheless?", default=False, err=True):
+            # The folder may be mounted on the hosts alone, or later.
             return folder
 
 
@@ -132,6 +138,7 @@ def _answered(suggested: str | None, target: Path) -> str:
 
     answer = typer.prompt("Hosts, as in node[01-16],big", default=suggested, err=True)
     node_set = _folded([str(answer).strip()])
+    # The other fields do not matter for the test of the names.
     require_valid(target, inventory_text(None, node_set, None))
     return node_set
 
@@ -152,6 +159,7 @@ def _folded(names: Sequence[str]) -> str:
     from sshrender.config.inventory import node_names
 
     try:
+        # Each text may be a node set; the union is folded anew.
         every = [name for each in names for name in node_names(each)]
         return str(NodeSet.fromlist(every))
     except (ValueError, NodeSetException, RangeSetException) as error:
@@ -164,6 +172,7 @@ def _folded(names: Sequence[str]) -> str:
 
 def _check(target: Path, ssh_config: Path | None) -> None:
     """Print the table of the hosts. What is wrong with them is told, and is no error of this command."""
+    # The inventory is written by then, so an error here is a remark.
     try:
         context, _ = reporting.start(_typed(target, ssh_config), None, wants_json=False)
         hosttables.show(context)

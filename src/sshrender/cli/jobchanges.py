@@ -125,6 +125,7 @@ def alter(
 
     # A variable (SSHRENDER_PRIORITY) is meant for new jobs: only typed options count here.
     typed = options.typed(context)
+    # "none" is no value of the setting, so the option is handled apart.
     limit_ = typed.pop("limit", None)
     settings = _resolved(typed, config)
     place = san_folder(settings)
@@ -132,6 +133,7 @@ def alter(
     if "priority" in typed:
         changes["priority"] = settings.priority
     if limit_ is not None:
+        # Checked by the setting's own declaration, so that its error is the same.
         changes["limit"] = None if limit_ == "none" else _resolved({"limit": limit_}, config).limit
     if not_before is not None:
         changes["not_before"] = start_time(not_before)
@@ -166,12 +168,14 @@ class _Changes:
     jobs: list[dict[str, Any]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
+        # The list itself is noted: it grows with each job, and an error shows it as it is then.
         jsonresult.know(jobs=self.jobs)
 
     def add(self, changed: Changed) -> None:
         """Say what has happened to a job."""
         result = changed.no_need or self.done
         self.jobs.append({"job": changed.job, "changed": not changed.no_need, "result": result})
+        # Each job is reported at once, because the next one may fail.
         printed.note(f"{changed.job} {result}")
 
     def end(self) -> None:

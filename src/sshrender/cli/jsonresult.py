@@ -36,7 +36,9 @@ class _Process:
 
 def is_wanted() -> bool:
     """Return whether the user asked for JSON. The command line may be one that cannot be parsed."""
+    # What follows "--" are arguments, and may be called --json.
     words = itertools.takewhile(lambda word: word != "--", sys.argv[1:])
+    # The parser may have failed, so the words themselves are looked at.
     return "--json" in words or os.environ.get("SSHRENDER_JSON", "").strip().lower() in _TRUE
 
 
@@ -44,6 +46,7 @@ def progress() -> str:
     """Return the form of errors on stderr: jsonl if the user asked for that, else plain."""
     if _Process.progress:
         return _Process.progress
+    # Before the settings are known, only the words and the variable can tell.
     words = sys.argv[1:]
     wants = "--progress=jsonl" in words or ("--progress", "jsonl") in itertools.pairwise(words)
     return "jsonl" if wants or os.environ.get("SSHRENDER_PROGRESS") == "jsonl" else "plain"
@@ -75,8 +78,10 @@ def put(fields: Mapping[str, Any], code: int = 0, *, is_run: bool = False) -> in
     ``schema`` and ``exit_code`` are added, and to a failure ``error`` and ``hint``. Raises
     BrokenPipeError if the reader has gone, unless ``is_run``: a run's exit code tells of its pages.
     """
+    # Before printing: an error in it must not print a second object.
     _Process.is_printed = True
     result = {"schema": SCHEMA, **fields, "exit_code": int(code)}
+    # A failure without an error of its own, as a job with failed pages, gets one in words.
     if code and "error" not in result:
         result["error"], result["hint"] = summary.failure(result)
     if "hint" in result:
@@ -85,10 +90,12 @@ def put(fields: Mapping[str, Any], code: int = 0, *, is_run: bool = False) -> in
         output.as_json(result, indent=1)
         why = streams.flush()
     except BrokenPipeError:
+        # A run's exit code tells of its pages, so a reader that has gone does not change it.
         if not is_run:
             raise
         streams.discard()
         why = ""
+    # ValueError: standard output was closed.
     except (OSError, ValueError) as error:
         streams.discard()
         why = str(getattr(error, "strerror", None) or error)

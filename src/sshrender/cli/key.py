@@ -27,6 +27,7 @@ def show(json_: options.Json = False) -> None:
     from sshrender.config import keyfile
 
     key = keyfile.load_or_make()
+    # On standard error, so that the key alone can be redirected.
     output.note(
         f"key {keyfile.fingerprint(key)}: machines that have it can sign jobs of this user;"
         " never copy it to a rendering host or to the shared folder"
@@ -83,6 +84,7 @@ def _read(file: Path | None, origin: str) -> str:
     """Return the text of a file or of standard input. Raises UserError."""
     try:
         if file is None or str(file) == "-":
+            # Bytes, and not many: what is no key is refused with a sentence.
             data = sys.stdin.buffer.read(MAX_BYTES)
         else:
             with file.open("rb") as opened:

@@ -50,12 +50,14 @@ def man(
     file = _file(PAGES[page])
     if json_:
         raise typer.Exit(jsonresult.put({"page": page, "path": str(file)}))
+    # Checked here, because the error of subprocess names no remedy.
     if shutil.which("man") is None:
         raise UserError(
             ExitCode.USAGE,
             "the program man is not installed",
             f"install man-db, or read the source of the page: less {shlex.quote(str(file))}",
         )
+    # At a terminal man uses the user's pager.
     if sys.stdout.isatty():
         raise typer.Exit(subprocess.run(["man", str(file)], check=False).returncode)
     # Not man itself: it ends with 0 where its output cannot be written.
@@ -69,6 +71,7 @@ def _file(name: str) -> Path:
     """Return the page's file, as installed or in a checkout. Raises UserError."""
     section = f"man{name[-1]}"
     checkout = Path(sshrender.__file__).parents[2] / "man" / name
+    # Installed by the wheel as data files, or in the checkout.
     for place in (Path(sys.prefix) / "share" / "man" / section / name, checkout):
         if place.is_file():
             return place

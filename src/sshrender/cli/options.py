@@ -26,8 +26,10 @@ def _option(name: str, command: str = "", *, has_panel: bool = False, about: str
     declared = SETTINGS[name]
     return typer.Option(
         *declared.flags,
+        # Typer gives a variable's value like an option's; typed() tells them apart.
         envvar=declared.variable,
         show_envvar=False,
+        # help_text() says the default, because Typer does not know it.
         show_default=False,
         help=about or declared.help_text(command),
         metavar=declared.value_name or None,
@@ -39,6 +41,7 @@ def _option(name: str, command: str = "", *, has_panel: bool = False, about: str
 
 def _completion(declared: Declared) -> Callable[[str], list[str]] | None:
     if declared.completion:
+        # The name of a function, so that declarations import no completion.
         offer: Callable[[str], list[str]] = getattr(completion, declared.completion)
         return offer
     return completion.one_of(*declared.choices) if declared.choices else None
@@ -130,16 +133,19 @@ def takes_settings(command: str, own: Panel) -> Callable[[Callable[..., None]], 
     """
 
     def decorate(body: Callable[..., None]) -> Callable[..., None]:
+        # ``given`` is filled in by us and has no option.
         its_own = [_in_panel(each, own) for each in _parameters(body) if each.name != "given"]
         shared = list(_shared(command))
 
         def call(context: typer.Context, **values: Any) -> None:
+            # Options that a variable has set are left to config/settings.py, which also reads the files.
             given = Given(typed(context), values["config"], values["json_"])
             body(given=given, **{each.name: values[each.name] for each in its_own})
 
         # Typer shows panels in the order in which their first options come.
         arguments = [each for each in its_own if each.default is inspect.Parameter.empty]
         further = [each for each in its_own if each not in arguments]
+        # Typer passes its context to a parameter of this type.
         context = _keyword("context", typer.Context)
         _declare(call, body, [context, *arguments, *shared, *further])
         return call
@@ -155,6 +161,7 @@ def _parameters(body: Callable[..., None]) -> list[inspect.Parameter]:
 def _in_panel(parameter: inspect.Parameter, panel: Panel) -> inspect.Parameter:
     """Return the parameter of an option with its help in a panel; an argument is returned as it is."""
     type_, *about = get_args(parameter.annotation)
+    # Copied, because several commands share one option.
     placed = [copy(each) for each in about]
     for each in placed:
         if isinstance(each, OptionInfo):
@@ -169,6 +176,7 @@ def _shared(command: str) -> Iterator[inspect.Parameter]:
             # Options come before --config and --json, which would otherwise lead their panels.
             is_flag = declared.is_flag or declared.is_counted
             annotation: Any = Annotated[_type(declared), _option(name, command, has_panel=True)]
+            # A flag has a default of its type; other options are None where they were not given.
             yield _keyword(name, annotation, declared.default if is_flag else None)
     yield _keyword("config", Annotated[Path | None, _config(Panel.FILES)], None)
     yield _keyword("json_", Annotated[bool, _json(Panel.OUTPUT)], False)
@@ -204,5 +212,6 @@ def typed(context: typer.Context) -> dict[str, Any]:
         key: context.params[key]
         for key in SETTINGS
         if key in context.params
+        # Not from the environment: Typer has read those values, too.
         and getattr(context.get_parameter_source(key), "name", "") == "COMMANDLINE"
     }

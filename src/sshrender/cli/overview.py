@@ -36,6 +36,7 @@ def overview(
 
     settings = resolve(options.typed(context), config).settings
     place = san_folder(settings)
+    # --output implies --embed.
     if embed or output_file is not None:
         written = write_overview_to_mail(place, job, output_file)
     else:

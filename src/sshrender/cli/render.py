@@ -36,12 +36,15 @@ def render(
     """
     from sshrender.api.documentarguments import check_pdfs, require_files
 
+    # A descriptor of this process is replaced by its file before other processes are started.
     pdf = require_files(pdf)
     check_pdfs(pdf)
     run_context, reporter = reporting.start(given.typed, given.config, wants_json=given.wants_json)
     if dry_run:
+        # With --json the object alone is on standard output, so the plan goes to the other stream.
         perform = partial(_dry_run, run_context, stream=sys.stderr if given.wants_json else sys.stdout)
         raise typer.Exit(_one_by_one(pdf, perform, reporter, given.wants_json))
+    # Before the first connection, so that a missing key is reported at once.
     run_context.require_key()
 
     def everything() -> int:
@@ -49,10 +52,12 @@ def render(
             return _one_by_one(pdf, run_context.render, reporter, given.wants_json)
         return _in_parallel(pdf, run_context.render, reporter, given.wants_json)
 
+    # Without a dashboard everything runs in this process, and lines are printed as it goes.
     if not dashboard.is_wanted(run_context.settings, reporter):
         raise typer.Exit(everything())
     from sshrender.cli.foreground import run_in_foreground
 
+    # The parent's dashboard shows the progress; the child prints only what remains after it.
     reporter.hide_progress()
     raise typer.Exit(run_in_foreground(run_context, everything, [source.name for source in pdf]))
 
@@ -67,6 +72,7 @@ def _one_by_one(
     sources: list[Path], perform: Callable[..., RenderResult], reporter: Reporter, wants_json: bool
 ) -> int:
     """Render documents in this process; return the exit code."""
+    # The only document gets -o itself as its folder, each of several a folder in it.
     results = [perform(source, is_only=len(sources) == 1) for source in sources]
     codes = [result.exit_code for result in results]
     return _end(codes, [result.summary for result in results], reporter, wants_json)
@@ -79,11 +85,13 @@ def _in_parallel(
     from sshrender.api.paralleldocuments import CollectedSummaries, render_in_parallel
 
     def render_one(source: Path) -> RenderResult:
+        # In the child: its summary goes through the pipe, and the parent prints one object.
         jsonresult.leave_to_other_process()
         return perform(source, is_only=False)
 
     started = time.monotonic()
     collected = render_in_parallel(sources, render_one)
+    # An exit code: this is a document's process, which ends now.
     if not isinstance(collected, CollectedSummaries):
         return collected
     seconds = round(time.monotonic() - started, 3)
@@ -99,6 +107,7 @@ def _end(
 ) -> int:
     """Print the total and, with ``--json``, the object; return the exit code."""
     code = _worst(codes)
+    # A signal may have ended the command before any document had a summary.
     combined = _combined(summaries) if summaries else {"state": "failed", "jobs": [], **totals([])}
     if seconds is not None:
         combined["seconds"] = seconds
@@ -109,11 +118,13 @@ def _end(
 
 def _worst(codes: list[int]) -> int:
     """Return the most severe code. A signal outweighs it, also if it ended one document's process."""
+    # The command's own signal is the last code (paralleldocuments.collected).
     if codes[-1] > 128:
         return codes[-1]
     by_signal = [code for code in codes if code > 128]
     if by_signal:
         return max(by_signal)
+    # A code that is none of ours is that of a crash.
     return most_severe([ExitCode(code) if code in set(ExitCode) else ExitCode.BUG for code in codes])
 
 
@@ -122,5 +133,6 @@ def _combined(summaries: list[dict[str, Any]]) -> dict[str, Any]:
     if len(summaries) == 1:
         return summaries[0]
     states = {summary["state"] for summary in summaries}
+    # Different ends together are partial: some pages may be there.
     state = states.pop() if len(states) == 1 else "partial"
     return {"state": state, **totals(summaries), "jobs": summaries}

@@ -29,6 +29,7 @@ WITHOUT = {
 REACH_HOSTS = ("coordinate", "hosts", "init", "render", "resume", "serve", "submit")
 """Commands that take ``--ssh-config``."""
 
+# A command at the end of a hint: after a colon, after a space, or alone.
 _COMMAND = re.compile(r"(?:^|(?<=: )|(?<= ))sshrender ([a-z]+)(?P<rest>.*)$")
 
 
@@ -47,14 +48,17 @@ def complete(hint: str, words: Sequence[str] | None = None) -> str:
 def _program() -> str:
     """Return how this program is called: by its path, if a shell does not find it by its name."""
     called = sys.argv[0]
+    # A program of another name, such as python -m, is not replaced: its name is no command of a shell.
     is_found = Path(called).name != NAME or shutil.which(NAME) is not None
     return NAME if is_found else shlex.quote(called)
 
 
 def _with_options(hint: str, words: Sequence[str]) -> str:
     found = _COMMAND.search(hint)
+    # What follows a pipe is another program, which would get the options.
     if found is None or "--help" in found["rest"] or "|" in found["rest"]:
         return hint
+    # Only these of the commands of config take the options.
     if found[1] == "config" and not found["rest"].startswith((" show", " validate", " values")):
         return hint
     without = WITHOUT.get(found[1], ())
@@ -77,8 +81,10 @@ def in_hints(lines: Iterable[str]) -> Iterator[str]:
 
 def _given(words: Sequence[str]) -> dict[str, str]:
     """Return those options that a command line has, the last of each."""
+    # The last one counts, as for the parser.
     found = {}
     for at, word in enumerate(words):
+        # What follows are arguments.
         if word == "--":
             break
         name, sign, value = word.partition("=")

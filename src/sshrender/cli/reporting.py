@@ -20,6 +20,7 @@ def reporter_for(settings: Settings, *, wants_json: bool) -> Reporter:
     """Return what writes remarks, errors, progress and summaries to stderr."""
     from sshrender.views.reporter import Reporter
 
+    # Errors that come before the reporter have the same form.
     jsonresult.set_progress(settings.progress)
     return Reporter(
         sys.stderr,
@@ -46,6 +47,7 @@ def start(
     """
     from sshrender.api.runcontext import RunContext
 
+    # The listener is made inside start(), once the settings are known.
     reporters: list[Reporter] = []
 
     def listener_for(settings: Settings) -> Reporter:

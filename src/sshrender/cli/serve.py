@@ -24,6 +24,7 @@ _lock = threading.Lock()
 
 
 def _option(name: str, about: str, metavar: str) -> object:
+    # Variables as for settings, which these are not: they belong to the server alone.
     variable = f"SSHRENDER_{name.strip('-').replace('-', '_').upper()}"
     return typer.Option(name, envvar=variable, show_envvar=False, help=about, metavar=metavar)
 
@@ -81,12 +82,14 @@ def serve(
     The first line is the address to open. Any number of machines may serve the same shared folder. It
     needs starlette and uvicorn, which the extra "web" of the Python package brings along.
     """
+    # Before the import that needs the packages.
     _require_extra()
     from sshrender.web.server import serve as run
 
     gctuning.begin()  # this may run for months
     code = run(_settings(context, config), _print_address, _note)
     if json_:
+        # The address is known when the server has bound its port.
         code = jsonresult.put({"address": jsonresult.known("address")}, code, is_run=True)
     raise typer.Exit(code)
 
@@ -107,14 +110,18 @@ def _settings(context: typer.Context, config: Path | None) -> ServeSettings:
         host=host,
         port=port,
         base_path=web.base_path_of(given["base_path"]),
+        # Names of hosts have no case (RFC 4343).
         names=tuple(name.lower() for name in given["host"] or ()),
         auth=kind,
         htpasswd=file,
         peers=web.peers_of(given["trusted_proxy"] or ()),
+        # Names of header fields have no case (RFC 9110, 5.1).
         user_header=given["user_header"].lower(),
         operators=frozenset(given["operator"] or ()),
         viewers=frozenset(given["viewer"] or ()),
+        # The queue is started by the server, when its port is bound.
         make_queue=(lambda note: QueueRun(resolved, config, note)) if given["coordinate"] else None,
+        # Options as texts, because each job's context resolves them anew.
         typed={key: str(value) for key, value in typed.items()},
         config=config,
         hosts_file=resolved.hosts,
@@ -140,6 +147,7 @@ def _print_address(address: str) -> None:
         output.note(address, flush=True)
     else:
         output.line(address)
+        # A program that waits for the first line of a pipe gets it now.
         streams.flush()
 
 
@@ -151,6 +159,7 @@ def _note(line: str) -> None:
 
 def _require_extra() -> None:
     """Raise UserError where the packages of the extra are not installed."""
+    # find_spec does not import them.
     missing = [name for name in ("starlette", "uvicorn") if importlib.util.find_spec(name) is None]
     if missing:
         raise UserError(

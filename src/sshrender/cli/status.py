@@ -68,6 +68,7 @@ def status(
     if watch:
         tablewatch.repeat(lambda: wanted.read(place), seconds)
     else:
+        # Hints in the text get the options of this command.
         _print(repeatedoptions.in_hints(wanted.read(place).lines))
 
 
@@ -83,6 +84,7 @@ class _Wanted:
 
     def check(self, *, is_watched: bool, is_json: bool) -> None:
         """Raise UserError for options that do not go together."""
+        # Refused rather than ignored: the selection would seem to have found the job.
         if self.job is not None and (self.states or self.user is not None):
             name = "--state" if self.states else "--user"
             raise UserError(
@@ -118,6 +120,7 @@ class _Wanted:
             )
         damaged: dict[str, str] = {}
         rows = self._rows(san, damaged)
+        # Said only for a selection; an empty folder has its own words.
         if not rows and (self.states or self.user is not None):
             return tablewatch.Shown(["no job is like this"])
         return tablewatch.Shown([*view.table(rows, damaged, has_accounts=self.has_accounts)])
@@ -128,6 +131,7 @@ class _Wanted:
         found = job_report(san, self.job or "")
         row = {
             **found.report.as_json(),
+            # A job that this machine would not run is shown with the reason.
             "unsigned": why_not_runnable(found.report) or None,
             "overview": overview_of(found),
         }
@@ -140,6 +144,7 @@ class _Wanted:
 
         is_selection = bool(self.states) or self.user is not None
         rows = [each.as_json() for each in job_reports(san, {} if is_selection else damaged)]
+        # Removed jobs have only accounts, so these are read for that state as well.
         if self.has_accounts or REMOVED in self.states:
             add_accounts(san, rows)
         return selected(rows, self.states, self.user)
@@ -179,6 +184,7 @@ def why(
     if page is None and host is None:
         _show_problems(place, job, is_json=json_)
         return
+    # The page is 0 only where a host was given, so it is never used.
     found = history_of_host(place, job, host) if host else history_of_page(place, job, page or 0)
     if json_:
         entries = pagehistory.as_json(found.entries)
@@ -206,6 +212,7 @@ def _interval(text: str) -> float:
         seconds = parse_duration(text)
     except ValueError as error:
         raise UserError(ExitCode.USAGE, f"--interval {text}: {error}", _INTERVAL_HINT) from None
+    # Each table reads the journals of all jobs, so a shorter time would load the folder for nothing.
     if seconds < tablewatch.MIN_INTERVAL:
         raise UserError(
             ExitCode.USAGE,

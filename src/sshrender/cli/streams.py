@@ -14,6 +14,7 @@ _ERRORS = "sshrender"
 """Name of our error handler for characters that standard output cannot encode."""
 
 
+# Not an Exception: a handler for any error would take it for a failure and go on.
 class Ended(BaseException):
     """A signal ends this command. No ``except Exception`` may hold it up."""
 
@@ -29,6 +30,7 @@ def raise_on_signals() -> None:
         raise Ended(number)
 
     for number in (signal.SIGTERM, signal.SIGHUP):
+        # Only where the default holds: an ignored signal, or a handler of the caller, stays.
         if signal.getsignal(number) is signal.SIG_DFL:
             signal.signal(number, end)
 
@@ -39,21 +41,26 @@ def open_missing() -> None:
         try:
             os.fstat(descriptor)
         except OSError:
+            # open(2) returns the lowest free number (POSIX); a lower one that is closed was opened in
+            # the turn before.
             opened = os.open(os.devnull, os.O_RDWR)  # the lowest that is free, so this one
             if opened != descriptor:
                 os.dup2(opened, descriptor)
                 os.close(opened)
+        # Python sets the stream to None if its descriptor was closed at the start.
         if getattr(sys, name) is None:
             setattr(sys, name, open(descriptor, mode, encoding="utf-8", closefd=False))  # noqa: SIM115
 
 
 def be_lenient() -> None:
     """Let any text be printed: bytes of file names unchanged, "?" for what the locale cannot encode."""
+    # A handler by name, because the stream takes only names.
     codecs.register_error(_ERRORS, _escaped_or_replaced)
     stream = sys.stdout
     if isinstance(stream, io.TextIOWrapper):
         encoding, is_line_buffered = stream.encoding, stream.line_buffering
         is_direct = stream.write_through
+        # detach(): two wrappers of one buffer would both flush it.
         sys.stdout = _Output(
             stream.detach(),
             encoding,
@@ -100,7 +107,9 @@ def is_unread() -> bool:
 def _escaped_or_replaced(error: UnicodeError) -> tuple[str | bytes, int]:
     if not isinstance(error, UnicodeEncodeError):
         raise error
+    # One letter at a time: the position behind it is returned with the replacement.
     letter = error.object[error.start]
+    # PEP 383: U+DC80 to U+DCFF stand for the bytes 80 to FF.
     if 0xDC80 <= ord(letter) <= 0xDCFF:
         return bytes([ord(letter) - 0xDC00]), error.start + 1
     return "?", error.start + 1
@@ -114,6 +123,7 @@ def flush() -> str:
     try:
         sys.stdout.flush()
     except BrokenPipeError:
+        # The buffer is discarded, or Python would fail once more when it ends.
         discard()  # its reader has closed the pipe: it has all it wanted
     except (OSError, ValueError) as error:
         discard()
@@ -124,6 +134,7 @@ def flush() -> str:
 def discard() -> None:
     """Discard everything that is written to standard output from now on."""
     with contextlib.suppress(OSError):
+        # The descriptor itself is replaced, so buffers of other wrappers go nowhere either.
         nothing = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nothing, 1)
         os.close(nothing)

@@ -39,6 +39,7 @@ def submit(
     from sshrender.api.results import failure_summary
     from sshrender.api.submission import submit as submit_document
 
+    # Patterns are expanded before the first document is queued.
     sources = require_files(find_documents(pdf))
     check_pdfs(sources)
     run_context, reporter = reporting.start(given.typed, given.config, wants_json=given.wants_json)
@@ -48,11 +49,13 @@ def submit(
     }
     codes: list[ExitCode] = []
     summaries: list[dict[str, Any]] = []
+    # Documents that are queued already are named even if a later one ends the command.
     jsonresult.know(jobs=summaries)
     is_only = len(sources) == 1
     for source in sources:
         try:
             submitted = submit_document(run_context, source, conditions, is_only=is_only, is_held=hold)
+        # One document's error does not keep the others from the queue.
         except UserError as error:
             reporter.error(error)
             codes.append(error.code)
@@ -61,6 +64,7 @@ def submit(
         codes.append(ExitCode.OK)
         summaries.append(submitted.as_json())
         if not given.wants_json:
+            # Flushed at once: a script may read the names one by one.
             line(submitted.job, flush=True)
     code = int(most_severe(codes))
     if given.wants_json:

@@ -35,13 +35,16 @@ def repeat(read: Callable[[], Shown], interval: float) -> None:
     below the time, if it differs from the one before: a log shows what has changed when. Raises
     UserError if the first one cannot be read.
     """
+    # A terminal without cursor control gets the form for logs.
     is_terminal = sys.stdout.isatty() and os.environ.get("TERM", "dumb") not in ("dumb", "unknown")
+    # The first table outside of the loop: its error is the command's.
     found = read()
     before: list[str] | None = None
     while True:
         if is_terminal:
             _redraw(found.lines, interval)
         elif found.lines != before:
+            # The first table has no empty line before it.
             _print(found.lines, is_first=before is None)
         before = found.lines
         if found.is_last:
@@ -63,9 +66,11 @@ def _redraw(lines: list[str], interval: float) -> None:
     head = f"{_now()}, every {interval:g} s; Ctrl-C ends"
     room = max(1, rows - 3)  # the head, the last line, and the line of the cursor
     hidden = len(lines) - room
+    # One line more would take the place of the remark, so a single hidden line is shown instead.
     shown = [*lines[:room], f"and {hidden} more lines"] if hidden > 1 else lines
     output.clear_screen(sys.stdout)
     for line in (head, *shown):
+        # A line that is wrapped would push the first ones out of the window.
         output.line(fitted(line, columns))
     sys.stdout.flush()
 

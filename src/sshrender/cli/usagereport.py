@@ -40,9 +40,11 @@ def report(
     from sshrender.config.settings import resolve
     from sshrender.views import usage as view
 
+    # An empty key of a trailing comma is left out.
     keys = [key.strip() for key in by.split(",") if key.strip()]
     settings = resolve(options.typed(context), config).settings
     used = usage(san_folder(settings), keys, month, user)
+    # On standard error: the table holds only what was counted.
     for name, why in used.damaged.items():
         output.note(f"{name} is damaged and not counted: {why}")
     rows = [account.as_json() for account in used.accounts]

@@ -56,8 +56,10 @@ def watch(
     gctuning.begin()
     settings = resolve(options.typed(context), config).settings
     folder = san_folder(settings)
+    # Ends the command.
     if json_:
         _wait_for_object(folder, job, settings, verbose)
+    # Asked before the job is opened, so that the remark comes first.
     why_not = dashboard.why_no_dashboard()
     if why_not:
         output.note(f"no dashboard: {why_not}")
@@ -71,6 +73,7 @@ def watch(
     failed = dashboard.show(_Viewer(source, None), source.facts.name)
     if failed:
         output.note(f"{failed}; plain lines follow, and Ctrl-C ends them")
+        # A new source, because the old one has given its entries away.
         # The journal from its start: how much of it the dashboard has shown is unknown.
         _follow(open_source(folder, job, settings.hosts, settings.ssh_config), folder, verbose)
 
@@ -133,8 +136,10 @@ def _follow(source: JobSource, san: Path, verbose: int, stream: TextIO | None = 
 
     has_ended = False
     while not has_ended:
+        # The holder is looked at before the entries are read: entries of its last moment are not missed.
         holder = on_san(san, source.coordinator)
         entries = on_san(san, source.entries)
+        # A page that was sent says little to a reader; -v shows it.
         shown = [entry for entry in entries if verbose or not isinstance(entry, PageSent)]
         for line in lines([entry for entry in shown if tell(entry)]):
             output.line(line, stream, flush=True)
@@ -151,6 +156,7 @@ def _follow_all(table: JobTable) -> None:
     from sshrender.views.joblines import changed
 
     before = None
+    # The first listing is printed whole, as there is nothing to compare with.
     while True:
         listed = table.read()
         for line in changed(before, listed, time.time()):

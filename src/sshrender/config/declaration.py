@@ -22,6 +22,7 @@ from sshrender.config.units import parse_duration, parse_size, show_duration, sh
 if TYPE_CHECKING:
     from sshrender.config.recipes import RecipeSettings
 
+# ``parse`` reads what users type, and ``show`` writes a default in the same form.
 DURATION = {"metavar": "TIME", "parse": parse_duration, "show": show_duration}
 SIZE = {"metavar": "SIZE", "parse": parse_size, "show": show_size}
 
@@ -85,6 +86,7 @@ class Settings:
         Panel.FILES,
         metavar="none|auto|N",
         commands=NEW_JOBS,
+        # Text, because none and auto are words.
         parse=settingvalues.part_size,
     )
 
@@ -151,12 +153,14 @@ class Settings:
         default_text="~/.ssh/config",
     )
 
+    # A number, or a text where both directions differ; settingvalues.resolution makes it one of them.
     dpi: float | str = setting(
         150,
         "Resolution in dots per inch, or two: 204x98.",
         Panel.RENDERING,
         metavar="N",
         short="-r",
+        # A resolution is a part of the job's name, so resume cannot change it.
         commands=NEW_JOBS,
         parse=settingvalues.resolution,
     )
@@ -240,6 +244,7 @@ class Settings:
         Panel.RENDERING,
         goes_with_job=True,
     )
+    # Of one renderer; the memory of the host is the concern of runner/memorylimits.py.
     page_memory: int = setting(
         2 << 30,
         "Most memory for one renderer.",
@@ -298,6 +303,7 @@ class Settings:
         "Jobs with a higher number get slots first: -1024 to 1023.",
         Panel.QUEUE,
         metavar="N",
+        # Above 1023 is fairshare.TOP_PRIORITY, of a waiter that has starved.
         limits={"ge": -1024, "le": 1023},
     )
     limit: int | None = setting(
@@ -356,6 +362,7 @@ class Settings:
         default_text="in ~/.local/state/sshrender",
     )
 
+    # In quotes: the type is a pydantic model, which --help must not import.
     recipes: "dict[str, RecipeSettings]" = setting(
         {}, "The user's own recipes, by name.", Panel.FILE_ONLY, commands=NOWHERE, has_variable=False
     )
@@ -376,9 +383,11 @@ class Settings:
 
 def _declared(found: "dataclasses.Field[Any]") -> Declared:
     declared: Declared = found.metadata["declared"]
+    # The name and the type are the field's, which the declaration alone does not know.
     return dataclasses.replace(declared, name=found.name, type=found.type)
 
 
+# Read-only, because every part of the program shares it.
 SETTINGS: Mapping[str, Declared] = MappingProxyType(
     {found.name: _declared(found) for found in dataclasses.fields(Settings)}
 )

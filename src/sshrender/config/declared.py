@@ -41,6 +41,7 @@ NOWHERE: frozenset[str] = frozenset()
 class Declared:
     """All that is known of one setting."""
 
+    # ``name`` and ``type`` are filled in from the field (declaration._declared).
     name: str = ""
     type: Any = None
     default: Any = None
@@ -84,6 +85,7 @@ class Declared:
     @property
     def is_counted(self) -> bool:
         """Whether the option takes no value and may be repeated, as ``-vv``."""
+        # An int without a metavar takes no value: it counts how often it is given.
         return self.type is int and not self.metavar
 
     @property
@@ -94,12 +96,14 @@ class Declared:
     @property
     def choices(self) -> tuple[str, ...]:
         """The values of a setting that has few."""
+        # Literal may stand alone or in a union with None.
         members = [self.type, *get_args(self.type)]
         return next((get_args(each) for each in members if _is_literal(each)), ())
 
     @property
     def flags(self) -> tuple[str, ...]:
         """The option's names as Typer takes them; a flag that is on by default can be turned off."""
+        # Typer makes both options from ``--x/--no-x``.
         long = f"{self.option}/--no-{self.option[2:]}" if self.default is True else self.option
         return (long, self.short) if self.short else (long,)
 
@@ -112,10 +116,12 @@ class Declared:
         """Return the help text, followed by the default that the option has in this command."""
         if self.is_counted:
             return self.help
+        # resume takes the job's value, whatever the default of this machine is.
         if command == "resume" and self.goes_with_job:
             return f"{self.help} [default: as the job has it]"
         if command == "alter":
             return f"{self.help} [default: unchanged]"
+        # True and False first: str(True) is not what a user types.
         shown = "on" if self.default is True else "off" if self.default is False else ""
         shown = self.default_text or shown or self.show(self.default)
         return f"{self.help} [default: {shown}]"
@@ -129,6 +135,7 @@ class Declared:
             names.append(f"Fl Fl no-{self.option[2:]}")
         words = self.choices or tuple(filter(None, self.metavar.split("|")))
         values = []
+        # A macro of mdoc holds for the words after it: Cm is repeated only after a name (Ar).
         for before, word in zip(("A", *words), words, strict=False):
             is_name = word.isupper()
             macro = "Ar " if is_name else "Cm " if before.isupper() else ""
@@ -143,5 +150,6 @@ def _is_literal(type_: Any) -> bool:
 def setting(default: Any, help_: str, panel: Panel, **details: Any) -> Any:
     """Return a field of ``Settings``. ``details`` are those of ``Declared``."""
     declared = Declared(help=help_, panel=panel, default=default, **details)
+    # A dataclass refuses a mutable default.
     made: dict[str, Any] = {"default_factory": dict} if default == {} else {"default": default}
     return field(metadata={"declared": declared}, **made)

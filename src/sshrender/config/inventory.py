@@ -42,6 +42,7 @@ class HostSettings(Table):
     transport: Literal["auto", "fabric", "openssh"] | None = Field(
         None, description="ssh client; auto: Fabric, and OpenSSH's own where ssh_config needs it"
     )
+    # As many slots as the coordinator credits one host with (transports/messages.py, MAX_CORES).
     slots: int | None = Field(
         None, ge=1, le=1024, description="pages to render at a time; default: one per core"
     )
@@ -53,6 +54,7 @@ class HostSettings(Table):
     busy_above: float | None = Field(
         None, ge=0, description="stop using the host when they rise above this"
     )
+    # False is a value: the host has no shared folder. None: as in [defaults].
     san: str | Literal[False] | None = Field(
         None, description="the shared folder, as the host sees it; false: the host does not mount it"
     )
@@ -62,6 +64,7 @@ class HostSettings(Table):
         pattern="^/",
         description="where a host without a shared folder keeps files",
     )
+    # The name is put into a remote command line, so no character may mean something to a shell.
     python: str | None = Field(
         None, min_length=1, pattern=r"^[\w./+-]+$", description="command for Python 3.7 or later"
     )
@@ -94,12 +97,14 @@ class Inventory(Table):
     hosts: list[HostEntry] = Field(default=[])
     pools: list[PoolEntry] = Field(default=[])
 
+    # In the model, so that the checks of one file report it with all other mistakes.
     @model_validator(mode="after")
     def _thresholds_are_ordered(self) -> Inventory:
         if not self.hosts and not self.pools:
             is_empty = bool({"hosts", "pools"} & self.model_fields_set)
             raise ValueError(f"hosts{': must not be empty' if is_empty else ' is missing'}, or pools")
         for entry in self.hosts:
+            # Each host's own thresholds, with the defaults of the file filled in.
             low = _or(entry.idle_below, self.defaults.idle_below, IDLE_BELOW)
             high = _or(entry.busy_above, self.defaults.busy_above, BUSY_ABOVE)
             if low > high:
@@ -145,10 +150,12 @@ def looks_like_inventory(table: Mapping[str, Any], path: Path) -> bool:
     ``hosts`` and ``san`` are texts in settings and tables in an inventory, which alone has
     ``defaults`` and ``pools``. A file that has none of them is what its name says.
     """
+    # Keys that only an inventory has decide first; then the types of keys that both have.
     if any(key in table for key in ("defaults", "pools")) or any(
         isinstance(table.get(key), list | dict) for key in ("hosts", "san")
     ):
         return True
+    # A file without any of these keys is told by its name.
     return "hosts" in path.stem and not any(isinstance(table.get(key), str) for key in ("hosts", "san"))
 
 
@@ -158,6 +165,7 @@ def check(table: dict[str, Any], path: Path) -> Inventory:
         inventory = Inventory.model_validate(table)
     except ValidationError as error:
         raise invalid(describe(path, error, Inventory), _SCHEMA) from None
+    # Names are checked after the forms, because a node set can only be read in a valid file.
     problems = [f"{path}: {problem}" for problem in _name_problems(inventory)]
     if problems:
         raise invalid(problems, _SCHEMA)
@@ -172,6 +180,7 @@ def expand(inventory: Inventory) -> list[HostTable]:
 
 def unlisted(name: str, inventory: Inventory) -> HostTable:
     """Return a host that the inventory does not list, with its defaults."""
+    # A host of a command line: only [defaults] apply to it.
     return _host(name, HostEntry(name=name), inventory.defaults)
 
 
@@ -183,9 +192,11 @@ def select(
     Both options may name ``pools`` as well (``select_pools``).
     """
     known = {host.name for host in hosts} | set(pools)
+    # Names of pools count as known, and are selected by select_pools().
     wanted = known if on is None else _named(on, "--on", known)
     left_out = set() if avoid is None else _named(avoid, "--avoid", known)
     chosen = [host for host in hosts if host.name in wanted - left_out]
+    # No host may be left if a pool is.
     if not chosen and not (wanted - left_out) & set(pools):
         raise invalid([f"--avoid {avoid}: no host is left"], _HOSTS)
     return chosen
@@ -201,6 +212,7 @@ def select_pools(
     names = [pool.name for pool in pools]
     if engine is not None and engine not in names:
         raise invalid([f"--engine {engine}: {_no_pool(engine, names)}"], _HOSTS)
+    # Names of hosts in ``--on`` are no pools; the intersection below leaves them out.
     kept = set(names) if on is None else set(node_names(on))
     left_out = set() if avoid is None else set(node_names(avoid))
     return [
@@ -261,6 +273,7 @@ def _name_problems(inventory: Inventory) -> list[str]:
             problems.append(f"hosts[{number}].name: {error}")
             continue
         for name in names:
+            # A leading dash would be an option of ssh, and white space would end the word.
             if name.startswith("-") or any(c.isspace() or not c.isprintable() for c in name):
                 why = "it has a space, a control character or a leading dash"
                 problems.append(f"hosts[{number}].name: {name!r} is no host name: {why}")
@@ -277,6 +290,7 @@ def _name_problems(inventory: Inventory) -> list[str]:
 
 
 def _host(name: str, entry: HostEntry, defaults: HostSettings) -> HostTable:
+    # A value of the host, even 0 or False, outweighs that of [defaults].
     def pick(key: str, otherwise: Any = None) -> Any:
         """Return the value of the host, of ``[defaults]``, or ``otherwise``."""
         return _or(getattr(entry, key), getattr(defaults, key), otherwise)

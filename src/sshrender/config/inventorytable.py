@@ -11,6 +11,7 @@ class Table(BaseModel):
     """A table of the file: an unknown key is an error."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+    # For every field, before its own check: a NUL ends the name of a file in the kernel.
     _refuse_nul = field_validator("*", mode="before")(refuse_nul)
 
 

@@ -61,13 +61,17 @@ def load() -> bytes | None:
         return _memory
     place = path()
     try:
+        # O_NONBLOCK: a FIFO at this place must not block. Links are followed, because the folder is the
+        # user's own.
         descriptor = os.open(place, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         with os.fdopen(descriptor, "rb") as file:
+            # The open file is examined, so it cannot be replaced between the check and the read.
             _require_private(place, os.fstat(file.fileno()))
             text = file.read(MAX_TEXT_BYTES)
     except (FileNotFoundError, NotADirectoryError):
         return None
     except PermissionError as error:
+        # The folder may be entered, so it is the file that is closed to its own user.
         if os.access(place.parent, os.X_OK):
             raise _unusable(place, str(error.strerror)) from None
         return None  # the folder is closed to this user, which can neither read nor make a key there
@@ -88,6 +92,7 @@ def load_or_make() -> bytes:
             _write(place, secrets.token_bytes(KEY_BYTES), is_new=True)
     except OSError as error:
         raise NoPlace(place, str(error.strerror)) from None
+    # Read back: where another process was faster, its key is the one that counts.
     made = load()
     if made is None:
         raise _unusable(place, "it was removed right after it was made")
@@ -109,6 +114,7 @@ def install(key: bytes, *, is_forced: bool) -> bool:
     """Store a key; return whether it is new. Raises UserError if there is another one, unless forced."""
     place = path()
     found = load()
+    # The same key: nothing is written, and the command can be repeated.
     if found == key:
         return False
     if found is not None and not is_forced:
@@ -120,6 +126,7 @@ def install(key: bytes, *, is_forced: bool) -> bool:
         )
     try:
         _make_folder(place)
+        # Forced: the rename replaces the file in one step, so there is no moment without a key.
         _write(place, key, is_new=not is_forced)
     except OSError as error:
         raise NoPlace(place, str(error.strerror)) from None
@@ -128,6 +135,7 @@ def install(key: bytes, *, is_forced: bool) -> bool:
 
 def fingerprint(key: bytes) -> str:
     """Return a name for the key from which the key cannot be derived."""
+    # A prefix of its own: the digest is of no use for what the key signs. 64 bits tell keys apart.
     return hashlib.sha256(b"sshrender key\0" + key).hexdigest()[:16]
 
 
@@ -148,6 +156,7 @@ def as_text(key: bytes) -> str:
     return key.hex()
 
 
+# The same demands that ssh has on a private key.
 def _require_private(place: Path, status: os.stat_result) -> None:
     """Raise UserError if other users can read the key, or may have written it."""
     if not stat.S_ISREG(status.st_mode):
@@ -167,6 +176,7 @@ def _make_folder(place: Path) -> None:
 
     Debian gives system users the home /nonexistent so that none is ever made.
     """
+    # With XDG_CONFIG_HOME the user has named a folder, which may be made.
     if not os.environ.get("XDG_CONFIG_HOME"):
         home = Path.home()
         if not home.is_dir():
@@ -184,6 +194,7 @@ def _write(place: Path, key: bytes, *, is_new: bool) -> None:
         with os.fdopen(descriptor, "wb") as file:
             file.write(as_text(key).encode() + b"\n")
             file.flush()
+            # Synced before it gets its name: after a power failure the key is whole or not there.
             os.fsync(file.fileno())
         if is_new:
             _give_name(temporary, place)
@@ -205,6 +216,7 @@ def _give_name(temporary: Path, place: Path) -> None:
         try:
             temporary.replace(place)
         except OSError:
+            # An empty file at this place would be no key for every later process.
             place.unlink(missing_ok=True)
             raise
 

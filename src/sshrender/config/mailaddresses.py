@@ -26,8 +26,10 @@ def in_ascii(text: str) -> str | None:
     """Return the addresses as a message needs them, domains by IDNA; None if one is no address."""
     if len(text) > MAX_LENGTH:
         return None
+    # Spaces only: a line break in an address would begin another header of a message.
     words = [_in_ascii(word.strip(" ")) for word in text.split(",")]
     joined = ", ".join(words)
+    # The length is that of the whole field, after IDNA has made names longer.
     is_good = all(_ADDRESS.fullmatch(word) for word in words) and len(joined) <= MAX_LENGTH
     return joined if is_good else None
 
@@ -35,9 +37,11 @@ def in_ascii(text: str) -> str | None:
 def _in_ascii(address: str) -> str:
     """Return the address with its domain by IDNA; unchanged if that is impossible."""
     local, at, domain = address.rpartition("@")
+    # Also an address without a domain, which is a user of this machine.
     if domain.isascii():
         return address
     try:
         return local + at + domain.encode("idna").decode("ascii")
     except UnicodeError:
+        # It fails the test of the form then, which names it as the user wrote it.
         return address

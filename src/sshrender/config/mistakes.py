@@ -31,6 +31,7 @@ _BOUNDS = {
     "less_than_equal": ("le", "at most"),
 }
 
+# The texts that pydantic itself has show a regular expression.
 _PATTERNS = {
     "^/": "must be an absolute path: it begins with /",
     r"^[\w./+-]+$": "must be the name or the path of a program, without spaces",
@@ -47,10 +48,12 @@ def in_words(problem: Mapping[str, Any]) -> str:
     if kind in _BOUNDS:
         key, words = _BOUNDS[kind]
         return f"must be {words} {context[key]:g}"
+    # Of the few values in ``expected`` the nearest one is the hint.
     if kind == "literal_error":
         return _literal(str(context["expected"]), problem.get("input"))
     if kind == "string_pattern_mismatch" and context.get("pattern") in _PATTERNS:
         return _PATTERNS[context["pattern"]]
+    # Checks of our own raise ValueError; pydantic puts these words before theirs.
     message = str(problem["msg"]).removeprefix("Value error, ")
     return message[:1].lower() + message[1:]
 
@@ -58,6 +61,7 @@ def in_words(problem: Mapping[str, Any]) -> str:
 def _literal(expected: str, given: object) -> str:
     if expected == "False":
         return "must be false"
+    # pydantic joins the values as 'a', 'b' or 'c'.
     words = [word.strip("'") for word in expected.replace(" or ", ", ").split(", ")]
     near = difflib.get_close_matches(str(given).lower(), words, n=1, cutoff=0.5)
     text = f"must be {expected.replace(chr(39), '')}"

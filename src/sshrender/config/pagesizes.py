@@ -12,6 +12,7 @@ _ISO = {"A": (841, 1189), "B": (1000, 1414), "C": (917, 1297)}
 _INCHES = {
     "letter": (8.5, 11),
     "legal": (8.5, 14),
+    # Ledger is tabloid in landscape.
     "tabloid": (11, 17),
     "ledger": (17, 11),
     "executive": (7.25, 10.5),
@@ -37,6 +38,7 @@ def parse(text: str) -> PageSize:
     """Return the size. Raises ValueError for another form or an unknown name."""
     match = _FORM.fullmatch(text.strip().lower())
     if match is None:
+        # Not in lower case: names of the ISO series are compared in their own way.
         return _named(text.strip())
     found = PageSize(float(match.group(1)), float(match.group(2)), match.group(3))
     if min(found.width, found.height) <= 0:
@@ -53,6 +55,7 @@ def pixels(text: str, dpi: tuple[float, float]) -> tuple[int, int]:
         found = (int(size.width), int(size.height))
     else:
         across, down = (each / _UNITS[size.unit] for each in (size.width, size.height))
+        # To the nearest pixel.
         found = (round(across * dpi[0]), round(down * dpi[1]))
     if not all(1 <= side <= MAX_PIXELS for side in found):
         raise ValueError(f"that is {found[0]} x {found[1]} pixels; 1 to {MAX_PIXELS} each are possible")
@@ -64,11 +67,13 @@ def _named(name: str) -> PageSize:
     if series is not None:
         width, height = _ISO[series.group(1).upper()]
         for _ in range(int(series.group(2))):
+            # ISO 216 rounds down to whole millimetres.
             width, height = height // 2, width
         return PageSize(width, height, "mm")
     if name.lower() in _INCHES:
         return PageSize(*_INCHES[name.lower()], "in")
     known = [f"{letter}{number}" for letter in _ISO for number in range(11)] + list(_INCHES)
+    # Once in capitals, for A4, and once in small letters, for letter.
     near = difflib.get_close_matches(name.upper(), known, n=1) or difflib.get_close_matches(
         name.lower(), known, n=1
     )

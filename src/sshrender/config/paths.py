@@ -24,6 +24,7 @@ def places(name: str, environ: Mapping[str, str] = os.environ) -> list[Path]:
 
 def user_folder(environ: Mapping[str, str] = os.environ) -> Path:
     """Return the configuration folder of this user. Raises UserError if the user has no home."""
+    # An empty variable counts as unset (XDG Base Directory Specification).
     user = environ.get("XDG_CONFIG_HOME")
     return Path(user) / APP if user else _of_user(platformdirs.user_config_path)
 
@@ -59,6 +60,8 @@ def is_trusted(place: Path) -> bool:
 
     In the current folder it must belong to this user or to root, as ssh demands of its configuration.
     """
+    # Absolute paths are those of the user and of the site; only the current folder may be another
+    # user's.
     return place.is_absolute() or place.stat().st_uid in (0, os.geteuid())
 
 

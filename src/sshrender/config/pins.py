@@ -22,6 +22,7 @@ def parse(text: str) -> Pin:
     from sshrender.document import pagelist
     from sshrender.errors import UserError
 
+    # The first "=": names of hosts hold none.
     pages, sign, hosts = text.partition("=")
     if not sign or not pages.strip() or not hosts.strip():
         raise ValueError("a pin is written as 7=node3 or 1-3,9=node[01-04]")
@@ -36,6 +37,7 @@ def check(pins: Iterable[Pin], known: Collection[str]) -> tuple[Pin, ...]:
     """Return the pins if this run uses all their hosts. Raises UserError."""
     found = tuple(pins)
     for pin in found:
+        # A pin to a host that is not in this run would leave its pages waiting for ever.
         unknown = sorted(pin.hosts - set(known))
         if unknown:
             what = f"--pin {pin.pages}: {', '.join(unknown)} is not among the hosts of this run"

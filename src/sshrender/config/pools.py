@@ -10,6 +10,7 @@ from sshrender.config.inventorytable import Table, absolute
 from sshrender.config.units import parse_size
 from sshrender.config.validation import Duration, Word
 
+# Two minutes more than the last one, in which it takes no pages.
 MIN_WALLTIME = 180.0
 """Seconds: a pilot takes no more pages in the last minute (runner/holder.py)."""
 
@@ -66,6 +67,7 @@ class PoolEntry(Table):
         for word in value:
             if not word or any(not character.isprintable() for character in word):
                 raise ValueError(f"{word!r} is empty or has a control character")
+            # Only whole words: other ways to pass the environment along cannot all be known.
             if word in _LEAKS:
                 raise ValueError(
                     f"{word} would take the whole environment along; name it in environment"
@@ -76,6 +78,7 @@ class PoolEntry(Table):
     @classmethod
     def _variables_are_names(cls, value: dict[str, str]) -> dict[str, str]:
         for name, text in value.items():
+            # A variable of one line, because the script exports each on a line.
             if not (name.isidentifier() and name.isascii()) or not text.isprintable():
                 raise ValueError(f"{name!r} is no variable of one line")
         return value
@@ -88,6 +91,7 @@ class PoolEntry(Table):
             raise ValueError('only Slurm has carrier = "pipe"; "files" works with every engine')
         if self.engine == "htcondor" and self.queue_name is not None:
             raise ValueError("HTCondor has no queues; options may hold a line such as requirements = …")
+        # The name of the parallel environment is the site's choice, so it cannot be filled in.
         if self.engine == "gridengine" and self.cores > 1 and "-pe" not in self.options:
             raise ValueError(
                 "more than one core of Grid Engine needs a parallel environment:"

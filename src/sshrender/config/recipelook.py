@@ -42,6 +42,7 @@ class Wishes:
         if self.jpeg_quality is not None:
             found.append((f"--jpeg-quality {self.jpeg_quality}", "jpeg_quality", ("jpeg_quality",)))
         if self.gs_options:
+            # No recipe can have switches of Ghostscript.
             found.append(("--gs-option", "gs_options", ()))
         return found
 
@@ -54,6 +55,7 @@ class NoEqual(ValueError):
         self.option = option
 
 
+# MuPDF takes the number of bits; 0 is none.
 _MUTOOL_BITS = {"none": "0", "2": "2", "4": "4"}
 _POPPLER_YES = {"none": "no", "4": "yes"}
 """pdftoppm(1) smooths by 4 x 4 or not at all (SplashTypes.h, splashAASize)."""
@@ -67,12 +69,14 @@ def _mutool(wishes: Wishes, name: str) -> list[str]:
         return ["-r", "{dpi}"]
     if name == "size" and wishes.size is not None:  # with -r they would only be upper bounds
         return ["-w", str(wishes.size[0]), "-h", str(wishes.size[1])]
+    # KeyError: no equal; adapted() turns it into an error with the option's name.
     raise KeyError(name)
 
 
 def _pdftoppm(wishes: Wishes, name: str) -> list[str]:
     """Return what replaces ``-r {dpi}`` (pdftoppm(1))."""
     if name == "antialias":
+        # KeyError for "2", which pdftoppm does not have.
         how = _POPPLER_YES[wishes.antialias]
         return ["-r", "{dpi}", "-aa", how, "-aaVector", how]
     if name == "box" and wishes.box in ("media", "crop"):  # the MediaBox is its default
@@ -88,10 +92,13 @@ _RESOLUTION = ["-r", "{dpi}"]
 
 def adapted(fields: Mapping[str, Any], wishes: Wishes, *, is_shipped: bool) -> dict[str, Any]:
     """Return a recipe, as jobs record it, that does what was asked for. Raises NoEqual."""
+    # The words for the resolution; every other option either follows them or takes their place.
     recipe, words = str(fields["name"]), list(_RESOLUTION)
     found = dict(fields)
     for option, name, needed in wishes.options():
         if not is_shipped:
+            # All fields: a recipe that uses the width and ignores the height does not do what was asked
+            # for.
             if not needed or not all(uses(fields, field) for field in needed):
                 raise NoEqual(option, recipe)
             continue
@@ -99,13 +106,16 @@ def adapted(fields: Mapping[str, Any], wishes: Wishes, *, is_shipped: bool) -> d
             more = _WORDS[recipe](wishes, name)
         except KeyError:
             raise NoEqual(option, recipe) from None
+        # The invariant of the loop: ``words`` begins with the words for the resolution or the size.
         words = [*words, *more[2:]] if more[:2] == _RESOLUTION else [*more, *words[2:]]
+    # Unchanged recipes stay as they are, so that their jobs keep their names.
     if is_shipped and words != _RESOLUTION:
         found["steps"] = [_with_words(step, words) for step in fields["steps"]]
     return found
 
 
 def _with_words(step: list[str], words: list[str]) -> list[str]:
+    # Recipes of the program have "-r" once.
     at = step.index("-r")
     return [*step[:at], *words, *step[at + 2 :]]
 
@@ -113,6 +123,7 @@ def _with_words(step: list[str], words: list[str]) -> list[str]:
 def uses(fields: Mapping[str, Any], field: str) -> bool:
     """Return whether a recipe refers to a field of a page."""
     if fields.get("shell"):
+        # As Recipe.uses (renderers/recipe.py), of a recipe that is still a table.
         return re.search(rf"\$\{{?{field}\b", fields["shell"]) is not None
     return any(f"{{{field}}}" in word for step in fields.get("steps", ()) for word in step)
 
@@ -127,5 +138,6 @@ def page_fields(dpi: float, look: Appearance) -> dict[str, str]:
         "box": look.box or "media",
         "width": str(width),
         "height": str(height),
+        # 75 is the default of libjpeg and of Ghostscript (Devices.htm, JPEGQ).
         "jpeg_quality": str(75 if look.jpeg_quality is None else look.jpeg_quality),
     }

@@ -89,6 +89,7 @@ class RecipeSettings(BaseModel):
     def _is_one_of_three(self) -> Self:
         if sum(each is not None for each in (self.command, self.steps, self.shell)) != 1:
             raise ValueError("exactly one of command, steps and shell is needed")
+        # Verification needs to know the format.
         if self.format is None and self.extension.lower() not in _FORMATS:
             raise ValueError(f"the format of .{self.extension} files is not known: add format")
         return self
@@ -96,6 +97,7 @@ class RecipeSettings(BaseModel):
     @field_validator("command", "steps")
     @classmethod
     def _fields_are_known(cls, value: Any) -> Any:
+        # ``command`` is one list of words, ``steps`` a list of such lists.
         for words in value if value and isinstance(value[0], list) else [value or []]:
             for word in words:
                 check_fields(word)
@@ -114,12 +116,14 @@ class RecipeSettings(BaseModel):
 
     def as_sent(self, name: str) -> dict[str, Any]:
         """Return the recipe as jobs record it and runners get it."""
+        # One command is a recipe of one step.
         steps = self.steps or ([self.command] if self.command is not None else [])
         return {
             "name": name,
             "steps": [list(words) for words in steps],
             "shell": self.shell or "",
             "extension": self.extension,
+            # The format is recorded, so that a later release with other defaults verifies the same.
             "format": self.format or _FORMATS[self.extension.lower()],
             "complaints": self.warnings,
         }
@@ -128,6 +132,7 @@ class RecipeSettings(BaseModel):
 def check_fields(word: str) -> None:
     """Raise ValueError for an unknown field, or for braces that do not match."""
     try:
+        # Formatter.parse knows doubled braces, so ``{{`` is no field.
         names = [name for _, name, _, _ in string.Formatter().parse(word) if name is not None]
     except ValueError as error:
         raise ValueError(f"{word}: {error}") from None
@@ -156,17 +161,21 @@ SHIPPED = {
 
 def chain(name: str | None, fallback: Iterable[str], own: Mapping[str, RecipeSettings]) -> list[str]:
     """Return the recipes to try, in order; none if only the built-in one is used. Raises UserError."""
+    # A user's own recipe replaces one of the program that has the same name.
     known = {**SHIPPED, **own}
     first = name or BUILT_IN
     further = list(fallback)
+    # The recipe's own fallbacks, unless the command names others.
     if not further and first in known:
         further = known[first].fallback
+    # dict.fromkeys: a recipe that is its own fallback is tried once.
     names = list(dict.fromkeys([first, *further]))
     for each in names:
         if each != BUILT_IN and each not in known:
             near = difflib.get_close_matches(each, [*known, BUILT_IN], n=1)
             hint = f" (did you mean {near[0]}?)" if near else f"; there are {', '.join(known)}"
             raise invalid([f"unknown recipe {each}{hint}"], "sshrender config values recipe")
+    # Ghostscript alone is no chain: jobs without recipes stay the same jobs.
     return [] if names == [BUILT_IN] else names
 
 
@@ -179,6 +188,8 @@ def as_sent(
     """
     known, wishes = {**SHIPPED, **own}, wishes or Wishes()
     return [
+        # The words of the program's own recipes fit only those; a user's recipe of that name has its
+        # own.
         adapted(known[name].as_sent(name), wishes, is_shipped=name not in own)
         if name in known
         else {"name": name}

@@ -37,7 +37,9 @@ def form(declared: Declared) -> str:
         return _alternatives(declared.choices)
     if declared.name in _FORMS:
         return _FORMS[declared.name]
+    # A union has its members, any other type itself.
     kinds = {declared.type, *get_args(declared.type)}
+    # The function tells more than the type: times are floats and sizes are ints.
     if declared.parse is parse_duration:
         return "a time such as 90, 45s, 10m or 1h30m" + _bounds(declared)
     if declared.parse is parse_size:
@@ -70,6 +72,7 @@ def values(declared: Declared, own_recipes: Iterable[str] = ()) -> list[str]:
     if declared.name == "device":
         return list(DEVICES)
     if declared.completion == "recipes":
+        # Sources in their order, each name once.
         return list(dict.fromkeys([BUILT_IN, *SHIPPED, *own_recipes]))
     return list(declared.choices)
 
@@ -77,12 +80,14 @@ def values(declared: Declared, own_recipes: Iterable[str] = ()) -> list[str]:
 def wrong_value(declared: Declared, value: Any) -> str:
     """Return in words that a value is none that the setting takes: its form, and the nearest value."""
     text = f"must be {form(declared)}"
+    # 0.5: a value with a few wrong letters still has a neighbour.
     near = difflib.get_close_matches(str(value).lower(), values(declared), n=1, cutoff=0.5)
     return f"{text} (did you mean {near[0]}?)" if near else text
 
 
 def named(text: str) -> Declared | None:
     """Return the setting with this name, also with hyphens, as its option; None if there is none."""
+    # Users may type the option, the key of a file, or the word between.
     return SETTINGS.get(text.removeprefix("--").replace("-", "_"))
 
 

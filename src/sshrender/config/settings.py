@@ -59,17 +59,20 @@ def _field(declared: Declared, type_: Any) -> tuple[Any, Any]:
 
 def _make_model() -> type[_Model]:
     """Return the pydantic model of ``Settings``, which checks what sources say."""
+    # Annotations are texts where a model is named in quotes; this turns them into types.
     types = get_type_hints(Settings, localns={"RecipeSettings": RecipeSettings})
     found: dict[str, Any] = {key: _field(each, types[key]) for key, each in SETTINGS.items()}
     return create_model("Settings", __base__=_Model, **found)
 
 
+# Made once: building the model takes longer than checking with it.
 _MODEL = _make_model()
 
 
 def validated(values: Mapping[str, Any]) -> Settings:
     """Return settings with these values and defaults for all others. Raises ValidationError."""
     model = _MODEL.model_validate(dict(values))
+    # The dataclass has the checked values: the rest of the program needs no pydantic.
     return Settings(**{key: getattr(model, key) for key in SETTINGS})
 
 
@@ -98,8 +101,10 @@ JOB_SETTINGS = tuple(key for key, each in SETTINGS.items() if each.goes_with_job
 def job_settings(resolved: Resolved) -> dict[str, Any]:
     """Return those that are not defaults, as a job remembers them. Paths are this machine's."""
     values = as_json(resolved.settings)
+    # A default is not recorded, so the job follows what a later release has as default.
     found = {key: values[key] for key in JOB_SETTINGS if resolved.origins[key] != "default"}
     if found.get("password_file") is not None:
+        # Another machine, or another current folder, must find the same file.
         found["password_file"] = str(Path(found["password_file"]).absolute())
     return found
 
@@ -116,13 +121,16 @@ def resolve(
     that exists already: only options take precedence over them, and the site's own value where it
     protects the hosts better (_PROTECTION).
     """
+    # The order of the list is the order of precedence: the first layer that sets a key wins.
     layers = [_checked(dict(options), "option")]
     of_job = _checked(_known_job_settings(job), "job") if job else None
     layers.append(_checked(_from_environment(environ), "variable"))
+    # A file that is named comes before those that are found.
     files = [config] if config is not None else []
     files += [place for place in places("sshrender.toml", environ) if is_there(place)]
     problems = [problem for layer in layers for problem in layer.problems]
     for file in files:
+        # A file that the user names is trusted, wherever it lies.
         if file != config and not is_trusted(file):
             raise untrusted_file(file, "--config")
         layer = _from_file(file)
@@ -130,6 +138,7 @@ def resolve(
         problems += layer.problems
     if of_job is not None:
         problems = of_job.problems + problems
+        # After the options and before everything of this machine.
         layers.insert(1, _without_weaker(of_job, layers[1:]))
     if problems:
         raise invalid(problems, _hint([*layers, *([of_job] if of_job is not None else [])]))
@@ -142,10 +151,12 @@ SCHEMA = "sshrender config schema settings"
 def _hint(layers: Iterable[_Layer]) -> str:
     """Return what lists the values that would be right, or, where a key is wrong, the keys."""
     wrong = [key for layer in layers for key in layer.wrong]
+    # The values are listed where each wrong key is known, else the keys.
     return listing(wrong) if all(key in SETTINGS for key in wrong) else SCHEMA
 
 
 def _known_job_settings(job: Mapping[str, Any]) -> dict[str, Any]:
+    # Only settings that jobs may have: another release may have recorded more.
     found = {key: job[key] for key in JOB_SETTINGS if key in job}
     # A damaged address must not keep the job from running: mail is an extra.
     if not are_addresses(found.get("mail_to")):
@@ -161,6 +172,7 @@ def _without_weaker(job: _Layer, site: list[_Layer]) -> _Layer:
     """Return a job's settings without those that protect less than the site's own."""
     kept = dict(job.values)
     for key, order in _PROTECTION.items():
+        # The value that this site would use: of the first source that sets it, else the weakest.
         said = next((layer.values[key] for layer in site if key in layer.values), order[0])
         # An invalid value stays: it is reported with all other mistakes.
         if (
@@ -194,6 +206,7 @@ def _from_environment(environ: Mapping[str, str]) -> dict[str, Any]:
 def _from_file(path: Path) -> _Layer:
     table = read_toml(path)
     try:
+        # Only checked here: the values are parsed again when all layers are merged.
         validated(table)
     except ValidationError as error:
         wrong = tuple(dotted(problem["loc"]) for problem in error.errors())
@@ -203,17 +216,20 @@ def _from_file(path: Path) -> _Layer:
 
 def _checked(values: dict[str, Any], kind: str) -> _Layer:
     """Return a layer whose mistakes name the option, the variable or the job's setting."""
+    # None is an option that was not given.
     values = {key: value for key, value in values.items() if value is not None}
     problems, wrong = [], []
     try:
         validated(values)
     except ValidationError as error:
         for problem in error.errors():
+            # The first part is the setting, also for a mistake inside a list.
             key = str(problem["loc"][0])
             wrong.append(key)
             problems.append(
                 f"{_origin(kind, key)} {_shown(values.get(key))}: {_wrong(key, dict(problem))}"
             )
+    # One value can break several checks of a union with the same words.
     return _Layer(kind, values, list(dict.fromkeys(problems)), tuple(wrong))
 
 
@@ -224,6 +240,7 @@ def _in_file(path: Path, error: ValidationError) -> list[str]:
         key = str(problem["loc"][0])
         if len(problem["loc"]) == 1 and key in SETTINGS:
             words = f"{path}: {key}: {_wrong(key, dict(problem))}"
+            # pydantic's line about a setting is replaced by one with the form that the setting takes.
             lines = [words if line.startswith(f"{path}: {key}: ") else line for line in lines]
     return lines
 
@@ -241,13 +258,16 @@ def _shown(value: Any) -> str:
 
 
 def _merge(layers: list[_Layer]) -> Resolved:
+    # The invariant: ``values`` holds what the layers so far have decided.
     values: dict[str, Any] = {}
     origins: dict[str, str] = {}
     for layer in layers:
         for key, value in layer.values.items():
+            # An earlier layer has the value, which is the higher one.
             if key not in values:
                 values[key] = value
                 origins[key] = _origin(layer.origin, key)
+    # Once more as a whole: values of different layers meet here for the first time.
     settings = validated(values)
     for key in SETTINGS:
         origins.setdefault(key, "default")

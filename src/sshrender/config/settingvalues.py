@@ -27,11 +27,13 @@ _RESOLUTION = f"must be a number, or two such as 204x98, more than 0 and at most
 
 def resolutions(value: Any) -> tuple[float, float]:
     """Return the horizontal and the vertical resolution in dots per inch."""
+    # One direction or two, in either case of the letter.
     first, cross, second = str(value).lower().partition("x")
     try:
         across, down = float(first), float(second if cross else first)
     except ValueError:
         raise ValueError(_RESOLUTION) from None
+    # True is 1.0 for float(). NaN is refused, because it compares false.
     if isinstance(value, bool) or not all(0 < each <= MAX_DPI for each in (across, down)):
         raise ValueError(_RESOLUTION)
     return across, down
@@ -50,9 +52,12 @@ def ghostscript_switches(value: Any) -> tuple[str, ...]:
     """Return switches; a text (a variable) holds several with spaces between, quoted as in a shell."""
     from sshrender.renderers import switches
 
+    # A variable holds one text; shlex splits it as a shell would, and raises ValueError for an open
+    # quote.
     words = shlex.split(value) if isinstance(value, str) else value
     if not isinstance(words, list | tuple) or not all(isinstance(word, str) for word in words):
         raise ValueError("must be texts such as -dNAME=VALUE")
+    # All wrong switches at once.
     problems = [problem for word in words if (problem := switches.problem_of(word))]
     if problems:
         raise ValueError("; ".join(problems))
@@ -73,6 +78,7 @@ def known_device(name: str) -> str:
 def part_size(value: Any) -> str:
     """Return ``none``, ``auto`` or a number of pages, as text."""
     text = str(value)
+    # isdecimal(): isdigit() is true for digits that int() does not read.
     if text in ("none", "auto") or (text.isdecimal() and 0 < int(text) < MAX_PART_PAGES):
         return text
     raise ValueError("must be none, auto or a number of pages")
@@ -85,6 +91,7 @@ def pins(value: Any) -> tuple[str, ...]:
     words = value.split() if isinstance(value, str) else value
     if not isinstance(words, list | tuple) or not all(isinstance(word, str) for word in words):
         raise ValueError("must be texts such as 7=node3")
+    # Parsed for its errors only: pins are kept as texts, because jobs store them so.
     for word in words:
         grammar.parse(word)
     return tuple(words)
@@ -107,6 +114,7 @@ def mail_addresses(value: str | None) -> str | None:
     found = None if value is None else in_ascii(value)
     if value is not None and found is None:
         raise ValueError("must be an address such as ann@example.org, or several with commas between")
+    # An address in ASCII stays as the user typed it.
     return value if value is None or value.isascii() else found
 
 
@@ -116,6 +124,7 @@ def page_list(text: str | None) -> str | None:
     from sshrender.errors import UserError
 
     if text is not None:
+        # The grammar alone: how many pages there are is known when the document has been read.
         try:
             pagelist.check(text)
         except UserError as error:

@@ -15,6 +15,7 @@ from pathlib import Path
 MAX_DEPTH = 16
 """Depth of nested Include lines at which OpenSSH stops, too (READCONF_MAX_DEPTH in its readconf.c)."""
 
+# Host lines with a pattern hold settings for many hosts, and name none.
 _PATTERN = frozenset("*?!")
 
 _GIT_HOSTS = ("github", "gitlab", "bitbucket", "codeberg", "gitea", "sourcehut", "sr.ht", "dev.azure")
@@ -38,6 +39,7 @@ class _Block:
     hostname: str = ""
 
     def is_git(self, name: str) -> bool:
+        # The name alone may be an alias, so the real name counts as well.
         reached = f"{name} {self.hostname}".lower()
         return self.user == "git" or any(each in reached for each in _GIT_HOSTS)
 
@@ -47,6 +49,7 @@ def find(file: Path) -> SshHosts:
     found = SshHosts()
     for block in _blocks(file, 0):
         for name in block.names:
+            # The first block of a name decides, as the first value of a keyword does.
             if name not in found.names and name not in found.git:
                 (found.git if block.is_git(name) else found.names).append(name)
     return found
@@ -57,13 +60,16 @@ def _blocks(file: Path, depth: int) -> Iterator[_Block]:
     included: list[_Block] = []
     for keyword, values in _lines(file):
         if keyword in ("host", "match"):
+            # The blocks of included files come after the block in which they are included.
             yield from (block, *included)
+            # A Match line has conditions and no names.
             names = [name for name in values if not _PATTERN & set(name)] if keyword == "host" else []
             block, included = _Block(names), []
         elif keyword == "user" and values:
             block.user = block.user or values[0]  # the first value of a keyword counts (ssh_config(5))
         elif keyword == "hostname" and values:
             block.hostname = block.hostname or values[0]
+        # Deeper files are ignored: ssh ends with an error there.
         elif keyword == "include" and depth < MAX_DEPTH:
             for pattern in values:
                 for path in sorted(glob.glob(str(_included(pattern)))):  # noqa: PTH207 - absolute
@@ -84,6 +90,7 @@ def _lines(file: Path) -> Iterator[tuple[str, list[str]]]:
     except OSError:
         return
     for line in text.splitlines():
+        # Only in the first word: a value may hold an equals sign as well.
         words = _words(line.strip().replace("=", " ", 1) if "=" in line.split(" ")[0] else line)
         if words:
             yield words[0].lower(), words[1:]

@@ -9,6 +9,7 @@ import re
 from pathlib import PurePath
 
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+# Several terms, as in 1h30m; the terms are added up.
 _TIME = re.compile(r"(?:\d+(?:\.\d+)?[smhd])+")
 _TERM = re.compile(r"(\d+(?:\.\d+)?)([smhd])")
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGT]?)(?:i?B)?", re.IGNORECASE | re.ASCII)
@@ -19,11 +20,13 @@ def parse_duration(value: object) -> float:
     """Return seconds; a bare number counts as seconds. Raises ValueError."""
     text = str(value).strip().lower()
     try:
+        # A bare number is tried first: float() also reads 1e3.
         seconds = float(text)
     except ValueError:
         if _TIME.fullmatch(text) is None:
             raise ValueError("a time is written as 90, 45s, 10m or 1h30m") from None
         seconds = sum(float(number) * _SECONDS[unit] for number, unit in _TERM.findall(text))
+    # Refuses NaN and infinity, too.
     if not 0 <= seconds < 1e9:
         raise ValueError("a time must be at least 0 and less than 30 years")
     return seconds
@@ -34,7 +37,9 @@ def parse_size(value: object) -> int:
     match = _SIZE.fullmatch(str(value).strip())
     if match is None:
         raise ValueError("a size is written as 512M or 2G")
+    # As a float: the size may have a fraction, as 1.5G.
     size = float(match[1]) * 1024.0 ** _POWERS[match[2].upper()]
+    # Written so that infinity, which hundreds of digits give, is refused.
     if not size < 2**62:
         raise ValueError("a size must be less than 4 million terabytes")
     return int(size)
@@ -42,6 +47,7 @@ def parse_size(value: object) -> int:
 
 def show_duration(seconds: float) -> str:
     """Return a time as ``parse_duration`` reads it, in the largest unit that needs no fraction."""
+    # The largest unit first. 0 has no unit that fits and ends below.
     for unit, factor in sorted(_SECONDS.items(), key=lambda item: -item[1]):
         if seconds and seconds % factor == 0:
             return f"{seconds / factor:g}{unit}"
@@ -58,6 +64,7 @@ def show_size(size: int) -> str:
 
 def refuse_nul(value: object) -> object:
     """Return the value. Raises ValueError for a NUL byte, which no file name or argument can hold."""
+    # A path is tested as well: values may be of either type by then.
     if isinstance(value, str | PurePath) and "\0" in str(value):
         raise ValueError("it contains a NUL byte")
     return value

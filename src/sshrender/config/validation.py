@@ -54,6 +54,7 @@ def describe(path: Path, error: ValidationError, model: type[BaseModel]) -> list
     Of a value that may have several types pydantic reports each: they become one line.
     """
     lines: dict[str, list[str]] = {}
+    # setdefault keeps the order in which pydantic found the mistakes, and joins those of one key.
     for problem in error.errors():
         key, message = _mistake(dict(problem), model)
         lines.setdefault(key, []).append(message)
@@ -61,6 +62,7 @@ def describe(path: Path, error: ValidationError, model: type[BaseModel]) -> list
 
 
 def _joined(messages: list[str]) -> str:
+    # dict.fromkeys drops repeats: branches of a union may say the same.
     first, *others = dict.fromkeys(messages)
     return ", or ".join([first, *(each.removeprefix("must be ") for each in others)])
 
@@ -72,9 +74,11 @@ def invalid(lines: Iterable[str], hint: str) -> UserError:
 
 def _mistake(problem: Mapping[str, Any], model: type[BaseModel]) -> tuple[str, str]:
     """Return the beginning of a line, with the key, and what is wrong with that."""
+    # What remains is what the user wrote: keys and positions.
     location = [part for part in problem["loc"] if not _is_internal(part)]
     key = dotted(location)
     if problem["type"] == "extra_forbidden":
+        # The key itself is the last part; what precedes it leads to its table.
         near = _nearest(str(location[-1]), _known_keys(model, location[:-1]))
         return f"unknown key {key}", f" (did you mean {near}?)" if near else ""
     if problem["type"] == "missing":
@@ -94,6 +98,7 @@ def dotted(location: Iterable[object]) -> str:
     """Return a location as ``hosts[1].name``, counted from 1."""
     text = ""
     for part in location:
+        # Counted from 1, as people count tables of a file.
         text += f"[{part + 1}]" if isinstance(part, int) else f".{part}" if text else str(part)
     return text or "the file"
 
@@ -101,7 +106,9 @@ def dotted(location: Iterable[object]) -> str:
 def _known_keys(model: type[BaseModel], location: Iterable[object]) -> list[str]:
     """Return the keys that the table at a location may have."""
     parts = iter(location)
+    # The invariant: ``model`` is the table at the parts so far.
     for part in parts:
+        # A position in a list does not change the kind of table.
         if isinstance(part, int):
             continue
         field = model.model_fields.get(str(part))
@@ -118,6 +125,7 @@ def _model_in(annotation: Any) -> type[BaseModel] | None:
     """Return the model in a type such as ``list[HostEntry]``; None for other types."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return annotation
+    # Types such as list[X] and X | None hold others.
     for argument in getattr(annotation, "__args__", ()):
         found = _model_in(argument)
         if found is not None:

@@ -39,6 +39,7 @@ MAX_SLOW_SIZE = 256
 GROWTH = 4
 """Also the number of groups in which the pages of a window are searched."""
 
+# nullpage: the page is interpreted and no pixel is made (Devices.htm).
 NO_PIXELS, NO_PIXELS_DPI = "nullpage", "72"
 """The device of the search, and its resolution."""
 
@@ -72,11 +73,15 @@ class DiagnosticWindow:
         self._wire = post
         self._folder = folder
         self._page_timeout = page_timeout
+        # The pages since the document was opened, in the order in which they were rendered.
         self._tasks: List[Task] = []
+        # A window starts with one page and grows while its summaries are clean.
         self._size = 1
         self._seconds = 0.0
         self._open_seconds = 0.0
         self._is_dirty = False
+        # By document file, because parts of one document have different diagnostics when they are only
+        # opened.
         self._baseline: Dict[str, List[str]] = {}
 
     @property
@@ -108,6 +113,8 @@ class DiagnosticWindow:
         """Return whether the window must be closed."""
         if len(self._tasks) < self._size:
             return False
+        # Enough pages, and enough rendering time beside what opening costs, unless the window is
+        # very large.
         factor = DIRTY_WINDOW_FACTOR if self._is_dirty else CLEAN_WINDOW_FACTOR
         return self._seconds >= factor * self._open_seconds or len(self._tasks) >= MAX_SLOW_SIZE
 
@@ -117,6 +124,7 @@ class DiagnosticWindow:
 
     def close(self, session: Session) -> None:
         """Close the document, report suspect pages, and open it again. Raises SessionEnded."""
+        # The pages are taken out first: if the session ends below, their summary is lost.
         tasks, self._tasks = self._tasks, []
         with self._announced(tasks[-1]):
             lines = self._summary(session)
@@ -124,6 +132,7 @@ class DiagnosticWindow:
             self._is_dirty = bool(lines)
             if lines:
                 self._attribute(session, tasks, lines)
+        # After diagnostics one page at a time, so that the next one is found without a search.
         self._size = 1 if self._is_dirty else min(GROWTH * self._size, MAX_SIZE)
 
     @contextlib.contextmanager
@@ -148,14 +157,17 @@ class DiagnosticWindow:
         return diagnostics.warnings(session.close_document(self._page_timeout).lines)
 
     def _attribute(self, session: Session, tasks: List[Task], lines: List[str]) -> None:
+        # Diagnostics of opening alone belong to no page.
         new = self._beyond_baseline(session, lines)
         self._is_dirty = bool(new)
         if not new:
             return
+        # One page: it is the cause, and nothing has to be repeated.
         if len(tasks) == 1:
             self._report(tasks[0], new)
             return
         found = self._interpret_again(session, tasks)
+        # Some diagnostics do not come without pixels, so these pages are rendered once more.
         if not {line for _, caused in found for line in caused} >= set(new):
             found = self._render_all_again(session, tasks)
         for task, caused in found:
@@ -163,6 +175,7 @@ class DiagnosticWindow:
 
     def _interpret_again(self, session: Session, tasks: List[Task]) -> _Found:
         """Return the pages that cause diagnostics without pixels, too."""
+        # No profile, thumbnails or rasters: the session of the search makes no file.
         setup = session.setup._replace(
             device=NO_PIXELS, dpi=NO_PIXELS_DPI, thumbnails="", profile=None, raster=None
         )
@@ -173,6 +186,7 @@ class DiagnosticWindow:
         try:
             search.open(self._page_timeout)
             return self._search(search, tasks, [])
+        # The renderer of the search may crash or be ended; then the pages are rendered instead.
         except SessionEnded:
             return []
         finally:
@@ -181,9 +195,11 @@ class DiagnosticWindow:
     def _search(self, search: Session, tasks: List[Task], known: List[str]) -> _Found:
         """Return the pages of several that cause diagnostics. ``known``: what they cause together."""
         found: _Found = []
+        # Rounded up, so that no more than GROWTH groups come out.
         size = -(-len(tasks) // GROWTH)
         for first in range(0, len(tasks), size):
             group = tasks[first : first + size]
+            # Of all groups but the last none caused them, so the last one did, and need not be repeated.
             is_only_one_left = known and not found and group[-1] is tasks[-1]
             lines = known if is_only_one_left else self._of_group(search, group)
             if lines and len(group) == 1:
@@ -212,6 +228,7 @@ class DiagnosticWindow:
         """Return the lines that do not appear when the document is only opened and closed."""
         file = session.setup.document
         if file not in self._baseline:
+            # The document was just opened, so this summary is that of opening alone.
             self._baseline[file] = self._summary(session)
             self.open(session)
             if self._baseline[file]:
@@ -220,7 +237,9 @@ class DiagnosticWindow:
 
     def _render_again(self, session: Session, task: Task) -> List[str]:
         answer = ghostscript.parse_page_answer(self._repeat(session, task).value)
+        # The page was rendered once more, so its file must go: the first one was delivered.
         name = ghostscript.output_name(session.setup, answer.shown, answer.place)
+        # TOO_LARGE: no file was written, whatever room there is.
         has_room = answer.place == ghostscript.TOO_LARGE or _has_room_for(self._folder, name)
         remove_output(self._folder, name)
         lines = self._summary(session)

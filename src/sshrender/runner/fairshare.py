@@ -60,7 +60,7 @@ def order(waiters: Sequence[Waiter], holders: Sequence[SlotHolder], now: float) 
     Each waiter that is placed counts as a holder for those after it, so that a job with many waiters
     does not get all free slots in a row.
     """
-    # A copy: each waiter that is placed raises the count of its job, so the next choice sees it.
+    # Each waiter that is placed raises the count of its job, so the next choice sees it.
     held = Counter(holder.job for holder in holders)
     left, found = list(waiters), []
     while left:

@@ -57,7 +57,9 @@ class Finalizer(threading.Thread):
 
     def submit(self, rendered: RenderedFile) -> None:
         """Hand over a page; the answer goes to the coordinator. Blocks while many rasters wait."""
+        # A raster is charged to the limit before it is queued, and given back when it is encoded.
         if rendered.raster is not None:
+            # While the finalizer waits for further pages, no raster is given back: it is told to go on.
             while not self._raster_room.acquire(timeout=GATHER):
                 self.hurry()
         self._queue.put(rendered)
@@ -68,6 +70,7 @@ class Finalizer(threading.Thread):
 
     def finish(self) -> None:
         """Report what is left, end the thread and wait for it."""
+        # None ends the thread when all that was queued before it is reported.
         self._queue.put(None)
         self.hurry()
         self.join()
@@ -75,8 +78,10 @@ class Finalizer(threading.Thread):
     def run(self) -> None:
         """Report pages until ``finish`` is called."""
         while True:
+            # Cleared before the wait: a call of hurry() from now on is not lost.
             self._is_urgent.clear()
             batch = [self._queue.get()]
+            # Not with several pages queued already: their rasters take memory.
             if self._tasks.has_waiting() and self._queue.qsize() < MAX_RASTERS - 1:
                 self._is_urgent.wait(GATHER)
             while not self._queue.empty():
@@ -85,6 +90,7 @@ class Finalizer(threading.Thread):
                 if rendered is None:
                     return
                 self._report(rendered)
+            # Without further pages nothing comes that would take these messages along.
             if not self._tasks.has_waiting():
                 self._wire.flush()
 
@@ -97,6 +103,7 @@ class Finalizer(threading.Thread):
             "cpu": round(rendered.cpu, 2),
             "diagnostics": lines,
         }
+        # thread_time counts this thread alone: the renderer's CPU time was measured by the session.
         began, cpu = time.monotonic(), time.thread_time()
         try:
             if rendered.raster is not None:
@@ -105,12 +112,14 @@ class Finalizer(threading.Thread):
                 common["cpu"] = round(rendered.cpu + time.thread_time() - cpu, 2)
             # A page that did not come out has no file; the next page gets the name then.
             if not rendered.is_rendered:
+                # It takes the same way as a file that is missing, which blames the storage or the page.
                 raise FileNotFoundError
             size, digest = self._secure(rendered)
         except OSError as error:
             kind, reason = self._blame(error, lines)
             self._wire.post("failed", kind=kind, reason=reason, **common)
             return
+        # Not the storage: the raster itself is wrong, so the page is rendered again.
         except EncodingFailed as error:
             self._wire.post("failed", kind=wire.CRASHED, reason=str(error), **common)
             return
@@ -130,12 +139,14 @@ class Finalizer(threading.Thread):
             if rendered.is_rendered:
                 path = os.path.join(self._folder, rendered.written)
                 self._post_thumbnail(rendered.task.page, self._encoder.encode(raster, path))
+            # Nothing came out, so what lies there is no page.
             else:
                 pageencoder.discard(raster)
         except (OSError, EncodingFailed):
             raise
         except Exception as error:  # noqa: BLE001 - the page fails, and this thread reports it
             raise EncodingFailed("%s: %s" % (type(error).__name__, error)) from None
+        # In any case, or the slot's thread would wait for ever.
         finally:
             self._raster_room.release()
 
@@ -153,11 +164,14 @@ class Finalizer(threading.Thread):
             # Before the report: the coordinator publishes the page when it reads that.
             os.fsync(descriptor)
             size = os.fstat(descriptor).st_size
+            # An empty file is no page; the storage is examined (_blame).
             if size == 0:
                 raise FileNotFoundError
             digest = hashlib.sha256()
+            # A mebibyte at a time: files may be large, and the renderer needs the memory.
             for block in iter(lambda: file.read(1 << 20), b""):
                 digest.update(block)
+        # A full disk is noticed here, because the next page would be cut off in silence.
         if primitives.free_bytes(self._folder) < LOW_SPACE:
             self._try_storage()
         return size, digest.hexdigest()
@@ -169,9 +183,11 @@ class Finalizer(threading.Thread):
 
     def _blame(self, error: OSError, lines: List[str]) -> Tuple[str, str]:
         """Return the kind and the reason of a failure: of the storage, or of the page."""
+        # Such an error says itself that the storage has failed.
         if error.errno in primitives.STORAGE_ERRORS or isinstance(error, StorageUnusable):
             return wire.STORAGE, str(error.strerror or error)
         try:
+            # Any other error: a test file shows whether the storage works.
             self._try_storage()
             free = primitives.free_bytes(self._folder)
         except OSError as unusable:

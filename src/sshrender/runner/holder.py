@@ -127,8 +127,8 @@ class Holder:
 
     def __init__(self, folder: str, index: int, key: bytes, end: float, parent: int) -> None:
         self._folder = folder
-        # The key came in the script of the job and is kept in memory only.
         self._index = index
+        # The key came in the script of the job and is kept in memory only.
         self._key = key
         self._end = end
         self._parent = parent

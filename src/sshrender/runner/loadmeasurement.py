@@ -52,7 +52,7 @@ def scan() -> Tuple[int, int]:
     others = ours = 0
     myself = str(os.getpid())
     for pid in os.listdir("/proc"):
-        # Kernel threads are counted as well: writeback that blocks on a disk is load of other people.
+        # Kernel threads are counted as well: writeback that blocks on a disk is load of others.
         if not pid.isdigit() or pid == myself:  # this process is always running while it scans
             continue
         # Only active processes are asked for their command lines: that costs more than stat.

@@ -53,10 +53,13 @@ class PageEncoder:
         except OSError as error:
             raise EncodingFailed("its raster cannot be read: %s" % error.strerror) from None
         try:
+            # Before the page's file is made: a raster that is cut off leaves no file.
             form = form_of(descriptor)
+            # 0o666: the umask decides, as for a file that Ghostscript writes.
             target = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o666)
             try:
                 self._write(target, form, raster.chunks, _reader(descriptor))
+            # Whatever ends the writing, no half file may stay.
             except BaseException:
                 with contextlib.suppress(OSError):
                     os.unlink(path)
@@ -65,31 +68,38 @@ class PageEncoder:
                 os.close(target)
             if not raster.has_thumbnail:
                 return b""
+            # Made of the raster, so the page is not rendered again for it.
             return thumbnail.make(_reader(descriptor), form, THUMBNAIL)
         finally:
             os.close(descriptor)
+            # After the thumbnail, which reads it.
             discard(raster)
 
     def _write(self, target: int, form: Raster, chunks: bytes, read: Callable[..., None]) -> None:
         written = [png.beginning(form, chunks)]
         data, size = [deflate.BEGINNING], 0
+        # 1: the Adler-32 of no bytes (RFC 1950).
         checksum = 1
         for stripe in self._stripes(form, read):
             data.append(stripe.data)
             size += len(stripe.data)
+            # Stripes have sums of their own; combining them needs only their lengths.
             checksum = deflate.combined(checksum, stripe.checksum, stripe.length)
             if size >= CHUNK:
                 written.append(png.chunk(b"IDAT", b"".join(data)))
                 primitives.write_all(target, b"".join(written))
                 written, data, size = [], [], 0
+        # The last block of deflate, and the checksum in network order.
         data += [deflate.END, checksum.to_bytes(4, "big")]
         written += [png.chunk(b"IDAT", b"".join(data)), png.chunk(b"IEND", b"")]
         primitives.write_all(target, b"".join(written))
 
     def _stripes(self, form: Raster, read: Callable[..., None]) -> Iterator[stripes.Stripe]:
+        # Made when the first page is encoded: binding a library takes time.
         if self._rows is None:
             self._rows = row_encoder()
         encode = functools.partial(_encode, self._rows, form, read)
+        # A small page is one stripe, in this thread.
         if form.size < STRIPED_FROM:
             yield encode(Span(0, form.height))
             return
@@ -97,11 +107,13 @@ class PageEncoder:
         threads: List[threading.Thread] = []
         try:
             if self._helpers is not None:
+                # Each helper makes an encoder of its own, because encoders are not for two threads.
                 threads = self._helpers.start(
                     shared, lambda: functools.partial(_encode, row_encoder(), form, read)
                 )
             yield from shared.in_order(encode)
         finally:
+            # Also after an error, so that no helper goes on with a raster that is removed below.
             shared.end()
             for each in threads:
                 each.join()
@@ -117,9 +129,11 @@ def row_encoder() -> RowEncoder:
 def form_of(descriptor: int) -> Raster:
     """Return the form of an open raster. Raises EncodingFailed where it is none, or not whole."""
     try:
+        # pread() leaves the position of the descriptor alone, which several threads share.
         form = rasters.parse(os.pread(descriptor, rasters.MAX_HEADER, 0))
     except ValueError as error:
         raise EncodingFailed(str(error)) from None
+    # Ghostscript reports no full disk: only the size shows that a raster is cut off.
     if os.fstat(descriptor).st_size != form.size:
         raise EncodingFailed("its raster is cut off")
     return form
@@ -138,12 +152,14 @@ def _spans(form: Raster) -> List[Span]:
 
 def _encode(rows: RowEncoder, form: Raster, read: Callable[..., None], span: Span) -> stripes.Stripe:
     data = b"".join(rows.encode(read, form, span))
+    # Each row has one byte more than in the raster: the type of its filter.
     return stripes.Stripe(data, rows.checksum.value, span.rows * (form.row_bytes + 1))
 
 
 def _reader(descriptor: int) -> Callable[[memoryview, int], None]:
     def read(target: memoryview, offset: int) -> None:
         while target:
+            # preadv() may read less than was asked for.
             count = os.preadv(descriptor, [target], offset)
             if count == 0:
                 raise EncodingFailed("its raster is cut off")

@@ -29,8 +29,8 @@ def tree(pid: int) -> List[int]:
 
 
 def resident(pid: int) -> int:
-    # Shared pages count for each process; for a limit this errs on the safe side.
     """Return the bytes of memory that a process tree uses (proc(5), statm); 0 when it is gone."""
+    # Shared pages count for each process; for a limit this errs on the safe side.
     fields = [_read(each, "statm").split() for each in tree(pid)]
     return sum(int(each[1]) for each in fields if len(each) > 1) * _PAGE_BYTES
 

@@ -57,8 +57,8 @@ class PageRenderer(abc.ABC):
 
     @abc.abstractmethod
     def kill(self) -> None:
-        # See WarmRenderer and OneShot: what they read here is changed under the same lock only.
         """End the program that renders now, if there is one. The caller holds the slot's lock."""
+        # See WarmRenderer and OneShot: what they read here is changed under the same lock only.
 
     @abc.abstractmethod
     def conclude(self, rendered: RenderedFile) -> None:

@@ -99,8 +99,8 @@ def environment(base_environment: Dict[str, str], path: Optional[str]) -> Dict[s
 
 
 def take(path: str) -> bytes:
-    # Read and removed at once, so that such files never add up.
     """Return the content of a file and remove it; return nothing when it cannot be read."""
+    # Read and removed at once, so that such files never add up.
     try:
         with open(path, "rb") as file:
             data = file.read()

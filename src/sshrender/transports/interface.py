@@ -44,8 +44,8 @@ class Refusal(enum.Enum):
 
     @property
     def may_come_back(self) -> bool:
-        # Other reasons need an administrator, so no timer contacts such a host again.
         """Whether the reason may disappear without action by an administrator."""
+        # Other reasons need an administrator, so no timer contacts such a host again.
         return self in (Refusal.UNREACHABLE, Refusal.NO_ADDRESS)
 
 

@@ -82,8 +82,8 @@ def _lines(file: Path, name: str) -> Iterator[tuple[str, list[str], int]]:
 
 
 def names_match(patterns: str, name: str) -> bool:
-    # ``|1|`` begins a hashed name: salt and HMAC-SHA1 of one name, and never a list.
     """Return whether a line's first field, hashed or a list of patterns, matches a name (sshd(8))."""
+    # ``|1|`` begins a hashed name: salt and HMAC-SHA1 of one name, and never a list.
     if patterns.startswith("|1|"):
         return _hash_matches(patterns, name)
     matched = False

@@ -67,8 +67,8 @@ def attempt(fields: Fields) -> str:
 
 
 def digest(fields: Fields, name: str, *, may_be_empty: bool = False) -> str:
-    # fullmatch and not match with ``$``, which would accept a newline at the end.
     """Return a SHA-256 in hexadecimal digits."""
+    # fullmatch and not match with ``$``, which would accept a newline at the end.
     value = fields.get(name, "" if may_be_empty else None)
     if value == "" and may_be_empty:
         return ""

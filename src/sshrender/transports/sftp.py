@@ -85,8 +85,8 @@ class SftpFiles:
             raise FilesFailed(f"{source}: {_words(error)}") from None
 
     @staticmethod
-    # Its error concerns this machine. Inside the try it would be taken for an error of the host.
     def _keep(block: bytes, target: IO[bytes]) -> None:
+        # Its error concerns this machine. Inside the try it would be taken for an error of the host.
         try:
             target.write(block)
         except OSError as error:

@@ -212,11 +212,11 @@ def _unless_none(value: str | None) -> str | None:
 def _identities(listed: list[str] | None, tokens: Mapping[str, str]) -> tuple[str, ...]:
     # ``ssh -G`` prints its defaults, so these count only on a machine without OpenSSH's client.
     paths = listed or [f"~/.ssh/{name}" for name in _DEFAULT_IDENTITIES]
+    # A value of ssh_config that is the word ``none`` switches the default identities off.
     return tuple(sshtokens.path(path, tokens) for path in paths if path != "none")
 
 
 def _existing(paths: Iterable[str]) -> tuple[str, ...]:
-    # A value of ssh_config that is the word ``none`` switches the default identities off.
     """Return the files that exist and are no public keys, which only the agent can use.
 
     One in a folder that cannot be searched is among them: the login says that it cannot be read.

@@ -27,13 +27,13 @@ MAX_SFTP_PACKET = 64 * 1024
 
 
 class BoundedPacketizer(paramiko.packet.Packetizer):  # type: ignore[misc]  # paramiko has no types
-    # Called by paramiko's reading thread, also for the body of a packet whose length was just decrypted.
     """Refuses packets that are longer than OpenSSH allows, before it reads them."""
 
     _greeting = 0
 
     def read_all(self, n: int, check_rekey: bool = False) -> bytes:
         """Read ``n`` bytes. Raises SSHException when no packet may have so many."""
+        # Called by paramiko's reading thread, also for the rest of a packet after its length.
         if n > MAX_PACKET + _MAX_OVERHEAD:
             raise paramiko.SSHException(f"it announces a packet of {n} bytes")
         data: bytes = super().read_all(n, check_rekey)

@@ -21,10 +21,12 @@ class Harmless:
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """Render the wrapped object. Rich marks its own codes as control segments; these stay."""
+        # Rich puts its own escapes into segments of their own kind, and text into all others.
         for segment in console.render(self._shown, options):
             if segment.control:
                 yield segment
             else:
+                # One character for one, so that widths that Rich has measured stay right.
                 yield Segment(harmless(segment.text), segment.style)
 
 

@@ -31,8 +31,10 @@ class GuardedView:
 
     def close(self) -> None:
         """See View.close. A view that has failed is closed, too: it may have changed the terminal."""
+        # The view gets one more call after it has failed, so that the terminal is restored.
         self._has_failed, had_failed = False, self._has_failed
         self._try(self._view.close)
+        # An error in that call has been reported; an earlier one is not reported again.
         self._has_failed = self._has_failed or had_failed
 
     def _try(self, show: Callable[[], None]) -> None:

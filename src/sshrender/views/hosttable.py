@@ -35,6 +35,7 @@ def lines(reports: Sequence[Report], fixes: Fixes, verbose: int = 0) -> Iterator
         ("HOST", "STATE", "SLOTS", "LOAD", "GS", "PYTHON", "ENCODER", "REASON")
     ]
     rows += [_row(report) for report in reports]
+    # The titles count as well: a column is never narrower than its title.
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     table = [
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
@@ -48,6 +49,7 @@ def lines(reports: Sequence[Report], fixes: Fixes, verbose: int = 0) -> Iterator
         if verbose:
             yield from _checks(report)
     states = [report["state"] for report in reports]
+    # Every state is counted, but drained hosts only where there are any.
     shown = [state for state in _STATES if state in states or state != "drained"]
     words = [f"{states.count(state)} {state}" for state in shown]
     yield f"{count(len(reports), 'host')}: " + ", ".join(words)
@@ -59,10 +61,12 @@ def _row(report: Report) -> tuple[str, ...]:
         clean(report["name"]),
         report["state"],
         str(report["slots"] or "-"),
+        # Threads per core, as the thresholds of the inventory are.
         f"{report['others'] / cores:.2f}" if cores else "-",
         clean(report["ghostscript"], 20) or "-",
         clean(report["python"], 20) or "-",
         clean(report.get("encoder", ""), 20) or "-",
+        # A host without a reason may still have failed a check that does not matter for its use.
         clean(report["reason"]) or _warning(report),
     )
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 
+# The order of rows in every table, so that a host is found at the same place everywhere.
 ORDER = (
     "refused",
     "lost",
@@ -29,6 +30,7 @@ _WORDS = {"busy": "busy (others)", "unknown": "not used"}
 
 def word(state: str, *, is_working: bool) -> str:
     """Return a state in words. ``is_working``: whether the host renders a page now."""
+    # "idle" means: not loaded by others. Whether pages are rendered there is what users want to read.
     if state == "idle":
         return "working" if is_working else "free"
     return _WORDS.get(state, state)
@@ -36,6 +38,7 @@ def word(state: str, *, is_working: bool) -> str:
 
 def rank(state: str, *, is_working: bool = True) -> tuple[int, bool]:
     """Return a sort key: hosts with a problem first, then working ones, then free ones."""
+    # False sorts before True, so working hosts come first.
     return (ORDER.index(state) if state in ORDER else len(ORDER)), not is_working
 
 

@@ -16,9 +16,11 @@ def changed(before: Listed | None, listed: Listed, now: float) -> Iterator[str]:
     ``now``: seconds since 1970. All jobs the first time.
     """
     at = datetime.fromtimestamp(now).astimezone().strftime("%H:%M:%S")
+    # By name, because a job keeps its name and changes everything else.
     known = {job.name: job for job in before.jobs} if before is not None else {}
     width = max((len(job.name) for job in listed.jobs), default=0)
     for job in listed.jobs:
+        # Speed and time left change with each reading, and would make every line a new one.
         if _timeless(known.get(job.name)) != _timeless(job):
             yield f"{at}  {clean(job.name):<{width}}  {describe(job)}"
     for name in known.keys() - {job.name for job in listed.jobs}:

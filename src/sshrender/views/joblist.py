@@ -42,6 +42,7 @@ def table(
         yield from _aligned(reports, has_accounts)
     elif not damaged:
         yield "no jobs"
+    # A damaged job has no row: its state is not known.
     for name, why in sorted((damaged or {}).items()):
         yield f"{clean(name)}  damaged: {clean(why)}"
 
@@ -49,6 +50,7 @@ def table(
 def _aligned(reports: Sequence[Report], has_accounts: bool) -> Iterator[str]:
     rows: list[tuple[str, ...]] = [(*_TITLES, "CPU SECONDS") if has_accounts else _TITLES]
     rows += [(*_row(report), _cpu(report)) if has_accounts else _row(report) for report in reports]
+    # Columns are as wide as their content.
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     for row in rows:
         yield "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
@@ -82,6 +84,7 @@ def _settings(settings: Mapping[str, Any] | None) -> str:
     """Return what renders at which resolution, as ``png16m 150 dpi`` or ``mutool 150 dpi crop``."""
     if settings is None:
         return "-"  # a job that was removed left only its account
+    # A recipe without an extension is the built-in Ghostscript.
     recipes = [recipe["name"] for recipe in settings["recipes"] if recipe["extension"]]
     shown = resolution_in_words(settings)
     words = [f"{clean(recipes[0] if recipes else settings['device'], 30)} {shown} dpi"]
@@ -116,6 +119,7 @@ def whole(report: Report) -> Iterator[str]:
         yield f"  overview  {clean(report['overview'], 4096)}"
     if report.get("stats"):
         yield from jobstats.lines(report["stats"])
+    # Only then does the state of a host say something: after the run it is the last one of the journal.
     is_running = report["state"] in ("running", "paused", "held") and bool(report["coordinator"])
     for pool in report.get("pools", ()):
         yield f"  {queue_in_words(pool)}"
@@ -137,6 +141,7 @@ def headline(report: Report) -> str:
 
 def again(report: Report) -> str:
     """Return the command that runs the job again."""
+    # A job of the queue is put back into it, any other is run by its user.
     command = "resubmit" if report["submitted"] else "resume"
     return f"sshrender {command} {shlex.quote(clean(report['job']))}"
 
@@ -183,6 +188,7 @@ def _counts(pages: Mapping[str, int]) -> str:
 def _rank(host: Mapping[str, Any]) -> tuple[int, bool]:
     """Return a sort key that keeps the order of hosts that have no problem."""
     rank, _ = hostwords.rank(host["state"])
+    # sorted() is stable, so hosts without a problem keep the order of the report.
     return min(rank, len(hostwords.TROUBLED)), False
 
 
@@ -200,5 +206,6 @@ def _host(host: Mapping[str, Any], is_running: bool) -> str:
     reason = f": {clean(host['reason'])}" if host["reason"] else ""
     has_state = is_running or host["state"] in hostwords.TROUBLED
     word = " " + hostwords.word(host["state"], is_working=host["running"] > 0) if has_state else ""
+    # A semicolon after a reason, which may itself hold a colon.
     colon = "; " if word or reason else ": "
     return f"  host      {clean(host['name'])}{clean(word)}{reason}{colon}" + ", ".join(words)

@@ -33,6 +33,7 @@ SETTLED = (DONE, SUSPECT, FAILED)
 BUCKET = 5.0
 """Seconds of one bar in the graph of the throughput."""
 
+# An hour of bars.
 BUCKETS = 720
 LOG_LENGTH = 5000
 MAX_PROBLEMS = 500
@@ -109,7 +110,11 @@ class HostRow:
 
     def begin(self, now: float) -> None:
         """Mark the oldest attempts, as many as there are slots, as being rendered."""
+        # A slot that opens the document anew renders nothing meanwhile. None: the number of slots is not
+        # known.
         free = max(0, self.slots - len(self.reopening)) if self.slots else None
+        # Attempts are held in the order in which they were sent, and the runner starts them in that
+        # order.
         for flight in islice(self.flights.values(), free):
             if flight.begun is None:
                 flight.begun = now
@@ -195,8 +200,10 @@ class JobModel:
 
     def take(self, entry: je.JournalEntry) -> None:
         """Apply the next entry. One that names a page which is not the job's is ignored."""
+        # The clocks of two coordinators may differ, and time must not go back here.
         self.now = max(self.now, entry.moment.timestamp())
         self.times.take(entry, self.now)
+        # PageEntry is a subclass of JournalEntry, so the other entries are those that are none.
         if not isinstance(entry, je.PageEntry):
             self._take_of_run(entry)
         elif entry.page not in self.pages:
@@ -205,6 +212,7 @@ class JobModel:
             self._reopening(entry)
         else:
             self._take_of_page(entry, self.pages[entry.page])
+        # Samples come every few seconds and tell nothing that a log should keep.
         if not isinstance(entry, je.HostsSampled):
             self._log(entry)
 
@@ -252,6 +260,7 @@ class JobModel:
                 self._move(page, WAITING)
             case je.AttemptDropped():
                 self._remove_flight(entry.host, entry.attempt)
+                # True counts as 1: only an attempt that lost against another one was hedged.
                 self._host(entry.host).hedged += entry.is_hedged
                 page.history.append(entry)
             case je.AttemptFailed():
@@ -261,6 +270,7 @@ class JobModel:
             case je.PageSuspected():
                 page.diagnostics += entry.diagnostics
                 page.history.append(entry)
+                # Only from DONE: a page that was withdrawn meanwhile is waiting again.
                 if page.state == DONE:
                     self._move(page, SUSPECT)
             case je.PageWithdrawn():
@@ -278,6 +288,7 @@ class JobModel:
         if entry.is_over:
             host.reopening.pop(entry.page, None)
             host.begin(self.now)
+        # Bounded by the number of slots: the entries come from hosts.
         elif len(host.reopening) < max(1, host.slots):
             host.reopening[entry.page] = self.now
 
@@ -314,6 +325,7 @@ class JobModel:
         return self.hosts[name]
 
     def _move(self, page: PageRow, state: str) -> None:
+        # The counts of all states add up to the number of pages.
         self.counts[page.state] -= 1
         self.counts[state] += 1
         page.state, page.since = state, self.now
@@ -332,8 +344,10 @@ class JobModel:
         self.ended, self.held, self.pause = None, "", None
         self.coordinator, self.output = entry.coordinator, entry.output
         self.rate = Rate()
+        # Kept for a run that contacts no host at all (_run_ended).
         self._states_before = {host.name: (host.state, host.reason) for host in self.hosts.values()}
         for host in self.hosts.values():
+            # Attempts of the last run are void: its coordinator is gone.
             host.flights.clear()
             host.reopening.clear()
             host.state, host.reason = "unknown", ""
@@ -393,6 +407,7 @@ class JobModel:
         if flight is not None:
             begun = flight.since if flight.begun is None else flight.begun
             self.spans.append(Span(host.name, page.number, begun, self.now, is_good=False))
+        # A hedged page stays sent while another host renders it.
         if page.state == SENT and not self._is_elsewhere(page.number):
             self._move(page, WAITING)
 
@@ -424,6 +439,7 @@ class JobModel:
         self._move(page, SUSPECT if page.diagnostics else DONE)
 
     def _page_withdrawn(self, entry: je.PageWithdrawn, page: PageRow) -> None:
+        # Pages of a host that was outvoted no longer count for it.
         if page.state in (DONE, SUSPECT) and entry.host in self.hosts:
             self.hosts[entry.host].pages -= 1
         page.diagnostics, page.host = (), ""
@@ -451,6 +467,7 @@ class JobModel:
                 | Operation.UNDRAIN
                 | Operation.MOVE
             ):
+                # Each operation is named, so that a new one without a case is a type error.
                 pass  # what follows from them has entries of its own
             case _:
                 assert_never(operation)
@@ -465,6 +482,7 @@ def packed(spans: Sequence[Span], slots: Mapping[str, int]) -> list[Span]:
     found = []
     for span in reversed(spans):
         busy = begun.setdefault(span.host, [math.inf] * max(1, slots.get(span.host, 1)))
+        # The slot that is free longest before this page: it leaves the others for earlier pages.
         slot = max(range(len(busy)), key=busy.__getitem__)
         end = min(span.end, busy[slot])
         busy[slot] = end - (span.end - span.start)

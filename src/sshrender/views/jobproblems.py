@@ -73,10 +73,13 @@ class _Collector:
         match entry:
             case je.PageEntry() if entry.page in self._pages:
                 self._take_of_page(entry)
+            # The same host may get into one state for several reasons: each is a line.
             case je.HostStateChanged() if entry.state in _TROUBLE:
                 found = self._add(entry, "host", entry.reason, entry.host, state=entry.state)
                 found.times += 1
             case je.RunStarted():
+                # A run that crashed has left its pause open; it ended when the next run began, at the
+                # latest.
                 self._end_pause(entry)
             case je.RunEnded():
                 self._end_pause(entry)
@@ -101,6 +104,7 @@ class _Collector:
             case je.StorageFailed():
                 self._end_pause(entry)
                 self._pause = Problem("pause", entry.reason, times=1, since=entry.time)
+                # Each pause is a problem of its own, although causes may be equal.
                 self.found["pause", str(len(self.found))] = self._pause
             case je.StorageRecovered():
                 self._end_pause(entry)
@@ -136,11 +140,13 @@ class _Collector:
         self, entry: je.JournalEntry, kind: str, cause: str, host: str = "", *, state: str = ""
     ) -> Problem:
         """Return the problem of this cause: numbers in its text, as a size or a duration, may differ."""
+        # Numbers differ in texts such as "took 612 s": they are one cause.
         key = kind, state, host, _NUMBER.sub("0", cause)
         found = self.found.get(key)
         if found is None:
             hosts = [host] if host else []
             found = self.found[key] = Problem(kind, cause, hosts=hosts, since=entry.time, state=state)
+        # Equal times: it happened at one moment, and has no end.
         elif entry.time > found.since:
             found.until = entry.time
         return found
@@ -163,11 +169,13 @@ def of(
     failed = {page["page"] for page in row["failed_pages"]}
     for each in found:
         if each.kind == "retried":  # those that failed for good have a line of their own
+            # Pages that were tried again and failed in the end are listed as failed only.
             each.pages = [page for page in each.pages if page not in failed]
     found = [each for each in found if each.pages or each.kind != "retried"]
     found += [*_of_pages(row, sorted(missing)), *_of_document(row), *_waiting(row)]
     for each in found:
         each.pages.sort()
+    # sorted() is stable, so problems of a kind stay in the order of the journal.
     return sorted(found, key=lambda each: _KINDS.index(each.kind))
 
 
@@ -220,6 +228,7 @@ def _of_document(row: Mapping[str, Any]) -> Iterator[Problem]:
 
 def _waiting(row: Mapping[str, Any]) -> Iterator[Problem]:
     """Yield why the job does not run now, though it is not finished."""
+    # Said first: without the owner's signature nothing else matters.
     if row.get("unsigned"):
         yield Problem("waiting", f"it is not run here: {row['unsigned']}", times=1)
     if row["state"] not in ("queued", "held", "paused"):
@@ -227,6 +236,7 @@ def _waiting(row: Mapping[str, Any]) -> Iterator[Problem]:
     causes = [row["reason"]] if row["reason"] else []
     causes += [f"it starts after {', '.join(row['after'])}"] if row["after"] else []
     causes += [f"it starts after {local_time(row['not_before'])}"] if row["not_before"] else []
+    # A job that waits without a reason waits for a coordinator.
     if not causes:
         causes = ["no coordinator has started it yet; sshrender coordinate --once does"]
     for cause in causes:
@@ -281,6 +291,7 @@ def lines(row: Mapping[str, Any], problems: Iterable[Problem], *, now: str) -> I
 
 def _hints(row: Mapping[str, Any], problems: Sequence[Problem]) -> Iterator[str]:
     kinds = {each.kind for each in problems}
+    # One hint for the first page: the others have the same command.
     page = next((each.pages[0] for each in problems if each.pages and each.kind != "missing"), None)
     host = next((each.hosts[0] for each in problems if each.kind == "host"), None)
     job = shlex.quote(clean(row["job"]))
@@ -315,6 +326,7 @@ def _when(problem: Problem) -> str:
     """Return when it happened: ``, 3 times, last at 2026-01-31 12:00:00``."""
     if problem.times < 2:
         return f" at {local_time(problem.since)}"
+    # ``until`` is empty where all of it happened at one moment.
     return f", {problem.times} times, last at {local_time(problem.until or problem.since)}"
 
 

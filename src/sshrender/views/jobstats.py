@@ -40,12 +40,14 @@ class JobStats:
     def take(self, entry: je.JournalEntry) -> None:
         """See Replay.take. An entry of a page that is not the job's is ignored."""
         if isinstance(entry, je.RunStarted):
+            # A run without RunEnded has crashed; it ends where the next one begins.
             self._end_run()
             self._began = self._last = entry.moment.timestamp()
         elif isinstance(entry, je.PageEntry) and entry.page in self._pages:
             self._take_of_page(entry)
 
     def _take_of_page(self, entry: je.PageEntry) -> None:
+        # It may come when the document is closed, and is no sign of work.
         if not isinstance(entry, je.PageSuspected):  # which may come long after the last page
             self._last = max(self._last, entry.moment.timestamp())
         match entry:
@@ -62,10 +64,12 @@ class JobStats:
 
     def _page_sent(self, entry: je.PageSent) -> None:
         self._attempts += 1
+        # Only hedged attempts have a reason to be sent beside another one.
         if entry.because:
             self._hedges += 1
             self._hedged.setdefault(entry.page, set()).add(entry.attempt)
         else:
+            # A page that was sent before without a hedge has failed or come back.
             self._retries += entry.page in self._sent
         self._sent.add(entry.page)
 
@@ -94,6 +98,7 @@ class JobStats:
         """
         self._end_run()
         found = self._delivered.values()
+        # Equal times: the page with the lower number first.
         slowest = heapq.nlargest(MAX_SLOWEST, found, key=lambda each: (each.seconds, -each.page))
         rate = self._rendered / self._seconds if self._seconds else None
         return {
@@ -112,6 +117,7 @@ class JobStats:
             "slowest_pages": [
                 {"page": each.page, "seconds": round(each.seconds, 3), "host": each.host}
                 for each in slowest
+                # Adopted pages have no host and no time.
                 if each.host
             ],
         }

@@ -38,15 +38,18 @@ class JsonLinesView:
 
     def snapshot(self, snapshot: Snapshot, now: float) -> None:
         """Write a status line if one is due."""
+        # Before the line is made, so that its speed includes this snapshot.
         self._rate.note(now, snapshot.delivered_here)
         self._status = status(snapshot, self._rate, now)
         self._last = progress_line(snapshot, self._rate, now)
+        # The first snapshot gives a line at once: a program knows that the run has begun.
         if self._next is None or now >= self._next:
             self._next = now + STATUS_INTERVAL
             self.print_line(self._last)
 
     def print_line(self, line: str) -> None:
         """Write a line of text as an entry of the type ``status``, with the numbers known by now."""
+        # The numbers of the last snapshot, so that every status line has them.
         self._write({**_event("status"), **self._job, **self._status, "text": line})
         self._last = ""
 

@@ -27,6 +27,7 @@ class NonBlockingStream(io.TextIOBase):
         self._prefix = prefix
         self._parts: list[str] = []
         self._queue: queue.SimpleQueue[str | None] = queue.SimpleQueue()
+        # Counted by both threads without a lock: a lost update only shifts the limit a little.
         self._waiting = 0
         self._thread = threading.Thread(target=self._work, daemon=True, name="narration")
         self._thread.start()
@@ -55,6 +56,7 @@ class NonBlockingStream(io.TextIOBase):
         if self._prefix:
             text = "".join(self._prefix + line for line in text.splitlines(keepends=True))
         self._parts.clear()
+        # Dropped and not waited for: a terminal that is stopped must not stop the job.
         if text and self._waiting < MAX_WAITING:
             self._waiting += len(text)
             self._queue.put(text)

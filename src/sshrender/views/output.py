@@ -15,6 +15,7 @@ from typing import Any, TextIO
 
 from sshrender.views.text import CONTROL
 
+# Newlines are allowed here, unlike in a single line.
 _IN_TEXT = re.compile(rf"(?!\n){CONTROL.pattern}")
 _BYTE = re.compile("[\udc80-\udcff]")
 """A byte of a file name that is not UTF-8, as Python decodes it (PEP 383)."""
@@ -25,6 +26,7 @@ _NO_TEXT = re.compile("[\ud800-\udc7f\udd00-\udfff]")
 
 def line(text: object, stream: TextIO | None = None, *, flush: bool = False) -> None:
     """Write one line, to stdout if no stream is given. Raises OSError."""
+    # The newline is added after the text was cleaned.
     _put(CONTROL.sub("?", str(text)) + "\n", stream, flush=flush)
 
 
@@ -44,12 +46,14 @@ def as_json(value: Any, stream: TextIO | None = None, *, indent: int | None = No
 
     A byte of a name that is not UTF-8 is written as Python's surrogate escape: a program can restore it.
     """
+    # JSON escapes all control characters but DEL.
     words = json.dumps(value, indent=indent).replace("\x7f", "\\u007f")
     _put(words + "\n", stream, flush=True)
 
 
 def clear_screen(stream: TextIO) -> None:
     """Clear a terminal and move its cursor to the top left. Raises OSError."""
+    # Absolute addressing and clearing, which every terminal with a cursor has (ECMA-48, CUP and ED).
     stream.write("\x1b[H\x1b[2J")
 
 
@@ -60,13 +64,16 @@ def harmless(words: str) -> str:
 
 def _put(words: str, stream: TextIO | None, *, flush: bool) -> None:
     out = sys.stdout if stream is None else stream
+    # Surrogates that are no bytes of a name cannot be written in any encoding.
     words = _NO_TEXT.sub("?", words)
     if _BYTE.search(words) and out.isatty():
         words = _BYTE.sub("?", words)  # a terminal may interpret such a byte as a control character
     try:
         out.write(words)
+    # A strict stream. Standard output has an error handler of its own (cli/streams.py).
     except UnicodeEncodeError:
         encoding = out.encoding or "ascii"
+        # The failed write has written nothing, so the whole text is written again.
         out.write(words.encode(encoding, "replace").decode(encoding))
     if flush:
         out.flush()

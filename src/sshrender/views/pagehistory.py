@@ -20,6 +20,7 @@ _VERBOSE = 2
 
 def of_page(entries: Iterable[je.JournalEntry], page: int) -> list[je.JournalEntry]:
     """Return the entries that concern a page: sent, failed, returned, delivered, suspect, withdrawn."""
+    # page_of() knows all entries with a page; fonts are reported for page lists.
     return [entry for entry in entries if je.page_of(entry) == page or _lacks_fonts(entry, page)]
 
 
@@ -43,6 +44,7 @@ def of_host(entries: Iterable[je.JournalEntry], host: str) -> list[je.JournalEnt
     found = [
         entry for entry in entries if isinstance(entry, _OF_ALL_HOSTS) or host in je.hosts_of(entry)
     ]
+    # Entries about all hosts alone do not make a history of this one.
     return found if any(not isinstance(entry, _OF_ALL_HOSTS) for entry in found) else []
 
 
@@ -53,6 +55,7 @@ def lines(entries: Iterable[je.JournalEntry]) -> Iterator[str]:
         words = tell(entry)
         if words is None:
             continue
+        # The date is printed once for each day, so lines stay short.
         day, clock = _when(entry)
         if day != date:
             date = day
@@ -62,6 +65,7 @@ def lines(entries: Iterable[je.JournalEntry]) -> Iterator[str]:
 
 def tell(entry: je.JournalEntry) -> str | None:
     """Return an entry in words; None for one that says nothing to a user."""
+    # Words of its own for what the progress lines leave out; for the rest their words.
     words = _of_run(entry)
     return words if words is not None else describe(entry, _VERBOSE)
 
@@ -97,6 +101,7 @@ def _of_run(entry: je.JournalEntry) -> str | None:
 
 def _of_page(entry: je.PageEntry) -> str | None:
     match entry:
+        # The first sending of a page says nothing; a second one beside it does.
         case je.PageSent() if entry.because:
             return f"page {entry.page} also sent to {clean(entry.host)}: {clean(entry.because)}"
         case je.PageReturned():
@@ -148,6 +153,7 @@ def _what(entry: je.RequestHandled) -> str:  # noqa: C901 - one case for each op
     operation = operation_of(entry.op)
     match operation:
         case None:
+            # Of a later version of the program: its own name is the best word.
             return clean(entry.op)  # of a later version
         case Operation.HOLD:
             return "hold"

@@ -48,6 +48,7 @@ class PlainView:
             self._started = now
             self._next = now + self._interval
         # A pause is told again and again: a log that just ends would look like a program that hangs.
+        # Progress is measured in pages of a terminal state; the time alone makes no line.
         if now >= self._next and (snapshot.settled != self._last_settled or snapshot.paused):
             self._last_settled = snapshot.settled
             self._interval = min(2 * self._interval, MAX_INTERVAL)
@@ -90,14 +91,17 @@ def describe(entry: je.JournalEntry, verbose: int = 0) -> str | None:
     match entry:
         case je.HostStateChanged():
             reason = f": {clean(entry.reason)}" if entry.reason else ""
+            # Outside of a board "free" is the usable state.
             state = hostwords.word(entry.state, is_working=False)
             return f"host {clean(entry.host)} {clean(state)}{reason}"
         case je.AttemptFailed():
+            # Causes such as a pause are told once, not for each page.
             if entry.kind in UNCHARGED and not verbose:
                 return None
             where = f"page {entry.page} failed on {clean(entry.host)}"
             return f"{where} ({entry.kind}): {clean(entry.reason)}"
         case je.PageFailed():
+            # Each host once, in the order of the attempts.
             hosts = clean(", ".join(dict.fromkeys(entry.hosts)))
             if not hosts:  # no host is to blame: the reason is no attempt's
                 return f"page {entry.page} failed ({entry.kind}): {clean(entry.reason)}"
@@ -105,6 +109,7 @@ def describe(entry: je.JournalEntry, verbose: int = 0) -> str | None:
         case je.PageDelivered() | je.PageSuspected() if entry.diagnostics:
             return f"page {entry.page} suspect: {clean(entry.diagnostics[0])}"
         case _:
+            # Entries about the storage are shown always, details only with -v.
             return _describe_storage(entry) or (_describe_detail(entry) if verbose else None)
 
 

@@ -30,6 +30,7 @@ def lines(pools: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     for number, row in enumerate(rows):
         cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
         yield "  ".join(cells).rstrip()
+        # The first row holds the titles.
         if number:
             yield from _advice(pools[number - 1])
 

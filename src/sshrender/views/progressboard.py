@@ -44,12 +44,14 @@ class BoardView:
     """A live board on a terminal; messages scroll above it."""
 
     def __init__(self, stream: TextIO, job: str, color: str = "auto", verbose: int = 0) -> None:
+        # None leaves the decision to Rich, which knows NO_COLOR and terminals without colours.
         no_color = {"auto": None, "never": True, "always": False}[color]
         self._console = Console(file=stream, no_color=no_color, highlight=False)
         self._job = job
         self._verbose = verbose
         self._rate = Rate()
         self._rendered_at = 0.0
+        # transient: the board disappears at the end, and the summary takes its place.
         self._live = Live(
             Text(""), console=self._console, auto_refresh=False, transient=True, screen=False
         )
@@ -68,11 +70,13 @@ class BoardView:
     def snapshot(self, snapshot: Snapshot, now: float) -> None:
         """See View.snapshot."""
         self._rate.note(now, snapshot.delivered_here)
+        # A background process that writes to the terminal would be mixed with the shell's own lines.
         if now - self._rendered_at < REDRAW or is_in_background(self._console.file):
             return
         self._rendered_at = now
         width, height = self._console.size
         board = render(snapshot, self._job, self._rate, now, width, height)
+        # The last step: Rich adds its escapes after the text was made harmless.
         self._live.update(Harmless(board), refresh=True)
 
     def print_line(self, line: str) -> None:
@@ -93,6 +97,7 @@ def render(
     if snapshot.paused:
         parts.append(Text(pause_now(snapshot), style="bold red", no_wrap=True))
     # Three lines are not for hosts: the titles, "and … more", and the one that the cursor is on.
+    # At least three rows, even where they do not fit: a board without hosts says too little.
     max_rows = max(3, height - len(parts) - 3)
     parts.append(_hosts(snapshot, width, max_rows))
     return Group(*parts)
@@ -116,6 +121,7 @@ def _progress(snapshot: Snapshot, width: int) -> RenderableType:
     share = snapshot.delivered / snapshot.total if snapshot.total else 1.0
     line = Table.grid(padding=(0, 1, 0, 0))
     line.add_row(
+        # Six columns are for the percentage and the space before it.
         ProgressBar(total=snapshot.total, completed=snapshot.delivered, width=min(width - 6, 100)),
         f"{int(100 * share)} %",
     )
@@ -127,6 +133,7 @@ def _pace(snapshot: Snapshot, rate: Rate, now: float) -> Text:
     left = rate.left(now, snapshot.missing)
     words = [f"{count(snapshot.running, 'page')} in work"]
     if snapshot.paused:  # no page is delivered until it ends, whatever the last half minute was like
+        # The rate of the last half minute would promise an end that does not come.
         speed = left = None
     if speed is not None:
         words.append(f"{speed:.1f} pages/s" if speed >= 1 else f"{speed * 60:.1f} pages/min")
@@ -158,11 +165,13 @@ def _hosts(snapshot: Snapshot, width: int, max_rows: int) -> RenderableType:
     table = Table(box=None, padding=(0, 1, 0, 0), show_edge=False)
     left = width
     for column, title in enumerate(titles[:-1]):
+        # Measured for this redraw alone: columns may change their width when a name appears.
         needed = max(len(title), *(cell.cell_len for cell in (row[column] for row in rows)))
         needed = min(needed, _MAX_NAME_WIDTH) if column == 0 else needed
         justify: JustifyMethod = "left" if column < 2 else "right"
         table.add_column(title, width=needed, justify=justify, no_wrap=True, overflow="ellipsis")
         left -= needed + 1
+    # A reason that is cut to a few letters says nothing, so the column is left out.
     if left >= _MIN_REASON_WIDTH:
         table.add_column(titles[-1], max_width=left - 1, no_wrap=True, overflow="ellipsis")
     for row in rows:
@@ -183,6 +192,7 @@ def _chosen(hosts: Sequence[HostView], max_rows: int) -> list[HostView]:
         return ordered
     troubled = [host for host in ordered if host.state in hostwords.TROUBLED]
     others = [host for host in ordered if host.state not in hostwords.TROUBLED]
+    # What the others do not need is for the hosts with a problem.
     kept = max(max_rows // 2, max_rows - len(others))
     return (troubled[:kept] + others)[:max_rows]
 
@@ -193,6 +203,7 @@ def _rank(host: HostView) -> tuple[int, bool]:
 
 def _row(host: HostView) -> list[Text]:
     symbol, colour = _STYLES[host.state]
+    # Until the handshake neither slots nor load are known.
     is_known = bool(host.slots)
     return [
         Text(clean(host.name)),

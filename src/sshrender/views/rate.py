@@ -22,6 +22,7 @@ class Rate:
 
     def note(self, now: float, delivered: int) -> None:
         """Record that the run has delivered ``delivered`` pages so far."""
+        # Only changes are noted, so that the window holds few points.
         if not self._points or self._points[-1][1] != delivered:
             self._points.append((now, delivered))
         # Two points stay in any case: a slow job still has a rate.
@@ -30,9 +31,11 @@ class Rate:
 
     def per_second(self, now: float) -> float | None:
         """Return pages per second; None while there is too little to average."""
+        # Without a point the rate is unknown.
         then, before = self._points[0] if self._points else (now, 0)
         if len(self._points) < 2 or now - then < MIN_SPAN:
             return None
+        # To the present and not to the last page, so the rate falls while nothing comes.
         return (self._points[-1][1] - before) / max(now - then, 0.001)
 
     def left(self, now: float, missing: int) -> float | None:
@@ -59,11 +62,13 @@ class JournalRate:
     def _take(self, entry: je.JournalEntry) -> None:
         match entry:
             case je.RunStarted():
+                # Pages of earlier runs say nothing about the speed of this one.
                 self._rate, self._delivered, self._is_paused = Rate(), 0, False
             case je.StorageFailed():
                 self._is_paused = True
             case je.StorageRecovered():
                 self._is_paused = False
+            # A page without a host was adopted after a crash.
             case je.PageDelivered(host=host) if host:  # not one that an earlier run published
                 self._newest = entry.moment.timestamp()
                 self._delivered += 1
@@ -79,4 +84,5 @@ class JournalRate:
         """
         if self._is_paused:
             return None
+        # At least the moment of the last page, at most a window after it.
         return self._rate.left(min(max(now, self._newest), self._newest + WINDOW), missing)

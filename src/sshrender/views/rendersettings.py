@@ -51,6 +51,7 @@ def _made(settings: Mapping[str, Any], recipes: Sequence[Mapping[str, Any]]) -> 
 
 def _shown(option: str, name: str) -> str:
     """Return a switch with the profile as its user named it; of others the beginning of the digest."""
+    # ``-s`` or ``-d`` are the first two characters.
     if name and option[2:].startswith("OutputICCProfile"):
         return _FILE.sub(lambda _: name, option)
     return _FILE.sub(r"profile-\1….icc", option)

@@ -54,12 +54,15 @@ class Reporter:
         A board cannot be shared, so plain lines replace it.
         """
         self._label = clean(document, 60)
+        # A dashboard or a board needs the terminal for itself.
         if self._progress in ("auto", "tui", "board"):
             self._progress = "plain"
 
     @contextlib.contextmanager
     def showing(self, job: str) -> Iterator[View]:
         """Give a view of a run; restore the terminal at the end."""
+        # Everything that a view writes goes through a thread of its own, so that no reader delays the
+        # run.
         stream = NonBlockingStream(self._stream, self._prefix)
         view = choose(
             self._progress,
@@ -74,6 +77,7 @@ class Reporter:
             yield view
         finally:
             view.close()
+            # After the view was closed: its last lines are in the queue by then.
             stream.drain()
 
     def report_defect(self, what: str, error: Exception) -> None:
@@ -108,6 +112,7 @@ class Reporter:
         if self._progress == "jsonl":
             self._json_line({"schema": 1, "type": "total", **fields, "exit_code": code})
         elif code or not self._quiet:
+            # The sum is about all documents, so no document is named before it.
             self._label = ""
             self._print(total_line(fields))
 
@@ -116,6 +121,7 @@ class Reporter:
         if self._progress == "jsonl":
             self._json_line({"schema": 1, "type": "error", **_error_fields(error)})
             return
+        # One line for each mistake of the configuration.
         for line in error.what.split("\n"):
             self._print(f"sshrender: error: {clean(line, 1000)}")
         self._print(f"hint: {clean(self._complete(error.hint), MAX_HINT)}")
@@ -136,4 +142,5 @@ class Reporter:
 
 def _error_fields(error: UserError) -> dict[str, Any]:
     code = int(error.code)
+    # Two names for the same values: programs may rely on either.
     return {"error": error.what, "hint": error.hint, "exit_code": code, "code": code, "what": error.what}

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from sshrender.job import journalentries as je
 
+# Entries of requests and states also come where there is nothing to do.
 _WORK = (je.PageSent, je.PageDelivered, je.AttemptFailed, je.PageFailed, je.PageSuspected)
 """Entries that show that a run had something to do."""
 
@@ -42,9 +43,11 @@ class RunTimes:
             self._end()
             self._start, self.has_worked = now, False
         elif isinstance(entry, _WORK):
+            # A journal whose beginning is lost: the run starts with its first work.
             self._start = now if self._start is None else self._start
             self.has_worked = True
         # A request may be handled long after a run that crashed.
+        # Such entries do not prolong a run.
         if self._start is not None and not isinstance(entry, _OUTSIDE_OF_RUNS):
             self._last = now
         if isinstance(entry, je.RunEnded):
@@ -53,6 +56,7 @@ class RunTimes:
 
     def _end(self) -> None:
         if self._start is not None and self.has_worked:
+            # Clocks may go back within a run, which then has no length.
             self._runs.append(_Run(self._start, max(self._start, self._last), self._before))
         self._start = None
 
@@ -71,10 +75,13 @@ class RunTimes:
 
     def at(self, moment: float) -> float:
         """Return how long the job had been worked on at a moment: its place on a timeline."""
+        # In the run that goes on.
         if self._start is not None and self.has_worked and moment >= self._start:
             return self._before + moment - self._start
+        # Runs are in the order of their start, so the last one before the moment can be searched for.
         index = bisect.bisect_right(self._runs, moment, key=lambda run: run.start) - 1
         if index < 0:
             return 0.0
         run = self._runs[index]
+        # Between two runs time stands still.
         return run.before + min(moment, run.end) - run.start

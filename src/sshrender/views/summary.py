@@ -57,16 +57,20 @@ def _files(summary: Mapping[str, Any]) -> Iterator[str]:
 def next_step(summary: Mapping[str, Any]) -> str:
     """Return the command that explains or mends what a run left undone; empty if there is nothing."""
     code, pages = summary.get("exit_code", 0), summary["pages"]
+    # A document that could not be opened has no job to name.
     if not code or not summary["job"]:
         return ""
     job = shlex.quote(clean(summary["job"]))
     if summary["failed_pages"]:
+        # Names in the output folder are taken by files of others: no page has a history that would
+        # explain it.
         if all(page["kind"] == FailureKind.UNWRITABLE.value for page in summary["failed_pages"]):
             return f"free the names that cannot be written, then: sshrender resume {job}"
         return f"sshrender why {job} --page {summary['failed_pages'][0]['page']}"
     if not pages["missing"]:
         return ""  # the file of --assemble could not be made: its error has its own hint
     is_refused = any(host["state"] == "refused" for host in summary["hosts"])
+    # What is wrong with hosts is found out by checking them.
     if code in (ExitCode.NO_HOST, ExitCode.RENDERER, ExitCode.AUTHENTICATION) or is_refused:
         return CHECK_HOSTS
     if code in (ExitCode.DOCUMENT, ExitCode.LEASE):
@@ -95,6 +99,7 @@ def totals(summaries: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Return the sums over several documents: of pages by state, and of documents by state."""
     pages: Counter[str] = Counter(dict.fromkeys(("total", "done", "suspect", "failed", "missing"), 0))
     for each in summaries:
+        # Failed documents have no pages in their summary.
         pages.update({key: each["pages"][key] for key in pages if key in each.get("pages", {})})
     states = Counter(str(each["state"]) for each in summaries)
     return {"documents": {"total": len(summaries), **states}, "pages": dict(pages)}
@@ -114,15 +119,18 @@ def total_line(fields: Mapping[str, Any]) -> str:
 
 def failure(result: Mapping[str, Any]) -> tuple[str, str]:
     """Return what failed, and a hint, for the object of a command that did not end with 0."""
+    # Of a command with several documents the first error stands for all.
     for each in result.get("jobs", ()):
         if each.get("error"):
             named, what = str(each.get("job") or each.get("document")), str(each["error"])
+            # The document is named once.
             return what if what.startswith(named) else f"{named}: {what}", str(each["hint"])
     job, pages = result.get("job"), result.get("pages", {})
     what = str(result.get("reason") or "")
     if not what:
         words = [f"{count(pages[key], 'page')} {key}" for key in ("failed", "missing") if pages.get(key)]
         what = ", ".join(words) or f"ended with exit code {result['exit_code']}"
+    # Only the summary of a run has what next_step() needs.
     step = next_step(result) if job and "failed_pages" in result else ""
     shown = f"sshrender status {shlex.quote(clean(job))}" if job else "sshrender status"
     return what, step or shown
@@ -162,6 +170,7 @@ def _headline(summary: Mapping[str, Any]) -> str:
     words += [f"{pages[key]} {key}" for key in ("suspect", "failed", "missing") if pages[key]]
     used = sum(host["pages"] > 0 for host in summary["hosts"])
     if used:
+        # The time of rendering, where any host has rendered.
         words.append(f"{duration(summary['seconds'])} on {count(used, 'host')}")
     elif pages["total"] and delivered == pages["total"]:
         words.append("nothing to render, all pages were there")
@@ -175,6 +184,7 @@ def _reason(summary: Mapping[str, Any]) -> Iterator[str]:
         yield f"  reason: {clean(summary['reason'])}"
     paused = summary.get("paused")
     if paused:
+        # ``until`` may be missing: a pause without an end.
         until = paused["until"] and f"; the run would have waited until {clock_time(paused['until'])}"
         yield f"  paused since {clock_time(paused['since'])}{until or ''}"
 

@@ -7,6 +7,7 @@ import unicodedata
 from collections.abc import Iterable
 from datetime import datetime
 
+# The escape sequences need no pattern of their own: each begins with a control character.
 CONTROL = re.compile(
     r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069\ufff9-\ufffb"
     r"\U000e0000-\U000e007f]"
@@ -36,6 +37,7 @@ def duration(seconds: float) -> str:
 def clock_time(text: str) -> str:
     """Return the time of day of a journal's time, in the time zone of this machine."""
     try:
+        # Times of the journal are ISO 8601 with an offset.
         return datetime.fromisoformat(text).astimezone().strftime("%H:%M:%S")
     except (ValueError, OverflowError):
         return clean(text, 30)
@@ -80,6 +82,7 @@ def fitted(text: str, columns: int) -> str:
     """Return as much of a line as a terminal of this width shows in one row."""
     width = 0
     for at, char in enumerate(text):
+        # Wide characters take two columns, combining ones none (UAX 11).
         width += 2 if unicodedata.east_asian_width(char) in "WF" else not unicodedata.combining(char)
         if width > columns:
             return text[:at]
@@ -88,6 +91,7 @@ def fitted(text: str, columns: int) -> str:
 
 def page_list(pages: Iterable[int]) -> str:
     """Return sorted pages as ``1-10, 15``."""
+    # The invariant: the last run is the one that the next page may extend.
     runs: list[list[int]] = []
     for page in pages:
         if runs and page == runs[-1][1] + 1:

@@ -19,6 +19,7 @@ def table(accounts: Sequence[Mapping[str, Any]], keys: Sequence[str]) -> Iterato
         yield "no usage recorded"
         return
     rows = [(*map(str.upper, keys), *_NUMBERS), *(_row(account, keys) for account in accounts)]
+    # The total is a row like any other, so its numbers count for the widths.
     rows.append(_row(_total(accounts, keys), keys))
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     for row in rows:
@@ -36,6 +37,7 @@ def _row(account: Mapping[str, Any], keys: Sequence[str]) -> tuple[str, ...]:
 
 def _total(accounts: Sequence[Mapping[str, Any]], keys: Sequence[str]) -> dict[str, Any]:
     total: dict[str, Any] = dict.fromkeys(keys, "")
+    # The first key's column has the word, the others stay empty.
     total[keys[0]] = "total"
     for number in ("pages", "cpu_seconds", "failures"):
         total[number] = sum(account[number] for account in accounts)

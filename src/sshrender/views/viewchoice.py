@@ -15,8 +15,10 @@ def choose(progress: str, stream: TextIO, job: str, *, quiet: bool, verbose: int
     ``auto`` and ``tui`` mean a board on a terminal, plain lines elsewhere, and nothing with ``--quiet``.
     """
     if progress in ("auto", "tui"):
+        # A board cannot show anything in the background, where the terminal belongs to the shell.
         progress = "none" if quiet else "board" if _is_terminal(stream) else "plain"
     if progress == "board":
+        # Imported for a board alone, because Rich takes long to load.
         from sshrender.views.progressboard import BoardView
 
         return BoardView(stream, job, color, verbose)

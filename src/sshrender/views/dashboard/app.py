@@ -111,14 +111,19 @@ class Dashboard(Navigation):
         self._clock = clock
         self._source: JobView | None = None
         self._chosen: JobView | None = None
+        # An empty model, so that every method works before a job is open.
         self._model = JobModel(())
         self._coordinator = ""
+        # The difference to the coordinator's clock, in seconds.
         self._skew = 0.0
+        # Set and cleared by this thread alone, so no two readings overlap.
         self._is_reading = False
+        # Whether a part of the journal has not been read yet.
         self._is_behind = True
         self._opened = time.monotonic()
         self._read_started = self._read_ended = 0.0
         self._problem = ""
+        # By widget, what is on it: an unchanged text is not set again.
         self._shown_values: dict[str, object] = {}
         self._defects: list[Exception] = []
 
@@ -165,20 +170,24 @@ class Dashboard(Navigation):
     def _tick(self) -> None:
         if not self.query("#log"):
             return  # the dashboard closes: Textual removes the widgets before the timer
+        # The job that the user chose from a list outweighs the owner's.
         source = self._chosen or self._owner.job()
         if source is not None and source is not self._source:
             self._open_job(source)
+        # A reading that hangs leaves the rest of the dashboard alive.
         if self._source is None or self._is_reading:
             self._update()
         else:
             self._is_reading = True
             self._read_started = time.monotonic()
             self._in_thread(self._read)
+        # After the update, so that the last state was on the screen.
         if self._owner.is_over():
             self.exit()
 
     def _open_job(self, source: JobView) -> None:
         self._source = source
+        # A new model: nothing of the job before must be seen.
         self._model = JobModel(source.facts.pages)
         self._skew = 0.0
         self._read_ended = 0.0
@@ -206,6 +215,7 @@ class Dashboard(Navigation):
         self._update()
 
     def _take(self, source: JobView, entries: list[JournalEntry], holder: str) -> None:
+        # Cleared before the test: a late answer for another job must not block the next reading.
         self._is_reading = False
         if source is not self._source:
             return  # another job was opened meanwhile
@@ -213,26 +223,31 @@ class Dashboard(Navigation):
         for entry in entries:
             self._model.take(entry)
             # What happened before this dashboard was opened is history.
+            # _read_ended is 0 until the first reading has been taken.
             if isinstance(entry, RequestHandled) and self._read_ended:
                 self._report_request(entry)
         # The first reading has old entries: only later ones show how the clocks differ.
         if entries and self._read_ended and holder:
             self._skew = self._model.now - self._clock()
+        # Only now: entries of the first reading are old.
         self._read_ended = time.monotonic()
         self._coordinator = holder
         self.refresh_bindings()
         self._is_behind = len(entries) >= _MANY_ENTRIES
         self._update()
+        # At once and not after half a second: the journal of a long job has many blocks.
         if self._is_behind:  # a block of a long journal was read, not all of it
             self.call_later(self._tick)
 
     # Output: only what has changed since the last time
 
     def _update(self) -> None:
+        # One repaint for all changes.
         with self.batch_update():
             self._update_headline()
             if self._source is None:
                 return
+            # Only rows of changed pages are repainted.
             if self._model.changed:
                 self._map.update_pages(self._model.changed)
                 self._model.changed.clear()
@@ -250,8 +265,10 @@ class Dashboard(Navigation):
             words = headline.lines(
                 self._source.facts, self._model, self._coordinator, self.now, width, self._styles
             )
+        # A pause without a coordinator is history.
         paused = self._model.paused if self._coordinator else ""
         if self._source is not None and self._is_behind:
+            # The last line is replaced, so the headline keeps its height.
             words[-1] = Text(f"reading the journal: {self._model.logged:,} events so far …", "bold")
         problem = self._problem or self._storage_hang() or clean(paused)
         if problem:
@@ -270,6 +287,7 @@ class Dashboard(Navigation):
         rows = tables.hosts(self._model, self._styles, self._sort, self._is_reversed, filters["hosts"])
         self._arrange(len(rows))
         self._listing("hosts").show(rows)
+        # A pane that is not shown is not formatted.
         if self._is_shown("attempts"):
             self._listing("attempts").show(
                 tables.attempts(self._model, self._styles, self.now, filters["attempts"])
@@ -279,6 +297,7 @@ class Dashboard(Navigation):
 
     def _update_log(self, text: str) -> None:
         listing, model = self._listing("log"), self._model
+        # Formatting thousands of entries twice a second would be felt.
         if self._has_changed("log", (model.logged, text, self._log_mode, listing.size.height)):
             self._log_rows.take(model)
             pinned = self._log_rows.pinned(self._log_mode, text, listing.size.height)
@@ -295,6 +314,7 @@ class Dashboard(Navigation):
             return
         slots = sum(host.slots for host in self._model.hosts.values())
         frame, room = 3, panes.size.height  # a border above and below, and the titles
+        # At most two fifths of the height, so that the log stays readable.
         lines = min(max(hosts, 2) + frame, room * 2 // 5)
         attempts = min(max(slots, 2) + frame, room // 4)
         if self._has_changed("rows", (lines, attempts)):
@@ -327,10 +347,12 @@ class Dashboard(Navigation):
         )
         if self._subject[0] == "page" and page is not None and has_room:
             file = self._model.pages[page].file
+        # Empty: the thumbnail of the page before is removed.
         self._want_thumbnail(file)
 
     def _show(self, selector: str, words: Text) -> None:
         """Set a text if it has changed: Static would redraw an unchanged one, too."""
+        # Markup and not plain text: a colour may be all that changes.
         if self._has_changed(selector, words.markup):
             shown = harmless_text(words)
             self.query_one(selector, Static).update(shown, layout=selector == "#subject")
@@ -356,6 +378,7 @@ class Dashboard(Navigation):
             self.push_screen(JobScreen(jobs, self._styles, partial(self._choose, jobs), has_job=has_job))
 
     def _choose(self, jobs: JobList, key: str) -> None:
+        # Opening reads the shared folder.
         self._in_thread(partial(self._open_chosen, jobs, key))
 
     def _open_chosen(self, jobs: JobList, key: str) -> None:
@@ -370,6 +393,7 @@ class Dashboard(Navigation):
 
     def _show_chosen(self, chosen: JobView) -> None:
         self._chosen = chosen
+        # The list is left only when the job is there, so after an error another one can be chosen.
         if isinstance(self.screen, JobScreen):
             self.pop_screen()
         self.action_pane("pages")
@@ -385,6 +409,7 @@ class Dashboard(Navigation):
         """Handle Ctrl-C: the owner decides whether it stops the job or closes the dashboard."""
         words = self._owner.interrupt()
         if words:
+            # Half a minute: the notice must be read before Ctrl-C is pressed again.
             self.notify(words, severity="warning", timeout=30)
         else:
             self.exit()
@@ -396,8 +421,10 @@ class Dashboard(Navigation):
 
     def run_to_the_end(self) -> None:
         """Run until the user leaves or the job has ended. Raises the error that ended the dashboard."""
+        # They are those of the shell that started the program, and do not follow the window.
         for name in ("COLUMNS", "LINES"):  # Textual would use them instead of the real size
             os.environ.pop(name, None)
+        # Before Textual reads the keys, because answers of the terminal come like keys.
         terminalgraphics.prepare()
         self.run()
         if self._defects:

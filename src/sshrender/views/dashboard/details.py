@@ -25,6 +25,7 @@ def of_page(page: PageRow, now: float, styles: Styles) -> Text:
     text.append(f"  {_whereabouts(page, now)}\n")
     if page.width:
         text.append(f"{page.width} × {page.height} pixels, {size(page.bytes)}", "dim")
+        # The number of attempts is known with the size, when the page was delivered.
         text.append(f", {count(page.attempts, 'attempt')}\n", "dim")
     if page.reason and page.state != "done":
         text.append(f"{page.kind}: {clean(page.reason)}\n")

@@ -27,6 +27,7 @@ def state_of(job: JobModel, coordinator: str) -> tuple[str, str]:
         state = job.ended.state
         style = {"done": "bold green", "failed": "bold red"}.get(state, "bold yellow")
         return state, style
+    # A pause without a coordinator is not waited for by any process.
     if job.pause is not None and coordinator:
         return f"paused {pause(job.pause.since, job.pause.until)}", "bold red reverse"
     if job.held:
@@ -42,6 +43,7 @@ def opening(document: str, doing: str, seconds: float) -> list[Text]:
     ``doing``: what is being done, if that is known. ``seconds``: since the dashboard was opened.
     """
     found = [Text(f"opening {clean(document)} …", "bold", no_wrap=True, overflow="ellipsis")]
+    # In the first second the time says nothing.
     if seconds >= 1:
         found[0].append(f" {duration(seconds)}", "not bold")
     return [*found, Text(clean(doing), no_wrap=True, overflow="ellipsis")] if doing else found
@@ -75,6 +77,7 @@ def _title(facts: JobFacts, job: JobModel, coordinator: str) -> Text:
 def _progress(job: JobModel, coordinator: str, now: float, width: int, styles: Styles) -> Text:
     total = len(job.pages)
     there = job.delivered_pages
+    # A job without pages counts as complete.
     share = there / total if total else 1.0
     done = f"{there}/{total}" if width < _NARROW else f"{there} of {count(total, 'page')}"
     words = Text(f" {int(100 * share):3d} %  {done}", no_wrap=True)
@@ -97,6 +100,7 @@ def _bar(job: JobModel, room: int, styles: Styles) -> Text:
     text = Text()
     for cell in range(room):
         first = cell * len(states) // room
+        # At least one page for each cell, where there are fewer pages than cells.
         part = states[first : max(first + 1, (cell + 1) * len(states) // room)]
         if FAILED in part or SUSPECT in part:
             text.append(*styles.page(FAILED if FAILED in part else SUSPECT))
@@ -123,6 +127,7 @@ def _speed(job: JobModel, coordinator: str, now: float, width: int, styles: Styl
         text.append(_result(job))
     room = min(_MAX_GRAPH, width - text.cell_len - _PEAK_WIDTH)
     if room >= _MIN_GRAPH:
+        # A job that has ended shows its last minutes, not an empty graph.
         bars = job.bars(room, min(now, job.now + 1.0) if job.ended is not None else now)
         highest = max(bars, default=0.0)
         if highest:
@@ -151,4 +156,5 @@ def _in_work(job: JobModel, width: int) -> str:
 
 def _graph(bars: list[float], highest: float, styles: Styles) -> str:
     steps = len(styles.ramp) - 1
+    # A bar that is not zero is seen, however small.
     return "".join(styles.ramp[max(1, round(steps * bar / highest)) if bar else 0] for bar in bars)

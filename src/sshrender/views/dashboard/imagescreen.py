@@ -43,9 +43,12 @@ def part(
     ``image``: its width and height. ``window``: those of the window, in any unit. With ``zoom`` 1 the
     whole image fits into the window. ``centre``: the middle of the part, each from 0 to 1.
     """
+    # The part has at least one pixel, whatever the zoom.
     width, height = image
+    # The whole image fits with zoom 1; the smaller of both scales decides.
     scale = min(window[0] / width, window[1] / height) * zoom
     shown = min(width, window[0] / scale), min(height, window[1] / scale)
+    # The part never leaves the image.
     left = min(max(0.0, centre[0] * width - shown[0] / 2), width - shown[0])
     top = min(max(0.0, centre[1] * height - shown[1] / 2), height - shown[1])
     return (
@@ -95,6 +98,7 @@ class PageImageScreen(ModalScreen[None]):
 
     async def on_resize(self, _event: Resize) -> None:
         """Show the part that fits into the new size."""
+        # After the layout, when the size of the canvas is known.
         self.call_after_refresh(self._show)
 
     async def show(self, title: str, image: Image) -> None:
@@ -117,7 +121,9 @@ class PageImageScreen(ModalScreen[None]):
         self._show_title()
         canvas = self.query_one("#canvas", Container)
         box = part(self._image.size, self._window(), self._zoom, self._centre)
+        # The whole image needs no copy.
         shown = self._image if box == (0, 0, *self._image.size) else self._image.crop(box)
+        # One repaint: the image before must not flash.
         async with self.batch():
             await canvas.remove_children()
             await canvas.mount(terminalgraphics.widget(shown))
@@ -147,6 +153,7 @@ class PageImageScreen(ModalScreen[None]):
         width, height = self._image.size
         x = (left + end) / 2 + right * _MOVE * (end - left)
         y = (top + bottom) / 2 + down * _MOVE * (bottom - top)
+        # The centre is half a window away from each edge, so that moving stops there.
         half = (end - left) / 2, (bottom - top) / 2
         self._centre = (
             min(max(x, half[0]), width - half[0]) / width,

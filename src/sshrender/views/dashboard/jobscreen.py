@@ -29,6 +29,7 @@ from sshrender.views.text import clean, count, duration
 REFRESH = 2.0
 """Seconds between two readings: each one lists the shared folder and reads what has changed."""
 
+# Columns with a number are left out first where the list is narrow; the last one takes the rest.
 _JOBS = (
     Column("job", max_width=32),
     Column("state", max_width=11),
@@ -97,6 +98,7 @@ class JobScreen(Screen[None]):
         self._listed: Listed | None = None
         self._problem = ""
         self._filter = ""
+        # One reading at a time: the folder may be slower than the timer.
         self._is_reading = False
 
     def compose(self) -> ComposeResult:
@@ -112,6 +114,7 @@ class JobScreen(Screen[None]):
         self.set_class(self._styles.is_ascii, "-plain")
         self.query_one("#jobs").border_title = "jobs"
         self.query_one("#all-hosts").border_title = "hosts"
+        # Without a job below there is nothing to go back to.
         self.query_one(KeyLine).show([*_HINTS, _BACK] if self._has_job else list(_HINTS))
         self.query_one("#jobs").focus()
         self._show()
@@ -121,16 +124,19 @@ class JobScreen(Screen[None]):
     def _read(self) -> None:
         if not self._is_reading:
             self._is_reading = True
+            # exit_on_error=False: an error in the thread must not end the dashboard.
             self.run_worker(self._read_now, thread=True, exit_on_error=False)
 
     def _read_now(self) -> None:
         """Read the list. Runs in a thread."""
+        # After an error the list of before stays, with the reason above it.
         listed, problem = self._listed, ""
         try:
             listed = self._jobs.read()
         except Exception as error:  # noqa: BLE001 - other programs can write into the folder
             why = getattr(error, "strerror", None) or error or type(error).__name__
             problem = f"cannot read the jobs: {clean(str(why))}"
+        # The screen may have been left while the folder was read.
         if self.is_attached:
             self.app.call_from_thread(self._take, listed, problem)
 
@@ -143,6 +149,7 @@ class JobScreen(Screen[None]):
     def _show(self) -> None:
         listed = self._listed
         self.query_one("#list-title", Static).update(harmless_text(self._title()))
+        # Before the first answer the lists stay empty.
         if listed is None:
             return
         hosts = self.query_one("#all-hosts", Listing)
@@ -154,6 +161,7 @@ class JobScreen(Screen[None]):
         )
         seen = [host for host in listed.hosts if _matches(text, host.name, host.state, *host.jobs)]
         hosts.show([_host(host, self._styles) for host in seen])
+        # At most two fifths, and five lines: jobs matter more than hosts here.
         hosts.styles.height = min(len(listed.hosts) + 3, max(5, self.size.height * 2 // 5))
 
     def _title(self) -> Text:
@@ -169,6 +177,7 @@ class JobScreen(Screen[None]):
             text.append("  no jobs")
         else:
             states = [line.state for line in listed.jobs]
+            # dict.fromkeys keeps the order in which the list has the states.
             counted = {state: states.count(state) for state in dict.fromkeys(states)}
             words = ", ".join(f"{number} {state}" for state, number in counted.items())
             text.append(f"  {words}")
@@ -180,6 +189,7 @@ class JobScreen(Screen[None]):
     def action_open(self) -> None:
         """Open the job under the cursor; of a host, show its jobs alone."""
         if self.query_one("#all-hosts").has_focus:
+            # A host is no job: its name becomes the filter of the jobs.
             self._set_filter(self.query_one("#all-hosts", Listing).key or "")
             self.query_one("#jobs").focus()
             return
@@ -191,6 +201,7 @@ class JobScreen(Screen[None]):
         """Return the job under the cursor; None, after a message, if nothing can be done with it."""
         key = self.query_one("#jobs", Listing).key
         jobs = (self._listed or Listed()).jobs
+        # A line without a key cannot be opened or changed.
         line = next((line for line in jobs if line.key and line.key == key), None)
         if line is None and key is not None:
             self.app.notify(why_not, severity="warning")
@@ -200,6 +211,7 @@ class JobScreen(Screen[None]):
         """Hold the job under the cursor, or release it if it is held."""
         line = self._selected("this job cannot be held yet")
         if line is not None:
+            # The same key for both, as in the dashboard of a job.
             self._change(line, Operation.RELEASE if line.state == "held" else Operation.HOLD)
 
     def action_cancel_job(self) -> None:
@@ -225,6 +237,7 @@ class JobScreen(Screen[None]):
             except Exception as error:  # noqa: BLE001 - the list goes on whatever becomes of one job
                 words, severity = f"{op} {name} failed: {clean(str(error))}", _FAILED
             self.app.call_from_thread(self.app.notify, words, severity=severity)
+            # Read at once, so that the change is seen.
             self._read_now()
 
         self.run_worker(work, thread=True, group="request", exit_on_error=False)
@@ -232,6 +245,7 @@ class JobScreen(Screen[None]):
     def action_other(self) -> None:
         """Go from the jobs to the hosts, or back."""
         hosts = self.query_one("#all-hosts")
+        # A list of hosts that is empty is not shown and cannot have the focus.
         (self.query_one("#jobs") if hosts.has_focus or not hosts.display else hosts).focus()
 
     def action_search(self) -> None:
@@ -264,6 +278,7 @@ def _matches(text: str, *places: str) -> bool:
 
 
 def _job(line: JobLine, number: int, styles: Styles) -> Row:
+    # In the order of the columns of a job: suspect, failed.
     counts = ((SUSPECT, line.suspect), (FAILED, line.failed))
     problems = [f"{styles.page(state)[0]} {pages}" for state, pages in counts if pages]
     style = Style.parse(_STATES.get(line.state, ""))
@@ -279,6 +294,7 @@ def _job(line: JobLine, number: int, styles: Styles) -> Row:
         clean(line.note),
     )
     problem_style = Style.parse("bold red" if line.failed else "yellow")
+    # A job without a key gets one, because the cursor follows keys.
     return Row(line.key or f"#{number}", cells, (None, style, None, problem_style))
 
 

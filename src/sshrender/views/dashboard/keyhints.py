@@ -16,6 +16,7 @@ class Hint(NamedTuple):
     @property
     def width(self) -> int:
         """The columns that it takes, with the space behind it."""
+        # Two spaces behind the words, and one between key and words.
         return len(self.key) + len(self.words) + 3
 
 
@@ -71,13 +72,16 @@ def hints(
     ``has_failed_page``: the cursor is on one. ``has_filter``: the pane hides rows. ``has_jobs``: there
     is a list of jobs to go back to.
     """
+    # Requests need a coordinator to carry them out.
     found = [hint for hint in OF_PANES[pane] if is_running or hint.action not in _OF_REQUESTS]
     if pane == "pages" and has_failed_page and is_running:
+        # Behind the first key of the pane, which is the one that is used most.
         found.insert(1, RETRY)
     if has_jobs:
         found.insert(1, JOBS)
     if has_filter:
         found.insert(0, CLEAR)
+    # After the keys of the pane: what moves elsewhere, then what changes the job.
     found.append(PANES)
     if is_running:
         found += [RELEASE if is_held else HOLD, CANCEL]
@@ -86,11 +90,13 @@ def hints(
 
 def fitting(found: Sequence[Hint], ends: Sequence[Hint], width: int) -> list[Hint]:
     """Return the first of ``found`` that fit whole into so many columns beside all of ``ends``."""
+    # The ends are named in any case, so they take their room first.
     room = width - sum(hint.width for hint in ends)
     shown = []
     for hint in found:
         room -= hint.width
         if room < 0:
+            # Not the next shorter one: the order is that of usefulness.
             break
         shown.append(hint)
     return [*shown, *ends]

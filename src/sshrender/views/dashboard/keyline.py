@@ -49,6 +49,7 @@ class KeyLine(Widget):
         """Do what the key under the mouse does."""
         left = 0
         for hint in self._fitting():
+            # The same widths as in render_line: a click hits what is seen there.
             if left <= event.x < left + hint.width:
                 await self.run_action(self._named(hint.action))
                 return
@@ -57,6 +58,7 @@ class KeyLine(Widget):
     def _named(self, action: str) -> str:
         """Return an action with its owner: the screen that has the line, or else the dashboard."""
         name = f"action_{action.partition('(')[0]}"
+        # A screen on top of the dashboard has actions of its own.
         return f"screen.{action}" if hasattr(self.screen, name) else f"app.{action}"
 
 
@@ -93,6 +95,7 @@ class PaneTabs(Widget):
         for tab, words in zip(self._tabs, self._words(), strict=True):
             segments.append(Segment(words, _CHOSEN if tab.pane == self._chosen else _PLAIN))
         left = max(0, self.size.width - sum(segment.cell_length for segment in segments))
+        # The rest of the line is a rule, so that the tabs stand out.
         segments.append(Segment("─" * left, _DIM))
         return Strip(segments).adjust_cell_length(self.size.width, _PLAIN)
 
@@ -101,6 +104,7 @@ class PaneTabs(Widget):
         left = 0
         for tab, words in zip(self._tabs, self._words(), strict=True):
             left += len(words)
+            # The end of this tab is the first column of the next one.
             if event.x < left:
                 await self.run_action(f"app.pane({tab.pane!r})")
                 return

@@ -40,12 +40,14 @@ class LogRows:
 
     def __init__(self) -> None:
         self._lines: deque[_Line] = deque(maxlen=LOG_LENGTH)
+        # Errors and warnings apart: errors are kept when the places above the log are few.
         self._errors: list[_Line] = []
         self._warnings: list[_Line] = []
         self._taken = 0
 
     def take(self, model: JobModel) -> None:
         """Format the entries that are new in the model."""
+        # The log of the model forgets its oldest entries; more than it holds cannot be new.
         new = min(model.logged - self._taken, len(model.log))
         first = len(model.log) - new
         for number, entry in enumerate(islice(model.log, first, None), model.logged - new):
@@ -53,19 +55,23 @@ class LogRows:
             if line is not None:
                 self._lines.append(line)
         self._taken = model.logged
+        # Formatted lines are used again; only problems that are new are formatted.
         known = {line.number: line for line in (*self._errors, *self._warnings)}
         kept: tuple[list[_Line], list[_Line]] = ([], [])
         for number, entry in model.problems():
             line = known.get(number) or _line(number, entry)
             if line is not None:
+                # False is 0 and True is 1: warnings come first in the pair.
                 kept[severity(entry) == ERROR].append(line)
         self._warnings, self._errors = kept
 
     def rows(self, mode: str, text: str) -> list[Row]:
         """Return the rows of a mode that contain ``text``, oldest first."""
         if mode == PROBLEMS_ALONE:
+            # Both are sorted by number, so merging keeps the order of time.
             found: Iterable[_Line] = merge(self._errors, self._warnings, key=lambda line: line.number)
         elif text:
+            # A filter searches all lines that are kept.
             found = self._lines
         else:
             found = islice(self._lines, max(0, len(self._lines) - LOG_SHOWN), None)
@@ -79,8 +85,10 @@ class LogRows:
         room = height // _MAX_PINNED_SHARE
         if mode != PROBLEMS_FIRST or room < 1:
             return []
+        # The latest ones: [-room:] takes them from the end.
         errors = [line for line in self._errors if tables.log([line.row], text)][-room:]
         more = room - len(errors)
+        # [-0:] would be the whole list.
         warnings = (
             [line for line in self._warnings if tables.log([line.row], text)][-more:] if more else []
         )
@@ -88,6 +96,7 @@ class LogRows:
 
     def entry(self, key: str | None) -> JournalEntry | None:
         """Return the entry of the row with this key."""
+        # The log is searched from its end, where the cursor is most of the time.
         for lines in (reversed(self._lines), self._errors, self._warnings):
             for line in lines:
                 if line.row.key == key:

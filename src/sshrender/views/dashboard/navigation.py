@@ -77,6 +77,7 @@ class Navigation(PageImages):
 
     def on_descendant_focus(self) -> None:
         """Follow the focus, which Tab or the mouse has moved."""
+        # Read before the test: the focus may be in a dialog or nowhere.
         pane = self.focused.id if self.focused is not None else None
         if pane not in PANES:
             return  # a dialog has the focus
@@ -85,6 +86,7 @@ class Navigation(PageImages):
         if pane == "pages":
             self._subject = ("page", "")
         elif pane == "hosts":
+            # Empty while the list has no row; the details then show the page.
             self._subject = ("host", self._listing("hosts").key or "")
         elif pane == "attempts":
             self._show_attempt(self._listing("attempts").key or "")
@@ -104,6 +106,7 @@ class Navigation(PageImages):
                 words += f" ({self._log_mode})"
             tabs.append(Tab(pane, str(number), words))
             self.query_one(f"#{pane}").border_title = f"{number} {words}"
+        # A small terminal shows the tabs instead of the titles of the panes.
         self.query_one(PaneTabs).show(tabs, self._pane)
         self._update_keys()
 
@@ -133,6 +136,7 @@ class Navigation(PageImages):
 
     def on_page_map_moved(self, _event: PageMap.Moved) -> None:
         """Show the page that is now under the cursor."""
+        # The cursor of the map also moves for other reasons, and then the details keep their subject.
         if self._pane in ("pages", "attempts"):
             self._subject = ("page", "")
         self._update_details()
@@ -140,6 +144,7 @@ class Navigation(PageImages):
 
     def on_listing_moved(self, event: Listing.Moved) -> None:
         """Show the host, page or entry of the row that is now under the cursor."""
+        # Lists move their cursors also when rows come and go; only the focused one counts.
         if event.listing.id != self._pane:
             return
         if self._pane == "hosts":
@@ -152,6 +157,7 @@ class Navigation(PageImages):
 
     def _show_attempt(self, attempt: str) -> None:
         """Show the page of an attempt, or the host of a slot that waits."""
+        # A slot that waits has no attempt; its row has the host's name.
         if attempt.startswith(tables.REOPENING):
             self._subject = ("host", attempt.removeprefix(tables.REOPENING))
             return
@@ -164,6 +170,7 @@ class Navigation(PageImages):
         """Sort the hosts by the title that was clicked; a second click reverses."""
         title = tables.HOSTS[event.column].title
         if event.listing.id == "hosts" and title in tables.SORTS:
+            # A click on another title starts in the usual order of that column.
             self._is_reversed = not self._is_reversed if title == self._sort else False
             self._sort_by(title)
 
@@ -190,11 +197,13 @@ class Navigation(PageImages):
 
     def action_problem(self, step: int) -> None:
         """Go to the next page that failed, is suspect or is a straggler."""
+        # Stragglers are problems of this moment and have no state of their own.
         slow = {drawing.flight.page for drawing in self._model.drawings(self.now) if drawing.straggles}
 
         def is_problem(page: int) -> bool:
             return self._page_state(page) in (FAILED, SUSPECT) or page in slow
 
+        # The search goes around the ends, so each problem is reached.
         if self._map.find(is_problem, step):
             self.action_pane("pages")
         else:
@@ -217,6 +226,7 @@ class Navigation(PageImages):
         def answered(text: str | None) -> None:
             if text is None:
                 return
+            # The pages have no filter: a number moves the cursor.
             if pane != "pages":
                 self._filter(pane, text)
                 self._update()
@@ -231,8 +241,10 @@ class Navigation(PageImages):
 
     def action_clear(self) -> None:
         """Remove the filters of all lists; without any, go back to the list of jobs, if there is one."""
+        # Esc is the way back where there is nothing to clear.
         if not any(self._pane_filters.values()) and self._has_jobs():
             self.action_jobs()
+        # All but the first: pages have no filter.
         for pane in list(PANES)[1:]:
             self._filter(pane, "")
         self._update()
@@ -240,6 +252,7 @@ class Navigation(PageImages):
     def action_open(self) -> None:
         """Show the page's image, the host's log, the attempt's page, or what an entry is about."""
         if self._pane == "hosts":
+            # The name is the filter of the log, as if it had been typed.
             self._filter("log", self._listing("hosts").key or "")
             self.action_pane("log")
         elif self._pane == "attempts":
@@ -255,6 +268,7 @@ class Navigation(PageImages):
         if entry is None:
             return
         page, hosts = page_of(entry), hosts_of(entry)
+        # Page 0 stands for none.
         if page and self._map.go_to(page):
             self.action_pane("pages")
         elif hosts and self._listing("hosts").go_to(hosts[0]):

@@ -32,6 +32,7 @@ class PageImages(RequestActions):
     def _want_thumbnail(self, file: str) -> None:
         """Show the thumbnail of this page file, or none if it is empty, as soon as it is loaded."""
         self._wanted_thumbnail = file
+        # One thread at a time: before it ends, it looks whether another thumbnail is wanted by then.
         if file != self._shown_thumbnail and not self._is_loading:
             self._is_loading = True
             self._in_thread(self._load_thumbnails)
@@ -43,6 +44,7 @@ class PageImages(RequestActions):
         failed, and ends the dashboard.
         """
         try:
+            # The user may have moved on while the last one was loaded.
             while (file := self._wanted_thumbnail) != self._shown_thumbnail:
                 image, why = self._image_of(file, is_large=False)
                 put = self._put_thumbnail
@@ -71,6 +73,7 @@ class PageImages(RequestActions):
         try:
             data = source.page_image(file, large=is_large) if file and source is not None else None
             return (terminalgraphics.decode(data) if data else None), ""
+        # The file may be cut off, of another format, or larger than Pillow accepts.
         except Exception as error:  # noqa: BLE001 - from the storage or Pillow; an image is not essential
             return None, f"no page image: {clean(str(error) or type(error).__name__, 80)}"
 
@@ -93,6 +96,7 @@ class PageImages(RequestActions):
             self.notify(words)
 
     async def _show_large(self, number: int, title: str, image: Image) -> None:
+        # The map follows the large view, so that closing it leaves the cursor at the page.
         self._map.go_to(number)
         if isinstance(self.screen, PageImageScreen):  # the next page, or Enter was typed twice
             await self.screen.show(title, image)
@@ -107,6 +111,7 @@ class PageImages(RequestActions):
         elif isinstance(self.screen, PageImageScreen):
             self.screen.say("this is the last page" if step > 0 else "this is the first page")
 
+    # Textual calls this for each message; it is no part of its public interface.
     async def _dispatch_message(self, message: Message) -> None:
         """Handle a key or a timer. An error there is kept, and the dashboard continues."""
         try:
@@ -121,12 +126,14 @@ class PageImages(RequestActions):
             try:
                 work()
             except Exception as error:  # noqa: BLE001 - as above
+                # After the end Textual has no screen that could show an error.
                 if self.is_running:
                     self._survive(error)
 
         self.run_worker(guarded, thread=True, exit_on_error=False)
 
     def _survive(self, error: Exception) -> None:
+        # One notice for all errors: the first one is enough to report.
         if not self.survived:
             self.notify(f"bug in the dashboard: {type(error).__name__}", severity="error")
         if len(self.survived) < MAX_SURVIVED:

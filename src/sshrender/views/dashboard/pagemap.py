@@ -71,15 +71,18 @@ class PageMap(ScrollView, can_focus=True):
 
     def update_pages(self, changed: Iterable[int]) -> None:
         """Redraw the rows of pages whose states have changed."""
+        # By row and not by page: a row is the smallest part that is repainted.
         rows = {self._index(page) // self._columns for page in changed}
         top, height = self.scroll_offset.y, self.size.height
         for row in rows:
+            # Rows outside of the window are painted when they are scrolled into it.
             if top <= row < top + height:
                 self.refresh(Region(0, row - top, self.size.width, 1))
 
     def go_to(self, page: int) -> bool:
         """Move the cursor to a page. Return False if the job has no such page."""
         at = self._index(page)
+        # The index of a page that is missing is that of its successor.
         if at >= len(self._pages) or self._pages[at] != page:
             return False
         self._move_to(at)
@@ -89,6 +92,7 @@ class PageMap(ScrollView, can_focus=True):
         """Move the cursor to the next page that matches (``step`` -1: previous), around the ends."""
         count = len(self._pages)
         for away in range(1, count + 1):
+            # The remainder of Python is never negative, so this works in both directions.
             at = (self._at + step * away) % count
             if matches(self._pages[at]):
                 self._move_to(at)
@@ -111,21 +115,26 @@ class PageMap(ScrollView, can_focus=True):
         if not width:
             return  # before the first layout
         digits = len(str(self._pages[-1])) if self._pages else 1
+        # The number, its symbol, and a space.
         numbered = digits + 2
         rows = -(-len(self._pages) // max(1, width // numbered))
+        # With numbers only if all pages fit without scrolling.
         if self._pages and rows <= max(1, self.size.height):
             self._cell, self._label = numbered, 0
             self._columns = max(1, width // numbered)
         else:
             self._cell, self._label = 1, digits + 1
             room = width - self._label
+            # A group of ten takes eleven columns; the last one needs no gap behind it.
             groups = max(1, (room + 1) // (GROUP + 1))
+            # A terminal of a few columns gets rows without groups.
             self._columns = groups * GROUP if room >= GROUP else max(1, room)
         self.virtual_size = Size(width, -(-len(self._pages) // self._columns))
         self._scroll_to_cursor()
         self.refresh()
 
     def _index(self, page: int) -> int:
+        # Pages are sorted, because the page list of a job is.
         return bisect_left(self._pages, page)
 
     def _scroll_to_cursor(self) -> None:
@@ -141,11 +150,13 @@ class PageMap(ScrollView, can_focus=True):
         """Return one row of the map."""
         row = y + self.scroll_offset.y
         start = row * self._columns
+        # The last row may be shorter than the others.
         pages = self._pages[start : start + self._columns]
         if not pages:
             return Strip.blank(self.size.width, _PLAIN)
         segments = [Segment(f"{pages[0]:>{self._label - 1}} ", _DIM)] if self._label else []
         for place, page in enumerate(pages):
+            # A gap before each group of ten but the first.
             if self._cell == 1 and place and place % GROUP == 0:
                 segments.append(Segment(" ", _PLAIN))
             segments += self._cell_of(start + place, page)
@@ -153,6 +164,7 @@ class PageMap(ScrollView, can_focus=True):
 
     def _cell_of(self, at: int, page: int) -> list[Segment]:
         symbol, style = self._styles.page(self._page_state(page))
+        # With the focus the cursor is a block, without it an underline: both panes have one.
         if at == self._at and self.has_focus:
             style += _CURSOR
         elif at == self._at:
@@ -185,6 +197,7 @@ class PageMap(ScrollView, can_focus=True):
 
     def action_row(self, step: int) -> None:
         """Move by rows."""
+        # A step that leaves the map is not made, so that the column is kept.
         if 0 <= self._at + step * self._columns < len(self._pages):
             self._move_to(self._at + step * self._columns)
 
@@ -200,6 +213,7 @@ class PageMap(ScrollView, can_focus=True):
         """Move to the page under the mouse."""
         column = event.x - self._label
         if self._cell == 1:
+            # Gaps between groups are columns of the window, not of the map.
             column -= column // (GROUP + 1)
         else:
             column //= self._cell

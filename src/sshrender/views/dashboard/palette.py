@@ -22,11 +22,13 @@ class DashboardCommands(Provider):
 
     @property
     def _owner(self) -> DOMNode:
+        # Dialogs and the list of jobs cover the dashboard.
         is_covered = self.screen is not self.app.default_screen
         return self.screen if is_covered else self.app
 
     def _bindings(self) -> list[Binding]:
         found: list[Binding] = getattr(self._owner, "BINDINGS", [])
+        # Keys without a description are those that move a cursor.
         return [binding for binding in found if binding.description]
 
     async def discover(self) -> Hits:

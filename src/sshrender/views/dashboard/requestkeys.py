@@ -49,6 +49,7 @@ class RequestActions(App[None]):
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Show no key for a request that a job which has ended cannot carry out."""
+        # A job that was ended and is coordinated again can be held.
         has_ended = self._model.ended is not None and not self._coordinator
         return super().check_action(action, parameters) and not (action == "hold" and has_ended)
 
@@ -68,9 +69,11 @@ class RequestActions(App[None]):
 
     def action_drain(self) -> None:
         """Drain the selected host, with a note."""
+        # Asked before the question: the cursor may move while it is answered.
         host = self._selected_host()
 
         def answered(note: str | None) -> None:
+            # None: the user has cancelled; an empty note is an answer.
             if note is not None:
                 self._request(Operation.DRAIN, host=host, note=note)
 
@@ -102,6 +105,7 @@ class RequestActions(App[None]):
             if not command:
                 self.notify(f"no ssh command: {host} is not in the inventory", severity="warning")
                 return
+            # By the escape sequence OSC 52, so it also works over ssh.
             self.copy_to_clipboard(command)
             self.notify(command, title=f"copied the ssh command of {host}")
 
@@ -112,6 +116,7 @@ class RequestActions(App[None]):
         return host or ""
 
     def _request(self, op: Operation, **fields: object) -> None:
+        # No process would read the request.
         if not self._coordinator:
             self.notify(
                 "no coordinator runs the job now: use sshrender hold, cancel, alter or resubmit",
@@ -128,6 +133,7 @@ class RequestActions(App[None]):
         try:
             self._source.request(op, **fields)
         except OSError as error:
+            # A request needs the folder, which may be full or read-only.
             words = f"{_in_words(op, fields)} failed: {error.strerror or error}"
             self.call_from_thread(self.notify, words, severity="error")
         else:
@@ -137,6 +143,7 @@ class RequestActions(App[None]):
     def _report_request(self, entry: RequestHandled) -> None:
         """Show what the coordinator did about a request: of this dashboard, or of another user."""
         words = done_in_words(entry)
+        # Operations that no user requests, such as notes of the queue, have no words.
         if words and entry.is_late:
             self.notify(f"too late, the run had ended: {words}", severity="warning")
         elif words:

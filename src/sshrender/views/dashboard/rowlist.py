@@ -54,6 +54,7 @@ def _fit(cell: str, width: int, *, is_right: bool) -> str:
     """Return ``cell`` padded to ``width`` columns, or cut with an ellipsis."""
     length = cell_len(cell)
     if length > width:
+        # One column for the ellipsis.
         return set_cell_size(cell, width - 1) + "…"
     pad = " " * (width - length)
     return pad + cell if is_right else cell + pad
@@ -106,6 +107,7 @@ class Listing(ScrollView, can_focus=True):
         self._follows = follows
         self._widths: list[int] = []
         self._measured_for = 0
+        # Widths depend on the width of the list; a scroll bar changes that.
         self.sorted_by = ""
         self.sort_mark = ""
 
@@ -127,6 +129,7 @@ class Listing(ScrollView, can_focus=True):
     def show(self, rows: list[Row], pinned: Sequence[Row] = ()) -> None:
         """Show these rows, in this order. ``pinned``: rows above them that do not scroll."""
         before, key = self._rows, self.key
+        # A log whose cursor is at its end follows new rows; one that was scrolled up stays.
         was_last = self._at >= len(before) - 1
         are_pinned_new = list(pinned) != self._pinned
         self._rows, self._pinned = rows, list(pinned)
@@ -134,8 +137,10 @@ class Listing(ScrollView, can_focus=True):
             self._at = max(0, len(rows) - 1)
         else:
             places = {row.key: at for at, row in enumerate(rows)}
+            # By key; where the row has gone, the same place.
             self._at = places.get(key or "", min(self._at, max(0, len(rows) - 1)))
         widths = self._measure()
+        # A layout is only needed where the size or the number of rows has changed.
         if widths != self._widths or len(rows) != len(before) or are_pinned_new:
             self._widths = widths
             self.virtual_size = Size(self._width, len(rows) + self._top)
@@ -144,6 +149,7 @@ class Listing(ScrollView, can_focus=True):
             self.refresh()
         else:
             self._refresh_changed(before)
+        # The cursor may be on another row now, although it did not move.
         if self.key is not None and self.key != key:
             self.post_message(self.Moved(self, self.key))
 
@@ -157,6 +163,7 @@ class Listing(ScrollView, can_focus=True):
     def _refresh_changed(self, before: list[Row]) -> None:
         top, height = self.scroll_offset.y, self.size.height - self._top
         for y in range(min(height, len(self._rows) - top)):
+            # Rows are compared by value, so an unchanged row is not repainted.
             if self._rows[top + y] != before[top + y]:
                 self.refresh(Region(0, y + self._top, self._width, 1))
 
@@ -166,10 +173,12 @@ class Listing(ScrollView, can_focus=True):
         widths = []
         for number, column in enumerate(self._columns):
             if column.min_list_width > self._width or room <= 0:
+                # A column without room is left out, and so are all after it but the last.
                 widths.append(0)
             elif number == len(self._columns) - 1:
                 widths.append(room)
             else:
+                # The first rows decide: measuring thousands each time would be slow.
                 measured = (*self._pinned, *self._rows[:_MEASURED_ROWS])
                 cells = [cell_len(row.cells[number]) for row in measured]
                 width = min(max(len(self._title(column)), *cells, 1), column.max_width, room)
@@ -191,12 +200,14 @@ class Listing(ScrollView, can_focus=True):
     def render_line(self, y: int) -> Strip:
         """Return a line: the titles and pinned rows, which stay in place, or a row."""
         if y == 0:
+            # Line 0 is the title and does not scroll.
             return self._strip([self._title(column) for column in self._columns], (), _TITLE)
         if y <= len(self._pinned):
             row = self._pinned[y - 1]
             return self._strip(row.cells, row.styles, _PLAIN)
         if y < self._top:
             return Strip([Segment("─" * self._width, _RULE)])
+        # Pinned rows and the rule do not scroll either.
         at = y - self._top + self.scroll_offset.y
         if at >= len(self._rows):
             return Strip.blank(self._width, _PLAIN)
@@ -208,6 +219,7 @@ class Listing(ScrollView, can_focus=True):
         if self._measured_for != self._width:  # a scroll bar has come or gone
             self._widths = self._measure()
         segments = []
+        # strict=False: a row may have fewer cells than the list has columns.
         for number, (cell, width) in enumerate(zip(cells, self._widths, strict=False)):
             if not width:
                 continue
@@ -233,6 +245,7 @@ class Listing(ScrollView, can_focus=True):
         """
         top, height = self.scroll_offset.y, self.size.height - self._top
         if self._at < top:
+            # Upwards everything has a layout already.
             self.scroll_to(y=self._at, animate=False)
         elif height > 0 and self._at >= top + height:
             target = self._at - height + 1
@@ -263,11 +276,13 @@ class Listing(ScrollView, can_focus=True):
         """Move to the row under the mouse, or report the title under it."""
         if event.y > 0:
             at = event.y - self._top + self.scroll_offset.y
+            # A click on a pinned row or the rule moves nothing.
             if event.y >= self._top and at < len(self._rows):
                 self._move_to(at)
             return
         left = 0
         for number, width in enumerate(self._widths):
+            # The space behind a column belongs to it.
             if width and left <= event.x <= left + width:
                 self.post_message(self.Titled(self, number))
                 return

@@ -59,6 +59,7 @@ class Styles:
         symbol, plain, style = _HOSTS.get(state, ("·", ".", "dim"))
         return (plain if self.is_ascii else symbol), Style.parse(style)
 
+    # A state of a later release has no symbol of its own.
     @property
     def ramp(self) -> str:
         """The nine heights of a graph's bar, lowest first."""
@@ -77,6 +78,8 @@ class Styles:
 
 def of_terminal(environ: Mapping[str, str] = os.environ) -> Styles:
     """Return the symbols that the terminal of this process can show."""
+    # stderr, because that is where the dashboard goes.
     encoding = (getattr(sys.__stderr__, "encoding", "") or "").lower()
+    # Terminals by name: their fonts lack the symbols, whatever the locale says.
     is_console = environ.get("TERM", "") in ("linux", "vt100", "vt220", "dumb")
     return Styles(is_ascii=is_console or "utf" not in encoding)

@@ -44,6 +44,7 @@ LOG = (Column("time"), Column("event"))
 
 _KEYS: dict[str, Callable[[HostRow], Any]] = {
     "host": lambda host: host.name,
+    # The name makes the order complete, so rows do not jump between equal ones.
     "state": lambda host: (_rank(host), host.name),
     "slots": lambda host: (-host.running, host.name),
     "load": lambda host: (-host.others, host.name),
@@ -67,6 +68,7 @@ def hosts(job: JobModel, styles: Styles, sort: str, is_reversed: bool, text: str
 
 
 def _contains(text: str, *places: str) -> bool:
+    # In any case of letters: users type what they see.
     return not text or any(text.lower() in place.lower() for place in places)
 
 
@@ -94,6 +96,7 @@ def attempts(job: JobModel, styles: Styles, now: float, text: str = "") -> list[
     """Return the attempts in work, oldest first, with a mark on stragglers."""
     found = [_reopening(host, page, now) for host in job.hosts.values() for page in host.reopening]
     found = [row for row in found if _contains(text, *row.cells)]
+    # Longest first, so the list that is cut holds what matters.
     for drawing in job.drawings(now)[:MAX_ATTEMPTS]:
         flight = drawing.flight
         if not _contains(text, str(flight.page), flight.host):
@@ -110,6 +113,7 @@ def _reopening(host: HostRow, page: int, now: float) -> Row:
     """Return the row of a slot that renders nothing, because it opens the document anew."""
     age = duration(now - host.reopening[page])
     words = f"opens the document anew, after page {page}; the slot waits"
+    # A prefix that no attempt has, so both kinds of rows fit into one list.
     return Row(f"{REOPENING}{host.name}", ("", clean(host.name), age, "", words), _WAITS)
 
 
@@ -118,6 +122,7 @@ def log_row(number: int, entry: JournalEntry) -> Row | None:
     words = tell(entry)
     if words is None:
         return None
+    # A severe entry keeps its colour, whatever its type.
     style = _SEVERE.get(severity(entry)) or _EMPHASIS.get(type(entry))
     return Row(str(number), (time_of_day(entry), words), (_DIM, style))
 

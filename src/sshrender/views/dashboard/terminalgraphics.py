@@ -55,10 +55,12 @@ _kind = CHARACTERS
 def prepare(environ: Mapping[str, str] = os.environ) -> None:
     """Find out what kind of image the terminal shows. Called once, before the dashboard runs."""
     global _kind  # noqa: PLW0603 - a process has one terminal
+    # Without colours only characters can show an image.
     if "NO_COLOR" in environ:
         return
     _kind = CELLS
     if (
+        # Asking these would only cost the time-out.
         not environ.get("TERM", "dumb").startswith(_WITHOUT_GRAPHICS)
         and sys.__stderr__
         and sys.__stdin__
@@ -72,9 +74,11 @@ def _query(source: int, target: int) -> str:
     except OSError:
         return CELLS  # not a terminal
     try:
+        # Raw mode: the answer is neither echoed nor kept until a newline.
         setraw(source)
         os.write(target, (_QUERY_KITTY + _QUERY_DEVICE).encode())
         return _kind_in(_answer(source))
+    # Also after an error: the shell must not get a raw terminal.
     finally:
         tcsetattr(source, TCSADRAIN, before)
 
@@ -83,6 +87,7 @@ def _answer(source: int) -> bytes:
     """Return everything up to the last answer, or until the timeout."""
     found = b""
     deadline = time.monotonic() + ANSWER_TIMEOUT
+    # The answer to DA1 comes last, so what was answered before it is complete.
     while _DEVICE.search(found) is None:
         left = deadline - time.monotonic()
         if left <= 0 or not select.select([source], [], [], left)[0]:
@@ -97,6 +102,7 @@ def _kind_in(answer: bytes) -> str:
     Sixel comes first: Konsole and WezTerm announce kitty's protocol, but support sixel better.
     """
     device = _DEVICE.search(answer)
+    # A list of numbers: 4 is one of them, not a digit of another.
     if device is not None and b"4" in device.group(1).split(b";"):
         return SIXEL
     return KITTY if b"\x1b_Gi=31;OK" in answer else CELLS
@@ -105,6 +111,7 @@ def _kind_in(answer: bytes) -> str:
 def decode(data: bytes) -> Image.Image:
     """Return the image, small enough for a terminal. May take long; raises whatever Pillow raises."""
     with Image.open(io.BytesIO(data)) as image:
+        # draft() has a JPEG file decoded at a smaller scale (Pillow, Image.draft).
         image.draft("RGB", (MAX_SIDE, MAX_SIDE))
         image.thumbnail((MAX_SIDE, MAX_SIDE))
         return image.convert("RGB")
@@ -121,6 +128,7 @@ def _guarded(shown: Widget) -> Widget:
 
     Otherwise Textual ends the whole dashboard when any widget raises.
     """
+    # The methods of this object are replaced, not those of its class.
     render_lines, compose = shown.render_lines, shown.compose
     width, height = shown.get_content_width, shown.get_content_height
 
@@ -136,11 +144,13 @@ def _guarded(shown: Widget) -> Widget:
             try:
                 return measure(*room)
             except Exception:  # noqa: BLE001 - as above
+                # A size of one, so that the layout goes on; the text is shown in its place.
                 return 1
 
         return of
 
     def children() -> ComposeResult:
+        # Widgets of images have others within them that render.
         for child in compose():
             yield _guarded(child)
 
@@ -156,8 +166,10 @@ def _guarded(shown: Widget) -> Widget:
 
 def _widgets() -> dict[str, type[Widget]]:
     """Return the widgets by kind. Their package is imported without a terminal that it could query."""
+    # Before the import, which reads the variables.
     _export_cell_size()
     with open(os.devnull, "w", encoding="ascii") as nothing:  # noqa: PTH123 - a device, not a path
+        # The package asks the stream of standard output; a device that is no terminal is not asked.
         stdout, sys.__stdout__ = sys.__stdout__, nothing  # type: ignore[misc]
         try:
             from textual_image.widget import HalfcellImage, SixelImage, TGPImage, UnicodeImage
@@ -169,6 +181,7 @@ def _widgets() -> dict[str, type[Widget]]:
 def cell_size() -> tuple[int, int]:
     """Return width and height of a character in pixels."""
     try:
+        # 2: the dashboard is on standard error. Some terminals leave the pixels at 0.
         rows, columns, width, height = struct.unpack("HHHH", ioctl(2, TIOCGWINSZ, b"\0" * 8))
     except OSError:
         return _CELL
@@ -184,5 +197,6 @@ def _export_cell_size() -> None:
     except OSError:
         return
     if rows and columns and width and height:
+        # setdefault: a user's own values count more.
         os.environ.setdefault("TEXTUAL_CELL_WIDTH", str(width // columns))
         os.environ.setdefault("TEXTUAL_CELL_HEIGHT", str(height // rows))

@@ -18,6 +18,7 @@ from functools import cache
 from importlib.resources import files
 from typing import Any
 
+# U+2028 and U+2029 end a line in JavaScript before ECMAScript 2019.
 _UNSAFE = {"<": "\\u003c", ">": "\\u003e", "&": "\\u0026", "\u2028": "\\u2028", "\u2029": "\\u2029"}
 """Characters in file names or diagnostics that could end the element with the data."""
 
@@ -46,8 +47,11 @@ def render(sheet: Mapping[str, Any]) -> str:
     With ``images`` (PNG or JPEG in base64 by page number) the file contains its thumbnails and refers to
     no other file: ``file`` of a page is a mere name then.
     """
+    # Read once; their digests are part of the policy.
     style, script = _asset("sheet.css"), _asset("sheet.js")
+    # With images the file refers to no other file, so the policy allows none.
     is_alone = "images" in sheet
+    # default-src 'none': whatever is not named is refused (Content Security Policy Level 3).
     policy = (
         "default-src 'none'; base-uri 'none'; form-action 'none';"
         f" img-src {_EMBEDDED if is_alone else _BESIDE};"
@@ -55,6 +59,7 @@ def render(sheet: Mapping[str, Any]) -> str:
     )
     parts = {
         "@HEAD@": f'<meta http-equiv="Content-Security-Policy" content="{policy}">\n',
+        # The digest covers the text between the tags, so the text goes in unchanged.
         "@STYLE@": style,
         "@BESIDE@": "" if is_alone else _WHERE_FILES_ARE,
         "@SCRIPT@": script,
@@ -83,8 +88,10 @@ def render_served(sheet: Mapping[str, Any], served: Served) -> tuple[str, str]:
     """Return the HTML document that a server sends, and the policy for its header."""
     style, script = _asset("sheet.css") + served.style, _asset("sheet.js")
     policy = (
+        # frame-ancestors works in a header only, and not in the element of a file.
         "default-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none';"
         f" img-src 'self' data:; connect-src 'self'; style-src '{_digest(style)}';"
+        # Two digests: the script of the overview, and that of the web front end.
         f" script-src '{_digest(script)}' '{_digest(served.script)}'"
     )
     more = (
@@ -105,8 +112,10 @@ def render_served(sheet: Mapping[str, Any], served: Served) -> tuple[str, str]:
 
 
 def _filled(sheet: Mapping[str, Any], parts: Mapping[str, str]) -> str:
+    # Escaped as HTML, because it stands in the title; the data is escaped for JSON.
     common = {"@TITLE@": html.escape(f"{sheet['job']}: {sheet['state']}"), "@DATA@": as_data(sheet)}
     values = {**common, **parts}
+    # One pass: what is put in is not searched again.
     return _PLACEHOLDER.sub(lambda found: values.get(found[0], ""), _asset("sheet.html"))
 
 
@@ -117,7 +126,9 @@ def style() -> str:
 
 def as_data(value: Mapping[str, Any]) -> str:
     """Return JSON for a script element that browsers do not run."""
+    # UTF-8 as it is: names in other scripts would take six characters a letter.
     data = json.dumps(value, separators=(",", ":"), ensure_ascii=False)
+    # The escapes are valid in JSON strings, and these characters occur only there.
     for char, escape in _UNSAFE.items():
         data = data.replace(char, escape)
     return data
@@ -129,4 +140,5 @@ def _asset(name: str) -> str:
 
 
 def _digest(text: str) -> str:
+    # In base64, as the policy has it.
     return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode("ascii")
