@@ -8,6 +8,7 @@ import io
 import json
 import os
 import queue
+import socket
 import subprocess
 import tempfile
 import time
@@ -19,7 +20,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from sshrender.coordinator import inputhandlers
+from sshrender.coordinator import inputhandlers, pagerestoration
 from sshrender.coordinator.storageerrors import run_error, storage_error
 from sshrender.coordinator.workers import journalwriter, leaserenewer, writefailure
 from sshrender.coordinator.workers.journalwriter import JournalWriterThread
@@ -50,6 +51,7 @@ from sshrender.job.spec import load_spec
 from sshrender.job.verification.verify import Expected
 from sshrender.renderers.devices import DEVICES
 from sshrender.storage import primitives
+from sshrender.storage.files import read_plain
 from sshrender.views import joblist, plain
 from sshrender.views.text import clock_time
 from tests.cli import jobs
@@ -253,6 +255,63 @@ def test_a_folder_in_the_place_of_a_job_s_file_is_told_with_what_frees_the_name(
     assert "mounted" not in told.hint
     assert os.system(told.hint.partition(": ")[2]) == 0
     (tmp_path / "job" / "new").rename(tmp_path / "job" / name)
+
+
+def _socket(path: Path) -> None:
+    folder = os.open(path.parent, os.O_RDONLY)  # the name of a socket has at most 107 bytes
+    try:
+        with socket.socket(socket.AF_UNIX) as one:
+            one.bind(f"/proc/self/fd/{folder}/{path.name}")
+    finally:
+        os.close(folder)
+
+
+@pytest.mark.parametrize("make", [_socket, os.mkfifo, os.mkdir, lambda path: path.symlink_to("gone")])
+@pytest.mark.parametrize("name", ["lease", "journal.jsonl"])
+def test_what_is_no_file_in_the_place_of_a_job_s_file_is_told_with_what_frees_the_name(
+    tmp_path: Path, make: Callable[[Path], None], name: str
+) -> None:
+    make(tmp_path / name)
+    with pytest.raises(OSError, match=name) as raised:
+        read_plain(tmp_path / name)
+    told = storage_error(raised.value, tmp_path)
+    assert told.what.startswith(f"{tmp_path / name}: ")
+    assert os.system(told.hint.partition(": ")[2]) == 0
+    assert not os.path.lexists(tmp_path / name)
+
+
+def test_a_file_in_the_place_of_a_folder_is_told_with_what_frees_the_name(tmp_path: Path) -> None:
+    (tmp_path / ".epochs").touch()
+    with pytest.raises(NotADirectoryError) as raised:
+        os.listdir(tmp_path / ".epochs")
+    told = storage_error(raised.value, tmp_path)
+    assert os.system(told.hint.partition(": ")[2]) == 0
+    assert not (tmp_path / ".epochs").exists()
+
+
+@pytest.mark.parametrize("is_one_name", [True, False])
+def test_what_alone_cannot_be_removed_from_the_published_pages_does_not_end_the_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_one_name: bool
+) -> None:
+    """It is left to the page, which waits for its name; an error names the file, not what was made up."""
+    path = tmp_path / "page-0002.png"
+    path.write_text("of somebody")
+    real = os.rename
+
+    def refuse(source: str, target: str, **folders: int) -> None:
+        if not is_one_name or source == path.name:
+            raise OSError(errno.EPERM, "refused", source, None, target)
+        real(source, target, **folders)
+
+    monkeypatch.setattr(os, "rename", refuse)
+    monkeypatch.setattr(primitives, "rename", refuse)
+    seen = publish.identity(path)
+    with pytest.raises(OSError, match="refused") as raised:
+        publish.remove(path, seen)
+    assert (raised.value.filename, raised.value.filename2) == (str(path), None)
+    with contextlib.nullcontext() if is_one_name else pytest.raises(OSError, match="refused"):
+        pagerestoration._remove(path, seen, lambda: None)
+    assert [each.name for each in tmp_path.iterdir()] == [path.name]
 
 
 @pytest.mark.parametrize("number", [errno.EISDIR, errno.ENOSPC, errno.EPERM])

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from sshrender.coordinator.jobopening import require_time
 from sshrender.coordinator.jobplan import JobPlan
-from sshrender.coordinator.workers.writefailure import OutputFailed, classify
+from sshrender.coordinator.workers.writefailure import OutputFailed, classify, is_of_one_name
 from sshrender.job import history, journal, publish
 from sshrender.job.history import History, PageRecord
 from sshrender.job.journalformat import stamped
@@ -76,8 +76,7 @@ def _deliver_all(plan: JobPlan, remembered: History, fence: Callable[[], None]) 
             try:
                 copies += _deliver(plan, record)
             except (VerificationFailed, FileNotFoundError):
-                fence()
-                publish.remove(plan.folder.pages / record.file, seen)
+                _remove(plan.folder.pages / record.file, seen, fence)
                 del remembered.pages[number]
             except OutputFailed as error:
                 failure = classify(error, plan.folder.pages, Path(error.filename), "output")
@@ -113,9 +112,20 @@ def _remove_leftovers(pages: Path, fence: Callable[[], None]) -> None:
             or (entry.name.startswith("page-") and not entry.is_file(follow_symlinks=False))
         ]
     for name in found:
-        seen = publish.identity(pages / name)
-        fence()
-        publish.remove(pages / name, seen)
+        _remove(pages / name, publish.identity(pages / name), fence)
+
+
+def _remove(path: Path, seen: publish.Identity | None, fence: Callable[[], None]) -> None:
+    """Remove what has a page's name and is not the page. Raises OSError where the storage fails.
+
+    What alone cannot be removed stays: the page is rendered, waits for its name, and fails with the reason.
+    """
+    fence()
+    try:
+        publish.remove(path, seen)
+    except OSError as error:
+        if not is_of_one_name(error, path.parent, "restored"):
+            raise
 
 
 def _deliver(plan: JobPlan, record: PageRecord) -> list[Path]:
@@ -198,8 +208,7 @@ def _adopt(
             try:
                 image = _verify(plan, page, plan.folder.pages / name, verifications)
             except (VerificationFailed, FileNotFoundError):
-                fence()
-                publish.remove(plan.folder.pages / name, seen)
+                _remove(plan.folder.pages / name, seen, fence)
                 continue
             # Host and seconds are unknown: the journal of that run did not get so far.
             record = PageRecord(page, name, image.bytes, image.sha256, image.width, image.height)

@@ -43,7 +43,7 @@ def storage_error(error: OSError, san: Path) -> UserError:
         hints[errno.EPROTONOSUPPORT] = f"rm -r {folder}"
     hint = hints.get(error.errno or 0, f"see whether the shared folder is mounted: ls -ld {quoted}")
     if _is_in_the_way(error, san):
-        hint = _way_out(where)
+        hint = _way_out(where, error)
     return UserError(ExitCode.STORAGE, f"{where}: {error.strerror}", hint)
 
 
@@ -61,7 +61,7 @@ def output_error(error: OSError, output: Path) -> UserError:
     return UserError(
         ExitCode.STORAGE,
         f"cannot write to the output folder {named}: {error.strerror}",
-        _way_out(named),
+        _way_out(named, error),
     )
 
 
@@ -89,12 +89,12 @@ def _is_in_the_way(error: OSError, folder: Path) -> bool:
         is_file = stat.S_ISREG(path.lstat().st_mode)
     except OSError:
         return False
-    return error.errno in (_OF_A_FILE if is_file else _OF_ANOTHER_KIND)
+    return error.errno in (_OF_A_FILE | {errno.ENOTDIR} if is_file else _OF_ANOTHER_KIND)
 
 
-def _way_out(path: Path) -> str:
+def _way_out(path: Path, error: OSError) -> str:
     """Return a hint for what has a file's name and cannot be replaced."""
     here, aside = (shlex.quote(str(each)) for each in (path, path.with_name(f"{path.name}.aside")))
-    if path.is_file() and not path.is_symlink():
+    if error.errno != errno.ENOTDIR and path.is_file() and not path.is_symlink():
         return f"it cannot be replaced, as where it is immutable or another user's: lsattr {here}"
     return f"run the same command again after this: mv {here} {aside}"

@@ -218,7 +218,10 @@ def remove(path: Path, seen: Identity | None) -> None:
     aside = f"{REMOVED}{uuid.uuid4().hex}"
     place = open_folder(path.parent)
     try:
-        found = _move_aside(path.name, aside, place)
+        try:
+            found = _move_aside(path.name, aside, place)
+        except OSError as error:  # its names are relative to the folder, and one was made up
+            raise OSError(error.errno or errno.EIO, str(error.strerror), str(path)) from None
         if found is None:
             return
         if stat.S_ISDIR(found.st_mode):  # never a page

@@ -189,12 +189,17 @@ def open_plain(path: Path, max_bytes: int | None = None) -> BinaryIO:
     symbolic link may lead out of the folder. EINVAL or ELOOP for anything but a regular file; EFBIG for
     a file of more than ``max_bytes``.
     """
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError as error:
+        if error.errno == errno.ENXIO and not path.is_file():  # a socket, or a device without a driver
+            raise _not_regular(path) from None
+        raise
     status = os.fstat(descriptor)
     # After it was opened: a test of the name before could be of another file.
     if not stat.S_ISREG(status.st_mode):
         os.close(descriptor)
-        raise OSError(errno.EINVAL, "not a regular file", str(path))
+        raise _not_regular(path)
     if max_bytes is not None and status.st_size > max_bytes:
         os.close(descriptor)
         raise _too_large(path, max_bytes)
@@ -221,6 +226,10 @@ def read_when_visible(path: Path, timeout: float = 5.0) -> bytes:
             if time.monotonic() >= deadline:
                 raise
         time.sleep(0.2)
+
+
+def _not_regular(path: Path) -> OSError:
+    return OSError(errno.EINVAL, "not a regular file", str(path))
 
 
 def _too_large(path: Path, max_bytes: int) -> OSError:

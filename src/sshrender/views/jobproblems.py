@@ -229,7 +229,7 @@ def _of_document(row: Mapping[str, Any]) -> Iterator[Problem]:
 def _waiting(row: Mapping[str, Any]) -> Iterator[Problem]:
     """Yield why the job does not run now, though it is not finished."""
     # Said first: without the owner's signature nothing else matters.
-    if row.get("unsigned"):
+    if row.get("unsigned") and row["state"] != "done":
         yield Problem("waiting", f"it is not run here: {row['unsigned']}", times=1)
     if row["state"] not in ("queued", "held", "paused"):
         return
