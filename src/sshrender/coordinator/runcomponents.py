@@ -227,7 +227,7 @@ def _make_scheduler(inputs: RunInputs, recorder: JournalRecorder, router: HostRo
     is_refused = bool(inputs.pools) and not inputs.usable_pools
     scheduler.apply(_NO_PILOTS if is_refused else pilots, now=now)
     # Before the first command: a drained host is connected, but gets no page. Not ``handle``: it could
-    # end the run here, where nobody carries out its commands.
+    # end the run here, where its commands are lost.
     for drain in inputs.drained.values():
         scheduler.apply(drained_event(drain), now=now)
     return scheduler

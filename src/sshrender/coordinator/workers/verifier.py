@@ -470,7 +470,7 @@ def _deliver(found: _Published, task: VerificationTask) -> list[Path]:
 
 
 def _missing_folder(task: VerificationTask) -> str:
-    """Return which folder of the job somebody removed; empty while both are there.
+    """Return which folder of the job a user removed; empty while both are there.
 
     The job made them before its first page, so no host is to blame, and none can bring them back.
     """
