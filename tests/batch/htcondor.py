@@ -111,6 +111,8 @@ def change(cluster: Cluster, name: str, keys: list[str]) -> int:
     else:
         before, after = ("Q", "H") if name == "condor_hold" else ("H", "Q")
         cluster.move(keys, before, after)
+    if not keys:
+        print("Couldn't find/remove all jobs matching constraint", file=sys.stderr)
     return 0 if keys else 1
 
 

@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -225,6 +226,121 @@ def test_refused_submissions_are_bounded_whatever_the_time(tmp_path: Path) -> No
     for second in range(0, 36_000, 5):
         manager._resize(float(second))
     assert 2 <= len(call.called) <= MAX_REFUSED + 5
+
+
+class _Pool:
+    """A pool whose journal writes at once; ``answers`` by the command's first word."""
+
+    def __init__(self, folder: Path, name: str = "slurm", **answers: Answer | Exception) -> None:
+        self.answers = answers
+        self.called: list[str] = []
+        self.posted: list[Any] = []
+        self.calls_away, self.answers_again = threading.Event(), threading.Event()
+        (folder / "batch").mkdir()
+        setup = PoolSetup("cluster", engine(name), self._call, pilots=4, cores=1, walltime=600, san="/s")
+        self.manager = pm.PoolManager(setup, folder / "batch", KEY, 1, self._post)
+        self.manager.need(Demand(100))
+
+    def _call(self, command: Command) -> Answer:
+        word = command.words[0]
+        self.called.append(" ".join(command.words[:2]))
+        answer = self.answers.get(word, Answer(0, "7"))
+        if answer is _NEVER:
+            self.calls_away.set()
+            assert self.answers_again.wait(30)
+            answer = Answer(0, "7")
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    def _post(self, item: Any) -> None:
+        self.posted.append(item)
+        if isinstance(item, pm.EntryRequested):
+            item.written.set()
+
+
+_NEVER = Answer(-1)
+
+
+def test_an_array_whose_submission_outlasts_the_run_is_buried_and_cancelled(tmp_path: Path) -> None:
+    pool = _Pool(tmp_path, sbatch=_NEVER)
+    pool.manager.start()
+    try:
+        assert pool.calls_away.wait(30)
+        # The engine may take it yet: its entry stays open, for whoever continues the job.
+        assert pool.manager.finish(0.05) == []
+        (state,) = (tmp_path / "batch").glob("*/state")
+        assert state.read_text() == "over\n"
+        assert [each for each in pool.called if each.startswith("scancel")] == ["scancel --me"]
+    finally:
+        pool.answers_again.set()
+        pool.manager._thread.join(30)
+    assert [each for each in pool.called if each.startswith("scancel")] == ["scancel --me"] * 2
+
+
+def test_a_refused_array_is_none_of_the_pool_s(tmp_path: Path) -> None:
+    pool = _Pool(tmp_path, sbatch=Answer(1, "", "sbatch: error: Invalid partition"))
+    pool.manager._resize(0.0)
+    assert pool.manager._arrays == []
+
+
+def test_a_cancellation_that_failed_leaves_the_array_open_and_is_tried_again_later(
+    tmp_path: Path,
+) -> None:
+    away = "scancel: error: Unable to contact slurm controller"
+    pool = _Pool(tmp_path, scancel=Answer(1, "", away))
+    pool.manager._resize(0.0)
+    pool.manager.need(Demand(0))
+    for second in range(1, 11):
+        pool.manager._resize(float(second))
+    assert pool.called == ["sbatch --parsable", "scancel --me"]
+    assert len(pool.manager._arrays[0].waiting()) == 4
+    assert pool.manager.finish(1.0) == []
+    pool.answers.clear()
+    assert [entry.name for entry in pool.manager.finish(1.0)] == [  # type: ignore[attr-defined]
+        pool.manager._arrays[0].handle.name
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "answer", "is_done"),
+    [
+        ("slurm", Answer(1, "", "scancel: error: Kill job error on job id 7: Access denied"), False),
+        ("slurm", Answer(1, "", "scancel: error: Kill job error: Invalid job id specified"), True),
+        ("slurm", Answer(153), False),
+        ("torque", Answer(153, "", "qdel: nonexistent job id"), True),
+        ("torque", Answer(1), False),
+        ("openpbs", Answer(35, "", "qdel: Job has finished"), True),
+        ("openpbs", Answer(111, "", "Connection refused"), False),
+        ("gridengine", Answer(1, 'denied: job "7" does not exist'), True),
+        ("gridengine", Answer(1, "", "error: unable to send message to qmaster"), False),
+        ("htcondor", Answer(1, "", "Couldn't find/remove all jobs matching constraint"), True),
+        ("htcondor", Answer(1, "", "Can't find address of local schedd"), False),
+    ],
+)
+def test_what_counts_as_done_is_the_engine_s_own(name: str, answer: Answer, is_done: bool) -> None:
+    assert engine(name).is_done(answer) is is_done
+    assert engine(name).is_done(Answer(0))
+
+
+def test_an_array_whose_id_comes_while_the_job_is_held_is_held_and_released(tmp_path: Path) -> None:
+    pool = _Pool(tmp_path, sbatch=EngineUnavailable("timeout"))
+    manager = pool.manager
+    manager._resize(0.0)
+    name = manager._arrays[0].handle.name
+    manager.need(Demand(100, is_held=True))
+    manager._resize(1.0)
+    assert pool.called == ["sbatch --parsable"]
+    pool.answers["squeue"] = Answer(0, f"7|0|PENDING||N/A|{name}|None\n")
+    pool.answers["scontrol"] = EngineUnavailable("timeout")
+    manager._query(60.0)
+    pool.answers["scontrol"] = Answer(0)
+    manager._query(120.0)
+    manager._query(180.0)
+    manager.need(Demand(100))
+    manager._resize(181.0)
+    orders = [each for each in pool.called if each.startswith("scontrol")]
+    assert orders == ["scontrol hold", "scontrol hold", "scontrol release"]
 
 
 def test_three_pilots_that_never_speak_pause_the_pool() -> None:

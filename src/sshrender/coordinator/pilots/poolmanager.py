@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import re
 import secrets
 import shutil
 import threading
@@ -18,6 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from sshrender.coordinator.pilots.pilotarray import Pilot, PilotArray, digits
 from sshrender.coordinator.pilots.pool import Backoff, Demand, PoolReport, PoolSetup, wanted
 from sshrender.job import journalentries as je
 from sshrender.transports.batch import script
@@ -43,6 +43,9 @@ QUERY_INTERVAL, MAX_QUERY_INTERVAL = 60.0, 600.0
 
 FIRST_QUERY = 15.0
 """Seconds from a submission to the query that tells why the pilots wait."""
+
+CANCEL_INTERVAL = 15.0
+"""Seconds until the engine is asked to cancel again what it has not cancelled."""
 
 WRITTEN_TIMEOUT = 30.0
 """Seconds in which the journal must have the name of an array before it is submitted."""
@@ -86,39 +89,6 @@ class PilotEnded:
     reason: str
 
 
-@dataclass(slots=True)
-class Pilot:
-    """An element of an array, as this run knows it."""
-
-    host: str
-    transport: FileTransport
-    token: str = ""
-    is_live: bool = False
-    has_ended: bool = False
-    absent: int = 0
-    running_unheard: int = 0
-    element: Element | None = None
-
-    @property
-    def is_waiting(self) -> bool:
-        """Return whether it is in the queue, as far as is known."""
-        return not self.is_live and not self.has_ended
-
-
-@dataclass(slots=True)
-class PilotArray:
-    """An array of pilots. ``pilots`` by index."""
-
-    handle: ArrayHandle
-    folder: ArrayFolder
-    pilots: dict[int, Pilot] = field(default_factory=dict)
-    is_over: bool = False
-
-    def waiting(self) -> list[int]:
-        """Return the indexes of those that wait."""
-        return [index for index, pilot in self.pilots.items() if pilot.is_waiting]
-
-
 class PoolManager:
     """Keeps one pool until it is stopped.
 
@@ -155,8 +125,11 @@ class PoolManager:
         self._query_at = 0.0 if self._arrays else float("inf")
         self._last_query = -QUERY_INTERVAL
         self._query_interval = QUERY_INTERVAL
+        self._cancel_at = 0.0
         self._is_needed = threading.Event()
         self._stop = threading.Event()
+        # Set when the end of the run no longer waits for the thread.
+        self._is_given_up = threading.Event()
         self._thread = threading.Thread(target=self._run, name=f"pool {setup.name}", daemon=True)
 
     def start(self) -> None:
@@ -185,6 +158,7 @@ class PoolManager:
         until = time.monotonic() + timeout
         if self._thread.is_alive():
             self._thread.join(timeout)
+        self._is_given_up.set()
         # First the tombstones: a pilot that starts from now on ends at once, even if the engine does
         # not answer.
         for array in self._arrays:
@@ -198,6 +172,11 @@ class PoolManager:
 
     def _cancel_all(self) -> Iterator[je.JournalEntry]:
         for array in self._arrays:
+            # The engine may take the submission after this command: the tombstone and the open entry in
+            # the journal stay. A thread that still runs then cancels it (_submit).
+            if array.is_submitting:
+                self._cancel(array, array.waiting())
+                continue
             # Running ones end by themselves: they find the tombstone within seconds.
             if array.is_over or not array.waiting() or self._cancel(array, array.waiting()):
                 # A folder that is gone is a tombstone, too.
@@ -287,14 +266,14 @@ class PoolManager:
             self._reason = ""
         for array in open_:
             self._match(array, elements, now)
+        self._hold_waiting()
 
     def _match(self, array: PilotArray, elements: list[Element], now: float) -> None:
         mine = [
             each
             for each in elements
             # By name as well: an engine that lost the answer has no number here.
-            if each.name == array.handle.name
-            or (_number(array) and _number(array) == _digits(each.array))
+            if each.name == array.handle.name or (array.number and array.number == digits(each.array))
         ]
         if mine and not array.handle.array:  # the answer to its submission was lost
             array.handle = ArrayHandle(array.handle.name, mine[0].array)
@@ -335,7 +314,8 @@ class PoolManager:
     def _resize(self, now: float) -> None:
         demand = self._demand
         if demand.is_held != self._is_held:
-            self._hold(demand.is_held)
+            self._is_held = demand.is_held
+            self._hold_waiting()
         pilots = [pilot for array in self._arrays for pilot in array.pilots.values()]
         live, waiting = sum(p.is_live for p in pilots), sum(p.is_waiting for p in pilots)
         want = wanted(demand, self.setup)
@@ -344,25 +324,34 @@ class PoolManager:
         if live + waiting < want and self._backoff.may_submit(now):
             self._submit(min(want - live - waiting, self._max_size), now)
         elif waiting and live + waiting > want:
-            self._cancel_some(live + waiting - want)
+            self._cancel_some(live + waiting - want, now)
 
-    def _hold(self, is_held: bool) -> None:
-        """Keep waiting pilots from being started while the job is held: they keep their place."""
-        self._is_held = is_held
+    def _hold_waiting(self) -> None:
+        """Keep waiting pilots from being started while the job is held: they keep their place.
+
+        Repeated after each query: then an id may have become known, or the engine answers again.
+        """
         engine = self.setup.engine
         for array in self._arrays:
-            if array.waiting() and array.handle.array:
-                verb = engine.hold if is_held else engine.release
-                self._order(verb(array.handle))
+            if array.is_held != self._is_held and array.waiting() and array.handle.array:
+                verb = engine.hold if self._is_held else engine.release
+                if self._order(verb(array.handle)):
+                    array.is_held = self._is_held
 
-    def _cancel_some(self, count: int) -> None:
-        """Cancel the newest of those that wait."""
+    def _cancel_some(self, count: int, now: float) -> None:
+        """Cancel the newest of those that wait; after a failure not at once again."""
+        if now < self._cancel_at:
+            return
         for array in reversed(self._arrays):
             indexes = array.waiting()[-count:] if count else []
-            if indexes and self._cancel(array, indexes):
+            if not indexes:
+                continue
+            if self._cancel(array, indexes):
                 count -= len(indexes)
                 for index in indexes:
                     array.pilots[index].has_ended = True
+            else:
+                self._cancel_at = now + CANCEL_INTERVAL
 
     def _cancel(self, array: PilotArray, indexes: list[int]) -> bool:
         """Cancel elements; return whether the engine took it. All of them: the array as a whole."""
@@ -379,8 +368,10 @@ class PoolManager:
         except (EngineUnavailable, SubmissionRefused) as error:
             self._reason = str(error)
             return False
-        # An element that has ended since is no failure: PBS exits with 153 or 170, Grid Engine with 1.
-        return answer.code in (0, 1, 35, 153, 170)
+        if self.setup.engine.is_done(answer):
+            return True
+        self._reason = answer.reason
+        return False
 
     def _submit(self, count: int, now: float) -> None:
         """Submit an array. Its name is in the journal first: a lost answer leaves no unknown pilot."""
@@ -397,10 +388,15 @@ class PoolManager:
         if not self._await(request.written):
             array.folder.bury()
             return
+        command = engine.submit(self._request(array, count))
+        # Before the call: a run that ends during it has to bury and cancel this array, too.
+        array.is_submitting = True
+        self._arrays.append(array)
         try:
-            answer = setup.call(engine.submit(self._request(array, count)))
+            answer = setup.call(command)
             array.handle = ArrayHandle(name, engine.submitted(answer))
         except SubmissionRefused as refused:
+            self._arrays.remove(array)
             array.folder.bury()
             self._post(EntryRequested(je.PilotsEnded(pool=setup.name, name=name, reason=refused.reason)))
             self._reason = f"{engine.name} refused: {refused.reason}"
@@ -418,7 +414,9 @@ class PoolManager:
             self._reason = ""
         for index in indexes:
             array.pilots[index].host = self._host(array.handle, index)
-        self._arrays.append(array)
+        array.is_submitting = False
+        if self._is_given_up.is_set():
+            self._cancel(array, array.waiting())
         entry = je.PilotsSubmitted(pool=setup.name, name=name, array=array.handle.array)
         self._post(EntryRequested(entry))
         # Not before the interval since the last query has passed.
@@ -464,7 +462,7 @@ class PoolManager:
         return PilotArray(handle, folder, pilots)
 
     def _host(self, handle: ArrayHandle, index: int) -> str:
-        return f"{self.setup.engine.name}:{_digits(handle.array) or handle.name}_{index}"
+        return f"{self.setup.engine.name}:{digits(handle.array) or handle.name}_{index}"
 
     # What is shown
 
@@ -486,12 +484,3 @@ class PoolManager:
         if report != self._report:
             self._report = report
             self._post(report)
-
-
-def _digits(array: str) -> str:
-    found = re.match(r"\d+", array)
-    return found[0] if found else ""
-
-
-def _number(array: PilotArray) -> str:
-    return _digits(array.handle.array)

@@ -35,6 +35,9 @@ _ID = re.compile(r"(\d+)(?:\.\S*)?$")
 _AWAY = ("unable to contact qmaster", "cannot connect to qmaster", "unable to send message to qmaster")
 _SIZE = ("tasks", "job_limit", "maximum number of jobs", "max_aj")
 
+_GONE = ("does not exist", "already in deletion")
+"""What qdel, qhold and qrls say of jobs that have ended."""
+
 SOFT_LIMIT = 100
 """Seconds before the end at which USR1 is sent: KILL comes 90 s after it (measured)."""
 
@@ -133,6 +136,10 @@ class GridEngine:
     def release(self, array: ArrayHandle) -> Command:
         """See Engine."""
         return Command(("qrls", array.array or array.name))
+
+    def is_done(self, answer: Answer) -> bool:
+        """See Engine. The code is 1 for any failure."""
+        return answer.code == 0 or any(text in answer.reason.lower() for text in _GONE)
 
     def nodes_command(self) -> Command:
         """See Engine."""

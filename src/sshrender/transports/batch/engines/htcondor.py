@@ -48,6 +48,8 @@ _AWAY = (
     "can't connect",
 )
 _SIZE = ("max_jobs_submitted", "max_jobs_per_submission", "max_jobs_per_owner", "number of jobs")
+_GONE = ("couldn't find/", "not found")
+"""What condor_rm, condor_hold and condor_release say where no job matches."""
 
 
 class HtCondor:
@@ -148,6 +150,10 @@ class HtCondor:
     def release(self, array: ArrayHandle) -> Command:
         """See Engine."""
         return Command(("condor_release", "-constraint", f'SsrPilot == "{array.name}"'))
+
+    def is_done(self, answer: Answer) -> bool:
+        """See Engine. The code is 1 for any failure."""
+        return answer.code == 0 or any(text in answer.reason.lower() for text in _GONE)
 
     def nodes_command(self) -> Command:
         """See Engine."""

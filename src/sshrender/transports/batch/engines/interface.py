@@ -175,6 +175,10 @@ class Engine(Protocol):
         """Return the command that undoes ``hold``."""
         ...
 
+    def is_done(self, answer: Answer) -> bool:
+        """Return whether ``cancel``, ``hold`` or ``release`` succeeded, or came after the jobs' end."""
+        ...
+
     def nodes_command(self) -> Command:
         """Return the command that lists the nodes."""
         ...

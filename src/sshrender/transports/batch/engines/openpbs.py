@@ -123,6 +123,10 @@ class OpenPbs:
         """See Engine."""
         return Command(("qrls", pbs.require_id(array)))
 
+    def is_done(self, answer: Answer) -> bool:
+        """See Engine."""
+        return pbs.is_done(answer)
+
     def nodes_command(self) -> Command:
         """See Engine."""
         return Command(("pbsnodes", "-a", "-F", "json"))

@@ -36,6 +36,9 @@ _AWAY = ("cannot connect", "unable to communicate", "connection refused", "no pe
 _AWAY_CODE = 111
 """The exit code is the error number modulo 256: ECONNREFUSED."""
 
+_GONE_CODES = (153, 170, 35)
+"""PBSE_UNKJOBID (15001), PBSE_BADSTATE (15018) and OpenPBS's PBSE_HISTJOBID (15139), modulo 256."""
+
 # A smaller array may be accepted where one of these is the reason.
 _SIZE = (
     "bad job array request",
@@ -98,3 +101,8 @@ def require_id(array: ArrayHandle) -> str:
     if not array.array:
         raise EngineUnavailable(f"the id of {array.name} is not known yet")
     return array.array
+
+
+def is_done(answer: Answer) -> bool:
+    """Return whether qdel, qhold or qrls succeeded, or came after the jobs' end."""
+    return answer.code == 0 or answer.code in _GONE_CODES

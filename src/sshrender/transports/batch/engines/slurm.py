@@ -55,6 +55,12 @@ _SIZE = ("invalid job array specification", "maxsubmitjob", "job violates accoun
 
 _AWAY = ("unable to contact slurm controller", "socket timed out", "connection refused", "slurm backup")
 
+_GONE = (
+    *("invalid job id", "already completing or completed", "already finished"),
+    "no longer pending",
+)
+"""What scancel and scontrol say of jobs that have ended, or started (slurm_errno.h)."""
+
 WARNING = 90
 """Seconds before the end at which the script gets USR1, or up to 60 s earlier (sbatch(1))."""
 
@@ -168,6 +174,10 @@ class Slurm:
             *("srun", f"--jobid={job}", "--overlap", "--nodes=1", "--ntasks=1"),
             *(f"--cpus-per-task={cores}", "--quiet", "--unbuffered", "--mpi=none"),
         )
+
+    def is_done(self, answer: Answer) -> bool:
+        """See Engine. The code is 1 for any failure, also of a controller that is away."""
+        return answer.code == 0 or any(text in answer.reason.lower() for text in _GONE)
 
     def nodes_command(self) -> Command:
         """See Engine."""
