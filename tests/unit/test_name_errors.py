@@ -7,6 +7,7 @@ import errno
 import io
 import json
 import os
+import pwd
 import queue
 import socket
 import subprocess
@@ -255,6 +256,22 @@ def test_a_folder_in_the_place_of_a_job_s_file_is_told_with_what_frees_the_name(
     assert "mounted" not in told.hint
     assert os.system(told.hint.partition(": ")[2]) == 0
     (tmp_path / "job" / "new").rename(tmp_path / "job" / name)
+
+
+@pytest.mark.parametrize("owner", ["another", "this user"])
+def test_a_job_s_file_that_may_not_be_written_says_whose_the_job_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, owner: str
+) -> None:
+    (tmp_path / "job" / ".epochs").mkdir(parents=True)
+    if owner == "another":
+        monkeypatch.setattr(os, "geteuid", lambda: SOMEBODY)
+    path = tmp_path / "job" / ".epochs" / ".lease-1"
+    told = storage_error(PermissionError(errno.EACCES, "Permission denied", str(path)), tmp_path)
+    shown = told.hint.rpartition(": ls -ld ")[2]
+    mine = pwd.getpwuid(os.getuid()).pw_name
+    assert (f"user {mine}," in told.hint, shown) == (
+        (True, str(tmp_path / "job")) if owner == "another" else (False, str(tmp_path))
+    )
 
 
 def _socket(path: Path) -> None:
