@@ -300,7 +300,7 @@ def test_what_is_no_file_in_the_place_of_a_job_s_file_is_told_with_what_frees_th
 def test_a_file_in_the_place_of_a_folder_is_told_with_what_frees_the_name(tmp_path: Path) -> None:
     (tmp_path / ".epochs").touch()
     with pytest.raises(NotADirectoryError) as raised:
-        os.listdir(tmp_path / ".epochs")
+        next((tmp_path / ".epochs").iterdir())
     told = storage_error(raised.value, tmp_path)
     assert os.system(told.hint.partition(": ")[2]) == 0
     assert not (tmp_path / ".epochs").exists()
@@ -310,7 +310,7 @@ def test_a_file_in_the_place_of_a_folder_is_told_with_what_frees_the_name(tmp_pa
 def test_what_alone_cannot_be_removed_from_the_published_pages_does_not_end_the_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_one_name: bool
 ) -> None:
-    """It is left to the page, which waits for its name; an error names the file, not what was made up."""
+    """It is left to the page, which waits for its name; an error names the file itself."""
     path = tmp_path / "page-0002.png"
     path.write_text("of somebody")
     real = os.rename
