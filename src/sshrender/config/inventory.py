@@ -97,7 +97,9 @@ class Inventory(Table):
     @model_validator(mode="after")
     def _thresholds_are_ordered(self) -> Inventory:
         if not self.hosts and not self.pools:
-            raise ValueError("hosts is missing, and pools as well")
+            is_stated = "hosts" in self.model_fields_set
+            missing = "hosts is missing, and pools as well"
+            raise ValueError("hosts: must not be empty without pools" if is_stated else missing)
         for entry in self.hosts:
             low = _or(entry.idle_below, self.defaults.idle_below, IDLE_BELOW)
             high = _or(entry.busy_above, self.defaults.busy_above, BUSY_ABOVE)
