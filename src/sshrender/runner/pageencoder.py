@@ -9,12 +9,12 @@ import contextlib
 import functools
 import os
 import threading
-from typing import Callable, Iterator, List, Optional
+from typing import Iterator, List, Optional, Sequence
 
 from sshrender.renderers.encoders import ISAL, ZLIB, deflate, difference, isal, png, thumbnail
 from sshrender.renderers.encoders import raster as rasters
 from sshrender.renderers.encoders.raster import Raster
-from sshrender.renderers.encoders.rows import RowEncoder, Span
+from sshrender.renderers.encoders.rows import ReadInto, ReadRows, RowEncoder, Span
 from sshrender.renderers.ghostscript import THUMBNAIL
 from sshrender.runner import stripes
 from sshrender.runner.rendererinterface import RasterFile
@@ -56,21 +56,19 @@ class PageEncoder:
             form = form_of(descriptor)
             target = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o666)
             try:
-                self._write(target, form, raster.chunks, _reader(descriptor))
+                self._write(target, form, raster.chunks, _rows_reader(descriptor))
             except BaseException:
                 with contextlib.suppress(OSError):
                     os.unlink(path)
                 raise
             finally:
                 os.close(target)
-            if not raster.has_thumbnail:
-                return b""
-            return thumbnail.make(_reader(descriptor), form, THUMBNAIL)
+            return _thumbnail(descriptor, form) if raster.has_thumbnail else b""
         finally:
             os.close(descriptor)
             discard(raster)
 
-    def _write(self, target: int, form: Raster, chunks: bytes, read: Callable[..., None]) -> None:
+    def _write(self, target: int, form: Raster, chunks: bytes, read: ReadRows) -> None:
         written = [png.beginning(form, chunks)]
         data, size = [deflate.BEGINNING], 0
         checksum = 1
@@ -86,7 +84,7 @@ class PageEncoder:
         written += [png.chunk(b"IDAT", b"".join(data)), png.chunk(b"IEND", b"")]
         primitives.write_all(target, b"".join(written))
 
-    def _stripes(self, form: Raster, read: Callable[..., None]) -> Iterator[stripes.Stripe]:
+    def _stripes(self, form: Raster, read: ReadRows) -> Iterator[stripes.Stripe]:
         if self._rows is None:
             self._rows = row_encoder()
         encode = functools.partial(_encode, self._rows, form, read)
@@ -131,17 +129,38 @@ def discard(raster: RasterFile) -> None:
         os.unlink(raster.path)
 
 
+def _thumbnail(descriptor: int, form: Raster) -> bytes:
+    """Return the thumbnail of a page whose file is written; empty where none can be made."""
+    try:
+        return thumbnail.make(_reader(descriptor), form, THUMBNAIL)
+    except Exception:  # noqa: BLE001 - the page must not fail with its thumbnail, whatever that meets
+        return b""
+
+
 def _spans(form: Raster) -> List[Span]:
     rows = max(1, stripes.STRIPE // form.row_bytes)
     return [Span(first, min(first + rows, form.height)) for first in range(0, form.height, rows)]
 
 
-def _encode(rows: RowEncoder, form: Raster, read: Callable[..., None], span: Span) -> stripes.Stripe:
+def _encode(rows: RowEncoder, form: Raster, read: ReadRows, span: Span) -> stripes.Stripe:
     data = b"".join(rows.encode(read, form, span))
     return stripes.Stripe(data, rows.checksum.value, span.rows * (form.row_bytes + 1))
 
 
-def _reader(descriptor: int) -> Callable[[memoryview, int], None]:
+def _rows_reader(descriptor: int) -> ReadRows:
+    read_one = _reader(descriptor)
+
+    def read(targets: Sequence[memoryview], offset: int) -> None:
+        length = len(targets[0])
+        if os.preadv(descriptor, targets, offset) != len(targets) * length:
+            # The file ends, or a signal came: target by target, until all is read.
+            for number, target in enumerate(targets):
+                read_one(target, offset + number * length)
+
+    return read
+
+
+def _reader(descriptor: int) -> ReadInto:
     def read(target: memoryview, offset: int) -> None:
         while target:
             count = os.preadv(descriptor, [target], offset)

@@ -14,7 +14,7 @@ import time
 from typing import Callable, Dict, Iterator, List, NamedTuple, Optional
 
 from sshrender.renderers.encoders.rows import Span
-from sshrender.runner import slotlocks
+from sshrender.runner import processlimits, slotlocks
 
 STRIPE = 4 << 20
 """Bytes of raster of a stripe: small beside a page's memory, large beside what its start costs."""
@@ -118,6 +118,7 @@ class Helpers:
     def _help(self, stripes: Stripes, make: Callable[[], Encode]) -> None:
         locks = slotlocks.SlotLocks(self._slots, self._share)
         encode: Optional[Encode] = None
+        processlimits.lower_own_priority()
         try:
             while not stripes.is_over:
                 if not self._is_idle() or (locks.is_held and locks.must_yield()):
