@@ -73,7 +73,9 @@ class Census:
     def _look(self) -> dict[str, set[_Renderer]]:
         found: dict[str, set[_Renderer]] = {}
         for name, entry, words in _processes(self._hosts):
-            makes_no_page = b"-sDEVICE=nullpage" in words or words[-2].endswith(b"chunks.%d")
+            makes_no_page = b"-sDEVICE=nullpage" in words or any(
+                word.endswith(b"chunks.%d") for word in words
+            )
             is_renderer = b"canary.pdf" in words or any(
                 word.startswith(b"-sSSHRENDER=") for word in words
             )
