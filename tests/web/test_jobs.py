@@ -112,7 +112,10 @@ def test_pages_and_thumbnails_are_images_that_can_do_nothing_else(rendered: Rend
     ]
     there = [answer for answer in thumbs if answer.status == 200]
     assert there
-    assert {answer.headers["Content-Type"] for answer in there} <= {"image/png", "image/jpeg"}
+    assert all(answer.headers["Content-Type"] in ("image/jpeg", "image/png") for answer in there)
+    for name in ("page-0001.png", "page-0001.jpg"):
+        named = rendered.client.call("GET", f"/jobs/{quote(rendered.job)}/thumbs/{name}")
+        assert (named.status, named.body) == (thumbs[0].status, thumbs[0].body)
 
 
 def test_all_pages_are_one_zip_that_resumes_anywhere(rendered: Rendered) -> None:

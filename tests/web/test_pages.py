@@ -111,6 +111,7 @@ def test_a_dropped_document_is_rendered_watched_and_downloaded(
     browser.click("#pages li button")
     browser.wait_for("document.querySelector('#image img')?.naturalWidth === 200")
     browser.press("ArrowRight")
+    browser.wait_for("document.querySelector('#image img[alt=\"page 2\"]')?.naturalWidth === 200")
     browser.press("z")
     assert browser.run("location.hash") == "#page=2"
     assert browser.run("document.querySelector('#image img').getBoundingClientRect().width") == 200

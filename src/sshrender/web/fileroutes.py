@@ -164,10 +164,10 @@ async def page_by_name(call: Call) -> Response:
     answers={200: "image/png"},
 )
 async def thumbnail_by_name(call: Call) -> Response:
-    """Return a thumbnail: the overview names files."""
+    """Return a thumbnail: the overview names files, of a new page perhaps with the other type."""
     feed, name = await _feed(call), call.word("file")
     found = feed.file_named(name)
-    if found is None or not name.endswith((".png", ".jpg")):
+    if found is None or not name.endswith((".jpg", ".png")):
         raise not_found()
     call.request.path_params["number"] = str(found.page)
     return await thumbnail(call)

@@ -274,7 +274,7 @@ class Site:
 
 
 def _may_be_name(name: str) -> bool:
-    """Return whether a folder could have this name: any other is an error of the file system."""
+    """Return whether a folder could have this name: others are an error there, not a 404."""
     return name.isprintable() and "/" not in name and len(name.encode("utf-8", "replace")) <= 255
 
 

@@ -192,8 +192,8 @@ async def _store(call: Call) -> None:
 async def _await_parts(call: Call, upload: Upload) -> None:
     """Wait until all parts can be opened; raise UploadError if one does not come.
 
-    Another server may have stored a part that this machine does not see yet, but not many. No thread is
-    held meanwhile: a user who leaves out a part keeps nobody waiting.
+    Another server may have stored a part that this machine does not list yet, but not many. No thread
+    waits: a user who leaves out a part does not delay others.
     """
     site, until = call.site, time.monotonic() + uploads.VISIBLE_TIMEOUT
     present = await site.pool.run(uploads.parts_present, site.san, upload)

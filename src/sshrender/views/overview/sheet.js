@@ -296,7 +296,8 @@
     };
     addEventListener("beforeprint", () => whole(true));
     addEventListener("afterprint", () => whole(false));
-    document.documentElement.dataset.built = "yes";
+    // The web front end's own script comes after this one.
+    addEventListener("DOMContentLoaded", () => { document.documentElement.dataset.built = "yes"; });
   }
 
   // The page that the Tab key stops at, and whether the focus waits on the list for its cell.
