@@ -9,6 +9,7 @@ import json
 import os
 import pwd
 import queue
+import shutil
 import socket
 import subprocess
 import tempfile
@@ -240,6 +241,16 @@ def test_a_folder_that_takes_no_file_is_the_storage_s_error(
     error = OSError(number, "refused", str(tmp_path / ".page-0001.png.12"), None, str(target))
     assert classify(error, target, target, "page") == (f"{SAN}: {target}: refused", False)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("removed", ["pages", "work"])
+def test_a_removed_folder_of_the_job_is_the_storage_s_error_and_no_host_s(
+    tmp_path: Path, image: bytes, removed: str
+) -> None:
+    task = _task(tmp_path, "page", image)
+    shutil.rmtree(tmp_path / removed)
+    reason = f"{SAN}: {tmp_path / removed}: the folder is gone"
+    assert _verify([task]) == [StorageTrouble(task, reason)]
 
 
 @pytest.mark.parametrize("name", ["manifest.json", "overview.html", "attributes.json"])
