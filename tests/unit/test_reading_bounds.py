@@ -245,7 +245,9 @@ def test_a_part_that_an_earlier_run_or_a_host_left_is_cut_anew(tmp_path: Path) -
     assert len(fed) == 2
 
 
-def test_a_host_that_waited_while_the_parts_were_given_up_gets_the_whole_document(tmp_path: Path) -> None:
+def test_a_host_that_waited_while_the_parts_were_given_up_gets_the_whole_document(
+    tmp_path: Path,
+) -> None:
     """Not the name of a part that nobody has cut."""
     plan = _plan(tmp_path)
     store = documentparts.DocumentParts(plan)
