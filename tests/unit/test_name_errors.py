@@ -7,6 +7,7 @@ import errno
 import io
 import json
 import os
+import pwd
 import queue
 import shutil
 import socket
@@ -268,6 +269,22 @@ def test_a_folder_in_the_place_of_a_job_s_file_is_told_with_what_frees_the_name(
     (tmp_path / "job" / "new").rename(tmp_path / "job" / name)
 
 
+@pytest.mark.parametrize("owner", ["another", "this user"])
+def test_a_job_s_file_that_may_not_be_written_says_whose_the_job_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, owner: str
+) -> None:
+    (tmp_path / "job" / ".epochs").mkdir(parents=True)
+    if owner == "another":
+        monkeypatch.setattr(os, "geteuid", lambda: SOMEBODY)
+    path = tmp_path / "job" / ".epochs" / ".lease-1"
+    told = storage_error(PermissionError(errno.EACCES, "Permission denied", str(path)), tmp_path)
+    shown = told.hint.rpartition(": ls -ld ")[2]
+    mine = pwd.getpwuid(os.getuid()).pw_name
+    assert (f"user {mine}," in told.hint, shown) == (
+        (True, str(tmp_path / "job")) if owner == "another" else (False, str(tmp_path))
+    )
+
+
 def _socket(path: Path) -> None:
     folder = os.open(path.parent, os.O_RDONLY)  # the name of a socket has at most 107 bytes
     try:
@@ -294,7 +311,7 @@ def test_what_is_no_file_in_the_place_of_a_job_s_file_is_told_with_what_frees_th
 def test_a_file_in_the_place_of_a_folder_is_told_with_what_frees_the_name(tmp_path: Path) -> None:
     (tmp_path / ".epochs").touch()
     with pytest.raises(NotADirectoryError) as raised:
-        os.listdir(tmp_path / ".epochs")
+        next((tmp_path / ".epochs").iterdir())
     told = storage_error(raised.value, tmp_path)
     assert os.system(told.hint.partition(": ")[2]) == 0
     assert not (tmp_path / ".epochs").exists()
@@ -304,7 +321,7 @@ def test_a_file_in_the_place_of_a_folder_is_told_with_what_frees_the_name(tmp_pa
 def test_what_alone_cannot_be_removed_from_the_published_pages_does_not_end_the_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_one_name: bool
 ) -> None:
-    """It is left to the page, which waits for its name; an error names the file, not what was made up."""
+    """It is left to the page, which waits for its name; an error names the file itself."""
     path = tmp_path / "page-0002.png"
     path.write_text("of somebody")
     real = os.rename
