@@ -32,15 +32,16 @@ def parse(text: str, now: datetime) -> datetime:
 def _next_time_of_day(text: str, now: datetime) -> datetime:
     clock = datetime.strptime(text, "%H:%M")  # noqa: DTZ007 - only hour and minute are used
     today = now.replace(hour=clock.hour, minute=clock.minute, second=0, microsecond=0)
-    # Today if that is still to come, else tomorrow. Each day's own offset counts, and an hour that the
-    # end of summer time repeats comes twice (PEP 495).
-    moments = [
-        _in_utc((today + timedelta(days=days)).replace(fold=fold)) for days in (0, 1) for fold in (0, 1)
-    ]
-    # In the hour that the begin of summer time leaves out, the second of two is before the first.
-    firsts = moments[::2]
-    seconds = [second for first, second in zip(firsts, moments[1::2], strict=True) if second > first]
-    return min(moment for moment in firsts + seconds if moment > _in_utc(now))
+    # Today if that is still to come, else tomorrow; each day has its own offset.
+    days = (today, today + timedelta(days=1))
+    return next(found for day in days for found in _both(day) if found > _in_utc(now))
+
+
+def _both(local: datetime) -> tuple[datetime, datetime]:
+    """Return what a local time stands for: two times in the hour that the end of summer time repeats."""
+    # PEP 495. In the hour that its begin leaves out the second is the earlier one, and is not used.
+    first = _in_utc(local.replace(fold=0))
+    return first, max(first, _in_utc(local.replace(fold=1)))
 
 
 def _in_utc(moment: datetime) -> datetime:
