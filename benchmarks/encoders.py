@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import resource
 import shutil
 import subprocess
@@ -21,6 +22,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from benchmarks.compare import FOREIGN
 from sshrender.renderers.encoders import deflate, difference, isal
 from sshrender.renderers.encoders.rows import RowEncoder
 from sshrender.runner.pageencoder import PageEncoder
@@ -29,6 +31,8 @@ from sshrender.runner.rendererinterface import RasterFile
 
 def _children(command: Sequence[str]) -> float:
     """Run a command; return the CPU seconds of it and of all its children."""
+    for name in [name for name in os.environ if name.startswith(FOREIGN)]:
+        del os.environ[name]
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     subprocess.run(command, check=True, stdin=subprocess.DEVNULL, capture_output=True)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)

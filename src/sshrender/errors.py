@@ -75,7 +75,8 @@ def limit_reached(error: BaseException) -> UserError | None:
     gives it back its number, as fork(2) does.
     """
     what = _LIMITS.get(error.errno or 0, "") if isinstance(error, OSError) else ""
-    if isinstance(error, MemoryError) or str(error) == "can't start new thread":
+    is_unmapped = isinstance(error, ImportError) and _UNMAPPED in str(error)
+    if isinstance(error, MemoryError) or is_unmapped or str(error) == "can't start new thread":
         what = _LIMITS[errno.ENOMEM]
     if not what:
         return None
@@ -83,6 +84,9 @@ def limit_reached(error: BaseException) -> UserError | None:
         ExitCode.USAGE, what, "raise the limit, and run the same command again; the limits: ulimit -a"
     )
 
+
+_UNMAPPED = "failed to map segment"
+"""What dlopen(3) says where there is no memory for a library (glibc, elf/dl-load.c)."""
 
 _MEMORY = "a limit on memory or threads was reached (RLIMIT_AS, ulimit -v; RLIMIT_NPROC, ulimit -u)"
 _LIMITS = {

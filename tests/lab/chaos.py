@@ -32,7 +32,9 @@ class Census:
     """Counts the renderers that live on each host at once, all the time, in a thread.
 
     Whatever a slot has started, one whose parent was killed too, and the canary page's; of Ghostscripts
-    that only say their version there may be more.
+    that only say their version there may be more. So may there be of those that make no page: one
+    searches for the page of a diagnostic while the slot's own rests, and one shows each runner once what
+    a PNG file begins with.
     """
 
     def __init__(self, hosts: Sequence[Host], slots: Mapping[str, int]) -> None:
@@ -71,7 +73,13 @@ class Census:
     def _look(self) -> dict[str, set[_Renderer]]:
         found: dict[str, set[_Renderer]] = {}
         for name, entry, words in _processes(self._hosts):
-            if any(word.startswith(b"-sSSHRENDER=") or word == b"canary.pdf" for word in words):
+            makes_no_page = b"-sDEVICE=nullpage" in words or any(
+                word.endswith(b"chunks.%d") for word in words
+            )
+            is_renderer = b"canary.pdf" in words or any(
+                word.startswith(b"-sSSHRENDER=") for word in words
+            )
+            if is_renderer and not makes_no_page:
                 with suppress(OSError):
                     found.setdefault(name, set()).add(_read(entry, words))
         return {name: _without_children(renderers) for name, renderers in found.items()}

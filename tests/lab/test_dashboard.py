@@ -66,7 +66,7 @@ def test_render_at_a_terminal_shows_a_lost_host_and_ends_with_the_job(
     assert _delivered(farm) == PAGES
     (overview,) = farm.san.glob("big-*/overview.html")
     assert '"state":"done"' in overview.read_text()
-    assert len(list(overview.parent.glob("thumbs/page-*.jpg"))) > PAGES / 2
+    assert len(list(overview.parent.glob("thumbs/page-*.png"))) > PAGES / 2
 
 
 @pytest.mark.parametrize("how", ["q", "the terminal is closed"])

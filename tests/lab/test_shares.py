@@ -68,7 +68,7 @@ def _renderers(host: Host) -> set[str]:
     """Real Ghostscripts with a document: what a runner started, not what it asked for its version."""
     listed = host.exec("ps", "-ww", "-eo", "pid,args").stdout.splitlines()
     rows = [line.split(maxsplit=1) for line in listed]
-    return {pid for pid, args in rows if args.startswith("/usr/bin/gs ") and "-sDEVICE=png16m" in args}
+    return {pid for pid, args in rows if args.startswith("/usr/bin/gs ") and "-sDEVICE=ppmraw" in args}
 
 
 class Sampler(threading.Thread):

@@ -131,6 +131,7 @@ def _reason(overrides: Overrides, client: str) -> str:
         plan=SimpleNamespace(name="loopback"),
         python="python3",
         connect_timeout=TIMEOUT,
+        silence=None,
         transport=ChosenTransport("loopback", replace(overrides, client=client)),
     )
     posted: queue.SimpleQueue[Any] = queue.SimpleQueue()

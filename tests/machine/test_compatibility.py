@@ -381,19 +381,6 @@ def test_most_hosts_are_never_refused_for_the_sake_of_fewer(fingerprints: list[H
         assert len(kept) >= len(rivals)
 
 
-@given(st.lists(FINGERPRINTS, min_size=1, max_size=6), st.lists(FINGERPRINTS, max_size=6))
-def test_what_a_majority_settles_no_later_host_would_change(
-    now: list[HostFingerprint], later: list[HostFingerprint]
-) -> None:
-    if fingerprint.has_majority(now, len(later)):
-        names = {f"h{number}": each for number, each in enumerate(now)}
-        all_of_them = {f"h{number}": each for number, each in enumerate([*now, *later])}
-        assert (
-            fingerprint.most_common_fingerprint(names).page_image
-            == fingerprint.most_common_fingerprint(all_of_them).page_image
-        )
-
-
 @given(FINGERPRINTS, FINGERPRINTS)
 def test_a_difference_is_named_and_what_is_the_same_has_none(
     one: HostFingerprint, other: HostFingerprint

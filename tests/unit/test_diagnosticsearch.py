@@ -105,3 +105,32 @@ def test_a_folder_without_room_counts_as_full(tmp_path: Path, monkeypatch: pytes
     full = SimpleNamespace(f_bavail=1, f_frsize=4096)
     monkeypatch.setattr("os.statvfs", lambda _folder: full)
     assert not diagnosticsearch._has_room_for(str(tmp_path), "page")
+
+
+@pytest.mark.parametrize(("opening", "sizes"), [(0.4, [1, 4]), (3.0, [])])
+def test_the_first_windows_end_early_where_opening_is_quick(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, opening: float, sizes: list[int]
+) -> None:
+    """A title page that causes a diagnostic is named at once; a document that opens slowly is not opened
+    more often for that."""
+    now = 0.0
+
+    class Opens(FakeSession):
+        def open(self, _timeout: float) -> None:
+            nonlocal now
+            now += opening
+
+    monkeypatch.setattr(diagnosticsearch, "time", SimpleNamespace(monotonic=lambda: now))
+    wire: Any = SimpleNamespace(post=lambda _kind, **_fields: None)
+    session: Any = Opens(tmp_path, odd=0)
+    window = DiagnosticWindow(wire, str(tmp_path), 60.0, lambda _setup: session)
+    window.open(session)
+    ended, size = [], 0
+    for page in range(1, 20):
+        window.add(Task(f"1.{page}", page, "a.pdf", page, f"work/p{page}"), 0.1)
+        size += 1
+        if window.is_due():
+            ended.append(size)
+            window.close(session)
+            size = 0
+    assert ended == sizes

@@ -7,7 +7,9 @@ import errno
 import io
 import json
 import os
+import pwd
 import queue
+import shutil
 import socket
 import subprocess
 import tempfile
@@ -241,6 +243,16 @@ def test_a_folder_that_takes_no_file_is_the_storage_s_error(
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("removed", ["pages", "work"])
+def test_a_removed_folder_of_the_job_is_the_storage_s_error_and_no_host_s(
+    tmp_path: Path, image: bytes, removed: str
+) -> None:
+    task = _task(tmp_path, "page", image)
+    shutil.rmtree(tmp_path / removed)
+    reason = f"{SAN}: {tmp_path / removed}: the folder is gone"
+    assert _verify([task]) == [StorageTrouble(task, reason)]
+
+
 @pytest.mark.parametrize("name", ["manifest.json", "overview.html", "attributes.json"])
 def test_a_folder_in_the_place_of_a_job_s_file_is_told_with_what_frees_the_name(
     tmp_path: Path, name: str
@@ -255,6 +267,22 @@ def test_a_folder_in_the_place_of_a_job_s_file_is_told_with_what_frees_the_name(
     assert "mounted" not in told.hint
     assert os.system(told.hint.partition(": ")[2]) == 0
     (tmp_path / "job" / "new").rename(tmp_path / "job" / name)
+
+
+@pytest.mark.parametrize("owner", ["another", "this user"])
+def test_a_job_s_file_that_may_not_be_written_says_whose_the_job_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, owner: str
+) -> None:
+    (tmp_path / "job" / ".epochs").mkdir(parents=True)
+    if owner == "another":
+        monkeypatch.setattr(os, "geteuid", lambda: SOMEBODY)
+    path = tmp_path / "job" / ".epochs" / ".lease-1"
+    told = storage_error(PermissionError(errno.EACCES, "Permission denied", str(path)), tmp_path)
+    shown = told.hint.rpartition(": ls -ld ")[2]
+    mine = pwd.getpwuid(os.getuid()).pw_name
+    assert (f"user {mine}," in told.hint, shown) == (
+        (True, str(tmp_path / "job")) if owner == "another" else (False, str(tmp_path))
+    )
 
 
 def _socket(path: Path) -> None:
@@ -283,7 +311,7 @@ def test_what_is_no_file_in_the_place_of_a_job_s_file_is_told_with_what_frees_th
 def test_a_file_in_the_place_of_a_folder_is_told_with_what_frees_the_name(tmp_path: Path) -> None:
     (tmp_path / ".epochs").touch()
     with pytest.raises(NotADirectoryError) as raised:
-        os.listdir(tmp_path / ".epochs")
+        next((tmp_path / ".epochs").iterdir())
     told = storage_error(raised.value, tmp_path)
     assert os.system(told.hint.partition(": ")[2]) == 0
     assert not (tmp_path / ".epochs").exists()
@@ -293,7 +321,7 @@ def test_a_file_in_the_place_of_a_folder_is_told_with_what_frees_the_name(tmp_pa
 def test_what_alone_cannot_be_removed_from_the_published_pages_does_not_end_the_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_one_name: bool
 ) -> None:
-    """It is left to the page, which waits for its name; an error names the file, not what was made up."""
+    """It is left to the page, which waits for its name; an error names the file itself."""
     path = tmp_path / "page-0002.png"
     path.write_text("of somebody")
     real = os.rename

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import subprocess
+import threading
 import uuid
 from pathlib import Path
 from typing import Any
@@ -12,9 +14,20 @@ from typing import Any
 import pytest
 
 from sshrender.renderers import ghostscript
+from sshrender.renderers.encoders import thumbnail
 from sshrender.renderers.encoding import AUTO, GHOSTSCRIPT, raster_device
-from sshrender.runner import memorylimits, pageencoder, rasterfolders, slotlocks, warmrenderer
+from sshrender.runner import (
+    localworkspace,
+    memorylimits,
+    pageencoder,
+    processlimits,
+    rasterfolders,
+    slotlocks,
+    warmrenderer,
+)
+from sshrender.runner.finalizer import Finalizer
 from sshrender.runner.rasterfolders import RasterFolders, RasterRequest
+from sshrender.runner.rendererinterface import RasterFile, RenderedFile
 from sshrender.runner.slot import Slot
 from sshrender.runner.slotsettings import SlotSettings
 from sshrender.runner.taskqueue import Task, TaskQueue
@@ -153,11 +166,90 @@ def test_where_rasters_are_cut_off_ghostscript_writes_the_pages(
     assert len(_assert_same(folder, _rendered(folder), _plain(folder))) > PAGES / 2
 
 
-def test_without_a_folder_ghostscript_writes_the_pages(
+def test_without_memory_for_rasters_they_go_to_the_disk(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(rasterfolders, "MEMORY", str(folder / "missing"))
+    assert _assert_same(folder, _rendered(folder), _plain(folder)) == []
+
+
+@pytest.mark.parametrize("lacks", ["folders", "long files"])
+def test_without_room_for_rasters_ghostscript_writes_the_pages(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, lacks: str
+) -> None:
+    if lacks == "folders":
+        monkeypatch.setattr(rasterfolders, "MEMORY", str(folder / "missing"))
+        monkeypatch.setattr(localworkspace, "largest_folder", lambda: str(folder / "missing"))
+    else:  # as after ``ulimit -f 100``: the pages' files are shorter than that
+        at_most = processlimits.at_most
+
+        def limited(kind: int, wanted: int) -> int:
+            return at_most(kind, min(wanted, 102_400) if kind == resource.RLIMIT_FSIZE else wanted)
+
+        monkeypatch.setattr(processlimits, "at_most", limited)
     assert len(_assert_same(folder, _rendered(folder), _plain(folder))) == PAGES
+
+
+def test_other_pages_wait_while_a_large_raster_is_encoded(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only for two large ones of a slot there is room on the disk."""
+    begun, may_end = threading.Event(), threading.Event()
+
+    def encode(_self: pageencoder.PageEncoder, _raster: Any, path: str) -> bytes:
+        begun.set()
+        may_end.wait(60)
+        Path(path).write_bytes(b"page")
+        return b""
+
+    monkeypatch.setattr(pageencoder.PageEncoder, "encode", encode)
+    wire = Wire(os.open(os.devnull, os.O_WRONLY), "mark")
+    finalizer = Finalizer(wire, str(folder / "job"), TaskQueue())
+    finalizer.start()
+    pages = [
+        RenderedFile(
+            Task(f"1.{n}", n, "source.pdf", n, f"work/p{n}"), f"work/w{n}", None, 0.1, 0.1, [],
+            raster=RasterFile(f"/raster{n}", is_large=n == 1),
+        )
+        for n in (1, 2)
+    ]  # fmt: skip
+    finalizer.submit(pages[0])
+    assert begun.wait(60)
+    second = threading.Thread(target=finalizer.submit, args=(pages[1],))
+    second.start()
+    second.join(0.1)
+    assert second.is_alive()
+    may_end.set()
+    second.join()
+    finalizer.finish()
+    assert sorted(path.name for path in (folder / "job" / "work").iterdir()) == ["p1", "p2"]
+
+
+def test_pages_are_encoded_at_the_priority_of_the_renderers(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The owner of the host comes first; requests are answered at once all the same."""
+    before, seen = os.getpriority(os.PRIO_PROCESS, 0), set()
+    encode = pageencoder.PageEncoder.encode
+
+    def note(self: pageencoder.PageEncoder, raster: Any, path: str) -> bytes:
+        seen.add(os.getpriority(os.PRIO_PROCESS, 0))
+        return encode(self, raster, path)
+
+    monkeypatch.setattr(pageencoder.PageEncoder, "encode", note)
+    _rendered(folder, pages=2)
+    assert seen == {19}
+    assert os.getpriority(os.PRIO_PROCESS, 0) == before
+
+
+def test_a_page_does_not_fail_with_its_thumbnail(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def breaks(*_: Any) -> bytes:
+        raise OverflowError("int too big to convert")
+
+    monkeypatch.setattr(thumbnail, "make", breaks)
+    messages = _rendered(folder, pages=2)
+    assert [each["page"] for each in messages if each["type"] == "rendered"] == [1, 2]
+    assert [each for each in messages if each["type"] in ("failed", "thumbnail")] == []
 
 
 def test_a_renderer_that_is_killed_leaves_no_raster(

@@ -232,7 +232,7 @@ def test_a_part_that_an_earlier_run_or_a_host_left_is_cut_anew(tmp_path: Path) -
         list(splitting.split(splitter, [1, 3]))
     store = documentparts.DocumentParts(plan)
     try:
-        fed = [store.fetch(1), store.fetch(3)]
+        fed = [store.fetch(1)[0], store.fetch(3)[0]]
         fed[0].unlink()
         fed[0].symlink_to(secret)
         store.fetch(1)
@@ -243,6 +243,26 @@ def test_a_part_that_an_earlier_run_or_a_host_left_is_cut_anew(tmp_path: Path) -
         assert part.read_bytes().startswith(b"%PDF")
     assert secret.read_text() == "secret"
     assert len(fed) == 2
+
+
+def test_a_host_that_waited_while_the_parts_were_given_up_gets_the_whole_document(
+    tmp_path: Path,
+) -> None:
+    """Not the name of a part that nobody has cut."""
+    plan = _plan(tmp_path)
+    store = documentparts.DocumentParts(plan)
+
+    class GivenUpMeanwhile:
+        def __enter__(self) -> None:
+            store.give_up_parts()
+
+        def __exit__(self, *_: object) -> None:
+            pass
+
+    store._lock = GivenUpMeanwhile()  # type: ignore[assignment]
+    path, place = store.fetch(3)
+    assert path == plan.folder.source
+    assert (place.file, place.index) == (path.name, 3)
 
 
 def test_no_link_is_followed_to_a_file_that_a_host_is_sent(tmp_path: Path) -> None:

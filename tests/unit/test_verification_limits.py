@@ -533,7 +533,7 @@ def test_where_no_process_can_be_started_the_look_at_the_storage_says_so(
     def refuse(*words: object, **more: object) -> None:
         raise OSError(number, os.strerror(number))
 
-    folder = SimpleNamespace(work=tmp_path)
+    folder = SimpleNamespace(work=tmp_path, pages=tmp_path)
     plan: Any = SimpleNamespace(folder=folder, output=tmp_path, history=SimpleNamespace(pages={}))
     posted: queue.SimpleQueue[ev.StorageFailed | ev.StorageRecovered] = queue.SimpleQueue()
     probe = StorageProbe(plan, posted.put, 1, Verifier.trouble)
@@ -544,6 +544,20 @@ def test_where_no_process_can_be_started_the_look_at_the_storage_says_so(
     assert "cannot start a process to verify pages" in failed.reason
     monkeypatch.undo()
     _until_looked(probe)
+    probe.start()
+    assert isinstance(posted.get(timeout=30), ev.StorageRecovered)
+
+
+def test_the_look_at_the_storage_finds_that_the_pages_folder_is_gone(tmp_path: Path) -> None:
+    pages = tmp_path / "pages"
+    folder = SimpleNamespace(work=tmp_path, pages=pages)
+    plan: Any = SimpleNamespace(folder=folder, output=tmp_path, history=SimpleNamespace(pages={}))
+    posted: queue.SimpleQueue[ev.StorageFailed | ev.StorageRecovered] = queue.SimpleQueue()
+    probe = StorageProbe(plan, posted.put, 1)
+    probe.start()
+    assert posted.get(timeout=30) == ev.StorageFailed(f"{pages}: No such file or directory")
+    _until_looked(probe)
+    pages.mkdir()
     probe.start()
     assert isinstance(posted.get(timeout=30), ev.StorageRecovered)
 

@@ -17,7 +17,7 @@ from PIL import Image
 from sshrender.views import overview
 from tests.views.chromium import Browser, chromium
 
-SHOWN = "[...document.querySelectorAll('#pages li:not([hidden])')].length"
+SHOWN = "overview.shown().length"
 FOCUSED = "document.activeElement.getAttribute('aria-label')"
 COLOUR = "getComputedStyle(document.documentElement).getPropertyValue('--{}').trim()"
 INKS = ("ink", "quiet", "done", "suspect", "failed", "missing", "accent")
@@ -154,8 +154,9 @@ def test_every_page_is_shown_and_problems_come_first(browser: Browser, tmp_path:
 def test_only_visible_thumbnails_are_loaded(browser: Browser, tmp_path: Path) -> None:
     browser.open(_write(tmp_path, _sheet([_page(number) for number in range(1, 1001)])))
     first = "document.querySelector('#pages li:first-child img')"
-    browser.wait_for(f"{first}.complete && {first}.naturalWidth === 158")
-    assert not browser.run("document.querySelector('#pages li:last-child img')?.complete ?? false")
+    browser.wait_for(f"{first}?.complete && {first}.naturalWidth === 158")
+    asked = "performance.getEntriesByType('resource').filter((each) => /thumbs/.test(each.name)).length"
+    assert browser.run(asked) < 400
 
 
 def test_states_differ_without_colours(browser: Browser, tmp_path: Path) -> None:
@@ -587,3 +588,79 @@ def test_a_narrow_window_needs_no_sideways_scrolling(browser: Browser, tmp_path:
         assert browser.run("document.documentElement.scrollWidth") <= 360
         browser.click(".page")
         assert browser.run("document.getElementById('facts').scrollWidth") <= 360
+
+
+CELLS = "document.querySelectorAll('#pages li').length"
+LABELS = "[...document.querySelectorAll('#pages .page')].map((each) => each.getAttribute('aria-label'))"
+FRAMES = "new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(() => done(0))))"
+IN_WINDOW = (
+    "(() => { const at = [...document.querySelectorAll('#pages li')].find((each) => "
+    "each.getBoundingClientRect().bottom > innerHeight / 2);"
+    " return Number(at?.getAttribute('aria-posinset') ?? 0) })()"
+)
+
+
+def _long(tmp_path: Path, browser: Browser, pages: int = 5000) -> Path:
+    path = _write_only(tmp_path, _sheet([_page(n, thumb=None, file=None) for n in range(1, pages + 1)]))
+    browser.open(path)
+    return path
+
+
+def test_of_a_long_sheet_only_the_pages_near_the_window_exist(browser: Browser, tmp_path: Path) -> None:
+    """A frame that lays out every page of 20,000 takes more than half a second."""
+    _long(tmp_path, browser)
+    height = browser.run("document.documentElement.scrollHeight")
+    for part, least, most in ((0.25, 1000, 1500), (0.9, 4000, 5000), (0.5, 2200, 2800), (0.0, 0, 60)):
+        browser.run(f"scrollTo({{top: {height} * {part}, behavior: 'instant'}})")
+        browser.run(FRAMES)
+        if part:
+            assert least < browser.run(IN_WINDOW) < most
+        assert browser.run(CELLS) < 400
+        assert browser.run("document.documentElement.scrollHeight") == height
+    assert browser.run("document.querySelector('#pages li').getAttribute('aria-setsize')") == "5000"
+
+
+def test_keys_reach_every_page_of_a_long_sheet_also_after_scrolling_away(
+    browser: Browser, tmp_path: Path
+) -> None:
+    _long(tmp_path, browser)
+    browser.run("document.querySelector('.page').focus()")
+    browser.press("End")
+    assert browser.run(FOCUSED).startswith("page 5000,")
+    browser.run("scrollTo({top: 0, behavior: 'instant'})")
+    browser.wait_for("document.activeElement.id === 'pages'")
+    browser.press("ArrowLeft")
+    assert browser.run(FOCUSED).startswith("page 4999,")
+    browser.press("Enter")
+    browser.press("Home")
+    assert browser.run(TITLE) == "✓ page 1, done"
+    browser.press("Escape")
+    browser.wait_for(f"{FOCUSED}?.startsWith('page 1,')")
+    assert browser.run("document.querySelectorAll('.page[tabindex=\"0\"]').length") == 1
+
+
+def test_a_long_sheet_is_printed_whole_and_follows_the_width_of_the_window(
+    browser: Browser, tmp_path: Path
+) -> None:
+    path = _long(tmp_path, browser, 900)
+    browser.run("addEventListener('beforeprint', () => { window.printed = " + CELLS + " })")
+    browser.print()
+    assert browser.run("window.printed") == 900
+    assert browser.run(CELLS) < 400
+    browser.open(path)
+    browser.run("scrollTo({top: document.documentElement.scrollHeight / 2, behavior: 'instant'})")
+    browser.run(FRAMES)
+    before = browser.run(IN_WINDOW)
+    assert before > 300
+    browser.resize(500, 900)
+    browser.wait_for(f"Math.abs({IN_WINDOW} - {before}) < 60")
+
+
+def test_a_filter_keeps_the_order_of_a_long_sheet(browser: Browser, tmp_path: Path) -> None:
+    _long(tmp_path, browser)
+    for words, first, last in (("2000-2010", 2000, 2010), ("100-105,7", 7, 105), ("", 1, None)):
+        _find(browser, words)
+        labels = browser.run(LABELS)
+        assert labels[0].startswith(f"page {first},")
+        assert labels == sorted(labels, key=lambda label: int(label.split()[1].rstrip(",")))
+        assert last is None or labels[-1].startswith(f"page {last},")

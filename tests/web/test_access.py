@@ -85,6 +85,9 @@ def test_every_answer_has_the_headers_that_keep_browsers_careful(alice: Client) 
         "/api/v1/jobs/..",
         "/api/v1/jobs/%2e%2e%2fsan",
         "/api/v1/jobs/%00/",
+        "/jobs/%00/",
+        "/jobs/" + "%F0%9F%98%80" * 100 + "/",
+        "/jobs/%0d%0aX-Own:%20y/",
         "/api/v1/uploads/../../x",
         "/api/v1/uploads/%2e%2e",
         "/api/v1/hosts/..%2f..%2fx/drain",
@@ -402,3 +405,22 @@ def test_the_openapi_document_has_every_endpoint_and_no_other(alice: Client) -> 
     wrong = alice.call("PUT", "/api/v1/jobs")
     assert (wrong.status, wrong.headers["Allow"]) == (405, "GET")
     assert set(wrong.json()) == {"error", "hint"}
+
+
+def test_a_body_with_two_lengths_is_refused(alice: Client) -> None:
+    """A proxy that believes the other length would see a second request, of another user."""
+    body = b"0\r\n\r\nGET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    head = (
+        "POST /api/v1/uploads HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+        f"Content-Length: {len(body)}\r\nTransfer-Encoding: chunked\r\n\r\n"
+    )
+    answers = alice.raw(head.encode() + body)
+    assert answers.startswith(b"HTTP/1.1 400 ")
+    assert answers.count(b"HTTP/1.1") == 1
+
+
+@pytest.mark.parametrize("body", [b'{"name": "\\ud800", "size": 9}', b'{"\\udfff": 1}'])
+def test_half_of_a_surrogate_pair_is_refused_as_any_other_damage(alice: Client, body: bytes) -> None:
+    answer = alice.call("POST", "/api/v1/uploads", body)
+    assert (answer.status, "not Unicode" in answer.json()["error"]) == (400, True)
+    assert answer.headers["X-Content-Type-Options"] == "nosniff"

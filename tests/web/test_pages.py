@@ -85,8 +85,8 @@ def test_a_dropped_document_is_rendered_watched_and_downloaded(
     browser.run("document.getElementById('dpi').value = '72'")
     browser.click(".upload button.main")
     browser.wait_for(f"location.pathname.includes('/jobs/') && {BUILT}")
-    assert browser.run("document.getElementById('state').textContent").strip().endswith("queued")
-    assert "next in the queue" in browser.run("document.getElementById('numbers').textContent")
+    browser.wait_for("document.getElementById('state').textContent.trim().endsWith('queued')")
+    browser.wait_for("document.getElementById('numbers').textContent.includes('next in the queue')")
     queue = _coordinate(san)
     # The page learns everything from the events alone.
     browser.wait_for("document.querySelectorAll('#pages li.done').length === 12")
@@ -111,6 +111,7 @@ def test_a_dropped_document_is_rendered_watched_and_downloaded(
     browser.click("#pages li button")
     browser.wait_for("document.querySelector('#image img')?.naturalWidth === 200")
     browser.press("ArrowRight")
+    browser.wait_for("document.querySelector('#image img[alt=\"page 2\"]')?.naturalWidth === 200")
     browser.press("z")
     assert browser.run("location.hash") == "#page=2"
     assert browser.run("document.querySelector('#image img').getBoundingClientRect().width") == 200

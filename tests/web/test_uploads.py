@@ -269,3 +269,40 @@ def test_an_oversized_body_is_refused_unread(alice: Client) -> None:
     assert answer.status == 413
     assert alice.call("POST", "/api/v1/uploads", {"name": "x" * 100_000, "size": 1}).status == 413
     assert alice.call("POST", "/api/v1/uploads", {"name": "a.pdf", "size": 1 << 50}).status == 413
+
+
+def test_a_user_who_leaves_out_parts_keeps_nobody_waiting(alice: Client) -> None:
+    """More requests than there are threads wait for a part that never comes."""
+    begun = alice.call(
+        "POST", "/api/v1/uploads", {"name": "a.pdf", "size": PART + 10, "part_size": PART}
+    ).json()
+    path = f"/api/v1/uploads/{begun['id']}"
+    assert alice.call("PUT", f"{path}/parts/0", _part(0)).status == 204
+    request = (
+        f"POST {path}/inspect HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n"
+        f"Cookie: {alice._cookies()}\r\n\r\n"
+    )
+    waiting = [socket.create_connection(("127.0.0.1", alice.port)) for _ in range(12)]
+    try:
+        for each in waiting:
+            each.sendall(request.encode())
+            each.settimeout(0.05)
+        with pytest.raises(TimeoutError):
+            waiting[0].recv(1)
+        bob = alice.as_("bob")
+        upload = bob.upload(pdfs.build(pdfs.numbered(1)))
+        assert bob.call("POST", f"/api/v1/uploads/{upload}/inspect", {}).json()["pages"] == 1
+        with pytest.raises(TimeoutError):
+            waiting[0].recv(1)
+    finally:
+        for each in waiting:
+            each.close()
+
+
+def test_an_upload_that_became_a_job_takes_no_more_parts(alice: Client) -> None:
+    document = pdfs.build(pdfs.numbered(1))
+    path = f"/api/v1/uploads/{alice.upload(document)}"
+    job = alice.call("POST", f"{path}/complete", {}).json()["job"]
+    answer = alice.call("PUT", f"{path}/parts/0", document)
+    assert (answer.status, job in answer.json()["error"]) == (409, True)
+    assert alice.call("POST", f"{path}/complete", {}).json()["job"] == job

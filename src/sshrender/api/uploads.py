@@ -280,6 +280,19 @@ def assemble(san: Path, upload: Upload, timeout: float = VISIBLE_TIMEOUT) -> Pat
     return target
 
 
+def first_missing(san: Path, upload: Upload, start: int = 0) -> int | None:
+    """Return the first part from ``start`` on that cannot be opened; None if all can.
+
+    Opened by name: a file server that has listed the folder before may not list a new file for a minute.
+    """
+    for number in range(start, upload.parts):
+        try:
+            files.open_plain(_folder(san, upload.id) / f"{number}.part").close()
+        except FileNotFoundError:
+            return number
+    return None
+
+
 def _open_part(path: Path, until: float) -> BinaryIO:
     while True:
         try:

@@ -101,8 +101,9 @@ class Inventory(Table):
     @model_validator(mode="after")
     def _thresholds_are_ordered(self) -> Inventory:
         if not self.hosts and not self.pools:
-            is_empty = bool({"hosts", "pools"} & self.model_fields_set)
-            raise ValueError(f"hosts{': must not be empty' if is_empty else ' is missing'}, or pools")
+            is_stated = "hosts" in self.model_fields_set
+            missing = "hosts is missing, and pools as well"
+            raise ValueError("hosts: must not be empty without pools" if is_stated else missing)
         for entry in self.hosts:
             # Each host's own thresholds, with the defaults of the file filled in.
             low = _or(entry.idle_below, self.defaults.idle_below, IDLE_BELOW)

@@ -118,7 +118,7 @@ def _remove_leftovers(pages: Path, fence: Callable[[], None]) -> None:
 def _remove(path: Path, seen: publish.Identity | None, fence: Callable[[], None]) -> None:
     """Remove what has a page's name and is not the page. Raises OSError where the storage fails.
 
-    What alone cannot be removed stays: the page is rendered, waits for its name, and fails with the reason.
+    What alone cannot be removed stays: its page is rendered, waits for the name, and then fails.
     """
     fence()
     try:

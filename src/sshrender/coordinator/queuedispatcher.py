@@ -210,7 +210,7 @@ class QueueDispatcher:
         self._working[entry.name] = _Task(worker, entry.priority)
 
     def _is_worth_waiting(self, found: QueueSnapshot, now: float) -> bool:
-        """Whether a job may become ready soon: its lease is being watched, or it comes after ours."""
+        """Whether a job may become ready soon: its lease is being watched."""
         states = {jobqueue.state(entry, found.unfinished, now) for entry in found.entries}
         return QueueState.UNSURE in states
 

@@ -226,7 +226,8 @@ def _make_scheduler(inputs: RunInputs, recorder: JournalRecorder, router: HostRo
     pilots = ev.HostsExpected(sum(pool.pilots for pool in inputs.usable_pools))
     is_refused = bool(inputs.pools) and not inputs.usable_pools
     scheduler.apply(_NO_PILOTS if is_refused else pilots, now=now)
-    # Before the first command: a drained host is connected, but gets no page.
+    # Before the first command: a drained host is connected, but gets no page. Not ``handle``: it could
+    # end the run here, where nobody carries out its commands.
     for drain in inputs.drained.values():
-        scheduler.handle(drained_event(drain), now=now)
+        scheduler.apply(drained_event(drain), now=now)
     return scheduler

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import os
+import pwd
 import shlex
 import stat
 from pathlib import Path
@@ -35,8 +36,8 @@ def storage_error(error: OSError, san: Path) -> UserError:
         errno.ENOSPC: f"run the same command again when there is space: df -h {quoted}",
         errno.EDQUOT: f"run the same command again when your quota allows it: df -h {quoted}",
         errno.EROFS: f"findmnt -T {quoted}",
-        errno.EACCES: f"this user must be able to write there: ls -ld {quoted}",
-        errno.EPERM: f"this user must be able to write there: ls -ld {quoted}",
+        errno.EACCES: _permission(error, san),
+        errno.EPERM: _permission(error, san),
     }
     if isinstance(error, OldJournal):
         folder = shlex.quote(str(Path(where).parent))
@@ -45,6 +46,27 @@ def storage_error(error: OSError, san: Path) -> UserError:
     if _is_in_the_way(error, san):
         hint = _way_out(where, error)
     return UserError(ExitCode.STORAGE, f"{where}: {error.strerror}", hint)
+
+
+def _permission(error: OSError, san: Path) -> str:
+    """Return a hint for what may not be written: whose the job is, where it is another user's."""
+    path, folder = named_file(error), san
+    if path is not None and path != san and path.is_relative_to(san):
+        folder = san / path.relative_to(san).parts[0]
+    try:
+        owner = folder.stat().st_uid
+    except OSError:
+        owner = os.geteuid()
+    if folder != san and owner != os.geteuid():
+        return f"only its owner, user {_name_of(owner)}, may do that: ls -ld {shlex.quote(str(folder))}"
+    return f"this user must be able to write there: ls -ld {shlex.quote(str(san))}"
+
+
+def _name_of(user: int) -> str:
+    try:
+        return pwd.getpwuid(user).pw_name
+    except KeyError:
+        return f"#{user}"
 
 
 def output_error(error: OSError, output: Path) -> UserError:

@@ -63,7 +63,7 @@ class HostConnected(NamedTuple):
 class HostRefused(NamedTuple):
     """The host failed a check that only an administrator can fix.
 
-    ``refusal``: the kind, a value of transports/protocol.Refusal.
+    ``refusal``: the kind, a value of transports/interface.Refusal.
     """
 
     host: str

@@ -55,12 +55,6 @@ def in_words(version: str) -> str:
     return version if version[:1].isalpha() else f"Ghostscript {version}"
 
 
-def has_majority(fingerprints: Iterable[HostFingerprint], outstanding: int) -> bool:
-    """Return whether a fingerprint has a majority that the outstanding hosts cannot change."""
-    counts = Counter((fingerprint.page_image, fingerprint.fonts) for fingerprint in fingerprints)
-    return bool(counts) and 2 * max(counts.values()) > sum(counts.values()) + outstanding
-
-
 def is_same_render(one: HostFingerprint | None, other: HostFingerprint) -> bool:
     """Return whether both are known to render the same canary page with the same Ghostscript."""
     return one is not None and bool(one.canary) and one.page_image == other.page_image

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Set as AbstractSet
-
 from sshrender.core.events import HostsExpected
 from sshrender.core.policy import Policy
 from sshrender.core.states import HostState
 
 PROMISING = frozenset({HostState.IDLE, HostState.CONNECTING})
 """States of hosts that take pages, or may take some in a moment."""
+
+# They wait all the same, as the batch system that ended a host may be about to announce another.
+_LATE = {
+    frozenset({HostState.REMOVED}): "every host has left",
+    frozenset({HostState.REFUSED, HostState.REMOVED}): "every host was refused or has left",
+}
+"""What is said where no host can recover by itself."""
 
 
 class NoHostTimeout:
@@ -21,7 +26,7 @@ class NoHostTimeout:
         self.expected = HostsExpected(0)
         """Hosts that may still be added: they wait in a queue for as long as that takes."""
 
-    def is_over(self, states: AbstractSet[HostState], now: float, has_delivered: bool) -> str:
+    def is_over(self, states: frozenset[HostState], now: float, has_delivered: bool) -> str:
         """Return why the run should stop waiting for hosts in these states; empty while it should wait.
 
         After the first delivered page, busy hosts are waited for without a limit, and lost ones longer
@@ -35,11 +40,13 @@ class NoHostTimeout:
         # Also without any host, as the empty set is a subset.
         if states <= {HostState.REFUSED}:
             return self.expected.reason or "every host was refused"
+        # The job has begun, and owners go home at night. The time in which they do not is no time
+        # without hosts: the wait begins when the last of these hosts is lost.
+        if has_delivered and HostState.BUSY in states:
+            self._since = None
+            return ""
         if self._since is None:
             self._since = now
-        # The job has begun, and owners go home at night.
-        if has_delivered and HostState.BUSY in states:
-            return ""
         wait = max(self._policy.wait, self._policy.lost_wait) if has_delivered else self._policy.wait
-        late = self.expected.reason or "no host was usable in time"
+        late = self.expected.reason or _LATE.get(states, "no host was usable in time")
         return late if now - self._since >= wait else ""

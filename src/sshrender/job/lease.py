@@ -317,8 +317,3 @@ _NOBODY = Claim(0, 0, "unknown", 0, "", "", "0" * 32)
 def _our_claim() -> Claim:
     where, pid, began = processidentity.ourselves()
     return Claim(0, 0, socket.gethostname(), pid, where, began, uuid.uuid4().hex)
-
-
-def _boot() -> str:
-    """Return an identifier of this boot and pid namespace: a pid means something only within both."""
-    return processidentity.space()

@@ -54,6 +54,12 @@ CLEAN_WINDOW_FACTOR, DIRTY_WINDOW_FACTOR = 100.0, 2.0
 large documents, which open slowly, are opened rarely."""
 
 
+QUICK_OPENING = 0.5
+"""Seconds, the start of Ghostscript included: where opening takes no longer, the first two windows end
+when they have their one and four pages. What a title page causes is named then without the search of
+all pages that the factor above would add to its window (a manual: 1.3 s of CPU for 120 pages)."""
+
+
 _Found = List[Tuple[Task, List[str]]]
 """Pages, with the diagnostics that each of them causes."""
 
@@ -113,8 +119,8 @@ class DiagnosticWindow:
         """Return whether the window must be closed."""
         if len(self._tasks) < self._size:
             return False
-        # Enough pages, and enough rendering time beside what opening costs, unless the window is
-        # very large.
+        if self._size < MAX_SIZE and not self._is_dirty and self._open_seconds <= QUICK_OPENING:
+            return True
         factor = DIRTY_WINDOW_FACTOR if self._is_dirty else CLEAN_WINDOW_FACTOR
         return self._seconds >= factor * self._open_seconds or len(self._tasks) >= MAX_SLOW_SIZE
 

@@ -17,7 +17,7 @@ import threading
 import time
 from typing import Any, Dict, List, Optional, Tuple
 
-from sshrender.runner import pageencoder, thumbnailbudget, wire
+from sshrender.runner import pageencoder, processlimits, thumbnailbudget, wire
 from sshrender.runner.pageencoder import EncodingFailed, PageEncoder
 from sshrender.runner.rendererinterface import RasterFile, RenderedFile
 from sshrender.runner.taskqueue import TaskQueue
@@ -59,9 +59,9 @@ class Finalizer(threading.Thread):
         """Hand over a page; the answer goes to the coordinator. Blocks while many rasters wait."""
         # A raster is charged to the limit before it is queued, and given back when it is encoded.
         if rendered.raster is not None:
-            # While the finalizer waits for further pages, no raster is given back: it is told to go on.
-            while not self._raster_room.acquire(timeout=GATHER):
-                self.hurry()
+            for _ in range(_room(rendered.raster)):
+                while not self._raster_room.acquire(timeout=GATHER):
+                    self.hurry()
         self._queue.put(rendered)
 
     def hurry(self) -> None:
@@ -77,6 +77,7 @@ class Finalizer(threading.Thread):
 
     def run(self) -> None:
         """Report pages until ``finish`` is called."""
+        processlimits.lower_own_priority()  # encoding was half of the renderer's work
         while True:
             # Cleared before the wait: a call of hurry() from now on is not lost.
             self._is_urgent.clear()
@@ -148,7 +149,8 @@ class Finalizer(threading.Thread):
             raise EncodingFailed("%s: %s" % (type(error).__name__, error)) from None
         # In any case, or the slot's thread would wait for ever.
         finally:
-            self._raster_room.release()
+            for _ in range(_room(raster)):
+                self._raster_room.release()
 
     def _post_thumbnail(self, page: int, data: bytes) -> None:
         if 0 < len(data) <= thumbnailbudget.MAX_SIZE:
@@ -197,6 +199,11 @@ class Finalizer(threading.Thread):
             return wire.STORAGE, "only %d KiB are free" % (free // 1024)
         last = ": " + lines[-1] if lines else ""
         return wire.NO_OUTPUT, "no page was rendered" + last
+
+
+def _room(raster: RasterFile) -> int:
+    """Return how many ordinary rasters a raster counts as: none waits beside a large one."""
+    return MAX_RASTERS if raster.is_large else 1
 
 
 class StorageUnusable(OSError):

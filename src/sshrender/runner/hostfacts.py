@@ -29,7 +29,6 @@ def gather(ghostscript: str) -> Dict[str, Any]:
         "encoder": pageencoder.kind(),
         "boot_id": read("/proc/sys/kernel/random/boot_id").strip(),
         "temporary_free": temporary_free(),
-        "pid": os.getpid(),
         "clock": time.time(),
     }
 

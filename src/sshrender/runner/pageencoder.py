@@ -9,12 +9,12 @@ import contextlib
 import functools
 import os
 import threading
-from typing import Callable, Iterator, List, Optional
+from typing import Iterator, List, Optional, Sequence
 
 from sshrender.renderers.encoders import ISAL, ZLIB, deflate, difference, isal, png, thumbnail
 from sshrender.renderers.encoders import raster as rasters
 from sshrender.renderers.encoders.raster import Raster
-from sshrender.renderers.encoders.rows import RowEncoder, Span
+from sshrender.renderers.encoders.rows import ReadInto, ReadRows, RowEncoder, Span
 from sshrender.renderers.ghostscript import THUMBNAIL
 from sshrender.runner import stripes
 from sshrender.runner.rendererinterface import RasterFile
@@ -58,24 +58,20 @@ class PageEncoder:
             # 0o666: the umask decides, as for a file that Ghostscript writes.
             target = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o666)
             try:
-                self._write(target, form, raster.chunks, _reader(descriptor))
-            # Whatever ends the writing, no half file may stay.
+                self._write(target, form, raster.chunks, _rows_reader(descriptor))
             except BaseException:
                 with contextlib.suppress(OSError):
                     os.unlink(path)
                 raise
             finally:
                 os.close(target)
-            if not raster.has_thumbnail:
-                return b""
-            # Made of the raster, so the page is not rendered again for it.
-            return thumbnail.make(_reader(descriptor), form, THUMBNAIL)
+            return _thumbnail(descriptor, form) if raster.has_thumbnail else b""
         finally:
             os.close(descriptor)
             # After the thumbnail, which reads it.
             discard(raster)
 
-    def _write(self, target: int, form: Raster, chunks: bytes, read: Callable[..., None]) -> None:
+    def _write(self, target: int, form: Raster, chunks: bytes, read: ReadRows) -> None:
         written = [png.beginning(form, chunks)]
         data, size = [deflate.BEGINNING], 0
         # 1: the Adler-32 of no bytes (RFC 1950).
@@ -94,8 +90,7 @@ class PageEncoder:
         written += [png.chunk(b"IDAT", b"".join(data)), png.chunk(b"IEND", b"")]
         primitives.write_all(target, b"".join(written))
 
-    def _stripes(self, form: Raster, read: Callable[..., None]) -> Iterator[stripes.Stripe]:
-        # Made when the first page is encoded: binding a library takes time.
+    def _stripes(self, form: Raster, read: ReadRows) -> Iterator[stripes.Stripe]:
         if self._rows is None:
             self._rows = row_encoder()
         encode = functools.partial(_encode, self._rows, form, read)
@@ -145,18 +140,39 @@ def discard(raster: RasterFile) -> None:
         os.unlink(raster.path)
 
 
+def _thumbnail(descriptor: int, form: Raster) -> bytes:
+    """Return the thumbnail of a page whose file is written; empty where none can be made."""
+    try:
+        return thumbnail.make(_reader(descriptor), form, THUMBNAIL)
+    except Exception:  # noqa: BLE001 - the page must not fail with its thumbnail, whatever that meets
+        return b""
+
+
 def _spans(form: Raster) -> List[Span]:
     rows = max(1, stripes.STRIPE // form.row_bytes)
     return [Span(first, min(first + rows, form.height)) for first in range(0, form.height, rows)]
 
 
-def _encode(rows: RowEncoder, form: Raster, read: Callable[..., None], span: Span) -> stripes.Stripe:
+def _encode(rows: RowEncoder, form: Raster, read: ReadRows, span: Span) -> stripes.Stripe:
     data = b"".join(rows.encode(read, form, span))
     # Each row has one byte more than in the raster: the type of its filter.
     return stripes.Stripe(data, rows.checksum.value, span.rows * (form.row_bytes + 1))
 
 
-def _reader(descriptor: int) -> Callable[[memoryview, int], None]:
+def _rows_reader(descriptor: int) -> ReadRows:
+    read_one = _reader(descriptor)
+
+    def read(targets: Sequence[memoryview], offset: int) -> None:
+        length = len(targets[0])
+        if os.preadv(descriptor, targets, offset) != len(targets) * length:
+            # The file ends, or a signal came: target by target, until all is read.
+            for number, target in enumerate(targets):
+                read_one(target, offset + number * length)
+
+    return read
+
+
+def _reader(descriptor: int) -> ReadInto:
     def read(target: memoryview, offset: int) -> None:
         while target:
             # preadv() may read less than was asked for.

@@ -8,6 +8,7 @@ Standard library only, Python 3.7 and later.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import resource
@@ -20,6 +21,8 @@ ADDRESS_SPACE_MARGIN = 512 * 1024 * 1024
 itself is checked by warmsession.py and oneshot.py."""
 
 MAX_OPEN_FILES = 512
+
+LOWEST_PRIORITY = 19
 
 MINIMUM_LIMITS = (
     (resource.RLIMIT_AS, "RLIMIT_AS, ulimit -v", 256 << 20),
@@ -35,6 +38,15 @@ def at_most(kind: int, wanted: int) -> int:
     # An unprivileged process can only lower its hard limit (setrlimit(2)); a higher value would be
     # refused.
     return wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+
+
+def lower_own_priority() -> None:
+    """Give the calling thread the priority of the renderers, for work that takes time as theirs does.
+
+    On Linux each thread has its own, and 0 is the one that calls (setpriority(2), notes).
+    """
+    with contextlib.suppress(OSError):
+        os.setpriority(os.PRIO_PROCESS, 0, LOWEST_PRIORITY)
 
 
 def too_low() -> Optional[str]:
@@ -82,7 +94,7 @@ def wrap(command: List[str], memory: int, which: Callable[[str], Optional[str]] 
     """Return ``command`` with lowest priority, limited to ``memory`` bytes, killed with its parent."""
     # Each wrapper ends with exec, so the renderer keeps the process id and no wrapper stays.
     wrappers = [
-        ["nice", "-n", "19"],
+        ["nice", "-n", str(LOWEST_PRIORITY)],
         ["ionice", "-c", "3"],  # class 3, idle: the disk serves others first
         # The kernel kills the renderer when the runner dies, also by SIGKILL (prctl(2),
         # PR_SET_PDEATHSIG).

@@ -1,5 +1,7 @@
 """Where rasters lie until they are encoded: in memory (/dev/shm), large ones on the largest local disk.
 
+Where there is no /dev/shm for this user, all of them are on that disk.
+
 A guardian process removes both folders when the runner has ended (localworkspace.py), so that no raster
 stays in memory.
 
@@ -8,13 +10,15 @@ Standard library only, Python 3.7 and later.
 
 from __future__ import annotations
 
+import contextlib
 import re
+import resource
 import threading
-from typing import Callable, NamedTuple, Optional
+from typing import Callable, List, NamedTuple, Optional
 
 from sshrender.renderers import limits
 from sshrender.renderers.ghostscript import RasterOutput
-from sshrender.runner import hostfacts, localworkspace, scratch
+from sshrender.runner import hostfacts, localworkspace, processlimits, scratch
 from sshrender.storage import primitives
 
 MEMORY = "/dev/shm"
@@ -26,7 +30,10 @@ PER_SLOT = 8
 """Rasters that a slot has at a time, rounded up: one that is rendered, one asked for ahead, one that is
 encoded, and those that wait (finalizer.py, MAX_RASTERS)."""
 
-# Of what is free now: other programs may need more, and a full /dev/shm makes them fail.
+LARGE_PER_SLOT = 2
+"""Large rasters that a slot has at a time: one that is rendered, and one that is encoded
+(finalizer.py)."""
+
 MEMORY_SHARE = 0.25
 """Of the free memory: that all rasters of a host may take."""
 
@@ -87,44 +94,52 @@ class RasterFolders:
             return self._chunks
 
     def _make(self) -> Optional[RasterOutput]:
-        made = []
+        made: List[str] = []
+        memory_limit = 0
         try:
-            for place in (MEMORY, localworkspace.largest_folder()):
-                # What an earlier runner has left takes the room that is measured below.
-                scratch.clear_dead(place)
-                made.append(scratch.make_in(place))
-                # The name becomes a part of Ghostscript's OutputFile, where a % would be a format.
-                if _PLAIN.fullmatch(made[-1]) is None:
-                    raise OSError("a folder with an odd name")
-            # The end of the pipe is not kept on purpose: it stays open until the runner ends.
+            with contextlib.suppress(OSError):
+                made.append(_folder_in(MEMORY))
+                memory_limit = self._memory_limit(made[0])
+            made.append(_folder_in(localworkspace.largest_folder()))
+            disk_limit = self._disk_limit(made[-1])
             localworkspace.guard(*made)
         except OSError:
             for path in made:
                 scratch.remove(path)
             return None
-        small, large = made
         return RasterOutput(
-            self._request.device,
-            self._request.bits,
-            small,
-            self._memory_limit(small),
-            large,
-            self._disk_limit(large),
+            self._request.device, self._request.bits, made[0], memory_limit, made[-1], disk_limit
         )
 
     def _memory_limit(self, folder: str) -> int:
         # Two limits: what the file system has left, and what the host's memory has left. tmpfs takes
         # both.
         free = min(primitives.free_bytes(folder), int(MEMORY_SHARE * hostfacts.memory("MemAvailable")))
-        limit = min(free // (PER_SLOT * self._slots), MAX_IN_MEMORY)
-        # 0: nothing goes to memory.
+        limit = min(free // (PER_SLOT * self._slots), MAX_IN_MEMORY, _longest_file())
         return limit if limit >= MIN_IN_MEMORY else 0
 
     def _disk_limit(self, folder: str) -> int:
-        """Return the bytes of a raster on disk: for one of each slot, with as much left to others."""
+        """Return the bytes of a raster on disk: for those of each slot, with as much left to others."""
         free = primitives.free_bytes(folder)
         # A /tmp that is a tmpfs is memory as well.
         if scratch.is_in_memory(folder):
             free = min(free, int(MEMORY_SHARE * hostfacts.memory("MemAvailable")))
-        # FILE_TO_MEMORY: the same limit that RLIMIT_FSIZE sets (processlimits.py).
-        return min(free // (2 * self._slots), limits.FILE_TO_MEMORY * self._page_memory)
+        limit = min(
+            free // (2 * LARGE_PER_SLOT * self._slots), limits.FILE_TO_MEMORY * self._page_memory
+        )
+        return min(limit, _longest_file())
+
+
+def _folder_in(place: str) -> str:
+    """Make a folder there, after those that killed runners left. Raises OSError."""
+    scratch.clear_dead(place)
+    path = scratch.make_in(place)
+    if _PLAIN.fullmatch(path) is None:
+        scratch.remove(path)
+        raise OSError("a folder with an odd name")
+    return path
+
+
+def _longest_file() -> int:
+    """Return the bytes that a file may have here (setrlimit(2)); a page's own may be far shorter."""
+    return processlimits.at_most(resource.RLIMIT_FSIZE, 1 << 62)

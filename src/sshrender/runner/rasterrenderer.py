@@ -60,7 +60,8 @@ class Rasters:
         if chunks is None:
             _remove(path)
             return None
-        return RasterFile(path, chunks, self._has_thumbnails)
+        is_large = page.place == ghostscript.FAR_AWAY
+        return RasterFile(path, chunks, self._has_thumbnails, is_large)
 
     def may_return(self, session: Session, is_sent: bool) -> bool:
         """Return whether a session without rasters, not working now, should be replaced by one with."""

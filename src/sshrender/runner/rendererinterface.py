@@ -20,12 +20,14 @@ class RasterFile(NamedTuple):
 
     ``path``: absolute; the finalizer removes the file. ``chunks``: what the PNG file has between its
     header and its pixels: whole chunks, as the renderer's own PNG writer would make them.
-    ``has_thumbnail``: whether a thumbnail of it is wanted.
+    ``has_thumbnail``: whether a thumbnail of it is wanted. ``is_large``: it is not in memory, or might
+    fill it with others.
     """
 
     path: str
     chunks: bytes = b""
     has_thumbnail: bool = False
+    is_large: bool = False
 
 
 class RenderedFile(NamedTuple):

@@ -14,7 +14,7 @@ import time
 from typing import Callable, Dict, Iterator, List, NamedTuple, Optional
 
 from sshrender.renderers.encoders.rows import Span
-from sshrender.runner import slotlocks
+from sshrender.runner import processlimits, slotlocks
 
 STRIPE = 4 << 20
 """Bytes of raster of a stripe: small beside a page's memory, large beside what its start costs."""
@@ -128,6 +128,7 @@ class Helpers:
         # A lock of its own, and with it a place of its own among the waiters of the host.
         locks = slotlocks.SlotLocks(self._slots, self._share)
         encode: Optional[Encode] = None
+        processlimits.lower_own_priority()
         try:
             while not stripes.is_over:
                 # Checked before each stripe, so the owner of the host waits for one stripe at most.

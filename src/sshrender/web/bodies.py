@@ -67,9 +67,19 @@ async def read_json(request: Request, limits: Limits) -> dict[str, Any]:
         found = json.loads(data)
     except (ValueError, RecursionError):
         found = None
+    if isinstance(found, dict) and not _is_text(found):
+        raise Refused(400, "the body has text that is not Unicode", "send UTF-8 without surrogates")
     if not isinstance(found, dict):
         raise Refused(400, "the body is not a JSON object", 'send one, as {"dpi": 150}')
     return found
+
+
+def _is_text(found: dict[str, Any]) -> bool:
+    try:
+        json.dumps(found, ensure_ascii=False).encode()
+    except (ValueError, RecursionError):
+        return False
+    return True
 
 
 async def read_form(request: Request, limits: Limits) -> dict[str, str]:

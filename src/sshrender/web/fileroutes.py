@@ -87,7 +87,7 @@ async def page(call: Call) -> Response:
     "GET",
     f"{_JOB}/thumbs/{{number}}",
     "A small PNG or JPEG of a page, if a host had the time",
-    answers={200: "image/jpeg"},
+    answers={200: "image/png"},
 )
 async def thumbnail(call: Call) -> Response:
     """Return the thumbnail of a page."""
@@ -161,13 +161,13 @@ async def page_by_name(call: Call) -> Response:
     "GET",
     "/jobs/{name}/thumbs/{file}",
     "The thumbnail of a page, by its name",
-    answers={200: "image/jpeg"},
+    answers={200: "image/png"},
 )
 async def thumbnail_by_name(call: Call) -> Response:
-    """Return a thumbnail: the overview names files."""
+    """Return a thumbnail: the overview names files, of a new page perhaps with the other type."""
     feed, name = await _feed(call), call.word("file")
     found = feed.file_named(name)
-    if found is None or not name.endswith(".jpg"):
+    if found is None or not name.endswith((".jpg", ".png")):
         raise not_found()
     call.request.path_params["number"] = str(found.page)
     return await thumbnail(call)

@@ -81,6 +81,11 @@ class Guard:
                 "this server does not have the name that was used",
                 "the administrator adds it: sshrender serve --host NAME",
             )
+        if "content-length" in headers and "transfer-encoding" in headers:
+            # A proxy may believe the one and this server the other (RFC 9112, 6.3).
+            raise Refused(
+                400, "the body has two lengths", "send Content-Length alone", {"Connection": "close"}
+            )
         base = self._settings.base_path
         path = scope["path"]
         if base and path == base:

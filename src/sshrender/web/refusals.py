@@ -76,6 +76,8 @@ def of(error: Exception) -> Refused:
 
 def answer(request: Request, refused: Refused) -> Response:
     """Return the answer to a refused request: a page for browsers that open one, else JSON."""
+    # A name that came as JSON may have half of a surrogate pair, which no answer can carry.
+    refused.what = refused.what.encode("utf-8", "replace").decode()
     if wants_page(request):
         root = html.root_of(request.url.path)
         page = html.message_page(root, refused.status, refused.what, refused.advice)

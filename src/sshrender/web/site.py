@@ -74,9 +74,10 @@ class Watched:
         self._updated = time.monotonic()
         if has_changed or position != self.position:
             self.position = position
-            self._tell_watchers()
+            self.tell_watchers()
 
-    def _tell_watchers(self) -> None:
+    def tell_watchers(self) -> None:
+        """Wake all watchers: something has changed."""
         self.version += 1
         self._changed.set()
         self._changed = asyncio.Event()
@@ -141,7 +142,7 @@ class Watched:
             except UserError as error:
                 if not await self._is_there():
                     self.gone = error.what
-                    self._tell_watchers()
+                    self.tell_watchers()
             is_running = self.feed.report.state == "running"
             await asyncio.sleep(POLL_INTERVAL if is_running else REST_INTERVAL)
 
@@ -160,6 +161,8 @@ class Site:
     authenticator: Authenticator
     pool: SanPool = field(default_factory=lambda: SanPool(16))
     long: SanPool = field(default_factory=lambda: SanPool(4, None, 64))
+    documents: SanPool = field(default_factory=lambda: SanPool(2, None, 64))
+    """Puts uploads together and looks at them: minutes, which downloads do not wait for."""
     passwords: SanPool = field(default_factory=lambda: SanPool(2, 30.0, 16))
     counts: Counter[str] = field(default_factory=Counter)
     """Answers and bytes, for the metrics."""
@@ -180,6 +183,8 @@ class Site:
 
     async def watched(self, name: str, person: Person) -> Watched:
         """Return a job that this user may see. Raises Refused (404), as if others' did not exist."""
+        if not _may_be_name(name):
+            raise not_found(f"there is no job {name[:40]}")
         found = self._feeds.get(name)
         if found is None or found.gone:
             try:
@@ -209,6 +214,7 @@ class Site:
         found = self._feeds.pop(name, None)
         if found is not None:
             found.gone = found.gone or f"{name} was removed"
+            found.tell_watchers()
 
     async def listed(self) -> Listed:
         """Return all jobs and hosts, as of some seconds ago."""
@@ -265,6 +271,11 @@ class Site:
                 await self.long.run(uploads.clear_stale, self.san)
                 await self.long.run(webaccess.clear_links, self.san)
             await asyncio.sleep(3600)
+
+
+def _may_be_name(name: str) -> bool:
+    """Return whether a folder could have this name: others are an error there, not a 404."""
+    return name.isprintable() and "/" not in name and len(name.encode("utf-8", "replace")) <= 255
 
 
 def public(row: dict[str, Any]) -> dict[str, Any]:

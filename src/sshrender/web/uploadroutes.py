@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from dataclasses import asdict
 from typing import Any
 from urllib.parse import quote
@@ -10,7 +11,7 @@ from urllib.parse import quote
 from starlette.responses import JSONResponse, Response
 
 from sshrender.api import uploads, webjobs
-from sshrender.api.uploads import PartWriter, Upload
+from sshrender.api.uploads import PartWriter, Upload, UploadError
 from sshrender.api.webjobs import WebOptions
 from sshrender.web import bodies
 from sshrender.web.people import Role
@@ -138,6 +139,7 @@ async def remove(call: Call) -> Response:
     body={"type": "string", "contentMediaType": "application/octet-stream"},
     answers={
         204: "Stored",
+        409: "The upload is complete",
         413: "Too large",
         415: "Not a PDF",
         422: "Damaged on the way",
@@ -168,6 +170,9 @@ async def put_part(call: Call) -> Response:
 async def _store(call: Call) -> None:
     site = call.site
     upload, digest = await _find(call), bodies.digest_of(call.request)
+    job = await site.pool.run(uploads.job_of, site.san, upload)
+    if job is not None:
+        raise Refused(409, f"this upload is complete: it became {job}", "begin another upload")
     writer = await site.pool.run(PartWriter, site.san, upload, call.number("number"))
     try:
         buffer = bytearray()
@@ -182,6 +187,26 @@ async def _store(call: Call) -> None:
         # The request may be cancelled because the client has gone: the file must go all the same.
         await asyncio.shield(site.long.run(writer.abort))
         raise
+
+
+async def _await_parts(call: Call, upload: Upload) -> None:
+    """Wait until all parts can be opened; raise UploadError if one does not come.
+
+    Another server may have stored a part that this machine does not list yet, but not many. No thread
+    waits: a user who leaves out a part does not delay others.
+    """
+    site, until = call.site, time.monotonic() + uploads.VISIBLE_TIMEOUT
+    present = await site.pool.run(uploads.parts_present, site.san, upload)
+    if upload.parts - len(present) > upload.parts // 2:
+        until = 0.0
+    missing = await site.documents.run(uploads.first_missing, site.san, upload)
+    while missing is not None:
+        if time.monotonic() >= until:
+            raise UploadError(
+                "missing", f"part {missing} is missing", "send that part, then complete it again"
+            )
+        await asyncio.sleep(1)
+        missing = await site.documents.run(uploads.first_missing, site.san, upload, missing)
 
 
 async def _options(call: Call) -> WebOptions:
@@ -206,7 +231,8 @@ async def _options(call: Call) -> WebOptions:
 async def inspect(call: Call) -> Response:
     """Look at a document before it is rendered."""
     upload, options = await _find(call), await _options(call)
-    found = await call.site.long.run(_inspect, call, upload, options)
+    await _await_parts(call, upload)
+    found = await call.site.documents.run(_inspect, call, upload, options)
     return JSONResponse(asdict(found))
 
 
@@ -237,7 +263,8 @@ async def complete(call: Call) -> Response:
     if job is None:
         await _require_few_jobs(call)
         # Not ended with the connection: a proxy may give up before a large document is read.
-        job = await asyncio.shield(site.long.run(_complete, call, upload, options))
+        await _await_parts(call, upload)
+        job = await asyncio.shield(site.documents.run(_complete, call, upload, options))
         site.forget_list()
     return JSONResponse({"job": job}, 201, {"Location": f"../../jobs/{quote(job, safe='')}"})
 

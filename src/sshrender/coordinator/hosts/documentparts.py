@@ -69,20 +69,23 @@ class DocumentParts:
             return len(self._plan.pages)
         return sum(self.place(page).file == file for page in self._plan.pages)
 
-    def fetch(self, page: int) -> Path:
-        """Return the file that holds a page, split off first if needed.
+    def fetch(self, page: int) -> tuple[Path, PartsFolder]:
+        """Return the file that holds a page, split off first if needed, and the page's place in it.
 
         Raises DocumentPartsFailed or OSError.
         """
-        path = self._plan.folder.path / self.place(page).file
         # Under the lock: two hosts that need the same part wait for one cut.
         with self._lock:
-            part = (page - 1) // self.per_part if self.per_part else None
+            # Read once, after the wait: another host may have given up the parts meanwhile.
+            per_part = self.per_part
+            place = fed_place(page, per_part)
+            path = self._plan.folder.path / place.file
+            part = (page - 1) // per_part if per_part else None
             # The file may have been removed by a user since it was cut.
             if part is not None and not (part in self._parts and _is_file(path)):
-                self._cut(part)
+                self._cut(part, per_part)
                 self._parts.add(part)
-        return path
+        return path, place
 
     def give_up_parts(self) -> None:
         """Copy the whole document from now on."""
@@ -94,7 +97,7 @@ class DocumentParts:
         if worker is not None:
             worker.stop()
 
-    def _cut(self, part: int) -> None:
+    def _cut(self, part: int, per_part: int) -> None:
         """Cut one part in the reader process. Needs the lock. Raises DocumentPartsFailed."""
         if self._worker is None:
             self._worker = ReaderProcess()
@@ -103,7 +106,7 @@ class DocumentParts:
                 path=str(self._plan.folder.source),
                 password=self._plan.password,
                 folder=str(self._plan.folder.path),
-                per_part=self.per_part,
+                per_part=per_part,
                 total=self._plan.spec.document.pages,
             )
         self._worker.add(part=part)

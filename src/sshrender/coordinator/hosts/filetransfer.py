@@ -174,13 +174,11 @@ class FileTransfer:
     def _stage(self, page: int, files: HostFiles) -> Any:
         """Copy the part that holds this page to the host; return where the page is in it."""
         try:
-            source = self._document_parts.fetch(page)
+            source, place = self._document_parts.fetch(page)
         except DocumentPartsFailed:
             self._document_parts.give_up_parts()
             # The second answer is the whole document, so it raises no DocumentPartsFailed.
-            source = self._document_parts.fetch(page)
-        # Asked again: the page may be in another file after the parts were given up.
-        place = self._document_parts.place(page)
+            source, place = self._document_parts.fetch(page)
         if place.file not in self._staged:
             began = time.monotonic()
             files.put(source, f"{self._folder}/{place.file}")

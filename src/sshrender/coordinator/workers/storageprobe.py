@@ -66,10 +66,19 @@ class StorageProbe:
                 self._post(ev.StorageFailed(f"{folder}: {reason}"))
                 break
         else:
-            trouble = self._trouble()
+            trouble = _absence(self._plan.folder.pages) or self._trouble()
             self._post(ev.StorageFailed(trouble) if trouble else ev.StorageRecovered())
         # Last: from here on another probe may start.
         self._since = None
+
+
+def _absence(folder: Path) -> str:
+    """Return why a folder is not there; empty if it is. Nothing is written: only pages belong in it."""
+    try:
+        folder.stat()
+    except OSError as error:
+        return f"{folder}: {error.strerror}"
+    return ""
 
 
 def _lack_of_space(folder: Path, space: int) -> str:

@@ -238,7 +238,8 @@ class _Worker:
             return OutputGone()
         # Before OSError, of which it is a kind.
         if isinstance(error, FileNotFoundError):
-            return self._try_later(task)
+            gone = _missing_folder(task)
+            return StorageTrouble(task, gone) if gone else self._try_later(task)
         if isinstance(error, VerificationFailed):
             return Rejected(task, str(error), is_unreadable=isinstance(error, Unreadable))
         if isinstance(error, OSError):
@@ -466,6 +467,19 @@ def _deliver(found: _Published, task: VerificationTask) -> list[Path]:
     except OSError as error:
         raise OutputFailed.at(task.target, error) from error
     return [task.target] if is_copy else []
+
+
+def _missing_folder(task: VerificationTask) -> str:
+    """Return which folder of the job somebody removed; empty while both are there.
+
+    The job made them before its first page, so no host is to blame, and none can bring them back.
+    """
+    for folder in (task.final.parent, task.work.parent):
+        # Any other error shows when the file is tried again.
+        with contextlib.suppress(OSError):
+            if not folder.exists():
+                return f"{SAN}: {folder}: the folder is gone"
+    return ""
 
 
 def _clear(final: Path, seen: publish.Identity | None) -> None:

@@ -3,12 +3,15 @@
 Every row is filtered by Up. Rows that equal the row above, of which white paper consists, become zeros:
 their blocks are prepared once (deflate.py), and their pixels are only compared.
 
+Rows are read to where their lines will be, behind a byte that is larger by UP than the one of the line
+before. So the difference of a run of lines is the run as it is compressed, the types of filter included.
+
 Imported on the hosts: standard library only, Python 3.7 and later.
 """
 
 from __future__ import annotations
 
-from typing import Callable, Iterator, List, NamedTuple, Tuple
+from typing import Callable, Iterator, List, NamedTuple, Sequence, Tuple
 
 from sshrender.renderers.encoders import deflate
 from sshrender.renderers.encoders.difference import Difference
@@ -16,6 +19,9 @@ from sshrender.renderers.encoders.raster import Raster
 
 BAND = 1 << 18
 """Bytes of raster that are worked on at a time, so that they stay in the processor's cache."""
+
+MAX_BAND_ROWS = 1000
+"""One less and more than one call reads at most: IOV_MAX, 1,024 (readv(2))."""
 
 MIN_REPEATED = 8
 """Rows that must be equal to become a prepared block: each interrupts the blocks around it, which costs
@@ -27,6 +33,9 @@ in so many places."""
 
 ReadInto = Callable[["memoryview", int], None]
 """``read(target, offset)`` fills the target from the file. Raises where the file ends before."""
+
+ReadRows = Callable[[Sequence["memoryview"], int], None]
+"""The same for targets of one length, one behind the other in the file; at most IOV_MAX."""
 
 _INVERTED = bytes(255 - byte for byte in range(256))
 
@@ -49,23 +58,23 @@ class RowEncoder:
     def __init__(self, deflater: deflate.Deflater, difference: Difference) -> None:
         self._deflater = deflater
         self._difference = difference
-        self._rows = bytearray()
         self._lines = bytearray()
+        # Where the row of each line is. The first is the one above the others.
+        self._targets: List["memoryview"] = []
         self._row_bytes = 0
         self.checksum = deflate.Checksum()
 
-    def encode(self, read: ReadInto, raster: Raster, span: Span) -> Iterator[bytes]:
+    def encode(self, read: ReadRows, raster: Raster, span: Span) -> Iterator[bytes]:
         """Yield the blocks of these rows; afterwards ``checksum`` is theirs."""
         # A new sum for each span: those of several spans are combined afterwards (deflate.combined).
         self.checksum = deflate.Checksum()
         row = raster.row_bytes
-        # One row at least, however long it is.
-        count = max(1, min(BAND // row, span.rows))
+        count = max(1, min(BAND // row, MAX_BAND_ROWS, span.rows))
         self._reserve(row, count)
         # Before the rows are read for good, because the sample uses the same memory.
         self._deflater.choose(self._sample(read, raster, span))
         # The row above the first one; that of the first row of the page is all zeros (9.2).
-        self._rows[:row] = bytes(row)
+        self._targets[0][:] = bytes(row)
         if span.first > 0:
             self._read(read, raster, 0, Span(span.first - 1, span.first))
         # Rows that equal the row above and are not written yet; a run may go over the end of a band.
@@ -80,111 +89,97 @@ class RowEncoder:
                 yield from self._repeated(waiting)
                 waiting = 0
                 yield self._different(start, end)
-            # The last row of the band is the row above of the next one.
-            self._rows[:row] = self._rows[band.rows * row : (band.rows + 1) * row]
+            self._targets[0][:] = self._targets[band.rows]
         yield from self._repeated(waiting)
         yield self._deflater.flush()
 
     def _reserve(self, row: int, count: int) -> None:
-        if row != self._row_bytes or len(self._lines) < count * (row + 1):
+        line = row + 1
+        if row != self._row_bytes or len(self._targets) < count + 1:
             self._row_bytes = row
-            self._rows = bytearray((count + 1) * row)
-            self._lines = bytearray(count * (row + 1))
-            # Each line begins with the type of its filter, which stays when rows are written behind it.
-            self._lines[:: row + 1] = bytes([deflate.UP]) * count
+            self._lines = bytearray((count + 1) * line)
+            self._lines[::line] = bytes(number * deflate.UP & 255 for number in range(count + 1))
+            view = memoryview(self._lines)
+            self._targets = [view[at + 1 : at + line] for at in range(0, len(self._lines), line)]
 
-    def _read(self, read: ReadInto, raster: Raster, at: int, span: Span) -> None:
-        """Read rows of the raster to a place in our rows, as PNG has them."""
-        row = raster.row_bytes
-        target = memoryview(self._rows)[at * row : (at + span.rows) * row]
-        if raster.padding or raster.is_upside_down:
-            _read_bitmap(read, raster, span, target)
+    def _read(self, read: ReadRows, raster: Raster, at: int, span: Span) -> None:
+        """Read rows of the raster to a place in our lines, as PNG has them."""
+        targets = self._targets[at : at + span.rows]
+        if raster.padding or raster.is_upside_down or raster.bits == 1:
+            _read_bitmap(read, raster, span, targets)
         else:
-            read(target, raster.offset + span.first * row)
-        # After the copy, so the file is read once, in its own form.
-        if raster.bits == 1:
-            target[:] = bytes(target).translate(_INVERTED)  # PBM: 1 is black; PNG: 0 is
+            read(targets, raster.offset + span.first * raster.row_bytes)
 
     def _runs(self, count: int) -> List[Tuple[bool, int, int]]:
         """Return runs of rows: whether they equal the row above, the first, and the one after the last.
 
         Short runs of equal rows count as different ones. Row 0 is the first after the row above.
         """
-        rows, row = self._rows, self._row_bytes
-        view = memoryview(rows)
+        lines, line, targets = self._lines, self._row_bytes + 1, self._targets
         found: List[Tuple[bool, int, int]] = []
         start = 0
         is_repeated = False
         for number in range(count):
-            at = (number + 1) * row
-            # Compares in place: slices of a bytearray would be copies.
-            is_same = rows.startswith(view[at - row : at], at)
+            is_same = lines.startswith(targets[number], (number + 1) * line + 1)
             if is_same != is_repeated:
                 _append(found, is_repeated, start, number, is_last=False)
                 start, is_repeated = number, is_same
         _append(found, is_repeated, start, count, is_last=True)
         return found
 
-    def _sample(self, read: ReadInto, raster: Raster, span: Span) -> bytearray:
+    def _sample(self, read: ReadRows, raster: Raster, span: Span) -> bytearray:
         """Return some different rows of several places, as they are compressed."""
         found = bytearray()
         wanted = max(MIN_SAMPLE, span.rows * self._row_bytes // SAMPLED)
         for place in range(PLACES):
             # From row 1 on, because a row above is read as well.
             first = max(1, span.first + span.rows * (2 * place + 1) // (2 * PLACES))
-            most = min(wanted // PLACES, len(self._lines)) // self._row_bytes
+            most = min(wanted // PLACES // self._row_bytes, len(self._targets) - 1)
             band = Span(first, min(first + max(1, most), span.last))
             if band.rows > 0:
                 # The row above comes first, at place 0, as in encode().
                 self._read(read, raster, 0, Span(first - 1, band.last))
                 for is_repeated, start, end in self._runs(band.rows):
                     if not is_repeated:
-                        found += memoryview(self._lines)[: self._filter(start, end)]
+                        lines, size = self._filter(start, end)
+                        found += memoryview(lines)[:size]
         return found
 
-    def _filter(self, start: int, end: int) -> int:
-        """Filter rows into the lines. Return how many bytes these are."""
-        row, lines = self._row_bytes, self._lines
-        size = (end - start) * row
-        found = memoryview(self._difference(self._rows, (start + 1) * row, size, row))
-        target = memoryview(lines)
-        # Byte 0 of each line is the type of the filter (_reserve).
-        at = 1
-        for source in range(0, size, row):
-            target[at : at + row] = found[source : source + row]
-            at += row + 1
-        return (end - start) * (row + 1)
+    def _filter(self, start: int, end: int) -> Tuple[bytearray, int]:
+        """Return lines as they are compressed, and their bytes. They are valid until the next call."""
+        line = self._row_bytes + 1
+        size = (end - start) * line
+        return self._difference(self._lines, (start + 1) * line, size, line), size
 
     def _different(self, start: int, end: int) -> bytes:
-        size = self._filter(start, end)
-        self.checksum.add(memoryview(self._lines)[:size])
-        return self._deflater.rows(self._lines, size)
+        lines, size = self._filter(start, end)
+        self.checksum.add(memoryview(lines)[:size])
+        return self._deflater.rows(lines, size)
 
     def _repeated(self, count: int) -> Iterator[bytes]:
         length = self._row_bytes + 1
-        # A few equal rows among different ones: they are compressed with their neighbours.
-        if 0 < count < MIN_REPEATED and len(self._lines) >= count * length:
-            for at in range(0, count * length, length):
-                # What earlier rows have left there becomes zeros.
-                self._lines[at + 1 : at + length] = bytes(length - 1)
-            self.checksum.add(memoryview(self._lines)[: count * length])
-            yield self._deflater.rows(self._lines, count * length)
-        # Many equal rows, or a run without room in the lines.
+        if 0 < count < MIN_REPEATED:
+            lines = bytearray((bytes([deflate.UP]) + bytes(length - 1)) * count)
+            self.checksum.add(memoryview(lines))
+            yield self._deflater.rows(lines, len(lines))
         elif count:
             self.checksum.add_repeated(count, length)
             yield from self._deflater.repeated(count, length)
 
 
-def _read_bitmap(read: ReadInto, raster: Raster, span: Span, target: memoryview) -> None:
-    """Read rows that are padded or in the other order."""
+def _read_bitmap(read: ReadRows, raster: Raster, span: Span, targets: Sequence["memoryview"]) -> None:
+    """Read rows that are padded, in the other order, or of inverted bits."""
     row, stride = raster.row_bytes, raster.row_bytes + raster.padding
     # From the bottom up: the last rows of the span come first in the file.
     first = raster.height - span.last if raster.is_upside_down else span.first
-    found = memoryview(bytearray(span.rows * stride))
-    read(found, raster.offset + first * stride)
-    for number in range(span.rows):
-        source = (span.rows - 1 - number if raster.is_upside_down else number) * stride
-        target[number * row : (number + 1) * row] = found[source : source + row]
+    found = bytearray(span.rows * stride)
+    read([memoryview(found)], raster.offset + first * stride)
+    if raster.bits == 1:
+        found = found.translate(_INVERTED)  # PBM: 1 is black; PNG: 0 is
+    view = memoryview(found)
+    for number, target in enumerate(targets):
+        at = (span.rows - 1 - number if raster.is_upside_down else number) * stride
+        target[:] = view[at : at + row]
 
 
 def _append(

@@ -128,11 +128,16 @@
     if (more) $("problem-list").append(make("li", { text: `and ${count(more, "more page")}; use the filters below to see them` }));
   }
 
-  // The grid, built in parts so that the first screenful appears at once.
-  const FIRST = 240, CHUNK = 1000;
+  // The grid. A frame has time for some dozens of new cells, not for 20,000: of a long sheet, only the rows near
+  // the window exist, as many screenfuls before and after it as NEAR says, and STEP rows of those come with each
+  // frame. Images, which take longest, wait until less than a row passes in a frame, for CALM milliseconds.
+  // A short sheet exists as a whole.
+  const WHOLE = 400, NEAR = 1.5, STEP = 1, IMAGES = 6, CALM = 100;
   const cells = new Map();
+  const waiting = new Map();
+  let calm = 0;
+  const grid = { columns: 1, pitch: 1, gap: 0, width: 0, top: 0, from: 0, to: 0, isWhole: false };
   let shown = sheet.pages;
-  let matching = null;
 
   // Aspect ratio of the cells: the median of all pages. Other pages are fitted into it.
   const ratio = (() => {
@@ -159,16 +164,29 @@
     if (own < ratio * 0.99) frame.style.width = `${100 * own / ratio}%`;
     if (own > ratio * 1.01) frame.style.height = `${100 * ratio / own}%`;
     const number = () => make("b", { text: String(page.page) });
+    if (!sources(page).length) { frame.append(number()); return frame; }
+    if (!isPart()) { show(frame, page, number); return frame; }
+    frame.append(number());
+    if (!waiting.size) requestAnimationFrame(showSome);
+    waiting.set(page.page, () => show(frame, page, number));
+    return frame;
+  }
+
+  function showSome() {
+    const some = performance.now() < calm ? [] : [...waiting.keys()].slice(0, IMAGES);
+    for (const number of some) { waiting.get(number)(); waiting.delete(number); }
+    if (waiting.size) requestAnimationFrame(showSome);
+  }
+
+  function show(frame, page, number) {
     const from = sources(page);
-    if (!from.length) { frame.append(number()); return frame; }
     const image = make("img", { loading: "lazy", decoding: "async", alt: "", width: page.size?.[0], height: page.size?.[1] });
     image.addEventListener("error", () => {
       if (from.length && retry(image, from[0], true)) return;
       if (from.length > 1) image.src = from.splice(0, 2)[1]; else image.replaceWith(number());
     });
     image.src = from[0];
-    frame.append(image);
-    return frame;
+    frame.replaceChildren(image);
   }
 
   function cell(page) {
@@ -177,50 +195,156 @@
       make("span", { class: "box" }, frameOf(page)),
       make("span", { class: "sign", "aria-hidden": "true", text: SIGNS[page.state] }), String(page.page));
     button.addEventListener("click", () => open(page));
-    button.addEventListener("focus", () => rove(button));
+    button.addEventListener("focus", () => { if (roving !== page) rove(page); });
     const item = make("li", { class: page.state }, button);
-    item.hidden = matching !== null && !matching.has(page.page);
     cells.set(page.page, item);
     return item;
   }
 
-  function build() {
-    const part = document.createDocumentFragment();
-    const at = cells.size;
-    for (const page of sheet.pages.slice(at, at + (at ? CHUNK : FIRST))) part.append(cell(page));
-    $("pages").append(part);
-    keepRoving();
-    if (cells.size < sheet.pages.length) setTimeout(build);
-    else document.documentElement.dataset.built = "yes";
+  // Read the number of columns and the height of a row, which the style and the width of the window decide.
+  function measure() {
+    const style = getComputedStyle($("pages")), first = $("pages").firstElementChild;
+    grid.columns = style.gridTemplateColumns.split(" ").length;
+    grid.gap = parseFloat(style.rowGap) || 0;
+    if (first) grid.pitch = first.getBoundingClientRect().height + grid.gap;
   }
 
+  const isPart = () => !grid.isWhole && shown.length > WHOLE;
+
+  // Return which of the pages that are shown get a cell: those in the window, and some more that are near. There
+  // is always a row, for the Tab key to stop at.
+  function near() {
+    if (!isPart()) return [0, shown.length];
+    const top = -$("pages").getBoundingClientRect().top, rows = Math.ceil(shown.length / grid.columns);
+    const row = (y) => Math.max(0, Math.min(rows - 1, Math.floor(y / grid.pitch)));
+    const first = row(top), last = row(top + innerHeight) + 1;
+    let [held, end] = [grid.from, grid.to].map((at) => Math.floor(at / grid.columns));
+    if (held > last || end < first) [held, end] = [first, last];
+    const from = Math.max(row(top - NEAR * innerHeight), Math.min(first, held - STEP));
+    const to = Math.min(row(top + (1 + NEAR) * innerHeight) + 1, Math.max(last, end + STEP));
+    return [from, to].map((at) => at * grid.columns);
+  }
+
+  // Bring the cells in line with the pages that are shown and near. Cells that stay are not touched.
+  function lay() {
+    const list = $("pages");
+    list.style.height = isPart() ? `${Math.ceil(shown.length / grid.columns) * grid.pitch - grid.gap}px` : "";
+    [grid.from, grid.to] = near();
+    list.style.paddingTop = isPart() ? `${grid.from / grid.columns * grid.pitch}px` : "";
+    const wanted = shown.slice(grid.from, grid.to), numbers = new Set(wanted.map((page) => page.page));
+    for (const [number, item] of cells) {
+      if (numbers.has(number)) continue;
+      // The focus waits on the list until its cell comes back; the arrow keys go on from there.
+      if (item.contains(document.activeElement)) { list.focus({ preventScroll: true }); isParked = true; }
+      item.remove();
+      cells.delete(number);
+      waiting.delete(number);
+    }
+    let next = list.firstElementChild;
+    wanted.forEach((page, at) => {
+      const item = cells.get(page.page) ?? cell(page);
+      item.setAttribute("aria-posinset", String(grid.from + at + 1));
+      item.setAttribute("aria-setsize", String(shown.length));
+      if (item === next) next = next.nextElementSibling; else list.insertBefore(item, next);
+    });
+    keepRoving();
+    laySoon();
+  }
+
+  let isDue = false;
+  function laySoon() {
+    if (isDue || !isPart()) return;
+    isDue = true;
+    requestAnimationFrame(() => {
+      isDue = false;
+      const { top } = $("pages").getBoundingClientRect();
+      if (Math.abs(top - grid.top) > grid.pitch) calm = performance.now() + CALM;
+      grid.top = top;
+      const [from, to] = near();
+      if (from !== grid.from || Math.min(to, shown.length) !== Math.min(grid.to, shown.length)) lay();
+    });
+  }
+
+  // After a change of width, the page that was at the top of the window is there again.
+  function fit() {
+    const list = $("pages"), before = { ...grid }, top = -list.getBoundingClientRect().top;
+    if (list.clientWidth === grid.width) return;
+    grid.width = list.clientWidth;
+    measure();
+    if (shown.length > WHOLE && top > 0 && before.columns !== grid.columns) {
+      const row = Math.floor(Math.floor(top / before.pitch) * before.columns / grid.columns);
+      list.style.height = `${Math.ceil(shown.length / grid.columns) * grid.pitch}px`;
+      scrollBy({ top: row * grid.pitch - top, behavior: "instant" });
+    }
+    lay();
+  }
+
+  function build() {
+    grid.pitch = innerHeight;
+    lay();
+    measure();
+    lay();
+    grid.width = $("pages").clientWidth;
+    addEventListener("scroll", laySoon, { passive: true });
+    new ResizeObserver(fit).observe($("pages"));
+    // Paper gets all pages.
+    const whole = (isWhole) => {
+      grid.isWhole = isWhole;
+      if (isWhole) for (const put of waiting.values()) put();
+      if (isWhole) waiting.clear();
+      lay();
+    };
+    addEventListener("beforeprint", () => whole(true));
+    addEventListener("afterprint", () => whole(false));
+    // The web front end's own script comes after this one.
+    addEventListener("DOMContentLoaded", () => { document.documentElement.dataset.built = "yes"; });
+  }
+
+  // The page that the Tab key stops at, and whether the focus waits on the list for its cell.
   let roving = null;
-  function rove(button) {
-    if (roving) roving.tabIndex = -1;
-    roving = button;
+  let isParked = false;
+  $("pages").addEventListener("blur", () => { isParked = false; });
+
+  function rove(page) {
+    const before = $("pages").querySelector('.page[tabindex="0"]');
+    if (before) before.tabIndex = -1;
+    roving = page;
+    const button = buttonOf(page) ?? $("pages").firstElementChild?.firstElementChild;
     if (button) button.tabIndex = 0;
+    if (isParked && buttonOf(page)) buttonOf(page).focus({ preventScroll: true });
   }
 
   const buttonOf = (page) => cells.get(page?.page)?.firstChild ?? null;
 
   function keepRoving() {
-    if (!roving || roving.parentElement.hidden) rove(buttonOf(shown[0]));
+    rove(shown.includes(roving) ? roving : shown[0]);
   }
 
-  const columns = () => getComputedStyle($("pages")).gridTemplateColumns.split(" ").length;
+  // Focus a page's cell, also of one that is far away.
+  function focusPage(page) {
+    const at = shown.indexOf(page);
+    if (at < 0) return;
+    if (!cells.has(page.page)) {
+      const y = Math.floor(at / grid.columns) * grid.pitch + grid.pitch / 2 - innerHeight / 2;
+      scrollBy({ top: $("pages").getBoundingClientRect().top + y, behavior: "instant" });
+      lay();
+    }
+    buttonOf(page)?.focus();
+  }
+
   const isPlain = (event) => !(event.ctrlKey || event.altKey || event.metaKey || event.shiftKey);
 
   $("pages").addEventListener("keydown", (event) => {
-    const at = shown.findIndex((page) => buttonOf(page) === document.activeElement);
+    const at = shown.indexOf(roving);
     if (at < 0 || !isPlain(event)) return;
     const end = shown.length - 1;
     const next = {
-      ArrowLeft: () => at - 1, ArrowRight: () => at + 1, ArrowUp: () => (at < columns() ? at : at - columns()),
-      ArrowDown: () => at + columns(), Home: () => 0, End: () => end,
+      ArrowLeft: () => at - 1, ArrowRight: () => at + 1, ArrowUp: () => (at < grid.columns ? at : at - grid.columns),
+      ArrowDown: () => at + grid.columns, Home: () => 0, End: () => end,
     }[event.key];
     if (!next) return;
     event.preventDefault();
-    buttonOf(shown[Math.max(0, Math.min(end, next()))])?.focus();
+    focusPage(shown[Math.max(0, Math.min(end, next()))]);
   });
 
   // Filters. They are part of the address, so that a link can include them.
@@ -250,12 +374,10 @@
 
   function apply() {
     shown = sheet.pages.filter(test());
-    matching = new Set(shown.map((page) => page.page));
-    for (const [number, item] of cells) if (item.hidden === matching.has(number)) item.hidden = !item.hidden;
+    if (grid.width) lay();
     for (const button of $("states").children) button.setAttribute("aria-pressed", String(button.dataset.state === filter.state));
     const all = count(sheet.pages.length, "page");
     $("found").textContent = shown.length === sheet.pages.length ? all : `${shown.length || "none"} of ${all}`;
-    keepRoving();
     const set = Object.entries(filter).filter(([, value]) => value);
     $("printed").textContent = set.length ? `Shown here: ${$("found").textContent} (${set.map(([key, value]) => `${key} ${value}`).join(", ")})` : "";
     if (viewer.open && large) set.push(["page", String(large.page)]);
@@ -412,8 +534,7 @@
   });
   // Return the focus to the opener, or in the grid to the page that was shown last.
   viewer.addEventListener("close", () => {
-    const here = opener?.classList.contains("page") && shown.includes(large) ? buttonOf(large) : null;
-    (here ?? opener)?.focus();
+    if (opener?.classList.contains("page") && shown.includes(large)) focusPage(large); else opener?.focus();
     apply();
   });
   viewer.addEventListener("click", (event) => { if (event.target === viewer) viewer.close(); });
@@ -612,15 +733,12 @@
       Object.assign(page, fresh);
       const old = cells.get(page.page);
       if (!old || before === JSON.stringify([page.state, page.file])) continue;
-      const isRoving = roving === old.firstChild;
       if (old.contains(document.activeElement)) focused = page;
-      const made = cell(page);
-      old.replaceWith(made);
-      if (isRoving) rove(made.firstChild);
+      old.replaceWith(cell(page));
     }
-    if (focused) buttonOf(focused)?.focus({ preventScroll: true });
     fillHead(); fillCounts(); fillHosts();
     if (changed.length) { fillProblems(); apply(); }
+    if (focused) buttonOf(focused)?.focus({ preventScroll: true });
     if (viewer.open && changed.some((page) => page.page === large.page)) open(large);
   }
 
