@@ -17,6 +17,7 @@ from sshrender.transports.batch.engines.interface import (
     ElementState,
     EngineUnavailable,
     SubmissionRefused,
+    indexes_of,
     ranges,
 )
 from sshrender.transports.batch.engines.names import engine
@@ -290,3 +291,24 @@ def test_indexes_as_ranges_name_each_of_them_once(indexes: set[int]) -> None:
 def test_text_of_other_users_reaches_no_terminal() -> None:
     found: list[Element] = engine("slurm").elements(Answer(0, "3|1|PENDING||N/A|ssr-1|a\x1b[2Jb\n"))
     assert found[0].reason == "a[2Jb"
+
+
+@pytest.mark.parametrize("status", [None, 0, 99, "2", True])
+def test_a_job_without_a_known_status_has_not_ended(status: object) -> None:
+    whole = json.dumps([*CONDOR, {**CONDOR[0], "ProcId": 3, "JobStatus": status}])
+    with pytest.raises(EngineUnavailable, match="JobStatus"):
+        engine("htcondor").elements(Answer(0, whole))
+
+
+def test_a_job_without_a_state_has_not_ended() -> None:
+    jobs = json.dumps({"Jobs": {"3[0].desk": {"Job_Name": "ssr-1"}}})
+    with pytest.raises(EngineUnavailable, match="state"):
+        engine("openpbs").elements(Answer(0, jobs))
+
+
+@pytest.mark.parametrize("number", ["\u00b2", "\u0663", "9" * 5000], ids=["raised", "arabic", "long"])
+def test_what_int_does_not_read_is_no_number_of_an_answer(number: str) -> None:
+    assert list(indexes_of(f"5,{number},7-{number},1-9:{number},7-8")) == [5, 7, 8]
+    assert engine("slurm").elements(Answer(0, f"{number}|1|PENDING||N/A|ssr-1|None\n")) == []
+    jobs = json.dumps({"Jobs": {f"{number}[{number}].desk": {"Job_Name": "x", "job_state": "R"}}})
+    assert engine("openpbs").elements(Answer(0, jobs)) == []

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import given
@@ -137,6 +138,56 @@ HERE = datetime(2026, 1, 31, 21, 0, tzinfo=timezone(timedelta(hours=1)))
 )
 def test_moments_are_understood_as_people_write_them(text: str, moment: datetime) -> None:
     assert times.parse(text, HERE) == moment
+
+
+BERLIN = ZoneInfo("Europe/Berlin")
+"""Summer time from 29 March to 25 October in 2026."""
+
+
+@pytest.mark.parametrize(
+    ("text", "now", "moment"),
+    [
+        (
+            "22:30",
+            datetime(2026, 3, 28, 23, 0, tzinfo=BERLIN),
+            datetime(2026, 3, 29, 20, 30, tzinfo=UTC),
+        ),
+        (
+            "22:30",
+            datetime(2026, 10, 24, 23, 0, tzinfo=BERLIN),
+            datetime(2026, 10, 25, 21, 30, tzinfo=UTC),
+        ),
+        (
+            "2026-07-01 12:00",
+            datetime(2026, 1, 31, 12, 0, tzinfo=BERLIN),
+            datetime(2026, 7, 1, 10, 0, tzinfo=UTC),
+        ),
+        # 2:30 does not exist on the first of these days, and comes twice on the second.
+        ("02:30", datetime(2026, 3, 28, 23, 0, tzinfo=BERLIN), datetime(2026, 3, 29, 1, 30, tzinfo=UTC)),
+        (
+            "02:30",
+            datetime(2026, 10, 25, 2, 45, tzinfo=BERLIN),
+            datetime(2026, 10, 25, 1, 30, tzinfo=UTC),
+        ),
+        (
+            "02:30",
+            datetime(2026, 10, 25, 2, 45, fold=1, tzinfo=BERLIN),
+            datetime(2026, 10, 26, 1, 30, tzinfo=UTC),
+        ),
+        ("2h", datetime(2026, 3, 29, 1, 0, tzinfo=BERLIN), datetime(2026, 3, 29, 2, 0, tzinfo=UTC)),
+    ],
+)
+def test_a_local_time_follows_the_rules_of_summer_time(
+    monkeypatch: pytest.MonkeyPatch, text: str, now: datetime, moment: datetime
+) -> None:
+    assert times.parse(text, now) == moment
+    monkeypatch.setenv("TZ", "CET-1CEST,M3.5.0,M10.5.0/3")
+    time.tzset()
+    try:
+        assert times.parse(text, now.replace(tzinfo=None)) == moment
+    finally:
+        monkeypatch.undo()
+        time.tzset()
 
 
 @pytest.mark.parametrize("text", ["", "noon", "25:00", "2026-13-01", "-3h"])

@@ -414,3 +414,35 @@ def test_the_login_host_is_reached_as_the_inventory_says(tmp_path: Path) -> None
     setup = pool_setup(read.pools[0], read, Path("/san"), Settings())
     assert setup.via[0] == "ssh"
     assert {"-p", "2222", "ann@login1", "BatchMode=yes"} <= set(setup.via)
+
+
+def test_a_runner_that_ends_before_it_has_read_its_input_is_reported(tmp_path: Path) -> None:
+    """One look may find its output ended and its input broken."""
+    parent, other = os.pipe()
+    _lines(tmp_path / "0.pilot")
+    # The walltime is over, so that it serves one look.
+    pilot = holder.Holder(str(tmp_path), 0, KEY, time.monotonic(), parent)
+    pilot._writer = pilotlines.LineWriter(str(_lines(tmp_path / "0.e1.1.up")), KEY)
+    pilot._start_runner({"argv": ["true"], "silence": 60})
+    assert pilot._runner is not None
+    os.waitid(os.P_PID, pilot._runner.pid, os.WEXITED | os.WNOWAIT)
+    pilot._input = b"a line that nobody reads\n"
+    assert pilot._serve() == "its walltime ended"
+    lines = pilotlines.LineReader(str(tmp_path / "0.e1.1.up"), KEY).read_new()
+    assert [line[:1] for line in lines] == [holder.EXIT]
+    os.close(parent)
+    os.close(other)
+
+
+@pytest.mark.parametrize(
+    ("cores", "kept"),
+    [("1" + "0" * 400, 1024), ("NaN", 0), ("-Infinity", 0), ("1e999", 1024), ('"4"', 0), ("4", 4)],
+)
+def test_any_number_of_a_note_is_read(tmp_path: Path, cores: str, kept: int) -> None:
+    deep = b"[" * 100_000
+    _lines(tmp_path / "0.pilot", deep, b'{"type": "started", "cores": %s}' % cores.encode())
+    assert [note.cores for note in ArrayFolder(tmp_path, KEY).notes([0])] == [kept]
+
+
+def test_a_raised_digit_is_no_index(tmp_path: Path) -> None:
+    assert holder.index_of({"SLURM_ARRAY_TASK_ID": "\u00b2", "PBS_ARRAYID": "3"}, []) == 3

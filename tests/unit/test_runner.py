@@ -18,9 +18,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sshrender.renderers import diagnostics, ghostscript
-from sshrender.runner import loadmeasurement, processes, processlimits
+from sshrender.renderers.recipe import Recipe
+from sshrender.runner import loadmeasurement, memorylimits, processes, processlimits, scratch, wire
 from sshrender.runner.loadmeasurement import LoadMeter
+from sshrender.runner.oneshot import OneShot, ProcessLimits
 from sshrender.runner.taskqueue import Task, TaskQueue
+from sshrender.runner.warmsession import Session, SessionEnded
 from sshrender.transports import payload
 
 SOURCE = Path(payload.__file__).parents[1]
@@ -351,3 +354,42 @@ def test_what_others_run_is_not_ours() -> None:
         process.wait()
         assert not loadmeasurement.is_ours(loop)
         assert max(others for others, _ in (loadmeasurement.scan() for _ in range(10))) >= 1
+
+
+def test_a_renderer_that_cannot_be_started_leaves_no_folder(tmp_path: Path) -> None:
+    setup = ghostscript.Setup("gs", "png16m", "36", "a.pdf", "work", "p%d.png", (), "test")
+    before = dict(scratch._open)
+    with pytest.raises(FileNotFoundError):
+        Session(setup, str(tmp_path / "absent"), "token", 1 << 30, dict(os.environ))
+    assert scratch._open == before
+
+
+def test_a_program_that_was_collected_is_not_killed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its number may be another process's by then."""
+    killed: list[int] = []
+    monkeypatch.setattr(processes, "kill_tree", killed.append)
+    recipe = Recipe("true", [["true"]], "", "png", "x")
+    fields = {"scratch": str(tmp_path)}
+    run = OneShot(
+        *(recipe, fields, str(tmp_path), "a.pdf", dict(os.environ)),
+        *(ProcessLimits(1 << 40, 60), memorylimits.Guard(), False),
+    )
+    collect = os.wait4
+
+    def wait4(pid: int, options: int) -> object:
+        found = collect(pid, options)
+        run.kill()
+        return found
+
+    monkeypatch.setattr(os, "wait4", wait4)
+    with pytest.raises(SessionEnded):
+        run.run()
+    assert killed == []
+
+
+def test_the_name_of_an_attempt_is_one_line() -> None:
+    assert wire.attempt({"attempt": "1.2"}) == "1.2"
+    with pytest.raises(ValueError, match="attempt"):
+        wire.attempt({"attempt": "1.2\n"})

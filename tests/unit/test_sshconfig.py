@@ -158,3 +158,22 @@ def test_the_inventory_key_may_be_in_the_agent_only(config: Path, home: Path) ->
     assert found.identities_only
     with pytest.raises(ConnectFailed, match="does not exist"):
         sshconfig.resolve("node1", Overrides(config_file=str(config), identity_file="~/none"))
+
+
+def test_only_the_first_of_several_jump_hosts_is_reached_by_its_own(config: Path) -> None:
+    """ssh_config(5), ProxyJump: the others are reached through the one before."""
+    settings = _resolved(config, "Host node1\nProxyJump a,b\nHost a b\nProxyJump gate\n")
+    assert [each.name for each in sshconfig.route(settings)] == ["b", "a", "gate"]
+    settings = _resolved(config, "Host node1\nProxyJump a,b\nHost a\nProxyJump b\n")
+    assert [each.name for each in sshconfig.route(settings)] == ["b", "a", "b"]
+
+
+def test_jump_hosts_that_lead_to_each_other_are_refused(config: Path) -> None:
+    text = "Host node1\nProxyJump a,c\nHost a\nProxyJump b\nHost b\nProxyJump a\n"
+    with pytest.raises(ConnectFailed, match="circle: node1 → a → b → a"):
+        sshconfig.route(_resolved(config, text))
+
+
+@pytest.mark.parametrize(("text", "file"), [("HostKeyAlias farm\n", "farm"), ("", "node1")])
+def test_the_token_of_the_host_key_is_its_alias(config: Path, home: Path, text: str, file: str) -> None:
+    assert _resolved(config, f"{text}IdentityFile ~/%k\n").identities == (str(home / file),)

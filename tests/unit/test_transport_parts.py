@@ -12,6 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sshrender.transports import framing, knownhosts, messages, sshconfig
+from sshrender.transports.interface import LinkClosed
+from sshrender.transports.local import LocalLink
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
@@ -155,3 +157,21 @@ def test_a_new_key_is_remembered_as_ssh_keygen_reads_it(tmp_path: Path) -> None:
     )
     assert knownhosts.fingerprint(key.asbytes()) in answer.stdout
     assert file.stat().st_mode & 0o077 == 0
+
+
+def test_a_link_that_another_thread_closes_reads_no_other_file() -> None:
+    process = subprocess.Popen(["cat"], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    link = LocalLink(process)
+    link.write(b"x", 60)
+    assert link.read(60) == b"x"
+    assert process.stdout is not None
+    with link._outputs.in_use():
+        link.close()
+        # The number is not free while a call waits with it; the process has ended all the same.
+        assert not process.stdout.closed
+        assert process.wait(60) == 0
+    assert process.stdout.closed
+    with pytest.raises(LinkClosed):
+        link.read(60)
+    with pytest.raises(LinkClosed):
+        link.write(b"x", 60)

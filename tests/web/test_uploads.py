@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import errno
 import hashlib
 import os
 import random
@@ -44,6 +45,40 @@ def test_parts_in_any_order_and_twice_make_the_same_document(san: Path) -> None:
     assert uploads.parts_present(san, upload) == [0, 1, 2, 3]
     assert uploads.assemble(san, upload).read_bytes() == DATA
     assert uploads.assemble(san, upload).read_bytes() == DATA
+
+
+@pytest.mark.parametrize("error", [errno.EXDEV, errno.ENOSYS, errno.EPERM])
+def test_where_the_file_server_cannot_copy_parts_are_copied_here(
+    san: Path, monkeypatch: pytest.MonkeyPatch, error: int
+) -> None:
+    copy, calls = os.copy_file_range, []
+
+    def copy_some(source: int, target: int, count: int) -> int:
+        calls.append(count)
+        # Every second call fails, in the middle of a part.
+        if len(calls) % 2 == 0:
+            raise OSError(error, os.strerror(error))
+        return copy(source, target, min(count, 1000))
+
+    upload = uploads.begin(san, "web:alice", "a.pdf", len(DATA), PART, Quota())
+    for number in range(4):
+        _put(san, upload, number, _part(number))
+    monkeypatch.setattr(os, "copy_file_range", copy_some)
+    assert uploads.assemble(san, upload).read_bytes() == DATA
+
+
+def test_a_full_disk_is_no_reason_to_copy_in_another_way(
+    san: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_source: int, _target: int, _count: int) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    upload = uploads.begin(san, "web:alice", "a.pdf", len(DATA), PART, Quota())
+    for number in range(4):
+        _put(san, upload, number, _part(number))
+    monkeypatch.setattr(os, "copy_file_range", fail)
+    with pytest.raises(OSError, match="No space"):
+        uploads.assemble(san, upload)
 
 
 def test_a_missing_part_is_named_and_nothing_is_made(san: Path) -> None:

@@ -25,8 +25,9 @@ def start_time(text: str | None) -> str:
         return ""
     try:
         # The moment of the command counts, in the time zone of the user: 22:30 is the next one on this
-        # clock.
-        return timestamp(times.parse(text, datetime.now().astimezone()).timestamp())
+        # clock. A zone of today's offset would be wrong after a change of summer time.
+        now = datetime.now()  # noqa: DTZ005 - local time, whose rules the system knows
+        return timestamp(times.parse(text, now).timestamp())
     except ValueError as error:
         raise UserError(
             ExitCode.USAGE,

@@ -126,7 +126,7 @@ class JobFeed:
             # All that changed with the same byte belong together: the next message begins after it.
             last = chosen[-1][0]
             chosen = [each for each in changed if each[0] <= last]
-            offset = last if last > since else self.offset
+            offset = last
         return {
             "offset": offset,
             **self.status(),

@@ -8,6 +8,7 @@ A protocol that agrees on one offset breaks behind several servers: their views 
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
@@ -47,6 +48,10 @@ STALE_AFTER = 24 * 3600.0
 _ID = re.compile(r"[0-9a-f]{12}-[0-9a-f]{32}")
 _PART = re.compile(r"(\d{1,7})\.part")
 _BLOCK = 1 << 20
+_NOT_BETWEEN = (errno.EXDEV, errno.EINVAL, errno.EOPNOTSUPP, errno.ENOSYS, errno.EPERM)
+"""Errors of copy_file_range(2) that say that it is not possible between these files. EPERM: a container
+may forbid the call."""
+
 _HEAD = 1024
 """Bytes at whose beginning readers of PDF look for the header (ISO 32000-1, annex H, note 13)."""
 
@@ -304,18 +309,33 @@ def _open_part(path: Path, until: float) -> BinaryIO:
 
 def _append(part: BinaryIO, file: BinaryIO, size: int) -> None:
     """Copy a part; the file server does that itself where it can. Raises UploadError or OSError."""
-    left = size
+    left, is_possible = size, True
     while left:
-        try:
-            copied = os.copy_file_range(part.fileno(), file.fileno(), min(left, _BLOCK * 64))
-        except (
-            OSError
-        ):  # EXDEV, EINVAL, ENOSYS, EOPNOTSUPP: not between these files (copy_file_range(2))
-            copied = file.write(part.read(min(left, _BLOCK))) or 0
+        copied = 0
+        if is_possible:
+            try:
+                copied = os.copy_file_range(part.fileno(), file.fileno(), min(left, _BLOCK * 64))
+            except OSError as error:
+                # A full disk or a broken one would fail in the same way below, after more work.
+                if error.errno not in _NOT_BETWEEN:
+                    raise
+                is_possible = False
+        if not is_possible:
+            copied = _copy_block(part, file, min(left, _BLOCK))
         # The end of the part before its size: the file was replaced by a shorter one.
         if not copied:
             raise UploadError("missing", "a part is shorter than it was", "send the parts again")
         left -= copied
+
+
+def _copy_block(part: BinaryIO, file: BinaryIO, size: int) -> int:
+    # Not by ``part.read``: a buffer that reads ahead would move the place from which both ways go on.
+    data = os.read(part.fileno(), size)
+    view = memoryview(data)
+    while view:
+        # write(2) may take only a part.
+        view = view[os.write(file.fileno(), view) :]
+    return len(data)
 
 
 def complete(san: Path, upload: Upload, job: str) -> None:

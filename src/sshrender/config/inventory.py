@@ -248,9 +248,6 @@ def unknown_hosts(names: Iterable[str], known: Iterable[str]) -> str:
 
 def node_names(node_set: str) -> list[str]:
     """Return the names in a node set such as ``node[01-16],big``. Raises ValueError."""
-    from ClusterShell.NodeSet import NodeSet, NodeSetException
-    from ClusterShell.RangeSet import RangeSetException
-
     if not any(character in node_set for character in "[],@*"):
         return [node_set]
     # ClusterShell takes "@" and "*" for groups, which it reads from files of its own.
@@ -258,6 +255,10 @@ def node_names(node_set: str) -> list[str]:
         raise ValueError(
             "a node set is a list of names such as node[01-16],big; groups are not supported"
         )
+    # Here, so that plain names do not wait for its import.
+    from ClusterShell.NodeSet import NodeSet, NodeSetException
+    from ClusterShell.RangeSet import RangeSetException
+
     try:
         return [str(name) for name in NodeSet(node_set)]
     except (NodeSetException, RangeSetException) as error:

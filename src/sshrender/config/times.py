@@ -10,7 +10,8 @@ from sshrender.config.units import parse_duration
 def parse(text: str, now: datetime) -> datetime:
     """Return a point in time, in UTC; a time of day is the next such time. Raises ValueError.
 
-    ``now`` has the local time zone, in which times without a zone are read.
+    Times without a zone are read in that of ``now``; without one it is the local time of this machine,
+    with its rules for summer time.
     """
     stripped = text.strip()
     try:
@@ -25,15 +26,28 @@ def parse(text: str, now: datetime) -> datetime:
     # Without an offset the time is the user's own.
     if found.tzinfo is None:
         found = found.replace(tzinfo=now.tzinfo)
-    return found.astimezone(UTC)
+    return _in_utc(found)
 
 
 def _next_time_of_day(text: str, now: datetime) -> datetime:
     clock = datetime.strptime(text, "%H:%M")  # noqa: DTZ007 - only hour and minute are used
-    # Today if that is still to come, else tomorrow. The zone of ``now`` is kept, so a change of summer
-    # time may shift it.
-    found = now.replace(hour=clock.hour, minute=clock.minute, second=0, microsecond=0)
-    return (found if found > now else found + timedelta(days=1)).astimezone(UTC)
+    today = now.replace(hour=clock.hour, minute=clock.minute, second=0, microsecond=0)
+    # Today if that is still to come, else tomorrow; each day has its own offset.
+    days = (today, today + timedelta(days=1))
+    return next(found for day in days for found in _both(day) if found > _in_utc(now))
+
+
+def _both(local: datetime) -> tuple[datetime, datetime]:
+    """Return what a local time stands for: two times in the hour that the end of summer time repeats."""
+    # PEP 495. In the hour that its begin leaves out the second is the earlier one, and is not used.
+    first = _in_utc(local.replace(fold=0))
+    return first, max(first, _in_utc(local.replace(fold=1)))
+
+
+def _in_utc(moment: datetime) -> datetime:
+    # astimezone() alone is an hour early for a local time that the begin of summer time leaves out
+    # (measured with CPython 3.11); timestamp() is not.
+    return datetime.fromtimestamp(moment.timestamp(), UTC)
 
 
 def _from_now(text: str, now: datetime) -> datetime:

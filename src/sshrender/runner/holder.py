@@ -58,11 +58,16 @@ OUTPUT, EXIT = b"o", b"x"
 """Lines of the holder: bytes of the runner's output, and its exit status."""
 
 # ``INDEX.eEPOCH.NUMBER.down``: the newest epoch counts, then the newest number.
-_PAIR = re.compile(r"(\d+)\.e(\d+)\.(\d+)\.down$")
+_PAIR = re.compile(r"(\d+)\.e(\d+)\.(\d+)\.down")
 # GS_ and LD_ are in the list because they change the output of a renderer (processlimits.environment).
 _DROPPED = ("SLURM_", "SBATCH_", "SRUN_", "PMIX_", "PMI_", "PBS_", "SGE_", "GS_", "LD_", "_CONDOR_")
 """Variables of engines, which change how programs run: an inherited SLURM_CPU_BIND puts all renderers
 on one core. SLURM_CONF only says where a configuration is."""
+
+
+def _is_number(text: str) -> bool:
+    # isdigit() alone is true for digits that int() does not read, such as a raised 2.
+    return text.isascii() and text.isdigit()
 
 
 # HTCondor has no variable for it, so its script gets the index as a word.
@@ -77,7 +82,7 @@ def index_of(environ: Dict[str, str], words: List[str]) -> int:
         environ.get("PBS_ARRAY_INDEX"),
         environ.get("SGE_TASK_ID"),  # "undefined" outside of arrays
     ):
-        if text is not None and text.isdigit():
+        if text is not None and _is_number(text):
             return int(text)
     return 0
 
@@ -88,7 +93,7 @@ def cores_of(environ: Dict[str, str]) -> int:
     # slot's cores.
     for name in ("SLURM_CPUS_ON_NODE", "PBS_NUM_PPN", "NSLOTS", "NCPUS", "OMP_NUM_THREADS"):
         text = environ.get(name, "")
-        if text.isdigit() and int(text):
+        if _is_number(text) and int(text):
             # 1024: what the coordinator accepts of any host (transports/messages.py, MAX_CORES).
             return min(int(text), 1024)
     return len(os.sched_getaffinity(0))
@@ -97,7 +102,7 @@ def cores_of(environ: Dict[str, str]) -> int:
 def memory_of(environ: Dict[str, str]) -> int:
     """Return the bytes of the allocation, as the engine or the control group says; 0: unknown."""
     text = environ.get("SLURM_MEM_PER_NODE", "")
-    if text.isdigit() and int(text):
+    if _is_number(text) and int(text):
         # Slurm counts mebibytes here (sbatch(1), SLURM_MEM_PER_NODE).
         return int(text) << 20
     # Version 2 of control groups, then version 1, whose value for "no limit" is a number near 2^63.
@@ -108,7 +113,7 @@ def memory_of(environ: Dict[str, str]) -> int:
         except OSError:
             continue
         # "max" (version 2) is no number, and a pebibyte or more means no limit.
-        if text.isdigit() and int(text) < 1 << 50:
+        if _is_number(text) and int(text) < 1 << 50:
             return int(text)
     return 0
 
@@ -280,7 +285,7 @@ class Holder:
         """Change to the newest pair of this element. The folder is listed: NFS caches absent names."""
         newest: Tuple[int, int] = self._pair
         for name in os.listdir(self._folder):
-            found = _PAIR.match(name)
+            found = _PAIR.fullmatch(name)
             if found is not None and int(found.group(1)) == self._index:
                 # Tuples compare by epoch first: a new coordinator outweighs an old one that still makes
                 # pairs.
@@ -356,8 +361,10 @@ class Holder:
 
     def _feed(self) -> None:
         """Write to the runner what its pipe takes. It never blocks: a runner may hang."""
-        assert self._runner is not None
-        assert self._runner.stdin is not None
+        # One select(2) may report the end of the output and a broken input together. The runner was let
+        # go with the first.
+        if self._runner is None or self._runner.stdin is None:
+            return
         try:
             written = os.write(self._runner.stdin.fileno(), self._input[: 1 << 16])
             self._input = self._input[written:]

@@ -417,7 +417,12 @@ class Runner:
             return
         self._has_facts.wait()
         with slotlocks.one_off_slot(self._facts["slots"]) as inherited:
-            pages, lines = self._count_pages(request, inherited)
+            try:
+                pages, lines = self._count_pages(request, inherited)
+            except OSError as failure:  # no process can be started
+                reason = processlimits.reached(failure) or "no renderer: %s" % failure
+                self._wire.post("trouble", reason=reason)
+                return
         # Ghostscript prints the number; a document that it cannot open yields no number.
         self._wire.post("inspected", pages=int(pages) if pages.isdigit() else 0, diagnostics=lines)
 

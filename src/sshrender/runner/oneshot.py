@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import select
 import subprocess
+import threading
 import time
 from typing import Dict, List, NamedTuple, Optional, Tuple
 
@@ -59,6 +60,8 @@ class OneShot:
         self._is_sandboxed = is_sandboxed
         self._inherited = inherited
         self._killed_as: Optional[str] = None
+        # Held by kill(), and to forget a process before it is collected.
+        self._lock = threading.Lock()
         self._process: "Optional[subprocess.Popen[bytes]]" = None
         self._lines: List[str] = []
 
@@ -80,11 +83,10 @@ class OneShot:
         # The first reason stays: a page that ran out of time is not "cancelled" because a request came
         # after.
         self._killed_as = self._killed_as or kind
-        # Read once: the slot's thread may replace it between two steps.
-        process = self._process
-        if process is not None:
-            # The tree, because a sandbox and a shell stay as parents of the program that works.
-            processes.kill_tree(process.pid)
+        with self._lock:
+            if self._process is not None:
+                # The tree, because a sandbox and a shell stay as parents of the program that works.
+                processes.kill_tree(self._process.pid)
 
     def _step(self, command: List[str], deadline: float) -> float:
         """Run one step; return its CPU seconds. Raises SessionEnded."""
@@ -110,6 +112,11 @@ class OneShot:
         if self._killed_as is not None:  # the kill came between two steps
             self.kill()
         self._listen(process, deadline)
+        # WNOWAIT: until it is collected its number is not given to another process, which a late kill()
+        # would end.
+        os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+        with self._lock:
+            self._process = None
         # wait4(2) reports the resources of the process and of the children that it waited for.
         _, ended, used = os.wait4(process.pid, 0)
         status = -os.WTERMSIG(ended) if os.WIFSIGNALED(ended) else os.WEXITSTATUS(ended)

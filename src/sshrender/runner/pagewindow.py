@@ -16,7 +16,7 @@ from sshrender.runner.taskqueue import Task
 from sshrender.runner.warmsession import Session
 
 MAX_SIZE = 64
-"""Pages of a window, as of Ghostscript's."""
+"""Pages of a window: more than of Ghostscript's (diagnosticsearch.py), because none is searched."""
 
 
 class PageWindow:

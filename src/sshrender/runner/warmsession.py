@@ -56,7 +56,8 @@ class Session:
     document is taken for one. ``limit``: bytes of memory. ``on_thumbnail`` is called with a page, its
     thumbnail (empty where there is none) and the CPU seconds that it took, by the methods that wait for
     an answer. ``inherited``: descriptors that the renderer inherits, its slot's lock (slotlocks.py).
-    ``writable``: further folders that a sandbox lets it write to.
+    ``writable``: further folders that a sandbox lets it write to. Raises SessionEnded, or OSError where
+    no process can be started.
     """
 
     def __init__(
@@ -108,16 +109,20 @@ class Session:
             command = sandbox.wrap(
                 command, job_folder, setup.document, self._scratch, setup.files, writable
             )
-        self._process = subprocess.Popen(
-            processlimits.wrap(command, limit),
-            cwd=job_folder,
-            # The variable TMPDIR also decides what -dSAFER lets Ghostscript write (scratch.py).
-            env=scratch.environment(environ, self._scratch),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            pass_fds=inherited,
-        )
+        try:
+            self._process = subprocess.Popen(
+                processlimits.wrap(command, limit),
+                cwd=job_folder,
+                # The variable TMPDIR also decides what -dSAFER lets Ghostscript write (scratch.py).
+                env=scratch.environment(environ, self._scratch),
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                pass_fds=inherited,
+            )
+        except OSError:  # no process may be started (fork(2)), or the job's folder is gone
+            scratch.remove(self._scratch)
+            raise
         # select(2) may report readable output that is gone at the read; that must not block.
         os.set_blocking(self._output, False)
 

@@ -33,7 +33,7 @@ STORAGE, KILLED, LOW_MEMORY = "storage", "killed", "low_memory"
 """The kinds of failure that a runner reports. The first four are charged to the page; the last three
 have other causes: the shared folder, a kill on request, a host that ran short of memory."""
 
-_ATTEMPT = re.compile(r"[0-9]{1,18}\.[0-9]{1,18}$")
+_ATTEMPT = re.compile(r"[0-9]{1,18}\.[0-9]{1,18}")
 """The name of an attempt: the coordinator's epoch and a number (core/schedulerstate.py)."""
 
 
@@ -87,6 +87,6 @@ def parse(line: bytes) -> Dict[str, Any]:
 def attempt(request: Dict[str, Any]) -> str:
     """Return the attempt that a request names. Raises KeyError, ValueError or TypeError."""
     # A value of another type raises TypeError here, which the caller reports as a bad request.
-    if not _ATTEMPT.match(request["attempt"]):
+    if not _ATTEMPT.fullmatch(request["attempt"]):
         raise ValueError("attempt is not the name of an attempt")
     return str(request["attempt"])

@@ -7,9 +7,10 @@ import os
 import select
 import signal
 import subprocess
+import threading
 import time
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
+from typing import IO, Any
 
 END_TIMEOUT = 0.5
 """Seconds that a process gets to end by itself after its input was closed."""
@@ -43,6 +44,47 @@ def write_all(descriptor: int, data: bytes, timeout: float) -> None:
         if not poll.poll(max(0.0, deadline - time.monotonic()) * 1000):
             raise TimeoutError("the pipe is not read")
         view = view[os.write(descriptor, view) :]
+
+
+class Pipes:
+    """Pipes that one thread reads or writes while another may close them.
+
+    They are closed when no call uses them any more: the number of a closed descriptor is given to the
+    next file that is opened, and a call that still waits would read that file.
+    """
+
+    def __init__(self, *pipes: IO[bytes]) -> None:
+        self._pipes = pipes
+        self._lock = threading.Lock()
+        self._users = 0
+        self._is_closed = False
+
+    @contextlib.contextmanager
+    def in_use(self) -> Iterator[None]:
+        """Keep them open until the block ends. Raises ValueError if they are closed, as a file does."""
+        with self._lock:
+            if self._is_closed:
+                raise ValueError("it was closed")
+            self._users += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._users -= 1
+                self._close_unused()
+
+    def close(self) -> None:
+        """Let no further call use them. They are closed now, or by the last call that uses them."""
+        with self._lock:
+            self._is_closed = True
+            self._close_unused()
+
+    def _close_unused(self) -> None:
+        if self._is_closed and not self._users:
+            for pipe in self._pipes:
+                # close() may flush what a dead process has not read.
+                with contextlib.suppress(OSError):
+                    pipe.close()
 
 
 def end_group(process: subprocess.Popen[Any]) -> None:

@@ -80,12 +80,15 @@ class LocalFiles:
 
 
 class LocalLink:
-    """The runner's two childprocess. See Link."""
+    """The runner's two pipes. See Link."""
 
     def __init__(self, process: subprocess.Popen[bytes]) -> None:
         assert process.stdin is not None
         assert process.stdout is not None
         self._process = process
+        # Two, because the end of the input ends a runner, also while a thread waits for its output.
+        self._inputs = childprocess.Pipes(process.stdin)
+        self._outputs = childprocess.Pipes(process.stdout)
         self._input = process.stdin.fileno()
         self._output = process.stdout.fileno()
         # A blocking write to a runner that has stopped reading would never return.
@@ -95,9 +98,10 @@ class LocalLink:
     def read(self, timeout: float) -> bytes:
         """See Link.read."""
         try:
-            if not childprocess.readable([self._output], timeout):
-                return b""
-            data = os.read(self._output, 1 << 16)
+            with self._outputs.in_use():
+                if not childprocess.readable([self._output], timeout):
+                    return b""
+                data = os.read(self._output, 1 << 16)
         except (OSError, ValueError) as error:
             raise LinkClosed(f"the runner's pipe broke: {error}") from None
         if not data:
@@ -108,7 +112,8 @@ class LocalLink:
     def write(self, data: bytes, timeout: float) -> None:
         """See Link.write."""
         try:
-            childprocess.write_all(self._input, data, timeout)
+            with self._inputs.in_use():
+                childprocess.write_all(self._input, data, timeout)
         except TimeoutError:
             raise LinkClosed("the runner does not read its input") from None
         except (OSError, ValueError) as error:
@@ -120,10 +125,8 @@ class LocalLink:
 
     def close(self) -> None:
         """See Link.close. A runner whose input ended kills its process group itself."""
-        for pipe in (self._process.stdin, self._process.stdout):
-            if pipe is not None:
-                with contextlib.suppress(OSError):
-                    pipe.close()
+        self._inputs.close()
+        self._outputs.close()
         with contextlib.suppress(subprocess.TimeoutExpired):
             # It kills its group itself; only its own exit status is collected here.
             self._process.wait(0.5)

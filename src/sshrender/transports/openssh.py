@@ -67,6 +67,7 @@ class OpensshLink:
         self._errors = opensshclient.ErrorLines()
         self._process: subprocess.Popen[bytes] | None = None
         self._output: list[int] = []
+        self._inputs = self._outputs = childprocess.Pipes()
         self._early = b""
         """What the host wrote before the login was reported."""
 
@@ -86,6 +87,8 @@ class OpensshLink:
         assert process.stdout is not None
         assert process.stderr is not None
         self._output = [process.stdout.fileno(), process.stderr.fileno()]
+        self._inputs = childprocess.Pipes(process.stdin)
+        self._outputs = childprocess.Pipes(process.stdout, process.stderr)
         end = time.monotonic() + timeout
         try:
             # Two signs of a login: the client's own line at LogLevel VERBOSE, or bytes from the host,
@@ -104,25 +107,28 @@ class OpensshLink:
 
     def _receive(self, timeout: float) -> bytes:
         """Return what the host has written to its standard output; keep what the client reports."""
-        assert self._process is not None
         try:
-            ready = childprocess.readable(self._output, timeout)
-            # The reason for the end of the output is read before that end.
-            for descriptor in sorted(ready, key=lambda each: each == self._output[0]):
-                data = os.read(descriptor, 1 << 16)
-                if descriptor == self._output[0]:
-                    if data:
-                        return data
-                    raise self._closed()
-                # The end of standard error alone does not end the link: the runner's output is the other
-                # one.
-                if not data:
-                    # poll(2) would report the closed descriptor at once in each call, and the loop would
-                    # spin.
-                    self._output = self._output[:1]
-                self._errors.feed(data)
+            with self._outputs.in_use():
+                return self._read_ready(timeout)
         except (OSError, ValueError) as error:
             raise LinkClosed(f"the pipe of ssh broke: {error}") from None
+
+    def _read_ready(self, timeout: float) -> bytes:
+        ready = childprocess.readable(self._output, timeout)
+        # The reason for the end of the output is read before that end.
+        for descriptor in sorted(ready, key=lambda each: each == self._output[0]):
+            data = os.read(descriptor, 1 << 16)
+            if descriptor == self._output[0]:
+                if data:
+                    return data
+                raise self._closed()
+            # The end of standard error alone does not end the link: the runner's output is the other
+            # one.
+            if not data:
+                # poll(2) would report the closed descriptor at once in each call, and the loop would
+                # spin.
+                self._output = self._output[:1]
+            self._errors.feed(data)
         return b""
 
     def write(self, data: bytes, timeout: float) -> None:
@@ -130,7 +136,8 @@ class OpensshLink:
         assert self._process is not None
         assert self._process.stdin is not None
         try:
-            childprocess.write_all(self._process.stdin.fileno(), data, timeout)
+            with self._inputs.in_use():
+                childprocess.write_all(self._process.stdin.fileno(), data, timeout)
         except TimeoutError:
             raise LinkClosed("the host does not read what it is sent") from None
         # ValueError: another thread has closed the file. EPIPE: ssh has ended, and its last line says
@@ -147,14 +154,10 @@ class OpensshLink:
         """See Link.close. The runner reads end of file and ends, then the client does."""
         process = self._process
         if process is not None:
-            with contextlib.suppress(OSError):
-                if process.stdin is not None:
-                    process.stdin.close()
+            self._inputs.close()
             # The whole session, because ProxyCommand and jump hosts are processes of their own.
             childprocess.end_group(process)
-            for pipe in (process.stdout, process.stderr):
-                if pipe is not None:
-                    pipe.close()
+            self._outputs.close()
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def _closed(self) -> LinkClosed:
@@ -163,7 +166,7 @@ class OpensshLink:
         # The exit status tells a broken connection (255) from a runner that ended.
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(childprocess.END_TIMEOUT)
-        with contextlib.suppress(OSError, ValueError):
+        with contextlib.suppress(OSError, ValueError), self._outputs.in_use():
             # What is in the pipe already is enough; a process that holds the pipe open is not waited
             # for.
             while len(self._output) > 1 and childprocess.readable(self._output[1:], 0):

@@ -175,7 +175,8 @@ def parse(name: str, text: str) -> SshSettings:
     user = _first(values, "user")
     jump = _unless_none(_first(values, "proxyjump"))
     command = _unless_none(_first(values, "proxycommand"))
-    tokens = sshtokens.tokens(name, hostname, port, user, jump)
+    alias = _first(values, "hostkeyalias")
+    tokens = sshtokens.tokens(name, hostname, port, user, jump, alias)
     agent = _agent(_first(values, "identityagent"), tokens)
     identities = _identities(values.get("identityfile"), tokens)
     return SshSettings(
@@ -190,7 +191,7 @@ def parse(name: str, text: str) -> SshSettings:
         uses_agent=agent is not None,
         agent_socket=agent,
         known_hosts=_known_hosts(values, tokens),
-        alias=_first(values, "hostkeyalias"),
+        alias=alias,
         host_key=_host_key(_first(values, "stricthostkeychecking")),
         proxy_jump=jump,
         # The shell that runs it replaces variables.
@@ -333,23 +334,24 @@ def route(settings: SshSettings) -> list[SshSettings]:
 
     Raises ConnectFailed when they form a circle, in which OpenSSH's client starts processes without end.
     """
-    # The invariant of the loop: ``names`` holds every host that was met. One that is met again makes a
-    # circle.
+    # The invariant of the loop: ``names`` holds every host whose own jumps are used. One that is met
+    # again makes a circle.
     passed: list[SshSettings] = []
-    waiting = [settings]
     names = [settings.name]
-    while waiting:
-        current = waiting.pop()
-        # Reversed, because pop() takes from the end: the jumps of the nearest host are resolved first.
-        for text in reversed(jumps(current)):
+    current = settings
+    while chain := jumps(current):
+        # The first host of a chain is reached as ssh_config says of it. Each of the others is reached
+        # through the one before, and its own jumps are not used (ssh_config(5), ProxyJump).
+        first = destination(chain[0])[1]
+        if first in names or len(passed) + len(chain) > MAX_JUMPS:
+            circle = " → ".join([*names, first])
+            raise ConnectFailed(Refusal.CONFIGURATION, f"the jump hosts form a circle: {circle}")
+        names.append(first)
+        for text in reversed(chain):
             user, name, port = destination(text)
-            if name in names or len(names) > MAX_JUMPS:
-                circle = " → ".join([*names, name])
-                raise ConnectFailed(Refusal.CONFIGURATION, f"the jump hosts form a circle: {circle}")
-            names.append(name)
-            found = resolve(name, Overrides(user=user, port=port, config_file=settings.config_file))
-            passed.append(found)
-            waiting.append(found)
+            overrides = Overrides(user=user, port=port, config_file=settings.config_file)
+            passed.append(resolve(name, overrides))
+        current = passed[-1]
     return passed
 
 

@@ -18,8 +18,13 @@ from pathlib import Path
 _VARIABLE = re.compile(r"\$\{(\w+)\}")
 
 
-def tokens(name: str, hostname: str, port: int, user: str | None, jump: str | None) -> dict[str, str]:
-    """Return the tokens of one host by their letter. Those that only ssh can know are not among them."""
+def tokens(
+    name: str, hostname: str, port: int, user: str | None, jump: str | None, alias: str | None = None
+) -> dict[str, str]:
+    """Return the tokens of one host by their letter. Those that only ssh can know are not among them.
+
+    ``name``: as the user typed it; ``alias``: HostKeyAlias.
+    """
     here = socket.gethostname()
     remote = user or _user()
     # ssh_config(5), TOKENS: %C is a hash of %l%h%p%r%j. Releases without %j agree where there is no
@@ -33,7 +38,7 @@ def tokens(name: str, hostname: str, port: int, user: str | None, jump: str | No
         "h": hostname,
         "i": str(os.getuid()),
         "j": jump or "",
-        "k": name,
+        "k": alias or name,
         "L": here.partition(".")[0],
         "l": here,
         "n": name,

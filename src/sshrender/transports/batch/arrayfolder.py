@@ -125,7 +125,7 @@ class ArrayFolder:
 def _note(index: int, line: bytes) -> PilotNote | None:
     try:
         fields = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     if not isinstance(fields, Mapping):
         return None
@@ -152,6 +152,9 @@ def _text(fields: Mapping[str, Any], key: str) -> str:
 
 def _number(fields: Mapping[str, Any], key: str) -> float:
     value = fields.get(key)
-    if not isinstance(value, int | float) or isinstance(value, bool) or math.isnan(value):
+    if not isinstance(value, int | float) or isinstance(value, bool):
         return 0.0
-    return min(max(0.0, float(value)), 1e15)
+    if isinstance(value, float) and math.isnan(value):
+        return 0.0
+    # Bounded before it becomes a float: JSON has integers of any length, and float() refuses long ones.
+    return float(min(max(0, value), 10**15))

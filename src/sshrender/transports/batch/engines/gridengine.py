@@ -23,6 +23,7 @@ from sshrender.transports.batch.engines.interface import (
     clean,
     hours,
     indexes_of,
+    is_number,
     mebibytes,
     number,
     ranges,
@@ -112,7 +113,7 @@ class GridEngine:
         found = []
         for job in xml_of(require(answer)).iter("job_list"):
             array, word = text_of(job, "JB_job_number"), text_of(job, "state")
-            if not array.isdigit():
+            if not is_number(array):
                 continue
             node = text_of(job, "queue_name").partition("@")[2]
             # A job that is no array has no tasks; an array of one element counts from 1.

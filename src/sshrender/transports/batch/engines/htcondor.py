@@ -126,9 +126,10 @@ class HtCondor:
             cluster, process, status = (
                 count_of(job, key) for key in ("ClusterId", "ProcId", "JobStatus")
             )
-            if cluster is None or process is None:
-                continue
-            state = _STATES.get(status or 0, ElementState.ENDED)
+            state = None if status is None else _STATES.get(status)
+            # All of these jobs are ours (``query``). Leaving one out would say that it has ended.
+            if cluster is None or process is None or state is None:
+                raise EngineUnavailable("its answer has a job without an id or a known JobStatus")
             key = "HoldReason" if state is ElementState.HELD else "LastRejMatchReason"
             reason = "" if state is ElementState.RUNNING else field_of(job, key)
             # RemoteHost is ``slot1@node`` (or ``slot1_2@node``).

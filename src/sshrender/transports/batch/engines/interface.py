@@ -11,6 +11,9 @@ from typing import Protocol
 MAX_REASON = 300
 """Characters of an engine's text that are kept."""
 
+MAX_DIGITS = 18
+"""Digits of a number in an answer: those of a signed number of 64 bits, in which engines count."""
+
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 """Control characters that XML forbids: TORQUE prints them as they are in the variables of any user."""
 
@@ -233,13 +236,19 @@ def number(text: str | None, default: int = 0) -> int:
         return default
 
 
+def is_number(text: str) -> bool:
+    """Return whether a text of an answer is a number that int() reads, in ASCII digits."""
+    # isdigit() alone is true for a raised 2, and int() refuses more than 4,300 digits.
+    return text.isascii() and text.isdigit() and len(text) <= MAX_DIGITS
+
+
 def indexes_of(text: str) -> Iterator[int]:
     """Yield the indexes in a list such as ``5,7-9:2``; of a part at most 100,000, of no list none."""
     for part in text.split(","):
         bounds, _, step = part.partition(":")
         low, dash, high = bounds.partition("-")
         # The text is an engine's; a part that is no number is passed over.
-        if not low.isdigit() or (dash and not high.isdigit()) or (step and not step.isdigit()):
+        if not is_number(low) or (dash and not is_number(high)) or (step and not is_number(step)):
             continue
         last = int(high) if dash else int(low)
         # The bound keeps a range such as 0-999999999 from filling the memory.

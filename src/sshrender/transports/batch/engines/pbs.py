@@ -14,7 +14,7 @@ from sshrender.transports.batch.engines.interface import (
     SubmissionRefused,
 )
 
-_ID = re.compile(r"(\d+)(?:\[(\d*)\])?(\..*)?$")
+_ID = re.compile(r"([0-9]{1,18})(?:\[([0-9]{0,18})\])?(\..*)?$")
 """``123.desk``, ``123[].desk``, ``123[4].desk``."""
 
 _STATES = {
@@ -61,7 +61,9 @@ def split_id(text: str) -> tuple[str, int | None] | None:
 
 
 def state_of(letter: str) -> ElementState:
-    """Return the state that a letter of qstat stands for."""
+    """Return the state that a letter of qstat stands for. Raises EngineUnavailable if it is empty."""
+    if not letter:
+        raise EngineUnavailable("its answer has a job without a state")
     return _STATES.get(letter, ElementState.ENDED)
 
 

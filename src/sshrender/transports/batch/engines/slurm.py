@@ -21,6 +21,7 @@ from sshrender.transports.batch.engines.interface import (
     WrongEngine,
     clean,
     hours,
+    is_number,
     mebibytes,
     number,
     ranges,
@@ -107,7 +108,7 @@ class Slurm:
         """See Engine."""
         # What follows ``;`` is the name of the cluster.
         found = answer.out.strip().partition(";")[0]
-        if answer.code == 0 and found.isdigit():
+        if answer.code == 0 and is_number(found):
             return found
         reason = answer.reason
         if any(text in reason.lower() for text in _AWAY):
@@ -128,7 +129,7 @@ class Slurm:
         for line in require(answer).splitlines():
             # Six separators: a reason may hold ``|``, and is the last field.
             fields = line.strip().split("|", 6)
-            if len(fields) < 7 or not fields[0].isdigit():
+            if len(fields) < 7 or not is_number(fields[0]):
                 continue
             array, index, word, node, start, name, reason = fields
             state = _STATES.get(word, ElementState.ENDED)
