@@ -119,7 +119,11 @@ def _configuration(problem: Problem) -> list[Remedy]:
 
 
 def _unreachable(problem: Problem) -> list[Remedy]:
-    return [Remedy("try", problem.ssh.ssh("true"))]
+    steps = [Remedy("try", problem.ssh.ssh("true"))]
+    # ssh alone would use another port: what the inventory says is the first thing to doubt.
+    if problem.host is not None and problem.host.port is not None:
+        steps.append(Remedy("or", problem.setting("leave out port, or correct it,")))
+    return steps
 
 
 def _host_key(problem: Problem) -> list[Remedy]:
@@ -260,7 +264,7 @@ def _san(problem: Problem) -> list[Remedy]:
         *steps,
         Remedy("or", f"mount the shared folder at {problem.san} on {problem.report.name}"),
         Remedy("or", problem.setting('san = "/where/the/host/sees/it"')),
-        Remedy("or", problem.setting("san = false (files travel by SFTP)")),
+        Remedy("or", f"{problem.setting('san = false')}: files travel by SFTP"),
     ]
 
 
