@@ -225,7 +225,11 @@ def _python(problem: Problem) -> list[Remedy]:
             Remedy("try", problem.there(f"command -v {shlex.quote(wanted)}")),
             Remedy("or", problem.setting("leave out python, or correct it,")),
         ]
-    return [Remedy("try", problem.there("apt-get install -y python3", as_root=True))]
+    steps = [Remedy("try", problem.there("apt-get install -y python3", as_root=True))]
+    # It may be there, in a folder that is not on the PATH of a command over ssh.
+    if problem.host is not None:
+        steps.append(Remedy("or", problem.setting('python = "/path/to/python3"')))
+    return steps
 
 
 def _ghostscript(problem: Problem) -> list[Remedy]:
@@ -244,7 +248,10 @@ def _ghostscript(problem: Problem) -> list[Remedy]:
             Remedy("try", problem.there(f"command -v {shlex.quote(wanted)}")),
             Remedy("or", problem.setting("leave out ghostscript, or correct it,")),
         ]
-    return [Remedy("try", problem.there("apt-get install -y ghostscript", as_root=True))]
+    steps = [Remedy("try", problem.there("apt-get install -y ghostscript", as_root=True))]
+    if problem.host is not None:
+        steps.append(Remedy("or", problem.setting('ghostscript = "/path/to/gs"')))
+    return steps
 
 
 def _sandbox(problem: Problem) -> list[Remedy]:
