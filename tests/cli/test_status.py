@@ -80,6 +80,8 @@ def test_a_page_that_failed_and_its_story(sshrender: Run, san: Path, endless: Pa
     assert told.count("failed on localhost (timeout)") == 2
     assert "failed after 2 attempts" in told
     assert told.splitlines()[-1].startswith("page 3 has failed")
+    # Tried again with the time that it had, it would only fail again.
+    assert f"sshrender resume {report['job']} --page-timeout " in told.splitlines()[-1]
     entries = json.loads(sshrender("why", "endless", "--page", "3", "--json").stdout)["entries"]
     assert [entry["type"] for entry in entries].count("attempt_failed") == 2
     assert all(entry["words"] for entry in entries)

@@ -170,7 +170,7 @@ PROGRAMS = frozenset(
             "ssh",
             "export",
             "ulimit",
-            "pip",
+            "{shlex.quote(sys.executable)}",
             "htpasswd",
             "{command}",
         ),

@@ -131,7 +131,7 @@ STARTS = {
     "copy a part of it: qpdf {shlex.quote(str(path))} --pages . 1-1000 -- part.pdf",
     "in a batch job, request more memory; elsewhere: ulimit -v unlimited",
     "ssh MACHINE sshrender key show | sshrender key import",
-    "pip install 'sshrender[web]'",
+    "{shlex.quote(sys.executable)} -m pip install 'sshrender[web]'",
     "htpasswd -B -c {shlex.quote(str(file))} NAME",
     "htpasswd -B {shlex.quote(str(file))} NAME",
 }

@@ -184,6 +184,8 @@ def test_an_identity_file_that_is_missing_is_named_and_can_be_made(desk: Desk) -
 def test_a_host_that_is_down_is_tried_where_it_is_reached(desk: Desk) -> None:
     report, remedies = desk.check(port=1)
     assert report.state == "lost"
+    # The port is of the inventory, which may be wrong.
+    assert "or: leave out port, or correct it, for " in _words(remedies)
     answer = desk.type(*_commands(remedies))
     assert (answer.returncode, "port 1: Connection refused" in answer.stderr) == (255, True)
 
@@ -196,7 +198,8 @@ def test_where_the_shared_folder_is_elsewhere_there_are_three_ways_out(desk: Des
     words = _words(remedies)
     assert f"mount the shared folder at {elsewhere}" in words
     assert 'san = "' in words
-    assert "san = false" in words
+    # What is copied into the inventory is followed by no words of ours.
+    assert "or: san = false for " in words
     assert desk.check(seen_at=desk.san)[0].state == "idle"
     assert desk.check(seen_at=False)[0].state == "idle"
     elsewhere.symlink_to(desk.san)

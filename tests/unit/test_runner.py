@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import gc
 import json
 import os
 import re
@@ -64,6 +65,31 @@ def test_what_runs_on_hosts_imports_the_standard_library_alone() -> None:
                 top = name.split(".")[0]
                 is_sent = name.startswith(SENT) and name not in payload.NOT_SENT
                 assert is_sent or top in sys.stdlib_module_names, f"{path.name} imports {name}"
+
+
+def test_hosts_that_are_connected_at_the_same_time_share_one_payload() -> None:
+    """CPython 3.11 fails where two threads parse, and a collection in between lets them."""
+
+    def give_way(*_: object) -> None:
+        time.sleep(0)
+
+    before, built = gc.get_threshold(), list[bytes]()
+    payload._body.cache_clear()
+    gc.callbacks.append(give_way)
+    gc.set_threshold(50)
+    try:
+        threads = [
+            threading.Thread(target=lambda: built.append(payload.build("m", 1.0))) for _ in range(4)
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    finally:
+        gc.set_threshold(*before)
+        gc.callbacks.remove(give_way)
+    assert (len(built), len(set(built))) == (4, 1)
+    assert payload._body.cache_info().misses == 1
 
 
 def test_the_payload_holds_the_runner_and_little_else() -> None:

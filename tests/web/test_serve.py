@@ -121,4 +121,6 @@ def test_without_the_extra_it_says_what_to_install(home: Path, monkeypatch: pyte
     )
     result = CliRunner().invoke(app, ["serve"])
     assert isinstance(result.exception, UserError)
+    # Another pip would install it elsewhere, or refuse.
+    assert result.exception.hint.startswith(f"{sys.executable} -m pip install")
     assert "sshrender[web]" in result.exception.hint

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from sshrender.api.jobreports import job_report, why_not_runnable
+from sshrender.core.states import FailureKind
 from sshrender.document import pagelist
 from sshrender.errors import ExitCode, UserError
 from sshrender.job.jobstatus import HostShare, JobReport
 from sshrender.job.journalentries import JournalEntry
 from sshrender.views import hostwords, joblist, jobproblems, pagehistory
 from sshrender.views.jobproblems import Problem
-from sshrender.views.text import count
+from sshrender.views.text import clean, count
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +67,12 @@ def _end_of_page(report: JobReport, page: int) -> str:
             f"page {page} is not a page of this job",
             f"the job has the pages {settings.pages}; the document has {total}",
         )
-    if any(failed["page"] == page for failed in report.failed):
+    kind = next((failed["kind"] for failed in report.failed if failed["page"] == page), None)
+    if kind == FailureKind.TIMEOUT.value:
+        # With the time that it had, it would only fail again; resubmit has no option for it.
+        command = f"sshrender resume {shlex.quote(clean(report.name))} --page-timeout 1h"
+        return f"page {page} has failed; to try it again, with an hour for it: {command}"
+    if kind is not None:
         return f"page {page} has failed; to try it again: {joblist.again(report.as_json())}"
     if page in report.suspect:
         return f"page {page} is delivered, and suspect"

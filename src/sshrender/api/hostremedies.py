@@ -119,7 +119,11 @@ def _configuration(problem: Problem) -> list[Remedy]:
 
 
 def _unreachable(problem: Problem) -> list[Remedy]:
-    return [Remedy("try", problem.ssh.ssh("true"))]
+    steps = [Remedy("try", problem.ssh.ssh("true"))]
+    # ssh alone would use another port: what the inventory says is the first thing to doubt.
+    if problem.host is not None and problem.host.port is not None:
+        steps.append(Remedy("or", problem.setting("leave out port, or correct it,")))
+    return steps
 
 
 def _host_key(problem: Problem) -> list[Remedy]:
@@ -221,7 +225,11 @@ def _python(problem: Problem) -> list[Remedy]:
             Remedy("try", problem.there(f"command -v {shlex.quote(wanted)}")),
             Remedy("or", problem.setting("leave out python, or correct it,")),
         ]
-    return [Remedy("try", problem.there("apt-get install -y python3", as_root=True))]
+    steps = [Remedy("try", problem.there("apt-get install -y python3", as_root=True))]
+    # It may be there, in a folder that is not on the PATH of a command over ssh.
+    if problem.host is not None:
+        steps.append(Remedy("or", problem.setting('python = "/path/to/python3"')))
+    return steps
 
 
 def _ghostscript(problem: Problem) -> list[Remedy]:
@@ -240,7 +248,10 @@ def _ghostscript(problem: Problem) -> list[Remedy]:
             Remedy("try", problem.there(f"command -v {shlex.quote(wanted)}")),
             Remedy("or", problem.setting("leave out ghostscript, or correct it,")),
         ]
-    return [Remedy("try", problem.there("apt-get install -y ghostscript", as_root=True))]
+    steps = [Remedy("try", problem.there("apt-get install -y ghostscript", as_root=True))]
+    if problem.host is not None:
+        steps.append(Remedy("or", problem.setting('ghostscript = "/path/to/gs"')))
+    return steps
 
 
 def _sandbox(problem: Problem) -> list[Remedy]:
@@ -260,7 +271,7 @@ def _san(problem: Problem) -> list[Remedy]:
         *steps,
         Remedy("or", f"mount the shared folder at {problem.san} on {problem.report.name}"),
         Remedy("or", problem.setting('san = "/where/the/host/sees/it"')),
-        Remedy("or", problem.setting("san = false (files travel by SFTP)")),
+        Remedy("or", f"{problem.setting('san = false')}: files travel by SFTP"),
     ]
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
+import shlex
+import sys
 import threading
 from dataclasses import replace
 from pathlib import Path
@@ -165,5 +167,6 @@ def _require_extra() -> None:
         raise UserError(
             ExitCode.USAGE,
             f"the web front end needs packages that are not installed: {', '.join(missing)}",
-            "pip install 'sshrender[web]'",
+            # The pip of this very installation: pipx has one of its own, the system's refuses.
+            f"{shlex.quote(sys.executable)} -m pip install 'sshrender[web]'",
         )

@@ -280,7 +280,7 @@ def _name_problems(inventory: Inventory) -> list[str]:
                 why = "it has a space, a control character or a leading dash"
                 problems.append(f"hosts[{number}].name: {name!r} is no host name: {why}")
             if name in seen:
-                problems.append(f"hosts[{number}].name: {name} is named twice")
+                problems.append(f"hosts[{number}].name: {name} is named twice: leave it out of one")
             seen.add(name)
         if entry.address is not None and len(names) > 1:
             problems.append(f"hosts[{number}].address: one address cannot serve {len(names)} hosts")

@@ -12,6 +12,7 @@ import ast
 import functools
 import json
 import re
+import threading
 import zlib
 from collections.abc import Iterator
 from importlib import resources
@@ -111,9 +112,18 @@ def build(marker: str, silence: float, *, is_far: bool = True) -> bytes:
 
     ``is_far``: they go over a network, and are made small, for 70 ms of CPU before the first page.
     """
-    body = _body(is_far)
+    with _building:
+        body = _body(is_far)
     loader = _LOADER.format(minimum=MINIMUM_PYTHON, marker=marker, size=len(body), silence=silence)
     return loader.encode("ascii") + b"\0" + body
+
+
+_building = threading.Lock()
+"""Hosts are connected by threads of their own; functools.cache lets each of them build."""
+
+_parsing = threading.Lock()
+"""For ast.parse: CPython 3.11 counts its depth for all threads together, and raises a SystemError
+("AST constructor recursion depth mismatch", gh-106905) when two of them parse at the same time."""
 
 
 # About 50 KiB, the same for all hosts of a run.
@@ -144,7 +154,9 @@ def strip(source: str) -> str:
     # From the end or from the start makes no difference here, because each replacement keeps the number
     # of lines.
     lines = source.split("\n")
-    for body in _bodies(ast.parse(source)):
+    with _parsing:
+        tree = ast.parse(source)
+    for body in _bodies(tree):
         texts = [node for node in body if _is_text(node)]
         for node in texts:
             first, last = node.lineno - 1, node.end_lineno or node.lineno
