@@ -50,10 +50,10 @@ setpriv --reuid munge --regid munge --clear-groups munged --force --pid-file /ru
   --log-file=/run/munge/munged.log --seed-file=/run/munge/seed
 slurmctld
 for n in n1 n2; do mkdir -p "$W/spool.$n"; slurmd -N $n; done
-for _ in $(seq 150); do [ "$(timeout 2 sinfo -hNo %t | grep -c idle)" = 2 ] && break; sleep 0.1; done
+for _ in $(seq 600); do [ "$(timeout 2 sinfo -hNo %t | grep -c idle)" = 2 ] && break; sleep 0.1; done
 
 delivered() { cat san/many-*/journal.jsonl 2> /dev/null | grep -c '"page_delivered"'; }
-wait_for() { for _ in $(seq 300); do [ "$(delivered)" -ge "$1" ] && return; sleep 0.1; done; echo "never $1"; exit 1; }
+wait_for() { for _ in $(seq 900); do [ "$(delivered)" -ge "$1" ] && return; sleep 0.1; done; echo "never $1"; exit 1; }
 
 "$@" hosts --hosts hosts.toml --json > hosts.json
 PATH=$PWD/slow:$PATH "$@" render --hosts hosts.toml --dpi 40 -o out many.pdf > first.txt 2>&1 & COORDINATOR=$!

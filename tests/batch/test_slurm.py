@@ -40,11 +40,12 @@ def test_a_job_over_slurm_survives_its_coordinator_a_pilot_and_the_controller(fo
         [*world, "bash", script, str(folder), *PROGRAM],
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=280,
         check=False,
     )
     said = answer.stdout.split("\n")
-    log = answer.stdout + answer.stderr + (folder / "second.txt").read_text()
+    log = answer.stdout + answer.stderr
+    log += "".join(path.read_text() for path in sorted(folder.glob("*.txt")))
     assert {"exit 0", "queue 0", "holders 0"} <= set(said), log
     hosts = json.loads((folder / "hosts.json").read_text())
     (pool,) = hosts["pools"]

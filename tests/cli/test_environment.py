@@ -106,13 +106,6 @@ AROUND = {
         limits={resource.RLIMIT_FSIZE: 0},
         is_other_user=False,
     ),
-    "little memory": Around(
-        2,
-        "RLIMIT_AS",
-        ["render", "{home}/a.pdf", "--san", "{own}"],
-        limits={resource.RLIMIT_AS: 400 << 20},
-        is_other_user=False,
-    ),
 }
 
 

@@ -205,7 +205,13 @@ class _Channel:
             )
 
     def send(self, data: bytes) -> int:
-        return self._socket.send(data)
+        try:
+            return self._socket.send(data)
+        except OSError:
+            if self._socket.fileno() >= 0:
+                raise
+            # Closed here, while paramiko's thread still asks for data ahead. It can tell nobody.
+            return len(data)
 
     def recv(self, size: int) -> bytes:
         return self._socket.recv(size)
