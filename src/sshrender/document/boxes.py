@@ -102,7 +102,7 @@ class _Walk:
         if self._path is None:
             root: Any = self._document.pdf.Root["/Pages"]
             self._path = []
-            # A root that is a page itself: such documents exist, and Ghostscript renders them.
+            # The root may be a page itself, without kids.
             if "/Kids" not in root:
                 return (root, _inherit(root, {})) if number == 1 else None
             self._enter(root, {})
@@ -117,7 +117,7 @@ class _Walk:
             # All kids are pages: the wanted one is found by its number.
             node.next = max(node.next, number - node.first)
             self._at = node.first + min(node.next, node.size)
-        # Each kid counts, whether it is entered or skipped: that bounds the walk through shared nodes.
+        # Each kid that is read counts, entered or not: that bounds the walk through shared nodes.
         if node.next >= node.size or self._kids_left <= 0:
             self._leave(node)
             return None

@@ -49,7 +49,8 @@ class JournalWriter:
     """
 
     def __init__(self, path: Path, *, has_reserve: bool = False) -> None:
-        # O_APPEND: a fenced coordinator that writes late cannot overwrite lines of its successor.
+        # O_APPEND: a fenced coordinator that writes late does not overwrite lines of its successor. NFS
+        # only imitates it (open(2)): a line that is damaged there does not count.
         flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW
         self.path = path
         # Not atomic, and need not be: only the holder of the lease makes it.
