@@ -89,7 +89,7 @@ class JobFeed:
         return on_san(self._san, self._update)
 
     def _update(self) -> bool:
-        # A folder may be removed while it is watched; then each watcher is told so once.
+        # A folder may be removed while it is watched.
         if not self.folder.spec.is_file():
             raise UserError(ExitCode.USAGE, f"{self.name} was removed", "sshrender status")
         has_new = False

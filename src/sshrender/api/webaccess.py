@@ -67,5 +67,5 @@ def clear_links(san: Path) -> None:
 
 def _place(san: Path, token: str) -> Path:
     """Return the file of a link. Its name is a digest: a listing of the folder shows no token."""
-    # "replace": a token of a request may hold anything, and no digest fits then.
+    # "replace": a token of a request may hold anything, halves of surrogate pairs too.
     return own_folder(san) / "links" / hashlib.sha256(token.encode("utf-8", "replace")).hexdigest()

@@ -57,8 +57,7 @@ def wrap(
     for name in (document, *files):
         # "try": a part of the document that does not exist yet must not fail the start.
         words += ["--ro-bind-try", folder + "/" + name, folder + "/" + name]
-    # ``work/`` alone is writable; the rest of the job's folder, with its journal and keys, is not there
-    # at all.
+    # ``work/`` alone is writable; the rest of the job's folder, with its journal, is not there at all.
     words += ["--bind-try", folder + "/work", folder + "/work", "--chdir", folder]
     return words + ["--"] + command
 
