@@ -210,7 +210,7 @@ class _Channel:
         except OSError:
             if self._socket.fileno() >= 0:
                 raise
-            # Closed here, while paramiko's thread still asks for data ahead. It can tell nobody.
+            # Closed here, while paramiko's thread still asks for data ahead: no one waits for it.
             return len(data)
 
     def recv(self, size: int) -> bytes:
