@@ -32,16 +32,10 @@ _GONE = frozenset({0, 35, 153})
 _DOWN = ("down", "offline", "unknown", "stale", "provisioning", "maintenance", "sleep")
 
 
-class OpenPbs:
+class OpenPbs(pbs.PbsEngine):
     """See Engine."""
 
     name = "openpbs"
-    first = 0
-    needs_script_file = False
-
-    def version_command(self) -> Command:
-        """See Engine."""
-        return Command(("qsub", "--version"))
 
     def version(self, answer: Answer) -> str:
         """See Engine."""
@@ -71,10 +65,6 @@ class OpenPbs:
         if request.queue is not None:
             words += ["-q", request.queue]
         return Command((*words, *request.options), request.script)
-
-    def submitted(self, answer: Answer) -> str:
-        """See Engine."""
-        return pbs.submitted(answer)
 
     def query(self, arrays: Sequence[ArrayHandle]) -> Command:
         """See Engine. Only ids that are known; an array whose answer was lost is looked for by name."""
@@ -110,22 +100,6 @@ class OpenPbs:
                 )
             )
         return found
-
-    def cancel(self, array: ArrayHandle, indexes: Sequence[int] = ()) -> Command:
-        """See Engine."""
-        return pbs.cancel(array, indexes)
-
-    def hold(self, array: ArrayHandle) -> Command:
-        """See Engine. Only arrays as a whole can be held."""
-        return Command(("qhold", pbs.require_id(array)))
-
-    def release(self, array: ArrayHandle) -> Command:
-        """See Engine."""
-        return Command(("qrls", pbs.require_id(array)))
-
-    def is_done(self, answer: Answer) -> bool:
-        """See Engine."""
-        return pbs.is_done(answer)
 
     def nodes_command(self) -> Command:
         """See Engine."""

@@ -67,35 +67,10 @@ def state_of(letter: str) -> ElementState:
     return _STATES.get(letter, ElementState.ENDED)
 
 
-def submitted(answer: Answer) -> str:
-    """Return the id that qsub printed. Raises SubmissionRefused or EngineUnavailable."""
-    lines = answer.out.strip().splitlines()
-    # The last line: a site's submit filter may print lines of its own before the id.
-    if answer.code == 0 and lines and split_id(lines[-1]) is not None:
-        return lines[-1].strip()
-    reason = answer.reason
-    if answer.code == _AWAY_CODE or any(text in reason.lower() for text in _AWAY):
-        raise EngineUnavailable(reason)
-    raise SubmissionRefused(reason, is_size=any(text in reason.lower() for text in _SIZE))
-
-
-def whole(array: str) -> Sequence[str]:
-    """Return the words that name an array as a whole."""
-    return (array,)
-
-
 def element(array: str, index: int) -> str:
     """Return the id of an element: ``123[4].desk``. A job that is no array is its own element."""
     # An id without brackets has no index to fill in, and stays the same.
     return array.replace("[]", f"[{index}]")
-
-
-def cancel(array: ArrayHandle, indexes: Sequence[int]) -> Command:
-    """Return qdel with the ids of these elements, or of the array. Raises EngineUnavailable."""
-    require_id(array)
-    ids = [element(array.array, index) for index in indexes] or [array.array]
-    # dict.fromkeys keeps the order and drops repeats: each element of a plain job has the id of the job.
-    return Command(("qdel", *dict.fromkeys(ids)))
 
 
 def require_id(array: ArrayHandle) -> str:
@@ -105,6 +80,43 @@ def require_id(array: ArrayHandle) -> str:
     return array.array
 
 
-def is_done(answer: Answer) -> bool:
-    """Return whether qdel, qhold or qrls succeeded, or came after the jobs' end."""
-    return answer.code == 0 or answer.code in _GONE_CODES
+class PbsEngine:
+    """The part of Engine that TORQUE and OpenPBS have in common."""
+
+    first = 0
+    needs_script_file = False
+
+    def version_command(self) -> Command:
+        """See Engine. It tells TORQUE from OpenPBS: options have other meanings there."""
+        return Command(("qsub", "--version"))
+
+    def submitted(self, answer: Answer) -> str:
+        """See Engine."""
+        lines = answer.out.strip().splitlines()
+        # The last line: a site's submit filter may print lines of its own before the id.
+        if answer.code == 0 and lines and split_id(lines[-1]) is not None:
+            return lines[-1].strip()
+        reason = answer.reason
+        if answer.code == _AWAY_CODE or any(text in reason.lower() for text in _AWAY):
+            raise EngineUnavailable(reason)
+        raise SubmissionRefused(reason, is_size=any(text in reason.lower() for text in _SIZE))
+
+    def cancel(self, array: ArrayHandle, indexes: Sequence[int] = ()) -> Command:
+        """See Engine. Raises EngineUnavailable."""
+        require_id(array)
+        ids = [element(array.array, index) for index in indexes] or [array.array]
+        # dict.fromkeys keeps the order and drops repeats: each element of a plain job has the id of the
+        # job.
+        return Command(("qdel", *dict.fromkeys(ids)))
+
+    def hold(self, array: ArrayHandle) -> Command:
+        """See Engine. OpenPBS can hold arrays as a whole only. Raises EngineUnavailable."""
+        return Command(("qhold", require_id(array)))
+
+    def release(self, array: ArrayHandle) -> Command:
+        """See Engine. Raises EngineUnavailable."""
+        return Command(("qrls", require_id(array)))
+
+    def is_done(self, answer: Answer) -> bool:
+        """See Engine."""
+        return answer.code == 0 or answer.code in _GONE_CODES

@@ -30,16 +30,10 @@ from sshrender.transports.batch.engines.interface import (
 _OPENPBS = "pbs_version"
 
 
-class Torque:
+class Torque(pbs.PbsEngine):
     """See Engine."""
 
     name = "torque"
-    first = 0
-    needs_script_file = False
-
-    def version_command(self) -> Command:
-        """See Engine. It tells TORQUE from OpenPBS: options have other meanings there."""
-        return Command(("qsub", "--version"))
 
     def version(self, answer: Answer) -> str:
         """See Engine."""
@@ -71,10 +65,6 @@ class Torque:
             words += ["-q", request.queue]
         return Command((*words, *request.options), request.script)
 
-    def submitted(self, answer: Answer) -> str:
-        """See Engine."""
-        return pbs.submitted(answer)
-
     def query(self, arrays: Sequence[ArrayHandle]) -> Command:  # noqa: ARG002 - it lists all jobs
         """See Engine."""
         return Command(("qstat", "-x", "-t"))
@@ -104,22 +94,6 @@ class Torque:
                 )
             )
         return found
-
-    def cancel(self, array: ArrayHandle, indexes: Sequence[int] = ()) -> Command:
-        """See Engine."""
-        return pbs.cancel(array, indexes)
-
-    def hold(self, array: ArrayHandle) -> Command:
-        """See Engine."""
-        return Command(("qhold", pbs.require_id(array)))
-
-    def release(self, array: ArrayHandle) -> Command:
-        """See Engine."""
-        return Command(("qrls", pbs.require_id(array)))
-
-    def is_done(self, answer: Answer) -> bool:
-        """See Engine."""
-        return pbs.is_done(answer)
 
     def nodes_command(self) -> Command:
         """See Engine."""
