@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from sshrender.api import pagearchive
-from sshrender.api.pagearchive import Member, PageArchive, PageChanged
+from sshrender.api.pagearchive import Member, PageArchive
+from sshrender.api.pagefiles import PageChanged
 
 
 def _members(folder: Path) -> list[Member]:

@@ -14,9 +14,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from sshrender.storage.files import open_plain
+from sshrender.api.pagefiles import read_part
 
-BLOCK = 256 << 10
 _LIMIT32, _LIMIT16 = 0xFFFFFFFF, 0xFFFF
 _DOS_DATE = 0x21
 """1980-01-01, the first date of the format: the bytes must not depend on when they are asked for."""
@@ -24,10 +23,6 @@ _DOS_DATE = 0x21
 _UTF8 = 0x800
 _VERSION = 45
 """4.5: the first version with 64-bit sizes."""
-
-
-class PageChanged(OSError):
-    """A page's file is not as it was when the archive was laid out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,15 +167,5 @@ def _central(member: Member, crc: int, at: int) -> bytes:
 
 def _content(member: Member, start: int, end: int) -> Iterator[bytes]:
     """Yield bytes of a member's file. Raises PageChanged or OSError."""
-    if start >= end:
-        return
-    with open_plain(member.path) as file:
-        file.seek(start)
-        left = end - start
-        while left:
-            block = file.read(min(BLOCK, left))
-            # A short read is an error: the layout, and so all that follows, would be wrong.
-            if not block:
-                raise PageChanged(f"{member.path} is shorter than it was")
-            left -= len(block)
-            yield block
+    # A part that is cut short is an error: the layout, and so all that follows, would be wrong.
+    return read_part(member.path, start, end) if start < end else iter(())

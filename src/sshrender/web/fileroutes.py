@@ -18,7 +18,7 @@ from starlette.responses import Response, StreamingResponse
 
 from sshrender.api.jobfeed import JobFeed, PageFile
 from sshrender.api.pagearchive import Member, PageArchive
-from sshrender.api.pagefiles import open_plain, read_plain, size_of
+from sshrender.api.pagefiles import read_part, read_plain, size_of
 from sshrender.web.refusals import Refused, not_found
 from sshrender.web.routing import Call, Endpoints
 from sshrender.web.sanpool import SanPool
@@ -179,19 +179,7 @@ async def _file(call: Call, path: Path, headers: dict[str, str], kind: str) -> R
         size = await call.site.pool.run(size_of, path)
     except FileNotFoundError:
         raise not_found("this file is gone") from None
-    return _ranged(call, size, headers, kind, partial(_blocks, path))
-
-
-def _blocks(path: Path, start: int, end: int) -> Iterator[bytes]:
-    with open_plain(path) as file:
-        file.seek(start)
-        left = end - start
-        while left:
-            block = file.read(min(BLOCK, left))
-            if not block:
-                raise OSError(f"{path} has become shorter")
-            left -= len(block)
-            yield block
+    return _ranged(call, size, headers, kind, partial(read_part, path))
 
 
 def _ranged(
