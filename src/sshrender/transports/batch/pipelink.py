@@ -140,7 +140,7 @@ class PipeLink:
         with contextlib.suppress(subprocess.TimeoutExpired):
             status = self._process.wait(childprocess.END_TIMEOUT)
         said = self._seen.decode("utf-8", "replace").strip()
-        # ``env`` names the program that it cannot start: other missing programs tell nothing about Python.
+        # ``env`` names the program that it cannot start. Another one tells nothing about Python.
         if self._spec.python not in said:
             status = None
         return LinkClosed(said.splitlines()[-1][:MAX_REASON] if said else closed.reason, status)
