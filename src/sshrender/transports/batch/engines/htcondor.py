@@ -39,8 +39,11 @@ _STATES = {
     5: ElementState.HELD,
     6: ElementState.RUNNING,
     7: ElementState.RUNNING,
+    8: ElementState.ENDED,
+    9: ElementState.WAITING,
 }
-"""JobStatus: idle, running, removed, completed, held, transferring output, suspended."""
+"""JobStatus: idle, running, removed, completed, held, transferring output, suspended; failed and
+blocked, which no version uses yet (condor_includes/proc.h)."""
 
 _IDLE, _RUNNING = 1, 2
 _AWAY = (
