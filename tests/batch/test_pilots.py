@@ -140,6 +140,9 @@ def test_pilots_that_wait_are_shown_and_cancelled_with_their_job(
     batch.until(lambda: len(batch.jobs("Q")) == 2)
     batch.until(lambda: bool(batch.journal("pool_reported")))
     job = next((home / "san").glob("two-*")).name
+    (pool,) = json.loads(sshrender("hosts", "--hosts", batch.hosts, "--json").stdout)["pools"]
+    assert (pool["state"], pool["waiting"], pool["running"]) == ("usable", 2, 0)
+    assert pool["reason"].startswith("2 waiting in the queue: Not enough of the right type of nodes")
     shown = json.loads(sshrender("status", "--hosts", batch.hosts, "--json", job).stdout)
     assert shown["state"] == "running"
     assert [pool["waiting"] for pool in shown["pools"]] == [2]

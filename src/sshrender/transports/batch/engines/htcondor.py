@@ -128,9 +128,9 @@ class HtCondor:
 
     def query(self, arrays: Sequence[ArrayHandle]) -> Command:
         """See Engine."""
-        # Without arrays the constraint matches no job, so that the answer is empty rather than
-        # everyone's.
-        constraint = " || ".join(f'SsrPilot == "{array.name}"' for array in arrays) or "false"
+        # =!= is also false where a job has no such attribute; == would be undefined.
+        everything = "SsrPilot =!= undefined"
+        constraint = " || ".join(f'SsrPilot == "{array.name}"' for array in arrays) or everything
         return Command(("condor_q", "-json", "-attributes", _ATTRIBUTES, "-constraint", constraint))
 
     def elements(self, answer: Answer) -> list[Element]:

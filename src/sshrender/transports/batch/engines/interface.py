@@ -159,7 +159,10 @@ class Engine(Protocol):
         ...
 
     def query(self, arrays: Sequence[ArrayHandle]) -> Command:
-        """Return the one command that lists these arrays, perhaps among others."""
+        """Return the one command that lists these arrays, perhaps among others.
+
+        None given: all that the user has, among them those of all runs.
+        """
         ...
 
     def elements(self, answer: Answer) -> list[Element]:
