@@ -30,9 +30,9 @@ from sshrender.cli import dashboard
 from sshrender.config import paths
 from sshrender.coordinator import switchtrial
 from sshrender.errors import ExitCode, UserError, limit_reached
-from sshrender.runner import hostfacts, processlimits
+from sshrender.runner.host import hostfacts, processlimits
 from sshrender.runner.main import Runner
-from sshrender.runner.warmsession import reason_for
+from sshrender.runner.rendering.warmsession import reason_for
 from sshrender.runner.wire import Wire
 from sshrender.views.jobcontrol import is_in_background
 from tests import pdfs

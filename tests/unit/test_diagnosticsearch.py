@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from sshrender.renderers.ghostscript import Setup
-from sshrender.runner import diagnosticsearch
-from sshrender.runner.diagnosticsearch import DiagnosticWindow
-from sshrender.runner.taskqueue import Task
+from sshrender.runner.rendering import diagnosticsearch
+from sshrender.runner.rendering.diagnosticsearch import DiagnosticWindow
+from sshrender.runner.slots.taskqueue import Task
 
 SETUP = Setup("gs", "png16m", "150", "a.pdf", "work", "page.%d", (), "")
 COMPLAINT = "   **** Error: Page drawing error occurred."

@@ -17,8 +17,8 @@ from sshrender.coordinator.jobopening import require_san
 from sshrender.coordinator.outcome import no_host_code
 from sshrender.coordinator.pilots.poolcheck import USABLE, PoolCheck, check_pools
 from sshrender.coordinator.workers.requestpoller import drained_event
-from sshrender.job import drains
-from sshrender.job.drains import Drain
+from sshrender.job.queue import drains
+from sshrender.job.queue.drains import Drain
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,14 +20,16 @@ from sshrender.config.paths import state_folder
 from sshrender.coordinator import embeddedoverview, overviewdata
 from sshrender.coordinator.jobopening import require_san
 from sshrender.errors import UserError
-from sshrender.job import jobattributes, jobstatus, lease, outputfolder
-from sshrender.job.accounting import Account
+from sshrender.job import jobattributes, lease
 from sshrender.job.folder import JobFolder
-from sshrender.job.jobstatus import JobReport
-from sshrender.job.journal import MAX_BYTES, read_journal
-from sshrender.job.journalentries import JournalEntry
+from sshrender.job.journal.journal import MAX_BYTES, read_journal
+from sshrender.job.journal.journalentries import JournalEntry
 from sshrender.job.leasefiles import Claim
+from sshrender.job.output import outputfolder
 from sshrender.job.spec import JobSpec, require_signed_spec
+from sshrender.job.status import jobstatus
+from sshrender.job.status.accounting import Account
+from sshrender.job.status.jobstatus import JobReport
 from sshrender.views import jobstats
 from sshrender.views.rate import JournalRate
 

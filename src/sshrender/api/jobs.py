@@ -129,12 +129,12 @@ def own_san() -> Path:
 
 
 def create_marker(output: Path) -> str:
-    """Create the marker by which other machines recognise an output folder (job/outputfolder.py).
+    """Create the marker by which other machines recognise an output folder (job/output/outputfolder.py).
 
     Return its content. Raises UserError.
     """
     from sshrender.coordinator.storageerrors import output_error
-    from sshrender.job import outputfolder
+    from sshrender.job.output import outputfolder
     from sshrender.storage.hangguard import guarded_call
 
     try:
@@ -145,7 +145,7 @@ def create_marker(output: Path) -> str:
 
 def remove_marker(output: Path, marker: str) -> None:
     """Remove that marker, if there is one. Never raises OSError."""
-    from sshrender.job import outputfolder
+    from sshrender.job.output import outputfolder
     from sshrender.storage.hangguard import guarded_call
 
     if marker:

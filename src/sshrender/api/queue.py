@@ -26,11 +26,12 @@ from sshrender.coordinator.queuedispatcher import QueueDispatcher
 from sshrender.coordinator.storageerrors import storage_error
 from sshrender.core.jobqueue import Entry
 from sshrender.errors import ExitCode, UserError, most_severe
-from sshrender.job import jobattributes, lease, queueoperations
+from sshrender.job import jobattributes, lease
 from sshrender.job.folder import JobFolder
 from sshrender.job.jobattributes import Attributes
-from sshrender.job.requestoperations import Operation
-from sshrender.job.requests import MAX_CHARS, Request
+from sshrender.job.queue import queueoperations
+from sshrender.job.queue.requestoperations import Operation
+from sshrender.job.queue.requests import MAX_CHARS, Request
 
 T = TypeVar("T")
 
@@ -213,7 +214,7 @@ class JobStarter:
             notification.mail(to, summary, lines, self._say)
 
     def _request(self, op: Operation, reason: str) -> Request:
-        # Bounded like every text of a request (job/requests.py).
+        # Bounded like every text of a request (job/queue/requests.py).
         return Request(op, f"coordinate ({current_user()})", note=reason[:MAX_CHARS])
 
     def _write(self, name: str, change: Callable[[JobFolder], T]) -> T | None:

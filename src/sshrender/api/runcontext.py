@@ -37,9 +37,10 @@ from sshrender.document import readlimits
 from sshrender.document.facts import others_may_read, read_password
 from sshrender.document.reading import Reading
 from sshrender.errors import ExitCode, UserError
-from sshrender.job import outputfolder, requests
 from sshrender.job.folder import JobFolder
 from sshrender.job.jobattributes import Attributes
+from sshrender.job.output import outputfolder
+from sshrender.job.queue import requests
 from sshrender.job.spec import JobSpec, RecipeRecord, safe_stem
 from sshrender.renderers.devices import DEVICES
 

@@ -19,13 +19,14 @@ from sshrender.coordinator.storageerrors import output_error, storage_error
 from sshrender.document import facts, pagelist, splitting, staging
 from sshrender.document.reading import Reading
 from sshrender.errors import ExitCode, UserError
-from sshrender.job import documentidentity, jobattributes, outputclaim, profiles
+from sshrender.job import documentidentity, jobattributes, profiles
 from sshrender.job.folder import JobFolder
-from sshrender.job.history import History
-from sshrender.job.journalformat import timestamp
+from sshrender.job.journal.history import History
+from sshrender.job.journal.journalformat import timestamp
 from sshrender.job.lease import LeaseLost
-from sshrender.job.outputclaim import OutputClaim
-from sshrender.job.outputrules import Delivery
+from sshrender.job.output import outputclaim
+from sshrender.job.output.outputclaim import OutputClaim
+from sshrender.job.output.outputrules import Delivery
 from sshrender.job.spec import (
     DocumentRecord,
     JobSpec,

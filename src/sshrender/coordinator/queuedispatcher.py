@@ -16,7 +16,7 @@ from typing import Protocol
 from sshrender.core import jobqueue
 from sshrender.core.jobqueue import Entry, QueueState
 from sshrender.errors import ExitCode, UserError
-from sshrender.job.queuescanner import QueueScanner, QueueSnapshot
+from sshrender.job.queue.queuescanner import QueueScanner, QueueSnapshot
 from sshrender.job.signature import Unsigned
 from sshrender.storage.hangguard import HangGuard
 from sshrender.views.text import clean

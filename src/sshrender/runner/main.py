@@ -19,7 +19,8 @@ from typing import Any, Callable, Dict, List, NoReturn, Optional, Tuple
 from sshrender.renderers import ghostscript, mutool
 from sshrender.renderers.limits import BWRAP
 from sshrender.renderers.recipe import Recipe
-from sshrender.runner import (
+from sshrender.runner import wire
+from sshrender.runner.host import (
     fingerprint,
     hostfacts,
     jobfolder,
@@ -30,15 +31,12 @@ from sshrender.runner import (
     rasterfolders,
     sandbox,
     scratch,
-    slot,
-    slotlocks,
-    stripes,
-    warmsession,
-    wire,
 )
-from sshrender.runner.slotsettings import SlotSettings
-from sshrender.runner.taskqueue import Task, TaskQueue
-from sshrender.runner.warmsession import Session, SessionEnded
+from sshrender.runner.rendering import slot, stripes, warmsession
+from sshrender.runner.rendering.slotsettings import SlotSettings
+from sshrender.runner.rendering.warmsession import Session, SessionEnded
+from sshrender.runner.slots import slotlocks
+from sshrender.runner.slots.taskqueue import Task, TaskQueue
 from sshrender.storage import primitives
 
 HEARTBEAT_INTERVAL = 1.0

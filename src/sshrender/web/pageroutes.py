@@ -7,9 +7,9 @@ from urllib.parse import quote
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
-from sshrender.api import webaccess
-from sshrender.api.uploads import DEFAULT_PART, MIN_PART
-from sshrender.api.webjobs import DEVICES, LOWEST_PRIORITY, MAX_DPI, MIN_DPI
+from sshrender.api.web import webaccess
+from sshrender.api.web.uploads import DEFAULT_PART, MIN_PART
+from sshrender.api.web.webjobs import DEVICES, LOWEST_PRIORITY, MAX_DPI, MIN_DPI
 from sshrender.views import overview
 from sshrender.web import bodies, html
 from sshrender.web.html import Shell, escape

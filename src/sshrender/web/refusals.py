@@ -7,7 +7,7 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from sshrender.api.uploads import UploadError
+from sshrender.api.web.uploads import UploadError
 from sshrender.errors import ExitCode, UserError
 from sshrender.web import html
 

@@ -21,9 +21,9 @@ import h11
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from sshrender.api import webaccess
 from sshrender.api.jobs import on_san, own_san, require_readable
 from sshrender.api.queue import QueueRun
+from sshrender.api.web import webaccess
 from sshrender.errors import ExitCode, UserError
 from sshrender.web.app import make_app
 from sshrender.web.guard import Guard

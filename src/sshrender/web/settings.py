@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from sshrender.api.queue import QueueRun
-from sshrender.api.uploads import Quota
+from sshrender.api.web.uploads import Quota
 from sshrender.errors import ExitCode, UserError
 
 LOOPBACK_NAMES = ("localhost", "127.0.0.1", "[::1]")

@@ -12,8 +12,8 @@ from typing import Any
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 
 import sshrender
-from sshrender.api import uploads
 from sshrender.api.jobs import require_readable
+from sshrender.api.web import uploads
 from sshrender.errors import UserError
 from sshrender.web.people import Role
 from sshrender.web.refusals import Refused

@@ -10,9 +10,9 @@ from urllib.parse import quote
 
 from starlette.responses import JSONResponse, Response
 
-from sshrender.api import uploads, webjobs
-from sshrender.api.uploads import PartWriter, Upload, UploadError
-from sshrender.api.webjobs import WebOptions
+from sshrender.api.web import uploads, webjobs
+from sshrender.api.web.uploads import PartWriter, Upload, UploadError
+from sshrender.api.web.webjobs import WebOptions
 from sshrender.web import bodies
 from sshrender.web.people import Role
 from sshrender.web.refusals import Refused

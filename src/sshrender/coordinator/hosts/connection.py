@@ -42,8 +42,8 @@ MAX_UNHANDLED = 500
 """Messages of one host that may wait in the loop's inbox."""
 
 HANDSHAKE_TIMEOUT = 60.0
-"""Seconds for the handshake: ``gs --version`` may take 20 (runner/hostfacts.py) and the canary 30
-(runner/fingerprint.py), which also waits for a slot lock (runner/slotlocks.py)."""
+"""Seconds for the handshake: ``gs --version`` may take 20 (runner/host/hostfacts.py) and the canary 30
+(runner/host/fingerprint.py), which also waits for a slot lock (runner/slots/slotlocks.py)."""
 
 # Shared by all runs of this process: what counts is how many connections the machine makes.
 _handshakes = threading.BoundedSemaphore(MAX_HANDSHAKES)

@@ -19,7 +19,7 @@ from typing import Any
 
 from sshrender.coordinator.pilots.pilotarray import Pilot, PilotArray, digits
 from sshrender.coordinator.pilots.pool import Backoff, Demand, PoolReport, PoolSetup, wanted
-from sshrender.job import journalentries as je
+from sshrender.job.journal import journalentries as je
 from sshrender.transports.batch import script
 from sshrender.transports.batch.arrayfolder import ArrayFolder, PilotNote
 from sshrender.transports.batch.engines.interface import (

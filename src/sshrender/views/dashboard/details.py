@@ -5,7 +5,7 @@ from __future__ import annotations
 from rich.text import Text
 
 from sshrender.core.fingerprint import in_words
-from sshrender.job.journalentries import JournalEntry
+from sshrender.job.journal.journalentries import JournalEntry
 from sshrender.views.dashboard.styles import Styles
 from sshrender.views.jobmodel import SENT, WAITING, HostRow, PageRow
 from sshrender.views.pagehistory import tell, time_of_day
