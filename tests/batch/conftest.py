@@ -77,6 +77,10 @@ class Batch:
                 found.append(entry.name)
         return found
 
+    def printed(self) -> str:
+        """Return what the jobs have printed."""
+        return "".join(path.read_text() for path in self.cluster.folder.glob("*.OU"))
+
     def require_empty(self) -> None:
         """Assert that soon no pilot waits, runs or works."""
         until = time.monotonic() + 20

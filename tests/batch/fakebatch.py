@@ -21,8 +21,27 @@ from typing import Any
 State = dict[str, Any]
 
 
+USUAL: State = {
+    "slots": 2,
+    "np": 4,
+    "queues": ["batch"],
+    "server": "desk",
+    "max_array": 50,
+    "max_queued": 500,
+    "max_walltime": 86400,
+    "grace": 0.03,
+    "dead": [],
+    "slot_limit": 0,
+    "keep_completed": True,
+}
+
+
 class Cluster:
-    """The state in a folder. ``config.json``: slots, queues, max_array, grace (from TERM to KILL)."""
+    """The state in a folder. ``config.json`` changes what ``config`` has.
+
+    ``np``: cores of the largest node; ``grace``: seconds from TERM to KILL; ``dead``: jobs whose node is
+    gone, and which nobody but a manager can delete; ``keep_completed``: whether ended jobs are listed.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -43,7 +62,7 @@ class Cluster:
     @property
     def config(self) -> State:
         loaded: State = json.loads((self.folder / "config.json").read_text())
-        return {"slots": 2, "queues": ["batch"], "max_array": 50, "grace": 0.03, **loaded}
+        return USUAL | loaded
 
     def note(self, name: str, words: list[str]) -> None:
         """Record that a command was called."""
@@ -108,16 +127,31 @@ class Cluster:
                     os.killpg(pid, number)
                 time.sleep(self.config["grace"])
 
+    def lose(self, key: str) -> None:
+        """Let the node of a job die: its processes are gone, and its state stays R."""
+        with self.locked() as state:
+            job = state["jobs"][key]
+        os.kill(job["watcher"], signal.SIGKILL)
+        for pid in _descendants(job["pid"]):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+
     def run(self, key: str) -> None:
-        """Run a job until it ends, and start the next."""
+        """Run a job until it ends, and start the next.
+
+        What it prints is spooled, as TORQUE and OpenPBS do.
+        """
         with self.locked() as state:
             job = state["jobs"][key]
             if job["state"] != "R":
                 return
             script = str(self.folder / f"{job['array']}.sh")
             home = os.environ.get("HOME", "/")
+            spool = (self.folder / f"{key}.OU").open("wb")
             process = subprocess.Popen(
                 ["/bin/sh", script, *job["environ"].get("words", [])],
+                stdout=spool,
+                stderr=subprocess.STDOUT,
                 env={
                     "PATH": os.environ["PATH"],
                     "HOME": home,
@@ -131,7 +165,7 @@ class Cluster:
                 stdin=subprocess.DEVNULL,
                 start_new_session=True,
             )
-            job["pid"] = process.pid
+            job["pid"], job["watcher"] = process.pid, os.getpid()
         try:
             process.wait(job["seconds"])
         except subprocess.TimeoutExpired:
@@ -142,6 +176,19 @@ class Cluster:
             state["jobs"][key]["state"] = "C"
             state["jobs"][key]["code"] = process.returncode
             self.schedule(state)
+
+
+def _descendants(pid: int) -> list[int]:
+    children: dict[int, list[int]] = {}
+    for entry in Path("/proc").iterdir():
+        with contextlib.suppress(OSError):
+            if entry.name.isdigit():
+                parent = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
+                children.setdefault(parent, []).append(int(entry.name))
+    found = [pid]
+    for each in found:
+        found += children.get(each, [])
+    return found
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ from sshrender.config import inventory as inv
 from sshrender.config.pools import PoolEntry
 from sshrender.config.settings import Settings
 from sshrender.coordinator.pilots.pool import PoolSetup
+from sshrender.runner import holder
 
 
 def pool_setup(pool: PoolEntry, inventory: inv.Inventory, san: Path, settings: Settings) -> PoolSetup:
@@ -22,7 +23,7 @@ def pool_setup(pool: PoolEntry, inventory: inv.Inventory, san: Path, settings: S
     return PoolSetup(
         name=pool.name,
         engine=engine(pool.engine),
-        call=EngineCalls(via),
+        call=EngineCalls(via, _server(pool)),
         carrier=pool.carrier,
         via=tuple(via),
         pilots=pool.pilots,
@@ -32,11 +33,24 @@ def pool_setup(pool: PoolEntry, inventory: inv.Inventory, san: Path, settings: S
         memory=pool.memory,
         queue=pool.queue_name,
         options=tuple(pool.options),
-        environment=dict(pool.environment),
+        environment=_environment(pool),
         python=defaults.python or "python3",
         ghostscript=defaults.ghostscript or "gs",
         sandbox=defaults.sandbox or settings.sandbox,
     )
+
+
+def _environment(pool: PoolEntry) -> dict[str, str]:
+    """Return the variables of a pilot. TORQUE, OpenPBS and Grid Engine do not tell a job its memory."""
+    memory = {holder.MEMORY: str(pool.memory)} if pool.memory is not None else {}
+    return {**pool.environment, **memory}
+
+
+def _server(pool: PoolEntry) -> str:
+    """Return the server of a queue of PBS such as ``batch@other``; empty: the default one."""
+    # qsub takes it from the queue, but qstat and pbsnodes would ask the default server.
+    is_pbs = pool.engine in ("torque", "openpbs")
+    return (pool.queue_name or "").partition("@")[2] if is_pbs else ""
 
 
 def _ssh_words(pool: PoolEntry, inventory: inv.Inventory, settings: Settings) -> list[str]:
@@ -47,7 +61,8 @@ def _ssh_words(pool: PoolEntry, inventory: inv.Inventory, settings: Settings) ->
     host = known.get(pool.via) or inv.unlisted(pool.via, inventory)
     config_file = str(settings.ssh_config) if settings.ssh_config else None
     # BatchMode: a command that asks for a password would block the run. The time-out bounds a dead host.
-    command = SshCommand(host, config_file).ssh(
-        "", "-T", "-o", "BatchMode=yes", "-o", "ConnectTimeout=10"
-    )
+    # A forwarding or an agent of the user's ssh_config is not for these commands.
+    options = ("BatchMode=yes", "ConnectTimeout=10", "ClearAllForwardings=yes")
+    words = [word for option in options for word in ("-o", option)]
+    command = SshCommand(host, config_file).ssh("", "-T", "-a", "-x", *words)
     return shlex.split(command)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Literal, Self
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
@@ -17,6 +18,12 @@ MIN_WALLTIME = 180.0
 _LEAKS = frozenset({"-V", "--export=ALL"})
 """Options that take the whole environment along: variables change how programs run, and an escape
 character in one of them makes the XML of TORQUE's qstat invalid for everybody."""
+
+_GETENV = re.compile(r"get_?env\s*=\s*(true|t|yes|1|\*)", re.IGNORECASE)
+"""The same for HTCondor (condor_submit(1))."""
+
+_PIPES = ("slurm", "htcondor")
+"""Engines with a command that runs another one in the allocation of a job (Engine.attached)."""
 
 EngineName = Literal["slurm", "torque", "openpbs", "gridengine", "htcondor"]
 
@@ -46,8 +53,8 @@ class PoolEntry(Table):
     environment: dict[str, str] = Field(default={}, description="variables for what runs on the nodes")
     carrier: Literal["auto", "pipe", "files"] = Field(
         "auto",
-        description="how runners are reached: pipe, with srun (Slurm alone), or files on the shared"
-        " folder; auto: pipe with Slurm, and files where that fails",
+        description="how runners are reached: pipe, with srun (Slurm) or condor_ssh_to_job (HTCondor),"
+        " or files on the shared folder; auto: pipe with Slurm, and files where that fails",
     )
     via: Word | None = Field(
         None,
@@ -68,7 +75,7 @@ class PoolEntry(Table):
             if not word or any(not character.isprintable() for character in word):
                 raise ValueError(f"{word!r} is empty or has a control character")
             # Only whole words: other ways to pass the environment along cannot all be known.
-            if word in _LEAKS:
+            if word in _LEAKS or _GETENV.fullmatch(word):
                 raise ValueError(
                     f"{word} would take the whole environment along; name it in environment"
                 )
@@ -87,8 +94,10 @@ class PoolEntry(Table):
     def _fits_its_engine(self) -> Self:
         if self.queue is not None and self.partition is not None:
             raise ValueError("queue and partition are the same; set one of them")
-        if self.carrier == "pipe" and self.engine != "slurm":
-            raise ValueError('only Slurm has carrier = "pipe"; "files" works with every engine')
+        if self.carrier == "pipe" and self.engine not in _PIPES:
+            raise ValueError(
+                'only Slurm and HTCondor have carrier = "pipe"; "files" works with every engine'
+            )
         if self.engine == "htcondor" and self.queue_name is not None:
             raise ValueError("HTCondor has no queues; options may hold a line such as requirements = …")
         # The name of the parallel environment is the site's choice, so it cannot be filled in.

@@ -57,6 +57,9 @@ there, and reaches its runner in another way."""
 OUTPUT, EXIT = b"o", b"x"
 """Lines of the holder: bytes of the runner's output, and its exit status."""
 
+MEMORY = "SSHRENDER_PILOT_MEMORY"
+"""Variable with the bytes that were requested for each pilot."""
+
 # ``INDEX.eEPOCH.NUMBER.down``: the newest epoch counts, then the newest number.
 _PAIR = re.compile(r"(\d+)\.e(\d+)\.(\d+)\.down")
 # GS_ and LD_ are in the list because they change the output of a renderer (processlimits.environment).
@@ -100,11 +103,16 @@ def cores_of(environ: Dict[str, str]) -> int:
 
 
 def memory_of(environ: Dict[str, str]) -> int:
-    """Return the bytes of the allocation, as the engine or the control group says; 0: unknown."""
+    """Return the bytes of the allocation; 0: unknown.
+
+    The engine's number comes first, then the control group's or what was requested, whichever is less.
+    """
     text = environ.get("SLURM_MEM_PER_NODE", "")
     if _is_number(text) and int(text):
         # Slurm counts mebibytes here (sbatch(1), SLURM_MEM_PER_NODE).
         return int(text) << 20
+    text = environ.get(MEMORY, "")
+    requested = int(text) if _is_number(text) else 0
     # Version 2 of control groups, then version 1, whose value for "no limit" is a number near 2^63.
     for path in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
         try:
@@ -114,8 +122,8 @@ def memory_of(environ: Dict[str, str]) -> int:
             continue
         # "max" (version 2) is no number, and a pebibyte or more means no limit.
         if _is_number(text) and int(text) < 1 << 50:
-            return int(text)
-    return 0
+            return min(int(text), requested or int(text))
+    return requested
 
 
 def kept(environ: Dict[str, str]) -> Dict[str, str]:

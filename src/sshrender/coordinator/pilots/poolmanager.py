@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from sshrender.coordinator.pilots import carriers
 from sshrender.coordinator.pilots.pilotarray import Pilot, PilotArray, digits
 from sshrender.coordinator.pilots.pool import Backoff, Demand, PoolReport, PoolSetup, wanted
 from sshrender.job.journal import journalentries as je
@@ -31,7 +32,6 @@ from sshrender.transports.batch.engines.interface import (
     EngineUnavailable,
     SubmissionRefused,
 )
-from sshrender.transports.batch.engines.slurm import Slurm
 from sshrender.transports.batch.filelink import FileTransport
 from sshrender.transports.batch.pipelink import PipeTransport
 
@@ -206,15 +206,17 @@ class PoolManager:
             if array.is_over:
                 continue
             for note in array.folder.notes(array.pilots):
-                self._take(array.pilots[note.index], note)
+                self._take(array, array.pilots[note.index], note)
 
-    def _take(self, pilot: Pilot, note: PilotNote) -> None:
+    def _take(self, array: PilotArray, pilot: Pilot, note: PilotNote) -> None:
         if note.kind == "started":
             if pilot.is_live:  # it was run again; the end of its first start was not reported
                 self._post(PilotEnded(pilot.host, "the batch system runs it again"))
             pilot.token, pilot.is_live, pilot.has_ended = note.token, True, False
             self._backoff.spoke()
-            carrier = self._carrier(pilot.transport, note)
+            # Slurm's step needs the number of the job, which its holder reports.
+            element = note.job or f"{array.number}.{note.index}"
+            carrier = carriers.carrier(self.setup, pilot.transport, note, element)
             self._post(PilotStarted(self, pilot.host, note.index, note, carrier))
         # A late note of an earlier start.
         elif note.token != pilot.token or not pilot.is_live:
@@ -224,22 +226,6 @@ class PoolManager:
         elif note.kind == "ended":
             pilot.is_live, pilot.has_ended = False, True
             self._post(PilotEnded(pilot.host, note.reason))
-
-    def _carrier(self, files: FileTransport, note: PilotNote) -> FileTransport | PipeTransport:
-        """Return how the runner of a pilot is reached."""
-        setup, engine = self.setup, self.setup.engine
-        # Only Slurm can attach a step to an allocation that runs (srun --jobid); others use files.
-        if not isinstance(engine, Slurm) or setup.carrier == "files" or not note.job.isdigit():
-            return files
-        environment = {
-            "SSHRENDER_ALLOCATION": note.token,
-            # Slots are the allocation's own: two pilots on one node share none.
-            "SSHRENDER_SLOT_NAMESPACE": f"a{note.token}",
-            **({"SSHRENDER_ALLOCATED_MEMORY": str(note.memory)} if note.memory else {}),
-        }
-        step = engine.step(note.job, min(setup.cores, note.cores or setup.cores))
-        falls_back = setup.carrier == "auto"
-        return PipeTransport(files, step, environment, setup.via, falls_back=falls_back)
 
     # What the engine says
 

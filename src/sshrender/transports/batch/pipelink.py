@@ -1,21 +1,22 @@
-"""The carrier *pipe*: a job step of Slurm in the allocation of a pilot, attached with srun.
+"""The carrier *pipe*: a command of the engine that runs the runner in the allocation of a pilot.
 
-It attaches in 0.07 s, goes on while the controller is down, and leaves the holder alone when it ends
-(measured with 22.05), so another coordinator attaches anew. The pair of files remains: its lines tell
-the holder that a coordinator is there, and that the allocation is not needed any more.
+With Slurm it is a job step: srun attaches in 0.07 s, goes on while the controller is down, and leaves
+the holder alone when it ends (measured with 22.05), so another coordinator attaches anew. With HTCondor
+it is condor_ssh_to_job. The pair of files remains: its lines tell the holder that a coordinator is
+there, and that the allocation is not needed any more.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
-import shlex
 import subprocess
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from sshrender.runner import holder
 from sshrender.transports import childprocess, payload
+from sshrender.transports.batch import loginhost
 from sshrender.transports.batch.enginecalls import kept
 from sshrender.transports.batch.filelink import FileLink, FileTransport
 from sshrender.transports.interface import (
@@ -34,7 +35,7 @@ KEEP_INTERVAL = 5.0
 
 
 class PipeTransport:
-    """Reaches the runner of one pilot with srun. ``step``: words that run a command in its allocation.
+    """Reaches the runner of one pilot. ``attached`` makes words run in its allocation (Engine.attached).
 
     ``falls_back``: a connection that never brought a byte is followed by one over files.
     """
@@ -42,14 +43,14 @@ class PipeTransport:
     def __init__(
         self,
         files: FileTransport,
-        step: Sequence[str],
+        attached: Callable[[Sequence[str]], Sequence[str]],
         environment: dict[str, str],
         via: Sequence[str] = (),
         *,
         falls_back: bool,
     ) -> None:
         self._files = files
-        self._step = tuple(step)
+        self._attached = attached
         self._environment = environment
         self._via = tuple(via)
         self._falls_back = falls_back
@@ -61,13 +62,13 @@ class PipeTransport:
         if self._falls_back and self._link is not None and not self._link.has_read:
             return self._files.connect(spec, timeout)
         words = self.command_line(spec.python, spec.label)
-        # KEEP is written before srun starts, so the holder does not give up while the step is being
-        # created.
+        # KEEP is written before the command starts, so the holder does not give up in the meantime.
         keep = self._files.attach()
         try:
             process = subprocess.Popen(
-                # With ``via`` a shell on the other machine splits the words, so they are quoted there.
-                [*self._via, shlex.join(words)] if self._via else words,
+                # With ``via`` a shell on the other machine splits the words. What its start files print
+                # comes before the runner's marker, and is passed over.
+                [*self._via, loginhost.remote_line(words, "sshrender")] if self._via else words,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
@@ -76,8 +77,9 @@ class PipeTransport:
                 start_new_session=True,
             )
         except OSError as error:
-            raise ConnectFailed(Refusal.UNREACHABLE, f"cannot start srun: {error.strerror}") from None
-        link = self._link = PipeLink(process, keep)
+            reason = f"cannot start {words[0]}: {error.strerror}"
+            raise ConnectFailed(Refusal.UNREACHABLE, reason) from None
+        link = self._link = PipeLink(process, keep, spec.marker)
         try:
             link.write(payload.build(spec.marker, spec.silence), timeout)
         except LinkClosed as closed:
@@ -91,25 +93,31 @@ class PipeTransport:
 
     def command_line(self, python: str, label: str) -> list[str]:
         """See Transport.command_line."""
-        # kept() lets few variables through to srun, so the step gets the others by ``env``.
+        # kept() lets few variables through, so the runner gets the others by ``env``.
         variables = [f"{name}={value}" for name, value in self._environment.items()]
-        return [*self._step, "env", *variables, *payload.argv(python, label)]
+        return list(self._attached(["env", *variables, *payload.argv(python, label)]))
 
 
 class PipeLink:
-    """The streams of srun. See Link."""
+    """The streams of the engine's command. See Link. ``marker``: of the runner's lines."""
 
-    def __init__(self, process: subprocess.Popen[bytes], keep: FileLink) -> None:
+    def __init__(self, process: subprocess.Popen[bytes], keep: FileLink, marker: str) -> None:
         self._process = process
         self._streams = LocalLink(process)
         self._keep = keep
         self._kept_at = time.monotonic()
+        self._marker = f"@{marker}".encode()
+        self._tail = b""
         self.has_read = False
+        """Whether the runner has spoken: what the command itself prints is an error of it."""
 
     def read(self, timeout: float) -> bytes:
         """See Link.read."""
         data = self._streams.read(timeout)
-        self.has_read = self.has_read or bool(data)
+        if not self.has_read:
+            # The marker may come in two parts.
+            seen = self._tail + data
+            self.has_read, self._tail = self._marker in seen, seen[1 - len(self._marker) :]
         return data
 
     def write(self, data: bytes, timeout: float) -> None:
@@ -129,7 +137,7 @@ class PipeLink:
 
     def close(self) -> None:
         """See Link.close. Without its client the step ends within 0.1 s (measured)."""
-        # The stream first, so the runner ends by itself; then srun; then the holder is told.
+        # The stream first, so the runner ends by itself; then the command; then the holder is told.
         self._streams.close()
         childprocess.end_group(self._process)
         self._keep.close()

@@ -138,6 +138,10 @@ class GridEngine:
         """See Engine."""
         return Command(("qrls", array.array or array.name))
 
+    def attached(self, element: str, cores: int, words: Sequence[str]) -> tuple[str, ...] | None:  # noqa: ARG002
+        """See Engine: no command of it does that."""
+        return None
+
     def is_done(self, answer: Answer) -> bool:
         """See Engine. The code is 1 for any failure."""
         return answer.code == 0 or any(text in answer.reason.lower() for text in _GONE)

@@ -6,7 +6,9 @@ of their array. ``-forcex`` is never used: it makes the pool forget a job that m
 
 from __future__ import annotations
 
+import base64
 import re
+import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -48,8 +50,13 @@ _AWAY = (
     "can't connect",
 )
 _SIZE = ("max_jobs_submitted", "max_jobs_per_submission", "max_jobs_per_owner", "number of jobs")
-_GONE = ("couldn't find/", "not found")
-"""What condor_rm, condor_hold and condor_release say where no job matches."""
+_GONE = re.compile(
+    r"couldn't find/|there are no jobs in the queue"
+    r"|job [0-9.]+ (not found|already |not held to be released)|all jobs? .*have been ",
+    re.IGNORECASE,
+)
+"""What condor_rm, condor_hold and condor_release say where no job matches (condor_tools/tool.cpp). The
+first line comes after a failure, too; then another line tells of that."""
 
 
 class HtCondor:
@@ -88,6 +95,8 @@ class HtCondor:
             "want_graceful_removal = true",
             "job_max_vacate_time = 30",
             "getenv = false",
+            # Old versions send mail when a job ends (condor_submit(1)).
+            "notification = never",
             f'+SsrPilot = "{request.name}"',
             # HTCondor has no walltime of its own.
             f"periodic_remove = JobStatus == {_RUNNING} && time() - EnteredCurrentStatus > {limit}",
@@ -108,6 +117,8 @@ class HtCondor:
         if answer.code == 0 and found is not None:
             return found[1]
         reason = answer.reason
+        if answer.code == 0:
+            raise EngineUnavailable(f"condor_submit printed no id: {reason}")
         if any(text in reason.lower() for text in _AWAY):
             raise EngineUnavailable(reason)
         raise SubmissionRefused(reason, is_size=any(text in reason.lower() for text in _SIZE))
@@ -152,9 +163,19 @@ class HtCondor:
         """See Engine."""
         return Command(("condor_release", "-constraint", f'SsrPilot == "{array.name}"'))
 
+    def attached(self, element: str, cores: int, words: Sequence[str]) -> tuple[str, ...] | None:  # noqa: ARG002
+        """See Engine. The other end splits the line at blanks and reads it once more as a shell does.
+
+        It is ``eval ${SSH_ORIGINAL_COMMAND}`` in condor_ssh_to_job_shell_setup. Base64 has nothing in it
+        that either changes.
+        """
+        line = base64.b64encode(f"exec {shlex.join(words)}".encode()).decode()
+        return ("condor_ssh_to_job", element, f'eval "$(echo {line} | base64 -d)"')
+
     def is_done(self, answer: Answer) -> bool:
         """See Engine. The code is 1 for any failure."""
-        return answer.code == 0 or any(text in answer.reason.lower() for text in _GONE)
+        lines = [line.strip() for line in answer.err.splitlines() if line.strip()]
+        return answer.code == 0 or (bool(lines) and all(_GONE.match(line) for line in lines))
 
     def nodes_command(self) -> Command:
         """See Engine."""

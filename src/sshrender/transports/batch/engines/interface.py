@@ -182,6 +182,13 @@ class Engine(Protocol):
         """Return whether ``cancel``, ``hold`` or ``release`` succeeded, or came after the jobs' end."""
         ...
 
+    def attached(self, element: str, cores: int, words: Sequence[str]) -> tuple[str, ...] | None:
+        """Return the words that run a command in the allocation of an element that runs.
+
+        ``element``: its id, or what its holder reports as such. None: the engine cannot do that.
+        """
+        ...
+
     def nodes_command(self) -> Command:
         """Return the command that lists the nodes."""
         ...

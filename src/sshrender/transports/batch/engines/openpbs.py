@@ -62,6 +62,8 @@ class OpenPbs(pbs.PbsEngine):
         words += ["-l", needs, "-l", f"walltime={hours(request.walltime)}"]
         # Both outputs go nowhere: the server would copy them to the folder of the submission.
         words += ["-j", "oe", "-o", "/dev/null", "-S", "/bin/sh"]
+        # Otherwise each pilot that is cancelled is a mail: Mail_Points is ``a`` by default.
+        words += ["-m", "n"]
         if request.queue is not None:
             words += ["-q", request.queue]
         return Command((*words, *request.options), request.script)
@@ -79,7 +81,10 @@ class OpenPbs(pbs.PbsEngine):
         if answer.code not in _GONE:
             raise EngineUnavailable(answer.reason)
         found = []
-        for text, job in _table(json_of(answer.out, "{}"), "Jobs").items():
+        jobs = _table(json_of(answer.out, "{}"), "Jobs")
+        # The elements of an array that is held are Q; the row of the array says H (measured).
+        held = {text for text, job in jobs.items() if field_of(_as_table(job), "job_state") == "H"}
+        for text, job in jobs.items():
             parts = pbs.split_id(text)
             if parts is None or not isinstance(job, Mapping) or field_of(job, "job_state") == "B":
                 continue
@@ -87,6 +92,8 @@ class OpenPbs(pbs.PbsEngine):
             if parts[1] is None and "[]" in text:
                 continue
             state = pbs.state_of(field_of(job, "job_state"))
+            if state is ElementState.WAITING and pbs.element_array(text) in held:
+                state = ElementState.HELD
             reason = field_of(job, "comment") if state is ElementState.WAITING else ""
             found.append(
                 Element(
@@ -94,9 +101,10 @@ class OpenPbs(pbs.PbsEngine):
                     index=parts[1] or 0,
                     name=field_of(job, "Job_Name"),
                     state=state,
-                    reason=reason.removeprefix("Not Running: "),
+                    reason=pbs.waiting_reason(reason),
                     node=field_of(job, "exec_host").partition("/")[0],
-                    start=field_of(job, "estimated.start_time"),
+                    # Like every attribute with parts, such as Resource_List.
+                    start=field_of(_table(job, "estimated"), "start_time"),
                 )
             )
         return found
@@ -128,5 +136,8 @@ def _count(node: Mapping[str, Any], key: str) -> int:
 
 
 def _table(fields: Any, key: str) -> Mapping[str, Any]:
-    value = fields.get(key) if isinstance(fields, Mapping) else None
+    return _as_table(fields.get(key) if isinstance(fields, Mapping) else None)
+
+
+def _as_table(value: Any) -> Mapping[str, Any]:
     return value if isinstance(value, Mapping) else {}

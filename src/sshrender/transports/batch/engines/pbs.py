@@ -39,6 +39,17 @@ _AWAY_CODE = 111
 _GONE_CODES = (153, 170, 35)
 """PBSE_UNKJOBID (15001), PBSE_BADSTATE (15018) and OpenPBS's PBSE_HISTJOBID (15139), modulo 256."""
 
+_SLOT_LIMIT_CODE = 70
+"""15174 modulo 256: TORQUE's qrls of an array in which a limit still holds elements. It worked all the
+same (measured with 6.1.3)."""
+
+_FAILED = (
+    *("could not connect to mom", "unauthorized request", "server shutting down"),
+    *("end of file", "timeout", "server is busy", *_AWAY),
+)
+"""What a command says of a job that is still there. With several ids it does what it can and returns the
+code of any failure (measured), so that of an unknown one may hide another."""
+
 # A smaller array may be accepted where one of these is the reason.
 _SIZE = (
     "bad job array request",
@@ -73,6 +84,11 @@ def element(array: str, index: int) -> str:
     return array.replace("[]", f"[{index}]")
 
 
+def element_array(text: str) -> str:
+    """Return the id of the array of an element: ``123[].desk`` of ``123[4].desk``."""
+    return re.sub(r"\[[0-9]+\]", "[]", text)
+
+
 def require_id(array: ArrayHandle) -> str:
     """Return the id of an array. Raises EngineUnavailable if the answer to its submission was lost."""
     if not array.array:
@@ -97,6 +113,9 @@ class PbsEngine:
         if answer.code == 0 and lines and split_id(lines[-1]) is not None:
             return lines[-1].strip()
         reason = answer.reason
+        # With -z it prints no id, but the job is in the queue: a query finds it by its name.
+        if answer.code == 0:
+            raise EngineUnavailable(f"qsub printed no id: {reason}")
         if answer.code == _AWAY_CODE or any(text in reason.lower() for text in _AWAY):
             raise EngineUnavailable(reason)
         raise SubmissionRefused(reason, is_size=any(text in reason.lower() for text in _SIZE))
@@ -117,6 +136,20 @@ class PbsEngine:
         """See Engine. Raises EngineUnavailable."""
         return Command(("qrls", require_id(array)))
 
+    def attached(self, element: str, cores: int, words: Sequence[str]) -> tuple[str, ...] | None:  # noqa: ARG002
+        """See Engine: no command of it does that."""
+        return None
+
     def is_done(self, answer: Answer) -> bool:
-        """See Engine."""
-        return answer.code == 0 or answer.code in _GONE_CODES
+        """See Engine. One that is on a dead node is not done: only a manager can delete it (qdel -p)."""
+        if answer.code in (0, _SLOT_LIMIT_CODE):
+            return True
+        text = (answer.err + answer.out).lower()
+        return answer.code in _GONE_CODES and not any(each in text for each in _FAILED)
+
+
+def waiting_reason(comment: str) -> str:
+    """Return why a job waits, of the comment of its scheduler; empty where that tells of its start."""
+    # ``Job started on …`` (TORQUE), ``Job run at …`` and ``Job Array Began at …`` (OpenPBS) stay in the
+    # comment of a job that was put back into the queue.
+    return "" if comment.startswith("Job ") else comment.removeprefix("Not Running: ")

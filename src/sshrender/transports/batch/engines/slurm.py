@@ -164,16 +164,13 @@ class Slurm:
         """See Engine."""
         return Command(("scontrol", "release", array.array))
 
-    def step(self, job: str, cores: int) -> tuple[str, ...]:
-        """Return the words that run a command in the allocation of a job; from 20.11 on.
-
-        Since 22.05 a step does not inherit the cores of its job, so they are said.
-        """
+    def attached(self, element: str, cores: int, words: Sequence[str]) -> tuple[str, ...] | None:
+        """See Engine: a step, from 20.11 on. Since 22.05 it does not inherit the cores of its job."""
         return (
             # --overlap: otherwise a step has its cores alone (from 20.11 on), and would wait for an
             # earlier one that has not ended yet.
-            *("srun", f"--jobid={job}", "--overlap", "--nodes=1", "--ntasks=1"),
-            *(f"--cpus-per-task={cores}", "--quiet", "--unbuffered", "--mpi=none"),
+            *("srun", f"--jobid={element}", "--overlap", "--nodes=1", "--ntasks=1"),
+            *(f"--cpus-per-task={cores}", "--quiet", "--unbuffered", "--mpi=none", *words),
         )
 
     def is_done(self, answer: Answer) -> bool:

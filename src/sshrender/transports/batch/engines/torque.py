@@ -29,6 +29,9 @@ from sshrender.transports.batch.engines.interface import (
 
 _OPENPBS = "pbs_version"
 
+_UNUSABLE = frozenset({"down", "offline", "unknown", "state-unknown", "reserve"})
+"""States of a node that gets no job until an administrator or its return changes that (pbsnodes(8))."""
+
 
 class Torque(pbs.PbsEngine):
     """See Engine."""
@@ -48,7 +51,10 @@ class Torque(pbs.PbsEngine):
         return found[1]
 
     def submit(self, request: ArrayRequest) -> Command:
-        """See Engine. Never -V: an escape character of a variable makes the XML of qstat invalid."""
+        """See Engine. Never -V: an escape character of a variable makes the XML of qstat invalid.
+
+        ``nodes=1:ppn=N`` and no ``+``: two parts that land on one node hang (measured with 6.1.3).
+        """
         needs = f"nodes=1:ppn={request.cores},walltime={hours(request.walltime)}"
         if request.memory is not None:
             needs += f",mem={mebibytes(request.memory)}mb"
@@ -60,7 +66,11 @@ class Torque(pbs.PbsEngine):
             # One element is still an array in TORQUE, so its id has brackets.
             f"0-{request.count - 1}" if request.count > 1 else "0",
         ]
+        # The mom copies nothing to a path that begins with /dev/null, also with the ``-INDEX`` that an
+        # element has behind it (req_cpyfile in resmom/requests.c). So no file stays on a node.
         words += ["-l", needs, "-j", "oe", "-o", "/dev/null", "-S", "/bin/sh"]
+        # Otherwise each pilot that is cancelled is a mail: Mail_Points is ``a`` by default.
+        words += ["-m", "n"]
         if request.queue is not None:
             words += ["-q", request.queue]
         return Command((*words, *request.options), request.script)
@@ -111,9 +121,12 @@ class Torque(pbs.PbsEngine):
                 for each in text_of(node, "jobs").replace(" ", "").split(",")
                 if each
             )
+            # Several words are joined by commas, such as ``job-exclusive,busy`` or ``down,offline``.
             # job-exclusive: every core has a job, but the node is in use and may become free.
-            is_usable = state in ("free", "job-exclusive")
-            free = max(0, cores - used) if is_usable else 0
+            words = set(state.split(","))
+            is_usable = not words & _UNUSABLE
+            # busy: the load of the node is above its max_load, so it gets no job now.
+            free = max(0, cores - used) if is_usable and "busy" not in words else 0
             found.append(
                 Node(text_of(node, "name"), state, is_usable, cores, free, text_of(node, "note"))
             )
@@ -126,4 +139,4 @@ def _cores(text: str) -> range:
 
 
 def _comment(job: ET.Element) -> str:
-    return text_of(job, "comment").removeprefix("Not Running: ")
+    return pbs.waiting_reason(text_of(job, "comment"))

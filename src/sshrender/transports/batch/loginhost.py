@@ -1,0 +1,45 @@
+"""The line that runs a command of an engine on another machine over ssh, as if it were typed there.
+
+A login shell of the user knows where the commands are: sites put TORQUE and Grid Engine into
+``/etc/profile.d``. What its start files print and export is not the command's: a marker ends the one,
+and ``env -u`` the other. Every shell reads the line alike: it has neither ``!`` nor a backslash. Pure.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+
+KEPT = (
+    *("HOME", "USER", "LOGNAME", "PATH", "SHELL", "LANG", "TZ", "SSH_AUTH_SOCK", "KRB5CCNAME"),
+    *("LD_LIBRARY_PATH", "SLURM_CONF", "CONDOR_CONFIG", "PBS_CONF_FILE", "PBS_DEFAULT", "PBS_SERVER"),
+    *("PBS_EXEC", "SGE_ROOT", "SGE_CELL", "SGE_CLUSTER_NAME", "SGE_QMASTER_PORT", "SGE_EXECD_PORT"),
+)
+"""What the commands need to find their server: any program, Slurm, HTCondor, PBS, Grid Engine. sbatch
+passes its environment on to the job: an inherited SLURM_CPU_BIND makes it three times slower."""
+
+KEPT_PREFIXES = ("LC_", "_CONDOR_")
+
+# A login shell of another kind (csh, fish) does not read ``"$@"``, so the command starts without one.
+_LOGIN = (
+    "case ${SHELL##*/} in sh|ash|bash|dash|ksh*|mksh|zsh)"
+    """ exec "$SHELL" -l -c 'exec "$@"' sshrender "$@";; *) exec "$@";; esac"""
+)
+
+# -f: a line of a variable with several lines is no pattern for names of files. ``$0`` is the marker.
+_CLEAN = (
+    "set -f; d=; for v in $(env | cut -d= -f1); do case $v in "
+    f"{'|'.join((*KEPT, *(f'{prefix}*' for prefix in KEPT_PREFIXES)))}|*[^A-Za-z0-9_]*) ;;"
+    ' *) d="$d -u $v";; esac; done; cd /; echo "$0"; echo "$0" >&2; exec env $d "$@"'
+)
+
+
+def remote_line(words: Sequence[str], marker: str) -> str:
+    """Return the line for ssh. ``marker`` is a line of both outputs before those of the command."""
+    return shlex.join(["sh", "-c", _LOGIN, "sshrender", "sh", "-c", _CLEAN, marker, *words])
+
+
+def behind(marker: str, text: str) -> str | None:
+    """Return what the command itself printed; None if it was not started."""
+    _, found, rest = text.partition(f"{marker}\n")
+    return rest if found else None
