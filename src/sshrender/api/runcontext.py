@@ -14,6 +14,7 @@ from pathlib import Path
 from shlex import quote
 from typing import TYPE_CHECKING, Any
 
+from sshrender import startlimits
 from sshrender.api import commandlines
 from sshrender.api.hostaccess import host_setup, this_machine
 from sshrender.api.jobs import current_user, deadline_of, on_san, own_san, san_of
@@ -33,7 +34,6 @@ from sshrender.config.validation import invalid
 from sshrender.coordinator.hosts.preconnect import ConnectionPool
 from sshrender.coordinator.jobplan import HostSetup, RenderRequest, RunLimits
 from sshrender.core.policy import Policy
-from sshrender.document import readlimits
 from sshrender.document.facts import others_may_read, read_password
 from sshrender.document.reading import Reading
 from sshrender.errors import ExitCode, UserError
@@ -110,7 +110,7 @@ class RunContext:
         """
         # Before the first thread: threading.Thread.start() never returns where the new thread dies of
         # MemoryError before it reports that it runs.
-        readlimits.require_memory()
+        startlimits.require_memory()
         resolved = resolve(dict(typed), config, job=job)
         settings = resolved.settings
         listener = listener_for(settings)

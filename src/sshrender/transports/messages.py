@@ -232,9 +232,13 @@ class Inspected(NamedTuple):
 
 
 class Trouble(NamedTuple):
-    """The runner met an error that concerns the host as a whole, or a request that it cannot read."""
+    """The runner met an error that concerns the host as a whole, or a request that it cannot read.
+
+    ``is_limit``: a resource limit of the host is the cause.
+    """
 
     reason: str
+    is_limit: bool = False
 
 
 class Bye(NamedTuple):
@@ -428,6 +432,6 @@ _DECODERS: dict[str, Callable[[Fields], Message]] = {
     "thumbnail": _thumbnail,
     "noted": lambda f: Noted(texts(f, "diagnostics")),
     "inspected": lambda f: Inspected(capped(f, "pages", MAX_PAGES), texts(f, "diagnostics")),
-    "trouble": lambda f: Trouble(text(f, "reason")),
+    "trouble": lambda f: Trouble(text(f, "reason"), f.get("limit") is True),
     "bye": lambda _f: Bye(),
 }
