@@ -10,7 +10,6 @@ import os
 import pwd
 import shlex
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -29,6 +28,7 @@ from sshrender.job.outputrules import Delivery
 from sshrender.job.requestoperations import Operation
 from sshrender.job.requests import Request, ask
 from sshrender.job.spec import JobSpec, require_signed_spec
+from sshrender.records import dataclass
 from sshrender.storage import files
 
 ChangesOf = Callable[[JobFolder, JobSpec], Mapping[str, Any]]

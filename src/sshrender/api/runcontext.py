@@ -8,7 +8,7 @@ from __future__ import annotations
 import queue
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from functools import partial
 from pathlib import Path
 from shlex import quote
@@ -41,6 +41,7 @@ from sshrender.job import outputfolder, requests
 from sshrender.job.folder import JobFolder
 from sshrender.job.jobattributes import Attributes
 from sshrender.job.spec import JobSpec, RecipeRecord, safe_stem
+from sshrender.records import dataclass
 from sshrender.renderers.devices import DEVICES
 
 if TYPE_CHECKING:

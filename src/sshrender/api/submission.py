@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,7 @@ from sshrender.job.jobattributes import Attributes
 from sshrender.job.journalformat import timestamp
 from sshrender.job.requestoperations import Operation
 from sshrender.job.requests import Request
+from sshrender.records import dataclass
 from sshrender.storage.hangguard import guarded_call
 
 

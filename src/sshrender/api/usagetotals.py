@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from sshrender.job import accounting, jobattributes
 from sshrender.job.accounting import KEYS, Account, summed
 from sshrender.job.folder import JobFolder
 from sshrender.job.journal import read_journal
+from sshrender.records import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from datetime import timedelta
 
 from sshrender.job.journalentries import PageWaits, StorageFailed
 from sshrender.job.journalformat import timestamp
+from sshrender.records import dataclass
 
 
 @dataclass(frozen=True, slots=True)

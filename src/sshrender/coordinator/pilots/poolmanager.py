@@ -13,13 +13,14 @@ import shutil
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Any
 
 from sshrender.coordinator.pilots.pilotarray import Pilot, PilotArray, digits
 from sshrender.coordinator.pilots.pool import Backoff, Demand, PoolReport, PoolSetup, wanted
 from sshrender.job import journalentries as je
+from sshrender.records import dataclass
 from sshrender.transports.batch import script
 from sshrender.transports.batch.arrayfolder import ArrayFolder, PilotNote
 from sshrender.transports.batch.engines.interface import (
