@@ -130,9 +130,9 @@ def run() -> int:
 
 def _app() -> typer.Typer:
     """Return the commands: the one that is called, or all where its name is not that of one."""
-    from sshrender.cli.app import app, with_only
+    from sshrender.cli.app import tree
 
-    return app if COMPLETION in os.environ else with_only(*sys.argv[1:2])
+    return tree() if COMPLETION in os.environ else tree(*sys.argv[1:2])
 
 
 def _report(error: UserError) -> int:

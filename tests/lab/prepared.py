@@ -23,6 +23,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
+from sshrender import records
 from tests.lab.namespaces import enter, enter_pids, open_namespaces
 
 PROGRAM = [sys.executable, "-m", "sshrender"]
@@ -199,7 +200,18 @@ def _load() -> None:
     for name in _LATER:
         importlib.import_module(name)
     for module in _modules(sshrender.__path__):
-        importlib.import_module(module)
+        for found in vars(importlib.import_module(module)).values():
+            _complete(found)
+
+
+def _complete(found: object) -> None:
+    """Make what a class makes of itself when it is first used, once for all commands."""
+    from pydantic import BaseModel
+
+    if isinstance(found, type):
+        records.complete(found)
+        if issubclass(found, BaseModel) and found is not BaseModel:
+            found.model_rebuild()
 
 
 def _modules(path: Sequence[str]) -> Iterator[str]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -12,10 +11,9 @@ from sshrender.api.jobs import all_jobs, current_user, find_job, on_san, read_or
 from sshrender.config import inventory as inv
 from sshrender.config.paths import find_inventory
 from sshrender.config.settings import Settings
-from sshrender.coordinator.jobopening import require_san
 from sshrender.document import pagelist
 from sshrender.errors import ExitCode, UserError
-from sshrender.job.folder import JobFolder
+from sshrender.job.folder import JobFolder, require_san
 from sshrender.job.lease import Observer
 from sshrender.job.queue import drains
 from sshrender.job.queue.drains import Drain
@@ -23,6 +21,7 @@ from sshrender.job.queue.requestoperations import Operation
 from sshrender.job.queue.requests import Request, ask
 from sshrender.job.signature import Unsigned
 from sshrender.job.spec import require_pages
+from sshrender.records import dataclass
 from sshrender.storage import files
 
 __all__ = [

@@ -64,15 +64,18 @@ def on_san(san: Path, work: Callable[[], T], until: float | None = None) -> T:
     A folder that hangs raises, too; it does not block the caller. ``until``: the deadline, on the
     monotonic clock.
     """
-    from sshrender.coordinator.jobopening import deadline_passed
-    from sshrender.coordinator.storageerrors import storage_error
     from sshrender.storage.hangguard import DeadlinePassed, guarded_call
 
     try:
         return guarded_call(san, work, until)
     except DeadlinePassed:
+        # Here and below: what words an error is loaded when there is one.
+        from sshrender.coordinator.jobopening import deadline_passed
+
         raise deadline_passed() from None
     except OSError as error:
+        from sshrender.coordinator.storageerrors import storage_error
+
         raise storage_error(error, san) from None
 
 

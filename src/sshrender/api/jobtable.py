@@ -19,10 +19,9 @@ from sshrender.api.jobs import find_job, job_names, on_san, read_or_record
 from sshrender.api.runcontext import FAILED
 from sshrender.config import inventory as inv
 from sshrender.config.paths import state_folder
-from sshrender.coordinator.jobopening import require_san
 from sshrender.document import pagelist
 from sshrender.job import jobattributes
-from sshrender.job.folder import JobFolder
+from sshrender.job.folder import JobFolder, require_san
 from sshrender.job.jobattributes import Attributes
 from sshrender.job.journal.journal import MAX_BYTES, JournalTail, read_journal
 from sshrender.job.lease import Observer

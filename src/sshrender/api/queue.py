@@ -9,7 +9,7 @@ import os
 import shlex
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -21,17 +21,17 @@ from sshrender.api.jobs import current_user, on_san, own_san, san_folder
 from sshrender.config.paths import state_folder
 from sshrender.config.settings import Settings
 from sshrender.coordinator import notification, signals
-from sshrender.coordinator.jobopening import require_san
 from sshrender.coordinator.queuedispatcher import QueueDispatcher
 from sshrender.coordinator.storageerrors import storage_error
 from sshrender.core.jobqueue import Entry
 from sshrender.errors import ExitCode, UserError, most_severe
 from sshrender.job import jobattributes, lease
-from sshrender.job.folder import JobFolder
+from sshrender.job.folder import JobFolder, require_san
 from sshrender.job.jobattributes import Attributes
 from sshrender.job.queue import queueoperations
 from sshrender.job.queue.requestoperations import Operation
 from sshrender.job.queue.requests import MAX_CHARS, Request
+from sshrender.records import dataclass
 
 T = TypeVar("T")
 

@@ -9,7 +9,6 @@ import secrets
 import shlex
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -20,7 +19,7 @@ from sshrender.document import facts, pagelist, splitting, staging
 from sshrender.document.reading import Reading
 from sshrender.errors import ExitCode, UserError
 from sshrender.job import documentidentity, jobattributes, profiles
-from sshrender.job.folder import JobFolder
+from sshrender.job.folder import JobFolder, require_san
 from sshrender.job.journal.history import History
 from sshrender.job.journal.journalformat import timestamp
 from sshrender.job.lease import LeaseLost
@@ -37,6 +36,7 @@ from sshrender.job.spec import (
     require_pages,
     safe_stem,
 )
+from sshrender.records import dataclass
 from sshrender.renderers.appearance import page_box
 from sshrender.storage.files import sync_folder, user_in
 from sshrender.storage.hangguard import guarded_call
@@ -71,17 +71,6 @@ def deadline_passed() -> UserError:
         "the deadline passed before the first page was rendered",
         "run the same command again with a longer --deadline",
     )
-
-
-def require_san(san: Path) -> None:
-    """Raise UserError if the shared folder does not exist."""
-    if not san.is_dir():
-        raise UserError(
-            ExitCode.STORAGE,
-            f"the shared folder {san} does not exist",
-            "mount it, or name another folder with --san DIR;"
-            f" if it is new: mkdir -p {shlex.quote(str(san))}",
-        )
 
 
 @dataclass(slots=True)

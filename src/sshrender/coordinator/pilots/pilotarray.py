@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import field
 
+from sshrender.records import dataclass
 from sshrender.transports.batch.arrayfolder import ArrayFolder
 from sshrender.transports.batch.engines.interface import ArrayHandle, Element
 from sshrender.transports.batch.filelink import FileTransport

@@ -12,7 +12,6 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -25,6 +24,7 @@ from sshrender.job.output import outputstore
 from sshrender.job.output.outputstore import Stored
 from sshrender.job.output.publish import REMOVED, page_name
 from sshrender.job.spec import JobSpec, RenderSettings
+from sshrender.records import dataclass
 from sshrender.renderers.devices import DEVICES
 
 _PAGE = re.compile(r"page-([0-9]{4,8})\.([A-Za-z0-9]{1,10})")
@@ -48,7 +48,10 @@ _Assembled = Annotated[Name, Field(pattern=r"\.(pdf|tiff|zip|cbz)$")]
 
 class _Part(BaseModel):
     # Readers ignore fields that they do not know (docs/formats.md).
-    model_config = ConfigDict(frozen=True, extra="ignore", strict=True, allow_inf_nan=False)
+    # defer_build: a command that reads none builds none.
+    model_config = ConfigDict(
+        defer_build=True, frozen=True, extra="ignore", strict=True, allow_inf_nan=False
+    )
 
 
 class Contents(_Part):

@@ -113,16 +113,23 @@ class DiagnosticWindow:
 
     def ends_with_next(self) -> bool:
         """Return whether the page that is rendered now may be the last of the window."""
-        return len(self._tasks) + 1 >= self._size
+        # It will take what the pages before it took. One that takes longer ends the window a page later.
+        pages = len(self._tasks)
+        expected = self._seconds / pages if pages else 0.0
+        return self._is_due_with(pages + 1, self._seconds + expected)
 
     def is_due(self) -> bool:
         """Return whether the window must be closed."""
-        if len(self._tasks) < self._size:
+        return self._is_due_with(len(self._tasks), self._seconds)
+
+    def _is_due_with(self, pages: int, seconds: float) -> bool:
+        """Return whether a window of so many pages, which took so long, must be closed."""
+        if pages < self._size:
             return False
         if self._size < MAX_SIZE and not self._is_dirty and self._open_seconds <= QUICK_OPENING:
             return True
         factor = DIRTY_WINDOW_FACTOR if self._is_dirty else CLEAN_WINDOW_FACTOR
-        return self._seconds >= factor * self._open_seconds or len(self._tasks) >= MAX_SLOW_SIZE
+        return seconds >= factor * self._open_seconds or pages >= MAX_SLOW_SIZE
 
     def clear(self) -> None:
         """Forget the pages: the renderer that had them is gone, and with it their summary."""

@@ -219,7 +219,8 @@ class WarmRenderer(PageRenderer):
             self.close_window()
             self.drop()
             remove_output(self._settings.folder, rendered.written)
-        elif self._window.is_due():
+        # Not while the renderer has the next page: the document is closed after that one.
+        elif self._window.is_due() and not self._is_ahead_sent:
             self.close_window()
 
     def close_window(self) -> None:

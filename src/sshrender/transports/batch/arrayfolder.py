@@ -13,10 +13,11 @@ import json
 import math
 import os
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Any
 
+from sshrender.records import dataclass
 from sshrender.runner import pilotlines
 from sshrender.transports.batch.filelink import make_pair
 
