@@ -118,8 +118,10 @@ class GridEngine:
             node = text_of(job, "queue_name").partition("@")[2]
             # A job that is no array has no tasks; an array of one element counts from 1.
             for index in indexes_of(text_of(job, "tasks") or "1"):
+                name, is_stuck = text_of(job, "JB_name"), _is_stuck(word)
+                reason = "the engine has put it into the error state (Eqw)" if is_stuck else ""
                 found.append(
-                    Element(array, index, text_of(job, "JB_name"), _state(word), _reason(word), node)
+                    Element(array, index, name, _state(word), reason, node, is_stuck=is_stuck)
                 )
         return found
 
@@ -168,12 +170,13 @@ def _state(word: str) -> ElementState:
     # held.
     if "d" in word:
         return ElementState.ENDING
-    if "E" in word or "h" in word:
+    if _is_stuck(word) or "h" in word:
         return ElementState.HELD
     if "q" in word or "w" in word:
         return ElementState.WAITING
     return ElementState.RUNNING
 
 
-def _reason(word: str) -> str:
-    return "the engine has put it into the error state (Eqw)" if "E" in word else ""
+def _is_stuck(word: str) -> bool:
+    """Return whether a start has failed: the engine does not try it again until the owner says so."""
+    return "E" in word
