@@ -13,14 +13,15 @@ Entry = dict[str, Any]
 
 
 class PoolJob:
-    """The one job of a shared folder."""
+    """The one job of a shared folder, or the job in a folder of its own."""
 
-    def __init__(self, san: Path) -> None:
-        self._san = san
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
 
     def journal(self, kind: str = "") -> list[Entry]:
         """Return the entries of its journal, perhaps of one kind."""
-        found = [entry for path in self._san.glob("*/journal.jsonl") for entry in lines_of(path)]
+        paths = [*self._folder.glob("*/journal.jsonl"), *self._folder.glob("journal.jsonl")]
+        found = [entry for path in paths for entry in lines_of(path)]
         return [entry for entry in found if not kind or entry["type"] == kind]
 
     def delivered(self) -> list[int]:
@@ -52,4 +53,6 @@ def require_plain(delivered: Path, document: Path, plain: Path, dpi: int) -> Non
     subprocess.run(command, check=True, capture_output=True)
     names = sorted(path.name for path in plain.iterdir())
     assert names == sorted(path.name for path in delivered.glob("*.png"))
-    assert [each for each in names if (delivered / each).read_bytes() != (plain / each).read_bytes()] == []
+    assert [
+        each for each in names if (delivered / each).read_bytes() != (plain / each).read_bytes()
+    ] == []

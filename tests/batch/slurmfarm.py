@@ -48,7 +48,7 @@ SchedulerParameters=sched_min_interval=200000,batch_sched_delay=0
 {nodes}
 PartitionName=render Nodes=ALL Default=YES MaxTime=INFINITE State=UP PriorityTier=1
 PartitionName=urgent Nodes=ALL MaxTime=INFINITE State=UP PriorityTier=10
-PartitionName=staff Nodes=ALL MaxTime=INFINITE State=UP AllowGroups=nogroup
+PartitionName=staff Nodes=ALL MaxTime=INFINITE State=UP AllocNodes=node1
 """
 
 _MUNGED = """
@@ -62,7 +62,9 @@ _SLURMD = "mkdir -p /run/slurmd; exec slurmd -f /run/lab/slurm.conf > /dev/null 
 def missing() -> str:
     """Return what this machine lacks for a Slurm; empty: nothing."""
     programs = ("slurmctld", "slurmd", "sbatch", "munged")
-    absent = [each for each in programs if shutil.which(each, path=f"{os.environ['PATH']}:/usr/sbin") is None]
+    absent = [
+        each for each in programs if shutil.which(each, path=f"{os.environ['PATH']}:/usr/sbin") is None
+    ]
     if not absent and not Path("/etc/munge/munge.key").exists():
         absent = ["/etc/munge/munge.key"]
     return ", ".join(absent)
@@ -153,7 +155,7 @@ class SlurmFarm:
 
     def holders(self) -> list[str]:
         """Return the nodes on which holders or runners of sshrender live."""
-        script = "grep -lsz '[s]shrender' /proc/[0-9]*/cmdline"
+        script = r"grep -lsz '[s]shrender-\(holder\|runner\)' /proc/[0-9]*/cmdline"
         return [
             host.name
             for host in self.farm.hosts

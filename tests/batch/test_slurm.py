@@ -138,7 +138,9 @@ def test_another_coordinator_attaches_to_the_pilots_and_needs_no_controller(
         office = Machine(desk.farm, "office", desk.inventory)
         words = [str(desk.document), "-o", "/mnt/san/out/many", "--dpi", "40"]
         (name,) = submitted(office.say("submit", *words))
-        one, two = (Coordinator(desk.farm, each, desk.inventory, "coordinate") for each in ("one", "two"))
+        one, two = (
+            Coordinator(desk.farm, each, desk.inventory, "coordinate") for each in ("one", "two")
+        )
         for each in (one, two):
             machines.callback(each.kill)
         one.start()
@@ -146,7 +148,9 @@ def test_another_coordinator_attaches_to_the_pilots_and_needs_no_controller(
         two.start()
         one.kill()
         killed = time.time()
-        desk.until(lambda: [each for each in job.journal("page_sent") if each["epoch"] == 2], "a take-over")
+        desk.until(
+            lambda: [each for each in job.journal("page_sent") if each["epoch"] == 2], "a take-over"
+        )
         again = next(each for each in job.journal("page_sent") if each["epoch"] == 2)
         before = len(job.delivered())
         desk.until_delivered(before + 4)
@@ -161,4 +165,3 @@ def test_another_coordinator_attaches_to_the_pilots_and_needs_no_controller(
     job.require_whole(pages)
     # Nothing was queued again: the second coordinator works with the pilots of the first.
     assert len(job.journal("pilots_requested")) == 1
-    print("TAKEOVER", datetime.fromisoformat(again["time"]).timestamp() - killed)

@@ -51,6 +51,8 @@ class Pilot:
         self.absent = 0
         if element.is_stuck:
             return element.reason
+        if element.state in _QUEUED:
+            self.running_unheard = 0
         if element.state is ElementState.RUNNING:
             self.running_unheard += 1
             if self.running_unheard > MAX_ABSENT:

@@ -156,6 +156,12 @@ class HtCondor:
         """See Engine. The code is 1 for any failure."""
         return answer.code == 0 or any(text in answer.reason.lower() for text in _GONE)
 
+    def verify(self, request: ArrayRequest) -> None:
+        """See Engine."""
+
+    def verified(self, answer: Answer) -> None:
+        """See Engine."""
+
     def nodes_command(self) -> Command:
         """See Engine."""
         return Command(("condor_status", "-json", "-attributes", "Machine,State,Cpus,TotalSlotCpus"))

@@ -186,6 +186,17 @@ class Engine(Protocol):
         """Return whether ``cancel``, ``hold`` or ``release`` succeeded, or came after the jobs' end."""
         ...
 
+    def verify(self, request: ArrayRequest) -> Command | None:
+        """Return the command that tells whether an array would be accepted; None: there is none.
+
+        Nothing is submitted.
+        """
+        ...
+
+    def verified(self, answer: Answer) -> None:
+        """Take its answer. Raises SubmissionRefused, or EngineUnavailable."""
+        ...
+
     def nodes_command(self) -> Command:
         """Return the command that lists the nodes."""
         ...

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from sshrender.transports.batch.engines.interface import (
     Answer,
     ArrayHandle,
+    ArrayRequest,
     Command,
     ElementState,
     EngineUnavailable,
@@ -116,6 +117,12 @@ class PbsEngine:
     def release(self, array: ArrayHandle) -> Command:
         """See Engine. Raises EngineUnavailable."""
         return Command(("qrls", require_id(array)))
+
+    def verify(self, request: ArrayRequest) -> None:
+        """See Engine."""
+
+    def verified(self, answer: Answer) -> None:
+        """See Engine."""
 
     def is_done(self, answer: Answer) -> bool:
         """See Engine."""

@@ -115,10 +115,23 @@ class Slurm:
         found = answer.out.strip().partition(";")[0]
         if answer.code == 0 and is_number(found):
             return found
+        raise self._refusal(answer)
+
+    def verify(self, request: ArrayRequest) -> Command:
+        """See Engine."""
+        command = self.submit(request)
+        return Command((command.words[0], "--test-only", *command.words[1:]), command.stdin)
+
+    def verified(self, answer: Answer) -> None:
+        """See Engine."""
+        if answer.code:
+            raise self._refusal(answer)
+
+    def _refusal(self, answer: Answer) -> Exception:
         reason = answer.reason
         if any(text in reason.lower() for text in _AWAY):
-            raise EngineUnavailable(reason)
-        raise SubmissionRefused(reason, is_size=any(text in reason.lower() for text in _SIZE))
+            return EngineUnavailable(reason)
+        return SubmissionRefused(reason, is_size=any(text in reason.lower() for text in _SIZE))
 
     def query(self, arrays: Sequence[ArrayHandle]) -> Command:
         """See Engine."""
