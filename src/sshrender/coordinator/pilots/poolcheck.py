@@ -1,4 +1,4 @@
-"""Asks the engine of each pool how it stands, without a job: for ``hosts``. Two commands a pool."""
+"""Asks the engine of each pool how it stands, without a job: for ``hosts``. Three commands a pool."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from dataclasses import field
 from sshrender.coordinator.pilots.pool import PoolSetup
 from sshrender.records import dataclass
 from sshrender.transports.batch.engines.interface import (
+    ArrayRequest,
     EngineUnavailable,
     SubmissionRefused,
     WrongEngine,
@@ -59,17 +60,45 @@ def _check(pool: PoolSetup) -> PoolCheck:
     except (EngineUnavailable, SubmissionRefused) as error:
         return _failed(pool, LOST, f"{engine.name} does not answer: {error}", version)
     usable = [node for node in nodes if node.is_usable]
+    reason = _refusal(pool)
+    state = REFUSED if reason else USABLE
+    if not usable and not reason:
+        state, reason = LOST, "no node takes jobs now"
     return PoolCheck(
         name=pool.name,
         engine=engine.name,
-        state=USABLE if usable else LOST,
-        reason="" if usable else "no node takes jobs now",
+        state=state,
+        reason=reason,
         version=version,
         nodes=dict(Counter(node.state for node in nodes)),
         free=sum(node.free for node in usable),
         cores=sum(node.cores for node in nodes),
         pilots=pool.pilots,
     )
+
+
+def _refusal(pool: PoolSetup) -> str:
+    """Return why the engine would refuse a pilot; empty where it would not, or cannot say."""
+    request = ArrayRequest(
+        name="ssr-check",
+        count=1,
+        cores=pool.cores,
+        walltime=pool.walltime,
+        memory=pool.memory,
+        queue=pool.queue,
+        options=pool.options,
+        script="#!/bin/sh\n",
+    )
+    command = pool.engine.verify(request)
+    if command is None:
+        return ""
+    try:
+        pool.engine.verified(pool.call(command))
+    except SubmissionRefused as refused:
+        return f"{pool.engine.name} would refuse a pilot: {refused.reason}"
+    except EngineUnavailable:
+        pass  # it answered a moment ago
+    return ""
 
 
 def _failed(pool: PoolSetup, state: str, reason: str, version: str = "") -> PoolCheck:
