@@ -28,6 +28,7 @@ COMMANDS = {
         "condor_release",
         "condor_status",
         "condor_version",
+        "condor_ssh_to_job",
     ),
 }
 

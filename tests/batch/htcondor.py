@@ -6,8 +6,10 @@ Constraints are those that the program makes: ``SsrPilot == "NAME"``, joined by 
 from __future__ import annotations
 
 import json
+import os
 import re
 import shlex
+import subprocess
 import sys
 from pathlib import Path
 
@@ -22,6 +24,7 @@ OPTIONS = {
     "condor_release": {"-constraint": 1},
     "condor_status": {"-json": 0, "-attributes": 1},
     "condor_version": {},
+    "condor_ssh_to_job": {},
 }
 STATUS = {"Q": 1, "R": 2, "C": 4, "H": 5}
 
@@ -79,6 +82,8 @@ def show(cluster: Cluster, keys: list[str]) -> int:
 def main(folder: str, name: str, words: list[str]) -> int:
     cluster = Cluster(Path(folder))
     cluster.note(name, words)
+    if name == "condor_ssh_to_job":
+        return attach(cluster, words[0], words[1:])
     given: dict[str, str] = {}
     ids = []
     rest = iter(words)
@@ -104,6 +109,17 @@ def main(folder: str, name: str, words: list[str]) -> int:
     return 0
 
 
+def attach(cluster: Cluster, job: str, words: list[str]) -> int:
+    """Run a command beside a job. Its line is read as condor_ssh_to_job_shell_setup reads it."""
+    with cluster.locked() as state:
+        if state["jobs"].get(job, {}).get("state") != "R":
+            return refuse("condor_ssh_to_job", 1, f"Job {job} is not running")
+    return subprocess.call(
+        ["/bin/sh", "-c", "eval ${SSH_ORIGINAL_COMMAND}"],
+        env={**os.environ, "SSH_ORIGINAL_COMMAND": " ".join(words)},
+    )
+
+
 def change(cluster: Cluster, name: str, keys: list[str]) -> int:
     if name == "condor_rm":
         for key in keys:
@@ -112,7 +128,8 @@ def change(cluster: Cluster, name: str, keys: list[str]) -> int:
         before, after = ("Q", "H") if name == "condor_hold" else ("H", "Q")
         cluster.move(keys, before, after)
     if not keys:
-        print("Couldn't find/remove all jobs matching constraint", file=sys.stderr)
+        verb = name.removeprefix("condor_").replace("rm", "remove")
+        print(f"\nCouldn't find/{verb} all jobs matching constraint (…)", file=sys.stderr)
     return 0 if keys else 1
 
 

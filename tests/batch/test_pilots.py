@@ -44,6 +44,8 @@ def _each_once(batch: Batch, pages: int) -> bool:
 def test_a_job_over_a_batch_system_alone_is_what_plain_ghostscript_makes(
     batch: Batch, sshrender: Run, home: Path
 ) -> None:
+    if batch.engine == "htcondor":
+        batch.write(carrier="pipe")
     document = pdfs.write(home / "ten.pdf", pdfs.numbered(10))
     answer = sshrender(
         "render", "--hosts", batch.hosts, "--encoder", "ghostscript", "-o", "out", str(document)
@@ -63,6 +65,8 @@ def test_a_job_over_a_batch_system_alone_is_what_plain_ghostscript_makes(
     assert len(batch.calls(query)) <= 1  # never more than one a minute
     names = [entry["type"] for entry in batch.journal() if entry["type"].startswith("pilots_")]
     assert names == ["pilots_requested", "pilots_submitted", "pilots_ended"]
+    assert bool(batch.calls("condor_ssh_to_job")) == (batch.engine == "htcondor")
+    assert batch.printed() == ""  # it would lie in the spool folder of a node until the end of the job
     batch.require_empty()
 
 

@@ -14,7 +14,9 @@ import pytest
 from tests.lab.farm import Farm
 from tests.lab.plugin import FarmFactory
 
-WAYS = ["local", "ssh", "openssh", "files"]
+WAYS = ["local", "ssh", "openssh", "files", "pipe"]
+
+SRUN = Path(__file__).parents[1] / "batch" / "srun.py"
 
 PROBE = r"""
 import json, secrets, sys, time
@@ -26,8 +28,8 @@ way, story, options = sys.argv[1], sys.argv[2], json.loads(sys.argv[3])
 if way == "local":
     from sshrender.transports.local import LocalTransport
     transport = LocalTransport()
-elif way == "files":
-    import subprocess, tempfile
+elif way in ("files", "pipe"):
+    import os, subprocess, tempfile
     from pathlib import Path
     from sshrender.transports.batch import script
     from sshrender.transports.batch.arrayfolder import ArrayFolder
@@ -38,7 +40,17 @@ elif way == "files":
     streams = {"stdin": subprocess.PIPE, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     job = subprocess.Popen(["sh", "-s"], **streams, start_new_session=True)
     job.stdin.write(text.encode()); job.stdin.close()
-    transport = FileTransport(array.path, 0, b"k" * 32, 1)
+    transport = files = FileTransport(array.path, 0, b"k" * 32, 1)
+    if way == "pipe":
+        from sshrender.transports.batch.engines.slurm import Slurm
+        from sshrender.transports.batch.pipelink import PipeTransport
+        folder = Path(tempfile.mkdtemp())
+        words = f"exec {sys.executable} {options['srun']} {job.pid}"
+        (folder / "srun").write_text(f'#!/bin/sh\n{words} "$@"\n')
+        (folder / "srun").chmod(0o755)
+        os.environ["PATH"] = f"{folder}:{os.environ['PATH']}"
+        attached = lambda words: Slurm().attached("7", 1, words)
+        transport = PipeTransport(files, attached, {"NAME": "a b"}, falls_back=False)
 else:
     from sshrender.transports.sshchoice import ChosenTransport
     from sshrender.transports.sshconfig import Overrides
@@ -56,7 +68,7 @@ def hear(link, seconds):
     return heard
 
 def tell(**fields):
-    if way == "files":
+    if way in ("files", "pipe"):
         transport.dismiss()
         job.wait(20)
     print(json.dumps(fields))
@@ -98,6 +110,15 @@ if story == "silence":
     except LinkClosed as closed:
         tell(closed=closed.reason)
     tell(closed=None)
+if story == "taken":
+    hear(link, 10)
+    job.kill()
+    try:
+        for _ in range(25):
+            link.read(0.2)
+    except LinkClosed as closed:
+        tell(closed=closed.reason)
+    tell(closed=None)
 if story == "stay":
     hear(link, 10)
     print("ready", flush=True)
@@ -113,7 +134,7 @@ def desk(farm_factory: FarmFactory) -> Farm:
 
 
 def _probe(desk: Farm, way: str, story: str, **options: Any) -> dict[str, Any]:
-    options = {"ssh_config": str(desk.ssh_config), **options}
+    options = {"ssh_config": str(desk.ssh_config), "srun": str(SRUN), **options}
     answer = desk.run([sys.executable, "-c", PROBE, way, story, json.dumps(options)], timeout=60)
     assert answer.returncode == 0, answer.stderr
     found: dict[str, Any] = json.loads(answer.stdout)
@@ -160,18 +181,28 @@ def test_no_python_is_a_verdict(desk: Farm, way: str) -> None:
 
 @pytest.mark.parametrize("way", WAYS)
 def test_a_coordinator_killed_leaves_nothing(desk: Farm, way: str) -> None:
-    options = json.dumps({"ssh_config": str(desk.ssh_config)})
+    options = json.dumps({"ssh_config": str(desk.ssh_config), "srun": str(SRUN)})
     process = desk.popen([sys.executable, "-c", PROBE, way, "stay", options], stdout=subprocess.PIPE)
     assert process.stdout is not None
     assert process.stdout.readline() == "ready\n"
-    # The command line of OpenSSH's client holds the runner's; it must end as well.
-    assert _runners(desk) == (2 if way == "openssh" else 1)
+    # The command line of OpenSSH's client holds the runner's, and so do srun's and its step's; they must
+    # end as well.
+    assert _runners(desk) == {"openssh": 2, "pipe": 3}.get(way, 1)
     os.kill(process.pid, 9)
     process.wait()
     for _ in range(50):
         if _runners(desk) == 0:
             break
         desk.run(["sleep", "0.1"])
+    assert _runners(desk) == 0
+
+
+@pytest.mark.parametrize("way", ["files", "pipe"])
+def test_an_allocation_that_is_taken_away_ends_its_runner(desk: Farm, way: str) -> None:
+    """As TORQUE does it: the first process of the job is killed, and no other."""
+    closed = _probe(desk, way, "taken")["closed"]
+    # Over files the holder reports the end beside the link (coordinator/pilots/).
+    assert bool(closed) == (way == "pipe")
     assert _runners(desk) == 0
 
 

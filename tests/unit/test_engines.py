@@ -293,6 +293,109 @@ def test_text_of_other_users_reaches_no_terminal() -> None:
     assert found[0].reason == "a[2Jb"
 
 
+@pytest.mark.parametrize(
+    ("code", "err", "is_done"),
+    [
+        (
+            170,
+            "qdel: Request invalid for state of job MSG=invalid state for job - COMPLETE 3[0].desk",
+            True,
+        ),
+        (153, "qdel: nonexistent job id: 3[0].desk", True),
+        (153, "", True),
+        # Several ids: one is gone, the other is on a dead node, where only a manager can delete it.
+        (
+            153,
+            "qdel: Server could not connect to MOM 3[1].desk\nqdel: nonexistent job id: 3[0].desk",
+            False,
+        ),
+        (224, "qdel: Server could not connect to MOM 3[1].desk", False),
+        (159, "qdel: Unauthorized Request  3[1].desk", False),
+        (
+            70,
+            "qrls: The requested state or substate can't be set (slot limit in effect). 3[].desk",
+            True,
+        ),
+        (111, "qdel: cannot connect to server desk (errno=111) Connection refused", False),
+        (1, "qdel: illegally formed job identifier: abc", False),
+    ],
+)
+def test_a_job_of_torque_is_gone_only_if_each_of_the_ids_is(code: int, err: str, is_done: bool) -> None:
+    assert engine("torque").is_done(Answer(code, "", err)) is is_done
+
+
+@pytest.mark.parametrize(
+    ("err", "is_done"),
+    [
+        ('\nCouldn\'t find/remove all jobs matching constraint (SsrPilot == "ssr-1")', True),
+        ("Job 3.1 not found\nJob 3.2 not found", True),
+        ("Job 3.1 already marked for removal", True),
+        ("Failed to connect to schedd\nCouldn't find/remove all jobs matching constraint (…)", False),
+        ("Job 3.1 not found\nPermission denied to remove job 3.2", False),
+        ("Can't find address of local schedd", False),
+        ("", False),
+    ],
+)
+def test_a_job_of_htcondor_is_gone_only_if_its_queue_was_asked(err: str, is_done: bool) -> None:
+    assert engine("htcondor").is_done(Answer(1, "", err)) is is_done
+
+
+@pytest.mark.parametrize("name", ["torque", "openpbs", "htcondor"])
+def test_a_submission_that_succeeded_without_an_id_may_be_in_the_queue(name: str) -> None:
+    """``-z`` prints none: what is looked for by name must not be submitted again."""
+    with pytest.raises(EngineUnavailable, match="no id"):
+        engine(name).submitted(Answer(0, "", ""))
+
+
+@pytest.mark.parametrize("name", ["torque", "openpbs"])
+def test_no_pilot_of_pbs_is_a_mail_and_each_engine_is_told_so(name: str) -> None:
+    words = engine(name).submit(REQUEST).words
+    assert words[words.index("-m") + 1] == "n"
+    assert words[words.index("-o") + 1] == "/dev/null"
+    assert "notification = never" in engine("htcondor").submit(REQUEST).stdin
+
+
+def test_elements_of_a_held_array_of_openpbs_are_held_and_one_may_have_a_time() -> None:
+    jobs = {
+        "3[].desk": {"Job_Name": "ssr-1", "job_state": "H"},
+        "3[0].desk": {"Job_Name": "ssr-1", "job_state": "Q", "comment": "Job Array Began at Wed"},
+        "4.desk": {
+            "Job_Name": "ssr-2",
+            "job_state": "Q",
+            "comment": "Can Never Run: Insufficient ncpus",
+            "estimated": {"exec_vnode": "(node1:ncpus=1)", "start_time": "Wed Nov 25 23:30:00 2026"},
+        },
+    }
+    held, waiting = engine("openpbs").elements(Answer(0, json.dumps({"Jobs": jobs})))
+    assert (held.state, held.reason) == (ElementState.HELD, "")
+    assert (waiting.state, waiting.reason) == (ElementState.WAITING, "Can Never Run: Insufficient ncpus")
+    assert waiting.start == "Wed Nov 25 23:30:00 2026"
+
+
+def test_a_job_of_torque_that_was_put_back_does_not_wait_because_it_had_started() -> None:
+    job = (
+        "<Job><Job_Id>3[0].desk</Job_Id><Job_Name>ssr-1-0</Job_Name><job_state>Q</job_state>"
+        "<comment>Job started on Wed Nov 25 at 23:04</comment></Job>"
+    )
+    assert [each.reason for each in engine("torque").elements(Answer(0, f"<Data>{job}</Data>"))] == [""]
+
+
+@pytest.mark.parametrize(
+    ("state", "is_usable", "free"),
+    [
+        ("free", True, 3),
+        ("job-exclusive", True, 3),
+        ("job-exclusive,busy", True, 0),
+        ("down,offline", False, 0),
+        ("offline", False, 0),
+    ],
+)
+def test_the_words_of_a_node_s_state(state: str, is_usable: bool, free: int) -> None:
+    text = f"<name>n1</name><state>{state}</state><np>4</np><jobs>2/3[0].desk</jobs>"
+    (node,) = engine("torque").nodes(Answer(0, f"<Data><Node>{text}</Node></Data>"))
+    assert (node.is_usable, node.free) == (is_usable, free)
+
+
 @pytest.mark.parametrize("status", [None, 0, 99, "2", True])
 def test_a_job_without_a_known_status_has_not_ended(status: object) -> None:
     whole = json.dumps([*CONDOR, {**CONDOR[0], "ProcId": 3, "JobStatus": status}])

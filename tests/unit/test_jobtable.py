@@ -91,6 +91,24 @@ def _hosts(san: Path, *names: str) -> list[HostTable]:
     return inventory.expand(inventory.load(file))
 
 
+def test_a_pool_is_listed_for_all_running_jobs_and_a_pilot_with_its_node(san: Path, job: Made) -> None:
+    first, second, over = job("first"), job("second"), job("over")
+    leases = [lease.take(each.lease) for each in (first, second)]
+    for folder in (first, second, over):
+        report = entry(
+            "pool_reported", NOW, pool="cluster", waiting=2, running=1, reason="why", start=""
+        )
+        _write(folder, [report])
+    pilot = {"host": "slurm:12_3", "cores": 4, "ghostscript": "10", "python": "3", "node": "node07"}
+    _write(first, [entry("host_connected", NOW, **pilot), _state("slurm:12_3", "idle")])
+    listed = JobTable(san, "jobs", []).read()
+    (pool,) = listed.pools
+    assert (pool.name, pool.waiting, pool.running, pool.reason) == ("cluster", 4, 2, "why")
+    assert set(pool.jobs) == {first.name, second.name}
+    assert {host.name: host.reason for host in listed.hosts}["slurm:12_3"] == "on node07"
+    assert len(leases) == 2
+
+
 def test_a_running_job_is_followed_and_a_finished_one_is_read_again_when_it_has_changed(
     san: Path, job: Made
 ) -> None:

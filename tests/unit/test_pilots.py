@@ -343,6 +343,29 @@ def test_an_array_whose_id_comes_while_the_job_is_held_is_held_and_released(tmp_
     assert orders == ["scontrol hold", "scontrol hold", "scontrol release"]
 
 
+def test_a_pilot_on_a_dead_node_runs_for_ever_and_counts_no_more(tmp_path: Path) -> None:
+    """TORQUE lists it as R and its owner cannot delete it: another one takes its place."""
+    pool = _Pool(tmp_path, "torque", qsub=Answer(0, "7[].desk\n"), qdel=Answer(0))
+    manager = pool.manager
+    manager.need(Demand(100))
+    manager._resize(0.0)
+    name = manager._arrays[0].handle.name
+    for pilot in manager._arrays[0].pilots.values():
+        pilot.is_live = True
+    manager.give_up("torque:7_0")
+    rows = "".join(
+        f"<Job><Job_Id>7[{n}].desk</Job_Id><Job_Name>{name}-{n}</Job_Name><job_state>R</job_state></Job>"
+        for n in range(4)
+    )
+    pool.answers["qstat"] = Answer(0, f"<Data>{rows}</Data>")
+    pool.answers["qdel"] = Answer(224, "", "qdel: Server could not connect to MOM 7[0].desk")
+    manager._query(60.0)
+    manager._resize(61.0)
+    assert [each for each in pool.called if each.startswith("qsub")] == ["qsub -N", "qsub -N"]
+    assert [len(array.pilots) for array in manager._arrays] == [4, 1]
+    assert not manager._arrays[0].is_over  # it may come back with its node, and finds a tombstone then
+
+
 def test_three_pilots_that_never_speak_pause_the_pool() -> None:
     backoff = Backoff()
     for _ in range(3):
@@ -402,6 +425,41 @@ def test_words_reach_the_login_host_as_they_are_and_its_errors_are_told_apart() 
         call(Command(("sh", "-c", "echo refused >&2; exit 255"), ""))
     with pytest.raises(EngineUnavailable, match="no answer in"):
         call(Command(("sleep", "5"), ""), timeout=0.2)
+
+
+def test_a_login_shell_says_where_the_commands_are_and_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    profile = (
+        "echo Welcome; echo beware >&2; export PATH=$HOME/bin:$PATH SBATCH_PARTITION=x POEM='a\nb * c'\n"
+    )
+    (tmp_path / ".profile").write_text(profile)
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "qsub").write_text('#!/bin/sh\necho "$SBATCH_PARTITION|$POEM|$PWD|$*"; cat\n')
+    (tmp_path / "bin" / "qsub").chmod(0o755)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for shell in ("/bin/sh", "/bin/bash"):
+        monkeypatch.setenv("SHELL", shell)
+        answer = enginecalls.EngineCalls(["sh", "-c", 'eval "$1"', "ssh"])(
+            Command(("qsub", "grün  *"), "in")
+        )
+        assert (answer.out, answer.err, answer.code) == ("||/|grün  *\nin", "", 0)
+
+
+def test_a_server_that_a_queue_names_is_asked_by_every_command(tmp_path: Path) -> None:
+    path = tmp_path / "hosts.toml"
+    path.write_text(
+        '[san]\npath = "/san"\n[[pools]]\nname = "p"\nengine = "torque"\npilots = 1\nwalltime = "1h"\n'
+        'memory = "1G"\nqueue = "batch@far"\n'
+    )
+    read = inventory.load(path)
+    setup = pool_setup(read.pools[0], read, Path("/san"), Settings())
+    assert setup.call(Command(("sh", "-c", "echo $PBS_DEFAULT"))).out == "far\n"
+    with pytest.raises(SubmissionRefused, match="qstat is not installed here"):
+        setup.call(Command(("qstat", "-x")))
+    # TORQUE tells a job nothing of its memory.
+    assert holder.memory_of({**setup.environment}) <= 1 << 30
+    assert not {name for name in holder.kept({**setup.environment}) if "MEMORY" in name}
 
 
 def test_the_login_host_is_reached_as_the_inventory_says(tmp_path: Path) -> None:

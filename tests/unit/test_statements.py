@@ -128,6 +128,46 @@ def test_a_pause_is_a_state_with_its_times_and_its_reason() -> None:
     assert f"waits until {clock_time(journal_time(305))} ({FULL})" in words
 
 
+# Pilots in the queue of a batch system
+
+
+def test_waiting_in_the_queue_is_a_state_with_the_engine_s_reason_and_time() -> None:
+    journal = Journal(10, [])
+    waits = {"pool": "cluster", "waiting": 3, "running": 0, "reason": "Resources", "start": "23:30"}
+    journal.write("pool_reported", **waits)
+    shown = _headline(journal, "desk (pid 7)")
+    assert "waiting in the queue" in shown
+    assert "pool cluster: 3 waiting, 0 running (Resources; expected to start 23:30)" in shown
+    reason = "3 waiting in the queue: Resources; expected to start 23:30"
+    report = _report(journal)
+    assert (report.state, report.reason) == ("running", reason)
+    assert "pool cluster: 3 waiting" in _whole(report)
+    journal.write("pool_reported", **{**waits, "waiting": 2, "running": 1, "start": ""})
+    journal.greet("slurm:12_3")
+    journal.send(1, "slurm:12_3")
+    shown = _headline(journal, "desk (pid 7)")
+    assert "running" in shown.splitlines()[0]
+    assert "2 waiting, 1 running (Resources)" in shown
+    assert not _report(journal).reason
+    # A coordinator that is gone, or the end of the run: the queue is none of its business any more.
+    assert "pool cluster" not in _headline(journal, "")
+    journal.write("run_ended", state="done", reason="")
+    assert "pool cluster" not in _headline(journal, "desk (pid 7)")
+
+
+def test_a_pool_stays_current_however_many_hosts_and_pools_a_journal_names() -> None:
+    journal = Journal(10, [])
+    for number in range(jobstatus.MAX_HOSTS + 5):
+        journal.write("pool_reported", pool=f"p{number}", waiting=1, running=0, reason="", start="")
+    journal.write("pool_reported", pool="p0", waiting=0, running=7, reason="", start="")
+    report = _report(journal)
+    assert len(report.pools) == jobstatus.MAX_HOSTS
+    assert report.pools[0].running == 7
+    model = _model(journal)
+    assert model.pools.latest["p0"].running == 7
+    assert len(model.pools.latest) < jobstatus.MAX_HOSTS
+
+
 def journal_time(seconds: float) -> str:
     """Return a moment of a test's journal, as it is written there."""
     return entry("storage_recovered", BEGAN + seconds).time

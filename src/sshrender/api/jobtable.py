@@ -24,6 +24,7 @@ from sshrender.job import jobattributes
 from sshrender.job.folder import JobFolder, require_san
 from sshrender.job.jobattributes import Attributes
 from sshrender.job.journal.journal import MAX_BYTES, JournalTail, read_journal
+from sshrender.job.journal.journalentries import PoolReported
 from sshrender.job.lease import Observer
 from sshrender.job.leasefiles import Claim
 from sshrender.job.queue import drains
@@ -31,7 +32,7 @@ from sshrender.job.queue.requestoperations import Operation
 from sshrender.job.spec import JobSpec, load_spec
 from sshrender.job.status import jobstatus
 from sshrender.utf8 import writable
-from sshrender.views.dashboard.source import HostLine, JobLine, JobView, Listed
+from sshrender.views.dashboard.source import HostLine, JobLine, JobView, Listed, PoolLine
 from sshrender.views.jobmodel import HostRow, JobModel
 
 # The list is read every few seconds, and another user decides how long a journal is.
@@ -94,7 +95,8 @@ class JobTable:
                 lines.append(line)
                 updated[name] = self._jobs[name].updated
         lines += [JobLine("", name, "damaged", note=why) for name, why in damaged.items()]
-        return Listed(tuple(self._in_order(lines, updated)), tuple(self._host_lines()))
+        ordered = tuple(self._in_order(lines, updated))
+        return Listed(ordered, tuple(self._host_lines()), tuple(self._pool_lines()))
 
     def _names(self) -> Sequence[str]:
         """Return the names of the jobs to list. Raises OSError."""
@@ -117,6 +119,22 @@ class JobTable:
                 return None
             known = self._jobs[name] = _Job(folder, spec)
         return known.line()
+
+    def _pool_lines(self) -> Iterator[PoolLine]:
+        """Yield how each pool stands for all running jobs."""
+        used: dict[str, list[tuple[str, PoolReported]]] = {}
+        for name, job in self._jobs.items():
+            for report in job.pools():
+                used.setdefault(report.pool, []).append((name, report))
+        for pool, reports in sorted(used.items()):
+            yield PoolLine(
+                name=pool,
+                waiting=sum(report.waiting for _, report in reports),
+                running=sum(report.running for _, report in reports),
+                reason=next((report.reason for _, report in reports if report.reason), ""),
+                start=min((report.start for _, report in reports if report.start), default=""),
+                jobs=tuple(name for name, _ in reports),
+            )
 
     def _host_lines(self) -> list[HostLine]:
         """Return what each host does for all running jobs, those that work first."""
@@ -206,6 +224,10 @@ class _Job:
         """Return the hosts of a running job."""
         return [] if self._tail is None else list(self._model.hosts.values())
 
+    def pools(self) -> list[PoolReported]:
+        """Return how the pools of a running job stand."""
+        return [] if self._tail is None else list(self._model.pools.latest.values())
+
     def line(self) -> JobLine:
         """Return how it stands. Raises UserError or OSError."""
         # Only finished jobs are skipped: a running or queued one may change at any moment.
@@ -290,7 +312,7 @@ def _running(name: str, model: JobModel, attributes: Attributes) -> JobLine:
         speed=model.rate.per_second(now),
         left=model.left(now),
         owner=attributes.owner,
-        note=model.paused or held,
+        note=model.paused or held or model.pools.wait(model.counts["sent"]),
         is_coordinated=True,
     )
 
@@ -305,7 +327,7 @@ def _host(name: str, rows: Sequence[tuple[str, HostRow]], drained: drains.Drain 
     return HostLine(
         name=name,
         state=shown.state or ("drained" if drained is not None else ""),
-        reason=shown.reason or why,
+        reason=shown.reason or why or (f"on {shown.node}" if shown.node else ""),
         slots=max((row.slots for _, row in rows), default=0),
         running=sum(row.running for _, row in rows),
         # The load of others is known only while a job is connected to it.

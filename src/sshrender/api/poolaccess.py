@@ -64,5 +64,8 @@ def _ssh_words(pool: PoolEntry, inventory: inv.Inventory, settings: Settings) ->
     # A forwarding or an agent of the user's ssh_config is not for these commands.
     options = ("BatchMode=yes", "ConnectTimeout=10", "ClearAllForwardings=yes")
     words = [word for option in options for word in ("-o", option)]
+    if host.host_key is not None:
+        checking = "accept-new" if host.host_key == "accept-new" else "yes"
+        words += ["-o", f"StrictHostKeyChecking={checking}"]
     command = SshCommand(host, config_file).ssh("", "-T", "-a", "-x", *words)
     return shlex.split(command)

@@ -174,6 +174,9 @@ class Holder:
             # The runner ends before the note, so that the note is true when it is read.
             self._stop_runner()
             self._note(type="ended", reason=reason)
+        # The folder was removed with the job between two looks: the end that the note would tell of.
+        except FileNotFoundError:
+            pass
         # The shared folder does not work, so no note can be written. Standard error is all that is left.
         except (OSError, pilotlines.BadLine) as error:
             sys.stderr.write("sshrender: %s: %s\n" % (reason, error))

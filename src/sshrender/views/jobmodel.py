@@ -19,6 +19,7 @@ from sshrender.job.queue.pause import Pause
 from sshrender.job.queue.requestoperations import Operation, operation_of
 from sshrender.records import dataclass
 from sshrender.views import hostwords
+from sshrender.views.poolreports import PoolReports
 from sshrender.views.problems import ERROR, severity
 from sshrender.views.rate import Rate
 from sshrender.views.runtimes import RunTimes
@@ -94,6 +95,8 @@ class HostRow:
     hedged: int = 0
     seconds: float = 0.0
     ghostscript: str = ""
+    node: str = ""
+    """The node of a pilot of a batch system."""
     flights: dict[str, InFlight] = field(default_factory=dict)
     reopening: dict[int, float] = field(default_factory=dict)
     """Since when slots open the document anew, by the page after which they do."""
@@ -172,6 +175,7 @@ class JobModel:
         self.output = ""
         self.held = ""
         self.pause: Pause | None = None
+        self.pools = PoolReports()
         self.times = RunTimes()
         self._states_before: dict[str, tuple[str, str]] = {}
         self.notes: list[str] = []
@@ -204,6 +208,7 @@ class JobModel:
         # The clocks of two coordinators may differ, and time must not go back here.
         self.now = max(self.now, entry.moment.timestamp())
         self.times.take(entry, self.now)
+        self.pools.take(entry)
         # PageEntry is a subclass of JournalEntry, so the other entries are those that are none.
         if not isinstance(entry, je.PageEntry):
             self._take_of_run(entry)
@@ -385,7 +390,7 @@ class JobModel:
         host.cores = entry.cores
         host.slots = entry.slots or host.cores
         host.others = entry.load / max(host.cores, 1)
-        host.ghostscript = entry.ghostscript
+        host.ghostscript, host.node = entry.ghostscript, entry.node
 
     def _hosts_sampled(self, entry: je.HostsSampled) -> None:
         for name, (others, own) in entry.loads.items():

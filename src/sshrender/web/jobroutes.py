@@ -252,7 +252,7 @@ async def link(call: Call) -> Response:
     "/api/v1/hosts",
     "All hosts, and which are drained",
     needs=Role.OPERATOR,
-    answers={200: "hosts, drained"},
+    answers={200: "hosts, pools, drained"},
 )
 async def hosts(call: Call) -> Response:
     """Return what each host does for all jobs."""
@@ -261,7 +261,10 @@ async def hosts(call: Call) -> Response:
     rows = [
         {"host": each.host, "by": each.by, "note": each.note, "since": each.since} for each in drained
     ]
-    return JSONResponse({"hosts": [asdict(host) for host in listed.hosts], "drained": rows})
+    pools = [asdict(pool) for pool in listed.pools]
+    return JSONResponse(
+        {"hosts": [asdict(host) for host in listed.hosts], "pools": pools, "drained": rows}
+    )
 
 
 async def _known_host(call: Call) -> str:

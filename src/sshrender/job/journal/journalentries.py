@@ -7,7 +7,7 @@ A field with a default is left at its default then. journalformat.py reads and w
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import field
 from datetime import datetime
 from typing import Annotated, Any, ClassVar
@@ -387,6 +387,19 @@ class PoolReported(JournalEntry):
     running: Count
     reason: Text = ""
     start: Text = ""
+
+
+def waits_in_queue(pools: Iterable[PoolReported]) -> str:
+    """Return that pilots wait in the queue of a batch system, while none of any pool runs, and why."""
+    pools = list(pools)
+    waiting = sum(pool.waiting for pool in pools)
+    if not waiting or any(pool.running for pool in pools):
+        return ""
+    reason = next((pool.reason for pool in pools if pool.reason), "")
+    start = min((pool.start for pool in pools if pool.start), default="")
+    why = [reason] if reason else []
+    why += [f"expected to start {start}"] if start else []
+    return f"{waiting} waiting in the queue" + (f": {'; '.join(why)}" if why else "")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

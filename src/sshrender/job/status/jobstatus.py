@@ -190,7 +190,8 @@ class _Progress:
             case je.StorageFailed() | je.StorageRecovered():
                 # A recovery ends the pause, whatever began it.
                 self.paused = Pause.of(entry) if isinstance(entry, je.StorageFailed) else None
-            case je.PoolReported(pool=pool) if len(self.pools) < MAX_HOSTS:
+            # Bounded, as another user may have written the journal; a known pool is always kept current.
+            case je.PoolReported(pool=pool) if pool in self.pools or len(self.pools) < MAX_HOSTS:
                 self.pools[pool] = entry
             case je.RequestHandled(is_late=False):
                 self._request(entry)
@@ -427,7 +428,7 @@ def _state(
             return "held", held
         if progress.paused is not None:
             return "paused", progress.paused.reason
-        return "running", _waits_in_queue(progress.pools.values())
+        return "running", je.waits_in_queue(progress.pools.values())
     delivered = counts["done"] + counts["suspect"]
     is_queued = attributes.is_queued and not attributes.over
     # A complete job that was queued again waits for its next run.
@@ -448,16 +449,6 @@ def _state(
     if progress.ended is not None and progress.ended.state == CANCELLED:
         return CANCELLED, reason
     return ("partial" if delivered else "failed"), reason
-
-
-def _waits_in_queue(pools: Iterable[je.PoolReported]) -> str:
-    """Return that pilots wait in the queue of a batch system, while none of any pool runs."""
-    pools = list(pools)
-    waiting = sum(pool.waiting for pool in pools)
-    if not waiting or any(pool.running for pool in pools):
-        return ""
-    reason = next((pool.reason for pool in pools if pool.reason), "")
-    return f"{waiting} waiting in the queue" + (f": {reason}" if reason else "")
 
 
 def _waits_for(attributes: Attributes) -> str:

@@ -26,10 +26,10 @@ _LOGIN = (
     """ exec "$SHELL" -l -c 'exec "$@"' sshrender "$@";; *) exec "$@";; esac"""
 )
 
-# -f: a line of a variable with several lines is no pattern for names of files. ``$0`` is the marker.
+# grep: a line of a variable with several lines is no name. ``$0`` is the marker.
 _CLEAN = (
-    "set -f; d=; for v in $(env | cut -d= -f1); do case $v in "
-    f"{'|'.join((*KEPT, *(f'{prefix}*' for prefix in KEPT_PREFIXES)))}|*[^A-Za-z0-9_]*) ;;"
+    "d=; for v in $(env | cut -d= -f1 | grep -x '[A-Za-z_][A-Za-z0-9_]*'); do case $v in "
+    f"{'|'.join((*KEPT, *(f'{prefix}*' for prefix in KEPT_PREFIXES)))}) ;;"
     ' *) d="$d -u $v";; esac; done; cd /; echo "$0"; echo "$0" >&2; exec env $d "$@"'
 )
 

@@ -34,6 +34,12 @@ KEEP_INTERVAL = 5.0
 """Seconds between two lines that tell the holder that a coordinator is there."""
 
 
+MAX_SEEN = 4096
+"""Bytes of the command's own output that are kept for an error."""
+
+MAX_REASON = 300
+
+
 class PipeTransport:
     """Reaches the runner of one pilot. ``attached`` makes words run in its allocation (Engine.attached).
 
@@ -79,12 +85,13 @@ class PipeTransport:
         except OSError as error:
             reason = f"cannot start {words[0]}: {error.strerror}"
             raise ConnectFailed(Refusal.UNREACHABLE, reason) from None
-        link = self._link = PipeLink(process, keep, spec.marker)
+        link = self._link = PipeLink(process, keep, spec)
         try:
             link.write(payload.build(spec.marker, spec.silence), timeout)
         except LinkClosed as closed:
             link.close()
-            raise ConnectFailed(Refusal.UNREACHABLE, closed.reason) from None
+            refusal = Refusal.NO_PYTHON if closed.has_no_program else Refusal.UNREACHABLE
+            raise ConnectFailed(refusal, closed.reason) from None
         return link
 
     def dismiss(self) -> None:
@@ -99,30 +106,54 @@ class PipeTransport:
 
 
 class PipeLink:
-    """The streams of the engine's command. See Link. ``marker``: of the runner's lines."""
+    """The streams of the engine's command. See Link."""
 
-    def __init__(self, process: subprocess.Popen[bytes], keep: FileLink, marker: str) -> None:
+    def __init__(self, process: subprocess.Popen[bytes], keep: FileLink, spec: RunnerSpec) -> None:
         self._process = process
         self._streams = LocalLink(process)
         self._keep = keep
         self._kept_at = time.monotonic()
-        self._marker = f"@{marker}".encode()
-        self._tail = b""
+        self._spec = spec
+        self._seen = b""
         self.has_read = False
         """Whether the runner has spoken: what the command itself prints is an error of it."""
 
     def read(self, timeout: float) -> bytes:
         """See Link.read."""
-        data = self._streams.read(timeout)
-        if not self.has_read:
-            # The marker may come in two parts.
-            seen = self._tail + data
-            self.has_read, self._tail = self._marker in seen, seen[1 - len(self._marker) :]
+        try:
+            data = self._streams.read(timeout)
+        except LinkClosed as closed:
+            raise self._end(closed) from None
+        self._note(data)
         return data
+
+    def _note(self, data: bytes) -> None:
+        if not self.has_read:
+            self._seen = (self._seen + data)[-MAX_SEEN:]
+            self.has_read = f"@{self._spec.marker}".encode() in self._seen
+
+    def _end(self, closed: LinkClosed) -> LinkClosed:
+        """Return the end of the streams with what the command says of it, and with its exit status."""
+        if self.has_read:
+            return closed
+        status = None
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            status = self._process.wait(childprocess.END_TIMEOUT)
+        said = self._seen.decode("utf-8", "replace").strip()
+        # ``env`` names the program that it cannot start. Another one tells nothing about Python.
+        if self._spec.python not in said:
+            status = None
+        return LinkClosed(said.splitlines()[-1][:MAX_REASON] if said else closed.reason, status)
 
     def write(self, data: bytes, timeout: float) -> None:
         """See Link.write."""
-        self._streams.write(data, timeout)
+        try:
+            self._streams.write(data, timeout)
+        except LinkClosed as closed:
+            # What it printed before it ended tells why.
+            with contextlib.suppress(LinkClosed):
+                self._note(self._streams.read(childprocess.END_TIMEOUT))
+            raise self._end(closed) from None
         if time.monotonic() - self._kept_at >= KEEP_INTERVAL:
             self._kept_at = time.monotonic()
             # The holder gives its allocation up when no such line comes for a while, although the step

@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import functools
 import json
+import os
 import shlex
 import zlib
 from collections.abc import Mapping
@@ -51,15 +52,23 @@ _SCRIPT = """\
 
 def build(python: str, folder: str, key: bytes, walltime: float, environment: Mapping[str, str]) -> str:
     """Return the script. ``folder``: of the array, as nodes see it; ``walltime`` in seconds."""
-    exports = "".join(f"export {name}={shlex.quote(value)}\n" for name, value in environment.items())
+    exports = "".join(f"export {name}={_quoted(value)}\n" for name, value in environment.items())
     return _SCRIPT.format(
         exports=exports,
         python=python,
-        folder=shlex.quote(folder),
+        folder=_quoted(folder),
         walltime=walltime,
         # base64 holds no quote and no newline, so it fits into a string of Python and a here-document.
         program=_PROGRAM.format(sources=_sources(), key=key.hex()),
     )
+
+
+def _quoted(text: str) -> str:
+    """Return a word of the script, in ASCII, as TORQUE refuses any other script (6.1.3)."""
+    if text.isascii():
+        return shlex.quote(text)
+    # %b of printf reads ``\0`` and octal digits as a byte (POSIX).
+    return '"$(printf %b ' + "".join(f"'\\0{byte:03o}'" for byte in os.fsencode(text)) + ')"'
 
 
 @functools.cache

@@ -273,6 +273,8 @@ class Dashboard(Navigation):
         problem = self._problem or self._storage_hang() or clean(paused)
         if problem:
             words[-1] = Text(problem, "bold red reverse")
+        if self._has_changed("headline", len(words)):
+            self.query_one("#headline").styles.height = len(words)
         self._show("#headline", Text("\n").join(words))
 
     def _storage_hang(self) -> str:

@@ -7,6 +7,7 @@ from rich.text import Text
 from sshrender.core.fingerprint import in_words
 from sshrender.job.journal.journalentries import JournalEntry
 from sshrender.views.dashboard.styles import Styles
+from sshrender.views.dashboard.tables import reason_on_node
 from sshrender.views.jobmodel import SENT, WAITING, HostRow, PageRow
 from sshrender.views.pagehistory import tell, time_of_day
 from sshrender.views.text import clean, count, duration, size
@@ -53,7 +54,7 @@ def of_host(host: HostRow, ssh_command: str, styles: Styles) -> Text:
     text = Text()
     text.append(f"{clean(host.name)}  ", "bold")
     text.append(f"{symbol} {clean(host.word)}", style)
-    text.append(f"  {clean(host.reason)}\n")
+    text.append(f"  {reason_on_node(host)}\n")
     if host.slots:
         text.append(
             f"{count(host.cores, 'core')}, {count(host.slots, 'slot')},"

@@ -1,4 +1,4 @@
-"""Describe the run in three lines: job and state, progress, speed."""
+"""Describe the run in three lines: job and state, progress, speed; and in a fourth its pools."""
 
 from __future__ import annotations
 
@@ -34,6 +34,8 @@ def state_of(job: JobModel, coordinator: str) -> tuple[str, str]:
         return clean(job.held), "bold yellow reverse"
     if job.run == 0:
         return "queued", "bold"
+    if coordinator and job.pools.wait(job.counts[SENT]):
+        return "waiting in the queue", "bold yellow"
     return ("running", "bold") if coordinator else ("abandoned: no coordinator", "bold red")
 
 
@@ -52,9 +54,12 @@ def opening(document: str, doing: str, seconds: float) -> list[Text]:
 def lines(
     facts: JobFacts, job: JobModel, coordinator: str, now: float, width: int, styles: Styles
 ) -> list[Text]:
-    """Return three lines, each at most ``width`` columns wide."""
+    """Return three lines, each at most ``width`` columns wide, and one more for pools that are used."""
     found = [_title(facts, job, coordinator), _progress(job, coordinator, now, width, styles)]
     found.append(_speed(job, coordinator, now, width, styles))
+    if coordinator and job.ended is None and job.pools.latest:
+        style = "yellow" if job.pools.wait(job.counts[SENT]) else "dim"
+        found.append(Text(job.pools.in_words(), style, no_wrap=True))
     for line in found:
         line.truncate(width, overflow="ellipsis")
     return found

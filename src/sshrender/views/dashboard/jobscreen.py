@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from typing import ClassVar
 
 from rich.style import Style
@@ -20,10 +21,11 @@ from sshrender.views.dashboard.dialogs import Confirmation, Question
 from sshrender.views.dashboard.keyhints import ENDS, Hint
 from sshrender.views.dashboard.keyline import KeyLine
 from sshrender.views.dashboard.rowlist import Column, Listing, Row
-from sshrender.views.dashboard.source import HostLine, JobLine, JobList, Listed
+from sshrender.views.dashboard.source import HostLine, JobLine, JobList, Listed, PoolLine
 from sshrender.views.dashboard.styles import Styles
 from sshrender.views.hostwords import word
 from sshrender.views.jobmodel import FAILED, SUSPECT
+from sshrender.views.pooltable import queue_in_words
 from sshrender.views.text import clean, count, duration
 
 REFRESH = 2.0
@@ -153,16 +155,18 @@ class JobScreen(Screen[None]):
         if listed is None:
             return
         hosts = self.query_one("#all-hosts", Listing)
-        hosts.display = bool(listed.hosts)
+        hosts.display = bool(listed.hosts or listed.pools)
         text = self._filter.lower()
         found = [line for line in listed.jobs if _matches(text, line.name, line.state, line.owner)]
         self.query_one("#jobs", Listing).show(
             [_job(line, number, self._styles) for number, line in enumerate(found)]
         )
         seen = [host for host in listed.hosts if _matches(text, host.name, host.state, *host.jobs)]
-        hosts.show([_host(host, self._styles) for host in seen])
+        pools = [pool for pool in listed.pools if _matches(text, pool.name, *pool.jobs)]
+        hosts.show([*map(_pool, pools), *(_host(host, self._styles) for host in seen)])
         # At most two fifths, and five lines: jobs matter more than hosts here.
-        hosts.styles.height = min(len(listed.hosts) + 3, max(5, self.size.height * 2 // 5))
+        lines = len(listed.hosts) + len(listed.pools) + 3
+        hosts.styles.height = min(lines, max(5, self.size.height * 2 // 5))
 
     def _title(self) -> Text:
         listed = self._listed
@@ -296,6 +300,19 @@ def _job(line: JobLine, number: int, styles: Styles) -> Row:
     problem_style = Style.parse("bold red" if line.failed else "yellow")
     # A job without a key gets one, because the cursor follows keys.
     return Row(line.key or f"#{number}", cells, (None, style, None, problem_style))
+
+
+def _pool(pool: PoolLine) -> Row:
+    cells = (
+        f"pool {clean(pool.name)}",
+        "waiting" if pool.waiting and not pool.running else "",
+        "",
+        "",
+        clean(", ".join(pool.jobs)),
+        # Without its name, which is in the first column.
+        queue_in_words({**asdict(pool), "pool": ""}).partition(": ")[2],
+    )
+    return Row(pool.name, cells)
 
 
 def _host(host: HostLine, styles: Styles) -> Row:

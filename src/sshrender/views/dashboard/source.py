@@ -87,11 +87,24 @@ class HostLine:
 
 
 @dataclass(frozen=True, slots=True)
+class PoolLine:
+    """A pool of a batch system in a list of jobs: its pilots for all of them together."""
+
+    name: str
+    waiting: int = 0
+    running: int = 0
+    reason: str = ""
+    start: str = ""
+    jobs: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Listed:
-    """All jobs, running ones first, and all hosts."""
+    """All jobs, running ones first, all hosts, and the pools that running jobs use."""
 
     jobs: tuple[JobLine, ...] = ()
     hosts: tuple[HostLine, ...] = ()
+    pools: tuple[PoolLine, ...] = ()
 
 
 class JobList(Protocol):

@@ -62,7 +62,11 @@ def _rank(host: HostRow) -> tuple[int, bool]:
 
 def hosts(job: JobModel, styles: Styles, sort: str, is_reversed: bool, text: str = "") -> list[Row]:
     """Return the hosts whose name, state or reason contains ``text``, sorted by a column."""
-    found = [host for host in job.hosts.values() if _contains(text, host.name, host.word, host.reason)]
+    found = [
+        host
+        for host in job.hosts.values()
+        if _contains(text, host.name, host.word, host.reason, host.node)
+    ]
     found.sort(key=_KEYS[sort], reverse=is_reversed)
     return [_host(host, styles) for host in found]
 
@@ -86,10 +90,15 @@ def _host(host: HostRow, styles: Styles) -> Row:
             str(host.pages) if is_known else "",
             "" if host.median is None else f"{host.median:.2f}",
             str(host.failures or ""),
-            clean(host.reason),
+            reason_on_node(host),
         ),
         (None, style),
     )
+
+
+def reason_on_node(host: HostRow) -> str:
+    """Return the reason of a host's state, after the node of a pilot."""
+    return clean("; ".join(each for each in (host.node and f"on {host.node}", host.reason) if each))
 
 
 def attempts(job: JobModel, styles: Styles, now: float, text: str = "") -> list[Row]:

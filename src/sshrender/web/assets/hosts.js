@@ -9,6 +9,12 @@ function row(host, drain) {
     make("td", {}, make("button", { type: "button", text: verb, "aria-label": `${verb}: ${host.name}`, onclick: () => change(host.name, !drain) })));
 }
 
+function poolRow(pool) {
+  return make("tr", {}, make("th", { scope: "row", text: pool.name }), make("td", { class: "n", text: pool.running }),
+    make("td", { class: "n", text: pool.waiting }), make("td", { class: "words", text: pool.reason || "–" }),
+    make("td", { text: pool.start || "–" }), make("td", { class: "words", text: pool.jobs.join(", ") }));
+}
+
 async function change(name, isDrain) {
   if (isDrain && !await confirmed(`Drain ${name}?`, "Its pages go to other hosts; it gets no more until it is put back into use.", "Drain")) return;
   try {
@@ -25,7 +31,9 @@ async function refresh() {
     const focused = document.activeElement?.closest?.("tr")?.dataset.host;
     $("hosts").tBodies[0].replaceChildren(...found.hosts.map((host) => row(host, drained.get(host.name))));
     if (focused) $("hosts").querySelector(`[data-host="${CSS.escape(focused)}"] button`)?.focus({ preventScroll: true });
-    $("empty").hidden = found.hosts.length > 0;
+    $("pools").tBodies[0].replaceChildren(...found.pools.map(poolRow));
+    $("batch").hidden = found.pools.length === 0;
+    $("empty").hidden = found.hosts.length > 0 || found.pools.length > 0;
     $("offline").hidden = true;
   } catch (error) {
     $("offline").textContent = told(error);
