@@ -78,17 +78,32 @@ class WebOptions:
         found = {key: value for key, value in fields.items() if value is not None and value != ""}
         options = cls(
             dpi=_number(found, "dpi", 150, MIN_DPI, MAX_DPI),
-            device=str(found.get("device", "png16m")),
-            pages=str(found.get("pages", "")).strip(),
+            device=_text(found, "device", "png16m"),
+            pages=_text(found, "pages", "").strip(),
             # Web users may lower the priority of a job, never raise it.
             priority=_number(found, "priority", 0, LOWEST_PRIORITY, 0),
-            assemble=found.get("assemble", False) is True,
+            assemble=_flag(found, "assemble"),
         )
         if options.device not in DEVICES:
             raise ValueError(f"device: one of {', '.join(DEVICES)}")
         if len(options.pages) > 1000:
             raise ValueError("pages: a page list has at most 1,000 characters")
         return options
+
+
+def _flag(fields: Mapping[str, Any], key: str) -> bool:
+    value = fields.get(key, False)
+    # "yes" and 1 are refused: taken as false they would be noticed when the file is missing.
+    if not isinstance(value, bool):
+        raise ValueError(f"{key}: true or false")
+    return value
+
+
+def _text(fields: Mapping[str, Any], key: str, default: str) -> str:
+    value = fields.get(key, default)
+    if not isinstance(value, str):
+        raise ValueError(f"{key}: a text")
+    return value
 
 
 def _number(fields: Mapping[str, Any], key: str, default: int, low: int, high: int) -> int:

@@ -23,7 +23,22 @@ JOBS = Endpoints()
 _PATH = "/api/v1/jobs"
 _JOB = f"{_PATH}/{{name}}"
 MAX_NOTE = 400
-_NOTE = {"type": "object", "properties": {"note": {"type": "string", "maxLength": MAX_NOTE}}}
+_NOTE = {
+    "type": "object",
+    "additionalProperties": False,
+    "properties": {"note": {"type": "string", "maxLength": MAX_NOTE}},
+}
+_RETRY = {
+    "type": "object",
+    "additionalProperties": False,
+    "properties": {
+        "pages": {
+            "type": "array",
+            "items": {"type": "integer", "minimum": 1},
+            "description": "Failed pages; without it, all of them.",
+        }
+    },
+}
 
 
 @JOBS.add(
@@ -135,15 +150,24 @@ async def problems(call: Call) -> Response:
     return JSONResponse({"headline": found.now, "problems": [each.as_json() for each in found.problems]})
 
 
-async def _change(call: Call, change: Callable[[str, str], Any]) -> Response:
-    """Change a job that is the user's own. ``change`` gets its name and the note."""
-    watched = await _watched(call)
-    if not call.person.may_change(watched.feed.owner):
-        raise Refused(403, "only the owner of a job and operators may change it", "ask the owner")
-    fields = await bodies.read_json(call.request, call.site.settings.limits)
+async def _note(call: Call) -> str:
+    """Return the note of a request. Raises Refused."""
+    fields = await bodies.read_json(call.request, call.site.settings.limits, ("note",))
     note = fields.get("note", "")
     if not isinstance(note, str) or len(note) > MAX_NOTE:
         raise Refused(400, f"note is a text of at most {MAX_NOTE} characters", "shorten it")
+    return note
+
+
+async def _change(call: Call, change: Callable[[str, str], Any], *, note: str | None = None) -> Response:
+    """Change a job that is the user's own. ``change`` gets its name and the note.
+
+    ``note``: None to read it from the body.
+    """
+    watched = await _watched(call)
+    if not call.person.may_change(watched.feed.owner):
+        raise Refused(403, "only the owner of a job and operators may change it", "ask the owner")
+    note = await _note(call) if note is None else note
     changed = await call.site.long.run(change, watched.feed.name, note)
     call.site.forget_list()
     await watched.refresh(0)
@@ -183,22 +207,30 @@ async def cancel(call: Call) -> Response:
 @JOBS.add(
     "POST",
     f"{_JOB}/retry",
-    "Try failed pages again; a finished job goes back into the queue",
+    "Try failed pages again; a finished job goes back into the queue, with all of its failed pages",
     needs=Role.SUBMITTER,
-    answers=_CHANGED,
+    body=_RETRY,
+    answers={**_CHANGED, 400: "A page has not failed"},
 )
 async def retry(call: Call) -> Response:
-    """Try failed pages again."""
+    """Try failed pages again: all, or those that the request names."""
     watched = await _watched(call)
+    fields = await bodies.read_json(call.request, call.site.settings.limits, ("pages",))
     failed = [int(each["page"]) for each in watched.feed.report.failed]
+    chosen = fields.get("pages", failed)
+    if not isinstance(chosen, list) or not all(type(each) is int for each in chosen):
+        raise Refused(400, "pages is a list of numbers", 'send {"pages": [7]}, or {} for all')
+    others = sorted(set(chosen) - set(failed))
+    if others:
+        raise Refused(400, f"page {others[0]} has not failed", "see failed_pages of the job")
     is_running = bool(watched.feed.report.coordinator)
 
     def work(name: str, _note: str) -> Any:
         if is_running:
-            return jobchanges.retry(call.site.san, name, failed)
+            return jobchanges.retry(call.site.san, name, chosen)
         return jobchanges.resubmit(call.site.san, [name])
 
-    return await _change(call, work)
+    return await _change(call, work, note="")
 
 
 @JOBS.add(
@@ -264,12 +296,15 @@ async def hosts(call: Call) -> Response:
     return JSONResponse({"hosts": [asdict(host) for host in listed.hosts], "drained": rows})
 
 
-async def _known_host(call: Call) -> str:
+async def _change_host(call: Call, change: Callable[[str], Any]) -> Response:
+    """Call ``change`` with the name of a host that is in the inventory."""
     name = call.word("name")
     listed = await call.site.listed()
     if name not in {host.name for host in listed.hosts}:
         raise Refused(404, f"there is no host {name}", "see the list of hosts")
-    return name
+    await call.site.long.run(change, name)
+    call.site.forget_list()
+    return JSONResponse({"host": name}, 202)
 
 
 @JOBS.add(
@@ -282,12 +317,8 @@ async def _known_host(call: Call) -> str:
 )
 async def drain(call: Call) -> Response:
     """Take a host out of use, for every job."""
-    fields = await bodies.read_json(call.request, call.site.settings.limits)
-    note = str(fields.get("note", ""))[:MAX_NOTE]
-    name = await _known_host(call)
-    await call.site.long.run(hostcontrol.drain, call.site.san, name, note)
-    call.site.forget_list()
-    return JSONResponse({"host": name}, 202)
+    note = await _note(call)
+    return await _change_host(call, lambda name: hostcontrol.drain(call.site.san, name, note))
 
 
 @JOBS.add(
@@ -299,7 +330,4 @@ async def drain(call: Call) -> Response:
 )
 async def undrain(call: Call) -> Response:
     """Put a drained host back into use."""
-    name = await _known_host(call)
-    await call.site.long.run(hostcontrol.undrain, call.site.san, name)
-    call.site.forget_list()
-    return JSONResponse({"host": name}, 202)
+    return await _change_host(call, lambda name: hostcontrol.undrain(call.site.san, name))

@@ -34,6 +34,8 @@ class Limits:
     """Seconds without a byte of a body, and the time over which ``body_rate`` is measured."""
     body_rate: int = 1024
     """Bytes per second that a body must arrive with."""
+    reading: float = 60.0
+    """Seconds after which a client that takes less than ``body_rate`` of an answer is disconnected."""
     connections: int = 600
     bodies: int = 4
     """Parts of uploads that one user may send at a time."""

@@ -83,13 +83,15 @@ def _as_json(upload: Upload, **more: Any) -> dict[str, Any]:
 )
 async def begin(call: Call) -> Response:
     """Begin an upload."""
-    fields = await bodies.read_json(call.request, call.site.settings.limits)
+    known = ("name", "size", "part_size")
+    fields = await bodies.read_json(call.request, call.site.settings.limits, known)
     name, size = fields.get("name"), fields.get("size")
     part_size = fields.get("part_size", uploads.DEFAULT_PART)
     if (
         not isinstance(name, str)
         or isinstance(size, bool)
         or not isinstance(size, int)
+        or isinstance(part_size, bool)
         or not isinstance(part_size, int)
     ):
         raise Refused(
@@ -262,9 +264,13 @@ async def complete(call: Call) -> Response:
     job = await site.pool.run(uploads.job_of, site.san, upload)
     if job is None:
         await _require_few_jobs(call)
-        # Not ended with the connection: a proxy may give up before a large document is read.
-        await _await_parts(call, upload)
-        job = await asyncio.shield(site.documents.run(_complete, call, upload, options))
+        site.completing[call.person.by] += 1
+        try:
+            await _await_parts(call, upload)
+            # Not ended with the connection: a proxy may give up before a large document is read.
+            job = await asyncio.shield(site.documents.run(_complete, call, upload, options))
+        finally:
+            site.completing[call.person.by] -= 1
         site.forget_list()
     return JSONResponse({"job": job}, 201, {"Location": f"../../jobs/{quote(job, safe='')}"})
 
@@ -277,7 +283,8 @@ async def _require_few_jobs(call: Call) -> None:
         for line in lines
         if line.owner == call.person.by and line.state in ("queued", "held", "running", "paused")
     ]
-    if len(own) >= limit:
+    # Those that become jobs at this moment are in no list yet.
+    if len(own) + call.site.completing[call.person.by] >= limit:
         raise Refused(
             429,
             f"{len(own)} of your jobs are not finished; no user may have more",

@@ -71,6 +71,7 @@ function paint() {
   });
   const counts = standing.counts;
   map.setAttribute("aria-label", `Map of ${count(counts.total, "page")}: ${counts.done} ready, ${counts.suspect} suspect, ${counts.failed} failed, ${counts.missing} to come`);
+  if (!document.documentElement.dataset.map) performance.mark("map");
   document.documentElement.dataset.map = "yes";
 }
 
