@@ -81,6 +81,8 @@ def test_a_number_in_the_path_has_digits_only(alice: Client, number: str) -> Non
         ("complete", {"pages": ["1"]}, "pages: a text"),
         ("complete", {"device": {"a": 1}}, "device: a text"),
         ("complete", {"dpi": "150"}, "30 to 600"),
+        ("complete", {"password": 1}, "password: a text"),
+        ("complete", {"password": "x" * 128}, "at most 127"),
         ("inspect", {"resolution": 150}, "not a setting of uploaded jobs"),
         ("", {"name": "a.pdf", "size": 10, "part_size": True}, "are numbers"),
         ("", {"name": "a.pdf", "size": 10, "partsize": 1}, "not a field of this request"),
@@ -200,13 +202,15 @@ def test_a_planted_cookie_gets_no_rights_by_the_login_of_its_victim(san: Path, h
 
 
 @contextlib.contextmanager
-def _silent_readers(client: Client, path: str, count: int) -> Iterator[list[socket.socket]]:
+def _silent_readers(
+    client: Client, path: str, count: int, buffer: int = 4096
+) -> Iterator[list[socket.socket]]:
     """Clients that ask for a large file and read nothing."""
     found = []
     try:
         for _ in range(count):
             made = socket.socket()
-            made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer)
             made.settimeout(20)
             made.connect(("127.0.0.1", client.port))
             head = f"GET {path} HTTP/1.1\r\nHost: localhost\r\nCookie: {client._cookies()}\r\n\r\n"
@@ -249,7 +253,7 @@ def test_a_slow_reader_that_takes_enough_gets_everything(
     ended = threading.Event()
     with (
         serving(san, limits=Limits(reading=1.0, body_rate=1)) as client,
-        _silent_readers(client, "/api/v1/openapi.json", 1) as (reader,),
+        _silent_readers(client, "/api/v1/openapi.json", 1, 64 << 10) as (reader,),
     ):
         received = 0
         while received < size:

@@ -11,12 +11,14 @@ from typing import Any
 from starlette.responses import JSONResponse, Response, StreamingResponse
 
 from sshrender.api import history, hostcontrol, jobchanges, removal
+from sshrender.api.webjobs import MAX_PASSWORD, require_password
 from sshrender.errors import ExitCode, UserError
+from sshrender.views import pagehistory
 from sshrender.web import bodies
 from sshrender.web.identity import SHARED_SECONDS
 from sshrender.web.people import Role
-from sshrender.web.refusals import Refused
-from sshrender.web.routing import Call, Endpoints
+from sshrender.web.refusals import Refused, no_passwords
+from sshrender.web.routing import Call, Endpoints, number_of
 from sshrender.web.site import COMMENT_INTERVAL, Watched, public
 
 JOBS = Endpoints()
@@ -146,8 +148,36 @@ async def sheet(call: Call) -> Response:
 async def problems(call: Call) -> Response:
     """Return the problems of a job."""
     await _watched(call)
-    found = await call.site.pool.run(history.problems_of_job, call.site.san, call.word("name"))
+    found = await call.site.long.run(history.problems_of_job, call.site.san, call.word("name"))
     return JSONResponse({"headline": found.now, "problems": [each.as_json() for each in found.problems]})
+
+
+@JOBS.add(
+    "GET",
+    f"{_JOB}/why",
+    "The history of a page (?page=N) or of a host (?host=NAME) in this job: each event and its cause",
+    answers={
+        200: "now: its state in words; history: a line for each event",
+        400: "No such page or host",
+    },
+)
+async def why(call: Call) -> Response:
+    """Return the history of a page or a host, as ``sshrender why`` prints it."""
+    watched, query = await _watched(call), call.request.query_params
+    page, host = query.get("page", ""), query.get("host", "")[:200]
+    if bool(page) == bool(host):
+        raise Refused(400, "name a page or a host", "add ?page=7 or ?host=node1")
+    # The whole journal is read, which takes seconds for a large job.
+    if host:
+        found = await call.site.long.run(history.history_of_host, call.site.san, watched.feed.name, host)
+    else:
+        number = number_of(page)
+        found = await call.site.long.run(
+            history.history_of_page, call.site.san, watched.feed.name, number
+        )
+    return JSONResponse(
+        {"job": found.job, "now": found.now, "history": list(pagehistory.lines(found.entries))}
+    )
 
 
 async def _note(call: Call) -> str:
@@ -231,6 +261,37 @@ async def retry(call: Call) -> Response:
         return jobchanges.resubmit(call.site.san, [name])
 
     return await _change(call, work, note="")
+
+
+@JOBS.add(
+    "POST",
+    f"{_JOB}/password",
+    "Give the password of the document again, as after a restart of the server",
+    needs=Role.SUBMITTER,
+    body={
+        "type": "object",
+        "required": ["password"],
+        "additionalProperties": False,
+        "properties": {"password": {"type": "string", "maxLength": MAX_PASSWORD}},
+    },
+    answers={**_CHANGED, 409: "This server takes no passwords", 422: "The password is wrong"},
+)
+async def password(call: Call) -> Response:
+    """Keep the password of a job's document in memory."""
+    watched, site = await _watched(call), call.site
+    if not call.person.may_change(watched.feed.owner):
+        raise Refused(403, "only the owner of a job and operators may change it", "ask the owner")
+    fields = await bodies.read_json(call.request, site.settings.limits, ("password",))
+    given = fields.get("password")
+    if not isinstance(given, str) or not 0 < len(given) <= MAX_PASSWORD:
+        raise Refused(400, f"password is a text of at most {MAX_PASSWORD} characters", "send it")
+    if site.settings.passwords is None:
+        raise no_passwords()
+    await site.documents.run(require_password, site.san, watched.feed.folder, given)
+    site.settings.passwords.give(watched.feed.name, given)
+    return JSONResponse(
+        {"job": watched.feed.name, "state": watched.feed.report.state, "no_need": ""}, 202
+    )
 
 
 @JOBS.add(

@@ -500,6 +500,7 @@
     for (const [title, tag, lines] of [["Messages from Ghostscript", "ul", page.diagnostics], ["History", "ol", page.history]]) {
       if (lines.length) parts.push(make("h3", { text: title }), make(tag, {}, ...lines.map((text) => make("li", { text }))));
     }
+    parts.push(...(globalThis.overview?.beside?.(page) ?? []));
     parts.push(make("p", { class: "quiet", text: "Arrow keys turn pages, Home and End go to the first and the last page, z shows real pixels, Esc closes." }));
     return parts;
   }
