@@ -122,6 +122,7 @@ def _resume(order: JobOrder, reporters: list[Reporter]) -> RenderResult:
     # The job's own folder decides: the configuration may name another shared folder.
     options = {"san": found.folder.path.parent, **order.options}
     context = RunContext.start(options, config, listener_for, job=found.attributes.wishes)
+    context.password = order.password
     resumption = resumption_of(context, found, is_from_queue=True, known_dead=order.known_dead)
     return context.resume(resumption)
 

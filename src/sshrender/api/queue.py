@@ -18,6 +18,7 @@ from sshrender.api import jobprocess
 from sshrender.api.jobmessages import MAX_CONCURRENT_JOBS, JobEnd, JobOrder
 from sshrender.api.jobprocess import JobProcess
 from sshrender.api.jobs import current_user, on_san, own_san, san_folder
+from sshrender.api.web.documentpasswords import DocumentPasswords
 from sshrender.config.paths import state_folder
 from sshrender.config.settings import Settings
 from sshrender.coordinator import notification, signals
@@ -63,14 +64,21 @@ class QueueRun:
         max_jobs: int = MAX_CONCURRENT_JOBS,
         is_once: bool = False,
         wants_summaries: bool = False,
+        passwords: DocumentPasswords | None = None,
     ) -> None:
-        """``say`` prints each line about a job; it is called from any thread. Raises UserError."""
+        """``say`` prints each line about a job; it is called from any thread. Raises UserError.
+
+        ``passwords``: of documents whose jobs only this process can run.
+        """
         self._folder = san_folder(settings)
         # The user's own folder is made on demand; a shared one must exist already.
         if self._folder == state_folder():
             own_san()
         on_san(self._folder, lambda: require_san(self._folder))
-        self._runner = JobStarter(self._folder, settings, config, say, wants_json=wants_summaries)
+        self._passwords = passwords or DocumentPasswords()
+        self._runner = JobStarter(
+            self._folder, settings, config, say, self._passwords, wants_json=wants_summaries
+        )
         self._dispatcher = QueueDispatcher(
             self._folder,
             self._runner.start,
@@ -79,6 +87,7 @@ class QueueRun:
             say,
             at_once=max_jobs,
             is_once=is_once,
+            is_for_us=lambda name: self._passwords.may_run(self._folder, name),
         )
 
     def stop(self, number: int) -> None:
@@ -115,10 +124,12 @@ class JobStarter:
         settings: Settings,
         config: Path | None,
         say: Callable[[str], None],
+        passwords: DocumentPasswords,
         *,
         wants_json: bool,
     ) -> None:
         self._san = san
+        self._passwords = passwords
         self._settings = settings
         self._config = config
         self._say = say
@@ -133,7 +144,8 @@ class JobStarter:
         log_file = self._settings.log_file
         if log_file is not None:  # the log of defects is found without the settings
             environment["SSHRENDER_LOG_FILE"] = str(log_file)
-        return jobprocess.start(order, job.name, self._say, self.take, environment)
+        take = partial(self.take, job.name)
+        return jobprocess.start(order, job.name, self._say, take, environment)
 
     def _order(self, job: Entry) -> JobOrder:
         settings = self._settings
@@ -156,10 +168,14 @@ class JobStarter:
             config=None if self._config is None else str(self._config),
             options=options,
             wants_summary=self._wants_json,
+            password=self._passwords.of(job.name),
         )
 
-    def take(self, end: JobEnd) -> None:
+    def take(self, name: str, end: JobEnd) -> None:
         """Keep the summary of a job; there is none if another process had that job."""
+        # Failed pages may be tried again, and need it then.
+        if end.exit_code == ExitCode.OK:
+            self._passwords.forget(name)
         # Exit code LEASE: the job's summary belongs to the process that has it.
         if end.summary is not None and end.exit_code != ExitCode.LEASE:
             self.summaries.append(end.summary)

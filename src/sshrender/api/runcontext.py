@@ -89,6 +89,8 @@ class RunContext:
     """Called as soon as a document has a job."""
     on_stage: Callable[[str, str], None] | None = None
     """Called with a document's file name and what is being done to open its job."""
+    password: str | None = field(default=None, repr=False)
+    """The document's password, where it is in no file."""
 
     @property
     def settings(self) -> Settings:
@@ -344,7 +346,9 @@ class RunContext:
         """Complete a request with the settings that are the same for every document."""
         settings = self.settings
         # Read once and kept in memory; it is in no file of the job.
-        password = read_password(settings.password_file) if settings.password_file else None
+        password = self.password
+        if password is None and settings.password_file:
+            password = read_password(settings.password_file)
         # A job of the queue: only its submitter decides, not this machine's settings.
         may_replace = settings.overwrite and not fields.get("is_from_queue")
         names = {host.plan.name for host in self.hosts}

@@ -170,6 +170,8 @@ class Site:
     """Answers and bytes, for the metrics."""
     bodies: Counter[str] = field(default_factory=Counter)
     """Parts that each user is sending."""
+    completing: Counter[str] = field(default_factory=Counter)
+    """Uploads of each user that become jobs at this moment."""
     streams: Counter[str] = field(default_factory=Counter)
     """Live pages of each user."""
     _feeds: OrderedDict[str, Watched] = field(default_factory=OrderedDict)

@@ -138,7 +138,7 @@ def _answers(call: Call) -> list[tuple[dict[str, str], float]]:
     found: list[tuple[dict[str, str], float]] = []
     for key, value in sorted(call.site.counts.items()):
         method, _, status = key.partition(" ")
-        if status.isdigit():
+        if status.isascii() and status.isdigit():
             found.append(({"method": method, "status": status}, value))
     return found
 

@@ -126,12 +126,21 @@ def begin(san: Path, owner: str, name: str, size: int, part_size: int, quota: Qu
     folder.mkdir(mode=0o700)
     # Last: a folder without this file is no upload yet.
     files.write_whole(folder / "upload.json", json.dumps(asdict(upload)).encode())
+    try:
+        # Again: requests to several servers may all have found room. The last one to be made sees all
+        # others, so no more than the quota stay.
+        _require_room(san, owner, size, quota, upload.id)
+    except UploadError:
+        remove(san, upload)
+        raise
     return upload
 
 
-def _require_room(san: Path, owner: str, size: int, quota: Quota) -> None:
+def _require_room(san: Path, owner: str, size: int, quota: Quota, new: str = "") -> None:
+    """Raise UploadError unless an upload of this size fits, beside the others than ``new``."""
     # A completed upload is a job by now and counts as one.
-    own = [upload for upload in _open_uploads(san, owner) if job_of(san, upload) is None]
+    others = [upload for upload in _open_uploads(san, owner) if upload.id != new]
+    own = [upload for upload in others if job_of(san, upload) is None]
     if len(own) >= quota.uploads:
         raise UploadError(
             "quota",

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Mapping
+from dataclasses import field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from sshrender.api.runevents import SilentListener
 from sshrender.api.submission import OwnedByAnother, Submitted, submit
 from sshrender.api.web.uploads import stem_of
 from sshrender.document import facts, pagelist
+from sshrender.document.facts import PasswordError
 from sshrender.document.reading import Reading
 from sshrender.errors import ExitCode, UserError
 from sshrender.job import jobattributes
@@ -48,6 +50,9 @@ MAX_PAGE_PIXELS = 250_000_000
 MAX_PIXELS = 2_000_000_000_000
 """Of all pages: 20,000 pages A4 at 600 dpi have 0.7 of it."""
 
+MAX_PASSWORD = 127
+"""Bytes that count of a password (ISO 32000-2, 7.6.4.3.3); Acrobat takes no longer one."""
+
 MAX_COMPARED = 6
 """Earlier jobs that an estimate is made of."""
 
@@ -63,11 +68,13 @@ class WebOptions:
     pages: str = ""
     priority: int = 0
     assemble: bool = False
+    password: str = field(default="", repr=False)
+    """Of the document. It is kept in memory, and is in no file."""
 
     @classmethod
     def of(cls, fields: Mapping[str, Any]) -> WebOptions:
         """Return the options of a request. Raises ValueError with words for the user."""
-        known = ("dpi", "device", "pages", "priority", "assemble")
+        known = ("dpi", "device", "pages", "priority", "assemble", "password")
         # Unknown settings are refused and not ignored, so that a misspelled one is noticed.
         unknown = sorted(fields.keys() - set(known))
         if unknown:
@@ -78,17 +85,35 @@ class WebOptions:
         found = {key: value for key, value in fields.items() if value is not None and value != ""}
         options = cls(
             dpi=_number(found, "dpi", 150, MIN_DPI, MAX_DPI),
-            device=str(found.get("device", "png16m")),
-            pages=str(found.get("pages", "")).strip(),
+            device=_text(found, "device", "png16m"),
+            pages=_text(found, "pages", "").strip(),
             # Web users may lower the priority of a job, never raise it.
             priority=_number(found, "priority", 0, LOWEST_PRIORITY, 0),
-            assemble=found.get("assemble", False) is True,
+            assemble=_flag(found, "assemble"),
+            password=_text(found, "password", ""),
         )
         if options.device not in DEVICES:
             raise ValueError(f"device: one of {', '.join(DEVICES)}")
         if len(options.pages) > 1000:
             raise ValueError("pages: a page list has at most 1,000 characters")
+        if len(options.password) > MAX_PASSWORD:
+            raise ValueError(f"password: a text of at most {MAX_PASSWORD} characters")
         return options
+
+
+def _flag(fields: Mapping[str, Any], key: str) -> bool:
+    value = fields.get(key, False)
+    # "yes" and 1 are refused: taken as false they would be noticed when the file is missing.
+    if not isinstance(value, bool):
+        raise ValueError(f"{key}: true or false")
+    return value
+
+
+def _text(fields: Mapping[str, Any], key: str, default: str) -> str:
+    value = fields.get(key, default)
+    if not isinstance(value, str):
+        raise ValueError(f"{key}: a text")
+    return value
 
 
 def _number(fields: Mapping[str, Any], key: str, default: int, low: int, high: int) -> int:
@@ -129,14 +154,47 @@ def context_for(settings: Mapping[str, Any], config: Path | None, options: WebOp
         typed["sandbox"] = "bwrap"
         context = RunContext.start(typed, config, lambda _settings: SilentListener())
     context.require_key()
+    context.password = options.password or None
     return context
 
 
+class LockedDocument(UserError):
+    """The document needs a password. ``is_wrong``: one was given, and does not open it."""
+
+    def __init__(self, *, is_wrong: bool) -> None:
+        what = "the password is wrong" if is_wrong else "this document needs a password"
+        super().__init__(ExitCode.DOCUMENT, what, 'send the password, as {"password": "…"}')
+        self.is_wrong = is_wrong
+
+
 def inspect(context: RunContext, document: Path) -> DocumentCheck:
-    """Count a document's pages and estimate the time. Raises UserError; for too large pages, too."""
+    """Count a document's pages and estimate the time.
+
+    Raises UserError, for too large pages, too; LockedDocument where the password is missing or wrong.
+    """
     reading = Reading()
     try:
         return on_san(context.san, partial(_inspect, context, document, reading))
+    except PasswordError:
+        raise LockedDocument(is_wrong=context.password is not None) from None
+    except UserError as error:
+        # A web user must not see paths of the machine.
+        raise UserError(
+            error.code,
+            *(text.replace(str(document), document.name) for text in (error.what, error.hint)),
+        ) from None
+    finally:
+        reading.close()
+
+
+def require_password(san: Path, folder: JobFolder, password: str) -> None:
+    """Raise LockedDocument unless the password opens the document of a job; UserError for others."""
+    reading = Reading()
+    try:
+        reading.begin(folder.source, password, "media")
+        on_san(san, reading.facts)
+    except PasswordError:
+        raise LockedDocument(is_wrong=True) from None
     finally:
         reading.close()
 
@@ -145,14 +203,8 @@ def _inspect(context: RunContext, document: Path, reading: Reading) -> DocumentC
     request = context.request(document, is_only=True)
     facts.check_file(document)
     # Sizes are read with the facts, because the limits need them.
-    reading.begin(document, None, page_box(request.appearance, request.options))
+    reading.begin(document, context.password, page_box(request.appearance, request.options))
     known = reading.facts()
-    if known.needs_password:
-        raise UserError(
-            ExitCode.DOCUMENT,
-            "this document needs a password, and none can be kept on the shared folder",
-            "save it without protection in a program that opens it, and upload that file",
-        )
     total = known.pages
     if total is None:
         # Hosts count the pages of a damaged document later; sizes are then not checked here.
