@@ -23,7 +23,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from sshrender import records
 from tests.lab.namespaces import enter, enter_pids, open_namespaces
 
 PROGRAM = [sys.executable, "-m", "sshrender"]
@@ -209,7 +208,6 @@ def _complete(found: object) -> None:
     from pydantic import BaseModel
 
     if isinstance(found, type):
-        records.complete(found)
         if issubclass(found, BaseModel) and found is not BaseModel:
             found.model_rebuild()
 

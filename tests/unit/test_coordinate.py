@@ -17,10 +17,10 @@ from typing import Any
 import pytest
 
 from sshrender.api import jobprocess, queue
+from sshrender.api.documentpasswords import DocumentPasswords
 from sshrender.api.jobmessages import JobEnd, JobOrder
 from sshrender.api.jobprocess import JobProcess
 from sshrender.api.queue import JobStarter
-from sshrender.api.web.documentpasswords import DocumentPasswords
 from sshrender.cli import coordinate
 from sshrender.config.settings import resolve
 from sshrender.coordinator import notification

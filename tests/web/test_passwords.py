@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from sshrender.api.documentpasswords import DocumentPasswords
 from sshrender.api.queue import QueueRun
-from sshrender.api.web.documentpasswords import DocumentPasswords
 from sshrender.config.settings import resolve
 from sshrender.errors import ExitCode
 from tests import pdfs

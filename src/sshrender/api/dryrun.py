@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,6 @@ from sshrender.coordinator.hosts.hostcheck import HostReport
 from sshrender.coordinator.pilots.poolcheck import PoolCheck
 from sshrender.coordinator.spaceestimate import DryRun, plan_dry_run
 from sshrender.document.reading import Reading
-from sshrender.records import dataclass
 
 
 @dataclass(frozen=True, slots=True)

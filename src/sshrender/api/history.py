@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,6 @@ from sshrender.document import pagelist
 from sshrender.errors import ExitCode, UserError
 from sshrender.job.journal.journalentries import JournalEntry
 from sshrender.job.status.jobstatus import HostShare, JobReport
-from sshrender.records import dataclass
 from sshrender.views import hostwords, joblist, jobproblems, pagehistory
 from sshrender.views.jobproblems import Problem
 from sshrender.views.text import clean, count

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -21,7 +22,6 @@ from sshrender.job.queue.requestoperations import Operation
 from sshrender.job.queue.requests import Request, ask
 from sshrender.job.signature import Unsigned
 from sshrender.job.spec import require_pages
-from sshrender.records import dataclass
 from sshrender.storage import files
 
 __all__ = [

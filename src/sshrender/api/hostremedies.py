@@ -9,13 +9,13 @@ from __future__ import annotations
 import os
 import shlex
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from sshrender.api.sshcommand import SshCommand, expanded, overrides_of
 from sshrender.config.inventory import HostTable
 from sshrender.coordinator.hosts.hostcheck import HostReport
 from sshrender.core.compatibility import REFUSAL as DIFFERS
-from sshrender.records import dataclass
 from sshrender.transports import knownhosts, sshagent, sshconfig
 from sshrender.transports.interface import ConnectFailed, Refusal
 

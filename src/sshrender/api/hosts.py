@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 from sshrender.api import commandlines
 from sshrender.api.hostremedies import Problem, Remedy, remedies
@@ -18,7 +19,6 @@ from sshrender.coordinator.workers.requestpoller import drained_event
 from sshrender.job.folder import require_san
 from sshrender.job.queue import drains
 from sshrender.job.queue.drains import Drain
-from sshrender.records import dataclass
 
 
 @dataclass(frozen=True, slots=True)

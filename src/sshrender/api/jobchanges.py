@@ -10,6 +10,7 @@ import os
 import pwd
 import shlex
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -31,7 +32,6 @@ from sshrender.job.queue.requestoperations import Operation
 from sshrender.job.queue.requests import Request, ask
 from sshrender.job.spec import JobSpec, require_signed_spec
 from sshrender.job.status import jobstatus
-from sshrender.records import dataclass
 from sshrender.storage import files
 
 ChangesOf = Callable[[JobFolder, JobSpec], Mapping[str, Any]]

@@ -8,10 +8,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
-
-from sshrender.records import dataclass
 
 MAX_CONCURRENT_JOBS = 4
 """Jobs at the same time, by default. Each opens a connection to every host, and sshd limits those that

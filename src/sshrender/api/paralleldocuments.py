@@ -14,7 +14,7 @@ import selectors
 import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import field
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -22,7 +22,6 @@ from typing import Any
 from sshrender.api.results import RenderResult, failure_summary
 from sshrender.document import readerprocess
 from sshrender.errors import ExitCode, UserError
-from sshrender.records import dataclass
 
 MAX_CONCURRENT = 4
 """Documents at the same time. Each opens a connection to every host, and sshd limits those that have not

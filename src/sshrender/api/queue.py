@@ -9,16 +9,16 @@ import os
 import shlex
 import time
 from collections.abc import Callable
-from dataclasses import field
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
 from sshrender.api import jobprocess
+from sshrender.api.documentpasswords import DocumentPasswords
 from sshrender.api.jobmessages import MAX_CONCURRENT_JOBS, JobEnd, JobOrder
 from sshrender.api.jobprocess import JobProcess
 from sshrender.api.jobs import current_user, on_san, own_san, san_folder
-from sshrender.api.web.documentpasswords import DocumentPasswords
 from sshrender.config.paths import state_folder
 from sshrender.config.settings import Settings
 from sshrender.coordinator import notification, signals
@@ -32,7 +32,6 @@ from sshrender.job.jobattributes import Attributes
 from sshrender.job.queue import queueoperations
 from sshrender.job.queue.requestoperations import Operation
 from sshrender.job.queue.requests import MAX_CHARS, Request
-from sshrender.records import dataclass
 
 T = TypeVar("T")
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from sshrender.errors import UserError
-from sshrender.records import dataclass
 from sshrender.utf8 import writable
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,6 @@ from sshrender.job.folder import JobFolder
 from sshrender.job.jobattributes import Attributes
 from sshrender.job.output import outputfolder
 from sshrender.job.spec import JobSpec, load_signed_spec
-from sshrender.records import dataclass
 
 
 @dataclass(frozen=True, slots=True)

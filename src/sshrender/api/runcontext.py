@@ -8,7 +8,7 @@ from __future__ import annotations
 import queue
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import field, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from shlex import quote
@@ -42,7 +42,6 @@ from sshrender.job.jobattributes import Attributes
 from sshrender.job.output import outputfolder
 from sshrender.job.queue import requests
 from sshrender.job.spec import JobSpec, RecipeRecord, safe_stem
-from sshrender.records import dataclass
 from sshrender.renderers.devices import DEVICES
 
 if TYPE_CHECKING:

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 from sshrender.core.snapshot import Snapshot
 from sshrender.errors import UserError
 from sshrender.job.journal.journalentries import JournalEntry
-from sshrender.records import dataclass
 from sshrender.views.interface import View
 
 

@@ -8,11 +8,11 @@ say of the host's name, as ProxyJump.
 from __future__ import annotations
 
 import shlex
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sshrender.config.inventory import HostTable
-from sshrender.records import dataclass
 
 if TYPE_CHECKING:
     from sshrender.transports.sshconfig import Overrides

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,6 @@ from sshrender.job.journal.journalformat import timestamp
 from sshrender.job.queue import queueoperations
 from sshrender.job.queue.requestoperations import Operation
 from sshrender.job.queue.requests import Request
-from sshrender.records import dataclass
 from sshrender.storage.hangguard import guarded_call
 
 

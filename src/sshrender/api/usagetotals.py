@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -14,7 +15,6 @@ from sshrender.job.folder import JobFolder
 from sshrender.job.journal.journal import read_journal
 from sshrender.job.status import accounting
 from sshrender.job.status.accounting import KEYS, Account, summed
-from sshrender.records import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from dataclasses import field
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -13,7 +13,6 @@ import typer
 
 from sshrender.cli import completion, jsonresult, options
 from sshrender.errors import ExitCode, UserError, most_severe
-from sshrender.records import dataclass
 from sshrender.views import output
 from sshrender.views.text import count, duration, local_time
 

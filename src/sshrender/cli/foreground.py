@@ -14,7 +14,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import field
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
 from typing import IO, TYPE_CHECKING
@@ -23,7 +23,6 @@ from sshrender import gctuning
 from sshrender.api import errorlog
 from sshrender.cli import dashboard, jsonresult, repeatedoptions
 from sshrender.job.journal.journalentries import JournalEntry
-from sshrender.records import dataclass
 from sshrender.views import output
 
 if TYPE_CHECKING:

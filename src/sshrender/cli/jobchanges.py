@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,7 +11,6 @@ import typer
 from sshrender.cli import completion, jsonresult, options
 from sshrender.cli.queueoptions import NewAfter, NewNotBefore
 from sshrender.errors import ExitCode, UserError
-from sshrender.records import dataclass
 from sshrender.views import output as printed
 
 if TYPE_CHECKING:

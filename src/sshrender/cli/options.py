@@ -9,6 +9,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterator
 from copy import copy
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, get_args
 
@@ -18,7 +19,6 @@ from typer.models import OptionInfo
 from sshrender.cli import completion
 from sshrender.config.declaration import SETTINGS
 from sshrender.config.declared import Declared, Panel
-from sshrender.records import dataclass
 
 
 def _option(name: str, command: str = "", *, has_panel: bool = False, about: str = "") -> Any:

@@ -98,9 +98,9 @@ def serve(
 
 def _settings(context: typer.Context, config: Path | None) -> ServeSettings:
     """Return the settings of the server. Raises UserError."""
+    from sshrender.api.documentpasswords import DocumentPasswords
     from sshrender.api.jobs import san_folder
     from sshrender.api.queue import QueueRun
-    from sshrender.api.web.documentpasswords import DocumentPasswords
     from sshrender.config.settings import resolve
     from sshrender.web import settings as web
 

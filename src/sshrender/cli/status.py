@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,7 +12,6 @@ import typer
 
 from sshrender.cli import completion, jsonresult, options, repeatedoptions, tablewatch
 from sshrender.errors import ExitCode, UserError
-from sshrender.records import dataclass
 from sshrender.views import output
 
 _INTERVAL_HINT = "sshrender status --watch --interval 5s"

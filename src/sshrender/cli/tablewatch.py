@@ -7,9 +7,9 @@ import shutil
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from sshrender.errors import UserError
-from sshrender.records import dataclass
 from sshrender.views import output
 from sshrender.views.text import fitted
 

@@ -10,6 +10,7 @@ the types themselves.
 
 import dataclasses
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal
@@ -17,7 +18,6 @@ from typing import TYPE_CHECKING, Any, Literal
 from sshrender.config import settingvalues
 from sshrender.config.declared import FOREGROUND, NEW_JOBS, NOWHERE, Declared, Panel, setting
 from sshrender.config.units import parse_duration, parse_size, show_duration, show_size
-from sshrender.records import dataclass
 
 if TYPE_CHECKING:
     from sshrender.config.recipes import RecipeSettings

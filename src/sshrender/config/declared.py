@@ -5,12 +5,11 @@ No ``from __future__ import annotations`` here, as in declaration.py.
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import field
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Literal, get_args
 
 from sshrender.config.settingnames import option, variable
-from sshrender.records import dataclass
 
 
 class Panel(StrEnum):

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
+from dataclasses import dataclass
 
 from sshrender.config.inventory import node_names
 from sshrender.config.validation import invalid
-from sshrender.records import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
-from sshrender.records import dataclass
 from sshrender.renderers.appearance import Appearance
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, get_type_hints
 
@@ -34,7 +35,6 @@ from sshrender.config.settingforms import listing, wrong_value
 from sshrender.config.settingnames import option, variable
 from sshrender.config.units import refuse_nul
 from sshrender.config.validation import describe, dotted, invalid, read_toml
-from sshrender.records import dataclass
 
 __all__ = ["Resolved", "Settings", "as_json", "job_settings", "json_schema", "resolve", "validated"]
 

@@ -9,10 +9,8 @@ from __future__ import annotations
 import glob
 import shlex
 from collections.abc import Iterator
-from dataclasses import field
+from dataclasses import dataclass, field
 from pathlib import Path
-
-from sshrender.records import dataclass
 
 MAX_DEPTH = 16
 """Depth of nested Include lines at which OpenSSH stops, too (READCONF_MAX_DEPTH in its readconf.c)."""

@@ -7,9 +7,9 @@ means that the attempt has ended: whatever still arrives for it changes nothing.
 from __future__ import annotations
 
 from collections.abc import KeysView
+from dataclasses import dataclass
 
 from sshrender.coordinator.workers.verificationresults import Verified
-from sshrender.records import dataclass
 from sshrender.transports.messages import Rendered
 
 

@@ -9,6 +9,7 @@ import secrets
 import shlex
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -36,7 +37,6 @@ from sshrender.job.spec import (
     require_pages,
     safe_stem,
 )
-from sshrender.records import dataclass
 from sshrender.renderers.appearance import page_box
 from sshrender.storage.files import sync_folder, user_in
 from sshrender.storage.hangguard import guarded_call

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,7 +21,6 @@ from sshrender.job.output.publish import page_name
 from sshrender.job.profiles import Profile
 from sshrender.job.spec import JobSpec, RecipeRecord
 from sshrender.job.verification.verify import Expected
-from sshrender.records import dataclass
 from sshrender.renderers import switches
 from sshrender.renderers.appearance import Appearance
 from sshrender.renderers.devices import DEVICES, Device

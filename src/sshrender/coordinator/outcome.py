@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from sshrender.coordinator.jobplan import JobPlan
@@ -17,7 +17,6 @@ from sshrender.core.scheduler import Scheduler
 from sshrender.core.states import FailureKind, HostState, JobEnd, PageState
 from sshrender.errors import ExitCode
 from sshrender.job.queue.pause import Pause
-from sshrender.records import dataclass
 from sshrender.transports.interface import Refusal
 
 _REFUSED_BY = {

@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
@@ -18,7 +18,6 @@ from sshrender.core.jobqueue import Entry, QueueState
 from sshrender.errors import ExitCode, UserError
 from sshrender.job.queue.queuescanner import QueueScanner, QueueSnapshot
 from sshrender.job.signature import Unsigned
-from sshrender.records import dataclass
 from sshrender.storage.hangguard import HangGuard
 from sshrender.views.text import clean
 

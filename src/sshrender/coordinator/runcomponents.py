@@ -11,7 +11,7 @@ import queue
 import secrets
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from hashlib import blake2b
 from typing import Any
 
@@ -40,7 +40,6 @@ from sshrender.job.folder import BATCH, WORK
 from sshrender.job.lease import Lease
 from sshrender.job.nonce import Nonce
 from sshrender.job.queue.drains import Drain
-from sshrender.records import dataclass
 from sshrender.renderers.limits import FILE_TO_MEMORY
 from sshrender.storage.primitives import HangDetector
 from sshrender.transports.batch.arrayfolder import ArrayFolder

@@ -5,10 +5,9 @@ from __future__ import annotations
 import contextlib
 import signal
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from types import FrameType
 from typing import Any
-
-from sshrender.records import dataclass
 
 ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 

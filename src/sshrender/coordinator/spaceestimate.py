@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from sshrender.coordinator import jobopening
 from sshrender.coordinator.jobplan import RenderRequest
 from sshrender.document import facts, pagelist, staging
@@ -13,7 +15,6 @@ from sshrender.job.journal.journal import read_journal
 from sshrender.job.output.outputrules import Delivery
 from sshrender.job.output.publish import page_name
 from sshrender.job.spec import JobSpec, RenderSettings, load_spec
-from sshrender.records import dataclass
 from sshrender.renderers.appearance import page_box
 from sshrender.renderers.devices import DEVICES
 from sshrender.storage.files import free_bytes

@@ -7,7 +7,7 @@ end, so it has a budget: some at once, more with each second and each verified p
 
 from __future__ import annotations
 
-from sshrender.records import dataclass
+from dataclasses import dataclass
 
 MAX_ENTRIES = 4000.0
 """Entries at once: when a host of 64 slots is lost, a thousand pages return to the queue in one

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sshrender.records import dataclass
+from dataclasses import dataclass
 
 NAME_WAIT = 10.0
 """NFS may answer ESTALE for some seconds, and a scanner of another machine may hold a file as long."""

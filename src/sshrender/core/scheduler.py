@@ -60,7 +60,7 @@ state they share.
 from __future__ import annotations
 
 from collections.abc import Callable, Container, Iterable, Mapping
-from dataclasses import field
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -76,7 +76,6 @@ from sshrender.core.policy import HostPlan, Policy
 from sshrender.core.records import Attempt, Host
 from sshrender.core.schedulerstate import SchedulerState
 from sshrender.core.states import HostState, JobEnd, PageState
-from sshrender.records import dataclass
 
 _APPLICABLE_AFTER_THE_END = frozenset({ev.PageDelivered, ev.PageSuspected})
 """Pages that were being verified when the run ended are kept."""

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from sshrender.core.records import Host
 from sshrender.core.scheduler import Scheduler
 from sshrender.core.states import PageState
-from sshrender.records import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,9 +13,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
-
-from sshrender.records import dataclass
 
 if TYPE_CHECKING:
     from sshrender.document.opening import OpenDocument

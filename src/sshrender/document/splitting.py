@@ -8,12 +8,12 @@ from __future__ import annotations
 import io
 import os
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from sshrender.document.facts import open_document
 from sshrender.document.pdfwarnings import PdfWarnings
-from sshrender.records import dataclass
 from sshrender.storage.files import open_folder, write_whole
 
 if TYPE_CHECKING:

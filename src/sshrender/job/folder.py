@@ -7,12 +7,12 @@ import os
 import re
 import shlex
 import stat
+from dataclasses import dataclass
 from pathlib import Path
 
 from sshrender.document.splitting import PARTS, SOURCE
 from sshrender.errors import ExitCode, UserError
 from sshrender.job.leasefiles import EPOCHS
-from sshrender.records import dataclass
 from sshrender.storage.files import open_folder
 from sshrender.storage.newfiles import folder_mode, make_folder
 

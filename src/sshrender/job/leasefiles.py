@@ -15,11 +15,10 @@ import os
 import re
 import uuid
 from collections.abc import Iterable
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Protocol
 
-from sshrender.records import dataclass
 from sshrender.storage.files import names_in, read_plain, rename
 from sshrender.storage.newfiles import (
     CANNOT_LINK,

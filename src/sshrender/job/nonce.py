@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 import re
 import secrets
+from dataclasses import dataclass
 from pathlib import Path
 
 from sshrender.job.folder import JobFolder
-from sshrender.records import dataclass
 from sshrender.storage.newfiles import create, file_mode
 
 

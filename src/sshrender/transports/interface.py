@@ -9,10 +9,9 @@ from __future__ import annotations
 
 import contextlib
 import enum
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Protocol
-
-from sshrender.records import dataclass
 
 
 class Refusal(enum.Enum):

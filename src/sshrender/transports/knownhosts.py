@@ -12,11 +12,10 @@ import fnmatch
 import hashlib
 import os
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import paramiko
-
-from sshrender.records import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,9 +7,9 @@ of their kind is met, because importing Fabric, or paramiko alone, delays the st
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from sshrender.records import dataclass
 from sshrender.transports.interface import Transport
 
 if TYPE_CHECKING:

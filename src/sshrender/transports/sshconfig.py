@@ -8,12 +8,11 @@ from __future__ import annotations
 import os
 import subprocess
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import paramiko
 
-from sshrender.records import dataclass
 from sshrender.transports import knownhosts, sshagent, sshkeywords, sshtokens
 from sshrender.transports.interface import ConnectFailed, Refusal
 

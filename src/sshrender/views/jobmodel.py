@@ -9,7 +9,7 @@ import math
 import statistics
 from collections import Counter, deque
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import field, replace
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import assert_never
 
@@ -17,7 +17,6 @@ from sshrender.core.states import UNCHARGED
 from sshrender.job.journal import journalentries as je
 from sshrender.job.queue.pause import Pause
 from sshrender.job.queue.requestoperations import Operation, operation_of
-from sshrender.records import dataclass
 from sshrender.views import hostwords
 from sshrender.views.poolreports import PoolReports
 from sshrender.views.problems import ERROR, severity

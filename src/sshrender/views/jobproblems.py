@@ -8,13 +8,12 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, field
+from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import Any
 
 from sshrender.core.states import CHARGE_OF, Charge, HostState
 from sshrender.job.journal import journalentries as je
-from sshrender.records import dataclass
 from sshrender.views.joblist import again
 from sshrender.views.text import clean, count, duration, local_time, page_list
 

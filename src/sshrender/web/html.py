@@ -10,14 +10,13 @@ import hashlib
 import html
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import field
+from dataclasses import dataclass, field
 from functools import cache
 from importlib.resources import files
 from typing import Any
 
 from starlette.responses import HTMLResponse, Response
 
-from sshrender.records import dataclass
 from sshrender.views import overview
 from sshrender.web.people import Person, Role
 from sshrender.web.settings import Auth

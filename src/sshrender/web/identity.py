@@ -14,7 +14,7 @@ import re
 import time
 from collections import deque
 from collections.abc import Iterable
-from dataclasses import field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,6 @@ import bcrypt
 from starlette.requests import Request
 from starlette.responses import Response
 
-from sshrender.records import dataclass
 from sshrender.web.people import Person, Role
 from sshrender.web.refusals import Refused
 from sshrender.web.settings import Auth, ServeSettings

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from starlette.requests import Request
@@ -10,7 +11,6 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from sshrender.api.jobs import acting_as
-from sshrender.records import dataclass
 from sshrender.web.people import Person, Role
 from sshrender.web.refusals import Refused
 from sshrender.web.site import Site

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import field
+from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
 from typing import Any
 
+from sshrender.api.documentpasswords import DocumentPasswords
 from sshrender.api.queue import QueueRun
-from sshrender.api.web.documentpasswords import DocumentPasswords
 from sshrender.api.web.uploads import Quota
 from sshrender.errors import ExitCode, UserError
-from sshrender.records import dataclass
 
 LOOPBACK_NAMES = ("localhost", "127.0.0.1", "[::1]")
 

@@ -8,7 +8,7 @@ import json
 import time
 from collections import Counter, OrderedDict
 from collections.abc import AsyncIterator
-from dataclasses import field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,6 @@ from sshrender.api import jobreports, jobtable
 from sshrender.api.web import uploads
 from sshrender.api.web.jobfeed import JobFeed, queue_position
 from sshrender.errors import UserError
-from sshrender.records import dataclass
 from sshrender.views.dashboard.source import JobLine, Listed
 from sshrender.web.identity import Authenticator
 from sshrender.web.people import Person

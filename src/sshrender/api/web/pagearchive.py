@@ -11,11 +11,10 @@ import struct
 import threading
 import zlib
 from collections.abc import Iterator, Sequence
-from dataclasses import field
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from sshrender.api.web.pagefiles import read_part
-from sshrender.records import dataclass
 
 _LIMIT32, _LIMIT16 = 0xFFFFFFFF, 0xFFFF
 _DOS_DATE = 0x21

@@ -18,12 +18,11 @@ import stat
 import time
 import unicodedata
 import uuid
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from sshrender.job import userfolders
-from sshrender.records import dataclass
 from sshrender.storage import files
 
 FOLDER = ".web"

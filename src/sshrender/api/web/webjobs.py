@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Mapping
-from dataclasses import field
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,6 @@ from sshrender.job import jobattributes
 from sshrender.job.folder import JobFolder
 from sshrender.job.journal.journal import read_journal
 from sshrender.job.spec import JobSpec
-from sshrender.records import dataclass
 from sshrender.renderers.appearance import page_box
 from sshrender.views.runtimes import RunTimes
 

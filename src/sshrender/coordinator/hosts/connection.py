@@ -12,12 +12,11 @@ import secrets
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import field
+from dataclasses import dataclass, field
 from typing import Any
 
 from sshrender.coordinator.hosts.writers import ElasticPool, Pinger
 from sshrender.coordinator.jobplan import HostSetup
-from sshrender.records import dataclass
 from sshrender.transports.framing import MessageReader, encode
 from sshrender.transports.hostlimits import limit_in
 from sshrender.transports.interface import (

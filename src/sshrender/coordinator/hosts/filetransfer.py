@@ -12,6 +12,7 @@ import queue
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,6 @@ from sshrender.coordinator.hosts.connection import HostConnection, LinkFailed
 from sshrender.coordinator.hosts.documentparts import DocumentParts, DocumentPartsFailed
 from sshrender.coordinator.workers import verificationresults as vf
 from sshrender.document.splitting import SOURCE
-from sshrender.records import dataclass
 from sshrender.transports.interface import FilesFailed, HostFiles, LinkClosed, Refusal
 
 ANSWER_TIMEOUT = 30.0

@@ -10,7 +10,7 @@ import secrets
 import shutil
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,6 @@ from sshrender.core.records import Host
 from sshrender.core.states import HostState
 from sshrender.job.folder import JobFolder
 from sshrender.job.nonce import Nonce
-from sshrender.records import dataclass
 from sshrender.renderers.encoders import ZLIB
 from sshrender.storage.files import read_when_visible
 from sshrender.transports.interface import FilesFailed, LinkClosed, Refusal

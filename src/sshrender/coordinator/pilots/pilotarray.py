@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import field
+from dataclasses import dataclass, field
 
-from sshrender.records import dataclass
 from sshrender.transports.batch.arrayfolder import ArrayFolder
 from sshrender.transports.batch.engines.interface import ArrayHandle, Element, ElementState
 from sshrender.transports.batch.filelink import FileTransport

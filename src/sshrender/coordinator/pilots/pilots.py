@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import field
+from dataclasses import dataclass, field
 
 from sshrender.coordinator.jobplan import HostSetup
 from sshrender.coordinator.pilots import poolmanager as pm
@@ -19,7 +19,6 @@ from sshrender.core.policy import HostPlan
 from sshrender.core.scheduler import Scheduler
 from sshrender.core.states import FINISHED, HostState, PageState
 from sshrender.job.journal import journalentries as je
-from sshrender.records import dataclass
 from sshrender.transports.batch.arrayfolder import ArrayFolder
 from sshrender.transports.batch.filelink import CONNECT_TIMEOUT, FileTransport
 from sshrender.transports.batch.pipelink import PipeTransport

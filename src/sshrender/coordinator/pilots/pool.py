@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import field
+from dataclasses import dataclass, field
 
-from sshrender.records import dataclass
 from sshrender.transports.batch.engines.interface import Answer, Command, Engine
 
 MAX_SILENT, MAX_REFUSED = 3, 10

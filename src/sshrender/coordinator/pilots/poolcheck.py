@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import field
+from dataclasses import dataclass, field
 
 from sshrender.coordinator.pilots.pool import PoolSetup
-from sshrender.records import dataclass
 from sshrender.transports.batch.engines.interface import (
     ArrayRequest,
     EngineUnavailable,

@@ -13,7 +13,7 @@ import shutil
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,6 @@ from sshrender.coordinator.pilots import carriers
 from sshrender.coordinator.pilots.pilotarray import Pilot, PilotArray, digits
 from sshrender.coordinator.pilots.pool import Backoff, Demand, PoolReport, PoolSetup, wanted
 from sshrender.job.journal import journalentries as je
-from sshrender.records import dataclass
 from sshrender.transports.batch import script
 from sshrender.transports.batch.arrayfolder import ArrayFolder, PilotNote
 from sshrender.transports.batch.engines.interface import (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
@@ -11,7 +12,6 @@ from sshrender.coordinator.workers.writefailure import NameTrouble
 from sshrender.core import events as ev
 from sshrender.core.policy import NAME_WAIT
 from sshrender.job.lease import BEAT_SECONDS, Lease, LeaseLost
-from sshrender.records import dataclass
 
 
 @dataclass(frozen=True, slots=True)

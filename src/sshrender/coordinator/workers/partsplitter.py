@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from sshrender.coordinator.jobplan import JobPlan
 from sshrender.core import events as ev
 from sshrender.document import workeranswers
 from sshrender.document.readerprocess import ReaderProcess, WorkerFailed
-from sshrender.records import dataclass
 
 PART_TIMEOUT, SPLIT_TIMEOUT = 300.0, 3600.0
 """Seconds for one part and for all; pages without a part are rendered from the whole document."""

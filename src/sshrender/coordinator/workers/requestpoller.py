@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
 from typing import assert_never
 
 from sshrender.coordinator.jobplan import JobPlan
@@ -15,7 +16,6 @@ from sshrender.job.queue import drains, queueoperations, requests
 from sshrender.job.queue.drains import Drain
 from sshrender.job.queue.requestoperations import Operation
 from sshrender.job.queue.requests import Request
-from sshrender.records import dataclass
 
 POLL_INTERVAL = 0.5
 """Seconds between two listings of the requests' folder, which is usually empty."""

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import time
-from dataclasses import field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar
 
 from sshrender.coordinator.workers.leaserenewer import LeaseGone
 from sshrender.job.output.outputclaim import OutputClaim
 from sshrender.job.verification.verify import Expected, PageImage
-from sshrender.records import dataclass
 
 RETRY_INTERVAL = 0.05
 """Seconds before a file that is not visible yet is tried again for the first time."""

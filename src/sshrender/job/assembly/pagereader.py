@@ -6,13 +6,13 @@ import contextlib
 import errno
 import os
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
 from PIL import Image
 
 from sshrender.job.output import publish
-from sshrender.records import dataclass
 from sshrender.storage.files import open_plain
 
 # The files were verified to be pages, and a page may be as large as a memory limit allows: Pillow's

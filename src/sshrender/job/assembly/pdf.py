@@ -10,12 +10,12 @@ import hashlib
 import struct
 import zlib
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import IO
 
 from PIL import Image
 
 from sshrender.job.assembly.pagereader import AssemblyFailed, Sheet
-from sshrender.records import dataclass
 
 _SPACES = {1: "/DeviceGray", 3: "/DeviceRGB", 4: "/DeviceCMYK"}
 _MAX_BYTES = 10**10

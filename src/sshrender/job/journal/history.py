@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable
-from dataclasses import field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from sshrender.job.journal import journalentries as je
 from sshrender.job.journal.replay import replay
-from sshrender.records import dataclass
 
 
 @dataclass(slots=True)

@@ -8,7 +8,7 @@ A field with a default is left at its default then. journalformat.py reads and w
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import field
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Annotated, Any, ClassVar
 
@@ -25,7 +25,6 @@ from sshrender.job.journal.journalchecks import (
     Texts,
     check_bytes,
 )
-from sshrender.records import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

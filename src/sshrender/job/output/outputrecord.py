@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -24,7 +25,6 @@ from sshrender.job.output import outputstore
 from sshrender.job.output.outputstore import Stored
 from sshrender.job.output.publish import REMOVED, page_name
 from sshrender.job.spec import JobSpec, RenderSettings
-from sshrender.records import dataclass
 from sshrender.renderers.devices import DEVICES
 
 _PAGE = re.compile(r"page-([0-9]{4,8})\.([A-Za-z0-9]{1,10})")

@@ -13,6 +13,7 @@ import os
 import shlex
 import stat
 from collections.abc import Iterator
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Literal
@@ -23,7 +24,6 @@ from sshrender.job.folder import JobFolder
 from sshrender.job.output import outputfolder, publish
 from sshrender.job.output.outputrecord import UNKNOWN, Contents, Found, Record
 from sshrender.job.spec import JobSpec, load_spec, safe_stem
-from sshrender.records import dataclass
 
 MAX_SIBLINGS = 1000
 """Jobs of documents with the same name that are looked at."""

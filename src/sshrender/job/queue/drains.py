@@ -14,14 +14,13 @@ import os
 import pwd
 import time
 from collections.abc import Callable, Collection
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from urllib.parse import quote, unquote
 
 from sshrender.job import userfolders
 from sshrender.job.journal.journalformat import timestamp
 from sshrender.job.userfolders import UserFolder
-from sshrender.records import dataclass
 from sshrender.storage.files import read_plain, write_whole
 from sshrender.utf8 import writable
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from datetime import timedelta
 
 from sshrender.job.journal.journalentries import PageWaits, StorageFailed
 from sshrender.job.journal.journalformat import timestamp
-from sshrender.records import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ import re
 import time
 import uuid
 from collections.abc import Callable
-from dataclasses import asdict, field
+from dataclasses import asdict, dataclass, field
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -31,7 +31,6 @@ from sshrender.job.jobattributes import ALTERABLE, Attributes
 from sshrender.job.queue.requestoperations import Operation, operation_of
 from sshrender.job.signature import Purpose
 from sshrender.job.spec import signed_id
-from sshrender.records import dataclass
 from sshrender.storage.files import read_plain, write_whole
 from sshrender.utf8 import writable
 

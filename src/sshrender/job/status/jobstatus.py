@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import field
+from dataclasses import dataclass, field
 from typing import Any, assert_never
 
 from sshrender.core.states import UNCHARGED
@@ -25,7 +25,6 @@ from sshrender.job.queue.pause import Pause
 from sshrender.job.queue.requestoperations import Operation, operation_of
 from sshrender.job.spec import JobSpec
 from sshrender.job.status.accounting import Account
-from sshrender.records import dataclass
 
 MAX_HOSTS = 10_000
 """Hosts of one journal that are counted: another user's journal may name one in each line."""

@@ -13,11 +13,10 @@ import json
 import math
 import os
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from sshrender.records import dataclass
 from sshrender.runner import pilotlines
 from sshrender.transports.batch.filelink import make_pair
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from sshrender.job.journal.journalentries import JournalEntry
 from sshrender.job.queue.requestoperations import Operation
-from sshrender.records import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,10 +9,10 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 from rich.style import Style
 
-from sshrender.records import dataclass
 from sshrender.views import jobmodel
 
 STRAGGLER = "straggler"

@@ -13,11 +13,10 @@ import html
 import json
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 from typing import Any
-
-from sshrender.records import dataclass
 
 # U+2028 and U+2029 end a line in JavaScript before ECMAScript 2019.
 _UNSAFE = {"<": "\\u003c", ">": "\\u003e", "&": "\\u0026", "\u2028": "\\u2028", "\u2029": "\\u2029"}

@@ -5,10 +5,8 @@ from __future__ import annotations
 import enum
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import field
+from dataclasses import dataclass, field
 from typing import Protocol
-
-from sshrender.records import dataclass
 
 MAX_REASON = 300
 """Characters of an engine's text that are kept."""
